@@ -1,0 +1,127 @@
+"""One run: what is trained on what, how, and how it is judged."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from tunesmith.config.checks import CheckSettings
+from tunesmith.config.methods import LoraSettings, MethodSettings
+from tunesmith.config.settings import Settings
+
+DEFAULT_EPOCHS = 3.0
+
+
+class DataSource(Settings):
+    """One training file and how often its rows count beside the others'."""
+
+    path: str
+    weight: float = Field(1.0, gt=0)
+
+
+class DataSettings(Settings):
+    """Where the rows come from and how they become documents."""
+
+    train: str | tuple[DataSource, ...] = Field(description="a JSONL file, or a list of them")
+    eval: float | str = Field(0.1, description="share held out, a file, or 0 for none")
+    format: Literal["auto", "chat", "prompt-completion"] = Field(
+        "auto", description="layout of a row; auto recognises it and says so"
+    )
+    map: dict[str, str] = Field({}, description="our column: the name it has in the file")
+    too_long: Literal["refuse", "cut", "drop"] = Field(
+        "refuse", description="what happens to rows longer than max_tokens"
+    )
+    max_tokens: int | None = Field(None, ge=2, description="longest document; null: the context")
+
+    @field_validator("train", mode="before")
+    @classmethod
+    def _paths_are_sources(cls, value: object) -> object:
+        if isinstance(value, list | tuple):
+            return [{"path": item} if isinstance(item, str) else item for item in value]
+        return value
+
+    @field_validator("eval")
+    @classmethod
+    def _share_is_below_one(cls, value: float | str) -> float | str:
+        if isinstance(value, float) and not 0 <= value < 1:
+            raise ValueError("a share must be at least 0 and below 1")
+        return value
+
+    @property
+    def sources(self) -> tuple[DataSource, ...]:
+        """The training files as a list, whatever way they were given."""
+        return (DataSource(path=self.train),) if isinstance(self.train, str) else self.train
+
+
+class TrainSettings(Settings):
+    """How long, how fast and how carefully the loop trains."""
+
+    epochs: float | None = Field(None, gt=0, description=f"passes; {DEFAULT_EPOCHS:g} by default")
+    steps: int | None = Field(None, ge=1, description="optimizer steps, instead of epochs")
+    minutes: float | None = Field(None, gt=0, description="time limit, instead of epochs")
+    tokens_per_step: int | None = Field(None, ge=1, description="tokens a step; 4096 by default")
+    rows_per_step: int | None = Field(None, ge=1, description="rows a step, instead of tokens")
+    tokens_per_micro_batch: int | Literal["auto"] = Field(
+        "auto", description="tokens computed at once; auto: by measured memory"
+    )
+    lr: float | Literal["auto"] = Field("auto", description="peak learning rate; auto: by method")
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        "cosine", description="decay after warm-up"
+    )
+    warmup_steps: int | Literal["auto"] = Field("auto", description="auto: 3 % of the steps")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW decay of matrices")
+    clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: no clipping")
+    recompute: bool | Literal["auto"] = Field(
+        "auto", description="compute layers again in backward to save memory; auto: where needed"
+    )
+    checkpoint_steps: int = Field(100, ge=1, description="steps between checkpoints")
+    keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints kept, beside the best")
+    evaluate_steps: int | None = Field(
+        None, ge=1, description="steps between held-out losses; null: as checkpoint_steps"
+    )
+    early_stop: int | None = Field(
+        None, ge=1, description="stop after so many held-out losses without a better one"
+    )
+    seed: int = Field(0, ge=0, description="order of rows, starts and dropout")
+    threads: int | None = Field(None, ge=1, description="processor threads; null: torch's choice")
+    tensorboard: bool = Field(False, description="also write TensorBoard files (extra)")
+
+    @field_validator("lr")
+    @classmethod
+    def _rate_is_positive(cls, value: float | str) -> float | str:
+        if isinstance(value, float) and value <= 0:
+            raise ValueError("must be above 0")
+        return value
+
+    @model_validator(mode="after")
+    def _one_length_and_one_step_size(self) -> "TrainSettings":
+        lengths = [n for n in ("epochs", "steps", "minutes") if getattr(self, n) is not None]
+        if len(lengths) > 1:
+            raise ValueError(f"give one of epochs, steps and minutes, not {' and '.join(lengths)}")
+        if self.tokens_per_step is not None and self.rows_per_step is not None:
+            raise ValueError("give tokens_per_step or rows_per_step, not both")
+        return self
+
+
+class EvaluateSettings(Settings):
+    """How the result is judged on held-out rows."""
+
+    checks: tuple[CheckSettings, ...] = Field((), description="rules; the first decides")
+    rows: int = Field(200, ge=1, description="held-out rows that are answered, at most")
+    max_new_tokens: int = Field(256, ge=1, description="longest answer that is generated")
+
+
+class RunConfig(Settings):
+    """Everything a run needs; what is not given here is resolved and written beside the run."""
+
+    goal: str | None = Field(None, description="one sentence: what the fine-tune is for")
+    model: str = Field("smollm2-135m-instruct", description="short name, folder, .gguf or hub id")
+    dtype: Literal["auto", "bfloat16", "float32"] = Field(
+        "auto", description="auto: bfloat16 where the hardware has it"
+    )
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1")
+    trust_remote_code: bool = Field(False, description="run code that a model folder brings")
+    data: DataSettings
+    method: MethodSettings = Field(default_factory=LoraSettings)
+    train: TrainSettings = Field(default_factory=TrainSettings)
+    evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
+    out: str | None = Field(None, description="run folder; null: runs/NAME-OF-DATA-METHOD")

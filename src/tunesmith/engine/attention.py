@@ -1,0 +1,298 @@
+"""Causal attention document by document, in blocks of query rows: no mask [T, T], no padding.
+
+Shapes: q [H, T, Dh], k and v [G, T, Dh]; H / G query heads share a key head. A document of n
+rows sees the P positions of its prefix and its own rows up to each row, within the sliding
+window where the layer has one. Plain batched products in blocks of rows are as fast as the
+flash kernel on a CPU for every length measured and need no mask beyond one block
+(docs/log.md).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from tunesmith.engine.autograd import Context, Gradients, apply
+from tunesmith.engine.batch import Document, Kept, Learned, PackedBatch
+from tunesmith.errors import ModelError
+
+NAME = "tunesmith_packed"
+BLOCK_ROWS = 256
+# Probabilities of longer rows are computed again in backward instead of kept.
+KEEP_KEYS = 512
+HARMLESS = frozenset({"position_ids", "use_cache", "cache_position", "output_attentions"})
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How a layer turns scores into probabilities."""
+
+    layer: int
+    scale: float
+    window: int | None
+    softcap: float | None
+
+
+def packed_attention(  # noqa: PLR0913  (the signature is transformers')
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    stream: PackedBatch | None = None,
+    **others: object,
+) -> tuple[Tensor, None]:
+    """Transformers' attention interface over a stream: [1, H, T, Dh] -> [1, T, H, Dh].
+
+    Raises RuntimeError without a stream, ModelError for an argument it does not implement.
+    """
+    if stream is None:
+        raise RuntimeError("The base runs packed streams only; call tunesmith.engine.forward.")
+    unknown = sorted(n for n, v in others.items() if v is not None and n not in HARMLESS)
+    if attention_mask is not None or dropout or unknown or not getattr(module, "is_causal", True):
+        raise ModelError(
+            f"{type(module).__name__} asks attention for something that packed attention does not "
+            f"have: {', '.join(unknown) or 'a mask, dropout or attention in both directions'}.",
+            remedy="This model family is not supported yet.",
+        )
+    rule = Rule(int(module.layer_idx), scaling, sliding_window, softcap)  # type: ignore[arg-type]
+    out = attend(query[0], key[0], value[0], stream, rule)
+    return out.transpose(0, 1)[None], None
+
+
+ALL_ATTENTION_FUNCTIONS.register(NAME, packed_attention)
+ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, lambda *_args, **_kwargs: None)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, stream: PackedBatch, rule: Rule) -> Tensor:
+    """Attention of every document of the stream: [H, T, Dh] -> [H, T, Dh]."""
+    decoding = [d for d in stream.documents if _is_decode_row(d)]
+    if decoding:
+        if len(decoding) != len(stream.documents) or (torch.is_grad_enabled() and q.requires_grad):
+            raise RuntimeError("Decode rows do not share a stream with longer documents.")
+        return _decode(q, k, v, stream, rule)
+    blocks = {
+        id(block): block
+        for document in stream.documents
+        for block in document.prefix
+        if isinstance(block, Learned)
+    }
+    learned = [t for b in blocks.values() for t in (b.keys[rule.layer], b.values[rule.layer])]
+    order = {name: i for i, name in enumerate(blocks)}
+    out: Tensor = apply(_Attention, q, k, v, (stream, rule, order), *learned)
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class _Tile:
+    """Query rows first..last of a document against keys low..high of its chain."""
+
+    first: int
+    last: int
+    low: int
+    high: int
+    hidden: Tensor | None  # [last - first, high - low], True where a key may not be seen
+
+
+def _tiles(length: int, prefix: int, window: int | None, device: torch.device) -> Iterator[_Tile]:
+    for first in range(0, length, BLOCK_ROWS):
+        last = min(first + BLOCK_ROWS, length)
+        low = 0 if window is None else max(0, prefix + first - window + 1)
+        high = prefix + last
+        rows = torch.arange(prefix + first, prefix + last, device=device)[:, None]
+        keys = torch.arange(low, high, device=device)[None]
+        hidden = keys > rows
+        if window is not None:
+            hidden |= rows - keys >= window
+        yield _Tile(first, last, low, high, hidden)
+
+
+def _probabilities(q: Tensor, k: Tensor, tile: _Tile, rule: Rule) -> tuple[Tensor, Tensor | None]:
+    """Probabilities [G, rep * n, keys] of a tile and, with a soft cap, d scores / d products."""
+    groups, rows, _ = q.shape
+    scores = torch.bmm(q, k.transpose(1, 2))
+    slope: Tensor | None = None
+    if rule.softcap is None:
+        scores.mul_(rule.scale)
+    else:
+        scores.mul_(rule.scale / rule.softcap).tanh_()
+        slope = 1 - scores * scores
+        scores.mul_(rule.softcap)
+    if tile.hidden is not None:
+        n = tile.last - tile.first
+        scores.view(groups, rows // n, n, -1).masked_fill_(tile.hidden, float("-inf"))
+    return torch.softmax(scores, -1), slope
+
+
+class _Attention(torch.autograd.Function):
+    """Attention over a stream with its own backward: slices without full-size zero gradients."""
+
+    @staticmethod
+    def forward(
+        ctx: Context,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        plan: tuple[PackedBatch, Rule, dict[int, int]],
+        *learned: Tensor,
+    ) -> Tensor:
+        stream, rule, _ = plan
+        q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
+        out = torch.empty_like(q)
+        kept: list[Tensor] = []
+        for document in stream.documents:
+            keys, values = _chain(document, k, v, rule.layer)
+            if document.keep is not None:
+                _keep(document, keys, values, rule.layer)
+            for tile in _tiles(len(document), document.offset, rule.window, q.device):
+                rows = slice(document.start + tile.first, document.start + tile.last)
+                p, _ = _probabilities(
+                    _grouped(q[:, rows], len(k)), keys[:, tile.low : tile.high], tile, rule
+                )
+                out[:, rows] = torch.bmm(p, values[:, tile.low : tile.high]).view_as(out[:, rows])
+                if _is_kept(tile, rule):
+                    kept.append(p)
+        ctx.save_for_backward(q, k, v, out, *learned, *kept)
+        ctx.plan = (*plan, len(learned))
+        return out
+
+    @staticmethod
+    def backward(ctx: Context, g_out: Tensor) -> Gradients:
+        stream, rule, order, learned_count = ctx.plan
+        q, k, v, out, *rest = ctx.saved_tensors
+        learned = rest[:learned_count]
+        kept = iter(rest[learned_count:])
+        gq, gk, gv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        g_learned = [torch.zeros_like(t) for t in learned]
+        g_out = g_out.contiguous()
+        for document in stream.documents:
+            keys, values = _chain(document, k, v, rule.layer)
+            targets = _targets(document, (gk, gv), g_learned, order)
+            for tile in _tiles(len(document), document.offset, rule.window, q.device):
+                rows = slice(document.start + tile.first, document.start + tile.last)
+                seen = slice(tile.low, tile.high)
+                qt, gt, ot = (_grouped(t[:, rows], len(k)) for t in (q, g_out, out))
+                if _is_kept(tile, rule):
+                    p, slope = next(kept), None
+                else:
+                    p, slope = _probabilities(qt, keys[:, seen], tile, rule)
+                delta = (gt * ot).sum(-1, keepdim=True)
+                gs = torch.bmm(gt, values[:, seen].transpose(1, 2)).sub_(delta).mul_(p)
+                if slope is not None:
+                    gs.mul_(slope)
+                gs.mul_(rule.scale)
+                gq[:, rows] = torch.bmm(gs, keys[:, seen]).view_as(gq[:, rows])
+                _add_(targets, tile.low, torch.bmm(gs.transpose(1, 2), qt), 0)
+                _add_(targets, tile.low, torch.bmm(p.transpose(1, 2), gt), 1)
+        return gq, gk, gv, None, *g_learned
+
+
+def _is_kept(tile: _Tile, rule: Rule) -> bool:
+    """A soft cap needs the scores again anyway; long rows would cost too much memory."""
+    return rule.softcap is None and tile.high - tile.low <= KEEP_KEYS
+
+
+def _grouped(t: Tensor, groups: int) -> Tensor:
+    """[H, n, Dh] -> [G, (H / G) n, Dh]: the query heads of one key head under each other."""
+    return t.reshape(groups, -1, t.shape[-1])
+
+
+def _chain(document: Document, k: Tensor, v: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+    """Keys and values of the prefix and the document itself, [G, P + n, Dh]."""
+    own = (k[:, document.start : document.stop], v[:, document.start : document.stop])
+    if not document.prefix:
+        return own
+    parts = [block.tensors(layer, k, v) for block in document.prefix] + [own]
+    return torch.cat([p[0] for p in parts], 1), torch.cat([p[1] for p in parts], 1)
+
+
+def _keep(document: Document, keys: Tensor, values: Tensor, layer: int) -> None:
+    """Write the chain into the document's slot; what stands there already is left as it is."""
+    assert document.keep is not None
+    cache, slot = document.keep
+    first = document.prefix[0] if document.prefix else None
+    there = isinstance(first, Kept) and first.cache is cache and first.slot == slot
+    start = first.length if there and first is not None else 0
+    cache.write_(layer, slot, start, (keys[:, start:], values[:, start:]))
+
+
+def _targets(
+    document: Document, stream: tuple[Tensor, Tensor], learned: list[Tensor], order: dict[int, int]
+) -> list[tuple[int, tuple[Tensor, Tensor] | None]]:
+    """Where the gradients of the chain's parts go: (length, gradient views or None)."""
+    parts: list[tuple[int, tuple[Tensor, Tensor] | None]] = []
+    for block in document.prefix:
+        if id(block) in order:
+            i = 2 * order[id(block)]
+            parts.append((block.length, (learned[i], learned[i + 1])))
+        elif isinstance(block, Kept):
+            parts.append((block.length, None))
+        else:
+            parts.append((block.length, block.tensors(0, *stream)))
+    own = slice(document.start, document.stop)
+    return [*parts, (len(document), (stream[0][:, own], stream[1][:, own]))]
+
+
+def _add_(
+    targets: list[tuple[int, tuple[Tensor, Tensor] | None]], low: int, grad: Tensor, which: int
+) -> None:
+    """Add the gradient of chain positions low.. [G, n, Dh] to the parts that they belong to."""
+    start, high = 0, low + grad.shape[1]
+    for length, part in targets:
+        a, b = max(low, start), min(high, start + length)
+        if part is not None and a < b:
+            part[which][:, a - start : b - start] += grad[:, a - low : b - low]
+        start += length
+
+
+def _is_decode_row(document: Document) -> bool:
+    """One token after a kept history, itself kept: the shape of a generation step."""
+    return (
+        len(document) == 1
+        and document.keep is not None
+        and len(document.prefix) == 1
+        and isinstance(document.prefix[0], Kept)
+    )
+
+
+def _decode(q: Tensor, k: Tensor, v: Tensor, stream: PackedBatch, rule: Rule) -> Tensor:
+    """One masked call for all decode rows: q [H, B, Dh] against their slots of one cache."""
+    heads, batch, width = q.shape
+    groups = len(k)
+    (cache, _), *_ = (d.keep for d in stream.documents if d.keep is not None)
+    slots = torch.tensor([d.keep[1] for d in stream.documents if d.keep], device=q.device)
+    past = stream.positions  # [B]: as many positions stand before each row
+    longest = int(past.max()) + 1
+    if longest > cache.capacity:
+        raise IndexError(f"position {longest} is beyond the cache's {cache.capacity}")
+    keys, values = cache.keys[rule.layer], cache.values[rule.layer]
+    keys[slots, :, past] = k.transpose(0, 1)
+    values[slots, :, past] = v.transpose(0, 1)
+    low = 0 if rule.window is None else max(0, int(past.min()) + 1 - rule.window)
+    seen_k = keys[slots, :, low:longest].reshape(batch * groups, -1, width)
+    seen_v = values[slots, :, low:longest].reshape(batch * groups, -1, width)
+    index = torch.arange(low, longest, device=q.device)[None]
+    hidden = index > past[:, None]  # [B, keys]
+    if rule.window is not None:
+        hidden |= past[:, None] - index >= rule.window
+    rows = q.view(groups, heads // groups, batch, width).permute(2, 0, 1, 3)
+    rows = rows.reshape(batch * groups, heads // groups, width)
+    mask = (
+        hidden[:, None, None]
+        .expand(-1, groups, heads // groups, -1)
+        .reshape(batch * groups, heads // groups, -1)
+    )
+    scores = torch.bmm(rows, seen_k.transpose(1, 2)).mul_(rule.scale)
+    if rule.softcap is not None:
+        scores.div_(rule.softcap).tanh_().mul_(rule.softcap)
+    p = torch.softmax(scores.masked_fill_(mask, float("-inf")), -1)
+    out = torch.bmm(p, seen_v).view(batch, heads, width)
+    return out.transpose(0, 1)

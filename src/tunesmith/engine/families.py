@@ -1,0 +1,72 @@
+"""Which model families run through the packed stream, and what their heads do after W."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from transformers import PretrainedConfig
+
+from tunesmith.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a family does to h W^T: softcap * tanh(scale * z / softcap)."""
+
+    scale: float = 1.0
+    softcap: float | None = None
+
+
+def _plain(config: PretrainedConfig) -> Scores:  # noqa: ARG001
+    return Scores()
+
+
+def _gemma(config: PretrainedConfig) -> Scores:
+    return Scores(softcap=config.final_logit_softcapping)
+
+
+def _granite(config: PretrainedConfig) -> Scores:
+    return Scores(scale=1.0 / config.logits_scaling)
+
+
+# A family is added with a tiny config in tests/families.py that holds it to contract 1.
+FAMILIES: dict[str, Callable[[PretrainedConfig], Scores]] = {
+    "llama": _plain,
+    "qwen2": _plain,
+    "qwen3": _plain,
+    "mistral": _plain,
+    "gemma2": _gemma,
+    "gemma3_text": _gemma,
+    "phi3": _plain,
+    "olmo2": _plain,
+    "granite": _granite,
+}
+# These choose frequencies by the longest position of a call, so that a document would depend on
+# its neighbours; below their original length they do not.
+LENGTH_DEPENDENT_ROTARY = frozenset({"dynamic", "longrope"})
+
+
+def head_scores(config: PretrainedConfig) -> Scores:
+    """What the family's head does; raises ModelError for a family that is not supported."""
+    family = FAMILIES.get(config.model_type)
+    if family is None:
+        raise ModelError(
+            f"Model family `{config.model_type}` is not supported.",
+            remedy=f"Supported are {', '.join(sorted(FAMILIES))}.",
+        )
+    if getattr(config, "use_bidirectional_attention", False):
+        raise ModelError(
+            f"`{config.model_type}` with attention in both directions generates no text."
+        )
+    return family(config)
+
+
+def longest_safe_position(config: PretrainedConfig) -> int | None:
+    """Positions below which rotary frequencies do not depend on the call; None: always."""
+    parameters = getattr(config, "rope_parameters", None) or {}
+    kinds = [parameters, *(v for v in parameters.values() if isinstance(v, dict))]
+    if not any(kind.get("rope_type") in LENGTH_DEPENDENT_ROTARY for kind in kinds):
+        return None
+    limits = [kind.get("original_max_position_embeddings") for kind in kinds]
+    limits.append(getattr(config, "original_max_position_embeddings", None))
+    known = [int(limit) for limit in limits if limit]
+    return min(known) if known else int(config.max_position_embeddings)

@@ -1,0 +1,155 @@
+"""A packed batch through a base: embeddings, transformers' own layers, last hidden states."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+
+from tunesmith.engine.attention import NAME
+from tunesmith.engine.batch import KeyValueCache, PackedBatch
+from tunesmith.engine.context import within
+from tunesmith.engine.families import head_scores, longest_safe_position
+from tunesmith.engine.fused import fuse_
+from tunesmith.engine.head import Head
+from tunesmith.engine.linear import SeamLinear
+from tunesmith.errors import ModelError
+
+
+class EmbeddingSeam:
+    """Rows of the embedding that an adapter replaces: token ids [K] -> vectors [K, D]."""
+
+    def __init__(self, token_ids: Tensor, rows: nn.Parameter) -> None:
+        self.token_ids, self.rows = token_ids, rows
+
+
+@dataclass(slots=True, eq=False)
+class Engine:
+    """A base that runs packed streams; its three seams are where adapters attach."""
+
+    model: PreTrainedModel
+    linears: dict[str, SeamLinear]
+    embedding: nn.Module
+    head_weight: nn.Parameter
+    scale: float
+    softcap: float | None
+    longest_position: int | None
+    compute_dtype: torch.dtype
+    new_rows: dict[str, EmbeddingSeam] = field(default_factory=dict)
+
+    @property
+    def tied(self) -> bool:
+        """Whether head and embedding are one tensor."""
+        return self.head_weight is self.embedding.weight
+
+    @property
+    def head(self) -> Head:
+        """The head as it scores rows now."""
+        return Head(self.head_weight, self.scale, self.softcap)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the base lies."""
+        return self.head_weight.device
+
+    def hidden_states(self, batch: PackedBatch, *, recompute: bool = False) -> Tensor:
+        """Last hidden states [T, D], after the final norm.
+
+        ``recompute``: layers keep their input only and are computed again in backward. Raises
+        ModelError where a position is beyond what the family's rotary embedding can pack.
+        """
+        limit = self.longest_position
+        if limit is not None and int(batch.positions.max()) >= limit:
+            raise ModelError(
+                f"A document reaches position {int(batch.positions.max())}; beyond {limit} this "
+                "model's rotary embedding depends on the whole call.",
+                remedy=f"Set data.max_tokens to {limit}.",
+            )
+        embedded = self.embed(batch)
+        out = self.model.get_decoder()(
+            inputs_embeds=embedded[None],
+            position_ids=batch.positions[None],
+            use_cache=False,
+            stream=batch,
+            recompute=recompute and torch.is_grad_enabled(),
+        )
+        hidden: Tensor = out.last_hidden_state[0]
+        return hidden
+
+    def embed(self, batch: PackedBatch) -> Tensor:
+        """Output of the embedding module for the stream's ids, [T, D] in the compute dtype."""
+        embedded: Tensor = self.embedding(batch.ids).to(self.compute_dtype)
+        return embedded
+
+    def cache(self, slots: int, capacity: int) -> KeyValueCache:
+        """An empty key/value cache for ``slots`` documents of up to ``capacity`` positions."""
+        config = self.model.config
+        width = getattr(config, "head_dim", None)
+        width = width or config.hidden_size // config.num_attention_heads
+        shape = (config.num_hidden_layers, slots, config.num_key_value_heads, capacity, width)
+        like = torch.empty(0, dtype=self.compute_dtype, device=self.device)
+        return KeyValueCache(shape, like=like)
+
+
+def prepare_(model: PreTrainedModel, compute_dtype: torch.dtype | None = None) -> Engine:
+    """Turn a transformers causal model into an Engine, in place; the weights are not touched.
+
+    Raises ModelError for a family, head or rotary embedding that is not implemented.
+    """
+    scores = head_scores(model.config)
+    head = model.get_output_embeddings()
+    if head is None or getattr(head, "bias", None) is not None:
+        raise ModelError(f"{type(model).__name__} has no language-model head without bias.")
+    model.eval()
+    model.requires_grad_(False)
+    model.set_attn_implementation(NAME)
+    decoder = model.get_decoder()
+    linears: dict[str, SeamLinear] = {}
+    for layer in decoder.layers:
+        layer.forward = partial(_run_layer, layer.forward)
+    for name, module in list(model.named_modules()):
+        if isinstance(module, nn.Linear) and module is not head:
+            linears[name] = SeamLinear(module, name, len(linears))
+            model.set_submodule(name, linears[name])
+    fuse_(model)
+    embedding = model.get_input_embeddings()
+    return Engine(
+        model=model,
+        linears=linears,
+        embedding=embedding,
+        head_weight=embedding.weight if _is_tied(model) else head.weight,
+        scale=scores.scale,
+        softcap=scores.softcap,
+        longest_position=longest_safe_position(model.config),
+        compute_dtype=compute_dtype or head.weight.dtype,
+    )
+
+
+def _is_tied(model: PreTrainedModel) -> bool:
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    return bool(head.weight.data_ptr() == embedding.weight.data_ptr())
+
+
+def _run_layer(
+    forward: Callable[..., Tensor],
+    hidden: Tensor,
+    *,
+    stream: PackedBatch | None = None,
+    recompute: bool = False,
+    **others: object,
+) -> Tensor:
+    """One decoder layer with its stream current; recomputed in backward when asked for."""
+    if stream is None:
+        raise RuntimeError("The base runs packed streams only; call Engine.hidden_states.")
+
+    def run(x: Tensor) -> Tensor:
+        with within(stream):
+            return forward(x, stream=stream, **others)
+
+    if recompute:
+        result: Tensor = checkpoint(run, hidden, use_reentrant=False, preserve_rng_state=False)
+        return result
+    return run(hidden)

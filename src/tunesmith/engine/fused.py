@@ -1,0 +1,152 @@
+"""Forwards that compute the same in fewer passes and keep less: a table from class to forward.
+
+A class that is not in the table keeps its own forward.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.models.gemma2.modeling_gemma2 import Gemma2MLP, Gemma2RMSNorm
+from transformers.models.gemma3.modeling_gemma3 import Gemma3MLP, Gemma3RMSNorm
+from transformers.models.granite.modeling_granite import GraniteMLP, GraniteRMSNorm
+from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
+from transformers.models.mistral.modeling_mistral import MistralMLP, MistralRMSNorm
+from transformers.models.olmo2.modeling_olmo2 import Olmo2MLP, Olmo2RMSNorm
+from transformers.models.phi3.modeling_phi3 import Phi3MLP, Phi3RMSNorm
+from transformers.models.qwen2.modeling_qwen2 import Qwen2MLP, Qwen2RMSNorm
+from transformers.models.qwen3.modeling_qwen3 import Qwen3MLP, Qwen3RMSNorm
+
+from tunesmith.engine.autograd import Context, Gradients, apply
+
+Forward = Callable[[Any, Tensor], Tensor]  # transformers leaves its modules untyped
+
+
+class _RMSNorm(torch.autograd.Function):
+    """y = x / rms(x) * weight; keeps x and 1 / rms [.., 1] (arXiv 1910.07467, equation 4)."""
+
+    @staticmethod
+    def forward(ctx: Context, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        wide = torch.promote_types(x.dtype, torch.float32)
+        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide)
+        r = torch.rsqrt(norm.square().div_(x.shape[-1]).add_(eps))
+        ctx.save_for_backward(x, weight, r)
+        return (x * r).mul_(weight).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Context, g: Tensor) -> Gradients:
+        x, weight, r = ctx.saved_tensors
+        gh = g * weight.to(r.dtype)  # wide
+        dot = torch.linalg.vecdot(gh, x.to(r.dtype)).unsqueeze(-1)
+        gw = None
+        if ctx.needs_input_grad[1]:
+            gw = (g * (x * r)).flatten(0, -2).sum(0).to(weight.dtype)
+        gh.mul_(r).addcmul_(x.to(r.dtype), dot.mul_(r.pow(3)).div_(-x.shape[-1]))
+        return gh.to(x.dtype), gw, None
+
+
+class _GatedUnit(torch.autograd.Function):
+    """act(gate) * up, with act's input kept and its output computed again (arXiv 2002.05202)."""
+
+    @staticmethod
+    def forward(ctx: Context, gate: Tensor, up: Tensor, kind: str) -> Tensor:
+        ctx.save_for_backward(gate, up)
+        ctx.plan = kind
+        return _ACTIVATIONS[kind][0](gate).mul_(up)
+
+    @staticmethod
+    def backward(ctx: Context, g: Tensor) -> Gradients:
+        gate, up = ctx.saved_tensors
+        act, act_backward = _ACTIVATIONS[ctx.plan]
+        return act_backward(g * up, gate), act(gate).mul_(g), None
+
+
+def _gelu_tanh(x: Tensor) -> Tensor:
+    return nn.functional.gelu(x, approximate="tanh")
+
+
+def _gelu_tanh_backward(g: Tensor, x: Tensor) -> Tensor:
+    gx: Tensor = torch.ops.aten.gelu_backward(g, x, approximate="tanh")
+    return gx
+
+
+_ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
+    "silu": (nn.functional.silu, torch.ops.aten.silu_backward),
+    "gelu_pytorch_tanh": (_gelu_tanh, _gelu_tanh_backward),
+}
+
+
+def _plain_norm(module: Any, x: Tensor) -> Tensor:
+    y: Tensor = apply(_RMSNorm, x, module.weight, module.variance_epsilon)
+    return y
+
+
+def _gemma_norm(module: Any, x: Tensor) -> Tensor:
+    """Gemma scales by 1 + weight."""
+    wide = torch.promote_types(x.dtype, torch.float32)
+    y: Tensor = apply(_RMSNorm, x, 1.0 + module.weight.to(wide), module.eps)
+    return y
+
+
+def _gated_mlp(module: Any, x: Tensor) -> Tensor:
+    unit = apply(_GatedUnit, module.gate_proj(x), module.up_proj(x), _activation(module))
+    y: Tensor = module.down_proj(unit)
+    return y
+
+
+def _phi3_mlp(module: Any, x: Tensor) -> Tensor:
+    gate, up = module.gate_up_proj(x).chunk(2, dim=-1)
+    y: Tensor = module.down_proj(apply(_GatedUnit, gate, up, _activation(module)))
+    return y
+
+
+def _activation(module: Any) -> str:
+    config = module.config
+    return str(getattr(config, "hidden_activation", None) or config.hidden_act)
+
+
+FUSED: dict[type[nn.Module], Forward] = {
+    **dict.fromkeys(
+        (
+            GraniteRMSNorm,
+            LlamaRMSNorm,
+            MistralRMSNorm,
+            Olmo2RMSNorm,
+            Phi3RMSNorm,
+            Qwen2RMSNorm,
+            Qwen3RMSNorm,
+        ),
+        _plain_norm,
+    ),
+    **dict.fromkeys((Gemma2RMSNorm, Gemma3RMSNorm), _gemma_norm),
+    **dict.fromkeys(
+        (
+            Gemma2MLP,
+            Gemma3MLP,
+            GraniteMLP,
+            LlamaMLP,
+            MistralMLP,
+            Olmo2MLP,
+            Qwen2MLP,
+            Qwen3MLP,
+        ),
+        _gated_mlp,
+    ),
+    Phi3MLP: _phi3_mlp,
+}
+
+
+def fuse_(model: nn.Module) -> int:
+    """Give every module of a known class its fused forward; returns how many got one."""
+    count = 0
+    for module in model.modules():
+        forward = FUSED.get(type(module))
+        if forward is None:
+            continue
+        if forward in (_gated_mlp, _phi3_mlp) and _activation(module) not in _ACTIVATIONS:
+            continue
+        module.forward = partial(forward, module)
+        count += 1
+    return count

@@ -1,0 +1,94 @@
+"""Tiny random models of every supported family, with settings that bite."""
+
+import sys
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+SHAPE = {
+    "vocab_size": 97,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 128,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+# Window shorter than a document, caps near 1, multipliers other than 1, head width other than
+# D / H, tied and untied heads.
+FAMILIES: dict[str, dict[str, object]] = {
+    "llama": {"tie_word_embeddings": False, "head_dim": 12, "attention_bias": True},
+    "qwen2": {
+        "tie_word_embeddings": True,
+        "use_sliding_window": True,
+        "sliding_window": 5,
+        "max_window_layers": 1,
+    },
+    "qwen3": {"tie_word_embeddings": False, "head_dim": 12},
+    "mistral": {"tie_word_embeddings": True, "sliding_window": 4, "head_dim": 12},
+    "gemma2": {
+        "tie_word_embeddings": True,
+        "head_dim": 12,
+        "sliding_window": 4,
+        "attn_logit_softcapping": 1.1,
+        "final_logit_softcapping": 0.9,
+        "query_pre_attn_scalar": 7,
+    },
+    "gemma3_text": {
+        "tie_word_embeddings": True,
+        "head_dim": 12,
+        "sliding_window": 4,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+        "query_pre_attn_scalar": 9,
+        "final_logit_softcapping": 1.2,
+        "attn_logit_softcapping": 1.3,
+    },
+    "phi3": {"tie_word_embeddings": False, "sliding_window": 6},
+    "olmo2": {"tie_word_embeddings": False},
+    "granite": {
+        "tie_word_embeddings": True,
+        "embedding_multiplier": 3.0,
+        "logits_scaling": 2.5,
+        "residual_multiplier": 0.7,
+        "attention_multiplier": 0.6,
+    },
+}
+
+
+def tiny_model(family: str, dtype: torch.dtype = torch.float64, seed: int = 0) -> PreTrainedModel:
+    """A random model with transformers' eager attention; large weights, so that errors show."""
+    torch.manual_seed(seed)
+    config = AutoConfig.for_model(family, **{**SHAPE, **FAMILIES[family]})
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(0, 0.25)
+            elif "norm" in name:
+                parameter.add_(torch.randn_like(parameter) * 0.2)
+            else:
+                parameter.normal_(0, 0.3)
+    return model.to(dtype).eval()
+
+
+class _Float64Torch:
+    """torch, but its float32 is float64: transformers' own fp32 steps become exact."""
+
+    float32 = torch.float64
+
+    def __getattr__(self, name):
+        return getattr(torch, name)
+
+
+def make_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let transformers' modeling files compute wholly in float64, norms and softmax included."""
+    for family in FAMILIES:
+        name = family.removesuffix("_text")
+        tiny_model(family)
+        module = sys.modules[f"transformers.models.{name}.modeling_{name}"]
+        monkeypatch.setattr(module, "torch", _Float64Torch())
+    monkeypatch.setattr(torch.Tensor, "float", lambda self: self.double())
