@@ -1,0 +1,73 @@
+# `make help` lists the targets. Each makes the environment that it needs, and makes it again only
+# where pyproject.toml or the pinned versions have changed since.
+
+# The Python that makes the environments: the first of these that is new enough, unless one is named.
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+# What the command or the tests get besides: make test ARGS="-k lora"
+ARGS ?=
+
+VENV := .venv
+BENCH_VENV := .venv-bench
+PACKAGE_STAMP := $(VENV)/.package
+TEST_STAMP := $(VENV)/.package-and-tests
+BENCH_STAMP := $(BENCH_VENV)/.package-and-peers
+PINS := pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-slow check bench clean moved
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+demo: $(PACKAGE_STAMP) ## set up, then a tour: check, train, report, before/after answers
+	$(VENV)/bin/tunesmith demo $(ARGS)
+
+test: $(TEST_STAMP) ## set up, then every test but the slow group
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+test-slow: $(TEST_STAMP) ## set up, then the slow group
+	$(VENV)/bin/python -m pytest -m slow $(ARGS)
+
+check: $(TEST_STAMP) ## set up, then the static checks: lint, format, types
+	$(VENV)/bin/python -m ruff check .
+	$(VENV)/bin/python -m ruff format --check .
+	$(VENV)/bin/python -m mypy
+
+bench: $(BENCH_STAMP) ## set up beside the peers' libraries, then compare with them
+	$(BENCH_VENV)/bin/python benchmarks/run.py $(ARGS)
+
+clean: ## remove the environments, caches and build outputs; runs/ stays
+	rm -rf $(VENV) $(BENCH_VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(PACKAGE_STAMP): $(PINS) $(VENV)/.made
+	$(VENV)/bin/python -m pip install --editable . --constraint constraints.txt
+	touch $@
+
+$(TEST_STAMP): $(PINS) $(VENV)/.made
+	$(VENV)/bin/python -m pip install --editable '.[test]' --constraint constraints.txt
+	touch $(PACKAGE_STAMP) $@
+
+$(BENCH_STAMP): $(PINS) benchmarks/requirements.txt $(BENCH_VENV)/.made
+	$(BENCH_VENV)/bin/python -m pip install --editable . --constraint constraints.txt \
+		--requirement benchmarks/requirements.txt
+	touch $@
+
+# Scripts of an environment hold its path, and it links to its Python: one that was copied or moved,
+# or whose Python is gone, is made anew.
+%/.made:
+	@test -n '$(PYTHON)' && '$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Tunesmith needs Python 3.11 or newer; $(or $(PYTHON),python3) is not." \
+			"Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	rm -rf $*
+	@'$(PYTHON)' -m venv $* || { rm -rf $*; \
+		echo "$(PYTHON) could not make a virtual environment; on Debian and Ubuntu," \
+			"install the package python3-venv." >&2; exit 1; }
+	echo '$(CURDIR)' > $@
+
+moved:
+$(foreach venv,$(VENV) $(BENCH_VENV),$(if $(wildcard $(venv)/.made),\
+	$(eval $(shell { test "$$(cat $(venv)/.made)" = '$(CURDIR)' && $(venv)/bin/python -c ''; } \
+		2>/dev/null || echo $(venv)/.made: moved))))

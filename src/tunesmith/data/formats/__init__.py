@@ -1,0 +1,1 @@
+"""Layouts of a row: one small file each, and one table that lists them."""

@@ -1,0 +1,42 @@
+"""TRL prompt-completion rows: each side is a text or a list of messages; only answers of the
+completion are trained."""
+
+from tunesmith.data.formats.layout import Format, Parsed, Row
+from tunesmith.data.formats.messages import parse_messages
+from tunesmith.data.records import kind_of
+from tunesmith.data.rows import Message
+
+
+def parse(row: Row) -> Parsed:
+    """A text prompt is one user message, a text completion one assistant message."""
+    parsed = Parsed()
+    prompt = _side(row["prompt"], parsed, column="prompt", role="user")
+    completion = _side(row["completion"], parsed, column="completion", role="assistant")
+    parsed.messages = prompt + completion
+    parsed.completion_from = len(prompt)
+    return parsed
+
+
+def _side(value: object, parsed: Parsed, *, column: str, role: str) -> list[Message]:
+    if isinstance(value, str):
+        return [Message(role, value)]
+    if isinstance(value, list):
+        return parse_messages(value, parsed, column=column)
+    parsed.problem(
+        "wrong_type",
+        f'"{column}" must be text or a list of messages, this is {kind_of(value)}.',
+        remedy="Write it as text.",
+    )
+    return []
+
+
+PROMPT_COMPLETION = Format(
+    name="prompt-completion",
+    columns={
+        "prompt": ("question", "query", "instruction", "input", "text", "q"),
+        "completion": ("answer", "response", "output", "target", "reply", "label", "a"),
+    },
+    parse=parse,
+    example='{"prompt": "...", "completion": "..."}',
+    refused=("tools",),
+)

@@ -1,0 +1,60 @@
+"""What this package asks of a tokenizer; every transformers tokenizer has it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+
+class AddedToken(Protocol):
+    """A token that is found in a text before anything else is."""
+
+    content: str
+    special: bool
+
+
+class Tokenizer(Protocol):
+    """Text to ids and back, and the model's own chat template."""
+
+    eos_token: str | None
+    eos_token_id: int | None
+    all_special_ids: Sequence[int]
+    special_tokens_map: Mapping[str, str | Sequence[str]]
+    added_tokens_decoder: Mapping[int, AddedToken]
+
+    def __call__(
+        self,
+        text: Sequence[str],
+        *,
+        add_special_tokens: bool,
+        return_attention_mask: bool,
+        return_token_type_ids: bool,
+        verbose: bool,
+    ) -> Mapping[str, list[list[int]]]: ...
+
+    def apply_chat_template(
+        self, conversation: Sequence[Mapping[str, str]], **options: bool
+    ) -> object: ...
+
+    def get_chat_template(self) -> str: ...
+
+    def decode(
+        self, ids: Sequence[int], *, skip_special_tokens: bool, clean_up_tokenization_spaces: bool
+    ) -> str: ...
+
+
+def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    """The ids of each text; nothing is added, since templates write their own special tokens."""
+    if not texts:
+        return []
+    encoding = tokenizer(
+        texts,
+        add_special_tokens=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,
+    )
+    return encoding["input_ids"]
+
+
+def decode(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
+    """The text of ``ids``, special tokens and all white space kept."""
+    return tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)

@@ -1,0 +1,31 @@
+"""What every method makes: an adapter, its tensors attached to a base through the seams."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from tunesmith.config.settings import Settings
+
+
+@dataclass(slots=True, eq=False)
+class Adapter:
+    """The trained tensors of one method on one base, attached under ``name``.
+
+    ``parameters`` maps the name under which a tensor is stored (PEFT's, where PEFT has one) to
+    its fp32 master. ``refresh`` must be called after the masters change; ``detach`` takes the
+    adapter off the base again.
+    """
+
+    name: str
+    settings: Settings
+    parameters: Mapping[str, nn.Parameter]
+    refresh: Callable[[], None]
+    detach: Callable[[], None]
+    frozen_base: bool = True
+    decayed: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def size(self) -> int:
+        """Trainable parameters."""
+        return sum(p.numel() for p in self.parameters.values())

@@ -1,0 +1,43 @@
+"""Full fine-tuning: every weight of the base is trained; fp32 masters, products in 16 bit.
+
+The masters are the model's own parameters, cast where they are used, so that weights, gradients
+and AdamW's two moments take 16 bytes a parameter. Tied head and embedding are one master.
+"""
+
+from torch import nn
+
+from tunesmith.config.methods import FullSettings
+from tunesmith.engine.forward import Engine
+from tunesmith.methods.adapter import Adapter
+
+
+def attach(
+    engine: Engine,
+    settings: FullSettings,
+    *,
+    name: str = "default",
+    seed: int = 0,  # noqa: ARG001  (nothing is drawn)
+) -> Adapter:
+    """Make every parameter of the base an fp32 master that is trained."""
+    model = engine.model
+    for module in model.modules():
+        for parameter in module.parameters(recurse=False):
+            parameter.data = parameter.data.float()
+    model.requires_grad_(True)
+    parameters: dict[str, nn.Parameter] = dict(model.named_parameters())
+
+    def nothing() -> None:
+        """The masters are what is computed with; there is no copy to renew."""
+
+    def detach() -> None:
+        model.requires_grad_(False)
+
+    return Adapter(
+        name=name,
+        settings=settings,
+        parameters=parameters,
+        refresh=nothing,
+        detach=detach,
+        frozen_base=False,
+        decayed=frozenset(n for n, p in parameters.items() if p.dim() > 1),
+    )

@@ -1,0 +1,62 @@
+"""The tokenizer of a .gguf file: text is cut as its vocabulary was learned, or it is refused."""
+
+from tokenizers import models, pre_tokenizers
+from transformers import PreTrainedTokenizerBase
+
+from tunesmith.errors import ModelError
+from tunesmith.models.gguf_header import Header
+
+_READY = frozenset({"llama-bpe", "llama3", "llama-v3", "tekken", "qwen2", "gpt-2"})
+"""Rules for cutting text into words which transformers applies by itself."""
+
+_DIGIT_BY_DIGIT = frozenset({"smollm", "starcoder"})
+"""Rules which it takes for GPT-2's, so that a number after two spaces comes out wrong."""
+
+_WHOLE_WORDS_FIRST = frozenset({"llama-bpe", "llama3", "llama-v3", "tekken"})
+"""Vocabularies in which a word that is a token stays whole even if no merge leads there."""
+
+_PROBES = (
+    "a  1",
+    "   12 + 345.6\n\n\tif x:\n        return 0x1F",
+    "Don't we're  naïve – 漢字 한국어 🙂 \u200b",
+    "<|im_start|>user\n</s> <s>[INST] Hi <end_of_turn>\n",
+)
+
+
+def mend_tokenizer_(tokenizer: PreTrainedTokenizerBase, header: Header) -> None:
+    """Set what transformers does not take from the file; raises ModelError where it is unknown."""
+    if header.context is not None:
+        tokenizer.model_max_length = header.context
+    if header.tokenizer != "gpt2":
+        return
+    rule = header.pre_tokenizer
+    if rule not in _READY | _DIGIT_BY_DIGIT:
+        raise ModelError(
+            f"The rule {rule!r} for cutting text into words is not supported; "
+            f"supported: {', '.join(sorted(_READY | _DIGIT_BY_DIGIT))}.",
+            remedy="Use the model's safetensors folder instead.",
+        )
+    backend = tokenizer.backend_tokenizer
+    if rule in _DIGIT_BY_DIGIT:
+        backend.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Digits(individual_digits=True),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+            ]
+        )
+    if rule in _WHOLE_WORDS_FIRST and isinstance(backend.model, models.BPE):
+        backend.model.ignore_merges = True
+
+
+def same_tokenizer(a: PreTrainedTokenizerBase, b: PreTrainedTokenizerBase) -> bool:
+    """Whether both cut difficult text alike and agree on special tokens and the chat template."""
+    try:
+        cut_alike = all(a.encode(text) == b.encode(text) for text in _PROBES)
+    except Exception:  # its encoder in Rust raises plain Exception where a vocabulary has holes
+        return False
+    return (
+        cut_alike
+        and a.special_tokens_map == b.special_tokens_map
+        and a.chat_template == b.chat_template
+        and a.get_vocab() == b.get_vocab()
+    )

