@@ -9,6 +9,7 @@ from tests.source import PACKAGE, SRC, Module, imports, modules, parsed
 LEVELS = {
     "errors": -2,
     "config": -1,
+    "files": -1,
     "models": 0,
     "data": 0,
     "rag": 0,

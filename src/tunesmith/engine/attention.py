@@ -86,9 +86,17 @@ def attend(q: Tensor, k: Tensor, v: Tensor, stream: PackedBatch, rule: Rule) -> 
         if isinstance(block, Learned)
     }
     learned = [t for b in blocks.values() for t in (b.keys[rule.layer], b.values[rule.layer])]
-    order = {name: i for i, name in enumerate(blocks)}
-    out: Tensor = apply(_Attention, q, k, v, (stream, rule, order), *learned)
-    return out
+    plan = _Plan(stream, rule, {name: i for i, name in enumerate(blocks)})
+    return apply(_Attention, q, k, v, plan, *learned)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What one call of the function works on; ``order`` numbers the learned blocks by identity."""
+
+    stream: PackedBatch
+    rule: Rule
+    order: dict[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,36 +107,47 @@ class _Tile:
     last: int
     low: int
     high: int
-    hidden: Tensor | None  # [last - first, high - low], True where a key may not be seen
+    bias: Tensor  # [last - first, keys - masked_from]: -inf where a key may not be seen, else 0
+    masked_from: int  # earlier keys of the tile are seen by all its rows
 
 
-def _tiles(length: int, prefix: int, window: int | None, device: torch.device) -> Iterator[_Tile]:
+def _tiles(document: Document, stream: PackedBatch, rule: Rule, like: Tensor) -> list[_Tile]:
+    """The tiles of a document, made once per stream, window and number format."""
+    key = (len(document), document.offset, rule.window, like.dtype)
+    if key not in stream.plans:
+        stream.plans[key] = list(_cut(len(document), document.offset, rule.window, like))
+    tiles: list[_Tile] = stream.plans[key]
+    return tiles
+
+
+def _cut(length: int, prefix: int, window: int | None, like: Tensor) -> Iterator[_Tile]:
     for first in range(0, length, BLOCK_ROWS):
         last = min(first + BLOCK_ROWS, length)
         low = 0 if window is None else max(0, prefix + first - window + 1)
         high = prefix + last
-        rows = torch.arange(prefix + first, prefix + last, device=device)[:, None]
-        keys = torch.arange(low, high, device=device)[None]
+        masked_from = 0 if window is not None and low + window < high else prefix + first - low
+        rows = torch.arange(prefix + first, high, device=like.device)[:, None]
+        keys = torch.arange(low + masked_from, high, device=like.device)[None]
         hidden = keys > rows
         if window is not None:
             hidden |= rows - keys >= window
-        yield _Tile(first, last, low, high, hidden)
+        bias = torch.zeros(hidden.shape, dtype=like.dtype, device=like.device)
+        yield _Tile(first, last, low, high, bias.masked_fill_(hidden, -torch.inf), masked_from)
 
 
 def _probabilities(q: Tensor, k: Tensor, tile: _Tile, rule: Rule) -> tuple[Tensor, Tensor | None]:
-    """Probabilities [G, rep * n, keys] of a tile and, with a soft cap, d scores / d products."""
+    """Probabilities [G, rep * n, keys] of a tile from scaled queries and, with a soft cap, the
+    slope d scores / d products.
+    """
     groups, rows, _ = q.shape
     scores = torch.bmm(q, k.transpose(1, 2))
     slope: Tensor | None = None
-    if rule.softcap is None:
-        scores.mul_(rule.scale)
-    else:
-        scores.mul_(rule.scale / rule.softcap).tanh_()
+    if rule.softcap is not None:
+        scores.div_(rule.softcap).tanh_()
         slope = 1 - scores * scores
         scores.mul_(rule.softcap)
-    if tile.hidden is not None:
-        n = tile.last - tile.first
-        scores.view(groups, rows // n, n, -1).masked_fill_(tile.hidden, float("-inf"))
+    n = tile.last - tile.first
+    scores.view(groups, rows // n, n, -1)[..., tile.masked_from :] += tile.bias
     return torch.softmax(scores, -1), slope
 
 
@@ -137,59 +156,53 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Context,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        plan: tuple[PackedBatch, Rule, dict[int, int]],
-        *learned: Tensor,
+        ctx: Context, q: Tensor, k: Tensor, v: Tensor, plan: _Plan, *learned: Tensor
     ) -> Tensor:
-        stream, rule, _ = plan
-        q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
-        out = torch.empty_like(q)
+        stream, rule = plan.stream, plan.rule
+        k, v = k.contiguous(), v.contiguous()
+        out = q.new_empty(q.shape[1], q.shape[0], q.shape[2]).transpose(0, 1)  # rows together
         kept: list[Tensor] = []
         for document in stream.documents:
             keys, values = _chain(document, k, v, rule.layer)
             if document.keep is not None:
                 _keep(document, keys, values, rule.layer)
-            for tile in _tiles(len(document), document.offset, rule.window, q.device):
+            for tile in _tiles(document, stream, rule, q):
                 rows = slice(document.start + tile.first, document.start + tile.last)
-                p, _ = _probabilities(
-                    _grouped(q[:, rows], len(k)), keys[:, tile.low : tile.high], tile, rule
-                )
-                out[:, rows] = torch.bmm(p, values[:, tile.low : tile.high]).view_as(out[:, rows])
+                seen = slice(tile.low, tile.high)
+                qt = _grouped(q[:, rows], len(k)) * rule.scale
+                p, _ = _probabilities(qt, keys[:, seen], tile, rule)
+                out[:, rows] = torch.bmm(p, values[:, seen]).view_as(out[:, rows])
                 if _is_kept(tile, rule):
                     kept.append(p)
-        ctx.save_for_backward(q, k, v, out, *learned, *kept)
-        ctx.plan = (*plan, len(learned))
+        ctx.save_for_backward(q, k, v, *learned, *kept)
+        ctx.plan = plan
         return out
 
     @staticmethod
     def backward(ctx: Context, g_out: Tensor) -> Gradients:
-        stream, rule, order, learned_count = ctx.plan
-        q, k, v, out, *rest = ctx.saved_tensors
-        learned = rest[:learned_count]
-        kept = iter(rest[learned_count:])
-        gq, gk, gv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        plan: _Plan = ctx.plan
+        stream, rule = plan.stream, plan.rule
+        q, k, v, *rest = ctx.saved_tensors
+        learned, kept = rest[: 2 * len(plan.order)], iter(rest[2 * len(plan.order) :])
+        gq = torch.empty_like(q)
+        gk, gv = torch.zeros_like(k), torch.zeros_like(v)
         g_learned = [torch.zeros_like(t) for t in learned]
-        g_out = g_out.contiguous()
         for document in stream.documents:
             keys, values = _chain(document, k, v, rule.layer)
-            targets = _targets(document, (gk, gv), g_learned, order)
-            for tile in _tiles(len(document), document.offset, rule.window, q.device):
+            targets = _targets(document, (gk, gv), g_learned, plan.order)
+            for tile in _tiles(document, stream, rule, q):
                 rows = slice(document.start + tile.first, document.start + tile.last)
                 seen = slice(tile.low, tile.high)
-                qt, gt, ot = (_grouped(t[:, rows], len(k)) for t in (q, g_out, out))
+                qt, gt = _grouped(q[:, rows], len(k)) * rule.scale, _grouped(g_out[:, rows], len(k))
                 if _is_kept(tile, rule):
                     p, slope = next(kept), None
                 else:
                     p, slope = _probabilities(qt, keys[:, seen], tile, rule)
-                delta = (gt * ot).sum(-1, keepdim=True)
-                gs = torch.bmm(gt, values[:, seen].transpose(1, 2)).sub_(delta).mul_(p)
+                gs = torch.bmm(gt, values[:, seen].transpose(1, 2))
+                gs = torch._softmax_backward_data(gs, p, -1, p.dtype)
                 if slope is not None:
                     gs.mul_(slope)
-                gs.mul_(rule.scale)
-                gq[:, rows] = torch.bmm(gs, keys[:, seen]).view_as(gq[:, rows])
+                gq[:, rows] = torch.bmm(gs, keys[:, seen]).mul_(rule.scale).view_as(gq[:, rows])
                 _add_(targets, tile.low, torch.bmm(gs.transpose(1, 2), qt), 0)
                 _add_(targets, tile.low, torch.bmm(p.transpose(1, 2), gt), 1)
         return gq, gk, gv, None, *g_learned

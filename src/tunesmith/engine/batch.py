@@ -1,9 +1,9 @@
 """The packed stream: documents laid end to end without padding, each with what stands before it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -137,6 +137,7 @@ class PackedBatch:
     labels: Tensor  # [M] int64
     weights: Tensor  # [M] float32
     dropout: Dropout | None = None
+    plans: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)  # caches
 
     @cached_property
     def segments(self) -> tuple[tuple[str | None, int, int], ...]:

@@ -25,12 +25,14 @@ class Head:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores of every token in the hidden states' dtype, [M, D] -> [M, V]."""
-        weight = self.weight.to(hidden.dtype)
-        scores = hidden @ weight.t()
+        return self.finish_(hidden @ self.weight.to(hidden.dtype).t())
+
+    def finish_(self, scores: Tensor) -> Tensor:
+        """Scale and cap plain products, in place."""
         if self.scale != 1.0:
-            scores *= self.scale
+            scores.mul_(self.scale)
         if self.softcap is not None:
-            scores = torch.tanh_(scores.div_(self.softcap)).mul_(self.softcap)
+            scores.div_(self.softcap).tanh_().mul_(self.softcap)
         return scores
 
 
@@ -50,20 +52,24 @@ def row_losses(hidden: Tensor, batch: PackedBatch, head: Head) -> Tensor:
     """Negative log-likelihood of each label, [M] in float32; no gradient."""
     rows = hidden.index_select(0, batch.label_rows)
     parts = [
-        _log_normaliser_and_target(head.logits(chunk).float(), target)
+        -_log_softmax_(head.logits(chunk).float()).gather(1, target[:, None])[:, 0]
         for chunk, target in zip(
             torch.split(rows, CHUNK_ROWS), torch.split(batch.labels, CHUNK_ROWS), strict=True
         )
     ]
-    return torch.cat([z - t for z, t in parts]) if parts else rows.new_zeros(0, dtype=torch.float32)
+    return torch.cat(parts) if parts else rows.new_zeros(0, dtype=torch.float32)
 
 
-def _log_normaliser_and_target(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    return logits.logsumexp(-1), logits.gather(1, labels[:, None])[:, 0]
+def _log_softmax_(scores: Tensor) -> Tensor:
+    return torch.log_softmax(scores, -1, out=scores)
 
 
 class _Head(torch.autograd.Function):
-    """sum_i w_i (logsumexp(z_i) - z_i[label_i]); keeps the gradients of rows and weight only."""
+    """-sum_i w_i log softmax(z_i)[label_i]; keeps the gradients of rows and weight only.
+
+    The two chunk buffers are made once: fresh ones of this size cost as much in page faults as
+    the arithmetic.
+    """
 
     @staticmethod
     def forward(
@@ -75,25 +81,28 @@ class _Head(torch.autograd.Function):
         total = torch.zeros((), dtype=torch.float64, device=rows.device)
         g_rows = torch.empty_like(rows) if needs_rows else None
         g_weight = torch.zeros_like(weight, dtype=wide) if needs_weight else None
+        shape = (min(CHUNK_ROWS, len(rows)), len(weight))
+        scores = torch.empty(shape, dtype=rows.dtype, device=rows.device)
+        logs = scores if wide == rows.dtype else torch.empty(shape, dtype=wide, device=rows.device)
         for start in range(0, len(rows), CHUNK_ROWS):
             part = slice(start, start + CHUNK_ROWS)
-            h, target, w = rows[part], labels[part], weights[part].to(wide)
-            logits = head.logits(h).to(wide)
-            z, t = _log_normaliser_and_target(logits, target)
-            total += ((z - t) * w).sum()
-            if g_rows is None and g_weight is None:
+            h, target, w = rows[part], labels[part, None], weights[part, None].to(wide)
+            z, g = scores[: len(h)], logs[: len(h)]
+            head.finish_(torch.mm(h, compute.t(), out=z))
+            slope = None if head.softcap is None else 1 - (z.to(wide) / head.softcap) ** 2
+            _log_softmax_(g.copy_(z))
+            total -= (g.gather(1, target) * w).sum()
+            if not (needs_rows or needs_weight):
                 continue
-            slope = _cap_slope(logits, head)
-            g = logits.sub_(z[:, None]).exp_()
-            g.scatter_add_(1, target[:, None], g.new_full((len(target), 1), -1.0))
+            g.exp_().scatter_add_(1, target, g.new_full(target.shape, -1.0))
             if slope is not None:
                 g.mul_(slope)
-            g = g.to(rows.dtype)
-            w = (w * head.scale)[:, None]
+            z.copy_(g)
+            w = w * head.scale  # not in place: it may be a view of the batch
             if g_rows is not None:
-                g_rows[part] = ((g @ compute) * w).to(rows.dtype)
+                g_rows[part] = (z @ compute) * w
             if g_weight is not None:
-                g_weight += g.t() @ (h * w).to(rows.dtype)
+                g_weight += z.t() @ (h * w).to(rows.dtype)
         ctx.save_for_backward(g_rows, g_weight)
         return total.to(wide)
 
@@ -102,13 +111,8 @@ class _Head(torch.autograd.Function):
         g_rows, g_weight = ctx.saved_tensors
         return (
             None if g_rows is None else g_rows * g.to(g_rows.dtype),
-            None if g_weight is None else g_weight.mul_(g),
+            None if g_weight is None else g_weight * g,
             None,
             None,
             None,
         )
-
-
-def _cap_slope(logits: Tensor, head: Head) -> Tensor | None:
-    """d capped / d plain logits = 1 - (capped / softcap)^2."""
-    return None if head.softcap is None else 1 - (logits / head.softcap) ** 2

@@ -1,33 +1,49 @@
 """The table of methods: everything else asks it and knows no method by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+from tunesmith.config.methods import FullSettings, LoraSettings
 from tunesmith.engine.forward import Engine
-from tunesmith.methods import full, lora
+from tunesmith.errors import AdapterError
+from tunesmith.methods import full, lora, lora_peft
 from tunesmith.methods.adapter import Adapter
+
+Settings = LoraSettings | FullSettings
+
+
+@dataclass(frozen=True, slots=True)
+class PeftFormat:
+    """How a method's adapter is written and read in PEFT's format."""
+
+    peft_type: str
+    to_peft: Callable[[Adapter, Engine], dict[str, object]]
+    from_peft: Callable[[Mapping[str, object], Mapping[str, Tensor]], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """How a method attaches, and where its learning rate starts."""
+    """How a method attaches, where its learning rate starts, and its format on disk."""
 
     attach: Callable[..., Adapter]
     rate: float  # peak learning rate for a base of width 2000
-    summary: str
+    peft: PeftFormat | None = None  # None: the result is a whole model
 
 
 METHODS: dict[str, Method] = {
-    "lora": Method(lora.attach, 5e-4, "a low-rank term beside each linear layer"),
-    "full": Method(full.attach, 5e-5, "every weight of the base"),
+    "lora": Method(lora.attach, 5e-4, PeftFormat("LORA", lora_peft.to_peft, lora_peft.from_peft)),
+    "full": Method(full.attach, 5e-5),
 }
 # Narrower bases take larger steps: the exponent that Thinking Machines fitted over llama models
 # ("LoRA Without Regret" and tinker-cookbook's hyperparam_utils, 2025).
 WIDTH, EXPONENT = 2000, 0.781
 
 
-def attach(engine: Engine, settings: Any, *, name: str = "default", seed: int = 0) -> Adapter:
+def attach(engine: Engine, settings: Settings, *, name: str = "default", seed: int = 0) -> Adapter:
     """Attach a new adapter of the kind that ``settings`` names."""
     return METHODS[settings.kind].attach(engine, settings, name=name, seed=seed)
 
@@ -35,3 +51,22 @@ def attach(engine: Engine, settings: Any, *, name: str = "default", seed: int = 
 def learning_rate(kind: str, width: int) -> float:
     """The peak learning rate of `auto` for a base of hidden width ``width``, two digits."""
     return float(f"{METHODS[kind].rate * (WIDTH / width) ** EXPONENT:.1e}")
+
+
+def peft_of(adapter: Adapter) -> PeftFormat:
+    """The format of an adapter's method."""
+    found = METHODS[getattr(adapter.settings, "kind", "")].peft
+    assert found is not None, "a whole model is not an adapter folder"
+    return found
+
+
+def reader_of(config: Mapping[str, object], folder: Path) -> PeftFormat:
+    """The format that an adapter_config.json names; AdapterError for one that is not known."""
+    formats = {m.peft.peft_type: m.peft for m in METHODS.values() if m.peft}
+    kind = config.get("peft_type")
+    if kind not in formats:
+        raise AdapterError(
+            f"{folder}: adapters of kind {kind!r} are not supported.",
+            remedy=f"Supported are {', '.join(sorted(formats))}.",
+        )
+    return formats[str(kind)]

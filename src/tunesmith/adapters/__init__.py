@@ -1,0 +1,1 @@
+"""Adapters on disk: written and read in PEFT's format."""

@@ -1,0 +1,132 @@
+"""An adapter folder in PEFT's format: adapter_config.json, adapter_model.safetensors, a card."""
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tunesmith import __version__, files
+from tunesmith.engine.forward import Engine
+from tunesmith.errors import AdapterError
+from tunesmith.methods import table
+from tunesmith.methods.adapter import Adapter
+
+CONFIG, TENSORS, CARD = "adapter_config.json", "adapter_model.safetensors", "README.md"
+
+
+def save(folder: Path, adapter: Adapter, engine: Engine, *, base: str, card: str = "") -> None:
+    """Write the adapter so that Hugging Face PEFT loads it; complete or absent.
+
+    ``base`` is what the config calls the base model, ``card`` the text of the README.
+    """
+    config = {
+        "base_model_name_or_path": base,
+        "task_type": "CAUSAL_LM",
+        "inference_mode": True,
+        "revision": None,
+        "auto_mapping": None,
+        "peft_version": _peft_version(),
+        **table.peft_of(adapter).to_peft(adapter, engine),
+    }
+    tensors = {n: p.detach().cpu().contiguous() for n, p in adapter.parameters.items()}
+
+    def fill(into: Path) -> None:
+        text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+        (into / CONFIG).write_text(text, encoding="utf-8")
+        save_file(tensors, into / TENSORS, metadata={"format": "pt"})
+        (into / CARD).write_text(card or _card(base), encoding="utf-8")
+
+    files.publish(folder, fill)
+
+
+def load(engine: Engine, folder: Path, *, name: str = "default") -> Adapter:
+    """Attach the adapter of a PEFT folder, ours or another's, under ``name``.
+
+    Raises AdapterError for a folder that is not one, a kind that is not known, or tensors that do
+    not fit this base: all of them, each with the shape that was expected.
+    """
+    config = _config(folder)
+    tensors = _tensors(folder)
+    settings = table.reader_of(config, folder).from_peft(config, tensors)
+    misfits = _misfits(engine, tensors)
+    if misfits:
+        shown = "; ".join(misfits[:5]) + (f"; and {len(misfits) - 5} more" if misfits[5:] else "")
+        raise AdapterError(
+            f"{folder}: the adapter was not made for this base: {shown}.",
+            remedy=f"It names {config.get('base_model_name_or_path')!r} as its base; load that.",
+        )
+    adapter = table.attach(engine, settings, name=name)
+    put_(adapter, tensors)
+    return adapter
+
+
+def put_(adapter: Adapter, tensors: Mapping[str, Tensor]) -> None:
+    """Overwrite the adapter's tensors with these, name by name."""
+    with torch.no_grad():
+        for key, parameter in adapter.parameters.items():
+            parameter.copy_(tensors[key])
+    adapter.refresh()
+
+
+def _misfits(engine: Engine, tensors: Mapping[str, Tensor]) -> list[str]:
+    misfits = []
+    for key, tensor in tensors.items():
+        module, _, part = key.removeprefix("base_model.model.").rpartition(".lora_")
+        linear = engine.linears.get(module)
+        if linear is None:
+            misfits.append(f"{module} is no linear layer of it")
+            continue
+        axis, width = (1, linear.in_features) if part[0] == "A" else (0, linear.out_features)
+        if tensor.dim() != 2 or tensor.shape[axis] != width:
+            misfits.append(f"{key} has shape {list(tensor.shape)}, the layer's width is {width}")
+    return misfits
+
+
+def _config(folder: Path) -> dict[str, object]:
+    path = folder / CONFIG
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AdapterError(
+            f"{path}: cannot be read: {error}.", remedy="Give the folder of a PEFT adapter."
+        ) from None
+    if not isinstance(config, dict):
+        raise AdapterError(f"{path}: holds no JSON object.")
+    return config
+
+
+def _tensors(folder: Path) -> dict[str, Tensor]:
+    path = folder / TENSORS
+    if not path.is_file():
+        pickled = (folder / "adapter_model.bin").exists()
+        raise AdapterError(
+            f"{path} is missing{'; adapter_model.bin is a pickle, which can run code' * pickled}.",
+            remedy="Save it again with PEFT's save_pretrained, which writes safetensors.",
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise AdapterError(
+            f"{path}: damaged: {error}.", remedy="Copy it again, or take an earlier checkpoint."
+        ) from None
+
+
+def _peft_version() -> str:
+    """The version of PEFT whose format this is; the installed one where there is one."""
+    try:
+        return version("peft")
+    except PackageNotFoundError:
+        return "0.21.2"
+
+
+def _card(base: str) -> str:
+    return (
+        f"---\nbase_model: {base}\nlibrary_name: peft\n---\n\n"
+        f"An adapter for {base}, trained with Tunesmith {__version__}.\n"
+    )

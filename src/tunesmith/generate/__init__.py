@@ -1,0 +1,1 @@
+"""The only generation loop: chat, evaluation, retrieval and server use it."""

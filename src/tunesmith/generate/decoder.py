@@ -1,0 +1,103 @@
+"""A key/value cache and the two calls that fill it: a prompt, then a token at a time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from tunesmith.engine.batch import Document, Kept, PackedBatch, Row, pack
+from tunesmith.engine.forward import Engine
+
+SHARE_TOKENS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Token ids and the adapter that answers (None: the base)."""
+
+    ids: tuple[int, ...]
+    adapter: str | None = None
+
+
+class Decoder:
+    """Slots of one cache, each with a text that grows; documents of any adapters together."""
+
+    def __init__(self, engine: Engine, *, slots: int, capacity: int) -> None:
+        self.engine = engine
+        self.cache = engine.cache(slots, capacity)
+        self.lengths = [0] * slots
+        self.adapters: list[str | None] = [None] * slots
+
+    @torch.no_grad()
+    def read(self, prompts: Mapping[int, Prompt]) -> Tensor:
+        """Read whole prompts into empty slots; scores of their next tokens [B, V].
+
+        Prompts of one adapter that begin alike compute their common beginning once.
+        """
+        rows = [
+            Row(p.ids, [0.0] * len(p.ids), adapter=p.adapter, key=slot)
+            for slot, p in prompts.items()
+        ]
+        batch = pack(rows, share=SHARE_TOKENS)
+        spans = {(b.start, b.stop) for d in batch.documents for b in d.prefix}  # type: ignore[attr-defined]
+        documents = tuple(
+            d if (d.start, d.stop) in spans else replace(d, keep=(self.cache, d.key))
+            for d in batch.documents
+        )
+        last = {d.key: d.stop - 1 for d in documents if d.keep is not None}
+        for slot, prompt in prompts.items():
+            self.lengths[slot], self.adapters[slot] = len(prompt.ids), prompt.adapter
+        return self._scores(replace(batch, documents=documents), [last[slot] for slot in prompts])
+
+    @torch.no_grad()
+    def go_on(self, slot: int, ids: Sequence[int], *, kept: int) -> Tensor:
+        """Read ``ids`` after the first ``kept`` positions of a slot; next scores [1, V]."""
+        prefix = (Kept(self.cache, slot, kept),) if kept else ()
+        document = Document(
+            0, len(ids), self.adapters[slot], prefix=prefix, keep=(self.cache, slot)
+        )
+        self.lengths[slot] = kept + len(ids)
+        positions = list(range(kept, kept + len(ids)))
+        return self._scores(_unlabelled(ids, positions, (document,)), [len(ids) - 1])
+
+    @torch.no_grad()
+    def step(self, tokens: Mapping[int, int]) -> Tensor:
+        """Append one token to each of these slots; scores of the next ones [B, V].
+
+        Slots of one adapter should stand together, else each run of them is its own product.
+        """
+        documents = tuple(
+            Document(
+                i,
+                i + 1,
+                self.adapters[slot],
+                prefix=(Kept(self.cache, slot, self.lengths[slot]),),
+                keep=(self.cache, slot),
+            )
+            for i, slot in enumerate(tokens)
+        )
+        positions = [self.lengths[slot] for slot in tokens]
+        for slot in tokens:
+            self.lengths[slot] += 1
+        batch = _unlabelled(list(tokens.values()), positions, documents)
+        return self._scores(batch, list(range(len(tokens))))
+
+    def _scores(self, batch: PackedBatch, rows: list[int]) -> Tensor:
+        hidden = self.engine.hidden_states(batch.to(self.engine.device))
+        chosen = hidden.index_select(0, torch.tensor(rows, device=hidden.device))
+        return self.engine.head.logits(chosen)
+
+
+def _unlabelled(
+    ids: Sequence[int], positions: Sequence[int], documents: tuple[Document, ...]
+) -> PackedBatch:
+    none = torch.zeros(0, dtype=torch.int64)
+    return PackedBatch(
+        ids=torch.tensor(list(ids), dtype=torch.int64),
+        positions=torch.tensor(list(positions), dtype=torch.int64),
+        documents=documents,
+        label_rows=none,
+        labels=none,
+        weights=none.float(),
+    )

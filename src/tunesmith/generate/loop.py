@@ -1,0 +1,116 @@
+"""Answers to many prompts at once: prompts are read as packed streams, tokens made together."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from tunesmith.engine.forward import Engine
+from tunesmith.generate.decoder import Decoder, Prompt
+from tunesmith.generate.sampling import Sampling, choose, generator_of
+
+SLOTS = 32
+READ_TOKENS = 2048  # of prompts at a time
+Decode = Callable[[Sequence[int]], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Generated token ids without the stop token, and why it ended: `stop` or `length`."""
+
+    row: int
+    ids: tuple[int, ...]
+    ended: str
+
+
+def generate(
+    engine: Engine,
+    prompts: Sequence[Prompt],
+    *,
+    stop_ids: frozenset[int],
+    sampling: Sampling,
+    seed: int = 0,
+    decode: Decode | None = None,
+) -> Iterator[Answer]:
+    """Answers in the order in which they are finished; ``row`` numbers the prompt.
+
+    ``decode`` is needed for stop texts; the ids then end with the token that completed one.
+    A row's answer does not depend on which rows are answered beside it, but for the last bits of
+    products of another shape.
+    """
+    if sampling.stop and decode is None:
+        raise ValueError("stop texts need `decode`")
+    # Like lengths together: a wave takes as long as its longest prompt and answer.
+    order = sorted(
+        range(len(prompts)), key=lambda i: (prompts[i].adapter or "", len(prompts[i].ids))
+    )
+    for start in range(0, len(order), SLOTS):
+        wave = order[start : start + SLOTS]
+        yield from _wave(_Wave(engine, prompts, wave, sampling), stop_ids, seed, decode)
+
+
+class _Wave:
+    """Prompts that are answered together, slot i holding row rows[i]."""
+
+    def __init__(
+        self, engine: Engine, prompts: Sequence[Prompt], rows: Sequence[int], sampling: Sampling
+    ) -> None:
+        longest = max(len(prompts[row].ids) for row in rows)
+        self.decoder = Decoder(engine, slots=len(rows), capacity=longest + sampling.max_new_tokens)
+        self.prompts = {slot: prompts[row] for slot, row in enumerate(rows)}
+        self.rows, self.sampling = list(rows), sampling
+        self.made: list[list[int]] = [[] for _ in rows]
+
+
+def _wave(
+    wave: _Wave, stop_ids: frozenset[int], seed: int, decode: Decode | None
+) -> Iterator[Answer]:
+    generators = [generator_of(seed, row) for row in wave.rows]
+    active: dict[int, int] = {}
+    for group in _groups(wave.prompts):
+        scores = wave.decoder.read({slot: wave.prompts[slot] for slot in group})
+        for slot, row_scores in zip(group, scores, strict=True):
+            active[slot] = choose(row_scores, wave.sampling, generators[slot])
+    while True:
+        for slot, token in list(active.items()):
+            ended = _ended(wave, slot, token, stop_ids, decode)
+            if ended:
+                del active[slot]
+                yield Answer(wave.rows[slot], tuple(wave.made[slot]), ended)
+        if not active:
+            return
+        scores = wave.decoder.step(active)
+        for slot, row_scores in zip(list(active), scores, strict=True):
+            active[slot] = choose(row_scores, wave.sampling, generators[slot])
+
+
+def _ended(
+    wave: _Wave, slot: int, token: int, stop_ids: frozenset[int], decode: Decode | None
+) -> str | None:
+    """Append the token unless it is a stop token; why the answer is complete, if it is."""
+    made = wave.made[slot]
+    if token in stop_ids:
+        return "stop"
+    made.append(token)
+    if decode is not None and wave.sampling.stop:
+        text = decode(made)
+        if any(stop in text for stop in wave.sampling.stop):
+            return "stop"
+    return "length" if len(made) >= wave.sampling.max_new_tokens else None
+
+
+def _groups(prompts: dict[int, Prompt]) -> Iterator[list[int]]:
+    """Slots whose prompts are read in one call."""
+    group: list[int] = []
+    tokens = 0
+    for slot, prompt in prompts.items():
+        if group and tokens + len(prompt.ids) > READ_TOKENS:
+            yield group
+            group, tokens = [], 0
+        group.append(slot)
+        tokens += len(prompt.ids)
+    yield group
+
+
+def cut_at_stop(text: str, stop: Sequence[str]) -> str:
+    """The text before the first of the stop texts."""
+    ends = [at for s in stop if (at := text.find(s)) >= 0]
+    return text[: min(ends)] if ends else text

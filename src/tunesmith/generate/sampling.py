@@ -1,0 +1,42 @@
+"""How the next token is chosen from its scores."""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Temperature 0 takes the likeliest token; ``stop`` texts end an answer and are cut off."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_new_tokens: int = 256
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0 or not 0 < self.top_p <= 1 or self.max_new_tokens < 1:
+            raise ValueError(
+                f"temperature {self.temperature} must be at least 0, top_p {self.top_p} above 0 "
+                f"and at most 1, max_new_tokens {self.max_new_tokens} at least 1"
+            )
+
+
+def generator_of(seed: int, row: int) -> torch.Generator:
+    """A row's own random numbers, so that an answer does not depend on the rows beside it."""
+    digest = hashlib.blake2b(f"{seed}:{row}".encode(), digest_size=7).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "little"))
+
+
+def choose(scores: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
+    """A token id from scores [V]; nucleus sampling is arXiv 1904.09751, section 3.1."""
+    if sampling.temperature == 0:
+        return int(scores.argmax())
+    p = torch.softmax(scores.float().cpu() / sampling.temperature, -1)
+    if sampling.top_p < 1:
+        ordered, index = p.sort(descending=True, stable=True)
+        beyond = ordered.cumsum(0) - ordered >= sampling.top_p
+        p = torch.zeros_like(p).index_put_((index,), ordered.masked_fill(beyond, 0.0))
+    return int(torch.multinomial(p, 1, generator=generator))

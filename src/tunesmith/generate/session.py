@@ -1,0 +1,57 @@
+"""A conversation that goes on: what was read before stays in the key/value cache."""
+
+from collections.abc import Iterator, Sequence
+
+from tunesmith.engine.forward import Engine
+from tunesmith.errors import TunesmithError
+from tunesmith.generate.decoder import Decoder
+from tunesmith.generate.sampling import Sampling, choose, generator_of
+
+
+class ChatSession:
+    """One adapter's side of a conversation over one base."""
+
+    def __init__(
+        self, engine: Engine, *, stop_ids: frozenset[int], adapter: str | None, capacity: int
+    ) -> None:
+        """``capacity``: positions for the whole conversation, at most the base's context."""
+        self._decoder = Decoder(engine, slots=1, capacity=capacity)
+        self._decoder.adapters[0] = adapter
+        self._stop_ids = stop_ids
+        self._kept: list[int] = []
+
+    def stream(self, ids: Sequence[int], *, sampling: Sampling, seed: int) -> Iterator[int]:
+        """Token ids of the answer to the whole prompt ``ids``, one by one, without the stop token.
+
+        Only what differs from what was read before is computed. Raises TunesmithError where prompt
+        and answer would be longer than the capacity.
+        """
+        if not ids:
+            raise ValueError("an empty prompt")
+        capacity = self._decoder.cache.capacity
+        if len(ids) >= capacity:
+            raise TunesmithError(
+                f"The conversation has {len(ids):,} tokens; this model reads {capacity:,}.",
+                remedy="Start a new conversation (/reset).",
+                code="context",
+            )
+        generator = generator_of(seed, 0)
+        kept = _common(self._kept, ids[:-1])
+        self._kept = self._kept[:kept]
+        scores = self._decoder.go_on(0, ids[kept:], kept=kept)
+        self._kept = list(ids)
+        for _ in range(sampling.max_new_tokens):
+            token = choose(scores[0], sampling, generator)
+            if token in self._stop_ids:
+                return
+            yield token
+            if len(self._kept) >= capacity:
+                return
+            scores = self._decoder.step({0: token})
+            self._kept.append(token)
+
+
+def _common(a: Sequence[int], b: Sequence[int]) -> int:
+    return next(
+        (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
+    )

@@ -1,0 +1,112 @@
+"""LoRA in PEFT's words: adapter_config.json from settings, and settings from it."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from tunesmith.config.methods import LoraSettings
+from tunesmith.engine.forward import Engine
+from tunesmith.errors import AdapterError
+from tunesmith.methods.adapter import Adapter
+from tunesmith.methods.lora import PREFIX, choose, key_a, key_b
+
+# What another value of these would mean is not implemented; read as they are, they change nothing.
+_NEUTRAL: dict[str, tuple[object, ...]] = {
+    "bias": ("none", None),
+    "fan_in_fan_out": (False, None),
+    "use_dora": (False, None),
+    "modules_to_save": (None, []),
+    "trainable_token_indices": (None, [], {}),
+    "megatron_config": (None, {}),
+    "target_parameters": (None, []),
+    "alora_invocation_tokens": (None, []),
+    "use_bdlora": (None, False),
+    "lora_bias": (False, None),
+}
+
+
+def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
+    """The LoRA part of adapter_config.json; ranks and alphas that differ go into the patterns."""
+    settings = adapter.settings
+    assert isinstance(settings, LoraSettings)
+    shapes = choose(settings, list(engine.linears))
+    return {
+        "peft_type": "LORA",
+        "r": settings.rank,
+        "lora_alpha": _plain(settings.alpha),
+        "lora_dropout": settings.dropout,
+        "target_modules": _shortest_names(list(shapes), list(engine.linears)),
+        "use_rslora": settings.rslora,
+        "use_dora": False,
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "init_lora_weights": True,
+        "modules_to_save": None,
+        "rank_pattern": {n: s.rank for n, s in shapes.items() if s.rank != settings.rank},
+        "alpha_pattern": {
+            n: _plain(s.alpha) for n, s in shapes.items() if s.alpha != settings.alpha
+        },
+    }
+
+
+def _plain(alpha: float) -> int | float:
+    """Others parse lora_alpha as an integer."""
+    return int(alpha) if alpha == int(alpha) else alpha
+
+
+def _shortest_names(chosen: Sequence[str], linears: Sequence[str]) -> list[str]:
+    """Last parts of the names where that means the same layers, else the whole names."""
+    leaves = {name.rpartition(".")[2] for name in chosen}
+    meant = [name for name in linears if name.rpartition(".")[2] in leaves]
+    return sorted(leaves) if meant == list(chosen) else sorted(chosen)
+
+
+def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> LoraSettings:
+    """Settings that attach an adapter of these tensors; AdapterError for what is not LoRA here."""
+    odd = [
+        f"{key} = {config[key]!r}"
+        for key, allowed in _NEUTRAL.items()
+        if key in config and config[key] not in allowed
+    ]
+    keys = {key for key in tensors if key.endswith((".lora_A.weight", ".lora_B.weight"))}
+    odd += [f"tensor {key}" for key in sorted(tensors.keys() - keys)[:5]]
+    modules = sorted({k.removeprefix(PREFIX).rpartition(".lora_")[0] for k in keys})
+    lonely = [m for m in modules if key_a(m) not in keys or key_b(m) not in keys]
+    odd += [f"{module} has only one of A and B" for module in lonely]
+    if odd or not modules:
+        raise AdapterError(
+            f"The adapter has what LoRA here does not: {'; '.join(odd) or 'no LoRA tensors'}.",
+            remedy="Merge it with the tool that made it, and use the merged model as base.",
+        )
+    default = _number(config, "r", tensors[key_a(modules[0])].shape[0])
+    ranks = {m: tensors[key_a(m)].shape[0] for m in modules}
+    alpha = float(_number(config, "lora_alpha", default))
+    patterns = config.get("alpha_pattern") or {}
+    assert isinstance(patterns, Mapping)
+    alphas = {m: _pattern(patterns, m, alpha) for m in modules}
+    return LoraSettings(
+        rank=int(default),
+        alpha=alpha,
+        dropout=float(_number(config, "lora_dropout", 0.0)),
+        targets=tuple(modules),
+        rslora=bool(config.get("use_rslora", False)),
+        rank_pattern={m: rank for m, rank in ranks.items() if rank != default},
+        alpha_pattern={m: a for m, a in alphas.items() if not math.isclose(a, alpha)},
+    )
+
+
+def _number(config: Mapping[str, object], key: str, default: float) -> float:
+    value = config.get(key, default)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise AdapterError(f"adapter_config.json: {key} is {value!r}, not a number.")
+    return value
+
+
+def _pattern(patterns: Mapping[str, float], module: str, default: float) -> float:
+    """PEFT's rule: the first pattern that matches the end of the name as a regular expression."""
+    for pattern, value in patterns.items():
+        if re.match(rf"(.*\.)?({pattern})$", module):
+            return float(value)
+    return default

@@ -1,0 +1,85 @@
+"""What the loop works on: a base with an adapter, rows, settings and the plan."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunesmith.config.run import TrainSettings
+from tunesmith.engine.batch import Dropout, PackedBatch, Row, pack
+from tunesmith.engine.forward import Engine
+from tunesmith.methods.adapter import Adapter
+
+# A common beginning shorter than this is not worth a document of its own.
+SHARE_TOKENS = 8
+
+
+class TokenRow(Protocol):
+    """One rendered row: ids int32 [n], loss weights float32 [n], and where it came from."""
+
+    @property
+    def ids(self) -> NDArray[np.int32]: ...
+    @property
+    def weights(self) -> NDArray[np.float32]: ...
+    @property
+    def file(self) -> str: ...
+    @property
+    def line(self) -> int: ...
+
+
+class Rows(Protocol):
+    """Rendered rows by number."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, i: int, /) -> TokenRow: ...
+    @property
+    def lengths(self) -> NDArray[np.int64]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What was decided before the first step; a resumed run keeps it."""
+
+    steps: int
+    warmup: int
+    lr: float
+    tokens_per_micro_batch: int
+    recompute: bool
+    peak_bytes: int
+    seconds_per_token: float
+
+    def to_json(self) -> dict[str, object]:
+        """For plan.json."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, object]) -> "Plan":
+        """From plan.json."""
+        return cls(**{field.name: values[field.name] for field in fields(cls)})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One training run."""
+
+    engine: Engine
+    adapter: Adapter
+    rows: Rows
+    held: Rows | None
+    settings: TrainSettings
+    folder: Path
+    copies: tuple[float, ...] = ()
+
+    def batch(
+        self, rows: Iterable[tuple[int, TokenRow]], *, step: int | None = None
+    ) -> PackedBatch:
+        """Numbered rows as a packed batch; with a ``step`` it is for training (dropout)."""
+        name = self.adapter.name if self.adapter.frozen_base else None
+        packed = [
+            Row(row.ids.tolist(), row.weights.tolist(), adapter=name, key=i) for i, row in rows
+        ]
+        dropout = None if step is None else Dropout(self.settings.seed, step)
+        return pack(packed, share=SHARE_TOKENS, dropout=dropout).to(self.engine.device)

@@ -1,0 +1,150 @@
+"""Before the first step: micro-batch size, recomputation, memory and time, by measuring.
+
+Out of memory on a CPU never raises: the kernel kills. So small batches of the longest documents
+are tried first, and a size is only tried where the trend says that it fits.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tunesmith.engine.head import loss_sum
+from tunesmith.errors import MemoryRefusal
+from tunesmith.train import memory
+from tunesmith.train.batches import DEFAULT_TOKENS_PER_STEP, total_steps
+from tunesmith.train.job import Job, Plan
+from tunesmith.train.schedule import warmup_of
+
+AUTO_TOKENS = 2048  # larger micro-batches measured no faster on a CPU
+FIRST_TOKENS = 256
+MARGIN = 1.2  # on a trend that was measured on shorter documents
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """One measured micro-batch."""
+
+    tokens: int
+    peak_bytes: int
+    seconds: float
+
+
+def make_plan(job: Job, *, lr: float, now: Callable[[], float] = time.perf_counter) -> Plan:
+    """Decide micro-batch size and recomputation; MemoryRefusal where nothing fits."""
+    settings = job.settings
+    longest = int(max(job.rows.lengths))
+    wanted = settings.tokens_per_micro_batch
+    size = min(AUTO_TOKENS, _step_tokens(job)) if wanted == "auto" else wanted
+    size = max(size, longest)
+    choices = [False, True] if settings.recompute == "auto" else [settings.recompute]
+    fitting: tuple[int, bool] | None = None
+    for recompute in choices:
+        limit = _largest(job, size, recompute=recompute, now=now)
+        if limit >= size or (wanted == "auto" and limit >= longest):
+            fitting = (min(size, limit), recompute)
+            break
+    if fitting is None:
+        raise _refusal(job, longest if wanted == "auto" else size, limit)
+    size, recompute = fitting
+    measured = _measure(job, size, recompute=recompute, now=now)
+    steps = _steps(job, measured)
+    return Plan(
+        steps=steps,
+        warmup=warmup_of(settings, steps),
+        lr=lr,
+        tokens_per_micro_batch=size,
+        recompute=recompute,
+        peak_bytes=memory.peak_bytes(job.engine.device),
+        seconds_per_token=measured.seconds / measured.tokens,
+    )
+
+
+def _step_tokens(job: Job) -> int:
+    settings = job.settings
+    if settings.rows_per_step:
+        return int(settings.rows_per_step * max(job.rows.lengths))
+    return settings.tokens_per_step or DEFAULT_TOKENS_PER_STEP
+
+
+def _largest(job: Job, size: int, *, recompute: bool, now: Callable[[], float]) -> int:
+    """Tokens up to ``size`` that fit into available memory by the trend of two small batches."""
+    device = job.engine.device
+    available = memory.available_bytes(device)
+    if available is None:
+        return size
+    before = memory.held_bytes(device)
+    available -= _unmade_gradients(job)
+    first, second = (
+        _measure(job, min(size, n), recompute=recompute, now=now)
+        for n in (FIRST_TOKENS, 2 * FIRST_TOKENS)
+    )
+    slope = MARGIN * (second.peak_bytes - first.peak_bytes) / max(1, second.tokens - first.tokens)
+    slope = max(slope, MARGIN * (second.peak_bytes - before) / second.tokens / 2)
+    if slope <= 0:
+        return size
+    return int(min(size, second.tokens + (available - (second.peak_bytes - before)) / slope))
+
+
+def _unmade_gradients(job: Job) -> int:
+    return 4 * job.adapter.size
+
+
+def _measure(job: Job, tokens: int, *, recompute: bool, now: Callable[[], float]) -> _Try:
+    """Forward and backward of the longest documents, about ``tokens`` of them, no step taken."""
+    device = job.engine.device
+    batch = job.batch(enumerate(_longest_documents(job, tokens)), step=0)
+    start = now()
+    hidden = job.engine.hidden_states(batch, recompute=recompute)
+    loss_sum(hidden, batch, job.engine.head).backward()  # type: ignore[no-untyped-call]
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    seconds = now() - start
+    for parameter in job.adapter.parameters.values():
+        parameter.grad = None
+    return _Try(len(batch.ids), memory.held_bytes(device), seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """A row, cut; it predicts at least one token."""
+
+    ids: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    file: str
+    line: int
+
+
+def _longest_documents(job: Job, tokens: int) -> list[_Document]:
+    """The longest rows until they have ``tokens`` tokens, the last one cut."""
+    documents: list[_Document] = []
+    for i in job.rows.lengths.argsort()[::-1].tolist():
+        left = tokens - sum(len(document.ids) for document in documents)
+        if left < 2:
+            break
+        row = job.rows[i]
+        weights = row.weights[:left].copy()
+        weights[-1] = 1.0
+        documents.append(_Document(row.ids[:left], weights, row.file, row.line))
+    return documents
+
+
+def _steps(job: Job, measured: _Try) -> int:
+    """Steps of the run; minutes become steps by the measured speed, once and for all."""
+    if job.settings.minutes is None:
+        return total_steps(job.rows.lengths.tolist(), job.settings, copies=job.copies)
+    tokens = 60 * job.settings.minutes * measured.tokens / measured.seconds
+    return max(1, round(tokens / min(_step_tokens(job), int(job.rows.lengths.sum()))))
+
+
+def _refusal(job: Job, needed: int, fits: int) -> MemoryRefusal:
+    available = memory.available_bytes(job.engine.device) or 0
+    return MemoryRefusal(
+        f"A document of {needed:,} tokens does not fit into the {available / 1e9:.1f} GB that are "
+        f"free; about {max(0, fits):,} tokens would.",
+        remedy=f"Use --data.too_long cut --data.max_tokens {max(2, fits)}, a smaller base, or "
+        "free memory.",
+    )

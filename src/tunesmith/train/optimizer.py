@@ -1,0 +1,63 @@
+"""AdamW (fused) over an adapter's tensors, and its state as named tensors without pickle."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from tunesmith.methods.adapter import Adapter
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def build(adapter: Adapter, *, lr: float, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW (arXiv 1711.05101) with decay on matrices only, its state made at once.
+
+    The state is allocated here, not in the first step, so that measured memory is the truth.
+    """
+    decayed = [p for n, p in adapter.parameters.items() if n in adapter.decayed]
+    plain = [p for n, p in adapter.parameters.items() if n not in adapter.decayed]
+    groups = [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, fused=True)
+    for parameter in adapter.parameters.values():
+        optimizer.state[parameter] = {
+            "step": torch.zeros((), dtype=torch.float32),
+            # Written, not lazily mapped: only then does measured memory hold them.
+            **{moment: torch.empty_like(parameter).zero_() for moment in MOMENTS},
+        }
+    return optimizer
+
+
+def set_rate_(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """The rate of the next step, for all groups."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+def state_tensors(
+    optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]
+) -> dict[str, Tensor]:
+    """The moments of every parameter as `NAME.exp_avg` and `NAME.exp_avg_sq`."""
+    return {
+        f"{name}.{moment}": optimizer.state[parameter][moment]
+        for name, parameter in parameters.items()
+        for moment in MOMENTS
+    }
+
+
+def restore_(
+    optimizer: torch.optim.Optimizer,
+    parameters: Mapping[str, nn.Parameter],
+    tensors: Mapping[str, Tensor],
+    *,
+    step: int,
+) -> None:
+    """Put the moments of ``step`` updates back."""
+    for name, parameter in parameters.items():
+        state = optimizer.state[parameter]
+        state["step"].fill_(step)
+        for moment in MOMENTS:
+            state[moment].copy_(tensors[f"{name}.{moment}"])

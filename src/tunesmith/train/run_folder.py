@@ -1,0 +1,101 @@
+"""A run's folder: where each file lies, and how config, metrics and events are written."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+
+from tunesmith import files
+from tunesmith.errors import RunError
+from tunesmith.train.events import Event, Progress, StepDone
+from tunesmith.train.job import Plan
+
+
+class RunFolder:
+    """The files of one run below ``path``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.environment = path / "environment.json"
+        self.plan = path / "plan.json"
+        self.metrics = path / "metrics.jsonl"
+        self.events = path / "events.jsonl"
+        self.checkpoints = path / "checkpoints"
+        self.adapter = path / "adapter"
+        self.model = path / "model"
+        self.summary = path / "summary.json"
+        self.evaluation = path / "evaluation.json"
+
+    def create(self, config: Mapping[str, object]) -> None:
+        """Make the folder with its config; RunError where another run lies there."""
+        if self.config.exists():
+            raise RunError(
+                f"{self.path} holds a run already.",
+                remedy=f"Go on with it by --resume {self.path}, or name another folder with --out.",
+                code="exists",
+            )
+        if self.path.exists() and any(self.path.iterdir()):
+            raise RunError(
+                f"{self.path} is not empty and holds no run.",
+                remedy="Name another folder with --out.",
+                code="exists",
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        files.write_text(self.config, text)
+
+    def write_plan(self, plan: Plan) -> None:
+        """Keep what was decided before the first step."""
+        files.write_json(self.plan, plan.to_json())
+
+    def read_plan(self) -> Plan | None:
+        """The plan of an interrupted run; None where it had none yet."""
+        if not self.plan.exists():
+            return None
+        return Plan.from_json(json.loads(self.plan.read_text(encoding="utf-8")))
+
+    def cut_metrics(self, step: int) -> None:
+        """Forget the steps after ``step``, and a line that was cut off in the middle."""
+        lines = [line for line in read_lines(self.metrics) if int(str(line["step"])) <= step]
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        files.write_text(self.metrics, text)
+
+    def record(self, event: Event) -> None:
+        """Append a step to metrics.jsonl, another event to events.jsonl; progress to neither."""
+        if isinstance(event, Progress):
+            return
+        values: dict[str, object] = asdict(event)
+        if isinstance(event, StepDone):
+            values.pop("seconds_left")
+            values.pop("steps")
+            _append(self.metrics, values)
+        else:
+            _append(self.events, {"event": type(event).__name__.lower(), **values})
+
+
+def _append(path: Path, values: Mapping[str, object]) -> None:
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise RunError(
+            f"{path}: cannot be written: {error.strerror}.",
+            remedy="Free space, then go on with --resume.",
+            code="disk",
+        ) from error
+
+
+def read_lines(path: Path) -> Iterator[dict[str, object]]:
+    """The complete JSON lines of a file; none where it is missing."""
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            yield value
