@@ -36,7 +36,7 @@ check: $(TEST_STAMP) ## set up, then the static checks: lint, format, types
 	$(VENV)/bin/python -m mypy
 
 bench: $(BENCH_STAMP) ## set up beside the peers' libraries, then compare with them
-	$(BENCH_VENV)/bin/python benchmarks/run.py $(ARGS)
+	$(BENCH_VENV)/bin/python -m benchmarks.run $(ARGS)
 
 clean: ## remove the environments, caches and build outputs; runs/ stays
 	rm -rf $(VENV) $(BENCH_VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

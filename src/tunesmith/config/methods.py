@@ -1,17 +1,37 @@
 """The settings of each fine-tuning method, told apart by `kind`."""
 
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from tunesmith.config.settings import Settings
+from tunesmith.config.settings import Settings, nested_models
 
 LEARNING_RATE_HELP = "peak learning rate, or auto: from the method and the width of the base"
+
+
+@dataclass(frozen=True, slots=True)
+class MethodNote:
+    """A method for people who choose one: what it trains, for and against it, when to use it."""
+
+    name: str
+    trains: str
+    strengths: str
+    weaknesses: str
+    use_when: str
 
 
 class LoraSettings(Settings):
     """LoRA (arXiv 2106.09685): a low-rank term beside each chosen linear layer."""
 
+    note: ClassVar[MethodNote] = MethodNote(
+        name="LoRA",
+        trains="two thin matrices beside each linear layer: about 1 to 4 % of the weights",
+        strengths="a fraction of the memory of full; a small adapter file; the base stays as it "
+        "is, so one copy of it carries many adapters; can be merged into it",
+        weaknesses="learns much new knowledge less well than full; rank and targets to choose",
+        use_when="first, always: format, style, labels, tone, a narrow skill",
+    )
     kind: Literal["lora"] = "lora"
     rank: int = Field(16, ge=1, description="rank R of the term B A")
     alpha: float = Field(32.0, gt=0, description="scale numerator: the term counts alpha / rank")
@@ -41,8 +61,23 @@ class LoraSettings(Settings):
 class FullSettings(Settings):
     """Full fine-tuning: every weight of the base is trained."""
 
+    note: ClassVar[MethodNote] = MethodNote(
+        name="Full fine-tuning",
+        trains="every weight of the base",
+        strengths="the most room to learn: new knowledge, another language, large data",
+        weaknesses="about 16 bytes of memory a weight; the result is a whole model; forgets more "
+        "of what the base could do",
+        use_when="LoRA at a high rank is not enough, the data is large, and memory is there",
+    )
     kind: Literal["full"] = "full"
     start: str | None = Field(None, description="a model folder of a `full` run to continue from")
 
 
 MethodSettings = Annotated[LoraSettings | FullSettings, Field(discriminator="kind")]
+
+
+def method_notes() -> dict[str, MethodNote]:
+    """Every kind that `method.kind` takes, with its note."""
+    members = nested_models(MethodSettings)
+    kinds = [model for model in members if issubclass(model, LoraSettings | FullSettings)]
+    return {model.model_fields["kind"].default: model.note for model in kinds}

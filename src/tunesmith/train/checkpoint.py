@@ -120,15 +120,7 @@ def restore_(
     optimizer: torch.optim.Optimizer,
 ) -> tuple[State, tuple[str, ...]]:
     """Put tensors and moments back; the state, and reasons why going on is not bit for bit."""
-    try:
-        values = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
-        then = values.pop("arithmetic")
-        state = State(**values)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(
-            f"{checkpoint / STATE}: damaged: {error}.",
-            remedy=f"Remove {checkpoint} to go on from the one before.",
-        ) from None
+    state, then = _state(checkpoint)
     tensors = tensors_of(checkpoint)
     with torch.no_grad():
         for name, parameter in parameters.items():
@@ -139,6 +131,23 @@ def restore_(
         f"{key} was {then.get(key)}, is {now[key]}" for key in now if then.get(key) != now[key]
     ]
     return state, tuple(changed)
+
+
+def read_state(checkpoint: Path) -> State:
+    """Where the run stood; RunError for a damaged file."""
+    return _state(checkpoint)[0]
+
+
+def _state(checkpoint: Path) -> tuple[State, dict[str, str]]:
+    try:
+        values = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+        then = values.pop("arithmetic")
+        return State(**values), then
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{checkpoint / STATE}: damaged: {error}.",
+            remedy=f"Remove {checkpoint} to go on from the one before.",
+        ) from None
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

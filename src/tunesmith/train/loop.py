@@ -12,7 +12,7 @@ from tunesmith.errors import RunError
 from tunesmith.train import checkpoint, memory, optimizer
 from tunesmith.train.batches import StepRows, endless_steps, micro_batches
 from tunesmith.train.checkpoint import State
-from tunesmith.train.events import Ended, Event, HeldOut, Notice, Saved, StepDone
+from tunesmith.train.events import Ended, Event, HeldOut, Saved, StepDone
 from tunesmith.train.job import Job, Plan, Rows
 from tunesmith.train.schedule import factor
 
@@ -213,10 +213,3 @@ def _bad_loss(
         "with a lower train.lr.",
         code="loss",
     )
-
-
-def inexact(changed: tuple[str, ...]) -> Notice | None:
-    """What to say where a resumed run cannot repeat the unbroken one bit for bit."""
-    if not changed:
-        return None
-    return Notice("not_exact", f"not exact because {'; '.join(changed)}")

@@ -1,0 +1,1 @@
+"""Tunesmith beside its peers on the same rows: not part of the package."""

@@ -1,0 +1,1 @@
+"""One script a side; each prints one JSON line."""

@@ -1,0 +1,124 @@
+"""`tunesmith demo`: a tour on the default model and a small data set that comes along."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+import typer
+
+from tunesmith.cli.console import harmless, messages, say
+from tunesmith.cli.interrupt import stop_on_signal
+from tunesmith.cli.outcome import INTERRUPTED, Document, Outcome, command
+from tunesmith.cli.quantities import bytes_text, duration, percent
+from tunesmith.cli.train import STOPPING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tunesmith.workflows.demo import DemoResult
+
+SHOWN_EXAMPLES = 3
+INTRODUCTION = """This fetches a small model once, teaches it a rule from a few hundred examples \
+with LoRA,
+and asks it questions that it was not trained on, before and after. It takes some minutes."""
+
+
+class Interval(Protocol):
+    """A mean over n rows and the limits of its interval."""
+
+    @property
+    def mean(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+    @property
+    def n(self) -> int: ...
+
+
+@command
+def demo(
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Where the run and its adapter go.")
+    ] = Path("runs/demo"),
+) -> Outcome:
+    """A tour: fetch the default model, fine-tune it, show that it changed. Some minutes."""
+    from tunesmith.cli.run_display import RunDisplay
+
+    say(INTRODUCTION)
+    from tunesmith.workflows.demo import demo as run_demo
+
+    with RunDisplay(messages()) as display, stop_on_signal(STOPPING) as stop:
+        result = run_demo(out=out, emit=display, stop=stop)
+    return Outcome(
+        _document(result),
+        show=lambda console: _show(result, console),
+        exit_status=INTERRUPTED if result.summary.reason == "stopped" else 0,
+    )
+
+
+def _document(result: "DemoResult") -> Document:
+    keys = ("question", "before", "after", "reference")
+    return {
+        **result.summary.to_json(),
+        "check": result.check,
+        "before": _interval(result.before),
+        "after": _interval(result.after),
+        "difference": _interval(result.difference),
+        "examples": [dict(zip(keys, example, strict=True)) for example in result.examples],
+        "next": list(result.next_commands),
+    }
+
+
+def _interval(interval: Interval) -> Document:
+    return {
+        "score": interval.mean,
+        "low": interval.low,
+        "high": interval.high,
+        "n": interval.n,
+    }
+
+
+def _show(result: "DemoResult", console: "Console") -> None:
+    _title("Held-out questions, before and after", console)
+    for question, before, after, reference in result.examples[:SHOWN_EXAMPLES]:
+        for name, text, style in (
+            ("question", question, ""),
+            ("before", before, "red"),
+            ("after", after, "green"),
+            ("expected", reference, "dim"),
+        ):
+            _labelled(name, text, style=style, console=console)
+        console.print()
+    _title(f"Score of the check `{result.check}` on {result.after.n} held-out rows", console)
+    for name, interval in (("before", result.before), ("after", result.after)):
+        _labelled(name, f"{percent(interval.mean)} ({_limits(interval)})", console=console)
+    points = f"{100 * result.difference.mean:+.0f} points ({_limits(result.difference)})"
+    _labelled("difference", points, console=console)
+    _title("What was made", console)
+    summary = result.summary
+    speed = f"{summary.tokens_per_second:,.0f} tokens/s, at most {bytes_text(summary.peak_bytes)}"
+    _labelled(
+        "training", f"{summary.steps} steps, {duration(summary.seconds)}, {speed}", console=console
+    )
+    _labelled("run", summary.run, console=console)
+    if summary.adapter is not None:
+        _labelled("adapter", summary.adapter, console=console)
+    _title("Try next", console)
+    for line in result.next_commands:
+        console.print(f"  {line}", soft_wrap=True)
+
+
+def _title(text: str, console: "Console") -> None:
+    console.print(f"\n{text}", style="bold")
+
+
+def _labelled(name: str, text: str, *, console: "Console", style: str = "") -> None:
+    """One line, a long answer shortened: its start says enough."""
+    line = " ".join(harmless(text).split())
+    shown = line if len(line) <= 300 else f"{line[:297]}..."
+    console.print(f"  {name:<10} ", end="")
+    console.print(shown, style=style, soft_wrap=True)
+
+
+def _limits(interval: Interval) -> str:
+    return f"95 % interval {100 * interval.low:.0f}..{100 * interval.high:.0f}"

@@ -1,0 +1,67 @@
+"""`tunesmith init`: a commented config for a data file."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tunesmith.cli.console import harmless, say
+from tunesmith.cli.outcome import Outcome, command
+from tunesmith.cli.quantities import many
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tunesmith.workflows.draft_config import Draft
+
+CONFIG = Path("tunesmith.yaml")
+
+
+@command
+def init(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="The training rows, a JSONL file.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the config goes.")] = CONFIG,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data.map", metavar="OURS=THEIRS", help="A column under another name. Repeatable."
+        ),
+    ] = None,
+    layout: Annotated[
+        str | None, typer.Option("--data.format", help="Layout of a row, where it is not seen.")
+    ] = None,
+) -> Outcome:
+    """Write a commented config for DATA: its format, and checks that its answers suggest."""
+    from tunesmith.cli.keys import config_keys, config_of_file
+    from tunesmith.workflows.draft_config import draft_config, write_draft
+
+    words = [f"--data.map={column}" for column in columns or []]
+    words += [f"--data.format={layout}"] if layout else []
+    draft = draft_config(config_of_file(data, words, known=config_keys()).data)
+    write_draft(draft, out)
+    if draft.faults:
+        say(
+            f"note: {many(len(draft.faults), 'fault')}, for which a run refuses this data.",
+            style="yellow",
+        )
+        say(f"They are listed by: tunesmith data check {shlex.quote(data)}")
+    document = {
+        "out": out,
+        "format": draft.format,
+        "rows": draft.rows,
+        "checks": [{**each.check, "reason": each.reason} for each in draft.proposals],
+        "faults": len(draft.faults),
+    }
+    return Outcome(document, show=lambda console: _show(draft, out, console))
+
+
+def _show(draft: "Draft", out: Path, console: "Console") -> None:
+    console.print(f"{out}: {many(draft.rows, 'row')}, format {draft.format}", soft_wrap=True)
+    for proposal in draft.proposals:
+        text = f"check {proposal.check['kind']}: {proposal.reason}"
+        console.print(harmless(text), soft_wrap=True)
+    if not draft.proposals:
+        console.print("no check: nothing in the answers suggests a rule; add one if you have it")
+    console.print("\nNext:", style="bold")
+    console.print(f"  tunesmith train {shlex.quote(str(out))}", soft_wrap=True)

@@ -1,0 +1,161 @@
+"""Every config key as a flag: which there are, what a user may write for each, and their help."""
+
+import difflib
+import json
+import types
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from tunesmith.config.load import SHORT_FLAGS, load_run_config, parse_overrides
+from tunesmith.config.run import RunConfig
+from tunesmith.config.settings import nested_models
+from tunesmith.errors import UsageError
+
+_TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+_MAPPING = "name=value"
+FEW = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One config key: its dotted name, what it takes, its default, and for which kinds it is."""
+
+    name: str
+    type: str
+    default: str
+    help: str
+    kinds: tuple[str, ...] = ()
+
+    @property
+    def section(self) -> str:
+        """The part of the config it stands in; "" for the top."""
+        return self.name.rpartition(".")[0]
+
+
+def config_keys() -> dict[str, Key]:
+    """Every key of a run's config by its dotted name, in the order of the models."""
+    keys: dict[str, Key] = {}
+    for key in _keys_of(RunConfig, prefix="", kind=None):
+        known = keys.get(key.name)
+        keys[key.name] = _joined(known, key) if known else key
+    return keys
+
+
+def _keys_of(model: type[BaseModel], *, prefix: str, kind: str | None) -> Iterable[Key]:
+    for name, field in model.model_fields.items():
+        inner = nested_models(field.annotation)
+        for below in inner:
+            tag = below.model_fields.get("kind")
+            yield from _keys_of(below, prefix=f"{prefix}{name}.", kind=tag and tag.default)
+        if not inner:
+            kinds = (kind,) if kind else ()
+            text = field.description or ""
+            yield Key(prefix + name, type_text(field.annotation), _default(field), text, kinds)
+
+
+def _joined(a: Key, b: Key) -> Key:
+    """One key that two kinds have; of `kind` itself, the first kind is the default."""
+    kind = " | ".join(dict.fromkeys((a.type, b.type)))
+    text = a.help if a.help == b.help else "; ".join(filter(None, (a.help, b.help)))
+    return Key(a.name, kind, a.default, text, a.kinds + b.kinds)
+
+
+def type_text(annotation: object) -> str:
+    """What a user may write for a value of this type: `number | auto`."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return type_text(arguments[0])
+    if origin is Literal:
+        return " | ".join(map(str, arguments))
+    if origin in (Union, types.UnionType):
+        members = (type_text(each) for each in arguments if each is not types.NoneType)
+        return " | ".join(dict.fromkeys(members))
+    if origin is dict:
+        return _MAPPING
+    if origin in (list, tuple):
+        return "list"
+    return _TYPES.get(annotation, "value") if isinstance(annotation, type) else "value"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return ""
+    value = field.get_default(call_default_factory=True)
+    if value is None or value in ((), {}):
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def read_flags(
+    words: Sequence[str], *, known: Mapping[str, Key]
+) -> tuple[list[str], dict[str, object]]:
+    """The words that are no flags, and the nested values of the others.
+
+    Raises UsageError with every flag that is unknown or given twice.
+    """
+    short = {name: key for name, key in SHORT_FLAGS.items() if key in known}
+    pairs, positional = _pairs(words, known=known, short=short)
+    names = [name for name, _ in pairs]
+    unknown = [name for name in names if name not in known]
+    twice = {n for n in names if n in known and names.count(n) > 1 and known[n].type != _MAPPING}
+    faults = [f"There is no flag --{name}{_hint(name, [*known, *short])}" for name in unknown]
+    faults += [f"--{name} is given twice." for name in sorted(twice)]
+    if faults:
+        raise UsageError("\n".join(faults), remedy="Each flag is listed under --help.")
+    ready = [word for name, value in pairs for word in _spelled(known[name], value)]
+    return positional, parse_overrides(ready)
+
+
+def _pairs(
+    words: Sequence[str], *, known: Mapping[str, Key], short: Mapping[str, str]
+) -> tuple[list[tuple[str, str | None]], list[str]]:
+    """Flags with their values (None: without one), and the words between them."""
+    rest, pairs, positional = list(words), [], []
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-") or word == "-":
+            positional.append(word)
+            continue
+        name, equals, value = word.lstrip("-").partition("=")
+        name = name.replace("-", "_") if name.replace("-", "_") in known else name
+        name = short.get(name, name)
+        takes_next = not equals and rest and not rest[0].startswith("--")
+        pairs.append((name, value if equals else rest.pop(0) if takes_next else None))
+    return pairs, positional
+
+
+def _hint(name: str, names: Collection[str]) -> str:
+    """The flag that was probably meant, by its whole name or by its last part."""
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
+    last = {each.rpartition(".")[2]: each for each in reversed(list(names))}
+    near = near or [
+        last[each] for each in difflib.get_close_matches(name.rpartition(".")[2], last, n=1)
+    ]
+    if near:
+        return f"; did you mean --{near[0]}?"
+    return f" (known: {', '.join(f'--{each}' for each in names)})." if len(names) < FEW else "."
+
+
+def _spelled(key: Key, value: str | None) -> list[str]:
+    """The flag as the config's own reader takes it: text quoted, so that `yes` stays a word."""
+    if value is None:
+        return [f"--{key.name}", *(["true"] if key.type == "true or false" else [])]
+    if key.type == _MAPPING and "=" in value:
+        name, _, inner = value.partition("=")
+        return [f"--{key.name}.{name}={inner}"]
+    quoted = json.dumps(value) if key.type == "text" and value != "null" else value
+    return [f"--{key.name}={quoted}"]
+
+
+def config_of_file(file: str, words: Sequence[str], *, known: Mapping[str, Key]) -> RunConfig:
+    """A config for this data file with the ``known`` flags; UsageError for any other word."""
+    positional, nested = read_flags(words, known=known)
+    if positional:
+        raise UsageError(f"One FILE can be given, not also {', '.join(positional)}.")
+    data = nested.pop("data", {})
+    assert isinstance(data, dict)
+    return load_run_config(None, {**nested, "data": {**data, "train": file}})

@@ -1,0 +1,91 @@
+"""The command `tunesmith`: which commands there are, and the exit status of each end."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from tunesmith import __version__
+from tunesmith.cli import data, model, runs
+from tunesmith.cli.chat import chat
+from tunesmith.cli.demo import demo
+from tunesmith.cli.doctor import doctor
+from tunesmith.cli.init import init
+from tunesmith.cli.keys_help import CONTEXT
+from tunesmith.cli.methods import methods
+from tunesmith.cli.outcome import refuse
+from tunesmith.cli.train import train
+from tunesmith.errors import UsageError
+
+app = typer.Typer(
+    name="tunesmith",
+    help="Fine-tune a language model's behaviour, and prove that it worked.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: half the time, and nothing in [brackets] is lost
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("demo")(demo)
+app.command("doctor")(doctor)
+app.command("methods")(methods)
+app.command("init")(init)
+app.add_typer(data.app, name="data")
+app.command(
+    "train", options_metavar="[CONFIG] [--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT
+)(train)
+app.command("chat")(chat)
+app.add_typer(runs.app, name="runs")
+app.add_typer(model.app, name="model")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tunesmith {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command line, this process's unless given; the exit status comes back."""
+    given = list(sys.argv[1:] if words is None else words)
+    try:
+        status = app(args=given, prog_name="tunesmith", standalone_mode=False)
+    except typer.Abort:
+        return 130
+    except Exception as error:
+        message = _usage_message(error)
+        if message is None:
+            raise
+        usage = UsageError(message, remedy=_usage_remedy(error))
+        refuse(usage, as_json="--json" in given)
+        return usage.exit_status
+    return status if isinstance(status, int) else 0
+
+
+def _usage_message(error: Exception) -> str | None:
+    """What typer says about a wrong command line; its errors share no public class."""
+    say = getattr(error, "format_message", None)
+    return str(say()).strip() or "A command is missing." if say is not None else None
+
+
+def _usage_remedy(error: Exception) -> str:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "tunesmith"
+    return f"`{path} --help` shows what can be given."
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""What a command gives back, and how every end of it becomes output and an exit status."""
+
+import errno
+import functools
+import inspect
+import json
+import math
+import os
+import platform
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ParamSpec
+
+import typer
+
+from tunesmith import __version__
+from tunesmith.cli.console import results, say
+from tunesmith.errors import TunesmithError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+INTERRUPTED = 130
+# What the file system refuses and a user can mend, wherever it comes up.
+_MENDABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG}
+
+Document = Mapping[str, object]
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A result in both forms: a JSON document for scripts, and how to show it to a person."""
+
+    document: Document
+    show: Callable[["Console"], None]
+    exit_status: int = 0
+
+
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", help="One JSON document on standard output, nothing else."),
+]
+_Debug = Annotated[
+    bool,
+    typer.Option("--debug", help="Show where an error comes from."),
+]
+
+
+def command(function: Callable[P, Outcome]) -> Callable[P, None]:
+    """``function`` as a command: with --json and --debug, its outcome printed, its errors told.
+
+    It ends in `typer.Exit`: 0, 1 for a refusal, 2 for wrong usage, 130 for Ctrl-C. A function
+    that must know of --json before it has an outcome takes ``as_json: AsJson``.
+    """
+    signature = inspect.signature(function, eval_str=True)
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+        for name, kind in (("as_json", AsJson), ("debug", _Debug))
+        if name not in signature.parameters
+    ]
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        as_json, debug = bool(kwargs["as_json"]), bool(kwargs["debug"])
+        for parameter in added:
+            kwargs.pop(parameter.name)
+        call = functools.partial(function, *args, **kwargs)
+        raise typer.Exit(_concluded(call, as_json=as_json, debug=debug))
+
+    parameters = [*signature.parameters.values(), *added]
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return run
+
+
+def _concluded(call: Callable[[], Outcome], *, as_json: bool, debug: bool) -> int:
+    try:
+        outcome = call()
+        if as_json:
+            write_document(outcome.document)
+        else:
+            outcome.show(results())
+        return outcome.exit_status
+    except TunesmithError as error:
+        if debug:
+            traceback.print_exc()
+        refuse(error, as_json=as_json)
+        return error.exit_status
+    except KeyboardInterrupt as interrupt:
+        message = str(interrupt) or "Interrupted."
+        refuse(TunesmithError(message, code="interrupted"), as_json=as_json)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has left (`| head`): nothing more to say, also not at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        refuse(_unexpected(error), as_json=as_json)
+        return 1
+
+
+def refuse(error: TunesmithError, *, as_json: bool) -> None:
+    """Tell an error: the message and the way out, or the same as a JSON document."""
+    if as_json:
+        fault = {"code": error.code, "message": error.message, "remedy": error.remedy}
+        write_document({"error": fault})
+        return
+    kind = "" if error.code == "interrupted" else "error: "
+    say(f"{kind}{error.message}", style="bold red" if kind else "yellow")
+    if error.remedy:
+        say(error.remedy)
+
+
+def write_document(document: Document) -> None:
+    """The one JSON document on standard output; what JSON cannot say (NaN) is null."""
+    sys.stdout.write(json.dumps(_plain(document), indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def _unexpected(error: Exception) -> TunesmithError:
+    """An error that is ours to mend: its traceback in a file that the message names."""
+    if isinstance(error, OSError) and error.errno in _MENDABLE:
+        where = f"{error.filename}: " if error.filename else ""
+        return TunesmithError(f"{where}{error.strerror}.", code="file_system")
+    what = f"Unexpected {type(error).__name__}: {error}"
+    try:
+        file = _write_traceback(error)
+    except (OSError, TunesmithError):
+        return TunesmithError(what, remedy="Run it again with --debug.", code="unexpected")
+    remedy = f"This is a fault of Tunesmith; what happened is in {file}. Please report it."
+    return TunesmithError(what, remedy=remedy, code="unexpected")
+
+
+def _write_traceback(error: Exception) -> Path:
+    from tunesmith.models.cache import cache_root, write_text_atomically
+
+    now = datetime.now(UTC)
+    file = cache_root() / "errors" / f"{now:%Y%m%d-%H%M%S}-{os.getpid()}.txt"
+    head = f"tunesmith {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
+    command_line = " ".join(sys.argv)
+    trace = "".join(traceback.format_exception(error))
+    write_text_atomically(file, f"{head}{command_line}\n{now.isoformat()}\n\n{trace}")
+    return file

@@ -1,0 +1,53 @@
+"""How bytes, spans of time and counts are written for people."""
+
+MINUTE, HOUR = 60, 3600
+
+
+def bytes_text(count: float) -> str:
+    """`2.1 GB`: powers of 1000, as disks and `df -H` count."""
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size * 0.9995:
+            return f"{_three_digits(count / size)} {unit}"
+    return f"{count:.0f} bytes"
+
+
+def duration(seconds: float) -> str:
+    """`11 minutes`, `1 hour 20 minutes`, `40 seconds`."""
+    if seconds < 1:
+        return "less than a second"
+    if round(seconds) < 2 * MINUTE:
+        return many(round(seconds), "second")
+    minutes = round(seconds / MINUTE)
+    if minutes < 60:
+        return many(minutes, "minute")
+    hours, rest = divmod(minutes, 60)
+    return many(hours, "hour") + (f" {many(rest, 'minute')}" if rest else "")
+
+
+def clock(seconds: float) -> str:
+    """`4:05` or `1:02:03`, of one width while it runs."""
+    minutes, rest = divmod(round(seconds), MINUTE)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def count_text(count: float) -> str:
+    """`4.9 M`, `135 M`, `7.2 B`; small counts as they are."""
+    for unit, size in (("B", 1e9), ("M", 1e6)):
+        if count >= size * 0.9995:
+            return f"{_three_digits(count / size)} {unit}"
+    return f"{count:,.0f}"
+
+
+def percent(share: float) -> str:
+    """`43 %`: whole, as rows are too few for more."""
+    return f"{100 * share:.0f} %"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}"
+
+
+def many(count: int, noun: str) -> str:
+    """`1 row`, `2,000 rows`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -1,0 +1,112 @@
+"""`tunesmith runs`: the history of runs, and everything about one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tunesmith.cli.console import harmless
+from tunesmith.cli.outcome import Outcome, command
+from tunesmith.cli.run_result import evaluation_lines
+from tunesmith.cli.sparkline import sparkline
+from tunesmith.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tunesmith.workflows.history import RunRecord
+
+app = typer.Typer(help="The history of runs.")
+
+Root = Annotated[Path, typer.Option(metavar="FOLDER", help="The folder that holds the runs.")]
+_STATE_STYLES = {"done": "green", "early": "green", "stopped": "yellow", "interrupted": "yellow"}
+
+
+@app.command("list")
+@command
+def list_(root: Root = Path("runs")) -> Outcome:
+    """Every run below a folder: how far it came, and its losses."""
+    from tunesmith.workflows.history import list_runs
+
+    records = list_runs(root)
+    document = {"runs": [record.to_json() for record in records]}
+    return Outcome(document, show=lambda console: _show_list(records, root, console))
+
+
+def _show_list(records: "list[RunRecord]", root: Path, console: "Console") -> None:
+    if not records:
+        console.print(f"No runs in {root}. `tunesmith demo` or `tunesmith train` makes one.")
+        return
+    titles = ("run", "state", "method", "model", "steps", "loss", "held-out")
+    print_table(console, titles, rows=map(_row, records), numbers=titles[4:])
+
+
+def _row(record: "RunRecord") -> tuple[str, ...]:
+    facts = record.to_json()
+    planned = f"/{record.planned:,}" if record.planned else ""
+    return (
+        record.folder.name,
+        record.state,
+        str(facts["method"] or "?"),
+        str(facts["model"] or "?"),
+        f"{record.steps:,}{planned}",
+        _loss(facts["train_loss"]),
+        _loss(facts["eval_loss"]),
+    )
+
+
+@app.command("show")
+@command
+def show(
+    run: Annotated[str, typer.Argument(help="A run's folder, or its name below --root.")],
+    root: Root = Path("runs"),
+) -> Outcome:
+    """One run: its config, state, losses, and the commands that come next."""
+    from tunesmith.workflows.history import find_run
+
+    record = find_run(run, root)
+    document = {
+        **record.to_json(),
+        "config": record.config,
+        "losses": record.losses,
+        "held_out": record.held_out,
+        "next": record.next_commands(),
+    }
+    return Outcome(document, show=lambda console: _show_run(record, console))
+
+
+def _show_run(record: "RunRecord", console: "Console") -> None:
+    planned = f" of {record.planned:,}" if record.planned else ""
+    state = f"{record.state} after {record.steps:,}{planned} steps, {record.tokens:,} tokens"
+    console.print(str(record.folder), style="bold", soft_wrap=True)
+    console.print(state, style=_STATE_STYLES.get(record.state, ""))
+    if record.losses:
+        _show_series("training loss", list(record.losses), console)
+    if record.held_out:
+        _show_series("held-out loss", [loss for _, loss in record.held_out], console)
+    evaluation = record.to_json()["evaluation"]
+    for line in evaluation_lines(evaluation if isinstance(evaluation, dict) else {}):
+        console.print(line, soft_wrap=True)
+    for fact, values in (("result", [record.adapter]), ("checkpoints", record.checkpoints)):
+        console.print(f"{fact}: {', '.join(str(v) for v in values if v) or 'none'}", soft_wrap=True)
+    for message in (*record.notices, *record.faults):
+        console.print(harmless(f"note: {message}"), style="yellow", soft_wrap=True)
+    console.print("\nConfig", style="bold")
+    import yaml
+
+    text = yaml.safe_dump(dict(record.config), sort_keys=False, allow_unicode=True)
+    console.print(harmless(text), soft_wrap=True)
+    if record.next_commands():
+        console.print("Next", style="bold")
+    for line in record.next_commands():
+        console.print(f"  {line}", soft_wrap=True)
+
+
+def _show_series(name: str, values: list[float], console: "Console") -> None:
+    numbers = f"{values[0]:.3f} -> {values[-1]:.3f}"
+    lowest = f", lowest {min(values):.3f}" if min(values) < values[-1] else ""
+    console.print(f"{name}: {sparkline(values)} {numbers}{lowest}", soft_wrap=True)
+
+
+def _loss(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, int | float) else ""

@@ -1,0 +1,120 @@
+"""Held-out prompts answered by the base and by the tuned model, and scored side by side."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+from tunesmith.config import EvaluateSettings
+from tunesmith.data.rows import Conversation
+from tunesmith.data.template import render_prompt
+from tunesmith.evaluate.checks.protocol import Check
+from tunesmith.evaluate.interval import Interval
+from tunesmith.evaluate.summary import Summary, summarise
+from tunesmith.generate.decoder import Prompt
+from tunesmith.generate.loop import generate
+from tunesmith.generate.sampling import Sampling
+from tunesmith.models.load import Base
+from tunesmith.workflows.opening import Opened
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A held-out prompt and the answer that the data gives."""
+
+    ids: tuple[int, ...]
+    text: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What each arm answered to each question, and how each check scored it."""
+
+    questions: tuple[Question, ...]
+    texts: dict[str, tuple[str, ...]]  # arm -> answers
+    summary: Summary
+
+    def to_json(self) -> dict[str, object]:
+        """The evaluate document's arms, with intervals of the differences."""
+        arms = {
+            arm: {
+                "checks": {check.name: _interval(check.arms[arm]) for check in self.summary.checks}
+            }
+            for arm in self.texts
+        }
+        differences = {
+            check.name: {arm: asdict(d) for arm, d in check.differences.items()}
+            for check in self.summary.checks
+        }
+        return {"arms": arms, "differences": differences, "rows": len(self.questions)}
+
+
+def _interval(interval: Interval) -> dict[str, float]:
+    return {
+        "score": interval.mean,
+        "low": interval.low,
+        "high": interval.high,
+        "n": interval.n,
+    }
+
+
+def questions_of(
+    base: Base, conversations: Sequence[Conversation], *, most: int
+) -> tuple[Question, ...]:
+    """The last trained turn of each held-out row as a question, at most ``most`` of them."""
+    questions = []
+    for conversation in _spread(conversations, most):
+        turn = conversation.supervised[-1]
+        before = conversation.messages[:turn]
+        ids = tuple(render_prompt(base.tokenizer, before))
+        questions.append(Question(ids, before[-1].content, conversation.messages[turn].content))
+    return tuple(questions)
+
+
+def _spread(rows: Sequence[Conversation], most: int) -> Iterator[Conversation]:
+    """Evenly spread rows, so that a sorted file still gives all its kinds."""
+    if len(rows) <= most:
+        yield from rows
+        return
+    for i in range(most):
+        yield rows[i * len(rows) // most]
+
+
+def answer(
+    opened: Opened,
+    questions: Sequence[Question],
+    *,
+    adapter: str | None,
+    settings: EvaluateSettings,
+    progress: Callable[[int], None],
+) -> tuple[str, ...]:
+    """Greedy answers of one arm, in the order of the questions."""
+    base, engine = opened.base, opened.engine
+    prompts = [Prompt(question.ids, adapter) for question in questions]
+    sampling = Sampling(max_new_tokens=settings.max_new_tokens)
+    texts = [""] * len(prompts)
+    made = generate(engine, prompts, stop_ids=base.stop_ids, sampling=sampling)
+    for count, one in enumerate(made, start=1):
+        texts[one.row] = str(base.tokenizer.decode(one.ids, skip_special_tokens=True))
+        progress(count)
+    return tuple(texts)
+
+
+def score(
+    questions: Sequence[Question],
+    texts: dict[str, tuple[str, ...]],
+    checks: Sequence[Check],
+    *,
+    seed: int,
+) -> Answers:
+    """Every arm's answers under every check, with intervals."""
+    scores = {
+        check.name: {
+            arm: [
+                check.score(text, question.reference)
+                for text, question in zip(arm_texts, questions, strict=True)
+            ]
+            for arm, arm_texts in texts.items()
+        }
+        for check in checks
+    }
+    return Answers(tuple(questions), texts, summarise(scores, seed=seed))

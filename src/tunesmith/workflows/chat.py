@@ -1,0 +1,162 @@
+"""A conversation with a base and its adapters: each voice keeps its own history in its cache."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from jinja2 import TemplateError
+
+from tunesmith.data.chat_format import study
+from tunesmith.data.rows import Message
+from tunesmith.data.system_prompt import inserted_system_prompt
+from tunesmith.data.template import render_prompt
+from tunesmith.data.tokenizer import decode
+from tunesmith.errors import DataError
+from tunesmith.generate.sampling import Sampling
+from tunesmith.generate.session import ChatSession
+from tunesmith.workflows.locate import Located
+from tunesmith.workflows.opening import open_base
+from tunesmith.workflows.text_stream import TextStream
+
+if TYPE_CHECKING:
+    from tunesmith.models.load import Base
+    from tunesmith.workflows.opening import Opened
+
+# A longer context than this is not kept for a chat: its keys and values would fill the memory.
+LONGEST_CHAT_TOKENS = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer: ``cut`` where it reached the most tokens allowed, ``stopped`` where asked to."""
+
+    voice: str
+    question: str
+    text: str
+    tokens: int
+    cut: bool
+    stopped: bool
+
+
+class Voice:
+    """One side that answers: its name, its history and its key/value cache."""
+
+    def __init__(self, name: str, opened: "Opened", *, adapter: str | None, capacity: int) -> None:
+        self.name = name
+        self._base: Base = opened.base
+        self._capacity = capacity
+        self._session = ChatSession(
+            opened.engine, stop_ids=opened.base.stop_ids, adapter=adapter, capacity=capacity
+        )
+        self._messages: list[Message] = []
+
+    def reset(self, system: str | None) -> None:
+        """Forget the conversation; ``system`` stands in front of the next one."""
+        self._messages = [Message("system", system)] if system else []
+
+    def reply(
+        self,
+        question: str,
+        *,
+        sampling: Sampling,
+        seed: int,
+        say: Callable[[str], None],
+        stop: Callable[[], bool],
+    ) -> Reply:
+        """Answer, telling each piece of text to ``say``; question and answer join the history.
+
+        Raises DataError, with the history as it was, where the conversation cannot be rendered or
+        is too long.
+        """
+        messages = [*self._messages, Message("user", question)]
+        ids = self._prompt(messages)
+        room = self._capacity - len(ids)
+        if room < 1:
+            raise DataError(
+                f"The conversation is {len(ids):,} tokens long, and at most {self._capacity:,} "
+                "are kept.",
+                remedy="Start anew with /reset.",
+                code="too_long",
+            )
+        most = min(sampling.max_new_tokens, room)
+        stream = TextStream(lambda some: decode(self._base.tokenizer, some))
+        pieces: list[str] = []
+        tokens = 0
+        allowed = replace(sampling, max_new_tokens=most)
+        # Each turn draws anew; voices that are asked the same draw alike.
+        for token in self._session.stream(ids, sampling=allowed, seed=seed + len(messages)):
+            tokens += 1
+            pieces.append(stream.add(token))
+            say(pieces[-1])
+            if stop():
+                break
+        pieces.append(stream.end())
+        say(pieces[-1])
+        text = "".join(pieces)
+        self._messages = [*messages, Message("assistant", text)]
+        return Reply(self.name, question, text, tokens, cut=tokens >= most, stopped=stop())
+
+    def _prompt(self, messages: Sequence[Message]) -> list[int]:
+        try:
+            return render_prompt(self._base.tokenizer, messages)
+        except TemplateError as error:
+            raise DataError(
+                f"The model's chat template refuses this conversation: {error}.",
+                remedy="Start anew with /reset; some models take no system prompt.",
+                code="refused_by_template",
+            ) from None
+
+
+class Chat:
+    """All voices, the settings of their answers, and the system prompt that they share."""
+
+    def __init__(
+        self,
+        opened: "Opened",
+        voices: Mapping[str, str | None],
+        *,
+        sampling: Sampling,
+        seed: int = 0,
+        system: str | None = None,
+    ) -> None:
+        self._base: Base = opened.base
+        self._sampling, self._seed = sampling, seed
+        capacity = min(self._base.context, LONGEST_CHAT_TOKENS)
+        self.voices = [
+            Voice(name, opened, adapter=adapter, capacity=capacity)
+            for name, adapter in voices.items()
+        ]
+        self.inserted = inserted_system_prompt(self._base.tokenizer)
+        self.system: str | None = None
+        self.reset(system)
+
+    def reset(self, system: str | None) -> None:
+        """Start anew with this system prompt; DataError where the model's template drops it."""
+        if system and not study(self._base.tokenizer).keeps_system:
+            raise DataError(
+                "The model's chat template leaves system prompts out.",
+                remedy="Write the instructions into the first message.",
+                code="system_ignored",
+            )
+        self.system = system
+        for voice in self.voices:
+            voice.reset(system)
+
+    def reply(
+        self,
+        voice: Voice,
+        question: str,
+        *,
+        say: Callable[[str], None],
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Reply:
+        """The answer of one voice, its text told to ``say`` piece by piece."""
+        return voice.reply(question, sampling=self._sampling, seed=self._seed, say=say, stop=stop)
+
+
+def open_chat(
+    found: Located, *, sampling: Sampling, seed: int = 0, system: str | None = None
+) -> Chat:
+    """Load what was located, and begin a conversation with each of its voices."""
+    opened = open_base(found.model, found.adapters)
+    return Chat(opened, found.voices, sampling=sampling, seed=seed, system=system)

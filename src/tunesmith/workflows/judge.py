@@ -1,0 +1,65 @@
+"""Did a run reach its purpose: its checks on held-out questions, base against tuned."""
+
+from collections.abc import Callable, Sequence
+
+from tunesmith.config import RunConfig
+from tunesmith.data.rows import Conversation
+from tunesmith.evaluate.checks.protocol import require_references
+from tunesmith.evaluate.checks.table import build_checks
+from tunesmith.evaluate.summary import TUNED
+from tunesmith.methods.adapter import Adapter
+from tunesmith.train.events import Event, Progress
+from tunesmith.workflows.answers import Answers, answer, questions_of, score
+from tunesmith.workflows.opening import Opened
+
+BASE = "base"
+
+
+class Judge:
+    """A run's held-out questions and checks, and the answers that were given so far."""
+
+    def __init__(
+        self,
+        opened: Opened,
+        config: RunConfig,
+        held: Sequence[Conversation],
+        *,
+        emit: Callable[[Event], None],
+    ) -> None:
+        """Raises DataError where a check cannot score a row, before anything is trained."""
+        self._opened, self._config, self._emit = opened, config, emit
+        self.checks = build_checks(config.evaluate.checks)
+        wanted = held if self.checks else []
+        self.questions = questions_of(opened.base, wanted, most=config.evaluate.rows)
+        require_references(self.checks, [question.reference for question in self.questions])
+        self.texts: dict[str, tuple[str, ...]] = {}
+        self.answers: Answers | None = None
+
+    def answer_before(self) -> None:
+        """Let the base answer now, as training will change it."""
+        self._answer(BASE, None)
+
+    def judge(self, adapter: Adapter) -> Answers | None:
+        """Both arms' answers under every check; None without checks or held-out rows."""
+        if not self.questions:
+            return None
+        if BASE not in self.texts:
+            self._answer(BASE, None)
+        self._answer(TUNED, adapter.name if adapter.frozen_base else None)
+        seed = self._config.train.seed
+        self.answers = score(self.questions, self.texts, self.checks, seed=seed)
+        return self.answers
+
+    def _answer(self, arm: str, adapter: str | None) -> None:
+        total = len(self.questions)
+        if not total:
+            return
+        phase = f"answering {total} held-out questions ({arm})"
+        self._emit(Progress(phase, 0, total))
+        self.texts[arm] = answer(
+            self._opened,
+            self.questions,
+            adapter=adapter,
+            settings=self._config.evaluate,
+            progress=lambda done: self._emit(Progress(phase, done, total)),
+        )

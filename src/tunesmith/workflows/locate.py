@@ -1,0 +1,112 @@
+"""Which base and which adapters a user means by MODEL, RUN and --adapter."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunesmith.config.load import read_yaml
+from tunesmith.config.run import RunConfig
+from tunesmith.errors import AdapterError, RunError
+
+BASE = "base"
+CONFIG, ADAPTER_CONFIG = "config.yaml", "adapter_config.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The base's name, the adapters by the name each answers under, and who answers.
+
+    A voice without an adapter (None) is the base as it is, or the model of a `full` run.
+    """
+
+    model: str
+    adapters: Mapping[str, Path]
+    voices: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """One of the things named: its base, and its adapter unless it is a whole model."""
+
+    name: str
+    model: str
+    adapter: Path | None
+
+
+def locate(target: str | None, adapters: Sequence[str] = ()) -> Located:
+    """What to load for a model, a run's folder or an adapter's, and further adapters over it.
+
+    Without a target the base is that of the first adapter, or the default model; the adapter
+    `base` is the base itself. Raises RunError or AdapterError for what cannot answer.
+    """
+    main = None if target is None else _find(target)
+    others = [None if name == BASE else _find_adapter(name) for name in adapters]
+    known = [found.model for found in (main, *others) if found is not None]
+    model = known[0] if known else str(RunConfig.model_fields["model"].default)
+    asked = list(others)
+    if main is not None and (main.adapter is not None or not adapters):
+        asked.insert(0, main)
+    if not asked:
+        asked = [None]
+    voices: dict[str, str | None] = {}
+    paths: dict[str, Path] = {}
+    for found in asked:
+        name = _free_name(BASE if found is None else found.name, voices)
+        adapter = None if found is None else found.adapter
+        voices[name] = None if adapter is None else name
+        if adapter is not None:
+            paths[name] = adapter
+    return Located(model, paths, voices)
+
+
+def _find(target: str) -> _Found:
+    folder = Path(target).expanduser()
+    if (folder / CONFIG).is_file():
+        return _of_run(folder)
+    if (folder / ADAPTER_CONFIG).is_file():
+        return _of_adapter(folder)
+    return _Found(folder.name or target, target, None)
+
+
+def _find_adapter(name: str) -> _Found:
+    found = _find(name)
+    if found.adapter is None:
+        run = (Path(name).expanduser() / CONFIG).is_file()
+        what = "its run trained the whole model" if run else f"there is no {ADAPTER_CONFIG} in it"
+        remedy = "Give it as the model instead." if run else "Name an adapter's or a run's folder."
+        raise AdapterError(f"{name}: is no adapter: {what}.", remedy=remedy)
+    return found
+
+
+def _of_run(folder: Path) -> _Found:
+    values = read_yaml(folder / CONFIG)
+    adapter, model = folder / "adapter", folder / "model"
+    if (adapter / ADAPTER_CONFIG).is_file():
+        default = RunConfig.model_fields["model"].default
+        return _Found(folder.resolve().name, str(values.get("model", default)), adapter)
+    if model.is_dir():
+        return _Found(folder.resolve().name, str(model), None)
+    raise RunError(
+        f"{folder}: the run has no result yet: there is neither adapter/ nor model/ in it.",
+        remedy=f"Go on with it: tunesmith train --resume {folder}",
+    )
+
+
+def _of_adapter(folder: Path) -> _Found:
+    """A PEFT folder; inside a run it is the run that knows which base was named."""
+    run = folder.resolve().parent
+    if folder.resolve().name == "adapter" and (run / CONFIG).is_file():
+        return _of_run(run)
+    path = folder / ADAPTER_CONFIG
+    try:
+        model = json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise AdapterError(f"{path}: does not name a base ({error!r}).") from None
+    return _Found(folder.resolve().name, str(model), folder)
+
+
+def _free_name(name: str, taken: Mapping[str, object]) -> str:
+    """``name``, or with a number where another answers under it."""
+    names = (name, *(f"{name}-{number}" for number in range(2, len(taken) + 3)))
+    return next(each for each in names if each not in taken)

@@ -1,0 +1,99 @@
+"""What a run starts from and leaves: the attached method, its environment, the saved result."""
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from tunesmith import __version__, files
+from tunesmith.adapters import store
+from tunesmith.config import FullSettings, RunConfig
+from tunesmith.methods import table
+from tunesmith.methods.adapter import Adapter
+from tunesmith.models.hashes import file_sha256, hash_folder
+from tunesmith.models.load import Base
+from tunesmith.train import memory
+from tunesmith.train.run_folder import RunFolder
+from tunesmith.workflows.opening import Opened
+
+PACKAGES = ("torch", "transformers", "safetensors", "tokenizers", "numpy")
+
+
+def start_model(config: RunConfig) -> str:
+    """The model that is loaded: for `full` with a start, that start."""
+    full = isinstance(config.method, FullSettings)
+    return config.method.start if full and config.method.start else config.model
+
+
+def attach(opened: Opened, config: RunConfig) -> Adapter:
+    """The method's new adapter on the base, or the one that method.start continues from."""
+    settings, engine = config.method, opened.engine
+    if settings.start and table.METHODS[settings.kind].peft:
+        return store.load(engine, Path(settings.start))
+    return table.attach(engine, settings, seed=config.train.seed)
+
+
+def save(folder: RunFolder, opened: Opened, adapter: Adapter, config: RunConfig) -> Path:
+    """Write adapter/ in PEFT's format, or model/ where the base itself was trained."""
+    base = opened.base
+    if adapter.frozen_base:
+        card = _card(config, base)
+        store.save(folder.adapter, adapter, opened.engine, base=base_name(base), card=card)
+        return folder.adapter
+
+    def fill(into: Path) -> None:
+        state = {
+            name: tensor.to(base.dtype) if tensor.is_floating_point() else tensor
+            for name, tensor in base.model.state_dict().items()
+        }
+        if opened.engine.tied:
+            state = {n: t for n, t in state.items() if n != "lm_head.weight"}
+        base.model.save_pretrained(into, state_dict=state)
+        base.tokenizer.save_pretrained(into)
+        (into / "README.md").write_text(_card(config, base), encoding="utf-8")
+
+    files.publish(folder.model, fill)
+    return folder.model
+
+
+def base_name(base: Base) -> str:
+    """How an adapter names its base: a hub id, else the folder that the weights came from."""
+    looks_like_hub = base.name.count("/") == 1 and not Path(base.name).exists()
+    return base.name if looks_like_hub else str(base.folder)
+
+
+def _card(config: RunConfig, base: Base) -> str:
+    goal = f"{config.goal}\n\n" if config.goal else ""
+    return (
+        f"---\nbase_model: {base.name}\nlibrary_name: peft\n---\n\n{goal}"
+        f"{config.method.kind} over {base.name}, trained on "
+        f"{', '.join(source.path for source in config.data.sources)} with Tunesmith "
+        f"{__version__}.\n\n"
+        f"Talk to it: `tunesmith chat {config.out}`\n"
+    )
+
+
+def write_environment(path: Path, base: Base, config: RunConfig) -> None:
+    """environment.json: versions, hardware, threads, hashes of base and data."""
+    sources = [source.path for source in config.data.sources]
+    if isinstance(config.data.eval, str):
+        sources.append(config.data.eval)
+    files.write_json(
+        path,
+        {
+            "tunesmith": __version__,
+            "python": platform.python_version(),
+            "packages": {name: version(name) for name in PACKAGES},
+            "system": platform.platform(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "capability": torch.backends.cpu.get_cpu_capability(),
+            "device": str(base.device),
+            "dtype": str(base.dtype).removeprefix("torch."),
+            "available_bytes": memory.available_bytes(base.device),
+            "base": {"name": base.name, "folder": str(base.folder), **hash_folder(base.folder)},
+            "data": {source: file_sha256(Path(source)) for source in sources},
+        },
+    )

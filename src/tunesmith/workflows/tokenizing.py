@@ -1,0 +1,31 @@
+"""A base's tokenizer and context without its weights: enough to check and to show data."""
+
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from tunesmith.models.cache import Emit, ignore
+from tunesmith.models.load import _config, _context, _tokenizer
+from tunesmith.models.quiet import no_progress_bars
+from tunesmith.models.resolve import resolve
+from tunesmith.models.supported import check_config
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedTokenizer:
+    """A base's tokenizer, and the longest document in tokens that the base admits."""
+
+    tokenizer: PreTrainedTokenizerBase
+    context: int
+
+
+def open_tokenizer(
+    model: str, *, trust_remote_code: bool = False, emit: Emit = ignore
+) -> OpenedTokenizer:
+    """Read only what rows are rendered with; raises ModelError as loading the base would."""
+    folder = resolve(model, trust_remote_code=trust_remote_code, emit=emit)
+    with no_progress_bars():
+        config = _config(folder, trust_remote_code=trust_remote_code)
+        check_config(config, folder)
+        tokenizer = _tokenizer(folder, trust_remote_code=trust_remote_code)
+    return OpenedTokenizer(tokenizer, _context(config, folder))

@@ -1,0 +1,140 @@
+"""Contract 5: our adapter loaded by Hugging Face PEFT equals ours, theirs loaded by us theirs."""
+
+import json
+
+import peft
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.families import FAMILIES, tiny_model
+from tunesmith.adapters import store
+from tunesmith.config.methods import LoraSettings
+from tunesmith.engine.batch import Row, pack
+from tunesmith.engine.forward import prepare_
+from tunesmith.errors import AdapterError
+from tunesmith.methods import table
+
+IDS = [5, 9, 44, 71, 3, 90, 12, 33, 8]
+VARIANTS = {
+    "plain": LoraSettings(rank=3, alpha=7),
+    "rslora": LoraSettings(rank=4, alpha=3.5, rslora=True),
+    "patterns": LoraSettings(
+        rank=3, alpha=6, rank_pattern={"o_proj": 5}, alpha_pattern={"model.layers.1.*": 2}
+    ),
+    "some layers": LoraSettings(rank=2, targets=["model.layers.1.*"]),
+}
+
+
+def ours(engine, adapter):
+    batch = pack([Row(IDS, [0.0] * len(IDS), adapter=adapter)])
+    with torch.no_grad():
+        return engine.head.logits(engine.hidden_states(batch))
+
+
+def theirs(model):
+    with torch.no_grad():
+        return model(input_ids=torch.tensor([IDS])).logits[0]
+
+
+def randomise(adapter):
+    g = torch.Generator().manual_seed(0)
+    for parameter in adapter.parameters.values():
+        parameter.data.normal_(0, 0.1, generator=g)
+    adapter.refresh()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_peft_gives_the_same_logits_with_our_adapter_and_we_read_it_back(family, variant, tmp_path):
+    if family == "phi3" and variant == "patterns":
+        pytest.skip("phi3 has no pattern that differs here")
+    engine = prepare_(tiny_model(family, torch.float32))
+    adapter = table.attach(engine, VARIANTS[variant], name="a")
+    randomise(adapter)
+    mine = ours(engine, "a")
+    store.save(tmp_path / "adapter", adapter, engine, base="tiny")
+    model = peft.PeftModel.from_pretrained(tiny_model(family, torch.float32), tmp_path / "adapter")
+    torch.testing.assert_close(mine, theirs(model), rtol=1e-5, atol=1e-5)
+    again = prepare_(tiny_model(family, torch.float32))
+    store.load(again, tmp_path / "adapter", name="b")
+    assert torch.equal(ours(again, "b"), mine)
+
+
+@pytest.mark.parametrize("rslora", [False, True])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_we_give_the_same_logits_with_an_adapter_that_peft_made(family, rslora, tmp_path):
+    config = peft.LoraConfig(
+        r=4,
+        lora_alpha=6,
+        target_modules="all-linear",
+        rank_pattern={"o_proj": 2},
+        alpha_pattern={r"layers\.1\..*": 3},
+        use_rslora=rslora,
+        init_lora_weights=False,
+        task_type="CAUSAL_LM",
+    )
+    model = peft.get_peft_model(tiny_model(family, torch.float32), config)
+    expected = theirs(model)
+    model.save_pretrained(tmp_path)
+    engine = prepare_(tiny_model(family, torch.float32))
+    store.load(engine, tmp_path, name="b")
+    torch.testing.assert_close(ours(engine, "b"), expected, rtol=1e-5, atol=1e-5)
+
+
+def saved(tmp_path, **changes):
+    engine = prepare_(tiny_model("llama", torch.float32))
+    adapter = table.attach(engine, VARIANTS["plain"], name="a")
+    folder = tmp_path / "adapter"
+    store.save(folder, adapter, engine, base="tiny")
+    config = json.loads((folder / store.CONFIG).read_text())
+    (folder / store.CONFIG).write_text(json.dumps({**config, **changes}))
+    return engine, folder
+
+
+def test_an_adapter_of_another_base_is_refused_with_every_misfit(tmp_path):
+    _, folder = saved(tmp_path)
+    other = prepare_(tiny_model("phi3", torch.float32))
+    with pytest.raises(
+        AdapterError, match=r"not made for this base.*is no linear layer.*more"
+    ) as e:
+        store.load(other, folder)
+    assert "'tiny'" in e.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"use_dora": True}, "use_dora = True"),
+        ({"bias": "all"}, "bias = 'all'"),
+        ({"peft_type": "VERA"}, "kind 'VERA' are not supported"),
+        ({"lora_alpha": "big"}, "lora_alpha is 'big'"),
+    ],
+)
+def test_what_is_not_implemented_is_refused_by_name(tmp_path, changes, message):
+    engine, folder = saved(tmp_path, **changes)
+    with pytest.raises(AdapterError, match=message):
+        store.load(engine, folder)
+
+
+def test_damaged_and_pickled_adapters_are_refused(tmp_path):
+    engine, folder = saved(tmp_path)
+    whole = (folder / store.TENSORS).read_bytes()
+    (folder / store.TENSORS).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(AdapterError, match="damaged"):
+        store.load(engine, folder)
+    (folder / store.TENSORS).rename(folder / "adapter_model.bin")
+    with pytest.raises(AdapterError, match="pickle"):
+        store.load(engine, folder)
+    (folder / store.CONFIG).write_text("{")
+    with pytest.raises(AdapterError, match="cannot be read"):
+        store.load(engine, folder)
+
+
+def test_a_lonely_half_of_a_term_is_refused(tmp_path):
+    engine, folder = saved(tmp_path)
+    tensors = load_file(folder / store.TENSORS)
+    tensors.pop(next(n for n in tensors if "lora_B" in n))
+    save_file(tensors, folder / store.TENSORS)
+    with pytest.raises(AdapterError, match="only one of A and B"):
+        store.load(engine, folder)

@@ -1,0 +1,92 @@
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from tunesmith import __version__
+from tunesmith.cli.main import app
+
+HEAVY = ("torch", "transformers", "numpy", "pyarrow", "gguf", "rich.console")
+
+
+def commands():
+    """The words of every command."""
+    group = typer.main.get_command(app)
+    for name, one in group.commands.items():
+        inner = getattr(one, "commands", None)
+        yield from ((name, each) for each in inner) if inner else ((name,),)
+
+
+COMMANDS = list(commands())
+
+
+def test_the_commands_are_the_documented_ones():
+    assert {" ".join(words) for words in COMMANDS} == {
+        *("demo", "doctor", "methods", "model list", "model pull", "init", "data check"),
+        *("data show", "train", "chat", "runs list", "runs show"),
+    }
+
+
+def test_no_help_loads_anything_heavy():
+    code = (
+        "import sys\nfrom tunesmith.cli.main import main\n"
+        f"for words in {[[], *map(list, COMMANDS)]}:\n"
+        "    assert main([*words, '--help']) == 0, words\n"
+        f"print('LOADED', *sorted(set({HEAVY}) & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "LOADED"
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_says_what_it_does_and_takes_json_and_debug(words, tunesmith):
+    page = tunesmith(*words, "--help").out
+    assert "--json " in page
+    assert "--debug " in page
+    assert "\n\n  " in page
+
+
+def test_version_is_printed(tunesmith):
+    ended = tunesmith("--version")
+    assert (ended.status, ended.out) == (0, f"tunesmith {__version__}\n")
+
+
+def test_without_a_command_there_is_help(tunesmith):
+    ended = tunesmith()
+    assert ended.status == 0
+    assert "Commands:" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("trian",), "trian"),
+        (("runs",), "Missing command"),
+        (("runs", "show"), "RUN"),
+        (("model", "pull", "a", "b"), "b"),
+        (("chat", "--temperature", "hot"), "--temperature"),
+    ],
+)
+def test_wrong_usage_ends_in_2_and_says_where_help_is(words, said, tunesmith):
+    ended = tunesmith(*words)
+    assert ended.status == 2
+    assert ended.out == ""
+    assert ended.err.startswith("error: ")
+    assert said in ended.err
+    assert "--help` shows" in ended.err
+
+
+def test_wrong_usage_is_a_json_document_too(tunesmith):
+    ended = tunesmith("runs", "list", "--rot", "x", "--json")
+    assert ended.status == 2
+    assert ended.document["error"]["code"] == "usage"
+    assert "--rot" in ended.document["error"]["message"]
+
+
+def test_the_package_runs_as_a_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "tunesmith", "--version"], capture_output=True, text=True
+    )
+    assert done.stdout == f"tunesmith {__version__}\n"

@@ -1,0 +1,135 @@
+"""Contract 4, for every method and family: starts as the base, trains only its own tensors."""
+
+import hashlib
+
+import pytest
+import torch
+
+from tests.families import FAMILIES, tiny_model
+from tunesmith.config.methods import FullSettings, LoraSettings
+from tunesmith.engine.batch import Dropout, Row, pack
+from tunesmith.engine.forward import prepare_
+from tunesmith.engine.head import loss_sum
+from tunesmith.methods import table
+
+SETTINGS = {
+    "lora": LoraSettings(rank=3, alpha=5),
+    "full": FullSettings(),
+}
+
+
+def rows(adapter, count=3, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    made = []
+    for i in range(count):
+        ids = torch.randint(3, 97, (5 + 3 * i,), generator=g).tolist()
+        made.append(Row(ids, [0.0] + [1.0] * (len(ids) - 1), adapter=adapter, key=i))
+    return made
+
+
+def base_digest(model, own=()):
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(
+            name.encode() + tensor.detach().contiguous().view(torch.uint8).numpy().tobytes()
+        )
+    return digest.hexdigest()
+
+
+def name_of(adapter):
+    return adapter.name if adapter.frozen_base else None
+
+
+def test_every_method_of_the_table_is_held_to_the_contract():
+    assert SETTINGS.keys() == table.METHODS.keys()
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_starts_as_the_base_and_trains_only_its_own_tensors(family, kind):
+    engine = prepare_(tiny_model(family, torch.float32))
+    base = engine.hidden_states(pack(rows(None)))
+    before = base_digest(engine.model)
+    adapter = table.attach(engine, SETTINGS[kind], name="a")
+    batch = pack(rows(name_of(adapter)))
+    hidden = engine.hidden_states(batch)
+    torch.testing.assert_close(hidden, base, rtol=1e-5, atol=1e-5)
+    loss_sum(hidden, batch, engine.head).backward()
+    own = {id(p) for p in adapter.parameters.values()}
+    strangers = [
+        n for n, p in engine.model.named_parameters() if p.grad is not None and id(p) not in own
+    ]
+    assert not strangers
+    assert all(p.grad is not None for p in adapter.parameters.values())
+    torch.optim.AdamW(list(adapter.parameters.values()), lr=0.1).step()
+    adapter.refresh()
+    assert not torch.allclose(engine.hidden_states(batch), base, atol=1e-3), "nothing was learned"
+    if adapter.frozen_base:
+        assert base_digest(engine.model) == before
+        torch.testing.assert_close(engine.hidden_states(pack(rows(None))), base)
+        adapter.detach()
+        torch.testing.assert_close(engine.hidden_states(batch), base)
+
+
+def test_full_keeps_fp32_masters_and_one_for_a_tied_head():
+    engine = prepare_(tiny_model("gemma2", torch.bfloat16))
+    adapter = table.attach(engine, FullSettings())
+    assert {p.dtype for p in adapter.parameters.values()} == {torch.float32}
+    assert engine.tied
+    batch = pack(rows(None))
+    loss_sum(engine.hidden_states(batch), batch, engine.head).backward()
+    assert {p.grad.dtype for p in adapter.parameters.values()} == {torch.float32}
+    assert sum("embed" in n or "head" in n for n in adapter.parameters) == 1
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_dropout_depends_on_row_step_and_module_but_not_on_packing(recompute):
+    engine = prepare_(tiny_model("llama"))
+    adapter = table.attach(engine, LoraSettings(rank=2, dropout=0.5), name="a")
+    for parameter in adapter.parameters.values():
+        parameter.data.normal_(generator=torch.Generator().manual_seed(parameter.numel()))
+    made = rows("a")
+
+    def loss_and_gradients(groups, step):
+        for parameter in adapter.parameters.values():
+            parameter.grad = None
+        total = 0.0
+        for group in groups:
+            batch = pack(group, dropout=Dropout(seed=1, step=step))
+            loss = loss_sum(engine.hidden_states(batch, recompute=recompute), batch, engine.head)
+            loss.backward()
+            total += loss.item()
+        return total, [p.grad.clone() for p in adapter.parameters.values()]
+
+    together, grads = loss_and_gradients([made], step=4)
+    apart, others = loss_and_gradients([[made[2]], [made[1], made[0]]], step=4)
+    assert together == pytest.approx(apart, rel=1e-6)
+    for ours, theirs in zip(grads, others, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    assert loss_and_gradients([made], step=5)[0] != pytest.approx(together, rel=1e-3)
+
+
+def test_dropout_gradient_is_that_of_the_dropped_forward():
+    engine = prepare_(tiny_model("llama"))
+    adapter = table.attach(engine, LoraSettings(rank=2, dropout=0.5), name="a")
+    for parameter in adapter.parameters.values():
+        parameter.data = parameter.data.double().normal_(
+            generator=torch.Generator().manual_seed(parameter.numel())
+        )
+    adapter.refresh()
+    batch = pack(rows("a"), dropout=Dropout(seed=1, step=0))
+
+    def loss():
+        adapter.refresh()
+        return loss_sum(engine.hidden_states(batch), batch, engine.head)
+
+    loss().backward()
+    name = next(n for n in adapter.parameters if "layers.0.self_attn.v_proj.lora_A" in n)
+    parameter = adapter.parameters[name]
+    step = 1e-4
+    with torch.no_grad():
+        parameter[0, 1] += step
+        up = loss()
+        parameter[0, 1] -= 2 * step
+        down = loss()
+    assert float((up - down) / (2 * step)) == pytest.approx(float(parameter.grad[0, 1]), rel=1e-3)

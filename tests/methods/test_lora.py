@@ -1,0 +1,46 @@
+import pytest
+
+from tests.families import tiny_model
+from tunesmith.config.methods import LoraSettings
+from tunesmith.engine.forward import prepare_
+from tunesmith.errors import ConfigError
+from tunesmith.methods.lora import choose
+from tunesmith.methods.table import attach
+
+NAMES = [f"model.layers.{i}.{m}" for i in (0, 1, 10) for m in ("self_attn.q_proj", "mlp.up_proj")]
+
+
+def test_all_linear_layers_are_the_default_and_the_head_is_none_of_them():
+    engine = prepare_(tiny_model("llama"))
+    assert len(choose(LoraSettings(), list(engine.linears))) == 7 * 3
+    assert not any("lm_head" in name for name in engine.linears)
+
+
+def test_targets_are_last_parts_of_names_or_globs():
+    assert list(choose(LoraSettings(targets=["q_proj"]), NAMES)) == NAMES[::2]
+    assert list(choose(LoraSettings(targets=["model.layers.1.*"]), NAMES)) == NAMES[2:4]
+    assert list(choose(LoraSettings(targets=["layers.1.mlp.up_proj"]), NAMES)) == [NAMES[3]]
+
+
+@pytest.mark.parametrize("key", ["targets", "rank_pattern", "alpha_pattern"])
+def test_a_pattern_that_names_nothing_is_refused_with_what_there_is(key):
+    value = ["wq"] if key == "targets" else {"wq": 2}
+    with pytest.raises(ConfigError, match=rf"{key} \['wq'\].*q_proj, up_proj.*method\.{key}"):
+        choose(LoraSettings(**{key: value}), NAMES)
+
+
+def test_patterns_give_layers_another_rank_and_alpha_and_the_scale_follows():
+    settings = LoraSettings(
+        rank=4, alpha=8, rank_pattern={"up_proj": 16}, alpha_pattern={"q_proj": 2}
+    )
+    shapes = choose(settings, NAMES)
+    assert (shapes[NAMES[0]].rank, shapes[NAMES[0]].scale) == (4, 0.5)
+    assert (shapes[NAMES[1]].rank, shapes[NAMES[1]].scale) == (16, 0.5)
+    assert choose(LoraSettings(rank=16, alpha=8, rslora=True), NAMES)[NAMES[0]].scale == 2.0
+
+
+def test_a_layers_start_does_not_depend_on_the_other_targets():
+    few = attach(prepare_(tiny_model("llama")), LoraSettings(targets=["v_proj"]), seed=3)
+    all_ = attach(prepare_(tiny_model("llama")), LoraSettings(), seed=3)
+    for name, parameter in few.parameters.items():
+        assert parameter.equal(all_.parameters[name])
