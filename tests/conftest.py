@@ -1,8 +1,13 @@
 """Fixtures that several parts share."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Tiny models gain nothing from a second thread, and two that wait for each other on a busy
+# machine cost tenfold. Before torch is imported, and for the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,7 @@ def test_without_a_command_there_is_help(tunesmith):
     [
         (("trian",), "trian"),
         (("runs",), "Missing command"),
-        (("runs", "show"), "RUN"),
+        (("runs", "show"), "argument"),
         (("model", "pull", "a", "b"), "b"),
         (("chat", "--temperature", "hot"), "--temperature"),
     ],

@@ -1,0 +1,92 @@
+import json
+
+import pytest
+
+from tests.models.tiny import tiny_folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A tiny base whose template inserts nothing."""
+    folder = tiny_folder(tmp_path_factory.mktemp("base"))
+    template = (folder / "chat_template.jinja").read_text()
+    opening = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    (folder / "chat_template.jinja").write_text(template + opening)
+    return folder
+
+
+@pytest.fixture
+def write(tmp_path):
+    def written(*rows, name="rows.jsonl"):
+        path = tmp_path / name
+        path.write_text("".join(r if isinstance(r, str) else json.dumps(r) + "\n" for r in rows))
+        return path
+
+    return written
+
+
+def row(i, answer="hello"):
+    return {"prompt": f"q{i}", "completion": answer}
+
+
+def test_sound_data_is_measured_and_ends_in_0(write, model, tunesmith):
+    ended = tunesmith("data", "check", write(row(1), row(2)), "--model", model, "--json")
+    assert ended.status == 0
+    document = ended.document
+    assert (document["format"], document["rows"]) == ("prompt-completion", 2)
+    assert document["tokens"] > document["supervised_tokens"] > 0
+    assert document["faults"] == []
+
+
+def test_what_a_run_would_refuse_ends_in_1_with_every_fault(write, model, tunesmith):
+    data = write(row(1), row(2), '{"prompt": \n', {"prompt": "x"})
+    ended = tunesmith("data", "check", data, "--model", model, "--json")
+    assert ended.status == 1
+    assert [fault["line"] for fault in ended.document["faults"]] == [3, 4]
+    assert set(ended.document["faults"][0]) == {"file", "line", "code", "message", "remedy"}
+    page = tunesmith("data", "check", data, "--model", model)
+    assert f"{data}:3: not valid JSON" in page.out
+    assert "2 faults: a run would refuse this data." in page.out
+
+
+def test_warnings_have_a_count_and_lines(write, model, tunesmith):
+    data = write(row(1), "\n", row(2))
+    (warning,) = tunesmith("data", "check", data, "--model", model, "--json").document["warnings"]
+    assert warning["code"] == "blank_line"
+    assert (warning["count"], warning["lines"]) == (1, [2])
+
+
+def test_the_held_out_file_is_checked_too(write, model, tunesmith):
+    train, held = write(row(1), row(2)), write({"prompt": "x"}, name="held.jsonl")
+    words = ("--data.eval", held, "--model", model, "--json")
+    ended = tunesmith("data", "check", train, *words)
+    assert ended.status == 1
+    assert [fault["file"] for fault in ended.document["faults"]] == [str(held)]
+    assert ended.document["rows"] == 2
+    assert ended.document["eval"]["rows"] == 1
+
+
+def test_rows_are_shown_as_the_model_sees_them(write, model, tunesmith):
+    data = write(row(1), row(2), row(3))
+    words = ("data", "show", data, "-n", "2", "--model", model)
+    rows = tunesmith(*words, "--json").document["rows"]
+    assert [each["line"] for each in rows] == [1, 2]
+    first = rows[0]
+    assert (
+        first["text"] == "<|im_start|>user\nq1<|im_end|>\n<|im_start|>assistant\nhello<|im_end|>\n"
+    )
+    supervised = [first["text"][a:b] for a, b, trained in first["spans"] if trained]
+    assert supervised == ["hello<|im_end|>"]
+    assert "⟦hello<|im_end|>⟧" in tunesmith(*words).out
+
+
+def test_a_flag_without_effect_is_refused(write, tunesmith):
+    ended = tunesmith("data", "show", write(row(1)), "--data.too_long", "cut")
+    assert ended.status == 2
+    assert "--data.too_long" in ended.err
+
+
+def test_nothing_to_show_is_a_refusal(write, model, tunesmith):
+    ended = tunesmith("data", "show", write({"prompt": "x"}), "--model", model)
+    assert ended.status == 1
+    assert "tunesmith data check" in ended.err

@@ -1,0 +1,50 @@
+from dataclasses import dataclass, replace
+
+import pytest
+
+from tests.cli.summaries import Summary
+from tunesmith.evaluate.interval import Interval
+
+
+@dataclass(frozen=True)
+class Result:
+    summary: Summary
+    check: str = "ends_with"
+    before: Interval = Interval(0.1, low=0.04, high=0.2, n=50)
+    after: Interval = Interval(0.9, low=0.8, high=0.96, n=50)
+    difference: Interval = Interval(0.8, low=0.65, high=0.9, n=50)
+    examples: tuple = (("Where is it?", "Dunno\n\x1b[2J.", "On its way.", "It is on its way."),) * 5
+    next_commands: tuple = ("tunesmith chat runs/demo",)
+
+
+@pytest.fixture
+def result(replace_module):
+    given = [Result(Summary())]
+    replace_module("tunesmith.workflows.demo", demo=lambda *, out, emit, stop: given[0])
+    return given
+
+
+def test_the_tour_shows_answers_scores_places_and_what_comes_next(result, tunesmith):
+    ended = tunesmith("demo")
+    assert ended.status == 0
+    lines = [line.strip() for line in ended.out.splitlines()]
+    assert lines.count("question   Where is it?") == 3
+    assert "before     Dunno ␛[2J." in lines
+    assert "before     10 % (95 % interval 4..20)" in lines
+    assert "difference +80 points (95 % interval 65..90)" in lines
+    assert "adapter    runs/a b/adapter" in lines
+    assert lines[-1] == "tunesmith chat runs/demo"
+    assert "before and after" in ended.err
+
+
+def test_the_tour_is_one_document(result, tunesmith):
+    document = tunesmith("demo", "--json").document
+    assert document["before"] == {"score": 0.1, "low": 0.04, "high": 0.2, "n": 50}
+    assert document["examples"][0]["reference"] == "It is on its way."
+    assert len(document["examples"]) == 5
+    assert document["run"] == "runs/a b"
+
+
+def test_a_stopped_tour_ends_in_130(result, tunesmith):
+    result[0] = Result(replace(Summary(), reason="stopped"))
+    assert tunesmith("demo").status == 130

@@ -1,0 +1,143 @@
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.cli.summaries import Summary
+from tunesmith.train.events import Notice, Progress, Saved
+
+
+@pytest.fixture
+def runs(replace_module):
+    """A workflow that notes what it was asked for; ``act`` is what a run does."""
+
+    class Runs:
+        asked: list = []
+        act = staticmethod(lambda emit, stop: Summary())
+
+    def train_run(config, *, emit, stop):
+        runs.asked.append(config)
+        return runs.act(emit, stop)
+
+    def resume_run(folder, *, emit, stop):
+        runs.asked.append(folder)
+        return runs.act(emit, stop)
+
+    runs = Runs()
+    runs.asked = []
+    replace_module("tunesmith.workflows.run", train_run=train_run, resume_run=resume_run)
+    return runs
+
+
+def test_flags_alone_make_a_run(runs, tunesmith):
+    ended = tunesmith(
+        "train", "--model", "m", "--data", "a.jsonl", "--method", "lora", "--out", "o"
+    )
+    assert ended.status == 0
+    (config,) = runs.asked
+    assert (config.model, config.data.train, config.out) == ("m", "a.jsonl", "o")
+    assert config.method.kind == "lora"
+
+
+def test_flags_stand_in_front_of_the_file(runs, tunesmith, tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("data: {train: a.jsonl}\nmethod: {kind: lora, rank: 4, alpha: 8}\n")
+    assert tunesmith("train", "--method.rank", "2", file).status == 0
+    (config,) = runs.asked
+    assert (config.method.rank, config.method.alpha) == (2, 8)
+
+
+def test_json_is_one_document_and_progress_is_on_standard_error(runs, tunesmith):
+    def act(emit, stop):
+        emit(Progress("loading m"))
+        emit(Notice("cut", "3 rows were cut"))
+        return Summary()
+
+    runs.act = act
+    ended = tunesmith("train", "--data", "a.jsonl", "--json")
+    keys = "run adapter steps tokens train_loss eval_loss tokens_per_second peak_bytes seconds"
+    assert set(keys.split()) | {"evaluation"} <= set(ended.document)
+    assert ended.err.splitlines() == ["loading m ...", "note: 3 rows were cut"]
+
+
+def test_warnings_are_shown_again_at_the_end(runs, tunesmith):
+    def act(emit, stop):
+        emit(Notice("cut", "3 rows were cut"))
+        return Summary()
+
+    runs.act = act
+    ended = tunesmith("train", "--data", "a.jsonl")
+    assert "note: 3 rows were cut" in ended.err
+    assert "note: 3 rows were cut" in ended.out
+
+
+def test_a_run_is_resumed_by_its_folder(runs, tunesmith):
+    assert tunesmith("train", "--resume", "runs/x").status == 0
+    assert runs.asked == [Path("runs/x")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_lets_the_run_save_and_says_how_to_go_on(number, runs, tunesmith):
+    def act(emit, stop):
+        assert not stop()
+        os.kill(os.getpid(), number)
+        assert stop()
+        return replace(Summary(), reason="stopped", adapter=None)
+
+    runs.act = act
+    ended = tunesmith("train", "--data", "a.jsonl")
+    assert ended.status == 130
+    assert "tunesmith train --resume 'runs/a b'" in ended.out
+
+
+def test_a_stopped_run_is_still_one_document(runs, tunesmith):
+    runs.act = lambda emit, stop: replace(Summary(), reason="stopped")
+    ended = tunesmith("train", "--data", "a.jsonl", "--json")
+    assert ended.status == 130
+    assert ended.document["next"][0] == "tunesmith train --resume 'runs/a b'"
+
+
+def test_the_second_signal_ends_at_once_and_says_how_to_go_on(runs, tunesmith):
+    def act(emit, stop):
+        emit(Saved(10, "runs/x/checkpoints/step-00000010"))
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("not reached")
+
+    runs.act = act
+    ended = tunesmith("train", "--data", "a.jsonl")
+    assert ended.status == 130
+    assert ended.out == ""
+    assert "tunesmith train --resume runs/x" in ended.err
+
+
+def test_a_run_cut_off_before_its_first_checkpoint_can_go_on_too(runs, tunesmith, tmp_path):
+    def act(emit, stop):
+        (tmp_path / "config.yaml").write_text("")
+        raise KeyboardInterrupt
+
+    runs.act = act
+    ended = tunesmith("train", "--data", "a.jsonl", "--out", tmp_path)
+    assert f"tunesmith train --resume {tmp_path}" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        ((), 1, "No training data is named."),
+        (("--data", "a", "--method.rnk", "8"), 2, "did you mean --method.rank?"),
+        (("--data", "a", "--method.rank", "-1"), 1, "`method.rank`"),
+        (("--data", "a", "--method.rank"), 2, "--method.rank needs a value."),
+        (("a.yaml", "b.yaml"), 2, "One CONFIG can be given, not 2: a.yaml, b.yaml."),
+        (("rows.jsonl",), 2, "tunesmith train --data rows.jsonl"),
+        (("none.yaml",), 1, "none.yaml: cannot be read"),
+        (("--resume", "x", "--train.steps", "3"), 2, "does not take --train.steps"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_anything_is_loaded(words, status, said, runs, tunesmith):
+    ended = tunesmith("train", *words)
+    assert (ended.status, ended.out) == (status, "")
+    assert said in ended.err
+    assert runs.asked == []

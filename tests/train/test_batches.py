@@ -1,0 +1,64 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunesmith.config import TrainSettings
+from tunesmith.train.batches import (
+    Budget,
+    endless_steps,
+    micro_batches,
+    steps_of_epoch,
+    total_steps,
+)
+
+LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=40)
+
+
+@given(LENGTHS, st.integers(1, 200), st.integers(0, 9))
+def test_an_epoch_has_every_row_once_and_no_step_over_its_budget(lengths, tokens, epoch):
+    steps = steps_of_epoch(lengths, budget=Budget(None, tokens), seed=1, epoch=epoch)
+    assert sorted(row for step in steps for row in step) == list(range(len(lengths)))
+    for step in steps:
+        assert len(step) == 1 or sum(lengths[row] for row in step) <= tokens
+
+
+@given(LENGTHS, st.integers(1, 200))
+def test_micro_batches_have_every_row_once_and_only_lone_rows_are_over_the_limit(lengths, tokens):
+    rows = tuple(range(len(lengths)))
+    groups = micro_batches(rows, lengths, tokens=tokens)
+    assert sorted(row for group in groups for row in group) == list(rows)
+    for group in groups:
+        assert group
+        assert len(group) == 1 or sum(lengths[row] for row in group) <= tokens
+
+
+def test_epochs_differ_in_order_and_the_seed_decides():
+    budget, lengths = Budget(4, 0), [1] * 40
+
+    def order(seed, epoch):
+        return steps_of_epoch(lengths, budget=budget, seed=seed, epoch=epoch)
+
+    assert order(1, 0) == order(1, 0)
+    assert order(1, 0) != order(1, 1)
+    assert order(1, 0) != order(2, 0)
+
+
+def test_steps_go_on_where_a_run_stopped():
+    settings = TrainSettings(rows_per_step=3, epochs=3)
+    whole = endless_steps([1] * 10, settings)
+    first = [next(whole) for _ in range(12)]
+    later = endless_steps([1] * 10, settings, first=5)
+    assert [next(later) for _ in range(7)] == first[5:]
+
+
+def test_parts_of_epochs_and_weights_are_counted():
+    assert total_steps([1] * 12, TrainSettings(rows_per_step=3, epochs=2.5)) == 10
+    assert total_steps([1] * 12, TrainSettings(rows_per_step=3)) == 12
+    assert total_steps([1] * 12, TrainSettings(rows_per_step=3, steps=7)) == 7
+    budget = Budget(1000, 0)
+    copies = [3.0] * 2 + [0.5] * 1000
+    (rows,) = steps_of_epoch([1] * 1002, budget=Budget(5000, 0), seed=0, epoch=0, copies=copies)
+    counts = np.bincount(rows, minlength=1002)
+    assert counts[:2].tolist() == [3, 3]
+    assert 420 < counts[2:].sum() < 580
+    assert budget.rows == 1000

@@ -1,0 +1,68 @@
+"""A tiny job: random rows, tiny model, in a folder."""
+
+import numpy as np
+
+from tests.families import tiny_model
+from tunesmith.config import FullSettings, LoraSettings, TrainSettings
+from tunesmith.data.prepare import Dataset
+from tunesmith.engine.forward import prepare_
+from tunesmith.methods import table
+from tunesmith.train import optimizer
+from tunesmith.train.job import Job, Plan
+
+METHODS = {
+    "lora": LoraSettings(rank=2),
+    "lora dropout": LoraSettings(rank=2, dropout=0.3),
+    "full": FullSettings(),
+}
+
+
+def dataset(count=12, seed=0, longest=20):
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(4, longest, count)
+    weights = np.concatenate([np.r_[0.0, rng.integers(0, 2, n - 2), 1.0] for n in lengths])
+    return Dataset(
+        ids=rng.integers(3, 97, lengths.sum()).astype(np.int32),
+        weights=weights.astype(np.float32),
+        offsets=np.r_[0, lengths.cumsum()].astype(np.int64),
+        lines=np.arange(1, count + 1),
+        files=("rows.jsonl",),
+        file_of=np.zeros(count, np.int32),
+    )
+
+
+def tiny_job(folder, method="lora", *, held=True, family="llama", **settings):
+    import torch
+
+    engine = prepare_(tiny_model(family, torch.float32))
+    adapter = table.attach(engine, METHODS[method], seed=1)
+    values = {"rows_per_step": 3, "checkpoint_steps": 2, "lr": 1e-2, **settings}
+    return Job(
+        engine=engine,
+        adapter=adapter,
+        rows=dataset(),
+        held=dataset(5, seed=9) if held else None,
+        settings=TrainSettings(**values),
+        folder=folder,
+    )
+
+
+def plan(steps=9, **changes):
+    values = {
+        "steps": steps,
+        "warmup": 2,
+        "lr": 1e-2,
+        "tokens_per_micro_batch": 25,
+        "recompute": False,
+        "peak_bytes": 0,
+        "seconds_per_token": 0.0,
+    }
+    return Plan(**{**values, **changes})
+
+
+def adam(job):
+    return optimizer.build(job.adapter, lr=1e-2, weight_decay=0.1)
+
+
+def tensors(job):
+    return {name: p.detach().clone() for name, p in job.adapter.parameters.items()}
