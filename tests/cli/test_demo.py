@@ -1,26 +1,31 @@
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 
 from tests.cli.summaries import Summary
+from tunesmith.errors import RunError
 from tunesmith.evaluate.interval import Interval
+
+BEFORE = Interval(0.1, low=0.04, high=0.2, n=50)
+AFTER = Interval(0.9, low=0.8, high=0.96, n=50)
+DIFFERENCE = Interval(0.8, low=0.65, high=0.9, n=50)
 
 
 @dataclass(frozen=True)
 class Result:
     summary: Summary
     check: str = "ends_with"
-    before: Interval = Interval(0.1, low=0.04, high=0.2, n=50)
-    after: Interval = Interval(0.9, low=0.8, high=0.96, n=50)
-    difference: Interval = Interval(0.8, low=0.65, high=0.9, n=50)
+    before: Interval = BEFORE
+    after: Interval = AFTER
+    difference: Interval = DIFFERENCE
     examples: tuple = (("Where is it?", "Dunno\n\x1b[2J.", "On its way.", "It is on its way."),) * 5
     next_commands: tuple = ("tunesmith chat runs/demo",)
 
 
 @pytest.fixture
 def result(replace_module):
-    given = [Result(Summary())]
-    replace_module("tunesmith.workflows.demo", demo=lambda *, out, emit, stop: given[0])
+    given = Result(Summary())
+    replace_module("tunesmith.workflows.demo", demo=lambda *, out, emit, stop: given)
     return given
 
 
@@ -28,7 +33,7 @@ def test_the_tour_shows_answers_scores_places_and_what_comes_next(result, tunesm
     ended = tunesmith("demo")
     assert ended.status == 0
     lines = [line.strip() for line in ended.out.splitlines()]
-    assert lines.count("question   Where is it?") == 3
+    assert lines.count("question   Where is it?") == 5
     assert "before     Dunno ␛[2J." in lines
     assert "before     10 % (95 % interval 4..20)" in lines
     assert "difference +80 points (95 % interval 65..90)" in lines
@@ -45,6 +50,19 @@ def test_the_tour_is_one_document(result, tunesmith):
     assert document["run"] == "runs/a b"
 
 
-def test_a_stopped_tour_ends_in_130(result, tunesmith):
-    result[0] = Result(replace(Summary(), reason="stopped"))
-    assert tunesmith("demo").status == 130
+def test_a_stopped_tour_ends_in_130_and_says_how_to_go_on(replace_module, tunesmith):
+    def demo(*, out, emit, stop):
+        raise RunError("Stopped.", remedy=f"Go on with --resume {out}.", code="stopped")
+
+    replace_module("tunesmith.workflows.demo", demo=demo)
+    ended = tunesmith("demo", "--out", "runs/d")
+    assert (ended.status, ended.out) == (130, "")
+    assert "Stopped. Go on with --resume runs/d." in ended.err
+
+
+def test_another_refusal_of_the_tour_ends_in_1(replace_module, tunesmith):
+    def demo(*, out, emit, stop):
+        raise RunError(f"{out} holds a run already.", code="exists")
+
+    replace_module("tunesmith.workflows.demo", demo=demo)
+    assert tunesmith("demo").status == 1

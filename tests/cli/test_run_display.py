@@ -64,7 +64,7 @@ def test_without_a_terminal_there_is_a_line_at_the_start_then_every_ten_seconds(
 
 
 def test_the_last_step_is_always_shown_once(shown):
-    display, clock, stream = shown
+    display, _, stream = shown
     display(step(1))
     display(step(2))
     display(Ended(2, "done"))

@@ -14,8 +14,9 @@ def runs(replace_module):
     """A workflow that notes what it was asked for; ``act`` is what a run does."""
 
     class Runs:
-        asked: list = []
-        act = staticmethod(lambda emit, stop: Summary())
+        def __init__(self):
+            self.asked = []
+            self.act = lambda emit, stop: Summary()
 
     def train_run(config, *, emit, stop):
         runs.asked.append(config)
@@ -26,7 +27,6 @@ def runs(replace_module):
         return runs.act(emit, stop)
 
     runs = Runs()
-    runs.asked = []
     replace_module("tunesmith.workflows.run", train_run=train_run, resume_run=resume_run)
     return runs
 

@@ -1,38 +1,26 @@
 """`tunesmith demo`: a tour on the default model and a small data set that comes along."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tunesmith.cli.console import harmless, messages, say
 from tunesmith.cli.interrupt import stop_on_signal
-from tunesmith.cli.outcome import INTERRUPTED, Document, Outcome, command
+from tunesmith.cli.outcome import Document, Outcome, command
 from tunesmith.cli.quantities import bytes_text, duration, percent
 from tunesmith.cli.train import STOPPING
+from tunesmith.errors import RunError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tunesmith.evaluate.interval import Interval
     from tunesmith.workflows.demo import DemoResult
 
-SHOWN_EXAMPLES = 3
-INTRODUCTION = """This fetches a small model once, teaches it a rule from a few hundred examples \
-with LoRA,
-and asks it questions that it was not trained on, before and after. It takes some minutes."""
-
-
-class Interval(Protocol):
-    """A mean over n rows and the limits of its interval."""
-
-    @property
-    def mean(self) -> float: ...
-    @property
-    def low(self) -> float: ...
-    @property
-    def high(self) -> float: ...
-    @property
-    def n(self) -> int: ...
+INTRODUCTION = """\
+This fetches a small model once, teaches it with LoRA to answer the users of a voice assistant
+in JSON, and asks it questions that it was not trained on, before and after."""
 
 
 @command
@@ -48,12 +36,13 @@ def demo(
     from tunesmith.workflows.demo import demo as run_demo
 
     with RunDisplay(messages()) as display, stop_on_signal(STOPPING) as stop:
-        result = run_demo(out=out, emit=display, stop=stop)
-    return Outcome(
-        _document(result),
-        show=lambda console: _show(result, console),
-        exit_status=INTERRUPTED if result.summary.reason == "stopped" else 0,
-    )
+        try:
+            result = run_demo(out=out, emit=display, stop=stop)
+        except RunError as error:
+            if error.code != "stopped":
+                raise
+            raise KeyboardInterrupt(str(error)) from None
+    return Outcome(_document(result), show=lambda console: _show(result, console))
 
 
 def _document(result: "DemoResult") -> Document:
@@ -69,7 +58,7 @@ def _document(result: "DemoResult") -> Document:
     }
 
 
-def _interval(interval: Interval) -> Document:
+def _interval(interval: "Interval") -> Document:
     return {
         "score": interval.mean,
         "low": interval.low,
@@ -80,7 +69,7 @@ def _interval(interval: Interval) -> Document:
 
 def _show(result: "DemoResult", console: "Console") -> None:
     _title("Held-out questions, before and after", console)
-    for question, before, after, reference in result.examples[:SHOWN_EXAMPLES]:
+    for question, before, after, reference in result.examples:
         for name, text, style in (
             ("question", question, ""),
             ("before", before, "red"),
@@ -120,5 +109,5 @@ def _labelled(name: str, text: str, *, console: "Console", style: str = "") -> N
     console.print(shown, style=style, soft_wrap=True)
 
 
-def _limits(interval: Interval) -> str:
+def _limits(interval: "Interval") -> str:
     return f"95 % interval {100 * interval.low:.0f}..{100 * interval.high:.0f}"

@@ -75,7 +75,7 @@ def _find_adapter(name: str) -> _Found:
         run = (Path(name).expanduser() / CONFIG).is_file()
         what = "its run trained the whole model" if run else f"there is no {ADAPTER_CONFIG} in it"
         remedy = "Give it as the model instead." if run else "Name an adapter's or a run's folder."
-        raise AdapterError(f"{name}: is no adapter: {what}.", remedy=remedy)
+        raise AdapterError(f"{name} is no adapter: {what}.", remedy=remedy)
     return found
 
 
