@@ -1,27 +1,29 @@
 """Tunesmith on the same documents: LoRA or full fine-tuning through the packed stream."""
 
 import argparse
-import time
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
-from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
 from benchmarks.measure import StepLog, print_result, side_options
 from benchmarks.workload import DOCUMENTS, Encoded
-from tunesmith.config.methods import FullSettings, LoraSettings
-from tunesmith.engine.batch import Row, pack
-from tunesmith.engine.forward import Engine, prepare_
-from tunesmith.engine.head import loss_sum
+from tunesmith.adapters import store
+from tunesmith.config import FullSettings, LoraSettings, TrainSettings
+from tunesmith.data.prepare import Dataset
 from tunesmith.methods import table
-from tunesmith.methods.adapter import Adapter
+from tunesmith.train import optimizer
+from tunesmith.train.events import StepDone
+from tunesmith.train.job import Job
+from tunesmith.train.loop import train
+from tunesmith.train.measure import make_plan
+from tunesmith.workflows.opening import Opened, open_base
 
-DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
-SHARE_TOKENS = 8
-ADAPTER = "default"
+PRECISIONS = ("bf16", "fp32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +58,12 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = side_options(__doc__)
-    parser.add_argument("--precision", choices=sorted(DTYPES), default="bf16")
+    parser.add_argument("--precision", choices=PRECISIONS, default="bf16")
     parser.add_argument("--full", action="store_true", help="train every weight")
     parser.add_argument("--adapter", type=Path, help="a PEFT adapter folder to start from")
     parser.add_argument("--lr", type=float, default=2e-4)
     parser.add_argument("--constant-lr", action="store_true", help="instead of linear decay")
-    parser.add_argument("--tokens-per-micro-batch", type=int, default=1024)
+    parser.add_argument("--tokens-per-micro-batch", type=int, default=0, help="0: auto")
     given = parser.parse_args()
     if given.full and given.adapter:
         parser.error("--full trains no adapter; leave out --adapter")
@@ -69,63 +71,60 @@ def _options() -> argparse.Namespace:
 
 
 def train_steps(model: str, steps: Sequence[Sequence[Encoded]], options: Options) -> StepLog:
-    """Train on each step's documents in turn; seconds from documents to updated weights."""
-    base = AutoModelForCausalLM.from_pretrained(model, dtype=DTYPES[options.precision])
-    engine = prepare_(base)
-    adapter = table.attach(engine, FullSettings() if options.full else LoraSettings(), name=ADAPTER)
-    if options.adapter is not None:
-        _load_(adapter, options.adapter)
-    parameters = list(adapter.parameters.values())
-    optimizer = torch.optim.AdamW(parameters, lr=options.lr, weight_decay=0.0, fused=True)
-    decay = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda done: 1.0 if options.constant_lr else 1.0 - done / len(steps)
-    )
+    """Train on each step's documents by the product's own loop, with its own plan."""
+    opened = open_base(model, dtype="bfloat16" if options.precision == "bf16" else "float32")
     log = StepLog()
-    for documents in steps:
-        start = time.perf_counter()
-        log.losses.append(_accumulate_(engine, documents, options.tokens_per_micro_batch))
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        decay.step()
-        optimizer.zero_grad()
-        adapter.refresh()
-        log.seconds.append(time.perf_counter() - start)
-        log.tokens.append(sum(len(d.ids) for d in documents))
+    with tempfile.TemporaryDirectory() as folder:
+        job = _job(opened, steps, options, Path(folder))
+        adam = optimizer.build(job.adapter, lr=options.lr, weight_decay=0.0)
+        plan = replace(make_plan(job, lr=options.lr), warmup=0)
+        for event in train(job, plan, adam):
+            if isinstance(event, StepDone):
+                log.losses.append(event.loss)
+                tokens = sum(len(d.ids) for d in steps[event.step - 1])
+                log.tokens.append(tokens)
+                log.seconds.append(tokens / event.tokens_per_second)
     return log
 
 
-def _accumulate_(engine: Engine, documents: Sequence[Encoded], budget: int) -> float:
-    """Add the gradients of one optimizer step; its mean loss."""
-    supervised = sum(sum(d.supervised) for d in documents)
-    total = 0.0
-    for part in _micro_batches(documents, budget):
-        rows = [Row(d.ids, [float(s) for s in d.supervised], adapter=ADAPTER) for d in part]
-        batch = pack(rows, share=SHARE_TOKENS)
-        loss = loss_sum(engine.hidden_states(batch), batch, engine.head) / supervised
-        loss.backward()
-        total += loss.item()
-    return total
+def _job(opened: Opened, steps: Sequence[Sequence[Encoded]], options: Options, folder: Path) -> Job:
+    """The documents as rows, and the steps that were given in place of drawn ones."""
+    documents = [document for step in steps for document in step]
+    ends = np.cumsum([len(step) for step in steps]).tolist()
+    settings = {
+        "steps": len(steps),
+        "rows_per_step": len(steps[0]),
+        "schedule": "constant" if options.constant_lr else "linear",
+        "checkpoint_steps": len(steps),
+        "tokens_per_micro_batch": options.tokens_per_micro_batch or "auto",
+    }
+    engine = opened.engine
+    if options.adapter is not None:
+        adapter = store.load(engine, options.adapter)
+    else:
+        adapter = table.attach(engine, FullSettings() if options.full else LoraSettings())
+    return Job(
+        engine=engine,
+        adapter=adapter,
+        rows=_dataset(documents),
+        held=None,
+        settings=TrainSettings.model_validate(settings),
+        folder=folder,
+        fixed_steps=tuple(
+            tuple(range(end - len(step), end)) for end, step in zip(ends, steps, strict=True)
+        ),
+    )
 
 
-def _micro_batches(documents: Sequence[Encoded], budget: int) -> list[list[Encoded]]:
-    """As few parts as the budget of tokens asks for, of about equal length."""
-    tokens = sum(len(d.ids) for d in documents)
-    parts: list[list[Encoded]] = [[] for _ in range(-(-tokens // budget))]
-    for document in sorted(documents, key=lambda d: -len(d.ids)):
-        min(parts, key=lambda part: sum(len(d.ids) for d in part)).append(document)
-    return [part for part in parts if part]
-
-
-def _load_(adapter: Adapter, folder: Path) -> None:
-    """Put the tensors of a PEFT adapter into ours, which are stored under the same names."""
-    found = load_file(folder / "adapter_model.safetensors")
-    if found.keys() != adapter.parameters.keys():
-        odd = sorted(found.keys() ^ adapter.parameters.keys())
-        raise SystemExit(f"{folder}: its tensors are not ours; the first that differs: {odd[0]}")
-    with torch.no_grad():
-        for name, parameter in adapter.parameters.items():
-            parameter.copy_(found[name])
-    adapter.refresh()
+def _dataset(documents: Sequence[Encoded]) -> Dataset:
+    return Dataset(
+        ids=np.concatenate([np.asarray(d.ids, np.int32) for d in documents]),
+        weights=np.concatenate([np.asarray(d.supervised, np.float32) for d in documents]),
+        offsets=np.cumsum([0, *(len(d.ids) for d in documents)], dtype=np.int64),
+        lines=np.arange(1, len(documents) + 1),
+        files=("benchmark",),
+        file_of=np.zeros(len(documents), np.int32),
+    )
 
 
 if __name__ == "__main__":

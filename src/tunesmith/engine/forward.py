@@ -1,7 +1,7 @@
 """A packed batch through a base: embeddings, transformers' own layers, last hidden states."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -12,18 +12,12 @@ from transformers import PreTrainedModel
 from tunesmith.engine.attention import NAME
 from tunesmith.engine.batch import KeyValueCache, PackedBatch
 from tunesmith.engine.context import within
+from tunesmith.engine.embedding import check_embedding, lookup
 from tunesmith.engine.families import head_scores, longest_safe_position
 from tunesmith.engine.fused import fuse_
 from tunesmith.engine.head import Head
 from tunesmith.engine.linear import SeamLinear
 from tunesmith.errors import ModelError
-
-
-class EmbeddingSeam:
-    """Rows of the embedding that an adapter replaces: token ids [K] -> vectors [K, D]."""
-
-    def __init__(self, token_ids: Tensor, rows: nn.Parameter) -> None:
-        self.token_ids, self.rows = token_ids, rows
 
 
 @dataclass(slots=True, eq=False)
@@ -32,13 +26,12 @@ class Engine:
 
     model: PreTrainedModel
     linears: dict[str, SeamLinear]
-    embedding: nn.Module
-    head_weight: nn.Parameter
+    embedding: nn.Embedding
+    head_weight: Tensor
     scale: float
     softcap: float | None
     longest_position: int | None
     compute_dtype: torch.dtype
-    new_rows: dict[str, EmbeddingSeam] = field(default_factory=dict)
 
     @property
     def tied(self) -> bool:
@@ -81,8 +74,7 @@ class Engine:
 
     def embed(self, batch: PackedBatch) -> Tensor:
         """Output of the embedding module for the stream's ids, [T, D] in the compute dtype."""
-        embedded: Tensor = self.embedding(batch.ids).to(self.compute_dtype)
-        return embedded
+        return lookup(self.embedding, batch.ids).to(self.compute_dtype)
 
     def cache(self, slots: int, capacity: int) -> KeyValueCache:
         """An empty key/value cache for ``slots`` documents of up to ``capacity`` positions."""
@@ -115,7 +107,7 @@ def prepare_(model: PreTrainedModel, compute_dtype: torch.dtype | None = None) -
             linears[name] = SeamLinear(module, name, len(linears))
             model.set_submodule(name, linears[name])
     fuse_(model)
-    embedding = model.get_input_embeddings()
+    embedding = check_embedding(model.get_input_embeddings())
     return Engine(
         model=model,
         linears=linears,

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tunesmith.engine.autograd import Context, Gradients, apply
+from tunesmith.engine.autograd import Context, Gradients, accumulate_, apply
 from tunesmith.engine.batch import PackedBatch
 
 CHUNK_ROWS = 256
+BLOCK_TOKENS = 4096  # of the vocabulary, in the head's own gradient
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,13 @@ def _log_softmax_(scores: Tensor) -> Tensor:
     return torch.log_softmax(scores, -1, out=scores)
 
 
+def _add_outer_(total: Tensor, scores: Tensor, hidden: Tensor) -> None:
+    """total [V, D] += scores [n, V]^T hidden [n, D], in blocks: no second [V, D] in any format."""
+    for start in range(0, len(total), BLOCK_TOKENS):
+        block = slice(start, start + BLOCK_TOKENS)
+        total[block] += scores[:, block].t() @ hidden
+
+
 class _Head(torch.autograd.Function):
     """-sum_i w_i log softmax(z_i)[label_i]; keeps the gradients of rows and weight only.
 
@@ -102,17 +110,17 @@ class _Head(torch.autograd.Function):
             if g_rows is not None:
                 g_rows[part] = (z @ compute) * w
             if g_weight is not None:
-                g_weight += z.t() @ (h * w).to(rows.dtype)
-        ctx.save_for_backward(g_rows, g_weight)
+                _add_outer_(g_weight, z, (h * w).to(rows.dtype))
+        ctx.save_for_backward(g_rows)
+        ctx.plan = (weight, g_weight)
         return total.to(wide)
 
     @staticmethod
     def backward(ctx: Context, g: Tensor) -> Gradients:
-        g_rows, g_weight = ctx.saved_tensors
-        return (
-            None if g_rows is None else g_rows * g.to(g_rows.dtype),
-            None if g_weight is None else g_weight * g,
-            None,
-            None,
-            None,
-        )
+        (g_rows,) = ctx.saved_tensors
+        weight, g_weight = ctx.plan
+        if g_weight is not None:
+            ctx.plan = (weight, None)
+            accumulate_(weight, g_weight.mul_(g))
+        rows = None if g_rows is None else g_rows * g.to(g_rows.dtype)
+        return rows, None, None, None, None

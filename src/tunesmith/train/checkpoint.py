@@ -16,12 +16,7 @@ from tunesmith import files
 from tunesmith.errors import RunError
 from tunesmith.train import optimizer as adamw
 
-TRAINED, OPTIMIZER, STATE, BEST = (
-    "trained.safetensors",
-    "optimizer.safetensors",
-    "state.json",
-    "best",
-)
+TRAINED, STATE, BEST = "trained.safetensors", "state.json", "best"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +53,16 @@ def save(
     """Write a checkpoint; complete or absent. Raises RunError where the disk refuses."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: p.detach() for name, p in parameters.items()}
-    moments = adamw.state_tensors(optimizer, parameters)
-    needed = sum(t.numel() * t.element_size() for t in (*tensors.values(), *moments.values()))
-    files.require_space(folder.parent, needed)
+    parts = {TRAINED: tensors}
+    parts |= {_file(m): adamw.moments(optimizer, parameters, m) for m in adamw.MOMENTS}
+    files.require_space(folder.parent, sum(map(_bytes, parts.values())))
+    # The writer copies a file's tensors once more; the gradients, not needed now, make room.
+    optimizer.zero_grad()
     device = next(iter(parameters.values())).device
 
     def fill(into: Path) -> None:
-        save_file(tensors, into / TRAINED)
-        save_file(moments, into / OPTIMIZER)
+        for name, part in parts.items():
+            save_file(part, into / name)
         values = {**asdict(state), "arithmetic": arithmetic(device)}
         (into / STATE).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
@@ -76,7 +73,7 @@ def save_best(folder: Path, state: State, parameters: Mapping[str, nn.Parameter]
     """Keep the tensors of the lowest held-out loss, without what training needs to go on."""
     tensors = {name: p.detach() for name, p in parameters.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    files.require_space(folder, sum(t.numel() * t.element_size() for t in tensors.values()))
+    files.require_space(folder, _bytes(tensors))
 
     def fill(into: Path) -> None:
         save_file(tensors, into / TRAINED)
@@ -125,12 +122,22 @@ def restore_(
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(tensors[name])
-    adamw.restore_(optimizer, parameters, _tensors(checkpoint / OPTIMIZER), step=state.step)
+    adamw.set_steps_(optimizer, parameters, state.step)
+    for moment in adamw.MOMENTS:
+        adamw.restore_(optimizer, parameters, moment, _tensors(checkpoint / _file(moment)))
     now = arithmetic(next(iter(parameters.values())).device)
     changed = [
         f"{key} was {then.get(key)}, is {now[key]}" for key in now if then.get(key) != now[key]
     ]
     return state, tuple(changed)
+
+
+def _file(moment: str) -> str:
+    return f"{moment}.safetensors"
+
+
+def _bytes(tensors: Mapping[str, Tensor]) -> int:
+    return sum(t.numel() * t.element_size() for t in tensors.values())
 
 
 def read_state(checkpoint: Path) -> State:

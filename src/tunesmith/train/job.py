@@ -1,6 +1,6 @@
 """What the loop works on: a base with an adapter, rows, settings and the plan."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +12,7 @@ from tunesmith.config.run import TrainSettings
 from tunesmith.engine.batch import Dropout, PackedBatch, Row, pack
 from tunesmith.engine.forward import Engine
 from tunesmith.methods.adapter import Adapter
+from tunesmith.train.batches import StepRows, endless_steps
 
 # A common beginning shorter than this is not worth a document of its own.
 SHARE_TOKENS = 8
@@ -72,6 +73,15 @@ class Job:
     settings: TrainSettings
     folder: Path
     copies: tuple[float, ...] = ()
+    fixed_steps: tuple[StepRows, ...] = ()  # the rows of each step, where they are not drawn
+
+    def steps(self, first: int) -> Iterator[StepRows]:
+        """The rows of step ``first`` and of every later one."""
+        if self.fixed_steps:
+            return iter(self.fixed_steps[first:])
+        return endless_steps(
+            self.rows.lengths.tolist(), self.settings, copies=self.copies, first=first
+        )
 
     def batch(
         self, rows: Iterable[tuple[int, TokenRow]], *, step: int | None = None

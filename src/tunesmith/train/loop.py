@@ -10,7 +10,7 @@ import torch
 from tunesmith.engine.head import loss_sum, row_losses
 from tunesmith.errors import RunError
 from tunesmith.train import checkpoint, memory, optimizer
-from tunesmith.train.batches import StepRows, endless_steps, micro_batches
+from tunesmith.train.batches import StepRows, micro_batches
 from tunesmith.train.checkpoint import State
 from tunesmith.train.events import Ended, Event, HeldOut, Saved, StepDone
 from tunesmith.train.job import Job, Plan, Rows
@@ -54,8 +54,7 @@ def train(
     number or explodes, with the last good state saved and the rows named.
     """
     state = state or State(step=0, tokens=0, train_loss=math.nan)
-    lengths = job.rows.lengths.tolist()
-    order = endless_steps(lengths, job.settings, copies=job.copies, first=state.step)
+    order = job.steps(state.step)
     clock = Clock(now, now(), state.step)
     reason = "done"
     saved = state.step
@@ -104,11 +103,11 @@ def _step(
     limit = job.settings.clip or math.inf
     norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit))
     if not math.isfinite(norm) or not math.isfinite(loss) or loss > _exploded(job):
-        adam.zero_grad()
+        adam.zero_grad(set_to_none=False)
         raise _bad_loss(job, adam, rows, state=state, values=(loss, norm, lr))
     optimizer.set_rate_(adam, lr)
     adam.step()
-    adam.zero_grad()
+    adam.zero_grad(set_to_none=False)  # the gradients keep their places in memory
     job.adapter.refresh()
     tokens = int(sum(job.rows.lengths[i] for i in rows))
     seconds = clock.now() - start

@@ -19,7 +19,9 @@ from tunesmith.train.batches import DEFAULT_TOKENS_PER_STEP, total_steps
 from tunesmith.train.job import Job, Plan
 from tunesmith.train.schedule import warmup_of
 
-AUTO_TOKENS = 2048  # larger micro-batches measured no faster on a CPU
+# Larger micro-batches measured no faster on a CPU. Where the base itself is trained its states
+# fill the memory, and activations are kept small beside them.
+AUTO_TOKENS, AUTO_TOKENS_WHOLE_BASE = 2048, 512
 FIRST_TOKENS = 256
 MARGIN = 1.2  # on a trend that was measured on shorter documents
 
@@ -38,7 +40,8 @@ def make_plan(job: Job, *, lr: float, now: Callable[[], float] = time.perf_count
     settings = job.settings
     longest = int(max(job.rows.lengths))
     wanted = settings.tokens_per_micro_batch
-    size = min(AUTO_TOKENS, _step_tokens(job)) if wanted == "auto" else wanted
+    most = AUTO_TOKENS if job.adapter.frozen_base else AUTO_TOKENS_WHOLE_BASE
+    size = min(most, _step_tokens(job)) if wanted == "auto" else wanted
     size = max(size, longest)
     choices = [False, True] if settings.recompute == "auto" else [settings.recompute]
     fitting: tuple[int, bool] | None = None

@@ -37,27 +37,27 @@ def set_rate_(optimizer: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr
 
 
-def state_tensors(
-    optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]
+def moments(
+    optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], moment: str
 ) -> dict[str, Tensor]:
-    """The moments of every parameter as `NAME.exp_avg` and `NAME.exp_avg_sq`."""
-    return {
-        f"{name}.{moment}": optimizer.state[parameter][moment]
-        for name, parameter in parameters.items()
-        for moment in MOMENTS
-    }
+    """One of the moments of every parameter, by the parameter's name."""
+    return {name: optimizer.state[p][moment] for name, p in parameters.items()}
+
+
+def set_steps_(
+    optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], steps: int
+) -> None:
+    """Set how many updates the moments have seen."""
+    for parameter in parameters.values():
+        optimizer.state[parameter]["step"].fill_(steps)
 
 
 def restore_(
     optimizer: torch.optim.Optimizer,
     parameters: Mapping[str, nn.Parameter],
+    moment: str,
     tensors: Mapping[str, Tensor],
-    *,
-    step: int,
 ) -> None:
-    """Put the moments of ``step`` updates back."""
+    """Put one of the moments of every parameter back."""
     for name, parameter in parameters.items():
-        state = optimizer.state[parameter]
-        state["step"].fill_(step)
-        for moment in MOMENTS:
-            state[moment].copy_(tensors[f"{name}.{moment}"])
+        optimizer.state[parameter][moment].copy_(tensors[name])

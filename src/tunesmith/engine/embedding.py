@@ -1,0 +1,48 @@
+"""Token ids to the output of the embedding module, with a gradient that goes where it belongs."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tunesmith.engine.autograd import Context, Gradients, accumulate_, apply
+from tunesmith.errors import ModelError
+
+
+def check_embedding(module: nn.Module) -> nn.Embedding:
+    """The module, if its output is rows of its weight times one number; else ModelError."""
+    plain = isinstance(module, nn.Embedding) and module.max_norm is None
+    if not plain or not (type(module) is nn.Embedding or hasattr(module, "embed_scale")):
+        raise ModelError(
+            f"{type(module).__name__} is an embedding that is not implemented.",
+            remedy="This model family is not supported yet.",
+        )
+    assert isinstance(module, nn.Embedding)
+    return module
+
+
+def lookup(module: nn.Embedding, ids: Tensor) -> Tensor:
+    """ids [T] -> [T, D], scaled inside the module where the family does so (gemma)."""
+    rows = apply(_Rows, module.weight, ids, module.padding_idx)
+    scale: Tensor | None = getattr(module, "embed_scale", None)
+    return rows if scale is None else rows * scale.to(rows.dtype)
+
+
+class _Rows(torch.autograd.Function):
+    """weight[ids]; the gradient is added to the rows of weight.grad, never a second [V, D]."""
+
+    @staticmethod
+    def forward(ctx: Context, weight: Tensor, ids: Tensor, padding: int | None) -> Tensor:
+        ctx.save_for_backward(ids)
+        ctx.plan = (weight, padding)
+        return functional.embedding(ids, weight)
+
+    @staticmethod
+    def backward(ctx: Context, g: Tensor) -> Gradients:
+        (ids,) = ctx.saved_tensors
+        weight, padding = ctx.plan
+        if padding is not None:  # torch's embedding does not train the padding row
+            g = g.masked_fill((ids == padding)[:, None], 0.0)
+        if weight.grad is None:
+            accumulate_(weight, torch.zeros_like(weight))
+        weight.grad.index_add_(0, ids, g.to(weight.grad.dtype))
+        return None, None, None
