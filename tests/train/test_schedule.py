@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from tunesmith.config import TrainSettings
@@ -9,7 +11,7 @@ def test_warm_up_rises_to_the_peak_and_the_rest_never_rises(schedule):
     shares = [factor(i, steps=50, warmup=5, schedule=schedule) for i in range(50)]
     assert shares[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert shares[5] == 1.0
-    assert all(a >= b >= 0 for a, b in zip(shares[4:], shares[5:], strict=False))
+    assert all(a >= b >= 0 for a, b in itertools.pairwise(shares[4:]))
     assert (shares[-1] < 0.05) == (schedule != "constant")
 
 

@@ -42,7 +42,6 @@ class LoraSettings(Settings):
     rslora: bool = Field(False, description="scale by alpha / sqrt(rank) (arXiv 2312.03732)")
     rank_pattern: dict[str, int] = Field({}, description="another rank for layers by pattern")
     alpha_pattern: dict[str, float] = Field({}, description="another alpha for layers by pattern")
-    new_tokens: tuple[str, ...] = Field((), description="tokens to add and train")
     start: str | None = Field(None, description="a LoRA adapter folder to continue from")
 
     @field_validator("targets", mode="before")

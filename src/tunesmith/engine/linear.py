@@ -151,8 +151,8 @@ class _Linear(torch.autograd.Function):
             if x is not None:
                 rows = plan.dropped(x, term, start, stop)
                 grads += [
-                    (gb.t() @ rows).float().mul_(term.scale),
-                    (gs.t() @ xa).float().mul_(term.scale),
+                    (gb.t() @ rows).to(term.a.dtype).mul_(term.scale),
+                    (gs.t() @ xa).to(term.b.dtype).mul_(term.scale),
                 ]
             else:
                 grads += [None, None]

@@ -42,7 +42,7 @@ class Base:
     @property
     def context(self) -> int:
         """The longest document, in tokens, that the config admits."""
-        return _context(self.model.config, self.folder)
+        return context_of(self.model.config, self.folder)
 
     @property
     def stop_ids(self) -> frozenset[int]:
@@ -72,9 +72,9 @@ def load_base(
     number, reason = detect_dtype(dtype, on)
     folder = resolve(name, trust_remote_code=trust_remote_code, emit=emit)
     with no_progress_bars():
-        config = _config(folder, trust_remote_code=trust_remote_code)
+        config = read_config(folder, trust_remote_code=trust_remote_code)
         check_config(config, folder)
-        tokenizer = _tokenizer(folder, trust_remote_code=trust_remote_code)
+        tokenizer = read_tokenizer(folder, trust_remote_code=trust_remote_code)
         model, unused = _model(folder, config, dtype=number, trust_remote_code=trust_remote_code)
     notes = [reason]
     if unused:
@@ -90,7 +90,8 @@ def load_base(
     return Base(name, folder, model, tokenizer, number, on, tuple(notes))
 
 
-def _config(folder: Path, *, trust_remote_code: bool) -> PretrainedConfig:
+def read_config(folder: Path, *, trust_remote_code: bool) -> PretrainedConfig:
+    """The config of a base's folder; ModelError where it cannot be used."""
     try:
         return AutoConfig.from_pretrained(
             folder, trust_remote_code=trust_remote_code, local_files_only=True
@@ -104,7 +105,8 @@ def _config(folder: Path, *, trust_remote_code: bool) -> PretrainedConfig:
         raise ModelError(f"{folder}/config.json: cannot be used: {error}") from error
 
 
-def _tokenizer(folder: Path, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+def read_tokenizer(folder: Path, *, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+    """The tokenizer of a base's folder; ModelError where it is missing or damaged."""
     # Without its files transformers makes an empty tokenizer instead of an error.
     if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
         raise ModelError(
@@ -146,7 +148,8 @@ def _model(
     return model, sorted(report["unexpected_keys"])
 
 
-def _context(config: PretrainedConfig, folder: Path) -> int:
+def context_of(config: PretrainedConfig, folder: Path) -> int:
+    """The longest document that a config admits."""
     text = config.get_text_config()
     lengths = [n for key in _CONTEXT_KEYS if isinstance(n := getattr(text, key, None), int)]
     if not lengths:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from tunesmith.engine.allocator import release_freed_memory
 from tunesmith.engine.head import loss_sum, row_losses
 from tunesmith.errors import RunError
 from tunesmith.train import checkpoint, memory, optimizer
@@ -18,6 +19,8 @@ from tunesmith.train.schedule import factor
 
 WARM_STEPS = 2  # not counted in tokens per second
 SHOWN_ROWS = 8
+# Freed memory that is kept for reuse falls to pieces; beyond this share of the plan it goes back.
+GROWTH = 1.1
 
 
 @dataclass(slots=True)
@@ -61,6 +64,8 @@ def train(
     while state.step < plan.steps:
         rows = next(order)
         state, done = _step(job, plan, adam, rows=rows, state=state, clock=clock)
+        if memory.held_bytes(job.engine.device) > GROWTH * plan.peak_bytes:
+            release_freed_memory()
         yield done
         if _due(job.settings.evaluate_steps or job.settings.checkpoint_steps, state.step, plan):
             state, events = _hold(job, plan, state)

@@ -21,7 +21,7 @@ from tunesmith.train.schedule import warmup_of
 
 # Larger micro-batches measured no faster on a CPU. Where the base itself is trained its states
 # fill the memory, and activations are kept small beside them.
-AUTO_TOKENS, AUTO_TOKENS_WHOLE_BASE = 2048, 512
+AUTO_TOKENS, AUTO_TOKENS_WHOLE_BASE = 2048, 384
 FIRST_TOKENS = 256
 MARGIN = 1.2  # on a trend that was measured on shorter documents
 

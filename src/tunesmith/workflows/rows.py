@@ -1,6 +1,7 @@
 """From a run's data settings to rows to train on and rows held out."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from tunesmith.config import DataSettings
 from tunesmith.data.faults import FaultyData
@@ -19,6 +20,15 @@ class RunRows:
     held: Dataset | None
     held_conversations: tuple[Conversation, ...]
     copies: tuple[float, ...]  # of each training row in an epoch; empty: one
+
+
+def require_files(settings: DataSettings) -> None:
+    """Raise DataError where a file of the data is missing, before anything is written or loaded."""
+    named = [source.path for source in settings.sources]
+    named += [settings.eval] if isinstance(settings.eval, str) else []
+    for path in named:
+        if not Path(path).exists():
+            read_conversations(path)  # has the words for it
 
 
 def load_rows(settings: DataSettings, tokenizer: Tokenizer, *, context: int, seed: int) -> RunRows:

@@ -23,9 +23,10 @@ from tunesmith.train.measure import make_plan
 from tunesmith.train.run_folder import RunFolder, read_lines
 from tunesmith.workflows import result
 from tunesmith.workflows.answers import Answers
+from tunesmith.workflows.curves import curves_of
 from tunesmith.workflows.judge import Judge
 from tunesmith.workflows.opening import Opened, open_base
-from tunesmith.workflows.rows import RunRows, load_rows
+from tunesmith.workflows.rows import RunRows, load_rows, require_files
 
 Emit = Callable[[Event], None]
 Stop = Callable[[], bool]
@@ -70,6 +71,7 @@ class RunSummary:
 def train_run(config: RunConfig, *, emit: Emit, stop: Stop = lambda: False) -> RunSummary:
     """Run a new training; raises RunError where its folder holds another run."""
     build_checks(config.evaluate.checks)  # a faulty one is refused before anything is written
+    require_files(config.data)  # so is a missing file
     folder = RunFolder(Path(config.out or _free_name(config)))
     config = config.model_copy(update={"out": str(folder.path)})
     folder.create(config.model_dump(mode="json", by_alias=True))
@@ -101,6 +103,7 @@ class _Run:
     def __init__(self, config: RunConfig, folder: RunFolder, *, emit: Emit, stop: Stop) -> None:
         self.config, self.folder, self.stop = config, folder, stop
         self._emit = emit
+        self._curves = curves_of(folder.path) if config.train.tensorboard else None
         self.notices: list[str] = []
         self.start = time.perf_counter()
 
@@ -109,6 +112,8 @@ class _Run:
         self.folder.record(event)
         if isinstance(event, Notice):
             self.notices.append(event.message)
+        if self._curves is not None:
+            self._curves(event)
         self._emit(event)
 
     def wait(self, phase: str) -> None:

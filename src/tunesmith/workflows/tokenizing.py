@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from tunesmith.models.cache import Emit, ignore
-from tunesmith.models.load import _config, _context, _tokenizer
+from tunesmith.models.load import context_of, read_config, read_tokenizer
 from tunesmith.models.quiet import no_progress_bars
 from tunesmith.models.resolve import resolve
 from tunesmith.models.supported import check_config
@@ -25,7 +25,7 @@ def open_tokenizer(
     """Read only what rows are rendered with; raises ModelError as loading the base would."""
     folder = resolve(model, trust_remote_code=trust_remote_code, emit=emit)
     with no_progress_bars():
-        config = _config(folder, trust_remote_code=trust_remote_code)
+        config = read_config(folder, trust_remote_code=trust_remote_code)
         check_config(config, folder)
-        tokenizer = _tokenizer(folder, trust_remote_code=trust_remote_code)
-    return OpenedTokenizer(tokenizer, _context(config, folder))
+        tokenizer = read_tokenizer(folder, trust_remote_code=trust_remote_code)
+    return OpenedTokenizer(tokenizer, context_of(config, folder))

@@ -1,0 +1,109 @@
+"""Generation: batched equals alone, equals transformers' own; stops, sampling, sessions."""
+
+import pytest
+import torch
+
+from tests.families import FAMILIES, make_exact, tiny_model
+from tunesmith.config import LoraSettings
+from tunesmith.engine.forward import prepare_
+from tunesmith.errors import TunesmithError
+from tunesmith.generate.decoder import Prompt
+from tunesmith.generate.loop import cut_at_stop, generate
+from tunesmith.generate.sampling import Sampling, choose, generator_of
+from tunesmith.generate.session import ChatSession
+from tunesmith.methods import table
+
+PROMPTS = [Prompt((5, 9, 44)), Prompt((71, 3, 90, 12, 33, 8, 60)), Prompt((5, 9, 44, 7))]
+
+
+def answers(engine, prompts, **options):
+    values = {"stop_ids": frozenset(), "sampling": Sampling(max_new_tokens=9), **options}
+    made = sorted(generate(engine, prompts, **values), key=lambda a: a.row)
+    return [a.ids for a in made]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_greedy_answers_equal_transformers_one_by_one(family, monkeypatch):
+    make_exact(monkeypatch)
+    model = tiny_model(family)
+    expected = []
+    for prompt in PROMPTS:
+        ids = list(prompt.ids)
+        for _ in range(9):
+            logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
+            ids.append(int(logits.argmax()))
+        expected.append(tuple(ids[len(prompt.ids) :]))
+    assert answers(prepare_(tiny_model(family)), PROMPTS) == expected
+
+
+def test_a_mixed_batch_equals_each_adapter_alone(monkeypatch):
+    make_exact(monkeypatch)
+    engine = prepare_(tiny_model("llama"))
+    for i, name in enumerate("ab"):
+        adapter = table.attach(engine, LoraSettings(rank=3), name=name)
+        for parameter in adapter.parameters.values():
+            parameter.data = parameter.data.double().normal_(
+                0, 0.3, generator=torch.Generator().manual_seed(i)
+            )
+        adapter.refresh()
+    mixed = [Prompt(PROMPTS[1].ids, name) for name in ("a", None, "b", "a")]
+    together = answers(engine, mixed)
+    assert together == [answers(engine, [prompt])[0] for prompt in mixed]
+    assert len(set(together)) == 3
+
+
+def test_more_prompts_than_slots_are_all_answered(monkeypatch):
+    monkeypatch.setattr("tunesmith.generate.loop.SLOTS", 2)
+    engine = prepare_(tiny_model("qwen3", torch.float32))
+    assert answers(engine, PROMPTS) == [answers(engine, [prompt])[0] for prompt in PROMPTS]
+
+
+def test_stop_tokens_and_stop_texts_end_an_answer():
+    engine = prepare_(tiny_model("llama", torch.float32))
+    (whole,) = answers(engine, PROMPTS[:1])
+    token = whole[3]
+    first = whole.index(token)
+    (cut,) = answers(engine, PROMPTS[:1], stop_ids=frozenset({token}))
+    assert cut == whole[:first]
+    (made,) = generate(
+        engine,
+        PROMPTS[:1],
+        stop_ids=frozenset(),
+        sampling=Sampling(max_new_tokens=9, stop=(f"<{token}>",)),
+        decode=lambda ids: "".join(f"<{i}>" for i in ids),
+    )
+    assert (made.ids, made.ended) == (whole[: first + 1], "stop")
+    assert cut_at_stop("one two three", ["three", "two"]) == "one "
+
+
+def test_sampling_is_the_seeds_and_does_not_depend_on_neighbours():
+    engine = prepare_(tiny_model("llama"))
+    warm = Sampling(temperature=1.5, max_new_tokens=9)
+    one = answers(engine, PROMPTS, sampling=warm, seed=1)
+    assert answers(engine, PROMPTS, sampling=warm, seed=1) == one
+    assert answers(engine, PROMPTS, sampling=warm, seed=2) != one
+    assert answers(engine, PROMPTS[:1], sampling=warm, seed=1) == one[:1]
+
+
+def test_top_p_keeps_the_smallest_set_that_reaches_it():
+    scores = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
+    g = generator_of(0, 0)
+    drawn = {choose(scores, Sampling(temperature=1.0, top_p=0.7), g) for _ in range(200)}
+    assert drawn == {0, 1}
+    assert {choose(scores, Sampling(temperature=1.0, top_p=0.1), g) for _ in range(50)} == {0}
+
+
+def test_a_session_keeps_what_it_read_and_answers_as_if_it_read_all_anew(monkeypatch):
+    make_exact(monkeypatch)
+    engine = prepare_(tiny_model("gemma2"))
+    session = ChatSession(engine, stop_ids=frozenset(), adapter=None, capacity=60)
+    short = Sampling(max_new_tokens=5)
+    first = list(PROMPTS[1].ids)
+    one = list(session.stream(first, sampling=short, seed=0))
+    longer = [*first, *one, 4, 8, 15]
+    other = [*first, 16, 23]
+    for ids in (longer, other, first):
+        (expected,) = answers(engine, [Prompt(tuple(ids))], sampling=short)
+        assert tuple(session.stream(ids, sampling=short, seed=0)) == expected
+    with pytest.raises(TunesmithError, match="60"):
+        list(session.stream([5] * 60, sampling=short, seed=0))

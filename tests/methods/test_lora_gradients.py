@@ -1,0 +1,43 @@
+"""The gradients of A and B equal those of Hugging Face PEFT on the same rows."""
+
+import peft
+import pytest
+import torch
+
+from tests.families import FAMILIES, make_exact, tiny_model
+from tests.methods.test_contract import rows
+from tunesmith.adapters import store
+from tunesmith.engine.batch import pack
+from tunesmith.engine.forward import prepare_
+from tunesmith.engine.head import loss_sum
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_loss_and_gradients_equal_pefts(family, monkeypatch, tmp_path):
+    make_exact(monkeypatch)
+    config = peft.LoraConfig(
+        r=3, lora_alpha=5, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM"
+    )
+    model = peft.get_peft_model(tiny_model(family), config, autocast_adapter_dtype=False)
+    model.save_pretrained(tmp_path)
+    expected = 0.0
+    for row in rows("a"):
+        ids = torch.tensor([row.ids])
+        out = model(input_ids=ids).logits[0, :-1]
+        expected = expected + torch.nn.functional.cross_entropy(out, ids[0, 1:], reduction="sum")
+    expected.backward()
+    theirs = {
+        name.replace(".default", ""): p.grad for name, p in model.named_parameters() if p.requires_grad
+    }
+    engine = prepare_(tiny_model(family))
+    adapter = store.load(engine, tmp_path, name="a")
+    for parameter in adapter.parameters.values():
+        parameter.data = parameter.data.double()
+    adapter.refresh()
+    batch = pack(rows("a"))
+    loss = loss_sum(engine.hidden_states(batch), batch, engine.head)
+    loss.backward()
+    torch.testing.assert_close(loss, expected.detach(), rtol=1e-6, atol=1e-6)
+    assert theirs.keys() == adapter.parameters.keys()
+    for name, parameter in adapter.parameters.items():
+        torch.testing.assert_close(parameter.grad, theirs[name], rtol=1e-6, atol=1e-6)

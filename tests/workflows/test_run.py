@@ -1,0 +1,190 @@
+"""A run from config to adapter on a tiny base: what it leaves, and what it refuses."""
+
+import json
+import re
+
+import pytest
+import yaml
+
+from tests.workflows.tiny import base_folder, config, rows_file
+from tunesmith.config import load_run_config
+from tunesmith.errors import ConfigError, DataError, ModelError, RunError, TunesmithError
+from tunesmith.models.hashes import hash_folder
+from tunesmith.train.events import Ended, Notice, Planned
+from tunesmith.workflows.opening import open_base
+from tunesmith.workflows.run import resume_run, train_run
+
+
+def go(config_, **options):
+    events = []
+    summary = train_run(config_, emit=events.append, **options)
+    return summary, events
+
+
+@pytest.mark.parametrize("method", [{"kind": "lora", "rank": 2}, {"kind": "full"}])
+def test_a_run_leaves_every_file_and_does_not_touch_its_base(tmp_path, method):
+    made = config(tmp_path, method=method)
+    before = hash_folder(tmp_path / "base", fresh=True)
+    summary, events = go(made)
+    assert hash_folder(tmp_path / "base", fresh=True) == before
+    run = tmp_path / "run"
+    result = "adapter" if method["kind"] == "lora" else "model"
+    assert {p.name for p in run.iterdir()} == {
+        "config.yaml",
+        "environment.json",
+        "plan.json",
+        "metrics.jsonl",
+        "events.jsonl",
+        "checkpoints",
+        "summary.json",
+        "evaluation.json",
+        result,
+    }
+    assert summary.adapter == str(run / result)
+    assert json.loads((run / "summary.json").read_text()) == summary.to_json()
+    assert load_run_config(run / "config.yaml", {}) == made
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in metrics] == list(range(1, 9))
+    assert metrics[0].keys() == {
+        "step", "tokens", "loss", "lr", "grad_norm", "tokens_per_second", "peak_bytes", "seconds",
+    }  # fmt: skip
+    assert [type(e) for e in events if isinstance(e, Planned | Ended)] == [Planned, Ended]
+    assert set(summary.evaluation["arms"]) == {"base", "tuned"}
+    if result == "model":
+        open_base(str(run / "model"))
+    else:
+        open_base(str(tmp_path / "base"), {"a": run / "adapter"})
+
+
+def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path):
+    whole, _ = go(config(tmp_path))
+    first = config(tmp_path, out=str(tmp_path / "other"))
+    steps = iter(range(100))
+    stopped, _ = go(first, stop=lambda: next(steps) == 4)
+    assert (stopped.reason, stopped.steps, stopped.adapter) == ("stopped", 5, None)
+    events = []
+    ended = resume_run(tmp_path / "other", emit=events.append)
+    assert (ended.reason, ended.steps) == ("done", 8)
+    assert ended.train_loss == whole.train_loss
+    assert any(isinstance(e, Notice) and e.code == "resumed" for e in events)
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        one, other = (tmp_path / run / "adapter" / name for run in ("run", "other"))
+        assert one.read_bytes() == other.read_bytes()
+    lines = (tmp_path / "other" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(1, 9))
+
+
+def test_training_goes_on_from_an_adapter(tmp_path):
+    go(config(tmp_path))
+    again = config(
+        tmp_path,
+        method={"kind": "lora", "rank": 2, "start": str(tmp_path / "run" / "adapter")},
+        out=str(tmp_path / "more"),
+    )
+    summary, _ = go(again)
+    first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
+    later = json.loads((tmp_path / "more" / "metrics.jsonl").read_text().splitlines()[0])
+    assert later["loss"] < first["loss"]
+    assert summary.adapter is not None
+
+
+def test_a_folder_with_another_run_or_other_files_is_refused_and_left(tmp_path):
+    made = config(tmp_path)
+    go(made)
+    before = (tmp_path / "run" / "summary.json").read_bytes()
+    with pytest.raises(RunError, match="holds a run already") as error:
+        go(made)
+    assert f"--resume {tmp_path / 'run'}" in error.value.remedy
+    assert (tmp_path / "run" / "summary.json").read_bytes() == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x")
+    with pytest.raises(RunError, match="is not empty"):
+        go(config(tmp_path, out=str(tmp_path / "mine")))
+
+
+def refusals(tmp_path):
+    data = str(tmp_path / "rows.jsonl")
+    bad = tmp_path / "bad.jsonl"
+    return {
+        "no data file": (DataError, "nowhere.jsonl", {"data": {"train": "nowhere.jsonl"}}, None),
+        "empty file": (DataError, "bad.jsonl", {"data": {"train": str(bad)}}, ""),
+        "broken line": (DataError, r"bad.jsonl:1", {"data": {"train": str(bad)}}, '{"prompt": '),
+        "wrong roles": (
+            DataError,
+            r"bad.jsonl:1",
+            {"data": {"train": str(bad), "eval": 0}},
+            '{"messages": [{"role": "boss", "content": "x"}]}',
+        ),
+        "too long": (
+            DataError,
+            "longer than 9 tokens",
+            {"data": {"train": data, "eval": 0, "max_tokens": 9}},
+            None,
+        ),
+        "no such target": (
+            ConfigError,
+            r"\['wq'\] name no linear layer",
+            {"method": {"kind": "lora", "targets": ["wq"]}},
+            None,
+        ),
+        "no such model": (ModelError, "nowhere", {"model": str(tmp_path / "nowhere")}, None),
+        "bad schema": (
+            ConfigError,
+            "schema",
+            {"evaluate": {"checks": [{"kind": "json", "schema": "nowhere.json"}]}},
+            None,
+        ),
+    }
+
+
+@pytest.mark.parametrize("case", refusals(__import__("pathlib").Path()))
+def test_bad_input_is_refused_in_words_with_a_remedy(tmp_path, case):
+    kind, message, changes, text = refusals(tmp_path)[case]
+    config(tmp_path)
+    if text is not None:
+        (tmp_path / "bad.jsonl").write_text(text)
+    with pytest.raises(kind) as error:
+        go(config(tmp_path, **changes))
+    assert re.search(message, str(error.value))
+    assert len(str(error.value)) > len(error.value.message) or "Use" in str(error.value)
+
+
+def test_a_tokenizer_without_a_chat_template_is_refused(tmp_path):
+    made = config(tmp_path)
+    for path in (tmp_path / "base").glob("chat_template*"):
+        path.unlink()
+    settings = tmp_path / "base" / "tokenizer_config.json"
+    values = json.loads(settings.read_text())
+    values.pop("chat_template", None)
+    settings.write_text(json.dumps(values))
+    with pytest.raises(TunesmithError, match="chat template"):
+        go(made)
+
+
+def test_resuming_what_is_no_run_is_refused(tmp_path):
+    with pytest.raises(RunError, match="holds no run"):
+        resume_run(tmp_path, emit=lambda event: None)
+
+
+def test_weighted_files_are_read_together(tmp_path):
+    config(tmp_path)
+    rows_file(tmp_path / "more.jsonl", 6)
+    sources = [str(tmp_path / "rows.jsonl"), {"path": str(tmp_path / "more.jsonl"), "weight": 2}]
+    summary, events = go(config(tmp_path, data={"train": sources, "eval": 0}))
+    assert summary.eval_loss is None
+    assert summary.evaluation is None
+    notice = next(e for e in events if isinstance(e, Notice) and e.code == "data")
+    assert notice.message.startswith("30 rows")
+
+
+def test_the_config_beside_a_run_is_complete(tmp_path):
+    go(config(tmp_path))
+    written = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert written["train"]["clip"] == 1.0
+    assert written["method"]["alpha"] == 32.0
+
+
+def test_a_base_of_an_unsupported_family_is_refused_by_name(tmp_path):
+    base_folder(tmp_path / "gpt", "gpt_neox")
+    with pytest.raises(ModelError, match="gpt_neox"):
+        go(config(tmp_path, model=str(tmp_path / "gpt")))
