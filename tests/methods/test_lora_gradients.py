@@ -16,7 +16,11 @@ from tunesmith.engine.head import loss_sum
 def test_loss_and_gradients_equal_pefts(family, monkeypatch, tmp_path):
     make_exact(monkeypatch)
     config = peft.LoraConfig(
-        r=3, lora_alpha=5, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM"
+        r=3,
+        lora_alpha=5,
+        target_modules="all-linear",
+        init_lora_weights=False,
+        task_type="CAUSAL_LM",
     )
     model = peft.get_peft_model(tiny_model(family), config, autocast_adapter_dtype=False)
     model.save_pretrained(tmp_path)
@@ -27,7 +31,9 @@ def test_loss_and_gradients_equal_pefts(family, monkeypatch, tmp_path):
         expected = expected + torch.nn.functional.cross_entropy(out, ids[0, 1:], reduction="sum")
     expected.backward()
     theirs = {
-        name.replace(".default", ""): p.grad for name, p in model.named_parameters() if p.requires_grad
+        name.replace(".default", ""): p.grad
+        for name, p in model.named_parameters()
+        if p.requires_grad
     }
     engine = prepare_(tiny_model(family))
     adapter = store.load(engine, tmp_path, name="a")

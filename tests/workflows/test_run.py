@@ -138,7 +138,7 @@ def refusals(tmp_path):
 
 
 @pytest.mark.parametrize("case", refusals(__import__("pathlib").Path()))
-def test_bad_input_is_refused_in_words_with_a_remedy(tmp_path, case):
+def test_bad_input_is_refused_by_what_is_wrong_with_it(tmp_path, case):
     kind, message, changes, text = refusals(tmp_path)[case]
     config(tmp_path)
     if text is not None:
@@ -146,7 +146,7 @@ def test_bad_input_is_refused_in_words_with_a_remedy(tmp_path, case):
     with pytest.raises(kind) as error:
         go(config(tmp_path, **changes))
     assert re.search(message, str(error.value))
-    assert len(str(error.value)) > len(error.value.message) or "Use" in str(error.value)
+    assert not (tmp_path / "run" / "adapter").exists()
 
 
 def test_a_tokenizer_without_a_chat_template_is_refused(tmp_path):
