@@ -16,7 +16,7 @@ def curves_of(folder: Path) -> Callable[[Event], None]:
             "train.tensorboard needs the package tensorboard, which is not installed.",
             remedy="Install it with `pip install tunesmith[tensorboard]`, or leave the key out.",
         ) from None
-    writer = SummaryWriter(str(folder / "tensorboard"))  # type: ignore[no-untyped-call]
+    writer = SummaryWriter(str(folder / "tensorboard"))
 
     def write(event: Event) -> None:
         values: dict[str, float] = {}
@@ -30,7 +30,7 @@ def curves_of(folder: Path) -> Callable[[Event], None]:
         elif isinstance(event, HeldOut):
             values = {"loss/held_out": event.loss}
         for name, value in values.items():
-            writer.add_scalar(name, value, event.step)  # type: ignore[no-untyped-call, union-attr]
-        writer.flush()  # type: ignore[no-untyped-call]
+            writer.add_scalar(name, value, event.step)
+        writer.flush()
 
     return write
