@@ -19,7 +19,9 @@ def curves_of(folder: Path) -> Callable[[Event], None]:
     writer = SummaryWriter(str(folder / "tensorboard"))
 
     def write(event: Event) -> None:
-        values: dict[str, float] = {}
+        if not isinstance(event, StepDone | HeldOut):
+            return
+        values = {"loss/held_out": event.loss}
         if isinstance(event, StepDone):
             values = {
                 "loss/train": event.loss,
@@ -27,8 +29,6 @@ def curves_of(folder: Path) -> Callable[[Event], None]:
                 "grad_norm": event.grad_norm,
                 "tokens_per_second": event.tokens_per_second,
             }
-        elif isinstance(event, HeldOut):
-            values = {"loss/held_out": event.loss}
         for name, value in values.items():
             writer.add_scalar(name, value, event.step)
         writer.flush()
