@@ -12,7 +12,9 @@ from torch import Tensor
 from tunesmith.engine.autograd import Context, Gradients, accumulate_, apply
 from tunesmith.engine.batch import PackedBatch
 
-CHUNK_ROWS = 256
+# Rows scored at once: as many as give about this many scores, within the bounds; more are no
+# faster, and fewer lose the products' speed.
+CHUNK_SCORES, FEWEST_ROWS, MOST_ROWS = 2**24, 64, 256
 BLOCK_TOKENS = 4096  # of the vocabulary, in the head's own gradient
 
 
@@ -52,10 +54,11 @@ def loss_sum(hidden: Tensor, batch: PackedBatch, head: Head) -> Tensor:
 def row_losses(hidden: Tensor, batch: PackedBatch, head: Head) -> Tensor:
     """Negative log-likelihood of each label, [M] in float32; no gradient."""
     rows = hidden.index_select(0, batch.label_rows)
+    size = chunk_rows(len(head.weight))
     parts = [
         -_log_softmax_(head.logits(chunk).float()).gather(1, target[:, None])[:, 0]
         for chunk, target in zip(
-            torch.split(rows, CHUNK_ROWS), torch.split(batch.labels, CHUNK_ROWS), strict=True
+            torch.split(rows, size), torch.split(batch.labels, size), strict=True
         )
     ]
     return torch.cat(parts) if parts else rows.new_zeros(0, dtype=torch.float32)
@@ -70,6 +73,11 @@ def _add_outer_(total: Tensor, scores: Tensor, hidden: Tensor) -> None:
     for start in range(0, len(total), BLOCK_TOKENS):
         block = slice(start, start + BLOCK_TOKENS)
         total[block] += scores[:, block].t() @ hidden
+
+
+def chunk_rows(vocabulary: int) -> int:
+    """Rows of hidden states that are scored at once for a vocabulary of this size."""
+    return max(FEWEST_ROWS, min(MOST_ROWS, CHUNK_SCORES // vocabulary))
 
 
 class _Head(torch.autograd.Function):
@@ -89,11 +97,12 @@ class _Head(torch.autograd.Function):
         total = torch.zeros((), dtype=torch.float64, device=rows.device)
         g_rows = torch.empty_like(rows) if needs_rows else None
         g_weight = torch.zeros_like(weight, dtype=wide) if needs_weight else None
-        shape = (min(CHUNK_ROWS, len(rows)), len(weight))
+        size = chunk_rows(len(weight))
+        shape = (min(size, len(rows)), len(weight))
         scores = torch.empty(shape, dtype=rows.dtype, device=rows.device)
         logs = scores if wide == rows.dtype else torch.empty(shape, dtype=wide, device=rows.device)
-        for start in range(0, len(rows), CHUNK_ROWS):
-            part = slice(start, start + CHUNK_ROWS)
+        for start in range(0, len(rows), size):
+            part = slice(start, start + size)
             h, target, w = rows[part], labels[part, None], weights[part, None].to(wide)
             z, g = scores[: len(h)], logs[: len(h)]
             head.finish_(torch.mm(h, compute.t(), out=z))

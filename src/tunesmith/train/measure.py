@@ -21,7 +21,7 @@ from tunesmith.train.schedule import warmup_of
 
 # Larger micro-batches measured no faster on a CPU. Where the base itself is trained its states
 # fill the memory, and activations are kept small beside them.
-AUTO_TOKENS, AUTO_TOKENS_WHOLE_BASE = 2048, 384
+AUTO_TOKENS, AUTO_TOKENS_WHOLE_BASE = 1792, 384
 FIRST_TOKENS = 256
 MARGIN = 1.2  # on a trend that was measured on shorter documents
 
@@ -61,7 +61,7 @@ def make_plan(job: Job, *, lr: float, now: Callable[[], float] = time.perf_count
         lr=lr,
         tokens_per_micro_batch=size,
         recompute=recompute,
-        peak_bytes=memory.peak_bytes(job.engine.device),
+        peak_bytes=memory.peak_bytes(job.engine.device) + job.gradient_bytes,
         seconds_per_token=measured.seconds / measured.tokens,
     )
 
@@ -80,7 +80,7 @@ def _largest(job: Job, size: int, *, recompute: bool, now: Callable[[], float]) 
     if available is None:
         return size
     before = memory.held_bytes(device)
-    available -= _unmade_gradients(job)
+    available -= job.gradient_bytes  # kept beside the next micro-batch
     first, second = (
         _measure(job, min(size, n), recompute=recompute, now=now)
         for n in (FIRST_TOKENS, 2 * FIRST_TOKENS)
@@ -90,10 +90,6 @@ def _largest(job: Job, size: int, *, recompute: bool, now: Callable[[], float]) 
     if slope <= 0:
         return size
     return int(min(size, second.tokens + (available - (second.peak_bytes - before)) / slope))
-
-
-def _unmade_gradients(job: Job) -> int:
-    return 4 * job.adapter.size
 
 
 def _measure(job: Job, tokens: int, *, recompute: bool, now: Callable[[], float]) -> _Try:
