@@ -64,6 +64,8 @@ def train(
     while state.step < plan.steps:
         rows = next(order)
         state, done = _step(job, plan, adam, rows=rows, state=state, clock=clock)
+        if memory.held_bytes(job.engine.device) > GROWTH * plan.peak_bytes:
+            release_freed_memory()
         yield done
         if _due(job.settings.evaluate_steps or job.settings.checkpoint_steps, state.step, plan):
             state, events = _hold(job, plan, state)
@@ -148,9 +150,6 @@ def _gradients(job: Job, plan: Plan, rows: StepRows, step: int) -> float:
         loss = loss_sum(hidden, batch, job.engine.head) / count
         loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
-        del batch, hidden, loss
-        if memory.held_bytes(job.engine.device) > GROWTH * (plan.peak_bytes - job.gradient_bytes):
-            release_freed_memory()
     return total
 
 
