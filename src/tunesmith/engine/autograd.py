@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 from torch.autograd import Function
 
@@ -26,13 +27,11 @@ def apply(function: type[Function], *arguments: object) -> Tensor:
     return result
 
 
-def accumulate_(parameter: Tensor, grad: Tensor) -> None:
-    """Add a gradient to ``parameter.grad`` at once, instead of handing it to autograd.
+def gradient_of(parameter: Tensor) -> Tensor:
+    """``parameter.grad``, zeros at first: for gradients that are added to it at once.
 
-    A tied head and embedding would otherwise hold two more [V, D] tensors until both are known.
-    ``grad`` must be the caller's own: it may become ``parameter.grad`` itself.
+    Handed to autograd, those of a tied head and embedding would be two more [V, D] tensors.
     """
     if parameter.grad is None:
-        parameter.grad = grad.to(parameter.dtype)
-    else:
-        parameter.grad += grad
+        parameter.grad = torch.zeros_like(parameter)
+    return parameter.grad

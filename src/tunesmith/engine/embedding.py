@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tunesmith.engine.autograd import Context, Gradients, accumulate_, apply
+from tunesmith.engine.autograd import Context, Gradients, apply, gradient_of
 from tunesmith.errors import ModelError
 
 
@@ -42,7 +42,6 @@ class _Rows(torch.autograd.Function):
         weight, padding = ctx.plan
         if padding is not None:  # torch's embedding does not train the padding row
             g = g.masked_fill((ids == padding)[:, None], 0.0)
-        if weight.grad is None:
-            accumulate_(weight, torch.zeros_like(weight))
-        weight.grad.index_add_(0, ids, g.to(weight.grad.dtype))
+        total = gradient_of(weight)
+        total.index_add_(0, ids, g.to(total.dtype))
         return None, None, None

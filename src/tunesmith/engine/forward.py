@@ -1,7 +1,7 @@
 """A packed batch through a base: embeddings, transformers' own layers, last hidden states."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -17,6 +17,7 @@ from tunesmith.engine.families import head_scores, longest_safe_position
 from tunesmith.engine.fused import fuse_
 from tunesmith.engine.head import Head
 from tunesmith.engine.linear import SeamLinear
+from tunesmith.engine.workspace import Workspace
 from tunesmith.errors import ModelError
 
 
@@ -32,6 +33,7 @@ class Engine:
     softcap: float | None
     longest_position: int | None
     compute_dtype: torch.dtype
+    workspace: Workspace = field(default_factory=Workspace)
 
     @property
     def tied(self) -> bool:
@@ -41,7 +43,7 @@ class Engine:
     @property
     def head(self) -> Head:
         """The head as it scores rows now."""
-        return Head(self.head_weight, self.scale, self.softcap)
+        return Head(self.head_weight, self.scale, self.softcap, self.workspace)
 
     @property
     def device(self) -> torch.device:

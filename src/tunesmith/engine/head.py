@@ -4,13 +4,14 @@ Full logits [T, V] never exist: M labelled rows are scored in chunks, and as the
 of the graph, each chunk's gradient is known at once and its logits can go.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from tunesmith.engine.autograd import Context, Gradients, accumulate_, apply
+from tunesmith.engine.autograd import Context, Gradients, apply, gradient_of
 from tunesmith.engine.batch import PackedBatch
+from tunesmith.engine.workspace import Workspace
 
 # Rows scored at once: as many as give about this many scores, within the bounds; more are no
 # faster, and fewer lose the products' speed.
@@ -25,6 +26,7 @@ class Head:
     weight: Tensor  # [V, D]
     scale: float = 1.0
     softcap: float | None = None
+    workspace: Workspace = field(default_factory=Workspace)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores of every token in the hidden states' dtype, [M, D] -> [M, V]."""
@@ -39,14 +41,16 @@ class Head:
         return scores
 
 
-def loss_sum(hidden: Tensor, batch: PackedBatch, head: Head) -> Tensor:
-    """Sum of the weighted negative log-likelihoods of the labelled rows, in nats; a scalar.
+def loss_sum(hidden: Tensor, batch: PackedBatch, head: Head, *, count: float = 1.0) -> Tensor:
+    """Sum of the weighted negative log-likelihoods of the labelled rows over ``count``; a scalar.
 
-    ``hidden`` [T, D] are the last hidden states of the stream. Divide by the count of the whole
-    optimizer step, so that micro-batches add up to the big batch.
+    ``hidden`` [T, D] are the last hidden states of the stream; nats. With the count of the whole
+    optimizer step, micro-batches add up to the big batch. The loss is the end of the graph: where
+    the head itself is trained, this call has added to its gradient before ``backward``.
     """
     rows = hidden.index_select(0, batch.label_rows)  # repeated rows add up deterministically
-    loss: Tensor = apply(_Head, rows, head.weight, batch.labels, batch.weights, head)
+    weights = batch.weights / count
+    loss: Tensor = apply(_Head, rows, head.weight, batch.labels, weights, head)
     return loss
 
 
@@ -81,10 +85,10 @@ def chunk_rows(vocabulary: int) -> int:
 
 
 class _Head(torch.autograd.Function):
-    """-sum_i w_i log softmax(z_i)[label_i]; keeps the gradients of rows and weight only.
+    """-sum_i w_i log softmax(z_i)[label_i]; keeps the gradient of rows only.
 
-    The two chunk buffers are made once: fresh ones of this size cost as much in page faults as
-    the arithmetic.
+    All large buffers come from the head's workspace: fresh ones cost as much in page faults as the
+    arithmetic.
     """
 
     @staticmethod
@@ -92,15 +96,15 @@ class _Head(torch.autograd.Function):
         ctx: Context, rows: Tensor, weight: Tensor, labels: Tensor, weights: Tensor, head: Head
     ) -> Tensor:
         needs_rows, needs_weight, *_ = ctx.needs_input_grad
-        compute = weight.to(rows.dtype)
-        wide = torch.promote_types(rows.dtype, torch.float32)
+        lend, narrow = head.workspace, rows.dtype
+        wide = torch.promote_types(narrow, torch.float32)
         total = torch.zeros((), dtype=torch.float64, device=rows.device)
         g_rows = torch.empty_like(rows) if needs_rows else None
-        g_weight = torch.zeros_like(weight, dtype=wide) if needs_weight else None
+        cast = weight.dtype != narrow
+        compute = lend.take(weight.shape, narrow, rows.device).copy_(weight) if cast else weight
         size = chunk_rows(len(weight))
-        shape = (min(size, len(rows)), len(weight))
-        scores = torch.empty(shape, dtype=rows.dtype, device=rows.device)
-        logs = scores if wide == rows.dtype else torch.empty(shape, dtype=wide, device=rows.device)
+        scores = lend.take((size, len(weight)), narrow, rows.device)
+        logs = scores if wide == narrow else lend.take(scores.shape, wide, rows.device)
         for start in range(0, len(rows), size):
             part = slice(start, start + size)
             h, target, w = rows[part], labels[part, None], weights[part, None].to(wide)
@@ -118,18 +122,17 @@ class _Head(torch.autograd.Function):
             w = w * head.scale  # not in place: it may be a view of the batch
             if g_rows is not None:
                 g_rows[part] = (z @ compute) * w
-            if g_weight is not None:
-                _add_outer_(g_weight, z, (h * w).to(rows.dtype))
+            if needs_weight:
+                _add_outer_(gradient_of(weight), z, (h * w).to(narrow))
+        lend.give(scores, logs, *([compute] if cast else []))
         ctx.save_for_backward(g_rows)
-        ctx.plan = (weight, g_weight)
+        ctx.plan = needs_weight
         return total.to(wide)
 
     @staticmethod
     def backward(ctx: Context, g: Tensor) -> Gradients:
         (g_rows,) = ctx.saved_tensors
-        weight, g_weight = ctx.plan
-        if g_weight is not None:
-            ctx.plan = (weight, None)
-            accumulate_(weight, g_weight.mul_(g))
+        if ctx.plan and g != 1:
+            raise RuntimeError("The loss of a head that is trained is the end of the graph.")
         rows = None if g_rows is None else g_rows * g.to(g_rows.dtype)
         return rows, None, None, None, None

@@ -56,8 +56,6 @@ def save(
     parts = {TRAINED: tensors}
     parts |= {_file(m): adamw.moments(optimizer, parameters, m) for m in adamw.MOMENTS}
     files.require_space(folder.parent, sum(map(_bytes, parts.values())))
-    # The writer copies a file's tensors once more; the gradients, not needed now, make room.
-    optimizer.zero_grad()
     device = next(iter(parameters.values())).device
 
     def fill(into: Path) -> None:

@@ -75,11 +75,6 @@ class Job:
     copies: tuple[float, ...] = ()
     fixed_steps: tuple[StepRows, ...] = ()  # the rows of each step, where they are not drawn
 
-    @property
-    def gradient_bytes(self) -> int:
-        """What fp32 gradients of all trained tensors take."""
-        return 4 * self.adapter.size
-
     def steps(self, first: int) -> Iterator[StepRows]:
         """The rows of step ``first`` and of every later one."""
         if self.fixed_steps:

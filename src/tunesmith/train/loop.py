@@ -20,7 +20,7 @@ from tunesmith.train.schedule import factor
 WARM_STEPS = 2  # not counted in tokens per second
 SHOWN_ROWS = 8
 # Freed memory that is kept for reuse falls to pieces; beyond this share of the plan it goes back.
-GROWTH = 1.1
+GROWTH = 1.03
 
 
 @dataclass(slots=True)
@@ -147,7 +147,7 @@ def _gradients(job: Job, plan: Plan, rows: StepRows, step: int) -> float:
     for group in groups:
         batch = job.batch([(i, job.rows[i]) for i in group], step=step)
         hidden = job.engine.hidden_states(batch, recompute=plan.recompute)
-        loss = loss_sum(hidden, batch, job.engine.head) / count
+        loss = loss_sum(hidden, batch, job.engine.head, count=count)
         loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
     return total

@@ -61,7 +61,7 @@ def make_plan(job: Job, *, lr: float, now: Callable[[], float] = time.perf_count
         lr=lr,
         tokens_per_micro_batch=size,
         recompute=recompute,
-        peak_bytes=memory.peak_bytes(job.engine.device) + job.gradient_bytes,
+        peak_bytes=memory.peak_bytes(job.engine.device),
         seconds_per_token=measured.seconds / measured.tokens,
     )
 
@@ -80,7 +80,6 @@ def _largest(job: Job, size: int, *, recompute: bool, now: Callable[[], float]) 
     if available is None:
         return size
     before = memory.held_bytes(device)
-    available -= job.gradient_bytes  # kept beside the next micro-batch
     first, second = (
         _measure(job, min(size, n), recompute=recompute, now=now)
         for n in (FIRST_TOKENS, 2 * FIRST_TOKENS)
@@ -103,7 +102,8 @@ def _measure(job: Job, tokens: int, *, recompute: bool, now: Callable[[], float]
         torch.cuda.synchronize(device)
     seconds = now() - start
     for parameter in job.adapter.parameters.values():
-        parameter.grad = None
+        if parameter.grad is not None:
+            parameter.grad.zero_()
     return _Try(len(batch.ids), memory.held_bytes(device), seconds)
 
 

@@ -13,7 +13,8 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 def build(adapter: Adapter, *, lr: float, weight_decay: float) -> torch.optim.AdamW:
     """AdamW (arXiv 1711.05101) with decay on matrices only, its state made at once.
 
-    The state is allocated here, not in the first step, so that measured memory is the truth.
+    State and gradients are allocated here, not in the first step, so that measured memory is the
+    truth, and below the activations, which come and go: elsewhere they would cut the heap up.
     """
     decayed = [p for n, p in adapter.parameters.items() if n in adapter.decayed]
     plain = [p for n, p in adapter.parameters.items() if n not in adapter.decayed]
@@ -25,10 +26,15 @@ def build(adapter: Adapter, *, lr: float, weight_decay: float) -> torch.optim.Ad
     for parameter in adapter.parameters.values():
         optimizer.state[parameter] = {
             "step": torch.zeros((), dtype=torch.float32),
-            # Written, not lazily mapped: only then does measured memory hold them.
-            **{moment: torch.empty_like(parameter).zero_() for moment in MOMENTS},
+            **{moment: _zeros(parameter) for moment in MOMENTS},
         }
+        parameter.grad = _zeros(parameter)
     return optimizer
+
+
+def _zeros(parameter: Tensor) -> Tensor:
+    """Written, not lazily mapped: only then does measured memory hold them."""
+    return torch.empty_like(parameter, requires_grad=False).zero_()
 
 
 def set_rate_(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.adapters import store
-from tunesmith.engine.allocator import keep_freed_memory
+from tunesmith.engine.allocator import bound_kernel_caches, keep_freed_memory
 from tunesmith.engine.forward import Engine, prepare_
 from tunesmith.models.cache import ignore
 from tunesmith.models.load import Base, load_base
@@ -31,6 +31,7 @@ def open_base(
     emit: Callable[[str], None] = ignore,
 ) -> Opened:
     """Load ``model`` and attach the adapters of these folders under their names."""
+    bound_kernel_caches()
     keep_freed_memory()
     base = load_base(
         model, dtype=dtype, device=device, trust_remote_code=trust_remote_code, emit=emit
