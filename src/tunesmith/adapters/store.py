@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,16 +14,31 @@ from torch import Tensor
 from tunesmith import __version__, files
 from tunesmith.engine.forward import Engine
 from tunesmith.errors import AdapterError
-from tunesmith.methods import table
-from tunesmith.methods.adapter import Adapter
+from tunesmith.methods import table, token_rows
+from tunesmith.methods.adapter import PREFIX, Adapter
 
 CONFIG, TENSORS, CARD = "adapter_config.json", "adapter_model.safetensors", "README.md"
 
 
-def save(folder: Path, adapter: Adapter, engine: Engine, *, base: str, card: str = "") -> None:
+class Tokenizer(Protocol):
+    """What can write itself into a folder."""
+
+    def save_pretrained(self, folder: Path, /) -> object: ...
+
+
+def save(
+    folder: Path,
+    adapter: Adapter,
+    engine: Engine,
+    *,
+    base: str,
+    card: str = "",
+    tokenizer: Tokenizer | None = None,
+) -> None:
     """Write the adapter so that Hugging Face PEFT loads it; complete or absent.
 
-    ``base`` is what the config calls the base model, ``card`` the text of the README.
+    ``base`` is what the config calls the base model, ``card`` the text of the README;
+    ``tokenizer`` goes with an adapter that has tokens of its own.
     """
     config = {
         "base_model_name_or_path": base,
@@ -40,6 +56,8 @@ def save(folder: Path, adapter: Adapter, engine: Engine, *, base: str, card: str
         (into / CONFIG).write_text(text, encoding="utf-8")
         save_file(tensors, into / TENSORS, metadata={"format": "pt"})
         (into / CARD).write_text(card or _card(base), encoding="utf-8")
+        if tokenizer is not None:
+            tokenizer.save_pretrained(into)
 
     files.publish(folder, fill)
 
@@ -60,7 +78,18 @@ def load(engine: Engine, folder: Path, *, name: str = "default") -> Adapter:
             f"{folder}: the adapter was not made for this base: {shown}.",
             remedy=f"It names {config.get('base_model_name_or_path')!r} as its base; load that.",
         )
-    adapter = table.attach(engine, settings, name=name)
+    adapter = table.attach(engine, settings, name=name, tokens=token_rows.ids_of(config))
+    absent = [
+        f"{key} {list(parameter.shape)}"
+        for key, parameter in adapter.parameters.items()
+        if key not in tensors or tensors[key].shape != parameter.shape
+    ]
+    if absent:
+        adapter.detach()
+        raise AdapterError(
+            f"{folder}: its config asks for tensors that it lacks: {', '.join(absent[:5])}.",
+            remedy="Copy it again; new tokens need rows for the embedding and an untied head.",
+        )
     put_(adapter, tensors)
     return adapter
 
@@ -76,7 +105,10 @@ def put_(adapter: Adapter, tensors: Mapping[str, Tensor]) -> None:
 def _misfits(engine: Engine, tensors: Mapping[str, Tensor]) -> list[str]:
     misfits = []
     for key, tensor in tensors.items():
-        module, _, part = key.removeprefix("base_model.model.").rpartition(".lora_")
+        if key.endswith(token_rows.SUFFIX):
+            misfits += token_rows.misfits(engine, key, tensor)
+            continue
+        module, _, part = key.removeprefix(PREFIX).rpartition(".lora_")
         linear = engine.linears.get(module)
         if linear is None:
             misfits.append(f"{module} is no linear layer of it")

@@ -42,12 +42,22 @@ class LoraSettings(Settings):
     rslora: bool = Field(False, description="scale by alpha / sqrt(rank) (arXiv 2312.03732)")
     rank_pattern: dict[str, int] = Field({}, description="another rank for layers by pattern")
     alpha_pattern: dict[str, float] = Field({}, description="another alpha for layers by pattern")
+    new_tokens: tuple[str, ...] = Field(
+        (), description="tokens that are added to the vocabulary, or already there, and trained"
+    )
     start: str | None = Field(None, description="a LoRA adapter folder to continue from")
 
     @field_validator("targets", mode="before")
     @classmethod
     def _one_name_is_a_list(cls, value: object) -> object:
         return [value] if isinstance(value, str) and value != "all-linear" else value
+
+    @field_validator("new_tokens")
+    @classmethod
+    def _tokens_are_texts_of_their_own(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not token.strip() for token in value) or len(set(value)) < len(value):
+            raise ValueError("each token must be a text, and stand once")
+        return value
 
     @field_validator("rank_pattern")
     @classmethod

@@ -150,6 +150,18 @@ class PackedBatch:
                 runs.append((document.adapter, document.start, document.stop))
         return tuple(runs)
 
+    @cached_property
+    def label_segments(self) -> tuple[tuple[str | None, int, int], ...]:
+        """Runs of label rows with one adapter: (adapter, start, stop)."""
+        ends = torch.tensor([stop for _, _, stop in self.segments], device=self.label_rows.device)
+        at = torch.searchsorted(ends, self.label_rows, right=True).tolist()
+        runs: list[tuple[str | None, int, int]] = []
+        for number, segment in enumerate(at):
+            adapter = self.segments[segment][0]
+            start = runs.pop()[1] if runs and runs[-1][0] == adapter else number
+            runs.append((adapter, start, number + 1))
+        return tuple(runs)
+
     def to(self, device: torch.device) -> "PackedBatch":
         """The same batch with its tensors on ``device``."""
         moved = {

@@ -1,10 +1,14 @@
 """Token ids to the output of the embedding module, with a gradient that goes where it belongs."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tunesmith.engine.autograd import Context, Gradients, apply, gradient_of
+from tunesmith.engine.batch import PackedBatch
+from tunesmith.engine.vocabulary import TokenRows
 from tunesmith.errors import ModelError
 
 
@@ -20,9 +24,23 @@ def check_embedding(module: nn.Module) -> nn.Embedding:
     return module
 
 
-def lookup(module: nn.Embedding, ids: Tensor) -> Tensor:
-    """ids [T] -> [T, D], scaled inside the module where the family does so (gemma)."""
-    rows = apply(_Rows, module.weight, ids, module.padding_idx)
+def lookup(
+    module: nn.Embedding, batch: PackedBatch, vocabularies: Mapping[str, TokenRows]
+) -> Tensor:
+    """The stream's ids [T] -> [T, D], scaled inside the module where the family does so (gemma).
+
+    Raises IndexError for an id that neither the base nor the document's adapter has a row for.
+    """
+    ids, base = batch.ids, batch.ids
+    owned = [(vocabularies[a], i, j) for a, i, j in batch.segments if a and a in vocabularies]
+    if owned:
+        base = ids.clone()
+        for tokens, start, stop in owned:
+            part = base[start:stop]
+            part.masked_fill_(torch.isin(part, tokens.ids), 0)
+    rows = apply(_Rows, module.weight, base, module.padding_idx)
+    for tokens, start, stop in owned:
+        rows = tokens.read(rows, ids[start:stop], start)
     scale: Tensor | None = getattr(module, "embed_scale", None)
     return rows if scale is None else rows * scale.to(rows.dtype)
 

@@ -1,6 +1,6 @@
 """A packed batch through a base: embeddings, transformers' own layers, last hidden states."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -17,6 +17,7 @@ from tunesmith.engine.families import head_scores, longest_safe_position
 from tunesmith.engine.fused import fuse_
 from tunesmith.engine.head import Head
 from tunesmith.engine.linear import SeamLinear
+from tunesmith.engine.vocabulary import TokenRows
 from tunesmith.engine.workspace import Workspace
 from tunesmith.errors import ModelError
 
@@ -33,6 +34,7 @@ class Engine:
     softcap: float | None
     longest_position: int | None
     compute_dtype: torch.dtype
+    vocabularies: dict[str, TokenRows] = field(default_factory=dict)  # by adapter
     workspace: Workspace = field(default_factory=Workspace)
 
     @property
@@ -43,7 +45,7 @@ class Engine:
     @property
     def head(self) -> Head:
         """The head as it scores rows now."""
-        return Head(self.head_weight, self.scale, self.softcap, self.workspace)
+        return Head(self.head_weight, self.scale, self.softcap, self.vocabularies, self.workspace)
 
     @property
     def device(self) -> torch.device:
@@ -76,7 +78,24 @@ class Engine:
 
     def embed(self, batch: PackedBatch) -> Tensor:
         """Output of the embedding module for the stream's ids, [T, D] in the compute dtype."""
-        return lookup(self.embedding, batch.ids).to(self.compute_dtype)
+        return lookup(self.embedding, batch, self.vocabularies).to(self.compute_dtype)
+
+    def scores(self, hidden: Tensor, adapters: Sequence[str | None]) -> Tensor:
+        """Scores of the next token by id, [B, D] -> [B, V], each row over its adapter's vocabulary.
+
+        Wider where an adapter has new tokens; they score -inf for everyone else.
+        """
+        owned = {a: self.vocabularies[a] for a in adapters if a and a in self.vocabularies}
+        scores = self.head.logits(hidden)
+        width = max(self.head.width(tokens) for tokens in (None, *owned.values()))
+        if width > scores.shape[1]:
+            scores = nn.functional.pad(scores, (0, width - scores.shape[1]), value=-torch.inf)
+        for adapter, tokens in owned.items():
+            rows = torch.tensor([i for i, a in enumerate(adapters) if a == adapter])
+            rows = rows.to(hidden.device)
+            own = self.head.logits(hidden.index_select(0, rows), tokens)
+            scores[rows, : own.shape[1]] = own
+        return scores
 
     def cache(self, slots: int, capacity: int) -> KeyValueCache:
         """An empty key/value cache for ``slots`` documents of up to ``capacity`` positions."""

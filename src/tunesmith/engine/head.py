@@ -4,6 +4,7 @@ Full logits [T, V] never exist: M labelled rows are scored in chunks, and as the
 of the graph, each chunk's gradient is known at once and its logits can go.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from tunesmith.engine.autograd import Context, Gradients, apply, gradient_of
 from tunesmith.engine.batch import PackedBatch
+from tunesmith.engine.vocabulary import TokenRows
 from tunesmith.engine.workspace import Workspace
 
 # Rows scored at once: as many as give about this many scores, within the bounds; more are no
@@ -26,11 +28,26 @@ class Head:
     weight: Tensor  # [V, D]
     scale: float = 1.0
     softcap: float | None = None
+    vocabularies: Mapping[str, TokenRows] = field(default_factory=dict)  # by adapter
     workspace: Workspace = field(default_factory=Workspace)
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Scores of every token in the hidden states' dtype, [M, D] -> [M, V]."""
-        return self.finish_(hidden @ self.weight.to(hidden.dtype).t())
+    def logits(self, hidden: Tensor, tokens: TokenRows | None = None) -> Tensor:
+        """Scores by token id in the hidden states' dtype, [M, D] -> [M, V].
+
+        With an adapter's ``tokens`` there may be more columns; ids that it lacks score -inf.
+        """
+        scores = self._project(hidden, self.weight)
+        if tokens is None:
+            return scores
+        wide = scores.new_empty(len(hidden), self.width(tokens))
+        return tokens.spread_(wide, scores, self._project(hidden, tokens.outputs))
+
+    def width(self, tokens: TokenRows | None) -> int:
+        """Columns of the scores."""
+        return max(len(self.weight), tokens.width if tokens else 0)
+
+    def _project(self, hidden: Tensor, weight: Tensor) -> Tensor:
+        return self.finish_(hidden @ weight.to(hidden.dtype).t())
 
     def finish_(self, scores: Tensor) -> Tensor:
         """Scale and cap plain products, in place."""
@@ -48,24 +65,40 @@ def loss_sum(hidden: Tensor, batch: PackedBatch, head: Head, *, count: float = 1
     optimizer step, micro-batches add up to the big batch. The loss is the end of the graph: where
     the head itself is trained, this call has added to its gradient before ``backward``.
     """
-    rows = hidden.index_select(0, batch.label_rows)  # repeated rows add up deterministically
-    weights = batch.weights / count
-    loss: Tensor = apply(_Head, rows, head.weight, batch.labels, weights, head)
+    loss = hidden.new_zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32))
+    for tokens, part in _runs(batch, head):
+        # index_select: gradients of repeated rows add up in the same order every time
+        rows = hidden.index_select(0, batch.label_rows[part])
+        outputs = None if tokens is None else tokens.outputs
+        weights = batch.weights[part] / count
+        plan = _Plan(head, tokens, batch.labels[part], weights)
+        loss = loss + apply(_Head, rows, head.weight, outputs, plan)
     return loss
 
 
 @torch.no_grad()
 def row_losses(hidden: Tensor, batch: PackedBatch, head: Head) -> Tensor:
     """Negative log-likelihood of each label, [M] in float32; no gradient."""
-    rows = hidden.index_select(0, batch.label_rows)
-    size = chunk_rows(len(head.weight))
-    parts = [
-        -_log_softmax_(head.logits(chunk).float()).gather(1, target[:, None])[:, 0]
-        for chunk, target in zip(
-            torch.split(rows, size), torch.split(batch.labels, size), strict=True
-        )
-    ]
-    return torch.cat(parts) if parts else rows.new_zeros(0, dtype=torch.float32)
+    losses = [hidden.new_zeros(0, dtype=torch.float32)]
+    for tokens, part in _runs(batch, head):
+        size = chunk_rows(head.width(tokens))
+        rows = hidden.index_select(0, batch.label_rows[part])
+        labels = torch.split(batch.labels[part], size)
+        for chunk, target in zip(torch.split(rows, size), labels, strict=True):
+            logs = _log_softmax_(head.logits(chunk, tokens).float())
+            losses.append(-logs.gather(1, target[:, None])[:, 0])
+    return torch.cat(losses)
+
+
+def _runs(batch: PackedBatch, head: Head) -> Iterator[tuple[TokenRows | None, slice]]:
+    """Label rows that are scored over one vocabulary; one empty run where there are none."""
+    runs = [(head.vocabularies.get(a or ""), i, j) for a, i, j in batch.label_segments]
+    runs = runs or [(None, 0, 0)]
+    while runs:
+        tokens, start, stop = runs.pop(0)
+        while runs and runs[0][0] is tokens:
+            stop = runs.pop(0)[2]
+        yield tokens, slice(start, stop)
 
 
 def _log_softmax_(scores: Tensor) -> Tensor:
@@ -84,8 +117,34 @@ def chunk_rows(vocabulary: int) -> int:
     return max(FEWEST_ROWS, min(MOST_ROWS, CHUNK_SCORES // vocabulary))
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a run of label rows is scored against: labels and weights [M]."""
+
+    head: Head
+    tokens: TokenRows | None
+    labels: Tensor
+    weights: Tensor
+
+
+class _Own:
+    """An adapter's own tokens in one call: their table [K, D] as it is multiplied, its gradient."""
+
+    def __init__(self, tokens: TokenRows, *, narrow: torch.dtype, wide: torch.dtype) -> None:
+        self.tokens = tokens
+        self.table = tokens.outputs.detach().to(narrow)
+        self.grad = torch.zeros_like(self.table, dtype=wide)
+
+    def take_(self, g: Tensor, scaled: Tensor) -> Tensor:
+        """Their part of the rows' gradient; zeros in ``g`` [n, V], as the base's rows have none."""
+        mine = g.index_select(1, self.tokens.ids).to(self.table.dtype)
+        self.grad += mine.t() @ scaled
+        g.index_fill_(1, self.tokens.ids, 0.0)
+        return mine @ self.table
+
+
 class _Head(torch.autograd.Function):
-    """-sum_i w_i log softmax(z_i)[label_i]; keeps the gradient of rows only.
+    """-sum_i w_i log softmax(z_i)[label_i]; keeps the gradients of rows and own tokens only.
 
     All large buffers come from the head's workspace: fresh ones cost as much in page faults as the
     arithmetic.
@@ -93,46 +152,51 @@ class _Head(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Context, rows: Tensor, weight: Tensor, labels: Tensor, weights: Tensor, head: Head
+        ctx: Context, rows: Tensor, weight: Tensor, outputs: Tensor | None, plan: _Plan
     ) -> Tensor:
         needs_rows, needs_weight, *_ = ctx.needs_input_grad
-        lend, narrow = head.workspace, rows.dtype
+        head, narrow, device, lend = plan.head, rows.dtype, rows.device, plan.head.workspace
         wide = torch.promote_types(narrow, torch.float32)
-        total = torch.zeros((), dtype=torch.float64, device=rows.device)
+        total = torch.zeros((), dtype=torch.float64, device=device)
         g_rows = torch.empty_like(rows) if needs_rows else None
+        own = _Own(plan.tokens, narrow=narrow, wide=wide) if plan.tokens else None
         cast = weight.dtype != narrow
-        compute = lend.take(weight.shape, narrow, rows.device).copy_(weight) if cast else weight
-        size = chunk_rows(len(weight))
-        scores = lend.take((size, len(weight)), narrow, rows.device)
-        logs = scores if wide == narrow else lend.take(scores.shape, wide, rows.device)
+        compute = lend.take(weight.shape, narrow, device).copy_(weight) if cast else weight
+        size, width = chunk_rows(head.width(plan.tokens)), head.width(plan.tokens)
+        scores = lend.take((size, len(weight)), narrow, device)
+        logs = lend.take((size, width), wide, device)
         for start in range(0, len(rows), size):
             part = slice(start, start + size)
-            h, target, w = rows[part], labels[part, None], weights[part, None].to(wide)
+            h, target, w = rows[part], plan.labels[part, None], plan.weights[part, None].to(wide)
             z, g = scores[: len(h)], logs[: len(h)]
             head.finish_(torch.mm(h, compute.t(), out=z))
-            slope = None if head.softcap is None else 1 - (z.to(wide) / head.softcap) ** 2
-            _log_softmax_(g.copy_(z))
+            own.tokens.spread_(g, z, head.finish_(h @ own.table.t())) if own else g.copy_(z)
+            slope = None if head.softcap is None else 1 - (g / head.softcap) ** 2
+            _log_softmax_(g)
             total -= (g.gather(1, target) * w).sum()
-            if not (needs_rows or needs_weight):
+            if not any(ctx.needs_input_grad):
                 continue
             g.exp_().scatter_add_(1, target, g.new_full(target.shape, -1.0))
             if slope is not None:
                 g.mul_(slope)
-            z.copy_(g)
             w = w * head.scale  # not in place: it may be a view of the batch
+            scaled = (h * w).to(narrow)
+            extra = own.take_(g, scaled) if own else 0.0
+            z.copy_(g[:, : len(weight)])
             if g_rows is not None:
-                g_rows[part] = (z @ compute) * w
+                g_rows[part] = (z @ compute + extra) * w
             if needs_weight:
-                _add_outer_(gradient_of(weight), z, (h * w).to(narrow))
+                _add_outer_(gradient_of(weight), z, scaled)
         lend.give(scores, logs, *([compute] if cast else []))
-        ctx.save_for_backward(g_rows)
-        ctx.plan = needs_weight
+        ctx.save_for_backward(g_rows, own.grad if own else None)
+        ctx.plan = (needs_weight, outputs)
         return total.to(wide)
 
     @staticmethod
     def backward(ctx: Context, g: Tensor) -> Gradients:
-        (g_rows,) = ctx.saved_tensors
-        if ctx.plan and g != 1:
+        (g_rows, g_own), (needs_weight, outputs) = ctx.saved_tensors, ctx.plan
+        if needs_weight and g != 1:
             raise RuntimeError("The loss of a head that is trained is the end of the graph.")
         rows = None if g_rows is None else g_rows * g.to(g_rows.dtype)
-        return rows, None, None, None, None
+        own = None if g_own is None else (g_own * g.to(g_own.dtype)).to(outputs.dtype)
+        return rows, None, own, None

@@ -1,6 +1,6 @@
 """A key/value cache and the two calls that fill it: a prompt, then a token at a time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -48,7 +48,9 @@ class Decoder:
         last = {d.key: d.stop - 1 for d in documents if d.keep is not None}
         for slot, prompt in prompts.items():
             self.lengths[slot], self.adapters[slot] = len(prompt.ids), prompt.adapter
-        return self._scores(replace(batch, documents=documents), [last[slot] for slot in prompts])
+        return self._scores(
+            replace(batch, documents=documents), [last[slot] for slot in prompts], prompts
+        )
 
     @torch.no_grad()
     def go_on(self, slot: int, ids: Sequence[int], *, kept: int) -> Tensor:
@@ -59,7 +61,7 @@ class Decoder:
         )
         self.lengths[slot] = kept + len(ids)
         positions = list(range(kept, kept + len(ids)))
-        return self._scores(_unlabelled(ids, positions, (document,)), [len(ids) - 1])
+        return self._scores(_unlabelled(ids, positions, (document,)), [len(ids) - 1], [slot])
 
     @torch.no_grad()
     def step(self, tokens: Mapping[int, int]) -> Tensor:
@@ -81,12 +83,12 @@ class Decoder:
         for slot in tokens:
             self.lengths[slot] += 1
         batch = _unlabelled(list(tokens.values()), positions, documents)
-        return self._scores(batch, list(range(len(tokens))))
+        return self._scores(batch, list(range(len(tokens))), tokens)
 
-    def _scores(self, batch: PackedBatch, rows: list[int]) -> Tensor:
+    def _scores(self, batch: PackedBatch, rows: list[int], slots: Iterable[int]) -> Tensor:
         hidden = self.engine.hidden_states(batch.to(self.engine.device))
         chosen = hidden.index_select(0, torch.tensor(rows, device=hidden.device))
-        return self.engine.head.logits(chosen)
+        return self.engine.scores(chosen, [self.adapters[slot] for slot in slots])
 
 
 def _unlabelled(

@@ -1,11 +1,17 @@
 """What every method makes: an adapter, its tensors attached to a base through the seams."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from torch import nn
 
 from tunesmith.config.settings import Settings
+
+PREFIX = "base_model.model."  # of every tensor's name in PEFT's files
+# Token ids whose rows are trained, each with the ids whose mean row it starts from.
+NewTokens = Mapping[int, Sequence[int]]
+NO_TOKENS: NewTokens = MappingProxyType({})
 
 
 @dataclass(slots=True, eq=False)

@@ -17,9 +17,8 @@ from tunesmith.config.methods import LoraSettings
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.linear import LowRank, SeamLinear
 from tunesmith.errors import ConfigError
-from tunesmith.methods.adapter import Adapter
-
-PREFIX = "base_model.model."
+from tunesmith.methods import token_rows
+from tunesmith.methods.adapter import NO_TOKENS, PREFIX, Adapter, NewTokens
 
 
 def key_a(module: str) -> str:
@@ -82,9 +81,17 @@ def _shape(settings: LoraSettings, name: str) -> Shape:
 
 
 def attach(
-    engine: Engine, settings: LoraSettings, *, name: str = "default", seed: int = 0
+    engine: Engine,
+    settings: LoraSettings,
+    *,
+    name: str = "default",
+    seed: int = 0,
+    tokens: NewTokens = NO_TOKENS,
 ) -> Adapter:
-    """Put a new LoRA adapter beside the chosen layers of the base; equals the base at first."""
+    """Put a new LoRA adapter beside the chosen layers of the base; equals the base at first.
+
+    The rows of ``tokens`` are trained with it.
+    """
     shapes = choose(settings, list(engine.linears))
     parameters: dict[str, nn.Parameter] = {}
     terms: list[tuple[SeamLinear, LowRank]] = []
@@ -97,6 +104,8 @@ def attach(
         parameters[key_a(module)], parameters[key_b(module)] = a, b
     for linear, term in terms:
         linear.terms[name] = term
+    decayed = frozenset(parameters)
+    parameters |= token_rows.attach(engine, tokens, name=name)
 
     def refresh() -> None:
         for _, term in terms:
@@ -105,6 +114,7 @@ def attach(
     def detach() -> None:
         for linear, _ in terms:
             linear.terms.pop(name, None)
+        engine.vocabularies.pop(name, None)
 
     return Adapter(
         name=name,
@@ -112,7 +122,7 @@ def attach(
         parameters=parameters,
         refresh=refresh,
         detach=detach,
-        decayed=frozenset(parameters),
+        decayed=decayed,
     )
 
 

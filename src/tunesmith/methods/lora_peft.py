@@ -9,8 +9,9 @@ from torch import Tensor
 from tunesmith.config.methods import LoraSettings
 from tunesmith.engine.forward import Engine
 from tunesmith.errors import AdapterError
-from tunesmith.methods.adapter import Adapter
-from tunesmith.methods.lora import PREFIX, choose, key_a, key_b
+from tunesmith.methods import token_rows
+from tunesmith.methods.adapter import PREFIX, Adapter
+from tunesmith.methods.lora import choose, key_a, key_b
 
 # What another value of these would mean is not implemented; read as they are, they change nothing.
 _NEUTRAL: dict[str, tuple[object, ...]] = {
@@ -18,7 +19,6 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
     "fan_in_fan_out": (False, None),
     "use_dora": (False, None),
     "modules_to_save": (None, []),
-    "trainable_token_indices": (None, [], {}),
     "megatron_config": (None, {}),
     "target_parameters": (None, []),
     "alora_invocation_tokens": (None, []),
@@ -44,6 +44,7 @@ def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
         "fan_in_fan_out": False,
         "init_lora_weights": True,
         "modules_to_save": None,
+        "trainable_token_indices": token_rows.to_peft(engine, adapter.name),
         "rank_pattern": {n: s.rank for n, s in shapes.items() if s.rank != settings.rank},
         "alpha_pattern": {
             n: _plain(s.alpha) for n, s in shapes.items() if s.alpha != settings.alpha
@@ -71,8 +72,12 @@ def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> Lo
         if key in config and config[key] not in allowed
     ]
     keys = {key for key in tensors if key.endswith((".lora_A.weight", ".lora_B.weight"))}
+    if token_rows.ids_of(config):
+        keys |= {key for key in tensors if key.endswith(token_rows.SUFFIX)}
     odd += [f"tensor {key}" for key in sorted(tensors.keys() - keys)[:5]]
-    modules = sorted({k.removeprefix(PREFIX).rpartition(".lora_")[0] for k in keys})
+    modules = sorted(
+        {k.removeprefix(PREFIX).rpartition(".lora_")[0] for k in keys if ".lora_" in k}
+    )
     lonely = [m for m in modules if key_a(m) not in keys or key_b(m) not in keys]
     odd += [f"{module} has only one of A and B" for module in lonely]
     if odd or not modules:

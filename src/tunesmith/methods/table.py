@@ -11,7 +11,7 @@ from tunesmith.config.methods import FullSettings, LoraSettings
 from tunesmith.engine.forward import Engine
 from tunesmith.errors import AdapterError
 from tunesmith.methods import full, lora, lora_peft
-from tunesmith.methods.adapter import Adapter
+from tunesmith.methods.adapter import NO_TOKENS, Adapter, NewTokens
 
 Settings = LoraSettings | FullSettings
 
@@ -43,9 +43,16 @@ METHODS: dict[str, Method] = {
 WIDTH, EXPONENT = 2000, 0.781
 
 
-def attach(engine: Engine, settings: Settings, *, name: str = "default", seed: int = 0) -> Adapter:
-    """Attach a new adapter of the kind that ``settings`` names."""
-    return METHODS[settings.kind].attach(engine, settings, name=name, seed=seed)
+def attach(
+    engine: Engine,
+    settings: Settings,
+    *,
+    name: str = "default",
+    seed: int = 0,
+    tokens: NewTokens = NO_TOKENS,
+) -> Adapter:
+    """Attach a new adapter of the kind that ``settings`` names, with the rows of ``tokens``."""
+    return METHODS[settings.kind].attach(engine, settings, name=name, seed=seed, tokens=tokens)
 
 
 def learning_rate(kind: str, width: int) -> float:

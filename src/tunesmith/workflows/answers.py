@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from tunesmith.config import EvaluateSettings
-from tunesmith.data.rows import Conversation
+from tunesmith.data.rows import Conversation, Message
 from tunesmith.data.template import render_prompt
 from tunesmith.evaluate.checks.protocol import Check
 from tunesmith.evaluate.interval import Interval
@@ -12,7 +12,6 @@ from tunesmith.evaluate.summary import Summary, summarise
 from tunesmith.generate.decoder import Prompt
 from tunesmith.generate.loop import generate
 from tunesmith.generate.sampling import Sampling
-from tunesmith.models.load import Base
 from tunesmith.workflows.opening import Opened
 
 
@@ -20,9 +19,13 @@ from tunesmith.workflows.opening import Opened
 class Question:
     """A held-out prompt and the answer that the data gives."""
 
-    ids: tuple[int, ...]
-    text: str
+    messages: tuple[Message, ...]
     reference: str
+
+    @property
+    def text(self) -> str:
+        """What is asked last."""
+        return self.messages[-1].content
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +60,13 @@ def _interval(interval: Interval) -> dict[str, float]:
     }
 
 
-def questions_of(
-    base: Base, conversations: Sequence[Conversation], *, most: int
-) -> tuple[Question, ...]:
+def questions_of(conversations: Sequence[Conversation], *, most: int) -> tuple[Question, ...]:
     """The last trained turn of each held-out row as a question, at most ``most`` of them."""
     questions = []
     for conversation in _spread(conversations, most):
         turn = conversation.supervised[-1]
-        before = conversation.messages[:turn]
-        ids = tuple(render_prompt(base.tokenizer, before))
-        questions.append(Question(ids, before[-1].content, conversation.messages[turn].content))
+        before = tuple(conversation.messages[:turn])
+        questions.append(Question(before, conversation.messages[turn].content))
     return tuple(questions)
 
 
@@ -88,13 +88,16 @@ def answer(
     progress: Callable[[int], None],
 ) -> tuple[str, ...]:
     """Greedy answers of one arm, in the order of the questions."""
-    base, engine = opened.base, opened.engine
-    prompts = [Prompt(question.ids, adapter) for question in questions]
+    base, engine, tokenizer = opened.base, opened.engine, opened.tokenizer(adapter)
+    prompts = [
+        Prompt(tuple(render_prompt(tokenizer, question.messages)), adapter)
+        for question in questions
+    ]
     sampling = Sampling(max_new_tokens=settings.max_new_tokens)
     texts = [""] * len(prompts)
     made = generate(engine, prompts, stop_ids=base.stop_ids, sampling=sampling)
     for count, one in enumerate(made, start=1):
-        texts[one.row] = str(base.tokenizer.decode(one.ids, skip_special_tokens=True))
+        texts[one.row] = str(tokenizer.decode(one.ids, skip_special_tokens=True))
         progress(count)
     return tuple(texts)
 

@@ -43,7 +43,7 @@ class Voice:
 
     def __init__(self, name: str, opened: "Opened", *, adapter: str | None, capacity: int) -> None:
         self.name = name
-        self._base: Base = opened.base
+        self._tokenizer = opened.tokenizer(adapter)
         self._capacity = capacity
         self._session = ChatSession(
             opened.engine, stop_ids=opened.base.stop_ids, adapter=adapter, capacity=capacity
@@ -79,7 +79,7 @@ class Voice:
                 code="too_long",
             )
         most = min(sampling.max_new_tokens, room)
-        stream = TextStream(lambda some: decode(self._base.tokenizer, some))
+        stream = TextStream(lambda some: decode(self._tokenizer, some))
         pieces: list[str] = []
         tokens = 0
         allowed = replace(sampling, max_new_tokens=most)
@@ -98,7 +98,7 @@ class Voice:
 
     def _prompt(self, messages: Sequence[Message]) -> list[int]:
         try:
-            return render_prompt(self._base.tokenizer, messages)
+            return render_prompt(self._tokenizer, messages)
         except TemplateError as error:
             raise DataError(
                 f"The model's chat template refuses this conversation: {error}.",

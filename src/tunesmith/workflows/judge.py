@@ -30,7 +30,7 @@ class Judge:
         self._opened, self._config, self._emit = opened, config, emit
         self.checks = build_checks(config.evaluate.checks)
         wanted = held if self.checks else []
-        self.questions = questions_of(opened.base, wanted, most=config.evaluate.rows)
+        self.questions = questions_of(wanted, most=config.evaluate.rows)
         require_references(self.checks, [question.reference for question in self.questions])
         self.texts: dict[str, tuple[str, ...]] = {}
         self.answers: Answers | None = None

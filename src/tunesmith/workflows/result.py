@@ -1,5 +1,6 @@
 """What a run starts from and leaves: the attached method, its environment, the saved result."""
 
+import copy
 import os
 import platform
 from importlib.metadata import version
@@ -10,14 +11,19 @@ import torch
 from tunesmith import __version__, files
 from tunesmith.adapters import store
 from tunesmith.config import FullSettings, RunConfig
+from tunesmith.data.new_tokens import add_tokens_
 from tunesmith.methods import table
-from tunesmith.methods.adapter import Adapter
+from tunesmith.methods.adapter import NO_TOKENS, Adapter
 from tunesmith.models.hashes import file_sha256, hash_folder
 from tunesmith.models.load import Base
 from tunesmith.train import memory
 from tunesmith.train.run_folder import RunFolder
-from tunesmith.workflows.opening import Opened
+from tunesmith.workflows.opening import Opened, attach_folder
 
+_RESIZE = """
+It has tokens of its own. With PEFT, take the tokenizer of this folder and make room for them before
+the adapter is loaded: `model.resize_token_embeddings(len(tokenizer))`.
+"""
 PACKAGES = ("torch", "transformers", "safetensors", "tokenizers", "numpy")
 
 
@@ -28,11 +34,19 @@ def start_model(config: RunConfig) -> str:
 
 
 def attach(opened: Opened, config: RunConfig) -> Adapter:
-    """The method's new adapter on the base, or the one that method.start continues from."""
+    """The method's new adapter on the base, or the one that method.start continues from.
+
+    An adapter with tokens of its own brings the tokenizer that reads them into ``opened``.
+    """
     settings, engine = config.method, opened.engine
     if settings.start and table.METHODS[settings.kind].peft:
-        return store.load(engine, Path(settings.start))
-    return table.attach(engine, settings, seed=config.train.seed)
+        return attach_folder(opened, Path(settings.start))
+    tokens = NO_TOKENS
+    if wanted := getattr(settings, "new_tokens", ()):
+        tokenizer = copy.deepcopy(opened.base.tokenizer)
+        tokens = add_tokens_(tokenizer, wanted)
+        opened.tokenizers["default"] = tokenizer
+    return table.attach(engine, settings, seed=config.train.seed, tokens=tokens)
 
 
 def save(folder: RunFolder, opened: Opened, adapter: Adapter, config: RunConfig) -> Path:
@@ -40,7 +54,16 @@ def save(folder: RunFolder, opened: Opened, adapter: Adapter, config: RunConfig)
     base = opened.base
     if adapter.frozen_base:
         card = _card(config, base)
-        store.save(folder.adapter, adapter, opened.engine, base=base_name(base), card=card)
+        if tokenizer := opened.tokenizers.get(adapter.name):
+            card += _RESIZE
+        store.save(
+            folder.adapter,
+            adapter,
+            opened.engine,
+            base=base_name(base),
+            card=card,
+            tokenizer=tokenizer,
+        )
         return folder.adapter
 
     def fill(into: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from tunesmith import files
 from tunesmith.adapters import store
 from tunesmith.config import RunConfig, load_run_config
+from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import RunError
 from tunesmith.evaluate.checks.table import build_checks
 from tunesmith.methods import table
@@ -135,9 +136,9 @@ class _Run:
         )
         for note in opened.base.notes:
             self.emit(Notice("base", note))
-        rows = self._rows(opened)
-        judge = Judge(opened, config, rows.held_conversations, emit=self.emit)
         adapter = result.attach(opened, config)
+        rows = self._rows(opened, opened.tokenizer(adapter.name))
+        judge = Judge(opened, config, rows.held_conversations, emit=self.emit)
         if not adapter.frozen_base:
             judge.answer_before()
         job = Job(
@@ -152,11 +153,11 @@ class _Run:
         state, ended = self._train(job)
         return self._finish(job, opened, judge, state=state, ended=ended)
 
-    def _rows(self, opened: Opened) -> RunRows:
+    def _rows(self, opened: Opened, tokenizer: Tokenizer) -> RunRows:
         self.wait("reading the data")
         rows = load_rows(
             self.config.data,
-            opened.base.tokenizer,
+            tokenizer,
             context=opened.base.context,
             seed=self.config.train.seed,
         )
