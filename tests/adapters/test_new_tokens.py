@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 from tests.families import FAMILIES, tiny_model
 from tunesmith.adapters import store
 from tunesmith.config.methods import LoraSettings
-from tunesmith.engine.batch import Row, pack
 from tunesmith.engine.forward import prepare_
+from tunesmith.engine.pack import Row, pack
 from tunesmith.errors import AdapterError
 from tunesmith.methods import table
 

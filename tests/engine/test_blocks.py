@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from tests.families import FAMILIES, make_exact, tiny_model
-from tunesmith.engine.batch import Document, Kept, Learned, PackedBatch, Row, Span, pack
+from tunesmith.engine.batch import Document, PackedBatch
+from tunesmith.engine.blocks import Kept, Learned, Span
 from tunesmith.engine.forward import prepare_
+from tunesmith.engine.pack import Row, pack
 
 
 @pytest.fixture(autouse=True)

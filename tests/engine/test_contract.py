@@ -7,9 +7,9 @@ import torch
 
 from tests.families import FAMILIES, make_exact, tiny_model
 from tunesmith.engine import attention
-from tunesmith.engine.batch import Row, pack
 from tunesmith.engine.forward import prepare_
 from tunesmith.engine.head import loss_sum, row_losses
+from tunesmith.engine.pack import Row, pack
 
 TOLERANCE = {"rtol": 1e-6, "atol": 1e-6}
 

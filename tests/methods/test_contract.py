@@ -7,9 +7,10 @@ import torch
 
 from tests.families import FAMILIES, tiny_model
 from tunesmith.config.methods import FullSettings, LoraSettings
-from tunesmith.engine.batch import Dropout, Row, pack
+from tunesmith.engine.batch import Dropout
 from tunesmith.engine.forward import prepare_
 from tunesmith.engine.head import loss_sum
+from tunesmith.engine.pack import Row, pack
 from tunesmith.methods import table
 
 SETTINGS = {

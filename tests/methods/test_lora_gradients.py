@@ -7,9 +7,9 @@ import torch
 from tests.families import FAMILIES, make_exact, tiny_model
 from tests.methods.test_contract import rows
 from tunesmith.adapters import store
-from tunesmith.engine.batch import pack
 from tunesmith.engine.forward import prepare_
 from tunesmith.engine.head import loss_sum
+from tunesmith.engine.pack import pack
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -16,7 +16,8 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from tunesmith.engine.autograd import Context, Gradients, apply
-from tunesmith.engine.batch import Document, Kept, Learned, PackedBatch
+from tunesmith.engine.batch import Document, PackedBatch
+from tunesmith.engine.blocks import Kept, Learned
 from tunesmith.errors import ModelError
 
 NAME = "tunesmith_packed"

@@ -10,7 +10,8 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from tunesmith.engine.attention import NAME
-from tunesmith.engine.batch import KeyValueCache, PackedBatch
+from tunesmith.engine.batch import PackedBatch
+from tunesmith.engine.blocks import KeyValueCache, Prefix
 from tunesmith.engine.context import within
 from tunesmith.engine.embedding import check_embedding, lookup
 from tunesmith.engine.families import head_scores, longest_safe_position
@@ -35,6 +36,7 @@ class Engine:
     longest_position: int | None
     compute_dtype: torch.dtype
     vocabularies: dict[str, TokenRows] = field(default_factory=dict)  # by adapter
+    prefixes: dict[str, Prefix] = field(default_factory=dict)  # by adapter
     workspace: Workspace = field(default_factory=Workspace)
 
     @property
@@ -77,8 +79,16 @@ class Engine:
         return hidden
 
     def embed(self, batch: PackedBatch) -> Tensor:
-        """Output of the embedding module for the stream's ids, [T, D] in the compute dtype."""
-        return lookup(self.embedding, batch, self.vocabularies).to(self.compute_dtype)
+        """Output of the embedding module for the stream's ids, [T, D] in the compute dtype.
+
+        Rows of virtual tokens are these instead.
+        """
+        rows = lookup(self.embedding, batch, self.vocabularies).to(self.compute_dtype)
+        for document in batch.documents:
+            if document.virtual is not None:
+                at = torch.arange(document.start, document.stop, device=rows.device)
+                rows = rows.index_copy(0, at, document.virtual.to(rows.dtype))
+        return rows
 
     def scores(self, hidden: Tensor, adapters: Sequence[str | None]) -> Tensor:
         """Scores of the next token by id, [B, D] -> [B, V], each row over its adapter's vocabulary.
@@ -96,6 +106,11 @@ class Engine:
             own = self.head.logits(hidden.index_select(0, rows), tokens)
             scores[rows, : own.shape[1]] = own
         return scores
+
+    def prefix_length(self, adapter: str | None) -> int:
+        """Positions that an adapter's own prefix takes in front of its documents."""
+        prefix = self.prefixes.get(adapter or "")
+        return prefix.length if prefix else 0
 
     def cache(self, slots: int, capacity: int) -> KeyValueCache:
         """An empty key/value cache for ``slots`` documents of up to ``capacity`` positions."""

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from tunesmith.engine.batch import Document, Kept, PackedBatch, Row, pack
+from tunesmith.engine.batch import Document, PackedBatch
+from tunesmith.engine.blocks import Kept
 from tunesmith.engine.forward import Engine
+from tunesmith.engine.pack import Row, pack
 
 SHARE_TOKENS = 8
 
@@ -39,28 +41,30 @@ class Decoder:
             Row(p.ids, [0.0] * len(p.ids), adapter=p.adapter, key=slot)
             for slot, p in prompts.items()
         ]
-        batch = pack(rows, share=SHARE_TOKENS)
-        spans = {(b.start, b.stop) for d in batch.documents for b in d.prefix}  # type: ignore[attr-defined]
+        batch = pack(rows, share=SHARE_TOKENS, prefixes=self.engine.prefixes)
         documents = tuple(
-            d if (d.start, d.stop) in spans else replace(d, keep=(self.cache, d.key))
-            for d in batch.documents
+            d if d.shared else replace(d, keep=(self.cache, d.key)) for d in batch.documents
         )
         last = {d.key: d.stop - 1 for d in documents if d.keep is not None}
         for slot, prompt in prompts.items():
-            self.lengths[slot], self.adapters[slot] = len(prompt.ids), prompt.adapter
+            self.adapters[slot] = prompt.adapter
+            self.lengths[slot] = self.engine.prefix_length(prompt.adapter) + len(prompt.ids)
         return self._scores(
             replace(batch, documents=documents), [last[slot] for slot in prompts], prompts
         )
 
     @torch.no_grad()
     def go_on(self, slot: int, ids: Sequence[int], *, kept: int) -> Tensor:
-        """Read ``ids`` after the first ``kept`` positions of a slot; next scores [1, V]."""
-        prefix = (Kept(self.cache, slot, kept),) if kept else ()
+        """Read ``ids`` after the first ``kept`` tokens of a slot; next scores [1, V]."""
+        if not kept:
+            return self.read({slot: Prompt(tuple(ids), self.adapters[slot])})
+        start = self.engine.prefix_length(self.adapters[slot]) + kept
+        prefix = (Kept(self.cache, slot, start),)
         document = Document(
             0, len(ids), self.adapters[slot], prefix=prefix, keep=(self.cache, slot)
         )
-        self.lengths[slot] = kept + len(ids)
-        positions = list(range(kept, kept + len(ids)))
+        self.lengths[slot] = start + len(ids)
+        positions = list(range(start, start + len(ids)))
         return self._scores(_unlabelled(ids, positions, (document,)), [len(ids) - 1], [slot])
 
     @torch.no_grad()

@@ -53,7 +53,9 @@ class _Wave:
     def __init__(
         self, engine: Engine, prompts: Sequence[Prompt], rows: Sequence[int], sampling: Sampling
     ) -> None:
-        longest = max(len(prompts[row].ids) for row in rows)
+        longest = max(
+            engine.prefix_length(prompts[row].adapter) + len(prompts[row].ids) for row in rows
+        )
         self.decoder = Decoder(engine, slots=len(rows), capacity=longest + sampling.max_new_tokens)
         self.prompts = {slot: prompts[row] for slot, row in enumerate(rows)}
         self.rows, self.sampling = list(rows), sampling

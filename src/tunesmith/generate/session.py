@@ -18,6 +18,7 @@ class ChatSession:
         self._decoder = Decoder(engine, slots=1, capacity=capacity)
         self._decoder.adapters[0] = adapter
         self._stop_ids = stop_ids
+        self._capacity = capacity - engine.prefix_length(adapter)  # in tokens of the text
         self._kept: list[int] = []
 
     def stream(self, ids: Sequence[int], *, sampling: Sampling, seed: int) -> Iterator[int]:
@@ -28,7 +29,7 @@ class ChatSession:
         """
         if not ids:
             raise ValueError("an empty prompt")
-        capacity = self._decoder.cache.capacity
+        capacity = self._capacity
         if len(ids) >= capacity:
             raise TunesmithError(
                 f"The conversation has {len(ids):,} tokens; this model reads {capacity:,}.",

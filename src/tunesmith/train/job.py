@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.config.run import TrainSettings
-from tunesmith.engine.batch import Dropout, PackedBatch, Row, pack
+from tunesmith.engine.batch import Dropout, PackedBatch
 from tunesmith.engine.forward import Engine
+from tunesmith.engine.pack import Row, pack
 from tunesmith.methods.adapter import Adapter
 from tunesmith.train.batches import StepRows, endless_steps
 
@@ -92,4 +93,6 @@ class Job:
             Row(row.ids.tolist(), row.weights.tolist(), adapter=name, key=i) for i, row in rows
         ]
         dropout = None if step is None else Dropout(self.settings.seed, step)
-        return pack(packed, share=SHARE_TOKENS, dropout=dropout).to(self.engine.device)
+        return pack(packed, share=SHARE_TOKENS, dropout=dropout, prefixes=self.engine.prefixes).to(
+            self.engine.device
+        )

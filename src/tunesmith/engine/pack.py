@@ -1,0 +1,152 @@
+"""Rows of tokens to a packed stream: like adapters and like beginnings together."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+
+from tunesmith.engine.batch import Document, Dropout, PackedBatch
+from tunesmith.engine.blocks import Block, Prefix, Span
+
+PLACEHOLDER = 0  # the id of rows that are no token
+NO_PREFIXES: Mapping[str, Prefix] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row to pack: token ids [n], loss weight of predicting each [n], adapter and data key."""
+
+    ids: Sequence[int]
+    weights: Sequence[float]
+    adapter: str | None = None
+    key: int = 0
+
+
+def pack(
+    rows: Sequence[Row],
+    *,
+    share: int = 0,
+    dropout: Dropout | None = None,
+    prefixes: Mapping[str, Prefix] = NO_PREFIXES,
+) -> PackedBatch:
+    """Lay rows end to end, those of one adapter together, behind the adapter's own prefix.
+
+    Rows of one adapter that begin with the same ``share`` tokens or more compute their longest
+    common beginning once (0: never); the result is the same, as the gradients of a shared span
+    add up.
+    """
+    builder = _Builder()
+    for adapter in dict.fromkeys(row.adapter for row in rows):
+        mine = [row for row in rows if row.adapter == adapter]
+        before = builder.begin(adapter, prefixes.get(adapter or ""))
+        for group in _groups(mine, share):
+            builder.add(group, _common_length(group) if len(group) > 1 else 0, before=before)
+    return builder.batch(dropout)
+
+
+def _groups(rows: Sequence[Row], share: int) -> Iterator[list[Row]]:
+    """Rows that agree in their first ``share`` tokens together, the others alone."""
+    if share <= 0:
+        yield from ([row] for row in rows)
+        return
+    groups: dict[tuple[int, ...], list[Row]] = {}
+    for row in rows:
+        head = tuple(int(i) for i in row.ids[:share])
+        groups.setdefault(head, []).append(row)
+    for head, group in groups.items():
+        if len(head) < share or _common_length(group) < share:
+            yield from ([row] for row in group)
+        else:
+            yield group
+
+
+def _common_length(rows: Sequence[Row]) -> int:
+    """Tokens with which all rows begin; every row keeps at least one of its own."""
+    limit = min(len(row.ids) for row in rows) - 1
+    first = rows[0].ids
+    for i in range(limit):
+        if any(row.ids[i] != first[i] for row in rows):
+            return i
+    return limit
+
+
+class _Builder:
+    """Grows the lists of a PackedBatch."""
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self.positions: list[int] = []
+        self.documents: list[Document] = []
+        self.label_rows: list[int] = []
+        self.labels: list[int] = []
+        self.weights: list[float] = []
+
+    def begin(self, adapter: str | None, prefix: Prefix | None) -> tuple[Block, ...]:
+        """Lay an adapter's prefix; the blocks that its documents begin with."""
+        if prefix is None:
+            return ()
+        first = len(self.ids)
+        if prefix.vectors is not None:
+            self.ids.extend([PLACEHOLDER] * prefix.length)
+            self.positions.extend(range(prefix.length))
+            self.documents.append(
+                Document(first, len(self.ids), adapter, shared=True, virtual=prefix.vectors)
+            )
+        return (prefix.block(first),)
+
+    def add(self, rows: Sequence[Row], shared: int, *, before: tuple[Block, ...]) -> None:
+        """Append rows; their first ``shared`` tokens become one span in front of them."""
+        prefix = before
+        first = len(self.ids)
+        if shared:
+            prefix = (*before, Span(first, first + shared))
+            self._span(rows[0], 0, shared, prefix=before, is_shared=True)
+        for row in rows:
+            self._labels(row, shared, first if shared else len(self.ids))
+            self._span(row, shared, len(row.ids), prefix=prefix)
+
+    def _span(
+        self,
+        row: Row,
+        start: int,
+        stop: int,
+        *,
+        prefix: tuple[Block, ...],
+        is_shared: bool = False,
+    ) -> None:
+        first = len(self.ids)
+        offset = sum(block.length for block in prefix)
+        self.ids.extend(row.ids[start:stop])
+        self.positions.extend(range(offset, offset + stop - start))
+        self.documents.append(
+            Document(
+                first,
+                first + stop - start,
+                row.adapter,
+                prefix=prefix,
+                key=row.key,
+                shared=is_shared,
+            )
+        )
+
+    def _labels(self, row: Row, shared: int, shared_start: int) -> None:
+        """Row j predicts token j + 1; called before the row's own tokens are appended."""
+        own_start = len(self.ids) - shared
+        for j, weight in enumerate(row.weights):
+            if j and weight:
+                self.label_rows.append((shared_start if j - 1 < shared else own_start) + j - 1)
+                self.labels.append(int(row.ids[j]))
+                self.weights.append(float(weight))
+
+    def batch(self, dropout: Dropout | None) -> PackedBatch:
+        """The finished batch, on the CPU."""
+        return PackedBatch(
+            ids=torch.tensor(self.ids, dtype=torch.int64),
+            positions=torch.tensor(self.positions, dtype=torch.int64),
+            documents=tuple(self.documents),
+            label_rows=torch.tensor(self.label_rows, dtype=torch.int64),
+            labels=torch.tensor(self.labels, dtype=torch.int64),
+            weights=torch.tensor(self.weights, dtype=torch.float32),
+            dropout=dropout,
+        )
