@@ -14,6 +14,7 @@ from tunesmith.engine.forward import prepare_
 from tunesmith.engine.pack import Row, pack
 from tunesmith.errors import AdapterError
 from tunesmith.methods import table
+from tunesmith.methods.adapter import Words
 
 TOKENS = {97: (4, 9), 98: (5, 5, 7), 11: (11,)}  # two new ones, and one that the base knows
 IDS = [5, 98, 44, 11, 3, 97, 12, 33, 98]
@@ -39,7 +40,7 @@ def roomy(family):
 
 def attached(family):
     engine = prepare_(tiny_model(family, torch.float32))
-    return engine, table.attach(engine, LoraSettings(rank=2), name="a", tokens=TOKENS)
+    return engine, table.attach(engine, LoraSettings(rank=2), name="a", words=Words(TOKENS))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

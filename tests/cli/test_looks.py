@@ -12,6 +12,8 @@ def test_every_method_that_can_be_chosen_is_explained(tunesmith):
     assert [row["kind"] for row in tunesmith("methods", "--json").document["methods"]] == [
         "lora",
         "full",
+        "prompt",
+        "p-tuning",
     ]
 
 

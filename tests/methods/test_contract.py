@@ -6,17 +6,21 @@ import pytest
 import torch
 
 from tests.families import FAMILIES, tiny_model
-from tunesmith.config.methods import FullSettings, LoraSettings
+from tunesmith.config.methods import FullSettings, LoraSettings, PromptSettings, PTuningSettings
 from tunesmith.engine.batch import Dropout
 from tunesmith.engine.forward import prepare_
 from tunesmith.engine.head import loss_sum
 from tunesmith.engine.pack import Row, pack
 from tunesmith.methods import table
+from tunesmith.methods.adapter import NO_WORDS, Words
 
 SETTINGS = {
     "lora": LoraSettings(rank=3, alpha=5),
     "full": FullSettings(),
+    "prompt": PromptSettings(start_text="a text"),
+    "p-tuning": PTuningSettings(start_text="a text"),
 }
+TEXT = [17, 4, 60, 21, 8, 33]  # the tokens of "a text", longer than the tiny windows
 
 
 def rows(adapter, count=3, seed=0):
@@ -45,17 +49,38 @@ def test_every_method_of_the_table_is_held_to_the_contract():
     assert SETTINGS.keys() == table.METHODS.keys()
 
 
+def attach(engine, kind):
+    """A new adapter, and the text that its start puts in front of a document."""
+    virtual = kind in ("prompt", "p-tuning")
+    words = Words(start_text=TEXT) if virtual else NO_WORDS
+    adapter = table.attach(engine, SETTINGS[kind], name="a", words=words)
+    return adapter, TEXT if virtual else []
+
+
+def states(engine, made, *, text=(), recompute=False):
+    """Hidden states of the rows' own tokens and the loss, each row behind ``text``."""
+    longer = [
+        Row([*text, *row.ids], [0.0] * len(text) + row.weights, adapter=row.adapter, key=row.key)
+        for row in made
+    ]
+    batch = pack(longer, prefixes=engine.prefixes)
+    hidden = engine.hidden_states(batch, recompute=recompute)
+    own = [hidden[d.start + len(text) : d.stop] for d in batch.documents if d.virtual is None]
+    return torch.cat(own), loss_sum(hidden, batch, engine.head)
+
+
 @pytest.mark.parametrize("kind", SETTINGS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_starts_as_the_base_and_trains_only_its_own_tensors(family, kind):
     engine = prepare_(tiny_model(family, torch.float32))
-    base = engine.hidden_states(pack(rows(None)))
     before = base_digest(engine.model)
-    adapter = table.attach(engine, SETTINGS[kind], name="a")
-    batch = pack(rows(name_of(adapter)))
-    hidden = engine.hidden_states(batch)
+    bare, _ = states(engine, rows(None))
+    adapter, text = attach(engine, kind)
+    base, _ = states(engine, rows(None), text=text)
+    mine = rows(name_of(adapter))
+    hidden, loss = states(engine, mine)
     torch.testing.assert_close(hidden, base, rtol=1e-5, atol=1e-5)
-    loss_sum(hidden, batch, engine.head).backward()
+    loss.backward()
     own = {id(p) for p in adapter.parameters.values()}
     strangers = [
         n for n, p in engine.model.named_parameters() if p.grad is not None and id(p) not in own
@@ -64,12 +89,32 @@ def test_starts_as_the_base_and_trains_only_its_own_tensors(family, kind):
     assert all(p.grad is not None for p in adapter.parameters.values())
     torch.optim.AdamW(list(adapter.parameters.values()), lr=0.1).step()
     adapter.refresh()
-    assert not torch.allclose(engine.hidden_states(batch), base, atol=1e-3), "nothing was learned"
+    assert not torch.allclose(states(engine, mine)[0], base, atol=1e-3), "nothing was learned"
     if adapter.frozen_base:
         assert base_digest(engine.model) == before
-        torch.testing.assert_close(engine.hidden_states(pack(rows(None))), base)
+        torch.testing.assert_close(states(engine, rows(None))[0], bare)
         adapter.detach()
-        torch.testing.assert_close(engine.hidden_states(batch), base)
+        torch.testing.assert_close(states(engine, mine)[0], bare)
+
+
+@pytest.mark.parametrize("kind", ["prompt", "p-tuning"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_virtual_tokens_train_alike_packed_alone_and_recomputed(family, kind):
+    engine = prepare_(tiny_model(family, torch.float32))
+    adapter, _ = attach(engine, kind)
+    made = rows("a")
+
+    def gradients(groups, **options):
+        for parameter in adapter.parameters.values():
+            parameter.grad = None
+        for group in groups:
+            states(engine, group, **options)[1].backward()
+        return [p.grad.clone() for p in adapter.parameters.values()]
+
+    together = gradients([made])
+    for others in (gradients([[row] for row in made]), gradients([made], recompute=True)):
+        for a, b in zip(together, others, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_full_keeps_fp32_masters_and_one_for_a_tied_head():

@@ -21,14 +21,22 @@ def go(config_, **options):
     return summary, events
 
 
-@pytest.mark.parametrize("method", [{"kind": "lora", "rank": 2}, {"kind": "full"}])
+METHODS = (
+    {"kind": "lora", "rank": 2},
+    {"kind": "full"},
+    {"kind": "prompt", "start_text": "say it"},
+    {"kind": "p-tuning", "tokens": 5},
+)
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_a_run_leaves_every_file_and_does_not_touch_its_base(tmp_path, method):
     made = config(tmp_path, method=method)
     before = hash_folder(tmp_path / "base", fresh=True)
     summary, events = go(made)
     assert hash_folder(tmp_path / "base", fresh=True) == before
     run = tmp_path / "run"
-    result = "adapter" if method["kind"] == "lora" else "model"
+    result = "model" if method["kind"] == "full" else "adapter"
     assert {p.name for p in run.iterdir()} == {
         "config.yaml",
         "environment.json",
@@ -56,9 +64,15 @@ def test_a_run_leaves_every_file_and_does_not_touch_its_base(tmp_path, method):
         open_base(str(tmp_path / "base"), {"a": run / "adapter"})
 
 
-def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path):
-    whole, _ = go(config(tmp_path))
-    first = config(tmp_path, out=str(tmp_path / "other"))
+def test_virtual_tokens_that_fill_the_context_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="leave no room in the model's context of 256"):
+        go(config(tmp_path, method={"kind": "prompt", "tokens": 255}))
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if m["kind"] != "full"])
+def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path, method):
+    whole, _ = go(config(tmp_path, method=method))
+    first = config(tmp_path, method=method, out=str(tmp_path / "other"))
     steps = iter(range(100))
     stopped, _ = go(first, stop=lambda: next(steps) == 4)
     assert (stopped.reason, stopped.steps, stopped.adapter) == ("stopped", 5, None)

@@ -15,7 +15,7 @@ from tunesmith import __version__, files
 from tunesmith.engine.forward import Engine
 from tunesmith.errors import AdapterError
 from tunesmith.methods import table, token_rows
-from tunesmith.methods.adapter import PREFIX, Adapter
+from tunesmith.methods.adapter import Adapter, Words
 
 CONFIG, TENSORS, CARD = "adapter_config.json", "adapter_model.safetensors", "README.md"
 
@@ -40,6 +40,7 @@ def save(
     ``base`` is what the config calls the base model, ``card`` the text of the README;
     ``tokenizer`` goes with an adapter that has tokens of its own.
     """
+    form = table.peft_of(adapter)
     config = {
         "base_model_name_or_path": base,
         "task_type": "CAUSAL_LM",
@@ -47,9 +48,9 @@ def save(
         "revision": None,
         "auto_mapping": None,
         "peft_version": _peft_version(),
-        **table.peft_of(adapter).to_peft(adapter, engine),
+        **form.to_peft(adapter, engine),
     }
-    tensors = {n: p.detach().cpu().contiguous() for n, p in adapter.parameters.items()}
+    tensors = {n: t.cpu().contiguous() for n, t in form.write(adapter).items()}
 
     def fill(into: Path) -> None:
         text = json.dumps(config, indent=2, sort_keys=True) + "\n"
@@ -70,19 +71,22 @@ def load(engine: Engine, folder: Path, *, name: str = "default") -> Adapter:
     """
     config = _config(folder)
     tensors = _tensors(folder)
-    settings = table.reader_of(config, folder).from_peft(config, tensors)
-    misfits = _misfits(engine, tensors)
+    form = table.reader_of(config, folder)
+    settings = form.from_peft(config, tensors)
+    misfits = form.misfits(engine, tensors)
     if misfits:
         shown = "; ".join(misfits[:5]) + (f"; and {len(misfits) - 5} more" if misfits[5:] else "")
         raise AdapterError(
             f"{folder}: the adapter was not made for this base: {shown}.",
             remedy=f"It names {config.get('base_model_name_or_path')!r} as its base; load that.",
         )
-    adapter = table.attach(engine, settings, name=name, tokens=token_rows.ids_of(config))
+    words = Words(new_tokens=token_rows.ids_of(config))
+    adapter = table.attach(engine, settings, name=name, words=words)
+    parts = form.read(tensors, adapter)
     absent = [
         f"{key} {list(parameter.shape)}"
         for key, parameter in adapter.parameters.items()
-        if key not in tensors or tensors[key].shape != parameter.shape
+        if key not in parts or parts[key].shape != parameter.shape
     ]
     if absent:
         adapter.detach()
@@ -90,7 +94,7 @@ def load(engine: Engine, folder: Path, *, name: str = "default") -> Adapter:
             f"{folder}: its config asks for tensors that it lacks: {', '.join(absent[:5])}.",
             remedy="Copy it again; new tokens need rows for the embedding and an untied head.",
         )
-    put_(adapter, tensors)
+    put_(adapter, parts)
     return adapter
 
 
@@ -100,23 +104,6 @@ def put_(adapter: Adapter, tensors: Mapping[str, Tensor]) -> None:
         for key, parameter in adapter.parameters.items():
             parameter.copy_(tensors[key])
     adapter.refresh()
-
-
-def _misfits(engine: Engine, tensors: Mapping[str, Tensor]) -> list[str]:
-    misfits = []
-    for key, tensor in tensors.items():
-        if key.endswith(token_rows.SUFFIX):
-            misfits += token_rows.misfits(engine, key, tensor)
-            continue
-        module, _, part = key.removeprefix(PREFIX).rpartition(".lora_")
-        linear = engine.linears.get(module)
-        if linear is None:
-            misfits.append(f"{module} is no linear layer of it")
-            continue
-        axis, width = (1, linear.in_features) if part[0] == "A" else (0, linear.out_features)
-        if tensor.dim() != 2 or tensor.shape[axis] != width:
-            misfits.append(f"{key} has shape {list(tensor.shape)}, the layer's width is {width}")
-    return misfits
 
 
 def _config(folder: Path) -> dict[str, object]:

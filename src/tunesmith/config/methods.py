@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from tunesmith.config.settings import Settings, nested_models
 
@@ -82,11 +82,89 @@ class FullSettings(Settings):
     start: str | None = Field(None, description="a model folder of a `full` run to continue from")
 
 
-MethodSettings = Annotated[LoraSettings | FullSettings, Field(discriminator="kind")]
+DEFAULT_VIRTUAL_TOKENS = 20
+VirtualTokens = Annotated[
+    int | None,
+    Field(
+        ge=1,
+        description="virtual tokens P; null: as many as the start text has, else "
+        f"{DEFAULT_VIRTUAL_TOKENS}",
+    ),
+]
+VirtualStart = Annotated[
+    str, Field(description="text, sample (of the vocabulary), random, or an adapter folder")
+]
+StartText = Annotated[str | None, Field(description="the text whose tokens are the start")]
+_KEYWORDS = frozenset({"text", "sample", "random"})
+
+
+def _text_is_the_start(values: object) -> object:
+    """A start text alone says where to start."""
+    if isinstance(values, dict) and values.get("start_text") and "start" not in values:
+        return {**values, "start": "text"}
+    return values
+
+
+def _text_and_start_agree(settings: "VirtualTokenSettings") -> "VirtualTokenSettings":
+    if (settings.start == "text") != bool(settings.start_text):
+        raise ValueError("start: text and start_text belong together")
+    return settings
+
+
+class PromptSettings(Settings):
+    """Prompt tuning (arXiv 2104.08691): virtual tokens in front of every document."""
+
+    note: ClassVar[MethodNote] = MethodNote(
+        name="(Soft) prompt tuning",
+        trains="P virtual tokens in front of the text: a few thousand numbers",
+        strengths="the smallest adapter; the base's layers do exactly what they did; can start "
+        "from an instruction's own tokens",
+        weaknesses="learns least, and slowly; the P tokens are computed with every prompt; nothing "
+        "to merge",
+        use_when="a task that the base nearly does, or many tiny adapters",
+    )
+    kind: Literal["prompt"] = "prompt"
+    tokens: VirtualTokens = None
+    start: VirtualStart = "sample"
+    start_text: StartText = None
+
+    _start = model_validator(mode="before")(_text_is_the_start)
+    _agreement = model_validator(mode="after")(_text_and_start_agree)
+
+
+class PTuningSettings(Settings):
+    """P-Tuning v2, prefix tuning (arXiv 2110.07602, 2101.00190): keys and values in every layer."""
+
+    note: ClassVar[MethodNote] = MethodNote(
+        name="P-Tuning (prefix tuning)",
+        trains="P keys and values in front of the text, in every layer",
+        strengths="steers every layer, yet small; costs almost nothing at inference; the base "
+        "stays as it is",
+        weaknesses="learns less than LoRA; layers with a sliding window lose it in long texts; "
+        "nothing to merge",
+        use_when="classification and style with little data, many small adapters over one base",
+    )
+    kind: Literal["p-tuning"] = "p-tuning"
+    tokens: VirtualTokens = None
+    start: VirtualStart = "sample"
+    start_text: StartText = None
+
+    _start = model_validator(mode="before")(_text_is_the_start)
+    _agreement = model_validator(mode="after")(_text_and_start_agree)
+
+
+VirtualTokenSettings = PromptSettings | PTuningSettings
+AnyMethod = LoraSettings | FullSettings | VirtualTokenSettings
+MethodSettings = Annotated[AnyMethod, Field(discriminator="kind")]
 
 
 def method_notes() -> dict[str, MethodNote]:
     """Every kind that `method.kind` takes, with its note."""
     members = nested_models(MethodSettings)
-    kinds = [model for model in members if issubclass(model, LoraSettings | FullSettings)]
+    kinds = [model for model in members if hasattr(model, "note")]
     return {model.model_fields["kind"].default: model.note for model in kinds}
+
+
+def start_path(settings: AnyMethod) -> str | None:
+    """The folder that a run continues from, where its start is one."""
+    return None if settings.start in _KEYWORDS else settings.start

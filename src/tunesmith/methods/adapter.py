@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from torch import nn
 
@@ -11,7 +10,17 @@ from tunesmith.config.settings import Settings
 PREFIX = "base_model.model."  # of every tensor's name in PEFT's files
 # Token ids whose rows are trained, each with the ids whose mean row it starts from.
 NewTokens = Mapping[int, Sequence[int]]
-NO_TOKENS: NewTokens = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a method's start takes from the tokenizer: ids of new tokens and of the start text."""
+
+    new_tokens: NewTokens = field(default_factory=dict)
+    start_text: Sequence[int] = ()
+
+
+NO_WORDS = Words()
 
 
 @dataclass(slots=True, eq=False)

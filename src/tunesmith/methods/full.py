@@ -8,7 +8,7 @@ from torch import nn
 
 from tunesmith.config.methods import FullSettings
 from tunesmith.engine.forward import Engine
-from tunesmith.methods.adapter import NO_TOKENS, Adapter, NewTokens
+from tunesmith.methods.adapter import NO_WORDS, Adapter, Words
 
 
 def attach(
@@ -17,7 +17,7 @@ def attach(
     *,
     name: str = "default",
     seed: int = 0,  # noqa: ARG001  (nothing is drawn)
-    tokens: NewTokens = NO_TOKENS,  # noqa: ARG001  (its settings have none)
+    words: Words = NO_WORDS,  # noqa: ARG001  (its settings have none)
 ) -> Adapter:
     """Make every parameter of the base an fp32 master that is trained."""
     model = engine.model

@@ -18,7 +18,7 @@ from tunesmith.engine.forward import Engine
 from tunesmith.engine.linear import LowRank, SeamLinear
 from tunesmith.errors import ConfigError
 from tunesmith.methods import token_rows
-from tunesmith.methods.adapter import NO_TOKENS, PREFIX, Adapter, NewTokens
+from tunesmith.methods.adapter import NO_WORDS, PREFIX, Adapter, Words
 
 
 def key_a(module: str) -> str:
@@ -86,11 +86,11 @@ def attach(
     *,
     name: str = "default",
     seed: int = 0,
-    tokens: NewTokens = NO_TOKENS,
+    words: Words = NO_WORDS,
 ) -> Adapter:
     """Put a new LoRA adapter beside the chosen layers of the base; equals the base at first.
 
-    The rows of ``tokens`` are trained with it.
+    The rows of new tokens are trained with it.
     """
     shapes = choose(settings, list(engine.linears))
     parameters: dict[str, nn.Parameter] = {}
@@ -105,7 +105,7 @@ def attach(
     for linear, term in terms:
         linear.terms[name] = term
     decayed = frozenset(parameters)
-    parameters |= token_rows.attach(engine, tokens, name=name)
+    parameters |= token_rows.attach(engine, words.new_tokens, name=name)
 
     def refresh() -> None:
         for _, term in terms:

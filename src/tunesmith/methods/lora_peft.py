@@ -102,6 +102,24 @@ def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> Lo
     )
 
 
+def misfits(engine: Engine, tensors: Mapping[str, Tensor]) -> list[str]:
+    """What of an adapter's tensors does not fit the base, each with what was expected."""
+    found = []
+    for key, tensor in tensors.items():
+        if key.endswith(token_rows.SUFFIX):
+            found += token_rows.misfits(engine, key, tensor)
+            continue
+        module, _, part = key.removeprefix(PREFIX).rpartition(".lora_")
+        linear = engine.linears.get(module)
+        if linear is None:
+            found.append(f"{module} is no linear layer of it")
+            continue
+        axis, width = (1, linear.in_features) if part[0] == "A" else (0, linear.out_features)
+        if tensor.dim() != 2 or tensor.shape[axis] != width:
+            found.append(f"{key} has shape {list(tensor.shape)}, the layer's width is {width}")
+    return found
+
+
 def _number(config: Mapping[str, object], key: str, default: float) -> float:
     value = config.get(key, default)
     if not isinstance(value, int | float) or isinstance(value, bool):

@@ -7,22 +7,34 @@ from typing import Any
 
 from torch import Tensor
 
-from tunesmith.config.methods import FullSettings, LoraSettings
+from tunesmith.config.methods import AnyMethod
 from tunesmith.engine.forward import Engine
 from tunesmith.errors import AdapterError
-from tunesmith.methods import full, lora, lora_peft
-from tunesmith.methods.adapter import NO_TOKENS, Adapter, NewTokens
+from tunesmith.methods import full, lora, lora_peft, p_tuning, prompt
+from tunesmith.methods.adapter import NO_WORDS, Adapter, Words
 
-Settings = LoraSettings | FullSettings
+
+def _plain_write(adapter: Adapter) -> dict[str, Tensor]:
+    return {name: parameter.detach() for name, parameter in adapter.parameters.items()}
+
+
+def _plain_read(tensors: Mapping[str, Tensor], adapter: Adapter) -> Mapping[str, Tensor]:  # noqa: ARG001
+    return tensors
 
 
 @dataclass(frozen=True, slots=True)
 class PeftFormat:
-    """How a method's adapter is written and read in PEFT's format."""
+    """How a method's adapter is written and read in PEFT's format.
+
+    ``write`` gives the stored tensors by name, ``read`` the parameters' from them.
+    """
 
     peft_type: str
     to_peft: Callable[[Adapter, Engine], dict[str, object]]
     from_peft: Callable[[Mapping[str, object], Mapping[str, Tensor]], Any]
+    misfits: Callable[[Engine, Mapping[str, Tensor]], list[str]]
+    write: Callable[[Adapter], Mapping[str, Tensor]] = _plain_write
+    read: Callable[[Mapping[str, Tensor], Adapter], Mapping[str, Tensor]] = _plain_read
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +47,29 @@ class Method:
 
 
 METHODS: dict[str, Method] = {
-    "lora": Method(lora.attach, 5e-4, PeftFormat("LORA", lora_peft.to_peft, lora_peft.from_peft)),
+    "lora": Method(
+        lora.attach,
+        5e-4,
+        PeftFormat("LORA", lora_peft.to_peft, lora_peft.from_peft, lora_peft.misfits),
+    ),
     "full": Method(full.attach, 5e-5),
+    "prompt": Method(
+        prompt.attach,
+        8e-3,
+        PeftFormat("PROMPT_TUNING", prompt.to_peft, prompt.from_peft, prompt.misfits),
+    ),
+    "p-tuning": Method(
+        p_tuning.attach,
+        4e-3,
+        PeftFormat(
+            "PREFIX_TUNING",
+            p_tuning.to_peft,
+            p_tuning.from_peft,
+            p_tuning.misfits,
+            write=p_tuning.write,
+            read=p_tuning.read,
+        ),
+    ),
 }
 # Narrower bases take larger steps: the exponent that Thinking Machines fitted over llama models
 # ("LoRA Without Regret" and tinker-cookbook's hyperparam_utils, 2025).
@@ -45,14 +78,14 @@ WIDTH, EXPONENT = 2000, 0.781
 
 def attach(
     engine: Engine,
-    settings: Settings,
+    settings: AnyMethod,
     *,
     name: str = "default",
     seed: int = 0,
-    tokens: NewTokens = NO_TOKENS,
+    words: Words = NO_WORDS,
 ) -> Adapter:
-    """Attach a new adapter of the kind that ``settings`` names, with the rows of ``tokens``."""
-    return METHODS[settings.kind].attach(engine, settings, name=name, seed=seed, tokens=tokens)
+    """Attach a new adapter of the kind that ``settings`` names; ``words`` are for its start."""
+    return METHODS[settings.kind].attach(engine, settings, name=name, seed=seed, words=words)
 
 
 def learning_rate(kind: str, width: int) -> float:

@@ -11,9 +11,11 @@ import torch
 from tunesmith import __version__, files
 from tunesmith.adapters import store
 from tunesmith.config import FullSettings, RunConfig
+from tunesmith.config.methods import start_path
 from tunesmith.data.new_tokens import add_tokens_
+from tunesmith.data.tokenizer import encode
 from tunesmith.methods import table
-from tunesmith.methods.adapter import NO_TOKENS, Adapter
+from tunesmith.methods.adapter import Adapter, NewTokens, Words
 from tunesmith.models.hashes import file_sha256, hash_folder
 from tunesmith.models.load import Base
 from tunesmith.train import memory
@@ -39,14 +41,19 @@ def attach(opened: Opened, config: RunConfig) -> Adapter:
     An adapter with tokens of its own brings the tokenizer that reads them into ``opened``.
     """
     settings, engine = config.method, opened.engine
-    if settings.start and table.METHODS[settings.kind].peft:
-        return attach_folder(opened, Path(settings.start))
-    tokens = NO_TOKENS
+    start = start_path(settings)
+    if start and table.METHODS[settings.kind].peft:
+        return attach_folder(opened, Path(start))
+    tokens: NewTokens = {}
     if wanted := getattr(settings, "new_tokens", ()):
         tokenizer = copy.deepcopy(opened.base.tokenizer)
         tokens = add_tokens_(tokenizer, wanted)
         opened.tokenizers["default"] = tokenizer
-    return table.attach(engine, settings, seed=config.train.seed, tokens=tokens)
+    text: list[int] = []
+    if start_text := getattr(settings, "start_text", None):
+        (text,) = encode(opened.base.tokenizer, [start_text])
+    words = Words(tokens, text)
+    return table.attach(engine, settings, seed=config.train.seed, words=words)
 
 
 def save(folder: RunFolder, opened: Opened, adapter: Adapter, config: RunConfig) -> Path:

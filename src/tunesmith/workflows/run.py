@@ -11,10 +11,10 @@ import torch
 from tunesmith import files
 from tunesmith.adapters import store
 from tunesmith.config import RunConfig, load_run_config
-from tunesmith.data.tokenizer import Tokenizer
-from tunesmith.errors import RunError
+from tunesmith.errors import ConfigError, RunError
 from tunesmith.evaluate.checks.table import build_checks
 from tunesmith.methods import table
+from tunesmith.methods.adapter import Adapter
 from tunesmith.train import checkpoint, loop, memory, optimizer
 from tunesmith.train.batches import DEFAULT_TOKENS_PER_STEP
 from tunesmith.train.checkpoint import State
@@ -137,7 +137,7 @@ class _Run:
         for note in opened.base.notes:
             self.emit(Notice("base", note))
         adapter = result.attach(opened, config)
-        rows = self._rows(opened, opened.tokenizer(adapter.name))
+        rows = self._rows(opened, adapter)
         judge = Judge(opened, config, rows.held_conversations, emit=self.emit)
         if not adapter.frozen_base:
             judge.answer_before()
@@ -153,12 +153,12 @@ class _Run:
         state, ended = self._train(job)
         return self._finish(job, opened, judge, state=state, ended=ended)
 
-    def _rows(self, opened: Opened, tokenizer: Tokenizer) -> RunRows:
+    def _rows(self, opened: Opened, adapter: Adapter) -> RunRows:
         self.wait("reading the data")
         rows = load_rows(
             self.config.data,
-            tokenizer,
-            context=opened.base.context,
+            opened.tokenizer(adapter.name),
+            context=_room(opened, adapter),
             seed=self.config.train.seed,
         )
         held = len(rows.held) if rows.held else 0
@@ -240,6 +240,17 @@ class _Run:
         )
         files.write_json(self.folder.summary, summary.to_json())
         return summary
+
+
+def _room(opened: Opened, adapter: Adapter) -> int:
+    """Tokens of the longest document, behind the adapter's virtual tokens."""
+    context, virtual = opened.base.context, opened.engine.prefix_length(adapter.name)
+    if context - virtual < 2:
+        raise ConfigError(
+            f"{virtual:,} virtual tokens leave no room in the model's context of {context:,}.",
+            remedy="Set method.tokens to fewer.",
+        )
+    return context - virtual
 
 
 def _planned(job: Job, plan: Plan, state: State) -> Planned:

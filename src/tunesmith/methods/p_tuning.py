@@ -1,0 +1,128 @@
+"""P-Tuning v2, prefix tuning: P trained keys and values in every layer (2110.07602, 2101.00190).
+
+They stand after rotary embedding at positions 0..P-1 of each document, one set for each key/value
+head, and leave a sliding window as tokens do. PEFT calls this PREFIX_TUNING.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from tunesmith.config.methods import PTuningSettings
+from tunesmith.engine.batch import PackedBatch
+from tunesmith.engine.blocks import Learned
+from tunesmith.engine.forward import Engine
+from tunesmith.engine.pack import Row, pack
+from tunesmith.errors import AdapterError
+from tunesmith.methods.adapter import NO_WORDS, Adapter, Words
+from tunesmith.methods.virtual_start import start_ids
+
+KEY = "prompt_embeddings"
+
+
+def attach(
+    engine: Engine,
+    settings: PTuningSettings,
+    *,
+    name: str = "default",
+    seed: int = 0,
+    words: Words = NO_WORDS,
+) -> Adapter:
+    """Put P new keys and values in front of the adapter's documents, in every layer."""
+    starts = _start(engine, settings, seed=seed, words=words)
+    keys = [nn.Parameter(k) for k, _ in starts]
+    values = [nn.Parameter(v) for _, v in starts]
+    block = Learned(keys, values)
+    engine.prefixes[name] = block
+
+    def detach() -> None:
+        engine.prefixes.pop(name, None)
+
+    return Adapter(
+        name=name,
+        settings=settings,
+        parameters={
+            f"layers.{layer}.{part}": tensors[layer]
+            for layer in range(len(keys))
+            for part, tensors in (("keys", keys), ("values", values))
+        },
+        refresh=block.refresh,
+        detach=detach,
+    )
+
+
+@torch.no_grad()
+def _start(
+    engine: Engine, settings: PTuningSettings, *, seed: int, words: Words
+) -> list[tuple[Tensor, Tensor]]:
+    """Keys and values [G, P, Dh] of each layer: those that the base computes for the start."""
+    ids = start_ids(engine, settings, seed=seed, words=words)
+    cache = engine.cache(1, len(ids))
+    batch = pack([Row(ids, [0.0] * len(ids))])
+    documents = tuple(replace(document, keep=(cache, 0)) for document in batch.documents)
+    stream: PackedBatch = replace(batch, documents=documents)
+    engine.hidden_states(stream.to(engine.device))
+    pairs = [(k[0].float(), v[0].float()) for k, v in zip(cache.keys, cache.values, strict=True)]
+    if settings.start != "random":
+        return pairs
+    generator = torch.Generator().manual_seed(seed)
+
+    def drawn(like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=generator).to(like) * like.std()
+
+    return [(drawn(k), drawn(v)) for k, v in pairs]
+
+
+def write(adapter: Adapter) -> dict[str, Tensor]:
+    """PEFT's one tensor [P, L 2 G Dh]: of each layer the keys, then the values, head by head."""
+    parts = [tensor.detach().transpose(0, 1) for tensor in adapter.parameters.values()]
+    return {KEY: torch.stack(parts, 1).flatten(1).contiguous()}  # [P, 2 L, G, Dh]
+
+
+def read(tensors: Mapping[str, Tensor], adapter: Adapter) -> dict[str, Tensor]:
+    """PEFT's tensor by the names of the parameters."""
+    like = next(iter(adapter.parameters.values()))
+    heads, count, width = like.shape
+    parts = tensors[KEY].view(count, len(adapter.parameters), heads, width).unbind(1)
+    return {
+        name: part.transpose(0, 1) for name, part in zip(adapter.parameters, parts, strict=True)
+    }
+
+
+def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
+    """The prefix-tuning part of adapter_config.json; heads are the key/value heads, as in PEFT."""
+    heads, count, width = next(iter(adapter.parameters.values())).shape
+    return {
+        "peft_type": "PREFIX_TUNING",
+        "num_virtual_tokens": count,
+        "token_dim": heads * width,
+        "num_layers": engine.model.config.num_hidden_layers,
+        "num_attention_heads": heads,
+        "num_transformer_submodules": 1,
+        "encoder_hidden_size": heads * width,
+        "prefix_projection": False,
+    }
+
+
+def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> PTuningSettings:  # noqa: ARG001
+    """Settings that attach a prefix of these tensors; AdapterError for what is none."""
+    if tensors.keys() != {KEY} or tensors[KEY].dim() != 2:
+        raise AdapterError(
+            f"A prefix is one tensor `{KEY}` [P, L 2 G Dh]; found: "
+            f"{', '.join(f'{k} {list(t.shape)}' for k, t in tensors.items()) or 'none'}."
+        )
+    return PTuningSettings(tokens=len(tensors[KEY]), start="random")
+
+
+def misfits(engine: Engine, tensors: Mapping[str, Tensor]) -> list[str]:
+    """What of a prefix does not fit the base."""
+    shape, cache = list(tensors[KEY].shape), engine.cache(1, 1)
+    layers, (_, heads, _, width) = len(cache.keys), cache.keys[0].shape
+    if shape[1] == layers * 2 * heads * width:
+        return []
+    return [
+        f"{KEY} is {shape}, the base has {layers} layers of {heads} key/value heads of {width} "
+        f"({layers * 2 * heads * width} numbers a virtual token)"
+    ]

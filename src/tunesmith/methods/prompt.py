@@ -1,0 +1,90 @@
+"""Prompt tuning: P virtual token embeddings in front of every document (arXiv 2104.08691).
+
+Stored is the output of the embedding module, as in PEFT, so that families that scale inside it
+(gemma) or after it (granite) agree. A prompt of a text's tokens equals that text in front.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from tunesmith.config.methods import PromptSettings
+from tunesmith.engine.blocks import Virtual
+from tunesmith.engine.forward import Engine
+from tunesmith.engine.pack import Row, pack
+from tunesmith.errors import AdapterError
+from tunesmith.methods.adapter import NO_WORDS, Adapter, Words
+from tunesmith.methods.virtual_start import start_ids
+
+KEY = "prompt_embeddings"
+
+
+def attach(
+    engine: Engine,
+    settings: PromptSettings,
+    *,
+    name: str = "default",
+    seed: int = 0,
+    words: Words = NO_WORDS,
+) -> Adapter:
+    """Put P new virtual tokens in front of the adapter's documents."""
+    vectors = nn.Parameter(_start(engine, settings, seed=seed, words=words))
+    engine.prefixes[name] = Virtual(vectors)
+
+    def nothing() -> None:
+        """They are cast where they are used."""
+
+    def detach() -> None:
+        engine.prefixes.pop(name, None)
+
+    return Adapter(
+        name=name,
+        settings=settings,
+        parameters={KEY: vectors},
+        refresh=nothing,
+        detach=detach,
+    )
+
+
+def _start(engine: Engine, settings: PromptSettings, *, seed: int, words: Words) -> Tensor:
+    ids = start_ids(engine, settings, seed=seed, words=words)
+    with torch.no_grad():
+        batch = pack([Row(ids, [0.0] * len(ids))]).to(engine.device)
+        vectors = engine.embed(batch).float()
+    if settings.start != "random":
+        return vectors
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(vectors.shape, generator=generator).to(vectors) * vectors.std()
+
+
+def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
+    """The prompt-tuning part of adapter_config.json."""
+    config = engine.model.config
+    return {
+        "peft_type": "PROMPT_TUNING",
+        "num_virtual_tokens": len(adapter.parameters[KEY]),
+        "token_dim": config.hidden_size,
+        "num_layers": config.num_hidden_layers,
+        "num_attention_heads": config.num_attention_heads,
+        "num_transformer_submodules": 1,
+        "prompt_tuning_init": "RANDOM",
+        "prompt_tuning_init_text": None,
+        "tokenizer_name_or_path": None,
+    }
+
+
+def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> PromptSettings:  # noqa: ARG001
+    """Settings that attach a prompt of these tensors; AdapterError for what is none."""
+    if tensors.keys() != {KEY} or tensors[KEY].dim() != 2:
+        raise AdapterError(
+            f"A soft prompt is one tensor `{KEY}` [P, D]; found: "
+            f"{', '.join(f'{k} {list(t.shape)}' for k, t in tensors.items()) or 'none'}."
+        )
+    return PromptSettings(tokens=len(tensors[KEY]), start="random")
+
+
+def misfits(engine: Engine, tensors: Mapping[str, Tensor]) -> list[str]:
+    """What of a soft prompt does not fit the base."""
+    width, shape = engine.model.config.hidden_size, list(tensors[KEY].shape)
+    return [] if shape[1] == width else [f"{KEY} is {shape}, the base's width is {width}"]

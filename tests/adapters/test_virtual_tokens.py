@@ -1,0 +1,107 @@
+"""Soft prompts and prefixes in PEFT's format, both ways, grouped key/value heads included."""
+
+import json
+
+import peft
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.families import FAMILIES, tiny_model
+from tunesmith.adapters import store
+from tunesmith.config.methods import PromptSettings, PTuningSettings
+from tunesmith.engine.forward import prepare_
+from tunesmith.engine.pack import Row, pack
+from tunesmith.errors import AdapterError, ConfigError
+from tunesmith.methods import table
+from tunesmith.methods.adapter import Words
+
+IDS = [5, 9, 44, 71, 3, 90, 12, 33, 8]
+SETTINGS = {
+    "prompt": PromptSettings(tokens=7, start="random"),
+    "p-tuning": PTuningSettings(tokens=7, start="random"),
+}
+
+
+def ours(engine, adapter):
+    batch = pack([Row(IDS, [0.0] * len(IDS), adapter=adapter)], prefixes=engine.prefixes)
+    with torch.no_grad():
+        return engine.head.logits(engine.hidden_states(batch))[-len(IDS) :]
+
+
+def theirs(model):
+    with torch.no_grad():
+        return model(input_ids=torch.tensor([IDS])).logits[0][-len(IDS) :]
+
+
+def made(family, kind):
+    engine = prepare_(tiny_model(family, torch.float32))
+    return engine, table.attach(engine, SETTINGS[kind], name="a", seed=3)
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_saved_is_read_back(family, kind, tmp_path):
+    engine, adapter = made(family, kind)
+    mine = ours(engine, "a")
+    store.save(tmp_path / "adapter", adapter, engine, base="tiny")
+    again = prepare_(tiny_model(family, torch.float32))
+    plain = ours(again, None)
+    store.load(again, tmp_path / "adapter", name="b")
+    assert torch.equal(ours(again, "b"), mine)
+    assert not torch.allclose(mine, plain, atol=1e-2)
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_peft_gives_the_same_logits(family, kind, tmp_path):
+    engine, adapter = made(family, kind)
+    store.save(tmp_path / "adapter", adapter, engine, base="tiny")
+    model = peft.PeftModel.from_pretrained(tiny_model(family, torch.float32), tmp_path / "adapter")
+    torch.testing.assert_close(ours(engine, "a"), theirs(model), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_we_give_the_same_logits_with_what_peft_made(family, kind, tmp_path):
+    if kind == "prompt":
+        config = peft.PromptTuningConfig(num_virtual_tokens=5, task_type="CAUSAL_LM")
+    else:
+        config = peft.PrefixTuningConfig(num_virtual_tokens=5, task_type="CAUSAL_LM")
+    torch.manual_seed(1)
+    model = peft.get_peft_model(tiny_model(family, torch.float32), config).eval()
+    expected = theirs(model)
+    model.save_pretrained(tmp_path)
+    engine = prepare_(tiny_model(family, torch.float32))
+    store.load(engine, tmp_path, name="b")
+    torch.testing.assert_close(ours(engine, "b"), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_what_does_not_fit_the_base_is_refused(kind, tmp_path):
+    engine, adapter = made("llama", kind)
+    folder = tmp_path / "adapter"
+    store.save(folder, adapter, engine, base="tiny")
+    (name, tensor), *_ = load_file(folder / store.TENSORS).items()
+    for wrong, message in (
+        ({name: torch.zeros(3, 5)}, "was not made for this base"),
+        ({"x": tensor}, "is one tensor `prompt_embeddings`"),
+        ({name: tensor, "x": tensor + 1}, "is one tensor `prompt_embeddings`"),
+    ):
+        save_file(wrong, folder / store.TENSORS)
+        with pytest.raises(AdapterError, match=message):
+            store.load(engine, folder)
+    assert set(engine.prefixes) == {"a"}
+    assert json.loads((folder / store.CONFIG).read_text())["num_virtual_tokens"] == 7
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_a_start_text_longer_than_p_is_refused_and_a_shorter_one_goes_round(kind):
+    settings = type(SETTINGS[kind])
+    engine = prepare_(tiny_model("llama", torch.float32))
+    with pytest.raises(ConfigError, match=r"has 4 tokens, method\.tokens is 3"):
+        table.attach(
+            engine, settings(tokens=3, start_text="x"), words=Words(start_text=[4, 5, 6, 7])
+        )
+    table.attach(engine, settings(tokens=5, start_text="x"), words=Words(start_text=[4, 5]))
+    assert engine.prefix_length("default") == 5
