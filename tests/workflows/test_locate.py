@@ -96,3 +96,15 @@ def test_a_damaged_adapter_is_named(tmp_path):
     (adapter(tmp_path / "a") / "adapter_config.json").write_text("{}")
     with pytest.raises(AdapterError, match=r"adapter_config\.json: does not name a base"):
         locate(None, [str(tmp_path / "a")])
+
+
+def test_a_whole_model_has_no_base_beside_it(tmp_path):
+    with pytest.raises(AdapterError, match="its base is not in memory"):
+        locate(str(run(tmp_path / "one", kind="model")), ["base"])
+
+
+def test_an_adapter_of_another_base_is_named(tmp_path):
+    other = run(tmp_path / "other", model="another-model")
+    found = locate(str(run(tmp_path / "one")), [str(other), "base"])
+    assert found.notes == ("other was trained over another-model, and answers over my-model",)
+    assert locate(str(other)).notes == ()

@@ -10,7 +10,9 @@ from tests.workflows.tiny import base_folder, config, rows_file
 from tunesmith.config import load_run_config
 from tunesmith.errors import ConfigError, DataError, ModelError, RunError, TunesmithError
 from tunesmith.models.hashes import hash_folder
-from tunesmith.train.events import Ended, Notice, Planned
+from tunesmith.train.events import Ended, Notice, Planned, Progress
+from tunesmith.train.run_lock import alone
+from tunesmith.workflows.history import read_run
 from tunesmith.workflows.opening import open_base
 from tunesmith.workflows.run import resume_run, train_run
 
@@ -38,6 +40,7 @@ def test_a_run_leaves_every_file_and_does_not_touch_its_base(tmp_path, method):
     run = tmp_path / "run"
     result = "model" if method["kind"] == "full" else "adapter"
     assert {p.name for p in run.iterdir()} == {
+        ".lock",
         "config.yaml",
         "environment.json",
         "plan.json",
@@ -62,6 +65,43 @@ def test_a_run_leaves_every_file_and_does_not_touch_its_base(tmp_path, method):
         open_base(str(run / "model"))
     else:
         open_base(str(tmp_path / "base"), {"a": run / "adapter"})
+
+
+def test_a_run_that_is_worked_on_is_refused_to_others_and_told_as_running(tmp_path):
+    go(config(tmp_path), stop=lambda: True)
+    with alone(tmp_path / "run"):
+        with pytest.raises(RunError, match="another process is working on this run"):
+            resume_run(tmp_path / "run", emit=lambda event: None)
+        record = read_run(tmp_path / "run")
+        assert (record.state, record.can_resume) == ("running", False)
+    assert read_run(tmp_path / "run").state == "stopped"
+
+
+def test_a_run_that_is_refused_before_its_first_step_leaves_nothing(tmp_path):
+    for changes in ({"method": {"kind": "lora", "targets": ["wq"]}}, {"model": "no/such"}):
+        with pytest.raises(TunesmithError):
+            go(config(tmp_path, **changes))
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_file_as_the_run_folder_is_refused(tmp_path):
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(RunError, match="is a file"):
+        go(config(tmp_path))
+    assert (tmp_path / "run").read_text() == "mine"
+
+
+def test_a_stop_while_the_answers_are_made_keeps_the_adapter_and_can_be_gone_on_with(tmp_path):
+    answering = []
+
+    def emit(event):
+        if isinstance(event, Progress) and "answering" in event.phase:
+            answering.append(event)
+
+    first = train_run(config(tmp_path), emit=emit, stop=lambda: bool(answering))
+    assert (first.reason, first.steps, first.evaluation) == ("stopped", 8, None)
+    assert first.adapter is not None
+    assert resume_run(tmp_path / "run", emit=emit).evaluation is not None
 
 
 def test_virtual_tokens_that_fill_the_context_are_refused(tmp_path):

@@ -59,6 +59,8 @@ def chat(  # noqa: PLR0913  # one parameter for each flag
     from tunesmith.workflows.chat import open_chat
 
     sampling = _sampling(temperature, top_p=top_p, max_new_tokens=max_new_tokens)
+    for note in found.notes:
+        say(f"warning: {note}.", style="yellow")
     say(f"loading {found.model} ...", style="dim")
     opened = open_chat(found, sampling=sampling, seed=seed, system=system)
     answers = Conversation(opened, silent=as_json, interactive=sys.stdin.isatty()).run()

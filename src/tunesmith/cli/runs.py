@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 app = typer.Typer(help="The history of runs.")
 
 Root = Annotated[Path, typer.Option(metavar="FOLDER", help="The folder that holds the runs.")]
-_STATE_STYLES = {"done": "green", "early": "green", "stopped": "yellow", "interrupted": "yellow"}
+_STATE_STYLES = {
+    "running": "cyan",
+    "done": "green",
+    "early": "green",
+    "stopped": "yellow",
+    "interrupted": "yellow",
+}
 
 
 @app.command("list")

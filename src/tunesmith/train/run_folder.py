@@ -1,6 +1,7 @@
 """A run's folder: where each file lies, and how config, metrics and events are written."""
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -37,15 +38,33 @@ class RunFolder:
                 remedy=f"Go on with it by --resume {self.path}, or name another folder with --out.",
                 code="exists",
             )
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(
+                f"{self.path} is a file, and a run takes a folder.",
+                remedy="Name another one with --out.",
+                code="exists",
+            )
         if self.path.exists() and any(self.path.iterdir()):
             raise RunError(
                 f"{self.path} is not empty and holds no run.",
                 remedy="Name another folder with --out.",
                 code="exists",
             )
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(
+                f"{self.path} cannot be made: {error.strerror}.",
+                remedy="Name another folder with --out.",
+                code="file_system",
+            ) from error
         text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
         files.write_text(self.config, text)
+
+    def discard_unless_begun(self) -> None:
+        """Remove a run that was refused before it did a step: there is nothing to go on with."""
+        if not self.checkpoints.exists() and not any(read_lines(self.metrics)):
+            shutil.rmtree(self.path)
 
     def write_plan(self, plan: Plan) -> None:
         """Keep what was decided before the first step."""

@@ -85,9 +85,12 @@ def answer(
     *,
     adapter: str | None,
     settings: EvaluateSettings,
-    progress: Callable[[int], None],
-) -> tuple[str, ...]:
-    """Greedy answers of one arm, in the order of the questions."""
+    go_on: Callable[[int], bool],
+) -> tuple[str, ...] | None:
+    """Greedy answers of one arm, in the order of the questions.
+
+    ``go_on`` is told how many are done; None where it says no before the last one.
+    """
     base, engine, tokenizer = opened.base, opened.engine, opened.tokenizer(adapter)
     prompts = [
         Prompt(tuple(render_prompt(tokenizer, question.messages)), adapter)
@@ -98,7 +101,8 @@ def answer(
     made = generate(engine, prompts, stop_ids=base.stop_ids, sampling=sampling)
     for count, one in enumerate(made, start=1):
         texts[one.row] = str(tokenizer.decode(one.ids, skip_special_tokens=True))
-        progress(count)
+        if not go_on(count) and count < len(prompts):
+            return None
     return tuple(texts)
 
 

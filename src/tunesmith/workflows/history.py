@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from tunesmith.errors import RunError
+from tunesmith.train.run_lock import is_held
 
 CONFIG = "config.yaml"
 Values = Mapping[str, object]
@@ -16,7 +17,7 @@ Values = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One run as its folder tells it; ``state`` is done, early, stopped or interrupted.
+    """One run as its folder tells it; ``state`` is running, done, early, stopped or interrupted.
 
     ``steps`` are done, of ``planned`` (None before the first plan); ``losses`` holds one training
     loss a step, ``held_out`` the steps and losses of evaluations.
@@ -103,7 +104,7 @@ def read_run(folder: Path) -> RunRecord:
     notices = (str(line.get("message")) for line in events if line.get("event") == "notice")
     return RunRecord(
         folder=folder,
-        state=_state(summary, steps),
+        state="running" if is_held(folder) else _state(summary, steps),
         config=config,
         steps=steps,
         planned=_int(plans[-1].get("steps")) if plans else None,

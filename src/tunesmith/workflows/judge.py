@@ -25,9 +25,11 @@ class Judge:
         held: Sequence[Conversation],
         *,
         emit: Callable[[Event], None],
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         """Raises DataError where a check cannot score a row, before anything is trained."""
-        self._opened, self._config, self._emit = opened, config, emit
+        self._opened, self._config, self._emit, self._stop = opened, config, emit, stop
+        self.stopped = False
         self.checks = build_checks(config.evaluate.checks)
         wanted = held if self.checks else []
         self.questions = questions_of(wanted, most=config.evaluate.rows)
@@ -40,26 +42,39 @@ class Judge:
         self._answer(BASE, None)
 
     def judge(self, adapter: Adapter) -> Answers | None:
-        """Both arms' answers under every check; None without checks or held-out rows."""
+        """Both arms' answers under every check; None without checks or held-out rows, or when
+        a stop was asked for.
+        """
         if not self.questions:
             return None
         if BASE not in self.texts:
             self._answer(BASE, None)
         self._answer(TUNED, adapter.name if adapter.frozen_base else None)
+        if self.stopped:
+            return None
         seed = self._config.train.seed
         self.answers = score(self.questions, self.texts, self.checks, seed=seed)
         return self.answers
 
     def _answer(self, arm: str, adapter: str | None) -> None:
         total = len(self.questions)
-        if not total:
+        if not total or self.stopped:
             return
         phase = f"answering {total} held-out questions ({arm})"
         self._emit(Progress(phase, 0, total))
-        self.texts[arm] = answer(
+
+        def go_on(done: int) -> bool:
+            self._emit(Progress(phase, done, total))
+            return not self._stop()
+
+        texts = answer(
             self._opened,
             self.questions,
             adapter=adapter,
             settings=self._config.evaluate,
-            progress=lambda done: self._emit(Progress(phase, done, total)),
+            go_on=go_on,
         )
+        if texts is None:
+            self.stopped = True
+        else:
+            self.texts[arm] = texts

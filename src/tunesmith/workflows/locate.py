@@ -23,6 +23,7 @@ class Located:
     model: str
     adapters: Mapping[str, Path]
     voices: Mapping[str, str | None]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class _Found:
     name: str
     model: str
     adapter: Path | None
+    whole_run: bool = False
 
 
 def locate(target: str | None, adapters: Sequence[str] = ()) -> Located:
@@ -41,6 +43,11 @@ def locate(target: str | None, adapters: Sequence[str] = ()) -> Located:
     `base` is the base itself. Raises RunError or AdapterError for what cannot answer.
     """
     main = None if target is None else _find(target)
+    if main is not None and main.whole_run and BASE in adapters:
+        raise AdapterError(
+            f"{target} trained the whole model: its base is not in memory beside it.",
+            remedy="Ask the base in a chat of its own: tunesmith chat MODEL.",
+        )
     others = [None if name == BASE else _find_adapter(name) for name in adapters]
     known = [found.model for found in (main, *others) if found is not None]
     model = known[0] if known else str(RunConfig.model_fields["model"].default)
@@ -57,7 +64,12 @@ def locate(target: str | None, adapters: Sequence[str] = ()) -> Located:
         voices[name] = None if adapter is None else name
         if adapter is not None:
             paths[name] = adapter
-    return Located(model, paths, voices)
+    strangers = [
+        f"{found.name} was trained over {found.model}, and answers over {model}"
+        for found in others
+        if found is not None and found.model != model
+    ]
+    return Located(model, paths, voices, tuple(strangers))
 
 
 def _find(target: str) -> _Found:
@@ -86,7 +98,7 @@ def _of_run(folder: Path) -> _Found:
         default = RunConfig.model_fields["model"].default
         return _Found(folder.resolve().name, str(values.get("model", default)), adapter)
     if model.is_dir():
-        return _Found(folder.resolve().name, str(model), None)
+        return _Found(folder.resolve().name, str(model), None, whole_run=True)
     raise RunError(
         f"{folder}: the run has no result yet: there is neither adapter/ nor model/ in it.",
         remedy=f"Go on with it: tunesmith train --resume {folder}",

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,7 +11,7 @@ import torch
 from tunesmith import files
 from tunesmith.adapters import store
 from tunesmith.config import RunConfig, load_run_config
-from tunesmith.errors import ConfigError, RunError
+from tunesmith.errors import ConfigError, RunError, TunesmithError
 from tunesmith.evaluate.checks.table import build_checks
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter
@@ -22,6 +22,7 @@ from tunesmith.train.events import Ended, Event, Notice, Planned, Progress
 from tunesmith.train.job import Job, Plan
 from tunesmith.train.measure import make_plan
 from tunesmith.train.run_folder import RunFolder, read_lines
+from tunesmith.train.run_lock import alone
 from tunesmith.workflows import result
 from tunesmith.workflows.answers import Answers
 from tunesmith.workflows.curves import curves_of
@@ -76,7 +77,13 @@ def train_run(config: RunConfig, *, emit: Emit, stop: Stop = lambda: False) -> R
     folder = RunFolder(Path(config.out or _free_name(config)))
     config = config.model_copy(update={"out": str(folder.path)})
     folder.create(config.model_dump(mode="json", by_alias=True))
-    return _Run(config, folder, emit=emit, stop=stop).go()
+    with alone(folder.path):
+        try:
+            return _Run(config, folder, emit=emit, stop=stop).go()
+        except TunesmithError as error:
+            if error.code != "disk":  # which asks to go on
+                folder.discard_unless_begun()
+            raise
 
 
 def resume_run(path: Path, *, emit: Emit, stop: Stop = lambda: False) -> RunSummary:
@@ -87,7 +94,8 @@ def resume_run(path: Path, *, emit: Emit, stop: Stop = lambda: False) -> RunSumm
             f"{path} holds no run (no config.yaml).", remedy="`tunesmith runs list` shows them."
         )
     config = load_run_config(folder.config, {})
-    return _Run(config, folder, emit=emit, stop=stop).go()
+    with alone(folder.path):
+        return _Run(config, folder, emit=emit, stop=stop).go()
 
 
 def _free_name(config: RunConfig) -> str:
@@ -138,7 +146,7 @@ class _Run:
             self.emit(Notice("base", note))
         adapter = result.attach(opened, config)
         rows = self._rows(opened, adapter)
-        judge = Judge(opened, config, rows.held_conversations, emit=self.emit)
+        judge = Judge(opened, config, rows.held_conversations, emit=self.emit, stop=self.stop)
         if not adapter.frozen_base:
             judge.answer_before()
         job = Job(
@@ -220,7 +228,9 @@ class _Run:
                 self.emit(Notice("best", f"the result is the best one, of step {state.best_step}"))
             adapter = str(result.save(self.folder, opened, job.adapter, self.config))
             answers = judge.judge(job.adapter)
-            if answers is not None:
+            if judge.stopped:
+                ended = replace(ended, reason="stopped")
+            elif answers is not None:
                 evaluation = answers.to_json()
                 files.write_json(self.folder.evaluation, evaluation)
         summary = RunSummary(
