@@ -16,7 +16,7 @@ PINS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow check bench clean moved
+.PHONY: help demo test test-slow check docs bench clean moved
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,9 @@ check: $(TEST_STAMP) ## set up, then the static checks: lint, format, types
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
 	$(VENV)/bin/python -m mypy
+
+docs: $(TEST_STAMP) ## set up, then write docs/cli.md from what --help says
+	$(VENV)/bin/python -m tests.cli_page
 
 bench: $(BENCH_STAMP) ## set up beside the peers' libraries, then compare with them
 	$(BENCH_VENV)/bin/python -m benchmarks.run $(ARGS)

@@ -9,10 +9,11 @@ import tempfile
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import get_peft_model
 from transformers import AutoModelForCausalLM
 
 from benchmarks.run import run_module
+from benchmarks.sides.peers import lora
 from tunesmith.models.resolve import resolve
 
 # PEFT draws B as wide as A when it may not start at zero; so much of it leaves the base usable.
@@ -52,14 +53,7 @@ def save_start(model: Path, folder: Path, *, seed: int) -> None:
     """Save an adapter made by PEFT, of which neither A nor B is zero."""
     torch.manual_seed(seed)
     base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
-    lora = LoraConfig(
-        r=16,
-        lora_alpha=32,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-        init_lora_weights=False,
-    )
-    adapted = get_peft_model(base, lora)
+    adapted = get_peft_model(base, lora(init_lora_weights=False))
     with torch.no_grad():
         for name, parameter in adapted.named_parameters():
             if "lora_B" in name:

@@ -54,3 +54,15 @@ def side_options(
     parser.add_argument("--threads", type=int, default=2, help="processor threads")
     parser.add_argument("--documents", choices=documents, default="rows")
     return parser
+
+
+def method_options(description: str | None, precisions: Sequence[str]) -> argparse.ArgumentParser:
+    """The options of a side that can train either method, from a start and at another rate."""
+    parser = side_options(description)
+    parser.add_argument("--precision", choices=precisions, default="bf16")
+    start = parser.add_mutually_exclusive_group()  # full fine-tuning trains no adapter
+    start.add_argument("--full", action="store_true", help="train every weight, without LoRA")
+    start.add_argument("--adapter", type=Path, help="a PEFT adapter folder to start from")
+    parser.add_argument("--lr", type=float, default=2e-4)
+    parser.add_argument("--constant-lr", action="store_true", help="instead of linear decay")
+    return parser

@@ -1,16 +1,21 @@
-"""The README's commands exist, with the flags that it shows, and so do the files that it names."""
+"""What the pages say is so: commands exist and run, help reads like that, files are there."""
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 
+from tests import cli_page
 from tunesmith.cli.main import main
-from tunesmith.config import parse_overrides
+from tunesmith.config import load_run_config, parse_overrides
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "docs/README.ko.md")
+ROWS = ROOT / "src" / "tunesmith" / "workflows" / "demo_data" / "held.jsonl"
+# Those that train nothing and wait for no one.
+QUICK = ("data check", "data show", "doctor", "init", "methods", "model list", "runs list")
 
 
 def commands(page):
@@ -31,6 +36,34 @@ def test_every_command_that_a_page_shows_exists(page, capsys):
         assert main([*words[:depth], "--help"]) == 0, command
         flags = [w for w in words[depth:] if w.startswith("--") and "." in w]
         assert parse_overrides(flags and words[depth:]) is not None
+
+
+@pytest.mark.usefixtures("default_model_folder")
+@pytest.mark.parametrize("page", PAGES)
+def test_every_quick_command_that_a_page_shows_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROWS, "mine.jsonl")
+    shown = [command.removeprefix("tunesmith ") for command in commands(page)]
+    quick = [words for words in shown if words.startswith(QUICK) or "--help" in words]
+    assert {"data check mine.jsonl", "init mine.jsonl"} <= set(quick)
+    for words in quick:
+        assert main(shlex.split(words)) == 0, words
+    # What init wrote is what the page trains with.
+    assert "train tunesmith.yaml" in shown
+    assert load_run_config(Path("tunesmith.yaml"), {}).data.train == "mine.jsonl"
+
+
+def test_the_page_of_commands_is_what_help_says():
+    text = cli_page.PAGE.read_text(encoding="utf-8")
+    assert text == cli_page.page(), "docs/cli.md is old: `make docs` writes it"
+
+
+@pytest.mark.parametrize("width", ["40", "200"])
+def test_the_page_of_commands_is_the_same_for_every_terminal(width, monkeypatch):
+    before = cli_page.page()
+    monkeypatch.setenv("COLUMNS", width)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert cli_page.page() == before
 
 
 @pytest.mark.parametrize("page", PAGES)

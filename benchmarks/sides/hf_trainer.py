@@ -4,10 +4,9 @@ As its users run it without a GPU at its fastest: bf16, dynamic padding, no grad
 """
 
 import argparse
-import tempfile
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel, get_peft_model
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -17,8 +16,9 @@ from transformers import (
     TrainingArguments,
 )
 
-from benchmarks.measure import print_result, side_options
+from benchmarks.measure import method_options, print_result
 from benchmarks.sides.clocked import clocked
+from benchmarks.sides.peers import lora, plain_arguments
 from benchmarks.workload import DOCUMENTS, ROWS_PER_STEP
 
 # Weights, then whether products run under bf16 autocast.
@@ -31,7 +31,7 @@ PRECISIONS = {
 
 def main() -> None:
     """Train and print the JSON line."""
-    options = _options()
+    options = method_options(__doc__, sorted(PRECISIONS)).parse_args()
     torch.set_num_threads(options.threads)
     tokenizer = AutoTokenizer.from_pretrained(options.model, padding_side="right")
     steps = DOCUMENTS[options.documents](tokenizer, options.steps)
@@ -51,19 +51,6 @@ def main() -> None:
     print_result(f"H {kind} {options.precision}", trainer.step_log)
 
 
-def _options() -> argparse.Namespace:
-    parser = side_options(__doc__)
-    parser.add_argument("--precision", choices=sorted(PRECISIONS), default="bf16")
-    parser.add_argument("--full", action="store_true", help="train every weight, without PEFT")
-    parser.add_argument("--adapter", help="a PEFT adapter folder to start from")
-    parser.add_argument("--lr", type=float, default=2e-4)
-    parser.add_argument("--constant-lr", action="store_true", help="instead of linear decay")
-    options = parser.parse_args()
-    if options.full and options.adapter:
-        parser.error("--full trains no adapter; leave out --adapter")
-    return options
-
-
 def _model(options: argparse.Namespace) -> PreTrainedModel | PeftModel:
     weights, _ = PRECISIONS[options.precision]
     model = AutoModelForCausalLM.from_pretrained(options.model, dtype=weights)
@@ -71,24 +58,17 @@ def _model(options: argparse.Namespace) -> PreTrainedModel | PeftModel:
         return model
     if options.adapter:
         return PeftModel.from_pretrained(model, options.adapter, is_trainable=True)
-    lora = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
-    return get_peft_model(model, lora)
+    return get_peft_model(model, lora())
 
 
 def _arguments(options: argparse.Namespace) -> TrainingArguments:
     return TrainingArguments(
-        output_dir=tempfile.mkdtemp(),
+        **plain_arguments(options.steps),
         per_device_train_batch_size=ROWS_PER_STEP,
-        max_steps=options.steps,
         learning_rate=options.lr,
         lr_scheduler_type="constant" if options.constant_lr else "linear",
         bf16=PRECISIONS[options.precision][1],
-        use_cpu=True,
         dataloader_pin_memory=False,
-        save_strategy="no",
-        logging_steps=1,
-        disable_tqdm=True,
-        report_to=[],
     )
 
 

@@ -1,6 +1,5 @@
 """Tunesmith on the same documents: LoRA or full fine-tuning through the packed stream."""
 
-import argparse
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer
 
-from benchmarks.measure import StepLog, print_result, side_options
+from benchmarks.measure import StepLog, method_options, print_result
 from benchmarks.workload import DOCUMENTS, Encoded
 from tunesmith.adapters import store
 from tunesmith.config import FullSettings, LoraSettings, TrainSettings
@@ -40,7 +39,9 @@ class Options:
 
 def main() -> None:
     """Train and print the JSON line."""
-    given = _options()
+    parser = method_options(__doc__, PRECISIONS)
+    parser.add_argument("--tokens-per-micro-batch", type=int, default=0, help="0: auto")
+    given = parser.parse_args()
     torch.set_num_threads(given.threads)
     tokenizer = AutoTokenizer.from_pretrained(given.model)
     steps = DOCUMENTS[given.documents](tokenizer, given.steps)
@@ -54,20 +55,6 @@ def main() -> None:
     )
     log = train_steps(given.model, steps, options)
     print_result(f"Tunesmith {'full' if given.full else 'lora'} {given.precision}", log)
-
-
-def _options() -> argparse.Namespace:
-    parser = side_options(__doc__)
-    parser.add_argument("--precision", choices=PRECISIONS, default="bf16")
-    parser.add_argument("--full", action="store_true", help="train every weight")
-    parser.add_argument("--adapter", type=Path, help="a PEFT adapter folder to start from")
-    parser.add_argument("--lr", type=float, default=2e-4)
-    parser.add_argument("--constant-lr", action="store_true", help="instead of linear decay")
-    parser.add_argument("--tokens-per-micro-batch", type=int, default=0, help="0: auto")
-    given = parser.parse_args()
-    if given.full and given.adapter:
-        parser.error("--full trains no adapter; leave out --adapter")
-    return given
 
 
 def train_steps(model: str, steps: Sequence[Sequence[Encoded]], options: Options) -> StepLog:

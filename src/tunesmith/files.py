@@ -1,64 +1,86 @@
 """Files and folders that are complete or absent, whatever kills the process."""
 
+import contextlib
 import json
 import os
+import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from tunesmith.errors import RunError
 
 TEMPORARY = ".tmp-"
+OLD = f"{TEMPORARY}old-"
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file at once: temporary file beside it, fsync, rename."""
-    temporary = path.with_name(f"{TEMPORARY}{path.name}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync(path.parent)
-    except OSError as error:
-        raise _disk(path, error) from error
+    """Replace a run's file at once; raises RunError where the disk refuses."""
+    with _told(path):
+        replace_text(path, text)
 
 
 def write_json(path: Path, value: Mapping[str, object]) -> None:
-    """Replace a JSON file at once."""
+    """Replace a run's JSON file at once; raises RunError where the disk refuses."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def publish(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Make ``folder`` by filling a temporary one, syncing it and renaming it; an older one goes.
+    """Replace a run's folder at once; raises RunError where the disk refuses."""
+    with _told(folder):
+        replace_folder(folder, fill)
 
-    Raises RunError where the disk refuses; what stood there before is then still there.
+
+def replace_text(path: Path, text: str) -> None:
+    """``path`` with this text, or as it was: temporary file beside it, fsync, rename.
+
+    Several processes may do so at once, and the last one stays. Raises OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{TEMPORARY}{path.name}-{secrets.token_hex(4)}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        sync(temporary)
+        temporary.replace(path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """``folder`` as ``fill(temporary sibling)`` makes it, or as it was: filled, synced, renamed.
+
+    Its files can be read by those who may read the folder. What a killed process left of it is
+    removed first, so one process at a time may do so. Raises OSError, and what ``fill`` raises.
     """
     temporary = folder.with_name(f"{TEMPORARY}{folder.name}")
+    old = folder.with_name(f"{OLD}{folder.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir(parents=True)
         fill(temporary)
+        _share(temporary)
         for path in [*temporary.rglob("*"), temporary]:
             sync(path)
         if folder.exists():
-            old = folder.with_name(f"{TEMPORARY}old-{folder.name}")
             shutil.rmtree(old, ignore_errors=True)
             folder.rename(old)
-            temporary.rename(folder)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            temporary.rename(folder)
+        temporary.rename(folder)
         sync(folder.parent)
-    except OSError as error:
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise _disk(folder, error) from error
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        elif old.exists():
+            old.rename(folder)
 
 
 def sync(path: Path) -> None:
     """Force a file or folder to the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    windows = os.name == "nt"
+    if windows and path.is_dir():  # cannot be opened there
+        return
+    handle = os.open(path, os.O_RDWR if windows else os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
@@ -67,8 +89,8 @@ def sync(path: Path) -> None:
 
 def sweep(parent: Path) -> None:
     """Remove what an interrupted write left; a folder that lost its successor comes back."""
-    for left in parent.glob(f"{TEMPORARY}old-*"):
-        target = parent / left.name.removeprefix(f"{TEMPORARY}old-")
+    for left in parent.glob(f"{OLD}*"):
+        target = parent / left.name.removeprefix(OLD)
         if not target.exists():
             left.rename(target)
     for left in parent.glob(f"{TEMPORARY}*"):
@@ -90,9 +112,22 @@ def require_space(path: Path, needed: int) -> None:
         )
 
 
-def _disk(path: Path, error: OSError) -> RunError:
-    return RunError(
-        f"{path}: cannot be written: {error.strerror or error}.",
-        remedy="Free space or mend the folder's rights, then go on with --resume.",
-        code="disk",
-    )
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn what the file system refuses into a RunError that says where and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{path}: cannot be written: {error.strerror or error}.",
+            remedy="Free space or mend the folder's rights, then go on with --resume.",
+            code="disk",
+        ) from error
+
+
+def _share(folder: Path) -> None:
+    """Let those read the files who may read the folder: some writers make them private."""
+    mode = folder.stat().st_mode & 0o666
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(mode)

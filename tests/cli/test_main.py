@@ -2,20 +2,11 @@ import subprocess
 import sys
 
 import pytest
-import typer
 
+from tests.cli_page import commands
 from tunesmith import __version__
-from tunesmith.cli.main import app
 
 HEAVY = ("torch", "transformers", "numpy", "pyarrow", "gguf", "rich.console")
-
-
-def commands():
-    """The words of every command."""
-    group = typer.main.get_command(app)
-    for name, one in group.commands.items():
-        inner = getattr(one, "commands", None)
-        yield from ((name, each) for each in inner) if inner else ((name,),)
 
 
 COMMANDS = list(commands())

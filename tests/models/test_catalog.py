@@ -21,14 +21,16 @@ def test_listing_says_what_is_cached(home):
 
 
 @pytest.mark.parametrize(
-    "typo", ["smollm2-135m", "SmolLM2-135M-Instuct", "org/smollm2-135m-instruct"]
+    "typo",
+    ["smolm2", "smollm", "smollm2-135m", "SmolLM2-135M-Instuct", "org/smollm2-135m-instruct"],
 )
 def test_typo_is_near_its_name(typo):
     assert catalog.nearest_name(typo) == NAME
 
 
 def test_other_words_are_near_nothing():
-    assert catalog.nearest_name("bert") is None
+    for name in ("bert", "llama", "mistral", "qwen2", "runs", ""):
+        assert catalog.nearest_name(name) is None
 
 
 def test_folder_changes_with_content_and_with_conversion(home, monkeypatch):

@@ -107,7 +107,7 @@ def test_tokens_outside_the_model_are_noted(folder):
 def test_code_in_the_folder_is_not_run_unless_trusted(folder):
     (folder / "own.py").write_text("raise SystemExit('ran')")
     edit_json(folder / "config.json", model_type="own", auto_map={"AutoConfig": "own.C"})
-    with pytest.raises(ModelError, match=r"Python code of its own.*--trust-remote-code"):
+    with pytest.raises(ModelError, match=r"Python code of its own.*--trust_remote_code true"):
         load(folder)
 
 

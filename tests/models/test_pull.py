@@ -151,5 +151,5 @@ def test_two_processes_at_once_convert_once_and_both_get_the_whole(
 
 
 def test_unknown_name_suggests_the_nearest(entry):
-    with pytest.raises(ModelError, match=r"'tinny'.*Did you mean tiny"):
+    with pytest.raises(ModelError, match=r"'tinny'.*Did you mean `tiny`"):
         pull.pull("tinny")

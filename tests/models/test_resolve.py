@@ -72,14 +72,15 @@ def test_hub_gives_data_and_never_code(hub, tmp_path):
 def test_unreachable_hub_names_the_alternatives_and_the_near_name(hub):
     hub.answer = ConnectionError("no route")
     with pytest.raises(
-        ModelError, match=r"could not be reached: no route\. Did you mean smollm2.*gguf"
+        ModelError, match=r"could not be reached: no route\. Did you mean `smollm2.*gguf"
     ):
         resolve("HuggingFaceTB/SmolLM2-135M-Instruct")
 
 
-def test_typo_suggests_the_short_name():
-    with pytest.raises(ModelError, match="Did you mean smollm2-135m-instruct"):
-        resolve("smollm2-135-instruct")
+@pytest.mark.parametrize("typo", ["smollm2-135-instruct", "smolm2"])
+def test_typo_suggests_the_short_name(typo):
+    with pytest.raises(ModelError, match=r"Did you mean `smollm2-135m-instruct`\?"):
+        resolve(typo)
 
 
 @pytest.mark.parametrize("name", ["./missing", "/missing/base", "a/b/c", "", "bad\0name"])

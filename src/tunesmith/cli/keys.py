@@ -1,7 +1,6 @@
 """Every config key as a flag: which there are, what a user may write for each, and their help."""
 
 import difflib
-import json
 import types
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,7 +59,7 @@ def _keys_of(model: type[BaseModel], *, prefix: str, kind: str | None) -> Iterab
 def _joined(a: Key, b: Key) -> Key:
     """One key that two kinds have; of `kind` itself, the first kind is the default."""
     kind = " | ".join(dict.fromkeys((a.type, b.type)))
-    text = a.help if a.help == b.help else "; ".join(filter(None, (a.help, b.help)))
+    text = a.help if b.help in a.help else "; ".join(filter(None, (a.help, b.help)))
     return Key(a.name, kind, a.default, text, a.kinds + b.kinds)
 
 
@@ -106,8 +105,8 @@ def read_flags(
     faults += [f"--{name} is given twice." for name in sorted(twice)]
     if faults:
         raise UsageError("\n".join(faults), remedy="Each flag is listed under --help.")
-    ready = [word for name, value in pairs for word in _spelled(known[name], value)]
-    return positional, parse_overrides(ready)
+    flags = [f"--{name}" if value is None else f"--{name}={value}" for name, value in pairs]
+    return positional, parse_overrides(flags)
 
 
 def _pairs(
@@ -138,17 +137,6 @@ def _hint(name: str, names: Collection[str]) -> str:
     if near:
         return f"; did you mean --{near[0]}?"
     return f" (known: {', '.join(f'--{each}' for each in names)})." if len(names) < FEW else "."
-
-
-def _spelled(key: Key, value: str | None) -> list[str]:
-    """The flag as the config's own reader takes it: text quoted, so that `yes` stays a word."""
-    if value is None:
-        return [f"--{key.name}", *(["true"] if key.type == "true or false" else [])]
-    if key.type == _MAPPING and "=" in value:
-        name, _, inner = value.partition("=")
-        return [f"--{key.name}.{name}={inner}"]
-    quoted = json.dumps(value) if key.type == "text" and value != "null" else value
-    return [f"--{key.name}={quoted}"]
 
 
 def config_of_file(file: str, words: Sequence[str], *, known: Mapping[str, Key]) -> RunConfig:

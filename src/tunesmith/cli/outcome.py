@@ -148,12 +148,13 @@ def _unexpected(error: Exception) -> TunesmithError:
 
 
 def _write_traceback(error: Exception) -> Path:
-    from tunesmith.models.cache import cache_root, write_text_atomically
+    from tunesmith.files import replace_text
+    from tunesmith.models.cache import cache_root
 
     now = datetime.now(UTC)
     file = cache_root() / "errors" / f"{now:%Y%m%d-%H%M%S}-{os.getpid()}.txt"
     head = f"tunesmith {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
     command_line = " ".join(sys.argv)
     trace = "".join(traceback.format_exception(error))
-    write_text_atomically(file, f"{head}{command_line}\n{now.isoformat()}\n\n{trace}")
+    replace_text(file, f"{head}{command_line}\n{now.isoformat()}\n\n{trace}")
     return file

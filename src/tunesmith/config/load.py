@@ -1,21 +1,27 @@
 """From a YAML file and dotted flags to a checked RunConfig."""
 
+import contextlib
+import functools
+import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal, Union, get_args, get_origin
 
 import yaml
 
 from tunesmith.config.run import RunConfig
-from tunesmith.config.settings import validate
+from tunesmith.config.settings import keys_with_types, validate
 from tunesmith.errors import ConfigError, UsageError
 
 SHORT_FLAGS = {"data": "data.train", "method": "method.kind"}
 
 
 def parse_overrides(arguments: Sequence[str]) -> dict[str, object]:
-    """`--method.rank 8 --train.lr=1e-3` -> nested mapping; values are read as YAML scalars.
+    """`--method.rank 8 --train.lr=1e-3` -> nested mapping, each value as its key takes it.
 
-    Raises UsageError for a word that is no flag, or a flag without a value.
+    Where a key takes text, what it could not take otherwise is text. Lists and mappings are written
+    [a, b] and {a: b}; a mapping also pair by pair, a=b. A switch alone is true. Raises UsageError
+    for a word that is no flag, a flag without a value, or a name that a mapping is given twice.
     """
     nested: dict[str, object] = {}
     words = list(arguments)
@@ -23,24 +29,59 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, object]:
         flag = words.pop(0)
         if not flag.startswith("--"):
             raise UsageError(f"`{flag}` is neither a flag nor a value that a flag waits for.")
-        name, equals, value = flag[2:].partition("=")
+        name, equals, text = flag[2:].partition("=")
+        key = SHORT_FLAGS.get(name, name)
+        taken = _types_of_keys().get(key, frozenset())
         if not equals:
-            if not words or words[0].startswith("--"):
+            is_last = not words or words[0].startswith("--")
+            if is_last and taken != {bool}:
                 raise UsageError(f"--{name} needs a value.", remedy=f"Write --{name} VALUE.")
-            value = words.pop(0)
-        _put_(nested, SHORT_FLAGS.get(name, name).split("."), _scalar(value), flag=name)
+            text = "true" if is_last else words.pop(0)
+        _put_(nested, key.split("."), _value(text, taken), flag=name)
     return nested
 
 
-def _scalar(text: str) -> object:
-    """A value as YAML reads it, but `1e-3` is the number that everyone means."""
+@functools.cache
+def _types_of_keys() -> dict[str, frozenset[object]]:
+    """What each key of a run's config takes, as the types that YAML gives."""
+    taken: dict[str, frozenset[object]] = {}
+    for name, annotation in keys_with_types(RunConfig):
+        taken[name] = taken.get(name, frozenset()) | _types_in(annotation)
+    return taken
+
+
+def _types_in(annotation: object) -> frozenset[object]:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, types.UnionType):
+        return frozenset().union(*map(_types_in, arguments))
+    if origin is Literal:
+        return frozenset(map(type, arguments))
+    if origin is tuple:
+        return frozenset({list})
+    return frozenset({float, int} if annotation is float else {origin or annotation})
+
+
+def _value(text: str, taken: frozenset[object]) -> object:
+    value = _read(text)
+    if dict in taken and "=" in text and not isinstance(value, dict):
+        name, _, inner = text.partition("=")
+        return {name: inner}
+    return text if str in taken and type(value) not in taken else value
+
+
+def _read(text: str) -> object:
+    """A word as YAML reads it, blocks aside; but `1e-3` is the number that everyone means."""
+    if text == "null":
+        return None
+    with contextlib.suppress(ValueError):
+        if "e" in text.lower():
+            return float(text)
     try:
-        return float(text) if "e" in text.lower() else yaml.safe_load(text)
+        value = yaml.safe_load(text)
     except (ValueError, yaml.YAMLError):
-        try:
-            return yaml.safe_load(text)
-        except yaml.YAMLError:
-            return text
+        return text
+    is_flow = text[:1] + text[-1:] in ("[]", "{}")
+    return value if isinstance(value, list | dict if is_flow else int | float) else text
 
 
 def _put_(nested: dict[str, object], path: Sequence[str], value: object, *, flag: str) -> None:
@@ -49,11 +90,12 @@ def _put_(nested: dict[str, object], path: Sequence[str], value: object, *, flag
         if not isinstance(inner, dict):
             raise UsageError(f"--{flag} goes into `{part}`, which was given a single value.")
         nested = inner
-    last = path[-1]
-    if "=" in str(value) and last == "map":
-        key, _, column = str(value).partition("=")
-        value = {key: column}
-    nested[last] = value
+    before = nested.get(path[-1])
+    if isinstance(before, dict) and isinstance(value, dict):
+        if twice := before.keys() & value.keys():
+            raise UsageError(f"--{flag} is given {', '.join(sorted(twice))} twice.")
+        value = before | value
+    nested[path[-1]] = value
 
 
 def merged(base: Mapping[str, object], over: Mapping[str, object]) -> dict[str, object]:

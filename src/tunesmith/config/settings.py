@@ -1,7 +1,7 @@
 """The base of every settings model: frozen, unknown keys refused, faults told in a user's words."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -107,16 +107,19 @@ def _keys_of(
     return [field.alias or name for m in models for name, field in m.model_fields.items()]
 
 
-def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+def known_keys(model: type[BaseModel]) -> list[str]:
     """Every dotted key that ``model`` accepts, nested models and union members included."""
-    keys: list[str] = []
+    return list(dict.fromkeys(name for name, _ in keys_with_types(model)))
+
+
+def keys_with_types(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Each dotted key with its annotation; one that several members of a union have, for each."""
     for name, field in model.model_fields.items():
-        nested = list(nested_models(field.annotation))
+        nested = nested_models(field.annotation)
         for inner in nested:
-            keys += known_keys(inner, f"{prefix}{name}.")
+            yield from keys_with_types(inner, f"{prefix}{name}.")
         if not nested:
-            keys.append(prefix + name)
-    return list(dict.fromkeys(keys))
+            yield prefix + name, field.annotation
 
 
 def nested_models(annotation: object, *, lists: bool = False) -> list[type[BaseModel]]:

@@ -1,15 +1,14 @@
-"""Where fetched and converted bases live, and how one appears there whole or not at all."""
+"""Where fetched and converted bases live, and how one appears there once."""
 
 import contextlib
 import errno
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from tunesmith import files
 from tunesmith.errors import ModelError
 
 Emit = Callable[[str], None]
@@ -33,44 +32,14 @@ def models_root() -> Path:
 def publish(folder: Path, *, fill: Callable[[Path], None], emit: Emit = ignore) -> Path:
     """``folder``, made by ``fill(temporary sibling)`` unless it is there already.
 
-    Only a complete folder ever has this name: it is written beside, flushed to disk and renamed.
-    One process fills, others wait for it. What a killed process left is removed by the next one.
-    Raises ModelError when the cache cannot be written.
+    Only a complete folder ever has this name. One process fills, others wait for it. Raises
+    ModelError when the cache cannot be written.
     """
-    if folder.is_dir():
-        return folder
-    with _writable(folder.parent), _alone(folder, emit=emit):
-        if folder.is_dir():
-            return folder
-        prefix = f".partial-{folder.name}-"
-        # Whoever made these held the lock that is ours now, so it is gone.
-        for leftover in folder.parent.glob(f"{prefix}*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        partial = folder.parent / f"{prefix}{os.getpid()}"
-        try:
-            partial.mkdir()
-            fill(partial)
-            _share(partial)
-            _flush(partial)
-            partial.rename(folder)
-            _flush_entry(folder.parent)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+    if not folder.is_dir():
+        with _writable(folder.parent), _alone(folder, emit=emit):
+            if not folder.is_dir():
+                files.replace_folder(folder, fill)
     return folder
-
-
-def write_text_atomically(path: Path, text: str) -> None:
-    """``path`` with this text, or as it was: never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def folder_bytes(folder: Path) -> int:
@@ -106,27 +75,3 @@ def _alone(folder: Path, *, emit: Emit) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _share(folder: Path) -> None:
-    """Let those read the files who may read the folder: some writers make them private."""
-    mode = folder.stat().st_mode & 0o666
-    for path in folder.rglob("*"):
-        if path.is_file():
-            path.chmod(mode)
-
-
-def _flush(folder: Path) -> None:
-    """Push every file and folder below to the disk, so that the rename cannot overtake them."""
-    for path in (*folder.rglob("*"), folder):
-        _flush_entry(path)
-
-
-def _flush_entry(path: Path) -> None:
-    if path.is_dir() and os.name == "nt":  # Windows cannot open a folder
-        return
-    handle = os.open(path, os.O_RDWR if path.is_file() and os.name == "nt" else os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,9 +68,15 @@ def known_names() -> tuple[str, ...]:
 
 
 def nearest_name(name: str) -> str | None:
-    """The short name that a typo was probably meant to be."""
-    near = difflib.get_close_matches(name.lower().rsplit("/", 1)[-1], known_names(), 1, 0.6)
-    return near[0] if near else None
+    """The short name that a typo was probably meant to be, also of its beginning only."""
+    heads = {head: known for known in known_names() for head in _heads(known)}
+    near = difflib.get_close_matches(name.lower().rsplit("/", 1)[-1], heads, 1, 0.6)
+    return heads[near[0]] if near else None
+
+
+def _heads(name: str) -> tuple[str, ...]:
+    """`a`, `a-b` and `a-b-c` of `a-b-c`."""
+    return tuple(itertools.accumulate(name.split("-"), "{}-{}".format))
 
 
 def list_models() -> list[ListedModel]:

@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from tunesmith.errors import ModelError
-from tunesmith.models.cache import Emit, ignore, publish, write_text_atomically
+from tunesmith.models.cache import Emit, ignore, publish
 from tunesmith.models.catalog import converted_folder
 from tunesmith.models.gguf_header import Header, check_magic, read_header
 from tunesmith.models.gguf_tokenizer import mend_tokenizer_, same_tokenizer
@@ -32,7 +32,8 @@ def convert_cached(path: Path, *, emit: Emit = ignore) -> Path:
         emit(f"Converting {path.name} to bfloat16, once for this file.")
         convert(path, into=partial)
         origin = {"source": path.name, "sha256": digest}
-        write_text_atomically(partial / "origin.json", json.dumps(origin, indent=2) + "\n")
+        text = json.dumps(origin, indent=2) + "\n"
+        (partial / "origin.json").write_text(text, encoding="utf-8")
 
     return publish(folder, fill=fill, emit=emit)
 

@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 from tunesmith.errors import ModelError
-from tunesmith.models.cache import cache_root, write_text_atomically
+from tunesmith.files import replace_text
+from tunesmith.models.cache import cache_root
 
 COMBINED = "combined"
 _DEFINING = (
@@ -90,7 +91,7 @@ def _recall(memory: Path, state: dict[str, str]) -> str | None:
 
 def _remember(memory: Path, record: dict[str, str]) -> None:
     try:
-        write_text_atomically(memory, json.dumps(record))
+        replace_text(memory, json.dumps(record))
     except OSError:
         # Only speed is lost when the cache is read-only: the hash itself is right.
         return

@@ -100,7 +100,7 @@ def read_config(folder: Path, *, trust_remote_code: bool) -> PretrainedConfig:
         if "trust_remote_code" in str(error):
             raise ModelError(
                 f"{folder}: the base brings Python code of its own, which would run here.",
-                remedy="Read that code, then give --trust-remote-code true, or take another base.",
+                remedy="Read that code, then give --trust_remote_code true, or take another base.",
             ) from error
         raise ModelError(f"{folder}/config.json: cannot be used: {error}") from error
 

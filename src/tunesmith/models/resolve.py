@@ -71,7 +71,7 @@ def _first_line(error: Exception) -> str:
 def _other_ways(name: str) -> str:
     near = nearest_name(name)
     return (
-        (f"Did you mean {near}? " if near else "")
+        (f"Did you mean `{near}`? " if near else "")
         + f"A base is a short name ({', '.join(known_names())}), a folder with config.json and "
         + "*.safetensors, a .gguf file, or a hub id where the hub can be reached."
     )

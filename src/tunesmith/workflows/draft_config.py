@@ -13,7 +13,7 @@ from tunesmith.config.run import DataSettings, EvaluateSettings, RunConfig, Trai
 from tunesmith.data.faults import Fault, refuse
 from tunesmith.data.read import Reading, scan
 from tunesmith.errors import ConfigError
-from tunesmith.models.cache import write_text_atomically
+from tunesmith.files import replace_text
 from tunesmith.workflows.propose import Proposal, propose_checks
 
 COLUMN = 34
@@ -53,7 +53,7 @@ def write_draft(draft: Draft, out: Path) -> None:
             remedy="Name another file with --out, or remove this one.",
             code="exists",
         )
-    write_text_atomically(out, draft.text)
+    replace_text(out, draft.text)
 
 
 def _lines(
