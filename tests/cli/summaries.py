@@ -17,9 +17,26 @@ class Summary:
     evaluation: dict | None = None
     reason: str = "done"
     notices: tuple[str, ...] = ()
+    answers: "Answers | None" = None
 
     def to_json(self) -> dict:
-        return asdict(self)
+        return {key: value for key, value in asdict(self).items() if key != "answers"}
+
+
+@dataclass
+class Answers:
+    """What a run's questions were answered, as the closing lines read it."""
+
+    count: int = 5
+
+    def rows(self):
+        answers = {"base": "Dunno\n\x1b[2J.", "tuned": "On its way."}
+        row = {
+            "question": "Where is it?",
+            "answers": answers,
+            "reference": "It is on its way.",
+        }
+        return iter([row] * self.count)
 
 
 def score(mean, low, high, n=50):

@@ -41,6 +41,7 @@ def test_a_run_leaves_every_file_and_does_not_touch_its_base(tmp_path, method):
     result = "model" if method["kind"] == "full" else "adapter"
     assert {p.name for p in run.iterdir()} == {
         ".lock",
+        "answers.jsonl",
         "config.yaml",
         "environment.json",
         "plan.json",

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tunesmith.cli.console import harmless, messages, say
+from tunesmith.cli.console import messages, say
 from tunesmith.cli.interrupt import stop_on_signal
 from tunesmith.cli.outcome import Document, Outcome, command
 from tunesmith.cli.quantities import bytes_text, duration, percent
+from tunesmith.cli.run_result import labelled, show_answers
 from tunesmith.cli.train import STOPPING
 from tunesmith.errors import RunError
 
@@ -68,30 +69,21 @@ def _interval(interval: "Interval") -> Document:
 
 
 def _show(result: "DemoResult", console: "Console") -> None:
-    _title("Held-out questions, before and after", console)
-    for question, before, after, reference in result.examples:
-        for name, text, style in (
-            ("question", question, ""),
-            ("before", before, "red"),
-            ("after", after, "green"),
-            ("expected", reference, "dim"),
-        ):
-            _labelled(name, text, style=style, console=console)
-        console.print()
+    show_answers(result.summary, console)
     _title(f"Score of the check `{result.check}` on {result.after.n} held-out rows", console)
     for name, interval in (("before", result.before), ("after", result.after)):
-        _labelled(name, f"{percent(interval.mean)} ({_limits(interval)})", console=console)
+        labelled(name, f"{percent(interval.mean)} ({_limits(interval)})", console=console)
     points = f"{100 * result.difference.mean:+.0f} points ({_limits(result.difference)})"
-    _labelled("difference", points, console=console)
+    labelled("difference", points, console=console)
     _title("What was made", console)
     summary = result.summary
     speed = f"{summary.tokens_per_second:,.0f} tokens/s, at most {bytes_text(summary.peak_bytes)}"
-    _labelled(
+    labelled(
         "training", f"{summary.steps} steps, {duration(summary.seconds)}, {speed}", console=console
     )
-    _labelled("run", summary.run, console=console)
+    labelled("run", summary.run, console=console)
     if summary.adapter is not None:
-        _labelled("adapter", summary.adapter, console=console)
+        labelled("adapter", summary.adapter, console=console)
     _title("Try next", console)
     for line in result.next_commands:
         console.print(f"  {line}", soft_wrap=True)
@@ -99,14 +91,6 @@ def _show(result: "DemoResult", console: "Console") -> None:
 
 def _title(text: str, console: "Console") -> None:
     console.print(f"\n{text}", style="bold")
-
-
-def _labelled(name: str, text: str, *, console: "Console", style: str = "") -> None:
-    """One line, a long answer shortened: its start says enough."""
-    line = " ".join(harmless(text).split())
-    shown = line if len(line) <= 300 else f"{line[:297]}..."
-    console.print(f"  {name:<10} ", end="")
-    console.print(shown, style=style, soft_wrap=True)
 
 
 def _limits(interval: "Interval") -> str:

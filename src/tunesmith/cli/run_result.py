@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from tunesmith.cli.console import harmless
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from tunesmith.workflows.run import RunSummary
 
+SHOWN_ANSWERS, LONGEST_LINE = 3, 300
 _REASONS = {
     "done": "Done",
     "stopped": "Stopped as you asked; everything is saved",
@@ -23,11 +25,37 @@ def show_result(summary: "RunSummary", console: "Console", *, warnings: Sequence
     """The closing lines of a run; ``warnings`` were shown before and are told again."""
     for line in result_lines(summary):
         console.print(line, soft_wrap=True)
+    show_answers(summary, console)
     for message in warnings:
         console.print(harmless(f"note: {message}"), style="yellow", soft_wrap=True)
     console.print("\nNext:", style="bold")
     for line in next_commands(summary):
         console.print(f"  {line}", soft_wrap=True)
+
+
+def show_answers(summary: "RunSummary", console: "Console") -> None:
+    """Some held-out questions with the answers before and after."""
+    if summary.answers is None:
+        return
+    console.print("\nHeld-out questions, before and after", style="bold")
+    for row in islice(summary.answers.rows(), SHOWN_ANSWERS):
+        arms = _mapping(row["answers"])
+        for name, text, style in (
+            ("question", row["question"], ""),
+            ("before", arms.get("base"), "red"),
+            ("after", arms.get("tuned"), "green"),
+            ("expected", row["reference"], "dim"),
+        ):
+            labelled(name, str(text), style=style, console=console)
+        console.print()
+
+
+def labelled(name: str, text: str, *, console: "Console", style: str = "") -> None:
+    """One line, a long text shortened: its start says enough."""
+    line = " ".join(harmless(text).split())
+    shown = line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 3]}..."
+    console.print(f"  {name:<10} ", end="")
+    console.print(shown, style=style, soft_wrap=True)
 
 
 def result_lines(summary: "RunSummary") -> Iterator[str]:
@@ -40,6 +68,8 @@ def result_lines(summary: "RunSummary") -> Iterator[str]:
     held_out = "" if summary.eval_loss is None else f", held-out loss {summary.eval_loss:.3f}"
     yield f"training loss {summary.train_loss:.3f}{held_out}"
     yield from evaluation_lines(summary.evaluation or {})
+    if summary.answers is None and summary.reason != "stopped":
+        yield "no held-out answers were checked: loss only (`tunesmith init DATA` proposes rules)"
     yield f"run: {summary.run}"
     if summary.adapter is not None:
         yield f"adapter: {summary.adapter}"

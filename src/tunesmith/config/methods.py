@@ -28,7 +28,7 @@ class LoraSettings(Settings):
         name="LoRA",
         trains="two thin matrices beside each linear layer: about 1 to 4 % of the weights",
         strengths="a fraction of the memory of full; a small adapter file; the base stays as it "
-        "is, so one copy of it carries many adapters; can be merged into it",
+        "is, so one copy of it carries many adapters",
         weaknesses="learns much new knowledge less well than full; rank and targets to choose",
         use_when="first, always: format, style, labels, tone, a narrow skill",
     )

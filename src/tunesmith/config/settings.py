@@ -26,7 +26,7 @@ def validate(model: type[S], values: Mapping[str, object], *, source: str) -> S:
         faults = [_fault(model, values, fault) for fault in error.errors(include_url=False)]
         raise ConfigError(
             "\n".join(f"{source}: {fault}" for fault in faults),
-            remedy=f"`tunesmith train --help` lists every key of {model.__name__}.",
+            remedy="`tunesmith train --help` lists every key.",
         ) from None
 
 

@@ -180,7 +180,7 @@ def _too_long(rows: Sequence[TokenRow], max_tokens: int) -> Fault:
         "too_long",
         f"{many} longer than {max_tokens} tokens (the longest: {len(longest.ids)}, line "
         f"{longest.line}{others}).",
-        f"Use --data.max_tokens {len(longest.ids)} if the model's context allows it, or "
-        "--data.too_long cut or drop.",
+        "Use --data.too_long cut or drop. A larger --data.max_tokens helps up to the model's "
+        "context.",
     )
     return problem.at(rows[0].file, rows[0].line)

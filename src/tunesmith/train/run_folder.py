@@ -29,6 +29,7 @@ class RunFolder:
         self.model = path / "model"
         self.summary = path / "summary.json"
         self.evaluation = path / "evaluation.json"
+        self.answers = path / "answers.jsonl"
 
     def create(self, config: Mapping[str, object]) -> None:
         """Make the folder with its config; RunError where another run lies there."""

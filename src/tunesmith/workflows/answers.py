@@ -36,6 +36,12 @@ class Answers:
     texts: dict[str, tuple[str, ...]]  # arm -> answers
     summary: Summary
 
+    def rows(self) -> Iterator[dict[str, object]]:
+        """One object a question: it, each arm's answer, the data's."""
+        for i, question in enumerate(self.questions):
+            arms = {arm: texts[i] for arm, texts in self.texts.items()}
+            yield {"question": question.text, "answers": arms, "reference": question.reference}
+
     def to_json(self) -> dict[str, object]:
         """The evaluate document's arms, with intervals of the differences."""
         arms = {

@@ -18,6 +18,7 @@ from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter, NewTokens, Words
 from tunesmith.models.hashes import file_sha256, hash_folder
 from tunesmith.models.load import Base
+from tunesmith.models.quiet import no_progress_bars
 from tunesmith.train import memory
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.workflows.opening import Opened, attach_folder
@@ -80,7 +81,8 @@ def save(folder: RunFolder, opened: Opened, adapter: Adapter, config: RunConfig)
         }
         if opened.engine.tied:
             state = {n: t for n, t in state.items() if n != "lm_head.weight"}
-        base.model.save_pretrained(into, state_dict=state)
+        with no_progress_bars():
+            base.model.save_pretrained(into, state_dict=state)
         base.tokenizer.save_pretrained(into)
         (into / "README.md").write_text(_card(config, base), encoding="utf-8")
 

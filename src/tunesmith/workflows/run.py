@@ -1,5 +1,6 @@
 """One training run from config to adapter: what `train` does, for command line and notebook."""
 
+import json
 import math
 import time
 from collections.abc import Callable
@@ -233,6 +234,8 @@ class _Run:
             elif answers is not None:
                 evaluation = answers.to_json()
                 files.write_json(self.folder.evaluation, evaluation)
+                lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in answers.rows()]
+                files.write_text(self.folder.answers, "".join(lines))
         summary = RunSummary(
             run=str(self.folder.path),
             adapter=adapter,
