@@ -164,7 +164,8 @@ class _Head(torch.autograd.Function):
         compute = lend.take(weight.shape, narrow, device).copy_(weight) if cast else weight
         size, width = chunk_rows(head.width(plan.tokens)), head.width(plan.tokens)
         scores = lend.take((size, len(weight)), narrow, device)
-        logs = lend.take((size, width), wide, device)
+        alike = (width, wide) == (len(weight), narrow)
+        logs = scores if alike else lend.take((size, width), wide, device)
         for start in range(0, len(rows), size):
             part = slice(start, start + size)
             h, target, w = rows[part], plan.labels[part, None], plan.weights[part, None].to(wide)

@@ -15,11 +15,8 @@ from tunesmith.engine.batch import PackedBatch
 from tunesmith.engine.blocks import Learned
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.pack import Row, pack
-from tunesmith.errors import AdapterError
 from tunesmith.methods.adapter import NO_WORDS, Adapter, Words
-from tunesmith.methods.virtual_start import start_ids
-
-KEY = "prompt_embeddings"
+from tunesmith.methods.virtual_tokens import KEY, start_ids, stored_count
 
 
 def attach(
@@ -108,12 +105,7 @@ def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
 
 def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> PTuningSettings:  # noqa: ARG001
     """Settings that attach a prefix of these tensors; AdapterError for what is none."""
-    if tensors.keys() != {KEY} or tensors[KEY].dim() != 2:
-        raise AdapterError(
-            f"A prefix is one tensor `{KEY}` [P, L 2 G Dh]; found: "
-            f"{', '.join(f'{k} {list(t.shape)}' for k, t in tensors.items()) or 'none'}."
-        )
-    return PTuningSettings(tokens=len(tensors[KEY]), start="random")
+    return PTuningSettings(tokens=stored_count(tensors, "prefix", "[P, L 2 G Dh]"), start="random")
 
 
 def misfits(engine: Engine, tensors: Mapping[str, Tensor]) -> list[str]:

@@ -13,11 +13,8 @@ from tunesmith.config.methods import PromptSettings
 from tunesmith.engine.blocks import Virtual
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.pack import Row, pack
-from tunesmith.errors import AdapterError
 from tunesmith.methods.adapter import NO_WORDS, Adapter, Words
-from tunesmith.methods.virtual_start import start_ids
-
-KEY = "prompt_embeddings"
+from tunesmith.methods.virtual_tokens import KEY, start_ids, stored_count
 
 
 def attach(
@@ -76,12 +73,7 @@ def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
 
 def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> PromptSettings:  # noqa: ARG001
     """Settings that attach a prompt of these tensors; AdapterError for what is none."""
-    if tensors.keys() != {KEY} or tensors[KEY].dim() != 2:
-        raise AdapterError(
-            f"A soft prompt is one tensor `{KEY}` [P, D]; found: "
-            f"{', '.join(f'{k} {list(t.shape)}' for k, t in tensors.items()) or 'none'}."
-        )
-    return PromptSettings(tokens=len(tensors[KEY]), start="random")
+    return PromptSettings(tokens=stored_count(tensors, "soft prompt", "[P, D]"), start="random")
 
 
 def misfits(engine: Engine, tensors: Mapping[str, Tensor]) -> list[str]:

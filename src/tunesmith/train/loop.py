@@ -208,12 +208,12 @@ def _bad_loss(
             job.adapter.parameters,
             adam,
         )
+    kept = f"The state after step {state.step} is kept. " if state.step else ""
     places = [f"{job.rows[i].file}:{job.rows[i].line}" for i in rows]
     more = f" and {len(places) - SHOWN_ROWS} more" if len(places) > SHOWN_ROWS else ""
     return RunError(
         f"Step {state.step + 1}: the loss is {loss:.4g} and the gradient's norm {norm:.4g} at "
         f"learning rate {lr:.2g}; rows {', '.join(places[:SHOWN_ROWS])}{more}.",
-        remedy=f"The state after step {state.step} is kept. Look at these rows, or start again "
-        "with a lower train.lr.",
+        remedy=f"{kept}Look at these rows, or start again with a lower train.lr.",
         code="loss",
     )

@@ -1,11 +1,16 @@
-"""Which token ids virtual tokens start from: a text's, or some that are drawn."""
+"""What soft prompts and prefixes share: where P virtual tokens start, and PEFT's one tensor."""
+
+from collections.abc import Mapping
 
 import torch
+from torch import Tensor
 
 from tunesmith.config.methods import DEFAULT_VIRTUAL_TOKENS, VirtualTokenSettings
 from tunesmith.engine.forward import Engine
-from tunesmith.errors import ConfigError
+from tunesmith.errors import AdapterError, ConfigError
 from tunesmith.methods.adapter import Words
+
+KEY = "prompt_embeddings"  # PEFT's name of it, for both
 
 
 def start_ids(
@@ -28,3 +33,14 @@ def start_ids(
     generator = torch.Generator().manual_seed(seed)
     vocabulary = len(engine.embedding.weight)
     return torch.randint(0, vocabulary, (count,), generator=generator).tolist()
+
+
+def stored_count(tensors: Mapping[str, Tensor], what: str, shape: str) -> int:
+    """P of an adapter's file; AdapterError where it holds anything but the one tensor [P, ..]."""
+    if tensors.keys() != {KEY} or tensors[KEY].dim() != 2:
+        found = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())
+        raise AdapterError(
+            f"A {what} is one tensor `{KEY}` {shape}; found: {found or 'none'}.",
+            remedy="Copy the adapter again from where it was made.",
+        )
+    return len(tensors[KEY])
