@@ -2,7 +2,8 @@
 
 import hashlib
 import struct
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -10,31 +11,8 @@ from torch import Tensor, nn
 from tunesmith.engine.autograd import Context, Gradients, apply
 from tunesmith.engine.batch import PackedBatch
 from tunesmith.engine.context import current_stream
-
-
-@dataclass(slots=True, eq=False)
-class LowRank:
-    """A term s B A of one adapter beside one linear layer.
-
-    A [R, D_in] and B [D_out, R] are fp32 masters; their copies in the compute dtype are made
-    once and again after ``refresh`` (once a step), not at every call.
-    """
-
-    a: nn.Parameter
-    b: nn.Parameter
-    scale: float
-    dropout: float = 0.0
-    _cast: dict[torch.dtype, tuple[Tensor, Tensor]] = field(default_factory=dict)
-
-    def cast(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """A and B in ``dtype``, detached."""
-        if dtype not in self._cast:
-            self._cast[dtype] = (self.a.detach().to(dtype), self.b.detach().to(dtype))
-        return self._cast[dtype]
-
-    def refresh(self) -> None:
-        """Forget the copies, after the masters changed."""
-        self._cast.clear()
+from tunesmith.engine.low_rank import LowRank
+from tunesmith.models.four_bit import FourBit, four_bit_of
 
 
 class SeamLinear(nn.Module):
@@ -43,9 +21,16 @@ class SeamLinear(nn.Module):
     def __init__(self, linear: nn.Linear, name: str, index: int) -> None:
         super().__init__()
         self.weight, self.bias = linear.weight, linear.bias
+        self.four_bit: FourBit | None = four_bit_of(linear)
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.name, self.index = name, index
         self.terms: dict[str, LowRank] = {}
+
+    def dense(self, dtype: torch.dtype | None = None) -> Tensor:
+        """W [D_out, D_in] in ``dtype``, or in its own; dequantised where it is held in 4 bit."""
+        if self.four_bit is not None:
+            return self.four_bit.dense(dtype)
+        return self.weight if dtype is None else self.weight.to(dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """[1, T, D_in] -> [1, T, D_out]; raises RuntimeError outside a stream."""
@@ -56,26 +41,29 @@ class SeamLinear(nn.Module):
             for adapter, start, stop in stream.segments
             if adapter in self.terms
         ]
-        plan = _Plan(tuple(active), stream, self.index)
-        masters = [t for term, _, _ in active for t in (term.a, term.b)]
+        plan = _Plan(tuple(active), stream, self.index, self.dense)
+        masters = [t for term, _, _ in active for t in (term.a, term.b, term.magnitude)]
         y: Tensor = apply(_Linear, flat, self.weight, self.bias, plan, *masters)
         return y.view(*x.shape[:-1], self.out_features)
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """Which terms apply to which rows of one call."""
+    """Which terms apply to which rows of one call, and where W comes from."""
 
     active: tuple[tuple[LowRank, int, int], ...]
     stream: PackedBatch
     module: int
+    dense: Callable[[torch.dtype], Tensor]
+
+    def drops(self, term: LowRank) -> bool:
+        """Whether some of the term's inputs are dropped in this call."""
+        return bool(term.dropout) and self.stream.dropout is not None
 
     def dropped(self, x: Tensor, term: LowRank, start: int, stop: int) -> Tensor:
         """Rows start..stop of x [T, D_in] as the term sees them, with its dropout."""
         rows = x[start:stop]
-        if not term.dropout or self.stream.dropout is None:
-            return rows
-        return rows * self.mask(x, term, start, stop)
+        return rows * self.mask(x, term, start, stop) if self.drops(term) else rows
 
     def mask(self, x: Tensor, term: LowRank, start: int, stop: int) -> Tensor:
         """Dropout factors of rows start..stop, keyed so that packing does not matter."""
@@ -103,7 +91,11 @@ def _seed(adapter: str | None, key: tuple[int, ...]) -> int:
 
 
 class _Linear(torch.autograd.Function):
-    """Keeps x once, and x A^T per term; the copy of W in the compute dtype is never kept."""
+    """Keeps x once, and x A^T per term; W in the compute dtype is made again in backward.
+
+    Behind the plan stand A, B and the magnitude (or None) of each active term. Without a
+    trained A, x is not kept.
+    """
 
     @staticmethod
     def forward(
@@ -112,50 +104,66 @@ class _Linear(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         plan: _Plan,
-        *masters: Tensor,
+        *masters: Tensor | None,  # noqa: ARG004  (the terms hold them; autograd must see them)
     ) -> Tensor:
-        y = x @ weight.to(x.dtype).t()
-        if bias is not None:
-            y += bias.to(x.dtype)
-        products = []
+        y = x @ plan.dense(x.dtype).t()
+        kept: list[Tensor | None] = []
         for term, start, stop in plan.active:
             a, b = term.cast(x.dtype)
             xa = plan.dropped(x, term, start, stop) @ a.t()  # [n, R]
-            y[start:stop].addmm_(xa, b.t(), alpha=term.scale)
-            products.append(xa)
-        needs_x = any(ctx.needs_input_grad[i] for i in (1, *range(4, 4 + len(masters))))
-        ctx.save_for_backward(x if needs_x else None, weight, bias, *products)
+            rows = y[start:stop].addmm_(xa, b.t(), alpha=term.scale)
+            factors = term.factors()
+            kept += [xa, None if factors is None else rows.clone()]
+            if factors is not None:
+                rows.mul_(factors)
+        if bias is not None:
+            y += bias.to(x.dtype)
+        needs_x = ctx.needs_input_grad[1] or any(ctx.needs_input_grad[4::3])
+        ctx.save_for_backward(x if needs_x else None, weight, bias, *kept)
         ctx.plan = plan
         return y
 
     @staticmethod
     def backward(ctx: Context, g: Tensor) -> Gradients:
-        x, weight, bias, *products = ctx.saved_tensors
+        x, _, bias, *kept = ctx.saved_tensors
         plan: _Plan = ctx.plan
         needs_x, needs_weight, needs_bias, *_ = ctx.needs_input_grad
-        gx = g @ weight.to(g.dtype) if needs_x else None
+        gbias = g.sum(0) if bias is not None and needs_bias else None
+        g, magnitudes = _through_factors(g, plan, kept[1::2])
+        gx = g @ plan.dense(g.dtype) if needs_x else None
         grads: list[Tensor | None] = []
-        for (term, start, stop), xa in zip(plan.active, products, strict=True):
+        for i, (term, start, stop) in enumerate(plan.active):
             a, b = term.cast(g.dtype)
-            gs = g[start:stop]
+            gs, rank = g[start:stop], term.rank
             gb = gs @ b  # [n, R]
-            drops = bool(term.dropout) and plan.stream.dropout is not None
-            if gx is not None and not drops:
+            if gx is not None and not plan.drops(term):
                 gx[start:stop].addmm_(gb, a, alpha=term.scale)
             elif gx is not None:
-                gx[start:stop] += (
-                    (gb @ a)
-                    .mul_(plan.mask(g.new_empty(0, a.shape[1]), term, start, stop))
-                    .mul_(term.scale)
-                )
-            if x is not None:
+                mask = plan.mask(g.new_empty(0, a.shape[1]), term, start, stop)
+                gx[start:stop] += (gb @ a).mul_(mask).mul_(term.scale)
+            ga = None
+            if ctx.needs_input_grad[4 + 3 * i]:
                 rows = plan.dropped(x, term, start, stop)
-                grads += [
-                    (gb.t() @ rows).to(term.a.dtype).mul_(term.scale),
-                    (gs.t() @ xa).to(term.b.dtype).mul_(term.scale),
-                ]
-            else:
-                grads += [None, None]
+                ga = (gb[:, :rank].t() @ rows).to(term.a.dtype).mul_(term.scale)
+            xa = kept[2 * i][:, :rank]
+            grads += [ga, (gs.t() @ xa).to(term.b.dtype).mul_(term.scale), magnitudes[i]]
         gw = g.t() @ x if needs_weight else None
-        gbias = g.sum(0) if bias is not None and needs_bias else None
         return gx, gw, gbias, None, *grads
+
+
+def _through_factors(
+    g: Tensor, plan: _Plan, before: list[Tensor | None]
+) -> tuple[Tensor, list[Tensor | None]]:
+    """The gradient in front of each term's factors, and that of its magnitude [D_out]."""
+    if all(each is None for each in before):
+        return g, [None] * len(before)
+    g, grads = g.clone(), []
+    for (term, start, stop), y in zip(plan.active, before, strict=True):
+        factors = term.factors()
+        if factors is None or y is None:
+            grads.append(None)
+            continue
+        rows = g[start:stop]
+        grads.append((rows * y).sum(0, dtype=factors.dtype) / term.norms)
+        rows.mul_(factors)
+    return g, grads

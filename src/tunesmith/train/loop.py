@@ -100,7 +100,7 @@ def _step(
 ) -> tuple[State, StepDone]:
     """One optimizer step over all micro-batches of its rows."""
     start = clock.now()
-    parameters = list(job.adapter.parameters.values())
+    parameters = list(job.adapter.trained.values())
     lr = plan.lr * factor(
         state.step, steps=plan.steps, warmup=plan.warmup, schedule=job.settings.schedule
     )

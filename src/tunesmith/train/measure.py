@@ -101,7 +101,7 @@ def _measure(job: Job, tokens: int, *, recompute: bool, now: Callable[[], float]
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     seconds = now() - start
-    for parameter in job.adapter.parameters.values():
+    for parameter in job.adapter.trained.values():
         if parameter.grad is not None:
             parameter.grad.zero_()
     return _Try(len(batch.ids), memory.held_bytes(device), seconds)

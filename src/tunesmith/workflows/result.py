@@ -1,6 +1,7 @@
 """What a run starts from and leaves: the attached method, its environment, the saved result."""
 
 import copy
+import functools
 import os
 import platform
 from importlib.metadata import version
@@ -19,6 +20,7 @@ from tunesmith.methods.adapter import Adapter, NewTokens, Words
 from tunesmith.models.hashes import file_sha256, hash_folder
 from tunesmith.models.load import Base
 from tunesmith.models.quiet import no_progress_bars
+from tunesmith.models.weights import read_weight
 from tunesmith.train import memory
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.workflows.opening import Opened, attach_folder
@@ -53,7 +55,8 @@ def attach(opened: Opened, config: RunConfig) -> Adapter:
     text: list[int] = []
     if start_text := getattr(settings, "start_text", None):
         (text,) = encode(opened.base.tokenizer, [start_text])
-    words = Words(tokens, text)
+    words = Words(tokens, text, functools.partial(read_weight, opened.base.folder))
+    table.METHODS[settings.kind].check(engine, settings)
     return table.attach(engine, settings, seed=config.train.seed, words=words)
 
 

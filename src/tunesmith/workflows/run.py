@@ -12,6 +12,7 @@ import torch
 from tunesmith import files
 from tunesmith.adapters import store
 from tunesmith.config import RunConfig, load_run_config
+from tunesmith.config.methods import FOUR_BIT_KINDS
 from tunesmith.errors import ConfigError, RunError, TunesmithError
 from tunesmith.evaluate.checks.table import build_checks
 from tunesmith.methods import table
@@ -140,6 +141,7 @@ class _Run:
             result.start_model(config),
             dtype=config.dtype,
             device=config.device,
+            four_bit=config.method.kind in FOUR_BIT_KINDS,
             trust_remote_code=config.trust_remote_code,
             emit=self.wait,
         )
