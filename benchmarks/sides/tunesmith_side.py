@@ -18,7 +18,7 @@ from tunesmith.methods import table
 from tunesmith.train import optimizer
 from tunesmith.train.events import StepDone
 from tunesmith.train.job import Job
-from tunesmith.train.loop import train
+from tunesmith.train.loop import Member, train
 from tunesmith.train.measure import make_plan
 from tunesmith.workflows.opening import Opened, open_base
 
@@ -65,7 +65,7 @@ def train_steps(model: str, steps: Sequence[Sequence[Encoded]], options: Options
         job = _job(opened, steps, options, Path(folder))
         adam = optimizer.build(job.adapter, lr=options.lr, weight_decay=0.0)
         plan = replace(make_plan(job, lr=options.lr), warmup=0)
-        for event in train(job, plan, adam):
+        for _, event in train([Member(job, plan, adam)]):
             if isinstance(event, StepDone):
                 log.losses.append(event.loss)
                 tokens = sum(len(d.ids) for d in steps[event.step - 1])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tunesmith.engine.autograd import Context, Gradients, apply
-from tunesmith.engine.batch import PackedBatch
+from tunesmith.engine.batch import Dropout, PackedBatch
 from tunesmith.engine.context import current_stream
 from tunesmith.engine.low_rank import LowRank
 from tunesmith.models.four_bit import FourBit, four_bit_of
@@ -37,56 +37,61 @@ class SeamLinear(nn.Module):
         stream = current_stream()
         flat = x.reshape(-1, self.in_features)
         active = [
-            (self.terms[adapter], start, stop)
+            _Active(self.terms[adapter], start, stop, stream.dropout.get(adapter))
             for adapter, start, stop in stream.segments
             if adapter in self.terms
         ]
         plan = _Plan(tuple(active), stream, self.index, self.dense)
-        masters = [t for term, _, _ in active for t in (term.a, term.b, term.magnitude)]
+        masters = [t for each in active for t in each.term.masters]
         y: Tensor = apply(_Linear, flat, self.weight, self.bias, plan, *masters)
         return y.view(*x.shape[:-1], self.out_features)
+
+
+@dataclass(frozen=True, slots=True)
+class _Active:
+    """A term that applies to rows start..stop of one call, and what keys its dropout."""
+
+    term: LowRank
+    start: int
+    stop: int
+    dropout: Dropout | None
+
+    @property
+    def drops(self) -> bool:
+        """Whether some inputs are dropped."""
+        return bool(self.term.dropout) and self.dropout is not None
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
     """Which terms apply to which rows of one call, and where W comes from."""
 
-    active: tuple[tuple[LowRank, int, int], ...]
+    active: tuple[_Active, ...]
     stream: PackedBatch
     module: int
     dense: Callable[[torch.dtype], Tensor]
 
-    def drops(self, term: LowRank) -> bool:
-        """Whether some of the term's inputs are dropped in this call."""
-        return bool(term.dropout) and self.stream.dropout is not None
+    def inputs(self, x: Tensor, each: _Active) -> Tensor:
+        """The rows of x [T, D_in] that a term sees, with its dropout."""
+        rows = x[each.start : each.stop]
+        return rows * self.mask(rows, each) if each.drops else rows
 
-    def dropped(self, x: Tensor, term: LowRank, start: int, stop: int) -> Tensor:
-        """Rows start..stop of x [T, D_in] as the term sees them, with its dropout."""
-        rows = x[start:stop]
-        return rows * self.mask(x, term, start, stop) if self.drops(term) else rows
-
-    def mask(self, x: Tensor, term: LowRank, start: int, stop: int) -> Tensor:
-        """Dropout factors of rows start..stop, keyed so that packing does not matter."""
-        assert self.stream.dropout is not None
-        parts = []
+    def mask(self, like: Tensor, each: _Active) -> Tensor:
+        """Dropout factors [n, D_in] of a term's rows, keyed so that packing does not matter."""
+        assert each.dropout is not None
+        parts, rate = [], each.term.dropout
         for document in self.stream.documents:
-            if start <= document.start and document.stop <= stop:
-                key = (
-                    self.stream.dropout.seed,
-                    self.stream.dropout.step,
-                    self.module,
-                    document.key,
-                    document.offset,
-                )
-                seed = _seed(document.adapter, key)
-                generator = torch.Generator(x.device).manual_seed(seed)
-                kept = torch.empty(len(document), x.shape[1], device=x.device, dtype=x.dtype)
-                parts.append(kept.bernoulli_(1 - term.dropout, generator=generator))
-        return torch.cat(parts).div_(1 - term.dropout)
+            if each.start <= document.start and document.stop <= each.stop:
+                seed, step = each.dropout.seed, each.dropout.step
+                key = _seed(seed, step, self.module, document.key, document.offset)
+                generator = torch.Generator(like.device).manual_seed(key)
+                kept = like.new_empty(len(document), like.shape[1])
+                parts.append(kept.bernoulli_(1 - rate, generator=generator))
+        return torch.cat(parts).div_(1 - rate)
 
 
-def _seed(adapter: str | None, key: tuple[int, ...]) -> int:
-    data = (adapter or "").encode() + struct.pack(f"<{len(key)}q", *key)
+def _seed(*key: int) -> int:
+    data = struct.pack(f"<{len(key)}q", *key)
     return int.from_bytes(hashlib.blake2b(data, digest_size=7).digest(), "little")
 
 
@@ -108,10 +113,11 @@ class _Linear(torch.autograd.Function):
     ) -> Tensor:
         y = x @ plan.dense(x.dtype).t()
         kept: list[Tensor | None] = []
-        for term, start, stop in plan.active:
+        for each in plan.active:
+            term = each.term
             a, b = term.cast(x.dtype)
-            xa = plan.dropped(x, term, start, stop) @ a.t()  # [n, R]
-            rows = y[start:stop].addmm_(xa, b.t(), alpha=term.scale)
+            xa = plan.inputs(x, each) @ a.t()  # [n, R]
+            rows = y[each.start : each.stop].addmm_(xa, b.t(), alpha=term.scale)
             factors = term.factors()
             kept += [xa, None if factors is None else rows.clone()]
             if factors is not None:
@@ -132,19 +138,20 @@ class _Linear(torch.autograd.Function):
         g, magnitudes = _through_factors(g, plan, kept[1::2])
         gx = g @ plan.dense(g.dtype) if needs_x else None
         grads: list[Tensor | None] = []
-        for i, (term, start, stop) in enumerate(plan.active):
+        for i, each in enumerate(plan.active):
+            term, here = each.term, slice(each.start, each.stop)
             a, b = term.cast(g.dtype)
-            gs, rank = g[start:stop], term.rank
+            gs, rank = g[here], term.rank
             gb = gs @ b  # [n, R]
-            if gx is not None and not plan.drops(term):
-                gx[start:stop].addmm_(gb, a, alpha=term.scale)
+            if gx is not None and not each.drops:
+                gx[here].addmm_(gb, a, alpha=term.scale)
             elif gx is not None:
-                mask = plan.mask(g.new_empty(0, a.shape[1]), term, start, stop)
-                gx[start:stop] += (gb @ a).mul_(mask).mul_(term.scale)
+                ga = gb @ a
+                gx[here] += ga.mul_(plan.mask(ga, each)).mul_(term.scale)
             ga = None
             if ctx.needs_input_grad[4 + 3 * i]:
-                rows = plan.dropped(x, term, start, stop)
-                ga = (gb[:, :rank].t() @ rows).to(term.a.dtype).mul_(term.scale)
+                ga = gb[:, :rank].t() @ plan.inputs(x, each)
+                ga = ga.to(term.a.dtype).mul_(term.scale)
             xa = kept[2 * i][:, :rank]
             grads += [ga, (gs.t() @ xa).to(term.b.dtype).mul_(term.scale), magnitudes[i]]
         gw = g.t() @ x if needs_weight else None
@@ -158,12 +165,12 @@ def _through_factors(
     if all(each is None for each in before):
         return g, [None] * len(before)
     g, grads = g.clone(), []
-    for (term, start, stop), y in zip(plan.active, before, strict=True):
-        factors = term.factors()
+    for each, y in zip(plan.active, before, strict=True):
+        factors = each.term.factors()
         if factors is None or y is None:
             grads.append(None)
             continue
-        rows = g[start:stop]
-        grads.append((rows * y).sum(0, dtype=factors.dtype) / term.norms)
+        rows = g[each.start : each.stop]
+        grads.append((rows * y).sum(0, dtype=factors.dtype) / each.term.norms)
         rows.mul_(factors)
     return g, grads

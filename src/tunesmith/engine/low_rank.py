@@ -33,6 +33,11 @@ class LowRank:
         """R of what is trained."""
         return self.a.shape[0]
 
+    @property
+    def masters(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """A, B and the magnitude, for autograd."""
+        return self.a, self.b, self.magnitude
+
     def product(self) -> tuple[Tensor, Tensor]:
         """A [R', D_in] and B [D_out, R'] whose product is the whole term; R' = 2 R with offset."""
         a, b = self.a.detach(), self.b.detach()
