@@ -23,6 +23,7 @@ _DATA_FILES = {".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt"}
 
 
 def run_keys() -> "Mapping[str, Key]":
+    """The keys of a run's config, which are flags too."""
     from tunesmith.cli.keys import config_keys
 
     return config_keys()
