@@ -31,10 +31,9 @@ def load_variants(
     """The runs of a file and flags; raises ConfigError with every fault of every run.
 
     Methods are ``methods`` (kinds, as their defaults are), or the file's `methods` list
-    (`{name, kind, ...}`), or its one `method`. Settings of `method` go into every method of its
-    kind, and those of the command line into all.
+    (`{name, kind, ...}`), or its one `method`, whose settings also go into the others of its kind.
     """
-    values = read_yaml(path) if path is not None else {}
+    values = merged(read_yaml(path) if path is not None else {}, overrides)
     source = str(path) if path else "command line"
     listed = _listed(values.pop(METHODS, None), source)
     common = values.pop("method", {})
@@ -48,7 +47,7 @@ def load_variants(
         if isinstance(common, Mapping) and common.get("kind") == method.get("kind"):
             method = merged(common, method)
         for point in _points(grid):
-            given = merged(merged({**values, "method": method}, overrides), _nested(point))
+            given = merged({**values, "method": method}, _nested(point))
             label = "-".join([name, *(f"{k.rpartition('.')[2]}-{v}" for k, v in point.items())])
             try:
                 variants.append(Variant(label, run_config(given, source=source)))
