@@ -92,7 +92,7 @@ def summary(data: Path) -> tuple[list[Row], list[Row]]:
 
 
 def tone(data: Path) -> tuple[list[Row], list[Row]]:
-    """songys: casual Korean questions to replies that end politely; answers of the halves differ."""
+    """songys: casual Korean questions to polite replies; no answer is in both halves."""
     path = data / "songys_chatbot_ko" / "ChatbotData.csv"
     with path.open(encoding="utf-8", newline="") as file:
         pairs = [(row["Q"], row["A"]) for row in csv.DictReader(file)]
