@@ -2,9 +2,7 @@
 
 import argparse
 import json
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 import torch
@@ -12,6 +10,7 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
 from benchmarks.gemma_shape import CACHE
+from tunesmith.files import replace_folder
 
 SHAPES = {
     "7b": {"num_hidden_layers": 32, "hidden_size": 4096, "intermediate_size": 11_008},
@@ -42,18 +41,15 @@ def make(size: str, tokenizer_from: Path) -> Path:
     folder = CACHE / f"llama-{size}-shape"
     if folder.is_dir():
         return folder
-    CACHE.mkdir(exist_ok=True)
-    # Complete or absent: a half written folder never has the final name.
-    unfinished = Path(tempfile.mkdtemp(dir=CACHE))
-    try:
-        config = shape(size)
-        _write_weights(config, unfinished)
-        config.save_pretrained(unfinished)
-        AutoTokenizer.from_pretrained(tokenizer_from).save_pretrained(unfinished)
-        unfinished.chmod(0o755)
-        unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    config = shape(size)
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_from)
+
+    def fill(into: Path) -> None:
+        _write_weights(config, into)
+        config.save_pretrained(into)
+        tokenizer.save_pretrained(into)
+
+    replace_folder(folder, fill)
     return folder
 
 

@@ -165,7 +165,7 @@ def test_dropout_depends_on_row_step_and_module_but_not_on_packing(recompute):
             parameter.grad = None
         total = 0.0
         for group in groups:
-            batch = pack(group, dropout=Dropout(seed=1, step=step))
+            batch = pack(group, dropout={"a": Dropout(seed=1, step=step)})
             loss = loss_sum(engine.hidden_states(batch, recompute=recompute), batch, engine.head)
             loss.backward()
             total += loss.item()
@@ -187,7 +187,7 @@ def test_dropout_gradient_is_that_of_the_dropped_forward():
             generator=torch.Generator().manual_seed(parameter.numel())
         )
     adapter.refresh()
-    batch = pack(rows("a"), dropout=Dropout(seed=1, step=0))
+    batch = pack(rows("a"), dropout={"a": Dropout(seed=1, step=0)})
 
     def loss():
         adapter.refresh()

@@ -104,7 +104,7 @@ def test_the_quantised_copy_is_made_once_and_is_a_base_itself(tmp_path, monkeypa
     first = load_base(str(folder), device="cpu", four_bit=True)
     assert any("NF4" in note for note in first.notes)
     assert first.folder == folder
-    monkeypatch.setattr(quantize_folder, "_fill", None)  # a second filling would fail
+    monkeypatch.setattr(quantize_folder, "_linears", None)  # a second making would fail
     second = load_base(str(folder), device="cpu", four_bit=True)
     (copy_,) = (quantize_folder.cache_root() / "four_bit").glob("base-*")
     third = load_base(str(copy_), device="cpu")  # as a pre-quantised folder, without being asked

@@ -25,6 +25,9 @@ def go(config_, **options):
 
 METHODS = (
     {"kind": "lora", "rank": 2},
+    {"kind": "lora", "rank": 2, "dora": True, "start": "pissa", "loraplus_lr_ratio": 4},
+    {"kind": "qlora", "rank": 2, "start": "loftq", "dtype": "bfloat16"},
+    {"kind": "qlora", "rank": 2, "freeze_a": True},
     {"kind": "full"},
     {"kind": "prompt", "start_text": "say it"},
     {"kind": "p-tuning", "tokens": 5},

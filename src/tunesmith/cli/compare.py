@@ -60,7 +60,7 @@ def _variants(
 
     if not words and not methods:
         return [], Path()
-    file, overrides = read_words(words)
+    file, overrides = read_words(words, command="compare")
     kinds = [kind.strip() for kind in (methods or "").split(",") if kind.strip()]
     out = overrides.pop("out", None)
     variants = load_variants(file, overrides, methods=kinds, grid=read_grid(grid))

@@ -55,10 +55,10 @@ def train(
 def _config(words: list[str]) -> "RunConfig":
     from tunesmith.config import load_run_config
 
-    return load_run_config(*read_words(words))
+    return load_run_config(*read_words(words, command="train"))
 
 
-def read_words(words: list[str]) -> "tuple[Path | None, dict[str, object]]":
+def read_words(words: list[str], *, command: str) -> "tuple[Path | None, dict[str, object]]":
     """The CONFIG among a command's words, if there is one, and what the flags set."""
     from tunesmith.cli.keys import read_flags
 
@@ -71,7 +71,7 @@ def read_words(words: list[str]) -> "tuple[Path | None, dict[str, object]]":
     if files and Path(files[0]).suffix in _DATA_FILES:
         raise UsageError(
             f"{files[0]} is a data file, and CONFIG is a YAML file.",
-            remedy=f"Write --data {shlex.quote(files[0])}, or let "
+            remedy=f"Write: tunesmith {command} --data {shlex.quote(files[0])}, or let "
             f"`tunesmith init {shlex.quote(files[0])}` write a config.",
         )
     return Path(files[0]) if files else None, overrides

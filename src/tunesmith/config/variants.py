@@ -36,15 +36,16 @@ def load_variants(
     values = merged(read_yaml(path) if path is not None else {}, overrides)
     source = str(path) if path else "command line"
     listed = _listed(values.pop(METHODS, None), source)
-    common = values.pop("method", {})
-    common = {"kind": common} if isinstance(common, str) else common
+    given = values.pop("method", {})
+    common: object = {"kind": given} if isinstance(given, str) else given
+    common = common if isinstance(common, Mapping) else {"kind": common}
     if methods:
         listed = [(kind, {"kind": kind}) for kind in methods]
     elif not listed:
         listed = [(str(common.get("kind", "lora")), dict(common))]
     variants, faults = [], []
     for name, method in listed:
-        if isinstance(common, Mapping) and common.get("kind") == method.get("kind"):
+        if common.get("kind") == method.get("kind"):
             method = merged(common, method)
         for point in _points(grid):
             given = merged({**values, "method": method}, _nested(point))

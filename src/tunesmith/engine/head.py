@@ -90,7 +90,8 @@ def losses(
 
 
 def _zero(hidden: Tensor) -> Tensor:
-    return hidden.new_zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32))
+    """Of the graph, also where no row is labelled."""
+    return hidden[:0].sum(dtype=torch.promote_types(hidden.dtype, torch.float32))
 
 
 @torch.no_grad()

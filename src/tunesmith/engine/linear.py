@@ -146,12 +146,12 @@ class _Linear(torch.autograd.Function):
             if gx is not None and not each.drops:
                 gx[here].addmm_(gb, a, alpha=term.scale)
             elif gx is not None:
-                ga = gb @ a
-                gx[here] += ga.mul_(plan.mask(ga, each)).mul_(term.scale)
-            ga = None
+                through = gb @ a
+                gx[here] += through.mul_(plan.mask(through, each)).mul_(term.scale)
+            ga: Tensor | None = None
             if ctx.needs_input_grad[4 + 3 * i]:
-                ga = gb[:, :rank].t() @ plan.inputs(x, each)
-                ga = ga.to(term.a.dtype).mul_(term.scale)
+                ga = (gb[:, :rank].t() @ plan.inputs(x, each)).to(term.a.dtype)
+                ga.mul_(term.scale)
             xa = kept[2 * i][:, :rank]
             grads += [ga, (gs.t() @ xa).to(term.b.dtype).mul_(term.scale), magnitudes[i]]
         gw = g.t() @ x if needs_weight else None
@@ -164,13 +164,15 @@ def _through_factors(
     """The gradient in front of each term's factors, and that of its magnitude [D_out]."""
     if all(each is None for each in before):
         return g, [None] * len(before)
-    g, grads = g.clone(), []
+    g = g.clone()
+    grads: list[Tensor | None] = []
     for each, y in zip(plan.active, before, strict=True):
         factors = each.term.factors()
         if factors is None or y is None:
             grads.append(None)
             continue
         rows = g[each.start : each.stop]
-        grads.append((rows * y).sum(0, dtype=factors.dtype) / each.term.norms)
+        norms = each.term.row_norms()
+        grads.append((rows * y).sum(0, dtype=norms.dtype) / norms)
         rows.mul_(factors)
     return g, grads

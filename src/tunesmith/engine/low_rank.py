@@ -24,7 +24,7 @@ class LowRank:
     offset: tuple[nn.Parameter, nn.Parameter] | None = None
     magnitude: nn.Parameter | None = None
     dense: Callable[[], Tensor] | None = None
-    norms: Tensor | None = None  # [D_out], of the rows of W + s B A
+    _norms: Tensor | None = None  # [D_out], of the rows of W + s B A
     _squares: Tensor | None = None  # [D_out], of the rows of W
     _cast: dict[torch.dtype, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
@@ -55,24 +55,26 @@ class LowRank:
 
     def factors(self) -> Tensor | None:
         """c [D_out]; None where it is 1."""
-        if self.magnitude is None:
-            return None
-        assert self.norms is not None, "refresh comes first"
-        return self.magnitude.detach() / self.norms
+        return None if self.magnitude is None else self.magnitude.detach() / self.row_norms()
+
+    def row_norms(self) -> Tensor:
+        """||W + s B A|| by row, [D_out], as of the last ``refresh``."""
+        assert self._norms is not None, "refresh comes first"
+        return self._norms
 
     def refresh(self) -> None:
         """Forget the copies and renew the norms, after the masters changed."""
         self._cast.clear()
         if self.dense is not None:
-            self.norms = self._row_norms(self.dense())
+            self._norms = self._measured(self.dense())
 
-    def _row_norms(self, weight: Tensor) -> Tensor:
+    def _measured(self, weight: Tensor) -> Tensor:
         """||W + s B A|| by row without that matrix: ||W||^2 + 2 s W A^T . B + s^2 B A A^T . B."""
         a, b = self.product()
+        wide = torch.promote_types(weight.dtype, b.dtype)
         if self._squares is None:
-            norms = torch.linalg.vector_norm(weight, dim=1, dtype=b.dtype)
-            self._squares = norms.square()
-        mixed = ((weight @ a.to(weight.dtype).t()).to(b.dtype) * b).sum(1)
+            self._squares = torch.linalg.vector_norm(weight, dim=1, dtype=wide).square()
+        mixed = ((weight @ a.to(weight.dtype).t()).to(wide) * b).sum(1)
         own = ((b @ (a @ a.t())) * b).sum(1)
         squares = self._squares + 2 * self.scale * mixed + self.scale**2 * own
-        return squares.clamp_min(torch.finfo(b.dtype).tiny).sqrt()
+        return squares.clamp_min(torch.finfo(b.dtype).tiny).sqrt().to(b.dtype)

@@ -11,7 +11,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from tunesmith.config.methods import LoraSettings
@@ -176,11 +175,12 @@ def _term(
         settings.dropout,
     )
     if settings.start in lora_start.TAKEN:
-        fixed = (term.a.detach().clone(), term.b.detach().clone())
-        term.offset = tuple(nn.Parameter(each, requires_grad=False) for each in fixed)
+        a0, b0 = term.a.detach().clone(), term.b.detach().clone()
+        term.offset = (nn.Parameter(a0, requires_grad=False), nn.Parameter(b0, requires_grad=False))
     if settings.dora:
-        norms = torch.linalg.vector_norm(linear.dense(), dim=1, dtype=term.b.dtype)
-        term.magnitude, term.dense = nn.Parameter(norms), linear.dense
+        term.dense = linear.dense
+        term.refresh()
+        term.magnitude = nn.Parameter(term.row_norms().clone())
     return term
 
 

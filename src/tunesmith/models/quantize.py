@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -70,9 +71,9 @@ def _fill(
     _write_config(source, into, dtype)
 
 
-def _reader(piece: "object", dtype: torch.dtype) -> Callable[[int, int], Tensor]:
+def _reader(piece: Any, dtype: torch.dtype) -> Callable[[int, int], Tensor]:
     def read(start: int, stop: int) -> Tensor:
-        rows: Tensor = piece[start:stop]  # type: ignore[index]  (safetensors leaves it untyped)
+        rows: Tensor = piece[start:stop]
         return rows.to(dtype)
 
     return read

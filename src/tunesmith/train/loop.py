@@ -194,7 +194,7 @@ def _gradients(going: Sequence[_Round], now: Callable[[], float]) -> tuple[list[
         batch = stream_of(job.engine, rows, dropout)
         hidden = job.engine.hidden_states(batch, recompute=plan.recompute)
         found = losses(hidden, batch, job.engine.head, counts=counts)
-        sum(found.values(), start=hidden.new_zeros(())).backward()
+        sum(found.values(), start=hidden.new_zeros(())).backward()  # type: ignore[no-untyped-call]
         for name, loss in found.items():
             total[name] += float(loss.detach())
     return [total[each.member.job.name] for each in going], now() - start

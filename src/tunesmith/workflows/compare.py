@@ -80,7 +80,7 @@ def _score(evaluation: object, arm: str) -> dict[str, object]:
     """Score and interval of an arm under the first check, which decides."""
     arms = evaluation.get("arms", {}) if isinstance(evaluation, Mapping) else {}
     checks = arms.get(arm, {}).get("checks", {})
-    first = next(iter(checks.values()), {})
+    first: Mapping[str, object] = next(iter(checks.values()), {})
     return {key: first.get(key) for key in ("score", "low", "high")}
 
 
