@@ -1,11 +1,11 @@
 """A model of Gemma-3-270M's shape: random bf16 weights, another model's tokenizer and template."""
 
-import shutil
-import tempfile
 from pathlib import Path
 
 import torch
 from transformers import AutoTokenizer, Gemma3ForCausalLM, Gemma3TextConfig
+
+from tunesmith.files import replace_folder
 
 CACHE = Path(__file__).parent / ".cache"
 NAME = "gemma3-270m-shape"
@@ -40,19 +40,15 @@ def make(tokenizer_from: Path) -> Path:
     folder = CACHE / NAME
     if folder.is_dir():
         return folder
-    CACHE.mkdir(exist_ok=True)
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_from)
     torch.manual_seed(0)
     model = Gemma3ForCausalLM(shape(tokenizer.pad_token_id, tokenizer.eos_token_id))
-    # Complete or absent: a half written folder never has the final name.
-    unfinished = Path(tempfile.mkdtemp(dir=CACHE))
-    try:
-        model.to(torch.bfloat16).save_pretrained(unfinished)
-        tokenizer.save_pretrained(unfinished)
-        unfinished.chmod(0o755)
-        unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+
+    def fill(into: Path) -> None:
+        model.to(torch.bfloat16).save_pretrained(into)
+        tokenizer.save_pretrained(into)
+
+    replace_folder(folder, fill)
     return folder
 
 

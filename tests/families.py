@@ -1,10 +1,13 @@
 """Tiny random models of every supported family, with settings that bite."""
 
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from tunesmith.models.quantize import quantized
 
 SHAPE = {
     "vocab_size": 97,
@@ -73,6 +76,17 @@ def tiny_model(family: str, dtype: torch.dtype = torch.float64, seed: int = 0) -
             else:
                 parameter.normal_(0, 0.3)
     return model.to(dtype).eval()
+
+
+def four_bit_model(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
+    """The model with its linear layers in NF4, through a folder and the cache as a base goes."""
+    model.save_pretrained(folder)
+    config = AutoConfig.from_pretrained(folder)
+    quantised = quantized(folder, config, dtype=model.dtype, emit=lambda _: None)
+    loaded = AutoModelForCausalLM.from_pretrained(
+        quantised, dtype=model.dtype, device_map={"": "cpu"}, attn_implementation="eager"
+    )
+    return loaded.eval()
 
 
 class _Float64Torch:

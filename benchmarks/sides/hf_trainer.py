@@ -6,10 +6,11 @@ As its users run it without a GPU at its fastest: bf16, dynamic padding, no grad
 import argparse
 
 import torch
-from peft import PeftModel, get_peft_model
+from peft import PeftModel, get_peft_model, prepare_model_for_kbit_training
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    BitsAndBytesConfig,
     DataCollatorForSeq2Seq,
     PreTrainedModel,
     Trainer,
@@ -31,7 +32,10 @@ PRECISIONS = {
 
 def main() -> None:
     """Train and print the JSON line."""
-    options = method_options(__doc__, sorted(PRECISIONS)).parse_args()
+    parser = method_options(__doc__, sorted(PRECISIONS))
+    parser.add_argument("--four-bit", action="store_true", help="NF4 by bitsandbytes")
+    parser.add_argument("--rank", type=int, default=16)
+    options = parser.parse_args()
     torch.set_num_threads(options.threads)
     tokenizer = AutoTokenizer.from_pretrained(options.model, padding_side="right")
     steps = DOCUMENTS[options.documents](tokenizer, options.steps)
@@ -53,12 +57,24 @@ def main() -> None:
 
 def _model(options: argparse.Namespace) -> PreTrainedModel | PeftModel:
     weights, _ = PRECISIONS[options.precision]
-    model = AutoModelForCausalLM.from_pretrained(options.model, dtype=weights)
+    quantised = None
+    if options.four_bit:
+        quantised = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=weights,
+        )
+    model = AutoModelForCausalLM.from_pretrained(
+        options.model, dtype=weights, quantization_config=quantised
+    )
     if options.full:
         return model
     if options.adapter:
         return PeftModel.from_pretrained(model, options.adapter, is_trainable=True)
-    return get_peft_model(model, lora())
+    if options.four_bit:
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    return get_peft_model(model, lora(options.rank))
 
 
 def _arguments(options: argparse.Namespace) -> TrainingArguments:

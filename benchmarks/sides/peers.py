@@ -10,10 +10,10 @@ from benchmarks.measure import StepLog
 from benchmarks.workload import steps_of_rows
 
 
-def lora(**others: Any) -> LoraConfig:
+def lora(rank: int = 16, **others: Any) -> LoraConfig:
     """The LoRA of every side, in PEFT's words."""
     return LoraConfig(
-        r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM", **others
+        r=rank, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM", **others
     )
 
 

@@ -18,7 +18,7 @@ from tunesmith.methods import table
 from tunesmith.train import optimizer
 from tunesmith.train.events import StepDone
 from tunesmith.train.job import Job
-from tunesmith.train.loop import train
+from tunesmith.train.loop import Member, train
 from tunesmith.train.measure import make_plan
 from tunesmith.workflows.opening import Opened, open_base
 
@@ -31,6 +31,7 @@ class Options:
 
     precision: str
     full: bool
+    four_bit: bool
     adapter: Path | None
     lr: float
     constant_lr: bool
@@ -40,6 +41,7 @@ class Options:
 def main() -> None:
     """Train and print the JSON line."""
     parser = method_options(__doc__, PRECISIONS)
+    parser.add_argument("--qlora", action="store_true", help="over the base in 4 bit")
     parser.add_argument("--tokens-per-micro-batch", type=int, default=0, help="0: auto")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -48,6 +50,7 @@ def main() -> None:
     options = Options(
         precision=given.precision,
         full=given.full,
+        four_bit=given.qlora,
         adapter=given.adapter,
         lr=given.lr,
         constant_lr=given.constant_lr,
@@ -59,13 +62,14 @@ def main() -> None:
 
 def train_steps(model: str, steps: Sequence[Sequence[Encoded]], options: Options) -> StepLog:
     """Train on each step's documents by the product's own loop, with its own plan."""
-    opened = open_base(model, dtype="bfloat16" if options.precision == "bf16" else "float32")
+    dtype = "bfloat16" if options.precision == "bf16" else "float32"
+    opened = open_base(model, dtype=dtype, four_bit=options.four_bit)
     log = StepLog()
     with tempfile.TemporaryDirectory() as folder:
         job = _job(opened, steps, options, Path(folder))
         adam = optimizer.build(job.adapter, lr=options.lr, weight_decay=0.0)
         plan = replace(make_plan(job, lr=options.lr), warmup=0)
-        for event in train(job, plan, adam):
+        for _, event in train([Member(job, plan, adam)]):
             if isinstance(event, StepDone):
                 log.losses.append(event.loss)
                 tokens = sum(len(d.ids) for d in steps[event.step - 1])
@@ -77,7 +81,6 @@ def train_steps(model: str, steps: Sequence[Sequence[Encoded]], options: Options
 def _job(opened: Opened, steps: Sequence[Sequence[Encoded]], options: Options, folder: Path) -> Job:
     """The documents as rows, and the steps that were given in place of drawn ones."""
     documents = [document for step in steps for document in step]
-    ends = np.cumsum([len(step) for step in steps]).tolist()
     settings = {
         "steps": len(steps),
         "rows_per_step": len(steps[0]),
@@ -93,17 +96,22 @@ def _job(opened: Opened, steps: Sequence[Sequence[Encoded]], options: Options, f
     return Job(
         engine=engine,
         adapter=adapter,
-        rows=_dataset(documents),
+        rows=as_dataset(documents),
         held=None,
         settings=TrainSettings.model_validate(settings),
         folder=folder,
-        fixed_steps=tuple(
-            tuple(range(end - len(step), end)) for end, step in zip(ends, steps, strict=True)
-        ),
+        fixed_steps=ends_of(steps),
     )
 
 
-def _dataset(documents: Sequence[Encoded]) -> Dataset:
+def ends_of(steps: Sequence[Sequence[Encoded]]) -> tuple[tuple[int, ...], ...]:
+    """The rows of each step, where they lie one step behind the other."""
+    ends = np.cumsum([len(step) for step in steps]).tolist()
+    return tuple(tuple(range(end - len(step), end)) for end, step in zip(ends, steps, strict=True))
+
+
+def as_dataset(documents: Sequence[Encoded]) -> Dataset:
+    """The documents as the rows of a run."""
     return Dataset(
         ids=np.concatenate([np.asarray(d.ids, np.int32) for d in documents]),
         weights=np.concatenate([np.asarray(d.supervised, np.float32) for d in documents]),

@@ -32,10 +32,10 @@ def test_the_help_names_every_key_with_its_default_once():
 
 
 def test_a_key_of_one_kind_only_says_so():
-    assert KEYS["method.rank"].kinds == ("lora",)
-    assert KEYS["method.start"].kinds == ("lora", "full", "prompt", "p-tuning")
+    assert KEYS["method.rank"].kinds == ("lora", "qlora")
+    assert KEYS["method.start"].kinds == ("lora", "qlora", "full", "prompt", "p-tuning")
     assert KEYS["method.tokens"].kinds == ("prompt", "p-tuning")
-    assert KEYS["method.kind"].type == "lora | full | prompt | p-tuning"
+    assert KEYS["method.kind"].type == "lora | qlora | full | prompt | p-tuning"
 
 
 def test_a_help_that_kinds_share_is_said_once():

@@ -5,8 +5,14 @@ import hashlib
 import pytest
 import torch
 
-from tests.families import FAMILIES, tiny_model
-from tunesmith.config.methods import FullSettings, LoraSettings, PromptSettings, PTuningSettings
+from tests.families import FAMILIES, four_bit_model, tiny_model
+from tunesmith.config.methods import (
+    FOUR_BIT_KINDS,
+    FullSettings,
+    LoraSettings,
+    PromptSettings,
+    PTuningSettings,
+)
 from tunesmith.engine.batch import Dropout
 from tunesmith.engine.forward import prepare_
 from tunesmith.engine.head import loss_sum
@@ -16,6 +22,12 @@ from tunesmith.methods.adapter import NO_WORDS, Words
 
 SETTINGS = {
     "lora": LoraSettings(rank=3, alpha=5),
+    "dora": LoraSettings(rank=3, alpha=5, dora=True),
+    "pissa": LoraSettings(rank=3, alpha=5, start="pissa"),
+    "olora, dora": LoraSettings(rank=3, alpha=5, start="olora", dora=True),
+    "lora-fa": LoraSettings(rank=3, alpha=5, freeze_a=True),
+    "qlora": LoraSettings(kind="qlora", rank=3, alpha=5),
+    "qlora, dora, pissa": LoraSettings(kind="qlora", rank=3, dora=True, start="pissa"),
     "full": FullSettings(),
     "prompt": PromptSettings(start_text="a text"),
     "p-tuning": PTuningSettings(start_text="a text"),
@@ -46,7 +58,19 @@ def name_of(adapter):
 
 
 def test_every_method_of_the_table_is_held_to_the_contract():
-    assert SETTINGS.keys() == table.METHODS.keys()
+    assert {settings.kind for settings in SETTINGS.values()} == table.METHODS.keys()
+
+
+@pytest.fixture
+def engine_of(tmp_path, home):
+    """An engine over a tiny family, in 4 bit where the method asks for that."""
+
+    def make(family, kind):
+        if SETTINGS[kind].kind not in FOUR_BIT_KINDS:
+            return prepare_(tiny_model(family, torch.float32))
+        return prepare_(four_bit_model(tiny_model(family, torch.float32), tmp_path / "base"))
+
+    return make
 
 
 def attach(engine, kind):
@@ -71,8 +95,8 @@ def states(engine, made, *, text=(), recompute=False):
 
 @pytest.mark.parametrize("kind", SETTINGS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_starts_as_the_base_and_trains_only_its_own_tensors(family, kind):
-    engine = prepare_(tiny_model(family, torch.float32))
+def test_starts_as_the_base_and_trains_only_its_own_tensors(family, kind, engine_of):
+    engine = engine_of(family, kind)
     before = base_digest(engine.model)
     bare, _ = states(engine, rows(None))
     adapter, text = attach(engine, kind)
@@ -81,13 +105,13 @@ def test_starts_as_the_base_and_trains_only_its_own_tensors(family, kind):
     hidden, loss = states(engine, mine)
     torch.testing.assert_close(hidden, base, rtol=1e-5, atol=1e-5)
     loss.backward()
-    own = {id(p) for p in adapter.parameters.values()}
+    own = {id(p) for p in adapter.trained.values()}
     strangers = [
         n for n, p in engine.model.named_parameters() if p.grad is not None and id(p) not in own
     ]
     assert not strangers
-    assert all(p.grad is not None for p in adapter.parameters.values())
-    torch.optim.AdamW(list(adapter.parameters.values()), lr=0.1).step()
+    assert all(p.grad is not None for p in adapter.trained.values())
+    torch.optim.AdamW(list(adapter.trained.values()), lr=0.1).step()
     adapter.refresh()
     assert not torch.allclose(states(engine, mine)[0], base, atol=1e-3), "nothing was learned"
     if adapter.frozen_base:
@@ -141,7 +165,7 @@ def test_dropout_depends_on_row_step_and_module_but_not_on_packing(recompute):
             parameter.grad = None
         total = 0.0
         for group in groups:
-            batch = pack(group, dropout=Dropout(seed=1, step=step))
+            batch = pack(group, dropout={"a": Dropout(seed=1, step=step)})
             loss = loss_sum(engine.hidden_states(batch, recompute=recompute), batch, engine.head)
             loss.backward()
             total += loss.item()
@@ -163,7 +187,7 @@ def test_dropout_gradient_is_that_of_the_dropped_forward():
             generator=torch.Generator().manual_seed(parameter.numel())
         )
     adapter.refresh()
-    batch = pack(rows("a"), dropout=Dropout(seed=1, step=0))
+    batch = pack(rows("a"), dropout={"a": Dropout(seed=1, step=0)})
 
     def loss():
         adapter.refresh()

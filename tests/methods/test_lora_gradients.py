@@ -3,6 +3,7 @@
 import peft
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.families import FAMILIES, make_exact, tiny_model
 from tests.methods.test_contract import rows
@@ -12,14 +13,16 @@ from tunesmith.engine.head import loss_sum
 from tunesmith.engine.pack import pack
 
 
+@pytest.mark.parametrize("dora", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_loss_and_gradients_equal_pefts(family, monkeypatch, tmp_path):
+def test_loss_and_gradients_equal_pefts(family, dora, monkeypatch, tmp_path):
     make_exact(monkeypatch)
     config = peft.LoraConfig(
         r=3,
         lora_alpha=5,
         target_modules="all-linear",
         init_lora_weights=False,
+        use_dora=dora,
         task_type="CAUSAL_LM",
     )
     model = peft.get_peft_model(tiny_model(family), config, autocast_adapter_dtype=False)
@@ -31,14 +34,15 @@ def test_loss_and_gradients_equal_pefts(family, monkeypatch, tmp_path):
         expected = expected + torch.nn.functional.cross_entropy(out, ids[0, 1:], reduction="sum")
     expected.backward()
     theirs = {
-        name.replace(".default", ""): p.grad
+        name.replace(".default", "").replace("vector.weight", "vector"): p.grad
         for name, p in model.named_parameters()
         if p.requires_grad
     }
     engine = prepare_(tiny_model(family))
     adapter = store.load(engine, tmp_path, name="a")
-    for parameter in adapter.parameters.values():
-        parameter.data = parameter.data.double()
+    exact = load_file(tmp_path / store.TENSORS)
+    for name, parameter in adapter.parameters.items():
+        parameter.data = exact[name]
     adapter.refresh()
     batch = pack(rows("a"))
     loss = loss_sum(engine.hidden_states(batch), batch, engine.head)

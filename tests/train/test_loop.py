@@ -9,7 +9,7 @@ from tests.train.tiny import METHODS, adam, plan, tensors, tiny_job
 from tunesmith.errors import RunError
 from tunesmith.train import checkpoint
 from tunesmith.train.events import Ended, HeldOut, Saved, StepDone
-from tunesmith.train.loop import held_out_loss, train
+from tunesmith.train.loop import Member, held_out_loss, train
 
 
 def run(job, plan_, *, state=None, optimizer=None, stop_after=None):
@@ -19,9 +19,12 @@ def run(job, plan_, *, state=None, optimizer=None, stop_after=None):
         return stop_after is not None and steps >= stop_after
 
     events = []
-    for event in train(job, plan_, optimizer or adam(job), state=state, stop=stop):
+    member = Member(job, plan_, optimizer or adam(job), **({"state": state} if state else {}))
+    for _, event in train([member], stop=stop):
         steps += isinstance(event, StepDone)
         events.append(event)
+    if member.error is not None:
+        raise member.error
     return events
 
 

@@ -13,7 +13,7 @@ from tunesmith.models.hashes import hash_folder
 from tunesmith.train.events import Ended, Notice, Planned, Progress
 from tunesmith.train.run_lock import alone
 from tunesmith.workflows.history import read_run
-from tunesmith.workflows.opening import open_base
+from tunesmith.workflows.opening import attach_folder, open_base
 from tunesmith.workflows.run import resume_run, train_run
 
 
@@ -25,6 +25,9 @@ def go(config_, **options):
 
 METHODS = (
     {"kind": "lora", "rank": 2},
+    {"kind": "lora", "rank": 2, "dora": True, "start": "pissa", "loraplus_lr_ratio": 4},
+    {"kind": "qlora", "rank": 2, "start": "loftq", "dtype": "bfloat16"},
+    {"kind": "qlora", "rank": 2, "freeze_a": True},
     {"kind": "full"},
     {"kind": "prompt", "start_text": "say it"},
     {"kind": "p-tuning", "tokens": 5},
@@ -65,7 +68,7 @@ def test_a_run_leaves_every_file_and_does_not_touch_its_base(tmp_path, method):
     if result == "model":
         open_base(str(run / "model"))
     else:
-        open_base(str(tmp_path / "base"), {"a": run / "adapter"})
+        attach_folder(open_base(str(tmp_path / "base")), run / "adapter")
 
 
 def test_a_run_that_is_worked_on_is_refused_to_others_and_told_as_running(tmp_path):

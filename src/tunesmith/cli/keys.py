@@ -38,20 +38,20 @@ class Key:
 def config_keys() -> dict[str, Key]:
     """Every key of a run's config by its dotted name, in the order of the models."""
     keys: dict[str, Key] = {}
-    for key in _keys_of(RunConfig, prefix="", kind=None):
+    for key in _keys_of(RunConfig, prefix="", kinds=()):
         known = keys.get(key.name)
         keys[key.name] = _joined(known, key) if known else key
     return keys
 
 
-def _keys_of(model: type[BaseModel], *, prefix: str, kind: str | None) -> Iterable[Key]:
+def _keys_of(model: type[BaseModel], *, prefix: str, kinds: tuple[str, ...]) -> Iterable[Key]:
     for name, field in model.model_fields.items():
         inner = nested_models(field.annotation)
         for below in inner:
             tag = below.model_fields.get("kind")
-            yield from _keys_of(below, prefix=f"{prefix}{name}.", kind=tag and tag.default)
+            of = get_args(tag.annotation) if tag else ()
+            yield from _keys_of(below, prefix=f"{prefix}{name}.", kinds=of)
         if not inner:
-            kinds = (kind,) if kind else ()
             text = field.description or ""
             yield Key(prefix + name, type_text(field.annotation), _default(field), text, kinds)
 

@@ -9,6 +9,7 @@ import typer
 from tunesmith import __version__
 from tunesmith.cli import data, model, runs
 from tunesmith.cli.chat import chat
+from tunesmith.cli.compare import compare
 from tunesmith.cli.demo import demo
 from tunesmith.cli.doctor import doctor
 from tunesmith.cli.init import init
@@ -35,6 +36,9 @@ app.add_typer(data.app, name="data")
 app.command(
     "train", options_metavar="[CONFIG] [--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT
 )(train)
+app.command(
+    "compare", options_metavar="[CONFIG] [--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT
+)(compare)
 app.command("chat")(chat)
 app.add_typer(runs.app, name="runs")
 app.add_typer(model.app, name="model")

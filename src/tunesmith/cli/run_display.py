@@ -28,6 +28,24 @@ SECONDS_BETWEEN_LINES = 10.0
 INFORMATION = {"base", "data", "resumed", "best", "inserted_system_prompt"}
 
 
+class Pace:
+    """When a line is due again where there is no live one."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now, self._said_at = now, -SECONDS_BETWEEN_LINES
+
+    def is_due(self) -> bool:
+        """Whether the last line is long ago; asking for it is saying it."""
+        due = self._now() - self._said_at >= SECONDS_BETWEEN_LINES
+        if due:
+            self.said()
+        return due
+
+    def said(self) -> None:
+        """A line was said now."""
+        self._said_at = self._now()
+
+
 class RunDisplay:
     """A subscriber to the events of a run; ``warnings`` holds what must be told again."""
 
@@ -35,12 +53,11 @@ class RunDisplay:
         self.warnings: list[str] = []
         self.run_folder: Path | None = None
         self._console = console
-        self._now = now
+        self._pace = Pace(now)
         self._live = Live(console=console, transient=True) if console.is_terminal else None
         self._held_out: HeldOut | None = None
         self._last: StepDone | None = None
         self._phase = self._said = ""
-        self._said_at = -SECONDS_BETWEEN_LINES
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -96,11 +113,12 @@ class RunDisplay:
         if self._live is not None:
             line = Text(harmless(text), no_wrap=True, overflow="ellipsis")
             self._live.update(line)
-        elif now or self._now() - self._said_at >= SECONDS_BETWEEN_LINES:
+        elif now or self._pace.is_due():
             self._line(text)
 
     def _line(self, text: str) -> None:
-        self._said_at, self._said = self._now(), text
+        self._pace.said()
+        self._said = text
         self._console.print(harmless(text), soft_wrap=True)
 
 

@@ -11,7 +11,7 @@ from tunesmith.cli.quantities import bytes_text, duration, percent
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tunesmith.workflows.run import RunSummary
+    from tunesmith.workflows.one_run import RunSummary
 
 SHOWN_ANSWERS, LONGEST_LINE = 3, 300
 _REASONS = {

@@ -22,7 +22,8 @@ STOPPING = "stopping after this step; press again to stop at once (the last chec
 _DATA_FILES = {".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt"}
 
 
-def _keys() -> "Mapping[str, Key]":
+def run_keys() -> "Mapping[str, Key]":
+    """The keys of a run's config, which are flags too."""
     from tunesmith.cli.keys import config_keys
 
     return config_keys()
@@ -35,7 +36,7 @@ def train(
         Path | None,
         typer.Option(metavar="RUN", help="Go on with the run in this folder, as it was set up."),
     ] = None,
-    _: Annotated[bool, help_with_keys(_keys)] = False,
+    _: Annotated[bool, help_with_keys(run_keys)] = False,
 ) -> Outcome:
     """Fine-tune: `tunesmith train CONFIG`, or `tunesmith train --data FILE` without a file.
 
@@ -52,10 +53,16 @@ def train(
 
 
 def _config(words: list[str]) -> "RunConfig":
-    from tunesmith.cli.keys import read_flags
     from tunesmith.config import load_run_config
 
-    files, overrides = read_flags(words, known=_keys())
+    return load_run_config(*read_words(words, command="train"))
+
+
+def read_words(words: list[str], *, command: str) -> "tuple[Path | None, dict[str, object]]":
+    """The CONFIG among a command's words, if there is one, and what the flags set."""
+    from tunesmith.cli.keys import read_flags
+
+    files, overrides = read_flags(words, known=run_keys())
     if len(files) > 1:
         raise UsageError(
             f"One CONFIG can be given, not {len(files)}: {', '.join(files)}.",
@@ -64,10 +71,10 @@ def _config(words: list[str]) -> "RunConfig":
     if files and Path(files[0]).suffix in _DATA_FILES:
         raise UsageError(
             f"{files[0]} is a data file, and CONFIG is a YAML file.",
-            remedy=f"Write: tunesmith train --data {shlex.quote(files[0])}, or let "
+            remedy=f"Write: tunesmith {command} --data {shlex.quote(files[0])}, or let "
             f"`tunesmith init {shlex.quote(files[0])}` write a config.",
         )
-    return load_run_config(Path(files[0]) if files else None, overrides)
+    return Path(files[0]) if files else None, overrides
 
 
 def _outcome(config: "RunConfig | None", resume: Path | None) -> Outcome:

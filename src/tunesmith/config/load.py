@@ -41,6 +41,11 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, object]:
     return nested
 
 
+def parse_value(key: str, text: str) -> object:
+    """A word as the config key takes it."""
+    return _value(text, _types_of_keys().get(key, frozenset()))
+
+
 @functools.cache
 def _types_of_keys() -> dict[str, frozenset[object]]:
     """What each key of a run's config takes, as the types that YAML gives."""
@@ -133,15 +138,23 @@ def load_run_config(path: Path | None, overrides: Mapping[str, object]) -> RunCo
 
     Relative paths in it are the caller's: they are taken from the working directory.
     """
-    values = read_yaml(path) if path is not None else {}
-    if isinstance(values.get("method"), str):
-        values["method"] = {"kind": values["method"]}
-    values = merged(values, overrides)
-    method = values.setdefault("method", {})
-    if isinstance(method, dict):
-        method.setdefault("kind", "lora")
+    values = merged(_with_kind(read_yaml(path) if path is not None else {}), overrides)
+    return run_config(values, source=str(path) if path else "command line")
+
+
+def run_config(values: Mapping[str, object], *, source: str) -> RunConfig:
+    """The checked config of these values; raises ConfigError with every fault."""
+    values = _with_kind(values)
     if "data" not in values:
         raise ConfigError(
             "No training data is named.", remedy="Give --data FILE, or `data: {train: FILE}`."
         )
-    return validate(RunConfig, values, source=str(path) if path else "command line")
+    return validate(RunConfig, values, source=source)
+
+
+def _with_kind(values: Mapping[str, object]) -> dict[str, object]:
+    """`method: lora` means its kind, and a method without kind is lora."""
+    method = values.get("method", {})
+    method = {"kind": method} if isinstance(method, str) else method
+    method = {"kind": "lora", **method} if isinstance(method, Mapping) else method
+    return {**values, "method": method}

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tunesmith.config.settings import Settings, nested_models
 
+FOUR_BIT_KINDS = frozenset({"qlora"})  # methods over a base whose linear layers are in 4 bit
 LEARNING_RATE_HELP = "peak learning rate, or auto: from the method and the width of the base"
 
 
@@ -24,15 +25,25 @@ class MethodNote:
 class LoraSettings(Settings):
     """LoRA (arXiv 2106.09685): a low-rank term beside each chosen linear layer."""
 
-    note: ClassVar[MethodNote] = MethodNote(
-        name="LoRA",
-        trains="two thin matrices beside each linear layer: about 1 to 4 % of the weights",
-        strengths="a fraction of the memory of full; a small adapter file; the base stays as it "
-        "is, so one copy of it carries many adapters",
-        weaknesses="learns much new knowledge less well than full; rank and targets to choose",
-        use_when="first, always: format, style, labels, tone, a narrow skill",
-    )
-    kind: Literal["lora"] = "lora"
+    notes: ClassVar[dict[str, MethodNote]] = {
+        "lora": MethodNote(
+            name="LoRA",
+            trains="two thin matrices beside each linear layer: about 1 to 4 % of the weights",
+            strengths="a fraction of the memory of full; a small adapter file; the base stays as "
+            "it is, so one copy of it carries many adapters",
+            weaknesses="learns much new knowledge less well than full; rank and targets to choose",
+            use_when="first, always: format, style, labels, tone, a narrow skill",
+        ),
+        "qlora": MethodNote(
+            name="QLoRA",
+            trains="as lora, beside linear layers that are held in 4 bit (NF4)",
+            strengths="the base takes about a quarter of the memory: larger bases fit",
+            weaknesses="a little slower than lora, as weights are dequantised at every use; the "
+            "adapter belongs to the 4-bit base",
+            use_when="the base does not fit in 16 bit",
+        ),
+    }
+    kind: Literal["lora", "qlora"] = "lora"
     rank: int = Field(16, ge=1, description="rank R of the term B A")
     alpha: float = Field(32.0, gt=0, description="scale numerator: the term counts alpha / rank")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of inputs of A that are dropped")
@@ -45,7 +56,18 @@ class LoraSettings(Settings):
     new_tokens: tuple[str, ...] = Field(
         (), description="tokens that are added to the vocabulary, or already there, and trained"
     )
-    start: str | None = Field(None, description="a LoRA adapter folder to continue from")
+    dora: bool = Field(False, description="train each layer's row norms beside (arXiv 2402.09353)")
+    freeze_a: bool = Field(False, description="LoRA-FA: train B only (arXiv 2308.03303)")
+    loraplus_lr_ratio: float = Field(
+        1.0, gt=0, description="LoRA+: B's learning rate over A's (arXiv 2402.12354)"
+    )
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="number format of the saved adapter; it is trained in float32"
+    )
+    start: str | None = Field(
+        None,
+        description="null, pissa, olora, loftq (for qlora), or a LoRA adapter folder to go on from",
+    )
 
     @field_validator("targets", mode="before")
     @classmethod
@@ -66,18 +88,26 @@ class LoraSettings(Settings):
             raise ValueError("every rank must be at least 1")
         return value
 
+    @model_validator(mode="after")
+    def _loftq_needs_four_bit(self) -> "LoraSettings":
+        if self.start == "loftq" and self.kind != "qlora":
+            raise ValueError("start: loftq makes up for what 4 bit loses; it needs kind: qlora")
+        return self
+
 
 class FullSettings(Settings):
     """Full fine-tuning: every weight of the base is trained."""
 
-    note: ClassVar[MethodNote] = MethodNote(
-        name="Full fine-tuning",
-        trains="every weight of the base",
-        strengths="the most room to learn: new knowledge, another language, large data",
-        weaknesses="about 16 bytes of memory a weight; the result is a whole model; forgets more "
-        "of what the base could do",
-        use_when="LoRA at a high rank is not enough, the data is large, and memory is there",
-    )
+    notes: ClassVar[dict[str, MethodNote]] = {
+        "full": MethodNote(
+            name="Full fine-tuning",
+            trains="every weight of the base",
+            strengths="the most room to learn: new knowledge, another language, large data",
+            weaknesses="about 16 bytes of memory a weight; the result is a whole model; forgets "
+            "more of what the base could do",
+            use_when="LoRA at a high rank is not enough, the data is large, and memory is there",
+        )
+    }
     kind: Literal["full"] = "full"
     start: str | None = Field(None, description="a model folder of a `full` run to continue from")
 
@@ -95,7 +125,7 @@ VirtualStart = Annotated[
     str, Field(description="text, sample (of the vocabulary), random, or an adapter folder")
 ]
 StartText = Annotated[str | None, Field(description="the text whose tokens are the start")]
-_KEYWORDS = frozenset({"text", "sample", "random"})
+_KEYWORDS = frozenset({"text", "sample", "random", "pissa", "olora", "loftq"})
 
 
 def _text_is_the_start(values: object) -> object:
@@ -114,15 +144,17 @@ def _text_and_start_agree(settings: "VirtualTokenSettings") -> "VirtualTokenSett
 class PromptSettings(Settings):
     """Prompt tuning (arXiv 2104.08691): virtual tokens in front of every document."""
 
-    note: ClassVar[MethodNote] = MethodNote(
-        name="(Soft) prompt tuning",
-        trains="P virtual tokens in front of the text: a few thousand numbers",
-        strengths="the smallest adapter; the base's layers do exactly what they did; can start "
-        "from an instruction's own tokens",
-        weaknesses="learns least, and slowly; the P tokens are computed with every prompt; nothing "
-        "to merge",
-        use_when="a task that the base nearly does, or many tiny adapters",
-    )
+    notes: ClassVar[dict[str, MethodNote]] = {
+        "prompt": MethodNote(
+            name="(Soft) prompt tuning",
+            trains="P virtual tokens in front of the text: a few thousand numbers",
+            strengths="the smallest adapter; the base's layers do exactly what they did; can start "
+            "from an instruction's own tokens",
+            weaknesses="learns least, and slowly; the P tokens are computed with every prompt; "
+            "nothing to merge",
+            use_when="a task that the base nearly does, or many tiny adapters",
+        )
+    }
     kind: Literal["prompt"] = "prompt"
     tokens: VirtualTokens = None
     start: VirtualStart = "sample"
@@ -135,15 +167,17 @@ class PromptSettings(Settings):
 class PTuningSettings(Settings):
     """P-Tuning v2, prefix tuning (arXiv 2110.07602, 2101.00190): keys and values in every layer."""
 
-    note: ClassVar[MethodNote] = MethodNote(
-        name="P-Tuning (prefix tuning)",
-        trains="P keys and values in front of the text, in every layer",
-        strengths="steers every layer, yet small; costs almost nothing at inference; the base "
-        "stays as it is",
-        weaknesses="learns less than LoRA; layers with a sliding window lose it in long texts; "
-        "nothing to merge",
-        use_when="classification and style with little data, many small adapters over one base",
-    )
+    notes: ClassVar[dict[str, MethodNote]] = {
+        "p-tuning": MethodNote(
+            name="P-Tuning (prefix tuning)",
+            trains="P keys and values in front of the text, in every layer",
+            strengths="steers every layer, yet small; costs almost nothing at inference; the base "
+            "stays as it is",
+            weaknesses="learns less than LoRA; layers with a sliding window lose it in long texts; "
+            "nothing to merge",
+            use_when="classification and style with little data, many small adapters over one base",
+        )
+    }
     kind: Literal["p-tuning"] = "p-tuning"
     tokens: VirtualTokens = None
     start: VirtualStart = "sample"
@@ -161,8 +195,7 @@ MethodSettings = Annotated[AnyMethod, Field(discriminator="kind")]
 def method_notes() -> dict[str, MethodNote]:
     """Every kind that `method.kind` takes, with its note."""
     members = nested_models(MethodSettings)
-    kinds = [model for model in members if hasattr(model, "note")]
-    return {model.model_fields["kind"].default: model.note for model in kinds}
+    return {kind: note for m in members for kind, note in getattr(m, "notes", {}).items()}
 
 
 def start_path(settings: AnyMethod) -> str | None:

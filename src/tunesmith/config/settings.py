@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -103,7 +103,7 @@ def _keys_of(
             models = [inner for f in fields for inner in nested_models(f.annotation, lists=True)]
         if isinstance(here, Mapping) and "kind" in here:
             kind = here["kind"]
-            models = [m for m in models if m.model_fields["kind"].default == kind]
+            models = [m for m in models if kind in get_args(m.model_fields["kind"].annotation)]
     return [field.alias or name for m in models for name, field in m.model_fields.items()]
 
 

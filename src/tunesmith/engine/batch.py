@@ -1,5 +1,6 @@
 """The packed stream: documents laid end to end without padding, each with what stands before it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -39,7 +40,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Dropout:
-    """What keys the dropout masks of a step, beside adapter, module, document and token."""
+    """What keys an adapter's dropout masks in a step, beside module, document and token."""
 
     seed: int
     step: int
@@ -58,7 +59,7 @@ class PackedBatch:
     label_rows: Tensor  # [M] int64
     labels: Tensor  # [M] int64
     weights: Tensor  # [M] float32
-    dropout: Dropout | None = None
+    dropout: Mapping[str | None, Dropout] = field(default_factory=dict)  # by adapter, in training
     plans: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)  # caches
 
     @cached_property

@@ -4,7 +4,7 @@ Full logits [T, V] never exist: M labelled rows are scored in chunks, and as the
 of the graph, each chunk's gradient is known at once and its logits can go.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -59,46 +59,54 @@ class Head:
 
 
 def loss_sum(hidden: Tensor, batch: PackedBatch, head: Head, *, count: float = 1.0) -> Tensor:
-    """Sum of the weighted negative log-likelihoods of the labelled rows over ``count``; a scalar.
+    """Sum of all adapters' ``losses`` with one count; a scalar."""
+    counts = dict.fromkeys((adapter for adapter, _, _ in batch.label_segments), count)
+    found = losses(hidden, batch, head, counts=counts)
+    return sum(found.values(), start=_zero(hidden))
 
-    ``hidden`` [T, D] are the last hidden states of the stream; nats. With the count of the whole
-    optimizer step, micro-batches add up to the big batch. The loss is the end of the graph: where
-    the head itself is trained, this call has added to its gradient before ``backward``.
+
+def losses(
+    hidden: Tensor, batch: PackedBatch, head: Head, *, counts: Mapping[str | None, float]
+) -> dict[str | None, Tensor]:
+    """Sums of the weighted negative log-likelihoods of each adapter's labelled rows, in nats.
+
+    ``hidden`` [T, D] are the last hidden states of the stream; each sum is over the adapter's
+    count. With the count of the whole optimizer step, micro-batches add up to the big batch. The
+    loss is the end of the graph: where the head itself is trained, this call has added to its
+    gradient before ``backward``.
     """
-    loss = hidden.new_zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32))
-    for tokens, part in _runs(batch, head):
+    found: dict[str | None, Tensor] = {}
+    for adapter, start, stop in batch.label_segments:
+        part = slice(start, stop)
+        tokens = head.vocabularies.get(adapter or "")
         # index_select: gradients of repeated rows add up in the same order every time
         rows = hidden.index_select(0, batch.label_rows[part])
         outputs = None if tokens is None else tokens.outputs
-        weights = batch.weights[part] / count
+        weights = batch.weights[part] / counts[adapter]
         plan = _Plan(head, tokens, batch.labels[part], weights)
-        loss = loss + apply(_Head, rows, head.weight, outputs, plan)
-    return loss
+        loss = apply(_Head, rows, head.weight, outputs, plan)
+        found[adapter] = found[adapter] + loss if adapter in found else loss
+    return found
+
+
+def _zero(hidden: Tensor) -> Tensor:
+    """Of the graph, also where no row is labelled."""
+    return hidden[:0].sum(dtype=torch.promote_types(hidden.dtype, torch.float32))
 
 
 @torch.no_grad()
 def row_losses(hidden: Tensor, batch: PackedBatch, head: Head) -> Tensor:
     """Negative log-likelihood of each label, [M] in float32; no gradient."""
-    losses = [hidden.new_zeros(0, dtype=torch.float32)]
-    for tokens, part in _runs(batch, head):
+    found = [hidden.new_zeros(0, dtype=torch.float32)]
+    for adapter, start, stop in batch.label_segments:
+        tokens = head.vocabularies.get(adapter or "")
         size = chunk_rows(head.width(tokens))
-        rows = hidden.index_select(0, batch.label_rows[part])
-        labels = torch.split(batch.labels[part], size)
+        rows = hidden.index_select(0, batch.label_rows[start:stop])
+        labels = torch.split(batch.labels[start:stop], size)
         for chunk, target in zip(torch.split(rows, size), labels, strict=True):
             logs = _log_softmax_(head.logits(chunk, tokens).float())
-            losses.append(-logs.gather(1, target[:, None])[:, 0])
-    return torch.cat(losses)
-
-
-def _runs(batch: PackedBatch, head: Head) -> Iterator[tuple[TokenRows | None, slice]]:
-    """Label rows that are scored over one vocabulary; one empty run where there are none."""
-    runs = [(head.vocabularies.get(a or ""), i, j) for a, i, j in batch.label_segments]
-    runs = runs or [(None, 0, 0)]
-    while runs:
-        tokens, start, stop = runs.pop(0)
-        while runs and runs[0][0] is tokens:
-            stop = runs.pop(0)[2]
-        yield tokens, slice(start, stop)
+            found.append(-logs.gather(1, target[:, None])[:, 0])
+    return torch.cat(found)
 
 
 def _log_softmax_(scores: Tensor) -> Tensor:

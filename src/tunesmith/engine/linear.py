@@ -2,39 +2,17 @@
 
 import hashlib
 import struct
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from tunesmith.engine.autograd import Context, Gradients, apply
-from tunesmith.engine.batch import PackedBatch
+from tunesmith.engine.batch import Dropout, PackedBatch
 from tunesmith.engine.context import current_stream
-
-
-@dataclass(slots=True, eq=False)
-class LowRank:
-    """A term s B A of one adapter beside one linear layer.
-
-    A [R, D_in] and B [D_out, R] are fp32 masters; their copies in the compute dtype are made
-    once and again after ``refresh`` (once a step), not at every call.
-    """
-
-    a: nn.Parameter
-    b: nn.Parameter
-    scale: float
-    dropout: float = 0.0
-    _cast: dict[torch.dtype, tuple[Tensor, Tensor]] = field(default_factory=dict)
-
-    def cast(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """A and B in ``dtype``, detached."""
-        if dtype not in self._cast:
-            self._cast[dtype] = (self.a.detach().to(dtype), self.b.detach().to(dtype))
-        return self._cast[dtype]
-
-    def refresh(self) -> None:
-        """Forget the copies, after the masters changed."""
-        self._cast.clear()
+from tunesmith.engine.low_rank import LowRank
+from tunesmith.models.four_bit import FourBit, four_bit_of
 
 
 class SeamLinear(nn.Module):
@@ -43,67 +21,86 @@ class SeamLinear(nn.Module):
     def __init__(self, linear: nn.Linear, name: str, index: int) -> None:
         super().__init__()
         self.weight, self.bias = linear.weight, linear.bias
+        self.four_bit: FourBit | None = four_bit_of(linear)
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.name, self.index = name, index
         self.terms: dict[str, LowRank] = {}
+
+    def dense(self, dtype: torch.dtype | None = None) -> Tensor:
+        """W [D_out, D_in] in ``dtype``, or in its own; dequantised where it is held in 4 bit."""
+        if self.four_bit is not None:
+            return self.four_bit.dense(dtype)
+        return self.weight if dtype is None else self.weight.to(dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """[1, T, D_in] -> [1, T, D_out]; raises RuntimeError outside a stream."""
         stream = current_stream()
         flat = x.reshape(-1, self.in_features)
         active = [
-            (self.terms[adapter], start, stop)
+            _Active(self.terms[adapter], start, stop, stream.dropout.get(adapter))
             for adapter, start, stop in stream.segments
             if adapter in self.terms
         ]
-        plan = _Plan(tuple(active), stream, self.index)
-        masters = [t for term, _, _ in active for t in (term.a, term.b)]
+        plan = _Plan(tuple(active), stream, self.index, self.dense)
+        masters = [t for each in active for t in each.term.masters]
         y: Tensor = apply(_Linear, flat, self.weight, self.bias, plan, *masters)
         return y.view(*x.shape[:-1], self.out_features)
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
-    """Which terms apply to which rows of one call."""
+class _Active:
+    """A term that applies to rows start..stop of one call, and what keys its dropout."""
 
-    active: tuple[tuple[LowRank, int, int], ...]
+    term: LowRank
+    start: int
+    stop: int
+    dropout: Dropout | None
+
+    @property
+    def drops(self) -> bool:
+        """Whether some inputs are dropped."""
+        return bool(self.term.dropout) and self.dropout is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Which terms apply to which rows of one call, and where W comes from."""
+
+    active: tuple[_Active, ...]
     stream: PackedBatch
     module: int
+    dense: Callable[[torch.dtype], Tensor]
 
-    def dropped(self, x: Tensor, term: LowRank, start: int, stop: int) -> Tensor:
-        """Rows start..stop of x [T, D_in] as the term sees them, with its dropout."""
-        rows = x[start:stop]
-        if not term.dropout or self.stream.dropout is None:
-            return rows
-        return rows * self.mask(x, term, start, stop)
+    def inputs(self, x: Tensor, each: _Active) -> Tensor:
+        """The rows of x [T, D_in] that a term sees, with its dropout."""
+        rows = x[each.start : each.stop]
+        return rows * self.mask(rows, each) if each.drops else rows
 
-    def mask(self, x: Tensor, term: LowRank, start: int, stop: int) -> Tensor:
-        """Dropout factors of rows start..stop, keyed so that packing does not matter."""
-        assert self.stream.dropout is not None
-        parts = []
+    def mask(self, like: Tensor, each: _Active) -> Tensor:
+        """Dropout factors [n, D_in] of a term's rows, keyed so that packing does not matter."""
+        assert each.dropout is not None
+        parts, rate = [], each.term.dropout
         for document in self.stream.documents:
-            if start <= document.start and document.stop <= stop:
-                key = (
-                    self.stream.dropout.seed,
-                    self.stream.dropout.step,
-                    self.module,
-                    document.key,
-                    document.offset,
-                )
-                seed = _seed(document.adapter, key)
-                generator = torch.Generator(x.device).manual_seed(seed)
-                kept = torch.empty(len(document), x.shape[1], device=x.device, dtype=x.dtype)
-                parts.append(kept.bernoulli_(1 - term.dropout, generator=generator))
-        return torch.cat(parts).div_(1 - term.dropout)
+            if each.start <= document.start and document.stop <= each.stop:
+                seed, step = each.dropout.seed, each.dropout.step
+                key = _seed(seed, step, self.module, document.key, document.offset)
+                generator = torch.Generator(like.device).manual_seed(key)
+                kept = like.new_empty(len(document), like.shape[1])
+                parts.append(kept.bernoulli_(1 - rate, generator=generator))
+        return torch.cat(parts).div_(1 - rate)
 
 
-def _seed(adapter: str | None, key: tuple[int, ...]) -> int:
-    data = (adapter or "").encode() + struct.pack(f"<{len(key)}q", *key)
+def _seed(*key: int) -> int:
+    data = struct.pack(f"<{len(key)}q", *key)
     return int.from_bytes(hashlib.blake2b(data, digest_size=7).digest(), "little")
 
 
 class _Linear(torch.autograd.Function):
-    """Keeps x once, and x A^T per term; the copy of W in the compute dtype is never kept."""
+    """Keeps x once, and x A^T per term; W in the compute dtype is made again in backward.
+
+    Behind the plan stand A, B and the magnitude (or None) of each active term. Without a
+    trained A, x is not kept.
+    """
 
     @staticmethod
     def forward(
@@ -112,50 +109,70 @@ class _Linear(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         plan: _Plan,
-        *masters: Tensor,
+        *masters: Tensor | None,  # noqa: ARG004  (the terms hold them; autograd must see them)
     ) -> Tensor:
-        y = x @ weight.to(x.dtype).t()
+        y = x @ plan.dense(x.dtype).t()
+        kept: list[Tensor | None] = []
+        for each in plan.active:
+            term = each.term
+            a, b = term.cast(x.dtype)
+            xa = plan.inputs(x, each) @ a.t()  # [n, R]
+            rows = y[each.start : each.stop].addmm_(xa, b.t(), alpha=term.scale)
+            factors = term.factors()
+            kept += [xa, None if factors is None else rows.clone()]
+            if factors is not None:
+                rows.mul_(factors)
         if bias is not None:
             y += bias.to(x.dtype)
-        products = []
-        for term, start, stop in plan.active:
-            a, b = term.cast(x.dtype)
-            xa = plan.dropped(x, term, start, stop) @ a.t()  # [n, R]
-            y[start:stop].addmm_(xa, b.t(), alpha=term.scale)
-            products.append(xa)
-        needs_x = any(ctx.needs_input_grad[i] for i in (1, *range(4, 4 + len(masters))))
-        ctx.save_for_backward(x if needs_x else None, weight, bias, *products)
+        needs_x = ctx.needs_input_grad[1] or any(ctx.needs_input_grad[4::3])
+        ctx.save_for_backward(x if needs_x else None, weight, bias, *kept)
         ctx.plan = plan
         return y
 
     @staticmethod
     def backward(ctx: Context, g: Tensor) -> Gradients:
-        x, weight, bias, *products = ctx.saved_tensors
+        x, _, bias, *kept = ctx.saved_tensors
         plan: _Plan = ctx.plan
         needs_x, needs_weight, needs_bias, *_ = ctx.needs_input_grad
-        gx = g @ weight.to(g.dtype) if needs_x else None
-        grads: list[Tensor | None] = []
-        for (term, start, stop), xa in zip(plan.active, products, strict=True):
-            a, b = term.cast(g.dtype)
-            gs = g[start:stop]
-            gb = gs @ b  # [n, R]
-            drops = bool(term.dropout) and plan.stream.dropout is not None
-            if gx is not None and not drops:
-                gx[start:stop].addmm_(gb, a, alpha=term.scale)
-            elif gx is not None:
-                gx[start:stop] += (
-                    (gb @ a)
-                    .mul_(plan.mask(g.new_empty(0, a.shape[1]), term, start, stop))
-                    .mul_(term.scale)
-                )
-            if x is not None:
-                rows = plan.dropped(x, term, start, stop)
-                grads += [
-                    (gb.t() @ rows).to(term.a.dtype).mul_(term.scale),
-                    (gs.t() @ xa).to(term.b.dtype).mul_(term.scale),
-                ]
-            else:
-                grads += [None, None]
-        gw = g.t() @ x if needs_weight else None
         gbias = g.sum(0) if bias is not None and needs_bias else None
+        g, magnitudes = _through_factors(g, plan, kept[1::2])
+        gx = g @ plan.dense(g.dtype) if needs_x else None
+        grads: list[Tensor | None] = []
+        for i, each in enumerate(plan.active):
+            term, here = each.term, slice(each.start, each.stop)
+            a, b = term.cast(g.dtype)
+            gs, rank = g[here], term.rank
+            gb = gs @ b  # [n, R]
+            if gx is not None and not each.drops:
+                gx[here].addmm_(gb, a, alpha=term.scale)
+            elif gx is not None:
+                through = gb @ a
+                gx[here] += through.mul_(plan.mask(through, each)).mul_(term.scale)
+            ga: Tensor | None = None
+            if ctx.needs_input_grad[4 + 3 * i]:
+                ga = (gb[:, :rank].t() @ plan.inputs(x, each)).to(term.a.dtype)
+                ga.mul_(term.scale)
+            xa = kept[2 * i][:, :rank]
+            grads += [ga, (gs.t() @ xa).to(term.b.dtype).mul_(term.scale), magnitudes[i]]
+        gw = g.t() @ x if needs_weight else None
         return gx, gw, gbias, None, *grads
+
+
+def _through_factors(
+    g: Tensor, plan: _Plan, before: list[Tensor | None]
+) -> tuple[Tensor, list[Tensor | None]]:
+    """The gradient in front of each term's factors, and that of its magnitude [D_out]."""
+    if all(each is None for each in before):
+        return g, [None] * len(before)
+    g = g.clone()
+    grads: list[Tensor | None] = []
+    for each, y in zip(plan.active, before, strict=True):
+        factors = each.term.factors()
+        if factors is None or y is None:
+            grads.append(None)
+            continue
+        rows = g[each.start : each.stop]
+        norms = each.term.row_norms()
+        grads.append((rows * y).sum(0, dtype=norms.dtype) / norms)
+        rows.mul_(factors)
+    return g, grads

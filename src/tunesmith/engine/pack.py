@@ -11,6 +11,7 @@ from tunesmith.engine.blocks import Block, Prefix, Span
 
 PLACEHOLDER = 0  # the id of rows that are no token
 NO_PREFIXES: Mapping[str, Prefix] = MappingProxyType({})
+NO_DROPOUT: Mapping[str | None, Dropout] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +28,14 @@ def pack(
     rows: Sequence[Row],
     *,
     share: int = 0,
-    dropout: Dropout | None = None,
+    dropout: Mapping[str | None, Dropout] = NO_DROPOUT,
     prefixes: Mapping[str, Prefix] = NO_PREFIXES,
 ) -> PackedBatch:
     """Lay rows end to end, those of one adapter together, behind the adapter's own prefix.
 
     Rows of one adapter that begin with the same ``share`` tokens or more compute their longest
     common beginning once (0: never); the result is the same, as the gradients of a shared span
-    add up.
+    add up. With ``dropout`` of an adapter the batch is for training.
     """
     builder = _Builder()
     for adapter in dict.fromkeys(row.adapter for row in rows):
@@ -139,7 +140,7 @@ class _Builder:
                 self.labels.append(int(row.ids[j]))
                 self.weights.append(float(weight))
 
-    def batch(self, dropout: Dropout | None) -> PackedBatch:
+    def batch(self, dropout: Mapping[str | None, Dropout]) -> PackedBatch:
         """The finished batch, on the CPU."""
         return PackedBatch(
             ids=torch.tensor(self.ids, dtype=torch.int64),

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from torch import nn
+from torch import Tensor, nn
 
 from tunesmith.config.settings import Settings
 
@@ -14,10 +14,15 @@ NewTokens = Mapping[int, Sequence[int]]
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What a method's start takes from the tokenizer: ids of new tokens and of the start text."""
+    """What a method's start takes from outside the base that runs.
+
+    Ids of new tokens and of the start text, from the tokenizer; and ``original``, a weight by its
+    name as it was before the base was quantised.
+    """
 
     new_tokens: NewTokens = field(default_factory=dict)
     start_text: Sequence[int] = ()
+    original: Callable[[str], Tensor] | None = None
 
 
 NO_WORDS = Words()
@@ -28,8 +33,9 @@ class Adapter:
     """The trained tensors of one method on one base, attached under ``name``.
 
     ``parameters`` maps the name under which a tensor is stored (PEFT's, where PEFT has one) to
-    its fp32 master. ``refresh`` must be called after the masters change; ``detach`` takes the
-    adapter off the base again.
+    its fp32 master; those that ask for no gradient are kept as they are. ``rates`` are learning
+    rates relative to the run's, where they differ. ``refresh`` must be called after the masters
+    change; ``detach`` takes the adapter off the base again.
     """
 
     name: str
@@ -39,8 +45,14 @@ class Adapter:
     detach: Callable[[], None]
     frozen_base: bool = True
     decayed: frozenset[str] = field(default_factory=frozenset)
+    rates: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def trained(self) -> dict[str, nn.Parameter]:
+        """The parameters that change."""
+        return {name: p for name, p in self.parameters.items() if p.requires_grad}
 
     @property
     def size(self) -> int:
         """Trainable parameters."""
-        return sum(p.numel() for p in self.parameters.values())
+        return sum(p.numel() for p in self.trained.values())

@@ -8,6 +8,7 @@ from torch import nn
 
 from tunesmith.config.methods import FullSettings
 from tunesmith.engine.forward import Engine
+from tunesmith.errors import ConfigError
 from tunesmith.methods.adapter import NO_WORDS, Adapter, Words
 
 
@@ -19,8 +20,16 @@ def attach(
     seed: int = 0,  # noqa: ARG001  (nothing is drawn)
     words: Words = NO_WORDS,  # noqa: ARG001  (its settings have none)
 ) -> Adapter:
-    """Make every parameter of the base an fp32 master that is trained."""
+    """Make every parameter of the base an fp32 master that is trained.
+
+    Raises ConfigError for a base in 4 bit.
+    """
     model = engine.model
+    if any(linear.four_bit for linear in engine.linears.values()):
+        raise ConfigError(
+            "The base's weights are in 4 bit, which cannot be trained themselves.",
+            remedy="Take method qlora, or the 16-bit base.",
+        )
     for module in model.modules():
         for parameter in module.parameters(recurse=False):
             parameter.data = parameter.data.float()

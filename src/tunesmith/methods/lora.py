@@ -1,7 +1,8 @@
 """LoRA: y = W x + (alpha / rank) B A x, with W frozen (arXiv 2106.09685, section 4.1).
 
-With rsLoRA the scale is alpha / sqrt(rank) (arXiv 2312.03732). A starts uniform in
-+-1/sqrt(D_in) and B at zero, so that the start equals the base.
+With rsLoRA the scale is alpha / sqrt(rank) (arXiv 2312.03732), with DoRA each row of W + s B A
+gets a trained norm (2402.09353), with LoRA-FA A stays as it starts (2308.03303). QLoRA is the same
+over a base in 4 bit (2305.14314).
 """
 
 import fnmatch
@@ -10,14 +11,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from tunesmith.config.methods import LoraSettings
 from tunesmith.engine.forward import Engine
-from tunesmith.engine.linear import LowRank, SeamLinear
+from tunesmith.engine.linear import SeamLinear
+from tunesmith.engine.low_rank import LowRank
 from tunesmith.errors import ConfigError
-from tunesmith.methods import token_rows
+from tunesmith.methods import lora_start, token_rows
 from tunesmith.methods.adapter import NO_WORDS, PREFIX, Adapter, Words
 
 
@@ -29,6 +30,21 @@ def key_a(module: str) -> str:
 def key_b(module: str) -> str:
     """PEFT's name of B [D_out, R] beside a linear layer."""
     return f"{PREFIX}{module}.lora_B.weight"
+
+
+def key_m(module: str) -> str:
+    """PEFT's name of DoRA's magnitude [D_out]."""
+    return f"{PREFIX}{module}.lora_magnitude_vector"
+
+
+def key_a0(module: str) -> str:
+    """Our name of the A that a start took from W; PEFT's files have it within A."""
+    return f"{PREFIX}{module}.start_A.weight"
+
+
+def key_b0(module: str) -> str:
+    """Our name of the B that a start took from W."""
+    return f"{PREFIX}{module}.start_B.weight"
 
 
 def matches(name: str, pattern: str) -> bool:
@@ -90,32 +106,30 @@ def attach(
 ) -> Adapter:
     """Put a new LoRA adapter beside the chosen layers of the base; equals the base at first.
 
-    The rows of new tokens are trained with it.
+    With the start `loftq` it is nearer to the base before quantisation. The rows of new tokens
+    are trained with it. Raises ConfigError for a start that the base does not allow.
     """
     shapes = choose(settings, list(engine.linears))
-    parameters: dict[str, nn.Parameter] = {}
-    terms: list[tuple[SeamLinear, LowRank]] = []
+    terms: dict[str, LowRank] = {}
     for module, shape in shapes.items():
-        linear = engine.linears[module]
-        device = linear.weight.device
-        a = nn.Parameter(_uniform(shape.rank, linear.in_features, f"{seed}:{module}").to(device))
-        b = nn.Parameter(torch.zeros(linear.out_features, shape.rank, device=device))
-        terms.append((linear, LowRank(a, b, shape.scale, settings.dropout)))
-        parameters[key_a(module)], parameters[key_b(module)] = a, b
-    for linear, term in terms:
-        linear.terms[name] = term
-    decayed = frozenset(parameters)
+        terms[module] = _term(engine.linears[module], settings, shape, seed=seed, words=words)
+    parameters = {key: p for module, term in terms.items() for key, p in _named(module, term)}
+    for module, term in terms.items():
+        engine.linears[module].terms[name] = term
+    decayed = frozenset(key for key, p in parameters.items() if p.dim() > 1)
+    rates = {key_b(module): settings.loraplus_lr_ratio for module in terms}
     parameters |= token_rows.attach(engine, words.new_tokens, name=name)
 
     def refresh() -> None:
-        for _, term in terms:
+        for term in terms.values():
             term.refresh()
 
     def detach() -> None:
-        for linear, _ in terms:
-            linear.terms.pop(name, None)
+        for module in terms:
+            engine.linears[module].terms.pop(name, None)
         engine.vocabularies.pop(name, None)
 
+    refresh()
     return Adapter(
         name=name,
         settings=settings,
@@ -123,12 +137,72 @@ def attach(
         refresh=refresh,
         detach=detach,
         decayed=decayed,
+        rates=rates,
     )
 
 
-def _uniform(rank: int, width: int, key: str) -> Tensor:
-    """A [R, D_in] drawn by its own generator, so that other layers do not change it."""
-    seed = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=7).digest(), "little")
-    bound = 1 / math.sqrt(width)
-    a = torch.empty(rank, width)
-    return a.uniform_(-bound, bound, generator=torch.Generator().manual_seed(seed))
+def check(engine: Engine, settings: LoraSettings) -> None:
+    """Raise ConfigError for a rank above a layer's smaller side: it can hold nothing more."""
+    shapes, linears = choose(settings, list(engine.linears)), engine.linears
+    sides = {n: min(linears[n].in_features, linears[n].out_features) for n in shapes}
+    high = [n for n, shape in shapes.items() if shape.rank > sides[n]]
+    if high:
+        raise ConfigError(
+            f"Rank {shapes[high[0]].rank} is larger than {len(high)} of the layers, such as "
+            f"{high[0]} with a smaller side of {sides[high[0]]}.",
+            remedy=f"Set method.rank to {min(sides[n] for n in high)} or less, or another rank "
+            "for these layers with method.rank_pattern.",
+        )
+
+
+def _term(
+    linear: SeamLinear, settings: LoraSettings, shape: Shape, *, seed: int, words: Words
+) -> LowRank:
+    """A layer's new term: A, B, and what its start and DoRA need beside them."""
+    device, key = linear.weight.device, _seed(f"{seed}:{linear.name}")
+    if settings.start == "loftq":
+        lost = _original(words, linear).to(device).float() - linear.dense().float()
+        a, b = lora_start.principal(lost, shape.rank, shape.scale, key)
+    elif settings.start in lora_start.TAKEN:
+        weight = linear.dense().detach()
+        a, b = lora_start.TAKEN[settings.start](weight, shape.rank, shape.scale, key)
+    else:
+        a, b = lora_start.uniform((linear.out_features, linear.in_features), shape.rank, key)
+    term = LowRank(
+        nn.Parameter(a.to(device), requires_grad=not settings.freeze_a),
+        nn.Parameter(b.to(device)),
+        shape.scale,
+        settings.dropout,
+    )
+    if settings.start in lora_start.TAKEN:
+        a0, b0 = term.a.detach().clone(), term.b.detach().clone()
+        term.offset = (nn.Parameter(a0, requires_grad=False), nn.Parameter(b0, requires_grad=False))
+    if settings.dora:
+        term.dense = linear.dense
+        term.refresh()
+        term.magnitude = nn.Parameter(term.row_norms().clone())
+    return term
+
+
+def _named(module: str, term: LowRank) -> list[tuple[str, nn.Parameter]]:
+    """A term's tensors by the names that they are stored under."""
+    named = [(key_a(module), term.a), (key_b(module), term.b)]
+    if term.offset is not None:
+        named += zip((key_a0(module), key_b0(module)), term.offset, strict=True)
+    if term.magnitude is not None:
+        named.append((key_m(module), term.magnitude))
+    return named
+
+
+def _original(words: Words, linear: SeamLinear) -> Tensor:
+    if words.original is None or linear.four_bit is None:
+        raise ConfigError(
+            "method.start loftq needs the base as it was before it was quantised.",
+            remedy="Give the 16-bit base as model, with method qlora; or leave method.start out.",
+        )
+    return words.original(f"{linear.name}.weight")
+
+
+def _seed(key: str) -> int:
+    """Of a generator for one layer, so that other layers do not change its start."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=7).digest(), "little")

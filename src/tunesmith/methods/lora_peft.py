@@ -3,7 +3,9 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
+import torch
 from torch import Tensor
 
 from tunesmith.config.methods import LoraSettings
@@ -11,13 +13,17 @@ from tunesmith.engine.forward import Engine
 from tunesmith.errors import AdapterError
 from tunesmith.methods import token_rows
 from tunesmith.methods.adapter import PREFIX, Adapter
-from tunesmith.methods.lora import choose, key_a, key_b
+from tunesmith.methods.lora import choose, key_a, key_a0, key_b, key_b0, key_m
+from tunesmith.methods.lora_start import TAKEN
+
+START_A, MAGNITUDE = key_a0("").removeprefix(PREFIX), key_m("").removeprefix(PREFIX)
 
 # What another value of these would mean is not implemented; read as they are, they change nothing.
 _NEUTRAL: dict[str, tuple[object, ...]] = {
     "bias": ("none", None),
     "fan_in_fan_out": (False, None),
-    "use_dora": (False, None),
+    # others change the base itself before they train, and their files hold only a part of that
+    "init_lora_weights": (True, False, None, "gaussian", "orthogonal", "eva"),
     "modules_to_save": (None, []),
     "megatron_config": (None, {}),
     "target_parameters": (None, []),
@@ -32,24 +38,44 @@ def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
     settings = adapter.settings
     assert isinstance(settings, LoraSettings)
     shapes = choose(settings, list(engine.linears))
+    # What a start took from W is stored as further columns, at the same scale.
+    times = 2 if settings.start in TAKEN else 1
+    grow = math.sqrt(times) if settings.rslora else times
     return {
         "peft_type": "LORA",
-        "r": settings.rank,
-        "lora_alpha": _plain(settings.alpha),
+        "r": times * settings.rank,
+        "lora_alpha": _plain(grow * settings.alpha),
         "lora_dropout": settings.dropout,
         "target_modules": _shortest_names(list(shapes), list(engine.linears)),
         "use_rslora": settings.rslora,
-        "use_dora": False,
+        "use_dora": settings.dora,
         "bias": "none",
         "fan_in_fan_out": False,
         "init_lora_weights": True,
         "modules_to_save": None,
         "trainable_token_indices": token_rows.to_peft(engine, adapter.name),
-        "rank_pattern": {n: s.rank for n, s in shapes.items() if s.rank != settings.rank},
+        "rank_pattern": {n: times * s.rank for n, s in shapes.items() if s.rank != settings.rank},
         "alpha_pattern": {
-            n: _plain(s.alpha) for n, s in shapes.items() if s.alpha != settings.alpha
+            n: _plain(grow * s.alpha) for n, s in shapes.items() if s.alpha != settings.alpha
         },
     }
+
+
+def write(adapter: Adapter) -> dict[str, Tensor]:
+    """The tensors by PEFT's names, in the format that the settings ask for.
+
+    A start that was taken from W is part of A and B: [A; A0] and [B, -B0].
+    """
+    settings = adapter.settings
+    assert isinstance(settings, LoraSettings)
+    tensors = {name: p.detach() for name, p in adapter.parameters.items()}
+    for name in [name for name in tensors if name.endswith(START_A)]:
+        module = name.removeprefix(PREFIX).removesuffix(START_A)
+        a0, b0 = tensors.pop(name), tensors.pop(key_b0(module))
+        tensors[key_a(module)] = torch.cat([tensors[key_a(module)], a0])
+        tensors[key_b(module)] = torch.cat([tensors[key_b(module)], -b0], dim=1)
+    dtype: torch.dtype = getattr(torch, settings.dtype)
+    return {name: tensor.to(dtype) for name, tensor in tensors.items()}
 
 
 def _plain(alpha: float) -> int | float:
@@ -71,7 +97,9 @@ def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> Lo
         for key, allowed in _NEUTRAL.items()
         if key in config and config[key] not in allowed
     ]
-    keys = {key for key in tensors if key.endswith((".lora_A.weight", ".lora_B.weight"))}
+    dora = bool(config.get("use_dora"))
+    suffixes = (".lora_A.weight", ".lora_B.weight", *([MAGNITUDE] if dora else []))
+    keys = {key for key in tensors if key.endswith(suffixes)}
     if token_rows.ids_of(config):
         keys |= {key for key in tensors if key.endswith(token_rows.SUFFIX)}
     odd += [f"tensor {key}" for key in sorted(tensors.keys() - keys)[:5]]
@@ -80,6 +108,7 @@ def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> Lo
     )
     lonely = [m for m in modules if key_a(m) not in keys or key_b(m) not in keys]
     odd += [f"{module} has only one of A and B" for module in lonely]
+    odd += [f"{m} has no magnitude" for m in modules if dora and key_m(m) not in keys][:5]
     if odd or not modules:
         raise AdapterError(
             f"The adapter has what LoRA here does not: {'; '.join(odd) or 'no LoRA tensors'}.",
@@ -97,6 +126,8 @@ def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> Lo
         dropout=float(_number(config, "lora_dropout", 0.0)),
         targets=tuple(modules),
         rslora=bool(config.get("use_rslora", False)),
+        dora=dora,
+        dtype=_number_format(tensors[key_a(modules[0])].dtype),
         rank_pattern={m: rank for m, rank in ranks.items() if rank != default},
         alpha_pattern={m: a for m, a in alphas.items() if not math.isclose(a, alpha)},
     )
@@ -115,9 +146,16 @@ def misfits(engine: Engine, tensors: Mapping[str, Tensor]) -> list[str]:
             found.append(f"{module} is no linear layer of it")
             continue
         axis, width = (1, linear.in_features) if part[0] == "A" else (0, linear.out_features)
-        if tensor.dim() != 2 or tensor.shape[axis] != width:
+        dims = 1 if key.endswith(MAGNITUDE) else 2
+        if tensor.dim() != dims or tensor.shape[axis] != width:
             found.append(f"{key} has shape {list(tensor.shape)}, the layer's width is {width}")
     return found
+
+
+def _number_format(dtype: torch.dtype) -> Literal["float32", "bfloat16", "float16"]:
+    if dtype == torch.bfloat16:
+        return "bfloat16"
+    return "float16" if dtype == torch.float16 else "float32"
 
 
 def _number(config: Mapping[str, object], key: str, default: float) -> float:

@@ -44,14 +44,15 @@ class Method:
     attach: Callable[..., Adapter]
     rate: float  # peak learning rate for a base of width 2000
     peft: PeftFormat | None = None  # None: the result is a whole model
+    check: Callable[[Engine, Any], None] = lambda engine, settings: None  # noqa: ARG005
 
 
+_LORA = PeftFormat(
+    "LORA", lora_peft.to_peft, lora_peft.from_peft, lora_peft.misfits, write=lora_peft.write
+)
 METHODS: dict[str, Method] = {
-    "lora": Method(
-        lora.attach,
-        5e-4,
-        PeftFormat("LORA", lora_peft.to_peft, lora_peft.from_peft, lora_peft.misfits),
-    ),
+    "lora": Method(lora.attach, 5e-4, _LORA, check=lora.check),
+    "qlora": Method(lora.attach, 5e-4, _LORA, check=lora.check),
     "full": Method(full.attach, 5e-5),
     "prompt": Method(
         prompt.attach,

@@ -17,10 +17,12 @@ from transformers import (
 
 from tunesmith.errors import ModelError
 from tunesmith.models.cache import Emit, ignore
+from tunesmith.models.four_bit import require_kernels
 from tunesmith.models.precision import DtypeChoice, detect_device, detect_dtype
+from tunesmith.models.quantize import quantized
 from tunesmith.models.quiet import no_progress_bars
 from tunesmith.models.resolve import resolve
-from tunesmith.models.supported import check_config
+from tunesmith.models.supported import check_config, is_four_bit
 
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
 _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "<turn|>")
@@ -32,7 +34,7 @@ class Base:
     """A base model that is never changed, with what is needed to speak to it."""
 
     name: str
-    folder: Path
+    folder: Path  # of the base as it was given, also where a 4-bit copy of it is loaded
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     dtype: torch.dtype
@@ -61,22 +63,35 @@ def load_base(
     *,
     dtype: DtypeChoice = "auto",
     device: str = "auto",
+    four_bit: bool = False,
     trust_remote_code: bool = False,
     emit: Emit = ignore,
 ) -> Base:
     """The base of this name, in eval mode, on the device, no tensor of it asking for a gradient.
 
-    Raises ModelError for everything that stands in the way, before weights are read where possible.
+    With ``four_bit`` its linear layers are in NF4: quantised once into the cache, unless they are
+    already. Raises ModelError for everything that stands in the way, before weights are read
+    where possible.
     """
     on = detect_device(device)
     number, reason = detect_dtype(dtype, on)
     folder = resolve(name, trust_remote_code=trust_remote_code, emit=emit)
+    notes = [reason]
     with no_progress_bars():
         config = read_config(folder, trust_remote_code=trust_remote_code)
         check_config(config, folder)
         tokenizer = read_tokenizer(folder, trust_remote_code=trust_remote_code)
-        model, unused = _model(folder, config, dtype=number, trust_remote_code=trust_remote_code)
-    notes = [reason]
+        weights = folder
+        if is_four_bit(config):
+            require_kernels()
+            notes.append("the base's linear layers are in 4 bit, as its folder has them")
+        elif four_bit:
+            weights = quantized(folder, config, dtype=number, emit=emit)
+            config = read_config(weights, trust_remote_code=trust_remote_code)
+            notes.append("the base's linear layers are in 4 bit (NF4, double quantisation)")
+        model, unused = _model(
+            weights, config, dtype=number, device=on, trust_remote_code=trust_remote_code
+        )
     if unused:
         notes.append(f"{len(unused)} tensors of the files are not used: {', '.join(unused[:4])}")
     rows, highest = (
@@ -86,7 +101,9 @@ def load_base(
     if highest >= rows:
         notes.append(f"the tokenizer has ids up to {highest}, the model only below {rows}")
     model.requires_grad_(False)
-    model.eval().to(on)
+    model.eval()
+    if not is_four_bit(config):
+        model.to(on)
     return Base(name, folder, model, tokenizer, number, on, tuple(notes))
 
 
@@ -122,7 +139,12 @@ def read_tokenizer(folder: Path, *, trust_remote_code: bool) -> PreTrainedTokeni
 
 
 def _model(
-    folder: Path, config: PretrainedConfig, *, dtype: torch.dtype, trust_remote_code: bool
+    folder: Path,
+    config: PretrainedConfig,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    trust_remote_code: bool,
 ) -> tuple[PreTrainedModel, list[str]]:
     """The model, and the names of tensors in its files that it has no place for."""
     try:
@@ -135,6 +157,8 @@ def _model(
             trust_remote_code=trust_remote_code,
             local_files_only=True,
             output_loading_info=True,
+            # a 4-bit weight must be read where it is used
+            device_map={"": str(device)} if is_four_bit(config) else None,
         )
     except (ValueError, RuntimeError, OSError, SafetensorError) as error:
         raise ModelError(f"{folder}: the weights cannot be loaded: {error}") from error

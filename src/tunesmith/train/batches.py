@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tunesmith.config.run import DEFAULT_EPOCHS, TrainSettings
 
@@ -92,7 +93,9 @@ def endless_steps(
         epoch += 1
 
 
-def micro_batches(rows: StepRows, lengths: Sequence[int], *, tokens: int) -> list[StepRows]:
+def micro_batches(
+    rows: StepRows, lengths: Sequence[int] | NDArray[np.int64], *, tokens: int
+) -> list[StepRows]:
     """A step's rows in as few groups of at most ``tokens`` as a greedy fill finds.
 
     A row that is longer than ``tokens`` stands alone. Long rows are placed first, each into the

@@ -1,6 +1,6 @@
 """What the loop works on: a base with an adapter, rows, settings and the plan."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Protocol
@@ -84,15 +84,28 @@ class Job:
             self.rows.lengths.tolist(), self.settings, copies=self.copies, first=first
         )
 
+    @property
+    def name(self) -> str | None:
+        """What its documents are marked with: the adapter, None where the base is trained."""
+        return self.adapter.name if self.adapter.frozen_base else None
+
+    def packable(self, rows: Iterable[tuple[int, TokenRow]]) -> list[Row]:
+        """Numbered rows as documents of the adapter."""
+        return [
+            Row(row.ids.tolist(), row.weights.tolist(), adapter=self.name, key=i) for i, row in rows
+        ]
+
     def batch(
         self, rows: Iterable[tuple[int, TokenRow]], *, step: int | None = None
     ) -> PackedBatch:
         """Numbered rows as a packed batch; with a ``step`` it is for training (dropout)."""
-        name = self.adapter.name if self.adapter.frozen_base else None
-        packed = [
-            Row(row.ids.tolist(), row.weights.tolist(), adapter=name, key=i) for i, row in rows
-        ]
-        dropout = None if step is None else Dropout(self.settings.seed, step)
-        return pack(packed, share=SHARE_TOKENS, dropout=dropout, prefixes=self.engine.prefixes).to(
-            self.engine.device
-        )
+        dropout = {} if step is None else {self.name: Dropout(self.settings.seed, step)}
+        return stream_of(self.engine, self.packable(rows), dropout)
+
+
+def stream_of(
+    engine: Engine, rows: Sequence[Row], dropout: Mapping[str | None, Dropout]
+) -> PackedBatch:
+    """Rows, of any adapters, as one packed batch where the base lies."""
+    batch = pack(rows, share=SHARE_TOKENS, dropout=dropout, prefixes=engine.prefixes)
+    return batch.to(engine.device)

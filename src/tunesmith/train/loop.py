@@ -1,20 +1,25 @@
-"""The training loop: steps, held-out losses, checkpoints; it yields events and prints nothing."""
+"""The training loop: steps, held-out losses, checkpoints; it yields events and prints nothing.
+
+Any number of adapters train together over one base: in each round all make a step of their own,
+and their documents share packed streams.
+"""
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from tunesmith.engine.allocator import release_freed_memory
-from tunesmith.engine.head import loss_sum, row_losses
+from tunesmith.engine.batch import Dropout
+from tunesmith.engine.head import losses, row_losses
 from tunesmith.errors import RunError
 from tunesmith.train import checkpoint, memory, optimizer
 from tunesmith.train.batches import StepRows, micro_batches
 from tunesmith.train.checkpoint import State
 from tunesmith.train.events import Ended, Event, HeldOut, Saved, StepDone
-from tunesmith.train.job import Job, Plan, Rows
+from tunesmith.train.job import Job, Plan, Rows, stream_of
 from tunesmith.train.schedule import factor
 
 WARM_STEPS = 2  # not counted in tokens per second
@@ -23,134 +28,199 @@ SHOWN_ROWS = 8
 GROWTH = 1.03
 
 
-@dataclass(slots=True)
-class Clock:
-    """Seconds of this process's steps, for the time left."""
+@dataclass(slots=True, eq=False)
+class Member:
+    """One adapter in training: its job and plan, its optimizer, and where it stands.
 
-    now: Callable[[], float]
-    start: float
+    ``error`` is why it ended where its loss was no number or exploded.
+    """
+
+    job: Job
+    plan: Plan
+    adam: torch.optim.Optimizer
+    state: State = field(default_factory=lambda: State(step=0, tokens=0, train_loss=math.nan))
+    ended: Ended | None = None
+    error: RunError | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Round:
+    """A member in this process: the rows of its next step, and its clock."""
+
+    member: Member
+    order: Iterator[StepRows]
     first_step: int
+    start: float
+    rows: StepRows = ()
 
-    def seconds(self) -> float:
-        """Since the first step."""
-        return self.now() - self.start
-
-    def left(self, step: int, steps: int) -> float:
-        """Expected seconds to the end of the run."""
-        done = step - self.first_step
-        return self.seconds() / done * (steps - step) if done else math.nan
+    @property
+    def tokens(self) -> int:
+        """Real tokens of the step."""
+        return int(sum(self.member.job.rows.lengths[i] for i in self.rows))
 
 
 def train(
-    job: Job,
-    plan: Plan,
-    adam: torch.optim.Optimizer,
+    members: Sequence[Member],
     *,
-    state: State | None = None,
     stop: Callable[[], bool] = lambda: False,
     now: Callable[[], float] = time.perf_counter,
-) -> Iterator[Event]:
-    """Train from ``state`` (None: the start) to the last step of the plan.
+) -> Iterator[tuple[Member, Event]]:
+    """Train each member from its state to the last step of its plan, all over one base.
 
-    ``stop`` is asked after each step; where it says yes, the run saves and ends. The last event
-    is Ended, and a checkpoint of its step is complete. Raises RunError for a loss that is no
-    number or explodes, with the last good state saved and the rows named.
+    ``stop`` is asked after each round; where it says yes, all save and end. The last event of a
+    member is Ended, and a checkpoint of its step is complete. A loss that is no number or explodes
+    ends its member as `failed`, with the last good state saved and the rows named in ``error``;
+    the others go on.
     """
-    state = state or State(step=0, tokens=0, train_loss=math.nan)
-    order = job.steps(state.step)
-    clock = Clock(now, now(), state.step)
-    reason = "done"
-    saved = state.step
-    while state.step < plan.steps:
-        rows = next(order)
-        state, done = _step(job, plan, adam, rows=rows, state=state, clock=clock)
-        if memory.held_bytes(job.engine.device) > GROWTH * plan.peak_bytes:
+    going: list[_Round] = []
+    for member in members:
+        step = member.state.step
+        if step < member.plan.steps:
+            going.append(_Round(member, member.job.steps(step), step, now()))
+        else:
+            yield member, _end(member, "done")
+    while going:
+        for each in going:
+            each.rows = next(each.order)
+        found, seconds = _gradients(going, now)
+        total = sum(each.tokens for each in going)
+        steps = [
+            _step(each, loss, seconds * each.tokens / total, now)
+            for each, loss in zip(going, found, strict=True)
+        ]
+        plan, device = going[0].member.plan, going[0].member.job.engine.device
+        if memory.held_bytes(device) > GROWTH * plan.peak_bytes:
             release_freed_memory()
-        yield done
-        if _due(job.settings.evaluate_steps or job.settings.checkpoint_steps, state.step, plan):
-            state, events = _hold(job, plan, state)
-            yield from events
-            if job.settings.early_stop and state.misses >= job.settings.early_stop:
-                reason = "early"
-        stopped = stop()
-        if stopped and state.step < plan.steps:
-            reason = "stopped"
-        ending = reason != "done" or state.step == plan.steps
-        if ending or state.step % job.settings.checkpoint_steps == 0:
-            yield _save(job, adam, state)
-            saved = state.step
-        if reason != "done":
-            break
-    assert saved == state.step
-    yield Ended(state.step, reason)
+        stopped = False
+        for number, (each, done) in enumerate(zip(going, steps, strict=True)):
+            if done is not None:
+                yield each.member, done
+            # asked once, behind the first step that was told
+            stopped = stop() if number == 0 else stopped
+            for event in _after(each.member, stopped=stopped):
+                yield each.member, event
+        going = [each for each in going if each.member.ended is None]
+
+
+def _end(member: Member, reason: str) -> Ended:
+    member.ended = Ended(member.state.step, reason)
+    return member.ended
+
+
+def _after(member: Member, *, stopped: bool) -> Iterator[Event]:
+    """What follows a step: the held-out loss, a checkpoint, the end, where they are due."""
+    if member.error is not None:
+        yield _end(member, "failed")
+        return
+    job, plan, reason = member.job, member.plan, "done"
+    if _due(job.settings.evaluate_steps or job.settings.checkpoint_steps, member.state.step, plan):
+        member.state, events = _hold(job, plan, member.state)
+        yield from events
+        if job.settings.early_stop and member.state.misses >= job.settings.early_stop:
+            reason = "early"
+    step = member.state.step
+    if stopped and step < plan.steps:
+        reason = "stopped"
+    ending = reason != "done" or step == plan.steps
+    if ending or step % job.settings.checkpoint_steps == 0:
+        yield _save(job, member.adam, member.state)
+    if ending:
+        yield _end(member, reason)
 
 
 def _due(every: int, step: int, plan: Plan) -> bool:
     return step % every == 0 or step == plan.steps
 
 
-def _step(
-    job: Job,
-    plan: Plan,
-    adam: torch.optim.Optimizer,
-    *,
-    rows: StepRows,
-    state: State,
-    clock: Clock,
-) -> tuple[State, StepDone]:
-    """One optimizer step over all micro-batches of its rows."""
-    start = clock.now()
-    parameters = list(job.adapter.parameters.values())
+def _step(each: _Round, loss: float, seconds: float, now: Callable[[], float]) -> StepDone | None:
+    """The optimizer's step on gradients that are there; None where they are unusable.
+
+    ``seconds``: what the gradients took.
+    """
+    start, member = now(), each.member
+    job, plan, adam, state = member.job, member.plan, member.adam, member.state
     lr = plan.lr * factor(
         state.step, steps=plan.steps, warmup=plan.warmup, schedule=job.settings.schedule
     )
-    loss = _gradients(job, plan, rows, state.step)
     limit = job.settings.clip or math.inf
-    norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit))
+    norm = float(torch.nn.utils.clip_grad_norm_(list(job.adapter.trained.values()), limit))
     if not math.isfinite(norm) or not math.isfinite(loss) or loss > _exploded(job):
         adam.zero_grad(set_to_none=False)
-        raise _bad_loss(job, adam, rows, state=state, values=(loss, norm, lr))
+        member.error = _bad_loss(job, adam, each.rows, state=state, values=(loss, norm, lr))
+        return None
     optimizer.set_rate_(adam, lr)
     adam.step()
     adam.zero_grad(set_to_none=False)  # the gradients keep their places in memory
     job.adapter.refresh()
-    tokens = int(sum(job.rows.lengths[i] for i in rows))
-    seconds = clock.now() - start
-    warm = state.step >= clock.first_step + WARM_STEPS
-    state = replace(
+    seconds += now() - start
+    warm = state.step >= each.first_step + WARM_STEPS
+    member.state = state = replace(
         state,
         step=state.step + 1,
-        tokens=state.tokens + tokens,
+        tokens=state.tokens + each.tokens,
         train_loss=loss,
         step_seconds=state.step_seconds + seconds * warm,
-        step_tokens=state.step_tokens + tokens * warm,
+        step_tokens=state.step_tokens + each.tokens * warm,
     )
-    return state, StepDone(
+    gone = now() - each.start
+    return StepDone(
         step=state.step,
         steps=plan.steps,
         tokens=state.tokens,
         loss=loss,
         lr=lr,
         grad_norm=norm,
-        tokens_per_second=tokens / seconds,
+        tokens_per_second=each.tokens / seconds,
         peak_bytes=memory.peak_bytes(job.engine.device),
-        seconds=clock.seconds(),
-        seconds_left=clock.left(state.step, plan.steps),
+        seconds=gone,
+        seconds_left=gone / (state.step - each.first_step) * (plan.steps - state.step),
     )
 
 
-def _gradients(job: Job, plan: Plan, rows: StepRows, step: int) -> float:
-    """Gradients of the step's mean loss, summed over micro-batches; that loss."""
-    count = sum(float(job.rows[i].weights.sum()) for i in rows)
-    total = 0.0
-    groups = micro_batches(rows, job.rows.lengths.tolist(), tokens=plan.tokens_per_micro_batch)
-    for group in groups:
-        batch = job.batch([(i, job.rows[i]) for i in group], step=step)
+def _gradients(going: Sequence[_Round], now: Callable[[], float]) -> tuple[list[float], float]:
+    """Gradients of each member's mean loss over its step; these losses, and the seconds."""
+    start, counts = now(), {}
+    for each in going:
+        job = each.member.job
+        counts[job.name] = sum(float(job.rows[i].weights.sum()) for i in each.rows)
+    total = dict.fromkeys(counts, 0.0)
+    for parts in _streams(going):
+        rows, dropout = [], {}
+        for each, group in parts:
+            job = each.member.job
+            rows += job.packable((i, job.rows[i]) for i in group)
+            dropout[job.name] = Dropout(job.settings.seed, each.member.state.step)
+        job, plan = parts[0][0].member.job, parts[0][0].member.plan
+        batch = stream_of(job.engine, rows, dropout)
         hidden = job.engine.hidden_states(batch, recompute=plan.recompute)
-        loss = loss_sum(hidden, batch, job.engine.head, count=count)
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += float(loss.detach())
-    return total
+        found = losses(hidden, batch, job.engine.head, counts=counts)
+        sum(found.values(), start=hidden.new_zeros(())).backward()  # type: ignore[no-untyped-call]
+        for name, loss in found.items():
+            total[name] += float(loss.detach())
+    return [total[each.member.job.name] for each in going], now() - start
+
+
+def _streams(going: Sequence[_Round]) -> list[list[tuple[_Round, StepRows]]]:
+    """The micro-batches of a round: each member's own, small ones of several in one stream."""
+    streams: list[list[tuple[_Round, StepRows]]] = []
+    sizes: list[int] = []
+    budget = min(each.member.plan.tokens_per_micro_batch for each in going)
+    for each in going:
+        lengths = each.member.job.rows.lengths
+        for group in micro_batches(each.rows, lengths, tokens=budget):
+            size = int(sum(lengths[i] for i in group))
+            room = [
+                number
+                for number, parts in enumerate(streams)
+                if sizes[number] + size <= budget and all(other is not each for other, _ in parts)
+            ]
+            if room:
+                streams[room[0]].append((each, group))
+                sizes[room[0]] += size
+            else:
+                streams.append([(each, group)])
+                sizes.append(size)
+    return streams
 
 
 def held_out_loss(job: Job, rows: Rows, *, tokens: int) -> float:

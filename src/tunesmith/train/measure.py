@@ -6,7 +6,7 @@ are tried first, and a size is only tried where the trend says that it fits.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -54,7 +54,8 @@ def make_plan(job: Job, *, lr: float, now: Callable[[], float] = time.perf_count
         raise _refusal(job, longest if wanted == "auto" else size, limit)
     size, recompute = fitting
     measured = _measure(job, size, recompute=recompute, now=now)
-    steps = _steps(job, measured)
+    seconds_per_token = measured.seconds / measured.tokens
+    steps = _steps(job, seconds_per_token)
     return Plan(
         steps=steps,
         warmup=warmup_of(settings, steps),
@@ -62,8 +63,14 @@ def make_plan(job: Job, *, lr: float, now: Callable[[], float] = time.perf_count
         tokens_per_micro_batch=size,
         recompute=recompute,
         peak_bytes=memory.peak_bytes(job.engine.device),
-        seconds_per_token=measured.seconds / measured.tokens,
+        seconds_per_token=seconds_per_token,
     )
+
+
+def plan_beside(job: Job, plan: Plan, *, lr: float) -> Plan:
+    """The plan of a job that trains together with one whose plan was measured."""
+    steps = _steps(job, plan.seconds_per_token)
+    return replace(plan, steps=steps, warmup=warmup_of(job.settings, steps), lr=lr)
 
 
 def _step_tokens(job: Job) -> int:
@@ -101,7 +108,7 @@ def _measure(job: Job, tokens: int, *, recompute: bool, now: Callable[[], float]
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     seconds = now() - start
-    for parameter in job.adapter.parameters.values():
+    for parameter in job.adapter.trained.values():
         if parameter.grad is not None:
             parameter.grad.zero_()
     return _Try(len(batch.ids), memory.held_bytes(device), seconds)
@@ -131,11 +138,11 @@ def _longest_documents(job: Job, tokens: int) -> list[_Document]:
     return documents
 
 
-def _steps(job: Job, measured: _Try) -> int:
+def _steps(job: Job, seconds_per_token: float) -> int:
     """Steps of the run; minutes become steps by the measured speed, once and for all."""
     if job.settings.minutes is None:
         return total_steps(job.rows.lengths.tolist(), job.settings, copies=job.copies)
-    tokens = 60 * job.settings.minutes * measured.tokens / measured.seconds
+    tokens = 60 * job.settings.minutes / seconds_per_token
     return max(1, round(tokens / min(_step_tokens(job), int(job.rows.lengths.sum()))))
 
 

@@ -1,5 +1,6 @@
 """How much memory this process has taken at most, and how much it may still take."""
 
+import contextlib
 from pathlib import Path
 
 import torch
@@ -22,6 +23,15 @@ def peak_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     return _status("VmHWM")
+
+
+def forget_peak(device: torch.device) -> None:
+    """Let the peak begin anew from what is held now, where the system allows it."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def held_bytes(device: torch.device) -> int:

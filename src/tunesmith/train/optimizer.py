@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from tunesmith.methods.adapter import Adapter
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
+RATIO = "lr_ratio"
 
 
 def build(adapter: Adapter, *, lr: float, weight_decay: float) -> torch.optim.AdamW:
@@ -16,14 +17,19 @@ def build(adapter: Adapter, *, lr: float, weight_decay: float) -> torch.optim.Ad
     State and gradients are allocated here, not in the first step, so that measured memory is the
     truth, and below the activations, which come and go: elsewhere they would cut the heap up.
     """
-    decayed = [p for n, p in adapter.parameters.items() if n in adapter.decayed]
-    plain = [p for n, p in adapter.parameters.items() if n not in adapter.decayed]
-    groups = [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, fused=True)
-    for parameter in adapter.parameters.values():
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for name, parameter in adapter.trained.items():
+        key = (name in adapter.decayed, adapter.rates.get(name, 1.0))
+        groups.setdefault(key, []).append(parameter)
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": members, "weight_decay": decayed * weight_decay, RATIO: ratio}
+            for (decayed, ratio), members in groups.items()
+        ],
+        lr=lr,
+        fused=True,
+    )
+    for parameter in adapter.trained.values():
         optimizer.state[parameter] = {
             "step": torch.zeros((), dtype=torch.float32),
             **{moment: _zeros(parameter) for moment in MOMENTS},
@@ -38,16 +44,16 @@ def _zeros(parameter: Tensor) -> Tensor:
 
 
 def set_rate_(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """The rate of the next step, for all groups."""
+    """The rate of the next step; groups may have one relative to it."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group[RATIO]
 
 
 def moments(
     optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], moment: str
 ) -> dict[str, Tensor]:
-    """One of the moments of every parameter, by the parameter's name."""
-    return {name: optimizer.state[p][moment] for name, p in parameters.items()}
+    """One of the moments of every parameter that is trained, by its name."""
+    return {n: optimizer.state[p][moment] for n, p in parameters.items() if p.requires_grad}
 
 
 def set_steps_(
@@ -55,7 +61,8 @@ def set_steps_(
 ) -> None:
     """Set how many updates the moments have seen."""
     for parameter in parameters.values():
-        optimizer.state[parameter]["step"].fill_(steps)
+        if parameter.requires_grad:
+            optimizer.state[parameter]["step"].fill_(steps)
 
 
 def restore_(
@@ -64,6 +71,7 @@ def restore_(
     moment: str,
     tensors: Mapping[str, Tensor],
 ) -> None:
-    """Put one of the moments of every parameter back."""
+    """Put one of the moments of every parameter that is trained back."""
     for name, parameter in parameters.items():
-        optimizer.state[parameter][moment].copy_(tensors[name])
+        if parameter.requires_grad:
+            optimizer.state[parameter][moment].copy_(tensors[name])

@@ -15,7 +15,7 @@ from tunesmith.errors import DataError
 from tunesmith.generate.sampling import Sampling
 from tunesmith.generate.session import ChatSession
 from tunesmith.workflows.locate import Located
-from tunesmith.workflows.opening import open_base
+from tunesmith.workflows.opening import attach_folder, open_base
 from tunesmith.workflows.text_stream import TextStream
 
 if TYPE_CHECKING:
@@ -158,5 +158,7 @@ def open_chat(
     found: Located, *, sampling: Sampling, seed: int = 0, system: str | None = None
 ) -> Chat:
     """Load what was located, and begin a conversation with each of its voices."""
-    opened = open_base(found.model, found.adapters)
+    opened = open_base(found.model, four_bit=found.four_bit)
+    for name, folder in found.adapters.items():
+        attach_folder(opened, folder, name=name)
     return Chat(opened, found.voices, sampling=sampling, seed=seed, system=system)

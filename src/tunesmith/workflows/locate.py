@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.config.load import read_yaml
+from tunesmith.config.methods import FOUR_BIT_KINDS
 from tunesmith.config.run import RunConfig
 from tunesmith.errors import AdapterError, RunError
 
@@ -23,6 +24,7 @@ class Located:
     model: str
     adapters: Mapping[str, Path]
     voices: Mapping[str, str | None]
+    four_bit: bool = False  # the base's linear layers, as the first adapter was trained over them
     notes: tuple[str, ...] = ()
 
 
@@ -34,6 +36,12 @@ class _Found:
     model: str
     adapter: Path | None
     whole_run: bool = False
+    four_bit: bool = False
+
+    @property
+    def base(self) -> str:
+        """What it was trained over, for people."""
+        return f"{self.model} in 4 bit" if self.four_bit else self.model
 
 
 def locate(target: str | None, adapters: Sequence[str] = ()) -> Located:
@@ -49,8 +57,9 @@ def locate(target: str | None, adapters: Sequence[str] = ()) -> Located:
             remedy="Ask the base in a chat of its own: tunesmith chat MODEL.",
         )
     others = [None if name == BASE else _find_adapter(name) for name in adapters]
-    known = [found.model for found in (main, *others) if found is not None]
-    model = known[0] if known else str(RunConfig.model_fields["model"].default)
+    known = [found for found in (main, *others) if found is not None]
+    model = known[0].model if known else str(RunConfig.model_fields["model"].default)
+    base = known[0].base if known else model
     asked = list(others)
     if main is not None and (main.adapter is not None or not adapters):
         asked.insert(0, main)
@@ -65,11 +74,12 @@ def locate(target: str | None, adapters: Sequence[str] = ()) -> Located:
         if adapter is not None:
             paths[name] = adapter
     strangers = [
-        f"{found.name} was trained over {found.model}, and answers over {model}"
+        f"{found.name} was trained over {found.base}, and answers over {base}"
         for found in others
-        if found is not None and found.model != model
+        if found is not None and found.base != base
     ]
-    return Located(model, paths, voices, tuple(strangers))
+    four_bit = bool(known) and known[0].four_bit
+    return Located(model, paths, voices, four_bit, tuple(strangers))
 
 
 def _find(target: str) -> _Found:
@@ -96,13 +106,19 @@ def _of_run(folder: Path) -> _Found:
     adapter, model = folder / "adapter", folder / "model"
     if (adapter / ADAPTER_CONFIG).is_file():
         default = RunConfig.model_fields["model"].default
-        return _Found(folder.resolve().name, str(values.get("model", default)), adapter)
+        name = str(values.get("model", default))
+        return _Found(folder.resolve().name, name, adapter, four_bit=_is_four_bit(values))
     if model.is_dir():
         return _Found(folder.resolve().name, str(model), None, whole_run=True)
     raise RunError(
         f"{folder}: the run has no result yet: there is neither adapter/ nor model/ in it.",
         remedy=f"Go on with it: tunesmith train --resume {folder}",
     )
+
+
+def _is_four_bit(config: Mapping[str, object]) -> bool:
+    method = config.get("method")
+    return isinstance(method, dict) and method.get("kind") in FOUR_BIT_KINDS
 
 
 def _of_adapter(folder: Path) -> _Found:

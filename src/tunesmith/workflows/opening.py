@@ -1,6 +1,6 @@
-"""Open a base with adapters for use: what chat, evaluation and server start from."""
+"""Open a base for use, and attach adapters to it: what every workflow starts from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,11 +17,10 @@ from tunesmith.models.precision import DtypeChoice
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A base that runs packed streams, with its adapters attached by name."""
+    """A base that runs packed streams."""
 
     base: Base
     engine: Engine
-    adapters: tuple[str, ...] = ()
     tokenizers: dict[str, PreTrainedTokenizerBase] = field(default_factory=dict)
 
     def tokenizer(self, adapter: str | None) -> PreTrainedTokenizerBase:
@@ -31,24 +30,25 @@ class Opened:
 
 def open_base(
     model: str,
-    adapters: Mapping[str, Path] | None = None,
     *,
     dtype: DtypeChoice = "auto",
     device: str = "auto",
+    four_bit: bool = False,
     trust_remote_code: bool = False,
     emit: Callable[[str], None] = ignore,
 ) -> Opened:
-    """Load ``model`` and attach the adapters of these folders under their names."""
+    """Load ``model``, no adapter attached; with ``four_bit`` its linear layers are in 4 bit."""
     bound_kernel_caches()
     keep_freed_memory()
     base = load_base(
-        model, dtype=dtype, device=device, trust_remote_code=trust_remote_code, emit=emit
+        model,
+        dtype=dtype,
+        device=device,
+        four_bit=four_bit,
+        trust_remote_code=trust_remote_code,
+        emit=emit,
     )
-    engine = prepare_(base.model, base.dtype)
-    opened = Opened(base, engine, tuple(adapters or ()))
-    for name, folder in (adapters or {}).items():
-        attach_folder(opened, folder, name=name)
-    return opened
+    return Opened(base, prepare_(base.model, base.dtype))
 
 
 def attach_folder(opened: Opened, folder: Path, *, name: str = "default") -> Adapter:

@@ -1,6 +1,7 @@
 """What a run starts from and leaves: the attached method, its environment, the saved result."""
 
 import copy
+import functools
 import os
 import platform
 from importlib.metadata import version
@@ -19,6 +20,7 @@ from tunesmith.methods.adapter import Adapter, NewTokens, Words
 from tunesmith.models.hashes import file_sha256, hash_folder
 from tunesmith.models.load import Base
 from tunesmith.models.quiet import no_progress_bars
+from tunesmith.models.weights import read_weight
 from tunesmith.train import memory
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.workflows.opening import Opened, attach_folder
@@ -36,7 +38,7 @@ def start_model(config: RunConfig) -> str:
     return config.method.start if full and config.method.start else config.model
 
 
-def attach(opened: Opened, config: RunConfig) -> Adapter:
+def attach(opened: Opened, config: RunConfig, *, name: str = "default") -> Adapter:
     """The method's new adapter on the base, or the one that method.start continues from.
 
     An adapter with tokens of its own brings the tokenizer that reads them into ``opened``.
@@ -44,17 +46,18 @@ def attach(opened: Opened, config: RunConfig) -> Adapter:
     settings, engine = config.method, opened.engine
     start = start_path(settings)
     if start and table.METHODS[settings.kind].peft:
-        return attach_folder(opened, Path(start))
+        return attach_folder(opened, Path(start), name=name)
     tokens: NewTokens = {}
     if wanted := getattr(settings, "new_tokens", ()):
         tokenizer = copy.deepcopy(opened.base.tokenizer)
         tokens = add_tokens_(tokenizer, wanted)
-        opened.tokenizers["default"] = tokenizer
+        opened.tokenizers[name] = tokenizer
     text: list[int] = []
     if start_text := getattr(settings, "start_text", None):
         (text,) = encode(opened.base.tokenizer, [start_text])
-    words = Words(tokens, text)
-    return table.attach(engine, settings, seed=config.train.seed, words=words)
+    words = Words(tokens, text, functools.partial(read_weight, opened.base.folder))
+    table.METHODS[settings.kind].check(engine, settings)
+    return table.attach(engine, settings, name=name, seed=config.train.seed, words=words)
 
 
 def save(folder: RunFolder, opened: Opened, adapter: Adapter, config: RunConfig) -> Path:

@@ -1,0 +1,1 @@
+"""Which method, start and learning rate do what on four kinds of task: the evidence in docs."""

@@ -1,0 +1,145 @@
+"""Four kinds of task as chats, from the sets in a folder of data: training rows and held-out ones.
+
+Nothing is drawn anew: rows are taken in an order that a fixed seed shuffled, so that every run
+trains and is judged on the same ones.
+"""
+
+import csv
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+Row = dict[str, list[dict[str, str]]]
+INTENTS = 30
+LOW, HIGH = (1, 4), (9, 10)  # ratings that are negative and positive, as NSMC's authors cut them
+ABSTRACT_WORDS = 180
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """How a task's rows are read, how many there are, and the check that decides."""
+
+    read: Callable[[Path], tuple[list[Row], list[Row]]]
+    check: dict[str, object]
+    train_rows: int
+    held_rows: int
+    max_new_tokens: int
+    credit: str
+
+
+def _chat(question: str, answer: str, system: str) -> Row:
+    return {
+        "messages": [
+            {"role": "system", "content": system},
+            {"role": "user", "content": question},
+            {"role": "assistant", "content": answer},
+        ]
+    }
+
+
+def _shuffled(rows: Sequence[Row]) -> list[Row]:
+    mixed = list(rows)
+    random.Random(0).shuffle(mixed)
+    return mixed
+
+
+def classification(data: Path) -> tuple[list[Row], list[Row]]:
+    """CLINC150, the first intents by name of those within scope."""
+    sets = json.loads((data / "clinc150_small" / "data_small.json").read_text(encoding="utf-8"))
+    intents = set(sorted({intent for _, intent in sets["train"]})[:INTENTS])
+    system = "Name the intent of the message."
+
+    def rows(part: str) -> list[Row]:
+        kept = [(text, intent) for text, intent in sets[part] if intent in intents]
+        return _shuffled([_chat(text, intent, system) for text, intent in kept])
+
+    return rows("train"), rows("test")
+
+
+def sentiment(data: Path) -> tuple[list[Row], list[Row]]:
+    """NSMC's raw reviews, as many negative as positive; films of the two halves differ."""
+    system = "Is this film review positive or negative?"
+    halves: tuple[list[Row], list[Row]] = ([], [])
+    files = sorted((data / "nsmc_raw_ko" / "raw").glob("*.json"))
+    for half, part in zip(halves, (files[::3] + files[1::3], files[2::3]), strict=True):
+        found: dict[str, list[Row]] = {"negative": [], "positive": []}
+        for path in part:
+            for review in json.loads(path.read_text(encoding="utf-8")):
+                rating = int(review["rating"])
+                for label, (low, high) in (("negative", LOW), ("positive", HIGH)):
+                    if low <= rating <= high and review["review"].strip():
+                        found[label].append(_chat(review["review"].strip(), label, system))
+        count = min(map(len, found.values()))
+        half += _shuffled([row for rows in found.values() for row in _shuffled(rows)[:count]])
+    return halves
+
+
+def summary(data: Path) -> tuple[list[Row], list[Row]]:
+    """SciTLDR: the beginning of an abstract to one sentence; the shortest of the given ones."""
+
+    def rows(part: str) -> list[Row]:
+        lines = (data / "scitldr" / f"{part}.jsonl").read_text(encoding="utf-8").splitlines()
+        found = []
+        for line in map(json.loads, lines):
+            words = " ".join(line["source"]).split()[:ABSTRACT_WORDS]
+            answer = min(line["target"], key=len)
+            found.append(_chat(" ".join(words), answer, "Summarise the abstract in one sentence."))
+        return _shuffled(found)
+
+    return rows("dev"), rows("test")
+
+
+def tone(data: Path) -> tuple[list[Row], list[Row]]:
+    """songys: casual Korean questions to polite replies; no answer is in both halves."""
+    path = data / "songys_chatbot_ko" / "ChatbotData.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        pairs = [(row["Q"], row["A"]) for row in csv.DictReader(file)]
+    polite = [(q, a) for q, a in pairs if a.rstrip(".!?~ ").endswith("요")]
+    answers = sorted({a for _, a in polite})
+    random.Random(0).shuffle(answers)
+    held = set(answers[: len(answers) // 5])
+    system = "너는 친절한 상담원이다."
+    parts = ([], [])
+    for q, a in polite:
+        parts[a in held].append(_chat(q, a, system))
+    return _shuffled(parts[0]), _shuffled(parts[1])
+
+
+TASKS = {
+    "classification": Task(classification, {"kind": "label"}, 900, 200, 12, "CLINC150, CC BY 3.0"),
+    "sentiment": Task(sentiment, {"kind": "label"}, 500, 200, 8, "NSMC, CC0"),
+    # ROUGE-L is scored behind the run; a check makes the run answer
+    "summary": Task(summary, {"kind": "exact"}, 400, 100, 60, "SciTLDR, Apache 2.0"),
+    "tone": Task(
+        tone,
+        {"kind": "ends_with", "endings": ["요"], "ignore_punctuation": True},
+        900,
+        200,
+        40,
+        "songys Chatbot_data, MIT",
+    ),
+}
+
+
+def write(task: Task, data: Path, folder: Path) -> tuple[Path, Path]:
+    """The task's training and held-out rows as JSONL files in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = task.read(data)
+    paths = (folder / "train.jsonl", folder / "held.jsonl")
+    for path, rows, count in zip(paths, parts, (task.train_rows, task.held_rows), strict=True):
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows[:count])
+        path.write_text(text, encoding="utf-8")
+    return paths
+
+
+if __name__ == "__main__":
+    import sys
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, task in TASKS.items():
+            for path in write(task, Path(sys.argv[1]), Path(scratch) / name):
+                lines = path.read_text(encoding="utf-8").splitlines()
+                print(name, path.name, len(lines), lines[0][:300])

@@ -1,0 +1,132 @@
+"""What a comparison shows: one line of all runs while they train, one table at the end."""
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from tunesmith.cli.console import harmless
+from tunesmith.cli.quantities import bytes_text, count_text, duration
+from tunesmith.cli.run_display import INFORMATION, Pace, planned_text
+from tunesmith.cli.tables import print_table
+from tunesmith.train.events import Ended, Event, HeldOut, Notice, Planned, Progress, StepDone
+
+if TYPE_CHECKING:
+    from tunesmith.workflows.compare import Comparison
+
+TITLES = ("run", "method", "trained", "adapter", "peak", "tokens/s", "loss", "held-out", "score")
+NUMBERS = TITLES[2:]
+
+
+class CompareDisplay:
+    """A subscriber to the events of several runs, each told with the run's name."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, transient=True) if console.is_terminal else None
+        self._steps: dict[str, StepDone] = {}
+        self._held: dict[str, float] = {}
+        self._said: set[str] = set()
+        self._pace = Pace()
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def __call__(self, name: str, event: Event) -> None:
+        """Show one event of the run called ``name``."""
+        if isinstance(event, Progress):
+            known = f" {event.done:,} of {event.total:,}" if event.total else ""
+            self._update(f"{name}: {event.phase}{known} ...")
+        elif isinstance(event, Notice):
+            # what is the same for all runs is said once
+            text = event.message if event.code in INFORMATION else f"{name}: {event.message}"
+            if text not in self._said:
+                self._line(f"note: {text}")
+                self._said.add(text)
+        elif isinstance(event, Planned):
+            self._line(f"{name}: {planned_text(event)}")
+        elif isinstance(event, StepDone):
+            self._steps[name] = event
+            self._update(self._progress())
+        elif isinstance(event, HeldOut):
+            self._held[name] = event.loss
+        elif isinstance(event, Ended) and name in self._steps:
+            done = self._steps.pop(name)
+            held = f", held-out {self._held[name]:.3f}" if name in self._held else ""
+            self._line(
+                f"{name}: {event.reason} after {done.step:,} steps, loss {done.loss:.3f}{held}"
+            )
+
+    def _progress(self) -> str:
+        steps = self._steps.values()
+        losses = "  ".join(f"{name} {step.loss:.3f}" for name, step in self._steps.items())
+        first = max(step.step / step.steps for step in steps)
+        left = max(step.seconds_left for step in steps)
+        return f"{first:.0%}, {duration(left)} left; loss: {losses}"
+
+    def _update(self, text: str) -> None:
+        if self._live is not None:
+            self._live.update(Text(harmless(text), no_wrap=True, overflow="ellipsis"))
+        elif self._pace.is_due():
+            self._line(text)
+
+    def _line(self, text: str) -> None:
+        self._console.print(harmless(text), soft_wrap=True)
+
+
+def show_comparison(found: "Comparison", console: Console, *, remedy: str) -> None:
+    """The table, the base's own score, and what failed or is unfinished."""
+    document = found.to_json()
+    rows = document["runs"]
+    assert isinstance(rows, list)
+    print_table(console, TITLES, rows=[_cells(row) for row in rows], numbers=NUMBERS)
+    if document["base"]["score"] is not None:  # type: ignore[index]
+        console.print(f"base without training: {_interval(document['base'])}")
+    console.print(
+        "Score: the first check on held-out rows, with its 95 % interval. Runs that trained "
+        "together share one peak and one speed."
+    )
+    for row in found.rows:
+        if row.error is not None:
+            console.print(harmless(f"{row.name} failed: {row.error}"), style="red")
+    if remedy:
+        console.print(harmless(remedy))
+
+
+def _cells(row: "dict[str, object]") -> list[str]:
+    def number(key: str, form: str) -> str:
+        value = row[key]
+        return "-" if value is None else format(value, form)
+
+    trained, size, peak = row["trainable_parameters"], row["adapter_bytes"], row["peak_bytes"]
+    return [
+        str(row["name"]),
+        str(row["method"]),
+        count_text(trained) if isinstance(trained, int) else "-",
+        bytes_text(size) if isinstance(size, int) else "-",
+        bytes_text(peak) if isinstance(peak, int) else "-",
+        number("tokens_per_second", ",.0f"),
+        number("train_loss", ".3f"),
+        number("eval_loss", ".3f"),
+        _interval(row),
+    ]
+
+
+def _interval(values: object) -> str:
+    assert isinstance(values, dict)
+    if values["score"] is None:
+        return "-"
+    return f"{values['score']:.0%} ({values['low']:.0%} to {values['high']:.0%})"

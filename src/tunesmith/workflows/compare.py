@@ -1,0 +1,251 @@
+"""The same data through several methods: runs that share a base train together over one copy."""
+
+import contextlib
+import gc
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from tunesmith import files
+from tunesmith.config.load import load_run_config
+from tunesmith.config.methods import FOUR_BIT_KINDS, FullSettings
+from tunesmith.config.run import RunConfig
+from tunesmith.config.variants import Variant
+from tunesmith.errors import RunError, TunesmithError
+from tunesmith.evaluate.checks.table import build_checks
+from tunesmith.evaluate.summary import TUNED
+from tunesmith.train import memory
+from tunesmith.train.events import Event
+from tunesmith.train.loop import Member, train
+from tunesmith.train.run_folder import RunFolder
+from tunesmith.train.run_lock import alone
+from tunesmith.workflows.judge import BASE
+from tunesmith.workflows.one_run import OneRun, RunSummary, Stop, open_for
+from tunesmith.workflows.rows import RunRows, load_rows, require_files
+
+COMPARISON = "comparison.json"
+Emit = Callable[[str, Event], None]  # of a run, by its name
+
+
+@dataclass(slots=True)
+class Row:
+    """One run of the comparison, with what the table says of it."""
+
+    name: str
+    config: RunConfig
+    folder: RunFolder
+    trainable_parameters: int | None = None
+    summary: RunSummary | None = None
+    error: TunesmithError | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """The documented keys; null where the run has not come that far."""
+        ended = self.summary.to_json() if self.summary else {}
+        kept = ("peak_bytes", "tokens_per_second", "train_loss", "eval_loss", "reason", "adapter")
+        return {
+            "name": self.name,
+            "method": self.config.method.kind,
+            "run": str(self.folder.path),
+            "trainable_parameters": self.trainable_parameters,
+            "adapter_bytes": _result_bytes(self.summary.adapter if self.summary else None),
+            **{key: ended.get(key) for key in kept},
+            **_score(ended.get("evaluation"), TUNED),
+            "error": None if self.error is None else str(self.error),
+        }
+
+
+@dataclass(slots=True)
+class Comparison:
+    """All runs, and the base's own score on the same rows."""
+
+    out: Path
+    rows: list[Row]
+
+    def to_json(self) -> dict[str, object]:
+        """The documented document."""
+        judged = [row.summary.evaluation for row in self.rows if row.summary]
+        base = next((_score(each, BASE) for each in judged if each), _score(None, BASE))
+        return {
+            "out": str(self.out),
+            "runs": [row.to_json() for row in self.rows],
+            "base": base,
+            "report": None,
+        }
+
+
+def _score(evaluation: object, arm: str) -> dict[str, object]:
+    """Score and interval of an arm under the first check, which decides."""
+    arms = evaluation.get("arms", {}) if isinstance(evaluation, Mapping) else {}
+    checks = arms.get(arm, {}).get("checks", {})
+    first: Mapping[str, object] = next(iter(checks.values()), {})
+    return {key: first.get(key) for key in ("score", "low", "high")}
+
+
+def _result_bytes(path: str | None) -> int | None:
+    if path is None:
+        return None
+    return sum(file.stat().st_size for file in Path(path).glob("*.safetensors"))
+
+
+def compare_runs(
+    variants: Sequence[Variant], out: Path, *, emit: Emit, stop: Stop = lambda: False
+) -> Comparison:
+    """Train every variant in a folder of its own below ``out``, adapters over one base at once.
+
+    Raises RunError where ``out`` holds a comparison already. A run that fails keeps its row, with
+    the error, and the others go on.
+    """
+    if (out / COMPARISON).exists():
+        raise RunError(
+            f"{out} holds a comparison already.",
+            remedy=f"Go on with it by --resume {out}, or name another folder with --out.",
+            code="exists",
+        )
+    for variant in variants:
+        build_checks(variant.config.evaluate.checks)
+        require_files(variant.config.data)
+    rows = []
+    for variant in variants:
+        folder = RunFolder(out / variant.name)
+        config = variant.config.model_copy(update={"out": str(folder.path)})
+        folder.create(config.model_dump(mode="json", by_alias=True))
+        rows.append(Row(variant.name, config, folder))
+    files.write_json(out / COMPARISON, {"names": [row.name for row in rows]})
+    return _go(Comparison(out, rows), emit=emit, stop=stop)
+
+
+def resume_comparison(out: Path, *, emit: Emit, stop: Stop = lambda: False) -> Comparison:
+    """Go on with an interrupted comparison; runs that are done stay as they are."""
+    try:
+        names = json.loads((out / COMPARISON).read_text(encoding="utf-8"))["names"]
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(
+            f"{out} holds no comparison: {error}.",
+            remedy="A single run goes on by `tunesmith train --resume RUN`.",
+        ) from None
+    rows = []
+    for name in names:
+        folder = RunFolder(out / str(name))
+        rows.append(Row(str(name), load_run_config(folder.config, {}), folder))
+    return _go(Comparison(out, rows), emit=emit, stop=stop)
+
+
+def _go(comparison: Comparison, *, emit: Emit, stop: Stop) -> Comparison:
+    try:
+        for group in _groups(comparison.rows):
+            if not stop():
+                _Group(rows=group, emit=emit, stop=stop).go()
+    finally:
+        names = [row.name for row in comparison.rows]
+        found = {"names": names, **comparison.to_json()}
+        files.write_json(comparison.out / COMPARISON, found)
+    return comparison
+
+
+def _groups(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows over one base together; 4-bit bases behind the others, `full` alone and last."""
+    groups: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        config = row.config
+        alone_ = row.name if isinstance(config.method, FullSettings) else None
+        four_bit = config.method.kind in FOUR_BIT_KINDS
+        key = (
+            config.model,
+            config.dtype,
+            config.device,
+            config.trust_remote_code,
+            four_bit,
+            alone_,
+        )
+        groups.setdefault(key, []).append(row)
+    return [groups[key] for key in sorted(groups, key=lambda key: (key[-1] is not None, key[-2]))]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Group:
+    """Runs that train together over one copy of a base."""
+
+    rows: list[Row]
+    emit: Emit
+    stop: Stop
+    _read: dict[tuple[object, ...], RunRows] = field(default_factory=dict)
+
+    def go(self) -> None:
+        """Load the base, train, judge; then the base's memory is free again."""
+        memory.forget_peak(torch.device("cpu"))
+        with contextlib.ExitStack() as locks:
+            runs: dict[str, OneRun] = {}
+            for row in self.rows:
+                locks.enter_context(alone(row.folder.path))
+                runs[row.name] = self._run(row)
+            self._train(runs)
+        gc.collect()
+
+    def _run(self, row: Row) -> OneRun:
+        def tell(event: Event) -> None:
+            self.emit(row.name, event)
+
+        return OneRun(row.config, row.folder, emit=tell, stop=self.stop)
+
+    def _train(self, runs: Mapping[str, OneRun]) -> None:
+        first = runs[self.rows[0].name]
+        opened = open_for(first.config, emit=first.emit)
+        ready: list[Row] = []
+        for row in self.rows:
+            with _kept(row):
+                runs[row.name].prepare(opened, name=row.name, load=self._load)
+                row.trainable_parameters = runs[row.name].job.adapter.size
+                ready.append(row)
+        members = dict(zip((row.name for row in ready), self._members(ready, runs), strict=True))
+        name_of = {id(member): name for name, member in members.items()}
+        for member, event in train(list(members.values()), stop=self.stop):
+            runs[name_of[id(member)]].emit(event)
+        base: dict[object, tuple[str, ...]] = {}
+        for row in ready:
+            member, run = members[row.name], runs[row.name]
+            row.error = member.error
+            with _kept(row):
+                if member.error is None:
+                    self._finish(row, run, member, base)
+
+    def _members(self, ready: Sequence[Row], runs: Mapping[str, OneRun]) -> list[Member]:
+        """All optimizers first: their states are part of what is measured, once for all."""
+        adams = [runs[row.name].build_optimizer() for row in ready]
+        order = sorted(
+            range(len(ready)), key=lambda i: -max(runs[ready[i].name].job.rows.lengths, default=0)
+        )
+        members: dict[int, Member] = {}
+        plan = None
+        for i in order:
+            members[i] = runs[ready[i].name].member(adams[i], beside=plan)
+            plan = plan or members[i].plan
+        return [members[i] for i in range(len(ready))]
+
+    def _finish(
+        self, row: Row, run: OneRun, member: Member, base: dict[object, tuple[str, ...]]
+    ) -> None:
+        questions = run.judge.questions
+        if questions in base:
+            run.judge.texts[BASE] = base[questions]
+        row.summary = run.finish(member)
+        if BASE in run.judge.texts:
+            base[questions] = run.judge.texts[BASE]
+
+    def _load(self, settings: object, tokenizer: object, **options: int) -> RunRows:
+        """Rows that several runs share are read once."""
+        key = (repr(settings), id(tokenizer), *options.values())
+        if key not in self._read:
+            self._read[key] = load_rows(settings, tokenizer, **options)  # type: ignore[arg-type]
+        return self._read[key]
+
+
+@contextlib.contextmanager
+def _kept(row: Row) -> Iterator[None]:
+    """A run's refusal is kept in its row; the others go on."""
+    try:
+        yield
+    except TunesmithError as error:
+        row.error = error

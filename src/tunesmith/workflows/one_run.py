@@ -1,0 +1,261 @@
+"""One training run over an opened base: its folder, events, adapter, rows, judge and result."""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from tunesmith import files
+from tunesmith.adapters import store
+from tunesmith.config import RunConfig
+from tunesmith.config.methods import FOUR_BIT_KINDS
+from tunesmith.errors import ConfigError
+from tunesmith.methods import table
+from tunesmith.methods.adapter import Adapter
+from tunesmith.train import checkpoint, memory, optimizer
+from tunesmith.train.batches import DEFAULT_TOKENS_PER_STEP
+from tunesmith.train.checkpoint import State
+from tunesmith.train.events import Event, Notice, Planned, Progress
+from tunesmith.train.job import Job, Plan
+from tunesmith.train.loop import Member
+from tunesmith.train.measure import make_plan, plan_beside
+from tunesmith.train.run_folder import RunFolder, read_lines
+from tunesmith.workflows import result
+from tunesmith.workflows.answers import Answers
+from tunesmith.workflows.curves import curves_of
+from tunesmith.workflows.judge import Judge
+from tunesmith.workflows.opening import Opened, open_base
+from tunesmith.workflows.rows import RunRows, load_rows
+
+Emit = Callable[[Event], None]
+Stop = Callable[[], bool]
+LoadRows = Callable[..., RunRows]
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """How a run ended; ``to_json`` is what `train --json` prints."""
+
+    run: str
+    adapter: str | None
+    steps: int
+    tokens: int
+    train_loss: float
+    eval_loss: float | None
+    tokens_per_second: float
+    peak_bytes: int
+    seconds: float
+    evaluation: dict[str, object] | None
+    reason: str
+    notices: tuple[str, ...]
+    answers: Answers | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """The documented keys, and why the run ended."""
+        return {
+            "run": self.run,
+            "adapter": self.adapter,
+            "steps": self.steps,
+            "tokens": self.tokens,
+            "train_loss": self.train_loss,
+            "eval_loss": self.eval_loss,
+            "tokens_per_second": self.tokens_per_second,
+            "peak_bytes": self.peak_bytes,
+            "seconds": self.seconds,
+            "evaluation": self.evaluation,
+            "reason": self.reason,
+            "notices": list(self.notices),
+        }
+
+
+def open_for(config: RunConfig, *, emit: Emit) -> Opened:
+    """The base that a config trains over, in the format that its method asks for."""
+    if config.train.threads:
+        torch.set_num_threads(config.train.threads)
+    emit(Progress(f"loading {config.model}"))
+    return open_base(
+        result.start_model(config),
+        dtype=config.dtype,
+        device=config.device,
+        four_bit=config.method.kind in FOUR_BIT_KINDS,
+        trust_remote_code=config.trust_remote_code,
+        emit=lambda phase: emit(Progress(phase)),
+    )
+
+
+class OneRun:
+    """A run, new or resumed: prepared over a base, trained as a member, finished."""
+
+    def __init__(self, config: RunConfig, folder: RunFolder, *, emit: Emit, stop: Stop) -> None:
+        self.config, self.folder, self.stop = config, folder, stop
+        self._emit = emit
+        self._curves = curves_of(folder.path) if config.train.tensorboard else None
+        self.notices: list[str] = []
+        self.start = time.perf_counter()
+        self.opened: Opened
+        self.judge: Judge
+        self.job: Job
+
+    def emit(self, event: Event) -> None:
+        """Record an event in the run folder, then pass it on."""
+        self.folder.record(event)
+        if isinstance(event, Notice):
+            self.notices.append(event.message)
+        if self._curves is not None:
+            self._curves(event)
+        self._emit(event)
+
+    def prepare(self, opened: Opened, *, name: str = "default", load: LoadRows = load_rows) -> None:
+        """Attach the adapter under ``name``, read the rows, and let the base answer if it must."""
+        self.opened = opened
+        for note in opened.base.notes:
+            self.emit(Notice("base", note))
+        adapter = result.attach(opened, self.config, name=name)
+        rows = self._rows(adapter, load)
+        held = rows.held_conversations
+        self.judge = Judge(opened, self.config, held, emit=self.emit, stop=self.stop)
+        if not adapter.frozen_base:
+            self.judge.answer_before()
+        self.job = Job(
+            engine=opened.engine,
+            adapter=adapter,
+            rows=rows.train,
+            held=rows.held,
+            settings=self.config.train,
+            folder=self.folder.path,
+            copies=rows.copies,
+        )
+
+    def _rows(self, adapter: Adapter, load: LoadRows) -> RunRows:
+        self.emit(Progress("reading the data"))
+        opened = self.opened
+        rows = load(
+            self.config.data,
+            opened.tokenizer(adapter.name),
+            context=_room(opened, adapter),
+            seed=self.config.train.seed,
+        )
+        held = len(rows.held) if rows.held else 0
+        self.emit(
+            Notice(
+                "data",
+                f"{len(rows.train):,} rows of {rows.train.tokens:,} tokens to train on "
+                f"({rows.train.supervised_tokens:,} supervised), {held:,} held out",
+            )
+        )
+        for note in rows.train.notes:
+            self.emit(Notice(note.code, f"{note.message} ({note.count:,} rows)"))
+        result.write_environment(self.folder.environment, opened.base, self.config)
+        return rows
+
+    def build_optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer with its states, which are part of the memory that is measured."""
+        settings = self.config.train
+        return optimizer.build(
+            self.job.adapter, lr=self._rate(), weight_decay=settings.weight_decay
+        )
+
+    def _rate(self) -> float:
+        lr = self.config.train.lr
+        width = self.opened.engine.model.config.hidden_size
+        return table.learning_rate(self.config.method.kind, width) if lr == "auto" else lr
+
+    def member(self, adam: torch.optim.Optimizer, *, beside: Plan | None = None) -> Member:
+        """What the loop trains: planned (by measuring, or as one that trains with it), restored."""
+        plan = self.folder.read_plan()
+        if plan is None:
+            if beside is None:
+                self.emit(Progress("measuring memory and speed on the longest documents"))
+                plan = make_plan(self.job, lr=self._rate())
+            else:
+                plan = plan_beside(self.job, beside, lr=self._rate())
+            self.folder.write_plan(plan)
+        state = self._restore(adam)
+        self.emit(_planned(self.job, plan, state))
+        return Member(self.job, plan, adam, state)
+
+    def _restore(self, adam: torch.optim.Optimizer) -> State:
+        newest = checkpoint.newest(self.folder.checkpoints)
+        state = State(step=0, tokens=0, train_loss=math.nan)
+        if newest is not None:
+            state, changed = checkpoint.restore_(newest, self.job.adapter.parameters, adam)
+            self.job.adapter.refresh()
+            self.emit(Notice("resumed", f"resumed after step {state.step}"))
+            if changed:
+                self.emit(Notice("not_exact", f"not exact because {'; '.join(changed)}"))
+        self.folder.cut_metrics(state.step)
+        return state
+
+    def finish(self, member: Member) -> RunSummary:
+        """Save the result, judge it, write the summary; a stopped run only writes the summary."""
+        assert member.ended is not None
+        state, ended = member.state, member.ended
+        adapter: str | None = None
+        evaluation: dict[str, object] | None = None
+        if ended.reason != "stopped":
+            if ended.reason == "early" and state.best_step is not None:
+                best = checkpoint.tensors_of(self.folder.checkpoints / "best")
+                store.put_(self.job.adapter, best)
+                self.emit(Notice("best", f"the result is the best one, of step {state.best_step}"))
+            adapter = str(result.save(self.folder, self.opened, self.job.adapter, self.config))
+            answers = self.judge.judge(self.job.adapter)
+            if self.judge.stopped:
+                ended = replace(ended, reason="stopped")
+            elif answers is not None:
+                evaluation = answers.to_json()
+                files.write_json(self.folder.evaluation, evaluation)
+                lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in answers.rows()]
+                files.write_text(self.folder.answers, "".join(lines))
+        summary = RunSummary(
+            run=str(self.folder.path),
+            adapter=adapter,
+            steps=state.step,
+            tokens=state.tokens,
+            train_loss=state.train_loss,
+            eval_loss=_last_held_out(self.folder),
+            tokens_per_second=state.step_tokens / state.step_seconds if state.step_tokens else 0.0,
+            peak_bytes=memory.peak_bytes(self.opened.engine.device),
+            seconds=time.perf_counter() - self.start,
+            evaluation=evaluation,
+            reason=ended.reason,
+            notices=tuple(self.notices),
+            answers=self.judge.answers,
+        )
+        files.write_json(self.folder.summary, summary.to_json())
+        return summary
+
+
+def _room(opened: Opened, adapter: Adapter) -> int:
+    """Tokens of the longest document, behind the adapter's virtual tokens."""
+    context, virtual = opened.base.context, opened.engine.prefix_length(adapter.name)
+    if context - virtual < 2:
+        raise ConfigError(
+            f"{virtual:,} virtual tokens leave no room in the model's context of {context:,}.",
+            remedy="Set method.tokens to fewer.",
+        )
+    return context - virtual
+
+
+def _planned(job: Job, plan: Plan, state: State) -> Planned:
+    tokens = job.rows.lengths.sum() / len(job.rows)
+    per_step = job.settings.tokens_per_step or DEFAULT_TOKENS_PER_STEP
+    if job.settings.rows_per_step:
+        per_step = round(job.settings.rows_per_step * tokens)
+    per_step = min(per_step, int(job.rows.lengths.sum()))
+    return Planned(
+        steps=plan.steps,
+        first_step=state.step,
+        tokens_per_step=per_step,
+        tokens_per_micro_batch=plan.tokens_per_micro_batch,
+        trainable_parameters=job.adapter.size,
+        peak_bytes=plan.peak_bytes,
+        seconds=(plan.steps - state.step) * per_step * plan.seconds_per_token,
+    )
+
+
+def _last_held_out(folder: RunFolder) -> float | None:
+    losses = [line["loss"] for line in read_lines(folder.events) if line["event"] == "heldout"]
+    return float(str(losses[-1])) if losses else None

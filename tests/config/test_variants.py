@@ -1,0 +1,76 @@
+"""Which runs a comparison makes, and what it refuses."""
+
+import pytest
+
+from tunesmith.config.variants import load_variants, read_grid
+from tunesmith.errors import ConfigError, UsageError
+
+DATA = {"data": {"train": "a.jsonl"}}
+
+
+def made(values=None, **options):
+    found = load_variants(None, {**DATA, **(values or {})}, grid=options.pop("grid", {}), **options)
+    return {variant.name: variant.config for variant in found}
+
+
+def test_methods_by_flag_are_their_defaults():
+    found = made(methods=["lora", "prompt"])
+    assert {name: config.method.kind for name, config in found.items()} == {
+        "lora": "lora",
+        "prompt": "prompt",
+    }
+    assert found["lora"].method.rank == 16
+
+
+def test_a_files_methods_have_names_and_settings(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text(
+        "data: {train: a.jsonl}\nmethod: {kind: lora, dropout: 0.1}\n"
+        "methods: [prompt, {name: wide, kind: lora, rank: 64}]\n"
+    )
+    found = {v.name: v.config for v in load_variants(file, {}, grid={})}
+    assert list(found) == ["prompt", "wide"]
+    assert (found["wide"].method.rank, found["wide"].method.dropout) == (64, 0.1)
+
+
+def test_the_grid_multiplies_and_names_its_runs():
+    found = made(grid={"method.rank": [2, 8], "train.lr": [0.1]})
+    assert list(found) == ["lora-rank-2-lr-0.1", "lora-rank-8-lr-0.1"]
+    assert [config.method.rank for config in found.values()] == [2, 8]
+
+
+def test_a_grid_is_read_as_the_key_takes_it():
+    assert read_grid(["method.rank=2,8", "train.lr=1e-3,auto", "method.dora=true,false"]) == {
+        "method.rank": [2, 8],
+        "train.lr": [0.001, "auto"],
+        "method.dora": [True, False],
+    }
+
+
+@pytest.mark.parametrize("words", [["method.rank"], ["method.rank="], ["a=1", "a=2"]])
+def test_a_grid_without_values_is_refused(words):
+    with pytest.raises(UsageError, match="--grid"):
+        read_grid(words)
+
+
+def test_an_unknown_key_of_a_grid_names_the_nearest():
+    with pytest.raises(ConfigError, match=r"method\.rnk.*did you mean `method\.rank`"):
+        made(grid={"method.rnk": [2]})
+
+
+def test_every_fault_of_every_run_is_told():
+    with pytest.raises(ConfigError) as error:
+        made(methods=["lora", "nothing"], grid={"method.rank": [-1, 2]})
+    assert "lora-rank--1" in str(error.value)
+    assert "nothing-rank-2" in str(error.value)
+
+
+def test_two_runs_of_one_name_are_refused():
+    with pytest.raises(ConfigError, match="several runs would be called lora"):
+        made({"methods": ["lora", {"kind": "lora", "rank": 2}]})
+
+
+@pytest.mark.parametrize("methods", [[], "lora", [{"rank": 2}], 3])
+def test_methods_of_another_form_are_refused(methods):
+    with pytest.raises(ConfigError, match="`methods` is a list"):
+        made({"methods": methods})

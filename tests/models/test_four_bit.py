@@ -1,0 +1,130 @@
+"""Contract 9: codes equal bitsandbytes'; a 4-bit base computes as its dequantised weights do."""
+
+import copy
+
+import pytest
+import torch
+from bitsandbytes import functional
+from transformers import AutoConfig
+
+from tests.families import FAMILIES, four_bit_model, tiny_model
+from tests.methods.test_contract import rows
+from tests.models.tiny import edit_json, tiny_folder
+from tunesmith.config.methods import FullSettings, LoraSettings
+from tunesmith.engine.forward import prepare_
+from tunesmith.engine.head import loss_sum
+from tunesmith.engine.pack import pack
+from tunesmith.errors import ConfigError, ModelError
+from tunesmith.methods import table
+from tunesmith.methods.adapter import Words
+from tunesmith.models import four_bit
+from tunesmith.models import quantize as quantize_folder
+from tunesmith.models.load import load_base
+from tunesmith.models.weights import read_weight
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(96, 64), (70, 36), (3, 10), (300, 128)])
+def test_codes_and_scales_equal_bitsandbytes_though_read_in_blocks(shape, dtype, monkeypatch):
+    monkeypatch.setattr(four_bit, "ROWS_ELEMENTS", 64 * shape[1])
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    codes, state = functional.quantize_4bit(weight, quant_type="nf4", compress_statistics=True)
+    ours = four_bit.quantize(shape, lambda start, stop: weight[start:stop])
+    assert torch.equal(ours.codes, codes)
+    assert ours.state == state
+    assert torch.equal(ours.dense(), functional.dequantize_4bit(codes, state))
+    assert ours.dense().dtype == dtype
+    assert torch.equal(ours.dense(torch.float64), ours.dense(torch.float32).double())
+
+
+def dequantised(model, quantised):
+    """A dense copy of the model with the weights that the 4-bit one computes with."""
+    dense = copy.deepcopy(model)
+    for name, module in quantised.named_modules():
+        weight = four_bit.four_bit_of(module) if hasattr(module, "weight") else None
+        if weight is not None:
+            dense.get_submodule(name).weight.data = weight.dense()
+    return dense
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_loss_and_gradients_equal_a_dense_model_of_the_dequantised_weights(family, tmp_path):
+    model = tiny_model(family, torch.float32)
+    quantised = four_bit_model(model, tmp_path)
+    dense = dequantised(model, quantised)
+    found = []
+    for base in (dense, quantised):
+        engine = prepare_(base)
+        adapter = table.attach(engine, LoraSettings(rank=3, dora=True), name="a", seed=1)
+        for key, parameter in adapter.parameters.items():
+            generator = torch.Generator().manual_seed(len(key))
+            parameter.data.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+        adapter.refresh()
+        batch = pack(rows("a"))
+        loss = loss_sum(engine.hidden_states(batch), batch, engine.head)
+        loss.backward()
+        found.append([loss.detach(), *(p.grad for p in adapter.parameters.values())])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_loftq_starts_nearer_to_the_base_before_quantisation(tmp_path):
+    model = tiny_model("llama", torch.float32)
+    expected = {n: m.weight.clone() for n, m in model.named_modules() if hasattr(m, "weight")}
+    engine = prepare_(four_bit_model(model, tmp_path))
+    settings = LoraSettings(kind="qlora", start="loftq", rank=8, alpha=5)
+    words = Words(original=lambda name: read_weight(tmp_path, name))
+    table.attach(engine, settings, name="a", words=words)
+    for name, linear in engine.linears.items():
+        a, b = linear.terms["a"].product()
+        before = (linear.dense() - expected[name]).norm()
+        after = (linear.dense() + linear.terms["a"].scale * b @ a - expected[name]).norm()
+        assert after < 0.8 * before
+        # the best approximation of this rank, by torch's full decomposition
+        rest = torch.linalg.svdvals(expected[name] - linear.dense())[8:].norm()
+        torch.testing.assert_close(after, rest, rtol=0.02, atol=1e-6)
+
+
+def test_loftq_without_the_original_is_refused(tmp_path):
+    engine = prepare_(tiny_model("llama", torch.float32))
+    with pytest.raises(ConfigError, match="before it was quantised"):
+        table.attach(engine, LoraSettings(kind="qlora", start="loftq"))
+
+
+def test_a_base_in_4_bit_cannot_be_trained_whole(tmp_path):
+    engine = prepare_(four_bit_model(tiny_model("llama", torch.float32), tmp_path))
+    with pytest.raises(ConfigError, match="in 4 bit"):
+        table.attach(engine, FullSettings())
+
+
+def test_the_quantised_copy_is_made_once_and_is_a_base_itself(tmp_path, monkeypatch):
+    folder = tiny_folder(tmp_path / "base")
+    first = load_base(str(folder), device="cpu", four_bit=True)
+    assert any("NF4" in note for note in first.notes)
+    assert first.folder == folder
+    monkeypatch.setattr(quantize_folder, "_linears", None)  # a second making would fail
+    second = load_base(str(folder), device="cpu", four_bit=True)
+    (copy_,) = (quantize_folder.cache_root() / "four_bit").glob("base-*")
+    third = load_base(str(copy_), device="cpu")  # as a pre-quantised folder, without being asked
+    states = [base.model.state_dict() for base in (first, second, third)]
+    assert states[0].keys() == states[1].keys() == states[2].keys()
+    for name, tensor in states[0].items():
+        assert all(torch.equal(tensor, state[name]) for state in states[1:])
+    assert AutoConfig.from_pretrained(copy_).quantization_config["bnb_4bit_quant_type"] == "nf4"
+
+
+def test_other_quantisations_and_missing_kernels_are_refused(tmp_path, monkeypatch):
+    folder = tiny_folder(tmp_path / "base")
+
+    def missing():
+        raise ImportError("no module named bitsandbytes")
+
+    monkeypatch.setattr(four_bit, "_functional", missing)
+    with pytest.raises(ModelError, match="no module named bitsandbytes") as error:
+        load_base(str(folder), device="cpu", four_bit=True)
+    assert "method lora" in error.value.remedy
+    edit_json(folder / "config.json", quantization_config={"quant_method": "gptq", "bits": 4})
+    with pytest.raises(ModelError, match="gptq"):
+        load_base(str(folder), device="cpu")

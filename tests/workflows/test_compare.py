@@ -1,0 +1,133 @@
+"""The same data through several methods: each run is as it would be alone, and one table."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.workflows.tiny import config
+from tunesmith.config.methods import LoraSettings
+from tunesmith.config.variants import Variant, load_variants
+from tunesmith.errors import RunError
+from tunesmith.train.events import Ended, StepDone
+from tunesmith.workflows.compare import COMPARISON, compare_runs, resume_comparison
+from tunesmith.workflows.history import read_run
+from tunesmith.workflows.run import train_run
+
+pytestmark = pytest.mark.usefixtures("home")
+METHODS = ("lora", "prompt", "p-tuning", "qlora", "full")
+
+
+def variants(folder, methods=METHODS, grid=(), **changes):
+    made = config(folder, **changes).model_dump(mode="json", by_alias=True)
+    made.pop("out")
+    made.pop("method")
+    return load_variants(None, made, methods=methods, grid=dict(grid))
+
+
+def go(made, out, **options):
+    events = []
+    found = compare_runs(
+        made, out, emit=lambda name, event: events.append((name, event)), **options
+    )
+    return found, events
+
+
+def test_every_method_ends_with_a_row_and_a_run_of_its_own(tmp_path):
+    found, events = go(variants(tmp_path), tmp_path / "all")
+    document = found.to_json()
+    assert [row["name"] for row in document["runs"]] == list(METHODS)
+    for row in document["runs"]:
+        assert row["error"] is None
+        assert row["reason"] == "done"
+        assert row["trainable_parameters"] > 0
+        assert row["adapter_bytes"] > 0
+        assert row["peak_bytes"] > 0
+        assert 0 <= row["low"] <= row["score"] <= row["high"] <= 1
+        record = read_run(tmp_path / "all" / row["name"])
+        assert (record.state, record.config["method"]["kind"]) == ("done", row["method"])
+    assert document["base"]["score"] is not None
+    assert document["report"] is None
+    assert {name for name, event in events if isinstance(event, Ended)} == set(METHODS)
+    kept = json.loads((tmp_path / "all" / COMPARISON).read_text())
+    assert kept["runs"] == document["runs"]
+
+
+@pytest.mark.parametrize("kind", ["lora", "prompt", "p-tuning"])
+def test_a_run_among_others_ends_as_the_run_alone(kind, tmp_path):
+    go(variants(tmp_path, ("lora", "prompt", "p-tuning")), tmp_path / "all")
+    (alone,) = variants(tmp_path, (kind,))
+    made = alone.config.model_copy(update={"out": str(tmp_path / "alone")})
+    train_run(made, emit=lambda _: None)
+    one, other = (
+        load_file(folder / "adapter" / "adapter_model.safetensors")
+        for folder in (tmp_path / "alone", tmp_path / "all" / kind)
+    )
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(other[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+def test_a_grid_is_a_run_for_each_value(tmp_path):
+    made = variants(tmp_path, ("lora",), {"method.rank": [2, 5], "train.lr": [0.01, 0.1]})
+    found, _ = go(made, tmp_path / "grid")
+    sizes = [row.trainable_parameters for row in found.rows]
+    assert sizes[0] == sizes[1] < sizes[2] == sizes[3]
+    losses = {row.summary.train_loss for row in found.rows}
+    assert len(losses) == 4
+
+
+def test_one_that_cannot_run_keeps_its_row_and_the_others_go_on(tmp_path):
+    made = variants(tmp_path, ("lora", "prompt"))
+    wide = LoraSettings(rank=10_000)
+    bad = Variant("wide", made[0].config.model_copy(update={"method": wide}))
+    found, _ = go([bad, *made], tmp_path / "some")
+    rows = {row["name"]: row for row in found.to_json()["runs"]}
+    assert "Rank 10000 is larger" in rows["wide"]["error"]
+    assert rows["lora"]["reason"] == rows["prompt"]["reason"] == "done"
+
+
+def test_a_stopped_comparison_goes_on_to_the_unbroken_one(tmp_path):
+    methods = ("lora", "p-tuning")
+    go(variants(tmp_path, methods), tmp_path / "whole")
+    steps = []
+
+    def emit(name, event):
+        steps.extend([name] * isinstance(event, StepDone))
+
+    made = variants(tmp_path, methods)
+    first = compare_runs(made, tmp_path / "parts", emit=emit, stop=lambda: len(steps) > 4)
+    assert {row.summary.reason for row in first.rows} == {"stopped"}
+    second = resume_comparison(tmp_path / "parts", emit=lambda *_: None)
+    assert {row.summary.reason for row in second.rows} == {"done"}
+    for kind in methods:
+        one, other = (
+            load_file(tmp_path / folder / kind / "adapter" / "adapter_model.safetensors")
+            for folder in ("whole", "parts")
+        )
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_folder_that_holds_a_comparison_is_refused(tmp_path):
+    made = variants(tmp_path, ("lora",))
+    go(made, tmp_path / "a")
+    with pytest.raises(RunError, match="holds a comparison") as error:
+        go(made, tmp_path / "a")
+    assert f"--resume {tmp_path / 'a'}" in error.value.remedy
+    with pytest.raises(RunError, match="holds no comparison"):
+        resume_comparison(tmp_path / "b", emit=lambda *_: None)
+
+
+def test_runs_over_one_base_load_it_once(tmp_path, monkeypatch):
+    from tunesmith.workflows import compare
+
+    opened = []
+    real = compare.open_for
+    monkeypatch.setattr(
+        compare,
+        "open_for",
+        lambda config, **o: opened.append(config.method.kind) or real(config, **o),
+    )
+    go(variants(tmp_path, ("lora", "qlora", "prompt", "full")), tmp_path / "all")
+    assert opened == ["lora", "qlora", "full"]
