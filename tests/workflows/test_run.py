@@ -28,6 +28,7 @@ METHODS = (
     {"kind": "full"},
     {"kind": "prompt", "start_text": "say it"},
     {"kind": "p-tuning", "tokens": 5},
+    {"kind": "prefix", "tokens": 5, "projection": 8},
 )
 
 

@@ -169,7 +169,7 @@ class PTuningSettings(Settings):
 
     notes: ClassVar[dict[str, MethodNote]] = {
         "p-tuning": MethodNote(
-            name="P-Tuning (prefix tuning)",
+            name="P-Tuning v2, prefix tuning (also: prefix)",
             trains="P keys and values in front of the text, in every layer",
             strengths="steers every layer, yet small; costs almost nothing at inference; the base "
             "stays as it is",
@@ -178,13 +178,34 @@ class PTuningSettings(Settings):
             use_when="classification and style with little data, many small adapters over one base",
         )
     }
-    kind: Literal["p-tuning"] = "p-tuning"
+    kind: Literal["p-tuning", "prefix"] = Field(
+        "p-tuning", description="prefix is another name of p-tuning"
+    )
     tokens: VirtualTokens = None
     start: VirtualStart = "sample"
     start_text: StartText = None
+    projection: int | None = Field(
+        None,
+        ge=1,
+        strict=True,
+        description="width of an MLP that makes the keys and values (arXiv 2101.00190, section "
+        "4.3); null: they are trained themselves",
+    )
 
     _start = model_validator(mode="before")(_text_is_the_start)
     _agreement = model_validator(mode="after")(_text_and_start_agree)
+
+    @field_validator("kind")
+    @classmethod
+    def _one_name(cls, value: str) -> str:
+        return "p-tuning" if value == "prefix" else value
+
+    @model_validator(mode="after")
+    def _an_mlp_begins_anew(self) -> "PTuningSettings":
+        if self.projection is not None and start_path(self) is not None:
+            raise ValueError("a start folder holds keys and values without an MLP; leave out "
+                             "projection, or start from text, sample or random")
+        return self
 
 
 VirtualTokenSettings = PromptSettings | PTuningSettings

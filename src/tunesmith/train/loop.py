@@ -150,6 +150,7 @@ def _gradients(job: Job, plan: Plan, rows: StepRows, step: int) -> float:
         loss = loss_sum(hidden, batch, job.engine.head, count=count)
         loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
+    job.adapter.gather()
     return total
 
 
