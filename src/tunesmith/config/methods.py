@@ -203,8 +203,10 @@ class PTuningSettings(Settings):
     @model_validator(mode="after")
     def _an_mlp_begins_anew(self) -> "PTuningSettings":
         if self.projection is not None and start_path(self) is not None:
-            raise ValueError("a start folder holds keys and values without an MLP; leave out "
-                             "projection, or start from text, sample or random")
+            raise ValueError(
+                "a start folder holds keys and values without an MLP; leave out "
+                "projection, or start from text, sample or random"
+            )
         return self
 
 
