@@ -11,6 +11,7 @@ def test_every_method_that_can_be_chosen_is_explained(tunesmith):
         assert note.name in page
     assert [row["kind"] for row in tunesmith("methods", "--json").document["methods"]] == [
         "lora",
+        "qlora",
         "full",
         "prompt",
         "p-tuning",

@@ -5,6 +5,7 @@ MLP makes of P'. Here W2 and b2 start at zero, and what the keys and values star
 so the first step sees exactly the start (a text's own keys and values), as it does without an MLP.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -76,7 +77,7 @@ def _new(start: Tensor, *, width: int, seed: int) -> dict[str, nn.Parameter]:
     _, parts, heads, head_width = start.shape
     inputs, outputs = heads * head_width, parts * heads * head_width
     generator = torch.Generator().manual_seed(seed)
-    bound = inputs**-0.5
+    bound = 1 / math.sqrt(inputs)
 
     def uniform(*shape: int) -> Tensor:
         return (2 * torch.rand(shape, generator=generator) - 1) * bound
