@@ -37,6 +37,10 @@ def reparameterised(adapter: Adapter, *, width: int, seed: int) -> Adapter:
 
     Every micro-batch of a step reads the same tensors: ``refresh`` makes them, and ``gather``
     turns the sum of their gradients into the MLP's, by one backward through it.
+
+    A step of Adam changes each product by the sum over a matrix's inputs, so that matrices learn at
+    1 / inputs of the rate (2203.03466, table 3): keys and values then move about as far as they
+    would by themselves, whatever the width, and the method's learning rate holds for both.
     """
     leaves = list(adapter.parameters.values())
     parameters = _new(stacked(leaves), width=width, seed=seed)
@@ -56,6 +60,7 @@ def reparameterised(adapter: Adapter, *, width: int, seed: int) -> Adapter:
             leaf.grad = None
         made_by(parameters).backward(stacked(gradients))  # type: ignore[no-untyped-call]
 
+    refresh()
     return replace(
         adapter,
         parameters=parameters,
@@ -69,10 +74,7 @@ def reparameterised(adapter: Adapter, *, width: int, seed: int) -> Adapter:
 def _new(start: Tensor, *, width: int, seed: int) -> dict[str, nn.Parameter]:
     """An MLP of hidden width W beside ``start`` [P, 2 L, G, Dh], which is kept and not trained.
 
-    P' is as wide as a layer's keys (D_in = G Dh) and, like the hidden layer, drawn as in PEFT. A
-    step of Adam changes each product by the sum over a matrix's inputs, so that matrices learn at
-    1 / inputs of the rate (2203.03466, table 3): keys and values then move about as far as they
-    would by themselves, whatever the width, and the method's learning rate holds for both.
+    P' is as wide as a layer's keys (D_in = G Dh) and, like the hidden layer, drawn as in PEFT.
     """
     _, parts, heads, head_width = start.shape
     inputs, outputs = heads * head_width, parts * heads * head_width
