@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from tunesmith.config.settings import Settings, nested_models
 
 FOUR_BIT_KINDS = frozenset({"qlora"})  # methods over a base whose linear layers are in 4 bit
+OTHER_NAMES = {"prefix": "p-tuning"}
 LEARNING_RATE_HELP = "peak learning rate, or auto: from the method and the width of the base"
 
 
@@ -20,6 +21,11 @@ class MethodNote:
     strengths: str
     weaknesses: str
     use_when: str
+
+
+def kind_named(name: str) -> str:
+    """The kind that a name means; a kind is its own name."""
+    return OTHER_NAMES.get(name, name)
 
 
 class LoraSettings(Settings):
@@ -195,10 +201,7 @@ class PTuningSettings(Settings):
     _start = model_validator(mode="before")(_text_is_the_start)
     _agreement = model_validator(mode="after")(_text_and_start_agree)
 
-    @field_validator("kind")
-    @classmethod
-    def _one_name(cls, value: str) -> str:
-        return "p-tuning" if value == "prefix" else value
+    _one_name = field_validator("kind")(kind_named)
 
     @model_validator(mode="after")
     def _an_mlp_begins_anew(self) -> "PTuningSettings":
