@@ -20,6 +20,22 @@ IDS = [5, 9, 44, 71, 3, 90, 12, 33, 8]
 SETTINGS = {
     "prompt": PromptSettings(tokens=7, start="random"),
     "p-tuning": PTuningSettings(tokens=7, start="random"),
+    "projection": PTuningSettings(tokens=7, start="random", projection=5),
+}
+# What PEFT can make that we read, by the kind that it is here.
+PEFTS = {
+    "prompt": [
+        (peft.PromptTuningConfig, {}),
+        (peft.PromptEncoderConfig, {"encoder_hidden_size": 6}),
+        (
+            peft.PromptEncoderConfig,
+            {"encoder_hidden_size": 6, "encoder_reparameterization_type": "LSTM"},
+        ),
+    ],
+    "p-tuning": [
+        (peft.PrefixTuningConfig, {}),
+        (peft.PrefixTuningConfig, {"prefix_projection": True, "encoder_hidden_size": 6}),
+    ],
 }
 
 
@@ -35,8 +51,15 @@ def theirs(model):
 
 
 def made(family, kind):
+    """An engine with a new adapter; a projection's is moved, as it starts without effect."""
     engine = prepare_(tiny_model(family, torch.float32))
-    return engine, table.attach(engine, SETTINGS[kind], name="a", seed=3)
+    adapter = table.attach(engine, SETTINGS[kind], name="a", seed=3)
+    if kind == "projection":
+        generator = torch.Generator().manual_seed(4)
+        for parameter in adapter.trained.values():
+            parameter.data.normal_(generator=generator)
+        adapter.refresh()
+    return engine, adapter
 
 
 @pytest.mark.parametrize("kind", SETTINGS)
@@ -61,20 +84,35 @@ def test_peft_gives_the_same_logits(family, kind, tmp_path):
     torch.testing.assert_close(ours(engine, "a"), theirs(model), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", SETTINGS)
+@pytest.mark.parametrize(
+    ("kind", "config", "options"), [(kind, *each) for kind in PEFTS for each in PEFTS[kind]]
+)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_we_give_the_same_logits_with_what_peft_made(family, kind, tmp_path):
-    if kind == "prompt":
-        config = peft.PromptTuningConfig(num_virtual_tokens=5, task_type="CAUSAL_LM")
-    else:
-        config = peft.PrefixTuningConfig(num_virtual_tokens=5, task_type="CAUSAL_LM")
+def test_what_peft_made_gives_the_same_logits_here_and_saved_again_there(
+    family, kind, config, options, tmp_path
+):
     torch.manual_seed(1)
-    model = peft.get_peft_model(tiny_model(family, torch.float32), config).eval()
+    settings = config(num_virtual_tokens=5, task_type="CAUSAL_LM", **options)
+    model = peft.get_peft_model(tiny_model(family, torch.float32), settings).eval()
     expected = theirs(model)
-    model.save_pretrained(tmp_path)
+    model.save_pretrained(tmp_path / "theirs")
     engine = prepare_(tiny_model(family, torch.float32))
-    store.load(engine, tmp_path, name="b")
+    adapter = store.load(engine, tmp_path / "theirs", name="b")
+    assert adapter.settings.kind == kind
+    assert not torch.allclose(ours(engine, None), expected, atol=1e-3)
     torch.testing.assert_close(ours(engine, "b"), expected, rtol=1e-5, atol=1e-5)
+    store.save(tmp_path / "ours", adapter, engine, base="tiny")
+    again = peft.PeftModel.from_pretrained(tiny_model(family, torch.float32), tmp_path / "ours")
+    torch.testing.assert_close(theirs(again), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_projection_is_folded_into_one_tensor(tmp_path):
+    engine, adapter = made("llama", "projection")
+    store.save(tmp_path / "adapter", adapter, engine, base="tiny")
+    assert load_file(tmp_path / "adapter" / store.TENSORS).keys() == {"prompt_embeddings"}
+    written = json.loads((tmp_path / "adapter" / store.CONFIG).read_text())
+    assert written["prefix_projection"] is False
+    assert len(store.load(engine, tmp_path / "adapter", name="b").parameters) == 2 * 3
 
 
 @pytest.mark.parametrize("kind", SETTINGS)
@@ -105,3 +143,12 @@ def test_a_start_text_longer_than_p_is_refused_and_a_shorter_one_goes_round(kind
         )
     table.attach(engine, settings(tokens=5, start_text="x"), words=Words(start_text=[4, 5]))
     assert engine.prefix_length("default") == 5
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+@pytest.mark.parametrize("count", [127, 128, 10**12])
+def test_virtual_tokens_that_fill_the_context_are_refused_before_they_are_made(kind, count):
+    engine = prepare_(tiny_model("llama", torch.float32))
+    with pytest.raises(ConfigError, match=r"leave no room in the model's context of 128"):
+        table.attach(engine, SETTINGS[kind].model_copy(update={"tokens": count}))
+    assert not engine.prefixes

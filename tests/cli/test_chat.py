@@ -30,7 +30,7 @@ class Echo:
     def __init__(self, *names, inserted=None, system=None, cut=False):
         self.voices = [Voice(name) for name in names]
         self.inserted, self.system, self.cut = inserted, system, cut
-        self.resets = []
+        self.resets, self.notes = [], ["a: 1 of 2 layers see only the last 16 tokens"]
 
     def reset(self, system):
         self.system = system
@@ -172,6 +172,7 @@ def test_answers_are_one_document(opened, lines, tunesmith):
     ended = tunesmith("chat", "some-model", "--json")
     assert ended.document["answers"] == ["hello!", "bye!"]
     assert ended.document["replies"][0]["voice"] == "some-model"
+    assert "warning: a: 1 of 2 layers see only the last 16 tokens." in ended.err
 
 
 def test_flags_reach_the_sampling_and_the_rest_keeps_its_defaults(opened, lines, tunesmith):

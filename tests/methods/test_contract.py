@@ -31,7 +31,9 @@ SETTINGS = {
     "full": FullSettings(),
     "prompt": PromptSettings(start_text="a text"),
     "p-tuning": PTuningSettings(start_text="a text"),
+    "p-tuning, projection": PTuningSettings(start_text="a text", projection=9),
 }
+VIRTUAL = [kind for kind, settings in SETTINGS.items() if settings.kind in ("prompt", "p-tuning")]
 TEXT = [17, 4, 60, 21, 8, 33]  # the tokens of "a text", longer than the tiny windows
 
 
@@ -75,10 +77,9 @@ def engine_of(tmp_path, home):
 
 def attach(engine, kind):
     """A new adapter, and the text that its start puts in front of a document."""
-    virtual = kind in ("prompt", "p-tuning")
-    words = Words(start_text=TEXT) if virtual else NO_WORDS
+    words = Words(start_text=TEXT) if kind in VIRTUAL else NO_WORDS
     adapter = table.attach(engine, SETTINGS[kind], name="a", words=words)
-    return adapter, TEXT if virtual else []
+    return adapter, TEXT if kind in VIRTUAL else []
 
 
 def states(engine, made, *, text=(), recompute=False):
@@ -105,6 +106,7 @@ def test_starts_as_the_base_and_trains_only_its_own_tensors(family, kind, engine
     hidden, loss = states(engine, mine)
     torch.testing.assert_close(hidden, base, rtol=1e-5, atol=1e-5)
     loss.backward()
+    adapter.gather()
     own = {id(p) for p in adapter.trained.values()}
     strangers = [
         n for n, p in engine.model.named_parameters() if p.grad is not None and id(p) not in own
@@ -121,7 +123,7 @@ def test_starts_as_the_base_and_trains_only_its_own_tensors(family, kind, engine
         torch.testing.assert_close(states(engine, mine)[0], bare)
 
 
-@pytest.mark.parametrize("kind", ["prompt", "p-tuning"])
+@pytest.mark.parametrize("kind", VIRTUAL)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_virtual_tokens_train_alike_packed_alone_and_recomputed(family, kind):
     engine = prepare_(tiny_model(family, torch.float32))
@@ -129,11 +131,12 @@ def test_virtual_tokens_train_alike_packed_alone_and_recomputed(family, kind):
     made = rows("a")
 
     def gradients(groups, **options):
-        for parameter in adapter.parameters.values():
+        for parameter in adapter.trained.values():
             parameter.grad = None
         for group in groups:
             states(engine, group, **options)[1].backward()
-        return [p.grad.clone() for p in adapter.parameters.values()]
+        adapter.gather()
+        return [p.grad.clone() for p in adapter.trained.values()]
 
     together = gradients([made])
     for others in (gradients([[row] for row in made]), gradients([made], recompute=True)):

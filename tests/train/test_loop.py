@@ -56,6 +56,15 @@ def test_a_resumed_run_equals_the_unbroken_one_bit_for_bit(tmp_path, method, sto
     assert [e.tokens for e in again] == [e.tokens for e in steps][stop_after:]
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_steps_move_every_tensor_that_is_trained_and_no_other(tmp_path, method):
+    job = tiny_job(tmp_path, method, held=False)
+    before = tensors(job)
+    run(job, plan(steps=3))
+    moved = {name for name, now in tensors(job).items() if not torch.equal(now, before[name])}
+    assert moved == job.adapter.trained.keys()
+
+
 def test_an_evaluation_between_steps_changes_nothing(tmp_path):
     with_, without = (tiny_job(tmp_path / str(h), "lora dropout", held=h) for h in (True, False))
     assert any(isinstance(e, HeldOut) for e in run(with_, plan()))
@@ -64,7 +73,7 @@ def test_an_evaluation_between_steps_changes_nothing(tmp_path):
         assert torch.equal(tensors(without)[name], expected)
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
+@pytest.mark.parametrize("method", ["lora", "full", "projection"])
 def test_micro_batch_size_does_not_change_the_step(tmp_path, method):
     one, many = (tiny_job(tmp_path / str(i), method, held=False) for i in range(2))
     run(one, plan(steps=3, tokens_per_micro_batch=10_000))

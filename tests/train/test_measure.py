@@ -5,10 +5,12 @@ from tunesmith.errors import MemoryRefusal
 from tunesmith.train import measure
 
 
-def test_measuring_trains_nothing_and_leaves_gradients_of_zero(tmp_path):
-    job = tiny_job(tmp_path)
+@pytest.mark.parametrize("method", ["lora", "projection"])
+def test_measuring_trains_nothing_and_leaves_gradients_of_zero(tmp_path, method):
+    job = tiny_job(tmp_path, method)
     before = tensors(job)
     plan = measure.make_plan(job, lr=0.1)
+    job.adapter.gather()  # what a first step would find
     assert all(before[n].equal(p) for n, p in tensors(job).items())
     assert not any(p.grad is not None and p.grad.any() for p in job.adapter.parameters.values())
     assert plan.tokens_per_micro_batch >= max(job.rows.lengths)

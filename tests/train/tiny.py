@@ -4,6 +4,7 @@ import numpy as np
 
 from tests.families import tiny_model
 from tunesmith.config import FullSettings, LoraSettings, TrainSettings
+from tunesmith.config.methods import PTuningSettings
 from tunesmith.data.prepare import Dataset
 from tunesmith.engine.forward import prepare_
 from tunesmith.methods import table
@@ -14,6 +15,7 @@ METHODS = {
     "lora": LoraSettings(rank=2),
     "lora dropout": LoraSettings(rank=2, dropout=0.3),
     "full": FullSettings(),
+    "projection": PTuningSettings(tokens=3, projection=8),
 }
 
 

@@ -9,10 +9,13 @@ import yaml
 from tests.workflows.tiny import base_folder, config, rows_file
 from tunesmith.config import load_run_config
 from tunesmith.errors import ConfigError, DataError, ModelError, RunError, TunesmithError
+from tunesmith.generate.sampling import Sampling
 from tunesmith.models.hashes import hash_folder
 from tunesmith.train.events import Ended, Notice, Planned, Progress
 from tunesmith.train.run_lock import alone
+from tunesmith.workflows.chat import open_chat
 from tunesmith.workflows.history import read_run
+from tunesmith.workflows.locate import locate
 from tunesmith.workflows.opening import attach_folder, open_base
 from tunesmith.workflows.run import resume_run, train_run
 
@@ -31,6 +34,7 @@ METHODS = (
     {"kind": "full"},
     {"kind": "prompt", "start_text": "say it"},
     {"kind": "p-tuning", "tokens": 5},
+    {"kind": "prefix", "tokens": 5, "projection": 8},
 )
 
 
@@ -111,6 +115,19 @@ def test_a_stop_while_the_answers_are_made_keeps_the_adapter_and_can_be_gone_on_
 def test_virtual_tokens_that_fill_the_context_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="leave no room in the model's context of 256"):
         go(config(tmp_path, method={"kind": "prompt", "tokens": 255}))
+
+
+@pytest.mark.parametrize("kind", ["prompt", "p-tuning"])
+@pytest.mark.parametrize(("window", "told"), [(16, True), (300, False)])
+def test_layers_that_lose_a_prefix_are_told_where_a_row_is_that_long(tmp_path, kind, window, told):
+    base = base_folder(tmp_path / "narrow", "mistral", sliding_window=window)
+    _, events = go(config(tmp_path, model=str(base), method={"kind": kind, "tokens": 5}))
+    said = [e.message for e in events if isinstance(e, Notice) and e.code == "window"]
+    expected = "2 of 2 layers see only the last 16 tokens: in documents of more than 11 tokens"
+    assert [text.startswith(expected) for text in said] == [True] * told
+    assert all(text.endswith("; 24 of 24 rows are that long") for text in said)
+    chat = open_chat(locate(str(tmp_path / "run"), ["base"]), sampling=Sampling(), seed=0)
+    assert [note.startswith(f"run: {expected}") for note in chat.notes] == [True] * told
 
 
 @pytest.mark.parametrize("method", [m for m in METHODS if m["kind"] != "full"])

@@ -13,8 +13,8 @@ TEMPLATE = (
 )
 
 
-def base_folder(path: Path, kind: str = "llama") -> Path:
-    tiny.tiny_model(kind, max_position_embeddings=256).save_pretrained(path)
+def base_folder(path: Path, kind: str = "llama", **changes: object) -> Path:
+    tiny.tiny_model(kind, max_position_embeddings=256, **changes).save_pretrained(path)
     tokenizer = tiny.tiny_tokenizer()
     tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(path)

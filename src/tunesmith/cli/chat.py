@@ -63,6 +63,8 @@ def chat(  # noqa: PLR0913  # one parameter for each flag
         say(f"warning: {note}.", style="yellow")
     say(f"loading {found.model} ...", style="dim")
     opened = open_chat(found, sampling=sampling, seed=seed, system=system)
+    for note in opened.notes:
+        say(f"warning: {note}.", style="yellow")
     answers = Conversation(opened, silent=as_json, interactive=sys.stdin.isatty()).run()
     document = {
         "answers": [reply.text for reply in answers],

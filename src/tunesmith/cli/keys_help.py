@@ -37,8 +37,12 @@ def key_lines(keys: Mapping[str, "Key"], *, width: int) -> Iterator[str]:
         yield f"\nConfig: {section}" if section else "\nConfig"
         for key in keys.values():
             if key.section == section:
-                default = f"  [default: {key.default}]" if key.default else ""
-                yield f"  --{key.name}  {key.type}{default}"
+                head = f"  --{key.name}  {key.type}"
+                default = f"[default: {key.default}]" if key.default else ""
+                fits = len(head) + 2 + len(default) <= width
+                yield f"{head}  {default}".rstrip() if fits else head
+                if default and not fits:
+                    yield " " * INDENT + default
                 yield from _explained(key, kinds, width=width)
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from tunesmith.config.settings import Settings, nested_models
 
 FOUR_BIT_KINDS = frozenset({"qlora"})  # methods over a base whose linear layers are in 4 bit
+OTHER_NAMES = {"prefix": "p-tuning"}
 LEARNING_RATE_HELP = "peak learning rate, or auto: from the method and the width of the base"
 
 
@@ -20,6 +21,11 @@ class MethodNote:
     strengths: str
     weaknesses: str
     use_when: str
+
+
+def kind_named(name: str) -> str:
+    """The kind that a name means; a kind is its own name."""
+    return OTHER_NAMES.get(name, name)
 
 
 class LoraSettings(Settings):
@@ -169,7 +175,7 @@ class PTuningSettings(Settings):
 
     notes: ClassVar[dict[str, MethodNote]] = {
         "p-tuning": MethodNote(
-            name="P-Tuning (prefix tuning)",
+            name="P-Tuning v2, prefix tuning (also: prefix)",
             trains="P keys and values in front of the text, in every layer",
             strengths="steers every layer, yet small; costs almost nothing at inference; the base "
             "stays as it is",
@@ -178,13 +184,33 @@ class PTuningSettings(Settings):
             use_when="classification and style with little data, many small adapters over one base",
         )
     }
-    kind: Literal["p-tuning"] = "p-tuning"
+    kind: Literal["p-tuning", "prefix"] = Field(
+        "p-tuning", description="prefix is another name of p-tuning"
+    )
     tokens: VirtualTokens = None
     start: VirtualStart = "sample"
     start_text: StartText = None
+    projection: int | None = Field(
+        None,
+        ge=1,
+        strict=True,
+        description="width of an MLP that makes the keys and values (arXiv 2101.00190, section "
+        "4.3); null: they are trained themselves",
+    )
 
     _start = model_validator(mode="before")(_text_is_the_start)
     _agreement = model_validator(mode="after")(_text_and_start_agree)
+
+    _one_name = field_validator("kind")(kind_named)
+
+    @model_validator(mode="after")
+    def _an_mlp_begins_anew(self) -> "PTuningSettings":
+        if self.projection is not None and start_path(self) is not None:
+            raise ValueError(
+                "a start folder holds keys and values without an MLP; leave out "
+                "projection, or start from text, sample or random"
+            )
+        return self
 
 
 VirtualTokenSettings = PromptSettings | PTuningSettings

@@ -40,6 +40,9 @@ FAMILIES: dict[str, Callable[[PretrainedConfig], Scores]] = {
     "olmo2": _plain,
     "granite": _granite,
 }
+# Where a window is: in the layers that `layer_types` names, or in every layer.
+WINDOW_BY_LAYER = frozenset({"qwen2", "qwen3", "gemma2", "gemma3_text"})
+WINDOW_EVERYWHERE = frozenset({"mistral", "phi3"})
 # These choose frequencies by the longest position of a call, so that a document would depend on
 # its neighbours; below their original length they do not.
 LENGTH_DEPENDENT_ROTARY = frozenset({"dynamic", "longrope"})
@@ -58,6 +61,17 @@ def head_scores(config: PretrainedConfig) -> Scores:
             f"`{config.model_type}` with attention in both directions generates no text."
         )
     return family(config)
+
+
+def layer_windows(config: PretrainedConfig) -> list[int | None]:
+    """The sliding window of each layer, its own position counted; None: it sees all before it."""
+    layers = int(config.num_hidden_layers)
+    if config.model_type in WINDOW_EVERYWHERE:
+        return [config.sliding_window] * layers
+    if config.model_type not in WINDOW_BY_LAYER:
+        return [None] * layers
+    kinds = config.layer_types[:layers]
+    return [config.sliding_window if kind == "sliding_attention" else None for kind in kinds]
 
 
 def longest_safe_position(config: PretrainedConfig) -> int | None:

@@ -28,6 +28,10 @@ class Words:
 NO_WORDS = Words()
 
 
+def nothing() -> None:
+    """For an adapter that has nothing to do there."""
+
+
 @dataclass(slots=True, eq=False)
 class Adapter:
     """The trained tensors of one method on one base, attached under ``name``.
@@ -35,7 +39,8 @@ class Adapter:
     ``parameters`` maps the name under which a tensor is stored (PEFT's, where PEFT has one) to
     its fp32 master; those that ask for no gradient are kept as they are. ``rates`` are learning
     rates relative to the run's, where they differ. ``refresh`` must be called after the masters
-    change; ``detach`` takes the adapter off the base again.
+    change, ``gather`` after a step's last backward and before its gradients are used; ``detach``
+    takes the adapter off the base again.
     """
 
     name: str
@@ -43,6 +48,7 @@ class Adapter:
     parameters: Mapping[str, nn.Parameter]
     refresh: Callable[[], None]
     detach: Callable[[], None]
+    gather: Callable[[], None] = nothing
     frozen_base: bool = True
     decayed: frozenset[str] = field(default_factory=frozenset)
     rates: Mapping[str, float] = field(default_factory=dict)

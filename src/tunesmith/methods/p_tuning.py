@@ -1,7 +1,8 @@
 """P-Tuning v2, prefix tuning: P trained keys and values in every layer (2110.07602, 2101.00190).
 
 They stand after rotary embedding at positions 0..P-1 of each document, one set for each key/value
-head, and leave a sliding window as tokens do. PEFT calls this PREFIX_TUNING.
+head, and leave a sliding window as tokens do. An MLP may make them while they are trained
+(projection.py). PEFT calls this PREFIX_TUNING.
 """
 
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from tunesmith.engine.batch import PackedBatch
 from tunesmith.engine.blocks import Learned
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.pack import Row, pack
+from tunesmith.methods import projection
 from tunesmith.methods.adapter import NO_WORDS, Adapter, Words
 from tunesmith.methods.virtual_tokens import KEY, start_ids, stored_count
 
@@ -37,7 +39,7 @@ def attach(
     def detach() -> None:
         engine.prefixes.pop(name, None)
 
-    return Adapter(
+    adapter = Adapter(
         name=name,
         settings=settings,
         parameters={
@@ -48,6 +50,9 @@ def attach(
         refresh=block.refresh,
         detach=detach,
     )
+    if settings.projection is None:
+        return adapter
+    return projection.reparameterised(adapter, width=settings.projection, seed=seed)
 
 
 @torch.no_grad()
@@ -72,10 +77,16 @@ def _start(
     return [(drawn(k), drawn(v)) for k, v in pairs]
 
 
+def _keys_and_values(adapter: Adapter) -> Tensor:
+    """[P, 2 L, G, Dh]: of each layer the keys, then the values; what an MLP makes, if there is."""
+    if projection.START in adapter.parameters:
+        return projection.made_by(adapter.parameters).detach()
+    return projection.stacked(adapter.parameters.values())
+
+
 def write(adapter: Adapter) -> dict[str, Tensor]:
-    """PEFT's one tensor [P, L 2 G Dh]: of each layer the keys, then the values, head by head."""
-    parts = [tensor.detach().transpose(0, 1) for tensor in adapter.parameters.values()]
-    return {KEY: torch.stack(parts, 1).flatten(1).contiguous()}  # [P, 2 L, G, Dh]
+    """PEFT's one tensor [P, L 2 G Dh], head by head."""
+    return {KEY: _keys_and_values(adapter).flatten(1).contiguous()}
 
 
 def read(tensors: Mapping[str, Tensor], adapter: Adapter) -> dict[str, Tensor]:
@@ -90,7 +101,7 @@ def read(tensors: Mapping[str, Tensor], adapter: Adapter) -> dict[str, Tensor]:
 
 def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
     """The prefix-tuning part of adapter_config.json; heads are the key/value heads, as in PEFT."""
-    heads, count, width = next(iter(adapter.parameters.values())).shape
+    count, _, heads, width = _keys_and_values(adapter).shape
     return {
         "peft_type": "PREFIX_TUNING",
         "num_virtual_tokens": count,

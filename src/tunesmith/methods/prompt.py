@@ -1,7 +1,8 @@
 """Prompt tuning: P virtual token embeddings in front of every document (arXiv 2104.08691).
 
 Stored is the output of the embedding module, as in PEFT, so that families that scale inside it
-(gemma) or after it (granite) agree. A prompt of a text's tokens equals that text in front.
+(gemma) or after it (granite) agree. A prompt of a text's tokens equals that text in front. PEFT's
+P_TUNING (arXiv 2103.10385) makes such vectors by an LSTM or MLP and saves only them: it is read.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from tunesmith.config.methods import PromptSettings
 from tunesmith.engine.blocks import Virtual
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.pack import Row, pack
-from tunesmith.methods.adapter import NO_WORDS, Adapter, Words
+from tunesmith.methods.adapter import NO_WORDS, Adapter, Words, nothing
 from tunesmith.methods.virtual_tokens import KEY, start_ids, stored_count
 
 
@@ -29,9 +30,6 @@ def attach(
     vectors = nn.Parameter(_start(engine, settings, seed=seed, words=words))
     engine.prefixes[name] = Virtual(vectors)
 
-    def nothing() -> None:
-        """They are cast where they are used."""
-
     def detach() -> None:
         engine.prefixes.pop(name, None)
 
@@ -39,7 +37,7 @@ def attach(
         name=name,
         settings=settings,
         parameters={KEY: vectors},
-        refresh=nothing,
+        refresh=nothing,  # they are cast where they are used
         detach=detach,
     )
 

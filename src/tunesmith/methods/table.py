@@ -33,6 +33,7 @@ class PeftFormat:
     to_peft: Callable[[Adapter, Engine], dict[str, object]]
     from_peft: Callable[[Mapping[str, object], Mapping[str, Tensor]], Any]
     misfits: Callable[[Engine, Mapping[str, Tensor]], list[str]]
+    also_read: frozenset[str] = frozenset()  # other types of PEFT's with the same result on disk
     write: Callable[[Adapter], Mapping[str, Tensor]] = _plain_write
     read: Callable[[Mapping[str, Tensor], Adapter], Mapping[str, Tensor]] = _plain_read
 
@@ -57,7 +58,13 @@ METHODS: dict[str, Method] = {
     "prompt": Method(
         prompt.attach,
         8e-3,
-        PeftFormat("PROMPT_TUNING", prompt.to_peft, prompt.from_peft, prompt.misfits),
+        PeftFormat(
+            "PROMPT_TUNING",
+            prompt.to_peft,
+            prompt.from_peft,
+            prompt.misfits,
+            also_read=frozenset({"P_TUNING"}),
+        ),
     ),
     "p-tuning": Method(
         p_tuning.attach,
@@ -103,7 +110,12 @@ def peft_of(adapter: Adapter) -> PeftFormat:
 
 def reader_of(config: Mapping[str, object], folder: Path) -> PeftFormat:
     """The format that an adapter_config.json names; AdapterError for one that is not known."""
-    formats = {m.peft.peft_type: m.peft for m in METHODS.values() if m.peft}
+    formats = {
+        name: m.peft
+        for m in METHODS.values()
+        if m.peft
+        for name in (m.peft.peft_type, *m.peft.also_read)
+    }
     kind = config.get("peft_type")
     if kind not in formats:
         raise AdapterError(

@@ -18,7 +18,7 @@ def start_ids(
 ) -> list[int]:
     """P ids: the start text's, again and again until P; else drawn from the vocabulary.
 
-    Raises ConfigError for a start text of more than P tokens.
+    Raises ConfigError for a start text of more than P tokens, or a P that fills the context.
     """
     if settings.start == "text":
         text = list(words.start_text)
@@ -28,11 +28,23 @@ def start_ids(
                 f"method.start_text has {len(text)} tokens, method.tokens is {count}.",
                 remedy=f"Set method.tokens to {max(1, len(text))} or more, or leave it out.",
             )
+        _require_room(engine, count)
         return (text * -(-count // len(text)))[:count]
     count = settings.tokens or DEFAULT_VIRTUAL_TOKENS
+    _require_room(engine, count)
     generator = torch.Generator().manual_seed(seed)
     vocabulary = len(engine.embedding.weight)
     return torch.randint(0, vocabulary, (count,), generator=generator).tolist()
+
+
+def _require_room(engine: Engine, count: int) -> None:
+    """Asked before anything is computed for them: one token is read, one predicted."""
+    context = engine.model.config.max_position_embeddings
+    if context - count < 2:
+        raise ConfigError(
+            f"{count:,} virtual tokens leave no room in the model's context of {context:,}.",
+            remedy="Take fewer of them: method.tokens.",
+        )
 
 
 def stored_count(tensors: Mapping[str, Tensor], what: str, shape: str) -> int:

@@ -197,6 +197,8 @@ def _gradients(going: Sequence[_Round], now: Callable[[], float]) -> tuple[list[
         sum(found.values(), start=hidden.new_zeros(())).backward()  # type: ignore[no-untyped-call]
         for name, loss in found.items():
             total[name] += float(loss.detach())
+    for each in going:
+        each.member.job.adapter.gather()
     return [total[each.member.job.name] for each in going], now() - start
 
 

@@ -105,6 +105,7 @@ def _measure(job: Job, tokens: int, *, recompute: bool, now: Callable[[], float]
     start = now()
     hidden = job.engine.hidden_states(batch, recompute=recompute)
     loss_sum(hidden, batch, job.engine.head).backward()  # type: ignore[no-untyped-call]
+    job.adapter.gather()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     seconds = now() - start

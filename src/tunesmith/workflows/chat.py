@@ -14,6 +14,7 @@ from tunesmith.data.tokenizer import decode
 from tunesmith.errors import DataError
 from tunesmith.generate.sampling import Sampling
 from tunesmith.generate.session import ChatSession
+from tunesmith.methods.narrow import narrow_layers
 from tunesmith.workflows.locate import Located
 from tunesmith.workflows.opening import attach_folder, open_base
 from tunesmith.workflows.text_stream import TextStream
@@ -44,7 +45,7 @@ class Voice:
     def __init__(self, name: str, opened: "Opened", *, adapter: str | None, capacity: int) -> None:
         self.name = name
         self._tokenizer = opened.tokenizer(adapter)
-        self._capacity = capacity
+        self._capacity = capacity - opened.engine.prefix_length(adapter)
         self._session = ChatSession(
             opened.engine, stop_ids=opened.base.stop_ids, adapter=adapter, capacity=capacity
         )
@@ -125,6 +126,12 @@ class Chat:
         self.voices = [
             Voice(name, opened, adapter=adapter, capacity=capacity)
             for name, adapter in voices.items()
+        ]
+        self.notes = [
+            f"{name}: {narrow}"
+            for name, adapter in voices.items()
+            for narrow in narrow_layers(opened.engine, adapter or "")
+            if capacity > narrow.prefix + narrow.length
         ]
         self.inserted = inserted_system_prompt(self._base.tokenizer)
         self.system: str | None = None

@@ -12,9 +12,9 @@ from tunesmith import files
 from tunesmith.adapters import store
 from tunesmith.config import RunConfig
 from tunesmith.config.methods import FOUR_BIT_KINDS
-from tunesmith.errors import ConfigError
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter
+from tunesmith.methods.narrow import narrow_layers
 from tunesmith.train import checkpoint, memory, optimizer
 from tunesmith.train.batches import DEFAULT_TOKENS_PER_STEP
 from tunesmith.train.checkpoint import State
@@ -135,7 +135,7 @@ class OneRun:
         rows = load(
             self.config.data,
             opened.tokenizer(adapter.name),
-            context=_room(opened, adapter),
+            context=opened.base.context - opened.engine.prefix_length(adapter.name),
             seed=self.config.train.seed,
         )
         held = len(rows.held) if rows.held else 0
@@ -148,6 +148,11 @@ class OneRun:
         )
         for note in rows.train.notes:
             self.emit(Notice(note.code, f"{note.message} ({note.count:,} rows)"))
+        lengths = [n for part in (rows.train, rows.held) if part for n in part.lengths.tolist()]
+        for narrow in narrow_layers(opened.engine, adapter.name):
+            if count := sum(n > narrow.length for n in lengths):
+                longer = f"{count:,} of {len(lengths):,} rows are that long"
+                self.emit(Notice("window", f"{narrow}; {longer}"))
         result.write_environment(self.folder.environment, opened.base, self.config)
         return rows
 
@@ -226,17 +231,6 @@ class OneRun:
         )
         files.write_json(self.folder.summary, summary.to_json())
         return summary
-
-
-def _room(opened: Opened, adapter: Adapter) -> int:
-    """Tokens of the longest document, behind the adapter's virtual tokens."""
-    context, virtual = opened.base.context, opened.engine.prefix_length(adapter.name)
-    if context - virtual < 2:
-        raise ConfigError(
-            f"{virtual:,} virtual tokens leave no room in the model's context of {context:,}.",
-            remedy="Set method.tokens to fewer.",
-        )
-    return context - virtual
 
 
 def _planned(job: Job, plan: Plan, state: State) -> Planned:
