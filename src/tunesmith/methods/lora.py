@@ -20,7 +20,7 @@ from tunesmith.engine.linear import SeamLinear
 from tunesmith.engine.low_rank import LowRank
 from tunesmith.errors import ConfigError
 from tunesmith.methods import lora_start, token_rows
-from tunesmith.methods.adapter import NO_WORDS, PREFIX, Adapter, Words
+from tunesmith.methods.adapter import NO_WORDS, PREFIX, Adapter, Changes, Words
 
 
 def key_a(module: str) -> str:
@@ -156,6 +156,13 @@ def check(engine: Engine, settings: LoraSettings) -> None:
         )
 
 
+def merge(engine: Engine, adapter: Adapter) -> Changes:
+    """W' of each layer that has a term, and the rows of new tokens."""
+    terms = {n: linear.terms.get(adapter.name) for n, linear in engine.linears.items()}
+    changes = {f"{module}.weight": term.merged for module, term in terms.items() if term}
+    return {**changes, **token_rows.merge(engine, adapter.name)}
+
+
 def _term(
     linear: SeamLinear, settings: LoraSettings, shape: Shape, *, seed: int, words: Words
 ) -> LowRank:
@@ -176,8 +183,8 @@ def _term(
         settings.dropout,
     )
     if settings.start in lora_start.TAKEN:
-        fixed = (term.a.detach().clone(), term.b.detach().clone())
-        term.offset = tuple(nn.Parameter(each, requires_grad=False) for each in fixed)
+        a0, b0 = (nn.Parameter(t.detach().clone(), requires_grad=False) for t in (term.a, term.b))
+        term.offset = (a0, b0)
     if settings.dora:
         norms = torch.linalg.vector_norm(linear.dense(), dim=1, dtype=term.b.dtype)
         term.magnitude, term.dense = nn.Parameter(norms), linear.dense

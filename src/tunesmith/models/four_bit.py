@@ -29,12 +29,15 @@ class FourBit:
 
     def dense(self, dtype: torch.dtype | None = None) -> Tensor:
         """The weight [D_out, D_in], in the format that it was quantised from or in ``dtype``."""
-        state = self.state
-        if dtype is not None and dtype != state.dtype:
-            state = copy.copy(state)
+        state = copy.copy(self.state)
+        if dtype is not None:
             state.dtype = torch.float32 if dtype == torch.float64 else dtype
+        # bitsandbytes' kernel for processors (0.50) takes wrong scales where rows do not end with
+        # blocks; as one row it is right everywhere, and slower.
+        if state.shape[-1] % BLOCK:
+            state.shape = torch.Size([state.shape.numel()])
         weight: Tensor = _functional().dequantize_4bit(self.codes, state)
-        return weight if dtype is None else weight.to(dtype)
+        return weight.view(self.state.shape).to(dtype or weight.dtype)
 
 
 def four_bit_of(linear: nn.Linear) -> FourBit | None:

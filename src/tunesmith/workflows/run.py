@@ -190,7 +190,10 @@ class _Run:
         lr = self.config.train.lr
         if lr == "auto":
             lr = table.learning_rate(self.config.method.kind, job.engine.model.config.hidden_size)
-        adam = optimizer.build(job.adapter, lr=lr, weight_decay=job.settings.weight_decay)
+        settings = job.settings
+        adam = optimizer.build(
+            job.adapter, lr=lr, weight_decay=settings.weight_decay, kind=settings.optimizer
+        )
         plan = self.folder.read_plan()
         if plan is None:
             self.wait("measuring memory and speed on the longest documents")
