@@ -138,7 +138,7 @@ def test_other_quantisations_and_missing_kernels_are_refused(tmp_path, monkeypat
     def missing():
         raise ImportError("no module named bitsandbytes")
 
-    monkeypatch.setattr(four_bit, "_functional", missing)
+    monkeypatch.setattr(four_bit, "functional", missing)
     with pytest.raises(ModelError, match="no module named bitsandbytes") as error:
         load_base(str(folder), device="cpu", four_bit=True)
     assert "method lora" in error.value.remedy
