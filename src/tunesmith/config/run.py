@@ -72,7 +72,7 @@ class TrainSettings(Settings):
     warmup_steps: int | Literal["auto"] = Field("auto", description="auto: 3 % of the steps")
     optimizer: OptimizerKind = Field(
         DEFAULT_OPTIMIZER,
-        description="adamw, or adamw8bit: moments of 2 bytes a number, not 8 (arXiv 2110.02861)",
+        description="adamw8bit: its state takes 2 bytes a weight, not 8 (arXiv 2110.02861)",
     )
     weight_decay: float = Field(0.0, ge=0, description="AdamW decay of matrices")
     clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: no clipping")
