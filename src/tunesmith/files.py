@@ -12,6 +12,9 @@ from tunesmith.errors import RunError
 
 TEMPORARY = ".tmp-"
 OLD = f"{TEMPORARY}old-"
+# What to do where the disk refuses a run; other writers say their own.
+MEND_AND_RESUME = "Free space or mend the folder's rights, then go on with --resume."
+FREE_AND_RESUME = "Free space or set another --out, then go on with --resume."
 
 
 def write_text(path: Path, text: str) -> None:
@@ -25,9 +28,9 @@ def write_json(path: Path, value: Mapping[str, object]) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def publish(folder: Path, fill: Callable[[Path], None]) -> None:
+def publish(folder: Path, fill: Callable[[Path], None], *, remedy: str = MEND_AND_RESUME) -> None:
     """Replace a run's folder at once; raises RunError where the disk refuses."""
-    with _told(folder):
+    with _told(folder, remedy):
         replace_folder(folder, fill)
 
 
@@ -100,27 +103,33 @@ def sweep(parent: Path) -> None:
             left.unlink(missing_ok=True)
 
 
-def require_space(path: Path, needed: int) -> None:
-    """Raise RunError before anything is lost where ``path``'s disk has less than ``needed``."""
+def require_space(
+    path: Path,
+    needed: int,
+    *,
+    what: str = "a checkpoint",
+    remedy: str = FREE_AND_RESUME,
+) -> None:
+    """Raise RunError before anything is lost where ``path``'s disk lacks ``needed`` bytes."""
     free = shutil.disk_usage(path).free
     if free < needed:
         raise RunError(
-            f"{path}: the disk has {free / 1e6:,.0f} MB free, and a checkpoint takes "
+            f"{path}: the disk has {free / 1e6:,.0f} MB free, and {what} takes "
             f"{needed / 1e6:,.0f} MB.",
-            remedy="Free space or set another --out, then go on with --resume.",
+            remedy=remedy,
             code="disk",
         )
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _told(path: Path, remedy: str = MEND_AND_RESUME) -> Iterator[None]:
     """Turn what the file system refuses into a RunError that says where and what to do."""
     try:
         yield
     except OSError as error:
         raise RunError(
             f"{path}: cannot be written: {error.strerror or error}.",
-            remedy="Free space or mend the folder's rights, then go on with --resume.",
+            remedy=remedy,
             code="disk",
         ) from error
 

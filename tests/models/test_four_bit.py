@@ -1,4 +1,4 @@
-"""Contract 9: codes equal bitsandbytes'; a 4-bit base computes as its dequantised weights do."""
+"""Contract 9: codes equal bitsandbytes', and 4 bit computes as its dequantised weights do."""
 
 import copy
 
@@ -37,6 +37,19 @@ def test_codes_and_scales_equal_bitsandbytes_though_read_in_blocks(shape, dtype,
     assert torch.equal(ours.dense(), functional.dequantize_4bit(codes, state))
     assert ours.dense().dtype == dtype
     assert torch.equal(ours.dense(torch.float64), ours.dense(torch.float32).double())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("width", [16, 32, 36, 64, 96, 100, 128, 208])
+def test_every_width_is_dequantised_by_the_scale_of_its_own_block(width, dtype):
+    weight = torch.randn(64, width, generator=torch.Generator().manual_seed(0))
+    ours = four_bit.quantize(weight.shape, lambda start, stop: weight[start:stop])
+    scales = functional.dequantize_blockwise(ours.state.absmax, ours.state.state2)
+    codes = torch.stack([ours.codes.flatten() >> 4, ours.codes.flatten() & 15], 1).flatten()
+    numbers = functional.get_4bit_type("nf4", device="cpu")[codes.long()]
+    expected = numbers * (scales + ours.state.offset).repeat_interleave(four_bit.BLOCK)
+    assert torch.equal(ours.dense(dtype), expected.view(64, width).to(dtype))
+    assert float((expected.view(64, width) - weight).norm() / weight.norm()) < 0.11
 
 
 def dequantised(model, quantised):
@@ -104,7 +117,11 @@ def test_the_quantised_copy_is_made_once_and_is_a_base_itself(tmp_path, monkeypa
     first = load_base(str(folder), device="cpu", four_bit=True)
     assert any("NF4" in note for note in first.notes)
     assert first.folder == folder
-    monkeypatch.setattr(quantize_folder, "_linears", None)  # a second making would fail
+
+    def fill_again(*_):
+        pytest.fail("the copy was made a second time")
+
+    monkeypatch.setattr(quantize_folder, "_fill", fill_again)
     second = load_base(str(folder), device="cpu", four_bit=True)
     (copy_,) = (quantize_folder.cache_root() / "four_bit").glob("base-*")
     third = load_base(str(copy_), device="cpu")  # as a pre-quantised folder, without being asked
@@ -121,7 +138,7 @@ def test_other_quantisations_and_missing_kernels_are_refused(tmp_path, monkeypat
     def missing():
         raise ImportError("no module named bitsandbytes")
 
-    monkeypatch.setattr(four_bit, "_functional", missing)
+    monkeypatch.setattr(four_bit, "functional", missing)
     with pytest.raises(ModelError, match="no module named bitsandbytes") as error:
         load_base(str(folder), device="cpu", four_bit=True)
     assert "method lora" in error.value.remedy

@@ -63,7 +63,7 @@ def plan(steps=9, **changes):
 
 
 def adam(job):
-    return optimizer.build(job.adapter, lr=1e-2, weight_decay=0.1)
+    return optimizer.build(job.adapter, lr=1e-2, weight_decay=0.1, kind=job.settings.optimizer)
 
 
 def tensors(job):

@@ -62,6 +62,19 @@ class LowRank:
         assert self._norms is not None, "refresh comes first"
         return self._norms
 
+    def merged(self, weight: Tensor) -> Tensor:
+        """W' = c (W + s B A) of a W [D_out, D_in] in fp32; with a magnitude its rows' norms are m.
+
+        W need not be the one beside which the term was trained.
+        """
+        a, b = (tensor.to(weight) for tensor in self.product())
+        total = torch.addmm(weight, b, a, alpha=self.scale)
+        if self.magnitude is None:
+            return total
+        norms = torch.linalg.vector_norm(total, dim=1)
+        norms.clamp_min_(torch.finfo(norms.dtype).tiny)
+        return total.mul_((self.magnitude.detach() / norms)[:, None])
+
     def refresh(self) -> None:
         """Forget the copies and renew the norms, after the masters changed."""
         self._cast.clear()

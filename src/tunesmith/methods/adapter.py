@@ -10,6 +10,8 @@ from tunesmith.config.settings import Settings
 PREFIX = "base_model.model."  # of every tensor's name in PEFT's files
 # Token ids whose rows are trained, each with the ids whose mean row it starts from.
 NewTokens = Mapping[int, Sequence[int]]
+# What merging makes of some of the base's tensors, by their names: from one in fp32 to another.
+Changes = Mapping[str, Callable[[Tensor], Tensor]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from torch import nn
 
 from tunesmith.config.methods import FullSettings
 from tunesmith.engine.forward import Engine
-from tunesmith.errors import ConfigError
-from tunesmith.methods.adapter import NO_WORDS, Adapter, Words
+from tunesmith.errors import AdapterError, ConfigError
+from tunesmith.methods.adapter import NO_WORDS, Adapter, Changes, Words
 
 
 def attach(
@@ -50,4 +50,12 @@ def attach(
         detach=detach,
         frozen_base=False,
         decayed=frozenset(n for n, p in parameters.items() if p.dim() > 1),
+    )
+
+
+def refuse_merge(engine: Engine, adapter: Adapter) -> Changes:  # noqa: ARG001
+    """Raise AdapterError: the result is a whole model."""
+    raise AdapterError(
+        "A full fine-tune has nothing to merge: its result is a whole model.",
+        remedy="Take the folder model/ of its run as it is.",
     )

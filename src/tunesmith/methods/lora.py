@@ -19,7 +19,7 @@ from tunesmith.engine.linear import SeamLinear
 from tunesmith.engine.low_rank import LowRank
 from tunesmith.errors import ConfigError
 from tunesmith.methods import lora_start, token_rows
-from tunesmith.methods.adapter import NO_WORDS, PREFIX, Adapter, Words
+from tunesmith.methods.adapter import NO_WORDS, PREFIX, Adapter, Changes, Words
 
 
 def key_a(module: str) -> str:
@@ -155,6 +155,13 @@ def check(engine: Engine, settings: LoraSettings) -> None:
         )
 
 
+def merge(engine: Engine, adapter: Adapter) -> Changes:
+    """W' of each layer that has a term, and the rows of new tokens."""
+    terms = {n: linear.terms.get(adapter.name) for n, linear in engine.linears.items()}
+    changes = {f"{module}.weight": term.merged for module, term in terms.items() if term}
+    return {**changes, **token_rows.merge(engine, adapter.name)}
+
+
 def _term(
     linear: SeamLinear, settings: LoraSettings, shape: Shape, *, seed: int, words: Words
 ) -> LowRank:
@@ -175,8 +182,8 @@ def _term(
         settings.dropout,
     )
     if settings.start in lora_start.TAKEN:
-        a0, b0 = term.a.detach().clone(), term.b.detach().clone()
-        term.offset = (nn.Parameter(a0, requires_grad=False), nn.Parameter(b0, requires_grad=False))
+        a0, b0 = (nn.Parameter(t.detach().clone(), requires_grad=False) for t in (term.a, term.b))
+        term.offset = (a0, b0)
     if settings.dora:
         term.dense = linear.dense
         term.refresh()

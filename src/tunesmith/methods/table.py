@@ -1,7 +1,7 @@
 """The table of methods: everything else asks it and knows no method by name."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,8 @@ from torch import Tensor
 from tunesmith.config.methods import AnyMethod
 from tunesmith.engine.forward import Engine
 from tunesmith.errors import AdapterError
-from tunesmith.methods import full, lora, lora_peft, p_tuning, prompt
-from tunesmith.methods.adapter import NO_WORDS, Adapter, Words
+from tunesmith.methods import full, lora, lora_peft, p_tuning, prompt, virtual_tokens
+from tunesmith.methods.adapter import NO_WORDS, Adapter, Changes, Words
 
 
 def _plain_write(adapter: Adapter) -> dict[str, Tensor]:
@@ -40,21 +40,25 @@ class PeftFormat:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """How a method attaches, where its learning rate starts, and its format on disk."""
+    """How a method attaches and merges, where its learning rate starts, its format on disk.
+
+    ``merge`` raises AdapterError where there is nothing to merge.
+    """
 
     attach: Callable[..., Adapter]
     rate: float  # peak learning rate for a base of width 2000
     peft: PeftFormat | None = None  # None: the result is a whole model
     check: Callable[[Engine, Any], None] = lambda engine, settings: None  # noqa: ARG005
+    merge: Callable[[Engine, Adapter], Changes] = field(kw_only=True)
 
 
 _LORA = PeftFormat(
     "LORA", lora_peft.to_peft, lora_peft.from_peft, lora_peft.misfits, write=lora_peft.write
 )
 METHODS: dict[str, Method] = {
-    "lora": Method(lora.attach, 5e-4, _LORA, check=lora.check),
-    "qlora": Method(lora.attach, 5e-4, _LORA, check=lora.check),
-    "full": Method(full.attach, 5e-5),
+    "lora": Method(lora.attach, 5e-4, _LORA, check=lora.check, merge=lora.merge),
+    "qlora": Method(lora.attach, 5e-4, _LORA, check=lora.check, merge=lora.merge),
+    "full": Method(full.attach, 5e-5, merge=full.refuse_merge),
     "prompt": Method(
         prompt.attach,
         8e-3,
@@ -65,6 +69,7 @@ METHODS: dict[str, Method] = {
             prompt.misfits,
             also_read=frozenset({"P_TUNING"}),
         ),
+        merge=virtual_tokens.refuse_merge,
     ),
     "p-tuning": Method(
         p_tuning.attach,
@@ -77,6 +82,7 @@ METHODS: dict[str, Method] = {
             write=p_tuning.write,
             read=p_tuning.read,
         ),
+        merge=virtual_tokens.refuse_merge,
     ),
 }
 # Narrower bases take larger steps: the exponent that Thinking Machines fitted over llama models
@@ -101,11 +107,20 @@ def learning_rate(kind: str, width: int) -> float:
     return float(f"{METHODS[kind].rate * (WIDTH / width) ** EXPONENT:.1e}")
 
 
+def merge(engine: Engine, adapter: Adapter) -> Changes:
+    """What merging an adapter makes of the base; AdapterError where there is nothing to merge."""
+    return _of(adapter).merge(engine, adapter)
+
+
 def peft_of(adapter: Adapter) -> PeftFormat:
     """The format of an adapter's method."""
-    found = METHODS[getattr(adapter.settings, "kind", "")].peft
+    found = _of(adapter).peft
     assert found is not None, "a whole model is not an adapter folder"
     return found
+
+
+def _of(adapter: Adapter) -> Method:
+    return METHODS[getattr(adapter.settings, "kind", "")]
 
 
 def reader_of(config: Mapping[str, object], folder: Path) -> PeftFormat:

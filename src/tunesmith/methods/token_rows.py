@@ -5,6 +5,7 @@ the mean of the rows of the pieces that its text was before.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.vocabulary import TokenRows
 from tunesmith.errors import AdapterError
-from tunesmith.methods.adapter import PREFIX, NewTokens
+from tunesmith.methods.adapter import PREFIX, Changes, NewTokens
 
 SUFFIX = ".token_adapter.trainable_tokens_delta"
 CONFIG_KEY = "trainable_token_indices"
@@ -75,6 +76,28 @@ def _lists(config: Mapping[str, Any]) -> dict[str, list[int]]:
     if not all(isinstance(i, int) and i >= 0 for i in ids):
         raise AdapterError(f"adapter_config.json: {CONFIG_KEY} holds what is no token id.")
     return lists
+
+
+def merge(engine: Engine, name: str) -> Changes:
+    """An adapter's rows put into embedding and head; nothing without tokens of its own."""
+    tokens = engine.vocabularies.get(name)
+    if tokens is None:
+        return {}
+    embedding, head = modules_of(engine)
+    changes = {f"{embedding}.weight": partial(_put, tokens.ids, tokens.inputs)}
+    if not engine.tied:
+        changes[f"{head}.weight"] = partial(_put, tokens.ids, tokens.outputs)
+    return changes
+
+
+def _put(ids: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
+    """[V, D] with the rows [K, D] at ``ids``; longer where an id is V or more.
+
+    An id below them that neither has gets zeros: a token that no text has.
+    """
+    more = max(0, int(ids.max()) + 1 - len(weight))
+    wide = nn.functional.pad(weight, (0, 0, 0, more))
+    return wide.index_copy(0, ids, rows.detach().to(weight))
 
 
 def misfits(engine: Engine, key: str, tensor: Tensor) -> list[str]:

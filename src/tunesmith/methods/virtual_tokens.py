@@ -8,7 +8,7 @@ from torch import Tensor
 from tunesmith.config.methods import DEFAULT_VIRTUAL_TOKENS, VirtualTokenSettings
 from tunesmith.engine.forward import Engine
 from tunesmith.errors import AdapterError, ConfigError
-from tunesmith.methods.adapter import Words
+from tunesmith.methods.adapter import Adapter, Changes, Words
 
 KEY = "prompt_embeddings"  # PEFT's name of it, for both
 
@@ -56,3 +56,14 @@ def stored_count(tensors: Mapping[str, Tensor], what: str, shape: str) -> int:
             remedy="Copy the adapter again from where it was made.",
         )
     return len(tensors[KEY])
+
+
+def refuse_merge(engine: Engine, adapter: Adapter) -> Changes:  # noqa: ARG001
+    """Raise AdapterError: virtual tokens stand in front of a text and change no weight."""
+    settings = adapter.settings
+    assert isinstance(settings, VirtualTokenSettings)
+    raise AdapterError(
+        f"An adapter of method {settings.kind} has nothing to merge: its virtual tokens "
+        "stand in front of the text, and no weight of the base changes.",
+        remedy="Keep the adapter beside the base, or train with method lora, which can be merged.",
+    )

@@ -6,7 +6,6 @@ repacks the weight in eval mode, after which its gradient is None without an err
 """
 
 import copy
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tunesmith.errors import ModelError
+from tunesmith.models.bnb import functional
 
 BLOCK = 64  # weights that share a scale
 ROWS_ELEMENTS = 2**22  # quantised at once: the quantiser takes about 20 bytes each for a moment
@@ -29,12 +29,15 @@ class FourBit:
 
     def dense(self, dtype: torch.dtype | None = None) -> Tensor:
         """The weight [D_out, D_in], in the format that it was quantised from or in ``dtype``."""
-        state = self.state
-        if dtype is not None and dtype != state.dtype:
-            state = copy.copy(state)
+        state = copy.copy(self.state)
+        if dtype is not None:
             state.dtype = torch.float32 if dtype == torch.float64 else dtype
-        weight: Tensor = _functional().dequantize_4bit(self.codes, state)
-        return weight if dtype is None else weight.to(dtype)
+        # bitsandbytes' kernel for processors (0.50) takes wrong scales where rows do not end with
+        # blocks; as one row it is right everywhere, and slower.
+        if state.shape[-1] % BLOCK:
+            state.shape = torch.Size([state.shape.numel()])
+        weight: Tensor = functional().dequantize_4bit(self.codes, state)
+        return weight.view(self.state.shape).to(dtype or weight.dtype)
 
 
 def four_bit_of(linear: nn.Linear) -> FourBit | None:
@@ -49,12 +52,12 @@ def quantize(shape: tuple[int, int], read_rows: Callable[[int, int], Tensor]) ->
     ``read_rows(start, stop)`` gives them in 16 or 32 bit. The same codes and scales as
     bitsandbytes makes of the whole weight at once.
     """
-    functional = _functional()
+    functions = functional()
     height, width = shape
     rows = max(1, ROWS_ELEMENTS // (width * BLOCK)) * BLOCK  # so that blocks end with them
     codes, scales, state = [], [], None
     for start in range(0, height, rows):
-        part, state = functional.quantize_4bit(
+        part, state = functions.quantize_4bit(
             read_rows(start, min(height, start + rows)).contiguous(), quant_type="nf4"
         )
         codes.append(part)
@@ -63,7 +66,7 @@ def quantize(shape: tuple[int, int], read_rows: Callable[[int, int], Tensor]) ->
     absmax = torch.cat(scales)
     state.shape = torch.Size(shape)
     state.offset = absmax.mean()
-    state.absmax, state.state2 = functional.quantize_blockwise(absmax - state.offset, blocksize=256)
+    state.absmax, state.state2 = functions.quantize_blockwise(absmax - state.offset, blocksize=256)
     state.nested = True
     return FourBit(torch.cat(codes), state)
 
@@ -77,9 +80,9 @@ def tensors_of(name: str, weight: FourBit) -> dict[str, Tensor]:
 def require_kernels() -> None:
     """Raise ModelError where 4-bit weights cannot be made or read on this machine."""
     try:
-        functional = _functional()
-        codes, state = functional.quantize_4bit(torch.ones(1, BLOCK), quant_type="nf4")
-        functional.dequantize_4bit(codes, state)
+        functions = functional()
+        codes, state = functions.quantize_4bit(torch.ones(1, BLOCK), quant_type="nf4")
+        functions.dequantize_4bit(codes, state)
     except (ImportError, RuntimeError, NotImplementedError, OSError) as error:
         raise ModelError(
             f"4 bit needs bitsandbytes, which does not work here: {_first_line(error)}",
@@ -89,11 +92,3 @@ def require_kernels() -> None:
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__
-
-
-@functools.cache
-def _functional() -> Any:
-    """bitsandbytes.functional; loaded only where 4 bit is used."""
-    from bitsandbytes import functional
-
-    return functional

@@ -8,6 +8,7 @@ from pathlib import Path
 from tunesmith.errors import ModelError
 from tunesmith.files import replace_text
 from tunesmith.models.cache import cache_root
+from tunesmith.models.derive import TOKENIZER_FILES
 
 COMBINED = "combined"
 _DEFINING = (
@@ -15,13 +16,7 @@ _DEFINING = (
     "*.safetensors.index.json",
     "config.json",
     "generation_config.json",
-    "tokenizer*",
-    "vocab.*",
-    "merges.txt",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.*",
-    "*.model",
+    *TOKENIZER_FILES,
     "*.py",
 )
 _SETTLED_SECONDS = 2.0

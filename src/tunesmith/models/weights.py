@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tunesmith.errors import ModelError
 
-INDEX = "model.safetensors.index.json"
+WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 def read_weight(folder: Path, name: str) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tunesmith import files
 from tunesmith.errors import RunError
-from tunesmith.train import optimizer as adamw
+from tunesmith.train.optimizer import set_steps_, state_tensors
 
 TRAINED, STATE, BEST = "trained.safetensors", "state.json", "best"
 
@@ -54,7 +54,7 @@ def save(
     folder.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: p.detach() for name, p in parameters.items()}
     parts = {TRAINED: tensors}
-    parts |= {_file(m): adamw.moments(optimizer, parameters, m) for m in adamw.MOMENTS}
+    parts |= {_file(k): of_kind for k, of_kind in state_tensors(optimizer, parameters).items()}
     files.require_space(folder.parent, sum(map(_bytes, parts.values())))
     device = next(iter(parameters.values())).device
 
@@ -120,9 +120,9 @@ def restore_(
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(tensors[name])
-    adamw.set_steps_(optimizer, parameters, state.step)
-    for moment in adamw.MOMENTS:
-        adamw.restore_(optimizer, parameters, moment, _tensors(checkpoint / _file(moment)))
+    set_steps_(optimizer, parameters, state.step)
+    for kind, of_kind in state_tensors(optimizer, parameters).items():
+        _copy_into_(of_kind, checkpoint / _file(kind))
     now = arithmetic(next(iter(parameters.values())).device)
     changed = [
         f"{key} was {then.get(key)}, is {now[key]}" for key in now if then.get(key) != now[key]
@@ -130,8 +130,21 @@ def restore_(
     return state, tuple(changed)
 
 
-def _file(moment: str) -> str:
-    return f"{moment}.safetensors"
+def _copy_into_(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Put a file's tensors into these; RunError where they are others, in shape or format."""
+    saved = _tensors(path)
+    for name, tensor in tensors.items():
+        found = saved.get(name)
+        if found is None or (found.shape, found.dtype) != (tensor.shape, tensor.dtype):
+            raise RunError(
+                f"{path}: was not saved by this run's optimizer (see {name}).",
+                remedy="Go on with the train.optimizer and the method that the run began with.",
+            )
+        tensor.copy_(found)
+
+
+def _file(kind: str) -> str:
+    return f"{kind}.safetensors"
 
 
 def _bytes(tensors: Mapping[str, Tensor]) -> int:

@@ -1,17 +1,37 @@
-"""AdamW (fused) over an adapter's tensors, and its state as named tensors without pickle."""
+"""The optimizer of an adapter's tensors, and its state as named tensors without pickle."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from tunesmith.config.run import DEFAULT_OPTIMIZER, OptimizerKind
 from tunesmith.methods.adapter import Adapter
+from tunesmith.train import adamw8bit
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
 RATIO = "lr_ratio"
+_STEP = "step"
 
 
-def build(adapter: Adapter, *, lr: float, weight_decay: float) -> torch.optim.AdamW:
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """How an optimizer is made from its groups, and a parameter's state, values unset."""
+
+    make: Callable[..., torch.optim.Optimizer]
+    state_of: Callable[[Tensor], dict[str, Tensor]]
+
+
+KINDS: dict[OptimizerKind, _Kind] = {
+    "adamw": _Kind(functools.partial(torch.optim.AdamW, fused=True), adamw8bit.wide_moments_of),
+    "adamw8bit": _Kind(adamw8bit.AdamW8bit, adamw8bit.moments_of),
+}
+
+
+def build(
+    adapter: Adapter, *, lr: float, weight_decay: float, kind: OptimizerKind = DEFAULT_OPTIMIZER
+) -> torch.optim.Optimizer:
     """AdamW (arXiv 1711.05101) with decay on matrices only, its state made at once.
 
     State and gradients are allocated here, not in the first step, so that measured memory is the
@@ -21,26 +41,23 @@ def build(adapter: Adapter, *, lr: float, weight_decay: float) -> torch.optim.Ad
     for name, parameter in adapter.trained.items():
         key = (name in adapter.decayed, adapter.rates.get(name, 1.0))
         groups.setdefault(key, []).append(parameter)
-    optimizer = torch.optim.AdamW(
+    optimizer = KINDS[kind].make(
         [
             {"params": members, "weight_decay": decayed * weight_decay, RATIO: ratio}
             for (decayed, ratio), members in groups.items()
         ],
         lr=lr,
-        fused=True,
     )
     for parameter in adapter.trained.values():
-        optimizer.state[parameter] = {
-            "step": torch.zeros((), dtype=torch.float32),
-            **{moment: _zeros(parameter) for moment in MOMENTS},
-        }
-        parameter.grad = _zeros(parameter)
+        state = {name: _zeros(t) for name, t in KINDS[kind].state_of(parameter).items()}
+        optimizer.state[parameter] = {_STEP: torch.zeros((), dtype=torch.float32), **state}
+        parameter.grad = _zeros(torch.empty_like(parameter, requires_grad=False))
     return optimizer
 
 
-def _zeros(parameter: Tensor) -> Tensor:
+def _zeros(tensor: Tensor) -> Tensor:
     """Written, not lazily mapped: only then does measured memory hold them."""
-    return torch.empty_like(parameter, requires_grad=False).zero_()
+    return tensor.zero_()
 
 
 def set_rate_(optimizer: torch.optim.Optimizer, lr: float) -> None:
@@ -49,11 +66,16 @@ def set_rate_(optimizer: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr * group[RATIO]
 
 
-def moments(
-    optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], moment: str
-) -> dict[str, Tensor]:
-    """One of the moments of every parameter that is trained, by its name."""
-    return {n: optimizer.state[p][moment] for n, p in parameters.items() if p.requires_grad}
+def state_tensors(
+    optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]
+) -> dict[str, dict[str, Tensor]]:
+    """The state by kind (exp_avg, ...), of each the tensors by parameter; all but the step."""
+    kinds: dict[str, dict[str, Tensor]] = {}
+    for name, parameter in parameters.items():
+        for kind, tensor in optimizer.state.get(parameter, {}).items():
+            if kind != _STEP:
+                kinds.setdefault(kind, {})[name] = tensor
+    return kinds
 
 
 def set_steps_(
@@ -62,16 +84,4 @@ def set_steps_(
     """Set how many updates the moments have seen."""
     for parameter in parameters.values():
         if parameter.requires_grad:
-            optimizer.state[parameter]["step"].fill_(steps)
-
-
-def restore_(
-    optimizer: torch.optim.Optimizer,
-    parameters: Mapping[str, nn.Parameter],
-    moment: str,
-    tensors: Mapping[str, Tensor],
-) -> None:
-    """Put one of the moments of every parameter that is trained back."""
-    for name, parameter in parameters.items():
-        if parameter.requires_grad:
-            optimizer.state[parameter][moment].copy_(tensors[name])
+            optimizer.state[parameter][_STEP].fill_(steps)

@@ -160,7 +160,10 @@ class OneRun:
         """The optimizer with its states, which are part of the memory that is measured."""
         settings = self.config.train
         return optimizer.build(
-            self.job.adapter, lr=self._rate(), weight_decay=settings.weight_decay
+            self.job.adapter,
+            lr=self._rate(),
+            weight_decay=settings.weight_decay,
+            kind=settings.optimizer,
         )
 
     def _rate(self) -> float:

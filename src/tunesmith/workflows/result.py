@@ -15,11 +15,12 @@ from tunesmith.config import FullSettings, RunConfig
 from tunesmith.config.methods import start_path
 from tunesmith.data.new_tokens import add_tokens_
 from tunesmith.data.tokenizer import encode
+from tunesmith.engine.tensors import named_tensors
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter, NewTokens, Words
+from tunesmith.models.derive import write_derived
 from tunesmith.models.hashes import file_sha256, hash_folder
 from tunesmith.models.load import Base
-from tunesmith.models.quiet import no_progress_bars
 from tunesmith.models.weights import read_weight
 from tunesmith.train import memory
 from tunesmith.train.run_folder import RunFolder
@@ -29,7 +30,7 @@ _RESIZE = """
 It has tokens of its own. With PEFT, take the tokenizer of this folder and make room for them before
 the adapter is loaded: `model.resize_token_embeddings(len(tokenizer))`.
 """
-PACKAGES = ("torch", "transformers", "safetensors", "tokenizers", "numpy")
+PACKAGES = ("torch", "transformers", "safetensors", "tokenizers", "numpy", "bitsandbytes")
 
 
 def start_model(config: RunConfig) -> str:
@@ -78,15 +79,11 @@ def save(folder: RunFolder, opened: Opened, adapter: Adapter, config: RunConfig)
         return folder.adapter
 
     def fill(into: Path) -> None:
-        state = {
-            name: tensor.to(base.dtype) if tensor.is_floating_point() else tensor
-            for name, tensor in base.model.state_dict().items()
-        }
-        if opened.engine.tied:
-            state = {n: t for n, t in state.items() if n != "lm_head.weight"}
-        with no_progress_bars():
-            base.model.save_pretrained(into, state_dict=state)
-        base.tokenizer.save_pretrained(into)
+        tensors = (
+            {name: tensor.to(base.dtype) if tensor.is_floating_point() else tensor}
+            for name, tensor in named_tensors(opened.engine)
+        )
+        write_derived(base.folder, into, tensors=tensors, dtype=base.dtype, config={})
         (into / "README.md").write_text(_card(config, base), encoding="utf-8")
 
     files.publish(folder.model, fill)

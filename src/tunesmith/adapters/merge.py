@@ -1,0 +1,201 @@
+"""An adapter merged into its base: one plain model that computes as both do together."""
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from tunesmith import __version__, files
+from tunesmith.adapters.store import CARD, Tokenizer
+from tunesmith.engine.forward import Engine
+from tunesmith.engine.tensors import named_tensors
+from tunesmith.errors import AdapterError
+from tunesmith.methods import table
+from tunesmith.methods.adapter import Adapter
+from tunesmith.models.cache import folder_bytes
+from tunesmith.models.derive import TOKENIZER_FILES, write_derived
+from tunesmith.models.weights import read_weight
+
+# The base that the adapter was trained on, dequantised where it is in 4 bit, or what its folder
+# holds, from before it was quantised or cast.
+Into = Literal["trained", "original"]
+_REMEDY = "Free space or mend the folder's rights, or name another folder."
+
+
+@dataclass(slots=True)
+class Gap:
+    """How far the base merged into is from the one trained on: ||W - W_trained|| / ||W||."""
+
+    layers: dict[str, float] = field(default_factory=dict)  # by linear layer
+    _squares: tuple[float, float] = (0.0, 0.0)
+
+    def add(self, layer: str, weight: Tensor, trained: Tensor) -> None:
+        """Measure one layer's W [D_out, D_in], both in fp32."""
+        far, whole = float((weight - trained).norm()), float(weight.norm())
+        self.layers[layer] = _share(far, whole)
+        self._squares = (self._squares[0] + far**2, self._squares[1] + whole**2)
+
+    @property
+    def overall(self) -> float:
+        """Of all layers together."""
+        return math.sqrt(_share(*self._squares))
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a merged model goes, which base it is made from, and in which number format.
+
+    ``dtype`` None: the format that the base computes in.
+    """
+
+    folder: Path
+    into: Into = "trained"
+    dtype: torch.dtype | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A merged model's folder; ``gap`` is measured where it was merged into the original base."""
+
+    folder: Path
+    into: Into
+    four_bit: bool  # whether the adapter was trained over a base in 4 bit
+    bytes: int
+    gap: Gap | None
+
+    def sentence(self) -> str:
+        """Which base it was merged into, for people."""
+        return _sentence(self.four_bit, self.gap)
+
+
+def tensors(
+    engine: Engine,
+    adapter: Adapter,
+    *,
+    dtype: torch.dtype | None = None,
+    original: Callable[[str], Tensor] | None = None,
+    gap: Gap | None = None,
+) -> Iterator[tuple[str, Tensor]]:
+    """Name and tensor of the merged model, one after the other; the base is only read.
+
+    Computed in fp32, given in ``dtype`` (None: the format that the base computes in). ``original``
+    gives the tensor of a name to merge into in place of the base's own; how far it is from that
+    goes into ``gap``. Raises AdapterError for a method that has nothing to merge.
+    """
+    changes = dict(table.merge(engine, adapter))
+    for name, trained in named_tensors(engine):
+        weight = trained if original is None else _alike(original(name), trained, name)
+        if not weight.is_floating_point():
+            yield name, weight
+            continue
+        exact = weight.to(torch.promote_types(weight.dtype, torch.float32))
+        layer = name.removesuffix(".weight")
+        if gap is not None and layer in engine.linears:
+            gap.add(layer, exact, trained.to(exact.dtype))
+        change = changes.pop(name, None)
+        yield name, (change(exact) if change else exact).to(dtype or engine.compute_dtype)
+    assert not changes, f"the base has no {sorted(changes)}"
+
+
+def save(
+    engine: Engine,
+    adapter: Adapter,
+    target: Target,
+    *,
+    source: Path,
+    base: str,
+    tokenizer: Tokenizer | None = None,
+) -> Merged:
+    """Write the merged model as a folder that loads as any base does; complete or absent.
+
+    ``source`` is the base's folder as it was given: its tokenizer, template, generation config and
+    licence are carried over, and for ``into`` "original" its weights are taken. ``base`` is what
+    the card calls it; ``tokenizer`` goes with an adapter that has tokens of its own. Raises
+    AdapterError for what cannot be merged, RunError where the folder cannot be written.
+    """
+    table.merge(engine, adapter)  # a refusal comes before anything is written
+    _require_new(target.folder)
+    tokens = engine.vocabularies.get(adapter.name)
+    if tokens is not None and tokenizer is None:
+        raise AdapterError(
+            "The adapter has tokens of its own, which the base's tokenizer does not know.",
+            remedy="Give the tokenizer that lies beside the adapter.",
+        )
+    original = functools.partial(read_weight, source) if target.into == "original" else None
+    gap = Gap() if original else None
+    dtype = target.dtype or engine.compute_dtype
+    four_bit = any(linear.four_bit for linear in engine.linears.values())
+
+    def fill(into: Path) -> None:
+        files.require_space(into, _bytes(engine, dtype), what="the merged model", remedy=_REMEDY)
+        named = tensors(engine, adapter, dtype=dtype, original=original, gap=gap)
+        write_derived(
+            source,
+            into,
+            tensors=({name: tensor} for name, tensor in named),
+            dtype=dtype,
+            config={"vocab_size": engine.head.width(tokens)} if tokens else {},
+            skip=TOKENIZER_FILES if tokenizer else (),
+        )
+        if tokenizer is not None:
+            tokenizer.save_pretrained(into)
+        (into / CARD).write_text(_card(base, _sentence(four_bit, gap)), encoding="utf-8")
+
+    files.publish(target.folder, fill, remedy=_REMEDY)
+    return Merged(target.folder, target.into, four_bit, folder_bytes(target.folder), gap)
+
+
+def _share(far: float, whole: float) -> float:
+    return far / whole if whole else math.inf if far else 0.0
+
+
+def _require_new(folder: Path) -> None:
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise AdapterError(
+            f"{folder} is there already, and would be replaced.",
+            remedy="Name another folder, or remove it.",
+            code="exists",
+        )
+
+
+def _alike(weight: Tensor, trained: Tensor, name: str) -> Tensor:
+    """The original's tensor where the base's lies; AdapterError for another shape."""
+    if weight.shape != trained.shape:
+        raise AdapterError(
+            f"The base's folder holds {name} as {list(weight.shape)}, the base has it as "
+            f"{list(trained.shape)}: it is in 4 bit itself, or another model's.",
+            remedy="Merge into the base that was trained on, or name the folder of the 16-bit base "
+            "that it was made from.",
+        )
+    return weight.to(trained.device)
+
+
+def _bytes(engine: Engine, dtype: torch.dtype) -> int:
+    """About what the merged tensors take, one format for all."""
+    linears = engine.linears.values()
+    numbers = sum(linear.in_features * linear.out_features for linear in linears)
+    numbers += engine.embedding.weight.numel() * (1 if engine.tied else 2)
+    return numbers * dtype.itemsize
+
+
+def _sentence(four_bit: bool, gap: Gap | None) -> str:
+    held = " in 4 bit" if four_bit else ""
+    if gap is None:
+        dequantised = ", dequantised from 4 bit" if four_bit else ""
+        return f"Merged into the base that the adapter was trained on{dequantised}."
+    return (
+        "Merged into the original base, whose linear layers differ from those that the adapter was "
+        f"trained on{held} by {gap.overall:.2%} (||W - W_trained|| / ||W||)."
+    )
+
+
+def _card(base: str, sentence: str) -> str:
+    return (
+        f"---\nbase_model: {base}\nlibrary_name: transformers\n---\n\n"
+        f"{base} with an adapter merged into it by Tunesmith {__version__}. {sentence}\n"
+    )
