@@ -82,7 +82,8 @@ def distill(  # noqa: PLR0913  # one parameter for each flag
     settings = _settings({**asked, **_given(few)})
     run = _run_config(settings, _given(base), check or [])
     again = _again({**asked, **_given({**few, **base})}, check or [])
-    return _outcome(run, settings, resume=resume, again=again)
+    train = _train_commands(settings, config=config, model=model)
+    return _outcome(run, settings, resume=resume, commands=(again, *train))
 
 
 def _given(values: Mapping[str, object]) -> dict[str, object]:
@@ -147,34 +148,38 @@ def _again(given: Mapping[str, object], checks: Sequence[str]) -> str:
     return shlex.join(["tunesmith", "data", "distill", *words, "--resume"])
 
 
+def _train_commands(
+    settings: "DistillSettings", *, config: str | None, model: str | None
+) -> tuple[str, str]:
+    """A run on the rows, and one whose virtual tokens start as the instruction's."""
+    words = ["tunesmith", "train", *([config] if config else []), "--data", settings.out]
+    words += ["--model", model] if model else []
+    text = f'--method prompt --method.start_text "$(cat {shlex.quote(settings.prompt)})"'
+    return shlex.join(words), f"{shlex.join(words)} {text}"
+
+
 def _outcome(
-    run: "RunConfig", settings: "DistillSettings", *, resume: bool, again: str
+    run: "RunConfig", settings: "DistillSettings", *, resume: bool, commands: Sequence[str]
 ) -> Outcome:
+    """``commands``: the one that goes on with a stopped call, then what follows a finished one."""
     from tunesmith.cli.run_display import RunDisplay
     from tunesmith.workflows.distill import distill as work
 
+    again, *train = commands
     with RunDisplay(messages()) as display, stop_on_signal(STOPPING) as stop:
         try:
             done = work(run, settings, emit=display, stop=stop, resume=resume)
         except KeyboardInterrupt:
             text = f"Stopped at once; answers that were complete are saved. To go on: {again}"
             raise KeyboardInterrupt(text) from None
-    commands = [again] if done.stopped else _next(done, settings)
+    following = (
+        [again] if done.stopped else [f"tunesmith data show {shlex.quote(done.out)}", *train]
+    )
     return Outcome(
-        {**done.to_json(), "next": commands},
-        show=lambda console: _show(done, commands, console),
+        {**done.to_json(), "next": following},
+        show=lambda console: _show(done, following, console),
         exit_status=INTERRUPTED if done.stopped else 0,
     )
-
-
-def _next(done: "Distilled", settings: "DistillSettings") -> list[str]:
-    out = shlex.quote(done.out)
-    start = f"--method prompt --method.start_text \"$(cat {shlex.quote(settings.prompt)})\""
-    return [
-        f"tunesmith data show {out}",
-        f"tunesmith train --data {out} --method lora",
-        f"tunesmith train --data {out} {start}",
-    ]
 
 
 def _show(done: "Distilled", commands: Sequence[str], console: "Console") -> None:

@@ -92,9 +92,7 @@ def distill(
             trust_remote_code=config.trust_remote_code,
             emit=lambda phase: emit(Progress(phase)),
         )
-        teacher = Teacher(
-            opened, inputs, instruction, config=config, temperature=asked.temperature
-        )
+        teacher = Teacher(opened, inputs, instruction, config=config, temperature=asked.temperature)
         for note_text in (*opened.base.notes, *teacher.notes):
             emit(Notice("base", note_text))
         state.instruction_tokens = teacher.instruction_tokens

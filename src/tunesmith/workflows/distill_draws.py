@@ -43,13 +43,9 @@ def draw(
         state.write_rows()
 
 
-def _waves(
-    state: State, asked: DistillSettings, teacher: Teacher, sample: int
-) -> list[list[int]]:
+def _waves(state: State, asked: DistillSettings, teacher: Teacher, sample: int) -> list[list[int]]:
     """Inputs whose draw number ``sample`` is due, those of like lengths together."""
-    due = [
-        i for i, each in enumerate(state.draws) if each.count == sample and each.lacks(asked)
-    ]
+    due = [i for i, each in enumerate(state.draws) if each.count == sample and each.lacks(asked)]
     due.sort(key=teacher.length)
     return [due[start : start + SLOTS] for start in range(0, len(due), SLOTS)]
 
@@ -71,9 +67,7 @@ def _draw_wave(
 class _Watch:
     """How far the draws are, and how long the rest will take."""
 
-    def __init__(
-        self, state: State, asked: DistillSettings, emit: Callable[[Event], None]
-    ) -> None:
+    def __init__(self, state: State, asked: DistillSettings, emit: Callable[[Event], None]) -> None:
         self._state, self._asked, self._emit = state, asked, emit
         self._start = time.monotonic()
         self._made = 0
