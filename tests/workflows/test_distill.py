@@ -20,7 +20,7 @@ from tunesmith.workflows import distill_draws, teacher
 from tunesmith.workflows.distill import distill
 from tunesmith.workflows.distill_draws import draws_left
 from tunesmith.workflows.distill_state import Draws, State
-from tunesmith.workflows.teacher import instructed
+from tunesmith.workflows.teacher import Teacher, instructed
 
 INSTRUCTION = "Speak as a bee would, and keep it short."
 HAS_F = {"kind": "regex", "name": "has_f", "pattern": "f"}
@@ -160,6 +160,31 @@ def test_going_on_after_a_stop_gives_the_files_of_an_unbroken_call(
     done = ask(**asked, resume=True)
     assert not done.stopped
     assert files_of(tmp_path) == unbroken
+
+
+def test_going_on_answers_the_same_inputs_together_as_an_unbroken_call(ask, monkeypatch):
+    monkeypatch.setattr(distill_draws, "SLOTS", 3)
+    answers, waves = Teacher.answers, []
+
+    def noted(teacher, numbers, sample):
+        waves.append((tuple(numbers), sample))
+        return answers(teacher, numbers, sample)
+
+    monkeypatch.setattr(Teacher, "answers", noted)
+    asked = {
+        "checks": [HAS_F],
+        "samples": 3,
+        "inputs": [q[: 5 + i % 4] for i, q in enumerate(QUESTIONS)],
+    }
+    ask(**asked, out="unbroken.jsonl")
+    unbroken = waves.copy()
+    assert len(unbroken) > 6
+    waves.clear()
+    ask(**asked, stop=lambda: len(waves) == 1)
+    for stop_at in range(2, len(unbroken)):
+        ask(**asked, resume=True, stop=lambda: len(waves) == stop_at)  # noqa: B023
+    ask(**asked, resume=True)
+    assert waves == unbroken
 
 
 def test_a_call_that_is_killed_in_a_wave_keeps_the_waves_before(ask, tmp_path, monkeypatch):
