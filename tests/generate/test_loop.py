@@ -5,10 +5,10 @@ import torch
 
 from tests.families import FAMILIES, make_exact, tiny_model
 from tunesmith.config import LoraSettings
-from tunesmith.engine.forward import prepare_
+from tunesmith.engine.forward import Engine, prepare_
 from tunesmith.errors import TunesmithError
 from tunesmith.generate.decoder import Prompt
-from tunesmith.generate.loop import cut_at_stop, generate
+from tunesmith.generate.loop import _groups, cut_at_stop, generate
 from tunesmith.generate.sampling import Sampling, choose, generator_of
 from tunesmith.generate.session import ChatSession
 from tunesmith.methods import table
@@ -107,3 +107,37 @@ def test_a_session_keeps_what_it_read_and_answers_as_if_it_read_all_anew(monkeyp
         assert tuple(session.stream(ids, sampling=short, seed=0)) == expected
     with pytest.raises(TunesmithError, match="60"):
         list(session.stream([5] * 60, sampling=short, seed=0))
+
+
+def test_a_draw_is_that_of_its_key_wherever_the_prompt_stands():
+    engine = prepare_(tiny_model("llama"))
+    warm = Sampling(temperature=1.5, max_new_tokens=9)
+    keyed = [Prompt(PROMPTS[0].ids, draw=key) for key in (7, 8, 7)]
+    one, other, same = answers(engine, keyed, sampling=warm)
+    assert one == same != other
+
+
+def test_what_prompts_begin_with_alike_is_read_once_and_fills_the_room_once(monkeypatch):
+    monkeypatch.setattr("tunesmith.generate.loop.READ_TOKENS", 60)
+    engine = prepare_(tiny_model("llama", torch.float32))
+    begin = tuple(range(3, 43))
+    prompts = [Prompt((*begin, 50 + i, 60 + i)) for i in range(8)]
+    alone = [answers(engine, [prompt])[0] for prompt in prompts]
+    read = []
+    hidden_states = Engine.hidden_states
+
+    def counted(engine, batch):
+        read.append(len(batch.ids))
+        return hidden_states(engine, batch)
+
+    monkeypatch.setattr(Engine, "hidden_states", counted)
+    assert answers(engine, prompts, sampling=Sampling(max_new_tokens=9)) == alone
+    assert read[0] == len(begin) + 2 * len(prompts)
+    assert max(read[1:]) == len(prompts)  # a token for each from there on
+
+
+def test_prompts_of_several_adapters_share_no_room():
+    ids = tuple(range(3, 1003))
+    alike = {slot: Prompt(ids) for slot in range(6)}
+    apart = {slot: Prompt(ids, str(slot)) for slot in range(6)}
+    assert [list(map(len, _groups(prompts))) for prompts in (alike, apart)] == [[6], [2, 2, 2]]

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import torch
+
 from tests.models import tiny
 from tunesmith.config import RunConfig, load_run_config
 
@@ -14,7 +16,8 @@ TEMPLATE = (
 
 
 def base_folder(path: Path, kind: str = "llama", **changes: object) -> Path:
-    tiny.tiny_model(kind, max_position_embeddings=256, **changes).save_pretrained(path)
+    shape = {"max_position_embeddings": 256, **changes}
+    tiny.tiny_model(kind, **shape).save_pretrained(path)
     tokenizer = tiny.tiny_tokenizer()
     tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(path)
@@ -42,3 +45,34 @@ def config(folder: Path, **changes: object) -> RunConfig:
         "out": str(folder / "run"),
     }
     return load_run_config(None, {**values, **changes})
+
+
+LETTERS = "abcdefgh"
+
+
+def talking_base(path: Path, template: str = TEMPLATE) -> Path:
+    """A base that answers with words of ``LETTERS`` and ends them; draws differ by the prompt.
+
+    A large first component of all embeddings stays nearly constant up to the head, whose first
+    column so is a bias; against the mean of the others no letter is preferred.
+    """
+    model = tiny.tiny_model("llama", max_position_embeddings=256)
+    tokenizer = tiny.tiny_tokenizer()
+    said = torch.tensor(tokenizer.convert_tokens_to_ids([*LETTERS, "<|im_end|>"]))
+    model.model.embed_tokens.weight.data[:, 0] = 2.0
+    model.model.norm.weight.data[0] = 1.0
+    for layer in model.model.layers:
+        layer.self_attn.v_proj.weight.data *= 2
+    words = said[torch.randint(len(LETTERS), (1, 100), generator=torch.Generator().manual_seed(0))]
+    with torch.no_grad():
+        mean = model.model(words).last_hidden_state[0].mean(0)
+        mean[0] = 0.0
+        head = model.lm_head.weight.data
+        head -= (head @ mean)[:, None] * mean / (mean @ mean)
+    head *= 20
+    head[:, 0] = -10.0
+    head[said, 0] = 0.0
+    model.save_pretrained(path)
+    tokenizer.chat_template = template
+    tokenizer.save_pretrained(path)
+    return path

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunesmith.cli.console import harmless, say
+from tunesmith.cli.distill import distill
 from tunesmith.cli.keys_help import CONTEXT, help_with_keys
 from tunesmith.cli.outcome import Outcome, command
 from tunesmith.cli.quantities import many
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tunesmith.data.faults import Fault
     from tunesmith.workflows.inspect_data import Inspection, ShownRow
 
-app = typer.Typer(help="Check data, and see it as the model will.")
+app = typer.Typer(help="Check data, see it as the model will, make it from an instruction.")
 
 ROWS = ("data.format", "data.map", "model", "trust_remote_code")
 RUN = (*ROWS, "data.eval", "data.too_long", "data.max_tokens", "train.seed")
@@ -145,3 +146,6 @@ def _show_rows(rows: "Sequence[ShownRow]", console: "Console") -> None:
         console.print()
     mark = "green" if console.color_system is not None else "⟦in brackets⟧"
     say(f"What is trained is {mark}; the rest is only read.", style="dim")
+
+
+app.command("distill")(distill)

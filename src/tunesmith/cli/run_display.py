@@ -99,7 +99,8 @@ class RunDisplay:
     def _progress(self, event: Progress) -> None:
         is_new, self._phase = event.phase != self._phase, event.phase
         known = f" {event.done:,} of {event.total:,}" if event.total else ""
-        self._update(f"{event.phase}{known} ...", now=is_new)
+        left = "" if event.seconds_left is None else f", {clock(event.seconds_left)} left"
+        self._update(f"{event.phase}{known}{left} ...", now=is_new)
 
     def _end(self) -> None:
         """The last line stays, also on a terminal, where the live one goes."""

@@ -2,7 +2,7 @@
 
 import codecs
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -43,15 +43,21 @@ class Record:
 RecordReader = Callable[[BinaryIO], Iterator[Record]]
 
 
-def read_records(path: Path) -> Iterator[Record]:
-    """The records of ``path`` in order; a file that cannot be read is one record at line 0."""
-    reader = READERS.get(path.suffix.lower())
+def read_records(
+    path: Path, *, readers: Mapping[str, RecordReader] | None = None
+) -> Iterator[Record]:
+    """The records of ``path`` in order; a file that cannot be read is one record at line 0.
+
+    ``readers`` by suffix, those of training data unless given.
+    """
+    readers = READERS if readers is None else readers
+    reader = readers.get(path.suffix.lower())
     if path.is_dir():
         problem = Problem("not_a_file", "is a folder.", "Name one data file in it.")
     elif not path.exists():
         problem = Problem("missing_file", "does not exist.", _nearby(path))
     elif reader is None:
-        kinds = ", ".join(READERS)
+        kinds = ", ".join(readers)
         problem = Problem(
             "unknown_file_kind",
             f"files of kind `{path.suffix or 'without suffix'}` are not read (known: {kinds}).",

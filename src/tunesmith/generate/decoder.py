@@ -16,10 +16,14 @@ SHARE_TOKENS = 8
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Token ids and the adapter that answers (None: the base)."""
+    """Token ids and the adapter that answers (None: the base).
+
+    ``draw`` keys its random numbers; None: its place among the prompts.
+    """
 
     ids: tuple[int, ...]
     adapter: str | None = None
+    draw: int | None = None
 
 
 class Decoder:
@@ -93,6 +97,13 @@ class Decoder:
         hidden = self.engine.hidden_states(batch.to(self.engine.device))
         chosen = hidden.index_select(0, torch.tensor(rows, device=hidden.device))
         return self.engine.scores(chosen, [self.adapters[slot] for slot in slots])
+
+
+def common_length(a: Sequence[int], b: Sequence[int]) -> int:
+    """Tokens with which both begin."""
+    return next(
+        (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
+    )
 
 
 def _unlabelled(

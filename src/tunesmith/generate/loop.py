@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tunesmith.engine.forward import Engine
-from tunesmith.generate.decoder import Decoder, Prompt
+from tunesmith.generate.decoder import SHARE_TOKENS, Decoder, Prompt, common_length
 from tunesmith.generate.sampling import Sampling, choose, generator_of
 
 SLOTS = 32
@@ -31,6 +31,9 @@ def generate(
     decode: Decode | None = None,
 ) -> Iterator[Answer]:
     """Answers in the order in which they are finished; ``row`` numbers the prompt.
+
+    Of each ``SLOTS`` prompts that are answered together, a beginning that all share is read once
+    for as many as ``READ_TOKENS`` hold.
 
     ``decode`` is needed for stop texts; the ids then end with the token that completed one.
     A row's answer does not depend on which rows are answered beside it, but for the last bits of
@@ -65,7 +68,8 @@ class _Wave:
 def _wave(
     wave: _Wave, stop_ids: frozenset[int], seed: int, decode: Decode | None
 ) -> Iterator[Answer]:
-    generators = [generator_of(seed, row) for row in wave.rows]
+    keys = [wave.rows[slot] if p.draw is None else p.draw for slot, p in wave.prompts.items()]
+    generators = [generator_of(seed, key) for key in keys]
     active: dict[int, int] = {}
     for group in _groups(wave.prompts):
         scores = wave.decoder.read({slot: wave.prompts[slot] for slot in group})
@@ -100,16 +104,23 @@ def _ended(
 
 
 def _groups(prompts: dict[int, Prompt]) -> Iterator[list[int]]:
-    """Slots whose prompts are read in one call."""
+    """Slots whose prompts are read in one call; a beginning that all of them share counts once."""
     group: list[int] = []
-    tokens = 0
+    tokens = shared = 0
     for slot, prompt in prompts.items():
-        if group and tokens + len(prompt.ids) > READ_TOKENS:
+        alike = min(shared, _alike(prompts[group[0]], prompt)) if group else len(prompt.ids)
+        alike = alike if alike >= SHARE_TOKENS else 0
+        if group and tokens + len(prompt.ids) - len(group) * alike > READ_TOKENS:
             yield group
-            group, tokens = [], 0
+            group, tokens, alike = [], 0, len(prompt.ids)
         group.append(slot)
-        tokens += len(prompt.ids)
+        tokens, shared = tokens + len(prompt.ids), alike
     yield group
+
+
+def _alike(a: Prompt, b: Prompt) -> int:
+    """Tokens of two prompts that one reading serves."""
+    return common_length(a.ids, b.ids) if a.adapter == b.adapter else 0
 
 
 def cut_at_stop(text: str, stop: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from tunesmith.engine.forward import Engine
 from tunesmith.errors import TunesmithError
-from tunesmith.generate.decoder import Decoder
+from tunesmith.generate.decoder import Decoder, common_length
 from tunesmith.generate.sampling import Sampling, choose, generator_of
 
 
@@ -37,7 +37,7 @@ class ChatSession:
                 code="context",
             )
         generator = generator_of(seed, 0)
-        kept = _common(self._kept, ids[:-1])
+        kept = common_length(self._kept, ids[:-1])
         self._kept = self._kept[:kept]
         scores = self._decoder.go_on(0, ids[kept:], kept=kept)
         self._kept = list(ids)
@@ -50,9 +50,3 @@ class ChatSession:
                 return
             scores = self._decoder.step({0: token})
             self._kept.append(token)
-
-
-def _common(a: Sequence[int], b: Sequence[int]) -> int:
-    return next(
-        (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
-    )

@@ -10,6 +10,7 @@ class Progress:
     phase: str
     done: int = 0
     total: int | None = None
+    seconds_left: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,15 @@ from tunesmith.data.rows import Message
 def parse(row: Row) -> Parsed:
     """A text prompt is one user message, a text completion one assistant message."""
     parsed = Parsed()
-    prompt = _side(row["prompt"], parsed, column="prompt", role="user")
-    completion = _side(row["completion"], parsed, column="completion", role="assistant")
+    prompt = parse_side(row["prompt"], parsed, column="prompt", role="user")
+    completion = parse_side(row["completion"], parsed, column="completion", role="assistant")
     parsed.messages = prompt + completion
     parsed.completion_from = len(prompt)
     return parsed
 
 
-def _side(value: object, parsed: Parsed, *, column: str, role: str) -> list[Message]:
+def parse_side(value: object, parsed: Parsed, *, column: str, role: str) -> list[Message]:
+    """One side's messages: a text is one of ``role``; what is wrong goes into ``parsed``."""
     if isinstance(value, str):
         return [Message(role, value)]
     if isinstance(value, list):

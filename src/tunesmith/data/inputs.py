@@ -1,0 +1,121 @@
+"""Which inputs a file asks to be answered: rows of JSONL, or plain text with one on a line."""
+
+import codecs
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from tunesmith.data.checks import check
+from tunesmith.data.faults import Fault, Note, NoteBook, Problem, Remark, refuse
+from tunesmith.data.formats.chat import CHAT
+from tunesmith.data.formats.layout import Parsed, Row
+from tunesmith.data.formats.prompt_completion import PROMPT_COMPLETION, parse_side
+from tunesmith.data.formats.table import shown
+from tunesmith.data.read import BLANK_LINE
+from tunesmith.data.records import READERS, UTF8_REMEDY, Record, read_records
+from tunesmith.data.rows import Conversation, Message
+
+PROMPT, MESSAGES = "prompt", "messages"
+ASKED = (PROMPT, *PROMPT_COMPLETION.columns[PROMPT], MESSAGES)
+ANSWERED = ("completion", *PROMPT_COMPLETION.columns["completion"])
+ANSWER_SET_ASIDE = Remark("answer_set_aside", "the answer in the file is not used as an answer")
+PLACEHOLDER = Message("assistant", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What is asked, the user's message last; ``reference`` is the answer that the file has."""
+
+    messages: tuple[Message, ...]
+    file: str
+    line: int
+    reference: str | None = None
+
+    @property
+    def text(self) -> str:
+        """What is asked last."""
+        return self.messages[-1].content
+
+
+def read_inputs(path: str | Path) -> tuple[list[Input], tuple[Note, ...]]:
+    """Every input of a file, and what was noticed; raises FaultyData with all of its faults.
+
+    A `.txt` file has an input on each line; other rows have one in a column that asks. The answer
+    of a training row is set aside.
+    """
+    file, book = str(path), NoteBook()
+    inputs: list[Input] = []
+    faults: list[Fault] = []
+    for record in read_records(Path(path), readers={**READERS, ".txt": read_text_lines}):
+        faults += [fault] if (fault := record.fault(file)) else []
+        book.add([BLANK_LINE] if record.is_blank else [], line=record.line)
+        if record.values is None:
+            continue
+        parsed, reference = _parsed(record.values)
+        found = parsed.problems or _problems(parsed.messages)
+        faults += [problem.at(file, record.line) for problem in found]
+        book.add(parsed.remarks, line=record.line)
+        inputs.append(Input(tuple(parsed.messages), file, record.line, reference))
+    refuse(faults)
+    return inputs, book.notes()
+
+
+def read_text_lines(file: BinaryIO) -> Iterator[Record]:
+    """Plain text in UTF-8: each line that is not blank is a prompt."""
+    empty = True
+    for line, raw in enumerate(file, start=1):
+        text = raw.removeprefix(codecs.BOM_UTF8) if line == 1 else raw
+        if not text.strip():
+            continue
+        empty = False
+        try:
+            yield Record(line, {PROMPT: text.decode("utf-8").strip()})
+        except UnicodeDecodeError as error:
+            what = f"byte {error.start + 1} of the line is not UTF-8 (0x{text[error.start]:02x})."
+            yield Record(line, None, Problem("not_utf8", what, UTF8_REMEDY))
+    if empty:
+        problem = Problem("empty_file", "holds no inputs.", "Write one on each line.")
+        yield Record(0, None, problem)
+
+
+def _parsed(row: Row) -> tuple[Parsed, str | None]:
+    """The messages up to the one that is asked, and the answer that the row has, if any."""
+    parsed = Parsed()
+    asked = _column(row, parsed)
+    if asked is None:
+        return parsed, None
+    parsed.messages = parse_side(row[asked], parsed, column=asked, role="user")
+    reference: str | None = None
+    used = {asked}
+    if parsed.messages and parsed.messages[-1].role == "assistant":
+        reference = parsed.messages.pop().content
+    elif column := next((name for name in ANSWERED if isinstance(row.get(name), str)), None):
+        used.add(column)
+        reference = str(row[column])
+    if reference is not None:
+        parsed.remarks.append(ANSWER_SET_ASIDE)
+    if unused := [name for name in row if name not in used]:
+        parsed.remarks.append(Remark("unused_columns", f"columns not used: {shown(unused)}"))
+    return parsed, reference
+
+
+def _column(row: Row, parsed: Parsed) -> str | None:
+    """The one column that asks; None, with the problem noted, where there is none or several."""
+    named = [name for name in ASKED if name in row]
+    ours = [name for name in named if name in (PROMPT, MESSAGES)] or named
+    if refused := [name for name in CHAT.refused if row.get(name)]:
+        what = f"the row has {', '.join(refused)}, and tool use is not trained."
+        parsed.problem("tools", what, remedy="Remove the row.")
+    elif not named:
+        what = f"no column asks anything (found: {shown(row)})."
+        parsed.problem("missing_column", what, remedy=f'Name it "{PROMPT}" or "{MESSAGES}".')
+    elif len(ours) > 1:
+        what = f"{' and '.join(ours)} could each be what is asked."
+        parsed.problem("ambiguous_columns", what, remedy=f'Name the one that is "{PROMPT}".')
+    return None if parsed.problems else ours[0]
+
+
+def _problems(messages: Sequence[Message]) -> list[Problem]:
+    """What would keep the messages from being trained on once they are answered."""
+    return check(Conversation((*messages, PLACEHOLDER), "", 0))

@@ -1,0 +1,152 @@
+"""What a distillation has drawn so far: kept beside its rows, so that it can go on."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from tunesmith import files
+from tunesmith.config.distill import DistillSettings
+from tunesmith.data.inputs import Input
+from tunesmith.data.records import READERS
+from tunesmith.errors import DataError
+
+
+@dataclass(slots=True)
+class Draws:
+    """One input: how many answers were drawn, which are kept, and why the others are not."""
+
+    count: int = 0
+    kept: list[str] = field(default_factory=list)
+    faults: dict[str, int] = field(default_factory=dict)
+
+    def add_(self, answer: str, fault: str | None) -> None:
+        """Count one more answer, and keep it unless it has a fault."""
+        self.count += 1
+        if fault is None:
+            self.kept.append(answer)
+        else:
+            self.faults[fault] = self.faults.get(fault, 0) + 1
+
+    def lacks(self, asked: DistillSettings) -> bool:
+        """Whether more answers are wanted and may be drawn."""
+        return self.count < asked.samples and len(self.kept) < asked.keep
+
+
+@dataclass(slots=True)
+class State:
+    """The draws of every input, and the settings that they depend on."""
+
+    out: Path
+    inputs: Sequence[Input]
+    made_with: Mapping[str, object]
+    draws: list[Draws]
+    instruction_tokens: int | None = None
+
+    def rows(self) -> Iterator[str]:
+        """Each kept answer behind its input as a chat row, in the order of the inputs.
+
+        Earlier answers of a conversation weigh 0: only the new one is trained.
+        """
+        for each, draws in zip(self.inputs, self.draws, strict=True):
+            asked = [
+                {"role": m.role, "content": m.content}
+                | ({"weight": 0} if m.role == "assistant" else {})
+                for m in each.messages
+            ]
+            for answer in draws.kept:
+                row = {"messages": [*asked, {"role": "assistant", "content": answer}]}
+                yield json.dumps(row, ensure_ascii=False)
+
+    def save(self) -> None:
+        """Write what was drawn, if anything was."""
+        if any(draws.count for draws in self.draws):
+            files.write_json(
+                state_path(self.out),
+                {
+                    "made_with": self.made_with,
+                    "instruction_tokens": self.instruction_tokens,
+                    "inputs": [asdict(draws) for draws in self.draws],
+                },
+            )
+
+    def write_rows(self) -> None:
+        """Write the rows that there are, if there are any."""
+        if rows := list(self.rows()):
+            files.write_text(self.out, "".join(f"{row}\n" for row in rows))
+
+
+def state_path(out: Path) -> Path:
+    """The file beside ``out`` that holds what was drawn."""
+    return out.with_name(f"{out.stem}.distill.json")
+
+
+def open_state(
+    out: Path, inputs: Sequence[Input], made_with: Mapping[str, object], *, resume: bool
+) -> State:
+    """An empty state, or with ``resume`` the saved one.
+
+    Raises DataError where ``out`` could not be read as rows or is there already; with ``resume``
+    where nothing was saved, or under other settings, or where ``out`` has other rows since.
+    """
+    path = state_path(out)
+    if out.suffix.lower() not in READERS:
+        raise DataError(
+            f"{out}: rows are not read from files of kind `{out.suffix or 'without suffix'}`.",
+            remedy=f"Name a file that ends in {' or '.join(READERS)}.",
+            code="unknown_file_kind",
+        )
+    if not resume:
+        _refuse_existing(out, path)
+        return State(out, inputs, made_with, [Draws() for _ in inputs])
+    state = _read(path, out, inputs, made_with)
+    lines = out.read_text(encoding="utf-8").splitlines() if out.is_file() else []
+    if foreign := len(set(lines) - set(state.rows())):
+        raise DataError(
+            f"{out}: {foreign} of its rows were changed or added since; to go on would lose them.",
+            remedy="Keep your rows in another file, then remove or rename this one.",
+            code="changed",
+        )
+    return state
+
+
+def _refuse_existing(out: Path, path: Path) -> None:
+    found = next((each for each in (out, path) if each.exists()), None)
+    if found is not None:
+        go_on = "Go on with it by --resume, name" if path.exists() else "Name"
+        raise DataError(
+            f"{found}: exists already, and is not overwritten.",
+            remedy=f"{go_on} another file with --out, or remove this one.",
+            code="exists",
+        )
+
+
+def _read(path: Path, out: Path, inputs: Sequence[Input], made_with: Mapping[str, object]) -> State:
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        draws = [Draws(**each) for each in saved["inputs"]]
+        before: dict[str, object] = saved["made_with"]
+        tokens: int | None = saved["instruction_tokens"]
+    except FileNotFoundError:
+        raise DataError(
+            f"There is nothing to go on with: {path} does not exist.",
+            remedy="Leave --resume out.",
+            code="nothing_saved",
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path}: cannot be gone on with ({error!r}).", remedy="Remove it and start anew."
+        ) from None
+    now = json.loads(json.dumps(made_with))
+    changed = [
+        f"{name} (was {before.get(name)}, is {now[name]})"
+        for name in now
+        if before.get(name) != now[name]
+    ]
+    if changed:
+        raise DataError(
+            f"{path}: was made with other settings: {', '.join(changed)}.",
+            remedy="Give the same ones again, or another --out.",
+            code="other_settings",
+        )
+    return State(out, inputs, made_with, draws, tokens)

@@ -1,0 +1,149 @@
+"""The base under an instruction: its prompts, its answers, and what is wrong with each answer."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from jinja2 import TemplateError
+
+from tunesmith.config.run import RunConfig
+from tunesmith.data.chat_format import study, with_system
+from tunesmith.data.faults import Fault, Problem, refuse
+from tunesmith.data.inputs import Input
+from tunesmith.data.rows import Message
+from tunesmith.data.template import render_prompt
+from tunesmith.data.tokenizer import Tokenizer, decode
+from tunesmith.evaluate.checks.table import build_checks
+from tunesmith.generate.decoder import Prompt
+from tunesmith.generate.loop import Answer, generate
+from tunesmith.generate.sampling import Sampling
+from tunesmith.workflows.opening import Opened
+
+IN_FRONT = "the chat template takes no system prompt: the instruction stands before each question"
+HALF = "\N{REPLACEMENT CHARACTER}"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An answer to input ``number``, and why it may not become a row (None: it may)."""
+
+    number: int
+    text: str
+    fault: str | None
+
+
+class Teacher:
+    """Answers inputs as the instruction asks; ``example`` is the first faulty one: fault, text."""
+
+    def __init__(
+        self,
+        opened: Opened,
+        inputs: Sequence[Input],
+        instruction: str,
+        *,
+        config: RunConfig,
+        temperature: float,
+    ) -> None:
+        """Raises FaultyData with every input that cannot be asked or leaves no room to answer."""
+        self._opened, self._inputs, self._instruction = opened, inputs, instruction
+        self._tokenizer: Tokenizer = opened.base.tokenizer
+        self._format = study(self._tokenizer)
+        self._checks = build_checks(config.evaluate.checks)
+        self._seed = config.train.seed
+        self._sampling = Sampling(
+            temperature=temperature, max_new_tokens=config.evaluate.max_new_tokens
+        )
+        as_system = self._format.keeps_system and with_system(self._tokenizer) is not None
+        self.notes = () if as_system else (IN_FRONT,)
+        self.example: tuple[str, str] | None = None
+        self._prompts = self._rendered(
+            lambda messages: instructed(messages, instruction, as_system=as_system)
+        )
+        alone = render_prompt(self._tokenizer, inputs[0].messages)
+        self.instruction_tokens = len(self._prompts[0]) - len(alone)
+
+    def _rendered(
+        self, instruct: Callable[[Sequence[Message]], tuple[Message, ...]]
+    ) -> list[tuple[int, ...]]:
+        room = self._opened.base.context - self._sampling.max_new_tokens
+        prompts: list[tuple[int, ...]] = []
+        faults: list[Fault] = []
+        for each in self._inputs:
+            try:
+                ids = render_prompt(self._tokenizer, instruct(each.messages))
+            except TemplateError as error:
+                what = f"the model's chat template refuses it: {error}."
+                problem = Problem("refused_by_template", what, "Remove the row, or rewrite it.")
+                faults.append(problem.at(each.file, each.line))
+                continue
+            prompts.append(tuple(ids))
+            if len(ids) > room:
+                faults.append(self._too_long(len(ids)).at(each.file, each.line))
+        refuse(faults)
+        return prompts
+
+    def _too_long(self, tokens: int) -> Problem:
+        context, most = self._opened.base.context, self._sampling.max_new_tokens
+        return Problem(
+            "too_long",
+            f"with the instruction it has {tokens:,} tokens, and with an answer of {most:,} more "
+            f"than the model's context of {context:,}.",
+            "Shorten it or the instruction, or give a smaller --max-new-tokens.",
+        )
+
+    def length(self, number: int) -> int:
+        """Tokens of an input's prompt."""
+        return len(self._prompts[number])
+
+    def answers(self, numbers: Sequence[int], sample: int) -> Iterator[Judged]:
+        """One answer to each of these inputs, in the order in which they are finished.
+
+        Draw number ``sample`` of an input is the same whatever other inputs there are.
+        """
+        prompts = [
+            Prompt(self._prompts[number], draw=(sample << 32) + number) for number in numbers
+        ]
+        base = self._opened.base
+        for answer in generate(
+            self._opened.engine,
+            prompts,
+            stop_ids=base.stop_ids,
+            sampling=self._sampling,
+            seed=self._seed,
+        ):
+            number = numbers[answer.row]
+            text = decode(self._tokenizer, answer.ids).strip()
+            fault = self._fault(answer, text, self._inputs[number].reference)
+            if fault is not None and self.example is None:
+                self.example = fault, text
+            yield Judged(number, text, fault)
+
+    def _fault(self, answer: Answer, text: str, reference: str | None) -> str | None:
+        """Why the answer may not become a row: what training would refuse, then the checks."""
+        if answer.ended == "length":
+            return "cut"
+        if not text:
+            return "empty"
+        if HALF in text:
+            return "half_a_character"
+        if self._format.control.search(text) or self._format.special.search(text):
+            return "control_tokens"
+        if self._instruction in text:
+            return "repeats_the_instruction"
+        failed = (check.name for check in self._checks if check.score(text, reference) < 1)
+        return next(failed, None)
+
+
+def instructed(
+    messages: Sequence[Message], instruction: str, *, as_system: bool
+) -> tuple[Message, ...]:
+    """The messages under the instruction: in front of their own system prompt, else the first.
+
+    Without ``as_system`` it stands in front of the user's first message.
+    """
+    first, rest = messages[0], tuple(messages[1:])
+    has_system = first.role == "system"
+    if as_system and not has_system:
+        return (Message("system", instruction), first, *rest)
+    if has_system and not as_system:
+        return (first, *instructed(rest, instruction, as_system=False))
+    return (Message(first.role, f"{instruction}\n\n{first.content}"), *rest)

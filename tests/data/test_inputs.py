@@ -1,0 +1,99 @@
+"""Inputs of a file: which column asks, what is set aside, and every fault in its place."""
+
+import json
+
+import pytest
+
+from tunesmith.data.faults import FaultyData
+from tunesmith.data.inputs import read_inputs
+from tunesmith.data.rows import Message
+
+USER = Message("user", "hi")
+TALK = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
+
+
+def read(path):
+    inputs, notes = read_inputs(path)
+    return [(each.messages, each.line, each.reference) for each in inputs], {n.code for n in notes}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "hi"},
+        {"question": "hi"},
+        {"input": "hi"},
+        {"instruction": "hi"},
+        {"messages": TALK[:1]},
+        {"prompt": TALK[:1]},
+    ],
+    ids=json.dumps,
+)
+def test_one_column_asks(write, row):
+    assert read(write(row)) == ([((USER,), 1, None)], set())
+
+
+def test_a_text_file_asks_on_each_line(write):
+    file = write(b"\xef\xbb\xbfhi", "", "  안녕 ", name="inputs.txt")
+    assert read(file)[0] == [((USER,), 1, None), ((Message("user", "안녕"),), 3, None)]
+
+
+def test_the_answer_of_a_training_row_is_set_aside(write):
+    rows = [{"prompt": "hi", "completion": "hello"}, {"question": "hi", "answer": "hello"}]
+    found, codes = read(write(*rows, {"messages": TALK}))
+    assert found == [((USER,), line, "hello") for line in (1, 2, 3)]
+    assert codes == {"answer_set_aside"}
+
+
+def test_what_is_not_used_is_noted(write):
+    inputs, notes = read_inputs(write({"prompt": "hi", "id": 3}, "", {"prompt": "hi"}))
+    assert len(inputs) == 2
+    assert {n.code: n.lines for n in notes} == {"unused_columns": (1,), "blank_line": (2,)}
+
+
+@pytest.mark.parametrize(
+    ("row", "code"),
+    [
+        ({"id": 3}, "missing_column"),
+        ({"instruction": "sum up", "input": "a text"}, "ambiguous_columns"),
+        ({"prompt": "hi", "messages": TALK[:1]}, "ambiguous_columns"),
+        ({"prompt": 3}, "wrong_type"),
+        ({"prompt": " "}, "empty"),
+        ({"messages": []}, "empty"),
+        ({"messages": [{"role": "human", "content": "hi"}]}, "unknown_role"),
+        ({"messages": [{"role": "system", "content": "hi"}]}, "assistant_first"),
+        ({"messages": [*TALK, *TALK[1:]]}, "same_role_twice"),
+        ({"prompt": "hi", "tools": [{}]}, "tools"),
+        ("{", "not_json_lines"),
+        ("{}}", "broken_json"),
+        (b"{\xff", "broken_json"),
+    ],
+    ids=str,
+)
+def test_a_row_that_cannot_be_asked_is_a_fault_in_its_place(write, row, code):
+    with pytest.raises(FaultyData) as refused:
+        read_inputs(write({"prompt": "hi"}, row) if code != "not_json_lines" else write(row))
+    codes = {fault.code for fault in refused.value.faults}
+    assert codes == ({"not_utf8"} if isinstance(row, bytes) else {code})
+    assert {fault.line for fault in refused.value.faults} == {None if row == "{" else 2}
+
+
+def test_all_faults_are_told_at_once(write):
+    with pytest.raises(FaultyData) as refused:
+        read_inputs(write({"prompt": ""}, {"prompt": "hi"}, {"id": 1}))
+    assert [fault.line for fault in refused.value.faults] == [1, 3]
+
+
+def test_a_file_without_inputs_is_a_fault(write, tmp_path):
+    for name, text in (("a.txt", ""), ("a.jsonl", ""), ("a.csv", "hi")):
+        with pytest.raises(FaultyData):
+            read_inputs(write(text, name=name))
+    with pytest.raises(FaultyData, match=r"known: .*\.jsonl.*\.txt"):
+        read_inputs(tmp_path / "a.csv")
+    with pytest.raises(FaultyData, match=r"b\.txt: does not exist"):
+        read_inputs(tmp_path / "b.txt")
+
+
+def test_a_line_of_text_in_another_encoding_is_a_fault(write):
+    with pytest.raises(FaultyData, match=r"inputs\.txt:2: byte 1 of the line is not UTF-8"):
+        read_inputs(write("hi", "안녕".encode("cp949"), name="inputs.txt"))
