@@ -1,4 +1,4 @@
-"""Contract 9: codes equal bitsandbytes', and a 4-bit base computes as its dequantised weights do."""
+"""Contract 9: codes equal bitsandbytes', and a 4-bit base computes as its dequantised weights."""
 
 import copy
 

@@ -9,8 +9,9 @@ from typing import Literal, Union, get_args, get_origin
 
 import yaml
 
+from tunesmith.config.faults import COMMAND_LINE, validate
 from tunesmith.config.run import RunConfig
-from tunesmith.config.settings import keys_with_types, validate
+from tunesmith.config.settings import keys_with_types
 from tunesmith.errors import ConfigError, UsageError
 
 SHORT_FLAGS = {"data": "data.train", "method": "method.kind"}
@@ -144,4 +145,5 @@ def load_run_config(path: Path | None, overrides: Mapping[str, object]) -> RunCo
         raise ConfigError(
             "No training data is named.", remedy="Give --data FILE, or `data: {train: FILE}`."
         )
-    return validate(RunConfig, values, source=str(path) if path else "command line")
+    source = str(path) if path else COMMAND_LINE
+    return validate(RunConfig, values, source=source, flags=overrides)

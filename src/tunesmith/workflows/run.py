@@ -13,6 +13,7 @@ from tunesmith import files
 from tunesmith.adapters import store
 from tunesmith.config import RunConfig, load_run_config
 from tunesmith.config.methods import FOUR_BIT_KINDS
+from tunesmith.counts import many
 from tunesmith.errors import ConfigError, RunError, TunesmithError
 from tunesmith.evaluate.checks.table import build_checks
 from tunesmith.methods import table
@@ -23,6 +24,7 @@ from tunesmith.train.checkpoint import State
 from tunesmith.train.events import Ended, Event, Notice, Planned, Progress
 from tunesmith.train.job import Job, Plan
 from tunesmith.train.measure import make_plan
+from tunesmith.train.neighbours import announced
 from tunesmith.train.run_folder import RunFolder, read_lines
 from tunesmith.train.run_lock import alone
 from tunesmith.workflows import result
@@ -89,7 +91,10 @@ def train_run(config: RunConfig, *, emit: Emit, stop: Stop = lambda: False) -> R
 
 
 def resume_run(path: Path, *, emit: Emit, stop: Stop = lambda: False) -> RunSummary:
-    """Go on with an interrupted run, from its newest complete checkpoint."""
+    """Go on with an interrupted run, from its newest complete checkpoint.
+
+    A complete one is left as it is, and its summary comes back.
+    """
     folder = RunFolder(path)
     if not folder.config.exists():
         raise RunError(
@@ -97,7 +102,26 @@ def resume_run(path: Path, *, emit: Emit, stop: Stop = lambda: False) -> RunSumm
         )
     config = load_run_config(folder.config, {})
     with alone(folder.path):
+        files.sweep(folder.path)
+        if (summary := _complete(folder, config)) is not None:
+            emit(Notice("complete", f"{path}: the run is complete; this is how it ended"))
+            return summary
         return _Run(config, folder, emit=emit, stop=stop).go()
+
+
+def _complete(folder: RunFolder, config: RunConfig) -> RunSummary | None:
+    """How a run ended that has nothing left to do; None where its result or its answers lack."""
+    result = next((path for path in (folder.adapter, folder.model) if path.is_dir()), None)
+    asks = bool(config.evaluate.checks and config.data.eval)
+    try:
+        values = json.loads(folder.summary.read_text(encoding="utf-8"))
+        summary = RunSummary(**{**values, "notices": tuple(values["notices"])})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    answered = summary.evaluation is not None and folder.answers.exists()
+    if summary.reason == "stopped" or result is None or (asks and not answered):
+        return None
+    return replace(summary, run=str(folder.path), adapter=str(result))
 
 
 def _free_name(config: RunConfig) -> str:
@@ -132,7 +156,15 @@ class _Run:
         self.emit(Progress(phase))
 
     def go(self) -> RunSummary:
-        """Load, train, judge, save."""
+        """Load, train, judge, save, and tell of other trainings here."""
+        train = self.config.train
+        device = self.config.device
+        with announced(self.folder.path, device=device, threads=train.threads) as notice:
+            if notice is not None:
+                self.emit(notice)
+            return self._go()
+
+    def _go(self) -> RunSummary:
         config = self.config
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
@@ -176,12 +208,12 @@ class _Run:
         self.emit(
             Notice(
                 "data",
-                f"{len(rows.train):,} rows of {rows.train.tokens:,} tokens to train on "
+                f"{many(len(rows.train), 'row')} of {many(rows.train.tokens, 'token')} to train on "
                 f"({rows.train.supervised_tokens:,} supervised), {held:,} held out",
             )
         )
         for note in rows.train.notes:
-            self.emit(Notice(note.code, f"{note.message} ({note.count:,} rows)"))
+            self.emit(Notice(note.code, f"{note.message} ({many(note.count, 'row')})"))
         result.write_environment(self.folder.environment, opened.base, self.config)
         return rows
 
@@ -262,7 +294,8 @@ def _room(opened: Opened, adapter: Adapter) -> int:
     context, virtual = opened.base.context, opened.engine.prefix_length(adapter.name)
     if context - virtual < 2:
         raise ConfigError(
-            f"{virtual:,} virtual tokens leave no room in the model's context of {context:,}.",
+            f"There is no room behind {many(virtual, 'virtual token')} in the model's context of "
+            f"{context:,}.",
             remedy="Set method.tokens to fewer.",
         )
     return context - virtual
