@@ -1,5 +1,9 @@
 """A file or folder has its new content or its old one, whatever happens while it is written."""
 
+import multiprocessing
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -95,6 +99,43 @@ def test_two_who_write_one_text_at_once_do_not_meet(tmp_path, monkeypatch):
     files.write_text(path, "first")
     assert path.read_text() == "first"
     assert names(tmp_path) == ["t"]
+
+
+def test_what_a_kill_inside_left_goes_at_a_later_write(tmp_path):
+    path = tmp_path / "t"
+    killed_inside(files.write_text, path)
+    (left,) = names(tmp_path)
+    files.write_text(path, "one")
+    assert names(tmp_path) == [left, "t"], "its process may be alive"
+    day = time.time() - files.LEFT_SECONDS - 60
+    os.utime(tmp_path / left, (day, day))
+    files.write_text(path, "two")
+    assert names(tmp_path) == ["t"]
+
+
+def test_a_folder_that_is_being_filled_is_no_old_text(tmp_path):
+    filling = tmp_path / ".tmp-f"
+    filling.mkdir()
+    day = time.time() - files.LEFT_SECONDS - 60
+    os.utime(filling, (day, day))
+    files.write_text(tmp_path / "t", "one")
+    assert filling.is_dir()
+
+
+def killed_inside(write, path):
+    """A process of its own writes, and is killed before the file has its name."""
+
+    def die(_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def run():
+        files.sync = die
+        write(path, "half")
+
+    process = multiprocessing.get_context("fork").Process(target=run)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
 
 
 def test_a_text_gets_the_rights_that_any_new_file_gets(tmp_path):

@@ -10,6 +10,8 @@ LEVELS = {
     "errors": -2,
     "config": -1,
     "files": -1,
+    "locks": -1,
+    "counts": -1,
     "models": 0,
     "data": 0,
     "rag": 0,

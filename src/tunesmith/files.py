@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -15,6 +16,8 @@ OLD = f"{TEMPORARY}old-"
 # What to do where the disk refuses a run; other writers say their own.
 MEND_AND_RESUME = "Free space or mend the folder's rights, then go on with --resume."
 FREE_AND_RESUME = "Free space or set another --out, then go on with --resume."
+# A text is written in an instant: what is older than this was left by a process that is dead.
+LEFT_SECONDS = 24 * 3600
 
 
 def write_text(path: Path, text: str) -> None:
@@ -37,7 +40,8 @@ def publish(folder: Path, fill: Callable[[Path], None], *, remedy: str = MEND_AN
 def replace_text(path: Path, text: str) -> None:
     """``path`` with this text, or as it was: temporary file beside it, fsync, rename.
 
-    Several processes may do so at once, and the last one stays. Raises OSError.
+    Several processes may do so at once, and the last one stays. Texts that killed processes left
+    half written beside it go. Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY}{path.name}-{secrets.token_hex(4)}")
@@ -48,6 +52,15 @@ def replace_text(path: Path, text: str) -> None:
         sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+    _remove_old_texts(path.parent)
+
+
+def _remove_old_texts(parent: Path) -> None:
+    """Remove what ``replace_text`` left there long ago; another process may be faster."""
+    for left in parent.glob(f"{TEMPORARY}*"):
+        with contextlib.suppress(FileNotFoundError):
+            if left.is_file() and time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                left.unlink()
 
 
 def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -91,7 +104,10 @@ def sync(path: Path) -> None:
 
 
 def sweep(parent: Path) -> None:
-    """Remove what an interrupted write left; a folder that lost its successor comes back."""
+    """Remove what an interrupted write left; a folder that lost its successor comes back.
+
+    Only for whoever alone may write there: what a living process is writing would go as well.
+    """
     for left in parent.glob(f"{OLD}*"):
         target = parent / left.name.removeprefix(OLD)
         if not target.exists():

@@ -52,11 +52,23 @@ def test_columns_can_be_mapped_and_the_config_keeps_the_mapping(rows, tmp_path, 
     assert load_run_config(out, {}).data.map == {"prompt": "q", "completion": "a"}
 
 
-def test_faults_are_counted_and_told(rows, tmp_path, tunesmith):
+def test_faults_are_counted_the_first_are_told_and_the_config_is_written(rows, tmp_path, tunesmith):
+    data, out = rows(*LABELS, *[{"prompt": "x"}] * 7), tmp_path / "c.yaml"
+    ended = tunesmith("init", data, "--out", out, "--json")
+    assert (ended.status, ended.document["faults"]) == (0, 7)
+    assert load_run_config(out, {}).data.train == str(data)
+    first, *told = ended.err.splitlines()
+    assert first.startswith("note: 7 faults, for which a run refuses this data")
+    for number, line in enumerate(told[:5], start=len(LABELS) + 1):
+        assert line.startswith(f"  {data}:{number}: ")
+    assert told[5:] == ["  ... and 2 more", f"All are listed by: tunesmith data check {data}"]
+
+
+def test_one_fault_is_one_fault(rows, tmp_path, tunesmith):
     ended = tunesmith("init", rows(*LABELS, {"prompt": "x"}), "--out", tmp_path / "c.yaml")
     assert ended.status == 0
-    assert "note: 1 fault" in ended.err
-    assert "tunesmith data check" in ended.err
+    assert "note: 1 fault, " in ended.err
+    assert " more" not in ended.err
 
 
 def test_data_that_cannot_be_read_writes_nothing(tmp_path, tunesmith):

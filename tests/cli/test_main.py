@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -5,6 +6,7 @@ import pytest
 
 from tests.cli_page import commands
 from tunesmith import __version__
+from tunesmith.errors import RunError
 
 HEAVY = ("torch", "transformers", "numpy", "pyarrow", "gguf", "rich.console")
 
@@ -67,6 +69,32 @@ def test_wrong_usage_ends_in_2_and_says_where_help_is(words, said, tunesmith):
     assert ended.err.startswith("error: ")
     assert said in ended.err
     assert "--help` shows" in ended.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("runs", "list", "--root", "there"),
+        ("runs", "show", "x", "--root", "there"),
+        ("train", "--resume", "there"),
+        ("init", "none.jsonl", "--out", "there"),
+        ("demo", "--out", "there"),
+    ],
+    ids=" ".join,
+)
+def test_a_path_without_rights_is_no_wrong_usage(
+    words, tunesmith, tmp_path, monkeypatch, replace_module
+):
+    """It is a refusal of whatever reads or writes there. As root all may be read: not here."""
+
+    def refuse(**_):
+        raise RunError("refused")
+
+    replace_module("tunesmith.workflows.demo", demo=refuse)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    assert tunesmith(*words).status != 2
 
 
 def test_wrong_usage_is_a_json_document_too(tunesmith):

@@ -1,4 +1,6 @@
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +57,19 @@ def test_a_run_that_is_not_there_is_refused_with_those_that_are(root, tunesmith)
     ended = tunesmith("runs", "show", "two", "--root", root)
     assert ended.status == 1
     assert "holds one" in ended.err
+
+
+def test_a_folder_that_may_not_be_read_is_a_refusal_and_no_wrong_usage(
+    root, tunesmith, monkeypatch
+):
+    """As root every folder may be read: what the system would say is said here."""
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    ended = tunesmith("runs", "list", "--root", root)
+    assert ended.status == 1
+    assert f"{root}: cannot be read: Permission denied" in ended.err
+    assert "--root" in ended.err

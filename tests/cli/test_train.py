@@ -128,7 +128,7 @@ def test_a_run_cut_off_before_its_first_checkpoint_can_go_on_too(runs, tunesmith
     [
         ((), 1, "No training data is named."),
         (("--data", "a", "--method.rnk", "8"), 2, "did you mean --method.rank?"),
-        (("--data", "a", "--method.rank", "-1"), 1, "`method.rank`"),
+        (("--data", "a", "--method.rank", "-1"), 1, "error: --method.rank: "),
         (("--data", "a", "--method.rank"), 2, "--method.rank needs a value."),
         (("a.yaml", "b.yaml"), 2, "One CONFIG can be given, not 2: a.yaml, b.yaml."),
         (("rows.jsonl",), 2, "tunesmith train --data rows.jsonl"),

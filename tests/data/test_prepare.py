@@ -87,7 +87,7 @@ def test_a_row_whose_answer_is_cut_away_is_refused_with_its_line():
 
 
 def test_no_row_left_is_refused():
-    with pytest.raises(DataError, match="all 20 are longer"):
+    with pytest.raises(DataError, match=r"all are longer than 3 tokens \(20 rows\)"):
         prepare(CHATML, ROWS, max_tokens=3, too_long="drop")
     with pytest.raises(DataError, match="there are none"):
         prepare(CHATML, [], max_tokens=3)

@@ -41,7 +41,7 @@ def test_all_faults_come_at_once(folder):
 def test_missing_shards_are_named(folder):
     index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(ModelError, match=r"1 of 2 shards are missing: model-2\.safetensors"):
+    with pytest.raises(ModelError, match=r"missing shards \(1 of 2\): model-2\.safetensors"):
         check_folder(folder)
 
 

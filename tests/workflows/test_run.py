@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 import yaml
@@ -11,6 +12,7 @@ from tunesmith.config import load_run_config
 from tunesmith.errors import ConfigError, DataError, ModelError, RunError, TunesmithError
 from tunesmith.generate.sampling import Sampling
 from tunesmith.models.hashes import hash_folder
+from tunesmith.train import neighbours
 from tunesmith.train.events import Ended, Notice, Planned, Progress
 from tunesmith.train.run_lock import alone
 from tunesmith.workflows.chat import open_chat
@@ -112,8 +114,96 @@ def test_a_stop_while_the_answers_are_made_keeps_the_adapter_and_can_be_gone_on_
     assert resume_run(tmp_path / "run", emit=emit).evaluation is not None
 
 
+def answered(events):
+    return [e for e in events if isinstance(e, Progress) and "answering" in e.phase]
+
+
+def resumed(folder):
+    events = []
+    return resume_run(folder, emit=events.append), events
+
+
+def contents(folder):
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+@pytest.mark.parametrize("method", [{"kind": "lora", "rank": 2}, {"kind": "full"}])
+def test_a_complete_run_is_told_again_and_nothing_is_done(tmp_path, method):
+    first, _ = go(config(tmp_path, method=method))
+    before = contents(tmp_path / "run")
+    again, events = resumed(tmp_path / "run")
+    assert again.to_json() == first.to_json()
+    assert [e.code for e in events] == ["complete"]
+    assert contents(tmp_path / "run") == before
+
+
+def test_a_complete_run_without_questions_is_complete(tmp_path):
+    go(config(tmp_path, data={"train": str(tmp_path / "rows.jsonl"), "eval": 0}))
+    _, events = resumed(tmp_path / "run")
+    assert [e.code for e in events] == ["complete"]
+
+
+def test_a_complete_run_that_was_moved_is_told_where_it_lies_now(tmp_path):
+    go(config(tmp_path))
+    (tmp_path / "run").rename(tmp_path / "moved")
+    summary, _ = resumed(tmp_path / "moved")
+    assert (summary.run, summary.adapter) == (
+        str(tmp_path / "moved"),
+        str(tmp_path / "moved" / "adapter"),
+    )
+
+
+@pytest.mark.parametrize("lost", ["answers.jsonl", "summary.json", "adapter"])
+def test_what_a_complete_run_lost_is_made_again(tmp_path, lost):
+    first, _ = go(config(tmp_path))
+    path = tmp_path / "run" / lost
+    kept = path.read_bytes() if path.is_file() else (path / "adapter_config.json").read_bytes()
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    summary, events = resumed(tmp_path / "run")
+    assert answered(events)
+    assert summary.evaluation == first.evaluation
+    if lost == "answers.jsonl":
+        assert path.read_bytes() == kept
+    if lost == "adapter":
+        assert (path / "adapter_config.json").read_bytes() == kept
+
+
+def test_what_a_kill_left_half_written_goes_when_the_run_goes_on(tmp_path):
+    go(config(tmp_path), stop=lambda: True)
+    run = tmp_path / "run"
+    (run / ".tmp-metrics.jsonl-0123abcd").write_text("half")
+    (run / ".tmp-old-adapter").mkdir()
+    resumed(run)
+    assert not list(run.glob(".tmp-*"))
+    assert (run / "adapter" / "adapter_config.json").is_file()
+
+
+def test_a_refused_resume_sweeps_nothing_of_the_living_process(tmp_path):
+    go(config(tmp_path), stop=lambda: True)
+    left = tmp_path / "run" / ".tmp-metrics.jsonl-0123abcd"
+    left.write_text("half")
+    with alone(tmp_path / "run"), pytest.raises(RunError):
+        resumed(tmp_path / "run")
+    assert left.exists()
+
+
+def test_a_run_beside_another_says_so_and_keeps_the_note(tmp_path, monkeypatch):
+    monkeypatch.setattr(neighbours, "usable_cores", lambda: 1)
+    other = tmp_path / "other"
+    other.mkdir()
+    with alone(other), neighbours.announced(other, device="cpu", threads=1):
+        summary, events = go(config(tmp_path))
+    notices = [e.message for e in events if isinstance(e, Notice) and e.code == "neighbours"]
+    (notice,) = [message for message in notices if str(other) in message]
+    assert notice in summary.notices
+    assert summary.reason == "done"
+
+
 def test_virtual_tokens_that_fill_the_context_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match="leave no room in the model's context of 256"):
+    with pytest.raises(
+        ConfigError, match="no room behind 255 virtual tokens in the model's context of 256"
+    ):
         go(config(tmp_path, method={"kind": "prompt", "tokens": 255}))
 
 

@@ -1,10 +1,9 @@
 """An adapter folder in PEFT's format: adapter_config.json, adapter_model.safetensors, a card."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,12 +19,6 @@ from tunesmith.methods.adapter import Adapter, Words
 CONFIG, TENSORS, CARD = "adapter_config.json", "adapter_model.safetensors", "README.md"
 
 
-class Tokenizer(Protocol):
-    """What can write itself into a folder."""
-
-    def save_pretrained(self, folder: Path, /) -> object: ...
-
-
 def save(
     folder: Path,
     adapter: Adapter,
@@ -33,12 +26,12 @@ def save(
     *,
     base: str,
     card: str = "",
-    tokenizer: Tokenizer | None = None,
+    beside: Callable[[Path], object] | None = None,
 ) -> None:
     """Write the adapter so that Hugging Face PEFT loads it; complete or absent.
 
-    ``base`` is what the config calls the base model, ``card`` the text of the README;
-    ``tokenizer`` goes with an adapter that has tokens of its own.
+    ``base`` is what the config calls the base model, ``card`` the text of the README; ``beside``
+    writes further files into the folder.
     """
     form = table.peft_of(adapter)
     config = {
@@ -57,8 +50,8 @@ def save(
         (into / CONFIG).write_text(text, encoding="utf-8")
         save_file(tensors, into / TENSORS, metadata={"format": "pt"})
         (into / CARD).write_text(card or _card(base), encoding="utf-8")
-        if tokenizer is not None:
-            tokenizer.save_pretrained(into)
+        if beside is not None:
+            beside(into)
 
     files.publish(folder, fill)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tunesmith.cli.console import harmless, say
 from tunesmith.cli.interrupt import stop_on_signal
 from tunesmith.cli.outcome import refuse
+from tunesmith.counts import many
 from tunesmith.errors import TunesmithError
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Conversation:
             reply = self._reply(voice, question)
             self._replies.append(reply)
             if reply.cut:
-                text = f"(cut at {reply.tokens} tokens; --max-new-tokens allows more)"
+                text = f"(cut at {many(reply.tokens, 'token')}; --max-new-tokens allows more)"
                 say(text, style="dim")
             if reply.stopped:
                 break

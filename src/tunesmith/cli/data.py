@@ -10,7 +10,7 @@ from tunesmith.cli.console import harmless, say
 from tunesmith.cli.distill import distill
 from tunesmith.cli.keys_help import CONTEXT, help_with_keys
 from tunesmith.cli.outcome import Outcome, command
-from tunesmith.cli.quantities import many
+from tunesmith.counts import many
 from tunesmith.errors import DataError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _show_check(
         share = f"{each.supervised_tokens:,} supervised, the longest row {each.longest:,}"
         console.print(
             f"{each.file}: format {each.format or 'unknown'}, {many(each.rows, 'row')}, "
-            f"{each.tokens:,} tokens ({share})",
+            f"{many(each.tokens, 'token')} ({share})",
             soft_wrap=True,
         )
         for warning in each.warnings:
@@ -136,7 +136,7 @@ def show(
 
 def _show_rows(rows: "Sequence[ShownRow]", console: "Console") -> None:
     for row in rows:
-        console.print(f"{row.file}:{row.line} ({row.tokens} tokens)", style="bold")
+        console.print(f"{row.file}:{row.line} ({many(row.tokens, 'token')})", style="bold")
         for piece, supervised in row.pieces:
             # Without colours brackets show what colour would.
             plain = console.color_system is None and supervised

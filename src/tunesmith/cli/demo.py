@@ -11,6 +11,7 @@ from tunesmith.cli.outcome import Document, Outcome, command
 from tunesmith.cli.quantities import bytes_text, duration, percent
 from tunesmith.cli.run_result import labelled, show_answers
 from tunesmith.cli.train import STOPPING
+from tunesmith.counts import many
 from tunesmith.errors import RunError
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ in JSON, and asks it questions that it was not trained on, before and after."""
 @command
 def demo(
     out: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Where the run and its adapter go.")
+        Path,
+        typer.Option(metavar="FOLDER", readable=False, help="Where the run and its adapter go."),
     ] = Path("runs/demo"),
 ) -> Outcome:
     """A tour: fetch the default model, fine-tune it, show that it changed. Some minutes."""
@@ -70,7 +72,8 @@ def _interval(interval: "Interval") -> Document:
 
 def _show(result: "DemoResult", console: "Console") -> None:
     show_answers(result.summary, console)
-    _title(f"Score of the check `{result.check}` on {result.after.n} held-out rows", console)
+    rows = many(result.after.n, "held-out row")
+    _title(f"Score of the check `{result.check}` on {rows}", console)
     for name, interval in (("before", result.before), ("after", result.after)):
         labelled(name, f"{percent(interval.mean)} ({_limits(interval)})", console=console)
     points = f"{100 * result.difference.mean:+.0f} points ({_limits(result.difference)})"
@@ -78,9 +81,8 @@ def _show(result: "DemoResult", console: "Console") -> None:
     _title("What was made", console)
     summary = result.summary
     speed = f"{summary.tokens_per_second:,.0f} tokens/s, at most {bytes_text(summary.peak_bytes)}"
-    labelled(
-        "training", f"{summary.steps} steps, {duration(summary.seconds)}, {speed}", console=console
-    )
+    cost = f"{many(summary.steps, 'step')}, {duration(summary.seconds)}"
+    labelled("training", f"{cost}, {speed}", console=console)
     labelled("run", summary.run, console=console)
     if summary.adapter is not None:
         labelled("adapter", summary.adapter, console=console)

@@ -93,10 +93,10 @@ def _given(values: Mapping[str, object]) -> dict[str, object]:
 
 def _settings(values: Mapping[str, object]) -> "DistillSettings":
     from tunesmith.config.distill import DistillSettings
-    from tunesmith.config.settings import validate
+    from tunesmith.config.faults import COMMAND_LINE, validate
 
     try:
-        return validate(DistillSettings, values, source="command line")
+        return validate(DistillSettings, values, source=COMMAND_LINE)
     except ConfigError as error:
         raise UsageError(error.message) from None
 

@@ -6,6 +6,7 @@ from typing import cast
 from tunesmith.cli.outcome import Outcome, command
 from tunesmith.cli.quantities import bytes_text
 from tunesmith.cli.tables import print_facts
+from tunesmith.counts import many
 
 Facts = Mapping[str, object]
 
@@ -22,10 +23,11 @@ def doctor() -> Outcome:
 def _lines(facts: Facts) -> Iterator[tuple[str, str]]:
     processor, memory, cache = (cast(Facts, facts[key]) for key in ("processor", "memory", "cache"))
     formats = cast("list[str]", processor["bfloat16"])
+    threads = many(cast(int, processor["threads"]), "thread")
     yield "platform", str(facts["platform"])
     yield "processor", f"{processor['name']} ({processor['architecture']})"
     cores = f"{processor['cores']}, usable {processor['usable_cores']}"
-    yield "cores", f"{cores}, torch uses {processor['threads']} threads"
+    yield "cores", f"{cores}, torch uses {threads}"
     yield "instructions", f"{processor['instructions']}; bf16: {', '.join(formats) or 'none'}"
     yield "number format", str(cast(Facts, facts["dtype"])["reason"])
     total, available = _size(memory["total_bytes"]), _size(memory["available_bytes"])

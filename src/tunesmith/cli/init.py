@@ -1,6 +1,7 @@
 """`tunesmith init`: a commented config for a data file."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,20 +9,23 @@ import typer
 
 from tunesmith.cli.console import harmless, say
 from tunesmith.cli.outcome import Outcome, command
-from tunesmith.cli.quantities import many
+from tunesmith.counts import many
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tunesmith.data.faults import Fault
     from tunesmith.workflows.draft_config import Draft
 
-CONFIG = Path("tunesmith.yaml")
+CONFIG, SHOWN_FAULTS = Path("tunesmith.yaml"), 5
 
 
 @command
 def init(
     data: Annotated[str, typer.Argument(metavar="DATA", help="The training rows, a JSONL file.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the config goes.")] = CONFIG,
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", readable=False, help="Where the config goes.")
+    ] = CONFIG,
     columns: Annotated[
         list[str] | None,
         typer.Option(
@@ -41,11 +45,7 @@ def init(
     draft = draft_config(config_of_file(data, words, known=config_keys()).data)
     write_draft(draft, out)
     if draft.faults:
-        say(
-            f"note: {many(len(draft.faults), 'fault')}, for which a run refuses this data.",
-            style="yellow",
-        )
-        say(f"They are listed by: tunesmith data check {shlex.quote(data)}")
+        _tell_faults(draft.faults, shlex.join([data, *words]))
     document = {
         "out": out,
         "format": draft.format,
@@ -54,6 +54,17 @@ def init(
         "faults": len(draft.faults),
     }
     return Outcome(document, show=lambda console: _show(draft, out, console))
+
+
+def _tell_faults(faults: "Sequence[Fault]", words: str) -> None:
+    """How many there are, the first of them, and what lists all."""
+    count = many(len(faults), "fault")
+    say(f"note: {count}, for which a run refuses this data:", style="yellow")
+    for fault in faults[:SHOWN_FAULTS]:
+        say(f"  {fault}", style="yellow")
+    if len(faults) > SHOWN_FAULTS:
+        say(f"  ... and {len(faults) - SHOWN_FAULTS:,} more", style="yellow")
+    say(f"All are listed by: tunesmith data check {words}")
 
 
 def _show(draft: "Draft", out: Path, console: "Console") -> None:

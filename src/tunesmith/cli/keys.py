@@ -1,10 +1,8 @@
 """Every config key as a flag: which there are, what a user may write for each, and their help."""
 
 import difflib
-import types
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -12,10 +10,9 @@ from pydantic.fields import FieldInfo
 from tunesmith.config.load import SHORT_FLAGS, load_run_config, parse_overrides
 from tunesmith.config.run import RunConfig
 from tunesmith.config.settings import nested_models
+from tunesmith.config.takes import MAPPING, alternatives
 from tunesmith.errors import UsageError
 
-_TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false"}
-_MAPPING = "name=value"
 FEW = 12
 
 
@@ -65,19 +62,7 @@ def _joined(a: Key, b: Key) -> Key:
 
 def type_text(annotation: object) -> str:
     """What a user may write for a value of this type: `number | auto`."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return type_text(arguments[0])
-    if origin is Literal:
-        return " | ".join(map(str, arguments))
-    if origin in (Union, types.UnionType):
-        members = (type_text(each) for each in arguments if each is not types.NoneType)
-        return " | ".join(dict.fromkeys(members))
-    if origin is dict:
-        return _MAPPING
-    if origin in (list, tuple):
-        return "list"
-    return _TYPES.get(annotation, "value") if isinstance(annotation, type) else "value"
+    return " | ".join(alternatives(annotation))
 
 
 def _default(field: FieldInfo) -> str:
@@ -100,7 +85,7 @@ def read_flags(
     pairs, positional = _pairs(words, known=known, short=short)
     names = [name for name, _ in pairs]
     unknown = [name for name in names if name not in known]
-    twice = {n for n in names if n in known and names.count(n) > 1 and known[n].type != _MAPPING}
+    twice = {n for n in names if n in known and names.count(n) > 1 and known[n].type != MAPPING}
     faults = [f"There is no flag --{name}{_hint(name, [*known, *short])}" for name in unknown]
     faults += [f"--{name} is given twice." for name in sorted(twice)]
     if faults:

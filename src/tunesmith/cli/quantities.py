@@ -1,5 +1,7 @@
 """How bytes, spans of time and counts are written for people."""
 
+from tunesmith.counts import many
+
 MINUTE, HOUR = 60, 3600
 
 
@@ -46,8 +48,3 @@ def percent(share: float) -> str:
 
 def _three_digits(value: float) -> str:
     return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}"
-
-
-def many(count: int, noun: str) -> str:
-    """`1 row`, `2,000 rows`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

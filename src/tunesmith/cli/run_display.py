@@ -12,6 +12,7 @@ from rich.text import Text
 
 from tunesmith.cli.console import harmless
 from tunesmith.cli.quantities import bytes_text, clock, count_text, duration
+from tunesmith.counts import many
 from tunesmith.train.events import (
     Ended,
     Event,
@@ -25,7 +26,7 @@ from tunesmith.train.events import (
 
 SECONDS_BETWEEN_LINES = 10.0
 # What is said of every run. Everything else that is noticed is told again at its end.
-INFORMATION = {"base", "data", "resumed", "best", "inserted_system_prompt"}
+INFORMATION = {"base", "data", "resumed", "complete", "best", "inserted_system_prompt"}
 
 
 class Pace:
@@ -125,7 +126,7 @@ class RunDisplay:
 
 def planned_text(event: Planned) -> str:
     """`about 2.1 GB, 11 minutes, 120 steps of about 4,096 tokens, 4.9 M trainable parameters`."""
-    steps = f"{event.steps:,} steps of about {event.tokens_per_step:,} tokens"
+    steps = f"{many(event.steps, 'step')} of about {many(event.tokens_per_step, 'token')}"
     start = f" (going on after step {event.first_step:,})" if event.first_step else ""
     trained = f"{count_text(event.trainable_parameters)} trainable parameters"
     return (

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tunesmith.cli.console import harmless
 from tunesmith.cli.quantities import bytes_text, duration, percent
+from tunesmith.counts import many
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,13 +63,14 @@ def result_lines(summary: "RunSummary") -> Iterator[str]:
     """How it ended, what it cost, what it reached, and where it is."""
     yield f"{_REASONS.get(summary.reason, summary.reason)}."
     yield (
-        f"{summary.steps:,} steps, {summary.tokens:,} tokens in {duration(summary.seconds)} "
+        f"{many(summary.steps, 'step')}, {many(summary.tokens, 'token')} in "
+        f"{duration(summary.seconds)} "
         f"({summary.tokens_per_second:,.0f} tokens/s, at most {bytes_text(summary.peak_bytes)})"
     )
     held_out = "" if summary.eval_loss is None else f", held-out loss {summary.eval_loss:.3f}"
     yield f"training loss {summary.train_loss:.3f}{held_out}"
     yield from evaluation_lines(summary.evaluation or {})
-    if summary.answers is None and summary.reason != "stopped":
+    if not summary.evaluation and summary.reason != "stopped":
         yield "no held-out answers were checked: loss only (`tunesmith init DATA` proposes rules)"
     yield f"run: {summary.run}"
     if summary.adapter is not None:
@@ -96,7 +98,8 @@ def evaluation_lines(evaluation: Mapping[str, object]) -> Iterator[str]:
 def score_text(score: Mapping[str, object]) -> str:
     """`84 % (95 % interval 71..92 %, 50 rows)`."""
     mean, low, high = (_number(score.get(key)) for key in ("score", "low", "high"))
-    rows = f", {score['n']} rows" if score.get("n") else ""
+    count = score.get("n")
+    rows = f", {many(count, 'row')}" if isinstance(count, int) and count else ""
     return f"{percent(mean)} (95 % interval {100 * low:.0f}..{percent(high)}{rows})"
 
 

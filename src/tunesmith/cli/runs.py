@@ -10,6 +10,7 @@ from tunesmith.cli.outcome import Outcome, command
 from tunesmith.cli.run_result import evaluation_lines
 from tunesmith.cli.sparkline import sparkline
 from tunesmith.cli.tables import print_table
+from tunesmith.counts import many
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The history of runs.")
 
-Root = Annotated[Path, typer.Option(metavar="FOLDER", help="The folder that holds the runs.")]
+Root = Annotated[
+    Path,
+    typer.Option(metavar="FOLDER", readable=False, help="The folder that holds the runs."),
+]
 _STATE_STYLES = {
     "running": "cyan",
     "done": "green",
@@ -82,8 +86,9 @@ def show(
 
 
 def _show_run(record: "RunRecord", console: "Console") -> None:
-    planned = f" of {record.planned:,}" if record.planned else ""
-    state = f"{record.state} after {record.steps:,}{planned} steps, {record.tokens:,} tokens"
+    of = f"{record.steps:,} of " if record.planned else ""
+    steps = of + many(record.planned or record.steps, "step")
+    state = f"{record.state} after {steps}, {many(record.tokens, 'token')}"
     console.print(str(record.folder), style="bold", soft_wrap=True)
     console.print(state, style=_STATE_STYLES.get(record.state, ""))
     if record.losses:

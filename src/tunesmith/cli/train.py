@@ -34,7 +34,11 @@ def train(
     context: typer.Context,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Go on with the run in this folder, as it was set up."),
+        typer.Option(
+            metavar="RUN",
+            readable=False,
+            help="Go on with the run in this folder, as it was set up.",
+        ),
     ] = None,
     _: Annotated[bool, help_with_keys(run_keys)] = False,
 ) -> Outcome:

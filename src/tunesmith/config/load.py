@@ -9,8 +9,9 @@ from typing import Literal, Union, get_args, get_origin
 
 import yaml
 
+from tunesmith.config.faults import COMMAND_LINE, validate
 from tunesmith.config.run import RunConfig
-from tunesmith.config.settings import keys_with_types, validate
+from tunesmith.config.settings import keys_with_types
 from tunesmith.errors import ConfigError, UsageError
 
 SHORT_FLAGS = {"data": "data.train", "method": "method.kind"}
@@ -139,17 +140,23 @@ def load_run_config(path: Path | None, overrides: Mapping[str, object]) -> RunCo
     Relative paths in it are the caller's: they are taken from the working directory.
     """
     values = merged(_with_kind(read_yaml(path) if path is not None else {}), overrides)
-    return run_config(values, source=str(path) if path else "command line")
+    return run_config(values, path=path, flags=overrides)
 
 
-def run_config(values: Mapping[str, object], *, source: str) -> RunConfig:
-    """The checked config of these values; raises ConfigError with every fault."""
+def run_config(
+    values: Mapping[str, object], *, path: Path | None, flags: Mapping[str, object]
+) -> RunConfig:
+    """The checked config of values that stand in a file, or that ``flags`` gave.
+
+    Raises ConfigError with every fault.
+    """
     values = _with_kind(values)
     if "data" not in values:
         raise ConfigError(
             "No training data is named.", remedy="Give --data FILE, or `data: {train: FILE}`."
         )
-    return validate(RunConfig, values, source=source)
+    source = str(path) if path else COMMAND_LINE
+    return validate(RunConfig, values, source=source, flags=flags)
 
 
 def _with_kind(values: Mapping[str, object]) -> dict[str, object]:

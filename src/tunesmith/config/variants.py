@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tunesmith.config.faults import COMMAND_LINE
 from tunesmith.config.load import merged, parse_value, read_yaml, run_config
 from tunesmith.config.run import RunConfig
 from tunesmith.errors import ConfigError, UsageError
@@ -34,7 +35,7 @@ def load_variants(
     (`{name, kind, ...}`), or its one `method`, whose settings also go into the others of its kind.
     """
     values = merged(read_yaml(path) if path is not None else {}, overrides)
-    source = str(path) if path else "command line"
+    source = str(path) if path else COMMAND_LINE
     listed = _listed(values.pop(METHODS, None), source)
     given = values.pop("method", {})
     common: object = {"kind": given} if isinstance(given, str) else given
@@ -48,10 +49,11 @@ def load_variants(
         if common.get("kind") == method.get("kind"):
             method = merged(common, method)
         for point in _points(grid):
+            flags = merged(overrides, _nested(point))
             given = merged({**values, "method": method}, _nested(point))
             label = "-".join([name, *(f"{k.rpartition('.')[2]}-{v}" for k, v in point.items())])
             try:
-                variants.append(Variant(label, run_config(given, source=source)))
+                variants.append(Variant(label, run_config(given, path=path, flags=flags)))
             except ConfigError as error:
                 faults.append(f"{label}: {error}")
     if faults:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 
+from tunesmith.counts import many
 from tunesmith.errors import DataError
 
 SHOWN_FAULTS = 20
@@ -101,5 +102,5 @@ def _told(faults: Sequence[Fault]) -> str:
         lines.append(f"... and {len(faults) - SHOWN_FAULTS} more.")
     if len(faults) > 1:
         counts = ", ".join(f"{len(group)} {code}" for code, group in kinds.items())
-        lines.append(f"{len(faults)} faults: {counts}.")
+        lines.append(f"{many(len(faults), 'fault')}: {counts}.")
     return "\n".join(lines)

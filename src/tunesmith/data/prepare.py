@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tunesmith.counts import many
 from tunesmith.data.chat_format import ChatFormat, study
 from tunesmith.data.faults import Fault, Note, NoteBook, Problem, Remark, refuse
 from tunesmith.data.rows import Conversation
@@ -109,7 +110,8 @@ def prepare(
 
 
 def _nothing_left(dropped: int, max_tokens: int) -> DataError:
-    why = f"all {dropped} are longer than {max_tokens} tokens" if dropped else "there are none"
+    long = f"all are longer than {many(max_tokens, 'token')} ({many(dropped, 'row')})"
+    why = long if dropped else "there are none"
     remedy = "Give more rows, or a larger --data.max_tokens."
     return DataError(f"No row is left to train on: {why}.", remedy=remedy, code="no_rows")
 
@@ -152,11 +154,11 @@ def _cut(row: TokenRow, max_tokens: int) -> TokenRow:
 
 
 def _cut_off(max_tokens: int) -> Remark:
-    return Remark("cut", f"rows were cut behind {max_tokens} tokens (--data.too_long cut)")
+    return Remark("cut", f"rows were cut behind {many(max_tokens, 'token')} (--data.too_long cut)")
 
 
 def _dropped(max_tokens: int) -> Remark:
-    what = f"rows of more than {max_tokens} tokens were left out (--data.too_long drop)"
+    what = f"rows of more than {many(max_tokens, 'token')} were left out (--data.too_long drop)"
     return Remark("dropped", what)
 
 
@@ -165,7 +167,7 @@ def _cut_away(row: TokenRow, max_tokens: int) -> list[Fault]:
         return []
     problem = Problem(
         "cut_away",
-        f"its first {max_tokens} tokens hold no part of an answer, so nothing to learn.",
+        f"no part of an answer is in its first {many(max_tokens, 'token')}, so nothing to learn.",
         "Give a larger --data.max_tokens, shorten its prompt, or use --data.too_long drop.",
     )
     return [problem.at(row.file, row.line)]
@@ -175,10 +177,10 @@ def _too_long(rows: Sequence[TokenRow], max_tokens: int) -> Fault:
     longest = max(rows, key=lambda row: len(row.ids))
     first = ", ".join(f"{row.file}:{row.line}" for row in rows[1:SHOWN_ROWS])
     others = f"; others: {first}{', ...' if len(rows) > SHOWN_ROWS else ''}" if first else ""
-    many = f"{len(rows)} rows are" if len(rows) > 1 else "1 row is"
+    count = f"{many(len(rows), 'row')} {'is' if len(rows) == 1 else 'are'}"
     problem = Problem(
         "too_long",
-        f"{many} longer than {max_tokens} tokens (the longest: {len(longest.ids)}, line "
+        f"{count} longer than {many(max_tokens, 'token')} (the longest: {len(longest.ids)}, line "
         f"{longest.line}{others}).",
         "Use --data.too_long cut or drop. A larger --data.max_tokens helps up to the model's "
         "context.",

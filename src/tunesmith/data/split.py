@@ -4,6 +4,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 
+from tunesmith.counts import many
 from tunesmith.data.rows import Conversation
 from tunesmith.errors import DataError
 
@@ -23,8 +24,8 @@ def hold_out(
         clusters[prompt_key(conversation)].append(i)
     if len(clusters) < 2:
         raise DataError(
-            f"{len(conversations)} rows with {len(clusters)} different prompts cannot be split "
-            "into rows to train on and rows held out.",
+            f"{many(len(conversations), 'row')} with {many(len(clusters), 'different prompt')} "
+            "cannot be split into rows to train on and rows held out.",
             remedy="Add rows with other prompts, name a file with --data.eval FILE, or hold "
             "nothing out with --data.eval 0.",
             code="split",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from tunesmith.counts import many
 from tunesmith.engine.forward import Engine
 from tunesmith.errors import TunesmithError
 from tunesmith.generate.decoder import Decoder, common_length
@@ -32,7 +33,7 @@ class ChatSession:
         capacity = self._capacity
         if len(ids) >= capacity:
             raise TunesmithError(
-                f"The conversation has {len(ids):,} tokens; this model reads {capacity:,}.",
+                f"The conversation has {many(len(ids), 'token')}; this model reads {capacity:,}.",
                 remedy="Start a new conversation (/reset).",
                 code="context",
             )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tunesmith.config.methods import PTuningSettings
+from tunesmith.counts import many
 from tunesmith.engine.batch import PackedBatch
 from tunesmith.engine.blocks import Learned
 from tunesmith.engine.forward import Engine
@@ -126,6 +127,7 @@ def misfits(engine: Engine, tensors: Mapping[str, Tensor]) -> list[str]:
     if shape[1] == layers * 2 * heads * width:
         return []
     return [
-        f"{KEY} is {shape}, the base has {layers} layers of {heads} key/value heads of {width} "
+        f"{KEY} is {shape}, the base has {many(layers, 'layer')} of "
+        f"{many(heads, 'key/value head')} of {width} "
         f"({layers * 2 * heads * width} numbers a virtual token)"
     ]

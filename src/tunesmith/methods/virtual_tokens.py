@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from tunesmith.config.methods import DEFAULT_VIRTUAL_TOKENS, VirtualTokenSettings
+from tunesmith.counts import many
 from tunesmith.engine.forward import Engine
 from tunesmith.errors import AdapterError, ConfigError
 from tunesmith.methods.adapter import Adapter, Changes, Words
@@ -25,7 +26,7 @@ def start_ids(
         count = settings.tokens or len(text)
         if not text or len(text) > count:
             raise ConfigError(
-                f"method.start_text has {len(text)} tokens, method.tokens is {count}.",
+                f"method.start_text has {many(len(text), 'token')}, method.tokens is {count}.",
                 remedy=f"Set method.tokens to {max(1, len(text))} or more, or leave it out.",
             )
         _require_room(engine, count)

@@ -6,9 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from tunesmith import files
+from tunesmith import files, locks
 from tunesmith.errors import ModelError
 
 Emit = Callable[[str], None]
@@ -35,8 +33,13 @@ def publish(folder: Path, *, fill: Callable[[Path], None], emit: Emit = ignore) 
     Only a complete folder ever has this name. One process fills, others wait for it. Raises
     ModelError when the cache cannot be written.
     """
+
+    def tell() -> None:
+        emit(f"Another process is preparing {folder.name}; waiting for it.")
+
     if not folder.is_dir():
-        with _writable(folder.parent), _alone(folder, emit=emit):
+        lock = folder.parent / f".{folder.name}.lock"
+        with _writable(folder.parent), locks.held(lock, taken=tell):
             if not folder.is_dir():
                 files.replace_folder(folder, fill)
     return folder
@@ -60,18 +63,3 @@ def _writable(parent: Path) -> Iterator[None]:
             f"The cache {parent} cannot be written: {error.strerror}.",
             remedy="Set TUNESMITH_HOME to a folder with room that you may write to.",
         ) from error
-
-
-@contextlib.contextmanager
-def _alone(folder: Path, *, emit: Emit) -> Iterator[None]:
-    """Hold this entry's lock; the system drops it when its holder dies."""
-    lock = FileLock(folder.parent / f".{folder.name}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        emit(f"Another process is preparing {folder.name}; waiting for it.")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

@@ -64,7 +64,7 @@ def _missing_shards(folder: Path, names: frozenset[str]) -> list[str]:
     missing = sorted(map(str, shards - names))
     if not missing:
         return []
-    return [f"{len(missing)} of {len(shards)} shards are missing: {', '.join(missing[:3])}"]
+    return [f"missing shards ({len(missing)} of {len(shards)}): {', '.join(missing[:3])}"]
 
 
 def _base_of(adapter: Path) -> str:

@@ -15,6 +15,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from tunesmith.counts import many
 from tunesmith.errors import ModelError
 from tunesmith.models.cache import Emit, ignore
 from tunesmith.models.four_bit import require_kernels
@@ -93,7 +94,9 @@ def load_base(
             weights, config, dtype=number, device=on, trust_remote_code=trust_remote_code
         )
     if unused:
-        notes.append(f"{len(unused)} tensors of the files are not used: {', '.join(unused[:4])}")
+        notes.append(
+            f"not used: {many(len(unused), 'tensor')} of the files: {', '.join(unused[:4])}"
+        )
     rows, highest = (
         model.get_input_embeddings().weight.shape[0],
         max(tokenizer.get_vocab().values()),
@@ -165,7 +168,7 @@ def _model(
     missing = sorted(report["missing_keys"])
     if missing:
         raise ModelError(
-            f"{folder}: {len(missing)} tensors of the model are not in its files: "
+            f"{folder}: its files lack {many(len(missing), 'tensor')} of the model: "
             f"{', '.join(missing[:4])}.",
             remedy="config.json and weights do not belong together, or a file is missing.",
         )

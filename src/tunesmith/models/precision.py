@@ -4,6 +4,7 @@ from typing import Literal
 
 import torch
 
+from tunesmith.counts import many
 from tunesmith.errors import ModelError
 
 DtypeChoice = Literal["auto", "bfloat16", "float32"]
@@ -22,7 +23,8 @@ def detect_device(choice: str = "auto") -> torch.device:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device.type == "cuda" and (device.index or 0) >= count:
         raise ModelError(
-            f"Device {choice!r} is not here: this machine shows {count} CUDA devices to torch.",
+            f"Device {choice!r} is not here: this machine shows {many(count, 'CUDA device')} to "
+            "torch.",
             remedy="Use --device auto, or install a torch build for your GPU.",
         )
     return device

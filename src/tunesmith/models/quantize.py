@@ -10,6 +10,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
+from tunesmith.counts import many
 from tunesmith.errors import ModelError
 from tunesmith.files import require_space
 from tunesmith.models.cache import Emit, cache_root, publish
@@ -74,7 +75,7 @@ def _quantised(
                     yield {name: tensor.to(dtype) if tensor.is_floating_point() else tensor}
     if absent := sorted(linears - found):
         raise ModelError(
-            f"{source}: {len(absent)} linear layers have other names in its files: "
+            f"{source}: its files have other names for {many(len(absent), 'linear layer')}: "
             f"{', '.join(absent[:3])}.",
             remedy="Load it with transformers and save it again, or use method lora.",
         )

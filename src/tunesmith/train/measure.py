@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tunesmith.counts import many
 from tunesmith.engine.head import loss_sum
 from tunesmith.errors import MemoryRefusal
 from tunesmith.train import memory
@@ -150,8 +151,8 @@ def _steps(job: Job, seconds_per_token: float) -> int:
 def _refusal(job: Job, needed: int, fits: int) -> MemoryRefusal:
     available = memory.available_bytes(job.engine.device) or 0
     return MemoryRefusal(
-        f"A document of {needed:,} tokens does not fit into the {available / 1e9:.1f} GB that are "
-        f"free; about {max(0, fits):,} tokens would.",
+        f"A document of {many(needed, 'token')} does not fit into the {available / 1e9:.1f} GB "
+        f"that are free; about {many(max(0, fits), 'token')} would.",
         remedy=f"Use --data.too_long cut --data.max_tokens {max(2, fits)}, a smaller base, or "
         "free memory.",
     )

@@ -12,6 +12,7 @@ from tunesmith import files
 from tunesmith.errors import RunError
 from tunesmith.train.events import Event, Progress, StepDone
 from tunesmith.train.job import Plan
+from tunesmith.train.run_lock import LOCK, alone
 
 
 class RunFolder:
@@ -33,6 +34,23 @@ class RunFolder:
 
     def create(self, config: Mapping[str, object]) -> None:
         """Make the folder with its config; RunError where another run lies there."""
+        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        self._require_free()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with alone(self.path):
+                self._require_free()  # another may have been faster
+                files.sweep(self.path)
+                files.write_text(self.config, text)
+        except OSError as error:
+            raise RunError(
+                f"{self.path} cannot be made: {error.strerror}.",
+                remedy="Name another folder with --out.",
+                code="file_system",
+            ) from error
+
+    def _require_free(self) -> None:
+        """Raise RunError for a place that holds something; what a kill left there is nothing."""
         if self.config.exists():
             raise RunError(
                 f"{self.path} holds a run already.",
@@ -45,22 +63,13 @@ class RunFolder:
                 remedy="Name another one with --out.",
                 code="exists",
             )
-        if self.path.exists() and any(self.path.iterdir()):
+        left = (LOCK, f"{files.TEMPORARY}{self.config.name}-")
+        if self.path.exists() and not all(p.name.startswith(left) for p in self.path.iterdir()):
             raise RunError(
                 f"{self.path} is not empty and holds no run.",
                 remedy="Name another folder with --out.",
                 code="exists",
             )
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(
-                f"{self.path} cannot be made: {error.strerror}.",
-                remedy="Name another folder with --out.",
-                code="file_system",
-            ) from error
-        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
-        files.write_text(self.config, text)
 
     def discard_unless_begun(self) -> None:
         """Remove a run that was refused before it did a step: there is nothing to go on with."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import TemplateError
 
+from tunesmith.counts import many
 from tunesmith.data.chat_format import study
 from tunesmith.data.rows import Message
 from tunesmith.data.system_prompt import inserted_system_prompt
@@ -74,8 +75,8 @@ class Voice:
         room = self._capacity - len(ids)
         if room < 1:
             raise DataError(
-                f"The conversation is {len(ids):,} tokens long, and at most {self._capacity:,} "
-                "are kept.",
+                f"The conversation is {many(len(ids), 'token')} long, and at most "
+                f"{self._capacity:,} are kept.",
                 remedy="Start anew with /reset.",
                 code="too_long",
             )

@@ -20,10 +20,11 @@ from tunesmith.evaluate.summary import TUNED
 from tunesmith.train import memory
 from tunesmith.train.events import Event
 from tunesmith.train.loop import Member, train
+from tunesmith.train.neighbours import announced
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.train.run_lock import alone
 from tunesmith.workflows.judge import BASE
-from tunesmith.workflows.one_run import OneRun, RunSummary, Stop, open_for
+from tunesmith.workflows.one_run import OneRun, RunSummary, Stop, complete_summary, open_for
 from tunesmith.workflows.rows import RunRows, load_rows, require_files
 
 COMPARISON = "comparison.json"
@@ -129,13 +130,15 @@ def resume_comparison(out: Path, *, emit: Emit, stop: Stop = lambda: False) -> C
     rows = []
     for name in names:
         folder = RunFolder(out / str(name))
-        rows.append(Row(str(name), load_run_config(folder.config, {}), folder))
+        row = Row(str(name), load_run_config(folder.config, {}), folder)
+        row.summary = complete_summary(folder, row.config)
+        rows.append(row)
     return _go(Comparison(out, rows), emit=emit, stop=stop)
 
 
 def _go(comparison: Comparison, *, emit: Emit, stop: Stop) -> Comparison:
     try:
-        for group in _groups(comparison.rows):
+        for group in _groups([row for row in comparison.rows if row.summary is None]):
             if not stop():
                 _Group(rows=group, emit=emit, stop=stop).go()
     finally:
@@ -176,11 +179,18 @@ class _Group:
     def go(self) -> None:
         """Load the base, train, judge; then the base's memory is free again."""
         memory.forget_peak(torch.device("cpu"))
+        first = self.rows[0]
+        config = first.config
         with contextlib.ExitStack() as locks:
             runs: dict[str, OneRun] = {}
             for row in self.rows:
                 locks.enter_context(alone(row.folder.path))
                 runs[row.name] = self._run(row)
+            others = announced(
+                first.folder.path, device=config.device, threads=config.train.threads
+            )
+            if (notice := locks.enter_context(others)) is not None:
+                runs[first.name].emit(notice)
             self._train(runs)
         gc.collect()
 

@@ -14,6 +14,7 @@ from tunesmith.models.cache import cache_root, folder_bytes
 from tunesmith.models.catalog import list_models
 from tunesmith.models.precision import detect_device, detect_dtype
 from tunesmith.train.memory import available_bytes
+from tunesmith.train.neighbours import usable_cores
 
 _PACKAGES = (
     *("torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "gguf"),
@@ -32,7 +33,7 @@ def examine() -> dict[str, object]:
             "name": _processor(),
             "architecture": platform.machine(),
             "cores": os.cpu_count(),
-            "usable_cores": _usable_cores(),
+            "usable_cores": usable_cores(),
             "threads": torch.get_num_threads(),
             "instructions": torch.backends.cpu.get_cpu_capability(),
             "bfloat16": sorted(_flags() & set(_BFLOAT16_FLAGS)),
@@ -96,13 +97,6 @@ def _processor() -> str:
 def _flags() -> set[str]:
     info = _cpuinfo()
     return set((info.get("flags") or info.get("Features") or "").split())
-
-
-def _usable_cores() -> int | None:
-    """Cores that this process may run on, which a container can limit."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
 
 
 def _total_memory() -> int | None:

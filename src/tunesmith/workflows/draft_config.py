@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 
 from tunesmith.config.methods import LoraSettings
 from tunesmith.config.run import DataSettings, EvaluateSettings, RunConfig, TrainSettings
+from tunesmith.counts import many
 from tunesmith.data.faults import Fault, refuse
 from tunesmith.data.read import Reading, scan
 from tunesmith.errors import ConfigError
@@ -59,7 +60,7 @@ def write_draft(draft: Draft, out: Path) -> None:
 def _lines(
     data: Mapping[str, object], reading: Reading, proposals: Sequence[Proposal]
 ) -> Iterator[str]:
-    yield f"# Drawn from {reading.file}: {reading.rows:,} rows, format {reading.format}."
+    yield f"# Drawn from {reading.file}: {many(reading.rows, 'row')}, format {reading.format}."
     yield "# A key behind `#` has the value that it would have anyway. Any key can also be given"
     yield "# as a flag: tunesmith train CONFIG --train.epochs 2"
     yield ""

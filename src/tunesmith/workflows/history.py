@@ -73,9 +73,20 @@ class RunRecord:
 
 
 def list_runs(root: Path) -> list[RunRecord]:
-    """Every run below ``root``, by name; folders that hold no run are left out."""
-    if not root.is_dir():
-        return []
+    """Every run below ``root``, by name; folders that hold no run are left out.
+
+    Raises RunError where ``root`` cannot be read.
+    """
+    try:
+        if not root.is_dir():
+            return []
+        next(root.iterdir(), None)  # a pattern finds nothing in what it may not read
+    except OSError as error:
+        raise RunError(
+            f"{root}: cannot be read: {error.strerror}.",
+            remedy="Mend the folder's rights, or name another with --root.",
+            code="file_system",
+        ) from error
     folders = sorted(path.parent for path in root.glob(f"*/{CONFIG}"))
     return [read_run(folder) for folder in folders]
 

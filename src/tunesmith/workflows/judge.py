@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from tunesmith.config import RunConfig
+from tunesmith.counts import many
 from tunesmith.data.rows import Conversation
 from tunesmith.evaluate.checks.protocol import require_references
 from tunesmith.evaluate.checks.table import build_checks
@@ -60,7 +61,7 @@ class Judge:
         total = len(self.questions)
         if not total or self.stopped:
             return
-        phase = f"answering {total} held-out questions ({arm})"
+        phase = f"answering {many(total, 'held-out question')} ({arm})"
         self._emit(Progress(phase, 0, total))
 
         def go_on(done: int) -> bool:

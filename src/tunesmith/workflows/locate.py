@@ -9,6 +9,8 @@ from tunesmith.config.load import read_yaml
 from tunesmith.config.methods import FOUR_BIT_KINDS
 from tunesmith.config.run import RunConfig
 from tunesmith.errors import AdapterError, RunError
+from tunesmith.models.catalog import find_entry
+from tunesmith.workflows.origin import Origin, read_origin
 
 BASE = "base"
 CONFIG, ADAPTER_CONFIG = "config.yaml", "adapter_config.json"
@@ -58,6 +60,8 @@ def locate(target: str | None, adapters: Sequence[str] = ()) -> Located:
         )
     others = [None if name == BASE else _find_adapter(name) for name in adapters]
     known = [found for found in (main, *others) if found is not None]
+    if known:
+        _require_base(known[0])
     model = known[0].model if known else str(RunConfig.model_fields["model"].default)
     base = known[0].base if known else model
     asked = list(others)
@@ -128,10 +132,31 @@ def _of_adapter(folder: Path) -> _Found:
         return _of_run(run)
     path = folder / ADAPTER_CONFIG
     try:
-        model = json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"]
+        model = str(json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AdapterError(f"{path}: does not name a base ({error!r}).") from None
-    return _Found(folder.resolve().name, str(model), folder)
+    name = folder.resolve().name
+    if (origin := read_origin(folder)) is None:
+        return _Found(name, model, folder)
+    return _Found(name, _base(model, origin), folder, four_bit=origin.kind in FOUR_BIT_KINDS)
+
+
+def _base(written: str, origin: Origin) -> str:
+    """What to load: a short name, which is the same base everywhere; else what is here."""
+    if find_entry(origin.base) is not None:
+        return origin.base
+    is_here = Path(written).exists() or not Path(origin.base).expanduser().exists()
+    return written if is_here else origin.base
+
+
+def _require_base(found: _Found) -> None:
+    """Raise AdapterError where an adapter's base is a path that is not on this machine."""
+    base = Path(found.model)
+    if found.adapter is not None and base.is_absolute() and not base.exists():
+        raise AdapterError(
+            f"{found.adapter}: its base is not here: there is no {base}.",
+            remedy=f"Name the base: tunesmith chat MODEL --adapter {found.adapter}",
+        )
 
 
 def _free_name(name: str, taken: Mapping[str, object]) -> str:

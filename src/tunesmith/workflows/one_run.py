@@ -12,6 +12,7 @@ from tunesmith import files
 from tunesmith.adapters import store
 from tunesmith.config import RunConfig
 from tunesmith.config.methods import FOUR_BIT_KINDS
+from tunesmith.counts import many
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter
 from tunesmith.methods.narrow import narrow_layers
@@ -69,6 +70,21 @@ class RunSummary:
             "reason": self.reason,
             "notices": list(self.notices),
         }
+
+
+def complete_summary(folder: RunFolder, config: RunConfig) -> RunSummary | None:
+    """How a run ended that has nothing left to do; None where its result or its answers lack."""
+    found = next((path for path in (folder.adapter, folder.model) if path.is_dir()), None)
+    asks = bool(config.evaluate.checks and config.data.eval)
+    try:
+        values = json.loads(folder.summary.read_text(encoding="utf-8"))
+        summary = RunSummary(**{**values, "notices": tuple(values["notices"])})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    answered = summary.evaluation is not None and folder.answers.exists()
+    if summary.reason == "stopped" or found is None or (asks and not answered):
+        return None
+    return replace(summary, run=str(folder.path), adapter=str(found))
 
 
 def open_for(config: RunConfig, *, emit: Emit) -> Opened:
@@ -142,12 +158,12 @@ class OneRun:
         self.emit(
             Notice(
                 "data",
-                f"{len(rows.train):,} rows of {rows.train.tokens:,} tokens to train on "
+                f"{many(len(rows.train), 'row')} of {many(rows.train.tokens, 'token')} to train on "
                 f"({rows.train.supervised_tokens:,} supervised), {held:,} held out",
             )
         )
         for note in rows.train.notes:
-            self.emit(Notice(note.code, f"{note.message} ({note.count:,} rows)"))
+            self.emit(Notice(note.code, f"{note.message} ({many(note.count, 'row')})"))
         lengths = [n for part in (rows.train, rows.held) if part for n in part.lengths.tolist()]
         for narrow in narrow_layers(opened.engine, adapter.name):
             if count := sum(n > narrow.length for n in lengths):

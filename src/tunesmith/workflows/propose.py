@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from tunesmith.counts import many
 from tunesmith.data.rows import Conversation
 
 # A label needs this many rows a value, an ending this many rows in all: fewer are chance.
@@ -59,7 +60,7 @@ def _objects(answers: Sequence[str]) -> list[dict[str, object]] | None:
 def _json_check(objects: Sequence[Mapping[str, object]]) -> Proposal:
     """Valid JSON with the keys that every answer has."""
     keys = [key for key in objects[0] if all(key in each for each in objects)]
-    reason = f"all {len(objects):,} answers are JSON objects"
+    reason = f"every answer ({len(objects):,}) is a JSON object"
     if not keys:
         return Proposal({"kind": "json"}, reason)
     schema = {"type": "object", "required": keys}
@@ -84,7 +85,7 @@ def _is_label(texts: Sequence[str]) -> str:
     """Why these texts are names of classes; "" if they are not."""
     distinct = len(set(texts))
     is_few = distinct <= MOST_LABELS and distinct * ROWS_PER_LABEL <= len(texts)
-    return f"{distinct} different texts in {len(texts):,} rows" if is_few else ""
+    return f"{many(distinct, 'different text')} in {many(len(texts), 'row')}" if is_few else ""
 
 
 def _endings(answers: Sequence[str]) -> list[str]:

@@ -19,13 +19,18 @@ from tunesmith.engine.tensors import named_tensors
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter, NewTokens, Words
 from tunesmith.models.derive import write_derived
-from tunesmith.models.hashes import file_sha256, hash_folder
+from tunesmith.models.hashes import COMBINED, file_sha256, hash_folder
 from tunesmith.models.load import Base
 from tunesmith.models.weights import read_weight
 from tunesmith.train import memory
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.workflows.opening import Opened, attach_folder
+from tunesmith.workflows.origin import Origin, write_origin
 
+_PEFT = """
+With PEFT: `AutoPeftModelForCausalLM.from_pretrained(FOLDER)` where the base still lies in
+`{folder}`. Elsewhere load the base ({base}) first, then `PeftModel.from_pretrained(base, FOLDER)`.
+"""
 _RESIZE = """
 It has tokens of its own. With PEFT, take the tokenizer of this folder and make room for them before
 the adapter is loaded: `model.resize_token_embeddings(len(tokenizer))`.
@@ -65,16 +70,23 @@ def save(folder: RunFolder, opened: Opened, adapter: Adapter, config: RunConfig)
     """Write adapter/ in PEFT's format, or model/ where the base itself was trained."""
     base = opened.base
     if adapter.frozen_base:
-        card = _card(config, base)
+        card = _card(config, base) + _PEFT.format(base=base.name, folder=base_name(base))
         if tokenizer := opened.tokenizers.get(adapter.name):
             card += _RESIZE
+
+        def beside(into: Path) -> None:
+            digest = hash_folder(base.folder)[COMBINED]
+            write_origin(into, Origin(base.name, digest, config.method.kind))
+            if tokenizer is not None:
+                tokenizer.save_pretrained(into)
+
         store.save(
             folder.adapter,
             adapter,
             opened.engine,
             base=base_name(base),
             card=card,
-            tokenizer=tokenizer,
+            beside=beside,
         )
         return folder.adapter
 
@@ -91,9 +103,9 @@ def save(folder: RunFolder, opened: Opened, adapter: Adapter, config: RunConfig)
 
 
 def base_name(base: Base) -> str:
-    """How an adapter names its base: a hub id, else the folder that the weights came from."""
+    """How an adapter names its base, so that PEFT finds it here: a hub id, else its folder."""
     looks_like_hub = base.name.count("/") == 1 and not Path(base.name).exists()
-    return base.name if looks_like_hub else str(base.folder)
+    return base.name if looks_like_hub else str(base.folder.absolute())
 
 
 def _card(config: RunConfig, base: Base) -> str:

@@ -2,13 +2,23 @@
 
 from pathlib import Path
 
+from tunesmith import files
 from tunesmith.config import RunConfig, load_run_config
 from tunesmith.errors import RunError, TunesmithError
 from tunesmith.evaluate.checks.table import build_checks
+from tunesmith.train.events import Notice
 from tunesmith.train.loop import train
+from tunesmith.train.neighbours import announced
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.train.run_lock import alone
-from tunesmith.workflows.one_run import Emit, OneRun, RunSummary, Stop, open_for
+from tunesmith.workflows.one_run import (
+    Emit,
+    OneRun,
+    RunSummary,
+    Stop,
+    complete_summary,
+    open_for,
+)
 from tunesmith.workflows.rows import require_files
 
 
@@ -29,7 +39,10 @@ def train_run(config: RunConfig, *, emit: Emit, stop: Stop = lambda: False) -> R
 
 
 def resume_run(path: Path, *, emit: Emit, stop: Stop = lambda: False) -> RunSummary:
-    """Go on with an interrupted run, from its newest complete checkpoint."""
+    """Go on with an interrupted run, from its newest complete checkpoint.
+
+    A complete one is left as it is, and its summary comes back.
+    """
     folder = RunFolder(path)
     if not folder.config.exists():
         raise RunError(
@@ -37,6 +50,10 @@ def resume_run(path: Path, *, emit: Emit, stop: Stop = lambda: False) -> RunSumm
         )
     config = load_run_config(folder.config, {})
     with alone(folder.path):
+        files.sweep(folder.path)
+        if (summary := complete_summary(folder, config)) is not None:
+            emit(Notice("complete", f"{path}: the run is complete; this is how it ended"))
+            return summary
         return _go(OneRun(config, folder, emit=emit, stop=stop))
 
 
@@ -49,11 +66,15 @@ def _free_name(config: RunConfig) -> str:
 
 
 def _go(run: OneRun) -> RunSummary:
-    """Load, train, judge, save."""
-    run.prepare(open_for(run.config, emit=run.emit))
-    member = run.member(run.build_optimizer())
-    for _, event in train([member], stop=run.stop):
-        run.emit(event)
-    if member.error is not None:
-        raise member.error
-    return run.finish(member)
+    """Load, train, judge, save, and tell of other trainings here."""
+    settings = run.config.train
+    with announced(run.folder.path, device=run.config.device, threads=settings.threads) as notice:
+        if notice is not None:
+            run.emit(notice)
+        run.prepare(open_for(run.config, emit=run.emit))
+        member = run.member(run.build_optimizer())
+        for _, event in train([member], stop=run.stop):
+            run.emit(event)
+        if member.error is not None:
+            raise member.error
+        return run.finish(member)

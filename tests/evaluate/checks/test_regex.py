@@ -3,7 +3,7 @@
 import pytest
 
 from tunesmith.config.checks import RegexSettings
-from tunesmith.config.settings import validate
+from tunesmith.config.faults import validate
 from tunesmith.errors import ConfigError
 from tunesmith.evaluate.checks.regex import regex_check
 

@@ -1,0 +1,43 @@
+"""Which base an adapter was trained over, in words that mean the same on another machine.
+
+PEFT's own config names a base by what PEFT can load here, which is often a path; PEFT complains of
+keys there that it does not know, and leaves other files alone.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunesmith import __version__
+
+FILE = "tunesmith.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """``base`` as the user named it, the SHA-256 of all its files, and the kind of the method."""
+
+    base: str
+    sha256: str
+    kind: str
+
+
+def write_origin(folder: Path, origin: Origin) -> None:
+    """Put it beside the adapter in ``folder``."""
+    values = {
+        "tunesmith": __version__,
+        "base": {"name": origin.base, "sha256": origin.sha256},
+        "method": {"kind": origin.kind},
+    }
+    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    (folder / FILE).write_text(text, encoding="utf-8")
+
+
+def read_origin(folder: Path) -> Origin | None:
+    """What lies beside the adapter in ``folder``; None for one that came from elsewhere."""
+    try:
+        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        base, method = values["base"], values["method"]
+        return Origin(str(base["name"]), str(base["sha256"]), str(method["kind"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

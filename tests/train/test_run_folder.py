@@ -1,0 +1,35 @@
+"""A run's folder is taken where nothing lies but what a killed process left of an empty one."""
+
+import pytest
+
+from tunesmith.errors import RunError
+from tunesmith.train.run_folder import RunFolder
+from tunesmith.train.run_lock import alone
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_folder_whose_creation_was_killed_is_free_and_swept(tmp_path):
+    for name in (".lock", ".tmp-config.yaml-0123abcd"):
+        (tmp_path / name).touch()
+    RunFolder(tmp_path).create({"model": "m"})
+    assert names(tmp_path) == [".lock", "config.yaml"]
+    assert (tmp_path / "config.yaml").read_text() == "model: m\n"
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", ".tmp-thesis", ".hidden"])
+def test_files_of_others_are_left(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(RunError, match="is not empty"):
+        RunFolder(tmp_path).create({"model": "m"})
+    assert names(tmp_path) == [name]
+
+
+def test_of_two_who_create_a_run_at_once_one_is_refused(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    with alone(folder.path), pytest.raises(RunError, match="another process"):
+        folder.create({"model": "m"})
+    assert not folder.config.exists()
