@@ -5,13 +5,13 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from tunesmith import __version__, files
-from tunesmith.adapters.store import CARD, Tokenizer
+from tunesmith.adapters.store import CARD
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.tensors import named_tensors
 from tunesmith.errors import AdapterError
@@ -25,6 +25,12 @@ from tunesmith.models.weights import read_weight
 # holds, from before it was quantised or cast.
 Into = Literal["trained", "original"]
 _REMEDY = "Free space or mend the folder's rights, or name another folder."
+
+
+class Tokenizer(Protocol):
+    """What can write itself into a folder."""
+
+    def save_pretrained(self, folder: Path, /) -> object: ...
 
 
 @dataclass(slots=True)

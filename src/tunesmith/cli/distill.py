@@ -9,7 +9,8 @@ import typer
 from tunesmith.cli.console import harmless, messages
 from tunesmith.cli.interrupt import stop_on_signal
 from tunesmith.cli.outcome import INTERRUPTED, Outcome, command
-from tunesmith.cli.quantities import duration, many
+from tunesmith.cli.quantities import duration
+from tunesmith.counts import many
 from tunesmith.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
