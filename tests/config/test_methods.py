@@ -43,7 +43,7 @@ def test_an_unknown_key_beside_the_other_name_is_told_the_nearest():
 @pytest.mark.parametrize("value", [0, -3, True, "wide", 1.5])
 def test_a_projection_that_is_no_width_is_refused(value):
     method = {"kind": "p-tuning", "projection": value}
-    with pytest.raises(ConfigError, match=rf"`method\.projection`: .*\(given: {value!r}\)"):
+    with pytest.raises(ConfigError, match=rf"--method\.projection: .*\(given: {value!r}\)"):
         load_run_config(None, {"data": {"train": "a.jsonl"}, "method": method})
 
 

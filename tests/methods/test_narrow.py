@@ -78,6 +78,6 @@ def test_the_sentence_names_layers_window_and_lengths():
     table.attach(engine, PTuningSettings(tokens=3), name="a")
     (narrow,) = narrow_layers(engine, "a")
     assert str(narrow) == (
-        "2 of 3 layers see only the last 4 tokens: in documents of more than 1 tokens they lose "
+        "2 of 3 layers see only the last 4 tokens: in documents of more than 1 token they lose "
         "the 3 virtual tokens one by one, and from token 4 on they see none of them"
     )

@@ -488,7 +488,7 @@ def test_no_inputs_is_a_refusal(ask):
     ],
 )
 def test_settings_that_cannot_take_effect_are_refused(changes, message):
-    from tunesmith.config.settings import validate
+    from tunesmith.config.faults import validate
 
     with pytest.raises(ConfigError, match=message):
         validate(DistillSettings, {"prompt": "p", "inputs": "i", "out": "o", **changes}, source="")

@@ -11,6 +11,7 @@ from tunesmith.cli.console import harmless
 from tunesmith.cli.quantities import bytes_text, count_text, duration
 from tunesmith.cli.run_display import INFORMATION, Pace, planned_text
 from tunesmith.cli.tables import print_table
+from tunesmith.counts import many
 from tunesmith.train.events import Ended, Event, HeldOut, Notice, Planned, Progress, StepDone
 
 if TYPE_CHECKING:
@@ -66,9 +67,8 @@ class CompareDisplay:
         elif isinstance(event, Ended) and name in self._steps:
             done = self._steps.pop(name)
             held = f", held-out {self._held[name]:.3f}" if name in self._held else ""
-            self._line(
-                f"{name}: {event.reason} after {done.step:,} steps, loss {done.loss:.3f}{held}"
-            )
+            after = f"{event.reason} after {many(done.step, 'step')}"
+            self._line(f"{name}: {after}, loss {done.loss:.3f}{held}")
 
     def _progress(self) -> str:
         steps = self._steps.values()

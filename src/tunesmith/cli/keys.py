@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -46,8 +45,7 @@ def _keys_of(model: type[BaseModel], *, prefix: str, kinds: tuple[str, ...]) -> 
     for name, field in model.model_fields.items():
         inner = nested_models(field.annotation)
         for below in inner:
-            tag = below.model_fields.get("kind")
-            of = get_args(tag.annotation) if tag else ()
+            of = tuple(getattr(below, "notes", ()))  # the kinds, without their other names
             yield from _keys_of(below, prefix=f"{prefix}{name}.", kinds=of)
         if not inner:
             text = field.description or ""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tunesmith.config.faults import COMMAND_LINE
 from tunesmith.config.load import merged, parse_value, read_yaml, run_config
+from tunesmith.config.methods import kind_named
 from tunesmith.config.run import RunConfig
 from tunesmith.errors import ConfigError, UsageError
 
@@ -46,7 +47,7 @@ def load_variants(
         listed = [(str(common.get("kind", "lora")), dict(common))]
     variants, faults = [], []
     for name, method in listed:
-        if common.get("kind") == method.get("kind"):
+        if kind_named(common.get("kind")) == kind_named(method.get("kind")):
             method = merged(common, method)
         for point in _points(grid):
             flags = merged(overrides, _nested(point))

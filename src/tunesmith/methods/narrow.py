@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
+from tunesmith.counts import many
 from tunesmith.engine.families import layer_windows
 from tunesmith.engine.forward import Engine
 
@@ -26,11 +27,13 @@ class Narrow:
 
     def __str__(self) -> str:
         """What happens, for people."""
-        longer = f"documents of more than {self.length:,} tokens" if self.length else "any document"
+        length = many(self.length, "token")
+        longer = f"documents of more than {length}" if self.length else "any document"
         return (
-            f"{self.layers} of {self.of} layers see only the last {self.window:,} tokens: in "
-            f"{longer} they lose the {self.prefix:,} virtual tokens one by one, and from token "
-            f"{self.window:,} on they see none of them"
+            f"{self.layers} of {many(self.of, 'layer')} see only the last "
+            f"{many(self.window, 'token')}: in {longer} they lose the "
+            f"{many(self.prefix, 'virtual token')} one by one, and from token {self.window:,} on "
+            "they see none of them"
         )
 
 

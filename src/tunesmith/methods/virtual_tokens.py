@@ -43,7 +43,8 @@ def _require_room(engine: Engine, count: int) -> None:
     context = engine.model.config.max_position_embeddings
     if context - count < 2:
         raise ConfigError(
-            f"{count:,} virtual tokens leave no room in the model's context of {context:,}.",
+            f"There is no room behind {many(count, 'virtual token')} in the model's context of "
+            f"{context:,}.",
             remedy="Take fewer of them: method.tokens.",
         )
 

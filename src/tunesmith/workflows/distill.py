@@ -11,6 +11,7 @@ from pathlib import Path
 from tunesmith.config.distill import DistillSettings
 from tunesmith.config.methods import FOUR_BIT_KINDS
 from tunesmith.config.run import RunConfig
+from tunesmith.counts import many
 from tunesmith.data.faults import Fault, Problem, refuse
 from tunesmith.data.inputs import Input, read_inputs
 from tunesmith.errors import DataError
@@ -190,7 +191,7 @@ def _nothing_passed(
         cut = f"{text[:SHOWN_ANSWER]} ..." if len(text) > SHOWN_ANSWER else text
         shown = f" For example ({fault}): {cut!r}"
     return DataError(
-        f"None of {draws:,} answers to {len(failed):,} inputs passes ({told}).{shown}",
+        f"None of {many(draws, 'answer')} to {many(len(failed), 'input')} passes ({told}).{shown}",
         remedy="Take a base that can follow the instruction (--model), write the instruction so "
         "that this one does, draw more (--samples), or ask less of the answers (checks, "
         "--max-new-tokens).",

@@ -167,7 +167,7 @@ class OneRun:
         lengths = [n for part in (rows.train, rows.held) if part for n in part.lengths.tolist()]
         for narrow in narrow_layers(opened.engine, adapter.name):
             if count := sum(n > narrow.length for n in lengths):
-                longer = f"{count:,} of {len(lengths):,} rows are that long"
+                longer = f"{count:,} of {many(len(lengths), 'row')} are that long"
                 self.emit(Notice("window", f"{narrow}; {longer}"))
         result.write_environment(self.folder.environment, opened.base, self.config)
         return rows

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from jinja2 import TemplateError
 
 from tunesmith.config.run import RunConfig
+from tunesmith.counts import many
 from tunesmith.data.chat_format import study, with_system
 from tunesmith.data.faults import Fault, Problem, refuse
 from tunesmith.data.inputs import Input
@@ -85,8 +86,8 @@ class Teacher:
         context, most = self._opened.base.context, self._sampling.max_new_tokens
         return Problem(
             "too_long",
-            f"with the instruction it has {tokens:,} tokens, and with an answer of {most:,} more "
-            f"than the model's context of {context:,}.",
+            f"with the instruction it has {many(tokens, 'token')}, and with an answer of {most:,} "
+            f"more than the model's context of {context:,}.",
             "Shorten it or the instruction, or give a smaller --max-new-tokens.",
         )
 
