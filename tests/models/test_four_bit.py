@@ -1,4 +1,4 @@
-"""Contract 9: codes equal bitsandbytes', and a 4-bit base computes as its dequantised weights."""
+"""Contract 9: codes equal bitsandbytes'; a 4-bit base computes as its dequantised weights do."""
 
 import copy
 
