@@ -119,7 +119,7 @@ def _complete(folder: RunFolder, config: RunConfig) -> RunSummary | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     answered = summary.evaluation is not None and folder.answers.exists()
-    if summary.reason == "stopped" or result is None or (asks and not answered):
+    if summary.reason not in ("done", "early") or result is None or (asks and not answered):
         return None
     return replace(summary, run=str(folder.path), adapter=str(result))
 
