@@ -66,6 +66,29 @@ def test_killed_process_leaves_no_entry_and_the_next_one_cleans_up(home):
     assert names(home) == ["m"]
 
 
+def test_one_fills_and_another_waits_for_it_and_says_so(home):
+    go_on = FORK.Event()
+
+    def slow(folder):
+        fill_two(folder)
+        assert go_on.wait(20)
+
+    def refuse(folder):
+        raise AssertionError("filled twice")
+
+    def tell(message):
+        told.append(message)
+        go_on.set()
+
+    told = []
+    first = FORK.Process(target=lambda: cache.publish(home / "m", fill=slow))
+    first.start()
+    wait_for(lambda: (home / ".tmp-m" / "b").exists())
+    assert names(cache.publish(home / "m", fill=refuse, emit=tell)) == ["a", "b"]
+    first.join()
+    assert told == ["Another process is preparing m; waiting for it."]
+
+
 @pytest.mark.parametrize(("outer", "inner"), [("m", "m-2"), ("m-2", "m")])
 def test_entries_do_not_take_each_others_unfinished_work_for_leftovers(home, outer, inner):
     def fill(folder):

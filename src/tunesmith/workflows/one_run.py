@@ -82,7 +82,7 @@ def complete_summary(folder: RunFolder, config: RunConfig) -> RunSummary | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     answered = summary.evaluation is not None and folder.answers.exists()
-    if summary.reason == "stopped" or found is None or (asks and not answered):
+    if summary.reason not in ("done", "early") or found is None or (asks and not answered):
         return None
     return replace(summary, run=str(folder.path), adapter=str(found))
 

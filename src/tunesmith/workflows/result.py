@@ -28,8 +28,8 @@ from tunesmith.workflows.opening import Opened, attach_folder
 from tunesmith.workflows.origin import Origin, write_origin
 
 _PEFT = """
-With PEFT: `AutoPeftModelForCausalLM.from_pretrained(FOLDER)` where the base still lies in
-`{folder}`. Elsewhere load the base ({base}) first, then `PeftModel.from_pretrained(base, FOLDER)`.
+With PEFT: `AutoPeftModelForCausalLM.from_pretrained(FOLDER)` on the machine where it was trained.
+Elsewhere load the base ({base}) first, then `PeftModel.from_pretrained(base, FOLDER)`.
 """
 _RESIZE = """
 It has tokens of its own. With PEFT, take the tokenizer of this folder and make room for them before
@@ -70,7 +70,7 @@ def save(folder: RunFolder, opened: Opened, adapter: Adapter, config: RunConfig)
     """Write adapter/ in PEFT's format, or model/ where the base itself was trained."""
     base = opened.base
     if adapter.frozen_base:
-        card = _card(config, base) + _PEFT.format(base=base.name, folder=base_name(base))
+        card = _card(config, base) + _PEFT.format(base=base.name)
         if tokenizer := opened.tokenizers.get(adapter.name):
             card += _RESIZE
 
