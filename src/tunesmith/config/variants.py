@@ -47,7 +47,7 @@ def load_variants(
         listed = [(str(common.get("kind", "lora")), dict(common))]
     variants, faults = [], []
     for name, method in listed:
-        if kind_named(str(common.get("kind"))) == kind_named(str(method["kind"])):
+        if kind_named(str(common.get("kind"))) == kind_named(str(method.get("kind"))):
             method = merged(common, method)
         for point in _points(grid):
             flags = merged(overrides, _nested(point))
