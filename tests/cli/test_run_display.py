@@ -116,3 +116,14 @@ def test_on_a_terminal_one_line_lives_and_the_last_one_stays():
     text = stream.getvalue()
     assert "about 2.1 GB" in text
     assert "loss 0.250 · 745 tokens/s · 2.0 GB · 4:05 left" in text
+
+
+def test_a_wait_says_how_much_is_done_and_how_long_the_rest_takes(shown):
+    display, clock, stream = shown
+    for done, left in ((0, None), (12, 245.0)):
+        display(Progress("answering", done, 80, left))
+        clock.seconds += 10
+    assert stream.getvalue().splitlines() == [
+        "answering 0 of 80 ...",
+        "answering 12 of 80, 4:05 left ...",
+    ]
