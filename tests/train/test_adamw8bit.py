@@ -73,6 +73,19 @@ def test_it_is_adamw_up_to_the_rounding_of_the_moments(monkeypatch):
         assert apart.norm() < (1e-5 if name == "small" else 0.03) * way.norm(), name
 
 
+def test_weights_without_a_gradient_stay():
+    adapter = adapter_of({"a": (8192,)})
+    (parameter,) = adapter.parameters.values()
+    before = parameter.detach().clone()
+    built = optimizer.build(adapter, lr=0.1, weight_decay=0.0, kind="adamw8bit")
+    g = torch.Generator().manual_seed(0)
+    for _ in range(5):
+        parameter.grad.normal_(generator=g)[1::2] = 0
+        built.step()
+    assert torch.equal(parameter[1::2], before[1::2])
+    assert (parameter[::2] != before[::2]).all()
+
+
 def test_pieces_and_blocks_change_nothing(monkeypatch):
     ends = []
     for size in (256, 1024, 2**20):

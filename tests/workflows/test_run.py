@@ -5,14 +5,16 @@ import re
 import shutil
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
 from tests.workflows.tiny import base_folder, config, rows_file
 from tunesmith.config import load_run_config
 from tunesmith.errors import ConfigError, DataError, ModelError, RunError, TunesmithError
 from tunesmith.generate.sampling import Sampling
 from tunesmith.models.hashes import hash_folder
-from tunesmith.train import neighbours
+from tunesmith.train import checkpoint, neighbours
 from tunesmith.train.events import Ended, Notice, Planned, Progress
 from tunesmith.train.run_lock import alone
 from tunesmith.workflows.chat import open_chat
@@ -340,6 +342,14 @@ def test_weighted_files_are_read_together(tmp_path):
     assert summary.evaluation is None
     notice = next(e for e in events if isinstance(e, Notice) and e.code == "data")
     assert notice.message.startswith("30 rows")
+
+
+def test_the_optimizer_that_the_config_names_trains(tmp_path):
+    steps = {"steps": 2, "rows_per_step": 3, "lr": 0.01}
+    go(config(tmp_path, method={"kind": "full"}, train={**steps, "optimizer": "adamw8bit"}))
+    newest = checkpoint.newest(tmp_path / "run" / "checkpoints")
+    formats = {tensor.dtype for tensor in load_file(newest / "exp_avg.safetensors").values()}
+    assert formats == {torch.uint8, torch.float32}
 
 
 def test_the_config_beside_a_run_is_complete(tmp_path):
