@@ -10,8 +10,8 @@ from tests.workflows.tiny import config
 from tunesmith.config.methods import LoraSettings
 from tunesmith.config.variants import Variant, load_variants
 from tunesmith.errors import RunError
-from tunesmith.train.events import Ended, StepDone
-from tunesmith.workflows.compare import COMPARISON, compare_runs, resume_comparison
+from tunesmith.train.events import Ended, Planned, StepDone
+from tunesmith.workflows.compare import COMPARISON, TOGETHER, compare_runs, resume_comparison
 from tunesmith.workflows.history import read_run
 from tunesmith.workflows.run import train_run
 
@@ -50,6 +50,10 @@ def test_every_method_ends_with_a_row_and_a_run_of_its_own(tmp_path):
     assert document["base"]["score"] is not None
     assert document["report"] is None
     assert {name for name, event in events if isinstance(event, Ended)} == set(METHODS)
+    (together,) = [e for name, e in events if name == TOGETHER]
+    parts = [e for name, e in events if isinstance(e, Planned) and name in METHODS[:3]]
+    assert together.seconds == pytest.approx(sum(part.seconds for part in parts))
+    assert together.tokens_per_step == sum(part.tokens_per_step for part in parts)
     kept = json.loads((tmp_path / "all" / COMPARISON).read_text())
     assert kept["runs"] == document["runs"]
 

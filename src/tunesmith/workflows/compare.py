@@ -18,16 +18,24 @@ from tunesmith.errors import RunError, TunesmithError
 from tunesmith.evaluate.checks.table import build_checks
 from tunesmith.evaluate.summary import TUNED
 from tunesmith.train import memory
-from tunesmith.train.events import Event
+from tunesmith.train.events import Event, Planned
 from tunesmith.train.loop import Member, train
 from tunesmith.train.neighbours import announced
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.train.run_lock import alone
 from tunesmith.workflows.judge import BASE
-from tunesmith.workflows.one_run import OneRun, RunSummary, Stop, complete_summary, open_for
+from tunesmith.workflows.one_run import (
+    OneRun,
+    RunSummary,
+    Stop,
+    complete_summary,
+    open_for,
+    planned,
+)
 from tunesmith.workflows.rows import RunRows, load_rows, require_files
 
 COMPARISON = "comparison.json"
+TOGETHER = "together"  # what runs over one base take at once is told under this name
 Emit = Callable[[str, Event], None]  # of a run, by its name
 
 
@@ -210,6 +218,8 @@ class _Group:
                 row.trainable_parameters = runs[row.name].job.adapter.size
                 ready.append(row)
         members = dict(zip((row.name for row in ready), self._members(ready, runs), strict=True))
+        if len(members) > 1:
+            self.emit(TOGETHER, _sum([planned(member) for member in members.values()]))
         name_of = {id(member): name for name, member in members.items()}
         for member, event in train(list(members.values()), stop=self.stop):
             runs[name_of[id(member)]].emit(event)
@@ -250,6 +260,19 @@ class _Group:
         if key not in self._read:
             self._read[key] = load_rows(settings, tokenizer, **options)  # type: ignore[arg-type]
         return self._read[key]
+
+
+def _sum(plans: Sequence[Planned]) -> Planned:
+    """What members take together: their rounds are computed one behind the other."""
+    return Planned(
+        steps=max(plan.steps for plan in plans),
+        first_step=min(plan.first_step for plan in plans),
+        tokens_per_step=sum(plan.tokens_per_step for plan in plans),
+        tokens_per_micro_batch=min(plan.tokens_per_micro_batch for plan in plans),
+        trainable_parameters=sum(plan.trainable_parameters for plan in plans),
+        peak_bytes=max(plan.peak_bytes for plan in plans),
+        seconds=sum(plan.seconds for plan in plans),
+    )
 
 
 @contextlib.contextmanager

@@ -198,8 +198,9 @@ class OneRun:
                 plan = plan_beside(self.job, beside, lr=self._rate())
             self.folder.write_plan(plan)
         state = self._restore(adam)
-        self.emit(_planned(self.job, plan, state))
-        return Member(self.job, plan, adam, state)
+        member = Member(self.job, plan, adam, state)
+        self.emit(planned(member))
+        return member
 
     def _restore(self, adam: torch.optim.Optimizer) -> State:
         newest = checkpoint.newest(self.folder.checkpoints)
@@ -252,7 +253,9 @@ class OneRun:
         return summary
 
 
-def _planned(job: Job, plan: Plan, state: State) -> Planned:
+def planned(member: Member) -> Planned:
+    """What is left of a member's run, for people."""
+    job, plan, state = member.job, member.plan, member.state
     tokens = job.rows.lengths.sum() / len(job.rows)
     per_step = job.settings.tokens_per_step or DEFAULT_TOKENS_PER_STEP
     if job.settings.rows_per_step:
