@@ -152,6 +152,13 @@ def test_what_has_nothing_to_merge_is_refused_with_the_alternative(kind, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
+def test_an_adapter_that_is_not_attached_is_refused(tmp_path):
+    engine, adapter = attached(tiny_model("llama", torch.float32), DENSE["plain"])
+    adapter.detach()
+    with pytest.raises(AdapterError, match="'a' is not attached"):
+        merge.save(engine, adapter, Target(tmp_path / "out"), source=tmp_path, base="tiny")
+
+
 def opened(folder, settings, words=NO_WORDS, **options):
     base = load_base(str(folder), dtype="float32", device="cpu", **options)
     engine, adapter = attached(base.model, settings, words)
