@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.adapters import test_new_tokens as new_tokens
@@ -204,7 +205,8 @@ def test_a_qlora_folder_is_dense_and_says_which_base_it_was_merged_into(tmp_path
     assert "quantization_config" not in config
     assert config["dtype"] == "bfloat16"
     merged = AutoModelForCausalLM.from_pretrained(done.folder)
-    assert {p.dtype for p in merged.parameters()} == {torch.bfloat16}
+    stored = load_file(done.folder / "model.safetensors")
+    assert {tensor.dtype for tensor in stored.values()} == {torch.bfloat16}
     card = (done.folder / "README.md").read_text(encoding="utf-8")
     assert done.sentence() in card
     if into == "trained":
