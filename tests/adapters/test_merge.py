@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.adapters import test_new_tokens as new_tokens
@@ -152,6 +153,13 @@ def test_what_has_nothing_to_merge_is_refused_with_the_alternative(kind, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
+def test_an_adapter_that_is_not_attached_is_refused(tmp_path):
+    engine, adapter = attached(tiny_model("llama", torch.float32), DENSE["plain"])
+    adapter.detach()
+    with pytest.raises(AdapterError, match="'a' is not attached"):
+        merge.save(engine, adapter, Target(tmp_path / "out"), source=tmp_path, base="tiny")
+
+
 def opened(folder, settings, words=NO_WORDS, **options):
     base = load_base(str(folder), dtype="float32", device="cpu", **options)
     engine, adapter = attached(base.model, settings, words)
@@ -197,7 +205,8 @@ def test_a_qlora_folder_is_dense_and_says_which_base_it_was_merged_into(tmp_path
     assert "quantization_config" not in config
     assert config["dtype"] == "bfloat16"
     merged = AutoModelForCausalLM.from_pretrained(done.folder)
-    assert {p.dtype for p in merged.parameters()} == {torch.bfloat16}
+    stored = load_file(done.folder / "model.safetensors")
+    assert {tensor.dtype for tensor in stored.values()} == {torch.bfloat16}
     card = (done.folder / "README.md").read_text(encoding="utf-8")
     assert done.sentence() in card
     if into == "trained":

@@ -43,6 +43,10 @@ def test_tensors_lie_where_the_index_says_and_groups_are_not_torn(tmp_path, most
         assert list(files) == ["model.safetensors"]
         assert not (into / "model.safetensors.index.json").exists()
         return
+    count = len(files)
+    assert sorted(files) == [
+        f"model-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1)
+    ]
     index = json.loads((into / "model.safetensors.index.json").read_text())
     assert index["weight_map"] == {name: file for file, held in files.items() for name in held}
     assert index["metadata"]["total_size"] == sum(t.nbytes for t in everything.values())

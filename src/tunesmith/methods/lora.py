@@ -17,7 +17,7 @@ from tunesmith.config.methods import LoraSettings
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.linear import SeamLinear
 from tunesmith.engine.low_rank import LowRank
-from tunesmith.errors import ConfigError
+from tunesmith.errors import AdapterError, ConfigError
 from tunesmith.methods import lora_start, token_rows
 from tunesmith.methods.adapter import NO_WORDS, PREFIX, Adapter, Changes, Words
 
@@ -156,9 +156,16 @@ def check(engine: Engine, settings: LoraSettings) -> None:
 
 
 def merge(engine: Engine, adapter: Adapter) -> Changes:
-    """W' of each layer that has a term, and the rows of new tokens."""
+    """W' of each layer that has a term, and the rows of new tokens.
+
+    Raises AdapterError where the adapter is not attached.
+    """
     terms = {n: linear.terms.get(adapter.name) for n, linear in engine.linears.items()}
     changes = {f"{module}.weight": term.merged for module, term in terms.items() if term}
+    if not changes:
+        raise AdapterError(
+            f"Adapter {adapter.name!r} is not attached to this base.", remedy="Load it beside it."
+        )
     return {**changes, **token_rows.merge(engine, adapter.name)}
 
 

@@ -13,7 +13,10 @@ from torch import Tensor
 from tunesmith.models.weights import INDEX, WHOLE
 
 SHARD_BYTES = 500_000_000
-_WEIGHTS = ("*.safetensors", INDEX, "*.bin", "*.pt", "*.pth", "*.ckpt", "*.gguf")
+_WEIGHTS = (
+    *("*.safetensors", INDEX, "*.gguf"),
+    *("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.onnx"),
+)
 TOKENIZER_FILES = (
     "tokenizer*",
     "vocab.*",
