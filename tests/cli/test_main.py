@@ -15,7 +15,6 @@ COMMANDS = list(commands())
 def test_the_commands_are_the_documented_ones():
     assert {" ".join(words) for words in COMMANDS} == {
         *("demo", "doctor", "methods", "model list", "model pull", "init", "data check"),
-        "data distill",
         *("data show", "train", "chat", "runs list", "runs show"),
     }
 

@@ -7,15 +7,17 @@ import pytest
 
 from tests.workflows.distilling import (
     HAS_F,
+    HAS_Z,
     INSTRUCTION,
     QUESTIONS,
     answers_of,
     rows_of,
 )
 from tests.workflows.tiny import LETTERS, TEMPLATE, talking_base
+from tunesmith.config.distill import DistillSettings
 from tunesmith.data.read import read_conversations
 from tunesmith.data.rows import Message
-from tunesmith.errors import DataError
+from tunesmith.errors import ConfigError, DataError
 from tunesmith.generate.loop import Answer
 from tunesmith.models.load import read_tokenizer
 from tunesmith.train.events import Notice
@@ -206,3 +208,22 @@ def test_where_the_template_takes_no_system_prompt_the_question_carries_the_inst
     assert set(answers_of(done)) <= set(QUESTIONS)
     other = ask(model=base, instruction="Speak as an ant would.", out="other.jsonl")
     assert answers_of(done) != answers_of(other)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"temperature": 0}, "same answer 4 times"),
+        ({"keep": 5}, "keep 5 is more than the 4 samples"),
+    ],
+)
+def test_settings_that_cannot_take_effect_are_refused(changes, message):
+    from tunesmith.config.settings import validate
+
+    with pytest.raises(ConfigError, match=message):
+        validate(DistillSettings, {"prompt": "p", "inputs": "i", "out": "o", **changes}, source="")
+
+
+def test_the_likeliest_answer_needs_one_draw(ask):
+    with pytest.raises(DataError, match="None of 10 answers"):
+        ask(temperature=0, samples=1, checks=[HAS_Z])

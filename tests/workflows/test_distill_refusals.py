@@ -8,9 +8,7 @@ from tests.workflows.distilling import (
     HAS_Z,
     files_of,
 )
-from tunesmith.config.distill import DistillSettings
-from tunesmith.config.settings import validate
-from tunesmith.errors import ConfigError, DataError
+from tunesmith.errors import DataError
 
 
 def test_where_nothing_passes_nothing_is_left_and_another_try_is_not_refused(ask, tmp_path):
@@ -67,20 +65,3 @@ def test_files_that_are_missing_are_named(ask, tmp_path):
 def test_no_inputs_is_a_refusal(ask):
     with pytest.raises(DataError, match=r"inputs\.jsonl: holds no rows"):
         ask(inputs=[])
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"temperature": 0}, "same answer 4 times"),
-        ({"keep": 5}, "keep 5 is more than the 4 samples"),
-    ],
-)
-def test_settings_that_cannot_take_effect_are_refused(changes, message):
-    with pytest.raises(ConfigError, match=message):
-        validate(DistillSettings, {"prompt": "p", "inputs": "i", "out": "o", **changes}, source="")
-
-
-def test_the_likeliest_answer_needs_one_draw(ask):
-    with pytest.raises(DataError, match="None of 10 answers"):
-        ask(temperature=0, samples=1, checks=[HAS_Z])
