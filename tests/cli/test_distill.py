@@ -120,7 +120,7 @@ def test_many_failed_inputs_are_cut_short_and_counted(words, taken, tunesmith):
     assert "12 inputs without an answer that passes" in page
     assert "and 2 more" in page
     assert "3 inputs still to be answered" in page
-    assert "The instruction takes 300 tokens of each prompt" in page
+    assert "The instruction adds 300 tokens to each prompt" in page
 
 
 def test_an_interrupt_says_what_is_saved_and_how_to_go_on(words, monkeypatch, tunesmith):

@@ -1,8 +1,12 @@
-"""A tiny base with a template that asks for answers."""
+"""A tiny base with a template that asks for answers, and one that talks."""
+
+import functools
 
 import pytest
 
 from tests.models.tiny import tiny_folder
+from tests.workflows.distilling import distil
+from tests.workflows.tiny import talking_base
 
 OPENING = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 
@@ -13,3 +17,14 @@ def base_folder(tmp_path_factory):
     template = folder / "chat_template.jinja"
     template.write_text(template.read_text() + OPENING)
     return folder
+
+
+@pytest.fixture(scope="session")
+def talking(tmp_path_factory):
+    return talking_base(tmp_path_factory.mktemp("talking"))
+
+
+@pytest.fixture
+def ask(talking, tmp_path):
+    """Distils the questions over the base that talks, in the test's own folder."""
+    return functools.partial(distil, talking, tmp_path)

@@ -188,7 +188,7 @@ def _show(done: "Distilled", commands: Sequence[str], console: "Console") -> Non
     head = f"{done.out}: {many(done.rows, 'row')} from {many(done.inputs, 'input')} ({drawn})"
     console.print(head, soft_wrap=True)
     if done.instruction_tokens is not None:
-        text = f"The instruction takes {many(done.instruction_tokens, 'token')} of each prompt."
+        text = f"The instruction adds {many(done.instruction_tokens, 'token')} to each prompt."
         console.print(f"{text} The rows are without it.", soft_wrap=True)
     if done.failed:
         _show_failed(done, console)
