@@ -1,0 +1,73 @@
+"""From the runs that were measured to a table for each task: methods with intervals, or a grid.
+
+python -m benchmarks.methods.table OUT [--best]
+"""
+
+import argparse
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.methods.measure import read_results
+from tunesmith.evaluate.interval import Interval, mean_interval, paired_difference
+from tunesmith.evaluate.summary import TUNED
+
+BASE = "base"
+Run = dict[str, Any]
+
+
+def main() -> None:
+    """Print a table for each task."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--best", action="store_true", help="best first, with learning rates")
+    given = parser.parse_args()
+    runs = [run for run in read_results(given.out / "runs.jsonl") if run["scores"]]
+    for task in dict.fromkeys(run["task"] for run in runs):
+        print(table(task, [run for run in runs if run["task"] == task], best=given.best))
+
+
+def table(task: str, runs: Sequence[Run], *, best: bool) -> str:
+    """One task: methods down, score over all held-out rows and seeds with a 95 % interval."""
+    by_name: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        by_name[run["name"]].append(run)
+    base = runs[0]["scores"][BASE]
+    lines = [
+        f"### {task}",
+        f"Steps {runs[0]['steps']}, {len(base)} held-out rows. Without training: {_text(base)}.",
+        "",
+        "| run | seeds | score | above the base | held-out loss | lr |",
+        "|---|---|---|---|---|---|",
+    ]
+    rows = sorted(by_name.items(), key=lambda item: -_mean(item[1])) if best else by_name.items()
+    for name, each in rows:
+        scores = [score for run in each for score in run["scores"][TUNED]]
+        bases = [score for run in each for score in run["scores"][BASE]]
+        above = paired_difference(scores, bases, seed=0)
+        loss = statistics.mean(run["eval_loss"] for run in each)
+        lines.append(
+            f"| {name} | {len(each)} | {_interval(mean_interval(scores, seed=0))} | "
+            f"{_interval(above, sign='+')} | {loss:.3f} | {each[0]['lr']} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def _mean(runs: Sequence[Run]) -> float:
+    return statistics.mean(score for run in runs for score in run["scores"][TUNED])
+
+
+def _text(scores: Sequence[float]) -> str:
+    return _interval(mean_interval(scores, seed=0))
+
+
+def _interval(interval: Interval, *, sign: str = "") -> str:
+    points = (100 * each for each in (interval.mean, interval.low, interval.high))
+    mean, low, high = (format(each, f"{sign}.1f") for each in points)
+    return f"{mean} ({low} to {high})"
+
+
+if __name__ == "__main__":
+    main()
