@@ -135,3 +135,20 @@ def test_runs_over_one_base_load_it_once(tmp_path, monkeypatch):
     )
     go(variants(tmp_path, ("lora", "qlora", "prompt", "full")), tmp_path / "all")
     assert opened == ["lora", "qlora", "full"]
+
+
+def test_a_base_that_cannot_be_used_fails_its_runs_and_no_other(tmp_path, monkeypatch):
+    from tunesmith.errors import ModelError
+    from tunesmith.workflows import compare
+
+    real = compare.open_for
+
+    def open_for(made, **options):
+        if made.method.kind == "qlora":
+            raise ModelError("4 bit does not work here")
+        return real(made, **options)
+
+    monkeypatch.setattr(compare, "open_for", open_for)
+    found, _ = go(variants(tmp_path, ("lora", "qlora", "full")), tmp_path / "all")
+    errors = {row["name"]: row["error"] for row in found.to_json()["runs"]}
+    assert errors == {"lora": None, "qlora": "4 bit does not work here", "full": None}

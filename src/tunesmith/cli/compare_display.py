@@ -99,9 +99,12 @@ def show_comparison(found: "Comparison", console: Console, *, remedy: str) -> No
         "Score: the first check on held-out rows, with its 95 % interval. Runs that trained "
         "together share one peak and one speed."
     )
+    failed: dict[str, list[str]] = {}
     for row in found.rows:
         if row.error is not None:
-            console.print(harmless(f"{row.name} failed: {row.error}"), style="red")
+            failed.setdefault(str(row.error), []).append(row.name)
+    for error, names in failed.items():
+        console.print(harmless(f"{', '.join(names)} failed: {error}"), style="red")
     if remedy:
         console.print(harmless(remedy))
 

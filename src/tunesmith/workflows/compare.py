@@ -199,7 +199,11 @@ class _Group:
             )
             if (notice := locks.enter_context(others)) is not None:
                 runs[first.name].emit(notice)
-            self._train(runs)
+            try:
+                self._train(runs)
+            except TunesmithError as error:  # of the base, or of what all need
+                for row in self.rows:
+                    row.error = row.error or error
         gc.collect()
 
     def _run(self, row: Row) -> OneRun:
