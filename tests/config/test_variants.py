@@ -74,3 +74,18 @@ def test_two_runs_of_one_name_are_refused():
 def test_methods_of_another_form_are_refused(methods):
     with pytest.raises(ConfigError, match="`methods` is a list"):
         made({"methods": methods})
+
+
+def test_settings_without_a_kind_go_into_every_method():
+    found = made({"method": {"rank": 4}}, methods=["lora", "qlora"])
+    assert [config.method.rank for config in found.values()] == [4, 4]
+    with pytest.raises(ConfigError, match=r"`method\.rank` is a key of another kind"):
+        made({"method": {"rank": 4}}, methods=["lora", "prompt"])
+
+
+def test_a_flag_beside_a_files_method_goes_into_it(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("data: {train: a.jsonl}\nmethod: lora\n")
+    found = load_variants(file, {"method": {"rank": 4}}, methods=["lora", "prompt"], grid={})
+    assert found[0].config.method.rank == 4
+    assert found[1].config.method.kind == "prompt"

@@ -112,7 +112,7 @@ def show_comparison(found: "Comparison", console: Console, *, remedy: str) -> No
 def _cells(row: "dict[str, object]") -> list[str]:
     def number(key: str, form: str) -> str:
         value = row[key]
-        return "-" if value is None else format(value, form)
+        return format(value, form) if value else "-"
 
     trained, size, peak = row["trainable_parameters"], row["adapter_bytes"], row["peak_bytes"]
     return [

@@ -98,6 +98,8 @@ class _Given:
         """The known key that an unknown one was meant to be: of the same place, else of any."""
         *parents, last = names
         beside = list(self._fields(parents))
+        if (key := ".".join(names)) in known_keys(self.model):
+            return f"`{key}` is a key of another kind; known here: {', '.join(beside)}"
         near = difflib.get_close_matches(last, beside, n=1, cutoff=0.5)
         if near:
             return f"did you mean `{'.'.join([*parents, near[0]])}`?"

@@ -33,21 +33,23 @@ def load_variants(
     """The runs of a file and flags; raises ConfigError with every fault of every run.
 
     Methods are ``methods`` (kinds, as their defaults are), or the file's `methods` list
-    (`{name, kind, ...}`), or its one `method`, whose settings also go into the others of its kind.
+    (`{name, kind, ...}`), or its one `method`. The settings of that one also go into the others of
+    its kind, or into all where it names none.
     """
-    values = merged(read_yaml(path) if path is not None else {}, overrides)
+    values = read_yaml(path) if path is not None else {}
+    values["method"] = _mapping(values.get("method", {}))
+    values = merged(values, overrides)
     source = str(path) if path else COMMAND_LINE
     listed = _listed(values.pop(METHODS, None), source)
-    given = values.pop("method", {})
-    common: object = {"kind": given} if isinstance(given, str) else given
-    common = common if isinstance(common, Mapping) else {"kind": common}
+    common = _mapping(values.pop("method"))
     if methods:
         listed = [(kind, {"kind": kind}) for kind in methods]
     elif not listed:
-        listed = [(str(common.get("kind", "lora")), dict(common))]
+        listed = [(str(common.get("kind", "lora")), common)]
     variants, faults = [], []
     for name, method in listed:
-        if kind_named(str(common.get("kind"))) == kind_named(str(method.get("kind"))):
+        kinds = {kind_named(str(each["kind"])) for each in (common, method) if "kind" in each}
+        if len(kinds) < len((common, method)):
             method = merged(common, method)
         for point in _points(grid):
             flags = merged(overrides, _nested(point))
@@ -56,7 +58,7 @@ def load_variants(
             try:
                 variants.append(Variant(label, run_config(given, path=path, flags=flags)))
             except ConfigError as error:
-                faults.append(f"{label}: {error}")
+                faults.append(f"{label}: {error.message}")
     if faults:
         raise ConfigError("\n".join(faults), remedy="`tunesmith compare --help` lists every key.")
     twice = [name for name, count in Counter(v.name for v in variants).items() if count > 1]
@@ -81,6 +83,11 @@ def read_grid(words: Sequence[str]) -> dict[str, list[object]]:
             )
         grid[key] = [parse_value(key, part) for part in values]
     return grid
+
+
+def _mapping(method: object) -> dict[str, object]:
+    """`method: lora` means its kind."""
+    return dict(method) if isinstance(method, Mapping) else {"kind": method}
 
 
 def _points(grid: Mapping[str, Sequence[object]]) -> list[dict[str, object]]:

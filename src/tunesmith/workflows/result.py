@@ -16,6 +16,7 @@ from tunesmith.config.methods import start_path
 from tunesmith.data.new_tokens import add_tokens_
 from tunesmith.data.tokenizer import encode
 from tunesmith.engine.tensors import named_tensors
+from tunesmith.errors import ConfigError
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter, NewTokens, Words
 from tunesmith.models.derive import write_derived
@@ -51,6 +52,12 @@ def attach(opened: Opened, config: RunConfig, *, name: str = "default") -> Adapt
     """
     settings, engine = config.method, opened.engine
     start = start_path(settings)
+    if start and not Path(start).expanduser().is_dir():
+        raise ConfigError(
+            f"method.start: there is no folder {start}.",
+            remedy="Name the folder to continue from, or a start that `tunesmith train --help` "
+            "lists.",
+        )
     if start and table.METHODS[settings.kind].peft:
         return attach_folder(opened, Path(start), name=name)
     tokens: NewTokens = {}
