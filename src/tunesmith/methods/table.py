@@ -61,7 +61,7 @@ METHODS: dict[str, Method] = {
     "full": Method(full.attach, 5e-5, merge=full.refuse_merge),
     "prompt": Method(
         prompt.attach,
-        8e-3,
+        1.1e-2,
         PeftFormat(
             "PROMPT_TUNING",
             prompt.to_peft,
@@ -73,7 +73,7 @@ METHODS: dict[str, Method] = {
     ),
     "p-tuning": Method(
         p_tuning.attach,
-        4e-3,
+        2e-2,
         PeftFormat(
             "PREFIX_TUNING",
             p_tuning.to_peft,
