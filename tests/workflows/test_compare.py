@@ -105,6 +105,8 @@ def test_a_stopped_comparison_goes_on_to_the_unbroken_one(tmp_path):
     assert {row.summary.reason for row in first.rows} == {"stopped"}
     second = resume_comparison(tmp_path / "parts", emit=lambda *_: None)
     assert {row.summary.reason for row in second.rows} == {"done"}
+    third = resume_comparison(tmp_path / "parts", emit=lambda *_: None)
+    assert third.to_json() == second.to_json()
     for kind in methods:
         one, other = (
             load_file(tmp_path / folder / kind / "adapter" / "adapter_model.safetensors")

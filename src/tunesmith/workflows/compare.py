@@ -129,17 +129,20 @@ def compare_runs(
 def resume_comparison(out: Path, *, emit: Emit, stop: Stop = lambda: False) -> Comparison:
     """Go on with an interrupted comparison; runs that are done stay as they are."""
     try:
-        names = json.loads((out / COMPARISON).read_text(encoding="utf-8"))["names"]
+        kept = json.loads((out / COMPARISON).read_text(encoding="utf-8"))
+        names = kept["names"]
     except (OSError, ValueError, KeyError) as error:
         raise RunError(
             f"{out} holds no comparison: {error}.",
             remedy="A single run goes on by `tunesmith train --resume RUN`.",
         ) from None
+    sizes = {row["name"]: row["trainable_parameters"] for row in kept.get("runs", [])}
     rows = []
     for name in names:
         folder = RunFolder(out / str(name))
         row = Row(str(name), load_run_config(folder.config, {}), folder)
         row.summary = complete_summary(folder, row.config)
+        row.trainable_parameters = sizes.get(row.name)
         rows.append(row)
     return _go(Comparison(out, rows), emit=emit, stop=stop)
 
