@@ -98,6 +98,8 @@ def _outcome(variants: "list[Variant]", out: Path, *, is_new: bool) -> Outcome:
     remedy = go_on if is_stopped and not failed else ""
     return Outcome(
         found.to_json(),
-        show=lambda console: show_comparison(found, console, remedy=remedy),
+        show=lambda console: show_comparison(
+            found, console, remedy=remedy, warnings=display.warnings
+        ),
         exit_status=status,
     )

@@ -1,15 +1,14 @@
 """What a comparison shows: one line of all runs while they train, one table at the end."""
 
-from types import TracebackType
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
 from tunesmith.cli.console import harmless
+from tunesmith.cli.live_line import LiveLine, progress_text
 from tunesmith.cli.quantities import bytes_text, count_text, duration
-from tunesmith.cli.run_display import INFORMATION, Pace, planned_text
+from tunesmith.cli.run_display import INFORMATION, planned_text
 from tunesmith.cli.tables import print_table
 from tunesmith.counts import many
 from tunesmith.train.events import Ended, Event, HeldOut, Notice, Planned, Progress, StepDone
@@ -22,53 +21,51 @@ NUMBERS = TITLES[2:]
 
 
 class CompareDisplay:
-    """A subscriber to the events of several runs, each told with the run's name."""
+    """A subscriber to the events of several runs, each told with the run's name.
+
+    ``warnings`` holds what must be told again.
+    """
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._live = Live(console=console, transient=True) if console.is_terminal else None
+        self.warnings: list[str] = []
+        self._line = LiveLine(console)
         self._steps: dict[str, StepDone] = {}
         self._held: dict[str, float] = {}
         self._said: set[str] = set()
-        self._pace = Pace()
+        self._phase = ""
 
     def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
+        self._line.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
+    def __exit__(self, *ended: object) -> None:
+        self._line.stop()
 
     def __call__(self, name: str, event: Event) -> None:
         """Show one event of the run called ``name``."""
         if isinstance(event, Progress):
-            known = f" {event.done:,} of {event.total:,}" if event.total else ""
-            self._update(f"{name}: {event.phase}{known} ...")
+            phase = f"{name}: {event.phase}"
+            is_new, self._phase = phase != self._phase, phase
+            self._line.update(f"{name}: {progress_text(event)}", now=is_new)
         elif isinstance(event, Notice):
             # what is the same for all runs is said once
             text = event.message if event.code in INFORMATION else f"{name}: {event.message}"
             if text not in self._said:
-                self._line(f"note: {text}")
+                self._line.say(f"note: {text}")
                 self._said.add(text)
+                self.warnings += [text] * (event.code not in INFORMATION)
         elif isinstance(event, Planned):
-            self._line(f"{name}: {planned_text(event)}")
+            self._line.say(f"{name}: {planned_text(event)}")
         elif isinstance(event, StepDone):
             self._steps[name] = event
-            self._update(self._progress())
+            self._line.update(self._progress())
         elif isinstance(event, HeldOut):
             self._held[name] = event.loss
         elif isinstance(event, Ended) and name in self._steps:
             done = self._steps.pop(name)
             held = f", held-out {self._held[name]:.3f}" if name in self._held else ""
             after = f"{event.reason} after {many(done.step, 'step')}"
-            self._line(f"{name}: {after}, loss {done.loss:.3f}{held}")
+            self._line.say(f"{name}: {after}, loss {done.loss:.3f}{held}")
 
     def _progress(self) -> str:
         steps = self._steps.values()
@@ -77,18 +74,11 @@ class CompareDisplay:
         left = max(step.seconds_left for step in steps)
         return f"{first:.0%}, {duration(left)} left; loss: {losses}"
 
-    def _update(self, text: str) -> None:
-        if self._live is not None:
-            self._live.update(Text(harmless(text), no_wrap=True, overflow="ellipsis"))
-        elif self._pace.is_due():
-            self._line(text)
 
-    def _line(self, text: str) -> None:
-        self._console.print(harmless(text), soft_wrap=True)
-
-
-def show_comparison(found: "Comparison", console: Console, *, remedy: str) -> None:
-    """The table, the base's own score, and what failed or is unfinished."""
+def show_comparison(
+    found: "Comparison", console: Console, *, remedy: str, warnings: Sequence[str] = ()
+) -> None:
+    """The table, the base's own score, what was noticed, and what failed or is unfinished."""
     document = found.to_json()
     rows = document["runs"]
     assert isinstance(rows, list)
@@ -105,6 +95,8 @@ def show_comparison(found: "Comparison", console: Console, *, remedy: str) -> No
             failed.setdefault(str(row.error), []).append(row.name)
     for error, names in failed.items():
         console.print(harmless(f"{', '.join(names)} failed: {error}"), style="red")
+    for warning in warnings:
+        console.print(harmless(f"note: {warning}"))
     if remedy:
         console.print(harmless(remedy))
 

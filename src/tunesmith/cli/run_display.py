@@ -3,14 +3,11 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Self, assert_never
 
 from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
-from tunesmith.cli.console import harmless
+from tunesmith.cli.live_line import LiveLine, progress_text
 from tunesmith.cli.quantities import bytes_text, clock, count_text, duration
 from tunesmith.counts import many
 from tunesmith.train.events import (
@@ -24,27 +21,8 @@ from tunesmith.train.events import (
     StepDone,
 )
 
-SECONDS_BETWEEN_LINES = 10.0
 # What is said of every run. Everything else that is noticed is told again at its end.
 INFORMATION = {"base", "data", "resumed", "complete", "best", "inserted_system_prompt"}
-
-
-class Pace:
-    """When a line is due again where there is no live one."""
-
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now, self._said_at = now, -SECONDS_BETWEEN_LINES
-
-    def is_due(self) -> bool:
-        """Whether the last line is long ago; asking for it is saying it."""
-        due = self._now() - self._said_at >= SECONDS_BETWEEN_LINES
-        if due:
-            self.said()
-        return due
-
-    def said(self) -> None:
-        """A line was said now."""
-        self._said_at = self._now()
 
 
 class RunDisplay:
@@ -53,26 +31,17 @@ class RunDisplay:
     def __init__(self, console: Console, *, now: Callable[[], float] = time.monotonic) -> None:
         self.warnings: list[str] = []
         self.run_folder: Path | None = None
-        self._console = console
-        self._pace = Pace(now)
-        self._live = Live(console=console, transient=True) if console.is_terminal else None
+        self._line = LiveLine(console, now=now)
         self._held_out: HeldOut | None = None
         self._last: StepDone | None = None
-        self._phase = self._said = ""
+        self._phase = ""
 
     def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
+        self._line.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
+    def __exit__(self, *ended: object) -> None:
+        self._line.stop()
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
@@ -82,12 +51,12 @@ class RunDisplay:
             case Notice(code, message):
                 if code not in INFORMATION and message not in self.warnings:
                     self.warnings.append(message)
-                self._line(f"note: {message}")
+                self._line.say(f"note: {message}")
             case Planned():
-                self._line(planned_text(event))
+                self._line.say(planned_text(event))
             case StepDone():
                 is_first, self._last = self._last is None, event
-                self._update(step_text(event, self._held_out), now=is_first)
+                self._line.update(step_text(event, self._held_out), now=is_first)
             case HeldOut():
                 self._held_out = event
             case Saved(_, folder):
@@ -99,29 +68,15 @@ class RunDisplay:
 
     def _progress(self, event: Progress) -> None:
         is_new, self._phase = event.phase != self._phase, event.phase
-        known = f" {event.done:,} of {event.total:,}" if event.total else ""
-        left = "" if event.seconds_left is None else f", {clock(event.seconds_left)} left"
-        self._update(f"{event.phase}{known}{left} ...", now=is_new)
+        self._line.update(progress_text(event), now=is_new)
 
     def _end(self) -> None:
         """The last line stays, also on a terminal, where the live one goes."""
         if self._last is not None:
             text = step_text(self._last, self._held_out)
-            if text != self._said:
-                self._line(text)
+            if text != self._line.said:
+                self._line.say(text)
         self._last = None
-
-    def _update(self, text: str, *, now: bool) -> None:
-        if self._live is not None:
-            line = Text(harmless(text), no_wrap=True, overflow="ellipsis")
-            self._live.update(line)
-        elif now or self._pace.is_due():
-            self._line(text)
-
-    def _line(self, text: str) -> None:
-        self._pace.said()
-        self._said = text
-        self._console.print(harmless(text), soft_wrap=True)
 
 
 def planned_text(event: Planned) -> str:

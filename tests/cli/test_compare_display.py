@@ -1,0 +1,69 @@
+"""What a comparison shows: notes once, warnings again at the end, errors with all their runs."""
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+
+from rich.console import Console
+
+from tunesmith.cli.compare_display import CompareDisplay, show_comparison
+from tunesmith.errors import DataError
+from tunesmith.train.events import Ended, Notice, Progress, StepDone
+
+
+def console():
+    return Console(file=io.StringIO(), width=200)
+
+
+def text(of):
+    return of.file.getvalue()
+
+
+def step(number):
+    return StepDone(
+        step=number,
+        steps=4,
+        tokens=10,
+        loss=1.5,
+        lr=0.1,
+        grad_norm=1.0,
+        tokens_per_second=5.0,
+        peak_bytes=1,
+        seconds=1.0,
+        seconds_left=9.0,
+    )
+
+
+def test_what_all_runs_notice_is_said_once_and_warnings_are_kept():
+    said = console()
+    with CompareDisplay(said) as display:
+        for name in ("lora", "prompt"):
+            display(name, Notice("data", "7 rows"))
+            display(name, Notice("window", "2 layers lose it"))
+        display("lora", step(1))
+        display("lora", Ended(1, "stopped"))
+    assert text(said).count("7 rows") == 1
+    assert display.warnings == ["lora: 2 layers lose it", "prompt: 2 layers lose it"]
+    assert "lora: stopped after 1 step, loss 1.500" in text(said)
+
+
+def test_each_new_wait_is_said_at_once():
+    said = console()
+    display = CompareDisplay(said)
+    display("lora", Progress("reading the data"))
+    display("lora", Progress("answering", 1, 9))
+    assert "lora: reading the data ..." in text(said)
+    assert "lora: answering 1 of 9 ..." in text(said)
+
+
+def test_one_error_of_several_runs_is_told_once_with_their_names():
+    shown = console()
+    error = DataError("a.jsonl:1: empty")
+    rows = [SimpleNamespace(name=name, error=error) for name in ("lora", "prompt")]
+    none = dict.fromkeys(("score", "low", "high"))
+    document = {"runs": [], "base": none}
+    found = SimpleNamespace(rows=rows, out=Path(), to_json=lambda: document)
+    show_comparison(found, shown, remedy="", warnings=["lora: narrow"])
+    assert text(shown).count("a.jsonl:1: empty") == 1
+    assert "lora, prompt failed" in text(shown)
+    assert "note: lora: narrow" in text(shown)
