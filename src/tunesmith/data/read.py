@@ -1,11 +1,22 @@
-"""Which conversations a file holds, and every fault in it with its line."""
+"""Which conversations a file holds, and every fault in it with its line; one row at a time."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from tunesmith.data.checks import check
-from tunesmith.data.faults import Fault, Note, NoteBook, Problem, Remark, refuse
+from tunesmith.data.chunks import SAMPLE, chunked
+from tunesmith.data.faults import (
+    Fault,
+    FaultBook,
+    Faults,
+    Note,
+    NoteBook,
+    Problem,
+    Remark,
+    refuse,
+)
 from tunesmith.data.formats.layout import Format, Parsed, Row
 from tunesmith.data.formats.table import (
     FORMATS,
@@ -21,6 +32,35 @@ BLANK_LINE = Remark("blank_line", "blank lines between rows were skipped")
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A file and how to read it: a name in the table of formats or `auto`, columns by our names."""
+
+    file: str
+    format: str = "auto"
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the records of a file become rows; without a ``format`` none does."""
+
+    file: str
+    format: str | None
+    columns: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a record holds: a sound conversation or faults, and what was noticed."""
+
+    line: int
+    is_row: bool
+    conversation: Conversation | None = None
+    faults: tuple[Fault, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """What a file holds: its sound rows, the faults of the others, and what was noticed.
 
@@ -33,6 +73,7 @@ class Reading:
     conversations: tuple[Conversation, ...]
     faults: tuple[Fault, ...]
     notes: tuple[Note, ...]
+    unlisted: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_conversations(
@@ -44,38 +85,77 @@ def read_conversations(
     the file's.
     """
     reading = scan(path, format=format, columns=columns)
-    refuse(reading.faults)
+    refuse(Faults(reading.faults, reading.unlisted))
     return list(reading.conversations)
 
 
 def scan(
-    path: str | Path, *, format: str = "auto", columns: Mapping[str, str] | None = None
+    path: str | Path,
+    *,
+    format: str = "auto",
+    columns: Mapping[str, str] | None = None,
+    most: int | None = None,
 ) -> Reading:
-    """What ``read_conversations`` finds, without raising: sound rows beside faults and notes."""
-    file, columns, book = str(path), columns or {}, NoteBook()
-    records = [_renamed(record, columns) for record in read_records(Path(path))]
-    rows = {record.line: record.values for record in records if record.values is not None}
-    chosen, problems = _format(list(rows.values()), format, columns)
-    first = min(rows, default=None)
-    faults = [problem.at(file, first) for problem in problems]
-    faults += [fault for record in records if (fault := record.fault(file))]
-    sound = []
-    for line, row in rows.items():
-        if chosen is None:
-            break
-        parsed = _parsed(row, chosen)
-        conversation = Conversation(tuple(parsed.messages), file, line, parsed.completion_from)
-        found = parsed.problems or check(conversation)
-        faults += [problem.at(file, line) for problem in found]
-        sound += [] if found else [conversation]
-        book.add(parsed.remarks, line=line)
-    for record in records:
-        book.add([BLANK_LINE] if record.is_blank else [], line=record.line)
-    faults.sort(key=lambda fault: fault.line or 0)
-    name = chosen.name if chosen else None
+    """What ``read_conversations`` finds, without raising: sound rows beside faults and notes.
+
+    All rows are looked at; the first ``most`` sound ones are kept, all where it is None.
+    """
+    layout, faults, rows = read_rows(Asked(str(path), format, columns or {}))
+    book, notes, count = FaultBook(), NoteBook(), 0
+    book.add(faults)
+    kept: list[Conversation] = []
+    for found in rows:
+        count += found.is_row
+        book.add(found.faults)
+        notes.add(found.remarks, line=found.line)
+        if found.conversation is not None and (most is None or len(kept) < most):
+            kept.append(found.conversation)
+    told = book.faults()
     return Reading(
-        file, name, sum(not r.is_blank for r in records), tuple(sound), tuple(faults), book.notes()
+        layout.file,
+        layout.format,
+        count,
+        tuple(kept),
+        told.listed,
+        notes.notes(),
+        told.unlisted,
     )
+
+
+def read_rows(asked: Asked) -> tuple[Layout, tuple[Fault, ...], Iterator[Found]]:
+    """The layout of a file, what is wrong with it as a whole, and its rows one after the other."""
+    layout, faults, records = open_records(asked)
+    return layout, faults, (found_in(record, layout) for record in records)
+
+
+def open_records(asked: Asked) -> tuple[Layout, tuple[Fault, ...], Iterator[Record]]:
+    """The layout that the first rows of a file have, why there is none, and all of its records."""
+    records = read_records(Path(asked.file))
+    first = next(chunked(records, SAMPLE), [])
+    renamed = [_renamed(record, asked.columns) for record in first]
+    rows = {record.line: record.values for record in renamed if record.values is not None}
+    chosen, problems = _format(list(rows.values()), asked.format, asked.columns)
+    layout = Layout(asked.file, chosen.name if chosen else None, asked.columns)
+    faults = tuple(problem.at(asked.file, min(rows, default=None)) for problem in problems)
+    return layout, faults, chain(first, records)
+
+
+def found_in(record: Record, layout: Layout) -> Found:
+    """The conversation of a record, or why it is none."""
+    record = _renamed(record, layout.columns)
+    if record.is_blank:
+        return Found(record.line, is_row=False, remarks=(BLANK_LINE,))
+    if record.values is None or layout.format is None:
+        fault = record.fault(layout.file)
+        return Found(record.line, is_row=True, faults=(fault,) if fault else ())
+    parsed = _parsed(record.values, FORMATS[layout.format])
+    conversation = Conversation(
+        tuple(parsed.messages), layout.file, record.line, parsed.completion_from
+    )
+    problems = parsed.problems or check(conversation)
+    faults = tuple(problem.at(layout.file, record.line) for problem in problems)
+    sound = None if problems else conversation
+    return Found(record.line, True, sound, faults, tuple(parsed.remarks))
 
 
 def _format(

@@ -1,0 +1,96 @@
+"""What records become: rows of tokens with their conversations, faults, and what was noticed."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from tunesmith.data.chat_format import study
+from tunesmith.data.dataset import Block, block_of
+from tunesmith.data.faults import FaultBook, Faults, Note, NoteBook
+from tunesmith.data.read import Layout, found_in
+from tunesmith.data.records import Record
+from tunesmith.data.row_remarks import row_remarks
+from tunesmith.data.rows import Conversation
+from tunesmith.data.stored import stored
+from tunesmith.data.system_prompt import inserted_system_prompt
+from tunesmith.data.template import TokenRow, render_each
+from tunesmith.data.tokenizer import Tokenizer
+from tunesmith.data.word_ids import remembering
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tokenised:
+    """What a chunk of records became: a block of rows, and the conversations they were made of.
+
+    Owners in the block are numbers in ``conversations``; files those in ``files``. ``records``
+    counts sound and faulty rows, ``last_line`` is where the chunk ends.
+    """
+
+    block: Block
+    conversations: tuple[bytes, ...]
+    files: tuple[str, ...]
+    records: int
+    last_line: int
+    faults: Faults
+    notes: tuple[Note, ...]
+
+
+class Tokeniser:
+    """Renders and tokenises chunks in a model's chat template; raises DataError without one."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._chat_format = study(tokenizer)
+        self._inserted = inserted_system_prompt(tokenizer)
+        self._tokenizer = remembering(tokenizer)
+
+    def records(self, records: Sequence[Record], layout: Layout) -> Tokenised:
+        """The rows of some records of a file."""
+        faults, notes = FaultBook(), NoteBook()
+        sound: list[Conversation] = []
+        count = 0
+        for record in records:
+            found = found_in(record, layout)
+            count += found.is_row
+            faults.add(found.faults)
+            notes.add(found.remarks, line=found.line)
+            if found.conversation is not None:
+                sound.append(found.conversation)
+        made = self.conversations(sound)
+        faults.merge(made.faults)
+        notes.merge(made.notes)
+        return replace(
+            made,
+            records=count,
+            last_line=records[-1].line,
+            faults=faults.faults(),
+            notes=notes.notes(),
+        )
+
+    def conversations(self, conversations: Iterable[Conversation]) -> Tokenised:
+        """The rows of conversations that were checked."""
+        faults, notes = FaultBook(), NoteBook()
+        rows: list[TokenRow] = []
+        kept: list[Conversation] = []
+        owners: list[int] = []
+        count = 0
+        for rendered in render_each(self._tokenizer, conversations, self._chat_format):
+            conversation = rendered.conversation
+            count += 1
+            faults.add(rendered.faults)
+            if rendered.row is None:
+                continue
+            remarks = row_remarks(conversation, self._chat_format, self._inserted)
+            notes.add(remarks, line=conversation.line)
+            if not kept or kept[-1] is not conversation:
+                kept.append(conversation)
+            rows.append(rendered.row)
+            owners.append(len(kept) - 1)
+        files = list(dict.fromkeys(row.file for row in rows))
+        return Tokenised(
+            block=block_of(rows, owners, files),
+            conversations=tuple(map(stored, kept)),
+            files=tuple(files),
+            records=count,
+            last_line=rows[-1].line if rows else 0,
+            faults=faults.faults(),
+            notes=notes.notes(),
+        )
