@@ -1,7 +1,7 @@
 """Which conversations a file holds, and every fault in it with its line."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tunesmith.data.checks import check
@@ -13,8 +13,9 @@ from tunesmith.data.formats.table import (
     recognise,
     shown,
     unknown_mapping,
+    why,
 )
-from tunesmith.data.records import Record, read_records
+from tunesmith.data.records import AUTO, ReadOptions, Record, read_records
 from tunesmith.data.rows import Conversation
 
 BLANK_LINE = Remark("blank_line", "blank lines between rows were skipped")
@@ -24,7 +25,8 @@ BLANK_LINE = Remark("blank_line", "blank lines between rows were skipped")
 class Reading:
     """What a file holds: its sound rows, the faults of the others, and what was noticed.
 
-    ``format`` is None if none was recognised; ``rows`` counts sound and faulty rows.
+    ``format`` is None if none was recognised, ``reason`` what was seen of it; ``rows`` counts sound
+    and faulty rows.
     """
 
     file: str
@@ -33,49 +35,59 @@ class Reading:
     conversations: tuple[Conversation, ...]
     faults: tuple[Fault, ...]
     notes: tuple[Note, ...]
+    reason: str = ""
 
 
 def read_conversations(
-    path: str | Path, *, format: str = "auto", columns: Mapping[str, str] | None = None
+    path: str | Path,
+    *,
+    format: str = "auto",
+    columns: Mapping[str, str] | None = None,
+    options: ReadOptions = AUTO,
 ) -> list[Conversation]:
     """Every conversation of a file; raises FaultyData with all of its faults.
 
     ``format`` is a name in the table of formats or `auto`; ``columns`` maps our column names to
-    the file's.
+    the file's; ``options`` say of the file what it does not say itself.
     """
-    reading = scan(path, format=format, columns=columns)
+    reading = scan(path, format=format, columns=columns, options=options)
     refuse(reading.faults)
     return list(reading.conversations)
 
 
 def scan(
-    path: str | Path, *, format: str = "auto", columns: Mapping[str, str] | None = None
+    path: str | Path,
+    *,
+    format: str = "auto",
+    columns: Mapping[str, str] | None = None,
+    options: ReadOptions = AUTO,
 ) -> Reading:
     """What ``read_conversations`` finds, without raising: sound rows beside faults and notes."""
     file, columns, book = str(path), columns or {}, NoteBook()
-    records = [_renamed(record, columns) for record in read_records(Path(path))]
-    rows = {record.line: record.values for record in records if record.values is not None}
-    chosen, problems = _format(list(rows.values()), format, columns)
-    first = min(rows, default=None)
-    faults = [problem.at(file, first) for problem in problems]
+    records = [_renamed(record, columns) for record in read_records(path, options)]
+    rows = [record for record in records if record.values is not None]
+    values: list[Row] = [record.values for record in rows if record.values is not None]
+    chosen, problems = _format(values, format, columns)
+    place = (rows[0].file or file, rows[0].line or None) if rows else (file, None)
+    faults = [problem.at(*place) for problem in problems]
     faults += [fault for record in records if (fault := record.fault(file))]
     sound = []
-    for line, row in rows.items():
+    for record, row in zip(rows, values, strict=True):
         if chosen is None:
             break
         parsed = _parsed(row, chosen)
-        conversation = Conversation(tuple(parsed.messages), file, line, parsed.completion_from)
+        where, line = record.file or file, record.line
+        conversation = Conversation(tuple(parsed.messages), where, line, parsed.completion_from)
         found = parsed.problems or check(conversation)
-        faults += [problem.at(file, line) for problem in found]
+        faults += [problem.at(where, line) for problem in found]
         sound += [] if found else [conversation]
         book.add(parsed.remarks, line=line)
     for record in records:
-        book.add([BLANK_LINE] if record.is_blank else [], line=record.line)
+        book.add([BLANK_LINE] if record.is_blank else record.remarks, line=record.line)
     faults.sort(key=lambda fault: fault.line or 0)
-    name = chosen.name if chosen else None
-    return Reading(
-        file, name, sum(not r.is_blank for r in records), tuple(sound), tuple(faults), book.notes()
-    )
+    name, reason = (chosen.name, why(chosen, values)) if chosen else (None, "")
+    count = sum(record.is_row for record in records)
+    return Reading(file, name, count, tuple(sound), tuple(faults), book.notes(), reason)
 
 
 def _format(
@@ -103,11 +115,12 @@ def _renamed(record: Record, columns: Mapping[str, str]) -> Record:
     kept = {name: value for name, value in record.values.items() if name not in columns}
     moved = {ours: record.values[name] for name, ours in theirs.items()}
     rest = {name: value for name, value in kept.items() if name not in theirs}
-    return Record(record.line, {**rest, **moved}, record.problem)
+    return replace(record, values={**rest, **moved})
 
 
 def _parsed(row: Row, format: Format) -> Parsed:
     """The row's messages, with what is wrong with its columns noted as well."""
+    row = format.named(row)
     missing = missing_columns(row, format)
     parsed = Parsed(problems=missing) if missing else format.parse(row)
     refused = [column for column in format.refused if row.get(column)]
@@ -117,7 +130,7 @@ def _parsed(row: Row, format: Format) -> Parsed:
             f"the row has {', '.join(refused)}, and tool use is not trained.",
             remedy="Remove the row, or write the tools into the system message as text.",
         )
-    unused = [c for c in row if c not in format.columns and c not in format.refused]
+    unused = [column for column in row if not format.uses(column)]
     if unused:
         parsed.remarks.append(Remark("unused_columns", f"columns not used: {shown(unused)}"))
     return parsed
