@@ -77,7 +77,7 @@ def _known(asked: str) -> str:
 def _without_mark(head: bytes) -> str | None:
     """UTF-16 of mostly Latin text: it has a zero byte beside nearly every character."""
     even, odd = head[0::2], head[1::2]
-    if not odd or head.count(0) < len(head) // 4:
+    if head.count(0) * 4 < len(head):
         return None
     return "utf-16-le" if odd.count(0) > even.count(0) else "utf-16-be"
 

@@ -137,6 +137,25 @@ def read_document(
         yield Record(window.number, None, error.problem)
 
 
+def holds_rows(head: bytes, lists_of_a_row: Collection[str]) -> bool:
+    """Whether an object that begins so has a list of rows."""
+    window = _Window(iter([head]), UTF8)
+    try:
+        window.skip("{")
+        while window.peek() == '"':
+            key, _ = window.value()
+            window.skip(":")
+            window.peek()
+            if key not in lists_of_a_row and window.opens_rows():
+                return True
+            window.value()
+            if window.peek() == ",":
+                window.skip(",")
+    except Broken:
+        pass
+    return False
+
+
 def _elements(window: _Window) -> Iterator[Record]:
     """The elements of a list; the first waits for the second, which shows how to number them."""
     window.skip("[")

@@ -1,11 +1,10 @@
 """JSON: an object on each line, or one document that is a list of them or holds one."""
 
 import json
-import re
 from collections.abc import Iterator
 
 from tunesmith.data.faults import Problem
-from tunesmith.data.files.json_document import NO_ROWS, read_document
+from tunesmith.data.files.json_document import NO_ROWS, holds_rows, read_document
 from tunesmith.data.files.json_object import (
     UniqueKeys,
     broken_json,
@@ -19,14 +18,13 @@ from tunesmith.data.files.text import Text, open_text
 LISTS_OF_A_ROW = frozenset({"messages", "conversations", "conversation", "dialog", "dialogue"})
 LISTS_OF_A_ROW |= {"chat", "history", "prompt", "completion", "chosen", "rejected", "choices"}
 LISTS_OF_A_ROW |= {"tools", "functions"}
-LIST_INSIDE = re.compile(rb'\s*\{\s*"([^"\\]{1,80})"\s*:\s*\[\s*[\[{]')
 OPENING = (b"[", b"{", b",", b":")
 
 
 def read_json(source: Source, options: ReadOptions) -> Iterator[Record]:
     """The rows of a JSON file, whichever way they stand in it; raises Broken."""
     text = open_text(source, options)
-    is_one = is_document(next(text.chunks(), b""))
+    is_one = is_document(text.head())
     remarks = [*text.remarks, *unused(options, "delimiter", *([] if is_one else ["part"]))]
     yield Record(0, remarks=tuple(remarks))
     if is_one:
@@ -47,19 +45,12 @@ def is_document(head: bytes) -> bool:
         return _goes_on(first, rest, error)
     if rest:
         return False
-    return isinstance(value, list) or any(
-        isinstance(inner, list) and inner and isinstance(inner[0], dict | list)
-        for name, inner in value.items()
-        if name not in LISTS_OF_A_ROW
-    )
+    return isinstance(value, list) or holds_rows(first, LISTS_OF_A_ROW)
 
 
 def _goes_on(first: bytes, rest: bytes, error: Exception) -> bool:
     """Whether a first line that is no JSON goes on in the next, and was not cut or broken."""
-    found = LIST_INSIDE.match(first)
-    if found and found[1].decode(errors="replace") not in LISTS_OF_A_ROW:
-        return True
-    if first.startswith(b"["):
+    if first.startswith(b"[") or holds_rows(first, LISTS_OF_A_ROW):
         return True
     if not isinstance(error, json.JSONDecodeError) or not rest:
         return False

@@ -28,19 +28,18 @@ def read_sheet(source: Source, options: ReadOptions) -> Iterator[Record]:
         command = [sys.executable, "-P", str(Path(sheet_rows.__file__)), str(path)]
         command += [options.part] if options.part is not None else []
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process:
-            assert process.stdout is not None
             try:
-                yield from named_rows(_rows(process.stdout, options.part))
-                if process.wait():
-                    errors.seek(0)
-                    raise _failed(errors.read().decode(errors="replace"))
+                yield from named_rows(_rows(process, errors, options.part))
             finally:
                 process.kill()
 
 
-def _rows(lines: IO[bytes], part: str | None) -> Iterator[tuple[int, Cells]]:
-    """Rows of cells with their numbers; raises Broken where a sheet must be chosen."""
-    for line in lines:
+def _rows(
+    process: subprocess.Popen[bytes], errors: IO[bytes], part: str | None
+) -> Iterator[tuple[int, Cells]]:
+    """Rows of cells with their numbers; raises Broken where a sheet must be chosen, or it fails."""
+    assert process.stdout is not None
+    for line in process.stdout:
         value = json.loads(line)
         if isinstance(value, list):
             number, *cells = value
@@ -55,6 +54,9 @@ def _rows(lines: IO[bytes], part: str | None) -> Iterator[tuple[int, Cells]]:
                 "Say which, for example --data.part ",
             )
             raise Broken("several_parts", what, f"{remedy}{shlex.quote(names[0])}.")
+    if process.wait():
+        errors.seek(0)
+        raise _failed(errors.read().decode(errors="replace"))
 
 
 def _refuse_large(path: Path) -> None:

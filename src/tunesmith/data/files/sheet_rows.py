@@ -9,6 +9,7 @@ import contextlib
 import datetime
 import json
 import sys
+from pathlib import Path
 
 MOST_BYTES = 6 << 30  # of addresses: a sheet is held whole
 MOST_SECONDS = 600
@@ -18,7 +19,8 @@ def main(path: str, part: str | None) -> None:
     """Print `{"sheets": [...]}` where one must be chosen, else `{"sheet": NAME}` and its rows."""
     from python_calamine import CalamineWorkbook
 
-    with CalamineWorkbook.from_path(path) as workbook:
+    # By its content: a path would be believed its suffix.
+    with Path(path).open("rb") as file, CalamineWorkbook.from_filelike(file) as workbook:
         names = workbook.sheet_names
         if len(names) > 1 and part is None:  # sheets that Excel made and nobody used do not count
             names = [n for n in names if workbook.get_sheet_by_name(n).end is not None] or names

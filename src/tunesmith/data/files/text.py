@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tunesmith.data.faults import Problem, Remark
 from tunesmith.data.files.encoding import UTF8, as_utf8, choose_encoding
 from tunesmith.data.files.record import MOST_ROW_BYTES, ReadOptions
-from tunesmith.data.files.source import Broken, Source
+from tunesmith.data.files.source import HEAD_BYTES, Broken, Source
 
 CHUNK_BYTES = 1 << 20
 UTF8_REMEDY = "Save it as UTF-8, for example: iconv -f ENCODING -t UTF-8 FILE. Or name its "
@@ -35,6 +35,15 @@ class Text:
             utf8 = _unmarked(raw) if self.encoding == UTF8 else as_utf8(raw, self.encoding)
             for chunk in utf8:
                 yield chunk.replace(b"\r", b"\n") if self.old_lines else chunk
+
+    def head(self) -> bytes:
+        """The text's beginning in UTF-8; raises Broken."""
+        found = b""
+        for chunk in self.chunks():
+            found += chunk
+            if len(found) >= HEAD_BYTES:
+                break
+        return found
 
     def lines(self) -> Iterator[tuple[int, bytes | Problem]]:
         """Every line with its number and its end; or why it, and what follows, is not there."""
