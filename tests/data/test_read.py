@@ -61,13 +61,13 @@ def test_weight_zero_leaves_an_answer_out(write):
 
 
 def test_columns_can_be_mapped(write):
-    path = write({"question": "q", "answer": "a"})
-    columns = {"prompt": "question", "completion": "answer"}
+    path = write({"Q": "q", "A": "a"})
+    columns = {"prompt": "Q", "completion": "A"}
     (row,) = read_conversations(path, columns=columns)
     assert row.messages == MESSAGES
     fault = only_fault(path)
     assert fault.code == "unknown_format"
-    assert "--data.map prompt=question --data.map completion=answer" in fault.remedy
+    assert "--data.map prompt=Q --data.map completion=A" in fault.remedy
 
 
 def test_a_mapped_column_may_have_the_name_of_another_of_ours(write):
@@ -132,11 +132,10 @@ def test_file_that_cannot_be_read_is_one_fault_of_the_file(write, tmp_path):
     (tmp_path / "rows").mkdir()
     paths = {
         "missing_file": tmp_path / "none.jsonl",
-        "not_a_file": tmp_path / "rows",
-        "unknown_file_kind": write(PAIR, name="rows.csv"),
+        "no_files": tmp_path / "rows",
+        "unknown_file_kind": write("a row", name="rows.doc"),
         "empty_file": write(b"", b" ", name="empty.jsonl"),
-        "not_utf8": write(json.dumps(PAIR).encode("utf-16"), name="wide.jsonl"),
-        "not_json_lines": write("[", PAIR, "]", name="document.json"),
+        "broken_file": write(PAIR, name="rows.jsonl.gz"),
     }
     for code, path in paths.items():
         fault = only_fault(path)

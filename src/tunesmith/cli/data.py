@@ -1,14 +1,14 @@
 """`tunesmith data`: whether a run would take a file, and its rows as the model will see them."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tunesmith.cli.console import harmless, say
 from tunesmith.cli.distill import distill
-from tunesmith.cli.keys_help import CONTEXT, help_with_keys
+from tunesmith.cli.keys_help import CONTEXT, FILE_KEYS, help_with_keys, keys_named
 from tunesmith.cli.outcome import Outcome, command
 from tunesmith.counts import many
 from tunesmith.errors import DataError
@@ -16,24 +16,20 @@ from tunesmith.errors import DataError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tunesmith.cli.keys import Key
-    from tunesmith.data.faults import Fault
+    from tunesmith.data.faults import Fault, Note
     from tunesmith.workflows.inspect_data import Inspection, ShownRow
 
 app = typer.Typer(help="Check data, see it as the model will, make it from an instruction.")
 
-ROWS = ("data.format", "data.map", "model", "trust_remote_code")
+ROWS = (*FILE_KEYS, "model", "trust_remote_code")
 RUN = (*ROWS, "data.eval", "data.too_long", "data.max_tokens", "train.seed")
 SHOWN_LINES = 5
 
 
-def _keys(*names: str) -> "Mapping[str, Key]":
-    from tunesmith.cli.keys import config_keys
-
-    return {name: key for name, key in config_keys().items() if name in names}
-
-
-File = Annotated[str, typer.Argument(metavar="FILE", help="A JSONL file of rows.")]
+File = Annotated[
+    str,
+    typer.Argument(metavar="FILE", help="Rows: JSONL, JSON, CSV, Parquet, XLSX, text, a folder."),
+]
 
 
 @app.command("check", options_metavar="[--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT)
@@ -41,13 +37,13 @@ File = Annotated[str, typer.Argument(metavar="FILE", help="A JSONL file of rows.
 def check(
     context: typer.Context,
     file: File,
-    _: Annotated[bool, help_with_keys(lambda: _keys(*RUN))] = False,
+    _: Annotated[bool, help_with_keys(lambda: keys_named(*RUN))] = False,
 ) -> Outcome:
     """Every fault with its line and a remedy; exit status 1 if a run would refuse the data."""
     from tunesmith.cli.keys import config_of_file
     from tunesmith.workflows.inspect_data import inspect_data
 
-    config = config_of_file(file, context.args, known=_keys(*RUN))
+    config = config_of_file(file, context.args, known=keys_named(*RUN))
     train, *held = inspect_data(config, emit=say)
     faults = [fault for each in (train, *held) for fault in each.faults]
     document = _checked(train) | {"faults": [_fault(fault) for fault in faults]}
@@ -64,13 +60,19 @@ def _checked(inspection: "Inspection") -> dict[str, object]:
     return {
         "file": inspection.file,
         "format": inspection.format,
+        "format_reason": inspection.reason,
         "rows": inspection.rows,
         "tokens": inspection.tokens,
         "supervised_tokens": inspection.supervised_tokens,
         "longest": inspection.longest,
         "faults": [_fault(fault) for fault in inspection.faults],
         "warnings": [
-            {"code": w.code, "message": w.message, "count": w.count, "lines": list(w.lines)}
+            {
+                "code": w.code,
+                "message": w.message,
+                "count": w.count,
+                "lines": _lines(w),
+            }
             for w in inspection.warnings
         ],
     }
@@ -85,16 +87,15 @@ def _show_check(
     inspections: "Sequence[Inspection]", faults: "Sequence[Fault]", console: "Console"
 ) -> None:
     for each in inspections:
+        why = f" ({each.reason})" if each.reason else ""
         share = f"{each.supervised_tokens:,} supervised, the longest row {each.longest:,}"
         console.print(
-            f"{each.file}: format {each.format or 'unknown'}, {many(each.rows, 'row')}, "
+            f"{each.file}: format {each.format or 'unknown'}{why}, {many(each.rows, 'row')}, "
             f"{many(each.tokens, 'token')} ({share})",
             soft_wrap=True,
         )
         for warning in each.warnings:
-            lines = ", ".join(map(str, warning.lines[:SHOWN_LINES]))
-            more = ", ..." if len(warning.lines) > SHOWN_LINES else ""
-            text = f"note: {warning.message} ({many(warning.count, 'row')}: line {lines}{more})"
+            text = f"note: {warning.message}{_where(warning)}"
             console.print(harmless(text), style="yellow", soft_wrap=True)
     for fault in faults:
         console.print(harmless(str(fault)), style="red", soft_wrap=True)
@@ -104,19 +105,34 @@ def _show_check(
     console.print(verdict, style="bold")
 
 
+def _lines(warning: "Note") -> list[int]:
+    """The lines that it is about; none where it is about the file."""
+    return [line for line in warning.lines if line]
+
+
+def _where(warning: "Note") -> str:
+    """How many rows it is about, and the first of their lines."""
+    found = _lines(warning)
+    if not found:
+        return ""
+    lines = ", ".join(map(str, found[:SHOWN_LINES]))
+    more = ", ..." if len(found) > SHOWN_LINES else ""
+    return f" ({many(warning.count, 'row')}: line {lines}{more})"
+
+
 @app.command("show", options_metavar="[--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT)
 @command
 def show(
     context: typer.Context,
     file: File,
     rows: Annotated[int, typer.Option("-n", min=1, metavar="ROWS", help="How many rows.")] = 3,
-    _: Annotated[bool, help_with_keys(lambda: _keys(*ROWS))] = False,
+    _: Annotated[bool, help_with_keys(lambda: keys_named(*ROWS))] = False,
 ) -> Outcome:
     """Rows as the model will see them: the chat template applied, supervised text in colour."""
     from tunesmith.cli.keys import config_of_file
     from tunesmith.workflows.inspect_data import shown_rows
 
-    config = config_of_file(file, context.args, known=_keys(*ROWS))
+    config = config_of_file(file, context.args, known=keys_named(*ROWS))
     shown, faults = shown_rows(config, most=rows, emit=say)
     if not shown:
         raise DataError(

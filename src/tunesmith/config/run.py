@@ -9,6 +9,16 @@ from tunesmith.config.methods import LoraSettings, MethodSettings
 from tunesmith.config.settings import Settings
 
 DEFAULT_EPOCHS = 3.0
+Format = Literal[
+    "auto",
+    "chat",
+    "prompt-completion",
+    "sharegpt",
+    "alpaca",
+    "query-response",
+    "multiple-choice",
+    "text",
+]
 OptimizerKind = Literal["adamw", "adamw8bit"]
 DEFAULT_OPTIMIZER: OptimizerKind = "adamw"
 
@@ -23,12 +33,17 @@ class DataSource(Settings):
 class DataSettings(Settings):
     """Where the rows come from and how they become documents."""
 
-    train: str | tuple[DataSource, ...] = Field(description="a JSONL file, or a list of them")
-    eval: float | str = Field(0.1, description="share held out, a file, or 0 for none")
-    format: Literal["auto", "chat", "prompt-completion"] = Field(
-        "auto", description="layout of a row; auto recognises it and says so"
+    train: str | tuple[DataSource, ...] = Field(
+        description="a file, a folder of them, hf:OWNER/NAME, or a list of these"
     )
+    eval: float | str = Field(0.1, description="share held out, a file, or 0 for none")
+    format: Format = Field("auto", description="layout of a row; auto recognises it and says so")
     map: dict[str, str] = Field({}, description="our column: the name it has in the file")
+    encoding: str = Field("auto", description="of text files, as in utf-8, cp949, cp1252, utf-16")
+    delimiter: str | None = Field(None, description="between columns of a table: , ; tab | ...")
+    part: str | None = Field(
+        None, description="sheet, list of a JSON document, file of a zip, split of a folder or hub"
+    )
     too_long: Literal["refuse", "cut", "drop"] = Field(
         "refuse", description="what happens to rows longer than max_tokens"
     )

@@ -15,6 +15,8 @@ OTHER_NAMES |= {"chatgpt": "assistant", "ai": "assistant", "developer": "system"
 def check(conversation: Conversation) -> list[Problem]:
     """Everything that keeps the conversation from being trained on."""
     messages = conversation.messages
+    if conversation.is_text:
+        return list(_texts(messages))
     problems = [*_texts(messages), *_unknown_roles(messages)]
     if all(message.role in ROLES for message in messages):
         problems += [*_order(messages), *_targets(conversation)]

@@ -26,7 +26,7 @@ def prepare(
     Rows of more than ``max_tokens`` are refused, cut behind that many tokens, or dropped.
     """
     limit = Limit(max_tokens, too_long)
-    made = Tokeniser(tokenizer).conversations(conversations)
+    made = Tokeniser(tokenizer, max_tokens=max_tokens).conversations(conversations)
     rest = limited(dataset_of([made.block], made.files), limit)
     book = FaultBook()
     book.merge(made.faults)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+TEXT = "text"  # the role of the one message of a text that is trained as it is
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -28,5 +30,10 @@ class Conversation:
         return tuple(
             i
             for i, message in enumerate(self.messages)
-            if i >= first and message.role == "assistant" and message.weight > 0
+            if i >= first and message.role in ("assistant", TEXT) and message.weight > 0
         )
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is no conversation but a text, which is trained as it is."""
+        return self.completion_from == 0 and [m.role for m in self.messages] == [TEXT]

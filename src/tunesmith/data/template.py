@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tunesmith.data.answers import Draft, Unrenderable, draft, locate
 from tunesmith.data.chat_format import ChatFormat, as_dicts, chat_text, study
-from tunesmith.data.faults import Fault, Problem, refuse
+from tunesmith.data.faults import Fault, Problem, Remark, refuse
 from tunesmith.data.rows import Conversation, Message
 from tunesmith.data.system_prompt import inserted_system_prompt
 from tunesmith.data.tokenizer import Tokenizer, encode
@@ -36,11 +36,12 @@ class TokenRow:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A conversation's row, or the faults that kept it from becoming one."""
+    """A conversation's row, or the faults that kept it from becoming one; what was noticed."""
 
     conversation: Conversation
     row: TokenRow | None
     faults: tuple[Fault, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
 
 def render(tokenizer: Tokenizer, conversation: Conversation) -> TokenRow:

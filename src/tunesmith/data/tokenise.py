@@ -3,16 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from tunesmith.data.chat_format import study
 from tunesmith.data.dataset import Block, block_of
+from tunesmith.data.documents import Renderer
 from tunesmith.data.faults import FaultBook, Faults, Note, NoteBook
 from tunesmith.data.read import Layout, found_in
 from tunesmith.data.records import Record
-from tunesmith.data.row_remarks import row_remarks
 from tunesmith.data.rows import Conversation
 from tunesmith.data.stored import stored
-from tunesmith.data.system_prompt import inserted_system_prompt
-from tunesmith.data.template import TokenRow, render_each
+from tunesmith.data.template import TokenRow
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.word_ids import remembering
 
@@ -35,12 +33,13 @@ class Tokenised:
 
 
 class Tokeniser:
-    """Renders and tokenises chunks in a model's chat template; raises DataError without one."""
+    """Renders and tokenises chunks; a text is cut into documents of ``max_tokens``.
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._chat_format = study(tokenizer)
-        self._inserted = inserted_system_prompt(tokenizer)
-        self._tokenizer = remembering(tokenizer)
+    Raises DataError for a conversation where the model has no chat template.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, *, max_tokens: int) -> None:
+        self._renderer = Renderer(remembering(tokenizer), max_tokens=max_tokens)
 
     def records(self, records: Sequence[Record], layout: Layout) -> Tokenised:
         """The rows of some records of a file."""
@@ -71,15 +70,12 @@ class Tokeniser:
         rows: list[TokenRow] = []
         kept: list[Conversation] = []
         owners: list[int] = []
-        count = 0
-        for rendered in render_each(self._tokenizer, conversations, self._chat_format):
+        for rendered in self._renderer.documents(conversations):
             conversation = rendered.conversation
-            count += 1
             faults.add(rendered.faults)
             if rendered.row is None:
                 continue
-            remarks = row_remarks(conversation, self._chat_format, self._inserted)
-            notes.add(remarks, line=conversation.line)
+            notes.add(rendered.remarks, line=conversation.line)
             if not kept or kept[-1] is not conversation:
                 kept.append(conversation)
             rows.append(rendered.row)
@@ -89,7 +85,7 @@ class Tokeniser:
             block=block_of(rows, owners, files),
             conversations=tuple(map(stored, kept)),
             files=tuple(files),
-            records=count,
+            records=len(kept),
             last_line=rows[-1].line if rows else 0,
             faults=faults.faults(),
             notes=notes.notes(),

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from tunesmith.config import EvaluateSettings
 from tunesmith.data.rows import Conversation, Message
 from tunesmith.data.template import render_prompt
+from tunesmith.errors import DataError
 from tunesmith.evaluate.checks.protocol import Check
 from tunesmith.evaluate.interval import Interval
 from tunesmith.evaluate.summary import Summary, summarise
@@ -67,7 +68,14 @@ def _interval(interval: Interval) -> dict[str, float]:
 
 
 def questions_of(conversations: Sequence[Conversation], *, most: int) -> tuple[Question, ...]:
-    """The last trained turn of each held-out row as a question, at most ``most`` of them."""
+    """The last trained turn of each held-out row as a question, at most ``most`` of them.
+
+    Raises DataError for texts, which have none.
+    """
+    if any(conversation.is_text for conversation in conversations):
+        what = "The rows are texts without questions, so checks have no answers to score."
+        remedy = "Leave evaluate.checks out: the held-out loss says what was learned."
+        raise DataError(what, remedy=remedy, code="no_questions")
     questions = []
     for conversation in _spread(conversations, most):
         turn = conversation.supervised[-1]

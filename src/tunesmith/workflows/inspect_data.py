@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tunesmith.config.run import DataSettings, RunConfig
-from tunesmith.data.chat_format import study
+from tunesmith.data.documents import render_documents
 from tunesmith.data.faults import Fault, FaultyData, Note
 from tunesmith.data.prepare import prepare
 from tunesmith.data.read import Reading, scan
+from tunesmith.data.records import options_of
 from tunesmith.data.rows import Conversation
 from tunesmith.data.show import segments
 from tunesmith.data.split import hold_out
-from tunesmith.data.template import TokenRow, render_each
+from tunesmith.data.template import TokenRow
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import DataError
 from tunesmith.models.cache import Emit, ignore
@@ -24,11 +25,13 @@ from tunesmith.workflows.tokenizing import open_tokenizer
 class Inspection:
     """One file: its format, sizes, what a run would refuse, and what it would only mention.
 
-    Tokens are counted over the rows that could be rendered.
+    ``reason`` is what was seen of the format. Tokens are counted over the rows that could be
+    rendered.
     """
 
     file: str
     format: str | None
+    reason: str
     rows: int
     tokens: int
     supervised_tokens: int
@@ -68,7 +71,10 @@ def inspect_data(config: RunConfig, *, emit: Emit = ignore) -> list[Inspection]:
     opened = open_tokenizer(config.model, trust_remote_code=config.trust_remote_code, emit=emit)
     limit = min(opened.context, settings.max_tokens or opened.context)
     files = [source.path, *([settings.eval] if isinstance(settings.eval, str) else [])]
-    readings = [scan(file, format=settings.format, columns=settings.map) for file in files]
+    readings = [
+        scan(file, format=settings.format, columns=settings.map, options=options_of(settings))
+        for file in files
+    ]
     found = [_inspection(opened.tokenizer, reading, settings, limit=limit) for reading in readings]
     unsplit = _split_faults(readings[0], settings, seed=config.train.seed)
     first = found[0]
@@ -90,7 +96,7 @@ def _inspection(
             lengths, supervised = rows.lengths.tolist(), rows.supervised_tokens
         except FaultyData as error:
             faults += error.faults
-            lengths, supervised = _sizes(tokenizer, reading.conversations)
+            lengths, supervised = _sizes(tokenizer, reading.conversations, limit=limit)
         except DataError as error:
             if error.code != "no_rows":
                 raise  # it is about the model, not about these rows
@@ -98,6 +104,7 @@ def _inspection(
     return Inspection(
         file=reading.file,
         format=reading.format,
+        reason=reading.reason,
         rows=reading.rows,
         tokens=sum(lengths),
         supervised_tokens=supervised,
@@ -107,9 +114,11 @@ def _inspection(
     )
 
 
-def _sizes(tokenizer: Tokenizer, rows: Sequence[Conversation]) -> tuple[list[int], int]:
+def _sizes(
+    tokenizer: Tokenizer, rows: Sequence[Conversation], *, limit: int
+) -> tuple[list[int], int]:
     """Lengths and supervised tokens of the rows that can be rendered, whatever is the matter."""
-    rendered = (each.row for each in render_each(tokenizer, rows, study(tokenizer)))
+    rendered = (each.row for each in render_documents(tokenizer, rows, max_tokens=limit))
     sizes = [(len(row.ids), np.count_nonzero(row.weights)) for row in rendered if row is not None]
     return [tokens for tokens, _ in sizes], int(sum(count for _, count in sizes))
 
@@ -134,14 +143,18 @@ def shown_rows(
 ) -> tuple[list[ShownRow], tuple[Fault, ...]]:
     """The first rows that can be rendered, and the faults of the others up to there."""
     (source,) = config.data.sources
-    reading = scan(source.path, format=config.data.format, columns=config.data.map)
+    settings, limit = config.data, config.data.max_tokens
+    reading = scan(
+        source.path, format=settings.format, columns=settings.map, options=options_of(settings)
+    )
     if not reading.conversations:
         return [], reading.faults
     opened = open_tokenizer(config.model, trust_remote_code=config.trust_remote_code, emit=emit)
     tokenizer: Tokenizer = opened.tokenizer
     faults = list(reading.faults)
     rows: list[ShownRow] = []
-    rendered = render_each(tokenizer, reading.conversations, study(tokenizer))
+    most_tokens = min(opened.context, limit or opened.context)
+    rendered = render_documents(tokenizer, reading.conversations, max_tokens=most_tokens)
     for each in rendered:
         faults += each.faults
         if each.row is not None:

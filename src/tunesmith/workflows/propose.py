@@ -27,7 +27,9 @@ class Proposal:
 def propose_checks(conversations: Sequence[Conversation]) -> list[Proposal]:
     """The checks that every answer of the data passes, the first the one that decides."""
     answers = [
-        row.messages[row.supervised[-1]].content.strip() for row in conversations if row.supervised
+        row.messages[row.supervised[-1]].content.strip()
+        for row in conversations
+        if row.supervised and not row.is_text
     ]
     if not answers:
         return []

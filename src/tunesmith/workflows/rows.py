@@ -1,12 +1,12 @@
 """From a run's data settings to rows to train on and rows held out."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from tunesmith.config import DataSettings
 from tunesmith.data.faults import FaultyData
 from tunesmith.data.prepare import Dataset, prepare
 from tunesmith.data.read import read_conversations
+from tunesmith.data.records import exists, options_of
 from tunesmith.data.rows import Conversation
 from tunesmith.data.split import hold_out
 from tunesmith.data.tokenizer import Tokenizer
@@ -27,7 +27,7 @@ def require_files(settings: DataSettings) -> None:
     named = [source.path for source in settings.sources]
     named += [settings.eval] if isinstance(settings.eval, str) else []
     for path in named:
-        if not Path(path).exists():
+        if not exists(path):
             read_conversations(path)  # has the words for it
 
 
@@ -36,9 +36,12 @@ def load_rows(settings: DataSettings, tokenizer: Tokenizer, *, context: int, see
     conversations: list[Conversation] = []
     weights: list[float] = []
     faults: list[FaultyData] = []
+    options = options_of(settings)
     for source in settings.sources:
         try:
-            read = read_conversations(source.path, format=settings.format, columns=settings.map)
+            read = read_conversations(
+                source.path, format=settings.format, columns=settings.map, options=options
+            )
         except FaultyData as error:
             faults.append(error)
             continue
@@ -48,7 +51,9 @@ def load_rows(settings: DataSettings, tokenizer: Tokenizer, *, context: int, see
         raise FaultyData([fault for error in faults for fault in error.faults])
     train, held = list(conversations), []
     if isinstance(settings.eval, str):
-        held = read_conversations(settings.eval, format=settings.format, columns=settings.map)
+        held = read_conversations(
+            settings.eval, format=settings.format, columns=settings.map, options=options
+        )
     elif settings.eval:
         train, held = hold_out(conversations, share=settings.eval, seed=seed)
     limit = min(context, settings.max_tokens or context)
