@@ -1,29 +1,28 @@
 """`tunesmith data`: whether a run would take a file, and its rows as the model will see them."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tunesmith.cli.console import harmless, say
+from tunesmith.cli.data_show import KEYS as SHOWN
+from tunesmith.cli.data_show import show
 from tunesmith.cli.distill import distill
 from tunesmith.cli.keys_help import CONTEXT, help_with_keys
 from tunesmith.cli.outcome import Outcome, command
 from tunesmith.counts import many
-from tunesmith.errors import DataError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from tunesmith.cli.keys import Key
     from tunesmith.data.faults import Fault
-    from tunesmith.workflows.inspect_data import Inspection, ShownRow
+    from tunesmith.workflows.inspect_data import Inspection
 
 app = typer.Typer(help="Check data, see it as the model will, make it from an instruction.")
 
-ROWS = ("data.format", "data.map", "model", "trust_remote_code")
-RUN = (*ROWS, "data.eval", "data.too_long", "data.max_tokens", "train.seed")
+RUN = (*SHOWN, "data.eval", "data.too_long", "train.seed")
 SHOWN_LINES = 5
 
 
@@ -104,48 +103,5 @@ def _show_check(
     console.print(verdict, style="bold")
 
 
-@app.command("show", options_metavar="[--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT)
-@command
-def show(
-    context: typer.Context,
-    file: File,
-    rows: Annotated[int, typer.Option("-n", min=1, metavar="ROWS", help="How many rows.")] = 3,
-    _: Annotated[bool, help_with_keys(lambda: _keys(*ROWS))] = False,
-) -> Outcome:
-    """Rows as the model will see them: the chat template applied, supervised text in colour."""
-    from tunesmith.cli.keys import config_of_file
-    from tunesmith.workflows.inspect_data import shown_rows
-
-    config = config_of_file(file, context.args, known=_keys(*ROWS))
-    shown, faults = shown_rows(config, most=rows, emit=say)
-    if not shown:
-        raise DataError(
-            f"{file}: no row can be shown ({many(len(faults), 'fault')}).",
-            remedy=f"They are listed by: tunesmith data check {shlex.quote(file)}",
-        )
-    if faults:
-        say(f"note: {many(len(faults), 'fault')}; `data check` lists them.", style="yellow")
-    document = {
-        "rows": [
-            {"line": row.line, "text": row.text, "spans": row.spans, "tokens": row.tokens}
-            for row in shown
-        ]
-    }
-    return Outcome(document, show=lambda console: _show_rows(shown, console))
-
-
-def _show_rows(rows: "Sequence[ShownRow]", console: "Console") -> None:
-    for row in rows:
-        console.print(f"{row.file}:{row.line} ({many(row.tokens, 'token')})", style="bold")
-        for piece, supervised in row.pieces:
-            # Without colours brackets show what colour would.
-            plain = console.color_system is None and supervised
-            marked = f"⟦{piece}⟧" if plain else piece
-            style = "green" if supervised else "dim"
-            console.print(harmless(marked), style=style, soft_wrap=True, end="")
-        console.print()
-    mark = "green" if console.color_system is not None else "⟦in brackets⟧"
-    say(f"What is trained is {mark}; the rest is only read.", style="dim")
-
-
+app.command("show", options_metavar="[--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT)(show)
 app.command("distill")(distill)

@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.counts import many
-from tunesmith.data.chat_format import ChatFormat, study
+from tunesmith.data.chat_format import study
 from tunesmith.data.faults import Fault, Note, NoteBook, Problem, Remark, refuse
 from tunesmith.data.rows import Conversation
-from tunesmith.data.system_prompt import inserted_system_prompt
-from tunesmith.data.template import TokenRow, render_each
+from tunesmith.data.template import ROWS, Rendering, TokenRow, render_each
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import DataError
 
@@ -74,23 +73,23 @@ def prepare(
     *,
     max_tokens: int,
     too_long: TooLong = "refuse",
+    rendering: Rendering = ROWS,
 ) -> Dataset:
     """Every conversation as ids and loss weights; raises FaultyData with all of their faults.
 
     Rows of more than ``max_tokens`` are refused, cut behind that many tokens, or dropped.
     """
     chat_format = study(tokenizer)
-    inserted = inserted_system_prompt(tokenizer)
     book = NoteBook()
     faults: list[Fault] = []
     rows: list[TokenRow] = []
     long: list[TokenRow] = []
-    for rendered in render_each(tokenizer, conversations, chat_format):
+    for rendered in render_each(tokenizer, conversations, chat_format, rendering):
         faults += rendered.faults
         row = rendered.row
         if row is None:
             continue
-        book.add(_remarks(rendered.conversation, chat_format, inserted), line=row.line)
+        book.add(rendered.remarks, line=row.line)
         if len(row.ids) <= max_tokens:
             rows.append(row)
             continue
@@ -127,24 +126,6 @@ def _stored(rows: Sequence[TokenRow], notes: tuple[Note, ...]) -> Dataset:
         file_of=np.array([files[row.file] for row in rows], dtype=np.int32),
         notes=notes,
     )
-
-
-def _remarks(
-    conversation: Conversation, chat_format: ChatFormat, inserted: str | None
-) -> list[Remark]:
-    messages = conversation.messages
-    remarks = list(chat_format.remarks)
-    if inserted and messages[0].role != "system":
-        what = f"the chat template inserts this system prompt where a row has none: {inserted!r}"
-        remarks.append(Remark("inserted_system_prompt", what))
-    if messages[-1].role != "assistant":
-        what = "the conversation ends without an answer; what comes after the last one is not used"
-        remarks.append(Remark("ends_without_answer", what))
-    found = {token for m in messages for token in chat_format.special.findall(m.content)}
-    for token in sorted(found):
-        what = f"the tokenizer reads `{token}` in a message as one special token"
-        remarks.append(Remark("special_tokens", what))
-    return remarks
 
 
 def _cut(row: TokenRow, max_tokens: int) -> TokenRow:

@@ -64,7 +64,9 @@ def scan(
         if chosen is None:
             break
         parsed = _parsed(row, chosen)
-        conversation = Conversation(tuple(parsed.messages), file, line, parsed.completion_from)
+        conversation = Conversation(
+            tuple(parsed.messages), file, line, parsed.completion_from, parsed.tools
+        )
         found = parsed.problems or check(conversation)
         faults += [problem.at(file, line) for problem in found]
         sound += [] if found else [conversation]
@@ -113,11 +115,12 @@ def _parsed(row: Row, format: Format) -> Parsed:
     refused = [column for column in format.refused if row.get(column)]
     if refused:
         parsed.problem(
-            "tools",
-            f"the row has {', '.join(refused)}, and tool use is not trained.",
-            remedy="Remove the row, or write the tools into the system message as text.",
+            "refused_columns",
+            f"the row has {', '.join(refused)}, which {format.name} rows are not trained with.",
+            remedy="Remove the column, or the row.",
         )
-    unused = [c for c in row if c not in format.columns and c not in format.refused]
+    known = (*format.columns, *format.optional, *format.refused)
+    unused = [column for column in row if column not in known]
     if unused:
         parsed.remarks.append(Remark("unused_columns", f"columns not used: {shown(unused)}"))
     return parsed

@@ -1,6 +1,7 @@
 """From a run's data settings to rows to train on and rows held out."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tunesmith.config import DataSettings
@@ -9,6 +10,7 @@ from tunesmith.data.prepare import Dataset, prepare
 from tunesmith.data.read import read_conversations
 from tunesmith.data.rows import Conversation
 from tunesmith.data.split import hold_out
+from tunesmith.data.template import Rendering
 from tunesmith.data.tokenizer import Tokenizer
 
 
@@ -20,6 +22,11 @@ class RunRows:
     held: Dataset | None
     held_conversations: tuple[Conversation, ...]
     copies: tuple[float, ...]  # of each training row in an epoch; empty: one
+
+
+def rendering_of(settings: DataSettings) -> Rendering:
+    """What the settings make a document of a row."""
+    return Rendering(document=settings.document, control_tokens=settings.control_tokens)
 
 
 def require_files(settings: DataSettings) -> None:
@@ -52,10 +59,15 @@ def load_rows(settings: DataSettings, tokenizer: Tokenizer, *, context: int, see
     elif settings.eval:
         train, held = hold_out(conversations, share=settings.eval, seed=seed)
     limit = min(context, settings.max_tokens or context)
-    rows = prepare(tokenizer, train, max_tokens=limit, too_long=settings.too_long)
-    held_rows = (
-        prepare(tokenizer, held, max_tokens=limit, too_long=settings.too_long) if held else None
+    as_asked = partial(
+        prepare,
+        tokenizer,
+        max_tokens=limit,
+        too_long=settings.too_long,
+        rendering=rendering_of(settings),
     )
+    rows = as_asked(train)
+    held_rows = as_asked(held) if held else None
     weight_of = {(c.file, c.line): w for c, w in zip(conversations, weights, strict=True)}
     copies = tuple(weight_of[row.file, row.line] for row in (rows[i] for i in range(len(rows))))
     plain = all(weight == 1.0 for weight in copies)
