@@ -5,6 +5,7 @@ Each family's own chat template, with its special tokens (`tests/data/families.p
 
 import functools
 import json
+import re
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.data.families import FAMILIES, PHI4_REASONING
 from tests.data.tiny import is_clean, supervised_runs
+from tests.source import ROOT, SRC
 from tunesmith.data.chat_format import study
 from tunesmith.data.rows import Conversation, Message, ToolCall
 from tunesmith.data.template import Rendering, render_each, render_prompt
@@ -293,6 +295,26 @@ def test_control_tokens_in_tools_and_calls_are_control_tokens():
     assert ("control_tokens", 7) in fault_of("qwen3", *talk("q"), thinking)
     called = Message("assistant", "[TOOL_CALLS]")
     assert ("control_tokens", 7) in fault_of("mistral_nemo", *talk("q"), called)
+
+
+def test_the_page_tells_of_each_template_what_it_does():
+    text = (ROOT / "docs" / "masks.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    told = {name: cells for names, *cells in rows for name in names.split(", ")}
+    for name in FAMILIES:
+        tools, thinking, together = (cell.startswith("yes") for cell in told[name])
+        assert tools == (name in CALLS), name
+        assert thinking == (name in THOUGHT), name
+        assert together == (name in TOGETHER), name
+
+
+def test_the_page_names_every_code_that_a_template_can_give():
+    text = (ROOT / "docs" / "masks.md").read_text(encoding="utf-8")
+    for file in ("answers", "answer_document", "chat_format", "left_out", "row_remarks", "unfit"):
+        source = (SRC / "tunesmith" / "data" / f"{file}.py").read_text(encoding="utf-8")
+        codes = re.findall(r"(?:Problem|Remark|Unrenderable)\(\s*\"(\w+)\"", source)
+        assert codes
+        assert {code for code in codes if f"`{code}`" not in text} == set()
 
 
 MARKED = ("qwen2_5", "qwen3", "gemma2", "gemma3", "aya", "phi3_5", "gpt_oss", "deepseek_r1_distill")

@@ -120,7 +120,7 @@ def _show_row(row: "ShownRow", console: "Console", *, by_token: bool) -> None:
             put(f"\n✂ cut here: {many(row.limit, 'token')} of {row.tokens:,} ✂\n", "bold red")
         style = "green" if piece.supervised else "dim"
         put(BORDER if by_token else "", "dim")
-        put(harmless(piece.text), f"{style} strike" if piece.is_cut else style)
+        put(harmless(piece.text), f"{style} italic" if piece.is_cut else style)
         was_cut, was_supervised = piece.is_cut, piece.supervised
     if was_supervised and not coloured:
         put("⟧", None)

@@ -5,7 +5,7 @@ from itertools import product
 
 from tunesmith.data.chat_text import TEMPLATE_ERRORS, Dialect, Given, chat_text, given
 from tunesmith.data.rows import Message, Tool, ToolCall
-from tunesmith.data.thinking import OPEN
+from tunesmith.data.thinking import CLOSE, OPEN
 from tunesmith.data.tokenizer import Tokenizer
 
 TOOL_NAME, PLACE, CITY, THOUGHT = "probetool5k", "probeplace", "probecity3m", "probethought2v"
@@ -47,7 +47,7 @@ def study_tools(tokenizer: Tokenizer, template: str) -> ToolFormat:
     calls = _dialect_of_calls(tokenizer)
     dialect = calls or Dialect()
     thinks = _takes_thinking(tokenizer)
-    inline = not thinks and OPEN in template
+    inline = not thinks and (OPEN in template or CLOSE in template)
     with_tools = _text(tokenizer, given([QUESTION], [TOOL]), prompt=True)
     return ToolFormat(
         takes_tools=with_tools is None or TOOL_NAME in with_tools,

@@ -34,6 +34,7 @@ def show_page(
         model=model,
         remarks=remarks,
         by_token=by_token,
+        is_cut=any(row.cut is not None for row in rows),
     )
 
 
