@@ -4,7 +4,7 @@ import pytest
 
 from tunesmith.config import load_run_config
 from tunesmith.errors import DataError
-from tunesmith.workflows.inspect_data import inspect_data, shown_rows
+from tunesmith.workflows.inspect_data import inspect_data
 from tunesmith.workflows.rows import load_rows
 from tunesmith.workflows.tokenizing import open_tokenizer
 
@@ -36,6 +36,14 @@ def would_run(config, base_folder):
         return None
 
 
+TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {}}}
+
+
+def chat(**more):
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    return {"messages": turns, **more}
+
+
 LONG = row(9, "x" * 600)
 
 
@@ -51,6 +59,9 @@ LONG = row(9, "x" * 600)
         ([row(1), row(2)], {"max_tokens": 5}),
         ([row(1), row(2)], {"max_tokens": 5, "too_long": "drop"}),
         ([row(1), row(2, "<|im_end|> sneaked in")], {}),
+        ([row(1), row(2, "<|im_end|> sneaked in")], {"control_tokens": "text"}),
+        ([row(1), row(2)], {"document": "answer"}),
+        ([row(1), chat(tools=[TOOL])], {"format": "chat"}),
         ([], {}),
     ],
 )
@@ -81,18 +92,3 @@ def test_what_is_cut_is_a_warning_with_its_lines(config):
     (warning,) = inspection.warnings
     assert (warning.code, warning.count, warning.lines) == ("cut", 1, (2,))
     assert inspection.longest == 400
-
-
-def test_spans_cover_the_text_and_mark_what_is_trained(config):
-    (shown, _), faults = shown_rows(config(row(1), row(2), row(3)), most=2)
-    assert faults == ()
-    assert shown.spans[0][0] == 0
-    assert shown.spans[-1][1] == len(shown.text)
-    assert all(a[1] == b[0] for a, b in zip(shown.spans, shown.spans[1:], strict=False))
-    assert [shown.text[a:b] for a, b, trained in shown.spans if trained] == ["hello<|im_end|>"]
-
-
-def test_faulty_rows_are_passed_over_and_told(config):
-    rows, faults = shown_rows(config({"prompt": "x"}, row(2)), most=3)
-    assert [each.line for each in rows] == [2]
-    assert [fault.line for fault in faults] == [1]

@@ -1,28 +1,27 @@
 """`tunesmith data`: whether a run would take a file, and its rows as the model will see them."""
 
-import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tunesmith.cli.console import harmless, say
+from tunesmith.cli.data_show import KEYS as SHOWN
+from tunesmith.cli.data_show import show
 from tunesmith.cli.distill import distill
 from tunesmith.cli.keys_help import CONTEXT, FILE_KEYS, help_with_keys, keys_named
 from tunesmith.cli.outcome import Outcome, command
 from tunesmith.counts import many
-from tunesmith.errors import DataError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from tunesmith.data.faults import Fault, Note
-    from tunesmith.workflows.inspect_data import Inspection, ShownRow
+    from tunesmith.workflows.inspect_data import Inspection
 
 app = typer.Typer(help="Check data, see it as the model will, make it from an instruction.")
 
-ROWS = (*FILE_KEYS, "model", "trust_remote_code")
-RUN = (*ROWS, "data.eval", "data.too_long", "data.max_tokens", "train.seed")
+RUN = (*SHOWN, "data.eval", "data.too_long", "train.seed")
 SHOWN_LINES = 5
 
 
@@ -120,48 +119,5 @@ def _where(warning: "Note") -> str:
     return f" ({many(warning.count, 'row')}: line {lines}{more})"
 
 
-@app.command("show", options_metavar="[--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT)
-@command
-def show(
-    context: typer.Context,
-    file: File,
-    rows: Annotated[int, typer.Option("-n", min=1, metavar="ROWS", help="How many rows.")] = 3,
-    _: Annotated[bool, help_with_keys(lambda: keys_named(*ROWS))] = False,
-) -> Outcome:
-    """Rows as the model will see them: the chat template applied, supervised text in colour."""
-    from tunesmith.cli.keys import config_of_file
-    from tunesmith.workflows.inspect_data import shown_rows
-
-    config = config_of_file(file, context.args, known=keys_named(*ROWS))
-    shown, faults = shown_rows(config, most=rows, emit=say)
-    if not shown:
-        raise DataError(
-            f"{file}: no row can be shown ({many(len(faults), 'fault')}).",
-            remedy=f"They are listed by: tunesmith data check {shlex.quote(file)}",
-        )
-    if faults:
-        say(f"note: {many(len(faults), 'fault')}; `data check` lists them.", style="yellow")
-    document = {
-        "rows": [
-            {"line": row.line, "text": row.text, "spans": row.spans, "tokens": row.tokens}
-            for row in shown
-        ]
-    }
-    return Outcome(document, show=lambda console: _show_rows(shown, console))
-
-
-def _show_rows(rows: "Sequence[ShownRow]", console: "Console") -> None:
-    for row in rows:
-        console.print(f"{row.file}:{row.line} ({many(row.tokens, 'token')})", style="bold")
-        for piece, supervised in row.pieces:
-            # Without colours brackets show what colour would.
-            plain = console.color_system is None and supervised
-            marked = f"⟦{piece}⟧" if plain else piece
-            style = "green" if supervised else "dim"
-            console.print(harmless(marked), style=style, soft_wrap=True, end="")
-        console.print()
-    mark = "green" if console.color_system is not None else "⟦in brackets⟧"
-    say(f"What is trained is {mark}; the rest is only read.", style="dim")
-
-
+app.command("show", options_metavar="[--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT)(show)
 app.command("distill")(distill)

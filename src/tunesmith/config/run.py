@@ -48,6 +48,12 @@ class DataSettings(Settings):
         "refuse", description="what happens to rows longer than max_tokens"
     )
     max_tokens: int | None = Field(None, ge=2, description="longest document; null: the context")
+    document: Literal["row", "answer"] = Field(
+        "row", description="a whole row, or each trained answer behind the prompt served for it"
+    )
+    control_tokens: Literal["refuse", "text"] = Field(
+        "refuse", description="the chat template's control tokens in a message; text: plain text"
+    )
 
     @field_validator("train", mode="before")
     @classmethod

@@ -6,7 +6,6 @@ the one before: so every token but the first is predicted once.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
@@ -14,10 +13,8 @@ import numpy as np
 from tunesmith.counts import many
 from tunesmith.data.chat_format import ChatFormat, pattern, special_tokens, study
 from tunesmith.data.faults import Problem, Remark
-from tunesmith.data.row_remarks import row_remarks
 from tunesmith.data.rows import Conversation
-from tunesmith.data.system_prompt import inserted_system_prompt
-from tunesmith.data.template import Rendered, TokenRow, render_each
+from tunesmith.data.template import ROWS, Rendered, Rendering, TokenRow, render_each
 from tunesmith.data.tokenizer import Tokenizer, encode
 
 CHARACTERS_AT_ONCE = 1 << 20
@@ -30,9 +27,12 @@ NO_END = Remark(
 class Renderer:
     """Makes documents of rows; what the chat template does is learned at the first conversation."""
 
-    def __init__(self, tokenizer: Tokenizer, *, max_tokens: int) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, *, max_tokens: int, rendering: Rendering = ROWS
+    ) -> None:
         self._tokenizer, self._max_tokens = tokenizer, max_tokens
-        self._known: tuple[ChatFormat, str | None] | None = None
+        self._rendering = rendering
+        self._chat_format: ChatFormat | None = None
 
     def documents(self, conversations: Iterable[Conversation]) -> Iterator[Rendered]:
         """The documents of every row in order; a faulty row does not raise.
@@ -46,19 +46,21 @@ class Renderer:
                 yield from self._chats(group)
 
     def _chats(self, rows: Iterable[Conversation]) -> Iterator[Rendered]:
-        if self._known is None:
-            self._known = study(self._tokenizer), inserted_system_prompt(self._tokenizer)
-        chat_format, inserted = self._known
-        for rendered in render_each(self._tokenizer, rows, chat_format):
-            remarks = row_remarks(rendered.conversation, chat_format, inserted)
-            yield replace(rendered, remarks=tuple(remarks))
+        if self._chat_format is None:
+            self._chat_format = study(self._tokenizer)
+        yield from render_each(self._tokenizer, rows, self._chat_format, self._rendering)
 
 
 def render_documents(
-    tokenizer: Tokenizer, conversations: Iterable[Conversation], *, max_tokens: int
+    tokenizer: Tokenizer,
+    conversations: Iterable[Conversation],
+    *,
+    max_tokens: int,
+    rendering: Rendering = ROWS,
 ) -> Iterator[Rendered]:
     """The documents of every row in order, as ``Renderer`` makes them."""
-    return Renderer(tokenizer, max_tokens=max_tokens).documents(conversations)
+    renderer = Renderer(tokenizer, max_tokens=max_tokens, rendering=rendering)
+    return renderer.documents(conversations)
 
 
 def _texts(

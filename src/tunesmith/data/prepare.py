@@ -7,6 +7,7 @@ from tunesmith.data.dataset import Dataset, dataset_of
 from tunesmith.data.faults import FaultBook, refuse
 from tunesmith.data.limit import Limit, TooLong, limited, nothing_left
 from tunesmith.data.rows import Conversation
+from tunesmith.data.template import ROWS, Rendering
 from tunesmith.data.tokenise import Tokeniser
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import DataError
@@ -20,13 +21,14 @@ def prepare(
     *,
     max_tokens: int,
     too_long: TooLong = "refuse",
+    rendering: Rendering = ROWS,
 ) -> Dataset:
     """Every conversation as ids and loss weights; raises FaultyData with all of their faults.
 
     Rows of more than ``max_tokens`` are refused, cut behind that many tokens, or dropped.
     """
     limit = Limit(max_tokens, too_long)
-    made = Tokeniser(tokenizer, max_tokens=max_tokens).conversations(conversations)
+    made = Tokeniser(tokenizer, max_tokens=max_tokens, rendering=rendering).conversations(conversations)
     rest = limited(dataset_of([made.block], made.files), limit)
     book = FaultBook()
     book.merge(made.faults)

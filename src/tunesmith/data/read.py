@@ -168,7 +168,7 @@ def found_in(record: Record, layout: Layout) -> Found:
         return Found(record.line, record.is_row, None, faults, remarks)
     parsed = _parsed(record.values, FORMATS[layout.format])
     where = record.file or layout.file
-    conversation = Conversation(tuple(parsed.messages), where, record.line, parsed.completion_from)
+    conversation = Conversation(tuple(parsed.messages), where, record.line, parsed.completion_from, parsed.tools)
     problems = parsed.problems or check(conversation)
     faults = tuple(problem.at(where, record.line) for problem in problems)
     sound = None if problems else conversation
@@ -211,9 +211,9 @@ def _parsed(row: Row, format: Format) -> Parsed:
     refused = [column for column in format.refused if row.get(column)]
     if refused:
         parsed.problem(
-            "tools",
-            f"the row has {', '.join(refused)}, and tool use is not trained.",
-            remedy="Remove the row, or write the tools into the system message as text.",
+            "refused_columns",
+            f"the row has {', '.join(refused)}, which {format.name} rows are not trained with.",
+            remedy="Remove the column, or the row.",
         )
     unused = [column for column in row if not format.uses(column)]
     if unused:

@@ -2,7 +2,13 @@
 
 from tunesmith.data.chat_format import ChatFormat
 from tunesmith.data.faults import Remark
-from tunesmith.data.rows import Conversation
+from tunesmith.data.rows import Conversation, texts_of
+from tunesmith.data.thinking import CLOSE
+
+ENDS_WITHOUT_ANSWER = Remark(
+    "ends_without_answer",
+    "the conversation ends without an answer; what comes after the last one is not used",
+)
 
 
 def row_remarks(
@@ -14,11 +20,24 @@ def row_remarks(
     if inserted and messages[0].role != "system":
         what = f"the chat template inserts this system prompt where a row has none: {inserted!r}"
         remarks.append(Remark("inserted_system_prompt", what))
+    if chat_format.empty_thinking and _answers_at_once(conversation):
+        what = "the chat template writes an empty thinking block in front of an answer without any"
+        block = f"and it is trained as a part of the answer: {chat_format.empty_thinking!r}"
+        remarks.append(Remark("empty_thinking", f"{what}, {block}"))
     if messages[-1].role != "assistant":
-        what = "the conversation ends without an answer; what comes after the last one is not used"
-        remarks.append(Remark("ends_without_answer", what))
-    found = {token for m in messages for token in chat_format.special.findall(m.content)}
+        remarks.append(ENDS_WITHOUT_ANSWER)
+    found = {
+        token
+        for message in messages
+        for text in texts_of(message)
+        for token in chat_format.special.findall(text)
+    }
     for token in sorted(found):
         what = f"the tokenizer reads `{token}` in a message as one special token"
         remarks.append(Remark("special_tokens", what))
     return remarks
+
+
+def _answers_at_once(conversation: Conversation) -> bool:
+    answers = (conversation.messages[i] for i in conversation.supervised)
+    return any(not answer.thinking and CLOSE not in answer.content for answer in answers)

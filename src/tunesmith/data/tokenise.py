@@ -10,7 +10,7 @@ from tunesmith.data.read import Layout, found_in
 from tunesmith.data.records import Record
 from tunesmith.data.rows import Conversation
 from tunesmith.data.stored import stored
-from tunesmith.data.template import TokenRow
+from tunesmith.data.template import ROWS, Rendering, TokenRow
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.word_ids import remembering
 
@@ -38,8 +38,11 @@ class Tokeniser:
     Raises DataError for a conversation where the model has no chat template.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, max_tokens: int) -> None:
-        self._renderer = Renderer(remembering(tokenizer), max_tokens=max_tokens)
+    def __init__(
+        self, tokenizer: Tokenizer, *, max_tokens: int, rendering: Rendering = ROWS
+    ) -> None:
+        tokenizer = remembering(tokenizer)
+        self._renderer = Renderer(tokenizer, max_tokens=max_tokens, rendering=rendering)
 
     def records(self, records: Sequence[Record], layout: Layout) -> Tokenised:
         """The rows of some records of a file."""

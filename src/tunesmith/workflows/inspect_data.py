@@ -6,18 +6,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tunesmith.config.run import DataSettings, RunConfig
-from tunesmith.data.documents import render_documents
+from tunesmith.data.chat_format import study
 from tunesmith.data.faults import Fault, FaultyData, Note
 from tunesmith.data.prepare import prepare
 from tunesmith.data.read import Reading, scan
-from tunesmith.data.records import options_of
 from tunesmith.data.rows import Conversation
-from tunesmith.data.show import segments
 from tunesmith.data.split import hold_out
-from tunesmith.data.template import TokenRow
+from tunesmith.data.template import render_each
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import DataError
 from tunesmith.models.cache import Emit, ignore
+from tunesmith.workflows.rows import rendering_of
 from tunesmith.workflows.tokenizing import open_tokenizer
 
 
@@ -25,43 +24,17 @@ from tunesmith.workflows.tokenizing import open_tokenizer
 class Inspection:
     """One file: its format, sizes, what a run would refuse, and what it would only mention.
 
-    ``reason`` is what was seen of the format. Tokens are counted over the rows that could be
-    rendered.
+    Tokens are counted over the rows that could be rendered.
     """
 
     file: str
     format: str | None
-    reason: str
     rows: int
     tokens: int
     supervised_tokens: int
     longest: int
     faults: tuple[Fault, ...]
     warnings: tuple[Note, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ShownRow:
-    """A row as the model sees it: ``spans`` are [start, stop, supervised] in characters."""
-
-    file: str
-    line: int
-    tokens: int
-    pieces: tuple[tuple[str, bool], ...]
-
-    @property
-    def text(self) -> str:
-        """The whole row, the chat template applied."""
-        return "".join(piece for piece, _ in self.pieces)
-
-    @property
-    def spans(self) -> list[tuple[int, int, bool]]:
-        """Where each piece of the text begins and ends, and whether it is trained."""
-        ends = np.cumsum([len(piece) for piece, _ in self.pieces]).tolist()
-        return [
-            (end - len(piece), end, supervised)
-            for end, (piece, supervised) in zip(ends, self.pieces, strict=True)
-        ]
 
 
 def inspect_data(config: RunConfig, *, emit: Emit = ignore) -> list[Inspection]:
@@ -71,10 +44,7 @@ def inspect_data(config: RunConfig, *, emit: Emit = ignore) -> list[Inspection]:
     opened = open_tokenizer(config.model, trust_remote_code=config.trust_remote_code, emit=emit)
     limit = min(opened.context, settings.max_tokens or opened.context)
     files = [source.path, *([settings.eval] if isinstance(settings.eval, str) else [])]
-    readings = [
-        scan(file, format=settings.format, columns=settings.map, options=options_of(settings))
-        for file in files
-    ]
+    readings = [scan(file, format=settings.format, columns=settings.map) for file in files]
     found = [_inspection(opened.tokenizer, reading, settings, limit=limit) for reading in readings]
     unsplit = _split_faults(readings[0], settings, seed=config.train.seed)
     first = found[0]
@@ -90,13 +60,17 @@ def _inspection(
     if reading.conversations:
         try:
             rows = prepare(
-                tokenizer, reading.conversations, max_tokens=limit, too_long=settings.too_long
+                tokenizer,
+                reading.conversations,
+                max_tokens=limit,
+                too_long=settings.too_long,
+                rendering=rendering_of(settings),
             )
             notes += rows.notes
             lengths, supervised = rows.lengths.tolist(), rows.supervised_tokens
         except FaultyData as error:
             faults += error.faults
-            lengths, supervised = _sizes(tokenizer, reading.conversations, limit=limit)
+            lengths, supervised = _sizes(tokenizer, reading.conversations, settings)
         except DataError as error:
             if error.code != "no_rows":
                 raise  # it is about the model, not about these rows
@@ -104,7 +78,6 @@ def _inspection(
     return Inspection(
         file=reading.file,
         format=reading.format,
-        reason=reading.reason,
         rows=reading.rows,
         tokens=sum(lengths),
         supervised_tokens=supervised,
@@ -115,11 +88,12 @@ def _inspection(
 
 
 def _sizes(
-    tokenizer: Tokenizer, rows: Sequence[Conversation], *, limit: int
+    tokenizer: Tokenizer, rows: Sequence[Conversation], settings: DataSettings
 ) -> tuple[list[int], int]:
     """Lengths and supervised tokens of the rows that can be rendered, whatever is the matter."""
-    rendered = (each.row for each in render_documents(tokenizer, rows, max_tokens=limit))
-    sizes = [(len(row.ids), np.count_nonzero(row.weights)) for row in rendered if row is not None]
+    rendered = render_each(tokenizer, rows, study(tokenizer), rendering_of(settings))
+    found = (each.row for each in rendered)
+    sizes = [(len(row.ids), np.count_nonzero(row.weights)) for row in found if row is not None]
     return [tokens for tokens, _ in sizes], int(sum(count for _, count in sizes))
 
 
@@ -136,33 +110,3 @@ def _split_faults(reading: Reading, settings: DataSettings, *, seed: int) -> tup
 
 def _with_faults(inspection: Inspection, faults: tuple[Fault, ...]) -> Inspection:
     return replace(inspection, faults=(*faults, *inspection.faults))
-
-
-def shown_rows(
-    config: RunConfig, *, most: int, emit: Emit = ignore
-) -> tuple[list[ShownRow], tuple[Fault, ...]]:
-    """The first rows that can be rendered, and the faults of the others up to there."""
-    (source,) = config.data.sources
-    settings, limit = config.data, config.data.max_tokens
-    reading = scan(
-        source.path, format=settings.format, columns=settings.map, options=options_of(settings)
-    )
-    if not reading.conversations:
-        return [], reading.faults
-    opened = open_tokenizer(config.model, trust_remote_code=config.trust_remote_code, emit=emit)
-    tokenizer: Tokenizer = opened.tokenizer
-    faults = list(reading.faults)
-    rows: list[ShownRow] = []
-    most_tokens = min(opened.context, limit or opened.context)
-    rendered = render_documents(tokenizer, reading.conversations, max_tokens=most_tokens)
-    for each in rendered:
-        faults += each.faults
-        if each.row is not None:
-            rows.append(_shown(tokenizer, each.row))
-        if len(rows) == most:
-            break
-    return rows, tuple(faults)
-
-
-def _shown(tokenizer: Tokenizer, row: TokenRow) -> ShownRow:
-    return ShownRow(row.file, row.line, len(row.ids), tuple(segments(tokenizer, row)))

@@ -33,7 +33,7 @@ class Judge:
         self.stopped = False
         self.checks = build_checks(config.evaluate.checks)
         wanted = held if self.checks else []
-        self.questions = questions_of(wanted, most=config.evaluate.rows)
+        self.questions = questions_of(wanted, opened.base.tokenizer, most=config.evaluate.rows)
         require_references(self.checks, [question.reference for question in self.questions])
         self.texts: dict[str, tuple[str, ...]] = {}
         self.answers: Answers | None = None

@@ -1,14 +1,16 @@
 """From a run's data settings to rows to train on and rows held out."""
 
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from tunesmith.config import DataSettings
 from tunesmith.data.faults import FaultyData
 from tunesmith.data.prepare import Dataset, prepare
 from tunesmith.data.read import read_conversations
-from tunesmith.data.records import exists, options_of
 from tunesmith.data.rows import Conversation
 from tunesmith.data.split import hold_out
+from tunesmith.data.template import Rendering
 from tunesmith.data.tokenizer import Tokenizer
 
 
@@ -22,12 +24,17 @@ class RunRows:
     copies: tuple[float, ...]  # of each training row in an epoch; empty: one
 
 
+def rendering_of(settings: DataSettings) -> Rendering:
+    """What the settings make a document of a row."""
+    return Rendering(document=settings.document, control_tokens=settings.control_tokens)
+
+
 def require_files(settings: DataSettings) -> None:
     """Raise DataError where a file of the data is missing, before anything is written or loaded."""
     named = [source.path for source in settings.sources]
     named += [settings.eval] if isinstance(settings.eval, str) else []
     for path in named:
-        if not exists(path):
+        if not Path(path).exists():
             read_conversations(path)  # has the words for it
 
 
@@ -36,12 +43,9 @@ def load_rows(settings: DataSettings, tokenizer: Tokenizer, *, context: int, see
     conversations: list[Conversation] = []
     weights: list[float] = []
     faults: list[FaultyData] = []
-    options = options_of(settings)
     for source in settings.sources:
         try:
-            read = read_conversations(
-                source.path, format=settings.format, columns=settings.map, options=options
-            )
+            read = read_conversations(source.path, format=settings.format, columns=settings.map)
         except FaultyData as error:
             faults.append(error)
             continue
@@ -51,16 +55,19 @@ def load_rows(settings: DataSettings, tokenizer: Tokenizer, *, context: int, see
         raise FaultyData([fault for error in faults for fault in error.faults])
     train, held = list(conversations), []
     if isinstance(settings.eval, str):
-        held = read_conversations(
-            settings.eval, format=settings.format, columns=settings.map, options=options
-        )
+        held = read_conversations(settings.eval, format=settings.format, columns=settings.map)
     elif settings.eval:
         train, held = hold_out(conversations, share=settings.eval, seed=seed)
     limit = min(context, settings.max_tokens or context)
-    rows = prepare(tokenizer, train, max_tokens=limit, too_long=settings.too_long)
-    held_rows = (
-        prepare(tokenizer, held, max_tokens=limit, too_long=settings.too_long) if held else None
+    as_asked = partial(
+        prepare,
+        tokenizer,
+        max_tokens=limit,
+        too_long=settings.too_long,
+        rendering=rendering_of(settings),
     )
+    rows = as_asked(train)
+    held_rows = as_asked(held) if held else None
     weight_of = {(c.file, c.line): w for c, w in zip(conversations, weights, strict=True)}
     copies = tuple(weight_of[row.file, row.line] for row in (rows[i] for i in range(len(rows))))
     plain = all(weight == 1.0 for weight in copies)
