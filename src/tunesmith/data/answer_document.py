@@ -27,7 +27,7 @@ def answer_draft(tokenizer: Tokenizer, i: int, chat: Given, chat_format: ChatFor
         said, remarks = _behind(prompt, tokenizer, i, chat, chat_format)
         full = prompt + said
     cut = Cut(i, prompt, full, chat_format.closing)
-    return Draft(full, (cut,), chat.as_text, whole=False, remarks=remarks)
+    return Draft(full, (cut,), whole=False, remarks=remarks)
 
 
 def _behind(
@@ -67,9 +67,6 @@ def _turn(tokenizer: Tokenizer, i: int, chat: Given, answer: dict[str, object]) 
     """What a finished turn holds before its answer, and from there on."""
     turns = [answer]
     turns += [{"role": "assistant", "content": other} for other in OTHERS]
-    texts = [
-        chat_text(tokenizer, Given([*chat.messages[:i], turn], chat.tools, chat.as_text))
-        for turn in turns
-    ]
+    texts = [chat_text(tokenizer, Given([*chat.messages[:i], turn], chat.tools)) for turn in turns]
     before = shared_start(*texts)
     return before, texts[0][len(before) :]

@@ -40,22 +40,19 @@ class Cut:
 class Draft:
     """A document as text, and a cut for each answer in it that is supervised.
 
-    ``as_text``: control tokens that were in messages are marked in it, to be read as plain text.
     ``whole``: it holds the whole conversation, not only what comes before its last answer.
     """
 
     full: str
     cuts: tuple[Cut, ...]
-    as_text: bool = False
     whole: bool = True
     remarks: tuple[Remark, ...] = ()
 
-    def texts(self) -> Iterator[tuple[str, bool]]:
-        """Every text whose ids are needed, and whether it has such marks."""
-        yield self.full, self.as_text
+    def texts(self) -> Iterator[str]:
+        """Every text whose ids are needed."""
+        yield self.full
         for cut in self.cuts:
-            yield cut.prompt, self.as_text
-            yield cut.through, self.as_text
+            yield from (cut.prompt, cut.through)
 
 
 class Unrenderable(Exception):
@@ -95,7 +92,7 @@ def _by_marks(
         prompt = chat_text(tokenizer, chat.up_to(i), prompt=True)
         within = full.startswith(prompt) and start < len(prompt) <= stop
         cuts.append(Cut(i, prompt if within else full[:start], full[:stop], marked))
-    return Draft(full, tuple(cuts), chat.as_text)
+    return Draft(full, tuple(cuts))
 
 
 def _by_prefixes(
@@ -108,7 +105,7 @@ def _by_prefixes(
         is_last = i + 1 == len(chat.messages)
         through = full if is_last else chat_text(tokenizer, chat.up_to(i + 1))
         cuts.append(Cut(i, prompt, through, closing))
-    return Draft(full, tuple(cuts), chat.as_text)
+    return Draft(full, tuple(cuts))
 
 
 def locate(
@@ -152,7 +149,7 @@ def _prompt_misfit(draft: Draft, cut: Cut) -> Unrenderable:
         return _turn_misfit(draft, cut)
     asked = cut.prompt[len(shared_start(cut.prompt, draft.full)) :]
     how = (
-        f"its prompt opens the thinking, and it strips the thinking of {answer}"
+        f"when the model is asked it opens the thinking, and it strips the thinking of {answer}"
         if OPEN in asked and CLOSE not in asked
         else f"what it puts before {answer} differs from what it puts there when the model is asked"
     )

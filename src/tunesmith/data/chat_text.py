@@ -14,7 +14,7 @@ from transformers.utils.chat_template_utils import (
 
 from tunesmith.data.rows import Message, Tool, ToolCall
 from tunesmith.data.thinking import with_thinking
-from tunesmith.data.tokenizer import Tokenizer, encode
+from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import DataError
 
 # What a template may end in besides its own raise_exception: it is a program that others wrote.
@@ -46,18 +46,14 @@ class Dialect:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Messages and tools as JSON values, as a chat template takes them.
-
-    With ``as_text`` control tokens in them are marked to be read as ordinary text.
-    """
+    """Messages and tools as JSON values, as a chat template takes them."""
 
     messages: Sequence[Mapping[str, object]]
     tools: Sequence[Mapping[str, object]] | None = None
-    as_text: bool = False
 
     def up_to(self, count: int) -> "Given":
         """The same with the first ``count`` messages only."""
-        return Given(self.messages[:count], self.tools, self.as_text)
+        return Given(self.messages[:count], self.tools)
 
 
 def given(
@@ -74,7 +70,7 @@ def given(
         return Given(dicts, schemas)
     # A role is the template's to read: texts alone are marked.
     marked = [{**_marked(m, marking), "role": m["role"]} for m in dicts]
-    return Given(marked, None if schemas is None else [_marked(t, marking) for t in schemas], True)
+    return Given(marked, None if schemas is None else [_marked(t, marking) for t in schemas])
 
 
 def _as_dict(message: Message, dialect: Dialect) -> dict[str, object]:
@@ -153,13 +149,13 @@ def marked_text(tokenizer: Tokenizer, given: Given) -> tuple[str, list[tuple[int
     return texts[0], spans[0]
 
 
-def encode_chat(tokenizer: Tokenizer, texts: Iterable[tuple[str, bool]]) -> dict[str, list[int]]:
-    """The ids of each text; True beside a text: it holds marks of what is read as plain text."""
-    kinds = dict(texts)
-    plain = [text for text, as_text in kinds.items() if not as_text]
-    ids = dict(zip(plain, encode(tokenizer, plain), strict=True))
-    marked = (text for text, as_text in kinds.items() if as_text)
-    return ids | {text: encode_marked_chat(tokenizer, text) for text in marked}
+def encode_marked(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The ids of a text in which marks stand around what is read as plain text.
+
+    Raises ValueError where the tokenizer makes a control token of plain text, too.
+    """
+    ids: list[int] = encode_marked_chat(tokenizer, text)
+    return ids
 
 
 def template_of(tokenizer: Tokenizer) -> str:

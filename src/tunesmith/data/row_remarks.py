@@ -26,13 +26,8 @@ def row_remarks(
         remarks.append(Remark("empty_thinking", f"{what}, {block}"))
     if messages[-1].role != "assistant":
         remarks.append(ENDS_WITHOUT_ANSWER)
-    found = {
-        token
-        for message in messages
-        for text in texts_of(message)
-        for token in chat_format.special.findall(text)
-    }
-    for token in sorted(found):
+    texts = "\n".join(text for message in messages for text in texts_of(message))
+    for token in sorted(set(chat_format.special.findall(texts))):
         what = f"the tokenizer reads `{token}` in a message as one special token"
         remarks.append(Remark("special_tokens", what))
     return remarks

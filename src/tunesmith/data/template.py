@@ -11,19 +11,13 @@ from numpy.typing import NDArray
 from tunesmith.data.answer_document import answer_draft
 from tunesmith.data.answers import Draft, Unrenderable, draft, locate
 from tunesmith.data.chat_format import OTHER_PROMPT, ChatFormat, study
-from tunesmith.data.chat_text import (
-    TEMPLATE_ERRORS,
-    Given,
-    chat_text,
-    encode_chat,
-    given,
-)
+from tunesmith.data.chat_text import TEMPLATE_ERRORS, chat_text, encode_marked, given
 from tunesmith.data.faults import Fault, Problem, Remark, refuse
 from tunesmith.data.left_out import is_plain, left_out
 from tunesmith.data.row_remarks import row_remarks
 from tunesmith.data.rows import Conversation, Message, Tool, texts_in, texts_of
 from tunesmith.data.system_prompt import inserted_system_prompt
-from tunesmith.data.tokenizer import Tokenizer
+from tunesmith.data.tokenizer import Tokenizer, encode
 from tunesmith.data.unfit import NO_END, unfit
 
 __all__ = ["Rendered", "Rendering", "TokenRow", "inserted_system_prompt", "render", "render_each"]
@@ -78,10 +72,14 @@ class Rendered:
 
 @dataclass(slots=True)
 class _Drafted:
-    """A conversation's documents as text; with any problem in it there are none."""
+    """A conversation's documents as text; with any problem in it there are none.
+
+    ``ids`` are those of texts in which control tokens are read as plain text.
+    """
 
     conversation: Conversation
     drafts: list[Draft] = field(default_factory=list)
+    ids: dict[str, list[int]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     remarks: list[Remark] = field(default_factory=list)
 
@@ -108,32 +106,42 @@ def render_each(
     lacks_end = () if chat_format.closing else (NO_END,)
     while some := list(islice(source, ROWS_AT_ONCE)):
         drafted = [_drafted(tokenizer, each, chat_format, rendering) for each in some]
-        texts = (text for each in drafted for draft in each.drafts for text in draft.texts())
-        ids = encode_chat(tokenizer, texts)
+        plain = [each for each in drafted if not each.ids]
+        texts = {text: 0 for each in plain for draft in each.drafts for text in draft.texts()}
+        ids = dict(zip(texts, encode(tokenizer, list(texts)), strict=True))
         for each in drafted:
             each.remarks += row_remarks(each.conversation, chat_format, inserted)
             if rendering.document == "answer":
                 each.remarks = [r for r in each.remarks if r is not OTHER_PROMPT]
             each.problems += lacks_end
             lacks_end = ()  # it is true of every row, and told once
-            yield from _rendered(each, ids, chat_format)
+            yield from _rendered(each, each.ids or ids, chat_format)
 
 
 def _drafted(
     tokenizer: Tokenizer, conversation: Conversation, chat_format: ChatFormat, rendering: Rendering
 ) -> _Drafted:
     """A conversation's documents; none where the template cannot take it."""
-    as_text = rendering.control_tokens == "text"
-    problems = unfit(conversation, chat_format, as_text=as_text)
+    has_control = _has_control(conversation.messages, conversation.tools, chat_format)
+    told = has_control and rendering.control_tokens == "refuse"
+    problems = unfit(conversation, chat_format, control_tokens=told)
     drafted = _Drafted(conversation, problems=problems)
     if problems or not chat_format.closing:
         return drafted
-    chat = _given(conversation.messages, conversation.tools, chat_format)
     try:
+        chat = given(
+            conversation.messages,
+            conversation.tools,
+            dialect=chat_format.dialect,
+            marking=chat_format.control if has_control else None,
+        )
         if rendering.document == "row":
             drafted.drafts.append(draft(tokenizer, conversation, chat, chat_format))
         for i in conversation.supervised if rendering.document == "answer" else ():
             drafted.drafts.append(answer_draft(tokenizer, i, chat, chat_format))
+        if has_control:
+            texts = (text for each in drafted.drafts for text in each.texts())
+            drafted.ids = {text: encode_marked(tokenizer, text) for text in texts}
     except Unrenderable as error:
         problems.append(error.problem)
     except TEMPLATE_ERRORS as error:
@@ -141,13 +149,13 @@ def _drafted(
     return drafted
 
 
-def _given(messages: Sequence[Message], tools: Sequence[Tool], chat_format: ChatFormat) -> Given:
-    """What the template is given; control tokens in it are marked, if there are any."""
-    control = chat_format.control
-    has_any = any(control.search(text) for message in messages for text in texts_of(message))
-    has_any = has_any or any(control.search(text) for text in texts_in(tools))
-    marking = control if has_any else None
-    return given(messages, tools, dialect=chat_format.dialect, marking=marking)
+def _has_control(
+    messages: Sequence[Message], tools: Sequence[Tool], chat_format: ChatFormat
+) -> bool:
+    texts = "\n".join(text for message in messages for text in texts_of(message))
+    if chat_format.control.search(texts):
+        return True
+    return any(chat_format.control.search(text) for text in texts_in(tools))
 
 
 def _refused(error: Exception) -> Problem:
@@ -221,6 +229,9 @@ def render_prompt(
     Control tokens inside a message are read as ordinary text, so that no message can pass for
     another role's. Who asks often gives what ``study`` found, which takes longer than a prompt.
     """
-    chat = _given(messages, tools, chat_format or study(tokenizer))
+    chat_format = chat_format or study(tokenizer)
+    has_control = _has_control(messages, tools, chat_format)
+    marking = chat_format.control if has_control else None
+    chat = given(messages, tools, dialect=chat_format.dialect, marking=marking)
     text = chat_text(tokenizer, chat, prompt=True)
-    return encode_chat(tokenizer, [(text, chat.as_text)])[text]
+    return encode_marked(tokenizer, text) if has_control else encode(tokenizer, [text])[0]

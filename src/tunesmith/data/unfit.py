@@ -15,10 +15,10 @@ NO_END = Problem(
 
 
 def unfit(
-    conversation: Conversation, chat_format: ChatFormat, *, as_text: bool = False
+    conversation: Conversation, chat_format: ChatFormat, *, control_tokens: bool
 ) -> list[Problem]:
-    """Every problem of a row with this template; ``as_text``: control tokens in it are none."""
-    problems = [] if as_text else list(_control_tokens(conversation, chat_format))
+    """Every problem of a row with this template; ``control_tokens``: those in it are told."""
+    problems = list(_control_tokens(conversation, chat_format)) if control_tokens else []
     problems += _ignored(conversation, chat_format)
     if not conversation.supervised:
         what = "no assistant message is trained, so there is nothing to learn."
