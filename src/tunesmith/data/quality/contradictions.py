@@ -23,8 +23,9 @@ class Contradictions:
 
     def observe(self, row: Seen) -> None:
         """Keep 64 bits of what is asked and of what is answered."""
-        self._questions.append(digest(fold(row.system or ""), row.folded_question))
-        self._answers.append(digest(row.bare_answer))
+        under = digest(fold(row.system)) if row.system else 0
+        self._questions.append(row.question_key ^ under)
+        self._answers.append(row.answer_key)
 
     def findings(self) -> Iterator[Finding]:
         """Every row of a question with more than one answer."""

@@ -18,9 +18,10 @@ class Duplicates:
 
     def observe(self, row: Seen) -> None:
         """Keep 64 bits of the row."""
-        trained = ",".join(map(str, row.conversation.supervised))
-        said = (text for m in row.conversation.messages for text in (m.role, fold(m.content)))
-        self._keys.append(digest(trained, *said))
+        turns = "".join(f"{m.role} {m.weight} " for m in row.conversation.messages)
+        first = row.conversation.completion_from
+        said = (fold(row.system or ""), row.folded_question, row.folded_answer)
+        self._keys.append(digest(f"{turns}{first}", *said))
 
     def findings(self) -> Iterator[Finding]:
         """The rows that are there already."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FEWEST_CHARACTERS, FEWEST_OTHER = 40, 10
 SURE = 0.95
 LEAST_SHARE = 0.01
-LOOKED_AT = 400  # characters
+LOOKED_AT = 200  # characters
 
 
 def mixed_languages(sample: Sample) -> Iterator[Finding]:

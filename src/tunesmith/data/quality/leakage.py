@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tunesmith.counts import many
 from tunesmith.data.quality.finding import Finding
 from tunesmith.data.quality.near import NearTexts, near_pairs
-from tunesmith.data.quality.text import Seen, digest
+from tunesmith.data.quality.text import Seen
 
 
 class Leakage:
@@ -31,13 +31,13 @@ class Leakage:
     def hold(self, row: Seen) -> None:
         """A held-out row; all of them come before the first training row."""
         assert not self._exact
-        self._held.append(digest(row.folded_question))
+        self._held.append(row.question_key)
         self._texts.add(row.bare_question)
 
     def observe(self, row: Seen) -> None:
         """A training row."""
         if self._held:
-            self._exact.append(digest(row.folded_question))
+            self._exact.append(row.question_key)
             self._texts.add(row.bare_question)
 
     def findings(self) -> Iterator[Finding]:

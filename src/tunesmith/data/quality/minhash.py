@@ -13,6 +13,9 @@ from tunesmith.data.quality.text import Bare
 BINS, ROWS_PER_BAND = 64, 4
 WINDOW = 8  # bytes of a shingle
 NEAR = 0.75  # share of shingles in common from which texts are nearly the same
+FEWEST_BINS = 6  # from which on a similarity says something
+# Texts with a part in common: beyond both it is a template that they are written in.
+FEWEST_ALIKE, SHARE_ALIKE = 8, 0.05
 NEIGHBOURS = 4  # of a row in a bucket that it is compared with
 AT_ONCE = 32  # texts whose shingles fit into the processor's cache
 _EMPTY = np.uint16(0xFFFF)
@@ -50,10 +53,15 @@ def signatures(hashes: NDArray[np.uint64], starts: NDArray[np.int64]) -> Signatu
 
 
 def similarity(a: Signatures, b: Signatures) -> NDArray[np.float64]:
-    """The estimated share of shingles that each two rows [n, BINS] have in common, [n]."""
+    """The estimated share of shingles that each two rows [n, BINS] have in common, [n].
+
+    It is 0 where too few bins are left to tell.
+    """
     either = (a != _EMPTY) | (b != _EMPTY)
-    same = (a == b) & either
-    return same.sum(axis=1) / np.maximum(either.sum(axis=1), 1)
+    same = np.count_nonzero((a == b) & either, axis=1)
+    bins = np.count_nonzero(either, axis=1)
+    shared: NDArray[np.float64] = np.where(bins < FEWEST_BINS, 0.0, same / np.maximum(bins, 1))
+    return shared
 
 
 def near_pairs(
@@ -61,9 +69,10 @@ def near_pairs(
 ) -> Iterator[NDArray[np.int64]]:
     """Pairs of rows [n, 2] that are nearly the same; ``second`` brings some of a bucket together.
 
-    A row is compared with its neighbours in each bucket only: in a bucket of rows that are all
-    alike these are enough to join them.
+    What many rows have in common is their template, and does not count. A row is compared with its
+    neighbours in each bucket only: of rows that are all alike these are enough to join them.
     """
+    found = _without_templates(found)
     for start in range(0, BINS, ROWS_PER_BAND):
         band = np.ascontiguousarray(found[:, start : start + ROWS_PER_BAND])
         rows = np.flatnonzero((band != _EMPTY).any(axis=1))
@@ -78,3 +87,12 @@ def near_pairs(
                 a, b = rows[at], rows[at + step]
                 near = similarity(found[a], found[b]) >= NEAR
                 yield np.stack([a[near], b[near]], axis=1)
+
+
+def _without_templates(found: Signatures) -> Signatures:
+    """The same without the hashes that more rows have than copies would."""
+    most = max(FEWEST_ALIKE, SHARE_ALIKE * len(found))
+    own = found.copy()
+    for column in own.T:
+        column[np.bincount(column, minlength=1 << 16)[column] > most] = _EMPTY
+    return own

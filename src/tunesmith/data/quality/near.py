@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from tunesmith.data.quality import minhash
 from tunesmith.data.quality.clusters import equal_pairs
 from tunesmith.data.quality.gaps import gap_keys, gap_pairs
-from tunesmith.data.quality.text import Bare, digest, words
+from tunesmith.data.quality.text import Bare, count_words, digest, letters, words
 
 # In words; texts between are both, so that one word more does not part two of them.
 LONG, SHORT = 32, 33
 CERTAINLY_LONG = 2048  # characters
 FEWEST_WORDS = 4  # one of three is a third of the text
+ODD = np.uint64(0x9E3779B97F4A7C15)
 WAITING = 512  # texts that are worked on together
 
 
@@ -48,7 +49,7 @@ class _Text:
 
     @property
     def is_long(self) -> bool:
-        return len(self.whole) > CERTAINLY_LONG or len(words(self.whole)) >= LONG
+        return len(self.whole) > CERTAINLY_LONG or count_words(self.whole) >= LONG
 
 
 @dataclass(slots=True)
@@ -68,9 +69,9 @@ class NearTexts:
 
         ``whole`` is what is compared where it is long, of which the text is a part.
         """
-        split = words(text) if len(text) <= CERTAINLY_LONG else []
-        short = split if len(split) <= SHORT else []
-        self._waiting.append(_Text(self.count, short, whole or text, salt))
+        is_short = len(text) <= CERTAINLY_LONG and count_words(text) <= SHORT
+        split = words(text) if is_short else []
+        self._waiting.append(_Text(self.count, split, whole or text, salt))
         self.count += 1
         if len(self._waiting) >= WAITING:
             self._flush()
@@ -96,7 +97,7 @@ def _fingerprints(texts: list[_Text], *, fewest: int) -> Fingerprints:
         some = [text.whole for text in long[start : start + minhash.AT_ONCE]]
         found.append(minhash.signatures(*minhash.shingles(some)))
     return Fingerprints(
-        whole=np.array([digest(text.whole.replace(" ", "")) for text in texts], dtype=np.uint64),
+        whole=np.array([digest(letters(text.whole)) for text in texts], dtype=np.uint64),
         keys=keys,
         counts=counts,
         long=np.array([text.number for text in long], dtype=np.int64),
@@ -116,7 +117,7 @@ def near_pairs(
 
     ``second`` [N] brings long texts together that are the likelier to be taken.
     """
-    equal = equal_pairs(prints.whole if second is None else mixed(prints.whole, second))
+    equal = equal_pairs(prints.whole if second is None else prints.whole * ODD + second)
     yield equal
     again = np.zeros(len(prints.whole), dtype=bool)
     again[equal[:, 1]] = True
@@ -132,8 +133,3 @@ def short_pairs(prints: Fingerprints, *, without: NDArray[np.bool_]) -> Iterator
     """Pairs of short texts [n, 2] that differ in one word; of equal ones give all but one away."""
     counts = np.where(without, 0, prints.counts)
     yield from gap_pairs(prints.keys[np.repeat(~without, prints.counts)], counts)
-
-
-def mixed(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """One number for two."""
-    return a * np.uint64(0x9E3779B97F4A7C15) + b

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tunesmith.data.quality import minhash
 from tunesmith.data.quality.clusters import Clusters, equal_pairs
 from tunesmith.data.quality.finding import Finding
-from tunesmith.data.quality.near import SHORT, NearTexts, mixed, near_pairs, short_pairs
+from tunesmith.data.quality.near import ODD, SHORT, NearTexts, near_pairs, short_pairs
 from tunesmith.data.quality.text import Bare, Seen, bare, digest, fold
 
 FEWEST_WORDS_ASKED, FEWEST_WORDS_ANSWERED = 3, 8
@@ -26,16 +26,14 @@ class NearDuplicates:
     def __init__(self) -> None:
         self._rows = NearTexts(fewest=FEWEST_WORDS_ASKED)
         self._answers = NearTexts(fewest=FEWEST_WORDS_ANSWERED)
-        self._answer_keys, self._asked = array("Q"), array("Q")
+        self._asked = array("Q")
 
     def observe(self, row: Seen) -> None:
         """Keep the row's numbers."""
-        answer = digest(row.bare_answer.replace(" ", ""))
         asks = row.bare_question != row.bare_answer
         both = Bare(f"{row.bare_question} {row.bare_answer}") if asks else row.bare_answer
-        self._rows.add(row.bare_question, salt=answer, whole=both)
-        self._answers.add(row.bare_answer, salt=digest(row.bare_question))
-        self._answer_keys.append(answer)
+        self._rows.add(row.bare_question, salt=row.answer_key, whole=both)
+        self._answers.add(row.bare_answer, salt=row.question_key)
         self._asked.append(asked_of_a_text(row.question))
 
     def findings(self) -> Iterator[Finding]:
@@ -48,12 +46,12 @@ class NearDuplicates:
 
     def _agreeing(self) -> Iterator[NDArray[np.int64]]:
         """Pairs of rows that are nearly the same, and their answers too."""
-        keys, asked = (np.array(a, dtype=np.uint64) for a in (self._answer_keys, self._asked))
         answers = self._answers.fingerprints()
+        keys, asked = answers.whole, np.array(self._asked, dtype=np.uint64)
         place = np.full(len(keys), -1, dtype=np.int64)
         place[answers.long] = np.arange(len(answers.long))
         rows = self._rows.fingerprints()
-        for pairs in near_pairs(rows, second=mixed(asked, keys)):
+        for pairs in near_pairs(rows, second=asked * ODD + keys):
             a, b = pairs[asked[pairs[:, 0]] == asked[pairs[:, 1]]].T
             same = keys[a] == keys[b]
             long = np.flatnonzero(~same & (place[a] >= 0) & (place[b] >= 0))

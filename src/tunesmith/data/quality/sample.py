@@ -3,7 +3,7 @@
 import heapq
 from dataclasses import dataclass
 
-from tunesmith.data.quality.text import Seen, digest
+from tunesmith.data.quality.text import Seen, mixed
 
 ROWS = 5000
 MOST_CHARACTERS = 2000
@@ -28,7 +28,7 @@ class Sample:
     def observe(self, row: Seen) -> None:
         """Keep the row if it is one of the sample."""
         entry = (
-            -digest(row.folded_question, row.folded_answer),
+            -mixed(row.question_key, row.answer_key),
             self.count,
             row.question[:MOST_CHARACTERS],
             row.answer[:MOST_CHARACTERS],

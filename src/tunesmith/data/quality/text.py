@@ -11,6 +11,7 @@ from tunesmith.data.rows import Conversation
 Folded = NewType("Folded", str)  # case and white space folded
 Bare = NewType("Bare", str)  # punctuation left out as well, words with one space between
 
+SHORT_CHARACTERS = 256
 # Signs that make another formula or name of a text (+ # % * / & @ $ < > = ^ ~ |) are kept.
 _DROPPED, _SPACED = "'`", '.,;:!?"()[]{}-_\\'
 _ASCII = str.maketrans(dict.fromkeys(_DROPPED, None) | dict.fromkeys(_SPACED, " "))
@@ -26,6 +27,7 @@ _CHARACTER_OR_WORD = re.compile(
 class Seen:
     """A row with what observers compare; ``file`` is the number of its file.
 
+    ``question_key`` stands for the folded question, ``answer_key`` for the letters of the answer.
     The question is all that is not trained, without a system message: in a chat with several
     turns that is every message of the user. Where nothing is asked, what is learned stands for it.
     """
@@ -39,6 +41,8 @@ class Seen:
     folded_answer: Folded
     bare_question: Bare
     bare_answer: Bare
+    question_key: int
+    answer_key: int
 
 
 def see(conversation: Conversation, *, file: int = 0) -> Seen:
@@ -52,6 +56,7 @@ def see(conversation: Conversation, *, file: int = 0) -> Seen:
     if not question.strip():
         question = answer
     folded_question, folded_answer = fold(question), fold(answer)
+    bare_answer = bare(folded_answer)
     return Seen(
         conversation,
         file,
@@ -61,7 +66,9 @@ def see(conversation: Conversation, *, file: int = 0) -> Seen:
         folded_question,
         folded_answer,
         bare(folded_question),
-        bare(folded_answer),
+        bare_answer,
+        digest(folded_question),
+        digest(letters(bare_answer)),
     )
 
 
@@ -69,7 +76,9 @@ def fold(text: str) -> Folded:
     """The text in one case, in one Unicode form, with one space for any white space."""
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
-    return Folded(" ".join(text.casefold().split()))
+    text = text.casefold()
+    is_plain = text.isprintable() and "  " not in text  # no white space but single spaces
+    return Folded(text.strip(" ") if is_plain else " ".join(text.split()))
 
 
 def bare(folded: Folded) -> Bare:
@@ -80,6 +89,17 @@ def bare(folded: Folded) -> Bare:
         plain = unicodedata.normalize("NFKC", folded).casefold()
         plain = _OTHER_SPACED.sub(" ", _OTHER_DROPPED.sub("", plain)).translate(_ASCII)
     return Bare(" ".join(plain.split()) or folded)
+
+
+def letters(text: Bare) -> str:
+    """The text without spaces if it is short, so that e-mail, e mail and email are one."""
+    return text.replace(" ", "") if len(text) < SHORT_CHARACTERS else text
+
+
+def count_words(text: Bare) -> int:
+    """How many ``words`` it has."""
+    spaced = text.isascii() or not _UNSPACED.search(text)
+    return text.count(" ") + 1 if spaced else len(words(text))
 
 
 def words(text: Bare) -> list[str]:
@@ -97,3 +117,8 @@ def digest(*texts: str) -> int:
         hashed.update(len(data).to_bytes(8, "little"))
         hashed.update(data)
     return int.from_bytes(hashed.digest(), "little")
+
+
+def mixed(a: int, b: int) -> int:
+    """64 bits that stand for two numbers of 64 bits in this order."""
+    return (a * 0x9E3779B97F4A7C15 + b) & 0xFFFFFFFFFFFFFFFF

@@ -1,4 +1,4 @@
-"""Everything that is worth knowing of rows, from one look at each: the warnings, and what to drop."""
+"""Everything worth knowing of rows, from one look at each: the warnings, and what to drop."""
 
 from array import array
 from collections.abc import Iterator, Sequence
