@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunesmith.cli.checked import document_of, fault_document, show_check
 from tunesmith.cli.console import harmless, say
 from tunesmith.cli.distill import distill
 from tunesmith.cli.keys_help import CONTEXT, help_with_keys
@@ -17,14 +18,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tunesmith.cli.keys import Key
-    from tunesmith.data.faults import Fault
-    from tunesmith.workflows.inspect_data import Inspection, ShownRow
+    from tunesmith.workflows.inspect_data import ShownRow
 
 app = typer.Typer(help="Check data, see it as the model will, make it from an instruction.")
 
 ROWS = ("data.format", "data.map", "model", "trust_remote_code")
-RUN = (*ROWS, "data.eval", "data.too_long", "data.max_tokens", "train.seed")
-SHOWN_LINES = 5
+LIMITS = ("data.too_long", "data.max_tokens", "data.drop")
+RUN = (*ROWS, "data.eval", *LIMITS, "method.kind", "train.epochs", "train.seed", "dtype", "device")
 
 
 def _keys(*names: str) -> "Mapping[str, Key]":
@@ -43,65 +43,25 @@ def check(
     file: File,
     _: Annotated[bool, help_with_keys(lambda: _keys(*RUN))] = False,
 ) -> Outcome:
-    """Every fault with its line and a remedy; exit status 1 if a run would refuse the data."""
+    """Every fault with its line and a remedy; exit status 1 if a run would refuse the data.
+
+    Sizes, lengths and an estimate of the training time stand beside them, and notes on what would
+    train badly: docs/data-quality.md.
+    """
     from tunesmith.cli.keys import config_of_file
     from tunesmith.workflows.inspect_data import inspect_data
 
     config = config_of_file(file, context.args, known=_keys(*RUN))
     train, *held = inspect_data(config, emit=say)
     faults = [fault for each in (train, *held) for fault in each.faults]
-    document = _checked(train) | {"faults": [_fault(fault) for fault in faults]}
+    document = document_of(train) | {"faults": [fault_document(fault) for fault in faults]}
     if held:
-        document["eval"] = _checked(held[0])
+        document["eval"] = document_of(held[0])
     return Outcome(
         document,
-        show=lambda console: _show_check([train, *held], faults, console),
+        show=lambda console: show_check([train, *held], faults, console),
         exit_status=1 if faults else 0,
     )
-
-
-def _checked(inspection: "Inspection") -> dict[str, object]:
-    return {
-        "file": inspection.file,
-        "format": inspection.format,
-        "rows": inspection.rows,
-        "tokens": inspection.tokens,
-        "supervised_tokens": inspection.supervised_tokens,
-        "longest": inspection.longest,
-        "faults": [_fault(fault) for fault in inspection.faults],
-        "warnings": [
-            {"code": w.code, "message": w.message, "count": w.count, "lines": list(w.lines)}
-            for w in inspection.warnings
-        ],
-    }
-
-
-def _fault(fault: "Fault") -> dict[str, object]:
-    names = ("file", "line", "code", "message", "remedy")
-    return {name: getattr(fault, name) for name in names}
-
-
-def _show_check(
-    inspections: "Sequence[Inspection]", faults: "Sequence[Fault]", console: "Console"
-) -> None:
-    for each in inspections:
-        share = f"{each.supervised_tokens:,} supervised, the longest row {each.longest:,}"
-        console.print(
-            f"{each.file}: format {each.format or 'unknown'}, {many(each.rows, 'row')}, "
-            f"{many(each.tokens, 'token')} ({share})",
-            soft_wrap=True,
-        )
-        for warning in each.warnings:
-            lines = ", ".join(map(str, warning.lines[:SHOWN_LINES]))
-            more = ", ..." if len(warning.lines) > SHOWN_LINES else ""
-            text = f"note: {warning.message} ({many(warning.count, 'row')}: line {lines}{more})"
-            console.print(harmless(text), style="yellow", soft_wrap=True)
-    for fault in faults:
-        console.print(harmless(str(fault)), style="red", soft_wrap=True)
-    verdict = (
-        f"{many(len(faults), 'fault')}: a run would refuse this data." if faults else "No faults."
-    )
-    console.print(verdict, style="bold")
 
 
 @app.command("show", options_metavar="[--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT)

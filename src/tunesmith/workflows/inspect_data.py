@@ -4,19 +4,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from transformers import PretrainedConfig
 
-from tunesmith.config.run import DataSettings, RunConfig
+from tunesmith.config.run import DEFAULT_EPOCHS, DataSettings, RunConfig
 from tunesmith.data.chat_format import study
 from tunesmith.data.faults import Fault, FaultyData, Note
 from tunesmith.data.prepare import prepare
 from tunesmith.data.read import Reading, scan
 from tunesmith.data.rows import Conversation
 from tunesmith.data.show import segments
-from tunesmith.data.split import hold_out
+from tunesmith.data.split import split_rows
+from tunesmith.data.statistics import Lengths, length_statistics
 from tunesmith.data.template import TokenRow, render_each
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import DataError
 from tunesmith.models.cache import Emit, ignore
+from tunesmith.workflows.estimate import Estimate, estimate
+from tunesmith.workflows.row_quality import judge_rows, told_of_few
 from tunesmith.workflows.tokenizing import open_tokenizer
 
 
@@ -35,6 +39,13 @@ class Inspection:
     longest: int
     faults: tuple[Fault, ...]
     warnings: tuple[Note, ...]
+    lengths: Lengths | None = None
+    estimate: Estimate | None = None
+
+    @property
+    def supervised_share(self) -> float:
+        """Of the tokens."""
+        return self.supervised_tokens / self.tokens if self.tokens else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +80,42 @@ def inspect_data(config: RunConfig, *, emit: Emit = ignore) -> list[Inspection]:
     limit = min(opened.context, settings.max_tokens or opened.context)
     files = [source.path, *([settings.eval] if isinstance(settings.eval, str) else [])]
     readings = [scan(file, format=settings.format, columns=settings.map) for file in files]
-    found = [_inspection(opened.tokenizer, reading, settings, limit=limit) for reading in readings]
-    unsplit = _split_faults(readings[0], settings, seed=config.train.seed)
-    first = found[0]
-    return [_with_faults(first, unsplit), *found[1:]] if unsplit else found
+    held = [row for reading in readings[1:] for row in reading.conversations]
+    first, unfit = _judged(readings[0], held, config)
+    found = [
+        _inspection(opened.tokenizer, reading, settings, limit=limit)
+        for reading in (first, *readings[1:])
+    ]
+    train = _with_faults(found[0], unfit) if unfit else found[0]
+    return [replace(train, estimate=_estimate(config, opened.config, train)), *found[1:]]
+
+
+def _estimate(
+    config: RunConfig, shape: PretrainedConfig, inspection: Inspection
+) -> Estimate | None:
+    """The time of the epochs over what is not held out; None where a run would not begin."""
+    if inspection.faults or config.train.steps or config.train.minutes:
+        return None
+    share = config.data.eval if isinstance(config.data.eval, float) else 0.0
+    epochs = config.train.epochs or DEFAULT_EPOCHS
+    tokens = round((1 - share) * inspection.tokens * epochs)
+    return estimate(config, shape, tokens=tokens, supervised=inspection.supervised_share)
+
+
+def _judged(
+    reading: Reading, held: Sequence[Conversation], config: RunConfig
+) -> tuple[Reading, tuple[Fault, ...]]:
+    """The rows that are trained on with what is noticed of them, and why they cannot be used."""
+    try:
+        judged = judge_rows(reading.conversations, held, config.data)
+    except DataError as error:
+        return reading, (Fault(reading.file, None, error.code, error.message, error.remedy),)
+    share = config.data.eval if isinstance(config.data.eval, float) else 0.0
+    few = told_of_few(round((1 - share) * len(judged.rows)), config.method.kind)
+    notes = (*reading.notes, *judged.notes, *few)
+    kept = replace(reading, conversations=tuple(judged.rows), notes=notes)
+    faults, split_notes = _split(kept, config.data, seed=config.train.seed)
+    return replace(kept, notes=(*notes, *split_notes)), faults
 
 
 def _inspection(
@@ -84,7 +127,7 @@ def _inspection(
     if reading.conversations:
         try:
             rows = prepare(
-                tokenizer, reading.conversations, max_tokens=limit, too_long=settings.too_long
+                tokenizer, reading.conversations, max_tokens=limit, too_long=settings.long_rows
             )
             notes += rows.notes
             lengths, supervised = rows.lengths.tolist(), rows.supervised_tokens
@@ -104,6 +147,7 @@ def _inspection(
         longest=max(lengths, default=0),
         faults=tuple(sorted(faults, key=lambda fault: fault.line or 0)),
         warnings=tuple(notes),
+        lengths=length_statistics(np.array(lengths, dtype=np.int64)),
     )
 
 
@@ -114,15 +158,17 @@ def _sizes(tokenizer: Tokenizer, rows: Sequence[Conversation]) -> tuple[list[int
     return [tokens for tokens, _ in sizes], int(sum(count for _, count in sizes))
 
 
-def _split_faults(reading: Reading, settings: DataSettings, *, seed: int) -> tuple[Fault, ...]:
-    """Why rows cannot be held out, where a share of them is asked for."""
+def _split(
+    reading: Reading, settings: DataSettings, *, seed: int
+) -> tuple[tuple[Fault, ...], tuple[Note, ...]]:
+    """Why rows cannot be held out, where a share of them is asked for, and what is said of it."""
     if not isinstance(settings.eval, float) or not settings.eval or not reading.conversations:
-        return ()
+        return (), ()
     try:
-        hold_out(reading.conversations, share=settings.eval, seed=seed)
+        split = split_rows(reading.conversations, share=settings.eval, seed=seed)
     except DataError as error:
-        return (Fault(reading.file, None, error.code, error.message, error.remedy),)
-    return ()
+        return (Fault(reading.file, None, error.code, error.message, error.remedy),), ()
+    return (), split.notes
 
 
 def _with_faults(inspection: Inspection, faults: tuple[Fault, ...]) -> Inspection:

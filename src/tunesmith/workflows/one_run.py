@@ -29,6 +29,7 @@ from tunesmith.workflows.answers import Answers
 from tunesmith.workflows.curves import curves_of
 from tunesmith.workflows.judge import Judge
 from tunesmith.workflows.opening import Opened, open_base
+from tunesmith.workflows.row_quality import told_of_few
 from tunesmith.workflows.rows import RunRows, load_rows
 
 Emit = Callable[[Event], None]
@@ -162,7 +163,8 @@ class OneRun:
                 f"({rows.train.supervised_tokens:,} supervised), {held:,} held out",
             )
         )
-        for note in rows.train.notes:
+        few = told_of_few(len(rows.train), self.config.method.kind)
+        for note in (*rows.notes, *few, *rows.train.notes):
             self.emit(Notice(note.code, f"{note.message} ({many(note.count, 'row')})"))
         lengths = [n for part in (rows.train, rows.held) if part for n in part.lengths.tolist()]
         for narrow in narrow_layers(opened.engine, adapter.name):

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.config import DataSettings
-from tunesmith.data.faults import FaultyData
+from tunesmith.data.faults import FaultyData, Note
 from tunesmith.data.prepare import Dataset, prepare
 from tunesmith.data.read import read_conversations
 from tunesmith.data.rows import Conversation
-from tunesmith.data.split import hold_out
+from tunesmith.data.split import split_rows
 from tunesmith.data.tokenizer import Tokenizer
+from tunesmith.workflows.row_quality import judge_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class RunRows:
     held: Dataset | None
     held_conversations: tuple[Conversation, ...]
     copies: tuple[float, ...]  # of each training row in an epoch; empty: one
+    notes: tuple[Note, ...] = ()  # of the rows as they were read, before they were rendered
 
 
 def require_files(settings: DataSettings) -> None:
@@ -46,17 +48,20 @@ def load_rows(settings: DataSettings, tokenizer: Tokenizer, *, context: int, see
         weights += [source.weight] * len(read)
     if faults:
         raise FaultyData([fault for error in faults for fault in error.faults])
-    train, held = list(conversations), []
+    held: list[Conversation] = []
     if isinstance(settings.eval, str):
         held = read_conversations(settings.eval, format=settings.format, columns=settings.map)
-    elif settings.eval:
-        train, held = hold_out(conversations, share=settings.eval, seed=seed)
+    judged = judge_rows(conversations, held, settings)
+    train, notes = judged.rows, judged.notes
+    if isinstance(settings.eval, float) and settings.eval:
+        split = split_rows(train, share=settings.eval, seed=seed)
+        train, held, notes = split.train, split.held, (*notes, *split.notes)
     limit = min(context, settings.max_tokens or context)
-    rows = prepare(tokenizer, train, max_tokens=limit, too_long=settings.too_long)
+    rows = prepare(tokenizer, train, max_tokens=limit, too_long=settings.long_rows)
     held_rows = (
-        prepare(tokenizer, held, max_tokens=limit, too_long=settings.too_long) if held else None
+        prepare(tokenizer, held, max_tokens=limit, too_long=settings.long_rows) if held else None
     )
     weight_of = {(c.file, c.line): w for c, w in zip(conversations, weights, strict=True)}
     copies = tuple(weight_of[row.file, row.line] for row in (rows[i] for i in range(len(rows))))
     plain = all(weight == 1.0 for weight in copies)
-    return RunRows(rows, held_rows, tuple(held), () if plain else copies)
+    return RunRows(rows, held_rows, tuple(held), () if plain else copies, notes)

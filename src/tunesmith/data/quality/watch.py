@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from tunesmith.data.faults import Note
 from tunesmith.data.quality.contradictions import Contradictions
 from tunesmith.data.quality.duplicates import Duplicates
-from tunesmith.data.quality.few_rows import few_rows
 from tunesmith.data.quality.finding import Finding, Observer
 from tunesmith.data.quality.imbalance import Imbalance
 from tunesmith.data.quality.knowledge import knowledge
@@ -24,7 +23,7 @@ from tunesmith.data.quality.system_prompt import SystemPrompts
 from tunesmith.data.quality.text import see
 from tunesmith.data.rows import Conversation
 
-MOST_LINES = 10_000  # of a warning that are listed; its count is of all
+MOST_LINES = 1000  # of a warning that are listed; its count is of all
 SHOWN_PLACES = 5
 
 
@@ -46,8 +45,7 @@ class Quality:
     It keeps numbers and a sample of rows, about 300 bytes for a row of any length.
     """
 
-    def __init__(self, *, method: str = "lora", share: float = 0.0) -> None:
-        self._method, self._share = method, share
+    def __init__(self) -> None:
         self._lines, self._files = array("q"), array("H")
         self._names: dict[str, int] = {}
         self._sample = Sample()
@@ -113,8 +111,6 @@ class Quality:
                 notes.append(
                     self._note(Finding(finding.code, finding.message, left, finding.count))
                 )
-        trained = round((1 - self._share) * int(np.count_nonzero(~out)))
-        notes += [self._note(finding) for finding in few_rows(trained, self._method)]
         return tuple(notes)
 
     def _findings(self) -> dict[str, list[Finding]]:
