@@ -69,11 +69,11 @@ def show_check(
 
 
 def warning_text(warning: "Note") -> str:
-    """`note: what it is (3 rows: line 1, 2, 9)`."""
+    """`note: what it is (3 rows: line 1, 2, 9) [duplicates]`."""
     lines = ", ".join(map(str, warning.lines[:SHOWN_LINES]))
     more = ", ..." if len(warning.lines) > SHOWN_LINES else ""
     where = f": line {lines}{more}" if lines else ""
-    return f"note: {warning.message} ({many(warning.count, 'row')}{where})"
+    return f"note: {warning.message} ({many(warning.count, 'row')}{where}) [{warning.code}]"
 
 
 def _by_code(faults: "Sequence[Fault]") -> "dict[str, list[Fault]]":

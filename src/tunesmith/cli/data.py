@@ -11,6 +11,7 @@ from tunesmith.cli.console import harmless, say
 from tunesmith.cli.distill import distill
 from tunesmith.cli.keys_help import CONTEXT, help_with_keys
 from tunesmith.cli.outcome import Outcome, command
+from tunesmith.cli.split import split
 from tunesmith.counts import many
 from tunesmith.errors import DataError
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from tunesmith.cli.keys import Key
     from tunesmith.workflows.inspect_data import ShownRow
 
-app = typer.Typer(help="Check data, see it as the model will, make it from an instruction.")
+app = typer.Typer(help="Check data, see it as the model will, split it, distil an instruction.")
 
 ROWS = ("data.format", "data.map", "model", "trust_remote_code")
 LIMITS = ("data.too_long", "data.max_tokens", "data.drop")
@@ -108,4 +109,5 @@ def _show_rows(rows: "Sequence[ShownRow]", console: "Console") -> None:
     say(f"What is trained is {mark}; the rest is only read.", style="dim")
 
 
+app.command("split")(split)
 app.command("distill")(distill)

@@ -34,6 +34,7 @@ class Groups:
     number: NDArray[np.int64]
     keys: NDArray[np.uint64]
     notes: tuple[Note, ...] = ()
+    noun: str = "prompt"  # what is the same in a group
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -92,7 +93,7 @@ def choose_held(
     for row, number in enumerate(groups.number.tolist()):
         rows[number].append(row)
     if len(rows) < 2:
-        raise _unsplittable(len(groups.number), len(rows))
+        raise _unsplittable(len(groups.number), f"{len(rows)} different {groups.noun}")
     drawn = sorted(rows.values(), key=lambda some: _draw(int(groups.keys[some].min()), seed))
     by_stratum: dict[str, list[list[int]]] = defaultdict(list)
     for some in drawn:
@@ -138,9 +139,9 @@ def _filled(groups: Sequence[list[int]], wanted: int) -> list[int]:
     return held
 
 
-def _unsplittable(rows: int, groups: int) -> DataError:
+def _unsplittable(rows: int, groups: str) -> DataError:
     return DataError(
-        f"{many(rows, 'row')} with {many(groups, 'different prompt')} "
+        f"{many(rows, 'row')} with {groups} "
         "cannot be split into rows to train on and rows held out.",
         remedy="Add rows with other prompts, name a file with --data.eval FILE, or hold "
         "nothing out with --data.eval 0.",

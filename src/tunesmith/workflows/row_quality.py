@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tunesmith.config.drop import TOO_LONG
+from tunesmith.config.methods import kind_named
 from tunesmith.config.run import DataSettings
 from tunesmith.counts import many
 from tunesmith.data.faults import Note
@@ -47,5 +48,5 @@ def judge_rows(
 
 def told_of_few(rows: int, method: str) -> tuple[Note, ...]:
     """A note where these are few rows for the method."""
-    found = few_rows(rows, method) if rows else ()
+    found = few_rows(rows, kind_named(method)) if rows else ()
     return tuple(Note(each.code, each.message, rows) for each in found)

@@ -20,6 +20,7 @@ class Leakage:
 
     def __init__(self) -> None:
         self._held = array("Q")
+        self._file = ""
         self._exact = array("Q")
         self._texts = NearTexts()
 
@@ -31,6 +32,7 @@ class Leakage:
     def hold(self, row: Seen) -> None:
         """A held-out row; all of them come before the first training row."""
         assert not self._exact
+        self._file = row.conversation.file
         self._held.append(row.question_key)
         self._texts.add(row.bare_question)
 
@@ -47,11 +49,13 @@ class Leakage:
         held, exact = np.array(self._held), np.array(self._exact)
         is_exact = np.isin(exact, held)
         if is_exact.any():
-            both = many(int(np.isin(held, exact).sum()), "held-out row")
-            yield Finding("leakage", f"they ask what {both} ask too", np.flatnonzero(is_exact))
+            both = many(int(np.isin(held, exact).sum()), "row")
+            what = f"they ask what {both} of {self._file} ask, which should be new to the model"
+            yield Finding("leakage", what, np.flatnonzero(is_exact))
         near = self._near(is_exact)
         if len(near):
-            yield Finding("leakage", "they ask nearly what held-out rows ask", near)
+            what = f"they ask nearly what rows of {self._file} ask, which should be new"
+            yield Finding("leakage", what, near)
 
     def _near(self, is_exact: NDArray[np.bool_]) -> NDArray[np.int64]:
         near = np.zeros(self._texts.count, dtype=bool)

@@ -111,11 +111,11 @@ _KEY_HINTS = (
 KINDS = (
     Kind(
         "e-mail addresses",
-        re.compile(r"[\w.%+-]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}"),
+        re.compile(r"[A-Za-z0-9._%+-]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}"),
         _is_mail,
         ("@",),
     ),
-    Kind("keys or tokens", re.compile(rf"(?<![\w-])(?:{_KEYS})"), hints=_KEY_HINTS),
+    Kind("keys or tokens", re.compile(rf"(?<![A-Za-z0-9_-])(?:{_KEYS})"), hints=_KEY_HINTS),
     Kind(
         "Korean resident numbers",
         re.compile(r"(?<![\d-])\d{6}[ -]?[1-8]\d{6}(?![\d-])"),
@@ -132,9 +132,9 @@ KINDS = (
     Kind(
         "phone numbers",
         re.compile(
-            r"(?<![\w.+-])(?:\+\d{1,3}[ .-]?(?:\(?\d{1,4}\)?[ .-]?){2,4}\d{2,4}"
+            r"(?<![A-Za-z0-9_.+-])(?:\+\d{1,3}[ .-]?(?:\(?\d{1,4}\)?[ .-]?){2,4}\d{2,4}"
             r"|\(?0\d{1,2}\)?[ .-]\d{3,4}[ .-]\d{4}|01[016789]\d{7,8}"
-            r"|(?:\(\d{3}\) ?|\d{3}[.-])\d{3}[.-]\d{4})(?![\w-])"
+            r"|(?:\(\d{3}\) ?|\d{3}[.-])\d{3}[.-]\d{4})(?![A-Za-z0-9_-])"
         ),
         _is_phone,
     ),

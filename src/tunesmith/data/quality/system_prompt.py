@@ -43,7 +43,6 @@ class SystemPrompts:
         if not counts or len(counts) * ROWS_PER_PROMPT > len(self._rows):
             return
         common, _ = counts.most_common(1)[0]
-        keys = list(self._numbers)
         if len(counts) > 1:
             without = counts.get(self._numbers.get(NONE, -1), 0)
             others = len(counts) - bool(without)
@@ -54,14 +53,9 @@ class SystemPrompts:
             rows = np.flatnonzero(np.array(self._rows) != common)
             yield Finding("system_prompt", what, rows)
         if self._held and (missing := self._held - self._numbers.keys()):
-            none = missing == {NONE}
-            asked = "without a system prompt" if none else "under system prompts"
-            what = f"held-out rows are asked {asked} that no training row {_has(none)}"
-            yield Finding("system_prompt", what, count=len(keys))
-
-
-def _has(none: bool) -> str:
-    return "is without" if none else "has"
+            asked = "without any" if missing == {NONE} else "under one that no training row has"
+            what = f"another system prompt in evaluation than in training: rows are asked {asked}"
+            yield Finding("system_prompt", what, count=len(self._rows))
 
 
 def _key(row: Seen) -> int:

@@ -63,6 +63,11 @@ class Quality:
         }
         self._found: dict[str, list[Finding]] | None = None
 
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """Everything that may be told."""
+        return (*self._by_code, "languages", "knowledge")
+
     def hold(self, conversation: Conversation) -> None:
         """A row of the file that is held out or tested on; all of them come first."""
         row = see(conversation)
