@@ -325,13 +325,14 @@ def _decode(q: Tensor, k: Tensor, v: Tensor, stream: PackedBatch, rule: Rule) ->
     keys, values = plan.cache.keys[rule.layer], plan.cache.values[rule.layer]
     keys[plan.slots, :, plan.past] = k.transpose(0, 1)
     values[plan.slots, :, plan.past] = v.transpose(0, 1)
-    seen_k = keys[plan.which, :, plan.seen].flatten(0, 1)  # [B G, keys, Dh]
-    seen_v = values[plan.which, :, plan.seen].flatten(0, 1)
-    rows = q.view(groups, heads // groups, batch, width).permute(2, 0, 1, 3)
-    rows = rows.reshape(batch * groups, heads // groups, width) * rule.scale
-    scores = torch.bmm(rows, seen_k.transpose(1, 2))
-    if rule.softcap is not None:
-        scores.div_(rule.softcap).tanh_().mul_(rule.softcap)
-    scores.view(batch, groups, heads // groups, -1).add_(plan.bias)
-    out = torch.bmm(torch.softmax(scores, -1), seen_v).view(batch, heads, width)
-    return out.transpose(0, 1)
+    seen_k, seen_v = keys[plan.which, :, plan.seen], values[plan.which, :, plan.seen]
+    rows = q.transpose(0, 1).reshape(batch, groups, heads // groups, width)
+    if rule.softcap is None:  # it reads the cache where it lies; products would copy it
+        out = nn.functional.scaled_dot_product_attention(
+            rows, seen_k, seen_v, attn_mask=plan.bias, scale=rule.scale
+        )
+    else:
+        scores = (rows * rule.scale) @ seen_k.transpose(2, 3)
+        scores.div_(rule.softcap).tanh_().mul_(rule.softcap).add_(plan.bias)
+        out = torch.softmax(scores, -1) @ seen_v
+    return out.reshape(batch, heads, width).transpose(0, 1)
