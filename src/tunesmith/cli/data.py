@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunesmith.cli.console import harmless, say
+from tunesmith.cli.curve import curve
 from tunesmith.cli.distill import distill
 from tunesmith.cli.keys_help import CONTEXT, help_with_keys
 from tunesmith.cli.outcome import Outcome, command
@@ -149,3 +150,4 @@ def _show_rows(rows: "Sequence[ShownRow]", console: "Console") -> None:
 
 
 app.command("distill")(distill)
+app.command("curve", options_metavar="[--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT)(curve)

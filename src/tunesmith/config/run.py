@@ -25,6 +25,7 @@ class DataSettings(Settings):
 
     train: str | tuple[DataSource, ...] = Field(description="a JSONL file, or a list of them")
     eval: float | str = Field(0.1, description="share held out, a file, or 0 for none")
+    share: float = Field(1.0, gt=0, le=1, description="share of the training rows that is used")
     format: Literal["auto", "chat", "prompt-completion"] = Field(
         "auto", description="layout of a row; auto recognises it and says so"
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tunesmith.config import DataSettings
 from tunesmith.data.faults import FaultyData
+from tunesmith.data.part import part_of
 from tunesmith.data.prepare import Dataset, prepare
 from tunesmith.data.read import read_conversations
 from tunesmith.data.rows import Conversation
@@ -51,6 +52,7 @@ def load_rows(settings: DataSettings, tokenizer: Tokenizer, *, context: int, see
         held = read_conversations(settings.eval, format=settings.format, columns=settings.map)
     elif settings.eval:
         train, held = hold_out(conversations, share=settings.eval, seed=seed)
+    train = part_of(train, share=settings.share, seed=seed)
     limit = min(context, settings.max_tokens or context)
     rows = prepare(tokenizer, train, max_tokens=limit, too_long=settings.too_long)
     held_rows = (
