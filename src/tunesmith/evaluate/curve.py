@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from tunesmith.counts import many
 from tunesmith.evaluate.bootstrap import RESAMPLES, bootstrap_limits
 from tunesmith.evaluate.interval import LEVEL
 
@@ -57,7 +58,7 @@ def judge_curve(
     limits = bootstrap_limits(differences, seed=seed, level=level, resamples=resamples)
     gain, low, high = (each / before.loss for each in (statistics.mean(differences), *limits))
     told = (
-        f"from {before.rows:,} to {last.rows:,} rows the held-out loss fell by {gain:.1%} "
+        f"from {before.rows:,} to {many(last.rows, 'row')} the held-out loss fell by {gain:.1%} "
         f"({low:.1%} to {high:.1%})"
     )
     following = _next_gain(points, gain)
@@ -70,7 +71,7 @@ def judge_curve(
         text = f"More data of this kind would hardly help: {told}."
         return CurveVerdict("no", text, gain, low, high, following)
     text = (
-        f"Cannot tell with {len(last.losses):,} held-out rows: {told}, and the interval holds "
+        f"Cannot tell with {many(len(last.losses), 'held-out row')}: {told}, and the interval holds "
         f"{MATTERS:.0%}. About {_wanted(len(last.losses), gain, (low, high)):,} would do."
     )
     return CurveVerdict("cannot-tell", text, gain, low, high, following)
