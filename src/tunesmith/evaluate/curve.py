@@ -70,9 +70,10 @@ def judge_curve(
     if high < MATTERS:
         text = f"More data of this kind would hardly help: {told}."
         return CurveVerdict("no", text, gain, low, high, following)
+    held = many(len(last.losses), "held-out row")
     text = (
-        f"Cannot tell with {many(len(last.losses), 'held-out row')}: {told}, and the interval holds "
-        f"{MATTERS:.0%}. About {_wanted(len(last.losses), gain, (low, high)):,} would do."
+        f"Cannot tell with {held}: {told}, and the interval holds {MATTERS:.0%}. "
+        f"About {_wanted(len(last.losses), gain, (low, high)):,} would do."
     )
     return CurveVerdict("cannot-tell", text, gain, low, high, following)
 
