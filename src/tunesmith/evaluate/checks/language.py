@@ -50,6 +50,11 @@ def language_check(settings: LanguageSettings) -> Check:
     )
 
 
+def identified(text: str) -> str | None:
+    """The likeliest language of all that are known; None for a text without letters."""
+    return _all_languages().classify(text)[0] if any(map(str.isalpha, text)) else None
+
+
 def _among(languages: Sequence[str], asked: set[str]) -> Identifier:
     identifier = copy.copy(_all_languages())
     known = sorted(set(identifier.nb_classes))

@@ -62,7 +62,7 @@ def mentioned_pairs(
     """Which of the wanted pairs, and of those that have phrases, a text in words mentions.
 
     The longest phrase is looked for first and what it covers is used up, so that `not family
-    friendly` is no `family friendly`.
+    friendly` is no `family friendly`. A phrase that can mean several pairs means the wanted ones.
     """
     known = dict.fromkeys(
         [*wanted, *((slot, _value(v, ignore_case)) for slot, vs in phrases.items() for v in vs)]
@@ -75,7 +75,8 @@ def mentioned_pairs(
     for phrase in sorted(by_phrase, key=len, reverse=True):
         rest, count = _pattern(phrase).subn("\0", rest)
         if count:
-            found.update(by_phrase[phrase])
+            pairs = by_phrase[phrase]
+            found.update([pair for pair in pairs if pair in wanted] or pairs)
     return Counter(found)
 
 
