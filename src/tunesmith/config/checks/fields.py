@@ -10,7 +10,10 @@ CheckName = Annotated[
 
 
 def _listed(value: object) -> object:
-    return [value] if isinstance(value, str) else value
+    items = value if isinstance(value, list | tuple) else [value]
+    if any(isinstance(item, bool) for item in items):
+        raise ValueError("YAML reads Yes, No, on and off as true and false: put them in quotes")
+    return items
 
 
 def _none_is_blank(texts: tuple[str, ...]) -> tuple[str, ...]:

@@ -63,7 +63,8 @@ def same_number(
 
     Where only one of them has a percent sign, the other may be the percentage or the share.
     """
-    allowed = max(Fraction(tolerance), Fraction(relative_tolerance) * abs(wanted.value))
+    share = Fraction(str(relative_tolerance))  # as it is written, 0.03 being a little less
+    allowed = max(Fraction(str(tolerance)), share * abs(wanted.value))
     values = [given.value]
     if given.is_percent != wanted.is_percent:
         values.append(given.value / 100 if given.is_percent else given.value * 100)

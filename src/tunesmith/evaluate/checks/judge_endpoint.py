@@ -116,7 +116,7 @@ class Endpoint:
             if error.status_code in FOR_GOOD:
                 self._gone = str(told)
             return told
-        except (openai.OpenAIError, ValueError, AttributeError, TypeError) as error:
+        except (openai.OpenAIError, ValueError, AttributeError, TypeError, LookupError) as error:
             return CannotScore(f"{self._where} sent what is no reply: {self._bare(error)}")
         return made if made.text.strip() else CannotScore(f"{self._where} sent an empty reply")
 

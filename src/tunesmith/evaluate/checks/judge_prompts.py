@@ -6,7 +6,7 @@ import re
 Messages = tuple[dict[str, str], ...]
 
 BEST_GRADE = 5
-GRADE = re.compile(rf"(?im)\bGRADE\b\W*([1-{BEST_GRADE}])\b(?!\s*(?:/|to|-)\s*\d*[02-9])")
+GRADE = re.compile(rf"(?im)\bGRADE\b\W*([1-{BEST_GRADE}])\b(?!\.\d|\s*/\s*(?!{BEST_GRADE}\b)\d)")
 BETTER = re.compile(r"(?im)\bBETTER\b\W*(FIRST|SECOND|EQUAL)\b")
 PREFERENCE = {"FIRST": 1.0, "EQUAL": 0.5, "SECOND": 0.0}
 

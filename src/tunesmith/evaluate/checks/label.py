@@ -63,6 +63,8 @@ class _Labels:
         return text if self.field is None else value_of_key(text, self.field)
 
     def _name(self, text: str) -> str:
+        if not text.strip():
+            return NONE
         try:
             value = self._value(text)
         except NotJson:

@@ -67,11 +67,22 @@ class Check:
         """
         if not answer.strip() and (reference is None or reference.strip()):
             return 0.0
-        return self.rule(Case(answer, reference, question))
+        return self.rule(_sound(Case(answer, reference, question)))
 
     def reference_fault(self, reference: str | None, question: str | None = None) -> str | None:
         """Why no answer could pass against this reference; None where one can."""
-        return self.fault(Case("", reference, question))
+        return self.fault(_sound(Case("", reference, question)))
+
+
+def _sound(case: Case) -> Case:
+    """The case without halves of surrogate pairs, which JSON can hold and no library takes."""
+    reference = None if case.reference is None else _without_halves(case.reference)
+    question = None if case.question is None else _without_halves(case.question)
+    return Case(_without_halves(case.answer), reference, question)
+
+
+def _without_halves(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
 
 
 def require_references(

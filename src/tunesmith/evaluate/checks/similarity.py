@@ -56,7 +56,7 @@ class _Meanings:
 
     def score(self, case: Case) -> float:
         """The cosine; raises CannotScore for an answer that the model cannot read."""
-        if case.reference is None:
+        if case.reference is None or not case.reference.strip():
             return 0.0
         if self.only_latin and not _is_latin(case.answer):
             raise CannotScore(f"{self.model} reads English, and the answer is in other letters")

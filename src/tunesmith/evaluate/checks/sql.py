@@ -11,6 +11,7 @@ from pathlib import Path
 from tunesmith.config.checks import SqlSettings
 from tunesmith.errors import ConfigError
 from tunesmith.evaluate.checks.protocol import Case, Check, Figures
+from tunesmith.evaluate.checks.sql_in_text import statements_in
 from tunesmith.evaluate.checks.sqlite_tables import (
     QueryFailed,
     Result,
@@ -23,9 +24,6 @@ from tunesmith.evaluate.checks.text import blank_reference
 
 REMEDY = "Mend `script` or `database` of the sql check."
 FENCE = re.compile(r"```(?:sql|sqlite)?[ \t]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
-STATEMENT = re.compile(
-    r"\b(?:CREATE\s+TABLE|INSERT\s+INTO)\b(?:[^;'\"]|'[^']*'|\"[^\"]*\")*", re.IGNORECASE
-)
 NESTED = re.compile(r"\([^()]*\)")
 DIGITS = 9  # of a real number that count
 KEPT_TABLES = 256
@@ -129,7 +127,7 @@ def _tables(settings: SqlSettings) -> Callable[[Case], Tables]:
         of_script = functools.lru_cache(KEPT_TABLES)(tables_of_script)
 
         def of_question(case: Case) -> Tables:
-            statements = STATEMENT.findall(case.question or "")
+            statements = list(statements_in(case.question or ""))
             if not statements:
                 raise QueryFailed("it has no CREATE TABLE statement")
             return of_script(";\n".join(statements))
