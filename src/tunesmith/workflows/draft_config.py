@@ -86,7 +86,7 @@ def _checks(proposals: Sequence[Proposal]) -> Iterator[str]:
         )
         hint = (
             "Nothing in the answers suggests a rule; for example: checks: [{kind: regex, pattern: "
-            f"'^Yes|^No'}}]. Kinds (docs/checks.md): {kinds}."
+            f"'^Yes|^No'}}]. Kinds: {kinds}; docs/checks.md has them all."
         )
         for line in textwrap.wrap(hint, WIDTH):
             yield f"  # {line}"
