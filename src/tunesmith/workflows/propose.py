@@ -141,7 +141,7 @@ def _length(answers: Sequence[str]) -> Iterator[Proposal]:
     if 1 < words <= MOST_WORDS:
         yield Proposal(
             {"kind": "max_words", "words": words},
-            f"{100 * SHARE:.0f} % of answers have no more, half {counts[len(counts) // 2]} at most",
+            f"nearly all answers have {words} words at most, half {counts[len(counts) // 2]}",
         )
 
 
