@@ -1,5 +1,6 @@
 """From a run's data settings to rows to train on and rows held out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from tunesmith.data.rows import Conversation
 from tunesmith.data.split import hold_out
 from tunesmith.data.tokenizer import Tokenizer
 
+MOST_OWN_ANSWERS = 2000
+
 
 @dataclass(frozen=True, slots=True)
 class RunRows:
@@ -21,6 +24,7 @@ class RunRows:
     held: Dataset | None
     held_conversations: tuple[Conversation, ...]
     copies: tuple[float, ...]  # of each training row in an epoch; empty: one
+    own_answers: tuple[str, ...] = ()  # of training rows, evenly spread: what checks learn from
 
 
 def require_files(settings: DataSettings) -> None:
@@ -61,4 +65,14 @@ def load_rows(settings: DataSettings, tokenizer: Tokenizer, *, context: int, see
     weight_of = {(c.file, c.line): w for c, w in zip(conversations, weights, strict=True)}
     copies = tuple(weight_of[row.file, row.line] for row in (rows[i] for i in range(len(rows))))
     plain = all(weight == 1.0 for weight in copies)
-    return RunRows(rows, held_rows, tuple(held), () if plain else copies)
+    return RunRows(
+        rows, held_rows, tuple(held), () if plain else copies, own_answers=_own_answers(train)
+    )
+
+
+def _own_answers(train: Sequence[Conversation]) -> tuple[str, ...]:
+    """The last answers of at most ``MOST_OWN_ANSWERS`` rows, evenly spread over the file."""
+    rows = [row for row in train if row.supervised]
+    count = min(len(rows), MOST_OWN_ANSWERS)
+    kept = (rows[i * len(rows) // count] for i in range(count))
+    return tuple(row.messages[row.supervised[-1]].content for row in kept)
