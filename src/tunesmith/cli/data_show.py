@@ -27,7 +27,12 @@ PAGE_ENDS = (".html", ".htm")
 @command
 def show(
     context: typer.Context,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Rows: JSONL, JSON, CSV, Parquet, XLSX, text, a folder.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help="Rows: JSONL, JSON, CSV, Parquet, XLSX, text, a folder."
+        ),
+    ],
     rows: Annotated[int, typer.Option("-n", min=1, metavar="ROWS", help="How many rows.")] = 3,
     page: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write them as a page, too.")

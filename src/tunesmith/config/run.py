@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from tunesmith.config.checks import CheckSettings
+from tunesmith.config.drop import DROP_NAMES, TOO_LONG, DropName, read_names
 from tunesmith.config.methods import LoraSettings, MethodSettings
 from tunesmith.config.settings import Settings
 
@@ -19,6 +20,7 @@ Format = Literal[
     "multiple-choice",
     "text",
 ]
+TooLong = Literal["refuse", "cut", "drop"]
 OptimizerKind = Literal["adamw", "adamw8bit"]
 DEFAULT_OPTIMIZER: OptimizerKind = "adamw"
 
@@ -44,9 +46,7 @@ class DataSettings(Settings):
     part: str | None = Field(
         None, description="sheet, list of a JSON document, file of a zip, split of a folder or hub"
     )
-    too_long: Literal["refuse", "cut", "drop"] = Field(
-        "refuse", description="what happens to rows longer than max_tokens"
-    )
+    too_long: TooLong = Field("refuse", description="what happens to rows longer than max_tokens")
     max_tokens: int | None = Field(None, ge=2, description="longest document; null: the context")
     document: Literal["row", "answer"] = Field(
         "row", description="a whole row, or each trained answer behind the prompt served for it"
@@ -54,6 +54,14 @@ class DataSettings(Settings):
     control_tokens: Literal["refuse", "text"] = Field(
         "refuse", description="the chat template's control tokens in a message; text: plain text"
     )
+    drop: tuple[DropName, ...] = Field(
+        (), description=f"rows to leave out, which are counted: {', '.join(DROP_NAMES)}"
+    )
+
+    @field_validator("drop", mode="before")
+    @classmethod
+    def _known_names(cls, value: object) -> object:
+        return read_names(value)
 
     @field_validator("train", mode="before")
     @classmethod
@@ -68,6 +76,19 @@ class DataSettings(Settings):
         if isinstance(value, float) and not 0 <= value < 1:
             raise ValueError("a share must be at least 0 and below 1")
         return value
+
+    @model_validator(mode="after")
+    def _what_is_dropped_is_there(self) -> "DataSettings":
+        if TOO_LONG in self.drop and self.too_long == "cut":
+            raise ValueError(f"drop has {TOO_LONG}, and too_long is cut: give one of them")
+        if "leakage" in self.drop and not isinstance(self.eval, str):
+            raise ValueError("drop has leakage, which has no effect unless eval is a file")
+        return self
+
+    @property
+    def long_rows(self) -> TooLong:
+        """What happens to rows longer than max_tokens, by whichever key it was said."""
+        return "drop" if TOO_LONG in self.drop else self.too_long
 
     @property
     def sources(self) -> tuple[DataSource, ...]:

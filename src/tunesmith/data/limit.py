@@ -29,7 +29,10 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Limited:
-    """The rows that are left, why a run would refuse them, and what was done to others."""
+    """The rows that are left, why a run would refuse them, and what was done to others.
+
+    Where long rows are refused, all are there.
+    """
 
     rows: Dataset
     faults: Faults
@@ -44,8 +47,7 @@ def limited(rows: Dataset, limit: Limit) -> Limited:
     if not len(long):
         return Limited(rows, Faults(), (), 0)
     if limit.too_long == "refuse":
-        faults = Faults((_too_long(rows, long, limit),))
-        return Limited(rows.take(~is_long), faults, (), len(long))
+        return Limited(rows, Faults((_too_long(rows, long, limit),)), (), len(long))
     lines = tuple(rows.lines[long[:LISTED]].tolist())
     if limit.too_long == "drop":
         what = f"rows of more than {limit.tokens} were left out (--data.too_long drop)"

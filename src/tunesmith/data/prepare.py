@@ -8,7 +8,7 @@ from tunesmith.data.faults import FaultBook, refuse
 from tunesmith.data.limit import Limit, TooLong, limited, nothing_left
 from tunesmith.data.rows import Conversation
 from tunesmith.data.template import ROWS, Rendering
-from tunesmith.data.tokenise import Tokeniser
+from tunesmith.data.tokenise import Recipe, Tokeniser
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import DataError
 
@@ -28,7 +28,7 @@ def prepare(
     Rows of more than ``max_tokens`` are refused, cut behind that many tokens, or dropped.
     """
     limit = Limit(max_tokens, too_long)
-    made = Tokeniser(tokenizer, max_tokens=max_tokens, rendering=rendering).conversations(conversations)
+    made = Tokeniser(Recipe(tokenizer, max_tokens, rendering)).conversations(conversations)
     rest = limited(dataset_of([made.block], made.files), limit)
     book = FaultBook()
     book.merge(made.faults)

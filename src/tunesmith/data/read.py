@@ -164,11 +164,12 @@ def found_in(record: Record, layout: Layout) -> Found:
     remarks = (BLANK_LINE,) if record.is_blank else record.remarks
     if record.values is None or layout.format is None:
         fault = record.fault(layout.file)
-        faults = (fault,) if fault else ()
-        return Found(record.line, record.is_row, None, faults, remarks)
+        return Found(record.line, record.is_row, None, (fault,) if fault else (), remarks)
     parsed = _parsed(record.values, FORMATS[layout.format])
     where = record.file or layout.file
-    conversation = Conversation(tuple(parsed.messages), where, record.line, parsed.completion_from, parsed.tools)
+    conversation = Conversation(
+        tuple(parsed.messages), where, record.line, parsed.completion_from, parsed.tools
+    )
     problems = parsed.problems or check(conversation)
     faults = tuple(problem.at(where, record.line) for problem in problems)
     sound = None if problems else conversation

@@ -10,11 +10,17 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from tunesmith.data.read import Asked
+from tunesmith.data.read import Asked, Layout
+from tunesmith.data.records import files_of
+from tunesmith.data.tokenise import Recipe
 from tunesmith.data.tokenizer import Tokenizer
 
 _AT_ONCE = 1 << 20
-_PACKAGES = ("transformers", "tokenizers", "jinja2", "pyarrow")
+_PACKAGES = (
+    *("transformers", "tokenizers", "jinja2", "pyarrow"),
+    *("charset-normalizer", "python-calamine"),
+)
+TEXT = "text"  # the format whose documents are cut where they are made
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,33 +32,49 @@ class Content:
     lines: int | None
 
 
-def content_of(path: Path) -> Content | None:
-    """What a file holds now, every byte read; None for what is no file. Raises OSError."""
-    if not path.is_file():
+def content_of(asked: Asked) -> Content | None:
+    """What a file, or all data files of a folder, hold now, every byte read.
+
+    None for what is no file. Raises OSError.
+    """
+    root = Path(asked.file)
+    files = files_of(asked.file, asked.options)
+    if not files or not all(file.is_file() for file in files):
         return None
-    digest, size, lines, is_text = hashlib.sha256(), 0, 1, True
-    with path.open("rb") as file:
-        while data := file.read(_AT_ONCE):
-            is_text = is_text and (size > 0 or b"\0" not in data)
-            digest.update(data)
-            size += len(data)
-            lines += data.count(b"\n")
-    return Content(digest.hexdigest(), size, lines if is_text else None)
+    digest, size, lines, is_text = hashlib.sha256(), 0, 0, True
+    if root.is_dir():  # what else lies there is told
+        names = sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+        digest.update("\0".join(names).encode(errors="surrogateescape"))
+    for path in files:
+        lines += 1
+        digest.update(f"\0{path.stat().st_size}\0".encode())  # where one ends and the next begins
+        with path.open("rb") as file:
+            while data := file.read(_AT_ONCE):
+                is_text = is_text and (size > 0 or b"\0" not in data)
+                digest.update(data)
+                size += len(data)
+                lines += data.count(b"\n")
+    one_text = is_text and not root.is_dir()
+    return Content(digest.hexdigest(), size, lines if one_text else None)
 
 
-def key_of(content: Content, asked: Asked, tokenizer: Tokenizer) -> str:
-    """The same for the same rows of tokens. The name of the file does not count, its kind does."""
-    parts = {
-        "content": content.sha256,
-        "kind": Path(asked.file).suffix.lower(),
-        "asked": {**asdict(asked), "file": ""},
-        "tokenizer": tokenizer_digest(tokenizer),
-        "code": code_digest(),
-        "packages": {name: version(name) for name in _PACKAGES},
-    }
-    if "strftime_now" in tokenizer.get_chat_template():
-        parts["day"] = time.strftime("%Y-%m-%d")
-    return combined(parts)
+def key_of(content: Content, asked: Asked, layout: Layout, recipe: Recipe) -> str:
+    """The same for the same rows of tokens. The source's name does not count, its kind does."""
+    templates = str(getattr(recipe.tokenizer, "chat_template", None))
+    return combined(
+        {
+            "content": content.sha256,
+            "kind": Path(asked.file).suffixes[-2:],
+            "asked": {**asdict(asked), "file": ""},
+            "format": layout.format,
+            "rendering": asdict(recipe.rendering),
+            "max_tokens": recipe.max_tokens if layout.format == TEXT else None,
+            "tokenizer": tokenizer_digest(recipe.tokenizer),
+            "code": code_digest(),
+            "packages": {name: version(name) for name in _PACKAGES},
+            "day": time.strftime("%Y-%m-%d") if "strftime_now" in templates else None,
+        }
+    )
 
 
 def combined(parts: Mapping[str, object]) -> str:

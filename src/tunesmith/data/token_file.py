@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from tunesmith.data.conversations import Conversations
 from tunesmith.data.dataset import PER_ROW, Block, Dataset, dataset_of
 from tunesmith.data.faults import Fault, FaultBook, Faults, Note, NoteBook
+from tunesmith.data.read import Layout
+from tunesmith.data.stored import in_source
 from tunesmith.data.tokenise import Tokenised
 
 TOKENS_AT_ONCE = 1 << 20
@@ -34,11 +36,12 @@ _PACKED = pa.ipc.IpcWriteOptions(compression="zstd")
 class Contents:
     """What is known of a file besides its rows: sizes, faults, and what was noticed.
 
-    ``files`` are names behind the source's own, ``records`` counts sound and faulty rows,
-    ``conversations`` how many of them each batch holds.
+    ``reason`` is what was seen of the format. ``files`` are names behind the source's own,
+    ``records`` counts sound and faulty rows, ``conversations`` how many of them each batch holds.
     """
 
     format: str | None
+    reason: str
     files: tuple[str, ...]
     records: int
     conversations: tuple[int, ...]
@@ -47,9 +50,9 @@ class Contents:
 
     def at(self, source: str) -> "Contents":
         """The same with the source's name in front of its files."""
-        listed = tuple(replace(fault, file=source + fault.file) for fault in self.faults.listed)
-        faults = Faults(listed, self.faults.unlisted)
-        return replace(self, files=tuple(source + f for f in self.files), faults=faults)
+        listed = tuple(replace(f, file=in_source(f.file, source)) for f in self.faults.listed)
+        files = tuple(in_source(file, source) for file in self.files)
+        return replace(self, files=files, faults=Faults(listed, self.faults.unlisted))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,14 +91,15 @@ class TokenWriter:
         if self._waiting_tokens >= TOKENS_AT_ONCE:
             self._flush()
 
-    def close(self, format: str | None) -> Contents:
+    def close(self, layout: Layout) -> Contents:
         """Write the rest and the ends of both; what is known of the source comes back."""
         if self._waiting:
             self._flush()
         self._rows.close()
         self._conversations.close()
         return Contents(
-            format,
+            layout.format,
+            layout.reason,
             tuple(self._files),
             self._records,
             tuple(self._counts),

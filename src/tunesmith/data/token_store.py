@@ -1,7 +1,6 @@
 """The tokens of a source in a folder: complete or absent, proven whole when it is opened."""
 
 import contextlib
-import json
 import os
 import shutil
 import zlib
@@ -72,20 +71,21 @@ def open_folder(folder: Path, *, source: str) -> TokenFile | None:
     return tokens
 
 
-def remembered(folder: Path, name: str, make: Callable[[], list[int]]) -> list[int]:
-    """Numbers that follow from the tokens of a folder: those kept there under ``name``, or made."""
-    path = folder / f"{name}.json"
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        known = json.loads(path.read_bytes())
-        numbers: list[int] = known["numbers"]
-        if known["checksum"] == zlib.crc32(repr(numbers).encode()):
-            return numbers
-    numbers = make()
-    values = {"numbers": numbers, "checksum": zlib.crc32(repr(numbers).encode())}
+def remembered(folder: Path, name: str) -> str | None:
+    """The text that was kept in a folder under ``name``; None where there is no such text."""
+    try:
+        checksum, text = (folder / f"{name}.txt").read_text(encoding="utf-8").split("\n", 1)
+    except (OSError, ValueError):
+        return None
+    return text if checksum == str(zlib.crc32(text.encode())) else None
+
+
+def remember(folder: Path, name: str, text: str) -> None:
+    """Keep a text with the tokens of a folder that it follows from, if they are kept."""
     with contextlib.suppress(OSError):  # only time is lost
         if folder.is_dir():
-            files.replace_text(path, json.dumps(values))
-    return numbers
+            line = f"{zlib.crc32(text.encode())}\n"
+            files.replace_text(folder / f"{name}.txt", line + text)
 
 
 def lock_of(folder: Path) -> Path:

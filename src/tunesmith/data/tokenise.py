@@ -32,17 +32,24 @@ class Tokenised:
     notes: tuple[Note, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What makes documents of rows; texts are cut into documents of ``max_tokens``."""
+
+    tokenizer: Tokenizer
+    max_tokens: int
+    rendering: Rendering = ROWS
+
+
 class Tokeniser:
-    """Renders and tokenises chunks; a text is cut into documents of ``max_tokens``.
+    """Renders and tokenises chunks; raises DataError where a chat finds no chat template."""
 
-    Raises DataError for a conversation where the model has no chat template.
-    """
-
-    def __init__(
-        self, tokenizer: Tokenizer, *, max_tokens: int, rendering: Rendering = ROWS
-    ) -> None:
-        tokenizer = remembering(tokenizer)
-        self._renderer = Renderer(tokenizer, max_tokens=max_tokens, rendering=rendering)
+    def __init__(self, recipe: Recipe) -> None:
+        self._renderer = Renderer(
+            remembering(recipe.tokenizer),
+            max_tokens=recipe.max_tokens,
+            rendering=recipe.rendering,
+        )
 
     def records(self, records: Sequence[Record], layout: Layout) -> Tokenised:
         """The rows of some records of a file."""

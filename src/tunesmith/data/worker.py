@@ -45,10 +45,10 @@ def main() -> None:
     os.dup2(2, 1)  # what a library prints must not get among the answers
     orders = sys.stdin.buffer
     try:
-        tokenizer, layout = pickle.loads(receive(orders))
+        recipe, layout = pickle.loads(receive(orders))
         from tunesmith.data.tokenise import Tokeniser
 
-        tokeniser = Tokeniser(tokenizer)
+        tokeniser = Tokeniser(recipe)
         send(answers, pickle.dumps(None))
         while True:
             records = pickle.loads(receive(orders))

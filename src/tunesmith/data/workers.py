@@ -15,8 +15,7 @@ from typing import BinaryIO, cast
 
 from tunesmith.data.read import Layout
 from tunesmith.data.records import Record
-from tunesmith.data.tokenise import Tokenised, Tokeniser
-from tunesmith.data.tokenizer import Tokenizer
+from tunesmith.data.tokenise import Recipe, Tokenised, Tokeniser
 from tunesmith.data.worker import Ended, receive, send
 from tunesmith.errors import DataError
 
@@ -31,7 +30,7 @@ Chunk = list[Record]
 
 def tokenised(
     chunks: Iterator[Chunk],
-    tokenizer: Tokenizer,
+    recipe: Recipe,
     layout: Layout,
     *,
     processes: int,
@@ -41,13 +40,13 @@ def tokenised(
 
     ``tell`` hears why it is one after all. Raises DataError where one of several dies.
     """
-    tokeniser = Tokeniser(tokenizer)
+    tokeniser = Tokeniser(recipe)
     for chunk in islice(chunks, CHUNKS_HERE):
         yield tokeniser.records(chunk, layout)
     chunk = next(chunks, [])
     workers = None
     if chunk and processes > 1:
-        workers = _started((tokenizer, layout), min(processes, MOST_PROCESSES), tell)
+        workers = _started((recipe, layout), min(processes, MOST_PROCESSES), tell)
     if workers is not None:
         yield from workers.work(chunk, chunks, lambda some: tokeniser.records(some, layout))
         return
