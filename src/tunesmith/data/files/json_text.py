@@ -50,12 +50,13 @@ def is_document(head: bytes) -> bool:
 
 def _goes_on(first: bytes, rest: bytes, error: Exception) -> bool:
     """Whether a first line that is no JSON goes on in the next, and was not cut or broken."""
+    if first.startswith(b"{") and rest.startswith(b"{") and not first.endswith(OPENING):
+        return False
     if first.startswith(b"[") or holds_rows(first, LISTS_OF_A_ROW):
         return True
     if not isinstance(error, json.JSONDecodeError) or not rest:
         return False
-    is_cut = error.pos >= len(first.decode(errors="replace")) or "Unterminated" in error.msg
-    return is_cut and (first.endswith(OPENING) or not rest.startswith(b"{"))
+    return error.pos >= len(first.decode(errors="replace")) or "Unterminated" in error.msg
 
 
 def read_json_lines(text: Text) -> Iterator[Record]:
