@@ -33,7 +33,7 @@ class _Window:
         self._chunks, self._encoding = chunks, encoding
         self._decoder = codecs.getincrementaldecoder(UTF8)(MARK)
         self._keys = UniqueKeys()
-        self._decode = json.JSONDecoder(object_pairs_hook=self._keys).raw_decode
+        self._decode = json.JSONDecoder(object_pairs_hook=self._keys.make).raw_decode
         self._text, self._at, self._ended = "", 0, False
         self.line = 1
         self.place: int | None = None
