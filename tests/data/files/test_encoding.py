@@ -105,6 +105,15 @@ def test_a_byte_that_the_encoding_lacks_is_a_fault_at_its_line(tmp_path, encodin
     assert (len(found), faults) == (1, [("not_in_encoding", 3)])
 
 
+def test_damage_all_over_a_utf8_text_is_told_line_by_line(tmp_path):
+    lines = [f"질문 {i} 입니다,답 {i} 입니다".encode() for i in range(20)]
+    for i in (3, 8, 9, 15, 17, 19):
+        lines[i] += b"\xff"
+    found, faults, remarks = rows(tmp_path, b"\n".join([b"prompt,completion", *lines]))
+    assert (len(found), remarks) == (14, set())
+    assert faults == [("not_utf8", i + 2) for i in (3, 8, 9, 15, 17, 19)]
+
+
 def test_two_wrong_bytes_never_make_a_letter_of_utf8(tmp_path):
     data = "prompt,completion\nq,".encode("ascii") + "é".encode() + b"\n"
     found, faults, _ = rows(tmp_path, data, encoding="ascii")
