@@ -44,9 +44,7 @@ class DataSettings(Settings):
     map: dict[str, str] = Field({}, description="our column: the name it has in the file")
     encoding: str = Field("auto", description="of text files, as in utf-8, cp949, cp1252, utf-16")
     delimiter: str | None = Field(None, description="between columns of a table: , ; tab | ...")
-    part: str | None = Field(
-        None, description="sheet, list of a JSON document, file of a zip, split of a folder or hub"
-    )
+    part: str | None = Field(None, description="which sheet, JSON list, file of a zip, or split")
     too_long: TooLong = Field("refuse", description="what happens to rows longer than max_tokens")
     max_tokens: int | None = Field(None, ge=2, description="longest document; null: the context")
     document: Literal["row", "answer"] = Field(
