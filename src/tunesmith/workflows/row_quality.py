@@ -38,8 +38,8 @@ def judge_rows(
     kept = dropped.kept(rows)
     if rows and not kept:
         raise DataError(
-            f"No row is left to train on: all {many(len(rows), 'row')} were left out by "
-            f"--data.drop {','.join(settings.drop)}.",
+            f"No row is left to train on: --data.drop {','.join(settings.drop)} leaves all out "
+            f"({many(len(rows), 'row')}).",
             remedy="Name less, or mend the rows: `tunesmith data check` lists them.",
             code="no_rows",
         )
