@@ -110,12 +110,16 @@ def _judged(
         judged = judge_rows(reading.conversations, held, config.data)
     except DataError as error:
         return reading, (Fault(reading.file, None, error.code, error.message, error.remedy),)
-    share = config.data.eval if isinstance(config.data.eval, float) else 0.0
-    few = told_of_few(round((1 - share) * len(judged.rows)), config.method.kind)
-    notes = (*reading.notes, *judged.notes, *few)
-    kept = replace(reading, conversations=tuple(judged.rows), notes=notes)
-    faults, split_notes = _split(kept, config.data, seed=config.train.seed)
-    return replace(kept, notes=(*notes, *split_notes)), faults
+    faults: tuple[Fault, ...] = ()
+    trained, notes = len(judged.rows), judged.notes
+    if isinstance(config.data.eval, float) and config.data.eval and judged.rows:
+        try:
+            split = split_rows(judged.rows, share=config.data.eval, seed=config.train.seed)
+            trained, notes = len(split.train), (*notes, *split.notes)
+        except DataError as error:
+            faults = (Fault(reading.file, None, error.code, error.message, error.remedy),)
+    notes = (*reading.notes, *notes, *told_of_few(trained, config.method.kind))
+    return replace(reading, conversations=tuple(judged.rows), notes=notes), faults
 
 
 def _inspection(
@@ -156,19 +160,6 @@ def _sizes(tokenizer: Tokenizer, rows: Sequence[Conversation]) -> tuple[list[int
     rendered = (each.row for each in render_each(tokenizer, rows, study(tokenizer)))
     sizes = [(len(row.ids), np.count_nonzero(row.weights)) for row in rendered if row is not None]
     return [tokens for tokens, _ in sizes], int(sum(count for _, count in sizes))
-
-
-def _split(
-    reading: Reading, settings: DataSettings, *, seed: int
-) -> tuple[tuple[Fault, ...], tuple[Note, ...]]:
-    """Why rows cannot be held out, where a share of them is asked for, and what is said of it."""
-    if not isinstance(settings.eval, float) or not settings.eval or not reading.conversations:
-        return (), ()
-    try:
-        split = split_rows(reading.conversations, share=settings.eval, seed=seed)
-    except DataError as error:
-        return (Fault(reading.file, None, error.code, error.message, error.remedy),), ()
-    return (), split.notes
 
 
 def _with_faults(inspection: Inspection, faults: tuple[Fault, ...]) -> Inspection:
