@@ -44,8 +44,8 @@ def style_check(settings: StyleSettings) -> Check:
 
 
 def _texts(answers: Sequence[str]) -> list[str]:
-    """The distinct answers in the order of their hashes, so that their own order is nothing."""
-    return sorted({text for answer in answers if (text := trimmed(answer))}, key=_digest)
+    """The distinct answers, sorted, so that their own order is nothing."""
+    return sorted({text for answer in answers if (text := trimmed(answer))})
 
 
 def _fitted(name: str, own: Sequence[str], base: Sequence[str]) -> Check:
@@ -123,9 +123,6 @@ def cross_fitted(own: Sequence[str], base: Sequence[str]) -> Callable[[str], boo
     return is_own
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def _fold(text: str) -> int:
-    return int(_digest(text)[:8], 16) % FOLDS
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return int(digest[:8], 16) % FOLDS
