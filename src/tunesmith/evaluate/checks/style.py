@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tunesmith.config.checks import StyleSettings
+from tunesmith.counts import many
 from tunesmith.evaluate.checks.extras import library
 from tunesmith.evaluate.checks.protocol import CannotScore, Case, Check, Figures
 from tunesmith.evaluate.checks.text import trimmed
@@ -56,7 +57,7 @@ def _fitted(name: str, own: Sequence[str], base: Sequence[str]) -> Check:
     ]
     if lacking:
         return _without(
-            name, f"it needs {FEWEST} different answers of each; {', '.join(lacking)}", {}
+            name, f"it needs {many(FEWEST, 'different answer')} of each; {', '.join(lacking)}", {}
         )
     is_own = cross_fitted(own, base)
     own_right = sum(map(is_own, own)) / len(own)
