@@ -5,15 +5,9 @@ import json
 from pathlib import Path
 
 import torch
+import transformers
 from peft import PeftConfig, PeftModel
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    DataCollatorForSeq2Seq,
-    PreTrainedModel,
-    Trainer,
-    TrainingArguments,
-)
+from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from benchmarks.measure import print_result
 from benchmarks.sides.clocked import clocked
@@ -33,7 +27,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     work = json.loads(given.work.read_text(encoding="utf-8"))
-    base = AutoModelForCausalLM.from_pretrained(given.model, dtype=torch.bfloat16)
+    base = transformers.AutoModelForCausalLM.from_pretrained(given.model, dtype=torch.bfloat16)
     model = _trainable(base, given.start)
     trained = [p for p in model.parameters() if p.requires_grad]
     adam = torch.optim.AdamW(trained, lr=1.0, weight_decay=0.0, fused=True)
@@ -49,8 +43,8 @@ def main() -> None:
             dataloader_pin_memory=False,
         ),
         train_dataset=[_row(row) for step in work["steps"] for row in step],
-        data_collator=DataCollatorForSeq2Seq(
-            AutoTokenizer.from_pretrained(given.model, padding_side="right")
+        data_collator=transformers.DataCollatorForSeq2Seq(
+            transformers.AutoTokenizer.from_pretrained(given.model, padding_side="right")
         ),
         optimizers=(adam, at),
     )

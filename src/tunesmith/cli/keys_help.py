@@ -11,6 +11,7 @@ from typer.models import OptionInfo
 if TYPE_CHECKING:
     from tunesmith.cli.keys import Key
 
+FILE_KEYS = ("data.format", "data.map", "data.encoding", "data.delimiter", "data.part")
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 INDENT, WIDEST = 8, 100
 
@@ -28,6 +29,13 @@ def help_with_keys(keys: Callable[[], Mapping[str, "Key"]]) -> OptionInfo:
         "--help", "-h", is_eager=True, callback=show, help="Show this page."
     )
     return option
+
+
+def keys_named(*names: str) -> Mapping[str, "Key"]:
+    """These keys of a run's config."""
+    from tunesmith.cli.keys import config_keys
+
+    return {name: key for name, key in config_keys().items() if name in names}
 
 
 def key_lines(keys: Mapping[str, "Key"], *, width: int) -> Iterator[str]:

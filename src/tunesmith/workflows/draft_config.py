@@ -16,6 +16,7 @@ from tunesmith.config.settings import nested_models
 from tunesmith.counts import many
 from tunesmith.data.faults import Fault, refuse
 from tunesmith.data.read import Reading, scan
+from tunesmith.data.records import options_of
 from tunesmith.errors import ConfigError
 from tunesmith.files import replace_text
 from tunesmith.workflows.propose import Proposal, propose_checks
@@ -39,7 +40,9 @@ class Draft:
 def draft_config(settings: DataSettings) -> Draft:
     """The config for this data; raises FaultyData where no row of it can be read."""
     (source,) = settings.sources
-    reading = scan(source.path, format=settings.format, columns=settings.map)
+    reading = scan(
+        source.path, format=settings.format, columns=settings.map, options=options_of(settings)
+    )
     if not reading.conversations:
         refuse(reading.faults)
     assert reading.format is not None

@@ -40,7 +40,7 @@ class Judge:
         self.stopped = False
         self.checks = build_checks(config.evaluate.checks)
         wanted = held if self.checks else []
-        self.questions = questions_of(wanted, most=config.evaluate.rows)
+        self.questions = questions_of(wanted, opened.base.tokenizer, most=config.evaluate.rows)
         references = [question.reference for question in self.questions]
         asked = [question.text for question in self.questions]
         require_references(self.checks, references, asked)

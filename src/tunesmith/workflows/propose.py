@@ -44,7 +44,7 @@ class Proposal:
 
 def propose_checks(conversations: Sequence[Conversation]) -> list[Proposal]:
     """The checks that nearly every answer of the data passes, the first the one that decides."""
-    rows = [row for row in conversations if row.supervised]
+    rows = [row for row in conversations if row.supervised and not row.is_text]
     answers = [row.messages[row.supervised[-1]].content.strip() for row in rows]
     if not answers:
         return []

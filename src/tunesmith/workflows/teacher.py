@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from jinja2 import TemplateError
-
 from tunesmith.config.run import RunConfig
 from tunesmith.counts import many
 from tunesmith.data.chat_format import study, with_system
+from tunesmith.data.chat_text import TEMPLATE_ERRORS
 from tunesmith.data.faults import Fault, Problem, refuse
 from tunesmith.data.inputs import Input
 from tunesmith.data.rows import Message
@@ -60,7 +59,7 @@ class Teacher:
         self._prompts = self._rendered(
             lambda messages: instructed(messages, instruction, as_system=as_system)
         )
-        alone = render_prompt(self._tokenizer, inputs[0].messages)
+        alone = render_prompt(self._tokenizer, inputs[0].messages, chat_format=self._format)
         self.instruction_tokens = len(self._prompts[0]) - len(alone)
 
     def _rendered(
@@ -71,8 +70,9 @@ class Teacher:
         faults: list[Fault] = []
         for each in self._inputs:
             try:
-                ids = render_prompt(self._tokenizer, instruct(each.messages))
-            except TemplateError as error:
+                asked = instruct(each.messages)
+                ids = render_prompt(self._tokenizer, asked, chat_format=self._format)
+            except TEMPLATE_ERRORS as error:
                 what = f"the model's chat template refuses it: {error}."
                 problem = Problem("refused_by_template", what, "Remove the row, or rewrite it.")
                 faults.append(problem.at(each.file, each.line))
