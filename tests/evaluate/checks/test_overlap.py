@@ -118,4 +118,5 @@ def test_a_row_is_scored_as_its_sentence_as_a_share(settings):
     assert 0 < expected < 1
     assert check(settings).score(answer, reference) == pytest.approx(expected)
     assert check(settings).score("unrelated zzz", "totally other") < 0.3
+    assert check(settings).score("Yes.", "Yes.") == pytest.approx(1)  # shorter than a 4-gram
     assert "empty" in check(settings).reference_fault(" ")

@@ -63,6 +63,25 @@ def test_scores_are_cosines_from_zero_and_one_for_itself(embedder_folder, tiny):
     assert scored.figures["to_other_references"] == pytest.approx(float(expected), abs=1e-5)
 
 
+class Compass:
+    """Embeds directions."""
+
+    def embed(self, texts):
+        points = {"east": (1, 0), "west": (-1, 0), "north": (0, 1), "north-east": (0.6, 0.8)}
+        return np.array([points[text] for text in texts], "f4").reshape(len(texts), 2)
+
+    def is_cut(self, text):
+        return False
+
+
+def test_opposites_score_zero_and_not_less():
+    check = similarity_check(SimilaritySettings(), load=lambda name: Compass())
+    answers = ("east", "west", "north", "north-east")
+    scored = score_cases(check, [Case(answer, "east") for answer in answers])
+    assert scored.scores == pytest.approx((1, 0, 0, 0.6))
+    assert scored.figures["to_other_references"] is None
+
+
 def test_texts_that_are_too_long_are_counted(embedder_folder):
     check = similarity_check(SimilaritySettings(model=str(embedder_folder)))
     assert check.aggregate([Case("cat " * 100, "cat"), Case("cat", "dog")])["cut_answers"] == 1

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from tunesmith.counts import many
+
 Row = tuple[object, ...]
 Result = list[Row]
 
@@ -58,12 +60,12 @@ class Tables:
                 rows: Result = cursor.fetchmany(most_rows + 1)
         except sqlite3.Error as error:
             is_late = time.monotonic() > stop_at
-            why = f"it ran for more than {seconds:g} seconds" if is_late else str(error)
+            why = f"it ran for more than {seconds:g} s" if is_late else str(error)
             raise QueryFailed(why) from None
         except (ValueError, sqlite3.Warning, OverflowError, MemoryError) as error:
             raise QueryFailed(str(error)) from None
         if len(rows) > most_rows:
-            raise QueryFailed(f"it gives more than {most_rows:,} rows")
+            raise QueryFailed(f"it gives more than {many(most_rows, 'row')}")
         return rows
 
 

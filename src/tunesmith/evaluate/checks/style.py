@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tunesmith.config.checks import StyleSettings
+from tunesmith.counts import many
 from tunesmith.evaluate.checks.extras import library
 from tunesmith.evaluate.checks.protocol import CannotScore, Case, Check, Figures
 from tunesmith.evaluate.checks.text import trimmed
@@ -44,8 +45,8 @@ def style_check(settings: StyleSettings) -> Check:
 
 
 def _texts(answers: Sequence[str]) -> list[str]:
-    """The distinct answers in the order of their hashes, so that their own order is nothing."""
-    return sorted({text for answer in answers if (text := trimmed(answer))}, key=_digest)
+    """The distinct answers, sorted, so that their own order is nothing."""
+    return sorted({text for answer in answers if (text := trimmed(answer))})
 
 
 def _fitted(name: str, own: Sequence[str], base: Sequence[str]) -> Check:
@@ -56,7 +57,7 @@ def _fitted(name: str, own: Sequence[str], base: Sequence[str]) -> Check:
     ]
     if lacking:
         return _without(
-            name, f"it needs {FEWEST} different answers of each; {', '.join(lacking)}", {}
+            name, f"it needs {many(FEWEST, 'different answer')} of each; {', '.join(lacking)}", {}
         )
     is_own = cross_fitted(own, base)
     own_right = sum(map(is_own, own)) / len(own)
@@ -123,9 +124,6 @@ def cross_fitted(own: Sequence[str], base: Sequence[str]) -> Callable[[str], boo
     return is_own
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def _fold(text: str) -> int:
-    return int(_digest(text)[:8], 16) % FOLDS
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return int(digest[:8], 16) % FOLDS
