@@ -81,9 +81,8 @@ def _answers(format: Format) -> Iterator[str]:
 def why(format: Format, rows: Sequence[Row]) -> str:
     """What was seen of the rows that have this format."""
     fitting = sum(map(format.fits, rows))
-    which = (
-        "every row has" if fitting == len(rows) else f"of {many(len(rows), 'row')} {fitting} have"
-    )
+    some = f"{fitting} of {many(len(rows), 'row')} with"
+    which = "every row has" if fitting == len(rows) else some
     columns = next((row for row in rows if format.fits(row)), format.columns)
     return f"{which} {shown(c for c in columns if format.uses(format.synonyms.get(c, c)))}"
 
