@@ -13,7 +13,13 @@ from tunesmith.config import load_run_config, parse_overrides
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "docs/README.ko.md")
-MORE_PAGES = ("docs/distill.md", "docs/masks.md", "examples/polite_ko/README.md")
+MORE_PAGES = (
+    "docs/distill.md",
+    "docs/data.md",
+    "docs/masks.md",
+    "docs/curve.md",
+    "examples/polite_ko/README.md",
+)
 ROWS = ROOT / "src" / "tunesmith" / "workflows" / "demo_data" / "held.jsonl"
 # Those that train nothing and wait for no one.
 QUICK = ("data check", "data show", "doctor", "init", "methods", "model list", "runs list")
@@ -67,7 +73,7 @@ def test_the_page_of_commands_is_the_same_for_every_terminal(width, monkeypatch)
     assert cli_page.page() == before
 
 
-@pytest.mark.parametrize("page", [*PAGES, "docs/distill.md"])
+@pytest.mark.parametrize("page", [*PAGES, "docs/distill.md", "docs/data.md"])
 def test_every_file_that_a_page_links_to_exists(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]

@@ -97,3 +97,44 @@ def test_a_file_without_inputs_is_a_fault(write, tmp_path):
 def test_a_line_of_text_in_another_encoding_is_a_fault(write):
     with pytest.raises(FaultyData, match=r"inputs\.txt:2: byte 1 of the line is not UTF-8"):
         read_inputs(write("hi", "안녕".encode("cp949"), name="inputs.txt"))
+
+
+@pytest.mark.parametrize(
+    ("row", "asked", "reference"),
+    [
+        (
+            {"instruction": "sum up", "input": "a text", "output": "text"},
+            ["sum up\na text"],
+            "text",
+        ),
+        ({"query": "q", "response": "a", "history": [["q0", "a0"]]}, ["q0", "a0", "q"], "a"),
+        ({"conversations": [{"from": "human", "value": "q"}]}, ["q"], None),
+        ({"conversation": [{"human": "q", "assistant": "a"}]}, ["q"], "a"),
+        ({"query": "q", "choices": ["a", "b"], "gold": 1}, ["q"], "b"),
+    ],
+)
+def test_rows_of_every_layout_ask_what_comes_before_their_answer(write, row, asked, reference):
+    (read,), notes = read_inputs(write(row))
+    assert [message.content for message in read.messages] == asked
+    assert read.reference == reference
+    assert ("answer_set_aside" in {note.code for note in notes}) == (reference is not None)
+
+
+def test_inputs_are_read_from_tables_and_folders(write, tmp_path):
+    (tmp_path / "in").mkdir()
+    write("prompt,id", "one,1", "two,2", name="in/a.csv")
+    write("prompt,id", "three,1", name="in/b.csv")
+    inputs, notes = read_inputs(tmp_path / "in")
+    assert [each.text for each in inputs] == ["one", "two", "three"]
+    assert [(each.file[-5:], each.line) for each in inputs] == [
+        ("a.csv", 2),
+        ("a.csv", 3),
+        ("b.csv", 2),
+    ]
+    assert {note.code for note in notes} == {"folder", "unused_columns"}
+
+
+def test_lines_of_text_in_another_encoding_are_inputs(write):
+    inputs, notes = read_inputs(write("안녕하세요 여러분".encode("cp949"), name="inputs.txt"))
+    assert [each.text for each in inputs] == ["안녕하세요 여러분"]
+    assert [note.code for note in notes] == ["encoding"]

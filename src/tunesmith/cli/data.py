@@ -6,6 +6,7 @@ import typer
 
 from tunesmith.cli.checked import document_of, fault_document, show_check
 from tunesmith.cli.console import messages
+from tunesmith.cli.curve import curve
 from tunesmith.cli.data_show import KEYS as SHOWN
 from tunesmith.cli.data_show import show
 from tunesmith.cli.distill import distill
@@ -61,3 +62,4 @@ def check(
 app.command("show", options_metavar="[--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT)(show)
 app.command("split")(split)
 app.command("distill")(distill)
+app.command("curve", options_metavar="[--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT)(curve)

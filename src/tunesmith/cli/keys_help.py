@@ -48,9 +48,17 @@ def key_lines(keys: Mapping[str, "Key"], *, width: int) -> Iterator[str]:
                 head = f"  --{key.name}  {key.type}"
                 default = f"[default: {key.default}]" if key.default else ""
                 fits = len(head) + 2 + len(default) <= width
-                yield f"{head}  {default}".rstrip() if fits else head
-                if default and not fits:
-                    yield " " * INDENT + default
+                if fits:
+                    yield f"{head}  {default}".rstrip()
+                else:
+                    yield from textwrap.wrap(
+                        head.strip(),
+                        width,
+                        initial_indent="  ",
+                        subsequent_indent=" " * INDENT,
+                        break_on_hyphens=False,
+                    )
+                    yield from [" " * INDENT + default] if default else []
                 yield from _explained(key, kinds, width=width)
 
 

@@ -39,13 +39,12 @@ class DataSettings(Settings):
         description="a file, a folder of them, hf:OWNER/NAME, or a list of these"
     )
     eval: float | str = Field(0.1, description="share held out, a file, or 0 for none")
+    share: float = Field(1.0, gt=0, le=1, description="share of the training rows that is used")
     format: Format = Field("auto", description="layout of a row; auto recognises it and says so")
     map: dict[str, str] = Field({}, description="our column: the name it has in the file")
     encoding: str = Field("auto", description="of text files, as in utf-8, cp949, cp1252, utf-16")
     delimiter: str | None = Field(None, description="between columns of a table: , ; tab | ...")
-    part: str | None = Field(
-        None, description="sheet, list of a JSON document, file of a zip, split of a folder or hub"
-    )
+    part: str | None = Field(None, description="which sheet, JSON list, file of a zip, or split")
     too_long: TooLong = Field("refuse", description="what happens to rows longer than max_tokens")
     max_tokens: int | None = Field(None, ge=2, description="longest document; null: the context")
     document: Literal["row", "answer"] = Field(

@@ -1,6 +1,6 @@
 """Held-out prompts answered by the base and by the tuned model, and scored side by side."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from tunesmith.config import EvaluateSettings
@@ -10,7 +10,8 @@ from tunesmith.data.template import Rendering, render, render_prompt
 from tunesmith.data.thinking import split_thinking
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import DataError
-from tunesmith.evaluate.checks.protocol import Check
+from tunesmith.evaluate.checks.protocol import Case, Check
+from tunesmith.evaluate.checks.scoring import Scored, score_cases
 from tunesmith.evaluate.interval import Interval
 from tunesmith.evaluate.summary import Summary, summarise
 from tunesmith.generate.decoder import Prompt
@@ -40,6 +41,7 @@ class Answers:
     questions: tuple[Question, ...]
     texts: dict[str, tuple[str, ...]]  # arm -> answers
     summary: Summary
+    scored: Mapping[str, Mapping[str, Scored]]  # check -> arm
 
     def rows(self) -> Iterator[dict[str, object]]:
         """One object a question: it, each arm's answer, the data's."""
@@ -51,7 +53,13 @@ class Answers:
         """The evaluate document's arms, with intervals of the differences."""
         arms = {
             arm: {
-                "checks": {check.name: _interval(check.arms[arm]) for check in self.summary.checks}
+                "checks": {
+                    check.name: {
+                        **_interval(check.arms.get(arm)),
+                        **_remarks(self.scored[check.name][arm]),
+                    }
+                    for check in self.summary.checks
+                }
             }
             for arm in self.texts
         }
@@ -62,13 +70,26 @@ class Answers:
         return {"arms": arms, "differences": differences, "rows": len(self.questions)}
 
 
-def _interval(interval: Interval) -> dict[str, float]:
+def _interval(interval: Interval | None) -> dict[str, float | None]:
+    if interval is None:  # no row has a score
+        return {"score": None, "low": None, "high": None, "n": 0}
     return {
         "score": interval.mean,
         "low": interval.low,
         "high": interval.high,
         "n": interval.n,
     }
+
+
+def _remarks(scored: Scored) -> dict[str, object]:
+    """What a check says beside its score, where there is something to say."""
+    said: dict[str, object] = {
+        "errors": dict(scored.errors),
+        "note": scored.note,
+        "empty": scored.empty,
+        "figures": dict(scored.figures),
+    }
+    return {key: value for key, value in said.items() if value}
 
 
 def questions_of(
@@ -154,14 +175,18 @@ def score(
     seed: int,
 ) -> Answers:
     """Every arm's answers under every check, with intervals."""
-    scores = {
+    scored = {
         check.name: {
-            arm: [
-                check.score(text, question.reference)
-                for text, question in zip(arm_texts, questions, strict=True)
-            ]
+            arm: score_cases(
+                check,
+                [
+                    Case(text, question.reference, question.text)
+                    for text, question in zip(arm_texts, questions, strict=True)
+                ],
+            )
             for arm, arm_texts in texts.items()
         }
         for check in checks
     }
-    return Answers(tuple(questions), texts, summarise(scores, seed=seed))
+    rows = {name: {arm: s.scores for arm, s in arms.items()} for name, arms in scored.items()}
+    return Answers(tuple(questions), texts, summarise(rows, seed=seed), scored)

@@ -1,5 +1,6 @@
 """A commented config for a data file, as `tunesmith init` writes it."""
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +9,10 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from tunesmith.config.checks import CheckSettings
 from tunesmith.config.methods import LoraSettings
 from tunesmith.config.run import DataSettings, EvaluateSettings, RunConfig, TrainSettings
+from tunesmith.config.settings import nested_models
 from tunesmith.counts import many
 from tunesmith.data.faults import Fault, refuse
 from tunesmith.data.read import Reading, scan
@@ -18,7 +21,7 @@ from tunesmith.errors import ConfigError
 from tunesmith.files import replace_text
 from tunesmith.workflows.propose import Proposal, propose_checks
 
-COLUMN = 34
+COLUMN, WIDTH = 34, 92
 # What a first run is changed by most; every other key stands beside it as a comment.
 ACTIVE = {"model", "train", "eval", "format", "kind", "rank", "alpha", "lr"}
 
@@ -81,8 +84,15 @@ def _lines(
 
 def _checks(proposals: Sequence[Proposal]) -> Iterator[str]:
     if not proposals:
-        yield "  # Nothing in the answers suggests a rule. Kinds: exact, label, json, regex,"
-        yield "  # ends_with; for example: checks: [{kind: regex, pattern: '^Yes|^No'}]"
+        kinds = ", ".join(
+            each.model_fields["kind"].default for each in nested_models(CheckSettings)
+        )
+        hint = (
+            "Nothing in the answers suggests a rule; for example: checks: [{kind: regex, pattern: "
+            f"'^Yes|^No'}}]. Kinds: {kinds}; docs/checks.md has them all."
+        )
+        for line in textwrap.wrap(hint, WIDTH):
+            yield f"  # {line}"
         yield "  checks: []"
         return
     yield f"  checks:  # {EvaluateSettings.model_fields['checks'].description}"

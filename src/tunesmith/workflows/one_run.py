@@ -135,7 +135,14 @@ class OneRun:
         adapter = result.attach(opened, self.config, name=name)
         rows = self._rows(adapter, load)
         held = rows.held_conversations
-        self.judge = Judge(opened, self.config, held, emit=self.emit, stop=self.stop)
+        self.judge = Judge(
+            opened,
+            self.config,
+            held,
+            emit=self.emit,
+            stop=self.stop,
+            own_answers=rows.own_answers,
+        )
         if not adapter.frozen_base:
             self.judge.answer_before()
         self.job = Job(

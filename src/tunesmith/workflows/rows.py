@@ -9,16 +9,19 @@ from numpy.typing import NDArray
 from tunesmith.config import DataSettings
 from tunesmith.data.dataset import Dataset
 from tunesmith.data.faults import FaultBook, refuse
+from tunesmith.data.part import part_of
 from tunesmith.data.read import read_rows
 from tunesmith.data.records import exists
 from tunesmith.data.rows import Conversation
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.workflows.course import QUIET, Course
-from tunesmith.workflows.gather import Gathered, asked_of, gather, rendering_of
+from tunesmith.workflows.gather import Gathered, Side, asked_of, gather, rendering_of
 
 __all__ = ["RunRows", "asked_of", "load_rows", "rendering_of", "require_files"]
 
 ONCE: NDArray[np.float64] = np.zeros(0)
+
+MOST_OWN_ANSWERS = 2000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +35,7 @@ class RunRows:
     held: Dataset | None
     held_conversations: Sequence[Conversation]
     copies: NDArray[np.float64]
+    own_answers: tuple[str, ...] = ()  # of training rows, evenly spread: what checks learn from
 
 
 def require_files(settings: DataSettings) -> None:
@@ -60,16 +64,28 @@ def load_rows(
     refuse(gathered.faults)
     train, held = gathered.train, gathered.held
     rows = replace(train.rows, notes=(*train.notes, *gathered.overview.notes))
-    if held is not None:
-        asked = held.conversations(np.unique(held.rows.owners))
-        return RunRows(rows, held.rows, asked, _copies(rows, gathered, settings))
+    held_rows: Dataset | None = None
+    asked: Sequence[Conversation] = ()
     numbers = np.array(gathered.overview.held, dtype=np.int64)
-    if not len(numbers):
-        return RunRows(rows, None, (), _copies(rows, gathered, settings))
-    is_held = np.isin(rows.owners, numbers)
-    kept = rows.take(~is_held)
-    asked = train.conversations(numbers)
-    return RunRows(kept, rows.take(is_held), asked, _copies(kept, gathered, settings))
+    if held is not None:
+        held_rows, asked = held.rows, held.conversations(np.unique(held.rows.owners))
+    elif len(numbers):
+        is_held = np.isin(rows.owners, numbers)
+        held_rows, asked = rows.take(is_held), train.conversations(numbers)
+        rows = rows.take(~is_held)
+    if settings.share < 1:
+        part = part_of(np.unique(rows.owners).tolist(), share=settings.share, seed=seed)
+        rows = rows.take(np.isin(rows.owners, part))
+    copies = _copies(rows, gathered, settings)
+    return RunRows(rows, held_rows, asked, copies, _own_answers(train, rows))
+
+
+def _own_answers(train: Side, rows: Dataset) -> tuple[str, ...]:
+    """The last answers of at most ``MOST_OWN_ANSWERS`` rows, evenly spread over the file."""
+    owners = np.unique(rows.owners)
+    count = min(len(owners), MOST_OWN_ANSWERS)
+    kept = train.conversations(owners[np.arange(count) * len(owners) // max(1, count)])
+    return tuple(row.messages[row.supervised[-1]].content for row in kept if row.supervised)
 
 
 def _copies(rows: Dataset, gathered: Gathered, settings: DataSettings) -> NDArray[np.float64]:

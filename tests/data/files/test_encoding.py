@@ -66,6 +66,22 @@ def test_a_few_letters_are_utf8(size):
     assert choose_encoding(b"question"[:size], "auto").encoding == "utf-8"
 
 
+def test_long_ascii_does_not_hide_what_the_letters_say():
+    text = KOREAN + "x" * 60_000 + "\n"
+    assert choose_encoding(text.encode("cp949"), "auto").encoding == "cp949"
+
+
+def test_a_wrong_byte_does_not_make_it_another_encoding():
+    whole = KOREAN.encode("cp949") * 3
+    damaged = whole.replace("위로".encode("cp949"), b"\xff\xc0", 1)
+    assert choose_encoding(damaged, "auto").encoding == "cp949"
+
+
+def test_bytes_that_are_no_text_are_asked_about(tmp_path):
+    noise = bytes(range(128, 256)) * 4
+    assert rows(tmp_path, b"a,b\n" + noise + b",x\n")[1] == [("unknown_encoding", 0)]
+
+
 def test_what_two_encodings_read_as_well_is_asked(tmp_path):
     found, faults, _ = rows(tmp_path, JAPANESE.encode("cp932"))
     assert (found, faults) == ([], [("ambiguous_encoding", 0)])
@@ -87,6 +103,15 @@ def test_a_byte_that_the_encoding_lacks_is_a_fault_at_its_line(tmp_path, encodin
     data = TABLE.encode(encoding).replace("뭐".encode(encoding), wrong)
     found, faults, _ = rows(tmp_path, data, encoding=encoding)
     assert (len(found), faults) == (1, [("not_in_encoding", 3)])
+
+
+def test_damage_all_over_a_utf8_text_is_told_line_by_line(tmp_path):
+    lines = [f"질문 {i} 입니다,답 {i} 입니다".encode() for i in range(20)]
+    for i in (3, 8, 9, 15, 17, 19):
+        lines[i] += b"\xff"
+    found, faults, remarks = rows(tmp_path, b"\n".join([b"prompt,completion", *lines]))
+    assert (len(found), remarks) == (14, set())
+    assert faults == [("not_utf8", i + 2) for i in (3, 8, 9, 15, 17, 19)]
 
 
 def test_two_wrong_bytes_never_make_a_letter_of_utf8(tmp_path):

@@ -104,6 +104,11 @@ def test_other_encodings_of_unicode_are_read(tmp_path, encoding):
 def test_what_is_read_does_not_depend_on_where_it_is_cut(tmp_path, monkeypatch, chunk):
     documents = {"a.json": json.dumps([*ROWS, {"n": 12345.5e10, "t": True}], indent=1)}
     documents["b.json"] = json.dumps({"x": 12, "rows": ROWS})
+    documents["numbers.json"] = '[\n12345,\n-1.5e10,\n{"a": 1}\n]'
+    document = json.dumps(ROWS, indent=1)
+    for at in (10, 60, 150, 200, len(document) - 1):
+        documents[f"cut{at}.json"] = document[:at]
+        documents[f"turned{at}.json"] = f"{document[:at]}~{document[at:]}"
     documents["c.jsonl"] = lines_of(ROWS).replace("q3", "q\n3")
     documents["d.csv"] = 'q,a\n"é\n한",2\n3,"4"\n'
     whole = {name: read(tmp_path / name, data) for name, data in documents.items()}

@@ -25,6 +25,7 @@ def told(rows):
         (KOREAN, "ko"),
         ("감사합니다, 좋은 하루요", "ko"),
         ("ok", None),
+        ("Lasagne, Risotto, Panna Cotta, Tiramisu, Espresso", None),  # could be any menu
         ('{"antwort": "Vielen Dank für Ihre Geduld, Ihr Paket wird da sein"}', None),
         ("", None),
     ],

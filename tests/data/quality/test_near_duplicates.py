@@ -95,3 +95,9 @@ def test_a_long_instruction_in_front_of_every_row_makes_no_copies():
 def test_exact_copies_are_near_ones_too():
     rows = asked(("q", "a"), ("Q", "a"))
     assert found(NearDuplicates(), rows)[0][1] == found(Duplicates(), rows)[0][1]
+
+
+def test_a_template_of_many_answers_still_has_copies_under_one():
+    asks = [(f"how do you say {chr(97 + i) * 3} please", f"answer {i}") for i in range(12)]
+    assert near(*asks) == set()
+    assert near(*asks, ("how do you say zzz please", "answer 3")) == {12}

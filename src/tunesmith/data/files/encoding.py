@@ -2,6 +2,7 @@
 
 import codecs
 import difflib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from encodings.aliases import aliases
@@ -18,22 +19,16 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 # What tables are found in, beside UTF: others can be named. cp949 holds all of EUC-KR.
-LEGACY: tuple[str, ...] = (
-    "cp949",
-    "cp1252",
-    "cp1250",
-    "cp1251",
-    "cp1253",
-    "cp1254",
-    "cp932",
-    "euc_jp",
-    "gb18030",
-)
-LEGACY += ("big5", "cp850", "mac_roman")
+ASIAN = ("cp949", "cp932", "euc_jp", "gb18030", "big5")
+LEGACY = (*ASIAN, "cp1252", "cp1250", "cp1251", "cp1253", "cp1254")
 CENTRAL = {"Polish", "Czech", "Slovak", "Hungarian", "Slovene", "Croatian", "Romanian"}
 # Fewer wrong bytes are damage in a UTF-8 text rather than another encoding.
 FEWEST_BYTES = 4
+# Letters that fit together worse than this (0: well, 1: not at all) are in another encoding.
+MOST_CHAOS = 0.1
+FEWEST_WHOLE = 0.8
 SNIPPET = 24
+LONG_ASCII = re.compile(rb"([\x00-\x7f]{8})[\x00-\x7f]{24,}([\x00-\x7f]{8})")
 MARK = "tunesmith.mark"
 
 
@@ -77,7 +72,7 @@ def _known(asked: str) -> str:
 def _without_mark(head: bytes) -> str | None:
     """UTF-16 of mostly Latin text: it has a zero byte beside nearly every character."""
     even, odd = head[0::2], head[1::2]
-    if head.count(0) * 4 < len(head):
+    if not head or head.count(0) * 4 < len(head):
         return None
     return "utf-16-le" if odd.count(0) > even.count(0) else "utf-16-be"
 
@@ -93,8 +88,9 @@ def _legacy(head: bytes) -> Choice:
     """The encoding that reads the text best; raises Broken where another reads it as well."""
     from charset_normalizer import from_bytes
 
+    head = LONG_ASCII.sub(rb"\1\n\2", _undamaged(head))  # long ASCII hides the difference
     found = list(from_bytes(head, cp_isolation=list(LEGACY)))
-    if not found:
+    if not found or found[0].chaos > MOST_CHAOS:
         what = "is not UTF-8, and its encoding cannot be told."
         raise Broken("unknown_encoding", what, "Name it, for example --data.encoding cp949.")
     best = found[0]
@@ -113,6 +109,25 @@ def _legacy(head: bytes) -> Choice:
     return Choice(
         encoding, _remark(encoding, f"the text reads best so{language}: {_snippet(text)}")
     )
+
+
+def _undamaged(head: bytes) -> bytes:
+    """The lines beyond ASCII that an Asian encoding reads, where it reads nearly all of them.
+
+    A wrong byte would rule out the encoding that all other lines are in.
+    """
+    lines = [line for line in head.split(b"\n") if not line.isascii()]
+    read = {name: [line for line in lines if _is_whole(line, name)] for name in ASIAN}
+    most = max(read.values(), key=len)
+    return b"\n".join(most) if FEWEST_WHOLE * len(lines) <= len(most) < len(lines) else head
+
+
+def _is_whole(line: bytes, encoding: str) -> bool:
+    try:
+        line.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _read(head: bytes, encoding: str) -> str:

@@ -22,7 +22,7 @@ IN_ONE_LINE = Remark(
     "numbered_rows", "rows share lines: they are numbered by their place in the list"
 )
 NO_ROWS = Problem("empty_file", "holds no rows.", "Name a file with rows.")
-# A fault so near to the end of what was read may be the end's.
+# A fault or a number so near to the end of what was read may be the end's.
 MARGIN = 16
 
 
@@ -33,7 +33,7 @@ class _Window:
         self._chunks, self._encoding = chunks, encoding
         self._decoder = codecs.getincrementaldecoder(UTF8)(MARK)
         self._keys = UniqueKeys()
-        self._decode = json.JSONDecoder(object_pairs_hook=self._keys).raw_decode
+        self._decode = json.JSONDecoder(object_pairs_hook=self._keys.make).raw_decode
         self._text, self._at, self._ended = "", 0, False
         self.line = 1
         self.place: int | None = None
@@ -70,16 +70,16 @@ class _Window:
             try:
                 value, end = self._decode(self._text, self._at)
             except json.JSONDecodeError as error:
-                offset = error.pos - self._at
                 cut = error.pos + MARGIN > len(self._text) or "Unterminated" in error.msg
-                if not cut or not self._more():
-                    raise self._broken(error.msg, self._at + offset) from None
+                if not cut or self._ended:
+                    raise self._broken(error.msg, error.pos) from None
             except (ValueError, RecursionError) as error:
                 raise self._broken(str(error), self._at) from None
             else:
-                # A number at the end of what was read may go on.
-                if end < len(self._text) or not self._more():
+                may_go_on = isinstance(value, int | float) and end + MARGIN > len(self._text)
+                if not may_go_on or self._ended:
                     return value, self._taken(end)
+            self._more()
             if len(self._text) - self._at > MOST_ROW_BYTES:
                 raise Broken(TOO_LARGE.code, TOO_LARGE.message, TOO_LARGE.remedy)
 

@@ -14,7 +14,8 @@ class UniqueKeys:
     def __init__(self) -> None:
         self.twice: set[str] = set()
 
-    def __call__(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
+    def make(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
+        """The object; to be given to a JSON decoder as its `object_pairs_hook`."""
         values = dict(pairs)
         if len(values) < len(pairs):
             names = [name for name, _ in pairs]

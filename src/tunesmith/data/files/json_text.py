@@ -1,7 +1,8 @@
 """JSON: an object on each line, or one document that is a list of them or holds one."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import cast
 
 from tunesmith.data.faults import Problem
 from tunesmith.data.files.json_document import NO_ROWS, holds_rows, read_document
@@ -50,17 +51,20 @@ def is_document(head: bytes) -> bool:
 
 def _goes_on(first: bytes, rest: bytes, error: Exception) -> bool:
     """Whether a first line that is no JSON goes on in the next, and was not cut or broken."""
+    if first.startswith(b"{") and rest.startswith(b"{") and not first.endswith(OPENING):
+        return False
     if first.startswith(b"[") or holds_rows(first, LISTS_OF_A_ROW):
         return True
     if not isinstance(error, json.JSONDecodeError) or not rest:
         return False
-    is_cut = error.pos >= len(first.decode(errors="replace")) or "Unterminated" in error.msg
-    return is_cut and (first.endswith(OPENING) or not rest.startswith(b"{"))
+    return error.pos >= len(first.decode(errors="replace")) or "Unterminated" in error.msg
 
 
 def read_json_lines(text: Text) -> Iterator[Record]:
     """JSONL; blank lines are allowed, and told where rows follow."""
     blank: list[Record] = []
+    keys = UniqueKeys()
+    decode = json.JSONDecoder(object_pairs_hook=keys.make).decode
     number = 0
     for number, raw in text.lines():
         if isinstance(raw, bytes) and not raw.strip():
@@ -68,21 +72,24 @@ def read_json_lines(text: Text) -> Iterator[Record]:
             continue
         yield from blank
         blank = []
-        yield Record(number, None, raw) if isinstance(raw, Problem) else _record(text, number, raw)
+        line = raw if isinstance(raw, Problem) else text.decoded(raw.rstrip(b"\r\n"))
+        value = line if isinstance(line, Problem) else _value(line, decode)
+        problem = keys.problem()  # of a line that is broken as well, to be forgotten
+        if isinstance(value, Problem):
+            problem = value
+        elif problem is None:
+            problem = not_an_object(value)
+        values = None if problem else cast("dict[str, object]", value)
+        yield Record(number, values, problem)
     if number == len(blank):
         yield Record(0, None, NO_ROWS)
 
 
-def _record(text: Text, line: int, raw: bytes) -> Record:
-    decoded = text.decoded(raw.rstrip(b"\r\n"))
-    if isinstance(decoded, Problem):
-        return Record(line, None, decoded)
-    keys = UniqueKeys()
+def _value(line: str, decode: Callable[[str], object]) -> object:
+    """The JSON value of a line, or why it is none."""
     try:
-        values = json.loads(decoded, object_pairs_hook=keys)
+        return decode(line)
     except json.JSONDecodeError as error:
-        return Record(line, None, broken_json(f"{error.msg} at column {error.colno}"))
+        return broken_json(f"{error.msg} at column {error.colno}")
     except (ValueError, RecursionError) as error:
-        return Record(line, None, broken_json(str(error)))
-    problem = keys.problem() or not_an_object(values)
-    return Record(line, None, problem) if problem else Record(line, values)
+        return broken_json(str(error))

@@ -12,6 +12,11 @@ UNPAIRED = (
 
 def refusal(row: Row) -> Problem:
     """Why, and how to train on the chosen answers."""
+    if isinstance(row.get("input"), dict):
+        remedy = (
+            "Write the messages of each input with its preferred output as one `messages` list."
+        )
+        return Problem("preference", WHY, remedy)
     if isinstance(row.get("chosen"), list) and not row.get("prompt"):
         flag = "messages=chosen"
     elif "prompt" in row:

@@ -18,11 +18,11 @@ FEWEST_BINS = 6  # from which on a similarity says something
 FEWEST_ALIKE, SHARE_ALIKE = 8, 0.05
 NEIGHBOURS = 4  # of a row in a bucket that it is compared with
 AT_ONCE = 32  # texts whose shingles fit into the processor's cache
-_EMPTY = np.uint16(0xFFFF)
+_EMPTY = np.uint8(0xFF)
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _AT_ONCE_COMPARED = 1 << 16
 
-Signatures = NDArray[np.uint16]
+Signatures = NDArray[np.uint8]
 
 
 def shingles(texts: Sequence[Bare]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
@@ -43,13 +43,17 @@ def shingles(texts: Sequence[Bare]) -> tuple[NDArray[np.uint64], NDArray[np.int6
 
 
 def signatures(hashes: NDArray[np.uint64], starts: NDArray[np.int64]) -> Signatures:
-    """The least hash of each text in each bin, its upper 16 bits: uint16 [N, BINS]."""
+    """The least hash of each text in each bin, 8 bits of it: uint8 [N, BINS] (b-bit MinHash, Li
+    and König 2010).
+    """
     count = len(starts) - 1
     place = np.repeat(np.arange(0, count * BINS, BINS), np.diff(starts))
     place += (hashes >> np.uint64(58)).astype(np.int64)
     least = np.full(count * BINS, 0xFFFFFFFF, dtype=np.uint32)
     np.minimum.at(least, place, (hashes >> np.uint64(24)).astype(np.uint32))
-    return (least >> np.uint32(16)).astype(np.uint16).reshape(count, BINS)
+    found: Signatures = np.minimum(least & np.uint32(0xFF), _EMPTY - 1).astype(np.uint8)
+    found[least == 0xFFFFFFFF] = _EMPTY
+    return found.reshape(count, BINS)
 
 
 def similarity(a: Signatures, b: Signatures) -> NDArray[np.float64]:
@@ -69,14 +73,13 @@ def near_pairs(
 ) -> Iterator[NDArray[np.int64]]:
     """Pairs of rows [n, 2] that are nearly the same; ``second`` brings some of a bucket together.
 
-    What many rows have in common is their template, and does not count. A row is compared with its
-    neighbours in each bucket only: of rows that are all alike these are enough to join them.
+    A row is compared with its neighbours in each bucket only: of rows that are all alike these are
+    enough to join them.
     """
-    found = _without_templates(found)
     for start in range(0, BINS, ROWS_PER_BAND):
         band = np.ascontiguousarray(found[:, start : start + ROWS_PER_BAND])
         rows = np.flatnonzero((band != _EMPTY).any(axis=1))
-        keys = band[rows].view(np.uint64).ravel()
+        keys = band[rows].view(np.uint32).ravel()
         then = rows if second is None else second[rows]
         order = np.lexsort((then, keys))
         keys, rows = keys[order], rows[order]
@@ -89,10 +92,8 @@ def near_pairs(
                 yield np.stack([a[near], b[near]], axis=1)
 
 
-def _without_templates(found: Signatures) -> Signatures:
-    """The same without the hashes that more rows have than copies would."""
+def hide_templates_(found: Signatures) -> None:
+    """Empty the bins whose hash more rows have than copies would: it is of a common template."""
     most = max(FEWEST_ALIKE, SHARE_ALIKE * len(found))
-    own = found.copy()
-    for column in own.T:
-        column[np.bincount(column, minlength=1 << 16)[column] > most] = _EMPTY
-    return own
+    for column in found.T:
+        column[np.bincount(column, minlength=256)[column] > most] = _EMPTY

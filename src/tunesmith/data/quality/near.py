@@ -1,11 +1,12 @@
 """Which texts of many are nearly the same: words for short ones, shingles for long ones.
 
 Texts come one at a time and are kept as numbers only: some 10 bytes for each word of a short text,
-some 130 for a long one.
+some 90 for a long one.
 """
 
+from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,17 +53,20 @@ class _Text:
         return len(self.whole) > CERTAINLY_LONG or count_words(self.whole) >= LONG
 
 
-@dataclass(slots=True)
 class NearTexts:
     """Texts that are given one after the other, and afterwards which are nearly the same.
 
-    Short texts of at least ``fewest`` words are nearly the same if they differ in one.
+    Short texts of at least ``fewest`` words are nearly the same if they differ in one; of the
+    signatures of long ones the first ``bins`` are kept.
     """
 
-    fewest: int = FEWEST_WORDS
-    count: int = 0
-    _waiting: list[_Text] = field(default_factory=list)
-    _parts: list[Fingerprints] = field(default_factory=list)
+    def __init__(self, *, fewest: int = FEWEST_WORDS, bins: int = minhash.BINS) -> None:
+        self.count = 0
+        self._fewest, self._bins = fewest, bins
+        self._waiting: list[_Text] = []
+        self._whole, self._keys = array("Q"), array("Q")
+        self._counts, self._long = array("i"), array("q")
+        self._signatures = bytearray()
 
     def add(self, text: Bare, *, salt: int = 0, whole: Bare | None = None) -> None:
         """The next text; a word of it may differ only under the same ``salt``.
@@ -77,37 +81,30 @@ class NearTexts:
             self._flush()
 
     def fingerprints(self) -> Fingerprints:
-        """All texts so far."""
+        """All texts so far, as views: let go of them before the next text is added."""
         self._flush()
-        self._parts = [_joined(self._parts)]
-        return self._parts[0]
+        signatures = np.frombuffer(self._signatures, dtype=np.uint8)
+        return Fingerprints(
+            whole=np.asarray(self._whole, dtype=np.uint64),
+            keys=np.asarray(self._keys, dtype=np.uint64),
+            counts=np.asarray(self._counts, dtype=np.int32),
+            long=np.asarray(self._long, dtype=np.int64),
+            signatures=signatures.reshape(-1, self._bins),
+        )
 
     def _flush(self) -> None:
-        if self._waiting or not self._parts:
-            self._parts.append(_fingerprints(self._waiting, fewest=self.fewest))
-            self._waiting = []
-
-
-def _fingerprints(texts: list[_Text], *, fewest: int) -> Fingerprints:
-    salts = np.array([text.salt for text in texts], dtype=np.uint64)
-    keys, counts = gap_keys([text.words for text in texts], salts=salts, fewest=fewest)
-    long = [text for text in texts if text.is_long]
-    found = []
-    for start in range(0, len(long), minhash.AT_ONCE):
-        some = [text.whole for text in long[start : start + minhash.AT_ONCE]]
-        found.append(minhash.signatures(*minhash.shingles(some)))
-    return Fingerprints(
-        whole=np.array([digest(letters(text.whole)) for text in texts], dtype=np.uint64),
-        keys=keys,
-        counts=counts,
-        long=np.array([text.number for text in long], dtype=np.int64),
-        signatures=np.concatenate([np.zeros((0, minhash.BINS), np.uint16), *found]),
-    )
-
-
-def _joined(parts: list[Fingerprints]) -> Fingerprints:
-    names = ("whole", "keys", "counts", "long", "signatures")
-    return Fingerprints(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
+        texts, self._waiting = self._waiting, []
+        salts = np.array([text.salt for text in texts], dtype=np.uint64)
+        keys, counts = gap_keys([text.words for text in texts], salts=salts, fewest=self._fewest)
+        self._keys.frombytes(keys.tobytes())
+        self._counts.frombytes(counts.tobytes())
+        self._whole.extend(digest(letters(text.whole)) for text in texts)
+        long = [text for text in texts if text.is_long]
+        self._long.extend(text.number for text in long)
+        for start in range(0, len(long), minhash.AT_ONCE):
+            some = [text.whole for text in long[start : start + minhash.AT_ONCE]]
+            found = minhash.signatures(*minhash.shingles(some))
+            self._signatures += found[:, : self._bins].tobytes()
 
 
 def near_pairs(
@@ -125,7 +122,9 @@ def near_pairs(
     fresh = np.flatnonzero(~again[prints.long])
     numbers = prints.long[fresh]
     then = None if second is None else second[numbers]
-    for pairs in minhash.near_pairs(prints.signatures[fresh], second=then):
+    own = prints.signatures[fresh]
+    minhash.hide_templates_(own)
+    for pairs in minhash.near_pairs(own, second=then):
         yield numbers[pairs]
 
 

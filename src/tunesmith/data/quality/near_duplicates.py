@@ -13,6 +13,7 @@ from tunesmith.data.quality.near import ODD, SHORT, NearTexts, near_pairs, short
 from tunesmith.data.quality.text import Bare, Seen, bare, digest, fold
 
 FEWEST_WORDS_ASKED, FEWEST_WORDS_ANSWERED = 3, 8
+BINS_OF_AN_ANSWER = 32  # answers are compared only where whole rows are alike
 MESSAGE = "nearly the same row stands further up (case, punctuation, a word in short texts)"
 
 
@@ -25,7 +26,7 @@ class NearDuplicates:
 
     def __init__(self) -> None:
         self._rows = NearTexts(fewest=FEWEST_WORDS_ASKED)
-        self._answers = NearTexts(fewest=FEWEST_WORDS_ANSWERED)
+        self._answers = NearTexts(fewest=FEWEST_WORDS_ANSWERED, bins=BINS_OF_AN_ANSWER)
         self._asked = array("Q")
 
     def observe(self, row: Seen) -> None:
