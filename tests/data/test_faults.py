@@ -84,6 +84,7 @@ def test_what_is_not_listed_is_said_where_a_run_refuses():
 
 
 def test_a_text_that_quotes_a_row_is_shortened():
+    assert Problem("broken", "of two\nlines", "y").at("f", 1).message == "of two lines"
     fault = Problem("unknown_role", "x" * 10**6, "y").at("f", 1)
     assert len(fault.message) < TEXT_CHARACTERS + 50
     assert "999,000 characters left out" in fault.message

@@ -28,7 +28,8 @@ class Problem:
 
 
 def _shortened(text: str) -> str:
-    """A text that quotes a row, without what a user would not read."""
+    """A text that quotes a row or a library, in one line, without what a user would not read."""
+    text = text.replace("\n", " ")
     left_out = len(text) - TEXT_CHARACTERS
     if left_out <= 0:
         return text
