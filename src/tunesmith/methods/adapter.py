@@ -30,6 +30,25 @@ class Words:
 NO_WORDS = Words()
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A key of `method` with what a run asks for, and what the adapter has that it goes on with."""
+
+    key: str
+    asked: object
+    found: object
+
+    def __str__(self) -> str:
+        """For people: `method.rank is 16, the adapter has 2`."""
+        return f"method.{self.key} is {_shown(self.asked)}, the adapter has {_shown(self.found)}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(str, value))}]" if value else "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def nothing() -> None:
     """For an adapter that has nothing to do there."""
 

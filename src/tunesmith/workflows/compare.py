@@ -23,6 +23,7 @@ from tunesmith.train.loop import Member, train
 from tunesmith.train.neighbours import announced
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.train.run_lock import alone
+from tunesmith.workflows.going_on import resolved
 from tunesmith.workflows.judge import BASE
 from tunesmith.workflows.one_run import (
     OneRun,
@@ -120,6 +121,8 @@ def compare_runs(
     for variant in variants:
         folder = RunFolder(out / variant.name)
         config = variant.config.model_copy(update={"out": str(folder.path)})
+        with contextlib.suppress(TunesmithError):  # told in its row, when its turn comes
+            config = resolved(config)
         folder.create(config.model_dump(mode="json", by_alias=True))
         rows.append(Row(variant.name, config, folder))
     files.write_json(out / COMPARISON, {"names": [row.name for row in rows]})

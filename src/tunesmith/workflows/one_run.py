@@ -24,7 +24,7 @@ from tunesmith.train.job import Job, Plan
 from tunesmith.train.loop import Member
 from tunesmith.train.measure import make_plan, plan_beside
 from tunesmith.train.run_folder import RunFolder, read_lines
-from tunesmith.workflows import result
+from tunesmith.workflows import going_on, result
 from tunesmith.workflows.answers import Answers
 from tunesmith.workflows.curves import curves_of
 from tunesmith.workflows.judge import Judge
@@ -130,6 +130,8 @@ class OneRun:
         for note in opened.base.notes:
             self.emit(Notice("base", note))
         adapter = result.attach(opened, self.config, name=name)
+        if other := going_on.other_base(self.config, opened.base):
+            self.emit(Notice("base", other))
         rows = self._rows(adapter, load)
         held = rows.held_conversations
         self.judge = Judge(opened, self.config, held, emit=self.emit, stop=self.stop)
