@@ -74,7 +74,9 @@ class TrainSettings(Settings):
         DEFAULT_OPTIMIZER,
         description="adamw8bit: its state takes 2 bytes a weight, not 8 (arXiv 2110.02861)",
     )
-    weight_decay: float = Field(0.0, ge=0, description="AdamW decay of matrices")
+    weight_decay: float = Field(
+        0.0, ge=0, description="AdamW decay of all that is trained but vectors (norms, biases)"
+    )
     clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: no clipping")
     recompute: bool | Literal["auto"] = Field(
         "auto", description="compute layers again in backward to save memory; auto: where needed"

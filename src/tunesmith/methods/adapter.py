@@ -71,13 +71,20 @@ class Adapter:
     detach: Callable[[], None]
     gather: Callable[[], None] = nothing
     frozen_base: bool = True
-    decayed: frozenset[str] = field(default_factory=frozenset)
     rates: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def trained(self) -> dict[str, nn.Parameter]:
         """The parameters that change."""
         return {name: p for name, p in self.parameters.items() if p.requires_grad}
+
+    @property
+    def decayed(self) -> frozenset[str]:
+        """The trained parameters that weight decay applies to: all but vectors.
+
+        Vectors are biases, the weights of norms and DoRA's magnitudes.
+        """
+        return frozenset(name for name, p in self.trained.items() if p.dim() > 1)
 
     @property
     def size(self) -> int:

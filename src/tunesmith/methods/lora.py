@@ -123,7 +123,6 @@ def attach(
     parameters = {key: p for module, term in terms.items() for key, p in _named(module, term)}
     for module, term in terms.items():
         engine.linears[module].terms[name] = term
-    decayed = frozenset(key for key, p in parameters.items() if p.dim() > 1)
     rates = {key_b(module): settings.loraplus_lr_ratio for module in terms}
     parameters |= token_rows.attach(engine, words.new_tokens, name=name)
 
@@ -143,7 +142,6 @@ def attach(
         parameters=parameters,
         refresh=refresh,
         detach=detach,
-        decayed=decayed,
         rates=rates,
     )
 
