@@ -21,7 +21,8 @@ from tunesmith.methods import table
 from tunesmith.train import optimizer
 from tunesmith.train.events import StepDone
 from tunesmith.train.job import Job, Plan
-from tunesmith.train.loop import Member, train
+from tunesmith.train.loop import train
+from tunesmith.train.member import Member
 from tunesmith.workflows.opening import Opened, open_base
 
 SECONDS_BETWEEN_LOOKS = 0.02

@@ -9,7 +9,8 @@ from tests.train.tiny import METHODS, adam, plan, tensors, tiny_job
 from tunesmith.errors import RunError
 from tunesmith.train import checkpoint
 from tunesmith.train.events import Ended, HeldOut, Saved, StepDone
-from tunesmith.train.loop import Member, held_out_loss, train
+from tunesmith.train.loop import held_out_loss, train
+from tunesmith.train.member import Member
 
 
 def run(job, plan_, *, state=None, optimizer=None, stop_after=None):

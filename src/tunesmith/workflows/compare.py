@@ -19,7 +19,8 @@ from tunesmith.evaluate.checks.table import build_checks
 from tunesmith.evaluate.summary import TUNED
 from tunesmith.train import memory
 from tunesmith.train.events import Event, Planned
-from tunesmith.train.loop import Member, train
+from tunesmith.train.loop import train
+from tunesmith.train.member import Member
 from tunesmith.train.neighbours import announced
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.train.run_lock import alone

@@ -21,8 +21,8 @@ from tunesmith.train.batches import DEFAULT_TOKENS_PER_STEP
 from tunesmith.train.checkpoint import State
 from tunesmith.train.events import Event, Notice, Planned, Progress
 from tunesmith.train.job import Job, Plan
-from tunesmith.train.loop import Member
 from tunesmith.train.measure import make_plan, plan_beside
+from tunesmith.train.member import Member
 from tunesmith.train.run_folder import RunFolder, read_lines
 from tunesmith.workflows import going_on, result
 from tunesmith.workflows.answers import Answers
@@ -131,7 +131,7 @@ class OneRun:
             self.emit(Notice("base", note))
         adapter = result.attach(opened, self.config, name=name)
         if other := going_on.other_base(self.config, opened.base):
-            self.emit(Notice("base", other))
+            self.emit(Notice("other_base", other))
         rows = self._rows(adapter, load)
         held = rows.held_conversations
         self.judge = Judge(opened, self.config, held, emit=self.emit, stop=self.stop)
