@@ -10,6 +10,7 @@ from tests.train.test_loop import run
 from tests.train.test_together import member
 from tests.train.test_together import run as run_all
 from tests.train.tiny import METHODS, adam, plan, tensors, tiny_job
+from tunesmith.config.run import RECOMPUTE
 from tunesmith.engine.forward import Engine, prepare_
 from tunesmith.errors import MemoryRefusal
 from tunesmith.train import checkpoint, memory
@@ -46,11 +47,11 @@ class Small:
         def fail(gradient):
             raise copy.copy(error)
 
-        def limited(engine, batch, *, recompute=False):
+        def limited(engine, batch, *, recompute="none"):
             if not torch.is_grad_enabled():
                 return states(engine, batch, recompute=recompute)
             self.sizes.append(len(batch.ids))
-            fits = len(batch.ids) <= self.holds * (2 if recompute else 1)
+            fits = len(batch.ids) <= self.holds * (1 + RECOMPUTE.index(recompute))
             if fits or len(self.sizes) <= self.after:
                 return states(engine, batch, recompute=recompute)
             self.failed.append(len(batch.ids))
@@ -136,7 +137,7 @@ def test_the_limit_is_halved_once_told_and_kept_for_the_rest_of_the_run(tmp_path
     assert at.index(Notice) < at.index(StepDone)
     assert len(small.failed) == 2
     kept = RunFolder(tmp_path).read_plan()
-    assert (kept.tokens_per_micro_batch, kept.recompute, kept.steps) == (25, False, 6)
+    assert (kept.tokens_per_micro_batch, kept.recompute, kept.steps) == (25, "none", 6)
 
 
 def test_a_resumed_run_ends_as_the_one_that_went_on(tmp_path, monkeypatch):
@@ -159,38 +160,41 @@ def longest(job):
     return int(max(job.rows.lengths))
 
 
-def test_recomputation_is_turned_on_where_one_document_does_not_fit(tmp_path, monkeypatch):
-    expected = tiny_job(tmp_path / "a", held=False)
-    run(expected, plan(steps=4))
+@pytest.mark.parametrize(("share", "expected"), [(1, "activations"), (2, "layers")])
+def test_more_is_computed_again_where_one_document_does_not_fit(
+    tmp_path, share, expected, monkeypatch
+):
+    undisturbed = tiny_job(tmp_path / "a", held=False)
+    run(undisturbed, plan(steps=4))
     job = tiny_job(tmp_path / "b", held=False)
-    Small(monkeypatch, holds=longest(job) - 1)
+    Small(monkeypatch, holds=longest(job) // share - 1)
     events = run(job, plan(steps=4))
-    assert "layers are computed again in backward from now on" in notices(events)[-1]
-    assert RunFolder(tmp_path / "b").read_plan().recompute
-    for name, tensor in tensors(expected).items():
+    assert f"{expected} are computed again in backward from now on" in notices(events)[-1]
+    assert RunFolder(tmp_path / "b").read_plan().recompute == expected
+    for name, tensor in tensors(undisturbed).items():
         torch.testing.assert_close(tensors(job)[name], tensor, **CLOSE)
 
 
-@pytest.mark.parametrize("recompute", ["auto", False, True])
+@pytest.mark.parametrize("recompute", ["auto", *RECOMPUTE])
 def test_a_document_that_does_not_fit_at_all_is_refused_with_the_remedies(
     tmp_path, recompute, monkeypatch
 ):
     job = tiny_job(tmp_path, held=False, recompute=recompute, rows_per_step=12)
     Small(monkeypatch, holds=4)
     with pytest.raises(MemoryRefusal) as error:
-        run(job, plan(steps=4, recompute=recompute is True))
+        run(job, plan(steps=4, recompute="none" if recompute == "auto" else recompute))
     text = str(error.value)
     assert "Step 1: memory ran out on one document of" in text
     row = int(text.split("rows.jsonl:")[1].split(".")[0]) - 1
     assert f"of {len(job.rows[row].ids)} tokens" in text
-    assert ("--train.recompute true" in text) == (recompute is False)
+    assert ("--train.recompute layers" in text) == (recompute in ("none", "activations"))
     assert "--data.too_long cut --data.max_tokens" in text
     assert "--method qlora" in text
     assert "--resume" not in text  # nothing was saved
 
 
 def test_the_state_before_it_is_kept(tmp_path, monkeypatch):
-    job = tiny_job(tmp_path, held=False, recompute=False, checkpoint_steps=100)
+    job = tiny_job(tmp_path, held=False, recompute="none", checkpoint_steps=100)
     undisturbed = tiny_job(tmp_path / "other", held=False, checkpoint_steps=100)
     run(undisturbed, plan(), stop_after=2)
     small = Small(monkeypatch, holds=10_000)
@@ -238,7 +242,7 @@ def test_a_member_whose_document_does_not_fit_ends_and_the_others_go_on(tmp_path
     assert most > limit, "the rows are drawn so"
     for each in members:
         object.__setattr__(
-            each.job, "settings", each.job.settings.model_copy(update={"recompute": False})
+            each.job, "settings", each.job.settings.model_copy(update={"recompute": "none"})
         )
     Small(monkeypatch, holds=limit)
     _, last = run_all(members)

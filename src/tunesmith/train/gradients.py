@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from tunesmith.config.run import RECOMPUTE, Recompute
 from tunesmith.counts import many
 from tunesmith.engine.batch import Dropout
 from tunesmith.engine.head import losses
@@ -10,7 +11,7 @@ from tunesmith.errors import MemoryRefusal
 from tunesmith.train import memory
 from tunesmith.train.batches import StepRows, micro_batches
 from tunesmith.train.events import Notice
-from tunesmith.train.job import Job, stream_of
+from tunesmith.train.job import Job, Plan, stream_of
 from tunesmith.train.member import Round
 from tunesmith.train.run_folder import RunFolder
 
@@ -76,7 +77,7 @@ def _add_stream(parts: Stream, counts: dict[str | None, float]) -> dict[str | No
         rows += job.packable((i, job.rows[i]) for i in group)
         dropout[job.name] = Dropout(job.settings.seed, each.member.state.step)
     engine = parts[0][0].member.job.engine
-    recompute = any(each.member.plan.recompute for each, _ in parts)
+    recompute = max((each.member.plan.recompute for each, _ in parts), key=RECOMPUTE.index)
     batch = stream_of(engine, rows, dropout)
     hidden = engine.hidden_states(batch, recompute=recompute)
     found = losses(hidden, batch, engine.head, counts=counts)
@@ -120,9 +121,9 @@ def _back_off(going: Sequence[Round], failed: Stream) -> list[tuple[Round, Notic
             tokens //= 2
         changes: dict[str, object] = {"tokens_per_micro_batch": tokens}
         what = f"micro-batches of {tokens:,} tokens in place of {before:,} from now on"
-    elif first.member.job.settings.recompute == "auto" and not first.member.plan.recompute:
-        changes = {"recompute": True}
-        what = "layers are computed again in backward from now on"
+    elif first.member.job.settings.recompute == "auto" and (more := _more(first.member.plan)):
+        changes = {"recompute": more}
+        what = f"{more} are computed again in backward from now on"
     else:
         first.member.error = _refusal(failed)
         return []
@@ -133,6 +134,11 @@ def _back_off(going: Sequence[Round], failed: Stream) -> list[tuple[Round, Notic
         text = f"step {each.member.state.step + 1} did not fit into memory: {what}"
         notices.append((each, Notice("back_off", text)))
     return notices
+
+
+def _more(plan: Plan) -> Recompute | None:
+    """The next thing to compute again in backward; None where nothing is left."""
+    return next(iter(RECOMPUTE[RECOMPUTE.index(plan.recompute) + 1 :]), None)
 
 
 def _refusal(failed: Stream) -> MemoryRefusal:
@@ -150,14 +156,14 @@ def _refusal(failed: Stream) -> MemoryRefusal:
     )
 
 
-def takes_less(job: Job, *, recompute: bool, tokens: int) -> str:
-    """What takes less memory than a job does, with or without recomputation, for people.
+def takes_less(job: Job, *, recompute: Recompute, tokens: int) -> str:
+    """What takes less memory than a job does with this recomputation, for people.
 
     ``tokens``: how long documents may be.
     """
     ways = [f"--data.too_long cut --data.max_tokens {max(2, tokens)}"]
-    if not recompute:
-        ways.insert(0, "--train.recompute true")
+    if recompute != "layers":
+        ways.insert(0, "--train.recompute layers")
     if not any(linear.four_bit for linear in job.engine.linears.values()):
         ways.append("--method qlora")
     return f"{', '.join(ways)} or a smaller base"

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tunesmith.config.run import RECOMPUTE, Recompute
 from tunesmith.counts import many
 from tunesmith.engine.head import loss_sum
 from tunesmith.errors import MemoryRefusal
@@ -46,7 +47,7 @@ def make_plan(job: Job, *, lr: float, now: Callable[[], float] = time.perf_count
     size = min(most, _step_tokens(job)) if wanted == "auto" else wanted
     size = max(size, longest)
     least = longest if wanted == "auto" else size
-    choices = [False, True] if settings.recompute == "auto" else [settings.recompute]
+    choices = RECOMPUTE if settings.recompute == "auto" else (settings.recompute,)
     for recompute in choices:
         limit = min(size, _largest(job, size, recompute=recompute, now=now))
         while limit >= least:
@@ -56,7 +57,7 @@ def make_plan(job: Job, *, lr: float, now: Callable[[], float] = time.perf_count
     raise _refusal(job, least, limit, recompute=choices[-1])
 
 
-def _plan(job: Job, tokens: int, measured: "_Try", *, recompute: bool, lr: float) -> Plan:
+def _plan(job: Job, tokens: int, measured: "_Try", *, recompute: Recompute, lr: float) -> Plan:
     seconds_per_token = measured.seconds / measured.tokens
     steps = _steps(job, seconds_per_token)
     return Plan(
@@ -91,7 +92,7 @@ def _step_tokens(job: Job) -> int:
     return settings.tokens_per_step or DEFAULT_TOKENS_PER_STEP
 
 
-def _largest(job: Job, size: int, *, recompute: bool, now: Callable[[], float]) -> int:
+def _largest(job: Job, size: int, *, recompute: Recompute, now: Callable[[], float]) -> int:
     """Tokens up to ``size`` that fit into available memory by the trend of two small batches."""
     device = job.engine.device
     available = memory.available_bytes(device)
@@ -111,7 +112,9 @@ def _largest(job: Job, size: int, *, recompute: bool, now: Callable[[], float]) 
     return int(min(size, second.tokens + (available - (second.peak_bytes - before)) / slope))
 
 
-def _measure(job: Job, tokens: int, *, recompute: bool, now: Callable[[], float]) -> _Try | None:
+def _measure(
+    job: Job, tokens: int, *, recompute: Recompute, now: Callable[[], float]
+) -> _Try | None:
     """Forward and backward of the longest documents, about ``tokens`` of them, no step taken.
 
     None where memory ran out, which only some devices tell.
@@ -131,7 +134,7 @@ def _measure(job: Job, tokens: int, *, recompute: bool, now: Callable[[], float]
     return measured
 
 
-def _tried(job: Job, tokens: int, *, recompute: bool, now: Callable[[], float]) -> _Try:
+def _tried(job: Job, tokens: int, *, recompute: Recompute, now: Callable[[], float]) -> _Try:
     device = job.engine.device
     batch = job.batch(enumerate(_longest_documents(job, tokens)), step=0)
     start = now()
@@ -175,7 +178,7 @@ def _steps(job: Job, seconds_per_token: float) -> int:
     return max(1, round(tokens / min(_step_tokens(job), int(job.rows.lengths.sum()))))
 
 
-def _refusal(job: Job, needed: int, fits: int, *, recompute: bool) -> MemoryRefusal:
+def _refusal(job: Job, needed: int, fits: int, *, recompute: Recompute) -> MemoryRefusal:
     available = memory.available_bytes(job.engine.device) or 0
     return MemoryRefusal(
         f"A document of {many(needed, 'token')} does not fit into the {available / 1e9:.1f} GB "
