@@ -12,13 +12,11 @@ import torch
 from tunesmith import __version__, files
 from tunesmith.adapters import store
 from tunesmith.config import FullSettings, RunConfig
-from tunesmith.config.methods import start_path
 from tunesmith.data.files.hub import is_hub_name
 from tunesmith.data.new_tokens import add_tokens_
 from tunesmith.data.records import files_of, options_of
 from tunesmith.data.tokenizer import encode
 from tunesmith.engine.tensors import named_tensors
-from tunesmith.errors import ConfigError
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter, NewTokens, Words
 from tunesmith.models.derive import write_derived
@@ -27,7 +25,8 @@ from tunesmith.models.load import Base
 from tunesmith.models.weights import read_weight
 from tunesmith.train import memory
 from tunesmith.train.run_folder import RunFolder
-from tunesmith.workflows.opening import Opened, attach_folder
+from tunesmith.workflows import going_on
+from tunesmith.workflows.opening import Opened
 from tunesmith.workflows.origin import Origin, write_origin
 
 _PEFT = """
@@ -53,15 +52,8 @@ def attach(opened: Opened, config: RunConfig, *, name: str = "default") -> Adapt
     An adapter with tokens of its own brings the tokenizer that reads them into ``opened``.
     """
     settings, engine = config.method, opened.engine
-    start = start_path(settings)
-    if start and not Path(start).expanduser().is_dir():
-        raise ConfigError(
-            f"method.start: there is no folder {start}.",
-            remedy="Name the folder to continue from, or a start that `tunesmith train --help` "
-            "lists.",
-        )
-    if start and table.METHODS[settings.kind].peft:
-        return attach_folder(opened, Path(start), name=name)
+    if (folder := going_on.start_folder(settings)) is not None:
+        return going_on.attach(opened, config, folder, name=name)
     tokens: NewTokens = {}
     if wanted := getattr(settings, "new_tokens", ()):
         tokenizer = copy.deepcopy(opened.base.tokenizer)
