@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SOURCE = Path(__file__).parent / "data" / "gsm8k_test_first104.jsonl"
-QUESTION_CHARACTERS, ANSWER_CHARACTERS = 450, 480
+QUESTION_CHARACTERS, ANSWER_CHARACTERS = 390, 420
 SYSTEM_SHARE, SECOND_TURN_SHARE = 0.2, 0.1
 NUMBER = re.compile(r"\d+")
 

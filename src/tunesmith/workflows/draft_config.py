@@ -14,7 +14,7 @@ from tunesmith.config.methods import LoraSettings
 from tunesmith.config.run import DataSettings, EvaluateSettings, RunConfig, TrainSettings
 from tunesmith.config.settings import nested_models
 from tunesmith.counts import many
-from tunesmith.data.faults import Fault, refuse
+from tunesmith.data.faults import Fault, Faults, refuse
 from tunesmith.data.read import Reading, scan
 from tunesmith.data.records import options_of
 from tunesmith.errors import ConfigError
@@ -22,6 +22,7 @@ from tunesmith.files import replace_text
 from tunesmith.workflows.propose import Proposal, propose_checks
 
 COLUMN, WIDTH = 34, 92
+MOST_ROWS = 20_000  # that checks are proposed by
 # What a first run is changed by most; every other key stands beside it as a comment.
 ACTIVE = {"model", "train", "eval", "format", "kind", "rank", "alpha", "lr"}
 
@@ -41,10 +42,14 @@ def draft_config(settings: DataSettings) -> Draft:
     """The config for this data; raises FaultyData where no row of it can be read."""
     (source,) = settings.sources
     reading = scan(
-        source.path, format=settings.format, columns=settings.map, options=options_of(settings)
+        source.path,
+        format=settings.format,
+        columns=settings.map,
+        options=options_of(settings),
+        most=MOST_ROWS,
     )
     if not reading.conversations:
-        refuse(reading.faults)
+        refuse(Faults(reading.faults, reading.unlisted))
     assert reading.format is not None
     proposals = tuple(propose_checks(reading.conversations))
     given = settings.model_dump(exclude_unset=True) | {"format": reading.format}
@@ -67,6 +72,8 @@ def _lines(
     data: Mapping[str, object], reading: Reading, proposals: Sequence[Proposal]
 ) -> Iterator[str]:
     yield f"# Drawn from {reading.file}: {many(reading.rows, 'row')}, format {reading.format}."
+    if len(reading.conversations) == MOST_ROWS:
+        yield f"# Checks are proposed by the first {many(MOST_ROWS, 'row')}."
     yield "# A key behind `#` has the value that it would have anyway. Any key can also be given"
     yield "# as a flag: tunesmith train CONFIG --train.epochs 2"
     yield ""
