@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tunesmith.config.methods import LoraSettings
+from tunesmith.counts import many
 from tunesmith.engine.forward import Engine
 from tunesmith.errors import AdapterError
 from tunesmith.methods import token_rows
@@ -181,7 +182,9 @@ def differences(engine: Engine, asked: LoraSettings, found: LoraSettings) -> lis
         choose(asked, names)  # refuses patterns without effect
     else:
         layers = _shortest_names(there, names)
-        many_layers = f"{len(layers)} layers by name" if len(layers) > SHOWN_LAYERS else layers
+        many_layers = (
+            f"{many(len(layers), 'layer')} by name" if len(layers) > SHOWN_LAYERS else layers
+        )
         shown = "all-linear" if there == names else many_layers
         differing.append(Difference("targets", asked.targets, shown))
     shapes = [(n, shape(asked, n), shape(found, n)) for n in wanted if n in there]

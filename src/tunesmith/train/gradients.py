@@ -120,7 +120,7 @@ def _back_off(going: Sequence[Round], failed: Stream) -> list[tuple[Round, Notic
         while failed in streams_of(going, tokens=tokens):
             tokens //= 2
         changes: dict[str, object] = {"tokens_per_micro_batch": tokens}
-        what = f"micro-batches of {tokens:,} tokens in place of {before:,} from now on"
+        what = f"micro-batches of {many(tokens, 'token')} in place of {before:,} from now on"
     elif first.member.job.settings.recompute == "auto" and (more := _more(first.member.plan)):
         changes = {"recompute": more}
         what = f"{more} are computed again in backward from now on"

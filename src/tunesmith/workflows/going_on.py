@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tunesmith.adapters import store
+from tunesmith.adapters.origin import read_origin
 from tunesmith.config import LoraSettings, RunConfig
 from tunesmith.config.methods import FOUR_BIT_KINDS, AnyMethod, start_path
 from tunesmith.data.tokenizer import Tokenizer, decode, encode
@@ -12,7 +13,6 @@ from tunesmith.methods.adapter import Adapter, Difference
 from tunesmith.models.hashes import COMBINED, hash_folder
 from tunesmith.models.load import Base, read_tokenizer
 from tunesmith.workflows.opening import Opened, attach_folder
-from tunesmith.workflows.origin import read_origin
 
 
 def start_folder(settings: AnyMethod) -> Path | None:

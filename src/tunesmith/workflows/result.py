@@ -11,6 +11,7 @@ import torch
 
 from tunesmith import __version__, files
 from tunesmith.adapters import store
+from tunesmith.adapters.origin import Origin, write_origin
 from tunesmith.config import FullSettings, RunConfig
 from tunesmith.data.files.hub import is_hub_name
 from tunesmith.data.new_tokens import add_tokens_
@@ -27,7 +28,6 @@ from tunesmith.train import memory
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.workflows import going_on
 from tunesmith.workflows.opening import Opened
-from tunesmith.workflows.origin import Origin, write_origin
 
 _PEFT = """
 With PEFT: `AutoPeftModelForCausalLM.from_pretrained(FOLDER)` on the machine where it was trained.
@@ -70,14 +70,14 @@ def attach(opened: Opened, config: RunConfig, *, name: str = "default") -> Adapt
 def save(folder: RunFolder, opened: Opened, adapter: Adapter, config: RunConfig) -> Path:
     """Write adapter/ in PEFT's format, or model/ where the base itself was trained."""
     base = opened.base
+    origin = Origin(base.name, hash_folder(base.folder)[COMBINED], config.method.kind)
     if adapter.frozen_base:
         card = _card(config, base) + _PEFT.format(base=base.name)
         if tokenizer := opened.tokenizers.get(adapter.name):
             card += _RESIZE
 
         def beside(into: Path) -> None:
-            digest = hash_folder(base.folder)[COMBINED]
-            write_origin(into, Origin(base.name, digest, config.method.kind))
+            write_origin(into, origin)
             if tokenizer is not None:
                 tokenizer.save_pretrained(into)
 
@@ -98,6 +98,7 @@ def save(folder: RunFolder, opened: Opened, adapter: Adapter, config: RunConfig)
         )
         write_derived(base.folder, into, tensors=tensors, dtype=base.dtype, config={})
         (into / "README.md").write_text(_card(config, base), encoding="utf-8")
+        write_origin(into, origin)
 
     files.publish(folder.model, fill)
     return folder.model
