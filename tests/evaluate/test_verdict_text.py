@@ -134,7 +134,7 @@ def phrases(language):
                 yield from walk(below, path if key in ("one", "other") else f"{path}.{key}")
 
     found = {}
-    for path, values in walk({k: v for k, v in Words(language).phrases.items()}, ""):
+    for path, values in walk(Words(language).phrases, ""):
         found.setdefault(path, set()).update(values)
     return found
 

@@ -28,12 +28,24 @@ class Margins:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """Which questions an arm got right, 1 or 0: by log-likelihood, and by that over characters.
+
+    They are lm-eval's `acc` and `acc_norm`.
+    """
+
+    right: tuple[int, ...]
+    right_norm: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """A probe's measure in both arms.
 
     ``difference`` gives, at a level, the interval of tuned minus base (accuracy) or of tuned over
     base less 1 (perplexity); ``rows_needed`` how many rows would tell it from a value, at an error
-    on one side. ``part``: others measure all that this one does, so it need not be kept alone.
+    on one side. ``answers``: both arms', where there are questions. ``part``: another one measures
+    all that this one does, so it need not be kept alone.
     """
 
     probe: str
@@ -43,6 +55,7 @@ class Measured:
     difference: Callable[[float], Interval]
     rows_needed: Callable[[float, float], int | None]
     details: Mapping[str, object]
+    answers: tuple[Answered, Answered] | None = None
     part: bool = False
 
 

@@ -1,14 +1,14 @@
 """How many questions does each arm answer? By the choice that it finds most likely."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.evaluate.forgetting.findings import Measured
+from tunesmith.evaluate.forgetting.findings import Answered, Measured
 from tunesmith.evaluate.forgetting.spans import Reader, Span
-from tunesmith.evaluate.interval import Interval, differences_of, paired_difference
+from tunesmith.evaluate.interval import differences_of, paired_difference
 from tunesmith.evaluate.rows_needed import rows_needed
 
 DELIMITER = " "  # between context and choice
@@ -23,17 +23,6 @@ class Question:
     context: str
     choices: tuple[str, ...]
     gold: int
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """Which questions an arm got right, 1 or 0: by log-likelihood, and by that over characters.
-
-    They are lm-eval's `acc` and `acc_norm`.
-    """
-
-    right: tuple[int, ...]
-    right_norm: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +62,13 @@ class MultipleChoice:
 def compare_answers(name: str, base: Answered, tuned: Answered, *, seed: int) -> Measured:
     """Shares of questions answered right, tuned minus base on the same questions."""
     differences = differences_of(tuned.right, base.right)
-
-    def difference(level: float) -> Interval:
-        return paired_difference(tuned.right, base.right, seed=seed, level=level)
-
     norm = paired_difference(tuned.right_norm, base.right_norm, seed=seed)
     return Measured(
         name,
         "accuracy",
         base=_share(base.right),
         tuned=_share(tuned.right),
-        difference=difference,
+        difference=lambda level: paired_difference(tuned.right, base.right, seed=seed, level=level),
         rows_needed=lambda limit, error: rows_needed(differences, error=error, against=limit),
         details={
             "accuracy_norm": {
@@ -94,6 +79,27 @@ def compare_answers(name: str, base: Answered, tuned: Answered, *, seed: int) ->
                 "high": norm.high,
             }
         },
+        answers=(base, tuned),
+    )
+
+
+def with_all_questions(measured: Sequence[Measured], *, seed: int) -> list[Measured]:
+    """The probes, and the questions of all of them as one where several have questions.
+
+    One probe of a few hundred questions cannot tell a few points; all of them together can.
+    """
+    answers = [each.answers for each in measured if each.answers is not None]
+    if len(answers) < 2:
+        return list(measured)
+    base, tuned = (_joined([both[arm] for both in answers]) for arm in (0, 1))
+    parts = [replace(each, part=each.answers is not None) for each in measured]
+    return [*parts, compare_answers(ALL, base, tuned, seed=seed)]
+
+
+def _joined(answers: Sequence[Answered]) -> Answered:
+    return Answered(
+        tuple(one for each in answers for one in each.right),
+        tuple(one for each in answers for one in each.right_norm),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tunesmith.evaluate.bootstrap import RESAMPLES
 from tunesmith.evaluate.forgetting.findings import Measured
 from tunesmith.evaluate.forgetting.spans import Reader, Span
 from tunesmith.evaluate.graded import wider_limits
@@ -16,6 +17,7 @@ from tunesmith.evaluate.rows_needed import rows_needed
 
 ENOUGH_SPANS = 20  # fewer are cut into blocks, which count as rows instead
 BLOCK_TOKENS = 64
+LARGEST = 700.0  # a logarithm of a perplexity beyond which nothing is told
 Logs = NDArray[np.float32]  # log-likelihoods of a span's scored tokens, in nats
 
 
@@ -41,8 +43,8 @@ class PlainText:
 
         def difference(level: float) -> Interval:
             low, high = _limits(rises, seed=seed, level=level)
-            mean = math.expm1(float(np.mean(rises)))
-            return Interval(mean, math.expm1(low), math.expm1(high), len(rises))
+            mean = float(np.mean(rises))
+            return Interval(_exp(mean) - 1, _exp(low) - 1, _exp(high) - 1, len(rises))
 
         return Measured(
             self.name,
@@ -68,7 +70,7 @@ class PlainText:
             "word_perplexity": sum(len(re.split(r"\s+", text)) for text in self.texts),
             "byte_perplexity": sum(len(text.encode("utf-8")) for text in self.texts),
         }
-        found = {key: math.exp(total / count) for key, count in units.items()}
+        found = {key: _exp(total / count) for key, count in units.items()}
         return {**found, "bits_per_byte": math.log2(found["byte_perplexity"])}
 
 
@@ -103,4 +105,9 @@ def _limits(values: Sequence[float], *, seed: int, level: float) -> tuple[float,
     """Limits of the mean; of values that are all equal nothing is known to differ."""
     if all(value == values[0] for value in values):
         return values[0], values[0]
-    return wider_limits(values, seed=seed, level=level)
+    return wider_limits(values, seed=seed, level=level, resamples=RESAMPLES)
+
+
+def _exp(value: float) -> float:
+    """e to the value, or the largest that is a number."""
+    return math.exp(min(value, LARGEST))

@@ -73,7 +73,9 @@ def _question_problems(row: Row) -> Iterator[Problem]:
         return
     query, choices, gold = row["query"], row["choices"], row["gold"]
     if not isinstance(query, str):
-        yield Problem("wrong_type", f'"query" must be text, this is {kind_of(query)}.', QUESTION)
+        yield Problem(
+            "wrong_type", f'"query" must be text, this is {kind_of(query)}.', f"Write {QUESTION}."
+        )
     if not isinstance(choices, list) or not all(isinstance(each, str) for each in choices):
         yield Problem("wrong_type", '"choices" must be a list of texts.', f"Write {QUESTION}.")
         return
