@@ -182,9 +182,8 @@ def differences(engine: Engine, asked: LoraSettings, found: LoraSettings) -> lis
         choose(asked, names)  # refuses patterns without effect
     else:
         layers = _shortest_names(there, names)
-        many_layers = (
-            f"{many(len(layers), 'layer')} by name" if len(layers) > SHOWN_LAYERS else layers
-        )
+        count = f"{many(len(layers), 'layer')} by name"
+        many_layers = count if len(layers) > SHOWN_LAYERS else layers
         shown = "all-linear" if there == names else many_layers
         differing.append(Difference("targets", asked.targets, shown))
     shapes = [(n, shape(asked, n), shape(found, n)) for n in wanted if n in there]
