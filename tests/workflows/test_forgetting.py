@@ -129,7 +129,7 @@ def test_texts_longer_than_the_window_are_counted(opened, tmp_path):
         opened, ForgettingSettings(probes=[str(tmp_path / "long.jsonl")]), notice=notes.append
     )
     probing.forgetting("mine")
-    assert notes == ["long: 2 texts longer than 256 tokens lost the beginning"]
+    assert notes == ["long: 2 texts longer than 256 tokens, cut in front"]
 
 
 def test_what_cannot_be_probed_is_told_before_anything_is_trained(opened, tmp_path):

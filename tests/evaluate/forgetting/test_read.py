@@ -80,8 +80,8 @@ def test_too_little_text_has_no_interval(tmp_path):
     assert read_probe(path).name == "p"
     path.write_text("")
     assert faults(path) == [(None, "empty_file")]
-    path.write_bytes(b"\xff\xfe")
-    assert faults(path) == [(None, "not_utf8")]
+    path.write_bytes(b"\xff\xfe")  # UTF-16's mark alone
+    assert faults(path) == [(1, "empty")]
 
 
 def test_what_is_no_probe_file_is_told(tmp_path):
