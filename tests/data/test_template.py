@@ -79,7 +79,7 @@ def test_what_stands_before_an_answer_is_the_served_prompt(name, contents):
 def test_template_without_end_token_is_refused_once():
     format = study(tokenizer_of("no_end"))
     rows = list(render_each(tokenizer_of("no_end"), [talk("q", "a"), talk("q", "a")], format))
-    assert [[fault.code for fault in each.faults] for each in rows] == [["end_not_trained"], []]
+    assert [[(f.code, f.line) for f in r.faults] for r in rows] == [[("end_not_trained", None)], []]
     assert [each.row for each in rows] == [None, None]
 
 

@@ -213,7 +213,7 @@ def _parsed(row: Row, format: Format) -> Parsed:
     if refused:
         parsed.problem(
             "refused_columns",
-            f"the row has {', '.join(refused)}, which {format.name} rows are not trained with.",
+            f"the row has {', '.join(refused)}, which {format.name} does not train with.",
             remedy="Remove the column, or the row.",
         )
     unused = [column for column in row if not format.uses(column)]

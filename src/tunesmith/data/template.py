@@ -24,7 +24,7 @@ __all__ = ["Rendered", "Rendering", "TokenRow", "inserted_system_prompt", "rende
 __all__ += ["render_prompt"]
 
 ROWS_AT_ONCE = 256
-APART = Remark(
+ANSWERS_APART = Remark(
     "answers_apart",
     "each trained answer is a document of its own, behind the prompt that is served for it",
 )
@@ -103,7 +103,7 @@ def render_each(
     """The documents of every conversation in order, in batches; a faulty one does not raise."""
     source = iter(conversations)
     inserted = inserted_system_prompt(tokenizer)
-    lacks_end = () if chat_format.closing else (NO_END,)
+    lacks_end = not chat_format.closing  # true of every row, and told once
     while some := list(islice(source, ROWS_AT_ONCE)):
         drafted = [_drafted(tokenizer, each, chat_format, rendering) for each in some]
         plain = [each for each in drafted if not each.ids]
@@ -113,9 +113,9 @@ def render_each(
             each.remarks += row_remarks(each.conversation, chat_format, inserted)
             if rendering.document == "answer":
                 each.remarks = [r for r in each.remarks if r is not OTHER_PROMPT]
-            each.problems += lacks_end
-            lacks_end = ()  # it is true of every row, and told once
-            yield from _rendered(each, each.ids or ids, chat_format)
+            for rendered in _rendered(each, each.ids or ids, chat_format):
+                yield _without_end(rendered) if lacks_end else rendered
+                lacks_end = False
 
 
 def _drafted(
@@ -190,9 +190,15 @@ def _rendered(
         faults = tuple(problem.at(*place) for problem in problems)
         rendered.append(Rendered(conversation, None if faults else row, faults))
     first, *others = rendered
-    remarks += [APART] if others else []
+    remarks += [ANSWERS_APART] if others else []
     yield replace(first, remarks=tuple(dict.fromkeys(remarks)))
     yield from others
+
+
+def _without_end(rendered: Rendered) -> Rendered:
+    """The same with the fault of its whole file: the template ends no answer."""
+    fault = NO_END.at(rendered.conversation.file, None)
+    return replace(rendered, faults=(fault, *rendered.faults))
 
 
 def _left_out(conversation: Conversation, draft: Draft) -> tuple[list[Problem], list[Remark]]:

@@ -50,19 +50,19 @@ def _ignored(conversation: Conversation, chat_format: ChatFormat) -> Iterator[Pr
     messages = conversation.messages
     template = "the model's chat template leaves"
     if messages[0].role == "system" and messages[0].content and not chat_format.keeps_system:
-        what = f"{template} system messages out."
+        what = f"{template} out system messages."
         remedy = "Move the instructions into the first user message."
         yield Problem("system_ignored", what, remedy)
     if conversation.tools and not chat_format.takes_tools:
-        what = f"{template} tools out: it writes the same text with and without them."
+        what = f"{template} out tools: it writes the same text with and without them."
         remedy = "Use a model whose template writes tools, or describe them in the system message."
         yield Problem("tools_ignored", what, remedy)
     if any(message.tool_calls for message in messages) and not chat_format.takes_calls:
-        what = f"{template} tool calls out."
+        what = f"{template} out tool calls."
         remedy = "Use a model whose template writes them, or write the calls into the content as "
         yield Problem("tool_calls_ignored", what, f"{remedy}text.")
     if any(message.thinking for message in messages) and not chat_format.takes_thinking:
-        what = f"{template} thinking out."
+        what = f"{template} out thinking."
         remedy = (
             "Use a model whose template writes it, write it into the content (<think>...</think>"
         )
