@@ -5,10 +5,22 @@ from typing import Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from tunesmith.config.checks import CheckSettings
+from tunesmith.config.drop import DROP_NAMES, TOO_LONG, DropName, read_names
 from tunesmith.config.methods import LoraSettings, MethodSettings
 from tunesmith.config.settings import Settings
 
 DEFAULT_EPOCHS = 3.0
+Format = Literal[
+    "auto",
+    "chat",
+    "prompt-completion",
+    "sharegpt",
+    "alpaca",
+    "query-response",
+    "multiple-choice",
+    "text",
+]
+TooLong = Literal["refuse", "cut", "drop"]
 OptimizerKind = Literal["adamw", "adamw8bit"]
 Recompute = Literal["none", "activations", "layers"]  # from what keeps most to what keeps least
 RECOMPUTE: tuple[Recompute, ...] = get_args(Recompute)
@@ -25,16 +37,32 @@ class DataSource(Settings):
 class DataSettings(Settings):
     """Where the rows come from and how they become documents."""
 
-    train: str | tuple[DataSource, ...] = Field(description="a JSONL file, or a list of them")
+    train: str | tuple[DataSource, ...] = Field(
+        description="a file, a folder of them, hf:OWNER/NAME, or a list of these"
+    )
     eval: float | str = Field(0.1, description="share held out, a file, or 0 for none")
-    format: Literal["auto", "chat", "prompt-completion"] = Field(
-        "auto", description="layout of a row; auto recognises it and says so"
-    )
+    share: float = Field(1.0, gt=0, le=1, description="share of the training rows that is used")
+    format: Format = Field("auto", description="layout of a row; auto recognises it and says so")
     map: dict[str, str] = Field({}, description="our column: the name it has in the file")
-    too_long: Literal["refuse", "cut", "drop"] = Field(
-        "refuse", description="what happens to rows longer than max_tokens"
-    )
+    encoding: str = Field("auto", description="of text files, as in utf-8, cp949, cp1252, utf-16")
+    delimiter: str | None = Field(None, description="between columns of a table: , ; tab | ...")
+    part: str | None = Field(None, description="which sheet, JSON list, file of a zip, or split")
+    too_long: TooLong = Field("refuse", description="what happens to rows longer than max_tokens")
     max_tokens: int | None = Field(None, ge=2, description="longest document; null: the context")
+    document: Literal["row", "answer"] = Field(
+        "row", description="a whole row, or each trained answer behind the prompt served for it"
+    )
+    control_tokens: Literal["refuse", "text"] = Field(
+        "refuse", description="the chat template's control tokens in a message; text: plain text"
+    )
+    drop: tuple[DropName, ...] = Field(
+        (), description=f"rows to leave out, which are counted: {', '.join(DROP_NAMES)}"
+    )
+
+    @field_validator("drop", mode="before")
+    @classmethod
+    def _known_names(cls, value: object) -> object:
+        return read_names(value)
 
     @field_validator("train", mode="before")
     @classmethod
@@ -49,6 +77,19 @@ class DataSettings(Settings):
         if isinstance(value, float) and not 0 <= value < 1:
             raise ValueError("a share must be at least 0 and below 1")
         return value
+
+    @model_validator(mode="after")
+    def _what_is_dropped_is_there(self) -> "DataSettings":
+        if TOO_LONG in self.drop and self.too_long == "cut":
+            raise ValueError(f"drop has {TOO_LONG}, and too_long is cut: give one of them")
+        if "leakage" in self.drop and not isinstance(self.eval, str):
+            raise ValueError("drop has leakage, which has no effect unless eval is a file")
+        return self
+
+    @property
+    def long_rows(self) -> TooLong:
+        """What happens to rows longer than max_tokens, by whichever key it was said."""
+        return "drop" if TOO_LONG in self.drop else self.too_long
 
     @property
     def sources(self) -> tuple[DataSource, ...]:
