@@ -13,10 +13,19 @@ from tunesmith.config import load_run_config, parse_overrides
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "docs/README.ko.md")
-MORE_PAGES = ("docs/distill.md", "examples/polite_ko/README.md")
+MORE_PAGES = ("docs/data-quality.md", "docs/distill.md", "examples/polite_ko/README.md")
 ROWS = ROOT / "src" / "tunesmith" / "workflows" / "demo_data" / "held.jsonl"
 # Those that train nothing and wait for no one.
-QUICK = ("data check", "data show", "doctor", "init", "methods", "model list", "runs list")
+QUICK = (
+    "data check",
+    "data show",
+    "data split",
+    "doctor",
+    "init",
+    "methods",
+    "model list",
+    "runs list",
+)
 
 
 def commands(page):
