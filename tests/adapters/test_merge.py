@@ -14,6 +14,7 @@ from tests.methods.test_contract import base_digest
 from tests.models.tiny import tiny_folder
 from tunesmith.adapters import merge
 from tunesmith.adapters.merge import Gap, Target
+from tunesmith.adapters.origin import FILE, Origin, read_origin
 from tunesmith.config.methods import FullSettings, LoraSettings, PromptSettings, PTuningSettings
 from tunesmith.data.new_tokens import add_tokens_
 from tunesmith.engine.forward import prepare_
@@ -27,6 +28,7 @@ from tunesmith.models.weights import read_weight
 
 pytestmark = pytest.mark.usefixtures("home")
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+ORIGIN = Origin("tiny", "0123", "lora")
 DENSE = {**VARIANTS, "lora-fa": LoraSettings(rank=3, alpha=7, freeze_a=True)}
 QUANTISED = {
     "qlora": LoraSettings(kind="qlora", rank=3, alpha=7),
@@ -148,7 +150,7 @@ def test_what_has_nothing_to_merge_is_refused_with_the_alternative(kind, tmp_pat
     engine = prepare_(tiny_model("llama", torch.float32))
     adapter = table.attach(engine, NOTHING_TO_MERGE[kind], name="a")
     with pytest.raises(AdapterError, match="nothing to merge") as error:
-        merge.save(engine, adapter, Target(tmp_path / "out"), source=tmp_path, base="tiny")
+        merge.save(engine, adapter, Target(tmp_path / "out"), source=tmp_path, origin=ORIGIN)
     assert {"full": "model/"}.get(kind, "beside the base") in error.value.remedy
     assert not (tmp_path / "out").exists()
 
@@ -157,7 +159,7 @@ def test_an_adapter_that_is_not_attached_is_refused(tmp_path):
     engine, adapter = attached(tiny_model("llama", torch.float32), DENSE["plain"])
     adapter.detach()
     with pytest.raises(AdapterError, match="'a' is not attached"):
-        merge.save(engine, adapter, Target(tmp_path / "out"), source=tmp_path, base="tiny")
+        merge.save(engine, adapter, Target(tmp_path / "out"), source=tmp_path, origin=ORIGIN)
 
 
 def opened(folder, settings, words=NO_WORDS, **options):
@@ -171,10 +173,11 @@ def test_a_merged_folder_is_a_base_of_its_own(tmp_path, shard_bytes, monkeypatch
     monkeypatch.setattr(derive, "SHARD_BYTES", shard_bytes)
     source = tiny_folder(tmp_path / "base")
     (source / "LICENSE").write_text("free")
+    (source / FILE).write_text("of the base, which was merged itself")
     (source / "generation_config.json").write_text(json.dumps({"eos_token_id": [2, 0]}))
     before = hash_folder(source, fresh=True)
     base, engine, adapter = opened(source, DENSE["dora"])
-    done = merge.save(engine, adapter, Target(tmp_path / "out"), source=source, base="tiny")
+    done = merge.save(engine, adapter, Target(tmp_path / "out"), source=source, origin=ORIGIN)
     assert hash_folder(source, fresh=True) == before
     assert (done.into, done.gap, done.four_bit) == ("trained", None, False)
     assert done.bytes == sum(path.stat().st_size for path in done.folder.iterdir())
@@ -191,6 +194,9 @@ def test_a_merged_folder_is_a_base_of_its_own(tmp_path, shard_bytes, monkeypatch
     assert "Merged into the base that the adapter was trained on." in (
         done.folder / "README.md"
     ).read_text(encoding="utf-8")
+    assert read_origin(done.folder) == ORIGIN
+    told = json.loads((done.folder / FILE).read_text())
+    assert told["merged"] == {"into": "trained", "four_bit": False, "difference": None}
     shards = list(done.folder.glob("*.safetensors"))
     assert (len(shards) > 1) == (shard_bytes == 20_000)
 
@@ -200,7 +206,7 @@ def test_a_qlora_folder_is_dense_and_says_which_base_it_was_merged_into(tmp_path
     source = tiny_folder(tmp_path / "base")
     _, engine, adapter = opened(source, QUANTISED["qlora"], four_bit=True)
     target = Target(tmp_path / "out", into, torch.bfloat16)
-    done = merge.save(engine, adapter, target, source=source, base="tiny")
+    done = merge.save(engine, adapter, target, source=source, origin=ORIGIN)
     config = json.loads((done.folder / "config.json").read_text())
     assert "quantization_config" not in config
     assert config["dtype"] == "bfloat16"
@@ -209,6 +215,9 @@ def test_a_qlora_folder_is_dense_and_says_which_base_it_was_merged_into(tmp_path
     assert {tensor.dtype for tensor in stored.values()} == {torch.bfloat16}
     card = (done.folder / "README.md").read_text(encoding="utf-8")
     assert done.sentence() in card
+    far = None if into == "trained" else done.gap.overall
+    told = json.loads((done.folder / FILE).read_text())["merged"]
+    assert told == {"into": into, "four_bit": True, "difference": far}
     if into == "trained":
         assert "dequantised from 4 bit" in card
         expected = engine.linears["model.layers.0.mlp.up_proj"]
@@ -226,10 +235,10 @@ def test_the_original_of_a_base_that_came_in_4_bit_is_refused(tmp_path):
     _, engine, adapter = opened(copy, QUANTISED["qlora"])
     target = Target(tmp_path / "out", "original")
     with pytest.raises(AdapterError, match="in 4 bit itself") as error:
-        merge.save(engine, adapter, target, source=copy, base="tiny")
+        merge.save(engine, adapter, target, source=copy, origin=ORIGIN)
     assert "the 16-bit base" in error.value.remedy
     assert not (tmp_path / "out").exists()
-    done = merge.save(engine, adapter, Target(tmp_path / "out"), source=copy, base="tiny")
+    done = merge.save(engine, adapter, Target(tmp_path / "out"), source=copy, origin=ORIGIN)
     merged = AutoModelForCausalLM.from_pretrained(done.folder)
     assert_same_logits(merged, engine)
 
@@ -242,8 +251,8 @@ def test_new_tokens_bring_their_tokenizer_and_no_file_of_the_old_one_stays(tmp_p
     _, engine, adapter = opened(source, LoraSettings(rank=2), Words(tokens))
     target = Target(tmp_path / "out")
     with pytest.raises(AdapterError, match="tokens of its own"):
-        merge.save(engine, adapter, target, source=source, base="tiny")
-    done = merge.save(engine, adapter, target, source=source, base="tiny", tokenizer=tokenizer)
+        merge.save(engine, adapter, target, source=source, origin=ORIGIN)
+    done = merge.save(engine, adapter, target, source=source, origin=ORIGIN, tokenizer=tokenizer)
     assert not (done.folder / "added_tokens.json").exists()
     again = load_base(str(done.folder), dtype="float32", device="cpu")
     assert not [note for note in again.notes if "tokenizer has ids" in note]
@@ -255,10 +264,10 @@ def test_a_folder_that_is_there_stays_and_a_failed_merge_leaves_nothing(tmp_path
     source = tiny_folder(tmp_path / "base")
     _, engine, adapter = opened(source, DENSE["plain"])
     with pytest.raises(AdapterError, match="there already"):
-        merge.save(engine, adapter, Target(source), source=source, base="tiny")
+        merge.save(engine, adapter, Target(source), source=source, origin=ORIGIN)
     usage = type("Usage", (), {"free": 10})
     monkeypatch.setattr("tunesmith.files.shutil.disk_usage", lambda path: usage)
     with pytest.raises(RunError, match="the merged model takes") as error:
-        merge.save(engine, adapter, Target(tmp_path / "out"), source=source, base="tiny")
+        merge.save(engine, adapter, Target(tmp_path / "out"), source=source, origin=ORIGIN)
     assert "--resume" not in error.value.remedy
     assert sorted(path.name for path in tmp_path.iterdir()) == ["base"]

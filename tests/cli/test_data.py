@@ -80,6 +80,40 @@ def test_rows_are_shown_as_the_model_sees_them(write, model, tunesmith):
     assert "⟦hello<|im_end|>⟧" in tunesmith(*words).out
 
 
+def test_what_a_run_would_cut_is_shown(write, model, tunesmith):
+    words = ("data", "show", write(row(1)), "--model", model, "--data.max_tokens", "6")
+    (first,) = tunesmith(*words, "--json", "--tokens").document["rows"]
+    assert first["cut"] == first["token_ends"][5]
+    assert len(first["token_ends"]) == first["tokens"]
+    assert first["supervised_tokens"] < first["tokens"]
+    kept = first["text"][: first["cut"]]
+    assert f"{kept}\n✂ cut here: 6 tokens of {first['tokens']}" in tunesmith(*words).out
+    assert "│q" in tunesmith(*words, "--tokens").out
+
+
+def test_rows_are_written_as_a_page(write, model, tunesmith, tmp_path):
+    page = tmp_path / "rows.html"
+    ended = tunesmith("data", "show", write(row(1)), "--model", model, "--html", page, "--json")
+    assert ended.document["html"] == str(page)
+    assert "<mark>" in page.read_text(encoding="utf-8")
+    data = write(row(1))
+    ended = tunesmith("data", "show", data, "--model", model, "--html", data)
+    assert ended.status == 2
+    assert "q1" in data.read_text()
+
+
+def test_an_answer_can_be_a_document_of_its_own(write, model, tunesmith):
+    turns = [("user", "q"), ("assistant", "a"), ("user", "p"), ("assistant", "b")]
+    data = write({"messages": [{"role": role, "content": text} for role, text in turns]})
+    words = (data, "--model", model, "--data.document", "answer")
+    document = tunesmith("data", "show", *words, "--json").document
+    assert [each["line"] for each in document["rows"]] == [1, 1]
+    assert "document of its own" in document["notes"][0]
+    checked = tunesmith("data", "check", *words, "--data.eval", "0", "--json").document
+    counts = {warning["code"]: warning["count"] for warning in checked["warnings"]}
+    assert counts["answers_apart"] == 1
+
+
 def test_a_flag_without_effect_is_refused(write, tunesmith):
     ended = tunesmith("data", "show", write(row(1)), "--data.too_long", "cut")
     assert ended.status == 2

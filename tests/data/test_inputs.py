@@ -56,6 +56,7 @@ def test_what_is_not_used_is_noted(write):
     [
         ({"id": 3}, "missing_column"),
         ({"instruction": "sum up", "input": "a text"}, "ambiguous_columns"),
+        ({"instruction": "sum up", "output": 3}, "wrong_type"),
         ({"prompt": "hi", "messages": TALK[:1]}, "ambiguous_columns"),
         ({"prompt": 3}, "wrong_type"),
         ({"prompt": " "}, "empty"),
@@ -64,7 +65,6 @@ def test_what_is_not_used_is_noted(write):
         ({"messages": [{"role": "system", "content": "hi"}]}, "assistant_first"),
         ({"messages": [*TALK, *TALK[1:]]}, "same_role_twice"),
         ({"prompt": "hi", "tools": [{}]}, "tools"),
-        ("{", "not_json_lines"),
         ("{}}", "broken_json"),
         (b"{\xff", "broken_json"),
     ],
@@ -72,10 +72,10 @@ def test_what_is_not_used_is_noted(write):
 )
 def test_a_row_that_cannot_be_asked_is_a_fault_in_its_place(write, row, code):
     with pytest.raises(FaultyData) as refused:
-        read_inputs(write({"prompt": "hi"}, row) if code != "not_json_lines" else write(row))
+        read_inputs(write({"prompt": "hi"}, row))
     codes = {fault.code for fault in refused.value.faults}
     assert codes == ({"not_utf8"} if isinstance(row, bytes) else {code})
-    assert {fault.line for fault in refused.value.faults} == {None if row == "{" else 2}
+    assert {fault.line for fault in refused.value.faults} == {2}
 
 
 def test_all_faults_are_told_at_once(write):
@@ -85,11 +85,11 @@ def test_all_faults_are_told_at_once(write):
 
 
 def test_a_file_without_inputs_is_a_fault(write, tmp_path):
-    for name, text in (("a.txt", ""), ("a.jsonl", ""), ("a.csv", "hi")):
+    for name, text in (("a.txt", ""), ("a.jsonl", ""), ("a.doc", "hi")):
         with pytest.raises(FaultyData):
             read_inputs(write(text, name=name))
     with pytest.raises(FaultyData, match=r"known: .*\.jsonl.*\.txt"):
-        read_inputs(tmp_path / "a.csv")
+        read_inputs(tmp_path / "a.doc")
     with pytest.raises(FaultyData, match=r"b\.txt: does not exist"):
         read_inputs(tmp_path / "b.txt")
 
@@ -97,3 +97,44 @@ def test_a_file_without_inputs_is_a_fault(write, tmp_path):
 def test_a_line_of_text_in_another_encoding_is_a_fault(write):
     with pytest.raises(FaultyData, match=r"inputs\.txt:2: byte 1 of the line is not UTF-8"):
         read_inputs(write("hi", "안녕".encode("cp949"), name="inputs.txt"))
+
+
+@pytest.mark.parametrize(
+    ("row", "asked", "reference"),
+    [
+        (
+            {"instruction": "sum up", "input": "a text", "output": "text"},
+            ["sum up\na text"],
+            "text",
+        ),
+        ({"query": "q", "response": "a", "history": [["q0", "a0"]]}, ["q0", "a0", "q"], "a"),
+        ({"conversations": [{"from": "human", "value": "q"}]}, ["q"], None),
+        ({"conversation": [{"human": "q", "assistant": "a"}]}, ["q"], "a"),
+        ({"query": "q", "choices": ["a", "b"], "gold": 1}, ["q"], "b"),
+    ],
+)
+def test_rows_of_every_layout_ask_what_comes_before_their_answer(write, row, asked, reference):
+    (read,), notes = read_inputs(write(row))
+    assert [message.content for message in read.messages] == asked
+    assert read.reference == reference
+    assert ("answer_set_aside" in {note.code for note in notes}) == (reference is not None)
+
+
+def test_inputs_are_read_from_tables_and_folders(write, tmp_path):
+    (tmp_path / "in").mkdir()
+    write("prompt,id", "one,1", "two,2", name="in/a.csv")
+    write("prompt,id", "three,1", name="in/b.csv")
+    inputs, notes = read_inputs(tmp_path / "in")
+    assert [each.text for each in inputs] == ["one", "two", "three"]
+    assert [(each.file[-5:], each.line) for each in inputs] == [
+        ("a.csv", 2),
+        ("a.csv", 3),
+        ("b.csv", 2),
+    ]
+    assert {note.code for note in notes} == {"folder", "unused_columns"}
+
+
+def test_lines_of_text_in_another_encoding_are_inputs(write):
+    inputs, notes = read_inputs(write("안녕하세요 여러분".encode("cp949"), name="inputs.txt"))
+    assert [each.text for each in inputs] == ["안녕하세요 여러분"]
+    assert [note.code for note in notes] == ["encoding"]

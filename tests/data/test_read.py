@@ -61,13 +61,13 @@ def test_weight_zero_leaves_an_answer_out(write):
 
 
 def test_columns_can_be_mapped(write):
-    path = write({"question": "q", "answer": "a"})
-    columns = {"prompt": "question", "completion": "answer"}
+    path = write({"Q": "q", "A": "a"})
+    columns = {"prompt": "Q", "completion": "A"}
     (row,) = read_conversations(path, columns=columns)
     assert row.messages == MESSAGES
     fault = only_fault(path)
     assert fault.code == "unknown_format"
-    assert "--data.map prompt=question --data.map completion=answer" in fault.remedy
+    assert "--data.map prompt=Q --data.map completion=A" in fault.remedy
 
 
 def test_a_mapped_column_may_have_the_name_of_another_of_ours(write):
@@ -132,11 +132,10 @@ def test_file_that_cannot_be_read_is_one_fault_of_the_file(write, tmp_path):
     (tmp_path / "rows").mkdir()
     paths = {
         "missing_file": tmp_path / "none.jsonl",
-        "not_a_file": tmp_path / "rows",
-        "unknown_file_kind": write(PAIR, name="rows.csv"),
+        "no_files": tmp_path / "rows",
+        "unknown_file_kind": write("a row", name="rows.doc"),
         "empty_file": write(b"", b" ", name="empty.jsonl"),
-        "not_utf8": write(json.dumps(PAIR).encode("utf-16"), name="wide.jsonl"),
-        "not_json_lines": write("[", PAIR, "]", name="document.json"),
+        "broken_file": write(PAIR, name="rows.jsonl.gz"),
     }
     for code, path in paths.items():
         fault = only_fault(path)
@@ -162,14 +161,14 @@ def test_missing_file_names_the_data_files_beside_it(write, tmp_path):
         (chat(("user", "q"), ("assistant", "")), "empty", "message 2 (assistant)"),
         (chat(("user", "\ud83d"), ("assistant", "a")), "wrong_type", "surrogate"),
         (chat(("user", None), ("assistant", "a")), "wrong_type", "null"),
-        (chat(("user", ["q"]), ("assistant", "a")), "wrong_type", "a list"),
+        (chat(("user", ["q"]), ("assistant", "a")), "not_text", "part 1"),
+        (chat(("user", [{"type": "image_url"}]), ("assistant", "a")), "not_text", "image_url"),
         (chat((1, "q"), ("assistant", "a")), "wrong_type", "a number"),
-        (CHAT | {"tools": [{}]}, "tools", "tools"),
+        (CHAT | {"tools": [{}]}, "wrong_type", "tool 1"),
         ({"messages": []}, "empty", "empty list"),
         ({"messages": "q"}, "wrong_type", "text"),
         ({"messages": ["q"]}, "wrong_type", "text"),
         ({"messages": [{"role": "user", "text": "q"}]}, "missing_keys", "found: role, text"),
-        ({"messages": [CHAT["messages"][0] | {"tool_calls": [1]}]}, "tools", "tool_calls"),
         ({"prompt": 3, "completion": "a"}, "wrong_type", "a number"),
         ({"prompt": "q", "completion": None}, "wrong_type", "null"),
         ({"prompt": "", "completion": "a"}, "empty", "message 1"),
@@ -206,7 +205,7 @@ def test_what_is_not_used_is_noted_with_its_count(write):
     (note,) = scan(write(*rows)).notes
     assert (note.code, note.count, note.lines) == ("unused_columns", 2, (1, 3))
     assert "id" in note.message
-    line = json.dumps(CHAT).replace('"q"', '"q", "weight": 1, "name": "x"')
+    line = json.dumps(CHAT).replace('"q"', '"q", "weight": 1, "mood": "x"')
     notes = scan(write(line)).notes
     assert {note.code for note in notes} == {"weight_without_effect", "unused_keys"}
 

@@ -13,6 +13,7 @@ from tunesmith.config.methods import (
     PromptSettings,
     PTuningSettings,
 )
+from tunesmith.config.run import RECOMPUTE
 from tunesmith.engine.batch import Dropout
 from tunesmith.engine.forward import prepare_
 from tunesmith.engine.head import loss_sum
@@ -82,7 +83,7 @@ def attach(engine, kind):
     return adapter, TEXT if kind in VIRTUAL else []
 
 
-def states(engine, made, *, text=(), recompute=False):
+def states(engine, made, *, text=(), recompute="none"):
     """Hidden states of the rows' own tokens and the loss, each row behind ``text``."""
     longer = [
         Row([*text, *row.ids], [0.0] * len(text) + row.weights, adapter=row.adapter, key=row.key)
@@ -139,7 +140,8 @@ def test_virtual_tokens_train_alike_packed_alone_and_recomputed(family, kind):
         return [p.grad.clone() for p in adapter.trained.values()]
 
     together = gradients([made])
-    for others in (gradients([[row] for row in made]), gradients([made], recompute=True)):
+    apart = gradients([[row] for row in made])
+    for others in (apart, *(gradients([made], recompute=what) for what in RECOMPUTE[1:])):
         for a, b in zip(together, others, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
@@ -155,7 +157,7 @@ def test_full_keeps_fp32_masters_and_one_for_a_tied_head():
     assert sum("embed" in n or "head" in n for n in adapter.parameters) == 1
 
 
-@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("recompute", RECOMPUTE)
 def test_dropout_depends_on_row_step_and_module_but_not_on_packing(recompute):
     engine = prepare_(tiny_model("llama"))
     adapter = table.attach(engine, LoraSettings(rank=2, dropout=0.5), name="a")

@@ -16,7 +16,8 @@ from tunesmith.train import checkpoint
 from tunesmith.train.batches import micro_batches
 from tunesmith.train.events import Ended, Saved, StepDone
 from tunesmith.train.job import Job
-from tunesmith.train.loop import Member, train
+from tunesmith.train.loop import train
+from tunesmith.train.member import Member
 
 SETTINGS = {
     "rank 2": LoraSettings(rank=2),

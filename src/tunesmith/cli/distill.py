@@ -31,8 +31,8 @@ def distill(  # noqa: PLR0913  # one parameter for each flag
         str,
         typer.Option(
             metavar="FILE",
-            help="What is asked: JSONL with prompt, question, input or messages, or a .txt with "
-            "one on each line.",
+            help="What is asked: rows of any kind with prompt, question, input or messages, or a "
+            ".txt with one on each line.",
         ),
     ],
     out: Annotated[str, typer.Option(metavar="FILE", help="Where the rows go, a JSONL file.")],

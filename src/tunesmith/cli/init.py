@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunesmith.cli.console import harmless, say
+from tunesmith.cli.keys_help import FILE_KEYS, help_with_keys, keys_named
 from tunesmith.cli.outcome import Outcome, command
 from tunesmith.counts import many
 
@@ -22,27 +23,21 @@ CONFIG, SHOWN_FAULTS = Path("tunesmith.yaml"), 5
 
 @command
 def init(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="The training rows, a JSONL file.")],
+    context: typer.Context,
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="The training rows: a file of any kind, a folder.")
+    ],
     out: Annotated[
         Path, typer.Option(metavar="FILE", readable=False, help="Where the config goes.")
     ] = CONFIG,
-    columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--data.map", metavar="OURS=THEIRS", help="A column under another name. Repeatable."
-        ),
-    ] = None,
-    layout: Annotated[
-        str | None, typer.Option("--data.format", help="Layout of a row, where it is not seen.")
-    ] = None,
+    _: Annotated[bool, help_with_keys(lambda: keys_named(*FILE_KEYS))] = False,
 ) -> Outcome:
     """Write a commented config for DATA: its format, and checks that its answers suggest."""
-    from tunesmith.cli.keys import config_keys, config_of_file
+    from tunesmith.cli.keys import config_of_file
     from tunesmith.workflows.draft_config import draft_config, write_draft
 
-    words = [f"--data.map={column}" for column in columns or []]
-    words += [f"--data.format={layout}"] if layout else []
-    draft = draft_config(config_of_file(data, words, known=config_keys()).data)
+    words = context.args
+    draft = draft_config(config_of_file(data, words, known=keys_named(*FILE_KEYS)).data)
     write_draft(draft, out)
     if draft.faults:
         _tell_faults(draft.faults, shlex.join([data, *words]))

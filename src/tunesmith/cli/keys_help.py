@@ -11,6 +11,7 @@ from typer.models import OptionInfo
 if TYPE_CHECKING:
     from tunesmith.cli.keys import Key
 
+FILE_KEYS = ("data.format", "data.map", "data.encoding", "data.delimiter", "data.part")
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 INDENT, WIDEST = 8, 100
 
@@ -30,6 +31,13 @@ def help_with_keys(keys: Callable[[], Mapping[str, "Key"]]) -> OptionInfo:
     return option
 
 
+def keys_named(*names: str) -> Mapping[str, "Key"]:
+    """These keys of a run's config."""
+    from tunesmith.cli.keys import config_keys
+
+    return {name: key for name, key in config_keys().items() if name in names}
+
+
 def key_lines(keys: Mapping[str, "Key"], *, width: int) -> Iterator[str]:
     """Each section of the config with its keys: what a key takes, its default, what it does."""
     kinds = max((len(key.kinds) for key in keys.values()), default=0)
@@ -40,9 +48,17 @@ def key_lines(keys: Mapping[str, "Key"], *, width: int) -> Iterator[str]:
                 head = f"  --{key.name}  {key.type}"
                 default = f"[default: {key.default}]" if key.default else ""
                 fits = len(head) + 2 + len(default) <= width
-                yield f"{head}  {default}".rstrip() if fits else head
-                if default and not fits:
-                    yield " " * INDENT + default
+                if fits:
+                    yield f"{head}  {default}".rstrip()
+                else:
+                    yield from textwrap.wrap(
+                        head.strip(),
+                        width,
+                        initial_indent="  ",
+                        subsequent_indent=" " * INDENT,
+                        break_on_hyphens=False,
+                    )
+                    yield from [" " * INDENT + default] if default else []
                 yield from _explained(key, kinds, width=width)
 
 

@@ -31,7 +31,7 @@ app = typer.Typer(
 app.command("demo")(demo)
 app.command("doctor")(doctor)
 app.command("methods")(methods)
-app.command("init")(init)
+app.command("init", options_metavar="[--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT)(init)
 app.add_typer(data.app, name="data")
 app.command(
     "train", options_metavar="[CONFIG] [--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT

@@ -9,7 +9,7 @@ class DistillSettings(Settings):
     """Answers of the base under an instruction; those that pass become rows without it."""
 
     prompt: str = Field(description="file with the instruction")
-    inputs: str = Field(description="file with what is asked: JSONL, or a .txt with one a line")
+    inputs: str = Field(description="file with what is asked: rows, or a .txt with one a line")
     out: str = Field(description="JSONL file of rows that is written")
     samples: int = Field(4, ge=1, description="answers drawn for an input, at most")
     keep: int = Field(1, ge=1, description="different answers kept of an input, each a row")

@@ -1,6 +1,6 @@
 """One run: what is trained on what, how, and how it is judged."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -10,8 +10,20 @@ from tunesmith.config.methods import LoraSettings, MethodSettings
 from tunesmith.config.settings import Settings
 
 DEFAULT_EPOCHS = 3.0
+Format = Literal[
+    "auto",
+    "chat",
+    "prompt-completion",
+    "sharegpt",
+    "alpaca",
+    "query-response",
+    "multiple-choice",
+    "text",
+]
 TooLong = Literal["refuse", "cut", "drop"]
 OptimizerKind = Literal["adamw", "adamw8bit"]
+Recompute = Literal["none", "activations", "layers"]  # from what keeps most to what keeps least
+RECOMPUTE: tuple[Recompute, ...] = get_args(Recompute)
 DEFAULT_OPTIMIZER: OptimizerKind = "adamw"
 
 
@@ -25,14 +37,24 @@ class DataSource(Settings):
 class DataSettings(Settings):
     """Where the rows come from and how they become documents."""
 
-    train: str | tuple[DataSource, ...] = Field(description="a JSONL file, or a list of them")
-    eval: float | str = Field(0.1, description="share held out, a file, or 0 for none")
-    format: Literal["auto", "chat", "prompt-completion"] = Field(
-        "auto", description="layout of a row; auto recognises it and says so"
+    train: str | tuple[DataSource, ...] = Field(
+        description="a file, a folder of them, hf:OWNER/NAME, or a list of these"
     )
+    eval: float | str = Field(0.1, description="share held out, a file, or 0 for none")
+    share: float = Field(1.0, gt=0, le=1, description="share of the training rows that is used")
+    format: Format = Field("auto", description="layout of a row; auto recognises it and says so")
     map: dict[str, str] = Field({}, description="our column: the name it has in the file")
+    encoding: str = Field("auto", description="of text files, as in utf-8, cp949, cp1252, utf-16")
+    delimiter: str | None = Field(None, description="between columns of a table: , ; tab | ...")
+    part: str | None = Field(None, description="which sheet, JSON list, file of a zip, or split")
     too_long: TooLong = Field("refuse", description="what happens to rows longer than max_tokens")
     max_tokens: int | None = Field(None, ge=2, description="longest document; null: the context")
+    document: Literal["row", "answer"] = Field(
+        "row", description="a whole row, or each trained answer behind the prompt served for it"
+    )
+    control_tokens: Literal["refuse", "text"] = Field(
+        "refuse", description="the chat template's control tokens in a message; text: plain text"
+    )
     drop: tuple[DropName, ...] = Field(
         (), description=f"rows to leave out, which are counted: {', '.join(DROP_NAMES)}"
     )
@@ -95,10 +117,14 @@ class TrainSettings(Settings):
         DEFAULT_OPTIMIZER,
         description="adamw8bit: its state takes 2 bytes a weight, not 8 (arXiv 2110.02861)",
     )
-    weight_decay: float = Field(0.0, ge=0, description="AdamW decay of matrices")
+    weight_decay: float = Field(
+        0.0, ge=0, description="AdamW decay of all that is trained but vectors (norms, biases)"
+    )
     clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: no clipping")
-    recompute: bool | Literal["auto"] = Field(
-        "auto", description="compute layers again in backward to save memory; auto: where needed"
+    recompute: Recompute | Literal["auto"] = Field(
+        "auto",
+        description="computed again in backward to save memory: activations (of norms, gated units "
+        "and attention) or whole layers; auto: as much as is needed",
     )
     checkpoint_steps: int = Field(100, ge=1, description="steps between checkpoints")
     keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints kept, beside the best")
@@ -111,6 +137,13 @@ class TrainSettings(Settings):
     seed: int = Field(0, ge=0, description="order of rows, starts and dropout")
     threads: int | None = Field(None, ge=1, description="processor threads; null: torch's choice")
     tensorboard: bool = Field(False, description="also write TensorBoard files (extra)")
+
+    @field_validator("recompute", mode="before")
+    @classmethod
+    def _a_switch_means_layers(cls, value: object) -> object:
+        words = dict.fromkeys(("true", "yes", "on"), "layers")
+        words |= dict.fromkeys(("false", "no", "off"), "none")
+        return words.get(str(value).lower(), value)
 
     @field_validator("lr")
     @classmethod

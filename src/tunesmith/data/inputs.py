@@ -1,25 +1,29 @@
-"""Which inputs a file asks to be answered: rows of JSONL, or plain text with one on a line."""
+"""Which inputs a file asks to be answered: rows of any kind, or plain text with one on a line."""
 
-import codecs
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from tunesmith.data.checks import check
 from tunesmith.data.faults import Fault, Note, NoteBook, Problem, Remark, refuse
-from tunesmith.data.formats.chat import CHAT
+from tunesmith.data.files.source import Broken, Source
+from tunesmith.data.files.text import open_text
 from tunesmith.data.formats.layout import Parsed, Row
+from tunesmith.data.formats.multiple_choice import MULTIPLE_CHOICE
+from tunesmith.data.formats.pair import ALPACA, QUERY_RESPONSE
 from tunesmith.data.formats.prompt_completion import PROMPT_COMPLETION, parse_side
+from tunesmith.data.formats.sharegpt import SHAREGPT
 from tunesmith.data.formats.table import shown
+from tunesmith.data.formats.tools import TOOL_COLUMNS
 from tunesmith.data.read import BLANK_LINE
-from tunesmith.data.records import READERS, UTF8_REMEDY, Record, read_records
+from tunesmith.data.records import READERS, ReadOptions, Record, read_records
 from tunesmith.data.rows import Conversation, Message
 
 PROMPT, MESSAGES = "prompt", "messages"
 ASKED = (PROMPT, *PROMPT_COMPLETION.columns[PROMPT], MESSAGES)
 ANSWERED = ("completion", *PROMPT_COMPLETION.columns["completion"])
 ANSWER_SET_ASIDE = Remark("answer_set_aside", "the answer in the file is not used as an answer")
+LAYOUTS = (SHAREGPT, ALPACA, QUERY_RESPONSE, MULTIPLE_CHOICE)
 PLACEHOLDER = Message("assistant", "-")
 
 
@@ -47,45 +51,50 @@ def read_inputs(path: str | Path) -> tuple[list[Input], tuple[Note, ...]]:
     file, book = str(path), NoteBook()
     inputs: list[Input] = []
     faults: list[Fault] = []
-    for record in read_records(Path(path), readers={**READERS, ".txt": read_text_lines}):
+    readers = {**READERS, **dict.fromkeys((".txt", ".md"), read_text_lines)}
+    for record in read_records(path, readers=readers):
         faults += [fault] if (fault := record.fault(file)) else []
-        book.add([BLANK_LINE] if record.is_blank else [], line=record.line)
+        book.add([BLANK_LINE] if record.is_blank else record.remarks, line=record.line)
         if record.values is None:
             continue
         parsed, reference = _parsed(record.values)
         found = parsed.problems or _problems(parsed.messages)
-        faults += [problem.at(file, record.line) for problem in found]
+        where = record.file or file
+        faults += [problem.at(where, record.line) for problem in found]
         book.add(parsed.remarks, line=record.line)
-        inputs.append(Input(tuple(parsed.messages), file, record.line, reference))
+        inputs.append(Input(tuple(parsed.messages), where, record.line, reference))
     refuse(faults)
     return inputs, book.notes()
 
 
-def read_text_lines(file: BinaryIO) -> Iterator[Record]:
-    """Plain text in UTF-8: each line that is not blank is a prompt."""
+def read_text_lines(source: Source, options: ReadOptions) -> Iterator[Record]:
+    """Plain text: each line that is not blank is a prompt; raises Broken."""
+    text = open_text(source, options)
+    yield Record(0, remarks=text.remarks)
     empty = True
-    for line, raw in enumerate(file, start=1):
-        text = raw.removeprefix(codecs.BOM_UTF8) if line == 1 else raw
-        if not text.strip():
-            continue
-        empty = False
-        try:
-            yield Record(line, {PROMPT: text.decode("utf-8").strip()})
-        except UnicodeDecodeError as error:
-            what = f"byte {error.start + 1} of the line is not UTF-8 (0x{text[error.start]:02x})."
-            yield Record(line, None, Problem("not_utf8", what, UTF8_REMEDY))
+    for number, raw in text.lines():
+        line = raw if isinstance(raw, Problem) else text.decoded(raw)
+        if isinstance(line, Problem):
+            yield Record(number, None, line)
+        elif line.strip():
+            yield Record(number, {PROMPT: line.strip()})
+        empty = empty and isinstance(line, str) and not line.strip()
     if empty:
-        problem = Problem("empty_file", "holds no inputs.", "Write one on each line.")
-        yield Record(0, None, problem)
+        raise Broken("empty_file", "holds no inputs.", "Write one on each line.")
 
 
 def _parsed(row: Row) -> tuple[Parsed, str | None]:
     """The messages up to the one that is asked, and the answer that the row has, if any."""
+    if format := next((format for format in LAYOUTS if format.fits(row)), None):
+        return _set_aside(format.parse(format.named(row)))
     parsed = Parsed()
     asked = _column(row, parsed)
     if asked is None:
         return parsed, None
     parsed.messages = parse_side(row[asked], parsed, column=asked, role="user")
+    if any(message.tool_calls or message.role == "tool" for message in parsed.messages):
+        what = "the row has tool calls, and an input is asked without tools."
+        parsed.problem("tools", what, remedy="Remove the row.")
     reference: str | None = None
     used = {asked}
     if parsed.messages and parsed.messages[-1].role == "assistant":
@@ -100,12 +109,20 @@ def _parsed(row: Row) -> tuple[Parsed, str | None]:
     return parsed, reference
 
 
+def _set_aside(parsed: Parsed) -> tuple[Parsed, str | None]:
+    """A training row up to its last answer, and that answer."""
+    if not parsed.messages or parsed.messages[-1].role != "assistant":
+        return parsed, None
+    parsed.remarks.append(ANSWER_SET_ASIDE)
+    return parsed, parsed.messages.pop().content
+
+
 def _column(row: Row, parsed: Parsed) -> str | None:
     """The one column that asks; None, with the problem noted, where there is none or several."""
     named = [name for name in ASKED if name in row]
     ours = [name for name in named if name in (PROMPT, MESSAGES)] or named
-    if refused := [name for name in CHAT.refused if row.get(name)]:
-        what = f"the row has {', '.join(refused)}, and tool use is not trained."
+    if tools := [name for name in TOOL_COLUMNS if row.get(name)]:
+        what = f"the row has {', '.join(tools)}, and an input is asked without tools."
         parsed.problem("tools", what, remedy="Remove the row.")
     elif not named:
         what = f"no column asks anything (found: {shown(row)})."

@@ -1,11 +1,22 @@
-"""Which conversations a file holds, and every fault in it with its line."""
+"""Which conversations a file holds, and every fault in it with its line; one row at a time."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 from tunesmith.data.checks import check
-from tunesmith.data.faults import Fault, Note, NoteBook, Problem, Remark, refuse
+from tunesmith.data.chunks import SAMPLE, chunked
+from tunesmith.data.faults import (
+    Fault,
+    FaultBook,
+    Faults,
+    Note,
+    NoteBook,
+    Problem,
+    Remark,
+    refuse,
+)
 from tunesmith.data.formats.layout import Format, Parsed, Row
 from tunesmith.data.formats.table import (
     FORMATS,
@@ -13,18 +24,56 @@ from tunesmith.data.formats.table import (
     recognise,
     shown,
     unknown_mapping,
+    why,
 )
-from tunesmith.data.records import Record, read_records
+from tunesmith.data.records import AUTO, ReadOptions, Record, read_records
 from tunesmith.data.rows import Conversation
 
 BLANK_LINE = Remark("blank_line", "blank lines between rows were skipped")
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A source and how to read it: a name in the table of formats or `auto`, columns by our names,
+    and what the source does not say itself.
+    """
+
+    file: str
+    format: str = "auto"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    options: ReadOptions = AUTO
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the records of a source become rows; without a ``format`` none does.
+
+    ``reason`` is what was seen of the format.
+    """
+
+    file: str
+    format: str | None
+    columns: Mapping[str, str]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a record holds: a sound conversation or faults, and what was noticed."""
+
+    line: int
+    is_row: bool
+    conversation: Conversation | None = None
+    faults: tuple[Fault, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """What a file holds: its sound rows, the faults of the others, and what was noticed.
 
-    ``format`` is None if none was recognised; ``rows`` counts sound and faulty rows.
+    ``format`` is None if none was recognised, ``reason`` what was seen of it; ``rows`` counts sound
+    and faulty rows. Of faults the first of each code are listed; ``unlisted`` counts the others.
     """
 
     file: str
@@ -33,49 +82,98 @@ class Reading:
     conversations: tuple[Conversation, ...]
     faults: tuple[Fault, ...]
     notes: tuple[Note, ...]
+    reason: str = ""
+    unlisted: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_conversations(
-    path: str | Path, *, format: str = "auto", columns: Mapping[str, str] | None = None
+    path: str | Path,
+    *,
+    format: str = "auto",
+    columns: Mapping[str, str] | None = None,
+    options: ReadOptions = AUTO,
 ) -> list[Conversation]:
     """Every conversation of a file; raises FaultyData with all of its faults.
 
     ``format`` is a name in the table of formats or `auto`; ``columns`` maps our column names to
-    the file's.
+    the file's; ``options`` say of the file what it does not say itself.
     """
-    reading = scan(path, format=format, columns=columns)
-    refuse(reading.faults)
+    reading = scan(path, format=format, columns=columns, options=options)
+    refuse(Faults(reading.faults, reading.unlisted))
     return list(reading.conversations)
 
 
 def scan(
-    path: str | Path, *, format: str = "auto", columns: Mapping[str, str] | None = None
+    path: str | Path,
+    *,
+    format: str = "auto",
+    columns: Mapping[str, str] | None = None,
+    options: ReadOptions = AUTO,
+    most: int | None = None,
 ) -> Reading:
-    """What ``read_conversations`` finds, without raising: sound rows beside faults and notes."""
-    file, columns, book = str(path), columns or {}, NoteBook()
-    records = [_renamed(record, columns) for record in read_records(Path(path))]
-    rows = {record.line: record.values for record in records if record.values is not None}
-    chosen, problems = _format(list(rows.values()), format, columns)
-    first = min(rows, default=None)
-    faults = [problem.at(file, first) for problem in problems]
-    faults += [fault for record in records if (fault := record.fault(file))]
-    sound = []
-    for line, row in rows.items():
-        if chosen is None:
-            break
-        parsed = _parsed(row, chosen)
-        conversation = Conversation(tuple(parsed.messages), file, line, parsed.completion_from)
-        found = parsed.problems or check(conversation)
-        faults += [problem.at(file, line) for problem in found]
-        sound += [] if found else [conversation]
-        book.add(parsed.remarks, line=line)
-    for record in records:
-        book.add([BLANK_LINE] if record.is_blank else [], line=record.line)
-    faults.sort(key=lambda fault: fault.line or 0)
-    name = chosen.name if chosen else None
+    """What ``read_conversations`` finds, without raising: sound rows beside faults and notes.
+
+    All rows are looked at; the first ``most`` sound ones are kept, all where it is None.
+    """
+    layout, faults, rows = read_rows(Asked(str(path), format, columns or {}, options))
+    book, notes, count = FaultBook(), NoteBook(), 0
+    book.add(faults)
+    kept: list[Conversation] = []
+    for found in rows:
+        count += found.is_row
+        book.add(found.faults)
+        notes.add(found.remarks, line=found.line)
+        if found.conversation is not None and (most is None or len(kept) < most):
+            kept.append(found.conversation)
+    told = book.faults()
     return Reading(
-        file, name, sum(not r.is_blank for r in records), tuple(sound), tuple(faults), book.notes()
+        layout.file,
+        layout.format,
+        count,
+        tuple(kept),
+        told.listed,
+        notes.notes(),
+        layout.reason,
+        told.unlisted,
     )
+
+
+def read_rows(asked: Asked) -> tuple[Layout, tuple[Fault, ...], Iterator[Found]]:
+    """The layout of a source, what is wrong with all of it, and its rows one after the other."""
+    layout, faults, records = open_records(asked)
+    return layout, faults, (found_in(record, layout) for record in records)
+
+
+def open_records(asked: Asked) -> tuple[Layout, tuple[Fault, ...], Iterator[Record]]:
+    """The layout that the first rows of a source have, why there is none, and all its records."""
+    records = read_records(asked.file, asked.options)
+    first = next(chunked(records, SAMPLE), [])
+    renamed = (_renamed(record, asked.columns) for record in first)
+    rows = [record for record in renamed if record.values is not None]
+    values: list[Row] = [record.values for record in rows if record.values is not None]
+    chosen, problems = _format(values, asked.format, asked.columns)
+    place = (rows[0].file or asked.file, rows[0].line or None) if rows else (asked.file, None)
+    faults = tuple(problem.at(*place) for problem in problems)
+    name, reason = (chosen.name, why(chosen, values)) if chosen else (None, "")
+    return Layout(asked.file, name, asked.columns, reason), faults, chain(first, records)
+
+
+def found_in(record: Record, layout: Layout) -> Found:
+    """The conversation of a record, or why it is none."""
+    record = _renamed(record, layout.columns)
+    remarks = (BLANK_LINE,) if record.is_blank else record.remarks
+    if record.values is None or layout.format is None:
+        fault = record.fault(layout.file)
+        return Found(record.line, record.is_row, None, (fault,) if fault else (), remarks)
+    parsed = _parsed(record.values, FORMATS[layout.format])
+    where = record.file or layout.file
+    conversation = Conversation(
+        tuple(parsed.messages), where, record.line, parsed.completion_from, parsed.tools
+    )
+    problems = parsed.problems or check(conversation)
+    faults = tuple(problem.at(where, record.line) for problem in problems)
+    sound = None if problems else conversation
+    return Found(record.line, True, sound, faults, (*remarks, *parsed.remarks))
 
 
 def _format(
@@ -103,21 +201,22 @@ def _renamed(record: Record, columns: Mapping[str, str]) -> Record:
     kept = {name: value for name, value in record.values.items() if name not in columns}
     moved = {ours: record.values[name] for name, ours in theirs.items()}
     rest = {name: value for name, value in kept.items() if name not in theirs}
-    return Record(record.line, {**rest, **moved}, record.problem)
+    return replace(record, values={**rest, **moved})
 
 
 def _parsed(row: Row, format: Format) -> Parsed:
     """The row's messages, with what is wrong with its columns noted as well."""
+    row = format.named(row)
     missing = missing_columns(row, format)
     parsed = Parsed(problems=missing) if missing else format.parse(row)
     refused = [column for column in format.refused if row.get(column)]
     if refused:
         parsed.problem(
-            "tools",
-            f"the row has {', '.join(refused)}, and tool use is not trained.",
-            remedy="Remove the row, or write the tools into the system message as text.",
+            "refused_columns",
+            f"the row has {', '.join(refused)}, which {format.name} does not train with.",
+            remedy="Remove the column, or the row.",
         )
-    unused = [c for c in row if c not in format.columns and c not in format.refused]
+    unused = [column for column in row if not format.uses(column)]
     if unused:
         parsed.remarks.append(Remark("unused_columns", f"columns not used: {shown(unused)}"))
     return parsed

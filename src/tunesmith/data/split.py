@@ -179,8 +179,8 @@ def hold_out(
 
 
 def prompt_key(conversation: Conversation) -> str:
-    """What is said before the first trained answer, case and white space folded."""
-    until = min(conversation.supervised, default=len(conversation.messages))
+    """What is said before the first trained answer, or the text, case and white space folded."""
+    until = min(conversation.supervised, default=0) or len(conversation.messages)
     said = (
         f"{message.role}: {' '.join(message.content.split()).casefold()}"
         for message in conversation.messages[:until]

@@ -1,5 +1,6 @@
 """A packed batch through a base: embeddings, transformers' own layers, last hidden states."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from tunesmith.config.run import Recompute
 from tunesmith.engine.attention import NAME
 from tunesmith.engine.batch import PackedBatch
 from tunesmith.engine.blocks import KeyValueCache, Prefix
@@ -54,11 +56,13 @@ class Engine:
         """Where the base lies."""
         return self.head_weight.device
 
-    def hidden_states(self, batch: PackedBatch, *, recompute: bool = False) -> Tensor:
+    def hidden_states(self, batch: PackedBatch, *, recompute: Recompute = "none") -> Tensor:
         """Last hidden states [T, D], after the final norm.
 
-        ``recompute``: layers keep their input only and are computed again in backward. Raises
-        ModelError where a position is beyond what the family's rotary embedding can pack.
+        ``recompute``: what is computed again in backward. With `layers` a layer keeps its input
+        only, with `activations` all but what is cheap: outputs of norms and gated units, and
+        attention's probabilities. Raises ModelError where a position is beyond what the family's
+        rotary embedding can pack.
         """
         limit = self.longest_position
         if limit is not None and int(batch.positions.max()) >= limit:
@@ -73,7 +77,7 @@ class Engine:
             position_ids=batch.positions[None],
             use_cache=False,
             stream=batch,
-            recompute=recompute and torch.is_grad_enabled(),
+            recompute=recompute if torch.is_grad_enabled() else "none",
         )
         hidden: Tensor = out.last_hidden_state[0]
         return hidden
@@ -114,12 +118,20 @@ class Engine:
 
     def cache(self, slots: int, capacity: int) -> KeyValueCache:
         """An empty key/value cache for ``slots`` documents of up to ``capacity`` positions."""
+        layers, groups, width = self._cache_shape()
+        like = torch.empty(0, dtype=self.compute_dtype, device=self.device)
+        return KeyValueCache((layers, slots, groups, capacity, width), like=like)
+
+    def cache_bytes(self, capacity: int) -> int:
+        """Bytes of a cache's slot of ``capacity`` positions."""
+        return 2 * math.prod(self._cache_shape()) * capacity * self.compute_dtype.itemsize
+
+    def _cache_shape(self) -> tuple[int, int, int]:
+        """Layers L, key heads G and head width Dh."""
         config = self.model.config
         width = getattr(config, "head_dim", None)
         width = width or config.hidden_size // config.num_attention_heads
-        shape = (config.num_hidden_layers, slots, config.num_key_value_heads, capacity, width)
-        like = torch.empty(0, dtype=self.compute_dtype, device=self.device)
-        return KeyValueCache(shape, like=like)
+        return config.num_hidden_layers, config.num_key_value_heads, width
 
 
 def prepare_(model: PreTrainedModel, compute_dtype: torch.dtype | None = None) -> Engine:
@@ -166,18 +178,18 @@ def _run_layer(
     hidden: Tensor,
     *,
     stream: PackedBatch | None = None,
-    recompute: bool = False,
+    recompute: Recompute = "none",
     **others: object,
 ) -> Tensor:
-    """One decoder layer with its stream current; recomputed in backward when asked for."""
+    """One decoder layer with its stream current; recomputed in backward as asked for."""
     if stream is None:
         raise RuntimeError("The base runs packed streams only; call Engine.hidden_states.")
 
     def run(x: Tensor) -> Tensor:
-        with within(stream):
+        with within(stream, keep_little=recompute == "activations"):
             return forward(x, stream=stream, **others)
 
-    if recompute:
+    if recompute == "layers":
         result: Tensor = checkpoint(run, hidden, use_reentrant=False, preserve_rng_state=False)
         return result
     return run(hidden)

@@ -8,7 +8,7 @@ from pathlib import Path
 from tunesmith import files
 from tunesmith.config.distill import DistillSettings
 from tunesmith.data.inputs import Input
-from tunesmith.data.records import READERS
+from tunesmith.data.records import JSON_LINES
 from tunesmith.errors import DataError
 
 
@@ -51,6 +51,7 @@ class State:
         for each, draws in zip(self.inputs, self.draws, strict=True):
             asked = [
                 {"role": m.role, "content": m.content}
+                | {k: v for k, v in (("name", m.name), ("thinking", m.thinking)) if v}
                 | ({"weight": 0} if m.role == "assistant" else {})
                 for m in each.messages
             ]
@@ -90,10 +91,10 @@ def open_state(
     where nothing was saved, or under other settings, or where ``out`` has other rows since.
     """
     path = state_path(out)
-    if out.suffix.lower() not in READERS:
+    if out.suffix.lower() not in JSON_LINES:
         raise DataError(
-            f"{out}: rows are not read from files of kind `{out.suffix or 'without suffix'}`.",
-            remedy=f"Name a file that ends in {' or '.join(READERS)}.",
+            f"{out}: rows are written as JSON lines, not as `{out.suffix or 'no suffix'}`.",
+            remedy=f"Name a file that ends in {' or '.join(JSON_LINES)}.",
             code="unknown_file_kind",
         )
     if not resume:

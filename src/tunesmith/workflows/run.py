@@ -11,6 +11,8 @@ from tunesmith.train.loop import train
 from tunesmith.train.neighbours import announced
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.train.run_lock import alone
+from tunesmith.workflows.free_folder import free_folder
+from tunesmith.workflows.going_on import resolved
 from tunesmith.workflows.one_run import (
     Emit,
     OneRun,
@@ -23,9 +25,13 @@ from tunesmith.workflows.rows import require_files
 
 
 def train_run(config: RunConfig, *, emit: Emit, stop: Stop = lambda: False) -> RunSummary:
-    """Run a new training; raises RunError where its folder holds another run."""
+    """Run a new training; raises RunError where its folder holds another run.
+
+    What is refused before a base is loaded writes nothing.
+    """
     build_checks(config.evaluate.checks)  # a faulty one is refused before anything is written
     require_files(config.data)  # so is a missing file
+    config = resolved(config)
     folder = RunFolder(Path(config.out or _free_name(config)))
     config = config.model_copy(update={"out": str(folder.path)})
     folder.create(config.model_dump(mode="json", by_alias=True))
@@ -60,9 +66,7 @@ def resume_run(path: Path, *, emit: Emit, stop: Stop = lambda: False) -> RunSumm
 def _free_name(config: RunConfig) -> str:
     """runs/DATA-METHOD, with a number where that is taken."""
     stem = f"{Path(config.data.sources[0].path).stem}-{config.method.kind}"
-    taken = {p.name for p in Path("runs").iterdir()} if Path("runs").is_dir() else set()
-    names = [stem, *(f"{stem}-{i}" for i in range(2, len(taken) + 3))]
-    return str(Path("runs") / next(name for name in names if name not in taken))
+    return str(free_folder(stem))
 
 
 def _go(run: OneRun) -> RunSummary:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tunesmith.data.faults import Problem, Remark
-from tunesmith.data.rows import Message
+from tunesmith.data.rows import Message, Tool
 
 Row = Mapping[str, object]
 
@@ -15,6 +15,7 @@ class Parsed:
     """The messages of a row; with any problem in it they are not to be used."""
 
     messages: list[Message] = field(default_factory=list)
+    tools: tuple[Tool, ...] = ()
     completion_from: int | None = None
     problems: list[Problem] = field(default_factory=list)
     remarks: list[Remark] = field(default_factory=list)
@@ -34,16 +35,34 @@ class Parse(Protocol):
 class Format:
     """One layout: ``columns`` it must have (our name -> names others give it), and its parser.
 
-    ``refused`` are columns with a meaning that would be lost if they were ignored.
+    It may have ``optional`` ones, and any under another name of the same meaning (``synonyms``:
+    theirs -> ours). ``refused`` have a meaning that would be lost if they were ignored.
+    ``refusal`` is why rows of this layout are not trained on, if they are not.
     """
 
     name: str
     columns: Mapping[str, tuple[str, ...]]
     parse: Parse
     example: str
+    optional: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     recognises: Callable[[Row], bool] = lambda _: True
+    synonyms: Mapping[str, str] = field(default_factory=dict)
+    refusal: Callable[[Row], Problem] | None = None
 
     def fits(self, row: Row) -> bool:
         """Whether the row has this layout."""
-        return all(column in row for column in self.columns) and self.recognises(row)
+        named = self.named(row)
+        return all(column in named for column in self.columns) and self.recognises(named)
+
+    def uses(self, column: str) -> bool:
+        """Whether it is a column of this layout, or is refused in it."""
+        return column in self.columns or column in self.optional or column in self.refused
+
+    def named(self, row: Row) -> Row:
+        """The row under our names of the columns; a synonym counts where ours is not there."""
+        theirs = [name for name in self.synonyms if name in row]
+        if not theirs:
+            return row
+        ours = {name: self.synonyms[name] for name in theirs if self.synonyms[name] not in row}
+        return {ours.get(name, name): value for name, value in row.items()}

@@ -3,6 +3,8 @@ completion are trained."""
 
 from tunesmith.data.formats.layout import Format, Parsed, Row
 from tunesmith.data.formats.messages import parse_messages
+from tunesmith.data.formats.preference import unpaired
+from tunesmith.data.formats.tools import TOOL_COLUMNS, parse_tools
 from tunesmith.data.records import kind_of
 from tunesmith.data.rows import Message
 
@@ -14,6 +16,9 @@ def parse(row: Row) -> Parsed:
     completion = parse_side(row["completion"], parsed, column="completion", role="assistant")
     parsed.messages = prompt + completion
     parsed.completion_from = len(prompt)
+    parsed.tools = parse_tools(row, parsed)
+    if problem := unpaired(row):
+        parsed.problems.append(problem)
     return parsed
 
 
@@ -34,10 +39,13 @@ def parse_side(value: object, parsed: Parsed, *, column: str, role: str) -> list
 PROMPT_COMPLETION = Format(
     name="prompt-completion",
     columns={
-        "prompt": ("question", "query", "instruction", "input", "text", "q"),
-        "completion": ("answer", "response", "output", "target", "reply", "label", "a"),
+        "prompt": ("question", "query", "instruction", "input", "text", "q", "source", "context"),
+        "completion": (
+            *("answer", "a", "response", "output", "target", "reply"),
+            *("continuation", "summary", "translation", "label"),
+        ),
     },
     parse=parse,
     example='{"prompt": "...", "completion": "..."}',
-    refused=("tools",),
+    optional=TOOL_COLUMNS,
 )

@@ -1,28 +1,54 @@
 """Every row format, and which one a file has."""
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from tunesmith.counts import many
 from tunesmith.data.faults import Problem
 from tunesmith.data.formats.chat import CHAT
 from tunesmith.data.formats.layout import Format, Row
+from tunesmith.data.formats.multiple_choice import MULTIPLE_CHOICE
+from tunesmith.data.formats.pair import ALPACA, QUERY_RESPONSE
+from tunesmith.data.formats.preference import PREFERENCE
 from tunesmith.data.formats.prompt_completion import PROMPT_COMPLETION
+from tunesmith.data.formats.sharegpt import SHAREGPT
+from tunesmith.data.formats.text import PLAIN_TEXT
 
-FORMATS: dict[str, Format] = {format.name: format for format in (CHAT, PROMPT_COMPLETION)}
+FORMATS: dict[str, Format] = {
+    format.name: format
+    for format in (CHAT, PROMPT_COMPLETION, SHAREGPT, ALPACA, QUERY_RESPONSE, MULTIPLE_CHOICE)
+}
+FORMATS[PLAIN_TEXT.name] = PLAIN_TEXT
+# Recognised, so that they can be refused with the way out.
+REFUSED = (PREFERENCE,)
+# Columns that tell of the text beside them what it is: then it may be a prompt.
+ABOUT_A_TEXT = {"category", "class", "intent", "sentiment", "rating", "score", "stars", "summary"}
+ABOUT_A_TEXT |= {"labels", "label_text", "translation"}
 
 
 def recognise(rows: Sequence[Row]) -> tuple[Format | None, Problem | None]:
     """The one format that most rows have, or why there is none."""
-    counts = {name: sum(map(format.fits, rows)) for name, format in FORMATS.items()}
+    for format in REFUSED:
+        fitting = [row for row in rows if format.fits(row)]
+        if format.refusal and len(fitting) * 2 > len(rows):
+            return None, format.refusal(format.named(fitting[0]))
+    counts = {
+        name: sum(map(format.fits, rows))
+        for name, format in FORMATS.items()
+        if format is not PLAIN_TEXT
+    }
     most = max(counts.values())
     best = [name for name, count in counts.items() if count == most]
     if most and len(best) == 1:
         return FORMATS[best[0]], None
     if most:
         what = f"rows fit more than one format: {', '.join(best)}."
-        remedy = f"Say which one with --data.format {best[0]}."
+        remedy = f"Say which one with --data.format {' or '.join(best)}."
         return None, Problem("ambiguous_format", what, remedy)
     names = list(dict.fromkeys(column for row in rows for column in row))
+    if any(map(PLAIN_TEXT.fits, rows)):
+        problem = _text_or_prompt(names)
+        return (None, problem) if problem else (PLAIN_TEXT, None)
     known = "; ".join(f"{format.name} ({', '.join(format.columns)})" for format in FORMATS.values())
     return None, Problem(
         "unknown_format",
@@ -31,17 +57,57 @@ def recognise(rows: Sequence[Row]) -> tuple[Format | None, Problem | None]:
     )
 
 
+def _text_or_prompt(names: Sequence[str]) -> Problem | None:
+    """The question to ask where a text stands beside what may be its answer."""
+    asked = [name for format in FORMATS.values() for name in _answers(format)]
+    about = [name for name in names if name.lower() in {*asked, *ABOUT_A_TEXT}]
+    if not about:
+        return None
+    what = (
+        f"rows could be texts to be trained as they are, or prompts with an answer (`{about[0]}`)."
+    )
+    pair = f"--data.map prompt=text --data.map completion={about[0]}"
+    remedy = f"Say which with --data.format {PLAIN_TEXT.name}, or with {pair}."
+    return Problem("ambiguous_format", what, remedy)
+
+
+def _answers(format: Format) -> Iterator[str]:
+    """The names of the column that holds the answer, in a format of two."""
+    if format is not PLAIN_TEXT and len(format.columns) > 1:
+        last = list(format.columns)[-1]
+        yield from (last, *format.columns[last])
+
+
+def why(format: Format, rows: Sequence[Row]) -> str:
+    """What was seen of the rows that have this format."""
+    fitting = sum(map(format.fits, rows))
+    some = f"{fitting} of {many(len(rows), 'row')} with"
+    which = "every row has" if fitting == len(rows) else some
+    columns = next((row for row in rows if format.fits(row)), format.columns)
+    return f"{which} {shown(c for c in columns if format.uses(format.synonyms.get(c, c)))}"
+
+
 def _mapping_remedy(found: Sequence[str]) -> str:
+    """The flags that would make rows of these columns a format: of several the fewest."""
+    ways = []
     for format in FORMATS.values():
-        flags = [map_flag(column, found, format) for column in format.columns]
-        if all(flags):
-            return f"Read it as {format.name} with {' '.join(map(str, flags))}."
-    return "Rename its columns, or map them with --data.map OURS=THEIRS."
+        free = [name for name in found if name not in format.columns]
+        flags = [map_flag(c, free, format) for c in format.columns if c not in found]
+        if all(flags) and len(set(map(_theirs, flags))) == len(flags):
+            ways.append((len(flags), f"Read it as {format.name} with {' '.join(map(str, flags))}."))
+    if ways:
+        return min(ways, key=lambda way: way[0])[1]
+    pair = "--data.map prompt=COLUMN --data.map completion=COLUMN"
+    return f"Rename its columns, or map them: {pair} (or text=COLUMN for text without answers)."
+
+
+def _theirs(flag: str | None) -> str:
+    return (flag or "").rpartition("=")[2]
 
 
 def missing_columns(row: Row, format: Format) -> list[Problem]:
     """One problem for each column that the format needs and the row lacks."""
-    free = [column for column in row if column not in format.columns]
+    free = [column for column in row if not format.uses(column)]
     problems = []
     for column in format.columns:
         if column not in row:
@@ -57,13 +123,15 @@ def map_flag(column: str, found: Iterable[str], format: Format) -> str | None:
     lowered = {name.lower(): name for name in found}
     names = (column, *format.columns[column])
     near = [name for name in names if name in lowered]
-    near = near or difflib.get_close_matches(column, lowered, n=1, cutoff=0.7)
+    near = near or difflib.get_close_matches(column, lowered, n=1, cutoff=0.75)
     return f"--data.map {column}={lowered[near[0]]}" if near else None
 
 
 def unknown_mapping(columns: Mapping[str, str], formats: Iterable[Format]) -> list[Problem]:
     """One problem for each mapped name that no format in question has."""
-    known = list(dict.fromkeys(column for format in formats for column in format.columns))
+    known = list(
+        dict.fromkeys(c for format in formats for c in (*format.columns, *format.optional))
+    )
     return [
         Problem(
             "unknown_mapping",

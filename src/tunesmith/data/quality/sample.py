@@ -3,6 +3,7 @@
 import heapq
 from dataclasses import dataclass
 
+from tunesmith.counts import many
 from tunesmith.data.quality.text import Seen, mixed
 
 ROWS = 5000
@@ -45,4 +46,4 @@ class Sample:
 
     def told(self) -> str:
         """What to add to a finding that holds for the sample only."""
-        return f" (of {ROWS:,} rows looked at)" if self.count > ROWS else ""
+        return f" (of {many(ROWS, 'row')} looked at)" if self.count > ROWS else ""

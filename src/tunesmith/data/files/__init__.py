@@ -1,0 +1,1 @@
+"""Kinds of files: one small file each, and one table that lists them."""

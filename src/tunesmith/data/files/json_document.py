@@ -1,0 +1,238 @@
+"""The rows of one JSON document, an element at a time: a list, or an object that holds one."""
+
+import codecs
+import json
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from typing import NoReturn, cast
+
+from tunesmith.data.faults import Problem, Remark
+from tunesmith.data.files.encoding import MARK, UTF8
+from tunesmith.data.files.json_object import UniqueKeys, broken_json, not_an_object
+from tunesmith.data.files.record import MOST_ROW_BYTES, Record
+from tunesmith.data.files.source import Broken
+from tunesmith.data.files.text import TOO_LARGE, Text
+
+SPACE = re.compile(r"[ \t\r\n]*")
+WRONG = re.compile("[\udc00-\udcff]")
+ROWS, INDENT = re.compile(r"\[\s*[\[{]"), 1024
+REMEDY = "What follows is not read. Mend the document, or write one object on each line."
+IN_ONE_LINE = Remark(
+    "numbered_rows", "rows share lines: they are numbered by their place in the list"
+)
+NO_ROWS = Problem("empty_file", "holds no rows.", "Name a file with rows.")
+# A fault or a number so near to the end of what was read may be the end's.
+MARGIN = 16
+
+
+class _Window:
+    """The part of a document that is being parsed; ``line`` is that of the next character."""
+
+    def __init__(self, chunks: Iterator[bytes], encoding: str) -> None:
+        self._chunks, self._encoding = chunks, encoding
+        self._decoder = codecs.getincrementaldecoder(UTF8)(MARK)
+        self._keys = UniqueKeys()
+        self._decode = json.JSONDecoder(object_pairs_hook=self._keys.make).raw_decode
+        self._text, self._at, self._ended = "", 0, False
+        self.line = 1
+        self.place: int | None = None
+
+    @property
+    def number(self) -> int:
+        """The line of what comes next; its place, where elements are numbered by that."""
+        return self.place or self.line
+
+    def opens_rows(self) -> bool:
+        """Whether a list of objects or of lists comes next."""
+        while len(self._text) - self._at < INDENT and self._more():
+            pass
+        return ROWS.match(self._text, self._at) is not None
+
+    def peek(self) -> str:
+        """The next character that is no space; nothing at the end."""
+        while True:
+            self._to(SPACE.match(self._text, self._at).end())  # type: ignore[union-attr]
+            if self._at < len(self._text) or not self._more():
+                return self._text[self._at : self._at + 1]
+
+    def skip(self, mark: str) -> None:
+        """Step over ``mark``, which has to come next."""
+        if (found := self.peek()) != mark:
+            told = f"`{found}`" if found else "the end"
+            self.refuse(f"`{mark}` was expected, not {told}")
+        self._to(self._at + 1)
+
+    def value(self) -> tuple[object, Problem | None]:
+        """The next value, and what is wrong with it as a whole; raises Broken in its middle."""
+        self.peek()
+        while True:
+            try:
+                value, end = self._decode(self._text, self._at)
+            except json.JSONDecodeError as error:
+                cut = error.pos + MARGIN > len(self._text) or "Unterminated" in error.msg
+                if not cut or self._ended:
+                    raise self._broken(error.msg, error.pos) from None
+            except (ValueError, RecursionError) as error:
+                raise self._broken(str(error), self._at) from None
+            else:
+                may_go_on = isinstance(value, int | float) and end + MARGIN > len(self._text)
+                if not may_go_on or self._ended:
+                    return value, self._taken(end)
+            self._more()
+            if len(self._text) - self._at > MOST_ROW_BYTES:
+                raise Broken(TOO_LARGE.code, TOO_LARGE.message, TOO_LARGE.remedy)
+
+    def _taken(self, end: int) -> Problem | None:
+        wrong = WRONG.search(self._text, self._at, end)
+        problem = self._keys.problem(REMEDY)
+        if wrong:
+            what = f"holds a byte that is not {self._encoding} (0x{ord(wrong[0]) - 0xDC00:02x})."
+            problem = Problem("not_in_encoding", what, "Name another with --data.encoding.")
+        self._to(end)
+        return problem
+
+    def _to(self, end: int) -> None:
+        self.line += self._text.count("\n", self._at, end)
+        self._at = end
+
+    def _more(self) -> bool:
+        """Read on; whether there was more."""
+        if self._ended:
+            return False
+        chunk = next(self._chunks, b"")
+        self._ended = not chunk
+        self._text = self._text[self._at :] + self._decoder.decode(chunk, final=self._ended)
+        self._at = 0
+        return not self._ended
+
+    def refuse(self, reason: str) -> NoReturn:
+        """Raise Broken at what comes next."""
+        raise self._broken(reason, self._at)
+
+    def _broken(self, reason: str, at: int) -> Broken:
+        self._to(max(at, self._at))
+        column = self._at - self._text.rfind("\n", 0, self._at)
+        problem = broken_json(f"{reason} at column {column}", REMEDY)
+        return Broken(problem.code, problem.message, problem.remedy)
+
+
+def read_document(
+    text: Text, part: str | None, lists_of_a_row: Collection[str]
+) -> Iterator[Record]:
+    """Every element of the document's list of rows; of an object, the list named ``part``.
+
+    An object with several lists of rows is a fault; one without any is one row itself, as it is
+    with one of ``lists_of_a_row``.
+    """
+    window = _Window(text.chunks(), text.encoding)
+    try:
+        if window.peek() == "[":
+            yield from _elements(window)
+        else:
+            yield from _object(window, part, lists_of_a_row)
+        if left := window.peek():
+            window.refuse(f"`{left}` after the end of the document")
+    except Broken as error:
+        yield Record(window.number, None, error.problem)
+
+
+def holds_rows(head: bytes, lists_of_a_row: Collection[str]) -> bool:
+    """Whether an object that begins so has a list of rows."""
+    window = _Window(iter([head]), UTF8)
+    try:
+        window.skip("{")
+        while window.peek() == '"':
+            key, _ = window.value()
+            window.skip(":")
+            window.peek()
+            if key not in lists_of_a_row and window.opens_rows():
+                return True
+            window.value()
+            if window.peek() == ",":
+                window.skip(",")
+    except Broken:
+        pass
+    return False
+
+
+def _elements(window: _Window) -> Iterator[Record]:
+    """The elements of a list; the first waits for the second, which shows how to number them."""
+    window.skip("[")
+    held: Record | None = None
+    count = 0
+    if window.peek() == "]":
+        yield Record(0, None, NO_ROWS)
+    while window.peek() not in ("]", ""):
+        count += 1
+        if held is not None:
+            if window.line == held.line:
+                window.place = count
+                yield Record(0, remarks=(IN_ONE_LINE,))
+            yield replace(held, line=1) if window.place else held
+            held = None
+        elif window.place is not None:
+            window.place = count
+        number = window.number
+        value, problem = window.value()
+        problem = problem or not_an_object(value)
+        values = value if problem is None else None
+        record = Record(number, cast("dict[str, object] | None", values), problem)
+        if count == 1:
+            held = record
+        else:
+            yield record
+        if window.peek() != ",":
+            break
+        window.skip(",")
+    if held is not None:
+        yield held
+    window.skip("]")
+
+
+def _object(window: _Window, part: str | None, lists_of_a_row: Collection[str]) -> Iterator[Record]:
+    line = window.line
+    values: dict[str, object] = {}
+    lists: list[str] = []
+    window.skip("{")
+    while window.peek() == '"':
+        key, _ = window.value()
+        assert isinstance(key, str)
+        window.skip(":")
+        window.peek()
+        if key in lists_of_a_row or not window.opens_rows():
+            values[key], problem = window.value()
+            if problem:
+                yield Record(line, None, problem)
+        else:
+            lists.append(key)
+            is_wanted = key == part or (part is None and len(lists) == 1)
+            if is_wanted:
+                remark = Remark(
+                    "list_in_document", f"the rows are the list `{key}` of the document"
+                )
+                yield Record(0, remarks=(remark,))
+            for record in _elements(window):
+                if is_wanted:
+                    yield record
+            window.place = None
+        if window.peek() != ",":
+            break
+        window.skip(",")
+    window.skip("}")
+    if not lists:
+        yield Record(line, values)
+    elif problem := _choice(lists, part):
+        yield Record(0, None, problem)
+
+
+def _choice(lists: Sequence[str], part: str | None) -> Problem | None:
+    """What is wrong with the list of rows that was asked for."""
+    shown = f"{', '.join(lists[:8])}{', ...' if len(lists) > 8 else ''}"
+    if part is not None and part not in lists:
+        what = f"has no list of rows `{part}` (found: {shown})."
+        return Problem("unknown_part", what, "Name one of them with --data.part.")
+    if part is None and len(lists) > 1:
+        what = f"holds {len(lists)} lists of rows: {shown}."
+        return Problem("several_parts", what, f"Say which, for example --data.part {lists[0]}.")
+    return None

@@ -1,0 +1,95 @@
+"""JSON: an object on each line, or one document that is a list of them or holds one."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import cast
+
+from tunesmith.data.faults import Problem
+from tunesmith.data.files.json_document import NO_ROWS, holds_rows, read_document
+from tunesmith.data.files.json_object import (
+    UniqueKeys,
+    broken_json,
+    not_an_object,
+)
+from tunesmith.data.files.record import ReadOptions, Record, unused
+from tunesmith.data.files.source import Source
+from tunesmith.data.files.text import Text, open_text
+
+# Columns of a row that hold lists: an object with one of them is a row, not a document of rows.
+LISTS_OF_A_ROW = frozenset({"messages", "conversations", "conversation", "dialog", "dialogue"})
+LISTS_OF_A_ROW |= {"chat", "history", "prompt", "completion", "chosen", "rejected", "choices"}
+LISTS_OF_A_ROW |= {"tools", "functions"}
+OPENING = (b"[", b"{", b",", b":")
+
+
+def read_json(source: Source, options: ReadOptions) -> Iterator[Record]:
+    """The rows of a JSON file, whichever way they stand in it; raises Broken."""
+    text = open_text(source, options)
+    is_one = is_document(text.head())
+    remarks = [*text.remarks, *unused(options, "delimiter", *([] if is_one else ["part"]))]
+    yield Record(0, remarks=tuple(remarks))
+    if is_one:
+        yield from read_document(text, options.part, LISTS_OF_A_ROW)
+    else:
+        yield from read_json_lines(text)
+
+
+def is_document(head: bytes) -> bool:
+    """Whether a text that begins so is one document, and not an object on each line."""
+    first, _, rest = head.lstrip().partition(b"\n")
+    first, rest = first.strip(), rest.lstrip()
+    if first[:1] not in (b"[", b"{"):
+        return False
+    try:
+        value = json.loads(first)
+    except (ValueError, RecursionError) as error:
+        return _goes_on(first, rest, error)
+    if rest:
+        return False
+    return isinstance(value, list) or holds_rows(first, LISTS_OF_A_ROW)
+
+
+def _goes_on(first: bytes, rest: bytes, error: Exception) -> bool:
+    """Whether a first line that is no JSON goes on in the next, and was not cut or broken."""
+    if first.startswith(b"{") and rest.startswith(b"{") and not first.endswith(OPENING):
+        return False
+    if first.startswith(b"[") or holds_rows(first, LISTS_OF_A_ROW):
+        return True
+    if not isinstance(error, json.JSONDecodeError) or not rest:
+        return False
+    return error.pos >= len(first.decode(errors="replace")) or "Unterminated" in error.msg
+
+
+def read_json_lines(text: Text) -> Iterator[Record]:
+    """JSONL; blank lines are allowed, and told where rows follow."""
+    blank: list[Record] = []
+    keys = UniqueKeys()
+    decode = json.JSONDecoder(object_pairs_hook=keys.make).decode
+    number = 0
+    for number, raw in text.lines():
+        if isinstance(raw, bytes) and not raw.strip():
+            blank.append(Record(number))
+            continue
+        yield from blank
+        blank = []
+        line = raw if isinstance(raw, Problem) else text.decoded(raw.rstrip(b"\r\n"))
+        value = line if isinstance(line, Problem) else _value(line, decode)
+        problem = keys.problem()  # of a line that is broken as well, to be forgotten
+        if isinstance(value, Problem):
+            problem = value
+        elif problem is None:
+            problem = not_an_object(value)
+        values = None if problem else cast("dict[str, object]", value)
+        yield Record(number, values, problem)
+    if number == len(blank):
+        yield Record(0, None, NO_ROWS)
+
+
+def _value(line: str, decode: Callable[[str], object]) -> object:
+    """The JSON value of a line, or why it is none."""
+    try:
+        return decode(line)
+    except json.JSONDecodeError as error:
+        return broken_json(f"{error.msg} at column {error.colno}")
+    except (ValueError, RecursionError) as error:
+        return broken_json(str(error))

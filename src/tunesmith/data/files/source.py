@@ -1,0 +1,189 @@
+"""Which bytes a file holds once it is unpacked: gzip, zstd, bzip2, xz, or a zip of one file."""
+
+import bz2
+import gzip
+import lzma
+import re
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+
+from tunesmith.counts import many
+from tunesmith.data.faults import Problem
+
+HEAD_BYTES = 1 << 18
+# What unpacks to more than this, and to so many times its size, was made to fill a disk.
+FREE_BYTES, MOST_RATIO = 256 << 20, 200
+FAILURES: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, RuntimeError, MemoryError)
+FAILURES += (zlib.error, lzma.LZMAError, zipfile.BadZipFile)
+MEND = "Get or make the file again: it was cut or changed on its way."
+Layer = Callable[[BinaryIO], BinaryIO]
+
+
+class Broken(Exception):
+    """Bytes that cannot be read; ``problem`` says why."""
+
+    def __init__(self, code: str, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.problem = Problem(code, message, remedy)
+
+
+class Guarded:
+    """A stream whose failures are Broken, and which stops before it fills memory or disk."""
+
+    def __init__(self, inner: BinaryIO, *, packed_bytes: int | None) -> None:
+        self._inner, self._count = inner, 0
+        self._most = None if packed_bytes is None else max(FREE_BYTES, MOST_RATIO * packed_bytes)
+
+    def read(self, size: int = -1) -> bytes:
+        """At most ``size`` bytes, none at the end; raises Broken."""
+        try:
+            data = self._inner.read(size)
+        except FAILURES as error:
+            raise damaged(error) from None
+        self._count += len(data)
+        if self._most is not None and self._count > self._most:
+            what = f"unpacks to more than {self._most >> 20:,} MB, {MOST_RATIO} times its size."
+            remedy = "Unpack it yourself if it is meant to be so."
+            raise Broken("unpacks_too_large", what, remedy)
+        return data
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A data file: its ``path``, the ``suffix`` of what is inside, the ``layers`` around that."""
+
+    path: Path
+    suffix: str
+    layers: tuple[Layer, ...] = ()
+
+    @contextmanager
+    def open(self) -> Iterator[Guarded]:
+        """The unpacked bytes from the start; raises Broken."""
+        with ExitStack() as stack:
+            try:
+                stream: BinaryIO = stack.enter_context(self.path.open("rb"))
+                packed_bytes = self.path.stat().st_size if self.layers else None
+                for layer in self.layers:
+                    stream = stack.enter_context(layer(stream))
+            except FAILURES as error:
+                raise damaged(error) from None
+            yield Guarded(stream, packed_bytes=packed_bytes)
+
+    def head(self, size: int = HEAD_BYTES) -> bytes:
+        """The first bytes, as many as there are up to ``size``; raises Broken."""
+        with self.open() as stream:
+            found = b""
+            while len(found) < size and (more := stream.read(size - len(found))):
+                found += more
+        return found
+
+    @contextmanager
+    def on_disk(self) -> Iterator[Path]:
+        """A file with the unpacked bytes, for readers that jump about in it; raises Broken."""
+        if not self.layers:
+            yield self.path
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"unpacked{self.suffix}"
+            with path.open("wb") as copy, self.open() as stream:
+                shutil.copyfileobj(stream, copy)
+            yield path
+
+
+def open_source(path: Path, part: str | None) -> Source:
+    """The file at ``path``, unpacked where it is packed; raises Broken."""
+    source = Source(path, path.suffix.lower())
+    head = source.head(262)
+    for magic, suffix, layer in PACKED:
+        if magic.match(head):
+            inner = PurePosixPath(path.name.lower().removesuffix(suffix)).suffix
+            source = Source(path, inner, (layer,))
+            head = source.head(262)
+            break
+        if source.suffix == suffix and head:
+            what = f"ends in {suffix} and is not packed so."
+            raise Broken("broken_file", what, "Give it the suffix of what it is.")
+    if head[257:262] == b"ustar":
+        what, remedy = "is a tar archive.", "Unpack it, and name the folder."
+        raise Broken("unknown_file_kind", what, remedy)
+    return _member_of(source, part) if head.startswith(b"PK") else source
+
+
+def _member_of(source: Source, part: str | None) -> Source:
+    """The one data file of an archive; the source itself for a workbook, which is a zip as well."""
+    with source.on_disk() as path:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                entries = {entry.filename: entry for entry in archive.infolist()}
+        except FAILURES as error:
+            raise damaged(error) from None
+    if {"mimetype", "[Content_Types].xml"} & entries.keys():
+        return source
+    if source.layers:
+        what, remedy = "is an archive inside another.", "Unpack it, and name what is inside."
+        raise Broken("unknown_file_kind", what, remedy)
+    files = [name for name, e in entries.items() if not e.is_dir() and not _is_litter(name)]
+    name = _chosen(files, part)
+    if entries[name].flag_bits & 1:
+        what, remedy = f"its member {name} is encrypted.", "Unpack it with its password."
+        raise Broken("encrypted", what, remedy)
+
+    def layer(stream: BinaryIO) -> BinaryIO:
+        return cast("BinaryIO", zipfile.ZipFile(stream).open(name))
+
+    return replace(source, suffix=PurePosixPath(name).suffix.lower(), layers=(layer,))
+
+
+def _is_litter(name: str) -> bool:
+    return name.startswith("__MACOSX/") or PurePosixPath(name).name.startswith(".")
+
+
+def _chosen(names: list[str], part: str | None) -> str:
+    """The member to read: the one that was asked for, or the only one."""
+    shown = f"{', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+    if part in names:
+        return part
+    if not names:
+        raise Broken("empty_file", "is an archive without files.", "Name another file.")
+    if len(names) > 1 and part is not None:
+        what = f"has no member `{part}` (found: {shown})."
+        raise Broken("unknown_part", what, "Name one of them with --data.part.")
+    if len(names) > 1:
+        what = f"is an archive of {many(len(names), 'file')}: {shown}."
+        remedy = f"Say which one, for example --data.part {names[0]}, or unpack it into a folder."
+        raise Broken("several_parts", what, remedy)
+    return names[0]
+
+
+def damaged(error: Exception) -> Broken:
+    """What a failure to read says to a user."""
+    if isinstance(error, OSError) and error.strerror:
+        what, remedy = f"cannot be read: {error.strerror}.", "Check its permissions."
+        return Broken("unreadable_file", what, remedy)
+    why = str(error).strip().rstrip(".") or type(error).__name__
+    return Broken("broken_file", f"is cut off or damaged: {why}.", MEND)
+
+
+def _zstd(stream: BinaryIO) -> BinaryIO:
+    import pyarrow as pa
+
+    return cast("BinaryIO", pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), "zstd"))
+
+
+PACKED: tuple[tuple[re.Pattern[bytes], str, Layer], ...] = (
+    (
+        re.compile(b"\x1f\x8b"),
+        ".gz",
+        lambda stream: cast("BinaryIO", gzip.GzipFile(fileobj=stream)),
+    ),
+    (re.compile(re.escape(b"\x28\xb5\x2f\xfd")), ".zst", _zstd),
+    (re.compile(rb"BZh[1-9]1AY&SY"), ".bz2", cast("Layer", bz2.BZ2File)),
+    (re.compile(b"\xfd7zXZ\x00"), ".xz", cast("Layer", lzma.LZMAFile)),
+)

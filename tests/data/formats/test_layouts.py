@@ -1,0 +1,129 @@
+"""What each layout's values become, and that no wrong value is an error."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunesmith.data.checks import check
+from tunesmith.data.formats.multiple_choice import MULTIPLE_CHOICE
+from tunesmith.data.formats.sharegpt import as_messages
+from tunesmith.data.formats.table import FORMATS
+from tunesmith.data.read import scan
+from tunesmith.data.rows import Conversation
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@given(data=st.data())
+def test_any_value_is_read_or_a_problem_and_never_an_error(name, data):
+    format = FORMATS[name]
+    columns = (*format.columns, *format.optional, *format.refused)
+    row = {column: data.draw(JSON) for column in columns}
+    parsed = format.parse(row)
+    if not parsed.problems:
+        check(Conversation(tuple(parsed.messages), "f", 1, parsed.completion_from))
+
+
+@pytest.mark.parametrize(
+    ("gold", "choices", "answer"),
+    [
+        (1, ["a", "b"], "b"),
+        ("1", ["a", "b"], "b"),
+        ("b", ["a", "b"], "b"),
+        ("B", {"text": ["x", "y"], "label": ["A", "B"]}, "y"),
+        ("2", {"text": ["x", "y"], "label": ["1", "2"]}, "y"),
+        (0, '["a", "b"]', "a"),
+        (1, ["a", " b "], "b"),
+    ],
+)
+def test_the_right_choice_is_the_answer(gold, choices, answer):
+    parsed = MULTIPLE_CHOICE.parse({"query": "q", "choices": choices, "gold": gold})
+    assert not parsed.problems
+    assert [m.content for m in parsed.messages] == ["q", answer]
+
+
+@pytest.mark.parametrize("gold", [2, -1, True, 1.0, None, "C", "x", [1], {}])
+def test_a_choice_that_is_none_is_a_fault(gold):
+    parsed = MULTIPLE_CHOICE.parse({"query": "q", "choices": ["a", "b"], "gold": gold})
+    assert [problem.code for problem in parsed.problems] == ["wrong_gold"]
+
+
+@pytest.mark.parametrize("choices", [[], ["a", 1], "a", {"text": ["a"], "label": "A"}, None])
+def test_choices_that_are_no_texts_are_a_fault(choices):
+    assert MULTIPLE_CHOICE.parse({"query": "q", "choices": choices, "gold": 0}).problems
+
+
+def test_turns_are_messages_as_openai_writes_them():
+    call = {"name": "f", "arguments": {"x": 1}}
+    turns = [
+        {"from": "system", "value": "s"},
+        {"from": "human", "value": "q", "weight": 0},
+        {"from": "function_call", "value": json.dumps(call)},
+        {"from": "observation", "value": "3"},
+        {"from": "gpt", "value": "a"},
+        {"human": "q2", "assistant": "a2"},
+        {"role": "user", "content": "as it is"},
+        "no turn",
+    ]
+    assert [message for turn in turns for message in as_messages(turn)] == [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": "q", "weight": 0},
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"type": "function", "function": call}],
+        },
+        {"role": "tool", "content": "3"},
+        {"role": "assistant", "content": "a"},
+        {"role": "user", "content": "q2"},
+        {"role": "assistant", "content": "a2"},
+        {"role": "user", "content": "as it is"},
+        "no turn",
+    ]
+
+
+def test_columns_of_a_table_that_hold_lists_are_read_as_json(write):
+    header = "query,response,history\n"
+    path = write(header + 'q,a,"[[""q0"", ""a0""]]"', "p,b,", name="rows.csv")
+    first, second = scan(path).conversations
+    assert [m.content for m in first.messages] == ["q0", "a0", "q", "a"]
+    assert [m.content for m in second.messages] == ["p", "b"]
+
+
+@pytest.mark.parametrize("history", ["x", 3, [["q"]], [["q", 1]], ["q", "a"], {"q": "a"}])
+def test_a_history_that_is_none_is_a_fault(write, history):
+    (fault,) = {
+        f.code for f in scan(write({"query": "q", "response": "a", "history": history})).faults
+    }
+    assert fault == "wrong_type"
+
+
+def test_answers_of_the_history_are_trained_too(write):
+    row = {"query": "q", "response": "a", "history": [["q0", "a0"]]}
+    (conversation,) = scan(write(row)).conversations
+    assert conversation.supervised == (1, 3)
+
+
+def test_completions_marked_as_good_or_bad_are_refused(write):
+    good = {"prompt": "q", "completion": "a"}
+    assert scan(write(good | {"label": "city"})).faults == ()
+    (fault,) = scan(write(good | {"label": False})).faults
+    assert fault.code == "preference"
+
+
+def test_a_text_is_one_message_of_its_own_role(write):
+    (row,) = scan(write({"text": "once upon a time"})).conversations
+    assert (row.is_text, row.supervised) == (True, (0,))
+    (fault,) = scan(write({"text": " "})).faults
+    assert fault.code == "empty"
+    chat = {"messages": [{"role": "text", "content": "once"}]}
+    assert "unknown_role" in {fault.code for fault in scan(write(chat)).faults}
