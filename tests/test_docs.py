@@ -15,6 +15,7 @@ from tunesmith.config import load_run_config, parse_overrides
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "docs/README.ko.md")
 MORE_PAGES = (
+    "docs/data-quality.md",
     "docs/distill.md",
     "docs/data.md",
     "docs/masks.md",
@@ -23,7 +24,16 @@ MORE_PAGES = (
 )
 ROWS = ROOT / "src" / "tunesmith" / "workflows" / "demo_data" / "held.jsonl"
 # Those that train nothing and wait for no one.
-QUICK = ("data check", "data show", "doctor", "init", "methods", "model list", "runs list")
+QUICK = (
+    "data check",
+    "data show",
+    "data split",
+    "doctor",
+    "init",
+    "methods",
+    "model list",
+    "runs list",
+)
 
 
 def commands(page):
