@@ -1,6 +1,21 @@
 """A message about many faults shows some of every kind, and counts them all."""
 
-from tunesmith.data.faults import SHOWN_FAULTS, Fault, FaultyData, NoteBook, Remark
+import pytest
+
+from tunesmith.data.faults import (
+    KINDS,
+    LISTED,
+    SHOWN_FAULTS,
+    TEXT_CHARACTERS,
+    Fault,
+    FaultBook,
+    Faults,
+    FaultyData,
+    NoteBook,
+    Problem,
+    Remark,
+    refuse,
+)
 
 
 def faults(code, count):
@@ -33,3 +48,72 @@ def test_notes_count_rows_in_order_of_appearance():
         book.add([Remark("b", "said")], line=line)
     book.add([Remark("a", "other")], line=6)
     assert [(n.code, n.count, n.lines) for n in book.notes()] == [("b", 2, (2, 5)), ("a", 1, (6,))]
+
+
+def test_a_book_lists_the_first_faults_of_each_code_and_counts_the_others():
+    book = FaultBook()
+    book.add(faults("empty", LISTED + 5))
+    book.add(faults("roles", 2))
+    told = book.faults()
+    assert len(told.listed) == LISTED + 2
+    assert told.unlisted == {"empty": 5}
+    assert told.count == LISTED + 7
+    assert {fault.line for fault in told.listed if fault.code == "roles"} == {1, 2}
+
+
+def test_books_of_parts_are_the_book_of_the_whole():
+    everything = [*faults("empty", LISTED + 5), *faults("roles", 3)]
+    whole, parts = FaultBook(), FaultBook()
+    whole.add(everything)
+    for start in range(0, len(everything), 300):
+        part = FaultBook()
+        part.add(everything[start : start + 300])
+        parts.merge(part.faults())
+    assert parts.faults() == whole.faults()
+    assert not FaultBook().faults()
+
+
+def test_what_is_not_listed_is_said_where_a_run_refuses():
+    with pytest.raises(FaultyData) as refused:
+        refuse(Faults(tuple(faults("empty", 2)), {"empty": 1_000_000}))
+    assert str(refused.value).splitlines()[2:] == [
+        "... and 1,000,000 more.",
+        "1,000,002 faults: 1,000,002 empty.",
+    ]
+    refuse(Faults())
+
+
+def test_a_text_that_quotes_a_row_is_shortened():
+    fault = Problem("unknown_role", "x" * 10**6, "y").at("f", 1)
+    assert len(fault.message) < TEXT_CHARACTERS + 50
+    assert "999,000 characters left out" in fault.message
+    book = NoteBook()
+    for line in (1, 2):
+        book.add([Remark("unused", "z" * 5000)], line=line)
+    (note,) = book.notes()
+    assert len(note.message) < TEXT_CHARACTERS + 50
+    assert (note.count, note.lines) == (2, (1, 2))
+
+
+def test_notes_are_bounded_in_lines_and_in_kinds_and_count_every_row():
+    book = NoteBook()
+    for line in range(1, LISTED + 11):
+        book.add([Remark("same", "always"), Remark("own", f"row {line}")], line=line)
+    same = [note for note in book.notes() if note.code == "same"]
+    own = [note for note in book.notes() if note.code == "own"]
+    assert [(note.count, len(note.lines)) for note in same] == [(LISTED + 10, LISTED)]
+    assert len(own) == KINDS + 1
+    assert sum(note.count for note in own) == LISTED + 10
+    assert own[-1].message == "and others of the kind `own`"
+
+
+def test_notes_of_parts_are_the_notes_of_the_whole():
+    whole, parts = NoteBook(), NoteBook()
+    for start in range(0, 3000, 300):
+        part = NoteBook()
+        for line in range(start, start + 300):
+            remarks = [Remark("a", "always"), Remark("b", f"row {line % 7}")]
+            whole.add(remarks, line=line)
+            part.add(remarks, line=line)
+        parts.merge(part.notes())
+    assert parts.notes() == whole.notes()

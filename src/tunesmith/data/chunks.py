@@ -1,6 +1,6 @@
 """How many records are worked on at once: so many, and fewer where they are large."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tunesmith.data.records import Record
@@ -33,16 +33,17 @@ def chunked(records: Iterator[Record], size: Size) -> Iterator[list[Record]]:
 
 
 def characters_of(value: object) -> int:
-    """About how many characters a value holds, with all that is inside it."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, Mapping):
-        return sum(map(characters_of, value.values())) + characters_of_all(value)
-    if isinstance(value, list | tuple):
-        return characters_of_all(value)
-    return 8
-
-
-def characters_of_all(values: Iterable[object]) -> int:
-    """The same of several."""
-    return sum(map(characters_of, values))
+    """About how many characters a value holds, with all that is inside it, however deep."""
+    total, left = 0, [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            total += len(one)
+        elif isinstance(one, dict):
+            left += one
+            left += one.values()
+        elif isinstance(one, list | tuple):
+            left += one
+        else:
+            total += 8
+    return total
