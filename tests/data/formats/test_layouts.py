@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunesmith.data.checks import check
@@ -23,6 +23,7 @@ JSON = st.recursive(
 
 
 @pytest.mark.parametrize("name", FORMATS)
+@settings(deadline=None, derandomize=True, max_examples=60)
 @given(data=st.data())
 def test_any_value_is_read_or_a_problem_and_never_an_error(name, data):
     format = FORMATS[name]

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterator
 from itertools import islice
 
+from tunesmith.counts import many
 from tunesmith.data.faults import Problem
 from tunesmith.data.files.delimiter import SAMPLE_ROWS, Dialect, choose_dialect
 from tunesmith.data.files.header import Cells, named_rows
@@ -20,7 +21,7 @@ QUOTE = Problem(
 )
 GIVEN_UP = Problem(
     "open_quote",
-    f"after {MOST_UNCLOSED} rows with an open quote the rest of the file is not read.",
+    f"after {many(MOST_UNCLOSED, 'row')} with an open quote the rest of the file is not read.",
     "Mend the quotes, or write the rows as JSON lines.",
 )
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from tunesmith.counts import many
 from tunesmith.data.faults import Problem
 from tunesmith.data.files.record import Record
 
@@ -46,7 +47,7 @@ def _names(cells: Cells) -> tuple[list[str], Problem | None]:
         what = f"the header names {', '.join(f'`{name}`' for name in twice[:5])} more than once."
         return names, Problem("no_header", what, remedy)
     if len(named) < FEWEST_NAMED * len(given):
-        what = f"this is no header: {len(given) - len(named)} of {len(given)} columns have no name."
+        what = f"this is no header: {many(len(given), 'column')}, and names for {len(named)}."
         return names, Problem("no_header", what, remedy)
     return names, None
 

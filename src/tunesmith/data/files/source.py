@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
+from tunesmith.counts import many
 from tunesmith.data.faults import Problem
 
 HEAD_BYTES = 1 << 18
@@ -155,7 +156,7 @@ def _chosen(names: list[str], part: str | None) -> str:
         what = f"has no member `{part}` (found: {shown})."
         raise Broken("unknown_part", what, "Name one of them with --data.part.")
     if len(names) > 1:
-        what = f"is an archive of {len(names)} files: {shown}."
+        what = f"is an archive of {many(len(names), 'file')}: {shown}."
         remedy = f"Say which one, for example --data.part {names[0]}, or unpack it into a folder."
         raise Broken("several_parts", what, remedy)
     return names[0]

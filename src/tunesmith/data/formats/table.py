@@ -80,9 +80,11 @@ def _answers(format: Format) -> Iterator[str]:
 def why(format: Format, rows: Sequence[Row]) -> str:
     """What was seen of the rows that have this format."""
     fitting = sum(map(format.fits, rows))
-    which = "every row has" if fitting == len(rows) else f"{fitting} of {len(rows)} rows have"
     columns = next((row for row in rows if format.fits(row)), format.columns)
-    return f"{which} {shown(c for c in columns if format.uses(format.synonyms.get(c, c)))}"
+    named = shown(c for c in columns if format.uses(format.synonyms.get(c, c)))
+    if fitting == len(rows):
+        return f"every row has {named}"
+    return f"rows have {named}: {fitting:,} of {len(rows):,}"
 
 
 def _mapping_remedy(found: Sequence[str]) -> str:
