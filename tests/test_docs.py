@@ -13,7 +13,13 @@ from tunesmith.config import load_run_config, parse_overrides
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "docs/README.ko.md")
-MORE_PAGES = ("docs/distill.md", "docs/data.md", "examples/polite_ko/README.md")
+MORE_PAGES = (
+    "docs/distill.md",
+    "docs/data.md",
+    "docs/masks.md",
+    "docs/curve.md",
+    "examples/polite_ko/README.md",
+)
 ROWS = ROOT / "src" / "tunesmith" / "workflows" / "demo_data" / "held.jsonl"
 # Those that train nothing and wait for no one.
 QUICK = ("data check", "data show", "doctor", "init", "methods", "model list", "runs list")
@@ -35,8 +41,8 @@ def test_every_command_that_a_page_shows_exists(page, capsys):
         words = shlex.split(command)[1:]
         depth = 2 if words[0] in {"data", "model", "runs"} else 1
         assert main([*words[:depth], "--help"]) == 0, command
-        flags = [w for w in words[depth:] if w.startswith("--") and "." in w]
-        assert parse_overrides(flags and words[words.index(flags[0]) :]) is not None
+        dotted = [i for i, word in enumerate(words) if word.startswith("--") and "." in word]
+        assert parse_overrides(words[dotted[0] :] if dotted else []) is not None
 
 
 @pytest.mark.usefixtures("default_model_folder")

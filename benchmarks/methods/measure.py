@@ -63,23 +63,8 @@ def measure(name: str, seed: int, given: argparse.Namespace) -> None:
     """The runs of a task with one seed that are missing, all in one comparison."""
     task, results = TASKS[name], given.out / "runs.jsonl"
     train, held = write(task, given.data, given.out / "data" / name)
-    steps = _steps(train, given.tokens)
-    values = {
-        "model": MODEL,
-        "data": {"train": str(train), "eval": str(held)},
-        "train": {
-            "steps": steps,
-            "rows_per_step": ROWS_PER_STEP,
-            "checkpoint_steps": steps,
-            "seed": seed,
-            "threads": given.threads,
-        },
-        "evaluate": {
-            "checks": [task.check],
-            "rows": task.held_rows,
-            "max_new_tokens": task.max_new_tokens,
-        },
-    }
+    steps = steps_of(train, given.tokens)
+    values = run_values(task, train, held, steps=steps, seed=seed, threads=given.threads)
     known = {(r["task"], r["seed"], r["name"], r["steps"]) for r in read_results(results)}
     wanted = [
         variant
@@ -94,7 +79,7 @@ def measure(name: str, seed: int, given: argparse.Namespace) -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     with results.open("a", encoding="utf-8") as file:
         for row, document in zip(found.rows, found.to_json()["runs"], strict=True):
-            scores = _scores(task, row.folder.path) if row.error is None else {}
+            scores = scores_of(task, row.folder.path) if row.error is None else {}
             line = {"task": name, "seed": seed, "steps": steps, **document, "scores": scores}
             line["method_settings"] = row.config.method.model_dump(mode="json")
             line["lr"] = row.config.train.lr
@@ -104,19 +89,41 @@ def measure(name: str, seed: int, given: argparse.Namespace) -> None:
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
+def run_values(
+    task: Task, train: Path, held: Path, *, steps: int, seed: int, threads: int
+) -> dict[str, Any]:
+    """What every run of a task has in common, as a config's values."""
+    return {
+        "model": MODEL,
+        "data": {"train": str(train), "eval": str(held)},
+        "train": {
+            "steps": steps,
+            "rows_per_step": ROWS_PER_STEP,
+            "checkpoint_steps": steps,
+            "seed": seed,
+            "threads": threads,
+        },
+        "evaluate": {
+            "checks": [task.check],
+            "rows": task.held_rows,
+            "max_new_tokens": task.max_new_tokens,
+        },
+    }
+
+
 def _variants(values: dict[str, Any], given: argparse.Namespace) -> list[Variant]:
     methods = [{"name": name, **METHODS[name]} for name in given.methods]
     return load_variants(None, {**values, "methods": methods}, grid=read_grid(given.grid))
 
 
-def _steps(train: Path, tokens: int) -> int:
+def steps_of(train: Path, tokens: int) -> int:
     """Steps of the rows that see about so many tokens."""
     tokenizer = AutoTokenizer.from_pretrained(resolve(MODEL))
     rows = prepare(tokenizer, read_conversations(train), max_tokens=2048, too_long="refuse")
     return max(10, round(tokens / (ROWS_PER_STEP * float(rows.lengths.mean()))))
 
 
-def _scores(task: Task, run: Path) -> dict[str, list[float]]:
+def scores_of(task: Task, run: Path) -> dict[str, list[float]]:
     """The score of each held-out row in each arm."""
     lines = (run / "answers.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]

@@ -49,8 +49,8 @@ def table(task: str, runs: Sequence[Run], *, best: bool) -> str:
         above = paired_difference(scores, bases, seed=0)
         loss = statistics.mean(run["eval_loss"] for run in each)
         lines.append(
-            f"| {name} | {len(each)} | {_interval(mean_interval(scores, seed=0))} | "
-            f"{_interval(above, sign='+')} | {loss:.3f} | {each[0]['lr']} |"
+            f"| {name} | {len(each)} | {percent(mean_interval(scores, seed=0))} | "
+            f"{percent(above, sign='+')} | {loss:.3f} | {each[0]['lr']} |"
         )
     return "\n".join([*lines, ""])
 
@@ -60,10 +60,11 @@ def _mean(runs: Sequence[Run]) -> float:
 
 
 def _text(scores: Sequence[float]) -> str:
-    return _interval(mean_interval(scores, seed=0))
+    return percent(mean_interval(scores, seed=0))
 
 
-def _interval(interval: Interval, *, sign: str = "") -> str:
+def percent(interval: Interval, *, sign: str = "") -> str:
+    """Points with their 95 % interval."""
     points = (100 * each for each in (interval.mean, interval.low, interval.high))
     mean, low, high = (format(each, f"{sign}.1f") for each in points)
     return f"{mean} ({low} to {high})"

@@ -51,8 +51,8 @@ def test_what_a_run_would_refuse_ends_in_1_with_every_fault(write, model, tunesm
 
 def test_warnings_have_a_count_and_lines(write, model, tunesmith):
     data = write(row(1), "\n", row(2))
-    (warning,) = tunesmith("data", "check", data, "--model", model, "--json").document["warnings"]
-    assert warning["code"] == "blank_line"
+    told = tunesmith("data", "check", data, "--model", model, "--json").document["warnings"]
+    (warning,) = [each for each in told if each["code"] == "blank_line"]
     assert (warning["count"], warning["lines"]) == (1, [2])
 
 
@@ -80,6 +80,40 @@ def test_rows_are_shown_as_the_model_sees_them(write, model, tunesmith):
     assert "⟦hello<|im_end|>⟧" in tunesmith(*words).out
 
 
+def test_what_a_run_would_cut_is_shown(write, model, tunesmith):
+    words = ("data", "show", write(row(1)), "--model", model, "--data.max_tokens", "6")
+    (first,) = tunesmith(*words, "--json", "--tokens").document["rows"]
+    assert first["cut"] == first["token_ends"][5]
+    assert len(first["token_ends"]) == first["tokens"]
+    assert first["supervised_tokens"] < first["tokens"]
+    kept = first["text"][: first["cut"]]
+    assert f"{kept}\n✂ cut here: 6 tokens of {first['tokens']}" in tunesmith(*words).out
+    assert "│q" in tunesmith(*words, "--tokens").out
+
+
+def test_rows_are_written_as_a_page(write, model, tunesmith, tmp_path):
+    page = tmp_path / "rows.html"
+    ended = tunesmith("data", "show", write(row(1)), "--model", model, "--html", page, "--json")
+    assert ended.document["html"] == str(page)
+    assert "<mark>" in page.read_text(encoding="utf-8")
+    data = write(row(1))
+    ended = tunesmith("data", "show", data, "--model", model, "--html", data)
+    assert ended.status == 2
+    assert "q1" in data.read_text()
+
+
+def test_an_answer_can_be_a_document_of_its_own(write, model, tunesmith):
+    turns = [("user", "q"), ("assistant", "a"), ("user", "p"), ("assistant", "b")]
+    data = write({"messages": [{"role": role, "content": text} for role, text in turns]})
+    words = (data, "--model", model, "--data.document", "answer")
+    document = tunesmith("data", "show", *words, "--json").document
+    assert [each["line"] for each in document["rows"]] == [1, 1]
+    assert "document of its own" in document["notes"][0]
+    checked = tunesmith("data", "check", *words, "--data.eval", "0", "--json").document
+    counts = {warning["code"]: warning["count"] for warning in checked["warnings"]}
+    assert counts["answers_apart"] == 1
+
+
 def test_a_flag_without_effect_is_refused(write, tunesmith):
     ended = tunesmith("data", "show", write(row(1)), "--data.too_long", "cut")
     assert ended.status == 2
@@ -90,3 +124,41 @@ def test_nothing_to_show_is_a_refusal(write, model, tunesmith):
     ended = tunesmith("data", "show", write({"prompt": "x"}), "--model", model)
     assert ended.status == 1
     assert "tunesmith data check" in ended.err
+
+
+def test_sizes_lengths_and_the_training_time_are_told(write, model, tunesmith):
+    data = write(*(row(i, "hello " * (1 + i % 5)) for i in range(60)))
+    document = tunesmith("data", "check", data, "--model", model, "--json").document
+    assert document["supervised_share"] == document["supervised_tokens"] / document["tokens"]
+    assert sum(document["lengths"]["histogram"]["rows"]) == 60
+    assert document["lengths"]["quantiles"]["p50"] <= document["longest"]
+    assert document["training"]["tokens"] == round(0.9 * 3 * document["tokens"])
+    page = tunesmith("data", "check", data, "--model", model).out
+    assert "half of the rows have up to" in page
+    assert "█" in page
+    assert "training:" in page
+
+
+def test_rows_are_left_out_by_name_and_notes_say_their_code(write, model, tunesmith):
+    data = write(row(1), row(1), row(2), row(3))
+    page = tunesmith("data", "check", data, "--model", model).out
+    assert "note: the same row stands further up (1 row: line 2) [duplicates]" in page
+    assert "few rows for lora" in page
+    words = ("--data.drop", "duplicates", "--method.kind", "full", "--json")
+    told = tunesmith("data", "check", data, "--model", model, *words).document["warnings"]
+    counts = {each["code"]: each["count"] for each in told}
+    assert (counts["dropped"], counts["few_rows"]) == (1, 3)
+    assert "duplicates" not in counts
+    assert "full" in next(each["message"] for each in told if each["code"] == "few_rows")
+
+
+def test_an_unknown_name_to_leave_out_is_an_error(write, model, tunesmith):
+    ended = tunesmith("data", "check", write(row(1)), "--model", model, "--data.drop", "copies")
+    assert ended.status == 1
+    assert "`copies`" in ended.err
+
+
+def test_faults_of_several_kinds_stand_in_groups(write, model, tunesmith):
+    data = write(row(1), {"prompt": "x"}, '{"prompt": \n', {"prompt": "y"})
+    page = tunesmith("data", "check", data, "--model", model).out
+    assert page.index("missing_column: 2 faults") < page.index("broken_json: 1 fault")

@@ -17,7 +17,8 @@ COMMANDS = list(commands())
 def test_the_commands_are_the_documented_ones():
     assert {" ".join(words) for words in COMMANDS} == {
         *("demo", "doctor", "methods", "model list", "model pull", "init", "data check"),
-        *("data show", "data distill", "train", "compare", "chat", "runs list", "runs show"),
+        *("data show", "data split", "data distill", "data curve", "train", "compare", "chat"),
+        *("runs list", "runs show"),
     }
 
 

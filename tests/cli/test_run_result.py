@@ -29,6 +29,22 @@ def test_scores_are_told_with_intervals_and_the_difference():
     ]
 
 
+def test_what_a_check_says_beside_its_score_is_told():
+    said = {
+        "score": None,
+        "n": 0,
+        "note": "0 of 2 rows scored; row 1: no judge",
+        "empty": 2,
+        "figures": {"macro_f1": 0.5, "requests": 1200, "by_slot": {"a": 1}, "signature": "x"},
+    }
+    assert list(evaluation_lines({"arms": {"tuned": {"checks": {"judge": said}}}})) == [
+        "check judge: tuned no score",
+        "  tuned: 0 of 2 rows scored; row 1: no judge",
+        "  tuned: 2 empty answers",
+        "  tuned: macro f1 0.500, requests 1,200",
+    ]
+
+
 def test_a_verdict_stands_in_front():
     document = {"verdict": {"answer": "yes", "text": "It worked."}, **EVALUATION}
     assert next(iter(evaluation_lines(document))) == "It worked."

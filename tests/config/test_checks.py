@@ -43,7 +43,7 @@ def test_each_kind_has_its_own_settings_in_the_order_given():
         ({"kind": "json", "json_schema": "a"}, "did you mean `evaluate.checks.1.schema`?"),
         ({"kind": "jsn"}, "`evaluate.checks.1.kind`: unknown kind 'jsn'; known: 'exact',"),
         ({"name": "x"}, "`evaluate.checks.1.kind`: is missing"),
-        ({"kind": "ends_with", "endings": [" "]}, "`evaluate.checks.1.endings`: an ending is"),
+        ({"kind": "ends_with", "endings": [" "]}, "`evaluate.checks.1.endings`: a text is blank"),
         ({"kind": "exact", "name": ""}, "`evaluate.checks.1.name`"),
     ],
 )

@@ -119,7 +119,6 @@ def test_inserted_system_prompt_is_shown_and_counted():
 @pytest.mark.parametrize(
     ("template", "row", "code"),
     [
-        ("no_end", talk("q", "a"), "no_end_token"),
         ("chatml", talk("q", "a <file> b"), "special_tokens"),
         ("chatml", talk("q", "a", "and"), "ends_without_answer"),
     ],

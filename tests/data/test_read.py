@@ -161,14 +161,14 @@ def test_missing_file_names_the_data_files_beside_it(write, tmp_path):
         (chat(("user", "q"), ("assistant", "")), "empty", "message 2 (assistant)"),
         (chat(("user", "\ud83d"), ("assistant", "a")), "wrong_type", "surrogate"),
         (chat(("user", None), ("assistant", "a")), "wrong_type", "null"),
-        (chat(("user", ["q"]), ("assistant", "a")), "wrong_type", "a list"),
+        (chat(("user", ["q"]), ("assistant", "a")), "not_text", "part 1"),
+        (chat(("user", [{"type": "image_url"}]), ("assistant", "a")), "not_text", "image_url"),
         (chat((1, "q"), ("assistant", "a")), "wrong_type", "a number"),
-        (CHAT | {"tools": [{}]}, "tools", "tools"),
+        (CHAT | {"tools": [{}]}, "wrong_type", "tool 1"),
         ({"messages": []}, "empty", "empty list"),
         ({"messages": "q"}, "wrong_type", "text"),
         ({"messages": ["q"]}, "wrong_type", "text"),
         ({"messages": [{"role": "user", "text": "q"}]}, "missing_keys", "found: role, text"),
-        ({"messages": [CHAT["messages"][0] | {"tool_calls": [1]}]}, "tools", "tool_calls"),
         ({"prompt": 3, "completion": "a"}, "wrong_type", "a number"),
         ({"prompt": "q", "completion": None}, "wrong_type", "null"),
         ({"prompt": "", "completion": "a"}, "empty", "message 1"),
@@ -205,7 +205,7 @@ def test_what_is_not_used_is_noted_with_its_count(write):
     (note,) = scan(write(*rows)).notes
     assert (note.code, note.count, note.lines) == ("unused_columns", 2, (1, 3))
     assert "id" in note.message
-    line = json.dumps(CHAT).replace('"q"', '"q", "weight": 1, "name": "x"')
+    line = json.dumps(CHAT).replace('"q"', '"q", "weight": 1, "mood": "x"')
     notes = scan(write(line)).notes
     assert {note.code for note in notes} == {"weight_without_effect", "unused_keys"}
 

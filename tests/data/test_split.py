@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.tiny import talk
-from tunesmith.data.split import hold_out, prompt_key
+from tunesmith.data.split import Prompts, choose_held, hold_out, prompt_key, split_rows
 from tunesmith.errors import DataError
 
 ROWS = [talk(f"question {n // 2}", "answer", line=n) for n in range(200)]
@@ -62,3 +62,71 @@ def test_one_prompt_alone_cannot_be_split():
     with pytest.raises(DataError, match="with 1 different prompt cannot") as caught:
         hold_out([talk("q", "a"), talk("Q", "b", line=2)], share=0.5, seed=0)
     assert "--data.eval" in caught.value.remedy
+
+
+def groups_of(rows):
+    prompts = Prompts()
+    for row in rows:
+        prompts.observe(row)
+    groups = prompts.groups()
+    texts = {}
+    for row, number in zip(rows, groups.number.tolist(), strict=True):
+        texts.setdefault(number, []).append(row.messages[0].content)
+    return {frozenset(some) for some in texts.values()}, groups
+
+
+def family(rng, count):
+    """Long texts that differ from one of them in some of its words."""
+    words = [f"{rng.choice('bcdfg')}{rng.choice('aeiou')}{i}" for i in range(60)]
+    for _ in range(count):
+        other = list(words)
+        for place in rng.sample(range(60), rng.randint(2, 9)):
+            other[place] = f"x{rng.randrange(1000)}"
+        yield " ".join(other)
+
+
+def test_groups_of_long_texts_do_not_depend_on_the_order_of_rows():
+    rng = random.Random(0)
+    texts = [text for _ in range(20) for text in family(rng, 12)]
+    rows = [talk(text, "a", line=n) for n, text in enumerate(texts)]
+    first, _ = groups_of(rows)
+    assert 20 <= len(first) < len(rows)
+    for seed in range(3):
+        assert groups_of(random.Random(seed).sample(rows, len(rows)))[0] == first
+
+
+def test_near_copies_stay_together_and_the_answer_does_not_matter():
+    rows = [talk("how do i reset my card", "a"), talk("How can I reset my card?", "b", line=2)]
+    rows += [talk(f"{word} " * 6, "c", line=3 + n) for n, word in enumerate(["one", "two", "six"])]
+    first, _ = groups_of(rows)
+    assert {len(some) for some in first} == {1, 2}
+
+
+def test_where_nearly_all_rows_are_alike_only_equal_prompts_stay_together():
+    colours = ["red", "blue", "green", "white", "black", "pink", "gold", "grey"]
+    rows = [talk(f"set the lamp to {c} now", "ok", line=n) for n, c in enumerate(colours)]
+    rows += [talk("SET the lamp to red now", "ok", line=8), talk("who are you", "me", line=9)]
+    first, groups = groups_of(rows)
+    assert sorted(map(len, first)) == [1] * 8 + [2]
+    (note,) = groups.notes
+    assert (note.code, note.count) == ("split_by_prompt", 9)
+    assert split_rows(rows, share=0.3, seed=0).notes == groups.notes
+
+
+def test_the_same_share_of_each_stratum_is_held_out():
+    rows = [talk(f"word{n} " * 5, "a", line=n) for n in range(100)]
+    strata = ["a"] * 70 + ["b"] * 25 + ["c"] * 5
+    _, groups = groups_of(rows)
+    held = choose_held(groups, share=0.2, seed=0, strata=strata)
+    counts = {
+        name: sum(h for h, s in zip(held, strata, strict=True) if s == name) for name in "abc"
+    }
+    assert counts == {"a": 14, "b": 5, "c": 1}
+
+
+def test_a_group_of_several_strata_belongs_to_the_most_common():
+    rows = [talk(f"q{n // 3} is here now", "a", line=n) for n in range(60)]
+    strata = ["a" if n % 3 else "b" for n in range(60)]
+    held = choose_held(groups_of(rows)[1], share=0.5, seed=0, strata=strata)
+    assert sum(held) == 30
+    assert all(len(set(held[n : n + 3].tolist())) == 1 for n in range(0, 60, 3))

@@ -7,10 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.data.tiny import ENDS, SYSTEM_PROMPT, TEMPLATES, talk, tiny_tokenizer, tokenizer_of
+from tests.data.tiny import (
+    ENDS,
+    SYSTEM_PROMPT,
+    TEMPLATES,
+    is_clean,
+    supervised_runs,
+    talk,
+    tiny_tokenizer,
+    tokenizer_of,
+)
+from tunesmith.data.chat_format import study
 from tunesmith.data.faults import FaultyData
 from tunesmith.data.rows import Conversation, Message
-from tunesmith.data.template import inserted_system_prompt, render, render_prompt
+from tunesmith.data.template import inserted_system_prompt, render, render_each, render_prompt
 from tunesmith.errors import DataError
 
 CHARACTERS = st.characters(exclude_categories=["Cs"])
@@ -19,18 +29,7 @@ MERGING = st.text(st.sampled_from(" \n\t\u3000a👍é"), min_size=1, max_size=6)
 quick = settings(max_examples=40, deadline=None, derandomize=True)
 
 
-def is_clean(text):
-    return text.strip() == text != "" and "<" not in text and "[" not in text
-
-
 CLEAN = TEXTS.filter(is_clean)
-
-
-def supervised_runs(tokenizer, row):
-    """The decoded text of each run of supervised tokens."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], row.weights > 0, [0]])))
-    runs = zip(edges[::2], edges[1::2], strict=True)
-    return [tokenizer.decode(row.ids[start:stop]) for start, stop in runs]
 
 
 def faults_of(tokenizer, conversation):
@@ -64,7 +63,7 @@ def test_white_space_of_an_answer_is_kept_or_refused(name, contents):
         assert supervised_runs(tokenizer, row) == [contents[1] + end, contents[3] + end]
 
 
-@pytest.mark.parametrize("name", sorted({*ENDS, "no_end", "channel"}))
+@pytest.mark.parametrize("name", sorted({*ENDS, "channel"}))
 @given(contents=st.lists(CLEAN, min_size=4, max_size=4))
 @quick
 def test_what_stands_before_an_answer_is_the_served_prompt(name, contents):
@@ -77,11 +76,11 @@ def test_what_stands_before_an_answer_is_the_served_prompt(name, contents):
         assert row.weights[len(prompt)] == 1
 
 
-@given(contents=st.lists(CLEAN, min_size=4, max_size=4))
-@quick
-def test_template_without_end_token_supervises_the_answers_alone(contents):
-    row = render(tokenizer_of("no_end"), talk(*contents))
-    assert supervised_runs(tokenizer_of("no_end"), row) == [contents[1], contents[3]]
+def test_template_without_end_token_is_refused_once():
+    format = study(tokenizer_of("no_end"))
+    rows = list(render_each(tokenizer_of("no_end"), [talk("q", "a"), talk("q", "a")], format))
+    assert [[(f.code, f.line) for f in r.faults] for r in rows] == [[("end_not_trained", None)], []]
+    assert [each.row for each in rows] == [None, None]
 
 
 def test_special_tokens_that_the_template_puts_before_an_answer_do_not_end_it():
@@ -118,7 +117,8 @@ def test_earlier_answers_that_are_rewritten_later_are_refused_with_their_line():
     row = talk("q", "<think>so</think>yes", "p", "no", line=7)
     (fault,) = faults_of(tokenizer_of("thinking"), row)
     assert (fault.code, fault.line) == ("not_prefix_preserving", 7)
-    assert "Split the conversation" in fault.remedy
+    assert "strips the thinking of message 2" in fault.message
+    assert "--data.document answer" in fault.remedy
     assert str(fault).startswith("rows.jsonl:7: ")
 
 

@@ -1,11 +1,14 @@
 """Tiny tokenizers, one for each way in which chat templates write conversations."""
 
 import functools
+from collections.abc import Sequence
 
+import numpy as np
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from tunesmith.data.rows import Conversation, Message
+from tunesmith.data.template import TokenRow
 
 SPECIAL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<start_of_turn>", "<end_of_turn>"]
 SPECIAL += ["<|head|>", "<|/head|>", "<|eot|>", "<|end|>", "<file>"]
@@ -91,8 +94,16 @@ def tokenizer_of(name: str) -> PreTrainedTokenizerFast:
     return tiny_tokenizer(TEMPLATES[name], split=LLAMA3_SPLIT if "llama" in name else None)
 
 
-def tiny_tokenizer(template: str | None, *, split: str | None = None) -> PreTrainedTokenizerFast:
-    """Byte-level BPE of a few merges; `[/turn]` is an added token that is not special.
+def tiny_tokenizer(
+    template: str | None,
+    *,
+    split: str | None = None,
+    special: Sequence[str] = SPECIAL,
+    added: Sequence[str] = ("[/turn]",),
+    bos: str | None = "<s>",
+    eos: str = "</s>",
+) -> PreTrainedTokenizerFast:
+    """Byte-level BPE of a few merges; ``added`` tokens are not special.
 
     Words are split as in GPT-2 unless another expression is given.
     """
@@ -103,14 +114,14 @@ def tiny_tokenizer(template: str | None, *, split: str | None = None) -> PreTrai
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=360,
-        special_tokens=SPECIAL,
+        special_tokens=list(special),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(LINES * 20, trainer)
-    tokenizer.add_tokens([AddedToken("[/turn]", special=False, normalized=False)])
+    tokenizer.add_tokens([AddedToken(text, special=False, normalized=False) for text in added])
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", chat_template=template
+        tokenizer_object=tokenizer, bos_token=bos, eos_token=eos, chat_template=template
     )
 
 
@@ -120,3 +131,15 @@ def talk(*contents: str, system: str | None = None, line: int = 1) -> Conversati
     roles = ("user", "assistant")
     messages += [Message(roles[i % 2], content) for i, content in enumerate(contents)]
     return Conversation(tuple(messages), "rows.jsonl", line)
+
+
+def is_clean(text: str) -> bool:
+    """Whether no template trims a text or takes a part of it for more than text."""
+    return text.strip() == text != "" and "<" not in text and "[" not in text
+
+
+def supervised_runs(tokenizer: PreTrainedTokenizerFast, row: TokenRow) -> list[str]:
+    """The decoded text of each run of supervised tokens."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], row.weights > 0, [0]])))
+    runs = zip(edges[::2], edges[1::2], strict=True)
+    return [tokenizer.decode(row.ids[start:stop]) for start, stop in runs]

@@ -33,3 +33,12 @@ def test_a_gain_is_a_positive_difference():
     json_check = summarise(SCORES, seed=0).checks[0]
     assert json_check.differences["base"].mean == 0.5
     assert json_check.differences["prompted"].mean == 0.25
+
+
+def test_rows_without_a_score_are_left_out_and_pairs_need_both():
+    scores = {"a": {"base": [0, None, 1, 0], "tuned": [1, 1, None, 0], "prompted": [None] * 4}}
+    (check,) = summarise(scores, seed=0).checks
+    assert (check.arms["base"].n, check.arms["tuned"].n) == (3, 3)
+    assert "prompted" not in check.arms
+    assert set(check.differences) == {"base"}
+    assert check.differences["base"] == paired_difference([1, 0], [0, 0], seed=0)

@@ -7,8 +7,8 @@ from tests.families import FAMILIES, make_exact, tiny_model
 from tunesmith.config import LoraSettings
 from tunesmith.engine.forward import Engine, prepare_
 from tunesmith.errors import TunesmithError
-from tunesmith.generate.decoder import Prompt
-from tunesmith.generate.loop import _groups, cut_at_stop, generate
+from tunesmith.generate.decoder import Decoder, Prompt
+from tunesmith.generate.loop import _groups, _like_lengths, cut_at_stop, generate
 from tunesmith.generate.sampling import Sampling, choose, generator_of
 from tunesmith.generate.session import ChatSession
 from tunesmith.methods import table
@@ -132,12 +132,66 @@ def test_what_prompts_begin_with_alike_is_read_once_and_fills_the_room_once(monk
 
     monkeypatch.setattr(Engine, "hidden_states", counted)
     assert answers(engine, prompts, sampling=Sampling(max_new_tokens=9)) == alone
-    assert read[0] == len(begin) + 2 * len(prompts)
-    assert max(read[1:]) == len(prompts)  # a token for each from there on
+    assert read[:2] == [len(begin), 2 * len(prompts)]
+    assert max(read[2:]) == len(prompts)  # a token for each from there on
 
 
 def test_prompts_of_several_adapters_share_no_room():
     ids = tuple(range(3, 1003))
     alike = {slot: Prompt(ids) for slot in range(6)}
     apart = {slot: Prompt(ids, str(slot)) for slot in range(6)}
-    assert [list(map(len, _groups(prompts))) for prompts in (alike, apart)] == [[6], [2, 2, 2]]
+    decoder = Decoder(prepare_(tiny_model("llama", torch.float32)), slots=1, capacity=1)
+    found = [list(map(len, _groups(prompts, decoder))) for prompts in (alike, apart)]
+    assert found == [[6], [2, 2, 2]]
+
+
+def test_places_of_ended_answers_are_taken_while_others_go_on(monkeypatch):
+    monkeypatch.setattr("tunesmith.generate.loop.SLOTS", 4)
+    make_exact(monkeypatch)
+    engine = prepare_(tiny_model("gemma2"))
+    prompts = [Prompt((3 + i, 40 + i, *range(50, 50 + i % 5))) for i in range(14)]
+    alone = [answers(engine, [prompt])[0] for prompt in prompts]
+    stop_ids = frozenset(row[i % 9] for i, row in enumerate(alone))
+    expected = [answers(engine, [prompt], stop_ids=stop_ids)[0] for prompt in prompts]
+    assert len(set(map(len, expected))) > 3
+    steps = []
+    step = Decoder.step
+    monkeypatch.setattr(Decoder, "step", lambda d, t: steps.append(list(t)) or step(d, t))
+    assert answers(engine, prompts, stop_ids=stop_ids) == expected
+    assert all(slots == list(range(len(slots))) for slots in steps)
+    assert len(steps) < sum(map(len, expected))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_beginning_read_apart_changes_no_answer(family, monkeypatch):
+    make_exact(monkeypatch)
+    monkeypatch.setattr("tunesmith.generate.loop.SLOTS", 3)
+    engine = prepare_(tiny_model(family))
+    begin = tuple(range(3, 43))
+    prompts = [Prompt((*begin, 50 + i, *range(60, 60 + i % 3))) for i in range(7)]
+    alone = [answers(engine, [prompt])[0] for prompt in prompts]
+    reads = []
+    read = Decoder.read
+    monkeypatch.setattr(Decoder, "read", lambda d, p: reads.append((d, p)) or read(d, p))
+    assert answers(engine, prompts) == alone
+    assert list(reads[0][1].values()) == [Prompt(begin)]
+    assert {d.begun(None) for d, _ in reads[1:]} == {len(begin)}
+
+
+def test_long_prompts_do_not_take_room_for_short_ones(monkeypatch):
+    engine = prepare_(tiny_model("llama", torch.float32))
+    prompts = [Prompt((3,) * n) for n in (5, 900, 7, 400, 500, 800)]
+    assert list(_like_lengths(engine, prompts)) == [[0, 2], [3, 4, 5], [1]]
+    made = []
+    cache = Engine.cache
+
+    def noted(engine, slots, capacity):
+        made.append((slots, capacity))
+        return cache(engine, slots, capacity)
+
+    monkeypatch.setattr(Engine, "cache", noted)
+    monkeypatch.setattr("tunesmith.generate.loop.BEGIN_TOKENS", 10_000)
+    monkeypatch.setattr("tunesmith.generate.loop.CACHE_BYTES", 2 * engine.cache_bytes(809))
+    monkeypatch.setattr("tunesmith.generate.loop.CACHE_SHARE", 1 << 40)
+    answers(engine, prompts)
+    assert made == [(2, 16), (2, 809), (1, 909)]

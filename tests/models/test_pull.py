@@ -102,13 +102,13 @@ def test_missing_pip_is_named(entry, monkeypatch, tmp_path):
 def test_full_disk_is_refused_before_anything_is_fetched(entry, home, monkeypatch):
     huge = dataclasses.replace(entry, bytes=10**18)
     monkeypatch.setattr(catalog, "ENTRIES", (huge,))
-    monkeypatch.setattr(pull, "_download", lambda *_: pytest.fail("fetched"))
+    monkeypatch.setattr(pull, "download", lambda *_: pytest.fail("fetched"))
     with pytest.raises(ModelError, match="free"):
         pull.pull("tiny")
     assert nothing_half(home)
 
 
-@pytest.mark.parametrize("step", ["_download", "_extract", "convert"])
+@pytest.mark.parametrize("step", ["download", "_extract", "convert"])
 def test_stop_at_any_step_leaves_nothing_and_the_next_pull_works(entry, home, monkeypatch, step):
     def stop(*_, **__):
         raise KeyboardInterrupt

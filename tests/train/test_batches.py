@@ -16,7 +16,7 @@ LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=40)
 
 @given(LENGTHS, st.integers(1, 200), st.integers(0, 9))
 def test_an_epoch_has_every_row_once_and_no_step_over_its_budget(lengths, tokens, epoch):
-    steps = steps_of_epoch(lengths, budget=Budget(None, tokens), seed=1, epoch=epoch)
+    steps = list(steps_of_epoch(lengths, budget=Budget(None, tokens), seed=1, epoch=epoch))
     assert sorted(row for step in steps for row in step) == list(range(len(lengths)))
     for step in steps:
         assert len(step) == 1 or sum(lengths[row] for row in step) <= tokens
@@ -36,7 +36,7 @@ def test_epochs_differ_in_order_and_the_seed_decides():
     budget, lengths = Budget(4, 0), [1] * 40
 
     def order(seed, epoch):
-        return steps_of_epoch(lengths, budget=budget, seed=seed, epoch=epoch)
+        return list(steps_of_epoch(lengths, budget=budget, seed=seed, epoch=epoch))
 
     assert order(1, 0) == order(1, 0)
     assert order(1, 0) != order(1, 1)
@@ -62,3 +62,27 @@ def test_parts_of_epochs_and_weights_are_counted():
     assert counts[:2].tolist() == [3, 3]
     assert 420 < counts[2:].sum() < 580
     assert budget.rows == 1000
+
+
+@given(LENGTHS, st.integers(1, 200), st.none() | st.integers(1, 9))
+def test_a_step_is_as_full_as_whole_rows_allow(lengths, tokens, rows):
+    """As filling it row by row does, which is what runs of before were trained with."""
+    steps = list(steps_of_epoch(lengths, budget=Budget(rows, tokens), seed=1, epoch=0))
+    filled, step = [], []
+    for row in (row for step in steps for row in step):
+        size = sum(lengths[r] for r in step)
+        if step and (len(step) >= rows if rows else size + lengths[row] > tokens):
+            filled.append(tuple(step))
+            step = []
+        step.append(row)
+    assert steps == [*filled, tuple(step)]
+
+
+@given(LENGTHS, st.integers(1, 200))
+def test_each_row_goes_into_the_emptiest_micro_batch(lengths, tokens):
+    groups = micro_batches(tuple(range(len(lengths))), lengths, tokens=tokens)
+    sizes = [0] * len(groups)
+    for row in sorted(range(len(lengths)), key=lambda r: (-lengths[r], r)):
+        i = sizes.index(min(sizes))
+        assert row in groups[i]
+        sizes[i] += lengths[row]

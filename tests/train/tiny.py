@@ -5,7 +5,8 @@ import numpy as np
 from tests.families import tiny_model
 from tunesmith.config import FullSettings, LoraSettings, TrainSettings
 from tunesmith.config.methods import PTuningSettings
-from tunesmith.data.prepare import Dataset
+from tunesmith.data.dataset import block_of, dataset_of
+from tunesmith.data.template import TokenRow
 from tunesmith.engine.forward import prepare_
 from tunesmith.methods import table
 from tunesmith.train import optimizer
@@ -23,14 +24,11 @@ def dataset(count=12, seed=0, longest=20):
     rng = np.random.default_rng(seed)
     lengths = rng.integers(4, longest, count)
     weights = np.concatenate([np.r_[0.0, rng.integers(0, 2, n - 2), 1.0] for n in lengths])
-    return Dataset(
-        ids=rng.integers(3, 97, lengths.sum()).astype(np.int32),
-        weights=weights.astype(np.float32),
-        offsets=np.r_[0, lengths.cumsum()].astype(np.int64),
-        lines=np.arange(1, count + 1),
-        files=("rows.jsonl",),
-        file_of=np.zeros(count, np.int32),
-    )
+    ids = rng.integers(3, 97, lengths.sum()).astype(np.int32)
+    ends = lengths.cumsum()[:-1]
+    pairs = zip(np.split(ids, ends), np.split(weights.astype(np.float32), ends), strict=True)
+    rows = [TokenRow(*pair, "rows.jsonl", line) for line, pair in enumerate(pairs, start=1)]
+    return dataset_of([block_of(rows, range(count), ["rows.jsonl"])], ["rows.jsonl"])
 
 
 def tiny_job(folder, method="lora", *, held=True, family="llama", **settings):

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from tunesmith.config import load_run_config
-from tunesmith.errors import DataError
-from tunesmith.workflows.inspect_data import inspect_data, shown_rows
+from tunesmith.data.faults import FaultyData
+from tunesmith.workflows.inspect_data import inspect_data
 from tunesmith.workflows.rows import load_rows
 from tunesmith.workflows.tokenizing import open_tokenizer
 
@@ -25,15 +25,29 @@ def row(i, answer="hello"):
 
 
 def codes(inspection):
-    return [fault.code for fault in inspection.faults]
+    return [fault.code for fault in inspection.faults.listed]
 
 
-def would_run(config, base_folder):
+def run_rows(config, base_folder):
     opened = open_tokenizer(str(base_folder))
+    return load_rows(config.data, opened.tokenizer, context=opened.context, seed=0)
+
+
+def refused(config, base_folder):
+    """The faults for which a run would refuse the data."""
     try:
-        return load_rows(config.data, opened.tokenizer, context=opened.context, seed=0)
-    except DataError:
-        return None
+        run_rows(config, base_folder)
+    except FaultyData as error:
+        return error.faults
+    return []
+
+
+TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {}}}
+
+
+def chat(**more):
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    return {"messages": turns, **more}
 
 
 LONG = row(9, "x" * 600)
@@ -51,19 +65,22 @@ LONG = row(9, "x" * 600)
         ([row(1), row(2)], {"max_tokens": 5}),
         ([row(1), row(2)], {"max_tokens": 5, "too_long": "drop"}),
         ([row(1), row(2, "<|im_end|> sneaked in")], {}),
+        ([row(1), row(2, "<|im_end|> sneaked in")], {"control_tokens": "text"}),
+        ([row(1), row(2)], {"document": "answer"}),
+        ([row(1), chat(tools=[TOOL])], {"format": "chat"}),
         ([], {}),
     ],
 )
 def test_there_is_a_fault_exactly_where_a_run_would_refuse(rows, data, config, base_folder):
     settings = config(*rows, **data)
     (inspection,) = inspect_data(settings)
-    assert bool(inspection.faults) == (would_run(settings, base_folder) is None)
+    assert refused(settings, base_folder) == list(inspection.faults.listed)
 
 
 def test_tokens_are_those_that_a_run_reads(config, base_folder):
     settings = config(row(1), row(2), row(3), eval=0)
     (inspection,) = inspect_data(settings)
-    rows = would_run(settings, base_folder).train
+    rows = run_rows(settings, base_folder).train
     assert inspection.tokens == rows.tokens
     assert inspection.supervised_tokens == rows.supervised_tokens
     assert inspection.longest == rows.longest
@@ -78,21 +95,6 @@ def test_sound_rows_are_measured_beside_faulty_ones(config):
 
 def test_what_is_cut_is_a_warning_with_its_lines(config):
     (inspection,) = inspect_data(config(row(1), LONG, row(3), too_long="cut"))
-    (warning,) = inspection.warnings
+    warning = next(each for each in inspection.warnings if each.code != "few_rows")
     assert (warning.code, warning.count, warning.lines) == ("cut", 1, (2,))
     assert inspection.longest == 400
-
-
-def test_spans_cover_the_text_and_mark_what_is_trained(config):
-    (shown, _), faults = shown_rows(config(row(1), row(2), row(3)), most=2)
-    assert faults == ()
-    assert shown.spans[0][0] == 0
-    assert shown.spans[-1][1] == len(shown.text)
-    assert all(a[1] == b[0] for a, b in zip(shown.spans, shown.spans[1:], strict=False))
-    assert [shown.text[a:b] for a, b, trained in shown.spans if trained] == ["hello<|im_end|>"]
-
-
-def test_faulty_rows_are_passed_over_and_told(config):
-    rows, faults = shown_rows(config({"prompt": "x"}, row(2)), most=3)
-    assert [each.line for each in rows] == [2]
-    assert [fault.line for fault in faults] == [1]

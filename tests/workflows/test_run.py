@@ -19,6 +19,7 @@ from tunesmith.train.events import Ended, Notice, Planned, Progress
 from tunesmith.train.run_lock import alone
 from tunesmith.workflows.chat import open_chat
 from tunesmith.workflows.history import read_run
+from tunesmith.workflows.inspect_data import inspect_data
 from tunesmith.workflows.locate import locate
 from tunesmith.workflows.opening import attach_folder, open_base
 from tunesmith.workflows.run import resume_run, train_run
@@ -363,3 +364,19 @@ def test_a_base_of_an_unsupported_family_is_refused_by_name(tmp_path):
     base_folder(tmp_path / "gpt", "gpt_neox")
     with pytest.raises(ModelError, match="gpt_neox"):
         go(config(tmp_path, model=str(tmp_path / "gpt")))
+
+
+def test_the_run_says_of_its_rows_what_check_says(tmp_path):
+    made = config(tmp_path)
+    data = tmp_path / "rows.jsonl"
+    lines = data.read_text().splitlines(keepends=True)
+    mail = json.dumps({"prompt": "who", "completion": "ann@naver.com"}) + "\n"
+    data.write_text("".join([*lines, lines[0], lines[1], mail]))
+    made = made.model_copy(update={"data": made.data.model_copy(update={"drop": ("duplicates",)})})
+    checked = inspect_data(made)[0].warnings
+    assert {"dropped", "personal_data", "few_rows"} <= {note.code for note in checked}
+    summary, events = go(made)
+    for note in checked:
+        rows = "row" if note.count == 1 else "rows"
+        assert f"{note.message} ({note.count:,} {rows})" in summary.notices, note
+    assert {e.code for e in events if isinstance(e, Notice)} >= {note.code for note in checked}

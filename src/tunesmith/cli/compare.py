@@ -57,6 +57,7 @@ def _variants(
     words: list[str], methods: str | None, grid: "Sequence[str]"
 ) -> "tuple[list[Variant], Path]":
     from tunesmith.config.variants import load_variants, read_grid
+    from tunesmith.workflows.free_folder import free_folder
 
     if not words and not methods:
         return [], Path()
@@ -65,13 +66,7 @@ def _variants(
     out = overrides.pop("out", None)
     variants = load_variants(file, overrides, methods=kinds, grid=read_grid(grid))
     given = out or variants[0].config.out
-    return variants, Path(str(given)) if given else _free_folder()
-
-
-def _free_folder() -> Path:
-    taken = {path.name for path in Path("runs").iterdir()} if Path("runs").is_dir() else set()
-    names = ["comparison", *(f"comparison-{i}" for i in range(2, len(taken) + 3))]
-    return Path("runs") / next(name for name in names if name not in taken)
+    return variants, Path(str(given)) if given else free_folder("comparison")
 
 
 def _outcome(variants: "list[Variant]", out: Path, *, is_new: bool) -> Outcome:

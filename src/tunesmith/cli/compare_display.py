@@ -84,7 +84,7 @@ def show_comparison(
     assert isinstance(rows, list)
     print_table(console, TITLES, rows=[_cells(row) for row in rows], numbers=NUMBERS)
     if document["base"]["score"] is not None:  # type: ignore[index]
-        console.print(f"base without training: {_interval(document['base'])}")
+        console.print(f"base without training: {interval_text(document['base'])}")
     console.print(
         "Score: the first check on held-out rows, with its 95 % interval. Runs that trained "
         "together share one peak and one speed."
@@ -116,11 +116,12 @@ def _cells(row: "dict[str, object]") -> list[str]:
         number("tokens_per_second", ",.0f"),
         number("train_loss", ".3f"),
         number("eval_loss", ".3f"),
-        _interval(row),
+        interval_text(row),
     ]
 
 
-def _interval(values: object) -> str:
+def interval_text(values: object) -> str:
+    """A score with its limits, from a JSON object that has them."""
     assert isinstance(values, dict)
     if values["score"] is None:
         return "-"

@@ -48,15 +48,18 @@ def key_lines(keys: Mapping[str, "Key"], *, width: int) -> Iterator[str]:
                 head = f"  --{key.name}  {key.type}"
                 default = f"[default: {key.default}]" if key.default else ""
                 fits = len(head) + 2 + len(default) <= width
-                yield from [f"{head}  {default}".rstrip()] if fits else _wrapped(head, width)
-                if default and not fits:
-                    yield " " * INDENT + default
+                if fits:
+                    yield f"{head}  {default}".rstrip()
+                else:
+                    yield from textwrap.wrap(
+                        head.strip(),
+                        width,
+                        initial_indent="  ",
+                        subsequent_indent=" " * INDENT,
+                        break_on_hyphens=False,
+                    )
+                    yield from [" " * INDENT + default] if default else []
                 yield from _explained(key, kinds, width=width)
-
-
-def _wrapped(head: str, width: int) -> list[str]:
-    indent = " " * INDENT
-    return textwrap.wrap(head, width, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _explained(key: "Key", kinds: int, *, width: int) -> list[str]:

@@ -91,12 +91,34 @@ def evaluation_lines(evaluation: Mapping[str, object]) -> Iterator[str]:
             if (score := _mapping(_mapping(_mapping(values).get("checks")).get(name)))
         ]
         yield f"check {name}: {', '.join(scores)}"
+        for arm, values in arms.items():
+            for said in _remarks(_mapping(_mapping(_mapping(values).get("checks")).get(name))):
+                yield f"  {arm}: {harmless(said)}"
         for arm, difference in _mapping(_mapping(evaluation.get("differences")).get(name)).items():
             yield f"  {difference_text(_mapping(difference))} against {arm}"
 
 
+def _remarks(check: Mapping[str, object]) -> Iterator[str]:
+    """Why rows have no score, how many answers are empty, and figures that are one number."""
+    if check.get("note"):
+        yield str(check["note"])
+    if isinstance(empty := check.get("empty"), int):
+        yield f"{many(empty, 'empty answer')}"
+    figures = [
+        f"{name.replace('_', ' ')} {value:,.3f}"
+        if isinstance(value, float)
+        else f"{name.replace('_', ' ')} {value:,}"
+        for name, value in _mapping(check.get("figures")).items()
+        if isinstance(value, int | float)
+    ]
+    if figures:
+        yield ", ".join(figures)
+
+
 def score_text(score: Mapping[str, object]) -> str:
     """`84 % (95 % interval 71..92 %, 50 rows)`."""
+    if score.get("score") is None:
+        return "no score"
     mean, low, high = (_number(score.get(key)) for key in ("score", "low", "high"))
     count = score.get("n")
     rows = f", {many(count, 'row')}" if isinstance(count, int) and count else ""

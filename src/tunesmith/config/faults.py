@@ -8,7 +8,7 @@ from typing import TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from tunesmith.config.settings import Settings, known_keys, nested_models
+from tunesmith.config.settings import SECRET, Settings, known_keys, nested_models
 from tunesmith.config.takes import sentence
 from tunesmith.errors import ConfigError
 
@@ -67,7 +67,8 @@ class _Given:
             key = ".".join(names)
             return f"{self._place(names)}: unknown key `{key}`; {self._hint(names)}"
         value = fault.get("input")
-        shown = "" if isinstance(value, dict) else f" (given: {value!r})"
+        is_hidden = isinstance(value, dict) or fault["type"] == SECRET
+        shown = "" if is_hidden else f" (given: {value!r})"
         why = f"{str(fault['msg']).removeprefix('Value error, ')}{shown}"
         if fault["type"] == "union_tag_invalid" and isinstance(context, dict):
             names = (*names, "kind")

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from tunesmith.config.checks import CheckSettings
+from tunesmith.config.drop import DROP_NAMES, TOO_LONG, DropName, read_names
 from tunesmith.config.methods import LoraSettings, MethodSettings
 from tunesmith.config.settings import Settings
 
@@ -19,6 +20,7 @@ Format = Literal[
     "multiple-choice",
     "text",
 ]
+TooLong = Literal["refuse", "cut", "drop"]
 OptimizerKind = Literal["adamw", "adamw8bit"]
 DEFAULT_OPTIMIZER: OptimizerKind = "adamw"
 
@@ -37,15 +39,28 @@ class DataSettings(Settings):
         description="a file, a folder of them, hf:OWNER/NAME, or a list of these"
     )
     eval: float | str = Field(0.1, description="share held out, a file, or 0 for none")
+    share: float = Field(1.0, gt=0, le=1, description="share of the training rows that is used")
     format: Format = Field("auto", description="layout of a row; auto recognises it and says so")
     map: dict[str, str] = Field({}, description="our column: the name it has in the file")
     encoding: str = Field("auto", description="of text files, as in utf-8, cp949, cp1252, utf-16")
     delimiter: str | None = Field(None, description="between columns of a table: , ; tab | ...")
     part: str | None = Field(None, description="which sheet, JSON list, file of a zip, or split")
-    too_long: Literal["refuse", "cut", "drop"] = Field(
-        "refuse", description="what happens to rows longer than max_tokens"
-    )
+    too_long: TooLong = Field("refuse", description="what happens to rows longer than max_tokens")
     max_tokens: int | None = Field(None, ge=2, description="longest document; null: the context")
+    document: Literal["row", "answer"] = Field(
+        "row", description="a whole row, or each trained answer behind the prompt served for it"
+    )
+    control_tokens: Literal["refuse", "text"] = Field(
+        "refuse", description="the chat template's control tokens in a message; text: plain text"
+    )
+    drop: tuple[DropName, ...] = Field(
+        (), description=f"rows to leave out, which are counted: {', '.join(DROP_NAMES)}"
+    )
+
+    @field_validator("drop", mode="before")
+    @classmethod
+    def _known_names(cls, value: object) -> object:
+        return read_names(value)
 
     @field_validator("train", mode="before")
     @classmethod
@@ -60,6 +75,19 @@ class DataSettings(Settings):
         if isinstance(value, float) and not 0 <= value < 1:
             raise ValueError("a share must be at least 0 and below 1")
         return value
+
+    @model_validator(mode="after")
+    def _what_is_dropped_is_there(self) -> "DataSettings":
+        if TOO_LONG in self.drop and self.too_long == "cut":
+            raise ValueError(f"drop has {TOO_LONG}, and too_long is cut: give one of them")
+        if "leakage" in self.drop and not isinstance(self.eval, str):
+            raise ValueError("drop has leakage, which has no effect unless eval is a file")
+        return self
+
+    @property
+    def long_rows(self) -> TooLong:
+        """What happens to rows longer than max_tokens, by whichever key it was said."""
+        return "drop" if TOO_LONG in self.drop else self.too_long
 
     @property
     def sources(self) -> tuple[DataSource, ...]:

@@ -4,6 +4,9 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel, ConfigDict
 
+SECRET = "secret"
+"""The type of a fault whose value must not be shown."""
+
 
 class Settings(BaseModel):
     """Immutable values that crossed the process edge; an unknown key is an error."""

@@ -5,19 +5,22 @@ end-of-turn token. Both are proven, not searched for: the served prompt and the 
 this turn must be prefixes, token by token, of the whole conversation.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import takewhile
 
-from jinja2 import TemplateError
-
-from tunesmith.data.chat_format import ChatFormat, chat_text, marked_text
-from tunesmith.data.faults import Problem
+from tunesmith.data.chat_format import ChatFormat
+from tunesmith.data.chat_text import Given, chat_text, marked_text, shared_start, unmarked
+from tunesmith.data.faults import Problem, Remark
 from tunesmith.data.rows import Conversation
-from tunesmith.data.tokenizer import Tokenizer, decode
+from tunesmith.data.thinking import CLOSE, OPEN
+from tunesmith.data.tokenizer import Tokenizer
 
-SPLIT = "Split the conversation so that only its last answer is trained (or give the earlier "
-SPLIT += 'ones "weight": 0).'
+APART = "Give --data.document answer: each trained answer then is a document of its own, behind "
+APART += "the prompt that is served for it."
+SPLIT = f"{APART} Or train only the last answer, and give the earlier ones the weight 0."
+MARK = "Mark answers with {% generation %} in the model's chat template, or use a model whose "
+MARK += "template writes both alike."
+EXCERPT = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +38,15 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """The whole conversation as text, and a cut for each supervised answer."""
+    """A document as text, and a cut for each answer in it that is supervised.
+
+    ``whole``: it holds the whole conversation, not only what comes before its last answer.
+    """
 
     full: str
     cuts: tuple[Cut, ...]
+    whole: bool = True
+    remarks: tuple[Remark, ...] = ()
 
     def texts(self) -> Iterator[str]:
         """Every text whose ids are needed."""
@@ -55,62 +63,53 @@ class Unrenderable(Exception):
         self.problem = Problem(code, message, remedy)
 
 
-def draft(tokenizer: Tokenizer, conversation: Conversation, chat_format: ChatFormat) -> Draft:
-    """The texts of a conversation; raises Unrenderable if its template refuses it."""
-    if conversation.messages[0].role == "system" and not chat_format.keeps_system:
-        raise Unrenderable(
-            "system_ignored",
-            "the model's chat template leaves system messages out.",
-            remedy="Move the instructions into the first user message.",
-        )
-    try:
-        marked = None
-        if chat_format.marked is not None:
-            marked = _by_marks(tokenizer, conversation, chat_format.marked)
-        return marked or _by_prefixes(tokenizer, conversation, chat_format.closing)
-    except (TemplateError, TypeError) as error:
-        raise Unrenderable(
-            "refused_by_template",
-            f"the model's chat template refuses this conversation: {error}.",
-            remedy="Change its roles (instructions can go into the first user message), "
-            "or use a model whose template knows them.",
-        ) from None
+def draft(
+    tokenizer: Tokenizer, conversation: Conversation, chat: Given, chat_format: ChatFormat
+) -> Draft:
+    """The whole conversation as one document."""
+    marked = None
+    if chat_format.marked is not None:
+        marked = _by_marks(tokenizer, conversation, chat, chat_format.marked)
+    return marked or _by_prefixes(tokenizer, conversation, chat, chat_format.closing)
 
 
-def _by_marks(tokenizer: Tokenizer, conversation: Conversation, marked: int) -> Draft | None:
-    """Cuts at the template's {% generation %} marks; None unless there is one for each answer."""
-    full, spans = marked_text(tokenizer, conversation.messages)
+def _by_marks(
+    tokenizer: Tokenizer, conversation: Conversation, chat: Given, marked: int
+) -> Draft | None:
+    """Cuts at the template's {% generation %} marks; None unless there is one for each answer.
+
+    What of the served prompt a mark holds is not supervised.
+    """
+    full, spans = marked_text(tokenizer, chat)
     roles = [message.role for message in conversation.messages]
     answers = [i for i, role in enumerate(roles) if role == "assistant"]
     if len(spans) != len(answers):
         return None
-    chosen = conversation.supervised
-    cuts = (
-        Cut(i, full[:start], full[:stop], marked)
-        for i, (start, stop) in zip(answers, spans, strict=True)
-        if i in chosen
-    )
+    cuts = []
+    for i, (start, stop) in zip(answers, spans, strict=True):
+        if i not in conversation.supervised:
+            continue
+        prompt = chat_text(tokenizer, chat.up_to(i), prompt=True)
+        within = full.startswith(prompt) and start < len(prompt) <= stop
+        cuts.append(Cut(i, prompt if within else full[:start], full[:stop], marked))
     return Draft(full, tuple(cuts))
 
 
-def _by_prefixes(tokenizer: Tokenizer, conversation: Conversation, closing: int) -> Draft:
-    messages = conversation.messages
-    full = chat_text(tokenizer, messages)
+def _by_prefixes(
+    tokenizer: Tokenizer, conversation: Conversation, chat: Given, closing: int
+) -> Draft:
+    full = chat_text(tokenizer, chat)
     cuts = []
     for i in conversation.supervised:
-        prompt = chat_text(tokenizer, messages[:i], prompt=True)
-        is_last = i + 1 == len(messages)
-        through = full if is_last else chat_text(tokenizer, messages[: i + 1])
+        prompt = chat_text(tokenizer, chat.up_to(i), prompt=True)
+        is_last = i + 1 == len(chat.messages)
+        through = full if is_last else chat_text(tokenizer, chat.up_to(i + 1))
         cuts.append(Cut(i, prompt, through, closing))
     return Draft(full, tuple(cuts))
 
 
 def locate(
-    tokenizer: Tokenizer,
-    draft: Draft,
-    ids: Mapping[str, list[int]],
-    *,
-    chat_format: ChatFormat,
+    draft: Draft, ids: Mapping[str, list[int]], *, chat_format: ChatFormat
 ) -> list[tuple[int, int]]:
     """First and last + 1 supervised token for each cut; ``ids`` holds those of every text.
 
@@ -124,23 +123,14 @@ def locate(
         start = len(prompt)
         if full[:start] != prompt:
             raise _prompt_misfit(draft, cut)
-        if chat_format.closing:
-            inside = sum(token in chat_format.special_ids for token in through[start:])
-            after = [i for i in special if i >= start][inside - cut.closing :]
-            stop = after[0] + 1 if after else len(full) + 1
-        else:
-            stop = len(through) - _trailing_blanks(tokenizer, through)
+        inside = sum(token in chat_format.special_ids for token in through[start:])
+        after = [i for i in special if i >= start][inside - cut.closing :]
+        stop = after[0] + 1 if after else len(full) + 1
         same_text = draft.full.startswith(cut.through)
         if full[:stop] != through[:stop] and not (same_text and len(through) < stop <= len(full)):
-            raise _turn_misfit(cut)
+            raise _turn_misfit(draft, cut)
         spans.append((start, stop))
     return spans
-
-
-def _trailing_blanks(tokenizer: Tokenizer, ids: Sequence[int]) -> int:
-    """How many tokens at the end are white space only."""
-    blanks = takewhile(lambda token: not decode(tokenizer, [token]).strip(), reversed(ids))
-    return sum(1 for _ in blanks)
 
 
 def _prompt_misfit(draft: Draft, cut: Cut) -> Unrenderable:
@@ -156,20 +146,35 @@ def _prompt_misfit(draft: Draft, cut: Cut) -> Unrenderable:
             else "Let the model's chat template end its prompt with other white space.",
         )
     if cut.through.startswith(cut.prompt):
-        return _turn_misfit(cut)
+        return _turn_misfit(draft, cut)
+    asked = cut.prompt[len(shared_start(cut.prompt, draft.full)) :]
+    how = (
+        f"when the model is asked it opens the thinking, and it strips the thinking of {answer}"
+        if OPEN in asked and CLOSE not in asked
+        else f"what it puts before {answer} differs from what it puts there when the model is asked"
+    )
+    what = f"the chat template is not prefix-preserving: {how}"
     return Unrenderable(
         "not_prefix_preserving",
-        f"the chat template is not prefix-preserving: what it puts before {answer} differs from "
-        "what it puts there when the model is asked.",
-        remedy="Mark answers with {% generation %} in the model's chat template, or use a model "
-        "whose template writes both alike.",
+        f"{what} ({_difference(cut.prompt, draft.full)}).",
+        remedy=f"{APART} Or: {MARK[0].lower()}{MARK[1:]}",
     )
 
 
-def _turn_misfit(cut: Cut) -> Unrenderable:
-    return Unrenderable(
-        "not_prefix_preserving",
-        f"the chat template is not prefix-preserving: it writes the conversation up to message "
-        f"{cut.message + 1} differently once later messages follow.",
-        remedy=SPLIT,
+def _turn_misfit(draft: Draft, cut: Cut) -> Unrenderable:
+    number, difference = cut.message + 1, _difference(cut.through, draft.full)
+    thinking = cut.through.count(CLOSE) > draft.full[: len(cut.through)].count(CLOSE)
+    how = (
+        f"it strips the thinking of message {number} once later messages follow"
+        if thinking
+        else f"it writes the conversation up to message {number} differently once later messages "
+        "follow"
     )
+    what = f"the chat template is not prefix-preserving: {how} ({difference})."
+    return Unrenderable("not_prefix_preserving", what, remedy=SPLIT)
+
+
+def _difference(one: str, other: str) -> str:
+    start = max(0, len(shared_start(one, other)) - EXCERPT // 3)
+    ours, theirs = (unmarked(text[start : start + EXCERPT]) for text in (one, other))
+    return f"{ours!r} becomes {theirs!r}"

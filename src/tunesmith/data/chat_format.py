@@ -1,24 +1,28 @@
 """What a model's chat template does, learned once by rendering messages that are known."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from jinja2 import TemplateError
-from transformers.utils.chat_template_utils import render_jinja_template
-
+from tunesmith.data.chat_text import (
+    NOTHING,
+    TEMPLATE_ERRORS,
+    Dialect,
+    chat_text,
+    given,
+    marked_text,
+    template_of,
+)
 from tunesmith.data.faults import Remark
 from tunesmith.data.rows import Message
+from tunesmith.data.thinking import CLOSE, OPEN
 from tunesmith.data.tokenizer import Tokenizer, decode, encode
+from tunesmith.data.tool_format import study_tools
 from tunesmith.errors import DataError
 
 SYSTEM, QUESTION, ANSWER = "probesystem7q", "probequestion4x", "probeanswer9z"
 PROBE = (Message("user", QUESTION), Message("assistant", ANSWER))
 GENERATION_MARK = re.compile(r"\{%-?\s*generation\s*-?%\}")
-NO_END = Remark(
-    "no_end_token",
-    "the chat template ends an answer without an end token: the model will not learn to stop",
-)
 OTHER_PROMPT = Remark(
     "other_prompt",
     "the chat template opens an answer differently when the model is asked than in training",
@@ -26,7 +30,7 @@ OTHER_PROMPT = Remark(
 DATED = Remark(
     "dated_template", "the chat template writes today's date: rows change from one day to the next"
 )
-NOTHING = re.compile(r"(?!)")
+THINKING = {OPEN, CLOSE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,10 @@ class ChatFormat:
     turn, 0 means that none does. ``marked`` counts those inside the template's {% generation %}
     marks; it is None without (working) marks. ``control`` finds tokens that structure a
     conversation, ``special`` every other special token. ``keeps_system`` is whether a system
-    message is written (or refused) and not left out. ``remarks`` are true of every row.
+    message is written (or refused) and not left out; ``takes_tools``, ``takes_calls`` and
+    ``takes_thinking`` say the same of those, and ``dialect`` how they are wanted.
+    ``empty_thinking`` is what it writes in front of an answer without thinking. ``remarks`` are
+    true of every row.
     """
 
     closing: int
@@ -46,34 +53,12 @@ class ChatFormat:
     control: re.Pattern[str]
     special: re.Pattern[str]
     keeps_system: bool
+    takes_tools: bool
+    takes_calls: bool
+    takes_thinking: bool
+    dialect: Dialect
+    empty_thinking: str
     remarks: tuple[Remark, ...] = ()
-
-
-def chat_text(tokenizer: Tokenizer, messages: Sequence[Message], *, prompt: bool = False) -> str:
-    """The messages in the model's template; ``prompt`` opens the next answer."""
-    text = tokenizer.apply_chat_template(
-        as_dicts(messages), tokenize=False, add_generation_prompt=prompt
-    )
-    assert isinstance(text, str)
-    return text
-
-
-def marked_text(
-    tokenizer: Tokenizer, messages: Sequence[Message]
-) -> tuple[str, list[tuple[int, int]]]:
-    """The messages in the model's template, and the character spans it marks as generated."""
-    texts, spans = render_jinja_template(
-        conversations=[as_dicts(messages)],
-        chat_template=tokenizer.get_chat_template(),
-        return_assistant_tokens_mask=True,
-        **tokenizer.special_tokens_map,
-    )
-    return texts[0], spans[0]
-
-
-def as_dicts(messages: Iterable[Message]) -> list[dict[str, str]]:
-    """Messages as chat templates take them."""
-    return [{"role": message.role, "content": message.content} for message in messages]
 
 
 def study(tokenizer: Tokenizer) -> ChatFormat:
@@ -85,23 +70,29 @@ def study(tokenizer: Tokenizer) -> ChatFormat:
     special = special_tokens(tokenizer)
     written = _added_tokens(tokenizer, prompt + after)
     ids = frozenset(special) | frozenset(written)
-    seen = full + (system or "")
+    tools = study_tools(tokenizer, template)
+    seen = full + (system or "") + tools.written
     used = {text for text in special.values() if text in seen} | set(written.values())
-    used |= _named_tokens(tokenizer)
+    used = (used | _named_tokens(tokenizer)) - THINKING
     prompt_ids, full_ids, after_ids = encode(tokenizer, [prompt, full, after])
-    closing = sum(i in ids for i in after_ids)
+    marked = _marked(tokenizer, template, ids)
+    before = full.removeprefix(prompt).partition(ANSWER)[0] if full.startswith(prompt) else ""
     is_true = {
-        NO_END: not closing,
-        OTHER_PROMPT: full_ids[: len(prompt_ids)] != prompt_ids,
+        OTHER_PROMPT: marked is not None and full_ids[: len(prompt_ids)] != prompt_ids,
         DATED: "strftime_now" in template,
     }
     return ChatFormat(
-        closing=closing,
-        marked=_marked(tokenizer, template, ids),
+        closing=sum(i in ids for i in after_ids),
+        marked=marked,
         special_ids=ids,
         control=pattern(used),
-        special=pattern(set(special.values()) - used),
+        special=pattern(set(special.values()) - used - THINKING),
         keeps_system=system is None or SYSTEM in system,
+        takes_tools=tools.takes_tools,
+        takes_calls=tools.takes_calls,
+        takes_thinking=tools.takes_thinking,
+        dialect=tools.dialect,
+        empty_thinking=before if CLOSE in before else "",
         remarks=tuple(remark for remark, true in is_true.items() if true),
     )
 
@@ -109,9 +100,9 @@ def study(tokenizer: Tokenizer) -> ChatFormat:
 def _probe(tokenizer: Tokenizer) -> tuple[str, str]:
     """A question that waits for its answer, and a question with one."""
     try:
-        prompt = chat_text(tokenizer, PROBE[:1], prompt=True)
-        full = chat_text(tokenizer, PROBE)
-    except (TemplateError, TypeError) as error:
+        prompt = chat_text(tokenizer, given(PROBE[:1]), prompt=True)
+        full = chat_text(tokenizer, given(PROBE))
+    except TEMPLATE_ERRORS as error:
         raise DataError(
             f"The tokenizer's chat template cannot write a question and an answer: {error}.",
             remedy="Give a model with a working chat template, or mend its chat_template.jinja.",
@@ -126,18 +117,6 @@ def _probe(tokenizer: Tokenizer) -> tuple[str, str]:
     return prompt, full
 
 
-def template_of(tokenizer: Tokenizer) -> str:
-    """The tokenizer's chat template; raises DataError without one."""
-    try:
-        return tokenizer.get_chat_template()
-    except ValueError:
-        raise DataError(
-            "The model's tokenizer has no chat template, so rows cannot be written as it expects.",
-            remedy="Give an instruct model, or add a chat_template.jinja to the model's folder.",
-            code="chat_template",
-        ) from None
-
-
 def special_tokens(tokenizer: Tokenizer) -> dict[int, str]:
     """Every token that the tokenizer calls special, by id."""
     tokens = tokenizer.added_tokens_decoder
@@ -146,9 +125,13 @@ def special_tokens(tokenizer: Tokenizer) -> dict[int, str]:
 
 
 def _added_tokens(tokenizer: Tokenizer, text: str) -> dict[int, str]:
-    """Added tokens in ``text``, special or not: some models end turns with ordinary ones."""
+    """Added tokens in ``text``, special or not: some models end turns with ordinary ones.
+
+    Not those around thinking, which are a part of what is said.
+    """
     tokens = tokenizer.added_tokens_decoder.items()
-    return {i: t.content for i, t in tokens if t.content.strip() and t.content in text}
+    written = {i: t.content for i, t in tokens if t.content.strip() and t.content in text}
+    return {i: content for i, content in written.items() if content not in THINKING}
 
 
 def _named_tokens(tokenizer: Tokenizer) -> set[str]:
@@ -161,7 +144,7 @@ def _marked(tokenizer: Tokenizer, template: str, special_ids: frozenset[int]) ->
     """Control tokens after the answer inside the template's marks; None if marks do not work."""
     if not GENERATION_MARK.search(template):
         return None
-    text, spans = marked_text(tokenizer, PROBE)
+    text, spans = marked_text(tokenizer, given(PROBE))
     marked = [text[start:stop] for start, stop in spans]
     if len(marked) != 1 or ANSWER not in marked[0]:
         return None
@@ -178,6 +161,6 @@ def pattern(texts: Iterable[str]) -> re.Pattern[str]:
 def with_system(tokenizer: Tokenizer) -> str | None:
     """A question with a system message in front; None if the template refuses one."""
     try:
-        return chat_text(tokenizer, [Message("system", SYSTEM), *PROBE[:1]])
-    except (TemplateError, TypeError):
+        return chat_text(tokenizer, given([Message("system", SYSTEM), *PROBE[:1]]))
+    except TEMPLATE_ERRORS:
         return None

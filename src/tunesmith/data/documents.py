@@ -6,7 +6,6 @@ the one before: so every token but the first is predicted once.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
@@ -15,8 +14,7 @@ from tunesmith.counts import many
 from tunesmith.data.chat_format import ChatFormat, pattern, special_tokens, study
 from tunesmith.data.faults import Problem, Remark
 from tunesmith.data.rows import Conversation
-from tunesmith.data.system_prompt import inserted_system_prompt
-from tunesmith.data.template import Rendered, TokenRow, render_each
+from tunesmith.data.template import ROWS, Rendered, Rendering, TokenRow, render_each
 from tunesmith.data.tokenizer import Tokenizer, encode
 
 CHARACTERS_AT_ONCE = 1 << 20
@@ -26,43 +24,43 @@ NO_END = Remark(
 )
 
 
+class Renderer:
+    """Makes documents of rows; what the chat template does is learned at the first conversation."""
+
+    def __init__(
+        self, tokenizer: Tokenizer, *, max_tokens: int, rendering: Rendering = ROWS
+    ) -> None:
+        self._tokenizer, self._max_tokens = tokenizer, max_tokens
+        self._rendering = rendering
+        self._chat_format: ChatFormat | None = None
+
+    def documents(self, conversations: Iterable[Conversation]) -> Iterator[Rendered]:
+        """The documents of every row in order; a faulty row does not raise.
+
+        Only conversations need a chat template; raises DataError where there is none.
+        """
+        for is_text, group in groupby(conversations, key=lambda each: each.is_text):
+            if is_text:
+                yield from _texts(self._tokenizer, group, self._max_tokens)
+            else:
+                yield from self._chats(group)
+
+    def _chats(self, rows: Iterable[Conversation]) -> Iterator[Rendered]:
+        if self._chat_format is None:
+            self._chat_format = study(self._tokenizer)
+        yield from render_each(self._tokenizer, rows, self._chat_format, self._rendering)
+
+
 def render_documents(
-    tokenizer: Tokenizer, conversations: Iterable[Conversation], *, max_tokens: int
+    tokenizer: Tokenizer,
+    conversations: Iterable[Conversation],
+    *,
+    max_tokens: int,
+    rendering: Rendering = ROWS,
 ) -> Iterator[Rendered]:
-    """The documents of every row in order; a faulty row does not raise.
-
-    Only conversations need a chat template; raises DataError where there is none.
-    """
-    for is_text, group in groupby(conversations, key=lambda each: each.is_text):
-        if is_text:
-            yield from _texts(tokenizer, group, max_tokens)
-        else:
-            yield from _chats(tokenizer, group)
-
-
-def _chats(tokenizer: Tokenizer, rows: Iterable[Conversation]) -> Iterator[Rendered]:
-    chat_format, inserted = study(tokenizer), inserted_system_prompt(tokenizer)
-    for rendered in render_each(tokenizer, rows, chat_format):
-        remarks = _remarks(rendered.conversation, chat_format, inserted)
-        yield replace(rendered, remarks=tuple(remarks))
-
-
-def _remarks(
-    conversation: Conversation, chat_format: ChatFormat, inserted: str | None
-) -> list[Remark]:
-    messages = conversation.messages
-    remarks = list(chat_format.remarks)
-    if inserted and messages[0].role != "system":
-        what = f"the chat template inserts this system prompt where a row has none: {inserted!r}"
-        remarks.append(Remark("inserted_system_prompt", what))
-    if messages[-1].role != "assistant":
-        what = "the conversation ends without an answer; what comes after the last one is not used"
-        remarks.append(Remark("ends_without_answer", what))
-    found = {token for m in messages for token in chat_format.special.findall(m.content)}
-    for token in sorted(found):
-        what = f"the tokenizer reads `{token}` in a message as one special token"
-        remarks.append(Remark("special_tokens", what))
-    return remarks
+    """The documents of every row in order, as ``Renderer`` makes them."""
+    renderer = Renderer(tokenizer, max_tokens=max_tokens, rendering=rendering)
+    return renderer.documents(conversations)
 
 
 def _texts(

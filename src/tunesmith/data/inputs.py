@@ -8,13 +8,13 @@ from tunesmith.data.checks import check
 from tunesmith.data.faults import Fault, Note, NoteBook, Problem, Remark, refuse
 from tunesmith.data.files.source import Broken, Source
 from tunesmith.data.files.text import open_text
-from tunesmith.data.formats.chat import CHAT
 from tunesmith.data.formats.layout import Parsed, Row
 from tunesmith.data.formats.multiple_choice import MULTIPLE_CHOICE
 from tunesmith.data.formats.pair import ALPACA, QUERY_RESPONSE
 from tunesmith.data.formats.prompt_completion import PROMPT_COMPLETION, parse_side
 from tunesmith.data.formats.sharegpt import SHAREGPT
 from tunesmith.data.formats.table import shown
+from tunesmith.data.formats.tools import TOOL_COLUMNS
 from tunesmith.data.read import BLANK_LINE
 from tunesmith.data.records import READERS, ReadOptions, Record, read_records
 from tunesmith.data.rows import Conversation, Message
@@ -92,6 +92,9 @@ def _parsed(row: Row) -> tuple[Parsed, str | None]:
     if asked is None:
         return parsed, None
     parsed.messages = parse_side(row[asked], parsed, column=asked, role="user")
+    if any(message.tool_calls or message.role == "tool" for message in parsed.messages):
+        what = "the row has tool calls, and an input is asked without tools."
+        parsed.problem("tools", what, remedy="Remove the row.")
     reference: str | None = None
     used = {asked}
     if parsed.messages and parsed.messages[-1].role == "assistant":
@@ -118,8 +121,8 @@ def _column(row: Row, parsed: Parsed) -> str | None:
     """The one column that asks; None, with the problem noted, where there is none or several."""
     named = [name for name in ASKED if name in row]
     ours = [name for name in named if name in (PROMPT, MESSAGES)] or named
-    if refused := [name for name in CHAT.refused if row.get(name)]:
-        what = f"the row has {', '.join(refused)}, and tool use is not trained."
+    if tools := [name for name in TOOL_COLUMNS if row.get(name)]:
+        what = f"the row has {', '.join(tools)}, and an input is asked without tools."
         parsed.problem("tools", what, remedy="Remove the row.")
     elif not named:
         what = f"no column asks anything (found: {shown(row)})."

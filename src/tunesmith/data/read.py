@@ -1,11 +1,22 @@
-"""Which conversations a file holds, and every fault in it with its line."""
+"""Which conversations a file holds, and every fault in it with its line; one row at a time."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 from tunesmith.data.checks import check
-from tunesmith.data.faults import Fault, Note, NoteBook, Problem, Remark, refuse
+from tunesmith.data.chunks import SAMPLE, chunked
+from tunesmith.data.faults import (
+    Fault,
+    FaultBook,
+    Faults,
+    Note,
+    NoteBook,
+    Problem,
+    Remark,
+    refuse,
+)
 from tunesmith.data.formats.layout import Format, Parsed, Row
 from tunesmith.data.formats.table import (
     FORMATS,
@@ -22,11 +33,47 @@ BLANK_LINE = Remark("blank_line", "blank lines between rows were skipped")
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A source and how to read it: a name in the table of formats or `auto`, columns by our names,
+    and what the source does not say itself.
+    """
+
+    file: str
+    format: str = "auto"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    options: ReadOptions = AUTO
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the records of a source become rows; without a ``format`` none does.
+
+    ``reason`` is what was seen of the format.
+    """
+
+    file: str
+    format: str | None
+    columns: Mapping[str, str]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a record holds: a sound conversation or faults, and what was noticed."""
+
+    line: int
+    is_row: bool
+    conversation: Conversation | None = None
+    faults: tuple[Fault, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """What a file holds: its sound rows, the faults of the others, and what was noticed.
 
     ``format`` is None if none was recognised, ``reason`` what was seen of it; ``rows`` counts sound
-    and faulty rows.
+    and faulty rows. Of faults the first of each code are listed; ``unlisted`` counts the others.
     """
 
     file: str
@@ -36,6 +83,7 @@ class Reading:
     faults: tuple[Fault, ...]
     notes: tuple[Note, ...]
     reason: str = ""
+    unlisted: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_conversations(
@@ -51,7 +99,7 @@ def read_conversations(
     the file's; ``options`` say of the file what it does not say itself.
     """
     reading = scan(path, format=format, columns=columns, options=options)
-    refuse(reading.faults)
+    refuse(Faults(reading.faults, reading.unlisted))
     return list(reading.conversations)
 
 
@@ -61,33 +109,71 @@ def scan(
     format: str = "auto",
     columns: Mapping[str, str] | None = None,
     options: ReadOptions = AUTO,
+    most: int | None = None,
 ) -> Reading:
-    """What ``read_conversations`` finds, without raising: sound rows beside faults and notes."""
-    file, columns, book = str(path), columns or {}, NoteBook()
-    records = [_renamed(record, columns) for record in read_records(path, options)]
-    rows = [record for record in records if record.values is not None]
+    """What ``read_conversations`` finds, without raising: sound rows beside faults and notes.
+
+    All rows are looked at; the first ``most`` sound ones are kept, all where it is None.
+    """
+    layout, faults, rows = read_rows(Asked(str(path), format, columns or {}, options))
+    book, notes, count = FaultBook(), NoteBook(), 0
+    book.add(faults)
+    kept: list[Conversation] = []
+    for found in rows:
+        count += found.is_row
+        book.add(found.faults)
+        notes.add(found.remarks, line=found.line)
+        if found.conversation is not None and (most is None or len(kept) < most):
+            kept.append(found.conversation)
+    told = book.faults()
+    return Reading(
+        layout.file,
+        layout.format,
+        count,
+        tuple(kept),
+        told.listed,
+        notes.notes(),
+        layout.reason,
+        told.unlisted,
+    )
+
+
+def read_rows(asked: Asked) -> tuple[Layout, tuple[Fault, ...], Iterator[Found]]:
+    """The layout of a source, what is wrong with all of it, and its rows one after the other."""
+    layout, faults, records = open_records(asked)
+    return layout, faults, (found_in(record, layout) for record in records)
+
+
+def open_records(asked: Asked) -> tuple[Layout, tuple[Fault, ...], Iterator[Record]]:
+    """The layout that the first rows of a source have, why there is none, and all its records."""
+    records = read_records(asked.file, asked.options)
+    first = next(chunked(records, SAMPLE), [])
+    renamed = (_renamed(record, asked.columns) for record in first)
+    rows = [record for record in renamed if record.values is not None]
     values: list[Row] = [record.values for record in rows if record.values is not None]
-    chosen, problems = _format(values, format, columns)
-    place = (rows[0].file or file, rows[0].line or None) if rows else (file, None)
-    faults = [problem.at(*place) for problem in problems]
-    faults += [fault for record in records if (fault := record.fault(file))]
-    sound = []
-    for record, row in zip(rows, values, strict=True):
-        if chosen is None:
-            break
-        parsed = _parsed(row, chosen)
-        where, line = record.file or file, record.line
-        conversation = Conversation(tuple(parsed.messages), where, line, parsed.completion_from)
-        found = parsed.problems or check(conversation)
-        faults += [problem.at(where, line) for problem in found]
-        sound += [] if found else [conversation]
-        book.add(parsed.remarks, line=line)
-    for record in records:
-        book.add([BLANK_LINE] if record.is_blank else record.remarks, line=record.line)
-    faults.sort(key=lambda fault: fault.line or 0)
+    chosen, problems = _format(values, asked.format, asked.columns)
+    place = (rows[0].file or asked.file, rows[0].line or None) if rows else (asked.file, None)
+    faults = tuple(problem.at(*place) for problem in problems)
     name, reason = (chosen.name, why(chosen, values)) if chosen else (None, "")
-    count = sum(record.is_row for record in records)
-    return Reading(file, name, count, tuple(sound), tuple(faults), book.notes(), reason)
+    return Layout(asked.file, name, asked.columns, reason), faults, chain(first, records)
+
+
+def found_in(record: Record, layout: Layout) -> Found:
+    """The conversation of a record, or why it is none."""
+    record = _renamed(record, layout.columns)
+    remarks = (BLANK_LINE,) if record.is_blank else record.remarks
+    if record.values is None or layout.format is None:
+        fault = record.fault(layout.file)
+        return Found(record.line, record.is_row, None, (fault,) if fault else (), remarks)
+    parsed = _parsed(record.values, FORMATS[layout.format])
+    where = record.file or layout.file
+    conversation = Conversation(
+        tuple(parsed.messages), where, record.line, parsed.completion_from, parsed.tools
+    )
+    problems = parsed.problems or check(conversation)
+    faults = tuple(problem.at(where, record.line) for problem in problems)
+    sound = None if problems else conversation
+    return Found(record.line, True, sound, faults, (*remarks, *parsed.remarks))
 
 
 def _format(
@@ -126,9 +212,9 @@ def _parsed(row: Row, format: Format) -> Parsed:
     refused = [column for column in format.refused if row.get(column)]
     if refused:
         parsed.problem(
-            "tools",
-            f"the row has {', '.join(refused)}, and tool use is not trained.",
-            remedy="Remove the row, or write the tools into the system message as text.",
+            "refused_columns",
+            f"the row has {', '.join(refused)}, which {format.name} does not train with.",
+            remedy="Remove the column, or the row.",
         )
     unused = [column for column in row if not format.uses(column)]
     if unused:

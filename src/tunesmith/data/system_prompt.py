@@ -5,12 +5,11 @@ from tunesmith.data.chat_format import (
     PROBE,
     QUESTION,
     SYSTEM,
-    chat_text,
     pattern,
     special_tokens,
-    template_of,
     with_system,
 )
+from tunesmith.data.chat_text import chat_text, given, template_of
 from tunesmith.data.tokenizer import Tokenizer
 
 
@@ -21,11 +20,11 @@ def inserted_system_prompt(tokenizer: Tokenizer) -> str | None:
     template wraps every system message in text of its own, that text is the inserted prompt.
     """
     template_of(tokenizer)
-    without = chat_text(tokenizer, PROBE[:1])
-    given = with_system(tokenizer)
-    if given is None:
+    without = chat_text(tokenizer, given(PROBE[:1]))
+    with_one = with_system(tokenizer)
+    if with_one is None:
         return None
-    before, found, after = given.partition(SYSTEM)
+    before, found, after = with_one.partition(SYSTEM)
     in_user_turn = before == without.partition(QUESTION)[0]
     fits = len(before) + len(after) <= len(without)
     if not found or in_user_turn or not fits:
@@ -38,8 +37,8 @@ def inserted_system_prompt(tokenizer: Tokenizer) -> str | None:
 
 def _wrapping(tokenizer: Tokenizer, before: str) -> str:
     """What stands before a system message besides its header, which looks like a user's."""
-    closing = chat_text(tokenizer, PROBE).rpartition(ANSWER)[2]
-    later = chat_text(tokenizer, [*PROBE, PROBE[0]]).rpartition(ANSWER)[2]
+    closing = chat_text(tokenizer, given(PROBE)).rpartition(ANSWER)[2]
+    later = chat_text(tokenizer, given([*PROBE, PROBE[0]])).rpartition(ANSWER)[2]
     header = later.partition(QUESTION)[0].removeprefix(closing).replace("user", "system")
     text = before.partition(header)[2] if header in before else before
     return pattern(special_tokens(tokenizer).values()).sub("", text).strip()

@@ -3,6 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+PLAIN: Mapping[str, bool] = {
+    "add_special_tokens": False,
+    "return_attention_mask": False,
+    "return_token_type_ids": False,
+    "verbose": False,
+}
+
 
 class AddedToken(Protocol):
     """A token that is found in a text before anything else is."""
@@ -20,21 +27,13 @@ class Tokenizer(Protocol):
     special_tokens_map: Mapping[str, str | Sequence[str]]
     added_tokens_decoder: Mapping[int, AddedToken]
 
-    def __call__(
-        self,
-        text: Sequence[str],
-        *,
-        add_special_tokens: bool,
-        return_attention_mask: bool,
-        return_token_type_ids: bool,
-        verbose: bool,
-    ) -> Mapping[str, list[list[int]]]: ...
+    def __call__(self, text: Sequence[str], **options: bool) -> Mapping[str, list[list[int]]]: ...
 
     def apply_chat_template(
-        self, conversation: Sequence[Mapping[str, str]], **options: bool
+        self, conversation: Sequence[Mapping[str, object]], **options: object
     ) -> object: ...
 
-    def get_chat_template(self) -> str: ...
+    def get_chat_template(self, *, tools: object = None) -> str: ...
 
     def add_tokens(self, new_tokens: Sequence[object], /) -> int: ...
 
@@ -49,14 +48,7 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
     """The ids of each text; nothing is added, since templates write their own special tokens."""
     if not texts:
         return []
-    encoding = tokenizer(
-        texts,
-        add_special_tokens=False,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        verbose=False,
-    )
-    return encoding["input_ids"]
+    return tokenizer(texts, **PLAIN)["input_ids"]
 
 
 def decode(tokenizer: Tokenizer, ids: Sequence[int]) -> str:

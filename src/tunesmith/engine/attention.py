@@ -17,7 +17,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from tunesmith.engine.autograd import Context, Gradients, apply
 from tunesmith.engine.batch import Document, PackedBatch
-from tunesmith.engine.blocks import Kept, Learned
+from tunesmith.engine.blocks import Kept, KeyValueCache, Learned
 from tunesmith.errors import ModelError
 
 NAME = "tunesmith_packed"
@@ -232,10 +232,14 @@ def _keep(document: Document, keys: Tensor, values: Tensor, layer: int) -> None:
     """Write the chain into the document's slot; what stands there already is left as it is."""
     assert document.keep is not None
     cache, slot = document.keep
-    first = document.prefix[0] if document.prefix else None
-    there = isinstance(first, Kept) and first.cache is cache and first.slot == slot
-    start = first.length if there and first is not None else 0
+    start = document.prefix[0].length if _goes_on(document) else 0
     cache.write_(layer, slot, start, (keys[:, start:], values[:, start:]))
+
+
+def _goes_on(document: Document) -> bool:
+    """Whether it is kept behind what its slot holds already."""
+    first = document.prefix[0] if document.prefix else None
+    return isinstance(first, Kept) and (first.cache, first.slot) == document.keep
 
 
 def _targets(
@@ -269,44 +273,66 @@ def _add_(
 
 def _is_decode_row(document: Document) -> bool:
     """One token after a kept history, itself kept: the shape of a generation step."""
-    return (
-        len(document) == 1
-        and document.keep is not None
-        and len(document.prefix) == 1
-        and isinstance(document.prefix[0], Kept)
-    )
+    return len(document) == 1 and len(document.prefix) == 1 and _goes_on(document)
+
+
+@dataclass(frozen=True, slots=True)
+class _DecodePlan:
+    """What every layer with the same window does with B decode rows."""
+
+    cache: KeyValueCache
+    slots: Tensor  # [B]
+    past: Tensor  # [B]: as many positions stand before each row
+    which: Tensor | slice  # the slots; a slice, which copies nothing, where they are 0..B-1
+    seen: slice  # positions that some row sees
+    bias: Tensor  # [B, 1, 1, keys]: -inf where a position may not be seen, else 0
+
+
+def _decode_plan(stream: PackedBatch, rule: Rule, like: Tensor) -> _DecodePlan:
+    """Made once per stream, window and number format."""
+    key = ("decode", rule.window, like.dtype)
+    if key not in stream.plans:
+        kept = [d.keep for d in stream.documents if d.keep is not None]
+        cache, slots = kept[0][0], [slot for _, slot in kept]
+        past = stream.positions
+        longest = int(past.max()) + 1
+        if longest > cache.capacity:
+            raise IndexError(f"position {longest} is beyond the cache's {cache.capacity}")
+        low = 0 if rule.window is None else max(0, int(past.min()) + 1 - rule.window)
+        index = torch.arange(low, longest, device=like.device)[None]
+        hidden = index > past[:, None]  # [B, keys]
+        if rule.window is not None:
+            hidden |= past[:, None] - index >= rule.window
+        bias = torch.zeros(hidden.shape, dtype=like.dtype, device=like.device)
+        at = torch.tensor(slots, device=like.device)
+        stream.plans[key] = _DecodePlan(
+            cache=cache,
+            slots=at,
+            past=past,
+            which=slice(len(slots)) if slots == list(range(len(slots))) else at,
+            seen=slice(low, longest),
+            bias=bias.masked_fill_(hidden, -torch.inf)[:, None, None],
+        )
+    plan: _DecodePlan = stream.plans[key]
+    return plan
 
 
 def _decode(q: Tensor, k: Tensor, v: Tensor, stream: PackedBatch, rule: Rule) -> Tensor:
     """One masked call for all decode rows: q [H, B, Dh] against their slots of one cache."""
     heads, batch, width = q.shape
     groups = len(k)
-    (cache, _), *_ = (d.keep for d in stream.documents if d.keep is not None)
-    slots = torch.tensor([d.keep[1] for d in stream.documents if d.keep], device=q.device)
-    past = stream.positions  # [B]: as many positions stand before each row
-    longest = int(past.max()) + 1
-    if longest > cache.capacity:
-        raise IndexError(f"position {longest} is beyond the cache's {cache.capacity}")
-    keys, values = cache.keys[rule.layer], cache.values[rule.layer]
-    keys[slots, :, past] = k.transpose(0, 1)
-    values[slots, :, past] = v.transpose(0, 1)
-    low = 0 if rule.window is None else max(0, int(past.min()) + 1 - rule.window)
-    seen_k = keys[slots, :, low:longest].reshape(batch * groups, -1, width)
-    seen_v = values[slots, :, low:longest].reshape(batch * groups, -1, width)
-    index = torch.arange(low, longest, device=q.device)[None]
-    hidden = index > past[:, None]  # [B, keys]
-    if rule.window is not None:
-        hidden |= past[:, None] - index >= rule.window
-    rows = q.view(groups, heads // groups, batch, width).permute(2, 0, 1, 3)
-    rows = rows.reshape(batch * groups, heads // groups, width)
-    mask = (
-        hidden[:, None, None]
-        .expand(-1, groups, heads // groups, -1)
-        .reshape(batch * groups, heads // groups, -1)
-    )
-    scores = torch.bmm(rows, seen_k.transpose(1, 2)).mul_(rule.scale)
-    if rule.softcap is not None:
-        scores.div_(rule.softcap).tanh_().mul_(rule.softcap)
-    p = torch.softmax(scores.masked_fill_(mask, float("-inf")), -1)
-    out = torch.bmm(p, seen_v).view(batch, heads, width)
-    return out.transpose(0, 1)
+    plan = _decode_plan(stream, rule, q)
+    keys, values = plan.cache.keys[rule.layer], plan.cache.values[rule.layer]
+    keys[plan.slots, :, plan.past] = k.transpose(0, 1)
+    values[plan.slots, :, plan.past] = v.transpose(0, 1)
+    seen_k, seen_v = keys[plan.which, :, plan.seen], values[plan.which, :, plan.seen]
+    rows = q.transpose(0, 1).reshape(batch, groups, heads // groups, width)
+    if rule.softcap is None:  # it reads the cache where it lies; products would copy it
+        out = nn.functional.scaled_dot_product_attention(
+            rows, seen_k, seen_v, attn_mask=plan.bias, scale=rule.scale
+        )
+    else:
+        scores = (rows * rule.scale) @ seen_k.transpose(2, 3)
+        scores.div_(rule.softcap).tanh_().mul_(rule.softcap).add_(plan.bias)
+        out = torch.softmax(scores, -1) @ seen_v
+    return out.reshape(batch, heads, width).transpose(0, 1)

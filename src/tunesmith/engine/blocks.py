@@ -137,6 +137,11 @@ class KeyValueCache:
         """The first ``length`` positions of a slot, [G, length, Dh] each."""
         return self.keys[layer][slot, :, :length], self.values[layer][slot, :, :length]
 
+    def copy_(self, slot: int, to: int, length: int) -> None:
+        """Copy the first ``length`` positions of a slot into another one."""
+        for tensor in (*self.keys, *self.values):
+            tensor[to, :, :length] = tensor[slot, :, :length]
+
     def write_(self, layer: int, slot: int, start: int, block: tuple[Tensor, Tensor]) -> None:
         """Put keys and values [G, n, Dh] at positions start..start+n of a slot."""
         stop = start + block[0].shape[1]

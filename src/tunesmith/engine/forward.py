@@ -1,5 +1,6 @@
 """A packed batch through a base: embeddings, transformers' own layers, last hidden states."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -114,12 +115,20 @@ class Engine:
 
     def cache(self, slots: int, capacity: int) -> KeyValueCache:
         """An empty key/value cache for ``slots`` documents of up to ``capacity`` positions."""
+        layers, groups, width = self._cache_shape()
+        like = torch.empty(0, dtype=self.compute_dtype, device=self.device)
+        return KeyValueCache((layers, slots, groups, capacity, width), like=like)
+
+    def cache_bytes(self, capacity: int) -> int:
+        """Bytes of a cache's slot of ``capacity`` positions."""
+        return 2 * math.prod(self._cache_shape()) * capacity * self.compute_dtype.itemsize
+
+    def _cache_shape(self) -> tuple[int, int, int]:
+        """Layers L, key heads G and head width Dh."""
         config = self.model.config
         width = getattr(config, "head_dim", None)
         width = width or config.hidden_size // config.num_attention_heads
-        shape = (config.num_hidden_layers, slots, config.num_key_value_heads, capacity, width)
-        like = torch.empty(0, dtype=self.compute_dtype, device=self.device)
-        return KeyValueCache(shape, like=like)
+        return config.num_hidden_layers, config.num_key_value_heads, width
 
 
 def prepare_(model: PreTrainedModel, compute_dtype: torch.dtype | None = None) -> Engine:

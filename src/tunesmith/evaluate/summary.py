@@ -7,12 +7,16 @@ from tunesmith.evaluate.interval import LEVEL, Interval, mean_interval, paired_d
 
 TUNED = "tuned"
 
-RowScores = Sequence[float]
+RowScores = Sequence[float | None]
+"""Scores of one arm in the order of the rows; None where a row has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckSummary:
-    """One check: the score of each arm, and tuned minus each other arm on the same rows."""
+    """One check: the score of each arm, and tuned minus each other arm on the same rows.
+
+    An arm of which no row has a score is in neither; a difference is over rows scored in both.
+    """
 
     name: str
     arms: Mapping[str, Interval]
@@ -41,13 +45,22 @@ def summarise(
 
 
 def _summary(name: str, arms: Mapping[str, RowScores], *, seed: int, level: float) -> CheckSummary:
-    tuned = arms[TUNED]
+    scored = {arm: [row for row in rows if row is not None] for arm, rows in arms.items()}
+    paired = {arm: _paired(arms[TUNED], rows) for arm, rows in arms.items() if arm != TUNED}
     return CheckSummary(
         name,
-        arms={arm: mean_interval(rows, seed=seed, level=level) for arm, rows in arms.items()},
+        arms={
+            arm: mean_interval(rows, seed=seed, level=level) for arm, rows in scored.items() if rows
+        },
         differences={
-            arm: paired_difference(tuned, rows, seed=seed, level=level)
-            for arm, rows in arms.items()
-            if arm != TUNED
+            arm: paired_difference(*zip(*pairs, strict=True), seed=seed, level=level)
+            for arm, pairs in paired.items()
+            if pairs
         },
     )
+
+
+def _paired(tuned: RowScores, other: RowScores) -> list[tuple[float, float]]:
+    """The scores of the rows that have one in both arms."""
+    pairs = zip(tuned, other, strict=True)
+    return [(a, b) for a, b in pairs if a is not None and b is not None]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tunesmith.engine.batch import Document, PackedBatch
-from tunesmith.engine.blocks import Kept
+from tunesmith.engine.blocks import Block, Kept, KeyValueCache
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.pack import Row, pack
 
@@ -26,6 +26,22 @@ class Prompt:
     draw: int | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Beginning:
+    """What all prompts of an adapter begin with, read once: ``tokens`` of them, kept behind its
+    prefix. Stands before documents as a prefix does.
+    """
+
+    cache: KeyValueCache
+    tokens: int
+    length: int  # positions: its tokens and the adapter's own prefix
+    vectors: None = None
+
+    def block(self, start: int) -> Block:  # noqa: ARG002
+        """What the documents after it see."""
+        return Kept(self.cache, 0, self.length)
+
+
 class Decoder:
     """Slots of one cache, each with a text that grows; documents of any adapters together."""
 
@@ -34,6 +50,23 @@ class Decoder:
         self.cache = engine.cache(slots, capacity)
         self.lengths = [0] * slots
         self.adapters: list[str | None] = [None] * slots
+        self.beginnings: dict[str | None, Beginning] = {}
+
+    def begin(self, ids: Sequence[int], adapter: str | None) -> None:
+        """Read what every prompt of ``adapter`` begins with; ``read`` computes only the rest."""
+        length = self.engine.prefix_length(adapter) + len(ids)
+        side = Decoder(self.engine, slots=1, capacity=length)
+        side.read({0: Prompt(tuple(ids), adapter)})
+        self.beginnings[adapter] = Beginning(side.cache, len(ids), length)
+
+    def move(self, slot: int, to: int) -> None:
+        """Put what a slot holds into another one."""
+        self.cache.copy_(slot, to, self.lengths[slot])
+        self.lengths[to], self.adapters[to] = self.lengths[slot], self.adapters[slot]
+
+    def begun(self, adapter: str | None) -> int:
+        """Tokens of each prompt of an adapter that were read before."""
+        return self.beginnings[adapter].tokens if adapter in self.beginnings else 0
 
     @torch.no_grad()
     def read(self, prompts: Mapping[int, Prompt]) -> Tensor:
@@ -42,10 +75,12 @@ class Decoder:
         Prompts of one adapter that begin alike compute their common beginning once.
         """
         rows = [
-            Row(p.ids, [0.0] * len(p.ids), adapter=p.adapter, key=slot)
+            Row(ids, [0.0] * len(ids), adapter=p.adapter, key=slot)
             for slot, p in prompts.items()
+            for ids in [p.ids[self.begun(p.adapter) :]]
         ]
-        batch = pack(rows, share=SHARE_TOKENS, prefixes=self.engine.prefixes)
+        before = {adapter or "": each for adapter, each in self.beginnings.items()}
+        batch = pack(rows, share=SHARE_TOKENS, prefixes={**self.engine.prefixes, **before})
         documents = tuple(
             d if d.shared else replace(d, keep=(self.cache, d.key)) for d in batch.documents
         )

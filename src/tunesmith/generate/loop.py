@@ -1,14 +1,23 @@
 """Answers to many prompts at once: prompts are read as packed streams, tokens made together."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from tunesmith.engine.forward import Engine
 from tunesmith.generate.decoder import SHARE_TOKENS, Decoder, Prompt, common_length
-from tunesmith.generate.sampling import Sampling, choose, generator_of
+from tunesmith.generate.sampling import Sampling, choose_each, generator_of
 
-SLOTS = 32
+SLOTS = 128
 READ_TOKENS = 2048  # of prompts at a time
+BEGIN_TOKENS = 32  # a common beginning that is read apart from the prompts
+MANY_TOKENS = 256  # shorter prompts are all alike in length
+REFILL = 4  # prompts are read when one slot in so many is free: reading one by one is slow
+CACHE_BYTES = 512 << 20  # of keys and values, or a part of the base where that is more
+CACHE_SHARE = 4
 Decode = Callable[[Sequence[int]], str]
 
 
@@ -19,6 +28,33 @@ class Answer:
     row: int
     ids: tuple[int, ...]
     ended: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """When an answer ends, and how its tokens are chosen."""
+
+    stop_ids: frozenset[int]
+    sampling: Sampling
+    seed: int
+    decode: Decode | None
+
+    def generator(self, prompt: Prompt, row: int) -> torch.Generator | None:
+        """A row's random numbers, if it draws any."""
+        if self.sampling.temperature == 0:
+            return None
+        return generator_of(self.seed, row if prompt.draw is None else prompt.draw)
+
+    def ended(self, made: list[int], token: int) -> str | None:
+        """Append the token unless it is a stop token; why the answer is complete, if it is."""
+        if token in self.stop_ids:
+            return "stop"
+        made.append(token)
+        if self.decode is not None and self.sampling.stop:
+            text = self.decode(made)
+            if any(stop in text for stop in self.sampling.stop):
+                return "stop"
+        return "length" if len(made) >= self.sampling.max_new_tokens else None
 
 
 def generate(
@@ -32,8 +68,8 @@ def generate(
 ) -> Iterator[Answer]:
     """Answers in the order in which they are finished; ``row`` numbers the prompt.
 
-    Of each ``SLOTS`` prompts that are answered together, a beginning that all share is read once
-    for as many as ``READ_TOKENS`` hold.
+    As answers end, the next prompts take their places (continuous batching, Yu et al. 2022, Orca).
+    What all prompts of an adapter begin with is read once.
 
     ``decode`` is needed for stop texts; the ids then end with the token that completed one.
     A row's answer does not depend on which rows are answered beside it, but for the last bits of
@@ -41,86 +77,128 @@ def generate(
     """
     if sampling.stop and decode is None:
         raise ValueError("stop texts need `decode`")
-    # Like lengths together: a wave takes as long as its longest prompt and answer.
-    order = sorted(
-        range(len(prompts)), key=lambda i: (prompts[i].adapter or "", len(prompts[i].ids))
-    )
-    for start in range(0, len(order), SLOTS):
-        wave = order[start : start + SLOTS]
-        yield from _wave(_Wave(engine, prompts, wave, sampling), stop_ids, seed, decode)
+    rules = _Rules(stop_ids, sampling, seed, decode)
+    for rows in _like_lengths(engine, prompts):
+        yield from _Queue(engine, prompts, rows, rules).answers()
 
 
-class _Wave:
-    """Prompts that are answered together, slot i holding row rows[i]."""
+def _like_lengths(engine: Engine, prompts: Sequence[Prompt]) -> Iterator[list[int]]:
+    """Rows whose prompts are about as long as each other: each slot has room for the longest."""
+    rows: list[int] = []
+    lengths = [_length(engine, prompt) for prompt in prompts]
+    for row in sorted(range(len(prompts)), key=lengths.__getitem__):
+        if rows and lengths[row] > max(MANY_TOKENS, 2 * lengths[rows[0]]):
+            yield rows
+            rows = []
+        rows.append(row)
+    if rows:
+        yield rows
+
+
+class _Queue:
+    """Rows that wait, and those that are answered: row ``rows[i]`` in slot i of one cache."""
 
     def __init__(
-        self, engine: Engine, prompts: Sequence[Prompt], rows: Sequence[int], sampling: Sampling
+        self, engine: Engine, prompts: Sequence[Prompt], rows: Sequence[int], rules: _Rules
     ) -> None:
-        longest = max(
-            engine.prefix_length(prompts[row].adapter) + len(prompts[row].ids) for row in rows
-        )
-        self.decoder = Decoder(engine, slots=len(rows), capacity=longest + sampling.max_new_tokens)
-        self.prompts = {slot: prompts[row] for slot, row in enumerate(rows)}
-        self.rows, self.sampling = list(rows), sampling
-        self.made: list[list[int]] = [[] for _ in rows]
+        self.prompts, self.rules = prompts, rules
+        self.ranks = {a: i for i, a in enumerate(dict.fromkeys(prompts[r].adapter for r in rows))}
+        self.waiting = deque(sorted(rows, key=self._rank))
+        capacity = rules.sampling.max_new_tokens + max(_length(engine, prompts[r]) for r in rows)
+        room = max(CACHE_BYTES, engine.model.get_memory_footprint() // CACHE_SHARE)
+        self.slots = max(1, min(len(rows), SLOTS, room // engine.cache_bytes(capacity)))
+        self.decoder = Decoder(engine, slots=self.slots, capacity=capacity)
+        self.rows: list[int] = []
+        self.tokens: list[int] = []  # what was chosen last, by slot
+        self.made: dict[int, list[int]] = {row: [] for row in rows}
+        self.generators = {row: rules.generator(prompts[row], row) for row in rows}
+        self._begin()
+
+    def _rank(self, row: int) -> int:
+        return self.ranks[self.prompts[row].adapter]
+
+    def _begin(self) -> None:
+        """Read what all prompts of an adapter begin with, where that is much."""
+        for adapter in self.ranks:
+            first, *others = (
+                self.prompts[r].ids for r in self.waiting if self.prompts[r].adapter == adapter
+            )
+            alike = min((common_length(first, ids) for ids in others), default=0)
+            alike = min(alike, *(len(ids) - 1 for ids in (first, *others)))
+            if alike >= BEGIN_TOKENS:
+                self.decoder.begin(first[:alike], adapter)
+
+    def answers(self) -> Iterator[Answer]:
+        """Every row's answer as it ends."""
+        while self.waiting or self.rows:
+            free = self.slots - len(self.rows)
+            if self.waiting and free >= min(len(self.waiting), -(-self.slots // REFILL)):
+                yield from self._take(self._read(min(free, len(self.waiting))))
+            else:
+                yield from self._take(self._step())
+
+    def _read(self, count: int) -> range:
+        """Read so many prompts; the slots that have a token more."""
+        first = len(self.rows)
+        self.rows += [self.waiting.popleft() for _ in range(count)]
+        new = {slot: self.prompts[self.rows[slot]] for slot in range(first, len(self.rows))}
+        for group in _groups(new, self.decoder):
+            scores = self.decoder.read({slot: new[slot] for slot in group})
+            self.tokens += self._chosen(group, scores)
+        return range(first, len(self.rows))
+
+    def _step(self) -> range:
+        order = sorted(range(len(self.rows)), key=lambda slot: self._rank(self.rows[slot]))
+        scores = self.decoder.step({slot: self.tokens[slot] for slot in order})
+        for slot, token in zip(order, self._chosen(order, scores), strict=True):
+            self.tokens[slot] = token
+        return range(len(self.rows))
+
+    def _chosen(self, slots: Sequence[int], scores: Tensor) -> list[int]:
+        generators = [self.generators[self.rows[slot]] for slot in slots]
+        return choose_each(scores, self.rules.sampling, generators)
+
+    def _take(self, slots: range) -> Iterator[Answer]:
+        """Append what was chosen; the last slot takes the place of one whose answer ended."""
+        for slot in reversed(slots):
+            row = self.rows[slot]
+            ended = self.rules.ended(self.made[row], self.tokens[slot])
+            if ended is None:
+                continue
+            last = len(self.rows) - 1
+            if slot < last:
+                self.decoder.move(last, slot)
+                self.rows[slot], self.tokens[slot] = self.rows[last], self.tokens[last]
+            self.rows.pop()
+            self.tokens.pop()
+            yield Answer(row, tuple(self.made.pop(row)), ended)
 
 
-def _wave(
-    wave: _Wave, stop_ids: frozenset[int], seed: int, decode: Decode | None
-) -> Iterator[Answer]:
-    keys = [wave.rows[slot] if p.draw is None else p.draw for slot, p in wave.prompts.items()]
-    generators = [generator_of(seed, key) for key in keys]
-    active: dict[int, int] = {}
-    for group in _groups(wave.prompts):
-        scores = wave.decoder.read({slot: wave.prompts[slot] for slot in group})
-        for slot, row_scores in zip(group, scores, strict=True):
-            active[slot] = choose(row_scores, wave.sampling, generators[slot])
-    while True:
-        for slot, token in list(active.items()):
-            ended = _ended(wave, slot, token, stop_ids, decode)
-            if ended:
-                del active[slot]
-                yield Answer(wave.rows[slot], tuple(wave.made[slot]), ended)
-        if not active:
-            return
-        scores = wave.decoder.step(active)
-        for slot, row_scores in zip(list(active), scores, strict=True):
-            active[slot] = choose(row_scores, wave.sampling, generators[slot])
-
-
-def _ended(
-    wave: _Wave, slot: int, token: int, stop_ids: frozenset[int], decode: Decode | None
-) -> str | None:
-    """Append the token unless it is a stop token; why the answer is complete, if it is."""
-    made = wave.made[slot]
-    if token in stop_ids:
-        return "stop"
-    made.append(token)
-    if decode is not None and wave.sampling.stop:
-        text = decode(made)
-        if any(stop in text for stop in wave.sampling.stop):
-            return "stop"
-    return "length" if len(made) >= wave.sampling.max_new_tokens else None
-
-
-def _groups(prompts: dict[int, Prompt]) -> Iterator[list[int]]:
+def _groups(prompts: dict[int, Prompt], decoder: Decoder) -> Iterator[list[int]]:
     """Slots whose prompts are read in one call; a beginning that all of them share counts once."""
     group: list[int] = []
     tokens = shared = 0
     for slot, prompt in prompts.items():
-        alike = min(shared, _alike(prompts[group[0]], prompt)) if group else len(prompt.ids)
+        begun = decoder.begun(prompt.adapter)
+        own = len(prompt.ids) - begun
+        alike = min(shared, _alike(prompts[group[0]], prompt) - begun) if group else own
         alike = alike if alike >= SHARE_TOKENS else 0
-        if group and tokens + len(prompt.ids) - len(group) * alike > READ_TOKENS:
+        if group and tokens + own - len(group) * alike > READ_TOKENS:
             yield group
-            group, tokens, alike = [], 0, len(prompt.ids)
+            group, tokens, alike = [], 0, own
         group.append(slot)
-        tokens, shared = tokens + len(prompt.ids), alike
+        tokens, shared = tokens + own, alike
     yield group
 
 
 def _alike(a: Prompt, b: Prompt) -> int:
     """Tokens of two prompts that one reading serves."""
     return common_length(a.ids, b.ids) if a.adapter == b.adapter else 0
+
+
+def _length(engine: Engine, prompt: Prompt) -> int:
+    """Positions that a prompt takes."""
+    return engine.prefix_length(prompt.adapter) + len(prompt.ids)
 
 
 def cut_at_stop(text: str, stop: Sequence[str]) -> str:

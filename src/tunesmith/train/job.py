@@ -13,7 +13,7 @@ from tunesmith.engine.batch import Dropout, PackedBatch
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.pack import Row, pack
 from tunesmith.methods.adapter import Adapter
-from tunesmith.train.batches import StepRows, endless_steps
+from tunesmith.train.batches import Copies, StepRows, endless_steps
 
 # A common beginning shorter than this is not worth a document of its own.
 SHARE_TOKENS = 8
@@ -73,16 +73,14 @@ class Job:
     held: Rows | None
     settings: TrainSettings
     folder: Path
-    copies: tuple[float, ...] = ()
+    copies: Copies = ()
     fixed_steps: tuple[StepRows, ...] = ()  # the rows of each step, where they are not drawn
 
     def steps(self, first: int) -> Iterator[StepRows]:
         """The rows of step ``first`` and of every later one."""
         if self.fixed_steps:
             return iter(self.fixed_steps[first:])
-        return endless_steps(
-            self.rows.lengths.tolist(), self.settings, copies=self.copies, first=first
-        )
+        return endless_steps(self.rows.lengths, self.settings, copies=self.copies, first=first)
 
     @property
     def name(self) -> str | None:

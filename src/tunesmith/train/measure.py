@@ -39,7 +39,7 @@ class _Try:
 def make_plan(job: Job, *, lr: float, now: Callable[[], float] = time.perf_counter) -> Plan:
     """Decide micro-batch size and recomputation; MemoryRefusal where nothing fits."""
     settings = job.settings
-    longest = int(max(job.rows.lengths))
+    longest = int(job.rows.lengths.max())
     wanted = settings.tokens_per_micro_batch
     most = AUTO_TOKENS if job.adapter.frozen_base else AUTO_TOKENS_WHOLE_BASE
     size = min(most, _step_tokens(job)) if wanted == "auto" else wanted
@@ -77,7 +77,7 @@ def plan_beside(job: Job, plan: Plan, *, lr: float) -> Plan:
 def _step_tokens(job: Job) -> int:
     settings = job.settings
     if settings.rows_per_step:
-        return int(settings.rows_per_step * max(job.rows.lengths))
+        return int(settings.rows_per_step * job.rows.lengths.max())
     return settings.tokens_per_step or DEFAULT_TOKENS_PER_STEP
 
 
@@ -143,7 +143,7 @@ def _longest_documents(job: Job, tokens: int) -> list[_Document]:
 def _steps(job: Job, seconds_per_token: float) -> int:
     """Steps of the run; minutes become steps by the measured speed, once and for all."""
     if job.settings.minutes is None:
-        return total_steps(job.rows.lengths.tolist(), job.settings, copies=job.copies)
+        return total_steps(job.rows.lengths, job.settings, copies=job.copies)
     tokens = 60 * job.settings.minutes / seconds_per_token
     return max(1, round(tokens / min(_step_tokens(job), int(job.rows.lengths.sum()))))
 

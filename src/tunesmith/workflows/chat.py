@@ -4,10 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from jinja2 import TemplateError
-
 from tunesmith.counts import many
 from tunesmith.data.chat_format import study
+from tunesmith.data.chat_text import TEMPLATE_ERRORS
 from tunesmith.data.rows import Message
 from tunesmith.data.system_prompt import inserted_system_prompt
 from tunesmith.data.template import render_prompt
@@ -46,6 +45,7 @@ class Voice:
     def __init__(self, name: str, opened: "Opened", *, adapter: str | None, capacity: int) -> None:
         self.name = name
         self._tokenizer = opened.tokenizer(adapter)
+        self._format = study(self._tokenizer)
         self._capacity = capacity - opened.engine.prefix_length(adapter)
         self._session = ChatSession(
             opened.engine, stop_ids=opened.base.stop_ids, adapter=adapter, capacity=capacity
@@ -100,8 +100,8 @@ class Voice:
 
     def _prompt(self, messages: Sequence[Message]) -> list[int]:
         try:
-            return render_prompt(self._tokenizer, messages)
-        except TemplateError as error:
+            return render_prompt(self._tokenizer, messages, chat_format=self._format)
+        except TEMPLATE_ERRORS as error:
             raise DataError(
                 f"The model's chat template refuses this conversation: {error}.",
                 remedy="Start anew with /reset; some models take no system prompt.",

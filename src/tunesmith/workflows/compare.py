@@ -12,8 +12,9 @@ import torch
 from tunesmith import files
 from tunesmith.config.load import load_run_config
 from tunesmith.config.methods import FOUR_BIT_KINDS, FullSettings
-from tunesmith.config.run import RunConfig
+from tunesmith.config.run import DataSettings, RunConfig
 from tunesmith.config.variants import Variant
+from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import RunError, TunesmithError
 from tunesmith.evaluate.checks.table import build_checks
 from tunesmith.evaluate.summary import TUNED
@@ -23,6 +24,7 @@ from tunesmith.train.loop import Member, train
 from tunesmith.train.neighbours import announced
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.train.run_lock import alone
+from tunesmith.workflows.course import Course
 from tunesmith.workflows.judge import BASE
 from tunesmith.workflows.one_run import (
     OneRun,
@@ -242,7 +244,7 @@ class _Group:
         """All optimizers first: their states are part of what is measured, once for all."""
         adams = [runs[row.name].build_optimizer() for row in ready]
         order = sorted(
-            range(len(ready)), key=lambda i: -max(runs[ready[i].name].job.rows.lengths, default=0)
+            range(len(ready)), key=lambda i: -runs[ready[i].name].job.rows.lengths.max(initial=0)
         )
         members: dict[int, Member] = {}
         plan = None
@@ -261,11 +263,21 @@ class _Group:
         if BASE in run.judge.texts:
             base[questions] = run.judge.texts[BASE]
 
-    def _load(self, settings: object, tokenizer: object, **options: int) -> RunRows:
+    def _load(
+        self,
+        settings: DataSettings,
+        tokenizer: Tokenizer,
+        *,
+        context: int,
+        seed: int,
+        course: Course,
+    ) -> RunRows:
         """Rows that several runs share are read once."""
-        key = (repr(settings), id(tokenizer), *options.values())
+        key = (repr(settings), id(tokenizer), context, seed)
         if key not in self._read:
-            self._read[key] = load_rows(settings, tokenizer, **options)  # type: ignore[arg-type]
+            self._read[key] = load_rows(
+                settings, tokenizer, context=context, seed=seed, course=course
+            )
         return self._read[key]
 
 

@@ -14,7 +14,7 @@ from tunesmith.config.run import RunConfig
 from tunesmith.counts import many
 from tunesmith.data.faults import Fault, Problem, refuse
 from tunesmith.data.inputs import Input, read_inputs
-from tunesmith.errors import DataError
+from tunesmith.errors import ConfigError, DataError
 from tunesmith.evaluate.checks.protocol import Check
 from tunesmith.evaluate.checks.table import build_checks
 from tunesmith.train.events import Event, Notice, Progress
@@ -75,6 +75,7 @@ def distill(
     """
     start = time.perf_counter()
     checks = build_checks(config.evaluate.checks)
+    _require_ready(checks)
     instruction = _read_instruction(Path(asked.prompt))
     inputs, notes = read_inputs(asked.inputs)
     _require_references(checks, inputs)
@@ -114,12 +115,22 @@ def _read_instruction(path: Path) -> str:
     return text
 
 
+def _require_ready(checks: Sequence[Check]) -> None:
+    """Refuse checks that learn from a tuned run's data: there is none yet."""
+    learning = [check.name for check in checks if check.fit is not None]
+    if learning:
+        raise ConfigError(
+            f"The check {', '.join(learning)} learns from training rows, which are yet to be made.",
+            remedy="Distil with the other checks, and judge the training by this one.",
+        )
+
+
 def _require_references(checks: Sequence[Check], inputs: Sequence[Input]) -> None:
     """Refuse inputs whose answers a check could not score, all of them at once."""
     faults: list[Fault] = []
     for check in checks:
         for each in inputs:
-            if reason := check.reference_fault(each.reference):
+            if reason := check.reference_fault(each.reference, each.text):
                 problem = Problem(
                     "no_reference",
                     f"check `{check.name}`: {reason}.",

@@ -51,6 +51,7 @@ class State:
         for each, draws in zip(self.inputs, self.draws, strict=True):
             asked = [
                 {"role": m.role, "content": m.content}
+                | {k: v for k, v in (("name", m.name), ("thinking", m.thinking)) if v}
                 | ({"weight": 0} if m.role == "assistant" else {})
                 for m in each.messages
             ]

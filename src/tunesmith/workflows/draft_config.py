@@ -1,5 +1,6 @@
 """A commented config for a data file, as `tunesmith init` writes it."""
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,17 +9,20 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from tunesmith.config.checks import CheckSettings
 from tunesmith.config.methods import LoraSettings
 from tunesmith.config.run import DataSettings, EvaluateSettings, RunConfig, TrainSettings
+from tunesmith.config.settings import nested_models
 from tunesmith.counts import many
-from tunesmith.data.faults import Fault, refuse
+from tunesmith.data.faults import Fault, Faults, refuse
 from tunesmith.data.read import Reading, scan
 from tunesmith.data.records import options_of
 from tunesmith.errors import ConfigError
 from tunesmith.files import replace_text
 from tunesmith.workflows.propose import Proposal, propose_checks
 
-COLUMN = 34
+COLUMN, WIDTH = 34, 92
+MOST_ROWS = 20_000  # that checks are proposed by
 # What a first run is changed by most; every other key stands beside it as a comment.
 ACTIVE = {"model", "train", "eval", "format", "kind", "rank", "alpha", "lr"}
 
@@ -38,10 +42,14 @@ def draft_config(settings: DataSettings) -> Draft:
     """The config for this data; raises FaultyData where no row of it can be read."""
     (source,) = settings.sources
     reading = scan(
-        source.path, format=settings.format, columns=settings.map, options=options_of(settings)
+        source.path,
+        format=settings.format,
+        columns=settings.map,
+        options=options_of(settings),
+        most=MOST_ROWS,
     )
     if not reading.conversations:
-        refuse(reading.faults)
+        refuse(Faults(reading.faults, reading.unlisted))
     assert reading.format is not None
     proposals = tuple(propose_checks(reading.conversations))
     given = settings.model_dump(exclude_unset=True) | {"format": reading.format}
@@ -64,6 +72,8 @@ def _lines(
     data: Mapping[str, object], reading: Reading, proposals: Sequence[Proposal]
 ) -> Iterator[str]:
     yield f"# Drawn from {reading.file}: {many(reading.rows, 'row')}, format {reading.format}."
+    if len(reading.conversations) == MOST_ROWS:
+        yield f"# Checks are proposed by the first {many(MOST_ROWS, 'row')}."
     yield "# A key behind `#` has the value that it would have anyway. Any key can also be given"
     yield "# as a flag: tunesmith train CONFIG --train.epochs 2"
     yield ""
@@ -81,8 +91,15 @@ def _lines(
 
 def _checks(proposals: Sequence[Proposal]) -> Iterator[str]:
     if not proposals:
-        yield "  # Nothing in the answers suggests a rule. Kinds: exact, label, json, regex,"
-        yield "  # ends_with; for example: checks: [{kind: regex, pattern: '^Yes|^No'}]"
+        kinds = ", ".join(
+            each.model_fields["kind"].default for each in nested_models(CheckSettings)
+        )
+        hint = (
+            "Nothing in the answers suggests a rule; for example: checks: [{kind: regex, pattern: "
+            f"'^Yes|^No'}}]. Kinds: {kinds}; docs/checks.md has them all."
+        )
+        for line in textwrap.wrap(hint, WIDTH):
+            yield f"  # {line}"
         yield "  checks: []"
         return
     yield f"  checks:  # {EvaluateSettings.model_fields['checks'].description}"

@@ -5,11 +5,13 @@ from collections.abc import Callable, Sequence
 from tunesmith.config import RunConfig
 from tunesmith.counts import many
 from tunesmith.data.rows import Conversation
+from tunesmith.evaluate.checks.fitting import fit_checks
 from tunesmith.evaluate.checks.protocol import require_references
+from tunesmith.evaluate.checks.references import reference_notes
 from tunesmith.evaluate.checks.table import build_checks
 from tunesmith.evaluate.summary import TUNED
 from tunesmith.methods.adapter import Adapter
-from tunesmith.train.events import Event, Progress
+from tunesmith.train.events import Event, Notice, Progress
 from tunesmith.workflows.answers import Answers, answer, questions_of, score
 from tunesmith.workflows.opening import Opened
 
@@ -27,14 +29,23 @@ class Judge:
         *,
         emit: Callable[[Event], None],
         stop: Callable[[], bool] = lambda: False,
+        own_answers: Sequence[str] = (),
     ) -> None:
-        """Raises DataError where a check cannot score a row, before anything is trained."""
+        """Raises DataError where a check cannot score a row, before anything is trained.
+
+        ``own_answers`` of the training rows are what checks that learn are fitted on.
+        """
         self._opened, self._config, self._emit, self._stop = opened, config, emit, stop
+        self._own_answers = own_answers
         self.stopped = False
         self.checks = build_checks(config.evaluate.checks)
         wanted = held if self.checks else []
-        self.questions = questions_of(wanted, most=config.evaluate.rows)
-        require_references(self.checks, [question.reference for question in self.questions])
+        self.questions = questions_of(wanted, opened.base.tokenizer, most=config.evaluate.rows)
+        references = [question.reference for question in self.questions]
+        asked = [question.text for question in self.questions]
+        require_references(self.checks, references, asked)
+        for note in reference_notes(self.checks, references, asked):
+            emit(Notice("checks", note))
         self.texts: dict[str, tuple[str, ...]] = {}
         self.answers: Answers | None = None
 
@@ -54,7 +65,12 @@ class Judge:
         if self.stopped:
             return None
         seed = self._config.train.seed
-        self.answers = score(self.questions, self.texts, self.checks, seed=seed)
+        checks = fit_checks(self.checks, own=self._own_answers, base=self.texts[BASE])
+        self.answers = score(self.questions, self.texts, checks, seed=seed)
+        for name, arms in self.answers.scored.items():
+            for arm, scored in arms.items():
+                if scored.note:
+                    self._emit(Notice("checks", f"check `{name}`, {arm}: {scored.note}"))
         return self.answers
 
     def _answer(self, arm: str, adapter: str | None) -> None:

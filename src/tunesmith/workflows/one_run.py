@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from tunesmith import files
@@ -26,9 +27,11 @@ from tunesmith.train.measure import make_plan, plan_beside
 from tunesmith.train.run_folder import RunFolder, read_lines
 from tunesmith.workflows import result
 from tunesmith.workflows.answers import Answers
+from tunesmith.workflows.course import Course
 from tunesmith.workflows.curves import curves_of
 from tunesmith.workflows.judge import Judge
 from tunesmith.workflows.opening import Opened, open_base
+from tunesmith.workflows.row_quality import told_of_few
 from tunesmith.workflows.rows import RunRows, load_rows
 
 Emit = Callable[[Event], None]
@@ -132,7 +135,14 @@ class OneRun:
         adapter = result.attach(opened, self.config, name=name)
         rows = self._rows(adapter, load)
         held = rows.held_conversations
-        self.judge = Judge(opened, self.config, held, emit=self.emit, stop=self.stop)
+        self.judge = Judge(
+            opened,
+            self.config,
+            held,
+            emit=self.emit,
+            stop=self.stop,
+            own_answers=rows.own_answers,
+        )
         if not adapter.frozen_base:
             self.judge.answer_before()
         self.job = Job(
@@ -153,6 +163,7 @@ class OneRun:
             opened.tokenizer(adapter.name),
             context=opened.base.context - opened.engine.prefix_length(adapter.name),
             seed=self.config.train.seed,
+            course=Course(self.config.train.threads, self.emit, self.stop),
         )
         held = len(rows.held) if rows.held else 0
         self.emit(
@@ -162,11 +173,12 @@ class OneRun:
                 f"({rows.train.supervised_tokens:,} supervised), {held:,} held out",
             )
         )
-        for note in rows.train.notes:
+        few = told_of_few(len(rows.train), self.config.method.kind)
+        for note in (*few, *rows.train.notes):
             self.emit(Notice(note.code, f"{note.message} ({many(note.count, 'row')})"))
-        lengths = [n for part in (rows.train, rows.held) if part for n in part.lengths.tolist()]
+        lengths = np.concatenate([part.lengths for part in (rows.train, rows.held) if part])
         for narrow in narrow_layers(opened.engine, adapter.name):
-            if count := sum(n > narrow.length for n in lengths):
+            if count := int((lengths > narrow.length).sum()):
                 longer = f"{count:,} of {many(len(lengths), 'row')} are that long"
                 self.emit(Notice("window", f"{narrow}; {longer}"))
         result.write_environment(self.folder.environment, opened.base, self.config)

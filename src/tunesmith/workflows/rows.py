@@ -1,67 +1,97 @@
 """From a run's data settings to rows to train on and rows held out."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tunesmith.config import DataSettings
-from tunesmith.data.faults import FaultyData
-from tunesmith.data.prepare import Dataset, prepare
-from tunesmith.data.read import read_conversations
-from tunesmith.data.records import exists, options_of
+from tunesmith.data.dataset import Dataset
+from tunesmith.data.faults import FaultBook, refuse
+from tunesmith.data.part import part_of
+from tunesmith.data.read import read_rows
+from tunesmith.data.records import exists
 from tunesmith.data.rows import Conversation
-from tunesmith.data.split import hold_out
 from tunesmith.data.tokenizer import Tokenizer
+from tunesmith.workflows.course import QUIET, Course
+from tunesmith.workflows.gather import Gathered, Side, asked_of, gather, rendering_of
+
+__all__ = ["RunRows", "asked_of", "load_rows", "rendering_of", "require_files"]
+
+ONCE: NDArray[np.float64] = np.zeros(0)
+
+MOST_OWN_ANSWERS = 2000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RunRows:
-    """What a run reads: rows, how often each counts, and the held-out conversations."""
+    """What a run reads: rows, the held-out ones, and the conversations that those were made of.
+
+    ``copies`` float64 [N] is how often each training row counts in an epoch; empty: once.
+    """
 
     train: Dataset
     held: Dataset | None
-    held_conversations: tuple[Conversation, ...]
-    copies: tuple[float, ...]  # of each training row in an epoch; empty: one
+    held_conversations: Sequence[Conversation]
+    copies: NDArray[np.float64]
+    own_answers: tuple[str, ...] = ()  # of training rows, evenly spread: what checks learn from
 
 
 def require_files(settings: DataSettings) -> None:
-    """Raise DataError where a file of the data is missing, before anything is written or loaded."""
+    """Raise DataError where files of the data are missing, before anything is written or loaded."""
     named = [source.path for source in settings.sources]
     named += [settings.eval] if isinstance(settings.eval, str) else []
+    book = FaultBook()
     for path in named:
         if not exists(path):
-            read_conversations(path)  # has the words for it
+            _, _, rows = read_rows(asked_of(settings, path))  # has the words for it
+            for found in rows:
+                book.add(found.faults)
+    refuse(book.faults())
 
 
-def load_rows(settings: DataSettings, tokenizer: Tokenizer, *, context: int, seed: int) -> RunRows:
-    """Read, split and render a run's data; raises DataError with every fault of every file."""
-    conversations: list[Conversation] = []
-    weights: list[float] = []
-    faults: list[FaultyData] = []
-    options = options_of(settings)
-    for source in settings.sources:
-        try:
-            read = read_conversations(
-                source.path, format=settings.format, columns=settings.map, options=options
-            )
-        except FaultyData as error:
-            faults.append(error)
-            continue
-        conversations += read
-        weights += [source.weight] * len(read)
-    if faults:
-        raise FaultyData([fault for error in faults for fault in error.faults])
-    train, held = list(conversations), []
-    if isinstance(settings.eval, str):
-        held = read_conversations(
-            settings.eval, format=settings.format, columns=settings.map, options=options
-        )
-    elif settings.eval:
-        train, held = hold_out(conversations, share=settings.eval, seed=seed)
-    limit = min(context, settings.max_tokens or context)
-    rows = prepare(tokenizer, train, max_tokens=limit, too_long=settings.too_long)
-    held_rows = (
-        prepare(tokenizer, held, max_tokens=limit, too_long=settings.too_long) if held else None
-    )
-    weight_of = {(c.file, c.line): w for c, w in zip(conversations, weights, strict=True)}
-    copies = tuple(weight_of[row.file, row.line] for row in (rows[i] for i in range(len(rows))))
-    plain = all(weight == 1.0 for weight in copies)
-    return RunRows(rows, held_rows, tuple(held), () if plain else copies)
+def load_rows(
+    settings: DataSettings,
+    tokenizer: Tokenizer,
+    *,
+    context: int,
+    seed: int,
+    course: Course = QUIET,
+) -> RunRows:
+    """A run's rows on both sides; raises FaultyData with every fault of every file."""
+    gathered = gather(settings, tokenizer, context=context, seed=seed, course=course)
+    refuse(gathered.faults)
+    train, held = gathered.train, gathered.held
+    rows = replace(train.rows, notes=(*train.notes, *gathered.overview.notes))
+    held_rows: Dataset | None = None
+    asked: Sequence[Conversation] = ()
+    numbers = np.array(gathered.overview.held, dtype=np.int64)
+    if held is not None:
+        held_rows, asked = held.rows, held.conversations(np.unique(held.rows.owners))
+    elif len(numbers):
+        is_held = np.isin(rows.owners, numbers)
+        held_rows, asked = rows.take(is_held), train.conversations(numbers)
+        rows = rows.take(~is_held)
+    if settings.share < 1:
+        part = part_of(np.unique(rows.owners).tolist(), share=settings.share, seed=seed)
+        rows = rows.take(np.isin(rows.owners, part))
+    copies = _copies(rows, gathered, settings)
+    return RunRows(rows, held_rows, asked, copies, _own_answers(train, rows))
+
+
+def _own_answers(train: Side, rows: Dataset) -> tuple[str, ...]:
+    """The last answers of at most ``MOST_OWN_ANSWERS`` rows, evenly spread over the file."""
+    owners = np.unique(rows.owners)
+    count = min(len(owners), MOST_OWN_ANSWERS)
+    kept = train.conversations(owners[np.arange(count) * len(owners) // max(1, count)])
+    return tuple(row.messages[row.supervised[-1]].content for row in kept if row.supervised)
+
+
+def _copies(rows: Dataset, gathered: Gathered, settings: DataSettings) -> NDArray[np.float64]:
+    """The weight of each row's source; empty where all weigh 1."""
+    weights = np.array([source.weight for source in settings.sources])
+    if (weights == 1.0).all():
+        return ONCE
+    ends = np.cumsum(gathered.train.counts)
+    return weights[np.searchsorted(ends, rows.owners, side="right")]

@@ -11,6 +11,7 @@ from tunesmith.train.loop import train
 from tunesmith.train.neighbours import announced
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.train.run_lock import alone
+from tunesmith.workflows.free_folder import free_folder
 from tunesmith.workflows.one_run import (
     Emit,
     OneRun,
@@ -60,9 +61,7 @@ def resume_run(path: Path, *, emit: Emit, stop: Stop = lambda: False) -> RunSumm
 def _free_name(config: RunConfig) -> str:
     """runs/DATA-METHOD, with a number where that is taken."""
     stem = f"{Path(config.data.sources[0].path).stem}-{config.method.kind}"
-    taken = {p.name for p in Path("runs").iterdir()} if Path("runs").is_dir() else set()
-    names = [stem, *(f"{stem}-{i}" for i in range(2, len(taken) + 3))]
-    return str(Path("runs") / next(name for name in names if name not in taken))
+    return str(free_folder(stem))
 
 
 def _go(run: OneRun) -> RunSummary:

@@ -3,16 +3,16 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from jinja2 import TemplateError
-
 from tunesmith.config.run import RunConfig
 from tunesmith.counts import many
 from tunesmith.data.chat_format import study, with_system
+from tunesmith.data.chat_text import TEMPLATE_ERRORS
 from tunesmith.data.faults import Fault, Problem, refuse
 from tunesmith.data.inputs import Input
 from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
 from tunesmith.data.tokenizer import Tokenizer, decode
+from tunesmith.evaluate.checks.protocol import CannotScore, Case, Check
 from tunesmith.evaluate.checks.table import build_checks
 from tunesmith.generate.decoder import Prompt
 from tunesmith.generate.loop import Answer, generate
@@ -59,7 +59,7 @@ class Teacher:
         self._prompts = self._rendered(
             lambda messages: instructed(messages, instruction, as_system=as_system)
         )
-        alone = render_prompt(self._tokenizer, inputs[0].messages)
+        alone = render_prompt(self._tokenizer, inputs[0].messages, chat_format=self._format)
         self.instruction_tokens = len(self._prompts[0]) - len(alone)
 
     def _rendered(
@@ -70,8 +70,9 @@ class Teacher:
         faults: list[Fault] = []
         for each in self._inputs:
             try:
-                ids = render_prompt(self._tokenizer, instruct(each.messages))
-            except TemplateError as error:
+                asked = instruct(each.messages)
+                ids = render_prompt(self._tokenizer, asked, chat_format=self._format)
+            except TEMPLATE_ERRORS as error:
                 what = f"the model's chat template refuses it: {error}."
                 problem = Problem("refused_by_template", what, "Remove the row, or rewrite it.")
                 faults.append(problem.at(each.file, each.line))
@@ -113,13 +114,15 @@ class Teacher:
         ):
             number = numbers[answer.row]
             text = decode(self._tokenizer, answer.ids).strip()
-            fault = self._fault(answer, text, self._inputs[number].reference)
+            asked = self._inputs[number]
+            fault = self._fault(answer, Case(text, asked.reference, asked.text))
             if fault is not None and self.example is None:
                 self.example = fault, text
             yield Judged(number, text, fault)
 
-    def _fault(self, answer: Answer, text: str, reference: str | None) -> str | None:
+    def _fault(self, answer: Answer, case: Case) -> str | None:
         """Why the answer may not become a row: what training would refuse, then the checks."""
+        text = case.answer
         if answer.ended == "length":
             return "cut"
         if not text:
@@ -130,8 +133,16 @@ class Teacher:
             return "control_tokens"
         if self._instruction in text:
             return "repeats_the_instruction"
-        failed = (check.name for check in self._checks if check.score(text, reference) < 1)
-        return next(failed, None)
+        return next((fault for check in self._checks if (fault := _failed(check, case))), None)
+
+
+def _failed(check: Check, case: Case) -> str | None:
+    """The check's name where the answer does not pass it, also where it cannot be scored."""
+    try:
+        score = check.score(case.answer, case.reference, case.question)
+    except CannotScore:
+        return f"{check.name}: no score"
+    return check.name if score < 1 else None
 
 
 def instructed(

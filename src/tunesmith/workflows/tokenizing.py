@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from transformers import PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from tunesmith.models.cache import Emit, ignore
 from tunesmith.models.load import context_of, read_config, read_tokenizer
@@ -13,10 +13,11 @@ from tunesmith.models.supported import check_config
 
 @dataclass(frozen=True, slots=True)
 class OpenedTokenizer:
-    """A base's tokenizer, and the longest document in tokens that the base admits."""
+    """A base's tokenizer, the longest document in tokens that the base admits, and its shape."""
 
     tokenizer: PreTrainedTokenizerBase
     context: int
+    config: PretrainedConfig
 
 
 def open_tokenizer(
@@ -28,4 +29,4 @@ def open_tokenizer(
         config = read_config(folder, trust_remote_code=trust_remote_code)
         check_config(config, folder)
         tokenizer = read_tokenizer(folder, trust_remote_code=trust_remote_code)
-    return OpenedTokenizer(tokenizer, context_of(config, folder))
+    return OpenedTokenizer(tokenizer, context_of(config, folder), config)

@@ -1,9 +1,13 @@
 """label: the class of the answer, whole or in one key of its JSON."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score
 
 from tunesmith.config.checks import LabelSettings
-from tunesmith.evaluate.checks.label import label_check
+from tunesmith.evaluate.checks.label import NONE, OTHER, label_check
+from tunesmith.evaluate.checks.protocol import Case
 
 
 def score(answer, reference, **settings):
@@ -57,3 +61,36 @@ def test_a_reference_without_the_key_is_a_fault():
     assert check.reference_fault("refund") is not None
     assert check.reference_fault(None) is not None
     assert label_check(LabelSettings()).reference_fault("refund") is None
+
+
+def figures(pairs, **settings):
+    check = label_check(LabelSettings(**settings))
+    return check.aggregate([Case(given, wanted) for given, wanted in pairs])
+
+
+def test_macro_f1_is_the_mean_over_the_wanted_classes():
+    # By hand: a has precision 2/3 and recall 2/2, b 1/1 and 1/2, c is never right.
+    pairs = [("a", "a"), ("a", "a"), ("b", "b"), ("a", "b"), ("nonsense", "c")]
+    assert figures(pairs)["macro_f1"] == pytest.approx((4 / 5 + 2 / 3 + 0) / 3)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("abc")), min_size=1))
+def test_macro_f1_is_that_of_scikit_learn(pairs):
+    given_, wanted = zip(*pairs, strict=True)
+    expected = f1_score(
+        wanted, given_, labels=sorted(set(wanted)), average="macro", zero_division=0
+    )
+    assert figures(pairs)["macro_f1"] == pytest.approx(expected)
+
+
+def test_the_confusion_counts_every_row_under_the_wanted_class():
+    pairs = [("a", "a"), ("b", "a"), ("hello", "a"), ("", "b"), ("B ", "b")]
+    assert figures(pairs, ignore_case=True)["confusion"] == {
+        "a": {"a": 1, "b": 1, OTHER: 1},
+        "b": {"b": 1, NONE: 1},
+    }
+
+
+def test_labels_of_a_key_are_counted_by_their_value():
+    pairs = [('{"k": 1}', '{"k": 1}'), ("no json", '{"k": 1}'), ('{"k": [2]}', '{"k": [2]}')]
+    assert figures(pairs, field="k")["confusion"] == {"1": {"1": 1, NONE: 1}, "[2]": {"[2]": 1}}

@@ -1,44 +1,93 @@
 """Every kind that a config can name has a check, and faults are told together."""
 
+import json
+import time
 import typing
+from itertools import pairwise
 
 import pytest
 
+from tests.evaluate.checks.every_kind import OWN
 from tunesmith.config.checks import (
     CheckSettings,
-    EndsWithSettings,
     ExactSettings,
     JsonSettings,
     LabelSettings,
-    RegexSettings,
 )
 from tunesmith.errors import ConfigError
+from tunesmith.evaluate.checks.protocol import CannotScore, Case
+from tunesmith.evaluate.checks.scoring import score_cases
 from tunesmith.evaluate.checks.table import CHECKS, build_checks
 
-ALL = (
-    ExactSettings(),
-    LabelSettings(),
-    JsonSettings(),
-    RegexSettings(pattern="a"),
-    EndsWithSettings(endings=("a",)),
-)
+NEED_MORE = {"style", "judge"}  # the base's answers; a judge that is there
+SLOW = {"sql", "style", "similarity", "judge"}
 
 
-def test_the_table_lists_each_kind_of_the_settings_union():
+def test_the_table_lists_each_kind_of_the_settings_union(every_kind):
     union = typing.get_args(CheckSettings)[0]
     kinds = {member.model_fields["kind"].default for member in typing.get_args(union)}
-    assert set(CHECKS) == kinds == {settings.kind for settings in ALL}
+    assert set(CHECKS) == kinds == {settings.kind for settings in every_kind}
+    assert set(OWN) == kinds - NEED_MORE
 
 
-@pytest.mark.parametrize("settings", ALL, ids=lambda settings: settings.kind)
-def test_every_check_keeps_the_contract(settings):
-    (check,) = build_checks([settings])
-    assert check.name == settings.kind
-    for answer in ("", "a", '{"a": 1}', "[" * 5000, "\ud800"):
-        for reference in (None, "", "a", '{"a": 1}'):
-            assert 0.0 <= check.score(answer, reference) <= 1.0
-            fault = check.reference_fault(reference)
-            assert fault is None or check.score(answer, reference) == 0.0
+def test_every_check_keeps_the_contract(every_kind):
+    for settings in every_kind:
+        (check,) = build_checks([settings])
+        assert check.name == settings.kind
+        for answer in ("", "a", '{"a": 1}', "[" * 5000, "\ud800", "1/0 #### 1/0", "?! ..."):
+            for reference in (None, "", "a", '{"a": 1}', "#### 3", "name[x]"):
+                fault = check.reference_fault(reference, "q")
+                try:
+                    score = check.score(
+                        answer, reference, None if settings.kind == "judge" else "q"
+                    )
+                except CannotScore:
+                    continue
+                assert 0.0 <= score <= 1.0
+                assert fault is None or score == 0.0, (settings.kind, answer, reference)
+
+
+def test_the_datas_own_answer_passes_and_an_empty_one_does_not(every_kind):
+    for settings in every_kind:
+        if settings.kind in NEED_MORE:
+            continue
+        (check,) = build_checks([settings])
+        own = OWN[settings.kind]
+        assert check.reference_fault(own) is None
+        assert check.score(own, own) == pytest.approx(1.0, abs=1e-6), settings.kind
+        assert check.score("", own) == check.score(" \n", own) == 0.0
+
+
+def test_figures_are_json_and_rows_may_come_in_any_order(every_kind):
+    for settings in every_kind:
+        if settings.kind in NEED_MORE | {"similarity"}:  # which compares with the next row
+            continue
+        (check,) = build_checks([settings])
+        own = OWN[settings.kind]
+        cases = [Case(own, own), Case("b 7", own), Case("", own), Case(own + " zz", own)]
+        forth, back = score_cases(check, cases), score_cases(check, cases[::-1])
+        assert forth.scores == back.scores[::-1]
+        told, again = (json.dumps(scored.figures, allow_nan=False) for scored in (forth, back))
+        assert rounded(told) == rounded(again), settings.kind
+        assert forth.empty == 1
+
+
+def rounded(figures):
+    """Sums of numbers in another order differ in their last digit."""
+    return json.loads(figures, parse_float=lambda text: round(float(text), 9))
+
+
+def test_five_hundred_answers_are_scored_in_a_second(every_kind):
+    text = "The answer to this is that Ann has 12 apples left. " * 3 + "\n#### 12"
+    answers = [f"{text} {i}" for i in range(500)]
+    for settings in every_kind:
+        if settings.kind in SLOW:
+            continue
+        (check,) = build_checks([settings])
+        check.score(answers[0], answers[0])
+        start = time.process_time()
+        score_cases(check, [Case(a, b) for a, b in pairwise(answers)])
+        assert time.process_time() - start < 1.0, settings.kind
 
 
 def test_checks_come_in_order_under_the_names_given():

@@ -47,7 +47,8 @@ def _names(cells: Cells) -> tuple[list[str], Problem | None]:
         what = f"the header names {', '.join(f'`{name}`' for name in twice[:5])} more than once."
         return names, Problem("no_header", what, remedy)
     if len(named) < FEWEST_NAMED * len(given):
-        what = f"this is no header: {many(len(given), 'column')}, and names for {len(named)}."
+        without = f"{len(given) - len(named)} of {many(len(given), 'column')}"
+        what = f"this is no header: {without} without a name."
         return names, Problem("no_header", what, remedy)
     return names, None
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tunesmith.data.faults import Problem, Remark
-from tunesmith.data.rows import Message
+from tunesmith.data.rows import Message, Tool
 
 Row = Mapping[str, object]
 
@@ -15,6 +15,7 @@ class Parsed:
     """The messages of a row; with any problem in it they are not to be used."""
 
     messages: list[Message] = field(default_factory=list)
+    tools: tuple[Tool, ...] = ()
     completion_from: int | None = None
     problems: list[Problem] = field(default_factory=list)
     remarks: list[Remark] = field(default_factory=list)

@@ -1,14 +1,18 @@
 """One message of a row: {"role": ..., "content": ..., "weight": ...} read and type-checked."""
 
 import math
+from collections.abc import Mapping
 
 from tunesmith.data.faults import Remark
 from tunesmith.data.formats.layout import Parsed
+from tunesmith.data.formats.tools import parse_calls
 from tunesmith.data.records import kind_of
 from tunesmith.data.rows import Message
 
-REFUSED_KEYS = ("tool_calls", "tool_call_id", "function_call")
-KNOWN_KEYS = {"role", "content", "weight"}
+CALLS = ("tool_calls", "function_call")
+THINKING = ("thinking", "reasoning_content", "reasoning")
+OTHER_NAMES = {"developer": "system", "function": "tool"}  # OpenAI's, of one meaning with ours
+KNOWN_KEYS = {"role", "content", "weight", "name", "tool_call_id", *CALLS, *THINKING}
 SHAPE = 'Write it as {"role": "user", "content": "..."}.'
 
 
@@ -35,35 +39,73 @@ def _message(value: object, parsed: Parsed, *, place: str) -> Message | None:
         what = f"{place} must be an object, this is {kind_of(value)}."
         parsed.problem("wrong_type", what, remedy=SHAPE)
         return None
+    calling = any(value.get(key) for key in CALLS)
     missing = [key for key in ("role", "content") if key not in value]
+    missing = [key for key in missing if key != "content" or not calling]
     if missing:
         names = " and ".join(f'"{key}"' for key in missing)
         what = f"{place} lacks {names} (found: {', '.join(value) or 'nothing'})."
         parsed.problem("missing_keys", what, remedy=SHAPE)
-    refused = [key for key in REFUSED_KEYS if value.get(key) is not None]
-    if refused:
-        parsed.problem(
-            "tools",
-            f"{place} has {', '.join(refused)}, and tool use is not trained.",
-            remedy="Remove the row, or write the call into the content as text.",
-        )
-    unused = [key for key in value if key not in KNOWN_KEYS and key not in REFUSED_KEYS]
+    unused = [key for key in value if key not in KNOWN_KEYS]
     if unused:
         _remark_once(parsed, "unused_keys", f"keys of messages not used: {', '.join(unused)}")
-    if missing or refused:
+    if missing:
         return None
-    role, content = value["role"], value["content"]
-    for key in ("role", "content"):
-        if not isinstance(value[key], str):
-            what = f"the {key} of {place} must be text, this is {kind_of(value[key])}."
-            parsed.problem("wrong_type", what, remedy=SHAPE)
+    role = _text(value, "role", parsed, place=place)
+    content = "" if calling and value.get("content") is None else _content(value, parsed, place)
     weight = _weight(value, parsed, place=place)
-    if not isinstance(role, str) or not isinstance(content, str):
+    calls = parse_calls(value, parsed, place=place)
+    optional = {
+        key: _text(value, key, parsed, place=place)
+        for key in ("name", "tool_call_id", *THINKING)
+        if value.get(key) is not None
+    }
+    if role is None or content is None or None in optional.values():
         return None
-    return Message(role, content, weight)
+    if calls and role != "assistant":
+        what = f"{place} is by the {role} and has tool calls, which are an assistant's."
+        parsed.problem("wrong_role", what, remedy="Make it an assistant message.")
+    thinking = [optional[key] for key in THINKING if optional.get(key)]
+    return Message(
+        OTHER_NAMES.get(role, role),
+        content,
+        weight,
+        name=optional.get("name"),
+        thinking=thinking[0] if thinking else None,
+        tool_calls=tuple(calls),
+        tool_call_id=optional.get("tool_call_id"),
+    )
 
 
-def _weight(value: dict[str, object], parsed: Parsed, *, place: str) -> float:
+def _text(value: Mapping[str, object], key: str, parsed: Parsed, *, place: str) -> str | None:
+    text = value[key]
+    if isinstance(text, str):
+        return text
+    what = f"the {key} of {place} must be text, this is {kind_of(text)}."
+    parsed.problem("wrong_type", what, remedy=SHAPE)
+    return None
+
+
+def _content(value: Mapping[str, object], parsed: Parsed, place: str) -> str | None:
+    """A text, or the texts of its parts one after the other."""
+    parts = value["content"]
+    if not isinstance(parts, list):
+        return _text(value, "content", parsed, place=place)
+    texts = []
+    for number, part in enumerate(parts, start=1):
+        text = part.get("text") if isinstance(part, dict) else None
+        if isinstance(text, str):
+            texts.append(text)
+            continue
+        kind = part.get("type") if isinstance(part, dict) else None
+        what = f"part {number} of the content of {place} is no text"
+        kind_told = f" ({kind})" if isinstance(kind, str) else ""
+        remedy = 'Only text is trained: write parts as {"type": "text", "text": "..."}.'
+        parsed.problem("not_text", f"{what}{kind_told}.", remedy=remedy)
+    return "".join(texts) if len(texts) == len(parts) else None
+
+
+def _weight(value: Mapping[str, object], parsed: Parsed, *, place: str) -> float:
     weight = value.get("weight")
     if weight is None:
         return 1.0

@@ -4,6 +4,7 @@ completion are trained."""
 from tunesmith.data.formats.layout import Format, Parsed, Row
 from tunesmith.data.formats.messages import parse_messages
 from tunesmith.data.formats.preference import unpaired
+from tunesmith.data.formats.tools import TOOL_COLUMNS, parse_tools
 from tunesmith.data.records import kind_of
 from tunesmith.data.rows import Message
 
@@ -15,6 +16,7 @@ def parse(row: Row) -> Parsed:
     completion = parse_side(row["completion"], parsed, column="completion", role="assistant")
     parsed.messages = prompt + completion
     parsed.completion_from = len(prompt)
+    parsed.tools = parse_tools(row, parsed)
     if problem := unpaired(row):
         parsed.problems.append(problem)
     return parsed
@@ -45,5 +47,5 @@ PROMPT_COMPLETION = Format(
     },
     parse=parse,
     example='{"prompt": "...", "completion": "..."}',
-    refused=("tools",),
+    optional=TOOL_COLUMNS,
 )

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from tunesmith.counts import many
 from tunesmith.data.faults import Problem
 from tunesmith.data.formats.chat import CHAT
 from tunesmith.data.formats.layout import Format, Row
@@ -80,11 +81,10 @@ def _answers(format: Format) -> Iterator[str]:
 def why(format: Format, rows: Sequence[Row]) -> str:
     """What was seen of the rows that have this format."""
     fitting = sum(map(format.fits, rows))
+    some = f"{fitting} of {many(len(rows), 'row')} with"
+    which = "every row has" if fitting == len(rows) else some
     columns = next((row for row in rows if format.fits(row)), format.columns)
-    named = shown(c for c in columns if format.uses(format.synonyms.get(c, c)))
-    if fitting == len(rows):
-        return f"every row has {named}"
-    return f"rows have {named}: {fitting:,} of {len(rows):,}"
+    return f"{which} {shown(c for c in columns if format.uses(format.synonyms.get(c, c)))}"
 
 
 def _mapping_remedy(found: Sequence[str]) -> str:

@@ -1,0 +1,182 @@
+"""Does PEFT learn the same from our start and learning rate, and how long does it take?
+
+    python -m benchmarks.methods.peers --data DIR --out DIR [--tasks tone] [--methods lora ...]
+        [--seeds 0 1 2] [--tokens 30000] [--threads 2]
+
+For each task, method and seed: Tunesmith's own run; then transformers' Trainer with PEFT from the
+adapter that the run started from, over the same rows in the same order, with the same learning rate
+in each step. PEFT's adapter is answered and scored as ours is. A line for each pair in
+OUT/peers.jsonl, with the seconds of training steps and every row's score; a pair that is there is
+not made again. `--report` prints what is there.
+"""
+
+import argparse
+import itertools
+import json
+import statistics
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.methods.measure import METHODS, run_values, scores_of, steps_of
+from benchmarks.methods.table import percent
+from benchmarks.methods.tasks import TASKS, write
+from benchmarks.run import run_module
+from tunesmith.adapters import store
+from tunesmith.config.run import RunConfig
+from tunesmith.config.variants import load_variants
+from tunesmith.data.prepare import Dataset
+from tunesmith.evaluate.interval import mean_interval, paired_difference
+from tunesmith.methods import table as methods
+from tunesmith.train import schedule
+from tunesmith.train.batches import endless_steps
+from tunesmith.workflows import result
+from tunesmith.workflows.answers import answer, questions_of
+from tunesmith.workflows.one_run import load_rows
+from tunesmith.workflows.opening import Opened, attach_folder, open_base
+from tunesmith.workflows.run import train_run
+
+SIDES = ("tunesmith", "peft")
+
+
+def main() -> None:
+    """Measure what is not measured yet, or report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, help="folder of the sets")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=["lora"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--tokens", type=int, default=30_000, help="of each run, about")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--report", action="store_true", help="print what was measured")
+    given = parser.parse_args()
+    found = given.out / "peers.jsonl"
+    if given.report:
+        print(report(_read(found)))
+        return
+    known = {(line["task"], line["method"], line["seed"]) for line in _read(found)}
+    wanted = itertools.product(given.tasks, given.methods, given.seeds)
+    for task, method, seed in wanted:
+        if (task, method, seed) in known:
+            continue
+        line = pair(task, method, seed, given)
+        with found.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def pair(task: str, method: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
+    """Both sides of one task, method and seed."""
+    train, held = write(TASKS[task], given.data, given.out / "data" / task)
+    steps = steps_of(train, given.tokens)
+    values = run_values(TASKS[task], train, held, steps=steps, seed=seed, threads=given.threads)
+    named = {"name": method, **METHODS[method]}
+    (variant,) = load_variants(None, {**values, "methods": [named]}, grid={})
+    with tempfile.TemporaryDirectory() as scratch:
+        config = variant.config.model_copy(update={"out": str(Path(scratch) / "run")})
+        line: dict[str, Any] = {"task": task, "method": method, "seed": seed, "steps": steps}
+        line["ours"] = _ours(config, task)
+        line["theirs"] = _theirs(config, Path(scratch), task)
+    print(f"{task} {method} {seed}", {k: _short(line[k]) for k in ("ours", "theirs")}, flush=True)
+    return line
+
+
+def _ours(config: RunConfig, task: str) -> dict[str, Any]:
+    folder = Path(str(config.out))
+    train_run(config, emit=lambda _: None)
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    steps = [json.loads(line) for line in lines]
+    tokens = [b - a for a, b in itertools.pairwise([0, *(s["tokens"] for s in steps)])]
+    seconds = [n / s["tokens_per_second"] for n, s in zip(tokens, steps, strict=True)]
+    scores = scores_of(TASKS[task], folder)["tuned"]
+    return {"losses": [s["loss"] for s in steps], "step_seconds": seconds, "scores": scores}
+
+
+def _theirs(config: RunConfig, scratch: Path, task: str) -> dict[str, Any]:
+    opened = open_base(config.model)
+    start = result.attach(opened, config)
+    rows = load_rows(config.data, opened.base.tokenizer, context=opened.base.context, seed=0)
+    store.save(scratch / "start", start, opened.engine, base=result.base_name(opened.base))
+    start.detach()
+    work = scratch / "work.json"
+    work.write_text(json.dumps(_work(config, rows.train, opened)), encoding="utf-8")
+    threads = config.train.threads or 2
+    arguments = [str(opened.base.folder), str(work), str(scratch / "start"), str(scratch / "end")]
+    done = run_module(["benchmarks.sides.hf_rows", *arguments, "--threads", str(threads)], threads)
+    adapter = attach_folder(opened, scratch / "end", name="peft")
+    questions = questions_of(rows.held_conversations, most=config.evaluate.rows)
+    texts = answer(
+        opened, questions, adapter=adapter.name, settings=config.evaluate, go_on=lambda _: True
+    )
+    assert texts is not None
+    answers = scratch / "answers"
+    answers.mkdir()
+    with (answers / "answers.jsonl").open("w", encoding="utf-8") as file:
+        for question, text in zip(questions, texts, strict=True):
+            row = {"answers": {"peft": text}, "reference": question.reference}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    scores = scores_of(TASKS[task], answers)["peft"]
+    return {"losses": done["losses"], "step_seconds": done["step_seconds"], "scores": scores}
+
+
+def _work(config: RunConfig, rows: Dataset, opened: Opened) -> dict[str, Any]:
+    """Rows and learning rate of every step, as the run has them."""
+    settings, count = config.train, int(config.train.steps or 0)
+    width = opened.engine.model.config.hidden_size
+    lr = methods.learning_rate(config.method.kind, width) if settings.lr == "auto" else settings.lr
+    warmup = schedule.warmup_of(settings, count)
+    order = itertools.islice(endless_steps(rows.lengths.tolist(), settings), count)
+    return {
+        "steps": [
+            [{"ids": rows[i].ids.tolist(), "weights": rows[i].weights.tolist()} for i in step]
+            for step in order
+        ],
+        "rates": [
+            lr * schedule.factor(i, steps=count, warmup=warmup, schedule=settings.schedule)
+            for i in range(count)
+        ],
+        "clip": settings.clip,
+    }
+
+
+def report(lines: list[dict[str, Any]]) -> str:
+    """A row for each task and method: scores, the paired difference, the ratio of times."""
+    by_pair = defaultdict(list)
+    for line in lines:
+        by_pair[line["task"], line["method"]].append(line)
+    out = [
+        "| task | method | seeds | Tunesmith | PEFT | difference | PEFT's time to ours |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for (task, method), each in by_pair.items():
+        ours, theirs = ([s for line in each for s in line[k]["scores"]] for k in ("ours", "theirs"))
+        times = [
+            statistics.median(line["theirs"]["step_seconds"])
+            / statistics.median(line["ours"]["step_seconds"])
+            for line in each
+        ]
+        out.append(
+            f"| {task} | {method} | {len(each)} | {percent(mean_interval(ours, seed=0))} | "
+            f"{percent(mean_interval(theirs, seed=0))} | "
+            f"{percent(paired_difference(ours, theirs, seed=0), sign='+')} | "
+            f"{statistics.median(times):.2f}x |"
+        )
+    return "\n".join(out)
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _short(side: dict[str, Any]) -> str:
+    return (
+        f"score {statistics.mean(side['scores']):.3f}, last loss {side['losses'][-1]:.3f}, "
+        f"{sum(side['step_seconds']):.0f} s"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""What a chat template is given, and the text that it makes of it."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from jinja2 import TemplateError
+from transformers.utils.chat_template_utils import (
+    encode_marked_chat,
+    mark_control_tokens,
+    render_jinja_template,
+)
+
+from tunesmith.data.rows import Message, Tool, ToolCall
+from tunesmith.data.thinking import with_thinking
+from tunesmith.data.tokenizer import Tokenizer
+from tunesmith.errors import DataError
+
+# What a template may end in besides its own raise_exception: it is a program that others wrote.
+TEMPLATE_ERRORS = (
+    TemplateError,
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
+NOTHING = re.compile(r"(?!)")
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """In what way a template wants what not every template wants in the same way.
+
+    ``arguments_as_text``: a call's arguments as JSON text, not as an object. ``empty_content``: a
+    call that nothing is said with has the content "", not none. ``inline_thinking``: thinking
+    stands in the content, between <think> marks.
+    """
+
+    arguments_as_text: bool = False
+    empty_content: bool = False
+    inline_thinking: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Messages and tools as JSON values, as a chat template takes them."""
+
+    messages: Sequence[Mapping[str, object]]
+    tools: Sequence[Mapping[str, object]] | None = None
+
+    def up_to(self, count: int) -> "Given":
+        """The same with the first ``count`` messages only."""
+        return Given(self.messages[:count], self.tools)
+
+
+def given(
+    messages: Iterable[Message],
+    tools: Sequence[Tool] = (),
+    *,
+    dialect: Dialect = Dialect(),
+    marking: re.Pattern[str] | None = None,
+) -> Given:
+    """Messages and tools for a template; what ``marking`` finds in them is read as plain text."""
+    dicts: list[Mapping[str, object]] = [_as_dict(message, dialect) for message in messages]
+    schemas = list(tools) or None
+    if marking is None:
+        return Given(dicts, schemas)
+    # A role is the template's to read: texts alone are marked.
+    marked = [{**_marked(m, marking), "role": m["role"]} for m in dicts]
+    return Given(marked, None if schemas is None else [_marked(t, marking) for t in schemas])
+
+
+def _as_dict(message: Message, dialect: Dialect) -> dict[str, object]:
+    content, thinking = message.content, message.thinking
+    if thinking and dialect.inline_thinking:
+        content, thinking = with_thinking(thinking, content), None
+    values: dict[str, object] = {"role": message.role}
+    if content or not message.tool_calls or dialect.empty_content:
+        values["content"] = content
+    if thinking:
+        values["reasoning_content"] = thinking
+        values["thinking"] = thinking
+    if message.tool_calls:
+        values["tool_calls"] = [_call(call, dialect) for call in message.tool_calls]
+    optional = {"name": message.name, "tool_call_id": message.tool_call_id}
+    return values | {key: value for key, value in optional.items() if value is not None}
+
+
+def _call(call: ToolCall, dialect: Dialect) -> dict[str, object]:
+    arguments: object = call.arguments
+    if dialect.arguments_as_text:
+        arguments = json.dumps(arguments, ensure_ascii=False)
+    values: dict[str, object] = {
+        "type": "function",
+        "function": {"name": call.name, "arguments": arguments},
+    }
+    return values | ({"id": call.id} if call.id else {})
+
+
+def _marked(values: Mapping[str, object], marking: re.Pattern[str]) -> dict[str, object]:
+    """JSON values with control tokens marked, in keys as well."""
+
+    def mark(value: object) -> object:
+        if isinstance(value, Mapping):
+            return {mark_control_tokens(key, marking): mark(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [mark(item) for item in value]
+        return mark_control_tokens(value, marking)
+
+    return {key: mark(value) for key, value in values.items()}
+
+
+def shared_start(first: str, *others: str) -> str:
+    """What all of these texts begin with."""
+    shortest = min(map(len, (first, *others)))
+    for i in range(shortest):
+        if any(other[i] != first[i] for other in others):
+            return first[:i]
+    return first[:shortest]
+
+
+def unmarked(text: str) -> str:
+    """Text for people, without the marks around what is read as plain text."""
+    plain: str = mark_control_tokens(text, NOTHING)
+    return plain
+
+
+def chat_text(tokenizer: Tokenizer, given: Given, *, prompt: bool = False) -> str:
+    """What the model's template writes; ``prompt`` opens the next answer."""
+    text = tokenizer.apply_chat_template(
+        given.messages, tools=given.tools, tokenize=False, add_generation_prompt=prompt
+    )
+    assert isinstance(text, str)
+    return text
+
+
+def marked_text(tokenizer: Tokenizer, given: Given) -> tuple[str, list[tuple[int, int]]]:
+    """What the model's template writes, and the character spans that it marks as generated."""
+    texts, spans = render_jinja_template(
+        conversations=[list(given.messages)],
+        tools=given.tools,
+        chat_template=tokenizer.get_chat_template(tools=given.tools),
+        return_assistant_tokens_mask=True,
+        **tokenizer.special_tokens_map,
+    )
+    return texts[0], spans[0]
+
+
+def encode_marked(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The ids of a text in which marks stand around what is read as plain text.
+
+    Raises ValueError where the tokenizer makes a control token of plain text, too.
+    """
+    ids: list[int] = encode_marked_chat(tokenizer, text)
+    return ids
+
+
+def template_of(tokenizer: Tokenizer) -> str:
+    """The tokenizer's chat template; raises DataError without one."""
+    try:
+        return tokenizer.get_chat_template()
+    except ValueError:
+        raise DataError(
+            "The model's tokenizer has no chat template, so rows cannot be written as it expects.",
+            remedy="Give an instruct model, or add a chat_template.jinja to the model's folder.",
+            code="chat_template",
+        ) from None

@@ -1,0 +1,187 @@
+"""Rows of tokens to train on, wherever their bytes lie: in memory, or in a file that is mapped."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunesmith.data.faults import Note
+from tunesmith.data.template import TokenRow
+
+Numbers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """N rows whose T tokens lie one after the other, with S spans of them that are supervised.
+
+    ``ids`` int32 [T]. ``starts`` and ``stops`` int64 [S] are the spans, in order and none across
+    rows, and ``span_weights`` float32 [S] the loss weight of predicting each of their tokens. For
+    each row, int64 [N]: its ``lengths`` in tokens, its ``lines``, how many of its tokens are
+    ``supervised``, the number of the conversation it was made of (``owners``), and that of its file
+    (``file_of``).
+    """
+
+    ids: NDArray[np.int32]
+    starts: Numbers
+    stops: Numbers
+    span_weights: NDArray[np.float32]
+    lengths: Numbers
+    lines: Numbers
+    supervised: Numbers
+    owners: Numbers
+    file_of: Numbers
+
+    def weights(self, start: int, length: int) -> NDArray[np.float32]:
+        """The loss weights of a row, or of its first tokens: float32 [length]."""
+        weights = np.zeros(length, dtype=np.float32)
+        first, last = np.searchsorted(self.starts, (start, start + length))
+        for i in range(first, last):
+            weights[self.starts[i] - start : self.stops[i] - start] = self.span_weights[i]
+        return weights
+
+
+PER_ROW = ("lengths", "lines", "supervised", "owners", "file_of")
+
+
+def block_of(rows: Sequence[TokenRow], owners: Sequence[int], files: Sequence[str]) -> Block:
+    """Rows as a block, made of the conversations ``owners``, whose files are among ``files``."""
+    numbers = {file: number for number, file in enumerate(files)}
+    ids = np.concatenate([np.zeros(0, np.int32), *(row.ids for row in rows)])
+    weights = np.concatenate([np.zeros(0, np.float32), *(row.weights for row in rows)])
+    lengths = np.array([len(row.ids) for row in rows], dtype=np.int64)
+    begins = np.ones(len(weights), dtype=np.bool_)
+    begins[1:] = weights[1:] != weights[:-1]
+    begins[(np.cumsum(lengths) - lengths)[lengths > 0]] = True
+    starts = np.flatnonzero(begins)
+    stops = np.append(starts[1:], len(weights))
+    is_span = weights[starts] > 0
+    supervised = [np.count_nonzero(row.weights) for row in rows]
+    return Block(
+        ids=ids,
+        starts=starts[is_span],
+        stops=stops[is_span],
+        span_weights=weights[starts[is_span]],
+        lengths=lengths,
+        lines=np.array([row.line for row in rows], dtype=np.int64),
+        supervised=np.array(supervised, dtype=np.int64),
+        owners=np.array(owners, dtype=np.int64),
+        file_of=np.array([numbers[row.file] for row in rows], dtype=np.int64),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """N rows, each a piece of one of the ``blocks``; to choose rows or to cut them copies no token.
+
+    Row i is the tokens from ``starts[i]`` of block ``block_of[i]``, ``lengths[i]`` of them; the
+    other arrays, int64 [N] all, are those of blocks. ``files`` are what ``file_of`` points into.
+    ``notes`` tells what was cut, dropped or inserted, with counts.
+    """
+
+    blocks: Sequence[Block]
+    block_of: Numbers
+    starts: Numbers
+    lengths: Numbers
+    lines: Numbers
+    supervised: Numbers
+    owners: Numbers
+    file_of: Numbers
+    files: tuple[str, ...]
+    notes: tuple[Note, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def __getitem__(self, i: int) -> TokenRow:
+        """Row ``i``, its ids where they lie."""
+        i = range(len(self))[i]
+        block, start, length = self.blocks[self.block_of[i]], self.starts[i], self.lengths[i]
+        ids, weights = block.ids[start : start + length], block.weights(start, length)
+        return TokenRow(ids, weights, self.files[self.file_of[i]], int(self.lines[i]))
+
+    @property
+    def offsets(self) -> Numbers:
+        """Where each row begins and ends in ``ids`` and ``weights``, int64 [N + 1]."""
+        return np.concatenate([[0], np.cumsum(self.lengths)])
+
+    @property
+    def ids(self) -> NDArray[np.int32]:
+        """The tokens of all rows, int32 [T]; where they lie if that is one block, else a copy."""
+        if len(self.blocks) == 1 and len(self.blocks[0].ids) == self.tokens:
+            return self.blocks[0].ids
+        return np.concatenate([np.zeros(0, np.int32), *(self[i].ids for i in range(len(self)))])
+
+    @property
+    def weights(self) -> NDArray[np.float32]:
+        """The loss weights of all rows, float32 [T], made when they are asked for."""
+        return np.concatenate(
+            [np.zeros(0, np.float32), *(self[i].weights for i in range(len(self)))]
+        )
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all rows."""
+        return int(self.lengths.sum())
+
+    @property
+    def supervised_tokens(self) -> int:
+        """Tokens whose prediction counts in the loss."""
+        return int(self.supervised.sum())
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest row."""
+        return int(self.lengths.max(initial=0))
+
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> "Dataset":
+        """These rows, by number or by whether, in their order."""
+        names = ("block_of", "starts", *PER_ROW)
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+
+
+def dataset_of(
+    blocks: Sequence[Block], files: Sequence[str], notes: Sequence[Note] = ()
+) -> Dataset:
+    """All rows of these blocks."""
+    counts = [len(block.lengths) for block in blocks]
+    starts = [np.cumsum(block.lengths) - block.lengths for block in blocks]
+    rows = {name: _joined(getattr(block, name) for block in blocks) for name in PER_ROW}
+    return Dataset(
+        blocks=tuple(blocks),
+        block_of=np.repeat(np.arange(len(blocks)), counts),
+        starts=_joined(starts),
+        files=tuple(files),
+        notes=tuple(notes),
+        **rows,
+    )
+
+
+def joined(datasets: Sequence[Dataset], conversations: Sequence[int]) -> Dataset:
+    """The rows of several, one after the other; the conversations are numbered through all.
+
+    ``conversations`` is how many each of them has.
+    """
+    files = list(dict.fromkeys(file for each in datasets for file in each.files))
+    blocks = [block for each in datasets for block in each.blocks]
+    before = np.cumsum([0, *(len(each.blocks) for each in datasets)])
+    owned = np.cumsum([0, *conversations])
+    places = [np.array([files.index(f) for f in each.files], dtype=np.int64) for each in datasets]
+    rows = {
+        name: _joined(getattr(each, name) for each in datasets)
+        for name in ("starts", "lengths", "lines", "supervised")
+    }
+    return Dataset(
+        blocks=tuple(blocks),
+        block_of=_joined(each.block_of + before[i] for i, each in enumerate(datasets)),
+        owners=_joined(each.owners + owned[i] for i, each in enumerate(datasets)),
+        file_of=_joined(places[i][each.file_of] for i, each in enumerate(datasets)),
+        files=tuple(files),
+        notes=tuple(note for each in datasets for note in each.notes),
+        **rows,
+    )
+
+
+def _joined(arrays: Iterable[Numbers]) -> Numbers:
+    return np.concatenate([np.zeros(0, dtype=np.int64), *arrays])

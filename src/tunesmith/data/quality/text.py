@@ -1,0 +1,124 @@
+"""What of a row is compared with other rows: its question and its answer, trifles folded."""
+
+import hashlib
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import NewType
+
+from tunesmith.data.rows import Conversation
+
+Folded = NewType("Folded", str)  # case and white space folded
+Bare = NewType("Bare", str)  # punctuation left out as well, words with one space between
+
+SHORT_CHARACTERS = 256
+# Signs that make another formula or name of a text (+ # % * / & @ $ < > = ^ ~ |) are kept.
+_DROPPED, _SPACED = "'`", '.,;:!?"()[]{}-_\\'
+_ASCII = str.maketrans(dict.fromkeys(_DROPPED, None) | dict.fromkeys(_SPACED, " "))
+_OTHER_DROPPED = re.compile("[’‘´\u200b-\u200f\ufeff]")
+_OTHER_SPACED = re.compile("[\u2010-\u2015\u201a-\u205e\u3001-\u3003\u3008-\u301f·・¡¿«»]")
+_UNSPACED = re.compile("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
+_CHARACTER_OR_WORD = re.compile(
+    f"{_UNSPACED.pattern}|[^\\s{_UNSPACED.pattern[1:]}+"  # scripts that put no space between words
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A row with what observers compare; ``file`` is the number of its file.
+
+    ``question_key`` stands for the folded question, ``answer_key`` for the letters of the answer.
+    The question is all that is not trained, without a system message: in a chat with several
+    turns that is every message of the user. Where nothing is asked, what is learned stands for it.
+    """
+
+    conversation: Conversation
+    file: int
+    system: str | None
+    question: str
+    answer: str
+    folded_question: Folded
+    folded_answer: Folded
+    bare_question: Bare
+    bare_answer: Bare
+    question_key: int
+    answer_key: int
+
+
+def see(conversation: Conversation, *, file: int = 0) -> Seen:
+    """The row as observers take it."""
+    messages, trained = conversation.messages, set(conversation.supervised)
+    system = messages[0].content if messages and messages[0].role == "system" else None
+    asked = [m.content for i, m in enumerate(messages) if i not in trained and m.role != "system"]
+    learned = [messages[i].content for i in sorted(trained)]
+    answer = "\n".join(learned)
+    question = "\n".join(asked)
+    if not question.strip():
+        question = answer
+    folded_question, folded_answer = fold(question), fold(answer)
+    bare_answer = bare(folded_answer)
+    return Seen(
+        conversation,
+        file,
+        system,
+        question,
+        answer,
+        folded_question,
+        folded_answer,
+        bare(folded_question),
+        bare_answer,
+        digest(folded_question),
+        digest(letters(bare_answer)),
+    )
+
+
+def fold(text: str) -> Folded:
+    """The text in one case, in one Unicode form, with one space for any white space."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    text = text.casefold()
+    is_plain = text.isprintable() and "  " not in text  # no white space but single spaces
+    return Folded(text.strip(" ") if is_plain else " ".join(text.split()))
+
+
+def bare(folded: Folded) -> Bare:
+    """The text without punctuation; a text of punctuation only stays as it is."""
+    if folded.isascii():
+        plain = folded.translate(_ASCII)
+    else:
+        plain = unicodedata.normalize("NFKC", folded).casefold()
+        plain = _OTHER_SPACED.sub(" ", _OTHER_DROPPED.sub("", plain)).translate(_ASCII)
+    return Bare(" ".join(plain.split()) or folded)
+
+
+def letters(text: Bare) -> str:
+    """The text without spaces if it is short, so that e-mail, e mail and email are one."""
+    return text.replace(" ", "") if len(text) < SHORT_CHARACTERS else text
+
+
+def count_words(text: Bare) -> int:
+    """How many ``words`` it has."""
+    spaced = text.isascii() or not _UNSPACED.search(text)
+    return text.count(" ") + 1 if spaced else len(words(text))
+
+
+def words(text: Bare) -> list[str]:
+    """Its words; in scripts without spaces between words, its characters."""
+    if text.isascii() or not _UNSPACED.search(text):
+        return text.split(" ")
+    return _CHARACTER_OR_WORD.findall(text)
+
+
+def digest(*texts: str) -> int:
+    """64 bits that stand for the texts in this order."""
+    hashed = hashlib.blake2b(digest_size=8)
+    for text in texts:
+        data = text.encode("utf-8", "surrogatepass")
+        hashed.update(len(data).to_bytes(8, "little"))
+        hashed.update(data)
+    return int.from_bytes(hashed.digest(), "little")
+
+
+def mixed(a: int, b: int) -> int:
+    """64 bits that stand for two numbers of 64 bits in this order."""
+    return (a * 0x9E3779B97F4A7C15 + b) & 0xFFFFFFFFFFFFFFFF

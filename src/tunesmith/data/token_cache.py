@@ -1,0 +1,211 @@
+"""A source is tokenised once: its tokens are kept, and found again by all that they depend on."""
+
+import errno
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from tunesmith import files, locks
+from tunesmith.counts import many
+from tunesmith.data import token_store
+from tunesmith.data.chunks import BATCH, chunked
+from tunesmith.data.faults import Fault
+from tunesmith.data.read import Asked, Layout, open_records
+from tunesmith.data.records import Record
+from tunesmith.data.source_key import Content, content_of, key_of
+from tunesmith.data.stored import behind_source
+from tunesmith.data.token_file import Contents, TokenFile, TokenWriter, open_tokens
+from tunesmith.data.tokenise import Recipe
+from tunesmith.data.workers import tokenised
+from tunesmith.errors import DataError
+
+MOST_BYTES_IN_MEMORY = 512_000_000
+_REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}
+_REFUSALS |= {errno.EEXIST, errno.ENAMETOOLONG, errno.EFBIG}
+# What may be another way when the source is read again.
+_PASSING = {"unreadable_file", "hub"}
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """How sources are tokenised, and who hears of it.
+
+    ``root`` holds a folder for each; to empty the cache, delete it. ``watch`` is told a source, the
+    line that was reached and how many there are (None: unknown), and may raise to stop; ``tell``
+    a code and a message of what was decided.
+    """
+
+    root: Path
+    processes: int
+    watch: Callable[[str, int, int | None], object]
+    tell: Callable[[str, str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A source's tokens, and the key they are found by; None where they are not kept."""
+
+    file: TokenFile
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A source that was opened: its records, and what is known of it before they are read."""
+
+    asked: Asked
+    recipe: Recipe
+    layout: Layout
+    faults: tuple[Fault, ...]
+    records: Iterator[Record]
+    content: Content | None
+
+
+def tokens_of(asked: Asked, recipe: Recipe, work: Work) -> Tokens:
+    """The tokens of a source, from the cache or made now.
+
+    Raises DataError where the source changes meanwhile, and where neither cache nor memory has
+    room.
+    """
+    try:
+        content = content_of(asked)
+    except OSError:  # whatever is the matter, reading it tells
+        content = None
+    source = _Source(asked, recipe, *open_records(asked), content)
+    key = None if content is None else key_of(content, asked, source.layout, recipe)
+    try:
+        if key is None:
+            return Tokens(_made_for_now(source, work), None)
+        folder = work.root / key
+        tokens = _found(folder, source, work) or _made(folder, source, work)
+        return Tokens(tokens, key)
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        reason = f"the cache {work.root} cannot be written ({error.strerror})"
+    again = "they are kept in memory, and made again next time"
+    work.tell("not_cached", f"{asked.file}: {reason}; its tokens are not kept: {again}")
+    return Tokens(_in_memory(_reopened(source), work, reason), None)
+
+
+def _reopened(source: _Source) -> _Source:
+    """The source from its start: its records may have been read already."""
+    return _Source(source.asked, source.recipe, *open_records(source.asked), source.content)
+
+
+def _found(folder: Path, source: _Source, work: Work) -> TokenFile | None:
+    """The tokens in the cache; None, and why, where there are none that can be used."""
+    file = source.asked.file
+    try:
+        tokens = token_store.open_folder(folder, source=file)
+    except token_store.Damaged as error:
+        what = f"{file}: its tokens in the cache are damaged ({error}) and made again"
+        work.tell("cache_damaged", what)
+        return None
+    if tokens is not None:
+        count = many(tokens.contents.records, "row")
+        work.tell("cached", f"{file}: the tokens of its {count} are in the cache")
+    return tokens
+
+
+def _made(folder: Path, source: _Source, work: Work) -> TokenFile:
+    """The tokens made now, or by another process that is making them already."""
+    others = False
+
+    def wait() -> None:
+        nonlocal others
+        others = True
+        work.tell("waiting", f"another process is tokenising {source.asked.file}; waiting for it")
+
+    def fill(into: Path) -> None:
+        token_store.write(into, lambda *sinks: _write(source, work, sinks))
+        if content_of(source.asked) != source.content:
+            raise DataError(
+                f"{source.asked.file}: changed while it was read.",
+                remedy="Run it again once nothing writes to it any more.",
+                code="changed",
+            )
+
+    work.root.mkdir(parents=True, exist_ok=True)
+    with locks.held(token_store.lock_of(folder), taken=wait):
+        tokens = _found(folder, source, work) if others else None
+        if tokens is None:
+            _require_space(work.root, source.content)
+            files.replace_folder(folder, fill)
+            tokens = token_store.open_folder(folder, source=source.asked.file)
+    assert tokens is not None
+    if _PASSING & {fault.code for fault in tokens.contents.faults.listed}:
+        shutil.rmtree(folder, ignore_errors=True)
+    token_store.sweep(work.root, keep=folder)
+    return tokens
+
+
+def _made_for_now(source: _Source, work: Work) -> TokenFile:
+    """The tokens of what has no bytes to know it by, in a folder that is gone at once."""
+    work.root.mkdir(parents=True, exist_ok=True)
+    folder = work.root / f"{files.TEMPORARY}{secrets.token_hex(20)}"
+    with locks.held(token_store.lock_of(folder), taken=lambda: None):
+        try:
+            folder.mkdir()
+            token_store.write(folder, lambda *sinks: _write(source, work, sinks))
+            tokens = token_store.open_folder(folder, source=source.asked.file)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    assert tokens is not None
+    return tokens
+
+
+def _require_space(root: Path, content: Content | None) -> None:
+    """Raise OSError at once where there will be no room in the end."""
+    if content is not None and shutil.disk_usage(root).free < 2 * content.size:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def _write(source: _Source, work: Work, sinks: tuple[pa.NativeFile, ...]) -> Contents:
+    """Write the rows of a source to the sinks, its own name left out of them."""
+    name = source.asked.file
+
+    def unnamed(record: Record) -> Record:
+        if record.file is None:
+            return record
+        return replace(record, file=behind_source(record.file, name))
+
+    writer = TokenWriter(*sinks)
+    writer.add([replace(fault, file=behind_source(fault.file, name)) for fault in source.faults])
+    made = tokenised(
+        chunked(map(unnamed, source.records), BATCH),
+        source.recipe,
+        replace(source.layout, file=""),
+        processes=work.processes,
+        tell=lambda message: work.tell("one_process", message),
+    )
+    lines = None if source.content is None else source.content.lines
+    with closing(made):
+        for some in made:
+            writer.write(some)
+            work.watch(name, some.last_line, lines)
+    return writer.close(source.layout)
+
+
+def _in_memory(source: _Source, work: Work, reason: str) -> TokenFile:
+    """The tokens made now and kept in memory; raises DataError where they are too many."""
+    sinks = pa.BufferOutputStream(), pa.BufferOutputStream()
+
+    def watch(file: str, line: int, lines: int | None) -> None:
+        work.watch(file, line, lines)
+        if sum(sink.tell() for sink in sinks) > MOST_BYTES_IN_MEMORY:
+            raise DataError(
+                f"{file}: its tokens take more than {MOST_BYTES_IN_MEMORY / 1e6:,.0f} MB, too much "
+                f"to keep in memory, and {reason}.",
+                remedy="Set TUNESMITH_HOME to a folder with room that you may write to.",
+                code="disk",
+            )
+
+    contents = _write(source, replace(work, watch=watch), sinks)
+    rows, conversations = (pa.BufferReader(sink.getvalue()) for sink in sinks)
+    return open_tokens(rows, conversations, contents, source=source.asked.file)

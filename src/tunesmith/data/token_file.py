@@ -1,0 +1,167 @@
+"""Rows of tokens and their conversations as Arrow files: written as a stream, read by mapping them.
+
+One file of rows, not compressed, so that its arrays are used where they lie, and one of
+conversations, compressed. Both are made of batches, so that nobody holds a whole one in memory.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tunesmith.data.conversations import Conversations
+from tunesmith.data.dataset import PER_ROW, Block, Dataset, dataset_of
+from tunesmith.data.faults import Fault, FaultBook, Faults, Note, NoteBook
+from tunesmith.data.read import Layout
+from tunesmith.data.stored import in_source
+from tunesmith.data.tokenise import Tokenised
+
+TOKENS_AT_ONCE = 1 << 20
+_SPAN = pa.struct([("start", pa.int64()), ("stop", pa.int64()), ("weight", pa.float32())])
+_COLUMNS = tuple(name for name in PER_ROW if name != "lengths")
+_ROWS = pa.schema(
+    [
+        ("ids", pa.list_(pa.int32())),
+        ("spans", pa.list_(_SPAN)),  # in tokens of the batch
+        *((name, pa.int64()) for name in _COLUMNS),
+    ]
+)
+_CONVERSATIONS = pa.schema([("conversation", pa.binary())])
+_PACKED = pa.ipc.IpcWriteOptions(compression="zstd")
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What is known of a file besides its rows: sizes, faults, and what was noticed.
+
+    ``reason`` is what was seen of the format. ``files`` are names behind the source's own,
+    ``records`` counts sound and faulty rows, ``conversations`` how many of them each batch holds.
+    """
+
+    format: str | None
+    reason: str
+    files: tuple[str, ...]
+    records: int
+    conversations: tuple[int, ...]
+    faults: Faults
+    notes: tuple[Note, ...]
+
+    def at(self, source: str) -> "Contents":
+        """The same with the source's name in front of its files."""
+        listed = tuple(replace(f, file=in_source(f.file, source)) for f in self.faults.listed)
+        files = tuple(in_source(file, source) for file in self.files)
+        return replace(self, files=files, faults=Faults(listed, self.faults.unlisted))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenFile:
+    """A source that was tokenised: what is known of it, its rows, their conversations."""
+
+    contents: Contents
+    rows: Dataset
+    conversations: Conversations
+
+
+class TokenWriter:
+    """Writes what chunks became to two sinks, in batches of about TOKENS_AT_ONCE."""
+
+    def __init__(self, rows: pa.NativeFile, conversations: pa.NativeFile) -> None:
+        self._rows = pa.ipc.new_file(rows, _ROWS)
+        self._conversations = pa.ipc.new_file(conversations, _CONVERSATIONS, options=_PACKED)
+        self._waiting: list[Tokenised] = []
+        self._waiting_tokens = self._records = 0
+        self._counts: list[int] = []
+        self._files: list[str] = []
+        self._faults, self._notes = FaultBook(), NoteBook()
+
+    def add(self, faults: Sequence[Fault]) -> None:
+        """Faults of the whole source."""
+        self._faults.add(faults)
+
+    def write(self, tokenised: Tokenised) -> None:
+        """The next chunk."""
+        self._records += tokenised.records
+        self._faults.merge(tokenised.faults)
+        self._notes.merge(tokenised.notes)
+        self._files += [file for file in tokenised.files if file not in self._files]
+        self._waiting.append(tokenised)
+        self._waiting_tokens += len(tokenised.block.ids)
+        if self._waiting_tokens >= TOKENS_AT_ONCE:
+            self._flush()
+
+    def close(self, layout: Layout) -> Contents:
+        """Write the rest and the ends of both; what is known of the source comes back."""
+        if self._waiting:
+            self._flush()
+        self._rows.close()
+        self._conversations.close()
+        return Contents(
+            layout.format,
+            layout.reason,
+            tuple(self._files),
+            self._records,
+            tuple(self._counts),
+            self._faults.faults(),
+            self._notes.notes(),
+        )
+
+    def _flush(self) -> None:
+        said = [data for each in self._waiting for data in each.conversations]
+        blocks = list(self._numbered(sum(self._counts)))
+        columns = [*_lists(blocks), *(pa.array(_joined(blocks, name)) for name in _COLUMNS)]
+        self._rows.write_batch(pa.record_batch(columns, schema=_ROWS))
+        column = pa.array(said, type=pa.binary())
+        self._conversations.write_batch(pa.record_batch([column], schema=_CONVERSATIONS))
+        self._counts.append(len(said))
+        self._waiting, self._waiting_tokens = [], 0
+
+    def _numbered(self, before: int) -> Iterator[Block]:
+        """Blocks whose conversations and files are numbered through the whole source."""
+        for each in self._waiting:
+            files = np.array([self._files.index(file) for file in each.files], dtype=np.int64)
+            block = each.block
+            yield replace(block, owners=block.owners + before, file_of=files[block.file_of])
+            before += len(each.conversations)
+
+
+def _joined(blocks: Sequence[Block], name: str) -> NDArray[np.generic]:
+    return np.concatenate([getattr(block, name) for block in blocks])
+
+
+def _lists(blocks: Sequence[Block]) -> Iterator[pa.ListArray]:
+    """The ids of each row, and its spans."""
+    before = np.cumsum([0, *(len(block.ids) for block in blocks)])
+    starts, stops = (
+        np.concatenate([getattr(block, name) + before[i] for i, block in enumerate(blocks)])
+        for name in ("starts", "stops")
+    )
+    begins = np.cumsum([0, *(n for block in blocks for n in block.lengths)], dtype=np.int32)
+    yield pa.ListArray.from_arrays(begins, pa.array(_joined(blocks, "ids")))
+    values = [pa.array(starts), pa.array(stops), pa.array(_joined(blocks, "span_weights"))]
+    spans = pa.StructArray.from_arrays(values, fields=list(_SPAN))
+    yield pa.ListArray.from_arrays(np.searchsorted(starts, begins).astype(np.int32), spans)
+
+
+def open_tokens(
+    rows: pa.NativeFile, conversations: pa.NativeFile, contents: Contents, *, source: str
+) -> TokenFile:
+    """What was written, its arrays where they lie; ValueError or OSError where it is damaged."""
+    reader = pa.ipc.open_file(rows)
+    blocks = [_block(reader.get_batch(i)) for i in range(reader.num_record_batches)]
+    here = contents.at(source)
+    said = Conversations(pa.ipc.open_file(conversations), contents.conversations, source)
+    return TokenFile(here, dataset_of(blocks, here.files), said)
+
+
+def _block(batch: pa.RecordBatch) -> Block:
+    ids, spans = batch.column("ids"), batch.column("spans").values
+    return Block(
+        ids=ids.values.to_numpy(),
+        starts=spans.field("start").to_numpy(),
+        stops=spans.field("stop").to_numpy(),
+        span_weights=spans.field("weight").to_numpy(),
+        lengths=np.diff(ids.offsets.to_numpy()).astype(np.int64),
+        **{name: batch.column(name).to_numpy() for name in _COLUMNS},
+    )

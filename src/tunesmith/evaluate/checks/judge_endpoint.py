@@ -1,0 +1,193 @@
+"""How is a judging model asked: over HTTP, a few at once, each request once and then remembered?"""
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tunesmith.config.checks import JudgeSettings
+from tunesmith.errors import ConfigError
+from tunesmith.evaluate.checks.extras import library
+from tunesmith.evaluate.checks.judge_prompts import Messages
+from tunesmith.evaluate.checks.protocol import CannotScore
+from tunesmith.files import replace_text
+from tunesmith.models.cache import cache_root
+
+FAILURES_IN_A_ROW = 5
+"""After so many the endpoint counts as gone, and no more answers wait for it."""
+FOR_GOOD = (401, 403, 404)
+"""Statuses that every other request would get too: of a key, a model's name, an address."""
+SHOWN = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the judge said, what it cost, and whether it was remembered from an earlier run."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    remembered: bool = False
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """A judge's address, and what it has replied so far."""
+
+    settings: JudgeSettings
+    folder: Path
+    _replies: dict[str, Reply | CannotScore] = field(default_factory=dict)
+    _failures: int = 0
+    _gone: str | None = None
+
+    def ask_all(self, requests: Sequence[Messages]) -> None:
+        """Send what has no reply yet, a few at once; failures are kept, not raised."""
+        new = {self._name(each): each for each in requests}
+        missing = [each for name, each in new.items() if name not in self._replies]
+        with ThreadPoolExecutor(self.settings.parallel) as pool:
+            for messages, reply in zip(missing, pool.map(self._reply, missing), strict=True):
+                self._replies[self._name(messages)] = reply
+
+    def ask(self, messages: Messages) -> Reply:
+        """The reply; raises CannotScore with the reason why there is none."""
+        name = self._name(messages)
+        if name not in self._replies:
+            self._replies[name] = self._reply(messages)
+        reply = self._replies[name]
+        if isinstance(reply, CannotScore):
+            raise CannotScore(str(reply))
+        return reply
+
+    def forget(self, messages: Messages) -> None:
+        """Ask anew in a later run: the reply was of no use."""
+        self._path(messages).unlink(missing_ok=True)
+
+    def _name(self, messages: Messages) -> str:
+        """The hash of everything that a reply depends on."""
+        kept = self.settings
+        asked = [kept.base_url, kept.model, kept.max_tokens, messages]
+        text = json.dumps(asked, ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _path(self, messages: Messages) -> Path:
+        return self.folder / f"{self._name(messages)}.json"
+
+    def _reply(self, messages: Messages) -> Reply | CannotScore:
+        """From the cache, else from the endpoint, unless that is gone."""
+        path = self._path(messages)
+        if (kept := _read(path)) is not None:
+            return kept
+        if self._gone is not None:
+            return CannotScore(f"{self._gone}; the judge is not asked any more")
+        reply = self._request(messages)
+        if isinstance(reply, Reply):
+            self._failures = 0
+            self._remember(path, reply)
+            return reply
+        self._failures += 1
+        if self._failures >= FAILURES_IN_A_ROW:
+            self._gone = self._gone or str(reply)
+        return reply
+
+    def _remember(self, path: Path, reply: Reply) -> None:
+        kept = [reply.text, reply.prompt_tokens, reply.completion_tokens]
+        with contextlib.suppress(OSError):  # a full disk costs a request later, no answer now
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_text(path, json.dumps(kept))
+
+    def _request(self, messages: Messages) -> Reply | CannotScore:
+        import openai
+
+        try:
+            made = _create(self._client, self.settings, messages)
+        except openai.APITimeoutError:
+            seconds, tries = self.settings.timeout_seconds, self.settings.tries
+            return CannotScore(f"{self._where} did not answer in {seconds:g} s ({tries} tries)")
+        except openai.APIConnectionError as error:
+            return CannotScore(f"{self._where} cannot be reached: {error.__cause__ or error}")
+        except openai.APIStatusError as error:
+            told = CannotScore(f"{self._where} refused ({error.status_code}): {self._bare(error)}")
+            if error.status_code in FOR_GOOD:
+                self._gone = str(told)
+            return told
+        except (openai.OpenAIError, ValueError, AttributeError, TypeError, LookupError) as error:
+            return CannotScore(f"{self._where} sent what is no reply: {self._bare(error)}")
+        return made if made.text.strip() else CannotScore(f"{self._where} sent an empty reply")
+
+    @property
+    def _where(self) -> str:
+        return f"the judge {self.settings.model} at {self.settings.base_url or 'OpenAI'}"
+
+    def _bare(self, error: Exception) -> str:
+        """The message, cut, and without the key should the endpoint repeat it."""
+        text, key = " ".join(str(error).split()), _key(self.settings)
+        return (text.replace(key, "***") if key else text)[:SHOWN]
+
+    @property
+    def _client(self) -> Any:
+        kept = self.settings
+        address = (kept.base_url, kept.timeout_seconds, kept.tries)
+        return _client(*address, _key(kept))
+
+
+def open_endpoint(settings: JudgeSettings) -> Endpoint:
+    """The judge of these settings; nothing is sent yet.
+
+    Raises ConfigError where the library, or the key that the settings name, is missing.
+    """
+    library("openai", kind=settings.kind, extra="judge")
+    if settings.key is not None and not _key(settings):
+        raise ConfigError(
+            f"The environment variable {settings.key}, the key of the judge, is not set.",
+            remedy=f"Set it (export {settings.key}=...), name another one under `key`, or write "
+            "`key: null` for an endpoint that needs none.",
+        )
+    return Endpoint(settings, cache_root() / "judge")
+
+
+def _key(settings: JudgeSettings) -> str | None:
+    return os.environ.get(settings.key) if settings.key is not None else None
+
+
+@functools.lru_cache(8)
+def _client(base_url: str | None, timeout: float, tries: int, key: str | None) -> Any:
+    import openai
+
+    return openai.OpenAI(
+        base_url=base_url, api_key=key or "none", timeout=timeout, max_retries=tries - 1
+    )
+
+
+def _create(client: Any, settings: JudgeSettings, messages: Messages) -> Reply:
+    """One completion; models that take no temperature, or another name of the limit, get theirs."""
+    import openai
+
+    limit, options = settings.max_tokens, {"temperature": 0.0}
+    asked = {"model": settings.model, "messages": list(messages)}
+    try:
+        made = client.chat.completions.create(**asked, **options, max_tokens=limit)
+    except openai.BadRequestError as error:
+        if not any(name in str(error) for name in ("max_completion_tokens", "temperature")):
+            raise
+        made = client.chat.completions.create(**asked, max_completion_tokens=limit)
+    usage = made.usage
+    return Reply(
+        text=made.choices[0].message.content or "",
+        prompt_tokens=usage.prompt_tokens if usage else 0,
+        completion_tokens=usage.completion_tokens if usage else 0,
+    )
+
+
+def _read(path: Path) -> Reply | None:
+    """A remembered reply; None where there is none, or its file is damaged."""
+    try:
+        text, prompt_tokens, completion_tokens = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return None
+    return Reply(str(text), int(prompt_tokens), int(completion_tokens), remembered=True)

