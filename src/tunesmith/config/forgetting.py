@@ -14,7 +14,7 @@ class ForgettingSettings(Settings):
         description="bundled ones (default: all of them), files, or lm_eval:TASK",
     )
     accuracy_points: float = Field(
-        5.0, gt=0, le=100, description="points of accuracy on the probes' questions"
+        3.0, gt=0, le=100, description="points of accuracy on the probes' questions"
     )
     perplexity_percent: float = Field(
         5.0, gt=0, description="per cent that the perplexity of plain text may rise"
