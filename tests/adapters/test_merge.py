@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tests import variants
 from tests.adapters import test_new_tokens as new_tokens
 from tests.adapters.test_store import VARIANTS, ours, randomise, theirs
 from tests.families import FAMILIES, four_bit_model, tiny_model
@@ -15,7 +16,7 @@ from tests.models.tiny import tiny_folder
 from tunesmith.adapters import merge
 from tunesmith.adapters.merge import Gap, Target
 from tunesmith.adapters.origin import FILE, Origin, read_origin
-from tunesmith.config.methods import FullSettings, LoraSettings, PromptSettings, PTuningSettings
+from tunesmith.config.methods import LoraSettings
 from tunesmith.data.new_tokens import add_tokens_
 from tunesmith.engine.forward import prepare_
 from tunesmith.errors import AdapterError, RunError
@@ -29,16 +30,10 @@ from tunesmith.models.weights import read_weight
 pytestmark = pytest.mark.usefixtures("home")
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 ORIGIN = Origin("tiny", "0123", "lora")
-DENSE = {**VARIANTS, "lora-fa": LoraSettings(rank=3, alpha=7, freeze_a=True)}
-QUANTISED = {
-    "qlora": LoraSettings(kind="qlora", rank=3, alpha=7),
-    "qlora, dora, pissa": LoraSettings(kind="qlora", rank=3, dora=True, start="pissa"),
-}
-NOTHING_TO_MERGE = {
-    "full": FullSettings(),
-    "prompt": PromptSettings(tokens=3),
-    "p-tuning": PTuningSettings(tokens=3),
-}
+QUANTISED = {name: variants.VARIANTS[name] for name in variants.FOUR_BIT}
+NOTHING_TO_MERGE = {name: variants.VARIANTS[name] for name in ("full", *variants.VIRTUAL)}
+REST = variants.VARIANTS.keys() - QUANTISED.keys() - NOTHING_TO_MERGE.keys()
+DENSE = {**VARIANTS, **{name: variants.VARIANTS[name] for name in sorted(REST)}}
 
 
 def attached(model, settings, words=NO_WORDS):
@@ -83,8 +78,9 @@ def test_merged_equals_attached_and_the_base_stays(family, variant):
 @pytest.mark.parametrize("variant", QUANTISED)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_merged_into_the_dequantised_base_equals_attached(family, variant, tmp_path):
-    model = four_bit_model(tiny_model(family, torch.float32), tmp_path / "base")
-    engine, adapter = attached(model, QUANTISED[variant])
+    engine = variants.engine_for(family, variant, tmp_path / "base")
+    adapter = variants.attach(engine, variant, tmp_path / "base")
+    randomise(adapter)
     before = base_digest(engine.model)
     merged = plain(family, dict(merge.tensors(engine, adapter)))
     assert base_digest(engine.model) == before
@@ -148,7 +144,8 @@ def test_new_tokens_are_read_and_scored_by_the_merged_model(family):
 @pytest.mark.parametrize("kind", NOTHING_TO_MERGE)
 def test_what_has_nothing_to_merge_is_refused_with_the_alternative(kind, tmp_path):
     engine = prepare_(tiny_model("llama", torch.float32))
-    adapter = table.attach(engine, NOTHING_TO_MERGE[kind], name="a")
+    words = Words(start_text=variants.TEXT)
+    adapter = table.attach(engine, NOTHING_TO_MERGE[kind], name="a", words=words)
     with pytest.raises(AdapterError, match="nothing to merge") as error:
         merge.save(engine, adapter, Target(tmp_path / "out"), source=tmp_path, origin=ORIGIN)
     assert {"full": "model/"}.get(kind, "beside the base") in error.value.remedy

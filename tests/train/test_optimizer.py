@@ -5,32 +5,23 @@ import pytest
 import torch
 from transformers import Trainer
 
-from tests.families import four_bit_model, tiny_model
-from tests.methods.test_contract import SETTINGS, TEXT
-from tunesmith.config.methods import FOUR_BIT_KINDS, LoraSettings, PTuningSettings
+from tests.families import tiny_model
+from tests.variants import TEXT, VARIANTS, attach, engine_for
+from tunesmith.config.methods import LoraSettings, PTuningSettings
 from tunesmith.engine.forward import prepare_
 from tunesmith.methods import projection, table
 from tunesmith.methods.adapter import Words
 from tunesmith.train import optimizer
 
 LR, DECAY = 0.1, 0.5
-WORDS = Words(start_text=TEXT, new_tokens={97: (4, 9)})
-ALL = {**SETTINGS, "lora+": LoraSettings(rank=3, loraplus_lr_ratio=4)}
-
-
-def attached(kind, folder):
-    model = tiny_model("llama", torch.float32)
-    if ALL[kind].kind in FOUR_BIT_KINDS:
-        model = four_bit_model(model, folder / "base")
-    engine = prepare_(model)
-    return engine, table.attach(engine, ALL[kind], name="a", words=WORDS)
 
 
 @pytest.mark.usefixtures("home")
 @pytest.mark.parametrize("name", optimizer.KINDS)
-@pytest.mark.parametrize("kind", ALL)
-def test_a_step_without_gradients_shrinks_all_that_is_trained_but_vectors(kind, name, tmp_path):
-    _, adapter = attached(kind, tmp_path)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_step_without_gradients_shrinks_all_that_is_trained_but_vectors(variant, name, tmp_path):
+    engine = engine_for("llama", variant, tmp_path / "base")
+    adapter = attach(engine, variant, tmp_path / "base")
     before = {key: p.detach().clone() for key, p in adapter.parameters.items()}
     adam = optimizer.build(adapter, lr=LR, weight_decay=DECAY, kind=name)
     optimizer.set_rate_(adam, LR)
@@ -58,8 +49,8 @@ PEFTS = {
         ),
         LoraSettings(rank=3),
     ),
-    "prompt": (peft.PromptTuningConfig(num_virtual_tokens=3), SETTINGS["prompt"]),
-    "p-tuning": (peft.PrefixTuningConfig(num_virtual_tokens=3), SETTINGS["p-tuning"]),
+    "prompt": (peft.PromptTuningConfig(num_virtual_tokens=3), VARIANTS["prompt"]),
+    "p-tuning": (peft.PrefixTuningConfig(num_virtual_tokens=3), VARIANTS["p-tuning"]),
     "projection": (
         peft.PrefixTuningConfig(
             num_virtual_tokens=3, prefix_projection=True, encoder_hidden_size=5
@@ -110,5 +101,5 @@ def test_the_same_tensors_decay_as_with_peft_and_the_trainer(kind):
 def test_full_decays_what_the_trainer_does():
     model = tiny_model("llama", torch.float32)
     names = set(Trainer.get_decay_parameter_names(None, model))
-    adapter = table.attach(prepare_(model), SETTINGS["full"])
+    adapter = table.attach(prepare_(model), VARIANTS["full"])
     assert adapter.decayed == names
