@@ -46,14 +46,16 @@ def content_of(asked: Asked) -> Content | None:
         names = sorted(str(path.relative_to(root)) for path in root.rglob("*"))
         digest.update("\0".join(names).encode(errors="surrogateescape"))
     for path in files:
-        lines += 1
         digest.update(f"\0{path.stat().st_size}\0".encode())  # where one ends and the next begins
+        last = b"\n"
         with path.open("rb") as file:
             while data := file.read(_AT_ONCE):
                 is_text = is_text and (size > 0 or b"\0" not in data)
                 digest.update(data)
                 size += len(data)
                 lines += data.count(b"\n")
+                last = data[-1:]
+        lines += last != b"\n"
     one_text = is_text and not root.is_dir()
     return Content(digest.hexdigest(), size, lines if one_text else None)
 

@@ -110,10 +110,9 @@ class TokenWriter:
     def _flush(self) -> None:
         said = [data for each in self._waiting for data in each.conversations]
         blocks = list(self._numbered(sum(self._counts)))
-        columns = [*_lists(blocks), *(pa.array(_joined(blocks, name)) for name in _COLUMNS)]
+        columns = [*_lists(blocks), *(_array(_joined(blocks, name)) for name in _COLUMNS)]
         self._rows.write_batch(pa.record_batch(columns, schema=_ROWS))
-        column = pa.array(said, type=pa.binary())
-        self._conversations.write_batch(pa.record_batch([column], schema=_CONVERSATIONS))
+        self._conversations.write_batch(pa.record_batch([_texts(said)], schema=_CONVERSATIONS))
         self._counts.append(len(said))
         self._waiting, self._waiting_tokens = [], 0
 
@@ -137,11 +136,27 @@ def _lists(blocks: Sequence[Block]) -> Iterator[pa.ListArray]:
         np.concatenate([getattr(block, name) + before[i] for i, block in enumerate(blocks)])
         for name in ("starts", "stops")
     )
-    begins = np.cumsum([0, *(n for block in blocks for n in block.lengths)], dtype=np.int32)
-    yield pa.ListArray.from_arrays(begins, pa.array(_joined(blocks, "ids")))
-    values = [pa.array(starts), pa.array(stops), pa.array(_joined(blocks, "span_weights"))]
+    begins = np.concatenate([[0], np.cumsum(_joined(blocks, "lengths"))])
+    yield _list(begins, _array(_joined(blocks, "ids")))
+    values = [_array(starts), _array(stops), _array(_joined(blocks, "span_weights"))]
     spans = pa.StructArray.from_arrays(values, fields=list(_SPAN))
-    yield pa.ListArray.from_arrays(np.searchsorted(starts, begins).astype(np.int32), spans)
+    yield _list(np.searchsorted(starts, begins), spans)
+
+
+# From buffers: what takes any Python object imports pandas, where there is one, to look at it.
+def _array(values: NDArray[np.generic]) -> pa.Array:
+    kind = pa.from_numpy_dtype(values.dtype)
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
+
+
+def _list(offsets: NDArray[np.integer], values: pa.Array) -> pa.ListArray:
+    return pa.ListArray.from_arrays(_array(offsets.astype(np.int32)), values)
+
+
+def _texts(texts: Sequence[bytes]) -> pa.Array:
+    ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(texts))]
+    return pa.Array.from_buffers(pa.binary(), len(texts), buffers)
 
 
 def open_tokens(

@@ -1,0 +1,333 @@
+"""Tokens are made once and found again; a source, or anything else they depend on, that changed is
+seen; whatever the disk refuses is said."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.data.tiny import TEMPLATES, tiny_tokenizer, tokenizer_of
+from tunesmith import files
+from tunesmith.data import source_key, token_cache, token_store, workers
+from tunesmith.data.new_tokens import add_tokens_
+from tunesmith.data.read import Asked
+from tunesmith.data.template import Rendering
+from tunesmith.data.token_cache import Work, tokens_of
+from tunesmith.data.tokenise import Recipe
+from tunesmith.errors import DataError
+
+RECIPE = Recipe(tokenizer_of("chatml"), 200)
+FORK = multiprocessing.get_context("fork")
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """Writes a source of so many rows."""
+
+    def written(count=20, *, name="rows.jsonl", answer="answer", bad=()):
+        lines = [{"prompt": f"question {i}", "completion": f"{answer} {i}"} for i in range(count)]
+        lines += bad
+        path = tmp_path / name
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return str(path)
+
+    return written
+
+
+@pytest.fixture
+def told():
+    """The codes of what was told."""
+    return []
+
+
+@pytest.fixture
+def work(tmp_path, told):
+    return Work(tmp_path / "cache", 1, lambda *_: None, lambda code, _: told.append(code))
+
+
+def made(asked, work, recipe=RECIPE):
+    return tokens_of(Asked(asked) if isinstance(asked, str) else asked, recipe, work)
+
+
+def entries(work):
+    return sorted(path.name for path in work.root.iterdir() if path.is_dir())
+
+
+def same(one, other):
+    np.testing.assert_array_equal(one.file.rows.ids, other.file.rows.ids)
+    np.testing.assert_array_equal(one.file.rows.weights, other.file.rows.weights)
+    assert one.file.contents == other.file.contents
+    assert list(one.file.conversations) == list(other.file.conversations)
+
+
+def test_a_second_time_tokens_are_found_not_made(rows, work, told, monkeypatch):
+    first = made(rows(), work)
+    monkeypatch.setattr(token_cache, "tokenised", pytest.fail)
+    again = made(rows(), work)
+    assert told == ["cached"]
+    same(first, again)
+    assert entries(work) == [first.key]
+
+
+def test_the_name_of_the_source_does_not_count_and_is_told_as_it_is_now(rows, work, told, tmp_path):
+    bad = [{"prompt": "x"}]
+    made(rows(bad=bad), work)
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    moved = shutil.copy(rows(bad=bad), other / "other.jsonl")
+    found = made(str(moved), work)
+    assert told == ["cached"]
+    (fault,) = found.file.contents.faults.listed
+    assert (fault.file, fault.line) == (str(moved), 21)
+    assert found.file.rows[0].file == found.file.conversations[0].file == str(moved)
+
+
+CHANGES = {
+    "tokenizer": lambda: replace(RECIPE, tokenizer=tokenizer_of("smollm")),
+    "template": lambda: replace(
+        RECIPE, tokenizer=tiny_tokenizer(TEMPLATES["chatml"] + "{# another #}")
+    ),
+    "new tokens": lambda: replace(RECIPE, tokenizer=_with_new_token()),
+    "documents": lambda: replace(RECIPE, rendering=Rendering(document="answer")),
+    "control tokens": lambda: replace(RECIPE, rendering=Rendering(control_tokens="text")),
+}
+
+
+def _with_new_token():
+    tokenizer = tiny_tokenizer(TEMPLATES["chatml"])
+    add_tokens_(tokenizer, ["question"])
+    return tokenizer
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_tokens_of_another_recipe_are_others(rows, work, told, change):
+    first = made(rows(), work)
+    assert made(rows(), work, CHANGES[change]()).key != first.key
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    "changed", [{"format": "prompt-completion"}, {"columns": {"prompt": "completion"}}]
+)
+def test_tokens_that_are_read_in_another_way_are_others(rows, work, changed):
+    asked = Asked(rows())
+    assert made(asked, work).key != made(replace(asked, **changed), work).key
+
+
+def test_the_limit_counts_for_texts_only(rows, work, told, tmp_path):
+    short = replace(RECIPE, max_tokens=30)
+    assert made(rows(), work).key == made(rows(), work, short).key
+    text = tmp_path / "a.txt"
+    text.write_text("the quick brown fox " * 30)
+    assert made(str(text), work).key != made(str(text), work, short).key
+    assert made(str(text), work, short).file.rows.longest == 30
+
+
+def test_other_code_makes_other_tokens(rows, work, monkeypatch):
+    first = made(rows(), work)
+    monkeypatch.setattr(source_key, "code_digest", lambda: "changed")
+    assert made(rows(), work).key != first.key
+
+
+def test_a_template_with_todays_date_makes_the_tokens_of_a_day(rows, work, monkeypatch):
+    dated = tiny_tokenizer(TEMPLATES["chatml"] + "{# strftime_now #}")
+    first = made(rows(), work, replace(RECIPE, tokenizer=dated)).key
+    monkeypatch.setattr(source_key.time, "strftime", lambda _: "2031-01-01")
+    assert made(rows(), work, replace(RECIPE, tokenizer=dated)).key != first
+    assert made(rows(), work).key == made(rows(), work).key
+
+
+def test_a_source_that_changed_never_gives_old_rows(rows, work):
+    """Also where size, time stamp and inode are those of before."""
+    path = Path(rows())
+    before = path.stat()
+    first = made(str(path), work)
+    with path.open("r+b") as file:
+        data = file.read().replace(b"answer 3", b"ANSWER 3")
+        file.seek(0)
+        file.write(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    names = ("st_size", "st_mtime_ns", "st_ino")
+    assert all(getattr(before, name) == getattr(after, name) for name in names)
+    second = made(str(path), work)
+    assert second.key != first.key
+    assert second.file.conversations[3].messages[-1].content == "ANSWER 3"
+
+
+def test_a_source_that_changes_while_it_is_read_is_refused_and_not_kept(rows, work):
+    path = rows()
+
+    def append(*_):
+        with Path(path).open("a") as file:
+            file.write(json.dumps({"prompt": "late", "completion": "row"}) + "\n")
+
+    with pytest.raises(DataError, match="changed while it was read") as refused:
+        made(path, replace(work, watch=append))
+    assert refused.value.code == "changed"
+    assert entries(work) == []
+
+
+def test_a_folder_is_one_source_and_any_of_its_files_counts(rows, work, told, tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    shutil.copy(rows(3), folder / "a.jsonl")
+    shutil.copy(rows(2, answer="other"), folder / "b.jsonl")
+    first = made(f"{folder}/", work)
+    assert [first.file.rows[i].file for i in (0, 4)] == [f"{folder}/a.jsonl", f"{folder}/b.jsonl"]
+    made(str(folder), work)
+    assert told == ["cached"]
+    shutil.copy(rows(2, answer="changed"), folder / "b.jsonl")
+    assert made(str(folder), work).key != first.key
+
+
+@pytest.mark.parametrize(
+    "name", [token_store.ROWS, token_store.CONVERSATIONS, token_store.CONTENTS]
+)
+def test_damaged_tokens_are_made_again_and_said(rows, work, told, name):
+    first = made(rows(), work)
+    path = work.root / first.key / name
+    data = path.read_bytes()
+    path.unlink()  # the first ones are mapped still
+    path.write_bytes(data[: len(data) // 2])
+    same(made(rows(), work), first)
+    assert told == ["cache_damaged"]
+    made(rows(), work)
+    assert told == ["cache_damaged", "cached"]
+
+
+def test_a_stop_leaves_nothing_half(rows, work):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        made(rows(), replace(work, watch=stop))
+    assert [path for path in work.root.iterdir() if path.is_dir()] == []
+    assert made(rows(), work).key in entries(work)
+
+
+def test_what_is_no_file_is_told_and_nothing_is_kept(work, tmp_path, told):
+    found = made(str(tmp_path / "none.jsonl"), work)
+    assert [fault.code for fault in found.file.contents.faults.listed] == ["missing_file"]
+    assert found.key is None
+    assert entries(work) == told == []
+
+
+def test_tokens_with_faults_are_kept_too(rows, work, told):
+    bad = [{"prompt": "x"}, {"prompt": "q", "completion": "<|im_end|>"}]
+    first = made(rows(bad=bad), work)
+    assert [fault.code for fault in first.file.contents.faults.listed] == [
+        "missing_column",
+        "control_tokens",
+    ]
+    same(made(rows(bad=bad), work), first)
+    assert told == ["cached"]
+
+
+def test_where_the_cache_cannot_be_written_tokens_are_in_memory_and_that_is_said(rows, work, told):
+    kept = made(rows(), work)
+    work.root.with_name("file").write_text("")
+    nowhere = replace(work, root=work.root.with_name("file") / "cache")
+    for _ in range(2):
+        found = made(rows(), nowhere)
+        same(found, kept)
+        assert found.key is None
+    assert told == ["not_cached"] * 2
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_full_disk_in_the_middle_is_said_and_tokens_are_in_memory(
+    rows, work, told, monkeypatch, at
+):
+    kept = made(rows(600), replace(work, root=work.root.with_name("other")))
+    write, seen = token_store.write, []
+
+    def full(folder, fill):
+        def watched(*sinks):
+            seen.append(folder)
+            (folder / "x").write_text("half")
+            if at:
+                fill(*sinks)
+            raise OSError(28, "No space left on device")
+
+        write(folder, watched)
+
+    monkeypatch.setattr(token_store, "write", full)
+    same(made(rows(600), work), kept)
+    assert told == ["not_cached"]
+    assert seen
+    assert not seen[0].exists()
+
+
+def test_no_room_is_seen_before_anything_is_made(rows, work, told, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 10))
+    monkeypatch.setattr(files, "replace_folder", pytest.fail)
+    assert made(rows(), work).key is None
+    assert told == ["not_cached"]
+
+
+def test_what_is_too_much_for_memory_is_refused(rows, work, monkeypatch):
+    monkeypatch.setattr(token_cache, "MOST_BYTES_IN_MEMORY", 1000)
+    monkeypatch.setattr("tunesmith.data.token_file.TOKENS_AT_ONCE", 100)
+    work.root.parent.joinpath("file").write_text("")
+    nowhere = replace(work, root=work.root.parent / "file" / "cache")
+    with pytest.raises(DataError, match=r"too much to keep in memory.*Not a directory") as refused:
+        made(rows(600), nowhere)
+    assert "TUNESMITH_HOME" in refused.value.remedy
+
+
+def _make(path, root, ready, queue):
+    def slow(*_):
+        ready.set()
+        time.sleep(0.3)
+
+    told = []
+    work = Work(root, 1, slow, lambda code, _: told.append(code))
+    found = made(path, work)
+    queue.put((found.file.rows.tokens, told))
+
+
+def test_two_processes_at_once_make_tokens_once(rows, work, told):
+    ready, queue = FORK.Event(), FORK.SimpleQueue()
+    path = rows(600)
+    other = FORK.Process(target=_make, args=(path, work.root, ready, queue))
+    other.start()
+    assert ready.wait(60)
+    found = made(path, work)
+    assert told == ["waiting", "cached"]
+    assert queue.get() == (found.file.rows.tokens, [])
+    other.join()
+
+
+def test_threads_of_one_process_make_tokens_once(rows, tmp_path):
+    path, told, found = rows(300), [], []
+    work = Work(tmp_path / "cache", 1, lambda *_: time.sleep(0.2), lambda c, _: told.append(c))
+    threads = [threading.Thread(target=lambda: found.append(made(path, work))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    same(*found)
+    assert sorted(told) == ["cached", "waiting"]
+
+
+def test_progress_is_told_by_the_line(rows, work):
+    seen = []
+    path = rows(600)
+    made(path, replace(work, watch=lambda *at: seen.append(at)))
+    assert seen == [(path, 255, 600), (path, 511, 600), (path, 600, 600)]
+
+
+def test_processes_and_none_keep_the_same_tokens(rows, work, monkeypatch):
+    monkeypatch.setattr(workers, "CHUNKS_HERE", 1)
+    path = rows(900, bad=[{"prompt": "x"}])
+    alone = made(path, work)
+    shutil.rmtree(work.root)
+    same(made(path, replace(work, processes=2)), alone)
