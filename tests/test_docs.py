@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests import cli_page
+from tests.source import project_files
 from tunesmith.cli.main import main
 from tunesmith.config import load_run_config, parse_overrides
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "docs/README.ko.md")
 MORE_PAGES = (
+    "docs/data-quality.md",
     "docs/distill.md",
     "docs/data.md",
     "docs/masks.md",
@@ -22,7 +24,16 @@ MORE_PAGES = (
 )
 ROWS = ROOT / "src" / "tunesmith" / "workflows" / "demo_data" / "held.jsonl"
 # Those that train nothing and wait for no one.
-QUICK = ("data check", "data show", "doctor", "init", "methods", "model list", "runs list")
+QUICK = (
+    "data check",
+    "data show",
+    "data split",
+    "doctor",
+    "init",
+    "methods",
+    "model list",
+    "runs list",
+)
 
 
 def commands(page):
@@ -73,13 +84,50 @@ def test_the_page_of_commands_is_the_same_for_every_terminal(width, monkeypatch)
     assert cli_page.page() == before
 
 
-@pytest.mark.parametrize("page", [*PAGES, "docs/distill.md", "docs/data.md"])
-def test_every_file_that_a_page_links_to_exists(page):
-    text = (ROOT / page).read_text(encoding="utf-8")
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
-    assert links
-    for link in links:
-        assert ((ROOT / page).parent / link).exists(), link
+def pages():
+    """Every page of the project, by its path."""
+    return [path for path in project_files() if path.suffix == ".md"]
+
+
+def dead_links(page, text):
+    """Links of a page to files that are not there, or to headings that the linked page lacks."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in link or link.startswith("mailto:"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        if not target.exists() or (
+            anchor and anchor not in anchors(target.read_text(encoding="utf-8"))
+        ):
+            yield link
+
+
+def anchors(text):
+    """What GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.S), re.M)
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {words.replace(" ", "-") for words in plain}
+
+
+def test_no_page_has_a_dead_link():
+    found = {page: list(dead_links(page, page.read_text(encoding="utf-8"))) for page in pages()}
+    assert len(found) > 10
+    assert {page: links for page, links in found.items() if links} == {}
+
+
+def test_a_dead_link_is_seen(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# One: `two` three\n")
+    text = "[a](page.md) [b](#one-two-three) [c](page.md#one) [d](gone.md) [e](https://x.y/z)"
+    assert list(dead_links(page, text)) == ["page.md#one", "gone.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_first_pages_link_to_the_others(page):
+    links = re.findall(r"\]\(([^)\s]+)\)", (ROOT / page).read_text(encoding="utf-8"))
+    named = {((ROOT / page).parent / link).resolve() for link in links if "://" not in link}
+    for other in ("methods.md", "distill.md"):
+        assert ROOT / "docs" / other in named, other
 
 
 def test_make_has_the_targets_that_the_readme_names():

@@ -16,12 +16,14 @@ import torch
 
 from benchmarks.measure import peak_bytes
 from tunesmith.config import LoraSettings, TrainSettings
+from tunesmith.config.run import RECOMPUTE
 from tunesmith.data.prepare import Dataset
 from tunesmith.methods import table
 from tunesmith.train import optimizer
 from tunesmith.train.events import StepDone
 from tunesmith.train.job import Job, Plan
-from tunesmith.train.loop import Member, train
+from tunesmith.train.loop import train
+from tunesmith.train.member import Member
 from tunesmith.workflows.opening import Opened, open_base
 
 SECONDS_BETWEEN_LOOKS = 0.02
@@ -62,7 +64,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=1024)
     parser.add_argument("--steps", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--no-recompute", action="store_true", help="keep all activations")
+    parser.add_argument("--recompute", choices=RECOMPUTE, default="layers")
     parser.add_argument("--copied", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -101,7 +103,7 @@ def _train(opened: Opened, given: argparse.Namespace) -> tuple[list[float], list
         warmup=0,
         lr=2e-4,
         tokens_per_micro_batch=given.tokens,
-        recompute=not given.no_recompute,
+        recompute=given.recompute,
         peak_bytes=10**12,
         seconds_per_token=1.0,
     )

@@ -18,8 +18,9 @@ from tunesmith.methods import table
 from tunesmith.train import optimizer
 from tunesmith.train.events import StepDone
 from tunesmith.train.job import Job
-from tunesmith.train.loop import Member, train
+from tunesmith.train.loop import train
 from tunesmith.train.measure import make_plan
+from tunesmith.train.member import Member
 from tunesmith.workflows.opening import Opened, open_base
 
 PRECISIONS = ("bf16", "fp32")

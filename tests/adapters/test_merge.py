@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tests import variants
 from tests.adapters import test_new_tokens as new_tokens
 from tests.adapters.test_store import VARIANTS, ours, randomise, theirs
 from tests.families import FAMILIES, four_bit_model, tiny_model
@@ -14,7 +15,8 @@ from tests.methods.test_contract import base_digest
 from tests.models.tiny import tiny_folder
 from tunesmith.adapters import merge
 from tunesmith.adapters.merge import Gap, Target
-from tunesmith.config.methods import FullSettings, LoraSettings, PromptSettings, PTuningSettings
+from tunesmith.adapters.origin import FILE, Origin, read_origin
+from tunesmith.config.methods import LoraSettings
 from tunesmith.data.new_tokens import add_tokens_
 from tunesmith.engine.forward import prepare_
 from tunesmith.errors import AdapterError, RunError
@@ -27,16 +29,11 @@ from tunesmith.models.weights import read_weight
 
 pytestmark = pytest.mark.usefixtures("home")
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
-DENSE = {**VARIANTS, "lora-fa": LoraSettings(rank=3, alpha=7, freeze_a=True)}
-QUANTISED = {
-    "qlora": LoraSettings(kind="qlora", rank=3, alpha=7),
-    "qlora, dora, pissa": LoraSettings(kind="qlora", rank=3, dora=True, start="pissa"),
-}
-NOTHING_TO_MERGE = {
-    "full": FullSettings(),
-    "prompt": PromptSettings(tokens=3),
-    "p-tuning": PTuningSettings(tokens=3),
-}
+ORIGIN = Origin("tiny", "0123", "lora")
+QUANTISED = {name: variants.VARIANTS[name] for name in variants.FOUR_BIT}
+NOTHING_TO_MERGE = {name: variants.VARIANTS[name] for name in ("full", *variants.VIRTUAL)}
+REST = variants.VARIANTS.keys() - QUANTISED.keys() - NOTHING_TO_MERGE.keys()
+DENSE = {**VARIANTS, **{name: variants.VARIANTS[name] for name in sorted(REST)}}
 
 
 def attached(model, settings, words=NO_WORDS):
@@ -81,8 +78,9 @@ def test_merged_equals_attached_and_the_base_stays(family, variant):
 @pytest.mark.parametrize("variant", QUANTISED)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_merged_into_the_dequantised_base_equals_attached(family, variant, tmp_path):
-    model = four_bit_model(tiny_model(family, torch.float32), tmp_path / "base")
-    engine, adapter = attached(model, QUANTISED[variant])
+    engine = variants.engine_for(family, variant, tmp_path / "base")
+    adapter = variants.attach(engine, variant, tmp_path / "base")
+    randomise(adapter)
     before = base_digest(engine.model)
     merged = plain(family, dict(merge.tensors(engine, adapter)))
     assert base_digest(engine.model) == before
@@ -146,9 +144,10 @@ def test_new_tokens_are_read_and_scored_by_the_merged_model(family):
 @pytest.mark.parametrize("kind", NOTHING_TO_MERGE)
 def test_what_has_nothing_to_merge_is_refused_with_the_alternative(kind, tmp_path):
     engine = prepare_(tiny_model("llama", torch.float32))
-    adapter = table.attach(engine, NOTHING_TO_MERGE[kind], name="a")
+    words = Words(start_text=variants.TEXT)
+    adapter = table.attach(engine, NOTHING_TO_MERGE[kind], name="a", words=words)
     with pytest.raises(AdapterError, match="nothing to merge") as error:
-        merge.save(engine, adapter, Target(tmp_path / "out"), source=tmp_path, base="tiny")
+        merge.save(engine, adapter, Target(tmp_path / "out"), source=tmp_path, origin=ORIGIN)
     assert {"full": "model/"}.get(kind, "beside the base") in error.value.remedy
     assert not (tmp_path / "out").exists()
 
@@ -157,7 +156,7 @@ def test_an_adapter_that_is_not_attached_is_refused(tmp_path):
     engine, adapter = attached(tiny_model("llama", torch.float32), DENSE["plain"])
     adapter.detach()
     with pytest.raises(AdapterError, match="'a' is not attached"):
-        merge.save(engine, adapter, Target(tmp_path / "out"), source=tmp_path, base="tiny")
+        merge.save(engine, adapter, Target(tmp_path / "out"), source=tmp_path, origin=ORIGIN)
 
 
 def opened(folder, settings, words=NO_WORDS, **options):
@@ -171,10 +170,11 @@ def test_a_merged_folder_is_a_base_of_its_own(tmp_path, shard_bytes, monkeypatch
     monkeypatch.setattr(derive, "SHARD_BYTES", shard_bytes)
     source = tiny_folder(tmp_path / "base")
     (source / "LICENSE").write_text("free")
+    (source / FILE).write_text("of the base, which was merged itself")
     (source / "generation_config.json").write_text(json.dumps({"eos_token_id": [2, 0]}))
     before = hash_folder(source, fresh=True)
     base, engine, adapter = opened(source, DENSE["dora"])
-    done = merge.save(engine, adapter, Target(tmp_path / "out"), source=source, base="tiny")
+    done = merge.save(engine, adapter, Target(tmp_path / "out"), source=source, origin=ORIGIN)
     assert hash_folder(source, fresh=True) == before
     assert (done.into, done.gap, done.four_bit) == ("trained", None, False)
     assert done.bytes == sum(path.stat().st_size for path in done.folder.iterdir())
@@ -191,6 +191,9 @@ def test_a_merged_folder_is_a_base_of_its_own(tmp_path, shard_bytes, monkeypatch
     assert "Merged into the base that the adapter was trained on." in (
         done.folder / "README.md"
     ).read_text(encoding="utf-8")
+    assert read_origin(done.folder) == ORIGIN
+    told = json.loads((done.folder / FILE).read_text())
+    assert told["merged"] == {"into": "trained", "four_bit": False, "difference": None}
     shards = list(done.folder.glob("*.safetensors"))
     assert (len(shards) > 1) == (shard_bytes == 20_000)
 
@@ -200,7 +203,7 @@ def test_a_qlora_folder_is_dense_and_says_which_base_it_was_merged_into(tmp_path
     source = tiny_folder(tmp_path / "base")
     _, engine, adapter = opened(source, QUANTISED["qlora"], four_bit=True)
     target = Target(tmp_path / "out", into, torch.bfloat16)
-    done = merge.save(engine, adapter, target, source=source, base="tiny")
+    done = merge.save(engine, adapter, target, source=source, origin=ORIGIN)
     config = json.loads((done.folder / "config.json").read_text())
     assert "quantization_config" not in config
     assert config["dtype"] == "bfloat16"
@@ -209,6 +212,9 @@ def test_a_qlora_folder_is_dense_and_says_which_base_it_was_merged_into(tmp_path
     assert {tensor.dtype for tensor in stored.values()} == {torch.bfloat16}
     card = (done.folder / "README.md").read_text(encoding="utf-8")
     assert done.sentence() in card
+    far = None if into == "trained" else done.gap.overall
+    told = json.loads((done.folder / FILE).read_text())["merged"]
+    assert told == {"into": into, "four_bit": True, "difference": far}
     if into == "trained":
         assert "dequantised from 4 bit" in card
         expected = engine.linears["model.layers.0.mlp.up_proj"]
@@ -226,10 +232,10 @@ def test_the_original_of_a_base_that_came_in_4_bit_is_refused(tmp_path):
     _, engine, adapter = opened(copy, QUANTISED["qlora"])
     target = Target(tmp_path / "out", "original")
     with pytest.raises(AdapterError, match="in 4 bit itself") as error:
-        merge.save(engine, adapter, target, source=copy, base="tiny")
+        merge.save(engine, adapter, target, source=copy, origin=ORIGIN)
     assert "the 16-bit base" in error.value.remedy
     assert not (tmp_path / "out").exists()
-    done = merge.save(engine, adapter, Target(tmp_path / "out"), source=copy, base="tiny")
+    done = merge.save(engine, adapter, Target(tmp_path / "out"), source=copy, origin=ORIGIN)
     merged = AutoModelForCausalLM.from_pretrained(done.folder)
     assert_same_logits(merged, engine)
 
@@ -242,8 +248,8 @@ def test_new_tokens_bring_their_tokenizer_and_no_file_of_the_old_one_stays(tmp_p
     _, engine, adapter = opened(source, LoraSettings(rank=2), Words(tokens))
     target = Target(tmp_path / "out")
     with pytest.raises(AdapterError, match="tokens of its own"):
-        merge.save(engine, adapter, target, source=source, base="tiny")
-    done = merge.save(engine, adapter, target, source=source, base="tiny", tokenizer=tokenizer)
+        merge.save(engine, adapter, target, source=source, origin=ORIGIN)
+    done = merge.save(engine, adapter, target, source=source, origin=ORIGIN, tokenizer=tokenizer)
     assert not (done.folder / "added_tokens.json").exists()
     again = load_base(str(done.folder), dtype="float32", device="cpu")
     assert not [note for note in again.notes if "tokenizer has ids" in note]
@@ -255,10 +261,10 @@ def test_a_folder_that_is_there_stays_and_a_failed_merge_leaves_nothing(tmp_path
     source = tiny_folder(tmp_path / "base")
     _, engine, adapter = opened(source, DENSE["plain"])
     with pytest.raises(AdapterError, match="there already"):
-        merge.save(engine, adapter, Target(source), source=source, base="tiny")
+        merge.save(engine, adapter, Target(source), source=source, origin=ORIGIN)
     usage = type("Usage", (), {"free": 10})
     monkeypatch.setattr("tunesmith.files.shutil.disk_usage", lambda path: usage)
     with pytest.raises(RunError, match="the merged model takes") as error:
-        merge.save(engine, adapter, Target(tmp_path / "out"), source=source, base="tiny")
+        merge.save(engine, adapter, Target(tmp_path / "out"), source=source, origin=ORIGIN)
     assert "--resume" not in error.value.remedy
     assert sorted(path.name for path in tmp_path.iterdir()) == ["base"]

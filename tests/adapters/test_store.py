@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.families import FAMILIES, tiny_model
+from tests.variants import FOUR_BIT, attach, engine_for
 from tunesmith.adapters import store
 from tunesmith.config.methods import LoraSettings
 from tunesmith.engine.forward import prepare_
@@ -26,6 +27,9 @@ VARIANTS = {
     "dora": LoraSettings(rank=3, alpha=7, dora=True),
     "dora, rslora": LoraSettings(rank=3, alpha=2.5, dora=True, rslora=True),
     "pissa": LoraSettings(rank=3, alpha=7, start="pissa", rank_pattern={"o_proj": 5}),
+    "lora-fa": LoraSettings(rank=3, alpha=7, freeze_a=True),
+    "lora+": LoraSettings(rank=3, alpha=7, loraplus_lr_ratio=16),
+    "olora": LoraSettings(rank=3, alpha=7, start="olora"),
     "olora, rslora": LoraSettings(rank=4, alpha=2.5, start="olora", rslora=True),
     "pissa, dora": LoraSettings(rank=3, start="pissa", dora=True, alpha_pattern={"o_proj": 5}),
 }
@@ -65,6 +69,26 @@ def test_peft_gives_the_same_logits_with_our_adapter_and_we_read_it_back(family,
     model = peft.PeftModel.from_pretrained(tiny_model(family, torch.float32), tmp_path / "adapter")
     assert_same_logits(mine, theirs(model))
     again = prepare_(tiny_model(family, torch.float32))
+    store.load(again, tmp_path / "adapter", name="b")
+    torch.testing.assert_close(ours(again, "b"), mine, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("variant", FOUR_BIT)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_over_4_bit_peft_gives_the_same_logits_beside_the_dequantised_base(
+    family, variant, tmp_path
+):
+    engine = engine_for(family, variant, tmp_path / "base")
+    adapter = attach(engine, variant, tmp_path / "base")
+    randomise(adapter)
+    mine = ours(engine, "a")
+    store.save(tmp_path / "adapter", adapter, engine, base="tiny")
+    dense = tiny_model(family, torch.float32)
+    for name, linear in engine.linears.items():
+        dense.get_submodule(name).weight.data = linear.dense()
+    assert_same_logits(mine, theirs(peft.PeftModel.from_pretrained(dense, tmp_path / "adapter")))
+    again = engine_for(family, variant, tmp_path / "base")
     store.load(again, tmp_path / "adapter", name="b")
     torch.testing.assert_close(ours(again, "b"), mine, rtol=1e-6, atol=1e-6)
 

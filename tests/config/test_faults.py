@@ -71,7 +71,7 @@ def test_a_missing_value_is_told_where_the_config_is(faults):
     [
         ("train.lr", "abc", "a number or auto (given: 'abc')"),
         ("train.warmup_steps", "few", "a whole number or auto (given: 'few')"),
-        ("train.recompute", "maybe", "true, false or auto (given: 'maybe')"),
+        ("train.recompute", "maybe", "none, activations, layers or auto (given: 'maybe')"),
     ],
 )
 def test_a_wrong_value_of_several_types_is_one_fault(faults, flag, given, expected):

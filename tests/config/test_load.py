@@ -61,7 +61,7 @@ def test_a_key_of_text_takes_every_text_as_it_is(text):
         ("train.seed", "-1", -1),
         ("train.steps", "null", None),
         ("train.steps", "", ""),
-        ("train.recompute", "yes", True),
+        ("train.recompute", "yes", "yes"),
         ("goal", "null", None),
         ("model", "null", "null"),
         ("data.eval", "0", 0),
@@ -98,3 +98,12 @@ def test_a_value_and_a_section_under_one_name_are_refused():
         parse_overrides(["--goal", "a", "--goal.more", "b"])
     with pytest.raises(UsageError, match=r"`x` is neither a flag"):
         parse_overrides(["x"])
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(True, "layers"), ("yes", "layers"), ("False", "none"), ("no", "none"), ("auto", "auto")],
+)
+def test_recompute_as_a_switch_means_layers_or_none(given, expected):
+    values = {"data": {"train": "a.jsonl"}, "train": {"recompute": given}}
+    assert load_run_config(None, values).train.recompute == expected

@@ -290,6 +290,8 @@ def test_control_tokens_in_tools_and_calls_are_control_tokens():
         (texts,) = trained("qwen2_5", documents)
         assert texts[0].count(end) == 2
         assert texts[0].endswith(f"</tool_call>{end}")
+        ids = documents[0].row.ids  # one ends the inserted system prompt, one each turn
+        assert (ids == FAMILIES["qwen2_5"].tokenizer.convert_tokens_to_ids(end)).sum() == 3
     assert ("control_tokens", 7) in fault_of("qwen2_5", *talk("qa"), tools=(tool,))
     thinking = Message("assistant", "a", thinking=end)
     assert ("control_tokens", 7) in fault_of("qwen3", *talk("q"), thinking)

@@ -87,10 +87,10 @@ def family(rng, count):
 
 def test_groups_of_long_texts_do_not_depend_on_the_order_of_rows():
     rng = random.Random(0)
-    texts = [text for _ in range(20) for text in family(rng, 12)]
+    texts = [text for _ in range(24) for text in family(rng, 40)]
     rows = [talk(text, "a", line=n) for n, text in enumerate(texts)]
     first, _ = groups_of(rows)
-    assert 20 <= len(first) < len(rows)
+    assert 24 <= len(first) < len(rows)
     for seed in range(3):
         assert groups_of(random.Random(seed).sample(rows, len(rows)))[0] == first
 

@@ -1,13 +1,17 @@
 """What is learned of a template: whether it writes tools, calls and thinking, and how."""
 
+import dataclasses
+
 import pytest
 
-from tests.data.families import FAMILIES
-from tests.data.tiny import TEMPLATES, tiny_tokenizer, tokenizer_of
+from tests.data.families import FAMILIES, THINK
+from tests.data.tiny import TEMPLATES, supervised_runs, tiny_tokenizer, tokenizer_of
 from tunesmith.data.chat_format import study
 from tunesmith.data.chat_text import Dialect, chat_text, given
-from tunesmith.data.rows import Message, ToolCall
+from tunesmith.data.rows import Conversation, Message, ToolCall
+from tunesmith.data.template import Rendering, render_each
 
+TURN = (Message("user", "p"), Message("assistant", "b"))
 CALL = Message("assistant", "", tool_calls=(ToolCall("f", {"x": ["é", 1]}, id="c1"),))
 LOOP = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}TURN{{ '<|im_end|>\n' }}"
 LOOP += "{% endfor %}"
@@ -51,6 +55,24 @@ def test_what_a_template_refuses_by_itself_counts_as_taken():
     assert not format.takes_tools
 
 
+def special_thinking(family):
+    """The family, were the marks around thinking special tokens."""
+    added = tuple(token for token in family.added if token not in THINK)
+    return dataclasses.replace(family, special=family.special + THINK, added=added)
+
+
+def test_masks_are_the_same_where_thinking_marks_are_special_tokens():
+    thinking = Message("assistant", "a", thinking="t")
+    row = Conversation((Message("user", "q"), thinking, *TURN), "f", 1)
+    for name in ("qwen3", "deepseek_r1_distill"):
+        texts = []
+        for family in (FAMILIES[name], special_thinking(FAMILIES[name])):
+            tokenizer = family.tokenizer
+            documents = render_each(tokenizer, [row], study(tokenizer), Rendering("answer"))
+            texts.append([supervised_runs(tokenizer, each.row) for each in documents])
+        assert texts[0] == texts[1]
+
+
 @pytest.mark.parametrize("token", ["[TOOL_CALLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]"])
 def test_tokens_around_calls_and_results_are_control_tokens(token):
     format = study(FAMILIES["mistral_nemo"].tokenizer)
@@ -59,7 +81,8 @@ def test_tokens_around_calls_and_results_are_control_tokens(token):
 
 
 def test_thinking_marks_are_text_of_an_answer():
-    for name in ("qwen3", "qwq", "deepseek_r1_distill"):
-        format = study(FAMILIES[name].tokenizer)
+    families = [FAMILIES[name] for name in ("qwen3", "qwq", "deepseek_r1_distill")]
+    for family in (*families, *map(special_thinking, families)):
+        format = study(family.tokenizer)
         assert not format.control.search("<think>so</think>")
         assert not format.special.search("<think>so</think>")

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.families import FAMILIES, make_exact, tiny_model
+from tunesmith.config.run import RECOMPUTE
 from tunesmith.engine import attention
 from tunesmith.engine.forward import prepare_
 from tunesmith.engine.head import loss_sum, row_losses
@@ -51,7 +52,7 @@ def reference(family, made):
     return logits, total.detach(), {n: p.grad for n, p in model.named_parameters()}
 
 
-def packed(family, batches, recompute=False):
+def packed(family, batches, recompute="none"):
     model = tiny_model(family)
     engine = prepare_(model)
     trainable(model)
@@ -72,7 +73,7 @@ def assert_same_gradients(ours, theirs):
         torch.testing.assert_close(ours[name], grad, msg=lambda m, n=name: f"{n}: {m}", **TOLERANCE)
 
 
-@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("recompute", RECOMPUTE)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_packed_equals_transformers_row_by_row(family, recompute):
     made = rows()
@@ -96,7 +97,7 @@ def test_micro_batches_add_up_and_order_does_not_matter(family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("recompute", RECOMPUTE)
 def test_shared_beginning_equals_repeated_beginning(family, recompute):
     made = rows(2, common=7)
     plain, shared = pack(made), pack(made, share=4)

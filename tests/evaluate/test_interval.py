@@ -2,7 +2,7 @@
 
 import pytest
 
-from tunesmith.evaluate.interval import mean_interval, paired_difference, unvaried_limits
+from tunesmith.evaluate.interval import mean_interval, paired_difference
 from tunesmith.evaluate.proportion import tango_limits, wilson_limits
 
 GRADED = [0.0, 0.25, 0.5, 0.75, 1.0] * 8
@@ -41,14 +41,6 @@ def test_one_row_cannot_tell():
     for a, b in [(1.0, 0.0), (0.75, 0.25)]:
         interval = paired_difference([a], [b], seed=0)
         assert interval.low < 0.0 < interval.high
-
-
-def test_unvaried_limits_are_those_of_wilson_and_tango_where_both_exist():
-    for n in (1, 10, 300):
-        wilson = wilson_limits(n, n, level=0.95)
-        assert unvaried_limits(1.0, n, bounds=(0, 1), level=0.95) == pytest.approx(wilson)
-        tango = tango_limits(0, 0, n, level=0.95)
-        assert unvaried_limits(0.0, n, bounds=(-1, 1), level=0.95) == pytest.approx(tango)
 
 
 def test_pairing_finds_a_small_gain_that_separate_intervals_hide():

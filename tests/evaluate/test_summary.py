@@ -1,5 +1,6 @@
 """The table of an evaluation: every arm's score, and tuned minus every other arm."""
 
+from tunesmith.evaluate.best_arm import gain_over_best
 from tunesmith.evaluate.interval import mean_interval, paired_difference
 from tunesmith.evaluate.summary import summarise
 
@@ -42,3 +43,47 @@ def test_rows_without_a_score_are_left_out_and_pairs_need_both():
     assert "prompted" not in check.arms
     assert set(check.differences) == {"base"}
     assert check.differences["base"] == paired_difference([1, 0], [0, 0], seed=0)
+
+
+def arm(passed, failed):
+    return [1.0] * passed + [0.0] * failed
+
+
+def test_the_gain_is_the_first_checks_over_its_best_other_arm():
+    scores = {
+        "label": {"base": arm(10, 90), "prompted": arm(40, 60), "tuned": arm(80, 20)},
+        "json": {"base": arm(99, 1), "prompted": arm(50, 50), "tuned": arm(70, 30)},
+    }
+    summary = summarise(scores, seed=0)
+    assert summary.gain.against == "prompted"
+    others = {name: rows for name, rows in scores["label"].items() if name != "tuned"}
+    assert summary.gain == gain_over_best(scores["label"]["tuned"], others, seed=0)
+    # json rose against the arm that the gain is over, though it fell against the base
+    assert summary.changed == {"json": 1}
+
+
+def test_another_check_that_rose_is_named_only_where_the_first_did():
+    flat = {"base": arm(50, 50), "tuned": arm(50, 50)}
+    rose = {"base": arm(10, 90), "tuned": arm(90, 10)}
+    fell = {"base": arm(90, 10), "tuned": arm(10, 90)}
+    assert summarise({"a": flat, "b": rose, "c": fell}, seed=0).changed == {"c": -1}
+    assert summarise({"a": rose, "b": rose, "c": fell}, seed=0).changed == {"b": 1, "c": -1}
+
+
+def test_several_other_checks_are_read_together():
+    rose = {"base": arm(10, 90), "tuned": arm(90, 10)}
+    barely = {"base": arm(10, 30), "tuned": arm(5, 35)}  # 5 lost, none gained: p = 0.025
+    flat = {"base": arm(20, 20), "tuned": arm(20, 20)}
+    assert summarise({"a": rose, "b": barely}, seed=0).changed == {"b": -1}
+    assert summarise({"a": rose, "b": barely, "c": flat, "d": flat}, seed=0).changed == {}
+
+
+def test_without_another_arm_there_is_nothing_to_compare():
+    summary = summarise({"json": {"tuned": [1.0, 0.0]}}, seed=0)
+    assert (summary.gain, summary.changed) == (None, {})
+
+
+def test_graded_scores_are_told_from_passes():
+    graded = {"rouge": {"base": [0.0, 1.0], "tuned": [0.5, 1.0]}}
+    assert summarise(graded, seed=0).checks[0].graded
+    assert not summarise(SCORES, seed=0).checks[0].graded

@@ -10,6 +10,8 @@ from transformers import AutoConfig
 from tests.families import FAMILIES, four_bit_model, tiny_model
 from tests.methods.test_contract import rows
 from tests.models.tiny import edit_json, tiny_folder
+from tests.variants import FOUR_BIT, VARIANTS
+from tunesmith.adapters import store
 from tunesmith.config.methods import FullSettings, LoraSettings
 from tunesmith.engine.forward import prepare_
 from tunesmith.engine.head import loss_sum
@@ -62,23 +64,35 @@ def dequantised(model, quantised):
     return dense
 
 
+QUANTISED = {**{name: VARIANTS[name] for name in FOUR_BIT}, "dora": VARIANTS["dora"]}
+
+
+@pytest.mark.parametrize("variant", QUANTISED)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_loss_and_gradients_equal_a_dense_model_of_the_dequantised_weights(family, tmp_path):
+def test_loss_and_gradients_equal_a_dense_model_of_the_dequantised_weights(
+    family, variant, tmp_path
+):
+    settings = QUANTISED[variant]
     model = tiny_model(family, torch.float32)
     quantised = four_bit_model(model, tmp_path)
     dense = dequantised(model, quantised)
+    words = Words(original=lambda name: read_weight(tmp_path, name))
+    engine = prepare_(quantised)
+    adapter = table.attach(engine, settings, name="a", seed=1, words=words)
+    for key, parameter in adapter.trained.items():
+        generator = torch.Generator().manual_seed(len(key))
+        parameter.data.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    other = prepare_(dense)
+    plain = settings.start if settings.start != "loftq" else None  # which needs 4 bit
+    beside = table.attach(other, settings.model_copy(update={"start": plain}), name="a", seed=1)
+    store.put_(beside, adapter.parameters)
     found = []
-    for base in (dense, quantised):
-        engine = prepare_(base)
-        adapter = table.attach(engine, LoraSettings(rank=3, dora=True), name="a", seed=1)
-        for key, parameter in adapter.parameters.items():
-            generator = torch.Generator().manual_seed(len(key))
-            parameter.data.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
-        adapter.refresh()
+    for base, own in ((engine, adapter), (other, beside)):
+        own.refresh()
         batch = pack(rows("a"))
-        loss = loss_sum(engine.hidden_states(batch), batch, engine.head)
+        loss = loss_sum(base.hidden_states(batch), batch, base.head)
         loss.backward()
-        found.append([loss.detach(), *(p.grad for p in adapter.parameters.values())])
+        found.append([loss.detach(), *(p.grad for p in own.trained.values())])
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 

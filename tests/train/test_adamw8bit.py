@@ -51,8 +51,7 @@ def test_codes_stand_for_bitsandbytes_numbers_and_are_the_nearest(signed):
 
 def test_it_is_adamw_up_to_the_rounding_of_the_moments(monkeypatch):
     monkeypatch.setitem(adamw8bit.PIECES, "cpu", 1024)
-    options = {"decayed": frozenset({"matrix", "one more"}), "rates": {"matrix": 4.0}}
-    adapters = {kind: adapter_of(SHAPES, **options) for kind in optimizer.KINDS}
+    adapters = {kind: adapter_of(SHAPES, rates={"matrix": 4.0}) for kind in optimizer.KINDS}
     start = {name: p.detach().clone() for name, p in adapters["adamw"].parameters.items()}
     g = torch.Generator().manual_seed(1)
     built = {

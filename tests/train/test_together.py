@@ -8,6 +8,7 @@ import torch
 
 from tests.families import tiny_model
 from tests.train.tiny import adam, dataset, plan, tensors
+from tests.variants import FOUR_BIT, SHAPES, VARIANTS, attach, engine_for
 from tunesmith.config import LoraSettings, TrainSettings
 from tunesmith.config.methods import PromptSettings, PTuningSettings
 from tunesmith.engine.forward import prepare_
@@ -16,7 +17,8 @@ from tunesmith.train import checkpoint
 from tunesmith.train.batches import micro_batches
 from tunesmith.train.events import Ended, Saved, StepDone
 from tunesmith.train.job import Job
-from tunesmith.train.loop import Member, train
+from tunesmith.train.loop import train
+from tunesmith.train.member import Member
 
 SETTINGS = {
     "rank 2": LoraSettings(rank=2),
@@ -31,14 +33,20 @@ SETTINGS = {
 def member(name, engine, folder, *, steps=6, **changes):
     """One of the adapters with a learning rate, rows and length of its own."""
     number = list(SETTINGS).index(name)
+    adapter = table.attach(engine, SETTINGS[name], name=name, seed=number)
+    return member_of(adapter, engine, folder / name, number=number, steps=steps, **changes)
+
+
+def member_of(adapter, engine, folder, *, number, steps=6, **changes):
+    """An adapter with what is its own by its number."""
     values = {"rows_per_step": 2 + number % 3, "checkpoint_steps": 4, "seed": number}
     job = Job(
         engine=engine,
-        adapter=table.attach(engine, SETTINGS[name], name=name, seed=number),
+        adapter=adapter,
         rows=dataset(12, seed=number),
         held=dataset(4, seed=90 + number),
         settings=TrainSettings(**values),
-        folder=folder / name,
+        folder=folder,
     )
     own = plan(steps=steps + number, lr=10.0 ** (-2 - number % 2), **changes)
     return Member(job, own, adam(job))
@@ -55,23 +63,42 @@ def run(members, **options):
 
 
 @pytest.mark.parametrize("budget", [30, 100_000])
-@pytest.mark.parametrize("family", ["llama", "qwen3", "gemma2", "gemma3_text"])
+@pytest.mark.parametrize("family", SHAPES)
 def test_together_each_adapter_trains_as_it_does_alone(family, budget, tmp_path):
-    engine = prepare_(tiny_model(family, torch.float32))
-    together = [
-        member(n, engine, tmp_path / "together", tokens_per_micro_batch=budget) for n in SETTINGS
-    ]
-    losses, last = run(together)
-    for name, each in zip(SETTINGS, together, strict=True):
-        alone = member(
-            name,
-            prepare_(tiny_model(family, torch.float32)),
-            tmp_path / "alone",
-            tokens_per_micro_batch=budget,
+    def made(name, engine, folder):
+        return member(name, engine, tmp_path / folder, tokens_per_micro_batch=budget)
+
+    engines = [prepare_(tiny_model(family, torch.float32)) for _ in range(1 + len(SETTINGS))]
+    assert_each_as_alone(SETTINGS, engines, made)
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("four_bit", [False, True])
+@pytest.mark.parametrize("family", SHAPES)
+def test_every_variant_trains_among_all_others_as_it_does_alone(family, four_bit, tmp_path):
+    names = [n for n in VARIANTS if n != "full" and (n in FOUR_BIT) == four_bit]
+
+    def made(name, engine, folder):
+        number = list(VARIANTS).index(name)
+        adapter = attach(engine, name, tmp_path / "base", name=name, seed=number)
+        return member_of(
+            *(adapter, engine, tmp_path / folder / name),
+            **{"number": number % 4, "steps": 3, "tokens_per_micro_batch": 100_000},
         )
+
+    engines = [engine_for(family, names[0], tmp_path / "base") for _ in range(1 + len(names))]
+    assert_each_as_alone(names, engines, made)
+
+
+def assert_each_as_alone(names, engines, made):
+    """All over the first engine, and each over one of the others: losses, states and tensors."""
+    together = [made(name, engines[0], "together") for name in names]
+    losses, last = run(together)
+    for name, each, engine in zip(names, together, engines[1:], strict=True):
+        alone = made(name, engine, "alone")
         expected, _ = run([alone])
         assert last[id(each)] == Ended(alone.state.step, "done")
-        assert losses[id(each)] == pytest.approx(expected[id(alone)], rel=1e-5, abs=1e-6)
+        assert losses[id(each)] == pytest.approx(expected[id(alone)], rel=1e-5, abs=1e-6), name
         assert each.state.best_loss == pytest.approx(alone.state.best_loss, rel=1e-5)
         assert each.state.tokens == alone.state.tokens
         for key, tensor in tensors(alone.job).items():

@@ -53,7 +53,7 @@ def plan(steps=9, **changes):
         "warmup": 2,
         "lr": 1e-2,
         "tokens_per_micro_batch": 25,
-        "recompute": False,
+        "recompute": "none",
         "peak_bytes": 0,
         "seconds_per_token": 0.0,
     }

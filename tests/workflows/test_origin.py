@@ -10,12 +10,12 @@ from peft import AutoPeftModelForCausalLM
 from safetensors.torch import load_file
 
 from tests.workflows.tiny import config
+from tunesmith.adapters.origin import FILE, read_origin
 from tunesmith.errors import AdapterError
 from tunesmith.models import catalog
 from tunesmith.models.hashes import COMBINED, hash_folder
 from tunesmith.workflows.locate import locate
 from tunesmith.workflows.opening import attach_folder, open_base
-from tunesmith.workflows.origin import FILE, read_origin
 from tunesmith.workflows.run import train_run
 
 PEFT_CONFIG = "adapter_config.json"
@@ -60,6 +60,15 @@ def test_the_folder_says_which_base_it_was_in_words_that_mean_the_same_elsewhere
     origin = read_origin(adapter)
     assert (origin.base, origin.kind) == (named_base.name, "lora")
     assert origin.sha256 == hash_folder(named_base.folder, fresh=True)[COMBINED]
+
+
+def test_a_whole_model_says_so_too_and_not_what_its_base_said(tmp_path):
+    base = config(tmp_path) and tmp_path / "base"
+    (base / FILE).write_text('{"base": {"name": "older", "sha256": "1"}, "method": {"kind": "x"}}')
+    trained(tmp_path, method={"kind": "full"})
+    origin = read_origin(tmp_path / "run" / "model")
+    assert (origin.base, origin.kind) == (str(base), "full")
+    assert origin.sha256 == hash_folder(base, fresh=True)[COMBINED]
 
 
 def test_a_moved_adapter_finds_its_base_by_its_short_name(tmp_path, named_base):

@@ -242,6 +242,17 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path, method):
     assert [json.loads(line)["step"] for line in lines] == list(range(1, 9))
 
 
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "gemma2", "gemma3_text"])
+def test_a_whole_model_is_saved_as_it_was_trained(tmp_path, kind):
+    base = base_folder(tmp_path / kind, kind)
+    go(config(tmp_path, model=str(base), method={"kind": "full"}))
+    trained = checkpoint.tensors_of(checkpoint.newest(tmp_path / "run" / "checkpoints"))
+    model = open_base(str(tmp_path / "run" / "model"), dtype="float32").base.model
+    assert dict(model.named_parameters()).keys() == trained.keys()
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, trained[name]), name
+
+
 def test_training_goes_on_from_an_adapter(tmp_path):
     go(config(tmp_path))
     again = config(

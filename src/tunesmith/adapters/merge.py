@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tunesmith import __version__, files
+from tunesmith.adapters.origin import Origin, write_origin
 from tunesmith.adapters.store import CARD
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.tensors import named_tensors
@@ -114,15 +115,15 @@ def save(
     target: Target,
     *,
     source: Path,
-    base: str,
+    origin: Origin,
     tokenizer: Tokenizer | None = None,
 ) -> Merged:
     """Write the merged model as a folder that loads as any base does; complete or absent.
 
     ``source`` is the base's folder as it was given: its tokenizer, template, generation config and
-    licence are carried over, and for ``into`` "original" its weights are taken. ``base`` is what
-    the card calls it; ``tokenizer`` goes with an adapter that has tokens of its own. Raises
-    AdapterError for what cannot be merged, RunError where the folder cannot be written.
+    licence are carried over, and for ``into`` "original" its weights are taken. ``origin`` is the
+    adapter's, which the model carries; ``tokenizer`` goes with an adapter that has tokens of its
+    own. Raises AdapterError for what cannot be merged, RunError where the folder cannot be written.
     """
     table.merge(engine, adapter)  # a refusal comes before anything is written
     _require_new(target.folder)
@@ -150,7 +151,11 @@ def save(
         )
         if tokenizer is not None:
             tokenizer.save_pretrained(into)
-        (into / CARD).write_text(_card(base, _sentence(four_bit, gap)), encoding="utf-8")
+        card = _card(origin.base, _sentence(four_bit, gap))
+        (into / CARD).write_text(card, encoding="utf-8")
+        far = None if gap is None else gap.overall
+        merged = {"into": target.into, "four_bit": four_bit, "difference": far}
+        write_origin(into, origin, merged=merged)
 
     files.publish(target.folder, fill, remedy=_REMEDY)
     return Merged(target.folder, target.into, four_bit, folder_bytes(target.folder), gap)

@@ -1,7 +1,7 @@
 """An adapter folder in PEFT's format: adapter_config.json, adapter_model.safetensors, a card."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -11,10 +11,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tunesmith import __version__, files
+from tunesmith.config.methods import AnyMethod
 from tunesmith.engine.forward import Engine
-from tunesmith.errors import AdapterError
+from tunesmith.errors import AdapterError, ConfigError
 from tunesmith.methods import table, token_rows
-from tunesmith.methods.adapter import Adapter, Words
+from tunesmith.methods.adapter import Adapter, Difference, Words
 
 CONFIG, TENSORS, CARD = "adapter_config.json", "adapter_model.safetensors", "README.md"
 
@@ -56,25 +57,51 @@ def save(
     files.publish(folder, fill)
 
 
-def load(engine: Engine, folder: Path, *, name: str = "default") -> Adapter:
+def settings_of(folder: Path) -> AnyMethod:
+    """What an adapter's folder says of its method, without a base; raises AdapterError as ``load``.
+
+    Keys that its files do not tell are not set.
+    """
+    config = _config(folder)
+    settings: AnyMethod = table.reader_of(config, folder).from_peft(config, _tensors(folder))
+    return settings
+
+
+def token_ids(folder: Path) -> tuple[int, ...]:
+    """The tokens whose rows an adapter's folder holds."""
+    return tuple(token_rows.ids_of(_config(folder)))
+
+
+def load(
+    engine: Engine,
+    folder: Path,
+    *,
+    name: str = "default",
+    settings: AnyMethod | None = None,
+    differing: Sequence[Difference] = (),
+) -> Adapter:
     """Attach the adapter of a PEFT folder, ours or another's, under ``name``.
 
-    Raises AdapterError for a folder that is not one, a kind that is not known, or tensors that do
-    not fit this base: all of them, each with the shape that was expected.
+    ``settings``, of its kind, are those of a run that goes on with it. Raises AdapterError for a
+    folder that is not one, a kind that is not known, or tensors that do not fit this base: all of
+    them, each with the shape that was expected; ConfigError where the adapter is another than the
+    settings ask for, with these differences and those known before.
     """
     config = _config(folder)
     tensors = _tensors(folder)
     form = table.reader_of(config, folder)
-    settings = form.from_peft(config, tensors)
-    misfits = form.misfits(engine, tensors)
-    if misfits:
+    found = form.from_peft(config, tensors)
+    if misfits := form.misfits(engine, tensors):
         shown = "; ".join(misfits[:5]) + (f"; and {len(misfits) - 5} more" if misfits[5:] else "")
         raise AdapterError(
             f"{folder}: the adapter was not made for this base: {shown}.",
             remedy=f"It names {config.get('base_model_name_or_path')!r} as its base; load that.",
         )
+    if settings is not None:
+        _require_agreement(folder, [*form.differences(engine, settings, found), *differing])
+        found = settings.model_copy(update={"start": found.start})
     words = Words(new_tokens=token_rows.ids_of(config))
-    adapter = table.attach(engine, settings, name=name, words=words)
+    adapter = table.attach(engine, found, name=name, words=words)
     parts = form.read(tensors, adapter)
     absent = [
         f"{key} {list(parameter.shape)}"
@@ -89,6 +116,17 @@ def load(engine: Engine, folder: Path, *, name: str = "default") -> Adapter:
         )
     put_(adapter, parts)
     return adapter
+
+
+def _require_agreement(folder: Path, differences: Sequence[Difference]) -> None:
+    if differences:
+        keys = ", ".join(f"method.{each.key}" for each in differences)
+        raise ConfigError(
+            f"{folder}, which method.start goes on with, is another adapter than is asked for: "
+            f"{'; '.join(map(str, differences))}.",
+            remedy=f"Leave {keys} out: a run that goes on takes the adapter's. For other values "
+            "start a new adapter: leave method.start out.",
+        )
 
 
 def put_(adapter: Adapter, tensors: Mapping[str, Tensor]) -> None:

@@ -49,6 +49,7 @@ class LoraSettings(Settings):
             use_when="the base does not fit in 16 bit",
         ),
     }
+    start_words: ClassVar[frozenset[str]] = frozenset({"pissa", "olora", "loftq"})
     kind: Literal["lora", "qlora"] = "lora"
     rank: int = Field(16, ge=1, description="rank R of the term B A")
     alpha: float = Field(32.0, gt=0, description="scale numerator: the term counts alpha / rank")
@@ -114,6 +115,7 @@ class FullSettings(Settings):
             use_when="LoRA at a high rank is not enough, the data is large, and memory is there",
         )
     }
+    start_words: ClassVar[frozenset[str]] = frozenset()
     kind: Literal["full"] = "full"
     start: str | None = Field(None, description="a model folder of a `full` run to continue from")
 
@@ -131,7 +133,7 @@ VirtualStart = Annotated[
     str, Field(description="text, sample (of the vocabulary), random, or an adapter folder")
 ]
 StartText = Annotated[str | None, Field(description="the text whose tokens are the start")]
-_KEYWORDS = frozenset({"text", "sample", "random", "pissa", "olora", "loftq"})
+VIRTUAL_STARTS = frozenset({"text", "sample", "random"})
 
 
 def _text_is_the_start(values: object) -> object:
@@ -142,6 +144,10 @@ def _text_is_the_start(values: object) -> object:
 
 
 def _text_and_start_agree(settings: "VirtualTokenSettings") -> "VirtualTokenSettings":
+    if settings.start_text and start_path(settings) is not None:
+        raise ValueError(
+            "a start folder brings its own virtual tokens; leave out start_text, or the folder"
+        )
     if (settings.start == "text") != bool(settings.start_text):
         raise ValueError("start: text and start_text belong together")
     return settings
@@ -161,6 +167,7 @@ class PromptSettings(Settings):
             use_when="a task that the base nearly does, or many tiny adapters",
         )
     }
+    start_words: ClassVar[frozenset[str]] = VIRTUAL_STARTS
     kind: Literal["prompt"] = "prompt"
     tokens: VirtualTokens = None
     start: VirtualStart = "sample"
@@ -184,6 +191,7 @@ class PTuningSettings(Settings):
             use_when="classification and style with little data, many small adapters over one base",
         )
     }
+    start_words: ClassVar[frozenset[str]] = VIRTUAL_STARTS
     kind: Literal["p-tuning", "prefix"] = Field(
         "p-tuning", description="prefix is another name of p-tuning"
     )
@@ -226,4 +234,4 @@ def method_notes() -> dict[str, MethodNote]:
 
 def start_path(settings: AnyMethod) -> str | None:
     """The folder that a run continues from, where its start is one."""
-    return None if settings.start in _KEYWORDS else settings.start
+    return None if settings.start in settings.start_words else settings.start

@@ -1,6 +1,6 @@
 """One run: what is trained on what, how, and how it is judged."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -22,6 +22,8 @@ Format = Literal[
 ]
 TooLong = Literal["refuse", "cut", "drop"]
 OptimizerKind = Literal["adamw", "adamw8bit"]
+Recompute = Literal["none", "activations", "layers"]  # from what keeps most to what keeps least
+RECOMPUTE: tuple[Recompute, ...] = get_args(Recompute)
 DEFAULT_OPTIMIZER: OptimizerKind = "adamw"
 
 
@@ -115,10 +117,14 @@ class TrainSettings(Settings):
         DEFAULT_OPTIMIZER,
         description="adamw8bit: its state takes 2 bytes a weight, not 8 (arXiv 2110.02861)",
     )
-    weight_decay: float = Field(0.0, ge=0, description="AdamW decay of matrices")
+    weight_decay: float = Field(
+        0.0, ge=0, description="AdamW decay of all that is trained but vectors (norms, biases)"
+    )
     clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: no clipping")
-    recompute: bool | Literal["auto"] = Field(
-        "auto", description="compute layers again in backward to save memory; auto: where needed"
+    recompute: Recompute | Literal["auto"] = Field(
+        "auto",
+        description="computed again in backward to save memory: activations (of norms, gated units "
+        "and attention) or whole layers; auto: as much as is needed",
     )
     checkpoint_steps: int = Field(100, ge=1, description="steps between checkpoints")
     keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints kept, beside the best")
@@ -131,6 +137,13 @@ class TrainSettings(Settings):
     seed: int = Field(0, ge=0, description="order of rows, starts and dropout")
     threads: int | None = Field(None, ge=1, description="processor threads; null: torch's choice")
     tensorboard: bool = Field(False, description="also write TensorBoard files (extra)")
+
+    @field_validator("recompute", mode="before")
+    @classmethod
+    def _a_switch_means_layers(cls, value: object) -> object:
+        words = dict.fromkeys(("true", "yes", "on"), "layers")
+        words |= dict.fromkeys(("false", "no", "off"), "none")
+        return words.get(str(value).lower(), value)
 
     @field_validator("lr")
     @classmethod

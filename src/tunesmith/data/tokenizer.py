@@ -21,6 +21,7 @@ class AddedToken(Protocol):
 class Tokenizer(Protocol):
     """Text to ids and back, and the model's own chat template."""
 
+    bos_token_id: int | None
     eos_token: str | None
     eos_token_id: int | None
     all_special_ids: Sequence[int]
@@ -54,3 +55,15 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
 def decode(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
     """The text of ``ids``, special tokens and all white space kept."""
     return tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def begins_texts_with(tokenizer: Tokenizer) -> int | None:
+    """The token that this tokenizer puts in front of every plain text; None where it puts none."""
+    ids = tokenizer(
+        ["a"],
+        add_special_tokens=True,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,
+    )["input_ids"][0]
+    return ids[0] if ids and ids[0] == tokenizer.bos_token_id else None

@@ -74,9 +74,7 @@ def _dialect_of_calls(tokenizer: Tokenizer) -> Dialect | None:
 
 
 def _is_written(text: str | None) -> bool:
-    if text is None or TOOL_NAME not in text or CITY not in text:
-        return False
-    return f'\\"{PLACE}' not in text  # else its JSON was quoted a second time
+    return text is not None and TOOL_NAME in text and CITY in text
 
 
 def _result(tokenizer: Tokenizer, dialect: Dialect) -> str:

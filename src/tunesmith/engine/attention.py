@@ -18,6 +18,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from tunesmith.engine.autograd import Context, Gradients, apply
 from tunesmith.engine.batch import Document, PackedBatch
 from tunesmith.engine.blocks import Kept, KeyValueCache, Learned
+from tunesmith.engine.context import keeps_little
 from tunesmith.errors import ModelError
 
 NAME = "tunesmith_packed"
@@ -87,17 +88,29 @@ def attend(q: Tensor, k: Tensor, v: Tensor, stream: PackedBatch, rule: Rule) -> 
         if isinstance(block, Learned)
     }
     learned = [t for b in blocks.values() for t in (b.keys[rule.layer], b.values[rule.layer])]
-    plan = _Plan(stream, rule, {name: i for i, name in enumerate(blocks)})
+    order = {name: i for i, name in enumerate(blocks)}
+    # A soft cap needs the scores again anyway; long rows would cost too much memory.
+    keys = 0 if rule.softcap is not None or keeps_little() else KEEP_KEYS
+    plan = _Plan(stream, rule, order, keys)
     return apply(_Attention, q, k, v, plan, *learned)
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What one call of the function works on; ``order`` numbers the learned blocks by identity."""
+    """What one call of the function works on.
+
+    ``order`` numbers the learned blocks by identity; probabilities of at most ``keep_keys`` keys
+    are kept, the others computed again in backward.
+    """
 
     stream: PackedBatch
     rule: Rule
     order: dict[int, int]
+    keep_keys: int
+
+    def keeps(self, tile: "_Tile") -> bool:
+        """Whether a tile's probabilities are kept."""
+        return tile.high - tile.low <= self.keep_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +186,7 @@ class _Attention(torch.autograd.Function):
                 qt = _grouped(q[:, rows], len(k)) * rule.scale
                 p, _ = _probabilities(qt, keys[:, seen], tile, rule)
                 out[:, rows] = torch.bmm(p, values[:, seen]).view_as(out[:, rows])
-                if _is_kept(tile, rule):
+                if plan.keeps(tile):
                     kept.append(p)
         ctx.save_for_backward(q, k, v, *learned, *kept)
         ctx.plan = plan
@@ -195,7 +208,7 @@ class _Attention(torch.autograd.Function):
                 rows = slice(document.start + tile.first, document.start + tile.last)
                 seen = slice(tile.low, tile.high)
                 qt, gt = _grouped(q[:, rows], len(k)) * rule.scale, _grouped(g_out[:, rows], len(k))
-                if _is_kept(tile, rule):
+                if plan.keeps(tile):
                     p, slope = next(kept), None
                 else:
                     p, slope = _probabilities(qt, keys[:, seen], tile, rule)
@@ -207,11 +220,6 @@ class _Attention(torch.autograd.Function):
                 _add_(targets, tile.low, torch.bmm(gs.transpose(1, 2), qt), 0)
                 _add_(targets, tile.low, torch.bmm(p.transpose(1, 2), gt), 1)
         return gq, gk, gv, None, *g_learned
-
-
-def _is_kept(tile: _Tile, rule: Rule) -> bool:
-    """A soft cap needs the scores again anyway; long rows would cost too much memory."""
-    return rule.softcap is None and tile.high - tile.low <= KEEP_KEYS
 
 
 def _grouped(t: Tensor, groups: int) -> Tensor:

@@ -1,4 +1,5 @@
-"""The stream that the layer at work belongs to, for seams that a layer calls with x alone.
+"""The stream that the layer at work belongs to, for seams that a layer calls with x alone, and
+whether the layer keeps little of what it computes.
 
 The layer wrapper sets it from its own argument, in forward and again when backward recomputes
 the layer, so it can never be another micro-batch's.
@@ -11,6 +12,7 @@ from contextvars import ContextVar
 from tunesmith.engine.batch import PackedBatch
 
 _STREAM: ContextVar[PackedBatch | None] = ContextVar("stream", default=None)
+_KEEPS_LITTLE: ContextVar[bool] = ContextVar("keeps_little", default=False)
 
 
 def current_stream() -> PackedBatch:
@@ -21,11 +23,17 @@ def current_stream() -> PackedBatch:
     return stream
 
 
+def keeps_little() -> bool:
+    """Whether the layer computes again in backward what is cheap; False outside a layer."""
+    return _KEEPS_LITTLE.get()
+
+
 @contextmanager
-def within(stream: PackedBatch) -> Iterator[None]:
+def within(stream: PackedBatch, *, keep_little: bool = False) -> Iterator[None]:
     """Make ``stream`` the current one while a layer runs."""
-    token = _STREAM.set(stream)
+    token, little = _STREAM.set(stream), _KEEPS_LITTLE.set(keep_little)
     try:
         yield
     finally:
         _STREAM.reset(token)
+        _KEEPS_LITTLE.reset(little)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from tunesmith.config.run import Recompute
 from tunesmith.engine.attention import NAME
 from tunesmith.engine.batch import PackedBatch
 from tunesmith.engine.blocks import KeyValueCache, Prefix
@@ -55,11 +56,13 @@ class Engine:
         """Where the base lies."""
         return self.head_weight.device
 
-    def hidden_states(self, batch: PackedBatch, *, recompute: bool = False) -> Tensor:
+    def hidden_states(self, batch: PackedBatch, *, recompute: Recompute = "none") -> Tensor:
         """Last hidden states [T, D], after the final norm.
 
-        ``recompute``: layers keep their input only and are computed again in backward. Raises
-        ModelError where a position is beyond what the family's rotary embedding can pack.
+        ``recompute``: what is computed again in backward. With `layers` a layer keeps its input
+        only, with `activations` all but what is cheap: outputs of norms and gated units, and
+        attention's probabilities. Raises ModelError where a position is beyond what the family's
+        rotary embedding can pack.
         """
         limit = self.longest_position
         if limit is not None and int(batch.positions.max()) >= limit:
@@ -74,7 +77,7 @@ class Engine:
             position_ids=batch.positions[None],
             use_cache=False,
             stream=batch,
-            recompute=recompute and torch.is_grad_enabled(),
+            recompute=recompute if torch.is_grad_enabled() else "none",
         )
         hidden: Tensor = out.last_hidden_state[0]
         return hidden
@@ -175,18 +178,18 @@ def _run_layer(
     hidden: Tensor,
     *,
     stream: PackedBatch | None = None,
-    recompute: bool = False,
+    recompute: Recompute = "none",
     **others: object,
 ) -> Tensor:
-    """One decoder layer with its stream current; recomputed in backward when asked for."""
+    """One decoder layer with its stream current; recomputed in backward as asked for."""
     if stream is None:
         raise RuntimeError("The base runs packed streams only; call Engine.hidden_states.")
 
     def run(x: Tensor) -> Tensor:
-        with within(stream):
+        with within(stream, keep_little=recompute == "activations"):
             return forward(x, stream=stream, **others)
 
-    if recompute:
+    if recompute == "layers":
         result: Tensor = checkpoint(run, hidden, use_reentrant=False, preserve_rng_state=False)
         return result
     return run(hidden)

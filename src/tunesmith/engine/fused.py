@@ -19,9 +19,19 @@ from transformers.models.phi3.modeling_phi3 import Phi3MLP, Phi3RMSNorm
 from transformers.models.qwen2.modeling_qwen2 import Qwen2MLP, Qwen2RMSNorm
 from transformers.models.qwen3.modeling_qwen3 import Qwen3MLP, Qwen3RMSNorm
 
+from tunesmith.engine.again import mark
 from tunesmith.engine.autograd import Context, Gradients, apply
+from tunesmith.engine.context import keeps_little
 
 Forward = Callable[[Any, Tensor], Tensor]  # transformers leaves its modules untyped
+
+
+def _normed(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """The norm's output and 1 / rms [.., 1]."""
+    wide = torch.promote_types(x.dtype, torch.float32)
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide)
+    r = torch.rsqrt(norm.square().div_(x.shape[-1]).add_(eps))
+    return (x * r).mul_(weight).to(x.dtype), r
 
 
 class _RMSNorm(torch.autograd.Function):
@@ -29,11 +39,9 @@ class _RMSNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Context, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        wide = torch.promote_types(x.dtype, torch.float32)
-        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=wide)
-        r = torch.rsqrt(norm.square().div_(x.shape[-1]).add_(eps))
+        y, r = _normed(x, weight, eps)
         ctx.save_for_backward(x, weight, r)
-        return (x * r).mul_(weight).to(x.dtype)
+        return y
 
     @staticmethod
     def backward(ctx: Context, g: Tensor) -> Gradients:
@@ -47,6 +55,10 @@ class _RMSNorm(torch.autograd.Function):
         return gh.to(x.dtype), gw, None
 
 
+def _unit(gate: Tensor, up: Tensor, kind: str) -> Tensor:
+    return _ACTIVATIONS[kind][0](gate).mul_(up)
+
+
 class _GatedUnit(torch.autograd.Function):
     """act(gate) * up, with act's input kept and its output computed again (arXiv 2002.05202)."""
 
@@ -54,7 +66,7 @@ class _GatedUnit(torch.autograd.Function):
     def forward(ctx: Context, gate: Tensor, up: Tensor, kind: str) -> Tensor:
         ctx.save_for_backward(gate, up)
         ctx.plan = kind
-        return _ACTIVATIONS[kind][0](gate).mul_(up)
+        return _unit(gate, up, kind)
 
     @staticmethod
     def backward(ctx: Context, g: Tensor) -> Gradients:
@@ -78,27 +90,35 @@ _ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tens
 }
 
 
+def _norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    y = apply(_RMSNorm, x, weight, eps)
+    return mark(y, lambda x, w: _normed(x, w, eps)[0], x, weight) if keeps_little() else y
+
+
+def _gated_unit(gate: Tensor, up: Tensor, kind: str) -> Tensor:
+    y = apply(_GatedUnit, gate, up, kind)
+    return mark(y, partial(_unit, kind=kind), gate, up) if keeps_little() else y
+
+
 def _plain_norm(module: Any, x: Tensor) -> Tensor:
-    y: Tensor = apply(_RMSNorm, x, module.weight, module.variance_epsilon)
-    return y
+    return _norm(x, module.weight, module.variance_epsilon)
 
 
 def _gemma_norm(module: Any, x: Tensor) -> Tensor:
     """Gemma scales by 1 + weight."""
     wide = torch.promote_types(x.dtype, torch.float32)
-    y: Tensor = apply(_RMSNorm, x, 1.0 + module.weight.to(wide), module.eps)
-    return y
+    return _norm(x, 1.0 + module.weight.to(wide), module.eps)
 
 
 def _gated_mlp(module: Any, x: Tensor) -> Tensor:
-    unit = apply(_GatedUnit, module.gate_proj(x), module.up_proj(x), _activation(module))
+    unit = _gated_unit(module.gate_proj(x), module.up_proj(x), _activation(module))
     y: Tensor = module.down_proj(unit)
     return y
 
 
 def _phi3_mlp(module: Any, x: Tensor) -> Tensor:
     gate, up = module.gate_up_proj(x).chunk(2, dim=-1)
-    y: Tensor = module.down_proj(apply(_GatedUnit, gate, up, _activation(module)))
+    y: Tensor = module.down_proj(_gated_unit(gate, up, _activation(module)))
     return y
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from tunesmith.engine.again import Again, Sources, marked
 from tunesmith.engine.autograd import Context, Gradients, apply
 from tunesmith.engine.batch import Dropout, PackedBatch
 from tunesmith.engine.context import current_stream
@@ -41,9 +42,10 @@ class SeamLinear(nn.Module):
             for adapter, start, stop in stream.segments
             if adapter in self.terms
         ]
-        plan = _Plan(tuple(active), stream, self.index, self.dense)
+        again, sources = marked(x)
+        plan = _Plan(tuple(active), stream, self.index, self.dense, again)
         masters = [t for each in active for t in each.term.masters]
-        y: Tensor = apply(_Linear, flat, self.weight, self.bias, plan, *masters)
+        y: Tensor = apply(_Linear, flat, self.weight, self.bias, (plan, sources), *masters)
         return y.view(*x.shape[:-1], self.out_features)
 
 
@@ -64,12 +66,13 @@ class _Active:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """Which terms apply to which rows of one call, and where W comes from."""
+    """Which terms apply to which rows of one call, and where W and x come from."""
 
     active: tuple[_Active, ...]
     stream: PackedBatch
     module: int
     dense: Callable[[torch.dtype], Tensor]
+    again: Again | None  # gives x again; None where x is kept
 
     def inputs(self, x: Tensor, each: _Active) -> Tensor:
         """The rows of x [T, D_in] that a term sees, with its dropout."""
@@ -96,7 +99,7 @@ def _seed(*key: int) -> int:
 
 
 class _Linear(torch.autograd.Function):
-    """Keeps x once, and x A^T per term; W in the compute dtype is made again in backward.
+    """Keeps x once, or what it comes from, and x A^T per term; W is made again in backward.
 
     Behind the plan stand A, B and the magnitude (or None) of each active term. Without a
     trained A, x is not kept.
@@ -108,9 +111,10 @@ class _Linear(torch.autograd.Function):
         x: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        plan: _Plan,
+        how: tuple[_Plan, Sources | None],  # and what x is computed from again
         *masters: Tensor | None,  # noqa: ARG004  (the terms hold them; autograd must see them)
     ) -> Tensor:
+        plan, sources = how
         y = x @ plan.dense(x.dtype).t()
         kept: list[Tensor | None] = []
         for each in plan.active:
@@ -124,15 +128,21 @@ class _Linear(torch.autograd.Function):
                 rows.mul_(factors)
         if bias is not None:
             y += bias.to(x.dtype)
-        needs_x = ctx.needs_input_grad[1] or any(ctx.needs_input_grad[4::3])
-        ctx.save_for_backward(x if needs_x else None, weight, bias, *kept)
+        held: tuple[Tensor | None, Tensor | None] = (None, None)
+        if ctx.needs_input_grad[1] or any(ctx.needs_input_grad[4::3]):
+            held = sources or (x, None)
+            if plan.again is not None:
+                plan.again.users += 1
+        ctx.save_for_backward(weight, bias, *held, *kept)
         ctx.plan = plan
         return y
 
     @staticmethod
     def backward(ctx: Context, g: Tensor) -> Gradients:
-        x, _, bias, *kept = ctx.saved_tensors
+        _, bias, x, other, *kept = ctx.saved_tensors
         plan: _Plan = ctx.plan
+        if plan.again is not None and x is not None:
+            x = plan.again.take((x, other)).flatten(0, -2)
         needs_x, needs_weight, needs_bias, *_ = ctx.needs_input_grad
         gbias = g.sum(0) if bias is not None and needs_bias else None
         g, magnitudes = _through_factors(g, plan, kept[1::2])

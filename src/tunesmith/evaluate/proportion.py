@@ -28,7 +28,7 @@ def wilson_limits(successes: float, n: int, *, level: float) -> tuple[float, flo
     return low, high
 
 
-def tango_limits(gained: int, lost: int, n: int, *, level: float) -> tuple[float, float]:
+def tango_limits(gained: float, lost: float, n: float, *, level: float) -> tuple[float, float]:
     """Limits of (gained - lost) / n, where the other of n pairs did not change.
 
     The score interval of Tango (1998, Stat. Med. 17:891): all differences that the score test
@@ -47,7 +47,7 @@ def tango_limits(gained: int, lost: int, n: int, *, level: float) -> tuple[float
     )
 
 
-def _tango_score(gained: int, lost: int, n: int, *, difference: float) -> float:
+def _tango_score(gained: float, lost: float, n: float, *, difference: float) -> float:
     """Tango's equations 10-12: z of the observed difference if the true one is ``difference``."""
     a = 2 * n
     b = -gained - lost + (2 * n - gained + lost) * difference

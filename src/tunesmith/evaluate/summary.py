@@ -1,9 +1,18 @@
-"""What did each check score in each arm, and how far is the tuned arm from every other?"""
+"""What did each check score in each arm, and how far is the tuned arm from the others?"""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from tunesmith.evaluate.interval import LEVEL, Interval, mean_interval, paired_difference
+from tunesmith.evaluate.best_arm import Gain, gain_over_best
+from tunesmith.evaluate.bootstrap import RESAMPLES
+from tunesmith.evaluate.interval import (
+    LEVEL,
+    Interval,
+    is_binary,
+    mean_interval,
+    paired_difference,
+)
+from tunesmith.evaluate.together import standing
 
 TUNED = "tuned"
 
@@ -16,51 +25,104 @@ class CheckSummary:
     """One check: the score of each arm, and tuned minus each other arm on the same rows.
 
     An arm of which no row has a score is in neither; a difference is over rows scored in both.
+    ``graded``: its scores are not all 0 or 1.
     """
 
     name: str
     arms: Mapping[str, Interval]
     differences: Mapping[str, Interval]
+    graded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Every check in the order of the config (the first decides), all intervals at one level."""
+    """Every check in the order of the config (the first decides), all intervals at one level.
+
+    ``gain`` is the first check's, over the best other arm; None where there is no other arm.
+    ``changed`` names the other checks that rose (1) or fell (-1) against that arm, read together;
+    one that rose only where the first did too, so that several checks bring no more false gains
+    than one.
+    """
 
     checks: tuple[CheckSummary, ...]
     level: float
+    gain: Gain | None = None
+    changed: Mapping[str, int] = field(default_factory=dict)
 
 
 def summarise(
-    scores: Mapping[str, Mapping[str, RowScores]], *, seed: int, level: float = LEVEL
+    scores: Mapping[str, Mapping[str, RowScores]],
+    *,
+    seed: int,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
 ) -> Summary:
     """The table of check -> arm -> scores of the same rows in the same order.
 
     Each check needs the arm "tuned"; any others ("base", "prompted", ...) are compared with it.
+    ``seed`` and ``resamples`` are the bootstrap's.
     """
-    return Summary(
-        tuple(_summary(name, arms, seed=seed, level=level) for name, arms in scores.items()),
-        level=level,
-    )
+    draws = {"seed": seed, "resamples": resamples}
+    checks = tuple(_summary(name, arms, draws, level) for name, arms in scores.items())
+    first = _scored(next(iter(scores.values()), {}))
+    others = {arm: rows for arm, rows in first.items() if arm != TUNED}
+    if TUNED not in first or not others:
+        return Summary(checks, level)
+    gain = gain_over_best(first[TUNED], others, level=level, **draws)
+    changed = _changed(scores, gain.against, draws, level)
+    named = {name: sign for name, sign in changed.items() if sign < 0 or gain.sign > 0}
+    return Summary(checks, level, gain, named)
 
 
-def _summary(name: str, arms: Mapping[str, RowScores], *, seed: int, level: float) -> CheckSummary:
+def _scored(arms: Mapping[str, RowScores]) -> dict[str, list[float]]:
+    """The arms that have scores, over the rows that have one in all of them."""
+    there = [arm for arm, rows in arms.items() if any(row is not None for row in rows)]
+    found: dict[str, list[float]] = {arm: [] for arm in there}
+    for row in zip(*(arms[arm] for arm in there), strict=True):
+        values = [value for value in row if value is not None]
+        if len(values) == len(there):
+            for arm, value in zip(there, values, strict=True):
+                found[arm].append(value)
+    return {arm: rows for arm, rows in found.items() if rows}
+
+
+def _summary(
+    name: str, arms: Mapping[str, RowScores], draws: Mapping[str, int], level: float
+) -> CheckSummary:
     scored = {arm: [row for row in rows if row is not None] for arm, rows in arms.items()}
-    paired = {arm: _paired(arms[TUNED], rows) for arm, rows in arms.items() if arm != TUNED}
+    paired = {arm: _scored({TUNED: arms[TUNED], arm: rows}) for arm, rows in arms.items()}
     return CheckSummary(
         name,
         arms={
-            arm: mean_interval(rows, seed=seed, level=level) for arm, rows in scored.items() if rows
+            arm: mean_interval(rows, level=level, **draws) for arm, rows in scored.items() if rows
         },
         differences={
-            arm: paired_difference(*zip(*pairs, strict=True), seed=seed, level=level)
-            for arm, pairs in paired.items()
-            if pairs
+            arm: paired_difference(both[TUNED], both[arm], level=level, **draws)
+            for arm, both in paired.items()
+            if arm != TUNED and len(both) > 1
         },
+        graded=not all(is_binary(rows) for rows in scored.values()),
     )
 
 
-def _paired(tuned: RowScores, other: RowScores) -> list[tuple[float, float]]:
-    """The scores of the rows that have one in both arms."""
-    pairs = zip(tuned, other, strict=True)
-    return [(a, b) for a, b in pairs if a is not None and b is not None]
+def _changed(
+    scores: Mapping[str, Mapping[str, RowScores]],
+    against: str,
+    draws: Mapping[str, int],
+    level: float,
+) -> dict[str, int]:
+    """Which checks behind the first changed against one arm, where it has them, read together."""
+
+    def change_of(arms: Mapping[str, list[float]]) -> Callable[[float], int]:
+        def change(strict: float) -> int:
+            found = paired_difference(arms[TUNED], arms[against], level=strict, **draws)
+            return 1 if found.low > 0 else -1 if found.high < 0 else 0
+
+        return change
+
+    changes = {}
+    for name, arms in list(scores.items())[1:]:
+        both = _scored({arm: arms[arm] for arm in (TUNED, against) if arm in arms})
+        if len(both) > 1:
+            changes[name] = change_of(both)
+    return standing(changes, level=level)

@@ -30,6 +30,25 @@ class Words:
 NO_WORDS = Words()
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A key of `method` with what a run asks for, and what the adapter has that it goes on with."""
+
+    key: str
+    asked: object
+    found: object
+
+    def __str__(self) -> str:
+        """For people: `method.rank is 16, the adapter has 2`."""
+        return f"method.{self.key} is {_shown(self.asked)}, the adapter has {_shown(self.found)}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(str, value))}]" if value else "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def nothing() -> None:
     """For an adapter that has nothing to do there."""
 
@@ -52,13 +71,20 @@ class Adapter:
     detach: Callable[[], None]
     gather: Callable[[], None] = nothing
     frozen_base: bool = True
-    decayed: frozenset[str] = field(default_factory=frozenset)
     rates: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def trained(self) -> dict[str, nn.Parameter]:
         """The parameters that change."""
         return {name: p for name, p in self.parameters.items() if p.requires_grad}
+
+    @property
+    def decayed(self) -> frozenset[str]:
+        """The trained parameters that weight decay applies to: all but vectors.
+
+        Vectors are biases, the weights of norms and DoRA's magnitudes.
+        """
+        return frozenset(name for name, p in self.trained.items() if p.dim() > 1)
 
     @property
     def size(self) -> int:

@@ -49,7 +49,6 @@ def attach(
         refresh=nothing,
         detach=detach,
         frozen_base=False,
-        decayed=frozenset(n for n, p in parameters.items() if p.dim() > 1),
     )
 
 

@@ -65,13 +65,18 @@ class Shape:
 
 def choose(settings: LoraSettings, linears: Sequence[str]) -> dict[str, Shape]:
     """The layers that get a term, with their ranks; ConfigError for a pattern without effect."""
-    chosen = list(linears)
-    if settings.targets != "all-linear":
-        chosen = [n for n in linears if any(matches(n, t) for t in settings.targets)]
-        _refuse_idle("targets", settings.targets, linears)
+    chosen = targeted(settings, linears)
     _refuse_idle("rank_pattern", settings.rank_pattern, chosen)
     _refuse_idle("alpha_pattern", settings.alpha_pattern, chosen)
-    return {name: _shape(settings, name) for name in chosen}
+    return {name: shape(settings, name) for name in chosen}
+
+
+def targeted(settings: LoraSettings, linears: Sequence[str]) -> list[str]:
+    """The layers that get a term; ConfigError for a target that names none."""
+    if settings.targets == "all-linear":
+        return list(linears)
+    _refuse_idle("targets", settings.targets, linears)
+    return [n for n in linears if any(matches(n, t) for t in settings.targets)]
 
 
 def _refuse_idle(
@@ -86,7 +91,9 @@ def _refuse_idle(
         )
 
 
-def _shape(settings: LoraSettings, name: str) -> Shape:
+def shape(settings: LoraSettings, name: str) -> Shape:
+    """Rank and scale beside a layer of this name."""
+
     def last(pattern: Mapping[str, float], default: float) -> float:
         hits = [value for p, value in pattern.items() if matches(name, p)]
         return hits[-1] if hits else default
@@ -116,7 +123,6 @@ def attach(
     parameters = {key: p for module, term in terms.items() for key, p in _named(module, term)}
     for module, term in terms.items():
         engine.linears[module].terms[name] = term
-    decayed = frozenset(key for key, p in parameters.items() if p.dim() > 1)
     rates = {key_b(module): settings.loraplus_lr_ratio for module in terms}
     parameters |= token_rows.attach(engine, words.new_tokens, name=name)
 
@@ -136,7 +142,6 @@ def attach(
         parameters=parameters,
         refresh=refresh,
         detach=detach,
-        decayed=decayed,
         rates=rates,
     )
 

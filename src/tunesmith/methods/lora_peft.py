@@ -9,13 +9,26 @@ import torch
 from torch import Tensor
 
 from tunesmith.config.methods import LoraSettings
+from tunesmith.counts import many
 from tunesmith.engine.forward import Engine
 from tunesmith.errors import AdapterError
 from tunesmith.methods import token_rows
-from tunesmith.methods.adapter import PREFIX, Adapter
-from tunesmith.methods.lora import choose, key_a, key_a0, key_b, key_b0, key_m
+from tunesmith.methods.adapter import PREFIX, Adapter, Difference
+from tunesmith.methods.lora import (
+    Shape,
+    choose,
+    key_a,
+    key_a0,
+    key_b,
+    key_b0,
+    key_m,
+    matches,
+    shape,
+    targeted,
+)
 from tunesmith.methods.lora_start import TAKEN
 
+SHOWN_LAYERS = 8  # names in a message
 START_A, MAGNITUDE = key_a0("").removeprefix(PREFIX), key_m("").removeprefix(PREFIX)
 
 # What another value of these would mean is not implemented; read as they are, they change nothing.
@@ -150,6 +163,50 @@ def misfits(engine: Engine, tensors: Mapping[str, Tensor]) -> list[str]:
         if tensor.dim() != dims or tensor.shape[axis] != width:
             found.append(f"{key} has shape {list(tensor.shape)}, the layer's width is {width}")
     return found
+
+
+def differences(engine: Engine, asked: LoraSettings, found: LoraSettings) -> list[Difference]:
+    """The keys in which a run asks for another term than ``found``, that of an adapter's folder.
+
+    What is meant counts, not how it is written: all-linear, or the names of all layers. How the
+    term is trained and saved from now on (dropout, freeze_a, ...) is the run's own.
+    """
+    names = list(engine.linears)
+    wanted, there = targeted(asked, names), targeted(found, names)
+    differing = [
+        Difference(key, getattr(asked, key), getattr(found, key))
+        for key in ("rslora", "dora")
+        if getattr(asked, key) != getattr(found, key)
+    ]
+    if wanted == there:
+        choose(asked, names)  # refuses patterns without effect
+    else:
+        layers = _shortest_names(there, names)
+        count = f"{many(len(layers), 'layer')} by name"
+        many_layers = count if len(layers) > SHOWN_LAYERS else layers
+        shown = "all-linear" if there == names else many_layers
+        differing.append(Difference("targets", asked.targets, shown))
+    shapes = [(n, shape(asked, n), shape(found, n)) for n in wanted if n in there]
+    for key in ("rank", "alpha"):
+        differing += _differing_numbers(key, asked, shapes)
+    return differing
+
+
+def _differing_numbers(
+    key: str, asked: LoraSettings, layers: Sequence[tuple[str, Shape, Shape]]
+) -> list[Difference]:
+    """Ranks or alphas that differ, under the key that asked for them: the plain or the pattern."""
+    patterns: Mapping[str, float] = getattr(asked, f"{key}_pattern")
+    found: dict[str, set[float]] = {}
+    for name, wanted, there in layers:
+        if not math.isclose(getattr(wanted, key), getattr(there, key)):
+            is_pattern = any(matches(name, pattern) for pattern in patterns)
+            of = f"{key}_pattern" if is_pattern else key
+            found.setdefault(of, set()).add(getattr(there, key))
+    return [
+        Difference(of, getattr(asked, of), " and ".join(f"{value:g}" for value in sorted(values)))
+        for of, values in found.items()
+    ]
 
 
 def _number_format(dtype: torch.dtype) -> Literal["float32", "bfloat16", "float16"]:

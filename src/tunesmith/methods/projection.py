@@ -66,7 +66,6 @@ def reparameterised(adapter: Adapter, *, width: int, seed: int) -> Adapter:
         parameters=parameters,
         refresh=refresh,
         gather=gather,
-        decayed=frozenset((W1, W2)),
         rates={key: 1 / parameters[key].shape[1] for key in (W1, W2)},
     )
 

@@ -11,7 +11,7 @@ from tunesmith.config.methods import AnyMethod
 from tunesmith.engine.forward import Engine
 from tunesmith.errors import AdapterError
 from tunesmith.methods import full, lora, lora_peft, p_tuning, prompt, virtual_tokens
-from tunesmith.methods.adapter import NO_WORDS, Adapter, Changes, Words
+from tunesmith.methods.adapter import NO_WORDS, Adapter, Changes, Difference, Words
 
 
 def _plain_write(adapter: Adapter) -> dict[str, Tensor]:
@@ -26,13 +26,15 @@ def _plain_read(tensors: Mapping[str, Tensor], adapter: Adapter) -> Mapping[str,
 class PeftFormat:
     """How a method's adapter is written and read in PEFT's format.
 
-    ``write`` gives the stored tensors by name, ``read`` the parameters' from them.
+    ``write`` gives the stored tensors by name, ``read`` the parameters' from them; ``differences``
+    are those between what a run asks for and what ``from_peft`` found, on a base that fits.
     """
 
     peft_type: str
     to_peft: Callable[[Adapter, Engine], dict[str, object]]
     from_peft: Callable[[Mapping[str, object], Mapping[str, Tensor]], Any]
     misfits: Callable[[Engine, Mapping[str, Tensor]], list[str]]
+    differences: Callable[[Engine, Any, Any], list[Difference]]
     also_read: frozenset[str] = frozenset()  # other types of PEFT's with the same result on disk
     write: Callable[[Adapter], Mapping[str, Tensor]] = _plain_write
     read: Callable[[Mapping[str, Tensor], Adapter], Mapping[str, Tensor]] = _plain_read
@@ -53,7 +55,12 @@ class Method:
 
 
 _LORA = PeftFormat(
-    "LORA", lora_peft.to_peft, lora_peft.from_peft, lora_peft.misfits, write=lora_peft.write
+    "LORA",
+    lora_peft.to_peft,
+    lora_peft.from_peft,
+    lora_peft.misfits,
+    lora_peft.differences,
+    write=lora_peft.write,
 )
 METHODS: dict[str, Method] = {
     "lora": Method(lora.attach, 5e-4, _LORA, check=lora.check, merge=lora.merge),
@@ -67,6 +74,7 @@ METHODS: dict[str, Method] = {
             prompt.to_peft,
             prompt.from_peft,
             prompt.misfits,
+            virtual_tokens.differences,
             also_read=frozenset({"P_TUNING"}),
         ),
         merge=virtual_tokens.refuse_merge,
@@ -79,6 +87,7 @@ METHODS: dict[str, Method] = {
             p_tuning.to_peft,
             p_tuning.from_peft,
             p_tuning.misfits,
+            virtual_tokens.differences,
             write=p_tuning.write,
             read=p_tuning.read,
         ),

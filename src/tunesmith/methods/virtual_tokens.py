@@ -9,7 +9,7 @@ from tunesmith.config.methods import DEFAULT_VIRTUAL_TOKENS, VirtualTokenSetting
 from tunesmith.counts import many
 from tunesmith.engine.forward import Engine
 from tunesmith.errors import AdapterError, ConfigError
-from tunesmith.methods.adapter import Adapter, Changes, Words
+from tunesmith.methods.adapter import Adapter, Changes, Difference, Words
 
 KEY = "prompt_embeddings"  # PEFT's name of it, for both
 
@@ -58,6 +58,17 @@ def stored_count(tensors: Mapping[str, Tensor], what: str, shape: str) -> int:
             remedy="Copy the adapter again from where it was made.",
         )
     return len(tensors[KEY])
+
+
+def differences(
+    engine: Engine,  # noqa: ARG001
+    asked: VirtualTokenSettings,
+    found: VirtualTokenSettings,
+) -> list[Difference]:
+    """Another P than an adapter's folder has; how they once started does not count."""
+    if asked.tokens in (None, found.tokens):
+        return []
+    return [Difference("tokens", asked.tokens, found.tokens)]
 
 
 def refuse_merge(engine: Engine, adapter: Adapter) -> Changes:  # noqa: ARG001

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.config.run import TrainSettings
+from tunesmith.config.run import Recompute, TrainSettings
 from tunesmith.engine.batch import Dropout, PackedBatch
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.pack import Row, pack
@@ -49,7 +49,7 @@ class Plan:
     warmup: int
     lr: float
     tokens_per_micro_batch: int
-    recompute: bool
+    recompute: Recompute
     peak_bytes: int
     seconds_per_token: float
 

@@ -7,56 +7,27 @@ and their documents share packed streams.
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
 
+from tunesmith.counts import many
 from tunesmith.engine.allocator import release_freed_memory
-from tunesmith.engine.batch import Dropout
-from tunesmith.engine.head import losses, row_losses
-from tunesmith.errors import RunError
+from tunesmith.engine.head import row_losses
+from tunesmith.errors import MemoryRefusal, RunError
 from tunesmith.train import checkpoint, memory, optimizer
 from tunesmith.train.batches import StepRows, micro_batches
 from tunesmith.train.checkpoint import State
 from tunesmith.train.events import Ended, Event, HeldOut, Saved, StepDone
-from tunesmith.train.job import Job, Plan, Rows, stream_of
+from tunesmith.train.gradients import add_gradients
+from tunesmith.train.job import Job, Plan, Rows
+from tunesmith.train.member import Member, Round
 from tunesmith.train.schedule import factor
 
 WARM_STEPS = 2  # not counted in tokens per second
 SHOWN_ROWS = 8
 # Freed memory that is kept for reuse falls to pieces; beyond this share of the plan it goes back.
 GROWTH = 1.03
-
-
-@dataclass(slots=True, eq=False)
-class Member:
-    """One adapter in training: its job and plan, its optimizer, and where it stands.
-
-    ``error`` is why it ended where its loss was no number or exploded.
-    """
-
-    job: Job
-    plan: Plan
-    adam: torch.optim.Optimizer
-    state: State = field(default_factory=lambda: State(step=0, tokens=0, train_loss=math.nan))
-    ended: Ended | None = None
-    error: RunError | None = None
-
-
-@dataclass(slots=True, eq=False)
-class _Round:
-    """A member in this process: the rows of its next step, and its clock."""
-
-    member: Member
-    order: Iterator[StepRows]
-    first_step: int
-    start: float
-    rows: StepRows = ()
-
-    @property
-    def tokens(self) -> int:
-        """Real tokens of the step."""
-        return int(sum(self.member.job.rows.lengths[i] for i in self.rows))
 
 
 def train(
@@ -69,24 +40,27 @@ def train(
 
     ``stop`` is asked after each round; where it says yes, all save and end. The last event of a
     member is Ended, and a checkpoint of its step is complete. A loss that is no number or explodes
-    ends its member as `failed`, with the last good state saved and the rows named in ``error``;
-    the others go on.
+    ends its member as `failed`, with the last good state saved and the rows named in ``error``, as
+    does a document that does not fit into memory; the others go on.
     """
-    going: list[_Round] = []
+    going: list[Round] = []
     for member in members:
         step = member.state.step
         if step < member.plan.steps:
-            going.append(_Round(member, member.job.steps(step), step, now()))
+            going.append(Round(member, member.job.steps(step), step, now()))
         else:
             yield member, _end(member, "done")
     while going:
         for each in going:
             each.rows = next(each.order)
-        found, seconds = _gradients(going, now)
-        total = sum(each.tokens for each in going)
+        start = now()
+        found, notices = add_gradients(going)
+        for each, notice in notices:
+            yield each.member, notice
+        seconds, total = now() - start, sum(each.tokens for each in going)
         steps = [
-            _step(each, loss, seconds * each.tokens / total, now)
-            for each, loss in zip(going, found, strict=True)
+            _step(each, found[each], seconds * each.tokens / total, now) if each in found else None
+            for each in going
         ]
         plan, device = going[0].member.plan, going[0].member.job.engine.device
         if memory.held_bytes(device) > GROWTH * plan.peak_bytes:
@@ -110,6 +84,8 @@ def _end(member: Member, reason: str) -> Ended:
 def _after(member: Member, *, stopped: bool) -> Iterator[Event]:
     """What follows a step: the held-out loss, a checkpoint, the end, where they are due."""
     if member.error is not None:
+        if member.state.step and math.isfinite(member.state.train_loss):
+            yield _save(member.job, member.adam, member.state)
         yield _end(member, "failed")
         return
     job, plan, reason = member.job, member.plan, "done"
@@ -132,7 +108,7 @@ def _due(every: int, step: int, plan: Plan) -> bool:
     return step % every == 0 or step == plan.steps
 
 
-def _step(each: _Round, loss: float, seconds: float, now: Callable[[], float]) -> StepDone | None:
+def _step(each: Round, loss: float, seconds: float, now: Callable[[], float]) -> StepDone | None:
     """The optimizer's step on gradients that are there; None where they are unusable.
 
     ``seconds``: what the gradients took.
@@ -145,8 +121,8 @@ def _step(each: _Round, loss: float, seconds: float, now: Callable[[], float]) -
     limit = job.settings.clip or math.inf
     norm = float(torch.nn.utils.clip_grad_norm_(list(job.adapter.trained.values()), limit))
     if not math.isfinite(norm) or not math.isfinite(loss) or loss > _exploded(job):
-        adam.zero_grad(set_to_none=False)
-        member.error = _bad_loss(job, adam, each.rows, state=state, values=(loss, norm, lr))
+        member.drop_gradients()
+        member.error = _bad_loss(job, each.rows, state=state, values=(loss, norm, lr))
         return None
     optimizer.set_rate_(adam, lr)
     adam.step()
@@ -177,65 +153,40 @@ def _step(each: _Round, loss: float, seconds: float, now: Callable[[], float]) -
     )
 
 
-def _gradients(going: Sequence[_Round], now: Callable[[], float]) -> tuple[list[float], float]:
-    """Gradients of each member's mean loss over its step; these losses, and the seconds."""
-    start, counts = now(), {}
-    for each in going:
-        job = each.member.job
-        counts[job.name] = sum(float(job.rows[i].weights.sum()) for i in each.rows)
-    total = dict.fromkeys(counts, 0.0)
-    for parts in _streams(going):
-        rows, dropout = [], {}
-        for each, group in parts:
-            job = each.member.job
-            rows += job.packable((i, job.rows[i]) for i in group)
-            dropout[job.name] = Dropout(job.settings.seed, each.member.state.step)
-        job, plan = parts[0][0].member.job, parts[0][0].member.plan
-        batch = stream_of(job.engine, rows, dropout)
-        hidden = job.engine.hidden_states(batch, recompute=plan.recompute)
-        found = losses(hidden, batch, job.engine.head, counts=counts)
-        sum(found.values(), start=hidden.new_zeros(())).backward()  # type: ignore[no-untyped-call]
-        for name, loss in found.items():
-            total[name] += float(loss.detach())
-    for each in going:
-        each.member.job.adapter.gather()
-    return [total[each.member.job.name] for each in going], now() - start
-
-
-def _streams(going: Sequence[_Round]) -> list[list[tuple[_Round, StepRows]]]:
-    """The micro-batches of a round: each member's own, small ones of several in one stream."""
-    streams: list[list[tuple[_Round, StepRows]]] = []
-    sizes: list[int] = []
-    budget = min(each.member.plan.tokens_per_micro_batch for each in going)
-    for each in going:
-        lengths = each.member.job.rows.lengths
-        for group in micro_batches(each.rows, lengths, tokens=budget):
-            size = int(sum(lengths[i] for i in group))
-            room = [
-                number
-                for number, parts in enumerate(streams)
-                if sizes[number] + size <= budget and all(other is not each for other, _ in parts)
-            ]
-            if room:
-                streams[room[0]].append((each, group))
-                sizes[room[0]] += size
-            else:
-                streams.append([(each, group)])
-                sizes.append(size)
-    return streams
-
-
 def held_out_loss(job: Job, rows: Rows, *, tokens: int) -> float:
     """Mean loss of rows in nats per supervised token, in constant memory."""
     lengths = rows.lengths.tolist()
     total, count = 0.0, 0.0
-    with torch.no_grad():
-        for group in micro_batches(tuple(range(len(rows))), lengths, tokens=tokens):
-            batch = job.batch([(i, rows[i]) for i in group])
-            losses = row_losses(job.engine.hidden_states(batch), batch, job.engine.head)
-            total += float((losses.double() * batch.weights).sum())
-            count += float(batch.weights.sum())
+    for group in micro_batches(tuple(range(len(rows))), lengths, tokens=tokens):
+        losses, weights = _loss_and_weight(job, rows, group)
+        total, count = total + losses, count + weights
     return total / count
+
+
+@torch.no_grad()
+def _loss_and_weight(job: Job, rows: Rows, group: StepRows) -> tuple[float, float]:
+    """Sums over some rows, which are computed in halves where memory does not hold them all.
+
+    Raises MemoryRefusal where it does not hold one.
+    """
+    try:
+        batch = job.batch([(i, rows[i]) for i in group])
+        losses = row_losses(job.engine.hidden_states(batch), batch, job.engine.head)
+        return float((losses.double() * batch.weights).sum()), float(batch.weights.sum())
+    except (RuntimeError, MemoryError) as error:
+        if not memory.has_run_out(error):
+            raise
+    memory.release(job.engine.device)
+    middle = len(group) // 2
+    if not middle:
+        row = rows[group[0]]
+        raise MemoryRefusal(
+            f"Memory ran out on one held-out document of {many(len(row.ids), 'token')}, "
+            f"{row.file}:{row.line}.",
+            remedy="Hold out shorter ones, or free memory and go on with --resume.",
+        )
+    halves = [_loss_and_weight(job, rows, half) for half in (group[:middle], group[middle:])]
+    return halves[0][0] + halves[1][0], halves[0][1] + halves[1][1]
 
 
 def _hold(job: Job, plan: Plan, state: State) -> tuple[State, list[Event]]:
@@ -266,20 +217,12 @@ def _exploded(job: Job) -> float:
 
 def _bad_loss(
     job: Job,
-    adam: torch.optim.Optimizer,
     rows: StepRows,
     *,
     state: State,
     values: tuple[float, float, float],
 ) -> RunError:
     loss, norm, lr = values
-    if state.step and math.isfinite(state.train_loss):
-        checkpoint.save(
-            checkpoint.folder_of(job.folder / "checkpoints", state.step),
-            state,
-            job.adapter.parameters,
-            adam,
-        )
     kept = f"The state after step {state.step} is kept. " if state.step else ""
     places = [f"{job.rows[i].file}:{job.rows[i].line}" for i in rows]
     more = f" and {len(places) - SHOWN_ROWS} more" if len(places) > SHOWN_ROWS else ""

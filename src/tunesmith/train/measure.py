@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tunesmith.config.run import RECOMPUTE, Recompute
 from tunesmith.counts import many
 from tunesmith.engine.head import loss_sum
 from tunesmith.errors import MemoryRefusal
 from tunesmith.train import memory
 from tunesmith.train.batches import DEFAULT_TOKENS_PER_STEP, total_steps
+from tunesmith.train.gradients import takes_less
 from tunesmith.train.job import Job, Plan
 from tunesmith.train.schedule import warmup_of
 
@@ -44,24 +46,25 @@ def make_plan(job: Job, *, lr: float, now: Callable[[], float] = time.perf_count
     most = AUTO_TOKENS if job.adapter.frozen_base else AUTO_TOKENS_WHOLE_BASE
     size = min(most, _step_tokens(job)) if wanted == "auto" else wanted
     size = max(size, longest)
-    choices = [False, True] if settings.recompute == "auto" else [settings.recompute]
-    fitting: tuple[int, bool] | None = None
+    least = longest if wanted == "auto" else size
+    choices = RECOMPUTE if settings.recompute == "auto" else (settings.recompute,)
     for recompute in choices:
-        limit = _largest(job, size, recompute=recompute, now=now)
-        if limit >= size or (wanted == "auto" and limit >= longest):
-            fitting = (min(size, limit), recompute)
-            break
-    if fitting is None:
-        raise _refusal(job, longest if wanted == "auto" else size, limit)
-    size, recompute = fitting
-    measured = _measure(job, size, recompute=recompute, now=now)
+        limit = min(size, _largest(job, size, recompute=recompute, now=now))
+        while limit >= least:
+            if (measured := _measure(job, limit, recompute=recompute, now=now)) is not None:
+                return _plan(job, limit, measured, recompute=recompute, lr=lr)
+            limit = max(least, limit // 2) if limit > least else limit // 2
+    raise _refusal(job, least, limit, recompute=choices[-1])
+
+
+def _plan(job: Job, tokens: int, measured: "_Try", *, recompute: Recompute, lr: float) -> Plan:
     seconds_per_token = measured.seconds / measured.tokens
     steps = _steps(job, seconds_per_token)
     return Plan(
         steps=steps,
-        warmup=warmup_of(settings, steps),
+        warmup=warmup_of(job.settings, steps),
         lr=lr,
-        tokens_per_micro_batch=size,
+        tokens_per_micro_batch=tokens,
         recompute=recompute,
         peak_bytes=memory.peak_bytes(job.engine.device),
         seconds_per_token=seconds_per_token,
@@ -69,9 +72,17 @@ def make_plan(job: Job, *, lr: float, now: Callable[[], float] = time.perf_count
 
 
 def plan_beside(job: Job, plan: Plan, *, lr: float) -> Plan:
-    """The plan of a job that trains together with one whose plan was measured."""
-    steps = _steps(job, plan.seconds_per_token)
-    return replace(plan, steps=steps, warmup=warmup_of(job.settings, steps), lr=lr)
+    """The plan of a job that trains together with one whose plan was measured.
+
+    What its own settings say of micro-batches stands; the loop takes the least memory of all.
+    """
+    settings, steps = job.settings, _steps(job, plan.seconds_per_token)
+    changes: dict[str, object] = {}
+    if settings.tokens_per_micro_batch != "auto":
+        changes["tokens_per_micro_batch"] = settings.tokens_per_micro_batch
+    if settings.recompute != "auto":
+        changes["recompute"] = settings.recompute
+    return replace(plan, steps=steps, warmup=warmup_of(settings, steps), lr=lr, **changes)  # type: ignore[arg-type]
 
 
 def _step_tokens(job: Job) -> int:
@@ -81,7 +92,7 @@ def _step_tokens(job: Job) -> int:
     return settings.tokens_per_step or DEFAULT_TOKENS_PER_STEP
 
 
-def _largest(job: Job, size: int, *, recompute: bool, now: Callable[[], float]) -> int:
+def _largest(job: Job, size: int, *, recompute: Recompute, now: Callable[[], float]) -> int:
     """Tokens up to ``size`` that fit into available memory by the trend of two small batches."""
     device = job.engine.device
     available = memory.available_bytes(device)
@@ -92,6 +103,8 @@ def _largest(job: Job, size: int, *, recompute: bool, now: Callable[[], float]) 
         _measure(job, min(size, n), recompute=recompute, now=now)
         for n in (FIRST_TOKENS, 2 * FIRST_TOKENS)
     )
+    if first is None or second is None:
+        return 0 if first is None else first.tokens
     slope = MARGIN * (second.peak_bytes - first.peak_bytes) / max(1, second.tokens - first.tokens)
     slope = max(slope, MARGIN * (second.peak_bytes - before) / second.tokens / 2)
     if slope <= 0:
@@ -99,8 +112,29 @@ def _largest(job: Job, size: int, *, recompute: bool, now: Callable[[], float]) 
     return int(min(size, second.tokens + (available - (second.peak_bytes - before)) / slope))
 
 
-def _measure(job: Job, tokens: int, *, recompute: bool, now: Callable[[], float]) -> _Try:
-    """Forward and backward of the longest documents, about ``tokens`` of them, no step taken."""
+def _measure(
+    job: Job, tokens: int, *, recompute: Recompute, now: Callable[[], float]
+) -> _Try | None:
+    """Forward and backward of the longest documents, about ``tokens`` of them, no step taken.
+
+    None where memory ran out, which only some devices tell.
+    """
+    measured = None
+    try:
+        measured = _tried(job, tokens, recompute=recompute, now=now)
+    except (RuntimeError, MemoryError) as error:
+        if not memory.has_run_out(error):
+            raise
+    if measured is None:
+        job.adapter.refresh()  # drops what was not gathered
+        memory.release(job.engine.device)
+    for parameter in job.adapter.trained.values():
+        if parameter.grad is not None:
+            parameter.grad.zero_()
+    return measured
+
+
+def _tried(job: Job, tokens: int, *, recompute: Recompute, now: Callable[[], float]) -> _Try:
     device = job.engine.device
     batch = job.batch(enumerate(_longest_documents(job, tokens)), step=0)
     start = now()
@@ -109,11 +143,7 @@ def _measure(job: Job, tokens: int, *, recompute: bool, now: Callable[[], float]
     job.adapter.gather()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    seconds = now() - start
-    for parameter in job.adapter.trained.values():
-        if parameter.grad is not None:
-            parameter.grad.zero_()
-    return _Try(len(batch.ids), memory.held_bytes(device), seconds)
+    return _Try(len(batch.ids), memory.held_bytes(device), now() - start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +178,10 @@ def _steps(job: Job, seconds_per_token: float) -> int:
     return max(1, round(tokens / min(_step_tokens(job), int(job.rows.lengths.sum()))))
 
 
-def _refusal(job: Job, needed: int, fits: int) -> MemoryRefusal:
+def _refusal(job: Job, needed: int, fits: int, *, recompute: Recompute) -> MemoryRefusal:
     available = memory.available_bytes(job.engine.device) or 0
     return MemoryRefusal(
         f"A document of {many(needed, 'token')} does not fit into the {available / 1e9:.1f} GB "
         f"that are free; about {many(max(0, fits), 'token')} would.",
-        remedy=f"Use --data.too_long cut --data.max_tokens {max(2, fits)}, a smaller base, or "
-        "free memory.",
+        remedy=f"Free memory, or use {takes_less(job, recompute=recompute, tokens=fits)}.",
     )

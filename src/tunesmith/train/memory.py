@@ -5,6 +5,8 @@ from pathlib import Path
 
 import torch
 
+from tunesmith.engine.allocator import release_freed_memory
+
 RESERVE = 0.10  # of what is available stays free: the kernel kills without asking
 _CGROUP_FILES = (
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
@@ -13,6 +15,25 @@ _CGROUP_FILES = (
         Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"),
     ),
 )
+
+# How allocators say it that do not raise torch's own error: of processors, MPS, AMD and drivers.
+_RUN_OUT = ("out of memory", "not enough memory", "allocate memory", "alloc_failed")
+
+
+def has_run_out(error: BaseException) -> bool:
+    """Whether an error says that there was no memory left, on any device."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in text for words in _RUN_OUT)
+
+
+def release(device: torch.device) -> None:
+    """Give memory that holds no tensor back to the device, for requests of another size."""
+    if device.type == "cpu":
+        release_freed_memory()
+    elif torch.accelerator.is_available():
+        torch.accelerator.empty_cache()
 
 
 def peak_bytes(device: torch.device) -> int:

@@ -32,14 +32,15 @@ KINDS: dict[OptimizerKind, _Kind] = {
 def build(
     adapter: Adapter, *, lr: float, weight_decay: float, kind: OptimizerKind = DEFAULT_OPTIMIZER
 ) -> torch.optim.Optimizer:
-    """AdamW (arXiv 1711.05101) with decay on matrices only, its state made at once.
+    """AdamW (arXiv 1711.05101) with decay on all but vectors, its state made at once.
 
     State and gradients are allocated here, not in the first step, so that measured memory is the
     truth, and below the activations, which come and go: elsewhere they would cut the heap up.
     """
     groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    decayed_names = adapter.decayed
     for name, parameter in adapter.trained.items():
-        key = (name in adapter.decayed, adapter.rates.get(name, 1.0))
+        key = (name in decayed_names, adapter.rates.get(name, 1.0))
         groups.setdefault(key, []).append(parameter)
     optimizer = KINDS[kind].make(
         [

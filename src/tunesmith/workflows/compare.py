@@ -20,11 +20,13 @@ from tunesmith.evaluate.checks.table import build_checks
 from tunesmith.evaluate.summary import TUNED
 from tunesmith.train import memory
 from tunesmith.train.events import Event, Planned
-from tunesmith.train.loop import Member, train
+from tunesmith.train.loop import train
+from tunesmith.train.member import Member
 from tunesmith.train.neighbours import announced
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.train.run_lock import alone
 from tunesmith.workflows.course import Course
+from tunesmith.workflows.going_on import resolved
 from tunesmith.workflows.judge import BASE
 from tunesmith.workflows.one_run import (
     OneRun,
@@ -122,6 +124,8 @@ def compare_runs(
     for variant in variants:
         folder = RunFolder(out / variant.name)
         config = variant.config.model_copy(update={"out": str(folder.path)})
+        with contextlib.suppress(TunesmithError):  # told in its row, when its turn comes
+            config = resolved(config)
         folder.create(config.model_dump(mode="json", by_alias=True))
         rows.append(Row(variant.name, config, folder))
     files.write_json(out / COMPARISON, {"names": [row.name for row in rows]})

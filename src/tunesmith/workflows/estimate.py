@@ -19,9 +19,9 @@ from tunesmith.models.precision import detect_device, detect_dtype
 RUNS = Path("runs")
 LEAST_STEPS = 4  # of an earlier run whose speed says something
 ROWS, WARM_UPS, REPEATS = 512, 2, 5
-# What training reaches of the rate at which the machine multiplies the model's matrices, measured:
-# docs/data-quality.md.
-EFFICIENCY = 0.55
+# What training reaches of the rate at which the machine multiplies the model's matrices: 0.43 to
+# 0.51 in benchmarks/README.md.
+EFFICIENCY = 0.47
 # Products of a token with each weight: forward, gradient of the input, and of the weight itself.
 TIMES_FROZEN, TIMES_TRAINED = 4, 6
 

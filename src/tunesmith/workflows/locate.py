@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tunesmith.adapters.origin import Origin, read_origin
 from tunesmith.config.load import read_yaml
 from tunesmith.config.methods import FOUR_BIT_KINDS
 from tunesmith.config.run import RunConfig
 from tunesmith.errors import AdapterError, RunError
 from tunesmith.models.catalog import find_entry
-from tunesmith.workflows.origin import Origin, read_origin
 
 BASE = "base"
 CONFIG, ADAPTER_CONFIG = "config.yaml", "adapter_config.json"

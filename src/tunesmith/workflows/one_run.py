@@ -22,10 +22,10 @@ from tunesmith.train.batches import DEFAULT_TOKENS_PER_STEP
 from tunesmith.train.checkpoint import State
 from tunesmith.train.events import Event, Notice, Planned, Progress
 from tunesmith.train.job import Job, Plan
-from tunesmith.train.loop import Member
 from tunesmith.train.measure import make_plan, plan_beside
+from tunesmith.train.member import Member
 from tunesmith.train.run_folder import RunFolder, read_lines
-from tunesmith.workflows import result
+from tunesmith.workflows import going_on, result
 from tunesmith.workflows.answers import Answers
 from tunesmith.workflows.course import Course
 from tunesmith.workflows.curves import curves_of
@@ -133,6 +133,8 @@ class OneRun:
         for note in opened.base.notes:
             self.emit(Notice("base", note))
         adapter = result.attach(opened, self.config, name=name)
+        if other := going_on.other_base(self.config, opened.base):
+            self.emit(Notice("other_base", other))
         rows = self._rows(adapter, load)
         held = rows.held_conversations
         self.judge = Judge(

@@ -1,15 +1,16 @@
 """Open a base for use, and attach adapters to it: what every workflow starts from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
 from tunesmith.adapters import store
+from tunesmith.config.methods import AnyMethod
 from tunesmith.engine.allocator import bound_kernel_caches, keep_freed_memory
 from tunesmith.engine.forward import Engine, prepare_
-from tunesmith.methods.adapter import Adapter
+from tunesmith.methods.adapter import Adapter, Difference
 from tunesmith.models.cache import ignore
 from tunesmith.models.load import Base, load_base, read_tokenizer
 from tunesmith.models.precision import DtypeChoice
@@ -51,9 +52,19 @@ def open_base(
     return Opened(base, prepare_(base.model, base.dtype))
 
 
-def attach_folder(opened: Opened, folder: Path, *, name: str = "default") -> Adapter:
-    """Attach the adapter of a folder; one with tokens of its own brings its tokenizer along."""
-    adapter = store.load(opened.engine, folder, name=name)
+def attach_folder(
+    opened: Opened,
+    folder: Path,
+    *,
+    name: str = "default",
+    settings: AnyMethod | None = None,
+    differing: Sequence[Difference] = (),
+) -> Adapter:
+    """Attach the adapter of a folder; one with tokens of its own brings its tokenizer along.
+
+    The other arguments are those of ``store.load``.
+    """
+    adapter = store.load(opened.engine, folder, name=name, settings=settings, differing=differing)
     if name in opened.engine.vocabularies:
         opened.tokenizers[name] = read_tokenizer(folder, trust_remote_code=False)
     return adapter

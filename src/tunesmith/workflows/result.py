@@ -11,14 +11,13 @@ import torch
 
 from tunesmith import __version__, files
 from tunesmith.adapters import store
+from tunesmith.adapters.origin import Origin, write_origin
 from tunesmith.config import FullSettings, RunConfig
-from tunesmith.config.methods import start_path
 from tunesmith.data.files.hub import is_hub_name
 from tunesmith.data.new_tokens import add_tokens_
 from tunesmith.data.records import files_of, options_of
 from tunesmith.data.tokenizer import encode
 from tunesmith.engine.tensors import named_tensors
-from tunesmith.errors import ConfigError
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter, NewTokens, Words
 from tunesmith.models.derive import write_derived
@@ -27,8 +26,8 @@ from tunesmith.models.load import Base
 from tunesmith.models.weights import read_weight
 from tunesmith.train import memory
 from tunesmith.train.run_folder import RunFolder
-from tunesmith.workflows.opening import Opened, attach_folder
-from tunesmith.workflows.origin import Origin, write_origin
+from tunesmith.workflows import going_on
+from tunesmith.workflows.opening import Opened
 
 _PEFT = """
 With PEFT: `AutoPeftModelForCausalLM.from_pretrained(FOLDER)` on the machine where it was trained.
@@ -53,15 +52,8 @@ def attach(opened: Opened, config: RunConfig, *, name: str = "default") -> Adapt
     An adapter with tokens of its own brings the tokenizer that reads them into ``opened``.
     """
     settings, engine = config.method, opened.engine
-    start = start_path(settings)
-    if start and not Path(start).expanduser().is_dir():
-        raise ConfigError(
-            f"method.start: there is no folder {start}.",
-            remedy="Name the folder to continue from, or a start that `tunesmith train --help` "
-            "lists.",
-        )
-    if start and table.METHODS[settings.kind].peft:
-        return attach_folder(opened, Path(start), name=name)
+    if (folder := going_on.start_folder(settings)) is not None:
+        return going_on.attach(opened, config, folder, name=name)
     tokens: NewTokens = {}
     if wanted := getattr(settings, "new_tokens", ()):
         tokenizer = copy.deepcopy(opened.base.tokenizer)
@@ -78,14 +70,14 @@ def attach(opened: Opened, config: RunConfig, *, name: str = "default") -> Adapt
 def save(folder: RunFolder, opened: Opened, adapter: Adapter, config: RunConfig) -> Path:
     """Write adapter/ in PEFT's format, or model/ where the base itself was trained."""
     base = opened.base
+    origin = Origin(base.name, hash_folder(base.folder)[COMBINED], config.method.kind)
     if adapter.frozen_base:
         card = _card(config, base) + _PEFT.format(base=base.name)
         if tokenizer := opened.tokenizers.get(adapter.name):
             card += _RESIZE
 
         def beside(into: Path) -> None:
-            digest = hash_folder(base.folder)[COMBINED]
-            write_origin(into, Origin(base.name, digest, config.method.kind))
+            write_origin(into, origin)
             if tokenizer is not None:
                 tokenizer.save_pretrained(into)
 
@@ -106,6 +98,7 @@ def save(folder: RunFolder, opened: Opened, adapter: Adapter, config: RunConfig)
         )
         write_derived(base.folder, into, tensors=tensors, dtype=base.dtype, config={})
         (into / "README.md").write_text(_card(config, base), encoding="utf-8")
+        write_origin(into, origin)
 
     files.publish(folder.model, fill)
     return folder.model

@@ -12,6 +12,7 @@ from tunesmith.train.neighbours import announced
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.train.run_lock import alone
 from tunesmith.workflows.free_folder import free_folder
+from tunesmith.workflows.going_on import resolved
 from tunesmith.workflows.one_run import (
     Emit,
     OneRun,
@@ -24,9 +25,13 @@ from tunesmith.workflows.rows import require_files
 
 
 def train_run(config: RunConfig, *, emit: Emit, stop: Stop = lambda: False) -> RunSummary:
-    """Run a new training; raises RunError where its folder holds another run."""
+    """Run a new training; raises RunError where its folder holds another run.
+
+    What is refused before a base is loaded writes nothing.
+    """
     build_checks(config.evaluate.checks)  # a faulty one is refused before anything is written
     require_files(config.data)  # so is a missing file
+    config = resolved(config)
     folder = RunFolder(Path(config.out or _free_name(config)))
     config = config.model_copy(update={"out": str(folder.path)})
     folder.create(config.model_dump(mode="json", by_alias=True))

@@ -4,7 +4,7 @@ import csv
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.files.reading import read
@@ -53,6 +53,7 @@ def test_two_delimiters_that_fit_as_well_are_asked_about(tmp_path):
     assert read(tmp_path / "a.tsv", table, delimiter=",").rows == [{"q;a": "1;2", "b": "3"}]
 
 
+@settings(deadline=None, derandomize=True)
 @given(rows=st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=6))
 def test_what_a_writer_wrote_is_read(rows, tmp_path_factory):
     text = io.StringIO()

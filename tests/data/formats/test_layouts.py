@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunesmith.data.checks import check
@@ -23,6 +23,7 @@ JSON = st.recursive(
 
 
 @pytest.mark.parametrize("name", FORMATS)
+@settings(deadline=None, derandomize=True, max_examples=60)
 @given(data=st.data())
 def test_any_value_is_read_or_a_problem_and_never_an_error(name, data):
     format = FORMATS[name]
@@ -89,6 +90,29 @@ def test_turns_are_messages_as_openai_writes_them():
         {"role": "user", "content": "as it is"},
         "no turn",
     ]
+
+
+def test_turns_that_call_tools_are_calls_with_their_results(write):
+    tool = {"name": "f", "parameters": {"type": "object", "properties": {}}}
+    call = json.dumps({"name": "f", "arguments": {"x": 1}})
+    turns = [("human", "q"), ("function_call", call), ("observation", "3"), ("gpt", "a")]
+    row = {"conversations": [{"from": who, "value": said} for who, said in turns]}
+    reading = scan(write(row | {"tools": json.dumps([tool]), "system": "s"}))
+    assert reading.faults == ()
+    (conversation,) = reading.conversations
+    roles = ["system", "user", "assistant", "tool", "assistant"]
+    assert [message.role for message in conversation.messages] == roles
+    (made,) = conversation.messages[2].tool_calls
+    assert (made.name, made.arguments) == ("f", {"x": 1})
+    assert [dict(each)["function"] for each in conversation.tools] == [tool]
+    assert conversation.supervised == (2, 4)
+
+
+@pytest.mark.parametrize("said", ["no json", "3", '{"arguments": {}}', "[]"])
+def test_a_call_that_is_none_is_a_fault(write, said):
+    turns = [("human", "q"), ("function_call", said), ("observation", "3"), ("gpt", "a")]
+    row = {"conversations": [{"from": who, "value": text} for who, text in turns]}
+    assert scan(write(row)).faults
 
 
 def test_columns_of_a_table_that_hold_lists_are_read_as_json(write):

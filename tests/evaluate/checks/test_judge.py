@@ -164,7 +164,7 @@ def test_a_judge_that_does_not_answer_is_given_up(judging):
     scored = score_cases(check, cases(*map(str, range(40))))
     assert time.monotonic() - start < 10
     assert set(scored.scores) == {None}
-    assert "did not answer in 0.1 s (1 tries)" in scored.errors[1]
+    assert "did not answer in 0.1 s (tried 1x)" in scored.errors[1]
     assert "is not asked any more" in scored.errors[40]
     assert len(judging.requests) == FAILURES_IN_A_ROW
 

@@ -5,6 +5,7 @@ An answer in `history` is trained as well, as the tools do that these layouts co
 
 from tunesmith.data.formats.cells import needed_text, opening, optional_text
 from tunesmith.data.formats.layout import Format, Parsed, Row
+from tunesmith.data.formats.tools import TOOL_COLUMNS, parse_tools
 from tunesmith.data.rows import Message
 
 
@@ -17,6 +18,7 @@ def parse_alpaca(row: Row) -> Parsed:
     question = "\n".join(filter(None, (asked, given)))
     answer = needed_text(row, "output", parsed)
     parsed.messages = [*messages, Message("user", question), Message("assistant", answer)]
+    parsed.tools = parse_tools(row, parsed)
     return parsed
 
 
@@ -26,6 +28,7 @@ def parse_query(row: Row) -> Parsed:
     messages = opening(row, parsed)
     query, response = (needed_text(row, column, parsed) for column in ("query", "response"))
     parsed.messages = [*messages, Message("user", query), Message("assistant", response)]
+    parsed.tools = parse_tools(row, parsed)
     return parsed
 
 
@@ -34,7 +37,7 @@ ALPACA = Format(
     columns={"instruction": ("task",), "output": ("response", "answer", "completion")},
     parse=parse_alpaca,
     example='{"instruction": "...", "input": "...", "output": "..."}',
-    optional=("input", "history", "system"),
+    optional=("input", "history", "system", *TOOL_COLUMNS),
     synonyms={"response": "output", "context": "input"},
 )
 QUERY_RESPONSE = Format(
@@ -42,7 +45,7 @@ QUERY_RESPONSE = Format(
     columns={"query": ("request", "question"), "response": ("reply", "answer")},
     parse=parse_query,
     example='{"query": "...", "response": "..."}',
-    optional=("history", "system"),
+    optional=("history", "system", *TOOL_COLUMNS),
     synonyms={"question": "query", "answer": "response"},
     recognises=lambda row: "choices" not in row,
 )

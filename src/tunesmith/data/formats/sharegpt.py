@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from tunesmith.data.formats.cells import as_list, optional_text
 from tunesmith.data.formats.layout import Format, Parsed, Row
 from tunesmith.data.formats.messages import parse_messages
+from tunesmith.data.formats.tools import TOOL_COLUMNS, parse_tools
 from tunesmith.data.rows import Message
 
 ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bing": "assistant"}
@@ -26,6 +27,7 @@ def parse(row: Row) -> Parsed:
     parsed.messages = parse_messages(turns, parsed, column="conversations")
     if system:
         parsed.messages.insert(0, Message("system", system))
+    parsed.tools = parse_tools(row, parsed)
     return parsed
 
 
@@ -71,7 +73,6 @@ SHAREGPT = Format(
     columns={"conversations": ("dialog", "dialogue", "turns", "items")},
     parse=parse,
     example='{"conversations": [{"from": "human", "value": "..."}, {"from": "gpt", ...}]}',
-    optional=("system",),
-    refused=("tools", "functions"),
+    optional=("system", *TOOL_COLUMNS),
     synonyms={"conversation": "conversations"},
 )

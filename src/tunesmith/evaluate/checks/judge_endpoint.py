@@ -108,7 +108,7 @@ class Endpoint:
             made = _create(self._client, self.settings, messages)
         except openai.APITimeoutError:
             seconds, tries = self.settings.timeout_seconds, self.settings.tries
-            return CannotScore(f"{self._where} did not answer in {seconds:g} s ({tries} tries)")
+            return CannotScore(f"{self._where} did not answer in {seconds:g} s (tried {tries}x)")
         except openai.APIConnectionError as error:
             return CannotScore(f"{self._where} cannot be reached: {error.__cause__ or error}")
         except openai.APIStatusError as error:

@@ -1,4 +1,4 @@
-"""Which base an adapter was trained over, in words that mean the same on another machine.
+"""Which base a result was trained over, in words that mean the same on another machine.
 
 PEFT's own config names a base by what PEFT can load here, which is often a path; PEFT complains of
 keys there that it does not know, and leaves other files alone.
@@ -22,19 +22,20 @@ class Origin:
     kind: str
 
 
-def write_origin(folder: Path, origin: Origin) -> None:
-    """Put it beside the adapter in ``folder``."""
+def write_origin(folder: Path, origin: Origin, **more: object) -> None:
+    """Put it beside the adapter or model in ``folder``, with what ``more`` there is to say."""
     values = {
         "tunesmith": __version__,
         "base": {"name": origin.base, "sha256": origin.sha256},
         "method": {"kind": origin.kind},
+        **more,
     }
     text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
     (folder / FILE).write_text(text, encoding="utf-8")
 
 
 def read_origin(folder: Path) -> Origin | None:
-    """What lies beside the adapter in ``folder``; None for one that came from elsewhere."""
+    """What lies beside the result in ``folder``; None for one that came from elsewhere."""
     try:
         values = json.loads((folder / FILE).read_text(encoding="utf-8"))
         base, method = values["base"], values["method"]

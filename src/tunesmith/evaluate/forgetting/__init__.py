@@ -1,0 +1,1 @@
+"""What did tuning cost: probes of general ability and plain text, base against tuned."""

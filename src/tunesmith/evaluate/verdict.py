@@ -1,0 +1,109 @@
+"""Was the fine-tune worth it? Yes, no, or cannot tell, each with its reasons."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from tunesmith.evaluate.best_arm import Gain
+from tunesmith.evaluate.forgetting.findings import Finding, Forgetting
+from tunesmith.evaluate.summary import CheckSummary, Summary
+
+Answer = Literal["yes", "no", "cannot-tell"]
+Reason = Literal[
+    "better",  # the first check's gain over the best other arm lies above 0
+    "not-better",  # it lies at or below 0
+    "too-few-rows",  # it does neither
+    "fell",  # another check fell against that arm
+    "forgot",  # a probe lies beyond its margin
+    "forgetting-unclear",  # a probe's interval crosses its margin
+    "no-purpose",  # there is no check
+    "nothing-to-compare",  # there is no other arm
+]
+AGAINST: tuple[Reason, ...] = ("not-better", "fell", "forgot")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer, why, and all that was looked at; every number comes from the evaluation itself.
+
+    ``prompt_tokens`` of an arm are those of a mean request.
+    """
+
+    answer: Answer
+    reasons: tuple[Reason, ...]
+    summary: Summary
+    forgetting: Forgetting | None = None
+    prompt_tokens: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def check(self) -> CheckSummary | None:
+        """The check that decides."""
+        return next(iter(self.summary.checks), None)
+
+    @property
+    def gain(self) -> Gain | None:
+        """How far the tuned arm is from the best other one, by that check."""
+        return self.summary.gain
+
+    @property
+    def fell(self) -> tuple[CheckSummary, ...]:
+        """Other checks that fell against the arm that the gain is over."""
+        changed = self.summary.changed
+        return tuple(each for each in self.summary.checks if changed.get(each.name) == -1)
+
+    @property
+    def forgotten(self) -> tuple[Finding, ...]:
+        """Probes beyond their margins."""
+        return () if self.forgetting is None else self.forgetting.forgotten
+
+    def to_json(self) -> dict[str, object]:
+        """What scripts may rely on, the text aside."""
+        gain, check = self.gain, self.check
+        return {
+            "answer": self.answer,
+            "reasons": list(self.reasons),
+            "check": check.name if check else None,
+            "against": gain.against if gain else None,
+            "difference": asdict(gain.difference) if gain else None,
+            "rows_needed": gain.rows_needed if gain else None,
+            "changed": dict(self.summary.changed),
+            "forgetting": self.forgetting.outcome if self.forgetting else None,
+        }
+
+
+def judge(
+    summary: Summary,
+    *,
+    forgetting: Forgetting | None = None,
+    prompt_tokens: Mapping[str, float] | None = None,
+) -> Verdict:
+    """The verdict over a table of checks and what was forgotten; None: that was not measured.
+
+    *no* where anything speaks against it: the first check gained nothing, another one fell, or a
+    margin of forgetting is broken. *yes* where the first check gained and forgetting is within
+    its margins. Only the first check can bring a yes, so that reading several of them brings no
+    more of it than reading one.
+    """
+    reasons = (*_of_checks(summary), *_of_forgetting(forgetting))
+    answer: Answer = "cannot-tell"
+    if any(reason in AGAINST for reason in reasons):
+        answer = "no"
+    elif reasons == ("better",):
+        answer = "yes"
+    return Verdict(answer, reasons, summary, forgetting, prompt_tokens or {})
+
+
+def _of_checks(summary: Summary) -> tuple[Reason, ...]:
+    if not summary.checks:
+        return ("no-purpose",)
+    if summary.gain is None:
+        return ("nothing-to-compare",)
+    by_sign: Mapping[int, Reason] = {1: "better", -1: "not-better", 0: "too-few-rows"}
+    first = by_sign[summary.gain.sign]
+    return (first, "fell") if -1 in summary.changed.values() else (first,)
+
+
+def _of_forgetting(forgetting: Forgetting | None) -> tuple[Reason, ...]:
+    if forgetting is None or forgetting.outcome == "kept":
+        return ()
+    return ("forgot",) if forgetting.outcome == "forgotten" else ("forgetting-unclear",)

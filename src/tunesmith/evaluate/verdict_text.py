@@ -1,0 +1,175 @@
+"""What does a verdict say in plain words, in the user's language?"""
+
+from collections.abc import Iterator, Sequence
+
+from tunesmith.evaluate.forgetting.findings import Finding
+from tunesmith.evaluate.interval import Interval
+from tunesmith.evaluate.summary import TUNED, CheckSummary
+from tunesmith.evaluate.verdict import Verdict
+from tunesmith.evaluate.words import DEFAULT, Words
+
+MINUS = "\N{MINUS SIGN}"
+BASE, PROMPTED = "base", "prompted"
+
+
+def verdict_text(verdict: Verdict, *, language: str = DEFAULT) -> str:
+    """One paragraph: the answer with its numbers, what fell, what was forgotten, tokens saved."""
+    return " ".join(_Text(verdict, Words(language)).sentences())
+
+
+class _Text:
+    """A verdict and the words for it."""
+
+    def __init__(self, verdict: Verdict, words: Words) -> None:
+        self.verdict, self.words, self.say = verdict, words, words.say
+        self.level = self._share(verdict.summary.level)
+
+    def sentences(self) -> Iterator[str]:
+        yield self._opening()
+        for check in self.verdict.fell:
+            yield self._fell(check)
+        if self.verdict.forgetting is None:
+            yield self.say("forgetting.not-measured")
+        else:
+            yield self._forgetting()
+        yield from self._tokens()
+
+    def _opening(self) -> str:
+        verdict, gain = self.verdict, self.verdict.gain
+        if verdict.check is None:
+            return self.say("opening.no-purpose")
+        scores = self._scores(verdict.check)
+        if gain is None:
+            return self.say("opening.nothing-to-compare", scores=scores)
+        if verdict.answer != "cannot-tell" or "too-few-rows" not in verdict.reasons:
+            return self.say(f"opening.{verdict.answer}", scores=scores)
+        rows = gain.difference.n
+        if gain.rows_needed is None:
+            return self.say("opening.no-number", rows, scores=scores)
+        needed = f"{gain.rows_needed:,}"
+        return self.say("opening.too-few-rows", rows, needed=needed, scores=scores)
+
+    def _scores(self, check: CheckSummary) -> str:
+        """The tuned arm's score, in brackets those of the others and the difference."""
+        several = len(self.verdict.summary.checks) > 1
+        kind = "graded" if check.graded else "passes-check" if several else "passes"
+        tuned = self.say(
+            f"score.{kind}", score=self._share(check.arms[TUNED].mean), check=check.name
+        )
+        others = [arm for arm in check.arms if arm != TUNED]
+        gain = self.verdict.gain
+        if gain is None:
+            return tuned
+        number = {1: "one", 2: "two"}.get(len(others), "more")
+        told = [self._arm_score(check, arm) for arm in others]
+        return self.say(
+            "scores",
+            tuned=tuned,
+            others=", ".join(told),
+            difference=self.say(f"difference.{number}", **self._change(gain.difference)),
+        )
+
+    def _arm_score(self, check: CheckSummary, arm: str) -> str:
+        score = self._share(check.arms[arm].mean)
+        return self.say("arm-score", arm=self._arm(arm), score=score)
+
+    def _arm(self, arm: str) -> str:
+        """An arm by what the user knows it as; one without a phrase by its name."""
+        tokens = self.verdict.prompt_tokens
+        if arm == PROMPTED and arm in tokens and BASE in tokens:
+            longer = round(tokens[arm] - tokens[BASE])
+            return self.say("arm.prompted-tokens", longer)
+        return self.say(f"arm.{arm}") if self.words.has(f"arm.{arm}") else arm
+
+    def _fell(self, check: CheckSummary) -> str:
+        gain = self.verdict.gain
+        assert gain is not None
+        return self.say(
+            "fell",
+            check=check.name,
+            arm=self._arm(gain.against),
+            before=self._share(check.arms[gain.against].mean),
+            after=self._share(check.arms[TUNED].mean),
+            **self._change(check.differences[gain.against]),
+        )
+
+    def _forgetting(self) -> str:
+        forgetting = self.verdict.forgetting
+        assert forgetting is not None
+        found = {"forgotten": forgetting.forgotten, "unclear": forgetting.unclear}
+        findings = found.get(forgetting.outcome, ())
+        told = self.say("join").join(self._finding(each) for each in findings)
+        return self.say(f"forgetting.{forgetting.outcome}", list=told)
+
+    def _finding(self, finding: Finding) -> str:
+        change = finding.difference
+        if finding.measure == "accuracy":
+            text = self.say(
+                "forgetting.accuracy",
+                probe=finding.probe,
+                before=self._share(finding.base),
+                after=self._share(finding.tuned),
+                margin=self._points(finding.margin, digits=0, signed=False),
+                **self._change(change),
+            )
+        else:
+            digits = _digits([change.mean, change.low, change.high])
+            rise, low, high = (
+                self.say("percent", value=_signed(100 * value, digits))
+                for value in (change.mean, change.low, change.high)
+            )
+            text = self.say(
+                "forgetting.perplexity",
+                probe=finding.probe,
+                rise=rise,
+                low=low,
+                high=high,
+                level=self.level,
+                margin=self._share(finding.margin),
+            )
+        if finding.rows_needed is None:
+            return text
+        return self.say("forgetting.needed", finding=text, needed=f"{finding.rows_needed:,}")
+
+    def _tokens(self) -> Iterator[str]:
+        """How much shorter a request is than with the arm that the gain is over."""
+        gain, tokens = self.verdict.gain, self.verdict.prompt_tokens
+        if gain is None or not {TUNED, gain.against} <= tokens.keys():
+            return
+        saved = round(tokens[gain.against] - tokens[TUNED])
+        if saved:
+            key = "tokens.shorter" if saved > 0 else "tokens.longer"
+            yield self.say(key, abs(saved))
+
+    def _change(self, interval: Interval) -> dict[str, str]:
+        """A difference in points and its limits, with as many digits as its smallest needs."""
+        digits = _digits([interval.mean, interval.low, interval.high])
+        return {
+            "points": self._points(interval.mean, digits=digits, signed=True),
+            "low": _signed(100 * interval.low, digits),
+            "high": _signed(100 * interval.high, digits),
+            "level": self.level,
+        }
+
+    def _points(self, share: float, *, digits: int, signed: bool) -> str:
+        value = _signed(100 * share, digits) if signed else f"{100 * share:g}"
+        one = abs(round(100 * share, digits)) == 1
+        return self.say("points", 1 if one else 2, value=value)
+
+    def _share(self, share: float) -> str:
+        """A share in whole per cent, with a digit where that would make it all or nothing."""
+        percent = 100 * share
+        if percent not in (0.0, 100.0) and round(percent) in (0, 100):
+            return self.say("percent", value=f"{min(max(percent, 0.1), 99.9):.1f}")
+        return self.say("percent", value=f"{percent:.0f}")
+
+
+def _digits(shares: Sequence[float]) -> int:
+    """The fewest digits behind the point with which no difference is rounded to none."""
+    smallest = min((abs(100 * share) for share in shares if share), default=1.0)
+    return next((digits for digits in range(3) if smallest >= 10.0**-digits), 3)
+
+
+def _signed(value: float, digits: int) -> str:
+    """A number with its sign, a minus as long as a plus."""
+    return f"{value:+.{digits}f}".replace("-", MINUS)

@@ -1,0 +1,115 @@
+"""What did tuning cost? Probes scored by base and tuned, in one stream where both are there."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tunesmith.config.forgetting import ForgettingSettings
+from tunesmith.counts import many
+from tunesmith.errors import ModelError
+from tunesmith.evaluate.forgetting.findings import Forgetting, Margins, judge_forgetting
+from tunesmith.evaluate.forgetting.multiple_choice import with_all_questions
+from tunesmith.evaluate.forgetting.named import probes_named
+from tunesmith.evaluate.forgetting.read import Probe
+from tunesmith.evaluate.forgetting.spans import Reader, Span
+from tunesmith.workflows.likelihoods import GoOn, Logs, log_likelihoods
+from tunesmith.workflows.opening import Opened
+
+WINDOW_TOKENS = 2048  # longer texts are read in such windows, or in the model's context
+LEAST_WINDOW = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What one arm finds of every probe's spans, read in windows of so many tokens."""
+
+    window: int
+    logs: Mapping[str, Sequence[Logs]]
+
+
+class Probing:
+    """The probes of a run, and what the base finds of them once it has been asked."""
+
+    def __init__(
+        self,
+        opened: Opened,
+        settings: ForgettingSettings,
+        *,
+        seed: int = 0,
+        notice: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Raises ConfigError where a probe cannot be read, before anything is trained."""
+        self._opened, self._settings, self._seed = opened, settings, seed
+        self._notice = notice
+        self.probes: tuple[Probe, ...] = probes_named(settings.probes)
+        self.base: Scores | None = None
+
+    def score_base(self, *, go_on: GoOn = lambda _done, _total: True) -> None:
+        """Ask the base now, as training will change it; ``go_on`` as in `forgetting`."""
+        scores = self._score([None], self._window(None), go_on=go_on)
+        self.base = scores[0] if scores else None
+
+    def forgetting(
+        self, adapter: str | None, *, go_on: GoOn = lambda _done, _total: True
+    ) -> Forgetting | None:
+        """Base against an adapter, or against the model as it is now (None).
+
+        The base is asked only where it was not before, in the same streams as the adapter.
+        ``go_on`` is told how many texts are done of how many; None where it says no.
+        """
+        window = self._window(adapter)
+        kept = self.base if self.base and self.base.window == window else None
+        if kept is None and adapter is None:
+            raise ValueError("the base must be asked before it is trained: call score_base")
+        scores = self._score([adapter] if kept else [None, adapter], window, go_on=go_on)
+        if scores is None:
+            return None
+        self.base = kept or scores[0]
+        return self._judged(self.base, scores[-1])
+
+    def _window(self, adapter: str | None) -> int:
+        opened = self._opened
+        room = opened.base.context - opened.engine.prefix_length(adapter)
+        if room < LEAST_WINDOW:
+            raise ModelError(
+                f"The model's context leaves {many(room, 'token')} for the probes of forgetting."
+            )
+        return min(WINDOW_TOKENS, room)
+
+    def _score(
+        self, adapters: Sequence[str | None], window: int, *, go_on: GoOn
+    ) -> list[Scores] | None:
+        """Each arm's scores; all probes go through the same streams."""
+        reader = Reader(self._opened.base.tokenizer, window)
+        spans: list[Span] = []
+        ends: list[tuple[str, int]] = []
+        for probe in self.probes:
+            own = probe.spans(reader)
+            cut = sum(1 for span in own if span.cut)
+            if cut:
+                length = many(window, "token")
+                self._notice(
+                    f"{probe.name}: {many(cut, 'text')} longer than {length}, cut in front"
+                )
+            first = spans[-1].group + 1 if spans else 0
+            spans += [replace(span, group=span.group + first) for span in own]
+            ends.append((probe.name, len(spans)))
+        found = log_likelihoods(self._opened.engine, spans, adapters, go_on=go_on)
+        if found is None:
+            return None
+        starts = [0, *(end for _, end in ends)]
+        return [
+            Scores(
+                window,
+                {name: logs[start:end] for start, (name, end) in zip(starts, ends, strict=False)},
+            )
+            for logs in found
+        ]
+
+    def _judged(self, base: Scores, tuned: Scores) -> Forgetting:
+        measured = [
+            probe.measured(base.logs[probe.name], tuned.logs[probe.name], seed=self._seed)
+            for probe in self.probes
+        ]
+        settings = self._settings
+        margins = Margins(settings.accuracy_points / 100, settings.perplexity_percent / 100)
+        return judge_forgetting(with_all_questions(measured, seed=self._seed), margins)
