@@ -6,7 +6,9 @@ from tunesmith.evaluate.summary import summarise
 
 
 def arm(passed, of=100, first=0):
-    """0/1 scores: those from ``first`` on pass."""
+    """0/1 scores: those from ``first`` on pass; None: no row has a score."""
+    if passed is None:
+        return [None] * of
     return [1.0 if first <= i < first + passed else 0.0 for i in range(of)]
 
 

@@ -26,6 +26,8 @@ FELL = {"json": {"base": 99, "tuned": 50}}
         (summary(base=50, tuned=51), FORGOT, "no", ("too-few-rows", "forgot")),
         (summary(base=50, tuned=51, others=FELL), None, "no", ("too-few-rows", "fell")),
         (summary(tuned=80), forgetting(), "cannot-tell", ("nothing-to-compare",)),
+        (summary(tuned=None, base=10), None, "cannot-tell", ("no-scores",)),
+        (summary(tuned=80, base=None), None, "cannot-tell", ("nothing-to-compare",)),
         (Summary((), 0.95), forgetting(), "cannot-tell", ("no-purpose",)),
         (Summary((), 0.95), FORGOT, "no", ("no-purpose", "forgot")),
     ],

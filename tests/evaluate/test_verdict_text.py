@@ -94,6 +94,14 @@ def test_without_checks_or_arms_it_says_so():
     )
 
 
+def test_a_check_without_scores_is_told_and_an_arm_without_them_is_left_out():
+    assert text(summary(tuned=None, base=10)).startswith(
+        "Cannot tell: no answer could be scored by `label`."
+    )
+    told = text(summary(base=3, prompted=None, tuned=91))
+    assert told.startswith("Yes: 91 % of answers now pass (base 3 %; difference +88 points")
+
+
 def test_graded_scores_are_means_and_not_shares_of_answers():
     scores = {"rouge": {"base": [0.1, 0.2] * 20, "tuned": [0.5, 0.7] * 20}}
     assert text(summarise(scores, seed=0)).startswith("Yes: `rouge` is now 60 % on average (base")

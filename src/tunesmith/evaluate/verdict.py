@@ -6,7 +6,7 @@ from typing import Literal
 
 from tunesmith.evaluate.best_arm import Gain
 from tunesmith.evaluate.forgetting.findings import Finding, Forgetting
-from tunesmith.evaluate.summary import CheckSummary, Summary
+from tunesmith.evaluate.summary import TUNED, CheckSummary, Summary
 
 Answer = Literal["yes", "no", "cannot-tell"]
 Reason = Literal[
@@ -17,7 +17,8 @@ Reason = Literal[
     "forgot",  # a probe lies beyond its margin
     "forgetting-unclear",  # a probe's interval crosses its margin
     "no-purpose",  # there is no check
-    "nothing-to-compare",  # there is no other arm
+    "no-scores",  # no answer of the tuned arm could be scored
+    "nothing-to-compare",  # there is no other arm with scores
 ]
 AGAINST: tuple[Reason, ...] = ("not-better", "fell", "forgot")
 
@@ -96,6 +97,8 @@ def judge(
 def _of_checks(summary: Summary) -> tuple[Reason, ...]:
     if not summary.checks:
         return ("no-purpose",)
+    if TUNED not in summary.checks[0].arms:
+        return ("no-scores",)
     if summary.gain is None:
         return ("nothing-to-compare",)
     by_sign: Mapping[int, Reason] = {1: "better", -1: "not-better", 0: "too-few-rows"}

@@ -38,6 +38,8 @@ class _Text:
         verdict, gain = self.verdict, self.verdict.gain
         if verdict.check is None:
             return self.say("opening.no-purpose")
+        if "no-scores" in verdict.reasons:
+            return self.say("opening.no-scores", check=verdict.check.name)
         scores = self._scores(verdict.check)
         if gain is None:
             return self.say("opening.nothing-to-compare", scores=scores)

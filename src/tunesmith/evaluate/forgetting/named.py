@@ -12,7 +12,6 @@ from tunesmith.evaluate.forgetting.read import Probe, read_probe
 DEFAULT = "default"
 BUNDLED = ("arc_easy", "piqa", "copa", "wikitext")  # probes/README.md
 LM_EVAL = "lm_eval:"
-SUFFIXES = (".jsonl", ".txt")
 
 
 def probes_named(names: Sequence[str]) -> tuple[Probe, ...]:
@@ -42,13 +41,13 @@ def _named(name: str) -> Iterator[Probe]:
         yield _bundled(name)
     elif name.startswith(LM_EVAL):
         yield from lm_eval_probes(name.removeprefix(LM_EVAL))
-    elif Path(name).suffix.lower() in SUFFIXES:
+    elif Path(name).suffix or Path(name).exists():
         yield read_probe(Path(name))
     else:
         raise ConfigError(
             f"evaluate.forgetting.probes: there is no probe `{name}`.",
-            remedy=f"Bundled are {', '.join(BUNDLED)}, all of them `{DEFAULT}`; a file ends with "
-            f"{' or '.join(SUFFIXES)}; a task of lm-eval is {LM_EVAL}NAME.",
+            remedy=f"Bundled are {', '.join(BUNDLED)}, all of them `{DEFAULT}`; a file is named by "
+            f"its path; a task of lm-eval is {LM_EVAL}NAME.",
         )
 
 
