@@ -5,7 +5,7 @@ end-of-turn token. Both are proven, not searched for: the served prompt and the 
 this turn must be prefixes, token by token, of the whole conversation.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tunesmith.data.chat_format import ChatFormat
@@ -116,14 +116,15 @@ def locate(
     Raises Unrenderable where an answer's place cannot be proven.
     """
     full = ids[draft.full]
-    special = [i for i, token in enumerate(full) if token in chat_format.special_ids]
+    special = _places(full, chat_format.special_ids)
     spans = []
     for cut in draft.cuts:
         prompt, through = ids[cut.prompt], ids[cut.through]
         start = len(prompt)
         if full[:start] != prompt:
             raise _prompt_misfit(draft, cut)
-        inside = sum(token in chat_format.special_ids for token in through[start:])
+        places = special if through is full else _places(through, chat_format.special_ids)
+        inside = sum(i >= start for i in places)
         after = [i for i in special if i >= start][inside - cut.closing :]
         stop = after[0] + 1 if after else len(full) + 1
         same_text = draft.full.startswith(cut.through)
@@ -131,6 +132,17 @@ def locate(
             raise _turn_misfit(draft, cut)
         spans.append((start, stop))
     return spans
+
+
+def _places(ids: Sequence[int], tokens: frozenset[int]) -> list[int]:
+    """Where any of the ``tokens`` stands in ``ids``, in order."""
+    found = []
+    for token in tokens.intersection(ids):
+        i = -1
+        for _ in range(ids.count(token)):
+            i = ids.index(token, i + 1)
+            found.append(i)
+    return sorted(found)
 
 
 def _prompt_misfit(draft: Draft, cut: Cut) -> Unrenderable:
