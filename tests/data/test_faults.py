@@ -73,6 +73,17 @@ def test_books_of_parts_are_the_book_of_the_whole():
     assert not FaultBook().faults()
 
 
+def test_a_fault_of_the_whole_file_is_told_once_however_many_parts_have_it():
+    whole, book = Fault("f", None, "end_not_trained", "what.", "remedy."), FaultBook()
+    for number in range(3):
+        part = FaultBook()
+        part.add([whole, whole, Fault("f", number + 1, "empty", "what.", "remedy.")])
+        book.merge(part.faults())
+    found = book.faults()
+    assert [fault.line for fault in found.listed] == [None, 1, 2, 3]
+    assert found.count == 4
+
+
 def test_what_is_not_listed_is_said_where_a_run_refuses():
     with pytest.raises(FaultyData) as refused:
         refuse(Faults(tuple(faults("empty", 2)), {"empty": 1_000_000}))

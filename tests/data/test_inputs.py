@@ -10,6 +10,8 @@ from tunesmith.data.rows import Message
 
 USER = Message("user", "hi")
 TALK = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
+SHARED = [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "hello"}]
+CALL = json.dumps({"name": "f", "arguments": {}})
 
 
 def read(path):
@@ -65,6 +67,9 @@ def test_what_is_not_used_is_noted(write):
         ({"messages": [{"role": "system", "content": "hi"}]}, "assistant_first"),
         ({"messages": [*TALK, *TALK[1:]]}, "same_role_twice"),
         ({"prompt": "hi", "tools": [{}]}, "tools"),
+        ({"conversations": SHARED, "tools": [{"name": "f"}]}, "tools"),
+        ({"conversations": [SHARED[0], {"from": "function_call", "value": CALL}]}, "tools"),
+        ({"messages": [*TALK[:1], {"role": "tool", "content": "3"}]}, "tools"),
         ("{}}", "broken_json"),
         (b"{\xff", "broken_json"),
     ],

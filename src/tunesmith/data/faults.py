@@ -124,16 +124,24 @@ class Faults:
 
 
 class FaultBook:
-    """Collects faults in bounded memory: of each code the first are listed, all are counted."""
+    """Collects faults in bounded memory: of each code the first are listed, all are counted.
+
+    What is wrong with a whole file is told once, however many of its parts come with it.
+    """
 
     def __init__(self) -> None:
         self._listed: list[Fault] = []
         self._counts: Counter[str] = Counter()
         self._unlisted: Counter[str] = Counter()
+        self._of_files: set[Fault] = set()
 
     def add(self, faults: Iterable[Fault]) -> None:
         """Take these faults after those of before."""
         for fault in faults:
+            if fault in self._of_files:
+                continue
+            if fault.line is None:
+                self._of_files.add(fault)
             if self._counts[fault.code] < LISTED:
                 self._counts[fault.code] += 1
                 self._listed.append(fault)

@@ -92,9 +92,7 @@ def _parsed(row: Row) -> tuple[Parsed, str | None]:
     if asked is None:
         return parsed, None
     parsed.messages = parse_side(row[asked], parsed, column=asked, role="user")
-    if any(message.tool_calls or message.role == "tool" for message in parsed.messages):
-        what = "the row has tool calls, and an input is asked without tools."
-        parsed.problem("tools", what, remedy="Remove the row.")
+    _refuse_calls(parsed)
     reference: str | None = None
     used = {asked}
     if parsed.messages and parsed.messages[-1].role == "assistant":
@@ -111,10 +109,18 @@ def _parsed(row: Row) -> tuple[Parsed, str | None]:
 
 def _set_aside(parsed: Parsed) -> tuple[Parsed, str | None]:
     """A training row up to its last answer, and that answer."""
+    _refuse_calls(parsed)
     if not parsed.messages or parsed.messages[-1].role != "assistant":
         return parsed, None
     parsed.remarks.append(ANSWER_SET_ASIDE)
     return parsed, parsed.messages.pop().content
+
+
+def _refuse_calls(parsed: Parsed) -> None:
+    calls = any(message.tool_calls or message.role == "tool" for message in parsed.messages)
+    if parsed.tools or calls:
+        what = "the row has tools or calls of them, and an input is asked without tools."
+        parsed.problem("tools", what, remedy="Remove the row.")
 
 
 def _column(row: Row, parsed: Parsed) -> str | None:
