@@ -126,7 +126,7 @@ def test_the_example_runs_on_a_tiny_base(tmp_path):
         "model": str(model),
         "out": str(tmp_path / "run"),
         "train": {"epochs": None, "steps": 1},
-        "evaluate": {"max_new_tokens": 2, "rows": 2},
+        "evaluate": {"max_new_tokens": 2, "rows": 2, "forgetting": "none"},
     }
     summary = train_run(load_run_config(POLITE / "tunesmith.yaml", changes), emit=lambda _: None)
     checks = [check["name"] for check in values["evaluate"]["checks"]]

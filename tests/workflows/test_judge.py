@@ -17,7 +17,8 @@ def f(answer, reference, question):
 
 def run(folder, *checks):
     events = []
-    made = config(folder, evaluate={"checks": list(checks), "max_new_tokens": 4})
+    evaluate = {"checks": list(checks), "max_new_tokens": 4, "forgetting": "none"}
+    made = config(folder, evaluate=evaluate)
     return train_run(made, emit=events.append), events
 
 

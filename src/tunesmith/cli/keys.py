@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 from tunesmith.config.load import SHORT_FLAGS, load_run_config, parse_overrides
 from tunesmith.config.run import RunConfig
-from tunesmith.config.settings import nested_models
+from tunesmith.config.settings import is_optional, nested_models
 from tunesmith.config.takes import MAPPING, alternatives
 from tunesmith.errors import UsageError
 
@@ -47,9 +47,9 @@ def _keys_of(model: type[BaseModel], *, prefix: str, kinds: tuple[str, ...]) -> 
         for below in inner:
             of = tuple(getattr(below, "notes", ()))  # the kinds, without their other names
             yield from _keys_of(below, prefix=f"{prefix}{name}.", kinds=of)
-        if not inner:
-            text = field.description or ""
-            yield Key(prefix + name, type_text(field.annotation), _default(field), text, kinds)
+        if not inner or is_optional(field.annotation):
+            takes = "text | list" if inner else type_text(field.annotation)
+            yield Key(prefix + name, takes, _default(field), field.description or "", kinds)
 
 
 def _joined(a: Key, b: Key) -> Key:
@@ -68,8 +68,10 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return ""
     value = field.get_default(call_default_factory=True)
-    if value is None or value in ((), {}):
+    if value is None or value in ((), {}) or isinstance(value, BaseModel):
         return ""
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

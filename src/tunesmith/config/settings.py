@@ -1,6 +1,7 @@
 """The base of every settings model, frozen and without unknown keys, and the keys that one has."""
 
 from collections.abc import Iterator
+from typing import get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -25,8 +26,13 @@ def keys_with_types(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[
         nested = nested_models(field.annotation)
         for inner in nested:
             yield from keys_with_types(inner, f"{prefix}{name}.")
-        if not nested:
+        if not nested or is_optional(field.annotation):
             yield prefix + name, field.annotation
+
+
+def is_optional(annotation: object) -> bool:
+    """Whether None may stand there: nested keys that a word can turn off."""
+    return type(None) in get_args(annotation)
 
 
 def nested_models(annotation: object, *, lists: bool = False) -> list[type[BaseModel]]:

@@ -27,7 +27,7 @@ from tunesmith.train.run_folder import RunFolder
 from tunesmith.train.run_lock import alone
 from tunesmith.workflows.course import Course
 from tunesmith.workflows.going_on import resolved
-from tunesmith.workflows.judge import BASE
+from tunesmith.workflows.judge import BASE, BaseKnown
 from tunesmith.workflows.one_run import (
     OneRun,
     RunSummary,
@@ -236,7 +236,7 @@ class _Group:
         name_of = {id(member): name for name, member in members.items()}
         for member, event in train(list(members.values()), stop=self.stop):
             runs[name_of[id(member)]].emit(event)
-        base: dict[object, tuple[str, ...]] = {}
+        base: dict[object, BaseKnown] = {}
         for row in ready:
             member, run = members[row.name], runs[row.name]
             row.error = member.error
@@ -257,15 +257,12 @@ class _Group:
             plan = plan or members[i].plan
         return [members[i] for i in range(len(ready))]
 
-    def _finish(
-        self, row: Row, run: OneRun, member: Member, base: dict[object, tuple[str, ...]]
-    ) -> None:
-        questions = run.judge.questions
-        if questions in base:
-            run.judge.texts[BASE] = base[questions]
+    def _finish(self, row: Row, run: OneRun, member: Member, base: dict[object, BaseKnown]) -> None:
+        asked = (run.judge.questions, row.config.evaluate.forgetting)
+        if asked in base:
+            run.judge.base = base[asked]
         row.summary = run.finish(member)
-        if BASE in run.judge.texts:
-            base[questions] = run.judge.texts[BASE]
+        base[asked] = run.judge.base
 
     def _load(
         self,

@@ -130,6 +130,7 @@ def _default(field: FieldInfo) -> object:
 def _value(value: object) -> str:
     """A value as YAML writes it inside a line."""
     plain = list(value) if isinstance(value, tuple) else value
+    plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else plain
     text = yaml.safe_dump(
         plain, default_flow_style=True, allow_unicode=True, width=10**6, sort_keys=False
     )

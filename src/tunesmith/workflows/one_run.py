@@ -244,7 +244,7 @@ class OneRun:
             if self.judge.stopped:
                 ended = replace(ended, reason="stopped")
             elif answers is not None:
-                evaluation = answers.to_json()
+                evaluation = self.judge.to_json() or {}
                 files.write_json(self.folder.evaluation, evaluation)
                 lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in answers.rows()]
                 files.write_text(self.folder.answers, "".join(lines))
