@@ -42,9 +42,7 @@ def recognise(rows: Sequence[Row]) -> tuple[Format | None, Problem | None]:
     if most and len(best) == 1:
         return FORMATS[best[0]], None
     if most:
-        what = f"rows fit more than one format: {', '.join(best)}."
-        remedy = f"Say which one with --data.format {' or '.join(best)}."
-        return None, Problem("ambiguous_format", what, remedy)
+        return None, ambiguous(best)
     names = list(dict.fromkeys(column for row in rows for column in row))
     if any(map(PLAIN_TEXT.fits, rows)):
         problem = _text_or_prompt(names)
@@ -55,6 +53,13 @@ def recognise(rows: Sequence[Row]) -> tuple[Format | None, Problem | None]:
         f"no known format (found: {shown(names)}). Known: {known}.",
         _mapping_remedy(names),
     )
+
+
+def ambiguous(names: Sequence[str]) -> Problem:
+    """The question to ask where rows have several formats."""
+    what = f"rows fit more than one format: {', '.join(names)}."
+    remedy = f"Say which one with --data.format {' or '.join(names)}."
+    return Problem("ambiguous_format", what, remedy)
 
 
 def _text_or_prompt(names: Sequence[str]) -> Problem | None:
@@ -105,16 +110,23 @@ def _theirs(flag: str | None) -> str:
     return (flag or "").rpartition("=")[2]
 
 
-def missing_columns(row: Row, format: Format) -> list[Problem]:
-    """One problem for each column that the format needs and the row lacks."""
-    free = [column for column in row if not format.uses(column)]
+def missing_columns(row: Row, format: Format, columns: Mapping[str, str]) -> list[Problem]:
+    """One problem for each column that the format needs and the row lacks; ``columns`` are mapped.
+
+    The row has the names that it has in its file.
+    """
+    free = [name for name in row if not format.uses(name) and name not in columns.values()]
+    here = {*format.named(row), *(ours for ours, theirs in columns.items() if theirs in row)}
     problems = []
     for column in format.columns:
-        if column not in row:
-            flag = map_flag(column, free, format)
-            mapped = f", or map it with {flag}" if flag else ""
-            message = f'"{column}" is missing (found: {shown(row)}).'
-            problems.append(Problem("missing_column", message, f"Add it{mapped}."))
+        theirs = columns.get(column)
+        if column in here and (theirs is None or theirs in row):
+            continue
+        flag = None if theirs else map_flag(column, free, format)
+        what = f'"{theirs}", which is mapped to "{column}",' if theirs else f'"{column}"'
+        message = f"{what} is missing (found: {shown(row)})."
+        remedy = f"Add it, or map it with {flag}." if flag else "Add it."
+        problems.append(Problem("missing_column", message, remedy))
     return problems
 
 
@@ -125,22 +137,6 @@ def map_flag(column: str, found: Iterable[str], format: Format) -> str | None:
     near = [name for name in names if name in lowered]
     near = near or difflib.get_close_matches(column, lowered, n=1, cutoff=0.75)
     return f"--data.map {column}={lowered[near[0]]}" if near else None
-
-
-def unknown_mapping(columns: Mapping[str, str], formats: Iterable[Format]) -> list[Problem]:
-    """One problem for each mapped name that no format in question has."""
-    known = list(
-        dict.fromkeys(c for format in formats for c in (*format.columns, *format.optional))
-    )
-    return [
-        Problem(
-            "unknown_mapping",
-            f"--data.map names the column `{ours}`, which no format has.",
-            f"Our columns are {', '.join(known)}: write --data.map OURS=THEIRS.",
-        )
-        for ours in columns
-        if ours not in known
-    ]
 
 
 def shown(columns: Iterable[str], most: int = 12) -> str:
