@@ -1,7 +1,7 @@
 """Which conversations a file holds, and every fault in it with its line; one row at a time."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from tunesmith.data.faults import (
     Faults,
     Note,
     NoteBook,
-    Problem,
     Remark,
     refuse,
 )

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from tunesmith.config.run import DataSettings
+from tunesmith.config.run import DataSettings, DataSource
 from tunesmith.data.files.folder import data_files
 from tunesmith.data.files.hub import is_hub_name, read_hub
 from tunesmith.data.files.record import ReadOptions, Record, kind_of
@@ -17,9 +17,13 @@ __all__ += ["files_of", "kind_of", "options_of", "read_records"]
 AUTO = ReadOptions()
 
 
-def options_of(settings: DataSettings) -> ReadOptions:
-    """What the settings say of a file that it does not say itself."""
-    return ReadOptions(settings.encoding, settings.delimiter, settings.part)
+def options_of(settings: DataSettings, source: DataSource) -> ReadOptions:
+    """What is said of a source that it does not say itself; what stands beside it goes before."""
+    return ReadOptions(
+        encoding=source.encoding or settings.encoding,
+        delimiter=source.delimiter or settings.delimiter,
+        part=source.part or settings.part,
+    )
 
 
 def exists(path: str | Path) -> bool:

@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterator
-from typing import cast
 
 from tunesmith.data.faults import Problem
 from tunesmith.data.files.json_document import NO_ROWS, holds_rows, read_document
 from tunesmith.data.files.json_object import (
     UniqueKeys,
     broken_json,
-    not_an_object,
+    row_of,
 )
 from tunesmith.data.files.record import ReadOptions, Record, unused
 from tunesmith.data.files.source import Source
@@ -74,13 +73,9 @@ def read_json_lines(text: Text) -> Iterator[Record]:
         blank = []
         line = raw if isinstance(raw, Problem) else text.decoded(raw.rstrip(b"\r\n"))
         value = line if isinstance(line, Problem) else _value(line, decode)
-        problem = keys.problem()  # of a line that is broken as well, to be forgotten
-        if isinstance(value, Problem):
-            problem = value
-        elif problem is None:
-            problem = not_an_object(value)
-        values = None if problem else cast("dict[str, object]", value)
-        yield Record(number, values, problem)
+        twice = keys.problem()  # of a line that is broken as well, to be forgotten
+        row = value if isinstance(value, Problem) else twice or row_of(value)
+        yield Record(number, None, row) if isinstance(row, Problem) else Record(number, row)
     if number == len(blank):
         yield Record(0, None, NO_ROWS)
 

@@ -48,7 +48,7 @@ def choose_format(rows: Sequence[Row], name: str, columns: Mapping[str, str]) ->
     if own is None:
         wrong = (*unknown_names(columns, [format], found), *same_names(columns, format))
         return _none(*wrong)
-    return Choice(format, own, why(format, [renamed(row, own) for row in rows]))
+    return Choice(format, own, why(format, [renamed(row, own) for row in rows], own))
 
 
 def _none(*problems: Problem) -> Choice:

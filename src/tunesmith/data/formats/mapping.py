@@ -83,7 +83,9 @@ def same_names(columns: Mapping[str, str], format: Format) -> list[Problem]:
     ]
 
 
-def absent(columns: Mapping[str, str], found: Sequence[str], formats: Iterable[Format]) -> list[Problem]:
+def absent(
+    columns: Mapping[str, str], found: Sequence[str], formats: Iterable[Format]
+) -> list[Problem]:
     """One problem for each map of a column that one of the formats needs and no row has."""
     formats = list(formats)
     needed = [o for o in columns if any(meaning(o, f) in f.columns for f in formats)]

@@ -1,10 +1,12 @@
 """Every row format, and which one a file has."""
 
 import difflib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tunesmith.counts import many
 from tunesmith.data.faults import Problem
+from tunesmith.data.files.json_object import is_of_a_list, not_an_object
 from tunesmith.data.formats.chat import CHAT
 from tunesmith.data.formats.layout import Format, Row
 from tunesmith.data.formats.multiple_choice import MULTIPLE_CHOICE
@@ -24,6 +26,7 @@ REFUSED = (PREFERENCE,)
 # Columns that tell of the text beside them what it is: then it may be a prompt.
 ABOUT_A_TEXT = {"category", "class", "intent", "sentiment", "rating", "score", "stars", "summary"}
 ABOUT_A_TEXT |= {"labels", "label_text", "translation"}
+SHOWN_CELLS, SHOWN_CELL = 3, 40
 
 
 def recognise(rows: Sequence[Row]) -> tuple[Format | None, Problem | None]:
@@ -47,12 +50,28 @@ def recognise(rows: Sequence[Row]) -> tuple[Format | None, Problem | None]:
     if any(map(PLAIN_TEXT.fits, rows)):
         problem = _text_or_prompt(names)
         return (None, problem) if problem else (PLAIN_TEXT, None)
+    if lists := [row for row in rows if is_of_a_list(row)]:
+        return None, _unnamed(lists[0])
     known = "; ".join(f"{format.name} ({', '.join(format.columns)})" for format in FORMATS.values())
     return None, Problem(
         "unknown_format",
         f"no known format (found: {shown(names)}). Known: {known}.",
         _mapping_remedy(names),
     )
+
+
+def _unnamed(row: Row) -> Problem:
+    """The question to ask where rows are lists: which of their cells is what."""
+    cells = ", ".join(map(_cell, list(row.values())[:SHOWN_CELLS]))
+    more = ", ..." if len(row) > SHOWN_CELLS else ""
+    what = f"rows are lists, whose columns have no names (the first: {cells}{more})."
+    remedy = "Say which cell is what, counted from 0: --data.map prompt=0 --data.map completion=1"
+    return Problem("unknown_format", what, f"{remedy}.")
+
+
+def _cell(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= SHOWN_CELL else f"{text[:SHOWN_CELL]}…"
 
 
 def ambiguous(names: Sequence[str]) -> Problem:
@@ -83,13 +102,17 @@ def _answers(format: Format) -> Iterator[str]:
         yield from (last, *format.columns[last])
 
 
-def why(format: Format, rows: Sequence[Row]) -> str:
-    """What was seen of the rows that have this format."""
+def why(format: Format, rows: Sequence[Row], columns: Mapping[str, str]) -> str:
+    """What was seen of the rows that have this format, under our names; ``columns`` are mapped."""
     fitting = sum(map(format.fits, rows))
     some = f"{fitting} of {many(len(rows), 'row')} with"
     which = "every row has" if fitting == len(rows) else some
-    columns = next((row for row in rows if format.fits(row)), format.columns)
-    return f"{which} {shown(c for c in columns if format.uses(format.synonyms.get(c, c)))}"
+    seen = next((row for row in rows if format.fits(row)), format.columns)
+    used = [name for name in seen if format.uses(format.synonyms.get(name, name))]
+    theirs = {
+        name: f"{columns[name]} as {name}" for name in used if columns.get(name, name) != name
+    }
+    return f"{which} {shown(theirs.get(name, name) for name in used)}"
 
 
 def _mapping_remedy(found: Sequence[str]) -> str:
@@ -115,6 +138,8 @@ def missing_columns(row: Row, format: Format, columns: Mapping[str, str]) -> lis
 
     The row has the names that it has in its file.
     """
+    if is_of_a_list(row) and not any(theirs in row for theirs in columns.values()):
+        return [not_an_object(list(row.values()))]
     free = [name for name in row if not format.uses(name) and name not in columns.values()]
     here = {*format.named(row), *(ours for ours, theirs in columns.items() if theirs in row)}
     problems = []
