@@ -123,7 +123,21 @@ def test_a_flag_without_effect_is_refused(write, tunesmith):
 def test_nothing_to_show_is_a_refusal(write, model, tunesmith):
     ended = tunesmith("data", "show", write({"prompt": "x"}), "--model", model)
     assert ended.status == 1
-    assert "tunesmith data check" in ended.err
+    assert "rows.jsonl:1: the rows have no known format (found: prompt)" in ended.err
+    ended = tunesmith("data", "show", "no.jsonl", "--model", model)
+    assert "no.jsonl: does not exist." in ended.err
+
+
+def test_sizes_in_tokens_are_null_where_the_format_is_unknown(write, model, tunesmith):
+    ended = tunesmith("data", "check", write({"a": "x", "b": "y"}), "--model", model, "--json")
+    document = ended.document
+    assert (ended.status, document["format"], document["rows"]) == (1, None, 1)
+    sizes = ("tokens", "supervised_tokens", "supervised_share", "longest", "lengths")
+    assert {document[name] for name in sizes} == {None}
+    assert document["faults"][0]["code"] == "unknown_format"
+    page = tunesmith("data", "check", write({"a": "x", "b": "y"}), "--model", model).out
+    assert "format unknown, 1 row\n" in page
+    assert " tokens (" not in page
 
 
 def test_sizes_lengths_and_the_training_time_are_told(write, model, tunesmith):

@@ -177,7 +177,17 @@ def test_file_that_cannot_be_read_is_one_fault_of_the_file(write, tmp_path):
 
 def test_missing_file_names_the_data_files_beside_it(write, tmp_path):
     write(PAIR, name="train.jsonl")
-    assert "train.jsonl" in only_fault(tmp_path / "trian.jsonl").remedy
+    assert (
+        f"Did you mean {tmp_path / 'train.jsonl'}?" in only_fault(tmp_path / "trian.jsonl").remedy
+    )
+    assert f"Files in {tmp_path}: train.jsonl. " in only_fault(tmp_path / "x.csv").remedy
+
+
+def test_a_file_that_is_missing_here_names_those_beside_it(write, tmp_path, monkeypatch):
+    write(PAIR, name="train.jsonl")
+    monkeypatch.chdir(tmp_path)
+    fault = only_fault("x.csv")
+    assert str(fault).startswith("x.csv: does not exist. Files beside it: train.jsonl. Paths are")
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,8 @@ def warning_text(warning: "Note") -> str:
     lines = ", ".join(map(str, numbers[:SHOWN_LINES]))
     more = ", ..." if len(numbers) > SHOWN_LINES else ""
     where = f": line {lines}{more}" if lines else ""
-    return f"note: {warning.message} ({many(warning.count, 'row')}{where}) [{warning.code}]"
+    noun = "line" if warning.code == "blank_line" else "row"
+    return f"note: {warning.message} ({many(warning.count, noun)}{where}) [{warning.code}]"
 
 
 def _by_code(faults: "Iterable[Fault]") -> "dict[str, list[Fault]]":
@@ -101,6 +102,8 @@ def _by_code(faults: "Iterable[Fault]") -> "dict[str, list[Fault]]":
 
 
 def _show_sizes(each: "Inspection", console: "Console") -> None:
+    if each.format is None and not each.rows:
+        return  # the fault of the file says it all
     if each.format is None:
         console.print(f"{each.file}: format unknown, {many(each.rows, 'row')}", soft_wrap=True)
         return

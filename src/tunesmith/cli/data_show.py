@@ -1,6 +1,5 @@
 """`tunesmith data show`: rows as the model will see them, in the terminal or as a page."""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,6 +41,7 @@ def show(
 ) -> Outcome:
     """Rows as the model will see them: the chat template applied, supervised text in colour."""
     from tunesmith.cli.keys import config_of_file
+    from tunesmith.data.faults import refuse
     from tunesmith.workflows.show_data import show_data
 
     if page is not None and page.suffix.lower() not in PAGE_ENDS:
@@ -52,10 +52,8 @@ def show(
     config = config_of_file(file, context.args, known=keys_named(*KEYS))
     found = show_data(config, most=rows, emit=say)
     if not found.rows:
-        raise DataError(
-            f"{file}: no row can be shown ({many(len(found.faults), 'fault')}).",
-            remedy=f"They are listed by: tunesmith data check {shlex.quote(file)}",
-        )
+        refuse(found.faults)
+        raise DataError(f"{file}: holds no row to show.", remedy="Name a file with rows.")
     if found.faults:
         say(f"note: {many(len(found.faults), 'fault')}; `data check` lists them.", style="yellow")
     for remark in found.remarks:

@@ -65,6 +65,9 @@ def test_two_readings_are_asked_about_with_both_named(row, words):
         ({"dialog": 2}, "--data.map messages=dialog."),
         ({"source": 1, "target": 2, "title": 3}, "prompt=source --data.map completion=target."),
         ({"context": 1, "continuation": 2}, "prompt=context --data.map completion=continuation."),
+        ({"What is asked?": 1}, "text with --data.map 'text=What is asked?',"),
+        ({"prompt": 1}, "--data.map prompt=COLUMN"),
+        ({"prompt": 1, "The Completion": 2}, "with --data.map 'completion=The Completion'."),
         ({"review": 1, "rating": 2}, "map them: --data.map prompt=COLUMN"),
     ],
 )

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from tunesmith.data.faults import Problem
 from tunesmith.data.formats.layout import Format, Row
 from tunesmith.data.formats.mapping import (
-    FLAG,
     absent,
     familiarity,
     renamed,
@@ -14,7 +13,7 @@ from tunesmith.data.formats.mapping import (
     same_names,
     unknown_names,
 )
-from tunesmith.data.formats.table import FORMATS, ambiguous, recognise, shown, why
+from tunesmith.data.formats.table import FORMATS, ambiguous, flag, recognise, shown, why
 from tunesmith.data.formats.text import PLAIN_TEXT
 
 
@@ -81,11 +80,11 @@ def _recognised(
 def _unknown(rows: Sequence[Row], columns: Mapping[str, str]) -> Problem:
     """That mapped rows have no format, in the names that they have in their file."""
     format, problem = recognise(rows)
-    flags = " ".join(f"{FLAG} {ours}={theirs}" for ours, theirs in columns.items())
+    flags = " ".join(flag(ours, theirs) for ours, theirs in columns.items())
     found = shown(dict.fromkeys(column for row in rows for column in row))
     remedy = problem.remedy if problem else ""
     return Problem(
         "unknown_format",
-        f"no known format with {flags} (found: {found}).",
+        f"the rows have no known format with {flags} (found: {found}).",
         f"Without that the rows are {format.name}." if format else remedy,
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tunesmith.data.faults import Problem
 from tunesmith.data.formats.layout import Format, Row
-from tunesmith.data.formats.table import shown
+from tunesmith.data.formats.table import flag, shown
 
 FLAG = "--data.map"
 NEAR = 0.7
@@ -48,7 +48,7 @@ def unknown_names(
     return [
         Problem(
             "unknown_mapping",
-            f"{FLAG} {ours}={theirs} names the column `{ours}`, which {who}.",
+            f"{flag(ours, theirs)} names the column `{ours}`, which {who}.",
             _other_name(ours, theirs, formats, found),
         )
         for ours, theirs in columns.items()
@@ -58,11 +58,11 @@ def unknown_names(
 
 def _other_name(ours: str, theirs: str, formats: Sequence[Format], found: Sequence[str]) -> str:
     if ours in found and any(meaning(theirs, format) for format in formats):
-        return f"Our name stands first: write {FLAG} {theirs}={ours}."
+        return f"Our name stands first: write {flag(theirs, ours)}."
     own = list(dict.fromkeys(c for f in formats for c in (*f.columns, *f.optional)))
     others = [name for f in formats for names in f.columns.values() for name in names]
     if near := difflib.get_close_matches(ours.lower(), [*own, *others], n=1, cutoff=NEAR):
-        return f"Did you mean {FLAG} {near[0]}={theirs}?"
+        return f"Did you mean {flag(near[0], theirs)}?"
     return f"Write {FLAG} OURS=THEIRS: ours are {', '.join(own)}; the file has {shown(found)}."
 
 
@@ -92,7 +92,7 @@ def absent(
     return [
         Problem(
             "absent_column",
-            f"no row has the column `{columns[ours]}` of {FLAG} {ours}={columns[ours]} (found: "
+            f"no row has the column `{columns[ours]}` of {flag(ours, columns[ours])} (found: "
             f"{shown(found)}).",
             _other_column(ours, columns[ours], found),
         )
@@ -104,4 +104,4 @@ def absent(
 def _other_column(ours: str, theirs: str, found: Sequence[str]) -> str:
     lowered = {name.lower(): name for name in found}
     near = difflib.get_close_matches(theirs.lower(), lowered, n=1, cutoff=NEAR)
-    return f"Did you mean {FLAG} {ours}={lowered[near[0]]}?" if near else "Name one that is there."
+    return f"Did you mean {flag(ours, lowered[near[0]])}?" if near else "Name one that is there."

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tunesmith.counts import many
@@ -55,7 +56,7 @@ def recognise(rows: Sequence[Row]) -> tuple[Format | None, Problem | None]:
     known = "; ".join(f"{format.name} ({', '.join(format.columns)})" for format in FORMATS.values())
     return None, Problem(
         "unknown_format",
-        f"no known format (found: {shown(names)}). Known: {known}.",
+        f"the rows have no known format (found: {shown(names)}). Known: {known}.",
         _mapping_remedy(names),
     )
 
@@ -90,7 +91,7 @@ def _text_or_prompt(names: Sequence[str]) -> Problem | None:
     what = (
         f"rows could be texts to be trained as they are, or prompts with an answer (`{about[0]}`)."
     )
-    pair = f"--data.map prompt=text --data.map completion={about[0]}"
+    pair = f"{flag('prompt', 'text')} {flag('completion', about[0])}"
     remedy = f"Say which with --data.format {PLAIN_TEXT.name}, or with {pair}."
     return Problem("ambiguous_format", what, remedy)
 
@@ -120,17 +121,16 @@ def _mapping_remedy(found: Sequence[str]) -> str:
     ways = []
     for format in FORMATS.values():
         free = [name for name in found if name not in format.columns]
-        flags = [map_flag(c, free, format) for c in format.columns if c not in found]
-        if all(flags) and len(set(map(_theirs, flags))) == len(flags):
-            ways.append((len(flags), f"Read it as {format.name} with {' '.join(map(str, flags))}."))
+        near = {c: nearest(c, free, format) for c in format.columns if c not in found}
+        flags = [flag(ours, theirs) for ours, theirs in near.items() if theirs is not None]
+        if len(flags) == len(near) == len(set(near.values())):
+            ways.append((len(flags), f"Read it as {format.name} with {' '.join(flags)}."))
     if ways:
         return min(ways, key=lambda way: way[0])[1]
+    if len(found) == 1 and not any(format.uses(found[0]) for format in FORMATS.values()):
+        return f"Read it as text with {flag('text', found[0])}, if it is to be trained as it is."
     pair = "--data.map prompt=COLUMN --data.map completion=COLUMN"
     return f"Rename its columns, or map them: {pair} (or text=COLUMN for text without answers)."
-
-
-def _theirs(flag: str | None) -> str:
-    return (flag or "").rpartition("=")[2]
 
 
 def missing_columns(row: Row, format: Format, columns: Mapping[str, str]) -> list[Problem]:
@@ -147,21 +147,26 @@ def missing_columns(row: Row, format: Format, columns: Mapping[str, str]) -> lis
         theirs = columns.get(column)
         if column in here and (theirs is None or theirs in row):
             continue
-        flag = None if theirs else map_flag(column, free, format)
+        near = None if theirs else nearest(column, free, format)
         what = f'"{theirs}", which is mapped to "{column}",' if theirs else f'"{column}"'
         message = f"{what} is missing (found: {shown(row)})."
-        remedy = f"Add it, or map it with {flag}." if flag else "Add it."
+        remedy = f"Add it, or map it with {flag(column, near)}." if near else "Add it."
         problems.append(Problem("missing_column", message, remedy))
     return problems
 
 
-def map_flag(column: str, found: Iterable[str], format: Format) -> str | None:
-    """The flag that would map the nearest found column to ``column``; None without a near one."""
+def nearest(column: str, found: Iterable[str], format: Format) -> str | None:
+    """The found column that was probably meant by ``column``; None without a near one."""
     lowered = {name.lower(): name for name in found}
     names = (column, *format.columns[column])
     near = [name for name in names if name in lowered]
     near = near or difflib.get_close_matches(column, lowered, n=1, cutoff=0.75)
-    return f"--data.map {column}={lowered[near[0]]}" if near else None
+    return lowered[near[0]] if near else None
+
+
+def flag(ours: str, theirs: str) -> str:
+    """The words of a command that map a column, as a shell takes them."""
+    return f"--data.map {shlex.quote(f'{ours}={theirs}')}"
 
 
 def shown(columns: Iterable[str], most: int = 12) -> str:
