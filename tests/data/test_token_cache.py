@@ -331,3 +331,25 @@ def test_processes_and_none_keep_the_same_tokens(rows, work, monkeypatch):
     alone = made(path, work)
     shutil.rmtree(work.root)
     same(made(path, replace(work, processes=2)), alone)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"prompt": "q", "completion": "a", "\ud800": 1},
+        {"prompt": "q", "\udfff": "a"},
+        {"prompt": "q", "completion": [{"role": "\ud800", "content": "a"}]},
+        {"prompt": "q", "completion": [{"role": "assistant", "content": "a", "\ud800": 1}]},
+        {"prompt": "q", "completion": "\ud83d"},
+    ],
+)
+def test_half_a_character_anywhere_is_told_and_kept(rows, work, bad):
+    file = rows(3, bad=[bad])
+    first, again = made(file, work), made(file, work)
+    assert first.key == again.key
+    assert first.file.contents == again.file.contents
+    faults, notes = first.file.contents.faults.listed, first.file.contents.notes
+    told = [each for each in (*faults, *notes) if getattr(each, "line", 4) == 4]
+    assert told
+    for each in told:
+        assert each.message.encode()

@@ -1,6 +1,7 @@
 """A run's rows: every source with its weight, the held-out ones apart, found again at once."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -179,3 +180,16 @@ def test_every_missing_file_is_told_at_once(tmp_path, home):
     with pytest.raises(FaultyData) as refused:
         require_files(settings)
     assert [fault.code for fault in refused.value.faults] == ["missing_file"] * 3
+
+
+def test_notes_of_several_files_have_no_lines_that_could_be_of_any(opened, write, tmp_path):
+    a, b = write("a.jsonl", *names("red")), write("b.jsonl", *names("blue"))
+    for path in (a, b):
+        Path(path).write_text(Path(path).read_text().replace("\n", "\n\n", 1))
+    both = gathering.gather(
+        DataSettings(train=[a, b], eval=0), opened.tokenizer, context=256, seed=0, course=Course()
+    )
+    (blank,) = [note for note in both.train.notes if note.code == "blank_line"]
+    assert (blank.count, blank.lines) == (2, ())
+    alone = load(opened, train=a, eval=0).train.notes
+    assert [note.lines for note in alone if note.code == "blank_line"] == [(2,)]

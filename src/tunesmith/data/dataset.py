@@ -167,7 +167,8 @@ def joined(datasets: Sequence[Dataset], conversations: Sequence[int]) -> Dataset
     blocks = [block for each in datasets for block in each.blocks]
     before = np.cumsum([0, *(len(each.blocks) for each in datasets)])
     owned = np.cumsum([0, *conversations])
-    places = [np.array([files.index(f) for f in each.files], dtype=np.int64) for each in datasets]
+    numbers = {file: number for number, file in enumerate(files)}
+    places = [np.array([numbers[f] for f in each.files], dtype=np.int64) for each in datasets]
     rows = {
         name: _joined(getattr(each, name) for each in datasets)
         for name in ("starts", "lengths", "lines", "supervised")

@@ -28,8 +28,13 @@ class Problem:
 
 
 def _shortened(text: str) -> str:
-    """A text that quotes a row or a library, in one line, without what a user would not read."""
+    """A text that quotes a row or a library, in one line, without what a user would not read.
+
+    Half of a surrogate pair, which no file or terminal takes, is written as JSON has it.
+    """
     text = text.replace("\n", " ")
+    if not text.isascii():
+        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     left_out = len(text) - TEXT_CHARACTERS
     if left_out <= 0:
         return text
@@ -92,7 +97,7 @@ class NoteBook:
         if remark not in self._counts:
             if self._kinds[remark.code] >= KINDS:
                 remark = Remark(remark.code, f"and others of the kind `{remark.code}`")
-            elif len(remark.message) > TEXT_CHARACTERS:
+            else:
                 remark = Remark(remark.code, _shortened(remark.message))
             self._kinds[remark.code] += remark not in self._counts
         self._counts[remark] += count

@@ -73,7 +73,7 @@ class TokenWriter:
         self._waiting: list[Tokenised] = []
         self._waiting_tokens = self._records = 0
         self._counts: list[int] = []
-        self._files: list[str] = []
+        self._files: dict[str, int] = {}
         self._faults, self._notes = FaultBook(), NoteBook()
 
     def add(self, faults: Sequence[Fault]) -> None:
@@ -85,7 +85,8 @@ class TokenWriter:
         self._records += tokenised.records
         self._faults.merge(tokenised.faults)
         self._notes.merge(tokenised.notes)
-        self._files += [file for file in tokenised.files if file not in self._files]
+        for file in tokenised.files:
+            self._files.setdefault(file, len(self._files))
         self._waiting.append(tokenised)
         self._waiting_tokens += len(tokenised.block.ids)
         if self._waiting_tokens >= TOKENS_AT_ONCE:
@@ -119,7 +120,7 @@ class TokenWriter:
     def _numbered(self, before: int) -> Iterator[Block]:
         """Blocks whose conversations and files are numbered through the whole source."""
         for each in self._waiting:
-            files = np.array([self._files.index(file) for file in each.files], dtype=np.int64)
+            files = np.array([self._files[file] for file in each.files], dtype=np.int64)
             block = each.block
             yield replace(block, owners=block.owners + before, file_of=files[block.file_of])
             before += len(each.conversations)

@@ -5,7 +5,7 @@
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -205,8 +205,15 @@ def _side(sources: Sequence[Tokens], limit: Limit, *, name: str, overview: Overv
         book.add([overview.problem.at(name, None)])
     elif not book.faults() and not len(rest.rows):
         book.add([nothing_left(rest.long, limit).at(name, None)])
-    told = (*notes.notes(), *rest.notes)
+    told = _placed((*notes.notes(), *rest.notes), files=len(rows.files))
     return Side(tuple(sources), rest.rows, _in_order(book.faults(), rows.files), told)
+
+
+def _placed(notes: tuple[Note, ...], *, files: int) -> tuple[Note, ...]:
+    """The notes, without the lines where it is not clear of which file they are."""
+    if files < 2:
+        return notes
+    return tuple(replace(n, lines=tuple(line for line in n.lines if not line)) for n in notes)
 
 
 def _in_order(faults: Faults, files: Sequence[str]) -> Faults:

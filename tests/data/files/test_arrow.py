@@ -89,3 +89,23 @@ def test_values_that_json_has_not_are_texts_and_numbers(tmp_path):
 def test_no_rows_are_a_fault(tmp_path):
     pq.write_table(pa.table({"a": pa.array([], pa.string())}), tmp_path / "a.parquet")
     assert read(tmp_path / "a.parquet").faults == [("empty_file", 0)]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_two_columns_of_one_name_are_a_fault_since_one_would_be_lost(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    table = pa.table([["q"], ["a"], ["b"]], names=["prompt", "completion", "completion"])
+    if suffix == "parquet":
+        pq.write_table(table, path)
+    else:
+        with pa.ipc.new_file(path, table.schema) as writer:
+            writer.write_table(table)
+    found = read(path)
+    assert (found.rows, found.faults) == ([], [("no_header", 0)])
+
+
+def test_a_column_of_nothing_but_nulls_makes_no_format(tmp_path):
+    rows = [{"prompt": "q", "completion": "a", "messages": None}] * 2
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    reading = scan(tmp_path / "a.parquet")
+    assert (reading.format, reading.faults) == ("prompt-completion", ())

@@ -131,3 +131,12 @@ def test_a_row_too_large_is_a_fault_and_the_next_is_read(tmp_path, monkeypatch):
     found = read(tmp_path / "a.csv", "q,a\n" + '"' + "x\n" * 600 + '",y\n1,2\n')
     assert ("row_too_large", 2) in found.faults
     assert found.rows[-1] == {"q": "1", "a": "2"}
+
+
+def test_line_ends_of_windows_inside_a_cell_are_line_ends(tmp_path):
+    found = read(tmp_path / "a.csv", 'prompt,completion\r\n"one\r\ntwo",a\r\n"x\ny","b\r"\r\n')
+    assert found.rows == [
+        {"prompt": "one\ntwo", "completion": "a"},
+        {"prompt": "x\ny", "completion": "b\r"},
+    ]
+    assert found.lines == [2, 4]

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 
 import pytest
 
@@ -88,3 +89,14 @@ def test_hidden_files_are_not_read(tmp_path):
     (tmp_path / ".cache" / "b.jsonl").write_text(row(2))
     (tmp_path / ".c.jsonl").write_text(row(3))
     assert len(read(tmp_path).rows) == 1
+
+
+def test_a_file_whose_name_is_no_text_is_refused_by_name(tmp_path):
+    fill(tmp_path, a_jsonl=row(1))
+    try:
+        (tmp_path / os.fsdecode(b"\xff.jsonl")).write_text(row(2))
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    (fault,) = scan(tmp_path).faults
+    assert fault.code == "file_name"
+    assert r"'\udcff.jsonl'" in fault.message

@@ -108,3 +108,10 @@ def test_an_encrypted_member_is_told(tmp_path):
             data[at + offset] |= 1
             at = data.find(mark, at + 1)
     assert codes(read(tmp_path, "rows.zip", bytes(data))) == [("encrypted", 0)]
+
+
+def test_a_table_whose_first_column_is_called_as_archives_begin_is_a_table(tmp_path):
+    (tmp_path / "a.csv").write_text("PK,prompt,completion\n1,q,a\n")
+    assert [r.values for r in read_records(tmp_path / "a.csv") if r.is_row] == [
+        {"PK": "1", "prompt": "q", "completion": "a"}
+    ]

@@ -151,3 +151,13 @@ def test_a_text_is_one_message_of_its_own_role(write):
     assert fault.code == "empty"
     chat = {"messages": [{"role": "text", "content": "once"}]}
     assert "unknown_role" in {fault.code for fault in scan(write(chat)).faults}
+
+
+def test_a_chat_may_have_its_system_prompt_in_a_column(write):
+    messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    rows = [{"system": "s", "messages": messages}, {"system": None, "messages": messages}]
+    first, second = scan(write(*rows)).conversations
+    assert [m.role for m in first.messages] == ["system", "user", "assistant"]
+    assert [m.role for m in second.messages] == ["user", "assistant"]
+    twice = {"system": "s", "messages": [{"role": "system", "content": "t"}, *messages]}
+    assert [f.code for f in scan(write(twice)).faults] == ["system_not_first"]

@@ -118,3 +118,11 @@ def test_the_same_rows_are_told_in_any_order():
 def test_no_rows_have_no_warnings():
     assert watched([]).warnings() == ()
     assert watched([], held=ROWS).warnings() == ()
+
+
+def test_rows_may_come_from_more_files_than_a_small_number_counts():
+    quality = Quality()
+    quality._names = {f"{i}.txt": i for i in range(70_000)}
+    quality.observe(talk("q", "a"))
+    quality.observe(talk("q", "a"))
+    assert [note.code for note in quality.warnings() if note.code == "duplicates"]

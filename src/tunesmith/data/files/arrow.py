@@ -2,13 +2,14 @@
 
 import datetime
 import decimal
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunesmith.data.faults import Problem
 from tunesmith.data.files.record import ReadOptions, Record, unused
-from tunesmith.data.files.source import FAILURES, Source, damaged
+from tunesmith.data.files.source import FAILURES, Broken, Source, damaged
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +35,7 @@ def _parquet_batches(path: Path) -> Iterator["pa.RecordBatch"]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
+        _require_unique(file.schema_arrow.names)
         yield from file.iter_batches(batch_size=ROWS_AT_ONCE)
 
 
@@ -48,8 +50,17 @@ def _arrow_batches(path: Path) -> Iterator["pa.RecordBatch"]:
             memory.seek(0)
             whole = iter(pa.ipc.open_stream(memory))
         for batch in whole:
+            _require_unique(batch.schema.names)
             for start in range(0, batch.num_rows, ROWS_AT_ONCE):
                 yield batch.slice(start, ROWS_AT_ONCE)
+
+
+def _require_unique(names: Sequence[str]) -> None:
+    """Raise Broken for a table that has two columns of one name: rows would lose one of them."""
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        what = f"has several columns called {', '.join(f'`{name}`' for name in twice[:5])}."
+        raise Broken("no_header", what, "Rename them, or leave out those that are not needed.")
 
 
 def _records(batches: Iterator["pa.RecordBatch"]) -> Iterator[Record]:
@@ -59,6 +70,9 @@ def _records(batches: Iterator["pa.RecordBatch"]) -> Iterator[Record]:
         try:
             batch = next(batches, None)
             rows = [] if batch is None else batch.to_pylist()
+        except Broken as error:
+            yield Record(0, None, error.problem)
+            return
         except FAILURES as error:
             yield Record(number + 1 if number else 0, None, damaged(error).problem)
             return

@@ -102,7 +102,7 @@ def _rows(text: Text, dialect: Dialect) -> Iterator[tuple[int, Cells | Problem]]
         try:
             for cells in reader:
                 line, problem = feed.row()
-                yield line, problem or cells
+                yield line, problem or [cell.replace("\r\n", "\n") for cell in cells]
             return
         except csv.Error as error:
             problem = TOO_LARGE if feed.too_large else _problem(str(error))

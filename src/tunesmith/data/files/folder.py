@@ -49,6 +49,9 @@ def data_files(folder: Path, *, suffixes: Collection[str], part: str | None) -> 
     rows = [path for path in found if kind_of_name(path) not in PROSE]
     texts = [path for path in found if not path.name.upper().startswith(ABOUT_A_FOLDER)]
     files = _of_part(folder, rows or texts or found, part)
+    if wrong := [path for path in files if not _is_text(path.name)]:
+        what = f"the name of a file in it is not UTF-8: {wrong[0].name!r}."
+        raise Broken("file_name", what, "Rename it.")
     if not files:
         known = ", ".join(suffixes)
         what = f"is a folder without data files (known kinds: {known})."
@@ -60,6 +63,14 @@ def data_files(folder: Path, *, suffixes: Collection[str], part: str | None) -> 
         raise Broken("several_kinds", what, "Name the files, or put those to read in a folder.")
     read = set(files)
     return Files(tuple(files), tuple(path for path in everything if path not in read))
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def kind_of_name(path: Path) -> str:

@@ -19,7 +19,7 @@ from tunesmith.data.files.text import Text, open_text
 # Columns of a row that hold lists: an object with one of them is a row, not a document of rows.
 LISTS_OF_A_ROW = frozenset({"messages", "conversations", "conversation", "dialog", "dialogue"})
 LISTS_OF_A_ROW |= {"chat", "history", "prompt", "completion", "chosen", "rejected", "choices"}
-LISTS_OF_A_ROW |= {"tools", "functions"}
+LISTS_OF_A_ROW |= {"tools", "functions", "turns"}
 JSON_LINES = (".jsonl", ".ndjson")
 OPENING = (b"[", b"{", b",", b":")
 

@@ -18,6 +18,7 @@ from tunesmith.counts import many
 from tunesmith.data.faults import Problem
 
 HEAD_BYTES = 1 << 18
+ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # with files, and without any
 # What unpacks to more than this, and to so many times its size, was made to fill a disk.
 FREE_BYTES, MOST_RATIO = 256 << 20, 200
 FAILURES: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, RuntimeError, MemoryError)
@@ -113,7 +114,7 @@ def open_source(path: Path, part: str | None) -> Source:
     if head[257:262] == b"ustar":
         what, remedy = "is a tar archive.", "Unpack it, and name the folder."
         raise Broken("unknown_file_kind", what, remedy)
-    return _member_of(source, part) if head.startswith(b"PK") else source
+    return _member_of(source, part) if head.startswith(ZIP) else source
 
 
 def _member_of(source: Source, part: str | None) -> Source:

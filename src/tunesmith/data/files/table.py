@@ -8,7 +8,7 @@ from tunesmith.data.files.json_text import JSON_LINES, read_json
 from tunesmith.data.files.prose import read_prose
 from tunesmith.data.files.record import ReadOptions, Record
 from tunesmith.data.files.sheet import read_sheet
-from tunesmith.data.files.source import Broken, Source
+from tunesmith.data.files.source import ZIP, Broken, Source
 
 RecordReader = Callable[[Source, ReadOptions], Iterator[Record]]
 
@@ -24,7 +24,7 @@ READERS: Mapping[str, RecordReader] = {
 MAGIC = (
     (b"PAR1", ".parquet"),
     (b"ARROW1", ".arrow"),
-    (b"PK", ".xlsx"),
+    *((magic, ".xlsx") for magic in ZIP),
     (b"\xd0\xcf\x11\xe0", ".xls"),
 )
 

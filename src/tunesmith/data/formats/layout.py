@@ -53,7 +53,8 @@ class Format:
     def fits(self, row: Row) -> bool:
         """Whether the row has this layout."""
         named = self.named(row)
-        return all(column in named for column in self.columns) and self.recognises(named)
+        has_all = all(named.get(column) is not None for column in self.columns)
+        return has_all and self.recognises(named)
 
     def uses(self, column: str) -> bool:
         """Whether it is a column of this layout, or is refused in it."""

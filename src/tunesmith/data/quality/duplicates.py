@@ -1,5 +1,6 @@
 """Which rows repeat an earlier one, white space and case aside."""
 
+import json
 from array import array
 from collections.abc import Iterator
 
@@ -11,17 +12,20 @@ from tunesmith.data.quality.text import Seen, digest, fold
 
 
 class Duplicates:
-    """Rows with the same messages, of which the same are trained."""
+    """Rows with the same messages and tools, of which the same messages are trained."""
 
     def __init__(self) -> None:
         self._keys = array("Q")
 
     def observe(self, row: Seen) -> None:
         """Keep 64 bits of the row."""
-        turns = "".join(f"{m.role} {m.weight} " for m in row.conversation.messages)
+        messages, tools = row.conversation.messages, row.conversation.tools
+        turns = "".join(f"{m.role} {m.weight} {m.name or ''} " for m in messages)
         first = row.conversation.completion_from
         said = (fold(row.system or ""), row.folded_question, row.folded_answer)
-        self._keys.append(digest(f"{turns}{first}", *said))
+        more = [m.thinking for m in messages if m.thinking]
+        more += [json.dumps(tools, sort_keys=True)] if tools else []
+        self._keys.append(digest(f"{turns}{first}", *said, *more))
 
     def findings(self) -> Iterator[Finding]:
         """The rows that are there already."""

@@ -1,12 +1,13 @@
 """What of a row is compared with other rows: its question and its answer, trifles folded."""
 
 import hashlib
+import json
 import re
 import unicodedata
 from dataclasses import dataclass
 from typing import NewType
 
-from tunesmith.data.rows import Conversation
+from tunesmith.data.rows import Conversation, Message
 
 Folded = NewType("Folded", str)  # case and white space folded
 Bare = NewType("Bare", str)  # punctuation left out as well, words with one space between
@@ -49,8 +50,8 @@ def see(conversation: Conversation, *, file: int = 0) -> Seen:
     """The row as observers take it."""
     messages, trained = conversation.messages, set(conversation.supervised)
     system = messages[0].content if messages and messages[0].role == "system" else None
-    asked = [m.content for i, m in enumerate(messages) if i not in trained and m.role != "system"]
-    learned = [messages[i].content for i in sorted(trained)]
+    asked = [_said(m) for i, m in enumerate(messages) if i not in trained and m.role != "system"]
+    learned = [_said(messages[i]) for i in sorted(trained)]
     answer = "\n".join(learned)
     question = "\n".join(asked)
     if not question.strip():
@@ -70,6 +71,15 @@ def see(conversation: Conversation, *, file: int = 0) -> Seen:
         digest(folded_question),
         digest(letters(bare_answer)),
     )
+
+
+def _said(message: Message) -> str:
+    """What a message says, and which tools it calls with what."""
+    if not message.tool_calls:
+        return message.content
+    calls = [[call.name, call.arguments] for call in message.tool_calls]
+    text = json.dumps(calls, ensure_ascii=False, sort_keys=True)
+    return f"{message.content}\n{text}" if message.content else text
 
 
 def fold(text: str) -> Folded:

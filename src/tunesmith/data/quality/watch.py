@@ -46,7 +46,7 @@ class Quality:
     """
 
     def __init__(self) -> None:
-        self._lines, self._files = array("q"), array("H")
+        self._lines, self._files = array("q"), array("L")
         self._names: dict[str, int] = {}
         self._sample = Sample()
         self._contradictions = Contradictions()
