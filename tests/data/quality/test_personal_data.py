@@ -1,8 +1,11 @@
 """Personal data: each kind is found, look-alikes are not, and nothing is repeated."""
 
+import time
+
 import pytest
 
 from tests.data.quality.rows import asked, found, sample
+from tests.data.tiny import talk
 from tunesmith.data.quality.personal_data import (
     PersonalData,
     find_personal_data,
@@ -11,6 +14,7 @@ from tunesmith.data.quality.personal_data import (
     masked,
 )
 from tunesmith.data.quality.text import see
+from tunesmith.data.rows import Conversation, Message, ToolCall
 
 KEY = "sk-" + "proj-" + "Ab3" * 12
 FOUND = [
@@ -89,3 +93,22 @@ def test_masked_shows_two_characters():
 def test_ordinary_rows_hold_none():
     for name in ("clinc150/train.jsonl", "banking77/train.jsonl", "arc_easy/probe.jsonl"):
         assert found(PersonalData(), sample(name)) == []
+
+
+@pytest.mark.parametrize("text", ["1" * 100_000 + "@", "a@" + "a." * 49_000 + "1", "a" * 99_000])
+def test_long_runs_take_no_time(text):
+    start = time.perf_counter()
+    assert [name for name, _ in find_personal_data(f"{text} @")] == []
+    assert time.perf_counter() - start < 1
+
+
+def test_what_is_thought_and_called_is_looked_at_too():
+    call = ToolCall("send", {"to": [{"mail": "ann.lee@mailbox.org"}]})
+    rows = [
+        talk("q", "a"),
+        Conversation((Message("user", "q"), Message("assistant", "", tool_calls=(call,))), "f", 2),
+        Conversation(
+            (Message("user", "q"), Message("assistant", "a", thinking="x@mail.de")), "", 3
+        ),
+    ]
+    assert found(PersonalData(), rows) == [("personal_data", [1, 2])]

@@ -13,6 +13,7 @@ import numpy as np
 
 from tunesmith.data.quality.finding import Finding
 from tunesmith.data.quality.text import Seen
+from tunesmith.data.rows import Message, texts_of
 
 MOST_CHARACTERS = 100_000  # of a message that are looked at
 _RESERVED = re.compile(r"[@.](example(\.(com|net|org))?|test|invalid|localhost)$", re.I)
@@ -111,7 +112,10 @@ _KEY_HINTS = (
 KINDS = (
     Kind(
         "e-mail addresses",
-        re.compile(r"[A-Za-z0-9._%+-]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}"),
+        # Lengths of RFC 5321; nothing begins inside a run, or long runs take quadratic time.
+        re.compile(
+            r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,63}"
+        ),
         _is_mail,
         ("@",),
     ),
@@ -152,7 +156,7 @@ class PersonalData:
     def observe(self, row: Seen) -> None:
         """Look through the row's messages."""
         for message in row.conversation.messages:
-            for name, found in find_personal_data(message.content[:MOST_CHARACTERS]):
+            for name, found in _found(message):
                 rows = self._rows.setdefault(name, array("L"))
                 if not rows or rows[-1] != self._count:
                     rows.append(self._count)
@@ -165,6 +169,12 @@ class PersonalData:
             if kind.name in self._rows:
                 what = f"{kind.name} in the text, such as {self._first[kind.name]}"
                 yield Finding("personal_data", what, np.array(self._rows[kind.name], np.int64))
+
+
+def _found(message: Message) -> Iterator[tuple[str, str]]:
+    """What is in any text of a message: thinking and the arguments of calls are trained as well."""
+    for text in texts_of(message):
+        yield from find_personal_data(text[:MOST_CHARACTERS])
 
 
 def find_personal_data(text: str) -> Iterator[tuple[str, str]]:
