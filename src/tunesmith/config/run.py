@@ -5,8 +5,10 @@ from typing import Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from tunesmith.config.checks import CheckSettings
+from tunesmith.config.consistency import ConsistencySettings
 from tunesmith.config.drop import DROP_NAMES, TOO_LONG, DropName, read_names
 from tunesmith.config.forgetting import ForgettingSettings
+from tunesmith.config.knowledge import KnowledgeSettings
 from tunesmith.config.methods import LoraSettings, MethodSettings
 from tunesmith.config.settings import Settings
 
@@ -173,6 +175,14 @@ class EvaluateSettings(Settings):
         default_factory=ForgettingSettings,
         description="probes of what training may cost: default, none, or its keys",
     )
+    consistency: ConsistencySettings | None = Field(
+        default_factory=ConsistencySettings,
+        description="whether answers agree when asked again: default, none, or its keys",
+    )
+    knowledge: KnowledgeSettings | None = Field(
+        default_factory=KnowledgeSettings,
+        description="facts asked in other words: default (where answers are facts), none, a file",
+    )
 
     @field_validator("forgetting", mode="before")
     @classmethod
@@ -182,6 +192,18 @@ class EvaluateSettings(Settings):
         if isinstance(value, str | list | tuple):
             return {"probes": [value] if isinstance(value, str) else value}
         return value
+
+    @field_validator("consistency", mode="before")
+    @classmethod
+    def _a_word_turns_it_on_or_off(cls, value: object) -> object:
+        return None if value == "none" else {} if value == "default" else value
+
+    @field_validator("knowledge", mode="before")
+    @classmethod
+    def _a_word_means_a_file(cls, value: object) -> object:
+        if value in ("none", "default"):
+            return None if value == "none" else {}
+        return {"questions": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _a_verdict_needs_checks(self) -> "EvaluateSettings":
