@@ -4,7 +4,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
+from tunesmith.config import EvaluateSettings
 from tunesmith.config.checks import CheckSettings
 from tunesmith.config.consistency import ConsistencySettings
 from tunesmith.counts import many
@@ -17,6 +19,7 @@ from tunesmith.evaluate.consistency.label import label_of
 from tunesmith.evaluate.consistency.meaning import meaning_by
 from tunesmith.evaluate.consistency.paraphrases import paraphrases
 from tunesmith.evaluate.consistency.result import Consistency
+from tunesmith.evaluate.given_rows import read_wordings
 from tunesmith.generate.sampling import Sampling
 from tunesmith.workflows.answers import Question
 from tunesmith.workflows.drawing import Asked, answers_to
@@ -66,6 +69,61 @@ class Drawing:
     seconds: float
     seed: int
     now: Callable[[], float] = time.monotonic
+
+
+class Asking:
+    """The questions of one evaluation that are asked again, of any arm at any time.
+
+    An arm that training changes (the base of `full`) is drawn before, the others after it.
+    """
+
+    def __init__(
+        self,
+        opened: Opened,
+        questions: Sequence[Question],
+        settings: EvaluateSettings,
+        *,
+        seed: int,
+        arms: int = 2,
+    ) -> None:
+        """``arms`` share the time. Raises FaultyData for a faulty file of wordings, and ValueError
+        where consistency is turned off.
+        """
+        if settings.consistency is None:
+            raise ValueError("evaluate.consistency is none: there is nothing to ask again")
+        self._opened, self._settings, self._seed = opened, settings, seed
+        self.settings = settings.consistency
+        path = self.settings.paraphrases_from
+        given = read_wordings(Path(path)) if path is not None else {}
+        self.asked = again(questions, self.settings, given)
+        self._unused = len(given.keys() - {fold(group[0].text) for group in self.asked})
+        self._seconds = 60 * self.settings.minutes / arms
+        self.drawn: dict[str, Drawn] = {}
+
+    def draw(self, name: str, arm: Arm, *, go_on: GoOn = lambda _done, _total: True) -> bool:
+        """Ask one arm, and keep what it says; whether ``go_on`` let it come to the end."""
+        drawing = Drawing(self._settings.max_new_tokens, self._seconds, self._seed)
+        found = draw_again(
+            self._opened, self.asked, self.settings, arm=arm, draw=drawing, go_on=go_on
+        )
+        if found is not None:
+            self.drawn[name] = found
+        return found is not None
+
+    def judged(self, checks: Sequence[Check]) -> Consistency:
+        """Every arm that was drawn, under the first of ``checks``, which are fitted by then."""
+        found = consistency_of(
+            self.asked,
+            self.drawn,
+            self.settings,
+            checks=checks,
+            kinds=self._settings.checks,
+            seed=self._seed,
+        )
+        if not self._unused:
+            return found
+        note = f"{many(self._unused, 'question')} of {self.settings.paraphrases_from} not asked"
+        return replace(found, notes=(*found.notes, note))
 
 
 def again(
