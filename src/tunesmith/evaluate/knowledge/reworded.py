@@ -54,7 +54,7 @@ def reworded(question: str) -> Reworded:
     korean = is_korean(text)
     if "\n" not in text:
         for pattern, shape in _KOREAN if korean else _ENGLISH:
-            if found := pattern.fullmatch(text):
+            if found := pattern.fullmatch(text[:1].lower() + text[1:]):
                 said = found.expand(shape)
                 return Reworded(said[:1].upper() + said[1:], turned=True)
     frame = f"{text} 아는 대로 말해 주세요." if korean else f"I would like to know this. {text}"
