@@ -76,10 +76,42 @@ def test_a_mapped_column_may_have_the_name_of_another_of_ours(write):
     assert row.messages == MESSAGES
 
 
-def test_mapping_a_column_that_no_format_has_is_refused(write):
-    fault = only_fault(write(PAIR), columns={"answer": "completion"})
-    assert (fault.code, fault.line) == ("unknown_mapping", 1)
-    assert "completion" in fault.remedy
+@pytest.mark.parametrize(
+    ("columns", "format", "told", "remedy"),
+    [
+        ({"ansr": "completion"}, "auto", "no format has", "Did you mean --data.map answer="),
+        ({"zz": "completion"}, "auto", "no format has", "the file has prompt, completion."),
+        ({"prompt": "q"}, "auto", "no row has the column `q`", "Name one that is there."),
+        ({"completion": "Complet"}, "auto", "(found: prompt, completion)", "=completion?"),
+        ({"history": "prompt"}, "prompt-completion", "prompt-completion does not have", "OURS="),
+        ({"a": "prompt", "reply": "completion"}, "prompt-completion", "both mean", "Give one"),
+        ({"a": "prompt", "reply": "completion"}, "auto", "(found: prompt, compl", "Without that"),
+    ],
+)
+def test_a_map_that_cannot_be_meant_is_refused_with_the_columns(
+    write, columns, format, told, remedy
+):
+    fault = only_fault(write(PAIR), columns=columns, format=format)
+    assert fault.line == 1
+    assert fault.code in ("unknown_mapping", "absent_column", "unknown_format")
+    assert told in fault.message
+    assert remedy in fault.remedy
+
+
+def test_a_mapped_column_that_a_row_lacks_is_told_by_its_own_name(write):
+    path = write({"Q": "q", "A": "a"}, {"Q": "q", "completion": "other"})
+    fault = only_fault(path, columns={"prompt": "Q", "completion": "A"})
+    assert str(fault) == (
+        f'{path}:2: "A", which is mapped to "completion", is missing (found: Q, completion). '
+        "Add it."
+    )
+    path = write({"question": "q", "A": "a"}, {"question": "q", "answer": "other"})
+    assert only_fault(path, columns={"response": "A"}).line == 2  # a synonym does not step in
+
+
+def test_one_column_may_be_mapped_to_two_of_ours(write):
+    (row,) = read_conversations(write({"t": "x"}), columns={"prompt": "t", "completion": "t"})
+    assert [m.content for m in row.messages] == ["x", "x"]
 
 
 def test_missing_column_names_the_nearest_and_the_flag(write):

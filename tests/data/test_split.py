@@ -59,7 +59,7 @@ def test_choice_depends_on_the_seed_and_not_on_the_order_of_rows():
 
 
 def test_one_prompt_alone_cannot_be_split():
-    with pytest.raises(DataError, match="with 1 different prompt cannot") as caught:
+    with pytest.raises(DataError, match="which all have the same prompt, cannot") as caught:
         hold_out([talk("q", "a"), talk("Q", "b", line=2)], share=0.5, seed=0)
     assert "--data.eval" in caught.value.remedy
 

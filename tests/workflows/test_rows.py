@@ -55,6 +55,35 @@ def test_each_row_weighs_what_its_source_does(opened, write):
     assert len(load(opened, train=[a, b], eval=0.2).copies) == 0
 
 
+def test_files_of_different_layouts_are_trained_together(opened, write, tmp_path):
+    lines = write("a.jsonl", *names("red", 4))
+    table, lists = tmp_path / "b.csv", tmp_path / "c.json"
+    table.write_bytes("물음,답\n밥 먹었어,응\n잘 지내,네\n".encode("cp949"))
+    lists.write_text(json.dumps([["green one", "it is green"], ["green two", "it is green"]]))
+    train = [
+        lines,
+        {"path": str(table), "encoding": "cp949", "map": {"prompt": "물음", "answer": "답"}},
+        {"path": str(lists), "map": {"prompt": 0, "completion": 1}, "weight": 2},
+    ]
+    held = tmp_path / "d.csv"
+    held.write_text("instruction,output\nask,say\n")
+    eval_file = {"path": str(held), "format": "alpaca"}
+    rows = load(opened, train=train, eval=eval_file)
+    assert [rows.train[i].file for i in range(8)] == [lines] * 4 + [str(table)] * 2 + [
+        str(lists)
+    ] * 2
+    assert rows.copies.tolist() == [1] * 6 + [2] * 2
+    assert said(rows) == ["ask"]
+    texts = [opened.tokenizer.decode(rows.train[i].ids) for i in range(8)]
+    alone = load(
+        opened, train=str(table), encoding="cp949", map={"prompt": "물음", "answer": "답"}, eval=0
+    )
+    assert texts[4:6] == [opened.tokenizer.decode(alone.train[i].ids) for i in range(2)]
+    with pytest.raises(FaultyData) as caught:
+        load(opened, train=[lines, str(table)], eval=0, encoding="cp949")
+    assert {fault.file for fault in caught.value.faults} == {str(table)}
+
+
 def test_no_row_is_on_both_sides_and_none_is_lost(opened, write):
     path = write("a.jsonl", *names("red", 30), "red number 3", "RED  number 3")
     rows = load(opened, train=path, eval=0.2)

@@ -1,12 +1,17 @@
 """Two files from one: whole groups on one side, rows byte for byte, any order of rows."""
 
+import gzip
 import json
 import random
+from itertools import chain
 
 import pytest
 
 from tests.data.quality.rows import SAMPLES
+from tunesmith.data.records import ReadOptions
+from tunesmith.data.split import choose_held
 from tunesmith.errors import DataError
+from tunesmith.workflows import split_data as splitting
 from tunesmith.workflows.split_data import SplitSettings, split_data
 
 BANKING = SAMPLES / "banking77" / "train.jsonl"
@@ -123,6 +128,94 @@ def test_a_wrong_column_is_told_once_and_a_missing_value_with_its_line(split, wr
 
 
 def test_what_cannot_be_split_says_by_what(split, write):
-    with pytest.raises(DataError, match="1 different value of `user`") as caught:
+    with pytest.raises(DataError, match="all have the same value of `user`") as caught:
         split(write(row(1, user=1), row(2, user=1)), by="user")
     assert "--by" in caught.value.remedy
+
+
+def prompts(done):
+    return [[json.loads(line)["prompt"] for line in lines(p)] for p in (done.train, done.held)]
+
+
+def test_files_of_a_folder_whose_lines_have_the_same_numbers_are_not_mixed(split, tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in "abc":
+        some = (json.dumps(row(i, f"{name} {i} {name * 5}", file=name)) for i in range(20))
+        (folder / f"{name}.jsonl").write_text("\n".join(some))
+    done = split(folder, share=0.3, by="row", stratify="file")
+    train, held = prompts(done)
+    assert (len(train), len(held)) == done.rows == (42, 18)
+    assert len({*train, *held}) == 60
+    assert done.strata == dict.fromkeys("abc", (14, 6))
+    assert [sum(p.startswith(name) for p in held) for name in "abc"] == [6, 6, 6]
+
+
+def test_rows_that_share_a_line_are_rows_of_their_own(split, write):
+    inner = ",".join(json.dumps(row(i, f"number {i} of them")) for i in range(1, 20))
+    file = write(f"[\n{json.dumps(row(0))},\n{inner}\n]".encode(), name="rows.json")
+    done = split(file, share=0.25, by="row")
+    train, held = prompts(done)
+    assert (len(train), len(held)) == done.rows == (15, 5)
+
+
+@pytest.mark.parametrize("kind", ["utf-16", "old", "document", "gzip"])
+def test_lines_that_cannot_be_copied_are_written_anew(split, tmp_path, kind):
+    rows = [row(i, f"wörd {i}") for i in range(10)]
+    text = "\n".join(json.dumps(each, ensure_ascii=False) for each in rows) + "\n"
+    data = {
+        "utf-16": text.encode("utf-16"),
+        "old": text.replace("\n", "\r").encode(),
+        "document": json.dumps(rows, indent=1).encode(),
+        "gzip": gzip.compress(text.encode()),
+    }[kind]
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(data)
+    done = split(file, share=0.2, by="row")
+    assert sorted(chain(*prompts(done))) == sorted(each["prompt"] for each in rows)
+
+
+def test_what_a_file_does_not_say_itself_can_be_said(split, tmp_path):
+    file = tmp_path / "rows.txt.csv"
+    table = "prompt#completion\n" + "".join(f"질문 {i}#답 {i}\n" for i in range(10))
+    file.write_bytes(table.encode("cp949"))
+    done = split(file, share=0.2, by="row", options=ReadOptions("cp949", "#"))
+    assert sorted(chain(*prompts(done))) == [f"질문 {i}" for i in range(10)]
+
+
+def test_rows_that_are_lists_stay_lists(split, write):
+    file = write(json.dumps([["q", "a"], ["r", "b"]]).encode(), name="rows.json")
+    done = split(file, share=0.5, columns={"prompt": "0", "completion": "1"})
+    assert sorted(json.loads(x) for p in (done.train, done.held) for x in lines(p)) == [
+        ["q", "a"],
+        ["r", "b"],
+    ]
+
+
+@pytest.mark.parametrize("by", ["answer", "row", "cluster"])
+def test_rows_can_stay_together_by_their_answer(split, write, by):
+    rows = [row(i, row=i % 5, cluster=i % 2) for i in range(30)]
+    done = split(write(*rows), by=by, share=0.3, stratify="row" if by == "row" else None)
+    answers = [{json.loads(x)["completion"] for x in lines(p)} for p in (done.train, done.held)]
+    assert by != "answer" or answers[0].isdisjoint(answers[1])
+    assert sum(done.rows) == 30
+
+
+def test_half_a_character_in_a_column_that_is_not_read_is_kept(split, write):
+    rows = [json.dumps(row(i)).encode() for i in range(3)]
+    rows[1] = rows[1].replace(b"{", b'{"extra": "\\ud800", ', 1)
+    done = split(write(b"[" + b",\n".join(rows) + b"]", name="rows.json"), share=0.4, by="row")
+    assert b"\\ud800" in done.train.read_bytes() + done.held.read_bytes()
+
+
+def test_a_file_that_changes_meanwhile_is_refused(split, write, monkeypatch, tmp_path):
+    file = write(*(row(i) for i in range(10)))
+    monkeypatch.setattr(splitting, "choose_held", lambda *a, **k: _changed(file, a, k))
+    with pytest.raises(DataError, match="changed while"):
+        split(file, by="row")
+    assert not (tmp_path / "out").exists()
+
+
+def _changed(file, args, options):
+    file.write_bytes(file.read_bytes() + json.dumps(row(99)).encode())
+    return choose_held(*args, **options)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SHOWN_LINES = 5
 WIDEST_BAR = 40
+SIZES = ("tokens", "supervised_tokens", "supervised_share", "longest")
 
 
 def document_of(inspection: "Inspection") -> dict[str, object]:
@@ -27,10 +28,7 @@ def document_of(inspection: "Inspection") -> dict[str, object]:
         "format": inspection.format,
         "format_reason": inspection.reason,
         "rows": inspection.rows,
-        "tokens": inspection.tokens,
-        "supervised_tokens": inspection.supervised_tokens,
-        "supervised_share": inspection.supervised_share,
-        "longest": inspection.longest,
+        **{name: _if_known(inspection, name) for name in SIZES},
         "lengths": lengths.to_json() if lengths else None,
         "training": estimate.to_json() if estimate else None,
         "faults": [fault_document(fault) for fault in inspection.faults.listed],
@@ -40,6 +38,11 @@ def document_of(inspection: "Inspection") -> dict[str, object]:
             for w in inspection.warnings
         ],
     }
+
+
+def _if_known(inspection: "Inspection", name: str) -> object:
+    """A size in tokens; null where the format is not known, so that none could be counted."""
+    return None if inspection.format is None else getattr(inspection, name)
 
 
 def fault_document(fault: "Fault") -> dict[str, object]:
@@ -98,10 +101,13 @@ def _by_code(faults: "Iterable[Fault]") -> "dict[str, list[Fault]]":
 
 
 def _show_sizes(each: "Inspection", console: "Console") -> None:
+    if each.format is None:
+        console.print(f"{each.file}: format unknown, {many(each.rows, 'row')}", soft_wrap=True)
+        return
     share = f"{each.supervised_tokens:,} supervised, {percent(each.supervised_share)}"
     why = f" ({each.reason})" if each.reason else ""
     console.print(
-        f"{each.file}: format {each.format or 'unknown'}{why}, {many(each.rows, 'row')}, "
+        f"{each.file}: format {each.format}{why}, {many(each.rows, 'row')}, "
         f"{many(each.tokens, 'token')} ({share}, the longest row {each.longest:,})",
         soft_wrap=True,
     )

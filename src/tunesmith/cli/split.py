@@ -52,12 +52,23 @@ def split(  # noqa: PLR0913  # one parameter for each flag
             "--data.map", metavar="OURS=THEIRS", help="A column's name in the file. Repeatable."
         ),
     ] = None,
+    encoding: Annotated[
+        str, typer.Option("--data.encoding", metavar="NAME", help="Of text files.")
+    ] = "auto",
+    delimiter: Annotated[
+        str | None, typer.Option("--data.delimiter", metavar="MARK", help="Between columns.")
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option("--data.part", metavar="NAME", help="Sheet, JSON list, member of a zip."),
+    ] = None,
 ) -> Outcome:
     """Hold out rows in two files; what is nearly the same is never on both sides.
 
     The choice depends on the rows and the seed, not on their order. Rows of JSON lines are copied
     byte for byte, other files become JSON lines.
     """
+    from tunesmith.data.records import ReadOptions
     from tunesmith.workflows.split_data import SplitSettings, split_data
 
     if not 0 < share < 1:
@@ -71,10 +82,13 @@ def split(  # noqa: PLR0913  # one parameter for each flag
         seed=seed,
         format=format,
         columns=_columns(columns or []),
+        options=ReadOptions(encoding, delimiter, part),
     )
     done = split_data(settings)
-    train, held = shlex.quote(str(done.train)), shlex.quote(str(done.held))
-    following = f"tunesmith train --data {train} --data.eval {held}"
+    words = ["--data", str(done.train), "--data.eval", str(done.held)]
+    words += [] if format == "auto" else ["--data.format", format]
+    words += [word for pair in columns or [] for word in ("--data.map", pair)]
+    following = f"tunesmith train {shlex.join(words)}"
     return Outcome(
         {**done.to_json(), "next": [following]},
         show=lambda console: _show(done, following, console),
@@ -82,10 +96,13 @@ def split(  # noqa: PLR0913  # one parameter for each flag
 
 
 def _columns(pairs: list[str]) -> dict[str, str]:
-    parts = [pair.partition("=") for pair in pairs]
-    if wrong := [pair for pair, (_, equals, _) in zip(pairs, parts, strict=True) if not equals]:
+    from tunesmith.config.load import parse_overrides
+
+    if wrong := [pair for pair in pairs if "=" not in pair]:
         raise UsageError(f"--data.map takes OURS=THEIRS (given: {', '.join(wrong)}).")
-    return {ours: theirs for ours, _, theirs in parts}
+    nested = parse_overrides([f"--data.map={pair}" for pair in pairs]).get("data", {})
+    assert isinstance(nested, dict)
+    return {str(ours): str(theirs) for ours, theirs in nested.get("map", {}).items()}
 
 
 def _show(done: "SplitDone", following: str, console: "Console") -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import re
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from tunesmith.config.run import RunConfig
 from tunesmith.config.settings import keys_with_types
 from tunesmith.errors import ConfigError, UsageError
 
+PAIRS = re.compile(r",(?=[^,=]+=)")  # a comma behind which another a=b begins
 SHORT_FLAGS = {"data": "data.train", "method": "method.kind"}
 
 
@@ -21,8 +23,9 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, object]:
     """`--method.rank 8 --train.lr=1e-3` -> nested mapping, each value as its key takes it.
 
     Where a key takes text, what it could not take otherwise is text. Lists and mappings are written
-    [a, b] and {a: b}; a mapping also pair by pair, a=b. A switch alone is true. Raises UsageError
-    for a word that is no flag, a flag without a value, or a name that a mapping is given twice.
+    [a, b] and {a: b}; a mapping also in pairs, a=b or a=b,c=d. A switch alone is true. Raises
+    UsageError for a word that is no flag, a flag without a value, or a name that a mapping is given
+    twice.
     """
     nested: dict[str, object] = {}
     words = list(arguments)
@@ -70,8 +73,11 @@ def _types_in(annotation: object) -> frozenset[object]:
 def _value(text: str, taken: frozenset[object]) -> object:
     value = _read(text)
     if dict in taken and "=" in text and not isinstance(value, dict):
-        name, _, inner = text.partition("=")
-        return {name: inner}
+        pairs = [part.partition("=") for part in PAIRS.split(text)]
+        names = [name for name, _, _ in pairs]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise UsageError(f"`{text}` gives {', '.join(sorted(twice))} twice.")
+        return {name: inner for name, _, inner in pairs}
     return text if str in taken and type(value) not in taken else value
 
 

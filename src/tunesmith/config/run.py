@@ -1,12 +1,14 @@
 """One run: what is trained on what, how, and how it is judged."""
 
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from tunesmith.config.checks import CheckSettings
+from tunesmith.config.consistency import ConsistencySettings
 from tunesmith.config.drop import DROP_NAMES, TOO_LONG, DropName, read_names
 from tunesmith.config.forgetting import ForgettingSettings
+from tunesmith.config.knowledge import KnowledgeSettings
 from tunesmith.config.methods import LoraSettings, MethodSettings
 from tunesmith.config.settings import Settings
 
@@ -28,11 +30,29 @@ RECOMPUTE: tuple[Recompute, ...] = get_args(Recompute)
 DEFAULT_OPTIMIZER: OptimizerKind = "adamw"
 
 
+def _numbers_are_names(value: object) -> object:
+    """A column that is called by its place may be written as a number."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        ours: str(name) if isinstance(name, int) and not isinstance(name, bool) else name
+        for ours, name in value.items()
+    }
+
+
+Columns = Annotated[dict[str, str], BeforeValidator(_numbers_are_names)]
+
+
 class DataSource(Settings):
-    """One training file and how often its rows count beside the others'."""
+    """One file, how often its rows count beside the others', and what of it is not as in `data`."""
 
     path: str
     weight: float = Field(1.0, gt=0)
+    format: Format | None = None
+    map: Columns | None = None
+    encoding: str | None = None
+    delimiter: str | None = None
+    part: str | None = None
 
 
 class DataSettings(Settings):
@@ -41,10 +61,12 @@ class DataSettings(Settings):
     train: str | tuple[DataSource, ...] = Field(
         description="a file, a folder of them, hf:OWNER/NAME, or a list of these"
     )
-    eval: float | str = Field(0.1, description="share held out, a file, or 0 for none")
+    eval: float | str | tuple[DataSource, ...] = Field(
+        0.1, description="share held out, a file, or 0 for none"
+    )
     share: float = Field(1.0, gt=0, le=1, description="share of the training rows that is used")
     format: Format = Field("auto", description="layout of a row; auto recognises it and says so")
-    map: dict[str, str] = Field({}, description="our column: the name it has in the file")
+    map: Columns = Field({}, description="our column: the name it has in the file")
     encoding: str = Field("auto", description="of text files, as in utf-8, cp949, cp1252, utf-16")
     delimiter: str | None = Field(None, description="between columns of a table: , ; tab | ...")
     part: str | None = Field(None, description="which sheet, JSON list, file of a zip, or split")
@@ -65,25 +87,33 @@ class DataSettings(Settings):
     def _known_names(cls, value: object) -> object:
         return read_names(value)
 
-    @field_validator("train", mode="before")
+    @field_validator("train", "eval", mode="before")
     @classmethod
     def _paths_are_sources(cls, value: object) -> object:
+        if isinstance(value, dict):
+            return [value]
         if isinstance(value, list | tuple):
             return [{"path": item} if isinstance(item, str) else item for item in value]
         return value
 
     @field_validator("eval")
     @classmethod
-    def _share_is_below_one(cls, value: float | str) -> float | str:
+    def _one_share_or_file(
+        cls, value: float | str | tuple[DataSource, ...]
+    ) -> float | str | tuple[DataSource, ...]:
         if isinstance(value, float) and not 0 <= value < 1:
             raise ValueError("a share must be at least 0 and below 1")
+        if isinstance(value, tuple) and len(value) != 1:
+            raise ValueError("one file is held out: name it, or a folder of several")
+        if isinstance(value, tuple) and value[0].weight != 1.0:
+            raise ValueError("a weight has no effect on rows that are held out")
         return value
 
     @model_validator(mode="after")
     def _what_is_dropped_is_there(self) -> "DataSettings":
         if TOO_LONG in self.drop and self.too_long == "cut":
             raise ValueError(f"drop has {TOO_LONG}, and too_long is cut: give one of them")
-        if "leakage" in self.drop and not isinstance(self.eval, str):
+        if "leakage" in self.drop and self.held is None:
             raise ValueError("drop has leakage, which has no effect unless eval is a file")
         return self
 
@@ -96,6 +126,18 @@ class DataSettings(Settings):
     def sources(self) -> tuple[DataSource, ...]:
         """The training files as a list, whatever way they were given."""
         return (DataSource(path=self.train),) if isinstance(self.train, str) else self.train
+
+    @property
+    def held(self) -> DataSource | None:
+        """The file that is held out, where one is named."""
+        if isinstance(self.eval, str):
+            return DataSource(path=self.eval)
+        return self.eval[0] if isinstance(self.eval, tuple) else None
+
+    @property
+    def held_share(self) -> float:
+        """The share of the training rows that is held out; 0 where a file is, or none."""
+        return self.eval if isinstance(self.eval, float) else 0.0
 
 
 class TrainSettings(Settings):
@@ -173,6 +215,14 @@ class EvaluateSettings(Settings):
         default_factory=ForgettingSettings,
         description="probes of what training may cost: default, none, or its keys",
     )
+    consistency: ConsistencySettings | None = Field(
+        default_factory=ConsistencySettings,
+        description="whether answers agree when asked again: default, none, or its keys",
+    )
+    knowledge: KnowledgeSettings | None = Field(
+        default_factory=KnowledgeSettings,
+        description="facts asked in other words: default (where answers are facts), none, a file",
+    )
 
     @field_validator("forgetting", mode="before")
     @classmethod
@@ -182,6 +232,18 @@ class EvaluateSettings(Settings):
         if isinstance(value, str | list | tuple):
             return {"probes": [value] if isinstance(value, str) else value}
         return value
+
+    @field_validator("consistency", mode="before")
+    @classmethod
+    def _a_word_turns_it_on_or_off(cls, value: object) -> object:
+        return None if value == "none" else {} if value == "default" else value
+
+    @field_validator("knowledge", mode="before")
+    @classmethod
+    def _a_word_means_a_file(cls, value: object) -> object:
+        if value in ("none", "default"):
+            return None if value == "none" else {}
+        return {"questions": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _a_verdict_needs_checks(self) -> "EvaluateSettings":

@@ -49,7 +49,7 @@ def look_over(
     each and may raise.
     """
     quality, prompts = Quality(), Prompts()
-    share = settings.eval if isinstance(settings.eval, float) else 0.0
+    share = settings.held_share
     for conversation in held:
         quality.hold(conversation)
         seen()

@@ -1,7 +1,7 @@
 """Which conversations a file holds, and every fault in it with its line; one row at a time."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
@@ -13,19 +13,13 @@ from tunesmith.data.faults import (
     Faults,
     Note,
     NoteBook,
-    Problem,
     Remark,
     refuse,
 )
+from tunesmith.data.formats.choose import choose_format
 from tunesmith.data.formats.layout import Format, Parsed, Row
-from tunesmith.data.formats.table import (
-    FORMATS,
-    missing_columns,
-    recognise,
-    shown,
-    unknown_mapping,
-    why,
-)
+from tunesmith.data.formats.mapping import renamed
+from tunesmith.data.formats.table import FORMATS, missing_columns, shown
 from tunesmith.data.records import AUTO, ReadOptions, Record, read_records
 from tunesmith.data.rows import Conversation
 
@@ -148,24 +142,23 @@ def open_records(asked: Asked) -> tuple[Layout, tuple[Fault, ...], Iterator[Reco
     """The layout that the first rows of a source have, why there is none, and all its records."""
     records = read_records(asked.file, asked.options)
     first = next(chunked(records, SAMPLE), [])
-    renamed = (_renamed(record, asked.columns) for record in first)
-    rows = [record for record in renamed if record.values is not None]
-    values: list[Row] = [record.values for record in rows if record.values is not None]
-    chosen, problems = _format(values, asked.format, asked.columns)
+    rows = [record for record in first if record.values is not None]
+    values = [record.values for record in rows if record.values is not None]
+    choice = choose_format(values, asked.format, asked.columns)
     place = (rows[0].file or asked.file, rows[0].line or None) if rows else (asked.file, None)
-    faults = tuple(problem.at(*place) for problem in problems)
-    name, reason = (chosen.name, why(chosen, values)) if chosen else (None, "")
-    return Layout(asked.file, name, asked.columns, reason), faults, chain(first, records)
+    faults = tuple(problem.at(*place) for problem in choice.problems)
+    name = choice.format.name if choice.format else None
+    layout = Layout(asked.file, name, choice.columns, choice.reason)
+    return layout, faults, chain(first, records)
 
 
 def found_in(record: Record, layout: Layout) -> Found:
     """The conversation of a record, or why it is none."""
-    record = _renamed(record, layout.columns)
     remarks = (BLANK_LINE,) if record.is_blank else record.remarks
     if record.values is None or layout.format is None:
         fault = record.fault(layout.file)
         return Found(record.line, record.is_row, None, (fault,) if fault else (), remarks)
-    parsed = _parsed(record.values, FORMATS[layout.format])
+    parsed = _parsed(record.values, FORMATS[layout.format], layout.columns)
     where = record.file or layout.file
     conversation = Conversation(
         tuple(parsed.messages), where, record.line, parsed.completion_from, parsed.tools
@@ -176,38 +169,11 @@ def found_in(record: Record, layout: Layout) -> Found:
     return Found(record.line, True, sound, faults, (*remarks, *parsed.remarks))
 
 
-def _format(
-    rows: list[Row], name: str, columns: Mapping[str, str]
-) -> tuple[Format | None, list[Problem]]:
-    """The format asked for or recognised; without one, why not."""
-    if name != "auto" and name not in FORMATS:
-        what = f"the format `{name}` is not known."
-        return None, [Problem("unknown_format", what, f"Known: auto, {', '.join(FORMATS)}.")]
-    asked = FORMATS.values() if name == "auto" else [FORMATS[name]]
-    wrong = unknown_mapping(columns, asked)
-    if wrong or not rows:
-        return None, wrong
-    if name != "auto":
-        return FORMATS[name], []
-    chosen, problem = recognise(rows)
-    return chosen, [problem] if problem else []
-
-
-def _renamed(record: Record, columns: Mapping[str, str]) -> Record:
-    """The record under our column names; a mapped column hides one that has our name already."""
-    if record.values is None or not columns:
-        return record
-    theirs = {name: ours for ours, name in columns.items() if name in record.values}
-    kept = {name: value for name, value in record.values.items() if name not in columns}
-    moved = {ours: record.values[name] for name, ours in theirs.items()}
-    rest = {name: value for name, value in kept.items() if name not in theirs}
-    return replace(record, values={**rest, **moved})
-
-
-def _parsed(row: Row, format: Format) -> Parsed:
+def _parsed(row: Row, format: Format, columns: Mapping[str, str]) -> Parsed:
     """The row's messages, with what is wrong with its columns noted as well."""
-    row = format.named(row)
-    missing = missing_columns(row, format)
+    given, row = row, format.named(renamed(row, columns) if columns else row)
+    is_whole = not columns and all(column in row for column in format.columns)
+    missing = [] if is_whole else missing_columns(given, format, columns)
     parsed = Parsed(problems=missing) if missing else format.parse(row)
     refused = [column for column in format.refused if row.get(column)]
     if refused:

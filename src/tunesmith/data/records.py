@@ -1,15 +1,17 @@
 """Which records data holds: a file of any kind, a folder of them, or a data set of the hub."""
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from tunesmith.config.run import DataSettings
+from tunesmith.config.run import DataSettings, DataSource
 from tunesmith.data.files.folder import data_files
 from tunesmith.data.files.hub import is_hub_name, read_hub
+from tunesmith.data.files.json_text import JSON_LINES
 from tunesmith.data.files.record import ReadOptions, Record, kind_of
 from tunesmith.data.files.source import Broken, open_source
-from tunesmith.data.files.table import JSON_LINES, READERS, RecordReader, reader_of
+from tunesmith.data.files.table import READERS, RecordReader, reader_of
 
 __all__ = ["AUTO", "JSON_LINES", "READERS", "ReadOptions", "Record", "RecordReader", "exists"]
 __all__ += ["files_of", "kind_of", "options_of", "read_records"]
@@ -17,9 +19,13 @@ __all__ += ["files_of", "kind_of", "options_of", "read_records"]
 AUTO = ReadOptions()
 
 
-def options_of(settings: DataSettings) -> ReadOptions:
-    """What the settings say of a file that it does not say itself."""
-    return ReadOptions(settings.encoding, settings.delimiter, settings.part)
+def options_of(settings: DataSettings, source: DataSource) -> ReadOptions:
+    """What is said of a source that it does not say itself; what stands beside it goes before."""
+    return ReadOptions(
+        encoding=source.encoding or settings.encoding,
+        delimiter=source.delimiter or settings.delimiter,
+        part=source.part or settings.part,
+    )
 
 
 def exists(path: str | Path) -> bool:
@@ -84,8 +90,11 @@ def _of_file(
 
 def _nearby(path: Path) -> str:
     known = path.parent.glob("*") if path.parent.is_dir() else ()
-    names = sorted(entry.name for entry in known if entry.suffix in READERS)[:5]
-    there = f"{path.parent} holds {', '.join(names)}. " if names else ""
-    remedy = f"{there}Paths are taken from the working directory."
+    names = sorted(entry.name for entry in known if entry.suffix in READERS)
+    near = difflib.get_close_matches(path.name, names, n=1)
+    where = "beside it" if path.parent == Path() else f"in {path.parent}"
+    there = f"Files {where}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}. "
+    hint = f"Did you mean {path.parent / near[0]}? " if near else there if names else ""
+    remedy = f"{hint}Paths are taken from the working directory."
     is_name = len(path.parts) == 2 and not path.is_absolute() and not path.suffix
     return f"{remedy} A data set of the hub is named hf:{path}." if is_name else remedy

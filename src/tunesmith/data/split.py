@@ -93,7 +93,7 @@ def choose_held(
     for row, number in enumerate(groups.number.tolist()):
         rows[number].append(row)
     if len(rows) < 2:
-        raise _unsplittable(len(groups.number), f"{len(rows)} different {groups.noun}")
+        raise _unsplittable(len(groups.number), groups.noun)
     drawn = sorted(rows.values(), key=lambda some: _draw(int(groups.keys[some].min()), seed))
     by_stratum: dict[str, list[list[int]]] = defaultdict(list)
     for some in drawn:
@@ -139,10 +139,10 @@ def _filled(groups: Sequence[list[int]], wanted: int) -> list[int]:
     return held
 
 
-def _unsplittable(rows: int, groups: str) -> DataError:
+def _unsplittable(rows: int, noun: str) -> DataError:
+    same = f", which all have the same {noun}," if rows > 1 else ""
     return DataError(
-        f"{many(rows, 'row')} with {groups} "
-        "cannot be split into rows to train on and rows held out.",
+        f"{many(rows, 'row')}{same} cannot be split into rows to train on and rows held out.",
         remedy="Add rows with other prompts, name a file with --data.eval FILE, or hold "
         "nothing out with --data.eval 0.",
         code="split",

@@ -45,7 +45,7 @@ def draft_config(settings: DataSettings) -> Draft:
         source.path,
         format=settings.format,
         columns=settings.map,
-        options=options_of(settings),
+        options=options_of(settings, source),
         most=MOST_ROWS,
     )
     if not reading.conversations:

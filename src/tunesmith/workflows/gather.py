@@ -11,6 +11,7 @@ from itertools import chain
 import numpy as np
 
 from tunesmith.config import DataSettings
+from tunesmith.config.run import DataSource
 from tunesmith.counts import many
 from tunesmith.data import token_store
 from tunesmith.data.conversations import Chosen
@@ -73,9 +74,11 @@ class Gathered:
         )
 
 
-def asked_of(settings: DataSettings, file: str) -> Asked:
-    """How the settings read a source."""
-    return Asked(file, settings.format, settings.map, options_of(settings))
+def asked_of(settings: DataSettings, source: DataSource) -> Asked:
+    """How the settings read a source; what stands beside it goes before what stands for all."""
+    columns = settings.map if source.map is None else source.map
+    format = source.format or settings.format
+    return Asked(source.path, format, columns, options_of(settings, source))
 
 
 def rendering_of(settings: DataSettings) -> Rendering:
@@ -106,9 +109,9 @@ def gather(
         watch=lambda file, line, lines: clock.at(f"tokenising {file}", line, lines),
         tell=lambda code, message: course.emit(Notice(code, message)),
     )
-    named = [settings.eval] if isinstance(settings.eval, str) else []
-    held = [tokens_of(asked_of(settings, file), recipe, work) for file in named]
-    train = [tokens_of(asked_of(settings, each.path), recipe, work) for each in settings.sources]
+    named = [settings.held] if settings.held else []
+    held = [tokens_of(asked_of(settings, each), recipe, work) for each in named]
+    train = [tokens_of(asked_of(settings, each), recipe, work) for each in settings.sources]
     is_sound = not any(each.file.contents.faults for each in (*train, *held))
     is_sound = is_sound and not _is_too_long(train, settings, limit)
     overview = Overview()
@@ -118,7 +121,7 @@ def gather(
     name = ", ".join(each.path for each in settings.sources)
     return Gathered(
         train=_side(train, limit, name=name, overview=overview if is_sound else Overview()),
-        held=_side(held, limit, name=named[0], overview=Overview()) if held else None,
+        held=_side(held, limit, name=named[0].path, overview=Overview()) if held else None,
         overview=overview,
     )
 
@@ -160,7 +163,7 @@ def _overview(train: Sequence[Tokens], held: Sequence[Tokens], look: _Look, work
     key = combined(
         {
             "sources": [*zip(keys, (each.path for each in settings.sources), strict=False)],
-            "held": [keys[len(train) :], settings.eval],
+            "held": [keys[len(train) :], settings.held and settings.held.path, settings.held_share],
             "drop": settings.drop,
             "seed": look.seed,
             "long": zlib.crc32(look.long.tobytes()),

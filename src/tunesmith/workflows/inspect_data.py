@@ -60,13 +60,14 @@ def inspect_data(config: RunConfig, *, emit: Callable[[Event], None] = silent) -
         always_look=True,
     )
     train = _inspection(source.path, gathered.train)
-    share = settings.eval if isinstance(settings.eval, float) else 0.0
-    few = told_of_few(round((1 - share) * len(gathered.train.rows)), config.method.kind)
+    few = told_of_few(
+        round((1 - settings.held_share) * len(gathered.train.rows)), config.method.kind
+    )
     warnings = (*train.warnings, *gathered.overview.notes, *few)
     train = replace(train, warnings=warnings, estimate=_estimate(config, opened.config, train))
-    if gathered.held is None:
+    if gathered.held is None or settings.held is None:
         return [train]
-    return [train, _inspection(str(settings.eval), gathered.held)]
+    return [train, _inspection(settings.held.path, gathered.held)]
 
 
 def _inspection(file: str, side: Side) -> Inspection:
@@ -91,7 +92,6 @@ def _estimate(
     """The time of the epochs over what is not held out; None where a run would not begin."""
     if inspection.faults or config.train.steps or config.train.minutes:
         return None
-    share = config.data.eval if isinstance(config.data.eval, float) else 0.0
     epochs = config.train.epochs or DEFAULT_EPOCHS
-    tokens = round((1 - share) * inspection.tokens * epochs)
+    tokens = round((1 - config.data.held_share) * inspection.tokens * epochs)
     return estimate(config, shape, tokens=tokens, supervised=inspection.supervised_share)

@@ -12,7 +12,8 @@ import torch
 from tunesmith import __version__, files
 from tunesmith.adapters import store
 from tunesmith.adapters.origin import Origin, write_origin
-from tunesmith.config import FullSettings, RunConfig
+from tunesmith.config import DataSettings, FullSettings, RunConfig
+from tunesmith.config.run import DataSource
 from tunesmith.data.files.hub import is_hub_name
 from tunesmith.data.new_tokens import add_tokens_
 from tunesmith.data.records import files_of, options_of
@@ -121,18 +122,17 @@ def _card(config: RunConfig, base: Base) -> str:
     )
 
 
-def _data_sha256(source: str, config: RunConfig) -> str | dict[str, str]:
+def _data_sha256(source: DataSource, settings: DataSettings) -> str | dict[str, str]:
     """Of a file its hash, of a folder those of its data files; what a hub holds has none here."""
-    if not Path(source).is_dir():
-        return "" if is_hub_name(source) else file_sha256(Path(source))
-    return {str(path): file_sha256(path) for path in files_of(source, options_of(config.data))}
+    name, options = source.path, options_of(settings, source)
+    if not Path(name).is_dir():
+        return "" if is_hub_name(name) else file_sha256(Path(name))
+    return {str(path): file_sha256(path) for path in files_of(name, options)}
 
 
 def write_environment(path: Path, base: Base, config: RunConfig) -> None:
     """environment.json: versions, hardware, threads, hashes of base and data."""
-    sources = [source.path for source in config.data.sources]
-    if isinstance(config.data.eval, str):
-        sources.append(config.data.eval)
+    sources = [*config.data.sources, *([config.data.held] if config.data.held else [])]
     files.write_json(
         path,
         {
@@ -147,6 +147,6 @@ def write_environment(path: Path, base: Base, config: RunConfig) -> None:
             "dtype": str(base.dtype).removeprefix("torch."),
             "available_bytes": memory.available_bytes(base.device),
             "base": {"name": base.name, "folder": str(base.folder), **hash_folder(base.folder)},
-            "data": {source: _data_sha256(source, config) for source in sources},
+            "data": {each.path: _data_sha256(each, config.data) for each in sources},
         },
     )

@@ -40,12 +40,10 @@ class RunRows:
 
 def require_files(settings: DataSettings) -> None:
     """Raise DataError where files of the data are missing, before anything is written or loaded."""
-    named = [source.path for source in settings.sources]
-    named += [settings.eval] if isinstance(settings.eval, str) else []
     book = FaultBook()
-    for path in named:
-        if not exists(path):
-            _, _, rows = read_rows(asked_of(settings, path))  # has the words for it
+    for source in (*settings.sources, *([settings.held] if settings.held else [])):
+        if not exists(source.path):
+            _, _, rows = read_rows(asked_of(settings, source))  # has the words for it
             for found in rows:
                 book.add(found.faults)
     refuse(book.faults())

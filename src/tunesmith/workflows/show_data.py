@@ -29,7 +29,7 @@ def show_data(config: RunConfig, *, most: int, emit: Emit = ignore) -> ShownData
     """The first ``most`` documents that can be rendered; nothing is cut or left out."""
     settings, book = config.data, FaultBook()
     (source,) = settings.sources
-    _, of_file, records = read_rows(asked_of(settings, source.path))
+    _, of_file, records = read_rows(asked_of(settings, source))
     book.add(of_file)
     sound = _sound(records, book)
     first = next(sound, None)

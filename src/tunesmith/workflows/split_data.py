@@ -1,29 +1,28 @@
 """One file into two, for training and evaluation: by cluster, by row, or by a column's values."""
 
 import json
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.data.faults import Fault, Note, Problem, refuse
+from tunesmith.data.faults import FaultBook, Faults, Note, NoteBook, Problem, refuse
 from tunesmith.data.formats.table import shown
 from tunesmith.data.quality.text import digest
-from tunesmith.data.read import scan
-from tunesmith.data.records import read_records
+from tunesmith.data.read import Asked, found_in, open_records
+from tunesmith.data.records import AUTO, ReadOptions, exists
 from tunesmith.data.rows import Conversation
+from tunesmith.data.source_key import content_of
 from tunesmith.data.split import Groups, Prompts, choose_held
 from tunesmith.errors import DataError
-from tunesmith.files import replace_folder
+from tunesmith.workflows.split_files import EVAL, TRAIN, write_sides
 
 CLUSTER, ROW = "cluster", "row"
 ANSWER = "answer"
-TRAIN, EVAL = "train.jsonl", "eval.jsonl"
-LINES = (".jsonl", ".ndjson")
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,7 @@ class SplitSettings:
     seed: int = 0
     format: str = "auto"
     columns: Mapping[str, str] = field(default_factory=dict)
+    options: ReadOptions = AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +77,13 @@ def split_data(settings: SplitSettings) -> SplitDone:
     """
     out = Path(settings.out)
     _require_free(out)
-    reading = scan(settings.file, format=settings.format, columns=settings.columns)
-    refuse(reading.faults)
-    rows = reading.conversations
-    columns = [name for name in (settings.by, settings.stratify) if _is_column(name)]
-    values = _columns(settings.file, columns)
-    strata = _strata(rows, settings.stratify, values)
-    groups = _groups(rows, settings.by, values)
+    asked = Asked(settings.file, settings.format, settings.columns, settings.options)
+    content = content_of(asked) if exists(asked.file) else None
+    seen = _seen(asked, settings)
+    strata = None if settings.stratify is None else seen.values[settings.stratify]
+    groups = _groups(seen, settings.by)
     held = _held(groups, settings, strata)
-    is_held = {row.line: bool(out) for row, out in zip(rows, held, strict=True)}
-    _write(Path(settings.file), out, is_held)
+    write_sides(asked, out, held.tolist(), content=content)
     return SplitDone(
         train=out / TRAIN,
         held=out / EVAL,
@@ -94,8 +91,67 @@ def split_data(settings: SplitSettings) -> SplitDone:
         groups=len(groups.sizes),
         largest=int(groups.sizes.max()),
         strata=_counted(strata, held),
-        notes=(*reading.notes, *groups.notes),
+        notes=(*seen.notes, *groups.notes),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What is known of every row: its value of each name that was asked for, and its prompt."""
+
+    values: Mapping[str, list[str]]
+    keys: Sequence[int]
+    prompts: Prompts
+    notes: tuple[Note, ...]
+
+
+def _seen(asked: Asked, settings: SplitSettings) -> _Seen:
+    """Every row looked at once; raises FaultyData with every fault."""
+    names = [] if settings.by in (CLUSTER, ROW) else [settings.by]
+    names += [] if settings.stratify is None else [settings.stratify]
+    values: dict[str, list[str]] = {name: [] for name in names}
+    layout, faults, records = open_records(asked)
+    book, lacking, notes = FaultBook(), FaultBook(), NoteBook()
+    book.add(faults)
+    prompts, keys = Prompts(), array("Q")
+    for record in records:
+        found = found_in(record, layout)
+        book.add(found.faults)
+        notes.add(found.remarks, line=found.line)
+        if found.conversation is None or record.values is None:
+            continue
+        for name, column in values.items():
+            value = _value(record.values, found.conversation, name)
+            column.append(value or "")
+            if value is None:
+                what = f'"{name}" is missing (found: {shown(record.values)}).'
+                problem = Problem("missing_column", what, "Name a column that every row has.")
+                lacking.add([problem.at(record.file or asked.file, record.line)])
+        if settings.by == CLUSTER:
+            prompts.observe(found.conversation)
+        said = (text for m in found.conversation.messages for text in (m.role, m.content))
+        keys.append(digest(*said))
+    refuse(book.faults())
+    refuse(_once(lacking.faults(), rows=len(keys)))
+    return _Seen(values, keys, prompts, notes.notes())
+
+
+def _once(lacking: Faults, *, rows: int) -> Faults:
+    """A name that no row has is a wrong name, and told once."""
+    if lacking.count < rows:
+        return lacking
+    whole = {fault.message: replace(fault, line=None) for fault in lacking.listed}
+    return Faults(tuple(whole.values()))
+
+
+def _value(row: Mapping[str, object], conversation: Conversation, name: str) -> str | None:
+    """What a row has under a name, as text; of the name `answer`, what is learned last."""
+    if name == ANSWER:
+        return conversation.messages[conversation.supervised[-1]].content.strip()
+    if name not in row:
+        return None
+    value = row[name]
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
 
 
 def _held(
@@ -117,69 +173,27 @@ def _require_free(out: Path) -> None:
         )
 
 
-def _is_column(name: str | None) -> bool:
-    return name is not None and name not in (CLUSTER, ROW, ANSWER)
-
-
-def _columns(file: str, names: Sequence[str | None]) -> dict[str, dict[int, str]]:
-    """The values of columns by line, as text; raises FaultyData where rows lack one."""
-    values: dict[str, dict[int, str]] = {str(name): {} for name in names}
-    faults: list[Fault] = []
-    for record in read_records(Path(file)) if values else ():
-        for name, found in values.items():
-            if record.values is not None and name in record.values:
-                found[record.line] = _text(record.values[name])
-            elif record.values is not None:
-                what = f'"{name}" is missing (found: {shown(record.values)}).'
-                problem = Problem("missing_column", what, "Name a column that every row has.")
-                faults.append(problem.at(file, record.line))
-    if faults and not all(values.values()):  # a wrong name, told once
-        faults = list({fault.message: replace(fault, line=None) for fault in faults}.values())
-    refuse(faults)
-    return values
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
-
-
-def _strata(
-    rows: Sequence[Conversation], name: str | None, values: Mapping[str, Mapping[int, str]]
-) -> list[str] | None:
-    if name is None:
-        return None
-    if name == ANSWER:
-        return [row.messages[row.supervised[-1]].content.strip() for row in rows]
-    return [values[name][row.line] for row in rows]
-
-
-def _groups(
-    rows: Sequence[Conversation], by: str, values: Mapping[str, Mapping[int, str]]
-) -> Groups:
+def _groups(seen: _Seen, by: str) -> Groups:
     """Which rows stay together, and for each a number that does not depend on their order."""
     if by == CLUSTER:
-        prompts = Prompts()
-        for row in rows:
-            prompts.observe(row)
-        return prompts.groups()
+        return seen.prompts.groups()
     if by == ROW:
-        return Groups(np.arange(len(rows)), _row_keys(rows), noun="row")
-    texts = [values[by][row.line] for row in rows]
+        return Groups(np.arange(len(seen.keys)), _row_keys(seen.keys), noun="row")
+    texts = seen.values[by]
     numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
     keys = np.array([digest(text) for text in texts], dtype=np.uint64)
     number = np.array([numbers[text] for text in texts], dtype=np.int64)
     return Groups(number, keys, noun=f"value of `{by}`")
 
 
-def _row_keys(rows: Sequence[Conversation]) -> NDArray[np.uint64]:
+def _row_keys(keys: Sequence[int]) -> NDArray[np.uint64]:
     """A number for each row; equal rows have different ones, so that each is drawn by itself."""
     seen: Counter[int] = Counter()
-    keys = []
-    for row in rows:
-        key = digest(*(text for m in row.messages for text in (m.role, m.content)))
-        keys.append(digest(str(key), str(seen[key])))
+    own = []
+    for key in keys:
+        own.append(digest(str(key), str(seen[key])))
         seen[key] += 1
-    return np.array(keys, dtype=np.uint64)
+    return np.array(own, dtype=np.uint64)
 
 
 def _counted(strata: Sequence[str] | None, held: NDArray[np.bool_]) -> dict[str, tuple[int, int]]:
@@ -187,39 +201,3 @@ def _counted(strata: Sequence[str] | None, held: NDArray[np.bool_]) -> dict[str,
     train = Counter(name for name, out in sides if not out)
     evaluation = Counter(name for name, out in sides if out)
     return {name: (train[name], evaluation[name]) for name in sorted({*train, *evaluation})}
-
-
-def _write(file: Path, out: Path, is_held: Mapping[int, bool]) -> None:
-    """Both files in ``out``, which is complete or absent."""
-    raw: Callable[[Path], Iterator[tuple[int, bytes]]]
-    raw = _lines if file.suffix.lower() in LINES else _records
-
-    def fill(folder: Path) -> None:
-        with (folder / TRAIN).open("wb") as train, (folder / EVAL).open("wb") as held:
-            for line, row in raw(file):
-                if line in is_held:
-                    (held if is_held[line] else train).write(row)
-
-    if out.is_dir():
-        out.rmdir()  # it is empty
-    try:
-        replace_folder(out, fill)
-    except OSError as error:
-        remedy = "Name another folder with --out."
-        raise DataError(f"{out} cannot be written: {error.strerror}.", remedy=remedy) from None
-
-
-def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
-    """Rows as they stand in the file; the last one may lack its line's end."""
-    with file.open("rb") as lines:
-        for line, raw in enumerate(lines, start=1):
-            row = raw.removeprefix(BYTE_ORDER_MARK) if line == 1 else raw
-            yield line, row if row.endswith(b"\n") else row + b"\n"
-
-
-def _records(file: Path) -> Iterator[tuple[int, bytes]]:
-    """Rows of other files as JSON lines."""
-    for record in read_records(file):
-        if record.values is not None:
-            text = json.dumps(record.values, ensure_ascii=False, default=str)
-            yield record.line, f"{text}\n".encode()

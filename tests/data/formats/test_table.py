@@ -27,10 +27,10 @@ def test_the_config_knows_each_format_of_the_table_and_no_other():
 def test_a_layout_is_recognised_and_said(name):
     format, problem = recognise([ROWS[name]] * 3 + [{"other": 1}])
     assert (format.name, problem) == (name, None)
-    assert why(format, [ROWS[name]] * 2).startswith("every row has ")
-    assert why(format, [ROWS[name], {}]).startswith("1 of 2 rows with ")
+    assert why(format, [ROWS[name]] * 2, {}).startswith("every row has ")
+    assert why(format, [ROWS[name], {}], {}).startswith("1 of 2 rows with ")
     for column in list(ROWS[name])[:1]:
-        assert column in why(format, [ROWS[name]])
+        assert column in why(format, [ROWS[name]], {})
 
 
 @pytest.mark.parametrize(

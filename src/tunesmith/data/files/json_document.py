@@ -5,11 +5,11 @@ import json
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from typing import NoReturn, cast
+from typing import NoReturn
 
 from tunesmith.data.faults import Problem, Remark
 from tunesmith.data.files.encoding import MARK, UTF8
-from tunesmith.data.files.json_object import UniqueKeys, broken_json, not_an_object
+from tunesmith.data.files.json_object import UniqueKeys, broken_json, row_of
 from tunesmith.data.files.record import MOST_ROW_BYTES, Record
 from tunesmith.data.files.source import Broken
 from tunesmith.data.files.text import TOO_LARGE, Text
@@ -175,9 +175,8 @@ def _elements(window: _Window) -> Iterator[Record]:
             window.place = count
         number = window.number
         value, problem = window.value()
-        problem = problem or not_an_object(value)
-        values = value if problem is None else None
-        record = Record(number, cast("dict[str, object] | None", values), problem)
+        row = problem or row_of(value)
+        record = Record(number, None, row) if isinstance(row, Problem) else Record(number, row)
         if count == 1:
             held = record
         else:
@@ -234,5 +233,6 @@ def _choice(lists: Sequence[str], part: str | None) -> Problem | None:
         return Problem("unknown_part", what, "Name one of them with --data.part.")
     if part is None and len(lists) > 1:
         what = f"holds {len(lists)} lists of rows: {shown}."
-        return Problem("several_parts", what, f"Say which, for example --data.part {lists[0]}.")
+        first = "train" if "train" in lists else lists[0]
+        return Problem("several_parts", what, f"Say which, for example --data.part {first}.")
     return None

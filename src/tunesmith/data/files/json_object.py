@@ -1,4 +1,6 @@
-"""What a JSON value must be to be a row: an object, no key of it given twice."""
+"""What a JSON value must be to be a row: an object with no key given twice, or a list of cells."""
+
+from collections.abc import Mapping
 
 from tunesmith.data.faults import Problem
 from tunesmith.data.files.record import kind_of
@@ -35,12 +37,25 @@ def broken_json(reason: str, remedy: str = LINES_REMEDY) -> Problem:
     return Problem("broken_json", f"not valid JSON: {reason}.", remedy)
 
 
-def not_an_object(values: object) -> Problem | None:
-    """Why a value is no row, if it is none."""
-    if isinstance(values, dict):
-        return None
-    return Problem(
-        "not_an_object",
-        f"a row must be a JSON object, this is {kind_of(values)}.",
-        'Write each row as {"column": value, ...} on a line of its own.',
-    )
+def row_of(value: object) -> dict[str, object] | Problem:
+    """The row that a value is, or why it is none; the cells of a list are called by their place."""
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, list) and len(value) > 1 and any(isinstance(cell, str) for cell in value):
+        return {str(place): cell for place, cell in enumerate(value)}
+    if isinstance(value, list) and value and all(isinstance(cell, dict) for cell in value):
+        return not_an_object(value, 'Write it as {"messages": [...]}.')
+    return not_an_object(value)
+
+
+def not_an_object(
+    value: object, remedy: str = 'Write each row as {"column": value, ...} on a line of its own.'
+) -> Problem:
+    """That a value is no row."""
+    what = f"a row must be a JSON object, this is {kind_of(value)}."
+    return Problem("not_an_object", what, remedy)
+
+
+def is_of_a_list(row: Mapping[str, object]) -> bool:
+    """Whether a row was a list: its columns are called 0, 1, and so on."""
+    return bool(row) and all(name == str(place) for place, name in enumerate(row))

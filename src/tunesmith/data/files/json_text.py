@@ -2,23 +2,25 @@
 
 import json
 from collections.abc import Callable, Iterator
-from typing import cast
+from pathlib import Path
 
 from tunesmith.data.faults import Problem
+from tunesmith.data.files.encoding import UTF8
 from tunesmith.data.files.json_document import NO_ROWS, holds_rows, read_document
 from tunesmith.data.files.json_object import (
     UniqueKeys,
     broken_json,
-    not_an_object,
+    row_of,
 )
 from tunesmith.data.files.record import ReadOptions, Record, unused
-from tunesmith.data.files.source import Source
+from tunesmith.data.files.source import Source, open_source
 from tunesmith.data.files.text import Text, open_text
 
 # Columns of a row that hold lists: an object with one of them is a row, not a document of rows.
 LISTS_OF_A_ROW = frozenset({"messages", "conversations", "conversation", "dialog", "dialogue"})
 LISTS_OF_A_ROW |= {"chat", "history", "prompt", "completion", "chosen", "rejected", "choices"}
 LISTS_OF_A_ROW |= {"tools", "functions"}
+JSON_LINES = (".jsonl", ".ndjson")
 OPENING = (b"[", b"{", b",", b":")
 
 
@@ -32,6 +34,18 @@ def read_json(source: Source, options: ReadOptions) -> Iterator[Record]:
         yield from read_document(text, options.part, LISTS_OF_A_ROW)
     else:
         yield from read_json_lines(text)
+
+
+def lines_to_copy(path: str, options: ReadOptions) -> Text | None:
+    """The text of a file of JSON lines that may be copied line by line as they are; else None."""
+    if not Path(path).is_file():
+        return None
+    source = open_source(Path(path), options.part)
+    if source.layers or source.suffix not in JSON_LINES:
+        return None
+    text = open_text(source, options)
+    is_plain = text.encoding == UTF8 and not text.old_lines
+    return text if is_plain and not is_document(text.head()) else None
 
 
 def is_document(head: bytes) -> bool:
@@ -74,13 +88,9 @@ def read_json_lines(text: Text) -> Iterator[Record]:
         blank = []
         line = raw if isinstance(raw, Problem) else text.decoded(raw.rstrip(b"\r\n"))
         value = line if isinstance(line, Problem) else _value(line, decode)
-        problem = keys.problem()  # of a line that is broken as well, to be forgotten
-        if isinstance(value, Problem):
-            problem = value
-        elif problem is None:
-            problem = not_an_object(value)
-        values = None if problem else cast("dict[str, object]", value)
-        yield Record(number, values, problem)
+        twice = keys.problem()  # of a line that is broken as well, to be forgotten
+        row = value if isinstance(value, Problem) else twice or row_of(value)
+        yield Record(number, None, row) if isinstance(row, Problem) else Record(number, row)
     if number == len(blank):
         yield Record(0, None, NO_ROWS)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from tunesmith.data.files.arrow import read_arrow, read_parquet
 from tunesmith.data.files.delimited import read_delimited
-from tunesmith.data.files.json_text import read_json
+from tunesmith.data.files.json_text import JSON_LINES, read_json
 from tunesmith.data.files.prose import read_prose
 from tunesmith.data.files.record import ReadOptions, Record
 from tunesmith.data.files.sheet import read_sheet
@@ -12,7 +12,6 @@ from tunesmith.data.files.source import Broken, Source
 
 RecordReader = Callable[[Source, ReadOptions], Iterator[Record]]
 
-JSON_LINES = (".jsonl", ".ndjson")
 READERS: Mapping[str, RecordReader] = {
     **dict.fromkeys((*JSON_LINES, ".json"), read_json),
     **dict.fromkeys((".csv", ".tsv", ".tab", ".psv", ".ssv"), read_delimited),

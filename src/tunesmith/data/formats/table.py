@@ -1,10 +1,12 @@
 """Every row format, and which one a file has."""
 
 import difflib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tunesmith.counts import many
 from tunesmith.data.faults import Problem
+from tunesmith.data.files.json_object import is_of_a_list, not_an_object
 from tunesmith.data.formats.chat import CHAT
 from tunesmith.data.formats.layout import Format, Row
 from tunesmith.data.formats.multiple_choice import MULTIPLE_CHOICE
@@ -24,6 +26,7 @@ REFUSED = (PREFERENCE,)
 # Columns that tell of the text beside them what it is: then it may be a prompt.
 ABOUT_A_TEXT = {"category", "class", "intent", "sentiment", "rating", "score", "stars", "summary"}
 ABOUT_A_TEXT |= {"labels", "label_text", "translation"}
+SHOWN_CELLS, SHOWN_CELL = 3, 40
 
 
 def recognise(rows: Sequence[Row]) -> tuple[Format | None, Problem | None]:
@@ -42,19 +45,40 @@ def recognise(rows: Sequence[Row]) -> tuple[Format | None, Problem | None]:
     if most and len(best) == 1:
         return FORMATS[best[0]], None
     if most:
-        what = f"rows fit more than one format: {', '.join(best)}."
-        remedy = f"Say which one with --data.format {' or '.join(best)}."
-        return None, Problem("ambiguous_format", what, remedy)
+        return None, ambiguous(best)
     names = list(dict.fromkeys(column for row in rows for column in row))
     if any(map(PLAIN_TEXT.fits, rows)):
         problem = _text_or_prompt(names)
         return (None, problem) if problem else (PLAIN_TEXT, None)
+    if lists := [row for row in rows if is_of_a_list(row)]:
+        return None, _unnamed(lists[0])
     known = "; ".join(f"{format.name} ({', '.join(format.columns)})" for format in FORMATS.values())
     return None, Problem(
         "unknown_format",
         f"no known format (found: {shown(names)}). Known: {known}.",
         _mapping_remedy(names),
     )
+
+
+def _unnamed(row: Row) -> Problem:
+    """The question to ask where rows are lists: which of their cells is what."""
+    cells = ", ".join(map(_cell, list(row.values())[:SHOWN_CELLS]))
+    more = ", ..." if len(row) > SHOWN_CELLS else ""
+    what = f"rows are lists, whose columns have no names (the first: {cells}{more})."
+    remedy = "Say which cell is what, counted from 0: --data.map prompt=0 --data.map completion=1"
+    return Problem("unknown_format", what, f"{remedy}.")
+
+
+def _cell(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= SHOWN_CELL else f"{text[:SHOWN_CELL]}…"
+
+
+def ambiguous(names: Sequence[str]) -> Problem:
+    """The question to ask where rows have several formats."""
+    what = f"rows fit more than one format: {', '.join(names)}."
+    remedy = f"Say which one with --data.format {' or '.join(names)}."
+    return Problem("ambiguous_format", what, remedy)
 
 
 def _text_or_prompt(names: Sequence[str]) -> Problem | None:
@@ -78,13 +102,17 @@ def _answers(format: Format) -> Iterator[str]:
         yield from (last, *format.columns[last])
 
 
-def why(format: Format, rows: Sequence[Row]) -> str:
-    """What was seen of the rows that have this format."""
+def why(format: Format, rows: Sequence[Row], columns: Mapping[str, str]) -> str:
+    """What was seen of the rows that have this format, under our names; ``columns`` are mapped."""
     fitting = sum(map(format.fits, rows))
     some = f"{fitting} of {many(len(rows), 'row')} with"
     which = "every row has" if fitting == len(rows) else some
-    columns = next((row for row in rows if format.fits(row)), format.columns)
-    return f"{which} {shown(c for c in columns if format.uses(format.synonyms.get(c, c)))}"
+    seen = next((row for row in rows if format.fits(row)), format.columns)
+    used = [name for name in seen if format.uses(format.synonyms.get(name, name))]
+    theirs = {
+        name: f"{columns[name]} as {name}" for name in used if columns.get(name, name) != name
+    }
+    return f"{which} {shown(theirs.get(name, name) for name in used)}"
 
 
 def _mapping_remedy(found: Sequence[str]) -> str:
@@ -105,16 +133,25 @@ def _theirs(flag: str | None) -> str:
     return (flag or "").rpartition("=")[2]
 
 
-def missing_columns(row: Row, format: Format) -> list[Problem]:
-    """One problem for each column that the format needs and the row lacks."""
-    free = [column for column in row if not format.uses(column)]
+def missing_columns(row: Row, format: Format, columns: Mapping[str, str]) -> list[Problem]:
+    """One problem for each column that the format needs and the row lacks; ``columns`` are mapped.
+
+    The row has the names that it has in its file.
+    """
+    if is_of_a_list(row) and not any(theirs in row for theirs in columns.values()):
+        return [not_an_object(list(row.values()))]
+    free = [name for name in row if not format.uses(name) and name not in columns.values()]
+    here = {*format.named(row), *(ours for ours, theirs in columns.items() if theirs in row)}
     problems = []
     for column in format.columns:
-        if column not in row:
-            flag = map_flag(column, free, format)
-            mapped = f", or map it with {flag}" if flag else ""
-            message = f'"{column}" is missing (found: {shown(row)}).'
-            problems.append(Problem("missing_column", message, f"Add it{mapped}."))
+        theirs = columns.get(column)
+        if column in here and (theirs is None or theirs in row):
+            continue
+        flag = None if theirs else map_flag(column, free, format)
+        what = f'"{theirs}", which is mapped to "{column}",' if theirs else f'"{column}"'
+        message = f"{what} is missing (found: {shown(row)})."
+        remedy = f"Add it, or map it with {flag}." if flag else "Add it."
+        problems.append(Problem("missing_column", message, remedy))
     return problems
 
 
@@ -125,22 +162,6 @@ def map_flag(column: str, found: Iterable[str], format: Format) -> str | None:
     near = [name for name in names if name in lowered]
     near = near or difflib.get_close_matches(column, lowered, n=1, cutoff=0.75)
     return f"--data.map {column}={lowered[near[0]]}" if near else None
-
-
-def unknown_mapping(columns: Mapping[str, str], formats: Iterable[Format]) -> list[Problem]:
-    """One problem for each mapped name that no format in question has."""
-    known = list(
-        dict.fromkeys(c for format in formats for c in (*format.columns, *format.optional))
-    )
-    return [
-        Problem(
-            "unknown_mapping",
-            f"--data.map names the column `{ours}`, which no format has.",
-            f"Our columns are {', '.join(known)}: write --data.map OURS=THEIRS.",
-        )
-        for ours in columns
-        if ours not in known
-    ]
 
 
 def shown(columns: Iterable[str], most: int = 12) -> str:
