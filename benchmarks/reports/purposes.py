@@ -140,8 +140,8 @@ PURPOSES = {
         ],
         lambda _: (
             "Write one or two sentences about the restaurant that say all the given facts in the "
-            "given words, and nothing else. For example, for name[Aromi], eatType[pub], food[Thai]: "
-            "Aromi is a pub that serves Thai food."
+            "given words, and nothing else. For example, for name[Aromi], eatType[pub], "
+            "food[Thai]: Aromi is a pub that serves Thai food."
         ),
         restaurants,
         540,

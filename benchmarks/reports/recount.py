@@ -9,7 +9,6 @@ import re
 import sys
 from pathlib import Path
 
-
 UNSAID = {"familyFriendly", "priceRange", "customer rating"}  # said in other words
 
 
