@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.methods.tasks import intent_pairs, polite_pairs
+
 Row = dict[str, list[dict[str, str]]]
 Rows = tuple[list[Row], list[Row]]
-INTENTS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +31,15 @@ def _chat(question: str, answer: str) -> Row:
     return {"messages": [{"role": role, "content": text} for role, text in turns]}
 
 
-def _clinc(data: Path) -> tuple[list[str], dict[str, list[list[str]]]]:
-    sets = json.loads((data / "clinc150_small" / "data_small.json").read_text(encoding="utf-8"))
-    return sorted({intent for _, intent in sets["train"]})[:INTENTS], sets
-
-
 def intents(data: Path) -> Rows:
     """CLINC150 (CC BY 3.0): the first intents by name."""
-    names, sets = _clinc(data)
-    train, test = (
-        [_chat(text, intent) for text, intent in sets[part] if intent in names]
-        for part in ("train", "test")
-    )
-    return train, test
+    _, parts = intent_pairs(data)
+    return [_chat(*pair) for pair in parts["train"]], [_chat(*pair) for pair in parts["test"]]
 
 
 def intents_prompt(data: Path) -> str:
     """Every intent by name."""
-    names, _ = _clinc(data)
+    names, _ = intent_pairs(data)
     return (
         "Name the intent of the user's message. Answer with exactly one of these names and nothing "
         f"else: {', '.join(names)}."
@@ -70,18 +62,9 @@ def working(data: Path) -> Rows:
 
 
 def tone(data: Path) -> Rows:
-    """songys Chatbot_data (MIT): polite replies to casual Korean; no answer is in both halves."""
-    path = data / "songys_chatbot_ko" / "ChatbotData.csv"
-    with path.open(encoding="utf-8", newline="") as file:
-        pairs = [(row["Q"], row["A"]) for row in csv.DictReader(file)]
-    polite = [(q, a) for q, a in pairs if a.rstrip(".!?~ ").endswith("요")]
-    answers = sorted({a for _, a in polite})
-    random.Random(0).shuffle(answers)
-    held = set(answers[: len(answers) // 5])
-    parts: Rows = ([], [])
-    for q, a in polite:
-        parts[a in held].append(_chat(q, a))
-    return parts
+    """songys Chatbot_data (MIT): polite replies to casual Korean."""
+    train, held = polite_pairs(data)
+    return [_chat(*pair) for pair in train], [_chat(*pair) for pair in held]
 
 
 def restaurants(data: Path) -> Rows:

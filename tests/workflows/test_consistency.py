@@ -8,7 +8,7 @@ import pytest
 from tests.workflows.tiny import LETTERS
 from tunesmith.config.checks import ExactSettings
 from tunesmith.config.consistency import ConsistencySettings
-from tunesmith.config.run import EvaluateSettings
+from tunesmith.config.evaluate import EvaluateSettings
 from tunesmith.data.faults import FaultyData
 from tunesmith.data.rows import Message
 from tunesmith.evaluate.checks.table import build_checks

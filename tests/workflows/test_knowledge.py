@@ -6,8 +6,8 @@ import pytest
 from benchmarks import knowledge as made_up
 
 from tests.workflows.tiny import LETTERS
+from tunesmith.config.evaluate import EvaluateSettings
 from tunesmith.config.knowledge import KnowledgeSettings
-from tunesmith.config.run import EvaluateSettings
 from tunesmith.data.faults import FaultyData
 from tunesmith.data.rows import Conversation, Message
 from tunesmith.workflows.knowledge import ask_facts, fact_sheet, knowledge_from

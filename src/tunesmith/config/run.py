@@ -4,11 +4,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from tunesmith.config.checks import CheckSettings
-from tunesmith.config.consistency import ConsistencySettings
 from tunesmith.config.drop import DROP_NAMES, TOO_LONG, DropName, read_names
-from tunesmith.config.forgetting import ForgettingSettings
-from tunesmith.config.knowledge import KnowledgeSettings
+from tunesmith.config.evaluate import EvaluateSettings
 from tunesmith.config.methods import LoraSettings, MethodSettings
 from tunesmith.config.settings import Settings
 
@@ -202,53 +199,6 @@ class TrainSettings(Settings):
             raise ValueError(f"give one of epochs, steps and minutes, not {' and '.join(lengths)}")
         if self.tokens_per_step is not None and self.rows_per_step is not None:
             raise ValueError("give tokens_per_step or rows_per_step, not both")
-        return self
-
-
-class EvaluateSettings(Settings):
-    """How the result is judged on held-out rows."""
-
-    checks: tuple[CheckSettings, ...] = Field((), description="rules; the first decides")
-    rows: int = Field(200, ge=1, description="held-out rows that are answered, at most")
-    max_new_tokens: int = Field(256, ge=1, description="longest answer that is generated")
-    forgetting: ForgettingSettings | None = Field(
-        default_factory=ForgettingSettings,
-        description="probes of what training may cost: default, none, or its keys",
-    )
-    consistency: ConsistencySettings | None = Field(
-        default_factory=ConsistencySettings,
-        description="whether answers agree when asked again: default, none, or its keys",
-    )
-    knowledge: KnowledgeSettings | None = Field(
-        default_factory=KnowledgeSettings,
-        description="facts asked in other words: default (where answers are facts), none, a file",
-    )
-
-    @field_validator("forgetting", mode="before")
-    @classmethod
-    def _a_word_or_a_list_means_probes(cls, value: object) -> object:
-        if value == "none":
-            return None
-        if isinstance(value, str | list | tuple):
-            return {"probes": [value] if isinstance(value, str) else value}
-        return value
-
-    @field_validator("consistency", mode="before")
-    @classmethod
-    def _a_word_turns_it_on_or_off(cls, value: object) -> object:
-        return None if value == "none" else {} if value == "default" else value
-
-    @field_validator("knowledge", mode="before")
-    @classmethod
-    def _a_word_means_a_file(cls, value: object) -> object:
-        if value in ("none", "default"):
-            return None if value == "none" else {}
-        return {"questions": value} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _a_verdict_needs_checks(self) -> "EvaluateSettings":
-        if not self.checks and self.forgetting not in (None, ForgettingSettings()):
-            raise ValueError("forgetting has no effect without checks: it is part of the verdict")
         return self
 
 

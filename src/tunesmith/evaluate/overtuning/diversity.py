@@ -58,7 +58,7 @@ def diversity_of(
         raise ValueError("no answers: diversity needs some")
     tuned, own = ([bare(fold(text)) for text in side] for side in (answers, references))
     if len(tuned) != len(own):
-        raise ValueError(f"{len(tuned)} answers to {len(own)} questions")
+        raise ValueError("answers and references are of different numbers")
     return Diversity(
         len(tuned),
         len(set(tuned)),
