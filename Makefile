@@ -16,7 +16,7 @@ PINS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow check docs bench clean moved
+.PHONY: help demo test test-slow test-browser check docs bench reports clean moved
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,10 @@ test: $(TEST_STAMP) ## set up, then every test but the slow group
 test-slow: $(TEST_STAMP) ## set up, then the slow group
 	$(VENV)/bin/python -m pytest -m slow $(ARGS)
 
+test-browser: $(TEST_STAMP) ## set up, then look at the pages with Chromium, which must be installed
+	$(VENV)/bin/python -m pip install --quiet --editable '.[browser]' --constraint constraints.txt
+	$(VENV)/bin/python -m pytest -m slow tests/report/test_browser.py $(ARGS)
+
 check: $(TEST_STAMP) ## set up, then the static checks: lint, format, types
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
@@ -40,6 +44,9 @@ docs: $(TEST_STAMP) ## set up, then write docs/cli.md from what --help says
 
 bench: $(BENCH_STAMP) ## set up beside the peers' libraries, then compare with them
 	$(BENCH_VENV)/bin/python -m benchmarks.run $(ARGS)
+
+reports: $(PACKAGE_STAMP) ## reports of four purposes: make reports ARGS="--data DIR --out DIR"
+	$(VENV)/bin/python -m benchmarks.reports.make $(ARGS)
 
 clean: ## remove the environments, caches and build outputs; runs/ stays
 	rm -rf $(VENV) $(BENCH_VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,6 +12,7 @@ LEVELS = {
     "files": -1,
     "locks": -1,
     "counts": -1,
+    "words": -1,
     "models": 0,
     "data": 0,
     "rag": 0,

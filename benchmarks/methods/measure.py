@@ -142,7 +142,7 @@ def scores_of(task: Task, run: Path) -> dict[str, list[float]]:
 
 def build_checks_of(task: Task) -> Sequence[Any]:
     """The task's check as the product builds it."""
-    from tunesmith.config.run import EvaluateSettings
+    from tunesmith.config.evaluate import EvaluateSettings
 
     return build_checks(EvaluateSettings(checks=(task.check,)).checks)
 

@@ -28,11 +28,15 @@ from tunesmith.config.run import RunConfig
 from tunesmith.config.variants import load_variants
 from tunesmith.data.prepare import Dataset
 from tunesmith.evaluate.interval import mean_interval, paired_difference
+from tunesmith.generate.sampling import Sampling
 from tunesmith.methods import table as methods
 from tunesmith.train import schedule
 from tunesmith.train.batches import endless_steps
 from tunesmith.workflows import result
-from tunesmith.workflows.answers import answer, questions_of
+from tunesmith.workflows.answer_cache import AnswerCache
+from tunesmith.workflows.answering import answer_arms
+from tunesmith.workflows.answers import questions_of, text_of
+from tunesmith.workflows.arms import arm_of
 from tunesmith.workflows.one_run import load_rows
 from tunesmith.workflows.opening import Opened, attach_folder, open_base
 from tunesmith.workflows.run import train_run
@@ -105,11 +109,18 @@ def _theirs(config: RunConfig, scratch: Path, task: str) -> dict[str, Any]:
     arguments = [str(opened.base.folder), str(work), str(scratch / "start"), str(scratch / "end")]
     done = run_module(["benchmarks.sides.hf_rows", *arguments, "--threads", str(threads)], threads)
     adapter = attach_folder(opened, scratch / "end", name="peft")
-    questions = questions_of(rows.held_conversations, most=config.evaluate.rows)
-    texts = answer(
-        opened, questions, adapter=adapter.name, settings=config.evaluate, go_on=lambda _: True
+    tokenizer = opened.base.tokenizer
+    questions = questions_of(rows.held_conversations, tokenizer, most=config.evaluate.rows)
+    arms = {"peft": arm_of(opened, "peft", questions, adapter=adapter.name)}
+    said = answer_arms(
+        opened.engine,
+        arms,
+        {"peft": AnswerCache(scratch / "said.jsonl")},
+        sampling=Sampling(max_new_tokens=config.evaluate.max_new_tokens),
+        stop_ids=opened.base.stop_ids,
     )
-    assert texts is not None
+    assert said is not None
+    texts = [text_of(tokenizer, each.ids) for each in said["peft"]]
     answers = scratch / "answers"
     answers.mkdir()
     with (answers / "answers.jsonl").open("w", encoding="utf-8") as file:

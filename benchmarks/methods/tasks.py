@@ -45,17 +45,26 @@ def _shuffled(rows: Sequence[Row]) -> list[Row]:
     return mixed
 
 
-def classification(data: Path) -> tuple[list[Row], list[Row]]:
-    """CLINC150, the first intents by name of those within scope."""
+def intent_pairs(data: Path) -> tuple[list[str], dict[str, list[tuple[str, str]]]]:
+    """CLINC150: the first intents by name of those within scope, and each part's messages."""
     sets = json.loads((data / "clinc150_small" / "data_small.json").read_text(encoding="utf-8"))
-    intents = set(sorted({intent for _, intent in sets["train"]})[:INTENTS])
+    names = sorted({intent for _, intent in sets["train"]})[:INTENTS]
+    wanted = set(names)
+    return names, {
+        part: [(text, intent) for text, intent in sets[part] if intent in wanted]
+        for part in ("train", "test")
+    }
+
+
+def classification(data: Path) -> tuple[list[Row], list[Row]]:
+    """CLINC150: a message to its intent."""
     system = "Name the intent of the message."
-
-    def rows(part: str) -> list[Row]:
-        kept = [(text, intent) for text, intent in sets[part] if intent in intents]
-        return _shuffled([_chat(text, intent, system) for text, intent in kept])
-
-    return rows("train"), rows("test")
+    _, parts = intent_pairs(data)
+    train, test = (
+        _shuffled([_chat(text, intent, system) for text, intent in parts[part]])
+        for part in ("train", "test")
+    )
+    return train, test
 
 
 def sentiment(data: Path) -> tuple[list[Row], list[Row]]:
@@ -91,8 +100,8 @@ def summary(data: Path) -> tuple[list[Row], list[Row]]:
     return rows("dev"), rows("test")
 
 
-def tone(data: Path) -> tuple[list[Row], list[Row]]:
-    """songys: casual Korean questions to polite replies; no answer is in both halves."""
+def polite_pairs(data: Path) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """songys: casual Korean questions with polite replies; no reply is in both halves."""
     path = data / "songys_chatbot_ko" / "ChatbotData.csv"
     with path.open(encoding="utf-8", newline="") as file:
         pairs = [(row["Q"], row["A"]) for row in csv.DictReader(file)]
@@ -100,11 +109,16 @@ def tone(data: Path) -> tuple[list[Row], list[Row]]:
     answers = sorted({a for _, a in polite})
     random.Random(0).shuffle(answers)
     held = set(answers[: len(answers) // 5])
+    return [p for p in polite if p[1] not in held], [p for p in polite if p[1] in held]
+
+
+def tone(data: Path) -> tuple[list[Row], list[Row]]:
+    """songys: casual Korean questions to polite replies."""
     system = "너는 친절한 상담원이다."
-    parts = ([], [])
-    for q, a in polite:
-        parts[a in held].append(_chat(q, a, system))
-    return _shuffled(parts[0]), _shuffled(parts[1])
+    train, test = (
+        _shuffled([_chat(q, a, system) for q, a in pairs]) for pairs in polite_pairs(data)
+    )
+    return train, test
 
 
 TASKS = {

@@ -1,5 +1,7 @@
 """Generation: batched equals alone, equals transformers' own; stops, sampling, sessions."""
 
+from itertools import groupby
+
 import pytest
 import torch
 
@@ -175,7 +177,57 @@ def test_a_beginning_read_apart_changes_no_answer(family, monkeypatch):
     monkeypatch.setattr(Decoder, "read", lambda d, p: reads.append((d, p)) or read(d, p))
     assert answers(engine, prompts) == alone
     assert list(reads[0][1].values()) == [Prompt(begin)]
-    assert {d.begun(None) for d, _ in reads[1:]} == {len(begin)}
+    assert {d.begun((None, "")) for d, _ in reads[1:]} == {len(begin)}
+
+
+@pytest.mark.parametrize("slots", [3, 128])
+def test_openings_of_one_adapter_are_each_read_once_and_change_no_answer(monkeypatch, slots):
+    make_exact(monkeypatch)
+    monkeypatch.setattr("tunesmith.generate.loop.SLOTS", slots)
+    engine = prepare_(tiny_model("llama"))
+    table.attach(engine, LoraSettings(rank=3), name="a")
+    common = tuple(range(3, 20))  # both openings begin with it, which must not join them
+    begins = {"one": (*common, *range(30, 60)), "two": (*common, *range(61, 95))}
+    prompts = [
+        Prompt((*begins[opening], 50 + i, 40), adapter, opening=opening)
+        for i in range(3)
+        for opening in begins
+        for adapter in (None, "a")
+    ]
+    alone = [answers(engine, [prompt])[0] for prompt in prompts]
+    begun, steps = [], []
+    begin, step = Decoder.begin, Decoder.step
+    monkeypatch.setattr(
+        Decoder, "begin", lambda d, ids, kin: begun.append((tuple(ids), kin)) or begin(d, ids, kin)
+    )
+    monkeypatch.setattr(
+        Decoder, "step", lambda d, t: steps.append([d.adapters[s] for s in t]) or step(d, t)
+    )
+    assert answers(engine, prompts) == alone
+    kins = [(adapter, opening) for adapter in (None, "a") for opening in begins]
+    assert begun == [(begins[kin[1]], kin) for kin in kins]
+    # in a step each adapter's slots stand together
+    assert all(len([*groupby(each)]) == len(set(each)) for each in steps)
+
+
+def test_prompts_of_one_adapter_that_open_differently_are_not_read_together():
+    decoder = Decoder(prepare_(tiny_model("llama")), slots=2, capacity=9)
+    with pytest.raises(ValueError, match="must open alike"):
+        decoder.read({0: Prompt((3, 4), opening="a"), 1: Prompt((3, 4), opening="b")})
+
+
+def test_a_prompt_without_room_for_more_ends_there():
+    engine = prepare_(tiny_model("llama"))
+    (whole,) = answers(engine, [PROMPTS[0]])
+    rooms = [Prompt(PROMPTS[0].ids, most=most) for most in (1, 4, 99)]
+    assert answers(engine, rooms) == [whole[:1], whole[:4], whole]
+    ended = [
+        answer.ended
+        for answer in generate(
+            engine, rooms, stop_ids=frozenset(), sampling=Sampling(max_new_tokens=9)
+        )
+    ]
+    assert ended == ["length"] * 3
 
 
 def test_long_prompts_do_not_take_room_for_short_ones(monkeypatch):

@@ -11,6 +11,13 @@ from tests.workflows.tiny import talking_base
 OPENING = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 
 
+@pytest.fixture(autouse=True)
+def _answers_of_this_test_only(tmp_path_factory, monkeypatch):
+    """Else an answer that was given before would hide a change of how answers are made."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setattr("tunesmith.workflows.answer_cache.cache_root", lambda: folder)
+
+
 @pytest.fixture(scope="session")
 def base_folder(tmp_path_factory):
     folder = tiny_folder(tmp_path_factory.mktemp("base"), max_position_embeddings=400)

@@ -5,12 +5,10 @@ from types import SimpleNamespace
 import pytest
 
 from tests.data.families import FAMILIES
-from tunesmith.config.run import EvaluateSettings
 from tunesmith.data.rows import Conversation, Message, ToolCall
 from tunesmith.data.template import Rendering, render
-from tunesmith.generate.loop import Answer
-from tunesmith.workflows import answers
-from tunesmith.workflows.answers import Question, answer, questions_of
+from tunesmith.workflows.answers import Question, questions_of, text_of
+from tunesmith.workflows.arms import arm_of
 
 TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
 CALLING = Message("assistant", "", tool_calls=(ToolCall("look_up", {"word": "é"}, id="abcdefghi"),))
@@ -51,25 +49,21 @@ def test_thinking_is_no_part_of_what_is_expected(name):
 
 
 @pytest.mark.parametrize("name", ["qwen3", "deepseek_r1_distill", "qwen2_5"])
-def test_an_answer_that_is_what_was_trained_is_what_is_expected(name, monkeypatch):
+def test_an_answer_that_is_what_was_trained_is_what_is_expected(name):
     tokenizer = FAMILIES[name].tokenizer
     messages = (ASKED, Message("assistant", "yes é"))
     tools = (TOOL,) if name != "deepseek_r1_distill" else ()
-    row = Conversation(messages, "f", 1, tools=tools)
+    row = Conversation(messages, "f", 7, tools=tools)
     trained = render(tokenizer, row, Rendering(document="answer"))
-    prompts = []
-
-    def generate(engine, given, **options):
-        prompts.extend(given)
-        ids = trained.ids[trained.weights > 0][:-1].tolist()  # all but the end of the turn
-        return [Answer(0, tuple(ids), "stop")]
-
-    monkeypatch.setattr(answers, "generate", generate)
     opened = SimpleNamespace(
-        engine=None, base=SimpleNamespace(stop_ids=frozenset()), tokenizer=lambda _: tokenizer
+        engine=SimpleNamespace(prefix_length=lambda _: 0),
+        base=SimpleNamespace(context=10_000),
+        tokenizer=lambda _: tokenizer,
     )
     (question,) = questions_of([row], tokenizer, most=1)
-    options = {"adapter": None, "settings": EvaluateSettings(), "go_on": lambda _: True}
-    assert answer(opened, [question], **options) == (question.reference,) == ("yes é",)
-    assert prompts[0].ids == tuple(trained.ids[: len(prompts[0].ids)].tolist())
-    assert ("look_up" in tokenizer.decode(prompts[0].ids)) == bool(tools)
+    assert (question.file, question.line) == ("f", 7)
+    (prompt,) = arm_of(opened, "base", [question]).prompts
+    said = trained.ids[trained.weights > 0][:-1].tolist()  # all but the end of the turn
+    assert text_of(tokenizer, said) == question.reference == "yes é"
+    assert prompt.ids == tuple(trained.ids[: len(prompt.ids)].tolist())
+    assert ("look_up" in tokenizer.decode(prompt.ids)) == bool(tools)

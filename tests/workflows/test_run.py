@@ -73,7 +73,7 @@ def test_a_run_leaves_every_file_and_does_not_touch_its_base(tmp_path, method):
         "step", "tokens", "loss", "lr", "grad_norm", "tokens_per_second", "peak_bytes", "seconds",
     }  # fmt: skip
     assert [type(e) for e in events if isinstance(e, Planned | Ended)] == [Planned, Ended]
-    assert set(summary.evaluation["arms"]) == {"base", "tuned"}
+    assert list(summary.evaluation["arms"]) == ["base", "examples", "tuned"]
     if result == "model":
         open_base(str(run / "model"))
     else:

@@ -60,7 +60,8 @@ def test_the_document_has_the_verdict_and_what_was_forgotten(tmp_path, arms):
     assert verdict["answer"] in ("yes", "no", "cannot-tell")
     assert f"{100 * arm['score']:.0f} % of answers now pass" in verdict["text"]
     # one source: what decided is what the table shows
-    assert verdict["difference"] == document["differences"]["exact"]["base"]
+    shown = document["differences"]["exact"][verdict["against"]]
+    assert verdict["difference"]["mean"] == shown["mean"]
     assert [each["probe"] for each in document["forgetting"]] == ["questions", "text"]
     keys = {"probe", "base", "tuned", "difference", "low", "high"}
     assert keys <= document["forgetting"][0].keys()

@@ -16,6 +16,7 @@ from tunesmith.cli.init import init
 from tunesmith.cli.keys_help import CONTEXT
 from tunesmith.cli.methods import methods
 from tunesmith.cli.outcome import refuse
+from tunesmith.cli.report import report
 from tunesmith.cli.train import train
 from tunesmith.errors import UsageError
 
@@ -39,6 +40,7 @@ app.command(
 app.command(
     "compare", options_metavar="[CONFIG] [--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT
 )(compare)
+app.command("report")(report)
 app.command("chat")(chat)
 app.add_typer(runs.app, name="runs")
 app.add_typer(model.app, name="model")

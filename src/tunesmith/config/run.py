@@ -4,9 +4,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from tunesmith.config.checks import CheckSettings
 from tunesmith.config.drop import DROP_NAMES, TOO_LONG, DropName, read_names
-from tunesmith.config.forgetting import ForgettingSettings
+from tunesmith.config.evaluate import EvaluateSettings
 from tunesmith.config.methods import LoraSettings, MethodSettings
 from tunesmith.config.settings import Settings
 
@@ -200,33 +199,6 @@ class TrainSettings(Settings):
             raise ValueError(f"give one of epochs, steps and minutes, not {' and '.join(lengths)}")
         if self.tokens_per_step is not None and self.rows_per_step is not None:
             raise ValueError("give tokens_per_step or rows_per_step, not both")
-        return self
-
-
-class EvaluateSettings(Settings):
-    """How the result is judged on held-out rows."""
-
-    checks: tuple[CheckSettings, ...] = Field((), description="rules; the first decides")
-    rows: int = Field(200, ge=1, description="held-out rows that are answered, at most")
-    max_new_tokens: int = Field(256, ge=1, description="longest answer that is generated")
-    forgetting: ForgettingSettings | None = Field(
-        default_factory=ForgettingSettings,
-        description="probes of what training may cost: default, none, or its keys",
-    )
-
-    @field_validator("forgetting", mode="before")
-    @classmethod
-    def _a_word_or_a_list_means_probes(cls, value: object) -> object:
-        if value == "none":
-            return None
-        if isinstance(value, str | list | tuple):
-            return {"probes": [value] if isinstance(value, str) else value}
-        return value
-
-    @model_validator(mode="after")
-    def _a_verdict_needs_checks(self) -> "EvaluateSettings":
-        if not self.checks and self.forgetting not in (None, ForgettingSettings()):
-            raise ValueError("forgetting has no effect without checks: it is part of the verdict")
         return self
 
 

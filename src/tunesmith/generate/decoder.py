@@ -18,18 +18,30 @@ SHARE_TOKENS = 8
 class Prompt:
     """Token ids and the adapter that answers (None: the base).
 
-    ``draw`` keys its random numbers; None: its place among the prompts.
+    ``draw`` keys its random numbers; None: its place among the prompts. Prompts of one adapter with
+    the same ``opening`` are those that may begin alike. ``most`` new tokens are all that it has
+    room for; None: as many as the sampling allows.
     """
 
     ids: tuple[int, ...]
     adapter: str | None = None
     draw: int | None = None
+    opening: str = ""
+    most: int | None = None
+
+    @property
+    def kin(self) -> "Kin":
+        """What it shares with the prompts that begin as it does."""
+        return self.adapter, self.opening
+
+
+Kin = tuple[str | None, str]  # adapter and opening
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Beginning:
-    """What all prompts of an adapter begin with, read once: ``tokens`` of them, kept behind its
-    prefix. Stands before documents as a prefix does.
+    """What all prompts of a kin begin with, read once: ``tokens`` of them, kept behind the
+    adapter's prefix. Stands before documents as a prefix does.
     """
 
     cache: KeyValueCache
@@ -50,36 +62,40 @@ class Decoder:
         self.cache = engine.cache(slots, capacity)
         self.lengths = [0] * slots
         self.adapters: list[str | None] = [None] * slots
-        self.beginnings: dict[str | None, Beginning] = {}
+        self.beginnings: dict[Kin, Beginning] = {}
 
-    def begin(self, ids: Sequence[int], adapter: str | None) -> None:
-        """Read what every prompt of ``adapter`` begins with; ``read`` computes only the rest."""
-        length = self.engine.prefix_length(adapter) + len(ids)
+    def begin(self, ids: Sequence[int], kin: Kin) -> None:
+        """Read what every prompt of ``kin`` begins with; ``read`` computes only the rest."""
+        length = self.engine.prefix_length(kin[0]) + len(ids)
         side = Decoder(self.engine, slots=1, capacity=length)
-        side.read({0: Prompt(tuple(ids), adapter)})
-        self.beginnings[adapter] = Beginning(side.cache, len(ids), length)
+        side.read({0: Prompt(tuple(ids), kin[0])})
+        self.beginnings[kin] = Beginning(side.cache, len(ids), length)
 
     def move(self, slot: int, to: int) -> None:
         """Put what a slot holds into another one."""
         self.cache.copy_(slot, to, self.lengths[slot])
         self.lengths[to], self.adapters[to] = self.lengths[slot], self.adapters[slot]
 
-    def begun(self, adapter: str | None) -> int:
-        """Tokens of each prompt of an adapter that were read before."""
-        return self.beginnings[adapter].tokens if adapter in self.beginnings else 0
+    def begun(self, kin: Kin) -> int:
+        """Tokens of each prompt of a kin that were read before."""
+        return self.beginnings[kin].tokens if kin in self.beginnings else 0
 
     @torch.no_grad()
     def read(self, prompts: Mapping[int, Prompt]) -> Tensor:
         """Read whole prompts into empty slots; scores of their next tokens [B, V].
 
-        Prompts of one adapter that begin alike compute their common beginning once.
+        Prompts of one adapter that begin alike compute their common beginning once. Those of one
+        adapter must be of one kin; raises ValueError otherwise.
         """
+        kins = {prompt.kin for prompt in prompts.values()}
+        if len(kins) > len({adapter for adapter, _ in kins}):
+            raise ValueError("prompts of one adapter that are read together must open alike")
         rows = [
             Row(ids, [0.0] * len(ids), adapter=p.adapter, key=slot)
             for slot, p in prompts.items()
-            for ids in [p.ids[self.begun(p.adapter) :]]
+            for ids in [p.ids[self.begun(p.kin) :]]
         ]
-        before = {adapter or "": each for adapter, each in self.beginnings.items()}
+        before = {kin[0] or "": self.beginnings[kin] for kin in kins & self.beginnings.keys()}
         batch = pack(rows, share=SHARE_TOKENS, prefixes={**self.engine.prefixes, **before})
         documents = tuple(
             d if d.shared else replace(d, keep=(self.cache, d.key)) for d in batch.documents

@@ -1,14 +1,14 @@
 """Answers to many prompts at once: prompts are read as packed streams, tokens made together."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from tunesmith.engine.forward import Engine
-from tunesmith.generate.decoder import SHARE_TOKENS, Decoder, Prompt, common_length
+from tunesmith.generate.decoder import SHARE_TOKENS, Decoder, Kin, Prompt, common_length
 from tunesmith.generate.sampling import Sampling, choose_each, generator_of
 
 SLOTS = 128
@@ -45,7 +45,12 @@ class _Rules:
             return None
         return generator_of(self.seed, row if prompt.draw is None else prompt.draw)
 
-    def ended(self, made: list[int], token: int) -> str | None:
+    def most(self, prompt: Prompt) -> int:
+        """The longest answer to a prompt."""
+        limit = self.sampling.max_new_tokens
+        return limit if prompt.most is None else min(limit, prompt.most)
+
+    def ended(self, made: list[int], token: int, *, most: int) -> str | None:
         """Append the token unless it is a stop token; why the answer is complete, if it is."""
         if token in self.stop_ids:
             return "stop"
@@ -54,7 +59,7 @@ class _Rules:
             text = self.decode(made)
             if any(stop in text for stop in self.sampling.stop):
                 return "stop"
-        return "length" if len(made) >= self.sampling.max_new_tokens else None
+        return "length" if len(made) >= most else None
 
 
 def generate(
@@ -69,7 +74,7 @@ def generate(
     """Answers in the order in which they are finished; ``row`` numbers the prompt.
 
     As answers end, the next prompts take their places (continuous batching, Yu et al. 2022, Orca).
-    What all prompts of an adapter begin with is read once.
+    What all prompts of an adapter with one opening begin with is read once.
 
     ``decode`` is needed for stop texts; the ids then end with the token that completed one.
     A row's answer does not depend on which rows are answered beside it, but for the last bits of
@@ -102,9 +107,9 @@ class _Queue:
         self, engine: Engine, prompts: Sequence[Prompt], rows: Sequence[int], rules: _Rules
     ) -> None:
         self.prompts, self.rules = prompts, rules
-        self.ranks = {a: i for i, a in enumerate(dict.fromkeys(prompts[r].adapter for r in rows))}
+        self.ranks = _ranks(prompts[row] for row in rows)
         self.waiting = deque(sorted(rows, key=self._rank))
-        capacity = rules.sampling.max_new_tokens + max(_length(engine, prompts[r]) for r in rows)
+        capacity = max(_length(engine, prompts[r]) + rules.most(prompts[r]) for r in rows)
         room = max(CACHE_BYTES, engine.model.get_memory_footprint() // CACHE_SHARE)
         self.slots = max(1, min(len(rows), SLOTS, room // engine.cache_bytes(capacity)))
         self.decoder = Decoder(engine, slots=self.slots, capacity=capacity)
@@ -115,18 +120,18 @@ class _Queue:
         self._begin()
 
     def _rank(self, row: int) -> int:
-        return self.ranks[self.prompts[row].adapter]
+        return self.ranks[self.prompts[row].kin]
 
     def _begin(self) -> None:
-        """Read what all prompts of an adapter begin with, where that is much."""
-        for adapter in self.ranks:
+        """Read what all prompts of a kin begin with, where that is much."""
+        for kin in self.ranks:
             first, *others = (
-                self.prompts[r].ids for r in self.waiting if self.prompts[r].adapter == adapter
+                self.prompts[r].ids for r in self.waiting if self.prompts[r].kin == kin
             )
             alike = min((common_length(first, ids) for ids in others), default=0)
             alike = min(alike, *(len(ids) - 1 for ids in (first, *others)))
             if alike >= BEGIN_TOKENS:
-                self.decoder.begin(first[:alike], adapter)
+                self.decoder.begin(first[:alike], kin)
 
     def answers(self) -> Iterator[Answer]:
         """Every row's answer as it ends."""
@@ -162,7 +167,8 @@ class _Queue:
         """Append what was chosen; the last slot takes the place of one whose answer ended."""
         for slot in reversed(slots):
             row = self.rows[slot]
-            ended = self.rules.ended(self.made[row], self.tokens[slot])
+            most = self.rules.most(self.prompts[row])
+            ended = self.rules.ended(self.made[row], self.tokens[slot], most=most)
             if ended is None:
                 continue
             last = len(self.rows) - 1
@@ -174,16 +180,25 @@ class _Queue:
             yield Answer(row, tuple(self.made.pop(row)), ended)
 
 
+def _ranks(prompts: Iterable[Prompt]) -> dict[Kin, int]:
+    """Each kin's place: those of one adapter stand together."""
+    kins = list(dict.fromkeys(prompt.kin for prompt in prompts))
+    adapters = list(dict.fromkeys(adapter for adapter, _ in kins))
+    return {kin: i for i, kin in enumerate(sorted(kins, key=lambda k: adapters.index(k[0])))}
+
+
 def _groups(prompts: dict[int, Prompt], decoder: Decoder) -> Iterator[list[int]]:
     """Slots whose prompts are read in one call; a beginning that all of them share counts once."""
     group: list[int] = []
     tokens = shared = 0
     for slot, prompt in prompts.items():
-        begun = decoder.begun(prompt.adapter)
+        begun = decoder.begun(prompt.kin)
         own = len(prompt.ids) - begun
         alike = min(shared, _alike(prompts[group[0]], prompt) - begun) if group else own
         alike = alike if alike >= SHARE_TOKENS else 0
-        if group and tokens + own - len(group) * alike > READ_TOKENS:
+        last = prompts[group[-1]] if group else prompt
+        is_other = last.adapter == prompt.adapter and last.opening != prompt.opening
+        if group and (is_other or tokens + own - len(group) * alike > READ_TOKENS):
             yield group
             group, tokens, alike = [], 0, own
         group.append(slot)
@@ -193,7 +208,7 @@ def _groups(prompts: dict[int, Prompt], decoder: Decoder) -> Iterator[list[int]]
 
 def _alike(a: Prompt, b: Prompt) -> int:
     """Tokens of two prompts that one reading serves."""
-    return common_length(a.ids, b.ids) if a.adapter == b.adapter else 0
+    return common_length(a.ids, b.ids) if a.kin == b.kin else 0
 
 
 def _length(engine: Engine, prompt: Prompt) -> int:

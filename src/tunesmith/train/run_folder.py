@@ -121,7 +121,7 @@ def read_lines(path: Path) -> Iterator[dict[str, object]]:
     """The complete JSON lines of a file; none where it is missing."""
     if not path.exists():
         return
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             value = json.loads(line)
         except ValueError:

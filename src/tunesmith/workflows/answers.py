@@ -1,12 +1,10 @@
-"""Held-out prompts answered by the base and by the tuned model, and scored side by side."""
+"""Held-out questions, what each arm answered to them, and how each check scored that."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
-from tunesmith.config import EvaluateSettings
-from tunesmith.data.chat_format import study
 from tunesmith.data.rows import Conversation, Message, Tool
-from tunesmith.data.template import Rendering, render, render_prompt
+from tunesmith.data.template import Rendering, render
 from tunesmith.data.thinking import split_thinking
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import DataError
@@ -14,19 +12,20 @@ from tunesmith.evaluate.checks.protocol import Case, Check
 from tunesmith.evaluate.checks.scoring import Scored, score_cases
 from tunesmith.evaluate.interval import Interval
 from tunesmith.evaluate.summary import Summary, summarise
-from tunesmith.generate.decoder import Prompt
-from tunesmith.generate.loop import generate
-from tunesmith.generate.sampling import Sampling
-from tunesmith.workflows.opening import Opened
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A held-out prompt, with the tools that it offers, and the answer that the data gives."""
+    """A held-out prompt, with the tools that it offers, and the answer that the data gives.
+
+    ``file`` and ``line`` say where it stands.
+    """
 
     messages: tuple[Message, ...]
     reference: str
     tools: tuple[Tool, ...] = ()
+    file: str = field(default="", compare=False)
+    line: int = field(default=0, compare=False)
 
     @property
     def text(self) -> str:
@@ -36,30 +35,52 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What each arm answered to each question, and how each check scored it."""
+    """What each arm answered to each question, how each check scored it, and what it took.
+
+    ``facts`` of an arm stand beside its checks in the evaluate document.
+    """
 
     questions: tuple[Question, ...]
     texts: dict[str, tuple[str, ...]]  # arm -> answers
     summary: Summary
     scored: Mapping[str, Mapping[str, Scored]]  # check -> arm
+    facts: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # arm
 
     def rows(self) -> Iterator[dict[str, object]]:
-        """One object a question: it, each arm's answer, the data's."""
+        """One object a question: it, each arm's answer with its scores, the data's.
+
+        ``failed`` names the checks that an answer scores 0 by.
+        """
         for i, question in enumerate(self.questions):
-            arms = {arm: texts[i] for arm, texts in self.texts.items()}
-            yield {"question": question.text, "answers": arms, "reference": question.reference}
+            scores = {
+                arm: {name: arms[arm].scores[i] for name, arms in self.scored.items()}
+                for arm in self.texts
+            }
+            yield {
+                "question": question.text,
+                "answers": {arm: texts[i] for arm, texts in self.texts.items()},
+                "reference": question.reference,
+                "scores": scores,
+                "failed": {
+                    arm: [name for name, score in each.items() if score == 0]
+                    for arm, each in scores.items()
+                },
+                "file": question.file,
+                "line": question.line,
+            }
 
     def to_json(self) -> dict[str, object]:
         """The evaluate document's arms, with intervals of the differences."""
         arms = {
             arm: {
+                **self.facts.get(arm, {}),
                 "checks": {
                     check.name: {
                         **_interval(check.arms.get(arm)),
                         **_remarks(self.scored[check.name][arm]),
                     }
                     for check in self.summary.checks
-                }
+                },
             }
             for arm in self.texts
         }
@@ -108,7 +129,8 @@ def questions_of(
         turn = conversation.supervised[-1]
         reference = _reference(conversation, turn, tokenizer)
         before = tuple(conversation.messages[:turn])
-        questions.append(Question(before, reference, conversation.tools))
+        place = conversation.file, conversation.line
+        questions.append(Question(before, reference, conversation.tools, *place))
     return tuple(questions)
 
 
@@ -119,10 +141,10 @@ def _reference(conversation: Conversation, turn: int, tokenizer: Tokenizer) -> s
         return split_thinking(answer.content)[1]
     until = replace(conversation, messages=conversation.messages[: turn + 1], completion_from=turn)
     row = render(tokenizer, until, Rendering(document="answer", control_tokens="text"))
-    return _said(tokenizer, row.ids[row.weights > 0].tolist())
+    return text_of(tokenizer, row.ids[row.weights > 0].tolist())
 
 
-def _said(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
+def text_of(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
     """What an answer says, without what was thought before."""
     text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return split_thinking(text)[1]
@@ -137,42 +159,13 @@ def _spread(rows: Sequence[Conversation], most: int) -> Iterator[Conversation]:
         yield rows[i * len(rows) // most]
 
 
-def answer(
-    opened: Opened,
-    questions: Sequence[Question],
-    *,
-    adapter: str | None,
-    settings: EvaluateSettings,
-    go_on: Callable[[int], bool],
-) -> tuple[str, ...] | None:
-    """Greedy answers of one arm, in the order of the questions.
-
-    ``go_on`` is told how many are done; None where it says no before the last one.
-    """
-    base, engine, tokenizer = opened.base, opened.engine, opened.tokenizer(adapter)
-    chat_format = study(tokenizer)
-    prompts = [
-        Prompt(
-            tuple(render_prompt(tokenizer, q.messages, q.tools, chat_format=chat_format)), adapter
-        )
-        for q in questions
-    ]
-    sampling = Sampling(max_new_tokens=settings.max_new_tokens)
-    texts = [""] * len(prompts)
-    made = generate(engine, prompts, stop_ids=base.stop_ids, sampling=sampling)
-    for count, one in enumerate(made, start=1):
-        texts[one.row] = _said(tokenizer, one.ids)
-        if not go_on(count) and count < len(prompts):
-            return None
-    return tuple(texts)
-
-
 def score(
     questions: Sequence[Question],
     texts: dict[str, tuple[str, ...]],
     checks: Sequence[Check],
     *,
     seed: int,
+    facts: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Answers:
     """Every arm's answers under every check, with intervals."""
     scored = {
@@ -189,4 +182,4 @@ def score(
         for check in checks
     }
     rows = {name: {arm: s.scores for arm, s in arms.items()} for name, arms in scored.items()}
-    return Answers(tuple(questions), texts, summarise(rows, seed=seed), scored)
+    return Answers(tuple(questions), texts, summarise(rows, seed=seed), scored, facts or {})

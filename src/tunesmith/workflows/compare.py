@@ -16,7 +16,6 @@ from tunesmith.config.run import DataSettings, RunConfig
 from tunesmith.config.variants import Variant
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import RunError, TunesmithError
-from tunesmith.evaluate.checks.table import build_checks
 from tunesmith.evaluate.summary import TUNED
 from tunesmith.train import memory
 from tunesmith.train.events import Event, Planned
@@ -25,9 +24,11 @@ from tunesmith.train.member import Member
 from tunesmith.train.neighbours import announced
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.train.run_lock import alone
+from tunesmith.workflows.arms import BASE
 from tunesmith.workflows.course import Course
+from tunesmith.workflows.forgetting import Scores
 from tunesmith.workflows.going_on import resolved
-from tunesmith.workflows.judge import BASE, BaseKnown
+from tunesmith.workflows.judge import require_evaluable
 from tunesmith.workflows.one_run import (
     OneRun,
     RunSummary,
@@ -118,7 +119,7 @@ def compare_runs(
             code="exists",
         )
     for variant in variants:
-        build_checks(variant.config.evaluate.checks)
+        require_evaluable(variant.config)
         require_files(variant.config.data)
     rows = []
     for variant in variants:
@@ -236,13 +237,13 @@ class _Group:
         name_of = {id(member): name for name, member in members.items()}
         for member, event in train(list(members.values()), stop=self.stop):
             runs[name_of[id(member)]].emit(event)
-        base: dict[object, BaseKnown] = {}
+        scores: dict[object, Scores | None] = {}
         for row in ready:
             member, run = members[row.name], runs[row.name]
             row.error = member.error
             with _kept(row):
                 if member.error is None:
-                    self._finish(row, run, member, base)
+                    self._finish(row, run, member, scores)
 
     def _members(self, ready: Sequence[Row], runs: Mapping[str, OneRun]) -> list[Member]:
         """All optimizers first: their states are part of what is measured, once for all."""
@@ -257,12 +258,14 @@ class _Group:
             plan = plan or members[i].plan
         return [members[i] for i in range(len(ready))]
 
-    def _finish(self, row: Row, run: OneRun, member: Member, base: dict[object, BaseKnown]) -> None:
-        asked = (run.judge.questions, row.config.evaluate.forgetting)
-        if asked in base:
-            run.judge.base = base[asked]
+    def _finish(
+        self, row: Row, run: OneRun, member: Member, scores: dict[object, Scores | None]
+    ) -> None:
+        """Judge and save; what the base said before is known (answers are in the cache)."""
+        asked = (row.config.evaluate.forgetting, bool(run.judge.questions))
+        run.judge.base_scores = scores.get(asked)
         row.summary = run.finish(member)
-        base[asked] = run.judge.base
+        scores[asked] = run.judge.base_scores
 
     def _load(
         self,

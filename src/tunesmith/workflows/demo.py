@@ -13,7 +13,7 @@ from tunesmith.evaluate.interval import Interval
 from tunesmith.evaluate.summary import TUNED
 from tunesmith.train.events import Event
 from tunesmith.train.run_folder import RunFolder
-from tunesmith.workflows.judge import BASE
+from tunesmith.workflows.arms import BASE
 from tunesmith.workflows.one_run import RunSummary
 from tunesmith.workflows.run import train_run
 

@@ -10,8 +10,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from tunesmith.config.checks import CheckSettings
+from tunesmith.config.evaluate import EvaluateSettings
 from tunesmith.config.methods import LoraSettings
-from tunesmith.config.run import DataSettings, EvaluateSettings, RunConfig, TrainSettings
+from tunesmith.config.run import DataSettings, RunConfig, TrainSettings
 from tunesmith.config.settings import nested_models
 from tunesmith.counts import many
 from tunesmith.data.faults import Fault, Faults, refuse

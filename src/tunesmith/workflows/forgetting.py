@@ -27,7 +27,10 @@ class Scores:
 
 
 class Probing:
-    """The probes of a run, and what the base finds of them once it has been asked."""
+    """The probes of a run, and what the base finds of them once it has been asked.
+
+    ``opened`` may be exchanged for what a base has become, after ``score_base``.
+    """
 
     def __init__(
         self,
@@ -38,7 +41,7 @@ class Probing:
         notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Raises ConfigError where a probe cannot be read, before anything is trained."""
-        self._opened, self._settings, self._seed = opened, settings, seed
+        self.opened, self._settings, self._seed = opened, settings, seed
         self._notice = notice
         self.probes: tuple[Probe, ...] = probes_named(settings.probes)
         self.base: Scores | None = None
@@ -67,7 +70,7 @@ class Probing:
         return self._judged(self.base, scores[-1])
 
     def _window(self, adapter: str | None) -> int:
-        opened = self._opened
+        opened = self.opened
         room = opened.base.context - opened.engine.prefix_length(adapter)
         if room < LEAST_WINDOW:
             raise ModelError(
@@ -79,7 +82,7 @@ class Probing:
         self, adapters: Sequence[str | None], window: int, *, go_on: GoOn
     ) -> list[Scores] | None:
         """Each arm's scores; all probes go through the same streams."""
-        reader = Reader(self._opened.base.tokenizer, window)
+        reader = Reader(self.opened.base.tokenizer, window)
         spans: list[Span] = []
         ends: list[tuple[str, int]] = []
         for probe in self.probes:
@@ -93,7 +96,7 @@ class Probing:
             first = spans[-1].group + 1 if spans else 0
             spans += [replace(span, group=span.group + first) for span in own]
             ends.append((probe.name, len(spans)))
-        found = log_likelihoods(self._opened.engine, spans, adapters, go_on=go_on)
+        found = log_likelihoods(self.opened.engine, spans, adapters, go_on=go_on)
         if found is None:
             return None
         starts = [0, *(end for _, end in ends)]

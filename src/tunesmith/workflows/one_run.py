@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,10 +27,12 @@ from tunesmith.train.measure import make_plan, plan_beside
 from tunesmith.train.member import Member
 from tunesmith.train.run_folder import RunFolder, read_lines
 from tunesmith.workflows import going_on, result
+from tunesmith.workflows.answer_cache import voice_of
 from tunesmith.workflows.answers import Answers
 from tunesmith.workflows.course import Course
 from tunesmith.workflows.curves import curves_of
-from tunesmith.workflows.judge import Judge
+from tunesmith.workflows.document import write_evaluation
+from tunesmith.workflows.judge import Judge, Tuned
 from tunesmith.workflows.opening import Opened, open_base
 from tunesmith.workflows.row_quality import told_of_few
 from tunesmith.workflows.rows import RunRows, load_rows
@@ -143,7 +146,8 @@ class OneRun:
             held,
             emit=self.emit,
             stop=self.stop,
-            own_answers=rows.own_answers,
+            rows=rows.sample,
+            virtual_tokens=opened.engine.prefix_length(adapter.name),
         )
         if not adapter.frozen_base:
             self.judge.answer_before()
@@ -239,15 +243,14 @@ class OneRun:
                 best = checkpoint.tensors_of(self.folder.checkpoints / "best")
                 store.put_(self.job.adapter, best)
                 self.emit(Notice("best", f"the result is the best one, of step {state.best_step}"))
-            adapter = str(result.save(self.folder, self.opened, self.job.adapter, self.config))
-            answers = self.judge.judge(self.job.adapter)
+            saved = result.save(self.folder, self.opened, self.job.adapter, self.config)
+            adapter = str(saved)
+            self.judge.judge(self._tuned(saved))
             if self.judge.stopped:
                 ended = replace(ended, reason="stopped")
-            elif answers is not None:
-                evaluation = self.judge.to_json() or {}
-                files.write_json(self.folder.evaluation, evaluation)
-                lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in answers.rows()]
-                files.write_text(self.folder.answers, "".join(lines))
+            else:
+                evaluation = self.judge.to_json()
+                write_evaluation(evaluation, self.judge.answers, self.folder)
         summary = RunSummary(
             run=str(self.folder.path),
             adapter=adapter,
@@ -265,6 +268,12 @@ class OneRun:
         )
         files.write_json(self.folder.summary, summary.to_json())
         return summary
+
+    def _tuned(self, saved: Path) -> Tuned:
+        """What was trained, saved in this folder."""
+        adapter = self.job.adapter
+        name = adapter.name if adapter.frozen_base else None
+        return Tuned(self.opened, name, voice_of(self.opened.base, adapter, saved))
 
 
 def planned(member: Member) -> Planned:

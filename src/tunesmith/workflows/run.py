@@ -5,7 +5,6 @@ from pathlib import Path
 from tunesmith import files
 from tunesmith.config import RunConfig, load_run_config
 from tunesmith.errors import RunError, TunesmithError
-from tunesmith.evaluate.checks.table import build_checks
 from tunesmith.train.events import Notice
 from tunesmith.train.loop import train
 from tunesmith.train.neighbours import announced
@@ -13,6 +12,7 @@ from tunesmith.train.run_folder import RunFolder
 from tunesmith.train.run_lock import alone
 from tunesmith.workflows.free_folder import free_folder
 from tunesmith.workflows.going_on import resolved
+from tunesmith.workflows.judge import require_evaluable
 from tunesmith.workflows.one_run import (
     Emit,
     OneRun,
@@ -29,7 +29,7 @@ def train_run(config: RunConfig, *, emit: Emit, stop: Stop = lambda: False) -> R
 
     What is refused before a base is loaded writes nothing.
     """
-    build_checks(config.evaluate.checks)  # a faulty one is refused before anything is written
+    require_evaluable(config)  # what is faulty is refused before anything is written
     require_files(config.data)  # so is a missing file
     config = resolved(config)
     folder = RunFolder(Path(config.out or _free_name(config)))

@@ -75,6 +75,11 @@ def measure(rows: Sequence[Sampled]) -> Facts:
     )
 
 
+def names_told(question: str, answer: str) -> set[str]:
+    """Names and numbers in an answer that its question does not give, in one case."""
+    return _parts(Sampled(0, question, answer))[2]
+
+
 def _parts(row: Sampled) -> tuple[set[str], set[str], set[str]]:
     """The question's words, the answer's words, and the answer's names and numbers not asked."""
     asked = {word.casefold() for word in _WORD.findall(row.question)}

@@ -58,7 +58,7 @@ class _Meanings:
         """The cosine; raises CannotScore for an answer that the model cannot read."""
         if case.reference is None or not case.reference.strip():
             return 0.0
-        if self.only_latin and not _is_latin(case.answer):
+        if self.only_latin and not is_latin(case.answer):
             raise CannotScore(f"{self.model} reads English, and the answer is in other letters")
         return min(1.0, max(0.0, self._cosine(case.answer, case.reference)))
 
@@ -66,7 +66,7 @@ class _Meanings:
         """A fault where the reference is missing, empty, or one that the model cannot read."""
         if (missing := blank_reference(case)) is not None:
             return missing
-        if self.only_latin and not _is_latin(case.reference or ""):
+        if self.only_latin and not is_latin(case.reference or ""):
             return (
                 f"{self.model} reads English, and the reference is in other letters; "
                 "name a folder with a multilingual embedding model under `model`"
@@ -94,7 +94,7 @@ class _Meanings:
         return self.vectors[text]
 
 
-def _is_latin(text: str) -> bool:
+def is_latin(text: str) -> bool:
     """Whether most letters are Latin; a text without letters is."""
     letters = [letter for letter in text if letter.isalpha()]
     latin = sum(letter < "\u0250" for letter in letters)

@@ -1,0 +1,1 @@
+"""Were facts learned, or only the rows that tell them?"""

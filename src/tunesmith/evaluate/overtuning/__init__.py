@@ -1,0 +1,1 @@
+"""Did a run go on too long, break, or learn its rows by heart?"""

@@ -1,0 +1,85 @@
+"""Which checkpoint is the best: held-out score minus what was forgotten, and why?"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+Unit = Literal["share", "nats"]
+Reason = Literal["only", "last", "highest", "earlier-as-good", "less-forgotten"]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A measured checkpoint. ``score`` and ``forgotten`` are in one unit: shares of answers that
+    pass and of probe answers lost, or nats a token (the held-out loss with a minus, and the rise
+    of the probes' log-perplexity). ``error``: the score's standard error.
+    """
+
+    step: int
+    score: float
+    forgotten: float = 0.0
+    error: float = 0.0
+
+    @property
+    def value(self) -> float:
+        """The score less what was forgotten; to have gained on a probe counts as nothing."""
+        return self.score - max(0.0, self.forgotten)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The best checkpoint, why, and those that it was chosen from, by step."""
+
+    best: Checkpoint
+    reason: Reason
+    checkpoints: tuple[Checkpoint, ...]
+    unit: Unit
+
+    @property
+    def last(self) -> Checkpoint:
+        """Where training ended."""
+        return self.checkpoints[-1]
+
+    @property
+    def highest(self) -> Checkpoint:
+        """The one of the highest score, whatever it forgot; of equals the earliest."""
+        return max(self.checkpoints, key=lambda each: (each.score, -each.step))
+
+    def to_json(self) -> dict[str, object]:
+        """Step, reason, and every checkpoint with its value."""
+        return {
+            "step": self.best.step,
+            "reason": self.reason,
+            "unit": self.unit,
+            "checkpoints": [{**asdict(each), "value": each.value} for each in self.checkpoints],
+        }
+
+
+def choose_checkpoint(checkpoints: Sequence[Checkpoint], *, unit: Unit) -> Choice:
+    """The highest value; of those within its standard error the earliest, as it trained least and
+    the difference says nothing (Breiman et al. 1984, Classification and Regression Trees, 3.4.3:
+    one standard error).
+
+    *only*: there is one. *less-forgotten*: another one scores higher and forgot more.
+    *earlier-as-good*: a later one is higher by less than the error. *last*: the end of the run is
+    the best. *highest*: any other. Raises ValueError without any, or for a step given twice.
+    """
+    ordered = tuple(sorted(checkpoints, key=lambda each: each.step))
+    if not ordered or len({each.step for each in ordered}) < len(ordered):
+        raise ValueError("checkpoints are chosen from at least one, each step given once")
+    top = max(ordered, key=lambda each: (each.value, -each.step))
+    best = next(each for each in ordered if each.value >= top.value - top.error)
+    choice = Choice(best, "highest", ordered, unit)
+    return Choice(best, _reason(choice, top), ordered, unit)
+
+
+def _reason(choice: Choice, top: Checkpoint) -> Reason:
+    best = choice.best
+    if len(choice.checkpoints) == 1:
+        return "only"
+    rival = choice.highest
+    if rival.score - best.score > top.error and rival.forgotten > best.forgotten:
+        return "less-forgotten"
+    if best.step < top.step:
+        return "earlier-as-good"
+    return "last" if best is choice.last else "highest"

@@ -1,0 +1,90 @@
+"""Answers side by side: what each arm said, where it differs, and which checks it failed."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from tunesmith.report.charts.arms import ORDER
+from tunesmith.report.records import Document
+
+_PARTS = re.compile(r"\s+|\w+|[^\w\s]")
+SHOWN = 500  # rows on a page: more make it slow to open
+LONGEST = 4_000  # characters of a text on the page
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One arm's answer in pieces, each with whether the reference has it too."""
+
+    arm: str
+    pieces: Sequence[tuple[str, bool]]
+    failed: Sequence[str]
+    cut: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A question, what the data answers, and the arms' answers; ``group`` is for the filter."""
+
+    number: int
+    question: str
+    reference: str
+    said: Sequence[Said]
+    group: str
+
+
+def shown_answers(rows: Sequence[Document]) -> Iterator[Shown]:
+    """At most `SHOWN` rows as they stand on the page, those first where tuned fails a check."""
+    numbered = [(_group(row), number, row) for number, row in enumerate(rows, start=1)]
+    order = {"worse": 0, "fails": 1, "better": 2, "passes": 3, "": 4}
+    for group, number, row in sorted(numbered, key=lambda each: (order[each[0]], each[1]))[:SHOWN]:
+        answers: Mapping[str, str] = row.get("answers") or {}
+        reference = str(row.get("reference") or "")
+        yield Shown(
+            number=number,
+            question=_cut(str(row.get("question") or ""))[0],
+            reference=_cut(reference)[0],
+            said=[
+                _said(arm, str(answers[arm]), reference, _failed(row, arm))
+                for arm in (*ORDER, *(a for a in answers if a not in ORDER))
+                if arm in answers
+            ],
+            group=group,
+        )
+
+
+def _said(arm: str, text: str, reference: str, failed: Sequence[str]) -> Said:
+    short, cut = _cut(text)
+    pieces = list(_compared(short, reference)) if reference else [(short, False)]
+    return Said(arm, pieces, failed, cut)
+
+
+def _cut(text: str) -> tuple[str, int]:
+    return text[:LONGEST], max(0, len(text) - LONGEST)
+
+
+def _compared(text: str, reference: str) -> Iterator[tuple[str, bool]]:
+    """Runs of words that the reference has in this order, and runs that it has not."""
+    own, other = _PARTS.findall(text), _PARTS.findall(reference[:LONGEST])
+    at = 0
+    for block in SequenceMatcher(None, own, other, autojunk=False).get_matching_blocks():
+        if block.a > at:
+            yield "".join(own[at : block.a]), False
+        if block.size:
+            yield "".join(own[block.a : block.a + block.size]), True
+        at = block.a + block.size
+
+
+def _failed(row: Document, arm: str) -> list[str]:
+    return list((row.get("failed") or {}).get(arm) or ())
+
+
+def _group(row: Document) -> str:
+    """Whether tuned passes every check, and whether that is new beside the base."""
+    if "failed" not in row:
+        return ""
+    tuned, base = not _failed(row, "tuned"), not _failed(row, "base")
+    if tuned:
+        return "passes" if base else "better"
+    return "worse" if base else "fails"

@@ -1,0 +1,67 @@
+"""What general ability lost or gained: each probe's change, with the margin that is allowed."""
+
+from collections.abc import Iterator, Sequence
+
+from tunesmith.report.charts.intervals import height_of, interval_drawing, percent_bar
+from tunesmith.report.charts.plot import Plot
+from tunesmith.report.numbers import percent, signed
+from tunesmith.report.records import Document
+from tunesmith.report.svg import drawn
+from tunesmith.words import Words
+
+COLOUR = {"kept": "good", "forgotten": "bad", "unclear": "quiet"}
+COLUMNS = ("probe", "before", "after", "change", "interval", "allowed", "outcome")
+WORSE = {"accuracy": -1, "perplexity": 1}  # the sign of a change for the worse
+
+
+def forgetting_plots(evaluation: Document, words: Words) -> Iterator[Plot]:
+    """One plot for each measure that probes have: they are in different units."""
+    findings = evaluation.get("forgetting") or []
+    for measure in WORSE:
+        if of_it := [each for each in findings if each["measure"] == measure]:
+            yield _plot(measure, of_it, words)
+
+
+def _plot(measure: str, findings: Sequence[Document], words: Words) -> Plot:
+    name = f"forgetting-{measure}"
+    bars = [
+        percent_bar(
+            str(each["probe"]),
+            each["difference"],
+            each["low"],
+            each["high"],
+            COLOUR[each["outcome"]],
+        )
+        for each in findings
+    ]
+    margins = {100 * WORSE[measure] * float(each["margin"]) for each in findings}
+    says = "; ".join(f"{e['probe']} {words.say('outcome.' + e['outcome'])}" for e in findings)
+    return Plot(
+        name=name,
+        title=words.say(f"{name}.title"),
+        note=words.say(f"{name}.note"),
+        svg=drawn(
+            interval_drawing(bars, axis=words.say(f"{name}.axis"), marks=(0.0, *margins)),
+            height=height_of(bars),
+            name=name,
+        ),
+        alt=words.say("forgetting.alt", list=says),
+        header=[words.say(f"column.{key}") for key in COLUMNS],
+        rows=[
+            (
+                str(each["probe"]),
+                _value(each, "base"),
+                _value(each, "tuned"),
+                signed(each["difference"]),
+                f"{signed(each['low'])} – {signed(each['high'])}",
+                signed(WORSE[measure] * each["margin"]),
+                words.say(f"outcome.{each['outcome']}"),
+            )
+            for each in findings
+        ],
+    )
+
+
+def _value(finding: Document, arm: str) -> str:
+    value = float(finding[arm])
+    return f"{value:.2f}" if finding["measure"] == "perplexity" else percent(value)

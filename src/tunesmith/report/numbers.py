@@ -1,0 +1,27 @@
+"""How shares, bytes and spans of time stand on a page, in every language alike."""
+
+MINUS = "\N{MINUS SIGN}"
+
+
+def percent(share: float) -> str:
+    """`43 %`: whole, as rows are too few for more."""
+    return f"{100 * share:.0f} %"
+
+
+def signed(share: float) -> str:
+    """`+4.1`: points, or percent of change."""
+    return f"{100 * share:+.1f}".replace("-", MINUS)
+
+
+def bytes_text(count: float) -> str:
+    """`46 kB`, `19.6 MB`, `2.18 GB`."""
+    if count >= 1e9:
+        return f"{count / 1e9:.2f} GB"
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
+
+
+def clock(seconds: float) -> str:
+    """`4:05` or `1:02:03`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,139 @@
+"""Did a run work? One HTML file that loads nothing: verdict, plots, answers, how to do it again."""
+
+import json
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from tunesmith import __version__
+from tunesmith.report.answers import shown_answers
+from tunesmith.report.charts.arms import ORDER, arms_plots
+from tunesmith.report.charts.consistency import consistency_plots
+from tunesmith.report.charts.forgetting import forgetting_plots
+from tunesmith.report.charts.learning import learning_plot
+from tunesmith.report.charts.plot import Plot
+from tunesmith.report.charts.requests import request_plots
+from tunesmith.report.charts.spectrum import spectrum_plot
+from tunesmith.report.numbers import bytes_text, clock
+from tunesmith.report.records import Records
+from tunesmith.words import DEFAULT, Words
+
+PHRASES = "tunesmith.report.words"
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # not allowed in HTML, whatever the escape
+VISIBLE = "\N{SYMBOL FOR ESCAPE}"
+FINDINGS = ("knowledge", "overtuning", "capacity")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the page; it is left out where it has nothing."""
+
+    name: str
+    plots: Sequence[Plot]
+    texts: Sequence[str] = ()
+
+
+def run_page(records: Records, *, language: str = DEFAULT) -> str:
+    """The page of one run, evaluated or not. Raises ValueError for an unknown language."""
+    words, evaluation = Words(PHRASES, language), records.evaluation
+    verdict = evaluation.get("verdict") or {}
+    rows = list(shown_answers(records.answers))
+    groups = Counter(row.group for row in rows if row.group)
+    return page(
+        "run.html.jinja",
+        words,
+        name=records.path.resolve().name,
+        goal=records.config.get("goal"),
+        answer=verdict.get("answer", "none"),
+        verdict=text_in(verdict, language) or words.say("not-evaluated"),
+        facts=list(_facts(records, words)),
+        sections=[s for s in _sections(records, words) if s.plots or s.texts],
+        rows=rows,
+        all_rows=len(records.answers),
+        arms=ORDER,
+        groups=[
+            (key, groups[key]) for key in ("worse", "fails", "better", "passes") if groups[key]
+        ],
+        commands="\n".join(_commands(records)),
+        notices=records.notices,
+        config=records.config_text,
+        environment=json.dumps(records.environment, indent=2, ensure_ascii=False),
+    )
+
+
+def page(template: str, words: Words, **values: Any) -> str:
+    """A template filled in; control characters are shown, everything is escaped."""
+    sources = files("tunesmith.report").joinpath("pages")
+    environment = Environment(
+        loader=PackageLoader("tunesmith.report", "pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    text = environment.get_template(template).render(
+        say=words.say,
+        language=words.language,
+        css=sources.joinpath("page.css").read_text(encoding="utf-8"),
+        js=sources.joinpath("page.js").read_text(encoding="utf-8"),
+        version=__version__,
+        **values,
+    )
+    return CONTROL.sub(VISIBLE, text)
+
+
+def text_in(part: Any, language: str) -> str:
+    """What a part of the evaluation says in words, in a language where it has it."""
+    if not part:
+        return ""
+    return str((part.get("texts") or {}).get(language) or part.get("text") or "")
+
+
+def _sections(records: Records, words: Words) -> Iterator[Section]:
+    evaluation, language = records.evaluation, words.language
+    learning, spectrum = learning_plot(records, words), spectrum_plot(evaluation, words)
+    yield Section("result", list(arms_plots(evaluation, words)))
+    yield Section("forgetting", list(forgetting_plots(evaluation, words)))
+    consistency = text_in(evaluation.get("consistency"), language)
+    yield Section(
+        "consistency",
+        list(consistency_plots(evaluation, words)),
+        [consistency] if consistency else [],
+    )
+    yield Section("requests", list(request_plots(evaluation, words)))
+    yield Section("learning", [learning] if learning else [])
+    findings = (text_in(evaluation.get(part), language) for part in FINDINGS)
+    yield Section("risks", [spectrum] if spectrum else [], [text for text in findings if text])
+
+
+def _facts(records: Records, words: Words) -> Iterator[tuple[str, str]]:
+    config, summary = records.config, records.summary
+    planned = next((e for e in records.events if e.get("event") == "planned"), {})
+    train = (config.get("data") or {}).get("train")
+    sources = [train] if isinstance(train, str) else train or []
+    names = [source if isinstance(source, str) else source.get("path", "") for source in sources]
+    yield words.say("fact.method"), str((config.get("method") or {}).get("kind"))
+    yield words.say("fact.base"), str(config.get("model"))
+    yield words.say("fact.data"), ", ".join(names)
+    if "steps" in summary:
+        yield words.say("fact.steps"), f"{summary['steps']:,}"
+    if "seconds" in summary:
+        yield words.say("fact.time"), clock(summary["seconds"])
+    if summary.get("peak_bytes"):
+        yield words.say("fact.peak"), bytes_text(summary["peak_bytes"])
+    if planned.get("trainable_parameters"):
+        yield words.say("fact.trained"), f"{planned['trainable_parameters']:,}"
+
+
+def _commands(records: Records) -> Iterator[str]:
+    """What can be typed next: talk to it, judge it again, train it again."""
+    run = shlex.quote(str(records.path))
+    if records.summary.get("adapter"):
+        yield f"tunesmith chat {run}"
+    yield f"tunesmith evaluate {run}"
+    yield f"tunesmith train {run}/config.yaml --out NEW_FOLDER"

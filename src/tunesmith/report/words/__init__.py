@@ -1,0 +1,1 @@
+"""Phrases of the pages, a file for each language."""

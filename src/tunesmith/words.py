@@ -1,0 +1,57 @@
+"""What is said in which language? A package of one file of phrases each; nothing else knows one."""
+
+import functools
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import cast
+
+import yaml
+
+DEFAULT = "en"
+Phrases = Mapping[str, "str | Phrases"]
+
+
+def languages(package: str) -> tuple[str, ...]:
+    """The languages that a package has phrases in."""
+    names = (entry.name for entry in files(package).iterdir())
+    return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
+
+
+class Words:
+    """The phrases of one language in a package."""
+
+    def __init__(self, package: str, language: str = DEFAULT) -> None:
+        """Raises ValueError for a language without phrases."""
+        if language not in languages(package):
+            known = ", ".join(languages(package))
+            raise ValueError(f"there are no phrases in `{language}`, only in {known}")
+        self.language = language
+        self.phrases = _read(package, language)
+
+    def has(self, key: str) -> bool:
+        """Whether there is a phrase of this dotted name."""
+        return self._find(key) is not None
+
+    def say(self, key: str, count: int | None = None, /, **values: object) -> str:
+        """The phrase of a dotted name with ``values`` in it.
+
+        ``count`` chooses between `one` and `other`, where a language has both, and is a value too.
+        """
+        phrase = self._find(key)
+        if isinstance(phrase, Mapping):
+            phrase = phrase["one" if count == 1 and "one" in phrase else "other"]
+        if not isinstance(phrase, str):
+            raise KeyError(key)
+        return phrase.format(count="" if count is None else f"{count:,}", **values)
+
+    def _find(self, key: str) -> "str | Phrases | None":
+        found: str | Phrases | None = self.phrases
+        for part in key.split("."):
+            found = found.get(part) if isinstance(found, Mapping) else None
+        return found
+
+
+@functools.cache
+def _read(package: str, language: str) -> Phrases:
+    text = (files(package) / f"{language}.yaml").read_text(encoding="utf-8")
+    return cast(Phrases, yaml.safe_load(text))

@@ -1,0 +1,28 @@
+"""The page of a run, or of several that were compared, beside what it tells of."""
+
+from pathlib import Path
+
+from tunesmith import files
+from tunesmith.errors import UsageError
+from tunesmith.report.comparison_page import comparison_page, is_comparison
+from tunesmith.report.records import read_records
+from tunesmith.report.run_page import PHRASES, run_page
+from tunesmith.words import DEFAULT, languages
+
+REPORT = "report.html"
+
+
+def write_report(path: Path, *, language: str = DEFAULT) -> Path:
+    """Write `report.html` into a run's or a comparison's folder; the file comes back.
+
+    Raises RunError for a folder that holds neither, UsageError for an unknown language.
+    """
+    if language not in languages(PHRASES):
+        known = ", ".join(languages(PHRASES))
+        raise UsageError(f"There are no reports in `{language}`.", remedy=f"Take one of: {known}.")
+    if is_comparison(path):
+        text = comparison_page(path, language=language)
+    else:
+        text = run_page(read_records(path), language=language)
+    files.write_text(path / REPORT, text)
+    return path / REPORT

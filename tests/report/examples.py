@@ -1,0 +1,146 @@
+"""A run's folder as a finished and judged run leaves it, small and made up."""
+
+import json
+from pathlib import Path
+
+import yaml
+
+
+def scored(score: float | None, n: int = 50) -> dict[str, object]:
+    if score is None:
+        return {"score": None, "low": None, "high": None, "n": 0}
+    return {"score": score, "low": max(0.0, score - 0.1), "high": min(1.0, score + 0.1), "n": n}
+
+
+def finding(probe: str, measure: str, change: float, outcome: str) -> dict[str, object]:
+    return {
+        "probe": probe,
+        "measure": measure,
+        "base": 0.5,
+        "tuned": 0.5 + change,
+        "difference": change,
+        "low": change - 0.02,
+        "high": change + 0.02,
+        "margin": 0.03,
+        "outcome": outcome,
+        "n": 300,
+    }
+
+
+def arm(score: float, tokens: int) -> dict[str, object]:
+    return {
+        "prompt_tokens": tokens,
+        "seconds_per_answer": tokens / 100,
+        "checks": {"label": scored(score), "style": scored(None)},
+    }
+
+
+def evaluation() -> dict[str, object]:
+    return {
+        "verdict": {
+            "answer": "yes",
+            "text": "Yes: 97 % of answers now pass.",
+            "texts": {"ko": "예: 이제 답변의 97%가 통과합니다."},
+        },
+        "arms": {"base": arm(0.03, 40), "prompted": arm(0.44, 252), "tuned": arm(0.97, 40)},
+        "forgetting": [
+            finding("piqa", "accuracy", -0.01, "kept"),
+            finding("wikitext", "perplexity", 0.4, "forgotten"),
+        ],
+        "consistency": {
+            "samples": {
+                "questions": 30,
+                "arms": {"base": {"passes": scored(0.1)}, "tuned": {"passes": scored(0.9)}},
+            },
+            "paraphrases": None,
+            "text": "Asked again it answers alike.",
+        },
+        "knowledge": None,
+        "overtuning": {"text": "Nothing was learned by heart."},
+        "capacity": {
+            "rank": 4,
+            "rank_for_99": 2,
+            "energy_shares": [0.7, 0.995, 0.999, 1.0],
+            "layers": [{"layer": "q", "rank": 4, "singular_values": [3.0, 1.0, 0.1, 0.0]}],
+            "text": "2 of 4 directions hold 99 %.",
+        },
+    }
+
+
+def answers() -> list[dict[str, object]]:
+    fails = {"base": ["label"], "tuned": []}
+    return [
+        {
+            "question": "where is <b>my</b> card?",
+            "answers": {
+                "base": "It is </script><script>alert(1)</script> here",
+                "tuned": "card_arrival",
+            },
+            "reference": "card_arrival",
+            "failed": fails,
+        },
+        {
+            "question": "한국어 질문\x07",
+            "answers": {"base": "card_arrival", "tuned": "lost card"},
+            "reference": "card_arrival",
+            "failed": {"base": [], "tuned": ["label"]},
+        },
+    ]
+
+
+def write_run(path: Path, **changed: object) -> Path:
+    """A run's folder; ``evaluation`` or ``answers`` may be given, None leaves the file out."""
+    path.mkdir(parents=True, exist_ok=True)
+    config = {
+        "goal": "Name the <intent>",
+        "model": "smollm2-135m-instruct",
+        "data": {"train": [{"path": "a.jsonl", "weight": 1}]},
+        "method": {"kind": "lora"},
+    }
+    (path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    lines("metrics.jsonl", path, [{"step": i, "loss": 3.0 / i} for i in range(1, 31)])
+    events: list[dict[str, object]] = [
+        {"event": "planned", "trainable_parameters": 4_884_480},
+        {"event": "notice", "message": "few rows"},
+        {"event": "notice", "message": "few rows"},
+        {"event": "heldout", "step": 30, "loss": 0.2},
+    ]
+    lines("events.jsonl", path, events)
+    summary = {"steps": 30, "seconds": 75.0, "peak_bytes": 2_000_000_000, "adapter": "adapter"}
+    (path / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    (path / "environment.json").write_text(json.dumps({"tunesmith": "0.1.0"}), encoding="utf-8")
+    judged = changed.get("evaluation", evaluation())
+    if judged is not None:
+        (path / "evaluation.json").write_text(json.dumps(judged), encoding="utf-8")
+    rows = changed.get("answers", answers())
+    if rows is not None:
+        lines("answers.jsonl", path, rows)  # type: ignore[arg-type]
+    return path
+
+
+def write_comparison(path: Path) -> Path:
+    """Three runs that were compared, one of which failed."""
+    runs: list[dict[str, object]] = []
+    for name, score, size in (("lora", 0.97, 2e7), ("prompt", 0.6, 5e4), ("full", None, None)):
+        write_run(path / name)
+        limits = scored(score)
+        runs.append(
+            {
+                "name": name,
+                "method": name,
+                **{key: limits[key] for key in ("score", "low", "high")},
+                "adapter_bytes": size,
+                "peak_bytes": size and 2e9 + size,
+                "eval_loss": 0.5,
+                "trainable_parameters": 1000,
+                "error": None if score else "out of memory",
+            }
+        )
+    document = {"names": [run["name"] for run in runs], "runs": runs, "base": scored(0.1)}
+    (path / "comparison.json").write_text(json.dumps(document), encoding="utf-8")
+    return path
+
+
+def lines(name: str, folder: Path, rows: list[dict[str, object]]) -> None:
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (folder / name).write_text(text, encoding="utf-8")

@@ -1,0 +1,42 @@
+"""The page of a comparison: every run with its costs, also one that failed."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.report.examples import write_comparison
+from tests.report.test_run_page import Page
+from tunesmith.errors import RunError
+from tunesmith.report.charts.pareto import Point, best_at_its_price
+from tunesmith.report.comparison_page import comparison_page, is_comparison
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_runs_stand_beside_each_other(tmp_path: Path, language: str) -> None:
+    path = write_comparison(tmp_path)
+    assert is_comparison(path)
+    page = Page(comparison_page(path, language=language))
+    for part in ("97 %", "60 %", "20.0 MB", "50 kB"):
+        assert part in page.text
+    assert {"title-scores", "title-pareto-adapter-bytes", "section-verdicts"} <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+
+
+def test_a_run_that_failed_is_in_the_table(tmp_path: Path) -> None:
+    assert "failed" in Page(comparison_page(write_comparison(tmp_path))).text
+
+
+def test_an_unfinished_comparison_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "comparison.json").write_text('{"names": ["a"]}', encoding="utf-8")
+    with pytest.raises(RunError, match="no finished comparison"):
+        comparison_page(tmp_path)
+
+
+def points(*pairs: tuple[float, float]) -> list[Point]:
+    return [Point(str(i), score, 0, 1, {"c": cost}) for i, (score, cost) in enumerate(pairs)]
+
+
+def test_best_at_its_price_is_beaten_by_nobody() -> None:
+    assert best_at_its_price(points((0.5, 1), (0.6, 2), (0.55, 3)), "c") == {"0", "1"}
+    assert best_at_its_price(points((0.5, 1), (0.5, 1)), "c") == {"0", "1"}
+    assert best_at_its_price(points((0.5, 1), (0.5, 2), (0.9, 2)), "c") == {"0", "2"}

@@ -1,0 +1,134 @@
+"""The page of a run says what was measured, escapes what it was given, and loads nothing."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.report.examples import answers, evaluation, write_run
+from tunesmith.errors import RunError
+from tunesmith.report.records import read_records
+from tunesmith.report.run_page import PHRASES, run_page
+from tunesmith.words import languages
+
+
+class Page(HTMLParser):
+    """Text, ids, and addresses that a browser would load, of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.loaded: list[str] = []
+        self.scripts = 0
+        self.parts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.scripts += tag == "script"
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            if name in ("src", "srcset", "action", "data") or (name == "href" and tag == "link"):
+                self.loaded.append(value or "")
+
+    def handle_data(self, data: str) -> None:
+        self.parts.append(data)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.parts)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return write_run(tmp_path / "intents")
+
+
+def page_of(path: Path, language: str = "en") -> str:
+    return run_page(read_records(path), language=language)
+
+
+@pytest.mark.parametrize("language", languages(PHRASES))
+def test_every_part_is_there_in_every_language(run: Path, language: str) -> None:
+    page = Page(page_of(run, language))
+    parts = ("result", "forgetting", "consistency", "requests", "learning", "risks", "answers")
+    assert {f"section-{part}" for part in (*parts, "repeat")} <= set(page.ids)
+    verdict = evaluation()["verdict"]["texts" if language == "ko" else "text"]  # type: ignore[index]
+    assert (verdict["ko"] if isinstance(verdict, dict) else verdict) in page.text
+
+
+def test_it_loads_nothing_and_no_id_stands_twice(run: Path) -> None:
+    page = Page(page_of(run))
+    assert [address for address in page.loaded if not address.startswith("data:")] == []
+    assert len(page.ids) == len(set(page.ids))
+    assert "@import" not in page_of(run)
+    assert not re.search(r"url\((?!#)", page_of(run))
+
+
+def test_what_a_model_says_is_text_and_never_markup(run: Path) -> None:
+    text = page_of(run)
+    assert Page(text).scripts == 1
+    assert "<b>my</b>" not in text
+    assert "Name the <intent>" not in text
+    assert "\x07" not in text
+
+
+def test_rows_where_tuned_is_worse_come_first(run: Path) -> None:
+    groups = re.findall(r'class="row" data-group="(\w+)"', page_of(run))
+    assert groups == ["worse", "better"]
+
+
+def test_words_that_the_reference_has_not_are_marked(run: Path) -> None:
+    marked = re.findall(r'class="differs">([^<]*)<', page_of(run))
+    assert "lost card" in marked
+    assert "card_arrival" not in marked
+
+
+def test_a_run_that_was_not_evaluated_says_so(tmp_path: Path) -> None:
+    page = Page(page_of(write_run(tmp_path / "run", evaluation=None, answers=None)))
+    assert "tunesmith evaluate RUN" in page.text
+    assert "section-answers" not in page.ids
+    assert "section-learning" in page.ids
+
+
+def test_only_so_many_rows_stand_on_a_page_and_it_says_so(tmp_path: Path) -> None:
+    many = answers()[:1] * 501
+    text = page_of(write_run(tmp_path / "run", answers=many))
+    assert text.count('class="row"') == 500
+    assert "500 of 501 rows" in Page(text).text
+
+
+def test_the_same_run_gives_the_same_bytes(run: Path) -> None:
+    assert page_of(run) == page_of(run)
+
+
+def test_notices_stand_once(run: Path) -> None:
+    assert Page(page_of(run)).text.count("few rows") == 1
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="holds no run"):
+        read_records(tmp_path)
+
+
+def test_a_broken_evaluation_is_told_with_its_file(run: Path) -> None:
+    (run / "evaluation.json").write_text("{", encoding="utf-8")
+    with pytest.raises(RunError, match=r"evaluation\.json"):
+        read_records(run)
+
+
+def test_lines_of_answers_may_hold_any_separator(tmp_path: Path) -> None:
+    row = {**answers()[0], "question": "one\u2028two\x85three"}
+    assert len(read_records(write_run(tmp_path / "run", answers=[row])).answers) == 1
+
+
+def test_languages_have_the_same_phrases() -> None:
+    from tunesmith.words import Words
+
+    def keys(value: object, at: str = "") -> set[str]:
+        if not isinstance(value, dict) or set(value) <= {"one", "other"}:
+            return {at}
+        return {each for key, below in value.items() for each in keys(below, f"{at}.{key}")}
+
+    assert keys(Words(PHRASES, "en").phrases) == keys(Words(PHRASES, "ko").phrases)
