@@ -21,7 +21,7 @@ __all__ = ["RunRows", "asked_of", "load_rows", "rendering_of", "require_files"]
 
 ONCE: NDArray[np.float64] = np.zeros(0)
 
-MOST_OWN_ANSWERS = 2000
+MOST_OWN_ROWS = 2000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +35,12 @@ class RunRows:
     held: Dataset | None
     held_conversations: Sequence[Conversation]
     copies: NDArray[np.float64]
-    own_answers: tuple[str, ...] = ()  # of training rows, evenly spread: what checks learn from
+    own: tuple[Conversation, ...] = ()  # of training rows, evenly spread
+
+    @property
+    def own_answers(self) -> tuple[str, ...]:
+        """The last answers of ``own``: what checks learn from."""
+        return tuple(row.messages[row.supervised[-1]].content for row in self.own)
 
 
 def require_files(settings: DataSettings) -> None:
@@ -77,15 +82,15 @@ def load_rows(
         part = part_of(np.unique(rows.owners).tolist(), share=settings.share, seed=seed)
         rows = rows.take(np.isin(rows.owners, part))
     copies = _copies(rows, gathered, settings)
-    return RunRows(rows, held_rows, asked, copies, _own_answers(train, rows))
+    return RunRows(rows, held_rows, asked, copies, _own(train, rows))
 
 
-def _own_answers(train: Side, rows: Dataset) -> tuple[str, ...]:
-    """The last answers of at most ``MOST_OWN_ANSWERS`` rows, evenly spread over the file."""
+def _own(train: Side, rows: Dataset) -> tuple[Conversation, ...]:
+    """At most ``MOST_OWN_ROWS`` rows that have an answer, evenly spread over the file."""
     owners = np.unique(rows.owners)
-    count = min(len(owners), MOST_OWN_ANSWERS)
+    count = min(len(owners), MOST_OWN_ROWS)
     kept = train.conversations(owners[np.arange(count) * len(owners) // max(1, count)])
-    return tuple(row.messages[row.supervised[-1]].content for row in kept if row.supervised)
+    return tuple(row for row in kept if row.supervised)
 
 
 def _copies(rows: Dataset, gathered: Gathered, settings: DataSettings) -> NDArray[np.float64]:

@@ -94,7 +94,7 @@ def collapsed(e: Evidence) -> Finding | None:
     values = {
         "distinct": d.distinct,
         "own": d.own_distinct,
-        "count": d.questions,
+        "questions": d.questions,
         "commonest_share": d.commonest,
     }
     return Finding("collapsed", values, harm=True)
