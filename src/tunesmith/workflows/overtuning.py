@@ -38,7 +38,9 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class _Losses:
+class SideLosses:
+    """Mean loss of each sampled row, training and held out (nats per supervised token)."""
+
     train: list[float]
     held: list[float]
 
@@ -51,11 +53,11 @@ class Losing:
         self._opened, self.rows = opened, rows
         self.train = sample(rows.train)
         self.held = sample(rows.held) if rows.held is not None else None
-        self._base: _Losses | None = None
+        self._base: SideLosses | None = None
 
     def measure_base(self, *, go_on: GoOn = lambda _done, _total: True) -> bool:
         """Ask the base now, as training will change it; whether it came to the end."""
-        self._base = self._measured(None, go_on)
+        self._base = self.measured(None, go_on)
         return self._base is not None
 
     def evidence(
@@ -73,7 +75,7 @@ class Losing:
         """
         if adapter is not None and self._base is None and not self.measure_base(go_on=go_on):
             return None
-        tuned = self._measured(adapter, go_on)
+        tuned = self.measured(adapter, go_on)
         if tuned is None:
             return None
         base, seed, own = self._base, course.seed, self.rows.own_answers
@@ -102,7 +104,10 @@ class Losing:
             ),
         )
 
-    def _measured(self, adapter: str | None, go_on: GoOn) -> _Losses | None:
+    def measured(
+        self, adapter: str | None, go_on: GoOn = lambda _done, _total: True
+    ) -> SideLosses | None:
+        """One arm's losses; None where ``go_on`` says no before the end."""
         sides = [self.train, *([self.held] if self.held is not None else [])]
         total, before, found = sum(map(len, sides)), 0, []
         for side in sides:
@@ -112,7 +117,7 @@ class Losing:
             if losses is None or (before < total and not go_on(before, total)):
                 return None
             found.append(losses)
-        return _Losses(found[0], found[1] if len(found) > 1 else [])
+        return SideLosses(found[0], found[1] if len(found) > 1 else [])
 
 
 def _within(go_on: GoOn, before: int, total: int, done: int) -> bool:

@@ -144,6 +144,7 @@ def test_a_rank_that_is_used_up_on_many_classes_that_stay_open():
         {"rank": None, "used": None},
         {"gap": gap(0.3, 0.35)},  # learned
         {"gap": gap(0.5, 1.3)},  # rows are short, not rank
+        {"passes": 2.9},  # steps are
     ],
 )
 def test_each_sign_of_a_low_rank_is_needed(changes):
