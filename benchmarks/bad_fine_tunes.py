@@ -125,8 +125,12 @@ def _contradicting(data: Path, out: Path, seed: int) -> Values:
 
 
 def _all_classes(data: Path, out: Path, rank: int) -> Values:
-    rows, held = _clinc(data, classes=150, each=6, seed=0)
-    return {**_values(out, rows, held), "method": {"kind": "lora", "rank": rank}}
+    """On the layers that PEFT takes by default: beside all layers rank 1 is not short (150 classes,
+    0.9 passes: training loss 0.444 at rank 1, 0.438 at rank 16).
+    """
+    rows, held = _clinc(data, classes=150, each=4, seed=0)
+    method = {"kind": "lora", "rank": rank, "targets": ["q_proj", "v_proj"]}
+    return {**_values(out, rows, held), "method": method}
 
 
 def _good_clinc(data: Path, out: Path, seed: int) -> Values:
