@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from tunesmith.evaluate.words import Words
 
 MINUS = "\N{MINUS SIGN}"
+SMALLEST = 0.001
 Value = float | int | str
 
 
@@ -82,5 +83,7 @@ def number_text(value: float) -> str:
     if not math.isfinite(value):
         return str(value)
     size = abs(value)
+    if 0 < size < SMALLEST:
+        return f"<{SMALLEST}"
     digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
     return f"{value:,.{digits}f}".replace("-", MINUS)

@@ -37,6 +37,11 @@ class RunRows:
     copies: NDArray[np.float64]
     sample: tuple[Conversation, ...] = ()  # of the training rows, evenly spread
 
+    @property
+    def own_answers(self) -> tuple[str, ...]:
+        """The last answers of ``sample``: what checks learn from."""
+        return tuple(r.messages[r.supervised[-1]].content for r in self.sample if r.supervised)
+
 
 def require_files(settings: DataSettings) -> None:
     """Raise DataError where files of the data are missing, before anything is written or loaded."""

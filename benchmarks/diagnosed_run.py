@@ -1,0 +1,108 @@
+"""Train a run of a config, unless it is there already, and say of it all that is measured."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunesmith.config import RunConfig, load_run_config
+from tunesmith.errors import TunesmithError
+from tunesmith.evaluate.capacity.findings import Capacity
+from tunesmith.evaluate.capacity.measure import capacity_of
+from tunesmith.evaluate.overtuning.evidence import Evidence
+from tunesmith.evaluate.overtuning.result import Overtuning, judge_overtuning
+from tunesmith.train.run_folder import RunFolder
+from tunesmith.workflows.knowledge import ask_facts, fact_sheet, knowledge_from
+from tunesmith.workflows.one_run import open_for
+from tunesmith.workflows.opening import Opened, attach_folder
+from tunesmith.workflows.overtuning import Answered, Losing, read_run
+from tunesmith.workflows.rows import RunRows, load_rows
+from tunesmith.workflows.run import resume_run, train_run
+
+NAME = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A finished run over its base; ``error`` in place of an adapter where training broke off."""
+
+    config: RunConfig
+    folder: RunFolder
+    opened: Opened
+    rows: RunRows
+    error: str | None = None
+
+
+def trained(values: Mapping[str, Any]) -> Trained:
+    """Train, or go on where it was interrupted; a run that is complete is left as it is."""
+    config = load_run_config(None, dict(values))
+    folder = RunFolder(Path(str(config.out)))
+    broke = folder.path / "broke.txt"
+    error = broke.read_text(encoding="utf-8") if broke.exists() else None
+    if error is None and not folder.adapter.is_dir():
+        try:
+            if folder.config.exists():
+                resume_run(folder.path, emit=lambda _: None)
+            else:
+                train_run(config, emit=lambda _: None)
+        except TunesmithError as refusal:
+            if refusal.code != "loss":
+                raise
+            error = str(refusal)
+            broke.write_text(error, encoding="utf-8")
+    opened = open_for(config, emit=lambda _: None)
+    if error is None:
+        attach_folder(opened, folder.adapter, name=NAME)
+    rows = load_rows(
+        config.data,
+        opened.tokenizer(NAME if error is None else None),
+        context=opened.base.context,
+        seed=config.train.seed,
+    )
+    return Trained(config, folder, opened, rows, error)
+
+
+def diagnosis_of(values: Mapping[str, Any]) -> tuple[Overtuning, Capacity | None]:
+    """Over-tuning and capacity of a run."""
+    run = trained(values)
+    width = run.opened.engine.model.config.hidden_size
+    course = read_run(
+        run.folder,
+        run.config.method,
+        width=width,
+        seed=run.config.train.seed,
+        broken=run.error is not None,
+    )
+    if run.error is not None:
+        passes = course.tokens / run.rows.train.tokens
+        evidence = Evidence(course.curves, passes, len(run.rows.train), rate=course.rate)
+        return judge_overtuning(evidence), None
+    capacity = capacity_of(run.opened.engine, NAME)
+    evidence = Losing(run.opened, run.rows).evidence(
+        NAME, course=course, answered=_answered(run.folder), capacity=capacity
+    )
+    assert evidence is not None
+    return judge_overtuning(evidence), capacity
+
+
+def knowledge_of(values: Mapping[str, Any]) -> dict[str, object] | None:
+    """What is said of a run's facts; None where its answers do not look like facts."""
+    run = trained(values)
+    settings = run.config.evaluate.knowledge
+    assert settings is not None
+    sheet = fact_sheet(run.rows.sample, run.rows.held_conversations, settings)
+    if sheet is None:
+        return None
+    arms = [ask_facts(run.opened, sheet, settings, adapter=arm) for arm in (None, NAME)]
+    assert arms[0] is not None
+    assert arms[1] is not None
+    return knowledge_from(sheet, arms[0], arms[1], seed=run.config.train.seed).to_json()
+
+
+def _answered(folder: RunFolder) -> Answered | None:
+    if not folder.answers.exists():
+        return None
+    lines = folder.answers.read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    return Answered([row["answers"]["tuned"] for row in rows], [row["reference"] for row in rows])
