@@ -135,6 +135,7 @@ def made(folder, **changes):
         "max_new_tokens": 6,
         "forgetting": "none",
         "examples": 2,
+        "timed_rows": 0,
         "baseline_prompt": INSTRUCTION,
     }
     return config(folder, **{"evaluate": evaluate | changes.pop("evaluate", {}), **changes})
