@@ -20,6 +20,7 @@ MORE_PAGES = (
     "docs/data.md",
     "docs/masks.md",
     "docs/curve.md",
+    "docs/evaluate.md",
     "examples/polite_ko/README.md",
 )
 ROWS = ROOT / "src" / "tunesmith" / "workflows" / "demo_data" / "held.jsonl"

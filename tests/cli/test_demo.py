@@ -34,7 +34,7 @@ def test_the_tour_shows_answers_scores_places_and_what_comes_next(result, tunesm
     assert ended.status == 0
     lines = [line.strip() for line in ended.out.splitlines()]
     assert lines.count("question   Where is it?") == 3
-    assert "before     Dunno ␛[2J." in lines
+    assert "base       Dunno ␛[2J." in lines
     assert "before     10 % (95 % interval 4..20)" in lines
     assert "difference +80 points (95 % interval 65..90)" in lines
     assert "adapter    runs/a b/adapter" in lines

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from tests.cli.summaries import EVALUATION, Summary
 from tunesmith.cli.console import results
-from tunesmith.cli.run_result import evaluation_lines, next_commands, result_lines, show_result
+from tunesmith.cli.run_result import next_commands, result_lines, show_result
 
 
 def test_the_end_says_losses_cost_and_place():
@@ -21,33 +21,13 @@ def test_a_run_without_held_out_rows_has_no_held_out_loss():
     assert lines[2] == "training loss 0.500"
 
 
-def test_scores_are_told_with_intervals_and_the_difference():
-    assert list(evaluation_lines(EVALUATION)) == [
-        "check json: base 10 % (95 % interval 4..20 %, 50 rows), "
-        "tuned 90 % (95 % interval 80..96 %, 50 rows)",
-        "  +80 points (95 % interval +65..+90) against base",
-    ]
-
-
-def test_what_a_check_says_beside_its_score_is_told():
-    said = {
-        "score": None,
-        "n": 0,
-        "note": "0 of 2 rows scored; row 1: no judge",
-        "empty": 2,
-        "figures": {"macro_f1": 0.5, "requests": 1200, "by_slot": {"a": 1}, "signature": "x"},
-    }
-    assert list(evaluation_lines({"arms": {"tuned": {"checks": {"judge": said}}}})) == [
-        "check judge: tuned no score",
-        "  tuned: 0 of 2 rows scored; row 1: no judge",
-        "  tuned: 2 empty answers",
-        "  tuned: macro f1 0.500, requests 1,200",
-    ]
-
-
-def test_a_verdict_stands_in_front():
-    document = {"verdict": {"answer": "yes", "text": "It worked."}, **EVALUATION}
-    assert next(iter(evaluation_lines(document))) == "It worked."
+def test_the_evaluation_stands_in_front(capsys):
+    evaluation = {"verdict": {"text": "It worked.", "goal": "Say it"}, **EVALUATION}
+    show_result(replace(Summary(), evaluation=evaluation), results(), warnings=[])
+    said = capsys.readouterr().out
+    assert said.startswith("Say it\nIt worked.\n arm")
+    assert said.index("It worked.") < said.index("Done.")
+    assert "loss only" not in said
 
 
 def test_what_comes_next_can_be_copied_into_a_shell():

@@ -41,7 +41,12 @@ def config(folder: Path, **changes: object) -> RunConfig:
         "data": {"train": str(folder / "rows.jsonl"), "eval": 0.2},
         "method": {"kind": "lora", "rank": 2},
         "train": {"steps": 8, "rows_per_step": 3, "checkpoint_steps": 2, "lr": 0.01},
-        "evaluate": {"checks": [{"kind": "exact"}], "max_new_tokens": 8, "forgetting": "none"},
+        "evaluate": {
+            "checks": [{"kind": "exact"}],
+            "max_new_tokens": 8,
+            "forgetting": "none",
+            "timed_rows": 0,
+        },
         "out": str(folder / "run"),
     }
     return load_run_config(None, {**values, **changes})

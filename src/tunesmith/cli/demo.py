@@ -71,7 +71,7 @@ def _interval(interval: "Interval") -> Document:
 
 
 def _show(result: "DemoResult", console: "Console") -> None:
-    show_answers(result.summary, console)
+    show_answers(result.summary.answers, console)
     rows = many(result.after.n, "held-out row")
     _title(f"Score of the check `{result.check}` on {rows}", console)
     for name, interval in (("before", result.before), ("after", result.after)):

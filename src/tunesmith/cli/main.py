@@ -12,6 +12,7 @@ from tunesmith.cli.chat import chat
 from tunesmith.cli.compare import compare
 from tunesmith.cli.demo import demo
 from tunesmith.cli.doctor import doctor
+from tunesmith.cli.evaluate import evaluate
 from tunesmith.cli.init import init
 from tunesmith.cli.keys_help import CONTEXT
 from tunesmith.cli.methods import methods
@@ -40,6 +41,9 @@ app.command(
 app.command(
     "compare", options_metavar="[CONFIG] [--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT
 )(compare)
+app.command(
+    "evaluate", options_metavar="TARGET [--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT
+)(evaluate)
 app.command("report")(report)
 app.command("chat")(chat)
 app.add_typer(runs.app, name="runs")

@@ -26,6 +26,18 @@ def duration(seconds: float) -> str:
     return many(hours, "hour") + (f" {many(rest, 'minute')}" if rest else "")
 
 
+def milliseconds(seconds: float) -> str:
+    """`40 ms`, `1.2 s`, `64 s`."""
+    if seconds < 0.9995:
+        return f"{1000 * seconds:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+
+
+def money(amount: float) -> str:
+    """`1,234.50`, and small amounts with the digits that say something: `0.0049`."""
+    return f"{amount:,.2f}" if amount >= 1 or not amount else f"{amount:.2g}"
+
+
 def clock(seconds: float) -> str:
     """`4:05` or `1:02:03`, of one width while it runs."""
     minutes, rest = divmod(round(seconds), MINUTE)

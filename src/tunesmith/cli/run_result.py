@@ -6,15 +6,18 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from tunesmith.cli.console import harmless
-from tunesmith.cli.quantities import bytes_text, duration, percent
+from tunesmith.cli.evaluation_display import show_evaluation
+from tunesmith.cli.quantities import bytes_text, duration
 from tunesmith.counts import many
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tunesmith.workflows.answers import Answers
     from tunesmith.workflows.one_run import RunSummary
 
 SHOWN_ANSWERS, LONGEST_LINE = 3, 300
+TUNED = "tuned"  # the arm whose answers are those after training
 _REASONS = {
     "done": "Done",
     "stopped": "Stopped as you asked; everything is saved",
@@ -24,9 +27,12 @@ _REASONS = {
 
 def show_result(summary: "RunSummary", console: "Console", *, warnings: Sequence[str]) -> None:
     """The closing lines of a run; ``warnings`` were shown before and are told again."""
+    if summary.evaluation:
+        show_evaluation(summary.evaluation, console)
+        console.print()
     for line in result_lines(summary):
         console.print(line, soft_wrap=True)
-    show_answers(summary, console)
+    show_answers(summary.answers, console)
     for message in warnings:
         console.print(harmless(f"note: {message}"), style="yellow", soft_wrap=True)
     console.print("\nNext:", style="bold")
@@ -34,20 +40,18 @@ def show_result(summary: "RunSummary", console: "Console", *, warnings: Sequence
         console.print(f"  {line}", soft_wrap=True)
 
 
-def show_answers(summary: "RunSummary", console: "Console") -> None:
-    """Some held-out questions with the answers before and after."""
-    if summary.answers is None:
+def show_answers(answers: "Answers | None", console: "Console") -> None:
+    """Some held-out questions with every arm's answer."""
+    if answers is None:
         return
     console.print("\nHeld-out questions, before and after", style="bold")
-    for row in islice(summary.answers.rows(), SHOWN_ANSWERS):
-        arms = _mapping(row["answers"])
-        for name, text, style in (
-            ("question", row["question"], ""),
-            ("before", arms.get("base"), "red"),
-            ("after", arms.get("tuned"), "green"),
-            ("expected", row["reference"], "dim"),
-        ):
-            labelled(name, str(text), style=style, console=console)
+    for row in islice(answers.rows(), SHOWN_ANSWERS):
+        labelled("question", str(row["question"]), console=console)
+        said = row["answers"]
+        assert isinstance(said, Mapping)
+        for arm, text in said.items():
+            labelled(arm, str(text), style="green" if arm == TUNED else "red", console=console)
+        labelled("expected", str(row["reference"]), style="dim", console=console)
         console.print()
 
 
@@ -69,66 +73,11 @@ def result_lines(summary: "RunSummary") -> Iterator[str]:
     )
     held_out = "" if summary.eval_loss is None else f", held-out loss {summary.eval_loss:.3f}"
     yield f"training loss {summary.train_loss:.3f}{held_out}"
-    yield from evaluation_lines(summary.evaluation or {})
     if not summary.evaluation and summary.reason != "stopped":
         yield "no held-out answers were checked: loss only (`tunesmith init DATA` proposes rules)"
     yield f"run: {summary.run}"
     if summary.adapter is not None:
         yield f"adapter: {summary.adapter}"
-
-
-def evaluation_lines(evaluation: Mapping[str, object]) -> Iterator[str]:
-    """The verdict, then each check's score in each arm with its interval."""
-    verdict = _mapping(evaluation.get("verdict")).get("text")
-    if verdict:
-        yield harmless(str(verdict))
-    arms = _mapping(evaluation.get("arms"))
-    names = dict.fromkeys(n for arm in arms.values() for n in _mapping(_mapping(arm).get("checks")))
-    for name in names:
-        scores = [
-            f"{arm} {score_text(score)}"
-            for arm, values in arms.items()
-            if (score := _mapping(_mapping(_mapping(values).get("checks")).get(name)))
-        ]
-        yield f"check {name}: {', '.join(scores)}"
-        for arm, values in arms.items():
-            for said in _remarks(_mapping(_mapping(_mapping(values).get("checks")).get(name))):
-                yield f"  {arm}: {harmless(said)}"
-        for arm, difference in _mapping(_mapping(evaluation.get("differences")).get(name)).items():
-            yield f"  {difference_text(_mapping(difference))} against {arm}"
-
-
-def _remarks(check: Mapping[str, object]) -> Iterator[str]:
-    """Why rows have no score, how many answers are empty, and figures that are one number."""
-    if check.get("note"):
-        yield str(check["note"])
-    if isinstance(empty := check.get("empty"), int):
-        yield f"{many(empty, 'empty answer')}"
-    figures = [
-        f"{name.replace('_', ' ')} {value:,.3f}"
-        if isinstance(value, float)
-        else f"{name.replace('_', ' ')} {value:,}"
-        for name, value in _mapping(check.get("figures")).items()
-        if isinstance(value, int | float)
-    ]
-    if figures:
-        yield ", ".join(figures)
-
-
-def score_text(score: Mapping[str, object]) -> str:
-    """`84 % (95 % interval 71..92 %, 50 rows)`."""
-    if score.get("score") is None:
-        return "no score"
-    mean, low, high = (_number(score.get(key)) for key in ("score", "low", "high"))
-    count = score.get("n")
-    rows = f", {many(count, 'row')}" if isinstance(count, int) and count else ""
-    return f"{percent(mean)} (95 % interval {100 * low:.0f}..{percent(high)}{rows})"
-
-
-def difference_text(difference: Mapping[str, object]) -> str:
-    """`+43 points (95 % interval +31..+54)`, from the mean and limits of a difference."""
-    mean, low, high = (100 * _number(difference.get(key)) for key in ("mean", "low", "high"))
-    return f"{mean:+.0f} points (95 % interval {low:+.0f}..{high:+.0f})"
 
 
 def next_commands(summary: "RunSummary") -> list[str]:
@@ -137,11 +86,3 @@ def next_commands(summary: "RunSummary") -> list[str]:
     resume = [f"tunesmith train --resume {run}"] if summary.reason == "stopped" else []
     chat = [f"tunesmith chat {run}"] if summary.adapter is not None else []
     return [*resume, *chat, f"tunesmith runs show {run}"]
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else float("nan")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunesmith.cli.console import harmless
+from tunesmith.cli.evaluation_display import show_evaluation
 from tunesmith.cli.outcome import Outcome, command
-from tunesmith.cli.run_result import evaluation_lines
 from tunesmith.cli.sparkline import sparkline
 from tunesmith.cli.tables import print_table
 from tunesmith.counts import many
@@ -96,8 +96,8 @@ def _show_run(record: "RunRecord", console: "Console") -> None:
     if record.held_out:
         _show_series("held-out loss", [loss for _, loss in record.held_out], console)
     evaluation = record.to_json()["evaluation"]
-    for line in evaluation_lines(evaluation if isinstance(evaluation, dict) else {}):
-        console.print(line, soft_wrap=True)
+    if isinstance(evaluation, dict):
+        show_evaluation(evaluation, console)
     for fact, values in (("result", [record.adapter]), ("checkpoints", record.checkpoints)):
         console.print(f"{fact}: {', '.join(str(v) for v in values if v) or 'none'}", soft_wrap=True)
     for message in (*record.notices, *record.faults):

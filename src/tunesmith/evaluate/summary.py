@@ -38,6 +38,8 @@ class CheckSummary:
 class Summary:
     """Every check in the order of the config (the first decides), all intervals at one level.
 
+    ``has_tuned`` is false where nothing was tuned: what remains are scores of the base.
+
     ``gain`` is the first check's, over the best other arm; None where there is no other arm.
     ``changed`` names the other checks that rose (1) or fell (-1) against that arm, read together;
     one that rose only where the first did too, so that several checks bring no more false gains
@@ -48,6 +50,7 @@ class Summary:
     level: float
     gain: Gain | None = None
     changed: Mapping[str, int] = field(default_factory=dict)
+    has_tuned: bool = True
 
 
 def summarise(
@@ -59,15 +62,16 @@ def summarise(
 ) -> Summary:
     """The table of check -> arm -> scores of the same rows in the same order.
 
-    Each check needs the arm "tuned"; any others ("base", "prompted", ...) are compared with it.
+    Other arms ("base", "prompted", ...) are compared with the arm "tuned", where there is one.
     ``seed`` and ``resamples`` are the bootstrap's.
     """
     draws = {"seed": seed, "resamples": resamples}
     checks = tuple(_summary(name, arms, draws, level) for name, arms in scores.items())
     first = _scored(next(iter(scores.values()), {}))
     others = {arm: rows for arm, rows in first.items() if arm != TUNED}
+    has_tuned = any(TUNED in arms for arms in scores.values()) or not scores
     if TUNED not in first or not others:
-        return Summary(checks, level)
+        return Summary(checks, level, has_tuned=has_tuned)
     gain = gain_over_best(first[TUNED], others, level=level, **draws)
     changed = _changed(scores, gain.against, draws, level)
     named = {name: sign for name, sign in changed.items() if sign < 0 or gain.sign > 0}
@@ -90,7 +94,8 @@ def _summary(
     name: str, arms: Mapping[str, RowScores], draws: Mapping[str, int], level: float
 ) -> CheckSummary:
     scored = {arm: [row for row in rows if row is not None] for arm, rows in arms.items()}
-    paired = {arm: _scored({TUNED: arms[TUNED], arm: rows}) for arm, rows in arms.items()}
+    tuned = {TUNED: arms[TUNED]} if TUNED in arms else {}
+    paired = {arm: _scored({**tuned, arm: rows}) for arm, rows in arms.items()}
     return CheckSummary(
         name,
         arms={

@@ -17,6 +17,7 @@ Reason = Literal[
     "forgot",  # a probe lies beyond its margin
     "forgetting-unclear",  # a probe's interval crosses its margin
     "no-purpose",  # there is no check
+    "nothing-tuned",  # only the base was asked
     "no-scores",  # no answer of the tuned arm could be scored
     "nothing-to-compare",  # there is no other arm with scores
 ]
@@ -97,6 +98,8 @@ def judge(
 def _of_checks(summary: Summary) -> tuple[Reason, ...]:
     if not summary.checks:
         return ("no-purpose",)
+    if not summary.has_tuned:
+        return ("nothing-tuned",)
     if TUNED not in summary.checks[0].arms:
         return ("no-scores",)
     if summary.gain is None:

@@ -26,6 +26,8 @@ class _Text:
 
     def sentences(self) -> Iterator[str]:
         yield self._opening()
+        if not self.verdict.summary.has_tuned:
+            return
         for check in self.verdict.fell:
             yield self._fell(check)
         if self.verdict.forgetting is None:
@@ -38,6 +40,10 @@ class _Text:
         verdict, gain = self.verdict, self.verdict.gain
         if verdict.check is None:
             return self.say("opening.no-purpose")
+        if "nothing-tuned" in verdict.reasons:
+            told = [self._arm_score(verdict.check, arm) for arm in verdict.check.arms]
+            scores = ", ".join(told)
+            return self.say("opening.nothing-tuned", scores=scores, check=verdict.check.name)
         if "no-scores" in verdict.reasons:
             return self.say("opening.no-scores", check=verdict.check.name)
         scores = self._scores(verdict.check)

@@ -26,9 +26,8 @@ from tunesmith.train.run_folder import RunFolder
 from tunesmith.train.run_lock import alone
 from tunesmith.workflows.arms import BASE
 from tunesmith.workflows.course import Course
-from tunesmith.workflows.forgetting import Scores
 from tunesmith.workflows.going_on import resolved
-from tunesmith.workflows.judge import require_evaluable
+from tunesmith.workflows.judge import Known, require_evaluable
 from tunesmith.workflows.one_run import (
     OneRun,
     RunSummary,
@@ -237,13 +236,14 @@ class _Group:
         name_of = {id(member): name for name, member in members.items()}
         for member, event in train(list(members.values()), stop=self.stop):
             runs[name_of[id(member)]].emit(event)
-        scores: dict[object, Scores | None] = {}
+        known = Known()
         for row in ready:
             member, run = members[row.name], runs[row.name]
             row.error = member.error
             with _kept(row):
                 if member.error is None:
-                    self._finish(row, run, member, scores)
+                    run.judge.known = known
+                    row.summary = run.finish(member)
 
     def _members(self, ready: Sequence[Row], runs: Mapping[str, OneRun]) -> list[Member]:
         """All optimizers first: their states are part of what is measured, once for all."""
@@ -257,15 +257,6 @@ class _Group:
             members[i] = runs[ready[i].name].member(adams[i], beside=plan)
             plan = plan or members[i].plan
         return [members[i] for i in range(len(ready))]
-
-    def _finish(
-        self, row: Row, run: OneRun, member: Member, scores: dict[object, Scores | None]
-    ) -> None:
-        """Judge and save; what the base said before is known (answers are in the cache)."""
-        asked = (row.config.evaluate.forgetting, bool(run.judge.questions))
-        run.judge.base_scores = scores.get(asked)
-        row.summary = run.finish(member)
-        scores[asked] = run.judge.base_scores
 
     def _load(
         self,

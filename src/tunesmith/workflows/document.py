@@ -2,32 +2,52 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from tunesmith import files
+from tunesmith.config.evaluate import PriceSettings
+from tunesmith.evaluate.cost import BreakEven, Request
 from tunesmith.evaluate.verdict import Verdict
 from tunesmith.evaluate.verdict_text import verdict_text
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.workflows.answer_cache import Said
 from tunesmith.workflows.answers import Answers
 from tunesmith.workflows.arms import Arm, BaseArms
+from tunesmith.workflows.timing import Timed
 
 # Keys of further measures; each is null where it was not measured.
 MEASURES = ("consistency", "knowledge", "overtuning", "capacity")
 
 
 def facts_of(
-    arms: Mapping[str, Arm], said: Mapping[str, Sequence[Said]]
+    arms: Mapping[str, Arm],
+    said: Mapping[str, Sequence[Said]],
+    timed: Mapping[str, Timed],
+    prices: PriceSettings,
 ) -> dict[str, dict[str, object]]:
     """What an arm's requests take; ``cut`` counts answers that ended at their longest."""
+    requests = {name: request_of(arm, said[name], timed.get(name)) for name, arm in arms.items()}
     return {
         name: {
             "prompt_tokens": arm.prompt_tokens,
             "virtual_tokens": arm.virtual_tokens,
-            "completion_tokens": _mean([len(each.ids) for each in said[name]]),
+            "completion_tokens": requests[name].completion_tokens,
             "cut": sum(each.ended == "length" for each in said[name]),
+            "seconds_to_first_token": timed[name].seconds_to_first_token if name in timed else None,
+            "seconds_per_answer": requests[name].seconds,
+            "cost_per_million_requests": requests[name].cost(prices),
         }
         for name, arm in arms.items()
     }
+
+
+def request_of(arm: Arm, said: Sequence[Said], timed: Timed | None) -> Request:
+    """An arm's mean request; virtual tokens are read as others are."""
+    return Request(
+        arm.prompt_tokens + arm.virtual_tokens,
+        completion_tokens=_mean([len(each.ids) for each in said]),
+        seconds=timed.seconds_per_answer if timed else None,
+    )
 
 
 def document(
@@ -35,14 +55,19 @@ def document(
     verdict: Verdict,
     base: BaseArms,
     *,
-    goal: str | None,
+    about: Mapping[str, object],
+    cost: BreakEven | None = None,
     measures: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
-    """Everything that was found, the verdict first; ``measures`` are those of ``MEASURES``."""
+    """Everything that was found, the verdict first.
+
+    ``about`` says what was judged on what; ``measures`` are those of ``MEASURES``.
+    """
     forgetting = verdict.forgetting
-    head = {"answer": verdict.answer, "text": verdict_text(verdict), "goal": goal}
+    head = {"answer": verdict.answer, "text": verdict_text(verdict), "goal": about.get("goal")}
     return {
         "verdict": {**head, **verdict.to_json()},
+        "about": dict(about),
         **answers.to_json(),
         "left_out": dict(base.left_out),
         "prompts": {
@@ -53,6 +78,7 @@ def document(
                 for row in base.examples
             ],
         },
+        "cost": asdict(cost) if cost else None,
         "forgetting": [each.to_json() for each in forgetting.findings] if forgetting else None,
         **{name: (measures or {}).get(name) for name in MEASURES},
         "report": None,
@@ -72,3 +98,27 @@ def write_evaluation(
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in answers.rows()]
     files.write_text(folder.answers, "".join(lines))
     files.write_json(folder.evaluation, evaluation)
+
+
+def update_summary(evaluation: dict[str, object] | None, folder: RunFolder) -> None:
+    """Let a run's summary, if it has one, tell of this evaluation too."""
+    summary = _summary(folder)
+    if summary is not None:
+        files.write_json(folder.summary, {**summary, "evaluation": evaluation})
+
+
+def training_seconds(folder: RunFolder) -> float | None:
+    """About how long a run's steps took, by its speed; None where it does not say."""
+    summary = _summary(folder) or {}
+    tokens, speed = summary.get("tokens"), summary.get("tokens_per_second")
+    if not isinstance(tokens, int | float) or not isinstance(speed, int | float) or not speed:
+        return None
+    return tokens / speed
+
+
+def _summary(folder: RunFolder) -> dict[str, object] | None:
+    try:
+        found = json.loads(folder.summary.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None

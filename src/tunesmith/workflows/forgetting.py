@@ -11,7 +11,7 @@ from tunesmith.evaluate.forgetting.multiple_choice import with_all_questions
 from tunesmith.evaluate.forgetting.named import probes_named
 from tunesmith.evaluate.forgetting.read import Probe
 from tunesmith.evaluate.forgetting.spans import Reader, Span
-from tunesmith.workflows.likelihoods import GoOn, Logs, log_likelihoods
+from tunesmith.workflows.likelihoods import GoOn, Logs, log_likelihoods, tokens_of
 from tunesmith.workflows.opening import Opened
 
 WINDOW_TOKENS = 2048  # longer texts are read in such windows, or in the model's context
@@ -41,10 +41,11 @@ class Probing:
         notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Raises ConfigError where a probe cannot be read, before anything is trained."""
-        self.opened, self._settings, self._seed = opened, settings, seed
+        self.opened, self.settings, self._seed = opened, settings, seed
         self._notice = notice
         self.probes: tuple[Probe, ...] = probes_named(settings.probes)
         self.base: Scores | None = None
+        self._known: dict[int, tuple[list[Span], list[tuple[str, int]]]] = {}
 
     def score_base(self, *, go_on: GoOn = lambda _done, _total: True) -> None:
         """Ask the base now, as training will change it; ``go_on`` as in `forgetting`."""
@@ -78,10 +79,14 @@ class Probing:
             )
         return min(WINDOW_TOKENS, room)
 
-    def _score(
-        self, adapters: Sequence[str | None], window: int, *, go_on: GoOn
-    ) -> list[Scores] | None:
-        """Each arm's scores; all probes go through the same streams."""
+    def tokens(self, adapter: str | None) -> int:
+        """Tokens that scoring one arm computes."""
+        return tokens_of(self._spans(self._window(adapter))[0])
+
+    def _spans(self, window: int) -> tuple[list[Span], list[tuple[str, int]]]:
+        """All probes' spans read in such windows, and where each probe's end."""
+        if window in self._known:
+            return self._known[window]
         reader = Reader(self.opened.base.tokenizer, window)
         spans: list[Span] = []
         ends: list[tuple[str, int]] = []
@@ -96,6 +101,14 @@ class Probing:
             first = spans[-1].group + 1 if spans else 0
             spans += [replace(span, group=span.group + first) for span in own]
             ends.append((probe.name, len(spans)))
+        self._known[window] = spans, ends
+        return spans, ends
+
+    def _score(
+        self, adapters: Sequence[str | None], window: int, *, go_on: GoOn
+    ) -> list[Scores] | None:
+        """Each arm's scores; all probes go through the same streams."""
+        spans, ends = self._spans(window)
         found = log_likelihoods(self.opened.engine, spans, adapters, go_on=go_on)
         if found is None:
             return None
@@ -113,6 +126,6 @@ class Probing:
             probe.measured(base.logs[probe.name], tuned.logs[probe.name], seed=self._seed)
             for probe in self.probes
         ]
-        settings = self._settings
+        settings = self.settings
         margins = Margins(settings.accuracy_points / 100, settings.perplexity_percent / 100)
         return judge_forgetting(with_all_questions(measured, seed=self._seed), margins)

@@ -2,22 +2,27 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tunesmith.config import RunConfig
+from tunesmith.config.forgetting import ForgettingSettings
 from tunesmith.counts import many
 from tunesmith.data.rows import Conversation
+from tunesmith.data.tokenizer import Tokenizer, encode
+from tunesmith.engine.forward import Engine
 from tunesmith.evaluate.checks.fitting import fit_checks
 from tunesmith.evaluate.checks.protocol import require_references
 from tunesmith.evaluate.checks.references import reference_notes
 from tunesmith.evaluate.checks.table import build_checks
+from tunesmith.evaluate.cost import BreakEven, break_even
 from tunesmith.evaluate.forgetting.findings import Forgetting
 from tunesmith.evaluate.summary import TUNED
 from tunesmith.evaluate.verdict import Verdict, judge
+from tunesmith.generate.decoder import Prompt
 from tunesmith.generate.sampling import Sampling
 from tunesmith.train.events import Event, Notice, Progress
 from tunesmith.workflows.answer_cache import Said, open_cache, voice_of
-from tunesmith.workflows.answering import answer_arms
+from tunesmith.workflows.answering import answer_arms, unanswered
 from tunesmith.workflows.answers import Answers, questions_of, score, text_of
 from tunesmith.workflows.arms import (
     BASE,
@@ -28,9 +33,11 @@ from tunesmith.workflows.arms import (
     read_instruction,
     without_room,
 )
-from tunesmith.workflows.document import document, facts_of
+from tunesmith.workflows.document import document, facts_of, request_of
+from tunesmith.workflows.foretell import Work, speed_of, told
 from tunesmith.workflows.forgetting import Probing, Scores
 from tunesmith.workflows.opening import Opened
+from tunesmith.workflows.timing import STEPS, Timed, time_arms
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,18 @@ class Tuned:
     opened: Opened
     adapter: str | None
     voice: str
+    training_seconds: float | None = None
+
+
+@dataclass(slots=True)
+class Known:
+    """What was measured of the base, for other runs over it that measure the same.
+
+    Answers need no such place: those of all runs are in the cache.
+    """
+
+    scores: dict[ForgettingSettings, Scores] = field(default_factory=dict)
+    timed: dict[tuple[Arm, int], Timed] = field(default_factory=dict)
 
 
 def require_evaluable(config: RunConfig) -> None:
@@ -61,6 +80,7 @@ class Judge:
         stop: Callable[[], bool] = lambda: False,
         rows: Sequence[Conversation] = (),
         virtual_tokens: int = 0,
+        known: Known | None = None,
     ) -> None:
         """Raises DataError where a check cannot score a row, before anything is trained.
 
@@ -69,6 +89,7 @@ class Judge:
         """
         self._opened, self._config, self._emit, self._stop = opened, config, emit, stop
         self._rows = rows
+        self.known = known if known is not None else Known()
         self.stopped = False
         self.checks = build_checks(config.evaluate.checks)
         wanted = held if self.checks else []
@@ -82,6 +103,8 @@ class Judge:
         self.said: dict[str, tuple[Said, ...]] = {}
         self.answers: Answers | None = None
         self.verdict: Verdict | None = None
+        self.timed: dict[str, Timed] = {}
+        self.cost: BreakEven | None = None
         self._probing = self._probes()
 
     def _build_arms(self, virtual_tokens: int) -> None:
@@ -112,60 +135,80 @@ class Judge:
 
         return Probing(self._opened, settings, seed=self._config.train.seed, notice=notice)
 
-    @property
-    def base_scores(self) -> Scores | None:
-        """What the base found of the probes so far; another run's over it may be put here."""
-        return self._probing.base if self._probing else None
-
-    @base_scores.setter
-    def base_scores(self, scores: Scores | None) -> None:
-        if self._probing and scores is not None:
-            self._probing.base = scores
-
     def answer_before(self) -> None:
         """Let the base answer now, as training will change it, or as it is about to go."""
         if not self.questions:
             return
-        self._answer(self.base.arms, {})
+        self._ask(self.base.arms, None)
         if self._probing and not self.stopped:
             self._probing.score_base(go_on=self._progress("scoring probes of forgetting (base)"))
             self.stopped = self._probing.base is None
 
-    def judge(self, tuned: Tuned) -> Answers | None:
+    def judge(self, tuned: Tuned | None) -> Answers | None:
         """All arms' answers under every check, with the verdict kept; None without checks or
-        held-out rows, or when a stop was asked for.
+        held-out rows, or when a stop was asked for. Without ``tuned`` only the base is asked.
         """
         if not self.questions:
             return None
-        self.arms[TUNED] = arm_of(tuned.opened, TUNED, self.questions, adapter=tuned.adapter)
-        missing = {name: arm for name, arm in self.arms.items() if name not in self.said}
-        self._answer(missing, {TUNED: tuned})
-        forgetting = self._forgetting(tuned)
+        if tuned is not None:
+            self.arms[TUNED] = arm_of(tuned.opened, TUNED, self.questions, adapter=tuned.adapter)
+        self._ask({name: arm for name, arm in self.arms.items() if name not in self.said}, tuned)
+        forgetting = self._forgetting(tuned) if tuned else None
         if self.stopped:
             return None
-        seed = self._config.train.seed
+        self.answers = self._scored(tuned)
+        tokens = {name: arm.prompt_tokens + arm.virtual_tokens for name, arm in self.arms.items()}
+        self.verdict = judge(self.answers.summary, forgetting=forgetting, prompt_tokens=tokens)
+        self.cost = self._cost(self.verdict, tuned.training_seconds if tuned else None)
+        return self.answers
+
+    def _scored(self, tuned: Tuned | None) -> Answers:
+        """Every arm's answers under the checks, those that learn fitted."""
         texts = self._texts(tuned)
         own = [row.messages[row.supervised[-1]].content for row in self._rows if row.supervised]
         checks = fit_checks(self.checks, own=own, base=texts[BASE])
-        facts = facts_of(self.arms, self.said)
-        self.answers = score(self.questions, texts, checks, seed=seed, facts=facts)
-        for name, arms in self.answers.scored.items():
+        facts = facts_of(self.arms, self.said, self.timed, self._config.evaluate.prices)
+        answers = score(self.questions, texts, checks, seed=self._config.train.seed, facts=facts)
+        for name, arms in answers.scored.items():
             for arm, scored in arms.items():
                 if scored.note:
                     self._emit(Notice("checks", f"check `{name}`, {arm}: {scored.note}"))
-        tokens = {name: arm.prompt_tokens + arm.virtual_tokens for name, arm in self.arms.items()}
-        self.verdict = judge(self.answers.summary, forgetting=forgetting, prompt_tokens=tokens)
-        return self.answers
+        return answers
 
     def to_json(self) -> dict[str, object] | None:
         """The evaluate document; None where nothing was judged."""
         if self.answers is None or self.verdict is None:
             return None
-        return document(self.answers, self.verdict, self.base, goal=self._config.goal)
+        config = self._config
+        about = {
+            "goal": config.goal,
+            "model": config.model,
+            "method": config.method.kind,
+            "data": config.data.eval,
+            "evaluate": config.evaluate.model_dump(mode="json", by_alias=True),
+        }
+        return document(self.answers, self.verdict, self.base, about=about, cost=self.cost)
 
-    def _texts(self, tuned: Tuned) -> dict[str, tuple[str, ...]]:
+    def _cost(self, verdict: Verdict, training_seconds: float | None) -> BreakEven | None:
+        """What a request saves against the arm that the verdict compares with."""
+        if verdict.gain is None:
+            return None
+        against = verdict.gain.against
+        mine, other = (
+            request_of(self.arms[name], self.said[name], self.timed.get(name))
+            for name in (TUNED, against)
+        )
+        return break_even(
+            mine,
+            other,
+            against=against,
+            prices=self._config.evaluate.prices,
+            training_seconds=training_seconds,
+        )
+
+    def _texts(self, tuned: Tuned | None) -> dict[str, tuple[str, ...]]:
         """Each arm's answers as text, thinking aside."""
-        tokenizers = {TUNED: tuned.opened.tokenizer(tuned.adapter)}
+        tokenizers = {TUNED: tuned.opened.tokenizer(tuned.adapter)} if tuned else {}
         return {
             name: tuple(
                 text_of(tokenizers.get(name, self._opened.base.tokenizer), said.ids)
@@ -177,10 +220,13 @@ class Judge:
     def _forgetting(self, tuned: Tuned) -> Forgetting | None:
         if self._probing is None or self.stopped:
             return None
+        self._probing.base = self._probing.base or self.known.scores.get(self._probing.settings)
         self._probing.opened = tuned.opened
         go_on = self._progress("scoring probes of forgetting")
         found = self._probing.forgetting(tuned.adapter, go_on=go_on)
         self.stopped = self.stopped or found is None
+        if self._probing.base is not None:
+            self.known.scores[self._probing.settings] = self._probing.base
         return found
 
     def _progress(self, phase: str) -> Callable[[int, int], bool]:
@@ -196,18 +242,20 @@ class Judge:
 
         return go_on
 
-    def _answer(self, arms: Mapping[str, Arm], tuned: Mapping[str, Tuned]) -> None:
-        """Answers of arms that one engine answers together, from the cache or generated."""
+    def _ask(self, arms: Mapping[str, Arm], tuned: Tuned | None) -> None:
+        """Answers of arms that one engine answers together, from the cache or generated, and the
+        seconds that single requests take; first it is told how long all this will take.
+        """
         if self.stopped:
             return
-        opened = next((each.opened for each in tuned.values()), self._opened)
+        opened = tuned.opened if tuned else self._opened
         sampling = Sampling(max_new_tokens=self._config.evaluate.max_new_tokens)
+        voices = {name: voice_of(self._opened.base) for name in arms}
+        if tuned is not None:
+            voices[TUNED] = tuned.voice
         stop_ids = opened.base.stop_ids
-        base = voice_of(self._opened.base)
-        caches = {
-            name: open_cache(tuned[name].voice if name in tuned else base, sampling, stop_ids)
-            for name in arms
-        }
+        caches = {name: open_cache(voice, sampling, stop_ids) for name, voice in voices.items()}
+        self._foretell(arms, unanswered(arms, caches), tuned)
         phase = f"answering {many(len(self.questions), 'held-out question')} ({', '.join(arms)})"
         said = answer_arms(
             opened.engine,
@@ -219,3 +267,47 @@ class Judge:
         )
         self.stopped = said is None
         self.said.update(said or {})
+        self._time(opened.engine, arms)
+
+    def _time(self, engine: Engine, arms: Mapping[str, Arm]) -> None:
+        """Seconds of single requests; those of the base are measured once for all its runs."""
+        rows = self._config.evaluate.timed_rows
+        if self.stopped or not rows:
+            return
+        known = {name: self.known.timed.get((arm, rows)) for name, arm in arms.items()}
+        new = {name: arm for name, arm in arms.items() if known[name] is None}
+        go_on = self._progress(f"timing {many(rows, 'row')} one by one ({', '.join(new)})")
+        timed = time_arms(engine, new, self.said, rows=rows, go_on=go_on)
+        self.stopped = timed is None
+        self.timed |= {name: each for name, each in known.items() if each} | (timed or {})
+        self.known.timed |= {(arms[name], rows): each for name, each in (timed or {}).items()}
+
+    def _foretell(
+        self, arms: Mapping[str, Arm], waiting: Sequence[tuple[str, Prompt]], tuned: Tuned | None
+    ) -> None:
+        """Say about how long answering, timing and scoring will take."""
+        opened, settings = tuned.opened if tuned else self._opened, self._config.evaluate
+        prompts = [prompt for _, prompt in waiting]
+        scored = 0
+        if self._probing is not None:
+            asked = 1 + (tuned is not None and not self._probing_known())
+            scored = asked * self._probing.tokens(tuned.adapter if tuned else None)
+        tokenizer: Tokenizer = opened.base.tokenizer
+        references = encode(tokenizer, [question.reference for question in self.questions])
+        singles = [arm.prompt_tokens + arm.virtual_tokens + STEPS for arm in arms.values()]
+        work = Work(
+            prompts,
+            expected=sum(map(len, references)) / len(references),
+            longest=settings.max_new_tokens,
+            scored=scored,
+            timed=round(sum(singles) * (settings.timed_rows + 1) if settings.timed_rows else 0),
+        )
+        speed = speed_of(opened.engine, prompts or self.arms[BASE].prompts)
+        counts = {name: len(arm.prompts) for name, arm in arms.items()}
+        self._emit(Notice("judging", told(work.seconds(speed), work, arms=counts)))
+
+    def _probing_known(self) -> bool:
+        probing = self._probing
+        return probing is not None and (
+            probing.base is not None or probing.settings in self.known.scores
+        )

@@ -58,6 +58,11 @@ def log_likelihoods(
     return tuple([logs[i] for i in range(len(spans))] for logs in found)
 
 
+def tokens_of(spans: Sequence[Span]) -> int:
+    """Tokens that one adapter computes to score the spans."""
+    return sum(group.tokens for group in _groups(spans))
+
+
 def _streams(spans: Sequence[Span], *, arms: int) -> Iterator[list[_Group]]:
     """Groups that one stream takes, those with like lengths of their beginnings together."""
     stream: list[_Group] = []

@@ -245,7 +245,7 @@ class OneRun:
                 self.emit(Notice("best", f"the result is the best one, of step {state.best_step}"))
             saved = result.save(self.folder, self.opened, self.job.adapter, self.config)
             adapter = str(saved)
-            self.judge.judge(self._tuned(saved))
+            self.judge.judge(self._tuned(saved, state))
             if self.judge.stopped:
                 ended = replace(ended, reason="stopped")
             else:
@@ -269,11 +269,15 @@ class OneRun:
         files.write_json(self.folder.summary, summary.to_json())
         return summary
 
-    def _tuned(self, saved: Path) -> Tuned:
+    def _tuned(self, saved: Path, state: State) -> Tuned:
         """What was trained, saved in this folder."""
         adapter = self.job.adapter
         name = adapter.name if adapter.frozen_base else None
-        return Tuned(self.opened, name, voice_of(self.opened.base, adapter, saved))
+        voice = voice_of(self.opened.base, adapter, saved)
+        seconds = None
+        if state.step_tokens:  # of steps that were not the first ones, which take longer
+            seconds = state.tokens * state.step_seconds / state.step_tokens
+        return Tuned(self.opened, name, voice, training_seconds=seconds)
 
 
 def planned(member: Member) -> Planned:
