@@ -18,7 +18,7 @@ def test_the_commands_are_the_documented_ones():
     assert {" ".join(words) for words in COMMANDS} == {
         *("demo", "doctor", "methods", "model list", "model pull", "init", "data check"),
         *("data show", "data split", "data distill", "data curve", "train", "compare", "chat"),
-        "report",
+        *("evaluate", "report"),
         *("runs list", "runs show"),
     }
 
