@@ -11,9 +11,9 @@ from tunesmith.evaluate.findings import (
     share_text,
     written,
 )
-from tunesmith.evaluate.words import Words
+from tunesmith.evaluate.words import words_in
 
-EN, KO = Words("en"), Words("ko")
+EN, KO = words_in("en"), words_in("ko")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tunesmith.evaluate.words import Words
+from tunesmith.words import Words
 
 MINUS = "\N{MINUS SIGN}"
 SMALLEST = 0.001

@@ -6,7 +6,8 @@ from tunesmith.evaluate.forgetting.findings import Finding
 from tunesmith.evaluate.interval import Interval
 from tunesmith.evaluate.summary import TUNED, CheckSummary
 from tunesmith.evaluate.verdict import Verdict
-from tunesmith.evaluate.words import DEFAULT, Words
+from tunesmith.evaluate.words import words_in
+from tunesmith.words import DEFAULT, Words
 
 MINUS = "\N{MINUS SIGN}"
 BASE, PROMPTED = "base", "prompted"
@@ -14,7 +15,7 @@ BASE, PROMPTED = "base", "prompted"
 
 def verdict_text(verdict: Verdict, *, language: str = DEFAULT) -> str:
     """One paragraph: the answer with its numbers, what fell, what was forgotten, tokens saved."""
-    return " ".join(_Text(verdict, Words(language)).sentences())
+    return " ".join(_Text(verdict, words_in(language)).sentences())
 
 
 class _Text:

@@ -124,14 +124,8 @@ def base_arms(
     left_out: dict[str, str] = {}
     asked = _Asked(opened, questions, settings, arms, left_out)
     if instruction is not None:
-        tokenizer = opened.base.tokenizer
-        as_system = study(tokenizer).keeps_system and with_system(tokenizer) is not None
-        text = instruction
-        asked.add_(
-            PROMPTED,
-            lambda messages: instructed(messages, text, as_system=as_system),
-            remedy="Shorten evaluate.baseline_prompt",
-        )
+        change = instruction_change(opened, instruction)
+        asked.add_(PROMPTED, change, remedy="Shorten evaluate.baseline_prompt")
     examples: tuple[Conversation, ...] = ()
     if settings.examples:
         texts = {question.text for question in questions}
@@ -145,6 +139,13 @@ def base_arms(
                 remedy=f"Give fewer than evaluate.examples={len(examples)}",
             )
     return BaseArms(arms, left_out, instruction, examples)
+
+
+def instruction_change(opened: Opened, instruction: str) -> Change:
+    """Puts the instructions in front of a row's messages, where the chat template takes them."""
+    tokenizer: Tokenizer = opened.base.tokenizer
+    as_system = study(tokenizer).keeps_system and with_system(tokenizer) is not None
+    return lambda messages: instructed(messages, instruction, as_system=as_system)
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ class Asking:
         """
         if settings.consistency is None:
             raise ValueError("evaluate.consistency is none: there is nothing to ask again")
-        self._opened, self._settings, self._seed = opened, settings, seed
+        self.opened, self._settings, self._seed = opened, settings, seed
         self.settings = settings.consistency
         path = self.settings.paraphrases_from
         given = read_wordings(Path(path)) if path is not None else {}
@@ -104,7 +104,7 @@ class Asking:
         """Ask one arm, and keep what it says; whether ``go_on`` let it come to the end."""
         drawing = Drawing(self._settings.max_new_tokens, self._seconds, self._seed)
         found = draw_again(
-            self._opened, self.asked, self.settings, arm=arm, draw=drawing, go_on=go_on
+            self.opened, self.asked, self.settings, arm=arm, draw=drawing, go_on=go_on
         )
         if found is not None:
             self.drawn[name] = found

@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from tunesmith import files
+from tunesmith.config import RunConfig
 from tunesmith.config.evaluate import PriceSettings
 from tunesmith.evaluate.cost import BreakEven, Request
 from tunesmith.evaluate.verdict import Verdict
 from tunesmith.evaluate.verdict_text import verdict_text
+from tunesmith.evaluate.words import told
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.workflows.answer_cache import Said
 from tunesmith.workflows.answers import Answers
@@ -50,6 +52,17 @@ def request_of(arm: Arm, said: Sequence[Said], timed: Timed | None) -> Request:
     )
 
 
+def about_of(config: RunConfig) -> dict[str, object]:
+    """What is judged on what, by which settings."""
+    return {
+        "goal": config.goal,
+        "model": config.model,
+        "method": config.method.kind,
+        "data": config.data.eval,
+        "evaluate": config.evaluate.model_dump(mode="json", by_alias=True),
+    }
+
+
 def document(
     answers: Answers,
     verdict: Verdict,
@@ -64,7 +77,8 @@ def document(
     ``about`` says what was judged on what; ``measures`` are those of ``MEASURES``.
     """
     forgetting = verdict.forgetting
-    head = {"answer": verdict.answer, "text": verdict_text(verdict), "goal": about.get("goal")}
+    said = told(lambda language: verdict_text(verdict, language=language))
+    head = {"answer": verdict.answer, **said, "goal": about.get("goal")}
     return {
         "verdict": {**head, **verdict.to_json()},
         "about": dict(about),

@@ -150,6 +150,7 @@ def _judged(subject: _Subject, target: str, emit: Emit, stop: Stop) -> Judge:
         rows=rows.sample,
         virtual_tokens=opened.engine.prefix_length(name),
     )
+    judge.measure(rows, subject.run)
     judge.judge(_tuned(subject, opened, adapter, judge))
     return judge
 

@@ -11,7 +11,7 @@ from tunesmith.data.rows import Conversation
 from tunesmith.data.tokenizer import Tokenizer, encode
 from tunesmith.engine.forward import Engine
 from tunesmith.evaluate.checks.fitting import fit_checks
-from tunesmith.evaluate.checks.protocol import require_references
+from tunesmith.evaluate.checks.protocol import Check, require_references
 from tunesmith.evaluate.checks.references import reference_notes
 from tunesmith.evaluate.checks.table import build_checks
 from tunesmith.evaluate.cost import BreakEven, break_even
@@ -21,6 +21,7 @@ from tunesmith.evaluate.verdict import Verdict, judge
 from tunesmith.generate.decoder import Prompt
 from tunesmith.generate.sampling import Sampling
 from tunesmith.train.events import Event, Notice, Progress
+from tunesmith.train.run_folder import RunFolder
 from tunesmith.workflows.answer_cache import Said, open_cache, voice_of
 from tunesmith.workflows.answering import answer_arms, unanswered
 from tunesmith.workflows.answers import Answers, questions_of, score, text_of
@@ -33,10 +34,13 @@ from tunesmith.workflows.arms import (
     read_instruction,
     without_room,
 )
-from tunesmith.workflows.document import document, facts_of, request_of
+from tunesmith.workflows.document import about_of, document, facts_of, request_of
 from tunesmith.workflows.foretell import Work, speed_of, told
 from tunesmith.workflows.forgetting import Probing, Scores
+from tunesmith.workflows.measures import Measures, Result
 from tunesmith.workflows.opening import Opened
+from tunesmith.workflows.overtuning import Answered
+from tunesmith.workflows.rows import RunRows
 from tunesmith.workflows.timing import STEPS, Timed, time_arms
 
 
@@ -106,6 +110,9 @@ class Judge:
         self.timed: dict[str, Timed] = {}
         self.cost: BreakEven | None = None
         self._probing = self._probes()
+        self._measures: Measures | None = None
+        self._found: dict[str, object] = {}
+        self._fitted: Sequence[Check] = ()
 
     def _build_arms(self, virtual_tokens: int) -> None:
         """The arms of the base over the questions that leave room for an answer."""
@@ -135,6 +142,21 @@ class Judge:
 
         return Probing(self._opened, settings, seed=self._config.train.seed, notice=notice)
 
+    def measure(self, rows: RunRows, folder: RunFolder | None) -> None:
+        """Measure more than the verdict needs, when it is judged; ``folder`` is the run's."""
+        if not self.questions:
+            return
+        self._measures = Measures(
+            opened=self._opened,
+            config=self._config,
+            rows=rows,
+            questions=self.questions,
+            base=self.base,
+            folder=folder,
+            go_on=self._progress,
+            note=lambda text: self._emit(Notice("measures", text)),
+        )
+
     def answer_before(self) -> None:
         """Let the base answer now, as training will change it, or as it is about to go."""
         if not self.questions:
@@ -143,6 +165,9 @@ class Judge:
         if self._probing and not self.stopped:
             self._probing.score_base(go_on=self._progress("scoring probes of forgetting (base)"))
             self.stopped = self._probing.base is None
+        if self._measures and not self.stopped:
+            self._measures.ask_base()
+            self.stopped = self._measures.stopped
 
     def judge(self, tuned: Tuned | None) -> Answers | None:
         """All arms' answers under every check, with the verdict kept; None without checks or
@@ -160,13 +185,23 @@ class Judge:
         tokens = {name: arm.prompt_tokens + arm.virtual_tokens for name, arm in self.arms.items()}
         self.verdict = judge(self.answers.summary, forgetting=forgetting, prompt_tokens=tokens)
         self.cost = self._cost(self.verdict, tuned.training_seconds if tuned else None)
-        return self.answers
+        if tuned is not None:
+            self._measure(tuned, self.answers)
+        return None if self.stopped else self.answers
+
+    def _measure(self, tuned: Tuned, answers: Answers) -> None:
+        if self._measures is not None:
+            references = [question.reference for question in self.questions]
+            said = Answered(answers.texts[TUNED], references)
+            result = Result(tuned.opened, tuned.adapter, said, self._fitted)
+            self._found = self._measures.of(result)
+            self.stopped = self._measures.stopped
 
     def _scored(self, tuned: Tuned | None) -> Answers:
         """Every arm's answers under the checks, those that learn fitted."""
         texts = self._texts(tuned)
         own = [row.messages[row.supervised[-1]].content for row in self._rows if row.supervised]
-        checks = fit_checks(self.checks, own=own, base=texts[BASE])
+        checks = self._fitted = fit_checks(self.checks, own=own, base=texts[BASE])
         facts = facts_of(self.arms, self.said, self.timed, self._config.evaluate.prices)
         answers = score(self.questions, texts, checks, seed=self._config.train.seed, facts=facts)
         for name, arms in answers.scored.items():
@@ -179,15 +214,10 @@ class Judge:
         """The evaluate document; None where nothing was judged."""
         if self.answers is None or self.verdict is None:
             return None
-        config = self._config
-        about = {
-            "goal": config.goal,
-            "model": config.model,
-            "method": config.method.kind,
-            "data": config.data.eval,
-            "evaluate": config.evaluate.model_dump(mode="json", by_alias=True),
-        }
-        return document(self.answers, self.verdict, self.base, about=about, cost=self.cost)
+        about, found = about_of(self._config), self._found
+        return document(
+            self.answers, self.verdict, self.base, about=about, cost=self.cost, measures=found
+        )
 
     def _cost(self, verdict: Verdict, training_seconds: float | None) -> BreakEven | None:
         """What a request saves against the arm that the verdict compares with."""

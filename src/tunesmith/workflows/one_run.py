@@ -149,6 +149,7 @@ class OneRun:
             rows=rows.sample,
             virtual_tokens=opened.engine.prefix_length(adapter.name),
         )
+        self.judge.measure(rows, self.folder)
         if not adapter.frozen_base:
             self.judge.answer_before()
         self.job = Job(

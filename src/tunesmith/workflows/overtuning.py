@@ -50,7 +50,7 @@ class Losing:
 
     def __init__(self, opened: Opened, rows: RunRows) -> None:
         """Held-out rows may be missing: then there is no gap, and the rest is diagnosed."""
-        self._opened, self.rows = opened, rows
+        self.opened, self.rows = opened, rows
         self.train = sample(rows.train)
         self.held = sample(rows.held) if rows.held is not None else None
         self._base: SideLosses | None = None
@@ -112,7 +112,7 @@ class Losing:
         total, before, found = sum(map(len, sides)), 0, []
         for side in sides:
             goes_on = partial(_within, go_on, before, total)
-            losses = losses_of_rows(self._opened, side, adapter=adapter, go_on=goes_on)
+            losses = losses_of_rows(self.opened, side, adapter=adapter, go_on=goes_on)
             before += len(side)
             if losses is None or (before < total and not go_on(before, total)):
                 return None

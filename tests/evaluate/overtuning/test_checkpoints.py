@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tunesmith.evaluate.overtuning.checkpoints import Checkpoint, choose_checkpoint
 from tunesmith.evaluate.overtuning.result import choice_text
-from tunesmith.evaluate.words import Words
+from tunesmith.evaluate.words import words_in
 
 
 def points(*triples, error=0.0):
@@ -34,7 +34,7 @@ def test_none_is_better_by_more_than_its_error_and_order_does_not_matter(triples
     assert choose(*triples[::-1], error=error) == found
     for language in ("en", "ko"):
         for unit in ("share", "nats"):
-            text = choice_text(choose(*triples, error=error, unit=unit), Words(language))
+            text = choice_text(choose(*triples, error=error, unit=unit), words_in(language))
             assert "{" not in text
 
 
@@ -56,7 +56,7 @@ def test_reasons(triples, error, step, reason):
 
 def test_the_explanation_has_the_numbers_of_both():
     found = choose((10, 0.80, 0.02), (20, 0.90, 0.30))
-    assert choice_text(found, Words("en")) == (
+    assert choice_text(found, words_in("en")) == (
         "The checkpoint of step 10 is the best: 80 % pass, 2 % forgotten. Step 20 passes more "
         "(90 %), but forgot 30 %."
     )
@@ -65,7 +65,7 @@ def test_the_explanation_has_the_numbers_of_both():
 def test_losses_are_scores_with_a_minus():
     found = choose((10, -0.5, 0.0), (20, -0.4, 0.3), unit="nats")
     assert found.best.step == 10
-    assert "score −0.500" in choice_text(found, Words("en"))
+    assert "score −0.500" in choice_text(found, words_in("en"))
     assert found.to_json()["checkpoints"][1]["value"] == pytest.approx(-0.7)
 
 

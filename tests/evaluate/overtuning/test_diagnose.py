@@ -13,7 +13,7 @@ from tunesmith.evaluate.overtuning.diversity import diversity_of
 from tunesmith.evaluate.overtuning.evidence import Curves, Labels, Rate
 from tunesmith.evaluate.overtuning.gap import RowLosses, gap_of
 from tunesmith.evaluate.overtuning.verbatim import Verbatim
-from tunesmith.evaluate.words import Words
+from tunesmith.evaluate.words import words_in
 
 
 def codes(evidence):
@@ -223,7 +223,7 @@ def test_simulated_good_runs_seldom_draw_a_hint():
 
 @pytest.mark.parametrize("language", ["en", "ko"])
 def test_every_finding_has_words(language):
-    words = Words(language)
+    words = words_in(language)
     bad = [
         good(curves=ROSE),
         good(curves=ROSE, rate=FAST),

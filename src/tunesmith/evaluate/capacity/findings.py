@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from tunesmith.evaluate.capacity.floor import MATTERS, FloorFall
 from tunesmith.evaluate.capacity.use import MOST_ENERGY, RankUse
 from tunesmith.evaluate.findings import Finding, findings_text
-from tunesmith.evaluate.words import DEFAULT, Words
+from tunesmith.evaluate.words import told, words_in
+from tunesmith.words import DEFAULT
 
 FULL = 0.95
 """Effective rank as a share of R above which no direction is spare. Factors of random numbers
@@ -30,7 +31,7 @@ class Capacity:
 
     def text(self, *, language: str = DEFAULT) -> str:
         """In plain words."""
-        return findings_text("capacity", self.findings, Words(language))
+        return findings_text("capacity", self.findings, words_in(language))
 
     def to_json(self) -> dict[str, object]:
         """The part `capacity` of the evaluate document."""
@@ -38,7 +39,7 @@ class Capacity:
             **self.use.to_json(),
             "loss_against_rank": [each.to_json() for each in self.falls],
             "findings": [each.to_json() for each in self.findings],
-            "text": self.text(),
+            **told(lambda language: self.text(language=language)),
         }
 
 

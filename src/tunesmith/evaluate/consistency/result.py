@@ -7,7 +7,8 @@ from tunesmith.evaluate.consistency.measure import Repeats
 from tunesmith.evaluate.findings import points_text, share_text, signed_text
 from tunesmith.evaluate.interval import Interval
 from tunesmith.evaluate.summary import TUNED
-from tunesmith.evaluate.words import DEFAULT, Words
+from tunesmith.evaluate.words import told, words_in
+from tunesmith.words import DEFAULT, Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,12 @@ class Consistency:
             if self.paraphrases is None
             else {"wordings": self.wordings, **self.paraphrases.to_json()},
             "notes": list(self.notes),
-            "text": self.text(),
+            **told(lambda language: self.text(language=language)),
         }
 
     def text(self, *, language: str = DEFAULT) -> str:
         """In plain words: what the tuned arm does, the others in brackets."""
-        words = Words(language)
+        words = words_in(language)
         told = []
         if self.samples is not None:
             values = {"times": self.times, "temperature": f"{self.temperature:g}"}

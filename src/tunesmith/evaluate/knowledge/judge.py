@@ -8,7 +8,8 @@ from tunesmith.data.quality.knowledge import Facts
 from tunesmith.evaluate.findings import Finding, finding_text
 from tunesmith.evaluate.interval import LEVEL, Interval, mean_interval, paired_difference
 from tunesmith.evaluate.knowledge.fact import Fact
-from tunesmith.evaluate.words import DEFAULT, Words
+from tunesmith.evaluate.words import told, words_in
+from tunesmith.words import DEFAULT
 
 Wording = Literal["as_trained", "other_words", "held_out"]
 Outcome = Literal["retrieval", "learned", "skill", "known", "cannot-tell"]
@@ -75,7 +76,7 @@ class Knowledge:
 
     def text(self, *, language: str = DEFAULT) -> str:
         """In plain words."""
-        words, finding = Words(language), self.finding
+        words, finding = words_in(language), self.finding
         beside = [name for name in ("as_trained", "held_out") if name in self.recalls]
         told = [finding, *(Finding(name, finding.values) for name in beside)]
         return " ".join(finding_text("knowledge", each, words) for each in told)
@@ -87,7 +88,7 @@ class Knowledge:
             "data": asdict(self.facts) if self.facts else None,
             **{name: recall.to_json() for name, recall in self.recalls.items()},
             "wrapped": self.wrapped,
-            "text": self.text(),
+            **told(lambda language: self.text(language=language)),
         }
 
 

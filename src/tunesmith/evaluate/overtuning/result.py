@@ -7,7 +7,8 @@ from tunesmith.evaluate.findings import Finding, finding_text, findings_text
 from tunesmith.evaluate.overtuning.checkpoints import Choice
 from tunesmith.evaluate.overtuning.diagnose import diagnose
 from tunesmith.evaluate.overtuning.evidence import Evidence
-from tunesmith.evaluate.words import DEFAULT, Words
+from tunesmith.evaluate.words import words_in
+from tunesmith.words import DEFAULT, Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class Overtuning:
 
     def text(self, *, language: str = DEFAULT) -> str:
         """In plain words."""
-        words = Words(language)
+        words = words_in(language)
         told = [findings_text("overtuning", self.findings, words)]
         if self.choice is not None:
             told.append(choice_text(self.choice, words))

@@ -1,56 +1,17 @@
-"""What is said in which language? One file of phrases each; nothing else knows a language."""
+"""What an evaluation says, a file of phrases for each language."""
 
-import functools
-from collections.abc import Mapping
-from importlib.resources import files
-from typing import cast
+from collections.abc import Callable
 
-import yaml
+from tunesmith.words import DEFAULT, Words, languages
 
-DEFAULT = "en"
-Phrases = Mapping[str, "str | Phrases"]
+PHRASES = __name__
 
 
-def languages() -> tuple[str, ...]:
-    """The languages that there are phrases in."""
-    names = (entry.name for entry in files(__package__).iterdir())
-    return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
+def words_in(language: str = DEFAULT) -> Words:
+    """The phrases of one language; raises ValueError where there are none."""
+    return Words(PHRASES, language)
 
 
-class Words:
-    """The phrases of one language."""
-
-    def __init__(self, language: str = DEFAULT) -> None:
-        """Raises ValueError for a language without phrases."""
-        if language not in languages():
-            known = ", ".join(languages())
-            raise ValueError(f"there are no phrases in `{language}`, only in {known}")
-        self.phrases = _read(language)
-
-    def has(self, key: str) -> bool:
-        """Whether there is a phrase of this dotted name."""
-        return self._find(key) is not None
-
-    def say(self, key: str, count: int | None = None, /, **values: object) -> str:
-        """The phrase of a dotted name with ``values`` in it.
-
-        ``count`` chooses between `one` and `other`, where a language has both, and is a value too.
-        """
-        phrase = self._find(key)
-        if isinstance(phrase, Mapping):
-            phrase = phrase["one" if count == 1 and "one" in phrase else "other"]
-        if not isinstance(phrase, str):
-            raise KeyError(key)
-        return phrase.format(count="" if count is None else f"{count:,}", **values)
-
-    def _find(self, key: str) -> "str | Phrases | None":
-        found: str | Phrases | None = self.phrases
-        for part in key.split("."):
-            found = found.get(part) if isinstance(found, Mapping) else None
-        return found
-
-
-@functools.cache
-def _read(language: str) -> Phrases:
-    text = (files(__package__) / f"{language}.yaml").read_text(encoding="utf-8")
-    return cast(Phrases, yaml.safe_load(text))
+def told(say: Callable[[str], str]) -> dict[str, object]:
+    """A document's `text`, and the same in every language as `texts`."""
+    return {"text": say(DEFAULT), "texts": {each: say(each) for each in languages(PHRASES)}}

@@ -1,0 +1,179 @@
+"""What is measured of a result beside the verdict: consistency, facts, over-tuning, capacity."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from tunesmith.config import RunConfig
+from tunesmith.errors import TunesmithError
+from tunesmith.evaluate.capacity.findings import Capacity
+from tunesmith.evaluate.capacity.measure import capacity_of
+from tunesmith.evaluate.checks.protocol import Check
+from tunesmith.evaluate.consistency.result import Consistency
+from tunesmith.evaluate.knowledge.judge import Knowledge, Wording
+from tunesmith.evaluate.overtuning.result import Overtuning, judge_overtuning
+from tunesmith.evaluate.summary import TUNED
+from tunesmith.train.run_folder import RunFolder
+from tunesmith.workflows.answers import Question
+from tunesmith.workflows.arms import BASE, PROMPTED, BaseArms, instruction_change
+from tunesmith.workflows.consistency import Arm, Asking
+from tunesmith.workflows.knowledge import FactSheet, ask_facts, fact_sheet, knowledge_from
+from tunesmith.workflows.opening import Opened
+from tunesmith.workflows.overtuning import Answered, Losing, read_run
+from tunesmith.workflows.rows import RunRows
+
+GoOn = Callable[[int, int], bool]  # told what is done, of how much; False stops
+
+
+class _Part(Protocol):
+    """What a measure finds."""
+
+    def to_json(self) -> dict[str, object]: ...
+
+
+_Found = TypeVar("_Found")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Who answers as tuned (adapter None: the whole model), and what it said to the questions."""
+
+    opened: Opened
+    adapter: str | None
+    said: Answered
+    checks: Sequence[Check]
+
+
+@dataclass(slots=True, kw_only=True)
+class Measures:
+    """The measures that a config asks for, and what the base gave to them so far.
+
+    ``folder`` is the run whose course is read; None for a result of unknown training. ``go_on``
+    makes, of a phase's name, what is told how far it is; once it says no, all end. ``note``
+    is told what could not be measured, and why.
+    """
+
+    opened: Opened
+    config: RunConfig
+    rows: RunRows
+    questions: Sequence[Question]
+    base: BaseArms
+    folder: RunFolder | None
+    go_on: Callable[[str], GoOn]
+    note: Callable[[str], None]
+    stopped: bool = False
+    _asking: Asking | None = field(init=False, default=None)
+    _losing: Losing | None = field(init=False, default=None)
+    _facts: dict[Wording, tuple[str, ...]] | None = field(init=False, default=None)
+    _sheet: FactSheet | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        settings, seed = self.config.evaluate, self.config.train.seed
+        if settings.consistency is not None:
+            arms = 2 + (PROMPTED in self.base.arms)
+            self._asking = Asking(self.opened, self.questions, settings, seed=seed, arms=arms)
+        if self.folder is not None:
+            self._losing = Losing(self.opened, self.rows)
+        if settings.knowledge is not None:
+            held = self.rows.held_conversations
+            self._sheet = fact_sheet(self.rows.sample, held, settings.knowledge)
+
+    def ask_base(self) -> None:
+        """Measure the base now, as training will change it, or as it is about to go."""
+        if self._asking is not None:
+            for name, arm in self._base_arms().items():
+                self._draw(self._asking, name, arm)
+        if self._sheet is not None and not self.stopped:
+            self._facts = self._told(self.opened, None)
+        if self._losing is not None and not self.stopped:
+            go_on = self.go_on("losses of trained and held-out rows (base)")
+            self.stopped = not self._losing.measure_base(go_on=go_on)
+
+    def of(self, result: Result) -> dict[str, object]:
+        """Each measure's part of the evaluate document; null where there is nothing to measure.
+
+        One that cannot be measured is told and left out.
+        """
+        for each in (self._asking, self._losing):
+            if each is not None:
+                each.opened = result.opened
+        capacity = self._kept("capacity", lambda: self._capacity(result))
+        parts: dict[str, Callable[[], _Part | None]] = {
+            "consistency": lambda: self._consistency(result),
+            "knowledge": lambda: self._knowledge(result),
+            "overtuning": lambda: self._overtuning(result, capacity),
+            "capacity": lambda: capacity,
+        }
+        found = {name: self._kept(name, measure) for name, measure in parts.items()}
+        return {name: part.to_json() if part is not None else None for name, part in found.items()}
+
+    def _kept(self, name: str, measure: Callable[[], _Found | None]) -> _Found | None:
+        """What a measure finds; its refusal is told, and the others go on."""
+        if self.stopped:
+            return None
+        try:
+            return measure()
+        except TunesmithError as error:
+            self.note(f"{name} was not measured: {error}")
+            return None
+
+    def _base_arms(self) -> dict[str, Arm]:
+        arms = {BASE: Arm()}
+        if PROMPTED in self.base.arms and self.base.instruction is not None:
+            change = instruction_change(self.opened, self.base.instruction)
+            arms[PROMPTED] = Arm(prepare=change)
+        return arms
+
+    def _draw(self, asking: Asking, name: str, arm: Arm) -> None:
+        if not self.stopped:
+            go_on = self.go_on(f"asking again ({name})")
+            self.stopped = not asking.draw(name, arm, go_on=go_on)
+
+    def _consistency(self, result: Result) -> Consistency | None:
+        if self._asking is None:
+            return None
+        arms = {} if BASE in self._asking.drawn else self._base_arms()
+        for name, arm in {**arms, TUNED: Arm(adapter=result.adapter)}.items():
+            self._draw(self._asking, name, arm)
+        return None if self.stopped else self._asking.judged(result.checks)
+
+    def _told(self, opened: Opened, adapter: str | None) -> dict[Wording, tuple[str, ...]] | None:
+        assert self._sheet is not None
+        assert self.config.evaluate.knowledge is not None
+        who = TUNED if adapter else BASE
+        said = ask_facts(
+            opened,
+            self._sheet,
+            self.config.evaluate.knowledge,
+            adapter=adapter,
+            go_on=self.go_on(f"asking facts in other words ({who})"),
+        )
+        self.stopped = said is None
+        return said
+
+    def _knowledge(self, result: Result) -> Knowledge | None:
+        if self._sheet is None:
+            return None
+        base = self._facts or self._told(self.opened, None)
+        tuned = None if self.stopped else self._told(result.opened, result.adapter)
+        if base is None or tuned is None:
+            return None
+        return knowledge_from(self._sheet, base, tuned, seed=self.config.train.seed)
+
+    def _capacity(self, result: Result) -> Capacity | None:
+        return capacity_of(result.opened.engine, result.adapter) if result.adapter else None
+
+    def _overtuning(self, result: Result, capacity: Capacity | None) -> Overtuning | None:
+        if self._losing is None or self.folder is None:
+            return None
+        config, width = self.config, result.opened.engine.model.config.hidden_size
+        course = read_run(self.folder, config.method, width=width, seed=config.train.seed)
+        evidence = self._losing.evidence(
+            result.adapter,
+            course=course,
+            answered=result.said,
+            capacity=capacity,
+            go_on=self.go_on("losses of trained and held-out rows"),
+        )
+        self.stopped = self.stopped or evidence is None
+        return None if evidence is None else judge_overtuning(evidence)
