@@ -1,5 +1,6 @@
 """Shown rows: their pieces are the whole text, apart what is trained, read and cut off."""
 
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -41,6 +42,29 @@ def test_texts_of_tokens_are_the_whole_text(text):
     texts = token_texts(CHATML, ids)
     assert len(texts) == len(ids)
     assert "".join(texts) == text
+
+
+@given(
+    text=st.text(st.sampled_from("a \N{REPLACEMENT CHARACTER}👍한é"), min_size=1, max_size=200),
+    run=st.integers(0, 60),
+)
+@settings(max_examples=80, deadline=None, derandomize=True)
+def test_signs_of_broken_characters_may_be_in_the_text_itself(text, run):
+    text = text + "\N{REPLACEMENT CHARACTER}" * run + text
+    (ids,) = CHATML([text], add_special_tokens=False)["input_ids"]
+    assert "".join(token_texts(CHATML, ids)) == text
+
+
+def test_a_row_is_shown_in_linear_time():
+    (ids,) = CHATML(["\N{REPLACEMENT CHARACTER}" * 10_000], add_special_tokens=False)["input_ids"]
+    start = time.perf_counter()
+    texts = token_texts(CHATML, ids)
+    assert time.perf_counter() - start < 20
+    assert "".join(texts) == "\N{REPLACEMENT CHARACTER}" * 10_000
+    row = ShownRow("f", 1, tuple("ab" * 50_000), (True, False) * 50_000, 60_000)
+    start = time.perf_counter()
+    assert sum(1 for _ in row.pieces(by_token=True)) == 100_000
+    assert time.perf_counter() - start < 5
 
 
 def test_spaces_survive_in_tokenizers_that_drop_the_first_one():

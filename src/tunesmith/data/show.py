@@ -9,6 +9,9 @@ from tunesmith.data.tokenizer import Tokenizer, decode
 
 HALF = "\N{REPLACEMENT CHARACTER}"
 WINDOW = 32
+# Of a character of four bytes three may stand there, each as a sign of its own; as many such signs
+# of the text itself take up to four tokens each.
+UNSETTLED, UNSETTLED_TOKENS = 3, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +74,16 @@ class ShownRow:
 
     def pieces(self, *, by_token: bool = False) -> Iterator[Piece]:
         """The text in runs of one kind, or token by token."""
-        cut = len(self.text) if self.cut is None else self.cut
-        borders = {0, cut, *(edge for start, stop, _ in self.spans for edge in (start, stop))}
+        text, found, before = self.text, self.spans, self.cut
+        cut = len(text) if before is None else before
+        borders = {0, cut, *(edge for start, stop, _ in found for edge in (start, stop))}
         borders |= set(self.token_ends) if by_token else set()
-        spans = iter(self.spans)
+        spans = iter(found)
         start, until, supervised = 0, 0, False
         for stop in sorted(borders - {0}):
             while start >= until:
                 _, until, supervised = next(spans)
-            yield Piece(self.text[start:stop], supervised, start >= cut)
+            yield Piece(text[start:stop], supervised, start >= cut)
             start = stop
 
 
@@ -100,12 +104,18 @@ def token_texts(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
     start, before = 0, ""
     for i in range(len(ids)):
         so_far = decode(tokenizer, ids[start : i + 1])
-        if so_far.endswith(HALF) and i + 1 < len(ids):
-            texts.append("")
-            continue
-        added = so_far.startswith(before)
-        texts.append(so_far[len(before) :] if added else decode(tokenizer, [ids[i]]))
-        before = so_far
+        settled = so_far if i + 1 == len(ids) else so_far[: max(len(before), _settled(so_far))]
+        added = settled.startswith(before)
+        texts.append(settled[len(before) :] if added else decode(tokenizer, [ids[i]]))
+        before = settled
         if i - start >= WINDOW:
-            start, before = i, decode(tokenizer, [ids[i]])
+            is_settled = settled == so_far
+            start = i if is_settled else i - UNSETTLED_TOKENS
+            before = decode(tokenizer, ids[start : i + 1])
+            before = before if is_settled else before[: _settled(before)]
     return texts
+
+
+def _settled(text: str) -> int:
+    """Characters before the signs at the end that may stand for a character which goes on."""
+    return max(len(text.rstrip(HALF)), len(text) - UNSETTLED)

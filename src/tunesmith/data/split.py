@@ -143,8 +143,8 @@ def _unsplittable(rows: int, noun: str) -> DataError:
     same = f", which all have the same {noun}," if rows > 1 else ""
     return DataError(
         f"{many(rows, 'row')}{same} cannot be split into rows to train on and rows held out.",
-        remedy="Add rows with other prompts, name a file with --data.eval FILE, or hold "
-        "nothing out with --data.eval 0.",
+        remedy=f"Add other rows{f' (with another {noun})' * (rows > 1)}, name a file with "
+        "--data.eval FILE, or hold nothing out with --data.eval 0.",
         code="split",
     )
 
