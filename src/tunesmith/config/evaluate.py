@@ -72,6 +72,8 @@ class EvaluateSettings(Settings):
     @field_validator("consistency", mode="before")
     @classmethod
     def _a_word_turns_it_on_or_off(cls, value: object) -> object:
+        if isinstance(value, str) and value not in ("none", "default"):
+            raise ValueError("must be default, none, or keys such as samples and rows")
         return None if value == "none" else {} if value == "default" else value
 
     @field_validator("knowledge", mode="before")

@@ -59,6 +59,7 @@ def test_signs_of_divergence(changes):
     [
         [4.0, *[9.0] * 5, *[0.3] * 20],  # a bad beginning that was made good
         [4.0, 30.0, *falling(4.0, 0.3)],  # one bad batch
+        [4.0, 30.0, *[3.0] * 20],  # the same where there is little to learn
         [1.20, 1.25, 1.19, 1.22, 1.18] * 4,  # little to learn
     ],
 )

@@ -45,3 +45,19 @@ def test_skewed_losses_are_covered_as_often_as_promised():
     # a lower limit that is too high would be a false alarm; an upper one only hides
     assert missed_low / repeats <= 0.025 + 2 * (0.025 * 0.975 / repeats) ** 0.5
     assert missed_high / repeats <= 0.10
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_either_side_alone_makes_the_gap_unsure(swap):
+    sure, unsure = [1.0] * 20, [0.2, 0.4, 0.9, 2.1] * 5
+    a, b = (unsure, sure) if not swap else (sure, unsure)
+    found = difference_of_means(a, b, seed=0)
+    assert found.low < found.mean - 0.1
+    assert found.high > found.mean + 0.1
+
+
+def test_two_unsure_sides_make_it_less_sure_than_one():
+    rows = [0.2, 0.4, 0.9, 2.1] * 5
+    one = difference_of_means(rows, [1.0] * 20, seed=0)
+    two = difference_of_means(rows, [0.1, 1.5] * 10, seed=0)
+    assert two.high - two.low > one.high - one.low
