@@ -139,14 +139,12 @@ class OneRun:
         if other := going_on.other_base(self.config, opened.base):
             self.emit(Notice("other_base", other))
         rows = self._rows(adapter, load)
-        held = rows.held_conversations
         self.judge = Judge(
             opened,
             self.config,
-            held,
+            rows,
             emit=self.emit,
             stop=self.stop,
-            rows=rows.sample,
             virtual_tokens=opened.engine.prefix_length(adapter.name),
         )
         if not adapter.frozen_base:
