@@ -85,7 +85,7 @@ def test_a_refusal_is_told_without_a_traceback(tunesmith, asked):
 @pytest.mark.parametrize("found", [Evaluation("runs/a b"), KeyboardInterrupt()])
 def test_a_stop_says_how_to_go_on(tunesmith, asked, found):
     asked["found"] = found
-    ended = tunesmith("evaluate", "runs/a b")
+    ended = tunesmith("evaluate", "runs/a b", "--data", "x.jsonl", "--evaluate.rows", "9")
     assert ended.status == 130
-    assert "tunesmith evaluate 'runs/a b'" in ended.err
+    assert "tunesmith evaluate 'runs/a b' --evaluate.rows 9 --data x.jsonl" in ended.err
     assert ended.out == ""

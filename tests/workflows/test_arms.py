@@ -101,6 +101,13 @@ def test_an_arm_whose_answers_have_as_much_room_as_the_bases_stays(opened):
     assert "examples" in arms_of(opened, settings(max_new_tokens=256)).left_out
 
 
+def test_no_training_row_that_asks_what_a_held_out_row_asks_is_an_example(opened):
+    questions = questions_of([row(i) for i in range(4)], opened.base.tokenizer, most=99)
+    rows = [row(i) for i in range(6)]
+    found = base_arms(opened, questions, settings(examples=6), rows=rows, seed=0)
+    assert sorted(each.line for each in found.examples) == [4, 5]
+
+
 def test_virtual_tokens_take_room_and_are_counted_apart(opened):
     table.attach(opened.engine, PTuningSettings(tokens=5), name="mine")
     questions = questions_of([row(1)], opened.base.tokenizer, most=9)

@@ -57,25 +57,16 @@ def evaluate(
     Base, base with your long prompt, base with examples and tuned answer the same held-out rows;
     checks and probes give the verdict. Answers are kept: what was answered is not asked again.
     """
-    from tunesmith.cli.keys import read_flags
-
-    targets, overrides = read_flags(context.args, known=evaluate_keys())
-    if len(targets) != 1:
-        given = f"not {len(targets)}: {', '.join(targets)}" if targets else "and none is given"
-        raise UsageError(
-            f"One run, adapter or model is evaluated, {given}.",
-            remedy="Write: tunesmith evaluate runs/NAME; `tunesmith runs list` shows the runs.",
-        )
-    return _outcome(targets[0], overrides, data, out)
-
-
-def _outcome(
-    target: str, overrides: "Mapping[str, object]", data: str | None, out: Path | None
-) -> Outcome:
+    target, overrides = _asked(context.args)
+    given = [
+        *context.args,
+        *(["--data", data] if data else []),
+        *(["--out", str(out)] if out else []),
+    ]
+    go_on = f"To go on from what was answered: {shlex.join(['tunesmith', 'evaluate', *given])}"
     from tunesmith.cli.run_display import RunDisplay
     from tunesmith.workflows.evaluate import evaluate_target
 
-    go_on = f"To go on from what was answered: tunesmith evaluate {shlex.quote(target)}"
     with RunDisplay(messages()) as display, stop_on_signal(STOPPING) as stop:
         try:
             found = evaluate_target(target, overrides, data=data, out=out, emit=display, stop=stop)
@@ -84,6 +75,20 @@ def _outcome(
     if found.document is None:
         raise KeyboardInterrupt(f"Stopped as you asked; answers are kept. {go_on}")
     return Outcome(found.document, show=lambda console: _show(found, display.warnings, console))
+
+
+def _asked(words: list[str]) -> "tuple[str, dict[str, object]]":
+    """What is evaluated, and what the flags set."""
+    from tunesmith.cli.keys import read_flags
+
+    targets, overrides = read_flags(words, known=evaluate_keys())
+    if len(targets) != 1:
+        given = f"not {len(targets)}: {', '.join(targets)}" if targets else "and none is given"
+        raise UsageError(
+            f"One run, adapter or model is evaluated, {given}.",
+            remedy="Write: tunesmith evaluate runs/NAME; `tunesmith runs list` shows the runs.",
+        )
+    return targets[0], overrides
 
 
 def _show(found: "Evaluation", warnings: list[str], console: "Console") -> None:

@@ -22,7 +22,16 @@ from tunesmith.train.events import (
 )
 
 # What is said of every run. Everything else that is noticed is told again at its end.
-INFORMATION = {"base", "data", "resumed", "complete", "best", "inserted_system_prompt", "judging"}
+INFORMATION = {
+    "base",
+    "data",
+    "resumed",
+    "complete",
+    "best",
+    "inserted_system_prompt",
+    "judging",
+    "left_out",  # which the evaluation tells too
+}
 
 
 class RunDisplay:

@@ -9,7 +9,10 @@ from tunesmith.config.knowledge import KnowledgeSettings
 from tunesmith.config.settings import Settings
 
 # Without checks there is no answer to score, so that these change nothing.
-NEED_CHECKS = ("forgetting", "baseline_prompt", "examples", "timed_rows", "prices")
+NEED_CHECKS = (
+    *("forgetting", "consistency", "knowledge"),
+    *("baseline_prompt", "examples", "timed_rows", "prices"),
+)
 
 
 class PriceSettings(Settings):

@@ -70,6 +70,7 @@ def evaluate_target(  # what is judged, on what, and who hears of it
     subject = _subject(target, overrides, data)
     require_evaluable(subject.config)
     _require_questions(subject.config, target)
+    subject = _with_rows(subject, emit)
     place = RunFolder(out) if out is not None else subject.run
     with ExitStack() as locks:
         if subject.run is not None:
@@ -103,8 +104,9 @@ def _subject(target: str, overrides: Mapping[str, object], data: str | None) -> 
         return _Subject(config, trained, trained == run.adapter, run)
     if data is None:
         raise ConfigError(
-            f"{target} is no run, so it has no held-out rows of its own.",
-            remedy="Name a file with questions and answers: --data FILE.",
+            f"{target} is no run (no config.yaml), so it has no held-out rows of its own.",
+            remedy="`tunesmith runs list` shows the runs. For an adapter or a model name a file "
+            "with questions and answers: --data FILE.",
         )
     found = locate(target)
     adapter = next(iter(found.adapters.values()), None)
@@ -144,13 +146,12 @@ def _judged(subject: _Subject, target: str, emit: Emit, stop: Stop) -> Judge:
     judge = Judge(
         opened,
         config,
-        rows.held_conversations,
+        rows,
         emit=emit,
         stop=stop,
-        rows=rows.sample,
         virtual_tokens=opened.engine.prefix_length(name),
+        folder=subject.run if subject.has_training_rows else None,
     )
-    judge.measure(rows, subject.run)
     judge.judge(_tuned(subject, opened, adapter, judge))
     return judge
 
@@ -196,8 +197,8 @@ def _tell_other_base(trained: Path, opened: Opened, emit: Emit) -> None:
         emit(Notice("other_base", said))
 
 
-def _rows(subject: _Subject, opened: Opened, adapter: str | None, course: Course) -> RunRows:
-    """The rows to ask, and those of the training where they are still there."""
+def _with_rows(subject: _Subject, emit: Emit) -> _Subject:
+    """The subject with files that are there; of a file alone where training rows are gone."""
     config = subject.config
     data, has_rows = config.data, subject.has_training_rows
     if isinstance(data.eval, str):
@@ -206,15 +207,23 @@ def _rows(subject: _Subject, opened: Opened, adapter: str | None, course: Course
         except DataError as error:
             require_files(data.model_copy(update={"train": data.eval}))
             told = f"without training rows there is no arm `examples`: {error.message}"
-            course.emit(Notice("arms", told))
+            emit(Notice("left_out", told))
             has_rows = False
         if not has_rows:
             data = data.model_copy(update={"train": data.eval, "share": 1.0, "drop": ()})
+    else:
+        require_files(data)
+    config = config.model_copy(update={"data": data})
+    return replace(subject, config=config, has_training_rows=has_rows)
+
+
+def _rows(subject: _Subject, opened: Opened, adapter: str | None, course: Course) -> RunRows:
+    """The rows to ask, and those of the training where they are still there."""
     rows = load_rows(
-        data,
+        subject.config.data,
         opened.tokenizer(adapter),
         context=opened.base.context - opened.engine.prefix_length(adapter),
-        seed=config.train.seed,
+        seed=subject.config.train.seed,
         course=course,
     )
-    return rows if has_rows else replace(rows, sample=())
+    return rows if subject.has_training_rows else replace(rows, sample=())

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from tunesmith.config import RunConfig
 from tunesmith.config.forgetting import ForgettingSettings
 from tunesmith.counts import many
-from tunesmith.data.rows import Conversation
 from tunesmith.data.tokenizer import Tokenizer, encode
 from tunesmith.engine.forward import Engine
 from tunesmith.evaluate.checks.fitting import fit_checks
@@ -74,29 +73,29 @@ def require_evaluable(config: RunConfig) -> None:
 class Judge:
     """A run's held-out questions, arms, checks and probes, and what the arms said so far."""
 
-    def __init__(  # noqa: PLR0913  # each is another part of a run
+    def __init__(
         self,
         opened: Opened,
         config: RunConfig,
-        held: Sequence[Conversation],
+        rows: RunRows,
         *,
         emit: Callable[[Event], None],
         stop: Callable[[], bool] = lambda: False,
-        rows: Sequence[Conversation] = (),
         virtual_tokens: int = 0,
-        known: Known | None = None,
+        folder: RunFolder | None = None,
     ) -> None:
         """Raises DataError where a check cannot score a row, before anything is trained.
 
-        Of the training ``rows`` examples are drawn, and checks that learn are fitted on their
-        answers. ``virtual_tokens`` are those of the adapter that is to be judged.
+        Of training rows examples are drawn, and checks that learn are fitted on their answers.
+        ``virtual_tokens`` are those of the adapter that is to be judged. ``known`` may be
+        exchanged for that of other runs over this base. The run's ``folder`` tells its course.
         """
         self._opened, self._config, self._emit, self._stop = opened, config, emit, stop
-        self._rows = rows
-        self.known = known if known is not None else Known()
+        self._rows = rows.sample
+        self.known = Known()
         self.stopped = False
         self.checks = build_checks(config.evaluate.checks)
-        wanted = held if self.checks else []
+        wanted = rows.held_conversations if self.checks else []
         self.questions = questions_of(wanted, opened.base.tokenizer, most=config.evaluate.rows)
         self._build_arms(virtual_tokens)
         references = [question.reference for question in self.questions]
@@ -110,7 +109,7 @@ class Judge:
         self.timed: dict[str, Timed] = {}
         self.cost: BreakEven | None = None
         self._probing = self._probes()
-        self._measures: Measures | None = None
+        self._measures = self._measuring(rows, folder)
         self._found: dict[str, object] = {}
         self._fitted: Sequence[Check] = ()
 
@@ -128,7 +127,7 @@ class Judge:
                 arms = {name: kept(arm, stay) for name, arm in self.base.arms.items() if stay}
                 self.base = replace(self.base, arms=arms)
         for name, why in self.base.left_out.items():
-            self._emit(Notice("arms", f"arm {name} left out: {why}"))
+            self._emit(Notice("left_out", f"arm {name} left out: {why}"))
         self.arms: dict[str, Arm] = dict(self.base.arms)
 
     def _probes(self) -> Probing | None:
@@ -142,11 +141,11 @@ class Judge:
 
         return Probing(self._opened, settings, seed=self._config.train.seed, notice=notice)
 
-    def measure(self, rows: RunRows, folder: RunFolder | None) -> None:
-        """Measure more than the verdict needs, when it is judged; ``folder`` is the run's."""
+    def _measuring(self, rows: RunRows, folder: RunFolder | None) -> Measures | None:
+        """What is measured beside the verdict; there is no such thing without questions."""
         if not self.questions:
-            return
-        self._measures = Measures(
+            return None
+        return Measures(
             opened=self._opened,
             config=self._config,
             rows=rows,

@@ -139,17 +139,15 @@ class OneRun:
         if other := going_on.other_base(self.config, opened.base):
             self.emit(Notice("other_base", other))
         rows = self._rows(adapter, load)
-        held = rows.held_conversations
         self.judge = Judge(
             opened,
             self.config,
-            held,
+            rows,
             emit=self.emit,
             stop=self.stop,
-            rows=rows.sample,
             virtual_tokens=opened.engine.prefix_length(adapter.name),
+            folder=self.folder,
         )
-        self.judge.measure(rows, self.folder)
         if not adapter.frozen_base:
             self.judge.answer_before()
         self.job = Job(
