@@ -40,6 +40,14 @@ METHODS: dict[str, dict[str, object]] = {
     "full": {"kind": "full"},
 }
 ROWS_PER_STEP = 8
+# measures of a run that no table here tells
+UNTOLD = {
+    "forgetting": "none",
+    "consistency": "none",
+    "knowledge": "none",
+    "examples": 0,
+    "timed_rows": 0,
+}
 
 
 def main() -> None:
@@ -107,6 +115,7 @@ def run_values(
             "checks": [task.check],
             "rows": task.held_rows,
             "max_new_tokens": task.max_new_tokens,
+            **UNTOLD,
         },
     }
 

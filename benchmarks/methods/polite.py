@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
-from benchmarks.methods.measure import MODEL
+from benchmarks.methods.measure import MODEL, UNTOLD
 from benchmarks.methods.table import percent
 from tunesmith.config.distill import DistillSettings
 from tunesmith.config.load import load_run_config
@@ -170,7 +170,7 @@ def _values(train: Path, settings: dict[str, Any]) -> dict[str, Any]:
         "model": MODEL,
         "data": {"train": str(train)},
         "train": {"rows_per_step": 8, **settings},
-        "evaluate": {**evaluate, "forgetting": "none"},
+        "evaluate": {**evaluate, **UNTOLD},
     }
 
 

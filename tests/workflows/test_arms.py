@@ -141,6 +141,8 @@ def made(folder, **changes):
         "checks": [{"kind": "exact"}, {"kind": "contains", "texts": ["it"]}],
         "max_new_tokens": 6,
         "forgetting": "none",
+        "consistency": "none",
+        "knowledge": "none",
         "examples": 2,
         "timed_rows": 0,
         "baseline_prompt": INSTRUCTION,
@@ -170,8 +172,9 @@ def test_four_arms_are_answered_and_told_with_their_tokens(tmp_path, asked, kind
     summary = train_run(made(tmp_path, method={"kind": kind}), emit=lambda _: None)
     document = summary.evaluation
     assert list(document["arms"]) == ARMS
-    measures = {"consistency", "knowledge", "overtuning", "capacity", "forgetting", "report"}
-    assert all(document[name] is None for name in measures)
+    assert all(document[name] is None for name in ("consistency", "knowledge", "forgetting"))
+    assert document["overtuning"]["text"]
+    assert (document["capacity"] is not None) == (kind == "lora")
     rows = document["rows"]
     per_call = [3 * rows, rows] if kind == "full" else [4 * rows]
     assert [len(call) for call in asked if call] == per_call  # all that can be in one stream

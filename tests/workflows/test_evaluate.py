@@ -95,6 +95,7 @@ def test_what_is_found_can_go_elsewhere_and_the_run_stays_as_it_is(tmp_path):
     assert {p.name for p in (tmp_path / "deep" / "out").iterdir()} == {
         "evaluation.json",
         "answers.jsonl",
+        "report.html",
     }
     assert found.folder == tmp_path / "deep" / "out"
     assert {p: p.read_bytes() for p in (tmp_path / "run").glob("*.json*")} == before

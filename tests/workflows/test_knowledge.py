@@ -72,7 +72,8 @@ def test_a_users_file_takes_the_place_of_the_rules(tmp_path):
         (*system, Message("user", f.questions[2])) for f in made
     ]
     assert sheet.wrapped == 0
-    assert EvaluateSettings(knowledge=str(path)).knowledge.questions == str(path)
+    asked_for = EvaluateSettings(checks=[{"kind": "exact"}], knowledge=str(path))
+    assert asked_for.knowledge.questions == str(path)
     assert EvaluateSettings(knowledge="none").knowledge is None
 
 

@@ -45,6 +45,8 @@ def config(folder: Path, **changes: object) -> RunConfig:
             "checks": [{"kind": "exact"}],
             "max_new_tokens": 8,
             "forgetting": "none",
+            "consistency": "none",
+            "knowledge": "none",
             "timed_rows": 0,
         },
         "out": str(folder / "run"),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Values = Mapping[str, object]
+MEASURES = ("consistency", "knowledge", "overtuning", "capacity")
 COSTS = (
     ("prompt", "prompt_tokens"),
     ("answer", "completion_tokens"),
@@ -66,13 +67,7 @@ def evaluation_lines(evaluation: Values) -> Iterator[str]:
     if arms:
         tokens = "; prompt and answer in tokens" if _has_costs(arms) else ""
         yield f"{_rows(evaluation)}with 95 % intervals{tokens}."
-    for name, differences in _mapping(evaluation.get("differences")).items():
-        told = [
-            f"{difference_text(_mapping(each))} against {arm}"
-            for arm, each in _mapping(differences).items()
-        ]
-        if told:
-            yield f"check {name}, tuned: {'; '.join(told)}"
+    yield from _difference_lines(_mapping(evaluation.get("differences")))
     yield from _figure_lines(arms)
     for arm, values in arms.items():
         for name, check in _mapping(_mapping(values).get("checks")).items():
@@ -83,6 +78,20 @@ def evaluation_lines(evaluation: Values) -> Iterator[str]:
     for arm, why in _mapping(evaluation.get("left_out")).items():
         yield f"{arm} left out: {why}"
     yield from cost_lines(_mapping(evaluation.get("cost")))
+    texts = (_mapping(evaluation.get(part)).get("text") for part in MEASURES)
+    yield from (str(text) for text in texts if text)
+    if report := evaluation.get("report"):
+        yield f"report: {report}"
+
+
+def _difference_lines(differences: Values) -> Iterator[str]:
+    for name, by_arm in differences.items():
+        told = [
+            f"{difference_text(_mapping(each))} against {arm}"
+            for arm, each in _mapping(by_arm).items()
+        ]
+        if told:
+            yield f"check {name}, tuned: {'; '.join(told)}"
 
 
 def cost_lines(cost: Values) -> Iterator[str]:

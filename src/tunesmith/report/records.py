@@ -41,24 +41,35 @@ class Records:
 
 
 def read_records(path: Path) -> Records:
-    """Raises RunError for a folder without a run."""
+    """Raises RunError for a folder without a run, and without an evaluation alone."""
     folder = RunFolder(path)
-    if not folder.config.is_file():
+    evaluation = _document(folder.evaluation)
+    if folder.config.is_file():
+        text = folder.config.read_text(encoding="utf-8")
+    elif evaluation:
+        text = yaml.safe_dump(_asked_for(evaluation), sort_keys=False, allow_unicode=True)
+    else:
         raise RunError(
             f"{path} holds no run (no config.yaml).", remedy="`tunesmith runs list` shows them."
         )
-    text = folder.config.read_text(encoding="utf-8")
     return Records(
         path=path,
         config=yaml.safe_load(text) or {},
         config_text=text,
         environment=_document(folder.environment),
         summary=_document(folder.summary),
-        evaluation=_document(folder.evaluation),
+        evaluation=evaluation,
         metrics=list(read_lines(folder.metrics)),
         events=list(read_lines(folder.events)),
         answers=list(read_lines(folder.answers)),
     )
+
+
+def _asked_for(evaluation: Document) -> dict[str, Any]:
+    """As much of a config as an evaluation tells that was written somewhere else."""
+    about = dict(evaluation.get("about") or {})
+    method, held = about.pop("method", None), about.pop("data", None)
+    return {**about, "method": {"kind": method}, "data": {"eval": held}}
 
 
 def _document(path: Path) -> Document:

@@ -26,6 +26,7 @@ from tunesmith.train.run_folder import RunFolder
 from tunesmith.train.run_lock import alone
 from tunesmith.workflows.arms import BASE
 from tunesmith.workflows.course import Course
+from tunesmith.workflows.document import REPORT
 from tunesmith.workflows.going_on import resolved
 from tunesmith.workflows.judge import Known, require_evaluable
 from tunesmith.workflows.one_run import (
@@ -36,6 +37,7 @@ from tunesmith.workflows.one_run import (
     open_for,
     planned,
 )
+from tunesmith.workflows.report import write_report
 from tunesmith.workflows.rows import RunRows, load_rows, require_files
 
 COMPARISON = "comparison.json"
@@ -85,7 +87,7 @@ class Comparison:
             "out": str(self.out),
             "runs": [row.to_json() for row in self.rows],
             "base": base,
-            "report": None,
+            "report": str(self.out / REPORT),
         }
 
 
@@ -162,6 +164,7 @@ def _go(comparison: Comparison, *, emit: Emit, stop: Stop) -> Comparison:
         names = [row.name for row in comparison.rows]
         found = {"names": names, **comparison.to_json()}
         files.write_json(comparison.out / COMPARISON, found)
+        write_report(comparison.out)
     return comparison
 
 

@@ -17,6 +17,7 @@ from tunesmith.workflows.answers import Answers
 from tunesmith.workflows.arms import Arm, BaseArms
 from tunesmith.workflows.timing import Timed
 
+REPORT = "report.html"
 # Keys of further measures; each is null where it was not measured.
 MEASURES = ("consistency", "knowledge", "overtuning", "capacity")
 
@@ -106,9 +107,13 @@ def _mean(values: Sequence[float]) -> float:
 def write_evaluation(
     evaluation: dict[str, object] | None, answers: Answers | None, folder: RunFolder
 ) -> None:
-    """Put both into the run's folder, each file complete or as it was."""
+    """Put both into the run's folder, each file complete or as it was.
+
+    The document names the page that `write_report` makes of it.
+    """
     if evaluation is None or answers is None:
         return
+    evaluation["report"] = str(folder.path / REPORT)
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in answers.rows()]
     files.write_text(folder.answers, "".join(lines))
     files.write_json(folder.evaluation, evaluation)

@@ -36,7 +36,7 @@ from tunesmith.workflows.arms import (
 from tunesmith.workflows.document import about_of, document, facts_of, request_of
 from tunesmith.workflows.foretell import Work, speed_of, told
 from tunesmith.workflows.forgetting import Probing, Scores
-from tunesmith.workflows.measures import Measures, Result
+from tunesmith.workflows.measures import BaseMeasures, Measures, Result
 from tunesmith.workflows.opening import Opened
 from tunesmith.workflows.overtuning import Answered
 from tunesmith.workflows.rows import RunRows
@@ -62,6 +62,7 @@ class Known:
 
     scores: dict[ForgettingSettings, Scores] = field(default_factory=dict)
     timed: dict[tuple[Arm, int], Timed] = field(default_factory=dict)
+    measures: BaseMeasures = field(default_factory=BaseMeasures)
 
 
 def require_evaluable(config: RunConfig) -> None:
@@ -73,7 +74,7 @@ def require_evaluable(config: RunConfig) -> None:
 class Judge:
     """A run's held-out questions, arms, checks and probes, and what the arms said so far."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is another part of a run
         self,
         opened: Opened,
         config: RunConfig,
@@ -154,6 +155,7 @@ class Judge:
             folder=folder,
             go_on=self._progress,
             note=lambda text: self._emit(Notice("measures", text)),
+            known=lambda: self.known.measures,
         )
 
     def answer_before(self) -> None:
@@ -331,7 +333,8 @@ class Judge:
             scored=scored,
             timed=round(sum(singles) * (settings.timed_rows + 1) if settings.timed_rows else 0),
         )
-        speed = speed_of(opened.engine, prompts or self.arms[BASE].prompts)
+        of_base = [prompt for prompt in prompts if prompt.adapter is None]
+        speed = speed_of(opened.engine, of_base or self.arms[BASE].prompts)
         counts = {name: len(arm.prompts) for name, arm in arms.items()}
         self._emit(Notice("judging", told(work.seconds(speed), work, arms=counts)))
 

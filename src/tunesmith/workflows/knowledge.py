@@ -1,6 +1,6 @@
 """Facts of the training rows asked closed-book, in other words, and facts that no row told."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -105,8 +105,8 @@ def ask_facts(
 
 def knowledge_from(
     sheet: FactSheet,
-    base: dict[Wording, tuple[str, ...]],
-    tuned: dict[Wording, tuple[str, ...]],
+    base: Mapping[Wording, tuple[str, ...]],
+    tuned: Mapping[Wording, tuple[str, ...]],
     *,
     seed: int,
 ) -> Knowledge:

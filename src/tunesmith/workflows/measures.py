@@ -1,6 +1,6 @@
 """What is measured of a result beside the verdict: consistency, facts, over-tuning, capacity."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -16,13 +16,14 @@ from tunesmith.evaluate.summary import TUNED
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.workflows.answers import Question
 from tunesmith.workflows.arms import BASE, PROMPTED, BaseArms, instruction_change
-from tunesmith.workflows.consistency import Arm, Asking
+from tunesmith.workflows.consistency import Arm, Asking, Drawn
 from tunesmith.workflows.knowledge import FactSheet, ask_facts, fact_sheet, knowledge_from
 from tunesmith.workflows.opening import Opened
 from tunesmith.workflows.overtuning import Answered, Losing, read_run
 from tunesmith.workflows.rows import RunRows
 
 GoOn = Callable[[int, int], bool]  # told what is done, of how much; False stops
+Told = Mapping[Wording, tuple[str, ...]]  # answers to facts
 
 
 class _Part(Protocol):
@@ -44,13 +45,21 @@ class Result:
     checks: Sequence[Check]
 
 
+@dataclass(slots=True)
+class BaseMeasures:
+    """What the base gave, for other runs over it that ask it the same."""
+
+    drawn: dict[Hashable, Mapping[str, Drawn]] = field(default_factory=dict)
+    facts: dict[Hashable, Told] = field(default_factory=dict)
+
+
 @dataclass(slots=True, kw_only=True)
 class Measures:
     """The measures that a config asks for, and what the base gave to them so far.
 
     ``folder`` is the run whose course is read; None for a result of unknown training. ``go_on``
     makes, of a phase's name, what is told how far it is; once it says no, all end. ``note``
-    is told what could not be measured, and why.
+    is told what could not be measured, and why. ``known`` gives what was measured of the base.
     """
 
     opened: Opened
@@ -61,10 +70,11 @@ class Measures:
     folder: RunFolder | None
     go_on: Callable[[str], GoOn]
     note: Callable[[str], None]
+    known: Callable[[], BaseMeasures] = BaseMeasures
     stopped: bool = False
     _asking: Asking | None = field(init=False, default=None)
     _losing: Losing | None = field(init=False, default=None)
-    _facts: dict[Wording, tuple[str, ...]] | None = field(init=False, default=None)
+    _facts: Told | None = field(init=False, default=None)
     _sheet: FactSheet | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -81,8 +91,7 @@ class Measures:
     def ask_base(self) -> None:
         """Measure the base now, as training will change it, or as it is about to go."""
         if self._asking is not None:
-            for name, arm in self._base_arms().items():
-                self._draw(self._asking, name, arm)
+            self._draw_base(self._asking)
         if self._sheet is not None and not self.stopped:
             self._facts = self._told(self.opened, None)
         if self._losing is not None and not self.stopped:
@@ -124,6 +133,22 @@ class Measures:
             arms[PROMPTED] = Arm(prepare=change)
         return arms
 
+    def _draw_base(self, asking: Asking) -> None:
+        """What the base says when it is asked again, unless that is known."""
+        drawn, key = self.known().drawn, self._key
+        asking.drawn.update(drawn.get(key, {}))
+        for name, arm in self._base_arms().items():
+            if name not in asking.drawn:
+                self._draw(asking, name, arm)
+        if not self.stopped:
+            drawn[key] = dict(asking.drawn)
+
+    @property
+    def _key(self) -> Hashable:
+        """What the base's part depends on."""
+        settings = self.config.evaluate.model_dump_json()
+        return settings, self.config.train.seed, tuple(self.questions)
+
     def _draw(self, asking: Asking, name: str, arm: Arm) -> None:
         if not self.stopped:
             go_on = self.go_on(f"asking again ({name})")
@@ -132,9 +157,8 @@ class Measures:
     def _consistency(self, result: Result) -> Consistency | None:
         if self._asking is None:
             return None
-        arms = {} if BASE in self._asking.drawn else self._base_arms()
-        for name, arm in {**arms, TUNED: Arm(adapter=result.adapter)}.items():
-            self._draw(self._asking, name, arm)
+        self._draw_base(self._asking)
+        self._draw(self._asking, TUNED, Arm(adapter=result.adapter))
         return None if self.stopped else self._asking.judged(result.checks)
 
     def _told(self, opened: Opened, adapter: str | None) -> dict[Wording, tuple[str, ...]] | None:
@@ -154,7 +178,10 @@ class Measures:
     def _knowledge(self, result: Result) -> Knowledge | None:
         if self._sheet is None:
             return None
-        base = self._facts or self._told(self.opened, None)
+        facts, key = self.known().facts, (self._key, repr(self._sheet))
+        base = self._facts or facts.get(key) or self._told(self.opened, None)
+        if base is not None:
+            facts[key] = base
         tuned = None if self.stopped else self._told(result.opened, result.adapter)
         if base is None or tuned is None:
             return None

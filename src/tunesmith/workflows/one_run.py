@@ -34,6 +34,7 @@ from tunesmith.workflows.curves import curves_of
 from tunesmith.workflows.document import write_evaluation
 from tunesmith.workflows.judge import Judge, Tuned
 from tunesmith.workflows.opening import Opened, open_base
+from tunesmith.workflows.report import write_report
 from tunesmith.workflows.row_quality import told_of_few
 from tunesmith.workflows.rows import RunRows, load_rows
 
@@ -266,6 +267,8 @@ class OneRun:
             answers=self.judge.answers,
         )
         files.write_json(self.folder.summary, summary.to_json())
+        if summary.reason != "stopped":
+            write_report(self.folder.path)
         return summary
 
     def _tuned(self, saved: Path, state: State) -> Tuned:

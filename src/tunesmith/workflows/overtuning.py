@@ -53,10 +53,17 @@ class Losing:
         self.opened, self.rows = opened, rows
         self.train = sample(rows.train)
         self.held = sample(rows.held) if rows.held is not None else None
+        self.sides = [self.train, *([self.held] if self.held is not None else [])]
         self._base: SideLosses | None = None
 
     def measure_base(self, *, go_on: GoOn = lambda _done, _total: True) -> bool:
-        """Ask the base now, as training will change it; whether it came to the end."""
+        """Ask the base now, as training will change it; whether it came to the end.
+
+        A base that lacks the new tokens of these rows is not asked.
+        """
+        tokens = (int(side[i].ids.max()) for side in self.sides for i in range(len(side)))
+        if max(tokens, default=0) >= len(self.opened.engine.embedding.weight):
+            return True
         self._base = self.measured(None, go_on)
         return self._base is not None
 
@@ -108,9 +115,8 @@ class Losing:
         self, adapter: str | None, go_on: GoOn = lambda _done, _total: True
     ) -> SideLosses | None:
         """One arm's losses; None where ``go_on`` says no before the end."""
-        sides = [self.train, *([self.held] if self.held is not None else [])]
-        total, before, found = sum(map(len, sides)), 0, []
-        for side in sides:
+        total, before, found = sum(map(len, self.sides)), 0, []
+        for side in self.sides:
             goes_on = partial(_within, go_on, before, total)
             losses = losses_of_rows(self.opened, side, adapter=adapter, go_on=goes_on)
             before += len(side)

@@ -8,8 +8,7 @@ from tunesmith.report.comparison_page import comparison_page, is_comparison
 from tunesmith.report.records import read_records
 from tunesmith.report.run_page import PHRASES, run_page
 from tunesmith.words import DEFAULT, languages
-
-REPORT = "report.html"
+from tunesmith.workflows.document import REPORT
 
 
 def write_report(path: Path, *, language: str = DEFAULT) -> Path:

@@ -7,7 +7,7 @@ from tunesmith.evaluate.findings import Finding, finding_text, findings_text
 from tunesmith.evaluate.overtuning.checkpoints import Choice
 from tunesmith.evaluate.overtuning.diagnose import diagnose
 from tunesmith.evaluate.overtuning.evidence import Evidence
-from tunesmith.evaluate.words import words_in
+from tunesmith.evaluate.words import told, words_in
 from tunesmith.words import DEFAULT, Words
 
 
@@ -22,10 +22,10 @@ class Overtuning:
     def text(self, *, language: str = DEFAULT) -> str:
         """In plain words."""
         words = words_in(language)
-        told = [findings_text("overtuning", self.findings, words)]
+        said = [findings_text("overtuning", self.findings, words)]
         if self.choice is not None:
-            told.append(choice_text(self.choice, words))
-        return " ".join(told)
+            said.append(choice_text(self.choice, words))
+        return " ".join(said)
 
     def to_json(self) -> dict[str, object]:
         """The part `overtuning` of the evaluate document."""
@@ -42,7 +42,7 @@ class Overtuning:
         yield "warnings", [each.to_json() for each in e.warned.values()]
         yield "checkpoint", self.choice.to_json() if self.choice else None
         yield "findings", [each.to_json() for each in self.findings]
-        yield "text", self.text()
+        yield from told(lambda language: self.text(language=language)).items()
 
 
 def judge_overtuning(evidence: Evidence, choice: Choice | None = None) -> Overtuning:
