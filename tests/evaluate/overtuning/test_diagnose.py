@@ -160,6 +160,11 @@ def test_a_run_that_is_too_short_is_told_as_that():
     assert (found.code, found.harm) == ("still-falling", False)
 
 
+def test_a_loss_that_falls_on_the_runs_own_rows_alone_asks_for_no_more_steps():
+    assert codes(good(curves=SHORT, labels=None, gap=gap(0.1, 0.38))) == []
+    assert codes(good(curves=SHORT, labels=None, gap=gap(0.3, 0.38))) == ["still-falling"]
+
+
 def test_labels_that_are_all_but_learned_are_not_still_falling():
     curve = Curves([*falling(8.0, 0.05, 40), *np.linspace(0.02, 0.001, 20)])
     assert codes(good(curves=curve)) == []
@@ -235,7 +240,7 @@ def test_every_finding_has_words(language):
         good(warned=contradictions()),
         good(warned=contradictions(low=None, loss_share=None)),
         good(**RANK),
-        good(curves=SHORT, labels=None),
+        good(curves=SHORT, labels=None, gap=gap(1.0, 1.3)),
         good(diversity=diversity_of(["a"] * 60, [f"b {i}" for i in range(60)], seed=0)),
     ]
     found = [each for e in bad for each in diagnose(e)]

@@ -53,8 +53,10 @@ never reads the question. Used wholly: `FULL` of the spectrum, or rank 1. And so
 0.9 of one, 150 classes were as open at rank 16 as at rank 1 (0.438 and 0.444 nats), so that steps
 were short and not rank. Where ranks are compared, `capacity` tells it from their losses."""
 
-STILL_FALLING = 0.8
-"""Last fifth of the training losses over the fifth before it: below, more steps would help."""
+STILL_FALLING, AHEAD = 0.8, 0.5
+"""Last fifth of the training losses over the fifth before it: below, more steps would help, unless
+training rows have less than half of the held-out loss: then the run falls by learning its own rows.
+"""
 
 Rule = Callable[[Evidence], Finding | None]
 
@@ -169,9 +171,10 @@ def rank_too_low(e: Evidence) -> Finding | None:
 
 
 def still_falling(e: Evidence) -> Finding | None:
-    """The training loss was falling when the run ended."""
-    fall = _falling(e)
-    if not fall:
+    """The training loss was falling when the run ended, and other rows fell with it."""
+    fall, gap = _falling(e), e.gap
+    own_only = gap is not None and gap.train < AHEAD * gap.held and gap.gap.low > APART
+    if not fall or own_only:
         return None
     return Finding("still-falling", {"fall_share": fall, "passes": round(e.passes, 1)})
 
