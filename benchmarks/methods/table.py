@@ -6,15 +6,23 @@ python -m benchmarks.methods.table OUT [--best]
 import argparse
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.methods.measure import read_results
+from tunesmith.counts import many
 from tunesmith.evaluate.interval import Interval, mean_interval, paired_difference
 from tunesmith.evaluate.summary import TUNED
 
 BASE = "base"
+PAIRS = (
+    ("lora", "full"),
+    ("qlora", "lora"),
+    ("p-tuning", "lora"),
+    ("prompt-100", "p-tuning"),
+    ("prompt-100", "prompt-20"),
+)
 Run = dict[str, Any]
 
 
@@ -52,7 +60,20 @@ def table(task: str, runs: Sequence[Run], *, best: bool) -> str:
             f"| {name} | {len(each)} | {percent(mean_interval(scores, seed=0))} | "
             f"{percent(above, sign='+')} | {loss:.3f} | {each[0]['lr']} |"
         )
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", *_pairs(by_name), ""])
+
+
+def _pairs(runs: Mapping[str, Sequence[Run]]) -> Iterator[str]:
+    """Differences on the same rows and seeds of methods that a reader would choose between."""
+    for one, other in PAIRS:
+        by_seed = [
+            {run["seed"]: run["scores"][TUNED] for run in runs.get(x, ())} for x in (one, other)
+        ]
+        seeds = sorted(set.intersection(*map(set, by_seed)))
+        if seeds:
+            mine, theirs = ([score for seed in seeds for score in each[seed]] for each in by_seed)
+            found = percent(paired_difference(mine, theirs, seed=0), sign="+")
+            yield f"{one} - {other}: {found}, {many(len(seeds), 'seed')}"
 
 
 def _mean(runs: Sequence[Run]) -> float:

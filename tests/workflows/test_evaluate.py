@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from tests.workflows.test_verdict import probes
-from tests.workflows.tiny import base_folder, config, rows_file
+from tests.workflows.tiny import ONE_CHECKPOINT, base_folder, config, rows_file
 from tunesmith.errors import ConfigError, DataError, RunError
 from tunesmith.train.events import Notice, Progress
 from tunesmith.workflows import answering
@@ -193,9 +193,19 @@ def test_an_evaluation_that_is_stopped_writes_nothing_and_goes_on_later(tmp_path
     assert evaluated(tmp_path / "run", changes)[0].document is not None
 
 
+def test_answers_of_the_data_that_would_be_cut_are_told(tmp_path):
+    events = []
+    train_run(made(tmp_path, train=ONE_CHECKPOINT), emit=events.append)
+    (told,) = [e.message for e in events if isinstance(e, Notice) and "longer than" in e.message]
+    assert "raise evaluate.max_new_tokens" in told
+    changes = {"evaluate": {"max_new_tokens": 60, "forgetting": "none"}}
+    _, notices = evaluated(tmp_path / "run", changes)
+    assert not [text for text in notices if "longer than" in text]
+
+
 def test_about_how_long_it_takes_is_said_before_anything_is_answered(tmp_path):
     events = []
-    train_run(made(tmp_path), emit=events.append)
+    train_run(made(tmp_path, train=ONE_CHECKPOINT), emit=events.append)
     told = [i for i, e in enumerate(events) if isinstance(e, Notice) and e.code == "judging"]
     first = next(
         i

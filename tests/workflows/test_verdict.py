@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.workflows.tiny import config
+from tests.workflows.tiny import ONE_CHECKPOINT, config
 from tunesmith.config import load_run_config
 from tunesmith.config.forgetting import ForgettingSettings
 from tunesmith.config.variants import Variant
@@ -70,7 +70,9 @@ def test_the_document_has_the_verdict_and_what_was_forgotten(tmp_path, arms):
 
 
 def test_full_fine_tuning_asks_the_base_before_it_changes(tmp_path, arms):
-    summary = train_run(made(tmp_path, method={"kind": "full"}), emit=lambda _: None)
+    summary = train_run(
+        made(tmp_path, method={"kind": "full"}, train=ONE_CHECKPOINT), emit=lambda _: None
+    )
     assert arms == [[None], [None]]
     found = summary.evaluation["forgetting"]
     assert any(each["base"] != each["tuned"] for each in found)

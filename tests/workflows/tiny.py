@@ -54,6 +54,7 @@ def config(folder: Path, **changes: object) -> RunConfig:
     return load_run_config(None, {**values, **changes})
 
 
+ONE_CHECKPOINT = {"steps": 8, "rows_per_step": 3, "checkpoint_steps": 8, "lr": 0.01}
 LETTERS = "abcdefgh"
 
 

@@ -11,6 +11,7 @@ from tunesmith.cli.live_line import LiveLine, progress_text
 from tunesmith.cli.quantities import bytes_text, clock, count_text, duration
 from tunesmith.counts import many
 from tunesmith.train.events import (
+    BestCheckpoint,
     Ended,
     Event,
     HeldOut,
@@ -68,6 +69,8 @@ class RunDisplay:
                 self._line.update(step_text(event, self._held_out), now=is_first)
             case HeldOut():
                 self._held_out = event
+            case BestCheckpoint():
+                pass  # a notice tells it, where it is not the last one
             case Saved(_, folder):
                 self.run_folder = Path(folder).parent.parent
             case Ended():

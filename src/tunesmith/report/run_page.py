@@ -20,6 +20,7 @@ from tunesmith.report.charts.learning import learning_plot
 from tunesmith.report.charts.plot import Plot
 from tunesmith.report.charts.requests import request_plots
 from tunesmith.report.charts.spectrum import spectrum_plot
+from tunesmith.report.notes import cost_notes, result_notes
 from tunesmith.report.numbers import bytes_text, clock
 from tunesmith.report.records import Records
 from tunesmith.words import DEFAULT, Words
@@ -97,7 +98,8 @@ def text_in(part: Any, language: str) -> str:
 def _sections(records: Records, words: Words) -> Iterator[Section]:
     evaluation, language = records.evaluation, words.language
     learning, spectrum = learning_plot(records, words), spectrum_plot(evaluation, words)
-    yield Section("result", list(arms_plots(evaluation, words)))
+    notes = list(result_notes(evaluation, words))
+    yield Section("result", list(arms_plots(evaluation, words)), notes)
     yield Section("forgetting", list(forgetting_plots(evaluation, words)))
     consistency = text_in(evaluation.get("consistency"), language)
     yield Section(
@@ -105,7 +107,8 @@ def _sections(records: Records, words: Words) -> Iterator[Section]:
         list(consistency_plots(evaluation, words)),
         [consistency] if consistency else [],
     )
-    yield Section("requests", list(request_plots(evaluation, words)))
+    costs = list(cost_notes(evaluation, words))
+    yield Section("requests", list(request_plots(evaluation, words)), costs)
     yield Section("learning", [learning] if learning else [])
     findings = (text_in(evaluation.get(part), language) for part in FINDINGS)
     yield Section("risks", [spectrum] if spectrum else [], [text for text in findings if text])

@@ -68,6 +68,16 @@ class Saved:
 
 
 @dataclass(frozen=True, slots=True)
+class BestCheckpoint:
+    """The checkpoint that became the result, why, and all that it was chosen from."""
+
+    step: int
+    reason: str
+    unit: str
+    checkpoints: tuple[dict[str, float | int | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The last event of the loop: `done`, `stopped` (by the user) or `early` (no better loss)."""
 
@@ -75,4 +85,4 @@ class Ended:
     reason: str
 
 
-Event = Progress | Notice | Planned | StepDone | HeldOut | Saved | Ended
+Event = Progress | Notice | Planned | StepDone | HeldOut | Saved | BestCheckpoint | Ended

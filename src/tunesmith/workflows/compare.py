@@ -28,7 +28,8 @@ from tunesmith.workflows.arms import BASE
 from tunesmith.workflows.course import Course
 from tunesmith.workflows.document import REPORT
 from tunesmith.workflows.going_on import resolved
-from tunesmith.workflows.judge import Known, require_evaluable
+from tunesmith.workflows.judge import require_evaluable
+from tunesmith.workflows.judged import Known
 from tunesmith.workflows.one_run import (
     OneRun,
     RunSummary,

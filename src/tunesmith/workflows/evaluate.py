@@ -18,7 +18,8 @@ from tunesmith.workflows.answer_cache import voice_of
 from tunesmith.workflows.answers import Answers
 from tunesmith.workflows.course import Course
 from tunesmith.workflows.document import training_seconds, update_summary, write_evaluation
-from tunesmith.workflows.judge import Judge, Tuned, require_evaluable
+from tunesmith.workflows.judge import Judge, require_evaluable
+from tunesmith.workflows.judged import Tuned
 from tunesmith.workflows.locate import locate
 from tunesmith.workflows.one_run import open_for
 from tunesmith.workflows.opening import Opened, attach_folder, open_base

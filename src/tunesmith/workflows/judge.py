@@ -2,10 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from tunesmith.config import RunConfig
-from tunesmith.config.forgetting import ForgettingSettings
 from tunesmith.counts import many
 from tunesmith.data.tokenizer import Tokenizer, encode
 from tunesmith.engine.forward import Engine
@@ -35,34 +34,13 @@ from tunesmith.workflows.arms import (
 )
 from tunesmith.workflows.document import about_of, document, facts_of, request_of
 from tunesmith.workflows.foretell import Work, speed_of, told
-from tunesmith.workflows.forgetting import Probing, Scores
-from tunesmith.workflows.measures import BaseMeasures, Measures, Result
+from tunesmith.workflows.forgetting import Probing
+from tunesmith.workflows.judged import Known, Tuned
+from tunesmith.workflows.measures import Measures, Result
 from tunesmith.workflows.opening import Opened
 from tunesmith.workflows.overtuning import Answered
 from tunesmith.workflows.rows import RunRows
 from tunesmith.workflows.timing import STEPS, Timed, time_arms
-
-
-@dataclass(frozen=True, slots=True)
-class Tuned:
-    """What is judged: an adapter (None: the whole model) over a base, and the hash of both."""
-
-    opened: Opened
-    adapter: str | None
-    voice: str
-    training_seconds: float | None = None
-
-
-@dataclass(slots=True)
-class Known:
-    """What was measured of the base, for other runs over it that measure the same.
-
-    Answers need no such place: those of all runs are in the cache.
-    """
-
-    scores: dict[ForgettingSettings, Scores] = field(default_factory=dict)
-    timed: dict[tuple[Arm, int], Timed] = field(default_factory=dict)
-    measures: BaseMeasures = field(default_factory=BaseMeasures)
 
 
 def require_evaluable(config: RunConfig) -> None:
@@ -104,6 +82,7 @@ class Judge:
         require_references(self.checks, references, asked)
         for note in reference_notes(self.checks, references, asked):
             emit(Notice("checks", note))
+        self._tell_of_long(references)
         self.said: dict[str, tuple[Said, ...]] = {}
         self.answers: Answers | None = None
         self.verdict: Verdict | None = None
@@ -113,6 +92,16 @@ class Judge:
         self._measures = self._measuring(rows, folder)
         self._found: dict[str, object] = {}
         self._fitted: Sequence[Check] = ()
+
+    def _tell_of_long(self, references: Sequence[str]) -> None:
+        """Say how many of the data's own answers could not be given in full."""
+        most = self._config.evaluate.max_new_tokens
+        lengths = [1 + len(ids) for ids in encode(self._opened.base.tokenizer, references)]
+        if over := sum(length > most for length in lengths):
+            few = f"{many(over, 'held-out answer')} of {len(lengths):,} longer than"
+            longest = f"{many(most, 'token')} (the longest {max(lengths):,})"
+            said = f"{few} {longest}: such answers are cut; raise evaluate.max_new_tokens"
+            self._emit(Notice("checks", said))
 
     def _build_arms(self, virtual_tokens: int) -> None:
         """The arms of the base over the questions that leave room for an answer."""
@@ -179,7 +168,9 @@ class Judge:
         if tuned is not None:
             self.arms[TUNED] = arm_of(tuned.opened, TUNED, self.questions, adapter=tuned.adapter)
         self._ask({name: arm for name, arm in self.arms.items() if name not in self.said}, tuned)
-        forgetting = self._forgetting(tuned) if tuned else None
+        forgetting = tuned.forgetting if tuned else None
+        if tuned and forgetting is None:
+            forgetting = self.forgetting(tuned.opened, tuned.adapter)
         if self.stopped:
             return None
         self.answers = self._scored(tuned)
@@ -248,13 +239,21 @@ class Judge:
             for name in self.arms
         }
 
-    def _forgetting(self, tuned: Tuned) -> Forgetting | None:
+    @property
+    def probes(self) -> bool:
+        """Whether forgetting is measured."""
+        return self._probing is not None
+
+    def forgetting(self, opened: Opened, adapter: str | None) -> Forgetting | None:
+        """What an adapter forgot, or the whole model as it is now; None where it is not asked for,
+        or when a stop was.
+        """
         if self._probing is None or self.stopped:
             return None
         self._probing.base = self._probing.base or self.known.scores.get(self._probing.settings)
-        self._probing.opened = tuned.opened
+        self._probing.opened = opened
         go_on = self._progress("scoring probes of forgetting")
-        found = self._probing.forgetting(tuned.adapter, go_on=go_on)
+        found = self._probing.forgetting(adapter, go_on=go_on)
         self.stopped = self.stopped or found is None
         if self._probing.base is not None:
             self.known.scores[self._probing.settings] = self._probing.base
@@ -320,7 +319,7 @@ class Judge:
         opened, settings = tuned.opened if tuned else self._opened, self._config.evaluate
         prompts = [prompt for _, prompt in waiting]
         scored = 0
-        if self._probing is not None:
+        if self._probing is not None and (tuned is None or tuned.forgetting is None):
             asked = 1 + (tuned is not None and not self._probing_known())
             scored = asked * self._probing.tokens(tuned.adapter if tuned else None)
         tokenizer: Tokenizer = opened.base.tokenizer

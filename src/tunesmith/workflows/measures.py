@@ -203,4 +203,4 @@ class Measures:
             go_on=self.go_on("losses of trained and held-out rows"),
         )
         self.stopped = self.stopped or evidence is None
-        return None if evidence is None else judge_overtuning(evidence)
+        return None if evidence is None else judge_overtuning(evidence, course.choice)

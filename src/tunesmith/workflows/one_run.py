@@ -15,13 +15,16 @@ from tunesmith.adapters import store
 from tunesmith.config import RunConfig
 from tunesmith.config.methods import FOUR_BIT_KINDS
 from tunesmith.counts import many
+from tunesmith.evaluate.forgetting.findings import Forgetting
+from tunesmith.evaluate.overtuning.result import choice_text
+from tunesmith.evaluate.words import words_in
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter
 from tunesmith.methods.narrow import narrow_layers
 from tunesmith.train import checkpoint, memory, optimizer
 from tunesmith.train.batches import DEFAULT_TOKENS_PER_STEP
 from tunesmith.train.checkpoint import State
-from tunesmith.train.events import Event, Notice, Planned, Progress
+from tunesmith.train.events import BestCheckpoint, Event, Notice, Planned, Progress
 from tunesmith.train.job import Job, Plan
 from tunesmith.train.measure import make_plan, plan_beside
 from tunesmith.train.member import Member
@@ -29,10 +32,12 @@ from tunesmith.train.run_folder import RunFolder, read_lines
 from tunesmith.workflows import going_on, result
 from tunesmith.workflows.answer_cache import voice_of
 from tunesmith.workflows.answers import Answers
+from tunesmith.workflows.best_checkpoint import Chosen, choose_kept, kept_checkpoints
 from tunesmith.workflows.course import Course
 from tunesmith.workflows.curves import curves_of
 from tunesmith.workflows.document import write_evaluation
-from tunesmith.workflows.judge import Judge, Tuned
+from tunesmith.workflows.judge import Judge
+from tunesmith.workflows.judged import Tuned
 from tunesmith.workflows.opening import Opened, open_base
 from tunesmith.workflows.report import write_report
 from tunesmith.workflows.row_quality import told_of_few
@@ -238,14 +243,13 @@ class OneRun:
         state, ended = member.state, member.ended
         adapter: str | None = None
         evaluation: dict[str, object] | None = None
+        eval_loss = _last_held_out(self.folder)
         if ended.reason != "stopped":
-            if ended.reason == "early" and state.best_step is not None:
-                best = checkpoint.tensors_of(self.folder.checkpoints / "best")
-                store.put_(self.job.adapter, best)
-                self.emit(Notice("best", f"the result is the best one, of step {state.best_step}"))
+            chosen = self._choose(state)
+            eval_loss = -chosen.choice.best.score if chosen else eval_loss
             saved = result.save(self.folder, self.opened, self.job.adapter, self.config)
             adapter = str(saved)
-            self.judge.judge(self._tuned(saved, state))
+            self.judge.judge(self._tuned(saved, state, chosen))
             if self.judge.stopped:
                 ended = replace(ended, reason="stopped")
             else:
@@ -257,7 +261,7 @@ class OneRun:
             steps=state.step,
             tokens=state.tokens,
             train_loss=state.train_loss,
-            eval_loss=_last_held_out(self.folder),
+            eval_loss=eval_loss,
             tokens_per_second=state.step_tokens / state.step_seconds if state.step_tokens else 0.0,
             peak_bytes=memory.peak_bytes(self.opened.engine.device),
             seconds=time.perf_counter() - self.start,
@@ -271,15 +275,42 @@ class OneRun:
             write_report(self.folder.path)
         return summary
 
-    def _tuned(self, saved: Path, state: State) -> Tuned:
+    def _choose(self, state: State) -> Chosen | None:
+        """The best checkpoint, put into the adapter; None where there is no choice.
+
+        A stop in between leaves the adapter as training left it.
+        """
+        kept = kept_checkpoints(self.folder, state.best_step)
+        chosen = choose_kept(kept, self._forgotten if self.judge.probes else None)
+        if len(kept) > 1:
+            self._put_back(chosen.folder if chosen else kept[-1].folder)
+        if chosen is not None:
+            self.emit(BestCheckpoint(**chosen.choice.to_json()))
+            if chosen.choice.reason != "last":
+                self.emit(Notice("best", choice_text(chosen.choice, words_in())))
+        return chosen
+
+    def _forgotten(self, folder: Path) -> Forgetting | None:
+        self._put_back(folder)
+        return self.judge.forgetting(self.opened, self._adapter_name)
+
+    def _put_back(self, folder: Path) -> None:
+        store.put_(self.job.adapter, checkpoint.tensors_of(folder))
+
+    @property
+    def _adapter_name(self) -> str | None:
+        """Who answers: the adapter, or the whole model (None)."""
+        return self.job.adapter.name if self.job.adapter.frozen_base else None
+
+    def _tuned(self, saved: Path, state: State, chosen: Chosen | None) -> Tuned:
         """What was trained, saved in this folder."""
         adapter = self.job.adapter
-        name = adapter.name if adapter.frozen_base else None
         voice = voice_of(self.opened.base, adapter, saved)
         seconds = None
         if state.step_tokens:  # of steps that were not the first ones, which take longer
             seconds = state.tokens * state.step_seconds / state.step_tokens
-        return Tuned(self.opened, name, voice, training_seconds=seconds)
+        forgetting = chosen.forgetting if chosen else None
+        return Tuned(self.opened, self._adapter_name, voice, seconds, forgetting)
 
 
 def planned(member: Member) -> Planned:

@@ -19,6 +19,7 @@ from tunesmith.evaluate.overtuning.result import Overtuning, judge_overtuning
 from tunesmith.evaluate.overtuning.verbatim import verbatim_of
 from tunesmith.evaluate.overtuning.warned import warned_of
 from tunesmith.methods import table
+from tunesmith.train.events import BestCheckpoint
 from tunesmith.train.run_folder import RunFolder, read_lines
 from tunesmith.workflows.opening import Opened
 from tunesmith.workflows.row_losses import losses_of_rows
@@ -146,6 +147,7 @@ class Run:
     tokens: int
     rate: Rate | None
     seed: int
+    choice: Choice | None = None  # of the checkpoint that is the result
 
 
 def read_run(
@@ -154,11 +156,13 @@ def read_run(
     """From metrics, events and plan; ``width`` is the base's, ``broken`` that the loss broke it."""
     steps = list(read_lines(folder.metrics))
     losses = [float(str(step["loss"])) for step in steps]
+    events = list(read_lines(folder.events))
     held = {  # a resumed run tells some of them twice
         int(str(each["step"])): float(str(each["loss"]))
-        for each in read_lines(folder.events)
+        for each in events
         if each["event"] == "heldout"
     }
+    chosen = [each for each in events if each["event"] == BestCheckpoint.__name__.lower()]
     broken = broken or not all(map(math.isfinite, losses))
     plan = folder.read_plan()
     usual = table.learning_rate(method.kind, width)
@@ -167,6 +171,7 @@ def read_run(
         int(str(steps[-1]["tokens"])) if steps else 0,
         Rate(plan.lr, usual) if plan else None,
         seed,
+        Choice.from_json(chosen[-1]) if chosen else None,
     )
 
 

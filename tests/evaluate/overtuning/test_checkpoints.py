@@ -65,7 +65,7 @@ def test_the_explanation_has_the_numbers_of_both():
 def test_losses_are_scores_with_a_minus():
     found = choose((10, -0.5, 0.0), (20, -0.4, 0.3), unit="nats")
     assert found.best.step == 10
-    assert "score −0.500" in choice_text(found, words_in("en"))
+    assert "held-out loss 0.500" in choice_text(found, words_in("en"))
     assert found.to_json()["checkpoints"][1]["value"] == pytest.approx(-0.7)
 
 

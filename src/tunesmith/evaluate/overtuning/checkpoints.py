@@ -1,8 +1,8 @@
 """Which checkpoint is the best: held-out score minus what was forgotten, and why?"""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
 
 Unit = Literal["share", "nats"]
 Reason = Literal["only", "last", "highest", "earlier-as-good", "less-forgotten"]
@@ -10,20 +10,30 @@ Reason = Literal["only", "last", "highest", "earlier-as-good", "less-forgotten"]
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A measured checkpoint. ``score`` and ``forgotten`` are in one unit: shares of answers that
+    """A checkpoint. ``score`` and ``forgotten`` are in one unit: shares of answers that
     pass and of probe answers lost, or nats a token (the held-out loss with a minus, and the rise
-    of the probes' log-perplexity). ``error``: the score's standard error.
+    of the probes' log-perplexity). ``forgotten`` None: not
+    measured, as the score alone is worse than another's value. ``error``: the score's standard
+    error.
     """
 
     step: int
     score: float
-    forgotten: float = 0.0
+    forgotten: float | None = 0.0
     error: float = 0.0
 
     @property
     def value(self) -> float:
         """The score less what was forgotten; to have gained on a probe counts as nothing."""
-        return self.score - max(0.0, self.forgotten)
+        return self.score - self.lost
+
+    @property
+    def lost(self) -> float:
+        """What is known to be forgotten; gains are none."""
+        return max(0.0, self.forgotten or 0.0)
+
+
+FIELDS = tuple(each.name for each in fields(Checkpoint))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +55,17 @@ class Choice:
         """The one of the highest score, whatever it forgot; of equals the earliest."""
         return max(self.checkpoints, key=lambda each: (each.score, -each.step))
 
-    def to_json(self) -> dict[str, object]:
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Choice":
+        """What `to_json` made."""
+        found = {
+            each["step"]: Checkpoint(**{key: each[key] for key in FIELDS})
+            for each in values["checkpoints"]
+        }
+        checkpoints = tuple(found.values())
+        return cls(found[values["step"]], values["reason"], checkpoints, values["unit"])
+
+    def to_json(self) -> dict[str, Any]:
         """Step, reason, and every checkpoint with its value."""
         return {
             "step": self.best.step,
@@ -78,7 +98,7 @@ def _reason(choice: Choice, top: Checkpoint) -> Reason:
     if len(choice.checkpoints) == 1:
         return "only"
     rival = choice.highest
-    if rival.score - best.score > top.error and rival.forgotten > best.forgotten:
+    if rival.score - best.score > top.error and rival.lost > best.lost:
         return "less-forgotten"
     if best.step < top.step:
         return "earlier-as-good"

@@ -54,15 +54,16 @@ def choice_text(choice: Choice, words: Words) -> str:
     """Why this checkpoint."""
     best, last, highest = choice.best, choice.last, choice.highest
     kind = "share" if choice.unit == "share" else "nats"
+    sign = 1 if choice.unit == "share" else -1  # a loss is told as it is
     values = {
         "step": best.step,
         "last": last.step,
         "highest": highest.step,
-        f"score_{kind}": best.score,
-        f"forgotten_{kind}": max(0.0, best.forgotten),
-        f"last_score_{kind}": last.score,
-        f"last_forgotten_{kind}": max(0.0, last.forgotten),
-        f"highest_score_{kind}": highest.score,
-        f"highest_forgotten_{kind}": max(0.0, highest.forgotten),
+        f"score_{kind}": sign * best.score,
+        f"forgotten_{kind}": best.lost,
+        f"last_score_{kind}": sign * last.score,
+        f"last_forgotten_{kind}": last.lost,
+        f"highest_score_{kind}": sign * highest.score,
+        f"highest_forgotten_{kind}": highest.lost,
     }
     return finding_text(f"overtuning.checkpoint-{kind}", Finding(choice.reason, values), words)
