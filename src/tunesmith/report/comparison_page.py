@@ -69,7 +69,7 @@ def _points(runs: Sequence[Document], records: Mapping[str, Records]) -> Iterato
             continue
         own = records[str(run["name"])]
         costs = {key: run.get(key) for key in ("peak_bytes", "adapter_bytes")}
-        costs["seconds"] = own.summary.get("seconds")
+        costs["seconds"] = _training_seconds(own.summary)
         costs["perplexity"] = next(
             (
                 each["difference"]
@@ -109,9 +109,15 @@ def _scores(document: Document, points: Sequence[Point], words: Words) -> Plot:
     )
 
 
+def _training_seconds(summary: Document) -> float | None:
+    """What the steps of a run take by themselves; runs that train together end together."""
+    tokens, rate = summary.get("tokens"), summary.get("tokens_per_second")
+    return tokens / rate if tokens and rate else None
+
+
 def _row(run: Document, records: Records, words: Words) -> tuple[str, ...]:
-    def known(key: str, form: Any, *, of: Document = run) -> str:
-        return "" if of.get(key) is None else str(form(of[key]))
+    def known(key: str, form: Any) -> str:
+        return "" if run.get(key) is None else str(form(run[key]))
 
     limits = run.get("low") is not None
     return (
@@ -120,7 +126,7 @@ def _row(run: Document, records: Records, words: Words) -> tuple[str, ...]:
         known("score", percent) if not run.get("error") else words.say("scores.failed"),
         f"{percent(run['low'])} – {percent(run['high'])}" if limits else "",
         known("eval_loss", "{:.3f}".format),
-        known("seconds", clock, of=records.summary),
+        clock(seconds) if (seconds := _training_seconds(records.summary)) is not None else "",
         known("peak_bytes", bytes_text),
         known("adapter_bytes", bytes_text),
         known("trainable_parameters", "{:,}".format),

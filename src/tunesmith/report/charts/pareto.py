@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HEIGHT = 3.2
+ABOVE, BELOW = 4, -12  # points
 LOGARITHMIC = "adapter_bytes"  # a soft prompt and a whole model are four orders apart
 COSTS: Mapping[str, tuple[float, str]] = {  # of a cost: its unit, and how it is written
     "peak_bytes": (1e9, ".2f"),
@@ -94,14 +95,15 @@ def _drawing(
 ) -> Callable[["Axes"], None]:
     def draw(axes: "Axes") -> None:
         colour = COLOURS["tuned"]
-        for point in points:
+        for i, point in enumerate(points):
             x, y = point.costs[cost] / COSTS[cost][0], 100 * point.score
             axes.plot([x, x], [100 * point.low, 100 * point.high], color=COLOURS["base"], lw=1.5)
             filled = colour if point.name in best else "none"
             axes.plot(
                 [x], [y], marker="o", markersize=8, markerfacecolor=filled, markeredgecolor=colour
             )
-            axes.annotate(point.name, (x, y), xytext=(7, 4), textcoords="offset points")
+            beside = (7, BELOW if i % 2 else ABOVE)  # neighbours are named on different sides
+            axes.annotate(point.name, (x, y), xytext=beside, textcoords="offset points")
         axes.set_xlabel(words.say(f"{_name(cost)}.axis"))
         axes.set_ylabel(words.say("pareto.score"))
         if cost == LOGARITHMIC:
