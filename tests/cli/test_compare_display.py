@@ -61,9 +61,12 @@ def test_one_error_of_several_runs_is_told_once_with_their_names():
     error = DataError("a.jsonl:1: empty")
     rows = [SimpleNamespace(name=name, error=error) for name in ("lora", "prompt")]
     none = dict.fromkeys(("score", "low", "high"))
-    document = {"runs": [], "base": none}
+    ranks = {"runs": ["a", "b"], "text": "Rank 1 is too low."}
+    document = {"runs": [], "base": none, "loss_against_rank": [ranks], "report": "r.html"}
     found = SimpleNamespace(rows=rows, out=Path(), to_json=lambda: document)
     show_comparison(found, shown, remedy="", warnings=["lora: narrow"])
+    assert "a, b: Rank 1 is too low." in text(shown)
+    assert "report: r.html" in text(shown)
     assert text(shown).count("a.jsonl:1: empty") == 1
     assert "lora, prompt failed" in text(shown)
     assert "note: lora: narrow" in text(shown)

@@ -89,6 +89,10 @@ def show_comparison(
         "Score: the first check on held-out rows, with its 95 % interval. Runs that trained "
         "together share one peak and one speed."
     )
+    for ranks in document["loss_against_rank"]:  # type: ignore[attr-defined]
+        if ranks["text"]:
+            console.print(harmless(f"{', '.join(ranks['runs'])}: {ranks['text']}"))
+    console.print(f"report: {document['report']}", soft_wrap=True)
     failed: dict[str, list[str]] = {}
     for row in found.rows:
         if row.error is not None:

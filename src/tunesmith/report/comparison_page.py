@@ -85,6 +85,9 @@ def _points(runs: Sequence[Document], records: Mapping[str, Records]) -> Iterato
 def _sections(document: Document, points: Sequence[Point], words: Words) -> Iterator[Section]:
     yield Section("result", [_scores(document, points, words)] if points else [])
     yield Section("costs", list(pareto_plots(points, words)))
+    ranks = document.get("loss_against_rank") or ()
+    told = ((each["runs"], text_in(each, words.language)) for each in ranks)
+    yield Section("ranks", [], [f"{', '.join(runs)}: {text}" for runs, text in told if text])
 
 
 def _scores(document: Document, points: Sequence[Point], words: Words) -> Plot:

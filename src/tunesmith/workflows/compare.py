@@ -38,6 +38,7 @@ from tunesmith.workflows.one_run import (
     open_for,
     planned,
 )
+from tunesmith.workflows.ranks import compare_ranks
 from tunesmith.workflows.report import write_report
 from tunesmith.workflows.rows import RunRows, load_rows, require_files
 
@@ -79,6 +80,7 @@ class Comparison:
 
     out: Path
     rows: list[Row]
+    losses: dict[str, Sequence[float]] = field(default_factory=dict)  # of training rows, by run
 
     def to_json(self) -> dict[str, object]:
         """The documented document."""
@@ -88,6 +90,12 @@ class Comparison:
             "out": str(self.out),
             "runs": [row.to_json() for row in self.rows],
             "base": base,
+            "loss_against_rank": [
+                each.to_json()
+                for each in compare_ranks(
+                    [(row.name, row.config) for row in self.rows], self.losses
+                )
+            ],
             "report": str(self.out / REPORT),
         }
 
@@ -160,7 +168,7 @@ def _go(comparison: Comparison, *, emit: Emit, stop: Stop) -> Comparison:
     try:
         for group in _groups([row for row in comparison.rows if row.summary is None]):
             if not stop():
-                _Group(rows=group, emit=emit, stop=stop).go()
+                comparison.losses |= _Group(rows=group, emit=emit, stop=stop).go()
     finally:
         names = [row.name for row in comparison.rows]
         found = {"names": names, **comparison.to_json()}
@@ -196,9 +204,13 @@ class _Group:
     emit: Emit
     stop: Stop
     _read: dict[tuple[object, ...], RunRows] = field(default_factory=dict)
+    _known: Known = field(default_factory=Known)
 
-    def go(self) -> None:
-        """Load the base, train, judge; then the base's memory is free again."""
+    def go(self) -> dict[str, Sequence[float]]:
+        """Load the base, train, judge; then the base's memory is free again.
+
+        Gives what each run loses on its training rows, where that was measured.
+        """
         memory.forget_peak(torch.device("cpu"))
         first = self.rows[0]
         config = first.config
@@ -218,6 +230,8 @@ class _Group:
                 for row in self.rows:
                     row.error = row.error or error
         gc.collect()
+        losses = self._known.measures.losses
+        return {r.name: losses[r.folder.path] for r in self.rows if r.folder.path in losses}
 
     def _run(self, row: Row) -> OneRun:
         def tell(event: Event) -> None:
@@ -240,13 +254,12 @@ class _Group:
         name_of = {id(member): name for name, member in members.items()}
         for member, event in train(list(members.values()), stop=self.stop):
             runs[name_of[id(member)]].emit(event)
-        known = Known()
         for row in ready:
             member, run = members[row.name], runs[row.name]
             row.error = member.error
             with _kept(row):
                 if member.error is None:
-                    run.judge.known = known
+                    run.judge.known = self._known
                     row.summary = run.finish(member)
 
     def _members(self, ready: Sequence[Row], runs: Mapping[str, OneRun]) -> list[Member]:

@@ -6,7 +6,7 @@ from tunesmith.config.forgetting import ForgettingSettings
 from tunesmith.evaluate.forgetting.findings import Forgetting
 from tunesmith.workflows.arms import Arm
 from tunesmith.workflows.forgetting import Scores
-from tunesmith.workflows.measures import BaseMeasures
+from tunesmith.workflows.measures import Shared
 from tunesmith.workflows.opening import Opened
 from tunesmith.workflows.timing import Timed
 
@@ -34,4 +34,4 @@ class Known:
 
     scores: dict[ForgettingSettings, Scores] = field(default_factory=dict)
     timed: dict[tuple[Arm, int], Timed] = field(default_factory=dict)
-    measures: BaseMeasures = field(default_factory=BaseMeasures)
+    measures: Shared = field(default_factory=Shared)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from tunesmith.config import RunConfig
@@ -46,11 +47,14 @@ class Result:
 
 
 @dataclass(slots=True)
-class BaseMeasures:
-    """What the base gave, for other runs over it that ask it the same."""
+class Shared:
+    """What the base gave, for other runs over it that ask it the same, and what each of them
+    loses on its training rows, by its folder.
+    """
 
     drawn: dict[Hashable, Mapping[str, Drawn]] = field(default_factory=dict)
     facts: dict[Hashable, Told] = field(default_factory=dict)
+    losses: dict[Path, Sequence[float]] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,7 +63,8 @@ class Measures:
 
     ``folder`` is the run whose course is read; None for a result of unknown training. ``go_on``
     makes, of a phase's name, what is told how far it is; once it says no, all end. ``note``
-    is told what could not be measured, and why. ``known`` gives what was measured of the base.
+    is told what could not be measured, and why. ``known`` gives what other runs over the base
+    share with this one.
     """
 
     opened: Opened
@@ -70,7 +75,7 @@ class Measures:
     folder: RunFolder | None
     go_on: Callable[[str], GoOn]
     note: Callable[[str], None]
-    known: Callable[[], BaseMeasures] = BaseMeasures
+    known: Callable[[], Shared] = Shared
     stopped: bool = False
     _asking: Asking | None = field(init=False, default=None)
     _losing: Losing | None = field(init=False, default=None)
@@ -203,4 +208,6 @@ class Measures:
             go_on=self.go_on("losses of trained and held-out rows"),
         )
         self.stopped = self.stopped or evidence is None
+        if self._losing.tuned is not None:
+            self.known().losses[self.folder.path] = self._losing.tuned.train
         return None if evidence is None else judge_overtuning(evidence, course.choice)

@@ -56,6 +56,7 @@ class Losing:
         self.held = sample(rows.held) if rows.held is not None else None
         self.sides = [self.train, *([self.held] if self.held is not None else [])]
         self._base: SideLosses | None = None
+        self.tuned: SideLosses | None = None  # of the arm that was measured last
 
     def measure_base(self, *, go_on: GoOn = lambda _done, _total: True) -> bool:
         """Ask the base now, as training will change it; whether it came to the end.
@@ -83,7 +84,7 @@ class Losing:
         """
         if adapter is not None and self._base is None and not self.measure_base(go_on=go_on):
             return None
-        tuned = self.measured(adapter, go_on)
+        tuned = self.tuned = self.measured(adapter, go_on)
         if tuned is None:
             return None
         base, seed, own = self._base, course.seed, self.rows.own_answers

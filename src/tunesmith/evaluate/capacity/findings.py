@@ -47,7 +47,7 @@ def judge_capacity(use: RankUse, falls: Sequence[FloorFall] = ()) -> Capacity:
     """Findings: `untrained`, `spare-rank`, `full-rank`, and of a comparison `rank-too-low` or
     `rank-enough`. A flat spectrum alone is no harm: it says that more may help, not that it does.
     """
-    return Capacity(use, tuple(falls), (*_of_use(use), *_of_falls(use, falls)))
+    return Capacity(use, tuple(falls), (*_of_use(use), *falls_findings(use.rank, falls)))
 
 
 def _of_use(use: RankUse) -> list[Finding]:
@@ -62,7 +62,8 @@ def _of_use(use: RankUse) -> list[Finding]:
     return []
 
 
-def _of_falls(use: RankUse, falls: Sequence[FloorFall]) -> list[Finding]:
+def falls_findings(rank: int, falls: Sequence[FloorFall]) -> list[Finding]:
+    """What a comparison of ranks says to a run of this rank."""
     mattering = [each for each in falls if each.matters]
     if mattering:
         last = mattering[-1]
@@ -73,7 +74,7 @@ def _of_falls(use: RankUse, falls: Sequence[FloorFall]) -> list[Finding]:
             "low_share": last.low,
             "high_share": last.high,
         }
-        return [Finding("rank-too-low", values, harm=use.rank <= last.rank)]
+        return [Finding("rank-too-low", values, harm=rank <= last.rank)]
     if falls and all(each.high < MATTERS for each in falls):
         return [Finding("rank-enough", {"rank": falls[0].rank, "larger": falls[-1].larger})]
     return []
