@@ -110,7 +110,7 @@ PURPOSES = {
         ),
         tone,
         900,
-        60,
+        100,
     ),
     "restaurants": Purpose(
         "Say all given facts of a restaurant in one or two sentences",

@@ -11,6 +11,7 @@ def test_the_end_says_losses_cost_and_place():
         "120 steps, 491,520 tokens in 11 minutes (745 tokens/s, at most 2.1 GB)",
         "training loss 0.500, held-out loss 0.750",
         "no held-out answers were checked: loss only (`tunesmith init DATA` proposes rules)",
+        "report: runs/a b/report.html",
         "run: runs/a b",
         "adapter: runs/a b/adapter",
     ]
