@@ -1,6 +1,6 @@
 """From the runs that were measured to a table for each task: methods with intervals, or a grid.
 
-python -m benchmarks.methods.table OUT [--best]
+python -m benchmarks.methods.table OUT [--best | --overview]
 """
 
 import argparse
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.methods.measure import read_results
+from benchmarks.methods.measure import METHODS, read_results
 from tunesmith.counts import many
 from tunesmith.evaluate.interval import Interval, mean_interval, paired_difference
 from tunesmith.evaluate.summary import TUNED
@@ -31,8 +31,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--best", action="store_true", help="best first, with learning rates")
+    parser.add_argument("--overview", action="store_true", help="one table of all tasks")
     given = parser.parse_args()
     runs = [run for run in read_results(given.out / "runs.jsonl") if run["scores"]]
+    if given.overview:
+        print(overview(runs))
+        return
     for task in dict.fromkeys(run["task"] for run in runs):
         print(table(task, [run for run in runs if run["task"] == task], best=given.best))
 
@@ -61,6 +65,30 @@ def table(task: str, runs: Sequence[Run], *, best: bool) -> str:
             f"{percent(above, sign='+')} | {loss:.3f} | {each[0]['lr']} |"
         )
     return "\n".join([*lines, "", *_pairs(by_name), ""])
+
+
+def overview(runs: Sequence[Run]) -> str:
+    """Methods down, tasks across: score over seeds and held-out rows with a 95 % interval."""
+    tasks = list(dict.fromkeys(run["task"] for run in runs))
+    groups: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    for run in runs:
+        if run["name"] in METHODS:
+            groups[run["task"], run["name"]].append(run)
+    lines = [f"| method | {' | '.join(tasks)} |", "|---" * (len(tasks) + 1) + "|"]
+    bases = [next(run for run in runs if run["task"] == task)["scores"][BASE] for task in tasks]
+    lines.append(f"| base, untrained | {' | '.join(map(_text, bases))} |")
+    for name in METHODS:
+        cells = [_cell(groups[task, name]) for task in tasks]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(runs: Sequence[Run]) -> str:
+    if not runs:
+        return ""
+    scores = [score for run in runs for score in run["scores"][TUNED]]
+    each = ", ".join(f"{100 * _mean([run]):.0f}" for run in runs)
+    return f"{_text(scores)}; {each}" if len(runs) > 1 else _text(scores)
 
 
 def _pairs(runs: Mapping[str, Sequence[Run]]) -> Iterator[str]:
