@@ -1,6 +1,7 @@
 """Single requests by a clock of the test's own: what is counted, what not, in which order."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -114,5 +115,7 @@ def test_the_time_lies_between_answers_like_the_datas_and_the_longest():
         "judging takes about 3 to 21 seconds: 8 answers, 4 of them known (base, tuned); "
         "100 tokens of probes"
     )
+    again = told((1, 2), replace(work, again=180), arms={"base": 4})
+    assert again.endswith("; then at most 3 minutes of asking again")
     assert "about 2 to 10 minutes:" in told((130, 600), work, arms={"base": 4})
     assert "about 1 second:" in told((0.1, 0.2), work, arms={"base": 4})

@@ -49,6 +49,7 @@ def demo_config(out: Path) -> RunConfig:
                 ],
                 "rows": 70,
                 "max_new_tokens": 80,
+                "consistency": {"rows": 10, "minutes": 1},
             },
             "out": str(out),
         }

@@ -28,7 +28,7 @@ class Work:
     """What is to be done; ``expected`` and ``longest`` are tokens of an answer.
 
     ``scored`` are tokens of the probes of all arms that are asked, ``timed`` the tokens that
-    single requests read and make.
+    single requests read and make, ``again`` the seconds in which questions are asked again.
     """
 
     waiting: Sequence[Prompt]
@@ -36,6 +36,7 @@ class Work:
     longest: int
     scored: int = 0
     timed: int = 0
+    again: float = 0.0
 
     def seconds(self, speed: Speed) -> tuple[float, float]:
         """If answers are as long as those of the data, and if all are as long as they may be."""
@@ -78,9 +79,10 @@ def told(seconds: tuple[float, float], work: Work, *, arms: Mapping[str, int]) -
     total, waiting = sum(arms.values()), len(work.waiting)
     known = f", {total - waiting:,} of them known" if waiting < total else ""
     probes = f"; {many(work.scored, 'token')} of probes" if work.scored else ""
+    again = f"; then at most {_about((work.again,) * 2)} of asking again" if work.again else ""
     return (
         f"judging takes about {_about(seconds)}: {many(total, 'answer')}{known} "
-        f"({', '.join(arms)}){probes}"
+        f"({', '.join(arms)}){probes}{again}"
     )
 
 

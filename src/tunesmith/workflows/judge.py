@@ -331,6 +331,7 @@ class Judge:
             longest=settings.max_new_tokens,
             scored=scored,
             timed=round(sum(singles) * (settings.timed_rows + 1) if settings.timed_rows else 0),
+            again=60 * settings.consistency.minutes if settings.consistency else 0.0,
         )
         of_base = [prompt for prompt in prompts if prompt.adapter is None]
         speed = speed_of(opened.engine, of_base or self.arms[BASE].prompts)
