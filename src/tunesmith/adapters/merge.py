@@ -17,7 +17,7 @@ from tunesmith.engine.forward import Engine
 from tunesmith.engine.tensors import named_tensors
 from tunesmith.errors import AdapterError
 from tunesmith.methods import table
-from tunesmith.methods.adapter import Adapter
+from tunesmith.methods.adapter import Adapter, Changes
 from tunesmith.models.cache import folder_bytes
 from tunesmith.models.derive import TOKENIZER_FILES, write_derived
 from tunesmith.models.weights import read_weight
@@ -94,7 +94,19 @@ def tensors(
     gives the tensor of a name to merge into in place of the base's own; how far it is from that
     goes into ``gap``. Raises AdapterError for a method that has nothing to merge.
     """
-    changes = dict(table.merge(engine, adapter))
+    return changed(engine, table.merge(engine, adapter), dtype=dtype, original=original, gap=gap)
+
+
+def changed(
+    engine: Engine,
+    changes: Changes,
+    *,
+    dtype: torch.dtype | None = None,
+    original: Callable[[str], Tensor] | None = None,
+    gap: Gap | None = None,
+) -> Iterator[tuple[str, Tensor]]:
+    """``tensors`` for any changes: those of an adapter, or of several that were combined."""
+    changes = dict(changes)
     for name, trained in named_tensors(engine):
         weight = trained if original is None else _alike(original(name), trained, name)
         if not weight.is_floating_point():
@@ -126,7 +138,7 @@ def save(
     own. Raises AdapterError for what cannot be merged, RunError where the folder cannot be written.
     """
     table.merge(engine, adapter)  # a refusal comes before anything is written
-    _require_new(target.folder)
+    files.require_new(target.folder)
     tokens = engine.vocabularies.get(adapter.name)
     if tokens is not None and tokenizer is None:
         raise AdapterError(
@@ -163,15 +175,6 @@ def save(
 
 def _share(far: float, whole: float) -> float:
     return far / whole if whole else math.inf if far else 0.0
-
-
-def _require_new(folder: Path) -> None:
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise AdapterError(
-            f"{folder} is there already, and would be replaced.",
-            remedy="Name another folder, or remove it.",
-            code="exists",
-        )
 
 
 def _alike(weight: Tensor, trained: Tensor, name: str) -> Tensor:
