@@ -109,6 +109,16 @@ def test_adapters_of_other_bases_are_refused_by_hash_by_name_and_by_width(tmp_pa
         require_alike(sources(folders), trust_bases=True)
 
 
+def test_every_pair_is_compared(tmp_path):
+    """The first adapter tells no hash, and the others tell different ones."""
+    folders = list(make(tmp_path, MIXED).values())
+    for folder, sha256 in zip(folders[1:], ("0123", "4567"), strict=True):
+        write_origin(folder, Origin("tiny", sha256, "lora"))
+    require_alike([read(folder) for folder in folders[:2]])
+    with pytest.raises(AdapterError, match=r"rslora names .*0123.*patterns names .*4567"):
+        require_alike([read(folder) for folder in folders])
+
+
 def test_adapters_of_other_widths_are_refused_with_every_layer(tmp_path):
     folders = make(tmp_path, {"plain": MIXED["plain"], "rslora": MIXED["rslora"]})
     change_tensors(

@@ -1,6 +1,7 @@
 """What adapters add to a linear layer's W: s B A by its factors, or a dense matrix."""
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,7 +10,8 @@ from torch import Tensor
 
 from tunesmith.methods.lora_start import principal
 
-BLOCK_ENTRIES = 2**22  # of a dense product that are made at a time
+# Of a dense product that are made at a time: few enough to stay in the processor's cache.
+BLOCK_ENTRIES = 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,15 +144,12 @@ class Dense:
 
     def norm(self) -> float:
         """Its Frobenius norm."""
-        return float(torch.linalg.vector_norm(self.matrix, dtype=torch.float64))
+        return _norm(self.rows(*block) for block in blocks(self.shape))
 
     def distance(self, other: Product) -> float:
         """||self - other||, in blocks of rows."""
-        squares = 0.0
-        for start, stop in blocks(self.shape):
-            left = self.rows(start, stop) - other.rows(start, stop).to(self.dtype)
-            squares += float(torch.linalg.vector_norm(left, dtype=torch.float64)) ** 2
-        return float(squares**0.5)
+        other = other.to(self.dtype)
+        return _norm(self.rows(*block) - other.rows(*block) for block in blocks(self.shape))
 
     def nearest(self, rank: int, *, exact: bool, seed: int) -> Product:
         """The nearest product of this rank, or by randomised subspace iteration nearly that."""
@@ -183,6 +182,11 @@ def by_rows(deltas: Sequence[Delta], rule: Callable[[Tensor], Tensor]) -> Dense:
     for start, stop in blocks(shape):
         matrix[start:stop] = rule(torch.stack([each.rows(start, stop) for each in deltas]))
     return Dense(matrix)
+
+
+def _norm(parts: Iterable[Tensor]) -> float:
+    """The Frobenius norm of all parts together."""
+    return math.hypot(*(float(part.double().norm()) for part in parts))
 
 
 def _balanced(parts: Singular, rank: int, dtype: torch.dtype) -> Product:

@@ -1,5 +1,6 @@
 """LoRA adapters as sums with a base: their products, read one layer at a time, without the base."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,8 +88,8 @@ def require_alike(sources: Sequence[Source], *, trust_bases: bool = False) -> No
     Bases are known by the hash that Tunesmith wrote, else by their name in the config. Where only
     the names differ, ``trust_bases`` leaves it to the widths of the layers.
     """
-    first = sources[0]
-    faults = [fault for each in sources[1:] for fault in _differing(first, each, trust_bases)]
+    pairs = itertools.combinations(sources, 2)
+    faults = [fault for pair in pairs for fault in _differing(*pair, trust_bases)]
     if faults:
         more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
         raise AdapterError(

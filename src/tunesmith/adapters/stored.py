@@ -44,7 +44,7 @@ class StoredTensors(Mapping[str, Tensor]):
             )
         try:
             self._file = cast(Any, safe_open(self._path, framework="pt"))
-            self._names = tuple(self._file.keys())
+            self._names = dict.fromkeys(self._file.keys())
         except (SafetensorError, OSError) as error:
             raise self._damaged(error) from None
 

@@ -1,6 +1,7 @@
 """A combination is saved as a LoRA that PEFT and we read as what was combined, error told."""
 
 import json
+import weakref
 
 import pytest
 import torch
@@ -20,8 +21,9 @@ from tests.adapters.test_merge import plain
 from tests.adapters.test_store import ours, theirs
 from tests.families import tiny_model
 from tunesmith.adapters import merge, store
-from tunesmith.adapters.combine import folder
+from tunesmith.adapters.combine import folder, table
 from tunesmith.adapters.combine.combination import Combination
+from tunesmith.adapters.combine.dare import DareTies
 from tunesmith.adapters.combine.factor import Fit
 from tunesmith.adapters.combine.knots import Knots
 from tunesmith.adapters.combine.linear import Linear
@@ -137,9 +139,9 @@ def test_what_was_combined_lies_beside_it(folders, tmp_path):
     assert read_origin(tmp_path / "out") == Origin("tiny", "0123", "lora")
     beside = json.loads((tmp_path / "out" / "tunesmith.json").read_text())["combined"]
     assert [each["weight"] for each in beside["adapters"]] == WEIGHTS
-    assert beside["method"] == "Linear()"
+    assert beside["method"] == {"kind": "linear"}
     card = (tmp_path / "out" / store.CARD).read_text()
-    assert "- -1.3 x rslora" in card
+    assert f"- -1.3 x {folders['rslora']}\n" in card
     assert f"{beside['error']:.2e}" in card
 
 
@@ -168,6 +170,41 @@ def test_merged_into_the_base_without_a_rank_nothing_is_lost(method, folders):
     changed = {f"{layer}.weight" for layer in both.layers}
     assert all(torch.equal(tensors[n], base[n]) for n in tensors.keys() - changed)
     assert theirs(plain("llama", tensors)).isfinite().all()
+
+
+def test_every_method_is_described_with_its_settings():
+    for kind, method in table.METHODS.items():
+        assert table.described(method())["kind"] == kind
+    rule = {"kind": "dare-ties", "density": 0.3, "signs": "total"}
+    assert table.described(Knots(DareTies(0.3))) == {"kind": "knots", "rule": rule}
+
+
+def test_numbers_that_a_format_cannot_hold_are_refused(folders, tmp_path):
+    large = Combination(sources(folders), [1e9, 1.0, 1.0])
+    with pytest.raises(AdapterError, match=r"torch.float16 cannot hold"):
+        folder.save(tmp_path / "out", large, Fit(dtype=torch.float16))
+
+
+def test_one_or_two_dense_matrices_exist_at_a_time(folders, tmp_path, monkeypatch):
+    """However many layers there are: that of the layer before goes when the next one is there."""
+    alive, most = weakref.WeakSet(), 0
+
+    class Watched(Ties):
+        __slots__ = ()
+
+        def combine(self, deltas, layer, /):
+            nonlocal most
+            made = super().combine(deltas, layer)
+            alive.add(made.matrix)
+            most = max(most, len(alive))
+            return made
+
+    monkeypatch.setattr(table, "described", lambda _: {})
+    folder.save(tmp_path / "out", combination(folders, Watched()), Fit(rank=2))
+    assert most in (1, 2)
+    engine = prepare_(tiny_model("llama", torch.float32))
+    for _ in merge.changed(engine, combination(folders, Watched()).changes()):
+        assert len(alive) <= 1
 
 
 def test_adapters_of_some_layers_leave_the_others_alone(tmp_path):

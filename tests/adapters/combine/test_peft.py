@@ -16,13 +16,16 @@ from tests.adapters.combining import (
     sources,
     whole,
 )
+from tests.adapters.test_store import theirs as theirs_logits
 from tunesmith.adapters.combine.combination import Combination
 from tunesmith.adapters.combine.dare import Dare, DareTies
 from tunesmith.adapters.combine.factor import Fit, fitted
 from tunesmith.adapters.combine.linear import Linear
 from tunesmith.adapters.combine.magnitude import Magnitude
 from tunesmith.adapters.combine.ties import Ties
+from tunesmith.adapters.sources import read
 from tunesmith.config.methods import LoraSettings
+from tunesmith.errors import AdapterError
 
 CLOSE = {"rtol": 1e-6, "atol": 1e-7}  # PEFT keeps weights in float32
 FULL = 48  # a rank at which nothing is cut
@@ -184,3 +187,15 @@ def test_pefts_ranks_must_agree_where_ours_need_not(mixed):
     for kind in ("linear", "ties", "dare_linear", "dare_ties", "magnitude_prune"):
         with pytest.raises(ValueError, match="same r value"):
             theirs(mixed, [1.0, 1.0, 1.0], kind, density=0.5)
+
+
+def test_pefts_combination_of_one_dora_adapter_is_not_that_adapter(tmp_path):
+    """It makes a new magnitude from W, and leaves the trained one out; here DoRA is refused."""
+    (folder,) = make(tmp_path, {"dora": LoraSettings(rank=3, alpha=7, dora=True)}).values()
+    model = peft_model({"dora": folder}).eval()
+    right = theirs_logits(model)
+    model.add_weighted_adapter(["dora"], [1.0], "new", combination_type="cat")
+    model.set_adapter("new")
+    assert (theirs_logits(model) - right).abs().max() > 0.1 * right.abs().max()
+    with pytest.raises(AdapterError, match="DoRA"):
+        read(folder)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 
 from tunesmith.adapters.products import Delta, Product
-from tunesmith.errors import ConfigError
+from tunesmith.errors import AdapterError, ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,8 @@ class Errors:
 def fitted(delta: Delta, fit: Fit) -> Product:
     """The delta as a product of at most ``fit.rank``, or of its own where it needs no more.
 
-    Raises ConfigError for a dense delta without a rank.
+    Raises ConfigError for a dense delta without a rank, AdapterError for numbers that are too
+    large for ``fit.dtype``.
     """
     rank = fit.rank or delta.rank
     if rank is None:
@@ -61,7 +62,13 @@ def fitted(delta: Delta, fit: Fit) -> Product:
             "What this method gives is dense, and no LoRA of a small rank.",
             remedy="Give the rank that it is cut to, or merge the combination into the base.",
         )
-    return delta.nearest(rank, exact=fit.exact, seed=fit.seed).to(fit.dtype or delta.dtype)
+    product = delta.nearest(rank, exact=fit.exact, seed=fit.seed).to(fit.dtype or delta.dtype)
+    if not (product.a.isfinite().all() and product.b.isfinite().all()):
+        raise AdapterError(
+            f"The combination has numbers that {product.dtype} cannot hold.",
+            remedy="Save it in float32, or give smaller weights.",
+        )
+    return product
 
 
 def _share(lost: float, whole: float) -> float:

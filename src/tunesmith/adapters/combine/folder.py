@@ -9,6 +9,7 @@ import torch
 
 from tunesmith import __version__, files
 from tunesmith.adapters import store
+from tunesmith.adapters.combine import table
 from tunesmith.adapters.combine.combination import Combination
 from tunesmith.adapters.combine.factor import Errors, Fit, fitted
 from tunesmith.adapters.origin import Origin, write_origin
@@ -86,13 +87,12 @@ def _origin(combination: Combination) -> Origin | None:
 
 
 def _described(combination: Combination, errors: Errors) -> dict[str, object]:
-    method = combination.method
     return {
         "adapters": [
             {"folder": str(source.folder), "weight": weight}
             for source, weight in zip(combination.sources, combination.weights, strict=True)
         ],
-        "method": repr(method),
+        "method": table.described(combination.method),
         "seed": combination.seed,
         "error": errors.overall,
     }
@@ -100,12 +100,14 @@ def _described(combination: Combination, errors: Errors) -> dict[str, object]:
 
 def _card(combination: Combination, errors: Errors, base: str) -> str:
     parts = "\n".join(
-        f"- {weight:g} x {source.folder.name}"
+        f"- {weight:g} x {source.folder}"
         for source, weight in zip(combination.sources, combination.weights, strict=True)
     )
+    settings = table.described(combination.method)
+    method = ", ".join(f"{key} {value}" for key, value in settings.items())
     return (
         f"---\nbase_model: {base}\nlibrary_name: peft\n---\n\n"
         f"Adapters for {base}, combined with Tunesmith {__version__}:\n\n{parts}\n\n"
-        f"Method: {combination.method!r}, seed {combination.seed}. Relative error of the stored "
+        f"Method: {method}, seed {combination.seed}. Relative error of the stored "
         f"product, ||D - s B A|| / ||D||: {errors.overall:.2e}.\n"
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tunesmith.adapters.combine.magnitude import kth_largest_
 from tunesmith.adapters.combine.method import Layer, require_density
 from tunesmith.adapters.combine.ties import agrees
 from tunesmith.adapters.products import Delta, Dense, blocks, by_rows
@@ -48,12 +49,12 @@ class Sce:
 
     def _least_selected(self, deltas: Sequence[Delta], adapters: int) -> Tensor:
         """The smallest variance [] that is selected; one matrix of variances exists meanwhile."""
-        spread = by_rows(deltas, lambda rows: variance(rows, adapters)).matrix.flatten()
+        spread = by_rows(deltas, lambda rows: variance(rows, adapters)).matrix
         differing = int(spread.count_nonzero())
         kept = int(self.density * differing)
         if self.density == 1 or not kept:
             return torch.full((), 0.0 if self.density == 1 else torch.inf, dtype=spread.dtype)
-        return spread.kthvalue(len(spread) - kept + 1).values
+        return kth_largest_(spread, kept)
 
 
 def variance(rows: Tensor, adapters: int) -> Tensor:

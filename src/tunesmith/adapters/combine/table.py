@@ -1,6 +1,8 @@
 """The ways of combining adapters by name."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 from tunesmith.adapters.combine.dare import Dare, DareTies
 from tunesmith.adapters.combine.knots import Knots
@@ -19,3 +21,14 @@ RULES: Mapping[str, Callable[..., Rule]] = {
     "sce": Sce,
 }
 METHODS: Mapping[str, Callable[..., Method]] = {"linear": Linear, "knots": Knots, **RULES}
+
+
+def described(method: Method | Rule) -> dict[str, object]:
+    """A method's name as ``kind`` with its settings, for a file."""
+    kinds = {made: kind for kind, made in METHODS.items()}
+    settings = {
+        each.name: getattr(method, each.name) for each in dataclasses.fields(cast(Any, method))
+    }
+    if "rule" in settings:
+        settings["rule"] = described(settings["rule"])
+    return {"kind": kinds[type(method)], **settings}
