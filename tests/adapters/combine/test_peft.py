@@ -140,17 +140,27 @@ def test_pefts_linear_of_an_adapter_with_itself_is_twice_too_much(same_rank):
     assert_same(theirs(twice, [1.0, 1.0], "linear"), {n: 2 * d for n, d in true.items()})
 
 
-@pytest.mark.parametrize(
-    ("kind", "method"),
-    [("ties", Ties(0.5)), ("magnitude_prune", Magnitude(0.5))],
-    ids=["ties", "magnitude_prune"],
-)
-def test_pefts_pruning_of_a_and_b_is_not_that_of_the_product(kind, method, same_rank):
-    weights = [1.0, 1.0, 1.0]
+ON_FACTORS = {
+    "ties": (Ties(0.5), 0.5),
+    "magnitude_prune": (Magnitude(0.5), 0.5),
+    "dare_linear": (Dare(1.0), 1.0),  # nothing is drawn, so that the two can be compared
+    "dare_ties": (DareTies(1.0), 1.0),
+}
+
+
+@pytest.mark.parametrize("kind", ON_FACTORS)
+def test_pefts_pruning_of_a_and_b_is_not_that_of_the_product(kind, same_rank):
+    weights, (method, density) = [1.0, 1.0, 1.0], ON_FACTORS[kind]
     true = ours(same_rank, weights, method)
-    wrong = theirs(same_rank, weights, kind, density=0.5)
-    assert_same(true, theirs(same_rank, weights, f"{kind}_svd", density=0.5, svd_rank=32))
+    wrong = theirs(same_rank, weights, kind, density=density)
+    assert_same(true, theirs(same_rank, weights, f"{kind}_svd", density=density, svd_rank=32))
     assert distance(wrong, true) > 0.5
+
+
+def test_pefts_svd_of_a_rank_above_a_layers_smaller_side_does_not_work(mixed):
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        theirs(mixed, [1.0, 1.0, 1.0], "svd", svd_rank=32, svd_full_matrices=True)
+    assert ours(mixed, [1.0, 1.0, 1.0], Linear(), Fit(rank=32))
 
 
 @pytest.mark.parametrize("kind", ["cat", "svd", "linear"])
