@@ -34,6 +34,14 @@ class Tokenizer(Protocol):
     def save_pretrained(self, folder: Path, /) -> object: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The tokenizer that goes with a merged model; ``width``: V where there are new tokens."""
+
+    tokenizer: Tokenizer
+    width: int | None = None
+
+
 @dataclass(slots=True)
 class Gap:
     """How far the base merged into is from the one trained on: ||W - W_trained|| / ||W||."""
@@ -137,14 +145,34 @@ def save(
     adapter's, which the model carries; ``tokenizer`` goes with an adapter that has tokens of its
     own. Raises AdapterError for what cannot be merged, RunError where the folder cannot be written.
     """
-    table.merge(engine, adapter)  # a refusal comes before anything is written
-    files.require_new(target.folder)
+    changes = table.merge(engine, adapter)
     tokens = engine.vocabularies.get(adapter.name)
     if tokens is not None and tokenizer is None:
         raise AdapterError(
             "The adapter has tokens of its own, which the base's tokenizer does not know.",
             remedy="Give the tokenizer that lies beside the adapter.",
         )
+    vocabulary = None
+    if tokenizer is not None:
+        vocabulary = Vocabulary(tokenizer, engine.head.width(tokens) if tokens else None)
+    return save_changed(
+        engine, changes, target, source=source, origin=origin, vocabulary=vocabulary
+    )
+
+
+def save_changed(
+    engine: Engine,
+    changes: Changes,
+    target: Target,
+    *,
+    source: Path,
+    origin: Origin,
+    vocabulary: Vocabulary | None = None,
+) -> Merged:
+    """``save`` for any changes: those of an adapter, or of several that were combined."""
+    files.require_new(target.folder)
+    tokenizer = vocabulary.tokenizer if vocabulary else None
+    width = vocabulary.width if vocabulary else None
     original = functools.partial(read_weight, source) if target.into == "original" else None
     gap = Gap() if original else None
     dtype = target.dtype or engine.compute_dtype
@@ -152,13 +180,13 @@ def save(
 
     def fill(into: Path) -> None:
         files.require_space(into, _bytes(engine, dtype), what="the merged model", remedy=_REMEDY)
-        named = tensors(engine, adapter, dtype=dtype, original=original, gap=gap)
+        named = changed(engine, changes, dtype=dtype, original=original, gap=gap)
         write_derived(
             source,
             into,
             tensors=({name: tensor} for name, tensor in named),
             dtype=dtype,
-            config={"vocab_size": engine.head.width(tokens)} if tokens else {},
+            config={"vocab_size": width} if width else {},
             skip=TOKENIZER_FILES if tokenizer else (),
         )
         if tokenizer is not None:

@@ -98,8 +98,7 @@ class Product:
         """The nearest product of this rank (Eckart and Young); always exact."""
         if self.rank <= rank:
             return self
-        parts = self.svd()
-        return _balanced(Singular(parts.u, parts.s, parts.v), rank, self.dtype)
+        return _balanced(self.svd(), rank, self.dtype)
 
     def svd(self) -> Singular:
         """Its singular values and vectors, K = min(R, D_out, D_in), without the dense product.

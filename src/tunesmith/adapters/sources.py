@@ -12,8 +12,9 @@ from tunesmith.adapters.products import Product
 from tunesmith.adapters.stored import StoredTensors, read_config
 from tunesmith.config.methods import LoraSettings
 from tunesmith.counts import many
+from tunesmith.engine.forward import Engine
 from tunesmith.errors import AdapterError
-from tunesmith.methods import table, token_rows
+from tunesmith.methods import lora_peft, table, token_rows
 from tunesmith.methods.lora import Shape, key_a, key_b, shape
 
 SHOWN = 5  # faults in a message
@@ -96,6 +97,17 @@ def require_alike(sources: Sequence[Source], *, trust_bases: bool = False) -> No
             f"These adapters belong to different bases: {'; '.join(faults[:SHOWN])}{more}.",
             remedy="Only what was trained over the same base can be added up. Train one of them "
             "over the other's base; where one base only has two names, say that they are the same.",
+        )
+
+
+def require_fit(engine: Engine, sources: Sequence[Source]) -> None:
+    """Raise AdapterError for adapters whose layers the base lacks, or has in other widths."""
+    faults = [fault for source in sources for fault in lora_peft.misfits(engine, source.tensors)]
+    if faults:
+        more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+        raise AdapterError(
+            f"The adapters were not made for this base: {'; '.join(faults[:SHOWN])}{more}.",
+            remedy=f"They name {sources[0].base!r} as their base; load that.",
         )
 
 

@@ -6,6 +6,7 @@ import weakref
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 from tests.adapters.combining import (
     LAYERS,
@@ -18,8 +19,9 @@ from tests.adapters.combining import (
     whole,
 )
 from tests.adapters.test_merge import plain
-from tests.adapters.test_store import ours, theirs
+from tests.adapters.test_store import ours, randomise, theirs
 from tests.families import tiny_model
+from tests.models.tiny import tiny_folder
 from tunesmith.adapters import merge, store
 from tunesmith.adapters.combine import folder, table
 from tunesmith.adapters.combine.combination import Combination
@@ -33,8 +35,13 @@ from tunesmith.adapters.sources import read
 from tunesmith.config.methods import LoraSettings
 from tunesmith.engine.forward import prepare_
 from tunesmith.errors import AdapterError, ConfigError
+from tunesmith.methods import table as methods
+from tunesmith.models.load import load_base
 
 WEIGHTS = [0.7, -1.3, 2.0]
+
+
+pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +169,7 @@ def test_attached_to_the_base_it_gives_the_logits_that_peft_gives(folders, tmp_p
 def test_merged_into_the_base_without_a_rank_nothing_is_lost(method, folders):
     engine = prepare_(tiny_model("llama", torch.float32))
     both = combination(folders, method)
-    tensors = dict(merge.changed(engine, both.changes()))
+    tensors = dict(merge.changed(engine, both.changes(engine)))
     base = tiny_model("llama", torch.float32).state_dict()
     for layer, delta in both.deltas():
         right = base[f"{layer}.weight"].double() + delta.rows(0, delta.shape[0])
@@ -203,7 +210,7 @@ def test_one_or_two_dense_matrices_exist_at_a_time(folders, tmp_path, monkeypatc
     folder.save(tmp_path / "out", combination(folders, Watched()), Fit(rank=2))
     assert most in (1, 2)
     engine = prepare_(tiny_model("llama", torch.float32))
-    for _ in merge.changed(engine, combination(folders, Watched()).changes()):
+    for _ in merge.changed(engine, combination(folders, Watched()).changes(engine)):
         assert len(alive) <= 1
 
 
@@ -218,3 +225,28 @@ def test_adapters_of_some_layers_leave_the_others_alone(tmp_path):
     assert peft_deltas(peft_model({"new": tmp_path / "out"}), "new").keys() == touched
     engine = prepare_(tiny_model("llama", torch.float32))
     assert set(store.load(engine, tmp_path / "out").settings.targets) == touched
+
+
+def test_a_combination_that_is_merged_loads_as_any_base_does(folders, tmp_path):
+    source = tiny_folder(tmp_path / "base")
+    engine = prepare_(load_base(str(source), dtype="float32", device="cpu").model)
+    variants = {"a": LoraSettings(rank=2), "b": LoraSettings(rank=3, rslora=True)}
+    for seed, (name, settings) in enumerate(variants.items()):
+        adapter = methods.attach(engine, settings, name=name, seed=seed)
+        randomise(adapter)
+        store.save(tmp_path / name, adapter, engine, base="tiny")
+    both = Combination([read(tmp_path / name) for name in variants], [1.0, -0.5], Ties(0.5))
+    origin = Origin("tiny", "0123", "lora")
+    done = merge.save_changed(
+        engine, both.changes(engine), merge.Target(tmp_path / "out"), source=source, origin=origin
+    )
+    merged = AutoModelForCausalLM.from_pretrained(done.folder).state_dict()
+    for layer, delta in both.deltas():
+        right = engine.linears[layer].dense() + delta.rows(0, delta.shape[0])
+        torch.testing.assert_close(merged[f"{layer}.weight"], right)
+
+
+def test_merging_into_another_base_is_refused(folders):
+    other = prepare_(tiny_model("phi3", torch.float32))
+    with pytest.raises(AdapterError, match="not made for this base"):
+        combination(folders).changes(other)

@@ -10,8 +10,9 @@ from torch import Tensor
 from tunesmith.adapters.combine.linear import Linear
 from tunesmith.adapters.combine.method import Layer, Method
 from tunesmith.adapters.products import Delta, blocks
-from tunesmith.adapters.sources import Source, require_alike
+from tunesmith.adapters.sources import Source, require_alike, require_fit
 from tunesmith.counts import many
+from tunesmith.engine.forward import Engine
 from tunesmith.errors import ConfigError
 from tunesmith.methods.adapter import Changes
 
@@ -54,11 +55,13 @@ class Combination:
         """Layer and delta, one after the other."""
         return ((layer, self.delta(layer)) for layer in self.layers)
 
-    def changes(self) -> Changes:
+    def changes(self, engine: Engine) -> Changes:
         """What merging all of it into the base, without a rank, makes of its weights.
 
-        Each delta is made when its weight is changed, and forgotten then.
+        Each delta is made when its weight is changed, and forgotten then. Raises AdapterError for
+        another base than theirs. ``merge.save_changed`` writes the model.
         """
+        require_fit(engine, self.sources)
         return {f"{name}.weight": functools.partial(self._merged, name) for name in self.layers}
 
     def _merged(self, layer: str, weight: Tensor) -> Tensor:

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from tunesmith.adapters.products import Product, concatenated
-from tunesmith.adapters.sources import Source, require_alike
+from tunesmith.adapters.sources import Source, require_alike, require_fit
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.low_rank import LowRank
-from tunesmith.errors import AdapterError, ConfigError
-from tunesmith.methods import lora_peft
+from tunesmith.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +59,7 @@ def attach(
     adapters that have it. Raises AdapterError for adapters of different bases or of another one.
     """
     require_alike(sources, trust_bases=trust_bases)
-    faults = [fault for source in sources for fault in lora_peft.misfits(engine, source.tensors)]
-    if faults:
-        raise AdapterError(
-            f"The adapters were not made for this base: {'; '.join(faults[:5])}.",
-            remedy=f"They name {sources[0].base!r} as their base; load that.",
-        )
+    require_fit(engine, sources)
     layers = list(dict.fromkeys(layer for source in sources for layer in source.shapes))
     for layer in layers:
         found = [product for source in sources if (product := source.product(layer)) is not None]

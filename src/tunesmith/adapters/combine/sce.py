@@ -49,11 +49,12 @@ class Sce:
 
     def _least_selected(self, deltas: Sequence[Delta], adapters: int) -> Tensor:
         """The smallest variance [] that is selected; one matrix of variances exists meanwhile."""
+        if self.density == 1:
+            return torch.zeros((), dtype=deltas[0].dtype)
         spread = by_rows(deltas, lambda rows: variance(rows, adapters)).matrix
-        differing = int(spread.count_nonzero())
-        kept = int(self.density * differing)
-        if self.density == 1 or not kept:
-            return torch.full((), 0.0 if self.density == 1 else torch.inf, dtype=spread.dtype)
+        kept = int(self.density * int(spread.count_nonzero()))
+        if not kept:
+            return torch.full((), torch.inf, dtype=spread.dtype)
         return kth_largest_(spread, kept)
 
 
