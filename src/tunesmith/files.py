@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from tunesmith.errors import RunError
+from tunesmith.errors import AdapterError, RunError
 
 TEMPORARY = ".tmp-"
 OLD = f"{TEMPORARY}old-"
@@ -35,6 +35,16 @@ def publish(folder: Path, fill: Callable[[Path], None], *, remedy: str = MEND_AN
     """Replace a run's folder at once; raises RunError where the disk refuses."""
     with _told(folder, remedy):
         replace_folder(folder, fill)
+
+
+def require_new(folder: Path) -> None:
+    """Raise AdapterError for a folder that is there already and holds something."""
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise AdapterError(
+            f"{folder} is there already, and would be replaced.",
+            remedy="Name another folder, or remove it.",
+            code="exists",
+        )
 
 
 def replace_text(path: Path, text: str) -> None:

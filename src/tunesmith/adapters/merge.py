@@ -17,7 +17,7 @@ from tunesmith.engine.forward import Engine
 from tunesmith.engine.tensors import named_tensors
 from tunesmith.errors import AdapterError
 from tunesmith.methods import table
-from tunesmith.methods.adapter import Adapter
+from tunesmith.methods.adapter import Adapter, Changes
 from tunesmith.models.cache import folder_bytes
 from tunesmith.models.derive import TOKENIZER_FILES, write_derived
 from tunesmith.models.weights import read_weight
@@ -32,6 +32,14 @@ class Tokenizer(Protocol):
     """What can write itself into a folder."""
 
     def save_pretrained(self, folder: Path, /) -> object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """The tokenizer that goes with a merged model; ``width``: V where there are new tokens."""
+
+    tokenizer: Tokenizer
+    width: int | None = None
 
 
 @dataclass(slots=True)
@@ -94,7 +102,19 @@ def tensors(
     gives the tensor of a name to merge into in place of the base's own; how far it is from that
     goes into ``gap``. Raises AdapterError for a method that has nothing to merge.
     """
-    changes = dict(table.merge(engine, adapter))
+    return changed(engine, table.merge(engine, adapter), dtype=dtype, original=original, gap=gap)
+
+
+def changed(
+    engine: Engine,
+    changes: Changes,
+    *,
+    dtype: torch.dtype | None = None,
+    original: Callable[[str], Tensor] | None = None,
+    gap: Gap | None = None,
+) -> Iterator[tuple[str, Tensor]]:
+    """``tensors`` for any changes: those of an adapter, or of several that were combined."""
+    changes = dict(changes)
     for name, trained in named_tensors(engine):
         weight = trained if original is None else _alike(original(name), trained, name)
         if not weight.is_floating_point():
@@ -125,14 +145,34 @@ def save(
     adapter's, which the model carries; ``tokenizer`` goes with an adapter that has tokens of its
     own. Raises AdapterError for what cannot be merged, RunError where the folder cannot be written.
     """
-    table.merge(engine, adapter)  # a refusal comes before anything is written
-    _require_new(target.folder)
+    changes = table.merge(engine, adapter)
     tokens = engine.vocabularies.get(adapter.name)
     if tokens is not None and tokenizer is None:
         raise AdapterError(
             "The adapter has tokens of its own, which the base's tokenizer does not know.",
             remedy="Give the tokenizer that lies beside the adapter.",
         )
+    vocabulary = None
+    if tokenizer is not None:
+        vocabulary = Vocabulary(tokenizer, engine.head.width(tokens) if tokens else None)
+    return save_changed(
+        engine, changes, target, source=source, origin=origin, vocabulary=vocabulary
+    )
+
+
+def save_changed(
+    engine: Engine,
+    changes: Changes,
+    target: Target,
+    *,
+    source: Path,
+    origin: Origin,
+    vocabulary: Vocabulary | None = None,
+) -> Merged:
+    """``save`` for any changes: those of an adapter, or of several that were combined."""
+    files.require_new(target.folder)
+    tokenizer = vocabulary.tokenizer if vocabulary else None
+    width = vocabulary.width if vocabulary else None
     original = functools.partial(read_weight, source) if target.into == "original" else None
     gap = Gap() if original else None
     dtype = target.dtype or engine.compute_dtype
@@ -140,13 +180,13 @@ def save(
 
     def fill(into: Path) -> None:
         files.require_space(into, _bytes(engine, dtype), what="the merged model", remedy=_REMEDY)
-        named = tensors(engine, adapter, dtype=dtype, original=original, gap=gap)
+        named = changed(engine, changes, dtype=dtype, original=original, gap=gap)
         write_derived(
             source,
             into,
             tensors=({name: tensor} for name, tensor in named),
             dtype=dtype,
-            config={"vocab_size": engine.head.width(tokens)} if tokens else {},
+            config={"vocab_size": width} if width else {},
             skip=TOKENIZER_FILES if tokenizer else (),
         )
         if tokenizer is not None:
@@ -163,15 +203,6 @@ def save(
 
 def _share(far: float, whole: float) -> float:
     return far / whole if whole else math.inf if far else 0.0
-
-
-def _require_new(folder: Path) -> None:
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise AdapterError(
-            f"{folder} is there already, and would be replaced.",
-            remedy="Name another folder, or remove it.",
-            code="exists",
-        )
 
 
 def _alike(weight: Tensor, trained: Tensor, name: str) -> Tensor:

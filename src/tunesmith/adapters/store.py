@@ -6,18 +6,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from tunesmith import __version__, files
+from tunesmith.adapters.stored import CONFIG, TENSORS, StoredTensors, read_config
 from tunesmith.config.methods import AnyMethod
 from tunesmith.engine.forward import Engine
 from tunesmith.errors import AdapterError, ConfigError
 from tunesmith.methods import table, token_rows
 from tunesmith.methods.adapter import Adapter, Difference, Words
 
-CONFIG, TENSORS, CARD = "adapter_config.json", "adapter_model.safetensors", "README.md"
+CARD = "README.md"
 
 
 def save(
@@ -35,21 +35,44 @@ def save(
     writes further files into the folder.
     """
     form = table.peft_of(adapter)
-    config = {
+    write(
+        folder,
+        form.to_peft(adapter, engine),
+        form.write(adapter),
+        base=base,
+        card=card,
+        beside=beside,
+    )
+
+
+def write(
+    folder: Path,
+    config: Mapping[str, object],
+    tensors: Mapping[str, Tensor],
+    *,
+    base: str,
+    card: str = "",
+    beside: Callable[[Path], object] | None = None,
+) -> None:
+    """Write a folder of these tensors, with the keys of ``config`` beside those of every adapter.
+
+    As ``save``, which says what the rest is.
+    """
+    whole = {
         "base_model_name_or_path": base,
         "task_type": "CAUSAL_LM",
         "inference_mode": True,
         "revision": None,
         "auto_mapping": None,
         "peft_version": _peft_version(),
-        **form.to_peft(adapter, engine),
+        **config,
     }
-    tensors = {n: t.cpu().contiguous() for n, t in form.write(adapter).items()}
+    kept = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
 
     def fill(into: Path) -> None:
-        text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+        text = json.dumps(whole, indent=2, sort_keys=True) + "\n"
         (into / CONFIG).write_text(text, encoding="utf-8")
-        save_file(tensors, into / TENSORS, metadata={"format": "pt"})
+        save_file(kept, into / TENSORS, metadata={"format": "pt"})
         (into / CARD).write_text(card or _card(base), encoding="utf-8")
         if beside is not None:
             beside(into)
@@ -62,14 +85,16 @@ def settings_of(folder: Path) -> AnyMethod:
 
     Keys that its files do not tell are not set.
     """
-    config = _config(folder)
-    settings: AnyMethod = table.reader_of(config, folder).from_peft(config, _tensors(folder))
+    config = read_config(folder)
+    settings: AnyMethod = table.reader_of(config, folder).from_peft(
+        config, dict(StoredTensors(folder))
+    )
     return settings
 
 
 def token_ids(folder: Path) -> tuple[int, ...]:
     """The tokens whose rows an adapter's folder holds."""
-    return tuple(token_rows.ids_of(_config(folder)))
+    return tuple(token_rows.ids_of(read_config(folder)))
 
 
 def load(
@@ -87,8 +112,8 @@ def load(
     them, each with the shape that was expected; ConfigError where the adapter is another than the
     settings ask for, with these differences and those known before.
     """
-    config = _config(folder)
-    tensors = _tensors(folder)
+    config = read_config(folder)
+    tensors = dict(StoredTensors(folder))
     form = table.reader_of(config, folder)
     found = form.from_peft(config, tensors)
     if misfits := form.misfits(engine, tensors):
@@ -135,36 +160,6 @@ def put_(adapter: Adapter, tensors: Mapping[str, Tensor]) -> None:
         for key, parameter in adapter.parameters.items():
             parameter.copy_(tensors[key])
     adapter.refresh()
-
-
-def _config(folder: Path) -> dict[str, object]:
-    path = folder / CONFIG
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise AdapterError(
-            f"{path}: cannot be read: {error}.", remedy="Give the folder of a PEFT adapter."
-        ) from None
-    if not isinstance(config, dict):
-        raise AdapterError(f"{path}: holds no JSON object.")
-    return config
-
-
-def _tensors(folder: Path) -> dict[str, Tensor]:
-    path = folder / TENSORS
-    if not path.is_file():
-        pickled = (folder / "adapter_model.bin").exists()
-        raise AdapterError(
-            f"{path} is missing{'; adapter_model.bin is a pickle, which can run code' * pickled}.",
-            remedy="Save it again with PEFT's save_pretrained, which writes safetensors.",
-        )
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise AdapterError(
-            f"{path}: damaged: {error}.", remedy="Copy it again, or take an earlier checkpoint."
-        ) from None
 
 
 def _peft_version() -> str:

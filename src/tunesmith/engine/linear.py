@@ -119,8 +119,10 @@ class _Linear(torch.autograd.Function):
         kept: list[Tensor | None] = []
         for each in plan.active:
             term = each.term
-            a, b = term.cast(x.dtype)
-            xa = plan.inputs(x, each) @ a.t()  # [n, R]
+            if term.gate is not None and any(ctx.needs_input_grad):
+                raise RuntimeError("a routed adapter is for inference, and has no gradients")
+            xa = term.inner(plan.inputs(x, each))  # [n, R]
+            b = term.cast(x.dtype)[1]
             rows = y[each.start : each.stop].addmm_(xa, b.t(), alpha=term.scale)
             factors = term.factors()
             kept += [xa, None if factors is None else rows.clone()]

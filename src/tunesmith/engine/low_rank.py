@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from tunesmith.errors import AdapterError
+
 
 @dataclass(slots=True, eq=False)
 class LowRank:
@@ -14,7 +16,8 @@ class LowRank:
     ``offset``, A and B of a start that is taken from W, is subtracted: s (B A - B0 A0). With a
     ``magnitude`` m [D_out] the rows of W + s B A get these norms: c = m / ||W + s B A||, the norm
     taken as a constant in backward (DoRA, arXiv 2402.09353, equation 5 and section 4.3); ``dense``
-    gives W then. Copies in the compute dtype are made once and again after ``refresh``.
+    gives W then. ``gate`` makes factors [n, R] of x A^T from x [n, D_in], in inference alone.
+    Copies in the compute dtype are made once and again after ``refresh``.
     """
 
     a: nn.Parameter
@@ -24,6 +27,7 @@ class LowRank:
     offset: tuple[nn.Parameter, nn.Parameter] | None = None
     magnitude: nn.Parameter | None = None
     dense: Callable[[], Tensor] | None = None
+    gate: Callable[[Tensor], Tensor] | None = None
     _norms: Tensor | None = None  # [D_out], of the rows of W + s B A
     _squares: Tensor | None = None  # [D_out], of the rows of W
     _cast: dict[torch.dtype, tuple[Tensor, Tensor]] = field(default_factory=dict)
@@ -53,6 +57,11 @@ class LowRank:
             self._cast[dtype] = (a.to(dtype), b.to(dtype))
         return self._cast[dtype]
 
+    def inner(self, x: Tensor) -> Tensor:
+        """x A^T [n, R] of x [n, D_in], times the gate's factors where there is a gate."""
+        xa = x @ self.cast(x.dtype)[0].t()
+        return xa if self.gate is None else xa * self.gate(x)
+
     def factors(self) -> Tensor | None:
         """c [D_out]; None where it is 1."""
         return None if self.magnitude is None else self.magnitude.detach() / self.row_norms()
@@ -65,8 +74,13 @@ class LowRank:
     def merged(self, weight: Tensor) -> Tensor:
         """W' = c (W + s B A) of a W [D_out, D_in] in fp32; with a magnitude its rows' norms are m.
 
-        W need not be the one beside which the term was trained.
+        W need not be the one beside which the term was trained. Raises AdapterError for a gate.
         """
+        if self.gate is not None:
+            raise AdapterError(
+                "Adapters that are routed token by token have no weights to merge.",
+                remedy="Combine them, and merge the combination.",
+            )
         a, b = (tensor.to(weight) for tensor in self.product())
         total = torch.addmm(weight, b, a, alpha=self.scale)
         if self.magnitude is None:

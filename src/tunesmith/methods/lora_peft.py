@@ -45,6 +45,15 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
     "lora_bias": (False, None),
 }
 
+# Of every adapter that is written.
+_PLAIN: dict[str, object] = {
+    "peft_type": "LORA",
+    "bias": "none",
+    "fan_in_fan_out": False,
+    "init_lora_weights": True,
+    "modules_to_save": None,
+}
+
 
 def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
     """The LoRA part of adapter_config.json; ranks and alphas that differ go into the patterns."""
@@ -55,22 +64,36 @@ def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
     times = 2 if settings.start in TAKEN else 1
     grow = math.sqrt(times) if settings.rslora else times
     return {
-        "peft_type": "LORA",
+        **_PLAIN,
         "r": times * settings.rank,
         "lora_alpha": _plain(grow * settings.alpha),
         "lora_dropout": settings.dropout,
         "target_modules": _shortest_names(list(shapes), list(engine.linears)),
         "use_rslora": settings.rslora,
         "use_dora": settings.dora,
-        "bias": "none",
-        "fan_in_fan_out": False,
-        "init_lora_weights": True,
-        "modules_to_save": None,
         "trainable_token_indices": token_rows.to_peft(engine, adapter.name),
         "rank_pattern": {n: times * s.rank for n, s in shapes.items() if s.rank != settings.rank},
         "alpha_pattern": {
             n: _plain(grow * s.alpha) for n, s in shapes.items() if s.alpha != settings.alpha
         },
+    }
+
+
+def described(shapes: Mapping[str, Shape], targets: Sequence[str]) -> dict[str, object]:
+    """The LoRA part of adapter_config.json for terms of any shapes; what differs is in patterns."""
+    pairs = [(s.rank, s.alpha) for s in shapes.values()]
+    rank, alpha = max(pairs, key=pairs.count)  # the most common one
+    return {
+        **_PLAIN,
+        "r": rank,
+        "lora_alpha": _plain(alpha),
+        "lora_dropout": 0.0,
+        "target_modules": list(targets),
+        "use_rslora": False,
+        "use_dora": False,
+        "trainable_token_indices": None,
+        "rank_pattern": {name: s.rank for name, s in shapes.items() if s.rank != rank},
+        "alpha_pattern": {n: _plain(s.alpha) for n, s in shapes.items() if s.alpha != alpha},
     }
 
 

@@ -1,0 +1,1 @@
+"""Several LoRA adapters made one: by products, layer by layer, without the base."""

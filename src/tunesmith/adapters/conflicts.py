@@ -1,0 +1,182 @@
+"""What clashes between two adapters before they are combined, from their products alone."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tunesmith.adapters.products import Product, blocks
+from tunesmith.adapters.sources import Source, require_alike
+from tunesmith.errors import AdapterError
+
+ENERGY = 0.9  # of a product's squares, that its principal directions hold
+SHOWN = 3  # layers in a message
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Two products D1 and D2 of a layer, or of all layers together.
+
+    ``cosine``: <D1, D2> / (||D1|| ||D2||); 0 for adapters that have nothing to do with each other.
+    ``sign_conflict``: share of opposing signs, entries counting |d1 d2|; 0.5 is chance. It does
+    not depend on the norms: ``norm_ratio``, ||D2|| / ||D1||, tells who drowns whom.
+    ``input_overlap``, ``output_overlap``: of the subspaces that the products mainly read from and
+    write to, ||U1^T U2||^2 / min(k1, k2) (arXiv 2106.09685, equation 4), where ``chance`` is what
+    random subspaces of these sizes have, and ``subspace_overlap`` is the mean of both.
+    A product that is zero conflicts with nothing; its measures are nan.
+    """
+
+    cosine: float
+    sign_conflict: float
+    input_overlap: float
+    output_overlap: float
+    chance: float
+    norm_ratio: float
+
+    @property
+    def subspace_overlap(self) -> float:
+        """The mean of the overlaps of inputs and outputs."""
+        return (self.input_overlap + self.output_overlap) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Conflicts:
+    """Two adapters: each layer that both have, all of it together, and layers of one alone.
+
+    Layers of one alone count in the overall cosine and norm ratio, as zeros of the other.
+    """
+
+    layers: dict[str, Conflict]
+    overall: Conflict
+    only_first: tuple[str, ...]
+    only_second: tuple[str, ...]
+
+
+def conflicts(first: Source, second: Source, *, trust_bases: bool = False) -> Conflicts:
+    """Measure two adapters of one base, a layer at a time.
+
+    Raises AdapterError for different bases, and for adapters that share no layer.
+    """
+    require_alike([first, second], trust_bases=trust_bases)
+    shared = [layer for layer in first.shapes if layer in second.shapes]
+    alone = [
+        tuple(layer for layer in one.shapes if layer not in other.shapes)
+        for one, other in ((first, second), (second, first))
+    ]
+    if not shared:
+        names = ["; ".join(layers[:SHOWN]) for layers in alone]
+        raise AdapterError(
+            f"{first.folder} and {second.folder} have no layer in common (one has {names[0]}, ..., "
+            f"the other {names[1]}, ...).",
+            remedy="Nothing in their weights clashes; the linear combination keeps both whole.",
+        )
+    sums = {layer: _measure(*_pair(layer, first, second)) for layer in shared}
+    rest = [
+        sum(_norm(layer, source) ** 2 for layer in layers)
+        for layers, source in zip(alone, (first, second), strict=True)
+    ]
+    return Conflicts(
+        {layer: each.conflict() for layer, each in sums.items()},
+        _together(sums.values(), rest).conflict(),
+        *alone,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """What is added up over entries and layers."""
+
+    dot: float  # <D1, D2>
+    squares: tuple[float, float]  # ||D1||^2, ||D2||^2
+    sizes: float  # sum |d1 d2|
+    opposing: float  # that of entries with opposing signs
+    overlaps: tuple[float, float, float]  # inputs, outputs, chance; times the weight
+    weight: float  # ||D1|| ||D2||, by which overlaps are averaged
+
+    def conflict(self) -> Conflict:
+        norms = [math.sqrt(square) for square in self.squares]
+        inputs, outputs, chance = (_over(each, self.weight) for each in self.overlaps)
+        return Conflict(
+            cosine=_over(self.dot, norms[0] * norms[1]),
+            sign_conflict=_over(self.opposing, self.sizes),
+            input_overlap=inputs,
+            output_overlap=outputs,
+            chance=chance,
+            norm_ratio=_over(norms[1], norms[0]),
+        )
+
+
+def _pair(layer: str, first: Source, second: Source) -> tuple[Product, Product]:
+    one, other = first.product(layer), second.product(layer)
+    assert one is not None
+    assert other is not None
+    return one, other
+
+
+def _norm(layer: str, source: Source) -> float:
+    product = source.product(layer)
+    return product.norm() if product is not None else 0.0
+
+
+def _measure(one: Product, other: Product) -> _Sums:
+    """All but the signs from the factors: <B1 A1, B2 A2> = sum (B1^T B2) . (A1 A2^T)."""
+    b1, b2, a1, a2 = (t.double() for t in (one.b, other.b, one.a, other.a))
+    dot = one.scale * other.scale * float(((b1.t() @ b2) * (a1 @ a2.t())).sum())
+    first, second = one.svd(), other.svd()
+    k1, k2 = _principal(first.s), _principal(second.s)
+    least, widths = max(min(k1, k2), 1), one.shape
+    overlaps = [
+        float((x[:, :k1].t() @ y[:, :k2]).square().sum()) / least
+        for x, y in ((first.v, second.v), (first.u, second.u))
+    ]
+    chance = max(k1, k2) * sum(1 / width for width in widths) / 2
+    squares = float(first.s.square().sum()), float(second.s.square().sum())
+    weight = math.sqrt(squares[0] * squares[1])
+    return _Sums(
+        dot,
+        squares,
+        *_signs(one, other),
+        (overlaps[0] * weight, overlaps[1] * weight, chance * weight),
+        weight,
+    )
+
+
+def _principal(values: Tensor) -> int:
+    """How many of the falling singular values hold the share ENERGY of the squares."""
+    squares = values.square().cumsum(0)
+    if not squares[-1]:
+        return 0
+    return int((squares < ENERGY * squares[-1]).sum()) + 1
+
+
+def _signs(one: Product, other: Product) -> tuple[float, float]:
+    """sum |d1 d2| over all entries and over those with opposing signs, in blocks of rows."""
+    sizes = opposing = 0.0
+    for start, stop in blocks(one.shape):
+        both = one.rows(start, stop) * other.rows(start, stop)
+        sizes += float(both.abs().sum(dtype=torch.float64))
+        opposing -= float(both.clamp_max(0).sum(dtype=torch.float64))
+    return sizes, opposing
+
+
+def _together(sums: Iterable[_Sums], rest: Sequence[float]) -> _Sums:
+    """All layers as one; ``rest``: the squares of what each adapter has alone."""
+    each = list(sums)
+    overlaps = [sum(one.overlaps[i] for one in each) for i in range(3)]
+    return _Sums(
+        sum(one.dot for one in each),
+        (
+            sum(one.squares[0] for one in each) + rest[0],
+            sum(one.squares[1] for one in each) + rest[1],
+        ),
+        sum(one.sizes for one in each),
+        sum(one.opposing for one in each),
+        (overlaps[0], overlaps[1], overlaps[2]),
+        sum(one.weight for one in each),
+    )
+
+
+def _over(part: float, whole: float) -> float:
+    return part / whole if whole else math.nan

@@ -1,0 +1,160 @@
+"""LoRA adapters as sums with a base: their products, read one layer at a time, without the base."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from tunesmith.adapters.origin import Origin, read_origin
+from tunesmith.adapters.products import Product
+from tunesmith.adapters.stored import StoredTensors, read_config
+from tunesmith.config.methods import LoraSettings
+from tunesmith.counts import many
+from tunesmith.engine.forward import Engine
+from tunesmith.errors import AdapterError
+from tunesmith.methods import lora_peft, table, token_rows
+from tunesmith.methods.lora import Shape, key_a, key_b, shape
+
+SHOWN = 5  # faults in a message
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One adapter's folder: W + s B A beside each of its layers.
+
+    ``base`` is what its config names, ``origin`` what Tunesmith says of that, ``leaves`` the last
+    parts of layer names that its config targets; None where it names layers in another way.
+    """
+
+    folder: Path
+    base: str
+    origin: Origin | None
+    settings: LoraSettings
+    shapes: Mapping[str, Shape]  # by layer
+    widths: Mapping[str, tuple[int, int]]  # D_out and D_in by layer
+    leaves: frozenset[str] | None
+    tensors: StoredTensors
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That A and B are stored in."""
+        return self.tensors[key_a(next(iter(self.shapes)))].dtype
+
+    def product(self, layer: str) -> Product | None:
+        """s B A of a layer in float32 or wider; None where it has none.
+
+        Raises AdapterError for values that are not finite.
+        """
+        if layer not in self.shapes:
+            return None
+        a, b = (self.tensors[key(layer)] for key in (key_a, key_b))
+        if not (a.isfinite().all() and b.isfinite().all()):
+            raise AdapterError(
+                f"{self.folder}: {layer} holds values that are not finite.",
+                remedy="Take an earlier checkpoint: its training went wrong.",
+            )
+        wide = torch.promote_types(a.dtype, torch.float32)
+        return Product(a.to(wide), b.to(wide), self.shapes[layer].scale)
+
+
+def read(folder: Path) -> Source:
+    """The adapter in a PEFT folder, ours or another's.
+
+    Raises AdapterError for one that is damaged, and for one that does not only add products.
+    """
+    config = read_config(folder)
+    tensors = StoredTensors(folder)
+    settings = table.reader_of(config, folder).from_peft(config, tensors)
+    _require_sum(folder, config, settings)
+    assert isinstance(settings, LoraSettings)
+    assert settings.targets != "all-linear"
+    layers = settings.targets
+    return Source(
+        folder,
+        str(config.get("base_model_name_or_path") or ""),
+        read_origin(folder),
+        settings,
+        {layer: shape(settings, layer) for layer in layers},
+        {n: (tensors.shape(key_b(n))[0], tensors.shape(key_a(n))[1]) for n in layers},
+        _leaves(config),
+        tensors,
+    )
+
+
+def require_alike(sources: Sequence[Source], *, trust_bases: bool = False) -> None:
+    """Raise AdapterError for adapters of different bases; all faults are told.
+
+    Bases are known by the hash that Tunesmith wrote, else by their name in the config. Where only
+    the names differ, ``trust_bases`` leaves it to the widths of the layers.
+    """
+    pairs = itertools.combinations(sources, 2)
+    faults = [fault for pair in pairs for fault in _differing(*pair, trust_bases)]
+    if faults:
+        more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+        raise AdapterError(
+            f"These adapters belong to different bases: {'; '.join(faults[:SHOWN])}{more}.",
+            remedy="Only what was trained over the same base can be added up. Train one of them "
+            "over the other's base; where one base only has two names, say that they are the same.",
+        )
+
+
+def require_fit(engine: Engine, sources: Sequence[Source]) -> None:
+    """Raise AdapterError for adapters whose layers the base lacks, or has in other widths."""
+    faults = [fault for source in sources for fault in lora_peft.misfits(engine, source.tensors)]
+    if faults:
+        more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+        raise AdapterError(
+            f"The adapters were not made for this base: {'; '.join(faults[:SHOWN])}{more}.",
+            remedy=f"They name {sources[0].base!r} as their base; load that.",
+        )
+
+
+def _differing(first: Source, other: Source, trust_bases: bool) -> list[str]:
+    a, b = first.origin, other.origin
+    if a is not None and b is not None:
+        same = a.sha256 == b.sha256
+        names = (f"{a.base!r} ({a.sha256[:8]})", f"{b.base!r} ({b.sha256[:8]})")
+    else:
+        same, names = trust_bases or first.base == other.base, (repr(first.base), repr(other.base))
+    faults = []
+    if not same:
+        faults.append(f"{first.folder} names {names[0]}, {other.folder} names {names[1]}")
+    return faults + [
+        f"{layer} is {list(first.widths[layer])} in {first.folder}, {list(width)} in {other.folder}"
+        for layer, width in other.widths.items()
+        if first.widths.get(layer, width) != width
+    ]
+
+
+def _require_sum(folder: Path, config: Mapping[str, object], settings: object) -> None:
+    """Raise AdapterError for an adapter that is more, or something else, than W + s B A."""
+    if not isinstance(settings, LoraSettings):
+        raise AdapterError(
+            f"{folder}: a {getattr(settings, 'kind', 'whole model')} adapter adds nothing to the "
+            "weights: its virtual tokens stand in front of a text, and those of two adapters do "
+            "not add up.",
+            remedy="Use it by itself, or train a LoRA adapter on its data.",
+        )
+    if settings.dora:
+        raise AdapterError(
+            f"{folder}: DoRA scales the rows of W + s B A to trained norms, so what it adds "
+            "depends on W and is no product: two of them do not add up.",
+            remedy="Merge it into its base first and train the others over that model; or train "
+            "it again without method.dora.",
+        )
+    if ids := token_rows.ids_of(config):
+        raise AdapterError(
+            f"{folder}: it has trained rows for {many(len(ids), 'token')} of its own, which take "
+            "the place of the base's rows: those of two adapters do not add up.",
+            remedy="Merge it into its base first, and train the others over that model.",
+        )
+
+
+def _leaves(config: Mapping[str, object]) -> frozenset[str] | None:
+    targets = config.get("target_modules")
+    parts = any(config.get(key) for key in ("layers_to_transform", "exclude_modules"))
+    if parts or not isinstance(targets, list) or any("." in str(each) for each in targets):
+        return None
+    return frozenset(map(str, targets))
