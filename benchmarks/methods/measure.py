@@ -40,6 +40,7 @@ METHODS: dict[str, dict[str, object]] = {
     "full": {"kind": "full"},
 }
 ROWS_PER_STEP = 8
+PLACES = ("run", "adapter")  # of this machine
 # measures of a run that no table here tells
 UNTOLD = {
     "forgetting": "none",
@@ -88,7 +89,8 @@ def measure(name: str, seed: int, given: argparse.Namespace) -> None:
     with results.open("a", encoding="utf-8") as file:
         for row, document in zip(found.rows, found.to_json()["runs"], strict=True):
             scores = scores_of(task, row.folder.path) if row.error is None else {}
-            line = {"task": name, "seed": seed, "steps": steps, **document, "scores": scores}
+            told = {key: value for key, value in document.items() if key not in PLACES}
+            line = {"task": name, "seed": seed, "steps": steps, **told, "scores": scores}
             line["method_settings"] = row.config.method.model_dump(mode="json")
             line["lr"] = row.config.train.lr
             file.write(json.dumps(line) + "\n")

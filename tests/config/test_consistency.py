@@ -26,10 +26,13 @@ def test_both_are_on_unless_turned_off():
 
 
 def test_keys_and_a_file():
-    found = evaluate("--evaluate.consistency.rows", "7", "--evaluate.knowledge", "facts.jsonl")
+    checked = ("--evaluate.checks", "[{kind: exact}]")
+    facts = ("--evaluate.knowledge", "facts.jsonl")
+    found = evaluate("--evaluate.consistency.rows", "7", *facts, *checked)
     assert found.consistency.rows == 7
     assert found.knowledge.questions == "facts.jsonl"
-    more = evaluate("--evaluate.knowledge.questions", "f.jsonl", "--evaluate.knowledge.rows", "9")
+    keys = ("--evaluate.knowledge.questions", "f.jsonl", "--evaluate.knowledge.rows", "9")
+    more = evaluate(*keys, *checked)
     assert (more.knowledge.questions, more.knowledge.rows) == ("f.jsonl", 9)
 
 

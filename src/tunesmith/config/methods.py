@@ -14,13 +14,17 @@ LEARNING_RATE_HELP = "peak learning rate, or auto: from the method and the width
 
 @dataclass(frozen=True, slots=True)
 class MethodNote:
-    """A method for people who choose one: what it trains, for and against it, when to use it."""
+    """A method for people who choose one: what it trains, for and against it, when to use it.
+
+    ``measured``: what it reached on the tasks of docs/methods.md, with the smallest base.
+    """
 
     name: str
     trains: str
     strengths: str
     weaknesses: str
     use_when: str
+    measured: str
 
 
 def kind_named(name: str) -> str:
@@ -39,6 +43,8 @@ class LoraSettings(Settings):
             "it is, so one copy of it carries many adapters",
             weaknesses="learns much new knowledge less well than full; rank and targets to choose",
             use_when="first, always: format, style, labels, tone, a narrow skill",
+            measured="thirty intents 94 %, polite endings 84 %: the best on tone and on summaries, "
+            "two points behind full on intents",
         ),
         "qlora": MethodNote(
             name="QLoRA",
@@ -47,6 +53,8 @@ class LoraSettings(Settings):
             weaknesses="a little slower than lora, as weights are dequantised at every use; the "
             "adapter belongs to the 4-bit base",
             use_when="the base does not fit in 16 bit",
+            measured="thirty intents 95 %, polite endings 80 %: on intents as good as lora, "
+            "within four points on the others",
         ),
     }
     start_words: ClassVar[frozenset[str]] = frozenset({"pissa", "olora", "loftq"})
@@ -113,6 +121,8 @@ class FullSettings(Settings):
             weaknesses="about 16 bytes of memory a weight; the result is a whole model; forgets "
             "more of what the base could do",
             use_when="LoRA at a high rank is not enough, the data is large, and memory is there",
+            measured="thirty intents 96 %, polite endings 81 %; ahead where the base hardly knows "
+            "the language (Korean reviews: 75 %, lora 68 %)",
         )
     }
     start_words: ClassVar[frozenset[str]] = frozenset()
@@ -165,6 +175,8 @@ class PromptSettings(Settings):
             weaknesses="learns least, and slowly; the P tokens are computed with every prompt; "
             "nothing to merge",
             use_when="a task that the base nearly does, or many tiny adapters",
+            measured="thirty intents 47 % with 20 tokens and 66 % with 100, polite endings 35 % "
+            "and 50 %; seeds differ much",
         )
     }
     start_words: ClassVar[frozenset[str]] = VIRTUAL_STARTS
@@ -189,6 +201,8 @@ class PTuningSettings(Settings):
             weaknesses="learns less than LoRA; layers with a sliding window lose it in long texts; "
             "nothing to merge",
             use_when="classification and style with little data, many small adapters over one base",
+            measured="thirty intents 87 %, polite endings 70 %: between prompt and lora, in a "
+            "twentieth of lora's bytes",
         )
     }
     start_words: ClassVar[frozenset[str]] = VIRTUAL_STARTS
