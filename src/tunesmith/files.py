@@ -37,10 +37,13 @@ def publish(folder: Path, fill: Callable[[Path], None], *, remedy: str = MEND_AN
         replace_folder(folder, fill)
 
 
-def publish_file(path: Path, fill: Callable[[Path], None], *, remedy: str = MEND_AND_RESUME) -> None:
-    """``path`` as ``fill(temporary sibling)`` makes it, or as it was; RunError where the disk refuses.
+def publish_file(
+    path: Path, fill: Callable[[Path], None], *, remedy: str = MEND_AND_RESUME
+) -> None:
+    """``path`` as ``fill(temporary sibling)`` makes it, or as it was: synced, then renamed.
 
-    For files too large to be a text in memory. One process at a time may do so.
+    For files too large for a text in memory; one process at a time may do so. Raises RunError where
+    the disk refuses.
     """
     with _told(path, remedy):
         path.parent.mkdir(parents=True, exist_ok=True)

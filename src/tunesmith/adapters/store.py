@@ -63,7 +63,7 @@ def settings_of(folder: Path) -> AnyMethod:
     Keys that its files do not tell are not set.
     """
     config = _config(folder)
-    settings: AnyMethod = table.reader_of(config, folder).from_peft(config, _tensors(folder))
+    settings: AnyMethod = table.reader_of(config, folder).from_peft(config, tensors_of(folder))
     return settings
 
 
@@ -88,7 +88,7 @@ def load(
     settings ask for, with these differences and those known before.
     """
     config = _config(folder)
-    tensors = _tensors(folder)
+    tensors = tensors_of(folder)
     form = table.reader_of(config, folder)
     found = form.from_peft(config, tensors)
     if misfits := form.misfits(engine, tensors):
@@ -150,7 +150,8 @@ def _config(folder: Path) -> dict[str, object]:
     return config
 
 
-def _tensors(folder: Path) -> dict[str, Tensor]:
+def tensors_of(folder: Path) -> dict[str, Tensor]:
+    """An adapter's tensors by the names in its file; raises AdapterError as ``load``."""
     path = folder / TENSORS
     if not path.is_file():
         pickled = (folder / "adapter_model.bin").exists()
