@@ -75,9 +75,9 @@ def _lost_rotary(config: PretrainedConfig, family: Family) -> dict[str, object]:
 
 
 def _unless(config: PretrainedConfig, **expected: object) -> dict[str, object]:
-    """The keys whose values are others than expected; a key that is absent is as expected."""
+    """The keys whose values are others than expected; absent is as expected, and None is False."""
     values = {key: getattr(config, key, value) for key, value in expected.items()}
-    return {key: value for key, value in values.items() if value != expected[key]}
+    return {k: v for k, v in values.items() if v != expected[k] and (v or expected[k])}
 
 
 def _lost_window(config: PretrainedConfig) -> dict[str, object]:
