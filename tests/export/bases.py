@@ -37,7 +37,7 @@ NOT_READ = {
     },
     "gemma2-narrow": {**FAMILIES["gemma2"], "head_dim": 32, "query_pre_attn_scalar": 32},
     "gemma3_text-narrow": {**FAMILIES["gemma3_text"], "head_dim": 32, "query_pre_attn_scalar": 32},
-    "gemma3_text-capped": {**FAMILIES["gemma3_text"], "final_logit_softcapping": 0.9},
+    "gemma3_text-capped": {**FAMILIES["gemma3_text"], "final_logit_softcapping": 20.0},
 }
 
 ASKING = TEMPLATE + "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"

@@ -25,11 +25,11 @@ from tunesmith.config.methods import LoraSettings
 from tunesmith.data.rows import Message
 from tunesmith.engine.forward import prepare_
 from tunesmith.errors import RunError, TunesmithError
-from tunesmith.export import llama_cpp
+from tunesmith.export import llama_process
 from tunesmith.export.compare import Artefact, Here, compare
 from tunesmith.export.gguf_adapter import write_adapter
 from tunesmith.export.gguf_model import write_model
-from tunesmith.export.llama_cpp import find_python, require_python, write_k_quant
+from tunesmith.export.llama_process import find_python, require_python, write_k_quant
 from tunesmith.methods import table
 from tunesmith.models.load import load_base
 
@@ -73,8 +73,10 @@ def test_llama_cpp_answers_as_the_base_does(name, tmp_path):
 
 @slow
 @real
-@pytest.mark.parametrize("variant", ["plain", "rslora", "patterns", "some layers", "pissa"])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [*((name, "plain") for name in FAMILIES), ("llama", "patterns"), ("qwen3", "olora, rslora")],
+)
 def test_llama_cpp_answers_as_base_and_adapter_do(name, variant, tmp_path):
     folder = base(name, tmp_path / "base")
     engine = adapter_over(folder, VARIANTS[variant], tmp_path / "a")
@@ -199,7 +201,7 @@ def stand_in(folder, monkeypatch, **changed):
         "json.dump({'version': '0', 'template': said['template'], 'rows': rows, 'ends': ends},\n"
         "          open(sys.argv[2], 'w'))\n"
     )
-    monkeypatch.setattr(llama_cpp, "WORKER", worker)
+    monkeypatch.setattr(llama_process, "WORKER", worker)
     return Path(sys.executable)
 
 
@@ -274,30 +276,30 @@ def test_other_texts_are_told(changed, said, truth, tmp_path, monkeypatch):
 
 
 def test_a_python_without_llama_cpp_is_refused_with_the_way_out(monkeypatch, tmp_path):
-    monkeypatch.delenv(llama_cpp.PYTHON, raising=False)
-    monkeypatch.setattr(llama_cpp.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.delenv(llama_process.PYTHON, raising=False)
+    monkeypatch.setattr(llama_process.importlib.util, "find_spec", lambda _: None)
     assert find_python() is None
     with pytest.raises(TunesmithError, match="pip install llama-cpp-python"):
         require_python()
     with pytest.raises(TunesmithError, match="is no Python that can be run"):
         require_python(tmp_path / "none")
-    monkeypatch.setenv(llama_cpp.PYTHON, sys.executable)
+    monkeypatch.setenv(llama_process.PYTHON, sys.executable)
     assert find_python() == Path(sys.executable)
 
 
 def test_a_worker_that_fails_is_told_with_its_last_lines(tmp_path, monkeypatch):
     worker = tmp_path / "worker.py"
     worker.write_text("import sys\nsys.exit('the file is odd')")
-    monkeypatch.setattr(llama_cpp, "WORKER", worker)
+    monkeypatch.setattr(llama_process, "WORKER", worker)
     with pytest.raises(RunError, match=r"llama\.cpp failed .*the file is odd"):
-        llama_cpp.ask(Path(sys.executable), {})
+        llama_process.ask(Path(sys.executable), {})
 
 
 def test_a_k_quant_leaves_no_16_bit_file_when_it_fails(tmp_path, monkeypatch):
     folder = tiny_folder(tmp_path / "base")
     worker = tmp_path / "worker.py"
     worker.write_text("import sys\nsys.exit(1)")
-    monkeypatch.setattr(llama_cpp, "WORKER", worker)
+    monkeypatch.setattr(llama_process, "WORKER", worker)
     with pytest.raises(RunError):
         write_k_quant(folder, tmp_path / "m.gguf", "q4_k", python=Path(sys.executable))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["base", "worker.py"]

@@ -1,6 +1,5 @@
 """A GGUF file run by llama.cpp beside what it was made from: answers, logits, prompts, template."""
 
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from tunesmith.data.tokenizer import encode
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.pack import Row, pack
 from tunesmith.export.gguf_vocabulary import templates_of
-from tunesmith.export.llama_cpp import ask, require_python
+from tunesmith.export.llama_process import ask, require_python
 from tunesmith.generate.decoder import Prompt
 from tunesmith.generate.loop import generate
 from tunesmith.generate.sampling import Sampling
@@ -128,7 +127,7 @@ def compare(
         "model": str(artefact.model),
         "adapter": None if artefact.adapter is None else str(artefact.adapter),
         "context": max(map(len, prompts)) + most_tokens,
-        "threads": os.cpu_count() or 1,
+        "threads": torch.get_num_threads(),
         "tokens": most_tokens,
         "stop_ids": sorted(here.stop_ids),
         "prompts": [

@@ -1,6 +1,6 @@
 """What llama.cpp makes of a GGUF file: a script for a Python that has llama-cpp-python.
 
-Usage: python llama_cpp_worker.py JOB ANSWER. JOB is a JSON file; what comes out is written to
+Usage: python llama_worker.py JOB ANSWER. JOB is a JSON file; what comes out is written to
 ANSWER, also JSON, and to the .npy file that the job names. Nothing else of the project is imported,
 so that any Python with llama-cpp-python and numpy can run it.
 """

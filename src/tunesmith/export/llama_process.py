@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from tunesmith import files
 from tunesmith.errors import RunError, TunesmithError
 from tunesmith.export.gguf_model import REMEDY, Written, write_model
@@ -18,7 +20,7 @@ from tunesmith.models.cache import Emit, ignore
 
 PYTHON = "TUNESMITH_LLAMA_PYTHON"  # environment: a Python that has llama-cpp-python
 SHOWN_LINES = 5  # of what a process that failed had to say
-WORKER = Path(__file__).with_name("llama_cpp_worker.py")
+WORKER = Path(__file__).with_name("llama_worker.py")
 KQuant = Literal["q4_k", "q5_k", "q6_k"]
 TYPES: dict[KQuant, str] = {"q4_k": "Q4_K_M", "q5_k": "Q5_K_M", "q6_k": "Q6_K"}
 
@@ -87,7 +89,7 @@ def quantize(source: Path, path: Path, kind: KQuant, *, python: Path | None = No
             "source": str(source),
             "target": str(temporary),
             "type": TYPES[kind],
-            "threads": os.cpu_count() or 1,
+            "threads": torch.get_num_threads(),
         }
         if ask(found, job)["status"] != 0:
             raise RunError(f"{source}: llama.cpp's quantiser refuses it.", code="llama_cpp")
