@@ -16,7 +16,7 @@ PINS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-browser check docs bench reports clean moved
+.PHONY: help demo test test-slow test-browser test-llama check docs bench reports clean moved
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,10 @@ test-slow: $(TEST_STAMP) ## set up, then the slow group
 test-browser: $(TEST_STAMP) ## set up, then look at the pages with Chromium, which must be installed
 	$(VENV)/bin/python -m pip install --quiet --editable '.[browser]' --constraint constraints.txt
 	$(VENV)/bin/python -m pytest -m slow tests/report/test_browser.py $(ARGS)
+
+test-llama: $(TEST_STAMP) ## set up (compiles llama.cpp), then exports run by llama.cpp itself
+	$(VENV)/bin/python -m pip install --quiet --editable '.[llama-cpp]' --constraint constraints.txt
+	$(VENV)/bin/python -m pytest -m slow tests/export $(ARGS)
 
 check: $(TEST_STAMP) ## set up, then the static checks: lint, format, types
 	$(VENV)/bin/python -m ruff check .

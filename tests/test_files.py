@@ -155,3 +155,16 @@ def test_the_disk_is_forced_in_one_place_only():
     assert [module.where for module in modules() if "fsync(" in module.text] == [
         "src/tunesmith/files.py"
     ]
+
+
+def test_a_published_file_is_the_new_one_or_the_old_one(tmp_path):
+    path = tmp_path / "deep" / "a.bin"
+    files.publish_file(path, lambda into: into.write_bytes(b"one"))
+    with pytest.raises(ZeroDivisionError):
+        files.publish_file(path, lambda into: into.write_bytes(b"two") / 0)
+    assert path.read_bytes() == b"one"
+    files.publish_file(path, lambda into: into.write_bytes(b"two"))
+    assert [(p.name, p.read_bytes()) for p in path.parent.iterdir()] == [("a.bin", b"two")]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot be written"):
+        files.publish_file(tmp_path / "file" / "a.bin", lambda into: None)

@@ -22,6 +22,7 @@ LEVELS = {
     "train": 4,
     "generate": 4,
     "evaluate": 5,
+    "export": 5,
     "report": 5,
     "plan": 5,
     "workflows": 6,

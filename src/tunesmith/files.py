@@ -47,6 +47,26 @@ def require_new(folder: Path) -> None:
         )
 
 
+def publish_file(
+    path: Path, fill: Callable[[Path], None], *, remedy: str = MEND_AND_RESUME
+) -> None:
+    """``path`` as ``fill(temporary sibling)`` makes it, or as it was: synced, then renamed.
+
+    For files too large for a text in memory; one process at a time may do so. Raises RunError where
+    the disk refuses.
+    """
+    with _told(path, remedy):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{TEMPORARY}{path.name}")
+        try:
+            fill(temporary)
+            sync(temporary)
+            temporary.replace(path)
+            sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
 def replace_text(path: Path, text: str) -> None:
     """``path`` with this text, or as it was: temporary file beside it, fsync, rename.
 

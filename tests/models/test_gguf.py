@@ -10,6 +10,7 @@ from tests.models.tiny import TEMPLATE, tiny_model, tiny_tokenizer, write_gguf
 from tunesmith.errors import ModelError
 from tunesmith.models import gguf
 from tunesmith.models.cache import models_root
+from tunesmith.models.gguf_tokenizer import cutter, rule_of
 
 pytestmark = pytest.mark.usefixtures("home")
 IDS = torch.arange(40).reshape(1, 40) * 5 % 250
@@ -143,3 +144,17 @@ def test_unknown_rule_for_words_is_refused(tmp_path, rule):
     path = write_gguf(tmp_path / "tiny.gguf", family("llama"), pre=rule)
     with pytest.raises(ModelError, match=rf"The rule '?{rule}'? for cutting"):
         gguf.convert_cached(path)
+
+
+@pytest.mark.parametrize("rule", ["smollm", "gpt-2", "qwen2", "llama-bpe", "tekken"])
+def test_the_rule_of_a_tokenizer_is_found_by_how_it_cuts(rule):
+    tokenizer = tiny_tokenizer()
+    backend = tokenizer.backend_tokenizer
+    backend.pre_tokenizer = cutter(rule)
+    backend.model.ignore_merges = whole = rule in ("llama-bpe", "tekken")
+    assert rule_of(tokenizer) == rule
+    backend.model.ignore_merges = not whole
+    assert rule_of(tokenizer) is None
+    backend.model.ignore_merges = whole
+    backend.pre_tokenizer = cutter("qwen35")
+    assert rule_of(tokenizer) is None

@@ -1,7 +1,8 @@
 """The tokenizer of a .gguf file: text is cut as its vocabulary was learned, or it is refused."""
 
-from tokenizers import models, pre_tokenizers
+from tokenizers import Regex, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase
+from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 
 from tunesmith.errors import ModelError
 from tunesmith.models.gguf_header import Header
@@ -15,12 +16,22 @@ _DIGIT_BY_DIGIT = frozenset({"smollm", "starcoder"})
 _WHOLE_WORDS_FIRST = frozenset({"llama-bpe", "llama3", "llama-v3", "tekken"})
 """Vocabularies in which a word that is a token stays whole even if no merge leads there."""
 
+_WRITTEN = ("smollm", "gpt-2", "qwen2", "llama-bpe", "tekken")
+"""One name of each rule that differs, for files that are written."""
+
 _PROBES = (
     "a  1",
     "   12 + 345.6\n\n\tif x:\n        return 0x1F",
     "Don't we're  naïve – 漢字 한국어 🙂 \u200b",
     "<|im_start|>user\n</s> <s>[INST] Hi <end_of_turn>\n",
 )
+
+
+_CUTS = (
+    *_PROBES,
+    "DON'T can'T HelloWORLD fooBar  .\n\n//\n/ !?\r\n 1234567 e\u0301a\u0301 ﷽\u0bcd٣४",
+)
+"""Texts that any two of the rules cut differently, one of them at least."""
 
 
 def mend_tokenizer_(tokenizer: PreTrainedTokenizerBase, header: Header) -> None:
@@ -38,14 +49,40 @@ def mend_tokenizer_(tokenizer: PreTrainedTokenizerBase, header: Header) -> None:
         )
     backend = tokenizer.backend_tokenizer
     if rule in _DIGIT_BY_DIGIT:
-        backend.pre_tokenizer = pre_tokenizers.Sequence(
-            [
-                pre_tokenizers.Digits(individual_digits=True),
-                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
-            ]
-        )
+        backend.pre_tokenizer = cutter(rule)
     if rule in _WHOLE_WORDS_FIRST and isinstance(backend.model, models.BPE):
         backend.model.ignore_merges = True
+
+
+def cutter(rule: str) -> pre_tokenizers.PreTokenizer:
+    """What cuts text into words, in the byte alphabet, by a rule of this name."""
+    if rule in GGUF_PRE_TOKENIZER_SPLITS:
+        split = pre_tokenizers.Split(Regex(GGUF_PRE_TOKENIZER_SPLITS[rule]), behavior="isolated")
+        plain = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        return pre_tokenizers.Sequence([split, plain])
+    words = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    if rule in _DIGIT_BY_DIGIT:
+        digits = pre_tokenizers.Digits(individual_digits=True)
+        return pre_tokenizers.Sequence([digits, words])
+    return words
+
+
+def rule_of(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """The rule by which a byte-level tokenizer cuts text into words; None for one not known here.
+
+    Found by what becomes of difficult texts, as vocabularies differ where rules do not.
+    """
+    backend = tokenizer.backend_tokenizer
+    found = backend.pre_tokenizer
+    whole_words = isinstance(backend.model, models.BPE) and backend.model.ignore_merges
+    for rule in _WRITTEN if found is not None else ():
+        known = cutter(rule)
+        cut_alike = all(
+            found.pre_tokenize_str(text) == known.pre_tokenize_str(text) for text in _CUTS
+        )
+        if cut_alike and whole_words == (rule in _WHOLE_WORDS_FIRST):
+            return rule
+    return None
 
 
 def same_tokenizer(a: PreTrainedTokenizerBase, b: PreTrainedTokenizerBase) -> bool:

@@ -51,12 +51,7 @@ class Base:
     def stop_ids(self) -> frozenset[int]:
         """Tokens that end an answer: of the generation config, config, tokenizer and template."""
         generation = getattr(self.model, "generation_config", None)
-        given = (
-            getattr(generation, "eos_token_id", None),
-            getattr(self.model.config.get_text_config(), "eos_token_id", None),
-            self.tokenizer.eos_token_id,
-        )
-        return frozenset(i for ids in given for i in _as_ids(ids)) | _turn_ends(self.tokenizer)
+        return stop_ids_of(self.model.config, self.tokenizer, generation)
 
 
 def load_base(
@@ -182,6 +177,18 @@ def context_of(config: PretrainedConfig, folder: Path) -> int:
     if not lengths:
         raise ModelError(f"{folder}/config.json: names no longest document.")
     return lengths[0]
+
+
+def stop_ids_of(
+    config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, generation: object = None
+) -> frozenset[int]:
+    """Tokens that end an answer: of the generation config, config, tokenizer and template."""
+    given = (
+        getattr(generation, "eos_token_id", None),
+        getattr(config.get_text_config(), "eos_token_id", None),
+        tokenizer.eos_token_id,
+    )
+    return frozenset(i for ids in given for i in _as_ids(ids)) | _turn_ends(tokenizer)
 
 
 def _as_ids(ids: int | Iterable[int] | None) -> frozenset[int]:

@@ -1,9 +1,9 @@
-"""A single weight out of a base's files, without loading the others."""
+"""Single weights out of a base's files, without loading the others."""
 
 import json
 from pathlib import Path
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from tunesmith.errors import ModelError
@@ -24,3 +24,16 @@ def read_weight(folder: Path, name: str) -> Tensor:
                 tensor: Tensor = file.get_tensor(name)
                 return tensor
     raise ModelError(f"{folder}: its files hold no tensor {name}.")
+
+
+def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor in a base's files, none of them read; by file and name."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="pt") as file:
+                for name in file.keys():  # noqa: SIM118  (no mapping)
+                    shapes[name] = tuple(file.get_slice(name).get_shape())
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{path}: damaged: {error}.", remedy="Copy it again.") from None
+    return shapes
