@@ -158,7 +158,7 @@ def _write_stops(writer: GGUFWriter, end: int | None, stop_ids: frozenset[int]) 
     places = (writer.add_eos_token_id, writer.add_eot_token_id, writer.add_eom_token_id)
     if len(ends) > len(places):
         raise ModelError(
-            f"Answers of this base end with {len(ends)} tokens ({ends}); GGUF names at most three.",
+            f"Answers of this base end with any of {ends}; GGUF names at most three tokens.",
             remedy="Leave the three that count in eos_token_id of generation_config.json.",
         )
     for add, token in zip(places, ends, strict=False):
