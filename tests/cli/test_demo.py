@@ -42,6 +42,19 @@ def test_the_tour_shows_answers_scores_places_and_what_comes_next(result, tunesm
     assert "before and after" in ended.err
 
 
+def test_the_whole_verdict_stands_under_the_score(replace_module, tunesmith):
+    judged = {
+        "verdict": {"answer": "no", "text": "No: it forgot."},
+        "report": "runs/a b/report.html",
+    }
+    given = Result(Summary(answers=Answers(), evaluation=judged))
+    replace_module("tunesmith.workflows.demo", demo=lambda *, out, emit, stop: given)
+    ended = tunesmith("demo").out
+    assert "Verdict: No: it forgot." in ended
+    assert "report: runs/a b/report.html" in ended
+    assert ended.index("difference") < ended.index("Verdict") < ended.index("What was made")
+
+
 def test_the_tour_is_one_document(result, tunesmith):
     document = tunesmith("demo", "--json").document
     assert document["before"] == {"score": 0.1, "low": 0.04, "high": 0.2, "n": 50}

@@ -92,6 +92,7 @@ def test_the_result_is_the_checkpoint_that_was_chosen(tmp_path, kind, lr, steps)
     assert (found["step"], found["reason"]) == (best, "highest")
     assert any(line.get("code") == "best" for line in lines)
     assert f"step {best}" in summary.evaluation["overtuning"]["text"]
+    assert "forgotten" not in summary.evaluation["overtuning"]["text"]  # it was not measured
     if kind == "lora":
         saved = load_file(run / "adapter" / "adapter_model.safetensors")
         kept_there = checkpoint.tensors_of(run / "checkpoints" / "best")

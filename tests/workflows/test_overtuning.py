@@ -8,11 +8,12 @@ import pytest
 
 from tests.workflows.tiny import config
 from tunesmith.evaluate.capacity.measure import capacity_of
+from tunesmith.evaluate.overtuning.result import judge_overtuning
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.workflows import overtuning
 from tunesmith.workflows.one_run import open_for
 from tunesmith.workflows.opening import attach_folder
-from tunesmith.workflows.overtuning import Answered, Losing, overtuning_of, read_run, sample
+from tunesmith.workflows.overtuning import Answered, Losing, read_run, sample
 from tunesmith.workflows.rows import load_rows
 from tunesmith.workflows.run import train_run
 
@@ -48,17 +49,17 @@ def test_both_arms_are_measured_and_the_document_is_json(run):
     _, _, opened, rows = run
     capacity = capacity_of(opened.engine, "default")
     answered = Answered(["a"] * 4, ["b", "c", "d", "e"])
-    found = overtuning_of(
-        Losing(opened, rows), "default", course=course_of(run), answered=answered, capacity=capacity
+    evidence = Losing(opened, rows).evidence(
+        "default", course=course_of(run), answered=answered, capacity=capacity
     )
-    document = found.to_json()
+    document = judge_overtuning(evidence).to_json()
     assert json.loads(json.dumps(document)) == document
     losses = document["losses"]
     assert losses["train_change"]["high"] < 0  # it learned something
     assert math.isfinite(losses["held_out_loss"])
     assert document["passes"] == pytest.approx(36 / len(rows.train), rel=0.1)
     assert document["rows"] == len(rows.train)
-    assert found.evidence.rank == capacity.use.rank == 2
+    assert evidence.rank == capacity.use.rank == 2
     assert capacity.to_json()["rank"] == 2
 
 

@@ -1,5 +1,6 @@
 """`tunesmith demo`: a tour on the default model and a small data set that comes along."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -78,8 +79,10 @@ def _show(result: "DemoResult", console: "Console") -> None:
         labelled(name, f"{percent(interval.mean)} ({_limits(interval)})", console=console)
     points = f"{100 * result.difference.mean:+.0f} points ({_limits(result.difference)})"
     labelled("difference", points, console=console)
-    _title("What was made", console)
     summary = result.summary
+    for line in _judged(summary.evaluation or {}):
+        console.print(line, soft_wrap=True)
+    _title("What was made", console)
     speed = f"{summary.tokens_per_second:,.0f} tokens/s, at most {bytes_text(summary.peak_bytes)}"
     cost = f"{many(summary.steps, 'step')}, {duration(summary.seconds)}"
     labelled("training", f"{cost}, {speed}", console=console)
@@ -89,6 +92,15 @@ def _show(result: "DemoResult", console: "Console") -> None:
     _title("Try next", console)
     for line in result.next_commands:
         console.print(f"  {line}", soft_wrap=True)
+
+
+def _judged(evaluation: Mapping[str, object]) -> Iterator[str]:
+    """The whole verdict, of which the score is a part, and its page."""
+    verdict = evaluation.get("verdict")
+    if isinstance(verdict, Mapping):
+        yield f"\nVerdict: {verdict['text']}"
+    if report := evaluation.get("report"):
+        yield f"report: {report}"
 
 
 def _title(text: str, console: "Console") -> None:

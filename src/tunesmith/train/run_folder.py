@@ -10,7 +10,7 @@ import yaml
 
 from tunesmith import files
 from tunesmith.errors import RunError
-from tunesmith.train.events import Event, Progress, StepDone
+from tunesmith.train.events import Event, HeldOut, Progress, StepDone
 from tunesmith.train.job import Plan
 from tunesmith.train.run_lock import LOCK, alone
 
@@ -85,6 +85,14 @@ class RunFolder:
         if not self.plan.exists():
             return None
         return Plan.from_json(json.loads(self.plan.read_text(encoding="utf-8")))
+
+    def held_out_losses(self) -> dict[int, float]:
+        """By step, in nats per supervised token; what a resumed run told twice stands once."""
+        return {
+            int(str(line["step"])): float(str(line["loss"]))
+            for line in read_lines(self.events)
+            if line["event"] == HeldOut.__name__.lower()
+        }
 
     def cut_metrics(self, step: int) -> None:
         """Forget the steps after ``step``, and a line that was cut off in the middle."""

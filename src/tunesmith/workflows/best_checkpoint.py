@@ -8,7 +8,7 @@ from pathlib import Path
 from tunesmith.evaluate.forgetting.findings import Forgetting
 from tunesmith.evaluate.overtuning.checkpoints import Checkpoint, Choice, choose_checkpoint
 from tunesmith.train import checkpoint
-from tunesmith.train.run_folder import RunFolder, read_lines
+from tunesmith.train.run_folder import RunFolder
 
 Forget = Callable[[Path], Forgetting | None]  # of the run as it was at a checkpoint
 
@@ -36,11 +36,7 @@ def kept_checkpoints(folder: RunFolder, best_step: int | None) -> list[Kept]:
 
     ``best_step`` is that of the lowest held-out loss, whose tensors are kept aside.
     """
-    losses = {
-        int(str(line["step"])): float(str(line["loss"]))
-        for line in read_lines(folder.events)
-        if line["event"] == "heldout"
-    }
+    losses = folder.held_out_losses()
     found = {checkpoint.step_of(path): path for path in folder.checkpoints.glob("step-*")}
     if best_step is not None:
         found.setdefault(best_step, folder.checkpoints / checkpoint.BEST)

@@ -173,7 +173,7 @@ def _go(comparison: Comparison, *, emit: Emit, stop: Stop) -> Comparison:
         names = [row.name for row in comparison.rows]
         found = {"names": names, **comparison.to_json()}
         files.write_json(comparison.out / COMPARISON, found)
-        write_report(comparison.out)
+    write_report(comparison.out)
     return comparison
 
 

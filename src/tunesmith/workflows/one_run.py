@@ -28,7 +28,7 @@ from tunesmith.train.events import BestCheckpoint, Event, Notice, Planned, Progr
 from tunesmith.train.job import Job, Plan
 from tunesmith.train.measure import make_plan, plan_beside
 from tunesmith.train.member import Member
-from tunesmith.train.run_folder import RunFolder, read_lines
+from tunesmith.train.run_folder import RunFolder
 from tunesmith.workflows import going_on, result
 from tunesmith.workflows.answer_cache import voice_of
 from tunesmith.workflows.answers import Answers
@@ -243,7 +243,7 @@ class OneRun:
         state, ended = member.state, member.ended
         adapter: str | None = None
         evaluation: dict[str, object] | None = None
-        eval_loss = _last_held_out(self.folder)
+        eval_loss = next(reversed(self.folder.held_out_losses().values()), None)
         if ended.reason != "stopped":
             chosen = self._choose(state)
             eval_loss = -chosen.choice.best.score if chosen else eval_loss
@@ -330,8 +330,3 @@ def planned(member: Member) -> Planned:
         peak_bytes=plan.peak_bytes,
         seconds=(plan.steps - state.step) * per_step * plan.seconds_per_token,
     )
-
-
-def _last_held_out(folder: RunFolder) -> float | None:
-    losses = [line["loss"] for line in read_lines(folder.events) if line["event"] == "heldout"]
-    return float(str(losses[-1])) if losses else None

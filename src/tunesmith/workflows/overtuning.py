@@ -15,7 +15,6 @@ from tunesmith.evaluate.overtuning.diversity import diversity_of
 from tunesmith.evaluate.overtuning.evidence import Curves, Evidence, Rate
 from tunesmith.evaluate.overtuning.gap import RowLosses, gap_of
 from tunesmith.evaluate.overtuning.labels import labels_of
-from tunesmith.evaluate.overtuning.result import Overtuning, judge_overtuning
 from tunesmith.evaluate.overtuning.verbatim import verbatim_of
 from tunesmith.evaluate.overtuning.warned import warned_of
 from tunesmith.methods import table
@@ -157,13 +156,9 @@ def read_run(
     """From metrics, events and plan; ``width`` is the base's, ``broken`` that the loss broke it."""
     steps = list(read_lines(folder.metrics))
     losses = [float(str(step["loss"])) for step in steps]
-    events = list(read_lines(folder.events))
-    held = {  # a resumed run tells some of them twice
-        int(str(each["step"])): float(str(each["loss"]))
-        for each in events
-        if each["event"] == "heldout"
-    }
-    chosen = [each for each in events if each["event"] == BestCheckpoint.__name__.lower()]
+    held = folder.held_out_losses()
+    named = BestCheckpoint.__name__.lower()
+    chosen = [each for each in read_lines(folder.events) if each["event"] == named]
     broken = broken or not all(map(math.isfinite, losses))
     plan = folder.read_plan()
     usual = table.learning_rate(method.kind, width)
@@ -174,17 +169,3 @@ def read_run(
         seed,
         Choice.from_json(chosen[-1]) if chosen else None,
     )
-
-
-def overtuning_of(
-    losing: Losing,
-    adapter: str | None,
-    *,
-    course: Run,
-    answered: Answered | None = None,
-    capacity: Capacity | None = None,
-    choice: Choice | None = None,
-) -> Overtuning | None:
-    """The part `overtuning` of an evaluation, in one call."""
-    found = losing.evidence(adapter, course=course, answered=answered, capacity=capacity)
-    return None if found is None else judge_overtuning(found, choice)

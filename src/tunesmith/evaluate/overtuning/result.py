@@ -54,6 +54,7 @@ def choice_text(choice: Choice, words: Words) -> str:
     """Why this checkpoint."""
     best, last, highest = choice.best, choice.last, choice.highest
     kind = "share" if choice.unit == "share" else "nats"
+    told = kind if best.forgotten is not None else "loss"  # which alone was measured
     sign = 1 if choice.unit == "share" else -1  # a loss is told as it is
     values = {
         "step": best.step,
@@ -66,4 +67,4 @@ def choice_text(choice: Choice, words: Words) -> str:
         f"highest_score_{kind}": sign * highest.score,
         f"highest_forgotten_{kind}": highest.lost,
     }
-    return finding_text(f"overtuning.checkpoint-{kind}", Finding(choice.reason, values), words)
+    return finding_text(f"overtuning.checkpoint-{told}", Finding(choice.reason, values), words)
