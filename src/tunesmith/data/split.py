@@ -2,7 +2,6 @@
 
 import hashlib
 from array import array
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -89,35 +88,43 @@ def choose_held(
     if one side would be empty.
     """
     assert 0 < share < 1
-    rows: dict[int, list[int]] = defaultdict(list)
-    for row, number in enumerate(groups.number.tolist()):
-        rows[number].append(row)
-    if len(rows) < 2:
-        raise _unsplittable(len(groups.number), groups.noun)
-    drawn = sorted(rows.values(), key=lambda some: _draw(int(groups.keys[some].min()), seed))
-    by_stratum: dict[str, list[list[int]]] = defaultdict(list)
-    for some in drawn:
-        by_stratum[_stratum(some, strata)].append(some)
-    total = len(groups.number)
-    wanted = _quotas(
-        {name: sum(map(len, some)) for name, some in by_stratum.items()},
-        total=min(max(1, round(share * total)), total - 1),
+    _, first, group, sizes = np.unique(
+        groups.number, return_index=True, return_inverse=True, return_counts=True
     )
-    held = [
-        row
-        for name, groups_of_rows in by_stratum.items()
-        for row in _filled(groups_of_rows, wanted[name])
-    ]
-    mask = np.zeros(total, dtype=bool)
-    mask[held or min(drawn, key=len)] = True
-    return mask
+    if len(sizes) < 2:
+        raise _unsplittable(len(group), groups.noun)
+    least = np.full(len(sizes), np.iinfo(np.uint64).max, dtype=np.uint64)
+    np.minimum.at(least, group, groups.keys)
+    drawn = np.lexsort((first, _draws(least, seed)))
+    stratum, names = _strata(group, strata)
+    rows_each = np.bincount(stratum[group], minlength=len(names)).tolist()
+    total = len(group)
+    wanted = _quotas(
+        dict(zip(names, rows_each, strict=True)), total=min(max(1, round(share * total)), total - 1)
+    )
+    held = np.zeros(len(sizes), dtype=bool)
+    for number, name in enumerate(names):
+        some = drawn[stratum[drawn] == number]
+        held[some[_fitting(sizes[some], wanted[name])]] = True
+    if not held.any():
+        held[drawn[np.argmin(sizes[drawn])]] = True
+    return held[group]
 
 
-def _stratum(rows: Sequence[int], strata: Sequence[str] | None) -> str:
+def _strata(
+    group: NDArray[np.int64], strata: Sequence[str] | None
+) -> tuple[NDArray[np.int64], list[str]]:
+    """The number of the most common value in each group, of equally common ones the first."""
     if strata is None:
-        return ALL
-    counts = Counter(strata[row] for row in rows)
-    return min(counts, key=lambda name: (-counts[name], name))
+        return np.zeros(int(group.max()) + 1, dtype=np.int64), [ALL]
+    names = sorted(set(strata))
+    numbers = {name: number for number, name in enumerate(names)}
+    values = np.fromiter((numbers[name] for name in strata), dtype=np.int64, count=len(strata))
+    pairs, counts = np.unique(group * len(names) + values, return_counts=True)
+    owner, value = np.divmod(pairs, len(names))
+    order = np.lexsort((value, -counts, owner))
+    begins = np.flatnonzero(np.diff(owner[order], prepend=-1))
+    return value[order][begins], names
 
 
 def _quotas(sizes: dict[str, int], *, total: int) -> dict[str, int]:
@@ -130,13 +137,14 @@ def _quotas(sizes: dict[str, int], *, total: int) -> dict[str, int]:
     return quotas
 
 
-def _filled(groups: Sequence[list[int]], wanted: int) -> list[int]:
-    """Rows of the first groups that fit into ``wanted`` rows."""
-    held: list[int] = []
-    for rows in groups:
-        if len(held) + len(rows) <= wanted:
-            held += rows
-    return held
+def _fitting(sizes: NDArray[np.int64], wanted: int) -> NDArray[np.bool_]:
+    """Which groups are taken, the first ones that fit into ``wanted`` rows together."""
+    taken, left = np.zeros(len(sizes), dtype=bool), wanted
+    for place, size in enumerate(sizes.tolist()):
+        if size <= left:
+            taken[place] = True
+            left -= size
+    return taken
 
 
 def _unsplittable(rows: int, noun: str) -> DataError:
@@ -188,6 +196,12 @@ def prompt_key(conversation: Conversation) -> str:
     return "\n".join(said)
 
 
-def _draw(key: int, seed: int) -> bytes:
-    salt = seed.to_bytes(8, "little")
-    return hashlib.blake2b(key.to_bytes(8, "little"), digest_size=8, salt=salt).digest()
+def _draws(keys: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
+    """A number drawn for each key, the same wherever it stands."""
+    salt, data = seed.to_bytes(8, "little"), memoryview(keys.astype("<u8").tobytes())
+    hashed = (
+        hashlib.blake2b(data[at : at + 8], digest_size=8, salt=salt).digest()
+        for at in range(0, len(data), 8)
+    )
+    drawn = (int.from_bytes(each, "big") for each in hashed)
+    return np.fromiter(drawn, dtype=np.uint64, count=len(keys))

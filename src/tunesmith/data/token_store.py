@@ -48,7 +48,7 @@ def write(folder: Path, fill: Callable[[pa.NativeFile, pa.NativeFile], Contents]
 
 
 def open_folder(folder: Path, *, source: str) -> TokenFile | None:
-    """What was written, its arrays mapped; None where there is nothing. Raises Damaged, OSError."""
+    """What was written, its rows mapped; None where there is nothing. Raises Damaged, OSError."""
     try:
         written = _WRITTEN.validate_json((folder / CONTENTS).read_bytes())
         found = {name: _checksum(folder / name) for name in (ROWS, CONVERSATIONS)}
@@ -58,7 +58,10 @@ def open_folder(folder: Path, *, source: str) -> TokenFile | None:
                 name for name, value in found.items() if value != written.checksums.get(name)
             ]
             raise Damaged(f"{', '.join(changed)} changed")
-        rows, conversations = (pa.memory_map(str(folder / name)) for name in (ROWS, CONVERSATIONS))
+        rows, conversations = (
+            pa.memory_map(str(folder / ROWS)),
+            pa.OSFile(str(folder / CONVERSATIONS)),
+        )
         tokens = open_tokens(rows, conversations, written.contents, source=source)
     except FileNotFoundError:
         if folder.is_dir():

@@ -1,5 +1,6 @@
 """Which rows belong together, given pairs that do."""
 
+from array import array
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,7 +11,7 @@ class Clusters:
     """Rows 0..N-1, each alone until pairs join them (union-find with path halving)."""
 
     def __init__(self, count: int) -> None:
-        self._above = list(range(count))
+        self._above = array("q", range(count))
 
     def _root(self, row: int) -> int:
         above = self._above
