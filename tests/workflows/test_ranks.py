@@ -4,7 +4,8 @@ import numpy as np
 
 from tests.workflows.tiny import ONE_CHECKPOINT, config
 from tunesmith.config.variants import Variant
-from tunesmith.workflows.compare import compare_runs
+from tunesmith.workflows import report
+from tunesmith.workflows.compare import compare_runs, resume_comparison
 from tunesmith.workflows.ranks import compare_ranks
 
 NOISE = np.random.default_rng(0).normal(0, 0.05, 40)
@@ -51,3 +52,17 @@ def test_a_comparison_of_ranks_says_so(tmp_path):
     (found,) = document["loss_against_rank"]
     assert found["runs"] == ["rank 1", "rank 2"]
     assert len(found["falls"]) == 1
+    again = resume_comparison(tmp_path / "all", emit=lambda *_: None).to_json()
+    assert again["loss_against_rank"] == document["loss_against_rank"]
+
+
+def test_a_page_that_cannot_be_drawn_is_told_and_ends_nothing(tmp_path, monkeypatch):
+    def broken(*_args, **_options):
+        raise KeyError("arms")
+
+    monkeypatch.setattr(report, "comparison_page", broken)
+    variants, said = [Variant("small", config(tmp_path, train=ONE_CHECKPOINT))], []
+    found = compare_runs(variants, tmp_path / "all", emit=lambda _, event: said.append(event))
+    assert found.rows[0].summary.reason == "done"
+    (notice,) = (each for each in said if getattr(each, "code", "") == "report")
+    assert f"`tunesmith report {tmp_path / 'all'}` draws it again" in notice.message

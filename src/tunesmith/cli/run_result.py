@@ -75,7 +75,7 @@ def result_lines(summary: "RunSummary") -> Iterator[str]:
     yield f"training loss {summary.train_loss:.3f}{held_out}"
     if not summary.evaluation and summary.reason != "stopped":
         yield "no held-out answers were checked: loss only (`tunesmith init DATA` proposes rules)"
-        yield f"report: {summary.run}/report.html"
+        yield f"report: {summary.report}"
     yield f"run: {summary.run}"
     if summary.adapter is not None:
         yield f"adapter: {summary.adapter}"

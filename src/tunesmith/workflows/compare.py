@@ -38,8 +38,8 @@ from tunesmith.workflows.one_run import (
     open_for,
     planned,
 )
-from tunesmith.workflows.ranks import compare_ranks
-from tunesmith.workflows.report import write_report
+from tunesmith.workflows.ranks import RanksCompared, compare_ranks
+from tunesmith.workflows.report import draw_report
 from tunesmith.workflows.rows import RunRows, load_rows, require_files
 
 COMPARISON = "comparison.json"
@@ -81,6 +81,7 @@ class Comparison:
     out: Path
     rows: list[Row]
     losses: dict[str, Sequence[float]] = field(default_factory=dict)  # of training rows, by run
+    ranks: tuple[RanksCompared, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """The documented document."""
@@ -90,12 +91,7 @@ class Comparison:
             "out": str(self.out),
             "runs": [row.to_json() for row in self.rows],
             "base": base,
-            "loss_against_rank": [
-                each.to_json()
-                for each in compare_ranks(
-                    [(row.name, row.config) for row in self.rows], self.losses
-                )
-            ],
+            "loss_against_rank": [each.to_json() for each in self.ranks],
             "report": str(self.out / REPORT),
         }
 
@@ -153,6 +149,7 @@ def resume_comparison(out: Path, *, emit: Emit, stop: Stop = lambda: False) -> C
             f"{out} holds no comparison: {error}.",
             remedy="A single run goes on by `tunesmith train --resume RUN`.",
         ) from None
+    losses = kept.get("losses", {})
     sizes = {row["name"]: row["trainable_parameters"] for row in kept.get("runs", [])}
     rows = []
     for name in names:
@@ -161,7 +158,7 @@ def resume_comparison(out: Path, *, emit: Emit, stop: Stop = lambda: False) -> C
         row.summary = complete_summary(folder, row.config)
         row.trainable_parameters = sizes.get(row.name)
         rows.append(row)
-    return _go(Comparison(out, rows), emit=emit, stop=stop)
+    return _go(Comparison(out, rows, losses), emit=emit, stop=stop)
 
 
 def _go(comparison: Comparison, *, emit: Emit, stop: Stop) -> Comparison:
@@ -170,10 +167,12 @@ def _go(comparison: Comparison, *, emit: Emit, stop: Stop) -> Comparison:
             if not stop():
                 comparison.losses |= _Group(rows=group, emit=emit, stop=stop).go()
     finally:
-        names = [row.name for row in comparison.rows]
-        found = {"names": names, **comparison.to_json()}
+        configs = [(row.name, row.config) for row in comparison.rows]
+        comparison.ranks = tuple(compare_ranks(configs, comparison.losses))
+        kept = {"names": [name for name, _ in configs], "losses": comparison.losses}
+        found = {**kept, **comparison.to_json()}
         files.write_json(comparison.out / COMPARISON, found)
-    write_report(comparison.out)
+    draw_report(comparison.out, lambda event: emit(TOGETHER, event))
     return comparison
 
 

@@ -23,7 +23,7 @@ from tunesmith.workflows.judged import Tuned
 from tunesmith.workflows.locate import locate
 from tunesmith.workflows.one_run import open_for
 from tunesmith.workflows.opening import Opened, attach_folder, open_base
-from tunesmith.workflows.report import write_report
+from tunesmith.workflows.report import draw_report
 from tunesmith.workflows.rows import RunRows, load_rows, require_files
 
 Emit = Callable[[Event], None]
@@ -85,7 +85,7 @@ def evaluate_target(  # what is judged, on what, and who hears of it
             place.path.mkdir(parents=True, exist_ok=True)
             write_evaluation(document, judge.answers, place)
             update_summary(document, place)
-            write_report(place.path)
+            draw_report(place.path, emit)
     return Evaluation(target, document, judge.answers, place.path if place else None)
 
 

@@ -35,11 +35,11 @@ from tunesmith.workflows.answers import Answers
 from tunesmith.workflows.best_checkpoint import Chosen, choose_kept, kept_checkpoints
 from tunesmith.workflows.course import Course
 from tunesmith.workflows.curves import curves_of
-from tunesmith.workflows.document import write_evaluation
+from tunesmith.workflows.document import REPORT, write_evaluation
 from tunesmith.workflows.judge import Judge
 from tunesmith.workflows.judged import Tuned
 from tunesmith.workflows.opening import Opened, open_base
-from tunesmith.workflows.report import write_report
+from tunesmith.workflows.report import draw_report
 from tunesmith.workflows.row_quality import told_of_few
 from tunesmith.workflows.rows import RunRows, load_rows
 
@@ -65,6 +65,11 @@ class RunSummary:
     reason: str
     notices: tuple[str, ...]
     answers: Answers | None = None
+
+    @property
+    def report(self) -> str:
+        """Its page."""
+        return str(Path(self.run) / REPORT)
 
     def to_json(self) -> dict[str, object]:
         """The documented keys, and why the run ended."""
@@ -272,7 +277,7 @@ class OneRun:
         )
         files.write_json(self.folder.summary, summary.to_json())
         if summary.reason != "stopped":
-            write_report(self.folder.path)
+            draw_report(self.folder.path, self.emit)
         return summary
 
     def _choose(self, state: State) -> Chosen | None:

@@ -1,5 +1,6 @@
 """The page of a run, or of several that were compared, beside what it tells of."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from tunesmith import files
@@ -7,6 +8,7 @@ from tunesmith.errors import UsageError
 from tunesmith.report.comparison_page import comparison_page, is_comparison
 from tunesmith.report.records import read_records
 from tunesmith.report.run_page import PHRASES, run_page
+from tunesmith.train.events import Event, Notice
 from tunesmith.words import DEFAULT, languages
 from tunesmith.workflows.document import REPORT
 
@@ -25,3 +27,13 @@ def write_report(path: Path, *, language: str = DEFAULT) -> Path:
         text = run_page(read_records(path), language=language)
     files.write_text(path / REPORT, text)
     return path / REPORT
+
+
+def draw_report(path: Path, emit: Callable[[Event], None]) -> None:
+    """Write the page of what has just ended; where it cannot be drawn, say so: the rest is kept."""
+    try:
+        write_report(path)
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        said = f"{REPORT} could not be drawn ({why}); `tunesmith report {path}` draws it again"
+        emit(Notice("report", said))
