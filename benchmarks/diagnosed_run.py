@@ -79,11 +79,11 @@ def diagnosis_of(values: Mapping[str, Any]) -> tuple[Overtuning, Capacity | None
         evidence = Evidence(course.curves, passes, len(run.rows.train), rate=course.rate)
         return judge_overtuning(evidence), None
     capacity = capacity_of(run.opened.engine, NAME)
-    evidence = Losing(run.opened, run.rows).evidence(
+    whole = Losing(run.opened, run.rows).evidence(
         NAME, course=course, answered=_answered(run.folder), capacity=capacity
     )
-    assert evidence is not None
-    return judge_overtuning(evidence), capacity
+    assert whole is not None
+    return judge_overtuning(whole), capacity
 
 
 def knowledge_of(values: Mapping[str, Any]) -> dict[str, object] | None:

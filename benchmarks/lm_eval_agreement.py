@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from lm_eval import simple_evaluate
@@ -93,7 +94,9 @@ def _write(into: Path, name: str, rows: list[dict[str, object]], task: str) -> N
     (into / f"local_{name}.yaml").write_text(named, encoding="utf-8")
 
 
-def theirs(folder: Path, probes: list[str], into: Path, window: int, adapter: Path | None) -> dict:
+def theirs(
+    folder: Path, probes: list[str], into: Path, window: int, adapter: Path | None
+) -> dict[str, Any]:
     """lm-eval's scores: probe -> measure -> value."""
     model = HFLM(
         pretrained=str(folder),

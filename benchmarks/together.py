@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from tunesmith.models.resolve import resolve
 
@@ -48,7 +49,7 @@ def main() -> None:
     print(json.dumps(result, indent=1))
 
 
-def _run(side: str, arguments: list[str]) -> dict:
+def _run(side: str, arguments: list[str]) -> dict[str, Any]:
     print(f"{side} {' '.join(arguments[1:])}", file=sys.stderr, flush=True)
     start = time.perf_counter()
     done = subprocess.run(

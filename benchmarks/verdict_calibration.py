@@ -53,9 +53,9 @@ class Scenario:
 
     def _values(self, normal: NDArray[np.float64], mean: float) -> NDArray[np.float64]:
         if self.graded is None:
-            return (normal < ndtri(mean)).astype(float)
+            return np.asarray(normal < ndtri(mean), dtype=float)
         a, b = mean * self.graded, (1 - mean) * self.graded
-        return np.round(beta.ppf(ndtr(normal), a, b), 4)
+        return np.asarray(np.round(beta.ppf(ndtr(normal), a, b), 4))
 
     def counted(self, verdict: Verdict) -> bool:
         """Whether the verdict is what this scenario counts."""

@@ -87,7 +87,7 @@ def measure(name: str, seed: int, given: argparse.Namespace) -> None:
     found = compare_runs(wanted, folder, emit=_say)
     given.out.mkdir(parents=True, exist_ok=True)
     with results.open("a", encoding="utf-8") as file:
-        for row, document in zip(found.rows, found.to_json()["runs"], strict=True):
+        for row, document in zip(found.rows, (row.to_json() for row in found.rows), strict=True):
             scores = scores_of(task, row.folder.path) if row.error is None else {}
             told = {key: value for key, value in document.items() if key not in PLACES}
             line = {"task": name, "seed": seed, "steps": steps, **told, "scores": scores}

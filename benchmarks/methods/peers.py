@@ -37,8 +37,8 @@ from tunesmith.workflows.answer_cache import AnswerCache
 from tunesmith.workflows.answering import answer_arms
 from tunesmith.workflows.answers import questions_of, text_of
 from tunesmith.workflows.arms import arm_of
-from tunesmith.workflows.one_run import load_rows
 from tunesmith.workflows.opening import Opened, attach_folder, open_base
+from tunesmith.workflows.rows import load_rows
 from tunesmith.workflows.run import train_run
 
 SIDES = ("tunesmith", "peft")

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
+from benchmarks.asked import texts
 from benchmarks.methods.measure import MODEL, UNTOLD
 from benchmarks.methods.table import percent
 from tunesmith.config.distill import DistillSettings
@@ -35,7 +36,7 @@ from tunesmith.evaluate.checks.table import build_checks
 from tunesmith.evaluate.interval import mean_interval
 from tunesmith.evaluate.summary import TUNED
 from tunesmith.models.resolve import resolve
-from tunesmith.workflows.answers import Question, answer
+from tunesmith.workflows.answers import Question
 from tunesmith.workflows.compare import compare_runs
 from tunesmith.workflows.distill import distill
 from tunesmith.workflows.opening import open_base
@@ -102,7 +103,8 @@ def write_questions(data: Path, out: Path, count: int) -> tuple[Path, Path]:
 
 def distilled(inputs: Path, given: argparse.Namespace) -> Path:
     """Rows that the base made under the instruction and that pass the rule."""
-    instruction, rows = given.out / "instruction.txt", given.out / "rows.jsonl"
+    folder: Path = given.out
+    instruction, rows = folder / "instruction.txt", folder / "rows.jsonl"
     instruction.write_text(INSTRUCTION + "\n", encoding="utf-8")
     asked = DistillSettings(
         prompt=str(instruction), inputs=str(inputs), out=str(rows), samples=given.samples
@@ -122,11 +124,9 @@ def asked_plainly(held: Path, threads: int) -> Iterator[tuple[str, list[float]]]
     """The base without training, without the instruction and with it."""
     torch.set_num_threads(threads)
     opened = open_base(MODEL)
-    settings = _config(held, {}).evaluate
     for name, with_it in (("base", False), (INSTRUCTED, True)):
         questions = _questions(held, instructed=with_it)
-        texts = answer(opened, questions, adapter=None, settings=settings, go_on=lambda _: True)
-        yield name, _scores(texts or ())
+        yield name, _scores(texts(opened, questions, adapter=None, most=MAX_NEW_TOKENS))
 
 
 def prompt_tokens(held: Path) -> tuple[float, float]:
@@ -154,9 +154,9 @@ def trained(
         if row.error is not None:
             raise row.error
         lines = (row.folder.path / "answers.jsonl").read_text(encoding="utf-8").splitlines()
-        texts = [json.loads(line)["answers"][TUNED] for line in lines]
+        answers = [json.loads(line)["answers"][TUNED] for line in lines]
         settings = json.loads((row.folder.path / "adapter" / "adapter_config.json").read_bytes())
-        yield row.name, _scores(texts), settings.get("num_virtual_tokens", 0)
+        yield row.name, _scores(answers), settings.get("num_virtual_tokens", 0)
 
 
 def _scores(texts: Sequence[str]) -> list[float]:

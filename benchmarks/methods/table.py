@@ -105,7 +105,7 @@ def _pairs(runs: Mapping[str, Sequence[Run]]) -> Iterator[str]:
 
 
 def _mean(runs: Sequence[Run]) -> float:
-    return statistics.mean(score for run in runs for score in run["scores"][TUNED])
+    return float(statistics.mean(score for run in runs for score in run["scores"][TUNED]))
 
 
 def _text(scores: Sequence[float]) -> str:

@@ -7,7 +7,9 @@ import json
 import random
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 UNSAID = {"familyFriendly", "priceRange", "customer rating"}  # said in other words
 
@@ -19,7 +21,7 @@ def _facts_said(answer: str, question: str) -> float:
     return 2 * recall / (1 + recall)  # F1; nothing is counted that was not asked for
 
 
-RULES = {
+RULES: dict[str, Callable[[str, Any], float]] = {
     "intents": lambda answer, row: float(answer.strip() == row["reference"].strip()),
     "working": lambda answer, _: float(bool(re.search(r"\n#### -?[\d.,]+\s*$", answer))),
     "tone": lambda answer, _: float("".join(filter(str.isalnum, answer)).endswith("요")),

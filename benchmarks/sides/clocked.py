@@ -9,7 +9,7 @@ from transformers import Trainer, TrainerCallback
 from benchmarks.measure import StepLog
 
 
-class _Clock(TrainerCallback):
+class _Clock(TrainerCallback):  # type: ignore[misc]  # transformers is not checked
     """Forward, backward, clipping and optimizer; collating and logging are left out."""
 
     def __init__(self, log: StepLog) -> None:

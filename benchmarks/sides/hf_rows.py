@@ -3,6 +3,7 @@
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -63,7 +64,7 @@ def _trainable(base: PreTrainedModel, start: str) -> PeftModel:
     return model
 
 
-def _row(row: dict) -> dict:
+def _row(row: dict[str, Any]) -> dict[str, list[int]]:
     ids = row["ids"]
     pairs = zip(ids, row["weights"], strict=True)
     labels = [i if weight else UNSUPERVISED for i, weight in pairs]

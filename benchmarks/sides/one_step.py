@@ -15,9 +15,11 @@ import numpy as np
 import torch
 
 from benchmarks.measure import peak_bytes
+from benchmarks.sides.tunesmith_side import as_dataset
+from benchmarks.workload import Encoded
 from tunesmith.config import LoraSettings, TrainSettings
 from tunesmith.config.run import RECOMPUTE
-from tunesmith.data.prepare import Dataset
+from tunesmith.data.dataset import Dataset
 from tunesmith.methods import table
 from tunesmith.train import optimizer
 from tunesmith.train.events import StepDone
@@ -122,17 +124,9 @@ def _train(opened: Opened, given: argparse.Namespace) -> tuple[list[float], list
 
 
 def _rows(count: int, vocabulary: int) -> Dataset:
-    rng = np.random.default_rng(0)
-    weights = np.ones((count, DOCUMENT_TOKENS), np.float32)
-    weights[:, 0] = 0
-    return Dataset(
-        ids=rng.integers(3, vocabulary, count * DOCUMENT_TOKENS).astype(np.int32),
-        weights=weights.reshape(-1),
-        offsets=np.arange(count + 1, dtype=np.int64) * DOCUMENT_TOKENS,
-        lines=np.arange(1, count + 1),
-        files=("random",),
-        file_of=np.zeros(count, np.int32),
-    )
+    drawn = np.random.default_rng(0).integers(3, vocabulary, (count, DOCUMENT_TOKENS))
+    supervised = [i > 0 for i in range(DOCUMENT_TOKENS)]
+    return as_dataset([Encoded(ids, supervised) for ids in drawn.tolist()])
 
 
 if __name__ == "__main__":

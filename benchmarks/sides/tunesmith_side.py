@@ -13,8 +13,10 @@ from benchmarks.measure import StepLog, method_options, print_result
 from benchmarks.workload import DOCUMENTS, Encoded
 from tunesmith.adapters import store
 from tunesmith.config import FullSettings, LoraSettings, TrainSettings
-from tunesmith.data.prepare import Dataset
+from tunesmith.data.dataset import Dataset, block_of, dataset_of
+from tunesmith.data.template import TokenRow
 from tunesmith.methods import table
+from tunesmith.models.precision import DtypeChoice
 from tunesmith.train import optimizer
 from tunesmith.train.events import StepDone
 from tunesmith.train.job import Job
@@ -24,6 +26,7 @@ from tunesmith.train.member import Member
 from tunesmith.workflows.opening import Opened, open_base
 
 PRECISIONS = ("bf16", "fp32")
+FILE = "benchmark"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ def main() -> None:
 
 def train_steps(model: str, steps: Sequence[Sequence[Encoded]], options: Options) -> StepLog:
     """Train on each step's documents by the product's own loop, with its own plan."""
-    dtype = "bfloat16" if options.precision == "bf16" else "float32"
+    dtype: DtypeChoice = "bfloat16" if options.precision == "bf16" else "float32"
     opened = open_base(model, dtype=dtype, four_bit=options.four_bit)
     log = StepLog()
     with tempfile.TemporaryDirectory() as folder:
@@ -113,14 +116,11 @@ def ends_of(steps: Sequence[Sequence[Encoded]]) -> tuple[tuple[int, ...], ...]:
 
 def as_dataset(documents: Sequence[Encoded]) -> Dataset:
     """The documents as the rows of a run."""
-    return Dataset(
-        ids=np.concatenate([np.asarray(d.ids, np.int32) for d in documents]),
-        weights=np.concatenate([np.asarray(d.supervised, np.float32) for d in documents]),
-        offsets=np.cumsum([0, *(len(d.ids) for d in documents)], dtype=np.int64),
-        lines=np.arange(1, len(documents) + 1),
-        files=("benchmark",),
-        file_of=np.zeros(len(documents), np.int32),
-    )
+    rows = [
+        TokenRow(np.asarray(d.ids, np.int32), np.asarray(d.supervised, np.float32), FILE, line)
+        for line, d in enumerate(documents, start=1)
+    ]
+    return dataset_of([block_of(rows, range(len(rows)), [FILE])], [FILE])
 
 
 if __name__ == "__main__":
