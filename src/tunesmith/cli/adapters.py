@@ -76,7 +76,7 @@ def _row(record: "AdapterRecord") -> tuple[str, ...]:
         bytes_text(record.bytes),
         record.goal or record.data or "",
         _score(record),
-        record.origin,
+        "run" if record.run else record.origin,
     )
 
 
@@ -98,7 +98,7 @@ def show(adapter: Named, root: Root = Path("runs")) -> Outcome:
 
     found = find_adapter(adapter, root)
     assert found.adapter is not None
-    record = record_of(found.adapter)
+    record = record_of(found.adapter, root)
     settings, files = settings_of(record), files_of(record)
     more = {"settings": settings, "files": files, "next": next_commands(record)}
     return Outcome(

@@ -12,7 +12,8 @@ from tunesmith.adapters.stored import CONFIG, StoredTensors, read_config
 from tunesmith.config.methods import LoraSettings
 from tunesmith.errors import AdapterError, TunesmithError
 from tunesmith.models.cache import folder_bytes
-from tunesmith.workflows.history import list_runs, read_run
+from tunesmith.workflows.history import read_run
+from tunesmith.workflows.locate import RUNS
 
 Values = Mapping[str, object]
 
@@ -84,12 +85,12 @@ class AdapterRecord:
 
 
 def list_adapters(root: Path, folders: Iterable[Path] = ()) -> list[AdapterRecord]:
-    """The adapter of every run below ``root``, then those in ``folders`` and right below them.
+    """The adapter of every run below ``root``, comparisons' included, then those of ``folders``.
 
-    Raises RunError where ``root`` cannot be read, AdapterError for a folder without adapters.
+    A folder of ``folders`` is an adapter's, a run's, or one that holds some. Raises AdapterError
+    for one without adapters.
     """
-    runs = (run.folder / "adapter" for run in list_runs(root))
-    found = [folder for folder in runs if (folder / CONFIG).is_file()]
+    found = list(_below(root))
     for folder in folders:
         inside = list(_below(folder.expanduser()))
         if not inside:
@@ -99,27 +100,30 @@ def list_adapters(root: Path, folders: Iterable[Path] = ()) -> list[AdapterRecor
             )
         found += inside
     unique = {folder.resolve(): folder for folder in found}
-    return [record_of(folder) for folder in unique.values()]
+    return [record_of(folder, root) for folder in unique.values()]
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """An adapter's folder itself, a run's adapter, or those of the folders in it."""
+    """An adapter's folder itself, a run's adapter, or those of the runs and folders in it."""
     if (folder / CONFIG).is_file():
         yield folder
         return
-    patterns = (f"adapter/{CONFIG}", f"*/{CONFIG}", f"*/adapter/{CONFIG}")
-    yield from dict.fromkeys(
-        path.parent for pattern in patterns for path in sorted(folder.glob(pattern))
-    )
+    patterns = ("adapter", "*", "*/adapter", "*/*/adapter")
+    paths = (path for each in patterns for path in sorted(folder.glob(f"{each}/{CONFIG}")))
+    yield from dict.fromkeys(path.parent for path in paths)
 
 
-def record_of(folder: Path) -> AdapterRecord:
-    """What is known of the adapter in ``folder``; what is damaged is told in ``fault``."""
+def record_of(folder: Path, root: Path = RUNS) -> AdapterRecord:
+    """What is known of the adapter in ``folder``; what is damaged is told in ``fault``.
+
+    A run below ``root`` has the name by which it is found there.
+    """
     run = folder.resolve().parent
     is_run = folder.resolve().name == "adapter" and (run / "config.yaml").is_file()
-    name = run.name if is_run else folder.resolve().name
-    own = _own(folder)
-    source = _source(folder, folder.parent if is_run else None, own)
+    whole = run if is_run else folder.resolve()
+    is_below = whole.is_relative_to(root.resolve()) and whole != root.resolve()
+    name = str(whole.relative_to(root.resolve())) if is_below else whole.name
+    source = _source(folder, folder.parent if is_run else None, _own(folder))
     try:
         facts = _facts(folder, read_origin(folder))
     except TunesmithError as error:

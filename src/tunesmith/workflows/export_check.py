@@ -91,8 +91,8 @@ def _too_large(check: Check) -> str:
     if free is None or needed < free:
         return ""
     return (
-        f"It was not run: both models take {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB "
-        "are available."
+        f"It was not run: both models take {needed / 1e9:.1f} GB of memory, of which "
+        f"{free / 1e9:.1f} GB are available."
     )
 
 

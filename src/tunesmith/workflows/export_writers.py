@@ -119,9 +119,7 @@ def write_ollama(job: Job) -> Written:
     def fill(into: Path) -> None:
         _gguf(job, into)
         if not job.merged:
-            write_model(
-                job.base, into / MODEL_FILE, number_format=_model_format(job), emit=job.emit
-            )
+            _write_model(job, job.base, into)
         tokenizer = read_tokenizer(_tokenizer_folder(job), trust_remote_code=False)
         config = read_config(job.base, trust_remote_code=False)
         has_own = (job.base / "generation_config.json").is_file()
