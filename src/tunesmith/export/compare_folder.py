@@ -1,6 +1,7 @@
 """A folder loaded by transformers, or PEFT for an adapter, beside what it was made from."""
 
 import importlib.util
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -9,7 +10,12 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedTokenizerBase,
+)
 
 from tunesmith.adapters import store
 from tunesmith.data.chat_text import TEMPLATE_ERRORS, chat_text, given
@@ -25,17 +31,18 @@ from tunesmith.export.compare import (
     prompts_of,
 )
 from tunesmith.export.gguf_vocabulary import templates_of
-from tunesmith.models.quiet import no_progress_bars
+from tunesmith.models.quiet import quiet_transformers
 
 Said = tuple[Mapping[str, Any], NDArray[np.float32]]
 
 
 class Program(Protocol):
-    """A model of another program: logits [1, T, V] of ids [1, T]."""
+    """A model of another program."""
 
     generation_config: Any
 
-    def __call__(self, *, input_ids: torch.Tensor) -> Any: ...
+    def generate(self, **options: object) -> Any:  # transformers' own
+        """Sequences [1, T] and the logits [1, V] of each new token."""
 
 
 def has_peft() -> bool:
@@ -54,11 +61,12 @@ def compare_model(
 
     In fp32 on both sides, so that what differs is what the folder's number format rounds away.
     """
-    with no_progress_bars():
+    texts, prompts = prompts_of(here.tokenizer, conversations)
+    with quiet_transformers(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         tokenizer = AutoTokenizer.from_pretrained(folder)
-    texts, prompts = prompts_of(here.tokenizer, conversations)
-    said = _answered(here, model, tokenizer, conversations, (prompts, most_tokens))
+        said = _answered(here, model, tokenizer, conversations, (prompts, most_tokens))
     told = {**said[0], "version": version("transformers")}
     return compared(
         here, prompts, texts, (told, said[1]), most_tokens=most_tokens, program="transformers"
@@ -81,19 +89,26 @@ def compare_adapter(
     if not has_peft():
         there = _read_back(here, folder, prompts, texts, most_tokens)
         return compared(here, prompts, texts, there, most_tokens=most_tokens, program="tunesmith")
-    from peft import PeftModel
-
     own = any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model"))
-    with no_progress_bars():
-        plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    with quiet_transformers(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        model = _with_peft(folder, base)
         tokenizer = AutoTokenizer.from_pretrained(folder if own else base)
-        if store.token_ids(folder):
-            rows = max(len(tokenizer), len(plain.get_input_embeddings().weight))
-            plain.resize_token_embeddings(rows)
-        model = PeftModel.from_pretrained(plain, folder).eval()
-    said = _answered(here, model, tokenizer, conversations, (prompts, most_tokens))
+        said = _answered(here, model, tokenizer, conversations, (prompts, most_tokens))
     told = {**said[0], "version": version("peft")}
     return compared(here, prompts, texts, (told, said[1]), most_tokens=most_tokens, program="PEFT")
+
+
+def _with_peft(folder: Path, base: Path) -> Program:
+    """The adapter over the base, with room for tokens of its own."""
+    from peft import PeftModel
+
+    plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    if ids := store.token_ids(folder):
+        rows = len(plain.get_input_embeddings().weight)
+        plain.resize_token_embeddings(max(rows, max(ids) + 1))
+    model: Program = PeftModel.from_pretrained(plain, folder).eval()
+    return model
 
 
 @torch.inference_mode()
@@ -106,23 +121,32 @@ def _answered(
 ) -> Said:
     """What the program says, in the form of ``llama_worker.answer``; logits [K, V]."""
     prompts, most_tokens = asked
+    stops = sorted(here.stop_ids)
+    # of its own: what the folder sets (sampling, penalties) is not part of the model
+    greedy = GenerationConfig(
+        do_sample=False, max_new_tokens=most_tokens, eos_token_id=stops, pad_token_id=stops[0]
+    )
+    own_ends = _ends(model.generation_config)
     rows: list[dict[str, object]] = []
     logits: list[torch.Tensor] = []
     for ids, conversation in zip(prompts, conversations, strict=True):
-        made: list[int] = []
-        while len(made) < most_tokens:
-            scores = model(input_ids=torch.tensor([[*ids, *made]])).logits[0, -1].float()
-            if not made and len(logits) == len(rows):
-                logits.append(scores)
-            if (token := int(scores.argmax())) in here.stop_ids:
-                break
-            made.append(token)
-        rows.append({"answer": made, **_rendered(tokenizer, conversation)})
-    ends = _ends(model.generation_config)
+        made = model.generate(
+            input_ids=torch.tensor([ids]),
+            attention_mask=torch.ones(1, len(ids), dtype=torch.long),
+            generation_config=greedy,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+        answer = made.sequences[0, len(ids) :].tolist()
+        ended = bool(answer) and answer[-1] in here.stop_ids
+        rows.append(
+            {"answer": answer[: -1 if ended else None], **_rendered(tokenizer, conversation)}
+        )
+        logits.append(made.logits[0][0].float())
     said = {
         "rows": rows,
         "template": templates_of(tokenizer).get("default"),
-        "ends": [i in ends for i in sorted(here.stop_ids)],
+        "ends": [i in own_ends for i in stops],
     }
     return said, torch.stack(logits).numpy()
 

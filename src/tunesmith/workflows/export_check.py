@@ -29,6 +29,7 @@ QUESTIONS = (
     "Tell me a joke.",
 )
 NAME = "tuned"
+MOST_TOKENS = 24  # of an answer
 NO_LLAMA = (
     "llama.cpp is not here, so the files were not run: pip install tunesmith[llama-cpp], or name a "
     "Python that has it in TUNESMITH_LLAMA_PYTHON."
@@ -57,17 +58,18 @@ def run_check(check: Check) -> tuple[Comparison | None, str]:
     talks = _conversations(check)
     out, base = check.job.out, check.job.base
     if check.program == "transformers":
-        return compare_model(here, out, talks), ""
+        return compare_model(here, out, talks, most_tokens=MOST_TOKENS), ""
     if check.program == "peft":
-        found = compare_adapter(here, out, base, talks)
+        found = compare_adapter(here, out, base, talks, most_tokens=MOST_TOKENS)
         return found, "" if has_peft() else "PEFT is not installed here, so it was not run there."
     if check.whole:
-        return compare(here, Artefact(out / MODEL_FILE), talks), ""
+        return compare(here, Artefact(out / MODEL_FILE), talks, most_tokens=MOST_TOKENS), ""
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         model = out / MODEL_FILE
         if not model.is_file():
             model = write_model(base, Path(folder, MODEL_FILE), emit=check.job.emit).path
-        return compare(here, Artefact(model, out / ADAPTER_FILE), talks), ""
+        artefact = Artefact(model, out / ADAPTER_FILE)
+        return compare(here, artefact, talks, most_tokens=MOST_TOKENS), ""
 
 
 def _here(check: Check) -> Here:
