@@ -100,9 +100,7 @@ def test_all_kinds_are_refused_in_one_message(adapter, tmp_path):
     small = tiny_folder(tmp_path / "small", num_hidden_layers=1)
     found, skeleton = open_skeleton(str(small))
     unfit = mismatches(adapter, skeleton, Identity("small", found))
-    with pytest.raises(
-        AdapterError, match=r"not made for this base: it names 'owner/Tiny'"
-    ) as e:
+    with pytest.raises(AdapterError, match=r"not made for this base: it names 'owner/Tiny'") as e:
         fit.require(adapter, unfit)
     assert "and 10 more" in e.value.message
     assert "--force" in e.value.remedy

@@ -157,7 +157,7 @@ def _write_model(job: Job, folder: Path, into: Path) -> None:
 
 def _merge(job: Job, out: Path, dtype: str | None) -> None:
     """The merged model in ``out``: from the files alone, or beside a base in 4 bit."""
-    target = Target(out, dtype=_dtype(dtype))
+    target = Target(out, dtype=_dtype(dtype) or job.verified.skeleton.compute_dtype)
     own = store.token_ids(job.adapter)
     tokenizer = read_tokenizer(job.adapter, trust_remote_code=False) if own else None
     base, kind = job.verified.base, store.settings_of(job.adapter).kind
@@ -173,7 +173,8 @@ def _merge(job: Job, out: Path, dtype: str | None) -> None:
             tokenizer=tokenizer,
         )
         return
-    opened = open_base(base.name, four_bit=True, emit=job.emit)
+    # dequantised in fp32, so that the export's own number format is all that rounds
+    opened = open_base(base.name, dtype="float32", four_bit=True, emit=job.emit)
     adapter = attach_folder(opened, job.adapter, force=True)
     merge.save(opened.engine, adapter, target, source=job.base, origin=origin, tokenizer=tokenizer)
 
