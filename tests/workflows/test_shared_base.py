@@ -117,7 +117,7 @@ def test_messages_and_texts_ask_alike_and_what_is_neither_is_refused(base):
     assert base.generate([asked], sampling=SHORT) == base.generate(["hello"], sampling=SHORT)
     with pytest.raises(DataError, match="refuses this row"):
         base.generate([[{"content": "hello"}]])
-    with pytest.raises(ValueError, match="2 rows need as many adapters, not 1"):
+    with pytest.raises(ValueError, match="2 rows cannot have 1 adapter"):
         base.generate(["a", "b"], adapters=[None])
 
 

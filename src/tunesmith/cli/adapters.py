@@ -67,7 +67,7 @@ def _show_list(records: "list[AdapterRecord]", root: Path, console: "Console") -
 def _row(record: "AdapterRecord") -> tuple[str, ...]:
     if record.fault is not None:
         return (record.name, "?", "?", "", "", "", "", f"cannot be read: {record.fault}")
-    tokens = f"{record.virtual_tokens} tokens" if record.virtual_tokens else ""
+    tokens = many(record.virtual_tokens, "token") if record.virtual_tokens else ""
     return (
         record.name,
         record.kind,

@@ -4,6 +4,7 @@ import shlex
 
 from tunesmith.adapters import store
 from tunesmith.config.methods import LoraSettings
+from tunesmith.counts import many
 from tunesmith.workflows.adapter_record import AdapterRecord
 
 SHOWN = ("alpha", "rslora", "dora", "rank_pattern", "alpha_pattern")
@@ -38,7 +39,7 @@ def settings_of(record: AdapterRecord) -> dict[str, object]:
 def _shown(value: object) -> object:
     if not isinstance(value, dict) or len(value) <= SHOWN_PATTERNS:
         return value
-    return f"for {len(value)} layers"
+    return f"for {many(len(value), 'layer')}"
 
 
 def files_of(record: AdapterRecord) -> dict[str, int]:

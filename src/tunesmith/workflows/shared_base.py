@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 
+from tunesmith.counts import many
 from tunesmith.data.chat_format import ChatFormat, study
 from tunesmith.data.chat_text import TEMPLATE_ERRORS
 from tunesmith.data.rows import Message
@@ -128,7 +129,7 @@ class SharedBase:
         """
         named = [self._using.get()] * len(rows) if adapters is None else list(adapters)
         if len(named) != len(rows):
-            raise ValueError(f"{len(rows)} rows need as many adapters, not {len(named)}")
+            raise ValueError(f"{many(len(rows), 'row')} cannot have {many(len(named), 'adapter')}")
         for name in {name for name in named if name is not None}:
             self.adapters.require(name)
         formats = {name: study(self.opened.tokenizer(name)) for name in set(named)}
