@@ -13,9 +13,11 @@ from tests.workflows.tiny import talking_base
 from tunesmith.adapters import store
 from tunesmith.adapters.origin import Origin, read_origin, write_origin
 from tunesmith.config.methods import LoraSettings, PromptSettings, PTuningSettings
+from tunesmith.data.new_tokens import add_tokens_
 from tunesmith.errors import AdapterError, UsageError
 from tunesmith.export import compare_folder
 from tunesmith.methods import table
+from tunesmith.methods.adapter import Words
 from tunesmith.models.hashes import COMBINED, hash_folder
 from tunesmith.workflows import export_check
 from tunesmith.workflows.export_adapter import Order, export_adapter
@@ -56,6 +58,19 @@ def adapters(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="module")
+def with_tokens(adapters):
+    """An adapter with a token of its own, and the tokenizer that reads it."""
+    opened = open_base(str(adapters / "base"), dtype="float32", device="cpu")
+    tokenizer = AutoTokenizer.from_pretrained(adapters / "base")
+    words = Words(add_tokens_(tokenizer, ["<intent>"]))
+    adapter = table.attach(opened.engine, LoraSettings(rank=2), name="a", words=words)
+    randomise(adapter)
+    beside = tokenizer.save_pretrained
+    store.save(adapters / "tokens", adapter, opened.engine, base="base", beside=beside)
+    return adapters
+
+
 def export(adapters, kind, to, out, **options):
     order = Order(to, out, **{"prompts": 2, **options})
     return export_adapter(find_adapter(str(adapters / kind)), order)
@@ -75,6 +90,17 @@ def test_what_is_handed_over_answers_alike(to, kind, adapters, tmp_path):
     assert document["largest_difference"] == found.largest_difference
     assert document["scores"] == {"same_answers": {"score": 1.0, "n": 2}}
     assert document["bytes"] == sum(p.stat().st_size for p in done.out.rglob("*"))
+
+
+@pytest.mark.parametrize("to", ["peft", "merged"])
+def test_tokens_of_its_own_go_along(to, with_tokens, tmp_path):
+    found = find_adapter(str(with_tokens / "tokens"))
+    order = Order(to, tmp_path / "out", prompts=2)
+    done = export_adapter(found, order, model=str(with_tokens / "base"))
+    assert done.comparison.largest_difference < 2e-5 * max(1.0, done.comparison.largest_logit)
+    assert done.comparison.same_answers == 2
+    tokenizer = AutoTokenizer.from_pretrained(done.out)
+    assert len(tokenizer("<intent>", add_special_tokens=False).input_ids) == 1
 
 
 def test_a_comparison_sees_another_adapter(adapters, tmp_path):

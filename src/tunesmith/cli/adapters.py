@@ -24,6 +24,7 @@ app = typer.Typer(help="Trained adapters: list, verify, combine, hand over.")
 app.command("export")(export)
 
 SHOWN_HASH, SHOWN_MISMATCHES = 12, 10
+SHOWN_IN_LIST, WIDEST_PURPOSE = 8, 20  # letters
 
 Root = Annotated[
     Path,
@@ -60,28 +61,33 @@ def _show_list(records: "list[AdapterRecord]", root: Path, console: "Console") -
     if not records:
         console.print(f"No adapters in {root}. `tunesmith demo` or `tunesmith train` makes one.")
         return
-    titles = ("adapter", "kind", "base", "rank", "size", "for", "score", "from")
+    titles = ("adapter", "kind", "base", "hash", "rank", "size", "for", "score", "from")
     print_table(console, titles, rows=map(_row, records), numbers=("rank", "size"))
 
 
 def _row(record: "AdapterRecord") -> tuple[str, ...]:
     if record.fault is not None:
-        return (record.name, "?", "?", "", "", "", "", f"cannot be read: {record.fault}")
+        return (record.name, "?", "", "", "", "", "", "", f"cannot be read: {record.fault}")
     tokens = many(record.virtual_tokens, "token") if record.virtual_tokens else ""
     return (
         record.name,
         record.kind,
-        _short(record.base) + (f" {record.base_sha256[:8]}" if record.base_sha256 else ""),
+        _last(record.base),
+        (record.base_sha256 or "")[:SHOWN_IN_LIST],
         str(record.rank) if record.rank else tokens,
         bytes_text(record.bytes),
-        record.goal or record.data or "",
+        _cut(record.goal or record.data or ""),
         _score(record),
         "run" if record.run else record.origin,
     )
 
 
-def _short(base: str) -> str:
+def _last(base: str) -> str:
     return Path(base).name if base.startswith(("/", ".", "~")) else base
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= WIDEST_PURPOSE else f"{text[: WIDEST_PURPOSE - 3].rstrip()}..."
 
 
 def _score(record: "AdapterRecord") -> str:

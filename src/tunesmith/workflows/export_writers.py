@@ -76,7 +76,7 @@ def write_peft(job: Job) -> Written:
 
 def write_vllm(job: Job) -> Written:
     """A folder that vLLM and SGLang take beside the base; with ``merged`` in its place."""
-    out, base = shlex.quote(str(job.out)), shlex.quote(job.verified.base.name)
+    out, base = shlex.quote(str(job.out)), shlex.quote(_known_elsewhere(job))
     if job.merged:
         written = write_merged(job)
         return Written("transformers", True, written.notes, (f"vllm serve {out}",))
@@ -95,6 +95,13 @@ def write_vllm(job: Job) -> Written:
             f"{shlex.quote(job.out.name)}={out}",
         ),
     )
+
+
+def _known_elsewhere(job: Job) -> str:
+    """How other programs find the base: by its hub id, else here."""
+    name = job.verified.base.name
+    is_hub_id = name.count("/") == 1 and not Path(name).expanduser().exists()
+    return name if is_hub_id else str(job.base)
 
 
 def write_merged(job: Job) -> Written:

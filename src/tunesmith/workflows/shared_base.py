@@ -96,11 +96,11 @@ class SharedBase:
         dtype: DtypeChoice = "auto",
         device: str = "auto",
         four_bit: bool = False,
-        root: Path = RUNS,
+        root: str | Path = RUNS,
     ) -> "SharedBase":
         """Load ``model`` without adapters; runs are found by their names below ``root``."""
         opened = open_base(model, dtype=dtype, device=device, four_bit=four_bit)
-        return cls(opened, root)
+        return cls(opened, Path(root))
 
     @contextlib.contextmanager
     def using(self, adapter: str | None) -> Iterator[None]:
