@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,10 +11,12 @@ import torch
 
 from tunesmith.data.rows import Message
 from tunesmith.engine.tensors import named_tensors
+from tunesmith.errors import RunError
 from tunesmith.export.compare import Artefact, Comparison, Here, compare
 from tunesmith.export.compare_folder import compare_adapter, compare_model, has_peft
 from tunesmith.export.gguf_model import write_model
 from tunesmith.export.llama_process import find_python
+from tunesmith.files import TEMPORARY
 from tunesmith.train.memory import available_bytes
 from tunesmith.workflows.export_writers import ADAPTER_FILE, MODEL_FILE, Job
 from tunesmith.workflows.opening import attach_folder, open_base
@@ -54,22 +57,31 @@ def run_check(check: Check) -> tuple[Comparison | None, str]:
         return None, NO_LLAMA
     if refusal := _too_large(check):
         return None, refusal
-    here = _here(check)
-    talks = _conversations(check)
+    here, talks = _here(check), _conversations(check)
     out, base = check.job.out, check.job.base
     if check.program == "transformers":
         return compare_model(here, out, talks, most_tokens=MOST_TOKENS), ""
     if check.program == "peft":
         found = compare_adapter(here, out, base, talks, most_tokens=MOST_TOKENS)
         return found, "" if has_peft() else "PEFT is not installed here, so it was not run there."
+    try:
+        return _in_llama(check, here, talks), ""
+    except RunError as error:  # what was written is whole all the same
+        return None, f"It was not run: {error}"
+
+
+def _in_llama(check: Check, here: Here, talks: Sequence[Sequence[Message]]) -> Comparison:
+    """An adapter is run over its base, which is written beside it for that where it is not."""
+    out = check.job.out
     if check.whole:
-        return compare(here, Artefact(out / MODEL_FILE), talks, most_tokens=MOST_TOKENS), ""
-    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        return compare(here, Artefact(out / MODEL_FILE), talks, most_tokens=MOST_TOKENS)
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=out.parent) as folder:
         model = out / MODEL_FILE
         if not model.is_file():
-            model = write_model(base, Path(folder, MODEL_FILE), emit=check.job.emit).path
+            into = Path(folder, MODEL_FILE)
+            model = write_model(check.job.base, into, emit=check.job.emit).path
         artefact = Artefact(model, out / ADAPTER_FILE)
-        return compare(here, artefact, talks, most_tokens=MOST_TOKENS), ""
+        return compare(here, artefact, talks, most_tokens=MOST_TOKENS)
 
 
 def _here(check: Check) -> Here:
