@@ -25,6 +25,7 @@ from tunesmith.generate.loop import generate
 from tunesmith.generate.sampling import Sampling
 
 MOST_TOKENS = 48  # of an answer
+LIBRARY = {"llama.cpp": "llama-cpp-python"}  # whose version is told
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Comparison:
         """For people."""
         said = [
             f"{self.same_answers} of {many(self.prompts, 'greedy answer')} are the same in "
-            f"{self.program} {self.version}.",
+            f"{self.program} ({LIBRARY.get(self.program, 'version')} {self.version}).",
             f"The largest difference of a logit is {self.largest_difference:.3g}; the largest "
             f"logit is {self.largest_logit:.3g}.",
         ]

@@ -169,7 +169,7 @@ def _merge(job: Job, out: Path, dtype: str | None) -> None:
     tokenizer = read_tokenizer(job.adapter, trust_remote_code=False) if own else None
     base, kind = job.verified.base, store.settings_of(job.adapter).kind
     origin = read_origin(job.adapter) or Origin(base.name, base.sha256, kind)
-    job.emit(f"Merging into {out}.")
+    job.emit("Merging the adapter into its base, a tensor at a time.")
     if not job.four_bit:
         merge.save_stored(
             job.verified.skeleton,
