@@ -39,8 +39,13 @@ def shape(size: str) -> LlamaConfig:
 def make(size: str, tokenizer_from: Path) -> Path:
     """The folder, made once in benchmarks/.cache: 13.5 GB for 7b, 26 GB for 13b."""
     folder = CACHE / f"llama-{size}-shape"
-    if folder.is_dir():
-        return folder
+    if not folder.is_dir():
+        write(size, folder, tokenizer_from)
+    return folder
+
+
+def write(size: str, folder: Path, tokenizer_from: Path) -> None:
+    """Make the folder there; complete or absent."""
     config = shape(size)
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_from)
 
@@ -50,7 +55,6 @@ def make(size: str, tokenizer_from: Path) -> Path:
         tokenizer.save_pretrained(into)
 
     replace_folder(folder, fill)
-    return folder
 
 
 def _write_weights(config: LlamaConfig, folder: Path) -> None:

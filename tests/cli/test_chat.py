@@ -158,8 +158,8 @@ def opened(replace_module):
             if self.top_p == 0:
                 raise ValueError("top_p 0 must be above 0")
 
-    def open_chat(found, *, sampling, seed, system):
-        asked.update(found=found, sampling=sampling, seed=seed, system=system)
+    def open_chat(found, *, sampling, seed, system, force):
+        asked.update(found=found, sampling=sampling, seed=seed, system=system, force=force)
         return Echo(*found.voices)
 
     replace_module("tunesmith.workflows.chat", open_chat=open_chat)
@@ -178,7 +178,8 @@ def test_answers_are_one_document(opened, lines, tunesmith):
 def test_flags_reach_the_sampling_and_the_rest_keeps_its_defaults(opened, lines, tunesmith):
     lines()
     words = ("--temperature", "0.7", "--max-new-tokens", "9", "--seed", "3", "--system", "Be kind.")
-    assert tunesmith("chat", *words).status == 0
+    assert tunesmith("chat", *words, "--force").status == 0
+    assert opened["force"]
     sampling = opened["sampling"]
     assert (sampling.temperature, sampling.top_p, sampling.max_new_tokens) == (0.7, 1.0, 9)
     assert (opened["seed"], opened["system"]) == (3, "Be kind.")

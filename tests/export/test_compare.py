@@ -215,8 +215,8 @@ def truth(tmp_path):
     mine, talks = here(folder), TALKS[:2]
     texts = [chat_text(mine.tokenizer, given(talk), prompt=True) for talk in talks]
     ids = mine.tokenizer(texts, add_special_tokens=False)["input_ids"]
-    answers = [a for _, a in sorted(module._answers(mine, ids, 6).items())]
-    logits = torch.stack([module._scores(mine, each) for each in ids]).numpy()
+    answers = [a for _, a in sorted(module.greedy_answers(mine, ids, 6).items())]
+    logits = torch.stack([module.first_scores(mine, each) for each in ids]).numpy()
     np.save(tmp_path / "logits.npy", logits)
     said = {"answers": answers, "template": mine.tokenizer.chat_template}
     return mine, talks, {**said, "logits": str(tmp_path / "logits.npy")}

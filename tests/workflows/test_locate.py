@@ -4,7 +4,7 @@ import pytest
 
 from tunesmith.config.run import RunConfig
 from tunesmith.errors import AdapterError, RunError
-from tunesmith.workflows.locate import locate
+from tunesmith.workflows.locate import find_adapter, locate
 
 DEFAULT = RunConfig.model_fields["model"].default
 
@@ -108,3 +108,22 @@ def test_an_adapter_of_another_base_is_named(tmp_path):
     found = locate(str(run(tmp_path / "one")), [str(other), "base"])
     assert found.notes == ("other was trained over another-model, and answers over my-model",)
     assert locate(str(other)).notes == ()
+
+
+def test_a_run_is_found_by_its_name_below_the_runs(tmp_path, monkeypatch):
+    run(tmp_path / "runs" / "one")
+    run(tmp_path / "runs" / "many" / "lora")
+    monkeypatch.chdir(tmp_path)
+    assert locate("one").voices == {"one": "one"}
+    assert locate(None, ["one"]).model == "my-model"
+    found = find_adapter("many/lora", tmp_path / "runs")
+    assert found.adapter == tmp_path / "runs" / "many" / "lora" / "adapter"
+
+
+def test_a_folder_and_a_short_name_come_before_a_run_of_that_name(tmp_path, monkeypatch):
+    run(tmp_path / "runs" / "one")
+    run(tmp_path / "runs" / DEFAULT)
+    adapter(tmp_path / "one", base="here")
+    monkeypatch.chdir(tmp_path)
+    assert locate("one").model == "here"
+    assert (locate(DEFAULT).model, locate(DEFAULT).adapters) == (DEFAULT, {})

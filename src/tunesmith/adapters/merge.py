@@ -13,10 +13,11 @@ from torch import Tensor
 from tunesmith import __version__, files
 from tunesmith.adapters.origin import Origin, write_origin
 from tunesmith.adapters.store import CARD
+from tunesmith.adapters.stored import StoredTensors, read_config
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.tensors import named_tensors
 from tunesmith.errors import AdapterError
-from tunesmith.methods import table
+from tunesmith.methods import table, token_rows
 from tunesmith.methods.adapter import Adapter, Changes
 from tunesmith.models.cache import folder_bytes
 from tunesmith.models.derive import TOKENIZER_FILES, write_derived
@@ -148,15 +149,39 @@ def save(
     changes = table.merge(engine, adapter)
     tokens = engine.vocabularies.get(adapter.name)
     if tokens is not None and tokenizer is None:
-        raise AdapterError(
-            "The adapter has tokens of its own, which the base's tokenizer does not know.",
-            remedy="Give the tokenizer that lies beside the adapter.",
-        )
+        raise _other_tokenizer()
     vocabulary = None
     if tokenizer is not None:
         vocabulary = Vocabulary(tokenizer, engine.head.width(tokens) if tokens else None)
     return save_changed(
         engine, changes, target, source=source, origin=origin, vocabulary=vocabulary
+    )
+
+
+def save_stored(
+    skeleton: Engine,
+    folder: Path,
+    target: Target,
+    *,
+    source: Path,
+    origin: Origin,
+    tokenizer: Tokenizer | None = None,
+) -> Merged:
+    """``save`` of the adapter in ``folder``, with neither it nor the base in memory.
+
+    ``skeleton`` is the base without weights (on the meta device): they are read from ``source``,
+    merged and written one after the other. Only for a base that is not in 4 bit.
+    """
+    config = read_config(folder)
+    changes = table.reader_of(config, folder).merge(config, StoredTensors(folder))
+    vocabulary = None
+    if ids := token_rows.ids_of(config):
+        if tokenizer is None:
+            raise _other_tokenizer()
+        rows = len(skeleton.embedding.weight)
+        vocabulary = Vocabulary(tokenizer, max(rows, *(i + 1 for i in ids)))
+    return save_changed(
+        skeleton, changes, target, source=source, origin=origin, vocabulary=vocabulary
     )
 
 
@@ -169,12 +194,17 @@ def save_changed(
     origin: Origin,
     vocabulary: Vocabulary | None = None,
 ) -> Merged:
-    """``save`` for any changes: those of an adapter, or of several that were combined."""
+    """``save`` for any changes: those of an adapter, or of several that were combined.
+
+    An engine without weights (on the meta device) takes those that ``source`` holds.
+    """
     files.require_new(target.folder)
     tokenizer = vocabulary.tokenizer if vocabulary else None
     width = vocabulary.width if vocabulary else None
-    original = functools.partial(read_weight, source) if target.into == "original" else None
-    gap = Gap() if original else None
+    is_skeleton = engine.head_weight.is_meta
+    reads = is_skeleton or target.into == "original"
+    original = functools.partial(read_weight, source) if reads else None
+    gap = Gap() if target.into == "original" and not is_skeleton else None
     dtype = target.dtype or engine.compute_dtype
     four_bit = any(linear.four_bit for linear in engine.linears.values())
 
@@ -201,6 +231,13 @@ def save_changed(
     return Merged(target.folder, target.into, four_bit, folder_bytes(target.folder), gap)
 
 
+def _other_tokenizer() -> AdapterError:
+    return AdapterError(
+        "The adapter has tokens of its own, which the base's tokenizer does not know.",
+        remedy="Give the tokenizer that lies beside the adapter.",
+    )
+
+
 def _share(far: float, whole: float) -> float:
     return far / whole if whole else math.inf if far else 0.0
 
@@ -214,7 +251,7 @@ def _alike(weight: Tensor, trained: Tensor, name: str) -> Tensor:
             remedy="Merge into the base that was trained on, or name the folder of the 16-bit base "
             "that it was made from.",
         )
-    return weight.to(trained.device)
+    return weight if trained.is_meta else weight.to(trained.device)
 
 
 def _bytes(engine: Engine, dtype: torch.dtype) -> int:

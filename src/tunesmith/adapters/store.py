@@ -10,6 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tunesmith import __version__, files
+from tunesmith.adapters import fit
+from tunesmith.adapters.fit import Identity
 from tunesmith.adapters.stored import CONFIG, TENSORS, StoredTensors, read_config
 from tunesmith.config.methods import AnyMethod
 from tunesmith.engine.forward import Engine
@@ -86,9 +88,7 @@ def settings_of(folder: Path) -> AnyMethod:
     Keys that its files do not tell are not set.
     """
     config = read_config(folder)
-    settings: AnyMethod = table.reader_of(config, folder).from_peft(
-        config, dict(StoredTensors(folder))
-    )
+    settings: AnyMethod = table.reader_of(config, folder).from_peft(config, StoredTensors(folder))
     return settings
 
 
@@ -104,24 +104,22 @@ def load(
     name: str = "default",
     settings: AnyMethod | None = None,
     differing: Sequence[Difference] = (),
+    base: Identity | None = None,
 ) -> Adapter:
     """Attach the adapter of a PEFT folder, ours or another's, under ``name``.
 
     ``settings``, of its kind, are those of a run that goes on with it. Raises AdapterError for a
-    folder that is not one, a kind that is not known, or tensors that do not fit this base: all of
-    them, each with the shape that was expected; ConfigError where the adapter is another than the
+    folder that is not one, a kind that is not known, or an adapter that does not fit the base: for
+    another name or hash where ``base`` says which one this is, for every layer with the shape that
+    was expected, for values that are not finite. ConfigError where the adapter is another than the
     settings ask for, with these differences and those known before.
     """
     config = read_config(folder)
     tensors = dict(StoredTensors(folder))
     form = table.reader_of(config, folder)
     found = form.from_peft(config, tensors)
-    if misfits := form.misfits(engine, tensors):
-        shown = "; ".join(misfits[:5]) + (f"; and {len(misfits) - 5} more" if misfits[5:] else "")
-        raise AdapterError(
-            f"{folder}: the adapter was not made for this base: {shown}.",
-            remedy=f"It names {config.get('base_model_name_or_path')!r} as its base; load that.",
-        )
+    unfit = [*fit.of_base(folder, config, base), *fit.of_tensors(folder, engine, tensors)]
+    fit.require(folder, unfit)
     if settings is not None:
         _require_agreement(folder, [*form.differences(engine, settings, found), *differing])
         found = settings.model_copy(update={"start": found.start})

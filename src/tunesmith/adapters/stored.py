@@ -11,6 +11,7 @@ from torch import Tensor
 from tunesmith.errors import AdapterError
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
+INDEX = f"{TENSORS}.index.json"  # of tensors in several files
 
 
 def read_config(folder: Path) -> dict[str, object]:
@@ -19,8 +20,12 @@ def read_config(folder: Path) -> dict[str, object]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
+        inside = sorted(each.parent.name for each in folder.glob(f"*/{CONFIG}"))
         raise AdapterError(
-            f"{path}: cannot be read: {error}.", remedy="Give the folder of a PEFT adapter."
+            f"{path}: cannot be read: {error}.",
+            remedy=f"It holds adapters in {', '.join(inside)}: name one of these folders."
+            if inside
+            else "Give the folder of a PEFT adapter.",
         ) from None
     if not isinstance(config, dict):
         raise AdapterError(f"{path}: holds no JSON object.")
@@ -28,47 +33,65 @@ def read_config(folder: Path) -> dict[str, object]:
 
 
 class StoredTensors(Mapping[str, Tensor]):
-    """The tensors of an adapter's folder by name, each read from the file when it is asked for.
+    """The tensors of an adapter's folder by name, each read from its file when it is asked for.
 
-    Raises AdapterError for a file that is missing or damaged.
+    They lie in one file, or in several that an index names. Raises AdapterError for a file that is
+    missing or damaged.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / TENSORS
-        if not self._path.is_file():
-            pickled = (folder / "adapter_model.bin").exists()
-            raise AdapterError(
-                f"{self._path} is missing"
-                f"{'; adapter_model.bin is a pickle, which can run code' * pickled}.",
-                remedy="Save it again with PEFT's save_pretrained, which writes safetensors.",
-            )
-        try:
-            self._file = cast(Any, safe_open(self._path, framework="pt"))
-            self._names = dict.fromkeys(self._file.keys())
-        except (SafetensorError, OSError) as error:
-            raise self._damaged(error) from None
+        self._places: dict[str, tuple[Path, Any]] = {}
+        for path in _files(folder):
+            try:
+                file = cast(Any, safe_open(path, framework="pt"))
+                self._places |= dict.fromkeys(file.keys(), (path, file))
+            except (SafetensorError, OSError) as error:
+                raise _damaged(path, error) from None
 
     def __getitem__(self, name: str) -> Tensor:
-        if name not in self._names:
-            raise KeyError(name)
+        path, file = self._places[name]
         try:
-            tensor: Tensor = self._file.get_tensor(name)
+            tensor: Tensor = file.get_tensor(name)
         except (SafetensorError, OSError) as error:
-            raise self._damaged(error) from None
+            raise _damaged(path, error) from None
         return tensor
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self._places)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._places)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """A tensor's shape, from the file's header alone."""
-        return tuple(self._file.get_slice(name).get_shape())
+        """A tensor's shape, from its file's header alone."""
+        return tuple(self._places[name][1].get_slice(name).get_shape())
 
-    def _damaged(self, error: Exception) -> AdapterError:
-        return AdapterError(
-            f"{self._path}: damaged: {error}.",
-            remedy="Copy it again, or take an earlier checkpoint.",
-        )
+
+def _files(folder: Path) -> list[Path]:
+    """Where the tensors lie; AdapterError for a file that is missing."""
+    whole, index = folder / TENSORS, folder / INDEX
+    if whole.is_file():
+        return [whole]
+    if index.is_file():
+        try:
+            named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+            paths = [folder / Path(str(name)).name for name in dict.fromkeys(named)]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _damaged(index, error) from None
+        if lost := [path.name for path in paths if not path.is_file()]:
+            raise AdapterError(
+                f"{folder}: {', '.join(lost)} missing, which {INDEX} names.",
+                remedy="Copy the whole folder again.",
+            )
+        return paths
+    pickled = (folder / "adapter_model.bin").exists()
+    raise AdapterError(
+        f"{whole} is missing{'; adapter_model.bin is a pickle, which can run code' * pickled}.",
+        remedy="Save it again with PEFT's save_pretrained, which writes safetensors.",
+    )
+
+
+def _damaged(path: Path, error: Exception) -> AdapterError:
+    return AdapterError(
+        f"{path}: damaged: {error}.", remedy="Copy it again, or take an earlier checkpoint."
+    )

@@ -45,6 +45,10 @@ def chat(  # noqa: PLR0913  # one parameter for each flag
         int | None, typer.Option("--max-new-tokens", min=1, help="Longest answer, in tokens.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the draws, where there are any.")] = 0,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Take a base that an adapter knows under another name."),
+    ] = False,
     as_json: AsJson = False,
 ) -> Outcome:
     """Talk to a model or a run. Several adapters answer one after another.
@@ -62,7 +66,7 @@ def chat(  # noqa: PLR0913  # one parameter for each flag
     for note in found.notes:
         say(f"warning: {note}.", style="yellow")
     say(f"loading {found.model} ...", style="dim")
-    opened = open_chat(found, sampling=sampling, seed=seed, system=system)
+    opened = open_chat(found, sampling=sampling, seed=seed, system=system, force=force)
     for note in opened.notes:
         say(f"warning: {note}.", style="yellow")
     answers = Conversation(opened, silent=as_json, interactive=sys.stdin.isatty()).run()

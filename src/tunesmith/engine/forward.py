@@ -169,8 +169,10 @@ def prepare_(model: PreTrainedModel, compute_dtype: torch.dtype | None = None) -
 
 
 def _is_tied(model: PreTrainedModel) -> bool:
-    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
-    return bool(head.weight.data_ptr() == embedding.weight.data_ptr())
+    head, embedding = model.get_output_embeddings().weight, model.get_input_embeddings().weight
+    if head.is_meta:  # nothing lies anywhere
+        return head is embedding
+    return bool(head.data_ptr() == embedding.data_ptr())
 
 
 def _run_layer(

@@ -1,4 +1,4 @@
-"""A GGUF file run by llama.cpp beside what it was made from: answers, logits, prompts, template."""
+"""An export run by another program beside what it was made from: answers, logits, template."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -25,6 +25,7 @@ from tunesmith.generate.loop import generate
 from tunesmith.generate.sampling import Sampling
 
 MOST_TOKENS = 48  # of an answer
+LIBRARY = {"llama.cpp": "llama-cpp-python"}  # whose version is told
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +68,11 @@ class Comparison:
     largest_difference: float  # of any logit of the first token of an answer
     largest_logit: float
     same_template: bool
-    other_prompts: tuple[int, ...]  # those whose text or ids llama.cpp makes otherwise
+    other_prompts: tuple[int, ...]  # those whose text or ids the program makes otherwise
     failures: tuple[str, ...]  # what its template engine complained of
     goes_on_after: tuple[int, ...]  # tokens that end an answer here and not there
-    version: str  # of llama-cpp-python
+    version: str
+    program: str = "llama.cpp"
 
     @property
     def same_answers(self) -> int:
@@ -86,7 +88,7 @@ class Comparison:
         """For people."""
         said = [
             f"{self.same_answers} of {many(self.prompts, 'greedy answer')} are the same in "
-            f"llama.cpp (llama-cpp-python {self.version}).",
+            f"{self.program} ({LIBRARY.get(self.program, 'version')} {self.version}).",
             f"The largest difference of a logit is {self.largest_difference:.3g}; the largest "
             f"logit is {self.largest_logit:.3g}.",
         ]
@@ -98,10 +100,11 @@ class Comparison:
         if not self.same_template:
             said.append("THE TEMPLATE IN THE FILE IS ANOTHER.")
         if self.other_prompts:
-            said.append(f"Prompts that llama.cpp reads otherwise: {self.other_prompts}.")
+            said.append(f"Prompts that {self.program} reads otherwise: {self.other_prompts}.")
         said += sorted(set(self.failures))
         if self.goes_on_after:
-            said.append(f"llama.cpp does not end an answer at the tokens {self.goes_on_after}.")
+            ends = f"does not end an answer at the tokens {self.goes_on_after}"
+            said.append(f"{self.program} {ends}.")
         return said
 
 
@@ -120,8 +123,7 @@ def compare(
     TunesmithError where llama.cpp is not here, RunError where it fails.
     """
     found = require_python(python)
-    texts = [chat_text(here.tokenizer, given(each), prompt=True) for each in conversations]
-    prompts = encode(here.tokenizer, texts)
+    texts, prompts = prompts_of(here.tokenizer, conversations)
     job: dict[str, Any] = {
         "do": "answer",
         "model": str(artefact.model),
@@ -139,22 +141,38 @@ def compare(
         job["logits"] = str(Path(folder, "logits.npy"))
         there: dict[str, Any] = ask(found, job)
         logits: NDArray[np.float32] = np.load(job["logits"])
-    return _compared(here, prompts, texts, (there, logits), most_tokens=most_tokens)
+    return compared(here, prompts, texts, (there, logits), most_tokens=most_tokens)
 
 
-def _compared(
+def prompts_of(
+    tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Sequence[Message]]
+) -> tuple[list[str], list[list[int]]]:
+    """Each conversation as the template writes it with an answer opened, and its ids."""
+    texts = [chat_text(tokenizer, given(each), prompt=True) for each in conversations]
+    return texts, encode(tokenizer, texts)
+
+
+def compared(
     here: Here,
     prompts: Sequence[list[int]],
     texts: Sequence[str],
     there: tuple[Mapping[str, Any], NDArray[np.float32]],
     *,
     most_tokens: int,
+    program: str = "llama.cpp",
 ) -> Comparison:
+    """What another program made of these prompts beside what is made of them here.
+
+    ``there``: the answer of ``llama_worker.answer``, or one of its form, and the logits [K, V] of
+    each answer's first token.
+    """
     said, logits = there
     rows = said["rows"]
-    answers = _answers(here, prompts, most_tokens)
-    mine = [_scores(here, ids) for ids in prompts]
-    pairs = list(zip(mine, torch.from_numpy(logits), strict=True))
+    answers = greedy_answers(here, prompts, most_tokens)
+    mine = [first_scores(here, ids) for ids in prompts]
+    # a vocabulary may be padded on one side
+    pairs = [(a, b[: len(a)]) for a, b in zip(mine, torch.from_numpy(logits), strict=True)]
+    pairs = [(a[: len(b)], b) for a, b in pairs]
     finite = [(a[a.isfinite()], b[a.isfinite()]) for a, b in pairs]
     forks = [
         _fork(here, number, prompts[number], answers[number], row["answer"])
@@ -178,10 +196,14 @@ def _compared(
             i for i, ends in zip(sorted(here.stop_ids), said["ends"], strict=True) if not ends
         ),
         version=said["version"],
+        program=program,
     )
 
 
-def _answers(here: Here, prompts: Sequence[list[int]], most_tokens: int) -> dict[int, list[int]]:
+def greedy_answers(
+    here: Here, prompts: Sequence[list[int]], most_tokens: int
+) -> dict[int, list[int]]:
+    """The ids of each prompt's greedy answer, by its place."""
     asked = [Prompt(tuple(ids), here.adapter) for ids in prompts]
     sampling = Sampling(max_new_tokens=most_tokens)
     made = generate(here.engine, asked, stop_ids=here.stop_ids, sampling=sampling)
@@ -189,9 +211,10 @@ def _answers(here: Here, prompts: Sequence[list[int]], most_tokens: int) -> dict
 
 
 @torch.inference_mode()
-def _scores(here: Here, ids: Sequence[int]) -> Tensor:
+def first_scores(here: Here, ids: Sequence[int]) -> Tensor:
     """Logits of the token behind ``ids``, fp32 [V]."""
-    batch = pack([Row(ids, [0.0] * len(ids), adapter=here.adapter)])
+    row = Row(ids, [0.0] * len(ids), adapter=here.adapter)
+    batch = pack([row], prefixes=here.engine.prefixes)
     hidden = here.engine.hidden_states(batch)[-1:]
     tokens = here.engine.vocabularies.get(here.adapter or "")
     return here.engine.head.logits(hidden, tokens)[0].float().cpu()
@@ -200,7 +223,7 @@ def _scores(here: Here, ids: Sequence[int]) -> Tensor:
 def _fork(here: Here, number: int, ids: list[int], ours: list[int], theirs: list[int]) -> Fork:
     shared = zip(ours, theirs, strict=False)
     at = next((i for i, (a, b) in enumerate(shared) if a != b), min(len(ours), len(theirs)))
-    scores = _scores(here, [*ids, *ours[:at]])
+    scores = first_scores(here, [*ids, *ours[:at]])
     end = max(here.stop_ids, key=lambda i: float(scores[i]))
     mine, other = (answer[at] if at < len(answer) else end for answer in (ours, theirs))
     return Fork(number, at, float(scores[mine] - scores[other]))

@@ -3,17 +3,19 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tunesmith.config.methods import LoraSettings
 from tunesmith.counts import many
 from tunesmith.engine.forward import Engine
+from tunesmith.engine.low_rank import LowRank
 from tunesmith.errors import AdapterError
 from tunesmith.methods import token_rows
-from tunesmith.methods.adapter import PREFIX, Adapter, Difference
+from tunesmith.methods.adapter import PREFIX, Adapter, Changes, Difference
 from tunesmith.methods.lora import (
     Shape,
     choose,
@@ -167,6 +169,29 @@ def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> Lo
         rank_pattern={m: rank for m, rank in ranks.items() if rank != default},
         alpha_pattern={m: a for m, a in alphas.items() if not math.isclose(a, alpha)},
     )
+
+
+def merge(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> Changes:
+    """What merging a stored adapter makes of its base; a layer's tensors are read at its turn."""
+    settings = from_peft(config, tensors)
+    changes = {f"{n}.weight": partial(_merged, tensors, settings, n) for n in settings.targets}
+    ids = torch.tensor(list(token_rows.ids_of(config)))
+    for key in tensors:
+        if key.endswith(token_rows.SUFFIX):
+            module = key.removeprefix(PREFIX).removesuffix(token_rows.SUFFIX)
+            changes[f"{module}.weight"] = partial(token_rows.put, ids, tensors[key].float())
+    return changes
+
+
+def _merged(
+    tensors: Mapping[str, Tensor], settings: LoraSettings, module: str, weight: Tensor
+) -> Tensor:
+    """W' of one layer's W [D_out, D_in]; the masters are in fp32, as where they are attached."""
+    a, b = (nn.Parameter(tensors[key(module)].float()) for key in (key_a, key_b))
+    term = LowRank(a, b, shape(settings, module).scale)
+    if settings.dora:
+        term.magnitude = nn.Parameter(tensors[key_m(module)].float())
+    return term.merged(weight)
 
 
 def misfits(engine: Engine, tensors: Mapping[str, Tensor]) -> list[str]:

@@ -28,6 +28,7 @@ class PeftFormat:
 
     ``write`` gives the stored tensors by name, ``read`` the parameters' from them; ``differences``
     are those between what a run asks for and what ``from_peft`` found, on a base that fits.
+    ``merge`` is ``Method.merge`` for an adapter that lies in its folder.
     """
 
     peft_type: str
@@ -35,6 +36,7 @@ class PeftFormat:
     from_peft: Callable[[Mapping[str, object], Mapping[str, Tensor]], Any]
     misfits: Callable[[Engine, Mapping[str, Tensor]], list[str]]
     differences: Callable[[Engine, Any, Any], list[Difference]]
+    merge: Callable[[Mapping[str, object], Mapping[str, Tensor]], Changes]
     also_read: frozenset[str] = frozenset()  # other types of PEFT's with the same result on disk
     write: Callable[[Adapter], Mapping[str, Tensor]] = _plain_write
     read: Callable[[Mapping[str, Tensor], Adapter], Mapping[str, Tensor]] = _plain_read
@@ -60,6 +62,7 @@ _LORA = PeftFormat(
     lora_peft.from_peft,
     lora_peft.misfits,
     lora_peft.differences,
+    lora_peft.merge,
     write=lora_peft.write,
 )
 METHODS: dict[str, Method] = {
@@ -75,6 +78,7 @@ METHODS: dict[str, Method] = {
             prompt.from_peft,
             prompt.misfits,
             virtual_tokens.differences,
+            virtual_tokens.refuse_merge_of,
             also_read=frozenset({"P_TUNING"}),
         ),
         merge=virtual_tokens.refuse_merge,
@@ -88,6 +92,7 @@ METHODS: dict[str, Method] = {
             p_tuning.from_peft,
             p_tuning.misfits,
             virtual_tokens.differences,
+            virtual_tokens.refuse_merge_of,
             write=p_tuning.write,
             read=p_tuning.read,
         ),

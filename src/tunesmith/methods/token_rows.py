@@ -84,13 +84,13 @@ def merge(engine: Engine, name: str) -> Changes:
     if tokens is None:
         return {}
     embedding, head = modules_of(engine)
-    changes = {f"{embedding}.weight": partial(_put, tokens.ids, tokens.inputs)}
+    changes = {f"{embedding}.weight": partial(put, tokens.ids, tokens.inputs)}
     if not engine.tied:
-        changes[f"{head}.weight"] = partial(_put, tokens.ids, tokens.outputs)
+        changes[f"{head}.weight"] = partial(put, tokens.ids, tokens.outputs)
     return changes
 
 
-def _put(ids: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
+def put(ids: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
     """[V, D] with the rows [K, D] at ``ids``; longer where an id is V or more.
 
     An id below them that neither has gets zeros: a token that no text has.

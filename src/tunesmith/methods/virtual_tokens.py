@@ -75,8 +75,17 @@ def refuse_merge(engine: Engine, adapter: Adapter) -> Changes:  # noqa: ARG001
     """Raise AdapterError: virtual tokens stand in front of a text and change no weight."""
     settings = adapter.settings
     assert isinstance(settings, VirtualTokenSettings)
-    raise AdapterError(
-        f"An adapter of method {settings.kind} has nothing to merge: its virtual tokens "
-        "stand in front of the text, and no weight of the base changes.",
+    raise _nothing_to_merge(f"of method {settings.kind}")
+
+
+def refuse_merge_of(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> Changes:  # noqa: ARG001
+    """``refuse_merge`` of an adapter in its folder."""
+    raise _nothing_to_merge(f"of kind {config.get('peft_type')}")
+
+
+def _nothing_to_merge(which: str) -> AdapterError:
+    return AdapterError(
+        f"An adapter {which} has nothing to merge: its virtual tokens stand in front of the text, "
+        "and no weight of the base changes.",
         remedy="Keep the adapter beside the base, or train with method lora, which can be merged.",
     )

@@ -163,10 +163,18 @@ class Chat:
 
 
 def open_chat(
-    found: Located, *, sampling: Sampling, seed: int = 0, system: str | None = None
+    found: Located,
+    *,
+    sampling: Sampling,
+    seed: int = 0,
+    system: str | None = None,
+    force: bool = False,
 ) -> Chat:
-    """Load what was located, and begin a conversation with each of its voices."""
+    """Load what was located, and begin a conversation with each of its voices.
+
+    ``force`` is that of ``attach_folder``.
+    """
     opened = open_base(found.model, four_bit=found.four_bit)
     for name, folder in found.adapters.items():
-        attach_folder(opened, folder, name=name)
+        attach_folder(opened, folder, name=name, force=force)
     return Chat(opened, found.voices, sampling=sampling, seed=seed, system=system)

@@ -22,7 +22,7 @@ from tunesmith.workflows.judge import Judge, require_evaluable
 from tunesmith.workflows.judged import Tuned
 from tunesmith.workflows.locate import locate
 from tunesmith.workflows.one_run import open_for
-from tunesmith.workflows.opening import Opened, attach_folder, open_base
+from tunesmith.workflows.opening import Opened, attach_over_any, open_base
 from tunesmith.workflows.report import draw_report
 from tunesmith.workflows.rows import RunRows, load_rows, require_files
 
@@ -140,7 +140,7 @@ def _judged(subject: _Subject, target: str, emit: Emit, stop: Stop) -> Judge:
         emit(Notice("base", note))
     adapter = None
     if subject.is_adapter and subject.trained is not None:
-        adapter = attach_folder(opened, subject.trained, name=NAME)
+        adapter = attach_over_any(opened, subject.trained, name=NAME)
     if subject.trained is not None:
         _tell_other_base(subject.trained, opened, emit)
     emit(Progress("reading the data"))

@@ -12,7 +12,7 @@ from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter, Difference
 from tunesmith.models.hashes import COMBINED, hash_folder
 from tunesmith.models.load import Base, read_tokenizer
-from tunesmith.workflows.opening import Opened, attach_folder
+from tunesmith.workflows.opening import Opened, attach_over_any
 
 
 def start_folder(settings: AnyMethod) -> Path | None:
@@ -63,7 +63,7 @@ def attach(opened: Opened, config: RunConfig, folder: Path, *, name: str) -> Ada
     """
     settings = resolved(config).method
     differing = _differing_tokens(settings, folder)
-    return attach_folder(opened, folder, name=name, settings=settings, differing=differing)
+    return attach_over_any(opened, folder, name=name, settings=settings, differing=differing)
 
 
 def other_base(config: RunConfig, base: Base) -> str | None:

@@ -13,6 +13,7 @@ from tunesmith.errors import AdapterError, RunError
 from tunesmith.models.catalog import find_entry
 
 BASE = "base"
+RUNS = Path("runs")  # where a run is found by its name alone
 CONFIG, ADAPTER_CONFIG = "config.yaml", "adapter_config.json"
 
 
@@ -31,7 +32,7 @@ class Located:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class Found:
     """One of the things named: its base, and its adapter unless it is a whole model."""
 
     name: str
@@ -58,10 +59,10 @@ def locate(target: str | None, adapters: Sequence[str] = ()) -> Located:
             f"{target} trained the whole model: its base is not in memory beside it.",
             remedy="Ask the base in a chat of its own: tunesmith chat MODEL.",
         )
-    others = [None if name == BASE else _find_adapter(name) for name in adapters]
+    others = [None if name == BASE else find_adapter(name) for name in adapters]
     known = [found for found in (main, *others) if found is not None]
     if known:
-        _require_base(known[0])
+        require_base(known[0])
     model = known[0].model if known else str(RunConfig.model_fields["model"].default)
     base = known[0].base if known else model
     asked = list(others)
@@ -86,17 +87,12 @@ def locate(target: str | None, adapters: Sequence[str] = ()) -> Located:
     return Located(model, paths, voices, four_bit, tuple(strangers))
 
 
-def _find(target: str) -> _Found:
-    folder = Path(target).expanduser()
-    if (folder / CONFIG).is_file():
-        return _of_run(folder)
-    if (folder / ADAPTER_CONFIG).is_file():
-        return _of_adapter(folder)
-    return _Found(folder.name or target, target, None)
+def find_adapter(name: str, root: Path = RUNS) -> Found:
+    """The adapter of a run's folder, of a run's name below ``root``, or in an adapter's folder.
 
-
-def _find_adapter(name: str) -> _Found:
-    found = _find(name)
+    Raises AdapterError for what is none, RunError for a run without a result.
+    """
+    found = _find(name, root)
     if found.adapter is None:
         run = (Path(name).expanduser() / CONFIG).is_file()
         what = "its run trained the whole model" if run else f"there is no {ADAPTER_CONFIG} in it"
@@ -105,15 +101,26 @@ def _find_adapter(name: str) -> _Found:
     return found
 
 
-def _of_run(folder: Path) -> _Found:
+def _find(target: str, root: Path = RUNS) -> Found:
+    folder = Path(target).expanduser()
+    by_name = [] if folder.exists() or find_entry(target) else [root / target]
+    for place in (folder, *by_name):
+        if (place / CONFIG).is_file():
+            return _of_run(place)
+        if (place / ADAPTER_CONFIG).is_file():
+            return _of_adapter(place)
+    return Found(folder.name or target, target, None)
+
+
+def _of_run(folder: Path) -> Found:
     values = read_yaml(folder / CONFIG)
     adapter, model = folder / "adapter", folder / "model"
     if (adapter / ADAPTER_CONFIG).is_file():
         default = RunConfig.model_fields["model"].default
         name = str(values.get("model", default))
-        return _Found(folder.resolve().name, name, adapter, four_bit=_is_four_bit(values))
+        return Found(folder.resolve().name, name, adapter, four_bit=_is_four_bit(values))
     if model.is_dir():
-        return _Found(folder.resolve().name, str(model), None, whole_run=True)
+        return Found(folder.resolve().name, str(model), None, whole_run=True)
     raise RunError(
         f"{folder}: the run has no result yet: there is neither adapter/ nor model/ in it.",
         remedy=f"Go on with it: tunesmith train --resume {folder}",
@@ -125,7 +132,7 @@ def _is_four_bit(config: Mapping[str, object]) -> bool:
     return isinstance(method, dict) and method.get("kind") in FOUR_BIT_KINDS
 
 
-def _of_adapter(folder: Path) -> _Found:
+def _of_adapter(folder: Path) -> Found:
     """A PEFT folder; inside a run it is the run that knows which base was named."""
     run = folder.resolve().parent
     if folder.resolve().name == "adapter" and (run / CONFIG).is_file():
@@ -137,8 +144,8 @@ def _of_adapter(folder: Path) -> _Found:
         raise AdapterError(f"{path}: does not name a base ({error!r}).") from None
     name = folder.resolve().name
     if (origin := read_origin(folder)) is None:
-        return _Found(name, model, folder)
-    return _Found(name, _base(model, origin), folder, four_bit=origin.kind in FOUR_BIT_KINDS)
+        return Found(name, model, folder)
+    return Found(name, _base(model, origin), folder, four_bit=origin.kind in FOUR_BIT_KINDS)
 
 
 def _base(written: str, origin: Origin) -> str:
@@ -149,13 +156,13 @@ def _base(written: str, origin: Origin) -> str:
     return written if is_here else origin.base
 
 
-def _require_base(found: _Found) -> None:
+def require_base(found: Found) -> None:
     """Raise AdapterError where an adapter's base is a path that is not on this machine."""
     base = Path(found.model)
     if found.adapter is not None and base.is_absolute() and not base.exists():
         raise AdapterError(
             f"{found.adapter}: its base is not here: there is no {base}.",
-            remedy=f"Name the base: tunesmith chat MODEL --adapter {found.adapter}",
+            remedy=f"Name the base: --model, or tunesmith chat MODEL --adapter {found.adapter}",
         )
 
 

@@ -4,16 +4,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transformers import PreTrainedTokenizerBase
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from tunesmith.adapters import store
+from tunesmith.adapters.fit import Identity
 from tunesmith.config.methods import AnyMethod
 from tunesmith.engine.allocator import bound_kernel_caches, keep_freed_memory
 from tunesmith.engine.forward import Engine, prepare_
 from tunesmith.methods.adapter import Adapter, Difference
 from tunesmith.models.cache import ignore
-from tunesmith.models.load import Base, load_base, read_tokenizer
+from tunesmith.models.load import Base, load_base, read_config, read_tokenizer
 from tunesmith.models.precision import DtypeChoice
+from tunesmith.models.resolve import resolve
+from tunesmith.models.supported import check_config
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,34 @@ def open_base(
     return Opened(base, prepare_(base.model, base.dtype))
 
 
+def open_skeleton(model: str, *, emit: Callable[[str], None] = ignore) -> tuple[Path, Engine]:
+    """The folder of a base, and its layers without their weights (on the meta device).
+
+    For what asks only for names and shapes: nothing of the base's size is read or held.
+    """
+    folder = resolve(model, emit=emit)
+    config = read_config(folder, trust_remote_code=False)
+    check_config(config, folder)
+    # bitsandbytes' layers cannot be made without weights; plain ones have the same widths
+    dtype = config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
+    with torch.device("meta"):
+        empty = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    return folder, prepare_(empty, dtype)
+
+
 def attach_folder(
+    opened: Opened, folder: Path, *, name: str = "default", force: bool = False
+) -> Adapter:
+    """Attach the adapter of a folder; one with tokens of its own brings its tokenizer along.
+
+    Raises AdapterError as ``store.load`` does, and for one that was trained over another base:
+    with ``force`` not where only the names of both differ.
+    """
+    base = Identity(opened.base.name, opened.base.folder, trusted=force)
+    return _attach(opened, folder, name=name, base=base)
+
+
+def attach_over_any(
     opened: Opened,
     folder: Path,
     *,
@@ -60,11 +91,25 @@ def attach_folder(
     settings: AnyMethod | None = None,
     differing: Sequence[Difference] = (),
 ) -> Adapter:
-    """Attach the adapter of a folder; one with tokens of its own brings its tokenizer along.
+    """As ``attach_folder``, over another base as well: for who trains it on, or measures it there.
 
-    The other arguments are those of ``store.load``.
+    ``settings`` and ``differing`` are those of ``store.load``.
     """
-    adapter = store.load(opened.engine, folder, name=name, settings=settings, differing=differing)
+    return _attach(opened, folder, name=name, settings=settings, differing=differing)
+
+
+def _attach(
+    opened: Opened,
+    folder: Path,
+    *,
+    name: str,
+    settings: AnyMethod | None = None,
+    differing: Sequence[Difference] = (),
+    base: Identity | None = None,
+) -> Adapter:
+    adapter = store.load(
+        opened.engine, folder, name=name, settings=settings, differing=differing, base=base
+    )
     if name in opened.engine.vocabularies:
         opened.tokenizers[name] = read_tokenizer(folder, trust_remote_code=False)
     return adapter

@@ -1,0 +1,118 @@
+"""An adapter and a base that do not fit: everything is told, each with its way out."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.adapters.test_store import randomise
+from tests.models.tiny import tiny_folder
+from tunesmith.adapters import fit, store, stored
+from tunesmith.adapters.fit import Identity, mismatches
+from tunesmith.adapters.origin import Origin, write_origin
+from tunesmith.config.methods import LoraSettings
+from tunesmith.errors import AdapterError
+from tunesmith.methods import table
+from tunesmith.models.hashes import COMBINED, hash_folder
+from tunesmith.workflows.opening import open_base, open_skeleton
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+@pytest.fixture
+def base(tmp_path):
+    return tiny_folder(tmp_path / "tiny")
+
+
+@pytest.fixture
+def adapter(base, tmp_path):
+    opened = open_base(str(base), dtype="float32", device="cpu")
+    made = table.attach(opened.engine, LoraSettings(rank=2), name="a")
+    randomise(made)
+    store.save(tmp_path / "a", made, opened.engine, base="owner/Tiny")
+    return tmp_path / "a"
+
+
+def kinds(folder, base, *, name=None, trusted=False):
+    found, skeleton = open_skeleton(str(base))
+    identity = Identity(name or str(base), found, trusted)
+    return [(each.kind, each.overridden) for each in mismatches(folder, skeleton, identity)]
+
+
+def with_hash(folder, sha256):
+    write_origin(folder, Origin("tiny", sha256, "lora"))
+
+
+def test_what_fits_has_no_mismatch_whoever_owns_the_name(adapter, base):
+    assert kinds(adapter, base) == []
+    assert kinds(adapter, base, name="tiny") == []
+
+
+def test_a_name_alone_can_be_overridden_and_a_hash_cannot(adapter, base, tmp_path):
+    other = base.rename(tmp_path / "other")
+    assert kinds(adapter, other) == [("name", False)]
+    assert kinds(adapter, other, trusted=True) == [("name", True)]
+    with_hash(adapter, "0" * 64)
+    assert kinds(adapter, other, trusted=True) == [("hash", False)]
+
+
+def test_the_same_files_are_the_same_base_under_any_name(adapter, base, tmp_path):
+    with_hash(adapter, hash_folder(base)[COMBINED])
+    other = base.rename(tmp_path / "other")
+    assert kinds(adapter, other) == []
+
+
+def test_every_layer_that_is_missing_or_of_another_width_is_told(adapter, tmp_path):
+    small = tiny_folder(tmp_path / "small" / "tiny", num_hidden_layers=1, intermediate_size=80)
+    found, skeleton = open_skeleton(str(small))
+    told = [each.message for each in mismatches(adapter, skeleton, Identity("tiny", found))]
+    assert sum("model.layers.1." in each and "no linear layer" in each for each in told) == 14
+    assert sum("the layer's width is 80" in each for each in told) == 3
+    assert len(told) == 17
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_told_and_not_loaded(adapter, base, bad):
+    tensors = load_file(adapter / stored.TENSORS)
+    name = sorted(tensors)[0]
+    tensors[name][0, 0] = bad
+    save_file(tensors, adapter / stored.TENSORS)
+    assert kinds(adapter, base) == [("values", False)]
+    opened = open_base(str(base), dtype="float32", device="cpu")
+    with pytest.raises(AdapterError, match=r"the adapter is broken: .* not finite") as refused:
+        store.load(opened.engine, adapter)
+    assert "earlier checkpoint" in refused.value.remedy
+
+
+def test_what_cannot_be_read_is_a_mismatch_with_its_remedy(adapter, base):
+    config = json.loads((adapter / stored.CONFIG).read_text())
+    (adapter / stored.CONFIG).write_text(json.dumps({**config, "modules_to_save": ["lm_head"]}))
+    assert kinds(adapter, base) == [("format", False)]
+    (adapter / stored.TENSORS).unlink()
+    _, skeleton = open_skeleton(str(base))
+    (found,) = mismatches(adapter, skeleton)
+    assert "is missing" in found.message
+    assert "safetensors" in found.remedy
+
+
+def test_all_kinds_are_refused_in_one_message(adapter, tmp_path):
+    small = tiny_folder(tmp_path / "small", num_hidden_layers=1)
+    found, skeleton = open_skeleton(str(small))
+    unfit = mismatches(adapter, skeleton, Identity("small", found))
+    with pytest.raises(AdapterError, match=r"not made for this base: it names 'owner/Tiny'") as e:
+        fit.require(adapter, unfit)
+    assert "and 10 more" in e.value.message
+    assert "--force" in e.value.remedy
+
+
+def test_without_weights_a_base_is_as_with_them(base):
+    _, skeleton = open_skeleton(str(base))
+    engine = open_base(str(base), dtype="float32", device="cpu").engine
+    widths = [
+        {n: (layer.in_features, layer.out_features) for n, layer in each.linears.items()}
+        for each in (skeleton, engine)
+    ]
+    assert widths[0] == widths[1]
+    assert skeleton.head_weight.device == torch.device("meta")
+    assert skeleton.tied == engine.tied
