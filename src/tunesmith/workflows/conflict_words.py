@@ -1,0 +1,107 @@
+"""What clashing comes to in plain words: where the weights oppose, what a merge costs, what else."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tunesmith.adapters.conflicts import Conflict, Conflicts
+from tunesmith.adapters.depth import bands
+from tunesmith.workflows.combine import MAX_DROP, Trial
+from tunesmith.workflows.trials import ALONE, TaskScores
+
+LINEAR = "linear"
+# A layer's cosine from which its sum undoes a part that can be told: a tenth of each adapter.
+OPPOSING = -0.1
+MOST_LAYERS = 1000  # blocks of a model: each is looked at by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``answer``: `clash` or `fits` where it was measured, else `cannot-tell`."""
+
+    answer: str
+    text: str
+
+    def to_json(self) -> dict[str, str]:
+        """As the verdict of an evaluation."""
+        return {"answer": self.answer, "text": self.text}
+
+
+def judged(found: Mapping[tuple[str, str], Conflicts], trial: Trial | None) -> Verdict:
+    """Of every pair by its names, and of what was measured."""
+    several = len(found) > 1
+    weights = [_weights_text(pair, each, named=several) for pair, each in found.items()]
+    if trial is None:
+        rest = (
+            "What a merge costs their answers was not measured: weights alone do not tell it; "
+            "serving them side by side keeps all of them whole."
+        )
+        return Verdict("cannot-tell", " ".join([*weights, rest]))
+    _, drop = trial.worst(LINEAR)
+    answer = "clash" if 100 * drop.mean > MAX_DROP else "fits"
+    return Verdict(answer, " ".join([*weights, *_measured(trial, answer)]))
+
+
+def _weights_text(pair: tuple[str, str], found: Conflicts, *, named: bool) -> str:
+    """`Layers 11-19 pull in opposite directions (cosine down to -0.31).`"""
+    who = f"{pair[0]} and {pair[1]}: " if named else ""
+    opposed = list(_opposed(found))
+    overall = found.overall
+    if not opposed:
+        towards = _direction(overall)
+        text = f"no layer pulls in opposite directions; as a whole they {towards}"
+    else:
+        least = min(cosine for _, cosine in opposed)
+        names = ", ".join(name for name, _ in opposed)
+        text = f"layers {names} pull in opposite directions (cosine down to {least:.2f})"
+    text = (
+        f"{who}{text} (cosine {overall.cosine:+.2f}, signs oppose in {overall.sign_conflict:.0%})."
+    )
+    return text[0].upper() + text[1:]
+
+
+def _direction(overall: Conflict) -> str:
+    if overall.cosine > -OPPOSING:
+        return "push the same way"
+    return "have little to do with each other"
+
+
+def _opposed(found: Conflicts) -> Iterator[tuple[str, float]]:
+    """Neighbouring blocks that oppose, by their names, with the least cosine of a block."""
+    run: list[tuple[str, float]] = []
+    for band in bands(list(found.layers), most=MOST_LAYERS):
+        cosine = found.together(band.layers).cosine
+        if cosine <= OPPOSING:
+            run.append((band.name, cosine))
+        elif run:
+            yield _joined(run)
+            run = []
+    if run:
+        yield _joined(run)
+
+
+def _joined(run: Sequence[tuple[str, float]]) -> tuple[str, float]:
+    first, last = run[0][0], run[-1][0]
+    return first if first == last else f"{first}-{last}", min(cosine for _, cosine in run)
+
+
+def _measured(trial: Trial, answer: str) -> Iterator[str]:
+    """What a linear merge costs, the way that costs least, and that nothing is lost unmerged."""
+    falls = ", ".join(_fall(task, LINEAR) for task in trial.scores)
+    yield f"After a linear merge {falls}."
+    best = trial.best().way.name
+    if best != LINEAR:
+        keeps = ", ".join(_kept(task, best) for task in trial.scores)
+        yield f"`{best}` costs least: {keeps}."
+    if answer == "clash":
+        yield "Serving them side by side keeps all of them whole."
+
+
+def _fall(task: TaskScores, name: str) -> str:
+    alone, after = task.arms[ALONE].mean, task.arms[name].mean
+    drop = task.drops[name]
+    verb = "falls" if drop.low > 0 else "rises" if drop.high < 0 else "goes"
+    return f"{task.task} {verb} from {100 * alone:.0f} to {100 * after:.0f} %"
+
+
+def _kept(task: TaskScores, name: str) -> str:
+    return f"{task.task} {100 * task.arms[name].mean:.0f} %"
