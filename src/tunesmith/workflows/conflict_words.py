@@ -1,9 +1,9 @@
-"""What clashing comes to in plain words: where the weights oppose, what a merge costs, what else."""
+"""What a clash comes to in plain words: where weights oppose, what merging costs, what is left."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tunesmith.adapters.conflicts import Conflict, Conflicts
+from tunesmith.adapters.conflicts import Conflicts
 from tunesmith.adapters.depth import bands
 from tunesmith.workflows.combine import MAX_DROP, Trial
 from tunesmith.workflows.trials import ALONE, TaskScores
@@ -43,26 +43,19 @@ def judged(found: Mapping[tuple[str, str], Conflicts], trial: Trial | None) -> V
 
 def _weights_text(pair: tuple[str, str], found: Conflicts, *, named: bool) -> str:
     """`Layers 11-19 pull in opposite directions (cosine down to -0.31).`"""
-    who = f"{pair[0]} and {pair[1]}: " if named else ""
     opposed = list(_opposed(found))
-    overall = found.overall
-    if not opposed:
-        towards = _direction(overall)
-        text = f"no layer pulls in opposite directions; as a whole they {towards}"
-    else:
+    if opposed:
         least = min(cosine for _, cosine in opposed)
         names = ", ".join(name for name, _ in opposed)
         text = f"layers {names} pull in opposite directions (cosine down to {least:.2f})"
-    text = (
-        f"{who}{text} (cosine {overall.cosine:+.2f}, signs oppose in {overall.sign_conflict:.0%})."
+    else:
+        text = "no layer pulls in the opposite direction"
+    overall = found.overall
+    whole = (
+        f"all together: cosine {overall.cosine:+.2f}, {overall.sign_conflict:.0%} of signs oppose"
     )
-    return text[0].upper() + text[1:]
-
-
-def _direction(overall: Conflict) -> str:
-    if overall.cosine > -OPPOSING:
-        return "push the same way"
-    return "have little to do with each other"
+    who = f"{pair[0]} and {pair[1]}: {text}" if named else text[0].upper() + text[1:]
+    return f"{who}; {whole}."
 
 
 def _opposed(found: Conflicts) -> Iterator[tuple[str, float]]:
