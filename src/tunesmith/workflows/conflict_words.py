@@ -50,10 +50,8 @@ def _weights_text(pair: tuple[str, str], found: Conflicts, *, named: bool) -> st
         text = f"layers {names} pull in opposite directions (cosine down to {least:.2f})"
     else:
         text = "no layer pulls in the opposite direction"
-    overall = found.overall
-    whole = (
-        f"all together: cosine {overall.cosine:+.2f}, {overall.sign_conflict:.0%} of signs oppose"
-    )
+    cosine, opposing = found.overall.cosine, found.overall.sign_conflict
+    whole = f"all together: cosine {cosine:+.2f}, {opposing:.0%} of signs oppose"
     who = f"{pair[0]} and {pair[1]}: {text}" if named else text[0].upper() + text[1:]
     return f"{who}; {whole}."
 

@@ -133,9 +133,13 @@ def _answered(
     for longest in dict.fromkeys(each.longest for each in asked.values()):
         group = {key: each for key, each in asked.items() if each.longest == longest}
         sampling, stop_ids = Sampling(max_new_tokens=longest), opened.base.stop_ids
-        caches = {key: open_cache(each.voice, sampling, stop_ids) for key, each in group.items()}
+        # Tasks may ask one voice the same: then it is answered, and known, once.
+        voices = {each.voice for each in group.values()}
+        by_voice = {voice: open_cache(voice, sampling, stop_ids) for voice in voices}
+        caches = {key: by_voice[each.voice] for key, each in group.items()}
         tasks = list({each.task.name: each.task for each in group.values()}.values())
         arms = {key: each.arm for key, each in group.items()}
+        names = ", ".join(task.name for task in tasks)
         _foretell(opened, tasks, arms, caches, course)
         made = answer_arms(
             opened.engine,
@@ -143,9 +147,7 @@ def _answered(
             caches,
             sampling=sampling,
             stop_ids=stop_ids,
-            go_on=_go_on(
-                f"answering held-out questions ({', '.join(t.name for t in tasks)})", course
-            ),
+            go_on=_go_on(f"answering held-out questions ({names})", course),
         )
         assert made is not None  # the clock raises where a stop is asked for
         said |= made
