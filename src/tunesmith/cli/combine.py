@@ -13,6 +13,8 @@ from tunesmith.cli.outcome import Outcome, command
 from tunesmith.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tunesmith.workflows.combine import Named
     from tunesmith.workflows.course import Course
 
@@ -62,7 +64,8 @@ def conflicts(
     from tunesmith.workflows.conflict_page import write_page
     from tunesmith.workflows.conflicts import find_conflicts
 
-    again = ["adapters", "conflicts", *adapters, "--rows", str(rows)]
+    given = {"rows": rows if rows != ROWS else None, "page": page}
+    again = ["adapters", "conflicts", *adapters, *["--scores"] * (scores is True), *_flags(given)]
     found = _told(
         lambda course: find_conflicts(named(adapters), scores=scores, rows=rows, course=course),
         again=again,
@@ -134,7 +137,10 @@ def merge(  # noqa: PLR0913  # one parameter for each flag
     wanted = named(adapters, _numbers("weights", weights, float), seed=seed)
     if not auto:
         return _by_method(wanted, out, method or "linear", densities, ranks)
-    again = ["adapters", "merge", *adapters, "--auto", "--out", str(out)]
+    given = {"weights": weights, "density": density, "rank": rank, "seed": seed or None}
+    given |= {"rows": rows if rows != ROWS else None}
+    given |= {"max-drop": f"{max_drop:g}" if max_drop != MAX_DROP else None}
+    again = ["adapters", "merge", *adapters, "--auto", "--out", str(out), *_flags(given)]
     try:
         made = _told(
             lambda course: combine_best(
@@ -192,6 +198,12 @@ def _numbers(flag: str, text: str, kind: type[_Number]) -> list[_Number]:
         raise UsageError(
             f"--{flag} {text}: these are no numbers.", remedy=f"Write --{flag} {example}."
         ) from None
+
+
+def _flags(given: "Mapping[str, object]") -> list[str]:
+    """Flags and their values, for a line that can be typed again; empty values are left out."""
+    pairs = [(f"--{flag}", str(value)) for flag, value in given.items() if value not in ("", None)]
+    return [word for pair in pairs for word in pair]
 
 
 def _told(work: "Callable[[Course], _Made]", *, again: list[str]) -> _Made:

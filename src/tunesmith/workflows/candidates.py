@@ -1,6 +1,6 @@
 """Which combinations of adapters are tried, each written as the adapter that it would be."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,9 +76,11 @@ def ways_of(
     """
     found: dict[tuple[Method, int], Way] = {}
     for kind in kinds:
-        for method in _settings(kind, densities):
+        for density in densities if takes_density(kind) else (None,):
             for rank in ranks or (blend.rank,):
-                name = _name(kind, method, rank if len(ranks) > 1 else None)
+                method = table.made(kind, density)
+                name = kind if density is None else f"{kind} {density:g}"
+                name = f"{name}, rank {rank}" if len(ranks) > 1 else name
                 found.setdefault((method, rank), Way(name, method, rank))
     return list(found.values())
 
@@ -96,19 +98,9 @@ def automatic(blend: Blend) -> list[Way]:
     return [*tried, *ways_of(blend, kinds=few, densities=(MORE_KEPT,))]
 
 
-def _settings(kind: str, densities: Sequence[float | None]) -> Iterator[Method]:
-    """A kind with its densities; one that keeps every entry comes as it is."""
-    if table.density_of(table.made(kind)) is None:
-        yield table.made(kind)
-        return
-    yield from (table.made(kind, density) for density in densities)
-
-
-def _name(kind: str, method: Method, rank: int | None) -> str:
-    """`linear`, `ties 0.2`, `ties 0.2, rank 16`."""
-    density = table.density_of(method)
-    told = kind if density is None else f"{kind} {density:g}"
-    return told if rank is None else f"{told}, rank {rank}"
+def takes_density(kind: str) -> bool:
+    """Whether a kind of method chooses among entries."""
+    return table.density_of(table.made(kind)) is not None
 
 
 def make_all(blend: Blend, ways: Sequence[Way], scratch: Path, course: Course) -> list[Candidate]:

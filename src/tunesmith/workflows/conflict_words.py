@@ -1,5 +1,6 @@
 """What a clash comes to in plain words: where weights oppose, what merging costs, what is left."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -43,17 +44,20 @@ def judged(found: Mapping[tuple[str, str], Conflicts], trial: Trial | None) -> V
 
 def _weights_text(pair: tuple[str, str], found: Conflicts, *, named: bool) -> str:
     """`Layers 11-19 pull in opposite directions (cosine down to -0.31).`"""
+    cosine, opposing = found.overall.cosine, found.overall.sign_conflict
     opposed = list(_opposed(found))
-    if opposed:
+    if math.isnan(cosine):
+        text = "one of them changes nothing, so that nothing clashes"
+    elif opposed:
         least = min(cosine for _, cosine in opposed)
         names = ", ".join(name for name, _ in opposed)
         text = f"layers {names} pull in opposite directions (cosine down to {least:.2f})"
     else:
         text = "no layer pulls in the opposite direction"
-    cosine, opposing = found.overall.cosine, found.overall.sign_conflict
-    whole = f"all together: cosine {cosine:+.2f}, {opposing:.0%} of signs oppose"
+    if not math.isnan(cosine):
+        text += f"; all together: cosine {cosine:+.2f}, {opposing:.0%} of signs oppose"
     who = f"{pair[0]} and {pair[1]}: {text}" if named else text[0].upper() + text[1:]
-    return f"{who}; {whole}."
+    return f"{who}."
 
 
 def _opposed(found: Conflicts) -> Iterator[tuple[str, float]]:
