@@ -34,9 +34,9 @@ def trial():
 class Found:
     verdict = SimpleNamespace(text="Layers 11-19 pull in opposite directions.")
     trial = None
-    left_out = {"tone": "it lies in no run"}
 
     def __init__(self):
+        self.left_out = {"tone": "it lies in no run"}
         found = SimpleNamespace(
             layers=dict.fromkeys(LAYERS, CLASH),
             overall=CLASH,

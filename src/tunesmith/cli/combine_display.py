@@ -1,5 +1,6 @@
 """What `adapters conflicts` and `adapters merge` show: the verdict, layers by depth, scores."""
 
+import math
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -49,14 +50,15 @@ def _bands(pair: "Pair") -> Iterator[list[str]]:
 
 
 def _cells(conflict: "Conflict") -> list[str]:
-    return [
-        f"{conflict.cosine:+.3f}",
-        percent(conflict.sign_conflict),
-        percent(conflict.input_overlap),
-        percent(conflict.output_overlap),
-        percent(conflict.chance),
-        f"{conflict.norm_ratio:.2f}",
-    ]
+    if math.isnan(conflict.cosine):  # one of them changes nothing there
+        return ["-"] * len(MEASURES)
+    shares = (
+        conflict.sign_conflict,
+        conflict.input_overlap,
+        conflict.output_overlap,
+        conflict.chance,
+    )
+    return [f"{conflict.cosine:+.3f}", *map(percent, shares), f"{conflict.norm_ratio:.2f}"]
 
 
 def _few(layers: Sequence[str]) -> str:

@@ -48,7 +48,7 @@ def conflicts_page(document: Document, *, language: str = DEFAULT) -> str:
 
 
 def _row(pair: Document) -> tuple[str, ...]:
-    shares = (percent(_number(pair[key])) for key in COLUMNS[1:])
+    shares = (_share(_number(pair[key])) for key in COLUMNS[1:])
     return (f"{pair['a']}, {pair['b']}", _plain(_number(pair["cosine"])), *shares)
 
 
@@ -57,7 +57,11 @@ def _number(value: Any) -> float:
 
 
 def _plain(value: float) -> str:
-    return f"{value:+.3f}".replace("-", MINUS)
+    return "" if math.isnan(value) else f"{value:+.3f}".replace("-", MINUS)
+
+
+def _share(value: float) -> str:
+    return "" if math.isnan(value) else percent(value)
 
 
 def _maps(number: int, pair: Document, words: Words) -> Iterator[Plot]:
