@@ -82,7 +82,7 @@ def _maps(number: int, pair: Document, words: Words) -> Iterator[Plot]:
         said = Said(
             title=words.say(f"{key}.title"),
             note=words.say(f"{key}.note", most=most),
-            alt=words.say(f"{key}.alt", count=count, of=len(values)),
+            alt=words.say(f"{key}.alt", count, of=len(values)),
             axis=words.say("conflicts.depth"),
             form=form,
         )
