@@ -2,7 +2,7 @@
 
 import shlex
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from tunesmith.adapters.combine import folder, table
 from tunesmith.adapters.combine.factor import Fit
 from tunesmith.adapters.combine.folder import Combined
 from tunesmith.adapters.sources import require_alike
+from tunesmith.config.methods import FOUR_BIT_KINDS
 from tunesmith.counts import many
 from tunesmith.errors import AdapterError, UsageError
 from tunesmith.evaluate.interval import Interval
@@ -204,7 +205,7 @@ def tried(
 ) -> Trial:
     """Make every candidate below ``scratch``, and let all of them answer beside one base."""
     opened = open_for(next(iter(runs.configs.values())), emit=course.emit)
-    for note in opened.base.notes:
+    for note in (*opened.base.notes, *_mixed_bases(runs)):
         course.emit(Notice("base", note))
     for path in adapters.folders.values():
         tell_other_base(path, opened, course.emit)
@@ -218,6 +219,14 @@ def tried(
     candidates = make_all(adapters.blend, ways, scratch, course)
     folders = {each.way.name: each.made.folder for each in candidates}
     return Trial(candidates, try_all(opened, tasks, adapters.folders, folders, course))
+
+
+def _mixed_bases(runs: Runs) -> Iterator[str]:
+    """That some adapters answer over another number format of the base than they learned over."""
+    is_four_bit = [config.method.kind in FOUR_BIT_KINDS for config in runs.configs.values()]
+    if len(set(is_four_bit)) > 1:
+        here = "4 bit" if is_four_bit[0] else "16 bit or more"
+        yield f"some were trained over the base in 4 bit, some were not: all answer in {here}"
 
 
 def _require_scores(trial: Trial) -> None:
