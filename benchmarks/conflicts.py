@@ -154,7 +154,9 @@ def told(document: Mapping[str, Any]) -> list[str]:
     ]
     auto = document["auto"]
     taken = auto.get("refused") or f"merged by {auto.get('name', 'what was chosen before')}"
-    return [weights, str(document["verdict"]["text"]), *drops, f"--auto: {taken}"]
+    verdict = document["verdict"]
+    expected = f"expected from the weights: {verdict['expected']}, measured: {verdict['answer']}"
+    return [weights, str(verdict["text"]), expected, *drops, f"--auto: {taken}"]
 
 
 def say(event: Event) -> None:

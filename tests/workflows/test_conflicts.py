@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.adapters.combining import change_tensors
 from tests.workflows.combining import train
@@ -117,13 +118,26 @@ def opposed(bare, layers):
 
 @pytest.mark.parametrize(
     ("layers", "said"),
-    [((0,), "Layers 0 pull"), ((0, 1), "Layers 0-1 pull"), ((), "No layer pulls")],
+    [((0,), "Layers 0 pull"), ((0, 1), "Layers 0-1 pull"), ((), "They work in the same places")],
 )
 def test_blocks_that_oppose_are_named(bare, layers, said):
     found = opposed(bare, layers)
     assert judged({("a", "b"): found}, None).text.startswith(said)
     several = judged({("a", "b"): found, ("a", "c"): found}, None)
     assert f"a and c: {said[0].lower()}{said[1:]}" in several.text
+
+
+def test_what_the_weights_let_expect_stands_beside_what_was_measured(bare):
+    draws = torch.Generator().manual_seed(0)
+    for folder in bare:
+        change_tensors(Path(folder), lambda _, t: torch.randn(t.shape, generator=draws))
+    apart = conflicts(*(sources.read(Path(folder)) for folder in bare))
+    found = judged({("a", "b"): apart}, trial({"linear": 0.5}))
+    assert (found.expected, found.answer) == ("fits", "clash")
+    assert found.text.startswith("They hardly meet (cosine ")
+    assert "Expect a merge to keep them. After a linear merge task 0 falls" in found.text
+    same = judged({("a", "b"): opposed(bare, ())}, None)
+    assert (same.expected, same.answer) == ("clash", "cannot-tell")
 
 
 def test_the_verdict_is_that_of_the_linear_merge_and_names_what_costs_less(bare):

@@ -10,54 +10,65 @@ from tunesmith.workflows.combine import MAX_DROP, Trial
 from tunesmith.workflows.trials import ALONE, TaskScores
 
 LINEAR = "linear"
-# A layer's cosine from which its sum undoes a part that can be told: a tenth of each adapter.
-OPPOSING = -0.1
+# The cosine, of either sign, from which two adapters work in the same places: a tenth of each lies
+# along the other. Unlike tasks have less, two formats of one question more (docs/combine.md).
+MEETING = 0.1
 MOST_LAYERS = 1000  # blocks of a model: each is looked at by itself
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``answer``: `clash` or `fits` where it was measured, else `cannot-tell`."""
+    """``answer``: `clash` or `fits` where it was measured, else `cannot-tell`; ``expected``: which
+    of them the weights alone let expect.
+    """
 
     answer: str
+    expected: str
     text: str
 
     def to_json(self) -> dict[str, str]:
         """As the verdict of an evaluation."""
-        return {"answer": self.answer, "text": self.text}
+        return {"answer": self.answer, "expected": self.expected, "text": self.text}
 
 
 def judged(found: Mapping[tuple[str, str], Conflicts], trial: Trial | None) -> Verdict:
     """Of every pair by its names, and of what was measured."""
     several = len(found) > 1
     weights = [_weights_text(pair, each, named=several) for pair, each in found.items()]
+    expected = "clash" if any(map(_meet, found.values())) else "fits"
+    weights.append(f"Expect a merge to {'cost' if expected == 'clash' else 'keep'} them.")
     if trial is None:
         rest = (
-            "What a merge costs their answers was not measured: weights alone do not tell it; "
+            "What it costs their answers was not measured: weights alone do not tell it; "
             "serving them side by side keeps all of them whole."
         )
-        return Verdict("cannot-tell", " ".join([*weights, rest]))
+        return Verdict("cannot-tell", expected, " ".join([*weights, rest]))
     _, drop = trial.worst(LINEAR)
     answer = "clash" if 100 * drop.mean > MAX_DROP else "fits"
-    return Verdict(answer, " ".join([*weights, *_measured(trial, answer)]))
+    return Verdict(answer, expected, " ".join([*weights, *_measured(trial, answer)]))
+
+
+def _meet(found: Conflicts) -> bool:
+    return abs(found.overall.cosine) >= MEETING or any(_opposed(found))
 
 
 def _weights_text(pair: tuple[str, str], found: Conflicts, *, named: bool) -> str:
     """`Layers 11-19 pull in opposite directions (cosine down to -0.31).`"""
-    cosine, opposing = found.overall.cosine, found.overall.sign_conflict
+    overall = found.overall
     opposed = list(_opposed(found))
-    if math.isnan(cosine):
+    if math.isnan(overall.cosine):
         text = "one of them changes nothing, so that nothing clashes"
     elif opposed:
         least = min(cosine for _, cosine in opposed)
         names = ", ".join(name for name, _ in opposed)
         text = f"layers {names} pull in opposite directions (cosine down to {least:.2f})"
     else:
-        text = "no layer pulls in the opposite direction"
-    if not math.isnan(cosine):
-        text += f"; all together: cosine {cosine:+.2f}, {opposing:.0%} of signs oppose"
-    who = f"{pair[0]} and {pair[1]}: {text}" if named else text[0].upper() + text[1:]
-    return f"{who}."
+        meet = "they work in the same places" if _meet(found) else "they hardly meet"
+        text = (
+            f"{meet} (cosine {overall.cosine:+.2f}; {overall.output_overlap:.0%} of their outputs "
+            f"shared, {overall.chance:.0%} by chance)"
+        )
+    return f"{pair[0]} and {pair[1]}: {text}." if named else f"{text[0].upper()}{text[1:]}."
 
 
 def _opposed(found: Conflicts) -> Iterator[tuple[str, float]]:
@@ -65,7 +76,7 @@ def _opposed(found: Conflicts) -> Iterator[tuple[str, float]]:
     run: list[tuple[str, float]] = []
     for band in bands(list(found.layers), most=MOST_LAYERS):
         cosine = found.together(band.layers).cosine
-        if cosine <= OPPOSING:
+        if cosine <= -MEETING:
             run.append((band.name, cosine))
         elif run:
             yield _joined(run)
