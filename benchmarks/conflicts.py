@@ -25,7 +25,7 @@ from tunesmith.workflows.conflicts import find_conflicts
 from tunesmith.workflows.course import Course
 from tunesmith.workflows.run import resume_run, train_run
 
-TRAIN_ROWS = 900
+TRAIN_ROWS, HELD_ROWS = 900, 100
 PAIRS = {"planted": ("plain", "json"), "apart": ("plain", "tone")}
 
 
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the sets")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--rows", type=int, default=100, help="held-out rows of each skill")
+    parser.add_argument("--rows", type=int, default=HELD_ROWS, help="held-out rows that are asked")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     runs = {name: trained(name, given) for name in SKILLS}
@@ -95,7 +95,7 @@ def trained(name: str, given: argparse.Namespace) -> Path:
     run: Path = given.out / "runs" / name
     paths = {part: given.out / "data" / f"{name}-{part}.jsonl" for part in ("train", "held")}
     for path, rows, count in zip(
-        paths.values(), skill.read(given.data), (TRAIN_ROWS, given.rows), strict=True
+        paths.values(), skill.read(given.data), (TRAIN_ROWS, HELD_ROWS), strict=True
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows[:count])
@@ -112,7 +112,7 @@ def trained(name: str, given: argparse.Namespace) -> Path:
         },
         "evaluate": {
             "checks": [skill.check],
-            "rows": given.rows,
+            "rows": HELD_ROWS,
             "max_new_tokens": skill.max_new_tokens,
             **UNTOLD,
         },

@@ -165,6 +165,7 @@ def clash() -> dict[str, object]:
         "pairs": [{**whole, "layers": [*layers, head]}],
         "verdict": {"answer": "clash", "text": "Layers 2-3 pull in opposite directions."},
         "scores": [{"adapter": "intents", "check": "exact", "rows": 50, "arms": arms}],
+        "tried": [{"name": "linear", "error": 0.123}],
         "left_out": {"tone": "its run has no <checks>"},
         "side_by_side": "tunesmith chat --adapter runs/intents --adapter runs/tone",
     }

@@ -19,7 +19,7 @@ def test_every_part_is_there_in_every_language(language: str) -> None:
     assert {*maps, "section-pair-0", "section-left-out", "section-repeat"} <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
     assert all(address.startswith("data:") for address in page.loaded)
-    for part in ("Layers 2-3 pull", "91 %", "+31.0", "no <checks>", "--adapter runs/tone"):
+    for part in ("Layers 2-3 pull", "91 %", "+31.0", "12 %", "no <checks>", "--adapter runs/tone"):
         assert part in page.text
     assert "nan" not in page.text
 

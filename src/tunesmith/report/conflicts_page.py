@@ -91,6 +91,7 @@ def _maps(number: int, pair: Document, words: Words) -> Iterator[Plot]:
 
 def _scores(document: Document, words: Words) -> Iterator[Plot]:
     """One plot for each task: the base, the adapter alone, and every combination."""
+    errors = {str(each["name"]): percent(each["error"]) for each in document["tried"]}
     for number, task in enumerate(document["scores"]):
         arms: Mapping[str, Document] = task["arms"]
         bars = [
@@ -99,7 +100,8 @@ def _scores(document: Document, words: Words) -> Iterator[Plot]:
         ]
         says = ", ".join(f"{bar.label} {percent(bar.value / 100)}" for bar in bars)
         name, of = f"scores-{number}", {"task": task["adapter"], "check": task["check"]}
-        keys = ("conflicts.arm", "column.score", "column.interval", "column.rows", "conflicts.drop")
+        columns = ("column.score", "column.interval", "column.rows")
+        keys = ("conflicts.arm", *columns, "conflicts.drop", "conflicts.error")
         yield Plot(
             name=name,
             title=words.say("conflicts.task", **of),
@@ -111,7 +113,9 @@ def _scores(document: Document, words: Words) -> Iterator[Plot]:
             ),
             alt=words.say("arms.alt", check=task["check"], list=says),
             header=[words.say(key) for key in keys],
-            rows=[_score(each, found, words) for each, found in arms.items()],
+            rows=[
+                (*_score(each, found, words), errors.get(each, "")) for each, found in arms.items()
+            ],
         )
 
 

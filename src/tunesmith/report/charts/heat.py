@@ -94,7 +94,7 @@ def _drawing(grid: Grid, axis: str) -> Callable[["Axes"], None]:
                 (x - 0.48, y - 0.46),
                 0.96,
                 0.92,
-                facecolor=COLOURS["bad" if bad else "good"],
+                facecolor=COLOURS["bad" if bad else "examples"],
                 alpha=strength,
                 linewidth=0,
             )
