@@ -14,7 +14,7 @@ from tests.workflows.combining import train
 from tunesmith.adapters import store
 from tunesmith.adapters.origin import FILE
 from tunesmith.adapters.sources import read
-from tunesmith.errors import AdapterError, UsageError
+from tunesmith.errors import AdapterError, ConfigError, UsageError
 from tunesmith.evaluate.interval import Interval
 from tunesmith.workflows import combine as combining
 from tunesmith.workflows.candidates import Candidate, Way, automatic, ways_of
@@ -128,6 +128,8 @@ def test_a_named_way_is_written_with_its_error(runs, tmp_path):
     assert cut["bytes"] == sum(path.stat().st_size for path in (tmp_path / "cut").iterdir())
     with pytest.raises(AdapterError, match="is there already"):
         combine(named(runs), tmp_path / "sum", kind="linear")
+    with pytest.raises(ConfigError, match="rank is 0"):
+        combine(named(runs), tmp_path / "none", kind="linear", rank=0)
 
 
 def test_one_adapter_of_weight_1_is_that_adapter(runs, tmp_path):

@@ -77,6 +77,15 @@ def test_without_runs_weights_are_measured_and_no_score_is_claimed(bare):
         find_conflicts(named(bare), scores=True)
 
 
+def test_of_three_adapters_every_pair_is_told_by_name(bare, tmp_path):
+    third = shutil.copytree(bare[1], tmp_path / "third")
+    found = find_conflicts(named([*bare, str(third)]))
+    pairs = [(pair.a, pair.b) for pair in found.pairs]
+    assert pairs == [("left", "right"), ("left", "third"), ("right", "third")]
+    assert "right and third: they work in the same places (cosine +1.00" in found.verdict.text
+    assert found.to_json()["side_by_side"].count("--adapter") == 3
+
+
 def test_scores_that_are_not_wanted_take_no_base(runs, monkeypatch):
     monkeypatch.setattr("tunesmith.workflows.combine.open_for", None)
     assert find_conflicts(named(runs), scores=False).trial is None

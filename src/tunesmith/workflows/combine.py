@@ -141,7 +141,7 @@ def combine(
     Raises AdapterError for a folder that is there already, UsageError for an unknown method.
     """
     blend = adapters.blend
-    way = Way(kind, table.made(kind, density), rank or blend.rank)
+    way = Way(kind, table.made(kind, density), blend.rank if rank is None else rank)
     made = folder.save(out, blend.combination(way.method), Fit(rank=way.rank, seed=blend.seed))
     return Merged(out, adapters, Candidate(way, made))
 
