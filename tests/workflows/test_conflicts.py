@@ -155,6 +155,8 @@ def test_the_verdict_is_that_of_the_linear_merge_and_names_what_costs_less(bare)
     assert fits.answer == "fits"
     assert "task 0 goes from 90 to 80 %" in fits.text
     assert "ties" not in fits.text
+    even = judged(found, trial({"linear": 0.1, "ties": 0.1}, {"linear": 0.1, "ties": 0.0}))
+    assert "ties" not in even.text
     clash = judged(found, trial({"linear": 0.3, "ties": 0.2}, {"linear": 0.0, "ties": 0.05}))
     assert clash.answer == "clash"
     assert "task 0 falls from 90 to 60 %, task 1 goes from 90 to 90 %" in clash.text

@@ -67,12 +67,12 @@ def _few(layers: Sequence[str]) -> str:
 
 
 def show_trial(trial: "Trial", console: "Console") -> None:
-    """A line for each arm: every task's score, and what a combination costs the worst one."""
+    """A line for each arm: every task's score, and how the worst one changes."""
     from tunesmith.workflows.arms import BASE
     from tunesmith.workflows.trials import ALONE
 
     names = [each.task for each in trial.scores]
-    titles = ("combination", "rank", "rank loses", *names, "worst drop")
+    titles = ("combination", "rank", "rank loses", *names, "worst change")
     rows = [
         [{BASE: "(base)", ALONE: "(each alone)"}[arm], "", "", *_scores(trial, arm), ""]
         for arm in (BASE, ALONE)

@@ -95,7 +95,7 @@ def _measured(trial: Trial, answer: str) -> Iterator[str]:
     falls = ", ".join(_fall(task, LINEAR) for task in trial.scores)
     yield f"After a linear merge {falls}."
     best = trial.best().way.name
-    if best != LINEAR:
+    if trial.worst(best)[1].mean < trial.worst(LINEAR)[1].mean:
         keeps = ", ".join(_kept(task, best) for task in trial.scores)
         yield f"`{best}` costs least: {keeps}."
     if answer == "clash":
