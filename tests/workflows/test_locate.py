@@ -4,7 +4,7 @@ import pytest
 
 from tunesmith.config.run import RunConfig
 from tunesmith.errors import AdapterError, RunError
-from tunesmith.workflows.locate import locate
+from tunesmith.workflows.locate import adapter_folders, locate
 
 DEFAULT = RunConfig.model_fields["model"].default
 
@@ -108,3 +108,11 @@ def test_an_adapter_of_another_base_is_named(tmp_path):
     found = locate(str(run(tmp_path / "one")), [str(other), "base"])
     assert found.notes == ("other was trained over another-model, and answers over my-model",)
     assert locate(str(other)).notes == ()
+
+
+def test_folders_of_adapters_are_found_without_their_bases(tmp_path):
+    one, other = run(tmp_path / "one"), adapter(tmp_path / "far" / "one", base="/gone")
+    found = adapter_folders([str(one), str(other), str(one / "adapter")])
+    assert found == {"one": one / "adapter", "one-2": other, "one-3": one / "adapter"}
+    with pytest.raises(AdapterError, match="is no adapter"):
+        adapter_folders([str(tmp_path)])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tunesmith.workflows.combine import Merged, NothingKeepsAll, Trial
     from tunesmith.workflows.conflicts import Found, Pair
 
-MEASURES = ("cosine", "sign conflict", "inputs shared", "outputs shared", "by chance", "norm ratio")
+MEASURES = ("cosine", "signs oppose", "in shared", "out shared", "by chance", "norms")
 MOST_BANDS = 12  # lines of a table of layers: with the rest it fits a terminal
 
 
@@ -72,7 +72,7 @@ def show_trial(trial: "Trial", console: "Console") -> None:
     from tunesmith.workflows.trials import ALONE
 
     names = [each.task for each in trial.scores]
-    titles = ("combination", "rank", "rank loses", *names, "worst change")
+    titles = ("combination", "rank", "error", *names, "worst change")
     rows = [
         [{BASE: "(base)", ALONE: "(each alone)"}[arm], "", "", *_scores(trial, arm), ""]
         for arm in (BASE, ALONE)
@@ -85,7 +85,8 @@ def show_trial(trial: "Trial", console: "Console") -> None:
         rows.append([*told, *_scores(trial, each.way.name), worst])
     print_table(console, titles, rows=rows, numbers=titles[1:])
     checks = ", ".join(f"{each.task} by `{each.check}`" for each in trial.scores)
-    console.print(harmless(f"{checks}; held-out rows, with 95 % intervals"), soft_wrap=True)
+    legend = "held-out rows, with 95 % intervals; error: what the rank loses"
+    console.print(harmless(f"{checks}; {legend}"), soft_wrap=True)
 
 
 def _scores(trial: "Trial", arm: str) -> Iterator[str]:

@@ -65,8 +65,8 @@ def _weights_text(pair: tuple[str, str], found: Conflicts, *, named: bool) -> st
     else:
         meet = "they work in the same places" if _meet(found) else "they hardly meet"
         text = (
-            f"{meet} (cosine {overall.cosine:+.2f}; {overall.output_overlap:.0%} of their outputs "
-            f"shared, {overall.chance:.0%} by chance)"
+            f"{meet} (cosine {overall.cosine:+.2f}; {100 * overall.output_overlap:.0f} % of their "
+            f"outputs shared, {100 * overall.chance:.0f} % by chance)"
         )
     return f"{pair[0]} and {pair[1]}: {text}." if named else f"{text[0].upper()}{text[1:]}."
 
