@@ -19,6 +19,7 @@ MORE_PAGES = (
     "docs/distill.md",
     "docs/data.md",
     "docs/masks.md",
+    "docs/combine.md",
     "docs/curve.md",
     "docs/evaluate.md",
     "docs/adapters.md",

@@ -142,3 +142,14 @@ def test_what_cannot_be_compared_is_refused(folders, tmp_path):
     change_config(apart["a"], base_model_name_or_path="other")
     with pytest.raises(AdapterError, match="different bases"):
         conflicts(read(folders["plain"]), read(apart["a"]))
+
+
+def test_layers_together_are_one_matrix(folders):
+    """All of them are the whole, one of them is that one, and halves lie around the whole."""
+    found = conflicts(read(folders["plain"]), read(folders["rslora"]))
+    whole, names = found.together(found.layers), list(found.layers)
+    assert whole == found.overall
+    for name in names:
+        assert found.together([name]).cosine == pytest.approx(found.layers[name].cosine)
+    halves = [found.together(names[:9]).sign_conflict, found.together(names[9:]).sign_conflict]
+    assert min(halves) <= whole.sign_conflict <= max(halves)

@@ -141,6 +141,36 @@ def write_comparison(path: Path) -> Path:
     return path
 
 
+def clash() -> dict[str, object]:
+    """What `adapters conflicts --json` prints of two adapters of four blocks."""
+    measures = ("sign_conflict", "input_overlap", "output_overlap", "chance_overlap")
+    layers = [
+        {
+            "layer": f"model.layers.{i}.{part}",
+            "depth": i,
+            "kind": part.rpartition(".")[2],
+            "cosine": 0.3 - 0.2 * i,
+            **dict.fromkeys(measures, 0.4 + 0.1 * i),
+        }
+        for i in range(4)
+        for part in ("self_attn.q_proj", "mlp.down_proj")
+    ]
+    empty = dict.fromkeys(("cosine", *measures), float("nan"))
+    head = {"layer": "lm_head", "depth": None, "kind": "lm_head", **empty}
+    whole = {"a": "intents", "b": "tone", "cosine": -0.125, **dict.fromkeys(measures, 0.58)}
+    drop = {"mean": 0.31, "low": 0.2, "high": 0.42, "n": 50}
+    linear = {**scored(0.6), "drop": drop}
+    arms = {"base": scored(0.1), "alone": scored(0.91), "linear": linear}
+    return {
+        "pairs": [{**whole, "layers": [*layers, head]}],
+        "verdict": {"answer": "clash", "text": "Layers 2-3 pull in opposite directions."},
+        "scores": [{"adapter": "intents", "check": "exact", "rows": 50, "arms": arms}],
+        "tried": [{"name": "linear", "error": 0.123}],
+        "left_out": {"tone": "its run has no <checks>"},
+        "side_by_side": "tunesmith chat --adapter runs/intents --adapter runs/tone",
+    }
+
+
 def lines(name: str, folder: Path, rows: list[dict[str, object]]) -> None:
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (folder / name).write_text(text, encoding="utf-8")

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.examples import write_comparison, write_run
+from tests.report.examples import clash, write_comparison, write_run
 from tunesmith.report.comparison_page import comparison_page
+from tunesmith.report.conflicts_page import conflicts_page
 from tunesmith.report.records import read_records
 from tunesmith.report.run_page import run_page
 
@@ -40,9 +41,13 @@ def comparison_html(path: Path, language: str) -> str:
     return comparison_page(write_comparison(path / "all"), language=language)
 
 
+def conflicts_html(_: Path, language: str) -> str:
+    return conflicts_page(clash(), language=language)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("language", ["en", "ko"])
-@pytest.mark.parametrize("make", [run_html, comparison_html])
+@pytest.mark.parametrize("make", [run_html, comparison_html, conflicts_html])
 def test_a_page_opens_from_disk(
     browser: object,
     tmp_path: Path,

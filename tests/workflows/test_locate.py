@@ -4,7 +4,7 @@ import pytest
 
 from tunesmith.config.run import RunConfig
 from tunesmith.errors import AdapterError, RunError
-from tunesmith.workflows.locate import find_adapter, locate
+from tunesmith.workflows.locate import adapter_folders, find_adapter, locate
 
 DEFAULT = RunConfig.model_fields["model"].default
 
@@ -127,3 +127,11 @@ def test_a_folder_and_a_short_name_come_before_a_run_of_that_name(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     assert locate("one").model == "here"
     assert (locate(DEFAULT).model, locate(DEFAULT).adapters) == (DEFAULT, {})
+
+
+def test_folders_of_adapters_are_found_without_their_bases(tmp_path):
+    one, other = run(tmp_path / "one"), adapter(tmp_path / "far" / "one", base="/gone")
+    found = adapter_folders([str(one), str(other), str(one / "adapter")])
+    assert found == {"one": one / "adapter", "one-2": other, "one-3": one / "adapter"}
+    with pytest.raises(AdapterError, match="is no adapter"):
+        adapter_folders([str(tmp_path)])

@@ -1,8 +1,8 @@
 """What clashes between two adapters before they are combined, from their products alone."""
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -52,6 +52,11 @@ class Conflicts:
     overall: Conflict
     only_first: tuple[str, ...]
     only_second: tuple[str, ...]
+    _sums: "Mapping[str, _Sums]" = field(repr=False, compare=False)
+
+    def together(self, layers: Iterable[str]) -> Conflict:
+        """Some of the layers that both have, as if they were one matrix."""
+        return _together((self._sums[layer] for layer in layers), (0.0, 0.0)).conflict()
 
 
 def conflicts(first: Source, second: Source, *, trust_bases: bool = False) -> Conflicts:
@@ -80,7 +85,9 @@ def conflicts(first: Source, second: Source, *, trust_bases: bool = False) -> Co
     return Conflicts(
         {layer: each.conflict() for layer, each in sums.items()},
         _together(sums.values(), rest).conflict(),
-        *alone,
+        alone[0],
+        alone[1],
+        sums,
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunesmith.cli.combine import conflicts, merge
 from tunesmith.cli.console import harmless, say
 from tunesmith.cli.export import export
 from tunesmith.cli.outcome import Outcome, command
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from tunesmith.workflows.verify_adapter import Verified
 
 app = typer.Typer(help="Trained adapters: list, verify, combine, hand over.")
+app.command("conflicts")(conflicts)
+app.command("merge")(merge)
 app.command("export")(export)
 
 SHOWN_HASH, SHOWN_MISMATCHES = 12, 10

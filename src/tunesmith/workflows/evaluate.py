@@ -142,7 +142,7 @@ def _judged(subject: _Subject, target: str, emit: Emit, stop: Stop) -> Judge:
     if subject.is_adapter and subject.trained is not None:
         adapter = attach_over_any(opened, subject.trained, name=NAME)
     if subject.trained is not None:
-        _tell_other_base(subject.trained, opened, emit)
+        tell_other_base(subject.trained, opened, emit)
     emit(Progress("reading the data"))
     name = NAME if adapter else None
     rows = _rows(subject, opened, name, Course(config.train.threads, emit, stop))
@@ -193,7 +193,8 @@ def _opened(subject: _Subject, target: str, emit: Emit) -> Opened:
         ) from error
 
 
-def _tell_other_base(trained: Path, opened: Opened, emit: Emit) -> None:
+def tell_other_base(trained: Path, opened: Opened, emit: Emit) -> None:
+    """Say where what was trained names another base than the one that is here."""
     origin = read_origin(trained)
     if origin is not None and origin.sha256 != hash_folder(opened.base.folder)[COMBINED]:
         said = f"{trained} was trained over another base than {opened.base.name}"

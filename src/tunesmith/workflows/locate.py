@@ -87,6 +87,19 @@ def locate(target: str | None, adapters: Sequence[str] = ()) -> Located:
     return Located(model, paths, voices, four_bit, tuple(strangers))
 
 
+def adapter_folders(names: Sequence[str]) -> dict[str, Path]:
+    """Each adapter's folder by the name that it answers under; their bases need not be here.
+
+    Raises RunError or AdapterError for what is no adapter.
+    """
+    found: dict[str, Path] = {}
+    for name in names:
+        one = find_adapter(name)
+        assert one.adapter is not None
+        found[_free_name(one.name, found)] = one.adapter
+    return found
+
+
 def find_adapter(name: str, root: Path = RUNS) -> Found:
     """The adapter of a run's folder, of a run's name below ``root``, or in an adapter's folder.
 

@@ -250,3 +250,15 @@ def test_merging_into_another_base_is_refused(folders):
     other = prepare_(tiny_model("phi3", torch.float32))
     with pytest.raises(AdapterError, match="not made for this base"):
         combination(folders).changes(other)
+
+
+def test_a_copy_is_the_same_adapter_with_a_remark_more(folders, tmp_path):
+    made = folder.save(tmp_path / "made", Combination(sources(folders), WEIGHTS), Fit(rank=2))
+    copied = folder.copy(made, tmp_path / "copy", remark="Chosen of 9 ways.")
+    for name in (store.TENSORS, store.CONFIG):
+        assert (copied.folder / name).read_bytes() == (made.folder / name).read_bytes()
+    card = (copied.folder / store.CARD).read_text()
+    assert card == (made.folder / store.CARD).read_text() + "\nChosen of 9 ways.\n"
+    assert copied.bytes == made.bytes + len("\nChosen of 9 ways.\n")
+    with pytest.raises(AdapterError, match="is there already"):
+        folder.copy(made, tmp_path / "copy", remark="")

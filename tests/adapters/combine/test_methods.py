@@ -16,7 +16,7 @@ from tunesmith.adapters.combine.magnitude import Magnitude
 from tunesmith.adapters.combine.method import Layer
 from tunesmith.adapters.combine.sce import Sce
 from tunesmith.adapters.combine.ties import Ties
-from tunesmith.errors import ConfigError
+from tunesmith.errors import ConfigError, UsageError
 
 WEIGHTS = {"plain": 0.7, "rslora": -1.3, "patterns": 2.0}  # one is taken away
 EXACT = {
@@ -180,3 +180,21 @@ def test_a_density_that_is_no_share_is_refused(method, density):
 def test_weights_that_do_not_fit_are_refused(weights, folders):
     with pytest.raises(ConfigError, match=r"3 adapters and|no numbers"):
         Combination(sources(folders), weights)
+
+
+@pytest.mark.parametrize("kind", table.METHODS)
+def test_a_method_of_a_name_has_the_density_that_is_given(kind):
+    own = table.density_of(table.made(kind))
+    if own is None:
+        with pytest.raises(UsageError, match="has no density"):
+            table.made(kind, 0.3)
+        return
+    assert table.density_of(table.made(kind, 0.3)) == 0.3
+    assert table.made(kind, own) == table.made(kind)
+    with pytest.raises(ConfigError, match="density is"):
+        table.made(kind, 0.0)
+
+
+def test_an_unknown_method_is_refused_with_those_there_are():
+    with pytest.raises(UsageError, match=r"called `tie`.*linear.*ties"):
+        table.made("tie")

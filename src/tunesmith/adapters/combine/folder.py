@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +62,22 @@ def save(folder: Path, combination: Combination, fit: Fit) -> Combined:
     )
     ranks = {layer: shape.rank for layer, shape in shapes.items()}
     return Combined(folder, folder_bytes(folder), ranks, errors)
+
+
+def copy(made: Combined, folder: Path, *, remark: str) -> Combined:
+    """The same adapter in another folder, its card with a remark more; complete or absent.
+
+    Raises AdapterError for a folder that is there already, RunError where it cannot be written.
+    """
+    files.require_new(folder)
+
+    def fill(into: Path) -> None:
+        shutil.copytree(made.folder, into, dirs_exist_ok=True)
+        with (into / store.CARD).open("a", encoding="utf-8") as card:
+            card.write(f"\n{remark}\n")
+
+    files.publish(folder, fill)
+    return dataclasses.replace(made, folder=folder, bytes=folder_bytes(folder))
 
 
 def _shape(product: Product) -> Shape:

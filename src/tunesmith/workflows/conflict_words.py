@@ -1,0 +1,113 @@
+"""What a clash comes to in plain words: where weights oppose, what merging costs, what is left."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tunesmith.adapters.conflicts import Conflicts
+from tunesmith.adapters.depth import bands
+from tunesmith.workflows.combine import MAX_DROP, Trial
+from tunesmith.workflows.trials import ALONE, TaskScores
+
+LINEAR = "linear"
+# The cosine, of either sign, from which two adapters work in the same places: a tenth of each lies
+# along the other. Unlike tasks have less, two formats of one question more (docs/combine.md).
+MEETING = 0.1
+MOST_LAYERS = 1000  # blocks of a model: each is looked at by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``answer``: `clash` or `fits` where it was measured, else `cannot-tell`; ``expected``: which
+    of them the weights alone let expect.
+    """
+
+    answer: str
+    expected: str
+    text: str
+
+    def to_json(self) -> dict[str, str]:
+        """As the verdict of an evaluation."""
+        return {"answer": self.answer, "expected": self.expected, "text": self.text}
+
+
+def judged(found: Mapping[tuple[str, str], Conflicts], trial: Trial | None) -> Verdict:
+    """Of every pair by its names, and of what was measured."""
+    several = len(found) > 1
+    weights = [_weights_text(pair, each, named=several) for pair, each in found.items()]
+    expected = "clash" if any(map(_meet, found.values())) else "fits"
+    weights.append(f"Expect a merge to {'cost' if expected == 'clash' else 'keep'} them.")
+    if trial is None:
+        rest = (
+            "What it costs their answers was not measured: weights alone do not tell it; "
+            "serving them side by side keeps all of them whole."
+        )
+        return Verdict("cannot-tell", expected, " ".join([*weights, rest]))
+    _, drop = trial.worst(LINEAR)
+    answer = "clash" if 100 * drop.mean > MAX_DROP else "fits"
+    return Verdict(answer, expected, " ".join([*weights, *_measured(trial, answer)]))
+
+
+def _meet(found: Conflicts) -> bool:
+    return abs(found.overall.cosine) >= MEETING or any(_opposed(found))
+
+
+def _weights_text(pair: tuple[str, str], found: Conflicts, *, named: bool) -> str:
+    """`Layers 11-19 pull in opposite directions (cosine down to -0.31).`"""
+    overall = found.overall
+    opposed = list(_opposed(found))
+    if math.isnan(overall.cosine):
+        text = "one of them changes nothing, so that nothing clashes"
+    elif opposed:
+        least = min(cosine for _, cosine in opposed)
+        names = ", ".join(name for name, _ in opposed)
+        text = f"layers {names} pull in opposite directions (cosine down to {least:.2f})"
+    else:
+        meet = "they work in the same places" if _meet(found) else "they hardly meet"
+        text = (
+            f"{meet} (cosine {overall.cosine:+.2f}; {100 * overall.output_overlap:.0f} % of their "
+            f"outputs shared, {100 * overall.chance:.0f} % by chance)"
+        )
+    return f"{pair[0]} and {pair[1]}: {text}." if named else f"{text[0].upper()}{text[1:]}."
+
+
+def _opposed(found: Conflicts) -> Iterator[tuple[str, float]]:
+    """Neighbouring blocks that oppose, by their names, with the least cosine of a block."""
+    run: list[tuple[str, float]] = []
+    for band in bands(list(found.layers), most=MOST_LAYERS):
+        cosine = found.together(band.layers).cosine
+        if cosine <= -MEETING:
+            run.append((band.name, cosine))
+        elif run:
+            yield _joined(run)
+            run = []
+    if run:
+        yield _joined(run)
+
+
+def _joined(run: Sequence[tuple[str, float]]) -> tuple[str, float]:
+    first, last = run[0][0], run[-1][0]
+    return first if first == last else f"{first}-{last}", min(cosine for _, cosine in run)
+
+
+def _measured(trial: Trial, answer: str) -> Iterator[str]:
+    """What a linear merge costs, the way that costs least, and that nothing is lost unmerged."""
+    falls = ", ".join(_fall(task, LINEAR) for task in trial.scores)
+    yield f"After a linear merge {falls}."
+    best = trial.best().way.name
+    if trial.worst(best)[1].mean < trial.worst(LINEAR)[1].mean:
+        keeps = ", ".join(_kept(task, best) for task in trial.scores)
+        yield f"`{best}` costs least: {keeps}."
+    if answer == "clash":
+        yield "Serving them side by side keeps all of them whole."
+
+
+def _fall(task: TaskScores, name: str) -> str:
+    alone, after = task.arms[ALONE].mean, task.arms[name].mean
+    drop = task.drops[name]
+    verb = "falls" if drop.low > 0 else "rises" if drop.high < 0 else "goes"
+    return f"{task.task} {verb} from {100 * alone:.0f} to {100 * after:.0f} %"
+
+
+def _kept(task: TaskScores, name: str) -> str:
+    return f"{task.task} {100 * task.arms[name].mean:.0f} %"

@@ -1,0 +1,97 @@
+"""What adapters were trained for: held-out questions and the first check of each one's run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunesmith.config import RunConfig, load_run_config
+from tunesmith.errors import DataError
+from tunesmith.evaluate.checks.fitting import fit_checks
+from tunesmith.evaluate.checks.protocol import Check, require_references
+from tunesmith.evaluate.checks.table import build_checks
+from tunesmith.train.run_folder import RunFolder
+from tunesmith.workflows.answers import Question, questions_of
+from tunesmith.workflows.arms import BASE, arm_of, without_room
+from tunesmith.workflows.course import Course
+from tunesmith.workflows.opening import Opened
+from tunesmith.workflows.rows import load_rows, require_files
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What an adapter is asked, and the check that decides; ``own`` are answers it trained on."""
+
+    name: str  # the adapter's
+    config: RunConfig
+    questions: tuple[Question, ...]
+    check: Check
+    own: Sequence[str]
+
+    def fitted(self, base: Sequence[str]) -> Check:
+        """The check, fitted on the data's own answers and the base's where it learns."""
+        return fit_checks([self.check], own=self.own, base=base)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """The config of each adapter's run, and why others have no task."""
+
+    configs: Mapping[str, RunConfig]
+    left_out: Mapping[str, str]
+
+
+def runs_of(folders: Mapping[str, Path]) -> Runs:
+    """Which adapters come from a run whose checks and held-out rows are still there."""
+    configs: dict[str, RunConfig] = {}
+    left_out: dict[str, str] = {}
+    for name, folder in folders.items():
+        found = _config_of(folder)
+        if isinstance(found, str):
+            left_out[name] = found
+        else:
+            configs[name] = found
+    return Runs(configs, left_out)
+
+
+def _config_of(folder: Path) -> RunConfig | str:
+    """The config of the run that an adapter lies in, or why there is nothing to ask."""
+    run = RunFolder(folder.resolve().parent)
+    if folder.resolve() != run.adapter or not run.config.is_file():
+        return "it lies in no run, so nothing says what it must still be able to do"
+    config = load_run_config(run.config, {})
+    if not config.evaluate.checks:
+        return "its run has no checks"
+    if not config.data.eval:
+        return "its run held no rows out"
+    try:
+        require_files(config.data)
+    except DataError as error:
+        return f"its rows are gone: {error.message}"
+    return config
+
+
+def read_task(
+    name: str, config: RunConfig, opened: Opened, *, most: int, course: Course
+) -> Task | str:
+    """The task of a run, of at most ``most`` questions; why there is none, where no row can be
+    asked. Raises DataError for rows that a run would refuse.
+    """
+    tokenizer = opened.base.tokenizer
+    rows = load_rows(
+        config.data,
+        tokenizer,
+        context=opened.base.context,
+        seed=config.train.seed,
+        course=course,
+    )
+    most = min(most, config.evaluate.rows)
+    questions = questions_of(rows.held_conversations, tokenizer, most=most)
+    if questions:
+        full = set(without_room(arm_of(opened, BASE, questions), 0))
+        questions = tuple(each for i, each in enumerate(questions) if i not in full)
+    if not questions:
+        return "none of its held-out rows can be asked"
+    check = build_checks(config.evaluate.checks)[0]
+    references = [question.reference for question in questions]
+    require_references([check], references, [question.text for question in questions])
+    return Task(name, config, questions, check, rows.own_answers)
