@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.errors import RagError
+from tunesmith.rag.one_file import Order, Refused
 from tunesmith.rag.read.table import Kind, kind_of
-from tunesmith.rag.worker import Order, Refused
 
 BLOCK_BYTES = 1 << 20
 

@@ -9,6 +9,7 @@ from tunesmith.errors import RagError
 from tunesmith.rag.chunk import Chunk, Cutting
 from tunesmith.rag.embedding import Embedder, probe, require_same
 from tunesmith.rag.folder import File, Listing, list_files
+from tunesmith.rag.one_file import Refused
 from tunesmith.rag.passage import Passage
 from tunesmith.rag.reading import MOST_SECONDS, Readers
 from tunesmith.rag.store import (
@@ -20,7 +21,6 @@ from tunesmith.rag.store import (
     searched_text,
     writing,
 )
-from tunesmith.rag.worker import Refused
 
 CHUNKS_AT_ONCE = 256  # embedded, then written as one version of the store: what a kill can lose
 

@@ -1,7 +1,7 @@
 """How well a ranking finds what is relevant: recall@k, reciprocal rank, nDCG@k."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 
 def recall_at(k: int, ranking: Sequence[str], relevant: Collection[str]) -> float:
@@ -19,8 +19,9 @@ def ndcg_at(k: int, ranking: Sequence[str], relevant: Collection[str]) -> float:
 
     Jaervelin and Kekaelaeinen, "Cumulated gain-based evaluation of IR techniques" (2002).
     """
-    gain = sum(
-        1 / math.log2(1 + rank) for rank, each in enumerate(ranking[:k], 1) if each in relevant
-    )
-    best = sum(1 / math.log2(1 + rank) for rank in range(1, min(k, len(relevant)) + 1))
-    return gain / best
+    ranks = (rank for rank, each in enumerate(ranking[:k], 1) if each in relevant)
+    return _gain(ranks) / _gain(range(1, min(k, len(relevant)) + 1))
+
+
+def _gain(ranks: Iterable[int]) -> float:
+    return sum(1 / math.log2(1 + rank) for rank in ranks)

@@ -26,8 +26,10 @@ CONTROL = re.compile(
     re.I,
 )
 LINE_ENDS = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
-INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\U000e0000-\U000e007f]")
+INVISIBLE = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\ufeff\U000e0000-\U000e007f]")
+HEAD, NO_SOURCES = "Sources:", "(none)"
 CUT_MARK = " [...]"
+MOST_NESTED = 4  # control tokens within what is left of broken ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,12 @@ class Prompt:
     left_out: int
     refusal: str
 
+    def messages(self, *, keeps_system: bool) -> list[tuple[str, str]]:
+        """(role, text) for a chat template, also one that leaves system messages out."""
+        if keeps_system:
+            return [("system", self.system), ("user", self.user)]
+        return [("user", f"{self.system}\n\n{self.user}")]
+
 
 def build_prompt(
     question: str,
@@ -67,13 +75,7 @@ def build_prompt(
     refusal = refusal_for(question)
     system = INSTRUCTIONS + refusal
     asked = f"Question: {_one_line(harmless(question, control))}"
-    room = most_tokens - count(system) - count(asked)
-    if room < 0:
-        raise RagError(
-            f"The question leaves no room in a prompt of {most_tokens:,} tokens.",
-            remedy="Ask in fewer words, or allow a longer prompt.",
-            code="too_long",
-        )
+    room = most_tokens - count(system) - count(f"{HEAD}\n\n{NO_SOURCES}\n\n") - count(asked)
     sources, blocks = [], []
     for number, (place, text) in enumerate(passages, start=1):
         whole = Source(number, _one_line(harmless(place, control)), harmless(text, control))
@@ -85,7 +87,13 @@ def build_prompt(
         room -= count(blocks[-1] + "\n\n")
         if fitting is not whole:
             break
-    text = "\n\n".join(["Sources:", *(blocks or ["(none)"]), asked])
+    if room < 0 or (passages and not sources):
+        raise RagError(
+            f"Question and sources do not fit a prompt of {most_tokens:,} tokens.",
+            remedy="Ask in fewer words, or allow a longer prompt.",
+            code="too_long",
+        )
+    text = "\n\n".join([HEAD, *(blocks or [NO_SOURCES]), asked])
     return Prompt(system, text, tuple(sources), len(passages) - len(sources), refusal)
 
 
@@ -101,11 +109,17 @@ def harmless(text: str, control: re.Pattern[str] | None = None) -> str:
     """
     text = INVISIBLE.sub("", text)
     for pattern in filter(None, (CONTROL, control)):
-        while (broken := pattern.sub(lambda token: f"{token[0][:1]} {token[0][1:]}", text)) != text:
-            text = broken
-            if pattern.search("  "):  # a token of blanks cannot be broken by one
+        for _ in range(MOST_NESTED):
+            broken = pattern.sub(_broken, text)
+            if broken == text:
                 break
+            text = broken
     return text
+
+
+def _broken(token: re.Match[str]) -> str:
+    text = token[0]
+    return text if len(text) == 1 or text.isspace() else f"{text[0]} {text[1:]}"
 
 
 def _fitting(source: Source, room: int, count: Callable[[str], int]) -> Source | None:

@@ -15,7 +15,7 @@ from typing import IO, cast
 
 from tunesmith.errors import RagError
 from tunesmith.rag.chunk import Chunk, Cutting
-from tunesmith.rag.worker import Order, Refused
+from tunesmith.rag.one_file import Order, Refused
 
 MOST_SECONDS = 120.0  # for one file
 MOST_PROCESSES = 4

@@ -11,8 +11,8 @@ from tunesmith.rag.read.plain import decode
 HIDDEN = re.compile(
     r"<!--.*?(?:-->|\Z)"
     r"|<(script|style|template)\b.*?(?:</\1\s*>|\Z)"
-    r"|<(\w+)\b[^>]*(?:\shidden\b|display\s*:\s*none|visibility\s*:\s*hidden|opacity\s*:\s*0\b"
-    r"|font-size\s*:\s*0)[^>]*>.*?(?:</\2\s*>|\Z)",
+    r"|<(\w+)\b[^>]*(?:\shidden\b|display\s*:\s*none|visibility\s*:\s*hidden|opacity\s*:\s*0(?:\.0*)?(?![.\d])"
+    r"|font-size\s*:\s*0(?![.\d]))[^>]*>.*?(?:</\2\s*>|\Z)",
     re.S | re.I,
 )
 

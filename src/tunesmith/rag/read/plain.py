@@ -17,7 +17,7 @@ DEFINITION = re.compile(
     r"^([ \t]*)(?:(?:export|default|public|private|protected|static|final|abstract|async|pub"
     r"(?:\([a-z]+\))?|unsafe|inline|virtual|override|data|sealed|open)\s+)*"
     r"(?:class|def|func|fn|function|interface|struct|enum|trait|impl|module|namespace|fun|type)\s+"
-    r"(?:\([^)\n]*\)\s*)?([A-Za-z_$][\w$.:]*)",
+    r"(?:\([^)\n]*\)\s*)?([A-Za-z_$][\w$]*(?:(?:\.|::)[\w$]+)*)",
     re.M,
 )
 

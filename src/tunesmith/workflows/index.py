@@ -1,0 +1,41 @@
+"""A folder of documents indexed with an embedding model by name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from tunesmith.models.cache import Emit, ignore
+from tunesmith.rag.chunk import Cutting
+from tunesmith.rag.index import Indexed, Progress, Source, index
+
+DEFAULT_EMBEDDING = "all-minilm-l6-v2"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSettings:
+    """The embedding model's name or folder, how documents are cut, how many processes read them."""
+
+    embedding: str = DEFAULT_EMBEDDING
+    cutting: Cutting = field(default_factory=Cutting)
+    processes: int = 1
+
+
+def index_folder(
+    folder: Path,
+    store: str,
+    settings: IndexSettings | None = None,
+    *,
+    emit: Callable[[Progress], object] = lambda _: None,
+    tell: Emit = ignore,
+) -> Indexed:
+    """Make ``store`` hold what ``folder`` holds; the model is loaded where something is new.
+
+    Raises RagError, and ModelError for a model that cannot be had.
+    """
+    from tunesmith.models.embedder import load_embedder
+
+    settings = settings or IndexSettings()
+    load = partial(load_embedder, settings.embedding, emit=tell)
+    source = Source(folder, settings.embedding, load, settings.cutting)
+    return index(source, store, emit=emit, processes=settings.processes)
