@@ -17,15 +17,18 @@ def embedder(toy_model):
     return ToyEmbedder(toy_model)
 
 
+def write_documents(folder):
+    """Three documents about different things."""
+    folder.mkdir()
+    (folder / "leave.md").write_text("# Leave\n\nEvery employee has thirty days of leave.\n")
+    (folder / "travel.txt").write_text("Train tickets are paid by the company.\n")
+    (folder / "pets.txt").write_text("Dogs may come to the office on Fridays.\n")
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path):
-    """Three documents about different things."""
-    docs = tmp_path / "docs"
-    docs.mkdir()
-    (docs / "leave.md").write_text("# Leave\n\nEvery employee has thirty days of leave.\n")
-    (docs / "travel.txt").write_text("Train tickets are paid by the company.\n")
-    (docs / "pets.txt").write_text("Dogs may come to the office on Fridays.\n")
-    return docs
+    return write_documents(tmp_path / "docs")
 
 
 @pytest.fixture

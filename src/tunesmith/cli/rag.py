@@ -1,6 +1,7 @@
 """`tunesmith rag`: documents in, answers with sources out."""
 
 import os
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -111,15 +112,17 @@ def _index_document(done: "Indexed", store: str, seconds: float) -> dict[str, ob
 def _show_index(done: "Indexed", console: "Console", *, store: str, seconds: float) -> None:
     changes = f"{done.added:,} added, {done.changed:,} changed, {done.removed:,} removed"
     held = f"{many(done.documents, 'document')}, {many(done.chunks, 'passage')}"
-    console.print(f"{harmless(store)}: {held} ({changes}; {seconds:.1f} s)")
+    line = f"{harmless(store)}: {held} ({changes}; {seconds:.1f} s)"
+    console.print(line, soft_wrap=True)
     if done.refused:
         console.print(f"{many(len(done.refused), 'file')} could not be read: see above.")
     if done.left_out:
         endings = sorted(done.left_out.items(), key=lambda item: -item[1])
         listed = ", ".join(f"{count:,} {harmless(name)}" for name, count in endings[:MOST_ENDINGS])
         more = ", ..." if len(endings) > MOST_ENDINGS else ""
-        console.print(f"Left out, for such files are not read: {listed}{more}")
-    console.print(f'Ask them: tunesmith rag ask "..." --store {harmless(store)}')
+        console.print(f"Left out, for such files are not read: {listed}{more}", soft_wrap=True)
+    command_line = f'tunesmith rag ask "..." --store {shlex.quote(harmless(store))}'
+    console.print(f"Ask them: {command_line}", soft_wrap=True)
 
 
 @app.command("ask")
