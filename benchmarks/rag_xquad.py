@@ -19,6 +19,7 @@ from ir_measures import RR, R, nDCG
 from numpy.typing import NDArray
 
 from tunesmith.models.embedder import Embedder, load_embedder
+from tunesmith.rag.confidence import confidence
 from tunesmith.rag.index import Source, index
 from tunesmith.rag.metrics import ndcg_at, recall_at, reciprocal_rank
 from tunesmith.rag.retrieve import Hit, Mode, Search, retrieve
@@ -152,12 +153,11 @@ def agree(rankings: list[list[str]], wanted: list[set[str]], means: list[float])
 
 
 def threshold(found: list[list[Hit]], questions: list[tuple[str, str]]) -> None:
-    """The best cosine with the right passage in the store, and with it left out."""
-    right = [best(each) for each in found]
-    names = [name for _, name in questions]
+    """What follows from confidences with the right passage in the store, and with it left out."""
+    right = [sure(question, each) for each, (question, _) in zip(found, questions, strict=True)]
     without = [
-        best([hit for hit in each if hit.passage.source != name])
-        for each, name in zip(found, names, strict=True)
+        sure(question, [hit for hit in each if hit.passage.source != name])
+        for each, (question, name) in zip(found, questions, strict=True)
     ]
     fit = fit_threshold(right[::2], without[::2])
     refused, falsely = (np.mean(np.array(each[1::2]) < fit.score) for each in (without, right))
@@ -167,9 +167,10 @@ def threshold(found: list[list[Hit]], questions: list[tuple[str, str]]) -> None:
     )
 
 
-def best(hits: list[Hit]) -> float:
-    """The highest cosine, -1 without a hit."""
-    return max((hit.cosine for hit in hits if hit.cosine is not None), default=-1.0)
+def sure(question: str, hits: list[Hit]) -> float:
+    """The confidence, -1 without a hit."""
+    found = confidence(question, hits)
+    return -1.0 if found is None else found
 
 
 if __name__ == "__main__":

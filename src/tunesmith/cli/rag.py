@@ -157,8 +157,8 @@ def ask(  # noqa: PLR0913  # one parameter for each flag
         typer.Option(
             min=-1,
             max=1,
-            help="Least cosine of the best passage; below it the documents do not say. Unless "
-            "given, the one measured for the store's model.",
+            help="Least confidence; below it the documents do not say. Unless given, the one "
+            "measured for the store's embedding model.",
         ),
     ] = None,
     prompt_tokens: Annotated[

@@ -102,18 +102,27 @@ def fuse(
     """Reciprocal rank fusion: score = sum over retrievers of 1 / (k + rank), k = 60.
 
     Cormack, Clarke and Buettcher, "Reciprocal Rank Fusion Outperforms Condorcet and Individual
-    Rank Learning Methods" (SIGIR 2009). ``vector`` [D] is the question's, of length 1. Equal scores
-    keep the order of ``dense``, then of ``text``.
+    Rank Learning Methods" (SIGIR 2009). Where two are equal (first by meaning and second by words,
+    and the other way round), the one comes first whose scores are nearer to the best of each
+    retriever. ``vector`` [D] is the question's, of length 1.
     """
     hits: dict[str, Hit] = {}
+    nearness: dict[str, float] = {}
     for name, matches in (("dense", dense), ("text", text)):
+        best = matches[0].score if matches else 0.0
         for rank, match in enumerate(matches, start=1):
+            key = match.passage.id
             cosine = None if vector is None else float(match.vector @ vector)
-            hit = hits.get(match.passage.id) or Hit(match.passage, 0.0, cosine)
+            hit = hits.get(key) or Hit(match.passage, 0.0, cosine)
             ranked = {name: Ranked(rank, match.score)}
-            fused = replace(hit, score=hit.score + 1 / (RRF_K + rank), **ranked)  # type: ignore[arg-type]
-            hits[match.passage.id] = fused
-    return sorted(hits.values(), key=lambda hit: -hit.score)
+            score = hit.score + 1 / (RRF_K + rank)
+            hits[key] = replace(hit, score=score, **ranked)  # type: ignore[arg-type]
+            nearness[key] = nearness.get(key, 0.0) + (match.score / best if best > 0 else 0.0)
+    return sorted(
+        hits.values(),
+        # Rounded: a sum must not depend on its order.
+        key=lambda hit: (-round(hit.score, 12), -nearness[hit.passage.id]),
+    )
 
 
 def without_duplicates(hits: Sequence[Hit], limit: int) -> list[Hit]:

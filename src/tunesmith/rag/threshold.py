@@ -7,7 +7,7 @@ import numpy as np
 
 from tunesmith.errors import RagError
 
-MOST_FALSE_REFUSALS = 0.05
+MOST_FALSE_REFUSALS = 0.1
 MEASURED = {"all-minilm-l6-v2": 0.4}  # XQuAD, by benchmarks/rag_xquad.py
 
 
@@ -28,8 +28,8 @@ def fit_threshold(
 ) -> Threshold:
     """The highest threshold that refuses at most this share of questions with an answer.
 
-    Both are scores of the best passage, with the right one in the store and without it. Raises
-    RagError where either is empty.
+    Both are confidences (`confidence.py`), with the right passage in the store and without it.
+    Raises RagError where either is empty.
     """
     if not len(answerable) or not len(unanswerable):
         raise RagError(

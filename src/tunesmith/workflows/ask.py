@@ -11,6 +11,7 @@ from tunesmith.generate.sampling import Sampling
 from tunesmith.models.cache import Emit, ignore
 from tunesmith.models.embedder import load_embedder
 from tunesmith.rag.citations import Citations, check_citations
+from tunesmith.rag.confidence import confidence
 from tunesmith.rag.embedding import Embedder, require_same
 from tunesmith.rag.prompt import Prompt, Source, build_prompt, refusal_for
 from tunesmith.rag.retrieve import Hit, Search, retrieve, with_neighbours
@@ -30,8 +31,8 @@ TEMPLATE_TOKENS = 64  # what a chat template writes around a system prompt and a
 class AskSettings:
     """How a question is answered.
 
-    Below ``threshold`` (a cosine; None: the one known for the store's model) nothing is asked of
-    the model. ``neighbours`` chunks before and behind each passage are shown with it.
+    Below ``threshold`` (a confidence; None: the one known for the store's model) nothing is asked
+    of the model. ``neighbours`` chunks before and behind each passage are shown with it.
     """
 
     search: Search = field(default_factory=Search)
@@ -44,10 +45,7 @@ class AskSettings:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the store has for a question; ``refused`` where no passage is near enough.
-
-    ``confidence`` is the highest cosine of question and passage, None without vectors.
-    """
+    """What the store has for a question; ``refused`` where that is too little."""
 
     question: str
     hits: list[Hit]
@@ -102,11 +100,10 @@ class Documents:
         hits = retrieve(self._store, self._embedder, question, self.settings.search)
         count = self.settings.neighbours
         wide = [with_neighbours(self._store, hit.passage, count) for hit in hits]
-        cosines = [hit.cosine for hit in hits if hit.cosine is not None]
-        best = max(cosines, default=None)
-        unlike = best is not None and self.threshold is not None and best < self.threshold
+        sure = confidence(question, hits)
+        unsure = sure is not None and self.threshold is not None and sure < self.threshold
         passages = [(passage.place, passage.text) for passage in wide]
-        return Found(question, hits, passages, best, refused=unlike or not hits)
+        return Found(question, hits, passages, sure, refused=unsure or not hits)
 
 
 class Answerer:
