@@ -37,10 +37,11 @@ class Remembering:
 
     def __init__(self, inner: Embedder, texts: Sequence[str]) -> None:
         self.folder = inner.folder
-        self._known = dict(zip(texts, inner.embed(texts), strict=True))
+        self._known = dict(zip(texts, inner.embed(texts, as_query=True), strict=True))
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """[n, D] of known texts."""
+    def embed(self, texts: Sequence[str], *, as_query: bool = False) -> NDArray[np.float32]:
+        """[n, D] of known questions."""
+        assert as_query
         return np.stack([self._known[text] for text in texts])
 
 

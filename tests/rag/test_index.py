@@ -157,7 +157,7 @@ def test_a_model_that_gives_other_vectors_is_refused(indexed, folder, embedder, 
     indexed()
     (folder / "new.txt").write_text("new")
     embed = embedder.embed
-    monkeypatch.setattr(embedder, "embed", lambda texts: -embed(texts), raising=False)
+    monkeypatch.setattr(embedder, "embed", lambda texts, **_: -embed(texts), raising=False)
     with pytest.raises(RagError, match="not the model"):
         indexed()
 

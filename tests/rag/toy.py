@@ -30,7 +30,7 @@ class ToyEmbedder:
     folder: Path
     embedded: list[str] = field(default_factory=list)
 
-    def embed(self, texts):
+    def embed(self, texts, *, as_query=False):
         self.embedded += texts
         return np.stack([_vector(text) for text in texts])
 

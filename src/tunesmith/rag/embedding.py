@@ -23,8 +23,8 @@ class Embedder(Protocol):
     @property
     def folder(self) -> Path: ...
 
-    def embed(self, texts: Sequence[str]) -> "NDArray[np.float32]":
-        """[n, D], each row of length 1."""
+    def embed(self, texts: Sequence[str], *, as_query: bool = False) -> "NDArray[np.float32]":
+        """[n, D], each row of length 1; some models read questions otherwise than documents."""
         ...
 
 

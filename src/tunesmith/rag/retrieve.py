@@ -84,7 +84,7 @@ def retrieve(
     """
     search = search or Search()
     where = search.where.sql
-    vector = None if search.mode == "text" else embedder.embed([question])[0]
+    vector = None if search.mode == "text" else embedder.embed([question], as_query=True)[0]
     dense = [] if vector is None else store.nearest(vector, search.candidates, where)
     text = [] if search.mode == "dense" else store.matching(question, search.candidates, where)
     hits = fuse(dense, text, vector)
