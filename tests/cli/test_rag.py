@@ -1,5 +1,8 @@
 """The commands of retrieval, with a toy in the place of the embedding model."""
 
+import subprocess
+import sys
+
 import pytest
 
 from tests.rag.conftest import write_documents
@@ -64,9 +67,20 @@ def test_what_cannot_be_done_is_refused_with_a_way_out(
 
 
 def test_without_the_extra_its_name_is_told(tunesmith, places, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "lancedb", None)
+    monkeypatch.setitem(sys.modules, "lancedb", None)
     folder, store = places
     ended = tunesmith("rag", "index", folder, "--store", store, "--json")
     error = ended.document["error"]
     assert (ended.status, error["code"]) == (1, "not_installed")
     assert "tunesmith[rag]" in error["remedy"]
+
+
+def test_what_is_indexed_already_loads_no_model(tunesmith, places):
+    folder, store = places
+    tunesmith("rag", "index", folder, "--store", store)
+    code = (
+        "import sys\nfrom tunesmith.cli.main import main\n"
+        f"assert main(['rag', 'index', {str(folder)!r}, '--store', {str(store)!r}]) == 0\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

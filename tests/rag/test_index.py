@@ -131,6 +131,7 @@ def test_a_killed_index_leaves_a_store_that_opens_and_goes_on(indexed, folder, t
     words = [sys.executable, "-c", textwrap.dedent(KILLED), folder, indexed.uri, toy_model]
     assert subprocess.run(words, check=False).returncode == -signal.SIGKILL
     assert len(open_store(indexed.uri).documents()) == 2
+    assert len(texts(indexed)) == 2  # words are found already
     done = indexed()
     assert (done.documents, done.added, done.embedded_chunks) == (3, 1, 1)
 

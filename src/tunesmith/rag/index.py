@@ -82,6 +82,7 @@ def index(
         store = find_store(uri)
         if store is not None:
             _require_fit(store, source)
+            store.prepare()
         have = store.documents() if store is not None else {}
         wanted = {_document_id(file): file for file in listing.files}
         missing = {k: f for k, f in wanted.items() if k not in have or not have[k].complete}

@@ -80,10 +80,10 @@ class Reader:
 
     def end(self) -> None:
         """End the process now."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.communicate()
-            self.process = None
+        process, self.process = self.process, None  # whoever takes it, ends it
+        if process is not None:
+            process.kill()
+            process.communicate()
 
 
 @dataclass(slots=True)

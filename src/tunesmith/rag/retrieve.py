@@ -85,8 +85,9 @@ def retrieve(
     search = search or Search()
     where = search.where.sql
     vector = None if search.mode == "text" else embedder.embed([question], as_query=True)[0]
-    dense = [] if vector is None else store.nearest(vector, search.candidates, where)
-    text = [] if search.mode == "dense" else store.matching(question, search.candidates, where)
+    count = max(search.candidates, search.limit)
+    dense = [] if vector is None else store.nearest(vector, count, where)
+    text = [] if search.mode == "dense" else store.matching(question, count, where)
     hits = fuse(dense, text, vector)
     if rerank is not None and hits:
         scores = rerank(question, [hit.passage.text for hit in hits])

@@ -120,17 +120,23 @@ class Store:
             listed = ", ".join(map(quoted, names[start : start + IDS_AT_ONCE]))
             self._table.delete(f"document IN ({listed})")
 
-    def finish(self) -> None:
-        """Bring the indices up to date, join small files, forget old versions."""
+    def prepare(self) -> None:
+        """Make what words are searched by, before the first chunk: an index may be killed later."""
         kinds = library("lancedb.index")
-        count = self.count()
-        have = {column for index in self._table.list_indices() for column in index.columns}
-        if count and "terms" not in have:
+        if "terms" not in self._indexed():
             # Stop words stay: "to be or not to be" is a question too.
             words = kinds.FTS(with_position=False, stem=True, remove_stop_words=False)
             self._table.create_index("terms", config=words)
+        if "document" not in self._indexed():
             self._table.create_index("document", config=kinds.BTree())
-        if count >= ROWS_WORTH_AN_INDEX and "vector" not in have:
+
+    def _indexed(self) -> set[str]:
+        return {column for index in self._table.list_indices() for column in index.columns}
+
+    def finish(self) -> None:
+        """Bring the indices up to date, join small files, forget old versions."""
+        if self.count() >= ROWS_WORTH_AN_INDEX and "vector" not in self._indexed():
+            kinds = library("lancedb.index")
             self._table.create_index("vector", config=kinds.IvfSq(distance_type="cosine"))
         self._table.optimize(cleanup_older_than=OLD)
 
@@ -202,7 +208,9 @@ def create_store(uri: str, settings: Settings) -> Store:
     """A new store without passages."""
     connection = library("lancedb").connect(uri)
     schema = _schema(settings.width).with_metadata({KEY: settings.model_dump_json().encode()})
-    return Store(connection.create_table(TABLE, schema=schema), uri)
+    store = Store(connection.create_table(TABLE, schema=schema), uri)
+    store.prepare()
+    return store
 
 
 @contextlib.contextmanager

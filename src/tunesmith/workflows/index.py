@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tunesmith.models.cache import Emit, ignore
 from tunesmith.rag.chunk import Cutting
+from tunesmith.rag.embedding import Embedder
 from tunesmith.rag.index import Indexed, Progress, Source, index
 
 DEFAULT_EMBEDDING = "all-minilm-l6-v2"
@@ -33,9 +34,14 @@ def index_folder(
 
     Raises RagError, and ModelError for a model that cannot be had.
     """
-    from tunesmith.models.embedder import load_embedder
-
     settings = settings or IndexSettings()
-    load = partial(load_embedder, settings.embedding, emit=tell)
-    source = Source(folder, settings.embedding, load, settings.cutting)
+    is_folder = Path(settings.embedding).is_dir()  # found again from wherever the store is asked
+    name = str(Path(settings.embedding).absolute()) if is_folder else settings.embedding
+    source = Source(folder, name, partial(_load, name, tell), settings.cutting)
     return index(source, store, emit=emit, processes=settings.processes)
+
+
+def _load(name: str, tell: Emit) -> Embedder:
+    from tunesmith.models.embedder import load_embedder  # seconds, and most often nothing is new
+
+    return load_embedder(name, emit=tell)
