@@ -124,11 +124,16 @@ DOCX_LINKS = (
 )
 
 
-def docx(*paragraphs: tuple[str, str], zeros: int = 0) -> bytes:
-    """Paragraphs of (style, text), style "" for none; ``zeros`` bytes in a part beside them."""
+def docx(*paragraphs: tuple[str, str], zeros: int = 0, marks: str = "") -> bytes:
+    """Paragraphs of (style, text), style "" for none; ``zeros`` bytes in a part beside them.
+
+    ``marks`` are properties of a last paragraph's text, "marked".
+    """
+    runs = [(style, f"<w:t>{text}</w:t>") for style, text in paragraphs]
+    runs += [("", f"<w:rPr>{marks}</w:rPr><w:t>marked</w:t>")] if marks else []
     body = "".join(
-        f'<w:p><w:pPr><w:pStyle w:val="{style}"/></w:pPr><w:r><w:t>{text}</w:t></w:r></w:p>'
-        for style, text in paragraphs
+        f'<w:p><w:pPr><w:pStyle w:val="{style}"/></w:pPr><w:r>{run}</w:r></w:p>'
+        for style, run in runs
     )
     words = (
         '<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main">'

@@ -71,3 +71,18 @@ def test_an_encrypted_docx_and_one_that_unfolds_into_too_much_are_refused(monkey
     assert refusal("a.docx", b"\xd0\xcf\x11\xe0 and so on").code == "encrypted"
     monkeypatch.setattr("tunesmith.rag.read.docx.MOST_FILE_BYTES", 100_000)
     assert refusal("a.docx", docx(("", "x"), zeros=200_000)).code == "too_large"
+
+
+@pytest.mark.parametrize(
+    ("marks", "shown"),
+    [
+        ("<w:vanish/>", False),
+        ("<w:b/><w:webHidden/>", False),
+        ('<w:vanish w:val="0"/>', True),
+        ("<w:b/>", True),
+    ],
+)
+def test_text_that_word_hides_is_left_out(marks, shown):
+    text = read_document("a.docx", docx(("", "before"), marks=marks)).text
+    assert ("marked" in text) is shown
+    assert "before" in text
