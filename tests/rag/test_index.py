@@ -11,6 +11,7 @@ from tunesmith.errors import RagError
 from tunesmith.rag import index as index_module
 from tunesmith.rag.chunk import Cutting
 from tunesmith.rag.passage import Filter
+from tunesmith.rag.reading import Reading
 from tunesmith.rag.store import open_store
 
 
@@ -72,6 +73,22 @@ def test_a_file_that_can_no_longer_be_read_leaves(indexed, folder):
     (folder / "a.pdf").write_bytes(encrypted_pdf())
     done = indexed()
     assert (done.documents, done.removed, list(done.refused)) == (3, 1, ["a.pdf"])
+
+
+def test_a_file_that_could_not_be_read_is_told_and_not_tried_until_it_changes(
+    indexed, folder, embedder, monkeypatch
+):
+    (folder / "a.pdf").write_bytes(encrypted_pdf())
+    first = indexed()
+    monkeypatch.setattr(index_module, "Readers", None)  # nothing is read
+    second = indexed()
+    assert second.refused == first.refused != {}
+    monkeypatch.undo()
+    embedder.embedded.clear()
+    assert indexed(reading=Reading(again=True)).refused == first.refused
+    assert len(embedder.embedded) == 1  # only whether it is the same model
+    (folder / "a.pdf").write_bytes(pdf("a page"))
+    assert (indexed().refused, indexed().documents) == ({}, 4)
 
 
 def test_hidden_files_links_and_the_store_itself_are_no_documents(indexed, folder, tmp_path):

@@ -7,7 +7,7 @@ from tests.rag.toy import pdf
 from tunesmith.errors import RagError
 from tunesmith.rag.chunk import Cutting
 from tunesmith.rag.one_file import Order, Refused
-from tunesmith.rag.reading import Readers
+from tunesmith.rag.reading import Readers, Reading
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def test_files_are_read_in_order_and_one_that_fails_stops_no_other(toy_model, or
     orders = [order(f"{i}.txt", b"word " * (i + 1)) for i in range(12)]
     orders.insert(3, order("bad.pdf", b"%PDF-1.5 not"))
     orders.insert(5, order("good.pdf", pdf("a page")))
-    with Readers(toy_model, Cutting(20, 0), processes=2) as readers:
+    with Readers(toy_model, Cutting(20, 0), Reading(processes=2)) as readers:
         answers = list(readers.read(orders))
     assert [each for each, _ in answers] == orders
     refused = {each.path.name: a.code for each, a in answers if isinstance(a, Refused)}
@@ -46,7 +46,7 @@ def test_a_file_that_takes_too_long_is_refused_and_the_next_is_read(toy_model, o
     pipe = tmp_path / "endless.txt"
     os.mkfifo(pipe)
     orders = [Order(pipe, ""), order("a.txt", b"word")]
-    with Readers(toy_model, Cutting(), most_seconds=3) as readers:
+    with Readers(toy_model, Cutting(), Reading(most_seconds=3)) as readers:
         (_, slow), (_, next_) = readers.read(orders)
     assert slow.code == "too_slow"
     assert next_[0] == "text"

@@ -28,7 +28,7 @@ MOST_ENDINGS = 8
 
 @app.command("index")
 @command
-def index(  # one parameter for each flag
+def index(  # noqa: PLR0913  # one parameter for each flag
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The documents.")],
     store: StoreOption,
     embedding: Annotated[
@@ -44,6 +44,9 @@ def index(  # one parameter for each flag
     processes: Annotated[
         int | None, typer.Option(min=1, help="That read files; half the cores unless given.")
     ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Try files once more that could not be read before.")
+    ] = False,
 ) -> Outcome:
     """Bring a folder into a store: what is new is embedded, what is gone leaves.
 
@@ -52,12 +55,13 @@ def index(  # one parameter for each flag
     """
     from tunesmith.cli.live_line import LiveLine
     from tunesmith.rag.chunk import Cutting
+    from tunesmith.rag.reading import Reading
     from tunesmith.workflows.index import DEFAULT_EMBEDDING, IndexSettings, index_folder
 
     settings = IndexSettings(
         embedding or DEFAULT_EMBEDDING,
         Cutting(chunk_tokens, overlap),
-        processes or max((os.cpu_count() or 2) // 2, 1),
+        Reading(processes or max((os.cpu_count() or 2) // 2, 1), again=again),
     )
     line = LiveLine(messages())
     start = time.perf_counter()

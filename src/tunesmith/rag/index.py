@@ -8,10 +8,11 @@ from pathlib import Path
 from tunesmith.errors import RagError
 from tunesmith.rag.chunk import Chunk, Cutting
 from tunesmith.rag.embedding import Embedder, probe, require_same
-from tunesmith.rag.folder import File, Listing, list_files
+from tunesmith.rag.folder import File, list_files
 from tunesmith.rag.one_file import Refused
 from tunesmith.rag.passage import Passage
-from tunesmith.rag.reading import MOST_SECONDS, Readers
+from tunesmith.rag.reading import Readers, Reading
+from tunesmith.rag.refusals import keep_refusals, known_refusals
 from tunesmith.rag.store import (
     Settings,
     Store,
@@ -67,8 +68,7 @@ def index(
     uri: str,
     *,
     emit: Callable[[Progress], object] = lambda _: None,
-    processes: int = 1,
-    most_seconds: float = MOST_SECONDS,
+    reading: Reading | None = None,
 ) -> Indexed:
     """Make the store at ``uri`` hold what the folder holds.
 
@@ -76,35 +76,52 @@ def index(
     any moment leaves a store that opens, and the next call goes on where it was. Raises RagError
     where the folder or the store cannot be used.
     """
-    inside = None if "://" in uri else Path(uri)
-    listing = list_files(source.folder, but=inside)
+    reading = reading or Reading()
+    listing = list_files(source.folder, but=None if "://" in uri else Path(uri))
+    result = Indexed(refused=dict(listing.refused), left_out=dict(listing.left_out))
+    wanted = {_document_id(file): file for file in listing.files}
     with writing(uri):
         store = find_store(uri)
         if store is not None:
             _require_fit(store, source)
             store.prepare()
         have = store.documents() if store is not None else {}
-        wanted = {_document_id(file): file for file in listing.files}
-        missing = {k: f for k, f in wanted.items() if k not in have or not have[k].complete}
-        result = _begun(listing)
+        known = {} if reading.again else known_refusals(uri)
+        result.refused |= {f.source: known[key] for key, f in wanted.items() if key in known}
+        missing = {
+            key: file
+            for key, file in wanted.items()
+            if key not in known and not (key in have and have[key].complete)
+        }
         if missing:
             embedder = source.load()
             store = store or create_store(uri, _settings(source, embedder))
             require_same(embedder, store.settings)
             filling = _Filling(store, embedder, have, result, emit)
-            with Readers(embedder.folder, store.settings.cutting, processes, most_seconds) as all_:
-                filling.fill(missing, all_)
+            with Readers(embedder.folder, store.settings.cutting, reading) as readers:
+                filling.fill(missing, readers)
         if store is None:
             raise _nothing(source.folder, result)
-        gone = have.keys() - (wanted.keys() - _refused_documents(missing, result))
-        store.remove(gone)
-        if missing or gone:
-            store.finish()
-        _count(result, before=have, after=store.documents())
-        result.chunks = store.count()
+        _settle(store, wanted, have, result)
     if not result.documents:
         raise _nothing(source.folder, result)
     return result
+
+
+def _settle(
+    store: Store, wanted: dict[str, File], have: dict[str, Stored], result: Indexed
+) -> None:
+    """Take out what is gone or can no longer be read, and count what became of it all."""
+    refused = {
+        key: result.refused[f.source] for key, f in wanted.items() if f.source in result.refused
+    }
+    gone = have.keys() - (wanted.keys() - refused.keys())
+    store.remove(gone)
+    keep_refusals(store.uri, refused)
+    if result.embedded_chunks or gone:
+        store.finish()
+    _count(result, before=have, after=store.documents())
+    result.chunks = store.count()
 
 
 @dataclass(slots=True)
@@ -194,14 +211,6 @@ def _require_fit(store: Store, source: Source) -> None:
             remedy="Give the same, or index the folder into another store.",
             code="other_settings",
         )
-
-
-def _begun(listing: Listing) -> Indexed:
-    return Indexed(refused=dict(listing.refused), left_out=dict(listing.left_out))
-
-
-def _refused_documents(missing: dict[str, File], result: Indexed) -> set[str]:
-    return {key for key, file in missing.items() if file.source in result.refused}
 
 
 def _nothing(folder: Path, result: Indexed) -> RagError:

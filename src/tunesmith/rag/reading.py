@@ -24,6 +24,18 @@ WAITING = 4  # files read ahead, for each process
 Answer = tuple[str, list[Chunk]] | Refused
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How files are read: by how many processes, each for how long at most.
+
+    With ``again`` those that could not be read before are tried once more.
+    """
+
+    processes: int = 1
+    most_seconds: float = MOST_SECONDS
+    again: bool = False
+
+
 @dataclass(slots=True)
 class Reader:
     """A process that reads; one that hangs or dies over a file is replaced."""
@@ -92,14 +104,13 @@ class Readers:
 
     model: Path
     cutting: Cutting
-    processes: int = 1
-    most_seconds: float = MOST_SECONDS
+    reading: Reading = field(default_factory=Reading)
     _all: list[Reader] = field(default_factory=list)
     _idle: "queue.SimpleQueue[Reader]" = field(default_factory=queue.SimpleQueue)
 
     def __enter__(self) -> "Readers":
-        for _ in range(max(1, min(self.processes, MOST_PROCESSES))):
-            self._all.append(Reader(self.model, self.cutting, self.most_seconds))
+        for _ in range(max(1, min(self.reading.processes, MOST_PROCESSES))):
+            self._all.append(Reader(self.model, self.cutting, self.reading.most_seconds))
             self._idle.put(self._all[-1])
         return self
 

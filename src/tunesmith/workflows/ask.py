@@ -1,6 +1,6 @@
 """A question answered from documents: passages, a prompt, an answer whose citations are checked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -171,17 +171,12 @@ def open_answerer(
     Raises the errors of `locate` and of what it loads.
     """
     located = locate(model, [adapter] if adapter else [])
-    name, voice = _last(list(located.voices.items()))
+    name, voice = list(located.voices.items())[-1]  # the adapter, or else the model
     emit(f"loading {located.model} ...")
     opened = open_base(located.model, four_bit=located.four_bit)
     if voice is not None:
         attach_folder(opened, located.adapters[name], name=name)
     return Answerer(opened, settings, voice)
-
-
-def _last(voices: Sequence[tuple[str, str | None]]) -> tuple[str, str | None]:
-    """The one that was named last: the adapter, or else the model."""
-    return voices[-1]
 
 
 def _source_json(source: Source, hit: Hit) -> dict[str, object]:

@@ -9,17 +9,18 @@ from tunesmith.models.cache import Emit, ignore
 from tunesmith.rag.chunk import Cutting
 from tunesmith.rag.embedding import Embedder
 from tunesmith.rag.index import Indexed, Progress, Source, index
+from tunesmith.rag.reading import Reading
 
 DEFAULT_EMBEDDING = "all-minilm-l6-v2"
 
 
 @dataclass(frozen=True, slots=True)
 class IndexSettings:
-    """The embedding model's name or folder, how documents are cut, how many processes read them."""
+    """The embedding model's name or folder, how documents are cut, and how they are read."""
 
     embedding: str = DEFAULT_EMBEDDING
     cutting: Cutting = field(default_factory=Cutting)
-    processes: int = 1
+    reading: Reading = field(default_factory=Reading)
 
 
 def index_folder(
@@ -38,7 +39,7 @@ def index_folder(
     is_folder = Path(settings.embedding).is_dir()  # found again from wherever the store is asked
     name = str(Path(settings.embedding).absolute()) if is_folder else settings.embedding
     source = Source(folder, name, partial(_load, name, tell), settings.cutting)
-    return index(source, store, emit=emit, processes=settings.processes)
+    return index(source, store, emit=emit, reading=settings.reading)
 
 
 def _load(name: str, tell: Emit) -> Embedder:
