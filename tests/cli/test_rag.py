@@ -10,6 +10,8 @@ from tests.rag.toy import ToyEmbedder, encrypted_pdf, toy_folder
 from tunesmith.models import embedder
 from tunesmith.workflows import ask
 
+pytest.importorskip("lancedb", reason="the extra `rag` is not installed")
+
 
 @pytest.fixture
 def places(tmp_path, monkeypatch):

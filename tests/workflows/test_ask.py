@@ -17,6 +17,8 @@ from tunesmith.workflows import ask as ask_module
 from tunesmith.workflows.ask import Answerer, AskSettings, Documents
 from tunesmith.workflows.opening import open_base
 
+pytest.importorskip("lancedb", reason="the extra `rag` is not installed")
+
 SHORT = Sampling(max_new_tokens=6)
 QUESTION = "Who pays train tickets?"
 
