@@ -23,6 +23,7 @@ MORE_PAGES = (
     "docs/curve.md",
     "docs/evaluate.md",
     "docs/adapters.md",
+    "docs/rag.md",
     "examples/polite_ko/README.md",
 )
 ROWS = ROOT / "src" / "tunesmith" / "workflows" / "demo_data" / "held.jsonl"
@@ -53,7 +54,7 @@ def test_every_command_that_a_page_shows_exists(page, capsys):
     assert len(shown) > (5 if page in PAGES else 3)
     for command in shown:
         words = shlex.split(command)[1:]
-        depth = 2 if words[0] in {"adapters", "data", "model", "runs"} else 1
+        depth = 2 if words[0] in {"adapters", "data", "model", "rag", "runs"} else 1
         assert main([*words[:depth], "--help"]) == 0, command
         dotted = [i for i, word in enumerate(words) if word.startswith("--") and "." in word]
         assert parse_overrides(words[dotted[0] :] if dotted else []) is not None

@@ -59,3 +59,9 @@ class MemoryRefusal(RunError):
     """Work that would not fit in this machine's memory, with what would."""
 
     code = "memory"
+
+
+class RagError(TunesmithError):
+    """Documents that cannot be read, or a store that cannot be opened, written or searched."""
+
+    code = "rag"

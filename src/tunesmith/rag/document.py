@@ -1,0 +1,45 @@
+"""What a file says: its text, and where its headings, pages and rows begin."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A title that rules from ``start`` until the next one of its level or a higher one (1)."""
+
+    start: int
+    level: int
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The text of a file; every offset is a number of characters in it.
+
+    For text, Markdown and source code it is the file's own text, so that an offset is a place in
+    the file. ``pages`` are where pages begin, ``rows`` spans that are never joined with others.
+    """
+
+    text: str
+    kind: str
+    headings: Sequence[Heading] = ()
+    pages: Sequence[int] = ()
+    rows: Sequence[tuple[int, int]] = ()
+
+    def heading_path(self, start: int, stop: int) -> tuple[str, ...]:
+        """Titles from the highest down that rule at ``start``, or that it begins with."""
+        path: list[Heading] = []
+        for heading in self.headings:
+            opens = start <= heading.start < stop and not self.text[start : heading.start].strip()
+            if heading.start > start and not opens:
+                break
+            while path and path[-1].level >= heading.level:
+                path.pop()
+            path.append(heading)
+        return tuple(heading.title for heading in path)
+
+    def page(self, at: int) -> int | None:
+        """The page that holds this character, counted from 1; None without pages."""
+        return bisect_right(self.pages, at) or None if self.pages else None

@@ -1,0 +1,93 @@
+"""A passage as it lies in a store, and which of them a search may see."""
+
+import re
+from dataclasses import dataclass, fields
+
+from tunesmith.errors import RagError
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A chunk with where it comes from.
+
+    ``source`` is its file below the folder that was indexed, ``document`` stands for that file
+    with that content, ``part`` counts the document's ``parts`` chunks from 0. ``start`` and
+    ``stop`` are characters of the document's text.
+    """
+
+    id: str
+    document: str
+    source: str
+    part: int
+    parts: int
+    kind: str
+    heading: str
+    page: int | None
+    start: int
+    stop: int
+    text: str
+
+    @property
+    def place(self) -> str:
+        """`handbook.pdf, Leave > Annual, page 3`."""
+        page = "" if self.page is None else f"page {self.page:,}"
+        return ", ".join(filter(None, (self.source, self.heading, page)))
+
+
+COLUMNS = tuple(field.name for field in fields(Passage))
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Only passages for which all of these hold.
+
+    ``source`` is a name with `*` and `?`, ``heading`` a part of the heading path (case counts).
+    """
+
+    source: str | None = None
+    kind: str | None = None
+    heading: str | None = None
+    page: int | None = None
+
+    @property
+    def sql(self) -> str | None:
+        """The condition for the store; None where everything may be seen."""
+        parts = []
+        if self.source is not None:
+            parts.append(f"source LIKE {quoted(_like(self.source))}")
+        if self.kind is not None:
+            parts.append(f"kind = {quoted(self.kind)}")
+        if self.heading is not None:
+            within = _like(self.heading.replace("*", "").replace("?", ""))
+            parts.append(f"heading LIKE {quoted(f'%{within}%')}")
+        if self.page is not None:
+            parts.append(f"page = {self.page:d}")
+        return " AND ".join(parts) or None
+
+
+def parse_filter(words: list[str]) -> Filter:
+    """A filter of `key=value` words; raises RagError for another key or a page that is none."""
+    found: dict[str, str] = {}
+    known = [field.name for field in fields(Filter)]
+    for word in words:
+        key, sign, value = word.partition("=")
+        if not sign or key not in known or (key == "page" and not value.isdecimal()):
+            raise RagError(
+                f"{word!r} is no condition on passages.",
+                remedy=f"Write key=value with one of {', '.join(known)}, as in source=*.pdf.",
+                code="filter",
+            )
+        found[key] = value
+    page = int(found["page"]) if "page" in found else None
+    return Filter(found.get("source"), found.get("kind"), found.get("heading"), page)
+
+
+def quoted(text: str) -> str:
+    """A literal of SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _like(pattern: str) -> str:
+    """A pattern with `*` and `?` as one of LIKE."""
+    escaped = re.sub(r"([\\%_])", r"\\\1", pattern)
+    return escaped.replace("*", "%").replace("?", "_")

@@ -1,0 +1,194 @@
+"""A question answered from documents: passages, a prompt, an answer whose citations are checked."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tunesmith.data.chat_format import study
+from tunesmith.data.tokenizer import encode
+from tunesmith.errors import UsageError
+from tunesmith.generate.sampling import Sampling
+from tunesmith.models.cache import Emit, ignore
+from tunesmith.models.embedder import load_embedder
+from tunesmith.rag.citations import Citations, check_citations
+from tunesmith.rag.confidence import confidence
+from tunesmith.rag.embedding import Embedder, require_same
+from tunesmith.rag.prompt import Prompt, Source, build_prompt, refusal_for
+from tunesmith.rag.retrieve import Hit, Search, retrieve, with_neighbours
+from tunesmith.rag.store import Store, open_store
+from tunesmith.rag.threshold import known_threshold
+from tunesmith.workflows.chat import LONGEST_CHAT_TOKENS, Voice
+from tunesmith.workflows.locate import locate
+from tunesmith.workflows.opening import attach_folder, open_base
+
+if TYPE_CHECKING:
+    from tunesmith.workflows.opening import Opened
+
+TEMPLATE_TOKENS = 64  # what a chat template writes around a system prompt and a question
+
+
+@dataclass(frozen=True, slots=True)
+class AskSettings:
+    """How a question is answered.
+
+    Below ``threshold`` (a confidence; None: the one known for the store's model) nothing is asked
+    of the model. ``neighbours`` chunks before and behind each passage are shown with it.
+    """
+
+    search: Search = field(default_factory=Search)
+    threshold: float | None = None
+    prompt_tokens: int = 2048
+    neighbours: int = 0
+    sampling: Sampling = field(default_factory=Sampling)
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the store has for a question; ``refused`` where that is too little."""
+
+    question: str
+    hits: list[Hit]
+    passages: list[tuple[str, str]]
+    confidence: float | None
+    refused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was answered, from which sources, and what is wrong with its citations."""
+
+    text: str
+    refused: bool
+    sources: tuple[Source, ...]
+    hits: tuple[Hit, ...]
+    citations: Citations
+    confidence: float | None
+    cut: bool = False
+    left_out: int = 0
+
+    def to_json(self) -> dict[str, object]:
+        """What `rag ask --json` prints."""
+        return {
+            "answer": self.text,
+            "refused": self.refused,
+            "sources": [_source_json(s, h) for s, h in zip(self.sources, self.hits, strict=True)],
+            "cited": list(self.citations.cited),
+            "faults": self.citations.faults(),
+            "confidence": self.confidence,
+            "cut": self.cut,
+            "left_out": self.left_out,
+        }
+
+
+class Documents:
+    """An open store with the embedding model that it was made with."""
+
+    def __init__(self, uri: str, settings: AskSettings, *, emit: Emit = ignore) -> None:
+        self._store: Store = open_store(uri)
+        self.settings = settings
+        self.threshold = settings.threshold
+        if self.threshold is None:
+            self.threshold = known_threshold(self._store.settings.embedding)
+        self._embedder: Embedder = load_embedder(self._store.settings.embedding, emit=emit)
+        require_same(self._embedder, self._store.settings)
+
+    def find(self, question: str) -> Found:
+        """Passages for a question, best first; raises UsageError for an empty one."""
+        if not question.strip():
+            raise UsageError("The question is empty.", remedy="Ask something.")
+        hits = retrieve(self._store, self._embedder, question, self.settings.search)
+        count = self.settings.neighbours
+        wide = [with_neighbours(self._store, hit.passage, count) for hit in hits]
+        sure = confidence(question, hits)
+        unsure = sure is not None and self.threshold is not None and sure < self.threshold
+        passages = [(passage.place, passage.text) for passage in wide]
+        return Found(question, hits, passages, sure, refused=unsure or not hits)
+
+
+class Answerer:
+    """A model that answers from what was found; each question stands alone."""
+
+    def __init__(self, opened: "Opened", settings: AskSettings, adapter: str | None = None) -> None:
+        self._settings = settings
+        self._tokenizer = opened.tokenizer(adapter)
+        self._format = study(self._tokenizer)
+        capacity = min(opened.base.context, LONGEST_CHAT_TOKENS)
+        self._voice = Voice(adapter or "base", opened, adapter=adapter, capacity=capacity)
+        room = capacity - opened.engine.prefix_length(adapter) - settings.sampling.max_new_tokens
+        self._most_tokens = min(settings.prompt_tokens, room) - TEMPLATE_TOKENS
+
+    def prompt(self, found: Found) -> Prompt:
+        """What the model is told for it."""
+        return build_prompt(
+            found.question,
+            found.passages,
+            most_tokens=self._most_tokens,
+            count=lambda text: len(encode(self._tokenizer, [text])[0]),
+            control=self._format.control,
+        )
+
+    def answer(
+        self,
+        found: Found,
+        *,
+        say: Callable[[str], None] = ignore,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Answer:
+        """The answer, its text told to ``say`` piece by piece; the model is asked if need be."""
+        if found.refused:
+            return refuse(found, say=say)
+        prompt = self.prompt(found)
+        *system, (_, user) = prompt.messages(keeps_system=self._format.keeps_system)
+        self._voice.reset(system[0][1] if system else None)
+        reply = self._voice.reply(
+            user, sampling=self._settings.sampling, seed=self._settings.seed, say=say, stop=stop
+        )
+        return Answer(
+            text=reply.text.strip(),
+            refused=prompt.refusal.rstrip(".") in reply.text,
+            sources=prompt.sources,
+            hits=tuple(found.hits[: len(prompt.sources)]),
+            citations=check_citations(reply.text, prompt.sources),
+            confidence=found.confidence,
+            cut=reply.cut,
+            left_out=prompt.left_out,
+        )
+
+
+def refuse(found: Found, *, say: Callable[[str], None] = ignore) -> Answer:
+    """The answer where no passage is near enough: no model is needed for it."""
+    text = refusal_for(found.question)
+    say(text)
+    return Answer(text, True, (), (), check_citations("", ()), found.confidence)
+
+
+def open_answerer(
+    model: str | None, adapter: str | None, settings: AskSettings, *, emit: Emit = ignore
+) -> Answerer:
+    """Load the model, with the adapter if there is one.
+
+    Raises the errors of `locate` and of what it loads.
+    """
+    located = locate(model, [adapter] if adapter else [])
+    name, voice = list(located.voices.items())[-1]  # the adapter, or else the model
+    emit(f"loading {located.model} ...")
+    opened = open_base(located.model, four_bit=located.four_bit)
+    if voice is not None:
+        attach_folder(opened, located.adapters[name], name=name)
+    return Answerer(opened, settings, voice)
+
+
+def _source_json(source: Source, hit: Hit) -> dict[str, object]:
+    passage = hit.passage
+    return {
+        "number": source.number,
+        "source": passage.source,
+        "page": passage.page,
+        "text": passage.text,
+        "score": hit.score,
+        "heading": passage.heading,
+        "start": passage.start,
+        "stop": passage.stop,
+        "why": hit.explain(),
+    }

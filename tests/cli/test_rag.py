@@ -1,0 +1,88 @@
+"""The commands of retrieval, with a toy in the place of the embedding model."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.rag.conftest import write_documents
+from tests.rag.toy import ToyEmbedder, encrypted_pdf, toy_folder
+from tunesmith.models import embedder
+from tunesmith.workflows import ask
+
+pytest.importorskip("lancedb", reason="the extra `rag` is not installed")
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    model = toy_folder(tmp_path / "model")
+    for module in (embedder, ask):
+        monkeypatch.setattr(module, "load_embedder", lambda *_, **__: ToyEmbedder(model))
+    return write_documents(tmp_path / "docs"), tmp_path / "store"
+
+
+def test_a_folder_is_indexed_and_what_could_not_be_read_is_told(tunesmith, places):
+    folder, store = places
+    (folder / "locked.pdf").write_bytes(encrypted_pdf())
+    (folder / "picture.png").touch()
+    ended = tunesmith("rag", "index", folder, "--store", store, "--json")
+    assert ended.status == 0
+    document = ended.document
+    counts = [document[key] for key in ("documents", "chunks", "added", "removed")]
+    assert counts == [3, 3, 3, 0]
+    assert document["store"] == str(store)
+    assert [each["code"] for each in document["refused"]] == ["encrypted"]
+    assert document["left_out"] == {".png": 1}
+    assert "locked.pdf is encrypted" in ended.err
+    again = tunesmith("rag", "index", folder, "--store", store)
+    assert "3 documents, 3 passages (0 added, 0 changed, 0 removed" in again.out
+    assert "1 .png" in again.out
+
+
+def test_what_the_documents_do_not_say_is_refused_without_a_model(tunesmith, places):
+    folder, store = places
+    tunesmith("rag", "index", folder, "--store", store)
+    words = ("rag", "ask", "What is the moon made of?", "--store", store, "--threshold", 0.9)
+    document = tunesmith(*words, "--json").document
+    assert (document["refused"], document["sources"]) == (True, [])
+    shown = tunesmith(*words)
+    assert shown.out.strip() == document["answer"] == "The documents do not say."
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("rag", "ask", "x", "--store", "nowhere"), 1),
+        (("rag", "ask", "x", "--store", "nowhere", "--where", "colour=red"), 1),
+        (("rag", "index", "nowhere", "--store", "s"), 1),
+        (("rag", "index", "nowhere", "--store", "s", "--overlap", "200"), 1),
+        (("rag", "index", "nowhere"), 2),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_a_way_out(
+    tunesmith, tmp_path, monkeypatch, words, status
+):
+    monkeypatch.chdir(tmp_path)
+    ended = tunesmith(*words, "--json")
+    assert ended.status == status
+    assert ended.document["error"]["remedy"]
+
+
+def test_without_the_extra_its_name_is_told(tunesmith, places, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lancedb", None)
+    folder, store = places
+    ended = tunesmith("rag", "index", folder, "--store", store, "--json")
+    error = ended.document["error"]
+    assert (ended.status, error["code"]) == (1, "not_installed")
+    assert "tunesmith[rag]" in error["remedy"]
+
+
+def test_what_is_indexed_already_loads_no_model(tunesmith, places):
+    folder, store = places
+    tunesmith("rag", "index", folder, "--store", store)
+    code = (
+        "import sys\nfrom tunesmith.cli.main import main\n"
+        f"assert main(['rag', 'index', {str(folder)!r}, '--store', {str(store)!r}]) == 0\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,106 @@
+import pytest
+
+from tests.rag.conftest import write_documents
+from tests.rag.toy import ToyEmbedder, toy_folder
+from tests.workflows.tiny import base_folder
+from tunesmith.data.rows import Message
+from tunesmith.data.template import render_prompt
+from tunesmith.data.tokenizer import encode
+from tunesmith.errors import UsageError
+from tunesmith.generate.sampling import Sampling
+from tunesmith.generate.session import ChatSession
+from tunesmith.rag.index import Source, index
+from tunesmith.rag.passage import Filter
+from tunesmith.rag.prompt import REFUSALS
+from tunesmith.rag.retrieve import Search
+from tunesmith.workflows import ask as ask_module
+from tunesmith.workflows.ask import Answerer, AskSettings, Documents
+from tunesmith.workflows.opening import open_base
+
+pytest.importorskip("lancedb", reason="the extra `rag` is not installed")
+
+SHORT = Sampling(max_new_tokens=6)
+QUESTION = "Who pays train tickets?"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ask")
+    model = toy_folder(folder / "model")
+    source = Source(write_documents(folder / "docs"), "toy", lambda: ToyEmbedder(model))
+    index(source, str(folder / "store"))
+    return str(folder / "store"), model
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    folder = base_folder(tmp_path_factory.mktemp("base"), max_position_embeddings=2048)
+    return open_base(str(folder), dtype="float32")
+
+
+@pytest.fixture
+def documents(store, monkeypatch):
+    uri, model = store
+    monkeypatch.setattr(ask_module, "load_embedder", lambda *_, **__: ToyEmbedder(model))
+    return lambda **settings: Documents(uri, AskSettings(sampling=SHORT, **settings))
+
+
+def test_an_answer_is_what_the_model_says_to_the_prompt(documents, opened):
+    found = documents().find(QUESTION)
+    answerer = Answerer(opened, documents().settings)
+    told = []
+    answer = answerer.answer(found, say=told.append)
+    prompt = answerer.prompt(found)
+    messages = [Message("system", prompt.system), Message("user", prompt.user)]
+    ids = render_prompt(opened.base.tokenizer, messages)
+    session = ChatSession(opened.engine, stop_ids=opened.base.stop_ids, adapter=None, capacity=2048)
+    alone = opened.base.tokenizer.decode(list(session.stream(ids, sampling=SHORT, seed=0)))
+    assert "".join(told).strip() == answer.text == alone.rstrip("\ufffd").strip()
+    assert [source.number for source in answer.sources] == [1, 2, 3]
+    assert answer.hits[0].passage.source == "travel.txt"
+    document = answer.to_json()
+    assert {"answer", "refused", "sources"} <= document.keys()
+    assert {"number", "source", "page", "text", "score"} <= document["sources"][0].keys()
+
+
+def test_each_question_stands_alone(documents, opened):
+    found = documents().find(QUESTION)
+    answerer = Answerer(opened, documents().settings)
+    assert answerer.answer(found) == answerer.answer(found)
+
+
+@pytest.mark.parametrize(
+    ("settings", "refused"),
+    [
+        ({}, False),  # no threshold is known for this model
+        ({"threshold": 0.99}, True),
+        ({"threshold": 0.1}, False),
+        ({"search": Search(where=Filter(source="nothing"))}, True),
+    ],
+)
+def test_below_the_threshold_nothing_is_answered(documents, settings, refused):
+    found = documents(**settings).find(QUESTION)
+    assert found.refused is refused
+    if refused:
+        told = []
+        answer = ask_module.refuse(found, say=told.append)
+        assert (answer.text, answer.refused, told) == (REFUSALS["en"], True, [REFUSALS["en"]])
+
+
+def test_the_prompt_leaves_room_for_the_answer_and_says_what_it_left_out(documents, opened):
+    found = documents().find(QUESTION)
+    whole = Answerer(opened, documents().settings).prompt(found)
+    length = sum(len(each) for each in encode(opened.base.tokenizer, [whole.system, whole.user]))
+    tight = Answerer(opened, documents(prompt_tokens=length).settings)
+    answer = tight.answer(found)
+    assert len(answer.sources) + answer.left_out == 3
+    assert answer.left_out > 0
+
+
+def test_neighbours_are_shown_with_the_passage(documents):
+    assert documents(neighbours=1).find(QUESTION).passages == documents().find(QUESTION).passages
+
+
+def test_an_empty_question_is_refused(documents):
+    with pytest.raises(UsageError):
+        documents().find("  ")
