@@ -20,6 +20,7 @@ from tunesmith.train.events import (
     Progress,
     Saved,
     StepDone,
+    Weakened,
 )
 
 # What is said of every run. Everything else that is noticed is told again at its end.
@@ -69,8 +70,8 @@ class RunDisplay:
                 self._line.update(step_text(event, self._held_out), now=is_first)
             case HeldOut():
                 self._held_out = event
-            case BestCheckpoint():
-                pass  # a notice tells it, where it is not the last one
+            case BestCheckpoint() | Weakened():
+                pass  # a notice tells it, where there is something to tell
             case Saved(_, folder):
                 self.run_folder = Path(folder).parent.parent
             case Ended():

@@ -1,5 +1,7 @@
 """What may be forgotten, and which probes tell."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from tunesmith.config.settings import Settings
@@ -18,4 +20,8 @@ class ForgettingSettings(Settings):
     )
     perplexity_percent: float = Field(
         5.0, gt=0, description="per cent that the perplexity of plain text may rise"
+    )
+    strength: Literal["auto", "full"] = Field(
+        "auto",
+        description="auto: a LoRA that forgets more is weakened as far as needed; full: it is not",
     )

@@ -174,6 +174,20 @@ def merge(engine: Engine, adapter: Adapter) -> Changes:
     return {**changes, **token_rows.merge(engine, adapter.name)}
 
 
+def weaken_(adapter: Adapter, share: float) -> None:
+    """Multiply s B A of every layer by ``share``, of a start that is taken from W too.
+
+    Raises AdapterError for DoRA, whose norms are no part of the product.
+    """
+    if getattr(adapter.settings, "dora", False):
+        raise AdapterError("An adapter with DoRA cannot be weakened: its norms stay as they are.")
+    ends = (key_b(""), key_b0(""))
+    for name, parameter in adapter.parameters.items():
+        if name.endswith(tuple(end.removeprefix(PREFIX) for end in ends)):
+            parameter.data.mul_(share)
+    adapter.refresh()
+
+
 def _term(
     linear: SeamLinear, settings: LoraSettings, shape: Shape, *, seed: int, words: Words
 ) -> LowRank:

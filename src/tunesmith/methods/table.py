@@ -54,6 +54,7 @@ class Method:
     peft: PeftFormat | None = None  # None: the result is a whole model
     check: Callable[[Engine, Any], None] = lambda engine, settings: None  # noqa: ARG005
     merge: Callable[[Engine, Adapter], Changes] = field(kw_only=True)
+    weaken_: Callable[[Adapter, float], None] | None = None
 
 
 _LORA = PeftFormat(
@@ -65,9 +66,12 @@ _LORA = PeftFormat(
     lora_peft.merge,
     write=lora_peft.write,
 )
+_LORA_METHOD = Method(
+    lora.attach, 5e-4, _LORA, check=lora.check, merge=lora.merge, weaken_=lora.weaken_
+)
 METHODS: dict[str, Method] = {
-    "lora": Method(lora.attach, 5e-4, _LORA, check=lora.check, merge=lora.merge),
-    "qlora": Method(lora.attach, 5e-4, _LORA, check=lora.check, merge=lora.merge),
+    "lora": _LORA_METHOD,
+    "qlora": _LORA_METHOD,
     "full": Method(full.attach, 5e-5, merge=full.refuse_merge),
     "prompt": Method(
         prompt.attach,
@@ -124,6 +128,19 @@ def learning_rate(kind: str, width: int) -> float:
 def merge(engine: Engine, adapter: Adapter) -> Changes:
     """What merging an adapter makes of the base; AdapterError where there is nothing to merge."""
     return _of(adapter).merge(engine, adapter)
+
+
+def weakens(adapter: Adapter) -> bool:
+    """Whether an adapter can be given a share of its strength."""
+    return _of(adapter).weaken_ is not None and not getattr(adapter.settings, "dora", False)
+
+
+def weaken_(adapter: Adapter, share: float) -> None:
+    """Give an adapter a share of its strength; AdapterError where it ``weakens`` not."""
+    weaken = _of(adapter).weaken_
+    if weaken is None:
+        raise AdapterError("An adapter of this method cannot be weakened.")
+    weaken(adapter, share)
 
 
 def peft_of(adapter: Adapter) -> PeftFormat:

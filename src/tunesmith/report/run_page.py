@@ -100,7 +100,9 @@ def _sections(records: Records, words: Words) -> Iterator[Section]:
     learning, spectrum = learning_plot(records, words), spectrum_plot(evaluation, words)
     notes = list(result_notes(evaluation, words))
     yield Section("result", list(arms_plots(evaluation, words)), notes)
-    yield Section("forgetting", list(forgetting_plots(evaluation, words)))
+    strength = text_in(evaluation.get("strength"), language)
+    plots = list(forgetting_plots(evaluation, words))
+    yield Section("forgetting", plots, [strength] if strength else [])
     consistency = text_in(evaluation.get("consistency"), language)
     yield Section(
         "consistency",

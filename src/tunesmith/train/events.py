@@ -78,6 +78,20 @@ class BestCheckpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Weakened:
+    """At which share of its strength the result stands: a `forgetting.strength.Strength`."""
+
+    share: float
+    tried: float | None
+    probe: str
+    measure: str
+    full: float
+    now: float | None
+    full_score: float | None
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The last event of the loop: `done`, `stopped` (by the user) or `early` (no better loss)."""
 
@@ -85,4 +99,4 @@ class Ended:
     reason: str
 
 
-Event = Progress | Notice | Planned | StepDone | HeldOut | Saved | BestCheckpoint | Ended
+Event = Progress | Notice | Planned | StepDone | HeldOut | Saved | BestCheckpoint | Weakened | Ended

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import torch
 
 from tunesmith.errors import RunError
-from tunesmith.train.batches import StepRows
+from tunesmith.train.batches import DEFAULT_TOKENS_PER_STEP, StepRows
 from tunesmith.train.checkpoint import State
-from tunesmith.train.events import Ended
+from tunesmith.train.events import Ended, Planned
 from tunesmith.train.job import Job, Plan
 
 
@@ -47,3 +47,22 @@ class Round:
     def tokens(self) -> int:
         """Real tokens of the step."""
         return int(sum(self.member.job.rows.lengths[i] for i in self.rows))
+
+
+def planned(member: Member) -> Planned:
+    """What is left of a member's run, for people."""
+    job, plan, state = member.job, member.plan, member.state
+    tokens = job.rows.lengths.sum() / len(job.rows)
+    per_step = job.settings.tokens_per_step or DEFAULT_TOKENS_PER_STEP
+    if job.settings.rows_per_step:
+        per_step = round(job.settings.rows_per_step * tokens)
+    per_step = min(per_step, int(job.rows.lengths.sum()))
+    return Planned(
+        steps=plan.steps,
+        first_step=state.step,
+        tokens_per_step=per_step,
+        tokens_per_micro_batch=plan.tokens_per_micro_batch,
+        trainable_parameters=job.adapter.size,
+        peak_bytes=plan.peak_bytes,
+        seconds=(plan.steps - state.step) * per_step * plan.seconds_per_token,
+    )

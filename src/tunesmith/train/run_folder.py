@@ -94,6 +94,12 @@ class RunFolder:
             if line["event"] == HeldOut.__name__.lower()
         }
 
+    def last(self, kind: type) -> dict[str, object] | None:
+        """The last event of a kind, its values by name."""
+        name = kind.__name__.lower()
+        found = [line for line in read_lines(self.events) if line.pop("event", None) == name]
+        return found[-1] if found else None
+
     def cut_metrics(self, step: int) -> None:
         """Forget the steps after ``step``, and a line that was cut off in the middle."""
         lines = [line for line in read_lines(self.metrics) if int(str(line["step"])) <= step]

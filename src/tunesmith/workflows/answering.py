@@ -7,7 +7,9 @@ from tunesmith.generate.decoder import Prompt
 from tunesmith.generate.loop import generate
 from tunesmith.generate.sampling import Sampling
 from tunesmith.workflows.answer_cache import AnswerCache, Said
+from tunesmith.workflows.answers import text_of
 from tunesmith.workflows.arms import Arm
+from tunesmith.workflows.opening import Opened
 
 GoOn = Callable[[int, int], bool]  # told what is done, of how much; False stops
 
@@ -37,6 +39,25 @@ def answer_arms(
         if not go_on(known + count, total) and count < len(waiting):
             return None
     return {name: tuple(_known(caches[name], arm)) for name, arm in arms.items()}
+
+
+def answers_now(
+    opened: Opened, arm: Arm, adapter: str | None, *, most: int, go_on: GoOn
+) -> tuple[str, ...] | None:
+    """An arm's answers as text, of at most ``most`` tokens, with nothing kept; None at a stop."""
+    made = generate(
+        opened.engine,
+        arm.prompts,
+        stop_ids=opened.base.stop_ids,
+        sampling=Sampling(max_new_tokens=most),
+    )
+    ids: dict[int, tuple[int, ...]] = {}
+    for one in made:
+        ids[one.row] = one.ids
+        if not go_on(len(ids), len(arm.prompts)) and len(ids) < len(arm.prompts):
+            return None
+    tokenizer = opened.tokenizer(adapter)
+    return tuple(text_of(tokenizer, ids[row]) for row in range(len(arm.prompts)))
 
 
 def unanswered(

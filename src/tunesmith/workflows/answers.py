@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
+from tunesmith.counts import many
 from tunesmith.data.rows import Conversation, Message, Tool
 from tunesmith.data.template import Rendering, render
 from tunesmith.data.thinking import split_thinking
-from tunesmith.data.tokenizer import Tokenizer
+from tunesmith.data.tokenizer import Tokenizer, encode
 from tunesmith.errors import DataError
 from tunesmith.evaluate.checks.protocol import Case, Check
 from tunesmith.evaluate.checks.scoring import Scored, score_cases
@@ -132,6 +133,16 @@ def questions_of(
         place = conversation.file, conversation.line
         questions.append(Question(before, reference, conversation.tools, *place))
     return tuple(questions)
+
+
+def told_of_long(tokenizer: Tokenizer, references: Sequence[str], most: int) -> str | None:
+    """How many of the data's own answers are longer than ``most`` tokens; None where none is."""
+    lengths = [1 + len(ids) for ids in encode(tokenizer, references)]
+    if not (over := sum(length > most for length in lengths)):
+        return None
+    few = f"{many(over, 'held-out answer')} of {len(lengths):,} longer than"
+    longest = f"{many(most, 'token')} (the longest {max(lengths):,})"
+    return f"{few} {longest}: such answers are cut; raise evaluate.max_new_tokens"
 
 
 def _reference(conversation: Conversation, turn: int, tokenizer: Tokenizer) -> str:

@@ -20,7 +20,7 @@ from tunesmith.evaluate.summary import TUNED
 from tunesmith.train import memory
 from tunesmith.train.events import Event, Planned
 from tunesmith.train.loop import train
-from tunesmith.train.member import Member
+from tunesmith.train.member import Member, planned
 from tunesmith.train.neighbours import announced
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.train.run_lock import alone
@@ -30,14 +30,7 @@ from tunesmith.workflows.document import REPORT
 from tunesmith.workflows.going_on import resolved
 from tunesmith.workflows.judge import require_evaluable
 from tunesmith.workflows.judged import Known
-from tunesmith.workflows.one_run import (
-    OneRun,
-    RunSummary,
-    Stop,
-    complete_summary,
-    open_for,
-    planned,
-)
+from tunesmith.workflows.one_run import OneRun, RunSummary, Stop, complete_summary, open_for
 from tunesmith.workflows.ranks import RanksCompared, compare_ranks
 from tunesmith.workflows.report import draw_report
 from tunesmith.workflows.rows import RunRows, load_rows, require_files

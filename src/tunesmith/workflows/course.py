@@ -28,6 +28,19 @@ class Course:
         """How many processes may work at once."""
         return self.threads or usable_cores()
 
+    def progress(self, phase: str) -> Callable[[int, int], bool]:
+        """Tells how far a phase is; False once a stop is asked for."""
+        start, first = time.monotonic(), list[int]()
+
+        def go_on(done: int, total: int) -> bool:
+            first.append(done)  # what was known before took no time
+            made, spent = done - first[0], time.monotonic() - start
+            left = spent / made * (total - done) if made else None
+            self.emit(Progress(phase, done, total, left))
+            return not self.stop()
+
+        return go_on
+
 
 QUIET = Course()
 

@@ -19,7 +19,7 @@ from tunesmith.workflows.timing import Timed
 
 REPORT = "report.html"
 # Keys of further measures; each is null where it was not measured.
-MEASURES = ("consistency", "knowledge", "overtuning", "capacity")
+MEASURES = ("strength", "consistency", "knowledge", "overtuning", "capacity")
 
 
 def facts_of(

@@ -1,6 +1,7 @@
 """What did tuning cost? Probes scored by base and tuned, in one stream where both are there."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 from tunesmith.config.forgetting import ForgettingSettings
@@ -52,14 +53,27 @@ class Probing:
         scores = self._score([None], self._window(None), go_on=go_on)
         self.base = scores[0] if scores else None
 
+    def part(self, names: Sequence[str]) -> "Probing":
+        """The same with these probes alone; with all of them where a name stands for several."""
+        chosen = tuple(probe for probe in self.probes if probe.name in names)
+        part = copy(self)
+        part.probes, part._known = chosen if len(chosen) == len(names) else self.probes, {}
+        return part
+
     def forgetting(
-        self, adapter: str | None, *, go_on: GoOn = lambda _done, _total: True
+        self,
+        adapter: str | None,
+        probes: Sequence[str] | None = None,
+        *,
+        go_on: GoOn = lambda _done, _total: True,
     ) -> Forgetting | None:
-        """Base against an adapter, or against the model as it is now (None).
+        """Base against an adapter, or against the model as it is now (None), by all or some probes.
 
         The base is asked only where it was not before, in the same streams as the adapter.
         ``go_on`` is told how many texts are done of how many; None where it says no.
         """
+        if probes is not None and self.base is not None:
+            return self.part(probes).forgetting(adapter, go_on=go_on)
         window = self._window(adapter)
         kept = self.base if self.base and self.base.window == window else None
         if kept is None and adapter is None:

@@ -1,6 +1,5 @@
 """Did a run reach its purpose, and at what cost: all arms' answers, checks, probes, the verdict."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -18,11 +17,17 @@ from tunesmith.evaluate.summary import TUNED
 from tunesmith.evaluate.verdict import Verdict, judge
 from tunesmith.generate.decoder import Prompt
 from tunesmith.generate.sampling import Sampling
-from tunesmith.train.events import Event, Notice, Progress
+from tunesmith.train.events import Event, Notice
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.workflows.answer_cache import Said, open_cache, voice_of
-from tunesmith.workflows.answering import answer_arms, unanswered
-from tunesmith.workflows.answers import Answers, questions_of, score, text_of
+from tunesmith.workflows.answering import answer_arms, answers_now, unanswered
+from tunesmith.workflows.answers import (
+    Answers,
+    questions_of,
+    score,
+    text_of,
+    told_of_long,
+)
 from tunesmith.workflows.arms import (
     BASE,
     Arm,
@@ -32,6 +37,7 @@ from tunesmith.workflows.arms import (
     read_instruction,
     without_room,
 )
+from tunesmith.workflows.course import Course
 from tunesmith.workflows.document import about_of, document, facts_of, request_of
 from tunesmith.workflows.foretell import Work, speed_of, told
 from tunesmith.workflows.forgetting import Probing
@@ -69,7 +75,8 @@ class Judge:
         ``virtual_tokens`` are those of the adapter that is to be judged. ``known`` may be
         exchanged for that of other runs over this base. The run's ``folder`` tells its course.
         """
-        self._opened, self._config, self._emit, self._stop = opened, config, emit, stop
+        self._opened, self._config, self._emit = opened, config, emit
+        self.progress = Course(None, emit, stop).progress
         self._rows = rows.sample
         self.known = Known()
         self.stopped = False
@@ -82,7 +89,8 @@ class Judge:
         require_references(self.checks, references, asked)
         for note in reference_notes(self.checks, references, asked):
             emit(Notice("checks", note))
-        self._tell_of_long(references)
+        if cut := told_of_long(opened.base.tokenizer, references, config.evaluate.max_new_tokens):
+            emit(Notice("checks", cut))
         self.said: dict[str, tuple[Said, ...]] = {}
         self.answers: Answers | None = None
         self.verdict: Verdict | None = None
@@ -92,16 +100,6 @@ class Judge:
         self._measures = self._measuring(rows, folder)
         self._found: dict[str, object] = {}
         self._fitted: Sequence[Check] = ()
-
-    def _tell_of_long(self, references: Sequence[str]) -> None:
-        """Say how many of the data's own answers could not be given in full."""
-        most = self._config.evaluate.max_new_tokens
-        lengths = [1 + len(ids) for ids in encode(self._opened.base.tokenizer, references)]
-        if over := sum(length > most for length in lengths):
-            few = f"{many(over, 'held-out answer')} of {len(lengths):,} longer than"
-            longest = f"{many(most, 'token')} (the longest {max(lengths):,})"
-            said = f"{few} {longest}: such answers are cut; raise evaluate.max_new_tokens"
-            self._emit(Notice("checks", said))
 
     def _build_arms(self, virtual_tokens: int) -> None:
         """The arms of the base over the questions that leave room for an answer."""
@@ -142,7 +140,7 @@ class Judge:
             questions=self.questions,
             base=self.base,
             folder=folder,
-            go_on=self._progress,
+            go_on=self.progress,
             note=lambda text: self._emit(Notice("measures", text)),
             known=lambda: self.known.measures,
         )
@@ -153,7 +151,7 @@ class Judge:
             return
         self._ask(self.base.arms, None)
         if self._probing and not self.stopped:
-            self._probing.score_base(go_on=self._progress("scoring probes of forgetting (base)"))
+            self._probing.score_base(go_on=self.progress("scoring probes of forgetting (base)"))
             self.stopped = self._probing.base is None
         if self._measures and not self.stopped:
             self._measures.ask_base()
@@ -192,8 +190,7 @@ class Judge:
     def _scored(self, tuned: Tuned | None) -> Answers:
         """Every arm's answers under the checks, those that learn fitted."""
         texts = self._texts(tuned)
-        own = [row.messages[row.supervised[-1]].content for row in self._rows if row.supervised]
-        checks = self._fitted = fit_checks(self.checks, own=own, base=texts[BASE])
+        checks = self._fitted = fit_checks(self.checks, own=self._own, base=texts[BASE])
         facts = facts_of(self.arms, self.said, self.timed, self._config.evaluate.prices)
         answers = score(self.questions, texts, checks, seed=self._config.train.seed, facts=facts)
         for name, arms in answers.scored.items():
@@ -239,38 +236,48 @@ class Judge:
             for name in self.arms
         }
 
+    def first_score(self, opened: Opened, adapter: str | None) -> float | None:
+        """The mean score of the first check as an adapter is now; None at a stop."""
+        if BASE not in self.said:  # what a check that learns compares with
+            self._ask(self.base.arms, None)
+        arm = arm_of(opened, TUNED, self.questions, adapter=adapter)
+        go_on = self.progress(f"answering {many(len(arm.prompts), 'held-out question')}")
+        most = self._config.evaluate.max_new_tokens
+        texts = None if self.stopped else answers_now(opened, arm, adapter, most=most, go_on=go_on)
+        self.stopped = texts is None
+        if texts is None:
+            return None
+        checks = fit_checks(self.checks[:1], own=self._own, base=self._texts(None)[BASE])
+        scored = score(self.questions, {TUNED: texts}, checks, seed=self._config.train.seed)
+        return scored.summary.checks[0].arms[TUNED].mean
+
+    @property
+    def _own(self) -> list[str]:
+        """The data's own answers."""
+        return [row.messages[row.supervised[-1]].content for row in self._rows if row.supervised]
+
     @property
     def probes(self) -> bool:
         """Whether forgetting is measured."""
         return self._probing is not None
 
-    def forgetting(self, opened: Opened, adapter: str | None) -> Forgetting | None:
-        """What an adapter forgot, or the whole model as it is now; None where it is not asked for,
-        or when a stop was.
+    def forgetting(
+        self, opened: Opened, adapter: str | None, probes: Sequence[str] | None = None
+    ) -> Forgetting | None:
+        """What an adapter forgot, or the whole model as it is now, by some probes or all.
+
+        None where it is not asked for, or when a stop was.
         """
         if self._probing is None or self.stopped:
             return None
         self._probing.base = self._probing.base or self.known.scores.get(self._probing.settings)
         self._probing.opened = opened
-        go_on = self._progress("scoring probes of forgetting")
-        found = self._probing.forgetting(adapter, go_on=go_on)
+        go_on = self.progress("scoring probes of forgetting")
+        found = self._probing.forgetting(adapter, probes, go_on=go_on)
         self.stopped = self.stopped or found is None
         if self._probing.base is not None:
             self.known.scores[self._probing.settings] = self._probing.base
         return found
-
-    def _progress(self, phase: str) -> Callable[[int, int], bool]:
-        """Tells how far a phase is; False once a stop is asked for."""
-        start, first = time.monotonic(), list[int]()
-
-        def go_on(done: int, total: int) -> bool:
-            first.append(done)  # what was known before took no time
-            made, spent = done - first[0], time.monotonic() - start
-            left = spent / made * (total - done) if made else None
-            self._emit(Progress(phase, done, total, left))
-            return not self._stop()
-
-        return go_on
 
     def _ask(self, arms: Mapping[str, Arm], tuned: Tuned | None) -> None:
         """Answers of arms that one engine answers together, from the cache or generated, and the
@@ -293,7 +300,7 @@ class Judge:
             caches,
             sampling=sampling,
             stop_ids=stop_ids,
-            go_on=self._progress(phase),
+            go_on=self.progress(phase),
         )
         self.stopped = said is None
         self.said.update(said or {})
@@ -306,7 +313,7 @@ class Judge:
             return
         known = {name: self.known.timed.get((arm, rows)) for name, arm in arms.items()}
         new = {name: arm for name, arm in arms.items() if known[name] is None}
-        go_on = self._progress(f"timing {many(rows, 'row')} one by one ({', '.join(new)})")
+        go_on = self.progress(f"timing {many(rows, 'row')} one by one ({', '.join(new)})")
         timed = time_arms(engine, new, self.said, rows=rows, go_on=go_on)
         self.stopped = timed is None
         self.timed |= {name: each for name, each in known.items() if each} | (timed or {})
@@ -320,7 +327,8 @@ class Judge:
         prompts = [prompt for _, prompt in waiting]
         scored = 0
         if self._probing is not None and (tuned is None or tuned.forgetting is None):
-            asked = 1 + (tuned is not None and not self._probing_known())
+            base = self._probing.base or self.known.scores.get(self._probing.settings)
+            asked = 1 + (tuned is not None and base is None)
             scored = asked * self._probing.tokens(tuned.adapter if tuned else None)
         tokenizer: Tokenizer = opened.base.tokenizer
         references = encode(tokenizer, [question.reference for question in self.questions])
@@ -337,9 +345,3 @@ class Judge:
         speed = speed_of(opened.engine, of_base or self.arms[BASE].prompts)
         counts = {name: len(arm.prompts) for name, arm in arms.items()}
         self._emit(Notice("judging", told(work.seconds(speed), work, arms=counts)))
-
-    def _probing_known(self) -> bool:
-        probing = self._probing
-        return probing is not None and (
-            probing.base is not None or probing.settings in self.known.scores
-        )

@@ -11,9 +11,11 @@ from tunesmith.evaluate.capacity.findings import Capacity
 from tunesmith.evaluate.capacity.measure import capacity_of
 from tunesmith.evaluate.checks.protocol import Check
 from tunesmith.evaluate.consistency.result import Consistency
+from tunesmith.evaluate.forgetting.strength import Strength
 from tunesmith.evaluate.knowledge.judge import Knowledge, Wording
 from tunesmith.evaluate.overtuning.result import Overtuning, judge_overtuning
 from tunesmith.evaluate.summary import TUNED
+from tunesmith.train.events import Weakened
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.workflows.answers import Question
 from tunesmith.workflows.arms import BASE, PROMPTED, BaseArms, instruction_change
@@ -113,6 +115,7 @@ class Measures:
                 each.opened = result.opened
         capacity = self._kept("capacity", lambda: self._capacity(result))
         parts: dict[str, Callable[[], _Part | None]] = {
+            "strength": self._strength,
             "consistency": lambda: self._consistency(result),
             "knowledge": lambda: self._knowledge(result),
             "overtuning": lambda: self._overtuning(result, capacity),
@@ -158,6 +161,11 @@ class Measures:
         if not self.stopped:
             go_on = self.go_on(f"asking again ({name})")
             self.stopped = not asking.draw(name, arm, go_on=go_on)
+
+    def _strength(self) -> Strength | None:
+        """At which share of its strength the run's result stands, where that was tried."""
+        found = self.folder.last(Weakened) if self.folder else None
+        return Strength(**found) if found else None  # type: ignore[arg-type]
 
     def _consistency(self, result: Result) -> Consistency | None:
         if self._asking is None:

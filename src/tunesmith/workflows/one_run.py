@@ -3,8 +3,8 @@
 import json
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +22,11 @@ from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter
 from tunesmith.methods.narrow import narrow_layers
 from tunesmith.train import checkpoint, memory, optimizer
-from tunesmith.train.batches import DEFAULT_TOKENS_PER_STEP
 from tunesmith.train.checkpoint import State
-from tunesmith.train.events import BestCheckpoint, Event, Notice, Planned, Progress
+from tunesmith.train.events import BestCheckpoint, Event, Notice, Progress, Weakened
 from tunesmith.train.job import Job, Plan
 from tunesmith.train.measure import make_plan, plan_beside
-from tunesmith.train.member import Member
+from tunesmith.train.member import Member, planned
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.workflows import going_on, result
 from tunesmith.workflows.answer_cache import voice_of
@@ -42,6 +41,7 @@ from tunesmith.workflows.opening import Opened, open_base
 from tunesmith.workflows.report import draw_report
 from tunesmith.workflows.row_quality import told_of_few
 from tunesmith.workflows.rows import RunRows, load_rows
+from tunesmith.workflows.strength import find_strength
 
 Emit = Callable[[Event], None]
 Stop = Callable[[], bool]
@@ -252,9 +252,10 @@ class OneRun:
         if ended.reason != "stopped":
             chosen = self._choose(state)
             eval_loss = -chosen.choice.best.score if chosen else eval_loss
+            forgetting = self._weaken(chosen.forgetting if chosen else None)
             saved = result.save(self.folder, self.opened, self.job.adapter, self.config)
             adapter = str(saved)
-            self.judge.judge(self._tuned(saved, state, chosen))
+            self.judge.judge(self._tuned(saved, state, forgetting))
             if self.judge.stopped:
                 ended = replace(ended, reason="stopped")
             else:
@@ -307,31 +308,31 @@ class OneRun:
         """Who answers: the adapter, or the whole model (None)."""
         return self.job.adapter.name if self.job.adapter.frozen_base else None
 
-    def _tuned(self, saved: Path, state: State, chosen: Chosen | None) -> Tuned:
+    def _weaken(self, forgetting: Forgetting | None) -> Forgetting | None:
+        """Let the adapter forget no more than is allowed, where it can; what it forgot now."""
+        wanted = self.config.evaluate.forgetting
+        if not self.judge.probes or wanted is None or wanted.strength == "full":
+            return forgetting
+        found = find_strength(
+            self.job.adapter,
+            score=lambda: self.judge.first_score(self.opened, self._adapter_name),
+            forget=self._forget,
+            allowed=wanted.accuracy_points / 100,
+            full=forgetting,
+        )
+        if found is not None and (strength := found.strength) is not None:
+            self.emit(Weakened(**asdict(strength)))
+            self.emit(Notice("strength", strength.text()))
+        return found.forgetting if found else forgetting
+
+    def _forget(self, probes: Sequence[str] | None) -> Forgetting | None:
+        return self.judge.forgetting(self.opened, self._adapter_name, probes)
+
+    def _tuned(self, saved: Path, state: State, forgetting: Forgetting | None) -> Tuned:
         """What was trained, saved in this folder."""
         adapter = self.job.adapter
         voice = voice_of(self.opened.base, adapter, saved)
         seconds = None
         if state.step_tokens:  # of steps that were not the first ones, which take longer
             seconds = state.tokens * state.step_seconds / state.step_tokens
-        forgetting = chosen.forgetting if chosen else None
         return Tuned(self.opened, self._adapter_name, voice, seconds, forgetting)
-
-
-def planned(member: Member) -> Planned:
-    """What is left of a member's run, for people."""
-    job, plan, state = member.job, member.plan, member.state
-    tokens = job.rows.lengths.sum() / len(job.rows)
-    per_step = job.settings.tokens_per_step or DEFAULT_TOKENS_PER_STEP
-    if job.settings.rows_per_step:
-        per_step = round(job.settings.rows_per_step * tokens)
-    per_step = min(per_step, int(job.rows.lengths.sum()))
-    return Planned(
-        steps=plan.steps,
-        first_step=state.step,
-        tokens_per_step=per_step,
-        tokens_per_micro_batch=plan.tokens_per_micro_batch,
-        trainable_parameters=job.adapter.size,
-        peak_bytes=plan.peak_bytes,
-        seconds=(plan.steps - state.step) * per_step * plan.seconds_per_token,
-    )

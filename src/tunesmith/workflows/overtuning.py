@@ -157,8 +157,7 @@ def read_run(
     steps = list(read_lines(folder.metrics))
     losses = [float(str(step["loss"])) for step in steps]
     held = folder.held_out_losses()
-    named = BestCheckpoint.__name__.lower()
-    chosen = [each for each in read_lines(folder.events) if each["event"] == named]
+    chosen = folder.last(BestCheckpoint)
     broken = broken or not all(map(math.isfinite, losses))
     plan = folder.read_plan()
     usual = table.learning_rate(method.kind, width)
@@ -167,5 +166,5 @@ def read_run(
         int(str(steps[-1]["tokens"])) if steps else 0,
         Rate(plan.lr, usual) if plan else None,
         seed,
-        Choice.from_json(chosen[-1]) if chosen else None,
+        Choice.from_json(chosen) if chosen else None,
     )

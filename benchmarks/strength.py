@@ -1,0 +1,77 @@
+"""What a result keeps and forgets at a share of its strength: scores, held-out loss, perplexity.
+
+    python -m benchmarks.strength RUN... [--shares 1 0.8 0.6 0.4] [--rows 100]
+
+RUN is the folder of a finished LoRA or QLoRA run with a check and held-out rows.
+"""
+
+import argparse
+import statistics
+from pathlib import Path
+
+import torch
+
+from benchmarks.asked import texts
+from tunesmith.config.forgetting import ForgettingSettings
+from tunesmith.config.load import load_run_config
+from tunesmith.evaluate.checks.table import build_checks
+from tunesmith.methods import table
+from tunesmith.train.run_folder import RunFolder
+from tunesmith.workflows.answers import questions_of
+from tunesmith.workflows.best_checkpoint import rise_of
+from tunesmith.workflows.forgetting import Probing
+from tunesmith.workflows.one_run import open_for
+from tunesmith.workflows.opening import attach_folder
+from tunesmith.workflows.overtuning import Losing
+from tunesmith.workflows.rows import load_rows
+
+
+def main() -> None:
+    """A table for each run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--shares", nargs="+", type=float, default=[1.0, 0.8, 0.6, 0.4])
+    parser.add_argument("--rows", type=int, default=100, help="held-out rows that are answered")
+    parser.add_argument("--threads", type=int, default=2)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    for run in given.runs:
+        print(
+            f"\n{run}\n| share | score | held-out loss | wikitext |\n|---|---|---|---|", flush=True
+        )
+        measure(RunFolder(run), given.shares, given.rows)
+
+
+def measure(run: RunFolder, shares: list[float], rows: int) -> None:
+    """A line for each share, and one for the base."""
+    config = load_run_config(run.config, {})
+    opened = open_for(config, emit=lambda _: None)
+    (check,) = build_checks(config.evaluate.checks[:1])
+    read = load_rows(
+        config.data, opened.tokenizer(None), context=opened.base.context, seed=config.train.seed
+    )
+    questions = questions_of(read.held_conversations, opened.base.tokenizer, most=rows)
+    losing = Losing(opened, read)
+    probing = Probing(opened, ForgettingSettings(probes=("wikitext",)), seed=0)
+    for share in [*shares, 0.0]:
+        name = f"at {share:g}" if share else None
+        rise = 0.0
+        if name is not None:
+            adapter = attach_folder(opened, run.adapter, name=name)
+            weaken = table.METHODS[config.method.kind].weaken_
+            assert weaken is not None
+            weaken(adapter, share)
+            forgotten = probing.forgetting(name)
+            assert forgotten is not None
+            rise = rise_of(forgotten)
+        said = texts(opened, questions, adapter=name, most=config.evaluate.max_new_tokens)
+        pairs = zip(said, questions, strict=True)
+        score = statistics.mean(check.score(text, each.reference) for text, each in pairs)
+        losses = losing.measured(name)
+        assert losses is not None
+        loss = statistics.mean(losses.held)
+        print(f"| {share:g} | {100 * score:.1f} | {loss:.3f} | {rise:+.3f} nats |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""How strongly may a result speak? At the largest share of it that forgets no more than is allowed.
+
+A LoRA's s B A is multiplied by the share. That goes from the base (0) to what was trained (1), as
+WiSE-FT does between the weights of a base and of a fine-tuned model (Wortsman et al. 2022, arXiv
+2109.01903, section 3).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tunesmith.adapters import store
+from tunesmith.evaluate.forgetting.findings import Forgetting
+from tunesmith.evaluate.forgetting.strength import Strength
+from tunesmith.methods import table
+from tunesmith.methods.adapter import Adapter
+
+SHARES = (0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
+
+Score = Callable[[], float | None]  # of the first check, held out; None where a stop was asked for
+Forget = Callable[[Sequence[str] | None], Forgetting | None]  # by these probes, or by all
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The strength that the adapter has now, if another one was tried, and what it forgot."""
+
+    strength: Strength | None
+    forgetting: Forgetting
+
+
+def find_strength(
+    adapter: Adapter, *, score: Score, forget: Forget, allowed: float, full: Forgetting | None
+) -> Found | None:
+    """Weaken ``adapter`` as far as the margins of forgetting ask.
+
+    It stays as strong as it was where its score would fall by more than ``allowed``. ``full`` is
+    what it forgot at full strength, where that is known. None where its method cannot be weakened,
+    or a stop was asked for.
+    """
+    if not table.weakens(adapter):
+        return None
+    full = full or forget(None)
+    if full is None:
+        return None
+    if full.outcome != "forgotten":
+        return Found(None, full)
+    steps = _Steps(adapter, score, forget, full)
+    try:
+        return steps.search(allowed)
+    finally:
+        steps.settle()
+
+
+class _Steps:
+    """An adapter at several shares of its strength; ``settle`` leaves it at the one that stands."""
+
+    def __init__(self, adapter: Adapter, score: Score, forget: Forget, full: Forgetting) -> None:
+        self.adapter, self.score, self.forget, self.full = adapter, score, forget, full
+        self._tensors = {n: p.detach().clone() for n, p in adapter.parameters.items()}
+        self._stands, self._now = 1.0, 1.0
+
+    def set(self, share: float) -> None:
+        """Give the adapter a share of its full strength."""
+        if share != self._now:
+            store.put_(self.adapter, self._tensors)
+            table.weaken_(self.adapter, share)
+            self._now = share
+
+    def settle(self) -> None:
+        """Leave it at what was decided, full strength before that."""
+        self.set(self._stands)
+
+    def search(self, allowed: float) -> Found | None:
+        """The largest share whose probes are kept, judged by all of them and by its score."""
+        worst = self.full.forgotten[0]
+        told = (worst.probe, worst.measure, worst.difference.mean)
+        share = self._largest([finding.probe for finding in self.full.forgotten])
+        if share is None:
+            return None
+        nothing = Found(Strength(1.0, None, *told), self.full)
+        if not share:
+            return nothing
+        self.set(1.0)
+        full_score = self.score()
+        self.set(share)
+        score, forgetting = self.score(), self.forget(None)
+        if full_score is None or score is None or forgetting is None:
+            return None
+        if forgetting.outcome == "forgotten":  # by a probe that full strength had kept
+            return nothing
+        self._stands = share if full_score - score <= allowed else 1.0
+        found = {finding.probe: finding.difference.mean for finding in forgetting.findings}
+        scores = (found[worst.probe], full_score, score)
+        strength = Strength(self._stands, share, *told, *scores)
+        return Found(strength, forgetting if self._stands == share else self.full)
+
+    def _largest(self, probes: Sequence[str]) -> float | None:
+        """By bisection, as more strength forgets more; 0 where no share does, None at a stop."""
+        first, last = 0, len(SHARES)
+        while first < last:
+            middle = (first + last) // 2
+            self.set(SHARES[middle])
+            found = self.forget(probes)
+            if found is None:
+                return None
+            first, last = (first, middle) if found.outcome == "kept" else (middle + 1, last)
+        return SHARES[last] if last < len(SHARES) else 0.0
