@@ -19,6 +19,10 @@ class Summary:
     notices: tuple[str, ...] = ()
     answers: "Answers | None" = None
 
+    @property
+    def report(self) -> str:
+        return f"{self.run}/report.html"
+
     def to_json(self) -> dict:
         return {key: value for key, value in asdict(self).items() if key != "answers"}
 

@@ -205,7 +205,8 @@ def test_answers_of_the_data_that_would_be_cut_are_told(tmp_path):
 
 def test_about_how_long_it_takes_is_said_before_anything_is_answered(tmp_path):
     events = []
-    train_run(made(tmp_path, train=ONE_CHECKPOINT), emit=events.append)
+    method = {"kind": "prompt", "tokens": 4}  # of a LoRA the probes are asked first
+    train_run(made(tmp_path, train=ONE_CHECKPOINT, method=method), emit=events.append)
     told = [i for i, e in enumerate(events) if isinstance(e, Notice) and e.code == "judging"]
     first = next(
         i
