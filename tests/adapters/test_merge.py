@@ -221,7 +221,7 @@ def test_a_qlora_folder_is_dense_and_says_which_base_it_was_merged_into(tmp_path
         weight = expected.terms["a"].merged(expected.dense()).bfloat16()
         assert torch.equal(merged.model.layers[0].mlp.up_proj.weight, weight)
     else:
-        assert f"{done.gap.overall:.2%}" in card
+        assert f"{100 * done.gap.overall:.2f} %" in card
         assert 0.01 < done.gap.overall < 0.3
 
 

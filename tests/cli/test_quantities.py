@@ -1,6 +1,7 @@
 import pytest
 
-from tunesmith.cli.quantities import bytes_text, clock, count_text, duration, many, percent
+from tunesmith.cli.quantities import bytes_text, clock, count_text, duration, many
+from tunesmith.counts import percent
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from tunesmith import __version__, files
 from tunesmith.adapters.origin import Origin, write_origin
 from tunesmith.adapters.store import CARD
 from tunesmith.adapters.stored import StoredTensors, read_config
+from tunesmith.counts import percent
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.tensors import named_tensors
 from tunesmith.errors import AdapterError
@@ -269,7 +270,7 @@ def _sentence(four_bit: bool, gap: Gap | None) -> str:
         return f"Merged into the base that the adapter was trained on{dequantised}."
     return (
         "Merged into the original base, whose linear layers differ from those that the adapter was "
-        f"trained on{held} by {gap.overall:.2%} (||W - W_trained|| / ||W||)."
+        f"trained on{held} by {percent(gap.overall, 2)} (||W - W_trained|| / ||W||)."
     )
 
 

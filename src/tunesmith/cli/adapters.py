@@ -10,9 +10,9 @@ from tunesmith.cli.combine import conflicts, merge
 from tunesmith.cli.console import harmless, say
 from tunesmith.cli.export import export
 from tunesmith.cli.outcome import Outcome, command
-from tunesmith.cli.quantities import bytes_text, count_text, percent
+from tunesmith.cli.quantities import bytes_text, count_text
 from tunesmith.cli.tables import print_facts, print_table
-from tunesmith.counts import many
+from tunesmith.counts import many, percent
 
 if TYPE_CHECKING:
     from rich.console import Console

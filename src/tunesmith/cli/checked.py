@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tunesmith.cli.console import harmless
-from tunesmith.cli.quantities import duration, percent
+from tunesmith.cli.quantities import duration
 from tunesmith.cli.tables import print_table
-from tunesmith.counts import many
+from tunesmith.counts import many, percent
 
 if TYPE_CHECKING:
     from rich.console import Console

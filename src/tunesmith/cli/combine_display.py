@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from tunesmith.cli.console import harmless, results
 from tunesmith.cli.evaluation_display import difference_text, score_cell
 from tunesmith.cli.outcome import Outcome, refuse
-from tunesmith.cli.quantities import bytes_text, percent
+from tunesmith.cli.quantities import bytes_text
 from tunesmith.cli.tables import print_table
+from tunesmith.counts import percent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -104,8 +105,9 @@ def show_merged(merged: "Merged", console: "Console") -> None:
     console.print(
         harmless(
             f"{merged.candidate.way.name}: rank {max(made.ranks.values()):,}, "
-            f"{bytes_text(made.bytes)}; stored with an error of {made.errors.overall:.2%} "
-            f"(||D - s B A|| / ||D||), of {max(made.errors.layers.values()):.2%} at most in a layer"
+            f"{bytes_text(made.bytes)}; stored with an error of {percent(made.errors.overall, 2)} "
+            f"(||D - s B A|| / ||D||), of {percent(max(made.errors.layers.values()), 2)} at most "
+            "in a layer"
         ),
         soft_wrap=True,
     )

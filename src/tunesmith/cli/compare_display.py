@@ -10,7 +10,7 @@ from tunesmith.cli.live_line import LiveLine, progress_text
 from tunesmith.cli.quantities import bytes_text, count_text, duration
 from tunesmith.cli.run_display import INFORMATION, planned_text
 from tunesmith.cli.tables import print_table
-from tunesmith.counts import many
+from tunesmith.counts import many, percent
 from tunesmith.train.events import Ended, Event, HeldOut, Notice, Planned, Progress, StepDone
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class CompareDisplay:
         losses = "  ".join(f"{name} {step.loss:.3f}" for name, step in self._steps.items())
         first = max(step.step / step.steps for step in steps)
         left = max(step.seconds_left for step in steps)
-        return f"{first:.0%}, {duration(left)} left; loss: {losses}"
+        return f"{percent(first)}, {duration(left)} left; loss: {losses}"
 
 
 def show_comparison(
@@ -129,4 +129,4 @@ def interval_text(values: object) -> str:
     assert isinstance(values, dict)
     if values["score"] is None:
         return "-"
-    return f"{values['score']:.0%} ({values['low']:.0%} to {values['high']:.0%})"
+    return f"{percent(values['score'])} ({percent(values['low'])} to {percent(values['high'])})"

@@ -9,10 +9,10 @@ import typer
 from tunesmith.cli.console import messages, say
 from tunesmith.cli.interrupt import stop_on_signal
 from tunesmith.cli.outcome import Document, Outcome, command
-from tunesmith.cli.quantities import bytes_text, duration, percent
+from tunesmith.cli.quantities import bytes_text, duration
 from tunesmith.cli.run_result import labelled, show_answers
 from tunesmith.cli.train import STOPPING
-from tunesmith.counts import many
+from tunesmith.counts import many, percent
 from tunesmith.errors import RunError
 
 if TYPE_CHECKING:

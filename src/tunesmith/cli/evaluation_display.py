@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from tunesmith.cli.console import harmless
-from tunesmith.cli.quantities import duration, milliseconds, money, percent
+from tunesmith.cli.quantities import duration, milliseconds, money
 from tunesmith.cli.tables import print_table
-from tunesmith.counts import many
+from tunesmith.counts import many, percent
 
 if TYPE_CHECKING:
     from rich.console import Console

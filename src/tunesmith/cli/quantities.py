@@ -53,10 +53,5 @@ def count_text(count: float) -> str:
     return f"{count:,.0f}"
 
 
-def percent(share: float) -> str:
-    """`43 %`: whole, as rows are too few for more."""
-    return f"{100 * share:.0f} %"
-
-
 def _three_digits(value: float) -> str:
     return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}"

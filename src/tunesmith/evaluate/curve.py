@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tunesmith.counts import many
+from tunesmith.counts import many, percent
 from tunesmith.evaluate.bootstrap import RESAMPLES, bootstrap_limits
 from tunesmith.evaluate.interval import LEVEL
 
@@ -58,12 +58,12 @@ def judge_curve(
     limits = bootstrap_limits(differences, seed=seed, level=level, resamples=resamples)
     gain, low, high = (each / before.loss for each in (statistics.mean(differences), *limits))
     told = (
-        f"from {before.rows:,} to {many(last.rows, 'row')} the held-out loss fell by {gain:.1%} "
-        f"({low:.1%} to {high:.1%})"
+        f"from {before.rows:,} to {many(last.rows, 'row')} the held-out loss fell by "
+        f"{percent(gain, 1)} ({percent(low, 1)} to {percent(high, 1)})"
     )
     following = _next_gain(points, gain)
     if low > MATTERS:
-        more = f" As many again may bring about {following:.1%}." if following else ""
+        more = f" As many again may bring about {percent(following, 1)}." if following else ""
         return CurveVerdict(
             "yes", f"More data would help: {told}.{more}", gain, low, high, following
         )
@@ -72,7 +72,7 @@ def judge_curve(
         return CurveVerdict("no", text, gain, low, high, following)
     held = many(len(last.losses), "held-out row")
     text = (
-        f"Cannot tell with {held}: {told}, and the interval holds {MATTERS:.0%}. "
+        f"Cannot tell with {held}: {told}, and the interval holds {percent(MATTERS)}. "
         f"About {_wanted(len(last.losses), gain, (low, high)):,} would do."
     )
     return CurveVerdict("cannot-tell", text, gain, low, high, following)

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tunesmith.counts import percent
 from tunesmith.errors import RunError
 from tunesmith.report.charts.intervals import height_of, interval_drawing, percent_bar
 from tunesmith.report.charts.pareto import Point, pareto_plots
 from tunesmith.report.charts.plot import Plot
-from tunesmith.report.numbers import bytes_text, clock, percent
+from tunesmith.report.numbers import bytes_text, clock
 from tunesmith.report.records import Document, Records, read_records
 from tunesmith.report.run_page import PHRASES, Section, page, text_in
 from tunesmith.report.svg import drawn

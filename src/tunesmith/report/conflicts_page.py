@@ -4,10 +4,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tunesmith.counts import percent
 from tunesmith.report.charts.heat import Grid, Said, heat_plot
 from tunesmith.report.charts.intervals import height_of, interval_drawing, percent_bar
 from tunesmith.report.charts.plot import Plot
-from tunesmith.report.numbers import MINUS, percent, signed
+from tunesmith.report.numbers import MINUS, signed
 from tunesmith.report.records import Document
 from tunesmith.report.run_page import PHRASES, Section, page
 from tunesmith.report.svg import drawn

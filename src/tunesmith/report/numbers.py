@@ -3,11 +3,6 @@
 MINUS = "\N{MINUS SIGN}"
 
 
-def percent(share: float) -> str:
-    """`43 %`: whole, as rows are too few for more."""
-    return f"{100 * share:.0f} %"
-
-
 def signed(share: float) -> str:
     """`+4.1`: points, or percent of change."""
     return f"{100 * share:+.1f}".replace("-", MINUS)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tunesmith.counts import percent
 from tunesmith.data.faults import Remark
 from tunesmith.data.files.source import Broken
 
@@ -47,10 +48,8 @@ def choose_dialect(lines: Sequence[str], *, suffix: str, asked: str | None) -> D
         shown = " or ".join("tab" if d == "\t" else f"'{d}'" for d in fit)
         raise Broken("ambiguous_delimiter", what, f"Say which with --data.delimiter {shown}.")
     (delimiter,) = fit
-    what = (
-        f"columns are divided by {NAMES[delimiter]}: {best:.0%} of the first rows have as many as "
-    )
-    what += "the header (--data.delimiter names another)"
+    what = f"columns are divided by {NAMES[delimiter]}: {percent(best)} of the first rows have as "
+    what += "many as the header (--data.delimiter names another)"
     return Dialect(delimiter, _is_spaced(lines, delimiter), remark=Remark("delimiter", what))
 
 

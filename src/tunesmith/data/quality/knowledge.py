@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from tunesmith.counts import percent
 from tunesmith.data.quality.finding import Finding
 from tunesmith.data.quality.sample import Sample, Sampled
 
@@ -52,8 +53,8 @@ def knowledge(sample: Sample) -> Iterator[Finding]:
     facts = measure(rows)
     if facts.are_knowledge:
         what = (
-            f"this looks like knowledge: {facts.named_rows:.0%} of the answers have a name or "
-            f"number of their own, {facts.new_words:.0%} of their words are new; fine-tuning "
+            f"this looks like knowledge: {percent(facts.named_rows)} of the answers have a name or "
+            f"number of their own, {percent(facts.new_words)} of their words are new; fine-tuning "
             "teaches behaviour, retrieval fits facts better"
         )
         yield Finding("knowledge", what, count=sample.count)

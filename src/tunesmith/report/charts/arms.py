@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from tunesmith.counts import percent
 from tunesmith.report.charts.intervals import height_of, interval_drawing, percent_bar
 from tunesmith.report.charts.plot import Plot
-from tunesmith.report.numbers import percent
 from tunesmith.report.records import Document
 from tunesmith.report.svg import drawn
 from tunesmith.words import Words

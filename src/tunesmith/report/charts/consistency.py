@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from tunesmith.counts import percent
 from tunesmith.report.charts.arms import ORDER
 from tunesmith.report.charts.intervals import (
     Bar,
@@ -10,7 +11,6 @@ from tunesmith.report.charts.intervals import (
     percent_bar,
 )
 from tunesmith.report.charts.plot import Plot
-from tunesmith.report.numbers import percent
 from tunesmith.report.records import Document
 from tunesmith.report.svg import drawn
 from tunesmith.words import Words

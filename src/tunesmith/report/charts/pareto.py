@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tunesmith.counts import percent
 from tunesmith.report.charts.plot import Plot
-from tunesmith.report.numbers import percent
 from tunesmith.report.svg import COLOURS, drawn
 from tunesmith.words import Words
 

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from tunesmith.counts import percent
 from tunesmith.report.charts.plot import Plot
-from tunesmith.report.numbers import percent
 from tunesmith.report.records import Document
 from tunesmith.report.svg import COLOURS, drawn
 from tunesmith.words import Words
