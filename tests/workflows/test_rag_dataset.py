@@ -56,7 +56,7 @@ def test_rows_cite_the_right_source_or_refuse(make):
                 assert re.fullmatch(rf"({name}son|19\d0) \[{sources.index(name) + 1}\]", answer)
             else:
                 assert answer == "The documents do not say."
-                assert len(sources) == 3
+                assert 1 <= len(sources) <= 3  # few documents are held out
 
 
 def test_kinds_have_their_shares_and_all_questions_a_row(make):
@@ -132,8 +132,8 @@ def test_a_store_without_any_of_the_passages_and_a_folder_in_use_are_refused(mak
     ],
 )
 def test_answers_are_read_as_others_write_them(tmp_path, row, answers):
-    (tmp_path / "q.jsonl").write_text(json.dumps(row))
-    (question,) = read_questions(str(tmp_path / "q.jsonl"))
+    (tmp_path / "q.jsonl").write_text(f"{json.dumps(row)}\n" * 2)
+    question, _ = read_questions(str(tmp_path / "q.jsonl"))
     assert (question.text, question.answers) == ("q", answers)
 
 
