@@ -48,7 +48,7 @@ def test_effects_are_differences_of_cells_on_the_same_questions():
     assert means == {name: float(name in more) for name in EFFECTS}
     assert found["both"]["text"].endswith("to 100 %. It helps.")
     assert found["tuning"]["text"].endswith("This may be chance.")
-    assert found["both"]["f1"]["low"] > 0.8
+    assert found["both"]["f1"]["low"] > 0.7
     assert found["both"]["texts"].keys() == set(languages(PHRASES))
 
 
