@@ -18,6 +18,7 @@ from tunesmith.rag.questions import Known, Question, know
 from tunesmith.rag.training import KINDS, Example, Kind, Shares, compose, deal, draw_distractors
 from tunesmith.workflows.ask import open_documents
 from tunesmith.workflows.rag_sides import choose_sides
+from tunesmith.workflows.rag_cases import Remembered
 from tunesmith.workflows.sources_prompt import SourcesPrompt, sources_prompt
 
 TRAIN, EVAL, QUESTIONS = "train.jsonl", "eval.jsonl", "questions.jsonl"
@@ -72,7 +73,8 @@ def make_dataset(
     ask = sources_prompt(tokenizer, most_tokens=settings.prompt_tokens)
     opened, embedder = open_documents(store, emit=emit)
     emit("looking for the passages that answer ...")
-    every = [(question, know(opened, embedder, question)) for question in questions]
+    remembered = Remembered(embedder, [question.text for question in questions])
+    every = [(question, know(opened, remembered, question)) for question in questions]
     asked = [(q, known) for q, known in every if known.right or not q.answers]
     left_out = {"no_passage": [q.line for q, known in every if q.answers and not known.right]}
     if not asked:
