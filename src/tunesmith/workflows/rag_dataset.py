@@ -17,8 +17,8 @@ from tunesmith.rag.prompt import harmless
 from tunesmith.rag.questions import Known, Question, know
 from tunesmith.rag.training import KINDS, Example, Kind, Shares, compose, deal, draw_distractors
 from tunesmith.workflows.ask import open_documents
-from tunesmith.workflows.rag_sides import choose_sides
 from tunesmith.workflows.rag_cases import Remembered
+from tunesmith.workflows.rag_sides import choose_sides
 from tunesmith.workflows.sources_prompt import SourcesPrompt, sources_prompt
 
 TRAIN, EVAL, QUESTIONS = "train.jsonl", "eval.jsonl", "questions.jsonl"
