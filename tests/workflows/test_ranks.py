@@ -4,8 +4,11 @@ import numpy as np
 
 from tests.workflows.tiny import ONE_CHECKPOINT, config
 from tunesmith.config.variants import Variant
+from tunesmith.train.events import Weakened
+from tunesmith.train.run_folder import RunFolder
 from tunesmith.workflows import report
 from tunesmith.workflows.compare import compare_runs, resume_comparison
+from tunesmith.workflows.measures import Measures
 from tunesmith.workflows.ranks import compare_ranks
 
 NOISE = np.random.default_rng(0).normal(0, 0.05, 40)
@@ -54,6 +57,16 @@ def test_a_comparison_of_ranks_says_so(tmp_path):
     assert len(found["falls"]) == 1
     again = resume_comparison(tmp_path / "all", emit=lambda *_: None).to_json()
     assert again["loss_against_rank"] == document["loss_against_rank"]
+
+
+def test_runs_that_were_weakened_tell_nothing_of_their_rank(tmp_path, monkeypatch):
+    told = {"share": 0.8}
+    monkeypatch.setattr(RunFolder, "last", lambda _, kind: told if kind is Weakened else None)
+    base = config(tmp_path, train=ONE_CHECKPOINT)
+    variants = [Variant(f"rank {rank}", of_rank(base, rank)) for rank in (1, 2)]
+    monkeypatch.setattr(Measures, "_strength", lambda _: None)
+    found = compare_runs(variants, tmp_path / "all", emit=lambda *_: None)
+    assert found.to_json()["loss_against_rank"] == []
 
 
 def test_a_page_that_cannot_be_drawn_is_told_and_ends_nothing(tmp_path, monkeypatch):

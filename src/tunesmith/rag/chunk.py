@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tunesmith.counts import many
 from tunesmith.errors import RagError
 from tunesmith.rag.extra import library
 
@@ -27,7 +28,7 @@ class Cutting:
     def __post_init__(self) -> None:
         if not 0 <= self.overlap < self.tokens:
             raise RagError(
-                f"Passages of {self.tokens} tokens cannot share {self.overlap}.",
+                f"Passages of {many(self.tokens, 'token')} cannot share {self.overlap}.",
                 remedy="Take an overlap from 0 to below the tokens.",
                 code="cutting",
             )

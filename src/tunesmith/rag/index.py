@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tunesmith.counts import many
 from tunesmith.errors import RagError
 from tunesmith.rag.chunk import Chunk, Cutting
 from tunesmith.rag.embedding import Embedder, probe, require_same
@@ -206,8 +207,8 @@ def _require_fit(store: Store, source: Source) -> None:
         )
     if held.embedding != source.embedding or held.cutting != source.cutting:
         raise RagError(
-            f"{store.uri} was made with {held.embedding} and passages of {held.tokens} tokens with "
-            f"{held.overlap} shared.",
+            f"{store.uri} was made with {held.embedding} and passages of "
+            f"{many(held.tokens, 'token')} with {held.overlap} shared.",
             remedy="Give the same, or index the folder into another store.",
             code="other_settings",
         )

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tunesmith.counts import many
 from tunesmith.errors import RagError
 
 INSTRUCTIONS = (
@@ -89,7 +90,7 @@ def build_prompt(
             break
     if room < 0 or (passages and not sources):
         raise RagError(
-            f"Question and sources do not fit a prompt of {most_tokens:,} tokens.",
+            f"Question and sources do not fit a prompt of {many(most_tokens, 'token')}.",
             remedy="Ask in fewer words, or allow a longer prompt.",
             code="too_long",
         )

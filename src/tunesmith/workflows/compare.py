@@ -18,7 +18,7 @@ from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import RunError, TunesmithError
 from tunesmith.evaluate.summary import TUNED
 from tunesmith.train import memory
-from tunesmith.train.events import Event, Planned
+from tunesmith.train.events import Event, Planned, Weakened
 from tunesmith.train.loop import train
 from tunesmith.train.member import Member, planned
 from tunesmith.train.neighbours import announced
@@ -201,7 +201,7 @@ class _Group:
     def go(self) -> dict[str, Sequence[float]]:
         """Load the base, train, judge; then the base's memory is free again.
 
-        Gives what each run loses on its training rows, where that was measured.
+        Gives what each run loses on its training rows at full strength, where that was measured.
         """
         memory.forget_peak(torch.device("cpu"))
         first = self.rows[0]
@@ -223,7 +223,8 @@ class _Group:
                     row.error = row.error or error
         gc.collect()
         losses = self._known.measures.losses
-        return {r.name: losses[r.folder.path] for r in self.rows if r.folder.path in losses}
+        whole = [row for row in self.rows if not _is_weakened(row)]
+        return {r.name: losses[r.folder.path] for r in whole if r.folder.path in losses}
 
     def _run(self, row: Row) -> OneRun:
         def tell(event: Event) -> None:
@@ -283,6 +284,12 @@ class _Group:
                 settings, tokenizer, context=context, seed=seed, course=course
             )
         return self._read[key]
+
+
+def _is_weakened(row: Row) -> bool:
+    """Whether the result is less than what training reached."""
+    found = row.folder.last(Weakened)
+    return found is not None and found["share"] != 1
 
 
 def _sum(plans: Sequence[Planned]) -> Planned:
