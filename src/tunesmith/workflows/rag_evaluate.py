@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith import files
+from tunesmith.counts import many
 from tunesmith.errors import RagError
 from tunesmith.evaluate.sourced import CELLS, Case, Cell, effects, score_cell
 from tunesmith.models.cache import Emit, ignore
@@ -78,7 +79,7 @@ def evaluate_retrieval(
     if not any(question.answers for question in questions):
         raise RagError("No question has an answer to compare with.", remedy="Give some answers.")
     opened, embedder = open_documents(store, emit=emit)
-    emit(f"retrieving for {len(questions):,} questions ...")
+    emit(f"retrieving for {many(len(questions), 'question')} ...")
     found = find_all(opened, embedder, questions, limit=settings.sources)
     items = items_of(
         found,
@@ -145,7 +146,7 @@ def _cell(
     ask = sources_prompt(opened.tokenizer(voice), most_tokens=most)
     put = prompts_with if name.endswith(RETRIEVED) else prompts_without
     cases, prompts = zip(*put(items, ask, adapter=voice, opening=name), strict=True)
-    emit(f"{name}: {len(prompts):,} answers ...")
+    emit(f"{name}: {many(len(prompts), 'answer')} ...")
     arm = Arm(name, prompts, opened.engine.prefix_length(voice))
     texts = answers_now(opened, arm, voice, most=new, go_on=lambda _done, _total: True)
     assert texts is not None  # it is never told to stop
