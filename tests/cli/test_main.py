@@ -19,7 +19,8 @@ def test_the_commands_are_the_documented_ones():
         *("demo", "doctor", "methods", "model list", "model pull", "init", "data check"),
         *("data show", "data split", "data distill", "data curve", "train", "compare", "chat"),
         *("evaluate", "report"),
-        *("runs list", "runs show", "rag index", "rag ask", "adapters list", "adapters show"),
+        *("runs list", "runs show", "adapters list", "adapters show"),
+        *("rag index", "rag ask", "rag dataset", "rag evaluate"),
         *("adapters verify", "adapters conflicts", "adapters merge", "adapters export"),
     }
 

@@ -7,6 +7,8 @@ import pytest
 
 from tests.rag.conftest import write_documents
 from tests.rag.toy import ToyEmbedder, encrypted_pdf, toy_folder
+from tests.workflows.retrieving import fact_store, facts_file
+from tests.workflows.tiny import base_folder
 from tunesmith.models import embedder
 from tunesmith.workflows import ask
 
@@ -86,3 +88,54 @@ def test_what_is_indexed_already_loads_no_model(tunesmith, places):
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.fixture
+def facts(tmp_path, monkeypatch):
+    """A store, a base, and a file of questions."""
+    store, model = fact_store(tmp_path / "facts")
+    monkeypatch.setattr(ask, "load_embedder", lambda *_, **__: ToyEmbedder(model))
+    base = base_folder(tmp_path / "base", max_position_embeddings=2048)
+    return store, base, facts_file(tmp_path / "facts.jsonl", topic="one")
+
+
+def test_questions_become_rows_that_data_check_accepts(tunesmith, tmp_path, facts):
+    store, base, file = facts
+    out = tmp_path / "rows"
+    words = ("rag", "dataset", file, "--store", store, "--model", base)
+    ended = tunesmith(*words, "--out", out, "--none", 0.5, "--distractors", 0.3, "--json")
+    assert (ended.status, ended.document["left_out"]["no_passage"]) == (0, [])
+    assert ended.document["next"][0].startswith("tunesmith train --data")
+    checked = tunesmith("data", "check", out / "train.jsonl", "--data.eval", out / "eval.jsonl")
+    assert checked.status == 0
+    shown = tunesmith(*words, "--out", tmp_path / "again", "--share", 0.3)
+    assert "right passage" in shown.out
+
+
+def test_what_retrieval_added_is_said(tunesmith, tmp_path, facts):
+    store, base, file = facts
+    words = ("rag", "evaluate", file, "--store", store, "--model", base, "--max-new-tokens", 2)
+    ended = tunesmith(*words, "--out", tmp_path / "out")
+    assert ended.status == 0
+    assert "Retrieval alone" in ended.out
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (("--none", 0.9), 1, "do not sum to 1"),
+        (("--share", 1), 2, "--share"),
+        (("--data.map", "question"), 2, "--data.map"),
+        (("--data.map", "colour=red"), 1, "colour"),
+        (("--group", "page"), 1, "page"),
+        (("--group", "topic"), 1, "one group"),
+    ],
+)
+def test_rows_that_cannot_be_made_are_refused(tunesmith, tmp_path, facts, words, status, said):
+    store, base, file = facts
+    command = ("rag", "dataset", file, "--store", store, "--model", base, "--out", tmp_path / "o")
+    ended = tunesmith(*command, *words, "--json")
+    assert ended.status == status
+    assert said in ended.document["error"]["message"]
+    assert not (tmp_path / "o").exists()

@@ -171,6 +171,36 @@ def clash() -> dict[str, object]:
     }
 
 
+def retrieved() -> dict[str, object]:
+    """What `rag evaluate --json` prints, with an adapter."""
+    limits = {"mean": 0.5, "low": 0.4, "high": 0.6, "n": 50}
+    scores = ("exact_match", "f1", "refusal", "false_refusal")
+    cited = ("citation_precision", "faithfulness")
+
+    def cell(f1: float, *names: str) -> dict[str, object]:
+        intervals = dict.fromkeys((*scores, *names), limits)
+        return {"f1": f1, "low": f1 - 0.1, "high": f1 + 0.1, "intervals": intervals}
+
+    gated = {"with_threshold": cell(0.33, *cited)}
+    cells = {
+        "base": cell(0.11),
+        "tuned": cell(0.22),
+        "base_rag": {**cell(0.44, *cited), **gated},
+        "tuned_rag": {**cell(0.77, *cited), **gated},
+    }
+    added = {"mean": 0.661, "low": 0.5, "high": 0.8, "n": 50}
+    says = {"text": "Both: <66> points.", "texts": {"en": "Both: <66> points.", "ko": "둘 다"}}
+    measures = {"recall_at_1": 0.944, "recall_at_5": 0.992, "mrr": 0.966, "ndcg_at_10": 0.973}
+    return {
+        "questions": 50,
+        "unanswerable": 15,
+        "no_passage": 2,
+        "retrieval": dict.fromkeys(("dense", "text", "hybrid"), measures),
+        "cells": cells,
+        "effects": {"both": {"f1": added, "exact_match": added, **says}},
+    }
+
+
 def lines(name: str, folder: Path, rows: list[dict[str, object]]) -> None:
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (folder / name).write_text(text, encoding="utf-8")

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.examples import clash, write_comparison, write_run
+from tests.report.examples import clash, retrieved, write_comparison, write_run
 from tunesmith.report.comparison_page import comparison_page
 from tunesmith.report.conflicts_page import conflicts_page
+from tunesmith.report.rag_page import rag_page
 from tunesmith.report.records import read_records
 from tunesmith.report.run_page import run_page
 
@@ -45,9 +46,13 @@ def conflicts_html(_: Path, language: str) -> str:
     return conflicts_page(clash(), language=language)
 
 
+def rag_html(_: Path, language: str) -> str:
+    return rag_page(retrieved(), name="handbook", language=language)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("language", ["en", "ko"])
-@pytest.mark.parametrize("make", [run_html, comparison_html, conflicts_html])
+@pytest.mark.parametrize("make", [run_html, comparison_html, conflicts_html, rag_html])
 def test_a_page_opens_from_disk(
     browser: object,
     tmp_path: Path,

@@ -10,6 +10,7 @@ import typer
 
 from tunesmith.cli.console import harmless, messages, say
 from tunesmith.cli.outcome import AsJson, Outcome, command
+from tunesmith.cli.rag_training import StoreOption, dataset, evaluate
 from tunesmith.counts import many
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Documents in, answers with sources out.")
 
-StoreOption = Annotated[
-    str, typer.Option(metavar="S", help="The store: a folder, or an address such as s3://...")
-]
 MOST_ENDINGS = 8
 
 
@@ -221,3 +219,7 @@ def _show_answer(answer: "Answer", console: "Console", *, explain: bool) -> None
         console.print(harmless(f"[{source.number}] {source.place}"), style=style, soft_wrap=True)
         if explain:
             console.print(harmless(f"    {hit.explain()}"), style="dim", soft_wrap=True)
+
+
+app.command("dataset")(dataset)
+app.command("evaluate")(evaluate)

@@ -143,6 +143,11 @@ def without_duplicates(hits: Sequence[Hit], limit: int) -> list[Hit]:
     return kept
 
 
+def alike(text: str, other: str) -> bool:
+    """Whether one of them says nearly nothing that the other does not, by the same measure."""
+    return _shared(_shingles(text), _shingles(other)) >= DUPLICATE_SHARE
+
+
 def with_neighbours(store: Store, passage: Passage, count: int) -> Passage:
     """The passage with ``count`` chunks before and behind it, what they share written once."""
     near = range(passage.part - count, passage.part + count + 1)

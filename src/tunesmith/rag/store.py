@@ -161,6 +161,11 @@ class Store:
         query = self._table.search(match, query_type="fts")
         return self._matches(query, limit, where, score="_score")
 
+    def passages(self) -> list[Passage]:
+        """Every passage, in the order of sources and parts."""
+        rows = self._table.search().select(list(COLUMNS)).limit(None).to_list()
+        return sorted(map(_passage, rows), key=lambda p: (p.source, p.part, p.id))
+
     def parts(self, document: str, numbers: Iterable[int]) -> list[Passage]:
         """These chunks of a document, in order; those that do not exist are left out."""
         listed = ", ".join(f"{number:d}" for number in numbers)

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tunesmith.data.chat_format import study
-from tunesmith.data.tokenizer import encode
 from tunesmith.errors import UsageError
 from tunesmith.generate.sampling import Sampling
 from tunesmith.models.cache import Emit, ignore
@@ -13,18 +11,17 @@ from tunesmith.models.embedder import load_embedder
 from tunesmith.rag.citations import Citations, check_citations
 from tunesmith.rag.confidence import confidence
 from tunesmith.rag.embedding import Embedder, require_same
-from tunesmith.rag.prompt import Prompt, Source, build_prompt, refusal_for
+from tunesmith.rag.prompt import Prompt, Source, refusal_for
 from tunesmith.rag.retrieve import Hit, Search, retrieve, with_neighbours
 from tunesmith.rag.store import Store, open_store
 from tunesmith.rag.threshold import known_threshold
 from tunesmith.workflows.chat import LONGEST_CHAT_TOKENS, Voice
 from tunesmith.workflows.locate import locate
 from tunesmith.workflows.opening import attach_folder, open_base
+from tunesmith.workflows.sources_prompt import sources_prompt
 
 if TYPE_CHECKING:
     from tunesmith.workflows.opening import Opened
-
-TEMPLATE_TOKENS = 64  # what a chat template writes around a system prompt and a question
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +78,23 @@ class Answer:
         }
 
 
+def open_documents(uri: str, *, emit: Emit = ignore) -> tuple[Store, Embedder]:
+    """A store and the embedding model that it was made with; raises RagError without either."""
+    store = open_store(uri)
+    embedder = load_embedder(store.settings.embedding, emit=emit)
+    require_same(embedder, store.settings)
+    return store, embedder
+
+
 class Documents:
     """An open store with the embedding model that it was made with."""
 
     def __init__(self, uri: str, settings: AskSettings, *, emit: Emit = ignore) -> None:
-        self._store: Store = open_store(uri)
+        self._store, self._embedder = open_documents(uri, emit=emit)
         self.settings = settings
         self.threshold = settings.threshold
         if self.threshold is None:
             self.threshold = known_threshold(self._store.settings.embedding)
-        self._embedder: Embedder = load_embedder(self._store.settings.embedding, emit=emit)
-        require_same(self._embedder, self._store.settings)
 
     def find(self, question: str) -> Found:
         """Passages for a question, best first; raises UsageError for an empty one."""
@@ -111,22 +114,15 @@ class Answerer:
 
     def __init__(self, opened: "Opened", settings: AskSettings, adapter: str | None = None) -> None:
         self._settings = settings
-        self._tokenizer = opened.tokenizer(adapter)
-        self._format = study(self._tokenizer)
         capacity = min(opened.base.context, LONGEST_CHAT_TOKENS)
         self._voice = Voice(adapter or "base", opened, adapter=adapter, capacity=capacity)
         room = capacity - opened.engine.prefix_length(adapter) - settings.sampling.max_new_tokens
-        self._most_tokens = min(settings.prompt_tokens, room) - TEMPLATE_TOKENS
+        most = min(settings.prompt_tokens, room)
+        self._prompt = sources_prompt(opened.tokenizer(adapter), most_tokens=most)
 
     def prompt(self, found: Found) -> Prompt:
         """What the model is told for it."""
-        return build_prompt(
-            found.question,
-            found.passages,
-            most_tokens=self._most_tokens,
-            count=lambda text: len(encode(self._tokenizer, [text])[0]),
-            control=self._format.control,
-        )
+        return self._prompt(found.question, found.passages)
 
     def answer(
         self,
@@ -139,10 +135,14 @@ class Answerer:
         if found.refused:
             return refuse(found, say=say)
         prompt = self.prompt(found)
-        *system, (_, user) = prompt.messages(keeps_system=self._format.keeps_system)
-        self._voice.reset(system[0][1] if system else None)
+        *system, asked = self._prompt.messages(prompt)
+        self._voice.reset(system[0].content if system else None)
         reply = self._voice.reply(
-            user, sampling=self._settings.sampling, seed=self._settings.seed, say=say, stop=stop
+            asked.content,
+            sampling=self._settings.sampling,
+            seed=self._settings.seed,
+            say=say,
+            stop=stop,
         )
         return Answer(
             text=reply.text.strip(),

@@ -1,0 +1,85 @@
+"""Which passages of a store answer a question whose answers are known?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tunesmith.rag.embedding import Embedder
+from tunesmith.rag.passage import Filter, Passage
+from tunesmith.rag.retrieve import Hit, Search, alike, retrieve
+from tunesmith.rag.scores import says, share_in
+from tunesmith.rag.store import Store
+
+CANDIDATES = 50
+SURE_SHARE = 0.6  # of an answer's words, where it is no quotation and no place is given
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question with its right answers, the best first; without any, nothing answers it.
+
+    ``source`` is the file that answers it, ``context`` the text, where they are known; ``group``
+    holds questions together when some are held out.
+    """
+
+    text: str
+    answers: tuple[str, ...]
+    source: str | None = None
+    context: str | None = None
+    group: str | None = None
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a store has for a question: the best hits, and which passages answer it."""
+
+    hits: tuple[Hit, ...]
+    right: tuple[Passage, ...]
+
+
+def know(store: Store, embedder: Embedder, question: Question) -> Known:
+    """The candidates for a question, and those that answer it, the best first.
+
+    With ``source`` or ``context`` only what lies there is right: passages that have an answer word
+    by word or, where none has, all of them. Otherwise passages that have an answer word by word
+    or, where none has, the one with most of its words.
+    """
+    everything = Search(CANDIDATES, candidates=CANDIDATES, keep_duplicates=True)
+    hits = retrieve(store, embedder, question.text, everything)
+    if not question.answers:
+        return Known(tuple(hits), ())
+    near = [hit.passage for hit in hits]
+    if question.source is not None:
+        there = Search(CANDIDATES, where=Filter(source=question.source), keep_duplicates=True)
+        near = [hit.passage for hit in retrieve(store, embedder, question.text, there)]
+    if question.context is not None:
+        near += [match.passage for match in store.matching(question.context, CANDIDATES)]
+        near = [p for p in near if alike(p.text, question.context) and _is_of(p, question.source)]
+    is_placed = question.source is not None or question.context is not None
+    unique = tuple({passage.id: passage for passage in near}.values())
+    return Known(tuple(hits), _right(unique, question.answers, is_placed=is_placed))
+
+
+def _is_of(passage: Passage, source: str | None) -> bool:
+    return source is None or passage.source == source
+
+
+def _right(
+    near: Sequence[Passage], answers: Sequence[str], *, is_placed: bool
+) -> tuple[Passage, ...]:
+    saying = tuple(p for p in near if any(says(p.text, answer) for answer in answers))
+    if saying or is_placed:
+        return saying or tuple(near)
+    shares = [(max(share_in(answer, [p.text]) for answer in answers), p) for p in near]
+    best = max(shares, key=lambda pair: pair[0], default=None)
+    return (best[1],) if best is not None and best[0] >= SURE_SHARE else ()
+
+
+def says_nothing(passage: Passage, known: Known, answers: Sequence[str]) -> bool:
+    """Whether a passage may stand where none may answer: not right, not like a right one, and
+    without any of the answers.
+    """
+    return not (
+        any(passage.id == right.id or alike(passage.text, right.text) for right in known.right)
+        or any(says(passage.text, answer) for answer in answers)
+    )

@@ -1,0 +1,67 @@
+"""How right is an answer, and does it stand in the sources that it cites?"""
+
+import re
+import string
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+from tunesmith.rag.citations import CITATION, Citations
+from tunesmith.rag.prompt import REFUSALS, Source
+
+ARTICLES = re.compile(r"\b(a|an|the)\b", re.UNICODE)
+MARKS = str.maketrans("", "", string.punctuation)
+
+
+def words_of(text: str) -> list[str]:
+    """The words that are compared: SQuAD's official normalisation, citations left out before it.
+
+    Lower case, without punctuation, without articles (Rajpurkar et al. 2016, evaluate-v1.1.py).
+    """
+    text = CITATION.sub(" ", text).lower().translate(MARKS)
+    return ARTICLES.sub(" ", text).split()
+
+
+def exact_match(answer: str, right: Sequence[str]) -> float:
+    """1 where the answer is one of the right ones, after normalisation."""
+    return float(any(words_of(answer) == words_of(each) for each in right))
+
+
+def f1(answer: str, right: Sequence[str]) -> float:
+    """The best F1 of the answer's words with those of a right answer, as SQuAD 1.1 has it."""
+    return max((_f1(words_of(answer), words_of(each)) for each in right), default=0.0)
+
+
+def _f1(given: list[str], wanted: list[str]) -> float:
+    shared = sum((Counter(given) & Counter(wanted)).values())
+    if not shared:
+        return 0.0
+    precision, recall = shared / len(given), shared / len(wanted)
+    return 2 * precision * recall / (precision + recall)
+
+
+def says(text: str, answer: str) -> bool:
+    """Whether the answer's words stand in the text, one behind the other."""
+    wanted = " ".join(words_of(answer))
+    return bool(wanted) and f" {wanted} " in f" {' '.join(words_of(text))} "
+
+
+def share_in(answer: str, texts: Sequence[str]) -> float:
+    """The share of the answer's words that stand in one of the texts; 0 for no words."""
+    words, known = words_of(answer), {word for text in texts for word in words_of(text)}
+    return sum(word in known for word in words) / len(words) if words else 0.0
+
+
+def faithfulness(answer: str, sources: Sequence[Source], cited: Collection[int]) -> float:
+    """The share of the answer's words that stand in the sources it cites; without any, 0."""
+    return share_in(answer, [source.text for source in sources if source.number in cited])
+
+
+def citation_precision(citations: Citations, right: Collection[int]) -> float | None:
+    """The share of the cited numbers that are right sources; None where nothing is cited."""
+    count = len(citations.cited) + len(citations.unknown)
+    return sum(number in right for number in citations.cited) / count if count else None
+
+
+def refuses(answer: str) -> bool:
+    """Whether it says that the documents do not say, in any language."""
+    return any(refusal.rstrip(".") in answer for refusal in REFUSALS.values())

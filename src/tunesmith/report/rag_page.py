@@ -1,0 +1,109 @@
+"""What did retrieval add, what did tuning add, and what both? One HTML file that loads nothing."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from tunesmith.report.charts.intervals import height_of, interval_drawing, percent_bar
+from tunesmith.report.charts.plot import Plot
+from tunesmith.report.numbers import percent, signed
+from tunesmith.report.records import Document
+from tunesmith.report.run_page import PHRASES, page, text_in
+from tunesmith.report.svg import drawn
+from tunesmith.words import DEFAULT, Words
+
+COLOURS = {"base": "base", "tuned": "examples", "base_rag": "prompted", "tuned_rag": "tuned"}
+SCORES = ("exact_match", "f1", "refusal", "false_refusal", "citation_precision", "faithfulness")
+MEASURES = ("recall_at_1", "recall_at_5", "mrr", "ndcg_at_10")
+NONE = "\N{EN DASH}"
+
+
+def rag_page(document: Mapping[str, object], *, name: str, language: str = DEFAULT) -> str:
+    """The page of what `rag evaluate --json` prints."""
+    words, found = Words(PHRASES, language), dict(document)
+    return page(
+        "rag.html.jinja",
+        words,
+        name=name,
+        findings=[text_in(each, language) for each in _part(found, "effects").values()],
+        plots=list(_plots(found, words)),
+        tables=list(_tables(found, words)),
+        notes=[
+            words.say(
+                "rag.note",
+                questions=f"{found['questions']:,}",
+                unanswerable=f"{found['unanswerable']:,}",
+                missing=f"{found['no_passage']:,}",
+            )
+        ],
+    )
+
+
+def _part(found: Document, name: str) -> dict[str, Document]:
+    """What is there of the document's cells, retrievers or effects."""
+    return {key: each for key, each in found[name].items() if each is not None}
+
+
+def _plots(found: Document, words: Words) -> Iterator[Plot]:
+    bars = [
+        percent_bar(words.say(f"rag.cell.{name}"), c["f1"], c["low"], c["high"], COLOURS[name])
+        for name, c in _part(found, "cells").items()
+    ]
+    says = ", ".join(f"{bar.label} {percent(bar.value / 100)}" for bar in bars)
+    yield Plot(
+        name="cells",
+        title=words.say("rag.f1"),
+        note="",
+        svg=drawn(
+            interval_drawing(bars, axis=words.say("arms.axis"), limits=(-3, 103)),
+            height=height_of(bars),
+            name="cells",
+        ),
+        alt=words.say("rag.alt", list=says),
+        header=(),
+        rows=(),
+    )
+
+
+Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
+"""A title, a header, and rows that begin with their name."""
+
+
+def _tables(found: Document, words: Words) -> Iterator[Table]:
+    cells, effects = _part(found, "cells"), _part(found, "effects")
+    named = [(words.say(f"rag.cell.{name}"), cell) for name, cell in cells.items()]
+    served = [
+        (words.say("rag.served", cell=name), cell["with_threshold"])
+        for name, cell in named
+        if "with_threshold" in cell
+    ]
+    yield (
+        words.say("rag.cells"),
+        [words.say("column.arm"), *(words.say(f"rag.score.{name}") for name in SCORES)],
+        [(name, *(_limits(cell, score) for score in SCORES)) for name, cell in named + served],
+    )
+    yield (
+        words.say("rag.effects"),
+        [words.say("rag.effect"), *(words.say(f"rag.score.{name}") for name in SCORES[:2])],
+        [
+            (words.say(f"rag.added.{name}"), *(_points(effect[score]) for score in SCORES[:2]))
+            for name, effect in effects.items()
+        ],
+    )
+    yield (
+        words.say("rag.retrieval"),
+        [words.say("rag.retriever"), *(words.say(f"rag.measure.{name}") for name in MEASURES)],
+        [
+            (mode, *(f"{scores[name]:.3f}" for name in MEASURES))
+            for mode, scores in _part(found, "retrieval").items()
+        ],
+    )
+
+
+def _limits(cell: Document, score: str) -> str:
+    found = cell["intervals"].get(score)
+    if found is None:
+        return NONE
+    return f"{percent(found['mean'])} ({percent(found['low'])} – {percent(found['high'])})"
+
+
+def _points(found: Document) -> str:
+    return f"{signed(found['mean'])} ({signed(found['low'])} – {signed(found['high'])})"

@@ -1,0 +1,29 @@
+"""The page of retrieval: findings in words, cells, effects and retrievers, nothing loaded."""
+
+import pytest
+
+from tests.report.examples import retrieved
+from tests.report.test_run_page import Page
+from tunesmith.report.rag_page import rag_page
+from tunesmith.report.run_page import PHRASES
+from tunesmith.words import languages
+
+
+@pytest.mark.parametrize("language", languages(PHRASES))
+def test_every_part_is_there_in_every_language(language: str) -> None:
+    document = retrieved()
+    page = Page(rag_page(document, name="<handbook>", language=language))
+    assert document["effects"]["both"]["texts"][language] in page.text  # type: ignore[index]
+    assert "<handbook>" in page.text
+    for part in ("50 % (40 % – 60 %)", "+66.1 (+50.0 – +80.0)", "0.944", "0.973", "hybrid"):
+        assert part in page.text
+    assert len(page.ids) == len(set(page.ids))
+    assert all(address.startswith("data:") for address in page.loaded)
+
+
+def test_without_an_adapter_its_cells_are_left_out() -> None:
+    document = retrieved()
+    cells = {**document["cells"], "tuned": None, "tuned_rag": None}  # type: ignore[dict-item]
+    text = Page(rag_page({**document, "cells": cells, "effects": {}}, name="x")).text
+    assert "tuned with retrieval" not in text
+    assert "No two cells" in text

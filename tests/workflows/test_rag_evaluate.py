@@ -1,0 +1,170 @@
+import json
+
+import pytest
+
+from tests.rag.toy import ToyEmbedder
+from tests.report.test_run_page import Page
+from tests.workflows.retrieving import NAMES, fact_store, facts_file
+from tests.workflows.tiny import base_folder
+from tunesmith.adapters import store as adapters
+from tunesmith.config.methods import LoraSettings
+from tunesmith.errors import RagError
+from tunesmith.evaluate.sourced import EFFECTS
+from tunesmith.generate.session import ChatSession
+from tunesmith.methods import table
+from tunesmith.rag.questions import Question
+from tunesmith.workflows import ask as ask_module
+from tunesmith.workflows.opening import open_base
+from tunesmith.workflows.rag_cases import (
+    find_all,
+    items_of,
+    prompts_with,
+    prompts_without,
+    retrieval_scores,
+)
+from tunesmith.workflows.rag_evaluate import TrialSettings, evaluate_retrieval
+from tunesmith.workflows.rag_questions import read_questions
+from tunesmith.workflows.sources_prompt import sources_prompt
+
+pytest.importorskip("lancedb", reason="the extra `rag` is not installed")
+SHORT = TrialSettings(sources=3, max_new_tokens=4, threshold=2.0)
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trial")
+    store, model = fact_store(folder)
+    base = base_folder(folder / "base", max_position_embeddings=2048)
+    return store, model, base, read_questions(str(facts_file(folder / "facts.jsonl")))
+
+
+@pytest.fixture(scope="module")
+def adapter(places, tmp_path_factory):
+    """A LoRA's folder, not yet trained."""
+    folder = tmp_path_factory.mktemp("lora") / "adapter"
+    opened = open_base(str(places[2]))
+    made = table.attach(opened.engine, LoraSettings(rank=2), name="a")
+    adapters.save(folder, made, opened.engine, base=str(places[2]))
+    return str(folder)
+
+
+@pytest.fixture
+def evaluate(places, monkeypatch, tmp_path):
+    store, model, base, questions = places
+    monkeypatch.setattr(ask_module, "load_embedder", lambda *_, **__: ToyEmbedder(model))
+
+    def go(questions=questions, adapter=None, **changes):
+        voices = (str(base), adapter)
+        return evaluate_retrieval(
+            questions, store, tmp_path / "out", voices=voices, settings=SHORT, **changes
+        )
+
+    return go
+
+
+@pytest.fixture
+def found(places, monkeypatch):
+    store, model, _, questions = places
+    monkeypatch.setattr(ask_module, "load_embedder", lambda *_, **__: ToyEmbedder(model))
+    return find_all(*ask_module.open_documents(store), questions, limit=3)
+
+
+def test_every_retriever_is_scored_by_the_passages_that_answer(found):
+    names = ("recall_at_1", "recall_at_5", "mrr", "ndcg_at_10")
+    for mode in ("text", "hybrid"):
+        assert retrieval_scores(found, mode) == dict.fromkeys(names, 1.0)
+    ranks = [
+        next(i for i, hit in enumerate(each.hits["dense"], 1) if hit.passage in each.known.right)
+        for each in found
+    ]
+    scores = retrieval_scores(found, "dense")
+    assert scores["recall_at_1"] == pytest.approx(ranks.count(1) / len(ranks))
+    assert scores["mrr"] == pytest.approx(sum(1 / rank for rank in ranks) / len(ranks))
+
+
+def test_what_the_store_lacks_is_missed(places, found):
+    missing = find_all_of(places, [Question("Who owns the moon?", ("nobody at all",))])
+    assert retrieval_scores([*found, *missing], "text")["mrr"] == pytest.approx(20 / 21)
+    assert retrieval_scores([], "text")["mrr"] is None
+
+
+def find_all_of(places, questions):
+    return find_all(*ask_module.open_documents(places[0]), questions, limit=3)
+
+
+def test_some_are_asked_again_without_what_answers_them(found):
+    items = items_of(found, mode="hybrid", limit=3, removed=0.25, seed=0)
+    again = items[len(found) :]
+    assert len(again) == 5
+    for item in items[: len(found)]:
+        assert item.hits[0].passage.id in item.right
+    for item in again:
+        assert item.answers == ()
+        assert len(item.hits) == 3
+        assert not {hit.passage.id for hit in item.hits} & item.right
+    assert items == items_of(found, mode="hybrid", limit=3, removed=0.25, seed=0)
+
+
+def test_both_cells_of_a_model_are_asked_the_same_questions(places, found):
+    opened = open_base(str(places[2]), dtype="float32")
+    ask = sources_prompt(opened.base.tokenizer, most_tokens=1500)
+    items = items_of(found, mode="hybrid", limit=3, removed=0.25, seed=0)
+    with_sources = list(prompts_with(items, ask, adapter=None, opening="a"))
+    alone = list(prompts_without(items, ask, adapter=None, opening="b"))
+    decode = opened.base.tokenizer.decode
+    for item, (case, prompt), (plain, short) in zip(items, with_sources, alone, strict=True):
+        assert case.answers == plain.answers == item.answers
+        assert case.right == (frozenset({1}) if item.answers else frozenset())
+        assert len(case.sources) == 3
+        assert plain.sources == ()
+        assert len(short.ids) < len(prompt.ids)
+        assert decode(short.ids).count("user") == 1
+
+
+def test_the_document_the_page_and_the_answers_agree(evaluate, tmp_path, places):
+    document = evaluate()
+    assert document["cells"].keys() == {"base", "tuned", "base_rag", "tuned_rag"}
+    assert document["cells"]["tuned"] is document["cells"]["tuned_rag"] is None
+    assert document["effects"].keys() == {"retrieval"}
+    assert document["retrieval"]["hybrid"]["recall_at_1"] == 1
+    assert (document["questions"], document["unanswerable"]) == (2 * len(NAMES), 6)
+    keys = {"exact_match", "f1", "low", "high", "refusal"}
+    assert keys <= document["cells"]["base_rag"].keys()
+    served = document["cells"]["base_rag"]["with_threshold"]  # above what any confidence reaches
+    assert (served["refusal"], served["false_refusal"]) == (1, 1)
+    out = tmp_path / "out"
+    assert json.loads((out / "evaluation.json").read_text()) == document
+    page = Page((out / "report.html").read_text())
+    assert document["effects"]["retrieval"]["text"] in page.text
+    rows = [json.loads(line) for line in (out / "answers.jsonl").read_text().splitlines()]
+    assert len(rows) == 2 * len(NAMES) + 6
+    assert rows[0]["said"].keys() == {"base", "base_rag"}
+
+
+def test_answers_are_those_of_the_model_alone(evaluate, places, tmp_path):
+    evaluate()
+    row = json.loads((tmp_path / "out" / "answers.jsonl").read_text().splitlines()[0])
+    opened = open_base(str(places[2]))
+    found = find_all_of(places, places[3][:1])
+    items = items_of(found, mode="hybrid", limit=3, removed=0, seed=0)
+    ask = sources_prompt(opened.base.tokenizer, most_tokens=1500)
+    ((_, prompt),) = prompts_with(items, ask, adapter=None, opening="x")
+    session = ChatSession(opened.engine, stop_ids=opened.base.stop_ids, adapter=None, capacity=2048)
+    sampling = ask_module.Sampling(max_new_tokens=4)
+    ids = list(session.stream(list(prompt.ids), sampling=sampling, seed=0))
+    assert row["said"]["base_rag"] == opened.base.tokenizer.decode(ids).strip()
+
+
+def test_an_adapter_answers_in_cells_of_its_own(evaluate, adapter):
+    document = evaluate(adapter=adapter)
+    assert document["effects"].keys() == EFFECTS.keys()
+    assert document["cells"]["tuned"]["intervals"]["f1"]["n"] == 2 * len(NAMES)
+    for name in ("f1", "refusal", "faithfulness"):  # it changes nothing yet
+        for cell in ("tuned", "tuned_rag"):
+            base = document["cells"][cell.replace("tuned", "base")]
+            assert document["cells"][cell][name] == base[name]
+
+
+def test_questions_without_any_answer_are_refused(evaluate):
+    with pytest.raises(RagError, match="No question has an answer"):
+        evaluate(questions=[Question("Who?", ())])
