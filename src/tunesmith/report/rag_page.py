@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from tunesmith.counts import percent
 from tunesmith.report.charts.intervals import height_of, interval_drawing, percent_bar
 from tunesmith.report.charts.plot import Plot
-from tunesmith.report.numbers import percent, signed
+from tunesmith.report.numbers import signed
 from tunesmith.report.records import Document
 from tunesmith.report.run_page import PHRASES, page, text_in
 from tunesmith.report.svg import drawn
