@@ -77,6 +77,44 @@ def test_warnings_are_about_what_is_left():
     assert lines(told) == {"near_duplicates": (3,), "personal_data": (6,)}
 
 
+CLUSTER = asked(
+    ("how do i reset my card", "yes"),
+    ("how do i reset my card", "no"),  # against 1
+    ("how can i reset my card", "yes"),  # nearly 1
+    ("how can i reset my card", "yes"),  # a copy of 3
+)
+
+
+def test_names_apply_in_turn_so_that_no_cluster_goes_as_a_whole():
+    quality = watched(CLUSTER)
+    dropped = quality.drop(["near_duplicates", "contradictions"])
+    assert dropped.rows.tolist() == [True, True, False, True]
+    assert quality.warnings(dropped) == ()
+    assert quality.drop(["near_duplicates"]).rows.tolist() == [False, False, True, True]
+
+
+def test_what_is_told_is_of_the_rows_that_are_left_alone():
+    quality = watched(CLUSTER)
+    left = quality.warnings(quality.drop(["contradictions"]))
+    assert lines(left) == {"duplicates": (4,)}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_dropped_copy_has_one_that_stays(seed):
+    rng = random.Random(seed)
+    questions = [f"{rng.choice('abc')} b c d {rng.choice('ef')} f" for _ in range(60)]
+    rows = asked(*((question, rng.choice(["yes", "no"])) for question in questions))
+    quality = watched(rows)
+    for names in (["near_duplicates"], ["contradictions", "near_duplicates", "duplicates"]):
+        first = quality.drop(names[:-1] if len(names) > 1 else []).rows
+        out = quality.drop(names).rows
+        answers = {
+            row.messages[1].content for row, gone in zip(rows, first, strict=True) if not gone
+        }
+        kept = {row.messages[1].content for row, gone in zip(rows, out, strict=True) if not gone}
+        assert kept == answers
+
+
 def test_training_rows_that_are_held_out_elsewhere_can_be_dropped():
     quality = watched(held=[talk("is it free of charge", "yes")])
     assert lines(quality.warnings())["leakage"] == (4, 5)

@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,3 +37,12 @@ def equal_pairs(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
     order = np.argsort(keys, kind="stable")
     same = np.flatnonzero(keys[order][1:] == keys[order][:-1])
     return np.stack([order[same], order[same + 1]], axis=1)
+
+
+def repeated(labels: NDArray[Any], out: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+    """The rows [n] that have the label of an earlier one, of those that are not ``out`` [N]."""
+    rows = np.arange(len(labels)) if out is None else np.flatnonzero(~out)
+    again = np.ones(len(rows), dtype=bool)
+    again[np.unique(labels[rows], return_index=True)[1]] = False
+    found: NDArray[np.int64] = rows[again]
+    return found

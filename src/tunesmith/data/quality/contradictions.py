@@ -27,43 +27,45 @@ class Contradictions:
         self._questions.append(row.question_key ^ under)
         self._answers.append(row.answer_key)
 
-    def findings(self) -> Iterator[Finding]:
-        """Every row of a question with more than one answer."""
-        rows = np.flatnonzero(self._differing())
+    def findings(self, out: NDArray[np.bool_] | None = None) -> Iterator[Finding]:
+        """Every row of a question with more than one answer, those aside that are ``out``."""
+        number, questions, answers = self._arrays(out)
+        rows = number[_differing(questions, answers)]
         if len(rows):
-            answers = self._arrays()[1]
             is_choice = ROWS_PER_ANSWER * len(np.unique(answers)) <= len(answers)
             kind = CHOICES if is_choice else TEXTS
             yield Finding(
                 "contradictions", f"the same question has different answers: {kind}", rows
             )
 
-    def outvoted(self) -> NDArray[np.int64]:
+    def outvoted(self, out: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
         """Rows that an answer of more than half of the question's rows contradicts; else all."""
-        questions, answers = self._arrays()
+        number, questions, answers = self._arrays(out)
         _, question, rows_of = np.unique(questions, return_inverse=True, return_counts=True)
         _, pair, votes = np.unique(
             np.stack([questions, answers]), axis=1, return_inverse=True, return_counts=True
         )
         has_majority = 2 * votes[pair] > rows_of[question]
-        return np.flatnonzero(self._differing() & ~has_majority)
+        return number[_differing(questions, answers) & ~has_majority]
 
-    def _arrays(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-        questions = np.array(self._questions, dtype=np.uint64)
-        return questions, np.array(self._answers, dtype=np.uint64)
+    def _arrays(
+        self, out: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint64]]:
+        """Numbers of the rows that are not ``out``, their questions and their answers."""
+        kept = np.flatnonzero(~out) if out is not None else np.arange(len(self._questions))
+        questions = np.array(self._questions, dtype=np.uint64)[kept]
+        return kept, questions, np.array(self._answers, dtype=np.uint64)[kept]
 
-    def _differing(self) -> NDArray[np.bool_]:
-        """Whether each row's question has another answer elsewhere, bool [N]."""
-        questions, answers = self._arrays()
-        order = np.argsort(questions, kind="stable")
-        sorted_questions, sorted_answers = questions[order], answers[order]
-        begins = np.flatnonzero(
-            np.concatenate([[True], sorted_questions[1:] != sorted_questions[:-1]])
-        )
-        differs = np.zeros(len(questions), dtype=bool)
-        if len(questions):
-            low = np.minimum.reduceat(sorted_answers, begins)
-            high = np.maximum.reduceat(sorted_answers, begins)
-            sizes = np.diff(np.concatenate([begins, [len(questions)]]))
-            differs[order] = np.repeat(low != high, sizes)
-        return differs
+
+def _differing(questions: NDArray[np.uint64], answers: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Whether each row's question has another answer elsewhere, bool [N]."""
+    order = np.argsort(questions, kind="stable")
+    sorted_questions, sorted_answers = questions[order], answers[order]
+    begins = np.flatnonzero(np.concatenate([[True], sorted_questions[1:] != sorted_questions[:-1]]))
+    differs = np.zeros(len(questions), dtype=bool)
+    if len(questions):
+        low = np.minimum.reduceat(sorted_answers, begins)
+        high = np.maximum.reduceat(sorted_answers, begins)
+        sizes = np.diff(np.concatenate([begins, [len(questions)]]))
+        differs[order] = np.repeat(low != high, sizes)
+    return differs

@@ -5,8 +5,9 @@ from array import array
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tunesmith.data.quality.clusters import equal_pairs
+from tunesmith.data.quality.clusters import repeated
 from tunesmith.data.quality.finding import Finding
 from tunesmith.data.quality.text import Seen, digest, fold
 
@@ -27,8 +28,8 @@ class Duplicates:
         more += [json.dumps(tools, sort_keys=True)] if tools else []
         self._keys.append(digest(f"{turns}{first}", *said, *more))
 
-    def findings(self) -> Iterator[Finding]:
-        """The rows that are there already."""
-        again = np.sort(equal_pairs(np.array(self._keys, dtype=np.uint64))[:, 1])
+    def findings(self, out: NDArray[np.bool_] | None = None) -> Iterator[Finding]:
+        """The rows that are there already, those aside that are ``out``."""
+        again = repeated(np.array(self._keys, dtype=np.uint64), out)
         if len(again):
             yield Finding("duplicates", "the same row stands further up", again)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.data.quality import minhash
-from tunesmith.data.quality.clusters import Clusters, equal_pairs
+from tunesmith.data.quality.clusters import Clusters, equal_pairs, repeated
 from tunesmith.data.quality.finding import Finding
 from tunesmith.data.quality.near import ODD, SHORT, NearTexts, near_pairs, short_pairs
 from tunesmith.data.quality.text import Bare, Seen, bare, digest, fold
@@ -28,6 +28,7 @@ class NearDuplicates:
         self._rows = NearTexts(fewest=FEWEST_WORDS_ASKED)
         self._answers = NearTexts(fewest=FEWEST_WORDS_ANSWERED, bins=BINS_OF_AN_ANSWER)
         self._asked = array("Q")
+        self._first: NDArray[np.int64] | None = None  # of each row's cluster
 
     def observe(self, row: Seen) -> None:
         """Keep the row's numbers."""
@@ -37,11 +38,13 @@ class NearDuplicates:
         self._answers.add(row.bare_answer, salt=row.question_key)
         self._asked.append(asked_of_a_text(row.question))
 
-    def findings(self) -> Iterator[Finding]:
-        """The rows that are nearly there already, or wholly."""
-        clusters = Clusters(self._rows.count)
-        clusters.join(self._agreeing())
-        again = np.flatnonzero(clusters.first() != np.arange(self._rows.count))
+    def findings(self, out: NDArray[np.bool_] | None = None) -> Iterator[Finding]:
+        """The rows that are nearly there already, or wholly, those aside that are ``out``."""
+        if self._first is None or len(self._first) < self._rows.count:
+            clusters = Clusters(self._rows.count)
+            clusters.join(self._agreeing())
+            self._first = clusters.first()
+        again = repeated(self._first, out)
         if len(again):
             yield Finding("near_duplicates", MESSAGE, again)
 

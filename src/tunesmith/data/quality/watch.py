@@ -25,6 +25,7 @@ from tunesmith.data.rows import Conversation
 
 MOST_LINES = 1000  # of a warning that are listed; its count is of all
 SHOWN_PLACES = 5
+COPIES = ("near_duplicates", "duplicates")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,10 +52,12 @@ class Quality:
         self._sample = Sample()
         self._contradictions = Contradictions()
         self._leakage, self._system = Leakage(), SystemPrompts()
-        self._by_code: dict[str, Observer] = {
+        self._compared: dict[str, Duplicates | NearDuplicates | Contradictions] = {
             "duplicates": Duplicates(),
             "near_duplicates": NearDuplicates(),
             "contradictions": self._contradictions,
+        }
+        self._alone: dict[str, Observer] = {
             "leakage": self._leakage,
             "imbalance": Imbalance(),
             "long_tail": LongTail(),
@@ -66,7 +69,7 @@ class Quality:
     @property
     def codes(self) -> tuple[str, ...]:
         """Everything that may be told."""
-        return (*self._by_code, "languages", "knowledge")
+        return (*self._compared, *self._alone, "languages", "knowledge")
 
     def hold(self, conversation: Conversation) -> None:
         """A row of the file that is held out or tested on; all of them come first."""
@@ -81,15 +84,18 @@ class Quality:
         self._files.append(self._names.setdefault(conversation.file, len(self._names)))
         row = see(conversation)
         self._sample.observe(row)
-        for observer in self._by_code.values():
+        for observer in (*self._compared.values(), *self._alone.values()):
             observer.observe(row)
 
     def drop(self, codes: Sequence[str]) -> Dropped:
-        """The rows that the warnings of these codes are about, each counted once."""
+        """The rows that the warnings of these codes are about, one code after the other.
+
+        Copies leave last: of each group one stays that no other code takes away.
+        """
         rows = np.zeros(len(self._lines), dtype=bool)
         notes = []
-        for code in codes:
-            about = self._about(code)
+        for code in sorted(codes, key=COPIES.__contains__):
+            about = self._about(code, rows)
             new = about[~rows[about]]
             rows[new] = True
             if len(new):
@@ -97,20 +103,20 @@ class Quality:
                 notes.append(self._note(Finding("dropped", what, new)))
         return Dropped(rows, tuple(notes))
 
-    def _about(self, code: str) -> NDArray[np.int64]:
+    def _about(self, code: str, out: NDArray[np.bool_]) -> NDArray[np.int64]:
         """The rows that leave if this is dropped: of contradictions, those without a majority."""
         if code == "contradictions":
-            return self._contradictions.outvoted()
-        rows = [finding.rows for finding in self._findings().get(code, [])]
-        if code == "near_duplicates":
-            rows += [finding.rows for finding in self._findings().get("duplicates", [])]
+            return self._contradictions.outvoted(out)
+        codes = COPIES if code == "near_duplicates" else (code,)
+        found = self._findings(out)
+        rows = [finding.rows for each in codes for finding in found.get(each, [])]
         return np.unique(np.concatenate(rows)) if rows else np.zeros(0, dtype=np.int64)
 
     def warnings(self, dropped: Dropped | None = None) -> tuple[Note, ...]:
         """What there is to know of the rows that are not dropped."""
         out = dropped.rows if dropped else np.zeros(len(self._lines), dtype=bool)
         notes = []
-        for finding in (f for found in self._findings().values() for f in found):
+        for finding in (f for found in self._findings(out).values() for f in found):
             left = finding.rows[~out[finding.rows]]
             if len(left) or finding.count is not None:
                 notes.append(
@@ -118,16 +124,21 @@ class Quality:
                 )
         return tuple(notes)
 
-    def _findings(self) -> dict[str, list[Finding]]:
-        """All findings by code; rows that are wholly equal are not near duplicates as well."""
+    def _findings(self, out: NDArray[np.bool_]) -> dict[str, list[Finding]]:
+        """All findings by code; rows are compared with those alone that are not ``out``.
+
+        Rows that are wholly equal are not near duplicates as well.
+        """
         if self._found is None:
-            found = {code: list(each.findings()) for code, each in self._by_code.items()}
-            equal = [finding.rows for finding in found["duplicates"]]
-            found["near_duplicates"] = list(_without(found["near_duplicates"], equal))
-            found["languages"] = list(mixed_languages(self._sample))
-            found["knowledge"] = list(knowledge(self._sample))
-            self._found = found
-        return self._found
+            self._found = {
+                **{code: list(each.findings()) for code, each in self._alone.items()},
+                "languages": list(mixed_languages(self._sample)),
+                "knowledge": list(knowledge(self._sample)),
+            }
+        found = {code: list(each.findings(out)) for code, each in self._compared.items()}
+        equal = [finding.rows for finding in found["duplicates"]]
+        found["near_duplicates"] = list(_without(found["near_duplicates"], equal))
+        return {**found, **self._found}
 
     def _note(self, finding: Finding) -> Note:
         """The finding with its lines, which stand in the message where files are several."""
