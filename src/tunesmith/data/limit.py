@@ -90,15 +90,16 @@ def _cut_away(rows: Dataset, cut: Numbers, limit: Limit) -> Faults:
 
 def _too_long(rows: Dataset, long: Sequence[int] | Numbers, limit: Limit) -> Fault:
     longest = max(long, key=lambda i: rows.lengths[i])
-    first = ", ".join("{}:{}".format(*_place(rows, i)) for i in long[1:SHOWN_ROWS])
+    shown = [i for i in long[1:SHOWN_ROWS] if i != longest]
+    first = ", ".join("{}:{}".format(*_place(rows, i)) for i in shown)
     others = f"; others: {first}{', ...' if len(long) > SHOWN_ROWS else ''}" if first else ""
     count = f"{many(len(long), 'row')} {'is' if len(long) == 1 else 'are'}"
     problem = Problem(
         "too_long",
-        f"{count} longer than {limit.tokens} (the longest: {rows.lengths[longest]}, line "
+        f"{count} longer than {limit.tokens} (the longest: {rows.lengths[longest]:,}, line "
         f"{rows.lines[longest]}{others}).",
-        "Use --data.too_long cut or drop. A larger --data.max_tokens helps up to the model's "
-        "context.",
+        "Use --data.too_long cut or drop (or --data.drop too_long). A larger --data.max_tokens "
+        "helps up to the model's context.",
     )
     return problem.at(*_place(rows, long[0]))
 

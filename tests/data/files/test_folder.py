@@ -100,3 +100,19 @@ def test_a_file_whose_name_is_no_text_is_refused_by_name(tmp_path):
     (fault,) = scan(tmp_path).faults
     assert fault.code == "file_name"
     assert r"'\udcff.jsonl'" in fault.message
+
+
+def test_a_folder_that_may_not_be_read_is_told_with_its_reason(tmp_path, monkeypatch):
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "q", "completion": "a"}\n')
+    scandir = os.scandir
+
+    def guarded(path):
+        if str(path).endswith("secret"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    (fault,) = scan(tmp_path).faults
+    assert fault.code == "unreadable"
+    assert "secret: Permission denied" in fault.message

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 from tunesmith.counts import many
 from tunesmith.data.faults import Remark
@@ -83,10 +84,15 @@ def kind_of_name(path: Path) -> str:
 
 def _walk(folder: Path) -> list[Path]:
     files = []
-    for above, folders, names in os.walk(folder):
+    for above, folders, names in os.walk(folder, onerror=_refuse):
         folders[:] = [name for name in folders if not name.startswith((".", "__"))]
         files += [Path(above) / n for n in names if not n.startswith(".") and n not in NO_ROWS]
     return [path for path in files if path.is_file()]
+
+
+def _refuse(error: OSError) -> NoReturn:
+    what = f"holds a folder that cannot be read: {error.filename}: {error.strerror}."
+    raise Broken("unreadable", what, "Give yourself the right to read it, or take it out.")
 
 
 def _of_part(folder: Path, files: Sequence[Path], part: str | None) -> list[Path]:

@@ -72,7 +72,7 @@ class _Window:
             except json.JSONDecodeError as error:
                 cut = error.pos + MARGIN > len(self._text) or "Unterminated" in error.msg
                 if not cut or self._ended:
-                    raise self._broken(error.msg, error.pos) from None
+                    raise self._broken(error.msg.removesuffix(" at"), error.pos) from None
             except (ValueError, RecursionError) as error:
                 raise self._broken(str(error), self._at) from None
             else:

@@ -100,6 +100,6 @@ def _value(line: str, decode: Callable[[str], object]) -> object:
     try:
         return decode(line)
     except json.JSONDecodeError as error:
-        return broken_json(f"{error.msg} at column {error.colno}")
+        return broken_json(f"{error.msg.removesuffix(' at')} at column {error.colno}")
     except (ValueError, RecursionError) as error:
         return broken_json(str(error))
