@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from tests.methods.test_contract import rows
 from tests.variants import attach, engine_for
-from tests.workflows.tiny import config
+from tests.workflows.tiny import ONE_CHECKPOINT, config
 from tunesmith.engine.pack import pack
 from tunesmith.evaluate.forgetting.findings import Finding, Forgetting
 from tunesmith.evaluate.forgetting.strength import Strength
@@ -128,6 +128,25 @@ def test_a_share_that_would_lose_the_skill_is_not_taken(adapter, lost, stands):
     assert told.share == pytest.approx(stands)
     assert found.forgetting.outcome == ("kept" if stands < 1 else "forgotten")
     assert ("full strength" in found.strength.text()) == (stands == 1)
+
+
+def test_without_scores_it_stays_as_strong_as_it_was(adapter):
+    told = Told(adapter, lambda s: 0.1 * s, lambda _: math.nan)
+    assert (told.found().strength, told.share) == (None, 1.0)
+
+
+def test_a_run_whose_answers_cannot_be_scored_is_saved_all_the_same(tmp_path, monkeypatch):
+    check = {"kind": "python", "function": f"{tmp_path / 'rule.py'}:score"}
+    (tmp_path / "rule.py").write_text("def score(answer, reference):\n    raise ValueError('no')\n")
+    values = config(tmp_path).evaluate.model_dump(mode="json")
+    evaluate = {**values, "forgetting": "default", "checks": [check]}
+
+    rises = iter([0.5])  # in full, and less at every share
+    monkeypatch.setattr(Judge, "forgetting", lambda *_: forgetting(next(rises, 0.01)))
+    run = config(tmp_path, evaluate=evaluate, train=ONE_CHECKPOINT)
+    summary = train_run(run, emit=lambda _: None)
+    assert summary.adapter is not None
+    assert summary.evaluation["strength"] is None
 
 
 def test_what_was_measured_before_is_not_measured_again(adapter):

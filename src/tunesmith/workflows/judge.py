@@ -1,5 +1,6 @@
 """Did a run reach its purpose, and at what cost: all arms' answers, checks, probes, the verdict."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -237,7 +238,7 @@ class Judge:
         }
 
     def first_score(self, opened: Opened, adapter: str | None) -> float | None:
-        """The mean score of the first check as an adapter is now; None at a stop."""
+        """Mean of the first check as an adapter is now; None at a stop, NaN without any score."""
         if BASE not in self.said:  # what a check that learns compares with
             self._ask(self.base.arms, None)
         arm = arm_of(opened, TUNED, self.questions, adapter=adapter)
@@ -249,7 +250,8 @@ class Judge:
             return None
         checks = fit_checks(self.checks[:1], own=self._own, base=self._texts(None)[BASE])
         scored = score(self.questions, {TUNED: texts}, checks, seed=self._config.train.seed)
-        return scored.summary.checks[0].arms[TUNED].mean
+        found = scored.summary.checks[0].arms.get(TUNED)
+        return found.mean if found else math.nan
 
     @property
     def _own(self) -> list[str]:
@@ -326,9 +328,9 @@ class Judge:
         opened, settings = tuned.opened if tuned else self._opened, self._config.evaluate
         prompts = [prompt for _, prompt in waiting]
         scored = 0
-        if self._probing is not None and (tuned is None or tuned.forgetting is None):
+        if self._probing is not None:
             base = self._probing.base or self.known.scores.get(self._probing.settings)
-            asked = 1 + (tuned is not None and base is None)
+            asked = (base is None) + (tuned is not None and tuned.forgetting is None)
             scored = asked * self._probing.tokens(tuned.adapter if tuned else None)
         tokenizer: Tokenizer = opened.base.tokenizer
         references = encode(tokenizer, [question.reference for question in self.questions])

@@ -5,6 +5,7 @@ WiSE-FT does between the weights of a base and of a fine-tuned model (Wortsman e
 2109.01903, section 3).
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -88,6 +89,8 @@ class _Steps:
             return None
         if forgetting.outcome == "forgotten":  # by a probe that full strength had kept
             return nothing
+        if math.isnan(full_score - score):  # the judge will tell why nothing could be scored
+            return Found(None, self.full)
         self._stands = share if full_score - score <= allowed else 1.0
         found = {finding.probe: finding.difference.mean for finding in forgetting.findings}
         scores = (found[worst.probe], full_score, score)
