@@ -144,7 +144,7 @@ def test_what_the_weights_let_expect_stands_beside_what_was_measured(bare):
     found = judged({("a", "b"): apart}, trial({"linear": 0.5}))
     assert (found.expected, found.answer) == ("fits", "clash")
     assert found.text.startswith("They hardly meet (cosine ")
-    assert "A merge may well keep both. After a linear merge task 0 falls" in found.text
+    assert "A merge may well keep them. After a linear merge task 0 falls" in found.text
     same = judged({("a", "b"): opposed(bare, ())}, None)
     assert (same.expected, same.answer) == ("clash", "cannot-tell")
 

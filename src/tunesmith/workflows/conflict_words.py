@@ -36,7 +36,7 @@ def judged(found: Mapping[tuple[str, str], Conflicts], trial: Trial | None) -> V
     several = len(found) > 1
     weights = [_weights_text(pair, each, named=several) for pair, each in found.items()]
     expected = "clash" if any(map(_meet, found.values())) else "fits"
-    weights.append(f"A merge may {'cost them' if expected == 'clash' else 'well keep both'}.")
+    weights.append(f"A merge may {'cost them' if expected == 'clash' else 'well keep them'}.")
     if trial is None:
         rest = (
             "What it costs their answers was not measured: weights alone do not tell it; "
