@@ -21,7 +21,7 @@ from typing import Any
 from rouge_score.rouge_scorer import RougeScorer
 from transformers import AutoTokenizer
 
-from benchmarks.methods.tasks import TASKS, Task, write
+from benchmarks.methods.tasks import FOUR, TASKS, Task, write
 from tunesmith.config.variants import Variant, load_variants, read_grid
 from tunesmith.data.prepare import prepare
 from tunesmith.data.read import read_conversations
@@ -56,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the sets")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=FOUR)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--grid", nargs="*", default=[], help="KEY=VALUE,VALUE")

@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.methods.measure import METHODS, run_values, scores_of, steps_of
 from benchmarks.methods.table import percent
-from benchmarks.methods.tasks import TASKS, write
+from benchmarks.methods.tasks import FOUR, TASKS, write
 from benchmarks.run import run_module
 from tunesmith.adapters import store
 from tunesmith.config.run import RunConfig
@@ -49,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="folder of the sets")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=FOUR)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=["lora"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--tokens", type=int, default=30_000, help="of each run, about")

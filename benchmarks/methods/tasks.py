@@ -9,10 +9,11 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 Row = dict[str, list[dict[str, str]]]
-INTENTS = 30
+INTENTS, ALL_INTENTS = 30, 150
 LOW, HIGH = (1, 4), (9, 10)  # ratings that are negative and positive, as NSMC's authors cut them
 ABSTRACT_WORDS = 180
 
@@ -45,10 +46,12 @@ def _shuffled(rows: Sequence[Row]) -> list[Row]:
     return mixed
 
 
-def intent_pairs(data: Path) -> tuple[list[str], dict[str, list[tuple[str, str]]]]:
+def intent_pairs(
+    data: Path, count: int = INTENTS
+) -> tuple[list[str], dict[str, list[tuple[str, str]]]]:
     """CLINC150: the first intents by name of those within scope, and each part's messages."""
     sets = json.loads((data / "clinc150_small" / "data_small.json").read_text(encoding="utf-8"))
-    names = sorted({intent for _, intent in sets["train"]})[:INTENTS]
+    names = sorted({intent for _, intent in sets["train"]})[:count]
     wanted = set(names)
     return names, {
         part: [(text, intent) for text, intent in sets[part] if intent in wanted]
@@ -56,10 +59,10 @@ def intent_pairs(data: Path) -> tuple[list[str], dict[str, list[tuple[str, str]]
     }
 
 
-def classification(data: Path) -> tuple[list[Row], list[Row]]:
+def classification(data: Path, count: int = INTENTS) -> tuple[list[Row], list[Row]]:
     """CLINC150: a message to its intent."""
     system = "Name the intent of the message."
-    _, parts = intent_pairs(data)
+    _, parts = intent_pairs(data, count)
     train, test = (
         _shuffled([_chat(text, intent, system) for text, intent in parts[part]])
         for part in ("train", "test")
@@ -123,6 +126,15 @@ def tone(data: Path) -> tuple[list[Row], list[Row]]:
 
 TASKS = {
     "classification": Task(classification, {"kind": "label"}, 900, 200, 12, "CLINC150, CC BY 3.0"),
+    # all of them need more than one direction: what a low rank cannot hold shows here
+    "intents-150": Task(
+        partial(classification, count=ALL_INTENTS),
+        {"kind": "label"},
+        3000,
+        400,
+        16,
+        "CLINC150, CC BY 3.0",
+    ),
     "sentiment": Task(sentiment, {"kind": "label"}, 500, 200, 8, "NSMC, CC0"),
     # ROUGE-L is scored behind the run; a check makes the run answer
     "summary": Task(summary, {"kind": "exact"}, 400, 100, 60, "SciTLDR, Apache 2.0"),
@@ -135,6 +147,8 @@ TASKS = {
         "songys Chatbot_data, MIT",
     ),
 }
+
+FOUR = ("classification", "sentiment", "summary", "tone")
 
 
 def write(task: Task, data: Path, folder: Path) -> tuple[Path, Path]:
