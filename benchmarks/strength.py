@@ -2,26 +2,33 @@
 
     python -m benchmarks.strength RUN... [--shares 1 0.8 0.6 0.4] [--rows 100]
 
-RUN is the folder of a finished LoRA or QLoRA run with a check and held-out rows.
+RUN is the folder of a finished run of LoRA, QLoRA or full fine-tuning with a check and held-out
+rows, at full strength.
 """
 
 import argparse
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from benchmarks.asked import texts
+from tunesmith.adapters import store
+from tunesmith.config import RunConfig
 from tunesmith.config.forgetting import ForgettingSettings
 from tunesmith.config.load import load_run_config
 from tunesmith.evaluate.checks.table import build_checks
 from tunesmith.methods import table
+from tunesmith.methods.adapter import Adapter
 from tunesmith.train.run_folder import RunFolder
+from tunesmith.workflows import result
 from tunesmith.workflows.answers import questions_of
 from tunesmith.workflows.best_checkpoint import rise_of
 from tunesmith.workflows.forgetting import Probing
 from tunesmith.workflows.one_run import open_for
-from tunesmith.workflows.opening import attach_folder
+from tunesmith.workflows.opening import Opened, attach_folder, open_base
 from tunesmith.workflows.overtuning import Losing
 from tunesmith.workflows.rows import load_rows
 
@@ -52,18 +59,18 @@ def measure(run: RunFolder, shares: list[float], rows: int) -> None:
     )
     questions = questions_of(read.held_conversations, opened.base.tokenizer, most=rows)
     losing = Losing(opened, read)
+    losing.measure_base()
     probing = Probing(opened, ForgettingSettings(probes=("wikitext",)), seed=0)
+    probing.score_base()
+    start = {n: p.detach().clone() for n, p in opened.engine.model.named_parameters()}
+    adapter, tensors = trained(run, config, opened)
+    name = adapter.name if adapter.frozen_base else None
     for share in [*shares, 0.0]:
-        name = f"at {share:g}" if share else None
-        rise = 0.0
-        if name is not None:
-            adapter = attach_folder(opened, run.adapter, name=name)
-            weaken = table.METHODS[config.method.kind].weaken_
-            assert weaken is not None
-            weaken(adapter, share)
-            forgotten = probing.forgetting(name)
-            assert forgotten is not None
-            rise = rise_of(forgotten)
+        store.put_(adapter, tensors)
+        table.weaken_(adapter, share, lambda: start)
+        forgotten = probing.forgetting(name)
+        assert forgotten is not None
+        rise = rise_of(forgotten)
         said = texts(opened, questions, adapter=name, most=config.evaluate.max_new_tokens)
         pairs = zip(said, questions, strict=True)
         score = statistics.mean(check.score(text, each.reference) for text, each in pairs)
@@ -71,6 +78,18 @@ def measure(run: RunFolder, shares: list[float], rows: int) -> None:
         assert losses is not None
         loss = statistics.mean(losses.held)
         print(f"| {share:g} | {100 * score:.1f} | {loss:.3f} | {rise:+.3f} nats |", flush=True)
+
+
+def trained(
+    run: RunFolder, config: RunConfig, opened: Opened
+) -> tuple[Adapter, Mapping[str, Tensor]]:
+    """What the run trained, attached, and its tensors."""
+    if run.adapter.is_dir():
+        adapter = attach_folder(opened, run.adapter, name="tuned")
+        return adapter, {n: p.detach().clone() for n, p in adapter.parameters.items()}
+    adapter = result.attach(opened, config, name="tuned")
+    whole = open_base(str(run.model), dtype=config.dtype, device=config.device)
+    return adapter, dict(whole.engine.model.named_parameters())
 
 
 if __name__ == "__main__":

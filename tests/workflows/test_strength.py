@@ -54,7 +54,7 @@ def test_a_share_of_an_adapter_is_that_share_of_what_it_adds(variant, tmp_path):
     engine = engine_for("llama", variant, tmp_path)
     adapter = trained(attach(engine, variant, tmp_path))
     whole = deltas(engine, adapter)
-    table.weaken_(adapter, 0.4)
+    table.weaken_(adapter, 0.4, dict)
     for name, delta in deltas(engine, adapter).items():
         torch.testing.assert_close(delta, 0.4 * whole[name], rtol=1e-5, atol=1e-7)
 
@@ -63,10 +63,41 @@ def test_a_share_of_an_adapter_is_that_share_of_what_it_adds(variant, tmp_path):
 def test_no_share_of_it_is_the_base(tmp_path):
     engine = engine_for("llama", "lora", tmp_path)
     adapter = trained(attach(engine, "lora", tmp_path))
-    table.weaken_(adapter, 0.0)
+    table.weaken_(adapter, 0.0, dict)
     with torch.no_grad():
         mine, base = (engine.hidden_states(pack(rows(who))) for who in (adapter.name, None))
     torch.testing.assert_close(mine, base)
+
+
+def started(engine):
+    """The base's weights, as another reading of it gives them."""
+    kept = {name: p.detach().clone() for name, p in engine.model.named_parameters()}
+    return lambda: kept
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_a_share_of_a_full_fine_tune_lies_between_the_weights(share, tmp_path):
+    engine = engine_for("llama", "full", tmp_path)
+    start = started(engine)
+    adapter = trained(attach(engine, "full", tmp_path))
+    whole = {name: p.detach().clone() for name, p in adapter.parameters.items()}
+    table.weaken_(adapter, share, start)
+    for name, parameter in adapter.parameters.items():
+        wanted = (1 - share) * start()[name] + share * whole[name]
+        torch.testing.assert_close(parameter.detach(), wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.usefixtures("home")
+def test_a_full_fine_tune_that_no_share_helps_is_as_it_was_to_the_last_bit(tmp_path):
+    engine = engine_for("llama", "full", tmp_path)
+    start = started(engine)
+    adapter = trained(attach(engine, "full", tmp_path))
+    whole = {name: p.detach().clone() for name, p in adapter.parameters.items()}
+    asking = {"score": lambda: 1.0, "forget": lambda _: forgetting(1.0)}
+    found = find_strength(adapter, start, **asking, allowed=0.0, full=None)
+    assert found.strength.share == 1.0
+    assert all(torch.equal(p, whole[name]) for name, p in adapter.parameters.items())
 
 
 @pytest.fixture
@@ -99,7 +130,7 @@ class Told:
 
     def found(self, full=None):
         asking = {"score": self.score, "forget": self.forget}
-        return find_strength(self.adapter, **asking, allowed=0.03, full=full)
+        return find_strength(self.adapter, dict, **asking, allowed=0.03, full=full)
 
 
 @pytest.mark.parametrize("share", [*SHARES, 0.0])
@@ -161,6 +192,7 @@ def test_a_stop_leaves_it_as_strong_as_it_was(adapter, after):
     left = iter([True] * after)
     found = find_strength(
         adapter,
+        dict,
         score=lambda: told.score() if next(left, False) else None,
         forget=lambda probes: told.forget(probes) if next(left, False) else None,
         allowed=0.03,
@@ -171,11 +203,11 @@ def test_a_stop_leaves_it_as_strong_as_it_was(adapter, after):
 
 
 @pytest.mark.usefixtures("home")
-@pytest.mark.parametrize("variant", ["prompt", "p-tuning", "dora", "full"])
+@pytest.mark.parametrize("variant", ["prompt", "p-tuning", "dora"])
 def test_a_method_that_has_no_strength_is_left_alone(variant, tmp_path):
     adapter = attach(engine_for("llama", variant, tmp_path), variant, tmp_path)
     asking = {"score": lambda: 1.0, "forget": lambda _: forgetting(1.0)}
-    assert find_strength(adapter, **asking, allowed=0.0, full=None) is None
+    assert find_strength(adapter, dict, **asking, allowed=0.0, full=None) is None
 
 
 @pytest.mark.parametrize("language", ["en", "ko"])
@@ -218,6 +250,25 @@ def test_a_run_that_forgets_ends_at_a_share_and_says_so(tmp_path, monkeypatch):
         torch.testing.assert_close(other[name], share * tensor)
     kept = json.loads((tmp_path / "weak" / "run" / "evaluation.json").read_text())
     assert kept["strength"] == found
+
+
+def test_a_full_run_that_forgets_ends_between_its_base_and_what_it_learned(tmp_path, monkeypatch):
+    method = {"kind": "full"}
+    whole = train_run(config(tmp_path / "whole", method=method), emit=lambda _: None)
+    evaluate = {**config(tmp_path).evaluate.model_dump(mode="json"), "forgetting": "default"}
+    rises = iter([0.5, 0.5])  # in full, and at the first share; less at the others
+    monkeypatch.setattr(Judge, "forgetting", lambda *_: forgetting(next(rises, 0.01)))
+    run = config(tmp_path / "weak", method=method, evaluate=evaluate, train=ONE_CHECKPOINT)
+    summary = train_run(run, emit=lambda _: None)
+    share = summary.evaluation["strength"]["share"]
+    assert 0.5 < share < SHARES[len(SHARES) // 2]
+    began, ended, between = (
+        load_file(f"{folder}/model.safetensors")
+        for folder in (run.model, whole.adapter, summary.adapter)
+    )
+    for name, tensor in between.items():
+        wanted = torch.lerp(began[name].float(), ended[name].float(), share)
+        torch.testing.assert_close(tensor.float(), wanted, rtol=1e-3, atol=1e-5)
 
 
 def test_full_strength_can_be_asked_for(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ PREFIX = "base_model.model."  # of every tensor's name in PEFT's files
 NewTokens = Mapping[int, Sequence[int]]
 # What merging makes of some of the base's tensors, by their names: from one in fp32 to another.
 Changes = Mapping[str, Callable[[Tensor], Tensor]]
+Tensors = Callable[[], Mapping[str, Tensor]]  # by name, read when they are asked for
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,13 @@ The masters are the model's own parameters, cast where they are used, so that we
 and AdamW's two moments take 16 bytes a parameter. Tied head and embedding are one master.
 """
 
+import torch
 from torch import nn
 
 from tunesmith.config.methods import FullSettings
 from tunesmith.engine.forward import Engine
 from tunesmith.errors import AdapterError, ConfigError
-from tunesmith.methods.adapter import NO_WORDS, Adapter, Changes, Words
+from tunesmith.methods.adapter import NO_WORDS, Adapter, Changes, Tensors, Words
 
 
 def attach(
@@ -50,6 +51,16 @@ def attach(
         detach=detach,
         frozen_base=False,
     )
+
+
+def weaken_(adapter: Adapter, share: float, start: Tensors) -> None:
+    """Make each weight W0 + ``share`` (W - W0), W0 its ``start`` (Wortsman et al. 2022, arXiv
+    2109.01903, section 3).
+    """
+    began = start()
+    with torch.no_grad():
+        for name, master in adapter.parameters.items():
+            master.lerp_(began[name].to(master), 1.0 - share)
 
 
 def refuse_merge(engine: Engine, adapter: Adapter) -> Changes:  # noqa: ARG001

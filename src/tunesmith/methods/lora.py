@@ -19,7 +19,7 @@ from tunesmith.engine.linear import SeamLinear
 from tunesmith.engine.low_rank import LowRank
 from tunesmith.errors import AdapterError, ConfigError
 from tunesmith.methods import lora_start, token_rows
-from tunesmith.methods.adapter import NO_WORDS, PREFIX, Adapter, Changes, Words
+from tunesmith.methods.adapter import NO_WORDS, PREFIX, Adapter, Changes, Tensors, Words
 
 
 def key_a(module: str) -> str:
@@ -174,7 +174,7 @@ def merge(engine: Engine, adapter: Adapter) -> Changes:
     return {**changes, **token_rows.merge(engine, adapter.name)}
 
 
-def weaken_(adapter: Adapter, share: float) -> None:
+def weaken_(adapter: Adapter, share: float, start: Tensors) -> None:  # noqa: ARG001
     """Multiply s B A of every layer by ``share``, of a start that is taken from W too.
 
     Raises AdapterError for DoRA, whose norms are no part of the product.

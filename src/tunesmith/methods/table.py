@@ -11,7 +11,7 @@ from tunesmith.config.methods import AnyMethod
 from tunesmith.engine.forward import Engine
 from tunesmith.errors import AdapterError
 from tunesmith.methods import full, lora, lora_peft, p_tuning, prompt, virtual_tokens
-from tunesmith.methods.adapter import NO_WORDS, Adapter, Changes, Difference, Words
+from tunesmith.methods.adapter import NO_WORDS, Adapter, Changes, Difference, Tensors, Words
 
 
 def _plain_write(adapter: Adapter) -> dict[str, Tensor]:
@@ -54,7 +54,7 @@ class Method:
     peft: PeftFormat | None = None  # None: the result is a whole model
     check: Callable[[Engine, Any], None] = lambda engine, settings: None  # noqa: ARG005
     merge: Callable[[Engine, Adapter], Changes] = field(kw_only=True)
-    weaken_: Callable[[Adapter, float], None] | None = None
+    weaken_: Callable[[Adapter, float, Tensors], None] | None = None
 
 
 _LORA = PeftFormat(
@@ -72,7 +72,7 @@ _LORA_METHOD = Method(
 METHODS: dict[str, Method] = {
     "lora": _LORA_METHOD,
     "qlora": _LORA_METHOD,
-    "full": Method(full.attach, 5e-5, merge=full.refuse_merge),
+    "full": Method(full.attach, 5e-5, merge=full.refuse_merge, weaken_=full.weaken_),
     "prompt": Method(
         prompt.attach,
         1.1e-2,
@@ -135,12 +135,15 @@ def weakens(adapter: Adapter) -> bool:
     return _of(adapter).weaken_ is not None and not getattr(adapter.settings, "dora", False)
 
 
-def weaken_(adapter: Adapter, share: float) -> None:
-    """Give an adapter a share of its strength; AdapterError where it ``weakens`` not."""
+def weaken_(adapter: Adapter, share: float, start: Tensors) -> None:
+    """Give an adapter a share of its strength; AdapterError where it ``weakens`` not.
+
+    ``start`` gives the base's weights by name, for what changed them.
+    """
     weaken = _of(adapter).weaken_
     if weaken is None:
         raise AdapterError("An adapter of this method cannot be weakened.")
-    weaken(adapter, share)
+    weaken(adapter, share, start)
 
 
 def peft_of(adapter: Adapter) -> PeftFormat:

@@ -3,8 +3,9 @@
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -315,6 +316,7 @@ class OneRun:
             return forgetting
         found = find_strength(
             self.job.adapter,
+            cache(self._start),
             score=lambda: self.judge.first_score(self.opened, self._adapter_name),
             forget=self._forget,
             allowed=wanted.accuracy_points / 100,
@@ -324,6 +326,10 @@ class OneRun:
             self.emit(Weakened(**asdict(strength)))
             self.emit(Notice("strength", strength.text()))
         return found.forgetting if found else forgetting
+
+    def _start(self) -> Mapping[str, torch.Tensor]:
+        """The base's weights by name: read again, as full fine-tuning changed those in memory."""
+        return dict(open_for(self.config, emit=self.emit).engine.model.named_parameters())
 
     def _forget(self, probes: Sequence[str] | None) -> Forgetting | None:
         return self.judge.forgetting(self.opened, self._adapter_name, probes)

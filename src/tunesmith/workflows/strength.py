@@ -1,8 +1,8 @@
 """How strongly may a result speak? At the largest share of it that forgets no more than is allowed.
 
-A LoRA's s B A is multiplied by the share. That goes from the base (0) to what was trained (1), as
-WiSE-FT does between the weights of a base and of a fine-tuned model (Wortsman et al. 2022, arXiv
-2109.01903, section 3).
+The share goes from the base (0) to what was trained (1): of full fine-tuning, weights between those
+of the base and the trained ones, which is WiSE-FT (Wortsman et al. 2022, arXiv 2109.01903, section
+3); of a LoRA, s B A times the share, which is the same of W + s B A.
 """
 
 import math
@@ -13,7 +13,7 @@ from tunesmith.adapters import store
 from tunesmith.evaluate.forgetting.findings import Forgetting
 from tunesmith.evaluate.forgetting.strength import Strength
 from tunesmith.methods import table
-from tunesmith.methods.adapter import Adapter
+from tunesmith.methods.adapter import Adapter, Tensors
 
 SHARES = (0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
 
@@ -30,12 +30,19 @@ class Found:
 
 
 def find_strength(
-    adapter: Adapter, *, score: Score, forget: Forget, allowed: float, full: Forgetting | None
+    adapter: Adapter,
+    start: Tensors,
+    *,
+    score: Score,
+    forget: Forget,
+    allowed: float,
+    full: Forgetting | None,
 ) -> Found | None:
     """Weaken ``adapter`` as far as the margins of forgetting ask.
 
-    It stays as strong as it was where its score would fall by more than ``allowed``. ``full`` is
-    what it forgot at full strength, where that is known. None where its method cannot be weakened,
+    It stays as strong as it was where its score would fall by more than ``allowed``. ``start``
+    gives the base's weights by name. ``full`` is what it forgot at full strength, where that is
+    known. None where its method cannot be weakened,
     or a stop was asked for.
     """
     if not table.weakens(adapter):
@@ -45,7 +52,7 @@ def find_strength(
         return None
     if full.outcome != "forgotten":
         return Found(None, full)
-    steps = _Steps(adapter, score, forget, full)
+    steps = _Steps(adapter, start, score, forget, full)
     try:
         return steps.search(allowed)
     finally:
@@ -55,8 +62,11 @@ def find_strength(
 class _Steps:
     """An adapter at several shares of its strength; ``settle`` leaves it at the one that stands."""
 
-    def __init__(self, adapter: Adapter, score: Score, forget: Forget, full: Forgetting) -> None:
-        self.adapter, self.score, self.forget, self.full = adapter, score, forget, full
+    def __init__(
+        self, adapter: Adapter, start: Tensors, score: Score, forget: Forget, full: Forgetting
+    ) -> None:
+        self.adapter, self.start, self.full = adapter, start, full
+        self.score, self.forget = score, forget
         self._tensors = {n: p.detach().clone() for n, p in adapter.parameters.items()}
         self._stands, self._now = 1.0, 1.0
 
@@ -64,7 +74,7 @@ class _Steps:
         """Give the adapter a share of its full strength."""
         if share != self._now:
             store.put_(self.adapter, self._tensors)
-            table.weaken_(self.adapter, share)
+            table.weaken_(self.adapter, share, self.start)
             self._now = share
 
     def settle(self) -> None:
