@@ -23,5 +23,5 @@ class ForgettingSettings(Settings):
     )
     strength: Literal["auto", "full"] = Field(
         "auto",
-        description="auto: a LoRA that forgets more is weakened as far as needed; full: it is not",
+        description="auto: what forgets more is weakened as far as needed; full: it is not",
     )
