@@ -62,11 +62,11 @@ def test_the_gain_is_the_first_checks_over_its_best_other_arm():
     assert summary.changed == {"json": 1}
 
 
-def test_another_check_that_rose_is_named_only_where_the_first_did():
+def test_other_checks_that_rose_or_fell_are_named():
     flat = {"base": arm(50, 50), "tuned": arm(50, 50)}
     rose = {"base": arm(10, 90), "tuned": arm(90, 10)}
     fell = {"base": arm(90, 10), "tuned": arm(10, 90)}
-    assert summarise({"a": flat, "b": rose, "c": fell}, seed=0).changed == {"c": -1}
+    assert summarise({"a": flat, "b": rose, "c": fell}, seed=0).changed == {"b": 1, "c": -1}
     assert summarise({"a": rose, "b": rose, "c": fell}, seed=0).changed == {"b": 1, "c": -1}
 
 
@@ -76,6 +76,14 @@ def test_several_other_checks_are_read_together():
     flat = {"base": arm(20, 20), "tuned": arm(20, 20)}
     assert summarise({"a": rose, "b": barely}, seed=0).changed == {"b": -1}
     assert summarise({"a": rose, "b": barely, "c": flat, "d": flat}, seed=0).changed == {}
+
+
+def test_one_that_rose_where_the_first_did_not_is_read_together_with_it():
+    flat = {"base": arm(20, 20), "tuned": arm(20, 20)}
+    rose = {"base": arm(5, 35), "tuned": arm(35, 5)}
+    barely = {"base": arm(5, 35), "tuned": arm(10, 30)}  # p = 0.025
+    assert summarise({"a": rose, "b": barely}, seed=0).changed == {"b": 1}
+    assert summarise({"a": flat, "b": barely}, seed=0).changed == {}
 
 
 def test_without_another_arm_there_is_nothing_to_compare():

@@ -53,6 +53,26 @@ def test_too_few_rows_name_how_many_would_do():
     assert text(one).startswith("Cannot tell with 1 row; ")
 
 
+def test_rows_are_promised_only_where_they_alone_are_missing():
+    scores = {"label": {"base": arm(20, 40), "tuned": arm(24, 40, first=2)}}
+    scores["label"]["tuned"][0] = scores["label"]["base"][30] = 1.0
+    found = summarise(scores, seed=0)
+    unclear = forgetting(finding("unclear", change=(-0.04, -0.08, 0.0)))
+    told = text(found, unclear)
+    assert told.startswith("Cannot tell with 40 rows: ")
+    assert f"; about {found.gain.rows_needed} would tell that difference. Whether it" in told
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_a_check_behind_the_first_that_rose_is_told_where_the_first_did_not(language):
+    same = {"base": arm(98, 100), "tuned": arm(98, 100)}
+    rose = {"base": arm(33, 100), "tuned": arm(96, 100)}
+    found = summarise({"form": same, "exact": rose}, seed=0)
+    told = text(found, language=language)
+    assert re.search(r"`exact`.*33 ?%.*96 ?%.*\+63", told)
+    assert "exact" not in text(summarise({"form": rose, "exact": rose}, seed=0), language=language)
+
+
 def test_a_no_gives_every_reason():
     found = summary(base=20, tuned=80, others={"json": {"base": 99, "tuned": 50}})
     kept = forgetting(
@@ -67,7 +87,9 @@ def test_a_no_gives_every_reason():
         finding("kept", probe="copa"),
     )
     told = text(found, kept)
-    assert told.startswith("No: 80 % of answers now pass `label` (base 20 %; difference +60 points")
+    assert told.startswith(
+        "No, although 80 % of answers now pass `label` (base 20 %; difference +60 points"
+    )
     assert "But `json` fell from 99 % (base) to 50 % (−49 points, 95 % interval −" in told
     assert (
         "It forgot: accuracy on `arc_easy` went from 60 % to 54 % (−6 points, 95 % interval −10 to "
@@ -80,7 +102,7 @@ def test_a_no_gives_every_reason():
 def test_what_cannot_be_told_of_forgetting_names_the_rows():
     kept = forgetting(finding("unclear", change=(-0.04, -0.08, 0.0), rows_needed=1900))
     told = text(summary(base=20, tuned=80), kept)
-    assert told.startswith("Cannot tell: 80 % of answers now pass (")
+    assert told.startswith("Cannot tell, although 80 % of answers now pass (")
     assert "allowed 5 points), about 1,900 rows would do." in told
 
 

@@ -42,8 +42,8 @@ class Summary:
 
     ``gain`` is the first check's, over the best other arm; None where there is no other arm.
     ``changed`` names the other checks that rose (1) or fell (-1) against that arm, read together;
-    one that rose only where the first did too, so that several checks bring no more false gains
-    than one.
+    where the first did not rise, those that rose are read together with it too, so that several
+    checks hardly bring more false gains than one.
     """
 
     checks: tuple[CheckSummary, ...]
@@ -73,9 +73,7 @@ def summarise(
     if TUNED not in first or not others:
         return Summary(checks, level, has_tuned=has_tuned)
     gain = gain_over_best(first[TUNED], others, level=level, **draws)
-    changed = _changed(scores, gain.against, draws, level)
-    named = {name: sign for name, sign in changed.items() if sign < 0 or gain.sign > 0}
-    return Summary(checks, level, gain, named)
+    return Summary(checks, level, gain, _changed(scores, gain, draws, level))
 
 
 def _scored(arms: Mapping[str, RowScores]) -> dict[str, list[float]]:
@@ -112,22 +110,29 @@ def _summary(
 
 def _changed(
     scores: Mapping[str, Mapping[str, RowScores]],
-    against: str,
+    gain: Gain,
     draws: Mapping[str, int],
     level: float,
 ) -> dict[str, int]:
-    """Which checks behind the first changed against one arm, where it has them, read together."""
+    """Which checks behind the first changed against the gain's arm, where it has them."""
 
     def change_of(arms: Mapping[str, list[float]]) -> Callable[[float], int]:
         def change(strict: float) -> int:
-            found = paired_difference(arms[TUNED], arms[against], level=strict, **draws)
+            found = paired_difference(arms[TUNED], arms[gain.against], level=strict, **draws)
             return 1 if found.low > 0 else -1 if found.high < 0 else 0
 
         return change
 
     changes = {}
-    for name, arms in list(scores.items())[1:]:
-        both = _scored({arm: arms[arm] for arm in (TUNED, against) if arm in arms})
+    for name, arms in scores.items():
+        both = _scored({arm: arms[arm] for arm in (TUNED, gain.against) if arm in arms})
         if len(both) > 1:
             changes[name] = change_of(both)
-    return standing(changes, level=level)
+    others = dict(list(changes.items())[1:])
+    found = standing(others, level=level)
+    rose = found if gain.sign > 0 else standing(changes, level=level)
+    return {
+        name: sign
+        for name in others
+        if (sign := found.get(name, 0)) < 0 or (sign := rose.get(name, 0)) > 0
+    }

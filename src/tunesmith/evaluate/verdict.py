@@ -54,6 +54,14 @@ class Verdict:
         return tuple(each for each in self.summary.checks if changed.get(each.name) == -1)
 
     @property
+    def rose(self) -> tuple[CheckSummary, ...]:
+        """Other checks that rose against that arm though the first did not."""
+        if "better" in self.reasons:
+            return ()
+        changed = self.summary.changed
+        return tuple(each for each in self.summary.checks if changed.get(each.name) == 1)
+
+    @property
     def forgotten(self) -> tuple[Finding, ...]:
         """Probes beyond their margins."""
         return () if self.forgetting is None else self.forgetting.forgotten

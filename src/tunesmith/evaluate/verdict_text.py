@@ -29,8 +29,10 @@ class _Text:
         yield self._opening()
         if not self.verdict.summary.has_tuned:
             return
+        for check in self.verdict.rose:
+            yield self._changed("rose", check)
         for check in self.verdict.fell:
-            yield self._fell(check)
+            yield self._changed("fell", check)
         if self.verdict.forgetting is None:
             yield self.say("forgetting.not-measured")
         else:
@@ -51,12 +53,15 @@ class _Text:
         if gain is None:
             return self.say("opening.nothing-to-compare", scores=scores)
         if verdict.answer != "cannot-tell" or "too-few-rows" not in verdict.reasons:
-            return self.say(f"opening.{verdict.answer}", scores=scores)
+            key = f"opening.{verdict.answer}"
+            although = verdict.answer != "yes" and "better" in verdict.reasons
+            return self.say(f"{key}-although" if although else key, scores=scores)
         rows = gain.difference.n
         if gain.rows_needed is None:
             return self.say("opening.no-number", rows, scores=scores)
+        alone = "" if verdict.reasons == ("too-few-rows",) else "-of-it"
         needed = f"{gain.rows_needed:,}"
-        return self.say("opening.too-few-rows", rows, needed=needed, scores=scores)
+        return self.say(f"opening.too-few-rows{alone}", rows, needed=needed, scores=scores)
 
     def _scores(self, check: CheckSummary) -> str:
         """The tuned arm's score, in brackets those of the others and the difference."""
@@ -90,11 +95,11 @@ class _Text:
             return self.say("arm.prompted-tokens", longer)
         return self.say(f"arm.{arm}") if self.words.has(f"arm.{arm}") else arm
 
-    def _fell(self, check: CheckSummary) -> str:
+    def _changed(self, how: str, check: CheckSummary) -> str:
         gain = self.verdict.gain
         assert gain is not None
         return self.say(
-            "fell",
+            how,
             check=check.name,
             arm=self._arm(gain.against),
             before=self._share(check.arms[gain.against].mean),
