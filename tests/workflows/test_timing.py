@@ -9,7 +9,7 @@ from tests.workflows.tiny import base_folder
 from tunesmith.generate.decoder import Decoder, Prompt
 from tunesmith.workflows.answer_cache import Said
 from tunesmith.workflows.arms import Arm
-from tunesmith.workflows.foretell import Speed, Work, speed_of, tokens_to_read, told
+from tunesmith.workflows.foretell import Measuring, Speed, Work, speed_of, tokens_to_read, told
 from tunesmith.workflows.opening import open_base
 from tunesmith.workflows.timing import STEPS, time_arms
 
@@ -117,5 +117,10 @@ def test_the_time_lies_between_answers_like_the_datas_and_the_longest():
     )
     again = told((1, 2), replace(work, again=180), arms={"base": 4})
     assert again.endswith("; then at most 3 minutes of asking again")
+    more = replace(work, measuring=Measuring(tokens=200, facts=2))
+    assert more.seconds(Speed(read=0.01, made=0.1))[0] == pytest.approx(low + 2 + 2 * 5 * 0.1)
+    assert told((1, 2), more, arms={"base": 4}).endswith(
+        "100 tokens of probes; 2 answers about facts; 200 tokens of rows for their losses"
+    )
     assert "about 2 to 10 minutes:" in told((130, 600), work, arms={"base": 4})
     assert "about 1 second:" in told((0.1, 0.2), work, arms={"base": 4})

@@ -24,6 +24,19 @@ class Speed:
 
 
 @dataclass(frozen=True, slots=True)
+class Measuring:
+    """What measures beside the verdict are still to compute: tokens of rows whose losses are
+    measured, and answers about facts.
+    """
+
+    tokens: int = 0
+    facts: int = 0
+
+
+NONE = Measuring()
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """What is to be done; ``expected`` and ``longest`` are tokens of an answer.
 
@@ -35,13 +48,15 @@ class Work:
     expected: float
     longest: int
     scored: int = 0
+    measuring: Measuring = NONE
     timed: int = 0
     again: float = 0.0
 
     def seconds(self, speed: Speed) -> tuple[float, float]:
         """If answers are as long as those of the data, and if all are as long as they may be."""
-        fixed = (tokens_to_read(self.waiting) + self.scored + self.timed) * speed.read
-        answers = len(self.waiting) * speed.made
+        read = tokens_to_read(self.waiting) + self.scored + self.measuring.tokens + self.timed
+        fixed = read * speed.read
+        answers = (len(self.waiting) + self.measuring.facts) * speed.made
         return fixed + answers * min(self.expected, self.longest), fixed + answers * self.longest
 
 
@@ -79,10 +94,13 @@ def told(seconds: tuple[float, float], work: Work, *, arms: Mapping[str, int]) -
     total, waiting = sum(arms.values()), len(work.waiting)
     known = f", {total - waiting:,} of them known" if waiting < total else ""
     probes = f"; {many(work.scored, 'token')} of probes" if work.scored else ""
+    more = work.measuring
+    facts = f"; {many(more.facts, 'answer')} about facts" if more.facts else ""
+    rows = f"; {many(more.tokens, 'token')} of rows for their losses" if more.tokens else ""
     again = f"; then at most {_about((work.again,) * 2)} of asking again" if work.again else ""
     return (
         f"judging takes about {_about(seconds)}: {many(total, 'answer')}{known} "
-        f"({', '.join(arms)}){probes}{again}"
+        f"({', '.join(arms)}){probes}{facts}{rows}{again}"
     )
 
 

@@ -40,7 +40,7 @@ from tunesmith.workflows.arms import (
 )
 from tunesmith.workflows.course import Course
 from tunesmith.workflows.document import about_of, document, facts_of, request_of
-from tunesmith.workflows.foretell import Work, speed_of, told
+from tunesmith.workflows.foretell import NONE, Work, speed_of, told
 from tunesmith.workflows.forgetting import Probing
 from tunesmith.workflows.judged import Known, Tuned
 from tunesmith.workflows.measures import Measures, Result
@@ -340,6 +340,7 @@ class Judge:
             expected=sum(map(len, references)) / len(references),
             longest=settings.max_new_tokens,
             scored=scored,
+            measuring=self._measures.to_come(tuned=tuned is not None) if self._measures else NONE,
             timed=round(sum(singles) * (settings.timed_rows + 1) if settings.timed_rows else 0),
             again=60 * settings.consistency.minutes if settings.consistency else 0.0,
         )

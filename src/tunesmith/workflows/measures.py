@@ -20,6 +20,7 @@ from tunesmith.train.run_folder import RunFolder
 from tunesmith.workflows.answers import Question
 from tunesmith.workflows.arms import BASE, PROMPTED, BaseArms, instruction_change
 from tunesmith.workflows.consistency import Arm, Asking, Drawn
+from tunesmith.workflows.foretell import Measuring
 from tunesmith.workflows.knowledge import FactSheet, ask_facts, fact_sheet, knowledge_from
 from tunesmith.workflows.opening import Opened
 from tunesmith.workflows.overtuning import Answered, Losing, read_run
@@ -94,6 +95,12 @@ class Measures:
         if settings.knowledge is not None:
             held = self.rows.held_conversations
             self._sheet = fact_sheet(self.rows.sample, held, settings.knowledge)
+
+    def to_come(self, *, tuned: bool) -> Measuring:
+        """What is still to be computed, of a result too if ``tuned``."""
+        tokens = self._losing.tokens(tuned=tuned) if self._losing else 0
+        facts = sum(map(len, self._sheet.questions.values())) if self._sheet else 0
+        return Measuring(tokens, facts * ((self._facts is None) + tuned))
 
     def ask_base(self) -> None:
         """Measure the base now, as training will change it, or as it is about to go."""

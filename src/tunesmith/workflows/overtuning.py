@@ -57,6 +57,11 @@ class Losing:
         self._base: SideLosses | None = None
         self.tuned: SideLosses | None = None  # of the arm that was measured last
 
+    def tokens(self, *, tuned: bool) -> int:
+        """Tokens of what is still to be measured: the base's part, and a result's if ``tuned``."""
+        arms = (self._base is None) + tuned
+        return arms * sum(side.tokens for side in self.sides)
+
     def measure_base(self, *, go_on: GoOn = lambda _done, _total: True) -> bool:
         """Ask the base now, as training will change it; whether it came to the end.
 
