@@ -100,6 +100,14 @@ def test_when_the_training_is_repaid_is_told_in_time_and_money():
     ]
 
 
+def test_seconds_that_cannot_be_told_apart_are_told_so():
+    unclear = {**COST, "seconds_saved_low": -0.3, "seconds_saved_high": 0.7}
+    assert next(cost_lines(unclear)) == (
+        "against prompted a request takes about as long: 300 ms slower to 700 ms faster, by the "
+        "quartiles of a few requests"
+    )
+
+
 def test_training_that_is_never_repaid_is_no_number():
     worse = {
         **COST,

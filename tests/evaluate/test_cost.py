@@ -45,3 +45,14 @@ def test_what_is_not_known_is_not_guessed():
     assert (free.training_cost, free.requests_by_cost) == (None, None)
     assert free.saved_per_million == pytest.approx(190)
     assert found(prices=PriceSettings()).saved_per_million is None
+
+
+def test_seconds_that_differ_less_than_requests_do_repay_nothing():
+    noisy = Request(300, 10, seconds=0.9, quartiles=(0.7, 1.4))
+    near = Request(100, 20, seconds=0.8, quartiles=(0.6, 0.9))
+    even = found(near, noisy)
+    limits = (even.seconds_saved_low, even.seconds_saved_high)
+    assert limits == pytest.approx((0.7 - 0.9, 1.4 - 0.6))
+    assert (even.seconds_saved, even.requests_by_time) == (pytest.approx(0.1), None)
+    apart = Request(100, 20, seconds=0.4, quartiles=(0.3, 0.5))
+    assert found(apart, noisy).requests_by_time == 200

@@ -40,6 +40,14 @@ def test_what_a_request_saves_and_when_training_is_repaid():
     assert list(cost_notes({"cost": None}, WORDS)) == []
 
 
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_seconds_that_cannot_be_told_apart_are_told_so(language):
+    unclear = {**REPAID, "seconds_saved_low": -0.3, "seconds_saved_high": 0.7}
+    told = next(iter(cost_notes({"cost": unclear}, Words(PHRASES, language))))
+    assert "300 ms" in told
+    assert "700 ms" in told
+
+
 @pytest.mark.parametrize("money", [2.0, -2.0])
 @pytest.mark.parametrize("seconds", [0.5, -0.5])
 def test_every_sentence_exists_in_korean(money, seconds):

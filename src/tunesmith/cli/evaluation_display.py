@@ -98,7 +98,13 @@ def cost_lines(cost: Values) -> Iterator[str]:
     """After how many requests the training is repaid, in time and in money."""
     against, saved = cost.get("against"), cost.get("seconds_saved")
     training = cost.get("training_seconds")
-    if isinstance(saved, int | float) and isinstance(training, int | float):
+    low, high = cost.get("seconds_saved_low"), cost.get("seconds_saved_high")
+    if isinstance(low, int | float) and isinstance(high, int | float) and low <= 0 <= high:
+        yield (
+            f"against {against} a request takes about as long: {milliseconds(-low)} slower to "
+            f"{milliseconds(high)} faster, by the quartiles of a few requests"
+        )
+    elif isinstance(saved, int | float) and isinstance(training, int | float):
         requests = cost.get("requests_by_time")
         yield (
             f"against {against} a request is {milliseconds(abs(saved))} "

@@ -12,12 +12,14 @@ HOUR, MILLION = 3600.0, 1_000_000
 class Request:
     """A mean request of an arm; ``prompt_tokens`` include virtual ones, which are read as well.
 
-    ``seconds`` are those of one that is asked alone; None where they were not measured.
+    ``seconds`` are those of one that is asked alone, between its ``quartiles``; None where they
+    were not measured.
     """
 
     prompt_tokens: float
     completion_tokens: float
     seconds: float | None = None
+    quartiles: tuple[float, float] | None = None
 
     def cost(self, prices: PriceSettings) -> float | None:
         """Of a million such requests; None without prices."""
@@ -31,12 +33,16 @@ class BreakEven:
     """The tuned arm's requests against another's, and the training that they must repay.
 
     ``requests_by_time``: after so many the seconds that they save are those of the training;
-    ``requests_by_cost`` the same of money. None: never, or not known.
+    ``requests_by_cost`` the same of money. None: never, or not known. ``seconds_saved`` lie from
+    ``seconds_saved_low`` to ``_high`` by the quartiles of both arms' requests; where 0 lies
+    between them, neither is surely faster, and no time is repaid.
     """
 
     against: str
     training_seconds: float | None
     seconds_saved: float | None
+    seconds_saved_low: float | None
+    seconds_saved_high: float | None
     requests_by_time: int | None
     saved_per_million: float | None
     training_cost: float | None
@@ -52,9 +58,14 @@ def break_even(
     training_seconds: float | None,
 ) -> BreakEven:
     """When the training has paid for itself, if the other arm were the alternative."""
-    seconds = None
+    seconds = low = high = None
     if tuned.seconds is not None and other.seconds is not None:
-        seconds = other.seconds - tuned.seconds
+        seconds = low = high = other.seconds - tuned.seconds
+        if tuned.quartiles and other.quartiles:
+            low, high = (
+                theirs - mine
+                for theirs, mine in zip(other.quartiles, reversed(tuned.quartiles), strict=True)
+            )
     before, now = other.cost(prices), tuned.cost(prices)
     saved = None if before is None or now is None else before - now
     cost = None
@@ -64,7 +75,9 @@ def break_even(
         against,
         training_seconds=training_seconds,
         seconds_saved=seconds,
-        requests_by_time=_repaid(training_seconds, seconds),
+        seconds_saved_low=low,
+        seconds_saved_high=high,
+        requests_by_time=_repaid(training_seconds, seconds if low and low > 0 else None),
         saved_per_million=saved,
         training_cost=cost,
         requests_by_cost=_repaid(cost, None if saved is None else saved / MILLION),

@@ -21,7 +21,11 @@ def cost_notes(evaluation: Mapping[str, Any], words: Words) -> Iterator[str]:
     cost = evaluation.get("cost") or {}
     against = _arm(str(cost.get("against")), words)
     saved, spent = cost.get("seconds_saved"), cost.get("training_seconds")
-    if saved is not None and spent is not None:
+    low, high = cost.get("seconds_saved_low"), cost.get("seconds_saved_high")
+    if low is not None and high is not None and low <= 0 <= high:
+        limits = {"low": f"{-low * 1000:,.0f}", "high": f"{high * 1000:,.0f}"}
+        yield words.say("costs.alike", against=against, **limits)
+    elif saved is not None and spent is not None:
         key = "costs.faster" if saved > 0 else "costs.slower"
         yield words.say(key, against=against, ms=f"{abs(saved) * 1000:,.0f}")
         if requests := cost.get("requests_by_time"):

@@ -50,6 +50,7 @@ def request_of(arm: Arm, said: Sequence[Said], timed: Timed | None) -> Request:
         arm.prompt_tokens + arm.virtual_tokens,
         completion_tokens=_mean([len(each.ids) for each in said]),
         seconds=timed.seconds_per_answer if timed else None,
+        quartiles=timed.quartiles if timed else None,
     )
 
 

@@ -1,9 +1,10 @@
 """How long does one request take, asked alone: to its first token, and to the end of its answer?"""
 
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from tunesmith.engine.forward import Engine
 from tunesmith.generate.decoder import Decoder, Prompt
@@ -18,10 +19,13 @@ GoOn = Callable[[int, int], bool]  # told what is done, of how much; False stops
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Medians of single requests; ``seconds_per_answer`` is that of an arm's mean answer."""
+    """Medians of single requests; ``seconds_per_answer`` is that of an arm's mean answer, and
+    ``quartiles`` are what it would be at the lower and the upper quartiles of its parts.
+    """
 
     seconds_to_first_token: float
     seconds_per_answer: float
+    quartiles: tuple[float, float]
 
 
 def time_arms(
@@ -69,9 +73,15 @@ def _request(engine: Engine, prompt: Prompt, ids: Sequence[int], now: Now) -> It
 def _timed(first: Sequence[float], steps: Sequence[float], said: Sequence[Said]) -> Timed:
     """An answer of n tokens that ended by itself takes n steps behind the first token."""
     made = [len(each.ids) - (each.ended == "length") for each in said]
-    step = statistics.median(steps) if steps else 0.0
-    to_first = statistics.median(first)
-    return Timed(to_first, to_first + step * max(0.0, sum(made) / len(made)))
+    length = max(0.0, sum(made) / len(made))
+    (low, to_first, high), each = _quartiles(first), _quartiles(steps or [0.0])
+    at_low, at_median, at_high = (step * length for step in each)
+    return Timed(to_first, to_first + at_median, (low + at_low, high + at_high))
+
+
+def _quartiles(seconds: Sequence[float]) -> tuple[float, float, float]:
+    low, median, high = np.quantile(seconds, (0.25, 0.5, 0.75)).tolist()
+    return low, median, high
 
 
 def _spread(count: int, rows: int) -> list[int]:
