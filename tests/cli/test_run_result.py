@@ -8,7 +8,8 @@ from tunesmith.cli.run_result import next_commands, result_lines, show_result
 def test_the_end_says_losses_cost_and_place():
     assert list(result_lines(Summary())) == [
         "Done.",
-        "120 steps, 491,520 tokens at 745 tokens/s; 11 minutes with all that was judged; at most 2.1 GB",
+        "120 steps, 491,520 tokens at 745 tokens/s; 11 minutes with all that was judged; "
+        "at most 2.1 GB",
         "training loss 0.500, held-out loss 0.750",
         "no held-out answers were checked: loss only (`tunesmith init DATA` proposes rules)",
         "report: runs/a b/report.html",

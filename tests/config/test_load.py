@@ -107,3 +107,11 @@ def test_a_value_and_a_section_under_one_name_are_refused():
 def test_recompute_as_a_switch_means_layers_or_none(given, expected):
     values = {"data": {"train": "a.jsonl"}, "train": {"recompute": given}}
     assert load_run_config(None, values).train.recompute == expected
+
+
+def test_a_list_that_is_no_yaml_says_why_and_how_to_write_it():
+    with pytest.raises(UsageError, match=r"unknown escape character 'd'.*\n?.*single quotes"):
+        parse_overrides(["--evaluate.checks", '[{kind: regex, pattern: "\\d"}]'])
+    found = parse_overrides(["--evaluate.checks", "[{kind: regex, pattern: '\\d'}]"])
+    assert found["evaluate"]["checks"] == [{"kind": "regex", "pattern": "\\d"}]
+    assert parse_overrides(["--goal", "[as it is"])["goal"] == "[as it is"

@@ -72,6 +72,11 @@ def _types_in(annotation: object) -> frozenset[object]:
 
 def _value(text: str, taken: frozenset[object]) -> object:
     value = _read(text)
+    if value is text and text[:1] in ("[", "{") and taken and str not in taken:
+        raise UsageError(
+            f"`{text}` is not valid YAML: {_problem(text)}.",
+            remedy="Put texts in single quotes: in double ones a backslash begins an escape.",
+        )
     if dict in taken and "=" in text and not isinstance(value, dict):
         pairs = [part.partition("=") for part in PAIRS.split(text)]
         names = [name for name, _, _ in pairs]
@@ -94,6 +99,14 @@ def _read(text: str) -> object:
         return text
     is_flow = text[:1] + text[-1:] in ("[]", "{}")
     return value if isinstance(value, list | dict if is_flow else int | float) else text
+
+
+def _problem(text: str) -> str:
+    try:
+        yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        return str(getattr(error, "problem", None) or error)
+    return "it is cut off"
 
 
 def _put_(nested: dict[str, object], path: Sequence[str], value: object, *, flag: str) -> None:
