@@ -166,6 +166,20 @@ def test_rows_are_left_out_by_name_and_notes_say_their_code(write, model, tunesm
     assert "full" in next(each["message"] for each in told if each["code"] == "few_rows")
 
 
+def test_the_headline_is_of_the_rows_that_are_left(write, model, tunesmith):
+    data, alone = (
+        write(row(1), row(1), row(2), row(3)),
+        write(row(1), row(2), row(3), name="a.jsonl"),
+    )
+    words = ("--data.drop", "duplicates", "--model", model)
+    page = tunesmith("data", "check", data, *words).out
+    document = tunesmith("data", "check", data, *words, "--json").document
+    without = tunesmith("data", "check", alone, "--model", model, "--json").document
+    assert document["tokens"] == without["tokens"]
+    assert (document["rows"], document["left_out"]) == (3, 1)
+    assert f"3 rows (1 of 4 left out), {document['tokens']} tokens" in page
+
+
 def test_an_unknown_name_to_leave_out_is_an_error(write, model, tunesmith):
     ended = tunesmith("data", "check", write(row(1)), "--model", model, "--data.drop", "copies")
     assert ended.status == 1

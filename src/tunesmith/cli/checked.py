@@ -28,6 +28,7 @@ def document_of(inspection: "Inspection") -> dict[str, object]:
         "format": inspection.format,
         "format_reason": inspection.reason,
         "rows": inspection.rows,
+        "left_out": inspection.left_out,
         **{name: _if_known(inspection, name) for name in SIZES},
         "lengths": lengths.to_json() if lengths else None,
         "training": estimate.to_json() if estimate else None,
@@ -110,7 +111,7 @@ def _show_sizes(each: "Inspection", console: "Console") -> None:
     share = f"{each.supervised_tokens:,} supervised, {percent(each.supervised_share)}"
     why = f" ({each.reason})" if each.reason else ""
     console.print(
-        f"{each.file}: format {each.format}{why}, {many(each.rows, 'row')}, "
+        f"{each.file}: format {each.format}{why}, {_rows(each)}, "
         f"{many(each.tokens, 'token')} ({share}, the longest row {each.longest:,})",
         soft_wrap=True,
     )
@@ -129,6 +130,12 @@ def _show_sizes(each: "Inspection", console: "Console") -> None:
             f"{told.source})",
             soft_wrap=True,
         )
+
+
+def _rows(each: "Inspection") -> str:
+    """`60 rows`, or `60 rows (10 of 70 left out)`."""
+    out = f" ({each.left_out:,} of {each.rows + each.left_out:,} left out)" if each.left_out else ""
+    return f"{many(each.rows, 'row')}{out}"
 
 
 def _show_histogram(edges: Sequence[int], counts: Sequence[int], console: "Console") -> None:

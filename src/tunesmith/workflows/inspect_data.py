@@ -1,8 +1,9 @@
 """Would a run take this data: every fault and remark of its files, and what it measures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 from transformers import PretrainedConfig
 
 from tunesmith.config.run import DEFAULT_EPOCHS, RunConfig
@@ -20,7 +21,8 @@ from tunesmith.workflows.tokenizing import open_tokenizer
 class Inspection:
     """One source: its format, sizes, what a run would refuse, and what it would only mention.
 
-    ``reason`` is what was seen of the format. Tokens are counted over the rows that could be
+    ``reason`` is what was seen of the format. ``rows`` are sound and faulty ones without those
+    ``left_out`` by name or for their length. Tokens are counted over the rows that could be
     rendered.
     """
 
@@ -33,6 +35,7 @@ class Inspection:
     longest: int
     faults: Faults
     warnings: tuple[Note, ...]
+    left_out: int = 0
     lengths: Lengths | None = None
     estimate: Estimate | None = None
 
@@ -59,7 +62,7 @@ def inspect_data(config: RunConfig, *, emit: Callable[[Event], None] = silent) -
         course=Course(config.train.threads, emit),
         always_look=True,
     )
-    train = _inspection(source.path, gathered.train)
+    train = _inspection(source.path, gathered.train, dropped=gathered.overview.dropped)
     few = told_of_few(
         round((1 - settings.held_share) * len(gathered.train.rows)), config.method.kind
     )
@@ -70,13 +73,17 @@ def inspect_data(config: RunConfig, *, emit: Callable[[Event], None] = silent) -
     return [train, _inspection(settings.held.path, gathered.held)]
 
 
-def _inspection(file: str, side: Side) -> Inspection:
+def _inspection(file: str, side: Side, *, dropped: Sequence[int] = ()) -> Inspection:
     contents, rows = side.sources[0].file.contents, side.rows
+    if dropped:  # beside faults they are still there, for a run refuses all of the data
+        rows = rows.take(~np.isin(rows.owners, np.array(dropped)))
+    left_out = sum(side.counts) - len(np.unique(rows.owners))
     return Inspection(
         file=file,
         format=contents.format,
         reason=contents.reason,
-        rows=contents.records,
+        rows=contents.records - left_out,
+        left_out=left_out,
         tokens=rows.tokens,
         supervised_tokens=rows.supervised_tokens,
         longest=rows.longest,
