@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tunesmith.cli.console import harmless
-from tunesmith.cli.quantities import duration
+from tunesmith.cli.quantities import duration_between
 from tunesmith.cli.tables import print_table
 from tunesmith.counts import many, percent
 
@@ -126,8 +126,8 @@ def _show_sizes(each: "Inspection", console: "Console") -> None:
     if each.estimate is not None:
         told = each.estimate
         console.print(
-            f"  training: {many(told.tokens, 'token')}, about {duration(told.seconds)} here (by "
-            f"{told.source})",
+            f"  training: {many(told.tokens, 'token')}, about "
+            f"{duration_between(told.low, told.high)} of steps here (by {told.source})",
             soft_wrap=True,
         )
 
