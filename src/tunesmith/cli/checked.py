@@ -126,7 +126,7 @@ def _show_sizes(each: "Inspection", console: "Console") -> None:
     if each.estimate is not None:
         told = each.estimate
         console.print(
-            f"  training: {many(told.tokens, 'token')}, about "
+            f"  training: {many(told.tokens, 'token')}, "
             f"{duration_between(told.low, told.high)} of steps here (by {told.source})",
             soft_wrap=True,
         )
