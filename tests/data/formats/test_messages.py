@@ -136,3 +136,26 @@ def test_a_fault_of_an_answer_shows_how_an_answer_is_written(message):
     parse_messages([{"role": "assistant", **message}], parsed, column="messages")
     (problem,) = parsed.problems
     assert '{"role": "assistant", "content": "..."}' in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("given", "weight"),
+    [
+        ({"train": False}, 0),
+        ({"train": True}, 1),
+        ({"train": None}, 1),
+        ({"train": True, "weight": 2}, 2),
+    ],
+)
+def test_an_answer_says_by_train_too_whether_it_is_trained(given, weight):
+    parsed = Parsed()
+    said = {"role": "assistant", "content": "x", **given}
+    (message,) = parse_messages([said], parsed, column="messages")
+    assert (message.weight, parsed.problems, parsed.remarks) == (weight, [], [])
+
+
+def test_what_is_neither_true_nor_false_is_a_fault():
+    parsed = Parsed()
+    said = {"role": "assistant", "content": "x", "train": "no"}
+    parse_messages([said], parsed, column="messages")
+    assert [problem.code for problem in parsed.problems] == ["wrong_weight"]

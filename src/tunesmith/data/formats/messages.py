@@ -15,7 +15,7 @@ OTHER_NAMES = {"developer": "system", "function": "tool"}  # OpenAI's, of one me
 # What others call them, which is told.
 SYNONYMS = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant"}
 SYNONYMS |= {"ai": "assistant", "model": "assistant", "ipython": "tool", "observation": "tool"}
-KNOWN_KEYS = {"role", "content", "weight", "name", "tool_call_id", *CALLS, *THINKING}
+KNOWN_KEYS = {"role", "content", "weight", "train", "name", "tool_call_id", *CALLS, *THINKING}
 
 
 def parse_messages(values: object, parsed: Parsed, *, column: str) -> list[Message]:
@@ -125,7 +125,14 @@ def _content(value: Mapping[str, object], parsed: Parsed, place: str) -> str | N
 
 
 def _weight(value: Mapping[str, object], role: str | None, parsed: Parsed, *, place: str) -> float:
-    weight = value.get("weight")
+    train = value.get("train", True)  # axolotl's way to say it
+    if not isinstance(train, bool | None):
+        parsed.problem(
+            "wrong_weight",
+            f'"train" of {place} must be true or false (given: {train!r:.80}).',
+            remedy="Write false to leave this answer out of the loss.",
+        )
+    weight = value.get("weight") if train is not False else 0
     if weight is None:
         return 1.0
     number = isinstance(weight, int | float) and not isinstance(weight, bool)
