@@ -24,3 +24,19 @@ def test_a_pipe_gets_no_colours(monkeypatch):
     monkeypatch.setattr("sys.stdout", stream)
     results().print("x", style="bold red")
     assert stream.getvalue() == "x\n"
+
+
+def test_a_message_is_wrapped_in_a_terminal_and_one_line_elsewhere():
+    from io import StringIO
+
+    from rich.console import Console
+
+    from tunesmith.cli.console import paragraph
+
+    text = "rows.jsonl:3: " + "several words " * 12
+    for is_terminal in (True, False):
+        console = Console(file=StringIO(), width=60, force_terminal=is_terminal, color_system=None)
+        paragraph(console, text)
+        lines = console.file.getvalue().rstrip().splitlines()
+        assert (len(lines) > 1) == is_terminal
+        assert " ".join(line.strip() for line in lines) == text.strip()

@@ -1,4 +1,5 @@
 import json
+import shlex
 
 import pytest
 
@@ -164,6 +165,46 @@ def test_rows_are_left_out_by_name_and_notes_say_their_code(write, model, tunesm
     assert (counts["dropped"], counts["few_rows"]) == (1, 3)
     assert "duplicates" not in counts
     assert "full" in next(each["message"] for each in told if each["code"] == "few_rows")
+
+
+def test_the_headline_is_of_the_rows_that_are_left(write, model, tunesmith):
+    data, alone = (
+        write(row(1), row(1), row(2), row(3)),
+        write(row(1), row(2), row(3), name="a.jsonl"),
+    )
+    words = ("--data.drop", "duplicates", "--model", model)
+    page = tunesmith("data", "check", data, *words).out
+    document = tunesmith("data", "check", data, *words, "--json").document
+    without = tunesmith("data", "check", alone, "--model", model, "--json").document
+    assert document["tokens"] == without["tokens"]
+    assert (document["rows"], document["left_out"]) == (3, 1)
+    assert f"3 rows (1 of 4 left out), {document['tokens']} tokens" in page
+
+
+def test_several_files_are_checked_together(write, model, tunesmith):
+    one, two = (
+        write(row(1), row(2), name="a.jsonl"),
+        write("prompt,completion\nq,a\n", name="b.csv"),
+    )
+    document = tunesmith("data", "check", one, two, "--model", model, "--json").document
+    assert (document["rows"], document["format"]) == (3, "prompt-completion")
+    assert document["file"] == f"{one}, {two}"
+    ended = tunesmith("data", "check", one, write("{", name="c.jsonl"), "--model", model)
+    assert f"{one.parent / 'c.jsonl'}:1: not valid JSON" in ended.out
+    assert tunesmith("data", "show", one, two, "--model", model).status == 2
+
+
+def test_what_is_said_of_a_mixed_folder_can_be_done(write, model, tunesmith):
+    one, two = (
+        write(row(1), row(2), name="a.jsonl"),
+        write("prompt,completion\nq,a\n", name="b.csv"),
+    )
+    said = tunesmith("data", "check", one.parent, "--model", model).out
+    _, command, _ = said.split("`")
+    words = shlex.split(command)
+    assert words == ["tunesmith", "data", "check", str(one), str(two)]
+    assert tunesmith(*words[1:], "--model", model).status == 0
+    assert f"--data '[{one}, {two}]'" in said
 
 
 def test_an_unknown_name_to_leave_out_is_an_error(write, model, tunesmith):

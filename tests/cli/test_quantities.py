@@ -1,6 +1,6 @@
 import pytest
 
-from tunesmith.cli.quantities import bytes_text, clock, count_text, duration, many
+from tunesmith.cli.quantities import bytes_text, clock, count_text, duration, duration_between, many
 from tunesmith.counts import percent
 
 
@@ -54,3 +54,21 @@ def test_one_is_singular():
     assert many(1, "row") == "1 row"
     assert many(2000, "row") == "2,000 rows"
     assert percent(0.434) == "43 %"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (20, 40, "20 to 40 seconds"),
+        (1, 4, "1 to 4 seconds"),
+        (40, 180, "40 seconds to 3 minutes"),
+        (0.2, 4, "less than a second to 4 seconds"),
+        (150, 200, "2 to 3 minutes"),
+        (180, 181, "3 minutes"),
+        (0.1, 0.2, "less than a second"),
+        (2400, 4800, "40 minutes to 1 hour 20 minutes"),
+        (3600, 7200, "1 to 2 hours"),
+    ],
+)
+def test_a_range_of_times_names_a_unit_once(low, high, text):
+    assert duration_between(low, high) == text

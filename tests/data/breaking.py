@@ -80,6 +80,8 @@ def wrong_type(rng, row):
     place[key] = rng.choice([None, 3, 1.5, True, [], {}, [["a"]], {"a": {"b": []}}])
     if place[key] == [] and key == "content":
         return None  # parts of a content may be none
+    if type(place[key]) in (int, float) and key in ("completion", "output"):
+        return None  # a number may be an answer
     return json.dumps(row)
 
 

@@ -64,6 +64,25 @@ def test_the_speed_of_an_earlier_run_is_taken(runs):
     assert str(folder / "a") in told(folder).source
 
 
+def test_the_range_is_of_the_steps_of_an_earlier_run(runs):
+    folder = runs("a", [1, *[50] * 2, *[100] * 7, *[200] * 2])
+    found = told(folder)
+    assert (found.low, found.seconds, found.high) == (5, 10, 20)
+    assert "11 steps of" in found.source
+
+
+def test_the_range_is_from_a_machine_alone_to_one_as_busy_as_it_was(tmp_path):
+    now, ticks = [0.0], iter(range(10_000))
+
+    def clock():
+        now[0] += 5 if next(ticks) % 8 == 1 else 1  # every fourth product takes five times as long
+        return now[0]
+
+    found = estimate(config(), SHAPE, tokens=1000, supervised=0.5, runs=tmp_path, now=clock)
+    assert found.high / found.seconds == pytest.approx(0.47 / 0.43)
+    assert found.seconds / found.low == pytest.approx(2 * 0.51 / 0.47)
+
+
 @pytest.mark.parametrize(
     "other", [{"kind": "full"}, {"threads": 99}, {"rates": [1, 100]}, {"broken": True}]
 )

@@ -98,3 +98,19 @@ def test_what_is_cut_is_a_warning_with_its_lines(config):
     warning = next(each for each in inspection.warnings if each.code != "few_rows")
     assert (warning.code, warning.count, warning.lines) == ("cut", 1, (2,))
     assert inspection.longest == 400
+
+
+@pytest.mark.parametrize("faulty", [0, 1])
+@pytest.mark.parametrize(
+    "data", [{"drop": ["duplicates"]}, {"too_long": "drop"}, {"drop": ["duplicates", "too_long"]}]
+)
+def test_all_sizes_are_of_the_rows_that_are_left(data, faulty, config):
+    plain = [row(1), row(2), row(3)]
+    left = [*plain, *([LONG] if "duplicates" in data.get("drop", ()) else [row(1)])]
+    left = plain if len(data.get("drop", ())) == 2 else left
+    bad = [{"prompt": "x"}] * faulty
+    (alone,) = inspect_data(config(*left, *bad, max_tokens=None))
+    (inspection,) = inspect_data(config(*plain, row(1), LONG, *bad, **data))
+    assert (inspection.rows, inspection.left_out) == (len(left) + faulty, 5 - len(left))
+    assert inspection.tokens == alone.tokens
+    assert sum(inspection.lengths.counts) == len(left)

@@ -137,6 +137,12 @@ def prompts(done):
     return [[json.loads(line)["prompt"] for line in lines(p)] for p in (done.train, done.held)]
 
 
+def test_one_row_needs_others_and_no_other_way(split, write):
+    with pytest.raises(DataError) as refusal:
+        split(write(b'{"prompt": "q", "completion": "a"}\n'))
+    assert refusal.value.remedy == "Add other rows."
+
+
 def test_files_of_a_folder_whose_lines_have_the_same_numbers_are_not_mixed(split, tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()

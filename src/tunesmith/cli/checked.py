@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from tunesmith.cli.console import harmless
-from tunesmith.cli.quantities import duration
+from tunesmith.cli.console import paragraph
+from tunesmith.cli.quantities import duration_between
 from tunesmith.cli.tables import print_table
 from tunesmith.counts import many, percent
 
@@ -28,6 +28,7 @@ def document_of(inspection: "Inspection") -> dict[str, object]:
         "format": inspection.format,
         "format_reason": inspection.reason,
         "rows": inspection.rows,
+        "left_out": inspection.left_out,
         **{name: _if_known(inspection, name) for name in SIZES},
         "lengths": lengths.to_json() if lengths else None,
         "training": estimate.to_json() if estimate else None,
@@ -56,7 +57,7 @@ def show_check(inspections: "Sequence[Inspection]", console: "Console") -> None:
     for each in inspections:
         _show_sizes(each, console)
         for warning in each.warnings:
-            console.print(harmless(warning_text(warning)), style="yellow", soft_wrap=True)
+            paragraph(console, warning_text(warning), style="yellow")
     unlisted: Counter[str] = Counter()
     for each in inspections:
         unlisted.update(each.faults.unlisted)
@@ -66,10 +67,10 @@ def show_check(inspections: "Sequence[Inspection]", console: "Console") -> None:
             count = many(len(group) + unlisted[code], "fault")
             console.print(f"{code}: {count}", style="bold red")
         for fault in group:
-            console.print(harmless(str(fault)), style="red", soft_wrap=True)
+            paragraph(console, str(fault), style="red")
         if unlisted[code]:
             told = f"... and {unlisted[code]:,} more `{code}`: the first {len(group):,} are listed"
-            console.print(told, style="bold red", soft_wrap=True)
+            paragraph(console, told, style="bold red")
     faults = sum(each.faults.count for each in inspections)
     verdict = f"{many(faults, 'fault')}: a run would refuse this data." if faults else "No faults."
     warnings = sum(len(each.warnings) for each in inspections)
@@ -105,30 +106,36 @@ def _show_sizes(each: "Inspection", console: "Console") -> None:
     if each.format is None and not each.rows:
         return  # the fault of the file says it all
     if each.format is None:
-        console.print(f"{each.file}: format unknown, {many(each.rows, 'row')}", soft_wrap=True)
+        paragraph(console, f"{each.file}: format unknown, {many(each.rows, 'row')}")
         return
     share = f"{each.supervised_tokens:,} supervised, {percent(each.supervised_share)}"
     why = f" ({each.reason})" if each.reason else ""
-    console.print(
-        f"{each.file}: format {each.format}{why}, {many(each.rows, 'row')}, "
+    paragraph(
+        console,
+        f"{each.file}: format {each.format}{why}, {_rows(each)}, "
         f"{many(each.tokens, 'token')} ({share}, the longest row {each.longest:,})",
-        soft_wrap=True,
     )
     if each.lengths is not None and sum(each.lengths.counts) > 1:
         quantiles = each.lengths.quantiles
-        console.print(
+        paragraph(
+            console,
             f"  lengths: half of the rows have up to {many(quantiles[50], 'token')}, "
             f"95 % up to {quantiles[95]:,}",
-            soft_wrap=True,
         )
         _show_histogram(each.lengths.edges, each.lengths.counts, console)
     if each.estimate is not None:
         told = each.estimate
-        console.print(
-            f"  training: {many(told.tokens, 'token')}, about {duration(told.seconds)} here (by "
-            f"{told.source})",
-            soft_wrap=True,
+        paragraph(
+            console,
+            f"  training: {many(told.tokens, 'token')}, "
+            f"{duration_between(told.low, told.high)} of steps here (by {told.source})",
         )
+
+
+def _rows(each: "Inspection") -> str:
+    """`60 rows`, or `60 rows (10 of 70 left out)`."""
+    out = f" ({each.left_out:,} of {each.rows + each.left_out:,} left out)" if each.left_out else ""
+    return f"{many(each.rows, 'row')}{out}"
 
 
 def _show_histogram(edges: Sequence[int], counts: Sequence[int], console: "Console") -> None:

@@ -36,6 +36,11 @@ def say(text: str, *, style: str | None = None) -> None:
     messages().print(harmless(text), style=style, soft_wrap=True)
 
 
+def paragraph(console: "Console", text: str, *, style: str | None = None) -> None:
+    """A message among results: between words wrapped in a terminal, in one line for `grep`."""
+    console.print(harmless(text), style=style, soft_wrap=not console.is_terminal)
+
+
 def harmless(text: str) -> str:
     """``text`` whose control characters cannot move the cursor or recolour a terminal."""
     return text.translate(_CONTROL)

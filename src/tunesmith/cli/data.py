@@ -23,7 +23,10 @@ RUN = (*SHOWN, "data.eval", *LIMITS, *METHOD)
 
 File = Annotated[
     str,
-    typer.Argument(metavar="FILE", help="Rows: JSONL, JSON, CSV, Parquet, XLSX, text, a folder."),
+    typer.Argument(
+        metavar="FILE [FILE ...]",
+        help="Rows: JSONL, JSON, CSV, Parquet, XLSX, text, a folder; several are trained together.",
+    ),
 ]
 
 
@@ -44,7 +47,7 @@ def check(
     from tunesmith.cli.run_display import RunDisplay
     from tunesmith.workflows.inspect_data import inspect_data
 
-    config = config_of_file(file, context.args, known=keys_named(*RUN))
+    config = config_of_file(file, context.args, known=keys_named(*RUN), several=True)
     with RunDisplay(messages()) as display:
         found = inspect_data(config, emit=display)
     train, *held = found

@@ -1,5 +1,6 @@
 """`tunesmith data distill`: a long instruction and questions in, training rows without it out."""
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 STOPPING = "stopping after the answers that are being made; press again to stop at once"
 SHOWN_INPUTS, SHOWN_TEXT = 10, 60
+# How a config's faults name a check, which here was given by a flag of its own.
+CHECK_KEY = re.compile(r"--evaluate\.checks: `evaluate\.checks\.(\d+)(?:\.([^`]+))?`: ")
 
 
 @command
@@ -123,7 +126,18 @@ def _run_config(
         evaluate = values.setdefault("evaluate", {})
         assert isinstance(evaluate, dict)
         evaluate["checks"] = [_check(text) for text in checks]
-    return load_run_config(Path(str(file)) if file is not None else None, values)
+    try:
+        return load_run_config(Path(str(file)) if file is not None else None, values)
+    except ConfigError as error:
+        if not checks:
+            raise
+        told = CHECK_KEY.sub(lambda key: _flag(checks[int(key[1])], key[2]), error.message)
+        remedy = "docs/checks.md lists the kinds of checks, and what each takes."
+        raise ConfigError(told, remedy=remedy) from None
+
+
+def _flag(check: str, key: str | None) -> str:
+    return f"--check {shlex.quote(check)}: " + (f"`{key}`: " if key and key != "kind" else "")
 
 
 def _check(text: str) -> object:

@@ -125,11 +125,17 @@ def _hint(name: str, names: Collection[str]) -> str:
     return f" (known: {', '.join(f'--{each}' for each in names)})." if len(names) < FEW else "."
 
 
-def config_of_file(file: str, words: Sequence[str], *, known: Mapping[str, Key]) -> RunConfig:
-    """A config for this data file with the ``known`` flags; UsageError for any other word."""
+def config_of_file(
+    file: str, words: Sequence[str], *, known: Mapping[str, Key], several: bool = False
+) -> RunConfig:
+    """A config for this data file with the ``known`` flags; UsageError for any other word.
+
+    Where there may be ``several`` files, other words are those.
+    """
     positional, nested = read_flags(words, known=known)
-    if positional:
+    if positional and not several:
         raise UsageError(f"One FILE can be given, not also {', '.join(positional)}.")
     data = nested.pop("data", {})
     assert isinstance(data, dict)
-    return load_run_config(None, {**nested, "data": {**data, "train": file}})
+    train = [file, *positional] if positional else file
+    return load_run_config(None, {**nested, "data": {**data, "train": train}})

@@ -26,6 +26,16 @@ def duration(seconds: float) -> str:
     return many(hours, "hour") + (f" {many(rest, 'minute')}" if rest else "")
 
 
+def duration_between(low: float, high: float) -> str:
+    """`1 to 3 minutes`, `40 seconds to 3 minutes`; one of them where both are the same."""
+    first, last = duration(low), duration(high)
+    number, _, unit = first.partition(" ")
+    same_unit = last.removesuffix("s").endswith(unit.removesuffix("s")) and len(last.split()) == 2
+    if first == last:
+        return first
+    return f"{number if same_unit and number.isdecimal() else first} to {last}"
+
+
 def milliseconds(seconds: float) -> str:
     """`40 ms`, `1.2 s`, `64 s`."""
     if seconds < 0.9995:

@@ -18,7 +18,10 @@ class DistillSettings(Settings):
     @model_validator(mode="after")
     def _draws_can_differ(self) -> "DistillSettings":
         if self.keep > self.samples:
-            raise ValueError(f"keep {self.keep} is more than the {self.samples} samples drawn")
+            raise ValueError(
+                f"keep {self.keep} is more than the {self.samples} samples drawn; set samples to "
+                f"{self.keep} or more, or keep to {self.samples} or less"
+            )
         if self.temperature == 0 and self.samples > 1:
             raise ValueError(
                 f"temperature 0 would draw the same answer {self.samples} times; "

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from tunesmith.data.faults import Problem
+from tunesmith.data.formats.messages import OTHER_NAMES, SYNONYMS
 from tunesmith.data.rows import Conversation, Message, texts_in, texts_of
 
 ROLES = ("system", "user", "assistant", "tool")
-OTHER_NAMES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant"}
-OTHER_NAMES |= {"chatgpt": "assistant", "ai": "assistant", "developer": "system"}
-OTHER_NAMES |= {"function": "tool", "ipython": "tool", "observation": "tool"}
+# Names that are not read as ours, for a hint; those that are may stand in capitals.
+NEAR_NAMES = {**SYNONYMS, **OTHER_NAMES, "customer": "user", "agent": "assistant"}
 
 
 def check(conversation: Conversation) -> list[Problem]:
@@ -51,7 +51,7 @@ def _half_characters(texts: Iterator[str], who: str) -> Iterator[Problem]:
 def _unknown_roles(messages: Sequence[Message]) -> Iterator[Problem]:
     for number, message in enumerate(messages, start=1):
         if message.role not in ROLES:
-            near = OTHER_NAMES.get(message.role.lower())
+            near = NEAR_NAMES.get(message.role.lower())
             near = near or "".join(difflib.get_close_matches(message.role.lower(), ROLES, n=1))
             hint = f"Write `{near}`." if near else "Rename it, or remove the row."
             what = f"message {number} has the role `{message.role}` (known: {', '.join(ROLES)})."

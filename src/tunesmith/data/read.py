@@ -1,7 +1,7 @@
 """Which conversations a file holds, and every fault in it with its line; one row at a time."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from tunesmith.data.faults import (
     refuse,
 )
 from tunesmith.data.formats.choose import choose_format
+from tunesmith.data.formats.header import NO_HEADER
 from tunesmith.data.formats.layout import Format, Parsed, Row
 from tunesmith.data.formats.mapping import renamed
 from tunesmith.data.formats.table import FORMATS, missing_columns, shown
@@ -36,6 +37,12 @@ class Asked:
     format: str = "auto"
     columns: Mapping[str, str] = field(default_factory=dict)
     options: ReadOptions = AUTO
+
+    @property
+    def reading(self) -> ReadOptions:
+        """The options, with what the map says of a table: columns that it counts have no names."""
+        counts = bool(self.columns) and all(map(str.isdecimal, self.columns.values()))
+        return replace(self.options, header=not counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,16 +147,21 @@ def read_rows(asked: Asked) -> tuple[Layout, tuple[Fault, ...], Iterator[Found]]
 
 def open_records(asked: Asked) -> tuple[Layout, tuple[Fault, ...], Iterator[Record]]:
     """The layout that the first rows of a source have, why there is none, and all its records."""
-    records = read_records(asked.file, asked.options)
+    records = read_records(asked.file, asked.reading)
     first = next(chunked(records, SAMPLE), [])
     rows = [record for record in first if record.values is not None]
     values = [record.values for record in rows if record.values is not None]
-    choice = choose_format(values, asked.format, asked.columns)
-    place = (rows[0].file or asked.file, rows[0].line or None) if rows else (asked.file, None)
-    faults = tuple(problem.at(*place) for problem in choice.problems)
+    header = rows[0].header if rows else None
+    choice = choose_format(values, asked.format, asked.columns, is_named=header is not None)
+    file, line = (rows[0].file or asked.file, rows[0].line or None) if rows else (asked.file, None)
+    faults = tuple(
+        problem.at(file, header if problem.code == NO_HEADER else line)
+        for problem in choice.problems
+    )
     name = choice.format.name if choice.format else None
     layout = Layout(asked.file, name, choice.columns, choice.reason)
-    return layout, faults, chain(first, records)
+    told = [Record(0, remarks=choice.remarks)] if choice.remarks else []
+    return layout, faults, chain(told, first, records)
 
 
 def found_in(record: Record, layout: Layout) -> Found:

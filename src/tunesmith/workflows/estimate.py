@@ -2,41 +2,49 @@
 
 import json
 import os
-import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import PretrainedConfig
 
 from tunesmith.config.load import read_yaml
 from tunesmith.config.run import RunConfig
+from tunesmith.counts import many, percent
 from tunesmith.errors import TunesmithError
 from tunesmith.models.precision import detect_device, detect_dtype
 
 RUNS = Path("runs")
 LEAST_STEPS = 4  # of an earlier run whose speed says something
-ROWS, WARM_UPS, REPEATS = 512, 2, 5
-# What training reaches of the rate at which the machine multiplies the model's matrices: 0.43 to
-# 0.51 in benchmarks/README.md.
-EFFICIENCY = 0.47
+ROWS, WARM_UPS, REPEATS = 512, 2, 20
+# Other work on the machine comes and goes: the range leaves so many of the fastest and slowest out.
+LOW, HIGH = 0.1, 0.9
+# What training reaches of the rate at which the machine multiplies the model's matrices, from worst
+# to best in benchmarks/README.md.
+WORST, EFFICIENCY, BEST = 0.43, 0.47, 0.51
 # Products of a token with each weight: forward, gradient of the input, and of the weight itself.
 TIMES_FROZEN, TIMES_TRAINED = 4, 6
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """``source`` says what it was drawn from: an earlier run, or the speed of a matrix product."""
+    """Seconds of training steps, ``low`` to ``high``, without what is evaluated between them.
+
+    ``source`` says what it was drawn from: an earlier run, or the speed of a matrix product.
+    """
 
     tokens: int
     seconds: float
+    low: float
+    high: float
     source: str
 
     def to_json(self) -> dict[str, object]:
         """The estimate as `data check --json` prints it."""
-        return {"tokens": self.tokens, "seconds": self.seconds, "source": self.source}
+        return asdict(self)
 
 
 def estimate(
@@ -49,17 +57,30 @@ def estimate(
     now: Callable[[], float] = time.perf_counter,
 ) -> Estimate:
     """The time that ``tokens`` of training take, of which the share ``supervised`` is scored."""
-    earlier = _earlier_rate(config, runs)
+    earlier = _earlier_rates(config, runs)
     if earlier is not None:
-        rate, run = earlier
-        return Estimate(tokens, tokens / rate, f"the speed of {run}")
-    flops = _flops_per_token(config, shape, supervised)
-    seconds = tokens * flops / (EFFICIENCY * _rate(config, shape, now))
-    return Estimate(tokens, seconds, "the speed of a matrix product; train measures it")
+        rates, run = earlier
+        slow, middle, fast = np.quantile(rates, (LOW, 0.5, HIGH)).tolist()
+        source = f"{many(len(rates), 'step')} of {run}"
+        return Estimate(tokens, tokens / middle, tokens / fast, tokens / slow, source)
+    flops = tokens * _flops_per_token(config, shape, supervised)
+    product, seconds = _products(config, shape, now)
+    # A run has many of them: it is as slow as they are together, or as fast as if it were alone.
+    together, alone = float(np.mean(seconds)), float(np.quantile(seconds, LOW))
+    return Estimate(
+        tokens,
+        flops / (EFFICIENCY * product / together),
+        flops / (BEST * product / alone),
+        flops / (WORST * product / together),
+        f"{REPEATS} matrix products just now, of whose speed training reaches {100 * WORST:.0f} to "
+        f"{percent(BEST)}; train measures itself",
+    )
 
 
-def _earlier_rate(config: RunConfig, runs: Path) -> tuple[float, Path] | None:
-    """Tokens a second of the newest run here of this base and method, as many threads working."""
+def _earlier_rates(config: RunConfig, runs: Path) -> tuple[list[float], Path] | None:
+    """Tokens a second of each step, but the first, of the newest run here of this base and method,
+    as many threads working.
+    """
     files = sorted(runs.glob("*/metrics.jsonl"), key=lambda path: path.stat().st_mtime)
     for metrics in reversed(files):
         folder = metrics.parent
@@ -74,7 +95,7 @@ def _earlier_rate(config: RunConfig, runs: Path) -> tuple[float, Path] | None:
         kind = method.get("kind") if isinstance(method, dict) else method
         same_work = (run.get("model"), kind) == (config.model, config.method.kind)
         if same_work and _is_this_machine(here) and len(rates) >= LEAST_STEPS:
-            return statistics.median(rates), folder
+            return rates, folder
     return None
 
 
@@ -96,8 +117,12 @@ def _flops_per_token(config: RunConfig, shape: PretrainedConfig, supervised: flo
     return float(times * (body + supervised * shape.vocab_size * width))
 
 
-def _rate(config: RunConfig, shape: PretrainedConfig, now: Callable[[], float]) -> float:
-    """Operations a second of x W^T, x [ROWS, D_in] and W [D_out, D_in], as the base is held."""
+def _products(
+    config: RunConfig, shape: PretrainedConfig, now: Callable[[], float]
+) -> tuple[int, list[float]]:
+    """Operations of x W^T, x [ROWS, D_in] and W [D_out, D_in], as the base is held; and the seconds
+    that each of some took.
+    """
     device = detect_device(config.device)
     dtype, _ = detect_dtype(config.dtype, device)
     x = torch.randn(ROWS, shape.hidden_size, device=device).to(dtype)
@@ -108,4 +133,4 @@ def _rate(config: RunConfig, shape: PretrainedConfig, now: Callable[[], float]) 
         product = x @ weight.t()
         float(product[0, 0])  # waits for a GPU
         seconds.append(now() - start)
-    return 2 * ROWS * weight.numel() / statistics.median(seconds[WARM_UPS:])
+    return 2 * ROWS * weight.numel(), seconds[WARM_UPS:]

@@ -1,8 +1,9 @@
 """Would a run take this data: every fault and remark of its files, and what it measures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 from transformers import PretrainedConfig
 
 from tunesmith.config.run import DEFAULT_EPOCHS, RunConfig
@@ -18,9 +19,10 @@ from tunesmith.workflows.tokenizing import open_tokenizer
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """One source: its format, sizes, what a run would refuse, and what it would only mention.
+    """One side of a run: its format, sizes, what would be refused, and what would be only told.
 
-    ``reason`` is what was seen of the format. Tokens are counted over the rows that could be
+    ``reason`` is what was seen of the format. ``rows`` are sound and faulty ones without those
+    ``left_out`` by name or for their length. Tokens are counted over the rows that could be
     rendered.
     """
 
@@ -33,6 +35,7 @@ class Inspection:
     longest: int
     faults: Faults
     warnings: tuple[Note, ...]
+    left_out: int = 0
     lengths: Lengths | None = None
     estimate: Estimate | None = None
 
@@ -43,9 +46,8 @@ class Inspection:
 
 
 def inspect_data(config: RunConfig, *, emit: Callable[[Event], None] = silent) -> list[Inspection]:
-    """The training file, then the held-out file where one is named."""
+    """The training files together, then the held-out file where one is named."""
     settings = config.data
-    (source,) = settings.sources
     opened = open_tokenizer(
         config.model,
         trust_remote_code=config.trust_remote_code,
@@ -59,7 +61,8 @@ def inspect_data(config: RunConfig, *, emit: Callable[[Event], None] = silent) -
         course=Course(config.train.threads, emit),
         always_look=True,
     )
-    train = _inspection(source.path, gathered.train)
+    name = ", ".join(source.path for source in settings.sources)
+    train = _inspection(name, gathered.train, dropped=gathered.overview.dropped)
     few = told_of_few(
         round((1 - settings.held_share) * len(gathered.train.rows)), config.method.kind
     )
@@ -70,13 +73,17 @@ def inspect_data(config: RunConfig, *, emit: Callable[[Event], None] = silent) -
     return [train, _inspection(settings.held.path, gathered.held)]
 
 
-def _inspection(file: str, side: Side) -> Inspection:
-    contents, rows = side.sources[0].file.contents, side.rows
+def _inspection(file: str, side: Side, *, dropped: Sequence[int] = ()) -> Inspection:
+    contents, rows = [each.file.contents for each in side.sources], side.rows
+    if dropped:  # beside faults they are still there, for a run refuses all of the data
+        rows = rows.take(~np.isin(rows.owners, np.array(dropped)))
+    left_out = sum(side.counts) - len(np.unique(rows.owners))
     return Inspection(
         file=file,
-        format=contents.format,
-        reason=contents.reason,
-        rows=contents.records,
+        format=_joined(each.format for each in contents),
+        reason=_joined(each.reason for each in contents) or "",
+        rows=sum(each.records for each in contents) - left_out,
+        left_out=left_out,
         tokens=rows.tokens,
         supervised_tokens=rows.supervised_tokens,
         longest=rows.longest,
@@ -84,6 +91,12 @@ def _inspection(file: str, side: Side) -> Inspection:
         warnings=side.notes,
         lengths=length_statistics(rows.lengths),
     )
+
+
+def _joined(words: Iterable[str | None]) -> str | None:
+    """Each word once; None where one is not known."""
+    each = dict.fromkeys(words)
+    return None if None in each else "; ".join(filter(None, each))
 
 
 def _estimate(

@@ -160,7 +160,9 @@ def _held(
     try:
         return choose_held(groups, share=settings.share, seed=settings.seed, strata=strata)
     except DataError as error:
-        remedy = f"Add other rows, or split by something else than `{settings.by}` with --by."
+        others = [each for each in (CLUSTER, ROW) if each != settings.by]
+        by = f", or split otherwise with --by {' or --by '.join(others)}"
+        remedy = f"Add other rows{by * (len(groups.number) > 1)}."
         raise DataError(error.message, remedy=remedy, code=error.code) from None
 
 

@@ -52,7 +52,7 @@ def _rows(asked: Asked) -> Iterator[bytes]:
     """Each row with its line's end, in the order in which they are read."""
     text = lines_to_copy(asked.file, asked.options)
     if text is None:
-        records = read_records(asked.file, asked.options)
+        records = read_records(asked.file, asked.reading)
         yield from (_as_json(record.values) for record in records if record.values is not None)
         return
     for _, raw in text.lines():

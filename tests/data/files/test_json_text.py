@@ -134,3 +134,38 @@ def test_a_huge_row_is_a_fault_and_memory_stays_small(tmp_path, monkeypatch):
         assert found.faults[0][1] == (2 if name == "a.jsonl" else 3)
         assert peak < 12 << 20, name
     assert read(tmp_path / "a.jsonl").rows == [{"a": 1}, {"a": 2}]
+
+
+@pytest.mark.parametrize("between", ["\n", "", "\n\n"])
+@pytest.mark.parametrize("junk", ["junk", "}", ","])
+def test_what_stands_behind_a_list_is_a_fault_in_its_line(tmp_path, between, junk):
+    rows = [{"prompt": f"q{i}", "completion": "a"} for i in range(4)]
+    found = read(tmp_path / "a.json", json.dumps(rows) + between + junk)
+    assert found.rows == rows
+    assert found.faults == [("broken_json", 1 + between.count("\n"))]
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+@pytest.mark.parametrize("indent", [None, 1])
+def test_columns_that_are_lists_are_rows(tmp_path, name, indent):
+    columns = {"question": ["q", "r", "s"], "answer": ["a", "b", 3]}
+    found = read(tmp_path / name, json.dumps(columns, indent=indent))
+    assert found.rows == [
+        {"question": "q", "answer": "a"},
+        {"question": "r", "answer": "b"},
+        {"question": "s", "answer": 3},
+    ]
+    assert (found.lines, found.remarks) == ([1, 2, 3], {"columns_of_lists"})
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"question": ["q", "r"], "answer": ["a"]},
+        {"question": ["q"], "answer": "a"},
+        {"choices": ["a", "b"]},
+        {"query": "q", "choices": ["a", "b"], "gold": 0},
+    ],
+)
+def test_other_objects_are_rows_themselves(tmp_path, row):
+    assert read(tmp_path / "a.json", json.dumps(row)).rows == [row]

@@ -161,3 +161,29 @@ def test_a_chat_may_have_its_system_prompt_in_a_column(write):
     assert [m.role for m in second.messages] == ["user", "assistant"]
     twice = {"system": "s", "messages": [{"role": "system", "content": "t"}, *messages]}
     assert [f.code for f in scan(write(twice)).faults] == ["system_not_first"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "q", "completion": 3},
+        {"instruction": "q", "output": 3.0},
+        {"question": "q", "answer": 3},
+    ],
+)
+def test_a_number_that_is_an_answer_is_read_as_its_text(write, row):
+    reading = scan(write(row, {**row, list(row)[1]: 2.5}))
+    assert [c.messages[-1].content for c in reading.conversations] == ["3", "2.5"]
+    (note,) = [note for note in reading.notes if note.code == "numbers_as_text"]
+    assert note.count == 2
+
+
+@pytest.mark.parametrize("value", [True, None, float("nan")])
+def test_other_values_that_are_no_text_are_faults(write, value):
+    path = write({"prompt": "q", "completion": "a"}, {"prompt": "q", "completion": value})
+    assert [fault.line for fault in scan(path).faults] == [2]
+
+
+def test_a_number_that_asks_is_a_fault(write):
+    path = write({"prompt": "q", "completion": "a"}, {"prompt": 3, "completion": "a"})
+    assert [fault.code for fault in scan(path).faults] == ["wrong_type"]

@@ -115,3 +115,47 @@ def test_what_is_wrong_is_told_with_its_place(message, code, said):
 def test_arguments_of_many_levels_are_no_problem_up_to_the_limit():
     assert problems_of(answer(tool_calls=[{"name": "f", "arguments": deep(31)}])) == []
     assert problems_of(answer(tool_calls=[{"name": "f", "arguments": deep(32)}])) != []
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [("human", "user"), ("bot", "assistant")])
+def test_names_of_roles_that_others_use_are_read_and_told(theirs, ours):
+    parsed = Parsed()
+    messages = [{"role": theirs, "content": "x", **({"weight": 2} if theirs == "bot" else {})}]
+    (message,) = parse_messages(messages * 1, parsed, column="messages")
+    assert (message.role, message.weight) == (ours, 2.0 if theirs == "bot" else 1.0)
+    (remark,) = parsed.remarks
+    assert remark.message == f"the role `{theirs}` is read as `{ours}`"
+    assert parsed.problems == []
+
+
+@pytest.mark.parametrize(
+    "message", [{}, {"content": None}, {"content": 3}, {"content": "", "name": 1}]
+)
+def test_a_fault_of_an_answer_shows_how_an_answer_is_written(message):
+    parsed = Parsed()
+    parse_messages([{"role": "assistant", **message}], parsed, column="messages")
+    (problem,) = parsed.problems
+    assert '{"role": "assistant", "content": "..."}' in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("given", "weight"),
+    [
+        ({"train": False}, 0),
+        ({"train": True}, 1),
+        ({"train": None}, 1),
+        ({"train": True, "weight": 2}, 2),
+    ],
+)
+def test_an_answer_says_by_train_too_whether_it_is_trained(given, weight):
+    parsed = Parsed()
+    said = {"role": "assistant", "content": "x", **given}
+    (message,) = parse_messages([said], parsed, column="messages")
+    assert (message.weight, parsed.problems, parsed.remarks) == (weight, [], [])
+
+
+def test_what_is_neither_true_nor_false_is_a_fault():
+    parsed = Parsed()
+    said = {"role": "assistant", "content": "x", "train": "no"}
+    parse_messages([said], parsed, column="messages")
+    assert [problem.code for problem in parsed.problems] == ["wrong_weight"]

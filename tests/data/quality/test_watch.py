@@ -164,3 +164,14 @@ def test_rows_may_come_from_more_files_than_a_small_number_counts():
     quality.observe(talk("q", "a"))
     quality.observe(talk("q", "a"))
     assert [note.code for note in quality.warnings() if note.code == "duplicates"]
+
+
+def test_what_is_about_all_rows_counts_those_that_are_left():
+    rows = asked(*[(f"who wrote book {i}", f"It was Author{i}") for i in range(30)])
+    rows = [*rows, *asked(*[("who wrote book 0", "It was Author0")] * 5)]
+    quality = watched(rows)
+    (told,) = [note for note in quality.warnings() if note.code == "knowledge"]
+    assert told.count == 35
+    dropped = quality.drop(["duplicates"])
+    (told,) = [note for note in quality.warnings(dropped) if note.code == "knowledge"]
+    assert told.count == 30

@@ -32,7 +32,7 @@ def read_delimited(source: Source, options: ReadOptions) -> Iterator[Record]:
     dialect = choose_dialect(_sample(text), suffix=source.suffix, asked=options.delimiter)
     remarks = [*text.remarks, *([dialect.remark] if dialect.remark else [])]
     yield Record(0, remarks=(*remarks, *unused(options, "part")))
-    yield from named_rows(_rows(text, dialect))
+    yield from named_rows(_rows(text, dialect), header=options.header)
 
 
 def _strings(text: Text) -> Iterator[tuple[int, str | Problem]]:

@@ -1,6 +1,7 @@
 """Which files of a folder hold the rows."""
 
 import os
+import shlex
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -61,9 +62,20 @@ def data_files(folder: Path, *, suffixes: Collection[str], part: str | None) -> 
     if len(kinds) > 1:
         shown = ", ".join(f"{many(count, 'file')} {kind}" for kind, count in kinds.items())
         what = f"is a folder with several kinds of data files: {shown}."
-        raise Broken("several_kinds", what, "Name the files, or put those to read in a folder.")
+        raise Broken("several_kinds", what, _several(files))
     read = set(files)
     return Files(tuple(files), tuple(path for path in everything if path not in read))
+
+
+def _several(files: Sequence[Path]) -> str:
+    """How files of several kinds are read together, or apart."""
+    firsts = {SAME.get(kind_of_name(path), kind_of_name(path)): path for path in reversed(files)}
+    names = [shlex.quote(str(path)) for path in reversed(firsts.values())]
+    listed = shlex.quote(f"[{', '.join(str(path) for path in reversed(firsts.values()))}]")
+    return (
+        f"Name the files: `tunesmith data check {' '.join(names)}`, and to train --data {listed}; "
+        "or put those to read in a folder."
+    )
 
 
 def _is_text(name: str) -> bool:

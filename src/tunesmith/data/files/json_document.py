@@ -3,7 +3,7 @@
 import codecs
 import json
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NoReturn
 
@@ -20,6 +20,10 @@ ROWS, INDENT = re.compile(r"\[\s*[\[{]"), 1024
 REMEDY = "What follows is not read. Mend the document, or write one object on each line."
 IN_ONE_LINE = Remark(
     "numbered_rows", "rows share lines: they are numbered by their place in the list"
+)
+IN_COLUMNS = Remark(
+    "columns_of_lists",
+    "the document holds columns, each a list: a row is what stands at one place of all of them",
 )
 NO_ROWS = Problem("empty_file", "holds no rows.", "Name a file with rows.")
 # A fault or a number so near to the end of what was read may be the end's.
@@ -131,10 +135,24 @@ def read_document(
             yield from _elements(window)
         else:
             yield from _object(window, part, lists_of_a_row)
+        window.place = None
         if left := window.peek():
             window.refuse(f"`{left}` after the end of the document")
     except Broken as error:
         yield Record(window.number, None, error.problem)
+
+
+def rows_in_columns(values: Mapping[str, object]) -> int:
+    """How many rows an object holds whose columns are lists, all as long, of texts and numbers.
+
+    So `datasets` and pandas write a table as one object; 0 where it is none.
+    """
+    columns = list(values.values())
+    if len(columns) < 2 or not all(isinstance(column, list) for column in columns):
+        return 0
+    cells = [column for column in columns if isinstance(column, list)]
+    is_flat = not any(isinstance(cell, dict | list) for column in cells for cell in column)
+    return len(cells[0]) if is_flat and len({len(column) for column in cells}) == 1 else 0
 
 
 def holds_rows(head: bytes, lists_of_a_row: Collection[str]) -> bool:
@@ -220,9 +238,21 @@ def _object(window: _Window, part: str | None, lists_of_a_row: Collection[str]) 
         window.skip(",")
     window.skip("}")
     if not lists:
-        yield Record(line, values)
+        yield from _alone(line, values)
     elif problem := _choice(lists, part):
         yield Record(0, None, problem)
+
+
+def _alone(line: int, values: dict[str, object]) -> Iterator[Record]:
+    """The rows of an object without a list of rows: those of its columns, or itself."""
+    count = rows_in_columns(values)
+    if not count:
+        yield Record(line, values)
+        return
+    yield Record(0, remarks=(IN_COLUMNS,))
+    columns = {name: column for name, column in values.items() if isinstance(column, list)}
+    for place in range(count):
+        yield Record(place + 1, {name: column[place] for name, column in columns.items()})
 
 
 def _choice(lists: Sequence[str], part: str | None) -> Problem | None:

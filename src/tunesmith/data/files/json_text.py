@@ -6,7 +6,12 @@ from pathlib import Path
 
 from tunesmith.data.faults import Problem
 from tunesmith.data.files.encoding import UTF8
-from tunesmith.data.files.json_document import NO_ROWS, holds_rows, read_document
+from tunesmith.data.files.json_document import (
+    NO_ROWS,
+    holds_rows,
+    read_document,
+    rows_in_columns,
+)
 from tunesmith.data.files.json_object import (
     UniqueKeys,
     broken_json,
@@ -58,8 +63,11 @@ def is_document(head: bytes) -> bool:
         value = json.loads(first)
     except (ValueError, RecursionError) as error:
         return _goes_on(first, rest, error)
-    if rest:
-        return False
+    if rest:  # a list of rows is one, whatever stands behind it; a list of cells is a row
+        is_list = isinstance(value, list) and bool(value) and rest[:1] not in (b"[", b"{")
+        return is_list and all(isinstance(row, dict | list) for row in value)
+    if isinstance(value, dict) and rows_in_columns(value):
+        return True
     return isinstance(value, list) or holds_rows(first, LISTS_OF_A_ROW)
 
 

@@ -13,12 +13,14 @@ class ReadOptions:
     """What a user may say of a file that does not say it itself.
 
     ``encoding`` of text; ``delimiter`` between columns; ``part``: which list of a JSON document,
-    sheet of a workbook, member of an archive, split of a folder or hub data set.
+    sheet of a workbook, member of an archive, split of a folder or hub data set. Without ``header``
+    the first row of a table is a row, and columns are called by their place, counted from 0.
     """
 
     encoding: str = "auto"
     delimiter: str | None = None
     part: str | None = None
+    header: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,8 @@ class Record:
 
     With ``remarks`` alone it tells something about the file; with nothing it is a blank line
     between records. Line 0 stands for the whole file; where there are no lines (Parquet, a sheet)
-    it is the row. ``file`` is set where it is not the path that was asked for.
+    it is the row. ``file`` is set where it is not the path that was asked for, ``header`` to the
+    line of the row that names the columns, where one does.
     """
 
     line: int
@@ -35,6 +38,7 @@ class Record:
     problem: Problem | None = None
     remarks: tuple[Remark, ...] = ()
     file: str | None = None
+    header: int | None = None
 
     @property
     def is_blank(self) -> bool:

@@ -29,7 +29,7 @@ def read_sheet(source: Source, options: ReadOptions) -> Iterator[Record]:
         command += [options.part] if options.part is not None else []
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process:
             try:
-                yield from named_rows(_rows(process, errors, options.part))
+                yield from named_rows(_rows(process, errors, options.part), header=options.header)
             finally:
                 process.kill()
 

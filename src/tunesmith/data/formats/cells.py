@@ -1,10 +1,14 @@
 """Values that a row may have or not: a text, a list, the turns before the question."""
 
 import json
+import math
 
+from tunesmith.data.faults import Remark
 from tunesmith.data.formats.layout import Parsed, Row
 from tunesmith.data.records import kind_of
 from tunesmith.data.rows import Message
+
+ANSWERS = ("completion", "output", "response")
 
 
 def optional_text(row: Row, column: str, parsed: Parsed) -> str:
@@ -22,9 +26,24 @@ def needed_text(row: Row, column: str, parsed: Parsed) -> str:
     value = row[column]
     if isinstance(value, str):
         return value
+    if column in ANSWERS and (text := number_as_text(value, column, parsed)) is not None:
+        return text
     what = f'"{column}" must be text, this is {kind_of(value)}.'
     parsed.problem("wrong_type", what, remedy="Write it as text.")
     return ""
+
+
+def number_as_text(value: object, column: str, parsed: Parsed) -> str | None:
+    """The text of a number that is an answer, as labels and ratings are, and that is told.
+
+    A whole number in a column of decimals (which is how pandas saves a column with a gap) has no
+    point. None for what is no number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    what = f'numbers in "{column}" are read as their text'
+    parsed.remarks.append(Remark("numbers_as_text", what))
+    return str(int(value)) if value == int(value) else str(value)
 
 
 def as_list(value: object) -> object:

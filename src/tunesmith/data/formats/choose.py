@@ -3,7 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tunesmith.data.faults import Problem
+from tunesmith.data.faults import Problem, Remark
+from tunesmith.data.formats.header import (
+    counted_header,
+    looks_like_row,
+    no_header,
+    taken_as_header,
+)
 from tunesmith.data.formats.layout import Format, Row
 from tunesmith.data.formats.mapping import (
     absent,
@@ -25,10 +31,16 @@ class Choice:
     columns: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
     problems: tuple[Problem, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
 
-def choose_format(rows: Sequence[Row], name: str, columns: Mapping[str, str]) -> Choice:
-    """The format that was asked for by ``name``, or with `auto` the one that most rows have."""
+def choose_format(
+    rows: Sequence[Row], name: str, columns: Mapping[str, str], *, is_named: bool = False
+) -> Choice:
+    """The format that was asked for by ``name``, or with `auto` the one that most rows have.
+
+    ``is_named``: the names of the columns are the first row of a table.
+    """
     if name != "auto" and name not in FORMATS:
         what, known = f"the format `{name}` is not known.", ", ".join(FORMATS)
         return _none(Problem("unknown_format", what, f"Known: auto, {known}."))
@@ -38,7 +50,13 @@ def choose_format(rows: Sequence[Row], name: str, columns: Mapping[str, str]) ->
         return _none(*problems)
     if not rows:
         return _none()
+    if problem := counted_header(rows[0], columns) if columns and not is_named else None:
+        return _none(problem)
     format, problem = (asked[0], None) if len(asked) == 1 else _recognised(rows, columns)
+    if is_named and not columns and not (format and any(map(format.fits, rows))):
+        is_unknown = problem is None or problem.code == "unknown_format"
+        if is_unknown and (reason := looks_like_row(rows)):
+            return _none(no_header(rows, reason))
     if problems := absent(columns, found, asked if format is None else [format]):
         return _none(*problems)
     if format is None:
@@ -47,7 +65,9 @@ def choose_format(rows: Sequence[Row], name: str, columns: Mapping[str, str]) ->
     if own is None:
         wrong = (*unknown_names(columns, [format], found), *same_names(columns, format))
         return _none(*wrong)
-    return Choice(format, own, why(format, [renamed(row, own) for row in rows], own))
+    remark = taken_as_header(rows, own) if is_named and own else None
+    seen = why(format, [renamed(row, own) for row in rows], own)
+    return Choice(format, own, seen, remarks=(remark,) if remark else ())
 
 
 def _none(*problems: Problem) -> Choice:

@@ -12,8 +12,10 @@ from tunesmith.data.rows import Message
 CALLS = ("tool_calls", "function_call")
 THINKING = ("thinking", "reasoning_content", "reasoning")
 OTHER_NAMES = {"developer": "system", "function": "tool"}  # OpenAI's, of one meaning with ours
-KNOWN_KEYS = {"role", "content", "weight", "name", "tool_call_id", *CALLS, *THINKING}
-SHAPE = 'Write it as {"role": "user", "content": "..."}.'
+# What others call them, which is told.
+SYNONYMS = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant"}
+SYNONYMS |= {"ai": "assistant", "model": "assistant", "ipython": "tool", "observation": "tool"}
+KNOWN_KEYS = {"role", "content", "weight", "train", "name", "tool_call_id", *CALLS, *THINKING}
 
 
 def parse_messages(values: object, parsed: Parsed, *, column: str) -> list[Message]:
@@ -37,7 +39,7 @@ def parse_messages(values: object, parsed: Parsed, *, column: str) -> list[Messa
 def _message(value: object, parsed: Parsed, *, place: str) -> Message | None:
     if not isinstance(value, dict):
         what = f"{place} must be an object, this is {kind_of(value)}."
-        parsed.problem("wrong_type", what, remedy=SHAPE)
+        parsed.problem("wrong_type", what, remedy=_shape({}))
         return None
     calling = any(value.get(key) for key in CALLS)
     missing = [key for key in ("role", "content") if key not in value]
@@ -45,15 +47,15 @@ def _message(value: object, parsed: Parsed, *, place: str) -> Message | None:
     if missing:
         names = " and ".join(f'"{key}"' for key in missing)
         what = f"{place} lacks {names} (found: {', '.join(value) or 'nothing'})."
-        parsed.problem("missing_keys", what, remedy=SHAPE)
+        parsed.problem("missing_keys", what, remedy=_shape(value))
     unused = [key for key in value if key not in KNOWN_KEYS]
     if unused:
         _remark_once(parsed, "unused_keys", f"keys of messages not used: {', '.join(unused)}")
     if missing:
         return None
-    role = _text(value, "role", parsed, place=place)
+    role = _role(value, parsed, place=place)
     content = "" if calling and value.get("content") is None else _content(value, parsed, place)
-    weight = _weight(value, parsed, place=place)
+    weight = _weight(value, role, parsed, place=place)
     calls = parse_calls(value, parsed, place=place)
     optional = {
         key: _text(value, key, parsed, place=place)
@@ -67,7 +69,7 @@ def _message(value: object, parsed: Parsed, *, place: str) -> Message | None:
         parsed.problem("wrong_role", what, remedy="Make it an assistant message.")
     thinking = [optional[key] for key in THINKING if optional.get(key)]
     return Message(
-        OTHER_NAMES.get(role, role),
+        role,
         content,
         weight,
         name=optional.get("name"),
@@ -77,12 +79,29 @@ def _message(value: object, parsed: Parsed, *, place: str) -> Message | None:
     )
 
 
+def _shape(value: Mapping[str, object]) -> str:
+    """How such a message is written, by whom it is."""
+    role = value.get("role")
+    shown = f'"{role}"' if isinstance(role, str) and role else '"user" or "assistant"'
+    return f'Write it as {{"role": {shown}, "content": "..."}}.'
+
+
+def _role(value: Mapping[str, object], parsed: Parsed, *, place: str) -> str | None:
+    """Who speaks, by our names; a name of another's is told."""
+    given = _text(value, "role", parsed, place=place)
+    if given in SYNONYMS:
+        what = f"the role `{given}` is read as `{SYNONYMS[given]}`"
+        _remark_once(parsed, "role_names", what)
+        return SYNONYMS[given]
+    return None if given is None else OTHER_NAMES.get(given, given)
+
+
 def _text(value: Mapping[str, object], key: str, parsed: Parsed, *, place: str) -> str | None:
     text = value[key]
     if isinstance(text, str):
         return text
     what = f"the {key} of {place} must be text, this is {kind_of(text)}."
-    parsed.problem("wrong_type", what, remedy=SHAPE)
+    parsed.problem("wrong_type", what, remedy=_shape(value if key != "role" else {}))
     return None
 
 
@@ -105,8 +124,15 @@ def _content(value: Mapping[str, object], parsed: Parsed, place: str) -> str | N
     return "".join(texts) if len(texts) == len(parts) else None
 
 
-def _weight(value: Mapping[str, object], parsed: Parsed, *, place: str) -> float:
-    weight = value.get("weight")
+def _weight(value: Mapping[str, object], role: str | None, parsed: Parsed, *, place: str) -> float:
+    train = value.get("train", True)  # axolotl's way to say it
+    if not isinstance(train, bool | None):
+        parsed.problem(
+            "wrong_weight",
+            f'"train" of {place} must be true or false (given: {train!r:.80}).',
+            remedy="Write false to leave this answer out of the loss.",
+        )
+    weight = value.get("weight") if train is not False else 0
     if weight is None:
         return 1.0
     number = isinstance(weight, int | float) and not isinstance(weight, bool)
@@ -118,7 +144,7 @@ def _weight(value: Mapping[str, object], parsed: Parsed, *, place: str) -> float
         )
         return 1.0
     assert isinstance(weight, int | float)
-    if value.get("role") != "assistant":
+    if role != "assistant":
         if weight:
             what = "a weight counts on assistant messages only; elsewhere it has no effect"
             _remark_once(parsed, "weight_without_effect", what)

@@ -1,6 +1,7 @@
 """TRL prompt-completion rows: each side is a text or a list of messages; only answers of the
 completion are trained."""
 
+from tunesmith.data.formats.cells import ANSWERS, number_as_text
 from tunesmith.data.formats.layout import Format, Parsed, Row
 from tunesmith.data.formats.messages import parse_messages
 from tunesmith.data.formats.preference import unpaired
@@ -26,6 +27,8 @@ def parse_side(value: object, parsed: Parsed, *, column: str, role: str) -> list
     """One side's messages: a text is one of ``role``; what is wrong goes into ``parsed``."""
     if isinstance(value, str):
         return [Message(role, value)]
+    if column in ANSWERS and (text := number_as_text(value, column, parsed)) is not None:
+        return [Message(role, text)]
     if isinstance(value, list):
         return parse_messages(value, parsed, column=column)
     parsed.problem(

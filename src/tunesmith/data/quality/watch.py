@@ -118,10 +118,9 @@ class Quality:
         notes = []
         for finding in (f for found in self._findings(out).values() for f in found):
             left = finding.rows[~out[finding.rows]]
-            if len(left) or finding.count is not None:
-                notes.append(
-                    self._note(Finding(finding.code, finding.message, left, finding.count))
-                )
+            count = None if finding.count is None else int(np.count_nonzero(~out))
+            if len(left) or count:
+                notes.append(self._note(Finding(finding.code, finding.message, left, count)))
         return tuple(notes)
 
     def _findings(self, out: NDArray[np.bool_]) -> dict[str, list[Finding]]:
