@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -136,20 +137,27 @@ def test_blocks_that_oppose_are_named(bare, layers, said):
     assert f"a and c: {said[0].lower()}{said[1:]}" in several.text
 
 
-def test_what_the_weights_let_expect_stands_beside_what_was_measured(bare):
+def test_what_reading_lets_expect_stands_beside_what_was_measured(bare):
     draws = torch.Generator().manual_seed(0)
     for folder in bare:
         change_tensors(Path(folder), lambda _, t: torch.randn(t.shape, generator=draws))
     apart = conflicts(*(sources.read(Path(folder)) for folder in bare))
-    found = judged({("a", "b"): apart}, trial({"linear": 0.5}))
+    measured = trial({"linear": 0.5, "ties": 0.3})
+    kept = ({"task 0": 0.7, "task 1": 0.95}, {"task 0": 0.92, "task 1": math.nan})
+    candidates = [replace(c, kept=k) for c, k in zip(measured.candidates, kept, strict=True)]
+    read = replace(measured, candidates=candidates)
+    found = judged({("a", "b"): apart}, read)
     assert (found.expected, found.answer) == ("fits", "clash")
     assert found.text.startswith("They hardly meet (cosine ")
-    assert "A merge may well keep them. After a linear merge task 0 falls" in found.text
+    assert "answers `ties` keeps most: 92 % of task 0. After a linear merge task 0" in found.text
+    less = replace(read, candidates=candidates[:1])
+    assert judged({("a", "b"): apart}, less).expected == "clash"
+    assert judged({("a", "b"): apart}, measured).expected == "cannot-tell"
     same = judged({("a", "b"): opposed(bare, ())}, None)
-    assert (same.expected, same.answer) == ("clash", "cannot-tell")
+    assert (same.expected, same.answer) == ("cannot-tell", "cannot-tell")
 
 
-def test_the_verdict_is_that_of_the_linear_merge_and_names_what_costs_less(bare):
+def test_the_verdict_is_that_of_the_best_merge_and_names_it(bare):
     found = {("a", "b"): opposed(bare, ())}
     fits = judged(found, trial({"linear": 0.1, "ties": 0.2}, {"linear": 0.05, "ties": 0.0}))
     assert fits.answer == "fits"

@@ -1,7 +1,8 @@
 """Which combinations of adapters are tried, each written as the adapter that it would be."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunesmith.adapters.combine import folder, table
@@ -18,11 +19,15 @@ MORE_KEPT = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A method and the rank at most; ``name`` says what sets it apart from the other ways."""
+    """A method and the rank at most; ``name`` says what sets it apart from the other ways.
+
+    ``weights``: other ones than those of the blend.
+    """
 
     name: str
     method: Method
     rank: int
+    weights: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +38,11 @@ class Blend:
     weights: Sequence[float]
     seed: int = 0
 
-    def combination(self, method: Method) -> Combination:
-        """Raises AdapterError for adapters of different bases, ConfigError for odd weights."""
-        return Combination(list(self.sources.values()), self.weights, method, self.seed)
+    def combination(self, method: Method, weights: Sequence[float] | None = None) -> Combination:
+        """Of these weights or its own; raises AdapterError for adapters of different bases,
+        ConfigError for odd weights.
+        """
+        return Combination(list(self.sources.values()), weights or self.weights, method, self.seed)
 
     @property
     def rank(self) -> int:
@@ -47,10 +54,11 @@ class Blend:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A way, and the adapter that it makes, in a folder of its own."""
+    """A way, and the adapter that it makes, in a folder of its own; ``kept`` of each task."""
 
     way: Way
     made: Combined
+    kept: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         """``error``: ||D - s B A|| / ||D||, what the rank and the number format lose."""
@@ -60,6 +68,8 @@ class Candidate:
             "rank": max(self.made.ranks.values()),
             "bytes": self.made.bytes,
             "error": self.made.errors.overall,
+            "weights": list(self.way.weights) if self.way.weights else None,
+            "kept": {name: None if math.isnan(s) else s for name, s in self.kept.items()},
         }
 
 
@@ -108,7 +118,7 @@ def make_all(blend: Blend, ways: Sequence[Way], scratch: Path, course: Course) -
     clock, made = Clock(course), []
     for number, way in enumerate(ways):
         clock.at("combining", number, len(ways))
-        combination = blend.combination(way.method)
+        combination = blend.combination(way.method, way.weights)
         fit = Fit(rank=way.rank, seed=blend.seed)
         made.append(Candidate(way, folder.save(scratch / f"{number}", combination, fit)))
     return made

@@ -3,7 +3,7 @@
 import shlex
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tunesmith import files
@@ -17,9 +17,11 @@ from tunesmith.counts import many
 from tunesmith.errors import AdapterError, UsageError
 from tunesmith.evaluate.interval import Interval
 from tunesmith.train.events import Notice, Progress
+from tunesmith.workflows.balance import LINEAR, balanced
 from tunesmith.workflows.candidates import Blend, Candidate, Way, automatic, make_all, ways_of
 from tunesmith.workflows.course import QUIET, Course
 from tunesmith.workflows.evaluate import tell_other_base
+from tunesmith.workflows.keeping import Keeping
 from tunesmith.workflows.locate import adapter_folders
 from tunesmith.workflows.one_run import open_for
 from tunesmith.workflows.tasks import Runs, read_task, runs_of
@@ -88,7 +90,8 @@ class Merged:
     def to_json(self) -> dict[str, object]:
         """The documented keys; ``largest_difference`` is the error of the layer that loses most."""
         made, found = self.candidate.made, self.candidate.to_json()
-        weights = zip(self.named.folders, self.named.blend.weights, strict=True)
+        counted = self.candidate.way.weights or self.named.blend.weights
+        weights = zip(self.named.folders, counted, strict=True)
         return {
             "out": str(self.out),
             "kind": "lora",
@@ -179,7 +182,7 @@ def combine_best(  # noqa: PLR0913  # what is tried, on how much, and what is al
         best = trial.best()
         _require_kept(trial, best, max_drop, adapters)
         written = _written(out, best, trial)
-    return Merged(out, adapters, Candidate(best.way, written), trial)
+    return Merged(out, adapters, replace(best, made=written), trial)
 
 
 def require_measurable(runs: Runs) -> None:
@@ -216,9 +219,21 @@ def tried(
         if isinstance(task, str):
             raise AdapterError(f"{name} cannot be measured: {task}.", code="unmeasured")
         tasks.append(task)
-    candidates = make_all(adapters.blend, ways, scratch, course)
+    keeping = Keeping(opened, tasks, adapters.folders)
+    candidates = _candidates(adapters, ways, keeping, scratch, course)
     folders = {each.way.name: each.made.folder for each in candidates}
     return Trial(candidates, try_all(opened, tasks, adapters.folders, folders, course))
+
+
+def _candidates(
+    adapters: Named, ways: Sequence[Way], keeping: Keeping, scratch: Path, course: Course
+) -> list[Candidate]:
+    """Every way's adapter, with what it keeps of each task; weights that keep more are one more."""
+    more = None
+    if any(way.name == LINEAR for way in ways):
+        more = balanced(adapters.blend, keeping, scratch, course)
+    made = make_all(adapters.blend, [*ways, *([more] if more else [])], scratch, course)
+    return [replace(each, kept=keeping.shares(each.made.folder)) for each in made]
 
 
 def _mixed_bases(runs: Runs) -> Iterator[str]:

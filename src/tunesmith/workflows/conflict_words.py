@@ -6,10 +6,14 @@ from dataclasses import dataclass
 
 from tunesmith.adapters.conflicts import Conflicts
 from tunesmith.adapters.depth import bands
+from tunesmith.workflows.balance import LINEAR
+from tunesmith.workflows.candidates import Candidate
 from tunesmith.workflows.combine import MAX_DROP, Trial
+from tunesmith.workflows.keeping import least
 from tunesmith.workflows.trials import ALONE, TaskScores
 
-LINEAR = "linear"
+# Of what every adapter learned, a combination that may fit keeps so much (docs/combine.md).
+KEPT = 0.9
 # The cosine, of either sign, from which two adapters work in the same places: a tenth of each lies
 # along the other. Unlike tasks have less, two formats of one question more (docs/combine.md).
 MEETING = 0.1
@@ -18,8 +22,9 @@ MOST_LAYERS = 1000  # blocks of a model: each is looked at by itself
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``answer``: `clash` or `fits` where it was measured, else `cannot-tell`; ``expected``: which
-    of them the weights alone let expect.
+    """``answer``: `fits` where a combination keeps every skill, `clash` where none does, by the
+    scores; ``expected``: which of them held-out answers let expect that were only read.
+    `cannot-tell` where that was not measured.
     """
 
     answer: str
@@ -35,17 +40,29 @@ def judged(found: Mapping[tuple[str, str], Conflicts], trial: Trial | None) -> V
     """Of every pair by its names, and of what was measured."""
     several = len(found) > 1
     weights = [_weights_text(pair, each, named=several) for pair, each in found.items()]
-    expected = "clash" if any(map(_meet, found.values())) else "fits"
-    weights.append(f"A merge may {'cost them' if expected == 'clash' else 'well keep them'}.")
     if trial is None:
         rest = (
             "What it costs their answers was not measured: weights alone do not tell it; "
             "serving them side by side keeps all of them whole."
         )
-        return Verdict("cannot-tell", expected, " ".join([*weights, rest]))
-    _, drop = trial.worst(LINEAR)
+        return Verdict("cannot-tell", "cannot-tell", " ".join([*weights, rest]))
+    _, drop = trial.worst(trial.best().way.name)
     answer = "clash" if 100 * drop.mean > MAX_DROP else "fits"
-    return Verdict(answer, expected, " ".join([*weights, *_measured(trial, answer)]))
+    return Verdict(answer, _expected(trial), " ".join([*weights, *_measured(trial, answer)]))
+
+
+def _expected(trial: Trial) -> str:
+    """By what the combination keeps that keeps most of the task that loses most."""
+    most = _keeps_most(trial)
+    if most is None:
+        return "cannot-tell"
+    return "fits" if least(most.kept) >= KEPT else "clash"
+
+
+def _keeps_most(trial: Trial) -> Candidate | None:
+    """The candidate that keeps most of the task that loses most, where that could be read."""
+    read = [each for each in trial.candidates if not math.isnan(least(each.kept))]
+    return max(read, key=lambda each: least(each.kept), default=None)
 
 
 def _meet(found: Conflicts) -> bool:
@@ -92,6 +109,13 @@ def _joined(run: Sequence[tuple[str, float]]) -> tuple[str, float]:
 
 def _measured(trial: Trial, answer: str) -> Iterator[str]:
     """What a linear merge costs, the way that costs least, and that nothing is lost unmerged."""
+    if (most := _keeps_most(trial)) is not None:
+        shares = ", ".join(
+            f"{100 * share:.0f} % of {name}"
+            for name, share in most.kept.items()
+            if not math.isnan(share)
+        )
+        yield f"By the likelihood of held-out answers `{most.way.name}` keeps most: {shares}."
     falls = ", ".join(_fall(task, LINEAR) for task in trial.scores)
     yield f"After a linear merge {falls}."
     best = trial.best().way.name

@@ -4,11 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from tunesmith.config import RunConfig, load_run_config
 from tunesmith.errors import DataError
 from tunesmith.evaluate.checks.fitting import fit_checks
 from tunesmith.evaluate.checks.protocol import Check, require_references
 from tunesmith.evaluate.checks.table import build_checks
+from tunesmith.train.job import Rows
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.workflows.answers import Question, questions_of
 from tunesmith.workflows.arms import BASE, arm_of, without_room
@@ -16,16 +19,21 @@ from tunesmith.workflows.course import Course
 from tunesmith.workflows.opening import Opened
 from tunesmith.workflows.rows import load_rows, require_files
 
+READ = 30  # held-out rows whose answers are read
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What an adapter is asked, and the check that decides; ``own`` are answers it trained on."""
+    """What an adapter is asked, and the check that decides; ``own`` are answers it trained on, and
+    ``rows`` some of those held out, with their answers.
+    """
 
     name: str  # the adapter's
     config: RunConfig
     questions: tuple[Question, ...]
     check: Check
     own: Sequence[str]
+    rows: Rows
 
     def fitted(self, base: Sequence[str]) -> Check:
         """The check, fitted on the data's own answers and the base's where it learns."""
@@ -89,9 +97,10 @@ def read_task(
     if questions:
         full = set(without_room(arm_of(opened, BASE, questions), 0))
         questions = tuple(each for i, each in enumerate(questions) if i not in full)
-    if not questions:
+    if not questions or rows.held is None:
         return "none of its held-out rows can be asked"
     check = build_checks(config.evaluate.checks)[0]
     references = [question.reference for question in questions]
     require_references([check], references, [question.text for question in questions])
-    return Task(name, config, questions, check, rows.own_answers)
+    read = rows.held.take(np.arange(min(len(rows.held), READ)))
+    return Task(name, config, questions, check, rows.own_answers, read)
