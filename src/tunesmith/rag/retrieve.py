@@ -86,8 +86,8 @@ def retrieve(
     where = search.where.sql
     vector = None if search.mode == "text" else embedder.embed([question], as_query=True)[0]
     count = max(search.candidates, search.limit)
-    dense = [] if vector is None else store.nearest(vector, count, where)
-    text = [] if search.mode == "dense" else store.matching(question, count, where)
+    words = None if search.mode == "dense" else question
+    dense, text = store.search(vector, words, count, where)
     hits = fuse(dense, text, vector)
     if rerank is not None and hits:
         scores = rerank(question, [hit.passage.text for hit in hits])
