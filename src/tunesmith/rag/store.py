@@ -144,29 +144,30 @@ class Store:
         """How many chunks there are."""
         return cast("int", self._table.count_rows())
 
-    def search(
+    def find(
         self, vector: NDArray[np.float32] | None, text: str | None, limit: int, where: str | None
-    ) -> tuple[list[Match], list[Match]]:
-        """Passages by their cosine with ``vector`` [D], and by BM25 of the words in ``text``.
+    ) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
+        """Rows by their cosine with ``vector`` [D], and by BM25 of the words in ``text``.
 
-        Both highest first, and empty for None. ``where`` is a condition of SQL.
+        Both with their scores, highest first, and empty for None; ``where`` is a condition of SQL.
+        Rows are numbers until `take`, as reading them costs more than finding them.
         """
-        near = [] if vector is None else self._near(vector, limit, where)
-        said = [] if text is None else self._said(text, limit, where)
-        # Rows are found by number first: to read them costs more than to find them.
-        taken = self._taken(list(dict(near + said)))
-        dense, words = ([Match(*taken[row], score) for row, score in each] for each in (near, said))
-        return dense, words
+        dense = [] if vector is None else self._near(vector, limit, where)
+        return dense, [] if text is None else self._said(text, limit, where)
 
     def nearest(
         self, vector: NDArray[np.float32], limit: int, where: str | None = None
     ) -> list[Match]:
         """Passages by their cosine with ``vector`` [D], highest first."""
-        return self.search(vector, None, limit, where)[0]
+        return self._matches(self._near(vector, limit, where))
 
     def matching(self, text: str, limit: int, where: str | None = None) -> list[Match]:
         """Passages by BM25 of the words in ``text``, highest first."""
-        return self.search(None, text, limit, where)[1]
+        return self._matches(self._said(text, limit, where))
+
+    def _matches(self, rows: Sequence[tuple[int, float]]) -> list[Match]:
+        taken = self.take([row for row, _ in rows])
+        return [Match(*taken[row], score) for row, score in rows]
 
     def _near(
         self, vector: NDArray[np.float32], limit: int, where: str | None
@@ -182,7 +183,7 @@ class Store:
         query = self._table.search(match, query_type="fts")
         return _rows(query, limit, where, score="_score")
 
-    def _taken(self, rows: Sequence[int]) -> dict[int, tuple[Passage, NDArray[np.float32]]]:
+    def take(self, rows: Sequence[int]) -> dict[int, tuple[Passage, NDArray[np.float32]]]:
         """Passages with their vectors [D], by the numbers of their rows."""
         if not rows:
             return {}
