@@ -30,6 +30,7 @@ KEY = b"tunesmith"
 FORMAT = 1
 """Raised when documents are read or cut in another way, so that old passages are not kept."""
 ROWS_WORTH_AN_INDEX = 20_000  # fewer are compared one by one as fast
+REFINED = 2  # times the limit: so many are found by an index's bytes, then compared exactly
 OLD = timedelta(hours=1)  # a search that is under way may still read versions younger than this
 IDS_AT_ONCE = 500
 
@@ -173,6 +174,7 @@ class Store:
         self, vector: NDArray[np.float32], limit: int, where: str | None
     ) -> list[tuple[int, float]]:
         query = self._table.search(vector, vector_column_name="vector").distance_type("cosine")
+        query = query.refine_factor(REFINED)
         return [(row, 1.0 - far) for row, far in _rows(query, limit, where, score="_distance")]
 
     def _said(self, text: str, limit: int, where: str | None) -> list[tuple[int, float]]:
