@@ -54,10 +54,14 @@ def main() -> None:
     parser.add_argument("--model", default=MODEL, help="embedding model")
     parser.add_argument("--distractors", type=Path, nargs="+", default=[], help="other texts")
     parser.add_argument("--count", type=int, default=10_000, help="most distractors")
+    parser.add_argument("--questions", type=int, help="so many, evenly spread; all unless given")
+    parser.add_argument("--modes", choices=MODES, nargs="+", default=MODES)
     parser.add_argument("--store", type=Path, help="kept, and gone on with")
     parser.add_argument("--hits", type=Path, help="every question's first hits, as JSON lines")
     options = parser.parse_args()
     passages, questions = read(options.data)
+    count = min(options.questions or len(questions), len(questions))
+    questions = [questions[i * len(questions) // count] for i in range(count)]
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.store / "files" if options.store else Path(scratch) / "files"
         write(folder, passages)
@@ -69,7 +73,7 @@ def main() -> None:
         seconds = time.perf_counter() - start
         print(f"{done.documents} passages, {done.chunks} chunks, indexed in {seconds:.1f} s")
         embedder = Remembering(inner, [question for question, _ in questions])
-        report(open_store(uri), embedder, questions, options.hits)
+        report(open_store(uri), embedder, questions, options)
 
 
 def read(file: Path) -> tuple[dict[str, str], list[tuple[str, str]]]:
@@ -100,12 +104,15 @@ def write(folder: Path, texts: dict[str, str]) -> None:
 
 
 def report(
-    store: Store, embedder: Remembering, questions: list[tuple[str, str]], hits: Path | None
+    store: Store,
+    embedder: Remembering,
+    questions: list[tuple[str, str]],
+    options: argparse.Namespace,
 ) -> None:
     """The table, the agreement with ir_measures, and the threshold that follows."""
     print("| retriever | recall@1 | recall@5 | MRR | nDCG@10 | ms a question (p50, p95) |")
     print("|---|---|---|---|---|---|")
-    for mode in MODES:
+    for mode in options.modes:
         found, times = [], []
         for question, _ in questions:
             start = time.perf_counter()
@@ -118,8 +125,8 @@ def report(
         p50, p95 = np.percentile(times, [50, 95])
         print(f"| {mode} | {' | '.join(f'{m:.4f}' for m in means)} | {p50:.0f}, {p95:.0f} |")
     threshold(found, questions)
-    if hits:
-        with hits.open("w", encoding="utf-8") as file:
+    if options.hits:
+        with options.hits.open("w", encoding="utf-8") as file:
             for (question, name), each in zip(questions, found, strict=True):
                 file.write(json.dumps({"q": question, "of": name, "hits": list(map(plain, each))}))
                 file.write("\n")

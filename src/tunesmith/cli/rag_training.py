@@ -58,7 +58,7 @@ def dataset(  # noqa: PLR0913  # one parameter for each flag
     file: Annotated[
         str | None,
         typer.Argument(
-            metavar="[FILE]",
+            metavar="FILE",
             help=f"{ROWS} Without a file, the base writes a question about each chunk of the "
             "store, and those stay that find it again.",
         ),
