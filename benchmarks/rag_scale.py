@@ -18,8 +18,10 @@ import shutil
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import lancedb
@@ -167,13 +169,25 @@ def build(source: Source, uri: str, embedder: Mixing, *, rate: float) -> None:
     done = index(source, uri)
     seconds, busy = time.perf_counter() - start, time.process_time() - busy
     store = done.chunks / (seconds - embedder.seconds)
-    size = sum(file.stat().st_size for file in Path(uri).rglob("*") if file.is_file())
+    before = size_of(uri)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nobody else uses the store
+        lancedb.connect(uri).open_table(TABLE).optimize(cleanup_older_than=timedelta(0))
+    size = size_of(uri)
     print(
         f"{done.chunks:,} chunks of {done.documents:,} files in {seconds:.1f} s ({busy:.1f} s of "
         f"processor time): {done.chunks / seconds:,.0f} chunks/s; without embedding {store:,.0f}, "
         f"with all of them embedded {1 / (1 / store + 1 / rate):,.1f}"
     )
-    print(f"store: {size / 1e6:,.1f} MB, {size / done.chunks:,.0f} bytes a chunk")
+    print(
+        f"store: {size / 1e6:,.1f} MB, {size / done.chunks:,.0f} bytes a chunk; "
+        f"{before / 1e6:,.1f} MB with the versions that a later index forgets"
+    )
+
+
+def size_of(uri: str) -> int:
+    """Bytes of all its files."""
+    return sum(file.stat().st_size for file in Path(uri).rglob("*") if file.is_file())
 
 
 def recall(store: Store, vectors: NDArray[np.float32]) -> None:
