@@ -13,7 +13,7 @@ import json
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -45,12 +45,8 @@ class Counting:
     """An embedder that remembers which documents it embedded."""
 
     inner: Embedder
-    texts: list[str]
-
-    @property
-    def folder(self) -> Path:
-        """Of the model."""
-        return self.inner.folder
+    folder: Path
+    texts: list[str] = field(default_factory=list)
 
     def embed(self, texts: Sequence[str], *, as_query: bool = False) -> NDArray[np.float32]:
         """[n, D], each of length 1."""
@@ -72,7 +68,8 @@ def main() -> None:
     edits = choose(options.data, passages, options.count, seed=options.seed)
     folder, uri = options.out / "files", str(options.out / "store")
     write(folder, passages)
-    embedder = Counting(load_embedder(MODEL), [])
+    inner = load_embedder(MODEL)
+    embedder = Counting(inner, inner.folder)
     source = Source(folder, MODEL, lambda: embedder)
     index(source, uri)
     voices = options.model, options.adapter
