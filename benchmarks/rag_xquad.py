@@ -1,9 +1,11 @@
 """Does retrieval find the passage that answers a question? XQuAD, with or without distractors.
 
-    python -m benchmarks.rag_xquad --data xquad.en.json [--distractors wikitext2_valid.txt]
+    python -m benchmarks.rag_xquad --data xquad.en.json [--model multilingual-e5-small]
+        [--distractors wikitext2_valid.txt scitldr/*.jsonl ... --count 10000]
 
 Each passage is a file; the passage that a question was asked about is the relevant one. Rankings
 are of passages, by their best chunk. Metrics are computed here and by ir_measures, and must agree.
+Distractors are taken from the files in the order in which they are named.
 """
 
 import argparse
@@ -18,6 +20,7 @@ import numpy as np
 from ir_measures import RR, R, nDCG
 from numpy.typing import NDArray
 
+from benchmarks.rag_texts import passages_of
 from tunesmith.models.embedder import Embedder, load_embedder
 from tunesmith.rag.confidence import confidence
 from tunesmith.rag.index import Source, index
@@ -29,7 +32,6 @@ from tunesmith.rag.threshold import fit_threshold
 MODES: tuple[Mode, ...] = ("dense", "text", "hybrid")
 MODEL = "all-minilm-l6-v2"
 CHUNKS = 30  # of which the passages are ranked
-DISTRACTOR_CHARACTERS = 700  # about the passages' own length
 
 
 class Remembering:
@@ -49,25 +51,29 @@ def main() -> None:
     """Index, ask every question of each retriever, print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--distractors", type=Path, help="plain text, cut into passages")
-    parser.add_argument("--distractor-count", type=int, default=10_000)
+    parser.add_argument("--model", default=MODEL, help="embedding model")
+    parser.add_argument("--distractors", type=Path, nargs="+", default=[], help="other texts")
+    parser.add_argument("--count", type=int, default=10_000, help="most distractors")
+    parser.add_argument("--questions", type=int, help="so many, evenly spread; all unless given")
+    parser.add_argument("--modes", choices=MODES, nargs="+", default=MODES)
     parser.add_argument("--store", type=Path, help="kept, and gone on with")
     parser.add_argument("--hits", type=Path, help="every question's first hits, as JSON lines")
     options = parser.parse_args()
     passages, questions = read(options.data)
+    count = min(options.questions or len(questions), len(questions))
+    questions = [questions[i * len(questions) // count] for i in range(count)]
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.store / "files" if options.store else Path(scratch) / "files"
         write(folder, passages)
-        if options.distractors:
-            write(folder, distractors(options.distractors, options.distractor_count))
+        write(folder, distractors(options.distractors, options.count))
         uri = str(options.store / "store" if options.store else Path(scratch) / "store")
-        inner = load_embedder(MODEL)
+        inner = load_embedder(options.model)
         start = time.perf_counter()
-        done = index(Source(folder, MODEL, lambda: inner), uri, emit=print)
+        done = index(Source(folder, options.model, lambda: inner), uri, emit=print)
         seconds = time.perf_counter() - start
         print(f"{done.documents} passages, {done.chunks} chunks, indexed in {seconds:.1f} s")
         embedder = Remembering(inner, [question for question, _ in questions])
-        report(open_store(uri), embedder, questions, options.hits)
+        report(open_store(uri), embedder, questions, options)
 
 
 def read(file: Path) -> tuple[dict[str, str], list[tuple[str, str]]]:
@@ -79,17 +85,15 @@ def read(file: Path) -> tuple[dict[str, str], list[tuple[str, str]]]:
     return {name: each["context"] for name, each in named.items()}, questions
 
 
-def distractors(file: Path, count: int) -> dict[str, str]:
-    """Passages of running text; where it is too short, it is told how many there are."""
-    lines = (line.strip() for line in file.read_text(encoding="utf-8").splitlines())
-    found, held = [], ""
-    for line in lines:
-        held = f"{held} {line}".strip()
-        if len(held) >= DISTRACTOR_CHARACTERS:
-            found.append(held)
-            held = ""
-    print(f"{min(count, len(found)):,} distractors")
-    return {f"distractor-{n:05}.txt": text for n, text in enumerate(found[:count])}
+def distractors(files: Sequence[Path], count: int) -> dict[str, str]:
+    """At most ``count`` passages of other texts; how many each file gave is told."""
+    found: list[str] = []
+    for file in files:
+        some = passages_of(file)[: count - len(found)]
+        found += some
+        print(f"{len(some):,} distractors of {file.parent.name}/{file.name}")
+    print(f"{len(found):,} distractors in all")
+    return {f"distractor-{number:05}.txt": text for number, text in enumerate(found)}
 
 
 def write(folder: Path, texts: dict[str, str]) -> None:
@@ -100,12 +104,15 @@ def write(folder: Path, texts: dict[str, str]) -> None:
 
 
 def report(
-    store: Store, embedder: Remembering, questions: list[tuple[str, str]], hits: Path | None
+    store: Store,
+    embedder: Remembering,
+    questions: list[tuple[str, str]],
+    options: argparse.Namespace,
 ) -> None:
     """The table, the agreement with ir_measures, and the threshold that follows."""
     print("| retriever | recall@1 | recall@5 | MRR | nDCG@10 | ms a question (p50, p95) |")
     print("|---|---|---|---|---|---|")
-    for mode in MODES:
+    for mode in options.modes:
         found, times = [], []
         for question, _ in questions:
             start = time.perf_counter()
@@ -118,8 +125,8 @@ def report(
         p50, p95 = np.percentile(times, [50, 95])
         print(f"| {mode} | {' | '.join(f'{m:.4f}' for m in means)} | {p50:.0f}, {p95:.0f} |")
     threshold(found, questions)
-    if hits:
-        with hits.open("w", encoding="utf-8") as file:
+    if options.hits:
+        with options.hits.open("w", encoding="utf-8") as file:
             for (question, name), each in zip(questions, found, strict=True):
                 file.write(json.dumps({"q": question, "of": name, "hits": list(map(plain, each))}))
                 file.write("\n")

@@ -139,3 +139,19 @@ def test_rows_that_cannot_be_made_are_refused(tunesmith, tmp_path, facts, words,
     assert ended.status == status
     assert said in ended.document["error"]["message"]
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("facts.jsonl", "--tries", 2), "--tries"),
+        (("facts.jsonl", "--chunks", 2, "--among", 3), "--chunks, --among"),
+        (("--group", "title"), "--group"),
+    ],
+)
+def test_settings_of_questions_that_come_otherwise_are_refused(tunesmith, tmp_path, words, told):
+    ended = tunesmith(
+        "rag", "dataset", *words, "--store", tmp_path, "--out", tmp_path / "out", "--json"
+    )
+    assert ended.status == 2
+    assert told in ended.document["error"]["message"]

@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +17,7 @@ from tunesmith.rag.retrieve import (
     with_neighbours,
     without_duplicates,
 )
-from tunesmith.rag.store import Match, open_store
+from tunesmith.rag.store import open_store
 
 
 def passage(name, text="", **changes):
@@ -28,8 +27,8 @@ def passage(name, text="", **changes):
     return Passage(**values | changes)
 
 
-def matches(names):
-    return [Match(passage(n), np.ones(1, "f4"), 1.0 / (i + 1)) for i, n in enumerate(names)]
+def rows(names):
+    return [(ord(name), 1.0 / (i + 1)) for i, name in enumerate(names)]
 
 
 RANKING = st.lists(st.sampled_from("abcdefgh"), unique=True)
@@ -37,23 +36,35 @@ RANKING = st.lists(st.sampled_from("abcdefgh"), unique=True)
 
 @given(dense=RANKING, text=RANKING)
 def test_fused_scores_are_sums_of_reciprocal_ranks(dense, text):
-    hits = fuse(matches(dense), matches(text))
+    found = fuse(rows(dense), rows(text))
     slow = {
         name: sum(1 / (RRF_K + 1 + each.index(name)) for each in (dense, text) if name in each)
         for name in {*dense, *text}
     }
-    assert {hit.passage.id: pytest.approx(hit.score) for hit in hits} == slow
-    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    assert {chr(one.row): pytest.approx(one.score) for one in found} == slow
+    assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_copies_do_not_take_the_places_of_others(tmp_path, embedder, limit):
+    folder = write_documents(tmp_path / "docs")
+    for i in range(30):
+        (folder / f"copy-{i:02}.txt").write_text("How many dogs may come on Fridays? Two dogs.")
+    index(Source(folder, "toy", lambda: embedder), str(tmp_path / "store"))
+    store, question = open_store(str(tmp_path / "store")), "How many dogs may come on Fridays?"
+    every = retrieve(store, embedder, question, Search(50, keep_duplicates=True))
+    assert len(every) == 33
+    assert retrieve(store, embedder, question, Search(limit)) == without_duplicates(every, limit)
 
 
 @given(ranking=RANKING)
 def test_retrievers_that_agree_are_not_reordered(ranking):
-    hits = fuse(matches(ranking), matches(ranking))
-    assert [hit.passage.id for hit in hits] == ranking
+    assert [chr(one.row) for one in fuse(rows(ranking), rows(ranking))] == ranking
 
 
 def test_a_score_is_explained_by_what_it_is_made_of():
-    (hit,) = fuse(matches("a"), matches("a"))
+    (one,) = fuse(rows("a"), rows("a"))
+    hit = Hit(passage("a"), one.score, 1.0, one.dense, one.text)
     assert hit.explain() == (
         "0.0328 = 1/(60+1) by meaning (cosine 1.00) + 1/(60+1) by words (BM25 1.0)"
     )

@@ -13,7 +13,10 @@ from tunesmith.evaluate.sourced import EFFECTS
 from tunesmith.generate.session import ChatSession
 from tunesmith.methods import table
 from tunesmith.rag.questions import Question
+from tunesmith.workflows import answer_cache
 from tunesmith.workflows import ask as ask_module
+from tunesmith.workflows import course as course_module
+from tunesmith.workflows.course import Course
 from tunesmith.workflows.opening import open_base
 from tunesmith.workflows.rag_cases import (
     find_all,
@@ -153,6 +156,30 @@ def test_answers_are_those_of_the_model_alone(evaluate, places, tmp_path):
     sampling = ask_module.Sampling(max_new_tokens=4)
     ids = list(session.stream(list(prompt.ids), sampling=sampling, seed=0))
     assert row["said"]["base_rag"] == opened.base.tokenizer.decode(ids).strip()
+
+
+def test_a_stop_keeps_the_answers_and_the_next_call_goes_on(
+    evaluate, adapter, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(course_module, "SECONDS_BETWEEN_EVENTS", -1.0)
+    whole = evaluate(adapter=adapter)
+    monkeypatch.setattr(answer_cache, "cache_root", lambda: tmp_path / "another")
+    told = []
+
+    def stop():
+        return any(e.phase.endswith("the base with sources") and e.done >= 3 for e in told)
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(adapter=adapter, course=Course(emit=told.append, stop=stop))
+    again = []
+    assert evaluate(adapter=adapter, course=Course(emit=again.append)) == whole
+    first = {}
+    for event in again:
+        first.setdefault(event.phase.removeprefix("answering: "), event.done)
+    assert first["the base without sources"] == 2 * len(NAMES) + 6
+    assert first["the base with sources"] >= 3
+    assert first["the adapter with sources"] == 0
+    assert {"retrieving", "embedding the questions"} <= first.keys()
 
 
 def test_an_adapter_answers_in_cells_of_its_own(evaluate, adapter):

@@ -1,36 +1,37 @@
 """`tunesmith rag dataset` and `rag evaluate`: train for retrieval, and see what it adds."""
 
+import contextlib
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tunesmith.cli.console import harmless, say
+from tunesmith.cli.console import harmless, messages
+from tunesmith.cli.interrupt import stop_on_signal
 from tunesmith.cli.outcome import Outcome, command
 from tunesmith.cli.tables import print_table
 from tunesmith.counts import many
 from tunesmith.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from rich.console import Console
 
+    from tunesmith.rag.questions import Question
+    from tunesmith.workflows.course import Course
     from tunesmith.workflows.rag_dataset import Dataset
+    from tunesmith.workflows.rag_written import WrittenQuestions
 
 StoreOption = Annotated[
     str, typer.Option(metavar="S", help="The store: a folder, or an address such as s3://...")
 ]
-FileArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="FILE",
-        help="Rows with `question` and `answer` or `answers` (none: nothing answers it) and, "
-        "where known, `source` (a file in the store) or `context` (the text that answers).",
-    ),
-]
+ROWS = (
+    "Rows with `question` and `answer` or `answers` (none: nothing answers it) and, where known, "
+    "`source` (a file in the store) or `context` (the text that answers)."
+)
 MapOption = Annotated[
     list[str] | None,
     typer.Option("--data.map", metavar="OURS=THEIRS", help="A column's name in the file."),
@@ -41,6 +42,9 @@ PromptOption = Annotated[
 ]
 SourcesOption = Annotated[int, typer.Option(min=1, help="Most sources in a prompt.")]
 LISTED = 10
+SHOWN = 3
+STOPPING = "stopping; press again to stop at once (what was answered stays)"
+STOPPED = "Stopped; answers are kept. The same command goes on from them."
 REASONS = {
     "no_passage": "without a passage in the store that answers it",
     "too_long": "whose passage does not fit a prompt",
@@ -49,11 +53,32 @@ REASONS = {
 
 @command
 def dataset(  # noqa: PLR0913  # one parameter for each flag
-    file: FileArgument,
     store: StoreOption,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="A new folder for the rows.")],
+    file: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="FILE",
+            help=f"{ROWS} Without a file, the base writes a question about each chunk of the "
+            "store, and those stay that find it again.",
+        ),
+    ] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="M", help="The base to be trained: its tokens count.")
+        str | None,
+        typer.Option(
+            metavar="M", help="The base to be trained: its tokens count. It writes the questions."
+        ),
+    ] = None,
+    chunks: Annotated[
+        int | None,
+        typer.Option(min=1, help="Chunks that questions are written about; all unless given."),
+    ] = None,
+    tries: Annotated[
+        int | None, typer.Option(min=1, help="At a question for each of them; 3 by default.")
+    ] = None,
+    among: Annotated[
+        int | None,
+        typer.Option(min=1, help="First hits that a question finds its chunk in; 5 by default."),
     ] = None,
     right: Annotated[float, typer.Option(help="Share with the right passage alone.")] = 0.2,
     distractors: Annotated[
@@ -85,26 +110,73 @@ def dataset(  # noqa: PLR0913  # one parameter for each flag
     shares = Shares(right, distractors, none)
     if not 0 < share < 1:
         raise UsageError(f"--share must be above 0 and below 1 (given: {share:g}).")
-    from tunesmith.workflows.rag_dataset import DatasetSettings, make_dataset
-    from tunesmith.workflows.rag_questions import read_questions
+    from tunesmith.workflows.rag_dataset import DatasetSettings, make_dataset, require_free
 
-    column = None if group == "document" else group
-    done = make_dataset(
-        read_questions(file, columns=_columns(columns), group=column),
-        store,
-        out,
-        model=model or _default_model(),
-        settings=DatasetSettings(shares, sources, share, prompt_tokens, seed),
-        emit=say,
-    )
-    document = done.to_json()
+    require_free(out)
+    asked = {"chunks": chunks, "tries": tries, "among": among}
+    few = {name: value for name, value in asked.items() if value is not None}
+    with _working() as course:
+        questions, written = _questions(
+            file, store, model or _default_model(), (columns, group), {**few, "seed": seed}, course
+        )
+        done = make_dataset(
+            questions,
+            store,
+            out,
+            model=model or _default_model(),
+            settings=DatasetSettings(shares, sources, share, prompt_tokens, seed),
+            course=course,
+        )
     words = ["--data", str(out / "train.jsonl"), "--data.eval", str(out / "eval.jsonl")]
     words += ["--model", model] if model else []
     following = f"tunesmith train {shlex.join(words)}"
+    document = {**done.to_json(), "written": written.to_json() if written else None}
     return Outcome(
         {**document, "next": [following]},
-        show=lambda console: _show_dataset(done, following, console),
+        show=lambda console: _show_dataset(done, written, following, console),
     )
+
+
+@contextlib.contextmanager
+def _working() -> "Iterator[Course]":
+    """Shows how far the work is; a stop is told with what stays."""
+    from tunesmith.cli.run_display import RunDisplay
+    from tunesmith.workflows.course import Course
+
+    with RunDisplay(messages()) as display, stop_on_signal(STOPPING) as stop:
+        try:
+            yield Course(emit=display, stop=stop)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(STOPPED) from None
+
+
+def _questions(
+    file: str | None,
+    store: str,
+    model: str,
+    reading: tuple[list[str] | None, str],
+    writing: "Mapping[str, int]",
+    course: "Course",
+) -> "tuple[Sequence[Question], WrittenQuestions | None]":
+    """Those of a file, with the columns and the group of ``reading``; else what a base writes.
+
+    Raises UsageError for settings of the one that were given with the other.
+    """
+    columns, group = reading
+    few = [f"--{name}" for name in writing if name != "seed"]
+    if file is not None and few:
+        raise UsageError(f"{', '.join(few)}: questions are written where no file holds them.")
+    if file is None and (columns or group != "document"):
+        raise UsageError("--data.map and --group name columns of a file of questions.")
+    if file is not None:
+        from tunesmith.workflows.rag_questions import read_questions
+
+        column = None if group == "document" else group
+        return read_questions(file, columns=_columns(columns), group=column), None
+    from tunesmith.workflows.rag_written import Writing, write_questions
+
+    written = write_questions(store, model=model, settings=Writing(**writing), course=course)
+    return written.questions, written
 
 
 def _default_model() -> str:
@@ -119,7 +191,11 @@ def _columns(pairs: list[str] | None) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs or [])
 
 
-def _show_dataset(done: "Dataset", following: str, console: "Console") -> None:
+def _show_dataset(
+    done: "Dataset", written: "WrittenQuestions | None", following: str, console: "Console"
+) -> None:
+    if written is not None:
+        _show_written(written, console)
     titles = ("", "right passage", "among others", "without it")
     rows = [(name, *(f"{n:,}" for n in kinds.values())) for name, kinds in done.rows.items()]
     print_table(console, titles, rows=rows, numbers=titles[1:])
@@ -132,9 +208,21 @@ def _show_dataset(done: "Dataset", following: str, console: "Console") -> None:
     console.print(f"  {harmless(following)}", soft_wrap=True)
 
 
+def _show_written(written: "WrittenQuestions", console: "Console") -> None:
+    from tunesmith.rag.written import FAULTS
+
+    kept = f"{many(len(written.questions), 'question')} of {many(written.chunks, 'chunk')}"
+    console.print(f"{kept} may stay. Of the other replies:", soft_wrap=True)
+    for fault, count in sorted(written.faults.items(), key=lambda item: -item[1]):
+        console.print(f"  {count:,} {FAULTS[fault]}", soft_wrap=True)
+    for each in written.questions[:SHOWN]:
+        text = f"For example: {each.text} {each.answers[0]}"
+        console.print(harmless(text), style="dim", soft_wrap=True)
+
+
 @command
 def evaluate(  # noqa: PLR0913  # one parameter for each flag
-    file: FileArgument,
+    file: Annotated[str, typer.Argument(metavar="FILE", help=ROWS)],
     store: StoreOption,
     model: Annotated[
         str | None, typer.Option(metavar="M", help="The base, or a run's folder.")
@@ -173,16 +261,12 @@ def evaluate(  # noqa: PLR0913  # one parameter for each flag
     from tunesmith.workflows.rag_evaluate import TrialSettings, evaluate_retrieval
     from tunesmith.workflows.rag_questions import read_questions
 
-    document = evaluate_retrieval(
-        read_questions(file, columns=_columns(columns)),
-        store,
-        out,
-        voices=(model, adapter),
-        settings=TrialSettings(
-            mode, sources, prompt_tokens, max_new_tokens, removed, threshold, seed
-        ),
-        emit=say,
-    )
+    questions = read_questions(file, columns=_columns(columns))
+    settings = TrialSettings(mode, sources, prompt_tokens, max_new_tokens, removed, threshold, seed)
+    with _working() as course:
+        document = evaluate_retrieval(
+            questions, store, out, voices=(model, adapter), settings=settings, course=course
+        )
     return Outcome(document, show=lambda console: _show_evaluation(document, console))
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tunesmith.rag.embedding import Embedder
 from tunesmith.rag.passage import Filter, Passage
-from tunesmith.rag.store import Match, Store
+from tunesmith.rag.store import Store
 
 RRF_K = 60  # of the paper; on XQuAD 1 to 60 differ by less than a point
 SHINGLE_WORDS = 3
@@ -38,6 +38,16 @@ class Ranked:
 
     rank: int
     score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """A row of the store with its fused ``score``, and what each retriever said of it."""
+
+    row: int
+    score: float
+    dense: Ranked | None = None
+    text: Ranked | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,47 +93,67 @@ def retrieve(
     With ``mode`` text the model is not asked, and no hit has a cosine.
     """
     search = search or Search()
-    where = search.where.sql
     vector = None if search.mode == "text" else embedder.embed([question], as_query=True)[0]
+    words = None if search.mode == "dense" else question
     count = max(search.candidates, search.limit)
-    dense = [] if vector is None else store.nearest(vector, count, where)
-    text = [] if search.mode == "dense" else store.matching(question, count, where)
-    hits = fuse(dense, text, vector)
-    if rerank is not None and hits:
-        scores = rerank(question, [hit.passage.text for hit in hits])
+    fused = fuse(*store.find(vector, words, count, search.where.sql))
+    if rerank is not None:
+        hits = _read(store, fused, vector)
+        scores = rerank(question, [hit.passage.text for hit in hits]) if hits else []
         hits = [replace(h, score=s, rerank=s) for h, s in zip(hits, scores, strict=True)]
         hits.sort(key=lambda hit: -hit.score)
-    kept = hits if search.keep_duplicates else without_duplicates(hits, search.limit)
-    return kept[: search.limit]
+        kept = hits if search.keep_duplicates else without_duplicates(hits, search.limit)
+        return kept[: search.limit]
+    if search.keep_duplicates:
+        return _read(store, fused[: search.limit], vector)
+    return _first_unlike(store, fused, vector, search.limit)
 
 
-def fuse(
-    dense: Sequence[Match], text: Sequence[Match], vector: NDArray[np.float32] | None = None
-) -> list[Hit]:
+def fuse(dense: Sequence[tuple[int, float]], text: Sequence[tuple[int, float]]) -> list[Fused]:
     """Reciprocal rank fusion: score = sum over retrievers of 1 / (k + rank), k = 60.
 
     Cormack, Clarke and Buettcher, "Reciprocal Rank Fusion Outperforms Condorcet and Individual
     Rank Learning Methods" (SIGIR 2009). Where two are equal (first by meaning and second by words,
     and the other way round), the one comes first whose scores are nearer to the best of each
-    retriever. ``vector`` [D] is the question's, of length 1.
+    retriever. Both are rows with the retriever's scores, the best first.
     """
-    hits: dict[str, Hit] = {}
-    nearness: dict[str, float] = {}
-    for name, matches in (("dense", dense), ("text", text)):
-        best = matches[0].score if matches else 0.0
-        for rank, match in enumerate(matches, start=1):
-            key = match.passage.id
-            cosine = None if vector is None else float(match.vector @ vector)
-            hit = hits.get(key) or Hit(match.passage, 0.0, cosine)
-            ranked = {name: Ranked(rank, match.score)}
-            score = hit.score + 1 / (RRF_K + rank)
-            hits[key] = replace(hit, score=score, **ranked)  # type: ignore[arg-type]
-            nearness[key] = nearness.get(key, 0.0) + (match.score / best if best > 0 else 0.0)
-    return sorted(
-        hits.values(),
-        # Rounded: a sum must not depend on its order.
-        key=lambda hit: (-round(hit.score, 12), -nearness[hit.passage.id]),
-    )
+    found: dict[int, Fused] = {}
+    nearness: dict[int, float] = {}
+    for name, rows in (("dense", dense), ("text", text)):
+        best = rows[0][1] if rows else 0.0
+        for rank, (row, score) in enumerate(rows, start=1):
+            one = found.get(row) or Fused(row, 0.0)
+            ranked = {name: Ranked(rank, score)}
+            total = one.score + 1 / (RRF_K + rank)
+            found[row] = replace(one, score=total, **ranked)  # type: ignore[arg-type]
+            nearness[row] = nearness.get(row, 0.0) + (score / best if best > 0 else 0.0)
+    # Rounded: a sum must not depend on its order.
+    return sorted(found.values(), key=lambda one: (-round(one.score, 12), -nearness[one.row]))
+
+
+def _first_unlike(
+    store: Store, fused: Sequence[Fused], vector: NDArray[np.float32] | None, limit: int
+) -> list[Hit]:
+    """What ``without_duplicates`` leaves of all, with no more rows read than that takes."""
+    hits: list[Hit] = []
+    kept: list[Hit] = []
+    for start in range(0, len(fused), 2 * limit):
+        hits += _read(store, fused[start : start + 2 * limit], vector)
+        kept = without_duplicates(hits, limit)
+        if len(kept) == limit:
+            break
+    return kept
+
+
+def _read(store: Store, fused: Sequence[Fused], vector: NDArray[np.float32] | None) -> list[Hit]:
+    """The passages of these rows; their cosines are with the question's ``vector`` [D]."""
+    taken = store.take([one.row for one in fused])
+    hits = []
+    for one in fused:
+        passage, own = taken[one.row]
+        cosine = None if vector is None else float(own @ vector)
+        hits.append(Hit(passage, one.score, cosine, one.dense, one.text))
+    return hits
 
 
 def without_duplicates(hits: Sequence[Hit], limit: int) -> list[Hit]:

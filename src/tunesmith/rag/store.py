@@ -6,7 +6,7 @@ version before.
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -30,6 +30,7 @@ KEY = b"tunesmith"
 FORMAT = 1
 """Raised when documents are read or cut in another way, so that old passages are not kept."""
 ROWS_WORTH_AN_INDEX = 20_000  # fewer are compared one by one as fast
+REFINED = 2  # times the limit: so many are found by an index's bytes, then compared exactly
 OLD = timedelta(hours=1)  # a search that is under way may still read versions younger than this
 IDS_AT_ONCE = 500
 
@@ -144,22 +145,59 @@ class Store:
         """How many chunks there are."""
         return cast("int", self._table.count_rows())
 
+    def find(
+        self, vector: NDArray[np.float32] | None, text: str | None, limit: int, where: str | None
+    ) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
+        """Rows by their cosine with ``vector`` [D], and by BM25 of the words in ``text``.
+
+        Both with their scores, highest first, and empty for None; ``where`` is a condition of SQL.
+        Rows are numbers until `take`, as reading them costs more than finding them.
+        """
+        dense = [] if vector is None else self._near(vector, limit, where)
+        return dense, [] if text is None else self._said(text, limit, where)
+
     def nearest(
         self, vector: NDArray[np.float32], limit: int, where: str | None = None
     ) -> list[Match]:
         """Passages by their cosine with ``vector`` [D], highest first."""
-        query = self._table.search(vector, vector_column_name="vector").distance_type("cosine")
-        found = self._matches(query, limit, where, score="_distance")
-        return [replace(match, score=1.0 - match.score) for match in found]
+        return self._matches(self._near(vector, limit, where))
 
     def matching(self, text: str, limit: int, where: str | None = None) -> list[Match]:
         """Passages by BM25 of the words in ``text``, highest first."""
+        return self._matches(self._said(text, limit, where))
+
+    def _matches(self, rows: Sequence[tuple[int, float]]) -> list[Match]:
+        taken = self.take([row for row, _ in rows])
+        return [Match(*taken[row], score) for row, score in rows]
+
+    def _near(
+        self, vector: NDArray[np.float32], limit: int, where: str | None
+    ) -> list[tuple[int, float]]:
+        query = self._table.search(vector, vector_column_name="vector").distance_type("cosine")
+        query = query.refine_factor(REFINED)
+        return [(row, 1.0 - far) for row, far in _rows(query, limit, where, score="_distance")]
+
+    def _said(self, text: str, limit: int, where: str | None) -> list[tuple[int, float]]:
         wanted = terms(text).strip()
         if not wanted or not self.count():
             return []
         match = library("lancedb.query").MatchQuery(wanted, "terms")
         query = self._table.search(match, query_type="fts")
-        return self._matches(query, limit, where, score="_score")
+        return _rows(query, limit, where, score="_score")
+
+    def take(self, rows: Sequence[int]) -> dict[int, tuple[Passage, NDArray[np.float32]]]:
+        """Passages with their vectors [D], by the numbers of their rows."""
+        if not rows:
+            return {}
+        query = self._table.take_row_ids(list(rows)).select([*COLUMNS, "vector"])
+        found = query.with_row_id().to_arrow()
+        flat = found["vector"].combine_chunks().flatten().to_numpy()
+        vectors = flat.reshape(found.num_rows, self.settings.width)
+        columns = found.drop_columns(["vector"]).to_pylist()
+        return {
+            row["_rowid"]: (_passage(row), vector)
+            for row, vector in zip(columns, vectors, strict=True)
+        }
 
     def passages(self) -> list[Passage]:
         """Every passage, in the order of sources and parts."""
@@ -172,16 +210,6 @@ class Store:
         where = f"document = {quoted(document)} AND part IN ({listed})"
         rows = self._table.search().where(where).select(list(COLUMNS)).limit(None).to_list()
         return sorted((_passage(row) for row in rows), key=lambda passage: passage.part)
-
-    @staticmethod
-    def _matches(query: Any, limit: int, where: str | None, *, score: str) -> list[Match]:
-        if where is not None:
-            query = query.where(where, prefilter=True)
-        rows = query.select([*COLUMNS, "vector", score]).limit(limit).to_list()
-        return [
-            Match(_passage(row), np.asarray(row["vector"], dtype=np.float32), float(row[score]))
-            for row in rows
-        ]
 
 
 def searched_text(passage: Passage) -> str:
@@ -260,6 +288,14 @@ def _schema(width: int) -> "pa.Schema":
     fields = [pa.field(name, types.get(name, pa.string())) for name in COLUMNS]
     vector = pa.field("vector", pa.list_(pa.float32(), width))
     return pa.schema([*fields, pa.field("terms", pa.string()), vector])
+
+
+def _rows(query: Any, limit: int, where: str | None, *, score: str) -> list[tuple[int, float]]:
+    """The numbers of the rows that a query finds, with their scores."""
+    if where is not None:
+        query = query.where(where, prefilter=True)
+    found = query.select([score]).with_row_id(True).limit(limit).to_arrow()
+    return list(zip(found["_rowid"].to_pylist(), found[score].to_pylist(), strict=True))
 
 
 def _passage(row: dict[str, Any]) -> Passage:

@@ -19,9 +19,11 @@ from tunesmith.rag.metrics import ndcg_at, recall_at, reciprocal_rank
 from tunesmith.rag.questions import Known, Question, know, says_nothing
 from tunesmith.rag.retrieve import Hit, Mode, Search, retrieve, without_duplicates
 from tunesmith.rag.store import Store
+from tunesmith.workflows.course import QUIET, Clock, Course
 from tunesmith.workflows.sources_prompt import SourcesPrompt
 
 MODES: tuple[Mode, ...] = ("dense", "text", "hybrid")
+TEXTS_AT_ONCE = 128
 RANKED = 10  # passages that are judged
 RIGHT = "right"
 BRIEFLY = "Answer the question in a few words."
@@ -48,12 +50,16 @@ class Item:
 
 
 class Remembered:
-    """An embedder that embedded its questions at once."""
+    """An embedder that embedded its questions together, and tells a clock how far it was."""
 
-    def __init__(self, inner: Embedder, texts: Sequence[str]) -> None:
+    def __init__(self, inner: Embedder, texts: Sequence[str], clock: Clock) -> None:
         self.folder: Path = inner.folder
         self._inner = inner
-        self._known = dict(zip(texts, inner.embed(texts, as_query=True), strict=True))
+        self._known: dict[str, NDArray[np.float32]] = {}
+        for start in range(0, len(texts), TEXTS_AT_ONCE):
+            clock.at("embedding the questions", start, len(texts))
+            some = texts[start : start + TEXTS_AT_ONCE]
+            self._known |= zip(some, inner.embed(some, as_query=True), strict=True)
 
     def embed(self, texts: Sequence[str], *, as_query: bool = False) -> NDArray[np.float32]:
         """[n, D], as the embedder gives them."""
@@ -63,19 +69,26 @@ class Remembered:
 
 
 def find_all(
-    store: Store, embedder: Embedder, questions: Sequence[Question], *, limit: int
+    store: Store,
+    embedder: Embedder,
+    questions: Sequence[Question],
+    *,
+    limit: int,
+    course: Course = QUIET,
 ) -> list[Found]:
-    """The hits of every retriever for every question."""
-    remembered = Remembered(embedder, [question.text for question in questions])
+    """The hits of every retriever for every question.
+
+    Raises KeyboardInterrupt where the course stops.
+    """
+    clock = Clock(course)
+    remembered = Remembered(embedder, [question.text for question in questions], clock)
     count = max(limit, RANKED)
-    return [
-        Found(
-            question,
-            know(store, remembered, question),
-            {m: retrieve(store, remembered, question.text, Search(count, m)) for m in MODES},
-        )
-        for question in questions
-    ]
+    found = []
+    for done, question in enumerate(questions):
+        clock.at("retrieving", done, len(questions))
+        hits = {m: retrieve(store, remembered, question.text, Search(count, m)) for m in MODES}
+        found.append(Found(question, know(store, remembered, question), hits))
+    return found
 
 
 def retrieval_scores(found: Sequence[Found], mode: Mode) -> dict[str, float | None]:

@@ -9,14 +9,15 @@ from pathlib import Path
 
 from tunesmith import files
 from tunesmith.errors import RagError
-from tunesmith.models.cache import Emit, ignore
 from tunesmith.models.load import read_tokenizer
 from tunesmith.models.resolve import resolve
 from tunesmith.rag.passage import Passage
 from tunesmith.rag.prompt import harmless
 from tunesmith.rag.questions import Known, Question, know
 from tunesmith.rag.training import KINDS, Example, Kind, Shares, compose, deal, draw_distractors
+from tunesmith.train.events import Progress
 from tunesmith.workflows.ask import open_documents
+from tunesmith.workflows.course import QUIET, Clock, Course
 from tunesmith.workflows.rag_cases import Remembered
 from tunesmith.workflows.rag_sides import choose_sides
 from tunesmith.workflows.sources_prompt import SourcesPrompt, sources_prompt
@@ -60,21 +61,29 @@ def make_dataset(
     *,
     model: str,
     settings: DatasetSettings | None = None,
-    emit: Emit = ignore,
+    course: Course = QUIET,
 ) -> Dataset:
     """Write train.jsonl and eval.jsonl (chat rows) and questions.jsonl (those held out).
 
     The same questions, store and settings give the same bytes. Raises RagError where ``out`` is
-    taken, no question has its passage in the store, or all belong to one group of documents.
+    taken, no question has its passage in the store, or all belong to one group of documents, and
+    KeyboardInterrupt where the course stops: nothing is written then.
     """
     settings = settings or DatasetSettings()
-    _require_free(out)
+    require_free(out)
+    clock = Clock(course)
+
+    def emit(text: str) -> None:
+        course.emit(Progress(text))
+
     tokenizer = read_tokenizer(resolve(model, emit=emit), trust_remote_code=False)
     ask = sources_prompt(tokenizer, most_tokens=settings.prompt_tokens)
     opened, embedder = open_documents(store, emit=emit)
-    emit("looking for the passages that answer ...")
-    remembered = Remembered(embedder, [question.text for question in questions])
-    every = [(question, know(opened, remembered, question)) for question in questions]
+    remembered = Remembered(embedder, [question.text for question in questions], clock)
+    every = []
+    for done, question in enumerate(questions):
+        clock.at("looking for the passages that answer", done, len(questions))
+        every.append((question, know(opened, remembered, question)))
     asked = [(q, known) for q, known in every if known.right or not q.answers]
     left_out = {"no_passage": [q.line for q, known in every if q.answers and not known.right]}
     if not asked:
@@ -159,7 +168,8 @@ def _question(question: Question) -> dict[str, object]:
     return {"question": question.text, "answers": list(question.answers), **places}
 
 
-def _require_free(out: Path) -> None:
+def require_free(out: Path) -> None:
+    """Raise RagError where there is something at ``out``."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RagError(
             f"{out}: exists already, and is not overwritten.",

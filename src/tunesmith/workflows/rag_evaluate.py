@@ -6,19 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith import files
-from tunesmith.counts import many
 from tunesmith.errors import RagError
 from tunesmith.evaluate.sourced import CELLS, Case, Cell, effects, score_cell
-from tunesmith.models.cache import Emit, ignore
+from tunesmith.generate.sampling import Sampling
 from tunesmith.rag.prompt import refusal_for
 from tunesmith.rag.questions import Question
 from tunesmith.rag.retrieve import Mode
 from tunesmith.rag.threshold import known_threshold
 from tunesmith.report.rag_page import rag_page
-from tunesmith.workflows.answering import answers_now
+from tunesmith.train.events import Progress
+from tunesmith.workflows.answer_cache import open_cache, voice_of
+from tunesmith.workflows.answering import answer_arms
+from tunesmith.workflows.answers import text_of
 from tunesmith.workflows.arms import Arm
 from tunesmith.workflows.ask import open_documents
 from tunesmith.workflows.chat import LONGEST_CHAT_TOKENS
+from tunesmith.workflows.course import QUIET, Clock, Course
 from tunesmith.workflows.locate import locate
 from tunesmith.workflows.opening import Opened, attach_folder, open_base
 from tunesmith.workflows.rag_cases import (
@@ -33,6 +36,12 @@ from tunesmith.workflows.rag_cases import (
 from tunesmith.workflows.sources_prompt import sources_prompt
 
 RETRIEVED = "_rag"
+CELL_NAMES = {
+    "base": "the base without sources",
+    "tuned": "the adapter without sources",
+    "base_rag": "the base with sources",
+    "tuned_rag": "the adapter with sources",
+}
 REPORT, DOCUMENT, ANSWERS = "report.html", "evaluation.json", "answers.jsonl"
 
 
@@ -68,19 +77,19 @@ def evaluate_retrieval(
     *,
     voices: tuple[str | None, str | None] = (None, None),
     settings: TrialSettings | None = None,
-    emit: Emit = ignore,
+    course: Course = QUIET,
 ) -> dict[str, object]:
     """The document of `rag evaluate --json`; it, a page and all answers are written into ``out``.
 
-    ``voices`` are model and adapter; without an adapter there are no tuned cells. Raises RagError
-    where no question has an answer.
+    ``voices`` are model and adapter; without an adapter there are no tuned cells. Answers are kept
+    in the cache as they end: a call that was stopped goes on where it was. Raises RagError where
+    no question has an answer, and KeyboardInterrupt where the course stops.
     """
     settings = settings or TrialSettings()
     if not any(question.answers for question in questions):
         raise RagError("No question has an answer to compare with.", remedy="Give some answers.")
-    opened, embedder = open_documents(store, emit=emit)
-    emit(f"retrieving for {many(len(questions), 'question')} ...")
-    found = find_all(opened, embedder, questions, limit=settings.sources)
+    opened, embedder = open_documents(store, emit=lambda text: course.emit(Progress(text)))
+    found = find_all(opened, embedder, questions, limit=settings.sources, course=course)
     items = items_of(
         found,
         mode=settings.mode,
@@ -88,7 +97,7 @@ def evaluate_retrieval(
         removed=settings.removed,
         seed=settings.seed,
     )
-    answered = _answers(items, *voices, settings, emit)
+    answered = _answers(items, *voices, settings, course)
     cells = {name: score_cell(each.cases, each.texts) for name, each in answered.items()}
     threshold = settings.threshold
     if threshold is None:
@@ -112,45 +121,62 @@ def _answers(
     model: str | None,
     adapter: str | None,
     settings: TrialSettings,
-    emit: Emit,
+    course: Course,
 ) -> dict[str, _Answered]:
     """What the base and, where there is one, the adapter answer without and with sources."""
     located = locate(model, [adapter] if adapter else [])
-    emit(f"loading {located.model} ...")
+    course.emit(Progress(f"loading {located.model}"))
     opened = open_base(located.model, four_bit=located.four_bit)
-    voices: dict[str, str | None] = {"base": None}
+    speakers = {"base": _Speaker(opened, None, voice_of(opened.base))}
     for name, voice in located.voices.items():
         if voice is not None:
-            attach_folder(opened, located.adapters[name], name=name)
-            voices["tuned"] = voice
-    longest = max(opened.engine.prefix_length(voice) for voice in voices.values())
+            folder = located.adapters[name]
+            attached = attach_folder(opened, folder, name=name)
+            speakers["tuned"] = _Speaker(opened, voice, voice_of(opened.base, attached, folder))
+    longest = max(opened.engine.prefix_length(each.adapter) for each in speakers.values())
     room = min(opened.base.context, LONGEST_CHAT_TOKENS) - longest - settings.max_new_tokens
-    most = min(settings.prompt_tokens, room)
+    most, clock = min(settings.prompt_tokens, room), Clock(course)
     return {
-        cell: _cell(cell, items, opened, voices[name], (most, settings.max_new_tokens), emit)
+        cell: speakers[name].answer(cell, items, (most, settings.max_new_tokens), clock)
         for cell in CELLS
-        if (name := cell.removesuffix(RETRIEVED)) in voices
+        if (name := cell.removesuffix(RETRIEVED)) in speakers
     }
 
 
-def _cell(
-    name: str,
-    items: Sequence[Item],
-    opened: Opened,
-    voice: str | None,
-    tokens: tuple[int, int],
-    emit: Emit,
-) -> _Answered:
-    """One cell's answers, with prompts and answers of at most so many ``tokens``."""
-    most, new = tokens
-    ask = sources_prompt(opened.tokenizer(voice), most_tokens=most)
-    put = prompts_with if name.endswith(RETRIEVED) else prompts_without
-    cases, prompts = zip(*put(items, ask, adapter=voice, opening=name), strict=True)
-    emit(f"{name}: {many(len(prompts), 'answer')} ...")
-    arm = Arm(name, prompts, opened.engine.prefix_length(voice))
-    texts = answers_now(opened, arm, voice, most=new, go_on=lambda _done, _total: True)
-    assert texts is not None  # it is never told to stop
-    return _Answered(cases, tuple(text.strip() for text in texts))
+@dataclass(frozen=True, slots=True)
+class _Speaker:
+    """Who answers: the base or an adapter over it, and the hash by which answers are kept."""
+
+    opened: Opened
+    adapter: str | None
+    voice: str
+
+    def answer(
+        self, cell: str, items: Sequence[Item], tokens: tuple[int, int], clock: Clock
+    ) -> _Answered:
+        """A cell's answers, with prompts and answers of at most so many ``tokens``."""
+        opened, (most, new) = self.opened, tokens
+        tokenizer = opened.tokenizer(self.adapter)
+        ask = sources_prompt(tokenizer, most_tokens=most)
+        put = prompts_with if cell.endswith(RETRIEVED) else prompts_without
+        cases, prompts = zip(*put(items, ask, adapter=self.adapter, opening=cell), strict=True)
+        sampling, stop_ids = Sampling(max_new_tokens=new), opened.base.stop_ids
+
+        def go_on(done: int, total: int) -> bool:
+            clock.at(f"answering: {CELL_NAMES[cell]}", done, total)
+            return True
+
+        said = answer_arms(
+            opened.engine,
+            {cell: Arm(cell, prompts, opened.engine.prefix_length(self.adapter))},
+            {cell: open_cache(self.voice, sampling, stop_ids)},
+            sampling=sampling,
+            stop_ids=stop_ids,
+            go_on=go_on,
+        )
+        assert said is not None  # the clock raises where a stop is asked for
+        texts = (text_of(tokenizer, each.ids).strip() for each in said[cell])
+        return _Answered(cases, tuple(texts))
 
 
 def _gated(
