@@ -155,7 +155,7 @@ def told(document: Mapping[str, Any]) -> list[str]:
     auto = document["auto"]
     taken = auto.get("refused") or f"merged by {auto.get('name', 'what was chosen before')}"
     verdict = document["verdict"]
-    expected = f"expected from the weights: {verdict['expected']}, measured: {verdict['answer']}"
+    expected = f"expected from reading: {verdict['expected']}, measured: {verdict['answer']}"
     return [weights, str(verdict["text"]), expected, *drops, f"--auto: {taken}"]
 
 

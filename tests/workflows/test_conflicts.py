@@ -143,13 +143,13 @@ def test_what_reading_lets_expect_stands_beside_what_was_measured(bare):
         change_tensors(Path(folder), lambda _, t: torch.randn(t.shape, generator=draws))
     apart = conflicts(*(sources.read(Path(folder)) for folder in bare))
     measured = trial({"linear": 0.5, "ties": 0.3})
-    kept = ({"task 0": 0.7, "task 1": 0.95}, {"task 0": 0.92, "task 1": math.nan})
-    candidates = [replace(c, kept=k) for c, k in zip(measured.candidates, kept, strict=True)]
+    lost = ({"task 0": 0.3, "task 1": -0.01}, {"task 0": 0.08, "task 1": 0.05})
+    candidates = [replace(c, lost=n) for c, n in zip(measured.candidates, lost, strict=True)]
     read = replace(measured, candidates=candidates)
     found = judged({("a", "b"): apart}, read)
     assert (found.expected, found.answer) == ("fits", "clash")
     assert found.text.startswith("They hardly meet (cosine ")
-    assert "answers `ties` keeps most: 92 % of task 0. After a linear merge task 0" in found.text
+    assert "`ties` loses least: 0.08 of task 0, 0.05 of task 1 (nats a token)." in found.text
     less = replace(read, candidates=candidates[:1])
     assert judged({("a", "b"): apart}, less).expected == "clash"
     assert judged({("a", "b"): apart}, measured).expected == "cannot-tell"

@@ -1,4 +1,4 @@
-"""Which weights let the linear combination of adapters keep most of all of them?
+"""With which weights does the linear combination of adapters lose least of all of them?
 
 An adapter that says much where it was not asked drowns another at equal weights. So one weight
 after another is lowered, the one and to the share that help most, as long as any does.
@@ -11,23 +11,23 @@ from tunesmith.adapters.combine import folder, table
 from tunesmith.adapters.combine.factor import Fit
 from tunesmith.workflows.candidates import Blend, Way
 from tunesmith.workflows.course import Clock, Course
-from tunesmith.workflows.keeping import Keeping, least
+from tunesmith.workflows.keeping import Keeping
 
 SHARES = (0.8, 0.6, 0.4)  # of the weight that is given
 PASSES = 2  # weights that are lowered at most
-WORTH = 0.01  # of what is kept: a smaller gain is none
+WORTH = 0.01  # nats a token: a smaller gain is none
 LINEAR = "linear"
 
 
 def balanced(blend: Blend, keeping: Keeping, scratch: Path, course: Course) -> Way | None:
-    """The linear way with the weights that keep most of the task that loses most; None where
+    """The linear way with the weights by which the task that loses most loses least; None where
     those that are given do. KeyboardInterrupt where the course says stop.
     """
     search = _Search(blend, keeping, scratch, course)
     given = best = tuple(blend.weights)
     for _ in range(PASSES):
-        better = max(search.lowered(best, given), key=search.kept)
-        if not search.kept(better) > search.kept(best) + WORTH:
+        better = min(search.lowered(best, given), key=search.lost)
+        if search.lost(better) > search.lost(best) - WORTH:
             break
         best = better
     if best == given:
@@ -54,8 +54,8 @@ class _Search:
             for share in SHARES
         ]
 
-    def kept(self, weights: tuple[float, ...]) -> float:
-        """Of the task that loses most."""
+    def lost(self, weights: tuple[float, ...]) -> float:
+        """By the task that loses most."""
         if weights not in self.known:
             most = 1 + PASSES * len(weights) * len(SHARES)
             self.clock.at("weighing the adapters", len(self.known), most)
@@ -65,5 +65,5 @@ class _Search:
                 blend.combination(table.made(LINEAR)),
                 Fit(rank=blend.rank, seed=blend.seed),
             )
-            self.known[weights] = least(self.keeping.shares(made.folder))
+            self.known[weights] = max(self.keeping.lost(made.folder).values())
         return self.known[weights]

@@ -1,6 +1,5 @@
 """Which combinations of adapters are tried, each written as the adapter that it would be."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,11 +53,13 @@ class Blend:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A way, and the adapter that it makes, in a folder of its own; ``kept`` of each task."""
+    """A way, and the adapter that it makes, in a folder of its own; ``lost`` nats a token of
+    each task's held-out answers.
+    """
 
     way: Way
     made: Combined
-    kept: Mapping[str, float] = field(default_factory=dict)
+    lost: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         """``error``: ||D - s B A|| / ||D||, what the rank and the number format lose."""
@@ -69,7 +70,7 @@ class Candidate:
             "bytes": self.made.bytes,
             "error": self.made.errors.overall,
             "weights": list(self.way.weights) if self.way.weights else None,
-            "kept": {name: None if math.isnan(s) else s for name, s in self.kept.items()},
+            "lost": dict(self.lost),
         }
 
 

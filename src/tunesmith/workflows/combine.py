@@ -228,12 +228,12 @@ def tried(
 def _candidates(
     adapters: Named, ways: Sequence[Way], keeping: Keeping, scratch: Path, course: Course
 ) -> list[Candidate]:
-    """Every way's adapter, with what it keeps of each task; weights that keep more are one more."""
+    """Every way's adapter, with what it loses of each task; weights that lose less are one more."""
     more = None
     if any(way.name == LINEAR for way in ways):
         more = balanced(adapters.blend, keeping, scratch, course)
     made = make_all(adapters.blend, [*ways, *([more] if more else [])], scratch, course)
-    return [replace(each, kept=keeping.shares(each.made.folder)) for each in made]
+    return [replace(each, lost=keeping.lost(each.made.folder)) for each in made]
 
 
 def _mixed_bases(runs: Runs) -> Iterator[str]:

@@ -9,11 +9,11 @@ from tunesmith.adapters.depth import bands
 from tunesmith.workflows.balance import LINEAR
 from tunesmith.workflows.candidates import Candidate
 from tunesmith.workflows.combine import MAX_DROP, Trial
-from tunesmith.workflows.keeping import least
 from tunesmith.workflows.trials import ALONE, TaskScores
 
-# Of what every adapter learned, a combination that may fit keeps so much (docs/combine.md).
-KEPT = 0.9
+# Nats a token of any task's held-out answers: a combination that loses no more may well fit
+# (docs/combine.md).
+MOST_LOST = 0.1
 # The cosine, of either sign, from which two adapters work in the same places: a tenth of each lies
 # along the other. Unlike tasks have less, two formats of one question more (docs/combine.md).
 MEETING = 0.1
@@ -52,17 +52,17 @@ def judged(found: Mapping[tuple[str, str], Conflicts], trial: Trial | None) -> V
 
 
 def _expected(trial: Trial) -> str:
-    """By what the combination keeps that keeps most of the task that loses most."""
-    most = _keeps_most(trial)
-    if most is None:
+    """By the combination that loses least of the task that loses most."""
+    kept = _loses_least(trial)
+    if kept is None:
         return "cannot-tell"
-    return "fits" if least(most.kept) >= KEPT else "clash"
+    return "fits" if max(kept.lost.values()) <= MOST_LOST else "clash"
 
 
-def _keeps_most(trial: Trial) -> Candidate | None:
-    """The candidate that keeps most of the task that loses most, where that could be read."""
-    read = [each for each in trial.candidates if not math.isnan(least(each.kept))]
-    return max(read, key=lambda each: least(each.kept), default=None)
+def _loses_least(trial: Trial) -> Candidate | None:
+    """The candidate by which the task that loses most loses least, where that was read."""
+    read = [each for each in trial.candidates if each.lost]
+    return min(read, key=lambda each: max(each.lost.values()), default=None)
 
 
 def _meet(found: Conflicts) -> bool:
@@ -109,13 +109,12 @@ def _joined(run: Sequence[tuple[str, float]]) -> tuple[str, float]:
 
 def _measured(trial: Trial, answer: str) -> Iterator[str]:
     """What a linear merge costs, the way that costs least, and that nothing is lost unmerged."""
-    if (most := _keeps_most(trial)) is not None:
-        shares = ", ".join(
-            f"{100 * share:.0f} % of {name}"
-            for name, share in most.kept.items()
-            if not math.isnan(share)
+    if (kept := _loses_least(trial)) is not None:
+        lost = ", ".join(f"{nats:.2f} of {name}" for name, nats in kept.lost.items())
+        yield (
+            f"By the likelihood of held-out answers `{kept.way.name}` loses least: {lost} "
+            "(nats a token)."
         )
-        yield f"By the likelihood of held-out answers `{most.way.name}` keeps most: {shares}."
     falls = ", ".join(_fall(task, LINEAR) for task in trial.scores)
     yield f"After a linear merge {falls}."
     best = trial.best().way.name

@@ -1,11 +1,9 @@
-"""How much of what each adapter learned does a combination keep? Read, without any answer made.
+"""How much of what each adapter learned does a combination lose? Read, without any answer made.
 
-Of a task's held-out answers, with mean losses L of the base, of the task's own adapter and of the
-combination: kept = (L_base - L_combination) / (L_base - L_own), 1 where nothing is lost and 0 where
-nothing is left.
+The mean loss of a task's held-out answers under the combination, less that under the task's own
+adapter, in nats a token.
 """
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,25 +12,20 @@ from tunesmith.workflows.opening import Opened, attach_folder
 from tunesmith.workflows.row_losses import losses_of_rows
 from tunesmith.workflows.tasks import Task
 
-Shares = Mapping[str, float]  # what is kept of each task, by its name
+Lost = Mapping[str, float]  # nats a token of each task, by its name
 
 
 class Keeping:
-    """Tasks over a base, with what the base and each task's own adapter lose on their rows."""
+    """Tasks over a base, with what each one's own adapter loses on its rows."""
 
     def __init__(self, opened: Opened, tasks: Sequence[Task], folders: Mapping[str, Path]) -> None:
         self._opened, self._tasks = opened, tasks
-        self._base = {task.name: self._loss(task, None) for task in tasks}
-        own = {task.name: self._losses(folders[task.name], [task])[task.name] for task in tasks}
-        self._gain = {name: loss - own[name] for name, loss in self._base.items()}
+        self._own = {t.name: self._losses(folders[t.name], [t])[t.name] for t in tasks}
 
-    def shares(self, folder: Path) -> Shares:
-        """Of the adapter in a folder; NaN for a task whose own adapter gained nothing."""
+    def lost(self, folder: Path) -> Lost:
+        """By the adapter in a folder, of every task; below 0 where it is better than its own."""
         losses = self._losses(folder, self._tasks)
-        return {
-            name: (self._base[name] - loss) / gain if (gain := self._gain[name]) > 0 else math.nan
-            for name, loss in losses.items()
-        }
+        return {name: loss - self._own[name] for name, loss in losses.items()}
 
     def _losses(self, folder: Path, tasks: Sequence[Task]) -> dict[str, float]:
         adapter = attach_folder(self._opened, folder, name=str(folder))
@@ -41,12 +34,7 @@ class Keeping:
         finally:
             adapter.detach()
 
-    def _loss(self, task: Task, adapter: str | None) -> float:
+    def _loss(self, task: Task, adapter: str) -> float:
         losses = losses_of_rows(self._opened, task.rows, adapter=adapter, go_on=lambda _: True)
         assert losses is not None  # nothing says stop
         return statistics.mean(losses)
-
-
-def least(shares: Shares) -> float:
-    """What is kept of the task that loses most; NaN where nothing can be said of any."""
-    return min((share for share in shares.values() if not math.isnan(share)), default=math.nan)
