@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.adapters.test_store import randomise
 from tests.models.tiny import tiny_folder
-from tunesmith.adapters import fit, store, stored
+from tunesmith.adapters import config_file, fit, store, stored
 from tunesmith.adapters.fit import Identity, mismatches
 from tunesmith.adapters.origin import Origin, write_origin
 from tunesmith.config.methods import LoraSettings, PromptSettings, PTuningSettings
@@ -86,8 +86,10 @@ def test_values_that_are_not_finite_are_told_and_not_loaded(adapter, base, bad):
 
 
 def test_what_cannot_be_read_is_a_mismatch_with_its_remedy(adapter, base):
-    config = json.loads((adapter / stored.CONFIG).read_text())
-    (adapter / stored.CONFIG).write_text(json.dumps({**config, "modules_to_save": ["lm_head"]}))
+    config = json.loads((adapter / config_file.CONFIG).read_text())
+    (adapter / config_file.CONFIG).write_text(
+        json.dumps({**config, "modules_to_save": ["lm_head"]})
+    )
     assert kinds(adapter, base) == [("format", False)]
     (adapter / stored.TENSORS).unlink()
     _, skeleton = open_skeleton(str(base))
@@ -97,8 +99,8 @@ def test_what_cannot_be_read_is_a_mismatch_with_its_remedy(adapter, base):
 
 
 def edited(adapter, **changes):
-    config = json.loads((adapter / stored.CONFIG).read_text())
-    (adapter / stored.CONFIG).write_text(json.dumps({**config, **changes}))
+    config = json.loads((adapter / config_file.CONFIG).read_text())
+    (adapter / config_file.CONFIG).write_text(json.dumps({**config, **changes}))
 
 
 def test_ranks_that_the_tensors_do_not_have_are_told_as_peft_reads_them(adapter, base):
