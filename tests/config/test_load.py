@@ -3,7 +3,7 @@
 import pytest
 
 from tunesmith.config.load import load_run_config, parse_overrides
-from tunesmith.errors import UsageError
+from tunesmith.errors import ConfigError, UsageError
 
 
 def value_of(flag, *words):
@@ -107,3 +107,16 @@ def test_a_value_and_a_section_under_one_name_are_refused():
 def test_recompute_as_a_switch_means_layers_or_none(given, expected):
     values = {"data": {"train": "a.jsonl"}, "train": {"recompute": given}}
     assert load_run_config(None, values).train.recompute == expected
+
+
+def test_a_folder_in_place_of_a_config_says_how_to_go_on_with_what_it_holds(tmp_path):
+    for file, told in (
+        (None, "tunesmith init DATA"),
+        ("config.yaml", f"tunesmith train --resume {tmp_path}"),
+        ("comparison.json", f"tunesmith compare --resume {tmp_path}"),
+    ):
+        if file:
+            (tmp_path / file).touch()
+        with pytest.raises(ConfigError, match="is a folder") as refused:
+            load_run_config(tmp_path, {})
+        assert told in refused.value.remedy
