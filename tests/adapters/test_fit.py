@@ -8,10 +8,10 @@ from safetensors.torch import load_file, save_file
 
 from tests.adapters.test_store import randomise
 from tests.models.tiny import tiny_folder
-from tunesmith.adapters import fit, store, stored
+from tunesmith.adapters import config_file, fit, store, stored
 from tunesmith.adapters.fit import Identity, mismatches
 from tunesmith.adapters.origin import Origin, write_origin
-from tunesmith.config.methods import LoraSettings
+from tunesmith.config.methods import LoraSettings, PromptSettings, PTuningSettings
 from tunesmith.errors import AdapterError
 from tunesmith.methods import table
 from tunesmith.models.hashes import COMBINED, hash_folder
@@ -86,14 +86,67 @@ def test_values_that_are_not_finite_are_told_and_not_loaded(adapter, base, bad):
 
 
 def test_what_cannot_be_read_is_a_mismatch_with_its_remedy(adapter, base):
-    config = json.loads((adapter / stored.CONFIG).read_text())
-    (adapter / stored.CONFIG).write_text(json.dumps({**config, "modules_to_save": ["lm_head"]}))
+    config = json.loads((adapter / config_file.CONFIG).read_text())
+    (adapter / config_file.CONFIG).write_text(
+        json.dumps({**config, "modules_to_save": ["lm_head"]})
+    )
     assert kinds(adapter, base) == [("format", False)]
     (adapter / stored.TENSORS).unlink()
     _, skeleton = open_skeleton(str(base))
     (found,) = mismatches(adapter, skeleton)
     assert "is missing" in found.message
     assert "safetensors" in found.remedy
+
+
+def edited(adapter, **changes):
+    config = json.loads((adapter / config_file.CONFIG).read_text())
+    (adapter / config_file.CONFIG).write_text(json.dumps({**config, **changes}))
+
+
+def test_ranks_that_the_tensors_do_not_have_are_told_as_peft_reads_them(adapter, base):
+    _, skeleton = open_skeleton(str(base))
+    edited(adapter, r=1)
+    (found,) = mismatches(adapter, skeleton)
+    assert found.kind == "format"
+    assert "r = 1" in found.message
+    assert "model.layers.0.mlp.down_proj has rank 2 instead of 1" in found.message
+    assert "Copy the folder again" in found.remedy
+    edited(adapter, r=2, rank_pattern={"layers.1.mlp.up_proj": 3})
+    (found,) = mismatches(adapter, skeleton)
+    assert "model.layers.1.mlp.up_proj has rank 2 instead of 3" in found.message
+    assert "layers.0" not in found.message
+    edited(adapter, r=1, rank_pattern={".*_proj": 2})
+    assert mismatches(adapter, skeleton) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lora_alpha": "much"},
+        {"r": None},
+        {"rank_pattern": {"up_proj": "two"}},
+        {"rank_pattern": {"up_(proj": 2}},
+        {"alpha_pattern": [1]},
+    ],
+)
+def test_numbers_that_are_none_are_told_by_key_with_a_remedy(adapter, base, changes):
+    _, skeleton = open_skeleton(str(base))
+    edited(adapter, **changes)
+    (found,) = mismatches(adapter, skeleton)
+    assert (found.kind, *changes) == ("format", next(k for k in changes if k in found.message))
+    assert "adapter was made" in found.remedy
+
+
+@pytest.mark.parametrize("settings", [PromptSettings(tokens=4), PTuningSettings(tokens=4)])
+def test_another_number_of_virtual_tokens_than_the_tensor_holds_is_told(base, tmp_path, settings):
+    opened = open_base(str(base), dtype="float32", device="cpu")
+    made = table.attach(opened.engine, settings, name="v")
+    store.save(tmp_path / "v", made, opened.engine, base="owner/Tiny")
+    edited(tmp_path / "v", num_virtual_tokens=3)
+    (found,) = mismatches(tmp_path / "v", opened.engine)
+    assert found.kind == "format"
+    assert "holds 4 virtual tokens" in found.message
+    assert "num_virtual_tokens = 3" in found.message
 
 
 def test_all_kinds_are_refused_in_one_message(adapter, tmp_path):

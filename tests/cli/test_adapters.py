@@ -39,6 +39,7 @@ def test_adapters_of_runs_and_of_folders_are_listed(root, copied, tunesmith):
     assert ended.status == 0
     assert first[:2] == ["one", "lora"]
     assert "run" in first
+    assert first[-2:] == ["Say", "numbers"]
     assert second[:2] == ["theirs", "lora"]
     assert second[-2:-1] == ["PEFT"]
 
@@ -59,7 +60,8 @@ def test_a_damaged_adapter_is_listed_with_its_fault(root, copied, tunesmith):
     (copied / "adapter_config.json").write_text("{")
     ended = tunesmith("adapters", "list", copied, "--root", root)
     assert ended.status == 0
-    assert "cannot be read" in ended.out
+    (told,) = (line for line in ended.out.splitlines() if line.startswith("theirs cannot be read"))
+    assert "adapter_config.json: is no JSON" in told
     (*_, broken) = tunesmith("adapters", "list", copied, "--root", root, "--json").document[
         "adapters"
     ]
@@ -95,6 +97,30 @@ def test_what_fits_is_verified(root, tunesmith):
     assert (document["fits"], document["mismatches"]) == (True, [])
 
 
+def test_a_base_that_the_adapter_names_and_that_cannot_be_used_is_told_with_who_names_it(
+    copied, tunesmith
+):
+    path = copied / "adapter_config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "base_model_name_or_path": "gpt2"}))
+    ended = tunesmith("adapters", "verify", copied)
+    assert (ended.status, f"{copied} names 'gpt2' as its base" in ended.err) == (1, True)
+    assert "--model" in ended.err
+    assert "qwen2" in ended.err
+    path.write_text(json.dumps({**config, "lora_alpha": "much"}))
+    ended = tunesmith("adapters", "verify", copied)
+    assert "lora_alpha is 'much'" in ended.out
+    assert not any(line.strip() == "->" for line in ended.out.splitlines())
+
+
+def test_an_export_that_is_not_run_is_not_said_to_be(root, tmp_path, tunesmith):
+    words = ("adapters", "export", "one", "--root", root, "--to", "peft", "--prompts", 0)
+    ended = tunesmith(*words, "--out", tmp_path / "a")
+    assert ended.status == 0
+    assert "it is run on" not in ended.out + ended.err
+    assert "It was not run: 0 prompts" in ended.out
+
+
 def test_every_mismatch_is_told_with_its_remedy_and_ends_with_1(
     root, trained, copied, tmp_path, tunesmith
 ):
@@ -128,7 +154,7 @@ def test_an_export_is_told_and_is_one_document(root, tmp_path, tunesmith):
     words = ("adapters", "export", "one", "--root", root, "--to", "vllm", "--prompts", 1)
     ended = tunesmith(*words, "--out", tmp_path / "a")
     assert ended.status == 0
-    assert "1 of 1 greedy answer are the same in PEFT" in ended.out
+    assert "1 of 1 greedy answer is the same in PEFT" in ended.out
     assert "--enable-lora" in ended.out
     document = tunesmith(*words, "--out", tmp_path / "b", "--json").document
     assert {"out", "kind", "bytes", "largest_difference", "scores"} <= document.keys()

@@ -66,7 +66,7 @@ def asked(replace_module):
 
     replace_module(
         "tunesmith.workflows.combine",
-        named=lambda words, weights=(), *, seed=0: (words, list(weights), seed),
+        named=lambda words, weights=(), *, seed=0, force=False: (words, list(weights), seed),
         combine=called("combine"),
         combine_best=called("combine_best"),
         NothingKeepsAll=NothingKeepsAll,

@@ -98,6 +98,16 @@ def test_warnings_are_kept_for_the_end_and_information_is_not(shown):
     ]
 
 
+def test_what_several_parts_of_a_run_notice_is_said_once(shown):
+    display, _, stream = shown
+    for code in ("few_rows", "data", "few_rows"):
+        display(Notice(code, f"about {code}"))
+        display(Notice(code, f"about {code}"))
+    assert stream.getvalue().count("about few_rows") == 1
+    assert stream.getvalue().count("about data") == 1
+    assert display.warnings == ["about few_rows"]
+
+
 def test_the_run_is_known_from_its_first_checkpoint(shown):
     display, _, _ = shown
     assert display.run_folder is None

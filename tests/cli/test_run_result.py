@@ -1,4 +1,7 @@
+import json
 from dataclasses import replace
+
+import pytest
 
 from tests.cli.summaries import EVALUATION, Summary
 from tunesmith.cli.console import results
@@ -40,6 +43,13 @@ def test_what_comes_next_can_be_copied_into_a_shell():
     stopped = replace(Summary(), reason="stopped", adapter=None)
     assert next_commands(stopped)[0] == "tunesmith train --resume 'runs/a b'"
     assert not [line for line in next_commands(stopped) if "chat" in line]
+
+
+@pytest.mark.parametrize(("config", "to"), [({"r": 8}, "merged"), ({}, "peft")])
+def test_what_comes_next_has_the_export_of_an_adapter(tmp_path, config, to):
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    lines = next_commands(replace(Summary(), adapter=str(tmp_path)))
+    assert f"tunesmith adapters export 'runs/a b' --to {to} --out 'a b-{to}'" in lines
 
 
 def test_warnings_are_told_again(capsys):

@@ -3,7 +3,7 @@
 import pytest
 
 from tunesmith.config.load import load_run_config, parse_overrides
-from tunesmith.errors import UsageError
+from tunesmith.errors import ConfigError, UsageError
 
 
 def value_of(flag, *words):
@@ -115,3 +115,16 @@ def test_a_list_that_is_no_yaml_says_why_and_how_to_write_it():
     found = parse_overrides(["--evaluate.checks", "[{kind: regex, pattern: '\\d'}]"])
     assert found["evaluate"]["checks"] == [{"kind": "regex", "pattern": "\\d"}]
     assert parse_overrides(["--goal", "[as it is"])["goal"] == "[as it is"
+
+
+def test_a_folder_in_place_of_a_config_says_how_to_go_on_with_what_it_holds(tmp_path):
+    for file, told in (
+        (None, "tunesmith init DATA"),
+        ("config.yaml", f"tunesmith train --resume {tmp_path}"),
+        ("comparison.json", f"tunesmith compare --resume {tmp_path}"),
+    ):
+        if file:
+            (tmp_path / file).touch()
+        with pytest.raises(ConfigError, match="is a folder") as refused:
+            load_run_config(tmp_path, {})
+        assert told in refused.value.remedy

@@ -15,7 +15,7 @@ from tests.adapters.test_store import (
     theirs,
 )
 from tests.families import tiny_model
-from tunesmith.adapters import store, stored
+from tunesmith.adapters import config_file, store, stored
 from tunesmith.config.methods import LoraSettings, PromptSettings
 from tunesmith.engine.forward import prepare_
 from tunesmith.errors import AdapterError
@@ -37,7 +37,7 @@ def made(settings, into):
 
 def as_vllm_does(folder):
     """W + alpha / rank B A, with one alpha and rank of the config, whatever else it says."""
-    config = json.loads((folder / stored.CONFIG).read_text())
+    config = json.loads((folder / config_file.CONFIG).read_text())
     tensors = load_file(folder / stored.TENSORS)
     model = tiny_model("llama", torch.float32)
     for key, a in tensors.items():
@@ -106,7 +106,7 @@ def test_the_folder_for_peft_computes_the_same_and_keeps_what_lies_beside(varian
     again = peft.PeftModel.from_pretrained(tiny_model("llama", torch.float32), tmp_path / "out")
     assert_same_logits(expected, theirs(again))
     kept = {path.name for path in (tmp_path / "out").iterdir()}
-    assert kept == {stored.CONFIG, stored.TENSORS, store.CARD, "tokenizer.json"}
+    assert kept == {config_file.CONFIG, stored.TENSORS, store.CARD, "tokenizer.json"}
     assert (tmp_path / "out" / store.CARD).read_text() == "a card"
 
 

@@ -1,5 +1,6 @@
 """The page of a comparison: every run with its costs, also one that failed."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from tests.report.test_run_page import Page
 from tunesmith.errors import RunError
 from tunesmith.report.charts.pareto import Point, best_at_its_price
 from tunesmith.report.comparison_page import comparison_page, is_comparison
+from tunesmith.report.records import read_records
+from tunesmith.report.run_page import run_page
 
 
 @pytest.mark.parametrize("language", ["en", "ko"])
@@ -24,6 +27,20 @@ def test_runs_stand_beside_each_other(tmp_path: Path, language: str) -> None:
 
 def test_a_run_that_failed_is_in_the_table(tmp_path: Path) -> None:
     assert "failed" in Page(comparison_page(write_comparison(tmp_path))).text
+
+
+def test_a_run_that_was_stopped_names_the_command_that_goes_on(tmp_path: Path) -> None:
+    path = write_comparison(tmp_path)
+    (folder,) = (each for each in path.iterdir() if each.name == "prompt")
+    for name in ("evaluation.json", "summary.json"):
+        (folder / name).unlink(missing_ok=True)
+    events = [{"event": "planned", "steps": 16}, {"event": "ended", "reason": "stopped"}]
+    (folder / "events.jsonl").write_text("".join(json.dumps(e) + "\n" for e in events))
+    (folder / "metrics.jsonl").write_text('{"step": 2, "loss": 1.0}\n')
+    text = Page(comparison_page(path)).text
+    assert f"2 of 16 steps are done. To go on: `tunesmith compare --resume {path}`" in text
+    assert text.count(f"tunesmith compare --resume {path}") == 2
+    assert f"tunesmith train --resume {folder}" in Page(run_page(read_records(folder))).text
 
 
 def test_an_unfinished_comparison_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from tests.report.test_run_page import Page
 from tunesmith.report.charts.heat import Grid
 from tunesmith.report.conflicts_page import conflicts_page
 from tunesmith.report.run_page import PHRASES
-from tunesmith.words import languages
+from tunesmith.words import Words, languages
 
 
 @pytest.mark.parametrize("language", languages(PHRASES))
@@ -22,6 +22,14 @@ def test_every_part_is_there_in_every_language(language: str) -> None:
     for part in ("Layers 2-3 pull", "91 %", "+31.0", "12 %", "no <checks>", "--adapter runs/tone"):
         assert part in page.text
     assert "nan" not in page.text
+
+
+@pytest.mark.parametrize("answer", ["clash", "fits", "cannot-tell"])
+def test_the_verdict_has_a_headline(answer: str) -> None:
+    found = clash()
+    verdict = {**found["verdict"], "answer": answer}  # type: ignore[dict-item]
+    says = Words(PHRASES).say(f"conflicts.answer.{answer}")
+    assert f'<p class="answer">{says}</p>' in conflicts_page({**found, "verdict": verdict})
 
 
 def test_every_value_that_is_drawn_stands_in_a_table() -> None:

@@ -1,5 +1,6 @@
 """The page of a run says what was measured, escapes what it was given, and loads nothing."""
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -97,6 +98,79 @@ def test_only_so_many_rows_stand_on_a_page_and_it_says_so(tmp_path: Path) -> Non
     text = page_of(write_run(tmp_path / "run", answers=many))
     assert text.count('class="row"') == 500
     assert "500 of 501 rows" in Page(text).text
+
+
+def test_paper_has_the_failures_some_other_rows_and_how_many_there_are(tmp_path: Path) -> None:
+    passes, fails = answers()
+    text = page_of(write_run(tmp_path / "run", answers=[passes] * 30 + [fails] * 5))
+    rows = re.findall(r'class="row" data-group="(\w+)"( data-unprinted)?', text)
+    assert [group for group, left_out in rows if not left_out] == ["worse"] * 5 + ["better"] * 10
+    assert "In print: 15 of 35 rows" in Page(text).text
+    assert "In print" not in Page(page_of(write_run(tmp_path / "few"))).text
+
+
+def test_an_evaluation_on_another_file_names_it_and_no_training_rows(tmp_path: Path) -> None:
+    (tmp_path / "evaluation.json").write_text(
+        json.dumps({**evaluation(), "about": {"data": "other.jsonl", "method": "lora"}})
+    )
+    text = Page(page_of(tmp_path)).text
+    assert "asked on the rows of" in text
+    assert "other.jsonl" in text
+    assert "training rows from" not in text
+
+
+@pytest.mark.parametrize("classes", [3, 30])
+def test_a_confusion_matrix_is_a_table_or_the_pairs_most_often_confused(
+    tmp_path: Path, classes: int
+) -> None:
+    judged = evaluation()
+    names = [f"class{i}" for i in range(classes)]
+    confusion = {name: {name: 7, names[i - 1]: i + 1} for i, name in enumerate(names)}
+    figures = {"macro_f1": 0.8125, "confusion": confusion}
+    judged["arms"]["tuned"]["checks"]["label"]["figures"] = figures  # type: ignore[index]
+    text = page_of(write_run(tmp_path / "run", evaluation=judged))
+    assert "macro F1: tuned 0.81" in text
+    rows = re.findall(r"<tr>(.*?)</tr>", text[text.index("title-confusion-0") :])
+    cells = [re.findall(r">([^<>]*)</t[hd]>", row) for row in rows]
+    if classes == 3:
+        assert cells[0][1:] == names
+        assert cells[1:4] == [
+            ["class0", "7", "", "1"],
+            ["class1", "2", "7", ""],
+            ["class2", "", "3", "7"],
+        ]
+    else:
+        assert cells[1] == ["class29", "class28", "30"]
+        assert len([row for row in cells[1:] if row[0].startswith("class")]) == 20
+
+
+def test_what_the_plots_tell_is_folded_where_it_stands_in_words(run: Path) -> None:
+    text = page_of(run)
+    assert re.search(r"<details><summary>[^<]*</summary><p>Asked again it answers alike", text)
+
+
+def test_the_margin_is_named_and_zero_is_no_margin(run: Path) -> None:
+    text = page_of(run)
+    plot = text[text.index('id="title-forgetting-accuracy"') :]
+    plot = plot[: plot.index("</figure>")]
+    assert ">margin<" in plot
+    assert plot.count("stroke-dasharray: 4") == 1
+
+
+@pytest.mark.parametrize(("least", "is_log"), [(0.4, False), (0.04, True)])
+def test_a_loss_that_falls_by_more_than_ten_times_is_drawn_on_a_log_scale(
+    tmp_path: Path, least: float, *, is_log: bool
+) -> None:
+    folder = write_run(tmp_path / "run")
+    losses = [{"step": 1, "loss": 3.0}, {"step": 2, "loss": least}]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in losses))
+    (folder / "events.jsonl").write_text("")
+    assert ("log scale" in page_of(folder)) == is_log
+
+
+def test_what_comes_next_has_the_export(run: Path) -> None:
+    text = Page(page_of(run)).text
+    assert f"tunesmith adapters export {run} --to merged --out {run.name}-merged" in text
 
 
 def test_the_same_run_gives_the_same_bytes(run: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from tunesmith.train.events import Progress
 from tunesmith.workflows import course
-from tunesmith.workflows.course import Clock, Course
+from tunesmith.workflows.course import Clock, Course, time_left
 
 
 @pytest.fixture
@@ -32,6 +32,20 @@ def test_progress_is_told_now_and_then_with_the_time_left(time):
         time[0] += 0.1
     assert [event.done for event in heard] == [3, 6, 9]
     assert heard[0] == Progress("a", 3, 40, pytest.approx(0.1 * 37))
+
+
+@pytest.mark.parametrize(("made", "left", "told"), [(0, 9, None), (1, 9, None), (2, 8, 40.0)])
+def test_a_time_left_rests_on_more_than_the_first_part(made, left, told):
+    assert time_left(10.0, made, left) == told
+
+
+def test_a_time_left_of_much_work_rests_on_a_share_of_it(time):
+    heard = []
+    tell = Course(emit=heard.append).progress("a")
+    for done in (0, 4, 5, 100):
+        time[0] += 1
+        tell(done, 100)
+    assert [event.seconds_left for event in heard] == [None, None, pytest.approx(57), 0]
 
 
 def test_each_phase_has_a_clock_of_its_own(time):

@@ -94,8 +94,21 @@ def test_what_is_no_adapter_is_refused(tmp_path, kind):
 
 def test_a_damaged_adapter_is_named(tmp_path):
     (adapter(tmp_path / "a") / "adapter_config.json").write_text("{}")
-    with pytest.raises(AdapterError, match=r"adapter_config\.json: does not name a base"):
+    with pytest.raises(AdapterError, match=r"adapter_config\.json names no base") as refused:
         locate(None, [str(tmp_path / "a")])
+    assert "--model" in refused.value.remedy
+    for text, told in (("", "is empty"), ("{", "is no JSON"), ("[]", "no JSON object")):
+        (tmp_path / "a" / "adapter_config.json").write_text(text)
+        with pytest.raises(AdapterError, match=rf"adapter_config\.json.*{told}") as refused:
+            locate(None, [str(tmp_path / "a")])
+        assert "Copy the folder again" in refused.value.remedy
+
+
+def test_a_folder_that_is_not_there_is_told_apart_from_one_that_is_no_adapter(tmp_path):
+    with pytest.raises(AdapterError, match=r"there is no such folder, nor .*runs/gone"):
+        find_adapter("gone", tmp_path / "runs")
+    with pytest.raises(AdapterError, match=r"no adapter_config\.json in it"):
+        find_adapter(str(tmp_path))
 
 
 def test_a_whole_model_has_no_base_beside_it(tmp_path):

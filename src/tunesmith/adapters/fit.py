@@ -7,8 +7,9 @@ from typing import Literal
 
 from torch import Tensor
 
+from tunesmith.adapters.config_file import read_config
 from tunesmith.adapters.origin import read_origin
-from tunesmith.adapters.stored import StoredTensors, read_config
+from tunesmith.adapters.stored import StoredTensors
 from tunesmith.engine.forward import Engine
 from tunesmith.errors import AdapterError
 from tunesmith.methods import table

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from tunesmith import __version__, files
+from tunesmith.adapters.config_file import read_config
 from tunesmith.adapters.origin import Origin, write_origin
 from tunesmith.adapters.store import CARD
-from tunesmith.adapters.stored import StoredTensors, read_config
+from tunesmith.adapters.stored import StoredTensors
 from tunesmith.counts import percent
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.tensors import named_tensors

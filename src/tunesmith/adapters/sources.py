@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 
+from tunesmith.adapters.config_file import read_config
 from tunesmith.adapters.origin import Origin, read_origin
 from tunesmith.adapters.products import Product
-from tunesmith.adapters.stored import StoredTensors, read_config
+from tunesmith.adapters.stored import StoredTensors
 from tunesmith.config.methods import LoraSettings
 from tunesmith.counts import many
 from tunesmith.engine.forward import Engine
@@ -90,13 +91,16 @@ def require_alike(sources: Sequence[Source], *, trust_bases: bool = False) -> No
     the names differ, ``trust_bases`` leaves it to the widths of the layers.
     """
     pairs = itertools.combinations(sources, 2)
-    faults = [fault for pair in pairs for fault in _differing(*pair, trust_bases)]
+    differing = [(pair, _differing(*pair, trust_bases)) for pair in pairs]
+    faults = [fault for _, found in differing for fault in found]
     if faults:
+        named = any(_by_name(*pair) for pair, found in differing if found)
+        two_names = " Where one base only has two names, say that they are the same: --force."
         more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
         raise AdapterError(
             f"These adapters belong to different bases: {'; '.join(faults[:SHOWN])}{more}.",
             remedy="Only what was trained over the same base can be added up. Train one of them "
-            "over the other's base; where one base only has two names, say that they are the same.",
+            f"over the other's base.{two_names * (named and not trust_bases)}",
         )
 
 
@@ -109,6 +113,11 @@ def require_fit(engine: Engine, sources: Sequence[Source]) -> None:
             f"The adapters were not made for this base: {'; '.join(faults[:SHOWN])}{more}.",
             remedy=f"They name {sources[0].base!r} as their base; load that.",
         )
+
+
+def _by_name(first: Source, other: Source) -> bool:
+    """Whether their bases can be compared by name alone."""
+    return first.origin is None or other.origin is None
 
 
 def _differing(first: Source, other: Source, trust_bases: bool) -> list[str]:

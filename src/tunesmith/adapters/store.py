@@ -11,8 +11,9 @@ from torch import Tensor
 
 from tunesmith import __version__, files
 from tunesmith.adapters import fit
+from tunesmith.adapters.config_file import CONFIG, read_config
 from tunesmith.adapters.fit import Identity
-from tunesmith.adapters.stored import CONFIG, TENSORS, StoredTensors, read_config
+from tunesmith.adapters.stored import TENSORS, StoredTensors
 from tunesmith.config.methods import AnyMethod
 from tunesmith.engine.forward import Engine
 from tunesmith.errors import AdapterError, ConfigError

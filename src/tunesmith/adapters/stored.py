@@ -10,26 +10,8 @@ from torch import Tensor
 
 from tunesmith.errors import AdapterError
 
-CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
+TENSORS = "adapter_model.safetensors"
 INDEX = f"{TENSORS}.index.json"  # of tensors in several files
-
-
-def read_config(folder: Path) -> dict[str, object]:
-    """adapter_config.json; raises AdapterError where there is none, or one that is no object."""
-    path = folder / CONFIG
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        inside = sorted(each.parent.name for each in folder.glob(f"*/{CONFIG}"))
-        raise AdapterError(
-            f"{path}: cannot be read: {error}.",
-            remedy=f"It holds adapters in {', '.join(inside)}: name one of these folders."
-            if inside
-            else "Give the folder of a PEFT adapter.",
-        ) from None
-    if not isinstance(config, dict):
-        raise AdapterError(f"{path}: holds no JSON object.")
-    return config
 
 
 class StoredTensors(Mapping[str, Tensor]):

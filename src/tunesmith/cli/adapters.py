@@ -27,7 +27,9 @@ app.command("merge")(merge)
 app.command("export")(export)
 
 SHOWN_HASH, SHOWN_MISMATCHES = 12, 10
-SHOWN_IN_LIST, WIDEST_PURPOSE = 8, 20  # letters
+SHOWN_IN_LIST = 8  # letters of a hash
+TITLES = ("adapter", "kind", "base", "hash", "rank", "size", "score", "from", "for")
+WHOLE = ("adapter", "kind", "base", "hash", "score")
 
 Root = Annotated[
     Path,
@@ -64,13 +66,16 @@ def _show_list(records: "list[AdapterRecord]", root: Path, console: "Console") -
     if not records:
         console.print(f"No adapters in {root}. `tunesmith demo` or `tunesmith train` makes one.")
         return
-    titles = ("adapter", "kind", "base", "hash", "rank", "size", "for", "score", "from")
-    print_table(console, titles, rows=map(_row, records), numbers=("rank", "size"))
+    sound = [record for record in records if record.fault is None]
+    if sound:
+        print_table(console, TITLES, rows=map(_row, sound), numbers=("rank", "size"), whole=WHOLE)
+    for record in records:
+        if record.fault is not None:
+            told = harmless(f"{record.name} cannot be read: {record.fault}")
+            console.print(told, style="red", soft_wrap=True)
 
 
 def _row(record: "AdapterRecord") -> tuple[str, ...]:
-    if record.fault is not None:
-        return (record.name, "?", "", "", "", "", "", "", f"cannot be read: {record.fault}")
     tokens = many(record.virtual_tokens, "token") if record.virtual_tokens else ""
     return (
         record.name,
@@ -79,18 +84,14 @@ def _row(record: "AdapterRecord") -> tuple[str, ...]:
         (record.base_sha256 or "")[:SHOWN_IN_LIST],
         str(record.rank) if record.rank else tokens,
         bytes_text(record.bytes),
-        _cut(record.goal or record.data or ""),
         _score(record),
         "run" if record.run else record.origin,
+        record.goal or record.data or "",
     )
 
 
 def _last(base: str) -> str:
     return Path(base).name if base.startswith(("/", ".", "~")) else base
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= WIDEST_PURPOSE else f"{text[: WIDEST_PURPOSE - 3].rstrip()}..."
 
 
 def _score(record: "AdapterRecord") -> str:
@@ -198,5 +199,5 @@ def _show_verified(verified: "Verified", console: "Console") -> None:
             console.print(harmless(f"  {each.kind}: {each.message}{left}"), soft_wrap=True)
         if group[SHOWN_MISMATCHES:]:
             console.print(f"  ... and {len(group) - SHOWN_MISMATCHES:,} more (--json lists all)")
-        if not all(each.overridden for each in group):
+        if remedy and not all(each.overridden for each in group):
             console.print(harmless(f"  -> {remedy}"), soft_wrap=True)

@@ -27,6 +27,9 @@ Adapters = Annotated[
     list[str],
     typer.Argument(metavar="A B ...", help="Runs, or adapters' folders."),
 ]
+SameBase = Annotated[
+    bool, typer.Option("--force", help="Bases of which the names alone differ are the same one.")
+]
 Rows = Annotated[
     int, typer.Option(metavar="N", min=2, help="Held-out rows of each run that are asked, at most.")
 ]
@@ -49,6 +52,7 @@ def conflicts(
         Path | None,
         typer.Option(metavar="FILE", readable=False, help="Write all of it as an HTML page, too."),
     ] = None,
+    force: SameBase = False,
 ) -> Outcome:
     """What clashes between adapters: layer by layer in their weights, and in what they answer.
 
@@ -66,8 +70,11 @@ def conflicts(
 
     given = {"rows": rows if rows != ROWS else None, "page": page}
     again = ["adapters", "conflicts", *adapters, *["--scores"] * (scores is True), *_flags(given)]
+    again += ["--force"] * force
     found = _told(
-        lambda course: find_conflicts(named(adapters), scores=scores, rows=rows, course=course),
+        lambda course: find_conflicts(
+            named(adapters, force=force), scores=scores, rows=rows, course=course
+        ),
         again=again,
     )
     document = found.to_json()
@@ -123,6 +130,7 @@ def merge(  # noqa: PLR0913  # one parameter for each flag
             help="What --auto may cost the score of any adapter; more is refused.",
         ),
     ] = MAX_DROP,
+    force: SameBase = False,
 ) -> Outcome:
     """Adapters of one base, made one: by a method, or by the one that keeps most of each skill.
 
@@ -134,13 +142,15 @@ def merge(  # noqa: PLR0913  # one parameter for each flag
 
     _require_one_way(adapters, method, auto=auto)
     densities, ranks = _numbers("density", density, float), _numbers("rank", rank, int)
-    wanted = named(adapters, _numbers("weights", weights, float), seed=seed)
+    wanted = named(adapters, _numbers("weights", weights, float), seed=seed, force=force)
     if not auto:
-        return _by_method(wanted, out, method or "linear", densities, ranks)
+        again = ["adapters", "merge", *adapters, "--out", str(out), *_flags({"method": method})]
+        return _by_method(wanted, out, method or "linear", densities, ranks, again=again)
     given = {"weights": weights, "density": density, "rank": rank, "seed": seed or None}
     given |= {"rows": rows if rows != ROWS else None}
     given |= {"max-drop": f"{max_drop:g}" if max_drop != MAX_DROP else None}
     again = ["adapters", "merge", *adapters, "--auto", "--out", str(out), *_flags(given)]
+    again += ["--force"] * force
     try:
         made = _told(
             lambda course: combine_best(
@@ -171,7 +181,13 @@ def _require_one_way(adapters: list[str], method: str | None, *, auto: bool) -> 
 
 
 def _by_method(
-    wanted: "Named", out: Path, method: str, densities: list[float], ranks: list[int]
+    wanted: "Named",
+    out: Path,
+    method: str,
+    densities: list[float],
+    ranks: list[int],
+    *,
+    again: list[str],
 ) -> Outcome:
     from tunesmith.cli.combine_display import show_merged
     from tunesmith.workflows.combine import combine
@@ -179,12 +195,16 @@ def _by_method(
     for flag, values in (("density", densities), ("rank", ranks)):
         if len(values) > 1:
             raise UsageError(f"--{flag} has several values, of which --auto could choose.")
-    made = combine(
-        wanted,
-        out,
-        kind=method,
-        density=densities[0] if densities else None,
-        rank=ranks[0] if ranks else None,
+    made = _told(
+        lambda course: combine(
+            wanted,
+            out,
+            kind=method,
+            density=densities[0] if densities else None,
+            rank=ranks[0] if ranks else None,
+            course=course,
+        ),
+        again=again,
     )
     return Outcome(made.to_json(), show=lambda console: show_merged(made, console))
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tunesmith.config.variants import Variant
 
-STOPPING = "stopping after this step; press again to stop at once (the last checkpoints stay)"
+STOPPING = "stopping after this step or these answers; again: at once (the last checkpoints stay)"
 
 
 @command

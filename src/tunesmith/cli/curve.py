@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tunesmith.workflows.learning_curve import LearningCurve
 
-STOPPING = "stopping after this step; press again to stop at once (the last checkpoints stay)"
+STOPPING = "stopping after this step or these answers; again: at once (the last checkpoints stay)"
 TITLES = ("training rows", "held-out loss", "score")
 
 

@@ -46,6 +46,7 @@ class RunDisplay:
         self._held_out: HeldOut | None = None
         self._last: StepDone | None = None
         self._phase = ""
+        self._said: set[str] = set()
 
     def __enter__(self) -> Self:
         self._line.start()
@@ -60,9 +61,7 @@ class RunDisplay:
             case Progress():
                 self._progress(event)
             case Notice(code, message):
-                if code not in INFORMATION and message not in self.warnings:
-                    self.warnings.append(message)
-                self._line.say(f"note: {message}")
+                self._notice(code, message)
             case Planned():
                 self._line.say(planned_text(event))
             case StepDone():
@@ -78,6 +77,14 @@ class RunDisplay:
                 self._end()
             case _:
                 assert_never(event)
+
+    def _notice(self, code: str, message: str) -> None:
+        """What several parts of a run notice is said once."""
+        if message in self._said:
+            return
+        self._said.add(message)
+        self.warnings += [message] * (code not in INFORMATION)
+        self._line.say(f"note: {message}")
 
     def _progress(self, event: Progress) -> None:
         is_new, self._phase = event.phase != self._phase, event.phase

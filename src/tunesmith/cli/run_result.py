@@ -3,8 +3,10 @@
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tunesmith.adapters.config_file import CONFIG, read_config
 from tunesmith.cli.console import harmless
 from tunesmith.cli.evaluation_display import show_evaluation
 from tunesmith.cli.quantities import bytes_text, duration
@@ -86,4 +88,13 @@ def next_commands(summary: "RunSummary") -> list[str]:
     run = shlex.quote(summary.run)
     resume = [f"tunesmith train --resume {run}"] if summary.reason == "stopped" else []
     chat = [f"tunesmith chat {run}"] if summary.adapter is not None else []
-    return [*resume, *chat, f"tunesmith runs show {run}"]
+    return [*resume, *chat, *_export(summary, run), f"tunesmith runs show {run}"]
+
+
+def _export(summary: "RunSummary", run: str) -> Iterator[str]:
+    """How the adapter is handed over: LoRA as one model with its base, others beside it."""
+    if summary.adapter is None or not Path(summary.adapter, CONFIG).is_file():
+        return
+    to = "merged" if "r" in read_config(Path(summary.adapter)) else "peft"
+    out = shlex.quote(f"{Path(summary.run).name}-{to}")
+    yield f"tunesmith adapters export {run} --to {to} --out {out}"

@@ -17,8 +17,12 @@ def print_table(
     *,
     rows: Iterable[Sequence[str]],
     numbers: Collection[str] = (),
+    whole: Collection[str] = (),
 ) -> None:
-    """One line for each row; the columns in ``numbers`` stand to the right."""
+    """One line for each row; the columns in ``numbers`` stand to the right.
+
+    Those in ``whole`` are not broken where there is room for them; the others wrap at words.
+    """
     from rich.table import Table
 
     table = Table(box=None)
@@ -27,7 +31,7 @@ def print_table(
         table.add_column(
             title,
             justify="right" if is_number else "left",
-            no_wrap=is_number,
+            no_wrap=is_number or title in whole,
             overflow="fold",
         )
     for row in rows:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tunesmith.cli.keys import Key
     from tunesmith.config.run import RunConfig
 
-STOPPING = "stopping after this step; press again to stop at once (the last checkpoint stays)"
+STOPPING = "stopping after this step or these answers; again: at once (the last checkpoint stays)"
 _DATA_FILES = {".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt"}
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import re
+import shlex
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -135,6 +136,8 @@ def merged(base: Mapping[str, object], over: Mapping[str, object]) -> dict[str, 
 
 def read_yaml(path: Path) -> dict[str, object]:
     """The mapping in a YAML file; raises ConfigError that names the line."""
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder, not a config file.", remedy=_way_on(path))
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -151,6 +154,19 @@ def read_yaml(path: Path) -> dict[str, object]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: holds no keys.", remedy="`tunesmith init DATA` writes one.")
     return values
+
+
+def _way_on(folder: Path) -> str:
+    """What a user may mean who names a folder in place of a config."""
+    name = shlex.quote(str(folder))
+    if (folder / "comparison.json").is_file():
+        return f"To go on with the comparison in it: tunesmith compare --resume {name}"
+    if (folder / "config.yaml").is_file():
+        return (
+            f"To go on with the run in it: tunesmith train --resume {name}. To train it again: "
+            f"tunesmith train {shlex.quote(str(folder / 'config.yaml'))} --out NEW_FOLDER"
+        )
+    return "Name a YAML file; `tunesmith init DATA` writes one."
 
 
 def load_run_config(path: Path | None, overrides: Mapping[str, object]) -> RunConfig:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from tunesmith.adapters import store
-from tunesmith.adapters.stored import CONFIG, INDEX, StoredTensors, read_config
+from tunesmith.adapters.config_file import CONFIG, read_config
+from tunesmith.adapters.stored import INDEX, StoredTensors
 from tunesmith.config.methods import LoraSettings
 from tunesmith.errors import AdapterError
 from tunesmith.methods import lora_peft, table

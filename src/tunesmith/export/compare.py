@@ -87,7 +87,8 @@ class Comparison:
     def sentences(self) -> list[str]:
         """For people."""
         said = [
-            f"{self.same_answers} of {many(self.prompts, 'greedy answer')} are the same in "
+            f"{self.same_answers} of {many(self.prompts, 'greedy answer')} "
+            f"{'is' if self.prompts == 1 else 'are'} the same in "
             f"{self.program} ({LIBRARY.get(self.program, 'version')} {self.version}).",
             f"The largest difference of a logit is {self.largest_difference:.3g}; the largest "
             f"logit is {self.largest_logit:.3g}.",

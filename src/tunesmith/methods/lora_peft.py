@@ -1,7 +1,6 @@
 """LoRA in PEFT's words: adapter_config.json from settings, and settings from it."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Literal
@@ -29,8 +28,10 @@ from tunesmith.methods.lora import (
     targeted,
 )
 from tunesmith.methods.lora_start import TAKEN
+from tunesmith.methods.stated import CONFIG, number, of_layer, pattern
 
 SHOWN_LAYERS = 8  # names in a message
+SHOWN_RANKS = 3  # layers whose rank is another
 START_A, MAGNITUDE = key_a0("").removeprefix(PREFIX), key_m("").removeprefix(PREFIX)
 
 # What another value of these would mean is not implemented; read as they are, they change nothing.
@@ -152,22 +153,46 @@ def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> Lo
             f"The adapter has what LoRA here does not: {'; '.join(odd) or 'no LoRA tensors'}.",
             remedy="Merge it with the tool that made it, and use the merged model as base.",
         )
-    default = _number(config, "r", tensors[key_a(modules[0])].shape[0])
     ranks = {m: tensors[key_a(m)].shape[0] for m in modules}
-    alpha = float(_number(config, "lora_alpha", default))
-    patterns = config.get("alpha_pattern") or {}
-    assert isinstance(patterns, Mapping)
-    alphas = {m: _pattern(patterns, m, alpha) for m in modules}
+    default = number(config, "r", ranks[modules[0]])
+    _require_ranks(config, {m: (ranks[m], tensors[key_b(m)].shape[-1]) for m in modules})
+    alpha = number(config, "lora_alpha", default)
+    patterns = pattern(config, "alpha_pattern")
+    alphas = {m: of_layer(patterns, m, alpha) for m in modules}
     return LoraSettings(
         rank=int(default),
         alpha=alpha,
-        dropout=float(_number(config, "lora_dropout", 0.0)),
+        dropout=number(config, "lora_dropout", 0.0),
         targets=tuple(modules),
         rslora=bool(config.get("use_rslora", False)),
         dora=dora,
         dtype=_number_format(tensors[key_a(modules[0])].dtype),
         rank_pattern={m: rank for m, rank in ranks.items() if rank != default},
         alpha_pattern={m: a for m, a in alphas.items() if not math.isclose(a, alpha)},
+    )
+
+
+def _require_ranks(config: Mapping[str, object], found: Mapping[str, tuple[int, int]]) -> None:
+    """Raise AdapterError where PEFT would make other shapes than A [R, D_in] and B [D_out, R] have.
+
+    ``found``: the R of A and of B by layer.
+    """
+    patterns = pattern(config, "rank_pattern")
+    plain = number(config, "r", math.nan)
+    stated = {m: of_layer(patterns, m, plain) for m in found}
+    odd = {m: s for m, s in stated.items() if not math.isnan(s) and found[m] != (s, s)}
+    if not odd:
+        return
+    named = [
+        f"{m} has rank {' and '.join(f'{r}' for r in dict.fromkeys(found[m]))} instead of {s:g}"
+        for m, s in list(odd.items())[:SHOWN_RANKS]
+    ]
+    more = f", and {many(len(odd) - SHOWN_RANKS, 'more layer')}" if len(odd) > SHOWN_RANKS else ""
+    raise AdapterError(
+        f"Its tensors have other ranks than r = {config.get('r')!r} and rank_pattern of "
+        f"{CONFIG} say: {', '.join(named)}{more}.",
+        remedy="Copy the folder again; where only the config was changed, put the tensors' rank "
+        "back as r.",
     )
 
 
@@ -261,18 +286,3 @@ def _number_format(dtype: torch.dtype) -> Literal["float32", "bfloat16", "float1
     if dtype == torch.bfloat16:
         return "bfloat16"
     return "float16" if dtype == torch.float16 else "float32"
-
-
-def _number(config: Mapping[str, object], key: str, default: float) -> float:
-    value = config.get(key, default)
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise AdapterError(f"adapter_config.json: {key} is {value!r}, not a number.")
-    return value
-
-
-def _pattern(patterns: Mapping[str, float], module: str, default: float) -> float:
-    """PEFT's rule: the first pattern that matches the end of the name as a regular expression."""
-    for pattern, value in patterns.items():
-        if re.match(rf"(.*\.)?({pattern})$", module):
-            return float(value)
-    return default

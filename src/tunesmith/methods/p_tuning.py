@@ -115,9 +115,11 @@ def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
     }
 
 
-def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> PTuningSettings:  # noqa: ARG001
+def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> PTuningSettings:
     """Settings that attach a prefix of these tensors; AdapterError for what is none."""
-    return PTuningSettings(tokens=stored_count(tensors, "prefix", "[P, L 2 G Dh]"), start="random")
+    return PTuningSettings(
+        tokens=stored_count(config, tensors, "prefix", "[P, L 2 G Dh]"), start="random"
+    )
 
 
 def misfits(engine: Engine, tensors: Mapping[str, Tensor]) -> list[str]:

@@ -69,9 +69,11 @@ def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
     }
 
 
-def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> PromptSettings:  # noqa: ARG001
+def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> PromptSettings:
     """Settings that attach a prompt of these tensors; AdapterError for what is none."""
-    return PromptSettings(tokens=stored_count(tensors, "soft prompt", "[P, D]"), start="random")
+    return PromptSettings(
+        tokens=stored_count(config, tensors, "soft prompt", "[P, D]"), start="random"
+    )
 
 
 def misfits(engine: Engine, tensors: Mapping[str, Tensor]) -> list[str]:

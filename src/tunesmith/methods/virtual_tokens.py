@@ -10,6 +10,7 @@ from tunesmith.counts import many
 from tunesmith.engine.forward import Engine
 from tunesmith.errors import AdapterError, ConfigError
 from tunesmith.methods.adapter import Adapter, Changes, Difference, Words
+from tunesmith.methods.stated import CONFIG, number
 
 KEY = "prompt_embeddings"  # PEFT's name of it, for both
 
@@ -49,15 +50,27 @@ def _require_room(engine: Engine, count: int) -> None:
         )
 
 
-def stored_count(tensors: Mapping[str, Tensor], what: str, shape: str) -> int:
-    """P of an adapter's file; AdapterError where it holds anything but the one tensor [P, ..]."""
+def stored_count(
+    config: Mapping[str, object], tensors: Mapping[str, Tensor], what: str, shape: str
+) -> int:
+    """P of an adapter's file; AdapterError where it holds anything but the one tensor [P, ..].
+
+    Also where its config states another P, over which PEFT fails.
+    """
     if tensors.keys() != {KEY} or tensors[KEY].dim() != 2:
         found = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())
         raise AdapterError(
             f"A {what} is one tensor `{KEY}` {shape}; found: {found or 'none'}.",
             remedy="Copy the adapter again from where it was made.",
         )
-    return len(tensors[KEY])
+    count = len(tensors[KEY])
+    if number(config, "num_virtual_tokens", count) != count:
+        raise AdapterError(
+            f"Its `{KEY}` holds {many(count, 'virtual token')}, {CONFIG} says "
+            f"num_virtual_tokens = {config['num_virtual_tokens']}.",
+            remedy=f"Copy the folder again; where only the config was changed, put {count} back.",
+        )
+    return count
 
 
 def differences(

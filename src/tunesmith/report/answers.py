@@ -1,6 +1,7 @@
 """Answers side by side: what each arm said, where it differs, and which checks it failed."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -9,6 +10,7 @@ from tunesmith.report.charts.arms import ORDER
 from tunesmith.report.records import Document
 
 _PARTS = re.compile(r"\s+|\w+|[^\w\s]")
+PRINTED_FAILURES, PRINTED_OTHERS = 40, 10  # rows on paper
 SHOWN = 500  # rows on a page: more make it slow to open
 LONGEST = 4_000  # characters of a text on the page
 
@@ -25,20 +27,27 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A question, what the data answers, and the arms' answers; ``group`` is for the filter."""
+    """A question, what the data answers, and the arms' answers; ``group`` is for the filter.
+
+    Paper has room for fewer: for failures of the tuned model, and some of the other rows.
+    """
 
     number: int
     question: str
     reference: str
     said: Sequence[Said]
     group: str
+    is_printed: bool
 
 
 def shown_answers(rows: Sequence[Document]) -> Iterator[Shown]:
     """At most `SHOWN` rows as they stand on the page, those first where tuned fails a check."""
     numbered = [(_group(row), number, row) for number, row in enumerate(rows, start=1)]
     order = {"worse": 0, "fails": 1, "better": 2, "passes": 3, "": 4}
+    printed: Counter[bool] = Counter()
     for group, number, row in sorted(numbered, key=lambda each: (order[each[0]], each[1]))[:SHOWN]:
+        fails = group in ("worse", "fails")
+        printed[fails] += 1
         answers: Mapping[str, str] = row.get("answers") or {}
         reference = str(row.get("reference") or "")
         yield Shown(
@@ -51,6 +60,7 @@ def shown_answers(rows: Sequence[Document]) -> Iterator[Shown]:
                 if arm in answers
             ],
             group=group,
+            is_printed=printed[fails] <= (PRINTED_FAILURES if fails else PRINTED_OTHERS),
         )
 
 

@@ -1,6 +1,7 @@
 """Which of several runs is the one to keep? Scores and costs side by side, in one HTML file."""
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from tunesmith.report.charts.pareto import Point, pareto_plots
 from tunesmith.report.charts.plot import Plot
 from tunesmith.report.numbers import bytes_text, clock
 from tunesmith.report.records import Document, Records, read_records
-from tunesmith.report.run_page import PHRASES, Section, page, text_in
+from tunesmith.report.run_page import PHRASES, Section, is_unfinished, page, text_in, unfinished
 from tunesmith.report.svg import drawn
 from tunesmith.words import DEFAULT, Words
 
@@ -48,20 +49,31 @@ def comparison_page(path: Path, *, language: str = DEFAULT) -> str:
         header=[words.say(f"column.{key}") for key in COLUMNS],
         rows=[_row(run, records[str(run["name"])], words) for run in runs],
         verdicts=[
-            (str(run["name"]), _answer(records[str(run["name"])]), _verdict(records, run, language))
+            (str(run["name"]), _answer(records[str(run["name"])]), _verdict(records, run, words))
             for run in runs
         ],
-        commands="\n".join(f"tunesmith report {path / str(run['name'])}" for run in runs),
+        commands="\n".join(_commands(path, records)),
     )
+
+
+def _commands(path: Path, records: Mapping[str, Records]) -> Iterator[str]:
+    if any(is_unfinished(each) for each in records.values()):
+        yield f"tunesmith compare --resume {shlex.quote(str(path))}"
+    for each in records.values():
+        yield f"tunesmith report {shlex.quote(str(each.path))}"
 
 
 def _answer(records: Records) -> str:
     return str((records.evaluation.get("verdict") or {}).get("answer", "none"))
 
 
-def _verdict(records: Mapping[str, Records], run: Document, language: str) -> str:
-    said = text_in(records[str(run["name"])].evaluation.get("verdict"), language)
-    return said or str(run.get("error") or "")
+def _verdict(records: Mapping[str, Records], run: Document, words: Words) -> str:
+    own = records[str(run["name"])]
+    said = text_in(own.evaluation.get("verdict"), words.language) or str(run.get("error") or "")
+    if said or not is_unfinished(own):
+        return said
+    folder = shlex.quote(str(own.path.parent))
+    return unfinished(own, f"tunesmith compare --resume {folder}", words)
 
 
 def _points(runs: Sequence[Document], records: Mapping[str, Records]) -> Iterator[Point]:

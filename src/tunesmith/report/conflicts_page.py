@@ -39,6 +39,7 @@ def conflicts_page(document: Document, *, language: str = DEFAULT) -> str:
         words,
         name=", ".join(names),
         answer=ANSWERS.get(str(verdict["answer"]), "none"),
+        headline=words.say(f"conflicts.answer.{verdict['answer']}"),
         verdict=str(verdict["text"]),
         header=[words.say("conflicts.pair"), *(words.say(f"conflicts.{key}") for key in COLUMNS)],
         rows=[_row(pair) for pair in pairs],

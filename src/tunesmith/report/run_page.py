@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from tunesmith import __version__
 from tunesmith.report.answers import shown_answers
 from tunesmith.report.charts.arms import ORDER, arms_plots
+from tunesmith.report.charts.confusion import confusion_plots
 from tunesmith.report.charts.consistency import consistency_plots
 from tunesmith.report.charts.forgetting import forgetting_plots
 from tunesmith.report.charts.learning import learning_plot
@@ -28,6 +29,8 @@ from tunesmith.words import DEFAULT, Words
 PHRASES = "tunesmith.report.words"
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # not allowed in HTML, whatever the escape
 VISIBLE = "\N{SYMBOL FOR ESCAPE}"
+# For whom an adapter is written where nothing is known: virtual tokens cannot be merged.
+EXPORTED = {"lora": "merged", "qlora": "merged", "prompt": "peft", "p-tuning": "peft"}
 FINDINGS = ("knowledge", "overtuning", "capacity")
 
 
@@ -38,6 +41,7 @@ class Section:
     name: str
     plots: Sequence[Plot]
     texts: Sequence[str] = ()
+    folded: Sequence[str] = ()  # what the plots tell, in words
 
 
 def run_page(records: Records, *, language: str = DEFAULT) -> str:
@@ -52,11 +56,12 @@ def run_page(records: Records, *, language: str = DEFAULT) -> str:
         name=records.path.resolve().name,
         goal=records.config.get("goal"),
         answer=verdict.get("answer", "none"),
-        verdict=text_in(verdict, language) or words.say("not-evaluated"),
+        verdict=text_in(verdict, language) or _not_evaluated(records, words),
         facts=list(_facts(records, words)),
         sections=[s for s in _sections(records, words) if s.plots or s.texts],
         rows=rows,
         all_rows=len(records.answers),
+        printed=sum(row.is_printed for row in rows),
         arms=ORDER,
         groups=[
             (key, groups[key]) for key in ("worse", "fails", "better", "passes") if groups[key]
@@ -66,6 +71,26 @@ def run_page(records: Records, *, language: str = DEFAULT) -> str:
         config=records.config_text,
         environment=json.dumps(records.environment, indent=2, ensure_ascii=False),
     )
+
+
+def is_unfinished(records: Records) -> bool:
+    """Whether a run was begun and has no end: it was stopped, or it still goes."""
+    ended = records.summary and records.summary.get("reason") != "stopped"
+    return bool(records.events) and not records.evaluation and not ended
+
+
+def unfinished(records: Records, go_on: str, words: Words) -> str:
+    """How far a run is, and the command that goes on with it."""
+    planned = next((e for e in records.events if e.get("event") == "planned"), {})
+    done = records.metrics[-1]["step"] if records.metrics else 0
+    return words.say("unfinished", done, of=planned.get("steps", "?"), command=go_on)
+
+
+def _not_evaluated(records: Records, words: Words) -> str:
+    if not is_unfinished(records):
+        return words.say("not-evaluated")
+    run = shlex.quote(str(records.path))
+    return unfinished(records, f"tunesmith train --resume {run}", words)
 
 
 def page(template: str, words: Words, **values: Any) -> str:
@@ -99,16 +124,14 @@ def _sections(records: Records, words: Words) -> Iterator[Section]:
     evaluation, language = records.evaluation, words.language
     learning, spectrum = learning_plot(records, words), spectrum_plot(evaluation, words)
     notes = list(result_notes(evaluation, words))
-    yield Section("result", list(arms_plots(evaluation, words)), notes)
+    plots = [*arms_plots(evaluation, words), *confusion_plots(evaluation, words)]
+    yield Section("result", plots, notes)
     strength = text_in(evaluation.get("strength"), language)
     plots = list(forgetting_plots(evaluation, words))
     yield Section("forgetting", plots, [strength] if strength else [])
     consistency = text_in(evaluation.get("consistency"), language)
-    yield Section(
-        "consistency",
-        list(consistency_plots(evaluation, words)),
-        [consistency] if consistency else [],
-    )
+    alike, told = list(consistency_plots(evaluation, words)), [consistency] if consistency else []
+    yield Section("consistency", alike, [] if alike else told, told if alike else [])
     costs = list(cost_notes(evaluation, words))
     yield Section("requests", list(request_plots(evaluation, words)), costs)
     yield Section("learning", [learning] if learning else [])
@@ -124,7 +147,10 @@ def _facts(records: Records, words: Words) -> Iterator[tuple[str, str]]:
     names = [source if isinstance(source, str) else source.get("path", "") for source in sources]
     yield words.say("fact.method"), str((config.get("method") or {}).get("kind"))
     yield words.say("fact.base"), str(config.get("model"))
-    yield words.say("fact.data"), ", ".join(names)
+    if names:
+        yield words.say("fact.data"), ", ".join(names)
+    if asked := (records.evaluation.get("about") or {}).get("data"):
+        yield words.say("fact.asked"), str(asked)
     if "steps" in summary:
         yield words.say("fact.steps"), f"{summary['steps']:,}"
     if "seconds" in summary:
@@ -140,5 +166,9 @@ def _commands(records: Records) -> Iterator[str]:
     run = shlex.quote(str(records.path))
     if records.summary.get("adapter"):
         yield f"tunesmith chat {run}"
+        kind = (records.config.get("method") or {}).get("kind")
+        if (to := EXPORTED.get(str(kind))) is not None:
+            out = shlex.quote(f"{records.path.resolve().name}-{to}")
+            yield f"tunesmith adapters export {run} --to {to} --out {out}"
     yield f"tunesmith evaluate {run}"
     yield f"tunesmith train {run}/config.yaml --out NEW_FOLDER"

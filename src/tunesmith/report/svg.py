@@ -21,7 +21,8 @@ COLOURS = {
     "good": "#080808",
     "bad": "#090909",
 }
-WIDTH = 7.2  # inches: 518 points, scaled to the page's width
+# Inches: 374 points, about the pixels of a telephone, where letters keep the size they have here.
+WIDTH = 5.2
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",

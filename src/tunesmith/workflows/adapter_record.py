@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.adapters import store
+from tunesmith.adapters.config_file import CONFIG, read_config
 from tunesmith.adapters.origin import FILE, Origin, read_origin
-from tunesmith.adapters.stored import CONFIG, StoredTensors, read_config
+from tunesmith.adapters.stored import StoredTensors
 from tunesmith.config.methods import LoraSettings
 from tunesmith.errors import AdapterError, TunesmithError
 from tunesmith.models.cache import folder_bytes

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from tunesmith.adapters import stored
+from tunesmith.adapters import config_file
 from tunesmith.generate.decoder import Prompt
 from tunesmith.generate.sampling import Sampling
 from tunesmith.methods.adapter import Adapter
@@ -36,7 +36,7 @@ def voice_of(base: Base, adapter: Adapter | None = None, result: Path | None = N
     """
     folder, trained = base.folder, ""
     if result is not None and adapter is not None and adapter.frozen_base:
-        trained = file_sha256(result / stored.CONFIG) + tensors_sha256(adapter)
+        trained = file_sha256(result / config_file.CONFIG) + tensors_sha256(adapter)
     elif result is not None:
         folder = result
     who = (

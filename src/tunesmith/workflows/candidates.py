@@ -31,17 +31,22 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Blend:
-    """Adapters by name, what each counts, and the seed of what is drawn."""
+    """Adapters by name, what each counts, and the seed of what is drawn.
+
+    ``trusted``: bases of which only the names differ are one.
+    """
 
     sources: Mapping[str, Source]
     weights: Sequence[float]
     seed: int = 0
+    trusted: bool = False
 
     def combination(self, method: Method, weights: Sequence[float] | None = None) -> Combination:
         """Of these weights or its own; raises AdapterError for adapters of different bases,
         ConfigError for odd weights.
         """
-        return Combination(list(self.sources.values()), weights or self.weights, method, self.seed)
+        sources, used = list(self.sources.values()), weights or self.weights
+        return Combination(sources, used, method, self.seed, self.trusted)
 
     @property
     def rank(self) -> int:

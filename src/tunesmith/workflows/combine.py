@@ -19,7 +19,7 @@ from tunesmith.evaluate.interval import Interval
 from tunesmith.train.events import Notice, Progress
 from tunesmith.workflows.balance import LINEAR, balanced
 from tunesmith.workflows.candidates import Blend, Candidate, Way, automatic, make_all, ways_of
-from tunesmith.workflows.course import QUIET, Course
+from tunesmith.workflows.course import QUIET, Clock, Course
 from tunesmith.workflows.evaluate import tell_other_base
 from tunesmith.workflows.keeping import Keeping
 from tunesmith.workflows.locate import adapter_folders
@@ -119,8 +119,12 @@ class NothingKeepsAll(AdapterError):
         self.trial = trial
 
 
-def named(words: Sequence[str], weights: Sequence[float] = (), *, seed: int = 0) -> Named:
+def named(
+    words: Sequence[str], weights: Sequence[float] = (), *, seed: int = 0, force: bool = False
+) -> Named:
     """The adapters of these folders or runs, each of weight 1 unless weights are given.
+
+    ``force``: bases of which only the names differ are one.
 
     Raises AdapterError for what is no LoRA to be added up and for different bases, UsageError
     for another number of weights.
@@ -132,12 +136,18 @@ def named(words: Sequence[str], weights: Sequence[float] = (), *, seed: int = 0)
         )
     folders = adapter_folders(words)
     read = {name: sources.read(path) for name, path in folders.items()}
-    require_alike(list(read.values()))
-    return Named(words, folders, Blend(read, list(weights) or [1.0] * len(words), seed))
+    require_alike(list(read.values()), trust_bases=force)
+    return Named(words, folders, Blend(read, list(weights) or [1.0] * len(words), seed, force))
 
 
 def combine(
-    adapters: Named, out: Path, *, kind: str, density: float | None = None, rank: int | None = None
+    adapters: Named,
+    out: Path,
+    *,
+    kind: str,
+    density: float | None = None,
+    rank: int | None = None,
+    course: Course = QUIET,
 ) -> Merged:
     """Write the combination by one method to ``out``, cut to ``rank`` (None: that of all together).
 
@@ -145,7 +155,13 @@ def combine(
     """
     blend = adapters.blend
     way = Way(kind, table.made(kind, density), blend.rank if rank is None else rank)
-    made = folder.save(out, blend.combination(way.method), Fit(rank=way.rank, seed=blend.seed))
+    fit = Fit(rank=way.rank, seed=blend.seed)
+    clock = Clock(course)
+
+    def told(done: int, total: int) -> None:
+        clock.at(f"combining by {kind}, layers", done, total)
+
+    made = folder.save(out, blend.combination(way.method), fit, tell=told)
     return Merged(out, adapters, Candidate(way, made))
 
 

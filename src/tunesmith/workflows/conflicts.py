@@ -89,7 +89,8 @@ def find_conflicts(
     pairs = []
     for number, ((a, first), (b, second)) in enumerate(couples):
         clock.at("comparing weights", number, len(couples))
-        pairs.append(Pair(a, b, conflicts(first, second)))
+        clash = conflicts(first, second, trust_bases=adapters.blend.trusted)
+        pairs.append(Pair(a, b, clash))
     runs = runs_of(adapters.folders) if scores is not False else Runs({}, {})
     if scores:
         require_measurable(runs)

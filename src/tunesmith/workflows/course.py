@@ -9,6 +9,18 @@ from tunesmith.train.neighbours import usable_cores
 
 SECONDS_BETWEEN_EVENTS = 0.25
 STEPS_BETWEEN_LOOKS = 256
+LEAST_MADE, LEAST_SHARE = 2, 0.05  # of the work, before a time left is told
+
+
+def time_left(seconds: float, made: int, left: int) -> float | None:
+    """Seconds for what is ``left`` at the speed so far; None until that rests on something.
+
+    Work begins with what is done once (a load, a first batch of answers, of which one ends first),
+    so that the first part or two say nothing of the rest.
+    """
+    if made < max(LEAST_MADE, LEAST_SHARE * (made + left)):
+        return None
+    return seconds / made * max(0, left)
 
 
 def silent(_: Event) -> None:
@@ -35,8 +47,7 @@ class Course:
         def go_on(done: int, total: int) -> bool:
             first.append(done)  # what was known before took no time
             made, spent = done - first[0], time.monotonic() - start
-            left = spent / made * (total - done) if made else None
-            self.emit(Progress(phase, done, total, left))
+            self.emit(Progress(phase, done, total, time_left(spent, made, total - done)))
             return not self.stop()
 
         return go_on
@@ -65,9 +76,7 @@ class Clock:
         self._told = now
         if self.course.stop():
             raise KeyboardInterrupt
-        left = None
-        if total and done:
-            left = (now - self._start) / done * max(0, total - done)
+        left = time_left(now - self._start, done, total - done) if total else None
         self.course.emit(Progress(phase, done, total, left))
 
     def step(self, phase: str, total: int) -> None:

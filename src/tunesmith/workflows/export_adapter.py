@@ -7,7 +7,6 @@ from typing import Literal
 
 from tunesmith import files
 from tunesmith.adapters import fit
-from tunesmith.counts import many
 from tunesmith.errors import UsageError
 from tunesmith.export.compare import Comparison
 from tunesmith.models.cache import Emit, folder_bytes, ignore
@@ -111,7 +110,6 @@ def export_adapter(
     job = Job(verified, order.out, order.dtype, order.merged, found.four_bit, emit)
     written = WRITERS[order.kind](job)
     size = folder_bytes(order.out)
-    emit(f"{order.out} is written; to compare, it is run on {many(order.prompts, 'prompt')}.")
     check = Check(job, written.program, written.whole, order.prompts)
     comparison, not_run = run_check(check)
     return Exported(order.out, order.kind, size, comparison, not_run, written.notes, written.next)

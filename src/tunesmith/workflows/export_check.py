@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 
+from tunesmith.counts import many
 from tunesmith.data.rows import Message
 from tunesmith.engine.tensors import named_tensors
 from tunesmith.errors import RunError
@@ -57,6 +58,8 @@ def run_check(check: Check) -> tuple[Comparison | None, str]:
         return None, NO_LLAMA
     if refusal := _too_large(check):
         return None, refusal
+    prompts = many(check.prompts, "prompt")
+    check.job.emit(f"{check.job.out} is written; to compare, it is run on {prompts}.")
     here, talks = _here(check), _conversations(check)
     out, base = check.job.out, check.job.base
     if check.program == "transformers":

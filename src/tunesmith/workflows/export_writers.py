@@ -26,6 +26,10 @@ from tunesmith.workflows.verify_adapter import Verified
 # In which a GGUF file is written where nothing is said: of a model, of an adapter.
 MODEL_FORMAT, ADAPTER_FORMAT = "float16", "float32"
 FORMATS: dict[str, NumberFormat] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+BASE_GGUF = (
+    "BASE.gguf is {base} as GGUF, in 16 bit or quantised as llama.cpp does it: `tunesmith adapters "
+    "export` --to ollama writes it, as model.gguf, beside the adapter."
+)
 MODEL_FILE, ADAPTER_FILE = "model.gguf", "adapter.gguf"
 
 
@@ -113,11 +117,15 @@ def write_merged(job: Job) -> Written:
 def write_gguf(job: Job) -> Written:
     """adapter.gguf, or model.gguf of the whole model."""
     files.publish(job.out, lambda into: _gguf(job, into), remedy=REMEDY)
-    out = job.out
-    files_of = (
-        f"-m {out / MODEL_FILE}" if job.merged else f"-m BASE.gguf --lora {out / ADAPTER_FILE}"
-    )
-    return Written("llama.cpp", job.merged, next=(f"llama-cli {files_of}",))
+    out, base = job.out, job.verified.base.name
+    if job.merged:
+        return Written(
+            "llama.cpp", True, next=(f"llama-cli -m {shlex.quote(str(out / MODEL_FILE))}",)
+        )
+    is_gguf = Path(base).suffix.lower() == ".gguf"
+    model = shlex.quote(base) if is_gguf else "BASE.gguf"
+    line = f"llama-cli -m {model} --lora {shlex.quote(str(out / ADAPTER_FILE))}"
+    return Written("llama.cpp", False, () if is_gguf else (BASE_GGUF.format(base=base),), (line,))
 
 
 def write_ollama(job: Job) -> Written:

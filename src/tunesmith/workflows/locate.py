@@ -1,10 +1,11 @@
 """Which base and which adapters a user means by MODEL, RUN and --adapter."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tunesmith.adapters.config_file import CONFIG as ADAPTER_CONFIG
+from tunesmith.adapters.config_file import read_config
 from tunesmith.adapters.origin import Origin, read_origin
 from tunesmith.config.load import read_yaml
 from tunesmith.config.methods import FOUR_BIT_KINDS
@@ -14,7 +15,7 @@ from tunesmith.models.catalog import find_entry
 
 BASE = "base"
 RUNS = Path("runs")  # where a run is found by its name alone
-CONFIG, ADAPTER_CONFIG = "config.yaml", "adapter_config.json"
+CONFIG = "config.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ class Found:
     @property
     def base(self) -> str:
         """What it was trained over, for people."""
-        return f"{self.model} in 4 bit" if self.four_bit else self.model
+        name = self.model or "a base that it does not name"
+        return f"{name} in 4 bit" if self.four_bit else name
 
 
 def locate(target: str | None, adapters: Sequence[str] = ()) -> Located:
@@ -107,7 +109,13 @@ def find_adapter(name: str, root: Path = RUNS) -> Found:
     """
     found = _find(name, root)
     if found.adapter is None:
-        run = (Path(name).expanduser() / CONFIG).is_file()
+        folder = Path(name).expanduser()
+        if not folder.exists() and find_entry(name) is None:
+            raise AdapterError(
+                f"{name} is no adapter: there is no such folder, nor {root / name}.",
+                remedy="`tunesmith adapters list` shows those that are here.",
+            )
+        run = (folder / CONFIG).is_file()
         what = "its run trained the whole model" if run else f"there is no {ADAPTER_CONFIG} in it"
         remedy = "Give it as the model instead." if run else "Name an adapter's or a run's folder."
         raise AdapterError(f"{name} is no adapter: {what}.", remedy=remedy)
@@ -150,11 +158,7 @@ def _of_adapter(folder: Path) -> Found:
     run = folder.resolve().parent
     if folder.resolve().name == "adapter" and (run / CONFIG).is_file():
         return _of_run(run)
-    path = folder / ADAPTER_CONFIG
-    try:
-        model = str(json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise AdapterError(f"{path}: does not name a base ({error!r}).") from None
+    model = str(read_config(folder).get("base_model_name_or_path") or "")
     name = folder.resolve().name
     if (origin := read_origin(folder)) is None:
         return Found(name, model, folder)
@@ -170,7 +174,12 @@ def _base(written: str, origin: Origin) -> str:
 
 
 def require_base(found: Found) -> None:
-    """Raise AdapterError where an adapter's base is a path that is not on this machine."""
+    """Raise AdapterError where an adapter names no base, or a path that is not here."""
+    if found.adapter is not None and not found.model:
+        raise AdapterError(
+            f"{found.adapter}: its {ADAPTER_CONFIG} names no base.",
+            remedy=f"Name it: --model, or tunesmith chat MODEL --adapter {found.adapter}",
+        )
     base = Path(found.model)
     if found.adapter is not None and base.is_absolute() and not base.exists():
         raise AdapterError(

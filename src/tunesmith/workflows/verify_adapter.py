@@ -6,9 +6,15 @@ from pathlib import Path
 
 from tunesmith.adapters.fit import Identity, Mismatch, mismatches
 from tunesmith.engine.forward import Engine
+from tunesmith.errors import ModelError
 from tunesmith.models.cache import ignore
 from tunesmith.workflows.locate import Found, require_base
 from tunesmith.workflows.opening import open_skeleton
+
+FAMILIES = (
+    "A base of the families llama, qwen2, qwen3, mistral, gemma2, gemma3 (text), phi3, olmo2 and "
+    "granite can be used; adapters of another one stay with the program that made them."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,14 @@ def verify_adapter(
     if model is None:
         require_base(found)
     name = model or found.model
-    folder, skeleton = open_skeleton(name, emit=emit)
+    try:
+        folder, skeleton = open_skeleton(name, emit=emit)
+    except ModelError as error:
+        if model is not None:
+            raise
+        raise ModelError(
+            f"{found.adapter} names {name!r} as its base, which cannot be used: {error.message}",
+            remedy=f"Where that base lies here, name it: --model FOLDER. {FAMILIES}",
+        ) from None
     base = Identity(name, folder, trusted=force)
     return Verified(found.adapter, base, skeleton, tuple(mismatches(found.adapter, skeleton, base)))

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,17 +31,27 @@ class Combined:
     errors: Errors
 
 
-def save(folder: Path, combination: Combination, fit: Fit) -> Combined:
+def save(
+    folder: Path,
+    combination: Combination,
+    fit: Fit,
+    *,
+    tell: Callable[[int, int], None] = lambda done, total: None,  # noqa: ARG005
+) -> Combined:
     """Write the adapter so that Hugging Face PEFT loads it over the same base; complete or absent.
 
-    One layer's delta exists at a time. Raises AdapterError for a folder that is there already and
+    One layer's delta exists at a time; ``tell`` hears before each how many layers are done, of how
+    many. Raises AdapterError for a folder that is there already and
     for what ``Combination`` refuses, RunError where the folder cannot be written.
     """
     files.require_new(folder)
     stored = functools.reduce(torch.promote_types, [s.dtype for s in combination.sources])
     fit = dataclasses.replace(fit, dtype=fit.dtype or stored)
     tensors, shapes, errors = {}, {}, Errors()
-    for layer, delta in combination.deltas():
+    layers = combination.layers
+    for done, layer in enumerate(layers):
+        tell(done, len(layers))
+        delta = combination.delta(layer)
         product = fitted(delta, fit)
         errors.add(layer, delta, product)
         tensors[key_a(layer)], tensors[key_b(layer)] = product.a, product.b

@@ -29,7 +29,7 @@ def arms_plots(evaluation: Document, words: Words) -> Iterator[Plot]:
         yield Plot(
             name=f"arms-{number}",
             title=words.say("arms.title", check=name),
-            note=words.say("arms.decides") if number == 0 and len(names) > 1 else "",
+            note=" ".join(_notes(name, arms, is_first=number == 0 and len(names) > 1, words=words)),
             svg=drawn(
                 interval_drawing(bars, axis=words.say("arms.axis"), limits=(-3, 103)),
                 height=height_of(bars),
@@ -47,3 +47,21 @@ def arms_plots(evaluation: Document, words: Words) -> Iterator[Plot]:
                 for bar in bars
             ],
         )
+
+
+def _notes(name: str, arms: Document, *, is_first: bool, words: Words) -> Iterator[str]:
+    """Whether the check decides, and each figure that it has beside its score, of every arm."""
+    if is_first:
+        yield words.say("arms.decides")
+    own = {arm: arms.get(arm, {}).get("checks", {}).get(name) or {} for arm in ORDER}
+    figures = {arm: found.get("figures") or {} for arm, found in own.items()}
+    for figure in dict.fromkeys(key for each in figures.values() for key in each):
+        values = [
+            f"{words.say(f'arm.{arm}')} {each[figure]:.2f}"
+            for arm, each in figures.items()
+            if isinstance(each.get(figure), int | float)
+        ]
+        if values:
+            key = f"figure.{figure}"
+            title = words.say(key) if words.has(key) else figure.replace("_", " ")
+            yield f"{title}: {', '.join(values)}."

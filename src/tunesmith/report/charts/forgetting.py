@@ -12,6 +12,7 @@ from tunesmith.words import Words
 
 COLOUR = {"kept": "good", "forgotten": "bad", "unclear": "quiet"}
 COLUMNS = ("probe", "before", "after", "change", "interval", "allowed", "outcome")
+MARGIN_NAME = 0.2  # inches above the plot
 WORSE = {"accuracy": -1, "perplexity": 1}  # the sign of a change for the worse
 
 
@@ -42,24 +43,30 @@ def _plot(measure: str, findings: Sequence[Document], words: Words) -> Plot:
         title=words.say(f"{name}.title"),
         note=words.say(f"{name}.note"),
         svg=drawn(
-            interval_drawing(bars, axis=words.say(f"{name}.axis"), marks=(0.0, *margins)),
-            height=height_of(bars),
+            interval_drawing(
+                bars,
+                axis=words.say(f"{name}.axis"),
+                margins=sorted(margins),
+                margin=words.say("forgetting.margin"),
+            ),
+            height=height_of(bars) + MARGIN_NAME,
             name=name,
         ),
         alt=words.say("forgetting.alt", list=says),
         header=[words.say(f"column.{key}") for key in COLUMNS],
-        rows=[
-            (
-                str(each["probe"]),
-                _value(each, "base"),
-                _value(each, "tuned"),
-                signed(each["difference"]),
-                f"{signed(each['low'])} – {signed(each['high'])}",
-                signed(WORSE[measure] * each["margin"]),
-                words.say(f"outcome.{each['outcome']}"),
-            )
-            for each in findings
-        ],
+        rows=[_row(each, words) for each in findings],
+    )
+
+
+def _row(finding: Document, words: Words) -> tuple[str, ...]:
+    return (
+        str(finding["probe"]),
+        _value(finding, "base"),
+        _value(finding, "tuned"),
+        signed(finding["difference"]),
+        f"{signed(finding['low'])} – {signed(finding['high'])}",
+        signed(WORSE[finding["measure"]] * finding["margin"]),
+        words.say(f"outcome.{finding['outcome']}"),
     )
 
 

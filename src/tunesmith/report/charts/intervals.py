@@ -39,9 +39,10 @@ def interval_drawing(
     *,
     axis: str,
     limits: tuple[float, float] | None = None,
-    marks: Sequence[float] = (),
+    margins: Sequence[float] = (),
+    margin: str = "",
 ) -> Callable[["Axes"], None]:
-    """Draws the bars from above; ``marks`` are dashed lines, such as 0 or a margin."""
+    """Draws the bars from above; ``margins`` are dashed, named ``margin``, beside a plain 0."""
 
     def draw(axes: "Axes") -> None:
         for y, bar in enumerate(reversed(bars)):
@@ -49,8 +50,20 @@ def interval_drawing(
             axes.plot([bar.low, bar.high], [y, y], color=colour, linewidth=2.5)
             marker = MARKERS.get(bar.colour, "o")
             axes.plot([bar.value], [y], marker=marker, markersize=8, color=colour)
-        for mark in marks:
-            axes.axvline(mark, color=COLOURS["quiet"], linewidth=1, linestyle=(0, (4, 3)))
+        if margins:
+            axes.axvline(0, color=COLOURS["quiet"], linewidth=1)
+        for mark in margins:
+            axes.axvline(mark, color=COLOURS["bad"], linewidth=1.2, linestyle=(0, (4, 3)))
+            axes.annotate(
+                margin,
+                xy=(mark, 1),
+                xycoords=axes.get_xaxis_transform(),
+                xytext=(0, 2),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+                color=COLOURS["bad"],
+            )
         axes.set_yticks(range(len(bars)), [bar.label for bar in reversed(bars)])
         axes.set_ylim(-0.6, len(bars) - 0.4)
         axes.set_xlabel(axis)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NAME, HEIGHT = "learning", 3.0
+WIDE = 10  # a loss that falls by more than so many times is drawn on a log scale
 SMOOTHED_OVER = 20  # windows of the run: one step's loss depends on its rows
 
 
@@ -24,6 +25,8 @@ def learning_plot(records: Records, words: Words) -> Plot | None:
     if not steps:
         return None
     window = max(1, len(steps) // SMOOTHED_OVER)
+    every = [*losses, *(loss for _, loss in held)]
+    is_wide = min(every) > 0 and max(every) > WIDE * min(every)
 
     def draw(axes: "Axes") -> None:
         axes.plot(
@@ -41,7 +44,9 @@ def learning_plot(records: Records, words: Words) -> Plot | None:
             label = words.say("learning.held")
             axes.plot(x, y, "D", color=COLOURS["prompted"], markersize=7, label=label)
         axes.set_xlabel(words.say("learning.x"))
-        axes.set_ylabel(words.say("learning.y"))
+        axes.set_ylabel(words.say("learning.log" if is_wide else "learning.y"))
+        if is_wide:
+            _log_scale(axes)
         axes.legend()
 
     last = f"{statistics.mean(losses[-window:]):.3f}"
@@ -54,6 +59,15 @@ def learning_plot(records: Records, words: Words) -> Plot | None:
         header=[words.say("learning.x"), words.say("learning.held")],
         rows=[(f"{step:,}", f"{loss:.4f}") for step, loss in held],
     )
+
+
+def _log_scale(axes: "Axes") -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _smoothed(values: Sequence[float], window: int) -> list[float]:

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """``alt`` says what the picture shows; ``rows`` are its numbers under ``header``."""
+    """``alt`` says what the picture shows; ``rows`` are its numbers under ``header``.
+
+    Without an ``svg`` the table stands for itself.
+    """
 
     name: str
     title: str
