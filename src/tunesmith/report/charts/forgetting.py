@@ -54,18 +54,19 @@ def _plot(measure: str, findings: Sequence[Document], words: Words) -> Plot:
         ),
         alt=words.say("forgetting.alt", list=says),
         header=[words.say(f"column.{key}") for key in COLUMNS],
-        rows=[
-            (
-                str(each["probe"]),
-                _value(each, "base"),
-                _value(each, "tuned"),
-                signed(each["difference"]),
-                f"{signed(each['low'])} – {signed(each['high'])}",
-                signed(WORSE[measure] * each["margin"]),
-                words.say(f"outcome.{each['outcome']}"),
-            )
-            for each in findings
-        ],
+        rows=[_row(each, measure, words) for each in findings],
+    )
+
+
+def _row(finding: Document, measure: str, words: Words) -> Sequence[str]:
+    return (
+        str(finding["probe"]),
+        _value(finding, "base"),
+        _value(finding, "tuned"),
+        signed(finding["difference"]),
+        f"{signed(finding['low'])} – {signed(finding['high'])}",
+        signed(WORSE[measure] * finding["margin"]),
+        words.say(f"outcome.{finding['outcome']}"),
     )
 
 

@@ -54,14 +54,15 @@ def interval_drawing(
             axes.axvline(0, color=COLOURS["quiet"], linewidth=1)
         for mark in margins:
             axes.axvline(mark, color=COLOURS["bad"], linewidth=1.2, linestyle=(0, (4, 3)))
-            above = {"xy": (mark, 1), "xycoords": axes.get_xaxis_transform(), "ha": "center"}
             axes.annotate(
                 margin,
+                (mark, 1),
+                xycoords=axes.get_xaxis_transform(),
                 xytext=(0, 2),
                 textcoords="offset points",
+                ha="center",
                 va="bottom",
                 color=COLOURS["bad"],
-                **above,
             )
         axes.set_yticks(range(len(bars)), [bar.label for bar in reversed(bars)])
         axes.set_ylim(-0.6, len(bars) - 0.4)
