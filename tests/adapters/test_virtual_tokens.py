@@ -122,7 +122,8 @@ def test_what_does_not_fit_the_base_is_refused(kind, tmp_path):
     store.save(folder, adapter, engine, base="tiny")
     (name, tensor), *_ = load_file(folder / store.TENSORS).items()
     for wrong, message in (
-        ({name: torch.zeros(3, 5)}, "was not made for this base"),
+        ({name: torch.zeros(7, 5)}, "was not made for this base"),
+        ({name: tensor[:3].contiguous()}, "says num_virtual_tokens = 7"),
         ({"x": tensor}, "is one tensor `prompt_embeddings`"),
         ({name: tensor, "x": tensor + 1}, "is one tensor `prompt_embeddings`"),
     ):

@@ -75,7 +75,7 @@ def test_a_call_that_is_killed_in_a_wave_keeps_the_waves_before(ask, tmp_path, m
     told = itertools.count()
 
     def interrupt(event):
-        if isinstance(event, Progress) and event.seconds_left is not None and next(told) == 7:
+        if isinstance(event, Progress) and event.seconds_left is not None and next(told) == 6:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -110,12 +110,12 @@ def test_a_stop_before_the_first_answer_leaves_nothing(ask, tmp_path):
     assert files_of(tmp_path) == {}
 
 
-def test_time_left_is_told_once_there_is_an_answer(ask):
+def test_time_left_is_told_once_there_are_two_answers(ask):
     events = []
     ask(emit=events.append, max_new_tokens=100)
     told = [e for e in events if isinstance(e, Progress) and e.total]
-    assert [e.seconds_left is None for e in told[:2]] == [True, False]
-    assert all(e.seconds_left >= 0 for e in told[1:])
+    assert [e.seconds_left is None for e in told[:3]] == [True, True, False]
+    assert all(e.seconds_left >= 0 for e in told[2:])
     assert (told[0].done, told[0].total) == (0, len(QUESTIONS))
 
 

@@ -28,7 +28,7 @@ app.command("export")(export)
 
 SHOWN_HASH, SHOWN_MISMATCHES = 12, 10
 SHOWN_IN_LIST = 8  # letters of a hash
-TITLES = ("adapter", "kind", "base", "hash", "rank", "size", "score", "from", "for")
+TITLES = ("adapter", "kind", "base", "hash", "rank", "size", "score", "from")
 WHOLE = ("adapter", "kind", "base", "hash", "score")
 
 Root = Annotated[
@@ -69,6 +69,10 @@ def _show_list(records: "list[AdapterRecord]", root: Path, console: "Console") -
     sound = [record for record in records if record.fault is None]
     if sound:
         print_table(console, TITLES, rows=map(_row, sound), numbers=("rank", "size"), whole=WHOLE)
+    purposes = [(each.name, each.goal or each.data or "") for each in sound]
+    if known := [(name, text) for name, text in purposes if text]:
+        console.print("\nWhat they are for", style="bold")
+        print_facts(console, known)
     for record in records:
         if record.fault is not None:
             told = harmless(f"{record.name} cannot be read: {record.fault}")
@@ -86,7 +90,6 @@ def _row(record: "AdapterRecord") -> tuple[str, ...]:
         bytes_text(record.bytes),
         _score(record),
         "run" if record.run else record.origin,
-        record.goal or record.data or "",
     )
 
 

@@ -12,7 +12,7 @@ STEPS_BETWEEN_LOOKS = 256
 LEAST_MADE, LEAST_SHARE = 2, 0.05  # of the work, before a time left is told
 
 
-def time_left(seconds: float, made: int, left: int) -> float | None:
+def time_left(seconds: float, made: int, left: float) -> float | None:
     """Seconds for what is ``left`` at the speed so far; None until that rests on something.
 
     Work begins with what is done once (a load, a first batch of answers, of which one ends first),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from tunesmith.config.distill import DistillSettings
 from tunesmith.generate.loop import SLOTS
 from tunesmith.train.events import Event, Progress
+from tunesmith.workflows.course import time_left
 from tunesmith.workflows.distill_state import State
 from tunesmith.workflows.teacher import Teacher
 
@@ -87,9 +88,8 @@ class _Watch:
     def _send(self) -> None:
         total = len(self._state.draws)
         done = total - sum(draws.lacks(self._asked) for draws in self._state.draws)
-        seconds = (time.monotonic() - self._start) / self._made if self._made else None
-        left = None if seconds is None else seconds * self._left
-        self._emit(Progress(PHASE, done, total, left))
+        spent = time.monotonic() - self._start
+        self._emit(Progress(PHASE, done, total, time_left(spent, self._made, self._left)))
 
 
 def draws_left(state: State, asked: DistillSettings) -> float:

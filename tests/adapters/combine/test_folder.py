@@ -78,6 +78,13 @@ def test_peft_and_we_read_the_exact_sum(folders, total, tmp_path):
         torch.testing.assert_close(by_peft[layer], delta, rtol=0, atol=1e-12)
 
 
+def test_every_layer_is_told_before_its_work(folders, tmp_path):
+    told = []
+    both = combination(folders)
+    folder.save(tmp_path / "out", both, Fit(), tell=lambda *counts: told.append(counts))
+    assert told == [(done, len(both.layers)) for done in range(len(both.layers))]
+
+
 @pytest.mark.parametrize("rank", [1, 4])
 def test_at_a_rank_the_error_is_stated_by_layer_and_overall(rank, folders, total, tmp_path):
     done = folder.save(tmp_path / "out", combination(folders), Fit(rank=rank))

@@ -54,18 +54,18 @@ def _plot(measure: str, findings: Sequence[Document], words: Words) -> Plot:
         ),
         alt=words.say("forgetting.alt", list=says),
         header=[words.say(f"column.{key}") for key in COLUMNS],
-        rows=[_row(each, words) for each in findings],
+        rows=[_row(each, measure, words) for each in findings],
     )
 
 
-def _row(finding: Document, words: Words) -> tuple[str, ...]:
+def _row(finding: Document, measure: str, words: Words) -> Sequence[str]:
     return (
         str(finding["probe"]),
         _value(finding, "base"),
         _value(finding, "tuned"),
         signed(finding["difference"]),
         f"{signed(finding['low'])} – {signed(finding['high'])}",
-        signed(WORSE[finding["measure"]] * finding["margin"]),
+        signed(WORSE[measure] * finding["margin"]),
         words.say(f"outcome.{finding['outcome']}"),
     )
 

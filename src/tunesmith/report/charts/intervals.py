@@ -56,7 +56,7 @@ def interval_drawing(
             axes.axvline(mark, color=COLOURS["bad"], linewidth=1.2, linestyle=(0, (4, 3)))
             axes.annotate(
                 margin,
-                xy=(mark, 1),
+                (mark, 1),
                 xycoords=axes.get_xaxis_transform(),
                 xytext=(0, 2),
                 textcoords="offset points",
