@@ -193,7 +193,7 @@ def test_a_file_that_is_missing_here_names_those_beside_it(write, tmp_path, monk
 @pytest.mark.parametrize(
     ("row", "code", "said"),
     [
-        (chat(("human", "q"), ("assistant", "a")), "unknown_role", "human"),
+        (chat(("wizard", "q"), ("assistant", "a")), "unknown_role", "wizard"),
         (chat(("user", "q"), ("system", "s"), ("assistant", "a")), "system_not_first", "2"),
         (chat(("assistant", "a"), ("user", "q")), "assistant_first", "1"),
         (chat(("system", "s"), ("assistant", "a")), "assistant_first", "2"),

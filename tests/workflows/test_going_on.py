@@ -237,7 +237,7 @@ def test_a_damaged_folder_is_refused_and_nothing_is_left(tmp_path):
     folder = trained(tmp_path, {"kind": "lora", "rank": 2})
     shutil.copytree(folder, tmp_path / "damaged")
     (tmp_path / "damaged" / "adapter_config.json").write_text("{")
-    for start, message in (("damaged", "cannot be read"), ("nowhere", "there is no folder")):
+    for start, message in (("damaged", "is no JSON"), ("nowhere", "there is no folder")):
         with pytest.raises((AdapterError, ConfigError), match=message):
             go(tmp_path, {"kind": "lora", "start": str(tmp_path / start)})
     assert not (tmp_path / "second").exists()

@@ -36,7 +36,7 @@ def test_faulty_rows_are_passed_over_and_told(config):
     found = show_data(config({"prompt": "x"}, row(2), row(3, "<|im_end|>")), most=3)
     assert [each.line for each in found.rows] == [2]
     assert [fault.line for fault in found.faults] == [1, 3]
-    assert show_data(config({"prompt": "x", "completion": 1}), most=1).rows == ()
+    assert show_data(config({"prompt": "x", "completion": True}), most=1).rows == ()
 
 
 def test_the_cut_is_where_a_run_would_cut(config):
