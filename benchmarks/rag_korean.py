@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.rag_xquad import Remembering
+from benchmarks.rag_xquad import Remembering, threshold
 from tunesmith.models.embedder import load_embedder
 from tunesmith.rag.index import Source, index
 from tunesmith.rag.metrics import recall_at, reciprocal_rank
@@ -61,8 +61,8 @@ def main() -> None:
             for mode in MODES:
                 found = [retrieve(store, embedder, text, Search(10, mode)) for text in texts]
                 ranked = [[hit.passage.heading for hit in hits] for hits in found]
-                wanted = [{f"row {number:,}"} for number in range(1, len(rows) + 1)]
-                pairs = list(zip(ranked, wanted, strict=True))
+                names = [f"row {number:,}" for number in range(1, len(rows) + 1)]
+                pairs = [(each, {name}) for each, name in zip(ranked, names, strict=True)]
                 figures = [
                     np.mean([recall_at(1, *pair) for pair in pairs]),
                     np.mean([recall_at(5, *pair) for pair in pairs]),
@@ -70,6 +70,8 @@ def main() -> None:
                 ]
                 cells = " | ".join(f"{float(figure):.3f}" for figure in figures)
                 print(f"| {way} | {mode} | {cells} |")
+            questions = list(zip(texts, names, strict=True))
+            threshold(found, questions, model=MODEL, name_of=lambda hit: hit.passage.heading)
 
 
 def with_particles(text: str, rng: random.Random) -> str:

@@ -1,13 +1,10 @@
 """How large, how fast to build and how fast to ask is a store of 100,000 passages?
 
     python -m benchmarks.rag_scale --texts xquad.en.json wikitext2_valid.txt \
-        --questions xquad.en.json --passages 100000 --out scale [--vectors mixed]
+        --questions xquad.en.json --passages 100000 --out scale
 
 Passages are real text, repeated with unique edits: the first half of one text and the second half
-of another. `--vectors all` embeds every passage. `--vectors mixed` embeds each text once and gives
-a passage the normalised mean of its two texts' vectors and a little noise: the store has the same
-work, and the rate with embedding is worked out from a sample. Times are of the clock, with
-processor time beside them where other work may disturb.
+of another. Times are of the clock, with processor time beside them where other work may disturb.
 """
 
 import argparse
@@ -20,7 +17,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -37,10 +34,7 @@ from tunesmith.rag.store import TABLE, Store, open_store
 
 ROWS_IN_A_FILE = 100
 LONGEST = 640  # characters: with its headings a passage is one chunk
-NOISE = 0.1  # of a vector's length
-SAMPLE = 500
 CANDIDATES = 50
-NUMBER = re.compile(r"^number: (\d+)\n")
 COLD = """
 import time
 start = time.perf_counter()
@@ -55,19 +49,11 @@ for question in {questions!r}:
 
 
 @dataclass(slots=True)
-class Mixing:
-    """An embedder that gives made passages the mean of their texts' vectors; ``seconds`` it took.
-
-    Without ``texts`` every passage is embedded.
-    """
+class Timed:
+    """An embedder, and the ``seconds`` it took."""
 
     inner: Embedder
-    texts: Sequence[str] = ()
     seconds: float = 0.0
-    vectors: NDArray[np.float32] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.vectors = self.inner.embed(self.texts)
 
     @property
     def folder(self) -> Path:
@@ -77,20 +63,9 @@ class Mixing:
     def embed(self, texts: Sequence[str], *, as_query: bool = False) -> NDArray[np.float32]:
         """[n, D], each of length 1."""
         start = time.perf_counter()
-        numbers = [NUMBER.match(text) for text in texts]
-        if as_query or not self.texts or None in numbers:
-            found = self.inner.embed(texts, as_query=as_query)
-        else:
-            found = np.stack([self._mixed(int(number[1])) for number in numbers if number])
+        found = self.inner.embed(texts, as_query=as_query)
         self.seconds += time.perf_counter() - start
         return found
-
-    def _mixed(self, number: int) -> NDArray[np.float32]:
-        pair = self.vectors[list(parents(number, len(self.texts)))]
-        noise = np.random.default_rng(number).normal(size=pair.shape[1])
-        vector = pair.mean(0) / np.linalg.norm(pair.mean(0)) + NOISE * noise / np.linalg.norm(noise)
-        unit: NDArray[np.float32] = (vector / np.linalg.norm(vector)).astype(np.float32)
-        return unit
 
 
 def main() -> None:
@@ -100,17 +75,14 @@ def main() -> None:
     parser.add_argument("--questions", type=Path, required=True, help="SQuAD's format")
     parser.add_argument("--passages", type=int, default=100_000)
     parser.add_argument("--ask", type=int, default=200, help="how many questions")
-    parser.add_argument("--vectors", choices=("all", "mixed"), default="all")
     parser.add_argument("--out", type=Path, required=True, help="for files and store; kept")
     options = parser.parse_args()
     texts = [short for file in options.texts for text in passages_of(file) if (short := cut(text))]
     inner = load_embedder(MODEL)
-    rate = sample_rate(inner, texts, options.passages)
     folder, uri = options.out / "files", str(options.out / "store")
     write_rows(folder, texts, options.passages)
-    embedder = Mixing(inner, texts if options.vectors == "mixed" else ())
-    print(f"{len(texts):,} texts make {options.passages:,} passages; vectors: {options.vectors}")
-    build(Source(folder, MODEL, lambda: embedder), uri, embedder, rate=rate)
+    print(f"{len(texts):,} texts make {options.passages:,} passages", flush=True)
+    build(folder, uri, Timed(inner))
     questions = [question for question, _ in read(options.questions)[1]]
     questions = random.Random(0).sample(questions, options.ask)
     store = open_store(uri)
@@ -147,28 +119,12 @@ def _made(number: int, texts: Sequence[str]) -> str:
     return " ".join([*first[: len(first) // 2], *second[len(second) // 2 :]])
 
 
-def sample_rate(embedder: Embedder, texts: Sequence[str], count: int) -> float:
-    """Chunks that are embedded in a second of processor time, by a sample."""
-    sample = [_made(number, texts) for number in range(SAMPLE)]
-    embedder.embed(sample[:8])
-    start, busy = time.perf_counter(), time.process_time()
-    embedder.embed(sample)
-    seconds, busy = time.perf_counter() - start, time.process_time() - busy
-    print(
-        f"embedding {SAMPLE}: {SAMPLE / seconds:.1f} chunks/s ({SAMPLE / busy:.1f} by processor "
-        f"time); {count:,} would take {count / SAMPLE * busy / 60:.0f} minutes"
-    )
-    return SAMPLE / busy
-
-
-def build(source: Source, uri: str, embedder: Mixing, *, rate: float) -> None:
+def build(folder: Path, uri: str, embedder: Timed) -> None:
     """Index, and say how fast and how large."""
     shutil.rmtree(uri, ignore_errors=True)
-    embedder.seconds = 0.0
     start, busy = time.perf_counter(), time.process_time()
-    done = index(source, uri)
+    done = index(Source(folder, MODEL, lambda: embedder), uri)
     seconds, busy = time.perf_counter() - start, time.process_time() - busy
-    store = done.chunks / (seconds - embedder.seconds)
     before = size_of(uri)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # nobody else uses the store
@@ -176,8 +132,9 @@ def build(source: Source, uri: str, embedder: Mixing, *, rate: float) -> None:
     size = size_of(uri)
     print(
         f"{done.chunks:,} chunks of {done.documents:,} files in {seconds:.1f} s ({busy:.1f} s of "
-        f"processor time): {done.chunks / seconds:,.0f} chunks/s; without embedding {store:,.0f}, "
-        f"with all of them embedded {1 / (1 / store + 1 / rate):,.1f}"
+        f"processor time): {done.chunks / seconds:,.0f} chunks/s; {embedder.seconds:.1f} s of it "
+        "is their embedding",
+        flush=True,
     )
     print(
         f"store: {size / 1e6:,.1f} MB, {size / done.chunks:,.0f} bytes a chunk; "

@@ -12,7 +12,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import ir_measures
@@ -27,7 +27,7 @@ from tunesmith.rag.index import Source, index
 from tunesmith.rag.metrics import ndcg_at, recall_at, reciprocal_rank
 from tunesmith.rag.retrieve import Hit, Mode, Search, retrieve
 from tunesmith.rag.store import Store, open_store
-from tunesmith.rag.threshold import fit_threshold
+from tunesmith.rag.threshold import fit_threshold, known_threshold
 
 MODES: tuple[Mode, ...] = ("dense", "text", "hybrid")
 MODEL = "all-minilm-l6-v2"
@@ -124,7 +124,7 @@ def report(
         agree(rankings, wanted, means)
         p50, p95 = np.percentile(times, [50, 95])
         print(f"| {mode} | {' | '.join(f'{m:.4f}' for m in means)} | {p50:.0f}, {p95:.0f} |")
-    threshold(found, questions)
+    threshold(found, questions, model=options.model)
     if options.hits:
         with options.hits.open("w", encoding="utf-8") as file:
             for (question, name), each in zip(questions, found, strict=True):
@@ -160,19 +160,32 @@ def agree(rankings: list[list[str]], wanted: list[set[str]], means: list[float])
     assert np.allclose([theirs[m] for m in (R @ 1, R @ 5, RR, nDCG @ 10)], means), theirs
 
 
-def threshold(found: list[list[Hit]], questions: list[tuple[str, str]]) -> None:
-    """What follows from confidences with the right passage in the store, and with it left out."""
+def threshold(
+    found: list[list[Hit]],
+    questions: list[tuple[str, str]],
+    *,
+    model: str,
+    name_of: Callable[[Hit], str] = lambda hit: hit.passage.source,
+) -> None:
+    """What follows from confidences with the right passage in the store, and with it left out.
+
+    ``questions`` are with the name of their passage, as ``name_of`` gives it of a hit.
+    """
     right = [sure(question, each) for each, (question, _) in zip(found, questions, strict=True)]
     without = [
-        sure(question, [hit for hit in each if hit.passage.source != name])
+        sure(question, [hit for hit in each if name_of(hit) != name])
         for each, (question, name) in zip(found, questions, strict=True)
     ]
-    fit = fit_threshold(right[::2], without[::2])
-    refused, falsely = (np.mean(np.array(each[1::2]) < fit.score) for each in (without, right))
-    print(
-        f"threshold {fit.score:.3f} from every other question; of the rest it refuses "
-        f"{refused:.1%} without their passage, {falsely:.1%} with it"
-    )
+    scores = {"from every other question": fit_threshold(right[::2], without[::2]).score}
+    built_in = known_threshold(model)
+    if built_in is not None:
+        scores["built in"] = built_in
+    for origin, score in scores.items():
+        refused, falsely = (np.mean(np.array(each[1::2]) < score) for each in (without, right))
+        print(
+            f"threshold {score:.3f}, {origin}: of the others it refuses {refused:.1%} without "
+            f"their passage, {falsely:.1%} with it"
+        )
 
 
 def sure(question: str, hits: list[Hit]) -> float:

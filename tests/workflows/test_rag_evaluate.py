@@ -135,10 +135,14 @@ def test_the_document_the_page_and_the_answers_agree(evaluate, tmp_path, places)
     assert keys <= document["cells"]["base_rag"].keys()
     served = document["cells"]["base_rag"]["with_threshold"]  # above what any confidence reaches
     assert (served["refusal"], served["false_refusal"]) == (1, 1)
+    fitted = document["fitted_threshold"]
+    assert fitted["false_refusals"] <= 0.1
+    assert 0 <= fitted["refusals"] <= 1
     out = tmp_path / "out"
     assert json.loads((out / "evaluation.json").read_text()) == document
     page = Page((out / "report.html").read_text())
     assert document["effects"]["retrieval"]["text"] in page.text
+    assert f"a threshold of {fitted['score']:.2f} would refuse" in page.text
     rows = [json.loads(line) for line in (out / "answers.jsonl").read_text().splitlines()]
     assert len(rows) == 2 * len(NAMES) + 6
     assert rows[0]["said"].keys() == {"base", "base_rag"}

@@ -11,7 +11,7 @@ from tunesmith.cli.console import harmless, messages
 from tunesmith.cli.interrupt import stop_on_signal
 from tunesmith.cli.outcome import Outcome, command
 from tunesmith.cli.tables import print_table
-from tunesmith.counts import many
+from tunesmith.counts import many, percent
 from tunesmith.errors import UsageError
 
 if TYPE_CHECKING:
@@ -278,14 +278,28 @@ def _show_evaluation(document: "Mapping[str, Any]", console: "Console") -> None:
     for part, names in (("retrieval", RETRIEVAL), ("cells", SCORES)):
         titles = ("", *(name.replace("_", " ") for name in names))
         rows = [
-            (key, *(_share(each[name]) for name in names))
-            for key, each in document[part].items()
-            if each is not None
+            (key, *(_share(each[name]) for name in names)) for key, each in _rows_of(document, part)
         ]
         print_table(console, titles, rows=rows, numbers=titles[1:])
     for effect in document["effects"].values():
         console.print(effect["text"], soft_wrap=True)
+    if (fitted := document["fitted_threshold"]) is not None:
+        console.print(
+            f"By these questions --threshold {fitted['score']:.2f} would refuse "
+            f"{percent(fitted['refusals'])} of those that nothing shown answers and "
+            f"{percent(fitted['false_refusals'])} of the others.",
+            soft_wrap=True,
+        )
     console.print(harmless(str(document["report"])), soft_wrap=True)
+
+
+def _rows_of(document: "Mapping[str, Any]", part: str) -> "Iterator[tuple[str, Mapping[str, Any]]]":
+    """Retrievers, or cells and what they are when questions below the threshold are refused."""
+    for name, each in document[part].items():
+        if each is not None:
+            yield name, each
+            if "with_threshold" in each:
+                yield f"{name}, threshold {document['threshold']}", each["with_threshold"]
 
 
 def _share(value: float | None) -> str:

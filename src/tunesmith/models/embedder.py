@@ -21,7 +21,7 @@ from tunesmith.models.pull import check_hash, check_room, download
 if TYPE_CHECKING:
     import torch
 
-BATCH = 32
+BATCH = 8  # texts of about one length: 640 characters in eights are a fifth faster than in 32s
 MINILM = Entry(
     name="all-minilm-l6-v2",
     description="all-MiniLM-L6-v2: 22 M parameters, 256 tokens, English sentences",
@@ -97,7 +97,7 @@ class Embedder:
                 return_tensors="pt",
             )
             with torch.inference_mode():
-                hidden = model(**batch).last_hidden_state  # [n, T, D]
+                hidden = model(**batch).last_hidden_state.float()  # [n, T, D]
             found.update(zip(rows, self._pooled(hidden, batch["attention_mask"]), strict=True))
         return np.stack([found[i] for i in range(len(texts))]) if texts else np.zeros((0, 0), "f4")
 
@@ -189,11 +189,14 @@ def _keep(archive: zipfile.ZipFile, entry: Entry, folder: Path) -> None:
 
 @functools.cache
 def _loaded(folder: Path) -> tuple[Any, Any]:
+    import torch
     from transformers import AutoModel, AutoTokenizer
 
+    from tunesmith.models.precision import detect_dtype
     from tunesmith.models.quiet import quiet_transformers
 
+    dtype, _ = detect_dtype("auto", torch.device("cpu"))
     with quiet_transformers():
-        model = AutoModel.from_pretrained(folder, dtype="float32", local_files_only=True)
+        model = AutoModel.from_pretrained(folder, dtype=dtype, local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     return model.eval(), tokenizer

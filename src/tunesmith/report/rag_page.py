@@ -27,15 +27,25 @@ def rag_page(document: Mapping[str, object], *, name: str, language: str = DEFAU
         findings=[text_in(each, language) for each in _part(found, "effects").values()],
         plots=list(_plots(found, words)),
         tables=list(_tables(found, words)),
-        notes=[
-            words.say(
-                "rag.note",
-                questions=f"{found['questions']:,}",
-                unanswerable=f"{found['unanswerable']:,}",
-                missing=f"{found['no_passage']:,}",
-            )
-        ],
+        notes=list(_notes(found, words)),
     )
+
+
+def _notes(found: Document, words: Words) -> Iterator[str]:
+    yield words.say(
+        "rag.note",
+        questions=f"{found['questions']:,}",
+        unanswerable=f"{found['unanswerable']:,}",
+        missing=f"{found['no_passage']:,}",
+    )
+    fitted = found["fitted_threshold"]
+    if fitted is not None:
+        yield words.say(
+            "rag.fitted",
+            score=f"{fitted['score']:.2f}",
+            refusals=percent(fitted["refusals"]),
+            false=percent(fitted["false_refusals"]),
+        )
 
 
 def _part(found: Document, name: str) -> dict[str, Document]:

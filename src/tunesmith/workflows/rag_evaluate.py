@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tunesmith import files
@@ -12,7 +12,7 @@ from tunesmith.generate.sampling import Sampling
 from tunesmith.rag.prompt import refusal_for
 from tunesmith.rag.questions import Question
 from tunesmith.rag.retrieve import Mode
-from tunesmith.rag.threshold import known_threshold
+from tunesmith.rag.threshold import fit_threshold, known_threshold
 from tunesmith.report.rag_page import rag_page
 from tunesmith.train.events import Progress
 from tunesmith.workflows.answer_cache import open_cache, voice_of
@@ -109,6 +109,7 @@ def evaluate_retrieval(
         "retrieval": {mode: retrieval_scores(found, mode) for mode in MODES},
         "cells": _cells_json(cells, _gated(items, answered, threshold), settings.seed),
         "threshold": threshold,
+        "fitted_threshold": _fitted(items),
         "effects": effects(cells, seed=settings.seed),
         "report": str(out / REPORT),
     }
@@ -198,6 +199,19 @@ def _gated(
         for name, each in answered.items()
         if name.endswith(RETRIEVED)
     }
+
+
+def _fitted(items: Sequence[Item]) -> dict[str, float] | None:
+    """The threshold that these questions give, and what it refuses of them; None without both."""
+    right, without = (
+        [
+            item.confidence
+            for item in items
+            if item.confidence is not None and bool(item.answers) is answerable
+        ]
+        for answerable in (True, False)
+    )
+    return asdict(fit_threshold(right, without)) if right and without else None
 
 
 def _cells_json(
