@@ -27,7 +27,7 @@ def main() -> None:
     tuned = PeftModel.from_pretrained(other, work["adapter"]).merge_and_unload().eval()
     models = {arm: tuned if arm == work["tuned"] else plain for arm in work["arms"]}
     count = TRIED * max(work["batches"])
-    few = {arm: prompts[:: max(1, len(prompts) // count)] for arm, prompts in work["arms"].items()}
+    few = {arm: prompts[:: -(-len(prompts) // count)] for arm, prompts in work["arms"].items()}
     tried = {size: _answered(models, few, size, work)[0] for size in work["batches"]}
     best = min(tried, key=lambda size: tried[size])
     seconds, answers = _answered(models, work["arms"], best, work)
