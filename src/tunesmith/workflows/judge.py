@@ -10,7 +10,7 @@ from tunesmith.data.tokenizer import Tokenizer, encode
 from tunesmith.engine.forward import Engine
 from tunesmith.evaluate.checks.fitting import fit_checks
 from tunesmith.evaluate.checks.protocol import Check, require_references
-from tunesmith.evaluate.checks.references import reference_notes
+from tunesmith.evaluate.checks.references import early_notes
 from tunesmith.evaluate.checks.table import build_checks
 from tunesmith.evaluate.cost import BreakEven, break_even
 from tunesmith.evaluate.forgetting.findings import Forgetting
@@ -88,7 +88,7 @@ class Judge:
         references = [question.reference for question in self.questions]
         asked = [question.text for question in self.questions]
         require_references(self.checks, references, asked)
-        for note in reference_notes(self.checks, references, asked):
+        for note in early_notes(self.checks, references, asked):
             emit(Notice("checks", note))
         if cut := told_of_long(opened.base.tokenizer, references, config.evaluate.max_new_tokens):
             emit(Notice("checks", cut))

@@ -18,6 +18,7 @@ class JudgingServer:
         self.requests = []
         self.headers = []
         self.reply = lambda messages: "GRADE: 5"
+        self.listed = (404, {"error": {"message": "no such path"}})
         self.delay = 0.0
         self.at_once = self.most_at_once = 0
         self._lock = threading.Lock()
@@ -49,7 +50,12 @@ class JudgingServer:
                 answer = outer.reply(body)
                 with outer._lock:
                     outer.at_once -= 1
-                status, made = answer if isinstance(answer, tuple) else (200, _made(answer))
+                self._send(*(answer if isinstance(answer, tuple) else (200, _made(answer))))
+
+            def do_GET(self):
+                self._send(*outer.listed)
+
+            def _send(self, status, made):
                 data = json.dumps(made).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")

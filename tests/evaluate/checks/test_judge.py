@@ -14,6 +14,7 @@ from tunesmith.evaluate.checks.judge import judge_check
 from tunesmith.evaluate.checks.judge_endpoint import FAILURES_IN_A_ROW
 from tunesmith.evaluate.checks.judge_prompts import read_grade, read_preference
 from tunesmith.evaluate.checks.protocol import CannotScore, Case
+from tunesmith.evaluate.checks.references import early_notes
 from tunesmith.evaluate.checks.scoring import score_cases
 
 KEY = "sk-not-a-real-key-4711"
@@ -60,6 +61,23 @@ def test_a_grade_is_told_as_zero_to_one(judging):
     assert request["model"] == "j"
     assert request["temperature"] == 0
     assert "Be brief and kind." in request["messages"][1]["content"]
+
+
+def test_what_stands_in_its_way_is_said_before_anything_is_asked(judging):
+    check = judge_check(settings_for(judging))
+    assert check.obstacle() is None  # an endpoint without a list of models answers, too
+    judging.listed = (200, {"object": "list", "data": []})
+    assert check.obstacle() is None
+    judging.listed = (401, {"error": {"message": f"no such key {KEY}"}})
+    assert "refused (401)" in check.obstacle()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    nobody = judge_check(settings_for(judging, base_url=f"http://127.0.0.1:{port}/v1"))
+    assert "cannot be reached" in nobody.obstacle()
+    (note,) = early_notes([nobody], [], [])
+    assert note.endswith("; without it these scores will be missing")
+    assert judging.requests == []
 
 
 def prefer(word):

@@ -7,12 +7,12 @@ from tunesmith.config.checks import (
     RegexSettings,
     StyleSettings,
 )
-from tunesmith.evaluate.checks.references import reference_notes
+from tunesmith.evaluate.checks.references import early_notes
 from tunesmith.evaluate.checks.table import build_checks
 
 
 def notes(settings, references):
-    return list(reference_notes(build_checks([settings]), references, [None] * len(references)))
+    return list(early_notes(build_checks([settings]), references, [None] * len(references)))
 
 
 def test_a_check_that_matches_nothing_is_told():

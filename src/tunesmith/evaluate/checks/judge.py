@@ -33,6 +33,7 @@ def judge_check(settings: JudgeSettings) -> Check:
         fault=blank_reference if judge.compares else _never,
         aggregate=judge.figures,
         prepare=judge.prepare,
+        obstacle=judge.endpoint.obstacle,
         takes_references=False,
     )
 

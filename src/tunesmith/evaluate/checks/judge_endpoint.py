@@ -23,7 +23,9 @@ FAILURES_IN_A_ROW = 5
 """After so many the endpoint counts as gone, and no more answers wait for it."""
 FOR_GOOD = (401, 403, 404)
 """Statuses that every other request would get too: of a key, a model's name, an address."""
+REFUSED_KEY = (401, 403)
 SHOWN = 300
+SECONDS_TO_LOOK = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,24 @@ class Endpoint:
         if isinstance(reply, CannotScore):
             raise CannotScore(str(reply))
         return reply
+
+    def obstacle(self) -> str | None:
+        """Why it gives no reply now, found by asking for its models; None where it would answer.
+
+        An endpoint that has no list of models answers as well.
+        """
+        import openai
+
+        try:
+            self._client.with_options(timeout=SECONDS_TO_LOOK, max_retries=0).models.list()
+        except openai.APIConnectionError as error:
+            return f"{self._where} cannot be reached: {error.__cause__ or error}"
+        except openai.APIStatusError as error:
+            if error.status_code in REFUSED_KEY:
+                return f"{self._where} refused ({error.status_code}): {self._bare(error)}"
+        except (openai.OpenAIError, ValueError, AttributeError, TypeError, LookupError):
+            pass  # it answers, if not with a list
+        return None
 
     def forget(self, messages: Messages) -> None:
         """Ask anew in a later run: the reply was of no use."""

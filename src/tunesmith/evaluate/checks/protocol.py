@@ -34,6 +34,10 @@ def _no_figures(cases: Sequence[Case]) -> Figures:  # noqa: ARG001 (the default 
     return {}
 
 
+def _no_obstacle() -> str | None:
+    return None
+
+
 def _unprepared(cases: Sequence[Case]) -> None:
     """The default of a check that has nothing to do for many answers at once."""
 
@@ -45,7 +49,8 @@ class Check:
     ``rule`` scores a case, or raises CannotScore. The others are what only some kinds have:
     ``fault`` says why no answer could pass in the place of the case's own, ``aggregate`` gives
     figures beside the mean, ``prepare`` does at once for many cases what would take long one by
-    one, and ``fit`` returns the check that has learned the data's own answers and the base's.
+    one, ``obstacle`` says before anything is trained what would keep it from scoring, and ``fit``
+    returns the check that has learned the data's own answers and the base's.
     ``takes_references`` is false where the data's own answers need not pass.
     """
 
@@ -54,6 +59,7 @@ class Check:
     fault: Callable[[Case], str | None] = _no_fault
     aggregate: Callable[[Sequence[Case]], Figures] = _no_figures
     prepare: Callable[[Sequence[Case]], None] = _unprepared
+    obstacle: Callable[[], str | None] = _no_obstacle
     fit: "Callable[[Sequence[str], Sequence[str]], Check] | None" = None
     takes_references: bool = True
 

@@ -1,4 +1,4 @@
-"""Do the data's own answers pass a check? Told before training, as then it is not too late."""
+"""Do the data's own answers pass, and can a check score now? Told before training: not too late."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,18 +10,20 @@ FEW = 0.5
 """Below this mean score of the data's own answers a model that learns them would fail as well."""
 
 
-def reference_notes(
+def early_notes(
     checks: Sequence[Check],
     references: Sequence[str | None],
     questions: Sequence[str | None],
 ) -> Iterator[str]:
-    """A line for each check that the data's own answers do not pass, or that cannot score them."""
+    """A line for each check that the data's own answers do not pass, or that cannot score now."""
     own = [
         Case(reference, reference, question)
         for reference, question in zip(references, questions, strict=True)
         if reference is not None
     ]
     for check in checks:
+        if why := check.obstacle():
+            yield f"check `{check.name}`: {why}; without it these scores will be missing"
         if not check.takes_references or not own:
             continue
         scored = score_cases(check, own)
