@@ -195,6 +195,7 @@ def retrieved() -> dict[str, object]:
         "questions": 50,
         "unanswerable": 15,
         "no_passage": 2,
+        "fitted_threshold": {"score": 0.53, "false_refusals": 0.1, "refusals": 0.79},
         "retrieval": dict.fromkeys(("dense", "text", "hybrid"), measures),
         "cells": cells,
         "effects": {"both": {"f1": added, "exact_match": added, **says}},
