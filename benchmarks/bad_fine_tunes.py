@@ -170,11 +170,15 @@ def _clinc(data: Path, *, classes: int, each: int, seed: int) -> tuple[Pairs, Pa
 
 
 def right(wanted: str | None, found: list[Finding]) -> bool:
-    """Whether the fault is named and no other, or nothing where nothing is wrong; hints aside."""
+    """Whether the fault is named and no other harm, or no harm where nothing is wrong.
+
+    A hint names it, too: a run that learned its rows by heart ends with an earlier checkpoint.
+    """
     harm = [each.code for each in found if each.harm]
     if wanted is None:
         return not harm
-    return bool(harm) and all(code.startswith(wanted) for code in harm)
+    named = any(each.code.startswith(wanted) for each in found)
+    return named and all(code.startswith(wanted) for code in harm)
 
 
 def main() -> int:

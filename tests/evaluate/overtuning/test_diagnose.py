@@ -108,6 +108,16 @@ def test_few_passes_need_a_rise_or_copies():
     assert codes(good(gap=wide, verbatim=few)) == []
 
 
+def test_what_was_learned_by_heart_after_the_checkpoint_that_stands_is_a_hint():
+    stands = gap(0.34, 0.5, 0.1, 0.3)
+    (found,) = diagnose(good(gap=stands, curves=RISE, passes=50.0, rows=20))
+    assert (found.code, found.harm) == ("learned-by-heart-at-the-end", False)
+    assert (found.values["step"], found.values["end_nats"]) == (20, 0.7)
+    assert codes(good(gap=stands, curves=RISE)) == ["past-its-best"]  # few passes
+    open_still = Curves(falling(8.0, 0.3), RISE.held)
+    assert codes(good(gap=stands, curves=open_still, passes=50.0)) == ["past-its-best"]
+
+
 def test_a_rise_alone_is_a_hint():
     (found,) = diagnose(good(curves=RISE, gap=gap(0.2, 0.7)))
     assert (found.code, found.harm) == ("past-its-best", False)

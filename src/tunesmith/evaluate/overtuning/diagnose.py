@@ -65,8 +65,9 @@ def diagnose(evidence: Evidence) -> tuple[Finding, ...]:
     """Every finding; one that explains another takes its place.
 
     `diverged`, `collapsed`, `contradicting-labels`, `learned-by-heart` and `rank-too-low` are
-    harm; `past-its-best` and `still-falling` are hints. A run that diverged is not also collapsed,
-    nor short of rank; one that was learned by heart is past its best anyway.
+    harm; `past-its-best`, `still-falling` and `learned-by-heart-at-the-end` are hints. A run that
+    diverged is not also collapsed, nor short of rank; one that was learned by heart is past its
+    best anyway.
     """
     found = {rule: finding for rule in RULES if (finding := rule(evidence)) is not None}
     hidden = {other for rule in found for other in INSTEAD.get(rule, ())}
@@ -122,8 +123,10 @@ def learned_by_heart(e: Evidence) -> Finding | None:
     loss, or with training answers in place of own ones.
     """
     gap = e.gap
-    if gap is None or gap.train > SURE * gap.held or gap.gap.low <= APART:
+    if gap is None:
         return None
+    if gap.train > SURE * gap.held or gap.gap.low <= APART:
+        return _by_heart_at_the_end(e)
     values: dict[str, Value] = {
         "rows": e.rows,
         "train_nats": gap.train,
@@ -141,6 +144,15 @@ def learned_by_heart(e: Evidence) -> Finding | None:
         }
         return Finding("learned-by-heart-copied", {**values, **copied}, harm=True)
     return None
+
+
+def _by_heart_at_the_end(e: Evidence) -> Finding | None:
+    """The same of where training ended, though an earlier checkpoint stands: a hint."""
+    rise = _rise(e)
+    if rise is None or e.passes < MANY_PASSES or e.curves.last > SURE * e.curves.held[-1][1]:
+        return None
+    values: dict[str, Value] = {"rows": e.rows, "passes": round(e.passes), **rise}
+    return Finding("learned-by-heart-at-the-end", {**values, "train_nats": e.curves.last})
 
 
 def past_its_best(e: Evidence) -> Finding | None:
