@@ -98,6 +98,7 @@ def _values(out: Path, rows: Pairs, held: Pairs, **train: object) -> Values:
             "max_new_tokens": 48,
             "rows": HELD,
             "forgetting": "none",
+            "consistency": "none",
         },
         "out": str(out / "run"),
     }
