@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100, help="most passages that are edited")
     parser.add_argument("--model", help="the base; the default one unless given")
     parser.add_argument("--adapter", help="an adapter's or a run's folder")
+    parser.add_argument("--sources", type=int, default=5, help="shown with each question")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="a new folder; kept")
     options = parser.parse_args()
@@ -73,14 +74,15 @@ def main() -> None:
     source = Source(folder, MODEL, lambda: embedder)
     index(source, uri)
     voices = options.model, options.adapter
-    before = ask(edits, uri, options.out / "before", voices)
+    settings = TrialSettings(sources=options.sources, removed=0.0)
+    before = ask(edits, uri, options.out / "before", voices, settings)
     edited = {edit.file: changed(passages[edit.file], edit) for edit in edits}
     write(folder, edited)
     embedder.texts.clear()
     done = index(source, uri)
     require_only(edited, embedder.texts)
     print(f"{len(edits)} passages edited; {done.embedded_chunks} of {done.chunks} chunks embedded")
-    show(edits, before, ask(edits, uri, options.out / "after", voices))
+    show(edits, before, ask(edits, uri, options.out / "after", voices, settings))
 
 
 def choose(file: Path, passages: dict[str, str], count: int, *, seed: int) -> list[Edit]:
@@ -133,11 +135,15 @@ def require_only(edited: dict[str, str], embedded: Sequence[str]) -> None:
 
 
 def ask(
-    edits: Sequence[Edit], uri: str, out: Path, voices: tuple[str | None, str | None]
+    edits: Sequence[Edit],
+    uri: str,
+    out: Path,
+    voices: tuple[str | None, str | None],
+    settings: TrialSettings,
 ) -> list[dict[str, str]]:
     """What each cell says to each question."""
     questions = [Question(edit.question, (edit.old, edit.new), edit.file) for edit in edits]
-    evaluate_retrieval(questions, uri, out, voices=voices, settings=TrialSettings(removed=0.0))
+    evaluate_retrieval(questions, uri, out, voices=voices, settings=settings)
     lines = (out / ANSWERS).read_text(encoding="utf-8").splitlines()
     return [json.loads(line)["said"] for line in lines]
 
