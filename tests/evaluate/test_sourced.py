@@ -19,15 +19,23 @@ def test_each_score_is_of_the_answers_that_it_is_about():
     assert cell.exact_match == (1, 0, 0)
     assert cell.f1 == (1, 0, 0)
     assert cell.false_refusal == (0, 0, 1)
+    assert cell.refused_shown == (0, 0, 1)
     assert cell.refusal == (1, 0)
     assert cell.citation_precision == (1, 0, 0)  # nothing right can be cited where nothing answers
     assert cell.faithfulness == (1, 1, 1)
 
 
+def test_a_refusal_where_retrieval_missed_is_not_one_of_what_was_shown():
+    missed = Case(ASKED.answers, SOURCES)
+    cell = score_cell([missed, ASKED], [REFUSAL, "thirty days [2]"])
+    assert cell.false_refusal == (1, 0)
+    assert cell.refused_shown == (0,)
+
+
 def test_without_sources_there_is_nothing_to_cite():
     document = score_cell([Case(("x",))], ["x [1]"]).to_json(seed=0)
     assert (document["f1"], document["low"] > 0, document["high"]) == (1, True, 1)
-    for name in ("refusal", "citation_precision", "faithfulness"):
+    for name in ("refusal", "refused_shown", "citation_precision", "faithfulness"):
         assert document[name] is None
         assert name not in document["intervals"]
 

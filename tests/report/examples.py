@@ -174,7 +174,7 @@ def clash() -> dict[str, object]:
 def retrieved() -> dict[str, object]:
     """What `rag evaluate --json` prints, with an adapter."""
     limits = {"mean": 0.5, "low": 0.4, "high": 0.6, "n": 50}
-    scores = ("exact_match", "f1", "refusal", "false_refusal")
+    scores = ("exact_match", "f1", "refusal", "false_refusal", "refused_shown")
     cited = ("citation_precision", "faithfulness")
 
     def cell(f1: float, *names: str) -> dict[str, object]:

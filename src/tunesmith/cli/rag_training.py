@@ -271,7 +271,10 @@ def evaluate(  # noqa: PLR0913  # one parameter for each flag
 
 
 RETRIEVAL = ("recall_at_1", "recall_at_5", "mrr", "ndcg_at_10")
-SCORES = ("exact_match", "f1", "refusal", "false_refusal", "citation_precision", "faithfulness")
+SCORES = (
+    *("exact_match", "f1", "refusal", "false_refusal", "refused_shown"),
+    *("citation_precision", "faithfulness"),
+)
 
 
 def _show_evaluation(document: "Mapping[str, Any]", console: "Console") -> None:

@@ -36,13 +36,15 @@ class Case:
 @dataclass(frozen=True, slots=True)
 class Cell:
     """Scores of one cell's answers, each 0..1: of answerable questions, of the others, and of
-    citations, where there are any.
+    citations, where there are any. ``refused_shown`` are the answerable ones with a source that
+    answers: where retrieval missed it, a refusal is not the model's fault.
     """
 
     exact_match: tuple[float, ...]
     f1: tuple[float, ...]
     refusal: tuple[float, ...]
     false_refusal: tuple[float, ...]
+    refused_shown: tuple[float, ...]
     citation_precision: tuple[float, ...]
     faithfulness: tuple[float, ...]
 
@@ -86,6 +88,7 @@ def score_cell(cases: Sequence[Case], answers: Sequence[str]) -> Cell:
         f1=tuple(f1(answer, case.answers) for case, answer in answerable),
         refusal=tuple(float(refuses(answer)) for case, answer in both if not case.answers),
         false_refusal=tuple(float(refuses(answer)) for _, answer in answerable),
+        refused_shown=tuple(float(refuses(answer)) for case, answer in answerable if case.right),
         citation_precision=tuple(share for share in precision if share is not None),
         faithfulness=tuple(
             faithfulness(answer, case.sources, found.cited) for case, answer, found in cited

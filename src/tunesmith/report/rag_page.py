@@ -12,7 +12,10 @@ from tunesmith.report.svg import drawn
 from tunesmith.words import DEFAULT, Words
 
 COLOURS = {"base": "base", "tuned": "examples", "base_rag": "prompted", "tuned_rag": "tuned"}
-SCORES = ("exact_match", "f1", "refusal", "false_refusal", "citation_precision", "faithfulness")
+SCORES = (
+    *("exact_match", "f1", "refusal", "false_refusal", "refused_shown"),
+    *("citation_precision", "faithfulness"),
+)
 MEASURES = ("recall_at_1", "recall_at_5", "mrr", "ndcg_at_10")
 NONE = "\N{EN DASH}"
 
