@@ -87,6 +87,13 @@ def test_below_the_threshold_nothing_is_answered(documents, settings, refused):
         assert (answer.text, answer.refused, told) == (REFUSALS["en"], True, [REFUSALS["en"]])
 
 
+def test_the_confidence_is_that_of_five_passages_however_few_are_shown(documents):
+    one = documents(search=Search(1)).find(QUESTION)
+    whole = documents().find(QUESTION)
+    assert (len(one.hits), one.hits) == (1, whole.hits[:1])
+    assert one.confidence == whole.confidence
+
+
 def test_the_prompt_leaves_room_for_the_answer_and_says_what_it_left_out(documents, opened):
     found = documents().find(QUESTION)
     whole = Answerer(opened, documents().settings).prompt(found)

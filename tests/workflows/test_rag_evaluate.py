@@ -108,6 +108,12 @@ def test_some_are_asked_again_without_what_answers_them(found):
     assert items == items_of(found, mode="hybrid", limit=3, removed=0.25, seed=0)
 
 
+def test_fewer_sources_do_not_change_how_sure_retrieval_is(found):
+    few, many = (items_of(found, mode="hybrid", limit=n, removed=0.25, seed=0) for n in (1, 3))
+    assert [item.confidence for item in few] == [item.confidence for item in many]
+    assert [item.hits for item in few] == [item.hits[:1] for item in many]
+
+
 def test_both_cells_of_a_model_are_asked_the_same_questions(places, found):
     opened = open_base(str(places[2]), dtype="float32")
     ask = sources_prompt(opened.base.tokenizer, most_tokens=1500)

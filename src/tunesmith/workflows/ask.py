@@ -1,7 +1,7 @@
 """A question answered from documents: passages, a prompt, an answer whose citations are checked."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tunesmith.errors import UsageError
@@ -9,7 +9,7 @@ from tunesmith.generate.sampling import Sampling
 from tunesmith.models.cache import Emit, ignore
 from tunesmith.models.embedder import load_embedder
 from tunesmith.rag.citations import Citations, check_citations
-from tunesmith.rag.confidence import confidence
+from tunesmith.rag.confidence import JUDGED_HITS, confidence
 from tunesmith.rag.embedding import Embedder, require_same
 from tunesmith.rag.prompt import Prompt, Source, refusal_for
 from tunesmith.rag.retrieve import Hit, Search, retrieve, with_neighbours
@@ -100,10 +100,12 @@ class Documents:
         """Passages for a question, best first; raises UsageError for an empty one."""
         if not question.strip():
             raise UsageError("The question is empty.", remedy="Ask something.")
-        hits = retrieve(self._store, self._embedder, question, self.settings.search)
+        search = self.settings.search
+        wider = replace(search, limit=max(search.limit, JUDGED_HITS))
+        found = retrieve(self._store, self._embedder, question, wider)
+        sure, hits = confidence(question, found), found[: search.limit]
         count = self.settings.neighbours
         wide = [with_neighbours(self._store, hit.passage, count) for hit in hits]
-        sure = confidence(question, hits)
         unsure = sure is not None and self.threshold is not None and sure < self.threshold
         passages = [(passage.place, passage.text) for passage in wide]
         return Found(question, hits, passages, sure, refused=unsure or not hits)

@@ -13,7 +13,7 @@ from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
 from tunesmith.evaluate.sourced import Case
 from tunesmith.generate.decoder import Prompt
-from tunesmith.rag.confidence import confidence
+from tunesmith.rag.confidence import JUDGED_HITS, confidence
 from tunesmith.rag.embedding import Embedder
 from tunesmith.rag.metrics import ndcg_at, recall_at, reciprocal_rank
 from tunesmith.rag.questions import Known, Question, know, says_nothing
@@ -120,7 +120,7 @@ def items_of(
     once more, without any passage that answers.
     """
     items = [
-        _item(each.question, each.question.answers, each.hits[mode][:limit], each.known)
+        _item(each.question, each.question.answers, each.hits[mode], each.known, limit)
         for each in found
     ]
     with_answers = [each for each in found if each.known.right]
@@ -133,12 +133,15 @@ def items_of(
 def _removed(found: Found, limit: int) -> Item:
     question, known = found.question, found.known
     left = [h for h in known.hits if says_nothing(h.passage, known, question.answers)]
-    return _item(question, (), without_duplicates(left, limit), known)
+    return _item(question, (), without_duplicates(left, max(limit, JUDGED_HITS)), known, limit)
 
 
-def _item(question: Question, answers: tuple[str, ...], hits: Sequence[Hit], known: Known) -> Item:
+def _item(
+    question: Question, answers: tuple[str, ...], hits: Sequence[Hit], known: Known, limit: int
+) -> Item:
+    """With the first ``limit`` of the hits; the confidence is that of more, as in `rag ask`."""
     right = frozenset(passage.id for passage in known.right)
-    return Item(question, answers, tuple(hits), right, confidence(question.text, hits))
+    return Item(question, answers, tuple(hits[:limit]), right, confidence(question.text, hits))
 
 
 def prompts_with(
