@@ -3,7 +3,7 @@
     python -m benchmarks.reports.make --data DIR --out DIR [--purposes intents tone] [--rows 200]
 
 Each purpose gets a folder with its rows, its config, its run and `run/report.html`; then
-`recount.py` counts the answers again. A run that is there is not made again.
+`recount.py` counts the answers again. A run that is there is not made again, and one that was stopped goes on.
 """
 
 import argparse
@@ -24,9 +24,10 @@ def main() -> None:
     given = parser.parse_args()
     for name in given.purposes:
         run = given.out / name / "run"
-        if not (run / "evaluation.json").exists():
-            config = write(name, given.data, given.out / name, rows=given.rows)
-            _tunesmith("train", str(config))
+        if not run.exists():
+            _tunesmith("train", str(write(name, given.data, given.out / name, rows=given.rows)))
+        elif not (run / "evaluation.json").exists():
+            _tunesmith("train", "--resume", str(run))
         _tunesmith("report", str(run))
         recount = Path(__file__).with_name("recount.py")
         subprocess.run([sys.executable, str(recount), name, str(run)], check=True)
