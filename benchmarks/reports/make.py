@@ -3,7 +3,8 @@
     python -m benchmarks.reports.make --data DIR --out DIR [--purposes intents tone] [--rows 200]
 
 Each purpose gets a folder with its rows, its config, its run and `run/report.html`; then
-`recount.py` counts the answers again. A run that is there is not made again, and one that was stopped goes on.
+`recount.py` counts the answers again. A run that is there is not made again; one that was stopped
+goes on.
 """
 
 import argparse
