@@ -10,7 +10,7 @@ import pytest
 from tests.report.examples import answers, evaluation, write_run
 from tunesmith.errors import RunError
 from tunesmith.report.records import read_records
-from tunesmith.report.run_page import PHRASES, run_page
+from tunesmith.report.run_page import PHRASES, _with_code, run_page
 from tunesmith.words import languages
 
 
@@ -206,3 +206,7 @@ def test_languages_have_the_same_phrases() -> None:
         return {each for key, below in value.items() for each in keys(below, f"{at}.{key}")}
 
     assert keys(Words(PHRASES, "en").phrases) == keys(Words(PHRASES, "ko").phrases)
+
+
+def test_names_between_backquotes_stand_as_code_and_nothing_unescapes():
+    assert _with_code("`a<b>` is & `c") == "<code>a&lt;b&gt;</code> is &amp; `c"

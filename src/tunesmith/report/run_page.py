@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from tunesmith import __version__
 from tunesmith.report.answers import shown_answers
@@ -28,6 +29,7 @@ from tunesmith.words import DEFAULT, Words
 
 PHRASES = "tunesmith.report.words"
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # not allowed in HTML, whatever the escape
+QUOTED = re.compile(r"`([^`\n]+)`")
 VISIBLE = "\N{SYMBOL FOR ESCAPE}"
 # For whom an adapter is written where nothing is known: virtual tokens cannot be merged.
 EXPORTED = {"lora": "merged", "qlora": "merged", "prompt": "peft", "p-tuning": "peft"}
@@ -102,6 +104,7 @@ def page(template: str, words: Words, **values: Any) -> str:
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
+    environment.filters["code"] = _with_code
     text = environment.get_template(template).render(
         say=words.say,
         language=words.language,
@@ -111,6 +114,11 @@ def page(template: str, words: Words, **values: Any) -> str:
         **values,
     )
     return CONTROL.sub(VISIBLE, text)
+
+
+def _with_code(text: str) -> Markup:
+    """A sentence, escaped, whose names between backquotes stand as code."""
+    return Markup(QUOTED.sub(r"<code>\1</code>", str(escape(text))))
 
 
 def text_in(part: Any, language: str) -> str:
