@@ -197,6 +197,8 @@ def retrieved() -> dict[str, object]:
         "no_passage": 2,
         "retrieval": dict.fromkeys(("dense", "text", "hybrid"), measures),
         "cells": cells,
+        "threshold": 0.5,
+        "fitted_threshold": {"score": 0.41, "false_refusals": 0.1, "refusals": 0.8},
         "effects": {"both": {"f1": added, "exact_match": added, **says}},
     }
 
