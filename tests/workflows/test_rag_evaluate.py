@@ -157,12 +157,12 @@ def test_the_document_the_page_and_the_answers_agree(evaluate, tmp_path, places)
 
 
 def test_questions_that_the_store_does_not_answer_are_told_by_line(evaluate, places, tmp_path):
-    lost = replace(places[3][0], source="gone.txt", line=7)
+    lost = replace(places[3][0], source="gone.txt", line=77)
     document = evaluate(questions=[*places[3][1:], lost])
-    assert (document["no_passage"], document["no_source_lines"]) == (1, [7])
+    assert (document["no_passage"], document["no_source_lines"]) == (1, [77])
     assert document["no_passage_lines"] == []
     rows = (tmp_path / "out" / "answers.jsonl").read_text().splitlines()
-    row = next(row for row in map(json.loads, rows) if row["line"] == 7)
+    row = next(row for row in map(json.loads, rows) if row["line"] == 77)
     assert row["ranks"] == dict.fromkeys(("dense", "text", "hybrid"))
 
 
