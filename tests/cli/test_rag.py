@@ -49,6 +49,8 @@ def test_what_the_documents_do_not_say_is_refused_without_a_model(tunesmith, pla
     assert (document["refused"], document["sources"]) == (True, [])
     shown = tunesmith(*words)
     assert shown.out.strip() == document["answer"] == "The documents do not say."
+    assert f"confidence {document['confidence']:.2f}, threshold 0.90" in shown.err
+    assert "near: " in tunesmith(*words, "--explain").out
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,17 @@ def test_passages_overlap(toy_model):
     assert all(b.start < a.stop for a, b in itertools.pairwise(chunks))
 
 
+def test_a_passage_is_cited_with_the_page_that_it_is_on(toy_model):
+    text = "One slide.\n\n\n\nAnother slide."
+    chunks = Cutter(toy_model, Cutting(50, 0)).cut(Document(text, "pdf", pages=[0, 12, 14]))
+    assert [(chunk.text, chunk.page) for chunk in chunks] == [
+        ("One slide.", 1),
+        ("Another slide.", 3),
+    ]
+    for chunk in chunks:
+        assert text[chunk.start : chunk.stop] == chunk.text
+
+
 def test_rows_are_not_joined(toy_model):
     chunks = Cutter(toy_model, Cutting(50, 0)).cut(read_csv(b"a,b\n1,2\n3,4\n"))
     assert [(c.text, c.heading) for c in chunks] == [

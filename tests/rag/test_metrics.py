@@ -39,6 +39,14 @@ def test_a_threshold_refuses_no_more_answers_than_allowed_and_none_higher_does(r
         assert sum(s < min(above) for s in right) / len(right) > most
 
 
+@given(right=SCORES, wrong=SCORES, most=st.floats(0, 0.5))
+def test_a_threshold_as_it_is_shown_keeps_its_promise(right, wrong, most):
+    fit = fit_threshold(right, wrong, most_false_refusals=most, decimals=2)
+    shown = float(f"{fit.score:.2f}")
+    assert fit.false_refusals == sum(s < shown for s in right) / len(right) <= most
+    assert fit.refusals == sum(s < shown for s in wrong) / len(wrong)
+
+
 def test_a_threshold_needs_both_kinds_of_questions():
     with pytest.raises(RagError):
         fit_threshold([], [0.1])

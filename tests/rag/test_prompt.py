@@ -34,6 +34,15 @@ def test_the_refusal_is_in_the_language_of_the_question():
     assert build("누가 내나요?").refusal == REFUSALS["ko"]
 
 
+def test_what_the_template_writes_is_taken_from_the_prompt_and_told_with_it():
+    passages = [(f"{i}.txt", "The company pays.") for i in range(40)]
+    whole, less = build(passages=passages), build(passages=passages, template_tokens=60)
+    assert len(less.sources) < len(whole.sources)
+    with pytest.raises(RagError, match="a prompt of 64 tokens") as refused:
+        build(most=64, template_tokens=64)
+    assert "--prompt-tokens" in refused.value.remedy
+
+
 def test_without_sources_it_says_so():
     assert "(none)" in build(passages=[]).user
 

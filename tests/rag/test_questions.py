@@ -44,6 +44,16 @@ def test_passages_are_right_by_their_place_and_by_what_they_say(store, embedder,
     assert len(known.hits) == len(TEXTS)
 
 
+def test_a_copy_of_the_file_answers_too(tmp_path, embedder):
+    (tmp_path / "docs" / "nested").mkdir(parents=True)
+    for name, text in {**TEXTS, "nested/leave-2.txt": TEXTS["leave.txt"]}.items():
+        (tmp_path / "docs" / name).write_text(text)
+    index(Source(tmp_path / "docs", "toy", lambda: embedder), str(tmp_path / "store"))
+    asked = Question("How many days of leave?", ("Thirty days",), source="leave.txt")
+    right = know(open_store(str(tmp_path / "store")), embedder, asked).right
+    assert [passage.source for passage in right] == ["leave.txt", "nested/leave-2.txt"]
+
+
 def test_what_says_the_answer_or_is_like_the_right_passage_is_no_distractor(store, embedder):
     known = know(store, embedder, Question("Days of leave?", ("thirty days",), "leave.txt"))
     free = {p.source for p in store.passages() if says_nothing(p, known, ["thirty days"])}

@@ -141,6 +141,8 @@ def test_a_filter_is_read_from_words():
     for wrong in ("x=1", "page=x", "source"):
         with pytest.raises(RagError, match="no condition"):
             parse_filter([wrong])
+    with pytest.raises(RagError, match=r"both source=\*\.md and source=\*\.txt"):
+        parse_filter(["source=*.md", "source=*.txt"])
 
 
 def test_a_reranker_has_the_last_word(store, embedder):

@@ -29,6 +29,7 @@ class ToyEmbedder:
 
     folder: Path
     embedded: list[str] = field(default_factory=list)
+    longest: int = 256  # tokens
 
     def embed(self, texts, *, as_query=False):
         self.embedded += texts

@@ -6,9 +6,10 @@ from tests.workflows.tiny import base_folder
 from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
 from tunesmith.data.tokenizer import encode
-from tunesmith.errors import UsageError
+from tunesmith.errors import RagError, UsageError
 from tunesmith.generate.sampling import Sampling
 from tunesmith.generate.session import ChatSession
+from tunesmith.rag.chunk import Cutting
 from tunesmith.rag.index import Source, index
 from tunesmith.rag.passage import Filter
 from tunesmith.rag.prompt import REFUSALS
@@ -75,7 +76,7 @@ def test_each_question_stands_alone(documents, opened):
         ({}, False),  # no threshold is known for this model
         ({"threshold": 0.99}, True),
         ({"threshold": 0.1}, False),
-        ({"search": Search(where=Filter(source="nothing"))}, True),
+        ({"search": Search(mode="text", where=Filter(source="pets.txt"))}, True),
     ],
 )
 def test_below_the_threshold_nothing_is_answered(documents, settings, refused):
@@ -94,6 +95,29 @@ def test_the_confidence_is_that_of_five_passages_however_few_are_shown(documents
     assert one.confidence == whole.confidence
 
 
+def test_why_nothing_was_answered_is_known(documents):
+    found = documents(threshold=0.99).find(QUESTION)
+    assert found.why == f"confidence {found.confidence:.2f}, threshold 0.99"
+    assert ask_module.refuse(found).to_json()["threshold"] == 0.99
+    assert "threshold unknown" in documents().find(QUESTION).why
+    nothing = documents(search=Search(mode="text", where=Filter(source="pets.txt")))
+    assert nothing.find(QUESTION).why == "no passage was found"
+
+
+def test_whoever_asks_an_english_model_in_korean_is_told(store, documents, monkeypatch):
+    asked = documents()
+    assert asked.find("연차는 며칠인가요?").advice == ""  # what the toy reads is not known
+    monkeypatch.setattr(ask_module, "reads_only_latin", lambda _: True)
+    assert "multilingual-e5-small" in asked.find("연차는 며칠인가요?").advice
+    assert asked.find(QUESTION).advice == ""
+    assert documents(search=Search(mode="text")).find("연차는 며칠인가요?").advice == ""
+
+
+def test_a_search_of_no_passage_is_refused(documents):
+    with pytest.raises(RagError, match="No passage has source=nothing"):
+        documents(search=Search(where=Filter(source="nothing"))).find(QUESTION)
+
+
 def test_the_prompt_leaves_room_for_the_answer_and_says_what_it_left_out(documents, opened):
     found = documents().find(QUESTION)
     whole = Answerer(opened, documents().settings).prompt(found)
@@ -106,6 +130,22 @@ def test_the_prompt_leaves_room_for_the_answer_and_says_what_it_left_out(documen
 
 def test_neighbours_are_shown_with_the_passage(documents):
     assert documents(neighbours=1).find(QUESTION).passages == documents().find(QUESTION).passages
+
+
+def test_sources_are_told_as_they_were_shown(store, tmp_path, monkeypatch):
+    text = "\n\n".join(f"This is paragraph {i}. It ends here." for i in range(12))
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "long.txt").write_text(text)
+    toy = ToyEmbedder(store[1])
+    source = Source(tmp_path / "docs", "toy", lambda: toy, Cutting(20, 4))
+    index(source, str(tmp_path / "store"))
+    monkeypatch.setattr(ask_module, "load_embedder", lambda *_, **__: toy)
+    settings = AskSettings(Search(limit=1), neighbours=1)
+    found = Documents(str(tmp_path / "store"), settings).find("paragraph 6?")
+    passage = found.hits[0].passage
+    assert found.passages == [(passage.place, passage.text)]
+    assert passage.text.split() == text[passage.start : passage.stop].split()
+    assert passage.text.count("paragraph") > 3
 
 
 def test_an_empty_question_is_refused(documents):

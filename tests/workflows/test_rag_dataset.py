@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -66,7 +67,7 @@ def test_kinds_have_their_shares_and_all_questions_a_row(make):
         assert abs(kinds["none"] - 0.3 * rows) <= 1
         assert abs(kinds["right"] - 0.2 * rows) <= 1
     assert sum(sum(kinds.values()) for kinds in done.rows.values()) == 2 * len(NAMES)
-    assert done.left_out == {"no_passage": [], "too_long": []}
+    assert done.left_out == {"no_passage": [], "no_source": [], "too_long": []}
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -105,8 +106,9 @@ def test_it_is_the_same_again(make):
 def test_what_nothing_answers_is_refused_and_what_the_store_lacks_left_out(make, places):
     questions = read_questions(str(places[3]))
     more = [Question("Who owns the moon?", (), line=90), Question("Who?", ("nobody",), line=91)]
-    done = make(questions=[*questions, *more])
-    assert done.left_out == {"no_passage": [91], "too_long": []}
+    lost = replace(questions[0], source="docs/amber.txt", line=92)
+    done = make(questions=[*questions, *more, lost])
+    assert done.left_out == {"no_passage": [91], "no_source": [92], "too_long": []}
     text = "".join((done.out / name).read_text() for name in ("train.jsonl", "eval.jsonl"))
     (row,) = (json.loads(line) for line in text.splitlines() if "the moon" in line)
     assert row["messages"][-1]["content"] == "The documents do not say."
@@ -147,3 +149,9 @@ def test_columns_are_mapped_and_missing_ones_told_with_their_line(tmp_path):
         read_questions(file)
     with pytest.raises(DataError, match="topic"):
         read_questions(file, columns=columns, group="topic")
+
+
+def test_a_question_without_a_column_of_answers_is_told_how_to_say_that_nothing_answers(tmp_path):
+    (tmp_path / "q.jsonl").write_text('{"question": "q"}\n')
+    with pytest.raises(DataError, match=r'"answer" is missing .*empty \(""\) where nothing'):
+        read_questions(str(tmp_path / "q.jsonl"))

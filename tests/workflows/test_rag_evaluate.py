@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -152,6 +153,23 @@ def test_the_document_the_page_and_the_answers_agree(evaluate, tmp_path, places)
     rows = [json.loads(line) for line in (out / "answers.jsonl").read_text().splitlines()]
     assert len(rows) == 2 * len(NAMES) + 6
     assert rows[0]["said"].keys() == {"base", "base_rag"}
+    ranks = [row["ranks"]["dense"] for row in rows if row["ranks"] is not None]
+    assert len(ranks) == 2 * len(NAMES)
+    mrr = sum(1 / rank for rank in ranks) / len(ranks)
+    assert document["retrieval"]["dense"]["mrr"] == pytest.approx(mrr)
+    for row in rows:
+        assert bool(row["right"]) == bool(row["answers"])
+    assert document["no_passage_lines"] == []
+
+
+def test_questions_that_the_store_does_not_answer_are_told_by_line(evaluate, places, tmp_path):
+    lost = replace(places[3][0], source="gone.txt", line=77)
+    document = evaluate(questions=[*places[3][1:], lost])
+    assert (document["no_passage"], document["no_source_lines"]) == (1, [77])
+    assert document["no_passage_lines"] == []
+    rows = (tmp_path / "out" / "answers.jsonl").read_text().splitlines()
+    row = next(row for row in map(json.loads, rows) if row["line"] == 77)
+    assert row["ranks"] == dict.fromkeys(("dense", "text", "hybrid"))
 
 
 def test_answers_are_those_of_the_model_alone(evaluate, places, tmp_path):

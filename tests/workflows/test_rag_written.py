@@ -88,7 +88,7 @@ def test_written_questions_become_rows(places, store, scribe, tmp_path):
         found.questions, store, tmp_path / "out", model=places[2], settings=settings
     )
     assert sum(sum(kinds.values()) for kinds in done.rows.values()) == len(NAMES)
-    assert done.left_out == {"no_passage": [], "too_long": []}
+    assert done.left_out == {"no_passage": [], "no_source": [], "too_long": []}
 
 
 def test_a_base_that_writes_nothing_of_use_is_told(places, store):

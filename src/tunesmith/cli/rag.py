@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tunesmith.rag.index import Indexed, Progress
-    from tunesmith.workflows.ask import Answer
+    from tunesmith.rag.retrieve import Hit
+    from tunesmith.workflows.ask import Answer, Found
 
 app = typer.Typer(help="Documents in, answers with sources out.")
 
@@ -31,7 +32,11 @@ def index(  # noqa: PLR0913  # one parameter for each flag
     store: StoreOption,
     embedding: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Embedding model: all-minilm-l6-v2, or a folder."),
+        typer.Option(
+            metavar="NAME",
+            help="Embedding model: all-minilm-l6-v2 (English, unless given), "
+            "multilingual-e5-small (100 languages), or a folder.",
+        ),
     ] = None,
     chunk_tokens: Annotated[
         int, typer.Option("--chunk-tokens", min=8, help="Most tokens of a passage.")
@@ -169,7 +174,9 @@ def ask(  # noqa: PLR0913  # one parameter for each flag
     max_new_tokens: Annotated[
         int, typer.Option("--max-new-tokens", min=1, help="Longest answer, in tokens.")
     ] = 256,
-    explain: Annotated[bool, typer.Option("--explain", help="Say why each source is one.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say why each source is one, and why there is none.")
+    ] = False,
     as_json: AsJson = False,
 ) -> Outcome:
     """Answer a question from the documents of a store, with numbered sources.
@@ -187,13 +194,15 @@ def ask(  # noqa: PLR0913  # one parameter for each flag
         search, threshold, prompt_tokens, neighbours, Sampling(max_new_tokens=max_new_tokens)
     )
     found = Documents(store, settings, emit=say).find(question)
+    if found.advice:
+        say(found.advice, style="yellow")
     tell = _silent if as_json else _stream
     if found.refused:
         answer = refuse(found, say=tell)
     else:
         answer = open_answerer(model, adapter, settings, emit=say).answer(found, say=tell)
     return Outcome(
-        answer.to_json(), show=lambda console: _show_answer(answer, console, explain=explain)
+        answer.to_json(), show=lambda console: _show_answer(answer, found, console, explain=explain)
     )
 
 
@@ -205,8 +214,12 @@ def _stream(piece: str) -> None:
     print(harmless(piece), end="", flush=True)
 
 
-def _show_answer(answer: "Answer", console: "Console", *, explain: bool) -> None:
+def _show_answer(answer: "Answer", found: "Found", console: "Console", *, explain: bool) -> None:
     print()
+    if found.refused:
+        say(f"No model was asked: {found.why}.", style="yellow")
+    elif explain:
+        say(f"The model was asked: {found.why}.")
     for fault in answer.citations.faults():
         say(f"warning: {fault}", style="yellow")
     if answer.cut:
@@ -218,7 +231,14 @@ def _show_answer(answer: "Answer", console: "Console", *, explain: bool) -> None
         style = "bold" if cited else "dim"
         console.print(harmless(f"[{source.number}] {source.place}"), style=style, soft_wrap=True)
         if explain:
-            console.print(harmless(f"    {hit.explain()}"), style="dim", soft_wrap=True)
+            _show_reason(hit, console)
+    for hit in found.hits if found.refused and explain else ():
+        console.print(harmless(f"near: {hit.passage.place}"), style="dim", soft_wrap=True)
+        _show_reason(hit, console)
+
+
+def _show_reason(hit: "Hit", console: "Console") -> None:
+    console.print(harmless(f"    {hit.explain()}"), style="dim", soft_wrap=True)
 
 
 app.command("dataset")(dataset)

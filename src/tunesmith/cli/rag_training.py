@@ -47,6 +47,7 @@ STOPPING = "stopping; press again to stop at once (what was answered stays)"
 STOPPED = "Stopped; answers are kept. The same command goes on from them."
 REASONS = {
     "no_passage": "without a passage in the store that answers it",
+    "no_source": "whose source is no file in the store, as `rag ask` names them",
     "too_long": "whose passage does not fit a prompt",
 }
 
@@ -201,11 +202,15 @@ def _show_dataset(
     print_table(console, titles, rows=rows, numbers=titles[1:])
     for name, lines in done.left_out.items():
         if lines:
-            listed = ", ".join(map(str, lines[:LISTED])) + (", ..." if len(lines) > LISTED else "")
-            text = f"Left out: {many(len(lines), 'question')} {REASONS[name]} (lines {listed})."
+            listed = f"{many(len(lines), 'question')} {REASONS[name]} (lines {_listed(lines)})"
+            text = f"Left out: {listed}."
             console.print(text, style="yellow", soft_wrap=True)
     console.print("\nNext:", style="bold")
     console.print(f"  {harmless(following)}", soft_wrap=True)
+
+
+def _listed(lines: "Sequence[int]") -> str:
+    return ", ".join(map(str, lines[:LISTED])) + (", ..." if len(lines) > LISTED else "")
 
 
 def _show_written(written: "WrittenQuestions", console: "Console") -> None:
@@ -284,6 +289,10 @@ def _show_evaluation(document: "Mapping[str, Any]", console: "Console") -> None:
             (key, *(_share(each[name]) for name in names)) for key, each in _rows_of(document, part)
         ]
         print_table(console, titles, rows=rows, numbers=titles[1:])
+    for reason in ("no_passage", "no_source"):
+        if lines := document[f"{reason}_lines"]:
+            listed = f"{many(len(lines), 'question')} {REASONS[reason]} (lines {_listed(lines)})"
+            console.print(f"Counted as missed: {listed}.", style="yellow", soft_wrap=True)
     for effect in document["effects"].values():
         console.print(effect["text"], soft_wrap=True)
     if (fitted := document["fitted_threshold"]) is not None:
@@ -302,7 +311,7 @@ def _rows_of(document: "Mapping[str, Any]", part: str) -> "Iterator[tuple[str, M
         if each is not None:
             yield name, each
             if "with_threshold" in each:
-                yield f"{name}, threshold {document['threshold']}", each["with_threshold"]
+                yield f"{name}, threshold {document['threshold']:.2f}", each["with_threshold"]
 
 
 def _share(value: float | None) -> str:

@@ -69,13 +69,13 @@ class Cutter:
         return kind.from_huggingface_tokenizer(tokenizer, cutting.tokens, overlap=cutting.overlap)
 
     def cut(self, document: "Document") -> list[Chunk]:
-        """Every passage in order; a row that fits is one passage."""
+        """Every passage in order; a row that fits is one passage, and none lies on two pages."""
         return [self._chunk(document, start, text) for start, text in self._pieces(document)]
 
     def _pieces(self, document: "Document") -> Iterator[tuple[int, str]]:
         is_markdown = document.kind in ("markdown", "html", "docx")
         splitter = self._markdown if is_markdown else self._plain
-        for first, last in document.rows or [(0, len(document.text))]:
+        for first, last in document.rows or document.page_spans or [(0, len(document.text))]:
             for start, text in splitter.chunk_indices(document.text[first:last]):
                 yield first + start, text
 

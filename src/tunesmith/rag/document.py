@@ -40,6 +40,11 @@ class Document:
             path.append(heading)
         return tuple(heading.title for heading in path)
 
+    @property
+    def page_spans(self) -> list[tuple[int, int]]:
+        """Where each page begins and ends."""
+        return list(zip(self.pages, [*self.pages[1:], len(self.text)], strict=False))
+
     def page(self, at: int) -> int | None:
         """The page that holds this character, counted from 1; None without pages."""
         return bisect_right(self.pages, at) or None if self.pages else None

@@ -1,6 +1,7 @@
 """A passage as it lies in a store, and which of them a search may see."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 from tunesmith.errors import RagError
@@ -64,9 +65,24 @@ class Filter:
             parts.append(f"page = {self.page:d}")
         return " AND ".join(parts) or None
 
+    @property
+    def conditions(self) -> "Iterator[Filter]":
+        """A filter for each condition alone."""
+        for each in fields(self):
+            if (value := getattr(self, each.name)) is not None:
+                yield Filter(**{each.name: value})
+
+    def __str__(self) -> str:
+        """As a user writes it: `kind=pdf, page=3`."""
+        given = ((each.name, getattr(self, each.name)) for each in fields(self))
+        return ", ".join(f"{name}={value}" for name, value in given if value is not None)
+
 
 def parse_filter(words: list[str]) -> Filter:
-    """A filter of `key=value` words; raises RagError for another key or a page that is none."""
+    """A filter of `key=value` words.
+
+    Raises RagError for another key, a page that is none, and a key that is given twice.
+    """
     found: dict[str, str] = {}
     known = [field.name for field in fields(Filter)]
     for word in words:
@@ -75,6 +91,12 @@ def parse_filter(words: list[str]) -> Filter:
             raise RagError(
                 f"{word!r} is no condition on passages.",
                 remedy=f"Write key=value with one of {', '.join(known)}, as in source=*.pdf.",
+                code="filter",
+            )
+        if key in found:
+            raise RagError(
+                f"Passages cannot have both {key}={found[key]} and {word}.",
+                remedy=f"Give {key} once; * in a source stands for any letters.",
                 code="filter",
             )
         found[key] = value

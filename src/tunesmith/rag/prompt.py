@@ -66,9 +66,11 @@ def build_prompt(
     most_tokens: int,
     count: Callable[[str], int],
     control: re.Pattern[str] | None = None,
+    template_tokens: int = 0,
 ) -> Prompt:
     """A prompt of at most ``most_tokens``, as ``count`` counts system and user text.
 
+    ``template_tokens`` of them are left to what a chat template writes around both.
     ``passages`` are (place, text), the best first; the last one that finds room may be cut short,
     and ends with a mark then. ``control`` finds the model's own control tokens. Raises RagError
     where not even the question fits.
@@ -76,7 +78,13 @@ def build_prompt(
     refusal = refusal_for(question)
     system = INSTRUCTIONS + refusal
     asked = f"Question: {_one_line(harmless(question, control))}"
-    room = most_tokens - count(system) - count(f"{HEAD}\n\n{NO_SOURCES}\n\n") - count(asked)
+    room = (
+        most_tokens
+        - template_tokens
+        - count(system)
+        - count(f"{HEAD}\n\n{NO_SOURCES}\n\n")
+        - count(asked)
+    )
     sources, blocks = [], []
     for number, (place, text) in enumerate(passages, start=1):
         whole = Source(number, _one_line(harmless(place, control)), harmless(text, control))
@@ -91,7 +99,7 @@ def build_prompt(
     if room < 0 or (passages and not sources):
         raise RagError(
             f"Question and sources do not fit a prompt of {many(most_tokens, 'token')}.",
-            remedy="Ask in fewer words, or allow a longer prompt.",
+            remedy="Ask in fewer words, or allow a longer prompt with --prompt-tokens.",
             code="too_long",
         )
     text = "\n\n".join([HEAD, *(blocks or [NO_SOURCES]), asked])

@@ -1,6 +1,6 @@
 """Which passages of a store answer a question whose answers are known?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tunesmith.rag.embedding import Embedder
@@ -40,9 +40,10 @@ class Known:
 def know(store: Store, embedder: Embedder, question: Question) -> Known:
     """The candidates for a question, and those that answer it, the best first.
 
-    With ``source`` or ``context`` only what lies there is right: passages that have an answer word
-    by word or, where none has, all of them. Otherwise passages that have an answer word by word
-    or, where none has, the one with most of its words.
+    With ``source`` or ``context`` what lies there is right: passages that have an answer word by
+    word or, where none has, all of them; and then hits from elsewhere that are nearly the same and
+    have an answer too, for a copy of the file answers as well. Otherwise passages that have an
+    answer word by word or, where none has, the one with most of its words.
     """
     everything = Search(CANDIDATES, candidates=CANDIDATES, keep_duplicates=True)
     hits = retrieve(store, embedder, question.text, everything)
@@ -57,7 +58,22 @@ def know(store: Store, embedder: Embedder, question: Question) -> Known:
         near = [p for p in near if alike(p.text, question.context) and _is_of(p, question.source)]
     is_placed = question.source is not None or question.context is not None
     unique = tuple({passage.id: passage for passage in near}.values())
-    return Known(tuple(hits), _right(unique, question.answers, is_placed=is_placed))
+    right = _right(unique, question.answers, is_placed=is_placed)
+    return Known(tuple(hits), (*right, *_copies(hits, right, question.answers)))
+
+
+def _copies(
+    hits: Sequence[Hit], right: Sequence[Passage], answers: Sequence[str]
+) -> Iterator[Passage]:
+    """Other hits that say an answer as one of the right passages does."""
+    known = {passage.id for passage in right}
+    for passage in (hit.passage for hit in hits):
+        if (
+            passage.id not in known
+            and any(says(passage.text, answer) for answer in answers)
+            and any(alike(passage.text, each.text) for each in right)
+        ):
+            yield passage
 
 
 def _is_of(passage: Passage, source: str | None) -> bool:
@@ -73,6 +89,13 @@ def _right(
     shares = [(max(share_in(answer, [p.text]) for answer in answers), p) for p in near]
     best = max(shares, key=lambda pair: pair[0], default=None)
     return (best[1],) if best is not None and best[0] >= SURE_SHARE else ()
+
+
+def missing_sources(store: Store, questions: Sequence[Question]) -> frozenset[str]:
+    """What questions name as their ``source`` that is no file of the store."""
+    named = {question.source for question in questions if question.source is not None}
+    strange = named.difference(store.values("source")) if named else ()
+    return frozenset(each for each in strange if not store.count(Filter(source=each).sql))
 
 
 def says_nothing(passage: Passage, known: Known, answers: Sequence[str]) -> bool:

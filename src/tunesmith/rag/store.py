@@ -141,9 +141,14 @@ class Store:
             self._table.create_index("vector", config=kinds.IvfSq(distance_type="cosine"))
         self._table.optimize(cleanup_older_than=OLD)
 
-    def count(self) -> int:
-        """How many chunks there are."""
-        return cast("int", self._table.count_rows())
+    def count(self, where: str | None = None) -> int:
+        """How many chunks there are, or meet a condition of SQL."""
+        return cast("int", self._table.count_rows(where))
+
+    def values(self, column: str) -> list[str]:
+        """The different values of a column of passages, sorted."""
+        rows = self._table.search().select([column]).limit(None).to_arrow()
+        return sorted(rows[column].unique().to_pylist())
 
     def find(
         self, vector: NDArray[np.float32] | None, text: str | None, limit: int, where: str | None
@@ -262,7 +267,9 @@ def writing(uri: str) -> Iterator[None]:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RagError(f"{uri} cannot be written: {error.strerror}.") from None
+        raise RagError(
+            f"{uri} cannot be written: {error.strerror}.", remedy="Name another folder."
+        ) from None
     with locks.held(path / ".lock", taken=refuse):
         yield
 

@@ -1,5 +1,6 @@
 """From which score on do the documents say something about a question?"""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,8 +27,11 @@ def fit_threshold(
     unanswerable: Sequence[float],
     *,
     most_false_refusals: float = MOST_FALSE_REFUSALS,
+    decimals: int | None = None,
 ) -> Threshold:
     """The highest threshold that refuses at most this share of questions with an answer.
+
+    With ``decimals`` the highest of so many: rounded up, what is shown would refuse more.
 
     Both are confidences (`confidence.py`), with the right passage in the store and without it.
     Raises RagError where either is empty.
@@ -39,6 +43,8 @@ def fit_threshold(
         )
     scores = np.sort(np.asarray(answerable, dtype=np.float64))
     score = float(scores[int(most_false_refusals * len(scores))])
+    if decimals is not None:
+        score = math.floor(score * 10**decimals) / 10**decimals
     return Threshold(
         score=score,
         false_refusals=float(np.mean(scores < score)),

@@ -18,6 +18,7 @@ SCORES = (
 )
 MEASURES = ("recall_at_1", "recall_at_5", "mrr", "ndcg_at_10")
 NONE = "\N{EN DASH}"
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def rag_page(document: Mapping[str, object], *, name: str, language: str = DEFAULT) -> str:
@@ -116,7 +117,8 @@ def _limits(cell: Document, score: str) -> str:
     found = cell["intervals"].get(score)
     if found is None:
         return NONE
-    return f"{percent(found['mean'])} ({percent(found['low'])} – {percent(found['high'])})"
+    limits = f"({percent(found['low'])} – {percent(found['high'])})"
+    return " ".join(each.replace(" ", NO_BREAK) for each in (percent(found["mean"]), limits))
 
 
 def _points(found: Document) -> str:

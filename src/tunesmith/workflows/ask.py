@@ -5,12 +5,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tunesmith.errors import UsageError
+from tunesmith.evaluate.checks.similarity import is_latin
 from tunesmith.generate.sampling import Sampling
 from tunesmith.models.cache import Emit, ignore
-from tunesmith.models.embedder import load_embedder
+from tunesmith.models.embedder import E5, load_embedder, reads_only_latin
 from tunesmith.rag.citations import Citations, check_citations
 from tunesmith.rag.confidence import JUDGED_HITS, confidence
 from tunesmith.rag.embedding import Embedder, require_same
+from tunesmith.rag.matching import require_passages
 from tunesmith.rag.prompt import Prompt, Source, refusal_for
 from tunesmith.rag.retrieve import Hit, Search, retrieve, with_neighbours
 from tunesmith.rag.store import Store, open_store
@@ -42,13 +44,28 @@ class AskSettings:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the store has for a question; ``refused`` where that is too little."""
+    """What the store has for a question, neighbours included; ``refused`` where that is too little.
+
+    ``threshold`` is what the confidence was held against; None where no threshold is known.
+    ``advice`` is for whoever asks a model that does not read the question's language.
+    """
 
     question: str
     hits: list[Hit]
     passages: list[tuple[str, str]]
     confidence: float | None
     refused: bool
+    threshold: float | None = None
+    advice: str = ""
+
+    @property
+    def why(self) -> str:
+        """What decided whether the model is asked: `confidence 0.41, threshold 0.50`."""
+        if not self.hits:
+            return "no passage was found"
+        known = (("confidence", self.confidence), ("threshold", self.threshold))
+        said = (f"{name} {'unknown' if n is None else f'{n:.2f}'}" for name, n in known)
+        return ", ".join(said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +80,7 @@ class Answer:
     confidence: float | None
     cut: bool = False
     left_out: int = 0
+    threshold: float | None = None
 
     def to_json(self) -> dict[str, object]:
         """What `rag ask --json` prints."""
@@ -73,6 +91,7 @@ class Answer:
             "cited": list(self.citations.cited),
             "faults": self.citations.faults(),
             "confidence": self.confidence,
+            "threshold": self.threshold,
             "cut": self.cut,
             "left_out": self.left_out,
         }
@@ -97,18 +116,31 @@ class Documents:
             self.threshold = known_threshold(self._store.settings.embedding)
 
     def find(self, question: str) -> Found:
-        """Passages for a question, best first; raises UsageError for an empty one."""
+        """Passages for a question, best first.
+
+        Raises UsageError for an empty question, RagError where no passage meets the filter.
+        """
         if not question.strip():
             raise UsageError("The question is empty.", remedy="Ask something.")
-        search = self.settings.search
+        search, count = self.settings.search, self.settings.neighbours
+        require_passages(self._store, search.where)
         wider = replace(search, limit=max(search.limit, JUDGED_HITS))
         found = retrieve(self._store, self._embedder, question, wider)
         sure, hits = confidence(question, found), found[: search.limit]
-        count = self.settings.neighbours
-        wide = [with_neighbours(self._store, hit.passage, count) for hit in hits]
+        hits = [replace(h, passage=with_neighbours(self._store, h.passage, count)) for h in hits]
         unsure = sure is not None and self.threshold is not None and sure < self.threshold
-        passages = [(passage.place, passage.text) for passage in wide]
-        return Found(question, hits, passages, sure, refused=unsure or not hits)
+        passages = [(hit.passage.place, hit.passage.text) for hit in hits]
+        refused = unsure or not hits
+        return Found(
+            question, hits, passages, sure, refused, self.threshold, self._advice(question)
+        )
+
+    def _advice(self, question: str) -> str:
+        """What to do where the store's model cannot read the question; empty where it can."""
+        name = self._store.settings.embedding
+        if self.settings.search.mode == "text" or is_latin(question) or not reads_only_latin(name):
+            return ""
+        return f"{name} reads English: for other languages, index with --embedding {E5.name}."
 
 
 class Answerer:
@@ -155,6 +187,7 @@ class Answerer:
             confidence=found.confidence,
             cut=reply.cut,
             left_out=prompt.left_out,
+            threshold=found.threshold,
         )
 
 
@@ -162,7 +195,8 @@ def refuse(found: Found, *, say: Callable[[str], None] = ignore) -> Answer:
     """The answer where no passage is near enough: no model is needed for it."""
     text = refusal_for(found.question)
     say(text)
-    return Answer(text, True, (), (), check_citations("", ()), found.confidence)
+    nothing = check_citations("", ())
+    return Answer(text, True, (), (), nothing, found.confidence, threshold=found.threshold)
 
 
 def open_answerer(

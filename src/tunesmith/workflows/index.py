@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from tunesmith.counts import many
+from tunesmith.errors import RagError
 from tunesmith.models.cache import Emit, ignore
 from tunesmith.rag.chunk import Cutting
 from tunesmith.rag.embedding import Embedder
@@ -38,11 +40,21 @@ def index_folder(
     settings = settings or IndexSettings()
     is_folder = Path(settings.embedding).is_dir()  # found again from wherever the store is asked
     name = str(Path(settings.embedding).absolute()) if is_folder else settings.embedding
-    source = Source(folder, name, partial(_load, name, tell), settings.cutting)
+    load = partial(_load, name, settings.cutting.tokens, tell)
+    source = Source(folder, name, load, settings.cutting)
     return index(source, store, emit=emit, reading=settings.reading)
 
 
-def _load(name: str, tell: Emit) -> Embedder:
+def _load(name: str, tokens: int, tell: Emit) -> Embedder:
+    """Raises RagError where the model would read only the beginning of such passages."""
     from tunesmith.models.embedder import load_embedder  # seconds, and most often nothing is new
 
-    return load_embedder(name, emit=tell)
+    embedder = load_embedder(name, emit=tell)
+    if tokens > embedder.longest:
+        raise RagError(
+            f"{name} reads {many(embedder.longest, 'token')}: what stands behind them in a passage "
+            f"of {tokens:,} would not be searched by meaning.",
+            remedy=f"Give --chunk-tokens below {embedder.longest:,}, with room for headings.",
+            code="cutting",
+        )
+    return embedder

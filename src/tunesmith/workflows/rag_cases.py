@@ -107,6 +107,12 @@ def retrieval_scores(found: Sequence[Found], mode: Mode) -> dict[str, float | No
     return {name: fmean(values) if values else None for name, values in means.items()}
 
 
+def first_rank(found: Found, mode: Mode) -> int | None:
+    """The rank from 1 of the first passage that answers; None where none was found."""
+    ranking = _ranking(found, mode)
+    return ranking.index(RIGHT) + 1 if RIGHT in ranking else None
+
+
 def _ranking(found: Found, mode: Mode) -> list[str]:
     right = {passage.id for passage in found.known.right}
     ids = (hit.passage.id for hit in found.hits[mode])

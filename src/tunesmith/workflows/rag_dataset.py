@@ -13,7 +13,7 @@ from tunesmith.models.load import read_tokenizer
 from tunesmith.models.resolve import resolve
 from tunesmith.rag.passage import Passage
 from tunesmith.rag.prompt import harmless
-from tunesmith.rag.questions import Known, Question, know
+from tunesmith.rag.questions import Known, Question, know, missing_sources
 from tunesmith.rag.training import KINDS, Example, Kind, Shares, compose, deal, draw_distractors
 from tunesmith.train.events import Progress
 from tunesmith.workflows.ask import open_documents
@@ -85,7 +85,12 @@ def make_dataset(
         clock.at("looking for the passages that answer", done, len(questions))
         every.append((question, know(opened, remembered, question)))
     asked = [(q, known) for q, known in every if known.right or not q.answers]
-    left_out = {"no_passage": [q.line for q, known in every if q.answers and not known.right]}
+    lost = missing_sources(opened, questions)
+    missed = [q for q, known in every if q.answers and not known.right]
+    left_out = {
+        "no_passage": [q.line for q in missed if q.source not in lost],
+        "no_source": [q.line for q in missed if q.source in lost],
+    }
     if not asked:
         raise RagError(
             "The store has no passage for any of the questions.",

@@ -10,7 +10,7 @@ from tunesmith.errors import RagError
 from tunesmith.evaluate.sourced import CELLS, Case, Cell, effects, score_cell
 from tunesmith.generate.sampling import Sampling
 from tunesmith.rag.prompt import refusal_for
-from tunesmith.rag.questions import Question
+from tunesmith.rag.questions import Question, missing_sources
 from tunesmith.rag.retrieve import Mode
 from tunesmith.rag.threshold import fit_threshold, known_threshold
 from tunesmith.report.rag_page import rag_page
@@ -26,8 +26,10 @@ from tunesmith.workflows.locate import locate
 from tunesmith.workflows.opening import Opened, attach_folder, open_base
 from tunesmith.workflows.rag_cases import (
     MODES,
+    Found,
     Item,
     find_all,
+    first_rank,
     items_of,
     prompts_with,
     prompts_without,
@@ -83,11 +85,13 @@ def evaluate_retrieval(
 
     ``voices`` are model and adapter; without an adapter there are no tuned cells. Answers are kept
     in the cache as they end: a call that was stopped goes on where it was. Raises RagError where
-    no question has an answer, and KeyboardInterrupt where the course stops.
+    no question has an answer or ``out`` is a file, and KeyboardInterrupt where the course stops.
     """
     settings = settings or TrialSettings()
     if not any(question.answers for question in questions):
         raise RagError("No question has an answer to compare with.", remedy="Give some answers.")
+    if out.exists() and not out.is_dir():
+        raise RagError(f"{out} is no folder.", remedy="Name another with --out.")
     opened, embedder = open_documents(store, emit=lambda text: course.emit(Progress(text)))
     found = find_all(opened, embedder, questions, limit=settings.sources, course=course)
     items = items_of(
@@ -102,10 +106,14 @@ def evaluate_retrieval(
     threshold = settings.threshold
     if threshold is None:
         threshold = known_threshold(opened.settings.embedding)
+    lost = missing_sources(opened, questions)
+    missed = [f.question for f in found if f.question.answers and not f.known.right]
     document = {
         "questions": len(questions),
         "unanswerable": sum(not item.answers for item in items),
-        "no_passage": sum(bool(f.question.answers) and not f.known.right for f in found),
+        "no_passage": len(missed),
+        "no_passage_lines": [question.line for question in missed if question.source not in lost],
+        "no_source_lines": [question.line for question in missed if question.source in lost],
         "retrieval": {mode: retrieval_scores(found, mode) for mode in MODES},
         "cells": _cells_json(cells, _gated(items, answered, threshold), settings.seed),
         "threshold": threshold,
@@ -113,7 +121,7 @@ def evaluate_retrieval(
         "effects": effects(cells, seed=settings.seed),
         "report": str(out / REPORT),
     }
-    _write(out, document, items, answered)
+    _write(out, document, [_row(i, items, found, answered) for i in range(len(items))])
     return document
 
 
@@ -211,7 +219,7 @@ def _fitted(items: Sequence[Item]) -> dict[str, float] | None:
         ]
         for answerable in (True, False)
     )
-    return asdict(fit_threshold(right, without)) if right and without else None
+    return asdict(fit_threshold(right, without, decimals=2)) if right and without else None
 
 
 def _cells_json(
@@ -229,21 +237,25 @@ def _cells_json(
     }
 
 
-def _write(
-    out: Path,
-    document: Mapping[str, object],
-    items: Sequence[Item],
-    answered: Mapping[str, _Answered],
-) -> None:
-    rows = (
-        {
-            "question": item.question.text,
-            "answers": list(item.answers),
-            "sources": [hit.passage.place for hit in item.hits],
-            "said": {name: each.texts[i] for name, each in answered.items()},
-        }
-        for i, item in enumerate(items)
-    )
+def _row(
+    i: int, items: Sequence[Item], found: Sequence[Found], answered: Mapping[str, _Answered]
+) -> dict[str, object]:
+    """A line of answers.jsonl; what is asked once more (behind ``found``) has no ranks."""
+    item = items[i]
+    shown = enumerate(item.hits, start=1)
+    return {
+        "line": item.question.line,
+        "question": item.question.text,
+        "answers": list(item.answers),
+        "sources": [hit.passage.place for hit in item.hits],
+        "right": [number for number, hit in shown if hit.passage.id in item.right],
+        "ranks": {mode: first_rank(found[i], mode) for mode in MODES} if i < len(found) else None,
+        "confidence": item.confidence,
+        "said": {name: each.texts[i] for name, each in answered.items()},
+    }
+
+
+def _write(out: Path, document: Mapping[str, object], rows: Sequence[Mapping[str, object]]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
     files.write_text(out / ANSWERS, lines)

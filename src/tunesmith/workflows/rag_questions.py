@@ -23,7 +23,8 @@ def read_questions(
     """Every question of a file; raises FaultyData with all faults, DataError where it is empty.
 
     ``columns`` maps our names to the file's. ``group`` is a column that holds questions together.
-    A row without an answer (none, an empty text or list) is a question that nothing answers.
+    A row with an empty answer (null, a text or a list) is a question that nothing answers; without
+    any such column it is a fault.
     """
     mapped = {name: (columns[name],) for name in columns} if columns else {}
     if unknown := mapped.keys() - NAMES.keys():
@@ -54,8 +55,10 @@ Names = Mapping[str, tuple[str, ...]]
 def _problem(row: Mapping[str, object], names: Names) -> Problem | None:
     for ours in ("question", "answer", "group"):
         if names[ours] and not any(name in row for name in names[ours]):
-            what = f'"{names[ours][0]}" is missing (found: {shown(row)}).'
-            remedy = f"Add it, or map it with --data.map {ours}=COLUMN."
+            name = ours if ours in names[ours] else names[ours][0]
+            what = f'"{name}" is missing (found: {shown(row)}).'
+            empty = ', empty ("") where nothing answers it' if ours == "answer" else ""
+            remedy = f"Add it{empty}, or map it with --data.map {ours}=COLUMN."
             return Problem("missing_column", what, remedy)
     if not _text(row, names["question"]):
         return Problem("no_question", "the question is empty.", "Write one, or remove the row.")

@@ -50,8 +50,8 @@ def choose_sides(
     _keep_groups_(number, asked)
     if len(np.unique(number)) < 2:
         raise RagError(
-            f"{many(len(asked), 'question')} belong to one group of documents, so that none can "
-            "be held out.",
+            f"No question can be held out: {many(len(asked), 'question')} on one group of "
+            "documents.",
             remedy="Add questions about other documents, or hold them together by less (--group).",
             code="split",
         )

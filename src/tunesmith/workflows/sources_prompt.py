@@ -24,9 +24,10 @@ class SourcesPrompt:
         return build_prompt(
             question,
             passages,
-            most_tokens=self.most_tokens - TEMPLATE_TOKENS,
+            most_tokens=self.most_tokens,
             count=lambda text: len(encode(self.tokenizer, [text])[0]),
             control=self.format.control,
+            template_tokens=TEMPLATE_TOKENS,
         )
 
     def messages(self, prompt: Prompt) -> tuple[Message, ...]:
