@@ -16,7 +16,7 @@ def test_every_part_is_there_in_every_language(language: str) -> None:
     assert document["effects"]["both"]["texts"][language] in page.text  # type: ignore[index]
     assert "<handbook>" in page.text
     no_break = "\N{NO-BREAK SPACE}"
-    assert f"50{no_break}% (40{no_break}%{no_break}–{no_break}60{no_break}%)" in page.text
+    assert f"50{no_break}% (40{no_break}%{no_break}– 60{no_break}%)" in page.text
     for part in ("+66.1 (+50.0 – +80.0)", "0.944", "0.973", "hybrid"):
         assert part in page.text
     assert len(page.ids) == len(set(page.ids))

@@ -275,15 +275,10 @@ def evaluate(  # noqa: PLR0913  # one parameter for each flag
     return Outcome(document, show=lambda console: _show_evaluation(document, console))
 
 
-RETRIEVAL = ("recall_at_1", "recall_at_5", "mrr", "ndcg_at_10")
-SCORES = (
-    *("exact_match", "f1", "refusal", "false_refusal", "refused_shown"),
-    *("citation_precision", "faithfulness"),
-)
-
-
 def _show_evaluation(document: "Mapping[str, Any]", console: "Console") -> None:
-    for part, names in (("retrieval", RETRIEVAL), ("cells", SCORES)):
+    from tunesmith.report.rag_page import MEASURES, SCORES
+
+    for part, names in (("retrieval", MEASURES), ("cells", SCORES)):
         titles = ("", *(name.replace("_", " ") for name in names))
         rows = [
             (key, *(_share(each[name]) for name in names)) for key, each in _rows_of(document, part)

@@ -117,8 +117,8 @@ def _limits(cell: Document, score: str) -> str:
     found = cell["intervals"].get(score)
     if found is None:
         return NONE
-    limits = f"({percent(found['low'])} – {percent(found['high'])})"
-    return " ".join(each.replace(" ", NO_BREAK) for each in (percent(found["mean"]), limits))
+    mean, low, high = (percent(found[k]).replace(" ", NO_BREAK) for k in ("mean", "low", "high"))
+    return f"{mean} ({low}{NO_BREAK}– {high})"
 
 
 def _points(found: Document) -> str:
