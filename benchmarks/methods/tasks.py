@@ -15,6 +15,7 @@ from pathlib import Path
 Row = dict[str, list[dict[str, str]]]
 INTENTS, ALL_INTENTS = 30, 150
 LOW, HIGH = (1, 4), (9, 10)  # ratings that are negative and positive, as NSMC's authors cut them
+CLEAR = 2.0  # of 4: a rating that is clearly on one side
 ABSTRACT_WORDS = 180
 
 
@@ -88,6 +89,26 @@ def sentiment(data: Path) -> tuple[list[Row], list[Row]]:
     return halves
 
 
+def english_reviews(data: Path) -> tuple[list[Row], list[Row]]:
+    """Sentences of English film reviews, rated by people from -4 to 4, in the form of `sentiment`.
+
+    The file is in hutto_ICWSM_2014.tar.gz of github.com/cjhutto/vaderSentiment (MIT): it belongs
+    into the folder `movie_reviews`. It tells a method's limits from those of a base that knows
+    English better than Korean.
+    """
+    system = "Is this film review positive or negative?"
+    path = data / "movie_reviews" / "movieReviewSnippets_GroundTruth.txt"
+    found: dict[str, list[Row]] = {"negative": [], "positive": []}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        _, rating, text = line.split("\t")
+        if abs(float(rating)) >= CLEAR:
+            label = "positive" if float(rating) > 0 else "negative"
+            found[label].append(_chat(text.strip(), label, system))
+    count = min(map(len, found.values()))
+    rows = _shuffled([row for rows in found.values() for row in _shuffled(rows)[:count]])
+    return rows[count:], rows[:count]
+
+
 def summary(data: Path) -> tuple[list[Row], list[Row]]:
     """SciTLDR: the beginning of an abstract to one sentence; the shortest of the given ones."""
 
@@ -136,6 +157,9 @@ TASKS = {
         "CLINC150, CC BY 3.0",
     ),
     "sentiment": Task(sentiment, {"kind": "label"}, 500, 200, 8, "NSMC, CC0"),
+    "english-reviews": Task(
+        english_reviews, {"kind": "label"}, 500, 200, 8, "VADER (Hutto and Gilbert, 2014), MIT"
+    ),
     # ROUGE-L is scored behind the run; a check makes the run answer
     "summary": Task(summary, {"kind": "exact"}, 400, 100, 60, "SciTLDR, Apache 2.0"),
     "tone": Task(
