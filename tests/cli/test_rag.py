@@ -123,6 +123,13 @@ def test_what_retrieval_added_is_said(tunesmith, tmp_path, facts):
     assert (tmp_path / "out" / "report.html").is_file()
 
 
+def test_an_evaluation_without_a_name_takes_the_next_free_one(tunesmith, tmp_path, facts):
+    store, base, file = facts
+    words = ("rag", "evaluate", file, "--store", store, "--model", base, "--max-new-tokens", 2)
+    reports = [tunesmith(*words, "--json").document["report"] for _ in range(2)]
+    assert reports == [f"runs/rag-evaluation{number}/report.html" for number in ("", "-2")]
+
+
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [

@@ -57,10 +57,10 @@ def evaluate(places, monkeypatch, tmp_path):
     store, model, base, questions = places
     monkeypatch.setattr(ask_module, "load_embedder", lambda *_, **__: ToyEmbedder(model))
 
-    def go(questions=questions, adapter=None, **changes):
+    def go(questions=questions, adapter=None, out="out", **changes):
         voices = (str(base), adapter)
         return evaluate_retrieval(
-            questions, store, tmp_path / "out", voices=voices, settings=SHORT, **changes
+            questions, store, tmp_path / out, voices=voices, settings=SHORT, **changes
         )
 
     return go
@@ -190,7 +190,7 @@ def test_a_stop_keeps_the_answers_and_the_next_call_goes_on(
     evaluate, adapter, monkeypatch, tmp_path
 ):
     monkeypatch.setattr(course_module, "SECONDS_BETWEEN_EVENTS", -1.0)
-    whole = evaluate(adapter=adapter)
+    whole = evaluate(adapter=adapter, out="whole")
     monkeypatch.setattr(answer_cache, "cache_root", lambda: tmp_path / "another")
     told = []
 
@@ -200,7 +200,8 @@ def test_a_stop_keeps_the_answers_and_the_next_call_goes_on(
     with pytest.raises(KeyboardInterrupt):
         evaluate(adapter=adapter, course=Course(emit=told.append, stop=stop))
     again = []
-    assert evaluate(adapter=adapter, course=Course(emit=again.append)) == whole
+    there = evaluate(adapter=adapter, course=Course(emit=again.append))
+    assert {**there, "report": whole["report"]} == whole
     first = {}
     for event in again:
         first.setdefault(event.phase.removeprefix("answering: "), event.done)
@@ -218,6 +219,14 @@ def test_an_adapter_answers_in_cells_of_its_own(evaluate, adapter):
         for cell in ("tuned", "tuned_rag"):
             base = document["cells"][cell.replace("tuned", "base")]
             assert document["cells"][cell][name] == base[name]
+
+
+def test_an_evaluation_is_not_written_over(evaluate, tmp_path):
+    evaluate()
+    before = (tmp_path / "out" / "answers.jsonl").read_bytes()
+    with pytest.raises(RagError, match="holds an evaluation already"):
+        evaluate()
+    assert (tmp_path / "out" / "answers.jsonl").read_bytes() == before
 
 
 def test_questions_without_any_answer_are_refused(evaluate):

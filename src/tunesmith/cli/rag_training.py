@@ -236,8 +236,12 @@ def evaluate(  # noqa: PLR0913  # one parameter for each flag
         str | None, typer.Option(metavar="A", help="What is tuned: an adapter's or run's folder.")
     ] = None,
     out: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="For the page, the document and all answers.")
-    ] = Path("rag-evaluation"),
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="For the page, the document and all answers; runs/rag-evaluation unless given.",
+        ),
+    ] = None,
     mode: Annotated[
         Literal["hybrid", "dense", "text"],
         typer.Option(help="Retriever whose passages are shown."),
@@ -263,10 +267,12 @@ def evaluate(  # noqa: PLR0913  # one parameter for each flag
 
     The base and the adapter answer every question without and with retrieval.
     """
+    from tunesmith.workflows.free_folder import free_folder
     from tunesmith.workflows.rag_evaluate import TrialSettings, evaluate_retrieval
     from tunesmith.workflows.rag_questions import read_questions
 
     questions = read_questions(file, columns=_columns(columns))
+    out = out or free_folder("rag-evaluation")
     settings = TrialSettings(mode, sources, prompt_tokens, max_new_tokens, removed, threshold, seed)
     with _working() as course:
         document = evaluate_retrieval(

@@ -85,13 +85,20 @@ def evaluate_retrieval(
 
     ``voices`` are model and adapter; without an adapter there are no tuned cells. Answers are kept
     in the cache as they end: a call that was stopped goes on where it was. Raises RagError where
-    no question has an answer or ``out`` is a file, and KeyboardInterrupt where the course stops.
+    no question has an answer or ``out`` is a file or holds an evaluation already, and
+    KeyboardInterrupt where the course stops.
     """
     settings = settings or TrialSettings()
     if not any(question.answers for question in questions):
         raise RagError("No question has an answer to compare with.", remedy="Give some answers.")
     if out.exists() and not out.is_dir():
         raise RagError(f"{out} is no folder.", remedy="Name another with --out.")
+    if (out / DOCUMENT).exists():
+        raise RagError(
+            f"{out} holds an evaluation already.",
+            remedy="Name another folder with --out.",
+            code="exists",
+        )
     opened, embedder = open_documents(store, emit=lambda text: course.emit(Progress(text)))
     found = find_all(opened, embedder, questions, limit=settings.sources, course=course)
     items = items_of(
