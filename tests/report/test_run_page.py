@@ -10,7 +10,7 @@ import pytest
 from tests.report.examples import answers, evaluation, write_run
 from tunesmith.errors import RunError
 from tunesmith.report.records import read_records
-from tunesmith.report.run_page import PHRASES, _with_code, run_page
+from tunesmith.report.run_page import PHRASES, _prose, run_page
 from tunesmith.words import languages
 
 
@@ -209,4 +209,10 @@ def test_languages_have_the_same_phrases() -> None:
 
 
 def test_names_between_backquotes_stand_as_code_and_nothing_unescapes():
-    assert _with_code("`a<b>` is & `c") == "<code>a&lt;b&gt;</code> is &amp; `c"
+    assert _prose("`a<b>` is & `c") == "<code>a&lt;b&gt;</code> is &amp; `c"
+
+
+def test_a_share_does_not_wrap_before_its_sign():
+    assert _prose("fell by -1.5 % & more") == (
+        'fell by <span class="whole">-1.5 %</span> &amp; more'
+    )

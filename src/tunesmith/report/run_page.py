@@ -30,6 +30,7 @@ from tunesmith.words import DEFAULT, Words
 PHRASES = "tunesmith.report.words"
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # not allowed in HTML, whatever the escape
 QUOTED = re.compile(r"`([^`\n]+)`")
+SHARE = re.compile(r"[-+]?[\d.,]+ %")
 VISIBLE = "\N{SYMBOL FOR ESCAPE}"
 # For whom an adapter is written where nothing is known: virtual tokens cannot be merged.
 EXPORTED = {"lora": "merged", "qlora": "merged", "prompt": "peft", "p-tuning": "peft"}
@@ -104,7 +105,7 @@ def page(template: str, words: Words, **values: Any) -> str:
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters["code"] = _with_code
+    environment.filters["prose"] = _prose
     text = environment.get_template(template).render(
         say=words.say,
         language=words.language,
@@ -116,9 +117,10 @@ def page(template: str, words: Words, **values: Any) -> str:
     return CONTROL.sub(VISIBLE, text)
 
 
-def _with_code(text: str) -> Markup:
-    """A sentence, escaped, whose names between backquotes stand as code."""
-    return Markup(QUOTED.sub(r"<code>\1</code>", str(escape(text))))
+def _prose(text: str) -> Markup:
+    """A sentence, escaped; names between backquotes stand as code, shares never wrap."""
+    whole = SHARE.sub(r'<span class="whole">\g<0></span>', str(escape(text)))
+    return Markup(QUOTED.sub(r"<code>\1</code>", whole))
 
 
 def text_in(part: Any, language: str) -> str:

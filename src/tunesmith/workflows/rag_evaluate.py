@@ -91,14 +91,7 @@ def evaluate_retrieval(
     settings = settings or TrialSettings()
     if not any(question.answers for question in questions):
         raise RagError("No question has an answer to compare with.", remedy="Give some answers.")
-    if out.exists() and not out.is_dir():
-        raise RagError(f"{out} is no folder.", remedy="Name another with --out.")
-    if (out / DOCUMENT).exists():
-        raise RagError(
-            f"{out} holds an evaluation already.",
-            remedy="Name another folder with --out.",
-            code="exists",
-        )
+    _require_place(out)
     opened, embedder = open_documents(store, emit=lambda text: course.emit(Progress(text)))
     found = find_all(opened, embedder, questions, limit=settings.sources, course=course)
     items = items_of(
@@ -260,6 +253,17 @@ def _row(
         "confidence": item.confidence,
         "said": {name: each.texts[i] for name, each in answered.items()},
     }
+
+
+def _require_place(out: Path) -> None:
+    """Raise RagError where an evaluation cannot be written, or one would be lost."""
+    fault = None
+    if out.exists() and not out.is_dir():
+        fault = "is no folder"
+    elif (out / DOCUMENT).exists():
+        fault = "holds an evaluation already"
+    if fault is not None:
+        raise RagError(f"{out} {fault}.", remedy="Name another with --out.", code="exists")
 
 
 def _write(out: Path, document: Mapping[str, object], rows: Sequence[Mapping[str, object]]) -> None:
