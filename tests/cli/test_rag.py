@@ -123,8 +123,11 @@ def test_what_retrieval_added_is_said(tunesmith, tmp_path, facts):
     assert (tmp_path / "out" / "report.html").is_file()
 
 
-def test_an_evaluation_without_a_name_takes_the_next_free_one(tunesmith, tmp_path, facts):
+def test_an_evaluation_without_a_name_takes_the_next_free_one(
+    tunesmith, tmp_path, facts, monkeypatch
+):
     store, base, file = facts
+    monkeypatch.chdir(tmp_path)
     words = ("rag", "evaluate", file, "--store", store, "--model", base, "--max-new-tokens", 2)
     reports = [tunesmith(*words, "--json").document["report"] for _ in range(2)]
     assert reports == [f"runs/rag-evaluation{number}/report.html" for number in ("", "-2")]
@@ -164,3 +167,11 @@ def test_settings_of_questions_that_come_otherwise_are_refused(tunesmith, tmp_pa
     )
     assert ended.status == 2
     assert told in ended.document["error"]["message"]
+
+
+def test_a_mistyped_store_is_told_before_torch_is_loaded(tmp_path):
+    words = ("-m", "tunesmith", "rag", "ask", "x", "--store", str(tmp_path / "nowhere"))
+    command = [sys.executable, "-X", "importtime", *words]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "holds no store" in ended.stderr
+    assert "torch" not in {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}

@@ -185,8 +185,10 @@ def ask(  # noqa: PLR0913  # one parameter for each flag
     """
     from tunesmith.rag.passage import parse_filter
     from tunesmith.rag.retrieve import Search
+    from tunesmith.rag.store import open_store
 
     search = Search(limit, mode, where=parse_filter(where or []))
+    open_store(store)  # a mistyped name is told before torch is there
     from tunesmith.generate.sampling import Sampling
     from tunesmith.workflows.ask import AskSettings, Documents, open_answerer, refuse
 
