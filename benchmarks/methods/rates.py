@@ -1,10 +1,10 @@
 """The learning rate of `auto` beside a grid of rates: scores and held-out losses.
 
-    python -m benchmarks.methods.rates benchmarks/methods/results/rates.jsonl
+    python -m benchmarks.methods.rates benchmarks/methods/results/{rates,runs}.jsonl
 
 Runs of one task, method and number of steps are a grid. The rates of its first seed are told; where
 rates were tried again with other seeds, how much their scores differ from those of `auto` there, as
-the best of many noisy scores is partly luck.
+the best of many noisy scores is partly luck. What was run at one rate alone is no grid.
 """
 
 import argparse
@@ -25,16 +25,20 @@ WIDTH = 576  # of the default model
 def main() -> None:
     """A line for each grid."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("results", type=Path)
+    parser.add_argument("results", type=Path, nargs="+")
     given = parser.parse_args()
     grids: dict[tuple[str, str, int], list[Run]] = defaultdict(list)
-    for run in read_results(given.results):
+    for run in (run for path in given.results for run in read_results(path)):
         if run["error"] is None:
             name = run["name"].partition("-lr-")[0]
+            if run["lr"] == "auto":
+                run["lr"] = table.learning_rate(run["method"], WIDTH)
             grids[run["task"], name, run["steps"]].append(run)
     print("| task, steps | method | rate: score in % (held-out loss) | best loss |")
     print("|---|---|---|---|")
     for (task, name, steps), runs in grids.items():
+        if len({run["lr"] for run in runs}) == 1:
+            continue
         first = [run for run in runs if run["seed"] == runs[0]["seed"]]
         auto = table.learning_rate(first[0]["method"], WIDTH)
         best = min(first, key=lambda run: float(run["eval_loss"]))
@@ -46,7 +50,8 @@ def main() -> None:
 
 def cell(run: Run, auto: float) -> str:
     """`0.002: 85 (0.12)`, in bold where it is the rate of `auto`."""
-    text = f"{run['lr']:g}: {100 * run['score']:.0f} ({run['eval_loss']:.2f})"
+    score = statistics.mean(run["scores"][TUNED])
+    text = f"{run['lr']:g}: {100 * score:.0f} ({run['eval_loss']:.2f})"
     return f"**{text}**" if run["lr"] == auto else text
 
 
@@ -69,7 +74,7 @@ def again(runs: Sequence[Run], auto: float) -> Iterator[str]:
         gain = paired_difference(scores, known, seed=0)
         low, mean, high = (100 * each for each in (gain.low, gain.mean, gain.high))
         yield (
-            f"seeds {', '.join(map(str, both))}: {rate:g} has {mean:+.1f} points "
+            f"seed{'s' * (len(both) > 1)} {', '.join(map(str, both))}: {rate:g} has {mean:+.1f} points "
             f"({low:+.1f} to {high:+.1f}) over `auto`, loss {losses:+.3f}"
         )
 
