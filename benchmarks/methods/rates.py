@@ -39,12 +39,12 @@ def main() -> None:
     for (task, name, steps), runs in grids.items():
         if len({run["lr"] for run in runs}) == 1:
             continue
-        first = [run for run in runs if run["seed"] == runs[0]["seed"]]
+        first = list({run["lr"]: run for run in runs if run["seed"] == runs[0]["seed"]}.values())
         auto = table.learning_rate(first[0]["method"], WIDTH)
         best = min(first, key=lambda run: float(run["eval_loss"]))
         cells = ", ".join(cell(run, auto) for run in sorted(first, key=lambda run: run["lr"]))
         print(f"| {task}, {steps} | {name} | {cells} | {best['lr']:g} |")
-        for line in again([run for run in runs if run not in first], auto):
+        for line in again([run for run in runs if run["seed"] != runs[0]["seed"]], auto):
             print(f"|  |  | {line} |  |")
 
 
@@ -73,8 +73,9 @@ def again(runs: Sequence[Run], auto: float) -> Iterator[str]:
         )
         gain = paired_difference(scores, known, seed=0)
         low, mean, high = (100 * each for each in (gain.low, gain.mean, gain.high))
+        seeds_told = f"seed{'s' * (len(both) > 1)} {', '.join(map(str, both))}"
         yield (
-            f"seed{'s' * (len(both) > 1)} {', '.join(map(str, both))}: {rate:g} has {mean:+.1f} points "
+            f"{seeds_told}: {rate:g} has {mean:+.1f} points "
             f"({low:+.1f} to {high:+.1f}) over `auto`, loss {losses:+.3f}"
         )
 
