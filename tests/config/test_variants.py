@@ -69,6 +69,12 @@ def test_an_empty_name_among_methods_is_refused(text):
     assert read_kinds("lora, full") == ["lora", "full"]
 
 
+def test_a_grid_takes_short_flags():
+    grid = read_grid(["method=lora,full"])
+    assert grid == {"method.kind": ["lora", "full"]}
+    assert [config.method.kind for config in made(grid=grid).values()] == ["lora", "full"]
+
+
 def test_commas_in_brackets_part_no_values_of_a_grid():
     grid = read_grid(["method.targets=[q_proj, v_proj],all-linear"])
     assert grid == {"method.targets": [["q_proj", "v_proj"], "all-linear"]}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.config.faults import COMMAND_LINE
-from tunesmith.config.load import merged, parse_value, read_yaml, run_config
+from tunesmith.config.load import SHORT_FLAGS, merged, parse_value, read_yaml, run_config
 from tunesmith.config.methods import kind_named
 from tunesmith.config.run import RunConfig
 from tunesmith.errors import ConfigError, UsageError
@@ -120,14 +120,14 @@ def read_kinds(text: str) -> list[str]:
 
 
 def read_grid(words: Sequence[str]) -> dict[str, list[object]]:
-    """`method.rank=2,8` of each --grid; commas in brackets part no values.
+    """`method.rank=2,8` of each --grid, short flags too; commas in brackets part no values.
 
     Raises UsageError for another form, for an empty value, and for a key that is given twice.
     """
     grid: dict[str, list[object]] = {}
     for word in words:
-        key, equals, text = word.partition("=")
-        values = _parts(text)
+        name, equals, text = word.partition("=")
+        key, values = SHORT_FLAGS.get(name, name), _parts(text)
         faults = {
             "names no values": not equals or not text,
             "has an empty value": not all(values),
