@@ -11,6 +11,7 @@ from tests import cli_page
 from tests.source import project_files
 from tunesmith.cli.main import main
 from tunesmith.config import load_run_config, parse_overrides
+from tunesmith.config.methods import method_notes
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "docs/README.ko.md")
@@ -138,3 +139,35 @@ def test_make_has_the_targets_that_the_readme_names():
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert set(re.findall(r"make ([a-z-]+)", text)) <= set(targets)
+
+
+COLUMNS = {"intents": "intents", "endings": "tone", "reviews": "sentiment (Korean)"}
+
+
+def overview():
+    """Scores in % of the table of methods, by method (prompt-20: prompt) and column."""
+    text = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    table = text.partition("<!-- overview -->")[2].partition("<!-- /overview -->")[0]
+    titles, _, *rows = (
+        [c.strip() for c in line.split("|")[1:-1]] for line in table.split("\n")[1:-1]
+    )
+    found = {}
+    for method, *cells in rows:
+        scores = found.setdefault(re.sub(r"-\d+$", "", method), {})
+        for title, cell in zip(titles[1:], cells, strict=True):
+            scores.setdefault(title, []).append(float(cell.split()[0]))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["lora", "qlora", "full", "prompt", "p-tuning"])
+def test_what_a_method_reached_is_what_the_table_says(kind):
+    scores, column, told = overview(), "", 0
+    for word, other, number in re.findall(
+        rf"({'|'.join(COLUMNS)})|(?:(lora) )?([\d.]+) %", method_notes()[kind].measured
+    ):
+        column = COLUMNS.get(word, column)
+        if number:
+            known = scores[other or kind][column]
+            assert min(abs(float(number) - score) for score in known) <= 0.5, (column, number)
+            told += 1
+    assert told >= 2

@@ -11,7 +11,7 @@ class Summary:
     tokens: int = 491_520
     train_loss: float = 0.5
     eval_loss: float | None = 0.75
-    tokens_per_second: float = 745.4
+    tokens_per_second: float | None = 745.4
     peak_bytes: int = 2_100_000_000
     seconds: float = 660.0
     evaluation: dict | None = None

@@ -43,7 +43,8 @@ def test_what_all_runs_notice_is_said_once_and_warnings_are_kept():
         display("lora", step(1))
         display("lora", Ended(1, "stopped"))
     assert text(said).count("7 rows") == 1
-    assert display.warnings == ["lora: 2 layers lose it", "prompt: 2 layers lose it"]
+    assert text(said).count("2 layers lose it") == 1
+    assert display.warnings == {"2 layers lose it": ["lora", "prompt"]}
     assert "lora: stopped after 1 step, loss 1.500" in text(said)
 
 
@@ -64,9 +65,9 @@ def test_one_error_of_several_runs_is_told_once_with_their_names():
     ranks = {"runs": ["a", "b"], "text": "Rank 1 is too low."}
     document = {"runs": [], "base": none, "loss_against_rank": [ranks], "report": "r.html"}
     found = SimpleNamespace(rows=rows, out=Path(), to_json=lambda: document)
-    show_comparison(found, shown, remedy="", warnings=["lora: narrow"])
+    show_comparison(found, shown, remedy="", warnings={"narrow": ["lora", "prompt"]})
     assert "a, b: Rank 1 is too low." in text(shown)
     assert "report: r.html" in text(shown)
     assert text(shown).count("a.jsonl:1: empty") == 1
     assert "lora, prompt failed" in text(shown)
-    assert "note: lora: narrow" in text(shown)
+    assert "note: lora, prompt: narrow" in text(shown)

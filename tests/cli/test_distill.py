@@ -121,6 +121,12 @@ def test_many_failed_inputs_are_cut_short_and_counted(words, taken, tunesmith):
     assert "and 2 more" in page
     assert "3 inputs still to be answered" in page
     assert "The instruction adds 300 tokens to each prompt" in page
+    assert "All answers to 12 inputs were cut: give a larger --max-new-tokens" in page
+
+
+def test_an_instruction_shorter_than_what_it_replaces_is_told_so(words, taken, tunesmith):
+    taken["end"]["instruction_tokens"] = -3
+    assert "With the instruction a prompt is 3 tokens shorter" in tunesmith(*words).out
 
 
 def test_an_interrupt_says_what_is_saved_and_how_to_go_on(words, monkeypatch, tunesmith):

@@ -26,6 +26,11 @@ def test_a_run_without_held_out_rows_has_no_held_out_loss():
     assert lines[2] == "training loss 0.500"
 
 
+def test_a_run_of_too_few_steps_tells_no_speed():
+    lines = list(result_lines(replace(Summary(), tokens_per_second=None)))
+    assert lines[1].startswith("120 steps, 491,520 tokens; 11 minutes")
+
+
 def test_the_evaluation_stands_in_front(capsys):
     evaluation = {"verdict": {"text": "It worked.", "goal": "Say it"}, **EVALUATION}
     show_result(replace(Summary(), evaluation=evaluation), results(), warnings=[])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tunesmith.config.variants import load_variants, read_grid
+from tunesmith.config.variants import load_variants, read_grid, read_kinds
 from tunesmith.errors import ConfigError, UsageError
 
 DATA = {"data": {"train": "a.jsonl"}}
@@ -47,10 +47,64 @@ def test_a_grid_is_read_as_the_key_takes_it():
     }
 
 
-@pytest.mark.parametrize("words", [["method.rank"], ["method.rank="], ["a=1", "a=2"]])
-def test_a_grid_without_values_is_refused(words):
-    with pytest.raises(UsageError, match="--grid"):
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["method.rank"], "names no values"),
+        (["method.rank="], "names no values"),
+        (["method.rank=2,,8"], "has an empty value"),
+        (["method.rank=2,"], "has an empty value"),
+        (["a=1", "a=2"], "is given twice"),
+    ],
+)
+def test_a_grid_of_another_form_is_refused(words, fault):
+    with pytest.raises(UsageError, match=f"--grid {words[-1]}: {fault}"):
         read_grid(words)
+
+
+@pytest.mark.parametrize("text", ["", ",", "lora,", "lora,,full"])
+def test_an_empty_name_among_methods_is_refused(text):
+    with pytest.raises(UsageError, match="has an empty name"):
+        read_kinds(text)
+    assert read_kinds("lora, full") == ["lora", "full"]
+
+
+def test_a_grid_takes_short_flags():
+    grid = read_grid(["method=lora,full"])
+    assert grid == {"method.kind": ["lora", "full"]}
+    assert [config.method.kind for config in made(grid=grid).values()] == ["lora", "full"]
+
+
+def test_commas_in_brackets_part_no_values_of_a_grid():
+    grid = read_grid(["method.targets=[q_proj, v_proj],all-linear"])
+    assert grid == {"method.targets": [["q_proj", "v_proj"], "all-linear"]}
+    assert list(made(grid=grid)) == ["lora-targets-q_proj+v_proj", "lora-targets-all-linear"]
+
+
+def test_a_run_is_named_so_that_its_folder_lies_among_the_others():
+    starts = ["runs/a/adapter", "../b"]
+    assert list(made(grid={"method.start": starts})) == [
+        "lora-start-runs-a-adapter",
+        "lora-start-b",
+    ]
+    for name in ("a/b", "..", " ", ""):
+        with pytest.raises(ConfigError, match="cannot be the name of a folder"):
+            made({"methods": [{"name": name, "kind": "lora"}]})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"methods": ["lora", "lora"]},
+        {"methods": ["p-tuning", "prefix"]},
+        {"grid": {"method.rank": [2, 2]}},
+        {"grid": {"method.rank": [2, 2.0]}},
+        {"grid": {"out": ["a", "b"]}},
+    ],
+)
+def test_the_same_run_twice_is_refused(options):
+    with pytest.raises(ConfigError, match="the same run is asked for more than once"):
+        made(**options)
 
 
 def test_an_unknown_key_of_a_grid_names_the_nearest():
@@ -63,6 +117,17 @@ def test_every_fault_of_every_run_is_told():
         made(methods=["lora", "nothing"], grid={"method.rank": [-1, 2]})
     assert "lora-rank--1" in str(error.value)
     assert "nothing-rank-2" in str(error.value)
+
+
+def test_a_fault_of_several_runs_is_told_once():
+    with pytest.raises(ConfigError) as error:
+        made({"train": {"steps": 0}}, methods=["lora", "full"])
+    assert error.value.message.count("train.steps") == 1
+    assert "lora" not in error.value.message
+    with pytest.raises(ConfigError) as error:
+        made(methods=["lora", "full"], grid={"method.rank": [2, 4]})
+    assert error.value.message.startswith("full-rank-2, full-rank-4: ")
+    assert "A grid holds for every method" in error.value.remedy
 
 
 def test_two_runs_of_one_name_are_refused():

@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from tests.report.examples import write_comparison
 from tests.report.test_run_page import Page
 from tunesmith.errors import RunError
 from tunesmith.report.charts.pareto import Point, best_at_its_price
+from tunesmith.report.charts.scales import log_scale_
 from tunesmith.report.comparison_page import comparison_page, is_comparison
 from tunesmith.report.records import read_records
 from tunesmith.report.run_page import run_page
@@ -57,3 +59,13 @@ def test_best_at_its_price_is_beaten_by_nobody() -> None:
     assert best_at_its_price(points((0.5, 1), (0.6, 2), (0.55, 3)), "c") == {"0", "1"}
     assert best_at_its_price(points((0.5, 1), (0.5, 1)), "c") == {"0", "1"}
     assert best_at_its_price(points((0.5, 1), (0.5, 2), (0.9, 2)), "c") == {"0", "2"}
+
+
+def test_an_axis_of_equal_factors_has_plain_numbers_that_lie_apart() -> None:
+    axes = Figure().subplots()
+    axes.plot([20, 300], [20, 300])
+    log_scale_(axes, "x")
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "linear")
+    told = {minor: axes.get_xticklabels(minor=minor) for minor in (False, True)}
+    assert {"30", "100", "300"} <= {label.get_text() for label in told[False]}
+    assert not any(label.get_text() for label in told[True])

@@ -1,6 +1,7 @@
 """The same data through several methods: each run is as it would be alone, and one table."""
 
 import json
+import weakref
 
 import pytest
 import torch
@@ -126,6 +127,17 @@ def test_a_folder_that_holds_a_comparison_is_refused(tmp_path):
         resume_comparison(tmp_path / "b", emit=lambda *_: None)
 
 
+def test_a_folder_that_holds_a_run_is_refused_before_anything_is_written(tmp_path):
+    made, files = variants(tmp_path, ("lora", "prompt")), lambda: set(tmp_path.rglob("*"))
+    (tmp_path / "a" / "prompt").mkdir(parents=True)
+    (tmp_path / "a" / "prompt" / "config.yaml").touch()
+    before = files()
+    for out, run in ((tmp_path / "a" / "prompt", "prompt"), (tmp_path / "a", "prompt")):
+        with pytest.raises(RunError, match=f"{run} holds a run already"):
+            go(made, out)
+    assert files() == before
+
+
 def test_runs_over_one_base_load_it_once(tmp_path, monkeypatch):
     from tunesmith.workflows import compare
 
@@ -155,3 +167,35 @@ def test_a_base_that_cannot_be_used_fails_its_runs_and_no_other(tmp_path, monkey
     found, _ = go(variants(tmp_path, ("lora", "qlora", "full")), tmp_path / "all")
     errors = {row["name"]: row["error"] for row in found.to_json()["runs"]}
     assert errors == {"lora": None, "qlora": "4 bit does not work here", "full": None}
+
+
+def test_a_base_is_gone_before_the_next_one_is_loaded(tmp_path, monkeypatch):
+    from tunesmith.workflows import compare
+
+    loaded, left, load = [], [], compare.open_for
+
+    def open_for(config, *, emit):
+        left.append(sum(base() is not None for base in loaded))
+        opened = load(config, emit=emit)
+        loaded.append(weakref.ref(opened.engine.model))
+        return opened
+
+    monkeypatch.setattr(compare, "open_for", open_for)
+    go(variants(tmp_path, ("lora", "qlora", "full")), tmp_path / "all")
+    assert left == [0, 0, 0]
+
+
+def test_the_peak_of_a_run_that_goes_on_is_that_of_all_its_processes(tmp_path):
+    steps = []
+
+    def emit(name, event):
+        steps.extend([name] * isinstance(event, StepDone))
+
+    made, out = variants(tmp_path, ("lora",)), tmp_path / "parts"
+    compare_runs(made, out, emit=emit, stop=lambda: len(steps) > 1)
+    metrics = out / "lora" / "metrics.jsonl"
+    first, *others = map(json.loads, metrics.read_text().splitlines())
+    first["peak_bytes"] = 10**15
+    metrics.write_text("".join(json.dumps(line) + "\n" for line in (first, *others)))
+    (row,) = resume_comparison(out, emit=lambda *_: None).to_json()["runs"]
+    assert row["peak_bytes"] == 10**15

@@ -56,13 +56,13 @@ def compare(
 def _variants(
     words: list[str], methods: str | None, grid: "Sequence[str]"
 ) -> "tuple[list[Variant], Path]":
-    from tunesmith.config.variants import load_variants, read_grid
+    from tunesmith.config.variants import load_variants, read_grid, read_kinds
     from tunesmith.workflows.free_folder import free_folder
 
-    if not words and not methods:
+    if not words and methods is None:
         return [], Path()
     file, overrides = read_words(words, command="compare")
-    kinds = [kind.strip() for kind in (methods or "").split(",") if kind.strip()]
+    kinds = [] if methods is None else read_kinds(methods)
     out = overrides.pop("out", None)
     variants = load_variants(file, overrides, methods=kinds, grid=read_grid(grid))
     given = out or variants[0].config.out
@@ -78,7 +78,8 @@ def _outcome(variants: "list[Variant]", out: Path, *, is_new: bool) -> Outcome:
             "Nothing to compare is named.",
             remedy="Write: tunesmith compare CONFIG --methods lora,prompt",
         )
-    go_on = f"To go on: tunesmith compare --resume {shlex.quote(str(out))}"
+    again = f"tunesmith compare --resume {shlex.quote(str(out))}"
+    go_on = f"To go on: {again}"
     with CompareDisplay(messages()) as display, stop_on_signal(STOPPING) as stop:
         try:
             if is_new:
@@ -90,7 +91,8 @@ def _outcome(variants: "list[Variant]", out: Path, *, is_new: bool) -> Outcome:
     is_stopped = any(row.summary is None or row.summary.reason == "stopped" for row in found.rows)
     failed = [row for row in found.rows if row.error is not None]
     status = 1 if failed else INTERRUPTED if is_stopped else 0
-    remedy = go_on if is_stopped and not failed else ""
+    retry = f"What failed is tried again, once that is mended, by {again}"
+    remedy = retry if failed else go_on if is_stopped else ""
     return Outcome(
         found.to_json(),
         show=lambda console: show_comparison(

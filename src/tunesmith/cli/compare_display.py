@@ -1,6 +1,6 @@
 """What a comparison shows: one line of all runs while they train, one table at the end."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
@@ -23,11 +23,11 @@ NUMBERS = TITLES[2:]
 class CompareDisplay:
     """A subscriber to the events of several runs, each told with the run's name.
 
-    ``warnings`` holds what must be told again.
+    ``warnings`` holds what must be told again, with the runs that it was told of.
     """
 
     def __init__(self, console: Console) -> None:
-        self.warnings: list[str] = []
+        self.warnings: dict[str, list[str]] = {}
         self._line = LiveLine(console)
         self._steps: dict[str, StepDone] = {}
         self._held: dict[str, float] = {}
@@ -48,12 +48,13 @@ class CompareDisplay:
             is_new, self._phase = phase != self._phase, phase
             self._line.update(f"{name}: {progress_text(event)}", now=is_new)
         elif isinstance(event, Notice):
-            # what is the same for all runs is said once
-            text = event.message if event.code in INFORMATION else f"{name}: {event.message}"
-            if text not in self._said:
-                self._line.say(f"note: {text}")
-                self._said.add(text)
-                self.warnings += [text] * (event.code not in INFORMATION)
+            if event.message not in self._said:  # what is the same for all runs is said once
+                told = event.message if event.code in INFORMATION else f"{name}: {event.message}"
+                self._line.say(f"note: {told}")
+                self._said.add(event.message)
+            if event.code not in INFORMATION:
+                names = self.warnings.setdefault(event.message, [])
+                names += [name] * (name not in names)
         elif isinstance(event, Planned):
             self._line.say(f"{name}: {planned_text(event)}")
         elif isinstance(event, StepDone):
@@ -76,7 +77,11 @@ class CompareDisplay:
 
 
 def show_comparison(
-    found: "Comparison", console: Console, *, remedy: str, warnings: Sequence[str] = ()
+    found: "Comparison",
+    console: Console,
+    *,
+    remedy: str,
+    warnings: Mapping[str, Sequence[str]],
 ) -> None:
     """The table, the base's own score, what was noticed, and what failed or is unfinished."""
     document = found.to_json()
@@ -99,8 +104,8 @@ def show_comparison(
             failed.setdefault(str(row.error), []).append(row.name)
     for error, names in failed.items():
         console.print(harmless(f"{', '.join(names)} failed: {error}"), style="red")
-    for warning in warnings:
-        console.print(harmless(f"note: {warning}"))
+    for warning, runs in warnings.items():
+        console.print(harmless(f"note: {', '.join(runs)}: {warning}"))
     if remedy:
         console.print(harmless(remedy))
 
@@ -108,7 +113,7 @@ def show_comparison(
 def _cells(row: "dict[str, object]") -> list[str]:
     def number(key: str, form: str) -> str:
         value = row[key]
-        return format(value, form) if value else "-"
+        return "-" if value is None else format(value, form)
 
     trained, size, peak = row["trainable_parameters"], row["adapter_bytes"], row["peak_bytes"]
     return [

@@ -83,9 +83,11 @@ def _show(result: "DemoResult", console: "Console") -> None:
     for line in _judged(summary.evaluation or {}):
         console.print(line, soft_wrap=True)
     _title("What was made", console)
-    speed = f"{summary.tokens_per_second:,.0f} tokens/s, at most {bytes_text(summary.peak_bytes)}"
-    cost = f"{many(summary.steps, 'step')}, {duration(summary.seconds)}"
-    labelled("training", f"{cost}, {speed}", console=console)
+    cost = [many(summary.steps, "step"), duration(summary.seconds)]
+    if summary.tokens_per_second is not None:
+        cost.append(f"{summary.tokens_per_second:,.0f} tokens/s")
+    cost.append(f"at most {bytes_text(summary.peak_bytes)}")
+    labelled("training", ", ".join(cost), console=console)
     labelled("run", summary.run, console=console)
     if summary.adapter is not None:
         labelled("adapter", summary.adapter, console=console)

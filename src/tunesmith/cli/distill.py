@@ -202,7 +202,10 @@ def _show(done: "Distilled", commands: Sequence[str], console: "Console") -> Non
     head = f"{done.out}: {many(done.rows, 'row')} from {many(done.inputs, 'input')} ({drawn})"
     console.print(head, soft_wrap=True)
     if done.instruction_tokens is not None:
-        text = f"The instruction adds {many(done.instruction_tokens, 'token')} to each prompt."
+        count = done.instruction_tokens  # below 0: it replaces a longer inserted system prompt
+        text = f"The instruction adds {many(count, 'token')} to each prompt."
+        if count < 0:
+            text = f"With the instruction a prompt is {many(-count, 'token')} shorter."
         console.print(f"{text} The rows are without it.", soft_wrap=True)
     if done.failed:
         _show_failed(done, console)
@@ -226,3 +229,6 @@ def _show_failed(done: "Distilled", console: "Console") -> None:
     if len(done.failed) > SHOWN_INPUTS:
         console.print(f"  and {len(done.failed) - SHOWN_INPUTS:,} more; --json lists all")
     console.print("More --samples with --resume may find some.", soft_wrap=True)
+    if short := sum(set(each.faults) == {"cut"} for each in done.failed):
+        text = f"All answers to {many(short, 'input')} were cut: give a larger --max-new-tokens and"
+        console.print(f"{text} another --out.", soft_wrap=True)

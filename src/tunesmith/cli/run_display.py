@@ -31,6 +31,7 @@ INFORMATION = {
     "complete",
     "best",
     "inserted_system_prompt",
+    "cached",
     "judging",
     "left_out",  # which the evaluation tells too
 }

@@ -68,10 +68,12 @@ def labelled(name: str, text: str, *, console: "Console", style: str = "") -> No
 def result_lines(summary: "RunSummary") -> Iterator[str]:
     """How it ended, what it cost, what it reached, and where it is."""
     yield f"{_REASONS.get(summary.reason, summary.reason)}."
+    rate = summary.tokens_per_second
+    speed = "" if rate is None else f" at {rate:,.0f} tokens/s"
     yield (
-        f"{many(summary.steps, 'step')}, {many(summary.tokens, 'token')} at "
-        f"{summary.tokens_per_second:,.0f} tokens/s; {duration(summary.seconds)} with all that "
-        f"was judged; at most {bytes_text(summary.peak_bytes)}"
+        f"{many(summary.steps, 'step')}, {many(summary.tokens, 'token')}{speed}; "
+        f"{duration(summary.seconds)} with all that was judged; at most "
+        f"{bytes_text(summary.peak_bytes)}"
     )
     held_out = "" if summary.eval_loss is None else f", held-out loss {summary.eval_loss:.3f}"
     yield f"training loss {summary.train_loss:.3f}{held_out}"

@@ -99,7 +99,7 @@ def _too_long(rows: Dataset, long: Sequence[int] | Numbers, limit: Limit) -> Fau
         f"{count} longer than {limit.tokens} (the longest: {rows.lengths[longest]:,}, line "
         f"{rows.lines[longest]}{others}).",
         "Use --data.too_long cut or drop (or --data.drop too_long). A larger --data.max_tokens "
-        "helps up to the model's context.",
+        "helps up to the model's context, of which virtual tokens (method.tokens) take their part.",
     )
     return problem.at(*_place(rows, long[0]))
 

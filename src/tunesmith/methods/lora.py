@@ -87,7 +87,7 @@ def _refuse_idle(
         leaves = ", ".join(sorted({n.rpartition(".")[2] for n in names}))
         raise ConfigError(
             f"LoRA {key} {idle} name no linear layer; this model has {leaves}.",
-            remedy=f"Set method.{key} to some of these.",
+            remedy=f"Set method.{key} to some of these, or to globs: '*.layers.0.*.q_proj'.",
         )
 
 

@@ -35,11 +35,11 @@ class RunFolder:
     def create(self, config: Mapping[str, object]) -> None:
         """Make the folder with its config; RunError where another run lies there."""
         text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
-        self._require_free()
+        self.require_free()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with alone(self.path):
-                self._require_free()  # another may have been faster
+                self.require_free()  # another may have been faster
                 files.sweep(self.path)
                 files.write_text(self.config, text)
         except OSError as error:
@@ -49,7 +49,7 @@ class RunFolder:
                 code="file_system",
             ) from error
 
-    def _require_free(self) -> None:
+    def require_free(self) -> None:
         """Raise RunError for a place that holds something; what a kill left there is nothing."""
         if self.config.exists():
             raise RunError(
@@ -93,6 +93,10 @@ class RunFolder:
             for line in read_lines(self.events)
             if line["event"] == HeldOut.__name__.lower()
         }
+
+    def peak_bytes(self) -> int:
+        """Largest memory that a step took, in whichever process it was done; 0 without steps."""
+        return max((int(str(line["peak_bytes"])) for line in read_lines(self.metrics)), default=0)
 
     def last(self, kind: type) -> dict[str, object] | None:
         """The last event of a kind, its values by name."""

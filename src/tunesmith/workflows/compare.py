@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
 from tunesmith import files
 from tunesmith.config.load import load_run_config
 from tunesmith.config.methods import FOUR_BIT_KINDS, FullSettings
@@ -17,6 +15,7 @@ from tunesmith.config.variants import Variant
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import RunError, TunesmithError
 from tunesmith.evaluate.summary import TUNED
+from tunesmith.models.precision import detect_device
 from tunesmith.train import memory
 from tunesmith.train.events import Event, Planned, Weakened
 from tunesmith.train.loop import train
@@ -108,21 +107,17 @@ def compare_runs(
 ) -> Comparison:
     """Train every variant in a folder of its own below ``out``, adapters over one base at once.
 
-    Raises RunError where ``out`` holds a comparison already. A run that fails keeps its row, with
-    the error, and the others go on.
+    Raises RunError, before anything is written, where ``out`` holds a comparison already, or a run.
+    A run that fails keeps its row, with the error, and the others go on.
     """
-    if (out / COMPARISON).exists():
-        raise RunError(
-            f"{out} holds a comparison already.",
-            remedy=f"Go on with it by --resume {out}, or name another folder with --out.",
-            code="exists",
-        )
-    for variant in variants:
+    _require_free(out)
+    folders = [RunFolder(out / variant.name) for variant in variants]
+    for variant, folder in zip(variants, folders, strict=True):
         require_evaluable(variant.config)
         require_files(variant.config.data)
+        folder.require_free()
     rows = []
-    for variant in variants:
-        folder = RunFolder(out / variant.name)
+    for variant, folder in zip(variants, folders, strict=True):
         config = variant.config.model_copy(update={"out": str(folder.path)})
         with contextlib.suppress(TunesmithError):  # told in its row, when its turn comes
             config = resolved(config)
@@ -130,6 +125,19 @@ def compare_runs(
         rows.append(Row(variant.name, config, folder))
     files.write_json(out / COMPARISON, {"names": [row.name for row in rows]})
     return _go(Comparison(out, rows), emit=emit, stop=stop)
+
+
+def _require_free(out: Path) -> None:
+    """Raise RunError for the folder of a comparison, or of a run, whose page would be replaced."""
+    run = RunFolder(out).config.name
+    for name, what, command in ((COMPARISON, "comparison", "compare"), (run, "run", "train")):
+        if (out / name).exists():
+            raise RunError(
+                f"{out} holds a {what} already.",
+                remedy=f"Go on with it by `tunesmith {command} --resume {out}`, or name another "
+                "folder with --out.",
+                code="exists",
+            )
 
 
 def resume_comparison(out: Path, *, emit: Emit, stop: Stop = lambda: False) -> Comparison:
@@ -159,6 +167,8 @@ def _go(comparison: Comparison, *, emit: Emit, stop: Stop) -> Comparison:
         for group in _groups([row for row in comparison.rows if row.summary is None]):
             if not stop():
                 comparison.losses |= _Group(rows=group, emit=emit, stop=stop).go()
+                gc.collect()  # its base is gone before the next one is loaded, and measured
+                memory.release(detect_device(group[0].config.device))
     finally:
         configs = [(row.name, row.config) for row in comparison.rows]
         comparison.ranks = tuple(compare_ranks(configs, comparison.losses))
@@ -199,11 +209,10 @@ class _Group:
     _known: Known = field(default_factory=Known)
 
     def go(self) -> dict[str, Sequence[float]]:
-        """Load the base, train, judge; then the base's memory is free again.
+        """Load the base, train, judge.
 
         Gives what each run loses on its training rows at full strength, where that was measured.
         """
-        memory.forget_peak(torch.device("cpu"))
         first = self.rows[0]
         config = first.config
         with contextlib.ExitStack() as locks:
@@ -221,7 +230,6 @@ class _Group:
             except TunesmithError as error:  # of the base, or of what all need
                 for row in self.rows:
                     row.error = row.error or error
-        gc.collect()
         losses = self._known.measures.losses
         whole = [row for row in self.rows if not _is_weakened(row)]
         return {r.name: losses[r.folder.path] for r in whole if r.folder.path in losses}
@@ -234,6 +242,7 @@ class _Group:
 
     def _train(self, runs: Mapping[str, OneRun]) -> None:
         first = runs[self.rows[0].name]
+        memory.forget_peak(detect_device(first.config.device))
         opened = open_for(first.config, emit=first.emit)
         ready: list[Row] = []
         for row in self.rows:

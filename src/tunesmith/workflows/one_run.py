@@ -59,7 +59,7 @@ class RunSummary:
     tokens: int
     train_loss: float
     eval_loss: float | None
-    tokens_per_second: float
+    tokens_per_second: float | None  # None: too few steps to tell
     peak_bytes: int
     seconds: float
     evaluation: dict[str, object] | None
@@ -269,8 +269,8 @@ class OneRun:
             tokens=state.tokens,
             train_loss=state.train_loss,
             eval_loss=eval_loss,
-            tokens_per_second=state.step_tokens / state.step_seconds if state.step_tokens else 0.0,
-            peak_bytes=memory.peak_bytes(self.opened.engine.device),
+            tokens_per_second=state.step_tokens / state.step_seconds if state.step_tokens else None,
+            peak_bytes=max(memory.peak_bytes(self.opened.engine.device), self.folder.peak_bytes()),
             seconds=time.perf_counter() - self.start,
             evaluation=evaluation,
             reason=ended.reason,

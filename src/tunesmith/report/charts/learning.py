@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tunesmith.report.charts.plot import Plot
+from tunesmith.report.charts.scales import log_scale_
 from tunesmith.report.records import Records
 from tunesmith.report.svg import COLOURS, drawn
 from tunesmith.words import Words
@@ -46,7 +47,7 @@ def learning_plot(records: Records, words: Words) -> Plot | None:
         axes.set_xlabel(words.say("learning.x"))
         axes.set_ylabel(words.say("learning.log" if is_wide else "learning.y"))
         if is_wide:
-            _log_scale(axes)
+            log_scale_(axes, "y")
         axes.legend()
 
     last = f"{statistics.mean(losses[-window:]):.3f}"
@@ -59,15 +60,6 @@ def learning_plot(records: Records, words: Words) -> Plot | None:
         header=[words.say("learning.x"), words.say("learning.held")],
         rows=[(f"{step:,}", f"{loss:.4f}") for step, loss in held],
     )
-
-
-def _log_scale(axes: "Axes") -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _smoothed(values: Sequence[float], window: int) -> list[float]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tunesmith.counts import percent
 from tunesmith.report.charts.plot import Plot
+from tunesmith.report.charts.scales import log_scale_
 from tunesmith.report.svg import COLOURS, drawn
 from tunesmith.words import Words
 
@@ -107,7 +108,7 @@ def _drawing(
         axes.set_xlabel(words.say(f"{_name(cost)}.axis"))
         axes.set_ylabel(words.say("pareto.score"))
         if cost == LOGARITHMIC:
-            axes.set_xscale("log")
+            log_scale_(axes, "x")
         axes.margins(x=0.15)
 
     return draw
