@@ -141,7 +141,12 @@ def test_make_has_the_targets_that_the_readme_names():
     assert set(re.findall(r"make ([a-z-]+)", text)) <= set(targets)
 
 
-COLUMNS = {"intents": "intents", "endings": "tone", "reviews": "sentiment (Korean)"}
+COLUMNS = {
+    "intents": "intents",
+    "endings": "tone",
+    "English reviews": "sentiment (English), one seed",
+    "Korean reviews": "sentiment (Korean)",
+}
 
 
 def overview():
