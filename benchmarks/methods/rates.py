@@ -4,7 +4,8 @@
 
 Runs of one task, method and number of steps are a grid. The rates of its first seed are told; where
 rates were tried again with other seeds, how much their scores differ from those of `auto` there, as
-the best of many noisy scores is partly luck. What was run at one rate alone is no grid.
+the best of many noisy scores is partly luck. What was run at one rate alone is no grid. The last
+table asks which single rate would serve all tasks.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from tunesmith.evaluate.summary import TUNED
 from tunesmith.methods import table
 
 WIDTH = 576  # of the default model
+Grids = dict[tuple[str, str, int], list[Run]]  # of a task, a method's name, a number of steps
 
 
 def main() -> None:
@@ -27,32 +29,73 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("results", type=Path, nargs="+")
     given = parser.parse_args()
-    grids: dict[tuple[str, str, int], list[Run]] = defaultdict(list)
+    grids: Grids = defaultdict(list)
     for run in (run for path in given.results for run in read_results(path)):
         if run["error"] is None:
             name = run["name"].partition("-lr-")[0]
             if run["lr"] == "auto":
                 run["lr"] = table.learning_rate(run["method"], WIDTH)
             grids[run["task"], name, run["steps"]].append(run)
-    print("| task, steps | method | rate: score in % (held-out loss) | best loss |")
-    print("|---|---|---|---|")
+    several = {key: runs for key, runs in grids.items() if len({run["lr"] for run in runs}) > 1}
+    print("\n".join([*lines_of(several), "", *one_for_all(several)]))
+
+
+def lines_of(grids: Grids) -> Iterator[str]:
+    """Each grid, and what was tried again."""
+    yield "| task, steps | method | rate: score in % (held-out loss) | best loss |"
+    yield "|---|---|---|---|"
     for (task, name, steps), runs in grids.items():
-        if len({run["lr"] for run in runs}) == 1:
-            continue
-        first = list({run["lr"]: run for run in runs if run["seed"] == runs[0]["seed"]}.values())
-        auto = table.learning_rate(first[0]["method"], WIDTH)
+        auto, first = auto_of(runs), first_seed(runs)
         best = min(first, key=lambda run: float(run["eval_loss"]))
-        cells = ", ".join(cell(run, auto) for run in sorted(first, key=lambda run: run["lr"]))
-        print(f"| {task}, {steps} | {name} | {cells} | {best['lr']:g} |")
+        cells = ", ".join(cell(run, auto) for run in first)
+        yield f"| {task}, {steps} | {name} | {cells} | {best['lr']:g} |"
         for line in again([run for run in runs if run["seed"] != runs[0]["seed"]], auto):
-            print(f"|  |  | {line} |  |")
+            yield f"|  |  | {line} |  |"
+
+
+def one_for_all(grids: Grids) -> Iterator[str]:
+    """For each method how far each rate's held-out loss is above the best of its task, in nats.
+
+    Means over the tasks whose grids have the whole list of rates.
+    """
+    yield "| method | tasks | rate: nats above each task's best rate, mean (worst) |"
+    yield "|---|---|---|"
+    for name in dict.fromkeys(name for _, name, _ in grids):
+        own = [first_seed(runs) for (_, other, _), runs in grids.items() if other == name]
+        whole = [grid for grid in own if len(grid) == max(map(len, own))]
+        above: dict[float, list[float]] = defaultdict(list)
+        for grid in whole:
+            best = min(run["eval_loss"] for run in grid)
+            for run in grid:
+                above[run["lr"]].append(run["eval_loss"] - best)
+        auto = auto_of(whole[0])
+        cells = [
+            bold(f"{rate:g}: {statistics.mean(each):.2f} ({max(each):.2f})", rate, auto)
+            for rate, each in above.items()
+        ]
+        yield f"| {name} | {len(whole)} | {', '.join(cells)} |"
+
+
+def first_seed(runs: Sequence[Run]) -> list[Run]:
+    """A run for each rate, of the first seed, the smallest rate first."""
+    own = {run["lr"]: run for run in runs if run["seed"] == runs[0]["seed"]}
+    return [own[rate] for rate in sorted(own)]
+
+
+def auto_of(runs: Sequence[Run]) -> float:
+    """The rate of `auto` for the method of these runs."""
+    return float(table.learning_rate(runs[0]["method"], WIDTH))
 
 
 def cell(run: Run, auto: float) -> str:
     """`0.002: 85 (0.12)`, in bold where it is the rate of `auto`."""
     score = statistics.mean(run["scores"][TUNED])
-    text = f"{run['lr']:g}: {100 * score:.0f} ({run['eval_loss']:.2f})"
-    return f"**{text}**" if run["lr"] == auto else text
+    return bold(f"{run['lr']:g}: {100 * score:.0f} ({run['eval_loss']:.2f})", run["lr"], auto)
+
+
+def bold(text: str, rate: float, auto: float) -> str:
+    """The text, in bold where it tells of `auto`."""
+    return f"**{text}**" if rate == auto else text
 
 
 def again(runs: Sequence[Run], auto: float) -> Iterator[str]:
