@@ -34,5 +34,6 @@ def _show(notes: "dict[str, MethodNote]", console: "Console") -> None:
         )
         print_facts(console, facts)
         console.print()
-    console.print("Measured: SmolLM2-135M, held-out rows, three seeds; docs/methods.md has more.")
+    console.print("Measured: SmolLM2-135M, held-out rows, three seeds (English reviews: one).")
+    console.print("docs/methods.md has the tables.")
     console.print("Choose one with --method KIND, or `method: {kind: KIND}` in the config.")
