@@ -158,6 +158,7 @@ def test_an_adapter_of_another_base_is_refused_with_every_misfit(tmp_path):
         ({"init_lora_weights": "pissa"}, "init_lora_weights = 'pissa'"),
         ({"bias": "all"}, "bias = 'all'"),
         ({"peft_type": "VERA"}, "kind 'VERA' are not supported"),
+        ({"peft_type": None}, "without a peft_type in adapter_config.json are not"),
         ({"lora_alpha": "big"}, "lora_alpha is 'big'"),
     ],
 )

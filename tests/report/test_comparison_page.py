@@ -21,7 +21,7 @@ def test_runs_stand_beside_each_other(tmp_path: Path, language: str) -> None:
     path = write_comparison(tmp_path)
     assert is_comparison(path)
     page = Page(comparison_page(path, language=language))
-    for part in ("97 %", "60 %", "20.0 MB", "50 kB"):
+    for part in ("97 %", "60 %", "20.0\N{NO-BREAK SPACE}MB", "50\N{NO-BREAK SPACE}kB"):
         assert part in page.text
     assert {"title-scores", "title-pareto-adapter-bytes", "section-verdicts"} <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))

@@ -123,7 +123,7 @@ def test_a_folder_that_holds_a_comparison_is_refused(tmp_path):
     with pytest.raises(RunError, match="holds a comparison") as error:
         go(made, tmp_path / "a")
     assert f"--resume {tmp_path / 'a'}" in error.value.remedy
-    with pytest.raises(RunError, match="holds no comparison"):
+    with pytest.raises(RunError, match=r"holds no comparison: comparison.json is missing\."):
         resume_comparison(tmp_path / "b", emit=lambda *_: None)
 
 

@@ -56,6 +56,14 @@ def test_without_a_summary_the_run_was_interrupted_and_can_go_on(make):
     assert read_run(folder).next_commands() == [f"tunesmith train --resume {folder}"]
 
 
+def test_a_run_that_failed_says_so_until_it_goes_on(make):
+    events = [{"event": "planned", "steps": 9}, {"event": "ended", "step": 1, "reason": "failed"}]
+    failed = read_run(make(metrics=steps(1.0), events=events))
+    assert (failed.state, failed.can_resume) == ("failed", True)
+    again = read_run(make("two", metrics=steps(1.0), events=[*events, events[0]]))
+    assert again.state == "interrupted"
+
+
 def test_held_out_losses_count_once_a_step_the_newest(make):
     losses = [(5, 1.0), (10, 0.9), (5, 0.8)]
     record = read_run(make(events=[{"event": "heldout", "step": s, "loss": x} for s, x in losses]))

@@ -1,6 +1,7 @@
 """A run that adds tokens: read as one id, written in answers, kept with the adapter, resumed."""
 
 import json
+from pathlib import Path
 
 import pytest
 from transformers import AutoTokenizer
@@ -8,6 +9,8 @@ from transformers import AutoTokenizer
 from tests.workflows.tiny import config
 from tunesmith.errors import ConfigError
 from tunesmith.generate.sampling import Sampling
+from tunesmith.workflows.adapter_record import record_of
+from tunesmith.workflows.adapter_show import settings_of
 from tunesmith.workflows.chat import open_chat
 from tunesmith.workflows.locate import locate
 from tunesmith.workflows.run import resume_run, train_run
@@ -36,6 +39,7 @@ def test_a_new_token_is_one_id_and_its_row_is_trained(tmp_path):
     assert tuned.decode([token], skip_special_tokens=True) == "<intent>"
     written = json.loads((tmp_path / "run" / "adapter" / "adapter_config.json").read_text())
     assert set(map(tuple, written["trainable_token_indices"].values())) == {(token,)}
+    assert settings_of(record_of(Path(summary.adapter)))["new_tokens"] == ["<intent>"]
     assert "resize_token_embeddings" in (tmp_path / "run/adapter/README.md").read_text()
 
 

@@ -231,10 +231,13 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path, method):
     steps = iter(range(100))
     stopped, _ = go(first, stop=lambda: next(steps) == 4)
     assert (stopped.reason, stopped.steps, stopped.adapter) == ("stopped", 5, None)
+    (newest,) = (tmp_path / "other" / "checkpoints").glob("step-*5/state.json")
+    earlier = json.loads(newest.read_text())["seconds"]
     events = []
     ended = resume_run(tmp_path / "other", emit=events.append)
     assert (ended.reason, ended.steps) == ("done", 8)
     assert ended.train_loss == whole.train_loss
+    assert ended.seconds > earlier > 0
     assert any(isinstance(e, Notice) and e.code == "resumed" for e in events)
     for name in ("adapter_model.safetensors", "adapter_config.json"):
         one, other = (tmp_path / run / "adapter" / name for run in ("run", "other"))

@@ -28,6 +28,7 @@ _STATE_STYLES = {
     "done": "green",
     "early": "green",
     "stopped": "yellow",
+    "failed": "red",
     "interrupted": "yellow",
 }
 

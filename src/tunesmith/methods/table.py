@@ -167,8 +167,9 @@ def reader_of(config: Mapping[str, object], folder: Path) -> PeftFormat:
     }
     kind = config.get("peft_type")
     if kind not in formats:
+        which = f"of kind {kind!r}" if kind else "without a peft_type in adapter_config.json"
         raise AdapterError(
-            f"{folder}: adapters of kind {kind!r} are not supported.",
+            f"{folder}: adapters {which} are not supported.",
             remedy=f"Supported are {', '.join(sorted(formats))}.",
         )
     return formats[str(kind)]

@@ -9,10 +9,11 @@ def signed(share: float) -> str:
 
 
 def bytes_text(count: float) -> str:
-    """`46 kB`, `19.6 MB`, `2.18 GB`."""
-    if count >= 1e9:
-        return f"{count / 1e9:.2f} GB"
-    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
+    """`46 kB`, `19.6 MB`, `2.18 GB`, on one line."""
+    for size, unit, digits in ((1e9, "GB", 2), (1e6, "MB", 1)):
+        if count >= size:
+            return f"{count / size:.{digits}f}\N{NO-BREAK SPACE}{unit}"
+    return f"{count / 1e3:.0f}\N{NO-BREAK SPACE}kB"
 
 
 def clock(seconds: float) -> str:

@@ -47,7 +47,8 @@ def train(
     for member in members:
         step = member.state.step
         if step < member.plan.steps:
-            going.append(Round(member, member.job.steps(step), step, now()))
+            order, earlier = member.job.steps(step), member.state.seconds
+            going.append(Round(member, order, step, now(), earlier))
         else:
             yield member, _end(member, "done")
     while going:
@@ -130,6 +131,7 @@ def _step(each: Round, loss: float, seconds: float, now: Callable[[], float]) ->
     job.adapter.refresh()
     seconds += now() - start
     warm = state.step >= each.first_step + WARM_STEPS
+    gone = now() - each.start
     member.state = state = replace(
         state,
         step=state.step + 1,
@@ -137,8 +139,8 @@ def _step(each: Round, loss: float, seconds: float, now: Callable[[], float]) ->
         train_loss=loss,
         step_seconds=state.step_seconds + seconds * warm,
         step_tokens=state.step_tokens + each.tokens * warm,
+        seconds=each.earlier + gone,
     )
-    gone = now() - each.start
     return StepDone(
         step=state.step,
         steps=plan.steps,

@@ -41,6 +41,7 @@ class Round:
     order: Iterator[StepRows]
     first_step: int
     start: float
+    earlier: float  # seconds in earlier processes
     rows: StepRows = ()
 
     @property

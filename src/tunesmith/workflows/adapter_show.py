@@ -1,11 +1,14 @@
 """Everything about one adapter that a table has no room for: settings, files, what comes next."""
 
 import shlex
+from pathlib import Path
 
 from tunesmith.adapters import store
 from tunesmith.config.methods import LoraSettings
 from tunesmith.counts import many
+from tunesmith.errors import ModelError
 from tunesmith.workflows.adapter_record import AdapterRecord
+from tunesmith.workflows.going_on import token_texts
 
 SHOWN = ("alpha", "rslora", "dora", "rank_pattern", "alpha_pattern")
 SHOWN_PATTERNS = 4
@@ -26,14 +29,22 @@ def settings_of(record: AdapterRecord) -> dict[str, object]:
         for name in SHOWN
         if getattr(settings, name) != getattr(default, name) or name == "alpha"
     }
-    tokens = store.token_ids(record.folder)
-    more = {"new_tokens": list(tokens)} if tokens else {}
+    tokens = _new_tokens(record.folder)
+    more = {"new_tokens": tokens} if tokens else {}
     return {
         "rank": record.rank,
         **odd,
         "layers": f"{len(layers)}: {', '.join(leaves)}",
         **more,
     }
+
+
+def _new_tokens(folder: Path) -> list[object]:
+    """Its own tokens as texts; as ids where no tokenizer came with it."""
+    try:
+        return list(token_texts(folder))
+    except ModelError:
+        return list(store.token_ids(folder))
 
 
 def _shown(value: object) -> object:

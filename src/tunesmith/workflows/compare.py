@@ -146,10 +146,11 @@ def resume_comparison(out: Path, *, emit: Emit, stop: Stop = lambda: False) -> C
         kept = json.loads((out / COMPARISON).read_text(encoding="utf-8"))
         names = kept["names"]
     except (OSError, ValueError, KeyError) as error:
+        why = "cannot be read" if (out / COMPARISON).exists() else "is missing"
         raise RunError(
-            f"{out} holds no comparison: {error}.",
+            f"{out} holds no comparison: {COMPARISON} {why}.",
             remedy="A single run goes on by `tunesmith train --resume RUN`.",
-        ) from None
+        ) from error
     losses = kept.get("losses", {})
     sizes = {row["name"]: row["trainable_parameters"] for row in kept.get("runs", [])}
     rows = []

@@ -51,7 +51,7 @@ def resolved(config: RunConfig) -> RunConfig:
     given = {key for key in asked.model_fields_set if getattr(asked, key) is not None}
     left_out = found.model_fields_set - given - {"kind", "start"}
     values: dict[str, object] = {key: getattr(found, key) for key in left_out}
-    if "new_tokens" not in given and (texts := _texts(folder)):
+    if "new_tokens" not in given and (texts := token_texts(folder)):
         values["new_tokens"] = texts
     return config.model_copy(update={"method": asked.model_copy(update=values)})
 
@@ -81,7 +81,7 @@ def other_base(config: RunConfig, base: Base) -> str | None:
     return None
 
 
-def _texts(folder: Path) -> tuple[str, ...]:
+def token_texts(folder: Path) -> tuple[str, ...]:
     """The adapter's own tokens, each as a text that its tokenizer reads as this one token."""
     ids = store.token_ids(folder)
     if not ids:
@@ -105,7 +105,7 @@ def _differing_tokens(settings: AnyMethod, folder: Path) -> list[Difference]:
         asked = {_id(tokenizer, text) for text in settings.new_tokens}
     if asked == set(there) and bool(settings.new_tokens) == bool(there):
         return []
-    return [Difference("new_tokens", settings.new_tokens, _texts(folder))]
+    return [Difference("new_tokens", settings.new_tokens, token_texts(folder))]
 
 
 def _id(tokenizer: Tokenizer, text: str) -> int:

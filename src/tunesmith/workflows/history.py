@@ -17,7 +17,9 @@ Values = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One run as its folder tells it; ``state`` is running, done, early, stopped or interrupted.
+    """One run as its folder tells it.
+
+    ``state`` is running, done, early, stopped, failed (on a loss, or out of memory) or interrupted.
 
     ``steps`` are done, of ``planned`` (None before the first plan); ``losses`` holds one training
     loss a step, ``held_out`` the steps and losses of evaluations.
@@ -40,7 +42,7 @@ class RunRecord:
     @property
     def can_resume(self) -> bool:
         """Whether `train --resume` has something left to do."""
-        return self.state in ("stopped", "interrupted")
+        return self.state in ("stopped", "failed", "interrupted")
 
     def next_commands(self) -> list[str]:
         """The exact commands that can be typed next."""
@@ -115,7 +117,7 @@ def read_run(folder: Path) -> RunRecord:
     notices = (str(line.get("message")) for line in events if line.get("event") == "notice")
     return RunRecord(
         folder=folder,
-        state="running" if is_held(folder) else _state(summary, steps),
+        state="running" if is_held(folder) else _state(summary, steps, events),
         config=config,
         steps=steps,
         planned=_int(plans[-1].get("steps")) if plans else None,
@@ -130,10 +132,11 @@ def read_run(folder: Path) -> RunRecord:
     )
 
 
-def _state(summary: Values | None, steps: int) -> str:
+def _state(summary: Values | None, steps: int, events: list[Values]) -> str:
     """A summary of fewer steps than were done is of an earlier part of a resumed run."""
     if summary is None or _int(summary.get("steps")) < steps:
-        return "interrupted"
+        turns = [line for line in events if line.get("event") in ("planned", "ended")]
+        return "failed" if turns and turns[-1].get("reason") == "failed" else "interrupted"
     return str(summary.get("reason", "done"))
 
 

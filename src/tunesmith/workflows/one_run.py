@@ -236,6 +236,7 @@ class OneRun:
         state = State(step=0, tokens=0, train_loss=math.nan)
         if newest is not None:
             state, changed = checkpoint.restore_(newest, self.job.adapter.parameters, adam)
+            self.start -= state.seconds
             self.job.adapter.refresh()
             self.emit(Notice("resumed", f"resumed after step {state.step}"))
             if changed:
