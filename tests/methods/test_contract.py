@@ -122,6 +122,12 @@ def test_full_keeps_fp32_masters_and_one_for_a_tied_head():
     assert sum("embed" in n or "head" in n for n in adapter.parameters) == 1
 
 
+def test_rows_that_drop_share_no_beginning():
+    alike = [Row([5, 6, 7, 8, 9 + i], [0.0] * 4 + [1.0], adapter="a", key=i) for i in range(3)]
+    assert len(pack(alike, share=2).ids) == 4 + 3
+    assert len(pack(alike, share=2, dropout={"a": Dropout(seed=0, step=0)}).ids) == 3 * 5
+
+
 @pytest.mark.parametrize("recompute", RECOMPUTE)
 def test_dropout_depends_on_row_step_and_module_but_not_on_packing(recompute):
     engine = prepare_(tiny_model("llama"))

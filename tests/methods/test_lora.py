@@ -1,9 +1,16 @@
+import math
+
 import pytest
+import torch
+from pydantic import ValidationError
+from torch import nn
 
 from tests.families import tiny_model
 from tunesmith.config.methods import LoraSettings
 from tunesmith.engine.forward import prepare_
+from tunesmith.engine.low_rank import LowRank
 from tunesmith.errors import ConfigError
+from tunesmith.methods import lora_start
 from tunesmith.methods.lora import choose
 from tunesmith.methods.table import attach
 
@@ -37,6 +44,24 @@ def test_patterns_give_layers_another_rank_and_alpha_and_the_scale_follows():
     assert (shapes[NAMES[0]].rank, shapes[NAMES[0]].scale) == (4, 0.5)
     assert (shapes[NAMES[1]].rank, shapes[NAMES[1]].scale) == (16, 0.5)
     assert choose(LoraSettings(rank=16, alpha=8, rslora=True), NAMES)[NAMES[0]].scale == 2.0
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("start", ["pissa", "olora"])
+def test_what_a_start_taken_from_the_weights_learned_survives_16_bit(start, dtype):
+    weight = torch.randn(96, 64, generator=torch.Generator().manual_seed(0))
+    a, b = lora_start.TAKEN[start](weight, 4, 2.0, 0)
+    moved = [nn.Parameter(t + 1e-3 * torch.randn_like(t)) for t in (a, b)]
+    term = LowRank(*moved, 2.0, offset=(nn.Parameter(a), nn.Parameter(b)))
+    exact = moved[1] @ moved[0] - b @ a
+    narrow_a, narrow_b = (tensor.float() for tensor in term.cast(dtype))
+    assert (narrow_b @ narrow_a - exact).norm() < 0.005 * exact.norm()
+
+
+@pytest.mark.parametrize("alpha", [0.0, -4.0, math.inf])
+def test_an_alpha_that_would_silence_or_turn_a_layer_is_refused(alpha):
+    with pytest.raises(ValidationError, match="every alpha must be a number above 0"):
+        LoraSettings(alpha_pattern={"q_proj": alpha})
 
 
 def test_a_layers_start_does_not_depend_on_the_other_targets():

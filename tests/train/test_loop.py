@@ -7,7 +7,7 @@ import torch
 
 from tests.train.tiny import METHODS, adam, plan, tensors, tiny_job
 from tunesmith.errors import RunError
-from tunesmith.train import checkpoint
+from tunesmith.train import checkpoint, loop
 from tunesmith.train.events import Ended, HeldOut, Saved, StepDone
 from tunesmith.train.loop import held_out_loss, train
 from tunesmith.train.member import Member
@@ -113,6 +113,20 @@ def test_early_stopping_ends_the_run_after_losses_without_a_better_one(tmp_path)
     assert events[-1].reason == "early"
     held = [e for e in events if isinstance(e, HeldOut)]
     assert [e.best for e in held[-2:]] == [False, False]
+
+
+def test_a_run_that_ended_early_does_no_further_step_when_it_goes_on(tmp_path):
+    job = tiny_job(tmp_path, early_stop=2, evaluate_steps=1)
+    ended = run(job, plan(steps=60, lr=0.2))[-1]
+    state, optimizer = resumed(job)
+    assert run(job, plan(steps=60, lr=0.2), state=state, optimizer=optimizer) == [ended]
+
+
+def test_a_held_out_loss_that_is_no_number_is_not_the_best(tmp_path, monkeypatch):
+    losses = iter([math.nan, 3.0, 2.0, 2.5])
+    monkeypatch.setattr(loop, "held_out_loss", lambda *_, **__: next(losses))
+    events = run(tiny_job(tmp_path, evaluate_steps=1, early_stop=2), plan(steps=4))
+    assert [e.best for e in events if isinstance(e, HeldOut)] == [False, True, True, False]
 
 
 def test_a_loss_that_is_no_number_stops_with_the_last_good_state_and_names_the_rows(tmp_path):

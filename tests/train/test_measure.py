@@ -40,6 +40,14 @@ def test_what_cannot_fit_is_refused_with_what_would(tmp_path, monkeypatch):
     assert "--data.max_tokens" in error.value.remedy
 
 
+def test_a_micro_batch_that_was_asked_for_and_cannot_fit_is_refused_as_such(tmp_path, monkeypatch):
+    job = tiny_job(tmp_path, tokens_per_micro_batch=8192)
+    monkeypatch.setattr(measure, "_measure", lambda *_, **__: None)
+    with pytest.raises(MemoryRefusal, match=r"Micro-batches of 8,192 tokens do not fit") as error:
+        measure.make_plan(job, lr=0.1)
+    assert "train.tokens_per_micro_batch" in error.value.remedy
+
+
 class Device:
     """One that holds so many tokens in training, and says so; what was tried on it."""
 

@@ -10,7 +10,7 @@ from tests.variants import TEXT, VARIANTS, attach, engine_for
 from tunesmith.config.methods import LoraSettings, PTuningSettings
 from tunesmith.engine.forward import prepare_
 from tunesmith.methods import projection, table
-from tunesmith.methods.adapter import Words
+from tunesmith.methods.adapter import Adapter, Words, nothing
 from tunesmith.train import optimizer
 
 LR, DECAY = 0.1, 0.5
@@ -80,6 +80,13 @@ def pefts_decay(kind):
             part = plain.removeprefix("prompt_encoder.")
             decays[MLP[part] if kind == "projection" else plain] = name in names
     return decays
+
+
+def test_the_state_lies_where_the_parameter_does():
+    parameter = torch.nn.Parameter(torch.empty(8, 8, device="meta"))  # stands for a GPU's
+    adapter = Adapter("a", LoraSettings(), {"p": parameter}, refresh=nothing, detach=nothing)
+    made = optimizer.build(adapter, lr=1e-3, weight_decay=0.0)
+    assert {tensor.device.type for tensor in made.state[parameter].values()} == {"meta"}
 
 
 @pytest.mark.parametrize("kind", PEFTS)

@@ -3,6 +3,7 @@
 import pytest
 
 from tunesmith.errors import RunError
+from tunesmith.train.events import HeldOut
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.train.run_lock import alone
 
@@ -17,6 +18,18 @@ def test_a_folder_whose_creation_was_killed_is_free_and_swept(tmp_path):
     RunFolder(tmp_path).create({"model": "m"})
     assert names(tmp_path) == [".lock", "config.yaml"]
     assert (tmp_path / "config.yaml").read_text() == "model: m\n"
+
+
+def test_a_line_that_was_cut_off_takes_no_later_one_with_it(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.record(HeldOut(2, 1.0, best=True))
+    for path in (folder.events, folder.metrics):
+        with path.open("a") as file:
+            file.write('{"event": "held')
+    folder.cut(2)
+    folder.record(HeldOut(4, 0.5, best=True))
+    assert folder.held_out_losses() == {2: 1.0, 4: 0.5}
+    assert folder.metrics.read_text() == ""
 
 
 @pytest.mark.parametrize("name", ["thesis.txt", ".tmp-thesis", ".hidden"])

@@ -117,6 +117,21 @@ def test_a_stopped_comparison_goes_on_to_the_unbroken_one(tmp_path):
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_a_damaged_checkpoint_fails_its_run_and_no_other(tmp_path):
+    steps = []
+
+    def emit(_, event):
+        steps.extend([event] * isinstance(event, StepDone))
+
+    made = variants(tmp_path, ("lora", "prompt"))
+    compare_runs(made, tmp_path / "all", emit=emit, stop=lambda: len(steps) > 4)
+    tensors = max((tmp_path / "all/lora/checkpoints").glob("step-*/trained.safetensors"))
+    tensors.write_bytes(tensors.read_bytes()[:50])
+    lora, prompt = resume_comparison(tmp_path / "all", emit=lambda *_: None).rows
+    assert str(tensors.parent) in str(lora.error)
+    assert (lora.summary, prompt.error, prompt.summary.reason) == (None, None, "done")
+
+
 def test_a_folder_that_holds_a_comparison_is_refused(tmp_path):
     made = variants(tmp_path, ("lora",))
     go(made, tmp_path / "a")

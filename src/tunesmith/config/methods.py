@@ -1,5 +1,6 @@
 """The settings of each fine-tuning method, told apart by `kind`."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -107,6 +108,13 @@ class LoraSettings(Settings):
     def _ranks_are_positive(cls, value: dict[str, int]) -> dict[str, int]:
         if any(rank < 1 for rank in value.values()):
             raise ValueError("every rank must be at least 1")
+        return value
+
+    @field_validator("alpha_pattern")
+    @classmethod
+    def _alphas_are_positive(cls, value: dict[str, float]) -> dict[str, float]:
+        if not all(0 < alpha < math.inf for alpha in value.values()):
+            raise ValueError("every alpha must be a number above 0")
         return value
 
     @model_validator(mode="after")

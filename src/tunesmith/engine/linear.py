@@ -43,6 +43,8 @@ class SeamLinear(nn.Module):
             if adapter in self.terms
         ]
         again, sources = marked(x)
+        if torch.is_grad_enabled() and any(each.term.gate is not None for each in active):
+            raise RuntimeError("a routed adapter is for inference, and has no gradients")
         plan = _Plan(tuple(active), stream, self.index, self.dense, again)
         masters = [t for each in active for t in each.term.masters]
         y: Tensor = apply(_Linear, flat, self.weight, self.bias, (plan, sources), *masters)
@@ -119,8 +121,6 @@ class _Linear(torch.autograd.Function):
         kept: list[Tensor | None] = []
         for each in plan.active:
             term = each.term
-            if term.gate is not None and any(ctx.needs_input_grad):
-                raise RuntimeError("a routed adapter is for inference, and has no gradients")
             xa = term.inner(plan.inputs(x, each))  # [n, R]
             b = term.cast(x.dtype)[1]
             rows = y[each.start : each.stop].addmm_(xa, b.t(), alpha=term.scale)
@@ -162,7 +162,8 @@ class _Linear(torch.autograd.Function):
                 gx[here] += through.mul_(plan.mask(through, each)).mul_(term.scale)
             ga: Tensor | None = None
             if ctx.needs_input_grad[4 + 3 * i]:
-                ga = (gb[:, :rank].t() @ plan.inputs(x, each)).to(term.a.dtype)
+                inner = gb if gb.shape[1] == rank else gb[:, :rank] + gb[:, rank:]  # gs B
+                ga = (inner.t() @ plan.inputs(x, each)).to(term.a.dtype)
                 ga.mul_(term.scale)
             xa = kept[2 * i][:, :rank]
             grads += [ga, (gs.t() @ xa).to(term.b.dtype).mul_(term.scale), magnitudes[i]]

@@ -9,11 +9,21 @@ from torch import Tensor, nn
 from tunesmith.errors import AdapterError
 
 
+def difference(term: tuple[Tensor, Tensor], start: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """A [2R, D_in] and B [D_out, 2R] with the product B A - B0 A0 of (A, B) and (A0, B0).
+
+    They are [A; A - A0] and [B - B0, B0]. With [A; A0] and [B, -B0] large products would cancel,
+    and in 16 bit much of what was learned would be rounded away.
+    """
+    (a, b), (a0, b0) = term, start
+    return torch.cat([a, a - a0]), torch.cat([b - b0, b0], dim=1)
+
+
 @dataclass(slots=True, eq=False)
 class LowRank:
     """A [R, D_in] and B [D_out, R], fp32 masters, with their scale s.
 
-    ``offset``, A and B of a start that is taken from W, is subtracted: s (B A - B0 A0). With a
+    ``offset``, A0 and B0 of a start that is taken from W, is subtracted: s (B A - B0 A0). With a
     ``magnitude`` m [D_out] the rows of W + s B A get these norms: c = m / ||W + s B A||, the norm
     taken as a constant in backward (DoRA, arXiv 2402.09353, equation 5 and section 4.3); ``dense``
     gives W then. ``gate`` makes factors [n, R] of x A^T from x [n, D_in], in inference alone.
@@ -47,8 +57,8 @@ class LowRank:
         a, b = self.a.detach(), self.b.detach()
         if self.offset is None:
             return a, b
-        a0, b0 = (tensor.detach() for tensor in self.offset)
-        return torch.cat([a, a0]), torch.cat([b, -b0], dim=1)
+        a0, b0 = self.offset
+        return difference((a, b), (a0.detach(), b0.detach()))
 
     def cast(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """The product's A and B in ``dtype``, detached."""

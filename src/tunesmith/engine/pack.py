@@ -35,13 +35,14 @@ def pack(
 
     Rows of one adapter that begin with the same ``share`` tokens or more compute their longest
     common beginning once (0: never); the result is the same, as the gradients of a shared span
-    add up. With ``dropout`` of an adapter the batch is for training.
+    add up. Where an adapter has ``dropout``, in training, each row has masks of its own and shares
+    nothing.
     """
     builder = _Builder()
     for adapter in dict.fromkeys(row.adapter for row in rows):
         mine = [row for row in rows if row.adapter == adapter]
         before = builder.begin(adapter, prefixes.get(adapter or ""))
-        for group in _groups(mine, share):
+        for group in _groups(mine, 0 if adapter in dropout else share):
             builder.add(group, _common_length(group) if len(group) > 1 else 0, before=before)
     return builder.batch(dropout)
 

@@ -6,12 +6,13 @@ from functools import partial
 from typing import Literal
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from tunesmith.config.methods import LoraSettings
 from tunesmith.counts import many
 from tunesmith.engine.forward import Engine
-from tunesmith.engine.low_rank import LowRank
+from tunesmith.engine.low_rank import LowRank, difference
 from tunesmith.errors import AdapterError
 from tunesmith.methods import token_rows
 from tunesmith.methods.adapter import PREFIX, Adapter, Changes, Difference
@@ -41,6 +42,7 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
     # others change the base itself before they train, and their files hold only a part of that
     "init_lora_weights": (True, False, None, "gaussian", "orthogonal", "eva"),
     "modules_to_save": (None, []),
+    "layer_replication": (None, []),
     "megatron_config": (None, {}),
     "target_parameters": (None, []),
     "alora_invocation_tokens": (None, []),
@@ -103,16 +105,16 @@ def described(shapes: Mapping[str, Shape], targets: Sequence[str]) -> dict[str, 
 def write(adapter: Adapter) -> dict[str, Tensor]:
     """The tensors by PEFT's names, in the format that the settings ask for.
 
-    A start that was taken from W is part of A and B: [A; A0] and [B, -B0].
+    A start that was taken from W is part of A and B.
     """
     settings = adapter.settings
     assert isinstance(settings, LoraSettings)
     tensors = {name: p.detach() for name, p in adapter.parameters.items()}
     for name in [name for name in tensors if name.endswith(START_A)]:
         module = name.removeprefix(PREFIX).removesuffix(START_A)
-        a0, b0 = tensors.pop(name), tensors.pop(key_b0(module))
-        tensors[key_a(module)] = torch.cat([tensors[key_a(module)], a0])
-        tensors[key_b(module)] = torch.cat([tensors[key_b(module)], -b0], dim=1)
+        start = (tensors.pop(name), tensors.pop(key_b0(module)))
+        a, b = key_a(module), key_b(module)
+        tensors[a], tensors[b] = difference((tensors[a], tensors[b]), start)
     dtype: torch.dtype = getattr(torch, settings.dtype)
     return {name: tensor.to(dtype) for name, tensor in tensors.items()}
 
@@ -149,17 +151,14 @@ def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> Lo
     odd += [f"{module} has only one of A and B" for module in lonely]
     odd += [f"{m} has no magnitude" for m in modules if dora and key_m(m) not in keys][:5]
     if odd or not modules:
-        raise AdapterError(
-            f"The adapter has what LoRA here does not: {'; '.join(odd) or 'no LoRA tensors'}.",
-            remedy="Merge it with the tool that made it, and use the merged model as base.",
-        )
+        raise _strange(odd or ["no LoRA tensors"])
     ranks = {m: tensors[key_a(m)].shape[0] for m in modules}
     default = number(config, "r", ranks[modules[0]])
     _require_ranks(config, {m: (ranks[m], tensors[key_b(m)].shape[-1]) for m in modules})
     alpha = number(config, "lora_alpha", default)
     patterns = pattern(config, "alpha_pattern")
     alphas = {m: of_layer(patterns, m, alpha) for m in modules}
-    return LoraSettings(
+    return _settings(
         rank=int(default),
         alpha=alpha,
         dropout=number(config, "lora_dropout", 0.0),
@@ -170,6 +169,22 @@ def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> Lo
         rank_pattern={m: rank for m, rank in ranks.items() if rank != default},
         alpha_pattern={m: a for m, a in alphas.items() if not math.isclose(a, alpha)},
     )
+
+
+def _strange(found: Sequence[str]) -> AdapterError:
+    return AdapterError(
+        f"The adapter has what LoRA here does not: {'; '.join(found)}.",
+        remedy="Merge it with the tool that made it, and use the merged model as base.",
+    )
+
+
+def _settings(**values: object) -> LoraSettings:
+    """Raises AdapterError for values that mean nothing here, though PEFT computes with them."""
+    try:
+        return LoraSettings.model_validate(values)
+    except ValidationError as error:
+        faults = [f"{e['loc'][0]} {e['input']!r} ({e['msg']})" for e in error.errors()]
+        raise _strange(faults) from error
 
 
 def _require_ranks(config: Mapping[str, object], found: Mapping[str, tuple[int, int]]) -> None:

@@ -7,6 +7,7 @@ from tunesmith.config.run import RECOMPUTE, Recompute
 from tunesmith.counts import many
 from tunesmith.engine.batch import Dropout
 from tunesmith.engine.head import losses
+from tunesmith.engine.pack import Row
 from tunesmith.errors import MemoryRefusal
 from tunesmith.train import memory
 from tunesmith.train.batches import StepRows, micro_batches
@@ -71,17 +72,19 @@ def _add(streams: Sequence[Stream], going: Sequence[Round]) -> tuple[dict[Round,
 
 def _add_stream(parts: Stream, counts: dict[str | None, float]) -> dict[str | None, float]:
     """Forward and backward of one stream; its part of each member's loss."""
-    rows, dropout = [], {}
+    rows: list[Row] = []
+    dropout: dict[str | None, Dropout] = {}
     for each, group in parts:
         job = each.member.job
         rows += job.packable((i, job.rows[i]) for i in group)
-        dropout[job.name] = Dropout(job.settings.seed, each.member.state.step)
+        dropout |= job.dropout(each.member.state.step)
     engine = parts[0][0].member.job.engine
     recompute = max((each.member.plan.recompute for each, _ in parts), key=RECOMPUTE.index)
     batch = stream_of(engine, rows, dropout)
     hidden = engine.hidden_states(batch, recompute=recompute)
     found = losses(hidden, batch, engine.head, counts=counts)
-    sum(found.values(), start=hidden.new_zeros(())).backward()  # type: ignore[no-untyped-call]
+    if found:  # not where no token counts
+        sum(found.values(), start=hidden.new_zeros(())).backward()  # type: ignore[no-untyped-call]
     return {name: float(loss.detach()) for name, loss in found.items()}
 
 

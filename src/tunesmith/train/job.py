@@ -97,8 +97,13 @@ class Job:
         self, rows: Iterable[tuple[int, TokenRow]], *, step: int | None = None
     ) -> PackedBatch:
         """Numbered rows as a packed batch; with a ``step`` it is for training (dropout)."""
-        dropout = {} if step is None else {self.name: Dropout(self.settings.seed, step)}
+        dropout = {} if step is None else self.dropout(step)
         return stream_of(self.engine, self.packable(rows), dropout)
+
+    def dropout(self, step: int) -> dict[str | None, Dropout]:
+        """What keys the adapter's masks in a step; nothing where it drops nothing."""
+        drops = getattr(self.adapter.settings, "dropout", 0.0) > 0
+        return {self.name: Dropout(self.settings.seed, step)} if drops else {}
 
 
 def stream_of(

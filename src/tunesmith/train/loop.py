@@ -45,12 +45,11 @@ def train(
     """
     going: list[Round] = []
     for member in members:
-        step = member.state.step
-        if step < member.plan.steps:
-            order, earlier = member.job.steps(step), member.state.seconds
-            going.append(Round(member, order, step, now(), earlier))
-        else:
-            yield member, _end(member, "done")
+        if (reason := _over(member)) is not None:
+            yield member, _end(member, reason)
+            continue
+        step, earlier = member.state.step, member.state.seconds
+        going.append(Round(member, member.job.steps(step), step, now(), earlier))
     while going:
         for each in going:
             each.rows = next(each.order)
@@ -89,20 +88,25 @@ def _after(member: Member, *, stopped: bool) -> Iterator[Event]:
             yield _save(member.job, member.adam, member.state)
         yield _end(member, "failed")
         return
-    job, plan, reason = member.job, member.plan, "done"
+    job, plan = member.job, member.plan
     if _due(job.settings.evaluate_steps or job.settings.checkpoint_steps, member.state.step, plan):
         member.state, events = _hold(job, plan, member.state)
         yield from events
-        if job.settings.early_stop and member.state.misses >= job.settings.early_stop:
-            reason = "early"
-    step = member.state.step
+    step, reason = member.state.step, _over(member)
     if stopped and step < plan.steps:
         reason = "stopped"
-    ending = reason != "done" or step == plan.steps
-    if ending or step % job.settings.checkpoint_steps == 0:
+    if reason or step % job.settings.checkpoint_steps == 0:
         yield _save(job, member.adam, member.state)
-    if ending:
+    if reason:
         yield _end(member, reason)
+
+
+def _over(member: Member) -> str | None:
+    """Why there is no further step, of a run that goes on too; None where there is one."""
+    patience = member.job.settings.early_stop
+    if patience and member.state.misses >= patience:
+        return "early"
+    return "done" if member.state.step >= member.plan.steps else None
 
 
 def _due(every: int, step: int, plan: Plan) -> bool:
@@ -196,7 +200,7 @@ def _hold(job: Job, plan: Plan, state: State) -> tuple[State, list[Event]]:
     if job.held is None:
         return state, []
     loss = held_out_loss(job, job.held, tokens=plan.tokens_per_micro_batch)
-    best = state.best_loss is None or loss < state.best_loss
+    best = math.isfinite(loss) and (state.best_loss is None or loss < state.best_loss)
     if not best:
         return replace(state, misses=state.misses + 1), [HeldOut(state.step, loss, best=False)]
     state = replace(state, best_loss=loss, best_step=state.step, misses=0)

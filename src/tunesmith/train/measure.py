@@ -180,6 +180,12 @@ def _steps(job: Job, seconds_per_token: float) -> int:
 
 def _refusal(job: Job, needed: int, fits: int, *, recompute: Recompute) -> MemoryRefusal:
     available = memory.available_bytes(job.engine.device) or 0
+    if needed > int(job.rows.lengths.max()):
+        return MemoryRefusal(
+            f"Micro-batches of {many(needed, 'token')} do not fit into the {available / 1e9:.1f} "
+            f"GB that are free; about {many(max(0, fits), 'token')} would.",
+            remedy="Set train.tokens_per_micro_batch to that or less, or to auto.",
+        )
     return MemoryRefusal(
         f"A document of {many(needed, 'token')} does not fit into the {available / 1e9:.1f} GB "
         f"that are free; about {many(max(0, fits), 'token')} would.",

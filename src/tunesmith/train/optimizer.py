@@ -51,7 +51,9 @@ def build(
     )
     for parameter in adapter.trained.values():
         state = {name: _zeros(t) for name, t in KINDS[kind].state_of(parameter).items()}
-        optimizer.state[parameter] = {_STEP: torch.zeros((), dtype=torch.float32), **state}
+        # fused kernels want the step where the parameter is
+        step = torch.zeros((), dtype=torch.float32, device=parameter.device)
+        optimizer.state[parameter] = {_STEP: step, **state}
         parameter.grad = _zeros(torch.empty_like(parameter, requires_grad=False))
     return optimizer
 

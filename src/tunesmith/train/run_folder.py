@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -104,11 +104,11 @@ class RunFolder:
         found = [line for line in read_lines(self.events) if line.pop("event", None) == name]
         return found[-1] if found else None
 
-    def cut_metrics(self, step: int) -> None:
-        """Forget the steps after ``step``, and a line that was cut off in the middle."""
+    def cut(self, step: int) -> None:
+        """Forget metrics of steps after ``step``, and lines that were cut off in the middle."""
         lines = [line for line in read_lines(self.metrics) if int(str(line["step"])) <= step]
-        text = "".join(json.dumps(line) + "\n" for line in lines)
-        files.write_text(self.metrics, text)
+        _rewrite(self.metrics, lines)
+        _rewrite(self.events, read_lines(self.events))
 
     def record(self, event: Event) -> None:
         """Append a step to metrics.jsonl, another event to events.jsonl; progress to neither."""
@@ -121,6 +121,12 @@ class RunFolder:
             _append(self.metrics, values)
         else:
             _append(self.events, {"event": type(event).__name__.lower(), **values})
+
+
+def _rewrite(path: Path, lines: Iterable[Mapping[str, object]]) -> None:
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    if text or path.exists():
+        files.write_text(path, text)
 
 
 def _append(path: Path, values: Mapping[str, object]) -> None:

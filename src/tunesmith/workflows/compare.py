@@ -251,13 +251,13 @@ class _Group:
                 runs[row.name].prepare(opened, name=row.name, load=self._load)
                 row.trainable_parameters = runs[row.name].job.adapter.size
                 ready.append(row)
-        members = dict(zip((row.name for row in ready), self._members(ready, runs), strict=True))
+        members = self._members(ready, runs)
         if len(members) > 1:
             self.emit(TOGETHER, _sum([planned(member) for member in members.values()]))
         name_of = {id(member): name for name, member in members.items()}
         for member, event in train(list(members.values()), stop=self.stop):
             runs[name_of[id(member)]].emit(event)
-        for row in ready:
+        for row in (row for row in ready if row.name in members):
             member, run = members[row.name], runs[row.name]
             row.error = member.error
             with _kept(row):
@@ -265,18 +265,16 @@ class _Group:
                     run.judge.known = self._known
                     row.summary = run.finish(member)
 
-    def _members(self, ready: Sequence[Row], runs: Mapping[str, OneRun]) -> list[Member]:
+    def _members(self, ready: Sequence[Row], runs: Mapping[str, OneRun]) -> dict[str, Member]:
         """All optimizers first: their states are part of what is measured, once for all."""
-        adams = [runs[row.name].build_optimizer() for row in ready]
-        order = sorted(
-            range(len(ready)), key=lambda i: -runs[ready[i].name].job.rows.lengths.max(initial=0)
-        )
-        members: dict[int, Member] = {}
+        adams = {row.name: runs[row.name].build_optimizer() for row in ready}
+        members: dict[str, Member] = {}
         plan = None
-        for i in order:
-            members[i] = runs[ready[i].name].member(adams[i], beside=plan)
-            plan = plan or members[i].plan
-        return [members[i] for i in range(len(ready))]
+        for row in sorted(ready, key=lambda row: -runs[row.name].job.rows.lengths.max(initial=0)):
+            with _kept(row):
+                members[row.name] = runs[row.name].member(adams[row.name], beside=plan)
+                plan = plan or members[row.name].plan
+        return {row.name: members[row.name] for row in ready if row.name in members}
 
     def _load(
         self,

@@ -241,7 +241,7 @@ class OneRun:
             self.emit(Notice("resumed", f"resumed after step {state.step}"))
             if changed:
                 self.emit(Notice("not_exact", f"not exact because {'; '.join(changed)}"))
-        self.folder.cut_metrics(state.step)
+        self.folder.cut(state.step)
         return state
 
     def finish(self, member: Member) -> RunSummary:

@@ -108,6 +108,8 @@ def test_gradients_and_merging_are_refused(mixed, engine):
     rows = [Row(IDS, [1.0] * len(IDS), adapter=name) for name in ("b", "a")]
     with pytest.raises(RuntimeError, match="for inference"):
         engine.hidden_states(pack(rows))
+    with torch.no_grad():
+        engine.hidden_states(pack(rows))
     engine.linears[LAYER].terms["b"] = engine.linears[LAYER].terms["a"]
     with pytest.raises(AdapterError, match="no weights to merge"):
         list(merge.tensors(engine, adapter))
