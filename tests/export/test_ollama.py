@@ -23,6 +23,8 @@ TEMPLATES = {
     "inserted": "{% if messages[0].role != 'system' %}<|im_start|>system\nI am \"it\".<|im_end|>\n"
     "{% endif %}" + CHATML,
     "first token": "{{ bos_token }}" + CHATML,
+    "brace": LOOP + "<|im_start|>{{ m.role }} {{ '{' }}{{ m.content }}}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant {{ '{' }}{% endif %}",
     "inside": "{{ bos_token }}{% if messages[0].role == 'system' %}"
     "{% set first = messages[0].content + '\n\n' %}{% set rest = messages[1:] %}"
     "{% else %}{% set first = '' %}{% set rest = messages %}{% endif %}"

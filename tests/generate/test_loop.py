@@ -87,6 +87,11 @@ def test_sampling_is_the_seeds_and_does_not_depend_on_neighbours():
     assert answers(engine, PROMPTS[:1], sampling=warm, seed=1) == one[:1]
 
 
+def test_the_coldest_draw_is_the_likeliest_token():
+    scores = torch.tensor([1.0, 3.0, 2.0])
+    assert choose(scores, Sampling(temperature=1e-38), generator_of(0, 0)) == 1
+
+
 def test_top_p_keeps_the_smallest_set_that_reaches_it():
     scores = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
     g = generator_of(0, 0)

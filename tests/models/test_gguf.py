@@ -20,12 +20,17 @@ FAMILIES = {
     "llama-tied": {"tie_word_embeddings": True},
     "qwen2": {},
     "qwen3": {"head_dim": 128, "tie_word_embeddings": True},
-    "gemma2": {"head_dim": 32, "tie_word_embeddings": True, "sliding_window": 8},
+    "gemma2": {
+        "head_dim": 32,
+        "tie_word_embeddings": True,
+        "sliding_window": 8,
+        "query_pre_attn_scalar": 32,
+    },
     "gemma3_text": {
         "head_dim": 32,
         "tie_word_embeddings": True,
         "sliding_window": 8,
-        "query_pre_attn_scalar": 256,
+        "query_pre_attn_scalar": 32,
     },
     "phi3": {},
 }
@@ -129,6 +134,13 @@ def test_tensor_that_conversion_would_lose_is_refused_by_name(tmp_path):
     model = family("llama")
     path = write_gguf(tmp_path / "tiny.gguf", model, more={"rope_freqs.weight": np.ones(8, "f4")})
     with pytest.raises(ModelError, match=r"would lose rope_freqs\.weight"):
+        gguf.convert_cached(path)
+
+
+def test_biases_that_conversion_would_lose_are_refused_by_name(tmp_path):
+    bias = {"blk.0.ffn_up.bias": np.ones(8, "f4")}
+    path = write_gguf(tmp_path / "tiny.gguf", family("llama"), more=bias)
+    with pytest.raises(ModelError, match=r"would lose blk\.0\.ffn_up\.bias"):
         gguf.convert_cached(path)
 
 

@@ -112,6 +112,13 @@ def test_using_ends_where_it_ends_also_on_an_error(base):
         pass
 
 
+def test_an_answer_ends_with_the_models_context_and_what_leaves_no_room_is_refused(base):
+    sure = Sampling(max_new_tokens=100_000)
+    assert base.generate(["hello"], sampling=sure)
+    with pytest.raises(DataError, match="no room for an answer"):
+        base.generate(["hello " * base.opened.base.context])
+
+
 def test_messages_and_texts_ask_alike_and_what_is_neither_is_refused(base):
     asked = [{"role": "user", "content": "hello"}]
     assert base.generate([asked], sampling=SHORT) == base.generate(["hello"], sampling=SHORT)

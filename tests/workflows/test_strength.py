@@ -250,6 +250,7 @@ def test_a_run_that_forgets_ends_at_a_share_and_says_so(tmp_path, monkeypatch):
         torch.testing.assert_close(other[name], share * tensor)
     kept = json.loads((tmp_path / "weak" / "run" / "evaluation.json").read_text())
     assert kept["strength"] == found
+    assert summary.eval_loss > whole.eval_loss  # that of the weaker one
 
 
 def test_a_full_run_that_forgets_ends_between_its_base_and_what_it_learned(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from pathlib import Path
 from transformers import PretrainedConfig
 
 from tunesmith.errors import ModelError
+from tunesmith.models.gguf import query_scale
 
 Lost = Callable[[PretrainedConfig], dict[str, object]]
 
@@ -104,7 +105,7 @@ def _lost_gemma(config: PretrainedConfig) -> dict[str, object]:
         attention_bias=False,
         use_bidirectional_attention=False,
         layer_types=window_pattern(config),
-        query_pre_attn_scalar=_query_scale(config),
+        query_pre_attn_scalar=query_scale(config),
         tie_word_embeddings=True,
     )
     if config.model_type == "gemma2":
@@ -121,14 +122,6 @@ def window_pattern(config: PretrainedConfig) -> list[str]:
         "sliding_attention" if (layer + 1) % every else "full_attention"
         for layer in range(config.num_hidden_layers)
     ]
-
-
-def _query_scale(config: PretrainedConfig) -> int:
-    """What llama.cpp scales queries by: D / H in the largest size, known by its layers, or Dh."""
-    largest = {"gemma2": 46, "gemma3_text": 62}[config.model_type]
-    if config.num_hidden_layers == largest:
-        return int(config.hidden_size // config.num_attention_heads)
-    return head_width(config)
 
 
 _KINDS = ("full_attention", "sliding_attention")

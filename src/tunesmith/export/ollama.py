@@ -83,10 +83,10 @@ def _around(around: Around, value: str) -> str:
 def _literal(text: str) -> str:
     """Text as it stands in a template: braces, quotes and what Ollama would drop are escaped."""
     escaped = text.replace("{{", "\0").replace(QUOTES, "\1")
-    shown = (
-        {"\0": '{{ "{{" }}', "\1": '{{ "\\"\\"\\"" }}'}.get(letter) or _letter(letter)
-        for letter in escaped
-    )
+    if escaped.endswith("{"):  # it would meet the braces of what comes next
+        escaped = f"{escaped[:-1]}\2"
+    special = {"\0": '{{ "{{" }}', "\1": '{{ "\\"\\"\\"" }}', "\2": '{{ "{" }}'}
+    shown = (special.get(letter) or _letter(letter) for letter in escaped)
     return "".join(shown)
 
 

@@ -46,7 +46,8 @@ def choose(scores: Tensor, sampling: Sampling, generator: torch.Generator | None
     """A token id from scores [V]; nucleus sampling is arXiv 1904.09751, section 3.1."""
     if sampling.temperature == 0:
         return int(scores.argmax())
-    p = torch.softmax(scores.float().cpu() / sampling.temperature, -1)
+    scores = scores.float().cpu()
+    p = torch.softmax((scores - scores.max()) / sampling.temperature, -1)  # no overflow
     if sampling.top_p < 1:
         ordered, index = p.sort(descending=True, stable=True)
         beyond = ordered.cumsum(0) - ordered >= sampling.top_p

@@ -9,6 +9,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     GenerationConfig,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -20,6 +21,15 @@ from tunesmith.models.gguf_header import Header, check_magic, read_header
 from tunesmith.models.gguf_tokenizer import mend_tokenizer_, same_tokenizer
 from tunesmith.models.hashes import file_sha256
 from tunesmith.models.quiet import quiet_transformers
+
+LARGEST_GEMMA = {"gemma2": 46, "gemma3_text": 62}  # layers
+
+
+def query_scale(config: PretrainedConfig) -> int:
+    """What llama.cpp scales Gemma's queries by: D / H in the largest size, or the head's width."""
+    if config.num_hidden_layers == LARGEST_GEMMA[config.model_type]:
+        return int(config.hidden_size // config.num_attention_heads)
+    return int(config.head_dim)
 
 
 def convert_cached(path: Path, *, emit: Emit = ignore) -> Path:
@@ -69,6 +79,8 @@ def _model(path: Path, header: Header, tokenizer: PreTrainedTokenizerBase) -> Pr
     config = loaded.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config
+    if config.model_type in LARGEST_GEMMA:
+        config.query_pre_attn_scalar = query_scale(config)  # which no file holds
     with torch.device("meta"):  # no second copy: the tensors below take its place
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     model.load_state_dict(loaded.state_dict(), strict=True, assign=True)

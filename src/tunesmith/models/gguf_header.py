@@ -36,14 +36,15 @@ ARCHITECTURES: Mapping[str, frozenset[str]] = {
 """Architecture in the file: the settings that reach the converted config."""
 
 _SAME_AS_DEFAULT: Mapping[str, object] = {
-    "attn_logit_softcapping": 50.0,
-    "final_logit_softcapping": 30.0,
+    "gemma2.attn_logit_softcapping": 50.0,
+    "gemma2.final_logit_softcapping": 30.0,
     "rope.scaling.type": "none",
     "attention.causal": True,
     "expert_count": 0,
     "expert_used_count": 0,
 }
-"""Settings that do not reach the config, and the one value with which nothing is lost."""
+"""Settings that do not reach the config (those of one architecture behind its name), and the one
+value with which nothing is lost."""
 
 _STOP_KEYS = ("eos_token_id", "eot_token_id", "eom_token_id")
 
@@ -115,18 +116,25 @@ def _read(path: Path) -> tuple[dict[str, object], frozenset[str]]:
 
 def _lost(architecture: str, values: Mapping[str, object], tensors: frozenset[str]) -> list[str]:
     """What the file holds and the converted base would not."""
-    lost = [name for name in sorted(tensors) if name.startswith("rope_f")]
+    lost = [n for n in sorted(tensors) if n.startswith("rope_f") or _is_strange(n, architecture)]
     prefix = f"{architecture}."
     for key, value in values.items():
         setting = key.removeprefix(prefix)
         if setting == key or setting in ARCHITECTURES[architecture]:
             continue
-        if setting not in _SAME_AS_DEFAULT or _SAME_AS_DEFAULT[setting] != value:
+        default = _SAME_AS_DEFAULT.get(key, _SAME_AS_DEFAULT.get(setting))
+        if default is None or default != value:
             lost.append(f"{key} = {value}")
     rotary, width = values.get(f"{prefix}rope.dimension_count"), _head_width(prefix, values)
     if rotary is not None and width is not None and rotary != width:
         lost.append(f"{prefix}rope.dimension_count = {rotary} of {width}")
     return lost
+
+
+def _is_strange(tensor: str, architecture: str) -> bool:
+    """Whether a tensor is a bias that transformers' model of this architecture has no place for."""
+    known = {"attn_q", "attn_k", "attn_v"} if architecture == "qwen2" else ()
+    return tensor.endswith(".bias") and tensor.split(".")[-2] not in known
 
 
 def _head_width(prefix: str, values: Mapping[str, object]) -> int | None:

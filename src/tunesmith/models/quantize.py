@@ -17,6 +17,7 @@ from tunesmith.models.cache import Emit, cache_root, publish
 from tunesmith.models.derive import number_format, write_derived
 from tunesmith.models.four_bit import quantize, require_kernels, tensors_of
 from tunesmith.models.hashes import COMBINED, hash_folder
+from tunesmith.models.weights import weight_files
 
 _COMPUTE = "bnb_4bit_compute_dtype"
 _QUANTISATION = {
@@ -47,7 +48,7 @@ def quantized(folder: Path, config: PretrainedConfig, *, dtype: torch.dtype, emi
 def _fill(
     source: Path, config: PretrainedConfig, dtype: torch.dtype, emit: Emit, into: Path
 ) -> None:
-    half = sum(path.stat().st_size for path in source.glob("*.safetensors")) // 2
+    half = sum(path.stat().st_size for path in weight_files(source)) // 2
     require_space(into, half, what="the 4-bit copy", remedy=_SPACE_REMEDY)
     tensors = _quantised(source, _linears(config), dtype, emit)
     changes = {"quantization_config": {**_QUANTISATION, _COMPUTE: number_format(dtype)}}
@@ -58,7 +59,7 @@ def _quantised(
     source: Path, linears: frozenset[str], dtype: torch.dtype, emit: Emit
 ) -> Iterator[dict[str, Tensor]]:
     """The base's tensors one after the other, those of linear layers in 4 bit."""
-    files = sorted(source.glob("*.safetensors"))
+    files = weight_files(source)
     found = set()
     for number, path in enumerate(files, start=1):
         emit(f"Quantising {path.name} to 4 bit, once ({number} of {len(files)}).")

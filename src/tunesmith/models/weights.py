@@ -11,10 +11,20 @@ from tunesmith.errors import ModelError
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """The files that a base's weights are loaded from, and no other copy that lies beside them."""
+    index = folder / INDEX
+    if index.is_file():
+        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        return [folder / name for name in sorted(set(names))]
+    whole = folder / WHOLE
+    return [whole] if whole.is_file() else sorted(folder.glob("*.safetensors"))
+
+
 def read_weight(folder: Path, name: str) -> Tensor:
     """The tensor of this name; ModelError where the files lack it."""
     index = folder / INDEX
-    paths = sorted(folder.glob("*.safetensors"))
+    paths = weight_files(folder)
     if index.is_file():
         file_of = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         paths = [folder / file_of[name]] if name in file_of else []
@@ -29,7 +39,7 @@ def read_weight(folder: Path, name: str) -> Tensor:
 def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor in a base's files, none of them read; by file and name."""
     shapes: dict[str, tuple[int, ...]] = {}
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in weight_files(folder):
         try:
             with safe_open(path, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118  (no mapping)

@@ -10,7 +10,7 @@ import yaml
 
 from tunesmith import files
 from tunesmith.errors import RunError
-from tunesmith.train.events import Event, HeldOut, Progress, StepDone
+from tunesmith.train.events import Event, HeldOut, Progress, StepDone, Weakened
 from tunesmith.train.job import Plan
 from tunesmith.train.run_lock import LOCK, alone
 
@@ -97,6 +97,12 @@ class RunFolder:
     def peak_bytes(self) -> int:
         """Largest memory that a step took, in whichever process it was done; 0 without steps."""
         return max((int(str(line["peak_bytes"])) for line in read_lines(self.metrics)), default=0)
+
+    @property
+    def is_weakened(self) -> bool:
+        """Whether the result is less than what training reached."""
+        found = self.last(Weakened)
+        return found is not None and found["share"] != 1
 
     def last(self, kind: type) -> dict[str, object] | None:
         """The last event of a kind, its values by name."""

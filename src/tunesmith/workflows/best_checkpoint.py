@@ -32,11 +32,11 @@ class Chosen:
 
 
 def kept_checkpoints(folder: RunFolder, best_step: int | None) -> list[Kept]:
-    """Every checkpoint that is there and has a held-out loss, by step.
+    """Every checkpoint that is there and has a held-out loss that is a number, by step.
 
     ``best_step`` is that of the lowest held-out loss, whose tensors are kept aside.
     """
-    losses = folder.held_out_losses()
+    losses = {s: loss for s, loss in folder.held_out_losses().items() if math.isfinite(loss)}
     found = {checkpoint.step_of(path): path for path in folder.checkpoints.glob("step-*")}
     if best_step is not None:
         found.setdefault(best_step, folder.checkpoints / checkpoint.BEST)

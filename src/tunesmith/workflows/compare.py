@@ -17,7 +17,7 @@ from tunesmith.errors import RunError, TunesmithError
 from tunesmith.evaluate.summary import TUNED
 from tunesmith.models.precision import detect_device
 from tunesmith.train import memory
-from tunesmith.train.events import Event, Planned, Weakened
+from tunesmith.train.events import Event, Planned
 from tunesmith.train.loop import train
 from tunesmith.train.member import Member, planned
 from tunesmith.train.neighbours import announced
@@ -232,7 +232,7 @@ class _Group:
                 for row in self.rows:
                     row.error = row.error or error
         losses = self._known.measures.losses
-        whole = [row for row in self.rows if not _is_weakened(row)]
+        whole = [row for row in self.rows if not row.folder.is_weakened]
         return {r.name: losses[r.folder.path] for r in whole if r.folder.path in losses}
 
     def _run(self, row: Row) -> OneRun:
@@ -292,12 +292,6 @@ class _Group:
                 settings, tokenizer, context=context, seed=seed, course=course
             )
         return self._read[key]
-
-
-def _is_weakened(row: Row) -> bool:
-    """Whether the result is less than what training reached."""
-    found = row.folder.last(Weakened)
-    return found is not None and found["share"] != 1
 
 
 def _sum(plans: Sequence[Planned]) -> Planned:

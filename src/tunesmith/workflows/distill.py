@@ -150,6 +150,7 @@ def _made_with(
         "inputs": _digest(json.dumps([messages, [each.reference for each in inputs]])),
         "model": config.model,
         "dtype": config.dtype,
+        "four_bit": config.method.kind in FOUR_BIT_KINDS,
         "keep": asked.keep,
         "temperature": asked.temperature,
         "max_new_tokens": config.evaluate.max_new_tokens,

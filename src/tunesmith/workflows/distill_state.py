@@ -101,8 +101,9 @@ def open_state(
         _refuse_existing(out, path)
         return State(out, inputs, made_with, [Draws() for _ in inputs])
     state = _read(path, out, inputs, made_with)
-    lines = out.read_text(encoding="utf-8").splitlines() if out.is_file() else []
-    if foreign := len(set(lines) - set(state.rows())):
+    # not splitlines(): texts may hold other line ends
+    lines = out.read_text(encoding="utf-8").split("\n") if out.is_file() else []
+    if foreign := len({line for line in lines if line} - set(state.rows())):
         raise DataError(
             f"{out}: {foreign} of its rows were changed or added since; to go on would lose them.",
             remedy="Keep your rows in another file, then remove or rename this one.",
@@ -126,7 +127,7 @@ def _read(path: Path, out: Path, inputs: Sequence[Input], made_with: Mapping[str
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         draws = [Draws(**each) for each in saved["inputs"]]
-        before: dict[str, object] = saved["made_with"]
+        before: dict[str, object] = {"four_bit": False, **saved["made_with"]}
         tokens: int | None = saved["instruction_tokens"]
     except FileNotFoundError:
         raise DataError(

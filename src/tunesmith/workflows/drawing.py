@@ -38,14 +38,12 @@ def answers_to(
     """
     tokenizer = opened.tokenizer(adapter)
     chat_format = study(tokenizer)
-    prompts = [
-        Prompt(
-            tuple(render_prompt(tokenizer, each.messages, each.tools, chat_format=chat_format)),
-            adapter,
-            each.draw,
-        )
-        for each in asked
-    ]
+    context = opened.base.context - opened.engine.prefix_length(adapter)
+    prompts = []
+    for each in asked:
+        ids = render_prompt(tokenizer, each.messages, each.tools, chat_format=chat_format)
+        most = max(1, context - len(ids))
+        prompts.append(Prompt(tuple(ids), adapter, each.draw, most=most))
     texts = [""] * len(prompts)
     made = generate(
         opened.engine, prompts, stop_ids=opened.base.stop_ids, sampling=sampling, seed=seed

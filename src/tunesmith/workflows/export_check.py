@@ -123,7 +123,7 @@ def _conversations(check: Check) -> list[list[Message]]:
 def _asked(adapter: Path) -> list[str]:
     path = adapter.parent / "answers.jsonl"
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [str(json.loads(line)["question"]) for line in lines]
+        lines = path.read_text(encoding="utf-8").split("\n")
+        return [str(json.loads(line)["question"]) for line in lines if line]
     except (OSError, ValueError, KeyError, TypeError):
         return []

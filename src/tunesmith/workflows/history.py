@@ -160,10 +160,10 @@ def _lines(path: Path, faults: list[str]) -> Iterator[Values]:
     """The JSON objects of a file of lines; the last may be half written, as after a kill."""
     if not path.is_file():
         return
-    lines = _text(path, faults).splitlines()
+    lines = _text(path, faults).rstrip("\n").split("\n")
     for number, line in enumerate(lines, start=1):
         try:
-            value = json.loads(line)
+            value = json.loads(line or "null")
         except ValueError:
             if number < len(lines):
                 faults.append(f"{path}:{number}: not valid JSON")

@@ -26,6 +26,7 @@ from tunesmith.train import checkpoint, memory, optimizer
 from tunesmith.train.checkpoint import State
 from tunesmith.train.events import BestCheckpoint, Event, Notice, Progress, Weakened
 from tunesmith.train.job import Job, Plan
+from tunesmith.train.loop import held_out_loss
 from tunesmith.train.measure import make_plan, plan_beside
 from tunesmith.train.member import Member, planned
 from tunesmith.train.run_folder import RunFolder
@@ -255,6 +256,9 @@ class OneRun:
             chosen = self._choose(state)
             eval_loss = -chosen.choice.best.score if chosen else eval_loss
             forgetting = self._weaken(chosen.forgetting if chosen else None)
+            if self.folder.is_weakened and (held := self.job.held) is not None:
+                tokens = member.plan.tokens_per_micro_batch
+                eval_loss = held_out_loss(self.job, held, tokens=tokens)
             saved = result.save(self.folder, self.opened, self.job.adapter, self.config)
             adapter = str(saved)
             self.judge.judge(self._tuned(saved, state, forgetting))

@@ -125,7 +125,8 @@ class SharedBase:
 
         A row's answer does not depend on the rows beside it, but for the last bits of products of
         another shape. Raises AdapterError for a name that is not loaded, DataError for a row that
-        the chat template refuses, ValueError for another number of adapters than rows.
+        the chat template refuses or that is too long, ValueError for another number of adapters
+        than rows.
         """
         named = [self._using.get()] * len(rows) if adapters is None else list(adapters)
         if len(named) != len(rows):
@@ -161,4 +162,12 @@ class SharedBase:
                 remedy="Give a text, or messages with role and content.",
                 code="refused_by_template",
             ) from None
-        return Prompt(tuple(ids), adapter)
+        room = self.opened.base.context - self.opened.engine.prefix_length(adapter) - len(ids)
+        if room < 1:
+            raise DataError(
+                f"A row has {many(len(ids), 'token')}, and the model's context of "
+                f"{self.opened.base.context:,} has no room for an answer.",
+                remedy="Shorten it.",
+                code="too_long",
+            )
+        return Prompt(tuple(ids), adapter, most=room)
