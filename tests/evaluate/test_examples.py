@@ -50,6 +50,16 @@ def test_what_is_asked_is_no_example_however_it_is_written():
     rows = [row("Is it  so?", "yes"), row("other", "no")]
     for seed in range(4):
         assert said(choose_examples(rows, 2, seed=seed, asked=["is it so?"])) == ["no"]
+    for asked in ("Is it so", "is it, so!", "Is it - so?"):
+        assert said(choose_examples(rows, 2, seed=0, asked=[asked])) == ["no"]
+
+
+def test_what_is_asked_in_an_earlier_turn_is_no_example_either():
+    turns = (Message("user", "2 + 2?"), Message("assistant", "4"))
+    rows = [row("And 3 + 3?", "6", *turns), row("2 + 3?", "5")]
+    assert said(choose_examples(rows, 2, seed=0, asked=["2 + 2?"])) == ["5"]
+    later = Conversation((*rows[1].messages, Message("user", "2 + 2?")), "f", 1)  # has no answer
+    assert len(choose_examples([later], 1, seed=0, asked=["2 + 2?"])) == 1
 
 
 def test_rows_that_train_nothing_are_no_examples():

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Collection, Sequence
 
+from tunesmith.data.quality.text import bare, fold, letters
 from tunesmith.data.rows import Conversation, Message
 
 
@@ -12,10 +13,11 @@ def choose_examples(
     """At most ``count`` of the rows in the order of the draw.
 
     An answer comes again only when every other one has come as often: few answers (labels) are
-    all shown before any is repeated, answers that all differ are drawn evenly. Rows that ask what
-    is in ``asked``, the held-out questions, are left out, as the prompt would hold the answer.
+    all shown before any is repeated, answers that all differ are drawn evenly. Rows that ask in any
+    of their turns what is in ``asked``, the held-out questions, be it with other punctuation, are
+    left out, as the prompt would hold the answer.
     """
-    known = {_plain(text) for text in asked}
+    known = {_letters(text) for text in asked}
     order = [row for row in rows if row.supervised and not _asks(row, known)]
     random.Random(seed).shuffle(order)
     rounds: dict[str, int] = {}
@@ -56,7 +58,12 @@ def _answer(row: Conversation) -> str:
 
 def _asks(row: Conversation, known: Collection[str]) -> bool:
     before = row.messages[: row.supervised[-1]]
-    return bool(before) and _plain(before[-1].content) in known
+    asks = [turn for turn in before if turn.role == "user" or turn is before[-1]]
+    return any(_letters(turn.content) in known for turn in asks)
+
+
+def _letters(text: str) -> str:
+    return letters(bare(fold(text)))
 
 
 def _plain(text: str) -> str:

@@ -43,9 +43,39 @@ def score(answer, reference, **settings):
         ("3 - 10 = -7", -7),
         ("(-7)", -7),
         ("5,6", 6),
+        ("Apples:\n- 12", 12),
+        ("Apples - 12", 12),
+        ("-$ 12", -12),
+        ("$-12", -12),
+        ("The answer is 1e6.", 1000000),
+        ("It weighs 2.5e-3.", Fraction(1, 400)),
+        ("It weighs 2.5e-3, or so", Fraction(1, 400)),
+        ("#### \n42", 42),
     ],
 )
 def test_the_final_number_is_read(text, value):
+    assert final_number(text).value == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("The answer is 2 + 3 = 5.", 5),
+        ("The answer is 5-3=2", 2),
+        ("The answer is $5 * 3 = $15 a week.", 15),
+        ("#### 2 + 3 = 4 + 1 = 5", 5),
+        ("\\boxed{(2 + 3) * 2 = 10}", 10),
+        ("\\boxed{\\frac{1}{2} + \\frac{1}{4} = \\frac{3}{4}}", Fraction(3, 4)),
+        ("The answer is 2 - 7 = -5", -5),
+        ("The answer is 5 = 2 + 3.", 5),
+        ("The answer is 1/3 = 0.333", Fraction(1, 3)),
+        ("The answer is -5 = x", -5),
+        ("The answer is 7, as 2 + 3 = 5.", 7),
+        ("The answer is 5 (2 + 3 = 5, not 2 * 3 = 6).", 5),
+        ("The answer is 2 + 3 =", 2),
+    ],
+)
+def test_of_a_calculation_behind_a_mark_the_result_counts(text, value):
     assert final_number(text).value == value
 
 
@@ -56,6 +86,9 @@ def test_without_a_number_there_is_none(text):
 
 def test_with_a_marker_of_its_own_only_that_counts():
     assert final_number("ANS 5\nand 7", marker="ANS").value == 5
+    assert final_number("ANS \n5\nand 7", marker="ANS").value == 5
+    assert final_number("ANS\n\n2 + 3 = 5\nand 7", marker="ANS").value == 5
+    assert final_number("ANS none\nand 7", marker="ANS") is None
     assert final_number("5", marker="ANS") is None
     assert score("The answer is 5", "ANS 5", marker="ANS") == 0
 

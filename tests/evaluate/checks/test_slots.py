@@ -52,6 +52,22 @@ def test_json_is_flattened_and_its_order_is_nothing():
     )
 
 
+@pytest.mark.parametrize(
+    ("answer", "reference", "same"),
+    [
+        ("1234567.9", "1234567.1", 0),
+        ("37.566535", "37.566545", 0),
+        ("1000000.0", "1000000", 1),
+        ("1e6", "1000000", 1),
+        ("-0.0", "0", 1),
+        ("0.50", "0.5", 1),
+        ("1e400", "1e400", 1),
+    ],
+)
+def test_numbers_are_compared_by_all_their_digits(answer, reference, same):
+    assert score(f'{{"a": {answer}}}', f'{{"a": {reference}}}') == same
+
+
 def test_no_slots_wanted_and_none_given_is_right():
     assert score('{"slots": {}}', '{"slots": {}}', field="slots") == 1
     assert score('{"slots": {"a": 1}}', '{"slots": {}}', field="slots") == 0

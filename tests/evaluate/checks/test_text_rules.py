@@ -6,6 +6,7 @@ import pytest
 
 from tunesmith.config.checks import (
     ContainsSettings,
+    EndsWithSettings,
     MaxSentencesSettings,
     MaxWordsSettings,
     NotContainsSettings,
@@ -62,6 +63,27 @@ def test_not_contains_refuses_each_text_and_silence(answer, passes):
 
 
 @pytest.mark.parametrize(
+    ("settings", "answer", "passes"),
+    [
+        (ContainsSettings(texts=" no "), "nothing", 0),
+        (ContainsSettings(texts=" no "), "There is no way.", 1),
+        (ContainsSettings(texts=" NO ", ignore_case=True), "There is no way.", 1),
+        (ContainsSettings(texts="\n- "), "Items:\n- one", 1),
+        (NotContainsSettings(texts=" ai "), "I said it again.", 1),
+        (NotContainsSettings(texts=" ai "), "I said ai again.", 0),
+        (StartsWithSettings(beginnings="I "), "It is", 0),
+        (StartsWithSettings(beginnings="I "), " I am", 1),
+        (StartsWithSettings(beginnings="Yes "), "Yes", 0),
+        (StartsWithSettings(beginnings="i ", ignore_case=True), "I am", 1),
+        (EndsWithSettings(endings=" ok"), "a book", 0),
+        (EndsWithSettings(endings=" ok"), "It is ok. ", 1),
+    ],
+)
+def test_white_space_of_the_texts_counts(settings, answer, passes):
+    assert score(settings, answer) == passes
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("", 0),
@@ -111,8 +133,10 @@ def test_sentences_end_at_their_mark_or_line(text, sentences):
         (ContainsSettings, {"texts": ["a", " "]}, "`texts`: a text is blank"),
         (ContainsSettings, {"texts": []}, "`texts`"),
         (MaxWordsSettings, {"words": 0}, "`words`"),
+        (StartsWithSettings, {"beginnings": ["a", " b"]}, "' b' has white space in front"),
+        (EndsWithSettings, {"endings": "b\n"}, r"'b\\n' has white space at its end"),
     ],
 )
-def test_settings_that_would_pass_everything_are_refused(model, values, message):
+def test_settings_that_would_pass_everything_or_nothing_are_refused(model, values, message):
     with pytest.raises(ConfigError, match=message):
         validate(model, values, source="a.yaml")

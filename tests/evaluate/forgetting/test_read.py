@@ -32,6 +32,17 @@ def test_rows_of_questions_are_a_probe_named_like_the_file(tmp_path):
     assert read_probe(path, name="other").name == "other"
 
 
+def test_rows_that_share_a_line_are_all_read(tmp_path):
+    path = tmp_path / "mine.jsonl"
+    rows = [json.dumps({**GOOD, "query": query}) for query in "abc"]
+    path.write_text(f"[{rows[0]},\n{rows[1]}, {rows[2]}]")
+    wanted = tuple(Question(query, ("a", "b"), 1) for query in "abc")
+    assert read_probe(path) == MultipleChoice("mine", wanted)
+    bad = json.dumps({**GOOD, "gold": 9})
+    path.write_text(f"[{rows[0]},\n{bad}, {rows[1]}, {bad}]")
+    assert faults(path) == [(2, "wrong_gold"), (2, "wrong_gold")]
+
+
 def test_rows_of_texts_are_texts_and_a_text_file_is_one(tmp_path):
     path = write(tmp_path / "mine.jsonl", {"text": LONG}, {"text": "short"})
     assert read_probe(path) == PlainText("mine", (LONG, "short"))

@@ -8,6 +8,7 @@ from pydantic import Field, JsonValue, field_validator
 from tunesmith.config.checks.fields import CheckName, Texts
 from tunesmith.config.settings import Settings
 
+TRIMMED = "{!r} has white space {}, where answers have none: leave it out"
 SAME_CASE = "`Yes` counts as `yes`"
 
 
@@ -46,6 +47,14 @@ class StartsWithSettings(Settings):
     beginnings: Texts = Field(min_length=1, description="one of these must begin the answer")
     ignore_case: bool = Field(False, description=SAME_CASE)
 
+    @field_validator("beginnings")
+    @classmethod
+    def _can_begin_an_answer(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        for text in texts:
+            if text != text.lstrip():
+                raise ValueError(TRIMMED.format(text, "in front"))
+        return texts
+
 
 class EndsWithSettings(Settings):
     """The answer ends with one of the given endings; white space after it is set aside."""
@@ -56,6 +65,14 @@ class EndsWithSettings(Settings):
     ignore_punctuation: bool = Field(
         True, description="punctuation and symbols may follow: `가요!` and `가요~` end with `요`"
     )
+
+    @field_validator("endings")
+    @classmethod
+    def _can_end_an_answer(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        for text in texts:
+            if text != text.rstrip():
+                raise ValueError(TRIMMED.format(text, "at its end"))
+        return texts
 
 
 class ContainsSettings(Settings):

@@ -19,8 +19,8 @@ def _listed(value: object) -> object:
 def _none_is_blank(texts: tuple[str, ...]) -> tuple[str, ...]:
     if not all(text.strip() for text in texts):
         raise ValueError("a text is blank, and so would be found in every answer")
-    return tuple(text.strip() for text in texts)
+    return texts
 
 
 Texts = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_none_is_blank)]
-"""Texts to look for: one, or a list of them, none blank."""
+"""Texts to look for, with their white space: one, or a list of them, none blank."""

@@ -4,14 +4,14 @@ import unicodedata
 
 from tunesmith.config.checks import EndsWithSettings
 from tunesmith.evaluate.checks.protocol import Case, Check
-from tunesmith.evaluate.checks.text import trimmed
+from tunesmith.evaluate.checks.text import composed, trimmed
 
 PUNCTUATION_AND_SYMBOLS = "PS"
 
 
 def ends_with_check(settings: EndsWithSettings) -> Check:
     """1.0 where nothing but white space, and marks if these are ignored, follows an ending."""
-    endings = tuple(map(trimmed, settings.endings))
+    endings = tuple(map(composed, settings.endings))
 
     def ends(case: Case) -> float:
         text = trimmed(case.answer)

@@ -10,9 +10,9 @@ MARKERS = (
     re.compile(r"(?i:answer(?:\s+is|\s*[:=])|답은|정답은?\s*[:=]?)\s*([^\n]*)"),
 )
 LATEX_FRACTION = re.compile(r"\\[dt]?frac\{\s*(-?\d+)\s*\}\{\s*(\d+)\s*\}")
-PLAIN = r"\d+(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?(?:[eE][+-]?\d{1,3}(?![\w.]))?|\.\d+"
+PLAIN = r"\d+(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?(?:[eE][+-]?\d{1,3}(?!\w|\.\d))?|\.\d+"
 NUMBER = re.compile(
-    rf"""(?P<sign>(?<![\w.)])[-+\u2212]\s?)?[$€£₩¥]?\s?(?<![\d.])
+    rf"""(?P<sign>(?<![\w.)])[-+\u2212])?(?:[$€£₩¥]\s?)?(?<![\d.])
     (?:(?P<whole>\d+)\s+(?=\d+\s?/\s?\d))?
     (?P<number>{PLAIN})
     (?:\s?/\s?(?P<below>\d+(?![\d/.,]*\d)))?
@@ -20,6 +20,8 @@ NUMBER = re.compile(
     (?:\s(?P<scale>thousand|million|billion|trillion)\b)?""",
     re.VERBOSE | re.IGNORECASE,
 )
+# Numbers with an operator before the first `=`, up to the last: `2 + 3 =`; none in `5 = 2 + 3`.
+CALCULATION = re.compile(r"(?=[^=]*\d[ %)]*[-+*×÷^\u2212])[ \t\d.,()%$€£₩¥+*/×÷^\u2212=-]*=")
 SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 
 
@@ -35,15 +37,17 @@ def final_number(text: str, *, marker: str | None = None) -> FinalNumber | None:
     """The first number after the last mark of a final answer; without such a mark the last one.
 
     With ``marker`` only that text is such a mark, and a text without it has no final number.
-    Thousands separators, currency signs and units are set aside.
+    Where a calculation follows the mark, its result counts: what is behind its last `=`. A sign
+    stands at its number, as `- 12` is an item of a list. Thousands separators, currency signs and
+    units are set aside.
     """
     if marker is not None:
         _, found, rest = text.rpartition(marker)
-        return _first(rest.partition("\n")[0] or rest) if found else None
+        return _after_mark(rest.partition("\n")[0].strip() or rest.strip()) if found else None
     for pattern in MARKERS:
         marked = [found[1] for found in pattern.finditer(text)]
         for tail in reversed(marked):
-            if (number := _first(tail)) is not None:
+            if (number := _after_mark(tail)) is not None:
                 return number
     numbers = [number for found in NUMBER.finditer(_plain(text)) if (number := _read(found))]
     return numbers[-1] if numbers else None
@@ -77,8 +81,15 @@ def _plain(text: str) -> str:
     return re.sub(r"\\([$%,])", r"\1", text).replace("\\!", "").replace("{,}", ",")
 
 
+def _after_mark(text: str) -> FinalNumber | None:
+    text = _plain(text)
+    calculation = CALCULATION.match(text)
+    result = _first(text[calculation.end() :]) if calculation else None
+    return _first(text) if result is None else result
+
+
 def _first(text: str) -> FinalNumber | None:
-    found = NUMBER.search(_plain(text))
+    found = NUMBER.search(text)
     return _read(found) if found else None
 
 
@@ -90,5 +101,5 @@ def _read(found: re.Match[str]) -> FinalNumber | None:
         value /= int(found["below"])
     value += int(found["whole"] or 0)
     value *= SCALES.get((found["scale"] or "").lower(), 1)
-    negative = (found["sign"] or "").strip() in ("-", "\u2212")
+    negative = found["sign"] in ("-", "\u2212")
     return FinalNumber(-value if negative else value, is_percent=bool(found["percent"]))

@@ -2,12 +2,12 @@
 
 from tunesmith.config.checks import NotContainsSettings
 from tunesmith.evaluate.checks.protocol import Case, Check
-from tunesmith.evaluate.checks.text import folded
+from tunesmith.evaluate.checks.text import composed, folded
 
 
 def not_contains_check(settings: NotContainsSettings) -> Check:
-    """1.0 where no text is found in an answer that says something; an empty one scores 0."""
-    unwanted = [folded(text, ignore_case=settings.ignore_case) for text in settings.texts]
+    """1.0 where no text is found as it is written; an empty answer scores 0."""
+    unwanted = [composed(text, ignore_case=settings.ignore_case) for text in settings.texts]
 
     def lacks(case: Case) -> float:
         answer = folded(case.answer, ignore_case=settings.ignore_case)

@@ -21,7 +21,7 @@ def read_pairs(text: str, *, field: str | None, ignore_case: bool) -> Counter[Pa
     """Every slot with its value, as often as it stands there.
 
     JSON is flattened: `{"a": {"b": 1}}` has the slot `a.b`, a list gives a pair for each item,
-    null none. Raises NoSlots for a text that is neither.
+    null none; 2.0 is 2. Raises NoSlots for a text that is neither.
     """
     found = BRACKETS.findall(text) if field is None else []
     try:
@@ -45,7 +45,8 @@ def _flat(value: JsonValue, slot: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, bool):
         yield slot, "yes" if value else "no"
     elif value is not None:
-        yield slot, f"{value:g}" if isinstance(value, float) else str(value)
+        is_whole = isinstance(value, float) and value.is_integer()
+        yield slot, str(int(value) if is_whole else value)  # 2.0 is 2, and no digit is lost
 
 
 def _value(text: str, ignore_case: bool) -> str:

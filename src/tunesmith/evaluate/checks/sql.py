@@ -15,7 +15,6 @@ from tunesmith.evaluate.checks.sql_in_text import statements_in
 from tunesmith.evaluate.checks.sqlite_tables import (
     QueryFailed,
     Result,
-    Row,
     Tables,
     tables_of_file,
     tables_of_script,
@@ -96,8 +95,11 @@ class _Queries:
 
 
 def same_result(given: Result, wanted: Result, *, ordered: bool) -> bool:
-    """Equality of results: 1 is 1.0, real numbers agree in their leading digits, null is null."""
-    a, b = list(map(_comparable, given)), list(map(_comparable, wanted))
+    """Equality of results: 1 is 1.0, real numbers agree in their leading digits, null is null.
+
+    Every digit of an integer counts, unless the other result has no integer in its column.
+    """
+    a, b = _comparable(given, wanted), _comparable(wanted, given)
     return a == b if ordered else Counter(a) == Counter(b)
 
 
@@ -109,10 +111,14 @@ def is_ordered(query: str) -> bool:
     return re.search(r"\border\s+by\b", bare, re.IGNORECASE) is not None
 
 
-def _comparable(row: Row) -> Row:
-    return tuple(
-        float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value for value in row
-    )
+def _comparable(result: Result, other: Result) -> Result:
+    exact = {place for row in other for place, cell in enumerate(row) if isinstance(cell, int)}
+
+    def comparable(place: int, cell: object) -> object:
+        is_real = isinstance(cell, float) or (isinstance(cell, int) and place not in exact)
+        return float(f"{cell:.{DIGITS}g}") if is_real else cell
+
+    return [tuple(comparable(*each) for each in enumerate(row)) for row in result]
 
 
 def _query(text: str) -> str:

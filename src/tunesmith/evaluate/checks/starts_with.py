@@ -2,13 +2,13 @@
 
 from tunesmith.config.checks import StartsWithSettings
 from tunesmith.evaluate.checks.protocol import Case, Check
-from tunesmith.evaluate.checks.text import folded
+from tunesmith.evaluate.checks.text import composed, folded
 
 
 def starts_with_check(settings: StartsWithSettings) -> Check:
     """1.0 where one of the beginnings begins the answer, white space before it set aside."""
     case_counts = not settings.ignore_case
-    beginnings = tuple(folded(text, ignore_case=not case_counts) for text in settings.beginnings)
+    beginnings = tuple(composed(text, ignore_case=not case_counts) for text in settings.beginnings)
 
     def starts(case: Case) -> float:
         return float(folded(case.answer, ignore_case=not case_counts).startswith(beginnings))

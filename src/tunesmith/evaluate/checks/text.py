@@ -1,21 +1,28 @@
-"""When are two texts the same for a check: after trimming, in one Unicode form."""
+"""When are two texts the same for a check: in one Unicode form, answers after trimming."""
 
 import unicodedata
 
 from tunesmith.evaluate.checks.protocol import Case
 
 
-def trimmed(text: str) -> str:
-    """The text without white space around it, composed (NFC): one spelling for each 한글 syllable.
+def composed(text: str, *, ignore_case: bool = False) -> str:
+    """The text composed (NFC), its white space kept: one spelling for each 한글 syllable.
 
-    Unicode calls composed and decomposed spellings the same text (UAX #15).
+    Unicode calls composed and decomposed spellings the same text (UAX #15). Where case is ignored
+    it is case-folded (and composed again, as folding can split).
     """
-    return unicodedata.normalize("NFC", text).strip()
+    text = unicodedata.normalize("NFC", text)
+    return unicodedata.normalize("NFC", text.casefold()) if ignore_case else text
+
+
+def trimmed(text: str) -> str:
+    """`composed`, without white space around it."""
+    return composed(text).strip()
 
 
 def folded(text: str, *, ignore_case: bool) -> str:
-    """`trimmed`, and where case is ignored, case-folded (composed again, as folding can split)."""
-    return trimmed(trimmed(text).casefold()) if ignore_case else trimmed(text)
+    """`trimmed`, and where case is ignored, case-folded."""
+    return composed(text, ignore_case=ignore_case).strip()
 
 
 def missing_reference(case: Case) -> str | None:

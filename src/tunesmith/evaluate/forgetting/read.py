@@ -42,16 +42,16 @@ def read_probe(path: Path, *, name: str | None = None) -> Probe:
     file = str(path)
     records = list(read_records(path, readers=PROBES))
     faults = [fault for record in records if (fault := record.fault(file))]
-    rows = {record.line: record.values for record in records if record.values is not None}
-    holds_texts = any("text" in row for row in rows.values())
+    rows = [(record.line, record.values) for record in records if record.values is not None]
+    holds_texts = any("text" in row for _, row in rows)
     problems_of = _text_problems if holds_texts else _question_problems
-    for line, row in rows.items():
+    for line, row in rows:
         faults += [problem.at(file, line) for problem in problems_of(row)]
     refuse(sorted(faults, key=lambda fault: fault.line or 0))
     title = name or path.stem
     if not holds_texts:
-        return MultipleChoice(title, tuple(_question(row) for row in rows.values()))
-    probe = PlainText(title, tuple(str(row["text"]) for row in rows.values()))
+        return MultipleChoice(title, tuple(_question(row) for _, row in rows))
+    probe = PlainText(title, tuple(str(row["text"]) for _, row in rows))
     refuse(_too_little(probe, file))
     return probe
 
