@@ -45,6 +45,7 @@ def score(answer, reference, **settings):
         ("5,6", 6),
         ("Apples:\n- 12", 12),
         ("Apples - 12", 12),
+        ("x = - 12", -12),
         ("-$ 12", -12),
         ("$-12", -12),
         ("The answer is 1e6.", 1000000),

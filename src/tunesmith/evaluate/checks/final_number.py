@@ -12,7 +12,7 @@ MARKERS = (
 LATEX_FRACTION = re.compile(r"\\[dt]?frac\{\s*(-?\d+)\s*\}\{\s*(\d+)\s*\}")
 PLAIN = r"\d+(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?(?:[eE][+-]?\d{1,3}(?!\w|\.\d))?|\.\d+"
 NUMBER = re.compile(
-    rf"""(?P<sign>(?<![\w.)])[-+\u2212])?(?:[$€£₩¥]\s?)?(?<![\d.])
+    rf"""(?P<sign>(?<![\w.)])[-+\u2212](?!\s)|(?<==\s)[-+\u2212]\s)?(?:[$€£₩¥]\s?)?(?<![\d.])
     (?:(?P<whole>\d+)\s+(?=\d+\s?/\s?\d))?
     (?P<number>{PLAIN})
     (?:\s?/\s?(?P<below>\d+(?![\d/.,]*\d)))?
@@ -38,7 +38,7 @@ def final_number(text: str, *, marker: str | None = None) -> FinalNumber | None:
 
     With ``marker`` only that text is such a mark, and a text without it has no final number.
     Where a calculation follows the mark, its result counts: what is behind its last `=`. A sign
-    stands at its number, as `- 12` is an item of a list. Thousands separators, currency signs and
+    stands at its number or behind a `=`, as `- 12` may be an item of a list. Thousands separators, currency signs and
     units are set aside.
     """
     if marker is not None:
@@ -101,5 +101,5 @@ def _read(found: re.Match[str]) -> FinalNumber | None:
         value /= int(found["below"])
     value += int(found["whole"] or 0)
     value *= SCALES.get((found["scale"] or "").lower(), 1)
-    negative = found["sign"] in ("-", "\u2212")
+    negative = (found["sign"] or "").strip() in ("-", "\u2212")
     return FinalNumber(-value if negative else value, is_percent=bool(found["percent"]))
