@@ -8,14 +8,15 @@ from numpy.typing import NDArray
 
 from tunesmith.counts import many
 from tunesmith.data.quality.finding import Finding
-from tunesmith.data.quality.near import NearTexts, near_pairs
+from tunesmith.data.quality.near import NearTexts, near_those_before
 from tunesmith.data.quality.text import Seen
 
 
 class Leakage:
     """Held-out rows, given first with ``hold``, and then the training rows.
 
-    The near ones are found in one index of both, whose pairs across the two count.
+    The near ones are found in one index of both, where each training row is compared with the
+    held-out ones alone: copies among the training rows do not hide each other.
     """
 
     def __init__(self) -> None:
@@ -58,8 +59,5 @@ class Leakage:
             yield Finding("leakage", what, near)
 
     def _near(self, is_exact: NDArray[np.bool_]) -> NDArray[np.int64]:
-        near = np.zeros(self._texts.count, dtype=bool)
-        for pairs in near_pairs(self._texts.fingerprints()):
-            across = (pairs < self.held_rows).sum(axis=1) == 1
-            near[pairs[across].max(axis=1)] = True
-        return np.flatnonzero(near[self.held_rows :] & ~is_exact)
+        near = near_those_before(self._texts.fingerprints(), self.held_rows)
+        return np.flatnonzero(near & ~is_exact)
