@@ -35,7 +35,9 @@ class _Window:
 
     def __init__(self, chunks: Iterator[bytes], encoding: str) -> None:
         self._chunks, self._encoding = chunks, encoding
-        self._decoder = codecs.getincrementaldecoder(UTF8)(MARK)
+        # Of a text in another encoding the wrong bytes are marked already.
+        mark = MARK if encoding == UTF8 else "surrogatepass"
+        self._decoder = codecs.getincrementaldecoder(UTF8)(mark)
         self._keys = UniqueKeys()
         self._decode = json.JSONDecoder(object_pairs_hook=self._keys.make).raw_decode
         self._text, self._at, self._ended = "", 0, False
