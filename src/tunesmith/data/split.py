@@ -62,10 +62,9 @@ class Prompts:
         and rows whose questions are nearly the same.
         """
         keys = np.array(self._keys, dtype=np.uint64)
-        equal = self._turns.pairs(most=MOST_IN_A_CLUSTER)
         prints = self._questions.fingerprints()
         clusters = Clusters(len(keys))
-        clusters.join([equal])
+        clusters.join([self._turns.pairs(most=MOST_IN_A_CLUSTER)])
         clusters.join(near_pairs(prints, second=prints.whole))
         first = clusters.first()
         sizes = np.bincount(first, minlength=len(keys))
@@ -73,7 +72,7 @@ class Prompts:
         if not parted.any():
             return Groups(first, keys)
         by_prompt = Clusters(len(keys))
-        by_prompt.join([equal])
+        by_prompt.join([self._turns.pairs(most=MOST_IN_A_CLUSTER, apart=True)])
         number = np.where(parted, by_prompt.first(), first)
         if (number == first).all():
             return Groups(first, keys)

@@ -9,11 +9,11 @@ from tunesmith.data.rows import Conversation, Message
 CHAT = talk("How do I reset it?", "Click here.", "And then?", "Read the mail.")
 
 
-def pairs(rows, *, most=0.5, unders=None):
+def pairs(rows, *, most=0.5, apart=False):
     shared = SharedTurns()
-    for row, under in zip(rows, unders or [0] * len(rows), strict=True):
-        shared.observe(row, under=under)
-    return shared.pairs(most=most).tolist()
+    for number, row in enumerate(rows):
+        shared.observe(row, under=number)
+    return shared.pairs(most=most, apart=apart).tolist()
 
 
 def test_a_turn_is_the_same_trained_or_not():
@@ -42,7 +42,7 @@ def test_chats_written_turn_by_turn_stay_together():
         for until in (2, 4, 6)
     ]
     assert pairs([rows[0], talk("Else?", "no"), rows[2]]) == [[0, 2]]
-    assert pairs([rows[0], rows[0]], unders=[1, 2]) == []
+    assert pairs([rows[0], rows[0]], apart=True) == []
 
 
 def test_examples_that_no_row_trains_join_nothing():

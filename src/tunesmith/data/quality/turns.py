@@ -47,31 +47,33 @@ class SharedTurns:
     """Sees the rows one after the other, then tells which are the same chat up to some answer."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self._under = array("Q")
         self._trained, self._trained_rows = array("Q"), array("q")
         self._given, self._given_rows = array("Q"), array("q")
 
-    def observe(self, conversation: Conversation, *, under: int) -> None:
-        """The next row; rows share turns only under the same number."""
-        found = turns(conversation)
-        self._trained.extend(key ^ under for key in found.trained)
-        self._trained_rows.extend(self.count for _ in found.trained)
-        self._given.extend(key ^ under for key in found.given)
-        self._given_rows.extend(self.count for _ in found.given)
-        self.count += 1
+    def observe(self, conversation: Conversation, *, under: int = 0) -> None:
+        """The next row; ``under`` stands for its system prompt."""
+        found, number = turns(conversation), len(self._under)
+        self._under.append(under)
+        self._trained.extend(found.trained)
+        self._trained_rows.extend(number for _ in found.trained)
+        self._given.extend(found.given)
+        self._given_rows.extend(number for _ in found.given)
 
-    def pairs(self, *, most: float) -> NDArray[np.int64]:
+    def pairs(self, *, most: float, apart: bool = False) -> NDArray[np.int64]:
         """Pairs of rows [n, 2] that chain those with one turn in common, trained in one of them.
 
         A turn that more than ``most`` of the rows share, such as a greeting, joins those alone
-        that end there.
+        that end there. ``apart``: none under different system prompts.
         """
-        trained, given = (np.array(k, dtype=np.uint64) for k in (self._trained, self._given))
+        count = len(self._under)
         rows = np.array(self._trained_rows + self._given_rows, dtype=np.int64)
+        keys = np.array(self._trained + self._given, dtype=np.uint64)
+        keys ^= np.array(self._under, dtype=np.uint64)[rows] * np.uint64(apart)
+        trained = keys[: len(self._trained)]
         ends = np.zeros(len(rows), dtype=bool)
-        ends[: len(trained)] = np.diff(rows[: len(trained)], append=self.count) > 0
-        keys = np.concatenate([trained, given])
+        ends[: len(trained)] = np.diff(rows[: len(trained)], append=count) > 0
         _, kind, counts = np.unique(keys, return_inverse=True, return_counts=True)
-        is_usual = counts > max(FEWEST_OPENED, most * self.count)
+        is_usual = counts > max(FEWEST_OPENED, most * count)
         kept = np.flatnonzero(np.isin(keys, trained) & (ends | ~is_usual[kind]))
         return rows[kept[equal_pairs(keys[kept])]]
