@@ -102,6 +102,18 @@ def test_near_copies_stay_together_and_the_answer_does_not_matter():
     assert {len(some) for some in first} == {1, 2}
 
 
+def test_a_chat_is_on_one_side_in_whatever_form_it_stands():
+    rows = []
+    for n in range(30):
+        said = [" ".join(random.Random(f"{n} {i}").sample("abcdefghijklmnop", 7)) for i in range(4)]
+        rows += [talk(*said, line=2 * n), talk(*said[:2], line=2 * n, system="Be kind.")]
+        rows.append(dataclasses.replace(talk(*said, line=2 * n), completion_from=3))
+    train, held = hold_out(rows, share=0.2, seed=0)
+    asked = [{m.content for row in side for m in row.messages[:-1]} for side in (train, held)]
+    assert len(held) == 18
+    assert asked[0] & asked[1] <= {"Be kind."}
+
+
 def test_where_nearly_all_rows_are_alike_only_equal_prompts_stay_together():
     colours = ["red", "blue", "green", "white", "black", "pink", "gold", "grey"]
     rows = [talk(f"set the lamp to {c} now", "ok", line=n) for n, c in enumerate(colours)]

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from tunesmith.counts import many
 from tunesmith.data.faults import Note
-from tunesmith.data.quality.clusters import Clusters, equal_pairs
+from tunesmith.data.quality.clusters import Clusters
 from tunesmith.data.quality.near import NearTexts, near_pairs
-from tunesmith.data.quality.text import digest, see
+from tunesmith.data.quality.text import digest, fold, see
+from tunesmith.data.quality.turns import SharedTurns
 from tunesmith.data.rows import Conversation
 from tunesmith.errors import DataError
 
@@ -46,20 +47,24 @@ class Prompts:
 
     def __init__(self) -> None:
         self._keys = array("Q")
+        self._turns = SharedTurns()
         self._questions = NearTexts()
 
     def observe(self, conversation: Conversation) -> None:
         """The next row."""
+        row = see(conversation)
         self._keys.append(digest(prompt_key(conversation)))
-        self._questions.add(see(conversation).bare_question)
+        self._turns.observe(conversation, under=digest(fold(row.system)) if row.system else 0)
+        self._questions.add(row.bare_question)
 
     def groups(self) -> Groups:
-        """Rows with equal prompts, and rows whose questions are nearly the same."""
+        """Rows with equal prompts, chats with equal turns before an answer that one of them trains,
+        and rows whose questions are nearly the same.
+        """
         keys = np.array(self._keys, dtype=np.uint64)
-        equal = equal_pairs(keys)
         prints = self._questions.fingerprints()
         clusters = Clusters(len(keys))
-        clusters.join([equal])
+        clusters.join([self._turns.pairs(most=MOST_IN_A_CLUSTER)])
         clusters.join(near_pairs(prints, second=prints.whole))
         first = clusters.first()
         sizes = np.bincount(first, minlength=len(keys))
@@ -67,7 +72,7 @@ class Prompts:
         if not parted.any():
             return Groups(first, keys)
         by_prompt = Clusters(len(keys))
-        by_prompt.join([equal])
+        by_prompt.join([self._turns.pairs(most=MOST_IN_A_CLUSTER, apart=True)])
         number = np.where(parted, by_prompt.first(), first)
         if (number == first).all():
             return Groups(first, keys)

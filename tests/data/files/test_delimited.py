@@ -140,3 +140,9 @@ def test_line_ends_of_windows_inside_a_cell_are_line_ends(tmp_path):
         {"prompt": "x\ny", "completion": "b\r"},
     ]
     assert found.lines == [2, 4]
+
+
+def test_a_comma_before_a_quote_in_a_cell_leaves_the_spaces_of_others(tmp_path):
+    found = read(tmp_path / "a.csv", 'q,a\n"He said, ""hi"" to me",    code\nb,  c\n')
+    assert found.rows == [{"q": 'He said, "hi" to me', "a": "    code"}, {"q": "b", "a": "  c"}]
+    assert found.faults == []

@@ -105,6 +105,15 @@ def test_a_byte_that_the_encoding_lacks_is_a_fault_at_its_line(tmp_path, encodin
     assert (len(found), faults) == (1, [("not_in_encoding", 3)])
 
 
+def test_a_wrong_byte_of_a_document_is_named_as_it_is(tmp_path):
+    document = '[\n{"prompt": "안녕하세요", "completion": "네"},\n'.encode("cp949")
+    (tmp_path / "a.json").write_bytes(document + b'{"prompt": "x\xff", "completion": "y"}]')
+    records = read_records(tmp_path / "a.json", ReadOptions(encoding="cp949"))
+    (problem,) = (record.problem for record in records if record.problem)
+    assert problem.code == "not_in_encoding"
+    assert "0xff" in problem.message
+
+
 def test_damage_all_over_a_utf8_text_is_told_line_by_line(tmp_path):
     lines = [f"질문 {i} 입니다,답 {i} 입니다".encode() for i in range(20)]
     for i in (3, 8, 9, 15, 17, 19):

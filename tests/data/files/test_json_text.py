@@ -53,6 +53,35 @@ def test_a_single_object_is_a_row_and_not_a_document(tmp_path):
             assert (found.rows, found.faults) == ([row], [])
 
 
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("suffix", ["json", "jsonl", "ndjson"])
+@pytest.mark.parametrize(
+    "row",
+    [
+        ROWS[0],
+        {"messages": [{"role": "user", "content": "q"}]},
+        {"query": "q", "choices": ["a", "b"], "gold": 0},
+        {"text": "long ago"},
+    ],
+    ids=["pair", "chat", "choices", "text"],
+)
+def test_a_row_may_have_lists_of_objects_beside_its_columns(tmp_path, row, suffix, indent):
+    for whole in (row | {"sources": [{"title": "x"}]}, {"notes": [{"by": "x"}]} | row):
+        found = read(tmp_path / f"a.{suffix}", json.dumps(whole, indent=indent))
+        assert (found.rows, found.faults) == ([whole], [])
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("name", ["prompt", "data", "version"])
+def test_a_key_given_twice_in_a_document_is_a_fault(tmp_path, name, indent):
+    document = {"version": 1, "prompt": "p", "data": ROWS}
+    if name == "prompt":
+        del document["data"]
+    text = json.dumps(document | {"again": document[name]}, indent=indent)
+    found = read(tmp_path / "a.json", text.replace('"again"', f'"{name}"'))
+    assert found.faults == [("broken_json", 1)]
+
+
 def test_of_several_lists_one_is_asked_for(tmp_path):
     document = json.dumps({"train": ROWS, "name": "x", "test": ROWS[:2]}, indent=1)
     assert ("several_parts", 0) in read(tmp_path / "a.json", document).faults

@@ -42,6 +42,11 @@ def test_any_value_is_read_or_a_problem_and_never_an_error(name, data):
         ("b", ["a", "b"], "b"),
         ("B", {"text": ["x", "y"], "label": ["A", "B"]}, "y"),
         ("2", {"text": ["x", "y"], "label": ["1", "2"]}, "y"),
+        (2, {"text": ["x", "y"], "label": ["1", "2"]}, "y"),
+        (1, {"text": ["x", "y"], "label": ["A", "B"]}, "y"),
+        (1, ["2", "4", "1", "3"], "4"),
+        ("4", ["2", "4", "1", "3"], "4"),
+        ("1", ["0", "1"], "1"),
         (0, '["a", "b"]', "a"),
         (1, ["a", " b "], "b"),
     ],
@@ -56,6 +61,21 @@ def test_the_right_choice_is_the_answer(gold, choices, answer):
 def test_a_choice_that_is_none_is_a_fault(gold):
     parsed = MULTIPLE_CHOICE.parse({"query": "q", "choices": ["a", "b"], "gold": gold})
     assert [problem.code for problem in parsed.problems] == ["wrong_gold"]
+
+
+@pytest.mark.parametrize(
+    ("gold", "choices", "told"),
+    [
+        ("1", ["2", "4", "1", "3"], "the place of '4', or that choice itself"),
+        (0, {"text": ["x", "y"], "label": ["1", "2"]}, "one of the labels, not 0"),
+        ("0", {"text": ["x", "y"], "label": ["1", "2"]}, "one of the labels, not '0'"),
+    ],
+)
+def test_a_number_that_could_mean_two_choices_is_a_fault(gold, choices, told):
+    parsed = MULTIPLE_CHOICE.parse({"query": "q", "choices": choices, "gold": gold})
+    (problem,) = parsed.problems
+    assert problem.code == "wrong_gold"
+    assert told in problem.message
 
 
 @pytest.mark.parametrize("choices", [[], ["a", 1], "a", {"text": ["a"], "label": "A"}, None])

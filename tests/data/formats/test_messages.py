@@ -1,6 +1,7 @@
 """Messages: every field of OpenAI's chat rows is read, and what is wrong in one is told."""
 
 import json
+import math
 
 import pytest
 
@@ -96,6 +97,8 @@ def test_a_call_may_have_no_arguments(arguments):
         (answer(tool_calls="f(x)"), "wrong_type", "text"),
         (answer(tool_calls=[{"name": "f", "arguments": "[1]"}]), "wrong_arguments", "a list"),
         (answer(tool_calls=[{"name": "f", "arguments": "{"}]), "wrong_arguments", "text"),
+        (answer(tool_calls=[{"name": "f", "arguments": '{"x": [NaN]}'}]), "wrong_type", "nan"),
+        (answer(tool_calls=[{"name": "f", "arguments": {"x": -math.inf}}]), "wrong_type", "-inf"),
         (answer(tool_calls=[{"name": "f", "arguments": deep(40)}]), "wrong_type", "64 levels"),
         (answer(tool_calls=[{"arguments": {}}]), "wrong_type", "call 1"),
         (answer(thinking=3), "wrong_type", "a number"),

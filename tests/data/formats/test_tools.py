@@ -48,6 +48,7 @@ def test_a_row_may_have_no_tools(row):
         ([3], "tool 1"),
         ([TOOL, {"function": {}}], "tool 2"),
         ([{"name": "f", "parameters": json.loads("[" * 70 + "]" * 70)}], "64 levels"),
+        ([{"name": "f", "parameters": {"maximum": float("inf")}}], "no number inf"),
     ],
 )
 def test_what_is_no_tool_is_told(tools, said):

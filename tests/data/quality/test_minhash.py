@@ -87,3 +87,22 @@ def test_scripts_of_several_bytes_work_alike():
     assert near(
         a, a.replace("상품이", "물건이", 1), "완전히 다른 문장을 아무렇게나 길게 써 봅니다 " * 5
     ) == {(0, 1)}
+
+
+def test_rows_near_any_other_are_those_that_a_comparison_of_all_finds():
+    rng = random.Random(1)
+    bases = [text(rng).split() for _ in range(12)]
+    texts = []
+    for _ in range(300):
+        words = list(rng.choice(bases))
+        for place in rng.sample(range(len(words)), rng.randrange(30)):
+            words[place] = rng.choice(WORDS)
+        texts.append(" ".join(words))
+    found, others = np.split(signatures(*texts), [200])
+    near = minhash.near_any(found, others)
+    bands = found.reshape(200, 1, -1, 4) == others.reshape(1, 100, -1, 4)
+    in_a_bucket = bands.all(axis=3).any(axis=2)
+    alike = [minhash.similarity(np.tile(row, (100, 1)), others) >= minhash.NEAR for row in found]
+    assert near.tolist() == (in_a_bucket & alike).any(axis=1).tolist()
+    assert 20 < near.sum() < 180
+    assert minhash.near_any(found, others[:0]).sum() == 0

@@ -55,14 +55,21 @@ def choose_dialect(lines: Sequence[str], *, suffix: str, asked: str | None) -> D
 
 def _share(lines: Sequence[str], delimiter: str) -> float:
     """The share of rows as wide as the header; 0 where that is one column wide."""
-    rows: list[list[str]] = []
-    with contextlib.suppress(csv.Error):  # the reader of the rows tells what is wrong
-        rows += filter(None, csv.reader(lines, delimiter=delimiter))
+    rows = _rows(lines, delimiter)
     if not rows or len(rows[0]) < 2:
         return 0.0
     return Counter(map(len, rows))[len(rows[0])] / len(rows)
 
 
+def _rows(lines: Sequence[str], delimiter: str) -> list[list[str]]:
+    rows: list[list[str]] = []
+    with contextlib.suppress(csv.Error):  # the reader of the rows tells what is wrong
+        rows += filter(None, csv.reader(lines, delimiter=delimiter))
+    return rows
+
+
 def _is_spaced(lines: Sequence[str], delimiter: str) -> bool:
-    """Whether a space after a delimiter belongs to it: quotes behind it tell."""
-    return delimiter != " " and any(f'{delimiter} "' in line for line in lines)
+    """Whether a space after a delimiter belongs to it: quotes tell, which cells begin with."""
+    if delimiter == " ":
+        return False
+    return any(cell.startswith(' "') for row in _rows(lines, delimiter) for cell in row[1:])

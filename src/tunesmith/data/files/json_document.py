@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from tunesmith.data.faults import Problem, Remark
 from tunesmith.data.files.encoding import MARK, UTF8
-from tunesmith.data.files.json_object import UniqueKeys, broken_json, row_of
+from tunesmith.data.files.json_object import UniqueKeys, broken_json, given_twice, row_of
 from tunesmith.data.files.record import MOST_ROW_BYTES, Record
 from tunesmith.data.files.source import Broken
 from tunesmith.data.files.text import TOO_LARGE, Text
@@ -35,7 +35,9 @@ class _Window:
 
     def __init__(self, chunks: Iterator[bytes], encoding: str) -> None:
         self._chunks, self._encoding = chunks, encoding
-        self._decoder = codecs.getincrementaldecoder(UTF8)(MARK)
+        # Of a text in another encoding the wrong bytes are marked already.
+        mark = MARK if encoding == UTF8 else "surrogatepass"
+        self._decoder = codecs.getincrementaldecoder(UTF8)(mark)
         self._keys = UniqueKeys()
         self._decode = json.JSONDecoder(object_pairs_hook=self._keys.make).raw_decode
         self._text, self._at, self._ended = "", 0, False
@@ -211,10 +213,13 @@ def _object(window: _Window, part: str | None, lists_of_a_row: Collection[str]) 
     line = window.line
     values: dict[str, object] = {}
     lists: list[str] = []
+    twice: set[str] = set()
     window.skip("{")
     while window.peek() == '"':
         key, _ = window.value()
         assert isinstance(key, str)
+        if key in values or key in lists:
+            twice.add(key)
         window.skip(":")
         window.peek()
         if key in lists_of_a_row or not window.opens_rows():
@@ -224,23 +229,25 @@ def _object(window: _Window, part: str | None, lists_of_a_row: Collection[str]) 
         else:
             lists.append(key)
             is_wanted = key == part or (part is None and len(lists) == 1)
-            if is_wanted:
-                remark = Remark(
-                    "list_in_document", f"the rows are the list `{key}` of the document"
-                )
-                yield Record(0, remarks=(remark,))
-            for record in _elements(window):
-                if is_wanted:
-                    yield record
-            window.place = None
+            yield from (record for record in _listed(window, key) if is_wanted)
         if window.peek() != ",":
             break
         window.skip(",")
     window.skip("}")
-    if not lists:
+    if twice:
+        yield Record(line, None, given_twice(twice, "Give each key once."))
+    elif not lists:
         yield from _alone(line, values)
     elif problem := _choice(lists, part):
         yield Record(0, None, problem)
+
+
+def _listed(window: _Window, name: str) -> Iterator[Record]:
+    """The elements of a list of the document, and that the rows are these."""
+    remark = Remark("list_in_document", f"the rows are the list `{name}` of the document")
+    yield Record(0, remarks=(remark,))
+    yield from _elements(window)
+    window.place = None
 
 
 def _alone(line: int, values: dict[str, object]) -> Iterator[Record]:

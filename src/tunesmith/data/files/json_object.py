@@ -1,6 +1,6 @@
 """What a JSON value must be to be a row: an object with no key given twice, or a list of cells."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from tunesmith.data.faults import Problem
 from tunesmith.data.files.record import kind_of
@@ -28,8 +28,13 @@ class UniqueKeys:
         """Which keys were given twice, and forget them."""
         if not self.twice:
             return None
-        names, self.twice = ", ".join(sorted(self.twice)), set()
-        return broken_json(f"key given twice: {names}", remedy)
+        names, self.twice = self.twice, set()
+        return given_twice(names, remedy)
+
+
+def given_twice(names: Collection[str], remedy: str) -> Problem:
+    """An object that has several values under one of these keys."""
+    return broken_json(f"key given twice: {', '.join(sorted(names))}", remedy)
 
 
 def broken_json(reason: str, remedy: str = LINES_REMEDY) -> Problem:

@@ -1,7 +1,7 @@
 """JSON: an object on each line, or one document that is a list of them or holds one."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from tunesmith.data.faults import Problem
@@ -25,6 +25,10 @@ from tunesmith.data.files.text import Text, open_text
 LISTS_OF_A_ROW = frozenset({"messages", "conversations", "conversation", "dialog", "dialogue"})
 LISTS_OF_A_ROW |= {"chat", "history", "prompt", "completion", "chosen", "rejected", "choices"}
 LISTS_OF_A_ROW |= {"tools", "functions", "turns"}
+# Columns that make an object a row, whatever lists of objects it has beside them.
+CHATS = frozenset({"messages", "conversations", "conversation", "dialog", "dialogue", "chat"})
+ASKED = frozenset({"prompt", "instruction", "query", "question"})
+ANSWERED = frozenset({"completion", "output", "response", "answer", "choices"})
 JSON_LINES = (".jsonl", ".ndjson")
 OPENING = (b"[", b"{", b",", b":")
 
@@ -36,7 +40,7 @@ def read_json(source: Source, options: ReadOptions) -> Iterator[Record]:
     remarks = [*text.remarks, *unused(options, "delimiter", *([] if is_one else ["part"]))]
     yield Record(0, remarks=tuple(remarks))
     if is_one:
-        yield from read_document(text, options.part, LISTS_OF_A_ROW)
+        yield from read_document(text, options.part, _lists_of_a_row(text.head()))
     else:
         yield from read_json_lines(text)
 
@@ -68,7 +72,25 @@ def is_document(head: bytes) -> bool:
         return is_list and all(isinstance(row, dict | list) for row in value)
     if isinstance(value, dict) and rows_in_columns(value):
         return True
-    return isinstance(value, list) or holds_rows(first, LISTS_OF_A_ROW)
+    return isinstance(value, list) or (not _is_row(value) and holds_rows(first, LISTS_OF_A_ROW))
+
+
+def _is_row(value: object) -> bool:
+    """Whether it is an object with the columns of a row, and no list of rows under their names."""
+    if not isinstance(value, dict):
+        return False
+    names = {name for name in value if name in LISTS_OF_A_ROW or not isinstance(value[name], list)}
+    is_pair = bool(names & ASKED) and bool(names & ANSWERED)
+    return is_pair or bool(names & CHATS) or isinstance(value.get("text"), str)
+
+
+def _lists_of_a_row(head: bytes) -> Collection[str]:
+    """The lists of a document that are none of rows; all, where the document is a row itself."""
+    try:
+        value = json.loads(head)
+    except (ValueError, RecursionError):
+        return LISTS_OF_A_ROW
+    return value.keys() if _is_row(value) else LISTS_OF_A_ROW
 
 
 def _goes_on(first: bytes, rest: bytes, error: Exception) -> bool:

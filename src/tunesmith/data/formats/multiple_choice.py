@@ -1,7 +1,9 @@
 """Multiple-choice rows: {"query": "...", "choices": ["...", ...], "gold": 0}.
 
-`gold` is the place of the right choice, counted from 0. The layout of ARC and its kin is read as
-well: choices as {"text": [...], "label": ["A", ...]} with the label of the right one.
+`gold` is the place of the right choice, counted from 0, or its text; a place in quotes is one as
+long as no other choice has that text. The layout of ARC and its kin is read as well: choices as
+{"text": [...], "label": ["A", ...]} with the label of the right one; where labels are numbers, a
+number is one of them and no place.
 """
 
 from tunesmith.data.faults import Remark
@@ -48,17 +50,28 @@ def _texts(values: object, parsed: Parsed) -> list[str] | None:
 
 
 def _gold(value: object, texts: list[str], labels: list[str], parsed: Parsed) -> str:
-    """The right choice, by its label, its text or its place."""
-    if isinstance(value, str) and value in labels and len(labels) == len(texts):
-        return texts[labels.index(value)]
-    if isinstance(value, str) and value in texts:
-        return value
-    place = int(value) if isinstance(value, str) and value.isdecimal() else value
-    if isinstance(place, int) and not isinstance(place, bool) and 0 <= place < len(texts):
-        return texts[place]
-    known = f"0 to {len(texts) - 1}"
-    what = f'"gold" must be the place of one of {len(texts)} choices ({known}), not {value!r:.80}.'
-    parsed.problem("wrong_gold", what, remedy="Count the choices from 0.")
+    """The right choice, by its label, its place or its text."""
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    name = str(value) if is_number or isinstance(value, str) else ""
+    if name in labels and len(labels) == len(texts):
+        return texts[labels.index(name)]
+    is_counted = not any(label.isdecimal() for label in labels)
+    by_place = {str(place): text for place, text in enumerate(texts)} if is_counted else {}
+    if name in by_place and (is_number or name not in texts or by_place[name] == name):
+        return by_place[name]
+    if name in by_place:
+        what = f'"gold" is {value!r}: the place of {by_place[name]!r:.80}, or that choice itself.'
+        remedy = "Write JSON lines, where the number is a place, or give the choices labels."
+    elif not is_number and name in texts:
+        return name
+    elif by_place:
+        known = f"{len(texts)} choices (0 to {len(texts) - 1})"
+        what = f'"gold" must be the place of one of {known}, not {value!r:.80}.'
+        remedy = "Count the choices from 0."
+    else:
+        what = f'"gold" must be one of the labels, not {value!r:.80}.'
+        remedy = f"Write one of {', '.join(labels):.80}."
+    parsed.problem("wrong_gold", what, remedy=remedy)
     return ""
 
 

@@ -1,6 +1,7 @@
 """Tools and calls of a row, as OpenAI and Hugging Face write them, read and type-checked."""
 
 import json
+import math
 from collections.abc import Mapping
 
 from tunesmith.data.formats.layout import Parsed, Row
@@ -39,7 +40,7 @@ def _tool(value: object, parsed: Parsed, *, place: str) -> Tool | None:
         what = f"{place} is no object with the name of a function."
         parsed.problem("wrong_type", what, remedy=TOOL_SHAPE)
         return None
-    if _too_deep(function, parsed, place=place):
+    if _is_unfit(function, parsed, place=place):
         return None
     wrapper = value if isinstance(value, dict) and "function" in value else {}
     return {"type": "function", **wrapper, "function": function}
@@ -72,7 +73,7 @@ def _call(value: object, parsed: Parsed, *, place: str) -> ToolCall | None:
         what = f"the arguments of {place} must be a JSON object, these are {kind_of(arguments)}."
         parsed.problem("wrong_arguments", what, remedy=CALL_SHAPE)
         return None
-    if _too_deep(arguments, parsed, place=f"the arguments of {place}"):
+    if _is_unfit(arguments, parsed, place=f"the arguments of {place}"):
         return None
     given = value.get("id") if isinstance(value, dict) else None
     return ToolCall(function["name"], arguments, given if isinstance(given, str) else None)
@@ -88,10 +89,16 @@ def _from_text(value: object) -> object:
         return value
 
 
-def _too_deep(value: object, parsed: Parsed, *, place: str) -> bool:
-    """Whether a value is nested deeper than templates can write, with the problem noted."""
+def _is_unfit(value: object, parsed: Parsed, *, place: str) -> bool:
+    """Whether a value is nested deeper than templates can write, or holds what JSON has no word
+    for, with the problem noted.
+    """
     level = [value]
     for _ in range(MOST_DEPTH):
+        if odd := [each for each in level if isinstance(each, float) and not math.isfinite(each)]:
+            what = f"{place} must be JSON, which has no number {odd[0]}."
+            parsed.problem("wrong_type", what, remedy="Write a finite number, a text or null.")
+            return True
         level = [
             item
             for each in level

@@ -17,8 +17,10 @@ FEWEST_BINS = 6  # from which on a similarity says something
 # Texts with a part in common: beyond both it is a template that they are written in.
 FEWEST_ALIKE, SHARE_ALIKE = 8, 0.05
 NEIGHBOURS = 4  # of a row in a bucket that it is compared with
+MOST_OTHERS = 64  # in a bucket, where rows are compared with others of a second set
 AT_ONCE = 32  # texts whose shingles fit into the processor's cache
 _EMPTY = np.uint8(0xFF)
+_EMPTY_BAND = np.uint32(0xFFFFFFFF)
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _AT_ONCE_COMPARED = 1 << 16
 
@@ -90,6 +92,29 @@ def near_pairs(
                 a, b = rows[at], rows[at + step]
                 near = similarity(found[a], found[b]) >= NEAR
                 yield np.stack([a[near], b[near]], axis=1)
+
+
+def near_any(found: Signatures, others: Signatures) -> NDArray[np.bool_]:
+    """Which rows of ``found`` are nearly the same as one of ``others`` in a bucket, bool [N]."""
+    near = np.zeros(len(found), dtype=bool)
+    for start in range(0, BINS, ROWS_PER_BAND):
+        band, other = (
+            np.ascontiguousarray(each[:, start : start + ROWS_PER_BAND]).view(np.uint32).ravel()
+            for each in (found, others)
+        )
+        order = np.argsort(other, kind="stable")
+        rows = np.flatnonzero(~near & (band != _EMPTY_BAND))
+        place = np.searchsorted(other[order], band[rows])
+        stop = np.searchsorted(other[order], band[rows], side="right")
+        for _ in range(MOST_OTHERS):
+            left = ~near[rows] & (place < stop)
+            rows, place, stop = rows[left], place[left], stop[left]
+            for part in range(0, len(rows), _AT_ONCE_COMPARED):
+                some = rows[part : part + _AT_ONCE_COMPARED]
+                beside = order[place[part : part + _AT_ONCE_COMPARED]]
+                near[some] = similarity(found[some], others[beside]) >= NEAR
+            place = place + 1
+    return near
 
 
 def hide_templates_(found: Signatures) -> None:

@@ -128,6 +128,28 @@ def near_pairs(
         yield numbers[pairs]
 
 
+def near_those_before(prints: Fingerprints, first: int) -> NDArray[np.bool_]:
+    """Which of the texts from ``first`` on are nearly the same as one before it, bool [N - first].
+
+    Of equal texts one is compared, and what it is holds for all of them.
+    """
+    _, sample, group = np.unique(prints.whole, return_index=True, return_inverse=True)
+    again = np.ones(len(group), dtype=bool)
+    again[sample] = False
+    is_near = np.zeros(len(sample), dtype=bool)
+    is_near[group[:first]] = True
+    for pairs in short_pairs(prints, without=again):
+        across = (pairs < first).sum(axis=1) == 1
+        is_near[group[pairs[across].max(axis=1)]] = True
+    fresh = np.flatnonzero(~again[prints.long])
+    numbers, own = prints.long[fresh], prints.signatures[fresh]
+    minhash.hide_templates_(own)
+    start = int(np.searchsorted(numbers, first))
+    alike = minhash.near_any(own[start:], own[:start])
+    is_near[group[numbers[start:][alike]]] = True
+    return is_near[group[first:]]
+
+
 def short_pairs(prints: Fingerprints, *, without: NDArray[np.bool_]) -> Iterator[NDArray[np.int64]]:
     """Pairs of short texts [n, 2] that differ in one word; of equal ones give all but one away."""
     counts = np.where(without, 0, prints.counts)

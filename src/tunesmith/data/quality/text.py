@@ -50,8 +50,8 @@ def see(conversation: Conversation, *, file: int = 0) -> Seen:
     """The row as observers take it."""
     messages, trained = conversation.messages, set(conversation.supervised)
     system = messages[0].content if messages and messages[0].role == "system" else None
-    asked = [_said(m) for i, m in enumerate(messages) if i not in trained and m.role != "system"]
-    learned = [_said(messages[i]) for i in sorted(trained)]
+    asked = [said(m) for i, m in enumerate(messages) if i not in trained and m.role != "system"]
+    learned = [said(messages[i]) for i in sorted(trained)]
     answer = "\n".join(learned)
     question = "\n".join(asked)
     if not question.strip():
@@ -73,7 +73,7 @@ def see(conversation: Conversation, *, file: int = 0) -> Seen:
     )
 
 
-def _said(message: Message) -> str:
+def said(message: Message) -> str:
     """What a message says, and which tools it calls with what."""
     if not message.tool_calls:
         return message.content
