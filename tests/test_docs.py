@@ -144,7 +144,7 @@ def test_make_has_the_targets_that_the_readme_names():
 COLUMNS = {
     "intents": "intents",
     "endings": "tone",
-    "English reviews": "sentiment (English), one seed",
+    "English reviews": "sentiment (English)",
     "Korean reviews": "sentiment (Korean)",
 }
 
