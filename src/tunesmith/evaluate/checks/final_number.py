@@ -38,8 +38,8 @@ def final_number(text: str, *, marker: str | None = None) -> FinalNumber | None:
 
     With ``marker`` only that text is such a mark, and a text without it has no final number.
     Where a calculation follows the mark, its result counts: what is behind its last `=`. A sign
-    stands at its number or behind a `=`, as `- 12` may be an item of a list. Thousands separators, currency signs and
-    units are set aside.
+    stands at its number or behind a `=`, as `- 12` may be an item of a list. Thousands separators,
+    currency signs and units are set aside.
     """
     if marker is not None:
         _, found, rest = text.rpartition(marker)
