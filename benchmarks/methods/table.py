@@ -92,7 +92,11 @@ def _cell(runs: Sequence[Run]) -> str:
 
 
 def _pairs(runs: Mapping[str, Sequence[Run]]) -> Iterator[str]:
-    """Differences on the same rows and seeds of methods that a reader would choose between."""
+    """Differences on the same rows and seeds of methods that a reader would choose between.
+
+    The interval takes the rows of all seeds as rows of one run; each seed's own difference says
+    whether it may.
+    """
     for one, other in PAIRS:
         by_seed = [
             {run["seed"]: run["scores"][TUNED] for run in runs.get(x, ())} for x in (one, other)
@@ -101,7 +105,9 @@ def _pairs(runs: Mapping[str, Sequence[Run]]) -> Iterator[str]:
         if seeds:
             mine, theirs = ([score for seed in seeds for score in each[seed]] for each in by_seed)
             found = percent(paired_difference(mine, theirs, seed=0), sign="+")
-            yield f"{one} - {other}: {found}, {many(len(seeds), 'seed')}"
+            means = [[100 * statistics.mean(each[seed]) for seed in seeds] for each in by_seed]
+            own = ", ".join(f"{a - b:+.0f}" for a, b in zip(*means, strict=True))
+            yield f"{one} - {other}: {found}; {own}, {many(len(seeds), 'seed')}"
 
 
 def _mean(runs: Sequence[Run]) -> float:
