@@ -28,6 +28,7 @@ def distil(base, folder, *, inputs=QUESTIONS, instruction=INSTRUCTION, out="rows
             "model": str(changes.pop("model", base)),
             "dtype": "float32",
             "data": {"train": "unused"},
+            "method": {"kind": changes.pop("method", "lora")},
             "train": {"seed": changes.pop("seed", 0)},
             "evaluate": {
                 "checks": changes.pop("checks", []),

@@ -12,9 +12,11 @@ from tunesmith.config.evaluate import EvaluateSettings
 from tunesmith.data.faults import FaultyData
 from tunesmith.data.rows import Message
 from tunesmith.evaluate.checks.table import build_checks
-from tunesmith.workflows import consistency
+from tunesmith.generate.sampling import Sampling
+from tunesmith.workflows import consistency, drawing
 from tunesmith.workflows.answers import Question
 from tunesmith.workflows.consistency import Arm, Asking, Drawing, again, draw_again
+from tunesmith.workflows.drawing import Asked, answers_to
 from tunesmith.workflows.opening import open_base
 
 QUESTIONS = [Question((Message("user", f"Say {a} {b}?"),), a) for a in LETTERS for b in "xy"]
@@ -55,6 +57,19 @@ def test_the_same_seed_draws_the_same_whatever_is_asked_beside_it(opened, monkey
     assert draw(opened) == first
     assert draw(opened, seed=1).samples != first.samples
     assert draw(opened, seed=1).wordings == first.wordings
+
+
+def test_an_answer_has_the_room_that_its_prompt_leaves_in_the_context(opened, monkeypatch):
+    prompts, real = [], drawing.generate
+
+    def generate(engine, given, **options):
+        prompts.extend(given)
+        return real(engine, given, **options)
+
+    monkeypatch.setattr(drawing, "generate", generate)
+    asked = [Asked((Message("user", text),)) for text in ("hello", "hello hello")]
+    answers_to(opened, asked, adapter=None, sampling=Sampling(max_new_tokens=3), seed=0)
+    assert [len(each.ids) + each.most for each in prompts] == [opened.base.context] * 2
 
 
 def test_samples_of_a_question_differ_and_wordings_are_greedy(opened):

@@ -151,13 +151,15 @@ def test_an_unfinished_call_is_not_begun_anew(ask, tmp_path, monkeypatch):
         {"seed": 3},
         {"max_new_tokens": 13},
         {"checks": [HAS_F]},
+        {"method": "qlora"},
     ],
     ids=lambda changes: next(iter(changes)),
 )
 def test_going_on_with_other_settings_is_refused(ask, tmp_path, changes):
     ask()
     before = files_of(tmp_path)
-    name = next(iter(changes)).replace("instruction", "prompt")
+    (name,) = changes
+    name = {"instruction": "prompt", "method": "four_bit"}.get(name, name)
     with pytest.raises(DataError, match=f"other settings: {name} "):
         ask(**changes, resume=True)
     assert files_of(tmp_path) == before

@@ -1,6 +1,7 @@
 """The settings of checks that look at the answer alone."""
 
 import re
+from collections.abc import Callable
 from typing import Literal
 
 from pydantic import Field, JsonValue, field_validator
@@ -8,7 +9,6 @@ from pydantic import Field, JsonValue, field_validator
 from tunesmith.config.checks.fields import CheckName, Texts
 from tunesmith.config.settings import Settings
 
-TRIMMED = "{!r} has white space {}, where answers have none: leave it out"
 SAME_CASE = "`Yes` counts as `yes`"
 
 
@@ -39,6 +39,15 @@ class RegexSettings(Settings):
         return value
 
 
+def _trimmed(texts: tuple[str, ...], trim: Callable[[str], str], where: str) -> tuple[str, ...]:
+    """The texts; ValueError for one with white space where answers are trimmed."""
+    for text in texts:
+        if text != trim(text):
+            told = f"{text!r} has white space {where}, where answers have none: leave it out"
+            raise ValueError(told)
+    return texts
+
+
 class StartsWithSettings(Settings):
     """The answer starts with one of the given texts; white space before it is set aside."""
 
@@ -50,10 +59,7 @@ class StartsWithSettings(Settings):
     @field_validator("beginnings")
     @classmethod
     def _can_begin_an_answer(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
-        for text in texts:
-            if text != text.lstrip():
-                raise ValueError(TRIMMED.format(text, "in front"))
-        return texts
+        return _trimmed(texts, str.lstrip, "in front")
 
 
 class EndsWithSettings(Settings):
@@ -69,10 +75,7 @@ class EndsWithSettings(Settings):
     @field_validator("endings")
     @classmethod
     def _can_end_an_answer(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
-        for text in texts:
-            if text != text.rstrip():
-                raise ValueError(TRIMMED.format(text, "at its end"))
-        return texts
+        return _trimmed(texts, str.rstrip, "at its end")
 
 
 class ContainsSettings(Settings):

@@ -21,14 +21,13 @@ from tunesmith.data.files.record import ReadOptions, Record, unused
 from tunesmith.data.files.source import Source, open_source
 from tunesmith.data.files.text import Text, open_text
 
-# Columns of a row that hold lists: an object with one of them is a row, not a document of rows.
-LISTS_OF_A_ROW = frozenset({"messages", "conversations", "conversation", "dialog", "dialogue"})
-LISTS_OF_A_ROW |= {"chat", "history", "prompt", "completion", "chosen", "rejected", "choices"}
-LISTS_OF_A_ROW |= {"tools", "functions", "turns"}
 # Columns that make an object a row, whatever lists of objects it has beside them.
 CHATS = frozenset({"messages", "conversations", "conversation", "dialog", "dialogue", "chat"})
 ASKED = frozenset({"prompt", "instruction", "query", "question"})
 ANSWERED = frozenset({"completion", "output", "response", "answer", "choices"})
+# Columns of a row that hold lists: an object with one of them is a row, not a document of rows.
+LISTS_OF_A_ROW = CHATS | {"history", "prompt", "completion", "chosen", "rejected", "choices"}
+LISTS_OF_A_ROW |= {"tools", "functions", "turns"}
 JSON_LINES = (".jsonl", ".ndjson")
 OPENING = (b"[", b"{", b",", b":")
 
