@@ -49,11 +49,11 @@ def pairs(families: Iterable[str], variants: Mapping[str, BaseModel]) -> list[tu
     """A covering of families and settings of methods, for ``("family", "variant")``."""
     return covering(
         {family: FAMILY_TRAITS[family] for family in families},
-        {name: _traits(settings) for name, settings in variants.items()},
+        {name: traits(settings) for name, settings in variants.items()},
     )
 
 
-def _traits(settings: BaseModel) -> list[str]:
+def traits(settings: BaseModel) -> list[str]:
     """What is not as it is by default, by its key, and by its value where that is a word."""
     changed = settings.model_dump(exclude_defaults=True, exclude={*SIZES, "kind"})
     named = [f"{key}={value}" if isinstance(value, str) else key for key, value in changed.items()]

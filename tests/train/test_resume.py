@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.covering import pairs
 from tests.methods.test_contract import base_digest
 from tests.train.test_loop import resumed, run
 from tests.train.tiny import dataset, plan, tensors
@@ -26,8 +27,7 @@ def job_of(family, variant, tmp_path, *, run_folder, held=True):
     )
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("family", SHAPES)
+@pytest.mark.parametrize(("family", "variant"), pairs(SHAPES, VARIANTS))
 def test_stopped_and_resumed_equals_unbroken_and_the_base_stays(family, variant, tmp_path):
     unbroken = job_of(family, variant, tmp_path, run_folder="a")
     before = base_digest(unbroken.engine.model)
