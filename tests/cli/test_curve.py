@@ -19,6 +19,7 @@ def words(tmp_path, monkeypatch):
     return [*given, "--data.eval", "0.3", "--evaluate.timed_rows", "0"]
 
 
+@pytest.mark.rendered
 def test_the_document_has_a_point_for_each_share_and_the_verdict(tunesmith, words):
     ended = tunesmith(*words, "--shares", "0.5,1", "--json")
     assert ended.status == 0, ended.err

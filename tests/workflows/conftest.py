@@ -5,6 +5,7 @@ import functools
 import pytest
 
 from tests.models.tiny import tiny_folder
+from tests.plots import plots_are_not_rendered  # noqa: F401  # for every test here
 from tests.workflows.distilling import distil
 from tests.workflows.tiny import talking_base
 
