@@ -79,16 +79,16 @@ def _kill(process):
 def killed_and_resumed(runs, run, *, kills, whole_seconds, seed):
     """Kill at ``kills`` random moments, then let it end; how many kills met a living process."""
     rng = random.Random(seed)
-    met = sum(runs.go(run, kill_after=rng.uniform(0.1, 0.6) * whole_seconds) for _ in range(kills))
+    met = sum(runs.go(run, kill_after=rng.uniform(0.05, 0.45) * whole_seconds) for _ in range(kills))
     assert not runs.go(run)
     return met
 
 
-def prepared(tmp_path, **changes):
-    """The config of 60 steps, in a file."""
+def prepared(tmp_path, *, steps=60, **changes):
+    """A config in a file, and who runs it."""
     made = config(
         tmp_path,
-        train={"steps": 60, "rows_per_step": 3, "checkpoint_steps": 1, "lr": 0.01},
+        train={"steps": steps, "rows_per_step": 3, "checkpoint_steps": 1, "lr": 0.01},
         **changes,
     )
     text = yaml.safe_dump(made.model_dump(mode="json", by_alias=True))
@@ -110,7 +110,7 @@ def assert_same_result(tmp_path, run, folder="adapter", names=RESULT):
 
 
 def test_killed_three_times_ends_in_the_same_bytes(tmp_path):
-    with prepared(tmp_path) as runs:
+    with prepared(tmp_path, steps=30) as runs:
         seconds = whole(runs)
         run = tmp_path / "run"
         assert killed_and_resumed(runs, run, kills=3, whole_seconds=seconds, seed=1)
