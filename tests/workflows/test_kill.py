@@ -79,7 +79,9 @@ def _kill(process):
 def killed_and_resumed(runs, run, *, kills, whole_seconds, seed):
     """Kill at ``kills`` random moments, then let it end; how many kills met a living process."""
     rng = random.Random(seed)
-    met = sum(runs.go(run, kill_after=rng.uniform(0.05, 0.45) * whole_seconds) for _ in range(kills))
+    met = sum(
+        runs.go(run, kill_after=rng.uniform(0.05, 0.45) * whole_seconds) for _ in range(kills)
+    )
     assert not runs.go(run)
     return met
 
