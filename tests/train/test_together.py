@@ -19,6 +19,7 @@ from tunesmith.train.events import Ended, Saved, StepDone
 from tunesmith.train.job import Job
 from tunesmith.train.loop import train
 from tunesmith.train.member import Member
+from tunesmith.train.run_folder import RunFolder
 
 SETTINGS = {
     "rank 2": LoraSettings(rank=2),
@@ -47,6 +48,7 @@ def member_of(adapter, engine, folder, *, number, steps=6, **changes):
         held=dataset(4, seed=90 + number),
         settings=TrainSettings(**values),
         folder=folder,
+        keep_plan=RunFolder(folder).write_plan,
     )
     own = plan(steps=steps + number, lr=10.0 ** (-2 - number % 2), **changes)
     return Member(job, own, adam(job))
