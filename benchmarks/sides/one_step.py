@@ -22,8 +22,9 @@ from tunesmith.config.run import RECOMPUTE
 from tunesmith.data.dataset import Dataset
 from tunesmith.methods import table
 from tunesmith.train import optimizer
+from tunesmith.train.batches import Plan
 from tunesmith.train.events import StepDone
-from tunesmith.train.job import Job, Plan
+from tunesmith.train.job import Job
 from tunesmith.train.loop import train
 from tunesmith.train.member import Member
 from tunesmith.workflows.opening import Opened, open_base

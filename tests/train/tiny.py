@@ -10,7 +10,9 @@ from tunesmith.data.template import TokenRow
 from tunesmith.engine.forward import prepare_
 from tunesmith.methods import table
 from tunesmith.train import optimizer
-from tunesmith.train.job import Job, Plan
+from tunesmith.train.batches import Plan
+from tunesmith.train.job import Job
+from tunesmith.train.run_folder import RunFolder
 
 METHODS = {
     "lora": LoraSettings(rank=2),
@@ -44,6 +46,7 @@ def tiny_job(folder, method="lora", *, held=True, family="llama", **settings):
         held=dataset(5, seed=9) if held else None,
         settings=TrainSettings(**values),
         folder=folder,
+        keep_plan=RunFolder(folder).write_plan,
     )
 
 

@@ -30,8 +30,8 @@ def opened(talking):
 
 def draw(opened, settings=SETTINGS, *, questions=QUESTIONS, seed=0, seconds=1e9, **more):
     asked = again(questions, settings)
-    drawing = Drawing(6, seconds, seed, now=more.pop("now", lambda: 0.0))
-    return draw_again(opened, asked, settings, arm=Arm(), draw=drawing, **more)
+    settings_of_draw = Drawing(6, seconds, seed, now=more.pop("now", lambda: 0.0))
+    return draw_again(opened, asked, settings, arm=Arm(), draw=settings_of_draw, **more)
 
 
 def test_questions_are_spread_evenly_and_stand_in_front_of_their_wordings():

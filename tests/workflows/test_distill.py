@@ -15,6 +15,7 @@ from tests.workflows.distilling import (
 )
 from tests.workflows.tiny import LETTERS, TEMPLATE, talking_base
 from tunesmith.config.distill import DistillSettings
+from tunesmith.data.chat_format import instructed
 from tunesmith.data.read import read_conversations
 from tunesmith.data.rows import Message
 from tunesmith.errors import ConfigError, DataError
@@ -22,7 +23,6 @@ from tunesmith.generate.loop import Answer
 from tunesmith.models.load import read_tokenizer
 from tunesmith.train.events import Notice
 from tunesmith.workflows import teacher
-from tunesmith.workflows.teacher import instructed
 
 
 def test_rows_are_questions_and_answers_and_hold_nothing_of_the_instruction(ask, tmp_path):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tunesmith.workflows.answers import Answers
-    from tunesmith.workflows.one_run import RunSummary
+    from tunesmith.workflows.summary import RunSummary
 
 SHOWN_ANSWERS, LONGEST_LINE = 3, 300
 TUNED = "tuned"  # the arm whose answers are those after training

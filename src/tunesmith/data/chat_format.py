@@ -1,7 +1,7 @@
 """What a model's chat template does, learned once by rendering messages that are known."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tunesmith.data.chat_text import (
@@ -164,3 +164,19 @@ def with_system(tokenizer: Tokenizer) -> str | None:
         return chat_text(tokenizer, given([Message("system", SYSTEM), *PROBE[:1]]))
     except TEMPLATE_ERRORS:
         return None
+
+
+def instructed(
+    messages: Sequence[Message], instruction: str, *, as_system: bool
+) -> tuple[Message, ...]:
+    """The messages under the instruction: in front of their own system prompt, else the first.
+
+    Without ``as_system`` it stands in front of the user's first message.
+    """
+    first, rest = messages[0], tuple(messages[1:])
+    has_system = first.role == "system"
+    if as_system and not has_system:
+        return (Message("system", instruction), first, *rest)
+    if has_system and not as_system:
+        return (first, *instructed(rest, instruction, as_system=False))
+    return (Message(first.role, f"{instruction}\n\n{first.content}"), *rest)

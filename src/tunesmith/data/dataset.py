@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.data.faults import Note
+from tunesmith.data.rows import Conversation
 from tunesmith.data.template import TokenRow
 
 Numbers = NDArray[np.int64]
@@ -186,3 +187,22 @@ def joined(datasets: Sequence[Dataset], conversations: Sequence[int]) -> Dataset
 
 def _joined(arrays: Iterable[Numbers]) -> Numbers:
     return np.concatenate([np.zeros(0, dtype=np.int64), *arrays])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunRows:
+    """What a run reads: rows, the held-out ones, and the conversations that those were made of.
+
+    ``copies`` float64 [N] is how often each training row counts in an epoch; empty: once.
+    """
+
+    train: Dataset
+    held: Dataset | None
+    held_conversations: Sequence[Conversation]
+    copies: NDArray[np.float64]
+    sample: tuple[Conversation, ...] = ()  # of the training rows, evenly spread
+
+    @property
+    def own_answers(self) -> tuple[str, ...]:
+        """The last answers of ``sample``: what checks learn from."""
+        return tuple(r.messages[r.supervised[-1]].content for r in self.sample if r.supervised)

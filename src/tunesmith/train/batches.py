@@ -7,17 +7,39 @@ same rows in the same micro-batches.
 import heapq
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.config.run import DEFAULT_EPOCHS, TrainSettings
+from tunesmith.config.run import DEFAULT_EPOCHS, Recompute, TrainSettings
 
 DEFAULT_TOKENS_PER_STEP = 4096
 StepRows = tuple[int, ...]
 Lengths = Sequence[int] | NDArray[np.int64]
 Copies = Sequence[float] | NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What was decided before the first step; a resumed run keeps it."""
+
+    steps: int
+    warmup: int
+    lr: float
+    tokens_per_micro_batch: int
+    recompute: Recompute
+    peak_bytes: int
+    seconds_per_token: float
+
+    def to_json(self) -> dict[str, object]:
+        """For plan.json."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, object]) -> "Plan":
+        """From plan.json."""
+        return cls(**{field.name: values[field.name] for field in fields(cls)})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """What a run tells while it goes: the loop yields these, and console and files subscribe."""
 
+import os
 from dataclasses import dataclass
 
 
@@ -100,3 +101,10 @@ class Ended:
 
 
 Event = Progress | Notice | Planned | StepDone | HeldOut | Saved | BestCheckpoint | Weakened | Ended
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on, which a container can limit."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -10,11 +10,10 @@ from tunesmith.engine.head import losses
 from tunesmith.engine.pack import Row
 from tunesmith.errors import MemoryRefusal
 from tunesmith.train import memory
-from tunesmith.train.batches import StepRows, micro_batches
+from tunesmith.train.batches import Plan, StepRows, micro_batches
 from tunesmith.train.events import Notice
-from tunesmith.train.job import Job, Plan, stream_of
+from tunesmith.train.job import Job, stream_of
 from tunesmith.train.member import Round
-from tunesmith.train.run_folder import RunFolder
 
 Stream = list[tuple[Round, StepRows]]  # rows of some members that are computed together
 
@@ -133,7 +132,7 @@ def _back_off(going: Sequence[Round], failed: Stream) -> list[tuple[Round, Notic
     notices = []
     for each in going:
         each.member.plan = replace(each.member.plan, **changes)  # type: ignore[arg-type]
-        RunFolder(each.member.job.folder).write_plan(each.member.plan)
+        each.member.job.keep_plan(each.member.plan)
         text = f"step {each.member.state.step + 1} did not fit into memory: {what}"
         notices.append((each, Notice("back_off", text)))
     return notices

@@ -1,19 +1,19 @@
 """What the loop works on: a base with an adapter, rows, settings and the plan."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.config.run import Recompute, TrainSettings
+from tunesmith.config.run import TrainSettings
 from tunesmith.engine.batch import Dropout, PackedBatch
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.pack import Row, pack
 from tunesmith.methods.adapter import Adapter
-from tunesmith.train.batches import Copies, StepRows, endless_steps
+from tunesmith.train.batches import Copies, Plan, StepRows, endless_steps
 
 # A common beginning shorter than this is not worth a document of its own.
 SHARE_TOKENS = 8
@@ -41,31 +41,13 @@ class Rows(Protocol):
     def lengths(self) -> NDArray[np.int64]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What was decided before the first step; a resumed run keeps it."""
-
-    steps: int
-    warmup: int
-    lr: float
-    tokens_per_micro_batch: int
-    recompute: Recompute
-    peak_bytes: int
-    seconds_per_token: float
-
-    def to_json(self) -> dict[str, object]:
-        """For plan.json."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: dict[str, object]) -> "Plan":
-        """From plan.json."""
-        return cls(**{field.name: values[field.name] for field in fields(cls)})  # type: ignore[arg-type]
+def _not_kept(_: Plan) -> None:
+    """For a job in no run folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One training run."""
+    """One training run; ``keep_plan`` hears of a plan that had to change."""
 
     engine: Engine
     adapter: Adapter
@@ -74,6 +56,7 @@ class Job:
     settings: TrainSettings
     folder: Path
     copies: Copies = ()
+    keep_plan: Callable[[Plan], None] = _not_kept
     fixed_steps: tuple[StepRows, ...] = ()  # the rows of each step, where they are not drawn
 
     def steps(self, first: int) -> Iterator[StepRows]:

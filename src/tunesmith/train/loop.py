@@ -16,11 +16,11 @@ from tunesmith.engine.allocator import release_freed_memory
 from tunesmith.engine.head import row_losses
 from tunesmith.errors import MemoryRefusal, RunError
 from tunesmith.train import checkpoint, memory, optimizer
-from tunesmith.train.batches import StepRows, micro_batches
+from tunesmith.train.batches import Plan, StepRows, micro_batches
 from tunesmith.train.checkpoint import State
 from tunesmith.train.events import Ended, Event, HeldOut, Saved, StepDone
 from tunesmith.train.gradients import add_gradients
-from tunesmith.train.job import Job, Plan, Rows
+from tunesmith.train.job import Job, Rows
 from tunesmith.train.member import Member, Round
 from tunesmith.train.schedule import factor
 

@@ -17,9 +17,9 @@ from tunesmith.counts import many
 from tunesmith.engine.head import loss_sum
 from tunesmith.errors import MemoryRefusal
 from tunesmith.train import memory
-from tunesmith.train.batches import DEFAULT_TOKENS_PER_STEP, total_steps
+from tunesmith.train.batches import DEFAULT_TOKENS_PER_STEP, Plan, total_steps
 from tunesmith.train.gradients import takes_less
-from tunesmith.train.job import Job, Plan
+from tunesmith.train.job import Job
 from tunesmith.train.schedule import warmup_of
 
 # Larger micro-batches measured no faster on a CPU. Where the base itself is trained its states

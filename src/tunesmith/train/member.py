@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import torch
 
 from tunesmith.errors import RunError
-from tunesmith.train.batches import DEFAULT_TOKENS_PER_STEP, StepRows
+from tunesmith.train.batches import DEFAULT_TOKENS_PER_STEP, Plan, StepRows
 from tunesmith.train.checkpoint import State
 from tunesmith.train.events import Ended, Planned
-from tunesmith.train.job import Job, Plan
+from tunesmith.train.job import Job
 
 
 @dataclass(slots=True, eq=False)

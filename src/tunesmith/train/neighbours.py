@@ -7,7 +7,6 @@ lock of its run, which the system drops; a marker without it is removed by the n
 import contextlib
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ from tunesmith import files
 from tunesmith.counts import many
 from tunesmith.models.cache import cache_root
 from tunesmith.models.precision import detect_device
-from tunesmith.train.events import Notice
+from tunesmith.train.events import Notice, usable_cores
 from tunesmith.train.run_lock import is_held
 
 
@@ -61,13 +60,6 @@ def announced(run: Path, *, device: str, threads: int | None) -> Iterator[Notice
     finally:
         with contextlib.suppress(OSError):
             marker.unlink()
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on, which a container can limit."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _living(folder: Path) -> Iterator[Training]:

@@ -10,8 +10,8 @@ import yaml
 
 from tunesmith import files
 from tunesmith.errors import RunError
+from tunesmith.train.batches import Plan
 from tunesmith.train.events import Event, HeldOut, Progress, StepDone, Weakened
-from tunesmith.train.job import Plan
 from tunesmith.train.run_lock import LOCK, alone
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tunesmith.config import EvaluateSettings
 from tunesmith.counts import many
-from tunesmith.data.chat_format import study, with_system
+from tunesmith.data.chat_format import instructed, study, with_system
 from tunesmith.data.chat_text import TEMPLATE_ERRORS
 from tunesmith.data.rows import Conversation, Message
 from tunesmith.data.template import render_prompt
@@ -16,7 +16,6 @@ from tunesmith.evaluate.examples import choose_examples, with_examples
 from tunesmith.generate.decoder import Prompt
 from tunesmith.workflows.answers import Question
 from tunesmith.workflows.opening import Opened
-from tunesmith.workflows.teacher import instructed
 
 BASE, PROMPTED, EXAMPLES = "base", "prompted", "examples"  # TUNED is evaluate.summary's
 Change = Callable[[tuple[Message, ...]], tuple[Message, ...]]

@@ -29,10 +29,11 @@ from tunesmith.workflows.document import REPORT
 from tunesmith.workflows.going_on import resolved
 from tunesmith.workflows.judge import require_evaluable
 from tunesmith.workflows.judged import Known
-from tunesmith.workflows.one_run import OneRun, RunSummary, Stop, complete_summary, open_for
+from tunesmith.workflows.one_run import OneRun, Stop, open_for
 from tunesmith.workflows.ranks import RanksCompared, compare_ranks
 from tunesmith.workflows.report import draw_report
 from tunesmith.workflows.rows import RunRows, load_rows, require_files
+from tunesmith.workflows.summary import RunSummary, complete_summary
 
 COMPARISON = "comparison.json"
 TOGETHER = "together"  # what runs over one base take at once is told under this name

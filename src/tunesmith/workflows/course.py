@@ -4,8 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tunesmith.train.events import Event, Progress
-from tunesmith.train.neighbours import usable_cores
+from tunesmith.train.events import Event, Progress, usable_cores
 
 SECONDS_BETWEEN_EVENTS = 0.25
 STEPS_BETWEEN_LOOKS = 256

@@ -14,8 +14,8 @@ from tunesmith.evaluate.summary import TUNED
 from tunesmith.train.events import Event
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.workflows.arms import BASE
-from tunesmith.workflows.one_run import RunSummary
 from tunesmith.workflows.run import train_run
+from tunesmith.workflows.summary import RunSummary
 
 GOAL = "Answer a voice assistant's user with intent and slots as JSON"
 EXAMPLES = 3

@@ -13,8 +13,8 @@ from tunesmith import __version__
 from tunesmith.models.cache import cache_root, folder_bytes
 from tunesmith.models.catalog import list_models
 from tunesmith.models.precision import detect_device, detect_dtype
+from tunesmith.train.events import usable_cores
 from tunesmith.train.memory import available_bytes
-from tunesmith.train.neighbours import usable_cores
 
 _PACKAGES = (
     *("torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "gguf"),

@@ -19,7 +19,8 @@ from tunesmith.train.events import Weakened
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.workflows.answers import Question
 from tunesmith.workflows.arms import BASE, PROMPTED, BaseArms, instruction_change
-from tunesmith.workflows.consistency import Arm, Asking, Drawn
+from tunesmith.workflows.consistency import Arm as Asker
+from tunesmith.workflows.consistency import Asking, Drawn
 from tunesmith.workflows.foretell import Measuring
 from tunesmith.workflows.knowledge import FactSheet, ask_facts, fact_sheet, knowledge_from
 from tunesmith.workflows.opening import Opened
@@ -141,11 +142,11 @@ class Measures:
             self.note(f"{name} was not measured: {error}")
             return None
 
-    def _base_arms(self) -> dict[str, Arm]:
-        arms = {BASE: Arm()}
+    def _base_arms(self) -> dict[str, Asker]:
+        arms = {BASE: Asker()}
         if PROMPTED in self.base.arms and self.base.instruction is not None:
             change = instruction_change(self.opened, self.base.instruction)
-            arms[PROMPTED] = Arm(prepare=change)
+            arms[PROMPTED] = Asker(prepare=change)
         return arms
 
     def _draw_base(self, asking: Asking) -> None:
@@ -164,7 +165,7 @@ class Measures:
         settings = self.config.evaluate.model_dump_json()
         return settings, self.config.train.seed, tuple(self.questions)
 
-    def _draw(self, asking: Asking, name: str, arm: Arm) -> None:
+    def _draw(self, asking: Asking, name: str, arm: Asker) -> None:
         if not self.stopped:
             go_on = self.go_on(f"asking again ({name})")
             self.stopped = not asking.draw(name, arm, go_on=go_on)
@@ -178,7 +179,7 @@ class Measures:
         if self._asking is None:
             return None
         self._draw_base(self._asking)
-        self._draw(self._asking, TUNED, Arm(adapter=result.adapter))
+        self._draw(self._asking, TUNED, Asker(adapter=result.adapter))
         return None if self.stopped else self._asking.judged(result.checks)
 
     def _told(self, opened: Opened, adapter: str | None) -> dict[Wording, tuple[str, ...]] | None:

@@ -1,10 +1,9 @@
 """One training run over an opened base: its folder, events, adapter, rows, judge and result."""
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 
@@ -23,20 +22,20 @@ from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter
 from tunesmith.methods.narrow import narrow_layers
 from tunesmith.train import checkpoint, memory, optimizer
+from tunesmith.train.batches import Plan
 from tunesmith.train.checkpoint import State
 from tunesmith.train.events import BestCheckpoint, Event, Notice, Progress, Weakened
-from tunesmith.train.job import Job, Plan
+from tunesmith.train.job import Job
 from tunesmith.train.loop import held_out_loss
 from tunesmith.train.measure import make_plan, plan_beside
 from tunesmith.train.member import Member, planned
 from tunesmith.train.run_folder import RunFolder
 from tunesmith.workflows import going_on, result
 from tunesmith.workflows.answer_cache import voice_of
-from tunesmith.workflows.answers import Answers
 from tunesmith.workflows.best_checkpoint import Chosen, choose_kept, kept_checkpoints
 from tunesmith.workflows.course import Course
 from tunesmith.workflows.curves import curves_of
-from tunesmith.workflows.document import REPORT, write_evaluation
+from tunesmith.workflows.document import write_evaluation
 from tunesmith.workflows.judge import Judge
 from tunesmith.workflows.judged import Tuned
 from tunesmith.workflows.opening import Opened, open_base
@@ -44,66 +43,11 @@ from tunesmith.workflows.report import draw_report
 from tunesmith.workflows.row_quality import told_of_few
 from tunesmith.workflows.rows import RunRows, load_rows
 from tunesmith.workflows.strength import find_strength
+from tunesmith.workflows.summary import RunSummary
 
 Emit = Callable[[Event], None]
 Stop = Callable[[], bool]
 LoadRows = Callable[..., RunRows]
-
-
-@dataclass(frozen=True, slots=True)
-class RunSummary:
-    """How a run ended; ``to_json`` is what `train --json` prints."""
-
-    run: str
-    adapter: str | None
-    steps: int
-    tokens: int
-    train_loss: float
-    eval_loss: float | None
-    tokens_per_second: float | None  # None: too few steps to tell
-    peak_bytes: int
-    seconds: float
-    evaluation: dict[str, object] | None
-    reason: str
-    notices: tuple[str, ...]
-    answers: Answers | None = None
-
-    @property
-    def report(self) -> str:
-        """Its page."""
-        return str(Path(self.run) / REPORT)
-
-    def to_json(self) -> dict[str, object]:
-        """The documented keys, and why the run ended."""
-        return {
-            "run": self.run,
-            "adapter": self.adapter,
-            "steps": self.steps,
-            "tokens": self.tokens,
-            "train_loss": self.train_loss,
-            "eval_loss": self.eval_loss,
-            "tokens_per_second": self.tokens_per_second,
-            "peak_bytes": self.peak_bytes,
-            "seconds": self.seconds,
-            "evaluation": self.evaluation,
-            "reason": self.reason,
-            "notices": list(self.notices),
-        }
-
-
-def complete_summary(folder: RunFolder, config: RunConfig) -> RunSummary | None:
-    """How a run ended that has nothing left to do; None where its result or its answers lack."""
-    found = next((path for path in (folder.adapter, folder.model) if path.is_dir()), None)
-    asks = bool(config.evaluate.checks and config.data.eval)
-    try:
-        values = json.loads(folder.summary.read_text(encoding="utf-8"))
-        summary = RunSummary(**{**values, "notices": tuple(values["notices"])})
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    answered = summary.evaluation is not None and folder.answers.exists()
-    if summary.reason not in ("done", "early") or found is None or (asks and not answered):
-        return None
-    return replace(summary, run=str(folder.path), adapter=str(found))
 
 
 def open_for(config: RunConfig, *, emit: Emit) -> Opened:
@@ -171,6 +115,7 @@ class OneRun:
             settings=self.config.train,
             folder=self.folder.path,
             copies=rows.copies,
+            keep_plan=self.folder.write_plan,
         )
 
     def _rows(self, adapter: Adapter, load: LoadRows) -> RunRows:

@@ -1,13 +1,13 @@
 """From a run's data settings to rows to train on and rows held out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.config import DataSettings
-from tunesmith.data.dataset import Dataset
+from tunesmith.data.dataset import Dataset, RunRows
 from tunesmith.data.faults import FaultBook, refuse
 from tunesmith.data.part import part_of
 from tunesmith.data.read import read_rows
@@ -22,25 +22,6 @@ __all__ = ["RunRows", "asked_of", "load_rows", "rendering_of", "require_files"]
 ONCE: NDArray[np.float64] = np.zeros(0)
 
 MOST_SAMPLED = 2000
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RunRows:
-    """What a run reads: rows, the held-out ones, and the conversations that those were made of.
-
-    ``copies`` float64 [N] is how often each training row counts in an epoch; empty: once.
-    """
-
-    train: Dataset
-    held: Dataset | None
-    held_conversations: Sequence[Conversation]
-    copies: NDArray[np.float64]
-    sample: tuple[Conversation, ...] = ()  # of the training rows, evenly spread
-
-    @property
-    def own_answers(self) -> tuple[str, ...]:
-        """The last answers of ``sample``: what checks learn from."""
-        return tuple(r.messages[r.supervised[-1]].content for r in self.sample if r.supervised)
 
 
 def require_files(settings: DataSettings) -> None:

@@ -13,15 +13,9 @@ from tunesmith.train.run_lock import alone
 from tunesmith.workflows.free_folder import free_folder
 from tunesmith.workflows.going_on import resolved
 from tunesmith.workflows.judge import require_evaluable
-from tunesmith.workflows.one_run import (
-    Emit,
-    OneRun,
-    RunSummary,
-    Stop,
-    complete_summary,
-    open_for,
-)
+from tunesmith.workflows.one_run import Emit, OneRun, Stop, open_for
 from tunesmith.workflows.rows import require_files
+from tunesmith.workflows.summary import RunSummary, complete_summary
 
 
 def train_run(config: RunConfig, *, emit: Emit, stop: Stop = lambda: False) -> RunSummary:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tunesmith.config.run import RunConfig
 from tunesmith.counts import many
-from tunesmith.data.chat_format import study, with_system
+from tunesmith.data.chat_format import instructed, study, with_system
 from tunesmith.data.chat_text import TEMPLATE_ERRORS
 from tunesmith.data.faults import Fault, Problem, refuse
 from tunesmith.data.inputs import Input
@@ -143,19 +143,3 @@ def _failed(check: Check, case: Case) -> str | None:
     except CannotScore:
         return f"{check.name}: no score"
     return check.name if score < 1 else None
-
-
-def instructed(
-    messages: Sequence[Message], instruction: str, *, as_system: bool
-) -> tuple[Message, ...]:
-    """The messages under the instruction: in front of their own system prompt, else the first.
-
-    Without ``as_system`` it stands in front of the user's first message.
-    """
-    first, rest = messages[0], tuple(messages[1:])
-    has_system = first.role == "system"
-    if as_system and not has_system:
-        return (Message("system", instruction), first, *rest)
-    if has_system and not as_system:
-        return (first, *instructed(rest, instruction, as_system=False))
-    return (Message(first.role, f"{instruction}\n\n{first.content}"), *rest)
