@@ -4,7 +4,7 @@ import graphlib
 
 import pytest
 
-from tests.source import PACKAGE, SRC, Module, imports, modules, parsed
+from tests.source import PACKAGE, SRC, Module, import_graph, imports, modules, parsed
 
 LEVELS = {
     "errors": -2,
@@ -63,17 +63,8 @@ def test_imports_go_down_only():
 
 
 def test_no_modules_import_each_other_in_a_circle():
-    names = {module.name for module in modules()}
-    graph = {
-        module.name: {
-            next((n for n in (target, target.rpartition(".")[0]) if n in names), "")
-            for _, target in imports(module)
-        }
-        - {"", module.name}
-        for module in modules()
-    }
     try:
-        graphlib.TopologicalSorter(graph).prepare()
+        graphlib.TopologicalSorter(import_graph(modules())).prepare()
     except graphlib.CycleError as error:
         pytest.fail("imports in a circle: " + " -> ".join(error.args[1]))
 
