@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from tests.recorded.normal import MEASURED
 
@@ -28,6 +29,11 @@ class Difference:
     path: str
     recorded: object
     now: object
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The document, and the path in it."""
+        return self.document, self.path
 
     def __str__(self) -> str:
         return f"{self.document}:{self.path}: was {self.recorded!r:.200}, is {self.now!r:.200}"
@@ -50,6 +56,11 @@ def differences(
     elif isinstance(recorded, list) and isinstance(now, list) and len(recorded) == len(now):
         for old, new in zip(recorded, now, strict=True):
             yield from differences(old, new, path=path, **where)
+    elif _are_texts(recorded) and _are_texts(now):
+        for text in [each for each in recorded if each not in now]:
+            yield Difference(document, path, text, "(absent)")
+        for text in [each for each in now if each not in recorded]:
+            yield Difference(document, path, "(absent)", text)
     elif not _equal(recorded, now, loosely=loosely):
         yield Difference(document, path, recorded, now)
 
@@ -67,6 +78,10 @@ def _equal(recorded: object, now: object, *, loosely: bool) -> bool:
         both_hashes = _HASH.fullmatch(recorded) and _HASH.fullmatch(now)
         return bool(both_hashes) or _DIGITS.sub("#", recorded) == _DIGITS.sub("#", now)
     return False
+
+
+def _are_texts(value: object) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def _is_number(value: object) -> bool:

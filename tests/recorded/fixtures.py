@@ -43,7 +43,7 @@ def place(root: Path) -> None:
 def resumed(name: str) -> tuple[Trained, object]:
     """Finish an interrupted run: what it trained, and the command's document."""
     ended = run_well(("train", "--resume", f"runs/{name}", "--json"))
-    return read_trained(Path("runs") / name), normal(ended.document, Path.cwd())
+    return read_trained(Path.cwd() / "runs" / name), normal(ended.document, Path.cwd())
 
 
 def finished() -> dict[str, object]:
@@ -103,6 +103,9 @@ def make_fixtures(trained: Path, scratch: Path) -> dict[str, object]:
     with workplace(first):
         run_well(("train", "run.yaml", "--out", "runs/finished", "--json"))
         expected = {name: _interrupt_and_finish(name) for name in INTERRUPTED}
+        for name in INTERRUPTED:
+            unbroken = read_trained(Path("runs") / f"unbroken-{name}")
+            _keep(unbroken.folder, FIXTURES / "resumed" / name, first)
     for name in ("finished", *INTERRUPTED):
         _keep(first / "runs" / name, FIXTURES / "runs" / name, first)
     (FIXTURES / "home").mkdir()

@@ -22,9 +22,10 @@ def record(root: Path) -> dict[str, object]:
 
     scenario = Scenario(root / "scenario")
     start: dict[str, object] = {"environment": environment.facts(), "base": scenario.begin()}
-    start["adapters"], trained = scenario.train()
+    adapters, documents = scenario.train()
+    start["adapters"] = {name: result.to_json() for name, result in adapters.items()}
     expected = fixtures.make_fixtures(scenario.root, root / "fixtures")
-    start["documents"] = trained | scenario.commands((*QUICK, *SLOW))
+    start["documents"] = documents | scenario.commands((*QUICK, *SLOW))
     placed = root / "placed"
     fixtures.place(placed)
     with workplace(placed):

@@ -9,7 +9,14 @@ from tests.recorded.inputs import write_inputs
 from tests.recorded.normal import normal, normal_text, shape
 from tests.recorded.renames import Renames, read_renames
 from tests.recorded.steps import Step
-from tests.recorded.trained import VARIANTS, read_trained, sha256, train_words, without_root
+from tests.recorded.trained import (
+    VARIANTS,
+    Trained,
+    read_trained,
+    sha256,
+    train_words,
+    without_root,
+)
 
 TEXTS = {".yaml", ".jsonl", ".json", ""}  # files that are recorded as texts, not as hashes
 DEFINING = ("model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja")
@@ -28,14 +35,14 @@ class Scenario:
         base = self.root / "base"
         return {name: sha256((base / name).read_bytes()) for name in DEFINING}
 
-    def train(self) -> tuple[dict[str, object], dict[str, object]]:
-        """Train every variant: hashes of each adapter, and each command's document."""
-        adapters: dict[str, object] = {}
+    def train(self) -> tuple[dict[str, Trained], dict[str, object]]:
+        """Train every variant: what each run trained, and each command's document."""
+        adapters: dict[str, Trained] = {}
         documents: dict[str, object] = {}
         with workplace(self.root):
             for name in VARIANTS:
                 ended = run_well((*self.renames.of_words(train_words(name)), "--json"))
-                adapters[name] = read_trained(Path("runs") / name).to_json()
+                adapters[name] = read_trained(self.root / "runs" / name)
                 documents[f"train-{name}"] = normal(ended.document, self.root)
         return adapters, documents
 
