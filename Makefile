@@ -4,8 +4,11 @@
 # The Python that makes the environments: the first of these that is new enough, unless one is named.
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
-# What the command or the tests get besides: make test ARGS="-k lora"
+# What the command or the tests get besides: make test ARGS="-k lora"; ARGS="-n 0" runs them in one
+# process, as a debugger needs it.
 ARGS ?=
+# A process for each core. A worker takes about 2 GB, so that more than 8 might not fit.
+TEST_WORKERS := --numprocesses logical --maxprocesses 8 --dist worksteal
 
 VENV := .venv
 BENCH_VENV := .venv-bench
@@ -25,7 +28,7 @@ demo: $(PACKAGE_STAMP) ## set up, then a tour: check, train, report, before/afte
 	$(VENV)/bin/tunesmith demo $(ARGS)
 
 test: $(TEST_STAMP) ## set up, then every test but the slow group
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest $(TEST_WORKERS) $(ARGS)
 
 test-slow: $(TEST_STAMP) ## set up, then the slow group
 	$(VENV)/bin/python -m pytest -m slow $(ARGS)

@@ -1,6 +1,7 @@
 """Fixtures that several parts share."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,11 @@ import pytest
 # Tiny models gain nothing from a second thread, and two that wait for each other on a busy
 # machine cost tenfold. Before torch is imported, and for the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Where Python may not keep what it compiled, each process that a test starts compiles all of the
+# package again, and each worker all tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 @pytest.fixture(scope="session")
