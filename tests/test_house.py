@@ -96,8 +96,8 @@ SETTINGS = source(
     ],
 )
 def test_a_kind_that_is_named_is_seen(text):
-    assert list(figures.kinds_named([SETTINGS, source(text, "train.loop")])) == [
-        "src/tunesmith/train/loop.py"
+    assert list(figures.kinds_named([SETTINGS, source(text, "training.loop")])) == [
+        "src/tunesmith/training/loop.py"
     ]
     for home in ("methods.table", "config.run"):
         assert figures.kinds_named([SETTINGS, source(text, home)]) == {}
@@ -119,7 +119,7 @@ def test_a_kind_that_is_named_is_seen(text):
     ],
 )
 def test_what_only_looks_like_a_kind_is_not_counted(text):
-    assert figures.kinds_named([SETTINGS, source(text, "train.loop")]) == {}
+    assert figures.kinds_named([SETTINGS, source(text, "training.loop")]) == {}
 
 
 def test_exporters_may_name_the_kind_whose_format_they_write():

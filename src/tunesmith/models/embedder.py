@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.errors import ModelError
+from tunesmith.core.errors import ModelError
 from tunesmith.models.cache import Emit, ignore, publish
 from tunesmith.models.catalog import Entry
 from tunesmith.models.e5 import convert_e5
-from tunesmith.models.pull import check_hash, check_room, download
+from tunesmith.models.resolve import check_hash, check_room, download
 
 if TYPE_CHECKING:
     import torch

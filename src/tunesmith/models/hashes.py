@@ -5,10 +5,10 @@ import json
 import time
 from pathlib import Path
 
-from tunesmith.errors import ModelError
-from tunesmith.files import replace_text
+from tunesmith.core.errors import ModelError
+from tunesmith.core.files import replace_text
 from tunesmith.models.cache import cache_root
-from tunesmith.models.derive import TOKENIZER_FILES
+from tunesmith.models.weights import TOKENIZER_FILES
 
 COMBINED = "combined"
 _DEFINING = (
