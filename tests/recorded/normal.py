@@ -10,7 +10,7 @@ MEASURED = "<measured>"  # stands for a number, or null where it could not be me
 _MEASURED_KEYS = re.compile(r"second|bytes$|requests_by_time")
 _MEASURED_PATHS = re.compile(r"(^|\.)(training\.(low|high)|files\.adapter_config\.json)$")
 _DURATION = re.compile(
-    r"(about )?[\d,.]+ (seconds?|minutes?|hours?)\b|less than a second|a second\b"
+    r"(about )?[\d,.]+( to [\d,.]+)? (seconds?|minutes?|hours?)\b|less than a second|a second\b"
 )
 _SPEED = re.compile(r"[\d,.]+ (tokens/s|[MG]i?B)(?!\w)")
 _KINDS = {bool: "<yes or no>", int: "<number>", float: "<number>", str: "<text>"}
