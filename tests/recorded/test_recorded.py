@@ -14,7 +14,6 @@ import pytest
 from tests.recorded import fixtures
 from tests.recorded.compare import Comparison
 from tests.recorded.make import START
-from tests.recorded.scenario import Scenario
 from tests.recorded.steps import QUICK, SLOW
 from tests.recorded.trained import VARIANTS
 
@@ -23,7 +22,7 @@ LOADED = ("full", "prompt", "p-tuning", "lora", "dora", "lora-new-tokens", "qlor
 RESUMED = ("interrupted-lora", "interrupted-qlora")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def comparison():
     found = Comparison(json.loads(START.read_text(encoding="utf-8")))
     for reason in (*found.reasons, *found.other_packages):
@@ -31,49 +30,9 @@ def comparison():
     return found
 
 
-@pytest.fixture(scope="module")
-def scenario(tmp_path_factory):
-    return Scenario(tmp_path_factory.mktemp("recorded") / "scenario")
-
-
-@pytest.fixture(scope="module")
-def base(scenario):
-    return scenario.begin()
-
-
-@pytest.fixture(scope="module")
-def trained(scenario, base):
-    return scenario.train()
-
-
-@pytest.fixture(scope="module")
-def documents(scenario, trained):
-    return scenario.commands(QUICK)
-
-
-@pytest.fixture(scope="module")
-def slow_documents(scenario, documents):
-    return scenario.commands(SLOW)
-
-
-def test_the_base_is_made_of_the_same_bytes(comparison, base):
-    assert not list(comparison.base(base))
-
-
-@pytest.mark.parametrize("name", VARIANTS)
-def test_a_method_trains_the_recorded_adapter(comparison, trained, name):
-    adapters, told = trained
-    recorded = fixtures.FIXTURES / "adapters" / name
-    found = [
-        *comparison.trained("adapters", name, adapters[name], recorded=recorded),
-        *comparison.documents({f"train-{name}": told[f"train-{name}"]}),
-    ]
-    assert not found, "\n".join(map(str, found))
-
-
-@pytest.mark.parametrize("name", [step.name for step in QUICK])
-def test_a_command_gives_the_recorded_document(comparison, documents, name):
-    found = list(comparison.documents({name: documents[name]}))
+# One test each: they share what they train, and workers share nothing.
+def test_every_method_trains_the_recorded_adapter_and_commands_say_the_same(comparison, tmp_path):
+    found = list(comparison.scenario(tmp_path / "scenario", QUICK))
     assert not found, "\n".join(map(str, found))
 
 
@@ -83,9 +42,8 @@ def test_fixtures_resume_evaluate_load_and_hit_their_caches(comparison, tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [step.name for step in SLOW])
-def test_a_long_command_gives_the_recorded_document(comparison, slow_documents, name):
-    found = list(comparison.documents({name: slow_documents[name]}))
+def test_long_commands_say_the_same_too(comparison, tmp_path):
+    found = list(comparison.scenario(tmp_path / "scenario", (*QUICK, *SLOW)))
     assert not found, "\n".join(map(str, found))
 
 
