@@ -1,15 +1,13 @@
 """What is a check: a named rule that scores an answer from 0 to 1, and what it says of many."""
 
-import importlib
 import math
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 
 from pydantic import JsonValue
 
-from tunesmith.core.errors import ConfigError, DataError
+from tunesmith.core.errors import DataError
 from tunesmith.core.numbers import many
 
 SHOWN_FAULTS = 10
@@ -148,17 +146,6 @@ def blank_reference(case: Case) -> str | None:
     if case.reference is not None and not case.reference.strip():
         return "the reference answer is empty"
     return missing_reference(case)
-
-
-def library(module: str, *, kind: str, extra: str) -> ModuleType:
-    """The module; raises ConfigError that names the extra where it is not installed."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"The check `{kind}` needs the package {error.name}, which is not installed.",
-            remedy=f"Install it with: pip install 'tunesmith[{extra}]'",
-        ) from None
 
 
 @dataclass(frozen=True, slots=True)

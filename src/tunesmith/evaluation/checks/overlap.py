@@ -5,16 +5,18 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 from rapidfuzz.distance import LCSseq
 
 from tunesmith.config.checks import BleuSettings, ChrfSettings, RougeSettings
+from tunesmith.core.errors import ConfigError
+from tunesmith.core.extras import require
 from tunesmith.evaluation.checks.check import (
     Case,
     Check,
     Figures,
     blank_reference,
-    library,
     missing_reference,
 )
 
@@ -24,7 +26,7 @@ def bleu_check(settings: BleuSettings) -> Check:
 
     The mean of rows is no corpus BLEU: that stands beside it, with sacrebleu's signature.
     """
-    metrics = library("sacrebleu.metrics", kind=settings.kind, extra="checks")
+    metrics = _sacrebleu(settings.kind)
     kept = {"tokenize": settings.tokenize, "lowercase": settings.lowercase}
     of_row, of_all = metrics.BLEU(**kept, effective_order=True), metrics.BLEU(**kept)
 
@@ -52,7 +54,7 @@ def bleu_check(settings: BleuSettings) -> Check:
 
 def chrf_check(settings: ChrfSettings) -> Check:
     """chrF of each row as 0..1; chrF of all rows together, with sacrebleu's signature, beside."""
-    metrics = library("sacrebleu.metrics", kind=settings.kind, extra="checks")
+    metrics = _sacrebleu(settings.kind)
     metric = metrics.CHRF(word_order=settings.word_order, lowercase=settings.lowercase)
 
     def score(case: Case) -> float:
@@ -73,6 +75,10 @@ def chrf_check(settings: ChrfSettings) -> Check:
         fault=blank_reference,
         aggregate=figures,
     )
+
+
+def _sacrebleu(kind: str) -> Any:
+    return require("sacrebleu.metrics", "checks", ConfigError, what=f"The check `{kind}`")
 
 
 WORD = re.compile(r"[^\W_]+")

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from tunesmith.config.checks import StyleSettings
+from tunesmith.core.errors import ConfigError
+from tunesmith.core.extras import require
 from tunesmith.core.numbers import many
-from tunesmith.evaluation.checks.check import CannotScore, Case, Check, Figures, library, trimmed
+from tunesmith.evaluation.checks.check import CannotScore, Case, Check, Figures, trimmed
 from tunesmith.evaluation.intervals import wilson_limits
 
 FOLDS = 5
@@ -29,7 +31,7 @@ def style_check(settings: StyleSettings) -> Check:
     """
     name = settings.name or settings.kind
     for module in ("sklearn.linear_model", "sklearn.feature_extraction.text"):
-        library(module, kind=settings.kind, extra="checks")
+        require(module, "checks", ConfigError, what=f"The check `{settings.kind}`")
 
     def unfitted(case: Case) -> float:  # noqa: ARG001 (no case has a score)
         raise CannotScore(
