@@ -3,7 +3,7 @@
 import math
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
@@ -29,40 +29,24 @@ class CannotScore(Exception):
     """Why a check gives an answer no score at all, which is not the same as the score 0."""
 
 
-def _no_fault(case: Case) -> str | None:  # noqa: ARG001 (the default of a field)
-    return None
-
-
-def _no_figures(cases: Sequence[Case]) -> Figures:  # noqa: ARG001 (the default of a field)
-    return {}
-
-
-def _no_obstacle() -> str | None:
-    return None
-
-
-def _unprepared(cases: Sequence[Case]) -> None:
-    """The default of a check that has nothing to do for many answers at once."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """A rule that an answer must pass; the same answer to the same question scores the same.
 
-    ``rule`` scores a case, or raises CannotScore. The others are what only some kinds have:
-    ``fault`` says why no answer could pass in the place of the case's own, ``aggregate`` gives
-    figures beside the mean, ``prepare`` does at once for many cases what would take long one by
-    one, ``obstacle`` says before anything is trained what would keep it from scoring, and ``fit``
-    returns the check that has learned the data's own answers and the base's.
-    ``takes_references`` is false where the data's own answers need not pass.
+    The table of kinds sets its ``name``. ``rule`` scores a case, or raises CannotScore. The others
+    are what only some kinds have: ``fault`` says why no answer could pass in the place of the
+    case's own, ``aggregate`` gives figures beside the mean, ``prepare`` does at once for many
+    cases what would take long one by one, ``obstacle`` says before anything is trained what would
+    keep it from scoring, and ``fit`` returns the check that has learned the data's own answers and
+    the base's. ``takes_references`` is false where the data's own answers need not pass.
     """
 
-    name: str
+    name: str = ""
     rule: Callable[[Case], float]
-    fault: Callable[[Case], str | None] = _no_fault
-    aggregate: Callable[[Sequence[Case]], Figures] = _no_figures
-    prepare: Callable[[Sequence[Case]], None] = _unprepared
-    obstacle: Callable[[], str | None] = _no_obstacle
+    fault: Callable[[Case], str | None] = lambda _case: None
+    aggregate: Callable[[Sequence[Case]], Figures] = lambda _cases: {}
+    prepare: Callable[[Sequence[Case]], None] = lambda _cases: None
+    obstacle: Callable[[], str | None] = lambda: None
     fit: "Callable[[Sequence[str], Sequence[str]], Check] | None" = None
     takes_references: bool = True
 
@@ -231,14 +215,19 @@ def fit_checks(
 def _fit(check: Check, own: Sequence[str], base: Sequence[str]) -> Check:
     assert check.fit is not None
     try:
-        return check.fit(own, base)
+        fitted = check.fit(own, base)
     except Exception as error:  # of any kind: the other checks go on
-        why = f"it could not be fitted: {type(error).__name__}: {error}"
+        fitted = unscored(f"it could not be fitted: {type(error).__name__}: {error}")
+    return replace(fitted, name=check.name)
 
-    def rule(case: Case) -> float:  # noqa: ARG001 (no case has a score)
+
+def unscored(why: str, figures: Figures | None = None) -> Check:
+    """The check that gives no answer a score, as it has learned nothing."""
+
+    def rule(_case: Case) -> float:
         raise CannotScore(why)
 
-    return Check(name=check.name, rule=rule, takes_references=False)
+    return Check(rule=rule, aggregate=lambda _cases: figures or {}, takes_references=False)
 
 
 FEW = 0.5
