@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from tunesmith.workflows.answering import answers_now
-from tunesmith.workflows.answers import Question
-from tunesmith.workflows.arms import arm_of
-from tunesmith.workflows.opening import Opened
+from tunesmith.adapters.loaded_base import Opened
+from tunesmith.evaluation.answering import answers_now
+from tunesmith.evaluation.answers import Question
+from tunesmith.evaluation.arms import arm_of
 
 
 def texts(

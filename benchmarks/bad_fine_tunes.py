@@ -17,11 +17,10 @@ from typing import Any
 
 from benchmarks.diagnosed_run import NAME, diagnosis_of, trained
 from benchmarks.quality_sets import READERS, Pairs
-from tunesmith.evaluate.capacity.findings import judge_capacity
-from tunesmith.evaluate.capacity.floor import RankPoint, loss_falls
-from tunesmith.evaluate.findings import Finding
+from tunesmith.evaluation.capacity import RankPoint, judge_capacity, loss_falls
+from tunesmith.evaluation.findings import Finding
+from tunesmith.evaluation.overfitting_evidence import Losing
 from tunesmith.methods import table
-from tunesmith.workflows.overtuning import Losing
 
 SEEDS = 5
 WIDTH = 576  # of the default model

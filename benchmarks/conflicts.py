@@ -18,12 +18,11 @@ from typing import Any
 from benchmarks.methods.measure import MODEL, ROWS_PER_STEP, UNTOLD
 from benchmarks.methods.tasks import TASKS, Row, classification, tone
 from tunesmith.config import load_run_config
-from tunesmith.train.events import Event, Notice, Progress
-from tunesmith.workflows.combine import MAX_DROP, NothingKeepsAll, combine_best, named
-from tunesmith.workflows.conflict_page import write_page
-from tunesmith.workflows.conflicts import find_conflicts
-from tunesmith.workflows.course import Course
-from tunesmith.workflows.run import resume_run, train_run
+from tunesmith.core.progress import Course, Event, Notice, Progress
+from tunesmith.report.writing import write_page
+from tunesmith.runs.run import resume_run, train_run
+from tunesmith.studies.conflicts import find_conflicts
+from tunesmith.studies.merge import MAX_DROP, NothingKeepsAll, combine_best, named
 
 TRAIN_ROWS, HELD_ROWS = 900, 100
 PAIRS = {"planted": ("plain", "json"), "apart": ("plain", "tone")}

@@ -16,10 +16,10 @@ import numpy as np
 from tests.data.quality.rows import EDITS, in_other_case, in_other_punctuation, with_another_word
 
 from benchmarks.quality_sets import Pairs, conversations, read_sets
-from tunesmith.data.quality.knowledge import measure
-from tunesmith.data.quality.sample import Sample
+from tunesmith.data.quality.distribution import Sample
+from tunesmith.data.quality.report import Quality
 from tunesmith.data.quality.text import see
-from tunesmith.data.quality.watch import Quality
+from tunesmith.data.quality.unsuitable import measure
 from tunesmith.data.rows import Conversation, Message
 from tunesmith.data.split import Prompts
 

@@ -6,19 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tunesmith.adapters.loaded_base import Opened, attach_folder
 from tunesmith.config import RunConfig, load_run_config
-from tunesmith.errors import TunesmithError
-from tunesmith.evaluate.capacity.findings import Capacity
-from tunesmith.evaluate.capacity.measure import capacity_of
-from tunesmith.evaluate.overtuning.evidence import Evidence
-from tunesmith.evaluate.overtuning.result import Overtuning, judge_overtuning
-from tunesmith.train.run_folder import RunFolder
-from tunesmith.workflows.knowledge import ask_facts, fact_sheet, knowledge_from
-from tunesmith.workflows.one_run import open_for
-from tunesmith.workflows.opening import Opened, attach_folder
-from tunesmith.workflows.overtuning import Answered, Losing, read_run
-from tunesmith.workflows.rows import RunRows, load_rows
-from tunesmith.workflows.run import resume_run, train_run
+from tunesmith.core.errors import TunesmithError
+from tunesmith.data.dataset import RunRows
+from tunesmith.evaluation.capacity import Capacity, capacity_of
+from tunesmith.evaluation.knowledge import ask_facts, fact_sheet, knowledge_from
+from tunesmith.evaluation.overfitting import Overtuning, judge_overtuning
+from tunesmith.evaluation.overfitting_evidence import Answered, Evidence, Losing, read_run
+from tunesmith.runs.folder import RunFolder
+from tunesmith.runs.one_run import open_for
+from tunesmith.runs.rows import load_rows
+from tunesmith.runs.run import resume_run, train_run
 
 NAME = "default"
 

@@ -19,15 +19,14 @@ from typing import Any
 import torch
 
 from benchmarks.run import run_module
+from tunesmith.adapters.loaded_base import attach_folder, open_base
 from tunesmith.config.load import load_run_config
-from tunesmith.evaluate.summary import TUNED
-from tunesmith.generate.sampling import Sampling
-from tunesmith.workflows.answer_cache import AnswerCache
-from tunesmith.workflows.answering import answer_arms
-from tunesmith.workflows.answers import questions_of
-from tunesmith.workflows.arms import arm_of, base_arms
-from tunesmith.workflows.opening import attach_folder, open_base
-from tunesmith.workflows.rows import load_rows
+from tunesmith.evaluation.answering import AnswerCache, answer_arms
+from tunesmith.evaluation.answers import questions_of
+from tunesmith.evaluation.arms import arm_of, base_arms
+from tunesmith.evaluation.comparison import TUNED
+from tunesmith.generation.sampling import Sampling
+from tunesmith.runs.rows import load_rows
 
 SIDE = "benchmarks.sides.hf_answers"
 

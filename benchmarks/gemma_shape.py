@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, Gemma3ForCausalLM, Gemma3TextConfig
 
-from tunesmith.files import replace_folder
+from tunesmith.core.files import replace_folder
 
 CACHE = Path(__file__).parent / ".cache"
 NAME = "gemma3-270m-shape"

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
 from benchmarks.gemma_shape import CACHE
-from tunesmith.files import replace_folder
+from tunesmith.core.files import replace_folder
 
 SHAPES = {
     "7b": {"num_hidden_layers": 32, "hidden_size": 4096, "intermediate_size": 11_008},

@@ -19,10 +19,10 @@ from lm_eval import simple_evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
-from tunesmith.config.forgetting import ForgettingSettings
+from tunesmith.adapters.loaded_base import attach_folder, open_base
+from tunesmith.config.evaluate import ForgettingSettings
+from tunesmith.evaluation import forgetting_scores
 from tunesmith.models.resolve import resolve
-from tunesmith.workflows import forgetting
-from tunesmith.workflows.opening import attach_folder, open_base
 
 POINTS, PERPLEXITY = 0.2, 0.001  # points of accuracy, share of the perplexity
 CHOICES = """task: {name}
@@ -125,7 +125,7 @@ def ours(
     """Our scores: probe, arm, measure -> value."""
     opened = open_base(model, dtype="float32", device="cpu")
     paths = tuple(str(into / f"{name}.jsonl") for name in probes)
-    probing = forgetting.Probing(opened, ForgettingSettings(probes=paths))
+    probing = forgetting_scores.Probing(opened, ForgettingSettings(probes=paths))
     if adapter:
         attach_folder(opened, adapter, name="tuned")
     else:
@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    forgetting.WINDOW_TOKENS = given.window
+    forgetting_scores.WINDOW_TOKENS = given.window
     folder = resolve(given.model)
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as name:

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from benchmarks.llama_shape import SHAPES, write
 from tunesmith.adapters import merge, store
+from tunesmith.adapters.folder import Origin
+from tunesmith.adapters.loaded_base import open_skeleton
 from tunesmith.adapters.merge import Target
-from tunesmith.adapters.origin import Origin
 from tunesmith.engine.forward import Engine
 from tunesmith.methods import lora_peft
 from tunesmith.methods.lora import Shape, key_a, key_b
 from tunesmith.models.resolve import resolve
-from tunesmith.workflows.opening import open_skeleton
 
 RANK, ALPHA = 16, 32
 EVERY_SECONDS = 0.05

@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.rag_xquad import MODEL, read, write
+from tunesmith.conversation.rag_evaluation import ANSWERS, TrialSettings, evaluate_retrieval
 from tunesmith.models.embedder import Embedder, load_embedder
-from tunesmith.rag.index import Source, index
-from tunesmith.rag.questions import Question
-from tunesmith.rag.scores import says
-from tunesmith.workflows.rag_evaluate import ANSWERS, TrialSettings, evaluate_retrieval
+from tunesmith.retrieval.index import Source, index
+from tunesmith.retrieval.questions import Question
+from tunesmith.retrieval.scores import says
 
 NUMBER = re.compile(r"\d[\d,.]*\d|\d")
 NAME = re.compile(r"[A-Z][a-z]+(?: [A-Z][a-z]+)*")

@@ -17,10 +17,10 @@ import numpy as np
 
 from benchmarks.rag_xquad import Remembering, threshold
 from tunesmith.models.embedder import load_embedder
-from tunesmith.rag.index import Source, index
-from tunesmith.rag.metrics import recall_at, reciprocal_rank
-from tunesmith.rag.retrieve import Mode, Search, retrieve
-from tunesmith.rag.store import open_store
+from tunesmith.retrieval.index import Source, index
+from tunesmith.retrieval.retrieve import Mode, Search, retrieve
+from tunesmith.retrieval.scores import recall_at, reciprocal_rank
+from tunesmith.retrieval.store import open_store
 
 MODEL = "multilingual-e5-small"
 MODES: tuple[Mode, ...] = ("dense", "text", "hybrid")

@@ -28,9 +28,9 @@ from numpy.typing import NDArray
 from benchmarks.rag_texts import passages_of
 from benchmarks.rag_xquad import MODEL, MODES, Remembering, read
 from tunesmith.models.embedder import Embedder, load_embedder
-from tunesmith.rag.index import Source, index
-from tunesmith.rag.retrieve import Search, retrieve
-from tunesmith.rag.store import TABLE, Store, open_store
+from tunesmith.retrieval.index import Source, index
+from tunesmith.retrieval.retrieve import Search, retrieve
+from tunesmith.retrieval.store import TABLE, Store, open_store
 
 ROWS_IN_A_FILE = 100
 LONGEST = 640  # characters: with its headings a passage is one chunk
@@ -38,7 +38,7 @@ CANDIDATES = 50
 COLD = """
 import time
 start = time.perf_counter()
-from tunesmith.workflows.ask import AskSettings, Documents
+from tunesmith.conversation.ask import AskSettings, Documents
 documents = Documents({uri!r}, AskSettings())
 opened = time.perf_counter()
 for question in {questions!r}:

@@ -22,12 +22,11 @@ from numpy.typing import NDArray
 
 from benchmarks.rag_texts import passages_of
 from tunesmith.models.embedder import Embedder, load_embedder
-from tunesmith.rag.confidence import confidence
-from tunesmith.rag.index import Source, index
-from tunesmith.rag.metrics import ndcg_at, recall_at, reciprocal_rank
-from tunesmith.rag.retrieve import Hit, Mode, Search, retrieve
-from tunesmith.rag.store import Store, open_store
-from tunesmith.rag.threshold import fit_threshold, known_threshold
+from tunesmith.retrieval.confidence import confidence, fit_threshold, known_threshold
+from tunesmith.retrieval.index import Source, index
+from tunesmith.retrieval.retrieve import Hit, Mode, Search, retrieve
+from tunesmith.retrieval.scores import ndcg_at, recall_at, reciprocal_rank
+from tunesmith.retrieval.store import Store, open_store
 
 MODES: tuple[Mode, ...] = ("dense", "text", "hybrid")
 MODEL = "all-minilm-l6-v2"

@@ -11,13 +11,13 @@ import time
 
 import torch
 
+from tunesmith.adapters.loaded_base import open_base
 from tunesmith.config.methods import PromptSettings
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.head import loss_sum
 from tunesmith.engine.pack import Row, pack
 from tunesmith.methods import table
 from tunesmith.models.resolve import resolve
-from tunesmith.workflows.opening import open_base
 
 NAME = "prompt"
 

@@ -16,21 +16,21 @@ from torch import Tensor
 
 from benchmarks.asked import texts
 from tunesmith.adapters import store
+from tunesmith.adapters.loaded_base import Opened, attach_folder, open_base
 from tunesmith.config import RunConfig
-from tunesmith.config.forgetting import ForgettingSettings
+from tunesmith.config.evaluate import ForgettingSettings
 from tunesmith.config.load import load_run_config
-from tunesmith.evaluate.checks.table import build_checks
+from tunesmith.evaluation.answers import questions_of
+from tunesmith.evaluation.checks.table import build_checks
+from tunesmith.evaluation.forgetting_scores import Probing
+from tunesmith.evaluation.overfitting_evidence import Losing
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter
-from tunesmith.train.run_folder import RunFolder
-from tunesmith.workflows import result
-from tunesmith.workflows.answers import questions_of
-from tunesmith.workflows.best_checkpoint import rise_of
-from tunesmith.workflows.forgetting import Probing
-from tunesmith.workflows.one_run import open_for
-from tunesmith.workflows.opening import Opened, attach_folder, open_base
-from tunesmith.workflows.overtuning import Losing
-from tunesmith.workflows.rows import load_rows
+from tunesmith.runs import result
+from tunesmith.runs.folder import RunFolder
+from tunesmith.runs.one_run import open_for
+from tunesmith.runs.rows import load_rows
+from tunesmith.runs.selection import rise_of
 
 
 def main() -> None:

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from scipy.stats import beta
 
-from tunesmith.evaluate.interval import LEVEL
-from tunesmith.evaluate.rows_needed import rows_needed
-from tunesmith.evaluate.summary import TUNED, summarise
-from tunesmith.evaluate.verdict import Verdict, judge
+from tunesmith.evaluation.comparison import TUNED, rows_needed, summarise
+from tunesmith.evaluation.intervals import LEVEL
+from tunesmith.evaluation.verdict import Verdict, judge
 
 Means = Mapping[str, float]  # by arm
 RESAMPLES = 2000  # of graded scores' bootstrap: a simulation needs no third digit

@@ -29,7 +29,7 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session")
 def default_model_folder() -> Path:
     """The default model, in the user's own cache; the first run fetches and converts it."""
-    from tunesmith.models.pull import pull  # heavy, and most tests do without
+    from tunesmith.models.resolve import pull  # heavy, and most tests do without
 
     return pull("smollm2-135m-instruct")
 

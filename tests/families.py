@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from tunesmith.models.quantize import quantized
+from tunesmith.models.four_bit import quantized
 
 SHAPE = {
     "vocab_size": 97,

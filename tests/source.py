@@ -2,7 +2,7 @@
 
 import ast
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,7 +24,12 @@ class Module:
 
     @property
     def where(self) -> str:
-        return str(self.path.relative_to(ROOT))
+        return str(self.path.relative_to(ROOT) if self.path.is_relative_to(ROOT) else self.path)
+
+    @property
+    def lines(self) -> int:
+        """As `wc -l` counts them."""
+        return self.text.count("\n")
 
     @property
     def package(self) -> str:
@@ -37,11 +42,11 @@ def parsed(name: str, path: Path, text: str) -> Module:
 
 
 @cache
-def modules() -> tuple[Module, ...]:
-    """Every module of the package, by name."""
+def modules(src: Path = SRC) -> tuple[Module, ...]:
+    """Every module of the package, by name; ``src`` may be another checkout's."""
     found = []
-    for path in sorted((SRC / PACKAGE).rglob("*.py")):
-        parts = path.relative_to(SRC).with_suffix("").parts
+    for path in sorted((src / PACKAGE).rglob("*.py")):
+        parts = path.relative_to(src).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         found.append(parsed(name, path, path.read_text(encoding="utf-8")))
     return tuple(found)
@@ -73,6 +78,20 @@ def _start_of(module: Module, node: ast.ImportFrom) -> str:
     parts = module.package.split(".")
     above = parts[: len(parts) - node.level + 1]
     return ".".join([*above, *([node.module] if node.module else [])])
+
+
+def import_graph(sources: Iterable[Module]) -> dict[str, set[str]]:
+    """Each module's name -> the names of those that it imports."""
+    sources = tuple(sources)
+    names = {module.name for module in sources}
+    return {
+        module.name: {
+            next((n for n in (target, target.rpartition(".")[0]) if n in names), "")
+            for _, target in imports(module)
+        }
+        - {"", module.name}
+        for module in sources
+    }
 
 
 @cache

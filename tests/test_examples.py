@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.runs.tiny import base_folder
 from tests.test_docs import commands
-from tests.workflows.tiny import base_folder
 from tunesmith.config import load_run_config
 from tunesmith.config.methods import method_notes
 from tunesmith.data.inputs import read_inputs
 from tunesmith.data.read import read_conversations
-from tunesmith.evaluate.checks.table import build_checks
-from tunesmith.workflows.run import train_run
+from tunesmith.evaluation.checks.table import build_checks
+from tunesmith.runs.run import train_run
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.house_figures import MOST_LINES
 from tests.source import PACKAGE, ROOT, SRC, Module, imports, modules, parsed, project_files
 
-MOST_LINES = 350
 MOST_FUNCTION_LINES = 40
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 HELP_SECONDS = 0.4
@@ -99,12 +99,21 @@ def deep_classes(sources: tuple[Module, ...]) -> Iterator[str]:
     return (name for name in bases if levels_under_library(name, bases) > 3)
 
 
-@pytest.mark.parametrize("module", modules(), ids=lambda module: module.where)
-def test_a_file_is_short_and_says_which_question_it_answers(module):
-    assert len(module.text.splitlines()) <= MOST_LINES
+def file_faults(module: Module) -> list[str]:
+    """What is wrong with a file as a whole: its length, and a first line that says nothing."""
+    faults, lines = [], len(module.text.splitlines())
+    if lines > MOST_LINES:
+        faults.append(f"{module.where}: {lines} lines")
     first = module.tree.body[0] if module.tree.body else None
-    assert isinstance(first, ast.Expr), "the first statement is no docstring"
-    assert ast.get_docstring(module.tree), "the first statement is no docstring"
+    if not (isinstance(first, ast.Expr) and ast.get_docstring(module.tree)):
+        faults.append(f"{module.where}: the first statement is no docstring")
+    return faults
+
+
+def test_a_file_is_short_and_says_which_question_it_answers():
+    assert modules()
+    faults = [fault for module in modules() for fault in file_faults(module)]
+    assert not faults, "\n".join(faults)
 
 
 def test_no_module_has_a_name_that_says_nothing():
@@ -130,6 +139,14 @@ def test_no_file_names_a_package_registry():
 
 def source(text: str, name: str = "a") -> Module:
     return parsed(f"{PACKAGE}.{name}", SRC / PACKAGE / f"{name}.py", text)
+
+
+def test_a_long_file_and_one_without_a_docstring_are_seen():
+    assert file_faults(source('"""One."""\n' + "x = 1\n" * (MOST_LINES - 1))) == []
+    assert len(file_faults(source('"""One."""\n' + "x = 1\n" * MOST_LINES))) == 1
+    assert len(file_faults(source('"""One."""\n' + "x = 1\n" * (MOST_LINES - 1) + "x"))) == 1
+    for text in ("", "x = 1\n", 'x = 1\n"""Late."""\n', '""""""\n', "3\n"):
+        assert len(file_faults(source(text))) == 1
 
 
 def test_a_long_function_is_seen_and_its_docstring_is_free():

@@ -16,12 +16,11 @@ import torch
 
 from benchmarks.methods.measure import MODEL
 from benchmarks.methods.tasks import FOUR, TASKS
+from tunesmith.adapters.loaded_base import Opened, open_base
 from tunesmith.config import load_run_config
 from tunesmith.data.tokenizer import encode
-from tunesmith.evaluate.forgetting.spans import Span
-from tunesmith.workflows import result
-from tunesmith.workflows.likelihoods import log_likelihoods
-from tunesmith.workflows.opening import Opened, open_base
+from tunesmith.evaluation.likelihoods import Span, log_likelihoods
+from tunesmith.runs import result
 
 CHARACTERS = 600  # of a text
 

@@ -22,13 +22,13 @@ from rouge_score.rouge_scorer import RougeScorer
 from transformers import AutoTokenizer
 
 from benchmarks.methods.tasks import FOUR, TASKS, Task, write
-from tunesmith.config.variants import Variant, load_variants, read_grid
-from tunesmith.data.prepare import prepare
+from tunesmith.core.progress import Event, StepDone
 from tunesmith.data.read import read_conversations
-from tunesmith.evaluate.checks.table import build_checks
+from tunesmith.data.tokenise import prepare
+from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.models.resolve import resolve
-from tunesmith.train.events import Event, StepDone
-from tunesmith.workflows.compare import compare_runs
+from tunesmith.studies.compare import compare_runs
+from tunesmith.studies.variants import Variant, load_variants, read_grid
 
 MODEL = "smollm2-135m-instruct"
 METHODS: dict[str, dict[str, object]] = {

@@ -24,22 +24,21 @@ from benchmarks.methods.table import percent
 from benchmarks.methods.tasks import FOUR, TASKS, write
 from benchmarks.run import run_module
 from tunesmith.adapters import store
+from tunesmith.adapters.loaded_base import Opened, attach_folder, open_base
 from tunesmith.config.run import RunConfig
-from tunesmith.config.variants import load_variants
-from tunesmith.data.prepare import Dataset
-from tunesmith.evaluate.interval import mean_interval, paired_difference
-from tunesmith.generate.sampling import Sampling
+from tunesmith.data.tokenise import Dataset
+from tunesmith.evaluation.answering import AnswerCache, answer_arms
+from tunesmith.evaluation.answers import questions_of, text_of
+from tunesmith.evaluation.arms import arm_of
+from tunesmith.evaluation.intervals import mean_interval, paired_difference
+from tunesmith.generation.sampling import Sampling
 from tunesmith.methods import table as methods
-from tunesmith.train import schedule
-from tunesmith.train.batches import endless_steps
-from tunesmith.workflows import result
-from tunesmith.workflows.answer_cache import AnswerCache
-from tunesmith.workflows.answering import answer_arms
-from tunesmith.workflows.answers import questions_of, text_of
-from tunesmith.workflows.arms import arm_of
-from tunesmith.workflows.opening import Opened, attach_folder, open_base
-from tunesmith.workflows.rows import load_rows
-from tunesmith.workflows.run import train_run
+from tunesmith.runs import result
+from tunesmith.runs.rows import load_rows
+from tunesmith.runs.run import train_run
+from tunesmith.studies.variants import load_variants
+from tunesmith.training import steps as schedule
+from tunesmith.training.steps import endless_steps
 
 SIDES = ("tunesmith", "peft")
 

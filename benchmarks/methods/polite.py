@@ -26,20 +26,19 @@ from transformers import AutoTokenizer
 from benchmarks.asked import texts
 from benchmarks.methods.measure import MODEL, UNTOLD
 from benchmarks.methods.table import percent
-from tunesmith.config.distill import DistillSettings
+from tunesmith.adapters.loaded_base import open_base
 from tunesmith.config.load import load_run_config
-from tunesmith.config.run import RunConfig
-from tunesmith.config.variants import load_variants
+from tunesmith.config.run import DistillSettings, RunConfig
 from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
-from tunesmith.evaluate.checks.table import build_checks
-from tunesmith.evaluate.interval import mean_interval
-from tunesmith.evaluate.summary import TUNED
+from tunesmith.distillation.instruction import distill
+from tunesmith.evaluation.answers import Question
+from tunesmith.evaluation.checks.table import build_checks
+from tunesmith.evaluation.comparison import TUNED
+from tunesmith.evaluation.intervals import mean_interval
 from tunesmith.models.resolve import resolve
-from tunesmith.workflows.answers import Question
-from tunesmith.workflows.compare import compare_runs
-from tunesmith.workflows.distill import distill
-from tunesmith.workflows.opening import open_base
+from tunesmith.studies.compare import compare_runs
+from tunesmith.studies.variants import load_variants
 
 INSTRUCTION = (
     "You answer customers of a bank in a very polite business tone, in one or two short sentences. "

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from benchmarks.methods.measure import read_results
 from benchmarks.methods.table import Run
-from tunesmith.evaluate.interval import paired_difference
-from tunesmith.evaluate.summary import TUNED
+from tunesmith.evaluation.comparison import TUNED
+from tunesmith.evaluation.intervals import paired_difference
 from tunesmith.methods import table
 
 WIDTH = 576  # of the default model

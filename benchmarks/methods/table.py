@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.methods.measure import METHODS, read_results
-from tunesmith.counts import many
-from tunesmith.evaluate.interval import Interval, mean_interval, paired_difference
-from tunesmith.evaluate.summary import TUNED
+from tunesmith.core.numbers import many
+from tunesmith.evaluation.comparison import TUNED
+from tunesmith.evaluation.intervals import Interval, mean_interval, paired_difference
 
 BASE = "base"
 PAIRS = (

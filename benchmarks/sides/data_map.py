@@ -13,7 +13,7 @@ from typing import Any
 
 import datasets
 
-from tunesmith.workflows.tokenizing import open_tokenizer
+from tunesmith.runs.inspect_data import open_tokenizer
 
 Row = dict[str, Any]
 

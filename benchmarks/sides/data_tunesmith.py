@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 
 from tunesmith.config.run import DataSettings
-from tunesmith.data.overview import Overview
-from tunesmith.workflows import gather as gathering
-from tunesmith.workflows.course import Course
-from tunesmith.workflows.tokenizing import open_tokenizer
+from tunesmith.core.progress import Course
+from tunesmith.data.quality.report import Overview
+from tunesmith.runs import rows as gathering
+from tunesmith.runs.inspect_data import open_tokenizer
 
 
 def main() -> None:

@@ -17,16 +17,16 @@ import torch
 from benchmarks.measure import peak_bytes
 from benchmarks.sides.tunesmith_side import as_dataset
 from benchmarks.workload import Encoded
+from tunesmith.adapters.loaded_base import Opened, open_base
 from tunesmith.config import LoraSettings, TrainSettings
 from tunesmith.config.run import RECOMPUTE
+from tunesmith.core.progress import StepDone
 from tunesmith.data.dataset import Dataset
 from tunesmith.methods import table
-from tunesmith.train import optimizer
-from tunesmith.train.events import StepDone
-from tunesmith.train.job import Job, Plan
-from tunesmith.train.loop import train
-from tunesmith.train.member import Member
-from tunesmith.workflows.opening import Opened, open_base
+from tunesmith.training import optimizer
+from tunesmith.training.job import Job, Member
+from tunesmith.training.loop import train
+from tunesmith.training.steps import Plan
 
 SECONDS_BETWEEN_LOOKS = 0.02
 DOCUMENT_TOKENS = 256

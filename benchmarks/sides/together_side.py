@@ -10,15 +10,14 @@ from transformers import AutoTokenizer
 from benchmarks.measure import peak_bytes, side_options
 from benchmarks.sides.tunesmith_side import as_dataset, ends_of
 from benchmarks.workload import DOCUMENTS
+from tunesmith.adapters.loaded_base import open_base
 from tunesmith.config import LoraSettings, TrainSettings
+from tunesmith.core.progress import StepDone
 from tunesmith.methods import table
-from tunesmith.train import optimizer
-from tunesmith.train.events import StepDone
-from tunesmith.train.job import Job
-from tunesmith.train.loop import train
-from tunesmith.train.measure import make_plan, plan_beside
-from tunesmith.train.member import Member
-from tunesmith.workflows.opening import open_base
+from tunesmith.training import optimizer
+from tunesmith.training.job import Job, Member
+from tunesmith.training.loop import train
+from tunesmith.training.measure import make_plan, plan_beside
 
 
 def main() -> None:

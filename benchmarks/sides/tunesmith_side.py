@@ -12,18 +12,17 @@ from transformers import AutoTokenizer
 from benchmarks.measure import StepLog, method_options, print_result
 from benchmarks.workload import DOCUMENTS, Encoded
 from tunesmith.adapters import store
+from tunesmith.adapters.loaded_base import Opened, open_base
 from tunesmith.config import FullSettings, LoraSettings, TrainSettings
+from tunesmith.core.progress import StepDone
 from tunesmith.data.dataset import Dataset, block_of, dataset_of
 from tunesmith.data.template import TokenRow
 from tunesmith.methods import table
 from tunesmith.models.precision import DtypeChoice
-from tunesmith.train import optimizer
-from tunesmith.train.events import StepDone
-from tunesmith.train.job import Job
-from tunesmith.train.loop import train
-from tunesmith.train.measure import make_plan
-from tunesmith.train.member import Member
-from tunesmith.workflows.opening import Opened, open_base
+from tunesmith.training import optimizer
+from tunesmith.training.job import Job, Member
+from tunesmith.training.loop import train
+from tunesmith.training.measure import make_plan
 
 PRECISIONS = ("bf16", "fp32")
 FILE = "benchmark"

@@ -8,14 +8,15 @@ from safetensors.torch import load_file, save_file
 
 from tests.adapters.test_store import randomise
 from tests.models.tiny import tiny_folder
-from tunesmith.adapters import config_file, fit, store, stored
+from tunesmith.adapters import fit, store, stored
+from tunesmith.adapters import folder as config_file
 from tunesmith.adapters.fit import Identity, mismatches
-from tunesmith.adapters.origin import Origin, write_origin
+from tunesmith.adapters.folder import Origin, write_origin
+from tunesmith.adapters.loaded_base import open_base, open_skeleton
 from tunesmith.config.methods import LoraSettings, PromptSettings, PTuningSettings
-from tunesmith.errors import AdapterError
+from tunesmith.core.errors import AdapterError
 from tunesmith.methods import table
 from tunesmith.models.hashes import COMBINED, hash_folder
-from tunesmith.workflows.opening import open_base, open_skeleton
 
 pytestmark = pytest.mark.usefixtures("home")
 

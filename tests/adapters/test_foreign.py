@@ -11,8 +11,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from tests.adapters.test_store import assert_same_logits, ours, theirs
 from tests.families import tiny_model
 from tunesmith.adapters import store, stored
+from tunesmith.core.errors import AdapterError
 from tunesmith.engine.forward import prepare_
-from tunesmith.errors import AdapterError
 
 BASE = {"r": 4, "lora_alpha": 6, "init_lora_weights": False, "task_type": "CAUSAL_LM"}
 READ = {

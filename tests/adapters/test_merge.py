@@ -15,15 +15,15 @@ from tests.families import FAMILIES, four_bit_model, tiny_model
 from tests.methods.test_contract import base_digest
 from tests.models.tiny import tiny_folder
 from tunesmith.adapters import merge
+from tunesmith.adapters.folder import FILE, Origin, read_origin
 from tunesmith.adapters.merge import Gap, Target
-from tunesmith.adapters.origin import FILE, Origin, read_origin
 from tunesmith.config.methods import LoraSettings
-from tunesmith.data.new_tokens import add_tokens_
+from tunesmith.core.errors import AdapterError, RunError
+from tunesmith.data.tokenizer import add_tokens_
 from tunesmith.engine.forward import prepare_
-from tunesmith.errors import AdapterError, RunError
 from tunesmith.methods import table
 from tunesmith.methods.adapter import NO_WORDS, Words
-from tunesmith.models import derive
+from tunesmith.models import weights
 from tunesmith.models.hashes import hash_folder
 from tunesmith.models.load import load_base
 from tunesmith.models.weights import read_weight
@@ -164,9 +164,9 @@ def opened(folder, settings, words=NO_WORDS, **options):
     return base, engine, adapter
 
 
-@pytest.mark.parametrize("shard_bytes", [20_000, derive.SHARD_BYTES])
+@pytest.mark.parametrize("shard_bytes", [20_000, weights.SHARD_BYTES])
 def test_a_merged_folder_is_a_base_of_its_own(tmp_path, shard_bytes, monkeypatch):
-    monkeypatch.setattr(derive, "SHARD_BYTES", shard_bytes)
+    monkeypatch.setattr(weights, "SHARD_BYTES", shard_bytes)
     source = tiny_folder(tmp_path / "base")
     (source / "LICENSE").write_text("free")
     (source / FILE).write_text("of the base, which was merged itself")
@@ -262,7 +262,7 @@ def test_a_folder_that_is_there_stays_and_a_failed_merge_leaves_nothing(tmp_path
     with pytest.raises(AdapterError, match="there already"):
         merge.save(engine, adapter, Target(source), source=source, origin=ORIGIN)
     usage = type("Usage", (), {"free": 10})
-    monkeypatch.setattr("tunesmith.files.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("tunesmith.core.files.shutil.disk_usage", lambda path: usage)
     with pytest.raises(RunError, match="the merged model takes") as error:
         merge.save(engine, adapter, Target(tmp_path / "out"), source=source, origin=ORIGIN)
     assert "--resume" not in error.value.remedy

@@ -10,14 +10,14 @@ from tests.adapters.test_store import randomise
 from tests.families import FAMILIES, tiny_model
 from tests.models.tiny import tiny_folder, tiny_tokenizer
 from tunesmith.adapters import merge, store
+from tunesmith.adapters.loaded_base import open_base, open_skeleton
 from tunesmith.adapters.merge import Target
 from tunesmith.config.methods import LoraSettings, PromptSettings, PTuningSettings
-from tunesmith.data.new_tokens import add_tokens_
-from tunesmith.errors import AdapterError, ModelError
+from tunesmith.core.errors import AdapterError, ModelError
+from tunesmith.data.tokenizer import add_tokens_
 from tunesmith.methods import table
 from tunesmith.methods.adapter import NO_WORDS, Words
-from tunesmith.models import derive
-from tunesmith.workflows.opening import open_base, open_skeleton
+from tunesmith.models import weights
 
 pytestmark = pytest.mark.usefixtures("home")
 STORED = {
@@ -72,7 +72,7 @@ def assert_same(one, other):
 
 @pytest.mark.parametrize("variant", STORED)
 def test_files_merge_to_the_same_bytes(variant, tmp_path, monkeypatch):
-    monkeypatch.setattr(derive, "SHARD_BYTES", 20_000)
+    monkeypatch.setattr(weights, "SHARD_BYTES", 20_000)
     base = tiny_folder(tmp_path / "base")
     merged = both(tmp_path, *adapter_over(base, STORED[variant], tmp_path / "a"))
     assert_same(*merged)

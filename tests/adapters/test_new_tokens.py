@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 from tests.families import FAMILIES, tiny_model
 from tunesmith.adapters import store
 from tunesmith.config.methods import LoraSettings
+from tunesmith.core.errors import AdapterError
 from tunesmith.engine.forward import prepare_
 from tunesmith.engine.pack import Row, pack
-from tunesmith.errors import AdapterError
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Words
 

@@ -17,11 +17,11 @@ from tests.adapters.combining import (
 )
 from tests.families import tiny_model
 from tunesmith.adapters import store
-from tunesmith.adapters.origin import Origin, write_origin
+from tunesmith.adapters.folder import Origin, write_origin
 from tunesmith.adapters.sources import read, require_alike
 from tunesmith.config.methods import LoraSettings
+from tunesmith.core.errors import AdapterError
 from tunesmith.engine.forward import prepare_
-from tunesmith.errors import AdapterError
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Words
 

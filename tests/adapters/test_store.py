@@ -13,9 +13,9 @@ from tests.variants import FOUR_BIT, attach, engine_for
 from tests.variants import VARIANTS as ALL
 from tunesmith.adapters import store
 from tunesmith.config.methods import LoraSettings
+from tunesmith.core.errors import AdapterError
 from tunesmith.engine.forward import prepare_
 from tunesmith.engine.pack import Row, pack
-from tunesmith.errors import AdapterError
 from tunesmith.methods import table
 
 IDS = [5, 9, 44, 71, 3, 90, 12, 33, 8]

@@ -11,9 +11,9 @@ from tests.covering import pairs
 from tests.families import FAMILIES, tiny_model
 from tunesmith.adapters import store
 from tunesmith.config.methods import PromptSettings, PTuningSettings
+from tunesmith.core.errors import AdapterError, ConfigError
 from tunesmith.engine.forward import prepare_
 from tunesmith.engine.pack import Row, pack
-from tunesmith.errors import AdapterError, ConfigError
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Words
 

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from tests.workflows.tiny import config
-from tunesmith.adapters.origin import FILE
-from tunesmith.workflows.run import train_run
+from tests.runs.tiny import config
+from tunesmith.adapters.folder import FILE
+from tunesmith.runs.run import train_run
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tunesmith.cli.chat_lines import Conversation
-from tunesmith.errors import DataError
+from tunesmith.cli.chat import Conversation
+from tunesmith.core.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,8 @@ def opened(replace_module):
         asked.update(found=found, sampling=sampling, seed=seed, system=system, force=force)
         return Echo(*found.voices)
 
-    replace_module("tunesmith.workflows.chat", open_chat=open_chat)
-    replace_module("tunesmith.generate.sampling", Sampling=Sampling)
+    replace_module("tunesmith.conversation.chat", open_chat=open_chat)
+    replace_module("tunesmith.generation.sampling", Sampling=Sampling)
     return asked
 
 

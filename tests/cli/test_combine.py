@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from tunesmith.adapters.combine.factor import Errors
+from tunesmith.adapters.combination import Errors
 from tunesmith.adapters.conflicts import Conflict
-from tunesmith.evaluate.interval import Interval
-from tunesmith.workflows.combine import NothingKeepsAll, Trial
-from tunesmith.workflows.trials import TaskScores
+from tunesmith.evaluation.intervals import Interval
+from tunesmith.studies.merge import NothingKeepsAll, Trial
+from tunesmith.studies.trials import TaskScores
 
 LAYERS = [f"model.layers.{i}.self_attn.q_proj" for i in range(30)]
 CLASH = Conflict(-0.21, 0.61, 0.5, 0.25, 0.01, 1.5)
@@ -65,13 +65,13 @@ def asked(replace_module):
         return call
 
     replace_module(
-        "tunesmith.workflows.combine",
+        "tunesmith.studies.merge",
         named=lambda words, weights=(), *, seed=0, force=False: (words, list(weights), seed),
         combine=called("combine"),
         combine_best=called("combine_best"),
         NothingKeepsAll=NothingKeepsAll,
     )
-    replace_module("tunesmith.workflows.conflicts", find_conflicts=called("conflicts"))
+    replace_module("tunesmith.studies.conflicts", find_conflicts=called("conflicts"))
     return taken
 
 
@@ -96,7 +96,7 @@ def test_the_verdict_comes_first_and_layers_fit_a_terminal(tunesmith, asked):
 def test_json_is_the_document_and_the_page_lies_where_it_is_wanted(
     tunesmith, asked, replace_module, tmp_path
 ):
-    replace_module("tunesmith.workflows.conflict_page", write_page=lambda _, path: path)
+    replace_module("tunesmith.report.writing", write_page=lambda _, path: path)
     page = tmp_path / "page.html"
     words = ("--page", page, "--no-scores", "--rows", "20", "--json")
     document = tunesmith("adapters", "conflicts", "a", "b", *words).document

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 from rich.console import Console
 
-from tunesmith.cli.compare_display import CompareDisplay, show_comparison
-from tunesmith.errors import DataError
-from tunesmith.train.events import Ended, Notice, Progress, StepDone
+from tunesmith.cli.progress_display import CompareDisplay, show_comparison
+from tunesmith.core.errors import DataError
+from tunesmith.core.progress import Ended, Notice, Progress, StepDone
 
 
 def console():

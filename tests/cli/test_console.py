@@ -1,6 +1,13 @@
-import io
+""""""
 
-from tunesmith.cli.console import harmless, messages, results
+import io
+import os
+import signal
+import threading
+
+import pytest
+
+from tunesmith.cli.console import harmless, messages, results, stop_on_signal
 
 
 def test_text_from_outside_cannot_steer_the_terminal():
@@ -40,3 +47,34 @@ def test_a_message_is_wrapped_in_a_terminal_and_one_line_elsewhere():
         lines = console.file.getvalue().rstrip().splitlines()
         assert (len(lines) > 1) == is_terminal
         assert " ".join(line.strip() for line in lines) == text.strip()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks_and_the_second_insists(number, capfd):
+    with stop_on_signal("stopping soon") as stop:
+        assert not stop()
+        os.kill(os.getpid(), number)
+        assert stop()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+    assert capfd.readouterr().err.count("stopping soon") == 1
+
+
+def test_the_handlers_before_come_back():
+    before = signal.getsignal(signal.SIGINT)
+    with stop_on_signal(""):
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_in_another_thread_nothing_asks_for_a_stop():
+    answers = []
+
+    def work():
+        with stop_on_signal("") as stop:
+            answers.append(stop())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert answers == [False]

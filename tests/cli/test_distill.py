@@ -7,11 +7,11 @@ import shlex
 
 import pytest
 
-from tests.workflows.tiny import talking_base
+from tests.runs.tiny import talking_base
 from tunesmith.cli.distill import distill as command
-from tunesmith.config.distill import DistillSettings
-from tunesmith.workflows import distill as workflow
-from tunesmith.workflows.distill import Distilled, Failed
+from tunesmith.config.run import DistillSettings
+from tunesmith.distillation import instruction as workflow
+from tunesmith.distillation.instruction import Distilled, Failed
 
 HAS_F = "{kind: regex, name: has_f, pattern: f}"
 

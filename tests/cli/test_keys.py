@@ -1,11 +1,11 @@
 import pytest
 
+from tunesmith.cli.command import key_lines
 from tunesmith.cli.keys import config_keys, config_of_file, read_flags
-from tunesmith.cli.keys_help import key_lines
 from tunesmith.config import load_run_config
 from tunesmith.config.run import RunConfig
 from tunesmith.config.settings import known_keys
-from tunesmith.errors import UsageError
+from tunesmith.core.errors import UsageError
 
 KEYS = config_keys()
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.cli_page import commands
 from tunesmith import __version__
-from tunesmith.errors import RunError
+from tunesmith.core.errors import RunError
 
 HEAVY = ("torch", "transformers", "numpy", "pyarrow", "gguf", "rich.console")
 
@@ -94,7 +94,7 @@ def test_a_path_without_rights_is_no_wrong_usage(
     def refuse(**_):
         raise RunError("refused")
 
-    replace_module("tunesmith.workflows.demo", demo=refuse)
+    replace_module("tunesmith.setup.demo", demo=refuse)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there").mkdir()
     monkeypatch.setattr(os, "access", lambda *_, **__: False)

@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from tests.rag.conftest import write_documents
-from tests.rag.toy import ToyEmbedder, encrypted_pdf, toy_folder
-from tests.workflows.retrieving import fact_store, facts_file
-from tests.workflows.tiny import base_folder
+from tests.conversation.retrieving import fact_store, facts_file
+from tests.retrieval.conftest import write_documents
+from tests.retrieval.toy import ToyEmbedder, encrypted_pdf, toy_folder
+from tests.runs.tiny import base_folder
+from tunesmith.conversation import ask
 from tunesmith.models import embedder
-from tunesmith.workflows import ask
 
 pytest.importorskip("lancedb", reason="the extra `rag` is not installed")
 

@@ -1,8 +1,14 @@
+""""""
+
 import json
 import os
 from pathlib import Path
 
 import pytest
+
+from tests.report.examples import write_comparison, write_run
+from tunesmith.cli.main import main
+from tunesmith.cli.runs import sparkline
 
 
 @pytest.fixture
@@ -73,3 +79,52 @@ def test_a_folder_that_may_not_be_read_is_a_refusal_and_no_wrong_usage(
     assert ended.status == 1
     assert f"{root}: cannot be read: Permission denied" in ended.err
     assert "--root" in ended.err
+
+
+def test_a_run_gets_its_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run(tmp_path / "run")
+    assert main(["report", str(run), "--json"]) == 0
+    written = json.loads(capsys.readouterr().out)["report"]
+    assert Path(written) == run / "report.html"
+    assert "97 %" in Path(written).read_text(encoding="utf-8")
+
+
+def test_a_comparison_gets_its_page(tmp_path: Path) -> None:
+    path = write_comparison(tmp_path / "all")
+    assert main(["report", str(path), "--language", "ko"]) == 0
+    assert 'lang="ko"' in (path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("given", [["NOTHING"], ["RUN", "--language", "xx"]])
+def test_what_cannot_be_done_is_refused_in_words(
+    tmp_path: Path, given: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "RUN")
+    words = [str(tmp_path / given[0]), *given[1:]]
+    assert main(["report", *words]) in (1, 2)
+    assert not (run / "report.html").exists()
+    said = capsys.readouterr().err
+    assert "error:" in said
+    assert "Traceback" not in said
+
+
+def test_the_lowest_and_the_highest_value_get_the_lowest_and_the_highest_block():
+    assert sparkline([3.0, 0.5, 1.0, 2.0]) == "█▁▂▅"
+
+
+def test_long_series_are_averaged_to_the_width_and_keep_their_ends():
+    line = sparkline([float(i) for i in range(1000)], width=20)
+    assert len(line) == 20
+    assert line[0] == "▁"
+    assert line[-1] == "█"
+    assert list(line) == sorted(line)
+
+
+def test_short_series_are_not_stretched():
+    assert len(sparkline([1.0, 2.0, 3.0])) == 3
+
+
+def test_equal_and_missing_values_are_drawn():
+    assert sparkline([1.0, 1.0]) == "▁▁"
+    assert sparkline([1.0, float("nan"), 2.0]) == "▁×█"
+    assert sparkline([]) == ""

@@ -8,7 +8,7 @@ import yaml
 from tunesmith.config import load_run_config
 from tunesmith.config.checks import CheckSettings
 from tunesmith.config.settings import nested_models
-from tunesmith.evaluate.checks.table import build_checks
+from tunesmith.evaluation.checks.table import build_checks
 
 PAGE = Path(__file__).parents[2] / "docs" / "checks.md"
 LINES = PAGE.read_text(encoding="utf-8").splitlines()

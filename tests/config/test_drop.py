@@ -1,7 +1,7 @@
 import pytest
 
 from tunesmith.config import load_run_config, parse_overrides
-from tunesmith.errors import ConfigError
+from tunesmith.core.errors import ConfigError
 
 SPELLINGS = ["duplicates,too_long", "[duplicates, too_long]", "duplicates, too_long,duplicates"]
 

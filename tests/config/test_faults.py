@@ -3,7 +3,7 @@
 import pytest
 
 from tunesmith.config.load import load_run_config, parse_overrides
-from tunesmith.errors import ConfigError
+from tunesmith.core.errors import ConfigError
 
 
 @pytest.fixture

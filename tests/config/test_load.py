@@ -3,7 +3,7 @@
 import pytest
 
 from tunesmith.config.load import load_run_config, parse_overrides
-from tunesmith.errors import ConfigError, UsageError
+from tunesmith.core.errors import ConfigError, UsageError
 
 
 def value_of(flag, *words):

@@ -5,7 +5,7 @@ import yaml
 
 from tunesmith.config import load_run_config, parse_overrides
 from tunesmith.config.methods import PTuningSettings
-from tunesmith.errors import ConfigError
+from tunesmith.core.errors import ConfigError
 
 
 def from_flags(*words):

@@ -8,11 +8,11 @@ import pytest
 
 from tests.data import breaking
 from tests.data.tiny import CHATML, tiny_tokenizer
+from tunesmith.core.errors import DataError
 from tunesmith.data.faults import FaultyData
 from tunesmith.data.files import delimited, json_document, text
-from tunesmith.data.prepare import prepare
 from tunesmith.data.read import scan
-from tunesmith.errors import DataError
+from tunesmith.data.tokenise import prepare
 
 FEW, MANY = 320, 2000
 MOST_SECONDS, MOST_GROWTH_BYTES = 20, 400 << 20

@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.test_dataset import blocks, made
-from tunesmith.data.dataset import dataset_of
+from tunesmith.data.dataset import Limit, dataset_of, limited, nothing_left
 from tunesmith.data.faults import LISTED
-from tunesmith.data.limit import Limit, limited, nothing_left
 
 ROWS = st.lists(st.lists(st.sampled_from([0.0, 1.0]), min_size=1, max_size=9), max_size=12)
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from tests.data.tiny import SYSTEM_PROMPT, talk, tokenizer_of
+from tunesmith.core.errors import DataError
 from tunesmith.data.faults import FaultyData
-from tunesmith.data.prepare import prepare
 from tunesmith.data.template import render
-from tunesmith.errors import DataError
+from tunesmith.data.tokenise import prepare
 
 ROWS = [talk("question " * n, "answer " * (n % 5 + 1), line=n) for n in range(1, 21)]
 CHATML = tokenizer_of("chatml")

@@ -17,11 +17,11 @@ from tests.data.tiny import (
     tiny_tokenizer,
     tokenizer_of,
 )
+from tunesmith.core.errors import DataError
 from tunesmith.data.chat_format import study
 from tunesmith.data.faults import FaultyData
 from tunesmith.data.rows import Conversation, Message
 from tunesmith.data.template import inserted_system_prompt, render, render_each, render_prompt
-from tunesmith.errors import DataError
 
 CHARACTERS = st.characters(exclude_categories=["Cs"])
 TEXTS = st.text(CHARACTERS, min_size=1, max_size=20)

@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 
 from tests.data.tiny import TEMPLATES, tiny_tokenizer, tokenizer_of
-from tunesmith import files
-from tunesmith.data import source_key, token_cache, token_store, workers
-from tunesmith.data.new_tokens import add_tokens_
+from tunesmith.core import files
+from tunesmith.core.errors import DataError
+from tunesmith.data import token_cache, token_store, workers
+from tunesmith.data import token_store as source_key
 from tunesmith.data.read import Asked
 from tunesmith.data.template import Rendering
 from tunesmith.data.token_cache import Work, tokens_of
 from tunesmith.data.tokenise import Recipe
-from tunesmith.errors import DataError
+from tunesmith.data.tokenizer import add_tokens_
 
 RECIPE = Recipe(tokenizer_of("chatml"), 200)
 FORK = multiprocessing.get_context("fork")

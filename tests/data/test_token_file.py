@@ -8,13 +8,11 @@ import pytest
 
 from tests.data.tiny import talk, tokenizer_of
 from tunesmith.data import token_file
-from tunesmith.data.conversations import Chosen
 from tunesmith.data.faults import Fault
 from tunesmith.data.read import Layout
-from tunesmith.data.rows import Message, ToolCall
-from tunesmith.data.stored import behind_source, in_source, restored, stored
+from tunesmith.data.rows import Message, ToolCall, behind_source, in_source, restored, stored
 from tunesmith.data.template import ROWS, Rendering
-from tunesmith.data.token_file import TokenWriter, open_tokens
+from tunesmith.data.token_file import Chosen, TokenWriter, open_tokens
 from tunesmith.data.tokenise import Recipe, Tokeniser
 
 CHATML = tokenizer_of("chatml")

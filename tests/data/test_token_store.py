@@ -6,7 +6,7 @@ import os
 import pytest
 
 from tests.data.test_token_file import CHATML, LAYOUT, conversations
-from tunesmith import files, locks
+from tunesmith.core import files, locks
 from tunesmith.data import token_store
 from tunesmith.data.token_file import TokenWriter
 from tunesmith.data.token_store import (

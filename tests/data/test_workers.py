@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 from tests.data.tiny import tokenizer_of
+from tunesmith.core.errors import DataError
 from tunesmith.data import workers
-from tunesmith.data.chunks import Size, chunked
 from tunesmith.data.read import Layout
-from tunesmith.data.records import Record
+from tunesmith.data.records import Record, Size, chunked
 from tunesmith.data.tokenise import Recipe
 from tunesmith.data.workers import tokenised
-from tunesmith.errors import DataError
 
 RECIPE = Recipe(tokenizer_of("chatml"), 500)
 LAYOUT = Layout("", "prompt-completion", {})

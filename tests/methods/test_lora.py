@@ -7,9 +7,9 @@ from torch import nn
 
 from tests.families import tiny_model
 from tunesmith.config.methods import LoraSettings
+from tunesmith.core.errors import ConfigError
 from tunesmith.engine.forward import prepare_
 from tunesmith.engine.low_rank import LowRank
-from tunesmith.errors import ConfigError
 from tunesmith.methods import lora_start
 from tunesmith.methods.lora import choose
 from tunesmith.methods.table import attach

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tunesmith.errors import ModelError
+from tunesmith.core.errors import ModelError
 from tunesmith.models import cache
 
 FORK = multiprocessing.get_context("fork")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tunesmith.errors import ModelError
+from tunesmith.core.errors import ModelError
 from tunesmith.models.e5 import convert_e5, dequantize_q4_0
 from tunesmith.models.embedder import Embedder, load_embedder
 

@@ -1,6 +1,9 @@
-"""Contract 9: codes equal bitsandbytes', and 4 bit computes as its dequantised weights do."""
+"""bitsandbytes is loaded without a warning, and without asking a hub for kernels."""
 
 import copy
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -14,16 +17,40 @@ from tests.models.tiny import edit_json, tiny_folder
 from tests.variants import FOUR_BIT, VARIANTS
 from tunesmith.adapters import store
 from tunesmith.config.methods import FullSettings, LoraSettings
+from tunesmith.core.errors import ConfigError, ModelError
 from tunesmith.engine.forward import prepare_
 from tunesmith.engine.head import loss_sum
 from tunesmith.engine.pack import pack
-from tunesmith.errors import ConfigError, ModelError
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Words
 from tunesmith.models import four_bit
-from tunesmith.models import quantize as quantize_folder
+from tunesmith.models import four_bit as quantize_folder
 from tunesmith.models.load import load_base
 from tunesmith.models.weights import read_weight
+
+CODE = """
+import sys
+from tunesmith.models.four_bit import functional
+assert functional().create_dynamic_map().numel() == 256
+assert "kernels" not in sys.modules
+import kernels
+kernels.get_kernel("now it is there")
+"""
+
+
+def test_a_package_of_hub_kernels_is_not_asked_and_nothing_is_said(tmp_path):
+    fake = tmp_path / "kernels.py"
+    fake.write_text("def get_kernel(name, **options):\n    print('asked for', name)\n")
+    paths = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", CODE],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "asked for now it is there\n"
+
 
 pytestmark = pytest.mark.usefixtures("home")
 

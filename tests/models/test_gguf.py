@@ -7,10 +7,10 @@ from gguf import GGUFValueType, GGUFWriter
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from tests.models.tiny import TEMPLATE, tiny_model, tiny_tokenizer, write_gguf
-from tunesmith.errors import ModelError
+from tunesmith.core.errors import ModelError
 from tunesmith.models import gguf
 from tunesmith.models.cache import models_root
-from tunesmith.models.gguf_tokenizer import cutter, rule_of
+from tunesmith.models.gguf import cutter, rule_of
 
 pytestmark = pytest.mark.usefixtures("home")
 IDS = torch.arange(40).reshape(1, 40) * 5 % 250

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from tests.models.tiny import tiny_folder
-from tunesmith.errors import ModelError
+from tunesmith.core.errors import ModelError
 from tunesmith.models import hashes
 
 pytestmark = pytest.mark.usefixtures("home")

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoTokenizer
 
 from tests.models.tiny import SHAPE, edit_json, tiny_folder, tiny_model
-from tunesmith.errors import ModelError
+from tunesmith.core.errors import ModelError
 from tunesmith.models.hashes import hash_folder
 from tunesmith.models.load import load_base
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tunesmith.errors import ModelError
+from tunesmith.core.errors import ModelError
 from tunesmith.models import precision
 
 CPU = torch.device("cpu")

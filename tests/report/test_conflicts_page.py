@@ -6,10 +6,9 @@ import pytest
 
 from tests.report.examples import clash
 from tests.report.test_run_page import Page
-from tunesmith.report.charts.heat import Grid
-from tunesmith.report.conflicts_page import conflicts_page
+from tunesmith.core.phrases import Words, languages
+from tunesmith.report.conflicts_page import Grid, conflicts_page
 from tunesmith.report.run_page import PHRASES
-from tunesmith.words import Words, languages
 
 
 @pytest.mark.parametrize("language", languages(PHRASES))

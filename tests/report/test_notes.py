@@ -2,9 +2,8 @@
 
 import pytest
 
-from tunesmith.report.notes import cost_notes, result_notes
-from tunesmith.report.run_page import PHRASES
-from tunesmith.words import Words
+from tunesmith.core.phrases import Words
+from tunesmith.report.run_page import PHRASES, cost_notes, result_notes
 
 WORDS = Words(PHRASES)
 REPAID = {

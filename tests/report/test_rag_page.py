@@ -4,9 +4,9 @@ import pytest
 
 from tests.report.examples import retrieved
 from tests.report.test_run_page import Page
+from tunesmith.core.phrases import languages
 from tunesmith.report.rag_page import rag_page
 from tunesmith.report.run_page import PHRASES
-from tunesmith.words import languages
 
 
 @pytest.mark.parametrize("language", languages(PHRASES))

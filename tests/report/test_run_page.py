@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.report.examples import answers, evaluation, write_run
-from tunesmith.errors import RunError
-from tunesmith.report.records import read_records
+from tunesmith.core.errors import RunError
+from tunesmith.core.phrases import languages
 from tunesmith.report.run_page import PHRASES, _prose, run_page
-from tunesmith.words import languages
+from tunesmith.runs.history import read_records
 
 
 class Page(HTMLParser):
@@ -201,7 +201,7 @@ def test_lines_of_answers_may_hold_any_separator(tmp_path: Path) -> None:
 
 
 def test_languages_have_the_same_phrases() -> None:
-    from tunesmith.words import Words
+    from tunesmith.core.phrases import Words
 
     def keys(value: object, at: str = "") -> set[str]:
         if not isinstance(value, dict) or set(value) <= {"one", "other"}:

@@ -7,11 +7,10 @@ from typing import Literal
 
 from torch import Tensor
 
-from tunesmith.adapters.config_file import read_config
-from tunesmith.adapters.origin import read_origin
+from tunesmith.adapters.folder import read_config, read_origin
 from tunesmith.adapters.stored import StoredTensors
+from tunesmith.core.errors import AdapterError
 from tunesmith.engine.forward import Engine
-from tunesmith.errors import AdapterError
 from tunesmith.methods import table
 from tunesmith.models.hashes import COMBINED, hash_folder
 

@@ -10,20 +10,18 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from tunesmith import __version__, files
-from tunesmith.adapters.config_file import read_config
-from tunesmith.adapters.origin import Origin, write_origin
+from tunesmith import __version__
+from tunesmith.adapters.folder import Origin, read_config, write_origin
 from tunesmith.adapters.store import CARD
 from tunesmith.adapters.stored import StoredTensors
-from tunesmith.counts import percent
-from tunesmith.engine.forward import Engine
-from tunesmith.engine.tensors import named_tensors
-from tunesmith.errors import AdapterError
+from tunesmith.core import files
+from tunesmith.core.errors import AdapterError
+from tunesmith.core.numbers import percent
+from tunesmith.engine.forward import Engine, named_tensors
 from tunesmith.methods import table, token_rows
 from tunesmith.methods.adapter import Adapter, Changes
 from tunesmith.models.cache import folder_bytes
-from tunesmith.models.derive import TOKENIZER_FILES, write_derived
-from tunesmith.models.weights import read_weight
+from tunesmith.models.weights import TOKENIZER_FILES, read_weight, write_derived
 
 # The base that the adapter was trained on, dequantised where it is in 4 bit, or what its folder
 # holds, from before it was quantised or cast.

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import torch
 
-from tunesmith.adapters.config_file import read_config
-from tunesmith.adapters.origin import Origin, read_origin
+from tunesmith.adapters.folder import Origin, read_config, read_origin
 from tunesmith.adapters.products import Product
 from tunesmith.adapters.stored import StoredTensors
 from tunesmith.config.methods import LoraSettings
-from tunesmith.counts import many
+from tunesmith.core.errors import AdapterError
+from tunesmith.core.numbers import many
 from tunesmith.engine.forward import Engine
-from tunesmith.errors import AdapterError
 from tunesmith.methods import lora_peft, table, token_rows
 from tunesmith.methods.lora import Shape, key_a, key_b, shape
 

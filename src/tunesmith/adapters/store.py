@@ -9,14 +9,15 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tunesmith import __version__, files
+from tunesmith import __version__
 from tunesmith.adapters import fit
-from tunesmith.adapters.config_file import CONFIG, read_config
 from tunesmith.adapters.fit import Identity
+from tunesmith.adapters.folder import CONFIG, read_config
 from tunesmith.adapters.stored import TENSORS, StoredTensors
 from tunesmith.config.methods import AnyMethod
+from tunesmith.core import files
+from tunesmith.core.errors import AdapterError, ConfigError
 from tunesmith.engine.forward import Engine
-from tunesmith.errors import AdapterError, ConfigError
 from tunesmith.methods import table, token_rows
 from tunesmith.methods.adapter import Adapter, Difference, Words
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from tunesmith.errors import AdapterError
+from tunesmith.core.errors import AdapterError
 
 TENSORS = "adapter_model.safetensors"
 INDEX = f"{TENSORS}.index.json"  # of tensors in several files

@@ -1,25 +1,89 @@
-"""`tunesmith adapters`: which there are, everything about one, and whether it fits its base."""
+"""`tunesmith adapters`: which there are, everything about one, does it fit, its export."""
 
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from tunesmith.cli.combine import conflicts, merge
-from tunesmith.cli.console import harmless, say
-from tunesmith.cli.export import export
-from tunesmith.cli.outcome import Outcome, command
-from tunesmith.cli.quantities import bytes_text, count_text
-from tunesmith.cli.tables import print_facts, print_table
-from tunesmith.counts import many, percent
+from tunesmith.cli.command import Outcome, command
+from tunesmith.cli.console import harmless, print_facts, print_table, say
+from tunesmith.core.numbers import bytes_text, count_text, many, percent
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from tunesmith.adapters.fit import Mismatch
-    from tunesmith.workflows.adapter_record import AdapterRecord
-    from tunesmith.workflows.verify_adapter import Verified
+    from tunesmith.exports.export import Exported
+    from tunesmith.runs.adapter_record import AdapterRecord
+    from tunesmith.runs.fit import Verified
+
+
+@command
+def export(  # noqa: PLR0913  # one parameter for each flag
+    adapter: Annotated[
+        str,
+        typer.Argument(
+            metavar="A", help="A run's folder, its name below --root, or an adapter's folder."
+        ),
+    ],
+    to: Annotated[
+        Literal["peft", "merged", "gguf", "ollama", "vllm"],
+        typer.Option(
+            help="peft: as PEFT loads it. merged: one model, of transformers. gguf: for "
+            "llama.cpp. ollama: the same with a Modelfile. vllm: folded for vLLM and SGLang."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="A folder that is not there yet.")],
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"] | None,
+        typer.Option(
+            show_default=False,
+            help="Number format; else the base's or adapter's own, float16 for a GGUF model.",
+        ),
+    ] = None,
+    merged: Annotated[
+        bool, typer.Option("--merged", help="The whole model, for gguf, ollama and vllm.")
+    ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(show_default=False, help="The base, where it is not what the adapter names."),
+    ] = None,
+    prompts: Annotated[
+        int, typer.Option(min=0, help="To answer with the export and compare; 0: do not run it.")
+    ] = 5,
+    force: Annotated[
+        bool, typer.Option("--force", help="A base whose name alone differs is the right one.")
+    ] = False,
+    root: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", readable=False, help="The folder that holds the runs."),
+    ] = Path("runs"),
+) -> Outcome:
+    """Hand an adapter over to another program, and see that it answers alike there."""
+    from tunesmith.runs.locate import find_adapter
+
+    found = find_adapter(adapter, root)
+    # What is heavy is imported behind what can refuse at once.
+    from tunesmith.exports.export import Order, export_adapter
+
+    order = Order(to, out, dtype, merged, prompts)
+    done = export_adapter(found, order, model=model, force=force, emit=say)
+    return Outcome(done.to_json(), show=lambda console: _show_export(done, console))
+
+
+def _show_export(done: "Exported", console: "Console") -> None:
+    console.print(f"{done.out}: {done.kind}, {bytes_text(done.bytes)}", style="bold")
+    for sentence in done.comparison.sentences() if done.comparison else ():
+        console.print(harmless(sentence), soft_wrap=True)
+    for note in (done.not_run, *done.notes):
+        if note:
+            console.print(harmless(note), style="yellow", soft_wrap=True)
+    console.print("Next", style="bold")
+    for line in done.next:
+        console.print(f"  {line}", soft_wrap=True)
+
 
 app = typer.Typer(help="Trained adapters: list, verify, combine, hand over.")
 app.command("conflicts")(conflicts)
@@ -55,7 +119,7 @@ def list_(
     root: Root = Path("runs"),
 ) -> Outcome:
     """The adapters of all runs, and those in further folders."""
-    from tunesmith.workflows.adapter_record import list_adapters
+    from tunesmith.runs.adapter_record import list_adapters
 
     records = list_adapters(root, folder or ())
     document = {"adapters": [record.to_json() for record in records]}
@@ -88,7 +152,7 @@ def _row(record: "AdapterRecord") -> tuple[str, ...]:
         (record.base_sha256 or "")[:SHOWN_IN_LIST],
         str(record.rank) if record.rank else tokens,
         bytes_text(record.bytes),
-        _score(record),
+        _score_text(record),
         "run" if record.run else record.origin,
     )
 
@@ -97,7 +161,7 @@ def _last(base: str) -> str:
     return Path(base).name if base.startswith(("/", ".", "~")) else base
 
 
-def _score(record: "AdapterRecord") -> str:
+def _score_text(record: "AdapterRecord") -> str:
     return "" if record.score is None else f"{percent(record.score.score)} {record.score.check}"
 
 
@@ -105,9 +169,8 @@ def _score(record: "AdapterRecord") -> str:
 @command
 def show(adapter: Named, root: Root = Path("runs")) -> Outcome:
     """One adapter: its base, size, purpose, score, files, and the commands that come next."""
-    from tunesmith.workflows.adapter_record import record_of
-    from tunesmith.workflows.adapter_show import files_of, next_commands, settings_of
-    from tunesmith.workflows.locate import find_adapter
+    from tunesmith.runs.adapter_record import files_of, next_commands, record_of, settings_of
+    from tunesmith.runs.locate import find_adapter
 
     found = find_adapter(adapter, root)
     assert found.adapter is not None
@@ -116,18 +179,18 @@ def show(adapter: Named, root: Root = Path("runs")) -> Outcome:
     more = {"settings": settings, "files": files, "next": next_commands(record)}
     return Outcome(
         {**record.to_json(), **more},
-        show=lambda console: _show(record, settings, files, console),
+        show=lambda console: _show_adapter(record, settings, files, console),
         exit_status=0 if record.fault is None else 1,
     )
 
 
-def _show(
+def _show_adapter(
     record: "AdapterRecord",
     settings: dict[str, object],
     files: dict[str, int],
     console: "Console",
 ) -> None:
-    from tunesmith.workflows.adapter_show import next_commands
+    from tunesmith.runs.adapter_record import next_commands
 
     console.print(str(record.folder), style="bold", soft_wrap=True)
     if record.fault is not None:
@@ -147,7 +210,7 @@ def _show(
         *((name, str(value)) for name, value in settings.items()),
         ("goal", record.goal or ""),
         ("data", record.data or ""),
-        ("score", _score(record) + interval),
+        ("score", _score_text(record) + interval),
         ("from", record.origin),
         ("files", ", ".join(f"{name} ({bytes_text(size)})" for name, size in files.items())),
     ]
@@ -171,11 +234,11 @@ def verify(
     root: Root = Path("runs"),
 ) -> Outcome:
     """Does it fit its base: name, hash, layers and their widths, finite values? 1 if not."""
-    from tunesmith.workflows.locate import find_adapter
+    from tunesmith.runs.locate import find_adapter
 
     found = find_adapter(adapter, root)
     # What is heavy is imported behind what can refuse at once.
-    from tunesmith.workflows.verify_adapter import verify_adapter
+    from tunesmith.runs.fit import verify_adapter
 
     verified = verify_adapter(found, model, force=force, emit=say)
     return Outcome(

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from tunesmith.cli.console import messages
-from tunesmith.cli.interrupt import stop_on_signal
-from tunesmith.cli.outcome import Outcome, command
-from tunesmith.errors import UsageError
+from tunesmith.cli.command import Outcome, command
+from tunesmith.cli.console import messages, stop_on_signal
+from tunesmith.core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tunesmith.workflows.combine import Named
-    from tunesmith.workflows.course import Course
+    from tunesmith.core.progress import Course
+    from tunesmith.studies.merge import Named
 
 STOPPING = "stopping after these answers; press again to stop at once (what was answered stays)"
 ROWS, MAX_DROP = 100, 10.0
@@ -64,9 +63,9 @@ def conflicts(
             "One adapter is named: it has nothing to clash with.", remedy="Name another one."
         )
     from tunesmith.cli.combine_display import show_conflicts
-    from tunesmith.workflows.combine import named
-    from tunesmith.workflows.conflict_page import write_page
-    from tunesmith.workflows.conflicts import find_conflicts
+    from tunesmith.report.writing import write_page
+    from tunesmith.studies.conflicts import find_conflicts
+    from tunesmith.studies.merge import named
 
     given = {"rows": rows if rows != ROWS else None, "page": page}
     again = ["adapters", "conflicts", *adapters, *["--scores"] * (scores is True), *_flags(given)]
@@ -138,7 +137,7 @@ def merge(  # noqa: PLR0913  # one parameter for each flag
     refuses what would cost an adapter too much.
     """
     from tunesmith.cli.combine_display import refused, show_merged
-    from tunesmith.workflows.combine import NothingKeepsAll, combine_best, named
+    from tunesmith.studies.merge import NothingKeepsAll, combine_best, named
 
     _require_one_way(adapters, method, auto=auto)
     densities, ranks = _numbers("density", density, float), _numbers("rank", rank, int)
@@ -190,7 +189,7 @@ def _by_method(
     again: list[str],
 ) -> Outcome:
     from tunesmith.cli.combine_display import show_merged
-    from tunesmith.workflows.combine import combine
+    from tunesmith.studies.merge import combine
 
     for flag, values in (("density", densities), ("rank", ranks)):
         if len(values) > 1:
@@ -228,8 +227,8 @@ def _flags(given: "Mapping[str, object]") -> list[str]:
 
 def _told(work: "Callable[[Course], _Made]", *, again: list[str]) -> _Made:
     """Do what takes long, shown as it goes; Ctrl-C says how to go on."""
-    from tunesmith.cli.run_display import RunDisplay
-    from tunesmith.workflows.course import Course
+    from tunesmith.cli.progress_display import RunDisplay
+    from tunesmith.core.progress import Course
 
     go_on = shlex.join(["tunesmith", *again])
     with RunDisplay(messages()) as display, stop_on_signal(STOPPING) as stop:

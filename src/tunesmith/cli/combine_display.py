@@ -6,19 +6,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunesmith.cli.console import harmless, results
-from tunesmith.cli.evaluation_display import difference_text, score_cell
-from tunesmith.cli.outcome import Outcome, refuse
-from tunesmith.cli.quantities import bytes_text
-from tunesmith.cli.tables import print_table
-from tunesmith.counts import percent
+from tunesmith.cli.command import Outcome, refuse
+from tunesmith.cli.console import harmless, print_table, results
+from tunesmith.cli.results import difference_text, score_cell
+from tunesmith.core.numbers import bytes_text, percent
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from tunesmith.adapters.conflicts import Conflict
-    from tunesmith.workflows.combine import Merged, NothingKeepsAll, Trial
-    from tunesmith.workflows.conflicts import Found, Pair
+    from tunesmith.studies.conflicts import Found, Pair
+    from tunesmith.studies.merge import Merged, NothingKeepsAll, Trial
 
 MEASURES = ("cosine", "signs oppose", "in shared", "out shared", "by chance", "norms")
 MOST_BANDS = 12  # lines of a table of layers: with the rest it fits a terminal
@@ -43,7 +41,7 @@ def show_conflicts(found: "Found", page: Path | None, console: "Console") -> Non
 
 
 def _bands(pair: "Pair") -> Iterator[list[str]]:
-    from tunesmith.adapters.depth import bands
+    from tunesmith.adapters.conflicts import bands
 
     for band in bands(list(pair.found.layers), most=MOST_BANDS):
         yield [band.name, *_cells(pair.found.together(band.layers))]
@@ -69,8 +67,8 @@ def _few(layers: Sequence[str]) -> str:
 
 def show_trial(trial: "Trial", console: "Console") -> None:
     """A line for each arm: every task's score, and how the worst one changes."""
-    from tunesmith.workflows.arms import BASE
-    from tunesmith.workflows.trials import ALONE
+    from tunesmith.evaluation.arms import BASE
+    from tunesmith.studies.trials import ALONE
 
     names = [each.task for each in trial.scores]
     titles = ("combination", "rank", "error", *names, "worst change")

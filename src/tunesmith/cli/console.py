@@ -1,11 +1,17 @@
-"""Where a command writes: results to standard output, everything else to standard error."""
+"""Where a command writes, its tables, and how Ctrl-C ends its work in good order."""
 
+import contextlib
 import os
+import signal
 import sys
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+
 
 PIPE_WIDTH = 120
 # C0 without tab and newline, DEL and C1; each becomes a visible mark.
@@ -44,3 +50,73 @@ def paragraph(console: "Console", text: str, *, style: str | None = None) -> Non
 def harmless(text: str) -> str:
     """``text`` whose control characters cannot move the cursor or recolour a terminal."""
     return text.translate(_CONTROL)
+
+
+FACT_WIDTH = 90
+
+
+def print_table(
+    console: "Console",
+    titles: Sequence[str],
+    *,
+    rows: Iterable[Sequence[str]],
+    numbers: Collection[str] = (),
+    whole: Collection[str] = (),
+) -> None:
+    """One line for each row; the columns in ``numbers`` stand to the right.
+
+    Those in ``whole`` are not broken where there is room for them; the others wrap at words.
+    """
+    from rich.table import Table
+
+    table = Table(box=None)
+    for title in titles:
+        is_number = title in numbers
+        table.add_column(
+            title,
+            justify="right" if is_number else "left",
+            no_wrap=is_number or title in whole,
+            overflow="fold",
+        )
+    for row in rows:
+        table.add_row(*map(harmless, row))
+    console.print(table)
+
+
+def print_facts(console: "Console", facts: Iterable[tuple[str, str]]) -> None:
+    """A name and what is true of it, a line each; long values are wrapped beside the name."""
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(max_width=FACT_WIDTH, overflow="fold")
+    for name, value in facts:
+        table.add_row(name, harmless(value))
+    console.print(table)
+
+
+@contextlib.contextmanager
+def stop_on_signal(notice: str) -> Iterator[Callable[[], bool]]:
+    """Whether a stop was asked for; the first signal says ``notice``, a second one interrupts.
+
+    Outside the main thread, where signals cannot be caught, the answer stays no.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    asked = threading.Event()
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        # Not through a console: it may be in the middle of a write when the signal comes.
+        with contextlib.suppress(OSError):
+            os.write(2, f"\n{notice}\n".encode())
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -5,17 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunesmith.cli.command import FILE_KEYS, Outcome, command, help_with_keys, keys_named
 from tunesmith.cli.console import harmless, say
-from tunesmith.cli.keys_help import FILE_KEYS, help_with_keys, keys_named
-from tunesmith.cli.outcome import Outcome, command
-from tunesmith.counts import many
-from tunesmith.errors import DataError, UsageError
+from tunesmith.core.errors import DataError, UsageError
+from tunesmith.core.numbers import many
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tunesmith.data.show import ShownRow
-    from tunesmith.workflows.show_data import ShownData
+    from tunesmith.runs.show_data import ShownData, ShownRow
 
 DATA = (*FILE_KEYS, "data.max_tokens", "data.document", "data.control_tokens")
 KEYS = (*DATA, "model", "trust_remote_code")
@@ -42,7 +40,7 @@ def show(
     """Rows as the model will see them: the chat template applied, supervised text in colour."""
     from tunesmith.cli.keys import config_of_file
     from tunesmith.data.faults import refuse
-    from tunesmith.workflows.show_data import show_data
+    from tunesmith.runs.show_data import show_data
 
     if page is not None and page.suffix.lower() not in PAGE_ENDS:
         raise UsageError(
@@ -69,8 +67,8 @@ def show(
 
 
 def _write_page(page: Path, found: "ShownData", *, file: str, model: str, by_token: bool) -> None:
-    from tunesmith.files import replace_text
-    from tunesmith.workflows.show_page import show_page
+    from tunesmith.core.files import replace_text
+    from tunesmith.runs.show_data import show_page
 
     text = show_page(found.rows, file=file, model=model, remarks=found.remarks, by_token=by_token)
     replace_text(page, text)

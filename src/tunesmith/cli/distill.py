@@ -7,19 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tunesmith.cli.console import harmless, messages
-from tunesmith.cli.interrupt import stop_on_signal
-from tunesmith.cli.outcome import INTERRUPTED, Outcome, command
-from tunesmith.cli.quantities import duration
-from tunesmith.counts import many
-from tunesmith.errors import ConfigError, UsageError
+from tunesmith.cli.command import INTERRUPTED, Outcome, command
+from tunesmith.cli.console import harmless, messages, stop_on_signal
+from tunesmith.core.errors import ConfigError, UsageError
+from tunesmith.core.numbers import duration, many
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tunesmith.config.distill import DistillSettings
-    from tunesmith.config.run import RunConfig
-    from tunesmith.workflows.distill import Distilled
+    from tunesmith.config.run import DistillSettings, RunConfig
+    from tunesmith.distillation.instruction import Distilled
 
 STOPPING = "stopping after the answers that are being made; press again to stop at once"
 SHOWN_INPUTS, SHOWN_TEXT = 10, 60
@@ -96,8 +93,8 @@ def _given(values: Mapping[str, object]) -> dict[str, object]:
 
 
 def _settings(values: Mapping[str, object]) -> "DistillSettings":
-    from tunesmith.config.distill import DistillSettings
     from tunesmith.config.faults import COMMAND_LINE, validate
+    from tunesmith.config.run import DistillSettings
 
     try:
         return validate(DistillSettings, values, source=COMMAND_LINE)
@@ -177,8 +174,8 @@ def _outcome(
     run: "RunConfig", settings: "DistillSettings", *, resume: bool, commands: Sequence[str]
 ) -> Outcome:
     """``commands``: the one that goes on with a stopped call, then what follows a finished one."""
-    from tunesmith.cli.run_display import RunDisplay
-    from tunesmith.workflows.distill import distill as work
+    from tunesmith.cli.progress_display import RunDisplay
+    from tunesmith.distillation.instruction import distill as work
 
     again, *train = commands
     with RunDisplay(messages()) as display, stop_on_signal(STOPPING) as stop:

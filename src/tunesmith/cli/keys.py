@@ -9,9 +9,8 @@ from pydantic.fields import FieldInfo
 
 from tunesmith.config.load import SHORT_FLAGS, load_run_config, parse_overrides
 from tunesmith.config.run import RunConfig
-from tunesmith.config.settings import is_optional, nested_models
-from tunesmith.config.takes import MAPPING, alternatives
-from tunesmith.errors import UsageError
+from tunesmith.config.settings import MAPPING, alternatives, is_optional, nested_models
+from tunesmith.core.errors import UsageError
 
 FEW = 12
 

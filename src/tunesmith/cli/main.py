@@ -9,17 +9,13 @@ import typer
 from tunesmith import __version__
 from tunesmith.cli import adapters, data, model, rag, runs
 from tunesmith.cli.chat import chat
+from tunesmith.cli.command import CONTEXT, refuse
 from tunesmith.cli.compare import compare
-from tunesmith.cli.demo import demo
-from tunesmith.cli.doctor import doctor
-from tunesmith.cli.evaluate import evaluate
-from tunesmith.cli.init import init
-from tunesmith.cli.keys_help import CONTEXT
-from tunesmith.cli.methods import methods
-from tunesmith.cli.outcome import refuse
-from tunesmith.cli.report import report
-from tunesmith.cli.train import train
-from tunesmith.errors import UsageError
+from tunesmith.cli.model import methods
+from tunesmith.cli.runs import report
+from tunesmith.cli.setup import demo, doctor, init
+from tunesmith.cli.train import evaluate, train
+from tunesmith.core.errors import UsageError
 
 app = typer.Typer(
     name="tunesmith",

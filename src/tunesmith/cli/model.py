@@ -1,18 +1,20 @@
-"""`tunesmith model`: which bases have a short name, and fetching one."""
+"""`tunesmith model` and `tunesmith methods`: the bases and methods to choose from."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tunesmith.cli.console import say
-from tunesmith.cli.outcome import Outcome, command
-from tunesmith.cli.quantities import bytes_text
-from tunesmith.cli.tables import print_table
+from tunesmith.cli.command import Outcome, command
+from tunesmith.cli.console import print_facts, print_table, say
+from tunesmith.core.numbers import bytes_text
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tunesmith.config.methods import MethodNote
     from tunesmith.models.catalog import ListedModel
+
 
 app = typer.Typer(help="Base models: known short names, what is cached, fetching one.")
 
@@ -35,10 +37,10 @@ def list_() -> Outcome:
         }
         for model in models
     ]
-    return Outcome({"models": rows}, show=lambda console: _show(models, console))
+    return Outcome({"models": rows}, show=lambda console: _show_models(models, console))
 
 
-def _show(models: "list[ListedModel]", console: "Console") -> None:
+def _show_models(models: "list[ListedModel]", console: "Console") -> None:
     rows = [
         (
             model.name,
@@ -75,3 +77,30 @@ def pull(
             f"{name} is in {folder} ({bytes_text(size)}).", soft_wrap=True
         ),
     )
+
+
+@command
+def methods() -> Outcome:
+    """The fine-tuning methods: what each trains, for, against, when to use it."""
+    from tunesmith.config.methods import method_notes
+
+    notes = method_notes()
+    rows = [{"kind": kind, **asdict(note)} for kind, note in notes.items()]
+    return Outcome({"methods": rows}, show=lambda console: _show_methods(notes, console))
+
+
+def _show_methods(notes: "dict[str, MethodNote]", console: "Console") -> None:
+    for kind, note in notes.items():
+        console.print(f"{kind}: {note.name}", style="bold")
+        facts = (
+            ("trains", note.trains),
+            ("for", note.strengths),
+            ("against", note.weaknesses),
+            ("use it when", note.use_when),
+            ("measured", note.measured),
+        )
+        print_facts(console, facts)
+        console.print()
+    console.print("Measured: SmolLM2-135M, held-out rows, three seeds (English reviews: one).")
+    console.print("docs/methods.md has the tables.")
+    console.print("Choose one with --method KIND, or `method: {kind: KIND}` in the config.")

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tunesmith.cli.command import AsJson, Outcome, command
 from tunesmith.cli.console import harmless, messages, say
-from tunesmith.cli.outcome import AsJson, Outcome, command
 from tunesmith.cli.rag_training import StoreOption, dataset, evaluate
-from tunesmith.counts import many
+from tunesmith.core.numbers import many
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tunesmith.rag.index import Indexed, Progress
-    from tunesmith.rag.retrieve import Hit
-    from tunesmith.workflows.ask import Answer, Found
+    from tunesmith.conversation.ask import Answer, Found
+    from tunesmith.retrieval.index import Indexed, Progress
+    from tunesmith.retrieval.retrieve import Hit
 
 app = typer.Typer(help="Documents in, answers with sources out.")
 
@@ -56,10 +56,10 @@ def index(  # noqa: PLR0913  # one parameter for each flag
     Reads text, Markdown, HTML, PDF, DOCX, CSV rows and source code. A stop at any moment leaves a
     store that opens; the same command goes on.
     """
-    from tunesmith.cli.live_line import LiveLine
-    from tunesmith.rag.chunk import Cutting
-    from tunesmith.rag.reading import Reading
-    from tunesmith.workflows.index import DEFAULT_EMBEDDING, IndexSettings, index_folder
+    from tunesmith.cli.progress_display import LiveLine
+    from tunesmith.conversation.index import DEFAULT_EMBEDDING, IndexSettings, index_folder
+    from tunesmith.retrieval.chunk import Cutting
+    from tunesmith.retrieval.reading import Reading
 
     settings = IndexSettings(
         embedding or DEFAULT_EMBEDDING,
@@ -91,7 +91,7 @@ def index(  # noqa: PLR0913  # one parameter for each flag
 
 
 def _progress(progress: "Progress", seconds: float) -> str:
-    from tunesmith.cli.quantities import clock
+    from tunesmith.core.numbers import clock
 
     left = progress.total - progress.done
     rest = f", {clock(seconds / progress.done * left)} left" if progress.done and left else ""
@@ -183,14 +183,14 @@ def ask(  # noqa: PLR0913  # one parameter for each flag
 
     Citations are checked to exist, quoted words to stand in the sources.
     """
-    from tunesmith.rag.passage import parse_filter
-    from tunesmith.rag.retrieve import Search
-    from tunesmith.rag.store import open_store
+    from tunesmith.retrieval.passage import parse_filter
+    from tunesmith.retrieval.retrieve import Search
+    from tunesmith.retrieval.store import open_store
 
     search = Search(limit, mode, where=parse_filter(where or []))
     open_store(store)  # a mistyped name is told before torch is there
-    from tunesmith.generate.sampling import Sampling
-    from tunesmith.workflows.ask import AskSettings, Documents, open_answerer, refuse
+    from tunesmith.conversation.ask import AskSettings, Documents, open_answerer, refuse
+    from tunesmith.generation.sampling import Sampling
 
     settings = AskSettings(
         search, threshold, prompt_tokens, neighbours, Sampling(max_new_tokens=max_new_tokens)

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tunesmith.cli.console import harmless, messages
-from tunesmith.cli.interrupt import stop_on_signal
-from tunesmith.cli.outcome import Outcome, command
-from tunesmith.cli.tables import print_table
-from tunesmith.counts import many, percent
-from tunesmith.errors import UsageError
+from tunesmith.cli.command import Outcome, command
+from tunesmith.cli.console import harmless, messages, print_table, stop_on_signal
+from tunesmith.core.errors import UsageError
+from tunesmith.core.numbers import many, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -20,10 +18,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from tunesmith.rag.questions import Question
-    from tunesmith.workflows.course import Course
-    from tunesmith.workflows.rag_dataset import Dataset
-    from tunesmith.workflows.rag_written import WrittenQuestions
+    from tunesmith.conversation.dataset import Dataset
+    from tunesmith.conversation.written_questions import WrittenQuestions
+    from tunesmith.core.progress import Course
+    from tunesmith.retrieval.questions import Question
 
 StoreOption = Annotated[
     str, typer.Option(metavar="S", help="The store: a folder, or an address such as s3://...")
@@ -106,12 +104,12 @@ def dataset(  # noqa: PLR0913  # one parameter for each flag
 
     No passage is both in a row to train on and in one held out. The same call gives the same rows.
     """
-    from tunesmith.rag.training import Shares
+    from tunesmith.conversation.dataset import Shares
 
     shares = Shares(right, distractors, none)
     if not 0 < share < 1:
         raise UsageError(f"--share must be above 0 and below 1 (given: {share:g}).")
-    from tunesmith.workflows.rag_dataset import DatasetSettings, make_dataset, require_free
+    from tunesmith.conversation.dataset import DatasetSettings, make_dataset, require_free
 
     require_free(out)
     asked = {"chunks": chunks, "tries": tries, "among": among}
@@ -141,8 +139,8 @@ def dataset(  # noqa: PLR0913  # one parameter for each flag
 @contextlib.contextmanager
 def _working() -> "Iterator[Course]":
     """Shows how far the work is; a stop is told with what stays."""
-    from tunesmith.cli.run_display import RunDisplay
-    from tunesmith.workflows.course import Course
+    from tunesmith.cli.progress_display import RunDisplay
+    from tunesmith.core.progress import Course
 
     with RunDisplay(messages()) as display, stop_on_signal(STOPPING) as stop:
         try:
@@ -170,11 +168,11 @@ def _questions(
     if file is None and (columns or group != "document"):
         raise UsageError("--data.map and --group name columns of a file of questions.")
     if file is not None:
-        from tunesmith.workflows.rag_questions import read_questions
+        from tunesmith.conversation.questions import read_questions
 
         column = None if group == "document" else group
         return read_questions(file, columns=_columns(columns), group=column), None
-    from tunesmith.workflows.rag_written import Writing, write_questions
+    from tunesmith.conversation.written_questions import Writing, write_questions
 
     written = write_questions(store, model=model, settings=Writing(**writing), course=course)
     return written.questions, written
@@ -214,7 +212,7 @@ def _listed(lines: "Sequence[int]") -> str:
 
 
 def _show_written(written: "WrittenQuestions", console: "Console") -> None:
-    from tunesmith.rag.written import FAULTS
+    from tunesmith.conversation.written_questions import FAULTS
 
     kept = f"{many(len(written.questions), 'question')} of {many(written.chunks, 'chunk')}"
     console.print(f"{kept} may stay. Of the other replies:", soft_wrap=True)
@@ -267,9 +265,9 @@ def evaluate(  # noqa: PLR0913  # one parameter for each flag
 
     The base and the adapter answer every question without and with retrieval.
     """
-    from tunesmith.workflows.free_folder import free_folder
-    from tunesmith.workflows.rag_evaluate import TrialSettings, evaluate_retrieval
-    from tunesmith.workflows.rag_questions import read_questions
+    from tunesmith.conversation.questions import read_questions
+    from tunesmith.conversation.rag_evaluation import TrialSettings, evaluate_retrieval
+    from tunesmith.runs.folder import free_folder
 
     questions = read_questions(file, columns=_columns(columns))
     out = out or free_folder("rag-evaluation")

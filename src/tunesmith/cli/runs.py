@@ -1,21 +1,68 @@
-"""`tunesmith runs`: the history of runs, and everything about one."""
+"""`tunesmith runs` and `tunesmith report`: the history of runs, everything about one, its page."""
 
+import math
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tunesmith.cli.console import harmless
-from tunesmith.cli.evaluation_display import show_evaluation
-from tunesmith.cli.outcome import Outcome, command
-from tunesmith.cli.sparkline import sparkline
-from tunesmith.cli.tables import print_table
-from tunesmith.counts import many
+from tunesmith.cli.command import Outcome, command
+from tunesmith.cli.console import harmless, print_table
+from tunesmith.cli.results import show_evaluation
+from tunesmith.core.numbers import many
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tunesmith.workflows.history import RunRecord
+    from tunesmith.runs.history import RunRecord
+
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(values: Sequence[float], *, width: int = 50) -> str:
+    """At most ``width`` blocks, each the mean of its share of ``values``; NaN and the like are `×`.
+
+    The lowest value is the lowest block, the highest the highest.
+    """
+    count = min(width, len(values))
+    cuts = [round(i * len(values) / count) for i in range(count + 1)] if count else [0]
+    means = [
+        math.fsum(part) / len(part)
+        for start, stop in pairwise(cuts)
+        if (part := values[start:stop])
+    ]
+    finite = [mean for mean in means if math.isfinite(mean)]
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
+    return "".join(_block(mean, low, high) for mean in means)
+
+
+def _block(value: float, low: float, high: float) -> str:
+    if not math.isfinite(value):
+        return "×"
+    share = (value - low) / (high - low) if high > low else 0.0
+    return _BLOCKS[round(share * (len(_BLOCKS) - 1))]
+
+
+@command
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's or a comparison's folder.")],
+    language: Annotated[
+        str, typer.Option(metavar="LANGUAGE", help="Of the page: en or ko.")
+    ] = "en",
+) -> Outcome:
+    """Did it work? One HTML file, report.html in the folder, that loads nothing from anywhere."""
+    from tunesmith.report.writing import write_report
+
+    written = write_report(run, language=language)
+
+    def show(console: "Console") -> None:
+        console.print(f"{written}: open it in a browser.", soft_wrap=True)
+
+    return Outcome({"report": str(written)}, show=show)
+
 
 app = typer.Typer(help="The history of runs.")
 
@@ -37,7 +84,7 @@ _STATE_STYLES = {
 @command
 def list_(root: Root = Path("runs")) -> Outcome:
     """Every run below a folder: how far it came, and its losses."""
-    from tunesmith.workflows.history import list_runs
+    from tunesmith.runs.history import list_runs
 
     records = list_runs(root)
     document = {"runs": [record.to_json() for record in records]}
@@ -73,7 +120,7 @@ def show(
     root: Root = Path("runs"),
 ) -> Outcome:
     """One run: its config, state, losses, and the commands that come next."""
-    from tunesmith.workflows.history import find_run
+    from tunesmith.runs.history import find_run
 
     record = find_run(run, root)
     document = {

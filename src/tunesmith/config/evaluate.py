@@ -1,12 +1,77 @@
-"""How the result is judged on held-out rows: against what, by which rules, at which prices."""
+"""How a result is evaluated on held-out rows: against what, by which rules and measures."""
+
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tunesmith.config.checks import CheckSettings
-from tunesmith.config.consistency import ConsistencySettings
-from tunesmith.config.forgetting import ForgettingSettings
-from tunesmith.config.knowledge import KnowledgeSettings
+from tunesmith.config.checks import DEFAULT_EMBEDDER, CheckSettings
 from tunesmith.config.settings import Settings
+
+
+class ForgettingSettings(Settings):
+    """Probes of general ability, base against tuned, and how much each may lose."""
+
+    probes: tuple[str, ...] = Field(
+        ("default",),
+        min_length=1,
+        description="bundled ones (default: all of them), files, or lm_eval:TASK",
+    )
+    accuracy_points: float = Field(
+        3.0, gt=0, le=100, description="points of accuracy on the probes' questions"
+    )
+    perplexity_percent: float = Field(
+        5.0, gt=0, description="per cent that the perplexity of plain text may rise"
+    )
+    strength: Literal["auto", "full"] = Field(
+        "auto",
+        description="auto: what forgets more is weakened as far as needed; full: it is not",
+    )
+
+
+class ConsistencySettings(Settings):
+    """Answers drawn again at a temperature, and answers to the same in other words."""
+
+    samples: int = Field(
+        5, ge=0, le=100, description="answers drawn for each question, two or more; 0 for none"
+    )
+    temperature: float = Field(
+        0.7, gt=0, le=5, allow_inf_nan=False, description="at which they are drawn"
+    )
+    rows: int = Field(40, ge=1, description="held-out questions that are asked again, at most")
+    paraphrases: int = Field(
+        3, ge=0, le=5, description="other ways to put a question, made by rules; 0 for none"
+    )
+    paraphrases_from: str | None = Field(
+        None, description='file of {"query": ..., "paraphrases": [...]}, which come first'
+    )
+    meaning: str | None = Field(
+        None,
+        description=f"embedding model that compares meanings, as {DEFAULT_EMBEDDER}; null: none",
+    )
+    minutes: float = Field(
+        3.0, gt=0, allow_inf_nan=False, description="longest time, over all arms together"
+    )
+
+    @model_validator(mode="after")
+    def _something_is_asked(self) -> "ConsistencySettings":
+        if self.samples == 1:
+            raise ValueError("one sample agrees with nothing: give samples 2 or more, or 0")
+        if not self.samples and not self.paraphrases and self.paraphrases_from is None:
+            raise ValueError("nothing is asked again: write consistency: none")
+        return self
+
+
+class KnowledgeSettings(Settings):
+    """Facts asked closed-book: those of training rows in other words, and held-out ones."""
+
+    questions: str | None = Field(
+        None,
+        description='file of {"query": ..., "answer": ...}: training facts in other words; '
+        "null: made by rules, where the training answers look like facts",
+    )
+    rows: int = Field(60, ge=2, description="facts of each kind that are asked, at most")
+    max_new_tokens: int = Field(48, ge=1, description="longest answer to such a question")
+
 
 # Without checks there is no answer to score, so that these change nothing.
 NEED_CHECKS = (

@@ -8,9 +8,8 @@ from typing import TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from tunesmith.config.settings import SECRET, Settings, known_keys, nested_models
-from tunesmith.config.takes import sentence
-from tunesmith.errors import ConfigError
+from tunesmith.config.settings import SECRET, Settings, known_keys, nested_models, sentence
+from tunesmith.core.errors import ConfigError
 
 COMMAND_LINE = "command line"
 _Fault = Mapping[str, object]  # as pydantic tells it

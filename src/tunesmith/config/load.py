@@ -14,7 +14,7 @@ import yaml
 from tunesmith.config.faults import COMMAND_LINE, validate
 from tunesmith.config.run import RunConfig
 from tunesmith.config.settings import keys_with_types
-from tunesmith.errors import ConfigError, UsageError
+from tunesmith.core.errors import ConfigError, UsageError
 
 PAIRS = re.compile(r",(?=[^,=]+=)")  # a comma behind which another a=b begins
 SHORT_FLAGS = {"data": "data.train", "method": "method.kind"}

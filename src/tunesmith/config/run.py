@@ -1,13 +1,71 @@
-"""One run: what is trained on what, how, and how it is judged."""
+"""One run: what is trained on what, how, and how it is evaluated."""
 
+import difflib
 from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from tunesmith.config.drop import DROP_NAMES, TOO_LONG, DropName, read_names
 from tunesmith.config.evaluate import EvaluateSettings
 from tunesmith.config.methods import LoraSettings, MethodSettings
 from tunesmith.config.settings import Settings
+
+
+class DistillSettings(Settings):
+    """Answers of the base under an instruction; those that pass become rows without it."""
+
+    prompt: str = Field(description="file with the instruction")
+    inputs: str = Field(description="file with what is asked: rows, or a .txt with one a line")
+    out: str = Field(description="JSONL file of rows that is written")
+    samples: int = Field(4, ge=1, description="answers drawn for an input, at most")
+    keep: int = Field(1, ge=1, description="different answers kept of an input, each a row")
+    temperature: float = Field(0.7, ge=0, description="of the draws; 0: the likeliest answer")
+
+    @model_validator(mode="after")
+    def _draws_can_differ(self) -> "DistillSettings":
+        if self.keep > self.samples:
+            raise ValueError(
+                f"keep {self.keep} is more than the {self.samples} samples drawn; set samples to "
+                f"{self.keep} or more, or keep to {self.samples} or less"
+            )
+        if self.temperature == 0 and self.samples > 1:
+            raise ValueError(
+                f"temperature 0 would draw the same answer {self.samples} times; "
+                "set samples to 1, or a temperature above 0"
+            )
+        return self
+
+
+DropName = Literal[
+    "duplicates",
+    "near_duplicates",
+    "contradictions",
+    "leakage",
+    "personal_data",
+    "languages",
+    "long_tail",
+    "too_long",
+]
+DROP_NAMES: tuple[DropName, ...] = get_args(DropName)
+TOO_LONG: DropName = "too_long"
+
+
+def read_names(value: object) -> object:
+    """`a,b` as a list of names, each once; raises ValueError for one that is not known."""
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list | tuple):
+        return value
+    read = [name.strip() if isinstance(name, str) else str(name) for name in names]
+    unknown = [name for name in read if name not in DROP_NAMES]
+    if unknown:
+        raise ValueError("; ".join(map(_unknown, unknown)))
+    return tuple(dict.fromkeys(read))
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, DROP_NAMES, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(DROP_NAMES)}"
+    return f"no rows are left out by the name `{name}`; {hint}"
+
 
 DEFAULT_EPOCHS = 3.0
 Format = Literal[

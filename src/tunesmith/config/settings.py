@@ -1,7 +1,8 @@
-"""The base of every settings model, frozen and without unknown keys, and the keys that one has."""
+"""The base of every settings model, the keys that one has, and what a user may write for each."""
 
+import types
 from collections.abc import Iterator
-from typing import get_args
+from typing import Annotated, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict
 
@@ -46,3 +47,38 @@ def nested_models(annotation: object, *, lists: bool = False) -> list[type[BaseM
     for argument in getattr(annotation, "__args__", ()):
         found += nested_models(argument, lists=lists)
     return found
+
+
+MAPPING = "name=value"
+_TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+_IN_A_SENTENCE = {
+    "whole number": "a whole number",
+    "number": "a number",
+    "list": "a list",
+    "value": "a value",
+    MAPPING: "a mapping",
+}
+
+
+def alternatives(annotation: object) -> tuple[str, ...]:
+    """Each thing that may stand there: `number` and `auto`."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return alternatives(arguments[0])
+    if origin is Literal:
+        return tuple(map(str, arguments))
+    if origin in (Union, types.UnionType):
+        members = [each for each in arguments if each is not types.NoneType]
+        return tuple(dict.fromkeys(one for member in members for one in alternatives(member)))
+    if origin is dict:
+        return (MAPPING,)
+    if origin in (list, tuple):
+        return ("list",)
+    return (_TYPES.get(annotation, "value") if isinstance(annotation, type) else "value",)
+
+
+def sentence(annotation: object) -> str:
+    """The same as part of a sentence: `a number or auto`."""
+    words = [word for one in alternatives(annotation) for word in one.split(" or ")]
+    *most, last = (_IN_A_SENTENCE.get(word, word) for word in words)
+    return f"{', '.join(most)} or {last}" if most else last

@@ -1,24 +1,112 @@
-"""What a model's chat template does, learned once by rendering messages that are known."""
+"""How a chat template writes answers, tools, thinking and a system prompt, learned by rendering."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 
+from tunesmith.core.errors import DataError
 from tunesmith.data.chat_text import (
+    CLOSE,
     NOTHING,
+    OPEN,
     TEMPLATE_ERRORS,
     Dialect,
+    Given,
     chat_text,
     given,
     marked_text,
     template_of,
 )
 from tunesmith.data.faults import Remark
-from tunesmith.data.rows import Message
-from tunesmith.data.thinking import CLOSE, OPEN
+from tunesmith.data.rows import Message, Tool, ToolCall
 from tunesmith.data.tokenizer import Tokenizer, decode, encode
-from tunesmith.data.tool_format import study_tools
-from tunesmith.errors import DataError
+
+TOOL_NAME, PLACE, CITY, THOUGHT = "probetool5k", "probeplace", "probecity3m", "probethought2v"
+TOOL: Tool = {
+    "type": "function",
+    "function": {
+        "name": TOOL_NAME,
+        "description": "A probe.",
+        "parameters": {
+            "type": "object",
+            "properties": {PLACE: {"type": "string", "description": "Where."}},
+            "required": [PLACE],
+        },
+    },
+}
+CALL = ToolCall(TOOL_NAME, {PLACE: CITY}, id="probecall")  # some templates want nine characters
+ASKING = Message("user", "probequestion4x")
+CALLING = Message("assistant", "", tool_calls=(CALL,))
+RESULT = Message("tool", "proberesult8w", name=TOOL_NAME, tool_call_id=CALL.id)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFormat:
+    """What a template writes of what not every template knows; ``dialect`` is how it wants it.
+
+    What it refuses by itself counts as taken, since it has words of its own for the row.
+    ``written`` is a conversation with a call and its result, "" where that cannot be written.
+    """
+
+    takes_tools: bool
+    takes_calls: bool
+    takes_thinking: bool
+    dialect: Dialect
+    written: str
+
+
+def study_tools(tokenizer: Tokenizer, template: str) -> ToolFormat:
+    """Learn the format; never raises."""
+    calls = _dialect_of_calls(tokenizer)
+    dialect = calls or Dialect()
+    thinks = _takes_thinking(tokenizer)
+    inline = not thinks and (OPEN in template or CLOSE in template)
+    with_tools = _text(tokenizer, given([ASKING], [TOOL]), prompt=True)
+    return ToolFormat(
+        takes_tools=with_tools is None or TOOL_NAME in with_tools,
+        takes_calls=calls is not None,
+        takes_thinking=thinks or inline,
+        dialect=replace(dialect, inline_thinking=inline),
+        written=_result(tokenizer, calls) if calls else "",
+    )
+
+
+def _dialect_of_calls(tokenizer: Tokenizer) -> Dialect | None:
+    """The first dialect in which a call is written; None where calls are left out."""
+    options = product((False, True), repeat=2)
+    dialects = [Dialect(arguments_as_text=text, empty_content=empty) for text, empty in options]
+    chats = ([ASKING, CALLING], [ASKING, CALLING, RESULT])
+    texts = {
+        each: [_text(tokenizer, given(chat, dialect=each)) for chat in chats] for each in dialects
+    }
+    if all(alone is None for alone, _ in texts.values()):
+        return Dialect()
+    fitting = [each for each in dialects if _is_written(texts[each][0])]
+    with_result = [each for each in fitting if texts[each][1] is not None]
+    return next(iter([*with_result, *fitting]), None)
+
+
+def _is_written(text: str | None) -> bool:
+    return text is not None and TOOL_NAME in text and CITY in text
+
+
+def _result(tokenizer: Tokenizer, dialect: Dialect) -> str:
+    chat = given([ASKING, CALLING, RESULT], [TOOL], dialect=dialect)
+    return _text(tokenizer, chat, prompt=True) or ""
+
+
+def _takes_thinking(tokenizer: Tokenizer) -> bool:
+    answer = Message("assistant", "probeanswer9z", thinking=THOUGHT)
+    return THOUGHT in (_text(tokenizer, given([ASKING, answer])) or "")
+
+
+def _text(tokenizer: Tokenizer, chat: Given, *, prompt: bool = False) -> str | None:
+    try:
+        return chat_text(tokenizer, chat, prompt=prompt)
+    except TEMPLATE_ERRORS:
+        return None
+
 
 SYSTEM, QUESTION, ANSWER = "probesystem7q", "probequestion4x", "probeanswer9z"
 PROBE = (Message("user", QUESTION), Message("assistant", ANSWER))
@@ -164,3 +252,50 @@ def with_system(tokenizer: Tokenizer) -> str | None:
         return chat_text(tokenizer, given([Message("system", SYSTEM), *PROBE[:1]]))
     except TEMPLATE_ERRORS:
         return None
+
+
+def instructed(
+    messages: Sequence[Message], instruction: str, *, as_system: bool
+) -> tuple[Message, ...]:
+    """The messages under the instruction: in front of their own system prompt, else the first.
+
+    Without ``as_system`` it stands in front of the user's first message.
+    """
+    first, rest = messages[0], tuple(messages[1:])
+    has_system = first.role == "system"
+    if as_system and not has_system:
+        return (Message("system", instruction), first, *rest)
+    if has_system and not as_system:
+        return (first, *instructed(rest, instruction, as_system=False))
+    return (Message(first.role, f"{instruction}\n\n{first.content}"), *rest)
+
+
+def inserted_system_prompt(tokenizer: Tokenizer) -> str | None:
+    """The system prompt that the template writes when a conversation has none; None without one.
+
+    Found by comparing a question with and without a system message in front of it. Where the
+    template wraps every system message in text of its own, that text is the inserted prompt.
+    """
+    template_of(tokenizer)
+    without = chat_text(tokenizer, given(PROBE[:1]))
+    with_one = with_system(tokenizer)
+    if with_one is None:
+        return None
+    before, found, after = with_one.partition(SYSTEM)
+    in_user_turn = before == without.partition(QUESTION)[0]
+    fits = len(before) + len(after) <= len(without)
+    if not found or in_user_turn or not fits:
+        return None
+    if not (without.startswith(before) and without.endswith(after)):
+        return None
+    inserted = without[len(before) : len(without) - len(after)]
+    return inserted.strip() or _wrapping(tokenizer, before) or None
+
+
+def _wrapping(tokenizer: Tokenizer, before: str) -> str:
+    """What stands before a system message besides its header, which looks like a user's."""
+    closing = chat_text(tokenizer, given(PROBE)).rpartition(ANSWER)[2]
+    later = chat_text(tokenizer, given([*PROBE, PROBE[0]])).rpartition(ANSWER)[2]
+    header = later.partition(QUESTION)[0].removeprefix(closing).replace("user", "system")
+    text = before.partition(header)[2] if header in before else before
+    return pattern(special_tokens(tokenizer).values()).sub("", text).strip()

@@ -1,4 +1,4 @@
-"""What a chat template is given, and the text that it makes of it."""
+"""What a chat template is given, the text that it makes of it, and thinking inside a text."""
 
 import json
 import re
@@ -12,10 +12,28 @@ from transformers.utils.chat_template_utils import (
     render_jinja_template,
 )
 
+from tunesmith.core.errors import DataError
 from tunesmith.data.rows import Message, Tool, ToolCall
-from tunesmith.data.thinking import with_thinking
 from tunesmith.data.tokenizer import Tokenizer
-from tunesmith.errors import DataError
+
+OPEN, CLOSE = "<think>", "</think>"
+
+
+def with_thinking(thinking: str, content: str) -> str:
+    """The content behind its thinking, as models that think write it."""
+    return f"{OPEN}\n{thinking}\n{CLOSE}\n\n{content}"
+
+
+def split_thinking(text: str) -> tuple[str, str]:
+    """The thinking that a text begins with ("" without any), and what is said after it.
+
+    The opening mark may be missing: some prompts write it.
+    """
+    thinking, closed, said = text.rpartition(CLOSE)
+    if not closed:
+        return "", text
+    return thinking.strip().removeprefix(OPEN).strip(), said.lstrip()
+
 
 # What a template may end in besides its own raise_exception: it is a program that others wrote.
 TEMPLATE_ERRORS = (

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, zip_longest
 
-from tunesmith.counts import many
-from tunesmith.errors import DataError
+from tunesmith.core.errors import DataError
+from tunesmith.core.numbers import many
 
 SHOWN_FAULTS = 20
 # What is kept of a file with a million faults: so many of each code, so many lines of each note, so

@@ -4,18 +4,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunesmith.data.checks import check
 from tunesmith.data.faults import Fault, Note, NoteBook, Problem, Remark, refuse
 from tunesmith.data.files.source import Broken, Source
 from tunesmith.data.files.text import open_text
-from tunesmith.data.formats.layout import Parsed, Row
-from tunesmith.data.formats.multiple_choice import MULTIPLE_CHOICE
-from tunesmith.data.formats.pair import ALPACA, QUERY_RESPONSE
-from tunesmith.data.formats.prompt_completion import PROMPT_COMPLETION, parse_side
-from tunesmith.data.formats.sharegpt import SHAREGPT
+from tunesmith.data.formats.chats import SHAREGPT
+from tunesmith.data.formats.columns import (
+    ALPACA,
+    MULTIPLE_CHOICE,
+    PROMPT_COMPLETION,
+    QUERY_RESPONSE,
+    parse_side,
+)
+from tunesmith.data.formats.layout import TOOL_COLUMNS, Parsed, Row
 from tunesmith.data.formats.table import shown
-from tunesmith.data.formats.tools import TOOL_COLUMNS
-from tunesmith.data.read import BLANK_LINE
+from tunesmith.data.read import BLANK_LINE, check
 from tunesmith.data.records import READERS, ReadOptions, Record, read_records
 from tunesmith.data.rows import Conversation, Message
 

@@ -1,17 +1,185 @@
-"""Which records data holds: a file of any kind, a folder of them, or a data set of the hub."""
+"""Which records a path holds: a file of any kind, a folder of files, or a data set of the hub."""
 
 import difflib
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from pathlib import Path
+import os
+import shlex
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 from tunesmith.config.run import DataSettings, DataSource
-from tunesmith.data.files.folder import data_files
-from tunesmith.data.files.hub import is_hub_name, read_hub
-from tunesmith.data.files.json_text import JSON_LINES
-from tunesmith.data.files.record import ReadOptions, Record, kind_of
-from tunesmith.data.files.source import Broken, open_source
-from tunesmith.data.files.table import READERS, RecordReader, reader_of
+from tunesmith.core.numbers import many
+from tunesmith.data.faults import Remark
+from tunesmith.data.files.binary import is_hub_name, read_arrow, read_hub, read_parquet, read_sheet
+from tunesmith.data.files.delimited import read_delimited
+from tunesmith.data.files.json_text import JSON_LINES, read_json
+from tunesmith.data.files.source import PACKED, ZIP, Broken, Source, open_source
+from tunesmith.data.files.text import read_prose
+from tunesmith.data.rows import ReadOptions, Record, kind_of
+
+PROSE = (".txt", ".md")
+# What others put beside rows.
+ABOUT_A_FOLDER = ("README", "LICENSE", "LICENCE", "COPYING", "NOTICE", "UPSTREAM_LICENSE")
+NO_ROWS = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
+NO_ROWS |= {"package.json", "config.json", "metadata.json"}
+SAME = {".ndjson": ".jsonl", ".md": ".txt", ".tab": ".tsv"}
+SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+SPLITS |= dict.fromkeys(("valid", "validation", "validate", "val", "dev", "eval"), "validation")
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The data files of a folder, sorted, and what lies beside them and is not read."""
+
+    data: tuple[Path, ...]
+    others: tuple[Path, ...]
+
+    def told(self) -> Remark:
+        """What was read, and what was not."""
+        text = f"read {many(len(self.data), 'file')}: {_names(self.data)}"
+        if self.others:
+            text += f"; left out {many(len(self.others), 'other')}: {_names(self.others)}"
+        return Remark("folder", text)
+
+
+def _names(files: Sequence[Path]) -> str:
+    return ", ".join(path.name for path in files[:3]) + ", ..." * (len(files) > 3)
+
+
+def data_files(folder: Path, *, suffixes: Collection[str], part: str | None) -> Files:
+    """The data files under ``folder``; raises Broken where there is none or a choice.
+
+    Texts count only where there is nothing else: beside rows they are a README or a licence.
+    """
+    everything = sorted(_walk(folder))
+    found = [path for path in everything if kind_of_name(path) in suffixes]
+    rows = [path for path in found if kind_of_name(path) not in PROSE]
+    texts = [path for path in found if not path.name.upper().startswith(ABOUT_A_FOLDER)]
+    files = _of_part(folder, rows or texts or found, part)
+    if wrong := [path for path in files if not _is_text(path.name)]:
+        what = f"the name of a file in it is not UTF-8: {wrong[0].name!r}."
+        raise Broken("file_name", what, "Rename it.")
+    if not files:
+        known = ", ".join(suffixes)
+        what = f"is a folder without data files (known kinds: {known})."
+        raise Broken("no_files", what, "Name the folder or the file that holds the rows.")
+    kinds = Counter(SAME.get(kind_of_name(path), kind_of_name(path)) for path in files)
+    if len(kinds) > 1:
+        shown = ", ".join(f"{many(count, 'file')} {kind}" for kind, count in kinds.items())
+        what = f"is a folder with several kinds of data files: {shown}."
+        raise Broken("several_kinds", what, _several(files))
+    read = set(files)
+    return Files(tuple(files), tuple(path for path in everything if path not in read))
+
+
+def _several(files: Sequence[Path]) -> str:
+    """How files of several kinds are read together, or apart."""
+    firsts = {SAME.get(kind_of_name(path), kind_of_name(path)): path for path in reversed(files)}
+    names = [shlex.quote(str(path)) for path in reversed(firsts.values())]
+    listed = shlex.quote(f"[{', '.join(str(path) for path in reversed(firsts.values()))}]")
+    return (
+        f"Name the files: `tunesmith data check {' '.join(names)}`, and to train --data {listed}; "
+        "or put those to read in a folder."
+    )
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def kind_of_name(path: Path) -> str:
+    """The suffix of what is inside, by the file's name."""
+    name = path.name.lower()
+    for _, packed, _ in PACKED:
+        name = name.removesuffix(packed)
+    return PurePosixPath(name).suffix
+
+
+def _walk(folder: Path) -> list[Path]:
+    files = []
+    for above, folders, names in os.walk(folder, onerror=_refuse):
+        folders[:] = [name for name in folders if not name.startswith((".", "__"))]
+        files += [Path(above) / n for n in names if not n.startswith(".") and n not in NO_ROWS]
+    return [path for path in files if path.is_file()]
+
+
+def _refuse(error: OSError) -> NoReturn:
+    what = f"holds a folder that cannot be read: {error.filename}: {error.strerror}."
+    raise Broken("unreadable", what, "Give yourself the right to read it, or take it out.")
+
+
+def _of_part(folder: Path, files: Sequence[Path], part: str | None) -> list[Path]:
+    """The files of one split: rows to test on must not be trained on unseen."""
+    splits: dict[str, list[Path]] = {}
+    for path in files:
+        splits.setdefault(_split(path.relative_to(folder)), []).append(path)
+    named = [name for name in splits if name]
+    if part is not None:
+        wanted = SPLITS.get(part.lower(), part)
+        wanted = "" if wanted == "train" and wanted not in splits else wanted
+        if wanted not in splits:
+            what = f"has no files of the part `{part}` (found: {', '.join(named) or 'no parts'})."
+            raise Broken("unknown_part", what, "Leave --data.part out, or name another.")
+        return splits[wanted]
+    if len(splits) > 1 and set(named) != {"train"}:
+        others = "" if "" not in splits else " and others"
+        what = f"is a folder with files of several parts: {', '.join(named)}{others}."
+        raise Broken("several_parts", what, "Say which, for example --data.part train.")
+    return list(files)
+
+
+def _split(path: Path) -> str:
+    """The split that a file's name or folder tells, as `train-00000-of-00002.parquet` does."""
+    for name in (path.name, *reversed(path.parts[:-1])):
+        for word in name.lower().replace("_", "-").replace(".", "-").split("-"):
+            if word in SPLITS:
+                return SPLITS[word]
+    return ""
+
+
+RecordReader = Callable[[Source, ReadOptions], Iterator[Record]]
+
+READERS: Mapping[str, RecordReader] = {
+    **dict.fromkeys((*JSON_LINES, ".json"), read_json),
+    **dict.fromkeys((".csv", ".tsv", ".tab", ".psv", ".ssv"), read_delimited),
+    ".parquet": read_parquet,
+    ".arrow": read_arrow,
+    **dict.fromkeys((".xlsx", ".xlsm", ".xls", ".ods"), read_sheet),
+    **dict.fromkeys((".txt", ".md"), read_prose),
+}
+# What a file is by its first bytes, whatever it is called.
+MAGIC = (
+    (b"PAR1", ".parquet"),
+    (b"ARROW1", ".arrow"),
+    *((magic, ".xlsx") for magic in ZIP),
+    (b"\xd0\xcf\x11\xe0", ".xls"),
+)
+
+
+def reader_of(source: Source, readers: Mapping[str, RecordReader]) -> RecordReader:
+    """What reads the file; raises Broken where nothing does."""
+    head = source.head(64)
+    if not head.strip():
+        raise Broken("empty_file", "holds no rows.", "Name a file with rows.")
+    suffix = next((suffix for magic, suffix in MAGIC if head.startswith(magic)), source.suffix)
+    if suffix not in readers and head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
+        suffix = ".json"
+    if suffix not in readers:
+        raise Broken(
+            "unknown_file_kind",
+            f"files of kind `{source.suffix or 'without suffix'}` are not read (known: "
+            f"{', '.join(readers)}; packed as .gz, .zst, .bz2, .xz or .zip).",
+            "Give the file the suffix of what it is, or write one JSON object per line into a "
+            ".jsonl file.",
+        )
+    return readers[suffix]
+
 
 __all__ = ["AUTO", "JSON_LINES", "READERS", "ReadOptions", "Record", "RecordReader", "exists"]
 __all__ += ["files_of", "kind_of", "options_of", "read_records"]
@@ -98,3 +266,46 @@ def _nearby(path: Path) -> str:
     remedy = f"{hint}Paths are taken from the working directory."
     is_name = len(path.parts) == 2 and not path.is_absolute() and not path.suffix
     return f"{remedy} A data set of the hub is named hf:{path}." if is_name else remedy
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The most that goes into a chunk; one record may be larger by itself."""
+
+    records: int
+    characters: int
+
+
+SAMPLE = Size(1000, 1 << 24)  # what a format is recognised by
+BATCH = Size(256, 1 << 22)
+
+
+def chunked(records: Iterator[Record], size: Size) -> Iterator[list[Record]]:
+    """The records in lists that are not empty; what is not asked for is left in ``records``."""
+    chunk: list[Record] = []
+    characters = 0
+    for record in records:
+        chunk.append(record)
+        characters += characters_of(record.values)
+        if len(chunk) >= size.records or characters >= size.characters:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk
+
+
+def characters_of(value: object) -> int:
+    """About how many characters a value holds, with all that is inside it, however deep."""
+    total, left = 0, [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            total += len(one)
+        elif isinstance(one, dict):
+            left += one
+            left += one.values()
+        elif isinstance(one, list | tuple):
+            left += one
+        else:
+            total += 8
+    return total

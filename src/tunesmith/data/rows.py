@@ -1,7 +1,12 @@
-"""A conversation: who said what, where it stood in a file, and which answers are trained."""
+"""The forms of a row: a Record as it was read, a Conversation of messages, and its bytes."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from tunesmith.data.faults import Fault, Problem, Remark
 
 TEXT = "text"  # the role of the one message of a text that is trained as it is
 
@@ -81,3 +86,153 @@ def texts_in(value: object) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from texts_in(item)
+
+
+MOST_ROW_BYTES = 16 << 20  # a row that is longer is a fault, so that memory stays bounded
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """What a user may say of a file that does not say it itself.
+
+    ``encoding`` of text; ``delimiter`` between columns; ``part``: which list of a JSON document,
+    sheet of a workbook, member of an archive, split of a folder or hub data set. Without ``header``
+    the first row of a table is a row, and columns are called by their place, counted from 0.
+    """
+
+    encoding: str = "auto"
+    delimiter: str | None = None
+    part: str | None = None
+    header: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record: its ``values``, or the ``problem`` that kept it from being read.
+
+    With ``remarks`` alone it tells something about the file; with nothing it is a blank line
+    between records. Line 0 stands for the whole file; where there are no lines (Parquet, a sheet)
+    it is the row. ``file`` is set where it is not the path that was asked for, ``header`` to the
+    line of the row that names the columns, where one does.
+    """
+
+    line: int
+    values: dict[str, object] | None = None
+    problem: Problem | None = None
+    remarks: tuple[Remark, ...] = ()
+    file: str | None = None
+    header: int | None = None
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether it is a blank line."""
+        return self.line > 0 and not self.is_row and not self.remarks
+
+    @property
+    def is_row(self) -> bool:
+        """Whether it stands for a row, sound or not."""
+        return self.line > 0 and (self.values is not None or self.problem is not None)
+
+    def fault(self, file: str) -> Fault | None:
+        """The problem in its place, if there is one."""
+        return self.problem.at(self.file or file, self.line or None) if self.problem else None
+
+
+def unused(options: ReadOptions, *names: str) -> Iterator[Remark]:
+    """Which of the named options were given, where they have no effect."""
+    for name in names:
+        if getattr(options, name) != getattr(ReadOptions(), name):
+            what = f"--data.{name} has no effect on this file"
+            yield Remark("unused_option", what)
+
+
+def kind_of(value: object) -> str:
+    """What a user would call the value: text, a number, a list, ..."""
+    names: dict[type, str] = {str: "text", bool: "true or false", dict: "an object", list: "a list"}
+    names |= {int: "a number", float: "a number", type(None): "null", bytes: "bytes"}
+    return names.get(type(value), type(value).__name__)
+
+
+LINES_REMEDY = "Each line must be one complete JSON object."
+
+
+class UniqueKeys:
+    """Makes objects of a JSON text's pairs, and remembers the keys that one of them gives twice."""
+
+    __slots__ = ("twice",)
+
+    def __init__(self) -> None:
+        self.twice: set[str] = set()
+
+    def make(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
+        """The object; to be given to a JSON decoder as its `object_pairs_hook`."""
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            names = [name for name, _ in pairs]
+            self.twice |= {name for name in values if names.count(name) > 1}
+        return values
+
+    def problem(self, remedy: str = LINES_REMEDY) -> Problem | None:
+        """Which keys were given twice, and forget them."""
+        if not self.twice:
+            return None
+        names, self.twice = self.twice, set()
+        return given_twice(names, remedy)
+
+
+def given_twice(names: Collection[str], remedy: str) -> Problem:
+    """An object that has several values under one of these keys."""
+    return broken_json(f"key given twice: {', '.join(sorted(names))}", remedy)
+
+
+def broken_json(reason: str, remedy: str = LINES_REMEDY) -> Problem:
+    """A text that is no JSON."""
+    return Problem("broken_json", f"not valid JSON: {reason}.", remedy)
+
+
+def row_of(value: object) -> dict[str, object] | Problem:
+    """The row that a value is, or why it is none; the cells of a list are called by their place."""
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, list) and len(value) > 1 and any(isinstance(cell, str) for cell in value):
+        return {str(place): cell for place, cell in enumerate(value)}
+    if isinstance(value, list) and value and all(isinstance(cell, dict) for cell in value):
+        return not_an_object(value, 'Write it as {"messages": [...]}.')
+    return not_an_object(value)
+
+
+def not_an_object(
+    value: object, remedy: str = 'Write each row as {"column": value, ...} on a line of its own.'
+) -> Problem:
+    """That a value is no row."""
+    what = f"a row must be a JSON object, this is {kind_of(value)}."
+    return Problem("not_an_object", what, remedy)
+
+
+def is_of_a_list(row: Mapping[str, object]) -> bool:
+    """Whether a row was a list: its columns are called 0, 1, and so on."""
+    return bool(row) and all(name == str(place) for place, name in enumerate(row))
+
+
+_CONVERSATION = TypeAdapter(Conversation)
+
+
+def stored(conversation: Conversation) -> bytes:
+    """All of a conversation."""
+    return _CONVERSATION.dump_json(conversation)
+
+
+def restored(data: bytes, *, source: str) -> Conversation:
+    """The conversation that was stored, its file's name again with that of its source."""
+    conversation = _CONVERSATION.validate_json(data)
+    return replace(conversation, file=in_source(conversation.file, source))
+
+
+def behind_source(file: str, source: str) -> str:
+    """What a file's name has besides its source's: nothing, or where it stands in a folder."""
+    return "" if file == source else file.removeprefix(str(Path(source)))
+
+
+def in_source(file: str, source: str) -> str:
+    """The whole name of a file of which ``behind_source`` left this."""
+    return f"{Path(source)}{file}" if file else source

@@ -8,17 +8,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.data.answer_document import answer_draft
-from tunesmith.data.answers import Draft, Unrenderable, draft, locate
-from tunesmith.data.chat_format import OTHER_PROMPT, ChatFormat, study
+from tunesmith.data.chat_format import OTHER_PROMPT, ChatFormat, inserted_system_prompt, study
 from tunesmith.data.chat_text import TEMPLATE_ERRORS, chat_text, encode_marked, given
+from tunesmith.data.examples import Draft, Unrenderable, answer_draft, draft, locate
 from tunesmith.data.faults import Fault, Problem, Remark, refuse
-from tunesmith.data.left_out import is_plain, left_out
-from tunesmith.data.row_remarks import row_remarks
+from tunesmith.data.fit import NO_END, is_plain, left_out, row_remarks, unfit
 from tunesmith.data.rows import Conversation, Message, Tool, texts_in, texts_of
-from tunesmith.data.system_prompt import inserted_system_prompt
 from tunesmith.data.tokenizer import Tokenizer, encode
-from tunesmith.data.unfit import NO_END, unfit
 
 __all__ = ["Rendered", "Rendering", "TokenRow", "inserted_system_prompt", "render", "render_each"]
 __all__ += ["render_prompt"]

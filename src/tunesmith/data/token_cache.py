@@ -10,19 +10,18 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tunesmith import files, locks
-from tunesmith.counts import many
+from tunesmith.core import files, locks
+from tunesmith.core.errors import DataError
+from tunesmith.core.numbers import many
 from tunesmith.data import token_store
-from tunesmith.data.chunks import BATCH, chunked
 from tunesmith.data.faults import Fault
 from tunesmith.data.read import Asked, Layout, open_records
-from tunesmith.data.records import Record
-from tunesmith.data.source_key import Content, content_of, key_of
-from tunesmith.data.stored import behind_source
+from tunesmith.data.records import BATCH, Record, chunked
+from tunesmith.data.rows import behind_source
 from tunesmith.data.token_file import Contents, TokenFile, TokenWriter, open_tokens
+from tunesmith.data.token_store import Content, content_of, key_of
 from tunesmith.data.tokenise import Recipe
 from tunesmith.data.workers import tokenised
-from tunesmith.errors import DataError
 
 MOST_BYTES_IN_MEMORY = 512_000_000
 _REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}

@@ -1,18 +1,153 @@
-"""What records become: rows of tokens with their conversations, faults, and what was noticed."""
+"""What records and conversations become: rows of tokens, with faults and what was noticed.
 
-from collections.abc import Iterable, Sequence
+A text is trained wholly, between the tokens that the tokenizer opens and ends a text with. One of
+more tokens than a document may have becomes several, each of which begins with the last token of
+the one before: so every token but the first is predicted once.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
-from tunesmith.data.dataset import Block, block_of
-from tunesmith.data.documents import Renderer
-from tunesmith.data.faults import FaultBook, Faults, Note, NoteBook
+import numpy as np
+
+from tunesmith.core.errors import DataError
+from tunesmith.core.numbers import many
+from tunesmith.data.chat_format import ChatFormat, pattern, special_tokens, study
+from tunesmith.data.dataset import (
+    Block,
+    Dataset,
+    Limit,
+    TooLong,
+    block_of,
+    dataset_of,
+    limited,
+    nothing_left,
+)
+from tunesmith.data.faults import FaultBook, Faults, Note, NoteBook, Problem, Remark, refuse
 from tunesmith.data.read import Layout, found_in
 from tunesmith.data.records import Record
-from tunesmith.data.rows import Conversation
-from tunesmith.data.stored import stored
-from tunesmith.data.template import ROWS, Rendering, TokenRow
-from tunesmith.data.tokenizer import Tokenizer
-from tunesmith.data.word_ids import remembering
+from tunesmith.data.rows import Conversation, stored
+from tunesmith.data.template import ROWS, Rendered, Rendering, TokenRow, render_each
+from tunesmith.data.tokenizer import Tokenizer, encode, remembering
+
+CHARACTERS_AT_ONCE = 1 << 20
+NO_END = Remark(
+    "no_end_token",
+    "the tokenizer names no end token: texts end without one, and the model will not learn to stop",
+)
+
+
+class Renderer:
+    """Makes documents of rows; what the chat template does is learned at the first conversation."""
+
+    def __init__(
+        self, tokenizer: Tokenizer, *, max_tokens: int, rendering: Rendering = ROWS
+    ) -> None:
+        self._tokenizer, self._max_tokens = tokenizer, max_tokens
+        self._rendering = rendering
+        self._chat_format: ChatFormat | None = None
+
+    def documents(self, conversations: Iterable[Conversation]) -> Iterator[Rendered]:
+        """The documents of every row in order; a faulty row does not raise.
+
+        Only conversations need a chat template; raises DataError where there is none.
+        """
+        for is_text, group in groupby(conversations, key=lambda each: each.is_text):
+            if is_text:
+                yield from _texts(self._tokenizer, group, self._max_tokens)
+            else:
+                yield from self._chats(group)
+
+    def _chats(self, rows: Iterable[Conversation]) -> Iterator[Rendered]:
+        if self._chat_format is None:
+            self._chat_format = study(self._tokenizer)
+        yield from render_each(self._tokenizer, rows, self._chat_format, self._rendering)
+
+
+def render_documents(
+    tokenizer: Tokenizer,
+    conversations: Iterable[Conversation],
+    *,
+    max_tokens: int,
+    rendering: Rendering = ROWS,
+) -> Iterator[Rendered]:
+    """The documents of every row in order, as ``Renderer`` makes them."""
+    renderer = Renderer(tokenizer, max_tokens=max_tokens, rendering=rendering)
+    return renderer.documents(conversations)
+
+
+def _texts(
+    tokenizer: Tokenizer, rows: Iterable[Conversation], max_tokens: int
+) -> Iterator[Rendered]:
+    special = pattern(special_tokens(tokenizer).values())
+    opening, ending = _ends(tokenizer)
+    remarks = () if ending else (NO_END,)
+    for some in _batches(rows):
+        encoded = encode(tokenizer, [row.messages[0].content for row in some])
+        for row, inner in zip(some, encoded, strict=True):
+            ids = [*opening, *inner, *ending]
+            found = special.search(row.messages[0].content)
+            if found:
+                yield _faulty(row, _special_token(found[0]))
+            elif len(ids) < 2:
+                what = "the text is a single token, so nothing of it can be learned."
+                yield _faulty(row, Problem("nothing_supervised", what, "Remove the row."))
+            else:
+                yield from _pieces(row, ids, max_tokens, remarks)
+
+
+def _batches(rows: Iterable[Conversation]) -> Iterator[list[Conversation]]:
+    """As many rows at once as keep memory small."""
+    some: list[Conversation] = []
+    size = 0
+    for row in rows:
+        some.append(row)
+        size += len(row.messages[0].content)
+        if size >= CHARACTERS_AT_ONCE:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+def _ends(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """The tokens that this tokenizer puts before a text, and the end token where it has one."""
+    encoding = tokenizer(
+        [""],
+        add_special_tokens=True,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,
+    )
+    end = tokenizer.eos_token_id
+    opening = [token for token in encoding["input_ids"][0] if token != end]
+    return opening, [] if end is None else [end]
+
+
+def _pieces(
+    row: Conversation, ids: Sequence[int], max_tokens: int, remarks: tuple[Remark, ...]
+) -> Iterator[Rendered]:
+    if len(ids) > max_tokens:
+        what = f"texts of more than {many(max_tokens, 'token')} were split into documents that fit"
+        remarks = (*remarks, Remark("split_text", what))
+    whole = np.array(ids, dtype=np.int32)
+    for start in range(0, len(ids) - 1, max_tokens - 1):
+        piece = whole[start : start + max_tokens]
+        weights = np.ones(len(piece), dtype=np.float32)
+        weights[:1] = 0
+        yield Rendered(row, TokenRow(piece, weights, row.file, row.line), remarks=remarks)
+        remarks = ()
+
+
+def _faulty(row: Conversation, problem: Problem) -> Rendered:
+    return Rendered(row, None, (problem.at(row.file, row.line),))
+
+
+def _special_token(token: str) -> Problem:
+    what = f"the text contains the special token `{token}`."
+    remedy = "Remove it, or write it in another way; each text gets its end token by itself."
+    return Problem("control_tokens", what, remedy)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,3 +235,32 @@ class Tokeniser:
             faults=faults.faults(),
             notes=notes.notes(),
         )
+
+
+__all__ = ["Dataset", "TooLong", "prepare"]
+
+
+def prepare(
+    tokenizer: Tokenizer,
+    conversations: Iterable[Conversation],
+    *,
+    max_tokens: int,
+    too_long: TooLong = "refuse",
+    rendering: Rendering = ROWS,
+) -> Dataset:
+    """Every conversation as ids and loss weights; raises FaultyData with all of their faults.
+
+    Rows of more than ``max_tokens`` are refused, cut behind that many tokens, or dropped.
+    """
+    limit = Limit(max_tokens, too_long)
+    made = Tokeniser(Recipe(tokenizer, max_tokens, rendering)).conversations(conversations)
+    rest = limited(dataset_of([made.block], made.files), limit)
+    book = FaultBook()
+    book.merge(made.faults)
+    book.merge(rest.faults)
+    refuse(book.faults())
+    if not len(rest.rows):
+        problem = nothing_left(rest.long, limit)
+        what = problem.message[0].upper() + problem.message[1:]
+        raise DataError(what, remedy=problem.remedy, code=problem.code)
+    return replace(rest.rows, notes=(*made.notes, *rest.notes))

@@ -1,11 +1,18 @@
-"""Chunks of records tokenised one behind the other: the first here, the rest in processes."""
+"""Chunks of records tokenized one after another: the first here, the rest in processes.
 
+`python -m tunesmith.data.workers`, started by `workers.py`. It ends when its input does, so that it
+never outlives whoever started it.
+"""
+
+import gc
 import os
 import pickle
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,11 +20,66 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import BinaryIO, cast
 
+from tunesmith.core.errors import DataError
 from tunesmith.data.read import Layout
 from tunesmith.data.records import Record
 from tunesmith.data.tokenise import Recipe, Tokenised, Tokeniser
-from tunesmith.data.worker import Ended, receive, send
-from tunesmith.errors import DataError
+
+LENGTH_BYTES = 8
+
+
+class Ended(Exception):
+    """The other side of the pipe is gone."""
+
+
+def send(pipe: BinaryIO, data: bytes) -> None:
+    """One message."""
+    pipe.write(len(data).to_bytes(LENGTH_BYTES, "little"))
+    pipe.write(data)
+    pipe.flush()
+
+
+def receive(pipe: BinaryIO) -> bytes:
+    """The next message; raises Ended."""
+    length = int.from_bytes(_exactly(pipe, LENGTH_BYTES), "little")
+    return _exactly(pipe, length)
+
+
+def _exactly(pipe: BinaryIO, count: int) -> bytes:
+    data = pipe.read(count)
+    if len(data) < count:
+        raise Ended
+    return data
+
+
+def main() -> None:
+    """Answer to every chunk of records with what they become, or with the error."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started this
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not get among the answers
+    orders = sys.stdin.buffer
+    try:
+        recipe, layout = pickle.loads(receive(orders))
+        from tunesmith.data.tokenise import Tokeniser
+
+        tokeniser = Tokeniser(recipe)
+        gc.freeze()  # what is loaded stays: to look through it again and again took 8 % of the time
+        send(answers, pickle.dumps(None))
+        while True:
+            records = pickle.loads(receive(orders))
+            try:
+                answer: object = tokeniser.records(records, layout)
+            except Exception as error:
+                error.add_note(traceback.format_exc())
+                answer = error
+            send(answers, pickle.dumps(answer, protocol=5))
+    except (Ended, BrokenPipeError):
+        return
+
+
+if __name__ == "__main__":
+    main()
+
 
 # A few chunks are done before a process is ready.
 CHUNKS_HERE = 16
@@ -104,7 +166,7 @@ class _Workers:
             "OMP_NUM_THREADS": "1",
         }
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "tunesmith.data.worker"],
+            [sys.executable, "-P", "-m", "tunesmith.data.workers"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.printed,

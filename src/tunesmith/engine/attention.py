@@ -15,11 +15,10 @@ from torch import Tensor, nn
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from tunesmith.core.errors import ModelError
 from tunesmith.engine.autograd import Context, Gradients, apply
-from tunesmith.engine.batch import Document, PackedBatch
+from tunesmith.engine.batch import Document, PackedBatch, keeps_little
 from tunesmith.engine.blocks import Kept, KeyValueCache, Learned
-from tunesmith.engine.context import keeps_little
-from tunesmith.errors import ModelError
 
 NAME = "tunesmith_packed"
 BLOCK_ROWS = 256

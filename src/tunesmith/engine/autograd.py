@@ -1,5 +1,10 @@
-"""Types for torch's autograd functions, which torch itself leaves open."""
+"""What our autograd functions share: torch's types, and tensors recomputed in backward.
 
+Outputs of norms and of gated units, whose inputs are kept for their own backward anyway.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -35,3 +40,36 @@ def gradient_of(parameter: Tensor) -> Tensor:
     if parameter.grad is None:
         parameter.grad = torch.zeros_like(parameter)
     return parameter.grad
+
+
+_MARK = "_tunesmith_again"
+Sources = tuple[Tensor, Tensor]
+
+
+@dataclass(slots=True, eq=False)
+class Again:
+    """How a tensor is computed again. Those that need it in backward share one result."""
+
+    compute: Callable[[Tensor, Tensor], Tensor]
+    users: int = 0
+    _value: Tensor | None = None
+
+    def take(self, sources: Sources) -> Tensor:
+        """The tensor, for one of its users: the first computes it, the last lets it go."""
+        value = self.compute(*sources) if self._value is None else self._value
+        self.users -= 1
+        self._value = value if self.users else None
+        return value
+
+
+def mark(tensor: Tensor, compute: Callable[[Tensor, Tensor], Tensor], *sources: Tensor) -> Tensor:
+    """Note that ``compute(*sources)``, of two tensors, gives the tensor again, to the last bit."""
+    one, other = (source.detach() for source in sources)
+    setattr(tensor, _MARK, (Again(compute), (one, other)))
+    return tensor
+
+
+def marked(tensor: Tensor) -> tuple[Again, Sources] | tuple[None, None]:
+    """How to compute a tensor again, and from what; None where it must be kept itself."""
+    found: tuple[Again, Sources] | tuple[None, None] = getattr(tensor, _MARK, (None, None))
+    return found

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from transformers import PretrainedConfig
 
-from tunesmith.errors import ModelError
+from tunesmith.core.errors import ModelError
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """A packed batch through a base: embeddings, transformers' own layers, last hidden states."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -11,18 +11,16 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from tunesmith.config.run import Recompute
+from tunesmith.core.errors import ModelError
 from tunesmith.engine.attention import NAME
-from tunesmith.engine.batch import PackedBatch
+from tunesmith.engine.batch import PackedBatch, within
 from tunesmith.engine.blocks import KeyValueCache, Prefix
-from tunesmith.engine.context import within
-from tunesmith.engine.embedding import check_embedding, lookup
 from tunesmith.engine.families import head_scores, longest_safe_position
 from tunesmith.engine.fused import fuse_
 from tunesmith.engine.head import Head
 from tunesmith.engine.linear import SeamLinear
-from tunesmith.engine.vocabulary import TokenRows
-from tunesmith.engine.workspace import Workspace
-from tunesmith.errors import ModelError
+from tunesmith.engine.memory import Workspace
+from tunesmith.engine.vocabulary import TokenRows, check_embedding, lookup
 
 
 @dataclass(slots=True, eq=False)
@@ -195,3 +193,20 @@ def _run_layer(
         result: Tensor = checkpoint(run, hidden, use_reentrant=False, preserve_rng_state=False)
         return result
     return run(hidden)
+
+
+def named_tensors(engine: Engine) -> Iterator[tuple[str, Tensor]]:
+    """Name and tensor, one after the other; a tied head does not stand beside the embedding.
+
+    A linear layer in 4 bit is dequantised as its forward does it, when its turn comes.
+    """
+    names = {module: name for name, module in engine.model.named_modules()}
+    head = f"{names[engine.model.get_output_embeddings()]}.weight"
+    for name, tensor in engine.model.state_dict().items():
+        if engine.tied and name == head:
+            continue
+        linear = engine.linears.get(name.removesuffix(".weight"))
+        if linear is not None and linear.four_bit is not None:
+            yield name, linear.dense(engine.compute_dtype)
+        else:
+            yield name, tensor

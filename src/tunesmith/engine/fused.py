@@ -19,9 +19,8 @@ from transformers.models.phi3.modeling_phi3 import Phi3MLP, Phi3RMSNorm
 from transformers.models.qwen2.modeling_qwen2 import Qwen2MLP, Qwen2RMSNorm
 from transformers.models.qwen3.modeling_qwen3 import Qwen3MLP, Qwen3RMSNorm
 
-from tunesmith.engine.again import mark
-from tunesmith.engine.autograd import Context, Gradients, apply
-from tunesmith.engine.context import keeps_little
+from tunesmith.engine.autograd import Context, Gradients, apply, mark
+from tunesmith.engine.batch import keeps_little
 
 Forward = Callable[[Any, Tensor], Tensor]  # transformers leaves its modules untyped
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from tunesmith.engine.autograd import Context, Gradients, apply, gradient_of
 from tunesmith.engine.batch import PackedBatch
+from tunesmith.engine.memory import Workspace
 from tunesmith.engine.vocabulary import TokenRows
-from tunesmith.engine.workspace import Workspace
 
 # Rows scored at once: as many as give about this many scores, within the bounds; more are no
 # faster, and fewer lose the products' speed.

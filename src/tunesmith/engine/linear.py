@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tunesmith.engine.again import Again, Sources, marked
-from tunesmith.engine.autograd import Context, Gradients, apply
-from tunesmith.engine.batch import Dropout, PackedBatch
-from tunesmith.engine.context import current_stream
+from tunesmith.engine.autograd import Again, Context, Gradients, Sources, apply, marked
+from tunesmith.engine.batch import Dropout, PackedBatch, current_stream
 from tunesmith.engine.low_rank import LowRank
 from tunesmith.models.four_bit import FourBit, four_bit_of
 

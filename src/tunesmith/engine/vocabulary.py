@@ -1,9 +1,15 @@
-"""The vocabulary seam: an adapter's own rows for some tokens, in the embedding and in the head."""
+"""The vocabulary seam: token ids to embeddings, and an adapter's own rows for some tokens."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+from tunesmith.core.errors import ModelError
+from tunesmith.engine.autograd import Context, Gradients, apply, gradient_of
+from tunesmith.engine.batch import PackedBatch
 
 
 @dataclass(slots=True, eq=False)
@@ -36,3 +42,56 @@ class TokenRows:
         wide[:, vocabulary:] = -torch.inf
         wide[:, self.ids] = own.to(wide.dtype)
         return wide
+
+
+def check_embedding(module: nn.Module) -> nn.Embedding:
+    """The module, if its output is rows of its weight times one number; else ModelError."""
+    plain = isinstance(module, nn.Embedding) and module.max_norm is None
+    if not plain or not (type(module) is nn.Embedding or hasattr(module, "embed_scale")):
+        raise ModelError(
+            f"{type(module).__name__} is an embedding that is not implemented.",
+            remedy="This model family is not supported yet.",
+        )
+    assert isinstance(module, nn.Embedding)
+    return module
+
+
+def lookup(
+    module: nn.Embedding, batch: PackedBatch, vocabularies: Mapping[str, TokenRows]
+) -> Tensor:
+    """The stream's ids [T] -> [T, D], scaled inside the module where the family does so (gemma).
+
+    Raises IndexError for an id that neither the base nor the document's adapter has a row for.
+    """
+    ids, base = batch.ids, batch.ids
+    owned = [(vocabularies[a], i, j) for a, i, j in batch.segments if a and a in vocabularies]
+    if owned:
+        base = ids.clone()
+        for tokens, start, stop in owned:
+            part = base[start:stop]
+            part.masked_fill_(torch.isin(part, tokens.ids), 0)
+    rows = apply(_Rows, module.weight, base, module.padding_idx)
+    for tokens, start, stop in owned:
+        rows = tokens.read(rows, ids[start:stop], start)
+    scale: Tensor | None = getattr(module, "embed_scale", None)
+    return rows if scale is None else rows * scale.to(rows.dtype)
+
+
+class _Rows(torch.autograd.Function):
+    """weight[ids]; the gradient is added to the rows of weight.grad, never a second [V, D]."""
+
+    @staticmethod
+    def forward(ctx: Context, weight: Tensor, ids: Tensor, padding: int | None) -> Tensor:
+        ctx.save_for_backward(ids)
+        ctx.plan = (weight, padding)
+        return functional.embedding(ids, weight)
+
+    @staticmethod
+    def backward(ctx: Context, g: Tensor) -> Gradients:
+        (ids,) = ctx.saved_tensors
+        weight, padding = ctx.plan
+        if padding is not None:  # torch's embedding does not train the padding row
+            g = g.masked_fill((ids == padding)[:, None], 0.0)
+        total = gradient_of(weight)
+        total.index_add_(0, ids, g.to(total.dtype))
+        return None, None, None

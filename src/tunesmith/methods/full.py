@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from tunesmith.config.methods import FullSettings
+from tunesmith.core.errors import AdapterError, ConfigError
 from tunesmith.engine.forward import Engine
-from tunesmith.errors import AdapterError, ConfigError
 from tunesmith.methods.adapter import NO_WORDS, Adapter, Changes, Tensors, Words
 
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from tunesmith.config.methods import LoraSettings
+from tunesmith.core.errors import AdapterError, ConfigError
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.linear import SeamLinear
 from tunesmith.engine.low_rank import LowRank
-from tunesmith.errors import AdapterError, ConfigError
 from tunesmith.methods import lora_start, token_rows
 from tunesmith.methods.adapter import NO_WORDS, PREFIX, Adapter, Changes, Tensors, Words
 

@@ -10,12 +10,21 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from tunesmith.config.methods import LoraSettings
-from tunesmith.counts import many
+from tunesmith.core.errors import AdapterError
+from tunesmith.core.numbers import many
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.low_rank import LowRank, difference
-from tunesmith.errors import AdapterError
 from tunesmith.methods import token_rows
-from tunesmith.methods.adapter import PREFIX, Adapter, Changes, Difference
+from tunesmith.methods.adapter import (
+    CONFIG,
+    PREFIX,
+    Adapter,
+    Changes,
+    Difference,
+    number,
+    of_layer,
+    pattern,
+)
 from tunesmith.methods.lora import (
     Shape,
     choose,
@@ -29,7 +38,6 @@ from tunesmith.methods.lora import (
     targeted,
 )
 from tunesmith.methods.lora_start import TAKEN
-from tunesmith.methods.stated import CONFIG, number, of_layer, pattern
 
 SHOWN_LAYERS = 8  # names in a message
 SHOWN_RANKS = 3  # layers whose rank is another

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from tunesmith.config.methods import AnyMethod
+from tunesmith.core.errors import AdapterError
 from tunesmith.engine.forward import Engine
-from tunesmith.errors import AdapterError
 from tunesmith.methods import full, lora, lora_peft, p_tuning, prompt, virtual_tokens
 from tunesmith.methods.adapter import NO_WORDS, Adapter, Changes, Difference, Tensors, Words
 

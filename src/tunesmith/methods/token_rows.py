@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tunesmith.core.errors import AdapterError
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.vocabulary import TokenRows
-from tunesmith.errors import AdapterError
 from tunesmith.methods.adapter import PREFIX, Changes, NewTokens
 
 SUFFIX = ".token_adapter.trainable_tokens_delta"

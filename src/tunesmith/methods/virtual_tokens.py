@@ -1,16 +1,18 @@
-"""What soft prompts and prefixes share: where P virtual tokens start, and PEFT's one tensor."""
+"""What soft prompts and prefixes share: their start, PEFT's one tensor, sliding windows."""
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from tunesmith.config.methods import DEFAULT_VIRTUAL_TOKENS, VirtualTokenSettings
-from tunesmith.counts import many
+from tunesmith.core.errors import AdapterError, ConfigError
+from tunesmith.core.numbers import many
+from tunesmith.engine.families import layer_windows
 from tunesmith.engine.forward import Engine
-from tunesmith.errors import AdapterError, ConfigError
-from tunesmith.methods.adapter import Adapter, Changes, Difference, Words
-from tunesmith.methods.stated import CONFIG, number
+from tunesmith.methods.adapter import CONFIG, Adapter, Changes, Difference, Words, number
 
 KEY = "prompt_embeddings"  # PEFT's name of it, for both
 
@@ -102,3 +104,42 @@ def _nothing_to_merge(which: str) -> AdapterError:
         "and no weight of the base changes.",
         remedy="Keep the adapter beside the base, or train with method lora, which can be merged.",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Narrow:
+    """``layers`` of the base's ``of`` layers see the last ``window`` positions only.
+
+    A prefix stands at positions 0..P-1 and is given no other rule than a text there.
+    """
+
+    layers: int
+    of: int
+    window: int
+    prefix: int
+
+    @property
+    def length(self) -> int:
+        """Tokens, virtual ones aside, of the longest document whose end sees the whole prefix."""
+        return max(0, self.window - self.prefix)
+
+    def __str__(self) -> str:
+        """What happens, for people."""
+        length = many(self.length, "token")
+        longer = f"documents of more than {length}" if self.length else "any document"
+        return (
+            f"{self.layers} of {many(self.of, 'layer')} see only the last "
+            f"{many(self.window, 'token')}: in {longer} they lose the "
+            f"{many(self.prefix, 'virtual token')} one by one, and from token {self.window:,} on "
+            "they see none of them"
+        )
+
+
+def narrow_layers(engine: Engine, adapter: str) -> list[Narrow]:
+    """The base's windows with their layers; none where the adapter has no prefix."""
+    prefix = engine.prefix_length(adapter)
+    if not prefix:
+        return []
+    windows = layer_windows(engine.model.config)
+    counts = Counter(window for window in windows if window is not None)
+    return [Narrow(count, len(windows), window, prefix) for window, count in counts.items()]

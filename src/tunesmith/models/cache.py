@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tunesmith import files, locks
-from tunesmith.errors import ModelError
+from tunesmith.core import files, locks
+from tunesmith.core.errors import ModelError
 
 Emit = Callable[[str], None]
 

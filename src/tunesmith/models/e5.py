@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.errors import ModelError
+from tunesmith.core.errors import ModelError
 
 MAGIC = b"E5S1"
 FLOAT32, Q4_0 = 0, 1

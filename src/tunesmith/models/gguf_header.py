@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gguf import GGUFReader
 
-from tunesmith.errors import ModelError
+from tunesmith.core.errors import ModelError
 
 _CARRIED = frozenset(
     {

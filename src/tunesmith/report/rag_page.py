@@ -2,14 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from tunesmith.counts import percent
-from tunesmith.report.charts.intervals import height_of, interval_drawing, percent_bar
-from tunesmith.report.charts.plot import Plot
-from tunesmith.report.numbers import signed
-from tunesmith.report.records import Document
+from tunesmith.core.numbers import percent, signed
+from tunesmith.core.phrases import DEFAULT, Words
+from tunesmith.report.plot import Plot, drawn, height_of, interval_drawing, percent_bar
 from tunesmith.report.run_page import PHRASES, page, text_in
-from tunesmith.report.svg import drawn
-from tunesmith.words import DEFAULT, Words
+from tunesmith.runs.history import Document
 
 COLOURS = {"base": "base", "tuned": "examples", "base_rag": "prompted", "tuned_rag": "tuned"}
 SCORES = (

@@ -4,7 +4,7 @@ import json
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -13,19 +13,55 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from tunesmith import __version__
+from tunesmith.core.numbers import page_bytes as bytes_text
+from tunesmith.core.numbers import page_clock as clock
+from tunesmith.core.phrases import DEFAULT, Words
 from tunesmith.report.answers import shown_answers
-from tunesmith.report.charts.arms import ORDER, arms_plots
-from tunesmith.report.charts.confusion import confusion_plots
-from tunesmith.report.charts.consistency import consistency_plots
-from tunesmith.report.charts.forgetting import forgetting_plots
-from tunesmith.report.charts.learning import learning_plot
-from tunesmith.report.charts.plot import Plot
-from tunesmith.report.charts.requests import request_plots
-from tunesmith.report.charts.spectrum import spectrum_plot
-from tunesmith.report.notes import cost_notes, result_notes
-from tunesmith.report.numbers import bytes_text, clock
-from tunesmith.report.records import Records
-from tunesmith.words import DEFAULT, Words
+from tunesmith.report.plot import Plot
+from tunesmith.report.score_charts import (
+    ORDER,
+    arms_plots,
+    confusion_plots,
+    consistency_plots,
+    request_plots,
+)
+from tunesmith.report.training_charts import forgetting_plots, learning_plot, spectrum_plot
+from tunesmith.runs.history import Records
+
+
+def result_notes(evaluation: Mapping[str, Any], words: Words) -> Iterator[str]:
+    """Answers that ended at the most tokens allowed, and arms that were left out."""
+    for arm, values in (evaluation.get("arms") or {}).items():
+        if cut := values.get("cut"):
+            yield words.say("arms.cut", cut, arm=_arm(arm, words), of=evaluation.get("rows"))
+    for arm, why in (evaluation.get("left_out") or {}).items():
+        yield words.say("arms.left-out", arm=_arm(arm, words), why=why)
+
+
+def cost_notes(evaluation: Mapping[str, Any], words: Words) -> Iterator[str]:
+    """After how many requests the training is repaid, in time and in money."""
+    cost = evaluation.get("cost") or {}
+    against = _arm(str(cost.get("against")), words)
+    saved, spent = cost.get("seconds_saved"), cost.get("training_seconds")
+    low, high = cost.get("seconds_saved_low"), cost.get("seconds_saved_high")
+    if low is not None and high is not None and low <= 0 <= high:
+        limits = {"low": f"{-low * 1000:,.0f}", "high": f"{high * 1000:,.0f}"}
+        yield words.say("costs.alike", against=against, **limits)
+    elif saved is not None and spent is not None:
+        key = "costs.faster" if saved > 0 else "costs.slower"
+        yield words.say(key, against=against, ms=f"{abs(saved) * 1000:,.0f}")
+        if requests := cost.get("requests_by_time"):
+            yield words.say("costs.repaid-time", requests, time=clock(spent))
+    if (money := cost.get("saved_per_million")) is not None:
+        key = "costs.less" if money >= 0 else "costs.more"
+        yield words.say(key, against=against, money=f"{abs(money):,.2f}")
+        if requests := cost.get("requests_by_cost"):
+            yield words.say("costs.repaid-cost", requests, money=f"{cost['training_cost']:,.2f}")
+
+
+def _arm(name: str, words: Words) -> str:
+    return words.say(f"arm.{name}") if words.has(f"arm.{name}") else name
+
 
 PHRASES = "tunesmith.report.words"
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # not allowed in HTML, whatever the escape

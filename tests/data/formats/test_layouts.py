@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tunesmith.data.checks import check
-from tunesmith.data.formats.multiple_choice import MULTIPLE_CHOICE
-from tunesmith.data.formats.sharegpt import as_messages
+from tunesmith.data.formats.chats import as_messages
+from tunesmith.data.formats.columns import MULTIPLE_CHOICE
 from tunesmith.data.formats.table import FORMATS
-from tunesmith.data.read import scan
+from tunesmith.data.read import check, scan
 from tunesmith.data.rows import Conversation
 
 JSON = st.recursive(

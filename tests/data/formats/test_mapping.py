@@ -3,8 +3,7 @@
 import pytest
 
 from tunesmith.data.formats.choose import choose_format
-from tunesmith.data.formats.mapping import meaning, renamed, resolved
-from tunesmith.data.formats.table import FORMATS
+from tunesmith.data.formats.table import FORMATS, meaning, renamed, resolved
 from tunesmith.data.read import scan
 
 TURNS = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]

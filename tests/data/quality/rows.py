@@ -5,8 +5,7 @@ import random
 from pathlib import Path
 
 from tests.data.tiny import talk
-from tunesmith.data.quality.finding import Observer
-from tunesmith.data.quality.text import see
+from tunesmith.data.quality.text import Observer, see
 from tunesmith.data.rows import Conversation
 
 SAMPLES = Path(__file__).parent / "samples"

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from tests.data.quality.rows import asked, found, sample
-from tunesmith.data.quality.imbalance import Imbalance
+from tunesmith.data.quality.distribution import Imbalance
 from tunesmith.data.quality.text import see
 
 

@@ -1,8 +1,7 @@
 import pytest
 
 from tests.data.quality.rows import asked, sample
-from tunesmith.data.quality.languages import language_of, mixed_languages
-from tunesmith.data.quality.sample import Sample
+from tunesmith.data.quality.distribution import Sample, language_of, mixed_languages
 from tunesmith.data.quality.text import see
 
 ENGLISH = "Thank you for your patience, your parcel will be there in the next few days."

@@ -1,5 +1,5 @@
 from tests.data.quality.rows import asked, found
-from tunesmith.data.quality.long_tail import FEWEST_ROWS, LongTail
+from tunesmith.data.quality.distribution import FEWEST_ROWS, LongTail
 
 
 def of_lengths(*lengths):

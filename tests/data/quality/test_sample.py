@@ -1,8 +1,8 @@
 import random
 
 from tests.data.quality.rows import asked
-from tunesmith.data.quality import sample as module
-from tunesmith.data.quality.sample import Sample
+from tunesmith.data.quality import distribution as module
+from tunesmith.data.quality.distribution import Sample
 from tunesmith.data.quality.text import see
 
 

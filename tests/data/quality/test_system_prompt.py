@@ -1,6 +1,6 @@
 from tests.data.quality.rows import found
 from tests.data.tiny import talk
-from tunesmith.data.quality.system_prompt import SystemPrompts
+from tunesmith.data.quality.distribution import SystemPrompts
 from tunesmith.data.quality.text import see
 
 

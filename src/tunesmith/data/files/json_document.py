@@ -8,11 +8,9 @@ from dataclasses import replace
 from typing import NoReturn
 
 from tunesmith.data.faults import Problem, Remark
-from tunesmith.data.files.encoding import MARK, UTF8
-from tunesmith.data.files.json_object import UniqueKeys, broken_json, given_twice, row_of
-from tunesmith.data.files.record import MOST_ROW_BYTES, Record
 from tunesmith.data.files.source import Broken
-from tunesmith.data.files.text import TOO_LARGE, Text
+from tunesmith.data.files.text import MARK, TOO_LARGE, UTF8, Text
+from tunesmith.data.rows import MOST_ROW_BYTES, Record, UniqueKeys, broken_json, given_twice, row_of
 
 SPACE = re.compile(r"[ \t\r\n]*")
 WRONG = re.compile("[\udc00-\udcff]")

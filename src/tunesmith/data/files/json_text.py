@@ -5,21 +5,10 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from tunesmith.data.faults import Problem
-from tunesmith.data.files.encoding import UTF8
-from tunesmith.data.files.json_document import (
-    NO_ROWS,
-    holds_rows,
-    read_document,
-    rows_in_columns,
-)
-from tunesmith.data.files.json_object import (
-    UniqueKeys,
-    broken_json,
-    row_of,
-)
-from tunesmith.data.files.record import ReadOptions, Record, unused
+from tunesmith.data.files.json_document import NO_ROWS, holds_rows, read_document, rows_in_columns
 from tunesmith.data.files.source import Source, open_source
-from tunesmith.data.files.text import Text, open_text
+from tunesmith.data.files.text import UTF8, Text, open_text
+from tunesmith.data.rows import ReadOptions, Record, UniqueKeys, broken_json, row_of, unused
 
 # Columns that make an object a row, whatever lists of objects it has beside them.
 CHATS = frozenset({"messages", "conversations", "conversation", "dialog", "dialogue", "chat"})

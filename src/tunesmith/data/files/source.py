@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-from tunesmith.counts import many
+from tunesmith.core.numbers import many
 from tunesmith.data.faults import Problem
 
 HEAD_BYTES = 1 << 18

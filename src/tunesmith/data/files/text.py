@@ -1,13 +1,177 @@
-"""Which lines a text file holds: in UTF-8 whatever it was, numbered, none of them without end."""
+"""What a text file holds: its encoding, its lines in UTF-8, and plain text as records."""
 
 import codecs
+import difflib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from encodings.aliases import aliases
 
 from tunesmith.data.faults import Problem, Remark
-from tunesmith.data.files.encoding import UTF8, as_utf8, choose_encoding
-from tunesmith.data.files.record import MOST_ROW_BYTES, ReadOptions
 from tunesmith.data.files.source import HEAD_BYTES, Broken, Source
+from tunesmith.data.rows import MOST_ROW_BYTES, ReadOptions, Record, unused
+
+UTF8 = "utf-8"
+MARKS = (
+    (codecs.BOM_UTF8, UTF8),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+# What tables are found in, beside UTF: others can be named. cp949 holds all of EUC-KR.
+ASIAN = ("cp949", "cp932", "euc_jp", "gb18030", "big5")
+LEGACY = (*ASIAN, "cp1252", "cp1250", "cp1251", "cp1253", "cp1254")
+CENTRAL = {"Polish", "Czech", "Slovak", "Hungarian", "Slovene", "Croatian", "Romanian"}
+# Fewer wrong bytes are damage in a UTF-8 text rather than another encoding.
+FEWEST_BYTES = 4
+# Letters that fit together worse than this (0: well, 1: not at all) are in another encoding.
+MOST_CHAOS = 0.1
+FEWEST_WHOLE = 0.8
+SNIPPET = 24
+LONG_ASCII = re.compile(rb"([\x00-\x7f]{8})[\x00-\x7f]{24,}([\x00-\x7f]{8})")
+MARK = "tunesmith.mark"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An encoding, and why it was taken where that is worth saying."""
+
+    encoding: str
+    remark: Remark | None = None
+
+
+def choose_encoding(head: bytes, asked: str) -> Choice:
+    """The encoding of a text that begins with ``head``; raises Broken where it must be asked.
+
+    A text that is UTF-8 but for a few bytes is UTF-8: those are faults where they stand.
+    """
+    if asked != "auto":
+        return Choice(_known(asked))
+    for mark, encoding in MARKS:
+        if head.startswith(mark):
+            why = "its byte order mark says so"
+            return Choice(encoding, _remark(encoding, why) if encoding != UTF8 else None)
+    if (wide := _without_mark(head)) is not None:
+        return Choice(wide, _remark(wide, "every other byte is zero"))
+    wrong, right = _count(head)
+    if wrong < FEWEST_BYTES or right > wrong // 2:
+        return Choice(UTF8)
+    return _legacy(head.rpartition(b"\n")[0] or head)
+
+
+def _known(asked: str) -> str:
+    try:
+        "".encode(asked)  # refuses what is no encoding of text, such as base64
+        return codecs.lookup(asked).name.removesuffix("-sig")
+    except LookupError:
+        near = difflib.get_close_matches(asked.lower(), [*aliases, *aliases.values()], n=1)
+        hint = f"Did you mean {near[0]}?" if near else "Some: utf-8, utf-16, cp949, cp1252."
+        raise Broken("unknown_encoding", f"the encoding `{asked}` is not known.", hint) from None
+
+
+def _without_mark(head: bytes) -> str | None:
+    """UTF-16 of mostly Latin text: it has a zero byte beside nearly every character."""
+    even, odd = head[0::2], head[1::2]
+    if not head or head.count(0) * 4 < len(head):
+        return None
+    return "utf-16-le" if odd.count(0) > even.count(0) else "utf-16-be"
+
+
+def _count(head: bytes) -> tuple[int, int]:
+    """Bytes that are not UTF-8, and characters beyond ASCII that are."""
+    marked = codecs.getincrementaldecoder(UTF8)("surrogateescape").decode(head)
+    wrong = sum("\udc80" <= c <= "\udcff" for c in marked)
+    return wrong, sum(c > "\x7f" for c in marked) - wrong
+
+
+def _legacy(head: bytes) -> Choice:
+    """The encoding that reads the text best; raises Broken where another reads it as well."""
+    from charset_normalizer import from_bytes
+
+    head = LONG_ASCII.sub(rb"\1\n\2", _undamaged(head))  # long ASCII hides the difference
+    found = list(from_bytes(head, cp_isolation=list(LEGACY)))
+    if not found or found[0].chaos > MOST_CHAOS:
+        what = "is not UTF-8, and its encoding cannot be told."
+        raise Broken("unknown_encoding", what, "Name it, for example --data.encoding cp949.")
+    best = found[0]
+    near = [m for m in found if m.chaos - best.chaos < 0.02 and best.coherence - m.coherence < 0.1]
+    readings = {_read(head, each.encoding): each.encoding for each in reversed(near)}
+    western = _read(head, "cp1252")
+    if western in readings and best.language not in CENTRAL:
+        readings = {western: "cp1252"}
+    if len(readings) > 1:
+        shown = " or ".join(f"{name} (`{_snippet(text)}`)" for text, name in readings.items())
+        what = f"is not UTF-8, and could be {shown}."
+        remedy = f"Say which with --data.encoding {' or '.join(readings.values())}."
+        raise Broken("ambiguous_encoding", what, remedy)
+    ((text, encoding),) = readings.items()
+    language = f", {best.language}" if best.language != "Unknown" else ""
+    return Choice(
+        encoding, _remark(encoding, f"the text reads best so{language}: {_snippet(text)}")
+    )
+
+
+def _undamaged(head: bytes) -> bytes:
+    """The lines beyond ASCII that an Asian encoding reads, where it reads nearly all of them.
+
+    A wrong byte would rule out the encoding that all other lines are in.
+    """
+    lines = [line for line in head.split(b"\n") if not line.isascii()]
+    read = {name: [line for line in lines if _is_whole(line, name)] for name in ASIAN}
+    most = max(read.values(), key=len)
+    return b"\n".join(most) if FEWEST_WHOLE * len(lines) <= len(most) < len(lines) else head
+
+
+def _is_whole(line: bytes, encoding: str) -> bool:
+    try:
+        line.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _read(head: bytes, encoding: str) -> str:
+    return head.decode(encoding, errors="replace")
+
+
+def _snippet(text: str) -> str:
+    """The first words beyond ASCII."""
+    at = next((i for i, c in enumerate(text) if c > "\x7f"), 0)
+    start = max(text.rfind(mark, 0, at) for mark in ("\n", ",", ";", "\t", " ", '"')) + 1
+    return text[max(start, at - SNIPPET) : at + SNIPPET].split("\n")[0].strip()
+
+
+def _remark(encoding: str, why: str) -> Remark:
+    return Remark("encoding", f"read as {encoding}: {why} (--data.encoding names another)")
+
+
+def _mark(error: UnicodeError) -> tuple[str, int]:
+    """Puts a lone surrogate, which no text holds, in the place of each byte that is wrong."""
+    assert isinstance(error, UnicodeDecodeError)
+    wrong = error.object[error.start : error.end]
+    return "".join(chr(0xDC00 + byte) for byte in wrong), error.end
+
+
+codecs.register_error(MARK, _mark)
+
+
+def as_utf8(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    """The text in UTF-8, without its byte order mark; a byte that is wrong stays wrong."""
+    decoder = codecs.getincrementaldecoder(encoding)(MARK)
+    is_first = True
+    for raw in _with_end(chunks):
+        text = decoder.decode(raw, final=not raw)
+        if text and is_first:
+            text, is_first = text.removeprefix("\ufeff"), False
+        if text:
+            yield text.encode(UTF8, "surrogatepass")
+
+
+def _with_end(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    yield from chunks
+    yield b""
+
 
 CHUNK_BYTES = 1 << 20
 UTF8_REMEDY = "Save it as UTF-8, for example: iconv -f ENCODING -t UTF-8 FILE. Or name its "
@@ -100,3 +264,45 @@ def open_text(source: Source, options: ReadOptions) -> Text:
     remarks = (choice.remark,) if choice.remark else ()
     old_lines = b"\r" in head and b"\n" not in head
     return Text(source, choice.encoding, remarks, old_lines)
+
+
+COLUMN = "text"
+# Far more than a model's context, and little enough to be tokenised at once.
+MOST_TEXT_BYTES = 1 << 20
+CUT = Remark(
+    "long_text",
+    f"parts of a text of more than {MOST_TEXT_BYTES >> 20} MB: it was cut between paragraphs, or "
+    "else lines",
+)
+
+
+def read_prose(source: Source, options: ReadOptions) -> Iterator[Record]:
+    """One record for a text, or for each part of a long one, with the line where it begins."""
+    text = open_text(source, options)
+    yield Record(0, remarks=(*text.remarks, *unused(options, "delimiter", "part")))
+    kept: list[str] = []
+    start, size, parts = 1, 0, 0
+    for number, raw in text.lines():
+        line = raw if isinstance(raw, Problem) else text.decoded(raw)
+        if isinstance(line, Problem):
+            yield Record(number, None, line)
+            continue
+        if not kept and not line.strip():
+            continue
+        start = start if kept else number
+        kept.append(line)
+        size += len(line)
+        is_paragraph = not line.strip()
+        if size >= MOST_TEXT_BYTES or (is_paragraph and size >= MOST_TEXT_BYTES // 2):
+            parts += 1
+            yield _text(start, kept, is_part=True)
+            kept, size = [], 0
+    if kept:
+        yield _text(start, kept, is_part=parts > 0)
+    elif not parts:
+        yield Record(0, None, Problem("empty_file", "holds no text.", "Name a file with text."))
+
+
+def _text(start: int, lines: list[str], *, is_part: bool) -> Record:
+    text = "".join(lines).replace("\r\n", "\n").strip("\n")
+    return Record(start, {COLUMN: text}, remarks=(CUT,) if is_part else ())

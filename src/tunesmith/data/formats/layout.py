@@ -1,11 +1,14 @@
-"""What a row format is: the columns it needs, and how its values become messages."""
+"""What a row format is: its columns, its parser, and how values, tools and calls are read."""
 
+import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from tunesmith.data.faults import Problem, Remark
-from tunesmith.data.rows import Message, Tool
+from tunesmith.data.records import kind_of
+from tunesmith.data.rows import Message, Tool, ToolCall
 
 Row = Mapping[str, object]
 
@@ -67,3 +70,176 @@ class Format:
             return row
         ours = {name: self.synonyms[name] for name in theirs if self.synonyms[name] not in row}
         return {ours.get(name, name): value for name, value in row.items()}
+
+
+ANSWERS = ("completion", "output", "response")
+
+
+def optional_text(row: Row, column: str, parsed: Parsed) -> str:
+    """The text of a column; "" where there is none, or where it is no text, which is noted."""
+    value = row.get(column)
+    if value is None or isinstance(value, str):
+        return value or ""
+    what = f'"{column}" must be text, this is {kind_of(value)}.'
+    parsed.problem("wrong_type", what, remedy="Write it as text, or leave it out.")
+    return ""
+
+
+def needed_text(row: Row, column: str, parsed: Parsed) -> str:
+    """The text of a column that must have one; what is wrong goes into ``parsed``."""
+    value = row[column]
+    if isinstance(value, str):
+        return value
+    if column in ANSWERS and (text := number_as_text(value, column, parsed)) is not None:
+        return text
+    what = f'"{column}" must be text, this is {kind_of(value)}.'
+    parsed.problem("wrong_type", what, remedy="Write it as text.")
+    return ""
+
+
+def number_as_text(value: object, column: str, parsed: Parsed) -> str | None:
+    """The text of a number that is an answer, as labels and ratings are, and that is told.
+
+    A whole number in a column of decimals (which is how pandas saves a column with a gap) has no
+    point. None for what is no number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    what = f'numbers in "{column}" are read as their text'
+    parsed.remarks.append(Remark("numbers_as_text", what))
+    return str(int(value)) if value == int(value) else str(value)
+
+
+def as_list(value: object) -> object:
+    """The value, or the list that stands in it as JSON: a table has texts only."""
+    if not isinstance(value, str) or not value.lstrip().startswith("["):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
+def opening(row: Row, parsed: Parsed) -> list[Message]:
+    """The system prompt and the turns of `history`, as far as the row has them."""
+    system = optional_text(row, "system", parsed)
+    messages = [Message("system", system)] if system else []
+    history = as_list(row.get("history"))
+    if history is None or history == "":
+        return messages
+    if not isinstance(history, list):
+        what = f'"history" must be a list of pairs, this is {kind_of(history)}.'
+        parsed.problem("wrong_type", what, remedy='Write it as [["question", "answer"], ...].')
+        return messages
+    for number, pair in enumerate(history, start=1):
+        is_pair = isinstance(pair, list | tuple) and len(pair) == 2
+        if not is_pair or not all(isinstance(text, str) for text in pair):
+            what = f'turn {number} of "history" is no pair of texts.'
+            parsed.problem("wrong_type", what, remedy='Write it as ["question", "answer"].')
+            continue
+        messages += [Message("user", pair[0]), Message("assistant", pair[1])]
+    return messages
+
+
+TOOL_COLUMNS = ("tools", "functions")  # functions: OpenAI's older name, without a wrapper
+MOST_DEPTH = 64
+TOOL_SHAPE = (
+    'Write a tool as {"type": "function", "function": {"name": "...", "parameters": {...}}}.'
+)
+CALL_SHAPE = 'Write a call as {"id": "...", "type": "function", "function": {"name": "...", '
+CALL_SHAPE += '"arguments": {...}}}.'
+
+
+def parse_tools(row: Row, parsed: Parsed) -> tuple[Tool, ...]:
+    """The tools that a row offers; what is wrong with them goes into ``parsed``."""
+    tools: list[Tool] = []
+    for column in TOOL_COLUMNS:
+        value = _from_text(row.get(column))
+        if not value:
+            continue
+        if not isinstance(value, list):
+            what = f'"{column}" must be a list of tools, this is {kind_of(value)}.'
+            parsed.problem("wrong_type", what, remedy=TOOL_SHAPE)
+            continue
+        for number, item in enumerate(value, start=1):
+            tool = _tool(item, parsed, place=f'tool {number} of "{column}"')
+            tools += [] if tool is None else [tool]
+    return tuple(tools)
+
+
+def _tool(value: object, parsed: Parsed, *, place: str) -> Tool | None:
+    function = value.get("function", value) if isinstance(value, dict) else value
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        what = f"{place} is no object with the name of a function."
+        parsed.problem("wrong_type", what, remedy=TOOL_SHAPE)
+        return None
+    if _is_unfit(function, parsed, place=place):
+        return None
+    wrapper = value if isinstance(value, dict) and "function" in value else {}
+    return {"type": "function", **wrapper, "function": function}
+
+
+def parse_calls(message: Mapping[str, object], parsed: Parsed, *, place: str) -> list[ToolCall]:
+    """The calls of a message; what is wrong with them goes into ``parsed``."""
+    value = _from_text(message.get("tool_calls")) or []
+    if not isinstance(value, list):
+        what = f"the tool_calls of {place} must be a list, this is {kind_of(value)}."
+        parsed.problem("wrong_type", what, remedy=CALL_SHAPE)
+        return []
+    older = message.get("function_call")
+    values = [*value, *([] if older is None else [older])]
+    calls = (
+        _call(item, parsed, place=f"call {number} of {place}")
+        for number, item in enumerate(values, start=1)
+    )
+    return [call for call in calls if call is not None]
+
+
+def _call(value: object, parsed: Parsed, *, place: str) -> ToolCall | None:
+    function = value.get("function", value) if isinstance(value, dict) else value
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        what = f"{place} is no object with the name of a function."
+        parsed.problem("wrong_type", what, remedy=CALL_SHAPE)
+        return None
+    arguments = _from_text(function.get("arguments") or {})
+    if not isinstance(arguments, dict):
+        what = f"the arguments of {place} must be a JSON object, these are {kind_of(arguments)}."
+        parsed.problem("wrong_arguments", what, remedy=CALL_SHAPE)
+        return None
+    if _is_unfit(arguments, parsed, place=f"the arguments of {place}"):
+        return None
+    given = value.get("id") if isinstance(value, dict) else None
+    return ToolCall(function["name"], arguments, given if isinstance(given, str) else None)
+
+
+def _from_text(value: object) -> object:
+    """JSON that stands in a text, as it does in OpenAI's arguments; other values as they are."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value) if value.strip() else None
+    except (ValueError, RecursionError):
+        return value
+
+
+def _is_unfit(value: object, parsed: Parsed, *, place: str) -> bool:
+    """Whether a value is nested deeper than templates can write, or holds what JSON has no word
+    for, with the problem noted.
+    """
+    level = [value]
+    for _ in range(MOST_DEPTH):
+        if odd := [each for each in level if isinstance(each, float) and not math.isfinite(each)]:
+            what = f"{place} must be JSON, which has no number {odd[0]}."
+            parsed.problem("wrong_type", what, remedy="Write a finite number, a text or null.")
+            return True
+        level = [
+            item
+            for each in level
+            if isinstance(each, dict | list)
+            for item in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return False
+    what = f"{place} is nested more than {MOST_DEPTH} levels deep."
+    parsed.problem("wrong_type", what, remedy="Write it flatter, or remove the row.")
+    return True

@@ -1,11 +1,15 @@
-"""What of a row is compared with other rows: its question and its answer, trifles folded."""
+"""What of a row is compared with other rows, trifles folded, and what a check of rows finds."""
 
 import hashlib
 import json
 import re
 import unicodedata
-from dataclasses import dataclass
-from typing import NewType
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NewType, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tunesmith.data.rows import Conversation, Message
 
@@ -132,3 +136,31 @@ def digest(*texts: str) -> int:
 def mixed(a: int, b: int) -> int:
     """64 bits that stand for two numbers of 64 bits in this order."""
     return (a * 0x9E3779B97F4A7C15 + b) & 0xFFFFFFFFFFFFFFFF
+
+
+def no_rows() -> NDArray[np.int64]:
+    """The rows of a finding that is about all of them."""
+    return np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finding:
+    """Something worth knowing: ``rows`` are the numbers of the rows it is about, in order.
+
+    ``count`` is told where it is about no rows in particular.
+    """
+
+    code: str
+    message: str
+    rows: NDArray[np.int64] = field(default_factory=no_rows)
+    count: int | None = None
+
+
+class Observer(Protocol):
+    """Looks at each row once, in order, and keeps little of it."""
+
+    def observe(self, row: Seen) -> None:
+        """The next row."""
+
+    def findings(self) -> Iterator[Finding]:
+        """What there is to say of the rows so far."""

@@ -1,1 +1,0 @@
-"""Several LoRA adapters made one: by products, layer by layer, without the base."""

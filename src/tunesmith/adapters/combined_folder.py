@@ -1,0 +1,140 @@
+"""A combination written as a LoRA adapter in PEFT's format."""
+
+import dataclasses
+import functools
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from tunesmith import __version__
+from tunesmith.adapters import combine_table, store
+from tunesmith.adapters.combination import Combination, Errors, Fit, fitted
+from tunesmith.adapters.folder import Origin, write_origin
+from tunesmith.adapters.products import Product
+from tunesmith.core import files
+from tunesmith.methods import lora_peft
+from tunesmith.methods.lora import Shape, key_a, key_b
+from tunesmith.models.cache import folder_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Combined:
+    """A combination's folder, and what its rank and number format lose of it."""
+
+    folder: Path
+    bytes: int
+    ranks: dict[str, int]  # by layer
+    errors: Errors
+
+
+def save(
+    folder: Path,
+    combination: Combination,
+    fit: Fit,
+    *,
+    tell: Callable[[int, int], None] = lambda done, total: None,  # noqa: ARG005
+) -> Combined:
+    """Write the adapter so that Hugging Face PEFT loads it over the same base; complete or absent.
+
+    One layer's delta exists at a time; ``tell`` hears before each how many layers are done, of how
+    many. Raises AdapterError for a folder that is there already and
+    for what ``Combination`` refuses, RunError where the folder cannot be written.
+    """
+    files.require_new(folder)
+    stored = functools.reduce(torch.promote_types, [s.dtype for s in combination.sources])
+    fit = dataclasses.replace(fit, dtype=fit.dtype or stored)
+    tensors, shapes, errors = {}, {}, Errors()
+    layers = combination.layers
+    for done, layer in enumerate(layers):
+        tell(done, len(layers))
+        delta = combination.delta(layer)
+        product = fitted(delta, fit)
+        errors.add(layer, delta, product)
+        tensors[key_a(layer)], tensors[key_b(layer)] = product.a, product.b
+        shapes[layer] = _shape(product)
+    origin = _origin(combination)
+
+    def beside(into: Path) -> None:
+        if origin is not None:
+            write_origin(into, origin, combined=_described(combination, errors))
+
+    base = combination.sources[0].base
+    store.write(
+        folder,
+        lora_peft.described(shapes, _targets(combination)),
+        tensors,
+        base=base,
+        card=_card(combination, errors, origin.base if origin else base),
+        beside=beside,
+    )
+    ranks = {layer: shape.rank for layer, shape in shapes.items()}
+    return Combined(folder, folder_bytes(folder), ranks, errors)
+
+
+def copy(made: Combined, folder: Path, *, remark: str) -> Combined:
+    """The same adapter in another folder, its card with a remark more; complete or absent.
+
+    Raises AdapterError for a folder that is there already, RunError where it cannot be written.
+    """
+    files.require_new(folder)
+
+    def fill(into: Path) -> None:
+        shutil.copytree(made.folder, into, dirs_exist_ok=True)
+        with (into / store.CARD).open("a", encoding="utf-8") as card:
+            card.write(f"\n{remark}\n")
+
+    files.publish(folder, fill)
+    return dataclasses.replace(made, folder=folder, bytes=folder_bytes(folder))
+
+
+def _shape(product: Product) -> Shape:
+    return Shape(product.rank, product.scale * product.rank, product.scale)
+
+
+def _targets(combination: Combination) -> list[str]:
+    """The last parts of names where every adapter is told so, else the whole names."""
+    leaves = [source.leaves for source in combination.sources]
+    named = [each for each in leaves if each is not None]
+    if len(named) < len(leaves):
+        return sorted(combination.layers)
+    return sorted(frozenset().union(*named))
+
+
+def _origin(combination: Combination) -> Origin | None:
+    """That of the first adapter that has one; the kind where all agree on it."""
+    origins = [source.origin for source in combination.sources]
+    first = next((each for each in origins if each is not None), None)
+    if first is None:
+        return None
+    kinds = {each.kind for each in origins if each is not None}
+    return Origin(first.base, first.sha256, kinds.pop() if len(kinds) == 1 else "lora")
+
+
+def _described(combination: Combination, errors: Errors) -> dict[str, object]:
+    return {
+        "adapters": [
+            {"folder": str(source.folder), "weight": weight}
+            for source, weight in zip(combination.sources, combination.weights, strict=True)
+        ],
+        "method": combine_table.described(combination.method),
+        "seed": combination.seed,
+        "error": errors.overall,
+    }
+
+
+def _card(combination: Combination, errors: Errors, base: str) -> str:
+    parts = "\n".join(
+        f"- {weight:g} x {source.folder}"
+        for source, weight in zip(combination.sources, combination.weights, strict=True)
+    )
+    settings = combine_table.described(combination.method)
+    method = ", ".join(f"{key} {value}" for key, value in settings.items())
+    return (
+        f"---\nbase_model: {base}\nlibrary_name: peft\n---\n\n"
+        f"Adapters for {base}, combined with Tunesmith {__version__}:\n\n{parts}\n\n"
+        f"Method: {method}, seed {combination.seed}. Relative error of the stored "
+        f"product, ||D - s B A|| / ||D||: {errors.overall:.2e}.\n"
+    )

@@ -1,0 +1,115 @@
+"""Open a base for use, and attach adapters to it: what every workflow starts from."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
+
+from tunesmith.adapters import store
+from tunesmith.adapters.fit import Identity
+from tunesmith.config.methods import AnyMethod
+from tunesmith.engine.forward import Engine, prepare_
+from tunesmith.engine.memory import bound_kernel_caches, keep_freed_memory
+from tunesmith.methods.adapter import Adapter, Difference
+from tunesmith.models.cache import ignore
+from tunesmith.models.load import Base, load_base, read_config, read_tokenizer
+from tunesmith.models.precision import DtypeChoice
+from tunesmith.models.resolve import resolve
+from tunesmith.models.supported import check_config
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A base that runs packed streams."""
+
+    base: Base
+    engine: Engine
+    tokenizers: dict[str, PreTrainedTokenizerBase] = field(default_factory=dict)
+
+    def tokenizer(self, adapter: str | None) -> PreTrainedTokenizerBase:
+        """The base's tokenizer, or that of an adapter with tokens of its own."""
+        return self.tokenizers.get(adapter or "", self.base.tokenizer)
+
+
+def open_base(
+    model: str,
+    *,
+    dtype: DtypeChoice = "auto",
+    device: str = "auto",
+    four_bit: bool = False,
+    trust_remote_code: bool = False,
+    emit: Callable[[str], None] = ignore,
+) -> Opened:
+    """Load ``model``, no adapter attached; with ``four_bit`` its linear layers are in 4 bit."""
+    bound_kernel_caches()
+    keep_freed_memory()
+    base = load_base(
+        model,
+        dtype=dtype,
+        device=device,
+        four_bit=four_bit,
+        trust_remote_code=trust_remote_code,
+        emit=emit,
+    )
+    return Opened(base, prepare_(base.model, base.dtype))
+
+
+def open_skeleton(model: str, *, emit: Callable[[str], None] = ignore) -> tuple[Path, Engine]:
+    """The folder of a base, and its layers without their weights (on the meta device).
+
+    For what asks only for names and shapes: nothing of the base's size is read or held.
+    """
+    folder = resolve(model, emit=emit)
+    config = read_config(folder, trust_remote_code=False)
+    check_config(config, folder)
+    # bitsandbytes' layers cannot be made without weights; plain ones have the same widths
+    dtype = config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
+    with torch.device("meta"):
+        empty = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    return folder, prepare_(empty, dtype)
+
+
+def attach_folder(
+    opened: Opened, folder: Path, *, name: str = "default", force: bool = False
+) -> Adapter:
+    """Attach the adapter of a folder; one with tokens of its own brings its tokenizer along.
+
+    Raises AdapterError as ``store.load`` does, and for one that was trained over another base:
+    with ``force`` not where only the names of both differ.
+    """
+    base = Identity(opened.base.name, opened.base.folder, trusted=force)
+    return _attach(opened, folder, name=name, base=base)
+
+
+def attach_over_any(
+    opened: Opened,
+    folder: Path,
+    *,
+    name: str = "default",
+    settings: AnyMethod | None = None,
+    differing: Sequence[Difference] = (),
+) -> Adapter:
+    """As ``attach_folder``, over another base as well: for who trains it on, or measures it there.
+
+    ``settings`` and ``differing`` are those of ``store.load``.
+    """
+    return _attach(opened, folder, name=name, settings=settings, differing=differing)
+
+
+def _attach(
+    opened: Opened,
+    folder: Path,
+    *,
+    name: str,
+    settings: AnyMethod | None = None,
+    differing: Sequence[Difference] = (),
+    base: Identity | None = None,
+) -> Adapter:
+    adapter = store.load(
+        opened.engine, folder, name=name, settings=settings, differing=differing, base=base
+    )
+    if name in opened.engine.vocabularies:
+        opened.tokenizers[name] = read_tokenizer(folder, trust_remote_code=False)
+    return adapter

@@ -1,0 +1,224 @@
+"""What every command has: --json, --debug, a --help with config keys, an outcome, a status."""
+
+import errno
+import functools
+import inspect
+import json
+import math
+import os
+import platform
+import shutil
+import sys
+import textwrap
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ParamSpec
+
+import typer
+from typer.models import OptionInfo
+
+from tunesmith import __version__
+from tunesmith.cli.console import results, say
+from tunesmith.core.errors import TunesmithError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tunesmith.cli.keys import Key
+
+
+INTERRUPTED = 130
+# What the file system refuses and a user can mend, wherever it comes up.
+_MENDABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG}
+
+Document = Mapping[str, object]
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A result in both forms: a JSON document for scripts, and how to show it to a person."""
+
+    document: Document
+    show: Callable[["Console"], None]
+    exit_status: int = 0
+
+
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", help="One JSON document on standard output, nothing else."),
+]
+_Debug = Annotated[
+    bool,
+    typer.Option("--debug", help="Show where an error comes from."),
+]
+
+
+def command(function: Callable[P, Outcome]) -> Callable[P, None]:
+    """``function`` as a command: with --json and --debug, its outcome printed, its errors told.
+
+    It ends in `typer.Exit`: 0, 1 for a refusal, 2 for wrong usage, 130 for Ctrl-C. A function
+    that must know of --json before it has an outcome takes ``as_json: AsJson``.
+    """
+    signature = inspect.signature(function, eval_str=True)
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+        for name, kind in (("as_json", AsJson), ("debug", _Debug))
+        if name not in signature.parameters
+    ]
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        as_json, debug = bool(kwargs["as_json"]), bool(kwargs["debug"])
+        for parameter in added:
+            kwargs.pop(parameter.name)
+        call = functools.partial(function, *args, **kwargs)
+        raise typer.Exit(_concluded(call, as_json=as_json, debug=debug))
+
+    parameters = [*signature.parameters.values(), *added]
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return run
+
+
+def _concluded(call: Callable[[], Outcome], *, as_json: bool, debug: bool) -> int:
+    try:
+        outcome = call()
+        if as_json:
+            write_document(outcome.document)
+        else:
+            outcome.show(results())
+        return outcome.exit_status
+    except TunesmithError as error:
+        if debug:
+            traceback.print_exc()
+        refuse(error, as_json=as_json)
+        return error.exit_status
+    except KeyboardInterrupt as interrupt:
+        message = str(interrupt) or "Interrupted."
+        refuse(TunesmithError(message, code="interrupted"), as_json=as_json)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has left (`| head`): nothing more to say, also not at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        refuse(_unexpected(error), as_json=as_json)
+        return 1
+
+
+def refuse(error: TunesmithError, *, as_json: bool) -> None:
+    """Tell an error: the message and the way out, or the same as a JSON document."""
+    if as_json:
+        fault = {"code": error.code, "message": error.message, "remedy": error.remedy}
+        write_document({"error": fault})
+        return
+    kind = "" if error.code == "interrupted" else "error: "
+    say(f"{kind}{error.message}", style="bold red" if kind else "yellow")
+    if error.remedy:
+        say(error.remedy)
+
+
+def write_document(document: Document) -> None:
+    """The one JSON document on standard output; what JSON cannot say (NaN) is null."""
+    sys.stdout.write(json.dumps(_plain(document), indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def _unexpected(error: Exception) -> TunesmithError:
+    """An error that is ours to mend: its traceback in a file that the message names."""
+    if isinstance(error, OSError) and error.errno in _MENDABLE:
+        where = f"{error.filename}: " if error.filename else ""
+        return TunesmithError(f"{where}{error.strerror}.", code="file_system")
+    what = f"Unexpected {type(error).__name__}: {error}"
+    try:
+        file = _write_traceback(error)
+    except (OSError, TunesmithError):
+        return TunesmithError(what, remedy="Run it again with --debug.", code="unexpected")
+    remedy = f"This is a fault of Tunesmith; what happened is in {file}. Please report it."
+    return TunesmithError(what, remedy=remedy, code="unexpected")
+
+
+def _write_traceback(error: Exception) -> Path:
+    from tunesmith.core.files import replace_text
+    from tunesmith.models.cache import cache_root
+
+    now = datetime.now(UTC)
+    file = cache_root() / "errors" / f"{now:%Y%m%d-%H%M%S}-{os.getpid()}.txt"
+    head = f"tunesmith {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
+    command_line = " ".join(sys.argv)
+    trace = "".join(traceback.format_exception(error))
+    replace_text(file, f"{head}{command_line}\n{now.isoformat()}\n\n{trace}")
+    return file
+
+
+FILE_KEYS = ("data.format", "data.map", "data.encoding", "data.delimiter", "data.part")
+CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+INDENT, WIDEST = 8, 100
+
+
+def help_with_keys(keys: Callable[[], Mapping[str, "Key"]]) -> OptionInfo:
+    """A --help option that lists ``keys`` too, which are asked for only then."""
+
+    def show(context: typer.Context, wanted: bool) -> None:
+        if wanted:
+            width = min(shutil.get_terminal_size().columns, WIDEST)
+            typer.echo("\n".join([context.get_help(), *key_lines(keys(), width=width)]))
+            raise typer.Exit
+
+    option: OptionInfo = typer.Option(
+        "--help", "-h", is_eager=True, callback=show, help="Show this page."
+    )
+    return option
+
+
+def keys_named(*names: str) -> Mapping[str, "Key"]:
+    """These keys of a run's config."""
+    from tunesmith.cli.keys import config_keys
+
+    return {name: key for name, key in config_keys().items() if name in names}
+
+
+def key_lines(keys: Mapping[str, "Key"], *, width: int) -> Iterator[str]:
+    """Each section of the config with its keys: what a key takes, its default, what it does."""
+    kinds = max((len(key.kinds) for key in keys.values()), default=0)
+    for section in dict.fromkeys(key.section for key in keys.values()):
+        yield f"\nConfig: {section}" if section else "\nConfig"
+        for key in keys.values():
+            if key.section == section:
+                head = f"  --{key.name}  {key.type}"
+                default = f"[default: {key.default}]" if key.default else ""
+                fits = len(head) + 2 + len(default) <= width
+                if fits:
+                    yield f"{head}  {default}".rstrip()
+                else:
+                    yield from textwrap.wrap(
+                        head.strip(),
+                        width,
+                        initial_indent="  ",
+                        subsequent_indent=" " * INDENT,
+                        break_on_hyphens=False,
+                    )
+                    yield from [" " * INDENT + default] if default else []
+                yield from _explained(key, kinds, width=width)
+
+
+def _explained(key: "Key", kinds: int, *, width: int) -> list[str]:
+    is_of_some = key.kinds and len(key.kinds) < kinds
+    text = f"{key.help} ({', '.join(key.kinds)} only)" if is_of_some else key.help
+    indent = " " * INDENT
+    return textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent)

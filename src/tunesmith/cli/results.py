@@ -1,0 +1,267 @@
+"""What is printed when a run or an evaluation has ended: scores, costs, answers, next steps."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunesmith.adapters.folder import CONFIG, read_config
+from tunesmith.cli.console import harmless, print_table
+from tunesmith.core.numbers import bytes_text, duration, many, milliseconds, money, percent
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tunesmith.evaluation.answers import Answers
+    from tunesmith.runs.summary import RunSummary
+
+
+Values = Mapping[str, object]
+MEASURES = ("consistency", "knowledge", "overtuning", "capacity")
+COSTS = (
+    ("prompt", "prompt_tokens"),
+    ("answer", "completion_tokens"),
+    ("first token", "seconds_to_first_token"),
+    ("whole answer", "seconds_per_answer"),
+    ("per million", "cost_per_million_requests"),
+)
+
+
+def show_evaluation(evaluation: Values, console: "Console") -> None:
+    """The evaluate document for people; nothing for an empty one."""
+    verdict = _mapping(evaluation.get("verdict"))
+    if verdict.get("goal"):
+        console.print(harmless(str(verdict["goal"])), style="bold", soft_wrap=True)
+    if verdict.get("text"):
+        console.print(harmless(str(verdict["text"])), soft_wrap=True)
+    arms = _mapping(evaluation.get("arms"))
+    if arms:
+        titles, rows = _table(arms)
+        print_table(console, titles, rows=rows, numbers=titles[1:])
+    for line in evaluation_lines(evaluation):
+        console.print(harmless(line), soft_wrap=True)
+
+
+def _table(arms: Values) -> tuple[tuple[str, ...], list[list[str]]]:
+    """A line for each arm: what passes, with its interval, and what a request takes."""
+    values = {name: _mapping(each) for name, each in arms.items()}
+    checks = dict.fromkeys(name for each in values.values() for name in _mapping(each["checks"]))
+    costs = [(t, k) for t, k in COSTS if any(each.get(k) is not None for each in values.values())]
+    rows = []
+    for name, each in values.items():
+        scores = [score_cell(_mapping(_mapping(each["checks"]).get(check))) for check in checks]
+        rows.append([name, *scores, *(_cost_cell(each, key) for _, key in costs)])
+    return ("arm", *checks, *(title for title, _ in costs)), rows
+
+
+def _cost_cell(arm: Values, key: str) -> str:
+    value = arm.get(key)
+    if not isinstance(value, int | float):
+        return "-"
+    if key.startswith("seconds"):
+        return milliseconds(value)
+    if key == "cost_per_million_requests":
+        return money(value)
+    virtual = arm.get("virtual_tokens") if key == "prompt_tokens" else 0
+    return f"{value:,.0f}{f' + {virtual:,} virtual' if virtual else ''}"
+
+
+def evaluation_lines(evaluation: Values) -> Iterator[str]:
+    """What stands beside the table: remarks of checks, differences, arms left out, break-even."""
+    arms = _mapping(evaluation.get("arms"))
+    if arms:
+        tokens = "; prompt and answer in tokens" if _has_costs(arms) else ""
+        yield f"{_rows(evaluation)}with 95 % intervals{tokens}."
+    yield from _difference_lines(_mapping(evaluation.get("differences")))
+    yield from _figure_lines(arms)
+    for arm, values in arms.items():
+        for name, check in _mapping(_mapping(values).get("checks")).items():
+            yield from (f"check {name}, {arm}: {said}" for said in _remarks(_mapping(check)))
+        cut = _mapping(values).get("cut")
+        if isinstance(cut, int) and cut:
+            yield f"{arm}: {many(cut, 'answer')} cut at the most tokens allowed"
+    for arm, why in _mapping(evaluation.get("left_out")).items():
+        yield f"{arm} left out: {why}"
+    yield from cost_lines(_mapping(evaluation.get("cost")))
+    texts = (_mapping(evaluation.get(part)).get("text") for part in MEASURES)
+    yield from (str(text) for text in texts if text)
+    if report := evaluation.get("report"):
+        yield f"report: {report}"
+
+
+def _difference_lines(differences: Values) -> Iterator[str]:
+    for name, by_arm in differences.items():
+        told = [
+            f"{difference_text(_mapping(each))} against {arm}"
+            for arm, each in _mapping(by_arm).items()
+        ]
+        if told:
+            yield f"check {name}, tuned: {'; '.join(told)}"
+
+
+def cost_lines(cost: Values) -> Iterator[str]:
+    """After how many requests the training is repaid, in time and in money."""
+    against, saved = cost.get("against"), cost.get("seconds_saved")
+    training = cost.get("training_seconds")
+    low, high = cost.get("seconds_saved_low"), cost.get("seconds_saved_high")
+    if isinstance(low, int | float) and isinstance(high, int | float) and low <= 0 <= high:
+        yield (
+            f"against {against} a request takes about as long: {milliseconds(-low)} slower to "
+            f"{milliseconds(high)} faster, by the quartiles of a few requests"
+        )
+    elif isinstance(saved, int | float) and isinstance(training, int | float):
+        requests = cost.get("requests_by_time")
+        yield (
+            f"against {against} a request is {milliseconds(abs(saved))} "
+            f"{'faster' if saved > 0 else 'slower'}"
+            + (
+                f": the {duration(training)} of training are repaid after {requests:,} requests"
+                if isinstance(requests, int)
+                else ""
+            )
+        )
+    saved_money, spent = cost.get("saved_per_million"), cost.get("training_cost")
+    if isinstance(saved_money, int | float):
+        requests = cost.get("requests_by_cost")
+        repaid = ""
+        if isinstance(requests, int) and isinstance(spent, int | float):
+            repaid = f": training for {money(spent)} is repaid after {requests:,} requests"
+        word = "less" if saved_money >= 0 else "more"
+        yield f"against {against} a million requests cost {money(abs(saved_money))} {word}{repaid}"
+
+
+def _has_costs(arms: Values) -> bool:
+    return any("prompt_tokens" in _mapping(each) for each in arms.values())
+
+
+def _rows(evaluation: Values) -> str:
+    rows = evaluation.get("rows")
+    return f"{many(rows, 'held-out row')}, " if isinstance(rows, int) else ""
+
+
+def _figure_lines(arms: Values) -> Iterator[str]:
+    """Each figure that is one number, of all arms: `check label, macro f1: base 0.1, tuned 0.9`."""
+    found: dict[str, list[str]] = {}
+    for arm, values in arms.items():
+        for name, check in _mapping(_mapping(values).get("checks")).items():
+            for figure, value in _mapping(_mapping(check).get("figures")).items():
+                if isinstance(value, int | float):
+                    told = f"{value:,.3f}" if isinstance(value, float) else f"{value:,}"
+                    title = f"check {name}, {figure.replace('_', ' ')}"
+                    found.setdefault(title, []).append(f"{arm} {told}")
+    yield from (f"{title}: {', '.join(told)}" for title, told in found.items())
+
+
+def _remarks(check: Values) -> Iterator[str]:
+    """Why rows have no score, and how many answers are empty."""
+    if check.get("note"):
+        yield str(check["note"])
+    if isinstance(empty := check.get("empty"), int):
+        yield f"{many(empty, 'empty answer')}"
+
+
+def score_cell(score: Values) -> str:
+    """`84 % (71..92)`, with the rows where they are fewer than asked."""
+    if score.get("score") is None:
+        return "no score"
+    mean, low, high = (_number(score.get(key)) for key in ("score", "low", "high"))
+    return f"{percent(mean)} ({100 * low:.0f}..{100 * high:.0f})"
+
+
+def difference_text(difference: Values) -> str:
+    """`+43 points (+31..+54)`, from the mean and limits of a difference."""
+    mean, low, high = (100 * _number(difference.get(key)) for key in ("mean", "low", "high"))
+    return f"{mean:+.0f} points ({low:+.0f}..{high:+.0f})"
+
+
+def _mapping(value: object) -> Values:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else float("nan")
+
+
+SHOWN_ANSWERS, LONGEST_LINE = 3, 300
+TUNED = "tuned"  # the arm whose answers are those after training
+_REASONS = {
+    "done": "Done",
+    "stopped": "Stopped as you asked; everything is saved",
+    "early": "Ended early: the held-out loss no longer fell",
+}
+
+
+def show_result(summary: "RunSummary", console: "Console", *, warnings: Sequence[str]) -> None:
+    """The closing lines of a run; ``warnings`` were shown before and are told again."""
+    if summary.evaluation:
+        show_evaluation(summary.evaluation, console)
+        console.print()
+    for line in result_lines(summary):
+        console.print(line, soft_wrap=True)
+    show_answers(summary.answers, console)
+    for message in warnings:
+        console.print(harmless(f"note: {message}"), style="yellow", soft_wrap=True)
+    console.print("\nNext:", style="bold")
+    for line in next_commands(summary):
+        console.print(f"  {line}", soft_wrap=True)
+
+
+def show_answers(answers: "Answers | None", console: "Console") -> None:
+    """Some held-out questions with every arm's answer."""
+    if answers is None:
+        return
+    console.print("\nHeld-out questions, before and after", style="bold")
+    for row in islice(answers.rows(), SHOWN_ANSWERS):
+        labelled("question", str(row["question"]), console=console)
+        said = row["answers"]
+        assert isinstance(said, Mapping)
+        for arm, text in said.items():
+            labelled(arm, str(text), style="green" if arm == TUNED else "red", console=console)
+        labelled("expected", str(row["reference"]), style="dim", console=console)
+        console.print()
+
+
+def labelled(name: str, text: str, *, console: "Console", style: str = "") -> None:
+    """One line, a long text shortened: its start says enough."""
+    line = " ".join(harmless(text).split())
+    shown = line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 3]}..."
+    console.print(f"  {name:<10} ", end="")
+    console.print(shown, style=style, soft_wrap=True)
+
+
+def result_lines(summary: "RunSummary") -> Iterator[str]:
+    """How it ended, what it cost, what it reached, and where it is."""
+    yield f"{_REASONS.get(summary.reason, summary.reason)}."
+    rate = summary.tokens_per_second
+    speed = "" if rate is None else f" at {rate:,.0f} tokens/s"
+    yield (
+        f"{many(summary.steps, 'step')}, {many(summary.tokens, 'token')}{speed}; "
+        f"{duration(summary.seconds)} with all that was judged; at most "
+        f"{bytes_text(summary.peak_bytes)}"
+    )
+    held_out = "" if summary.eval_loss is None else f", held-out loss {summary.eval_loss:.3f}"
+    yield f"training loss {summary.train_loss:.3f}{held_out}"
+    if not summary.evaluation and summary.reason != "stopped":
+        yield "no held-out answers were checked: loss only (`tunesmith init DATA` proposes rules)"
+        yield f"report: {summary.report}"
+    yield f"run: {summary.run}"
+    if summary.adapter is not None:
+        yield f"adapter: {summary.adapter}"
+
+
+def next_commands(summary: "RunSummary") -> list[str]:
+    """What can be typed now: go on if it was stopped, talk to the result."""
+    run = shlex.quote(summary.run)
+    resume = [f"tunesmith train --resume {run}"] if summary.reason == "stopped" else []
+    chat = [f"tunesmith chat {run}"] if summary.adapter is not None else []
+    return [*resume, *chat, *_export(summary, run), f"tunesmith runs show {run}"]
+
+
+def _export(summary: "RunSummary", run: str) -> Iterator[str]:
+    """How the adapter is handed over: LoRA as one model with its base, others beside it."""
+    if summary.adapter is None or not Path(summary.adapter, CONFIG).is_file():
+        return
+    to = "merged" if "r" in read_config(Path(summary.adapter)) else "peft"
+    out = shlex.quote(f"{Path(summary.run).name}-{to}")
+    yield f"tunesmith adapters export {run} --to {to} --out {out}"

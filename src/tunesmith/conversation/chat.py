@@ -1,0 +1,212 @@
+"""A chat with a base and its adapters: each participant keeps its own history in its cache."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tunesmith.adapters.loaded_base import attach_folder, open_base
+from tunesmith.core.errors import DataError
+from tunesmith.core.numbers import many
+from tunesmith.data.chat_format import inserted_system_prompt, study
+from tunesmith.data.chat_text import TEMPLATE_ERRORS
+from tunesmith.data.rows import Message
+from tunesmith.data.template import render_prompt
+from tunesmith.data.tokenizer import decode
+from tunesmith.generation.sampling import Sampling
+from tunesmith.generation.session import ChatSession
+from tunesmith.methods.virtual_tokens import narrow_layers
+from tunesmith.runs.locate import Located
+
+if TYPE_CHECKING:
+    from tunesmith.adapters.loaded_base import Opened
+    from tunesmith.models.load import Base
+
+
+_HALF = "\N{REPLACEMENT CHARACTER}"
+
+
+class TextStream:
+    """Text that grows token by token; what was given out is never taken back."""
+
+    def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
+        self._decode = decode
+        self._ids: list[int] = []
+        # Tokens before ``_told`` are given out; decoding starts a little earlier, at ``_from``,
+        # since some tokenizers write the first token of a text without its space.
+        self._from = self._told = 0
+
+    def add(self, token: int) -> str:
+        """The text that this token completes; "" while a character is unfinished."""
+        self._ids.append(token)
+        text = self._new()
+        if not text or text.endswith(_HALF):
+            return ""
+        self._from, self._told = self._told, len(self._ids)
+        return text
+
+    def end(self) -> str:
+        """What was held back, without a character that never became whole."""
+        text = self._new().rstrip(_HALF)
+        self._from = self._told = len(self._ids)
+        return text
+
+    def _new(self) -> str:
+        before = self._decode(self._ids[self._from : self._told])
+        return self._decode(self._ids[self._from :])[len(before) :]
+
+
+# A longer context than this is not kept for a chat: its keys and values would fill the memory.
+LONGEST_CHAT_TOKENS = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer: ``cut`` where it reached the most tokens allowed, ``stopped`` where asked to."""
+
+    voice: str
+    question: str
+    text: str
+    tokens: int
+    cut: bool
+    stopped: bool
+
+
+class Voice:
+    """One side that answers: its name, its history and its key/value cache."""
+
+    def __init__(self, name: str, opened: "Opened", *, adapter: str | None, capacity: int) -> None:
+        self.name = name
+        self._tokenizer = opened.tokenizer(adapter)
+        self._format = study(self._tokenizer)
+        self._capacity = capacity - opened.engine.prefix_length(adapter)
+        self._session = ChatSession(
+            opened.engine, stop_ids=opened.base.stop_ids, adapter=adapter, capacity=capacity
+        )
+        self._messages: list[Message] = []
+
+    def reset(self, system: str | None) -> None:
+        """Forget the conversation; ``system`` stands in front of the next one."""
+        self._messages = [Message("system", system)] if system else []
+
+    def reply(
+        self,
+        question: str,
+        *,
+        sampling: Sampling,
+        seed: int,
+        say: Callable[[str], None],
+        stop: Callable[[], bool],
+    ) -> Reply:
+        """Answer, telling each piece of text to ``say``; question and answer join the history.
+
+        Raises DataError, with the history as it was, where the conversation cannot be rendered or
+        is too long.
+        """
+        messages = [*self._messages, Message("user", question)]
+        ids = self._prompt(messages)
+        room = self._capacity - len(ids)
+        if room < 1:
+            raise DataError(
+                f"The conversation is {many(len(ids), 'token')} long, and at most "
+                f"{self._capacity:,} are kept.",
+                remedy="Start anew with /reset.",
+                code="too_long",
+            )
+        most = min(sampling.max_new_tokens, room)
+        stream = TextStream(lambda some: decode(self._tokenizer, some))
+        pieces: list[str] = []
+        tokens = 0
+        allowed = replace(sampling, max_new_tokens=most)
+        # Each turn draws anew; voices that are asked the same draw alike.
+        for token in self._session.stream(ids, sampling=allowed, seed=seed + len(messages)):
+            tokens += 1
+            pieces.append(stream.add(token))
+            say(pieces[-1])
+            if stop():
+                break
+        pieces.append(stream.end())
+        say(pieces[-1])
+        text = "".join(pieces)
+        self._messages = [*messages, Message("assistant", text)]
+        return Reply(self.name, question, text, tokens, cut=tokens >= most, stopped=stop())
+
+    def _prompt(self, messages: Sequence[Message]) -> list[int]:
+        try:
+            return render_prompt(self._tokenizer, messages, chat_format=self._format)
+        except TEMPLATE_ERRORS as error:
+            raise DataError(
+                f"The model's chat template refuses this conversation: {error}.",
+                remedy="Start anew with /reset; some models take no system prompt.",
+                code="refused_by_template",
+            ) from None
+
+
+class Chat:
+    """All voices, the settings of their answers, and the system prompt that they share."""
+
+    def __init__(
+        self,
+        opened: "Opened",
+        voices: Mapping[str, str | None],
+        *,
+        sampling: Sampling,
+        seed: int = 0,
+        system: str | None = None,
+    ) -> None:
+        self._base: Base = opened.base
+        self._sampling, self._seed = sampling, seed
+        capacity = min(self._base.context, LONGEST_CHAT_TOKENS)
+        self.voices = [
+            Voice(name, opened, adapter=adapter, capacity=capacity)
+            for name, adapter in voices.items()
+        ]
+        self.notes = [
+            f"{name}: {narrow}"
+            for name, adapter in voices.items()
+            for narrow in narrow_layers(opened.engine, adapter or "")
+            if capacity > narrow.prefix + narrow.length
+        ]
+        self.inserted = inserted_system_prompt(self._base.tokenizer)
+        self.system: str | None = None
+        self.reset(system)
+
+    def reset(self, system: str | None) -> None:
+        """Start anew with this system prompt; DataError where the model's template drops it."""
+        if system and not study(self._base.tokenizer).keeps_system:
+            raise DataError(
+                "The model's chat template leaves system prompts out.",
+                remedy="Write the instructions into the first message.",
+                code="system_ignored",
+            )
+        self.system = system
+        for voice in self.voices:
+            voice.reset(system)
+
+    def reply(
+        self,
+        voice: Voice,
+        question: str,
+        *,
+        say: Callable[[str], None],
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Reply:
+        """The answer of one voice, its text told to ``say`` piece by piece."""
+        return voice.reply(question, sampling=self._sampling, seed=self._seed, say=say, stop=stop)
+
+
+def open_chat(
+    found: Located,
+    *,
+    sampling: Sampling,
+    seed: int = 0,
+    system: str | None = None,
+    force: bool = False,
+) -> Chat:
+    """Load what was located, and begin a conversation with each of its voices.
+
+    ``force`` is that of ``attach_folder``.
+    """
+    opened = open_base(found.model, four_bit=found.four_bit)
+    for name, folder in found.adapters.items():
+        attach_folder(opened, folder, name=name, force=force)
+    return Chat(opened, found.voices, sampling=sampling, seed=seed, system=system)

@@ -1,0 +1,271 @@
+"""`rag evaluate`: what retrieval finds, and what it and tuning add to the answers."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tunesmith.adapters.loaded_base import Opened, attach_folder, open_base
+from tunesmith.conversation.ask import open_documents, sources_prompt
+from tunesmith.conversation.cases import (
+    MODES,
+    Found,
+    Item,
+    find_all,
+    first_rank,
+    items_of,
+    prompts_with,
+    prompts_without,
+    retrieval_scores,
+)
+from tunesmith.conversation.chat import LONGEST_CHAT_TOKENS
+from tunesmith.core import files
+from tunesmith.core.errors import RagError
+from tunesmith.core.progress import QUIET, Clock, Course, Progress
+from tunesmith.evaluation.answering import answer_arms, open_cache, voice_of
+from tunesmith.evaluation.answers import text_of
+from tunesmith.evaluation.arms import Arm
+from tunesmith.evaluation.retrieval_gain import CELLS, Case, Cell, effects, score_cell
+from tunesmith.generation.sampling import Sampling
+from tunesmith.report.rag_page import rag_page
+from tunesmith.retrieval.confidence import fit_threshold, known_threshold
+from tunesmith.retrieval.prompt import refusal_for
+from tunesmith.retrieval.questions import Question, missing_sources
+from tunesmith.retrieval.retrieve import Mode
+from tunesmith.runs.locate import locate
+
+RETRIEVED = "_rag"
+CELL_NAMES = {
+    "base": "the base without sources",
+    "tuned": "the adapter without sources",
+    "base_rag": "the base with sources",
+    "tuned_rag": "the adapter with sources",
+}
+REPORT, DOCUMENT, ANSWERS = "report.html", "evaluation.json", "answers.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSettings:
+    """How the questions are asked.
+
+    A share ``removed`` of them is asked once more with what answers them taken out of the sources.
+    ``threshold`` None: the one known for the store's model.
+    """
+
+    mode: Mode = "hybrid"
+    sources: int = 5
+    prompt_tokens: int = 2048
+    max_new_tokens: int = 48
+    removed: float = 0.3
+    threshold: float | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """One cell's answers with what they are judged by."""
+
+    cases: tuple[Case, ...]
+    texts: tuple[str, ...]
+
+
+def evaluate_retrieval(
+    questions: Sequence[Question],
+    store: str,
+    out: Path,
+    *,
+    voices: tuple[str | None, str | None] = (None, None),
+    settings: TrialSettings | None = None,
+    course: Course = QUIET,
+) -> dict[str, object]:
+    """The document of `rag evaluate --json`; it, a page and all answers are written into ``out``.
+
+    ``voices`` are model and adapter; without an adapter there are no tuned cells. Answers are kept
+    in the cache as they end: a call that was stopped goes on where it was. Raises RagError where
+    no question has an answer or ``out`` is a file or holds an evaluation already, and
+    KeyboardInterrupt where the course stops.
+    """
+    settings = settings or TrialSettings()
+    if not any(question.answers for question in questions):
+        raise RagError("No question has an answer to compare with.", remedy="Give some answers.")
+    _require_place(out)
+    opened, embedder = open_documents(store, emit=lambda text: course.emit(Progress(text)))
+    found = find_all(opened, embedder, questions, limit=settings.sources, course=course)
+    items = items_of(
+        found,
+        mode=settings.mode,
+        limit=settings.sources,
+        removed=settings.removed,
+        seed=settings.seed,
+    )
+    answered = _answers(items, *voices, settings, course)
+    cells = {name: score_cell(each.cases, each.texts) for name, each in answered.items()}
+    threshold = settings.threshold
+    if threshold is None:
+        threshold = known_threshold(opened.settings.embedding)
+    lost = missing_sources(opened, questions)
+    missed = [f.question for f in found if f.question.answers and not f.known.right]
+    document = {
+        "questions": len(questions),
+        "unanswerable": sum(not item.answers for item in items),
+        "no_passage": len(missed),
+        "no_passage_lines": [question.line for question in missed if question.source not in lost],
+        "no_source_lines": [question.line for question in missed if question.source in lost],
+        "retrieval": {mode: retrieval_scores(found, mode) for mode in MODES},
+        "cells": _cells_json(cells, _gated(items, answered, threshold), settings.seed),
+        "threshold": threshold,
+        "fitted_threshold": _fitted(items),
+        "effects": effects(cells, seed=settings.seed),
+        "report": str(out / REPORT),
+    }
+    _write(out, document, [_row(i, items, found, answered) for i in range(len(items))])
+    return document
+
+
+def _answers(
+    items: Sequence[Item],
+    model: str | None,
+    adapter: str | None,
+    settings: TrialSettings,
+    course: Course,
+) -> dict[str, _Answered]:
+    """What the base and, where there is one, the adapter answer without and with sources."""
+    located = locate(model, [adapter] if adapter else [])
+    course.emit(Progress(f"loading {located.model}"))
+    opened = open_base(located.model, four_bit=located.four_bit)
+    speakers = {"base": _Speaker(opened, None, voice_of(opened.base))}
+    for name, voice in located.voices.items():
+        if voice is not None:
+            folder = located.adapters[name]
+            attached = attach_folder(opened, folder, name=name)
+            speakers["tuned"] = _Speaker(opened, voice, voice_of(opened.base, attached, folder))
+    longest = max(opened.engine.prefix_length(each.adapter) for each in speakers.values())
+    room = min(opened.base.context, LONGEST_CHAT_TOKENS) - longest - settings.max_new_tokens
+    most, clock = min(settings.prompt_tokens, room), Clock(course)
+    return {
+        cell: speakers[name].answer(cell, items, (most, settings.max_new_tokens), clock)
+        for cell in CELLS
+        if (name := cell.removesuffix(RETRIEVED)) in speakers
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Speaker:
+    """Who answers: the base or an adapter over it, and the hash by which answers are kept."""
+
+    opened: Opened
+    adapter: str | None
+    voice: str
+
+    def answer(
+        self, cell: str, items: Sequence[Item], tokens: tuple[int, int], clock: Clock
+    ) -> _Answered:
+        """A cell's answers, with prompts and answers of at most so many ``tokens``."""
+        opened, (most, new) = self.opened, tokens
+        tokenizer = opened.tokenizer(self.adapter)
+        ask = sources_prompt(tokenizer, most_tokens=most)
+        put = prompts_with if cell.endswith(RETRIEVED) else prompts_without
+        cases, prompts = zip(*put(items, ask, adapter=self.adapter, opening=cell), strict=True)
+        sampling, stop_ids = Sampling(max_new_tokens=new), opened.base.stop_ids
+
+        def go_on(done: int, total: int) -> bool:
+            clock.at(f"answering: {CELL_NAMES[cell]}", done, total)
+            return True
+
+        said = answer_arms(
+            opened.engine,
+            {cell: Arm(cell, prompts, opened.engine.prefix_length(self.adapter))},
+            {cell: open_cache(self.voice, sampling, stop_ids)},
+            sampling=sampling,
+            stop_ids=stop_ids,
+            go_on=go_on,
+        )
+        assert said is not None  # the clock raises where a stop is asked for
+        texts = (text_of(tokenizer, each.ids).strip() for each in said[cell])
+        return _Answered(cases, tuple(texts))
+
+
+def _gated(
+    items: Sequence[Item], answered: Mapping[str, _Answered], threshold: float | None
+) -> dict[str, Cell]:
+    """The cells with retrieval as `rag ask` serves them: refused below the threshold."""
+    if threshold is None:
+        return {}
+    return {
+        name: score_cell(
+            each.cases,
+            [
+                refusal_for(item.question.text)
+                if item.confidence is not None and item.confidence < threshold
+                else text
+                for item, text in zip(items, each.texts, strict=True)
+            ],
+        )
+        for name, each in answered.items()
+        if name.endswith(RETRIEVED)
+    }
+
+
+def _fitted(items: Sequence[Item]) -> dict[str, float] | None:
+    """The threshold that these questions give, and what it refuses of them; None without both."""
+    right, without = (
+        [
+            item.confidence
+            for item in items
+            if item.confidence is not None and bool(item.answers) is answerable
+        ]
+        for answerable in (True, False)
+    )
+    return asdict(fit_threshold(right, without, decimals=2)) if right and without else None
+
+
+def _cells_json(
+    cells: Mapping[str, Cell], gated: Mapping[str, Cell], seed: int
+) -> dict[str, object]:
+    """Every cell by its name, None where there is no adapter."""
+    return {
+        name: {
+            **cells[name].to_json(seed=seed),
+            **({"with_threshold": gated[name].to_json(seed=seed)} if name in gated else {}),
+        }
+        if name in cells
+        else None
+        for name in CELLS
+    }
+
+
+def _row(
+    i: int, items: Sequence[Item], found: Sequence[Found], answered: Mapping[str, _Answered]
+) -> dict[str, object]:
+    """A line of answers.jsonl; what is asked once more (behind ``found``) has no ranks."""
+    item = items[i]
+    shown = enumerate(item.hits, start=1)
+    return {
+        "line": item.question.line,
+        "question": item.question.text,
+        "answers": list(item.answers),
+        "sources": [hit.passage.place for hit in item.hits],
+        "right": [number for number, hit in shown if hit.passage.id in item.right],
+        "ranks": {mode: first_rank(found[i], mode) for mode in MODES} if i < len(found) else None,
+        "confidence": item.confidence,
+        "said": {name: each.texts[i] for name, each in answered.items()},
+    }
+
+
+def _require_place(out: Path) -> None:
+    """Raise RagError where an evaluation cannot be written, or one would be lost."""
+    fault = None
+    if out.exists() and not out.is_dir():
+        fault = "is no folder"
+    elif (out / DOCUMENT).exists():
+        fault = "holds an evaluation already"
+    if fault is not None:
+        raise RagError(f"{out} {fault}.", remedy="Name another with --out.", code="exists")
+
+
+def _write(out: Path, document: Mapping[str, object], rows: Sequence[Mapping[str, object]]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
+    files.write_text(out / ANSWERS, lines)
+    files.write_json(out / DOCUMENT, document)
+    files.write_text(out / REPORT, rag_page(document, name=out.resolve().name))

@@ -1,0 +1,173 @@
+"""One base in memory, and adapters that come, go and answer beside each other in one batch."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from pathlib import Path
+
+from tunesmith.adapters.loaded_base import Opened, attach_folder, open_base
+from tunesmith.core.errors import AdapterError, DataError
+from tunesmith.core.numbers import many
+from tunesmith.data.chat_format import ChatFormat, study
+from tunesmith.data.chat_text import TEMPLATE_ERRORS
+from tunesmith.data.rows import Message
+from tunesmith.data.template import render_prompt
+from tunesmith.data.tokenizer import decode
+from tunesmith.generation.decoder import Prompt
+from tunesmith.generation.loop import cut_at_stop, generate
+from tunesmith.generation.sampling import Sampling
+from tunesmith.methods.adapter import Adapter
+from tunesmith.models.precision import DtypeChoice
+from tunesmith.runs.locate import RUNS, find_adapter
+
+GREEDY = Sampling()
+# A question, or a conversation as chat templates take it: [{"role": ..., "content": ...}, ...].
+Row = str | Sequence[Mapping[str, str]]
+
+
+class Adapters(Mapping[str, Adapter]):
+    """The adapters that are attached to a base, by name."""
+
+    def __init__(self, opened: Opened, root: Path) -> None:
+        self._opened, self._root = opened, root
+        self._attached: dict[str, Adapter] = {}
+
+    def load(self, where: str | Path, *, name: str | None = None, force: bool = False) -> str:
+        """Attach a run's adapter, by folder or name, or that of an adapter's folder; its name.
+
+        Raises AdapterError for one that was trained over another base, listing everything in which
+        it does not fit (with ``force`` not where only the names of the bases differ), and for a
+        name that is taken.
+        """
+        found = find_adapter(str(where), self._root)
+        assert found.adapter is not None
+        wanted = name or found.name
+        if wanted in self._attached:
+            raise AdapterError(
+                f"An adapter {wanted!r} is loaded already.",
+                remedy=f"Load this one under another name, or first adapters.unload({wanted!r}).",
+            )
+        self._attached[wanted] = attach_folder(
+            self._opened, found.adapter, name=wanted, force=force
+        )
+        return wanted
+
+    def unload(self, name: str) -> None:
+        """Take an adapter off the base again; raises AdapterError where there is none."""
+        self.require(name)
+        self._attached.pop(name).detach()
+        self._opened.tokenizers.pop(name, None)
+
+    def require(self, name: str) -> None:
+        """Raise AdapterError for a name under which no adapter is attached."""
+        if name not in self._attached:
+            known = ", ".join(self._attached) or "none"
+            raise AdapterError(
+                f"No adapter {name!r} is loaded (loaded: {known}).",
+                remedy=f"Load it first: base.adapters.load({name!r}).",
+            )
+
+    def __getitem__(self, name: str) -> Adapter:
+        return self._attached[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._attached)
+
+    def __len__(self) -> int:
+        return len(self._attached)
+
+
+class SharedBase:
+    """A base that answers alone or with any of its adapters, each row with its own.
+
+    ``adapters`` are those that are loaded; ``opened`` is what the base is made of.
+    """
+
+    def __init__(self, opened: Opened, root: Path = RUNS) -> None:
+        self.opened = opened
+        self.adapters = Adapters(opened, root)
+        self._using: ContextVar[str | None] = ContextVar("using", default=None)
+
+    @classmethod
+    def open(
+        cls,
+        model: str,
+        *,
+        dtype: DtypeChoice = "auto",
+        device: str = "auto",
+        four_bit: bool = False,
+        root: str | Path = RUNS,
+    ) -> "SharedBase":
+        """Load ``model`` without adapters; runs are found by their names below ``root``."""
+        opened = open_base(model, dtype=dtype, device=device, four_bit=four_bit)
+        return cls(opened, Path(root))
+
+    @contextlib.contextmanager
+    def using(self, adapter: str | None) -> Iterator[None]:
+        """Inside, rows that name no adapter are answered with this one (None: the base)."""
+        if adapter is not None:
+            self.adapters.require(adapter)
+        token = self._using.set(adapter)
+        try:
+            yield
+        finally:
+            self._using.reset(token)
+
+    def generate(
+        self,
+        rows: Sequence[Row],
+        *,
+        adapters: Sequence[str | None] | None = None,
+        sampling: Sampling = GREEDY,
+        seed: int = 0,
+    ) -> list[str]:
+        """The answer to each row, all in one batch; ``adapters`` names one for each (None: base).
+
+        A row's answer does not depend on the rows beside it, but for the last bits of products of
+        another shape. Raises AdapterError for a name that is not loaded, DataError for a row that
+        the chat template refuses or that is too long, ValueError for another number of adapters
+        than rows.
+        """
+        named = [self._using.get()] * len(rows) if adapters is None else list(adapters)
+        if len(named) != len(rows):
+            raise ValueError(f"{many(len(rows), 'row')} cannot have {many(len(named), 'adapter')}")
+        for name in {name for name in named if name is not None}:
+            self.adapters.require(name)
+        formats = {name: study(self.opened.tokenizer(name)) for name in set(named)}
+        prompts = [
+            self._prompt(row, name, formats[name]) for row, name in zip(rows, named, strict=True)
+        ]
+        answers = [""] * len(rows)
+        for answer in generate(
+            self.opened.engine,
+            prompts,
+            stop_ids=self.opened.base.stop_ids,
+            sampling=sampling,
+            seed=seed,
+            decode=lambda ids: decode(self.opened.base.tokenizer, ids),
+        ):
+            tokenizer = self.opened.tokenizer(named[answer.row])
+            answers[answer.row] = cut_at_stop(decode(tokenizer, answer.ids), sampling.stop)
+        return answers
+
+    def _prompt(self, row: Row, adapter: str | None, chat_format: ChatFormat) -> Prompt:
+        messages = [{"role": "user", "content": row}] if isinstance(row, str) else row
+        try:
+            turns = [Message(each["role"], each["content"]) for each in messages]
+            tokenizer = self.opened.tokenizer(adapter)
+            ids = render_prompt(tokenizer, turns, chat_format=chat_format)
+        except TEMPLATE_ERRORS as error:
+            raise DataError(
+                f"The model's chat template refuses this row: {error}.",
+                remedy="Give a text, or messages with role and content.",
+                code="refused_by_template",
+            ) from None
+        room = self.opened.base.context - self.opened.engine.prefix_length(adapter) - len(ids)
+        if room < 1:
+            raise DataError(
+                f"A row has {many(len(ids), 'token')}, and the model's context of "
+                f"{self.opened.base.context:,} has no room for an answer.",
+                remedy="Shorten it.",
+                code="too_long",
+            )
+        return Prompt(tuple(ids), adapter, most=room)

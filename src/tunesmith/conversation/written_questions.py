@@ -1,0 +1,250 @@
+"""Questions that a base writes about the passages of a store, and which of them are kept.
+
+The answer must stand in the passage word by word, and the question must find the passage again:
+round-trip consistency (Alberti et al. 2019, arXiv 1906.05416), by retrieval in the place of a
+second model.
+"""
+
+import random
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tunesmith.adapters.loaded_base import Opened, open_base
+from tunesmith.conversation.ask import open_documents
+from tunesmith.core.errors import RagError
+from tunesmith.core.progress import QUIET, Clock, Course, Progress
+from tunesmith.data.chat_format import study
+from tunesmith.data.rows import Message
+from tunesmith.data.template import render_prompt
+from tunesmith.data.tokenizer import Tokenizer, encode
+from tunesmith.evaluation.answering import answer_arms, open_cache, voice_of
+from tunesmith.evaluation.answers import text_of
+from tunesmith.evaluation.arms import Arm
+from tunesmith.generation.decoder import Prompt
+from tunesmith.generation.sampling import Sampling
+from tunesmith.retrieval.embedding import Embedder
+from tunesmith.retrieval.passage import Passage
+from tunesmith.retrieval.prompt import harmless
+from tunesmith.retrieval.questions import Question
+from tunesmith.retrieval.retrieve import Search, retrieve
+from tunesmith.retrieval.scores import says, words_of
+from tunesmith.retrieval.store import Store
+from tunesmith.runs.locate import locate
+
+QUESTION, ANSWER = "Question:", "Answer:"
+FORM = re.compile(rf"\s*{QUESTION}[ \t]*(\S[^\n]*?)\s*\n\s*{ANSWER}[ \t]*(\S[^\n]*)")
+FEWEST_WORDS = 4  # of a question
+MOST_WORDS = 8  # of an answer
+FAULTS = {
+    "form": "is no question with an answer",
+    "no_question": "asks in fewer than four words, or without a question mark",
+    "long_answer": "has an answer of more than eight words",
+    "not_in_passage": "has an answer that does not stand in the passage",
+    "given_away": "has its answer in the question",
+    "not_found": "does not find its passage again",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A question with its answer."""
+
+    question: str
+    answer: str
+
+
+def parse_reply(reply: str) -> Written | None:
+    """What is written in the form asked for, a line each; None for anything else."""
+    found = FORM.match(reply)
+    return Written(found[1], found[2].strip(" .\"'*")) if found else None
+
+
+def fault_of(written: Written | None, passage: Passage) -> str | None:
+    """The first of FAULTS that shows without a search; None where there is none."""
+    if written is None:
+        return "form"
+    question, answer = written.question, words_of(written.answer)
+    if not question.endswith(("?", "？")) or len(question.split()) < FEWEST_WORDS:
+        return "no_question"
+    if len(answer) > MOST_WORDS:
+        return "long_answer"
+    if not says(passage.text, written.answer):
+        return "not_in_passage"
+    return "given_away" if says(question, written.answer) else None
+
+
+def finds_again(
+    store: Store, embedder: Embedder, question: str, passage: Passage, *, among: int
+) -> bool:
+    """Whether the passage is among the first hits for the question."""
+    hits = retrieve(store, embedder, question, Search(among, keep_duplicates=True))
+    return any(hit.passage.id == passage.id for hit in hits)
+
+
+PHASE = "writing questions"
+TASK = (
+    "Write one question that the passage answers. Then copy the short answer from the passage, "
+    "word for word."
+)
+SHOWN = (
+    (
+        "The lighthouse at Cape Merrow was built in 1871 by the engineer Tom Hale. It is 34 metres "
+        "high and was painted red in 1920 so that ships could see it in fog.",
+        "Who built the lighthouse at Cape Merrow?",
+        "Tom Hale",
+    ),
+    (
+        "Basalt is a dark rock that forms when lava cools quickly. It covers most of the ocean "
+        "floor, and people use it to pave roads.",
+        "What forms when lava cools quickly?",
+        "Basalt",
+    ),
+    (
+        "In 2004 the town of Orsk opened its first library for children. It holds 12,000 books, "
+        "and about 300 children visit it each week.",
+        "How many books does the library for children in Orsk hold?",
+        "12,000",
+    ),
+)
+OPENINGS = ("Who", "When", "Where", "How many", "What")
+"""How a question begins; another one at each try, as a greedy answer is always the same."""
+LONGEST = 64  # tokens of a question with its answer
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """``chunks`` are drawn (None: all), each asked about ``tries`` times until a question stays.
+
+    A question that stays finds its chunk ``among`` the first hits.
+    """
+
+    chunks: int | None = None
+    tries: int = 3
+    among: int = 5
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenQuestions:
+    """The questions that stay, of how many chunks, and how many replies had which fault."""
+
+    questions: tuple[Question, ...]
+    chunks: int
+    faults: Mapping[str, int]
+
+    def to_json(self) -> dict[str, object]:
+        """What `rag dataset --json` prints of them."""
+        return {"chunks": self.chunks, "kept": len(self.questions), "faults": dict(self.faults)}
+
+
+def write_questions(
+    store: str, *, model: str, settings: Writing | None = None, course: Course = QUIET
+) -> WrittenQuestions:
+    """A question with its answer for each chunk, where the base writes one that may stay.
+
+    Replies are kept in the cache: a call that was stopped goes on where it was. The same store,
+    base and settings give the same questions. Raises KeyboardInterrupt where the course stops, and
+    RagError where nothing may stay.
+    """
+    settings = settings or Writing()
+    opened_store, embedder = open_documents(store, emit=lambda text: course.emit(Progress(text)))
+    passages = _drawn(opened_store.passages(), settings)
+    located = locate(model, [])
+    course.emit(Progress(f"loading {located.model}"))
+    opened = open_base(located.model, four_bit=located.four_bit)
+    writer = _Writer(opened, passages, settings, course)
+    kept: dict[int, Question] = {}
+    faults: Counter[str] = Counter()
+    for number in range(settings.tries):
+        open_ = [i for i in range(len(passages)) if i not in kept]
+        for i, reply in zip(open_, writer.replies(open_, number), strict=True):
+            judged = _judged(reply, passages[i], (opened_store, embedder), settings.among)
+            if isinstance(judged, Question):
+                kept[i] = judged
+            else:
+                faults[judged] += 1
+    if not kept:
+        told = ", ".join(f"{fault} {count:,}" for fault, count in faults.most_common())
+        raise RagError(
+            f"None of the questions that {located.model} wrote may stay ({told}).",
+            remedy="Take a larger base with --model, more --tries, or a file of questions.",
+            code="nothing_written",
+        )
+    questions = tuple(kept[i] for i in sorted(kept))
+    return WrittenQuestions(questions, len(passages), faults)
+
+
+def _drawn(passages: Sequence[Passage], settings: Writing) -> list[Passage]:
+    """So many passages, in the order of sources."""
+    count = len(passages) if settings.chunks is None else min(settings.chunks, len(passages))
+    places = random.Random(f"{settings.seed} chunks").sample(range(len(passages)), count)
+    return [passages[place] for place in sorted(places)]
+
+
+def _judged(
+    reply: str, passage: Passage, documents: tuple[Store, Embedder], among: int
+) -> Question | str:
+    """The question that may stay, or its fault."""
+    written = parse_reply(reply)
+    fault = fault_of(written, passage)
+    if written is None or fault is not None:
+        return fault or "form"
+    if not finds_again(*documents, written.question, passage, among=among):
+        return "not_found"
+    return Question(written.question, (written.answer,), passage.source, passage.text)
+
+
+class _Writer:
+    """The base that writes, one opening of a question at a time."""
+
+    def __init__(
+        self, opened: Opened, passages: Sequence[Passage], settings: Writing, course: Course
+    ) -> None:
+        self._opened, self._passages, self._seed = opened, passages, settings.seed
+        self._clock = Clock(course)
+        self._sampling = Sampling(max_new_tokens=LONGEST)
+        self._cache = open_cache(voice_of(opened.base), self._sampling, opened.base.stop_ids)
+        self._tokenizer: Tokenizer = opened.base.tokenizer
+        self._format = study(self._tokenizer)
+        self._tries = settings.tries
+
+    def replies(self, places: Sequence[int], number: int) -> list[str]:
+        """What is written about these passages at try ``number``, its opening included."""
+        openings = [f"{QUESTION} {self._opening(place, number)}" for place in places]
+        prompts = [self._prompt(*each) for each in zip(places, openings, strict=True)]
+        phase = f"{PHASE} (try {number + 1:,} of {self._tries:,})"
+
+        def go_on(done: int, total: int) -> bool:
+            self._clock.at(phase, done, total)
+            return True
+
+        said = answer_arms(
+            self._opened.engine,
+            {PHASE: Arm(PHASE, tuple(prompts))},
+            {PHASE: self._cache},
+            sampling=self._sampling,
+            stop_ids=self._opened.base.stop_ids,
+            go_on=go_on,
+        )
+        assert said is not None  # the clock raises where a stop is asked for
+        texts = [text_of(self._tokenizer, each.ids) for each in said[PHASE]]
+        return [f"{opening}{text}" for opening, text in zip(openings, texts, strict=True)]
+
+    def _opening(self, place: int, number: int) -> str:
+        rng = random.Random(f"{self._seed} {self._passages[place].id}")
+        return rng.sample(OPENINGS, len(OPENINGS))[number % len(OPENINGS)]
+
+    def _prompt(self, place: int, opening: str) -> Prompt:
+        """The task, what is wanted shown three times, the passage, and how the reply begins."""
+        text = harmless(self._passages[place].text, self._format.control)
+        turns = [] if not self._format.keeps_system else [Message("system", TASK)]
+        for passage, question, answer in SHOWN:
+            turns.append(Message("user", f"Passage: {passage}"))
+            turns.append(Message("assistant", f"{QUESTION} {question}\n{ANSWER} {answer}"))
+        turns.append(Message("user", f"Passage: {text}"))
+        if not self._format.keeps_system:
+            turns[0] = Message("user", f"{TASK}\n\n{turns[0].content}")
+        ids = render_prompt(self._tokenizer, turns, chat_format=self._format)
+        return Prompt((*ids, *encode(self._tokenizer, [opening])[0]), opening=PHASE)

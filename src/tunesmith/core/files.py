@@ -1,0 +1,195 @@
+"""Files and folders that are complete or absent, whatever kills the process."""
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from tunesmith.core.errors import AdapterError, RunError
+
+TEMPORARY = ".tmp-"
+OLD = f"{TEMPORARY}old-"
+# What to do where the disk refuses a run; other writers say their own.
+MEND_AND_RESUME = "Free space or mend the folder's rights, then go on with --resume."
+FREE_AND_RESUME = "Free space or set another --out, then go on with --resume."
+# A text is written in an instant: what is older than this was left by a process that is dead.
+LEFT_SECONDS = 24 * 3600
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a run's file at once; raises RunError where the disk refuses."""
+    with _told(path):
+        replace_text(path, text)
+
+
+def write_json(path: Path, value: Mapping[str, object]) -> None:
+    """Replace a run's JSON file at once; raises RunError where the disk refuses."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def publish(folder: Path, fill: Callable[[Path], None], *, remedy: str = MEND_AND_RESUME) -> None:
+    """Replace a run's folder at once; raises RunError where the disk refuses."""
+    with _told(folder, remedy):
+        replace_folder(folder, fill)
+
+
+def require_new(folder: Path) -> None:
+    """Raise AdapterError for a folder that is there already and holds something."""
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise AdapterError(
+            f"{folder} is there already, and would be replaced.",
+            remedy="Name another folder, or remove it.",
+            code="exists",
+        )
+
+
+def publish_file(
+    path: Path, fill: Callable[[Path], None], *, remedy: str = MEND_AND_RESUME
+) -> None:
+    """``path`` as ``fill(temporary sibling)`` makes it, or as it was: synced, then renamed.
+
+    For files too large for a text in memory; one process at a time may do so. Raises RunError where
+    the disk refuses.
+    """
+    with _told(path, remedy):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{TEMPORARY}{path.name}")
+        try:
+            fill(temporary)
+            sync(temporary)
+            temporary.replace(path)
+            sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """``path`` with this text, or as it was: temporary file beside it, fsync, rename.
+
+    Several processes may do so at once, and the last one stays. Texts that killed processes left
+    half written beside it go. Raises OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{TEMPORARY}{path.name}-{secrets.token_hex(4)}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        sync(temporary)
+        temporary.replace(path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _remove_old_texts(path.parent)
+
+
+def _remove_old_texts(parent: Path) -> None:
+    """Remove what ``replace_text`` left there long ago; another process may be faster."""
+    for left in parent.glob(f"{TEMPORARY}*"):
+        with contextlib.suppress(FileNotFoundError):
+            if left.is_file() and time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                left.unlink()
+
+
+def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """``folder`` as ``fill(temporary sibling)`` makes it, or as it was: filled, synced, renamed.
+
+    Its files can be read by those who may read the folder. What a killed process left of it is
+    removed first, so one process at a time may do so. Raises OSError, and what ``fill`` raises.
+    """
+    temporary = folder.with_name(f"{TEMPORARY}{folder.name}")
+    old = folder.with_name(f"{OLD}{folder.name}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        fill(temporary)
+        _share(temporary)
+        for path in [*temporary.rglob("*"), temporary]:
+            sync(path)
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            folder.rename(old)
+        temporary.rename(folder)
+        sync(folder.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        elif old.exists():
+            old.rename(folder)
+
+
+def sync(path: Path) -> None:
+    """Force a file or folder to the disk."""
+    windows = os.name == "nt"
+    if windows and path.is_dir():  # cannot be opened there
+        return
+    handle = os.open(path, os.O_RDWR if windows else os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, read now."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sweep(parent: Path) -> None:
+    """Remove what an interrupted write left; a folder that lost its successor comes back.
+
+    Only for whoever alone may write there: what a living process is writing would go as well.
+    """
+    for left in parent.glob(f"{OLD}*"):
+        target = parent / left.name.removeprefix(OLD)
+        if not target.exists():
+            left.rename(target)
+    for left in parent.glob(f"{TEMPORARY}*"):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def require_space(
+    path: Path,
+    needed: int,
+    *,
+    what: str = "a checkpoint",
+    remedy: str = FREE_AND_RESUME,
+) -> None:
+    """Raise RunError before anything is lost where ``path``'s disk lacks ``needed`` bytes."""
+    free = shutil.disk_usage(path).free
+    if free < needed:
+        raise RunError(
+            f"{path}: the disk has {free / 1e6:,.0f} MB free, and {what} takes "
+            f"{needed / 1e6:,.0f} MB.",
+            remedy=remedy,
+            code="disk",
+        )
+
+
+@contextlib.contextmanager
+def _told(path: Path, remedy: str = MEND_AND_RESUME) -> Iterator[None]:
+    """Turn what the file system refuses into a RunError that says where and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{path}: cannot be written: {error.strerror or error}.",
+            remedy=remedy,
+            code="disk",
+        ) from error
+
+
+def _share(folder: Path) -> None:
+    """Let those read the files who may read the folder: some writers make them private."""
+    mode = folder.stat().st_mode & 0o666
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(mode)

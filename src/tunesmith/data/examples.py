@@ -1,0 +1,265 @@
+"""A conversation as text, with the place where each trained answer begins and ends.
+
+A turn begins where the prompt ends that would be served for it, and ends with the template's
+end-of-turn token. Both are proven, not searched for: the served prompt and the conversation up to
+this turn must be prefixes, token by token, of the whole conversation.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tunesmith.data.chat_format import ChatFormat
+from tunesmith.data.chat_text import (
+    CLOSE,
+    OPEN,
+    Given,
+    chat_text,
+    marked_text,
+    shared_start,
+    split_thinking,
+    unmarked,
+)
+from tunesmith.data.faults import Problem, Remark
+from tunesmith.data.rows import Conversation
+from tunesmith.data.tokenizer import Tokenizer
+
+APART = "Give --data.document answer: each trained answer then is a document of its own, behind "
+APART += "the prompt that is served for it."
+SPLIT = f"{APART} Or train only the last answer, and give the earlier ones the weight 0."
+MARK = "Mark answers with {% generation %} in the model's chat template, or use a model whose "
+MARK += "template writes both alike."
+EXCERPT = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Text up to an answer (``prompt``) and to the end of its turn (``through``).
+
+    ``closing`` control tokens of ``through`` come after the answer.
+    """
+
+    message: int
+    prompt: str
+    through: str
+    closing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A document as text, and a cut for each answer in it that is supervised.
+
+    ``whole``: it holds the whole conversation, not only what comes before its last answer.
+    """
+
+    full: str
+    cuts: tuple[Cut, ...]
+    whole: bool = True
+    remarks: tuple[Remark, ...] = ()
+
+    def texts(self) -> Iterator[str]:
+        """Every text whose ids are needed."""
+        yield self.full
+        for cut in self.cuts:
+            yield from (cut.prompt, cut.through)
+
+
+class Unrenderable(Exception):
+    """A conversation that the template or the tokenizer cannot take; ``problem`` says why."""
+
+    def __init__(self, code: str, message: str, *, remedy: str) -> None:
+        super().__init__(message)
+        self.problem = Problem(code, message, remedy)
+
+
+def draft(
+    tokenizer: Tokenizer, conversation: Conversation, chat: Given, chat_format: ChatFormat
+) -> Draft:
+    """The whole conversation as one document."""
+    marked = None
+    if chat_format.marked is not None:
+        marked = _by_marks(tokenizer, conversation, chat, chat_format.marked)
+    return marked or _by_prefixes(tokenizer, conversation, chat, chat_format.closing)
+
+
+def _by_marks(
+    tokenizer: Tokenizer, conversation: Conversation, chat: Given, marked: int
+) -> Draft | None:
+    """Cuts at the template's {% generation %} marks; None unless there is one for each answer.
+
+    What of the served prompt a mark holds is not supervised.
+    """
+    full, spans = marked_text(tokenizer, chat)
+    roles = [message.role for message in conversation.messages]
+    answers = [i for i, role in enumerate(roles) if role == "assistant"]
+    if len(spans) != len(answers):
+        return None
+    cuts = []
+    for i, (start, stop) in zip(answers, spans, strict=True):
+        if i not in conversation.supervised:
+            continue
+        prompt = chat_text(tokenizer, chat.up_to(i), prompt=True)
+        within = full.startswith(prompt) and start < len(prompt) <= stop
+        cuts.append(Cut(i, prompt if within else full[:start], full[:stop], marked))
+    return Draft(full, tuple(cuts))
+
+
+def _by_prefixes(
+    tokenizer: Tokenizer, conversation: Conversation, chat: Given, closing: int
+) -> Draft:
+    full = chat_text(tokenizer, chat)
+    cuts = []
+    for i in conversation.supervised:
+        prompt = chat_text(tokenizer, chat.up_to(i), prompt=True)
+        is_last = i + 1 == len(chat.messages)
+        through = full if is_last else chat_text(tokenizer, chat.up_to(i + 1))
+        cuts.append(Cut(i, prompt, through, closing))
+    return Draft(full, tuple(cuts))
+
+
+def locate(
+    draft: Draft, ids: Mapping[str, list[int]], *, chat_format: ChatFormat
+) -> list[tuple[int, int]]:
+    """First and last + 1 supervised token for each cut; ``ids`` holds those of every text.
+
+    Raises Unrenderable where an answer's place cannot be proven.
+    """
+    full = ids[draft.full]
+    special = _places(full, chat_format.special_ids)
+    spans = []
+    for cut in draft.cuts:
+        prompt, through = ids[cut.prompt], ids[cut.through]
+        start = len(prompt)
+        if full[:start] != prompt:
+            raise _prompt_misfit(draft, cut)
+        places = special if through is full else _places(through, chat_format.special_ids)
+        inside = sum(i >= start for i in places)
+        after = [i for i in special if i >= start][inside - cut.closing :]
+        stop = after[0] + 1 if after else len(full) + 1
+        same_text = draft.full.startswith(cut.through)
+        if full[:stop] != through[:stop] and not (same_text and len(through) < stop <= len(full)):
+            raise _turn_misfit(draft, cut)
+        spans.append((start, stop))
+    return spans
+
+
+def _places(ids: Sequence[int], tokens: frozenset[int]) -> list[int]:
+    """Where any of the ``tokens`` stands in ``ids``, in order."""
+    found = []
+    for token in tokens.intersection(ids):
+        i = -1
+        for _ in range(ids.count(token)):
+            i = ids.index(token, i + 1)
+            found.append(i)
+    return sorted(found)
+
+
+def _prompt_misfit(draft: Draft, cut: Cut) -> Unrenderable:
+    answer = f"the answer in message {cut.message + 1}"
+    if draft.full.startswith(cut.prompt):
+        by_answer = draft.full[len(cut.prompt) :][:1].isspace()
+        return Unrenderable(
+            "merged_with_prompt",
+            f"{answer} joins the end of its prompt into other tokens, so training would see a "
+            "prompt that the model never gets when it is asked.",
+            remedy="Remove the white space at the start of the answer."
+            if by_answer
+            else "Let the model's chat template end its prompt with other white space.",
+        )
+    if cut.through.startswith(cut.prompt):
+        return _turn_misfit(draft, cut)
+    asked = cut.prompt[len(shared_start(cut.prompt, draft.full)) :]
+    how = (
+        f"when the model is asked it opens the thinking, and it strips the thinking of {answer}"
+        if OPEN in asked and CLOSE not in asked
+        else f"what it puts before {answer} differs from what it puts there when the model is asked"
+    )
+    what = f"the chat template is not prefix-preserving: {how}"
+    return Unrenderable(
+        "not_prefix_preserving",
+        f"{what} ({_difference(cut.prompt, draft.full)}).",
+        remedy=f"{APART} Or: {MARK[0].lower()}{MARK[1:]}",
+    )
+
+
+def _turn_misfit(draft: Draft, cut: Cut) -> Unrenderable:
+    number, difference = cut.message + 1, _difference(cut.through, draft.full)
+    thinking = cut.through.count(CLOSE) > draft.full[: len(cut.through)].count(CLOSE)
+    how = (
+        f"it strips the thinking of message {number} once later messages follow"
+        if thinking
+        else f"it writes the conversation up to message {number} differently once later messages "
+        "follow"
+    )
+    what = f"the chat template is not prefix-preserving: {how} ({difference})."
+    return Unrenderable("not_prefix_preserving", what, remedy=SPLIT)
+
+
+def _difference(one: str, other: str) -> str:
+    start = max(0, len(shared_start(one, other)) - EXCERPT // 3)
+    ours, theirs = (unmarked(text[start : start + EXCERPT]) for text in (one, other))
+    return f"{ours!r} becomes {theirs!r}"
+
+
+# At least one of them begins unlike any third answer.
+OTHERS = ("probe", "7probe")
+ENDS_THINKING = Remark(
+    "empty_thinking",
+    "the prompt opens the thinking, and an answer without any is trained to end it at once",
+)
+
+
+def answer_draft(tokenizer: Tokenizer, i: int, chat: Given, chat_format: ChatFormat) -> Draft:
+    """Message ``i`` behind its served prompt; a whole row need not hold that prompt.
+
+    Raises Unrenderable where the template opens an answer in a way that no finished turn fits.
+    """
+    prompt = chat_text(tokenizer, chat.up_to(i), prompt=True)
+    full = chat_text(tokenizer, chat.up_to(i + 1))
+    remarks: tuple[Remark, ...] = ()
+    if not full.startswith(prompt):
+        said, remarks = _behind(prompt, tokenizer, i, chat, chat_format)
+        full = prompt + said
+    cut = Cut(i, prompt, full, chat_format.closing)
+    return Draft(full, (cut,), whole=False, remarks=remarks)
+
+
+def _behind(
+    prompt: str, tokenizer: Tokenizer, i: int, chat: Given, chat_format: ChatFormat
+) -> tuple[str, tuple[Remark, ...]]:
+    """What follows a prompt that the template does not write before a finished turn."""
+    thinking, answer = _apart(dict(chat.messages[i]))
+    before, said = _turn(tokenizer, i, chat, answer)
+    opened = prompt.removeprefix(before) if prompt.startswith(before) else None
+    if opened is None:  # other words earlier on, such as a system prompt: it must open alike
+        alike = shared_start(prompt[::-1], before[::-1])[::-1]
+        if chat_format.control.search(alike):
+            return said, ()
+    elif OPEN in opened and CLOSE not in opened:
+        thought = f"{thinking}\n" if thinking else ""
+        return f"{thought}{CLOSE}\n\n{said}", () if thinking else (ENDS_THINKING,)
+    elif CLOSE in opened or not opened:
+        return said, ()
+    raise Unrenderable(
+        "not_prefix_preserving",
+        "the chat template is not prefix-preserving: when the model is asked it opens the answer "
+        f"in message {i + 1} in another way than in a finished turn.",
+        remedy=MARK,
+    )
+
+
+def _apart(answer: dict[str, object]) -> tuple[str, dict[str, object]]:
+    """An answer's thinking, and the answer without it."""
+    thinking = str(answer.pop("reasoning_content", ""))
+    answer.pop("thinking", None)
+    if not thinking and "content" in answer:
+        thinking, answer["content"] = split_thinking(str(answer["content"]))
+    return thinking, answer
+
+
+def _turn(tokenizer: Tokenizer, i: int, chat: Given, answer: dict[str, object]) -> tuple[str, str]:
+    """What a finished turn holds before its answer, and from there on."""
+    turns = [answer]
+    turns += [{"role": "assistant", "content": other} for other in OTHERS]
+    texts = [chat_text(tokenizer, Given([*chat.messages[:i], turn], chat.tools)) for turn in turns]
+    before = shared_start(*texts)
+    return before, texts[0][len(before) :]

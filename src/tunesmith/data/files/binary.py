@@ -1,0 +1,226 @@
+"""Rows that a library reads: Parquet, Arrow, workbooks, and data sets of the hub."""
+
+import contextlib
+import datetime
+import decimal
+import importlib.util
+import json
+import shlex
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from tunesmith.data.faults import Problem
+from tunesmith.data.files import sheet_rows
+from tunesmith.data.files.delimited import Cells, named_rows
+from tunesmith.data.files.source import (
+    FAILURES,
+    FREE_BYTES,
+    MEND,
+    MOST_RATIO,
+    Broken,
+    Source,
+    damaged,
+)
+from tunesmith.data.rows import ReadOptions, Record, unused
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+ROWS_AT_ONCE = 256
+
+
+def read_parquet(source: Source, options: ReadOptions) -> Iterator[Record]:
+    """The rows of a Parquet file, numbered from 1; raises Broken."""
+    yield Record(0, remarks=tuple(unused(options, "encoding", "delimiter", "part")))
+    with source.on_disk() as path:
+        yield from _records(_parquet_batches(path))
+
+
+def read_arrow(source: Source, options: ReadOptions) -> Iterator[Record]:
+    """The rows of an Arrow file or stream, as the library `datasets` saves them; raises Broken."""
+    yield Record(0, remarks=tuple(unused(options, "encoding", "delimiter", "part")))
+    with source.on_disk() as path:
+        yield from _records(_arrow_batches(path))
+
+
+def _parquet_batches(path: Path) -> Iterator["pa.RecordBatch"]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        _require_unique(file.schema_arrow.names)
+        yield from file.iter_batches(batch_size=ROWS_AT_ONCE)
+
+
+def _arrow_batches(path: Path) -> Iterator["pa.RecordBatch"]:
+    import pyarrow as pa
+
+    with pa.memory_map(str(path)) as memory:
+        if memory.read(6) == b"ARROW1":
+            file = pa.ipc.open_file(memory)
+            whole = (file.get_batch(i) for i in range(file.num_record_batches))
+        else:
+            memory.seek(0)
+            whole = iter(pa.ipc.open_stream(memory))
+        for batch in whole:
+            _require_unique(batch.schema.names)
+            for start in range(0, batch.num_rows, ROWS_AT_ONCE):
+                yield batch.slice(start, ROWS_AT_ONCE)
+
+
+def _require_unique(names: Sequence[str]) -> None:
+    """Raise Broken for a table that has two columns of one name: rows would lose one of them."""
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        what = f"has several columns called {', '.join(f'`{name}`' for name in twice[:5])}."
+        raise Broken("no_header", what, "Rename them, or leave out those that are not needed.")
+
+
+def _records(batches: Iterator["pa.RecordBatch"]) -> Iterator[Record]:
+    """Rows until the first that cannot be read."""
+    number = 0
+    while True:
+        try:
+            batch = next(batches, None)
+            rows = [] if batch is None else batch.to_pylist()
+        except Broken as error:
+            yield Record(0, None, error.problem)
+            return
+        except FAILURES as error:
+            yield Record(number + 1 if number else 0, None, damaged(error).problem)
+            return
+        if batch is None:
+            break
+        for row in rows:
+            number += 1
+            yield Record(number, {name: plain(value) for name, value in row.items()})
+    if not number:
+        yield Record(0, None, Problem("empty_file", "holds no rows.", "Name a file with rows."))
+
+
+def plain(value: object) -> object:
+    """A value as JSON has it.
+
+    Inside objects what is null is absent, since a column's objects all have the same keys.
+    """
+    if isinstance(value, dict):
+        return {name: plain(inner) for name, inner in value.items() if inner is not None}
+    if isinstance(value, list):
+        return [plain(inner) for inner in value]
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, decimal.Decimal):
+        return float(value)
+    return value
+
+
+MOST_UNPACKED = 2 << 30
+SHOWN_REASON = 200
+
+
+def read_sheet(source: Source, options: ReadOptions) -> Iterator[Record]:
+    """The rows of the one sheet that holds any, or of the one named; raises Broken."""
+    yield Record(0, remarks=tuple(unused(options, "encoding", "delimiter")))
+    with source.on_disk() as path, tempfile.TemporaryFile() as errors:
+        _refuse_large(path)
+        command = [sys.executable, "-P", str(Path(sheet_rows.__file__)), str(path)]
+        command += [options.part] if options.part is not None else []
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process:
+            try:
+                yield from named_rows(_rows(process, errors, options.part), header=options.header)
+            finally:
+                process.kill()
+
+
+def _rows(
+    process: subprocess.Popen[bytes], errors: IO[bytes], part: str | None
+) -> Iterator[tuple[int, Cells]]:
+    """Rows of cells with their numbers; raises Broken where a sheet must be chosen, or it fails."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        value = json.loads(line)
+        if isinstance(value, list):
+            number, *cells = value
+            yield number, cells
+        elif names := value.get("sheets"):
+            shown = ", ".join(names)
+            if part is not None:
+                what = f"has no sheet `{part}` (found: {shown})."
+                raise Broken("unknown_part", what, "Name one of them with --data.part.")
+            what, remedy = (
+                f"has {len(names)} sheets: {shown}.",
+                "Say which, for example --data.part ",
+            )
+            raise Broken("several_parts", what, f"{remedy}{shlex.quote(names[0])}.")
+    if process.wait():
+        errors.seek(0)
+        raise _failed(errors.read().decode(errors="replace"))
+
+
+def _refuse_large(path: Path) -> None:
+    """Raise Broken for a workbook that unpacks to more than any that a person made."""
+    if not zipfile.is_zipfile(path):
+        return
+    with contextlib.suppress(zipfile.BadZipFile, OSError), zipfile.ZipFile(path) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+        if size > min(MOST_UNPACKED, max(FREE_BYTES, MOST_RATIO * path.stat().st_size)):
+            what = f"unpacks to {size >> 20:,} MB."
+            raise Broken("unpacks_too_large", what, "Save the sheet as CSV.")
+
+
+def _failed(errors: str) -> Broken:
+    """Why the process ended, in its own words."""
+    if "memory allocation" in errors or "MemoryError" in errors:
+        what = (
+            "takes too much memory: a cell far below and to the right of the others makes it vast."
+        )
+        return Broken("broken_file", what, "Remove that cell, or save the sheet as CSV.")
+    said = [line for line in errors.strip().splitlines() if line.strip()]
+    reason = said[-1].rpartition("Error: ")[2][:SHOWN_REASON] if said else "no reason given"
+    return Broken("broken_file", f"is damaged, or no workbook: {reason}.", MEND)
+
+
+PREFIX, DEFAULT_PART = "hf:", "train"
+SHOWN_HUB_REASON = 300
+
+
+def is_hub_name(path: str) -> bool:
+    """Whether a name is to be looked up on the hub: `hf:OWNER/NAME` or `hf:OWNER/NAME:CONFIG`."""
+    return path.startswith(PREFIX)
+
+
+def read_hub(path: str, options: ReadOptions) -> Iterator[Record]:
+    """The rows of one part of a data set, numbered from 1; raises Broken. Runs no code of it."""
+    if importlib.util.find_spec("datasets") is None:
+        what = "is a data set of the hub, and the library that reads those is not installed."
+        remedy = "Install it: pip install 'tunesmith[hub]'. Or download a file of it and name that."
+        raise Broken("not_installed", what, remedy)
+    yield Record(0, remarks=tuple(unused(options, "encoding", "delimiter")))
+    name, _, config = path.removeprefix(PREFIX).removeprefix("//datasets/").partition(":")
+    number = 0
+    try:
+        for row in _hub_rows(name, config or None, options.part or DEFAULT_PART):
+            number += 1
+            yield Record(number, {column: plain(value) for column, value in row.items()})
+    except Exception as error:  # whatever a network and a library of many others come to
+        reason = " ".join(str(error).split())[:SHOWN_HUB_REASON].rstrip(".") or type(error).__name__
+        what = (
+            f"the hub's data set cannot be read{f' after row {number}' * (number > 0)}: {reason}."
+        )
+        remedy = "Check its name, --data.part and the network; or download a file of it and name "
+        raise Broken("hub", what, f"{remedy}that.") from None
+    if not number:
+        raise Broken("empty_file", "holds no rows.", "Name another part with --data.part.")
+
+
+def _hub_rows(name: str, config: str | None, part: str) -> Iterator[Mapping[str, object]]:
+    import datasets
+
+    # Since version 4 the library knows no data sets with code of their own.
+    yield from datasets.load_dataset(name, config, split=part, streaming=True)

@@ -1,0 +1,259 @@
+"""Rows that are lists of messages: OpenAI chats and ShareGPT.
+
+A system prompt may stand in a column of its own, `system`, as Anthropic's rows have it.
+
+{"human": "...", "assistant": "..."}.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+
+from tunesmith.data.faults import Remark
+from tunesmith.data.formats.layout import (
+    TOOL_COLUMNS,
+    Format,
+    Parsed,
+    Row,
+    as_list,
+    optional_text,
+    parse_calls,
+    parse_tools,
+)
+from tunesmith.data.records import kind_of
+from tunesmith.data.rows import Message
+
+CALLS = ("tool_calls", "function_call")
+THINKING = ("thinking", "reasoning_content", "reasoning")
+OTHER_NAMES = {"developer": "system", "function": "tool"}  # OpenAI's, of one meaning with ours
+# What others call them, which is told.
+SYNONYMS = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant"}
+SYNONYMS |= {"ai": "assistant", "model": "assistant", "ipython": "tool", "observation": "tool"}
+KNOWN_KEYS = {"role", "content", "weight", "train", "name", "tool_call_id", *CALLS, *THINKING}
+
+
+def parse_messages(values: object, parsed: Parsed, *, column: str) -> list[Message]:
+    """The messages of a list; what is wrong with it goes into ``parsed``."""
+    if not isinstance(values, list):
+        parsed.problem(
+            "wrong_type",
+            f'"{column}" must be a list of messages, this is {kind_of(values)}.',
+            remedy='Write it as [{"role": "user", "content": "..."}, ...].',
+        )
+        return []
+    if not values:
+        parsed.problem("empty", f'"{column}" is an empty list.', remedy="Remove the row.")
+    found = (
+        _message(value, parsed, place=f'message {number} of "{column}"')
+        for number, value in enumerate(values, start=1)
+    )
+    return [message for message in found if message is not None]
+
+
+def _message(value: object, parsed: Parsed, *, place: str) -> Message | None:
+    if not isinstance(value, dict):
+        what = f"{place} must be an object, this is {kind_of(value)}."
+        parsed.problem("wrong_type", what, remedy=_shape({}))
+        return None
+    calling = any(value.get(key) for key in CALLS)
+    missing = [key for key in ("role", "content") if key not in value]
+    missing = [key for key in missing if key != "content" or not calling]
+    if missing:
+        names = " and ".join(f'"{key}"' for key in missing)
+        what = f"{place} lacks {names} (found: {', '.join(value) or 'nothing'})."
+        parsed.problem("missing_keys", what, remedy=_shape(value))
+    unused = [key for key in value if key not in KNOWN_KEYS]
+    if unused:
+        _remark_once(parsed, "unused_keys", f"keys of messages not used: {', '.join(unused)}")
+    if missing:
+        return None
+    role = _role(value, parsed, place=place)
+    content = "" if calling and value.get("content") is None else _content(value, parsed, place)
+    weight = _weight(value, role, parsed, place=place)
+    calls = parse_calls(value, parsed, place=place)
+    optional = {
+        key: _text(value, key, parsed, place=place)
+        for key in ("name", "tool_call_id", *THINKING)
+        if value.get(key) is not None
+    }
+    if role is None or content is None or None in optional.values():
+        return None
+    if calls and role != "assistant":
+        what = f"{place} is by the {role} and has tool calls, which are an assistant's."
+        parsed.problem("wrong_role", what, remedy="Make it an assistant message.")
+    thinking = [optional[key] for key in THINKING if optional.get(key)]
+    return Message(
+        role,
+        content,
+        weight,
+        name=optional.get("name"),
+        thinking=thinking[0] if thinking else None,
+        tool_calls=tuple(calls),
+        tool_call_id=optional.get("tool_call_id"),
+    )
+
+
+def _shape(value: Mapping[str, object]) -> str:
+    """How such a message is written, by whom it is."""
+    role = value.get("role")
+    shown = f'"{role}"' if isinstance(role, str) and role else '"user" or "assistant"'
+    return f'Write it as {{"role": {shown}, "content": "..."}}.'
+
+
+def _role(value: Mapping[str, object], parsed: Parsed, *, place: str) -> str | None:
+    """Who speaks, by our names; a name of another's is told."""
+    given = _text(value, "role", parsed, place=place)
+    if given in SYNONYMS:
+        what = f"the role `{given}` is read as `{SYNONYMS[given]}`"
+        _remark_once(parsed, "role_names", what)
+        return SYNONYMS[given]
+    return None if given is None else OTHER_NAMES.get(given, given)
+
+
+def _text(value: Mapping[str, object], key: str, parsed: Parsed, *, place: str) -> str | None:
+    text = value[key]
+    if isinstance(text, str):
+        return text
+    what = f"the {key} of {place} must be text, this is {kind_of(text)}."
+    parsed.problem("wrong_type", what, remedy=_shape(value if key != "role" else {}))
+    return None
+
+
+def _content(value: Mapping[str, object], parsed: Parsed, place: str) -> str | None:
+    """A text, or the texts of its parts one after the other."""
+    parts = value["content"]
+    if not isinstance(parts, list):
+        return _text(value, "content", parsed, place=place)
+    texts = []
+    for number, part in enumerate(parts, start=1):
+        text = part.get("text") if isinstance(part, dict) else None
+        if isinstance(text, str):
+            texts.append(text)
+            continue
+        kind = part.get("type") if isinstance(part, dict) else None
+        what = f"part {number} of the content of {place} is no text"
+        kind_told = f" ({kind})" if isinstance(kind, str) else ""
+        remedy = 'Only text is trained: write parts as {"type": "text", "text": "..."}.'
+        parsed.problem("not_text", f"{what}{kind_told}.", remedy=remedy)
+    return "".join(texts) if len(texts) == len(parts) else None
+
+
+def _weight(value: Mapping[str, object], role: str | None, parsed: Parsed, *, place: str) -> float:
+    train = value.get("train", True)  # axolotl's way to say it
+    if not isinstance(train, bool | None):
+        parsed.problem(
+            "wrong_weight",
+            f'"train" of {place} must be true or false (given: {train!r:.80}).',
+            remedy="Write false to leave this answer out of the loss.",
+        )
+    weight = value.get("weight") if train is not False else 0
+    if weight is None:
+        return 1.0
+    number = isinstance(weight, int | float) and not isinstance(weight, bool)
+    if not number or not math.isfinite(weight) or weight < 0:  # type: ignore[arg-type, operator]
+        parsed.problem(
+            "wrong_weight",
+            f"the weight of {place} must be a number of at least 0 (given: {weight!r}).",
+            remedy="Write 1 to train this answer, 0 to leave it out of the loss.",
+        )
+        return 1.0
+    assert isinstance(weight, int | float)
+    if role != "assistant":
+        if weight:
+            what = "a weight counts on assistant messages only; elsewhere it has no effect"
+            _remark_once(parsed, "weight_without_effect", what)
+        return 1.0
+    return float(weight)
+
+
+def _remark_once(parsed: Parsed, code: str, message: str) -> None:
+    remark = Remark(code, message)
+    if remark not in parsed.remarks:
+        parsed.remarks.append(remark)
+
+
+def parse_chat(row: Row) -> Parsed:
+    """Every assistant turn is a target, unless its weight is 0."""
+    parsed = Parsed()
+    system = optional_text(row, "system", parsed)
+    parsed.messages = parse_messages(row["messages"], parsed, column="messages")
+    if system:
+        parsed.messages.insert(0, Message("system", system))
+    parsed.tools = parse_tools(row, parsed)
+    return parsed
+
+
+CHAT = Format(
+    name="chat",
+    columns={"messages": ("conversations", "conversation", "dialog", "dialogue", "chat")},
+    parse=parse_chat,
+    example='{"messages": [{"role": "user", "content": "..."}, {"role": "assistant", ...}]}',
+    optional=("system", *TOOL_COLUMNS),
+)
+
+
+ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bing": "assistant"}
+ROLES |= {"bard": "assistant", "observation": "tool", "function_response": "tool"}
+CALL = "function_call"
+PAIR = ("human", "assistant")
+
+
+def parse_sharegpt(row: Row) -> Parsed:
+    """The turns as messages; a system prompt may stand in a column of its own."""
+    parsed = Parsed()
+    turns = as_list(row["conversations"])
+    if isinstance(turns, list):
+        turns = [message for turn in turns for message in as_messages(turn)]
+    system = optional_text(row, "system", parsed)
+    parsed.messages = parse_messages(turns, parsed, column="conversations")
+    if system:
+        parsed.messages.insert(0, Message("system", system))
+    parsed.tools = parse_tools(row, parsed)
+    return parsed
+
+
+def as_messages(turn: object) -> Iterator[object]:
+    """A turn as the messages it stands for, as OpenAI writes them; what is none stays as it is."""
+    if not isinstance(turn, dict):
+        yield turn
+    elif "from" in turn and "value" in turn:
+        rest = {name: value for name, value in turn.items() if name not in ("from", "value")}
+        yield {**_as_openai(turn["from"], turn["value"]), **rest}
+    elif "role" not in turn and all(name in turn for name in PAIR):
+        if turn.get("system"):
+            yield {"role": "system", "content": turn["system"]}
+        yield {"role": "user", "content": turn["human"]}
+        yield {"role": "assistant", "content": turn["assistant"]}
+    else:
+        yield turn
+
+
+def _as_openai(speaker: object, said: object) -> dict[str, object]:
+    if speaker != CALL:
+        role = ROLES.get(speaker, speaker) if isinstance(speaker, str) else speaker
+        return {"role": role, "content": said}
+    return {"role": "assistant", "content": "", "tool_calls": _calls(said)}
+
+
+def _calls(said: object) -> object:
+    """The calls in the text of a turn: one JSON object, or a list of them."""
+    if not isinstance(said, str):
+        return said
+    try:
+        value = json.loads(said)
+    except (ValueError, RecursionError):
+        return said
+    return [
+        {"type": "function", "function": call}
+        for call in (value if isinstance(value, list) else [value])
+    ]
+
+
+SHAREGPT = Format(
+    name="sharegpt",
+    columns={"conversations": ("dialog", "dialogue", "turns", "items")},
+    parse=parse_sharegpt,
+    example='{"conversations": [{"from": "human", "value": "..."}, {"from": "gpt", ...}]}',
+    optional=("system", *TOOL_COLUMNS),
+    synonyms={"conversation": "conversations"},
+)

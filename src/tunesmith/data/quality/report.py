@@ -1,0 +1,232 @@
+"""What follows from all rows together: warnings, rows that are dropped, rows that are held out."""
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from tunesmith.config.run import TOO_LONG, DataSettings
+from tunesmith.core.errors import DataError
+from tunesmith.core.numbers import many
+from tunesmith.data.faults import Note, Problem
+from tunesmith.data.quality.copies import Contradictions, Duplicates, Leakage, NearDuplicates
+from tunesmith.data.quality.distribution import (
+    Imbalance,
+    LongTail,
+    Sample,
+    SystemPrompts,
+    mixed_languages,
+)
+from tunesmith.data.quality.text import Finding, Observer, see
+from tunesmith.data.quality.unsuitable import PersonalData, knowledge
+from tunesmith.data.rows import Conversation
+from tunesmith.data.split import Groups, Prompts, choose_held
+
+MOST_LINES = 1000  # of a warning that are listed; its count is of all
+SHOWN_PLACES = 5
+COPIES = ("near_duplicates", "duplicates")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dropped:
+    """Which of the rows that were seen are left out, bool [N], and what is said of them."""
+
+    rows: NDArray[np.bool_]
+    notes: tuple[Note, ...]
+
+    def kept(self, conversations: Sequence[Conversation]) -> list[Conversation]:
+        """The others, of the same rows in the same order."""
+        return [row for row, out in zip(conversations, self.rows, strict=True) if not out]
+
+
+class Quality:
+    """Sees held-out rows (``hold``), then each training row (``observe``), then tells.
+
+    It keeps numbers and a sample of rows, about 300 bytes for a row of any length.
+    """
+
+    def __init__(self) -> None:
+        self._lines, self._files = array("q"), array("L")
+        self._names: dict[str, int] = {}
+        self._sample = Sample()
+        self._contradictions = Contradictions()
+        self._leakage, self._system = Leakage(), SystemPrompts()
+        self._compared: dict[str, Duplicates | NearDuplicates | Contradictions] = {
+            "duplicates": Duplicates(),
+            "near_duplicates": NearDuplicates(),
+            "contradictions": self._contradictions,
+        }
+        self._alone: dict[str, Observer] = {
+            "leakage": self._leakage,
+            "imbalance": Imbalance(),
+            "long_tail": LongTail(),
+            "system_prompt": self._system,
+            "personal_data": PersonalData(),
+        }
+        self._found: dict[str, list[Finding]] | None = None
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """Everything that may be told."""
+        return (*self._compared, *self._alone, "languages", "knowledge")
+
+    def hold(self, conversation: Conversation) -> None:
+        """A row of the file that is held out or tested on; all of them come first."""
+        row = see(conversation)
+        self._leakage.hold(row)
+        self._system.hold(row)
+
+    def observe(self, conversation: Conversation) -> None:
+        """The next training row."""
+        self._found = None
+        self._lines.append(conversation.line)
+        self._files.append(self._names.setdefault(conversation.file, len(self._names)))
+        row = see(conversation)
+        self._sample.observe(row)
+        for observer in (*self._compared.values(), *self._alone.values()):
+            observer.observe(row)
+
+    def drop(self, codes: Sequence[str]) -> Dropped:
+        """The rows that the warnings of these codes are about, one code after the other.
+
+        Copies leave last: of each group one stays that no other code takes away.
+        """
+        rows = np.zeros(len(self._lines), dtype=bool)
+        notes = []
+        for code in sorted(codes, key=COPIES.__contains__):
+            about = self._about(code, rows)
+            new = about[~rows[about]]
+            rows[new] = True
+            if len(new):
+                what = f"rows left out by --data.drop {code}"
+                notes.append(self._note(Finding("dropped", what, new)))
+        return Dropped(rows, tuple(notes))
+
+    def _about(self, code: str, out: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """The rows that leave if this is dropped: of contradictions, those without a majority."""
+        if code == "contradictions":
+            return self._contradictions.outvoted(out)
+        codes = COPIES if code == "near_duplicates" else (code,)
+        found = self._findings(out)
+        rows = [finding.rows for each in codes for finding in found.get(each, [])]
+        return np.unique(np.concatenate(rows)) if rows else np.zeros(0, dtype=np.int64)
+
+    def warnings(self, dropped: Dropped | None = None) -> tuple[Note, ...]:
+        """What there is to know of the rows that are not dropped."""
+        out = dropped.rows if dropped else np.zeros(len(self._lines), dtype=bool)
+        notes = []
+        for finding in (f for found in self._findings(out).values() for f in found):
+            left = finding.rows[~out[finding.rows]]
+            count = None if finding.count is None else int(np.count_nonzero(~out))
+            if len(left) or count:
+                notes.append(self._note(Finding(finding.code, finding.message, left, count)))
+        return tuple(notes)
+
+    def _findings(self, out: NDArray[np.bool_]) -> dict[str, list[Finding]]:
+        """All findings by code; rows are compared with those alone that are not ``out``.
+
+        Rows that are wholly equal are not near duplicates as well.
+        """
+        if self._found is None:
+            self._found = {
+                **{code: list(each.findings()) for code, each in self._alone.items()},
+                "languages": list(mixed_languages(self._sample)),
+                "knowledge": list(knowledge(self._sample)),
+            }
+        found = {code: list(each.findings(out)) for code, each in self._compared.items()}
+        equal = [finding.rows for finding in found["duplicates"]]
+        found["near_duplicates"] = list(_without(found["near_duplicates"], equal))
+        return {**found, **self._found}
+
+    def _note(self, finding: Finding) -> Note:
+        """The finding with its lines, which stand in the message where files are several."""
+        count = len(finding.rows) if finding.count is None else finding.count
+        rows = finding.rows[:MOST_LINES].tolist()
+        message = finding.message
+        names = list(self._names)
+        if len(names) > 1 and rows:
+            places = (f"{names[self._files[i]]}:{self._lines[i]}" for i in rows[:SHOWN_PLACES])
+            more = ", ..." if len(rows) > SHOWN_PLACES else ""
+            message = f"{message}: {', '.join(places)}{more}"
+            rows = []
+        return Note(finding.code, message, count, tuple(self._lines[i] for i in rows))
+
+
+def _without(findings: Sequence[Finding], rows: Sequence[NDArray[np.int64]]) -> Iterator[Finding]:
+    for finding in findings:
+        left = np.setdiff1d(finding.rows, np.concatenate([np.zeros(0, np.int64), *rows]))
+        if len(left):
+            yield Finding(finding.code, finding.message, left)
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Numbers of the conversations that are ``dropped`` by name, and of those ``held`` out.
+
+    ``problem`` is why a run would refuse all of them.
+    """
+
+    dropped: tuple[int, ...] = ()
+    held: tuple[int, ...] = ()
+    notes: tuple[Note, ...] = ()
+    problem: Problem | None = None
+
+
+OVERVIEW = TypeAdapter(Overview)
+
+
+def look_over(
+    train: Sequence[Iterable[Conversation]],
+    held: Iterable[Conversation],
+    settings: DataSettings,
+    *,
+    seed: int,
+    long: NDArray[np.int64],
+    seen: Callable[[], object],
+) -> Overview:
+    """See every conversation once: first those of a file that is held out, then the others.
+
+    ``long`` are training conversations that are left out for their length. ``seen`` is called for
+    each and may raise.
+    """
+    quality, prompts = Quality(), Prompts()
+    share = settings.held_share
+    for conversation in held:
+        quality.hold(conversation)
+        seen()
+    for conversation in chain.from_iterable(train):
+        quality.observe(conversation)
+        if share:
+            prompts.observe(conversation)
+        seen()
+    dropped = quality.drop([name for name in settings.drop if name != TOO_LONG])
+    notes = (*dropped.notes, *quality.warnings(dropped))
+    del quality  # some hundred bytes for each row
+    left, out = ~dropped.rows, tuple(np.flatnonzero(dropped.rows).tolist())
+    if out and not left.any():
+        return Overview(out, notes=notes, problem=_all_dropped(len(left), settings))
+    left[long] = False
+    kept = np.flatnonzero(left)
+    if not share or not len(kept):
+        return Overview(out, notes=notes)
+    groups = prompts.groups()
+    some = Groups(groups.number[kept], groups.keys[kept], groups.notes, groups.noun)
+    try:
+        chosen = choose_held(some, share=share, seed=seed)
+    except DataError as error:
+        problem = Problem(error.code, error.message, error.remedy)
+        return Overview(out, notes=notes, problem=problem)
+    return Overview(out, tuple(kept[chosen].tolist()), (*notes, *groups.notes))
+
+
+def _all_dropped(rows: int, settings: DataSettings) -> Problem:
+    what = f"all {many(rows, 'row')} were left out by --data.drop {','.join(settings.drop)}"
+    return Problem(
+        "no_rows",
+        f"no row is left to train on: {what}.",
+        "Name less, or mend the rows: `tunesmith data check` lists them.",
+    )

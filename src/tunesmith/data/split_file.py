@@ -1,0 +1,261 @@
+"""One file into two, for training and evaluation: by cluster, by row, or by a column's values."""
+
+import json
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunesmith.core.errors import DataError
+from tunesmith.core.files import replace_folder
+from tunesmith.data.faults import FaultBook, Faults, Note, NoteBook, Problem, refuse
+from tunesmith.data.files.json_text import lines_to_copy
+from tunesmith.data.formats.table import shown
+from tunesmith.data.quality.text import digest
+from tunesmith.data.read import Asked, found_in, open_records
+from tunesmith.data.records import AUTO, ReadOptions, exists, read_records
+from tunesmith.data.rows import Conversation, is_of_a_list
+from tunesmith.data.split import Groups, Prompts, choose_held
+from tunesmith.data.token_store import Content, content_of
+
+TRAIN, EVAL = "train.jsonl", "eval.jsonl"
+
+
+def write_sides(
+    asked: Asked, out: Path, is_held: Sequence[bool], *, content: Content | None
+) -> None:
+    """Both files in ``out``, which is complete or absent; ``is_held`` is told for each row.
+
+    Raises DataError where it cannot be written, or where the source is no longer the ``content``
+    that was seen.
+    """
+
+    def fill(folder: Path) -> None:
+        count = 0
+        with (folder / TRAIN).open("wb") as train, (folder / EVAL).open("wb") as held:
+            for row in _rows(asked):
+                if count < len(is_held):
+                    (held if is_held[count] else train).write(row)
+                count += 1
+        if count != len(is_held) or content_of(asked) != content:
+            raise DataError(
+                f"{asked.file}: changed while it was read.",
+                remedy="Run it again once nothing writes to it any more.",
+                code="changed",
+            )
+
+    if out.is_dir():
+        out.rmdir()  # it is empty
+    try:
+        replace_folder(out, fill)
+    except OSError as error:
+        remedy = "Name another folder with --out."
+        raise DataError(f"{out} cannot be written: {error.strerror}.", remedy=remedy) from None
+
+
+def _rows(asked: Asked) -> Iterator[bytes]:
+    """Each row with its line's end, in the order in which they are read."""
+    text = lines_to_copy(asked.file, asked.options)
+    if text is None:
+        records = read_records(asked.file, asked.reading)
+        yield from (_as_json(record.values) for record in records if record.values is not None)
+        return
+    for _, raw in text.lines():
+        if not isinstance(raw, Problem) and raw.strip():
+            yield raw if raw.endswith(b"\n") else raw + b"\n"
+
+
+def _as_json(row: dict[str, object]) -> bytes:
+    value = list(row.values()) if is_of_a_list(row) else row
+    try:
+        return f"{json.dumps(value, ensure_ascii=False, default=str)}\n".encode()
+    except UnicodeEncodeError:  # half of a character, in a column that is not read
+        return f"{json.dumps(value, default=str)}\n".encode()
+
+
+CLUSTER, ROW = "cluster", "row"
+ANSWER = "answer"
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSettings:
+    """How a file is split: ``by`` cluster, row or a column; alike in the values of ``stratify``."""
+
+    file: str
+    out: str
+    share: float = 0.1
+    by: str = CLUSTER
+    stratify: str | None = None
+    seed: int = 0
+    format: str = "auto"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    options: ReadOptions = AUTO
+
+
+@dataclass(frozen=True, slots=True)
+class SplitDone:
+    """The two files, their rows, and how many groups of rows were kept together.
+
+    ``strata`` counts the rows on both sides of each value, where there are any.
+    """
+
+    train: Path
+    held: Path
+    rows: tuple[int, int]
+    groups: int
+    largest: int
+    strata: dict[str, tuple[int, int]]
+    notes: tuple[Note, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """The document of `data split --json`."""
+        return {
+            "train": {"file": str(self.train), "rows": self.rows[0]},
+            "eval": {"file": str(self.held), "rows": self.rows[1]},
+            "groups": self.groups,
+            "largest_group": self.largest,
+            "strata": {
+                name: {"train": train, "eval": held} for name, (train, held) in self.strata.items()
+            },
+            "notes": [{"code": n.code, "message": n.message, "count": n.count} for n in self.notes],
+        }
+
+
+def split_data(settings: SplitSettings) -> SplitDone:
+    """Write both files into a new folder; rows of JSON lines stay as they are, byte for byte.
+
+    Raises DataError where the folder is there, a column is missing, or one side would be empty,
+    and FaultyData for a file that a run would refuse.
+    """
+    out = Path(settings.out)
+    _require_free(out)
+    asked = Asked(settings.file, settings.format, settings.columns, settings.options)
+    content = content_of(asked) if exists(asked.file) else None
+    seen = _seen(asked, settings)
+    strata = None if settings.stratify is None else seen.values[settings.stratify]
+    groups = _groups(seen, settings.by)
+    held = _held(groups, settings, strata)
+    write_sides(asked, out, held.tolist(), content=content)
+    return SplitDone(
+        train=out / TRAIN,
+        held=out / EVAL,
+        rows=(int((~held).sum()), int(held.sum())),
+        groups=len(groups.sizes),
+        largest=int(groups.sizes.max()),
+        strata=_counted(strata, held),
+        notes=(*seen.notes, *groups.notes),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What is known of every row: its value of each name that was asked for, and its prompt."""
+
+    values: Mapping[str, list[str]]
+    keys: Sequence[int]
+    prompts: Prompts
+    notes: tuple[Note, ...]
+
+
+def _seen(asked: Asked, settings: SplitSettings) -> _Seen:
+    """Every row looked at once; raises FaultyData with every fault."""
+    names = [] if settings.by in (CLUSTER, ROW) else [settings.by]
+    names += [] if settings.stratify is None else [settings.stratify]
+    values: dict[str, list[str]] = {name: [] for name in names}
+    layout, faults, records = open_records(asked)
+    book, lacking, notes = FaultBook(), FaultBook(), NoteBook()
+    book.add(faults)
+    prompts, keys = Prompts(), array("Q")
+    for record in records:
+        found = found_in(record, layout)
+        book.add(found.faults)
+        notes.add(found.remarks, line=found.line)
+        if found.conversation is None or record.values is None:
+            continue
+        for name, column in values.items():
+            value = _value(record.values, found.conversation, name)
+            column.append(value or "")
+            if value is None:
+                what = f'"{name}" is missing (found: {shown(record.values)}).'
+                problem = Problem("missing_column", what, "Name a column that every row has.")
+                lacking.add([problem.at(record.file or asked.file, record.line)])
+        if settings.by == CLUSTER:
+            prompts.observe(found.conversation)
+        said = (text for m in found.conversation.messages for text in (m.role, m.content))
+        keys.append(digest(*said))
+    refuse(book.faults())
+    refuse(_once(lacking.faults(), rows=len(keys)))
+    return _Seen(values, keys, prompts, notes.notes())
+
+
+def _once(lacking: Faults, *, rows: int) -> Faults:
+    """A name that no row has is a wrong name, and told once."""
+    if lacking.count < rows:
+        return lacking
+    whole = {fault.message: replace(fault, line=None) for fault in lacking.listed}
+    return Faults(tuple(whole.values()))
+
+
+def _value(row: Mapping[str, object], conversation: Conversation, name: str) -> str | None:
+    """What a row has under a name, as text; of the name `answer`, what is learned last."""
+    if name == ANSWER:
+        return conversation.messages[conversation.supervised[-1]].content.strip()
+    if name not in row:
+        return None
+    value = row[name]
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+
+
+def _held(
+    groups: Groups, settings: SplitSettings, strata: Sequence[str] | None
+) -> NDArray[np.bool_]:
+    try:
+        return choose_held(groups, share=settings.share, seed=settings.seed, strata=strata)
+    except DataError as error:
+        others = [each for each in (CLUSTER, ROW) if each != settings.by]
+        by = f", or split otherwise with --by {' or --by '.join(others)}"
+        remedy = f"Add other rows{by * (len(groups.number) > 1)}."
+        raise DataError(error.message, remedy=remedy, code=error.code) from None
+
+
+def _require_free(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(
+            f"{out}: exists already, and is not overwritten.",
+            remedy="Name another folder with --out, or remove this one.",
+            code="exists",
+        )
+
+
+def _groups(seen: _Seen, by: str) -> Groups:
+    """Which rows stay together, and for each a number that does not depend on their order."""
+    if by == CLUSTER:
+        return seen.prompts.groups()
+    if by == ROW:
+        return Groups(np.arange(len(seen.keys)), _row_keys(seen.keys), noun="row")
+    texts = seen.values[by]
+    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    keys = np.array([digest(text) for text in texts], dtype=np.uint64)
+    number = np.array([numbers[text] for text in texts], dtype=np.int64)
+    return Groups(number, keys, noun=f"value of `{by}`")
+
+
+def _row_keys(keys: Sequence[int]) -> NDArray[np.uint64]:
+    """A number for each row; equal rows have different ones, so that each is drawn by itself."""
+    seen: Counter[int] = Counter()
+    own = []
+    for key in keys:
+        own.append(digest(str(key), str(seen[key])))
+        seen[key] += 1
+    return np.array(own, dtype=np.uint64)
+
+
+def _counted(strata: Sequence[str] | None, held: NDArray[np.bool_]) -> dict[str, tuple[int, int]]:
+    sides = list(zip(strata or (), held.tolist(), strict=False))
+    train = Counter(name for name, out in sides if not out)
+    evaluation = Counter(name for name, out in sides if out)
+    return {name: (train[name], evaluation[name]) for name in sorted({*train, *evaluation})}

@@ -1,0 +1,1 @@
+"""A long prompt or a teacher turned into training rows."""

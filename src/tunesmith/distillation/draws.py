@@ -1,0 +1,251 @@
+"""The draws of a distillation, kept beside its rows, sample by sample until enough pass."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from tunesmith.config.run import DistillSettings
+from tunesmith.core import files
+from tunesmith.core.errors import DataError
+from tunesmith.core.progress import Event, Progress, time_left
+from tunesmith.data.inputs import Input
+from tunesmith.data.records import JSON_LINES
+from tunesmith.distillation.teacher import Teacher
+from tunesmith.generation.loop import SLOTS
+
+
+@dataclass(slots=True)
+class Draws:
+    """One input: how many answers were drawn, which are kept, and why the others are not."""
+
+    count: int = 0
+    kept: list[str] = field(default_factory=list)
+    faults: dict[str, int] = field(default_factory=dict)
+
+    def add_(self, answer: str, fault: str | None) -> None:
+        """Count one more answer, and keep it unless it has a fault."""
+        self.count += 1
+        if fault is None:
+            self.kept.append(answer)
+        else:
+            self.faults[fault] = self.faults.get(fault, 0) + 1
+
+    def lacks(self, asked: DistillSettings) -> bool:
+        """Whether more answers are wanted and may be drawn."""
+        return self.count < asked.samples and len(self.kept) < asked.keep
+
+
+@dataclass(slots=True)
+class State:
+    """The draws of every input, and the settings that they depend on."""
+
+    out: Path
+    inputs: Sequence[Input]
+    made_with: Mapping[str, object]
+    draws: list[Draws]
+    instruction_tokens: int | None = None
+
+    def rows(self) -> Iterator[str]:
+        """Each kept answer behind its input as a chat row, in the order of the inputs.
+
+        Earlier answers of a conversation weigh 0: only the new one is trained.
+        """
+        for each, draws in zip(self.inputs, self.draws, strict=True):
+            asked = [
+                {"role": m.role, "content": m.content}
+                | {k: v for k, v in (("name", m.name), ("thinking", m.thinking)) if v}
+                | ({"weight": 0} if m.role == "assistant" else {})
+                for m in each.messages
+            ]
+            for answer in draws.kept:
+                row = {"messages": [*asked, {"role": "assistant", "content": answer}]}
+                yield json.dumps(row, ensure_ascii=False)
+
+    def save(self) -> None:
+        """Write what was drawn, if anything was."""
+        if any(draws.count for draws in self.draws):
+            files.write_json(
+                state_path(self.out),
+                {
+                    "made_with": self.made_with,
+                    "instruction_tokens": self.instruction_tokens,
+                    "inputs": [asdict(draws) for draws in self.draws],
+                },
+            )
+
+    def write_rows(self) -> None:
+        """Write the rows that there are, if there are any."""
+        if rows := list(self.rows()):
+            files.write_text(self.out, "".join(f"{row}\n" for row in rows))
+
+
+def state_path(out: Path) -> Path:
+    """The file beside ``out`` that holds what was drawn."""
+    return out.with_name(f"{out.stem}.distill.json")
+
+
+def open_state(
+    out: Path, inputs: Sequence[Input], made_with: Mapping[str, object], *, resume: bool
+) -> State:
+    """An empty state, or with ``resume`` the saved one.
+
+    Raises DataError where ``out`` could not be read as rows or is there already; with ``resume``
+    where nothing was saved, or under other settings, or where ``out`` has other rows since.
+    """
+    path = state_path(out)
+    if out.suffix.lower() not in JSON_LINES:
+        raise DataError(
+            f"{out}: rows are written as JSON lines, not as `{out.suffix or 'no suffix'}`.",
+            remedy=f"Name a file that ends in {' or '.join(JSON_LINES)}.",
+            code="unknown_file_kind",
+        )
+    if not resume:
+        _refuse_existing(out, path)
+        return State(out, inputs, made_with, [Draws() for _ in inputs])
+    state = _read(path, out, inputs, made_with)
+    # not splitlines(): texts may hold other line ends
+    lines = out.read_text(encoding="utf-8").split("\n") if out.is_file() else []
+    if foreign := len({line for line in lines if line} - set(state.rows())):
+        raise DataError(
+            f"{out}: {foreign} of its rows were changed or added since; to go on would lose them.",
+            remedy="Keep your rows in another file, then remove or rename this one.",
+            code="changed",
+        )
+    return state
+
+
+def _refuse_existing(out: Path, path: Path) -> None:
+    found = next((each for each in (out, path) if each.exists()), None)
+    if found is not None:
+        go_on = "Go on with it by --resume, name" if path.exists() else "Name"
+        raise DataError(
+            f"{found}: exists already, and is not overwritten.",
+            remedy=f"{go_on} another file with --out, or remove this one.",
+            code="exists",
+        )
+
+
+def _read(path: Path, out: Path, inputs: Sequence[Input], made_with: Mapping[str, object]) -> State:
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        draws = [Draws(**each) for each in saved["inputs"]]
+        before: dict[str, object] = {"four_bit": False, **saved["made_with"]}
+        tokens: int | None = saved["instruction_tokens"]
+    except FileNotFoundError:
+        raise DataError(
+            f"There is nothing to go on with: {path} does not exist.",
+            remedy="Leave --resume out.",
+            code="nothing_saved",
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path}: cannot be gone on with ({error!r}).", remedy="Remove it and start anew."
+        ) from None
+    now = json.loads(json.dumps(made_with))
+    changed = [
+        f"{name} (was {before.get(name)}, is {now[name]})"
+        for name in now
+        if before.get(name) != now[name]
+    ]
+    if changed:
+        raise DataError(
+            f"{path}: was made with other settings: {', '.join(changed)}.",
+            remedy="Give the same ones again, or another --out.",
+            code="other_settings",
+        )
+    return State(out, inputs, made_with, draws, tokens)
+
+
+PHASE = "answering the inputs"
+SAME_ANSWER = "same_answer"
+SECONDS_BETWEEN_SAVES = 20.0
+
+
+def draw(
+    state: State,
+    asked: DistillSettings,
+    teacher: Teacher,
+    *,
+    emit: Callable[[Event], None],
+    stop: Callable[[], bool],
+) -> None:
+    """Draw into ``state`` until no input lacks an answer or a stop is asked for; save it.
+
+    What counts is whole waves of inputs that are answered together. A resumed run so computes the
+    same waves as an unbroken one, and the same answers to the last bit.
+    """
+    watch = _Watch(state, asked, emit)
+    saved_at = time.monotonic()
+    try:
+        for sample in range(asked.samples):
+            for wave in _waves(state, asked, teacher, sample):
+                if stop():
+                    return
+                _draw_wave(state, teacher, wave, sample=sample, watch=watch)
+                if time.monotonic() - saved_at >= SECONDS_BETWEEN_SAVES:
+                    state.save()
+                    saved_at = time.monotonic()
+    finally:
+        state.save()
+        state.write_rows()
+
+
+def _waves(state: State, asked: DistillSettings, teacher: Teacher, sample: int) -> list[list[int]]:
+    """Inputs whose draw number ``sample`` is due, those of like lengths together."""
+    due = [i for i, each in enumerate(state.draws) if each.count == sample and each.lacks(asked)]
+    due.sort(key=teacher.length)
+    return [due[start : start + SLOTS] for start in range(0, len(due), SLOTS)]
+
+
+def _draw_wave(
+    state: State, teacher: Teacher, wave: Sequence[int], *, sample: int, watch: "_Watch"
+) -> None:
+    watch.begin()
+    answers = {}
+    for answer in teacher.answers(wave, sample):
+        answers[answer.number] = answer
+        watch.tell()
+    for number in wave:
+        draws, answer = state.draws[number], answers[number]
+        is_known = answer.fault is None and answer.text in draws.kept
+        draws.add_(answer.text, SAME_ANSWER if is_known else answer.fault)
+
+
+class _Watch:
+    """How far the draws are, and how long the rest will take."""
+
+    def __init__(self, state: State, asked: DistillSettings, emit: Callable[[Event], None]) -> None:
+        self._state, self._asked, self._emit = state, asked, emit
+        self._start = time.monotonic()
+        self._made = 0
+        self._left = 0.0
+
+    def begin(self) -> None:
+        """A wave begins."""
+        self._left = draws_left(self._state, self._asked)
+        self._send()
+
+    def tell(self) -> None:
+        """One more answer is there."""
+        self._made += 1
+        self._left = max(0.0, self._left - 1)
+        self._send()
+
+    def _send(self) -> None:
+        total = len(self._state.draws)
+        done = total - sum(draws.lacks(self._asked) for draws in self._state.draws)
+        spent = time.monotonic() - self._start
+        self._emit(Progress(PHASE, done, total, time_left(spent, self._made, self._left)))
+
+
+def draws_left(state: State, asked: DistillSettings) -> float:
+    """How many draws are still to come, if as large a share passes as did so far."""
+    kept = sum(len(draws.kept) for draws in state.draws)
+    share = (1 + kept) / (1 + sum(draws.count for draws in state.draws))
+    return sum(
+        min(asked.samples - draws.count, (asked.keep - len(draws.kept)) / share)
+        for draws in state.draws
+        if draws.lacks(asked)
+    )

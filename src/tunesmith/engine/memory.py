@@ -1,0 +1,161 @@
+"""How much memory this process has taken at most, and how much it may still take.
+
+glibc maps every large tensor anew and the kernel clears its pages again: measured at a tenth of a
+training step on a CPU. Products in 16 bit keep a compiled kernel for every new shape, in two caches
+of 1,024: about 0.6 MB a shape, and packed streams are all of different lengths (docs/log.md).
+"""
+
+import contextlib
+import ctypes
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+
+class Workspace:
+    """Buffers of a shape and format, lent to one call at a time.
+
+    A call that finds its buffer lent gets a new one; one that is never given back is forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._free: dict[tuple[tuple[int, ...], torch.dtype, torch.device], Tensor] = {}
+
+    def take(self, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+        """A buffer with whatever is in it."""
+        kept = self._free.pop((tuple(shape), dtype, device), None)
+        return torch.empty(*shape, dtype=dtype, device=device) if kept is None else kept
+
+    def give(self, *buffers: Tensor) -> None:
+        """Hand buffers back; their contents may be overwritten from now on."""
+        for buffer in buffers:
+            self._free[tuple(buffer.shape), buffer.dtype, buffer.device] = buffer
+
+
+# The inner cache (oneDNN's) holds the shapes of one micro-batch, which all layers share; the outer
+# one (torch's) holds the same kernels once more and saves no time.
+_KERNEL_CACHES = {"LRU_CACHE_CAPACITY": "1", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "160"}
+
+_M_MMAP_MAX, _M_TRIM_THRESHOLD = -4, -1  # malloc.h
+_LARGEST = 2**31 - 1
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc to reuse freed memory; False where the C library is another one."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return False
+    return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, _LARGEST))
+
+
+def bound_kernel_caches() -> None:
+    """Keep few compiled kernels; works before the first product, and a user's setting stands."""
+    for name, capacity in _KERNEL_CACHES.items():
+        os.environ.setdefault(name, capacity)
+
+
+def release_freed_memory() -> bool:
+    """Give pages that hold no tensor now back to the system; False on another C library."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        return bool(ctypes.CDLL("libc.so.6").malloc_trim(0))
+    except (OSError, AttributeError):
+        return False
+
+
+RESERVE = 0.10  # of what is available stays free: the kernel kills without asking
+_CGROUP_FILES = (
+    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
+    (
+        Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+        Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ),
+)
+
+# How allocators say it that do not raise torch's own error: of processors, MPS, AMD and drivers.
+_RUN_OUT = ("out of memory", "not enough memory", "allocate memory", "alloc_failed")
+
+
+def has_run_out(error: BaseException) -> bool:
+    """Whether an error says that there was no memory left, on any device."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in text for words in _RUN_OUT)
+
+
+def release(device: torch.device) -> None:
+    """Give memory that holds no tensor back to the device, for requests of another size."""
+    if device.type == "cpu":
+        release_freed_memory()
+    elif torch.accelerator.is_available():
+        torch.accelerator.empty_cache()
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Largest memory so far: the allocator's on a GPU, the resident set (VmHWM) on a CPU.
+
+    Not ru_maxrss: that is inherited through fork and exec.
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return _status("VmHWM")
+
+
+def forget_peak(device: torch.device) -> None:
+    """Let the peak begin anew from what is held now, where the system allows it."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def held_bytes(device: torch.device) -> int:
+    """Memory that the process holds now, freed tensors that are kept for reuse included."""
+    if device.type == "cuda":
+        return int(torch.cuda.memory_reserved(device))
+    return _status("VmRSS")
+
+
+def available_bytes(device: torch.device) -> int | None:
+    """Memory that may still be taken, less a reserve; None where nobody tells."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int((free + reusable) * (1 - RESERVE))
+    limits = [_meminfo("MemAvailable"), *(_cgroup(*files) for files in _CGROUP_FILES)]
+    known = [limit for limit in limits if limit is not None]
+    return int(min(known) * (1 - RESERVE)) if known else None
+
+
+def _status(key: str) -> int:
+    return _kilobytes(Path("/proc/self/status"), key) or 0
+
+
+def _meminfo(key: str) -> int | None:
+    return _kilobytes(Path("/proc/meminfo"), key)
+
+
+def _kilobytes(path: Path, key: str) -> int | None:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:")), None)
+
+
+def _cgroup(limit: Path, current: Path) -> int | None:
+    try:
+        text = limit.read_text().strip()
+        return None if text == "max" else int(text) - int(current.read_text())
+    except (OSError, ValueError):
+        return None

@@ -1,1 +1,0 @@
-"""Did it work: checks that answers must pass, and intervals for their scores."""

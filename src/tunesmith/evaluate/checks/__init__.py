@@ -1,1 +1,0 @@
-"""The kinds of checks, one file each; `table.py` lists them."""

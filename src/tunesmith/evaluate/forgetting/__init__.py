@@ -1,1 +1,0 @@
-"""What did tuning cost: probes of general ability and plain text, base against tuned."""

@@ -1,1 +1,0 @@
-"""Were facts learned, or only the rows that tell them?"""

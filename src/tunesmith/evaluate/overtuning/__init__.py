@@ -1,1 +1,0 @@
-"""Did a run go on too long, break, or learn its rows by heart?"""

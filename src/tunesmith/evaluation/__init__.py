@@ -1,0 +1,1 @@
+"""Did it work: what is asked, how it is scored, and the verdict."""

@@ -1,0 +1,238 @@
+"""Answers of an arm: read from the cache where they are known, generated where they are not."""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+
+from tunesmith.adapters import folder as config_file
+from tunesmith.adapters.loaded_base import Opened
+from tunesmith.data.chat_format import study
+from tunesmith.data.chat_text import split_thinking
+from tunesmith.data.rows import Message, Tool
+from tunesmith.data.template import render_prompt
+from tunesmith.engine.forward import Engine
+from tunesmith.evaluation.answers import text_of
+from tunesmith.evaluation.arms import Arm
+from tunesmith.generation.decoder import Prompt
+from tunesmith.generation.loop import generate
+from tunesmith.generation.sampling import Sampling
+from tunesmith.methods.adapter import Adapter
+from tunesmith.models.cache import cache_root
+from tunesmith.models.hashes import COMBINED, file_sha256, hash_folder
+from tunesmith.models.load import Base
+from tunesmith.models.supported import is_four_bit
+
+FORMAT = 1  # a change of what generation computes makes it another number
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An answer's token ids without the stop token, and why it ended: `stop` or `length`."""
+
+    ids: tuple[int, ...]
+    ended: str
+
+
+def voice_of(base: Base, adapter: Adapter | None = None, result: Path | None = None) -> str:
+    """The hash of who answers: the base's bytes and number format, and those of what was trained.
+
+    ``result`` is the folder of the adapter, or of the model where the base itself was trained.
+    """
+    folder, trained = base.folder, ""
+    if result is not None and adapter is not None and adapter.frozen_base:
+        trained = file_sha256(result / config_file.CONFIG) + tensors_sha256(adapter)
+    elif result is not None:
+        folder = result
+    who = (
+        hash_folder(folder)[COMBINED],
+        is_four_bit(base.model.config),
+        str(base.dtype),
+        base.device.type,
+        trained,
+    )
+    return _sha256(who)
+
+
+def tensors_sha256(adapter: Adapter) -> str:
+    """SHA-256 of an adapter's tensors as they are in memory: what is saved may be narrower."""
+    found = hashlib.sha256()
+    for name, parameter in sorted(adapter.parameters.items()):
+        found.update(f"{name} {list(parameter.shape)} {parameter.dtype}".encode())
+        flat = parameter.detach().cpu().contiguous().view(-1)
+        found.update(flat.view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+@dataclass(slots=True)
+class AnswerCache:
+    """What one voice said under one sampling: a file of lines, one for each answer.
+
+    A line is written in one go as soon as an answer ends, and one that was cut off is not read:
+    whatever kills the process, what was answered stays. Where the cache cannot be written only
+    time is lost.
+    """
+
+    path: Path
+    _known: dict[str, Said] = field(default_factory=dict)
+
+    def said(self, prompt: Prompt) -> Said | None:
+        """The answer to a prompt, if it was given before."""
+        return self._known.get(_name(prompt))
+
+    def keep(self, prompt: Prompt, said: Said) -> None:
+        """Remember an answer."""
+        name = _name(prompt)
+        self._known[name] = said
+        line = json.dumps({"prompt": name, "ids": said.ids, "ended": said.ended})
+        with contextlib.suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab") as file:
+                file.write(f"\n{line}\n".encode())  # behind whatever a kill left of another line
+
+
+def open_cache(voice: str, sampling: Sampling, stop_ids: frozenset[int]) -> AnswerCache:
+    """The answers of a voice (``voice_of``) that are known already."""
+    name = _sha256((FORMAT, voice, asdict(sampling), sorted(stop_ids)))[:32]
+    path = cache_root() / "answers" / f"{name}.jsonl"
+    return AnswerCache(path, dict(_read(path)))
+
+
+def _read(path: Path) -> Iterator[tuple[str, Said]]:
+    """Every whole line; what is damaged was never answered."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        try:
+            kept = json.loads(line)
+            said = Said(tuple(map(int, kept["ids"])), str(kept["ended"]))
+            yield str(kept["prompt"]), said
+        except (ValueError, KeyError, TypeError):
+            continue
+
+
+def _name(prompt: Prompt) -> str:
+    """Of what is asked: all but who is asked, and with whom it is read."""
+    return _sha256((prompt.ids, prompt.most))[:32]
+
+
+def _sha256(value: Sequence[object]) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+GoOn = Callable[[int, int], bool]  # told what is done, of how much; False stops
+
+
+def answer_arms(
+    engine: Engine,
+    arms: Mapping[str, Arm],
+    caches: Mapping[str, AnswerCache],
+    *,
+    sampling: Sampling,
+    stop_ids: frozenset[int],
+    go_on: GoOn = lambda _done, _total: True,
+) -> dict[str, tuple[Said, ...]] | None:
+    """Every arm's answers in the order of its prompts; each goes to its arm's cache as it ends.
+
+    ``go_on`` is told how many are there, known ones included; None where it says no before the
+    last one.
+    """
+    waiting = unanswered(arms, caches)
+    total = sum(len(arm.prompts) for arm in arms.values())
+    known = total - len(waiting)
+    go_on(known, total)
+    made = generate(engine, [prompt for _, prompt in waiting], stop_ids=stop_ids, sampling=sampling)
+    for count, one in enumerate(made, start=1):
+        arm, prompt = waiting[one.row]
+        caches[arm].keep(prompt, Said(one.ids, one.ended))
+        if not go_on(known + count, total) and count < len(waiting):
+            return None
+    return {name: tuple(_known(caches[name], arm)) for name, arm in arms.items()}
+
+
+def answers_now(
+    opened: Opened, arm: Arm, adapter: str | None, *, most: int, go_on: GoOn
+) -> tuple[str, ...] | None:
+    """An arm's answers as text, of at most ``most`` tokens, with nothing kept; None at a stop."""
+    made = generate(
+        opened.engine,
+        arm.prompts,
+        stop_ids=opened.base.stop_ids,
+        sampling=Sampling(max_new_tokens=most),
+    )
+    ids: dict[int, tuple[int, ...]] = {}
+    for one in made:
+        ids[one.row] = one.ids
+        if not go_on(len(ids), len(arm.prompts)) and len(ids) < len(arm.prompts):
+            return None
+    tokenizer = opened.tokenizer(adapter)
+    return tuple(text_of(tokenizer, ids[row]) for row in range(len(arm.prompts)))
+
+
+def unanswered(
+    arms: Mapping[str, Arm], caches: Mapping[str, AnswerCache]
+) -> list[tuple[str, Prompt]]:
+    """The prompts that no cache knows, each once for its arm's cache."""
+    found: dict[tuple[str, tuple[int, ...]], tuple[str, Prompt]] = {}
+    for name, arm in arms.items():
+        for prompt in arm.prompts:
+            if caches[name].said(prompt) is None:
+                found.setdefault((str(caches[name].path), prompt.ids), (name, prompt))
+    return list(found.values())
+
+
+def _known(cache: AnswerCache, arm: Arm) -> list[Said]:
+    answers = [cache.said(prompt) for prompt in arm.prompts]
+    assert None not in answers
+    return [said for said in answers if said is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Messages that end with a question; ``draw`` keys the random numbers of its answer."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
+    draw: int | None = None
+
+
+def answers_to(
+    opened: Opened,
+    asked: Sequence[Asked],
+    *,
+    adapter: str | None,
+    sampling: Sampling,
+    seed: int,
+    go_on: Callable[[int], bool] = lambda _: True,
+) -> tuple[str, ...] | None:
+    """What the arm says, without what it thought before, in the order of ``asked``.
+
+    The same seed and draw give the same answer, whatever stands beside it. ``go_on`` is told how
+    many are done; None where it says no before the last one.
+    """
+    tokenizer = opened.tokenizer(adapter)
+    chat_format = study(tokenizer)
+    context = opened.base.context - opened.engine.prefix_length(adapter)
+    prompts = []
+    for each in asked:
+        ids = render_prompt(tokenizer, each.messages, each.tools, chat_format=chat_format)
+        most = max(1, context - len(ids))
+        prompts.append(Prompt(tuple(ids), adapter, each.draw, most=most))
+    texts = [""] * len(prompts)
+    made = generate(
+        opened.engine, prompts, stop_ids=opened.base.stop_ids, sampling=sampling, seed=seed
+    )
+    for count, one in enumerate(made, start=1):
+        text = tokenizer.decode(
+            one.ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        texts[one.row] = split_thinking(text)[1]
+        if not go_on(count) and count < len(prompts):
+            return None
+    return tuple(texts)

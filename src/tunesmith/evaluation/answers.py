@@ -1,0 +1,195 @@
+"""Held-out questions, what each arm answered to them, and how each check scored that."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+from tunesmith.core.errors import DataError
+from tunesmith.core.numbers import many
+from tunesmith.data.chat_text import split_thinking
+from tunesmith.data.rows import Conversation, Message, Tool
+from tunesmith.data.template import Rendering, render
+from tunesmith.data.tokenizer import Tokenizer, encode
+from tunesmith.evaluation.checks.check import Case, Check, Scored, score_cases
+from tunesmith.evaluation.comparison import Summary, summarise
+from tunesmith.evaluation.intervals import Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A held-out prompt, with the tools that it offers, and the answer that the data gives.
+
+    ``file`` and ``line`` say where it stands.
+    """
+
+    messages: tuple[Message, ...]
+    reference: str
+    tools: tuple[Tool, ...] = ()
+    file: str = field(default="", compare=False)
+    line: int = field(default=0, compare=False)
+
+    @property
+    def text(self) -> str:
+        """What is asked last."""
+        return self.messages[-1].content
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What each arm answered to each question, how each check scored it, and what it took.
+
+    ``facts`` of an arm stand beside its checks in the evaluate document.
+    """
+
+    questions: tuple[Question, ...]
+    texts: dict[str, tuple[str, ...]]  # arm -> answers
+    summary: Summary
+    scored: Mapping[str, Mapping[str, Scored]]  # check -> arm
+    facts: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # arm
+
+    def rows(self) -> Iterator[dict[str, object]]:
+        """One object a question: it, each arm's answer with its scores, the data's.
+
+        ``failed`` names the checks that an answer scores 0 by.
+        """
+        for i, question in enumerate(self.questions):
+            scores = {
+                arm: {name: arms[arm].scores[i] for name, arms in self.scored.items()}
+                for arm in self.texts
+            }
+            yield {
+                "question": question.text,
+                "answers": {arm: texts[i] for arm, texts in self.texts.items()},
+                "reference": question.reference,
+                "scores": scores,
+                "failed": {
+                    arm: [name for name, score in each.items() if score == 0]
+                    for arm, each in scores.items()
+                },
+                "file": question.file,
+                "line": question.line,
+            }
+
+    def to_json(self) -> dict[str, object]:
+        """The evaluate document's arms, with intervals of the differences."""
+        arms = {
+            arm: {
+                **self.facts.get(arm, {}),
+                "checks": {
+                    check.name: {
+                        **_interval(check.arms.get(arm)),
+                        **_remarks(self.scored[check.name][arm]),
+                    }
+                    for check in self.summary.checks
+                },
+            }
+            for arm in self.texts
+        }
+        differences = {
+            check.name: {arm: asdict(d) for arm, d in check.differences.items()}
+            for check in self.summary.checks
+        }
+        return {"arms": arms, "differences": differences, "rows": len(self.questions)}
+
+
+def _interval(interval: Interval | None) -> dict[str, float | None]:
+    if interval is None:  # no row has a score
+        return {"score": None, "low": None, "high": None, "n": 0}
+    return {
+        "score": interval.mean,
+        "low": interval.low,
+        "high": interval.high,
+        "n": interval.n,
+    }
+
+
+def _remarks(scored: Scored) -> dict[str, object]:
+    """What a check says beside its score, where there is something to say."""
+    said: dict[str, object] = {
+        "errors": dict(scored.errors),
+        "note": scored.note,
+        "empty": scored.empty,
+        "figures": dict(scored.figures),
+    }
+    return {key: value for key, value in said.items() if value}
+
+
+def questions_of(
+    conversations: Sequence[Conversation], tokenizer: Tokenizer, *, most: int
+) -> tuple[Question, ...]:
+    """The last trained turn of each held-out row as a question, at most ``most`` of them.
+
+    Raises DataError for texts, which have none.
+    """
+    if any(conversation.is_text for conversation in conversations):
+        what = "The rows are texts without questions, so checks have no answers to score."
+        remedy = "Leave evaluate.checks out: the held-out loss says what was learned."
+        raise DataError(what, remedy=remedy, code="no_questions")
+    questions = []
+    for conversation in _spread(conversations, most):
+        turn = conversation.supervised[-1]
+        reference = _reference(conversation, turn, tokenizer)
+        before = tuple(conversation.messages[:turn])
+        place = conversation.file, conversation.line
+        questions.append(Question(before, reference, conversation.tools, *place))
+    return tuple(questions)
+
+
+def told_of_long(tokenizer: Tokenizer, references: Sequence[str], most: int) -> str | None:
+    """How many of the data's own answers are longer than ``most`` tokens; None where none is."""
+    lengths = [1 + len(ids) for ids in encode(tokenizer, references)]
+    if not (over := sum(length > most for length in lengths)):
+        return None
+    few = f"{many(over, 'held-out answer')} of {len(lengths):,} longer than"
+    longest = f"{many(most, 'token')} (the longest {max(lengths):,})"
+    return f"{few} {longest}: such answers are cut; raise evaluate.max_new_tokens"
+
+
+def _reference(conversation: Conversation, turn: int, tokenizer: Tokenizer) -> str:
+    """What is said in a turn; a call is said in the words of the model's chat template."""
+    answer = conversation.messages[turn]
+    if not answer.tool_calls:
+        return split_thinking(answer.content)[1]
+    until = replace(conversation, messages=conversation.messages[: turn + 1], completion_from=turn)
+    row = render(tokenizer, until, Rendering(document="answer", control_tokens="text"))
+    return text_of(tokenizer, row.ids[row.weights > 0].tolist())
+
+
+def text_of(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
+    """What an answer says, without what was thought before."""
+    text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return split_thinking(text)[1]
+
+
+def _spread(rows: Sequence[Conversation], most: int) -> Iterator[Conversation]:
+    """Evenly spread rows, so that a sorted file still gives all its kinds."""
+    if len(rows) <= most:
+        yield from rows
+        return
+    for i in range(most):
+        yield rows[i * len(rows) // most]
+
+
+def score(
+    questions: Sequence[Question],
+    texts: dict[str, tuple[str, ...]],
+    checks: Sequence[Check],
+    *,
+    seed: int,
+    facts: Mapping[str, Mapping[str, object]] | None = None,
+) -> Answers:
+    """Every arm's answers under every check, with intervals."""
+    scored = {
+        check.name: {
+            arm: score_cases(
+                check,
+                [
+                    Case(text, question.reference, question.text)
+                    for text, question in zip(arm_texts, questions, strict=True)
+                ],
+            )
+            for arm, arm_texts in texts.items()
+        }
+        for check in checks
+    }
+    rows = {name: {arm: s.scores for arm, s in arms.items()} for name, arms in scored.items()}
+    return Answers(tuple(questions), texts, summarise(rows, seed=seed), scored, facts or {})

@@ -1,0 +1,270 @@
+"""Who answers the held-out questions under which prompt: base, prompted, examples and tuned."""
+
+import random
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tunesmith.adapters.loaded_base import Opened
+from tunesmith.config import EvaluateSettings, RunConfig
+from tunesmith.core.errors import ConfigError, TunesmithError
+from tunesmith.core.numbers import many
+from tunesmith.data.chat_format import instructed, study, with_system
+from tunesmith.data.chat_text import TEMPLATE_ERRORS
+from tunesmith.data.quality.text import bare, fold, letters
+from tunesmith.data.rows import Conversation, Message
+from tunesmith.data.template import render_prompt
+from tunesmith.data.tokenizer import Tokenizer
+from tunesmith.evaluation.answers import Question
+from tunesmith.evaluation.checks.table import build_checks
+from tunesmith.generation.decoder import Prompt
+
+
+def choose_examples(
+    rows: Sequence[Conversation], count: int, *, seed: int, asked: Collection[str] = ()
+) -> tuple[Conversation, ...]:
+    """At most ``count`` of the rows in the order of the draw.
+
+    An answer comes again only when every other one has come as often: few answers (labels) are
+    all shown before any is repeated, answers that all differ are drawn evenly. Rows that ask in any
+    of their turns what is in ``asked``, the held-out questions, be it with other punctuation, are
+    left out, as the prompt would hold the answer.
+    """
+    known = {_letters(text) for text in asked}
+    order = [row for row in rows if row.supervised and not _asks(row, known)]
+    random.Random(seed).shuffle(order)
+    rounds: dict[str, int] = {}
+    turns: list[tuple[int, int]] = []
+    for place, row in enumerate(order):
+        answer = _answer(row)
+        rounds[answer] = rounds.get(answer, -1) + 1
+        turns.append((rounds[answer], place))
+    return tuple(order[place] for _, place in sorted(turns)[:count])
+
+
+def with_examples(
+    messages: Sequence[Message], examples: Sequence[Conversation]
+) -> tuple[Message, ...]:
+    """The messages with the examples as earlier turns, behind their own system prompt.
+
+    An example with another system prompt has it in front of its question.
+    """
+    system = [message for message in messages[:1] if message.role == "system"]
+    turns = [turn for each in examples for turn in _turns(each, system)]
+    return (*system, *turns, *messages[len(system) :])
+
+
+def _turns(row: Conversation, system: Sequence[Message]) -> tuple[Message, ...]:
+    """An example up to its last trained answer, as turns of another conversation."""
+    turns = row.messages[: row.supervised[-1] + 1]
+    if turns[0].role != "system":
+        return turns
+    own, first, *rest = turns
+    if any(message.content == own.content for message in system):
+        return (first, *rest)
+    return (Message(first.role, f"{own.content}\n\n{first.content}"), *rest)
+
+
+def _answer(row: Conversation) -> str:
+    return _plain(row.messages[row.supervised[-1]].content)
+
+
+def _asks(row: Conversation, known: Collection[str]) -> bool:
+    before = row.messages[: row.supervised[-1]]
+    asks = [turn for turn in before if turn.role == "user" or turn is before[-1]]
+    return any(_letters(turn.content) in known for turn in asks)
+
+
+def _letters(text: str) -> str:
+    return letters(bare(fold(text)))
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+BASE, PROMPTED, EXAMPLES = "base", "prompted", "examples"  # TUNED is evaluate.summary's
+Change = Callable[[tuple[Message, ...]], tuple[Message, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One arm's prompts in the order of the questions, and what it puts in front of each.
+
+    ``virtual_tokens`` are the adapter's own, which every request carries.
+    """
+
+    name: str
+    prompts: tuple[Prompt, ...]
+    virtual_tokens: int = 0
+
+    @property
+    def prompt_tokens(self) -> float:
+        """Of a mean request, virtual ones aside."""
+        return sum(len(prompt.ids) for prompt in self.prompts) / len(self.prompts)
+
+
+@dataclass(frozen=True, slots=True)
+class BaseArms:
+    """The arms that the base answers, what the longer ones hold, and why others are left out."""
+
+    arms: Mapping[str, Arm]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    instruction: str | None = None
+    examples: tuple[Conversation, ...] = ()
+
+
+def read_instruction(settings: EvaluateSettings) -> str | None:
+    """The long instructions, from their file where that is given; None without any.
+
+    Raises ConfigError for a file that cannot be read or holds nothing.
+    """
+    text = settings.baseline_prompt
+    if text is None:
+        return None
+    if len(text.split()) > 1 and not _is_file(text):  # no instruction is one word
+        return text.strip()
+    try:
+        text = Path(text).read_text(encoding="utf-8-sig").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"evaluate.baseline_prompt: {text} cannot be read: {reason}.",
+            remedy="Name the file with the instructions, or give their text.",
+        ) from None
+    if not text:
+        raise ConfigError(
+            f"evaluate.baseline_prompt: {settings.baseline_prompt} is empty.",
+            remedy="Write the instructions into it, or leave the key out.",
+        )
+    return text
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # too long for a name, or with a zero byte
+        return False
+
+
+def arm_of(
+    opened: Opened,
+    name: str,
+    questions: Sequence[Question],
+    *,
+    adapter: str | None = None,
+    change: Change = tuple,
+) -> Arm:
+    """The prompts of an arm, each with the room that the context leaves for its answer."""
+    tokenizer: Tokenizer = opened.tokenizer(adapter)
+    virtual = opened.engine.prefix_length(adapter)
+    context = opened.base.context - virtual
+    chat_format = study(tokenizer)
+    prompts = []
+    for question in questions:
+        messages = change(question.messages)
+        ids = render_prompt(tokenizer, messages, question.tools, chat_format=chat_format)
+        most = max(0, context - len(ids))
+        prompts.append(Prompt(tuple(ids), adapter, opening=name, most=most))
+    return Arm(name, tuple(prompts), virtual)
+
+
+def base_arms(
+    opened: Opened,
+    questions: Sequence[Question],
+    settings: EvaluateSettings,
+    *,
+    rows: Sequence[Conversation],
+    seed: int,
+) -> BaseArms:
+    """What the base is asked; an arm that cannot be asked is left out, and why is said.
+
+    ``rows`` are training rows, of which examples are drawn. Raises ConfigError for a baseline
+    prompt that cannot be read.
+    """
+    instruction = read_instruction(settings)
+    if not questions:
+        return BaseArms({}, instruction=instruction)
+    arms = {BASE: arm_of(opened, BASE, questions)}
+    left_out: dict[str, str] = {}
+    asked = _Asked(opened, questions, settings, arms, left_out)
+    if instruction is not None:
+        change = instruction_change(opened, instruction)
+        asked.add_(PROMPTED, change, remedy="Shorten evaluate.baseline_prompt")
+    examples: tuple[Conversation, ...] = ()
+    if settings.examples:
+        texts = {question.text for question in questions}
+        examples = choose_examples(rows, settings.examples, seed=seed, asked=texts)
+        if not examples:
+            left_out[EXAMPLES] = "no training row can stand as an example"
+        else:
+            asked.add_(
+                EXAMPLES,
+                lambda messages: with_examples(messages, examples),
+                remedy=f"Give fewer than evaluate.examples={len(examples)}",
+            )
+    return BaseArms(arms, left_out, instruction, examples)
+
+
+def instruction_change(opened: Opened, instruction: str) -> Change:
+    """Puts the instructions in front of a row's messages, where the chat template takes them."""
+    tokenizer: Tokenizer = opened.base.tokenizer
+    as_system = study(tokenizer).keeps_system and with_system(tokenizer) is not None
+    return lambda messages: instructed(messages, instruction, as_system=as_system)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Arms that grow, with those that are left out."""
+
+    opened: Opened
+    questions: Sequence[Question]
+    settings: EvaluateSettings
+    arms: dict[str, Arm]
+    left_out: dict[str, str]
+
+    def add_(self, name: str, change: Change, *, remedy: str) -> None:
+        """Add an arm of longer prompts, or why it cannot be asked.
+
+        Its answers have as much room as those of the base with the short prompt.
+        """
+        try:
+            arm = arm_of(self.opened, name, self.questions, change=change)
+        except TunesmithError as error:
+            self.left_out[name] = str(error)
+            return
+        except TEMPLATE_ERRORS as error:
+            self.left_out[name] = f"the model's chat template refuses its prompts: {error}"
+            return
+        most = self.settings.max_new_tokens
+        short = [
+            prompt
+            for prompt, base in zip(arm.prompts, self.arms[BASE].prompts, strict=True)
+            if (prompt.most or 0) < min(most, base.most or 0)
+        ]
+        if short:
+            longest = max(len(prompt.ids) for prompt in short)
+            context = self.opened.base.context
+            self.left_out[name] = (
+                f"{many(len(short), 'prompt')} of {len(arm.prompts):,}, the longest with "
+                f"{many(longest, 'token')}, and an answer of up to {most:,} do not fit the "
+                f"model's context of {context:,}. {remedy}, or lower evaluate.max_new_tokens."
+            )
+            return
+        self.arms[name] = arm
+
+
+def without_room(arm: Arm, virtual_tokens: int) -> list[int]:
+    """Places of questions that leave no room for an answer behind so many virtual tokens."""
+    return [i for i, prompt in enumerate(arm.prompts) if (prompt.most or 0) <= virtual_tokens]
+
+
+def kept(arm: Arm, places: Sequence[int]) -> Arm:
+    """The arm with the prompts at these places only."""
+    return replace(arm, prompts=tuple(arm.prompts[i] for i in places))
+
+
+def require_evaluable(config: RunConfig) -> None:
+    """Raise ConfigError for what could not be judged, before anything is loaded or written."""
+    build_checks(config.evaluate.checks)
+    read_instruction(config.evaluate)

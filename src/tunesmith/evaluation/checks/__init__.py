@@ -1,0 +1,1 @@
+"""Rules that an answer must pass, a file for each family."""

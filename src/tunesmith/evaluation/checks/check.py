@@ -1,0 +1,269 @@
+"""What is a check: a named rule that scores an answer from 0 to 1, and what it says of many."""
+
+import math
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pydantic import JsonValue
+
+from tunesmith.core.errors import DataError
+from tunesmith.core.numbers import many
+
+SHOWN_FAULTS = 10
+
+Figures = Mapping[str, JsonValue]
+"""What a check says of many answers beside the mean of their scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An answer, and what it may be judged by: the data's own answer, and what was asked."""
+
+    answer: str
+    reference: str | None = None
+    question: str | None = None
+
+
+class CannotScore(Exception):
+    """Why a check gives an answer no score at all, which is not the same as the score 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """A rule that an answer must pass; the same answer to the same question scores the same.
+
+    The table of kinds sets its ``name``. ``rule`` scores a case, or raises CannotScore. The others
+    are what only some kinds have: ``fault`` says why no answer could pass in the place of the
+    case's own, ``aggregate`` gives figures beside the mean, ``prepare`` does at once for many
+    cases what would take long one by one, ``obstacle`` says before anything is trained what would
+    keep it from scoring, and ``fit`` returns the check that has learned the data's own answers and
+    the base's. ``takes_references`` is false where the data's own answers need not pass.
+    """
+
+    name: str = ""
+    rule: Callable[[Case], float]
+    fault: Callable[[Case], str | None] = lambda _case: None
+    aggregate: Callable[[Sequence[Case]], Figures] = lambda _cases: {}
+    prepare: Callable[[Sequence[Case]], None] = lambda _cases: None
+    obstacle: Callable[[], str | None] = lambda: None
+    fit: "Callable[[Sequence[str], Sequence[str]], Check] | None" = None
+    takes_references: bool = True
+
+    def score(
+        self, answer: str, reference: str | None = None, question: str | None = None
+    ) -> float:
+        """0.0 (fails) .. 1.0 (passes); 0.0 against a reference that `reference_fault` names.
+
+        An empty answer passes nothing, unless the reference is empty too: else silence would
+        pass every rule about what an answer must not hold. Raises CannotScore.
+        """
+        if not answer.strip() and (reference is None or reference.strip()):
+            return 0.0
+        return self.rule(_sound(Case(answer, reference, question)))
+
+    def reference_fault(self, reference: str | None, question: str | None = None) -> str | None:
+        """Why no answer could pass against this reference; None where one can."""
+        return self.fault(_sound(Case("", reference, question)))
+
+
+def _sound(case: Case) -> Case:
+    """The case without halves of surrogate pairs, which JSON can hold and no library takes."""
+    reference = None if case.reference is None else _without_halves(case.reference)
+    question = None if case.question is None else _without_halves(case.question)
+    return Case(_without_halves(case.answer), reference, question)
+
+
+def _without_halves(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def require_references(
+    checks: Sequence[Check],
+    references: Sequence[str | None],
+    questions: Sequence[str | None] | None = None,
+) -> None:
+    """Raise DataError where a check could not score a row, before anything is generated for it."""
+    asked = questions if questions is not None else [None] * len(references)
+    faults = [
+        f"check `{check.name}`, row {row}: {fault}"
+        for check in checks
+        for row, (reference, question) in enumerate(zip(references, asked, strict=True), start=1)
+        if (fault := check.reference_fault(reference, question)) is not None
+    ]
+    if faults:
+        more = len(faults) - SHOWN_FAULTS
+        shown = [*faults[:SHOWN_FAULTS], *([f"... and {more} more"] if more > 0 else [])]
+        raise DataError(
+            "\n".join(shown),
+            remedy="Mend these evaluation rows, or take the check out of evaluate.checks.",
+        )
+
+
+def composed(text: str, *, ignore_case: bool = False) -> str:
+    """The text composed (NFC), its white space kept: one spelling for each 한글 syllable.
+
+    Unicode calls composed and decomposed spellings the same text (UAX #15). Where case is ignored
+    it is case-folded (and composed again, as folding can split).
+    """
+    text = unicodedata.normalize("NFC", text)
+    return unicodedata.normalize("NFC", text.casefold()) if ignore_case else text
+
+
+def trimmed(text: str) -> str:
+    """`composed`, without white space around it."""
+    return composed(text).strip()
+
+
+def folded(text: str, *, ignore_case: bool) -> str:
+    """`trimmed`, and where case is ignored, case-folded."""
+    return composed(text, ignore_case=ignore_case).strip()
+
+
+def missing_reference(case: Case) -> str | None:
+    """The fault of a row that has no reference; None where it has one."""
+    return "there is no reference answer to compare with" if case.reference is None else None
+
+
+def blank_reference(case: Case) -> str | None:
+    """The fault of a row whose reference is missing or has no text; None where it has one."""
+    if case.reference is not None and not case.reference.strip():
+        return "the reference answer is empty"
+    return missing_reference(case)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Scores of rows in order, None where a row has none; ``errors`` says why, by row from 1.
+
+    ``figures`` are over the rows that have a score; ``empty`` counts answers without a text.
+    """
+
+    scores: tuple[float | None, ...]
+    errors: Mapping[int, str]
+    figures: Figures
+    empty: int = 0
+
+    @property
+    def note(self) -> str | None:
+        """Over how many rows the score stands, and the first reason why not over all."""
+        if not self.errors:
+            return None
+        row, why = next(iter(self.errors.items()))
+        scored = len(self.scores) - len(self.errors)
+        return f"{scored:,} of {many(len(self.scores), 'row')} scored; row {row}: {why}"
+
+
+def score_cases(check: Check, cases: Sequence[Case]) -> Scored:
+    """Every case under the check; whatever goes wrong in it is kept for its row, never raised."""
+    errors: dict[int, str] = {}
+    scores: list[float | None] = []
+    unready = _prepared(check, cases)
+    for row, case in enumerate(cases, start=1):
+        score, error = (None, unready) if unready else _score(check, case)
+        scores.append(score)
+        if error is not None:
+            errors[row] = error
+    good = [case for case, score in zip(cases, scores, strict=True) if score is not None]
+    empty = sum(not case.answer.strip() for case in cases)
+    return Scored(tuple(scores), errors, _figures(check, good), empty)
+
+
+def _prepared(check: Check, cases: Sequence[Case]) -> str | None:
+    """None where the check is ready, else why it is not."""
+    try:
+        check.prepare(cases)
+    except Exception as error:  # of any kind: the other checks go on
+        return _told(error)
+    return None
+
+
+def _score(check: Check, case: Case) -> tuple[float | None, str | None]:
+    """The score, or why there is none."""
+    try:
+        score = float(check.score(case.answer, case.reference, case.question))
+    except Exception as error:  # of any kind: the other rows and checks go on
+        return None, _told(error)
+    if not (math.isfinite(score) and 0.0 <= score <= 1.0):
+        return None, f"the score {score} does not lie within 0 and 1"
+    return score, None
+
+
+def _figures(check: Check, cases: Sequence[Case]) -> Figures:
+    try:
+        return check.aggregate(cases) if cases else {}
+    except Exception as error:  # of any kind: the scores stand without the figures
+        return {"error": _told(error)}
+
+
+def _told(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, CannotScore) and text else f"{type(error).__name__}: {text}"
+
+
+def fit_checks(
+    checks: Sequence[Check], *, own: Sequence[str], base: Sequence[str]
+) -> tuple[Check, ...]:
+    """The checks in order, those that learn fitted; the others as they are.
+
+    ``own`` are answers of the training rows, ``base`` what the untuned base answers, be it to the
+    very rows that are scored. A check whose fit fails gives no answer a score, and says why.
+    """
+    return tuple(check if check.fit is None else _fit(check, own, base) for check in checks)
+
+
+def _fit(check: Check, own: Sequence[str], base: Sequence[str]) -> Check:
+    assert check.fit is not None
+    try:
+        fitted = check.fit(own, base)
+    except Exception as error:  # of any kind: the other checks go on
+        fitted = unscored(f"it could not be fitted: {type(error).__name__}: {error}")
+    return replace(fitted, name=check.name)
+
+
+def unscored(why: str, figures: Figures | None = None) -> Check:
+    """The check that gives no answer a score, as it has learned nothing."""
+
+    def rule(_case: Case) -> float:
+        raise CannotScore(why)
+
+    return Check(rule=rule, aggregate=lambda _cases: figures or {}, takes_references=False)
+
+
+FEW = 0.5
+"""Below this mean score of the data's own answers a model that learns them would fail as well."""
+
+
+def early_notes(
+    checks: Sequence[Check],
+    references: Sequence[str | None],
+    questions: Sequence[str | None],
+) -> Iterator[str]:
+    """A line for each check that the data's own answers do not pass, or that cannot score now."""
+    own = [
+        Case(reference, reference, question)
+        for reference, question in zip(references, questions, strict=True)
+        if reference is not None
+    ]
+    for check in checks:
+        if why := check.obstacle():
+            yield f"check `{check.name}`: {why}; without it these scores will be missing"
+        if not check.takes_references or not own:
+            continue
+        scored = score_cases(check, own)
+        scores = [score for score in scored.scores if score is not None]
+        if scored.note:
+            yield f"check `{check.name}`: the data's own answers: {scored.note}"
+        if not scores:
+            continue
+        mean, rows = sum(scores) / len(scores), many(len(scores), "own answer")
+        if not any(scores):
+            yield (
+                f"check `{check.name}`: none of the data's {rows} passes, "
+                "so no model that learns them can; look at the check or at the data"
+            )
+        elif mean < FEW:
+            yield (
+                f"check `{check.name}`: the data's {rows} score {100 * mean:.0f} %, "
+                "which is about the most that training on such answers can reach"
+            )

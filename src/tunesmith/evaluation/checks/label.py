@@ -1,0 +1,96 @@
+"""label: is the answer, or one key of a JSON answer, the class that the reference names?"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from tunesmith.config.checks import LabelSettings
+from tunesmith.evaluation.checks.check import Case, Check, Figures, folded, missing_reference
+from tunesmith.evaluation.checks.json_text import NotJson, same_value, value_of_key
+
+OTHER = "(another text)"
+NONE = "(no label)"
+
+
+def label_check(settings: LabelSettings) -> Check:
+    """1.0 where answer and reference name the same class; with macro-F1 and a confusion matrix."""
+    labels = _Labels(settings)
+    return Check(
+        rule=labels.score,
+        fault=labels.fault,
+        aggregate=labels.figures,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    """Where the label of a text stands, and whether its case counts."""
+
+    settings: LabelSettings
+
+    def score(self, case: Case) -> float:
+        """1.0 for the same label; 0.0 otherwise, also where JSON or its key is missing."""
+        if case.reference is None:
+            return 0.0
+        try:
+            given, wanted = self._value(case.answer), self._value(case.reference)
+        except NotJson:
+            return 0.0
+        return float(same_value(given, wanted, ignore_case=self.settings.ignore_case))
+
+    def fault(self, case: Case) -> str | None:
+        """A fault where the reference is missing or does not hold the key."""
+        if case.reference is None:
+            return missing_reference(case)
+        try:
+            self._value(case.reference)
+        except NotJson as error:
+            return f"the reference cannot be compared by field: {error}"
+        return None
+
+    def figures(self, cases: Sequence[Case]) -> Figures:
+        """Macro-F1 and the confusion matrix."""
+        pairs = [(self._name(case.reference or ""), self._name(case.answer)) for case in cases]
+        return confusion_figures(pairs)
+
+    def _value(self, text: str) -> JsonValue:
+        return text if self.settings.field is None else value_of_key(text, self.settings.field)
+
+    def _name(self, text: str) -> str:
+        found = read_label(text, self.settings) if text.strip() else None
+        return NONE if found is None else found
+
+
+def read_label(text: str, settings: LabelSettings) -> str | None:
+    """The label of a text, as answers are compared by it; None where the JSON key is missing."""
+    try:
+        value = text if settings.field is None else value_of_key(text, settings.field)
+    except NotJson:
+        return None
+    if isinstance(value, str):
+        return folded(value, ignore_case=settings.ignore_case)
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def confusion_figures(pairs: Sequence[tuple[str, str]]) -> Figures:
+    """Macro-F1 over the wanted classes, and how often each wanted class got which answer.
+
+    ``pairs`` are (wanted, given). What is no wanted class counts as one: its own F1 is 0 and
+    would say nothing, so it is left out of the mean (as with scikit-learn's `labels`).
+    """
+    classes = sorted({wanted for wanted, _ in pairs})
+    known = {*classes, NONE}
+    table = Counter((wanted, given if given in known else OTHER) for wanted, given in pairs)
+    wanted_count = Counter(wanted for wanted, _ in pairs)
+    given_count = Counter(given for _, given in pairs)
+    f1 = {
+        each: 2 * table[each, each] / (wanted_count[each] + given_count[each]) for each in classes
+    }
+    confusion: dict[str, JsonValue] = {
+        each: {given: n for (wanted, given), n in sorted(table.items()) if wanted == each}
+        for each in classes
+    }
+    return {"macro_f1": sum(f1.values()) / len(f1), "confusion": confusion}

@@ -1,0 +1,270 @@
+"""Asking again: samples at a temperature and other wordings, for one arm after the other."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from tunesmith.adapters.loaded_base import Opened
+from tunesmith.config import EvaluateSettings
+from tunesmith.config.checks import CheckSettings
+from tunesmith.config.evaluate import ConsistencySettings
+from tunesmith.core.numbers import many
+from tunesmith.data.quality.text import fold
+from tunesmith.data.rows import Message
+from tunesmith.evaluation.answering import Asked, answers_to
+from tunesmith.evaluation.answers import Question
+from tunesmith.evaluation.checks.check import Case, Check
+from tunesmith.evaluation.checks.similarity import load_meanings
+from tunesmith.evaluation.consistency import Consistency, Reading, judge_consistency
+from tunesmith.evaluation.consistency_agreement import Meaning, label_of
+from tunesmith.evaluation.paraphrases import paraphrases, read_wordings
+from tunesmith.generation.sampling import Sampling
+
+ROUND = 8  # questions that are asked together: enough to fill a batch, few enough to stop in time
+
+Given = Mapping[str, Sequence[str]]  # folded question -> other wordings that a user gave
+Texts = tuple[tuple[str, ...], ...]  # question -> its answers
+Prepare = Callable[[tuple[Message, ...]], tuple[Message, ...]]
+GoOn = Callable[[int, int], bool]  # told how many questions are done, of how many
+
+
+def _as_it_is(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    return messages
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """Who answers (None: the base), and how a request is put to it."""
+
+    adapter: str | None = None
+    prepare: Prepare = _as_it_is
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One arm's answers to the first questions: drawn ones, and greedy ones to every wording.
+
+    A question in ``wordings`` is answered as it stands first, then in other words.
+    """
+
+    samples: Texts
+    wordings: Texts
+
+    @property
+    def texts(self) -> Iterator[str]:
+        """All answers."""
+        yield from (text for group in (*self.samples, *self.wordings) for text in group)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How long an answer may be, how long an arm may take, and where its randomness comes from."""
+
+    max_new_tokens: int
+    seconds: float
+    seed: int
+    now: Callable[[], float] = time.monotonic
+
+
+class Asking:
+    """The questions of one evaluation that are asked again, of any arm at any time.
+
+    An arm that training changes (the base of `full`) is drawn before, the others after it.
+    """
+
+    def __init__(
+        self,
+        opened: Opened,
+        questions: Sequence[Question],
+        settings: EvaluateSettings,
+        *,
+        seed: int,
+        arms: int = 2,
+    ) -> None:
+        """``arms`` share the time. Raises FaultyData for a faulty file of wordings, and ValueError
+        where consistency is turned off.
+        """
+        if settings.consistency is None:
+            raise ValueError("evaluate.consistency is none: there is nothing to ask again")
+        self.opened, self._settings, self._seed = opened, settings, seed
+        self.settings = settings.consistency
+        path = self.settings.paraphrases_from
+        given = read_wordings(Path(path)) if path is not None else {}
+        self.asked = again(questions, self.settings, given)
+        self._unused = len(given.keys() - {fold(group[0].text) for group in self.asked})
+        self._seconds = 60 * self.settings.minutes / arms
+        self.drawn: dict[str, Drawn] = {}
+
+    def draw(self, name: str, arm: Arm, *, go_on: GoOn = lambda _done, _total: True) -> bool:
+        """Ask one arm, and keep what it says; whether ``go_on`` let it come to the end."""
+        drawing = Drawing(self._settings.max_new_tokens, self._seconds, self._seed)
+        found = draw_again(
+            self.opened, self.asked, self.settings, arm=arm, draw=drawing, go_on=go_on
+        )
+        if found is not None:
+            self.drawn[name] = found
+        return found is not None
+
+    def judged(self, checks: Sequence[Check]) -> Consistency:
+        """Every arm that was drawn, under the first of ``checks``, which are fitted by then."""
+        found = consistency_of(
+            self.asked,
+            self.drawn,
+            self.settings,
+            checks=checks,
+            kinds=self._settings.checks,
+            seed=self._seed,
+        )
+        if not self._unused:
+            return found
+        note = f"{many(self._unused, 'question')} of {self.settings.paraphrases_from} not asked"
+        return replace(found, notes=(*found.notes, note))
+
+
+def again(
+    questions: Sequence[Question], settings: ConsistencySettings, given: Given | None = None
+) -> list[tuple[Question, ...]]:
+    """The questions that are asked again, evenly spread, each with its other wordings behind it.
+
+    Wordings that a user gave come before those that rules make; both are told by the question.
+    """
+    count = min(len(questions), settings.rows)
+    chosen = [questions[i * len(questions) // count] for i in range(count)]
+    return [(each, *_reworded(each, settings, given or {})) for each in chosen]
+
+
+def _reworded(question: Question, settings: ConsistencySettings, given: Given) -> list[Question]:
+    texts = [
+        *given.get(fold(question.text), ()),
+        *paraphrases(question.text, most=settings.paraphrases),
+    ]
+    last = question.messages[-1]
+    return [
+        replace(question, messages=(*question.messages[:-1], replace(last, content=text)))
+        for text in dict.fromkeys(texts)
+        if text != question.text
+    ]
+
+
+def draw_again(
+    opened: Opened,
+    asked: Sequence[tuple[Question, ...]],
+    settings: ConsistencySettings,
+    *,
+    arm: Arm,
+    draw: Drawing,
+    go_on: GoOn = lambda _done, _total: True,
+) -> Drawn | None:
+    """One arm's answers to what `again` chose, in rounds, until the time is up.
+
+    At least one round is done. Which questions are reached depends on the time, an answer does
+    not: it is drawn with random numbers of its question and its number. None where ``go_on``
+    says no before the end.
+    """
+    end = draw.now() + draw.seconds
+    samples: list[tuple[str, ...]] = []
+    wordings: list[tuple[str, ...]] = []
+    for start in range(0, len(asked), ROUND):
+        if start and draw.now() >= end:
+            break
+        part = asked[start : start + ROUND]
+        one = _round(opened, part, settings, arm=arm, draw=draw, first=start)
+        samples += one.samples
+        wordings += one.wordings
+        done = start + len(part)
+        if not go_on(done, len(asked)) and done < len(asked):
+            return None
+    return Drawn(tuple(samples), tuple(wordings))
+
+
+def _round(
+    opened: Opened,
+    asked: Sequence[tuple[Question, ...]],
+    settings: ConsistencySettings,
+    *,
+    arm: Arm,
+    draw: Drawing,
+    first: int,
+) -> Drawn:
+    """Some questions, all their samples and wordings; ``first`` numbers the first of them."""
+    count = settings.samples
+    sampled = [
+        _asked(question, arm, draw=(first + i) * count + k)
+        for i, (question, *_) in enumerate(asked)
+        for k in range(count)
+    ]
+    worded = [_asked(each, arm) for group in asked for each in group if len(group) > 1]
+    answers = partial(answers_to, opened, adapter=arm.adapter, seed=draw.seed)
+    hot = Sampling(temperature=settings.temperature, max_new_tokens=draw.max_new_tokens)
+    cold = Sampling(max_new_tokens=draw.max_new_tokens)
+    samples = iter(answers(sampled, sampling=hot) or ())
+    words = iter(answers(worded, sampling=cold) or ())
+    return Drawn(
+        tuple(tuple(next(samples) for _ in range(count)) for _ in asked),
+        tuple(tuple(next(words) for _ in group if len(group) > 1) for group in asked),
+    )
+
+
+def _asked(question: Question, arm: Arm, *, draw: int | None = None) -> Asked:
+    return Asked(arm.prepare(question.messages), question.tools, draw)
+
+
+def consistency_of(
+    asked: Sequence[tuple[Question, ...]],
+    drawn: Mapping[str, Drawn],
+    settings: ConsistencySettings,
+    *,
+    checks: Sequence[Check],
+    kinds: Sequence[CheckSettings],
+    seed: int,
+) -> Consistency:
+    """All arms' answers judged; ``kinds`` are the settings of the checks, whose first one counts.
+
+    Where time was up for an arm, the questions that every arm answered count. Raises ModelError
+    where the embedding model that is asked for cannot be had.
+    """
+    reached = min((len(each.samples) for each in drawn.values()), default=0)
+    several = [i for i in range(reached) if len(asked[i]) > 1]
+    samples = {arm: _cases(asked, each.samples, range(reached)) for arm, each in drawn.items()}
+    worded = {arm: _cases(asked, each.wordings, several) for arm, each in drawn.items()}
+    texts = [text for each in drawn.values() for text in each.texts]
+    reading = Reading(checks[0] if checks else None, label_of(kinds), _meaning(settings, texts))
+    return judge_consistency(
+        samples if settings.samples else {},
+        worded,
+        reading,
+        temperature=settings.temperature,
+        seed=seed,
+        notes=_notes(reached, len(asked), len(several)),
+    )
+
+
+def _cases(
+    asked: Sequence[tuple[Question, ...]], texts: Texts, numbers: Iterable[int]
+) -> list[list[Case]]:
+    """Answers of some questions, each with what it is judged by: the question as it stood."""
+    return [
+        [Case(text, asked[i][0].reference, asked[i][0].text) for text in texts[i]] for i in numbers
+    ]
+
+
+def _meaning(settings: ConsistencySettings, texts: Sequence[str]) -> Meaning | None:
+    if settings.meaning is None:
+        return None
+    meanings = load_meanings(settings.meaning)
+    meanings.embed(texts)
+    return meanings.cosine
+
+
+def _notes(reached: int, asked: int, several: int) -> tuple[str, ...]:
+    notes = []
+    if reached < asked:
+        notes.append(
+            f"time was up after {many(reached, 'question')} of {asked:,} "
+            "(evaluate.consistency.minutes)"
+        )
+    if 0 < several < reached:
+        notes.append(f"{many(reached - several, 'question')} could not be put in other words")
+    return tuple(notes)

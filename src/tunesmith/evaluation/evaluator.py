@@ -1,0 +1,330 @@
+"""Did a run reach its purpose, and at what cost: all arms' answers, checks, probes, the verdict."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from tunesmith.adapters.loaded_base import Opened
+from tunesmith.config import RunConfig
+from tunesmith.core.numbers import many
+from tunesmith.core.progress import Course, Event, Notice
+from tunesmith.data.dataset import RunRows
+from tunesmith.data.tokenizer import Tokenizer, encode
+from tunesmith.engine.forward import Engine
+from tunesmith.evaluation.answering import (
+    Said,
+    answer_arms,
+    answers_now,
+    open_cache,
+    unanswered,
+    voice_of,
+)
+from tunesmith.evaluation.answers import Answers, questions_of, score, text_of, told_of_long
+from tunesmith.evaluation.arms import BASE, Arm, arm_of, base_arms, kept, without_room
+from tunesmith.evaluation.checks.check import Check, early_notes, fit_checks, require_references
+from tunesmith.evaluation.checks.table import build_checks
+from tunesmith.evaluation.comparison import TUNED
+from tunesmith.evaluation.document import about_of, document, facts_of, request_of
+from tunesmith.evaluation.duration import NONE, Work, speed_of, told
+from tunesmith.evaluation.forgetting import Forgetting
+from tunesmith.evaluation.forgetting_scores import Probing
+from tunesmith.evaluation.measures import Known, Measures, Result, Tuned
+from tunesmith.evaluation.overfitting_evidence import Answered
+from tunesmith.evaluation.requests import STEPS, BreakEven, Timed, break_even, time_arms
+from tunesmith.evaluation.verdict import Verdict, judge
+from tunesmith.generation.decoder import Prompt
+from tunesmith.generation.sampling import Sampling
+from tunesmith.runs.folder import RunFolder
+
+
+class Judge:
+    """A run's held-out questions, arms, checks and probes, and what the arms said so far."""
+
+    def __init__(  # noqa: PLR0913  # each is another part of a run
+        self,
+        opened: Opened,
+        config: RunConfig,
+        rows: RunRows,
+        *,
+        emit: Callable[[Event], None],
+        stop: Callable[[], bool] = lambda: False,
+        virtual_tokens: int = 0,
+        folder: RunFolder | None = None,
+    ) -> None:
+        """Raises DataError where a check cannot score a row, before anything is trained.
+
+        Of training rows examples are drawn, and checks that learn are fitted on their answers.
+        ``virtual_tokens`` are those of the adapter that is to be judged. ``known`` may be
+        exchanged for that of other runs over this base. The run's ``folder`` tells its course.
+        """
+        self._opened, self._config, self._emit = opened, config, emit
+        self.progress = Course(None, emit, stop).progress
+        self._rows = rows.sample
+        self.known = Known()
+        self.stopped = False
+        self.checks = build_checks(config.evaluate.checks)
+        wanted = rows.held_conversations if self.checks else []
+        self.questions = questions_of(wanted, opened.base.tokenizer, most=config.evaluate.rows)
+        self._build_arms(virtual_tokens)
+        references = [question.reference for question in self.questions]
+        asked = [question.text for question in self.questions]
+        require_references(self.checks, references, asked)
+        for note in early_notes(self.checks, references, asked):
+            emit(Notice("checks", note))
+        if cut := told_of_long(opened.base.tokenizer, references, config.evaluate.max_new_tokens):
+            emit(Notice("checks", cut))
+        self.said: dict[str, tuple[Said, ...]] = {}
+        self.answers: Answers | None = None
+        self.verdict: Verdict | None = None
+        self.timed: dict[str, Timed] = {}
+        self.cost: BreakEven | None = None
+        self._probing = self._probes()
+        self._measures = self._measuring(rows, folder)
+        self._found: dict[str, object] = {}
+        self._fitted: Sequence[Check] = ()
+
+    def _build_arms(self, virtual_tokens: int) -> None:
+        """The arms of the base over the questions that leave room for an answer."""
+        settings, seed = self._config.evaluate, self._config.train.seed
+        self.base = base_arms(self._opened, self.questions, settings, rows=self._rows, seed=seed)
+        if BASE in self.base.arms:
+            full = without_room(self.base.arms[BASE], virtual_tokens)
+            if full:
+                said = f"{many(len(full), 'held-out row')} not asked: no room for an answer"
+                self._emit(Notice("arms", said))
+                stay = [i for i in range(len(self.questions)) if i not in set(full)]
+                self.questions = tuple(self.questions[i] for i in stay)
+                arms = {name: kept(arm, stay) for name, arm in self.base.arms.items() if stay}
+                self.base = replace(self.base, arms=arms)
+        for name, why in self.base.left_out.items():
+            self._emit(Notice("left_out", f"arm {name} left out: {why}"))
+        self.arms: dict[str, Arm] = dict(self.base.arms)
+
+    def _probes(self) -> Probing | None:
+        """What tells of forgetting; a verdict needs questions first."""
+        settings = self._config.evaluate.forgetting
+        if settings is None or not self.questions:
+            return None
+
+        seed, emit = self._config.train.seed, self._emit
+        notice = lambda text: emit(Notice("forgetting", text))  # noqa: E731
+        return Probing(self._opened, settings, seed=seed, notice=notice)
+
+    def _measuring(self, rows: RunRows, folder: RunFolder | None) -> Measures | None:
+        """What is measured beside the verdict; there is no such thing without questions."""
+        if not self.questions:
+            return None
+        return Measures(
+            opened=self._opened,
+            config=self._config,
+            rows=rows,
+            questions=self.questions,
+            base=self.base,
+            folder=folder,
+            go_on=self.progress,
+            note=lambda text: self._emit(Notice("measures", text)),
+            known=lambda: self.known.measures,
+        )
+
+    def answer_before(self) -> None:
+        """Let the base answer now, as training will change it, or as it is about to go."""
+        if not self.questions:
+            return
+        self._ask(self.base.arms, None)
+        if self._probing and not self.stopped:
+            self._probing.score_base(go_on=self.progress("scoring probes of forgetting (base)"))
+            self.stopped = self._probing.base is None
+        if self._measures and not self.stopped:
+            self._measures.ask_base()
+            self.stopped = self._measures.stopped
+
+    def judge(self, tuned: Tuned | None) -> Answers | None:
+        """All arms' answers under every check, with the verdict kept; None without checks or
+        held-out rows, or when a stop was asked for. Without ``tuned`` only the base is asked.
+        """
+        if not self.questions:
+            return None
+        if tuned is not None:
+            self.arms[TUNED] = arm_of(tuned.opened, TUNED, self.questions, adapter=tuned.adapter)
+        self._ask({name: arm for name, arm in self.arms.items() if name not in self.said}, tuned)
+        forgetting = tuned.forgetting if tuned else None
+        if tuned and forgetting is None:
+            forgetting = self.forgetting(tuned.opened, tuned.adapter)
+        if self.stopped:
+            return None
+        self.answers = self._scored(tuned)
+        tokens = {name: arm.prompt_tokens + arm.virtual_tokens for name, arm in self.arms.items()}
+        self.verdict = judge(self.answers.summary, forgetting=forgetting, prompt_tokens=tokens)
+        self.cost = self._cost(self.verdict, tuned.training_seconds if tuned else None)
+        if tuned is not None:
+            self._measure(tuned, self.answers)
+        return None if self.stopped else self.answers
+
+    def _measure(self, tuned: Tuned, answers: Answers) -> None:
+        if self._measures is not None:
+            references = [question.reference for question in self.questions]
+            said = Answered(answers.texts[TUNED], references)
+            result = Result(tuned.opened, tuned.adapter, said, self._fitted)
+            self._found = self._measures.of(result)
+            self.stopped = self._measures.stopped
+
+    def _scored(self, tuned: Tuned | None) -> Answers:
+        """Every arm's answers under the checks, those that learn fitted."""
+        texts = self._texts(tuned)
+        checks = self._fitted = fit_checks(self.checks, own=self._own, base=texts[BASE])
+        facts = facts_of(self.arms, self.said, self.timed, self._config.evaluate.prices)
+        answers = score(self.questions, texts, checks, seed=self._config.train.seed, facts=facts)
+        for name, arms in answers.scored.items():
+            for arm, scored in arms.items():
+                if scored.note:
+                    self._emit(Notice("checks", f"check `{name}`, {arm}: {scored.note}"))
+        return answers
+
+    def to_json(self) -> dict[str, object] | None:
+        """The evaluate document; None where nothing was judged."""
+        if self.answers is None or self.verdict is None:
+            return None
+        about, found = about_of(self._config), self._found
+        return document(
+            self.answers, self.verdict, self.base, about=about, cost=self.cost, measures=found
+        )
+
+    def _cost(self, verdict: Verdict, training_seconds: float | None) -> BreakEven | None:
+        """What a request saves against the arm that the verdict compares with."""
+        if verdict.gain is None:
+            return None
+        against = verdict.gain.against
+        mine, other = (
+            request_of(self.arms[name], self.said[name], self.timed.get(name))
+            for name in (TUNED, against)
+        )
+        return break_even(
+            mine,
+            other,
+            against=against,
+            prices=self._config.evaluate.prices,
+            training_seconds=training_seconds,
+        )
+
+    def _texts(self, tuned: Tuned | None) -> dict[str, tuple[str, ...]]:
+        """Each arm's answers as text, thinking aside."""
+        tokenizers = {TUNED: tuned.opened.tokenizer(tuned.adapter)} if tuned else {}
+        return {
+            name: tuple(
+                text_of(tokenizers.get(name, self._opened.base.tokenizer), said.ids)
+                for said in self.said[name]
+            )
+            for name in self.arms
+        }
+
+    def first_score(self, opened: Opened, adapter: str | None) -> float | None:
+        """Mean of the first check as an adapter is now; None at a stop, NaN without any score."""
+        if BASE not in self.said:  # what a check that learns compares with
+            self._ask(self.base.arms, None)
+        arm = arm_of(opened, TUNED, self.questions, adapter=adapter)
+        go_on = self.progress(f"answering {many(len(arm.prompts), 'held-out question')}")
+        most = self._config.evaluate.max_new_tokens
+        texts = None if self.stopped else answers_now(opened, arm, adapter, most=most, go_on=go_on)
+        self.stopped = texts is None
+        if texts is None:
+            return None
+        checks = fit_checks(self.checks[:1], own=self._own, base=self._texts(None)[BASE])
+        scored = score(self.questions, {TUNED: texts}, checks, seed=self._config.train.seed)
+        found = scored.summary.checks[0].arms.get(TUNED)
+        return found.mean if found else math.nan
+
+    @property
+    def _own(self) -> list[str]:
+        """The data's own answers."""
+        return [row.messages[row.supervised[-1]].content for row in self._rows if row.supervised]
+
+    @property
+    def probes(self) -> bool:
+        """Whether forgetting is measured."""
+        return self._probing is not None
+
+    def forgetting(
+        self, opened: Opened, adapter: str | None, probes: Sequence[str] | None = None
+    ) -> Forgetting | None:
+        """What an adapter forgot, or the whole model as it is now, by some probes or all.
+
+        None where it is not asked for, or when a stop was.
+        """
+        if self._probing is None or self.stopped:
+            return None
+        self._probing.base = self._probing.base or self.known.scores.get(self._probing.settings)
+        self._probing.opened = opened
+        go_on = self.progress("scoring probes of forgetting")
+        found = self._probing.forgetting(adapter, probes, go_on=go_on)
+        self.stopped = self.stopped or found is None
+        if self._probing.base is not None:
+            self.known.scores[self._probing.settings] = self._probing.base
+        return found
+
+    def _ask(self, arms: Mapping[str, Arm], tuned: Tuned | None) -> None:
+        """Answers of arms that one engine answers together, from the cache or generated, and the
+        seconds that single requests take; first it is told how long all this will take.
+        """
+        if self.stopped:
+            return
+        opened = tuned.opened if tuned else self._opened
+        sampling = Sampling(max_new_tokens=self._config.evaluate.max_new_tokens)
+        voices = {name: voice_of(self._opened.base) for name in arms}
+        if tuned is not None:
+            voices[TUNED] = tuned.voice
+        stop_ids = opened.base.stop_ids
+        caches = {name: open_cache(voice, sampling, stop_ids) for name, voice in voices.items()}
+        self._foretell(arms, unanswered(arms, caches), tuned)
+        phase = f"answering {many(len(self.questions), 'held-out question')} ({', '.join(arms)})"
+        said = answer_arms(
+            opened.engine,
+            arms,
+            caches,
+            sampling=sampling,
+            stop_ids=stop_ids,
+            go_on=self.progress(phase),
+        )
+        self.stopped = said is None
+        self.said.update(said or {})
+        self._time(opened.engine, arms)
+
+    def _time(self, engine: Engine, arms: Mapping[str, Arm]) -> None:
+        """Seconds of single requests; those of the base are measured once for all its runs."""
+        rows = self._config.evaluate.timed_rows
+        if self.stopped or not rows:
+            return
+        known = {name: self.known.timed.get((arm, rows)) for name, arm in arms.items()}
+        new = {name: arm for name, arm in arms.items() if known[name] is None}
+        go_on = self.progress(f"timing {many(rows, 'row')} one by one ({', '.join(new)})")
+        timed = time_arms(engine, new, self.said, rows=rows, go_on=go_on)
+        self.stopped = timed is None
+        self.timed |= {name: each for name, each in known.items() if each} | (timed or {})
+        self.known.timed |= {(arms[name], rows): each for name, each in (timed or {}).items()}
+
+    def _foretell(
+        self, arms: Mapping[str, Arm], waiting: Sequence[tuple[str, Prompt]], tuned: Tuned | None
+    ) -> None:
+        """Say about how long answering, timing and scoring will take."""
+        opened, settings = tuned.opened if tuned else self._opened, self._config.evaluate
+        prompts = [prompt for _, prompt in waiting]
+        scored = 0
+        if self._probing is not None:
+            base = self._probing.base or self.known.scores.get(self._probing.settings)
+            asked = (base is None) + (tuned is not None and tuned.forgetting is None)
+            scored = asked * self._probing.tokens(tuned.adapter if tuned else None)
+        tokenizer: Tokenizer = opened.base.tokenizer
+        references = encode(tokenizer, [question.reference for question in self.questions])
+        singles = [arm.prompt_tokens + arm.virtual_tokens + STEPS for arm in arms.values()]
+        work = Work(
+            prompts,
+            expected=sum(map(len, references)) / len(references),
+            longest=settings.max_new_tokens,
+            scored=scored,
+            measuring=self._measures.to_come(tuned=tuned is not None) if self._measures else NONE,
+            timed=round(sum(singles) * (settings.timed_rows + 1) if settings.timed_rows else 0),
+            again=60 * settings.consistency.minutes if settings.consistency else 0.0,
+        )
+        of_base = [prompt for prompt in prompts if prompt.adapter is None]
+        speed = speed_of(opened.engine, of_base or self.arms[BASE].prompts)
+        counts = {name: len(arm.prompts) for name, arm in arms.items()}
+        self._emit(Notice("judging", told(work.seconds(speed), work, arms=counts)))

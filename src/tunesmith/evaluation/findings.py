@@ -1,0 +1,102 @@
+"""What is worth saying of a run beside its verdict: named findings, and their phrases."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tunesmith.core.phrases import DEFAULT, Words, languages
+
+PHRASES = "tunesmith.evaluation.words"
+
+
+def words_in(language: str = DEFAULT) -> Words:
+    """The phrases of one language; raises ValueError where there are none."""
+    return Words(PHRASES, language)
+
+
+def told(say: Callable[[str], str]) -> dict[str, object]:
+    """A document's `text`, and the same in every language as `texts`."""
+    return {"text": say(DEFAULT), "texts": {each: say(each) for each in languages(PHRASES)}}
+
+
+MINUS = "\N{MINUS SIGN}"
+SMALLEST = 0.001
+Value = float | int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something worth knowing, by a code that does not change, and the numbers behind it.
+
+    ``harm``: the run went wrong in this way; else it is a hint. How a value is written follows
+    from the end of its name: ``share`` in per cent, ``points`` of per cent with a sign, ``nats``
+    and ``times`` as numbers; whole numbers and texts as they are.
+    """
+
+    code: str
+    values: Mapping[str, Value] = field(default_factory=dict)
+    harm: bool = False
+
+    def to_json(self) -> dict[str, object]:
+        """Code, whether it is harm, and the numbers."""
+        return {"code": self.code, "harm": self.harm, **self.values}
+
+
+def finding_text(part: str, finding: Finding, words: Words) -> str:
+    """The sentences of a finding, which stand under ``part`` among the phrases."""
+    return words.say(f"{part}.{finding.code}", **written(finding.values, words))
+
+
+def findings_text(part: str, findings: Sequence[Finding], words: Words) -> str:
+    """All of them in a paragraph; without any, what the part says then."""
+    if not findings:
+        return words.say(f"{part}.none")
+    return " ".join(finding_text(part, each, words) for each in findings)
+
+
+def written(values: Mapping[str, Value], words: Words) -> dict[str, str]:
+    """Each value as people read it."""
+    return {name: _written(name, value, words) for name, value in values.items()}
+
+
+def _written(name: str, value: Value, words: Words) -> str:
+    if isinstance(value, str):
+        return value
+    if name.endswith("share"):
+        return share_text(value, words)
+    if name.endswith("points"):
+        return points_text(value, words)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return number_text(value)
+
+
+def share_text(share: float, words: Words) -> str:
+    """A share in whole per cent, with a digit where that would make it all or nothing."""
+    percent = 100 * share
+    if percent not in (0.0, 100.0) and round(percent) in (0, 100):
+        return words.say("percent", value=f"{min(max(percent, 0.1), 99.9):.1f}")
+    return words.say("percent", value=f"{percent:.0f}")
+
+
+def points_text(share: float, words: Words) -> str:
+    """A difference of shares in points, with its sign."""
+    count = 1 if abs(round(100 * share)) == 1 else 2
+    return words.say("points", count, value=signed_text(share))
+
+
+def signed_text(share: float) -> str:
+    """Whole points with their sign; none is no difference."""
+    points = round(100 * share)
+    return (f"{points:+d}" if points else "0").replace("-", MINUS)
+
+
+def number_text(value: float) -> str:
+    """A number with three digits that count, and no more than three behind the point."""
+    if not math.isfinite(value):
+        return str(value)
+    size = abs(value)
+    if 0 < size < SMALLEST:
+        return f"<{SMALLEST}"
+    digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
+    return f"{value:,.{digits}f}".replace("-", MINUS)

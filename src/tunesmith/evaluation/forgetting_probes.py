@@ -1,0 +1,213 @@
+"""What is a probe: questions with choices, or plain text, and how do two arms compare on it?"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunesmith.core.numbers import many
+from tunesmith.evaluation.comparison import rows_needed
+from tunesmith.evaluation.forgetting import Answered, Measured
+from tunesmith.evaluation.intervals import (
+    RESAMPLES,
+    Interval,
+    differences_of,
+    paired_difference,
+    wider_limits,
+)
+from tunesmith.evaluation.likelihoods import Reader, Span
+
+DELIMITER = " "  # between context and choice
+ALL = "all questions"
+Logs = NDArray[np.float32]  # log-likelihoods of a span's scored tokens, in nats
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A context, what may follow it, and the place of the one that is right."""
+
+    context: str
+    choices: tuple[str, ...]
+    gold: int
+
+
+@dataclass(frozen=True, slots=True)
+class MultipleChoice:
+    """A probe of questions with one right choice each."""
+
+    name: str
+    questions: tuple[Question, ...]
+
+    def spans(self, reader: Reader) -> tuple[Span, ...]:
+        """What is scored: each choice after its context, question by question."""
+        return tuple(
+            reader.continuations(
+                [
+                    (each.context, [DELIMITER + choice for choice in each.choices])
+                    for each in self.questions
+                ]
+            )
+        )
+
+    def answered(self, logs: Sequence[Logs]) -> Answered:
+        """An arm's answers, from the log-likelihoods of the spans; of equals the first counts."""
+        rest = iter(logs)
+        right, norm = [], []
+        for question in self.questions:
+            sums = np.array([next(rest).sum(dtype=np.float64) for _ in question.choices])
+            characters = np.array([len(choice) for choice in question.choices])
+            right.append(int(sums.argmax() == question.gold))
+            norm.append(int((sums / characters).argmax() == question.gold))
+        return Answered(tuple(right), tuple(norm))
+
+    def measured(self, base: Sequence[Logs], tuned: Sequence[Logs], *, seed: int) -> Measured:
+        """Both arms compared."""
+        return compare_answers(self.name, self.answered(base), self.answered(tuned), seed=seed)
+
+
+def compare_answers(name: str, base: Answered, tuned: Answered, *, seed: int) -> Measured:
+    """Shares of questions answered right, tuned minus base on the same questions."""
+    differences = differences_of(tuned.right, base.right)
+    norm = paired_difference(tuned.right_norm, base.right_norm, seed=seed)
+    return Measured(
+        name,
+        "accuracy",
+        base=_share(base.right),
+        tuned=_share(tuned.right),
+        difference=lambda level: paired_difference(tuned.right, base.right, seed=seed, level=level),
+        rows_needed=lambda limit, error: rows_needed(differences, error=error, against=limit),
+        details={
+            "accuracy_norm": {
+                "base": _share(base.right_norm),
+                "tuned": _share(tuned.right_norm),
+                "difference": norm.mean,
+                "low": norm.low,
+                "high": norm.high,
+            }
+        },
+        answers=(base, tuned),
+    )
+
+
+def with_all_questions(measured: Sequence[Measured], *, seed: int) -> list[Measured]:
+    """The probes, and the questions of all of them as one where several have questions.
+
+    One probe of a few hundred questions cannot tell a few points; all of them together can.
+    """
+    answers = [each.answers for each in measured if each.answers is not None]
+    if len(answers) < 2:
+        return list(measured)
+    base, tuned = (_joined([both[arm] for both in answers]) for arm in (0, 1))
+    parts = [replace(each, part=each.answers is not None) for each in measured]
+    return [*parts, compare_answers(ALL, base, tuned, seed=seed)]
+
+
+def _joined(answers: Sequence[Answered]) -> Answered:
+    return Answered(
+        tuple(one for each in answers for one in each.right),
+        tuple(one for each in answers for one in each.right_norm),
+    )
+
+
+def _share(right: Sequence[int]) -> float:
+    return sum(right) / len(right)
+
+
+ENOUGH_SPANS = 20  # fewer are cut into blocks, which count as rows instead
+BLOCK_TOKENS = 64
+LARGEST = 700.0  # a logarithm of a perplexity beyond which nothing is told
+
+
+@dataclass(frozen=True, slots=True)
+class PlainText:
+    """A probe of texts, each read by itself."""
+
+    name: str
+    texts: tuple[str, ...]
+
+    def spans(self, reader: Reader) -> tuple[Span, ...]:
+        """What is scored: every token of every text once."""
+        return tuple(span for spans in reader.texts(self.texts) for span in spans)
+
+    def measured(self, base: Sequence[Logs], tuned: Sequence[Logs], *, seed: int) -> Measured:
+        """Both arms compared, from the log-likelihoods of the same spans.
+
+        The difference is a ratio, tuned over base less 1. Its interval counts spans as rows, or
+        blocks of tokens where there are few. Raises ValueError for less than two blocks.
+        """
+        rises = _rises(_rows_of(base), _rows_of(tuned))
+        before, after = self.perplexities(base), self.perplexities(tuned)
+
+        def difference(level: float) -> Interval:
+            low, high = _limits(rises, seed=seed, level=level)
+            mean = float(np.mean(rises))
+            return Interval(_exp(mean) - 1, _exp(low) - 1, _exp(high) - 1, len(rises))
+
+        return Measured(
+            self.name,
+            "perplexity",
+            base=before["perplexity"],
+            tuned=after["perplexity"],
+            difference=difference,
+            rows_needed=lambda limit, error: rows_needed(
+                rises, error=error, against=math.log1p(limit)
+            ),
+            details={
+                key: {"base": before[key], "tuned": after[key]}
+                for key in before
+                if key != "perplexity"
+            },
+        )
+
+    def perplexities(self, logs: Sequence[Logs]) -> Mapping[str, float]:
+        """An arm's perplexity by token, word and byte, and its bits per byte."""
+        total = -sum(float(each.sum(dtype=np.float64)) for each in logs)
+        units = {
+            "perplexity": sum(len(each) for each in logs),
+            "word_perplexity": sum(len(re.split(r"\s+", text)) for text in self.texts),
+            "byte_perplexity": sum(len(text.encode("utf-8")) for text in self.texts),
+        }
+        found = {key: _exp(total / count) for key, count in units.items()}
+        return {**found, "bits_per_byte": math.log2(found["byte_perplexity"])}
+
+
+def _rows_of(logs: Sequence[Logs]) -> list[Logs]:
+    """Spans, or blocks of their tokens where there are few spans."""
+    if len(logs) >= ENOUGH_SPANS:
+        return list(logs)
+    return [
+        each[start : start + BLOCK_TOKENS]
+        for each in logs
+        for start in range(0, len(each), BLOCK_TOKENS)
+    ]
+
+
+def _rises(base: Sequence[Logs], tuned: Sequence[Logs]) -> list[float]:
+    """Values whose mean is the rise of the log-perplexity and whose spread is that of the rows.
+
+    A ratio of sums is not the mean of the rows' ratios; these are its linear parts.
+    """
+    lengths = np.array([len(each) for each in base], dtype=np.float64)
+    rises = np.array(
+        [float((b - t).sum(dtype=np.float64)) for b, t in zip(base, tuned, strict=True)]
+    )
+    if len(rises) < 2:
+        raise ValueError(f"one block of {many(int(lengths.sum()), 'token')} has no interval")
+    rise = rises.sum() / lengths.sum()
+    values: list[float] = (rise + (rises - rise * lengths) / lengths.mean()).tolist()
+    return values
+
+
+def _limits(values: Sequence[float], *, seed: int, level: float) -> tuple[float, float]:
+    """Limits of the mean; of values that are all equal nothing is known to differ."""
+    if all(value == values[0] for value in values):
+        return values[0], values[0]
+    return wider_limits(values, seed=seed, level=level, resamples=RESAMPLES)
+
+
+def _exp(value: float) -> float:
+    """e to the value, or the largest that is a number."""
+    return math.exp(min(value, LARGEST))

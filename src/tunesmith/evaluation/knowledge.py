@@ -1,0 +1,334 @@
+"""Were facts learned so that they can be asked for, or does retrieval fit better?"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from tunesmith.adapters.loaded_base import Opened
+from tunesmith.config.evaluate import KnowledgeSettings
+from tunesmith.core.phrases import DEFAULT
+from tunesmith.data.quality.distribution import Sampled
+from tunesmith.data.quality.text import bare, fold, words
+from tunesmith.data.quality.unsuitable import FEWEST_ROWS, Facts, measure, names_told
+from tunesmith.data.rows import Conversation, Message
+from tunesmith.evaluation.answering import Asked as Prompted
+from tunesmith.evaluation.answering import answers_to
+from tunesmith.evaluation.findings import Finding, finding_text, told, words_in
+from tunesmith.evaluation.intervals import LEVEL, Interval, mean_interval, paired_difference
+from tunesmith.evaluation.paraphrases import read_facts, reworded
+from tunesmith.generation.sampling import Sampling
+
+_HANGUL = re.compile("[\uac00-\ud7a3]")
+# Words that say no fact, of answers that are one sentence about it.
+_FUNCTION = frozenset(
+    re.split(
+        " ",
+        "a an the of in on at to by for with from and or is are was were be been it its this that "
+        "he she they his her their who whom which what when where there as has have had",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A question and its answer; ``words`` are those of the answer that the question lacks and
+    that must be known: its names and numbers, else all words of it that say something.
+    """
+
+    question: str
+    answer: str
+    words: frozenset[str]
+
+    def is_exact(self, answer: str) -> bool:
+        """Whether an answer is the same but for case and punctuation."""
+        return bare(fold(answer)) == bare(fold(self.answer))
+
+    def is_contained(self, answer: str) -> bool:
+        """Whether an answer holds every word of the fact, in any order.
+
+        Words in Hangul may have a particle behind them.
+        """
+        said = words(bare(fold(answer)))
+        text, known = " ".join(said), set(said)
+        return all(word in (text if _HANGUL.search(word) else known) for word in self.words)
+
+
+def fact_of(question: str, answer: str) -> Fact | None:
+    """The fact of a row; None where the answer says nothing that the question does not."""
+    asked = set(words(bare(fold(question))))
+    told = [word for word in words(bare(fold(answer))) if word not in asked]
+    names = {part for name in names_told(question, answer) for part in words(bare(fold(name)))}
+    key = (names - asked) or {word for word in told if word not in _FUNCTION}
+    return Fact(question, answer, frozenset(key)) if key - {""} else None
+
+
+Wording = Literal["as_trained", "other_words", "held_out"]
+Outcome = Literal["retrieval", "learned", "skill", "known", "cannot-tell"]
+
+RETRIEVED = 0.9
+"""Share of facts from which on retrieval has little to add. A choice: a passage with the answer is
+found for about four in five open questions among 21 million passages (Karpukhin et al. 2020, arXiv
+2004.04906), and for more in a user's own collection; what is told by heart cannot be checked."""
+
+SKILL = 0.5
+"""Share of held-out answers from which on they follow from the question: facts that nobody told
+cannot be guessed that often, so what was learned is a skill, such as to calculate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Facts with what the base and the tuned model answered, closed-book."""
+
+    facts: Sequence[Fact]
+    base: Sequence[str]
+    tuned: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """How many facts each arm gave: in its answer, or as its answer; tuned minus base."""
+
+    base: Interval
+    tuned: Interval
+    difference: Interval
+    exact_base: Interval
+    exact_tuned: Interval
+
+    def to_json(self) -> dict[str, object]:
+        """One wording of the document."""
+        return {
+            "base": {"contained": asdict(self.base), "exact": asdict(self.exact_base)},
+            "tuned": {"contained": asdict(self.tuned), "exact": asdict(self.exact_tuned)},
+            "difference": asdict(self.difference),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What was asked and what came of it; ``wrapped`` counts questions that no rule turned."""
+
+    facts: Facts | None
+    recalls: Mapping[Wording, Recall]
+    outcome: Outcome
+    wrapped: int = 0
+
+    @property
+    def finding(self) -> Finding:
+        """The finding: `retrieval` says which tool fits, the others that none is needed."""
+        values = {
+            f"{name}_{arm}_share": getattr(recall, arm).mean
+            for name, recall in self.recalls.items()
+            for arm in ("base", "tuned")
+        }
+        count = self.recalls["other_words"].tuned.n
+        return Finding(
+            self.outcome, {"questions": count, **values}, harm=self.outcome == "retrieval"
+        )
+
+    def text(self, *, language: str = DEFAULT) -> str:
+        """In plain words."""
+        words, finding = words_in(language), self.finding
+        beside = [name for name in ("as_trained", "held_out") if name in self.recalls]
+        told = [finding, *(Finding(name, finding.values) for name in beside)]
+        return " ".join(finding_text("knowledge", each, words) for each in told)
+
+    def to_json(self) -> dict[str, object]:
+        """The part `knowledge` of the evaluate document."""
+        return {
+            "outcome": self.outcome,
+            "data": asdict(self.facts) if self.facts else None,
+            **{name: recall.to_json() for name, recall in self.recalls.items()},
+            "wrapped": self.wrapped,
+            **told(lambda language: self.text(language=language)),
+        }
+
+
+def recall_of(asked: Asked, *, seed: int, level: float = LEVEL) -> Recall:
+    """Both arms on the same facts, paired. Raises ValueError without facts."""
+    base, tuned = (_contained(asked.facts, each) for each in (asked.base, asked.tuned))
+    exact = [_exact(asked.facts, each) for each in (asked.base, asked.tuned)]
+    return Recall(
+        mean_interval(base, seed=seed, level=level),
+        mean_interval(tuned, seed=seed, level=level),
+        paired_difference(tuned, base, seed=seed, level=level),
+        *(mean_interval(each, seed=seed, level=level) for each in exact),
+    )
+
+
+def judge_knowledge(
+    asked: Mapping[Wording, Asked],
+    *,
+    facts: Facts | None,
+    seed: int,
+    level: float = LEVEL,
+    wrapped: int = 0,
+) -> Knowledge:
+    """*skill* where held-out answers are given as well: they follow from the question.
+    *known* where the base has them already; *learned* where the tuned model surely gives nine in
+    ten in other words; *retrieval* where it surely does not; else *cannot-tell*.
+
+    Raises ValueError where nothing was asked in other words.
+    """
+    if "other_words" not in asked or not asked["other_words"].facts:
+        raise ValueError("no fact was asked in other words")
+    recalls = {
+        name: recall_of(each, seed=seed, level=level) for name, each in asked.items() if each.facts
+    }
+    return Knowledge(facts, recalls, _outcome(recalls), wrapped)
+
+
+def _outcome(recalls: Mapping[Wording, Recall]) -> Outcome:
+    held, other = recalls.get("held_out"), recalls["other_words"]
+    if held is not None and held.tuned.low >= SKILL:
+        return "skill"
+    if other.base.low >= RETRIEVED:
+        return "known"
+    if other.tuned.low >= RETRIEVED:
+        return "learned"
+    return "retrieval" if other.tuned.high < RETRIEVED else "cannot-tell"
+
+
+def _contained(facts: Sequence[Fact], answers: Sequence[str]) -> list[float]:
+    return [float(f.is_contained(a)) for f, a in zip(facts, answers, strict=True)]
+
+
+def _exact(facts: Sequence[Fact], answers: Sequence[str]) -> list[float]:
+    return [float(f.is_exact(a)) for f, a in zip(facts, answers, strict=True)]
+
+
+GoOn = Callable[[int, int], bool]  # told what is done, of how much; False stops
+
+
+@dataclass(frozen=True, slots=True)
+class FactQuestion:
+    """A fact, and the messages that ask for it in some words."""
+
+    fact: Fact
+    messages: tuple[Message, ...]
+    turned: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class FactSheet:
+    """What is asked, and how much of a fact the training answers look like; ``wrapped`` counts
+    questions that no rule could turn, so that they only stand in a frame of other words.
+    """
+
+    facts: Facts | None
+    questions: dict[Wording, tuple[FactQuestion, ...]]
+
+    @property
+    def wrapped(self) -> int:
+        """Of those in other words."""
+        return sum(not each.turned for each in self.questions["other_words"])
+
+
+def fact_sheet(
+    trained: Sequence[Conversation], held: Sequence[Conversation], settings: KnowledgeSettings
+) -> FactSheet | None:
+    """What to ask; None where the training answers do not look like facts and no file is given.
+
+    ``trained`` and ``held`` are conversations of either side; those of one turn count, with what
+    stands before it. Questions of a file are asked behind no system prompt but the rows' own.
+    Raises FaultyData for a faulty file.
+    """
+    rows = [each for each in trained if _is_one_turn(each)]
+    looks = _looks(rows)
+    told = _spread([f for row in rows if (f := _question(row))], settings.rows)
+    if settings.questions is not None:
+        before = rows[0].messages[:-2] if rows else ()
+        given = [
+            FactQuestion(fact, (*before, Message("user", query)))
+            for query, answer in read_facts(Path(settings.questions))
+            if (fact := fact_of(query, answer))
+        ]
+        other = _spread(given, settings.rows)
+    elif looks is not None and looks.are_knowledge:
+        other = tuple(_in_other_words(each) for each in told)
+    else:
+        return None
+    unseen = [f for row in held if _is_one_turn(row) and (f := _question(row))]
+    if not other:
+        return None
+    sets: dict[Wording, tuple[FactQuestion, ...]] = {"other_words": other}
+    sets["as_trained"] = told
+    sets["held_out"] = _spread(unseen, settings.rows)
+    return FactSheet(looks, {name: each for name, each in sets.items() if each})
+
+
+def ask_facts(
+    opened: Opened,
+    sheet: FactSheet,
+    settings: KnowledgeSettings,
+    *,
+    adapter: str | None,
+    go_on: GoOn = lambda _done, _total: True,
+) -> dict[Wording, tuple[str, ...]] | None:
+    """One arm's greedy answers to every question; None where ``go_on`` says no before the end."""
+    flat = [(name, each) for name, part in sheet.questions.items() for each in part]
+    texts = answers_to(
+        opened,
+        [Prompted(each.messages) for _, each in flat],
+        adapter=adapter,
+        sampling=Sampling(max_new_tokens=settings.max_new_tokens),
+        seed=0,
+        go_on=lambda done: go_on(done, len(flat)),
+    )
+    if texts is None:
+        return None
+    pairs = list(zip(flat, texts, strict=True))
+    return {
+        name: tuple(text for (own, _), text in pairs if own == name) for name in sheet.questions
+    }
+
+
+def knowledge_from(
+    sheet: FactSheet,
+    base: Mapping[Wording, tuple[str, ...]],
+    tuned: Mapping[Wording, tuple[str, ...]],
+    *,
+    seed: int,
+) -> Knowledge:
+    """Both arms' answers judged."""
+    asked = {
+        name: Asked([each.fact for each in part], base[name], tuned[name])
+        for name, part in sheet.questions.items()
+    }
+    return judge_knowledge(asked, facts=sheet.facts, seed=seed, wrapped=sheet.wrapped)
+
+
+def _is_one_turn(row: Conversation) -> bool:
+    """Whether it is one question and one answer, tools and texts aside."""
+    roles = [message.role for message in row.messages if message.role != "system"]
+    return roles == ["user", "assistant"] and not row.tools and bool(row.supervised)
+
+
+def _question(row: Conversation) -> FactQuestion | None:
+    *before, answer = row.messages
+    fact = fact_of(before[-1].content, answer.content)
+    return None if fact is None else FactQuestion(fact, tuple(before))
+
+
+def _looks(rows: Sequence[Conversation]) -> Facts | None:
+    """How much of a fact the answers look like; None of too few rows."""
+    if len(rows) < FEWEST_ROWS:
+        return None
+    sampled = [
+        Sampled(i, row.messages[-2].content, row.messages[-1].content) for i, row in enumerate(rows)
+    ]
+    return measure(sampled)
+
+
+def _in_other_words(question: FactQuestion) -> FactQuestion:
+    said = reworded(question.fact.question)
+    *before, last = question.messages
+    messages = (*before, replace(last, content=said.text))
+    return replace(question, messages=messages, turned=said.turned)
+
+
+def _spread(questions: Sequence[FactQuestion], most: int) -> tuple[FactQuestion, ...]:
+    """At most so many, evenly spread."""
+    count = min(len(questions), most)
+    return tuple(questions[i * len(questions) // count] for i in range(count))

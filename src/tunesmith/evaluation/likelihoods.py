@@ -1,0 +1,226 @@
+"""How likely does each arm find given tokens? Spans of text and rows, in packed streams."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tunesmith.adapters.loaded_base import Opened
+from tunesmith.core.errors import ModelError
+from tunesmith.data.tokenizer import Tokenizer, begins_texts_with, encode
+from tunesmith.engine.forward import Engine
+from tunesmith.engine.head import row_losses
+from tunesmith.engine.pack import Row, pack
+from tunesmith.training.job import Rows
+from tunesmith.training.steps import micro_batches
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Tokens ``ids``, of which those from ``scored`` on are scored, each given all before it.
+
+    Spans of one ``group`` begin alike. ``cut``: tokens that the window left out in front.
+    """
+
+    ids: tuple[int, ...]
+    scored: int
+    group: int
+    cut: int = 0
+
+
+class Reader:
+    """Texts to tokens, for a model that reads ``window`` tokens at most."""
+
+    def __init__(self, tokenizer: Tokenizer, window: int) -> None:
+        """Raises ModelError where no token can stand before the first one of a text."""
+        self.tokenizer, self.window = tokenizer, window
+        first = tokenizer.bos_token_id
+        first = tokenizer.eos_token_id if first is None else first
+        if first is None:
+            raise ModelError("The tokenizer has no token that begins or ends a text.")
+        self._first = first
+        self._begin = [] if begins_texts_with(tokenizer) is None else [first]
+
+    def continuations(self, pairs: Sequence[tuple[str, Sequence[str]]]) -> list[Span]:
+        """Each continuation after its context, those of one context a group.
+
+        White space that ends a context goes into its continuations, which are cut out of the
+        tokens of both together; a context without text is the token that texts begin with. What
+        is longer than the window loses its beginning.
+        """
+        moved = [_move_space(context, choices) for context, choices in pairs]
+        contexts = encode(self.tokenizer, [context for context, _ in moved])
+        wholes = encode(self.tokenizer, [c + choice for c, choices in moved for choice in choices])
+        whole, spans = iter(wholes), []
+        for group, (context, (_, choices)) in enumerate(zip(contexts, moved, strict=True)):
+            before = [*self._begin, *context] or [self._first]
+            for _ in choices:
+                after = next(whole)[len(context) :]
+                cut = max(0, len(before) + len(after) - self.window - 1)
+                ids = (*before, *after)[cut:]
+                spans.append(Span(ids, max(1, len(before) - cut), group, cut))
+        return spans
+
+    def texts(self, texts: Sequence[str]) -> list[tuple[Span, ...]]:
+        """The spans of each text, which score every token once, each a group of its own.
+
+        The first token is given the one that texts begin with; a text longer than the window is
+        read in windows that overlap by a token, the last one a whole window too.
+        """
+        found: list[tuple[Span, ...]] = []
+        group = 0
+        for ids in encode(self.tokenizer, list(texts)):
+            spans = tuple(Span(*window, group + i) for i, window in enumerate(self._windows(ids)))
+            group += len(spans)
+            found.append(spans)
+        return found
+
+    def _windows(self, ids: Sequence[int]) -> Iterator[tuple[tuple[int, ...], int]]:
+        """Tokens of a window, and the first of them that is scored."""
+        given = [self._first, *ids]
+        for start in range(0, len(ids), self.window):
+            stop = min(len(ids), start + self.window)
+            first = max(0, stop - self.window)
+            yield tuple(given[first : stop + 1]), start - first + 1
+
+
+def _move_space(context: str, choices: Sequence[str]) -> tuple[str, list[str]]:
+    """White space at the end of the context moved to the beginning of what follows."""
+    bare = context.rstrip()
+    return bare, [context[len(bare) :] + choice for choice in choices]
+
+
+STREAM_TOKENS = 2048
+SHARE_TOKENS = 4  # a shorter common beginning is not worth a span of its own
+
+Logs = NDArray[np.float32]  # log-likelihoods of a span's scored tokens, in nats
+GoOn = Callable[[int, int], bool]  # told what is done, of how much; False stops
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Spans that begin alike, by their places, and the tokens that they take in a stream."""
+
+    places: tuple[int, ...]
+    begin: int
+    tokens: int
+
+
+def log_likelihoods(
+    engine: Engine,
+    spans: Sequence[Span],
+    adapters: Sequence[str | None],
+    *,
+    go_on: GoOn = lambda _done, _total: True,
+) -> tuple[list[Logs], ...] | None:
+    """What each adapter (None: the base) finds of each span, in their order.
+
+    All adapters score a span in the same stream, and what the spans of a group begin with is
+    computed once for each. None where ``go_on`` says no before the end. Raises ModelError where
+    the scores are no numbers.
+    """
+    found: tuple[dict[int, Logs], ...] = tuple({} for _ in adapters)
+    done = 0
+    for groups in _streams(spans, arms=len(adapters)):
+        for arm, place, logs in _scored(engine, spans, adapters, groups):
+            if not np.isfinite(logs).all():
+                raise ModelError(
+                    "The model's scores are no numbers any more.",
+                    remedy="Train with a lower train.lr.",
+                )
+            found[arm][place] = logs
+        done += sum(len(group.places) for group in groups)
+        if not go_on(done, len(spans)) and done < len(spans):
+            return None
+    return tuple([logs[i] for i in range(len(spans))] for logs in found)
+
+
+def tokens_of(spans: Sequence[Span]) -> int:
+    """Tokens that one adapter computes to score the spans."""
+    return sum(group.tokens for group in _groups(spans))
+
+
+def _streams(spans: Sequence[Span], *, arms: int) -> Iterator[list[_Group]]:
+    """Groups that one stream takes, those with like lengths of their beginnings together."""
+    stream: list[_Group] = []
+    for group in sorted(_groups(spans), key=lambda group: group.begin):
+        if stream and arms * sum(each.tokens for each in [*stream, group]) > STREAM_TOKENS:
+            yield stream
+            stream = []
+        stream.append(group)
+    if stream:
+        yield stream
+
+
+def _groups(spans: Sequence[Span]) -> Iterator[_Group]:
+    places: dict[int, list[int]] = {}
+    for place, span in enumerate(spans):
+        places.setdefault(span.group, []).append(place)
+    for members in places.values():
+        begin = min(spans[place].scored for place in members)
+        own = sum(len(spans[place].ids) - begin for place in members)
+        yield _Group(tuple(members), begin, begin + own)
+
+
+@torch.no_grad()
+def _scored(
+    engine: Engine,
+    spans: Sequence[Span],
+    adapters: Sequence[str | None],
+    groups: Sequence[_Group],
+) -> Iterator[tuple[int, int, Logs]]:
+    """Arm, place and log-likelihoods of every span of a stream."""
+    keys = [(arm, p) for arm in range(len(adapters)) for group in groups for p in group.places]
+    rows = [
+        Row(spans[p].ids, _weights(spans[p]), adapter=adapters[arm], key=key)
+        for key, (arm, p) in enumerate(keys)
+    ]
+    begin = min(group.begin for group in groups)
+    share = begin if begin >= SHARE_TOKENS else 0
+    batch = pack(rows, share=share, prefixes=engine.prefixes).to(engine.device)
+    losses = row_losses(engine.hidden_states(batch), batch, engine.head).cpu().numpy()
+    order = [keys[each.key] for each in batch.documents if not each.shared]
+    ends = np.cumsum([len(spans[p].ids) - spans[p].scored for _, p in order])
+    for (arm, p), logs in zip(order, np.split(-losses, ends[:-1]), strict=True):
+        yield arm, p, logs
+
+
+def _weights(span: Span) -> list[float]:
+    return [0.0] * span.scored + [1.0] * (len(span.ids) - span.scored)
+
+
+TOKENS = 1792
+
+
+@torch.no_grad()
+def losses_of_rows(
+    opened: Opened, rows: Rows, *, adapter: str | None, go_on: Callable[[int], bool]
+) -> list[float] | None:
+    """Mean loss of each row in nats per supervised token, in the rows' order.
+
+    ``go_on`` is told how many rows are done; None where it says no before the last one.
+    """
+    found: dict[int, float] = {}
+    for group in micro_batches(tuple(range(len(rows))), rows.lengths, tokens=TOKENS):
+        found.update(_losses(opened, rows, group, adapter))
+        if not go_on(len(found)) and len(found) < len(rows):
+            return None
+    return [found[i] for i in range(len(rows))]
+
+
+def _losses(
+    opened: Opened, rows: Rows, group: tuple[int, ...], adapter: str | None
+) -> Iterator[tuple[int, float]]:
+    engine = opened.engine
+    packable = [
+        Row(rows[i].ids.tolist(), rows[i].weights.tolist(), adapter=adapter, key=i) for i in group
+    ]
+    # Without shared beginnings the labels stand in the order of the rows.
+    batch = pack(packable, prefixes=engine.prefixes).to(engine.device)
+    losses = row_losses(engine.hidden_states(batch), batch, engine.head).double() * batch.weights
+    counts = [sum(1 for weight in row.weights[1:] if weight) for row in packable]
+    parts = zip(torch.split(losses, counts), torch.split(batch.weights, counts), strict=True)
+    for row, (sums, weights) in zip(group, parts, strict=True):
+        yield row, float(sums.sum() / weights.sum())

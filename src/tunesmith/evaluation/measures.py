@@ -1,0 +1,263 @@
+"""What is measured beside the verdict: consistency, facts, overfitting, capacity."""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from tunesmith.adapters.loaded_base import Opened
+from tunesmith.config import RunConfig
+from tunesmith.config.evaluate import ForgettingSettings
+from tunesmith.core.errors import TunesmithError
+from tunesmith.core.progress import Weakened
+from tunesmith.data.dataset import RunRows
+from tunesmith.evaluation.answers import Question
+from tunesmith.evaluation.arms import BASE, PROMPTED, Arm, BaseArms, instruction_change
+from tunesmith.evaluation.capacity import Capacity, capacity_of
+from tunesmith.evaluation.checks.check import Check
+from tunesmith.evaluation.comparison import TUNED
+from tunesmith.evaluation.consistency import Consistency
+from tunesmith.evaluation.consistency_questions import Arm as Asker
+from tunesmith.evaluation.consistency_questions import Asking, Drawn
+from tunesmith.evaluation.duration import Measuring
+from tunesmith.evaluation.forgetting import Forgetting, Strength
+from tunesmith.evaluation.forgetting_scores import Scores
+from tunesmith.evaluation.knowledge import (
+    FactSheet,
+    Knowledge,
+    Wording,
+    ask_facts,
+    fact_sheet,
+    knowledge_from,
+)
+from tunesmith.evaluation.overfitting import Overtuning, judge_overtuning
+from tunesmith.evaluation.overfitting_evidence import Answered, Losing, read_run
+from tunesmith.evaluation.requests import Timed
+from tunesmith.runs.folder import RunFolder
+
+GoOn = Callable[[int, int], bool]  # told what is done, of how much; False stops
+Told = Mapping[Wording, tuple[str, ...]]  # answers to facts
+
+
+class _Part(Protocol):
+    """What a measure finds."""
+
+    def to_json(self) -> dict[str, object]: ...
+
+
+_Found = TypeVar("_Found")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Who answers as tuned (adapter None: the whole model), and what it said to the questions."""
+
+    opened: Opened
+    adapter: str | None
+    said: Answered
+    checks: Sequence[Check]
+
+
+@dataclass(slots=True)
+class Shared:
+    """What the base gave, for other runs over it that ask it the same, and what each of them
+    loses on its training rows, by its folder.
+    """
+
+    drawn: dict[Hashable, Mapping[str, Drawn]] = field(default_factory=dict)
+    facts: dict[Hashable, Told] = field(default_factory=dict)
+    losses: dict[Path, Sequence[float]] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class Measures:
+    """The measures that a config asks for, and what the base gave to them so far.
+
+    ``folder`` is the run whose course is read; None for a result of unknown training. ``go_on``
+    makes, of a phase's name, what is told how far it is; once it says no, all end. ``note``
+    is told what could not be measured, and why. ``known`` gives what other runs over the base
+    share with this one.
+    """
+
+    opened: Opened
+    config: RunConfig
+    rows: RunRows
+    questions: Sequence[Question]
+    base: BaseArms
+    folder: RunFolder | None
+    go_on: Callable[[str], GoOn]
+    note: Callable[[str], None]
+    known: Callable[[], Shared] = Shared
+    stopped: bool = False
+    _asking: Asking | None = field(init=False, default=None)
+    _losing: Losing | None = field(init=False, default=None)
+    _facts: Told | None = field(init=False, default=None)
+    _sheet: FactSheet | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        settings, seed = self.config.evaluate, self.config.train.seed
+        if settings.consistency is not None:
+            arms = 2 + (PROMPTED in self.base.arms)
+            self._asking = Asking(self.opened, self.questions, settings, seed=seed, arms=arms)
+        if self.folder is not None:
+            self._losing = Losing(self.opened, self.rows)
+        if settings.knowledge is not None:
+            held = self.rows.held_conversations
+            self._sheet = fact_sheet(self.rows.sample, held, settings.knowledge)
+
+    def to_come(self, *, tuned: bool) -> Measuring:
+        """What is still to be computed, of a result too if ``tuned``."""
+        tokens = self._losing.tokens(tuned=tuned) if self._losing else 0
+        facts = sum(map(len, self._sheet.questions.values())) if self._sheet else 0
+        return Measuring(tokens, facts * ((self._facts is None) + tuned))
+
+    def ask_base(self) -> None:
+        """Measure the base now, as training will change it, or as it is about to go."""
+        if self._asking is not None:
+            self._draw_base(self._asking)
+        if self._sheet is not None and not self.stopped:
+            self._facts = self._told(self.opened, None)
+        if self._losing is not None and not self.stopped:
+            go_on = self.go_on("losses of trained and held-out rows (base)")
+            self.stopped = not self._losing.measure_base(go_on=go_on)
+
+    def of(self, result: Result) -> dict[str, object]:
+        """Each measure's part of the evaluate document; null where there is nothing to measure.
+
+        One that cannot be measured is told and left out.
+        """
+        for each in (self._asking, self._losing):
+            if each is not None:
+                each.opened = result.opened
+        capacity = self._kept("capacity", lambda: self._capacity(result))
+        parts: dict[str, Callable[[], _Part | None]] = {
+            "strength": self._strength,
+            "consistency": lambda: self._consistency(result),
+            "knowledge": lambda: self._knowledge(result),
+            "overtuning": lambda: self._overtuning(result, capacity),
+            "capacity": lambda: capacity,
+        }
+        found = {name: self._kept(name, measure) for name, measure in parts.items()}
+        return {name: part.to_json() if part is not None else None for name, part in found.items()}
+
+    def _kept(self, name: str, measure: Callable[[], _Found | None]) -> _Found | None:
+        """What a measure finds; its refusal is told, and the others go on."""
+        if self.stopped:
+            return None
+        try:
+            return measure()
+        except TunesmithError as error:
+            self.note(f"{name} was not measured: {error}")
+            return None
+
+    def _base_arms(self) -> dict[str, Asker]:
+        arms = {BASE: Asker()}
+        if PROMPTED in self.base.arms and self.base.instruction is not None:
+            change = instruction_change(self.opened, self.base.instruction)
+            arms[PROMPTED] = Asker(prepare=change)
+        return arms
+
+    def _draw_base(self, asking: Asking) -> None:
+        """What the base says when it is asked again, unless that is known."""
+        drawn, key = self.known().drawn, self._key
+        asking.drawn.update(drawn.get(key, {}))
+        for name, arm in self._base_arms().items():
+            if name not in asking.drawn:
+                self._draw(asking, name, arm)
+        if not self.stopped:
+            drawn[key] = dict(asking.drawn)
+
+    @property
+    def _key(self) -> Hashable:
+        """What the base's part depends on."""
+        settings = self.config.evaluate.model_dump_json()
+        return settings, self.config.train.seed, tuple(self.questions)
+
+    def _draw(self, asking: Asking, name: str, arm: Asker) -> None:
+        if not self.stopped:
+            go_on = self.go_on(f"asking again ({name})")
+            self.stopped = not asking.draw(name, arm, go_on=go_on)
+
+    def _strength(self) -> Strength | None:
+        """At which share of its strength the run's result stands, where that was tried."""
+        found = self.folder.last(Weakened) if self.folder else None
+        return Strength(**found) if found else None  # type: ignore[arg-type]
+
+    def _consistency(self, result: Result) -> Consistency | None:
+        if self._asking is None:
+            return None
+        self._draw_base(self._asking)
+        self._draw(self._asking, TUNED, Asker(adapter=result.adapter))
+        return None if self.stopped else self._asking.judged(result.checks)
+
+    def _told(self, opened: Opened, adapter: str | None) -> dict[Wording, tuple[str, ...]] | None:
+        assert self._sheet is not None
+        assert self.config.evaluate.knowledge is not None
+        who = TUNED if adapter else BASE
+        said = ask_facts(
+            opened,
+            self._sheet,
+            self.config.evaluate.knowledge,
+            adapter=adapter,
+            go_on=self.go_on(f"asking facts in other words ({who})"),
+        )
+        self.stopped = said is None
+        return said
+
+    def _knowledge(self, result: Result) -> Knowledge | None:
+        if self._sheet is None:
+            return None
+        facts, key = self.known().facts, (self._key, repr(self._sheet))
+        base = self._facts or facts.get(key) or self._told(self.opened, None)
+        if base is not None:
+            facts[key] = base
+        tuned = None if self.stopped else self._told(result.opened, result.adapter)
+        if base is None or tuned is None:
+            return None
+        return knowledge_from(self._sheet, base, tuned, seed=self.config.train.seed)
+
+    def _capacity(self, result: Result) -> Capacity | None:
+        return capacity_of(result.opened.engine, result.adapter) if result.adapter else None
+
+    def _overtuning(self, result: Result, capacity: Capacity | None) -> Overtuning | None:
+        if self._losing is None or self.folder is None:
+            return None
+        config, width = self.config, result.opened.engine.model.config.hidden_size
+        course = read_run(self.folder, config.method, width=width, seed=config.train.seed)
+        evidence = self._losing.evidence(
+            result.adapter,
+            course=course,
+            answered=result.said,
+            capacity=capacity,
+            go_on=self.go_on("losses of trained and held-out rows"),
+        )
+        self.stopped = self.stopped or evidence is None
+        if self._losing.tuned is not None:
+            self.known().losses[self.folder.path] = self._losing.tuned.train
+        return None if evidence is None else judge_overtuning(evidence, course.choice)
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What is judged: an adapter (None: the whole model) over a base, and the hash of both.
+
+    ``forgetting`` is what it forgot, where that was measured already.
+    """
+
+    opened: Opened
+    adapter: str | None
+    voice: str
+    training_seconds: float | None = None
+    forgetting: Forgetting | None = None
+
+
+@dataclass(slots=True)
+class Known:
+    """What was measured of the base, for other runs over it that measure the same.
+
+    Answers need no such place: those of all runs are in the cache.
+    """
+
+    scores: dict[ForgettingSettings, Scores] = field(default_factory=dict)
+    timed: dict[tuple[Arm, int], Timed] = field(default_factory=dict)
+    measures: Shared = field(default_factory=Shared)

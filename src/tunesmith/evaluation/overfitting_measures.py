@@ -1,0 +1,252 @@
+"""How do answers and losses differ between trained rows and others: gap, copies, diversity?"""
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunesmith.data.quality.text import bare, count_words, fold, words
+from tunesmith.evaluation.intervals import (
+    LEVEL,
+    RESAMPLES,
+    Interval,
+    mean_interval,
+    paired_difference,
+    wider_limits,
+)
+
+Losses = Sequence[float]  # of rows, nats per supervised token
+
+
+@dataclass(frozen=True, slots=True)
+class RowLosses:
+    """Each row's loss under the base and under the tuned model; the base's may be missing."""
+
+    tuned: Losses
+    base: Losses | None = None
+
+    @property
+    def change(self) -> list[float] | None:
+        """Tuned minus base, row by row."""
+        if self.base is None:
+            return None
+        return [a - b for a, b in zip(self.tuned, self.base, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Mean losses of training and held-out rows under the tuned model, and held-out minus training.
+
+    ``changes`` are tuned minus base of either kind, row by row; None without a base. What gap the
+    base has is not taken off: its losses differ so much from row to row (9 nats and 4 more or less
+    for labels that it does not know) that nothing could be told from the rest.
+    """
+
+    train: float
+    held: float
+    gap: Interval
+    train_change: Interval | None = None
+    held_change: Interval | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """The losses of the document, in nats per supervised token."""
+        return {
+            "train_loss": self.train,
+            "held_out_loss": self.held,
+            "gap": asdict(self.gap),
+            "train_change": asdict(self.train_change) if self.train_change else None,
+            "held_out_change": asdict(self.held_change) if self.held_change else None,
+        }
+
+
+def gap_of(
+    train: RowLosses,
+    held: RowLosses,
+    *,
+    seed: int,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+) -> Gap:
+    """From rows of both kinds; raises ValueError for fewer than two rows of either."""
+    if min(len(train.tuned), len(held.tuned)) < 2:
+        raise ValueError("a gap needs two rows or more of either kind")
+    changes = train.change, held.change
+    intervals = [
+        None if each is None else _mean(each, seed=seed, level=level, resamples=resamples)
+        for each in changes
+    ]
+    return Gap(
+        statistics.fmean(train.tuned),
+        statistics.fmean(held.tuned),
+        difference_of_means(train.tuned, held.tuned, seed=seed, level=level, resamples=resamples),
+        *intervals,
+    )
+
+
+def _mean(values: Losses, *, seed: int, level: float, resamples: int) -> Interval:
+    mean = statistics.fmean(values)
+    if all(value == values[0] for value in values):
+        return Interval(mean, mean, mean, len(values))
+    low, high = wider_limits(values, seed=seed, level=level, resamples=resamples)
+    return Interval(mean, low, high, len(values))
+
+
+def difference_of_means(
+    a: Losses, b: Losses, *, seed: int, level: float = LEVEL, resamples: int = RESAMPLES
+) -> Interval:
+    """Mean of b less mean of a, of rows that are no pairs: each mean's half widths add up in
+    quadrature (Zou & Donner 2008, Stat. Med. 27:1693), which keeps the skew of either.
+    """
+    first = _mean(a, seed=seed, level=level, resamples=resamples)
+    second = _mean(b, seed=seed, level=level, resamples=resamples)
+    mean = second.mean - first.mean
+    return Interval(
+        mean,
+        mean - math.hypot(second.mean - second.low, first.high - first.mean),
+        mean + math.hypot(second.high - second.mean, first.mean - first.low),
+        min(first.n, second.n),
+    )
+
+
+LEAST_WORDS = 6
+"""Shorter answers are repeated by everyone ("You are welcome"): of songys's replies with up to five
+words others of the data have the same, of longer ones hardly any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verbatim:
+    """Share of answers to held-out questions that are, word by word, an answer of one training
+    row; the share of the data's own answers to these questions that are; and the difference.
+
+    Only questions whose answer and reference have `LEAST_WORDS` count, and answers that several
+    training rows share do not: labels and set phrases are meant to be repeated.
+    """
+
+    tuned: Interval
+    own: Interval
+    excess: Interval
+
+    def to_json(self) -> dict[str, object]:
+        """Shares of the document."""
+        return {"tuned": asdict(self.tuned), "own": asdict(self.own), "excess": asdict(self.excess)}
+
+
+def verbatim_of(
+    answers: Sequence[str],
+    references: Sequence[str],
+    trained: Iterable[str],
+    *,
+    seed: int,
+    level: float = LEVEL,
+) -> Verbatim | None:
+    """Answers and references of the same held-out questions, and all training answers; None where
+    no question counts.
+    """
+    counts = Counter(bare(fold(text)) for text in trained)
+    unique = {text for text, count in counts.items() if count == 1}
+    pairs = [(bare(fold(a)), bare(fold(b))) for a, b in zip(answers, references, strict=True)]
+    long = [pair for pair in pairs if min(map(count_words, pair)) >= LEAST_WORDS]
+    if not long:
+        return None
+    tuned, own = ([float(text in unique) for text in side] for side in zip(*long, strict=True))
+    return Verbatim(
+        mean_interval(tuned, seed=seed, level=level),
+        mean_interval(own, seed=seed, level=level),
+        paired_difference(tuned, own, seed=seed, level=level),
+    )
+
+
+SWAPS = 2000
+GRAMS = (1, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Diversity:
+    """Distinct answers, and distinct-1 and distinct-2 (Li et al. 2016, arXiv 1510.03055): shares
+    of different words and word pairs among all, of the answers and of the data's own to the same
+    questions. ``p``: how often so large a loss of distinct answers comes by chance.
+    """
+
+    questions: int
+    distinct: int
+    own_distinct: int
+    grams: tuple[float, ...]
+    own_grams: tuple[float, ...]
+    commonest: float  # share of the answer that is given most often
+    own_commonest: float
+    p: float
+
+    @property
+    def kept(self) -> float:
+        """Distinct answers as a share of the data's own."""
+        return self.distinct / self.own_distinct
+
+    def to_json(self) -> dict[str, object]:
+        """The document's part."""
+        own = [self.own_distinct, self.own_commonest, *self.own_grams]
+        tuned = [self.distinct, self.commonest, *self.grams]
+        names = ("distinct", "commonest_share", *(f"distinct_{n}" for n in GRAMS))
+        return {
+            "questions": self.questions,
+            "tuned": dict(zip(names, tuned, strict=True)),
+            "own": dict(zip(names, own, strict=True)),
+            "p": self.p,
+        }
+
+
+def diversity_of(
+    answers: Sequence[str], references: Sequence[str], *, seed: int, swaps: int = SWAPS
+) -> Diversity:
+    """Of answers and the data's own to the same questions; raises ValueError without any.
+
+    ``p`` is of a permutation test: where answers were as diverse as references, it would not
+    matter which of the two belongs to which side (Fisher 1935), question by question.
+    """
+    if not answers:
+        raise ValueError("no answers: diversity needs some")
+    tuned, own = ([bare(fold(text)) for text in side] for side in (answers, references))
+    if len(tuned) != len(own):
+        raise ValueError("answers and references are of different numbers")
+    return Diversity(
+        len(tuned),
+        len(set(tuned)),
+        len(set(own)),
+        tuple(distinct_grams(tuned, n) for n in GRAMS),
+        tuple(distinct_grams(own, n) for n in GRAMS),
+        _commonest(tuned),
+        _commonest(own),
+        _chance(tuned, own, np.random.default_rng(seed), swaps),
+    )
+
+
+def distinct_grams(texts: Sequence[str], n: int) -> float:
+    """Different runs of n words as a share of all of them; 0 where there are none."""
+    runs = [
+        tuple(each[i : i + n])
+        for each in map(words, map(bare, map(fold, texts)))
+        for i in range(len(each) - n + 1)
+    ]
+    return len(set(runs)) / len(runs) if runs else 0.0
+
+
+def _commonest(texts: Sequence[str]) -> float:
+    return max(texts.count(text) for text in set(texts)) / len(texts)
+
+
+def _chance(
+    tuned: Sequence[str], own: Sequence[str], rng: np.random.Generator, swaps: int
+) -> float:
+    """One-sided p of distinct(own) - distinct(tuned) among random swaps, the real one included."""
+    numbers = {text: i for i, text in enumerate(dict.fromkeys([*tuned, *own]))}
+    a, b = (np.array([numbers[text] for text in side]) for side in (tuned, own))
+    lost = len(set(own)) - len(set(tuned))
+    hits = 0
+    for _ in range(swaps):
+        swapped: NDArray[np.bool_] = rng.random(len(a)) < 0.5
+        first, second = np.where(swapped, b, a), np.where(swapped, a, b)
+        hits += len(np.unique(second)) - len(np.unique(first)) >= lost
+    return (hits + 1) / (swaps + 1)

@@ -1,0 +1,190 @@
+"""How else may the same be asked? By rules for English and Korean, or from a user's file."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunesmith.data.faults import Problem, refuse
+from tunesmith.data.quality.text import fold
+from tunesmith.data.records import kind_of, read_records
+
+HANGUL = re.compile("[\uac00-\ud7a3]")
+LETTER = re.compile(r"[^\W\d_]")
+KOREAN_SHARE = 0.3  # Korean texts hold names and terms in Latin letters
+MARKS = ".?!。？！"
+
+
+def is_korean(text: str) -> bool:
+    """Whether a good part of the letters is Hangul."""
+    letters = LETTER.findall(text)
+    return bool(letters) and len(HANGUL.findall(text)) >= KOREAN_SHARE * len(letters)
+
+
+def asked_politely(text: str) -> str:
+    """A polite opening in front."""
+    opening = "안녕하세요. 하나 여쭤볼게요." if is_korean(text) else "Hello, I have a request."
+    return f"{opening} {text}"
+
+
+def other_mark(text: str) -> str:
+    """Without the mark at its end; a full stop where it has none."""
+    bare = text.rstrip()
+    return bare.rstrip(MARKS) if bare.endswith(tuple(MARKS)) else f"{bare}."
+
+
+def other_case(text: str) -> str:
+    """Its first letter in the other case: names inside stay what they are."""
+    return text[:1].swapcase() + text[1:]
+
+
+def other_spaces(text: str) -> str:
+    """Two spaces in place of the first one, and white space at both ends."""
+    return f" {text.replace(' ', '  ', 1)}\n"
+
+
+def thanked(text: str) -> str:
+    """Thanks behind it."""
+    return f"{text.rstrip()} {'감사합니다!' if is_korean(text) else 'Thank you!'}"
+
+
+RULES: tuple[Callable[[str], str], ...] = (
+    asked_politely,
+    other_mark,
+    other_case,
+    other_spaces,
+    thanked,
+)
+
+
+def paraphrases(text: str, *, most: int) -> tuple[str, ...]:
+    """At most ``most`` other ways to put it, all different, in the order of `RULES`.
+
+    Fewer where rules change nothing (case, in Korean). An empty text has none.
+    """
+    return tuple(_first(text, most)) if text.strip() else ()
+
+
+def _first(text: str, most: int) -> Iterator[str]:
+    seen = {text}
+    for rule in RULES:
+        if len(seen) > most:
+            return
+        if (other := rule(text)) not in seen and other.strip():
+            seen.add(other)
+            yield other
+
+
+Say = Callable[[re.Match[str]], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Reworded:
+    """Another wording; ``turned``: its words stand in another order, not only in a frame."""
+
+    text: str
+    turned: bool
+
+
+_BE = "is|are|was|were"
+_WH = "who|whom|what|which|when|where"
+# A question's parts in other places: what is known comes first, then what is asked for.
+_ENGLISH: tuple[tuple[re.Pattern[str], str], ...] = (
+    (
+        re.compile(rf"(?:what|who) ({_BE}) (?:the |an? )?(.+?) (of|in|for) (.+?)\??$", re.I),
+        r"Think of \4. Tell me the \2 \3 it.",
+    ),
+    (re.compile(rf"(who|what|which|when|where) ({_BE}) (.+?)\??$", re.I), r"\3: \1 \2 that?"),
+    (
+        re.compile(r"(when|where|how|why) (did|do|does) (.+?)\??$", re.I),
+        r"About this I only want to know \1: \3.",
+    ),
+    (re.compile(r"(who|what|which) (.+?)\??$", re.I), r"Do you know \1 \2? Tell me."),
+    (re.compile(r"(how (?:many|much|long|old|far)) (.+?)\??$", re.I), r"Tell me \1 \2."),
+)
+_KOREAN: tuple[tuple[re.Pattern[str], str], ...] = (
+    (
+        re.compile(r"(\S+?)의 (.+?)(?:은|는|이|가) (누구|무엇|뭐|어디|언제|몇 \S+)\S*[?.]?$"),
+        r"\2 말인데, \1의 경우에는 \3인지 알려 주세요.",
+    ),
+    (
+        re.compile(r"(.+?)(?:은|는|이|가) (누구|무엇|뭐|어디|언제)\S*[?.]?$"),
+        r"\2인지 궁금해요. \1 말이에요.",
+    ),
+)
+
+
+def reworded(question: str) -> Reworded:
+    """The same question by the first rule that fits, else in a frame of other words.
+
+    Only questions of one line are turned: before them may stand what they are about.
+    """
+    text = question.strip()
+    korean = is_korean(text)
+    if "\n" not in text:
+        for pattern, shape in _KOREAN if korean else _ENGLISH:
+            if found := pattern.fullmatch(text[:1].lower() + text[1:]):
+                said = found.expand(shape)
+                return Reworded(said[:1].upper() + said[1:], turned=True)
+    frame = f"{text} 아는 대로 말해 주세요." if korean else f"I would like to know this. {text}"
+    return Reworded(frame, turned=False)
+
+
+Row = Mapping[str, object]
+WORDINGS = '{"query": "...", "paraphrases": ["...", "..."]}'
+FACTS = '{"query": "...", "answer": "..."}'
+
+
+def read_wordings(path: Path) -> dict[str, tuple[str, ...]]:
+    """Folded question -> other wordings of it; raises FaultyData with every fault.
+
+    A question that stands twice has the wordings of both rows.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for row in _rows(path, _wording_problems):
+        key, texts = fold(str(row["query"])), row["paraphrases"]
+        assert isinstance(texts, list)
+        found[key] = (*found.get(key, ()), *map(str, texts))
+    return found
+
+
+def read_facts(path: Path) -> list[tuple[str, str]]:
+    """Questions with their answers; raises FaultyData with every fault."""
+    return [(str(row["query"]), str(row["answer"])) for row in _rows(path, _fact_problems)]
+
+
+def _rows(path: Path, problems_of: Callable[[Row], Iterator[Problem]]) -> list[Row]:
+    """The rows of a file that has no fault and at least one row."""
+    file = str(path)
+    records = list(read_records(path))
+    faults = [fault for record in records if (fault := record.fault(file))]
+    rows = [(record.line, record.values) for record in records if record.values is not None]
+    faults += [p.at(file, line) for line, row in rows for p in problems_of(row)]
+    if not rows and not faults:
+        faults.append(Problem("empty", "holds no row.", "Give one a line.").at(file, None))
+    refuse(sorted(faults, key=lambda fault: fault.line or 0))
+    return [row for _, row in rows]
+
+
+def _wording_problems(row: Row) -> Iterator[Problem]:
+    yield from _text_problems(row, "query", WORDINGS)
+    texts = row.get("paraphrases")
+    if not isinstance(texts, list) or not texts or not all(_is_text(each) for each in texts):
+        message = f'"paraphrases" must be a list of texts (found: {kind_of(texts)}).'
+        yield Problem("wrong_type", message, f"A row is {WORDINGS}.")
+
+
+def _fact_problems(row: Row) -> Iterator[Problem]:
+    for key in ("query", "answer"):
+        yield from _text_problems(row, key, FACTS)
+
+
+def _text_problems(row: Row, key: str, shape: str) -> Iterator[Problem]:
+    if not _is_text(row.get(key)):
+        found = ", ".join(row) or "nothing"
+        message = f'"{key}" must be text that is not blank (found: {found}).'
+        yield Problem("wrong_type", message, f"A row is {shape}.")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())

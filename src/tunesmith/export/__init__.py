@@ -1,1 +1,0 @@
-"""Results written for other programs: GGUF for llama.cpp, a Modelfile for Ollama."""

@@ -1,0 +1,1 @@
+"""Adapters and models written for other programs, and compared there."""

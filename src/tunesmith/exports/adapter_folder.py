@@ -1,0 +1,126 @@
+"""An adapter's folder for other programs: as PEFT loads it, or folded for vLLM and SGLang."""
+
+import math
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tunesmith.adapters import store
+from tunesmith.adapters.folder import CONFIG, read_config
+from tunesmith.adapters.stored import INDEX, StoredTensors
+from tunesmith.config.methods import LoraSettings
+from tunesmith.core.errors import AdapterError
+from tunesmith.methods import lora_peft, table
+from tunesmith.methods.lora import Shape, key_a, key_b, shape
+
+MERGE_INSTEAD = "Export the merged model, which it serves as any other: --to vllm --merged."
+# What `--max-lora-rank` of vLLM may be (vllm.config.lora.MaxLoRARanks, 0.14 to 0.22).
+VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+
+
+def write_peft(folder: Path, out: Path, *, dtype: torch.dtype | None = None) -> None:
+    """Write the adapter in ``folder`` again as ``out``, in one file and without other formats.
+
+    Config, card, tokenizer and origin are carried over; ``dtype`` is that of its tensors, None: as
+    they are. Raises AdapterError for what this program does not read itself.
+    """
+    config, tensors = read_config(folder), StoredTensors(folder)
+    table.reader_of(config, folder).from_peft(config, tensors)
+    _write(folder, out, config, {name: _as(tensors[name], dtype) for name in tensors})
+
+
+def write_vllm(folder: Path, out: Path, *, dtype: torch.dtype | None = None) -> int:
+    """Write a LoRA adapter so that vLLM and SGLang compute it as it was trained; its one rank.
+
+    Both scale every layer by alpha / rank of the config and know no patterns; SGLang ignores rsLoRA
+    too. What differs from that is folded into B, and smaller ranks are padded with zeros to one
+    that vLLM's `--max-lora-rank` can be. Raises AdapterError for what they refuse or ignore: other
+    methods, DoRA, tokens of its own, ranks above theirs.
+    """
+    config, tensors, settings = _plain_lora(folder)
+    shapes = {module: shape(settings, module) for module in settings.targets}
+    largest = max(each.rank for each in shapes.values())
+    rank = next((each for each in VLLM_RANKS if each >= largest), None)
+    if rank is None:
+        raise AdapterError(
+            f"{folder}: its rank {largest} is above the largest that vLLM takes, {VLLM_RANKS[-1]}.",
+            remedy=MERGE_INSTEAD,
+        )
+    alpha = _alpha(shapes, rank)
+    folded = dict(_folded(shapes, tensors, rank=rank, scale=alpha / rank))
+    if dtype is not None:
+        folded = {name: tensor.to(dtype) for name, tensor in folded.items()}
+    one = dict.fromkeys(shapes, Shape(rank, alpha, alpha / rank))
+    targets = config.get("target_modules")
+    if not isinstance(targets, list):
+        targets = sorted({module.rpartition(".")[2] for module in shapes})
+    _write(folder, out, {**lora_peft.described(one, targets), **_base(config)}, folded)
+    return rank
+
+
+def _plain_lora(folder: Path) -> tuple[dict[str, object], StoredTensors, LoraSettings]:
+    """Config, tensors and settings of what vLLM has a place for; AdapterError for the rest."""
+    config, tensors = read_config(folder), StoredTensors(folder)
+    settings = store.settings_of(folder)
+    if not isinstance(settings, LoraSettings):
+        raise AdapterError(
+            f"{folder}: vLLM and SGLang serve LoRA adapters only, not those of method "
+            f"{settings.kind}.",
+            remedy="Serve it with tunesmith, or train the same data with method lora.",
+        )
+    odd = []
+    if settings.dora:
+        odd.append("DoRA's magnitudes, which vLLM refuses (use_dora)")
+    if store.token_ids(folder):
+        odd.append("rows for tokens of its own, which vLLM has no place for")
+    if odd:
+        raise AdapterError(f"{folder}: it has {' and '.join(odd)}.", remedy=MERGE_INSTEAD)
+    return config, tensors, settings
+
+
+def _alpha(shapes: Mapping[str, Shape], rank: int) -> float:
+    """The one alpha: that with which most layers' B stays as it is, if it is whole.
+
+    vLLM reads lora_alpha as an integer.
+    """
+    scales = [each.scale for each in shapes.values()]
+    common = max(scales, key=scales.count) * rank
+    return round(common) if math.isclose(common, round(common)) and round(common) else rank
+
+
+def _folded(
+    shapes: Mapping[str, Shape], tensors: Mapping[str, Tensor], *, rank: int, scale: float
+) -> Iterator[tuple[str, Tensor]]:
+    """A [rank, D_in] and B [D_out, rank] of each layer, to be counted ``scale`` times."""
+    for module, each in shapes.items():
+        a, b = tensors[key_a(module)], tensors[key_b(module)]
+        missing = rank - each.rank
+        if not math.isclose(each.scale, scale):
+            b = (b.float() * (each.scale / scale)).to(b.dtype)
+        yield key_a(module), torch.nn.functional.pad(a, (0, 0, 0, missing))
+        yield key_b(module), torch.nn.functional.pad(b, (0, missing))
+
+
+def _base(config: Mapping[str, object]) -> dict[str, object]:
+    return {"revision": config.get("revision")}
+
+
+def _as(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+
+
+def _write(
+    folder: Path, out: Path, config: Mapping[str, object], tensors: Mapping[str, Tensor]
+) -> None:
+    base = str(read_config(folder).get("base_model_name_or_path") or "")
+
+    def beside(into: Path) -> None:
+        for path in folder.iterdir():
+            is_weights = path.suffix in (".safetensors", ".bin", ".pt") or path.name == INDEX
+            if path.is_file() and not is_weights and path.name != CONFIG:
+                shutil.copyfile(path, into / path.name)
+
+    store.write(out, config, tensors, base=base, beside=beside)

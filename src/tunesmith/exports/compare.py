@@ -1,0 +1,230 @@
+"""An export run by another program beside what it was made from: answers, logits, template."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from tunesmith.core.numbers import many
+from tunesmith.data.chat_text import chat_text, given
+from tunesmith.data.rows import Message
+from tunesmith.data.tokenizer import encode
+from tunesmith.engine.forward import Engine
+from tunesmith.engine.pack import Row, pack
+from tunesmith.exports.gguf_vocabulary import templates_of
+from tunesmith.exports.llama_process import ask, require_python
+from tunesmith.generation.decoder import Prompt
+from tunesmith.generation.loop import generate
+from tunesmith.generation.sampling import Sampling
+
+MOST_TOKENS = 48  # of an answer
+LIBRARY = {"llama.cpp": "llama-cpp-python"}  # whose version is told
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """What a file was made from, as this program runs it: a base, alone or with an adapter."""
+
+    engine: Engine
+    tokenizer: PreTrainedTokenizerBase
+    stop_ids: frozenset[int]
+    adapter: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """A GGUF model, or a GGUF adapter over one."""
+
+    model: Path
+    adapter: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Where two greedy answers part: prompt, token, and how far apart both tokens are here.
+
+    ``gap`` is the logit of our token minus that of theirs, both by this program: a gap below the
+    differences of the logits is a tie that either side may break.
+    """
+
+    prompt: int
+    token: int
+    gap: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What came out of K prompts; ``largest_logit`` gives ``largest_difference`` its measure."""
+
+    prompts: int
+    forks: tuple[Fork, ...]
+    largest_difference: float  # of any logit of the first token of an answer
+    largest_logit: float
+    same_template: bool
+    other_prompts: tuple[int, ...]  # those whose text or ids the program makes otherwise
+    failures: tuple[str, ...]  # what its template engine complained of
+    goes_on_after: tuple[int, ...]  # tokens that end an answer here and not there
+    version: str
+    program: str = "llama.cpp"
+
+    @property
+    def same_answers(self) -> int:
+        """Prompts with the same greedy answer, token for token."""
+        return self.prompts - len(self.forks)
+
+    @property
+    def same_text(self) -> bool:
+        """Whether template, prompts, their ids and the ends of answers are the same."""
+        return self.same_template and not self.other_prompts and not self.goes_on_after
+
+    def sentences(self) -> list[str]:
+        """For people."""
+        said = [
+            f"{self.same_answers} of {many(self.prompts, 'greedy answer')} "
+            f"{'is' if self.prompts == 1 else 'are'} the same in "
+            f"{self.program} ({LIBRARY.get(self.program, 'version')} {self.version}).",
+            f"The largest difference of a logit is {self.largest_difference:.3g}; the largest "
+            f"logit is {self.largest_logit:.3g}.",
+        ]
+        if self.forks:
+            gaps = ", ".join(f"{fork.gap:.2g}" for fork in self.forks)
+            said.append(f"Where answers part, the two tokens are this far apart here: {gaps}.")
+        if self.same_text:
+            said.append("The template and every prompt are the same, byte by byte.")
+        if not self.same_template:
+            said.append("THE TEMPLATE IN THE FILE IS ANOTHER.")
+        if self.other_prompts:
+            said.append(f"Prompts that {self.program} reads otherwise: {self.other_prompts}.")
+        said += sorted(set(self.failures))
+        if self.goes_on_after:
+            ends = f"does not end an answer at the tokens {self.goes_on_after}"
+            said.append(f"{self.program} {ends}.")
+        return said
+
+
+def compare(
+    here: Here,
+    artefact: Artefact,
+    conversations: Sequence[Sequence[Message]],
+    *,
+    python: Path | None = None,
+    most_tokens: int = MOST_TOKENS,
+) -> Comparison:
+    """Answer every conversation greedily here and in llama.cpp, and compare.
+
+    Each conversation ends with a message that asks for an answer. llama.cpp gets the ids of this
+    program's prompts, and cuts and renders the same conversations by itself beside that. Raises
+    TunesmithError where llama.cpp is not here, RunError where it fails.
+    """
+    found = require_python(python)
+    texts, prompts = prompts_of(here.tokenizer, conversations)
+    job: dict[str, Any] = {
+        "do": "answer",
+        "model": str(artefact.model),
+        "adapter": None if artefact.adapter is None else str(artefact.adapter),
+        "context": max(map(len, prompts)) + most_tokens,
+        "threads": torch.get_num_threads(),
+        "tokens": most_tokens,
+        "stop_ids": sorted(here.stop_ids),
+        "prompts": [
+            {"messages": list(given(each).messages), "text": text, "ids": ids}
+            for each, text, ids in zip(conversations, texts, prompts, strict=True)
+        ],
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        job["logits"] = str(Path(folder, "logits.npy"))
+        there: dict[str, Any] = ask(found, job)
+        logits: NDArray[np.float32] = np.load(job["logits"])
+    return compared(here, prompts, texts, (there, logits), most_tokens=most_tokens)
+
+
+def prompts_of(
+    tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Sequence[Message]]
+) -> tuple[list[str], list[list[int]]]:
+    """Each conversation as the template writes it with an answer opened, and its ids."""
+    texts = [chat_text(tokenizer, given(each), prompt=True) for each in conversations]
+    return texts, encode(tokenizer, texts)
+
+
+def compared(
+    here: Here,
+    prompts: Sequence[list[int]],
+    texts: Sequence[str],
+    there: tuple[Mapping[str, Any], NDArray[np.float32]],
+    *,
+    most_tokens: int,
+    program: str = "llama.cpp",
+) -> Comparison:
+    """What another program made of these prompts beside what is made of them here.
+
+    ``there``: the answer of ``llama_worker.answer``, or one of its form, and the logits [K, V] of
+    each answer's first token.
+    """
+    said, logits = there
+    rows = said["rows"]
+    answers = greedy_answers(here, prompts, most_tokens)
+    mine = [first_scores(here, ids) for ids in prompts]
+    # a vocabulary may be padded on one side
+    pairs = [(a, b[: len(a)]) for a, b in zip(mine, torch.from_numpy(logits), strict=True)]
+    pairs = [(a[: len(b)], b) for a, b in pairs]
+    finite = [(a[a.isfinite()], b[a.isfinite()]) for a, b in pairs]
+    forks = [
+        _fork(here, number, prompts[number], answers[number], row["answer"])
+        for number, row in enumerate(rows)
+        if row["answer"] != answers[number]
+    ]
+    wanted = zip(rows, prompts, texts, strict=True)
+    return Comparison(
+        prompts=len(prompts),
+        forks=tuple(forks),
+        largest_difference=max(float((a - b).abs().max()) for a, b in finite),
+        largest_logit=max(float(a.abs().max()) for a, _ in finite),
+        same_template=said["template"] == templates_of(here.tokenizer).get("default"),
+        other_prompts=tuple(
+            number
+            for number, (row, ids, text) in enumerate(wanted)
+            if row["ids"] != ids or row["rendered"] != text
+        ),
+        failures=tuple(row["failure"] for row in rows if row["failure"]),
+        goes_on_after=tuple(
+            i for i, ends in zip(sorted(here.stop_ids), said["ends"], strict=True) if not ends
+        ),
+        version=said["version"],
+        program=program,
+    )
+
+
+def greedy_answers(
+    here: Here, prompts: Sequence[list[int]], most_tokens: int
+) -> dict[int, list[int]]:
+    """The ids of each prompt's greedy answer, by its place."""
+    asked = [Prompt(tuple(ids), here.adapter) for ids in prompts]
+    sampling = Sampling(max_new_tokens=most_tokens)
+    made = generate(here.engine, asked, stop_ids=here.stop_ids, sampling=sampling)
+    return {answer.row: list(answer.ids) for answer in made}
+
+
+@torch.inference_mode()
+def first_scores(here: Here, ids: Sequence[int]) -> Tensor:
+    """Logits of the token behind ``ids``, fp32 [V]."""
+    row = Row(ids, [0.0] * len(ids), adapter=here.adapter)
+    batch = pack([row], prefixes=here.engine.prefixes)
+    hidden = here.engine.hidden_states(batch)[-1:]
+    tokens = here.engine.vocabularies.get(here.adapter or "")
+    return here.engine.head.logits(hidden, tokens)[0].float().cpu()
+
+
+def _fork(here: Here, number: int, ids: list[int], ours: list[int], theirs: list[int]) -> Fork:
+    shared = zip(ours, theirs, strict=False)
+    at = next((i for i, (a, b) in enumerate(shared) if a != b), min(len(ours), len(theirs)))
+    scores = first_scores(here, [*ids, *ours[:at]])
+    end = max(here.stop_ids, key=lambda i: float(scores[i]))
+    mine, other = (answer[at] if at < len(answer) else end for answer in (ours, theirs))
+    return Fork(number, at, float(scores[mine] - scores[other]))

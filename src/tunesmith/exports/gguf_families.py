@@ -1,0 +1,187 @@
+"""Which model families can be written as GGUF, and with which settings?
+
+llama.cpp computes a family from its architecture's name and a few settings; what its graph has no
+place for would be lost without a word, and is refused here by the key that asks for it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from gguf import GGUFWriter
+from torch import Tensor
+from transformers import PretrainedConfig
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+from tunesmith.core.errors import ModelError
+from tunesmith.models.gguf import query_scale
+
+Lost = Callable[[PretrainedConfig], dict[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """How a family of transformers' is called and laid out in GGUF.
+
+    ``interleaved``: llama.cpp rotates neighbouring pairs of a head's rows, where transformers
+    rotates its two halves. ``norm_shift`` is what transformers adds to a norm's weight and
+    llama.cpp does not. ``window_every``: every so many layers see the whole text, the others a
+    window. ``lost`` gives the config's keys, with their values, that a file could not carry.
+    """
+
+    architecture: str
+    interleaved: bool = False
+    norm_shift: float = 0.0
+    window_every: int | None = None
+    lost: Lost = field(kw_only=True)
+
+
+def family_of(config: PretrainedConfig, source: Path) -> Family:
+    """The family of a base's config; ModelError for one that cannot be written as GGUF."""
+    family = FAMILIES.get(config.model_type)
+    if family is None:
+        raise ModelError(
+            f"{source}: a base of type {config.model_type!r} cannot be written as GGUF; "
+            f"{', '.join(FAMILIES)} can.",
+            remedy="Export it as a folder (merged or peft).",
+        )
+    lost = {**_lost_rotary(config, family), **family.lost(config)}
+    if getattr(config, "quantization_config", None):
+        lost["quantization_config"] = "4 bit"
+    if lost:
+        shown = ", ".join(f"{key} = {value}" for key, value in lost.items())
+        raise ModelError(
+            f"{source}/config.json: llama.cpp's {family.architecture} has no place for {shown}.",
+            remedy="Export it as a folder (merged or peft).",
+        )
+    return family
+
+
+def head_width(config: PretrainedConfig) -> int:
+    """Dh, the width of a head."""
+    given = getattr(config, "head_dim", None)
+    return int(given or config.hidden_size // config.num_attention_heads)
+
+
+def rotary(config: PretrainedConfig, kind: str = "full_attention") -> Mapping[str, object]:
+    """The rotary settings of layers of a kind: `rope_theta`, `rope_type`, ..."""
+    given = config.rope_parameters
+    found: Mapping[str, object] = given.get(kind, given)
+    return found
+
+
+def _lost_rotary(config: PretrainedConfig, family: Family) -> dict[str, object]:
+    kinds = {str(rotary(config, kind).get("rope_type", "default")) for kind in _KINDS}
+    known = {"default", "llama3"} if family.interleaved else {"default"}
+    share = rotary(config).get("partial_rotary_factor") or 1.0
+    lost: dict[str, object] = {} if kinds <= known else {"rope_type": ", ".join(kinds - known)}
+    return lost | ({"partial_rotary_factor": share} if share != 1.0 else {})
+
+
+def _unless(config: PretrainedConfig, **expected: object) -> dict[str, object]:
+    """The keys whose values are others than expected; absent is as expected, and None is False."""
+    values = {key: getattr(config, key, value) for key, value in expected.items()}
+    return {k: v for k, v in values.items() if v != expected[k] and (v or expected[k])}
+
+
+def _lost_window(config: PretrainedConfig) -> dict[str, object]:
+    """A window in a family that llama.cpp computes without one."""
+    window = getattr(config, "sliding_window", None)
+    used = getattr(config, "use_sliding_window", True)
+    bites = used and window is not None and window < config.max_position_embeddings
+    return {"sliding_window": window} if bites else {}
+
+
+def _lost_llama(config: PretrainedConfig) -> dict[str, object]:
+    plain = _unless(config, hidden_act="silu", attention_bias=False, mlp_bias=False)
+    return plain | (_lost_window(config) if config.model_type == "mistral" else {})
+
+
+def _lost_qwen(config: PretrainedConfig) -> dict[str, object]:
+    return _unless(config, hidden_act="silu", attention_bias=False) | _lost_window(config)
+
+
+def _lost_gemma(config: PretrainedConfig) -> dict[str, object]:
+    lost = _unless(
+        config,
+        hidden_activation="gelu_pytorch_tanh",
+        attention_bias=False,
+        use_bidirectional_attention=False,
+        layer_types=window_pattern(config),
+        query_pre_attn_scalar=query_scale(config),
+        tie_word_embeddings=True,
+    )
+    if config.model_type == "gemma2":
+        caps = ("attn_logit_softcapping", "final_logit_softcapping")
+        return lost | {key: None for key in caps if getattr(config, key) is None}
+    return lost | _unless(config, attn_logit_softcapping=None)
+
+
+def window_pattern(config: PretrainedConfig) -> list[str]:
+    """The kind of each layer, as llama.cpp takes it."""
+    every = FAMILIES[config.model_type].window_every
+    assert every is not None, "a family without windows"
+    return [
+        "sliding_attention" if (layer + 1) % every else "full_attention"
+        for layer in range(config.num_hidden_layers)
+    ]
+
+
+_KINDS = ("full_attention", "sliding_attention")
+FAMILIES: Mapping[str, Family] = {
+    "llama": Family("llama", interleaved=True, lost=_lost_llama),
+    "mistral": Family("llama", interleaved=True, lost=_lost_llama),
+    "qwen2": Family("qwen2", lost=_lost_qwen),
+    "qwen3": Family("qwen3", lost=_lost_qwen),
+    "gemma2": Family("gemma2", norm_shift=1.0, window_every=2, lost=_lost_gemma),
+    "gemma3_text": Family("gemma3", norm_shift=1.0, window_every=6, lost=_lost_gemma),
+}
+"""By transformers' model_type."""
+
+
+LOCAL_BASE = 10_000.0  # the rotary base of gemma3's window layers where a file names none
+
+
+def write_settings(writer: GGUFWriter, config: PretrainedConfig, family: Family) -> None:
+    """What llama.cpp builds the model from, besides its tensors and vocabulary."""
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_key_length(head_width(config))
+    writer.add_value_length(head_width(config))
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(rotary(config)["rope_theta"])
+    if family.architecture == "llama":
+        writer.add_rope_dimension_count(head_width(config))
+    if family.window_every is not None:
+        _write_windows(writer, config)
+
+
+def _write_windows(writer: GGUFWriter, config: PretrainedConfig) -> None:
+    writer.add_sliding_window(config.sliding_window)
+    local = rotary(config, "sliding_attention")["rope_theta"]
+    if config.model_type == "gemma3_text" and local != LOCAL_BASE:
+        writer.add_rope_freq_base_swa(local)
+    if getattr(config, "attn_logit_softcapping", None) is not None:
+        writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
+    if getattr(config, "final_logit_softcapping", None) is not None:
+        writer.add_final_logit_softcapping(config.final_logit_softcapping)
+
+
+def rotary_factors(config: PretrainedConfig) -> Tensor | None:
+    """What each of Llama 3's stretched frequencies is divided by, fp32 [Dh / 2]; None without.
+
+    llama.cpp reads them as the tensor `rope_freqs.weight`.
+    """
+    if rotary(config).get("rope_type", "default") != "llama3":
+        return None
+    stretched, _ = ROPE_INIT_FUNCTIONS["llama3"](config, device=torch.device("cpu"))
+    width = head_width(config)
+    base = float(rotary(config)["rope_theta"])  # type: ignore[arg-type]  # a number in a config
+    plain = base ** -(torch.arange(0, width, 2, dtype=torch.float32) / width)
+    factors: Tensor = plain / stretched.float()
+    return factors

@@ -1,0 +1,202 @@
+"""How an adapter is written for each program: the folder, what runs it, and what comes next."""
+
+import shlex
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from transformers import GenerationConfig
+
+from tunesmith.adapters import merge, store
+from tunesmith.adapters.folder import Origin, read_origin
+from tunesmith.adapters.loaded_base import attach_folder, open_base
+from tunesmith.adapters.merge import Target
+from tunesmith.core import files
+from tunesmith.exports import adapter_folder, ollama
+from tunesmith.exports.gguf_model import REMEDY, write_adapter, write_model
+from tunesmith.exports.gguf_tensors import NumberFormat
+from tunesmith.models.cache import Emit
+from tunesmith.models.load import read_config, read_tokenizer, stop_ids_of
+from tunesmith.models.supported import is_four_bit
+from tunesmith.runs.fit import Verified
+
+# In which a GGUF file is written where nothing is said: of a model, of an adapter.
+MODEL_FORMAT, ADAPTER_FORMAT = "float16", "float32"
+FORMATS: dict[str, NumberFormat] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+BASE_GGUF = (
+    "BASE.gguf is {base} as GGUF, in 16 bit or quantised as llama.cpp does it: `tunesmith adapters "
+    "export` --to ollama writes it, as model.gguf, beside the adapter."
+)
+MODEL_FILE, ADAPTER_FILE = "model.gguf", "adapter.gguf"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """An adapter that fits its base, and where it goes in which form."""
+
+    verified: Verified
+    out: Path
+    dtype: str | None
+    merged: bool
+    trained_over_four_bit: bool
+    emit: Emit
+
+    @property
+    def adapter(self) -> Path:
+        """The adapter's folder."""
+        return self.verified.adapter
+
+    @property
+    def base(self) -> Path:
+        """The base's folder."""
+        return self.verified.base.folder
+
+    @property
+    def four_bit(self) -> bool:
+        """Whether the base that it was trained over is held in 4 bit."""
+        config = read_config(self.base, trust_remote_code=False)
+        return self.trained_over_four_bit or is_four_bit(config)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What reads the folder, whether it holds the whole model, and the commands that come next."""
+
+    program: Literal["transformers", "peft", "llama.cpp"]
+    whole: bool
+    notes: tuple[str, ...] = ()
+    next: tuple[str, ...] = ()
+
+
+def write_peft(job: Job) -> Written:
+    """A folder that PEFT loads."""
+    adapter_folder.write_peft(job.adapter, job.out, dtype=_dtype(job.dtype))
+    line = f'PeftModel.from_pretrained(base, "{job.out}")'
+    return Written("peft", False, next=(line,))
+
+
+def write_vllm(job: Job) -> Written:
+    """A folder that vLLM and SGLang take beside the base; with ``merged`` in its place."""
+    out, base = shlex.quote(str(job.out)), shlex.quote(_known_elsewhere(job))
+    if job.merged:
+        written = write_merged(job)
+        return Written("transformers", True, written.notes, (f"vllm serve {out}",))
+    rank = adapter_folder.write_vllm(job.adapter, job.out, dtype=_dtype(job.dtype))
+    notes = ["vLLM itself was not run: PEFT reads the same folder."]
+    if job.four_bit:
+        notes.append(
+            "It was trained over a base in 4 bit; beside another one it answers otherwise."
+        )
+    return Written(
+        "peft",
+        False,
+        tuple(notes),
+        (
+            f"vllm serve {base} --enable-lora --max-lora-rank {rank} --lora-modules "
+            f"{shlex.quote(job.out.name)}={out}",
+        ),
+    )
+
+
+def _known_elsewhere(job: Job) -> str:
+    """How other programs find the base: by its hub id, else here."""
+    name = job.verified.base.name
+    is_hub_id = name.count("/") == 1 and not Path(name).expanduser().exists()
+    return name if is_hub_id else str(job.base)
+
+
+def write_merged(job: Job) -> Written:
+    """A model's folder, with tokenizer, chat template and generation config."""
+    _merge(job, job.out, job.dtype)
+    return Written("transformers", True, next=(f"tunesmith chat {shlex.quote(str(job.out))}",))
+
+
+def write_gguf(job: Job) -> Written:
+    """adapter.gguf, or model.gguf of the whole model."""
+    files.publish(job.out, lambda into: _gguf(job, into), remedy=REMEDY)
+    out, base = job.out, job.verified.base.name
+    if job.merged:
+        return Written(
+            "llama.cpp", True, next=(f"llama-cli -m {shlex.quote(str(out / MODEL_FILE))}",)
+        )
+    is_gguf = Path(base).suffix.lower() == ".gguf"
+    model = shlex.quote(base) if is_gguf else "BASE.gguf"
+    line = f"llama-cli -m {model} --lora {shlex.quote(str(out / ADAPTER_FILE))}"
+    return Written("llama.cpp", False, () if is_gguf else (BASE_GGUF.format(base=base),), (line,))
+
+
+def write_ollama(job: Job) -> Written:
+    """The GGUF files and a Modelfile: the base beside the adapter, or the whole model."""
+
+    def fill(into: Path) -> None:
+        _gguf(job, into)
+        if not job.merged:
+            _write_model(job, job.base, into)
+        tokenizer = read_tokenizer(_tokenizer_folder(job), trust_remote_code=False)
+        config = read_config(job.base, trust_remote_code=False)
+        has_own = (job.base / "generation_config.json").is_file()
+        generation = GenerationConfig.from_pretrained(job.base) if has_own else None
+        ollama.write_modelfile(
+            into,
+            tokenizer,
+            stop_ids_of(config, tokenizer, generation),
+            model=f"./{MODEL_FILE}",
+            adapter="" if job.merged else f"./{ADAPTER_FILE}",
+        )
+
+    files.publish(job.out, fill, remedy=REMEDY)
+    name = shlex.quote(job.out.name)
+    line = f"ollama create {name} -f {shlex.quote(str(job.out / ollama.FILE))}"
+    notes = ("Ollama itself was not run: llama.cpp reads the same files.",)
+    return Written("llama.cpp", job.merged, notes, (line, f"ollama run {name}"))
+
+
+def _gguf(job: Job, into: Path) -> None:
+    if not job.merged:
+        kind = FORMATS[job.dtype or ADAPTER_FORMAT]
+        write_adapter(job.adapter, job.base, into / ADAPTER_FILE, number_format=kind, emit=job.emit)
+        return
+    with tempfile.TemporaryDirectory(prefix=files.TEMPORARY, dir=into) as folder:
+        merged = Path(folder, job.out.name)
+        _merge(job, merged, job.dtype or MODEL_FORMAT)
+        _write_model(job, merged, into)
+
+
+def _write_model(job: Job, folder: Path, into: Path) -> None:
+    number_format = FORMATS[job.dtype or MODEL_FORMAT]
+    write_model(folder, into / MODEL_FILE, number_format=number_format, emit=job.emit)
+
+
+def _merge(job: Job, out: Path, dtype: str | None) -> None:
+    """The merged model in ``out``: from the files alone, or beside a base in 4 bit."""
+    target = Target(out, dtype=_dtype(dtype) or job.verified.skeleton.compute_dtype)
+    own = store.token_ids(job.adapter)
+    tokenizer = read_tokenizer(job.adapter, trust_remote_code=False) if own else None
+    base, kind = job.verified.base, store.settings_of(job.adapter).kind
+    origin = read_origin(job.adapter) or Origin(base.name, base.sha256, kind)
+    job.emit("Merging the adapter into its base, a tensor at a time.")
+    if not job.four_bit:
+        merge.save_stored(
+            job.verified.skeleton,
+            job.adapter,
+            target,
+            source=job.base,
+            origin=origin,
+            tokenizer=tokenizer,
+        )
+        return
+    # dequantised in fp32, so that the export's own number format is all that rounds
+    opened = open_base(base.name, dtype="float32", four_bit=True, emit=job.emit)
+    adapter = attach_folder(opened, job.adapter, force=True)
+    merge.save(opened.engine, adapter, target, source=job.base, origin=origin, tokenizer=tokenizer)
+
+
+def _tokenizer_folder(job: Job) -> Path:
+    return job.adapter if store.token_ids(job.adapter) else job.base
+
+
+def _dtype(name: str | None) -> torch.dtype | None:
+    found: torch.dtype | None = None if name is None else getattr(torch, name)
+    return found

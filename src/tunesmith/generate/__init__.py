@@ -1,1 +1,0 @@
-"""The only generation loop: chat, evaluation, retrieval and server use it."""

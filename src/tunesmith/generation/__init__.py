@@ -1,0 +1,1 @@
+"""The only generation loop, its cache, and how tokens are chosen."""

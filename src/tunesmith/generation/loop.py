@@ -1,0 +1,222 @@
+"""Answers to many prompts at once: prompts are read as packed streams, tokens made together."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tunesmith.engine.forward import Engine
+from tunesmith.generation.decoder import SHARE_TOKENS, Decoder, Kin, Prompt, common_length
+from tunesmith.generation.sampling import Sampling, choose_each, generator_of
+
+SLOTS = 128
+READ_TOKENS = 2048  # of prompts at a time
+BEGIN_TOKENS = 32  # a common beginning that is read apart from the prompts
+MANY_TOKENS = 256  # shorter prompts are all alike in length
+REFILL = 4  # prompts are read when one slot in so many is free: reading one by one is slow
+CACHE_BYTES = 512 << 20  # of keys and values, or a part of the base where that is more
+CACHE_SHARE = 4
+Decode = Callable[[Sequence[int]], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Generated token ids without the stop token, and why it ended: `stop` or `length`."""
+
+    row: int
+    ids: tuple[int, ...]
+    ended: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """When an answer ends, and how its tokens are chosen."""
+
+    stop_ids: frozenset[int]
+    sampling: Sampling
+    seed: int
+    decode: Decode | None
+
+    def generator(self, prompt: Prompt, row: int) -> torch.Generator | None:
+        """A row's random numbers, if it draws any."""
+        if self.sampling.temperature == 0:
+            return None
+        return generator_of(self.seed, row if prompt.draw is None else prompt.draw)
+
+    def most(self, prompt: Prompt) -> int:
+        """The longest answer to a prompt."""
+        limit = self.sampling.max_new_tokens
+        return limit if prompt.most is None else min(limit, prompt.most)
+
+    def ended(self, made: list[int], token: int, *, most: int) -> str | None:
+        """Append the token unless it is a stop token; why the answer is complete, if it is."""
+        if token in self.stop_ids:
+            return "stop"
+        made.append(token)
+        if self.decode is not None and self.sampling.stop:
+            text = self.decode(made)
+            if any(stop in text for stop in self.sampling.stop):
+                return "stop"
+        return "length" if len(made) >= most else None
+
+
+def generate(
+    engine: Engine,
+    prompts: Sequence[Prompt],
+    *,
+    stop_ids: frozenset[int],
+    sampling: Sampling,
+    seed: int = 0,
+    decode: Decode | None = None,
+) -> Iterator[Answer]:
+    """Answers in the order in which they are finished; ``row`` numbers the prompt.
+
+    As answers end, the next prompts take their places (continuous batching, Yu et al. 2022, Orca).
+    What all prompts of an adapter with one opening begin with is read once.
+
+    ``decode`` is needed for stop texts; the ids then end with the token that completed one.
+    A row's answer does not depend on which rows are answered beside it, but for the last bits of
+    products of another shape.
+    """
+    if sampling.stop and decode is None:
+        raise ValueError("stop texts need `decode`")
+    rules = _Rules(stop_ids, sampling, seed, decode)
+    for rows in _like_lengths(engine, prompts):
+        yield from _Queue(engine, prompts, rows, rules).answers()
+
+
+def _like_lengths(engine: Engine, prompts: Sequence[Prompt]) -> Iterator[list[int]]:
+    """Rows whose prompts are about as long as each other: each slot has room for the longest."""
+    rows: list[int] = []
+    lengths = [_length(engine, prompt) for prompt in prompts]
+    for row in sorted(range(len(prompts)), key=lengths.__getitem__):
+        if rows and lengths[row] > max(MANY_TOKENS, 2 * lengths[rows[0]]):
+            yield rows
+            rows = []
+        rows.append(row)
+    if rows:
+        yield rows
+
+
+class _Queue:
+    """Rows that wait, and those that are answered: row ``rows[i]`` in slot i of one cache."""
+
+    def __init__(
+        self, engine: Engine, prompts: Sequence[Prompt], rows: Sequence[int], rules: _Rules
+    ) -> None:
+        self.prompts, self.rules = prompts, rules
+        self.ranks = _ranks(prompts[row] for row in rows)
+        self.waiting = deque(sorted(rows, key=self._rank))
+        capacity = max(_length(engine, prompts[r]) + rules.most(prompts[r]) for r in rows)
+        room = max(CACHE_BYTES, engine.model.get_memory_footprint() // CACHE_SHARE)
+        self.slots = max(1, min(len(rows), SLOTS, room // engine.cache_bytes(capacity)))
+        self.decoder = Decoder(engine, slots=self.slots, capacity=capacity)
+        self.rows: list[int] = []
+        self.tokens: list[int] = []  # what was chosen last, by slot
+        self.made: dict[int, list[int]] = {row: [] for row in rows}
+        self.generators = {row: rules.generator(prompts[row], row) for row in rows}
+        self._begin()
+
+    def _rank(self, row: int) -> int:
+        return self.ranks[self.prompts[row].kin]
+
+    def _begin(self) -> None:
+        """Read what all prompts of a kin begin with, where that is much."""
+        for kin in self.ranks:
+            first, *others = (
+                self.prompts[r].ids for r in self.waiting if self.prompts[r].kin == kin
+            )
+            alike = min((common_length(first, ids) for ids in others), default=0)
+            alike = min(alike, *(len(ids) - 1 for ids in (first, *others)))
+            if alike >= BEGIN_TOKENS:
+                self.decoder.begin(first[:alike], kin)
+
+    def answers(self) -> Iterator[Answer]:
+        """Every row's answer as it ends."""
+        while self.waiting or self.rows:
+            free = self.slots - len(self.rows)
+            if self.waiting and free >= min(len(self.waiting), -(-self.slots // REFILL)):
+                yield from self._take(self._read(min(free, len(self.waiting))))
+            else:
+                yield from self._take(self._step())
+
+    def _read(self, count: int) -> range:
+        """Read so many prompts; the slots that have a token more."""
+        first = len(self.rows)
+        self.rows += [self.waiting.popleft() for _ in range(count)]
+        new = {slot: self.prompts[self.rows[slot]] for slot in range(first, len(self.rows))}
+        for group in _groups(new, self.decoder):
+            scores = self.decoder.read({slot: new[slot] for slot in group})
+            self.tokens += self._chosen(group, scores)
+        return range(first, len(self.rows))
+
+    def _step(self) -> range:
+        order = sorted(range(len(self.rows)), key=lambda slot: self._rank(self.rows[slot]))
+        scores = self.decoder.step({slot: self.tokens[slot] for slot in order})
+        for slot, token in zip(order, self._chosen(order, scores), strict=True):
+            self.tokens[slot] = token
+        return range(len(self.rows))
+
+    def _chosen(self, slots: Sequence[int], scores: Tensor) -> list[int]:
+        generators = [self.generators[self.rows[slot]] for slot in slots]
+        return choose_each(scores, self.rules.sampling, generators)
+
+    def _take(self, slots: range) -> Iterator[Answer]:
+        """Append what was chosen; the last slot takes the place of one whose answer ended."""
+        for slot in reversed(slots):
+            row = self.rows[slot]
+            most = self.rules.most(self.prompts[row])
+            ended = self.rules.ended(self.made[row], self.tokens[slot], most=most)
+            if ended is None:
+                continue
+            last = len(self.rows) - 1
+            if slot < last:
+                self.decoder.move(last, slot)
+                self.rows[slot], self.tokens[slot] = self.rows[last], self.tokens[last]
+            self.rows.pop()
+            self.tokens.pop()
+            yield Answer(row, tuple(self.made.pop(row)), ended)
+
+
+def _ranks(prompts: Iterable[Prompt]) -> dict[Kin, int]:
+    """Each kin's place: those of one adapter stand together."""
+    kins = list(dict.fromkeys(prompt.kin for prompt in prompts))
+    adapters = list(dict.fromkeys(adapter for adapter, _ in kins))
+    return {kin: i for i, kin in enumerate(sorted(kins, key=lambda k: adapters.index(k[0])))}
+
+
+def _groups(prompts: dict[int, Prompt], decoder: Decoder) -> Iterator[list[int]]:
+    """Slots whose prompts are read in one call; a beginning that all of them share counts once."""
+    group: list[int] = []
+    tokens = shared = 0
+    for slot, prompt in prompts.items():
+        begun = decoder.begun(prompt.kin)
+        own = len(prompt.ids) - begun
+        alike = min(shared, _alike(prompts[group[0]], prompt) - begun) if group else own
+        alike = alike if alike >= SHARE_TOKENS else 0
+        last = prompts[group[-1]] if group else prompt
+        is_other = last.adapter == prompt.adapter and last.opening != prompt.opening
+        if group and (is_other or tokens + own - len(group) * alike > READ_TOKENS):
+            yield group
+            group, tokens, alike = [], 0, own
+        group.append(slot)
+        tokens, shared = tokens + own, alike
+    yield group
+
+
+def _alike(a: Prompt, b: Prompt) -> int:
+    """Tokens of two prompts that one reading serves."""
+    return common_length(a.ids, b.ids) if a.kin == b.kin else 0
+
+
+def _length(engine: Engine, prompt: Prompt) -> int:
+    """Positions that a prompt takes."""
+    return engine.prefix_length(prompt.adapter) + len(prompt.ids)
+
+
+def cut_at_stop(text: str, stop: Sequence[str]) -> str:
+    """The text before the first of the stop texts."""
+    ends = [at for s in stop if (at := text.find(s)) >= 0]
+    return text[: min(ends)] if ends else text

@@ -1,1 +1,0 @@
-"""Files of each kind, read into documents."""

@@ -1,0 +1,223 @@
+"""What every arm passes, confuses, repeats and costs: a plot for each."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from tunesmith.core.numbers import percent
+from tunesmith.core.phrases import Words
+from tunesmith.report.plot import (
+    COLOURS,
+    Bar,
+    Plot,
+    drawn,
+    height_of,
+    interval_drawing,
+    percent_bar,
+)
+from tunesmith.runs.history import Document
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+ORDER = ("tuned", "prompted", "examples", "base")
+
+
+def arms_plots(evaluation: Document, words: Words) -> Iterator[Plot]:
+    """One plot for each check; the first one decides the verdict."""
+    arms = evaluation.get("arms") or {}
+    names = dict.fromkeys(name for arm in arms.values() for name in arm.get("checks", {}))
+    for number, name in enumerate(names):
+        bars = [
+            percent_bar(words.say(f"arm.{arm}"), s["score"], s["low"], s["high"], arm)
+            for arm in ORDER
+            if (s := arms.get(arm, {}).get("checks", {}).get(name)) and s["score"] is not None
+        ]
+        if not bars:
+            continue
+        counts = {arm: arms[arm]["checks"][name].get("n") for arm in arms}
+        says = ", ".join(f"{bar.label} {percent(bar.value / 100)}" for bar in bars)
+        yield Plot(
+            name=f"arms-{number}",
+            title=words.say("arms.title", check=name),
+            note=" ".join(_notes(name, arms, is_first=number == 0 and len(names) > 1, words=words)),
+            svg=drawn(
+                interval_drawing(bars, axis=words.say("arms.axis"), limits=(-3, 103)),
+                height=height_of(bars),
+                name=f"arms-{number}",
+            ),
+            alt=words.say("arms.alt", check=name, list=says),
+            header=[words.say(f"column.{key}") for key in ("arm", "score", "interval", "rows")],
+            rows=[
+                (
+                    bar.label,
+                    percent(bar.value / 100),
+                    f"{percent(bar.low / 100)} – {percent(bar.high / 100)}",
+                    f"{counts.get(bar.colour) or 0:,}",
+                )
+                for bar in bars
+            ],
+        )
+
+
+def _notes(name: str, arms: Document, *, is_first: bool, words: Words) -> Iterator[str]:
+    """Whether the check decides, and each figure that it has beside its score, of every arm."""
+    if is_first:
+        yield words.say("arms.decides")
+    own = {arm: arms.get(arm, {}).get("checks", {}).get(name) or {} for arm in ORDER}
+    figures = {arm: found.get("figures") or {} for arm, found in own.items()}
+    for figure in dict.fromkeys(key for each in figures.values() for key in each):
+        values = [
+            f"{words.say(f'arm.{arm}')} {each[figure]:.2f}"
+            for arm, each in figures.items()
+            if isinstance(each.get(figure), int | float)
+        ]
+        if values:
+            key = f"figure.{figure}"
+            title = words.say(key) if words.has(key) else figure.replace("_", " ")
+            yield f"{title}: {', '.join(values)}."
+
+
+Counts = Mapping[str, Mapping[str, int]]  # rows by the wanted class, then by the given one
+WIDEST = 10  # classes of a matrix that a page has room for; of more, the pairs are told
+SHOWN_PAIRS = 20
+
+
+def confusion_plots(evaluation: Document, words: Words) -> Iterator[Plot]:
+    """A table for each check: the matrix, or the pairs that are confused most often."""
+    checks = ((evaluation.get("arms") or {}).get("tuned") or {}).get("checks") or {}
+    for number, (check, found) in enumerate(checks.items()):
+        counts: Counts = (found.get("figures") or {}).get("confusion") or {}
+        if not counts:
+            continue
+        given = list(dict.fromkeys([*counts, *(name for row in counts.values() for name in row)]))
+        is_matrix = len(given) <= WIDEST
+        same = sum(row.get(wanted, 0) for wanted, row in counts.items())
+        key = "confusion.note" if is_matrix else "confusion.pairs"
+        header, rows = _matrix(counts, given, words) if is_matrix else _pairs(counts, words)
+        yield Plot(
+            name=f"confusion-{number}",
+            title=words.say("confusion.title", check=check),
+            note=words.say(key, same=same, all=sum(sum(row.values()) for row in counts.values())),
+            svg="",
+            alt="",
+            header=header,
+            rows=rows,
+        )
+
+
+Table = tuple[Sequence[str], Sequence[Sequence[str]]]
+
+
+def _matrix(counts: Counts, given: Sequence[str], words: Words) -> Table:
+    """A line for each wanted class, a column for each given one."""
+    corner = f"{words.say('confusion.wanted')} \\ {words.say('confusion.given')}"
+    rows = [
+        (wanted, *(f"{row[name]:,}" if row.get(name) else "" for name in given))
+        for wanted, row in counts.items()
+    ]
+    return (corner, *given), rows
+
+
+def _pairs(counts: Counts, words: Words) -> Table:
+    """The pairs that differ, the most frequent first."""
+    pairs = [
+        (wanted, name, n)
+        for wanted, row in counts.items()
+        for name, n in row.items()
+        if name != wanted and n
+    ]
+    most = sorted(pairs, key=lambda pair: -pair[2])[:SHOWN_PAIRS]
+    header = (words.say("confusion.wanted"), words.say("confusion.given"), words.say("column.rows"))
+    return header, [(wanted, name, f"{n:,}") for wanted, name, n in most]
+
+
+WAYS = ("samples", "paraphrases")
+
+
+def consistency_plots(evaluation: Document, words: Words) -> Iterator[Plot]:
+    """One plot for each way of asking again: the measures of each arm, those of one together."""
+    for way in WAYS:
+        found = (evaluation.get("consistency") or {}).get(way)
+        if found and (bars := list(_bars(found["arms"], words))):
+            yield _consistency_plot(way, found["questions"], bars, words)
+
+
+def _bars(arms: Document, words: Words) -> Iterator[Bar]:
+    measures = dict.fromkeys(name for arm in arms.values() for name in arm)
+    for measure in measures:
+        for arm in ORDER:
+            if (one := arms.get(arm, {}).get(measure)) and one["score"] is not None:
+                label = f"{words.say('consistency.' + measure)}: {words.say('arm.' + arm)}"
+                yield percent_bar(label, one["score"], one["low"], one["high"], arm)
+
+
+def _consistency_plot(way: str, questions: int, bars: list[Bar], words: Words) -> Plot:
+    name = f"consistency-{way}"
+    says = ", ".join(f"{bar.label} {percent(bar.value / 100)}" for bar in bars)
+    return Plot(
+        name=name,
+        title=words.say(f"{name}.title"),
+        note=words.say(f"{name}.note", questions),
+        svg=drawn(
+            interval_drawing(bars, axis=words.say("consistency.axis"), limits=(-3, 103)),
+            height=height_of(bars),
+            name=name,
+        ),
+        alt=words.say(f"{name}.alt", list=says),
+        header=[words.say(f"column.{key}") for key in ("measure", "score", "interval")],
+        rows=[
+            (
+                bar.label,
+                percent(bar.value / 100),
+                f"{percent(bar.low / 100)} – {percent(bar.high / 100)}",
+            )
+            for bar in bars
+        ],
+    )
+
+
+ROW, AROUND = 0.34, 0.75  # inches
+MEASURES = ("prompt_tokens", "seconds_per_answer")
+DIGITS = {"prompt_tokens": ",.0f", "seconds_per_answer": ".2f"}
+
+
+def request_plots(evaluation: Document, words: Words) -> Iterator[Plot]:
+    """One plot for each measure that the arms have."""
+    arms = evaluation.get("arms") or {}
+    for measure in MEASURES:
+        found = {arm: arms[arm].get(measure) for arm in ORDER if arm in arms}
+        known = {arm: float(value) for arm, value in found.items() if value is not None}
+        if known:
+            yield _request_plot(measure, known, words)
+
+
+def _request_plot(measure: str, values: dict[str, float], words: Words) -> Plot:
+    name, form = measure.replace("_", "-"), DIGITS[measure]
+    labels = {arm: words.say(f"arm.{arm}") for arm in values}
+
+    def draw(axes: "Axes") -> None:
+        for y, (arm, value) in enumerate(reversed(values.items())):
+            axes.barh(y, value, height=0.55, color=COLOURS[arm])
+            axes.annotate(
+                format(value, form),
+                (value, y),
+                xytext=(5, 0),
+                textcoords="offset points",
+                va="center",
+            )
+        axes.set_yticks(range(len(values)), [labels[arm] for arm in reversed(values)])
+        axes.set_xlabel(words.say(f"{name}.axis"))
+        axes.set_xlim(0, 1.12 * max(max(values.values()), 1e-9))
+        axes.grid(visible=False, axis="y")
+
+    says = ", ".join(f"{labels[arm]} {value:{form}}" for arm, value in values.items())
+    return Plot(
+        name=name,
+        title=words.say(f"{name}.title"),
+        note=words.say(f"{name}.note"),
+        svg=drawn(draw, height=AROUND + ROW * len(values), name=name),
+        alt=words.say(f"{name}.alt", list=says),
+        header=[words.say("column.arm"), words.say(f"{name}.axis")],
+        rows=[(labels[arm], format(value, form)) for arm, value in values.items()],
+    )

@@ -1,0 +1,231 @@
+"""A folder brought into a store: what is new is embedded, what is gone leaves, the rest stays."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tunesmith.core.errors import RagError
+from tunesmith.core.numbers import many
+from tunesmith.retrieval.chunk import Chunk, Cutting
+from tunesmith.retrieval.embedding import Embedder, probe, require_same
+from tunesmith.retrieval.folder import File, keep_refusals, known_refusals, list_files
+from tunesmith.retrieval.passage import Passage
+from tunesmith.retrieval.read import Refused
+from tunesmith.retrieval.reading import Readers, Reading
+from tunesmith.retrieval.store import (
+    Settings,
+    Store,
+    Stored,
+    create_store,
+    find_store,
+    searched_text,
+    writing,
+)
+
+CHUNKS_AT_ONCE = 256  # embedded, then written as one version of the store: what a kill can lose
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is indexed: a folder, the name of the embedding model, and how to load it."""
+
+    folder: Path
+    embedding: str
+    load: Callable[[], Embedder]
+    cutting: Cutting = field(default_factory=Cutting)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far it is; ``done`` and ``total`` count files that are not in the store yet."""
+
+    done: int
+    total: int
+    chunks: int
+
+
+@dataclass(slots=True)
+class Indexed:
+    """What became of the folder; documents are counted, except in ``chunks`` (all in the store).
+
+    ``refused`` are files that could not be read, by name; ``left_out`` counts files by endings
+    that are not read at all.
+    """
+
+    documents: int = 0
+    chunks: int = 0
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+    embedded_chunks: int = 0
+    refused: dict[str, Refused] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+
+
+def index(
+    source: Source,
+    uri: str,
+    *,
+    emit: Callable[[Progress], object] = lambda _: None,
+    reading: Reading | None = None,
+) -> Indexed:
+    """Make the store at ``uri`` hold what the folder holds.
+
+    A file that cannot be read is told in the result; what the store had of it leaves. A stop at
+    any moment leaves a store that opens, and the next call goes on where it was. Raises RagError
+    where the folder or the store cannot be used.
+    """
+    reading = reading or Reading()
+    listing = list_files(source.folder, but=None if "://" in uri else Path(uri))
+    result = Indexed(refused=dict(listing.refused), left_out=dict(listing.left_out))
+    wanted = {_document_id(file): file for file in listing.files}
+    with writing(uri):
+        store = find_store(uri)
+        if store is not None:
+            _require_fit(store, source)
+            store.prepare()
+        have = store.documents() if store is not None else {}
+        known = {} if reading.again else known_refusals(uri)
+        result.refused |= {f.source: known[key] for key, f in wanted.items() if key in known}
+        missing = {
+            key: file
+            for key, file in wanted.items()
+            if key not in known and not (key in have and have[key].complete)
+        }
+        if missing:
+            embedder = source.load()
+            store = store or create_store(uri, _settings(source, embedder))
+            require_same(embedder, store.settings)
+            filling = _Filling(store, embedder, have, result, emit)
+            with Readers(embedder.folder, store.settings.cutting, reading) as readers:
+                filling.fill(missing, readers)
+        if store is None:
+            raise _nothing(source.folder, result)
+        _settle(store, wanted, have, result)
+    if not result.documents:
+        raise _nothing(source.folder, result)
+    return result
+
+
+def _settle(
+    store: Store, wanted: dict[str, File], have: dict[str, Stored], result: Indexed
+) -> None:
+    """Take out what is gone or can no longer be read, and count what became of it all."""
+    refused = {
+        key: result.refused[f.source] for key, f in wanted.items() if f.source in result.refused
+    }
+    gone = have.keys() - (wanted.keys() - refused.keys())
+    store.remove(gone)
+    keep_refusals(store.uri, refused)
+    if result.embedded_chunks or gone:
+        store.finish()
+    _count(result, before=have, after=store.documents())
+    result.chunks = store.count()
+
+
+@dataclass(slots=True)
+class _Filling:
+    """Chunks on their way into the store."""
+
+    store: Store
+    embedder: Embedder
+    have: dict[str, Stored]
+    result: Indexed
+    emit: Callable[[Progress], object]
+    waiting: list[Passage] = field(default_factory=list)
+
+    def fill(self, missing: dict[str, File], readers: Readers) -> None:
+        """Read, embed and add what these documents lack."""
+        orders = [file.order for file in missing.values()]
+        answers = zip(missing.items(), readers.read(orders), strict=True)
+        for done, ((key, file), (_, answer)) in enumerate(answers, start=1):
+            if isinstance(answer, Refused):
+                self.result.refused[file.source] = answer
+            else:
+                known = self.have[key].found if key in self.have else frozenset()
+                every = _passages(key, file.source, *answer)
+                self.waiting += [each for each in every if each.part not in known]
+            while len(self.waiting) >= CHUNKS_AT_ONCE:
+                self._add(CHUNKS_AT_ONCE)
+                self.emit(Progress(done - 1, len(missing), self.result.embedded_chunks))
+        self._add(len(self.waiting))
+        self.emit(Progress(len(missing), len(missing), self.result.embedded_chunks))
+
+    def _add(self, count: int) -> None:
+        some, self.waiting = self.waiting[:count], self.waiting[count:]
+        if some:
+            self.store.add(some, self.embedder.embed([searched_text(each) for each in some]))
+            self.result.embedded_chunks += len(some)
+
+
+def _document_id(file: File) -> str:
+    """The same for the same name with the same content."""
+    text = f"{file.source}\0{file.order.sha256}"
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _passages(document: str, source: str, kind: str, chunks: list[Chunk]) -> Iterator[Passage]:
+    for part, chunk in enumerate(chunks):
+        yield Passage(
+            id=f"{document}:{part}",
+            document=document,
+            source=source,
+            part=part,
+            parts=len(chunks),
+            kind=kind,
+            heading=chunk.heading,
+            page=chunk.page,
+            start=chunk.start,
+            stop=chunk.stop,
+            text=chunk.text,
+        )
+
+
+def _settings(source: Source, embedder: Embedder) -> Settings:
+    width, begins = probe(embedder)
+    return Settings(
+        root=str(source.folder.absolute()),
+        embedding=source.embedding,
+        width=width,
+        probe=begins,
+        tokens=source.cutting.tokens,
+        overlap=source.cutting.overlap,
+    )
+
+
+def _require_fit(store: Store, source: Source) -> None:
+    """Raise RagError where the store holds another folder, or was made with other settings."""
+    held = store.settings
+    root = Path(held.root)
+    if root != source.folder.absolute() and root.is_dir():
+        raise RagError(
+            f"{store.uri} holds the documents of {root}, which would all leave.",
+            remedy=f"Index {source.folder} into another store.",
+            code="other_folder",
+        )
+    if held.embedding != source.embedding or held.cutting != source.cutting:
+        raise RagError(
+            f"{store.uri} was made with {held.embedding} and passages of "
+            f"{many(held.tokens, 'token')} with {held.overlap} shared.",
+            remedy="Give the same, or index the folder into another store.",
+            code="other_settings",
+        )
+
+
+def _nothing(folder: Path, result: Indexed) -> RagError:
+    why = [f"{name} {refused.message}" for name, refused in result.refused.items()]
+    return RagError(
+        f"{folder} holds no document that can be read. {' '.join(why)}".strip(),
+        remedy="Name a folder with text, Markdown, HTML, PDF, DOCX, CSV or source code.",
+        code="no_documents",
+    )
+
+
+def _count(result: Indexed, *, before: dict[str, Stored], after: dict[str, Stored]) -> None:
+    old, new = ({s.source for s in each.values()} for each in (before, after))
+    result.documents = len(after)
+    result.added = len(new - old)
+    result.removed = len(old - new)
+    fresh = {after[key].source for key in after.keys() - before.keys()}
+    result.changed = len(fresh & old)

@@ -1,0 +1,91 @@
+"""How good is a ranking (recall, nDCG), and how right and faithful is an answer?"""
+
+import math
+import re
+import string
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+
+from tunesmith.retrieval.prompt import CITATION, REFUSALS, Citations, Source
+
+
+def recall_at(k: int, ranking: Sequence[str], relevant: Collection[str]) -> float:
+    """The share of what is relevant among the first ``k``."""
+    return len(set(ranking[:k]) & set(relevant)) / len(relevant)
+
+
+def reciprocal_rank(ranking: Sequence[str], relevant: Collection[str]) -> float:
+    """1 / the rank of the first that is relevant, 0 where none is."""
+    return next((1 / rank for rank, each in enumerate(ranking, 1) if each in relevant), 0.0)
+
+
+def ndcg_at(k: int, ranking: Sequence[str], relevant: Collection[str]) -> float:
+    """Discounted gain over that of the best order: sum of 1 / log2(1 + rank), all gains 1.
+
+    Jaervelin and Kekaelaeinen, "Cumulated gain-based evaluation of IR techniques" (2002).
+    """
+    ranks = (rank for rank, each in enumerate(ranking[:k], 1) if each in relevant)
+    return _gain(ranks) / _gain(range(1, min(k, len(relevant)) + 1))
+
+
+def _gain(ranks: Iterable[int]) -> float:
+    return sum(1 / math.log2(1 + rank) for rank in ranks)
+
+
+ARTICLES = re.compile(r"\b(a|an|the)\b", re.UNICODE)
+MARKS = str.maketrans("", "", string.punctuation)
+
+
+def words_of(text: str) -> list[str]:
+    """The words that are compared: SQuAD's official normalisation, citations left out before it.
+
+    Lower case, without punctuation, without articles (Rajpurkar et al. 2016, evaluate-v1.1.py).
+    """
+    text = CITATION.sub(" ", text).lower().translate(MARKS)
+    return ARTICLES.sub(" ", text).split()
+
+
+def exact_match(answer: str, right: Sequence[str]) -> float:
+    """1 where the answer is one of the right ones, after normalisation."""
+    return float(any(words_of(answer) == words_of(each) for each in right))
+
+
+def f1(answer: str, right: Sequence[str]) -> float:
+    """The best F1 of the answer's words with those of a right answer, as SQuAD 1.1 has it."""
+    return max((_f1(words_of(answer), words_of(each)) for each in right), default=0.0)
+
+
+def _f1(given: list[str], wanted: list[str]) -> float:
+    shared = sum((Counter(given) & Counter(wanted)).values())
+    if not shared:
+        return 0.0
+    precision, recall = shared / len(given), shared / len(wanted)
+    return 2 * precision * recall / (precision + recall)
+
+
+def says(text: str, answer: str) -> bool:
+    """Whether the answer's words stand in the text, one behind the other."""
+    wanted = " ".join(words_of(answer))
+    return bool(wanted) and f" {wanted} " in f" {' '.join(words_of(text))} "
+
+
+def share_in(answer: str, texts: Sequence[str]) -> float:
+    """The share of the answer's words that stand in one of the texts; 0 for no words."""
+    words, known = words_of(answer), {word for text in texts for word in words_of(text)}
+    return sum(word in known for word in words) / len(words) if words else 0.0
+
+
+def faithfulness(answer: str, sources: Sequence[Source], cited: Collection[int]) -> float:
+    """The share of the answer's words that stand in the sources it cites; without any, 0."""
+    return share_in(answer, [source.text for source in sources if source.number in cited])
+
+
+def citation_precision(citations: Citations, right: Collection[int]) -> float | None:
+    """The share of the cited numbers that are right sources; None where nothing is cited."""
+    count = len(citations.cited) + len(citations.unknown)
+    return sum(number in right for number in citations.cited) / count if count else None
+
+
+def refuses(answer: str) -> bool:
+    """Whether it says that the documents do not say, in any language."""
+    return any(refusal.rstrip(".") in answer for refusal in REFUSALS.values())

@@ -1,0 +1,233 @@
+"""`evaluate`: a run, an adapter or a model judged again, on its held-out rows or another file."""
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tunesmith.adapters.folder import read_origin
+from tunesmith.adapters.loaded_base import Opened, attach_over_any, open_base
+from tunesmith.config import RunConfig, load_run_config
+from tunesmith.config.load import merged, run_config
+from tunesmith.core.errors import ConfigError, DataError, ModelError, RunError
+from tunesmith.core.progress import Course, Event, Notice, Progress
+from tunesmith.data.dataset import RunRows
+from tunesmith.evaluation.answering import voice_of
+from tunesmith.evaluation.answers import Answers
+from tunesmith.evaluation.arms import require_evaluable
+from tunesmith.evaluation.document import training_seconds, update_summary, write_evaluation
+from tunesmith.evaluation.evaluator import Judge
+from tunesmith.evaluation.measures import Tuned
+from tunesmith.methods.adapter import Adapter
+from tunesmith.models.hashes import COMBINED, hash_folder
+from tunesmith.report.writing import draw_report
+from tunesmith.runs.folder import RunFolder, alone
+from tunesmith.runs.locate import locate
+from tunesmith.runs.one_run import open_for
+from tunesmith.runs.rows import load_rows, require_files
+
+Emit = Callable[[Event], None]
+Stop = Callable[[], bool]
+NAME = "tuned"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What was found; ``document`` is None where it was stopped, ``folder`` where none has it."""
+
+    target: str
+    document: Mapping[str, object] | None
+    answers: Answers | None
+    folder: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What is judged: an adapter over the config's base, a whole model, or (None) that base.
+
+    ``has_training_rows`` is whether the config names rows that it was trained on.
+    """
+
+    config: RunConfig
+    trained: Path | None = None
+    is_adapter: bool = False
+    run: RunFolder | None = None
+    has_training_rows: bool = True
+
+
+def evaluate_target(  # what is judged, on what, and who hears of it
+    target: str,
+    overrides: Mapping[str, object],
+    *,
+    data: str | None = None,
+    out: Path | None = None,
+    emit: Emit,
+    stop: Stop = lambda: False,
+) -> Evaluation:
+    """Judge a run, an adapter's folder or a base on its held-out rows, or on the file ``data``.
+
+    The document goes into ``out``, or into the run's folder. Raises RunError where the run has no
+    result or its base is gone, ConfigError without checks or rows.
+    """
+    subject = _subject(target, overrides, data)
+    require_evaluable(subject.config)
+    _require_questions(subject.config, target)
+    subject = _with_rows(subject, emit)
+    place = RunFolder(out) if out is not None else subject.run
+    with ExitStack() as locks:
+        if subject.run is not None:
+            locks.enter_context(alone(subject.run.path))
+        judge = _judged(subject, target, emit, stop)
+        if judge.stopped:
+            return Evaluation(target, None, None, None)
+        document = judge.to_json()
+        if place is not None:
+            place.path.mkdir(parents=True, exist_ok=True)
+            write_evaluation(document, judge.answers, place)
+            update_summary(document, place)
+            draw_report(place.path, emit)
+    return Evaluation(target, document, judge.answers, place.path if place else None)
+
+
+def _subject(target: str, overrides: Mapping[str, object], data: str | None) -> _Subject:
+    """What a name means: a run's folder (or the result in it), an adapter's, or a base."""
+    folder = Path(target).expanduser()
+    if folder.name in ("adapter", "model") and (folder.resolve().parent / "config.yaml").is_file():
+        folder = folder.parent
+    held = {"data": {"eval": data}} if data is not None else {}
+    if (folder / "config.yaml").is_file():
+        run = RunFolder(folder)
+        trained = next((path for path in (run.adapter, run.model) if path.is_dir()), None)
+        if trained is None:
+            raise RunError(
+                f"{folder}: the run has no result yet: there is neither adapter/ nor model/ in it.",
+                remedy=f"Go on with it: tunesmith train --resume {folder}",
+            )
+        config = load_run_config(run.config, merged(overrides, held))
+        return _Subject(config, trained, trained == run.adapter, run)
+    if data is None:
+        raise ConfigError(
+            f"{target} is no run (no config.yaml), so it has no held-out rows of its own.",
+            remedy="`tunesmith runs list` shows the runs. For an adapter or a model name a file "
+            "with questions and answers: --data FILE.",
+        )
+    found = locate(target)
+    adapter = next(iter(found.adapters.values()), None)
+    named = merged({"data": {"train": data}}, overrides)
+    method = {"kind": "qlora" if found.four_bit else "lora"}
+    values = merged({"model": found.model, "method": method}, merged(named, held))
+    config = run_config(values, path=None, flags=overrides)
+    return _Subject(config, adapter, adapter is not None, None, named["data"] != {"train": data})
+
+
+def _require_questions(config: RunConfig, target: str) -> None:
+    if not config.evaluate.checks:
+        raise ConfigError(
+            f"{target} has no checks, so there is nothing that an answer must pass.",
+            remedy="Give some: --evaluate.checks '[{kind: exact}]'; docs/checks.md lists them.",
+        )
+    if not config.data.eval:
+        raise ConfigError(
+            f"{target} held no rows out.", remedy="Name a file with rows to ask: --data FILE."
+        )
+
+
+def _judged(subject: _Subject, target: str, emit: Emit, stop: Stop) -> Judge:
+    """Open, attach, read, judge: the same calls as at the end of a training."""
+    config = subject.config
+    opened = _opened(subject, target, emit)
+    for note in opened.base.notes:
+        emit(Notice("base", note))
+    adapter = None
+    if subject.is_adapter and subject.trained is not None:
+        adapter = attach_over_any(opened, subject.trained, name=NAME)
+    if subject.trained is not None:
+        tell_other_base(subject.trained, opened, emit)
+    emit(Progress("reading the data"))
+    name = NAME if adapter else None
+    rows = _rows(subject, opened, name, Course(config.train.threads, emit, stop))
+    judge = Judge(
+        opened,
+        config,
+        rows,
+        emit=emit,
+        stop=stop,
+        virtual_tokens=opened.engine.prefix_length(name),
+        folder=subject.run if subject.has_training_rows else None,
+    )
+    judge.judge(_tuned(subject, opened, adapter, judge))
+    return judge
+
+
+def _tuned(
+    subject: _Subject, opened: Opened, adapter: Adapter | None, judge: Judge
+) -> Tuned | None:
+    """What is compared with the base; a whole model is loaded when the base has answered."""
+    if subject.trained is None:
+        return None
+    seconds = training_seconds(subject.run) if subject.run else None
+    if adapter is not None:
+        return Tuned(opened, NAME, voice_of(opened.base, adapter, subject.trained), seconds)
+    judge.answer_before()
+    config = subject.config
+    whole = open_base(
+        str(subject.trained),
+        dtype=config.dtype,
+        device=config.device,
+        trust_remote_code=config.trust_remote_code,
+    )
+    return Tuned(whole, None, voice_of(opened.base, None, subject.trained), seconds)
+
+
+def _opened(subject: _Subject, target: str, emit: Emit) -> Opened:
+    """The base; RunError where it is no longer there."""
+    try:
+        return open_for(subject.config, emit=emit)
+    except ModelError as error:
+        if subject.run is None:
+            raise
+        raise RunError(
+            f"{target}: its base {subject.config.model} cannot be used: {error.message}",
+            remedy="Say where it is now: --model FOLDER.",
+            code="base_gone",
+        ) from error
+
+
+def tell_other_base(trained: Path, opened: Opened, emit: Emit) -> None:
+    """Say where what was trained names another base than the one that is here."""
+    origin = read_origin(trained)
+    if origin is not None and origin.sha256 != hash_folder(opened.base.folder)[COMBINED]:
+        said = f"{trained} was trained over another base than {opened.base.name}"
+        emit(Notice("other_base", said))
+
+
+def _with_rows(subject: _Subject, emit: Emit) -> _Subject:
+    """The subject with files that are there; of a file alone where training rows are gone."""
+    config = subject.config
+    data, has_rows = config.data, subject.has_training_rows
+    if isinstance(data.eval, str):
+        try:
+            require_files(data)
+        except DataError as error:
+            require_files(data.model_copy(update={"train": data.eval}))
+            told = f"without training rows there is no arm `examples`: {error.message}"
+            emit(Notice("left_out", told))
+            has_rows = False
+        if not has_rows:
+            data = data.model_copy(update={"train": data.eval, "share": 1.0, "drop": ()})
+    else:
+        require_files(data)
+    config = config.model_copy(update={"data": data})
+    return replace(subject, config=config, has_training_rows=has_rows)
+
+
+def _rows(subject: _Subject, opened: Opened, adapter: str | None, course: Course) -> RunRows:
+    """The rows to ask, and those of the training where they are still there."""
+    rows = load_rows(
+        subject.config.data,
+        opened.tokenizer(adapter),
+        context=opened.base.context - opened.engine.prefix_length(adapter),
+        seed=subject.config.train.seed,
+        course=course,
+    )
+    return rows if subject.has_training_rows else replace(rows, sample=())

@@ -1,0 +1,217 @@
+"""A run's folder: where each file lies, who may write to it, and how its files are written."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from pathlib import Path
+from typing import NoReturn
+
+import yaml
+
+from tunesmith.core import files, locks
+from tunesmith.core.errors import ConfigError, RunError
+from tunesmith.core.progress import Event, HeldOut, Progress, StepDone, Weakened
+from tunesmith.training.steps import Plan
+
+LOCK = ".lock"
+
+
+def alone(run: Path) -> AbstractContextManager[None]:
+    """Hold the run in this folder; raises RunError where another process does."""
+
+    def refuse() -> NoReturn:
+        raise RunError(
+            f"{run}: another process is working on this run.",
+            remedy=f"Wait for it; `tunesmith runs show {run}` tells how far it is.",
+            code="running",
+        )
+
+    return locks.held(run / LOCK, taken=refuse)
+
+
+def is_held(run: Path) -> bool:
+    """Whether a process is working on the run in this folder."""
+    return locks.is_held(run / LOCK)
+
+
+class RunFolder:
+    """The files of one run below ``path``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.environment = path / "environment.json"
+        self.plan = path / "plan.json"
+        self.metrics = path / "metrics.jsonl"
+        self.events = path / "events.jsonl"
+        self.checkpoints = path / "checkpoints"
+        self.adapter = path / "adapter"
+        self.model = path / "model"
+        self.summary = path / "summary.json"
+        self.evaluation = path / "evaluation.json"
+        self.answers = path / "answers.jsonl"
+
+    def create(self, config: Mapping[str, object]) -> None:
+        """Make the folder with its config; RunError where another run lies there."""
+        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        self.require_free()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with alone(self.path):
+                self.require_free()  # another may have been faster
+                files.sweep(self.path)
+                files.write_text(self.config, text)
+        except OSError as error:
+            raise RunError(
+                f"{self.path} cannot be made: {error.strerror}.",
+                remedy="Name another folder with --out.",
+                code="file_system",
+            ) from error
+
+    def require_free(self) -> None:
+        """Raise RunError for a place that holds something; what a kill left there is nothing."""
+        if self.config.exists():
+            raise RunError(
+                f"{self.path} holds a run already.",
+                remedy=f"Go on with it by --resume {self.path}, or name another folder with --out.",
+                code="exists",
+            )
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(
+                f"{self.path} is a file, and a run takes a folder.",
+                remedy="Name another one with --out.",
+                code="exists",
+            )
+        left = (LOCK, f"{files.TEMPORARY}{self.config.name}-")
+        if self.path.exists() and not all(p.name.startswith(left) for p in self.path.iterdir()):
+            raise RunError(
+                f"{self.path} is not empty and holds no run.",
+                remedy="Name another folder with --out.",
+                code="exists",
+            )
+
+    def discard_unless_begun(self) -> None:
+        """Remove a run that was refused before it did a step: there is nothing to go on with."""
+        if not self.checkpoints.exists() and not any(read_lines(self.metrics)):
+            shutil.rmtree(self.path)
+
+    def write_plan(self, plan: Plan) -> None:
+        """Keep what was decided before the first step."""
+        files.write_json(self.plan, plan.to_json())
+
+    def read_plan(self) -> Plan | None:
+        """The plan of an interrupted run; None where it had none yet."""
+        if not self.plan.exists():
+            return None
+        return Plan.from_json(json.loads(self.plan.read_text(encoding="utf-8")))
+
+    def held_out_losses(self) -> dict[int, float]:
+        """By step, in nats per supervised token; what a resumed run told twice stands once."""
+        return {
+            int(str(line["step"])): float(str(line["loss"]))
+            for line in read_lines(self.events)
+            if line["event"] == HeldOut.__name__.lower()
+        }
+
+    def peak_bytes(self) -> int:
+        """Largest memory that a step took, in whichever process it was done; 0 without steps."""
+        return max((int(str(line["peak_bytes"])) for line in read_lines(self.metrics)), default=0)
+
+    @property
+    def is_weakened(self) -> bool:
+        """Whether the result is less than what training reached."""
+        found = self.last(Weakened)
+        return found is not None and found["share"] != 1
+
+    def last(self, kind: type) -> dict[str, object] | None:
+        """The last event of a kind, its values by name."""
+        name = kind.__name__.lower()
+        found = [line for line in read_lines(self.events) if line.pop("event", None) == name]
+        return found[-1] if found else None
+
+    def cut(self, step: int) -> None:
+        """Forget metrics of steps after ``step``, and lines that were cut off in the middle."""
+        lines = [line for line in read_lines(self.metrics) if int(str(line["step"])) <= step]
+        _rewrite(self.metrics, lines)
+        _rewrite(self.events, read_lines(self.events))
+
+    def record(self, event: Event) -> None:
+        """Append a step to metrics.jsonl, another event to events.jsonl; progress to neither."""
+        if isinstance(event, Progress):
+            return
+        values: dict[str, object] = asdict(event)
+        if isinstance(event, StepDone):
+            values.pop("seconds_left")
+            values.pop("steps")
+            _append(self.metrics, values)
+        else:
+            _append(self.events, {"event": type(event).__name__.lower(), **values})
+
+
+def _rewrite(path: Path, lines: Iterable[Mapping[str, object]]) -> None:
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    if text or path.exists():
+        files.write_text(path, text)
+
+
+def _append(path: Path, values: Mapping[str, object]) -> None:
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise RunError(
+            f"{path}: cannot be written: {error.strerror}.",
+            remedy="Free space, then go on with --resume.",
+            code="disk",
+        ) from error
+
+
+def read_lines(path: Path) -> Iterator[dict[str, object]]:
+    """The complete JSON lines of a file; none where it is missing."""
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            yield value
+
+
+def free_folder(stem: str) -> Path:
+    """runs/STEM, with a number where that is taken."""
+    taken = {path.name for path in Path("runs").iterdir()} if Path("runs").is_dir() else set()
+    names = [stem, *(f"{stem}-{i}" for i in range(2, len(taken) + 3))]
+    return Path("runs") / next(name for name in names if name not in taken)
+
+
+def curves_of(folder: Path) -> Callable[[Event], None]:
+    """A subscriber that writes a run's losses, rate and speed; ConfigError without the extra."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ConfigError(
+            "train.tensorboard needs the package tensorboard, which is not installed.",
+            remedy="Install it with `pip install tunesmith[tensorboard]`, or leave the key out.",
+        ) from None
+    writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def write(event: Event) -> None:
+        if not isinstance(event, StepDone | HeldOut):
+            return
+        values = {"loss/held_out": event.loss}
+        if isinstance(event, StepDone):
+            values = {
+                "loss/train": event.loss,
+                "lr": event.lr,
+                "grad_norm": event.grad_norm,
+                "tokens_per_second": event.tokens_per_second,
+            }
+        for name, value in values.items():
+            writer.add_scalar(name, value, event.step)
+        writer.flush()
+
+    return write

@@ -1,0 +1,183 @@
+"""Would a run take this data: every fault and remark of its files, its lengths, and an estimate."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+from tunesmith.config.run import DEFAULT_EPOCHS, RunConfig
+from tunesmith.core.progress import Course, Event, Progress, silent
+from tunesmith.data.faults import Faults, Note
+from tunesmith.data.quality.distribution import told_of_few
+from tunesmith.estimate.duration import Estimate, estimate
+from tunesmith.models.cache import Emit, ignore
+from tunesmith.models.load import context_of, read_config, read_tokenizer
+from tunesmith.models.quiet import no_progress_bars
+from tunesmith.models.resolve import resolve
+from tunesmith.models.supported import check_config
+from tunesmith.runs.rows import Side, gather
+
+PERCENTILES = (5, 25, 50, 75, 95, 99)
+BARS = 8
+_STEPS = (1, 2, 5, 10)
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Tokens of rows: ``quantiles`` by percentile; bar i counts rows of ``edges[i]`` tokens up to,
+    and without, ``edges[i + 1]``.
+
+    The last bar holds the tail, however long it is.
+    """
+
+    quantiles: dict[int, int]
+    edges: tuple[int, ...]
+    counts: tuple[int, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """Quantiles by name, and the histogram."""
+        return {
+            "quantiles": {f"p{name}": value for name, value in self.quantiles.items()},
+            "histogram": {"edges": list(self.edges), "rows": list(self.counts)},
+        }
+
+
+def length_statistics(lengths: NDArray[np.int64]) -> Lengths | None:
+    """The lengths of N rows, int64 [N]; None without any row."""
+    if not len(lengths):
+        return None
+    found = np.percentile(lengths, PERCENTILES, method="inverted_cdf")
+    quantiles = {name: int(value) for name, value in zip(PERCENTILES, found, strict=True)}
+    low, most = int(lengths.min()), int(lengths.max())
+    width = _round(max(1.0, (quantiles[95] - low + 1) / (BARS - 1)))
+    first = low - low % width
+    edges = [first + i * width for i in range(BARS) if first + i * width <= most]
+    ends = [*edges[1:], max(most + 1, edges[-1] + width)]
+    counts = np.histogram(lengths, bins=[first, *ends])[0]
+    return Lengths(quantiles, (first, *ends), tuple(counts.tolist()))
+
+
+def _round(width: float) -> int:
+    """The next width that people count in: 1, 2, 5, 10, 20, ..."""
+    size = 1
+    while True:
+        for step in _STEPS[:-1]:
+            if step * size >= width:
+                return step * size
+        size *= 10
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedTokenizer:
+    """A base's tokenizer, the longest document in tokens that the base admits, and its shape."""
+
+    tokenizer: PreTrainedTokenizerBase
+    context: int
+    config: PretrainedConfig
+
+
+def open_tokenizer(
+    model: str, *, trust_remote_code: bool = False, emit: Emit = ignore
+) -> OpenedTokenizer:
+    """Read only what rows are rendered with; raises ModelError as loading the base would."""
+    folder = resolve(model, trust_remote_code=trust_remote_code, emit=emit)
+    with no_progress_bars():
+        config = read_config(folder, trust_remote_code=trust_remote_code)
+        check_config(config, folder)
+        tokenizer = read_tokenizer(folder, trust_remote_code=trust_remote_code)
+    return OpenedTokenizer(tokenizer, context_of(config, folder), config)
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """One side of a run: its format, sizes, what would be refused, and what would be only told.
+
+    ``reason`` is what was seen of the format. ``rows`` are sound and faulty ones without those
+    ``left_out`` by name or for their length. Tokens are counted over the rows that could be
+    rendered.
+    """
+
+    file: str
+    format: str | None
+    reason: str
+    rows: int
+    tokens: int
+    supervised_tokens: int
+    longest: int
+    faults: Faults
+    warnings: tuple[Note, ...]
+    left_out: int = 0
+    lengths: Lengths | None = None
+    estimate: Estimate | None = None
+
+    @property
+    def supervised_share(self) -> float:
+        """Of the tokens."""
+        return self.supervised_tokens / self.tokens if self.tokens else 0.0
+
+
+def inspect_data(config: RunConfig, *, emit: Callable[[Event], None] = silent) -> list[Inspection]:
+    """The training files together, then the held-out file where one is named."""
+    settings = config.data
+    opened = open_tokenizer(
+        config.model,
+        trust_remote_code=config.trust_remote_code,
+        emit=lambda phase: emit(Progress(phase)),
+    )
+    gathered = gather(
+        settings,
+        opened.tokenizer,
+        context=opened.context,
+        seed=config.train.seed,
+        course=Course(config.train.threads, emit),
+        always_look=True,
+    )
+    name = ", ".join(source.path for source in settings.sources)
+    train = _inspection(name, gathered.train, dropped=gathered.overview.dropped)
+    few = told_of_few(
+        round((1 - settings.held_share) * len(gathered.train.rows)), config.method.kind
+    )
+    warnings = (*train.warnings, *gathered.overview.notes, *few)
+    train = replace(train, warnings=warnings, estimate=_estimate(config, opened.config, train))
+    if gathered.held is None or settings.held is None:
+        return [train]
+    return [train, _inspection(settings.held.path, gathered.held)]
+
+
+def _inspection(file: str, side: Side, *, dropped: Sequence[int] = ()) -> Inspection:
+    contents, rows = [each.file.contents for each in side.sources], side.rows
+    if dropped:  # beside faults they are still there, for a run refuses all of the data
+        rows = rows.take(~np.isin(rows.owners, np.array(dropped)))
+    left_out = sum(side.counts) - len(np.unique(rows.owners))
+    return Inspection(
+        file=file,
+        format=_joined(each.format for each in contents),
+        reason=_joined(each.reason for each in contents) or "",
+        rows=sum(each.records for each in contents) - left_out,
+        left_out=left_out,
+        tokens=rows.tokens,
+        supervised_tokens=rows.supervised_tokens,
+        longest=rows.longest,
+        faults=side.faults,
+        warnings=side.notes,
+        lengths=length_statistics(rows.lengths),
+    )
+
+
+def _joined(words: Iterable[str | None]) -> str | None:
+    """Each word once; None where one is not known."""
+    each = dict.fromkeys(words)
+    return None if None in each else "; ".join(filter(None, each))
+
+
+def _estimate(
+    config: RunConfig, shape: PretrainedConfig, inspection: Inspection
+) -> Estimate | None:
+    """The time of the epochs over what is not held out; None where a run would not begin."""
+    if inspection.faults or config.train.steps or config.train.minutes:
+        return None
+    epochs = config.train.epochs or DEFAULT_EPOCHS
+    tokens = round((1 - config.data.held_share) * inspection.tokens * epochs)
+    return estimate(config, shape, tokens=tokens, supervised=inspection.supervised_share)

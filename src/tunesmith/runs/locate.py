@@ -1,0 +1,193 @@
+"""Which base and which adapters a user means by MODEL, RUN and --adapter."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunesmith.adapters.folder import CONFIG as ADAPTER_CONFIG
+from tunesmith.adapters.folder import Origin, read_config, read_origin
+from tunesmith.config.load import read_yaml
+from tunesmith.config.methods import FOUR_BIT_KINDS
+from tunesmith.config.run import RunConfig
+from tunesmith.core.errors import AdapterError, RunError
+from tunesmith.models.catalog import find_entry
+
+BASE = "base"
+RUNS = Path("runs")  # where a run is found by its name alone
+CONFIG = "config.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The base's name, the adapters by the name each answers under, and who answers.
+
+    A voice without an adapter (None) is the base as it is, or the model of a `full` run.
+    """
+
+    model: str
+    adapters: Mapping[str, Path]
+    voices: Mapping[str, str | None]
+    four_bit: bool = False  # the base's linear layers, as the first adapter was trained over them
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One of the things named: its base, and its adapter unless it is a whole model."""
+
+    name: str
+    model: str
+    adapter: Path | None
+    whole_run: bool = False
+    four_bit: bool = False
+
+    @property
+    def base(self) -> str:
+        """What it was trained over, for people."""
+        name = self.model or "a base that it does not name"
+        return f"{name} in 4 bit" if self.four_bit else name
+
+
+def locate(target: str | None, adapters: Sequence[str] = ()) -> Located:
+    """What to load for a model, a run's folder or an adapter's, and further adapters over it.
+
+    Without a target the base is that of the first adapter, or the default model; the adapter
+    `base` is the base itself. Raises RunError or AdapterError for what cannot answer.
+    """
+    main = None if target is None else _find(target)
+    if main is not None and main.whole_run and BASE in adapters:
+        raise AdapterError(
+            f"{target} trained the whole model: its base is not in memory beside it.",
+            remedy="Ask the base in a chat of its own: tunesmith chat MODEL.",
+        )
+    others = [None if name == BASE else find_adapter(name) for name in adapters]
+    known = [found for found in (main, *others) if found is not None]
+    if known:
+        require_base(known[0])
+    model = known[0].model if known else str(RunConfig.model_fields["model"].default)
+    base = known[0].base if known else model
+    asked = list(others)
+    if main is not None and (main.adapter is not None or not adapters):
+        asked.insert(0, main)
+    if not asked:
+        asked = [None]
+    voices: dict[str, str | None] = {}
+    paths: dict[str, Path] = {}
+    for found in asked:
+        name = _free_name(BASE if found is None else found.name, voices)
+        adapter = None if found is None else found.adapter
+        voices[name] = None if adapter is None else name
+        if adapter is not None:
+            paths[name] = adapter
+    strangers = [
+        f"{found.name} was trained over {found.base}, and answers over {base}"
+        for found in others
+        if found is not None and found.base != base
+    ]
+    four_bit = bool(known) and known[0].four_bit
+    return Located(model, paths, voices, four_bit, tuple(strangers))
+
+
+def adapter_folders(names: Sequence[str]) -> dict[str, Path]:
+    """Each adapter's folder by the name that it answers under; their bases need not be here.
+
+    Raises RunError or AdapterError for what is no adapter.
+    """
+    found: dict[str, Path] = {}
+    for name in names:
+        one = find_adapter(name)
+        assert one.adapter is not None
+        found[_free_name(one.name, found)] = one.adapter
+    return found
+
+
+def find_adapter(name: str, root: Path = RUNS) -> Found:
+    """The adapter of a run's folder, of a run's name below ``root``, or in an adapter's folder.
+
+    Raises AdapterError for what is none, RunError for a run without a result.
+    """
+    found = _find(name, root)
+    if found.adapter is None:
+        folder = Path(name).expanduser()
+        if not folder.exists() and find_entry(name) is None:
+            raise AdapterError(
+                f"{name} is no adapter: there is no such folder, nor {root / name}.",
+                remedy="`tunesmith adapters list` shows those that are here.",
+            )
+        run = (folder / CONFIG).is_file()
+        what = "its run trained the whole model" if run else f"there is no {ADAPTER_CONFIG} in it"
+        remedy = "Give it as the model instead." if run else "Name an adapter's or a run's folder."
+        raise AdapterError(f"{name} is no adapter: {what}.", remedy=remedy)
+    return found
+
+
+def _find(target: str, root: Path = RUNS) -> Found:
+    folder = Path(target).expanduser()
+    by_name = [] if folder.exists() or find_entry(target) else [root / target]
+    for place in (folder, *by_name):
+        if (place / CONFIG).is_file():
+            return _of_run(place)
+        if (place / ADAPTER_CONFIG).is_file():
+            return _of_adapter(place)
+    return Found(folder.name or target, target, None)
+
+
+def _of_run(folder: Path) -> Found:
+    values = read_yaml(folder / CONFIG)
+    adapter, model = folder / "adapter", folder / "model"
+    if (adapter / ADAPTER_CONFIG).is_file():
+        default = RunConfig.model_fields["model"].default
+        name = str(values.get("model", default))
+        return Found(folder.resolve().name, name, adapter, four_bit=_is_four_bit(values))
+    if model.is_dir():
+        return Found(folder.resolve().name, str(model), None, whole_run=True)
+    raise RunError(
+        f"{folder}: the run has no result yet: there is neither adapter/ nor model/ in it.",
+        remedy=f"Go on with it: tunesmith train --resume {folder}",
+    )
+
+
+def _is_four_bit(config: Mapping[str, object]) -> bool:
+    method = config.get("method")
+    return isinstance(method, dict) and method.get("kind") in FOUR_BIT_KINDS
+
+
+def _of_adapter(folder: Path) -> Found:
+    """A PEFT folder; inside a run it is the run that knows which base was named."""
+    run = folder.resolve().parent
+    if folder.resolve().name == "adapter" and (run / CONFIG).is_file():
+        return _of_run(run)
+    model = str(read_config(folder).get("base_model_name_or_path") or "")
+    name = folder.resolve().name
+    if (origin := read_origin(folder)) is None:
+        return Found(name, model, folder)
+    return Found(name, _base(model, origin), folder, four_bit=origin.kind in FOUR_BIT_KINDS)
+
+
+def _base(written: str, origin: Origin) -> str:
+    """What to load: a short name, which is the same base everywhere; else what is here."""
+    if find_entry(origin.base) is not None:
+        return origin.base
+    is_here = Path(written).exists() or not Path(origin.base).expanduser().exists()
+    return written if is_here else origin.base
+
+
+def require_base(found: Found) -> None:
+    """Raise AdapterError where an adapter names no base, or a path that is not here."""
+    if found.adapter is not None and not found.model:
+        raise AdapterError(
+            f"{found.adapter}: its {ADAPTER_CONFIG} names no base.",
+            remedy=f"Name it: --model, or tunesmith chat MODEL --adapter {found.adapter}",
+        )
+    base = Path(found.model)
+    if found.adapter is not None and base.is_absolute() and not base.exists():
+        raise AdapterError(
+            f"{found.adapter}: its base is not here: there is no {base}.",
+            remedy=f"Name the base: --model, or tunesmith chat MODEL --adapter {found.adapter}",
+        )
+
+
+def _free_name(name: str, taken: Mapping[str, object]) -> str:
+    """``name``, or with a number where another answers under it."""
+    names = (name, *(f"{name}-{number}" for number in range(2, len(taken) + 3)))
+    return next(each for each in names if each not in taken)

@@ -1,0 +1,292 @@
+"""One training run over an opened base: its folder, events, adapter, rows, judge and result."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tunesmith.adapters import store
+from tunesmith.adapters.loaded_base import Opened, open_base
+from tunesmith.config import RunConfig
+from tunesmith.config.methods import FOUR_BIT_KINDS
+from tunesmith.core import files
+from tunesmith.core.numbers import many
+from tunesmith.core.progress import BestCheckpoint, Course, Event, Notice, Progress, Weakened
+from tunesmith.data.dataset import RunRows
+from tunesmith.data.quality.distribution import told_of_few
+from tunesmith.engine import memory
+from tunesmith.evaluation.answering import voice_of
+from tunesmith.evaluation.document import write_evaluation
+from tunesmith.evaluation.evaluator import Judge
+from tunesmith.evaluation.findings import words_in
+from tunesmith.evaluation.forgetting import Forgetting
+from tunesmith.evaluation.measures import Tuned
+from tunesmith.evaluation.overfitting import choice_text
+from tunesmith.methods import table
+from tunesmith.methods.adapter import Adapter
+from tunesmith.methods.virtual_tokens import narrow_layers
+from tunesmith.report.writing import draw_report
+from tunesmith.runs import continuation, result
+from tunesmith.runs.folder import RunFolder, curves_of
+from tunesmith.runs.rows import load_rows
+from tunesmith.runs.selection import Chosen, choose_kept, find_strength, kept_checkpoints
+from tunesmith.runs.summary import RunSummary
+from tunesmith.training import checkpoint, optimizer
+from tunesmith.training.checkpoint import State
+from tunesmith.training.job import Job, Member, planned
+from tunesmith.training.loop import held_out_loss
+from tunesmith.training.measure import make_plan, plan_beside
+from tunesmith.training.steps import Plan
+
+Emit = Callable[[Event], None]
+Stop = Callable[[], bool]
+LoadRows = Callable[..., RunRows]
+
+
+def open_for(config: RunConfig, *, emit: Emit) -> Opened:
+    """The base that a config trains over, in the format that its method asks for."""
+    if config.train.threads:
+        torch.set_num_threads(config.train.threads)
+    emit(Progress(f"loading {config.model}"))
+    return open_base(
+        result.start_model(config),
+        dtype=config.dtype,
+        device=config.device,
+        four_bit=config.method.kind in FOUR_BIT_KINDS,
+        trust_remote_code=config.trust_remote_code,
+        emit=lambda phase: emit(Progress(phase)),
+    )
+
+
+class OneRun:
+    """A run, new or resumed: prepared over a base, trained as a member, finished."""
+
+    def __init__(self, config: RunConfig, folder: RunFolder, *, emit: Emit, stop: Stop) -> None:
+        self.config, self.folder, self.stop = config, folder, stop
+        self._emit = emit
+        self._curves = curves_of(folder.path) if config.train.tensorboard else None
+        self.notices: list[str] = []
+        self.start = time.perf_counter()
+        self.opened: Opened
+        self.judge: Judge
+        self.job: Job
+
+    def emit(self, event: Event) -> None:
+        """Record an event in the run folder, then pass it on."""
+        self.folder.record(event)
+        if isinstance(event, Notice):
+            self.notices.append(event.message)
+        if self._curves is not None:
+            self._curves(event)
+        self._emit(event)
+
+    def prepare(self, opened: Opened, *, name: str = "default", load: LoadRows = load_rows) -> None:
+        """Attach the adapter under ``name``, read the rows, and let the base answer if it must."""
+        self.opened = opened
+        for note in opened.base.notes:
+            self.emit(Notice("base", note))
+        adapter = result.attach(opened, self.config, name=name)
+        if other := continuation.other_base(self.config, opened.base):
+            self.emit(Notice("other_base", other))
+        rows = self._rows(adapter, load)
+        self.judge = Judge(
+            opened,
+            self.config,
+            rows,
+            emit=self.emit,
+            stop=self.stop,
+            virtual_tokens=opened.engine.prefix_length(adapter.name),
+            folder=self.folder,
+        )
+        if not adapter.frozen_base:
+            self.judge.answer_before()
+        self.job = Job(
+            engine=opened.engine,
+            adapter=adapter,
+            rows=rows.train,
+            held=rows.held,
+            settings=self.config.train,
+            folder=self.folder.path,
+            copies=rows.copies,
+            keep_plan=self.folder.write_plan,
+        )
+
+    def _rows(self, adapter: Adapter, load: LoadRows) -> RunRows:
+        self.emit(Progress("reading the data"))
+        opened = self.opened
+        rows = load(
+            self.config.data,
+            opened.tokenizer(adapter.name),
+            context=opened.base.context - opened.engine.prefix_length(adapter.name),
+            seed=self.config.train.seed,
+            course=Course(self.config.train.threads, self.emit, self.stop),
+        )
+        held = len(rows.held) if rows.held else 0
+        self.emit(
+            Notice(
+                "data",
+                f"{many(len(rows.train), 'row')} of {many(rows.train.tokens, 'token')} to train on "
+                f"({rows.train.supervised_tokens:,} supervised), {held:,} held out",
+            )
+        )
+        few = told_of_few(len(rows.train), self.config.method.kind)
+        for note in (*few, *rows.train.notes):
+            self.emit(Notice(note.code, f"{note.message} ({many(note.count, 'row')})"))
+        lengths = np.concatenate([part.lengths for part in (rows.train, rows.held) if part])
+        for narrow in narrow_layers(opened.engine, adapter.name):
+            if count := int((lengths > narrow.length).sum()):
+                longer = f"{count:,} of {many(len(lengths), 'row')} are that long"
+                self.emit(Notice("window", f"{narrow}; {longer}"))
+        result.write_environment(self.folder.environment, opened.base, self.config)
+        return rows
+
+    def build_optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer with its states, which are part of the memory that is measured."""
+        settings = self.config.train
+        return optimizer.build(
+            self.job.adapter,
+            lr=self._rate(),
+            weight_decay=settings.weight_decay,
+            kind=settings.optimizer,
+        )
+
+    def _rate(self) -> float:
+        lr = self.config.train.lr
+        width = self.opened.engine.model.config.hidden_size
+        return table.learning_rate(self.config.method.kind, width) if lr == "auto" else lr
+
+    def member(self, adam: torch.optim.Optimizer, *, beside: Plan | None = None) -> Member:
+        """What the loop trains: planned (by measuring, or as one that trains with it), restored."""
+        plan = self.folder.read_plan()
+        if plan is None:
+            if beside is None:
+                self.emit(Progress("measuring memory and speed on the longest documents"))
+                plan = make_plan(self.job, lr=self._rate())
+            else:
+                plan = plan_beside(self.job, beside, lr=self._rate())
+            self.folder.write_plan(plan)
+        state = self._restore(adam)
+        member = Member(self.job, plan, adam, state)
+        self.emit(planned(member))
+        return member
+
+    def _restore(self, adam: torch.optim.Optimizer) -> State:
+        newest = checkpoint.newest(self.folder.checkpoints)
+        state = State(step=0, tokens=0, train_loss=math.nan)
+        if newest is not None:
+            state, changed = checkpoint.restore_(newest, self.job.adapter.parameters, adam)
+            self.start -= state.seconds
+            self.job.adapter.refresh()
+            self.emit(Notice("resumed", f"resumed after step {state.step}"))
+            if changed:
+                self.emit(Notice("not_exact", f"not exact because {'; '.join(changed)}"))
+        self.folder.cut(state.step)
+        return state
+
+    def finish(self, member: Member) -> RunSummary:
+        """Save the result, judge it, write the summary; a stopped run only writes the summary."""
+        assert member.ended is not None
+        state, ended = member.state, member.ended
+        adapter: str | None = None
+        evaluation: dict[str, object] | None = None
+        eval_loss = next(reversed(self.folder.held_out_losses().values()), None)
+        if ended.reason != "stopped":
+            chosen = self._choose(state)
+            eval_loss = -chosen.choice.best.score if chosen else eval_loss
+            forgetting = self._weaken(chosen.forgetting if chosen else None)
+            if self.folder.is_weakened and (held := self.job.held) is not None:
+                tokens = member.plan.tokens_per_micro_batch
+                eval_loss = held_out_loss(self.job, held, tokens=tokens)
+            saved = result.save(self.folder, self.opened, self.job.adapter, self.config)
+            adapter = str(saved)
+            self.judge.judge(self._tuned(saved, state, forgetting))
+            if self.judge.stopped:
+                ended = replace(ended, reason="stopped")
+            else:
+                evaluation = self.judge.to_json()
+                write_evaluation(evaluation, self.judge.answers, self.folder)
+        summary = RunSummary(
+            run=str(self.folder.path),
+            adapter=adapter,
+            steps=state.step,
+            tokens=state.tokens,
+            train_loss=state.train_loss,
+            eval_loss=eval_loss,
+            tokens_per_second=state.step_tokens / state.step_seconds if state.step_tokens else None,
+            peak_bytes=max(memory.peak_bytes(self.opened.engine.device), self.folder.peak_bytes()),
+            seconds=time.perf_counter() - self.start,
+            evaluation=evaluation,
+            reason=ended.reason,
+            notices=tuple(self.notices),
+            answers=self.judge.answers,
+        )
+        files.write_json(self.folder.summary, summary.to_json())
+        if summary.reason != "stopped":
+            draw_report(self.folder.path, self.emit)
+        return summary
+
+    def _choose(self, state: State) -> Chosen | None:
+        """The best checkpoint, put into the adapter; None where there is no choice.
+
+        A stop in between leaves the adapter as training left it.
+        """
+        kept = kept_checkpoints(self.folder, state.best_step)
+        chosen = choose_kept(kept, self._forgotten if self.judge.probes else None)
+        if len(kept) > 1:
+            self._put_back(chosen.folder if chosen else kept[-1].folder)
+        if chosen is not None:
+            self.emit(BestCheckpoint(**chosen.choice.to_json()))
+            if chosen.choice.reason != "last":
+                self.emit(Notice("best", choice_text(chosen.choice, words_in())))
+        return chosen
+
+    def _forgotten(self, folder: Path) -> Forgetting | None:
+        self._put_back(folder)
+        return self.judge.forgetting(self.opened, self._adapter_name)
+
+    def _put_back(self, folder: Path) -> None:
+        store.put_(self.job.adapter, checkpoint.tensors_of(folder))
+
+    @property
+    def _adapter_name(self) -> str | None:
+        """Who answers: the adapter, or the whole model (None)."""
+        return self.job.adapter.name if self.job.adapter.frozen_base else None
+
+    def _weaken(self, forgetting: Forgetting | None) -> Forgetting | None:
+        """Let the adapter forget no more than is allowed, where it can; what it forgot now."""
+        wanted = self.config.evaluate.forgetting
+        if not self.judge.probes or wanted is None or wanted.strength == "full":
+            return forgetting
+        found = find_strength(
+            self.job.adapter,
+            cache(self._start),
+            score=lambda: self.judge.first_score(self.opened, self._adapter_name),
+            forget=self._forget,
+            allowed=wanted.accuracy_points / 100,
+            full=forgetting,
+        )
+        if found is not None and (strength := found.strength) is not None:
+            self.emit(Weakened(**asdict(strength)))
+            self.emit(Notice("strength", strength.text()))
+        return found.forgetting if found else forgetting
+
+    def _start(self) -> Mapping[str, torch.Tensor]:
+        """The base's weights by name: read again, as full fine-tuning changed those in memory."""
+        return dict(open_for(self.config, emit=self.emit).engine.model.named_parameters())
+
+    def _forget(self, probes: Sequence[str] | None) -> Forgetting | None:
+        return self.judge.forgetting(self.opened, self._adapter_name, probes)
+
+    def _tuned(self, saved: Path, state: State, forgetting: Forgetting | None) -> Tuned:
+        """What was trained, saved in this folder."""
+        adapter = self.job.adapter
+        voice = voice_of(self.opened.base, adapter, saved)
+        seconds = None
+        if state.step_tokens:  # of steps that were not the first ones, which take longer
+            seconds = state.tokens * state.step_seconds / state.step_tokens
+        return Tuned(self.opened, self._adapter_name, voice, seconds, forgetting)

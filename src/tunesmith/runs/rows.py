@@ -1,0 +1,297 @@
+"""From a run's data settings to its rows: read, tokenized, compared, limited, and held out.
+
+`data check` tells it and a run begins with it: there is no second way to read the same files.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunesmith.config import DataSettings
+from tunesmith.config.run import DataSource
+from tunesmith.core.numbers import many
+from tunesmith.core.progress import QUIET, Clock, Course, Notice
+from tunesmith.data import token_store
+from tunesmith.data.dataset import Dataset, Limit, Numbers, RunRows, joined, limited, nothing_left
+from tunesmith.data.faults import FaultBook, Faults, Note, NoteBook, refuse
+from tunesmith.data.quality.report import OVERVIEW, Overview, look_over
+from tunesmith.data.read import Asked, read_rows
+from tunesmith.data.records import exists, options_of
+from tunesmith.data.rows import Conversation
+from tunesmith.data.template import Rendering
+from tunesmith.data.token_cache import Tokens, Work, tokens_of
+from tunesmith.data.token_file import Chosen
+from tunesmith.data.token_store import code_digest, combined
+from tunesmith.data.tokenise import Recipe
+from tunesmith.data.tokenizer import Tokenizer
+from tunesmith.models.cache import cache_root
+
+Item = TypeVar("Item")
+
+
+def part_of(rows: Sequence[Item], *, share: float, seed: int) -> list[Item]:
+    """At least one of the rows, in their order; which ones depends on their number and the seed."""
+    count = max(1, round(share * len(rows))) if len(rows) else 0
+    chosen = np.random.default_rng(seed).permutation(len(rows))[:count]
+    return [rows[i] for i in sorted(chosen.tolist())]
+
+
+NONE: Numbers = np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Sources on one side of a run: their rows, the faults of both, and what was noticed.
+
+    Rows that are refused for their length are among the rows.
+    """
+
+    sources: tuple[Tokens, ...]
+    rows: Dataset
+    faults: Faults
+    notes: tuple[Note, ...]
+
+    def conversations(self, numbers: Numbers) -> Chosen:
+        """Some of their conversations, numbered through all sources."""
+        return Chosen([each.file.conversations for each in self.sources], numbers)
+
+    @property
+    def counts(self) -> list[int]:
+        """How many conversations each source has."""
+        return [len(each.file.conversations) for each in self.sources]
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What is trained on, the file that is held out if one is named, and what is said of both."""
+
+    train: Side
+    held: Side | None
+    overview: Overview
+
+    @property
+    def faults(self) -> Faults:
+        """Every reason to refuse, those of the training sources first."""
+        sides = [self.train, *([self.held] if self.held else [])]
+        codes = {code for side in sides for code in side.faults.unlisted}
+        return Faults(
+            tuple(fault for side in sides for fault in side.faults.listed),
+            {code: sum(side.faults.unlisted.get(code, 0) for side in sides) for code in codes},
+        )
+
+
+def asked_of(settings: DataSettings, source: DataSource) -> Asked:
+    """How the settings read a source; what stands beside it goes before what stands for all."""
+    columns = settings.map if source.map is None else source.map
+    format = source.format or settings.format
+    return Asked(source.path, format, columns, options_of(settings, source))
+
+
+def rendering_of(settings: DataSettings) -> Rendering:
+    """What the settings make a document of a row."""
+    return Rendering(document=settings.document, control_tokens=settings.control_tokens)
+
+
+def gather(
+    settings: DataSettings,
+    tokenizer: Tokenizer,
+    *,
+    context: int,
+    seed: int,
+    course: Course,
+    always_look: bool = False,
+) -> Gathered:
+    """Read, tokenise and compare a run's sources; what was made before comes from the cache.
+
+    Rows with faults are compared with others only where ``always_look`` asks for what is said of
+    them; it changes nothing of what is refused. Raises DataError for what is no fault of rows.
+    """
+    limit = Limit(min(context, settings.max_tokens or context), settings.long_rows)
+    recipe = Recipe(tokenizer, limit.max_tokens, rendering_of(settings))
+    clock = Clock(course)
+    work = Work(
+        root=cache_root() / "tokens",
+        processes=course.processes,
+        watch=lambda file, line, lines: clock.at(f"tokenising {file}", line, lines),
+        tell=lambda code, message: course.emit(Notice(code, message)),
+    )
+    named = [settings.held] if settings.held else []
+    held = [tokens_of(asked_of(settings, each), recipe, work) for each in named]
+    train = [tokens_of(asked_of(settings, each), recipe, work) for each in settings.sources]
+    is_sound = not any(each.file.contents.faults for each in (*train, *held))
+    is_sound = is_sound and not _is_too_long(train, settings, limit)
+    overview = Overview()
+    if is_sound or always_look:
+        look = _Look(settings, seed, _all_long(train, limit), clock)
+        overview = _overview(train, held, look, work)
+    name = ", ".join(each.path for each in settings.sources)
+    return Gathered(
+        train=_side(train, limit, name=name, overview=overview if is_sound else Overview()),
+        held=_side(held, limit, name=named[0].path, overview=Overview()) if held else None,
+        overview=overview,
+    )
+
+
+def _rows(sources: Sequence[Tokens]) -> Dataset:
+    counts = [len(each.file.conversations) for each in sources]
+    return joined([each.file.rows for each in sources], counts)
+
+
+def _all_long(sources: Sequence[Tokens], limit: Limit) -> Numbers:
+    """The conversations that are left out because none of their documents is short enough."""
+    if limit.too_long != "drop":
+        return NONE
+    rows = _rows(sources)
+    short = rows.lengths <= limit.max_tokens
+    return np.setdiff1d(rows.owners[~short], rows.owners[short])
+
+
+def _is_too_long(sources: Sequence[Tokens], settings: DataSettings, limit: Limit) -> bool:
+    """Whether a row is refused for its length, whatever is left out."""
+    if limit.too_long != "refuse" or settings.drop:
+        return False
+    return any(each.file.rows.longest > limit.max_tokens for each in sources)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What decides an overview besides the rows themselves."""
+
+    settings: DataSettings
+    seed: int
+    long: Numbers
+    clock: Clock
+
+
+def _overview(train: Sequence[Tokens], held: Sequence[Tokens], look: _Look, work: Work) -> Overview:
+    """What follows from all rows, as it was found before, or found now and kept."""
+    settings, keys = look.settings, [each.key for each in (*train, *held)]
+    key = combined(
+        {
+            "sources": [*zip(keys, (each.path for each in settings.sources), strict=False)],
+            "held": [keys[len(train) :], settings.held and settings.held.path, settings.held_share],
+            "drop": settings.drop,
+            "seed": look.seed,
+            "long": zlib.crc32(look.long.tobytes()),
+            "code": code_digest(),
+        }
+    )
+    folder = work.root / (keys[0] or "")
+    known = token_store.remembered(folder, key) if None not in keys else None
+    if known is not None:
+        return OVERVIEW.validate_json(known)
+    stores = [each.file.conversations for each in train]
+    others = [each.file.conversations for each in held]
+    total = sum(map(len, (*stores, *others)))
+    phase = f"comparing {many(total, 'row')}"
+    overview = look_over(
+        stores,
+        chain.from_iterable(others),
+        settings,
+        seed=look.seed,
+        long=look.long,
+        seen=lambda: look.clock.step(phase, total),
+    )
+    if None not in keys:
+        token_store.remember(folder, key, OVERVIEW.dump_json(overview).decode())
+    return overview
+
+
+def _side(sources: Sequence[Tokens], limit: Limit, *, name: str, overview: Overview) -> Side:
+    """The rows of some sources within the limit, without those that an overview leaves out."""
+    rows, book, notes = _rows(sources), FaultBook(), NoteBook()
+    for each in sources:
+        book.merge(each.file.contents.faults)
+        notes.merge(each.file.contents.notes)
+    if overview.dropped:
+        rows = rows.take(~np.isin(rows.owners, np.array(overview.dropped)))
+    rest = limited(rows, limit)
+    book.merge(rest.faults)
+    if overview.problem is not None:
+        book.add([overview.problem.at(name, None)])
+    elif not book.faults() and not len(rest.rows):
+        book.add([nothing_left(rest.long, limit).at(name, None)])
+    told = _placed((*notes.notes(), *rest.notes), files=len(rows.files))
+    return Side(tuple(sources), rest.rows, _in_order(book.faults(), rows.files), told)
+
+
+def _placed(notes: tuple[Note, ...], *, files: int) -> tuple[Note, ...]:
+    """The notes, without the lines where it is not clear of which file they are."""
+    if files < 2:
+        return notes
+    return tuple(replace(n, lines=tuple(line for line in n.lines if not line)) for n in notes)
+
+
+def _in_order(faults: Faults, files: Sequence[str]) -> Faults:
+    """Faults of the sources' files one after the other, those of whole files first."""
+    places = {file: place for place, file in enumerate(files)}
+    listed = sorted(faults.listed, key=lambda fault: places.get(fault.file, -1))
+    return Faults(tuple(listed), faults.unlisted)
+
+
+__all__ = ["RunRows", "asked_of", "load_rows", "rendering_of", "require_files"]
+
+ONCE: NDArray[np.float64] = np.zeros(0)
+
+MOST_SAMPLED = 2000
+
+
+def require_files(settings: DataSettings) -> None:
+    """Raise DataError where files of the data are missing, before anything is written or loaded."""
+    book = FaultBook()
+    for source in (*settings.sources, *([settings.held] if settings.held else [])):
+        if not exists(source.path):
+            _, _, rows = read_rows(asked_of(settings, source))  # has the words for it
+            for found in rows:
+                book.add(found.faults)
+    refuse(book.faults())
+
+
+def load_rows(
+    settings: DataSettings,
+    tokenizer: Tokenizer,
+    *,
+    context: int,
+    seed: int,
+    course: Course = QUIET,
+) -> RunRows:
+    """A run's rows on both sides; raises FaultyData with every fault of every file."""
+    gathered = gather(settings, tokenizer, context=context, seed=seed, course=course)
+    refuse(gathered.faults)
+    train, held = gathered.train, gathered.held
+    rows = replace(train.rows, notes=(*train.notes, *gathered.overview.notes))
+    held_rows: Dataset | None = None
+    asked: Sequence[Conversation] = ()
+    numbers = np.array(gathered.overview.held, dtype=np.int64)
+    if held is not None:
+        held_rows, asked = held.rows, held.conversations(np.unique(held.rows.owners))
+    elif len(numbers):
+        is_held = np.isin(rows.owners, numbers)
+        held_rows, asked = rows.take(is_held), train.conversations(numbers)
+        rows = rows.take(~is_held)
+    if settings.share < 1:
+        part = part_of(np.unique(rows.owners).tolist(), share=settings.share, seed=seed)
+        rows = rows.take(np.isin(rows.owners, part))
+    copies = _copies(rows, gathered, settings)
+    return RunRows(rows, held_rows, asked, copies, _sample(train, rows))
+
+
+def _sample(train: Side, rows: Dataset) -> tuple[Conversation, ...]:
+    """At most ``MOST_SAMPLED`` rows that are trained on, evenly spread over the files."""
+    owners = np.unique(rows.owners)
+    count = min(len(owners), MOST_SAMPLED)
+    return tuple(train.conversations(owners[np.arange(count) * len(owners) // max(1, count)]))
+
+
+def _copies(rows: Dataset, gathered: Gathered, settings: DataSettings) -> NDArray[np.float64]:
+    """The weight of each row's source; empty where all weigh 1."""
+    weights = np.array([source.weight for source in settings.sources])
+    if (weights == 1.0).all():
+        return ONCE
+    ends = np.cumsum(gathered.train.counts)
+    return weights[np.searchsorted(ends, rows.owners, side="right")]

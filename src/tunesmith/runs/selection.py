@@ -1,0 +1,192 @@
+"""Which of a run's checkpoints is its result, and at which adapter scale?
+
+The share goes from the base (0) to what was trained (1): of full fine-tuning, weights between those
+of the base and the trained ones, which is WiSE-FT (Wortsman et al. 2022, arXiv 2109.01903, section
+3); of a LoRA, s B A times the share, which is the same of W + s B A.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunesmith.adapters import store
+from tunesmith.evaluation.checkpoints import Checkpoint, Choice, choose_checkpoint
+from tunesmith.evaluation.forgetting import Forgetting, Strength
+from tunesmith.methods import table
+from tunesmith.methods.adapter import Adapter, Tensors
+from tunesmith.runs.folder import RunFolder
+from tunesmith.training import checkpoint
+
+ForgettingAt = Callable[[Path], Forgetting | None]  # of the run as it was at a checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A checkpoint on disk and its held-out loss."""
+
+    step: int
+    folder: Path
+    loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The choice, where its tensors lie, and what was measured of it on the way."""
+
+    choice: Choice
+    folder: Path
+    forgetting: Forgetting | None
+
+
+def kept_checkpoints(folder: RunFolder, best_step: int | None) -> list[Kept]:
+    """Every checkpoint that is there and has a held-out loss that is a number, by step.
+
+    ``best_step`` is that of the lowest held-out loss, whose tensors are kept aside.
+    """
+    losses = {s: loss for s, loss in folder.held_out_losses().items() if math.isfinite(loss)}
+    found = {checkpoint.step_of(path): path for path in folder.checkpoints.glob("step-*")}
+    if best_step is not None:
+        found.setdefault(best_step, folder.checkpoints / checkpoint.BEST)
+    return [Kept(step, found[step], losses[step]) for step in sorted(found) if step in losses]
+
+
+def choose_kept(kept: Sequence[Kept], forgotten: ForgettingAt | None) -> Chosen | None:
+    """The best of at least two; None without a choice, or where ``forgotten`` came to no end.
+
+    The value is minus the held-out loss minus the rise of the probes' log-perplexity, both in nats
+    a token. A probe can only lower it, so that those whose loss alone is worse than a value that
+    is known are not measured. Without ``forgotten`` the loss decides.
+    """
+    if len(kept) < 2:
+        return None
+    found: dict[int, Forgetting] = {}
+    known: list[Checkpoint] = []
+    best = -math.inf
+    for each in sorted(kept, key=lambda each: (each.loss, -each.step)):
+        score, rise = -each.loss, None
+        if forgotten is not None and score >= best:
+            measured = forgotten(each.folder)
+            if measured is None:
+                return None
+            found[each.step], rise = measured, rise_of(measured)
+        known.append(Checkpoint(each.step, score, rise))
+        best = max(best, known[-1].value)
+    choice = choose_checkpoint(known, unit="nats")
+    folders: Mapping[int, Path] = {each.step: each.folder for each in kept}
+    return Chosen(choice, folders[choice.best.step], found.get(choice.best.step))
+
+
+def rise_of(forgetting: Forgetting) -> float:
+    """Mean rise of the log-perplexity over the probes that are texts; 0 without any."""
+    rises = [
+        math.log(each.tuned / each.base)
+        for each in forgetting.findings
+        if each.measure == "perplexity" and not each.part
+    ]
+    return sum(rises) / len(rises) if rises else 0.0
+
+
+SHARES = (0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
+
+Score = Callable[[], float | None]  # of the first check, held out; None where a stop was asked for
+Forget = Callable[[Sequence[str] | None], Forgetting | None]  # by these probes, or by all
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The strength that the adapter has now, if another one was tried, and what it forgot."""
+
+    strength: Strength | None
+    forgetting: Forgetting
+
+
+def find_strength(
+    adapter: Adapter,
+    start: Tensors,
+    *,
+    score: Score,
+    forget: Forget,
+    allowed: float,
+    full: Forgetting | None,
+) -> Found | None:
+    """Weaken ``adapter`` as far as the margins of forgetting ask.
+
+    It stays as strong as it was where its score would fall by more than ``allowed``. ``start``
+    gives the base's weights by name. ``full`` is what it forgot at full strength, where that is
+    known. None where its method cannot be weakened,
+    or a stop was asked for.
+    """
+    if not table.weakens(adapter):
+        return None
+    full = full or forget(None)
+    if full is None:
+        return None
+    if full.outcome != "forgotten":
+        return Found(None, full)
+    steps = _Steps(adapter, start, score, forget, full)
+    try:
+        return steps.search(allowed)
+    finally:
+        steps.settle()
+
+
+class _Steps:
+    """An adapter at several shares of its strength; ``settle`` leaves it at the one that stands."""
+
+    def __init__(
+        self, adapter: Adapter, start: Tensors, score: Score, forget: Forget, full: Forgetting
+    ) -> None:
+        self.adapter, self.start, self.full = adapter, start, full
+        self.score, self.forget = score, forget
+        self._tensors = {n: p.detach().clone() for n, p in adapter.parameters.items()}
+        self._stands, self._now = 1.0, 1.0
+
+    def set(self, share: float) -> None:
+        """Give the adapter a share of its full strength."""
+        if share != self._now:
+            store.put_(self.adapter, self._tensors)
+            table.weaken_(self.adapter, share, self.start)
+            self._now = share
+
+    def settle(self) -> None:
+        """Leave it at what was decided, full strength before that."""
+        self.set(self._stands)
+
+    def search(self, allowed: float) -> Found | None:
+        """The largest share whose probes are kept, judged by all of them and by its score."""
+        worst = self.full.forgotten[0]
+        told = (worst.probe, worst.measure, worst.difference.mean)
+        share = self._largest([finding.probe for finding in self.full.forgotten])
+        if share is None:
+            return None
+        nothing = Found(Strength(1.0, None, *told), self.full)
+        if not share:
+            return nothing
+        self.set(1.0)
+        full_score = self.score()
+        self.set(share)
+        score, forgetting = self.score(), self.forget(None)
+        if full_score is None or score is None or forgetting is None:
+            return None
+        if forgetting.outcome == "forgotten":  # by a probe that full strength had kept
+            return nothing
+        if math.isnan(full_score - score):  # the judge will tell why nothing could be scored
+            return Found(None, self.full)
+        self._stands = share if full_score - score <= allowed else 1.0
+        found = {finding.probe: finding.difference.mean for finding in forgetting.findings}
+        scores = (found[worst.probe], full_score, score)
+        strength = Strength(self._stands, share, *told, *scores)
+        return Found(strength, forgetting if self._stands == share else self.full)
+
+    def _largest(self, probes: Sequence[str]) -> float | None:
+        """By bisection, as more strength forgets more; 0 where no share does, None at a stop."""
+        first, last = 0, len(SHARES)
+        while first < last:
+            middle = (first + last) // 2
+            self.set(SHARES[middle])
+            found = self.forget(probes)
+            if found is None:
+                return None
+            first, last = (first, middle) if found.outcome == "kept" else (middle + 1, last)
+        return SHARES[last] if last < len(SHARES) else 0.0

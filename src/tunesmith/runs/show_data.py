@@ -1,0 +1,241 @@
+"""Rows as a run would train on them: which tokens are trained, as text and as an HTML page."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from itertools import accumulate, chain, groupby
+
+from jinja2 import Environment, StrictUndefined
+
+from tunesmith.config import RunConfig
+from tunesmith.core.numbers import many
+from tunesmith.data.faults import Fault, FaultBook
+from tunesmith.data.read import Found, read_rows
+from tunesmith.data.rows import Conversation
+from tunesmith.data.template import Rendered, TokenRow
+from tunesmith.data.tokenise import Renderer
+from tunesmith.data.tokenizer import Tokenizer, decode
+from tunesmith.models.cache import Emit, ignore
+from tunesmith.runs.inspect_data import open_tokenizer
+from tunesmith.runs.rows import asked_of, rendering_of
+
+HALF = "\N{REPLACEMENT CHARACTER}"
+WINDOW = 32
+# Of a character of four bytes three may stand there, each as a sign of its own; as many such signs
+# of the text itself take up to four tokens each.
+UNSETTLED, UNSETTLED_TOKENS = 3, 12
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Text of one kind: trained or not, and behind the cut (``is_cut``) or not."""
+
+    text: str
+    supervised: bool
+    is_cut: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRow:
+    """A row of T tokens as the model sees it: ``texts`` and ``supervised`` of each token.
+
+    Rows of more than ``limit`` tokens are refused, cut or dropped by a run.
+    """
+
+    file: str
+    line: int
+    texts: tuple[str, ...]
+    supervised: tuple[bool, ...]
+    limit: int
+
+    @property
+    def tokens(self) -> int:
+        """How many there are."""
+        return len(self.texts)
+
+    @property
+    def supervised_tokens(self) -> int:
+        """How many of them are trained."""
+        return sum(self.supervised)
+
+    @property
+    def text(self) -> str:
+        """The whole row, the chat template applied."""
+        return "".join(self.texts)
+
+    @property
+    def token_ends(self) -> list[int]:
+        """Where each token ends, in characters; all tokens of one character end behind it."""
+        return list(accumulate(map(len, self.texts)))
+
+    @property
+    def cut(self) -> int | None:
+        """Where the row would be cut, in characters; None where it is short enough."""
+        return sum(map(len, self.texts[: self.limit])) if self.tokens > self.limit else None
+
+    @property
+    def spans(self) -> list[tuple[int, int, bool]]:
+        """[start, stop, supervised] in characters; together they are the whole text."""
+        spans: list[tuple[int, int, bool]] = []
+        for end, text, supervised in zip(self.token_ends, self.texts, self.supervised, strict=True):
+            if spans and (spans[-1][2] == supervised or not text):
+                spans[-1] = (spans[-1][0], end, spans[-1][2])
+            else:
+                spans.append((end - len(text), end, supervised))
+        return spans
+
+    def pieces(self, *, by_token: bool = False) -> Iterator[Piece]:
+        """The text in runs of one kind, or token by token."""
+        text, found, before = self.text, self.spans, self.cut
+        cut = len(text) if before is None else before
+        borders = {0, cut, *(edge for start, stop, _ in found for edge in (start, stop))}
+        borders |= set(self.token_ends) if by_token else set()
+        spans = iter(found)
+        start, until, supervised = 0, 0, False
+        for stop in sorted(borders - {0}):
+            while start >= until:
+                _, until, supervised = next(spans)
+            yield Piece(text[start:stop], supervised, start >= cut)
+            start = stop
+
+
+def shown(tokenizer: Tokenizer, row: TokenRow, *, limit: int) -> ShownRow:
+    """A row with the text of each of its tokens."""
+    texts = token_texts(tokenizer, row.ids.tolist())
+    trained = tuple(bool(weight > 0) for weight in row.weights)
+    return ShownRow(row.file, row.line, tuple(texts), trained, limit)
+
+
+def token_texts(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
+    """The text of each token; together they are the whole text.
+
+    A text is what decoding adds to that of the tokens before it, since some tokenizers write the
+    first token without its space. Of several tokens of one character the last one has it.
+    """
+    texts: list[str] = []
+    start, before = 0, ""
+    for i in range(len(ids)):
+        so_far = decode(tokenizer, ids[start : i + 1])
+        settled = so_far if i + 1 == len(ids) else so_far[: max(len(before), _settled(so_far))]
+        added = settled.startswith(before)
+        texts.append(settled[len(before) :] if added else decode(tokenizer, [ids[i]]))
+        before = settled
+        if i - start >= WINDOW:
+            is_settled = settled == so_far
+            start = i if is_settled else i - UNSETTLED_TOKENS
+            before = decode(tokenizer, ids[start : i + 1])
+            before = before if is_settled else before[: _settled(before)]
+    return texts
+
+
+def _settled(text: str) -> int:
+    """Characters before the signs at the end that may stand for a character which goes on."""
+    return max(len(text.rstrip(HALF)), len(text) - UNSETTLED)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownData:
+    """The first documents of a file, the faults of rows up to there, and what was noticed."""
+
+    rows: tuple[ShownRow, ...]
+    faults: tuple[Fault, ...]
+    remarks: tuple[str, ...]
+
+
+def show_data(config: RunConfig, *, most: int, emit: Emit = ignore) -> ShownData:
+    """The first ``most`` documents that can be rendered; nothing is cut or left out."""
+    settings, book = config.data, FaultBook()
+    (source,) = settings.sources
+    _, of_file, records = read_rows(asked_of(settings, source))
+    book.add(of_file)
+    sound = _sound(records, book)
+    first = next(sound, None)
+    if first is None:
+        return ShownData((), book.faults().listed, ())
+    opened = open_tokenizer(config.model, trust_remote_code=config.trust_remote_code, emit=emit)
+    limit = min(opened.context, settings.max_tokens or opened.context)
+    rendering = rendering_of(settings)
+    renderer = Renderer(opened.tokenizer, max_tokens=limit, rendering=rendering)
+    found: list[Rendered] = []
+    rows: list[ShownRow] = []
+    for each in _one_by_one(renderer, chain([first], sound)):
+        found.append(each)
+        book.add(each.faults)
+        if each.row is not None:
+            rows.append(shown(opened.tokenizer, each.row, limit=limit))
+        if len(rows) == most:
+            break
+    return ShownData(tuple(rows), book.faults().listed, _told(found))
+
+
+def _sound(records: Iterable[Found], book: FaultBook) -> Iterator[Conversation]:
+    """The sound rows; the faults of others go into ``book``."""
+    for each in records:
+        book.add(each.faults)
+        if each.conversation is not None:
+            yield each.conversation
+
+
+def _one_by_one(renderer: Renderer, rows: Iterable[Conversation]) -> Iterator[Rendered]:
+    """The documents of each row, before the next one is read."""
+    for row in rows:
+        yield from renderer.documents([row])
+
+
+def _told(found: Sequence[Rendered]) -> tuple[str, ...]:
+    remarks = (remark.message for each in found for remark in each.remarks)
+    return tuple(dict.fromkeys(remarks))
+
+
+PAGE = "pages/rows.html.jinja"
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # not allowed in HTML, whatever the escape
+VISIBLE = "\N{SYMBOL FOR ESCAPE}"
+
+
+def show_page(
+    rows: Sequence[ShownRow],
+    *,
+    file: str,
+    model: str,
+    remarks: Sequence[str] = (),
+    by_token: bool = False,
+) -> str:
+    """The page: what is trained is marked, a cut is shown where a run would make one."""
+    source = files("tunesmith.runs").joinpath(PAGE).read_text(encoding="utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    return environment.from_string(source).render(
+        rows=[_row(row, by_token=by_token) for row in rows],
+        file=file,
+        model=model,
+        remarks=remarks,
+        by_token=by_token,
+        is_cut=any(row.cut is not None for row in rows),
+    )
+
+
+def _row(row: ShownRow, *, by_token: bool) -> dict[str, object]:
+    return {
+        "file": row.file,
+        "line": row.line,
+        "tokens": f"{row.tokens:,}",
+        "supervised": f"{row.supervised_tokens:,}",
+        "cut_note": f"cut here: {many(row.limit, 'token')} of {row.tokens:,}",
+        "parts": list(_parts(row, by_token=by_token)),
+    }
+
+
+def _parts(row: ShownRow, *, by_token: bool) -> Iterator[dict[str, object]]:
+    """Runs of pieces of one kind, token by token inside where that is asked for."""
+    was_cut = False
+    pieces = row.pieces(by_token=by_token)
+    for (supervised, is_cut), run in groupby(pieces, key=lambda p: (p.supervised, p.is_cut)):
+        yield {
+            "supervised": supervised,
+            "is_cut": is_cut,
+            "cut_here": is_cut and not was_cut,
+            "texts": [CONTROL.sub(VISIBLE, piece.text) for piece in run],
+        }
+        was_cut = is_cut

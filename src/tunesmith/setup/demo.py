@@ -1,0 +1,101 @@
+"""The demo: a tour on the default model and small bundled rows, by the same calls as any run."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files as resources
+from pathlib import Path
+
+from tunesmith.config import RunConfig
+from tunesmith.config.load import read_yaml
+from tunesmith.core.errors import RunError
+from tunesmith.core.progress import Event
+from tunesmith.evaluation.arms import BASE
+from tunesmith.evaluation.comparison import TUNED
+from tunesmith.evaluation.intervals import Interval
+from tunesmith.runs.folder import RunFolder
+from tunesmith.runs.run import train_run
+from tunesmith.runs.summary import RunSummary
+
+GOAL = "Answer a voice assistant's user with intent and slots as JSON"
+EXAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """What the demo shows: the deciding check before and after, and some answers."""
+
+    summary: RunSummary
+    check: str
+    before: Interval
+    after: Interval
+    difference: Interval
+    examples: tuple[tuple[str, str, str, str], ...]  # question, before, after, the data's answer
+    next_commands: tuple[str, ...]
+
+
+def demo_config(out: Path) -> RunConfig:
+    """The demo's run: LoRA with its defaults, one pass over the bundled rows."""
+    rows = Path(str(resources("tunesmith.setup") / "demo_data"))
+    return RunConfig.model_validate(
+        {
+            "goal": GOAL,
+            "data": {"train": str(rows / "train.jsonl"), "eval": str(rows / "held.jsonl")},
+            "train": {"epochs": 1, "tokens_per_step": 1024},
+            "evaluate": {
+                "checks": [
+                    {"kind": "label", "name": "intent", "field": "intent"},
+                    {"kind": "json"},
+                ],
+                "rows": 70,
+                "max_new_tokens": 80,
+                "consistency": {"rows": 10, "minutes": 1},
+            },
+            "out": str(out),
+        }
+    )
+
+
+def demo(
+    *, out: Path, emit: Callable[[Event], None], stop: Callable[[], bool] = lambda: False
+) -> DemoResult:
+    """Train and judge the demo in ``out``; an earlier demo there is replaced.
+
+    Raises RunError where ``out`` holds anything else, or where the user stopped the run.
+    """
+    _make_room(out)
+    summary = train_run(demo_config(out), emit=emit, stop=stop)
+    if summary.answers is None:
+        raise RunError(
+            "The demo was stopped before its end.",
+            remedy=f"Go on with `tunesmith train --resume {out}`, or start it again.",
+            code="stopped",
+        )
+    answers = summary.answers
+    first = answers.summary.checks[0]
+    return DemoResult(
+        summary=summary,
+        check=first.name,
+        before=first.arms[BASE],
+        after=first.arms[TUNED],
+        difference=first.differences[BASE],
+        examples=tuple(
+            (q.text, before, after, q.reference)
+            for q, before, after in zip(
+                answers.questions, answers.texts[BASE], answers.texts[TUNED], strict=True
+            )
+        )[:EXAMPLES],
+        next_commands=(
+            f"tunesmith chat {out}",
+            f"tunesmith runs show {out}",
+            "tunesmith init YOUR-DATA.jsonl",
+            "tunesmith train tunesmith.yaml",
+        ),
+    )
+
+
+def _make_room(out: Path) -> None:
+    """Remove an earlier demo; whatever else lies there is left for train_run to refuse."""
+    config = RunFolder(out).config
+    if config.exists() and read_yaml(config).get("goal") == GOAL:
+        shutil.rmtree(out)

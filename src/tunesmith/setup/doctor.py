@@ -1,0 +1,106 @@
+"""What of this machine matters to a run: one page for a bug report."""
+
+import os
+import platform
+import shutil
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from tunesmith import __version__
+from tunesmith.core.progress import usable_cores
+from tunesmith.engine.memory import available_bytes
+from tunesmith.models.cache import cache_root, folder_bytes
+from tunesmith.models.catalog import list_models
+from tunesmith.models.precision import detect_device, detect_dtype
+
+_PACKAGES = (
+    *("torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "gguf"),
+    *("numpy", "pydantic", "peft"),
+)
+_CPU = torch.device("cpu")
+_BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16", "svebf16")
+
+
+def examine() -> dict[str, object]:
+    """Processor, number format, memory, GPUs, cache and versions, as a JSON document."""
+    dtype, reason = detect_dtype("auto", detect_device())
+    return {
+        "platform": platform.platform(),
+        "processor": {
+            "name": _processor(),
+            "architecture": platform.machine(),
+            "cores": os.cpu_count(),
+            "usable_cores": usable_cores(),
+            "threads": torch.get_num_threads(),
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+            "bfloat16": sorted(_flags() & set(_BFLOAT16_FLAGS)),
+        },
+        "dtype": {"auto": str(dtype).removeprefix("torch."), "reason": reason},
+        "memory": {"total_bytes": _total_memory(), "available_bytes": available_bytes(_CPU)},
+        "gpus": _gpus(),
+        "cache": _cache(),
+        "disk": {"folder": str(Path.cwd()), "free_bytes": shutil.disk_usage(Path.cwd()).free},
+        "versions": {"tunesmith": __version__, "python": platform.python_version(), **_versions()},
+        "python": sys.executable,
+    }
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def _gpus() -> list[dict[str, object]]:
+    if not torch.cuda.is_available():
+        return []
+    found: list[dict[str, object]] = []
+    for number in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(number)
+        _, reason = detect_dtype("auto", torch.device("cuda", number))
+        found.append(
+            {"name": properties.name, "bytes": properties.total_memory, "bfloat16": reason}
+        )
+    return found
+
+
+def _cache() -> dict[str, object]:
+    root = cache_root()
+    return {
+        "folder": str(root),
+        "bytes": folder_bytes(root) if root.is_dir() else 0,
+        "models": [model.name for model in list_models() if model.cached],
+    }
+
+
+def _cpuinfo() -> dict[str, str]:
+    """The first processor's lines of Linux' /proc/cpuinfo; empty elsewhere."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _processor() -> str:
+    return _cpuinfo().get("model name") or platform.processor() or platform.machine()
+
+
+def _flags() -> set[str]:
+    info = _cpuinfo()
+    return set((info.get("flags") or info.get("Features") or "").split())
+
+
+def _total_memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None

@@ -1,0 +1,138 @@
+"""A commented config for a data file, as `tunesmith init` writes it."""
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from tunesmith.config.checks import CheckSettings
+from tunesmith.config.evaluate import EvaluateSettings
+from tunesmith.config.methods import LoraSettings
+from tunesmith.config.run import DataSettings, RunConfig, TrainSettings
+from tunesmith.config.settings import nested_models
+from tunesmith.core.errors import ConfigError
+from tunesmith.core.files import replace_text
+from tunesmith.core.numbers import many
+from tunesmith.data.faults import Fault, Faults, refuse
+from tunesmith.data.read import Reading, scan
+from tunesmith.data.records import options_of
+from tunesmith.setup.proposals import Proposal, propose_checks
+
+COLUMN, WIDTH = 34, 92
+MOST_ROWS = 20_000  # that checks are proposed by
+# What a first run is changed by most; every other key stands beside it as a comment.
+ACTIVE = {"model", "train", "eval", "format", "kind", "rank", "alpha", "lr"}
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A config's text, and what it was drawn from."""
+
+    text: str
+    format: str
+    rows: int
+    proposals: tuple[Proposal, ...]
+    faults: tuple[Fault, ...]
+
+
+def draft_config(settings: DataSettings) -> Draft:
+    """The config for this data; raises FaultyData where no row of it can be read."""
+    (source,) = settings.sources
+    reading = scan(
+        source.path,
+        format=settings.format,
+        columns=settings.map,
+        options=options_of(settings, source),
+        most=MOST_ROWS,
+    )
+    if not reading.conversations:
+        refuse(Faults(reading.faults, reading.unlisted))
+    assert reading.format is not None
+    proposals = tuple(propose_checks(reading.conversations))
+    given = settings.model_dump(exclude_unset=True) | {"format": reading.format}
+    text = "\n".join(_lines(given, reading, proposals)) + "\n"
+    return Draft(text, reading.format, reading.rows, proposals, reading.faults)
+
+
+def write_draft(draft: Draft, out: Path) -> None:
+    """Write the config to ``out``; raises ConfigError where something lies there already."""
+    if out.exists():
+        raise ConfigError(
+            f"{out}: exists already, and is not overwritten.",
+            remedy="Name another file with --out, or remove this one.",
+            code="exists",
+        )
+    replace_text(out, draft.text)
+
+
+def _lines(
+    data: Mapping[str, object], reading: Reading, proposals: Sequence[Proposal]
+) -> Iterator[str]:
+    yield f"# Drawn from {reading.file}: {many(reading.rows, 'row')}, format {reading.format}."
+    if len(reading.conversations) == MOST_ROWS:
+        yield f"# Checks are proposed by the first {many(MOST_ROWS, 'row')}."
+    yield "# A key behind `#` has the value that it would have anyway. Any key can also be given"
+    yield "# as a flag: tunesmith train CONFIG --train.epochs 2"
+    yield ""
+    yield from _section(RunConfig, {}, indent="")
+    yield "\ndata:"
+    yield from _section(DataSettings, data, indent="  ")
+    yield "\nmethod:  # `tunesmith methods` shows the others"
+    yield from _section(LoraSettings, {}, indent="  ")
+    yield "\ntrain:"
+    yield from _section(TrainSettings, {}, indent="  ")
+    yield "\nevaluate:"
+    yield from _checks(proposals)
+    yield from _section(EvaluateSettings, {}, indent="  ")
+
+
+def _checks(proposals: Sequence[Proposal]) -> Iterator[str]:
+    if not proposals:
+        kinds = ", ".join(
+            each.model_fields["kind"].default for each in nested_models(CheckSettings)
+        )
+        hint = (
+            "Nothing in the answers suggests a rule; for example: checks: [{kind: regex, pattern: "
+            f"'^Yes|^No'}}]. Kinds: {kinds}; docs/checks.md has them all."
+        )
+        for line in textwrap.wrap(hint, WIDTH):
+            yield f"  # {line}"
+        yield "  checks: []"
+        return
+    yield f"  checks:  # {EvaluateSettings.model_fields['checks'].description}"
+    for proposal in proposals:
+        yield f"    # {proposal.reason}"
+        yield f"    - {_value(dict(proposal.check))}"
+
+
+def _section(model: type[BaseModel], given: Mapping[str, object], *, indent: str) -> Iterator[str]:
+    """A line for each plain key: set where it was given or is often changed, else a comment."""
+    for name, field in model.model_fields.items():
+        if name == "checks" or _is_section(name, model):
+            continue
+        value = given.get(name, _default(field))
+        is_set = name in given or name in ACTIVE
+        line = f"{indent}{'' if is_set else '# '}{name}: {_value(value)}"
+        yield f"{line:<{COLUMN}} # {field.description}" if field.description else line
+
+
+def _is_section(name: str, model: type[BaseModel]) -> bool:
+    return model is RunConfig and name in ("data", "method", "train", "evaluate")
+
+
+def _default(field: FieldInfo) -> object:
+    return field.get_default(call_default_factory=True)
+
+
+def _value(value: object) -> str:
+    """A value as YAML writes it inside a line."""
+    plain = list(value) if isinstance(value, tuple) else value
+    plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else plain
+    text = yaml.safe_dump(
+        plain, default_flow_style=True, allow_unicode=True, width=10**6, sort_keys=False
+    )
+    return text.removesuffix("\n").removesuffix("\n...")

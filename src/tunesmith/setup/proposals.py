@@ -1,0 +1,281 @@
+"""Which checks do the answers of a data file suggest, and why?"""
+
+import json
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from tunesmith.config.checks import CheckSettings, LanguageSettings, SlotsSettings, StepsSettings
+from tunesmith.core.numbers import many
+from tunesmith.data.rows import Conversation
+from tunesmith.evaluation.checks.check import Case, score_cases
+from tunesmith.evaluation.checks.numbers import final_number
+from tunesmith.evaluation.checks.slots import BRACKETS, UNSAID
+from tunesmith.evaluation.checks.table import build_checks
+from tunesmith.evaluation.checks.text_rules import count_words, identified
+
+# Fewer rows, or a smaller share of them, are chance.
+FEWEST_ROWS, SHARE = 10, 0.99
+ROWS_PER_ENDING, MOST_ENDINGS, LONGEST_ENDING = 3, 3, 40
+MOST_PHRASE_WORDS = 6
+MARK = re.compile(r"[^\w\s]{2,}|<[^<>\s]+>")
+
+
+def common_endings(answers: Sequence[str]) -> list[str]:
+    """The one to three endings that nearly all answers have; [] where there is no such thing."""
+    if len(answers) < FEWEST_ROWS:
+        return []
+    whole = _shared_ending(answers)
+    if len(whole) > 1:
+        return [whole]
+    bare = [_without_punctuation(answer) for answer in answers]
+    last = Counter(text[-1] for text in bare if text and text[-1].isalpha())
+    common = [(letter, count) for letter, count in last.most_common(MOST_ENDINGS)]
+    if sum(count for _, count in common) < SHARE * len(answers):
+        return []
+    groups = {letter: [t for t in bare if t.endswith(letter)] for letter, _ in common}
+    kept = {letter: g for letter, g in groups.items() if len(g) >= ROWS_PER_ENDING}
+    if sum(map(len, kept.values())) < SHARE * len(answers):
+        return []
+    return [_shared_ending(group) or letter for letter, group in kept.items()]
+
+
+def _shared_ending(texts: Sequence[str]) -> str:
+    """What all texts end with, from the start of a word, without mere punctuation."""
+    shortest = min(texts, key=len)
+    length = 0
+    while length < min(len(shortest), LONGEST_ENDING):
+        if any(text[-length - 1] != shortest[-length - 1] for text in texts):
+            break
+        length += 1
+    shared = shortest[len(shortest) - length :]
+    is_cut = any(len(text) > length and text[-length - 1].isalnum() for text in texts)
+    if is_cut and shared[:1].isalnum() and " " in shared:
+        shared = shared.partition(" ")[2]
+    shared = shared.strip()
+    return shared if _without_punctuation(shared) else ""
+
+
+def _without_punctuation(text: str) -> str:
+    """``text`` without the punctuation, symbols and white space at its end."""
+    end = len(text)
+    while end and (text[end - 1].isspace() or unicodedata.category(text[end - 1])[0] in "PS"):
+        end -= 1
+    return text[:end]
+
+
+def common_beginning(answers: Sequence[str]) -> str:
+    """The words that all answers begin with; "" where they have none in common."""
+    if len(answers) < FEWEST_ROWS:
+        return ""
+    columns = zip(*(answer.split(" ") for answer in answers), strict=False)
+    shared: list[str] = []
+    for words in columns:
+        if len(set(words)) > 1:
+            break
+        shared.append(words[0])
+    text = " ".join(shared).strip()
+    is_whole = text == min(answers, key=len)
+    return "" if is_whole or not any(map(str.isalnum, text)) else text
+
+
+def common_part(answers: Sequence[str]) -> str:
+    """A phrase of words, or else a mark such as `####`, that all answers hold; "" without one."""
+    if len(answers) < FEWEST_ROWS:
+        return ""
+    shortest = min(answers, key=len)
+    words = shortest.split()
+    for length in range(min(MOST_PHRASE_WORDS, len(words)), 1, -1):
+        for start in range(len(words) - length + 1):
+            phrase = " ".join(words[start : start + length])
+            if all(phrase in answer for answer in answers):
+                return phrase
+    marks = sorted(set(MARK.findall(shortest)), key=len, reverse=True)
+    return next((mark for mark in marks if all(mark in answer for answer in answers)), "")
+
+
+# A label needs this many rows a value: fewer are chance.
+ROWS_PER_LABEL, MOST_LABELS = 3, 300
+MARKER = "####"
+MOST_WORDS = 100  # a limit above it says little of an answer
+MENTIONED = 0.8  # mean score of the data's own answers from which slots are worth a check
+SAMPLE = 300  # answers that are looked at for their language
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A check as the config writes it, and what in the answers suggests it."""
+
+    check: Mapping[str, object]
+    reason: str
+
+
+def propose_checks(conversations: Sequence[Conversation]) -> list[Proposal]:
+    """The checks that nearly every answer of the data passes, the first the one that decides."""
+    rows = [row for row in conversations if row.supervised and not row.is_text]
+    answers = [row.messages[row.supervised[-1]].content.strip() for row in rows]
+    if not answers:
+        return []
+    objects = _objects(answers)
+    if objects is not None:
+        return [_json_check(objects), *_label_keys(objects), *_slot_keys(objects)]
+    if is_label := _is_label(answers):
+        return [Proposal({"kind": "label"}, f"the answers are {is_label}")]
+    if len(answers) < FEWEST_ROWS:
+        return []
+    found = [*_numbers(answers), *_slots(answers), *_asked_slots(rows, answers)]
+    if not found:
+        found = [*_common(answers), *_language(answers)]
+    return [*found, *_length(answers)]
+
+
+def _numbers(answers: Sequence[str]) -> Iterator[Proposal]:
+    """The final number, where each answer has one behind a marker or is one; then its steps."""
+    if _share(answers, lambda text: final_number(text, marker=MARKER) is not None):
+        yield Proposal(
+            {"kind": "number", "marker": MARKER}, f"answers end with a number behind {MARKER}"
+        )
+        steps = StepsSettings(steps="lines", at_least=1, marker=MARKER)
+        if _passes(steps, answers):
+            plain = {"kind": "steps", **steps.model_dump(exclude_unset=True)}
+            yield Proposal(plain, "and show their steps before it, one a line")
+    elif _share(answers, lambda text: any(map(str.isdigit, text)) and text == _bare(text)):
+        yield Proposal({"kind": "number"}, "the answers are numbers")
+
+
+def _bare(text: str) -> str:
+    """The text without its letters."""
+    return "".join(letter for letter in text if not letter.isalpha())
+
+
+def _slots(answers: Sequence[str]) -> Iterator[Proposal]:
+    if _share(answers, lambda text: bool(BRACKETS.search(text))) and _passes(
+        SlotsSettings(), answers
+    ):
+        yield Proposal({"kind": "slots"}, "the answers are slots with values, name[value]")
+
+
+def _asked_slots(rows: Sequence[Conversation], answers: Sequence[str]) -> Iterator[Proposal]:
+    """Slots that the questions hold as name[value], where the answers mention most values."""
+    questions = [row.messages[max(0, row.supervised[-1] - 1)].content for row in rows]
+    if not _share(questions, lambda text: bool(BRACKETS.search(text))):
+        return
+    unsaid = {
+        slot
+        for text in questions
+        for slot, value in BRACKETS.findall(text)
+        if value.strip().lower() in UNSAID
+    }
+    settings = SlotsSettings(source="question", leave_out=tuple(sorted(unsaid)))
+    (check,) = build_checks([settings])
+    cases = [Case(a, a, q) for q, a in zip(questions, answers, strict=True)]
+    scores = [score or 0.0 for score in score_cases(check, cases).scores]
+    mean = sum(scores) / len(scores)
+    if mean >= MENTIONED:
+        left_out = {"leave_out": sorted(unsaid)} if unsaid else {}
+        yield Proposal(
+            {"kind": "slots", "source": "question", **left_out},
+            f"answers mention the values of the question's slots ({100 * mean:.0f} %)",
+        )
+
+
+def _common(answers: Sequence[str]) -> Iterator[Proposal]:
+    """How all answers end and begin, else what all of them hold."""
+    if endings := common_endings(answers):
+        shown = ", ".join(endings)
+        yield Proposal({"kind": "ends_with", "endings": endings}, f"answers end with {shown}")
+    if beginning := common_beginning(answers):
+        check = {"kind": "starts_with", "beginnings": [beginning]}
+        yield Proposal(check, "all answers begin with it")
+    if not endings and not beginning and (part := common_part(answers)):
+        yield Proposal({"kind": "contains", "texts": [part]}, "all answers hold it")
+
+
+def _language(answers: Sequence[str]) -> Iterator[Proposal]:
+    """The language of the answers, unless it is the one that most bases answer in anyway."""
+    sample = answers[:: max(1, len(answers) // SAMPLE)]
+    if sum(letter.isalpha() and not letter.isascii() for letter in "".join(sample)) == 0:
+        return
+    found = Counter(identified(text) for text in sample)
+    language, _ = found.most_common(1)[0]
+    if language not in (None, "en") and _passes(LanguageSettings(language=str(language)), sample):
+        yield Proposal({"kind": "language", "language": language}, "the answers are written in it")
+
+
+def _length(answers: Sequence[str]) -> Iterator[Proposal]:
+    """The word count that nearly all answers stay within."""
+    counts = sorted(count_words(text) for text in answers)
+    words = counts[math.ceil(SHARE * len(counts)) - 1]
+    if 1 < words <= MOST_WORDS:
+        yield Proposal(
+            {"kind": "max_words", "words": words},
+            f"nearly all answers have {words} words at most, half {counts[len(counts) // 2]}",
+        )
+
+
+def _passes(settings: CheckSettings, answers: Sequence[str]) -> bool:
+    """Whether nearly all answers pass the check when they are their own reference."""
+    (check,) = build_checks([settings])
+    scores = score_cases(check, [Case(text, text) for text in answers]).scores
+    return sum(score == 1.0 for score in scores) >= SHARE * len(scores)
+
+
+def _share(answers: Sequence[str], holds: Callable[[str], bool]) -> bool:
+    return sum(map(holds, answers)) >= SHARE * len(answers)
+
+
+def _objects(answers: Sequence[str]) -> list[dict[str, object]] | None:
+    """The answers as JSON objects; None unless all of them are."""
+    found = []
+    for answer in answers:
+        try:
+            value = json.loads(answer)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(value, dict):
+            return None
+        found.append(value)
+    return found
+
+
+def _json_check(objects: Sequence[Mapping[str, object]]) -> Proposal:
+    """Valid JSON with the keys that every answer has."""
+    keys = [key for key in objects[0] if all(key in each for each in objects)]
+    reason = f"every answer ({len(objects):,}) is a JSON object"
+    if not keys:
+        return Proposal({"kind": "json"}, reason)
+    schema = {"type": "object", "required": keys}
+    return Proposal({"kind": "json", "schema": schema}, f"{reason} with these keys")
+
+
+def _label_keys(objects: Sequence[Mapping[str, object]]) -> Iterator[Proposal]:
+    """A label check for the key that names a class: of several, the one with most values."""
+    found = []
+    for key in objects[0]:
+        values = [each.get(key) for each in objects]
+        if all(isinstance(value, str) for value in values):
+            texts = cast("list[str]", values)
+            if (reason := _is_label(texts)) and len(set(texts)) > 1:
+                found.append((len(set(texts)), key, reason))
+    if found:
+        _, key, reason = max(found, key=lambda each: each[0])
+        yield Proposal({"kind": "label", "field": key}, f"the values of `{key}` are {reason}")
+
+
+def _slot_keys(objects: Sequence[Mapping[str, object]]) -> Iterator[Proposal]:
+    """A slots check for each key under which every answer has an object of its own."""
+    for key in objects[0]:
+        if all(isinstance(each.get(key), dict) for each in objects):
+            reason = f"`{key}` is an object of slots and their values"
+            yield Proposal({"kind": "slots", "field": key}, reason)
+
+
+def _is_label(texts: Sequence[str]) -> str:
+    """Why these texts are names of classes; "" if they are not."""
+    distinct = len(set(texts))
+    is_few = distinct <= MOST_LABELS and distinct * ROWS_PER_LABEL <= len(texts)
+    return f"{many(distinct, 'different text')} in {many(len(texts), 'row')}" if is_few else ""

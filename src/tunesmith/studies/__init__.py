@@ -1,0 +1,1 @@
+"""Many runs or adapters beside each other: comparisons, curves, merges, conflicts."""

@@ -1,0 +1,193 @@
+"""Which combinations of adapters are tried, and which weights lose least of every task?
+
+An adapter that says much where it was not asked drowns another at equal weights. So one weight
+after another is lowered, the one and to the share that help most, as long as any does.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tunesmith.adapters import combine_table, combined_folder
+from tunesmith.adapters.combination import Combination, Fit
+from tunesmith.adapters.combine_rules import MergeMethod
+from tunesmith.adapters.combined_folder import Combined
+from tunesmith.adapters.sources import Source
+from tunesmith.core.progress import Clock, Course
+from tunesmith.studies.tasks import Keeping
+
+# Beside its own, a density that methods which keep few entries are also tried with.
+MORE_KEPT = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A method and the rank at most; ``name`` says what sets it apart from the other ways.
+
+    ``weights``: other ones than those of the blend.
+    """
+
+    name: str
+    method: MergeMethod
+    rank: int
+    weights: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Blend:
+    """Adapters by name, what each counts, and the seed of what is drawn.
+
+    ``trusted``: bases of which only the names differ are one.
+    """
+
+    sources: Mapping[str, Source]
+    weights: Sequence[float]
+    seed: int = 0
+    trusted: bool = False
+
+    def combination(
+        self, method: MergeMethod, weights: Sequence[float] | None = None
+    ) -> Combination:
+        """Of these weights or its own; raises AdapterError for adapters of different bases,
+        ConfigError for odd weights.
+        """
+        sources, used = list(self.sources.values()), weights or self.weights
+        return Combination(sources, used, method, self.seed, self.trusted)
+
+    @property
+    def rank(self) -> int:
+        """That of the adapters together, which the linear combination fits into."""
+        return sum(
+            max(shape.rank for shape in source.shapes.values()) for source in self.sources.values()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A way, and the adapter that it makes, in a folder of its own; ``lost`` nats a token of
+    each task's held-out answers.
+    """
+
+    way: Way
+    made: Combined
+    lost: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, object]:
+        """``error``: ||D - s B A|| / ||D||, what the rank and the number format lose."""
+        return {
+            "name": self.way.name,
+            "method": combine_table.described(self.way.method),
+            "rank": max(self.made.ranks.values()),
+            "bytes": self.made.bytes,
+            "error": self.made.errors.overall,
+            "weights": list(self.way.weights) if self.way.weights else None,
+            "lost": dict(self.lost),
+        }
+
+
+def ways_of(
+    blend: Blend,
+    *,
+    kinds: Sequence[str] = tuple(combine_table.METHODS),
+    densities: Sequence[float | None] = (None,),
+    ranks: Sequence[int] = (),
+) -> list[Way]:
+    """Every kind with every density that it takes and every rank; none of them twice.
+
+    A density None is the method's own. Raises UsageError for a kind that there is not.
+    """
+    found: dict[tuple[MergeMethod, int], Way] = {}
+    for kind in kinds:
+        for density in densities if takes_density(kind) else (None,):
+            for rank in ranks or (blend.rank,):
+                method = combine_table.made(kind, density)
+                name = kind if density is None else f"{kind} {density:g}"
+                name = f"{name}, rank {rank}" if len(ranks) > 1 else name
+                found.setdefault((method, rank), Way(name, method, rank))
+    return list(found.values())
+
+
+def automatic(blend: Blend) -> list[Way]:
+    """What is tried where nothing is asked for: every method, and those that keep few entries
+    also with more of them.
+    """
+    tried = ways_of(blend)
+    few = [
+        kind
+        for kind in combine_table.METHODS
+        if (density := combine_table.density_of(combine_table.made(kind))) is not None
+        and density < MORE_KEPT
+    ]
+    return [*tried, *ways_of(blend, kinds=few, densities=(MORE_KEPT,))]
+
+
+def takes_density(kind: str) -> bool:
+    """Whether a kind of method chooses among entries."""
+    return combine_table.density_of(combine_table.made(kind)) is not None
+
+
+def make_all(blend: Blend, ways: Sequence[Way], scratch: Path, course: Course) -> list[Candidate]:
+    """Every way's adapter below ``scratch``; KeyboardInterrupt where the course says stop."""
+    clock, made = Clock(course), []
+    for number, way in enumerate(ways):
+        clock.at("combining", number, len(ways))
+        combination = blend.combination(way.method, way.weights)
+        fit = Fit(rank=way.rank, seed=blend.seed)
+        made.append(Candidate(way, combined_folder.save(scratch / f"{number}", combination, fit)))
+    return made
+
+
+SHARES = (0.8, 0.6, 0.4)  # of the weight that is given
+PASSES = 2  # weights that are lowered at most
+WORTH = 0.01  # nats a token: a smaller gain is none
+LINEAR = "linear"
+
+
+def balanced(blend: Blend, keeping: Keeping, scratch: Path, course: Course) -> Way | None:
+    """The linear way with the weights by which the task that loses most loses least; None where
+    those that are given do. KeyboardInterrupt where the course says stop.
+    """
+    search = _Search(blend, keeping, scratch, course)
+    given = best = tuple(blend.weights)
+    for _ in range(PASSES):
+        better = min(search.lowered(best, given), key=search.lost)
+        if search.lost(better) > search.lost(best) - WORTH:
+            break
+        best = better
+    if best == given:
+        return None
+    name = f"{LINEAR} {', '.join(f'{weight:g}' for weight in best)}"
+    return Way(name, combine_table.made(LINEAR), blend.rank, best)
+
+
+class _Search:
+    """Linear combinations by their weights, each made and read once."""
+
+    def __init__(self, blend: Blend, keeping: Keeping, scratch: Path, course: Course) -> None:
+        self.blend, self.keeping, self.scratch = blend, keeping, scratch
+        self.clock = Clock(course)
+        self.known: dict[tuple[float, ...], float] = {}
+
+    def lowered(
+        self, weights: tuple[float, ...], given: tuple[float, ...]
+    ) -> list[tuple[float, ...]]:
+        """These weights with one of them at a share of what was given."""
+        return [
+            (*weights[:place], share * given[place], *weights[place + 1 :])
+            for place in range(len(weights))
+            for share in SHARES
+        ]
+
+    def lost(self, weights: tuple[float, ...]) -> float:
+        """By the task that loses most."""
+        if weights not in self.known:
+            most = 1 + PASSES * len(weights) * len(SHARES)
+            self.clock.at("weighing the adapters", len(self.known), most)
+            blend = replace(self.blend, weights=weights)
+            made = combined_folder.save(
+                self.scratch / f"weights-{len(self.known)}",
+                blend.combination(combine_table.made(LINEAR)),
+                Fit(rank=blend.rank, seed=blend.seed),
+            )
+            self.known[weights] = max(self.keeping.lost(made.folder).values())
+        return self.known[weights]

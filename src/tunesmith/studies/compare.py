@@ -1,0 +1,315 @@
+"""The same data through several methods: runs that share a base train together over one copy."""
+
+import contextlib
+import gc
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tunesmith.config.load import load_run_config
+from tunesmith.config.methods import FOUR_BIT_KINDS, FullSettings
+from tunesmith.config.run import DataSettings, RunConfig
+from tunesmith.core import files
+from tunesmith.core.errors import RunError, TunesmithError
+from tunesmith.core.progress import Course, Event, Planned
+from tunesmith.data.dataset import RunRows
+from tunesmith.data.tokenizer import Tokenizer
+from tunesmith.engine import memory
+from tunesmith.evaluation.arms import BASE, require_evaluable
+from tunesmith.evaluation.comparison import TUNED
+from tunesmith.evaluation.document import REPORT
+from tunesmith.evaluation.measures import Known
+from tunesmith.models.precision import detect_device
+from tunesmith.report.writing import draw_report
+from tunesmith.runs.continuation import resolved
+from tunesmith.runs.folder import RunFolder, alone
+from tunesmith.runs.neighbours import announced
+from tunesmith.runs.one_run import OneRun, Stop, open_for
+from tunesmith.runs.rows import load_rows, require_files
+from tunesmith.runs.summary import RunSummary, complete_summary
+from tunesmith.studies.ranks import RanksCompared, compare_ranks
+from tunesmith.studies.variants import Variant
+from tunesmith.training.job import Member, planned
+from tunesmith.training.loop import train
+
+COMPARISON = "comparison.json"
+TOGETHER = "together"  # what runs over one base take at once is told under this name
+Emit = Callable[[str, Event], None]  # of a run, by its name
+
+
+@dataclass(slots=True)
+class Row:
+    """One run of the comparison, with what the table says of it."""
+
+    name: str
+    config: RunConfig
+    folder: RunFolder
+    trainable_parameters: int | None = None
+    summary: RunSummary | None = None
+    error: TunesmithError | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """The documented keys; null where the run has not come that far."""
+        ended = self.summary.to_json() if self.summary else {}
+        kept = ("peak_bytes", "tokens_per_second", "train_loss", "eval_loss", "reason", "adapter")
+        return {
+            "name": self.name,
+            "method": self.config.method.kind,
+            "run": str(self.folder.path),
+            "trainable_parameters": self.trainable_parameters,
+            "adapter_bytes": _result_bytes(self.summary.adapter if self.summary else None),
+            **{key: ended.get(key) for key in kept},
+            **_score(ended.get("evaluation"), TUNED),
+            "error": None if self.error is None else str(self.error),
+        }
+
+
+@dataclass(slots=True)
+class Comparison:
+    """All runs, and the base's own score on the same rows."""
+
+    out: Path
+    rows: list[Row]
+    losses: dict[str, Sequence[float]] = field(default_factory=dict)  # of training rows, by run
+    ranks: tuple[RanksCompared, ...] = ()
+
+    def to_json(self) -> dict[str, object]:
+        """The documented document."""
+        judged = [row.summary.evaluation for row in self.rows if row.summary]
+        base = next((_score(each, BASE) for each in judged if each), _score(None, BASE))
+        return {
+            "out": str(self.out),
+            "runs": [row.to_json() for row in self.rows],
+            "base": base,
+            "loss_against_rank": [each.to_json() for each in self.ranks],
+            "report": str(self.out / REPORT),
+        }
+
+
+def _score(evaluation: object, arm: str) -> dict[str, object]:
+    """Score and interval of an arm under the first check, which decides."""
+    arms = evaluation.get("arms", {}) if isinstance(evaluation, Mapping) else {}
+    checks = arms.get(arm, {}).get("checks", {})
+    first: Mapping[str, object] = next(iter(checks.values()), {})
+    return {key: first.get(key) for key in ("score", "low", "high")}
+
+
+def _result_bytes(path: str | None) -> int | None:
+    if path is None:
+        return None
+    return sum(file.stat().st_size for file in Path(path).glob("*.safetensors"))
+
+
+def compare_runs(
+    variants: Sequence[Variant], out: Path, *, emit: Emit, stop: Stop = lambda: False
+) -> Comparison:
+    """Train every variant in a folder of its own below ``out``, adapters over one base at once.
+
+    Raises RunError, before anything is written, where ``out`` holds a comparison already, or a run.
+    A run that fails keeps its row, with the error, and the others go on.
+    """
+    _require_free(out)
+    folders = [RunFolder(out / variant.name) for variant in variants]
+    for variant, folder in zip(variants, folders, strict=True):
+        require_evaluable(variant.config)
+        require_files(variant.config.data)
+        folder.require_free()
+    rows = []
+    for variant, folder in zip(variants, folders, strict=True):
+        config = variant.config.model_copy(update={"out": str(folder.path)})
+        with contextlib.suppress(TunesmithError):  # told in its row, when its turn comes
+            config = resolved(config)
+        folder.create(config.model_dump(mode="json", by_alias=True))
+        rows.append(Row(variant.name, config, folder))
+    files.write_json(out / COMPARISON, {"names": [row.name for row in rows]})
+    return _go(Comparison(out, rows), emit=emit, stop=stop)
+
+
+def _require_free(out: Path) -> None:
+    """Raise RunError for the folder of a comparison, or of a run, whose page would be replaced."""
+    run = RunFolder(out).config.name
+    for name, what, command in ((COMPARISON, "comparison", "compare"), (run, "run", "train")):
+        if (out / name).exists():
+            raise RunError(
+                f"{out} holds a {what} already.",
+                remedy=f"Go on with it by `tunesmith {command} --resume {out}`, or name another "
+                "folder with --out.",
+                code="exists",
+            )
+
+
+def resume_comparison(out: Path, *, emit: Emit, stop: Stop = lambda: False) -> Comparison:
+    """Go on with an interrupted comparison; runs that are done stay as they are."""
+    try:
+        kept = json.loads((out / COMPARISON).read_text(encoding="utf-8"))
+        names = kept["names"]
+    except (OSError, ValueError, KeyError) as error:
+        why = "cannot be read" if (out / COMPARISON).exists() else "is missing"
+        raise RunError(
+            f"{out} holds no comparison: {COMPARISON} {why}.",
+            remedy="A single run goes on by `tunesmith train --resume RUN`.",
+        ) from error
+    losses = kept.get("losses", {})
+    sizes = {row["name"]: row["trainable_parameters"] for row in kept.get("runs", [])}
+    rows = []
+    for name in names:
+        folder = RunFolder(out / str(name))
+        row = Row(str(name), load_run_config(folder.config, {}), folder)
+        row.summary = complete_summary(folder, row.config)
+        row.trainable_parameters = sizes.get(row.name)
+        rows.append(row)
+    return _go(Comparison(out, rows, losses), emit=emit, stop=stop)
+
+
+def _go(comparison: Comparison, *, emit: Emit, stop: Stop) -> Comparison:
+    try:
+        for group in _groups([row for row in comparison.rows if row.summary is None]):
+            if not stop():
+                comparison.losses |= _Group(rows=group, emit=emit, stop=stop).go()
+                gc.collect()  # its base is gone before the next one is loaded, and measured
+                memory.release(detect_device(group[0].config.device))
+    finally:
+        configs = [(row.name, row.config) for row in comparison.rows]
+        comparison.ranks = tuple(compare_ranks(configs, comparison.losses))
+        kept = {"names": [name for name, _ in configs], "losses": comparison.losses}
+        found = {**kept, **comparison.to_json()}
+        files.write_json(comparison.out / COMPARISON, found)
+    draw_report(comparison.out, lambda event: emit(TOGETHER, event))
+    return comparison
+
+
+def _groups(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows over one base together; 4-bit bases behind the others, `full` alone and last."""
+    groups: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        config = row.config
+        alone_ = row.name if isinstance(config.method, FullSettings) else None
+        four_bit = config.method.kind in FOUR_BIT_KINDS
+        key = (
+            config.model,
+            config.dtype,
+            config.device,
+            config.trust_remote_code,
+            four_bit,
+            alone_,
+        )
+        groups.setdefault(key, []).append(row)
+    return [groups[key] for key in sorted(groups, key=lambda key: (key[-1] is not None, key[-2]))]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Group:
+    """Runs that train together over one copy of a base."""
+
+    rows: list[Row]
+    emit: Emit
+    stop: Stop
+    _read: dict[tuple[object, ...], RunRows] = field(default_factory=dict)
+    _known: Known = field(default_factory=Known)
+
+    def go(self) -> dict[str, Sequence[float]]:
+        """Load the base, train, judge.
+
+        Gives what each run loses on its training rows at full strength, where that was measured.
+        """
+        first = self.rows[0]
+        config = first.config
+        with contextlib.ExitStack() as locks:
+            runs: dict[str, OneRun] = {}
+            for row in self.rows:
+                locks.enter_context(alone(row.folder.path))
+                runs[row.name] = self._run(row)
+            others = announced(
+                first.folder.path, device=config.device, threads=config.train.threads
+            )
+            if (notice := locks.enter_context(others)) is not None:
+                runs[first.name].emit(notice)
+            try:
+                self._train(runs)
+            except TunesmithError as error:  # of the base, or of what all need
+                for row in self.rows:
+                    row.error = row.error or error
+        losses = self._known.measures.losses
+        whole = [row for row in self.rows if not row.folder.is_weakened]
+        return {r.name: losses[r.folder.path] for r in whole if r.folder.path in losses}
+
+    def _run(self, row: Row) -> OneRun:
+        def tell(event: Event) -> None:
+            self.emit(row.name, event)
+
+        return OneRun(row.config, row.folder, emit=tell, stop=self.stop)
+
+    def _train(self, runs: Mapping[str, OneRun]) -> None:
+        first = runs[self.rows[0].name]
+        memory.forget_peak(detect_device(first.config.device))
+        opened = open_for(first.config, emit=first.emit)
+        ready: list[Row] = []
+        for row in self.rows:
+            with _kept(row):
+                runs[row.name].prepare(opened, name=row.name, load=self._load)
+                row.trainable_parameters = runs[row.name].job.adapter.size
+                ready.append(row)
+        members = self._members(ready, runs)
+        if len(members) > 1:
+            self.emit(TOGETHER, _sum([planned(member) for member in members.values()]))
+        name_of = {id(member): name for name, member in members.items()}
+        for member, event in train(list(members.values()), stop=self.stop):
+            runs[name_of[id(member)]].emit(event)
+        for row in (row for row in ready if row.name in members):
+            member, run = members[row.name], runs[row.name]
+            row.error = member.error
+            with _kept(row):
+                if member.error is None:
+                    run.judge.known = self._known
+                    row.summary = run.finish(member)
+
+    def _members(self, ready: Sequence[Row], runs: Mapping[str, OneRun]) -> dict[str, Member]:
+        """All optimizers first: their states are part of what is measured, once for all."""
+        adams = {row.name: runs[row.name].build_optimizer() for row in ready}
+        members: dict[str, Member] = {}
+        plan = None
+        for row in sorted(ready, key=lambda row: -runs[row.name].job.rows.lengths.max(initial=0)):
+            with _kept(row):
+                members[row.name] = runs[row.name].member(adams[row.name], beside=plan)
+                plan = plan or members[row.name].plan
+        return {row.name: members[row.name] for row in ready if row.name in members}
+
+    def _load(
+        self,
+        settings: DataSettings,
+        tokenizer: Tokenizer,
+        *,
+        context: int,
+        seed: int,
+        course: Course,
+    ) -> RunRows:
+        """Rows that several runs share are read once."""
+        key = (repr(settings), id(tokenizer), context, seed)
+        if key not in self._read:
+            self._read[key] = load_rows(
+                settings, tokenizer, context=context, seed=seed, course=course
+            )
+        return self._read[key]
+
+
+def _sum(plans: Sequence[Planned]) -> Planned:
+    """What members take together: their rounds are computed one behind the other."""
+    return Planned(
+        steps=max(plan.steps for plan in plans),
+        first_step=min(plan.first_step for plan in plans),
+        tokens_per_step=sum(plan.tokens_per_step for plan in plans),
+        tokens_per_micro_batch=min(plan.tokens_per_micro_batch for plan in plans),
+        trainable_parameters=sum(plan.trainable_parameters for plan in plans),
+        peak_bytes=max(plan.peak_bytes for plan in plans),
+        seconds=sum(plan.seconds for plan in plans),
+    )
+
+
+@contextlib.contextmanager
+def _kept(row: Row) -> Iterator[None]:
+    """A run's refusal is kept in its row; the others go on."""
+    try:
+        yield
+    except TunesmithError as error:
+        row.error = error

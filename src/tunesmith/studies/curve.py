@@ -1,0 +1,253 @@
+"""Would more data help? Adapters on growing shares of the rows, trained together, compared."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tunesmith.adapters.loaded_base import Opened, attach_folder
+from tunesmith.config.methods import FullSettings
+from tunesmith.config.run import RunConfig
+from tunesmith.core.errors import ConfigError, DataError
+from tunesmith.core.numbers import many, percent
+from tunesmith.core.progress import Progress
+from tunesmith.data.dataset import RunRows
+from tunesmith.evaluation.intervals import LEVEL, RESAMPLES, bootstrap_limits
+from tunesmith.evaluation.likelihoods import losses_of_rows
+from tunesmith.runs.inspect_data import open_tokenizer
+from tunesmith.runs.one_run import Stop, open_for
+from tunesmith.runs.rows import load_rows
+from tunesmith.studies.compare import (
+    TOGETHER,
+    Comparison,
+    Emit,
+    Row,
+    compare_runs,
+    resume_comparison,
+)
+from tunesmith.studies.variants import Variant
+from tunesmith.training.steps import total_steps
+
+MATTERS = 0.01  # of the loss, for a doubling of the data
+Answer = Literal["yes", "no", "cannot-tell"]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Training rows, and the mean loss of each held-out row (nats per supervised token)."""
+
+    rows: int
+    losses: Sequence[float]
+
+    @property
+    def loss(self) -> float:
+        """The mean over held-out rows."""
+        return statistics.mean(self.losses)
+
+
+@dataclass(frozen=True, slots=True)
+class CurveVerdict:
+    """Whether more rows would lower the loss.
+
+    ``gain`` is the share of the loss that the last increase of rows took away, with its limits;
+    ``next_gain`` what as large an increase again may take, going by how the gains shrank.
+    """
+
+    answer: Answer
+    text: str
+    gain: float
+    low: float
+    high: float
+    next_gain: float | None
+
+
+def judge_curve(
+    points: Sequence[Point], *, seed: int, level: float = LEVEL, resamples: int = RESAMPLES
+) -> CurveVerdict:
+    """Compare the two largest shares row by row (paired bootstrap of the differences).
+
+    *yes*: the whole interval of the gain lies above ``MATTERS``; *no*: below. Raises ValueError for
+    fewer than two points, or points of different held-out rows.
+    """
+    if len(points) < 2 or len({len(point.losses) for point in points}) > 1:
+        raise ValueError("two shares or more are compared, over the same held-out rows")
+    before, last = points[-2:]
+    differences = [a - b for a, b in zip(before.losses, last.losses, strict=True)]
+    limits = bootstrap_limits(differences, seed=seed, level=level, resamples=resamples)
+    gain, low, high = (each / before.loss for each in (statistics.mean(differences), *limits))
+    told = (
+        f"from {before.rows:,} to {many(last.rows, 'row')} the held-out loss fell by "
+        f"{percent(gain, 1)} ({percent(low, 1)} to {percent(high, 1)})"
+    )
+    following = _next_gain(points, gain)
+    if low > MATTERS:
+        more = f" As many again may bring about {percent(following, 1)}." if following else ""
+        return CurveVerdict(
+            "yes", f"More data would help: {told}.{more}", gain, low, high, following
+        )
+    if high < MATTERS:
+        text = f"More data of this kind would hardly help: {told}."
+        return CurveVerdict("no", text, gain, low, high, following)
+    held = many(len(last.losses), "held-out row")
+    text = (
+        f"Cannot tell with {held}: {told}, and the interval holds {percent(MATTERS)}. "
+        f"About {_wanted(len(last.losses), gain, (low, high)):,} would do."
+    )
+    return CurveVerdict("cannot-tell", text, gain, low, high, following)
+
+
+def _next_gain(points: Sequence[Point], gain: float) -> float | None:
+    """The last gain, shrunk once more as it shrank against the one before."""
+    if len(points) < 3 or gain <= 0:
+        return None
+    earlier = 1 - points[-2].loss / points[-3].loss
+    return gain * min(1.0, gain / earlier) if earlier > 0 else gain
+
+
+def _wanted(rows: int, gain: float, limits: tuple[float, float]) -> int:
+    """Held-out rows with which the interval would end before ``MATTERS``, the gain being as it is.
+
+    Its width shrinks with the square root of the rows; a gain that equals it is never told apart.
+    """
+    half = (limits[1] - limits[0]) / 2
+    distance = max(abs(gain - MATTERS), half / 10)
+    return math.ceil(rows * max(1.0, half / distance) ** 2 / 10) * 10
+
+
+SHARES = (0.125, 0.25, 0.5, 1.0)
+HELD_OUT_LOSSES = 4  # in the course of a run
+MISSES = 1  # a held-out loss above the best ends a run, and the best is its result
+
+
+@dataclass(slots=True)
+class LearningCurve:
+    """The runs, what each lost on held-out rows, and the verdict; None where it was stopped."""
+
+    comparison: Comparison
+    points: list[Point]
+    verdict: CurveVerdict | None
+
+    def to_json(self) -> dict[str, object]:
+        """The documented document."""
+        runs = self.comparison.to_json()["runs"]
+        assert isinstance(runs, list)
+        points = [
+            {"rows": point.rows, "loss": point.loss}
+            | {key: run[key] for key in ("score", "low", "high", "run")}
+            for point, run in zip(self.points, runs, strict=False)
+        ]
+        verdict = self.verdict
+        gain = verdict and {"mean": verdict.gain, "low": verdict.low, "high": verdict.high}
+        return {
+            "out": str(self.comparison.out),
+            "points": points,
+            "gain": gain,
+            "next_gain": verdict and verdict.next_gain,
+            "verdict": verdict and {"answer": verdict.answer, "text": verdict.text},
+        }
+
+
+def learning_curve(
+    config: RunConfig,
+    out: Path,
+    *,
+    emit: Emit,
+    stop: Stop = lambda: False,
+    shares: Sequence[float] = SHARES,
+) -> LearningCurve:
+    """Train an adapter on each share of the rows, all with the same steps, and compare.
+
+    Smaller shares are parts of larger ones, the held-out rows are the same, and a run that gets
+    worse on them ends with its best. Raises ConfigError for `full`, DataError without held-out
+    rows.
+    """
+    if isinstance(config.method, FullSettings):
+        raise ConfigError(
+            "A learning curve trains several small adapters over one base, and `full` has none.",
+            remedy="Give --method lora.",
+        )
+    if config.train.minutes is not None:
+        raise ConfigError(
+            "All runs of a learning curve take the same steps, and train.minutes depends on each.",
+            remedy="Give train.steps or train.epochs.",
+        )
+    rows = _rows(config, emit)
+    if rows.held is None:
+        raise DataError(
+            "A learning curve needs held-out rows.", remedy="Give --data.eval 0.1, or a file."
+        )
+    steps = total_steps(rows.train.lengths.tolist(), config.train, copies=rows.copies)
+    variants = [_variant(config, share, steps) for share in sorted(shares)]
+    return _judged(compare_runs(variants, out, emit=emit, stop=stop), emit=emit, stop=stop)
+
+
+def resume_curve(out: Path, *, emit: Emit, stop: Stop = lambda: False) -> LearningCurve:
+    """Go on with an interrupted curve; runs that are done stay as they are."""
+    return _judged(resume_comparison(out, emit=emit, stop=stop), emit=emit, stop=stop)
+
+
+def _judged(comparison: Comparison, *, emit: Emit, stop: Stop) -> LearningCurve:
+    for row in comparison.rows:
+        if row.error is not None:
+            raise row.error
+    points: list[Point] = []
+    if all(row.summary and row.summary.reason != "stopped" for row in comparison.rows):
+        points = _points(comparison.rows, emit=emit, stop=stop)
+    seed = comparison.rows[0].config.train.seed
+    verdict = judge_curve(points, seed=seed) if points else None
+    return LearningCurve(comparison, points, verdict)
+
+
+def _rows(config: RunConfig, emit: Emit) -> RunRows:
+    emit(TOGETHER, Progress("reading the data"))
+    opened = open_tokenizer(config.model, trust_remote_code=config.trust_remote_code)
+    seed = config.train.seed
+    return load_rows(config.data, opened.tokenizer, context=opened.context, seed=seed)
+
+
+def _variant(config: RunConfig, share: float, steps: int) -> Variant:
+    train = config.train.model_copy(
+        update={
+            "steps": steps,
+            "epochs": None,
+            "minutes": None,
+            "evaluate_steps": max(1, steps // HELD_OUT_LOSSES),
+            "early_stop": MISSES,
+        }
+    )
+    data = config.data.model_copy(update={"share": share * config.data.share})
+    return Variant(f"share-{share:g}", config.model_copy(update={"train": train, "data": data}))
+
+
+def _points(rows: Sequence[Row], *, emit: Emit, stop: Stop) -> list[Point]:
+    """What each saved adapter loses on each held-out row; nothing where it was stopped."""
+    opened = open_for(rows[0].config, emit=lambda event: emit(TOGETHER, event))
+    points = []
+    for row in rows:
+        assert row.summary is not None
+        attach_folder(opened, Path(str(row.summary.adapter)), name=row.name)
+        point = _point(opened, row, emit=emit, stop=stop)
+        if point is None:
+            return []
+        points.append(point)
+    return points
+
+
+def _point(opened: Opened, row: Row, *, emit: Emit, stop: Stop) -> Point | None:
+    rows = load_rows(
+        row.config.data,
+        opened.tokenizer(row.name),
+        context=opened.base.context - opened.engine.prefix_length(row.name),
+        seed=row.config.train.seed,
+    )
+    assert rows.held is not None
+    total = len(rows.held)
+
+    def go_on(done: int) -> bool:
+        emit(row.name, Progress("losing on held-out rows", done, total))
+        return not stop()
+
+    losses = losses_of_rows(opened, rows.held, adapter=row.name, go_on=go_on)
+    return None if losses is None else Point(len(rows.train), losses)

@@ -1,0 +1,314 @@
+"""`adapters merge`: adapters become one, by a given method or by the one that keeps their tasks."""
+
+import shlex
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tunesmith.adapters import combine_table, combined_folder, sources
+from tunesmith.adapters.combination import Fit
+from tunesmith.adapters.combined_folder import Combined
+from tunesmith.adapters.sources import require_alike
+from tunesmith.config.methods import FOUR_BIT_KINDS
+from tunesmith.core import files
+from tunesmith.core.errors import AdapterError, UsageError
+from tunesmith.core.numbers import many
+from tunesmith.core.progress import QUIET, Clock, Course, Notice, Progress
+from tunesmith.evaluation.intervals import Interval
+from tunesmith.runs.evaluate import tell_other_base
+from tunesmith.runs.locate import adapter_folders
+from tunesmith.runs.one_run import open_for
+from tunesmith.studies.candidates import (
+    LINEAR,
+    Blend,
+    Candidate,
+    Way,
+    automatic,
+    balanced,
+    make_all,
+    ways_of,
+)
+from tunesmith.studies.tasks import Keeping, Runs, read_task, runs_of
+from tunesmith.studies.trials import ALONE, TaskScores, try_all
+
+ROWS = 100  # held-out rows of each adapter that are asked
+MAX_DROP = 10.0  # points that the worst adapter's score may lose
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Adapters as a user names them, their folders, and what they are as a blend."""
+
+    words: Sequence[str]
+    folders: Mapping[str, Path]
+    blend: Blend
+
+    def side_by_side(self) -> str:
+        """The command that lets them answer without being merged."""
+        asked = [word for each in self.words for word in ("--adapter", each)]
+        return shlex.join(["tunesmith", "chat", *asked])
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What was tried: each candidate, and every task's scores under all of them."""
+
+    candidates: Sequence[Candidate]
+    scores: Sequence[TaskScores]
+
+    def worst(self, name: str) -> tuple[TaskScores, Interval]:
+        """The task that a candidate costs most, and what it loses there."""
+        task = max(self.scores, key=lambda each: each.drops[name].mean)
+        return task, task.drops[name]
+
+    def best(self) -> Candidate:
+        """The candidate whose worst drop is smallest; of equal ones that with the smaller mean
+        drop, then the first.
+        """
+
+        def cost(candidate: Candidate) -> tuple[float, float]:
+            drops = [each.drops[candidate.way.name].mean for each in self.scores]
+            return max(drops), sum(drops)
+
+        return min(self.candidates, key=cost)
+
+    def to_json(self) -> dict[str, object]:
+        """The candidates with their worst drops, and the scores."""
+        tried = []
+        for each in self.candidates:
+            task, drop = self.worst(each.way.name)
+            worst = {"adapter": task.task, "mean": drop.mean, "low": drop.low, "high": drop.high}
+            tried.append({**each.to_json(), "worst_drop": worst})
+        return {"tried": tried, "scores": [each.to_json() for each in self.scores]}
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The adapter that several became, how, and what was tried where a choice was made."""
+
+    out: Path
+    named: Named
+    candidate: Candidate
+    trial: Trial | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """The documented keys; ``largest_difference`` is the error of the layer that loses most."""
+        made, found = self.candidate.made, self.candidate.to_json()
+        counted = self.candidate.way.weights or self.named.blend.weights
+        weights = zip(self.named.folders, counted, strict=True)
+        return {
+            "out": str(self.out),
+            "kind": "lora",
+            "bytes": made.bytes,
+            "largest_difference": max(made.errors.layers.values()),
+            "error": made.errors.overall,
+            "name": found["name"],
+            "method": found["method"],
+            "rank": found["rank"],
+            "adapters": [
+                {"name": name, "folder": str(self.named.folders[name]), "weight": weight}
+                for name, weight in weights
+            ],
+            **(self.trial.to_json() if self.trial else {"tried": [], "scores": []}),
+        }
+
+
+class NothingKeepsAll(AdapterError):
+    """Every candidate costs an adapter more than is allowed; ``trial`` has the figures."""
+
+    code = "conflict"
+
+    def __init__(self, message: str, *, remedy: str, trial: Trial) -> None:
+        super().__init__(message, remedy=remedy)
+        self.trial = trial
+
+
+def named(
+    words: Sequence[str], weights: Sequence[float] = (), *, seed: int = 0, force: bool = False
+) -> Named:
+    """The adapters of these folders or runs, each of weight 1 unless weights are given.
+
+    ``force``: bases of which only the names differ are one.
+
+    Raises AdapterError for what is no LoRA to be added up and for different bases, UsageError
+    for another number of weights.
+    """
+    if weights and len(weights) != len(words):
+        raise UsageError(
+            f"{many(len(words), 'adapter')} and {many(len(weights), 'weight')} are given.",
+            remedy="Give a weight for each adapter, as in --weights 1,0.5.",
+        )
+    folders = adapter_folders(words)
+    read = {name: sources.read(path) for name, path in folders.items()}
+    require_alike(list(read.values()), trust_bases=force)
+    return Named(words, folders, Blend(read, list(weights) or [1.0] * len(words), seed, force))
+
+
+def combine(
+    adapters: Named,
+    out: Path,
+    *,
+    kind: str,
+    density: float | None = None,
+    rank: int | None = None,
+    course: Course = QUIET,
+) -> Merged:
+    """Write the combination by one method to ``out``, cut to ``rank`` (None: that of all together).
+
+    Raises AdapterError for a folder that is there already, UsageError for an unknown method.
+    """
+    blend = adapters.blend
+    way = Way(kind, combine_table.made(kind, density), blend.rank if rank is None else rank)
+    fit = Fit(rank=way.rank, seed=blend.seed)
+    clock = Clock(course)
+
+    def told(done: int, total: int) -> None:
+        clock.at(f"combining by {kind}, layers", done, total)
+
+    made = combined_folder.save(out, blend.combination(way.method), fit, tell=told)
+    return Merged(out, adapters, Candidate(way, made))
+
+
+def combine_best(  # noqa: PLR0913  # what is tried, on how much, and what is allowed
+    adapters: Named,
+    out: Path,
+    *,
+    densities: Sequence[float] = (),
+    ranks: Sequence[int] = (),
+    rows: int = ROWS,
+    max_drop: float = MAX_DROP,
+    course: Course = QUIET,
+) -> Merged:
+    """Write the combination that costs the worst adapter least to ``out``.
+
+    Each method is tried, with ``densities`` and ``ranks`` where they are given, and scored by the
+    first check of each adapter's run on at most ``rows`` held-out rows. Raises NothingKeepsAll
+    where that costs more than ``max_drop`` points, AdapterError for an adapter without a run to
+    ask; then nothing is written. A stop raises KeyboardInterrupt, and the answers stay.
+    """
+    files.require_new(out)
+    if len(adapters.folders) < 2:
+        raise UsageError(
+            "One adapter is named: there is nothing to choose.", remedy="Name another one."
+        )
+    runs = runs_of(adapters.folders)
+    require_measurable(runs)
+    ways = automatic(adapters.blend)
+    if densities or ranks:
+        ways = ways_of(adapters.blend, densities=densities or (None,), ranks=ranks)
+    with tempfile.TemporaryDirectory(prefix="tunesmith-combining-") as scratch:
+        trial = tried(adapters, runs, ways, Path(scratch), rows=rows, course=course)
+        _require_scores(trial)
+        best = trial.best()
+        _require_kept(trial, best, max_drop, adapters)
+        written = _written(out, best, trial)
+    return Merged(out, adapters, replace(best, made=written), trial)
+
+
+def require_measurable(runs: Runs) -> None:
+    """Raise AdapterError where an adapter has no held-out rows and check to be scored by."""
+    if runs.left_out:
+        told = "; ".join(f"{name}: {why}" for name, why in runs.left_out.items())
+        raise AdapterError(
+            f"What a combination costs cannot be measured: {told}.",
+            remedy="Name adapters in their runs (runs/NAME), with checks and held-out rows; or "
+            "choose a method yourself: --method ties.",
+            code="unmeasured",
+        )
+
+
+def tried(
+    adapters: Named,
+    runs: Runs,
+    ways: Sequence[Way],
+    scratch: Path,
+    *,
+    rows: int,
+    course: Course,
+) -> Trial:
+    """Make every candidate below ``scratch``, and let all of them answer beside one base."""
+    opened = open_for(next(iter(runs.configs.values())), emit=course.emit)
+    for note in (*opened.base.notes, *_mixed_bases(runs)):
+        course.emit(Notice("base", note))
+    for path in adapters.folders.values():
+        tell_other_base(path, opened, course.emit)
+    tasks = []
+    for name, config in runs.configs.items():
+        course.emit(Progress(f"reading the rows of {name}"))
+        task = read_task(name, config, opened, most=rows, course=course)
+        if isinstance(task, str):
+            raise AdapterError(f"{name} cannot be measured: {task}.", code="unmeasured")
+        tasks.append(task)
+    keeping = Keeping(opened, tasks, adapters.folders)
+    candidates = _candidates(adapters, ways, keeping, scratch, course)
+    folders = {each.way.name: each.made.folder for each in candidates}
+    return Trial(candidates, try_all(opened, tasks, adapters.folders, folders, course))
+
+
+def _candidates(
+    adapters: Named, ways: Sequence[Way], keeping: Keeping, scratch: Path, course: Course
+) -> list[Candidate]:
+    """Every way's adapter, with what it loses of each task; weights that lose less are one more."""
+    more = None
+    if any(way.name == LINEAR for way in ways):
+        more = balanced(adapters.blend, keeping, scratch, course)
+    made = make_all(adapters.blend, [*ways, *([more] if more else [])], scratch, course)
+    return [replace(each, lost=keeping.lost(each.made.folder)) for each in made]
+
+
+def _mixed_bases(runs: Runs) -> Iterator[str]:
+    """That some adapters answer over another number format of the base than they learned over."""
+    is_four_bit = [config.method.kind in FOUR_BIT_KINDS for config in runs.configs.values()]
+    if len(set(is_four_bit)) > 1:
+        here = "4 bit" if is_four_bit[0] else "16 bit or more"
+        yield f"some were trained over the base in 4 bit, some were not: all answer in {here}"
+
+
+def _require_scores(trial: Trial) -> None:
+    bare = [
+        each.task
+        for each in trial.scores
+        if any(candidate.way.name not in each.drops for candidate in trial.candidates)
+    ]
+    if bare:
+        raise AdapterError(
+            f"Fewer than two held-out rows of {', '.join(bare)} have a score.",
+            remedy="Hold more rows out, or let the first check of the run score them.",
+            code="unmeasured",
+        )
+
+
+def _require_kept(trial: Trial, best: Candidate, max_drop: float, adapters: Named) -> None:
+    task, drop = trial.worst(best.way.name)
+    if 100 * drop.mean <= max_drop:
+        return
+    allow = ALLOW.format(points=-(-100 * drop.mean // 1))
+    raise NothingKeepsAll(
+        f"No combination keeps every adapter's skill: the best of {len(trial.candidates)}, "
+        f"`{best.way.name}`, costs {fall_text(task, best.way.name)}; {max_drop:g} points are "
+        "allowed. Nothing is written.",
+        remedy=f"Serve them side by side, which keeps all of them whole: "
+        f"{adapters.side_by_side()}. Or allow more: {allow}.",
+        trial=trial,
+    )
+
+
+ALLOW = "--max-drop {points:.0f}"
+
+
+def fall_text(task: TaskScores, name: str) -> str:
+    """`intents 23 points (91 to 68 %; 95 % interval of the drop 14..31)`."""
+    drop, alone, after = task.drops[name], task.arms[ALONE], task.arms[name]
+    return (
+        f"{task.task} {100 * drop.mean:.0f} points ({100 * alone.mean:.0f} to "
+        f"{100 * after.mean:.0f} %; 95 % interval of the drop "
+        f"{100 * drop.low:.0f}..{100 * drop.high:.0f})"
+    )
+
+
+def _written(out: Path, best: Candidate, trial: Trial) -> Combined:
+    """The candidate's folder, as it was measured, at ``out``."""
+    costs = "; ".join(fall_text(task, best.way.name) for task in trial.scores)
+    remark = f"Chosen of {len(trial.candidates)} ways, by what it costs: {costs}."
+    return combined_folder.copy(best.made, out, remark=remark)

@@ -1,0 +1,62 @@
+"""Does a larger rank pay? Runs of a comparison that differ in nothing else."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tunesmith.config import RunConfig
+from tunesmith.core.phrases import DEFAULT
+from tunesmith.evaluation.capacity import FloorFall, RankPoint, falls_findings, loss_falls
+from tunesmith.evaluation.findings import Finding, findings_text, told, words_in
+
+APART = ("rank", "alpha")
+
+
+@dataclass(frozen=True, slots=True)
+class RanksCompared:
+    """Runs from the lowest rank to the highest, and how their training losses fall."""
+
+    runs: tuple[str, ...]
+    falls: tuple[FloorFall, ...]
+    findings: tuple[Finding, ...]
+
+    def text(self, *, language: str = DEFAULT) -> str:
+        """In plain words; nothing where it cannot be told."""
+        words = words_in(language)
+        return findings_text("capacity", self.findings, words) if self.findings else ""
+
+    def to_json(self) -> dict[str, object]:
+        """One entry of a comparison's `loss_against_rank`."""
+        return {
+            "runs": list(self.runs),
+            "falls": [each.to_json() for each in self.falls],
+            "findings": [each.to_json() for each in self.findings],
+            **told(lambda language: self.text(language=language)),
+        }
+
+
+def compare_ranks(
+    runs: Sequence[tuple[str, RunConfig]], losses: Mapping[str, Sequence[float]]
+) -> Iterator[RanksCompared]:
+    """Each set of two ranks or more whose runs lost this on the same training rows, by name."""
+    alike: dict[str, dict[int, str]] = {}
+    for name, config in runs:
+        rank = getattr(config.method, "rank", None)
+        if rank is not None and name in losses:
+            alike.setdefault(_key(config), {}).setdefault(rank, name)
+    for names in alike.values():
+        if len(names) > 1:
+            ranks = sorted(names)
+            falls = loss_falls(
+                [RankPoint(rank, losses[names[rank]]) for rank in ranks],
+                seed=0,
+            )
+            found = falls_findings(ranks[0], falls)
+            yield RanksCompared(tuple(names[rank] for rank in ranks), falls, tuple(found))
+
+
+def _key(config: RunConfig) -> str:
+    """All that such runs have in common: everything but their place, rank and alpha."""
+    values = config.model_dump(mode="json", exclude={"out"})
+    method = {key: value for key, value in values["method"].items() if key not in APART}
+    return json.dumps({**values, "method": method})

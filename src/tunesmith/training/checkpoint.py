@@ -1,0 +1,180 @@
+"""Checkpoints: everything the loop needs to go on as if it had never stopped."""
+
+import json
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from tunesmith.core import files
+from tunesmith.core.errors import RunError
+from tunesmith.training.optimizer import set_steps_, state_tensors
+
+TRAINED, STATE, BEST = "trained.safetensors", "state.json", "best"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where the run stands, beside the tensors."""
+
+    step: int
+    tokens: int
+    train_loss: float  # of the last step
+    best_loss: float | None = None
+    best_step: int | None = None
+    misses: int = 0  # held-out losses since the best one
+    step_seconds: float = 0.0  # spent in steps after the first two, and their tokens
+    step_tokens: int = 0
+    seconds: float = 0.0  # of all processes, from the first step of each to its last one kept
+
+
+def arithmetic(device: torch.device) -> dict[str, str]:
+    """What can change the last bit of a result: threads, versions, processor."""
+    return {
+        "torch": torch.__version__,
+        "threads": str(torch.get_num_threads()),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "machine": platform.machine(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+    }
+
+
+def save(
+    folder: Path,
+    state: State,
+    parameters: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    """Write a checkpoint; complete or absent. Raises RunError where the disk refuses."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {name: p.detach() for name, p in parameters.items()}
+    parts = {TRAINED: tensors}
+    parts |= {_file(k): of_kind for k, of_kind in state_tensors(optimizer, parameters).items()}
+    files.require_space(folder.parent, sum(map(_bytes, parts.values())))
+    device = next(iter(parameters.values())).device
+
+    def fill(into: Path) -> None:
+        for name, part in parts.items():
+            save_file(part, into / name)
+        values = {**asdict(state), "arithmetic": arithmetic(device)}
+        (into / STATE).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+    files.publish(folder, fill)
+
+
+def save_best(folder: Path, state: State, parameters: Mapping[str, nn.Parameter]) -> None:
+    """Keep the tensors of the lowest held-out loss, without what training needs to go on."""
+    tensors = {name: p.detach() for name, p in parameters.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    files.require_space(folder, _bytes(tensors))
+
+    def fill(into: Path) -> None:
+        save_file(tensors, into / TRAINED)
+        (into / STATE).write_text(json.dumps(asdict(state), indent=2) + "\n", encoding="utf-8")
+
+    files.publish(folder / BEST, fill)
+
+
+def newest(folder: Path) -> Path | None:
+    """The complete checkpoint of the latest step below ``folder``; leftovers are removed."""
+    if not folder.is_dir():
+        return None
+    files.sweep(folder)
+    return max(folder.glob("step-*"), key=step_of, default=None)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step in a checkpoint folder's name."""
+    return int(checkpoint.name.removeprefix("step-"))
+
+
+def folder_of(parent: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies."""
+    return parent / f"step-{step:08d}"
+
+
+def prune(folder: Path, *, keep: int) -> None:
+    """Remove all but the newest ``keep`` checkpoints; the best one is not counted."""
+    for old in sorted(folder.glob("step-*"), key=step_of)[:-keep]:
+        shutil.rmtree(old)
+
+
+def tensors_of(checkpoint: Path) -> dict[str, Tensor]:
+    """The trained tensors; RunError for a damaged file."""
+    return _tensors(checkpoint / TRAINED)
+
+
+def restore_(
+    checkpoint: Path,
+    parameters: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+) -> tuple[State, tuple[str, ...]]:
+    """Put tensors and moments back; the state, and reasons why going on is not bit for bit."""
+    state, then = _state(checkpoint)
+    tensors = tensors_of(checkpoint)
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(tensors[name])
+    set_steps_(optimizer, parameters, state.step)
+    for kind, of_kind in state_tensors(optimizer, parameters).items():
+        _copy_into_(of_kind, checkpoint / _file(kind))
+    now = arithmetic(next(iter(parameters.values())).device)
+    changed = [
+        f"{key} was {then.get(key)}, is {now[key]}" for key in now if then.get(key) != now[key]
+    ]
+    return state, tuple(changed)
+
+
+def _copy_into_(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Put a file's tensors into these; RunError where they are others, in shape or format."""
+    saved = _tensors(path)
+    for name, tensor in tensors.items():
+        found = saved.get(name)
+        if found is None or (found.shape, found.dtype) != (tensor.shape, tensor.dtype):
+            raise RunError(
+                f"{path}: was not saved by this run's optimizer (see {name}).",
+                remedy="Go on with the train.optimizer and the method that the run began with.",
+            )
+        tensor.copy_(found)
+
+
+def _file(kind: str) -> str:
+    return f"{kind}.safetensors"
+
+
+def _bytes(tensors: Mapping[str, Tensor]) -> int:
+    return sum(t.numel() * t.element_size() for t in tensors.values())
+
+
+def read_state(checkpoint: Path) -> State:
+    """Where the run stood; RunError for a damaged file."""
+    return _state(checkpoint)[0]
+
+
+def _state(checkpoint: Path) -> tuple[State, dict[str, str]]:
+    try:
+        values = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+        then = values.pop("arithmetic")
+        return State(**values), then
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{checkpoint / STATE}: damaged: {error}.",
+            remedy=f"Remove {checkpoint} to go on from the one before.",
+        ) from None
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise RunError(
+            f"{path}: damaged: {error}.",
+            remedy=f"Remove {path.parent} to go on from the checkpoint before.",
+        ) from None
+    return tensors

@@ -1,0 +1,158 @@
+"""What the loop works on: a base with an adapter, rows, settings, the plan, and where it stands."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tunesmith.config.run import TrainSettings
+from tunesmith.core.errors import RunError
+from tunesmith.core.progress import Ended, Planned
+from tunesmith.engine.batch import Dropout, PackedBatch
+from tunesmith.engine.forward import Engine
+from tunesmith.engine.pack import Row, pack
+from tunesmith.methods.adapter import Adapter
+from tunesmith.training.checkpoint import State
+from tunesmith.training.steps import DEFAULT_TOKENS_PER_STEP, Copies, Plan, StepRows, endless_steps
+
+# A common beginning shorter than this is not worth a document of its own.
+SHARE_TOKENS = 8
+
+
+class TokenRow(Protocol):
+    """One rendered row: ids int32 [n], loss weights float32 [n], and where it came from."""
+
+    @property
+    def ids(self) -> NDArray[np.int32]: ...
+    @property
+    def weights(self) -> NDArray[np.float32]: ...
+    @property
+    def file(self) -> str: ...
+    @property
+    def line(self) -> int: ...
+
+
+class Rows(Protocol):
+    """Rendered rows by number."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, i: int, /) -> TokenRow: ...
+    @property
+    def lengths(self) -> NDArray[np.int64]: ...
+
+
+def _not_kept(_: Plan) -> None:
+    """For a job in no run folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One training run; ``keep_plan`` hears of a plan that had to change."""
+
+    engine: Engine
+    adapter: Adapter
+    rows: Rows
+    held: Rows | None
+    settings: TrainSettings
+    folder: Path
+    copies: Copies = ()
+    keep_plan: Callable[[Plan], None] = _not_kept
+    fixed_steps: tuple[StepRows, ...] = ()  # the rows of each step, where they are not drawn
+
+    def steps(self, first: int) -> Iterator[StepRows]:
+        """The rows of step ``first`` and of every later one."""
+        if self.fixed_steps:
+            return iter(self.fixed_steps[first:])
+        return endless_steps(self.rows.lengths, self.settings, copies=self.copies, first=first)
+
+    @property
+    def name(self) -> str | None:
+        """What its documents are marked with: the adapter, None where the base is trained."""
+        return self.adapter.name if self.adapter.frozen_base else None
+
+    def packable(self, rows: Iterable[tuple[int, TokenRow]]) -> list[Row]:
+        """Numbered rows as documents of the adapter."""
+        return [
+            Row(row.ids.tolist(), row.weights.tolist(), adapter=self.name, key=i) for i, row in rows
+        ]
+
+    def batch(
+        self, rows: Iterable[tuple[int, TokenRow]], *, step: int | None = None
+    ) -> PackedBatch:
+        """Numbered rows as a packed batch; with a ``step`` it is for training (dropout)."""
+        dropout = {} if step is None else self.dropout(step)
+        return stream_of(self.engine, self.packable(rows), dropout)
+
+    def dropout(self, step: int) -> dict[str | None, Dropout]:
+        """What keys the adapter's masks in a step; nothing where it drops nothing."""
+        drops = getattr(self.adapter.settings, "dropout", 0.0) > 0
+        return {self.name: Dropout(self.settings.seed, step)} if drops else {}
+
+
+def stream_of(
+    engine: Engine, rows: Sequence[Row], dropout: Mapping[str | None, Dropout]
+) -> PackedBatch:
+    """Rows, of any adapters, as one packed batch where the base lies."""
+    batch = pack(rows, share=SHARE_TOKENS, dropout=dropout, prefixes=engine.prefixes)
+    return batch.to(engine.device)
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """One adapter in training: its job and plan, its optimizer, and where it stands.
+
+    ``error`` is why it ended where its loss was no number or exploded, or memory ran out.
+    """
+
+    job: Job
+    plan: Plan
+    adam: torch.optim.Optimizer
+    state: State = field(default_factory=lambda: State(step=0, tokens=0, train_loss=math.nan))
+    ended: Ended | None = None
+    error: RunError | None = None
+
+    def drop_gradients(self) -> None:
+        """Begin a step anew: gradients that were computed so far are gone."""
+        self.job.adapter.refresh()  # and those that were not gathered
+        self.adam.zero_grad(set_to_none=False)  # the gradients keep their places in memory
+
+
+@dataclass(slots=True, eq=False)
+class Round:
+    """A member in this process: the rows of its next step, and its clock."""
+
+    member: Member
+    order: Iterator[StepRows]
+    first_step: int
+    start: float
+    earlier: float  # seconds in earlier processes
+    rows: StepRows = ()
+
+    @property
+    def tokens(self) -> int:
+        """Real tokens of the step."""
+        return int(sum(self.member.job.rows.lengths[i] for i in self.rows))
+
+
+def planned(member: Member) -> Planned:
+    """What is left of a member's run, for people."""
+    job, plan, state = member.job, member.plan, member.state
+    tokens = job.rows.lengths.sum() / len(job.rows)
+    per_step = job.settings.tokens_per_step or DEFAULT_TOKENS_PER_STEP
+    if job.settings.rows_per_step:
+        per_step = round(job.settings.rows_per_step * tokens)
+    per_step = min(per_step, int(job.rows.lengths.sum()))
+    return Planned(
+        steps=plan.steps,
+        first_step=state.step,
+        tokens_per_step=per_step,
+        tokens_per_micro_batch=plan.tokens_per_micro_batch,
+        trainable_parameters=job.adapter.size,
+        peak_bytes=plan.peak_bytes,
+        seconds=(plan.steps - state.step) * per_step * plan.seconds_per_token,
+    )

@@ -1,0 +1,239 @@
+"""The training loop: steps, held-out losses, checkpoints; it yields events and prints nothing.
+
+Any number of adapters train together over one base: in each round all make a step of their own,
+and their documents share packed streams.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import torch
+
+from tunesmith.core.errors import MemoryRefusal, RunError
+from tunesmith.core.numbers import many
+from tunesmith.core.progress import Ended, Event, HeldOut, Saved, StepDone
+from tunesmith.engine import memory
+from tunesmith.engine.head import row_losses
+from tunesmith.engine.memory import release_freed_memory
+from tunesmith.training import checkpoint, optimizer
+from tunesmith.training.checkpoint import State
+from tunesmith.training.gradients import add_gradients
+from tunesmith.training.job import Job, Member, Round, Rows
+from tunesmith.training.steps import Plan, StepRows, factor, micro_batches
+
+WARM_STEPS = 2  # not counted in tokens per second
+SHOWN_ROWS = 8
+# Freed memory that is kept for reuse falls to pieces; beyond this share of the plan it goes back.
+GROWTH = 1.03
+
+
+def train(
+    members: Sequence[Member],
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    now: Callable[[], float] = time.perf_counter,
+) -> Iterator[tuple[Member, Event]]:
+    """Train each member from its state to the last step of its plan, all over one base.
+
+    ``stop`` is asked after each round; where it says yes, all save and end. The last event of a
+    member is Ended, and a checkpoint of its step is complete. A loss that is no number or explodes
+    ends its member as `failed`, with the last good state saved and the rows named in ``error``, as
+    does a document that does not fit into memory; the others go on.
+    """
+    going: list[Round] = []
+    for member in members:
+        if (reason := _over(member)) is not None:
+            yield member, _end(member, reason)
+            continue
+        step, earlier = member.state.step, member.state.seconds
+        going.append(Round(member, member.job.steps(step), step, now(), earlier))
+    while going:
+        for each in going:
+            each.rows = next(each.order)
+        start = now()
+        found, notices = add_gradients(going)
+        for each, notice in notices:
+            yield each.member, notice
+        seconds, total = now() - start, sum(each.tokens for each in going)
+        steps = [
+            _step(each, found[each], seconds * each.tokens / total, now) if each in found else None
+            for each in going
+        ]
+        plan, device = going[0].member.plan, going[0].member.job.engine.device
+        if memory.held_bytes(device) > GROWTH * plan.peak_bytes:
+            release_freed_memory()
+        stopped = False
+        for number, (each, done) in enumerate(zip(going, steps, strict=True)):
+            if done is not None:
+                yield each.member, done
+            # asked once, behind the first step that was told
+            stopped = stop() if number == 0 else stopped
+            for event in _after(each.member, stopped=stopped):
+                yield each.member, event
+        going = [each for each in going if each.member.ended is None]
+
+
+def _end(member: Member, reason: str) -> Ended:
+    member.ended = Ended(member.state.step, reason)
+    return member.ended
+
+
+def _after(member: Member, *, stopped: bool) -> Iterator[Event]:
+    """What follows a step: the held-out loss, a checkpoint, the end, where they are due."""
+    if member.error is not None:
+        if member.state.step and math.isfinite(member.state.train_loss):
+            yield _save(member.job, member.adam, member.state)
+        yield _end(member, "failed")
+        return
+    job, plan = member.job, member.plan
+    if _due(job.settings.evaluate_steps or job.settings.checkpoint_steps, member.state.step, plan):
+        member.state, events = _hold(job, plan, member.state)
+        yield from events
+    step, reason = member.state.step, _over(member)
+    if stopped and step < plan.steps:
+        reason = "stopped"
+    if reason or step % job.settings.checkpoint_steps == 0:
+        yield _save(job, member.adam, member.state)
+    if reason:
+        yield _end(member, reason)
+
+
+def _over(member: Member) -> str | None:
+    """Why there is no further step, of a run that goes on too; None where there is one."""
+    patience = member.job.settings.early_stop
+    if patience and member.state.misses >= patience:
+        return "early"
+    return "done" if member.state.step >= member.plan.steps else None
+
+
+def _due(every: int, step: int, plan: Plan) -> bool:
+    return step % every == 0 or step == plan.steps
+
+
+def _step(each: Round, loss: float, seconds: float, now: Callable[[], float]) -> StepDone | None:
+    """The optimizer's step on gradients that are there; None where they are unusable.
+
+    ``seconds``: what the gradients took.
+    """
+    start, member = now(), each.member
+    job, plan, adam, state = member.job, member.plan, member.adam, member.state
+    lr = plan.lr * factor(
+        state.step, steps=plan.steps, warmup=plan.warmup, schedule=job.settings.schedule
+    )
+    limit = job.settings.clip or math.inf
+    norm = float(torch.nn.utils.clip_grad_norm_(list(job.adapter.trained.values()), limit))
+    if not math.isfinite(norm) or not math.isfinite(loss) or loss > _exploded(job):
+        member.drop_gradients()
+        member.error = _bad_loss(job, each.rows, state=state, values=(loss, norm, lr))
+        return None
+    optimizer.set_rate_(adam, lr)
+    adam.step()
+    adam.zero_grad(set_to_none=False)  # the gradients keep their places in memory
+    job.adapter.refresh()
+    seconds += now() - start
+    warm = state.step >= each.first_step + WARM_STEPS
+    gone = now() - each.start
+    member.state = state = replace(
+        state,
+        step=state.step + 1,
+        tokens=state.tokens + each.tokens,
+        train_loss=loss,
+        step_seconds=state.step_seconds + seconds * warm,
+        step_tokens=state.step_tokens + each.tokens * warm,
+        seconds=each.earlier + gone,
+    )
+    return StepDone(
+        step=state.step,
+        steps=plan.steps,
+        tokens=state.tokens,
+        loss=loss,
+        lr=lr,
+        grad_norm=norm,
+        tokens_per_second=each.tokens / seconds,
+        peak_bytes=memory.peak_bytes(job.engine.device),
+        seconds=gone,
+        seconds_left=gone / (state.step - each.first_step) * (plan.steps - state.step),
+    )
+
+
+def held_out_loss(job: Job, rows: Rows, *, tokens: int) -> float:
+    """Mean loss of rows in nats per supervised token, in constant memory."""
+    lengths = rows.lengths.tolist()
+    total, count = 0.0, 0.0
+    for group in micro_batches(tuple(range(len(rows))), lengths, tokens=tokens):
+        losses, weights = _loss_and_weight(job, rows, group)
+        total, count = total + losses, count + weights
+    return total / count
+
+
+@torch.no_grad()
+def _loss_and_weight(job: Job, rows: Rows, group: StepRows) -> tuple[float, float]:
+    """Sums over some rows, which are computed in halves where memory does not hold them all.
+
+    Raises MemoryRefusal where it does not hold one.
+    """
+    try:
+        batch = job.batch([(i, rows[i]) for i in group])
+        losses = row_losses(job.engine.hidden_states(batch), batch, job.engine.head)
+        return float((losses.double() * batch.weights).sum()), float(batch.weights.sum())
+    except (RuntimeError, MemoryError) as error:
+        if not memory.has_run_out(error):
+            raise
+    memory.release(job.engine.device)
+    middle = len(group) // 2
+    if not middle:
+        row = rows[group[0]]
+        raise MemoryRefusal(
+            f"Memory ran out on one held-out document of {many(len(row.ids), 'token')}, "
+            f"{row.file}:{row.line}.",
+            remedy="Hold out shorter ones, or free memory and go on with --resume.",
+        )
+    halves = [_loss_and_weight(job, rows, half) for half in (group[:middle], group[middle:])]
+    return halves[0][0] + halves[1][0], halves[0][1] + halves[1][1]
+
+
+def _hold(job: Job, plan: Plan, state: State) -> tuple[State, list[Event]]:
+    """The held-out loss, the best checkpoint kept; nothing without held-out rows."""
+    if job.held is None:
+        return state, []
+    loss = held_out_loss(job, job.held, tokens=plan.tokens_per_micro_batch)
+    best = math.isfinite(loss) and (state.best_loss is None or loss < state.best_loss)
+    if not best:
+        return replace(state, misses=state.misses + 1), [HeldOut(state.step, loss, best=False)]
+    state = replace(state, best_loss=loss, best_step=state.step, misses=0)
+    checkpoint.save_best(job.folder / "checkpoints", state, job.adapter.parameters)
+    return state, [HeldOut(state.step, loss, best=True)]
+
+
+def _save(job: Job, adam: torch.optim.Optimizer, state: State) -> Event:
+    parent = job.folder / "checkpoints"
+    folder = checkpoint.folder_of(parent, state.step)
+    checkpoint.save(folder, state, job.adapter.parameters, adam)
+    checkpoint.prune(parent, keep=job.settings.keep_checkpoints)
+    return Saved(state.step, str(folder))
+
+
+def _exploded(job: Job) -> float:
+    """A loss that only a broken model has: twice that of guessing evenly."""
+    return 2 * math.log(job.engine.head_weight.shape[0])
+
+
+def _bad_loss(
+    job: Job,
+    rows: StepRows,
+    *,
+    state: State,
+    values: tuple[float, float, float],
+) -> RunError:
+    loss, norm, lr = values
+    kept = f"The state after step {state.step} is kept. " if state.step else ""
+    places = [f"{job.rows[i].file}:{job.rows[i].line}" for i in rows]
+    more = f" and {len(places) - SHOWN_ROWS} more" if len(places) > SHOWN_ROWS else ""
+    return RunError(
+        f"Step {state.step + 1}: the loss is {loss:.4g} and the gradient's norm {norm:.4g} at "
+        f"learning rate {lr:.2g}; rows {', '.join(places[:SHOWN_ROWS])}{more}.",
+        remedy=f"{kept}Look at these rows, or start again with a lower train.lr.",
+        code="loss",
+    )

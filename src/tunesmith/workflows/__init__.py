@@ -1,1 +1,0 @@
-"""The calls that the command line, a notebook and the web page share."""

@@ -1,0 +1,118 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from tunesmith.cli.command import Outcome, command, write_document
+from tunesmith.core.errors import MemoryRefusal, UsageError
+
+
+def run(function, *, as_json=False, debug=False):
+    with pytest.raises(typer.Exit) as ended:
+        command(function)(as_json=as_json, debug=debug)
+    return ended.value.exit_code
+
+
+def refuses(error):
+    def function() -> Outcome:
+        raise error
+
+    return function
+
+
+def succeeds() -> Outcome:
+    return Outcome({"loss": float("nan")}, show=lambda console: console.print("fine"))
+
+
+def test_an_outcome_is_shown_to_a_person_or_written_for_a_script(capsys):
+    assert run(succeeds) == 0
+    assert capsys.readouterr().out == "fine\n"
+    assert run(succeeds, as_json=True) == 0
+    assert json.loads(capsys.readouterr().out) == {"loss": None}
+
+
+def test_a_refusal_has_its_message_and_remedy_on_standard_error_and_no_traceback(capsys):
+    refusal = MemoryRefusal("It needs 9 GB.", remedy="Use --method.rank 4.")
+    assert run(refuses(refusal)) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "error: It needs 9 GB.\nUse --method.rank 4.\n"
+
+
+def test_a_refusal_is_one_json_document(capsys):
+    refusal = MemoryRefusal("It needs 9 GB.", remedy="Use --method.rank 4.")
+    assert run(refuses(refusal), as_json=True) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {
+        "error": {
+            "code": "memory",
+            "message": "It needs 9 GB.",
+            "remedy": "Use --method.rank 4.",
+        }
+    }
+    assert captured.err == ""
+
+
+def test_wrong_usage_ends_in_2_and_an_interrupt_in_130():
+    assert run(refuses(UsageError("No."))) == 2
+    assert run(refuses(KeyboardInterrupt())) == 130
+
+
+def test_an_interrupt_is_a_json_document_too(capsys):
+    assert run(refuses(KeyboardInterrupt("Go on by X.")), as_json=True) == 130
+    fault = json.loads(capsys.readouterr().out)["error"]
+    assert (fault["code"], fault["message"]) == ("interrupted", "Go on by X.")
+
+
+def test_an_unexpected_error_is_short_and_its_traceback_lies_in_the_cache(home, capsys):
+    assert run(refuses(ZeroDivisionError("by zero"))) == 1
+    message = capsys.readouterr().err
+    assert "Traceback" not in message
+    (file,) = (home / "errors").iterdir()
+    assert str(file) in message
+    assert "ZeroDivisionError: by zero" in file.read_text()
+    assert "test_outcome.py" in file.read_text()
+
+
+def test_an_unexpected_error_is_told_also_where_the_cache_cannot_be_written(
+    tmp_path, monkeypatch, capsys
+):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setenv("TUNESMITH_HOME", str(blocked / "home"))
+    assert run(refuses(ZeroDivisionError("by zero"))) == 1
+    assert "ZeroDivisionError: by zero" in capsys.readouterr().err
+
+
+def test_debug_shows_where_an_error_comes_from(home, capsys):
+    assert run(refuses(ZeroDivisionError("by zero")), debug=True) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_what_the_file_system_refuses_is_no_fault_of_ours(home, capsys):
+    assert run(refuses(PermissionError(13, "Permission denied", "/x/y"))) == 1
+    assert capsys.readouterr().err == "error: /x/y: Permission denied.\n"
+    assert not home.exists()
+
+
+def test_paths_tuples_and_numbers_without_value_can_be_written(tmp_path, capsys):
+    write_document({"a": tmp_path, "b": (1, float("inf")), "c": {2: "가"}})
+    assert json.loads(capsys.readouterr().out) == {
+        "a": str(tmp_path),
+        "b": [1, None],
+        "c": {"2": "가"},
+    }
+
+
+def test_a_reader_that_leaves_is_no_error():
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "tunesmith", "methods"], stdout=write, stderr=subprocess.PIPE
+    )
+    os.close(write)
+    assert done.stderr == b""
+    assert done.returncode in (0, 1)

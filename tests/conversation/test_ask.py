@@ -1,0 +1,153 @@
+import pytest
+
+from tests.retrieval.conftest import write_documents
+from tests.retrieval.toy import ToyEmbedder, toy_folder
+from tests.runs.tiny import base_folder
+from tunesmith.adapters.loaded_base import open_base
+from tunesmith.conversation import ask as ask_module
+from tunesmith.conversation.ask import Answerer, AskSettings, Documents
+from tunesmith.core.errors import RagError, UsageError
+from tunesmith.data.rows import Message
+from tunesmith.data.template import render_prompt
+from tunesmith.data.tokenizer import encode
+from tunesmith.generation.sampling import Sampling
+from tunesmith.generation.session import ChatSession
+from tunesmith.retrieval.chunk import Cutting
+from tunesmith.retrieval.index import Source, index
+from tunesmith.retrieval.passage import Filter
+from tunesmith.retrieval.prompt import REFUSALS
+from tunesmith.retrieval.retrieve import Search
+
+pytest.importorskip("lancedb", reason="the extra `rag` is not installed")
+
+SHORT = Sampling(max_new_tokens=6)
+QUESTION = "Who pays train tickets?"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ask")
+    model = toy_folder(folder / "model")
+    source = Source(write_documents(folder / "docs"), "toy", lambda: ToyEmbedder(model))
+    index(source, str(folder / "store"))
+    return str(folder / "store"), model
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    folder = base_folder(tmp_path_factory.mktemp("base"), max_position_embeddings=2048)
+    return open_base(str(folder), dtype="float32")
+
+
+@pytest.fixture
+def documents(store, monkeypatch):
+    uri, model = store
+    monkeypatch.setattr(ask_module, "load_embedder", lambda *_, **__: ToyEmbedder(model))
+    return lambda **settings: Documents(uri, AskSettings(sampling=SHORT, **settings))
+
+
+def test_an_answer_is_what_the_model_says_to_the_prompt(documents, opened):
+    found = documents().find(QUESTION)
+    answerer = Answerer(opened, documents().settings)
+    told = []
+    answer = answerer.answer(found, say=told.append)
+    prompt = answerer.prompt(found)
+    messages = [Message("system", prompt.system), Message("user", prompt.user)]
+    ids = render_prompt(opened.base.tokenizer, messages)
+    session = ChatSession(opened.engine, stop_ids=opened.base.stop_ids, adapter=None, capacity=2048)
+    alone = opened.base.tokenizer.decode(list(session.stream(ids, sampling=SHORT, seed=0)))
+    assert "".join(told).strip() == answer.text == alone.rstrip("\ufffd").strip()
+    assert [source.number for source in answer.sources] == [1, 2, 3]
+    assert answer.hits[0].passage.source == "travel.txt"
+    document = answer.to_json()
+    assert {"answer", "refused", "sources"} <= document.keys()
+    assert {"number", "source", "page", "text", "score"} <= document["sources"][0].keys()
+
+
+def test_each_question_stands_alone(documents, opened):
+    found = documents().find(QUESTION)
+    answerer = Answerer(opened, documents().settings)
+    assert answerer.answer(found) == answerer.answer(found)
+
+
+@pytest.mark.parametrize(
+    ("settings", "refused"),
+    [
+        ({}, False),  # no threshold is known for this model
+        ({"threshold": 0.99}, True),
+        ({"threshold": 0.1}, False),
+        ({"search": Search(mode="text", where=Filter(source="pets.txt"))}, True),
+    ],
+)
+def test_below_the_threshold_nothing_is_answered(documents, settings, refused):
+    found = documents(**settings).find(QUESTION)
+    assert found.refused is refused
+    if refused:
+        told = []
+        answer = ask_module.refuse(found, say=told.append)
+        assert (answer.text, answer.refused, told) == (REFUSALS["en"], True, [REFUSALS["en"]])
+
+
+def test_the_confidence_is_that_of_five_passages_however_few_are_shown(documents):
+    one = documents(search=Search(1)).find(QUESTION)
+    whole = documents().find(QUESTION)
+    assert (len(one.hits), one.hits) == (1, whole.hits[:1])
+    assert one.confidence == whole.confidence
+
+
+def test_why_nothing_was_answered_is_known(documents):
+    found = documents(threshold=0.99).find(QUESTION)
+    assert found.why == f"confidence {found.confidence:.2f}, threshold 0.99"
+    assert ask_module.refuse(found).to_json()["threshold"] == 0.99
+    assert "threshold unknown" in documents().find(QUESTION).why
+    nothing = documents(search=Search(mode="text", where=Filter(source="pets.txt")))
+    assert nothing.find(QUESTION).why == "no passage was found"
+
+
+def test_whoever_asks_an_english_model_in_korean_is_told(store, documents, monkeypatch):
+    asked = documents()
+    assert asked.find("연차는 며칠인가요?").advice == ""  # what the toy reads is not known
+    monkeypatch.setattr(ask_module, "reads_only_latin", lambda _: True)
+    assert "multilingual-e5-small" in asked.find("연차는 며칠인가요?").advice
+    assert asked.find(QUESTION).advice == ""
+    assert documents(search=Search(mode="text")).find("연차는 며칠인가요?").advice == ""
+
+
+def test_a_search_of_no_passage_is_refused(documents):
+    with pytest.raises(RagError, match="No passage has source=nothing"):
+        documents(search=Search(where=Filter(source="nothing"))).find(QUESTION)
+
+
+def test_the_prompt_leaves_room_for_the_answer_and_says_what_it_left_out(documents, opened):
+    found = documents().find(QUESTION)
+    whole = Answerer(opened, documents().settings).prompt(found)
+    length = sum(len(each) for each in encode(opened.base.tokenizer, [whole.system, whole.user]))
+    tight = Answerer(opened, documents(prompt_tokens=length).settings)
+    answer = tight.answer(found)
+    assert len(answer.sources) + answer.left_out == 3
+    assert answer.left_out > 0
+
+
+def test_neighbours_are_shown_with_the_passage(documents):
+    assert documents(neighbours=1).find(QUESTION).passages == documents().find(QUESTION).passages
+
+
+def test_sources_are_told_as_they_were_shown(store, tmp_path, monkeypatch):
+    text = "\n\n".join(f"This is paragraph {i}. It ends here." for i in range(12))
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "long.txt").write_text(text)
+    toy = ToyEmbedder(store[1])
+    source = Source(tmp_path / "docs", "toy", lambda: toy, Cutting(20, 4))
+    index(source, str(tmp_path / "store"))
+    monkeypatch.setattr(ask_module, "load_embedder", lambda *_, **__: toy)
+    settings = AskSettings(Search(limit=1), neighbours=1)
+    found = Documents(str(tmp_path / "store"), settings).find("paragraph 6?")
+    passage = found.hits[0].passage
+    assert found.passages == [(passage.place, passage.text)]
+    assert passage.text.split() == text[passage.start : passage.stop].split()
+    assert passage.text.count("paragraph") > 3
+
+
+def test_an_empty_question_is_refused(documents):
+    with pytest.raises(UsageError):
+        documents().find("  ")

@@ -1,0 +1,213 @@
+"""A run's checks: warned of before training, fitted, and none of them loses the others."""
+
+import json
+
+import pytest
+
+from tests.runs.tiny import ONE_CHECKPOINT, config
+from tunesmith.config import load_run_config
+from tunesmith.config.evaluate import ForgettingSettings
+from tunesmith.core.errors import ConfigError
+from tunesmith.core.progress import Notice, Planned, Progress
+from tunesmith.evaluation import forgetting_scores, likelihoods
+from tunesmith.evaluation.comparison import TUNED
+from tunesmith.runs.run import resume_run, train_run
+from tunesmith.studies.compare import compare_runs
+from tunesmith.studies.variants import Variant
+
+BROKEN = """
+def f(answer, reference, question):
+    if int(question.split()[1]) % 2:
+        raise ValueError("no score for " + question)
+    return answer == reference
+"""
+
+
+def run(folder, *checks):
+    events = []
+    evaluate = {"checks": list(checks), "max_new_tokens": 4, "forgetting": "none"}
+    made = config(folder, evaluate=evaluate)
+    return train_run(made, emit=events.append), events
+
+
+def notices(events):
+    return [event.message for event in events if isinstance(event, Notice)]
+
+
+def test_a_check_that_fails_on_rows_keeps_its_other_rows_and_the_other_checks(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(BROKEN)
+    summary, events = run(
+        tmp_path,
+        {"kind": "python", "function": f"{path}:f"},
+        {"kind": "style"},
+        {"kind": "exact"},
+        {"kind": "label"},
+    )
+    checks = summary.evaluation["arms"]["tuned"]["checks"]
+    rows = summary.evaluation["rows"]
+    assert 0 < checks["python"]["n"] < rows
+    assert len(checks["python"]["errors"]) == rows - checks["python"]["n"]
+    assert checks["python"]["note"].startswith(f"{checks['python']['n']} of {rows} rows scored")
+    assert f"({path}:4)" in checks["python"]["note"]
+    assert checks["style"] == {
+        "score": None,
+        "low": None,
+        "high": None,
+        "n": 0,
+        "errors": checks["style"]["errors"],
+        "note": checks["style"]["note"],
+    }
+    assert "different answers of each" in checks["style"]["note"]
+    assert "style" not in [name for name, each in summary.evaluation["differences"].items() if each]
+    assert checks["exact"]["n"] == rows
+    assert "errors" not in checks["exact"]
+    assert "macro_f1" in checks["label"]["figures"]
+    assert any(text.startswith("check `style`, tuned: 0 of") for text in notices(events))
+
+
+def test_a_check_that_no_own_answer_passes_is_warned_of_before_the_training(tmp_path):
+    _, events = run(tmp_path, {"kind": "starts_with", "beginnings": "never"}, {"kind": "exact"})
+    first = next(i for i, event in enumerate(events) if isinstance(event, Planned))
+    warned = notices(events[:first])
+    assert [text for text in warned if text.startswith("check `starts_with`: none of the data's")]
+    assert not [text for text in warned if "`exact`" in text]
+
+
+def test_a_check_that_cannot_be_built_ends_the_run_before_it_begins(tmp_path):
+    with pytest.raises(ConfigError, match="is not there"):
+        run(tmp_path, {"kind": "python", "function": "nowhere.py:f"})
+    assert not (tmp_path / "run").exists()
+
+
+def probes(folder):
+    """A probe of questions and one of text, small."""
+    rows = [
+        {"query": f"is it {i}?", "choices": [f"{i * 3}", f"so {i}", "no"], "gold": i % 3}
+        for i in range(12)
+    ]
+    questions, text = folder / "questions.jsonl", folder / "text.txt"
+    questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text.write_text("it is so and not otherwise, " * 50)
+    return [str(questions), str(text)]
+
+
+def made(folder, **changes):
+    evaluate = {
+        "checks": [{"kind": "exact"}],
+        "max_new_tokens": 4,
+        "forgetting": {"probes": probes(folder), "perplexity_percent": 400.0},
+    }
+    return config(folder, evaluate=evaluate, goal="Say what it is", **changes)
+
+
+@pytest.fixture
+def arms(monkeypatch):
+    """Who was asked for log-likelihoods, call by call."""
+    asked = []
+    scored = forgetting_scores.log_likelihoods
+
+    def counted(engine, spans, adapters, **options):
+        asked.append([None if each is None else "adapter" for each in adapters])
+        return scored(engine, spans, adapters, **options)
+
+    monkeypatch.setattr(forgetting_scores, "log_likelihoods", counted)
+    return asked
+
+
+def test_the_document_has_the_verdict_and_what_was_forgotten(tmp_path, arms):
+    summary = train_run(made(tmp_path), emit=lambda _: None)
+    document = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert summary.evaluation == document
+    verdict, arm = document["verdict"], document["arms"][TUNED]["checks"]["exact"]
+    assert verdict["goal"] == "Say what it is"
+    assert verdict["answer"] in ("yes", "no", "cannot-tell")
+    assert f"{100 * arm['score']:.0f} % of answers now pass" in verdict["text"]
+    # one source: what decided is what the table shows
+    shown = document["differences"]["exact"][verdict["against"]]
+    assert verdict["difference"]["mean"] == shown["mean"]
+    assert [each["probe"] for each in document["forgetting"]] == ["questions", "text"]
+    keys = {"probe", "base", "tuned", "difference", "low", "high"}
+    assert keys <= document["forgetting"][0].keys()
+    assert document["forgetting"][1]["margin"] == 4.0
+    assert arms == [[None, "adapter"]]
+
+
+def test_full_fine_tuning_asks_the_base_before_it_changes(tmp_path, arms):
+    summary = train_run(
+        made(tmp_path, method={"kind": "full"}, train=ONE_CHECKPOINT), emit=lambda _: None
+    )
+    assert arms == [[None], [None]]
+    found = summary.evaluation["forgetting"]
+    assert any(each["base"] != each["tuned"] for each in found)
+
+
+def test_a_comparison_asks_the_base_once(tmp_path, arms):
+    base = made(tmp_path)
+    variants = [
+        Variant(f"rank {rank}", base.model_copy(update={"method": method}))
+        for rank in (1, 2)
+        for method in [base.method.model_copy(update={"rank": rank})]
+    ]
+    comparison = compare_runs(variants, tmp_path / "all", emit=lambda *_: None)
+    assert arms == [[None, "adapter"], ["adapter"]]
+    first, second = (row.summary.evaluation["forgetting"] for row in comparison.rows)
+    assert [each["base"] for each in first] == [each["base"] for each in second]
+
+
+def test_none_measures_nothing_and_says_so(tmp_path, arms):
+    summary = train_run(config(tmp_path), emit=lambda _: None)
+    assert summary.evaluation["forgetting"] is None
+    assert summary.evaluation["verdict"]["text"].endswith("What it forgot was not measured.")
+    assert arms == []
+
+
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_a_stop_while_probing_is_gone_on_with(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(likelihoods, "STREAM_TOKENS", 200)
+    seen = []
+
+    def emit(event):
+        seen.append(isinstance(event, Progress) and "forgetting" in event.phase)
+
+    run = train_run(made(tmp_path, method={"kind": kind}), emit=emit, stop=lambda: any(seen))
+    assert (run.reason, run.evaluation) == ("stopped", None)
+    again = resume_run(tmp_path / "run", emit=lambda _: None)
+    assert again.evaluation["forgetting"] is not None
+
+
+def test_a_probe_that_cannot_be_read_is_refused_before_the_training(tmp_path):
+    evaluate = {"checks": [{"kind": "exact"}], "forgetting": str(tmp_path / "none.jsonl")}
+    events = []
+    with pytest.raises(ConfigError, match=r"none\.jsonl: does not exist"):
+        train_run(config(tmp_path, evaluate=evaluate), emit=events.append)
+    assert not any(type(event).__name__ == "Step" for event in events)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("default", ForgettingSettings()),
+        ("none", None),
+        (None, None),
+        ("a.jsonl", ForgettingSettings(probes=("a.jsonl",))),
+        (["copa", "b.txt"], ForgettingSettings(probes=("copa", "b.txt"))),
+        ({"accuracy_points": 2}, ForgettingSettings(accuracy_points=2)),
+    ],
+)
+def test_a_word_a_list_or_keys_say_what_is_probed(given, expected):
+    values = {
+        "data": {"train": "a.jsonl"},
+        "evaluate": {"checks": [{"kind": "exact"}], "forgetting": given},
+    }
+    loaded = load_run_config(None, values)
+    assert loaded.evaluate.forgetting == expected
+    assert load_run_config(None, loaded.model_dump(mode="json", by_alias=True)) == loaded
+
+
+def test_probes_without_checks_would_have_no_effect_and_are_refused():
+    values = {"data": {"train": "a.jsonl"}, "evaluate": {"forgetting": "mine.jsonl"}}
+    with pytest.raises(ConfigError, match="no effect without checks"):
+        load_run_config(None, values)
+    values["evaluate"]["forgetting"] = "none"
+    assert load_run_config(None, values).evaluate.forgetting is None

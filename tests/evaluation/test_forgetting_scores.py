@@ -1,0 +1,140 @@
+"""What tuning cost: nothing for an adapter that changes nothing, much for one that ruins it."""
+
+import json
+
+import pytest
+import torch
+
+from tests.runs.tiny import base_folder
+from tunesmith.adapters.loaded_base import open_base
+from tunesmith.config.evaluate import ForgettingSettings
+from tunesmith.config.methods import FullSettings, LoraSettings, PTuningSettings
+from tunesmith.core.errors import ConfigError, ModelError
+from tunesmith.evaluation.forgetting_scores import Probing
+from tunesmith.methods import table
+
+
+@pytest.fixture
+def opened(tmp_path):
+    return open_base(str(base_folder(tmp_path / "base")), dtype="float32")
+
+
+def settings(folder, **changes):
+    """Two probes of questions and one of text."""
+    for name, count in (("few", 8), ("more", 30)):
+        rows = [
+            {
+                "query": f"is it {i}, {name}?",
+                "choices": [f"{i * 3}", f"so {i}", "no"],
+                "gold": i % 3,
+            }
+            for i in range(count)
+        ]
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    texts = [{"text": " ".join(f"{i} hello {i * j}" for j in range(5))} for i in range(30)]
+    (folder / "text.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts))
+    paths = [str(folder / f"{name}.jsonl") for name in ("few", "more", "text")]
+    return ForgettingSettings(probes=paths, **changes)
+
+
+def ruin(parameters, by=0.3):
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter += by * torch.randn(parameter.shape, generator=generator)
+
+
+def test_an_adapter_at_its_start_forgot_nothing(opened, tmp_path):
+    table.attach(opened.engine, LoraSettings(rank=2), name="mine")
+    found = Probing(opened, settings(tmp_path)).forgetting("mine")
+    assert [each.probe for each in found.findings] == ["few", "more", "text", "all questions"]
+    assert [each.part for each in found.findings] == [True, True, False, False]
+    assert all(each.base == each.tuned for each in found.findings)
+    text = found.findings[2]
+    assert (text.measure, text.outcome) == ("perplexity", "kept")
+    assert (text.difference.low, text.difference.high) == (0.0, 0.0)
+
+
+def test_an_adapter_that_makes_texts_unlikelier_forgot_and_the_base_is_as_it_was(opened, tmp_path):
+    probing = Probing(opened, settings(tmp_path, perplexity_percent=0.5))
+    adapter = table.attach(opened.engine, LoraSettings(rank=2), name="mine")
+    before = probing.forgetting("mine")
+    ruin(adapter.parameters.values())
+    adapter.refresh()
+    after = probing.forgetting("mine")
+    text = after.findings[2]
+    assert (text.outcome, after.outcome) == ("forgotten", "forgotten")
+    assert text.difference.low > 0.005
+    assert [each.base for each in after.findings] == [each.base for each in before.findings]
+
+
+def test_the_base_is_asked_once_for_several_adapters(opened, tmp_path, monkeypatch):
+    arms = []
+    import tunesmith.evaluation.forgetting_scores as module
+
+    scored = module.log_likelihoods
+
+    def counted(engine, spans, adapters, **options):
+        arms.append(list(adapters))
+        return scored(engine, spans, adapters, **options)
+
+    monkeypatch.setattr(module, "log_likelihoods", counted)
+    probing = Probing(opened, settings(tmp_path))
+    for name in ("a", "b"):
+        table.attach(opened.engine, LoraSettings(rank=2), name=name)
+        probing.forgetting(name)
+    assert arms == [[None, "a"], ["b"]]
+    # a prefix takes of the context, so that both must be read in smaller windows
+    table.attach(opened.engine, PTuningSettings(tokens=4), name="c")
+    probing.forgetting("c")
+    assert arms[-1] == [None, "c"]
+
+
+def test_a_base_that_is_trained_itself_is_asked_before(opened, tmp_path):
+    adapter = table.attach(opened.engine, FullSettings(), name="default")
+    probing = Probing(opened, settings(tmp_path))
+    with pytest.raises(ValueError, match="before it is trained"):
+        probing.forgetting(None)
+    probing.score_base()
+    same = probing.forgetting(None)
+    assert all(each.base == each.tuned for each in same.findings)
+    ruin(adapter.parameters.values(), by=1.0)
+    adapter.refresh()
+    assert probing.forgetting(None).outcome == "forgotten"
+
+
+def test_margins_are_the_settings(opened, tmp_path):
+    table.attach(opened.engine, LoraSettings(rank=2), name="mine")
+    loose = settings(tmp_path, accuracy_points=100, perplexity_percent=7)
+    found = Probing(opened, loose).forgetting("mine")
+    assert [each.margin for each in found.findings] == [1.0, 1.0, pytest.approx(0.07), 1.0]
+    assert found.outcome == "kept"
+
+
+def test_it_can_be_stopped_and_asked_again(opened, tmp_path):
+    table.attach(opened.engine, LoraSettings(rank=2), name="mine")
+    probing = Probing(opened, settings(tmp_path))
+    assert probing.forgetting("mine", go_on=lambda *_: False) is None
+    told = []
+    assert probing.forgetting("mine", go_on=lambda *at: told.append(at) or True) is not None
+    assert told[-1][0] == told[-1][1] == 8 * 3 + 30 * 3 + 30
+
+
+def test_texts_longer_than_the_window_are_counted(opened, tmp_path):
+    long = {"query": "x" * 300, "choices": ["a", "b"], "gold": 0}
+    (tmp_path / "long.jsonl").write_text(json.dumps(long) + "\n")
+    notes = []
+    table.attach(opened.engine, LoraSettings(rank=2), name="mine")
+    probing = Probing(
+        opened, ForgettingSettings(probes=[str(tmp_path / "long.jsonl")]), notice=notes.append
+    )
+    probing.forgetting("mine")
+    assert notes == ["long: 2 texts longer than 256 tokens, cut in front"]
+
+
+def test_what_cannot_be_probed_is_told_before_anything_is_trained(opened, tmp_path):
+    with pytest.raises(ConfigError, match=r"no probe `nope`"):
+        Probing(opened, ForgettingSettings(probes=["nope"]))
+    table.attach(opened.engine, PTuningSettings(tokens=250), name="mine")
+    with pytest.raises(ModelError, match="leaves 6 tokens"):
+        Probing(opened, settings(tmp_path)).forgetting("mine")

@@ -1,0 +1,251 @@
+"""Yes needs every condition, no needs one broken, and the numbers are the evaluation's own."""
+
+import re
+
+import pytest
+
+from tests.evaluation.judging import arm, finding, forgetting, summary
+from tunesmith.core.phrases import languages
+from tunesmith.evaluation.comparison import Summary, summarise
+from tunesmith.evaluation.findings import PHRASES, words_in
+from tunesmith.evaluation.verdict import judge, verdict_text
+
+GAINED = summary(base=20, tuned=80)
+FORGOT = forgetting(finding("forgotten", change=(-0.2, -0.25, -0.15)))
+UNCLEAR = forgetting(finding("unclear", change=(-0.04, -0.08, 0.0)))
+FELL = {"json": {"base": 99, "tuned": 50}}
+
+
+@pytest.mark.parametrize(
+    ("found", "kept", "answer", "reasons"),
+    [
+        (GAINED, forgetting(), "yes", ("better",)),
+        (GAINED, None, "yes", ("better",)),
+        (GAINED, FORGOT, "no", ("better", "forgot")),
+        (GAINED, UNCLEAR, "cannot-tell", ("better", "forgetting-unclear")),
+        (summary(base=20, tuned=80, others=FELL), None, "no", ("better", "fell")),
+        (summary(base=80, tuned=20), forgetting(), "no", ("not-better",)),
+        (summary(base=80, tuned=20), UNCLEAR, "no", ("not-better", "forgetting-unclear")),
+        (summary(base=50, tuned=51), forgetting(), "cannot-tell", ("too-few-rows",)),
+        (summary(base=50, tuned=51), FORGOT, "no", ("too-few-rows", "forgot")),
+        (summary(base=50, tuned=51, others=FELL), None, "no", ("too-few-rows", "fell")),
+        (summary(tuned=80), forgetting(), "cannot-tell", ("nothing-to-compare",)),
+        (summary(tuned=None, base=10), None, "cannot-tell", ("no-scores",)),
+        (summary(tuned=80, base=None), None, "cannot-tell", ("nothing-to-compare",)),
+        (Summary((), 0.95), forgetting(), "cannot-tell", ("no-purpose",)),
+        (Summary((), 0.95), FORGOT, "no", ("no-purpose", "forgot")),
+    ],
+)
+def test_the_answer_follows_from_its_reasons(found, kept, answer, reasons):
+    verdict = judge(found, forgetting=kept)
+    assert (verdict.answer, verdict.reasons) == (answer, reasons)
+
+
+def test_another_check_that_rose_makes_no_yes():
+    flat = summary(base=50, tuned=51, others={"json": {"base": 10, "tuned": 99}})
+    assert judge(flat).answer == "cannot-tell"
+
+
+def test_the_best_other_arm_must_be_beaten_not_the_base():
+    assert judge(summary(base=10, prompted=60, tuned=58)).answer == "cannot-tell"
+    assert judge(summary(base=10, prompted=90, tuned=58)).answer == "no"
+    assert judge(summary(base=10, prompted=20, tuned=58)).answer == "yes"
+
+
+def test_what_fell_and_what_was_forgotten_can_be_asked_for():
+    verdict = judge(summary(base=20, tuned=80, others=FELL), forgetting=FORGOT)
+    assert [check.name for check in verdict.fell] == ["json"]
+    assert [each.probe for each in verdict.forgotten] == ["piqa"]
+    assert judge(GAINED).forgotten == ()
+
+
+def test_the_document_holds_the_interval_that_decided():
+    verdict = judge(GAINED, forgetting=UNCLEAR)
+    document = verdict.to_json()
+    difference = GAINED.gain.difference
+    assert document == {
+        "answer": "cannot-tell",
+        "reasons": ["better", "forgetting-unclear"],
+        "check": "label",
+        "against": "base",
+        "difference": {
+            "mean": difference.mean,
+            "low": difference.low,
+            "high": difference.high,
+            "n": 100,
+        },
+        "rows_needed": None,
+        "changed": {},
+        "forgetting": "unclear",
+    }
+    # with one other arm it is also the table's
+    assert GAINED.checks[0].differences["base"] == difference
+
+
+TOKENS = {"base": 30.0, "prompted": 241.6, "tuned": 30.0}
+
+
+def text(found, kept=None, *, tokens=None, language="en"):
+    return verdict_text(
+        judge(found, forgetting=kept, prompt_tokens=tokens or {}), language=language
+    )
+
+
+def test_a_yes_says_what_the_issue_asks_for():
+    found = summary(base=3, prompted=44, tuned=91)
+    low, high = (100 * limit for limit in (found.gain.difference.low, found.gain.difference.high))
+    assert text(found, forgetting(), tokens=TOKENS) == (
+        "Yes: 91 % of answers now pass (base 3 %, base with your 212-token prompt 44 %; difference "
+        f"to the better one +47 points, 95 % interval +{low:.0f} to +{high:.0f}). "
+        "It forgot nothing measurable. Each request is 212 tokens shorter."
+    )
+
+
+def test_the_same_in_korean():
+    found = summary(base=3, prompted=44, tuned=91)
+    told = text(found, forgetting(), tokens=TOKENS, language="ko")
+    assert told.startswith(
+        "예: 이제 답변의 91%가 통과합니다 (원본 모델 3%, 212토큰 지시문을 붙인 원본 모델 44%; "
+        "더 나은 쪽과의 차이 +47%p, 95% 신뢰구간 +"
+    )
+    assert told.endswith("측정할 수 있을 만큼 잊은 것은 없습니다. 요청마다 212토큰이 짧아졌습니다.")
+
+
+def test_too_few_rows_name_how_many_would_do():
+    scores = {"label": {"base": arm(20, 40), "tuned": arm(24, 40, first=2)}}
+    scores["label"]["tuned"][0] = scores["label"]["base"][30] = 1.0
+    found = summarise(scores, seed=0)
+    needed = found.gain.rows_needed
+    assert text(found).startswith(f"Cannot tell with 40 rows; about {needed} would do: ")
+    same = summary(base=50, tuned=50)
+    assert text(same).startswith("Cannot tell with 100 rows: ")
+    assert "for any practical number of rows" in text(same)
+    one = summary(base=0, tuned=1, of=1)
+    assert text(one).startswith("Cannot tell with 1 row; ")
+
+
+def test_rows_are_promised_only_where_they_alone_are_missing():
+    scores = {"label": {"base": arm(20, 40), "tuned": arm(24, 40, first=2)}}
+    scores["label"]["tuned"][0] = scores["label"]["base"][30] = 1.0
+    found = summarise(scores, seed=0)
+    unclear = forgetting(finding("unclear", change=(-0.04, -0.08, 0.0)))
+    told = text(found, unclear)
+    assert told.startswith("Cannot tell with 40 rows: ")
+    assert f"; about {found.gain.rows_needed} would tell that difference. Whether it" in told
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_a_check_behind_the_first_that_rose_is_told_where_the_first_did_not(language):
+    same = {"base": arm(98, 100), "tuned": arm(98, 100)}
+    rose = {"base": arm(33, 100), "tuned": arm(96, 100)}
+    found = summarise({"form": same, "exact": rose}, seed=0)
+    told = text(found, language=language)
+    assert re.search(r"`exact`.*33 ?%.*96 ?%.*\+63", told)
+    assert "exact" not in text(summarise({"form": rose, "exact": rose}, seed=0), language=language)
+
+
+def test_a_no_gives_every_reason():
+    found = summary(base=20, tuned=80, others={"json": {"base": 99, "tuned": 50}})
+    kept = forgetting(
+        finding("forgotten", probe="arc_easy", change=(-0.06, -0.10, -0.055)),
+        finding(
+            "forgotten",
+            probe="wikitext",
+            measure="perplexity",
+            change=(0.54, 0.48, 0.6),
+            margin=0.1,
+        ),
+        finding("kept", probe="copa"),
+    )
+    told = text(found, kept)
+    assert told.startswith(
+        "No, although 80 % of answers now pass `label` (base 20 %; difference +60 points"
+    )
+    assert "But `json` fell from 99 % (base) to 50 % (−49 points, 95 % interval −" in told
+    assert (
+        "It forgot: accuracy on `arc_easy` went from 60 % to 54 % (−6 points, 95 % interval −10 to "
+        "−6; allowed 5 points); the perplexity of `wikitext` changed by +54 % (95 % interval "
+        "+48 % to +60 %; allowed 10 %)." in told
+    )
+    assert "copa" not in told
+
+
+def test_what_cannot_be_told_of_forgetting_names_the_rows():
+    kept = forgetting(finding("unclear", change=(-0.04, -0.08, 0.0), rows_needed=1900))
+    told = text(summary(base=20, tuned=80), kept)
+    assert told.startswith("Cannot tell, although 80 % of answers now pass (")
+    assert "allowed 5 points), about 1,900 rows would do." in told
+
+
+def test_without_checks_or_arms_it_says_so():
+    assert text(Summary((), 0.95), forgetting()) == (
+        "No purpose stated: loss only. It forgot nothing measurable."
+    )
+    alone = text(summary(tuned=80))
+    assert alone == (
+        "Cannot tell: 80 % of answers now pass, and there is nothing to compare with. "
+        "What it forgot was not measured."
+    )
+
+
+def test_a_check_without_scores_is_told_and_an_arm_without_them_is_left_out():
+    assert text(summary(tuned=None, base=10)).startswith(
+        "Cannot tell: no answer could be scored by `label`."
+    )
+    told = text(summary(base=3, prompted=None, tuned=91))
+    assert told.startswith("Yes: 91 % of answers now pass (base 3 %; difference +88 points")
+
+
+def test_graded_scores_are_means_and_not_shares_of_answers():
+    scores = {"rouge": {"base": [0.1, 0.2] * 20, "tuned": [0.5, 0.7] * 20}}
+    assert text(summarise(scores, seed=0)).startswith("Yes: `rouge` is now 60 % on average (base")
+
+
+def test_no_difference_is_rounded_to_none_and_no_share_to_all():
+    rows = 2000
+    base, tuned = arm(1991, rows), arm(1999, rows)
+    told = text(summarise({"a": {"base": base, "tuned": tuned}}, seed=0))
+    assert told.startswith(
+        "Yes: 99.9 % of answers now pass (base 99.6 %; difference +0.4 points, 95 % interval +0.2 "
+        "to +0.8)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("saved", "ending"),
+    [(1, "1 token shorter."), (-3, "3 tokens longer."), (0, "measurable.")],
+)
+def test_tokens_are_counted_against_the_arm_that_the_gain_is_over(saved, ending):
+    tokens = {"base": 50.0, "prompted": 100.0, "tuned": 100.0 - saved}
+    found = summary(base=3, prompted=44, tuned=91)
+    assert text(found, forgetting(), tokens=tokens).endswith(ending)
+
+
+def test_four_arms_and_an_arm_without_a_phrase():
+    told = text(summary(base=3, prompted=44, examples=50, mine=10, tuned=91))
+    assert "base with examples in the prompt 50 %, mine 10 %; difference to the best one" in told
+
+
+def phrases(language):
+    def walk(node, path):
+        if isinstance(node, str):
+            yield path, set(re.findall(r"\{(\w+)\}", node))
+        else:
+            for key, below in node.items():
+                assert isinstance(key, str), f"{path}.{key} is no text in YAML"
+                yield from walk(below, path if key in ("one", "other") else f"{path}.{key}")
+
+    found = {}
+    for path, values in walk(words_in(language).phrases, ""):
+        found.setdefault(path, set()).update(values)
+    return found
+
+
+@pytest.mark.parametrize("language", languages(PHRASES))
+def test_every_language_has_the_same_phrases_with_the_same_values(language):
+    assert phrases(language) == phrases("en")
+
+
+def test_a_language_without_phrases_is_refused():
+    with pytest.raises(ValueError, match="only in en, ko"):
+        verdict_text(judge(summary(base=1, tuned=2)), language="fr")

@@ -1,0 +1,206 @@
+"""An adapter handed over in every form: written, run where its program is here, compared."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tests.adapters.test_store import randomise
+from tests.runs.tiny import talking_base
+from tunesmith.adapters import store
+from tunesmith.adapters.folder import Origin, read_origin, write_origin
+from tunesmith.adapters.loaded_base import open_base
+from tunesmith.config.methods import LoraSettings, PromptSettings, PTuningSettings
+from tunesmith.core.errors import AdapterError, UsageError
+from tunesmith.data.tokenizer import add_tokens_
+from tunesmith.exports import compare_folder
+from tunesmith.exports import export as export_check
+from tunesmith.exports.export import Order, export_adapter
+from tunesmith.methods import table
+from tunesmith.methods.adapter import Words
+from tunesmith.models.hashes import COMBINED, hash_folder
+from tunesmith.runs.locate import find_adapter
+
+pytestmark = pytest.mark.usefixtures("home")
+SETTINGS = {
+    "lora": LoraSettings(rank=3, alpha=7, rslora=True, rank_pattern={"o_proj": 2}),
+    "dora": LoraSettings(rank=3, alpha=7, dora=True),
+    "qlora": LoraSettings(kind="qlora", rank=3),
+    "prompt": PromptSettings(tokens=3, start="random"),
+    "p-tuning": PTuningSettings(tokens=2),
+}
+CASES = [
+    *(("peft", kind) for kind in ("lora", "dora", "prompt", "p-tuning")),
+    ("vllm", "lora"),
+    ("merged", "lora"),
+    ("merged", "dora"),
+    ("merged", "qlora"),
+]
+
+
+@pytest.fixture(scope="module")
+def adapters(tmp_path_factory):
+    root = tmp_path_factory.mktemp("export")
+    base = talking_base(root / "base")
+    sha256 = hash_folder(base)[COMBINED]
+    for kind, settings in SETTINGS.items():
+        opened = open_base(str(base), dtype="float32", device="cpu", four_bit=kind == "qlora")
+        adapter = table.attach(opened.engine, settings, name=kind)
+        randomise(adapter)
+
+        def beside(into, kind=settings.kind):
+            write_origin(into, Origin(str(base), sha256, kind))
+
+        store.save(root / kind, adapter, opened.engine, base=str(base), beside=beside)
+    return root
+
+
+@pytest.fixture(scope="module")
+def with_tokens(adapters):
+    """An adapter with a token of its own, and the tokenizer that reads it."""
+    opened = open_base(str(adapters / "base"), dtype="float32", device="cpu")
+    tokenizer = AutoTokenizer.from_pretrained(adapters / "base")
+    words = Words(add_tokens_(tokenizer, ["<intent>"]))
+    adapter = table.attach(opened.engine, LoraSettings(rank=2), name="a", words=words)
+    randomise(adapter)
+    beside = tokenizer.save_pretrained
+    store.save(adapters / "tokens", adapter, opened.engine, base="base", beside=beside)
+    return adapters
+
+
+def export(adapters, kind, to, out, **options):
+    order = Order(to, out, **{"prompts": 2, **options})
+    return export_adapter(find_adapter(str(adapters / kind)), order)
+
+
+@pytest.mark.parametrize(("to", "kind"), CASES)
+def test_what_is_handed_over_answers_alike(to, kind, adapters, tmp_path):
+    done = export(adapters, kind, to, tmp_path / "out")
+    found = done.comparison
+    assert (done.not_run, done.kind, done.out) == ("", to, tmp_path / "out")
+    assert found.program == ("transformers" if to == "merged" else "PEFT")
+    assert found.largest_difference < 2e-5 * max(1.0, found.largest_logit)
+    assert found.same_answers == found.prompts == 2
+    assert found.same_template
+    assert not found.other_prompts
+    document = done.to_json()
+    assert document["largest_difference"] == found.largest_difference
+    assert document["scores"] == {"same_answers": {"score": 1.0, "n": 2}}
+    assert document["bytes"] == sum(p.stat().st_size for p in done.out.rglob("*"))
+
+
+@pytest.mark.parametrize("to", ["peft", "merged"])
+def test_tokens_of_its_own_go_along(to, with_tokens, tmp_path):
+    found = find_adapter(str(with_tokens / "tokens"))
+    order = Order(to, tmp_path / "out", prompts=2)
+    done = export_adapter(found, order, model=str(with_tokens / "base"))
+    assert done.comparison.largest_difference < 2e-5 * max(1.0, done.comparison.largest_logit)
+    assert done.comparison.same_answers == 2
+    tokenizer = AutoTokenizer.from_pretrained(done.out)
+    assert len(tokenizer("<intent>", add_special_tokens=False).input_ids) == 1
+
+
+def test_a_comparison_sees_another_adapter(adapters, tmp_path):
+    export(adapters, "lora", "peft", tmp_path / "out")
+    wrong = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+    wrong["lora_alpha"] = 70
+    (tmp_path / "out" / "adapter_config.json").write_text(json.dumps(wrong))
+    opened = open_base(str(adapters / "base"), dtype="float32", device="cpu")
+    store.load(opened.engine, adapters / "lora", name="a")
+    here = compare_folder.Here(opened.engine, opened.base.tokenizer, opened.base.stop_ids, "a")
+    talks = [[export_check.Message("user", "hello")]]
+    found = compare_folder.compare_adapter(here, tmp_path / "out", adapters / "base", talks)
+    assert found.largest_difference > 1e-2
+
+
+def test_without_peft_the_folder_is_read_back_and_that_is_said(adapters, tmp_path, monkeypatch):
+    for module in (compare_folder, export_check):
+        monkeypatch.setattr(module, "has_peft", lambda: False)
+    done = export(adapters, "lora", "vllm", tmp_path / "out")
+    assert "PEFT is not installed here, so it was not run there" in done.not_run
+    assert done.comparison.program == "tunesmith"
+    assert done.comparison.largest_difference < 1e-4
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_without_llama_cpp_the_files_are_there_and_that_is_said(
+    merged, adapters, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(export_check, "find_python", lambda: None)
+    done = export(adapters, "lora", "ollama", tmp_path / "out", merged=merged)
+    files = {path.name for path in done.out.iterdir()}
+    assert files == {"model.gguf", "Modelfile", *([] if merged else ["adapter.gguf"])}
+    modelfile = (done.out / "Modelfile").read_text()
+    assert "FROM ./model.gguf" in modelfile
+    assert ("ADAPTER ./adapter.gguf" in modelfile) != merged
+    assert "llama.cpp is not here" in done.not_run
+    assert done.to_json()["largest_difference"] is None
+    kept = export(adapters, "lora", "gguf", tmp_path / "g", merged=merged)
+    assert [p.name for p in kept.out.iterdir()] == ["model.gguf" if merged else "adapter.gguf"]
+
+
+def test_a_model_that_memory_does_not_hold_twice_is_written_and_not_run(
+    adapters, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(export_check, "available_bytes", lambda device: 1000)
+    done = export(adapters, "lora", "merged", tmp_path / "out")
+    assert "both models take" in done.not_run
+    AutoModelForCausalLM.from_pretrained(done.out)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_a_merged_model_is_whole_in_the_format_asked_for(dtype, adapters, tmp_path):
+    done = export(adapters, "lora", "merged", tmp_path / "out", dtype=dtype, prompts=0)
+    model = AutoModelForCausalLM.from_pretrained(done.out)
+    assert model.dtype == getattr(torch, dtype)
+    talk = [{"role": "user", "content": "hello"}]
+    own, base = (AutoTokenizer.from_pretrained(each) for each in (done.out, adapters / "base"))
+    assert own.apply_chat_template(talk) == base.apply_chat_template(talk)
+    assert (done.out / "generation_config.json").is_file()
+    assert read_origin(done.out) == read_origin(adapters / "lora")
+    assert "0 prompts were asked for" in done.not_run
+
+
+def test_dora_goes_to_vllm_merged_or_not_at_all(adapters, tmp_path):
+    with pytest.raises(AdapterError, match="DoRA") as refused:
+        export(adapters, "dora", "vllm", tmp_path / "out")
+    assert "--to vllm --merged" in refused.value.remedy
+    done = export(adapters, "dora", "vllm", tmp_path / "out", merged=True)
+    assert done.comparison.same_answers == 2
+    assert done.next == (f"vllm serve {tmp_path / 'out'}",)
+
+
+def test_an_adapter_for_vllm_says_how_it_is_served(adapters, tmp_path):
+    done = export(adapters, "lora", "vllm", tmp_path / "out", prompts=0)
+    (line,) = done.next
+    assert "--enable-lora --max-lora-rank 8 --lora-modules out=" in line
+    assert "vLLM itself was not run: PEFT reads the same folder." in done.notes
+
+
+def test_what_cannot_be_is_refused_before_anything_is_written(adapters, tmp_path):
+    with pytest.raises(AdapterError, match="is there already"):
+        export(adapters, "lora", "peft", adapters / "lora")
+    with pytest.raises(UsageError, match="no adapter for PEFT"):
+        export(adapters, "lora", "peft", tmp_path / "out", merged=True)
+    for to in ("merged", "vllm", "gguf"):
+        with pytest.raises(AdapterError):
+            export(adapters, "prompt", to, tmp_path / "out")
+    assert {path.name for path in tmp_path.iterdir()} <= {"home"}
+
+
+def test_an_adapter_of_another_base_is_not_exported(adapters, tmp_path):
+    other = shutil.copytree(adapters / "base", tmp_path / "other")
+    (other / "generation_config.json").write_text('{"eos_token_id": 0}')
+    order = Order("peft", tmp_path / "out")
+    with pytest.raises(AdapterError, match="not made for this base: its base"):
+        export_adapter(find_adapter(str(adapters / "lora")), order, model=str(other), force=True)
+
+
+def test_peft_loads_what_was_exported_in_16_bit(adapters, tmp_path):
+    done = export(adapters, "lora", "peft", tmp_path / "out", dtype="bfloat16")
+    base = AutoModelForCausalLM.from_pretrained(adapters / "base")
+    PeftModel.from_pretrained(base, done.out)
+    assert done.comparison.largest_difference < 0.05 * done.comparison.largest_logit

@@ -1,0 +1,140 @@
+""""""
+
+import ir_measures
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ir_measures import RR, R, nDCG
+
+from tunesmith.core.errors import RagError
+from tunesmith.retrieval.confidence import fit_threshold
+from tunesmith.retrieval.prompt import REFUSALS, Source, check_citations
+from tunesmith.retrieval.scores import (
+    citation_precision,
+    exact_match,
+    f1,
+    faithfulness,
+    ndcg_at,
+    recall_at,
+    reciprocal_rank,
+    refuses,
+    says,
+    words_of,
+)
+
+NAMES = st.lists(st.sampled_from("abcdefghijkl"), unique=True)
+
+
+@given(ranking=NAMES, relevant=NAMES.filter(bool))
+def test_metrics_are_those_of_ir_measures(ranking, relevant):
+    judged = {"q": dict.fromkeys(relevant, 1)}
+    run = {"q": {name: float(-rank) for rank, name in enumerate(ranking)}}
+    measures = [R @ 1, R @ 5, RR, nDCG @ 10]
+    theirs = ir_measures.calc_aggregate(measures, judged, run) if ranking else {}
+    ours = {
+        R @ 1: recall_at(1, ranking, relevant),
+        R @ 5: recall_at(5, ranking, relevant),
+        RR: reciprocal_rank(ranking, relevant),
+        nDCG @ 10: ndcg_at(10, ranking, relevant),
+    }
+    assert ours == pytest.approx(theirs or dict.fromkeys(ours, 0.0))
+
+
+SCORES = st.lists(st.floats(-1, 1), min_size=1)
+
+
+@given(right=SCORES, wrong=SCORES, most=st.floats(0, 0.5))
+def test_a_threshold_refuses_no_more_answers_than_allowed_and_none_higher_does(right, wrong, most):
+    fit = fit_threshold(right, wrong, most_false_refusals=most)
+    assert fit.false_refusals == sum(s < fit.score for s in right) / len(right) <= most
+    assert fit.refusals == sum(s < fit.score for s in wrong) / len(wrong)
+    above = [score for score in right if score > fit.score]
+    if above:
+        assert sum(s < min(above) for s in right) / len(right) > most
+
+
+@given(right=SCORES, wrong=SCORES, most=st.floats(0, 0.5))
+def test_a_threshold_as_it_is_shown_keeps_its_promise(right, wrong, most):
+    fit = fit_threshold(right, wrong, most_false_refusals=most, decimals=2)
+    shown = float(f"{fit.score:.2f}")
+    assert fit.false_refusals == sum(s < shown for s in right) / len(right) <= most
+    assert fit.refusals == sum(s < shown for s in wrong) / len(wrong)
+
+
+def test_a_threshold_needs_both_kinds_of_questions():
+    with pytest.raises(RagError):
+        fit_threshold([], [0.1])
+
+
+TEXT = st.text(alphabet="abthe .,[1]", max_size=30)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("The  Cat, sat!", ["cat", "sat"]),
+        ("an U.S. army", ["us", "army"]),
+        ("thirty days [2], [1, 3]", ["thirty", "days"]),
+        ("theatre-a", ["theatrea"]),
+        ("서울은 수도다.", ["서울은", "수도다"]),
+    ],
+)
+def test_words_are_those_of_squads_official_normalisation(text, words):
+    assert words_of(text) == words
+
+
+@pytest.mark.parametrize(
+    ("answer", "right", "score"),
+    [
+        ("The Denver Broncos", ["Denver Broncos"], 1.0),
+        ("Broncos", ["Denver Broncos"], 2 / 3),
+        ("it was Denver", ["Carolina", "Denver"], 0.5),
+        ("b b b", ["b"], 0.5),
+        ("", ["x"], 0.0),
+    ],
+)
+def test_f1_is_that_of_the_best_right_answer(answer, right, score):
+    assert f1(answer, right) == pytest.approx(score)
+
+
+@given(answer=TEXT, right=st.lists(TEXT, min_size=1, max_size=3))
+def test_an_exact_answer_has_all_of_f1_and_f1_lies_within_bounds(answer, right):
+    score = f1(answer, right)
+    assert 0 <= score <= 1
+    if exact_match(answer, right) and words_of(answer):
+        assert score == pytest.approx(1)
+
+
+@given(answer=TEXT, before=TEXT, after=TEXT)
+def test_a_text_says_the_answer_that_stands_in_it(answer, before, after):
+    assert says(f"{before} | {answer} | {after}", answer) == bool(words_of(answer))
+
+
+def test_words_must_stand_together():
+    assert not says("forty-two or two hundred", "hundred two")
+    assert not says("thirteenth", "thirteen")
+
+
+SOURCES = [Source(1, "a", "Dogs may come on Fridays."), Source(2, "b", "Thirty days of leave.")]
+
+
+def test_only_what_the_cited_sources_say_is_faithful():
+    assert faithfulness("thirty days [2]", SOURCES, [2]) == 1
+    assert faithfulness("thirty dogs [2]", SOURCES, [2]) == 0.5
+    assert faithfulness("thirty days", SOURCES, []) == 0
+
+
+def test_precision_counts_wrong_and_unknown_numbers():
+    def precision(answer):
+        return citation_precision(check_citations(answer, SOURCES), {2})
+
+    assert precision("x [2]") == 1
+    assert precision("x [1, 2]") == 0.5
+    assert precision("x [2] [9]") == 0.5
+    assert precision("x") is None
+
+
+@pytest.mark.parametrize("refusal", REFUSALS.values())
+def test_refusals_are_seen(refusal):
+    assert refuses(refusal)
+    assert not refuses("thirty days [1]")

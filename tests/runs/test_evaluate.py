@@ -1,0 +1,243 @@
+"""`evaluate`: the same judgement as at the end of a training, again, elsewhere, and of less."""
+
+import functools
+import json
+import shutil
+
+import pytest
+
+from tests.runs.test_verdict import probes
+from tests.runs.tiny import ONE_CHECKPOINT, UNMEASURED, base_folder, config, rows_file
+from tests.runs.trained import copy_of
+from tunesmith.core.errors import ConfigError, DataError, RunError
+from tunesmith.core.progress import Notice, Progress
+from tunesmith.evaluation import answering
+from tunesmith.runs.evaluate import evaluate_target
+from tunesmith.runs.run import resume_run, train_run
+
+METHODS = ({"kind": "lora", "rank": 2}, {"kind": "p-tuning", "tokens": 3}, {"kind": "full"})
+RANK = {"lora": {"rank": 2}, "full": {}}
+
+
+def made(folder, *, measures=UNMEASURED, **changes):
+    evaluate = {
+        **measures,
+        "checks": [{"kind": "exact"}, {"kind": "contains", "texts": ["it"]}],
+        "max_new_tokens": 6,
+        "timed_rows": 0,
+        "examples": 2,
+        "baseline_prompt": "Say seven times the number.",
+        "forgetting": {"probes": probes(folder), "perplexity_percent": 400.0},
+    }
+    return config(folder, evaluate=evaluate, goal="Say what it is", **changes)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A folder with a run of each of two kinds, that none of the tests changes."""
+
+    @functools.cache
+    def of(kind):
+        folder = tmp_path_factory.mktemp(kind)
+        train_run(made(folder, method={"kind": kind, **RANK[kind]}), emit=lambda _: None)
+        return folder
+
+    return of
+
+
+@pytest.fixture
+def trained(folders, tmp_path):
+    """Puts a copy of such a folder in the place of the test's own."""
+    return lambda kind="lora": copy_of(folders(kind), tmp_path)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """How many answers were generated."""
+    calls = []
+    generate = answering.generate
+
+    def counted(engine, prompts, **options):
+        calls.append(len(prompts))
+        return generate(engine, prompts, **options)
+
+    monkeypatch.setattr(answering, "generate", counted)
+    return calls
+
+
+def evaluated(target, overrides=None, **options):
+    events = []
+    found = evaluate_target(str(target), overrides or {}, emit=events.append, **options)
+    return found, [event.message for event in events if isinstance(event, Notice)]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method["kind"])
+def test_a_run_is_judged_again_as_at_the_end_of_its_training(tmp_path, asked, method):
+    run = made(tmp_path, measures={}, method=method)
+    first = train_run(run, emit=lambda _: None)
+    generated = sum(asked)
+    lines = (tmp_path / "run" / "answers.jsonl").read_text()
+    found, _ = evaluated(tmp_path / "run")
+    assert sum(asked) == generated  # nothing is asked twice
+    assert found.document.keys() == first.evaluation.keys()
+    for key in found.document.keys() - {"cost"}:  # of which the speed is told in another way
+        assert found.document[key] == first.evaluation[key], key
+    spent = [
+        document["cost"]["training_seconds"] for document in (found.document, first.evaluation)
+    ]
+    assert spent[0] == pytest.approx(spent[1], rel=1e-6)
+    assert (tmp_path / "run" / "answers.jsonl").read_text() == lines
+    assert json.loads((tmp_path / "run" / "evaluation.json").read_text()) == found.document
+
+
+def test_the_result_inside_a_run_means_the_run(trained, tmp_path):
+    trained()
+    found, _ = evaluated(tmp_path / "run" / "adapter")
+    assert found.folder == tmp_path / "run"
+
+
+def test_another_file_is_asked_with_other_settings_and_the_summary_tells_of_it(trained, tmp_path):
+    trained()
+    other = rows_file(tmp_path / "other.jsonl", count=7)
+    changes = {"evaluate": {"examples": 0, "checks": [{"kind": "label"}], "forgetting": "none"}}
+    found, _ = evaluated(tmp_path / "run", changes, data=str(other))
+    document = found.document
+    assert document["rows"] == 7
+    assert list(document["arms"]) == ["base", "prompted", "tuned"]
+    assert list(document["arms"]["tuned"]["checks"]) == ["label"]
+    assert document["forgetting"] is None
+    assert document["about"]["data"] == str(other)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["evaluation"] == document
+    assert resume_run(tmp_path / "run", emit=lambda _: None).evaluation == document
+
+
+def test_what_is_found_can_go_elsewhere_and_the_run_stays_as_it_is(trained, tmp_path):
+    trained()
+    before = {p: p.read_bytes() for p in (tmp_path / "run").glob("*.json*")}
+    found, _ = evaluated(tmp_path / "run", out=tmp_path / "deep" / "out")
+    assert {p.name for p in (tmp_path / "deep" / "out").iterdir()} == {
+        "evaluation.json",
+        "answers.jsonl",
+        "report.html",
+    }
+    assert found.folder == tmp_path / "deep" / "out"
+    assert {p: p.read_bytes() for p in (tmp_path / "run").glob("*.json*")} == before
+
+
+def test_without_the_training_rows_another_file_is_still_asked(trained, tmp_path):
+    trained()
+    other = rows_file(tmp_path / "other.jsonl", count=7)
+    (tmp_path / "rows.jsonl").unlink()
+    found, notices = evaluated(tmp_path / "run", data=str(other))
+    assert list(found.document["arms"]) == ["base", "prompted", "tuned"]
+    assert "no training row" in found.document["left_out"]["examples"]
+    assert [text for text in notices if "rows.jsonl" in text and "`examples`" in text]
+    with pytest.raises(DataError, match=r"rows\.jsonl"):
+        evaluated(tmp_path / "run")
+    with pytest.raises(DataError, match=r"none\.jsonl"):
+        evaluated(tmp_path / "run", data=str(tmp_path / "none.jsonl"))
+
+
+def test_an_adapter_without_its_run_is_judged_on_a_file(trained, tmp_path):
+    trained()
+    shutil.copytree(tmp_path / "run" / "adapter", tmp_path / "mine")
+    other = str(rows_file(tmp_path / "other.jsonl", count=7))
+    checks = {"evaluate": {"checks": [{"kind": "exact"}], "max_new_tokens": 6, **UNMEASURED}}
+    with pytest.raises(ConfigError, match=r"is no run .*, so it has no held-out rows"):
+        evaluated(tmp_path / "mine", checks)
+    found, _ = evaluated(tmp_path / "mine", checks, data=other)
+    assert list(found.document["arms"]) == ["base", "tuned"]
+    assert found.folder is None
+    rows = {"data": {"train": str(tmp_path / "rows.jsonl")}}
+    found, _ = evaluated(tmp_path / "mine", {**checks, **rows}, data=other)
+    assert list(found.document["arms"]) == ["base", "examples", "tuned"]
+    ours, _ = evaluated(tmp_path / "run", checks, data=other)
+    assert ours.document["arms"]["tuned"]["checks"] == found.document["arms"]["tuned"]["checks"]
+
+
+def test_a_model_alone_is_asked_and_nothing_is_claimed_of_a_tuning(tmp_path):
+    base = base_folder(tmp_path / "base")
+    other = str(rows_file(tmp_path / "other.jsonl", count=7))
+    asked = {"checks": [{"kind": "exact"}], "max_new_tokens": 6, "timed_rows": 1}
+    checks = {"evaluate": {**asked, **UNMEASURED}}
+    found, _ = evaluated(base, checks, data=other)
+    document = found.document
+    assert list(document["arms"]) == ["base"]
+    assert (document["verdict"]["answer"], document["cost"]) == ("cannot-tell", None)
+    assert document["verdict"]["reasons"] == ["nothing-tuned"]
+    assert document["verdict"]["text"] == "Nothing is tuned here. What passes `exact`: base 0 %."
+    assert document["arms"]["base"]["seconds_per_answer"] > 0
+
+
+def test_a_run_whose_base_is_gone_says_so_and_goes_on_where_it_is_now(trained, tmp_path):
+    trained()
+    (tmp_path / "base").rename(tmp_path / "elsewhere")
+    with pytest.raises(RunError, match=r"its base .*base cannot be used") as refused:
+        evaluated(tmp_path / "run")
+    assert (refused.value.code, "--model" in refused.value.remedy) == ("base_gone", True)
+    found, notices = evaluated(tmp_path / "run", {"model": str(tmp_path / "elsewhere")})
+    assert found.document["verdict"]["answer"]
+    assert not [text for text in notices if "another base" in text]
+    other = base_folder(tmp_path / "other", vocab_size=400)
+    _, notices = evaluated(tmp_path / "run", {"model": str(other)})
+    assert [text for text in notices if "was trained over another base" in text]
+
+
+def test_a_run_without_a_result_checks_or_rows_is_refused(trained, tmp_path):
+    trained()
+    with pytest.raises(ConfigError, match="held no rows out"):
+        evaluated(tmp_path / "run", {"data": {"eval": 0}})
+    none = {"checks": [], "forgetting": "default", "baseline_prompt": None, "examples": 5}
+    with pytest.raises(ConfigError, match="has no checks"):
+        evaluated(tmp_path / "run", {"evaluate": {**none, "timed_rows": 5}})
+    shutil.rmtree(tmp_path / "run" / "adapter")
+    with pytest.raises(RunError, match="the run has no result yet"):
+        evaluated(tmp_path / "run")
+
+
+@pytest.mark.parametrize("kind", ["lora", "full"])
+@pytest.mark.parametrize("phase", ["answering", "timing", "scoring"])
+def test_an_evaluation_that_is_stopped_writes_nothing_and_goes_on_later(
+    trained, tmp_path, kind, phase
+):
+    trained(kind)
+    before = (tmp_path / "run" / "evaluation.json").read_bytes()
+    seen = []
+
+    def emit(event):
+        if isinstance(event, Progress) and event.phase.startswith(phase):
+            seen.append(event)
+
+    changes = {"evaluate": {"max_new_tokens": 5, "timed_rows": 2}}
+    options = {"emit": emit, "stop": lambda: bool(seen)}
+    found = evaluate_target(str(tmp_path / "run"), changes, **options)
+    assert found.document is None
+    assert (tmp_path / "run" / "evaluation.json").read_bytes() == before
+    assert evaluated(tmp_path / "run", changes)[0].document is not None
+
+
+def test_answers_of_the_data_that_would_be_cut_are_told(tmp_path):
+    events = []
+    train_run(made(tmp_path, train=ONE_CHECKPOINT), emit=events.append)
+    (told,) = [e.message for e in events if isinstance(e, Notice) and "longer than" in e.message]
+    assert "raise evaluate.max_new_tokens" in told
+    changes = {"evaluate": {"max_new_tokens": 60, "forgetting": "none"}}
+    _, notices = evaluated(tmp_path / "run", changes)
+    assert not [text for text in notices if "longer than" in text]
+
+
+def test_about_how_long_it_takes_is_said_before_anything_is_answered(tmp_path):
+    events = []
+    method = {"kind": "prompt", "tokens": 4}  # of a LoRA the probes are asked first
+    train_run(made(tmp_path, train=ONE_CHECKPOINT, method=method), emit=events.append)
+    told = [i for i, e in enumerate(events) if isinstance(e, Notice) and e.code == "judging"]
+    first = next(
+        i
+        for i, e in enumerate(events)
+        if isinstance(e, Progress) and e.phase.startswith(("answering", "timing", "scoring"))
+    )
+    assert len(told) == 1
+    assert told[0] < first
+    assert "answers (base, prompted, examples, tuned)" in events[told[0]].message
+    assert "tokens of probes" in events[told[0]].message

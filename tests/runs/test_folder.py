@@ -1,0 +1,47 @@
+"""A run's folder is taken where nothing lies but what a killed process left of an empty one."""
+
+import pytest
+
+from tunesmith.core.errors import RunError
+from tunesmith.core.progress import HeldOut
+from tunesmith.runs.folder import RunFolder, alone
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_folder_whose_creation_was_killed_is_free_and_swept(tmp_path):
+    for name in (".lock", ".tmp-config.yaml-0123abcd"):
+        (tmp_path / name).touch()
+    RunFolder(tmp_path).create({"model": "m"})
+    assert names(tmp_path) == [".lock", "config.yaml"]
+    assert (tmp_path / "config.yaml").read_text() == "model: m\n"
+
+
+def test_a_line_that_was_cut_off_takes_no_later_one_with_it(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.record(HeldOut(2, 1.0, best=True))
+    for path in (folder.events, folder.metrics):
+        with path.open("a") as file:
+            file.write('{"event": "held')
+    folder.cut(2)
+    folder.record(HeldOut(4, 0.5, best=True))
+    assert folder.held_out_losses() == {2: 1.0, 4: 0.5}
+    assert folder.metrics.read_text() == ""
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", ".tmp-thesis", ".hidden"])
+def test_files_of_others_are_left(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(RunError, match="is not empty"):
+        RunFolder(tmp_path).create({"model": "m"})
+    assert names(tmp_path) == [name]
+
+
+def test_of_two_who_create_a_run_at_once_one_is_refused(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    with alone(folder.path), pytest.raises(RunError, match="another process"):
+        folder.create({"model": "m"})
+    assert not folder.config.exists()

@@ -1,0 +1,119 @@
+import json
+
+import pytest
+import yaml
+
+from tunesmith.config import load_run_config
+from tunesmith.config.run import DataSettings, RunConfig
+from tunesmith.config.settings import known_keys
+from tunesmith.core.errors import ConfigError
+from tunesmith.data.faults import FaultyData
+from tunesmith.setup.draft_config import draft_config, write_draft
+
+LABELS = [{"prompt": f"q{i}", "completion": ("yes", "no")[i % 2]} for i in range(12)]
+
+
+@pytest.fixture
+def drafted(tmp_path):
+    def draft(rows=LABELS, **settings):
+        path = tmp_path / "it's rows: #1.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return draft_config(DataSettings(train=str(path), **settings)), path
+
+    return draft
+
+
+def loaded(text, tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    return load_run_config(path, {})
+
+
+def test_a_draft_loads_and_says_what_the_defaults_say(drafted, tmp_path):
+    draft, data = drafted()
+    config = loaded(draft.text, tmp_path)
+    plain = load_run_config(None, {"data": {"train": str(data)}})
+    assert config.data.train == str(data)
+    assert config.data.format == "prompt-completion"
+    assert config.evaluate.checks[0].kind == "label"
+    same = {"data": plain.data, "evaluate": plain.evaluate}
+    assert config.model_copy(update=same) == plain
+
+
+def test_what_stands_behind_a_hash_is_the_default(drafted, tmp_path):
+    draft, _ = drafted()
+    uncommented = "\n".join(
+        line.replace("# ", "", 1) if ": " in line.split(" # ")[0] and is_key(line) else line
+        for line in draft.text.splitlines()
+    )
+    assert loaded(uncommented, tmp_path) == loaded(draft.text, tmp_path)
+    assert len(leaves(yaml.safe_load(uncommented))) > len(leaves(yaml.safe_load(draft.text)))
+
+
+def is_key(line):
+    return line.lstrip().startswith("# ") and line.split()[1].removesuffix(":") in {
+        key.rpartition(".")[2] for key in known_keys(RunConfig)
+    }
+
+
+def leaves(values, prefix=""):
+    found = []
+    for key, value in values.items():
+        nested = isinstance(value, dict) and value
+        found += leaves(value, f"{prefix}{key}.") if nested else [f"{prefix}{key}"]
+    return found
+
+
+def test_every_key_of_a_lora_run_is_in_the_draft_with_its_description(drafted):
+    draft, _ = drafted()
+    for model in (
+        RunConfig.model_fields["data"].annotation,
+        RunConfig.model_fields["train"].annotation,
+    ):
+        for name, field in model.model_fields.items():
+            assert any(
+                f"{name}: " in line and line.endswith(f"# {field.description}")
+                for line in draft.text.splitlines()
+            )
+
+
+def test_a_check_stands_under_its_reason(drafted):
+    draft, _ = drafted()
+    lines = draft.text.splitlines()
+    at = next(i for i, line in enumerate(lines) if "kind: label" in line)
+    assert lines[at - 1].strip() == "# the answers are 2 different texts in 12 rows"
+
+
+def test_without_a_proposal_the_kinds_are_named(drafted, tmp_path):
+    draft, _ = drafted([{"prompt": f"q{i}", "completion": f"{i} is it"[::-1]} for i in range(5)])
+    assert "Kinds: exact, label" in draft.text
+    assert loaded(draft.text, tmp_path).evaluate.checks == ()
+
+
+def test_mapped_columns_and_limits_that_were_given_stay(drafted, tmp_path):
+    rows = [{"q": row["prompt"], "a": row["completion"]} for row in LABELS]
+    draft, _ = drafted(rows, map={"prompt": "q", "completion": "a"}, too_long="cut")
+    data = loaded(draft.text, tmp_path).data
+    assert (data.map, data.too_long) == ({"prompt": "q", "completion": "a"}, "cut")
+
+
+def test_faulty_rows_are_told_and_sound_ones_make_the_draft(drafted):
+    draft, _ = drafted([*LABELS, {"prompt": "x"}])
+    assert draft.rows == 13
+    assert [fault.code for fault in draft.faults] == ["missing_column"]
+
+
+def test_a_file_without_a_sound_row_is_refused(drafted):
+    with pytest.raises(FaultyData, match="completion"):
+        drafted([{"prompt": "x"}] * 3)
+
+
+def test_a_file_that_is_there_stays_as_it_is(drafted, tmp_path):
+    draft, _ = drafted()
+    out = tmp_path / "mine.yaml"
+    write_draft(draft, out)
+    assert out.read_text() == draft.text
+    out.write_text("mine")
+    with pytest.raises(ConfigError, match="exists already"):
+        write_draft(draft, out)
+    assert out.read_text() == "mine"

@@ -1,0 +1,81 @@
+"""Runs of a comparison that differ in nothing but their rank tell whether a larger one pays."""
+
+import numpy as np
+
+from tests.runs.tiny import ONE_CHECKPOINT, config
+from tunesmith.core.progress import Weakened
+from tunesmith.evaluation.measures import Measures
+from tunesmith.report import writing
+from tunesmith.runs.folder import RunFolder
+from tunesmith.studies.compare import compare_runs, resume_comparison
+from tunesmith.studies.ranks import compare_ranks
+from tunesmith.studies.variants import Variant
+
+NOISE = np.random.default_rng(0).normal(0, 0.05, 40)
+
+
+def losses(mean):
+    return (mean + NOISE).tolist()
+
+
+def of_rank(base, rank, **changes):
+    return base.model_copy(
+        update={"method": base.method.model_copy(update={"rank": rank}), **changes}
+    )
+
+
+def test_only_runs_that_differ_in_nothing_else_are_compared(tmp_path):
+    base = config(tmp_path)
+    other = base.train.model_copy(update={"lr": 0.5})
+    runs = [
+        ("small", of_rank(base, 1, out="a")),
+        ("large", of_rank(base, 8, out="b")),
+        ("fast", of_rank(base, 2, train=other)),
+        ("soft", config(tmp_path, method={"kind": "prompt", "tokens": 2})),
+    ]
+    known = {name: losses(2.0) for name, _ in runs} | {"large": losses(1.0)}
+    (found,) = compare_ranks(runs, known)
+    assert found.runs == ("small", "large")
+    assert found.to_json()["text"].startswith("Rank 1 is too low")
+    assert "8" in found.to_json()["texts"]["ko"]
+    assert not list(compare_ranks(runs, {"small": losses(2.0)}))
+
+
+def test_ranks_that_do_no_more_are_told_as_enough(tmp_path):
+    base = config(tmp_path)
+    runs = [("small", of_rank(base, 1)), ("large", of_rank(base, 8))]
+    (found,) = compare_ranks(runs, {"small": losses(2.0), "large": losses(2.0)})
+    assert "enough" in found.text()
+
+
+def test_a_comparison_of_ranks_says_so(tmp_path):
+    base = config(tmp_path, train=ONE_CHECKPOINT)
+    variants = [Variant(f"rank {rank}", of_rank(base, rank)) for rank in (1, 2)]
+    document = compare_runs(variants, tmp_path / "all", emit=lambda *_: None).to_json()
+    (found,) = document["loss_against_rank"]
+    assert found["runs"] == ["rank 1", "rank 2"]
+    assert len(found["falls"]) == 1
+    again = resume_comparison(tmp_path / "all", emit=lambda *_: None).to_json()
+    assert again["loss_against_rank"] == document["loss_against_rank"]
+
+
+def test_runs_that_were_weakened_tell_nothing_of_their_rank(tmp_path, monkeypatch):
+    told = {"share": 0.8}
+    monkeypatch.setattr(RunFolder, "last", lambda _, kind: told if kind is Weakened else None)
+    base = config(tmp_path, train=ONE_CHECKPOINT)
+    variants = [Variant(f"rank {rank}", of_rank(base, rank)) for rank in (1, 2)]
+    monkeypatch.setattr(Measures, "_strength", lambda _: None)
+    found = compare_runs(variants, tmp_path / "all", emit=lambda *_: None)
+    assert found.to_json()["loss_against_rank"] == []
+
+
+def test_a_page_that_cannot_be_drawn_is_told_and_ends_nothing(tmp_path, monkeypatch):
+    def broken(*_args, **_options):
+        raise KeyError("arms")
+
+    monkeypatch.setattr(writing, "comparison_page", broken)
+    variants, said = [Variant("small", config(tmp_path, train=ONE_CHECKPOINT))], []
+    found = compare_runs(variants, tmp_path / "all", emit=lambda _, event: said.append(event))
+    assert found.rows[0].summary.reason == "done"
+    (notice,) = (each for each in said if getattr(each, "code", "") == "report")
+    assert f"`tunesmith report {tmp_path / 'all'}` draws it again" in notice.message
