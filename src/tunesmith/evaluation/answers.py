@@ -1,7 +1,7 @@
 """Held-out questions, what each arm answered to them, and how each check scored that."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 from tunesmith.core.errors import DataError
 from tunesmith.core.numbers import many
@@ -11,7 +11,8 @@ from tunesmith.data.template import Rendering, render
 from tunesmith.data.tokenizer import Tokenizer, encode
 from tunesmith.evaluation.checks.check import Case, Check, Scored, score_cases
 from tunesmith.evaluation.comparison import Summary, summarise
-from tunesmith.evaluation.intervals import Interval
+
+NO_SCORE = {"score": None, "low": None, "high": None, "n": 0}  # of a check in an arm
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Answers:
                 **self.facts.get(arm, {}),
                 "checks": {
                     check.name: {
-                        **_interval(check.arms.get(arm)),
+                        **(check.arms[arm].to_json("score") if arm in check.arms else NO_SCORE),
                         **_remarks(self.scored[check.name][arm]),
                     }
                     for check in self.summary.checks
@@ -85,21 +86,10 @@ class Answers:
             for arm in self.texts
         }
         differences = {
-            check.name: {arm: asdict(d) for arm, d in check.differences.items()}
+            check.name: {arm: each.to_json() for arm, each in check.differences.items()}
             for check in self.summary.checks
         }
         return {"arms": arms, "differences": differences, "rows": len(self.questions)}
-
-
-def _interval(interval: Interval | None) -> dict[str, float | None]:
-    if interval is None:  # no row has a score
-        return {"score": None, "low": None, "high": None, "n": 0}
-    return {
-        "score": interval.mean,
-        "low": interval.low,
-        "high": interval.high,
-        "n": interval.n,
-    }
 
 
 def _remarks(scored: Scored) -> dict[str, object]:
