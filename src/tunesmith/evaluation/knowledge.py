@@ -16,8 +16,9 @@ from tunesmith.data.rows import Conversation, Message
 from tunesmith.evaluation.answering import Asked as Prompted
 from tunesmith.evaluation.answering import answers_to
 from tunesmith.evaluation.findings import Finding, finding_text, told, words_in
+from tunesmith.evaluation.given_rows import FactRow, read_given
 from tunesmith.evaluation.intervals import LEVEL, Interval, mean_interval, paired_difference
-from tunesmith.evaluation.paraphrases import read_facts, reworded
+from tunesmith.evaluation.paraphrases import reworded
 from tunesmith.generation.sampling import Sampling
 
 _HANGUL = re.compile("[\uac00-\ud7a3]")
@@ -240,9 +241,9 @@ def fact_sheet(
     if settings.questions is not None:
         before = rows[0].messages[:-2] if rows else ()
         given = [
-            FactQuestion(fact, (*before, Message("user", query)))
-            for query, answer in read_facts(Path(settings.questions))
-            if (fact := fact_of(query, answer))
+            FactQuestion(fact, (*before, Message("user", row.query)))
+            for row in read_given(Path(settings.questions), FactRow)
+            if (fact := fact_of(row.query, row.answer))
         ]
         other = _spread(given, settings.rows)
     elif looks is not None and looks.are_knowledge:
