@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from tunesmith.adapters.combine_rules import Layer, Linear, Method
+from tunesmith.adapters.combine_rules import Linear, MergeLayer, MergeMethod
 from tunesmith.adapters.products import Delta, Product, blocks
 from tunesmith.adapters.sources import Source, require_alike, require_fit
 from tunesmith.core.errors import AdapterError, ConfigError
@@ -28,7 +28,7 @@ class Combination:
 
     sources: Sequence[Source]
     weights: Sequence[float]
-    method: Method = field(default_factory=Linear)
+    method: MergeMethod = field(default_factory=Linear)
     seed: int = 0
     trust_bases: bool = False
 
@@ -49,7 +49,7 @@ class Combination:
             if (product := source.product(layer)) is not None
         ]
         method = self.method if len(self.sources) > 1 else Linear()
-        return method.combine(products, Layer(layer, len(self.sources), self.seed))
+        return method(products, MergeLayer(layer, len(self.sources), self.seed))
 
     def deltas(self) -> Iterator[tuple[str, Delta]]:
         """Layer and delta, one after the other."""

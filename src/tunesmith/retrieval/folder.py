@@ -1,6 +1,5 @@
 """Which files of a folder are documents, and which could not be read until they change?"""
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -8,10 +7,9 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from tunesmith.core.errors import RagError
+from tunesmith.core.files import sha256_of
 from tunesmith.retrieval.document import library
 from tunesmith.retrieval.read import Kind, Order, Refused, kind_of
-
-BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +74,9 @@ def _examined(path: Path, kind: Kind) -> Order | Refused:
                 "Split it into files.",
                 "too_large",
             )
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while block := file.read(BLOCK_BYTES):
-                digest.update(block)
+        return Order(path, sha256_of(path))
     except OSError as error:
         return Refused(f"cannot be read: {error.strerror}.", "Mend its rights.", "file_system")
-    return Order(path, digest.hexdigest())
 
 
 TABLE = "refused"
