@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from tunesmith.core.errors import DataError
 from tunesmith.core.numbers import many
@@ -115,7 +116,7 @@ def questions_of(
         remedy = "Leave evaluate.checks out: the held-out loss says what was learned."
         raise DataError(what, remedy=remedy, code="no_questions")
     questions = []
-    for conversation in _spread(conversations, most):
+    for conversation in spread(conversations, most):
         turn = conversation.supervised[-1]
         reference = _reference(conversation, turn, tokenizer)
         before = tuple(conversation.messages[:turn])
@@ -150,13 +151,13 @@ def text_of(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
     return split_thinking(text)[1]
 
 
-def _spread(rows: Sequence[Conversation], most: int) -> Iterator[Conversation]:
-    """Evenly spread rows, so that a sorted file still gives all its kinds."""
-    if len(rows) <= most:
-        yield from rows
-        return
-    for i in range(most):
-        yield rows[i * len(rows) // most]
+T = TypeVar("T")
+
+
+def spread(items: Sequence[T], most: int) -> Iterator[T]:
+    """At most so many, evenly spread, so that a sorted file still gives all its kinds."""
+    count = min(len(items), most)
+    return (items[i * len(items) // count] for i in range(count))
 
 
 def score(
