@@ -25,7 +25,7 @@ from tunesmith.core.progress import QUIET, Clock, Course, Progress
 from tunesmith.evaluation.answering import answer_arms, open_cache, voice_of
 from tunesmith.evaluation.answers import text_of
 from tunesmith.evaluation.arms import Arm
-from tunesmith.evaluation.retrieval_gain import CELLS, Case, Cell, effects, score_cell
+from tunesmith.evaluation.retrieval_gain import CELLS, CellScores, SourcedCase, effects, score_cell
 from tunesmith.generation.sampling import Sampling
 from tunesmith.report.rag_page import rag_page
 from tunesmith.retrieval.confidence import fit_threshold, known_threshold
@@ -65,7 +65,7 @@ class TrialSettings:
 class _Answered:
     """One cell's answers with what they are judged by."""
 
-    cases: tuple[Case, ...]
+    cases: tuple[SourcedCase, ...]
     texts: tuple[str, ...]
 
 
@@ -187,7 +187,7 @@ class _Speaker:
 
 def _gated(
     items: Sequence[Item], answered: Mapping[str, _Answered], threshold: float | None
-) -> dict[str, Cell]:
+) -> dict[str, CellScores]:
     """The cells with retrieval as `rag ask` serves them: refused below the threshold."""
     if threshold is None:
         return {}
@@ -220,7 +220,7 @@ def _fitted(items: Sequence[Item]) -> dict[str, float] | None:
 
 
 def _cells_json(
-    cells: Mapping[str, Cell], gated: Mapping[str, Cell], seed: int
+    cells: Mapping[str, CellScores], gated: Mapping[str, CellScores], seed: int
 ) -> dict[str, object]:
     """Every cell by its name, None where there is no adapter."""
     return {
