@@ -257,7 +257,7 @@ def test_the_real_package_makes_the_same_spans(tmp_path):
     )
 
 
-FOLDER = SRC / "tunesmith" / "evaluate" / "forgetting" / "probes"
+FOLDER = SRC / "tunesmith" / "evaluation" / "probes"
 ROW = json.dumps({"query": "q", "choices": ["a", "b"], "gold": 1}) + "\n"
 
 

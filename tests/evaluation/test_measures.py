@@ -32,6 +32,7 @@ def made(folder, **changes):
     return config(folder, evaluate=evaluate, **changes)
 
 
+@pytest.mark.rendered
 @pytest.mark.parametrize("method", [{"kind": "lora", "rank": 2}, {"kind": "full"}])
 def test_every_part_is_measured_in_every_arm_that_it_has(tmp_path, method):
     found = train_run(made(tmp_path, method=method), emit=lambda _: None).evaluation

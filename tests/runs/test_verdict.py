@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.runs.tiny import ONE_CHECKPOINT, config
+from tests.runs.tiny import ONE_CHECKPOINT, UNMEASURED, config
 from tunesmith.config import load_run_config
 from tunesmith.config.evaluate import ForgettingSettings
 from tunesmith.core.errors import ConfigError
@@ -30,6 +30,7 @@ def probes(folder):
 
 def made(folder, **changes):
     evaluate = {
+        **UNMEASURED,
         "checks": [{"kind": "exact"}],
         "max_new_tokens": 4,
         "forgetting": {"probes": probes(folder), "perplexity_percent": 400.0},
