@@ -5,7 +5,7 @@ import pytest
 from tests.conversation.retrieving import NAMES, fact_store
 from tests.retrieval.toy import ToyEmbedder
 from tests.runs.tiny import base_folder
-from tunesmith.conversation import ask, written_questions
+from tunesmith.conversation import documents, written_questions
 from tunesmith.conversation.dataset import DatasetSettings, make_dataset
 from tunesmith.conversation.written_questions import OPENINGS, Writing, write_questions
 from tunesmith.core.errors import RagError
@@ -24,7 +24,7 @@ def places(tmp_path_factory):
 
 @pytest.fixture
 def store(places, monkeypatch):
-    monkeypatch.setattr(ask, "load_embedder", lambda *_, **__: ToyEmbedder(places[1]))
+    monkeypatch.setattr(documents, "load_embedder", lambda *_, **__: ToyEmbedder(places[1]))
     return places[0]
 
 
