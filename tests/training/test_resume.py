@@ -8,7 +8,7 @@ from tests.training.test_loop import resumed, run
 from tests.training.tiny import dataset, plan, tensors
 from tests.variants import SHAPES, VARIANTS, attach, engine_for
 from tunesmith.config import TrainSettings
-from tunesmith.core.progress import Ended, HeldOut
+from tunesmith.training.events import Ended, HeldOut
 from tunesmith.training.job import Job
 
 pytestmark = pytest.mark.usefixtures("home")
