@@ -22,7 +22,7 @@ from tunesmith.conversation.chat import LONGEST_CHAT_TOKENS
 from tunesmith.conversation.documents import open_documents
 from tunesmith.core import files
 from tunesmith.core.errors import RagError
-from tunesmith.core.progress import QUIET, Clock, Course, Progress
+from tunesmith.core.progress import QUIET, Clock, Course, Phase
 from tunesmith.evaluation.answering import answer_arms, open_cache, voice_of
 from tunesmith.evaluation.answers import text_of
 from tunesmith.evaluation.arms import Arm
@@ -91,7 +91,7 @@ def evaluate_retrieval(
     if not any(question.answers for question in questions):
         raise RagError("No question has an answer to compare with.", remedy="Give some answers.")
     _require_place(out)
-    opened, embedder = open_documents(store, emit=lambda text: course.emit(Progress(text)))
+    opened, embedder = open_documents(store, emit=lambda text: course.emit(Phase(text)))
     found = find_all(opened, embedder, questions, limit=settings.sources, course=course)
     items = items_of(
         found,
@@ -133,7 +133,7 @@ def _answers(
 ) -> dict[str, _Answered]:
     """What the base and, where there is one, the adapter answer without and with sources."""
     located = locate(model, [adapter] if adapter else [])
-    course.emit(Progress(f"loading {located.model}"))
+    course.emit(Phase(f"loading {located.model}"))
     opened, attached = open_with_adapters(
         located.model, located.adapters, four_bit=located.four_bit
     )
