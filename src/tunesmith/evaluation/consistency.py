@@ -63,9 +63,9 @@ def form_of(text: str) -> Form:
 def _of_json(value: object) -> Form:
     if isinstance(value, dict):
         return ("object", *sorted(value))
-    if isinstance(value, bool | int | float) or value is None:
-        return ("number",) if isinstance(value, int | float) else ("json",)
-    return ("array",) if isinstance(value, list) else ("json",)
+    if isinstance(value, list):
+        return ("array",)
+    return ("number",) if isinstance(value, int | float) else ("json",)
 
 
 Meaning = Callable[[str, str], float]
@@ -283,10 +283,8 @@ def _others(repeats: Repeats, name: str, words: Words) -> str:
 
 
 def _difference(change: Interval, words: Words) -> str:
-    low, high = (signed_text(each) for each in (change.low, change.high))
-    return words.say(
-        "consistency.difference", points=points_text(change.mean, words), low=low, high=high
-    )
+    limits = {"low": signed_text(change.low), "high": signed_text(change.high)}
+    return words.say("consistency.difference", points=points_text(change.mean, words), **limits)
 
 
 Groups = Sequence[Sequence[Case]]  # question -> its answers
