@@ -22,7 +22,6 @@ from tunesmith.evaluation.findings import (
     words_in,
 )
 from tunesmith.evaluation.intervals import (
-    LEVEL,
     RESAMPLES,
     Interval,
     is_binary,
@@ -172,9 +171,7 @@ def _table_json(table: Table, mean: str) -> dict[str, dict[str, dict[str, float]
     }
 
 
-def measure_repeats(
-    arms: Arms, *, seed: int, level: float = LEVEL, resamples: int = RESAMPLES
-) -> Repeats:
+def measure_repeats(arms: Arms, *, seed: int, resamples: int = RESAMPLES) -> Repeats:
     """All intervals, by the bootstrap over questions (0/1 values: Wilson's and Tango's).
 
     Answers to one question hang together, so questions are what is drawn, never answers. Where
@@ -188,7 +185,7 @@ def measure_repeats(
     rows = {arm: tuple(each[:count]) for arm, each in arms.items()}
     table = {
         arm: {
-            name: mean_interval(values, level=level, **draws)
+            name: mean_interval(values, **draws)
             for name in MEASURES
             if (values := [v for row in each if (v := getattr(row, name)) is not None])
         }
@@ -196,7 +193,7 @@ def measure_repeats(
     }
     differences = {
         arm: {
-            name: paired_difference(*zip(*both, strict=True), level=level, **draws)
+            name: paired_difference(*zip(*both, strict=True), **draws)
             for name in MEASURES
             if (both := _both(rows[TUNED], each, name))
         }
