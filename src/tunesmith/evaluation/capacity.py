@@ -43,7 +43,7 @@ def spectra(engine: Engine, adapter: str) -> dict[str, tuple[float, ...]]:
     found: dict[str, tuple[float, ...]] = {}
     for name, linear in engine.linears.items():
         term = linear.terms.get(adapter)
-        if term is None:
+        if term is None or term.a is None:
             continue
         a, b = term.product()
         try:
