@@ -12,6 +12,7 @@ import pytest
 
 from tests.data.tiny import tokenizer_of
 from tunesmith.core.errors import DataError
+from tunesmith.core.progress import Progress
 from tunesmith.data import workers
 from tunesmith.data.read import Layout
 from tunesmith.data.records import Record, Size, chunked
@@ -37,8 +38,8 @@ def records(count=60):
 
 def made(processes, *, rows=None, tell=None, recipe=RECIPE):
     chunks = chunked(records() if rows is None else rows, Size(8, 10**6))
-    told = pytest.fail if tell is None else tell
-    return tokenised(chunks, recipe, LAYOUT, processes=processes, tell=told)
+    hear = pytest.fail if tell is None else lambda event: tell(event.message)
+    return tokenised(chunks, recipe, LAYOUT, progress=Progress(hear, threads=processes))
 
 
 @pytest.fixture

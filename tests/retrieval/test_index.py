@@ -8,6 +8,7 @@ import pytest
 
 from tests.retrieval.toy import encrypted_pdf, pdf
 from tunesmith.core.errors import RagError
+from tunesmith.core.progress import Progress
 from tunesmith.retrieval import index as index_module
 from tunesmith.retrieval.chunk import Cutting
 from tunesmith.retrieval.passage import Filter
@@ -114,7 +115,7 @@ def test_what_was_written_before_a_stop_is_not_embedded_again(
             raise Stop
 
     with pytest.raises(Stop):
-        indexed(Cutting(4, 0), emit=stop)
+        indexed(Cutting(4, 0), progress=Progress(stop))
     before = {
         match.passage.text
         for match in open_store(indexed.uri).nearest(embedder.embed(["paragraph"])[0], 50)
@@ -132,14 +133,15 @@ KILLED = """
     import os, signal, sys
     from pathlib import Path
     from tests.retrieval.toy import ToyEmbedder
+    from tunesmith.core.progress import Progress
     from tunesmith.retrieval import index as module
     from tunesmith.retrieval.chunk import Cutting
 
     module.CHUNKS_AT_ONCE = 2
     folder, store, model = map(Path, sys.argv[1:])
-    source = module.Source(folder, "toy", lambda: ToyEmbedder(model), Cutting(40, 8))
+    source = module.IndexedFolder(folder, "toy", lambda: ToyEmbedder(model), Cutting(40, 8))
     die = lambda _: os.kill(os.getpid(), signal.SIGKILL)
-    module.index(source, str(store), emit=die)
+    module.index(source, str(store), progress=Progress(die))
 """
 
 

@@ -95,7 +95,9 @@ class Conversation:
         # Without a terminal Ctrl-C ends the command, as anywhere else.
         asks = stop_on_signal("(stopped)") if self._interactive else contextlib.nullcontext(None)
         with asks as stop:
-            reply = self._chat.reply(voice, question, say=self._write, stop=stop or (lambda: False))
+            reply = self._chat.reply(
+                voice, question, on_text=self._write, stop=stop or (lambda: False)
+            )
         self._write("\n")
         return reply
 

@@ -14,7 +14,7 @@ from tunesmith.core.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tunesmith.core.progress import Course
+    from tunesmith.core.progress import Progress
     from tunesmith.studies.merge import Named
 
 STOPPING = "stopping after these answers; press again to stop at once (what was answered stays)"
@@ -71,8 +71,8 @@ def conflicts(
     again = ["adapters", "conflicts", *adapters, *["--scores"] * (scores is True), *_flags(given)]
     again += ["--force"] * force
     found = _told(
-        lambda course: find_conflicts(
-            named(adapters, force=force), scores=scores, rows=rows, course=course
+        lambda progress: find_conflicts(
+            named(adapters, force=force), scores=scores, rows=rows, progress=progress
         ),
         again=again,
     )
@@ -152,14 +152,14 @@ def merge(  # noqa: PLR0913  # one parameter for each flag
     again += ["--force"] * force
     try:
         made = _told(
-            lambda course: combine_best(
+            lambda progress: combine_best(
                 wanted,
                 out,
                 densities=densities,
                 ranks=ranks,
                 rows=rows,
                 max_drop=max_drop,
-                course=course,
+                progress=progress,
             ),
             again=again,
         )
@@ -195,13 +195,13 @@ def _by_method(
         if len(values) > 1:
             raise UsageError(f"--{flag} has several values, of which --auto could choose.")
     made = _told(
-        lambda course: combine(
+        lambda progress: combine(
             wanted,
             out,
             kind=method,
             density=densities[0] if densities else None,
             rank=ranks[0] if ranks else None,
-            course=course,
+            progress=progress,
         ),
         again=again,
     )
@@ -225,15 +225,15 @@ def _flags(given: "Mapping[str, object]") -> list[str]:
     return [word for pair in pairs for word in pair]
 
 
-def _told(work: "Callable[[Course], _Made]", *, again: list[str]) -> _Made:
+def _told(work: "Callable[[Progress], _Made]", *, again: list[str]) -> _Made:
     """Do what takes long, shown as it goes; Ctrl-C says how to go on."""
     from tunesmith.cli.progress_display import RunDisplay
-    from tunesmith.core.progress import Course
+    from tunesmith.core.progress import Progress
 
     go_on = shlex.join(["tunesmith", *again])
     with RunDisplay(messages()) as display, stop_on_signal(STOPPING) as stop:
         try:
-            return work(Course(emit=display, stop=stop))
+            return work(Progress(display, cancelled=stop))
         except KeyboardInterrupt:
             said = f"Stopped; nothing is written, answers are kept. To go on from them: {go_on}"
             raise KeyboardInterrupt(said) from None

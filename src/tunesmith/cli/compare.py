@@ -147,8 +147,7 @@ def curve(
             raise KeyboardInterrupt(f"Stopped at once. {go_on}") from None
     return Outcome(
         found.to_json(),
-        show=lambda console: _show(found, console, go_on=go_on),
-        exit_status=INTERRUPTED if found.verdict is None else 0,
+        show=lambda console: _show(found, console),
     )
 
 
@@ -170,13 +169,10 @@ def _shares(text: str) -> list[float]:
     return shares
 
 
-def _show(found: "LearningCurve", console: "Console", *, go_on: str) -> None:
+def _show(found: "LearningCurve", console: "Console") -> None:
     from tunesmith.cli.console import print_table
     from tunesmith.cli.progress_display import interval_text
 
-    if found.verdict is None:
-        console.print(harmless(go_on))
-        return
     points = found.to_json()["points"]
     assert isinstance(points, list)
     rows = [(f"{p['rows']:,}", f"{p['loss']:.4f}", interval_text(p)) for p in points]

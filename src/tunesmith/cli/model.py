@@ -66,10 +66,11 @@ def pull(
     name: Annotated[str, typer.Argument(help="Short name, .gguf file or hub id.")],
 ) -> Outcome:
     """Fetch a base into the cache, so that later commands need no network."""
+    from tunesmith.core.progress import text_progress
     from tunesmith.models.cache import folder_bytes
     from tunesmith.models.resolve import resolve
 
-    folder = resolve(name, emit=say)
+    folder = resolve(name, progress=text_progress(say))
     size = folder_bytes(folder)
     return Outcome(
         {"name": name, "folder": folder, "bytes": size},

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tunesmith.conversation.ask import Answer
     from tunesmith.conversation.documents import FoundPassages
-    from tunesmith.retrieval.index import Indexed, Progress
+    from tunesmith.retrieval.index import Indexed, Indexing
     from tunesmith.retrieval.retrieve import Hit
 
 app = typer.Typer(help="Documents in, answers with sources out.")
@@ -91,7 +91,7 @@ def index(  # noqa: PLR0913  # one parameter for each flag
     )
 
 
-def _progress(progress: "Progress", seconds: float) -> str:
+def _progress(progress: "Indexing", seconds: float) -> str:
     from tunesmith.core.numbers import clock
 
     left = progress.total - progress.done
@@ -201,9 +201,9 @@ def ask(  # noqa: PLR0913  # one parameter for each flag
         say(found.advice, style="yellow")
     tell = _silent if as_json else _stream
     if found.refused:
-        answer = refuse(found, say=tell)
+        answer = refuse(found, on_text=tell)
     else:
-        answer = open_answerer(model, adapter, settings, emit=say).answer(found, say=tell)
+        answer = open_answerer(model, adapter, settings, emit=say).answer(found, on_text=tell)
     return Outcome(
         answer.to_json(), show=lambda console: _show_answer(answer, found, console, explain=explain)
     )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tunesmith.conversation.dataset import RagRows
     from tunesmith.conversation.written_questions import WrittenQuestions
-    from tunesmith.core.progress import Course
+    from tunesmith.core.progress import Progress
     from tunesmith.retrieval.questions import RetrievalQuestion
 
 StoreOption = Annotated[
@@ -114,9 +114,14 @@ def dataset(  # noqa: PLR0913  # one parameter for each flag
     require_free(out)
     asked = {"chunks": chunks, "tries": tries, "among": among}
     few = {name: value for name, value in asked.items() if value is not None}
-    with _working() as course:
+    with _working() as progress:
         questions, written = _questions(
-            file, store, model or _default_model(), (columns, group), {**few, "seed": seed}, course
+            file,
+            store,
+            model or _default_model(),
+            (columns, group),
+            {**few, "seed": seed},
+            progress,
         )
         done = make_dataset(
             questions,
@@ -124,7 +129,7 @@ def dataset(  # noqa: PLR0913  # one parameter for each flag
             out,
             model=model or _default_model(),
             settings=DatasetSettings(shares, sources, share, prompt_tokens, seed),
-            course=course,
+            progress=progress,
         )
     words = ["--data", str(out / "train.jsonl"), "--data.eval", str(out / "eval.jsonl")]
     words += ["--model", model] if model else []
@@ -137,14 +142,14 @@ def dataset(  # noqa: PLR0913  # one parameter for each flag
 
 
 @contextlib.contextmanager
-def _working() -> "Iterator[Course]":
+def _working() -> "Iterator[Progress]":
     """Shows how far the work is; a stop is told with what stays."""
     from tunesmith.cli.progress_display import RunDisplay
-    from tunesmith.core.progress import Course
+    from tunesmith.core.progress import Progress
 
     with RunDisplay(messages()) as display, stop_on_signal(STOPPING) as stop:
         try:
-            yield Course(emit=display, stop=stop)
+            yield Progress(display, cancelled=stop)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(STOPPED) from None
 
@@ -155,7 +160,7 @@ def _questions(
     model: str,
     reading: tuple[list[str] | None, str],
     writing: "Mapping[str, int]",
-    course: "Course",
+    progress: "Progress",
 ) -> "tuple[Sequence[RetrievalQuestion], WrittenQuestions | None]":
     """Those of a file, with the columns and the group of ``reading``; else what a base writes.
 
@@ -174,7 +179,7 @@ def _questions(
         return read_questions(file, columns=_columns(columns), group=column), None
     from tunesmith.conversation.written_questions import Writing, write_questions
 
-    written = write_questions(store, model=model, settings=Writing(**writing), course=course)
+    written = write_questions(store, model=model, settings=Writing(**writing), progress=progress)
     return written.questions, written
 
 
@@ -274,9 +279,9 @@ def evaluate(  # noqa: PLR0913  # one parameter for each flag
     questions = read_questions(file, columns=_columns(columns))
     out = out or free_folder("rag-evaluation")
     settings = TrialSettings(mode, sources, prompt_tokens, max_new_tokens, removed, threshold, seed)
-    with _working() as course:
+    with _working() as progress:
         document = evaluate_retrieval(
-            questions, store, out, voices=(model, adapter), settings=settings, course=course
+            questions, store, out, voices=(model, adapter), settings=settings, progress=progress
         )
     files.write_text(Path(str(document["report"])), rag_page(document, name=out.resolve().name))
     return Outcome(document, show=lambda console: _show_evaluation(document, console))

@@ -1,13 +1,9 @@
 """Long work: who hears how far it is, who may cancel it, and how many threads it may use."""
 
-import contextlib
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import KW_ONLY, dataclass, field, replace
-from types import FrameType
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar, TypeVar
 
 SECONDS_BETWEEN_REPORTS = 0.25
@@ -57,7 +53,7 @@ class Notice(Event):
 OnEvent = Callable[[Event], object]
 
 
-def ignore(_: Event) -> None:
+def ignore(_: object) -> None:
     """For callers that show nothing."""
 
 
@@ -82,7 +78,7 @@ def time_left(seconds: float, made: float, left: float) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Goes through everything that takes long: it hears events, and is asked whether to cancel.
+    """Goes through everything that takes long: it takes events, and is asked whether to cancel.
 
     ``threads`` are the processor threads that the work may use (None: all that there are).
     """
@@ -129,10 +125,14 @@ class Progress:
         return replace(self, on_event=on_event)
 
 
+SILENT = Progress()
+
+
 class PhaseProgress:
     """How far a phase is: reported now and then, cancelled between two parts.
 
-    The last part is never cancelled: what is complete stays.
+    The last part is never cancelled: what is complete stays. A quiet phase is not cancelled either
+    before it lasts.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class PhaseProgress:
         is_due = now - self._reported >= SECONDS_BETWEEN_REPORTS
         if is_due or (is_last and not self._is_quiet):
             self._report(now)
-        if not is_last:
+        if not is_last and not self._is_quiet:
             self._progress.check()
 
     def _report(self, now: float) -> None:
@@ -183,87 +183,16 @@ class PhaseProgress:
             self.advance()
 
 
-@contextlib.contextmanager
-def cancel_on_signal(notice: str) -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C or SIGTERM asked for a cancel; the first says ``notice``, a second interrupts.
-
-    Outside the main thread, where signals cannot be caught, the answer stays no.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield never
-        return
-    asked = threading.Event()
-
-    def ask(_number: int, _frame: FrameType | None) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-        # Not through a console: it may be in the middle of a write when the signal comes.
-        with contextlib.suppress(OSError):
-            os.write(2, f"\n{notice}\n".encode())
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+UNSEEN = SILENT.phase("")  # a phase that nobody looks at, so that what it counts means nothing
 
 
-@dataclass(frozen=True, slots=True)
-class Course:
-    """Processor threads (None: all that there are), who hears events, and who may stop the work."""
+def text_progress(say: Callable[[str], object]) -> Progress:
+    """For a caller that shows text alone: each phase by its name, and what is noticed."""
 
-    threads: int | None = None
-    emit: Callable[[Event], object] = ignore
-    stop: Callable[[], bool] = lambda: False
+    def hear(event: Event) -> None:
+        if isinstance(event, Phase) and not event.done:
+            say(event.phase)
+        elif isinstance(event, Notice):
+            say(event.message)
 
-    @property
-    def processes(self) -> int:
-        """How many processes may work at once."""
-        return self.threads or usable_cores()
-
-    def progress(self, phase: str) -> Callable[[int, int], bool]:
-        """Tells how far a phase is; False once a stop is asked for."""
-        start, first = time.monotonic(), list[int]()
-
-        def go_on(done: int, total: int) -> bool:
-            first.append(done)  # what was known before took no time
-            made, spent = done - first[0], time.monotonic() - start
-            self.emit(Phase(phase, done, total, time_left(spent, made, total - done)))
-            return not self.stop()
-
-        return go_on
-
-
-QUIET = Course()
-
-
-@dataclass(slots=True)
-class Clock:
-    """Tells now and then how far each phase of the work is; phases of an instant pass silently."""
-
-    course: Course
-    _phase: str = ""
-    _start: float = 0.0
-    _told: float = 0.0
-    _steps: int = field(default=0)
-
-    def at(self, phase: str, done: int, total: int | None) -> None:
-        """So much is done; raises KeyboardInterrupt where a stop is asked for in a longer phase."""
-        now = time.monotonic()
-        if phase != self._phase:
-            self._phase, self._start, self._told = phase, now, now
-        if now - self._told < SECONDS_BETWEEN_REPORTS:
-            return
-        self._told = now
-        if self.course.stop():
-            raise KeyboardInterrupt
-        left = time_left(now - self._start, done, total - done) if total else None
-        self.course.emit(Phase(phase, done, total, left))
-
-    def step(self, phase: str, total: int) -> None:
-        """One more of many small steps is done."""
-        self._steps = self._steps + 1 if phase == self._phase else 1
-        if self._steps == 1 or self._steps % STEPS_BETWEEN_LOOKS == 0:
-            self.at(phase, self._steps, total)
+    return Progress(hear)

@@ -13,6 +13,7 @@ import pyarrow as pa
 from tunesmith.core import files, locks
 from tunesmith.core.errors import DataError
 from tunesmith.core.numbers import many
+from tunesmith.core.progress import Progress
 from tunesmith.data import token_store
 from tunesmith.data.faults import Fault
 from tunesmith.data.read import Asked, Layout, open_records
@@ -32,17 +33,13 @@ _PASSING = {"unreadable_file", "hub"}
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """How sources are tokenised, and who hears of it.
+    """Where sources are tokenised, and who hears of it.
 
-    ``root`` holds a folder for each; to empty the cache, delete it. ``watch`` is told a source, the
-    line that was reached and how many there are (None: unknown), and may raise to stop; ``tell``
-    a code and a message of what was decided.
+    ``root`` holds a folder for each; to empty the cache, delete it.
     """
 
     root: Path
-    processes: int
-    watch: Callable[[str, int, int | None], object]
-    tell: Callable[[str, str], object]
+    progress: Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +85,7 @@ def tokens_of(asked: Asked, recipe: Recipe, work: Work) -> Tokens:
             raise
         reason = f"the cache {work.root} cannot be written ({error.strerror})"
     again = "they are kept in memory, and made again next time"
-    work.tell("not_cached", f"{asked.file}: {reason}; its tokens are not kept: {again}")
+    work.progress.notice("not_cached", f"{asked.file}: {reason}; its tokens are not kept: {again}")
     return Tokens(_in_memory(_reopened(source), work, reason), None)
 
 
@@ -104,11 +101,11 @@ def _found(folder: Path, source: _Source, work: Work) -> TokenFile | None:
         tokens = token_store.open_folder(folder, source=file)
     except token_store.Damaged as error:
         what = f"{file}: its tokens in the cache are damaged ({error}) and made again"
-        work.tell("cache_damaged", what)
+        work.progress.notice("cache_damaged", what)
         return None
     if tokens is not None:
         count = many(tokens.contents.records, "row")
-        work.tell("cached", f"{file}: the tokens of its {count} are in the cache")
+        work.progress.notice("cached", f"{file}: the tokens of its {count} are in the cache")
     return tokens
 
 
@@ -119,7 +116,9 @@ def _made(folder: Path, source: _Source, work: Work) -> TokenFile:
     def wait() -> None:
         nonlocal others
         others = True
-        work.tell("waiting", f"another process is tokenising {source.asked.file}; waiting for it")
+        work.progress.notice(
+            "waiting", f"another process is tokenising {source.asked.file}; waiting for it"
+        )
 
     def fill(into: Path) -> None:
         token_store.write(into, lambda *sinks: _write(source, work, sinks))
@@ -165,7 +164,13 @@ def _require_space(root: Path, content: Content | None) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def _write(source: _Source, work: Work, sinks: tuple[pa.NativeFile, ...]) -> Contents:
+def _write(
+    source: _Source,
+    work: Work,
+    sinks: tuple[pa.NativeFile, ...],
+    *,
+    require_room: Callable[[], object] = lambda: None,
+) -> Contents:
     """Write the rows of a source to the sinks, its own name left out of them."""
     name = source.asked.file
 
@@ -180,14 +185,15 @@ def _write(source: _Source, work: Work, sinks: tuple[pa.NativeFile, ...]) -> Con
         chunked(map(unnamed, source.records), BATCH),
         source.recipe,
         replace(source.layout, file=""),
-        processes=work.processes,
-        tell=lambda message: work.tell("one_process", message),
+        progress=work.progress,
     )
     lines = None if source.content is None else source.content.lines
+    phase = work.progress.quiet_phase(f"tokenising {name}", lines)
     with closing(made):
         for some in made:
             writer.write(some)
-            work.watch(name, some.last_line, lines)
+            require_room()
+            phase.at(some.last_line)
     return writer.close(source.layout)
 
 
@@ -195,16 +201,16 @@ def _in_memory(source: _Source, work: Work, reason: str) -> TokenFile:
     """The tokens made now and kept in memory; raises DataError where they are too many."""
     sinks = pa.BufferOutputStream(), pa.BufferOutputStream()
 
-    def watch(file: str, line: int, lines: int | None) -> None:
-        work.watch(file, line, lines)
+    def require_room() -> None:
         if sum(sink.tell() for sink in sinks) > MOST_BYTES_IN_MEMORY:
+            most = f"{MOST_BYTES_IN_MEMORY / 1e6:,.0f} MB"
             raise DataError(
-                f"{file}: its tokens take more than {MOST_BYTES_IN_MEMORY / 1e6:,.0f} MB, too much "
-                f"to keep in memory, and {reason}.",
+                f"{source.asked.file}: its tokens take more than {most}, too much to keep in "
+                f"memory, and {reason}.",
                 remedy="Set TUNESMITH_HOME to a folder with room that you may write to.",
                 code="disk",
             )
 
-    contents = _write(source, replace(work, watch=watch), sinks)
+    contents = _write(source, work, sinks, require_room=require_room)
     rows, conversations = (pa.BufferReader(sink.getvalue()) for sink in sinks)
     return open_tokens(rows, conversations, contents, source=source.asked.file)

@@ -21,6 +21,7 @@ from itertools import islice
 from typing import BinaryIO, cast
 
 from tunesmith.core.errors import DataError
+from tunesmith.core.progress import Progress
 from tunesmith.data.read import Layout
 from tunesmith.data.records import Record
 from tunesmith.data.tokenise import Recipe, Tokenised, Tokeniser
@@ -95,20 +96,19 @@ def tokenised(
     recipe: Recipe,
     layout: Layout,
     *,
-    processes: int,
-    tell: Callable[[str], object],
+    progress: Progress,
 ) -> Generator[Tokenised]:
-    """What the chunks become, in their order; beyond the first in so many ``processes``.
+    """What the chunks become, in their order; beyond the first in several processes.
 
-    ``tell`` hears why it is one after all. Raises DataError where one of several dies.
+    It is noticed where that is one after all. Raises DataError where one of several dies.
     """
     tokeniser = Tokeniser(recipe)
     for chunk in islice(chunks, CHUNKS_HERE):
         yield tokeniser.records(chunk, layout)
     chunk = next(chunks, [])
     workers = None
-    if chunk and processes > 1:
-        workers = _started((recipe, layout), min(processes, MOST_PROCESSES), tell)
+    if chunk and progress.processes > 1:
+        workers = _started((recipe, layout), progress)
     if workers is not None:
         yield from workers.work(chunk, chunks, lambda some: tokeniser.records(some, layout))
         return
@@ -117,19 +117,20 @@ def tokenised(
         chunk = next(chunks, [])
 
 
-def _started(work: object, count: int, tell: Callable[[str], object]) -> "_Workers | None":
+def _started(work: object, progress: Progress) -> "_Workers | None":
     """Processes that have understood their work; None, and why, where they cannot."""
     workers = _Workers()
     try:
         order = pickle.dumps(work, protocol=5)
-        for _ in range(count):
+        for _ in range(min(progress.processes, MOST_PROCESSES)):
             workers.start()
         for each in workers.all:
             each.exchange(order)
     except Exception as error:
         last = workers.last_words() or repr(error)
         workers.end()
-        tell(f"rows are tokenised in one process, for others cannot be started: {last}")
+        said = f"rows are tokenised in one process, for others cannot be started: {last}"
+        progress.notice("one_process", said)
         return None
     return workers
 

@@ -9,6 +9,7 @@ from typing import Literal
 from tunesmith.adapters.loaded_base import Opened
 from tunesmith.config.evaluate import KnowledgeSettings
 from tunesmith.core.phrases import DEFAULT
+from tunesmith.core.progress import UNSEEN, PhaseProgress
 from tunesmith.data.quality.distribution import Sampled
 from tunesmith.data.quality.text import bare, fold, words
 from tunesmith.data.quality.unsuitable import FEWEST_ROWS, Facts, measure, names_told
@@ -182,9 +183,6 @@ def _outcome(recalls: Mapping[Wording, Recall]) -> Outcome:
     return "retrieval" if other.tuned.high < RETRIEVED else "cannot-tell"
 
 
-GoOn = Callable[[int, int], bool]  # told what is done, of how much; False stops
-
-
 @dataclass(frozen=True, slots=True)
 class FactQuestion:
     """A fact, and the messages that ask for it in some words."""
@@ -250,9 +248,9 @@ def ask_facts(
     settings: KnowledgeSettings,
     *,
     adapter: str | None,
-    go_on: GoOn = lambda _done, _total: True,
-) -> dict[Wording, tuple[str, ...]] | None:
-    """One arm's greedy answers to every question; None where ``go_on`` says no before the end."""
+    phase: PhaseProgress = UNSEEN,
+) -> dict[Wording, tuple[str, ...]]:
+    """One arm's greedy answers to every question."""
     flat = [(name, each) for name, part in sheet.questions.items() for each in part]
     texts = answers_to(
         opened,
@@ -260,10 +258,8 @@ def ask_facts(
         adapter=adapter,
         sampling=Sampling(max_new_tokens=settings.max_new_tokens),
         seed=0,
-        go_on=lambda done: go_on(done, len(flat)),
+        phase=phase,
     )
-    if texts is None:
-        return None
     pairs = list(zip(flat, texts, strict=True))
     return {
         name: tuple(text for (own, _), text in pairs if own == name) for name in sheet.questions

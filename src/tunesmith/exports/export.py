@@ -15,6 +15,7 @@ from tunesmith.core import files
 from tunesmith.core.errors import RunError, UsageError
 from tunesmith.core.files import TEMPORARY
 from tunesmith.core.numbers import many
+from tunesmith.core.progress import ignore, text_progress
 from tunesmith.data.rows import Message
 from tunesmith.engine.forward import named_tensors
 from tunesmith.engine.memory import available_bytes
@@ -33,7 +34,7 @@ from tunesmith.exports.writers import (
     write_peft,
     write_vllm,
 )
-from tunesmith.models.cache import Emit, folder_bytes, ignore
+from tunesmith.models.cache import folder_bytes
 from tunesmith.runs.fit import verify_adapter
 from tunesmith.runs.locate import Found
 
@@ -74,7 +75,7 @@ def run_check(check: ExportTrial) -> tuple[ExportComparison | None, str]:
     if refusal := _too_large(check):
         return None, refusal
     prompts = many(check.prompts, "prompt")
-    check.job.emit(f"{check.job.out} is written; to compare, it is run on {prompts}.")
+    check.job.progress.phase(f"{check.job.out} is written; to compare, it is run on {prompts}.")
     here, talks = _here(check), _conversations(check)
     out, base = check.job.out, check.job.base
     if check.program == "transformers":
@@ -99,7 +100,7 @@ def _in_llama(
         model = out / MODEL_FILE
         if not model.is_file():
             into = Path(folder, MODEL_FILE)
-            model = write_model(check.job.base, into, emit=check.job.emit).path
+            model = write_model(check.job.base, into, progress=check.job.progress).path
         artefact = Artefact(model, out / ADAPTER_FILE)
         return compare(here, artefact, talks, most_tokens=MOST_TOKENS)
 
@@ -112,7 +113,7 @@ def _here(check: ExportTrial) -> Here:
         dtype="float32",
         device="cpu",
         four_bit=job.four_bit and check.whole,
-        emit=job.emit,
+        progress=job.progress,
     )
     attach_folder(opened, job.adapter, name=NAME, force=True)
     return Here(opened.engine, opened.tokenizer(NAME), opened.base.stop_ids, NAME)
@@ -218,7 +219,7 @@ def export_adapter(
     *,
     model: str | None = None,
     force: bool = False,
-    emit: Emit = ignore,
+    emit: Callable[[str], object] = ignore,
 ) -> Exported:
     """Write an adapter for another program, run that on some prompts, and compare.
 
@@ -228,9 +229,10 @@ def export_adapter(
     if order.merged and order.kind == "peft":
         raise UsageError("A merged model is no adapter for PEFT.", remedy="Take --to merged.")
     files.require_new(order.out)
+    progress = text_progress(emit)
     verified = verify_adapter(found, model, force=force, emit=emit)
     fit.require(verified.adapter, verified.mismatches)
-    job = ExportJob(verified, order.out, order.dtype, order.merged, found.four_bit, emit)
+    job = ExportJob(verified, order.out, order.dtype, order.merged, found.four_bit, progress)
     written = WRITERS[order.kind](job)
     size = folder_bytes(order.out)
     check = ExportTrial(job, written.program, written.whole, order.prompts)

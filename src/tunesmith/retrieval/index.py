@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tunesmith.core.errors import RagError
 from tunesmith.core.numbers import many
+from tunesmith.core.progress import SILENT, Phase, Progress
 from tunesmith.retrieval.chunk import Chunk, Cutting
 from tunesmith.retrieval.embedding import EmbeddingModel, probe, require_same
 from tunesmith.retrieval.folder import File, keep_refusals, known_refusals, list_files
@@ -37,12 +38,12 @@ class IndexedFolder:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """How far it is; ``done`` and ``total`` count files that are not in the store yet."""
+class Indexing(Phase):
+    """How far it is: of the files that are not in the store yet, and chunks embedded so far."""
 
-    done: int
-    total: int
-    chunks: int
+    name = "indexing"
+    total: int = 0
+    chunks: int = 0
 
 
 @dataclass(slots=True)
@@ -67,13 +68,13 @@ def index(
     source: IndexedFolder,
     uri: str,
     *,
-    emit: Callable[[Progress], object] = lambda _: None,
+    progress: Progress = SILENT,
     reading: Reading | None = None,
 ) -> Indexed:
     """Make the store at ``uri`` hold what the folder holds.
 
-    A file that cannot be read is told in the result; what the store had of it leaves. A stop at
-    any moment leaves a store that opens, and the next call goes on where it was. Raises RagError
+    A file that cannot be read is told in the result; what the store had of it leaves. A cancel
+    at any moment leaves a store that opens, and the next call resumes. Raises RagError
     where the folder or the store cannot be used.
     """
     reading = reading or Reading()
@@ -97,7 +98,7 @@ def index(
             embedder = source.load()
             store = store or create_store(uri, _settings(source, embedder))
             require_same(embedder, store.settings)
-            filling = _Filling(store, embedder, have, result, emit)
+            filling = _Filling(store, embedder, have, result, progress)
             with Readers(embedder.folder, store.settings.cutting, reading) as readers:
                 filling.fill(missing, readers)
         if store is None:
@@ -132,7 +133,7 @@ class _Filling:
     embedder: EmbeddingModel
     have: dict[str, Stored]
     result: Indexed
-    emit: Callable[[Progress], object]
+    progress: Progress
     waiting: list[Passage] = field(default_factory=list)
 
     def fill(self, missing: dict[str, File], readers: Readers) -> None:
@@ -148,9 +149,14 @@ class _Filling:
                 self.waiting += [each for each in every if each.part not in known]
             while len(self.waiting) >= CHUNKS_AT_ONCE:
                 self._add(CHUNKS_AT_ONCE)
-                self.emit(Progress(done - 1, len(missing), self.result.embedded_chunks))
+                self._report(done - 1, len(missing))
+                self.progress.check()
         self._add(len(self.waiting))
-        self.emit(Progress(len(missing), len(missing), self.result.embedded_chunks))
+        self._report(len(missing), len(missing))
+
+    def _report(self, done: int, total: int) -> None:
+        chunks = self.result.embedded_chunks
+        self.progress.report(Indexing("indexing", done, total, chunks=chunks))
 
     def _add(self, count: int) -> None:
         some, self.waiting = self.waiting[:count], self.waiting[count:]

@@ -7,8 +7,8 @@ from pathlib import Path
 from tunesmith.adapters.fit import Identity, Mismatch, mismatches
 from tunesmith.adapters.loaded_base import open_skeleton
 from tunesmith.core.errors import ModelError
+from tunesmith.core.progress import ignore, text_progress
 from tunesmith.engine.forward import Engine
-from tunesmith.models.cache import ignore
 from tunesmith.runs.locate import Found, require_base
 
 FAMILIES = (
@@ -50,7 +50,7 @@ def verify_adapter(
     model: str | None = None,
     *,
     force: bool = False,
-    emit: Callable[[str], None] = ignore,
+    emit: Callable[[str], object] = ignore,
 ) -> Verified:
     """Compare an adapter with ``model``, else with the base that it names.
 
@@ -62,7 +62,7 @@ def verify_adapter(
         require_base(found)
     name = model or found.model
     try:
-        folder, skeleton = open_skeleton(name, emit=emit)
+        folder, skeleton = open_skeleton(name, progress=text_progress(emit))
     except ModelError as error:
         if model is not None:
             raise
