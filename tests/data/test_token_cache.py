@@ -17,7 +17,7 @@ from tests.data.tiny import TEMPLATES, tiny_tokenizer, tokenizer_of
 from tunesmith.core import files, progress
 from tunesmith.core.errors import DataError
 from tunesmith.core.progress import Cancelled, Notice, Progress
-from tunesmith.data import token_cache, token_store, workers
+from tunesmith.data import token_cache, token_store
 from tunesmith.data import token_store as source_key
 from tunesmith.data.read import Asked
 from tunesmith.data.template import Rendering
@@ -86,7 +86,7 @@ def same(one, other):
 
 def test_a_second_time_tokens_are_found_not_made(rows, work, told, monkeypatch):
     first = made(rows(), work)
-    monkeypatch.setattr(token_cache, "tokenised", pytest.fail)
+    monkeypatch.setattr(token_cache, "_tokenised", pytest.fail)
     again = made(rows(), work)
     assert told == ["cached"]
     same(first, again)
@@ -346,7 +346,7 @@ def test_progress_is_reported_by_the_line(rows, work):
 
 
 def test_processes_and_none_keep_the_same_tokens(rows, work, monkeypatch):
-    monkeypatch.setattr(workers, "CHUNKS_HERE", 1)
+    monkeypatch.setattr(token_cache, "CHUNKS_HERE", 1)
     path = rows(900, bad=[{"prompt": "x"}])
     alone = made(path, work)
     shutil.rmtree(work.root)

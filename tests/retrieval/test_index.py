@@ -81,7 +81,7 @@ def test_a_file_that_could_not_be_read_is_told_and_not_tried_until_it_changes(
 ):
     (folder / "a.pdf").write_bytes(encrypted_pdf())
     first = indexed()
-    monkeypatch.setattr(index_module, "Readers", None)  # nothing is read
+    monkeypatch.setattr(index_module, "read_files", None)  # nothing is read
     second = indexed()
     assert second.refused == first.refused != {}
     monkeypatch.undo()

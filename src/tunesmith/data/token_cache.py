@@ -3,10 +3,12 @@
 import errno
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
+from typing import NoReturn
 
 import pyarrow as pa
 
@@ -14,6 +16,7 @@ from tunesmith.core import files, locks
 from tunesmith.core.errors import DataError
 from tunesmith.core.numbers import many
 from tunesmith.core.progress import Progress
+from tunesmith.core.workers import Lost, NotStarted, Pool
 from tunesmith.data import token_store
 from tunesmith.data.faults import Fault
 from tunesmith.data.read import Asked, Layout, open_records
@@ -21,10 +24,13 @@ from tunesmith.data.records import BATCH, Record, chunked
 from tunesmith.data.rows import behind_source
 from tunesmith.data.token_file import Contents, TokenFile, TokenWriter, open_tokens
 from tunesmith.data.token_store import Content, content_of, key_of
-from tunesmith.data.tokenise import Recipe
-from tunesmith.data.workers import tokenised
+from tunesmith.data.tokenise import Recipe, Tokenised, worker_of
 
 MOST_BYTES_IN_MEMORY = 512_000_000
+CHUNKS_HERE = 16  # a few chunks are done before a process is ready
+# One process reads for all of them, and no more can be fed; each holds about 100 MB.
+MOST_PROCESSES = 6
+WORKER = f"{worker_of.__module__}:{worker_of.__name__}"
 _REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}
 _REFUSALS |= {errno.EEXIST, errno.ENAMETOOLONG, errno.EFBIG}
 # What may be another way when the source is read again.
@@ -181,7 +187,7 @@ def _write(
 
     writer = TokenWriter(*sinks)
     writer.add([replace(fault, file=behind_source(fault.file, name)) for fault in source.faults])
-    made = tokenised(
+    made = _tokenised(
         chunked(map(unnamed, source.records), BATCH),
         source.recipe,
         replace(source.layout, file=""),
@@ -195,6 +201,39 @@ def _write(
             require_room()
             phase.at(some.last_line)
     return writer.close(source.layout)
+
+
+def _tokenised(
+    chunks: Iterator[list[Record]], recipe: Recipe, layout: Layout, *, progress: Progress
+) -> Generator[Tokenised]:
+    """What the chunks become, in their order; beyond the first in several processes.
+
+    It is noticed where that is one after all. Raises DataError where one of several dies.
+    """
+    here = worker_of(recipe, layout)
+    yield from map(here, islice(chunks, CHUNKS_HERE))
+    first = next(chunks, None)
+    if first is None:
+        return
+    count, chunks = min(progress.processes, MOST_PROCESSES), chain([first], chunks)
+    with ExitStack() as running:
+        done = map(here, chunks)
+        if count > 1:
+            pool = Pool[list[Record], Tokenised](WORKER, (recipe, layout), count, _raise_lost)
+            try:
+                running.enter_context(pool)
+                done = pool.map(chunks, here=here)
+            except NotStarted as error:
+                progress.notice("one_process", f"rows are tokenised in one process. {error}")
+        yield from done
+
+
+def _raise_lost(lost: Lost) -> NoReturn:
+    raise DataError(
+        f"A process that tokenised rows ended before its work was done ({lost.why}).",
+        remedy="If memory was short, try again with --train.threads 1.",
+        code="worker",
+    )
 
 
 def _in_memory(source: _Source, work: Work, reason: str) -> TokenFile:

@@ -1,5 +1,6 @@
 """A folder brought into a store: what is new is embedded, what is gone leaves, the rest stays."""
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from tunesmith.retrieval.embedding import EmbeddingModel, probe, require_same
 from tunesmith.retrieval.folder import File, keep_refusals, known_refusals, list_files
 from tunesmith.retrieval.passage import Passage
 from tunesmith.retrieval.read import Refused
-from tunesmith.retrieval.reading import Readers, Reading
+from tunesmith.retrieval.reading import Answer, Reading, read_files
 from tunesmith.retrieval.store import (
     Store,
     Stored,
@@ -99,8 +100,10 @@ def index(
             store = store or create_store(uri, _settings(source, embedder))
             require_same(embedder, store.settings)
             filling = _Filling(store, embedder, have, result, progress)
-            with Readers(embedder.folder, store.settings.cutting, reading) as readers:
-                filling.fill(missing, readers)
+            orders = [file.order for file in missing.values()]
+            made = read_files(orders, embedder.folder, store.settings.cutting, reading)
+            with contextlib.closing(made):
+                filling.fill(missing, made)
         if store is None:
             raise _nothing(source.folder, result)
         _settle(store, wanted, have, result)
@@ -136,11 +139,10 @@ class _Filling:
     progress: Progress
     waiting: list[Passage] = field(default_factory=list)
 
-    def fill(self, missing: dict[str, File], readers: Readers) -> None:
-        """Read, embed and add what these documents lack."""
-        orders = [file.order for file in missing.values()]
-        answers = zip(missing.items(), readers.read(orders), strict=True)
-        for done, ((key, file), (_, answer)) in enumerate(answers, start=1):
+    def fill(self, missing: dict[str, File], answers: Iterator[Answer]) -> None:
+        """Embed and add what these documents lack, as each was read."""
+        pairs = zip(missing.items(), answers, strict=True)
+        for done, ((key, file), answer) in enumerate(pairs, start=1):
             if isinstance(answer, Refused):
                 self.result.refused[file.source] = answer
             else:
