@@ -69,7 +69,7 @@ def run_page(records: Records, *, language: str = DEFAULT) -> str:
     return page(
         "run.html.jinja",
         words,
-        name=records.path.resolve().name,
+        title=words.say("page-title", run=records.path.resolve().name),
         goal=records.config.get("goal"),
         answer=verdict.get("answer", "none"),
         verdict=text_in(verdict, language) or _not_evaluated(records, words),

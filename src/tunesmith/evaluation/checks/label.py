@@ -8,7 +8,8 @@ from functools import partial
 
 from pydantic import JsonValue
 
-from tunesmith.config.checks import CheckSettings, LabelSettings, NumberSettings
+from tunesmith.config.checks import CheckSettings
+from tunesmith.config.checks_reference import LabelSettings, NumberSettings
 from tunesmith.data.quality.text import bare, fold
 from tunesmith.evaluation.checks.check import Case, Check, Figures, folded, missing_reference
 from tunesmith.evaluation.checks.json_text import NotJson, parse_json, same_value, value_of_key

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from tunesmith.config.checks import NumberSettings, StepsSettings
+from tunesmith.config.checks_reference import NumberSettings, StepsSettings
 from tunesmith.evaluation.checks.check import Case, Check, Figures, missing_reference, trimmed
 
 MARKERS = (

@@ -9,7 +9,7 @@ from typing import Any
 
 from rapidfuzz.distance import LCSseq
 
-from tunesmith.config.checks import BleuSettings, ChrfSettings, RougeSettings
+from tunesmith.config.checks_reference import BleuSettings, ChrfSettings, RougeSettings
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.extras import require
 from tunesmith.evaluation.checks.check import (

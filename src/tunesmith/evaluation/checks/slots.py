@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
-from tunesmith.config.checks import SlotsSettings
+from tunesmith.config.checks_reference import SlotsSettings
 from tunesmith.evaluation.checks.check import Case, Check, Figures, folded, missing_reference
 from tunesmith.evaluation.checks.json_text import NotJson, parse_json, value_of_key
 

@@ -15,7 +15,6 @@ import sentencex
 from tunesmith.config.checks import (
     ContainsSettings,
     EndsWithSettings,
-    ExactSettings,
     LanguageSettings,
     MaxSentencesSettings,
     MaxWordsSettings,
@@ -23,6 +22,7 @@ from tunesmith.config.checks import (
     RegexSettings,
     StartsWithSettings,
 )
+from tunesmith.config.checks_reference import ExactSettings
 from tunesmith.core.errors import ConfigError
 from tunesmith.evaluation.checks.check import (
     CannotScore,
