@@ -36,7 +36,7 @@ NONE = Measuring()
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class AnsweringWork:
     """What is to be done; ``expected`` and ``longest`` are tokens of an answer.
 
     ``scored`` are tokens of the probes of all arms that are asked, ``timed`` the tokens that
@@ -88,7 +88,7 @@ def tokens_to_read(prompts: Sequence[Prompt]) -> int:
     return total
 
 
-def told(seconds: tuple[float, float], work: Work, *, arms: Mapping[str, int]) -> str:
+def told(seconds: tuple[float, float], work: AnsweringWork, *, arms: Mapping[str, int]) -> str:
     """`judging takes about 1 to 3 minutes: 600 answers to make (200 known) by base, tuned`."""
     total, waiting = sum(arms.values()), len(work.waiting)
     known = f", {total - waiting:,} of them known" if waiting < total else ""

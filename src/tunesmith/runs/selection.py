@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.adapters import store
-from tunesmith.evaluation.checkpoints import Checkpoint, Choice, choose_checkpoint
+from tunesmith.evaluation.checkpoints import Checkpoint, CheckpointChoice, choose_checkpoint
 from tunesmith.evaluation.forgetting import Forgetting, Strength
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter, Tensors
@@ -34,7 +34,7 @@ class Kept:
 class Chosen:
     """The choice, where its tensors lie, and what was measured of it on the way."""
 
-    choice: Choice
+    choice: CheckpointChoice
     folder: Path
     forgetting: Forgetting | None
 

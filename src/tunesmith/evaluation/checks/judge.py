@@ -16,8 +16,8 @@ from tunesmith.evaluation.checks.check import (
 )
 from tunesmith.evaluation.checks.judge_endpoint import (
     Endpoint,
+    EndpointReply,
     Messages,
-    Reply,
     compare_messages,
     grade_messages,
     open_endpoint,
@@ -119,13 +119,13 @@ def _rubric(text: str) -> str:
     return rubric.strip()
 
 
-def _prefers_a_place(replies: Sequence[Reply]) -> bool:
+def _prefers_a_place(replies: Sequence[EndpointReply]) -> bool:
     """Whether the judge chose the same place twice, whoever stood there."""
     found = {read_preference(reply.text) for reply in replies}
     return bool(replies) and found in ({1.0}, {0.0})
 
 
-def _costs(replies: Sequence[Reply]) -> dict[str, int]:
+def _costs(replies: Sequence[EndpointReply]) -> dict[str, int]:
     """Tokens of this run's own requests, and how many were remembered from earlier ones."""
     sent = [reply for reply in replies if not reply.remembered]
     return {

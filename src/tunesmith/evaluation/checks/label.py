@@ -21,7 +21,7 @@ NONE = "(no label)"
 
 def label_check(settings: LabelSettings) -> Check:
     """1.0 where answer and reference name the same class; with macro-F1 and a confusion matrix."""
-    labels = _Labels(settings)
+    labels = _LabelRule(settings)
     return Check(
         rule=labels.score,
         fault=labels.fault,
@@ -30,7 +30,7 @@ def label_check(settings: LabelSettings) -> Check:
 
 
 @dataclass(frozen=True, slots=True)
-class _Labels:
+class _LabelRule:
     """Where the label of a text stands, and whether its case counts."""
 
     settings: LabelSettings
