@@ -34,7 +34,6 @@ LEVELS = {
 }
 # Imports that still point up: each goes when the part that it names comes in from above.
 UNRESOLVED = {
-    "conversation/rag_evaluation.py: tunesmith.report.rag_page.rag_page",
     "evaluation/document.py: tunesmith.runs.folder.RunFolder",
     "evaluation/evaluator.py: tunesmith.runs.folder.RunFolder",
     "evaluation/measures.py: tunesmith.runs.folder.RunFolder",

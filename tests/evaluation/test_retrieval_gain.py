@@ -3,9 +3,12 @@ import pytest
 from tunesmith.core.phrases import languages
 from tunesmith.evaluation.findings import PHRASES
 from tunesmith.evaluation.retrieval_gain import EFFECTS, SourcedCase, effects, score_cell
-from tunesmith.retrieval.prompt import REFUSALS, Source
+from tunesmith.retrieval.prompt import REFUSALS, CitedSource
 
-SOURCES = (Source(1, "a", "Dogs may come on Fridays."), Source(2, "b", "Thirty days of leave."))
+SOURCES = (
+    CitedSource(1, "a", "Dogs may come on Fridays."),
+    CitedSource(2, "b", "Thirty days of leave."),
+)
 ASKED = SourcedCase(("thirty days",), SOURCES, frozenset({2}))
 UNANSWERABLE = SourcedCase((), SOURCES)
 REFUSAL = REFUSALS["en"]

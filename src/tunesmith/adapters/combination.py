@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tunesmith.adapters.combine_rules import Linear, MergeLayer, MergeMethod
 from tunesmith.adapters.products import Delta, Product, blocks
-from tunesmith.adapters.sources import Source, require_alike, require_fit
+from tunesmith.adapters.sources import AdapterSource, require_alike, require_fit
 from tunesmith.core.errors import AdapterError, ConfigError
 from tunesmith.core.numbers import many
 from tunesmith.engine.forward import Engine
@@ -26,7 +26,7 @@ class Combination:
     ``sources.require_alike``), ConfigError for weights that do not fit.
     """
 
-    sources: Sequence[Source]
+    sources: Sequence[AdapterSource]
     weights: Sequence[float]
     method: MergeMethod = field(default_factory=Linear)
     seed: int = 0
@@ -71,7 +71,7 @@ class Combination:
         return total
 
 
-def _require_weights(sources: Sequence[Source], weights: Sequence[float]) -> None:
+def _require_weights(sources: Sequence[AdapterSource], weights: Sequence[float]) -> None:
     if not sources or len(weights) != len(sources):
         raise ConfigError(
             f"There are {many(len(sources), 'adapter')} and {many(len(weights), 'weight')}.",

@@ -66,9 +66,9 @@ def export(  # noqa: PLR0913  # one parameter for each flag
 
     found = find_adapter(adapter, root)
     # What is heavy is imported behind what can refuse at once.
-    from tunesmith.exports.export import Order, export_adapter
+    from tunesmith.exports.export import ExportOrder, export_adapter
 
-    order = Order(to, out, dtype, merged, prompts)
+    order = ExportOrder(to, out, dtype, merged, prompts)
     done = export_adapter(found, order, model=model, force=force, emit=say)
     return Outcome(done.to_json(), show=lambda console: _show_export(done, console))
 

@@ -16,7 +16,8 @@ from tunesmith.core.numbers import many
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tunesmith.conversation.ask import Answer, Found
+    from tunesmith.conversation.ask import Answer
+    from tunesmith.conversation.documents import FoundPassages
     from tunesmith.retrieval.index import Indexed, Progress
     from tunesmith.retrieval.retrieve import Hit
 
@@ -57,7 +58,7 @@ def index(  # noqa: PLR0913  # one parameter for each flag
     store that opens; the same command goes on.
     """
     from tunesmith.cli.progress_display import LiveLine
-    from tunesmith.conversation.index import DEFAULT_EMBEDDING, IndexSettings, index_folder
+    from tunesmith.conversation.documents import DEFAULT_EMBEDDING, IndexSettings, index_folder
     from tunesmith.retrieval.chunk import Cutting
     from tunesmith.retrieval.reading import Reading
 
@@ -189,13 +190,13 @@ def ask(  # noqa: PLR0913  # one parameter for each flag
 
     search = Search(limit, mode, where=parse_filter(where or []))
     open_store(store)  # a mistyped name is told before torch is there
-    from tunesmith.conversation.ask import AskSettings, Documents, open_answerer, refuse
+    from tunesmith.conversation.ask import AskSettings, open_answerer, refuse
+    from tunesmith.conversation.documents import Documents, FindSettings
     from tunesmith.generation.sampling import Sampling
 
-    settings = AskSettings(
-        search, threshold, prompt_tokens, neighbours, Sampling(max_new_tokens=max_new_tokens)
-    )
-    found = Documents(store, settings, emit=say).find(question)
+    finding = FindSettings(search, threshold, neighbours)
+    settings = AskSettings(prompt_tokens, Sampling(max_new_tokens=max_new_tokens))
+    found = Documents(store, finding, emit=say).find(question)
     if found.advice:
         say(found.advice, style="yellow")
     tell = _silent if as_json else _stream
@@ -216,7 +217,9 @@ def _stream(piece: str) -> None:
     print(harmless(piece), end="", flush=True)
 
 
-def _show_answer(answer: "Answer", found: "Found", console: "Console", *, explain: bool) -> None:
+def _show_answer(
+    answer: "Answer", found: "FoundPassages", console: "Console", *, explain: bool
+) -> None:
     print()
     if found.refused:
         say(f"No model was asked: {found.why}.", style="yellow")

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from tunesmith.conversation.dataset import Dataset
+    from tunesmith.conversation.dataset import RagRows
     from tunesmith.conversation.written_questions import WrittenQuestions
     from tunesmith.core.progress import Course
-    from tunesmith.retrieval.questions import Question
+    from tunesmith.retrieval.questions import RetrievalQuestion
 
 StoreOption = Annotated[
     str, typer.Option(metavar="S", help="The store: a folder, or an address such as s3://...")
@@ -156,7 +156,7 @@ def _questions(
     reading: tuple[list[str] | None, str],
     writing: "Mapping[str, int]",
     course: "Course",
-) -> "tuple[Sequence[Question], WrittenQuestions | None]":
+) -> "tuple[Sequence[RetrievalQuestion], WrittenQuestions | None]":
     """Those of a file, with the columns and the group of ``reading``; else what a base writes.
 
     Raises UsageError for settings of the one that were given with the other.
@@ -191,7 +191,7 @@ def _columns(pairs: list[str] | None) -> dict[str, str]:
 
 
 def _show_dataset(
-    done: "Dataset", written: "WrittenQuestions | None", following: str, console: "Console"
+    done: "RagRows", written: "WrittenQuestions | None", following: str, console: "Console"
 ) -> None:
     if written is not None:
         _show_written(written, console)
@@ -267,6 +267,8 @@ def evaluate(  # noqa: PLR0913  # one parameter for each flag
     """
     from tunesmith.conversation.questions import read_questions
     from tunesmith.conversation.rag_evaluation import TrialSettings, evaluate_retrieval
+    from tunesmith.core import files
+    from tunesmith.report.rag_page import rag_page
     from tunesmith.runs.folder import free_folder
 
     questions = read_questions(file, columns=_columns(columns))
@@ -276,6 +278,7 @@ def evaluate(  # noqa: PLR0913  # one parameter for each flag
         document = evaluate_retrieval(
             questions, store, out, voices=(model, adapter), settings=settings, course=course
         )
+    files.write_text(Path(str(document["report"])), rag_page(document, name=out.resolve().name))
     return Outcome(document, show=lambda console: _show_evaluation(document, console))
 
 

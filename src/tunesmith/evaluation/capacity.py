@@ -43,7 +43,7 @@ def layer_uses(engine: Engine, adapter: str) -> tuple["LayerUse", ...]:
     found: list[LayerUse] = []
     for name, linear in engine.linears.items():
         term = linear.terms.get(adapter)
-        if term is None:
+        if term is None or term.a is None:
             continue
         a, b = term.product()
         try:

@@ -6,7 +6,7 @@ from statistics import fmean
 
 from tunesmith.evaluation.findings import Finding, finding_text, told, words_in
 from tunesmith.evaluation.intervals import Interval, mean_interval, paired_difference
-from tunesmith.retrieval.prompt import Source, check_citations
+from tunesmith.retrieval.prompt import CitedSource, check_citations
 from tunesmith.retrieval.scores import citation_precision, exact_match, f1, faithfulness, refuses
 
 CELLS = ("base", "tuned", "base_rag", "tuned_rag")
@@ -27,7 +27,7 @@ class SourcedCase:
     """
 
     answers: tuple[str, ...]
-    sources: tuple[Source, ...] = ()
+    sources: tuple[CitedSource, ...] = ()
     right: frozenset[int] = frozenset()
 
 
