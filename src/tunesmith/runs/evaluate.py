@@ -9,6 +9,7 @@ from tunesmith.adapters.folder import read_origin
 from tunesmith.adapters.loaded_base import Opened, attach_over_any, open_base
 from tunesmith.config import RunConfig, load_run_config
 from tunesmith.config.load import merged, run_config
+from tunesmith.config.methods import first_kind
 from tunesmith.core.errors import ConfigError, DataError, ModelError, RunError
 from tunesmith.core.progress import Course, Event, Notice, Phase
 from tunesmith.data.dataset import RunRows
@@ -114,7 +115,7 @@ def _subject(target: str, overrides: Mapping[str, object], data: str | None) -> 
     found = locate(target)
     adapter = next(iter(found.adapters.values()), None)
     named = merged({"data": {"train": data}}, overrides)
-    method = {"kind": "qlora" if found.four_bit else "lora"}
+    method = {"kind": first_kind(four_bit=found.four_bit)}
     values = merged({"model": found.model, "method": method}, merged(named, held))
     config = run_config(values, path=None, flags=overrides)
     return _Subject(config, adapter, adapter is not None, None, named["data"] != {"train": data})

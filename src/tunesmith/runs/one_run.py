@@ -13,7 +13,7 @@ import torch
 from tunesmith.adapters import store
 from tunesmith.adapters.loaded_base import Opened, open_base
 from tunesmith.config import RunConfig
-from tunesmith.config.methods import FOUR_BIT_KINDS
+from tunesmith.config.methods import needs_four_bit
 from tunesmith.core import files
 from tunesmith.core.numbers import many
 from tunesmith.core.progress import Course, Event, Notice, Phase
@@ -58,7 +58,7 @@ def open_for(config: RunConfig, *, emit: Emit) -> Opened:
         result.start_model(config),
         dtype=config.dtype,
         device=config.device,
-        four_bit=config.method.kind in FOUR_BIT_KINDS,
+        four_bit=needs_four_bit(config.method.kind),
         trust_remote_code=config.trust_remote_code,
         emit=lambda phase: emit(Phase(phase)),
     )
@@ -135,7 +135,8 @@ class OneRun:
                 f"({rows.train.supervised_tokens:,} supervised), {held:,} held out",
             )
         )
-        few = told_of_few(len(rows.train), self.config.method.kind)
+        method = self.config.method
+        few = told_of_few(len(rows.train), method.kind, enough=table.of(method).min_rows)
         for note in (*few, *rows.train.notes):
             self.emit(Notice(note.code, f"{note.message} ({many(note.count, 'row')})"))
         lengths = np.concatenate([part.lengths for part in (rows.train, rows.held) if part])
