@@ -11,9 +11,9 @@ import torch
 
 from tunesmith import __version__
 from tunesmith.adapters import combine_table, store
-from tunesmith.adapters.combination import Combination, Errors, Fit, fitted
+from tunesmith.adapters.combination import Combination, Fit, fitted
 from tunesmith.adapters.folder import Origin, write_origin
-from tunesmith.adapters.products import Product
+from tunesmith.adapters.products import Product, RelativeError
 from tunesmith.core import files
 from tunesmith.methods import lora_peft
 from tunesmith.methods.lora import Shape, key_a, key_b
@@ -22,12 +22,12 @@ from tunesmith.models.cache import folder_bytes
 
 @dataclass(frozen=True, slots=True)
 class Combined:
-    """A combination's folder, and what its rank and number format lose of it."""
+    """A combination's folder, and ``errors``, ||D - s B A|| / ||D||: what rank and format lose."""
 
     folder: Path
     bytes: int
     ranks: dict[str, int]  # by layer
-    errors: Errors
+    errors: RelativeError
 
 
 def save(
@@ -46,13 +46,13 @@ def save(
     files.require_new(folder)
     stored = functools.reduce(torch.promote_types, [s.dtype for s in combination.sources])
     fit = dataclasses.replace(fit, dtype=fit.dtype or stored)
-    tensors, shapes, errors = {}, {}, Errors()
+    tensors, shapes, errors = {}, {}, RelativeError()
     layers = combination.layers
     for done, layer in enumerate(layers):
         tell(done, len(layers))
         delta = combination.delta(layer)
         product = fitted(delta, fit)
-        errors.add(layer, delta, product)
+        errors.add(layer, delta.distance(product), delta.norm())
         tensors[key_a(layer)], tensors[key_b(layer)] = product.a, product.b
         shapes[layer] = _shape(product)
     origin = _origin(combination)
@@ -113,7 +113,7 @@ def _origin(combination: Combination) -> Origin | None:
     return Origin(first.base, first.sha256, kinds.pop() if len(kinds) == 1 else "lora")
 
 
-def _described(combination: Combination, errors: Errors) -> dict[str, object]:
+def _described(combination: Combination, errors: RelativeError) -> dict[str, object]:
     return {
         "adapters": [
             {"folder": str(source.folder), "weight": weight}
@@ -125,7 +125,7 @@ def _described(combination: Combination, errors: Errors) -> dict[str, object]:
     }
 
 
-def _card(combination: Combination, errors: Errors, base: str) -> str:
+def _card(combination: Combination, errors: RelativeError, base: str) -> str:
     parts = "\n".join(
         f"- {weight:g} x {source.folder}"
         for source, weight in zip(combination.sources, combination.weights, strict=True)
