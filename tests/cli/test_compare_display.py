@@ -8,7 +8,8 @@ from rich.console import Console
 
 from tunesmith.cli.progress_display import CompareDisplay, show_comparison
 from tunesmith.core.errors import DataError
-from tunesmith.core.progress import Ended, Notice, Progress, StepDone
+from tunesmith.core.progress import Notice, Phase
+from tunesmith.training.events import Ended, StepDone
 
 
 def console():
@@ -51,8 +52,8 @@ def test_what_all_runs_notice_is_said_once_and_warnings_are_kept():
 def test_each_new_wait_is_said_at_once():
     said = console()
     display = CompareDisplay(said)
-    display("lora", Progress("reading the data"))
-    display("lora", Progress("answering", 1, 9))
+    display("lora", Phase("reading the data"))
+    display("lora", Phase("answering", 1, 9))
     assert "lora: reading the data ..." in text(said)
     assert "lora: answering 1 of 9 ..." in text(said)
 

@@ -192,7 +192,7 @@ def test_answers_are_those_of_the_model_alone(evaluate, places, tmp_path):
 def test_a_stop_keeps_the_answers_and_the_next_call_goes_on(
     evaluate, adapter, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(course_module, "SECONDS_BETWEEN_EVENTS", -1.0)
+    monkeypatch.setattr(course_module, "SECONDS_BETWEEN_REPORTS", -1.0)
     whole = evaluate(adapter=adapter, out="whole")
     monkeypatch.setattr(answering, "cache_root", lambda: tmp_path / "another")
     told = []

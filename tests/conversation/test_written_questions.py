@@ -99,7 +99,7 @@ def test_a_base_that_writes_nothing_of_use_is_told(places, store):
 
 def test_a_stop_keeps_what_was_written_and_the_next_call_goes_on(places, store, monkeypatch):
     phases = []
-    monkeypatch.setattr("tunesmith.core.progress.SECONDS_BETWEEN_EVENTS", -1.0)
+    monkeypatch.setattr("tunesmith.core.progress.SECONDS_BETWEEN_REPORTS", -1.0)
     course = Course(emit=phases.append, stop=lambda: getattr(phases[-1], "done", 0) >= 2)
     with pytest.raises(KeyboardInterrupt):
         write_questions(store, model=places[2], settings=Writing(5, tries=1), course=course)

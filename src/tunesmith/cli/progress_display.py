@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, assert_never
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -11,14 +11,12 @@ from rich.text import Text
 
 from tunesmith.cli.console import harmless, print_table
 from tunesmith.core.numbers import bytes_text, clock, count_text, duration, many, percent
-from tunesmith.core.progress import (
+from tunesmith.core.progress import Event, Notice, Phase
+from tunesmith.training.events import (
     BestCheckpoint,
     Ended,
-    Event,
     HeldOut,
-    Notice,
     Planned,
-    Progress,
     Saved,
     StepDone,
     Weakened,
@@ -63,7 +61,7 @@ class LiveLine:
         self._console.print(harmless(text), soft_wrap=True)
 
 
-def progress_text(event: Progress) -> str:
+def progress_text(event: Phase) -> str:
     """`answering 70 held-out questions (base) 8 of 70, 0:12 left ...`"""
     known = f" {event.done:,} of {event.total:,}" if event.total else ""
     left = "" if event.seconds_left is None else f", {clock(event.seconds_left)} left"
@@ -106,7 +104,7 @@ class RunDisplay:
     def __call__(self, event: Event) -> None:
         """Show one event."""
         match event:
-            case Progress():
+            case Phase():
                 self._progress(event)
             case Notice(code, message):
                 self._notice(code, message)
@@ -123,8 +121,6 @@ class RunDisplay:
                 self.run_folder = Path(folder).parent.parent
             case Ended():
                 self._end()
-            case _:
-                assert_never(event)
 
     def _notice(self, code: str, message: str) -> None:
         """What several parts of a run notice is said once."""
@@ -134,7 +130,7 @@ class RunDisplay:
         self.warnings += [message] * (code not in INFORMATION)
         self._line.say(f"note: {message}")
 
-    def _progress(self, event: Progress) -> None:
+    def _progress(self, event: Phase) -> None:
         is_new, self._phase = event.phase != self._phase, event.phase
         self._line.update(progress_text(event), now=is_new)
 
@@ -196,7 +192,7 @@ class CompareDisplay:
 
     def __call__(self, name: str, event: Event) -> None:
         """Show one event of the run called ``name``."""
-        if isinstance(event, Progress):
+        if isinstance(event, Phase):
             phase = f"{name}: {event.phase}"
             is_new, self._phase = phase != self._phase, phase
             self._line.update(f"{name}: {progress_text(event)}", now=is_new)

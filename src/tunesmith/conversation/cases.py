@@ -13,7 +13,7 @@ from tunesmith.conversation.ask import SourcesPrompt
 from tunesmith.core.progress import QUIET, Clock, Course
 from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
-from tunesmith.evaluation.retrieval_gain import Case
+from tunesmith.evaluation.retrieval_gain import SourcedCase
 from tunesmith.generation.decoder import Prompt
 from tunesmith.retrieval.confidence import JUDGED_HITS, confidence
 from tunesmith.retrieval.embedding import EmbeddingModel
@@ -156,7 +156,7 @@ def _item(
 
 def prompts_with(
     items: Sequence[Item], ask: SourcesPrompt, *, adapter: str | None, opening: str
-) -> Iterator[tuple[Case, Prompt]]:
+) -> Iterator[tuple[SourcedCase, Prompt]]:
     """Each item as it is asked with sources, and what its answer is judged by.
 
     Raises RagError where a question and its best source do not fit a prompt.
@@ -170,17 +170,17 @@ def prompts_with(
             if item.answers and hit.passage.id in item.right
         )
         ids = render_prompt(ask.tokenizer, ask.messages(prompt), chat_format=ask.format)
-        case = Case(item.answers, prompt.sources, right)
+        case = SourcedCase(item.answers, prompt.sources, right)
         yield case, Prompt(tuple(ids), adapter, opening=opening)
 
 
 def prompts_without(
     items: Sequence[Item], ask: SourcesPrompt, *, adapter: str | None, opening: str
-) -> Iterator[tuple[Case, Prompt]]:
+) -> Iterator[tuple[SourcedCase, Prompt]]:
     """Each item as it is asked without sources."""
     for item in items:
         turns = [Message("system", BRIEFLY), Message("user", item.question.text)]
         if not ask.format.keeps_system:
             turns = [Message("user", f"{BRIEFLY}\n\n{item.question.text}")]
         ids = render_prompt(ask.tokenizer, turns, chat_format=ask.format)
-        yield Case(item.answers), Prompt(tuple(ids), adapter, opening=opening)
+        yield SourcedCase(item.answers), Prompt(tuple(ids), adapter, opening=opening)

@@ -19,7 +19,7 @@ from tunesmith.conversation.documents import open_documents
 from tunesmith.conversation.questions import choose_sides
 from tunesmith.core import files
 from tunesmith.core.errors import RagError
-from tunesmith.core.progress import QUIET, Clock, Course, Progress
+from tunesmith.core.progress import QUIET, Clock, Course, Phase
 from tunesmith.models.load import read_tokenizer
 from tunesmith.models.resolve import resolve
 from tunesmith.retrieval.passage import Passage
@@ -204,7 +204,7 @@ def make_dataset(
     clock = Clock(course)
 
     def emit(text: str) -> None:
-        course.emit(Progress(text))
+        course.emit(Phase(text))
 
     tokenizer = read_tokenizer(resolve(model, emit=emit), trust_remote_code=False)
     ask = sources_prompt(tokenizer, most_tokens=settings.prompt_tokens)

@@ -22,11 +22,11 @@ from tunesmith.conversation.chat import LONGEST_CHAT_TOKENS
 from tunesmith.conversation.documents import open_documents
 from tunesmith.core import files
 from tunesmith.core.errors import RagError
-from tunesmith.core.progress import QUIET, Clock, Course, Progress
+from tunesmith.core.progress import QUIET, Clock, Course, Phase
 from tunesmith.evaluation.answering import answer_arms, open_cache, voice_of
 from tunesmith.evaluation.answers import text_of
 from tunesmith.evaluation.arms import Arm
-from tunesmith.evaluation.retrieval_gain import CELLS, Case, Cell, effects, score_cell
+from tunesmith.evaluation.retrieval_gain import CELLS, CellScores, SourcedCase, effects, score_cell
 from tunesmith.generation.sampling import Sampling
 from tunesmith.retrieval.confidence import fit_threshold, known_threshold
 from tunesmith.retrieval.prompt import refusal_for
@@ -65,7 +65,7 @@ class TrialSettings:
 class _Answered:
     """One cell's answers with what they are judged by."""
 
-    cases: tuple[Case, ...]
+    cases: tuple[SourcedCase, ...]
     texts: tuple[str, ...]
 
 
@@ -91,7 +91,7 @@ def evaluate_retrieval(
     if not any(question.answers for question in questions):
         raise RagError("No question has an answer to compare with.", remedy="Give some answers.")
     _require_place(out)
-    opened, embedder = open_documents(store, emit=lambda text: course.emit(Progress(text)))
+    opened, embedder = open_documents(store, emit=lambda text: course.emit(Phase(text)))
     found = find_all(opened, embedder, questions, limit=settings.sources, course=course)
     items = items_of(
         found,
@@ -133,7 +133,7 @@ def _answers(
 ) -> dict[str, _Answered]:
     """What the base and, where there is one, the adapter answer without and with sources."""
     located = locate(model, [adapter] if adapter else [])
-    course.emit(Progress(f"loading {located.model}"))
+    course.emit(Phase(f"loading {located.model}"))
     opened, attached = open_with_adapters(
         located.model, located.adapters, four_bit=located.four_bit
     )
@@ -189,7 +189,7 @@ class _Speaker:
 
 def _gated(
     items: Sequence[Item], answered: Mapping[str, _Answered], threshold: float | None
-) -> dict[str, Cell]:
+) -> dict[str, CellScores]:
     """The cells with retrieval as `rag ask` serves them: refused below the threshold."""
     if threshold is None:
         return {}
@@ -222,7 +222,7 @@ def _fitted(items: Sequence[Item]) -> dict[str, float] | None:
 
 
 def _cells_json(
-    cells: Mapping[str, Cell], gated: Mapping[str, Cell], seed: int
+    cells: Mapping[str, CellScores], gated: Mapping[str, CellScores], seed: int
 ) -> dict[str, object]:
     """Every cell by its name, None where there is no adapter."""
     return {

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from tunesmith.adapters.loaded_base import Opened, open_base
 from tunesmith.conversation.documents import open_documents
 from tunesmith.core.errors import RagError
-from tunesmith.core.progress import QUIET, Clock, Course, Progress
+from tunesmith.core.progress import QUIET, Clock, Course, Phase
 from tunesmith.data.chat_format import study
 from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
@@ -149,10 +149,10 @@ def write_questions(
     RagError where nothing may stay.
     """
     settings = settings or Writing()
-    opened_store, embedder = open_documents(store, emit=lambda text: course.emit(Progress(text)))
+    opened_store, embedder = open_documents(store, emit=lambda text: course.emit(Phase(text)))
     passages = _drawn(opened_store.passages(), settings)
     located = locate(model, [])
-    course.emit(Progress(f"loading {located.model}"))
+    course.emit(Phase(f"loading {located.model}"))
     opened = open_base(located.model, four_bit=located.four_bit)
     writer = _Writer(opened, passages, settings, course)
     kept: dict[int, RetrievalQuestion] = {}

@@ -211,6 +211,10 @@ class Interval:
     high: float
     n: int
 
+    def to_json(self, name: str = "mean") -> dict[str, float]:
+        """As it stands in every document; scores have the ``name`` `score`."""
+        return {name: self.mean, "low": self.low, "high": self.high, "n": self.n}
+
 
 def mean_interval(
     scores: Sequence[float], *, seed: int, level: float = LEVEL, resamples: int = RESAMPLES
@@ -229,6 +233,17 @@ def mean_interval(
             scores, bounds=(0.0, 1.0), seed=seed, level=level, resamples=resamples
         )
     return Interval(mean, low=low, high=high, n=n)
+
+
+def unbounded_interval(
+    values: Sequence[float], *, seed: int, level: float = LEVEL, resamples: int = RESAMPLES
+) -> Interval:
+    """The mean of values that may be any number; without width where all are equal."""
+    mean = math.fsum(values) / len(values)
+    low, high = mean, mean
+    if any(value != values[0] for value in values):
+        low, high = wider_limits(values, seed=seed, level=level, resamples=resamples)
+    return Interval(mean, low, high, len(values))
 
 
 def paired_difference(

@@ -11,7 +11,6 @@ import numpy as np
 
 from tunesmith.adapters.loaded_base import Opened
 from tunesmith.config.methods import MethodSettings
-from tunesmith.core.progress import BestCheckpoint
 from tunesmith.data.dataset import Dataset, RunRows
 from tunesmith.data.faults import Note
 from tunesmith.data.quality.copies import CHOICES, ROWS_PER_ANSWER
@@ -22,7 +21,7 @@ from tunesmith.evaluation.intervals import Interval
 from tunesmith.evaluation.likelihoods import losses_of_rows
 from tunesmith.evaluation.overfitting_measures import (
     Diversity,
-    Gap,
+    LossGap,
     RowLosses,
     Verbatim,
     difference_of_means,
@@ -32,6 +31,7 @@ from tunesmith.evaluation.overfitting_measures import (
 )
 from tunesmith.methods import table
 from tunesmith.runs.folder import RunFolder, read_lines
+from tunesmith.training.events import BestCheckpoint
 
 TAIL = 5  # steps whose median is where a curve ends, as the loss of one step is that of few rows
 
@@ -129,7 +129,7 @@ class Evidence:
     passes: float
     rows: int
     rate: Rate | None = None
-    gap: Gap | None = None
+    gap: LossGap | None = None
     verbatim: Verbatim | None = None
     diversity: Diversity | None = None
     labels: Labels | None = None
