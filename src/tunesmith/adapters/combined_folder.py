@@ -11,9 +11,9 @@ import torch
 
 from tunesmith import __version__
 from tunesmith.adapters import combine_table, store
-from tunesmith.adapters.combination import Combination, Errors, Fit, fitted
+from tunesmith.adapters.combination import Combination, Fit, fitted
 from tunesmith.adapters.folder import Origin, write_origin
-from tunesmith.adapters.products import Product
+from tunesmith.adapters.products import Product, RelativeError
 from tunesmith.core import files
 from tunesmith.methods import table
 from tunesmith.models.cache import folder_bytes
@@ -21,12 +21,12 @@ from tunesmith.models.cache import folder_bytes
 
 @dataclass(frozen=True, slots=True)
 class Combined:
-    """A combination's folder, and what its rank and number format lose of it."""
+    """A combination's folder, and ``errors``, ||D - s B A|| / ||D||: what rank and format lose."""
 
     folder: Path
     bytes: int
     ranks: dict[str, int]  # by layer
-    errors: Errors
+    errors: RelativeError
 
 
 def save(
@@ -46,13 +46,13 @@ def save(
     stored = functools.reduce(torch.promote_types, [s.dtype for s in combination.sources])
     fit = dataclasses.replace(fit, dtype=fit.dtype or stored)
     products: dict[str, Product] = {}
-    errors = Errors()
+    errors = RelativeError()
     layers = combination.layers
     for done, layer in enumerate(layers):
         tell(done, len(layers))
         delta = combination.delta(layer)
         products[layer] = fitted(delta, fit)
-        errors.add(layer, delta, products[layer])
+        errors.add(layer, delta.distance(products[layer]), delta.norm())
     origin = _origin(combination)
 
     def beside(into: Path) -> None:
@@ -114,7 +114,7 @@ def _origin(combination: Combination) -> Origin | None:
     )
 
 
-def _described(combination: Combination, errors: Errors) -> dict[str, object]:
+def _described(combination: Combination, errors: RelativeError) -> dict[str, object]:
     return {
         "adapters": [
             {"folder": str(source.folder), "weight": weight}
@@ -126,7 +126,7 @@ def _described(combination: Combination, errors: Errors) -> dict[str, object]:
     }
 
 
-def _card(combination: Combination, errors: Errors, base: str) -> str:
+def _card(combination: Combination, errors: RelativeError, base: str) -> str:
     parts = "\n".join(
         f"- {weight:g} x {source.folder}"
         for source, weight in zip(combination.sources, combination.weights, strict=True)

@@ -10,6 +10,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -188,6 +189,16 @@ def stop_ids_of(
         tokenizer.eos_token_id,
     )
     return frozenset(i for ids in given for i in _as_ids(ids)) | _turn_ends(tokenizer)
+
+
+def stop_ids_in(
+    folder: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase
+) -> frozenset[int]:
+    """The same of a base's folder, whose generation config may be missing."""
+    has_own = (folder / "generation_config.json").is_file()
+    return stop_ids_of(
+        config, tokenizer, GenerationConfig.from_pretrained(folder) if has_own else None
+    )
 
 
 def _as_ids(ids: int | Iterable[int] | None) -> frozenset[int]:

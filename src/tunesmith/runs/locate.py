@@ -95,9 +95,8 @@ def adapter_folders(names: Sequence[str]) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for name in names:
-        one = find_adapter(name)
-        assert one.adapter is not None
-        found[_free_name(one.name, found)] = one.adapter
+        own, folder = named_adapter(name)
+        found[_free_name(own, found)] = folder
     return found
 
 
@@ -119,6 +118,13 @@ def find_adapter(name: str, root: Path = RUNS) -> Found:
         remedy = "Give it as the model instead." if run else "Name an adapter's or a run's folder."
         raise AdapterError(f"{name} is no adapter: {what}.", remedy=remedy)
     return found
+
+
+def named_adapter(name: str, root: Path = RUNS) -> tuple[str, Path]:
+    """The name and the folder of ``find_adapter``'s adapter."""
+    found = find_adapter(name, root)
+    assert found.adapter is not None
+    return found.name, found.adapter
 
 
 def _find(target: str, root: Path = RUNS) -> Found:
