@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from tunesmith.cli.progress_display import RunDisplay, planned_text, step_text
+from tunesmith.api.display import RunDisplay, planned_text, step_text
 from tunesmith.core.progress import Ended, HeldOut, Notice, Planned, Progress, Saved, StepDone
 
 PLANNED = Planned(120, 0, 4096, 2048, 4_884_480, 2_100_000_000, 660.0)

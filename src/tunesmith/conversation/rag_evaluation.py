@@ -27,7 +27,6 @@ from tunesmith.evaluation.answers import text_of
 from tunesmith.evaluation.arms import Arm
 from tunesmith.evaluation.retrieval_gain import CELLS, Case, Cell, effects, score_cell
 from tunesmith.generation.sampling import Sampling
-from tunesmith.report.rag_page import rag_page
 from tunesmith.retrieval.confidence import fit_threshold, known_threshold
 from tunesmith.retrieval.prompt import refusal_for
 from tunesmith.retrieval.questions import Question, missing_sources
@@ -78,7 +77,7 @@ def evaluate_retrieval(
     settings: TrialSettings | None = None,
     course: Course = QUIET,
 ) -> dict[str, object]:
-    """The document of `rag evaluate --json`; it, a page and all answers are written into ``out``.
+    """The document of `rag evaluate --json`; it and all answers are written into ``out``.
 
     ``voices`` are model and adapter; without an adapter there are no tuned cells. Answers are kept
     in the cache as they end: a call that was stopped goes on where it was. Raises RagError where
@@ -268,4 +267,3 @@ def _write(out: Path, document: Mapping[str, object], rows: Sequence[Mapping[str
     lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
     files.write_text(out / ANSWERS, lines)
     files.write_json(out / DOCUMENT, document)
-    files.write_text(out / REPORT, rag_page(document, name=out.resolve().name))
