@@ -6,6 +6,7 @@ import pytest
 
 from tests.distillation.distilling import distil
 from tests.models.tiny import tiny_folder
+from tests.plots import plots_are_not_rendered  # noqa: F401  # for the conftests
 from tests.runs.tiny import talking_base
 
 OPENING = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"

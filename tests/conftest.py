@@ -1,5 +1,6 @@
 """Fixtures that several parts share."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -14,6 +15,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # package again, and each worker all tests.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# Tables are as wide as in a pipe, whatever terminal the tests run in; workers are given one of 80.
+os.environ.pop("COLUMNS", None)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays, so that no later collection of garbage needs to look through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

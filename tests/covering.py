@@ -45,15 +45,33 @@ def covering(
     return sorted(chosen, key=lambda pair: (list(ones).index(pair[0]), list(others).index(pair[1])))
 
 
-def pairs(families: Iterable[str], variants: Mapping[str, BaseModel]) -> list[tuple[str, str]]:
-    """A covering of families and settings of methods, for ``("family", "variant")``."""
+def pairs(
+    families: Iterable[str],
+    variants: Mapping[str, BaseModel],
+    *,
+    only: Collection[str] | None = None,
+) -> list[tuple[str, str]]:
+    """A covering of families and settings of methods, for ``("family", "variant")``.
+
+    ``only`` are the traits of families that the variants can meet in what is tested, where not all.
+    """
     return covering(
-        {family: FAMILY_TRAITS[family] for family in families},
-        {name: _traits(settings) for name, settings in variants.items()},
+        family_traits(families, only=only),
+        {name: traits(settings) for name, settings in variants.items()},
     )
 
 
-def _traits(settings: BaseModel) -> list[str]:
+def family_traits(
+    families: Iterable[str], *, only: Collection[str] | None = None
+) -> dict[str, list[str]]:
+    """The traits of some families."""
+    return {
+        family: [trait for trait in FAMILY_TRAITS[family] if only is None or trait in only]
+        for family in families
+    }
+
+
+def traits(settings: BaseModel) -> list[str]:
     """What is not as it is by default, by its key, and by its value where that is a word."""
     changed = settings.model_dump(exclude_defaults=True, exclude={*SIZES, "kind"})
     named = [f"{key}={value}" if isinstance(value, str) else key for key, value in changed.items()]

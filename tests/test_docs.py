@@ -27,7 +27,7 @@ MORE_PAGES = (
     "docs/rag.md",
     "examples/polite_ko/README.md",
 )
-ROWS = ROOT / "src" / "tunesmith" / "workflows" / "demo_data" / "held.jsonl"
+ROWS = ROOT / "src" / "tunesmith" / "setup" / "demo_data" / "held.jsonl"
 # Those that train nothing and wait for no one.
 QUICK = (
     "data check",

@@ -123,8 +123,8 @@ def test_what_only_looks_like_a_kind_is_not_counted(text):
 
 
 def test_exporters_may_name_the_kind_whose_format_they_write():
-    named = figures.kinds_named([SETTINGS, source('x = "lora"', "export.gguf")])
-    assert list(named) == ["src/tunesmith/export/gguf.py"]
+    named = figures.kinds_named([SETTINGS, source('x = "lora"', "exports.gguf")])
+    assert list(named) == ["src/tunesmith/exports/gguf.py"]
     assert figures.outside_exporters(named) == {}
 
 

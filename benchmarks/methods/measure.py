@@ -22,13 +22,14 @@ from rouge_score.rouge_scorer import RougeScorer
 from transformers import AutoTokenizer
 
 from benchmarks.methods.tasks import FOUR, TASKS, Task, write
-from tunesmith.core.progress import Event, StepDone
+from tunesmith.core.progress import Event
 from tunesmith.data.read import read_conversations
 from tunesmith.data.tokenise import prepare
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.models.resolve import resolve
 from tunesmith.studies.compare import compare_runs
 from tunesmith.studies.variants import Variant, load_variants, read_grid
+from tunesmith.training.events import StepDone
 
 MODEL = "smollm2-135m-instruct"
 METHODS: dict[str, dict[str, object]] = {

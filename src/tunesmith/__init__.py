@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from tunesmith.api.show_data import show
     from tunesmith.api.store import Store
     from tunesmith.api.train import Run, train
-    from tunesmith.api.work import Cancelled
     from tunesmith.config.run import RunConfig
     from tunesmith.core.errors import (
         AdapterError,
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
         TunesmithError,
         UsageError,
     )
+    from tunesmith.core.progress import Cancelled
 
 _FILES = {
     "api.adapters": ("list_adapters", "show_adapter", "verify"),
@@ -68,8 +68,8 @@ _FILES = {
     "api.show_data": ("show",),
     "api.store": ("Store",),
     "api.train": ("Run", "train"),
-    "api.work": ("Cancelled",),
     "config.run": ("RunConfig",),
+    "core.progress": ("Cancelled",),
     "core.errors": (
         "AdapterError",
         "ConfigError",

@@ -7,9 +7,10 @@ import pytest
 
 from tests.adapters.combining import MIXED, make
 from tunesmith.adapters import combine_table
+from tunesmith.adapters.combine_rules import EntryRule
 from tunesmith.adapters.sources import read
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "combine.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "combine.md"
 
 
 def test_the_code_of_the_page_runs(tmp_path, monkeypatch, capsys):
@@ -28,5 +29,9 @@ def test_the_code_of_the_page_runs(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("kind", combine_table.METHODS)
 def test_the_page_has_every_method_and_its_settings(kind):
     method = combine_table.METHODS[kind]()
-    settings = ", ".join(key for key in combine_table.described(method) if key != "kind")
-    assert f"| `{type(method).__name__}({settings})` |" in PAGE.read_text(encoding="utf-8")
+    described = combine_table.described(method)
+    settings = ", ".join(f'"{kind}"' if key == "kind" else key for key in described)
+    if not isinstance(method, EntryRule):
+        settings = ", ".join(key for key in described if key != "kind")
+    name = "rule" if isinstance(method, EntryRule) else type(method).__name__
+    assert f"| `{name}({settings})` |" in PAGE.read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ from tests.adapters.combining import (
 )
 from tests.adapters.test_store import theirs as theirs_logits
 from tunesmith.adapters.combination import Combination, Fit, fitted
-from tunesmith.adapters.combine_rules import Dare, DareTies, Linear, Magnitude, Ties
+from tunesmith.adapters.combine_rules import Linear, rule
 from tunesmith.adapters.sources import read
 from tunesmith.config.methods import LoraSettings
 from tunesmith.core.errors import AdapterError
@@ -83,14 +83,14 @@ def test_linear_at_a_rank_is_pefts_svd(rank, mixed):
 def test_magnitude_is_pefts_magnitude_prune_svd(density, mixed):
     weights = [0.5, 0.8, 2.0]
     right = theirs(mixed, weights, "magnitude_prune_svd", density=density, svd_rank=32)
-    assert_same(ours(mixed, weights, Magnitude(density)), right)
+    assert_same(ours(mixed, weights, rule("magnitude", density)), right)
 
 
 @pytest.mark.parametrize("signs", ["total", "frequency"])
 @pytest.mark.parametrize("density", [0.2, 1.0])
 def test_ties_of_equal_weights_is_pefts_ties_svd(density, signs, mixed):
     weights = [0.7, 0.7, 0.7]
-    found = ours(mixed, weights, Ties(density, signs))
+    found = ours(mixed, weights, rule("ties", density, signs))
     right = theirs(
         mixed, weights, "ties_svd", density=density, svd_rank=32, majority_sign_method=signs
     )
@@ -107,7 +107,10 @@ def test_ties_of_equal_weights_is_pefts_ties_svd(density, signs, mixed):
 def test_dare_keeps_the_same_share_as_pefts_and_scales_alike(mixed):
     """The draws differ; with everything kept both are the sum, and the mean."""
     weights = [0.7, 0.7, 0.7]
-    for method, kind in ((Dare(1.0), "dare_linear_svd"), (DareTies(1.0), "dare_ties_svd")):
+    for method, kind in (
+        (rule("dare", 1.0), "dare_linear_svd"),
+        (rule("dare-ties", 1.0), "dare_ties_svd"),
+    ):
         right = theirs(mixed, weights, kind, density=1.0, svd_rank=32)
         assert_same(ours(mixed, weights, method), right)
 
@@ -137,10 +140,10 @@ def test_pefts_linear_of_an_adapter_with_itself_is_twice_too_much(same_rank):
 
 
 ON_FACTORS = {
-    "ties": (Ties(0.5), 0.5),
-    "magnitude_prune": (Magnitude(0.5), 0.5),
-    "dare_linear": (Dare(1.0), 1.0),  # nothing is drawn, so that the two can be compared
-    "dare_ties": (DareTies(1.0), 1.0),
+    "ties": (rule("ties", 0.5), 0.5),
+    "magnitude_prune": (rule("magnitude", 0.5), 0.5),
+    "dare_linear": (rule("dare", 1.0), 1.0),  # nothing is drawn, so that the two can be compared
+    "dare_ties": (rule("dare-ties", 1.0), 1.0),
 }
 
 
@@ -181,7 +184,7 @@ def test_pefts_signs_are_elected_without_the_weights(same_rank):
     pair = {name: same_rank[name] for name in ("plain", "other scale")}
     layer = "model.layers.0.mlp.up_proj"
     one, two = (expected(pair[name], SAME_RANK[name])[layer] for name in pair)
-    true = ours(pair, [1.0, -1.0], Ties(1.0))[layer]
+    true = ours(pair, [1.0, -1.0], rule("ties", 1.0))[layer]
     wrong = theirs(pair, [1.0, -1.0], "ties_svd", density=1.0, svd_rank=32)[layer]
     alike = one.sign() == two.sign()  # so D1 and -D2 pull apart, and the larger one wins
     larger = torch.where(one.abs() > two.abs(), one, -two)

@@ -8,23 +8,23 @@ from tests.adapters import combine_references as references
 from tests.adapters.combining import MIXED, all_expected, make, sources, whole
 from tunesmith.adapters import combine_table, products
 from tunesmith.adapters.combination import Combination
-from tunesmith.adapters.combine_rules import Dare, DareTies, Layer, Linear, Magnitude, Sce, Ties
+from tunesmith.adapters.combine_rules import RULES, Linear, MergeLayer, rule
 from tunesmith.adapters.combine_table import Knots, align
 from tunesmith.core.errors import ConfigError, UsageError
 
 WEIGHTS = {"plain": 0.7, "rslora": -1.3, "patterns": 2.0}  # one is taken away
 EXACT = {
     "linear": (Linear(), references.linear, {}),
-    "magnitude": (Magnitude(0.3), references.magnitude, {"density": 0.3}),
-    "ties": (Ties(0.4), references.ties, {"density": 0.4}),
-    "ties, untrimmed": (Ties(1.0), references.ties, {"density": 1.0}),
+    "magnitude": (rule("magnitude", 0.3), references.magnitude, {"density": 0.3}),
+    "ties": (rule("ties", 0.4), references.ties, {"density": 0.4}),
+    "ties, untrimmed": (rule("ties", 1.0), references.ties, {"density": 1.0}),
     "ties, frequency": (
-        Ties(0.6, signs="frequency"),
+        rule("ties", 0.6, signs="frequency"),
         references.ties,
         {"density": 0.6, "signs": "frequency"},
     ),
-    "sce": (Sce(0.3), references.sce, {"density": 0.3}),
-    "sce, unselected": (Sce(1.0), references.sce, {"density": 1.0}),
+    "sce": (rule("sce", 0.3), references.sce, {"density": 0.3}),
+    "sce, unselected": (rule("sce", 1.0), references.sce, {"density": 1.0}),
 }
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
 
@@ -71,8 +71,8 @@ def test_a_method_equals_its_reference_on_b_a(name, folders, weighted):
 @pytest.mark.parametrize("name", [name for name in EXACT if name != "linear"])
 def test_in_shared_directions_a_rule_equals_its_reference_there(name, folders, weighted):
     """Singular vectors have either sign, which every rule leaves alone."""
-    rule, reference, settings = EXACT[name]
-    for layer, matrix in combined(folders, Knots(rule)).items():
+    method, reference, settings = EXACT[name]
+    for layer, matrix in combined(folders, Knots(method)).items():
         u, parts = references.aligned([each.numpy() for each in whole(weighted, layer)])
         right = u @ reference(parts, **settings, absent=len(WEIGHTS) - len(parts))
         np.testing.assert_allclose(matrix.numpy(), right, rtol=1e-7, atol=1e-9)
@@ -104,17 +104,17 @@ def test_dare_keeps_a_share_scales_it_up_and_is_right_on_average(folders, weight
     ]
     draws = []
     for seed in range(300):
-        one = Dare(0.4).combine(each[:1], Layer(layer, 3, seed)).matrix
+        one = rule("dare", 0.4)(each[:1], MergeLayer(layer, 3, seed)).matrix
         kept = one != 0
         assert 0.3 < kept.double().mean() < 0.5
         torch.testing.assert_close(one[kept], matrices[0][kept] / 0.4, **CLOSE)
-        draws.append(Dare(0.4).combine(each, Layer(layer, 3, seed)).matrix)
+        draws.append(rule("dare", 0.4)(each, MergeLayer(layer, 3, seed)).matrix)
     mean, sigma = torch.stack(draws).mean(0), torch.stack(draws).std(0) / 300**0.5
     assert ((mean - sum(matrices)).abs() < 5 * sigma).all()
 
 
 def test_dare_ties_is_ties_of_what_dare_keeps(folders):
-    layer = Layer("model.layers.1.mlp.up_proj", 3, 5)
+    layer = MergeLayer("model.layers.1.mlp.up_proj", 3, 5)
     each = [source.product(layer.name) for source in sources(folders)]
 
     class Kept:
@@ -122,14 +122,16 @@ def test_dare_ties_is_ties_of_what_dare_keeps(folders):
 
         def __init__(self, index):
             alone = [p.times(float(i == index)) for i, p in enumerate(each)]
-            self.matrix = Dare(0.5).combine(alone, layer).matrix
+            self.matrix = rule("dare", 0.5)(alone, layer).matrix
 
     right = references.elected_mean([Kept(i).matrix.numpy() for i in range(3)], "total")
-    found = DareTies(0.5).combine(each, layer).matrix
+    found = rule("dare-ties", 0.5)(each, layer).matrix
     np.testing.assert_allclose(found.numpy(), right, **CLOSE)
 
 
-@pytest.mark.parametrize("method", [Dare(0.5), DareTies(0.5), Knots(DareTies(0.5))])
+@pytest.mark.parametrize(
+    "method", [rule("dare", 0.5), rule("dare-ties", 0.5), Knots(rule("dare-ties", 0.5))]
+)
 def test_a_seed_draws_the_same_again_and_another_seed_something_else(method, folders):
     first, again, other = (combined(folders, method, seed) for seed in (1, 1, 2))
     for layer, matrix in first.items():
@@ -138,7 +140,7 @@ def test_a_seed_draws_the_same_again_and_another_seed_something_else(method, fol
 
 
 def test_what_a_layer_draws_depends_on_no_other_layer(folders):
-    together = Combination(sources(folders), [1, 1, 1], Dare(0.5), 3)
+    together = Combination(sources(folders), [1, 1, 1], rule("dare", 0.5), 3)
     everything = dict(together.deltas())
     layer = "model.layers.2.mlp.up_proj"
     assert torch.equal(together.delta(layer).matrix, everything[layer].matrix)
@@ -158,16 +160,22 @@ def test_one_adapter_with_weight_1_is_that_adapter(name, folders):
 def test_an_adapter_and_its_negation_leave_nothing(folders):
     """In shared directions a sum is zero but for rounding, whose sign an election would take."""
     (source, *_) = sources(folders)
-    for method in (Linear(), Ties(0.5), Magnitude(0.5), Sce(0.5), Knots(Magnitude(1.0))):
+    for method in (
+        Linear(),
+        rule("ties", 0.5),
+        rule("magnitude", 0.5),
+        rule("sce", 0.5),
+        Knots(rule("magnitude", 1.0)),
+    ):
         for layer, delta in Combination([source, source], [1, -1], method).deltas():
             assert delta.norm() < 1e-12 * source.product(layer).norm(), method
 
 
-@pytest.mark.parametrize("method", [Ties, Magnitude, Dare, DareTies, Sce])
+@pytest.mark.parametrize("kind", RULES)
 @pytest.mark.parametrize("density", [0, -0.5, 1.5])
-def test_a_density_that_is_no_share_is_refused(method, density):
+def test_a_density_that_is_no_share_is_refused(kind, density):
     with pytest.raises(ConfigError, match=r"density is .* share"):
-        method(density)
+        rule(kind, density)
 
 
 @pytest.mark.parametrize("weights", [[], [1.0], [1.0, float("nan"), 1.0]])

@@ -24,7 +24,7 @@ from tests.families import tiny_model
 from tests.models.tiny import tiny_folder
 from tunesmith.adapters import combine_table, combined_folder, merge, store
 from tunesmith.adapters.combination import Combination, Fit
-from tunesmith.adapters.combine_rules import DareTies, Linear, Ties
+from tunesmith.adapters.combine_rules import Linear, rule
 from tunesmith.adapters.combine_table import Knots
 from tunesmith.adapters.folder import Origin, read_origin, write_origin
 from tunesmith.adapters.sources import read
@@ -97,7 +97,7 @@ def test_at_a_rank_the_error_is_stated_by_layer_and_overall(rank, folders, total
 
 @pytest.mark.parametrize("exact", [False, True])
 def test_a_dense_result_is_cut_to_a_rank_with_the_error_stated(exact, folders, tmp_path):
-    both = combination(folders, Ties(0.5))
+    both = combination(folders, rule("ties", 0.5))
     done = combined_folder.save(tmp_path / "out", both, Fit(rank=6, exact=exact))
     new = read(tmp_path / "out")
     for layer, delta in both.deltas():
@@ -109,7 +109,7 @@ def test_a_dense_result_is_cut_to_a_rank_with_the_error_stated(exact, folders, t
 
 def test_a_dense_result_without_a_rank_is_refused_and_nothing_is_written(folders, tmp_path):
     with pytest.raises(ConfigError, match="dense") as refusal:
-        combined_folder.save(tmp_path / "out", combination(folders, Ties()), Fit())
+        combined_folder.save(tmp_path / "out", combination(folders, rule("ties")), Fit())
     assert "rank" in refusal.value.remedy
     assert not (tmp_path / "out").exists()
 
@@ -168,7 +168,7 @@ def test_attached_to_the_base_it_gives_the_logits_that_peft_gives(folders, tmp_p
     torch.testing.assert_close(ours(engine, "a"), theirs(model), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", [Linear(), Ties(0.5)])
+@pytest.mark.parametrize("method", [Linear(), rule("ties", 0.5)])
 def test_merged_into_the_base_without_a_rank_nothing_is_lost(method, folders):
     engine = prepare_(tiny_model("llama", torch.float32))
     both = combination(folders, method)
@@ -185,8 +185,11 @@ def test_merged_into_the_base_without_a_rank_nothing_is_lost(method, folders):
 def test_every_method_is_described_with_its_settings():
     for kind, method in combine_table.METHODS.items():
         assert combine_table.described(method())["kind"] == kind
-    rule = {"kind": "dare-ties", "density": 0.3, "signs": "total"}
-    assert combine_table.described(Knots(DareTies(0.3))) == {"kind": "knots", "rule": rule}
+    inner = {"kind": "dare-ties", "density": 0.3, "signs": "total"}
+    assert combine_table.described(Knots(rule("dare-ties", 0.3))) == {
+        "kind": "knots",
+        "rule": inner,
+    }
 
 
 def test_numbers_that_a_format_cannot_hold_are_refused(folders, tmp_path):
@@ -199,21 +202,18 @@ def test_one_or_two_dense_matrices_exist_at_a_time(folders, tmp_path, monkeypatc
     """However many layers there are: that of the layer before goes when the next one is there."""
     alive, most = weakref.WeakSet(), 0
 
-    class Watched(Ties):
-        __slots__ = ()
-
-        def combine(self, deltas, layer, /):
-            nonlocal most
-            made = super().combine(deltas, layer)
-            alive.add(made.matrix)
-            most = max(most, len(alive))
-            return made
+    def watched(deltas, layer):
+        nonlocal most
+        made = rule("ties")(deltas, layer)
+        alive.add(made.matrix)
+        most = max(most, len(alive))
+        return made
 
     monkeypatch.setattr(combine_table, "described", lambda _: {})
-    combined_folder.save(tmp_path / "out", combination(folders, Watched()), Fit(rank=2))
+    combined_folder.save(tmp_path / "out", combination(folders, watched), Fit(rank=2))
     assert most in (1, 2)
     engine = prepare_(tiny_model("llama", torch.float32))
-    for _ in merge.changed(engine, combination(folders, Watched()).changes(engine)):
+    for _ in merge.changed(engine, combination(folders, watched).changes(engine)):
         assert len(alive) <= 1
 
 
@@ -238,7 +238,7 @@ def test_a_combination_that_is_merged_loads_as_any_base_does(folders, tmp_path):
         adapter = methods.attach(engine, settings, name=name, seed=seed)
         randomise(adapter)
         store.save(tmp_path / name, adapter, engine, base="tiny")
-    both = Combination([read(tmp_path / name) for name in variants], [1.0, -0.5], Ties(0.5))
+    both = Combination([read(tmp_path / name) for name in variants], [1.0, -0.5], rule("ties", 0.5))
     origin = Origin("tiny", "0123", "lora")
     done = merge.save_changed(
         engine, both.changes(engine), merge.Target(tmp_path / "out"), source=source, origin=origin

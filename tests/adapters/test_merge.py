@@ -10,12 +10,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests import variants
 from tests.adapters import test_new_tokens as new_tokens
 from tests.adapters.test_store import VARIANTS, ours, randomise, theirs
+from tests.covering import pairs
 from tests.families import FAMILIES, four_bit_model, tiny_model
 from tests.methods.test_contract import base_digest
 from tests.models.tiny import tiny_folder
 from tunesmith.adapters import merge
 from tunesmith.adapters.folder import FILE, Origin, read_origin
-from tunesmith.adapters.merge import Gap, Target
+from tunesmith.adapters.merge import BaseGap, Target
 from tunesmith.config.methods import LoraSettings
 from tunesmith.core.errors import AdapterError, RunError
 from tunesmith.data.tokenizer import add_tokens_
@@ -64,8 +65,7 @@ def test_every_method_of_the_table_merges_or_refuses():
     assert kinds == table.METHODS.keys()
 
 
-@pytest.mark.parametrize("variant", DENSE)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "variant"), pairs(FAMILIES, DENSE))
 def test_merged_equals_attached_and_the_base_stays(family, variant):
     engine, adapter = attached(tiny_model(family, torch.float32), DENSE[variant])
     before = base_digest(engine.model)
@@ -75,8 +75,7 @@ def test_merged_equals_attached_and_the_base_stays(family, variant):
     assert not torch.allclose(ours(engine, None), ours(engine, "a"), atol=1e-2)
 
 
-@pytest.mark.parametrize("variant", QUANTISED)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "variant"), pairs(FAMILIES, QUANTISED))
 def test_merged_into_the_dequantised_base_equals_attached(family, variant, tmp_path):
     engine = variants.engine_for(family, variant, tmp_path / "base")
     adapter = variants.attach(engine, variant, tmp_path / "base")
@@ -100,7 +99,7 @@ def test_merged_into_the_original_says_how_far_that_is_from_the_one_trained_on(f
     original = tiny_model(family, torch.float32).state_dict()
     base = four_bit_model(tiny_model(family, torch.float32), tmp_path / "base")
     engine, adapter = attached(base, QUANTISED["qlora"])
-    gap = Gap()
+    gap = BaseGap()
     tensors = dict(
         merge.tensors(
             engine, adapter, original=lambda name: read_weight(tmp_path / "base", name), gap=gap

@@ -7,8 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.covering import FAMILY_TRAITS, covering, pairs
 from tests.families import FAMILIES, tiny_model
 from tests.variants import FOUR_BIT, attach, engine_for
+from tests.variants import VARIANTS as ALL
 from tunesmith.adapters import store
 from tunesmith.config.methods import LoraSettings
 from tunesmith.core.errors import AdapterError
@@ -33,6 +35,14 @@ VARIANTS = {
     "olora, rslora": LoraSettings(rank=4, alpha=2.5, start="olora", rslora=True),
     "pissa, dora": LoraSettings(rank=3, start="pissa", dora=True, alpha_pattern={"o_proj": 5}),
 }
+PEFTS = {  # what PEFT is asked for besides
+    "plain": (),
+    "dora": ("use_dora",),
+    "rslora": ("use_rslora",),
+    "dora, rslora": ("use_dora", "use_rslora"),
+}
+PEFT_PAIRS = covering(FAMILY_TRAITS, {how: asked or ("plain",) for how, asked in PEFTS.items()})
+QUANTISED = {name: ALL[name] for name in FOUR_BIT}
 
 
 def ours(engine, adapter):
@@ -58,8 +68,7 @@ def randomise(adapter):
     adapter.refresh()
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "variant"), pairs(FAMILIES, VARIANTS))
 def test_peft_gives_the_same_logits_with_our_adapter_and_we_read_it_back(family, variant, tmp_path):
     engine = prepare_(tiny_model(family, torch.float32))
     adapter = table.attach(engine, VARIANTS[variant], name="a")
@@ -74,8 +83,7 @@ def test_peft_gives_the_same_logits_with_our_adapter_and_we_read_it_back(family,
 
 
 @pytest.mark.usefixtures("home")
-@pytest.mark.parametrize("variant", FOUR_BIT)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "variant"), pairs(FAMILIES, QUANTISED))
 def test_over_4_bit_peft_gives_the_same_logits_beside_the_dequantised_base(
     family, variant, tmp_path
 ):
@@ -108,18 +116,15 @@ def test_an_adapter_is_saved_in_the_format_asked_for(dtype, tmp_path):
         assert torch.equal(parameter, adapter.parameters[name].to(tensors[name].dtype).float())
 
 
-@pytest.mark.parametrize("dora", [False, True])
-@pytest.mark.parametrize("rslora", [False, True])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_we_give_the_same_logits_with_an_adapter_that_peft_made(family, rslora, dora, tmp_path):
+@pytest.mark.parametrize(("family", "how"), PEFT_PAIRS)
+def test_we_give_the_same_logits_with_an_adapter_that_peft_made(family, how, tmp_path):
     config = peft.LoraConfig(
         r=4,
         lora_alpha=6,
         target_modules="all-linear",
         rank_pattern={"o_proj": 2},
         alpha_pattern={r"layers\.1\..*": 3},
-        use_rslora=rslora,
-        use_dora=dora,
+        **dict.fromkeys(PEFTS[how], True),
         init_lora_weights=False,
         task_type="CAUSAL_LM",
     )

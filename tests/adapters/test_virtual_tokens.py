@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.covering import pairs
 from tests.families import FAMILIES, tiny_model
 from tunesmith.adapters import store
 from tunesmith.config.methods import PromptSettings, PTuningSettings
@@ -62,8 +63,7 @@ def made(family, kind):
     return engine, adapter
 
 
-@pytest.mark.parametrize("kind", SETTINGS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "kind"), pairs(FAMILIES, SETTINGS))
 def test_what_is_saved_is_read_back(family, kind, tmp_path):
     engine, adapter = made(family, kind)
     mine = ours(engine, "a")
@@ -75,8 +75,7 @@ def test_what_is_saved_is_read_back(family, kind, tmp_path):
     assert not torch.allclose(mine, plain, atol=1e-2)
 
 
-@pytest.mark.parametrize("kind", SETTINGS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "kind"), pairs(FAMILIES, SETTINGS))
 def test_peft_gives_the_same_logits(family, kind, tmp_path):
     engine, adapter = made(family, kind)
     store.save(tmp_path / "adapter", adapter, engine, base="tiny")

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from tests.plots import plots_are_not_rendered  # noqa: F401  # for every test here
 from tunesmith.cli.main import main
 
 

@@ -12,9 +12,14 @@ def words(tmp_path, monkeypatch):
     rows_file(tmp_path / "rows.jsonl")
     given = ["data", "curve", "--data", "rows.jsonl", "--model", "base", "--dtype", "float32"]
     given += ["--train.steps", "4", "--train.rows_per_step", "3", "--method.rank", "2"]
-    return [*given, "--data.eval", "0.3", "--evaluate.checks", "[{kind: exact}]"]
+    given += ["--evaluate.checks", "[{kind: exact}]", "--evaluate.max_new_tokens", "8"]
+    given += [
+        f"--evaluate.{measure}=none" for measure in ("forgetting", "consistency", "knowledge")
+    ]
+    return [*given, "--data.eval", "0.3", "--evaluate.timed_rows", "0"]
 
 
+@pytest.mark.rendered
 def test_the_document_has_a_point_for_each_share_and_the_verdict(tunesmith, words):
     ended = tunesmith(*words, "--shares", "0.5,1", "--json")
     assert ended.status == 0, ended.err

@@ -9,7 +9,8 @@ from rich.console import Console
 from tunesmith.api.compare import Comparison
 from tunesmith.api.display import GroupDisplay
 from tunesmith.core.errors import DataError
-from tunesmith.core.progress import Ended, Notice, Progress, StepDone
+from tunesmith.core.progress import Notice, Phase
+from tunesmith.training.events import Ended, StepDone
 
 
 def console():
@@ -52,8 +53,8 @@ def test_what_all_runs_notice_is_said_once_and_warnings_are_kept():
 def test_each_new_wait_is_said_at_once():
     said = console()
     display = GroupDisplay(said)
-    display("lora", Progress("reading the data"))
-    display("lora", Progress("answering", 1, 9))
+    display("lora", Phase("reading the data"))
+    display("lora", Phase("answering", 1, 9))
     assert "lora: reading the data ..." in text(said)
     assert "lora: answering 1 of 9 ..." in text(said)
 

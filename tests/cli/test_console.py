@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from tunesmith.api.show import sanitize
-from tunesmith.api.work import cancel_on_signal
 from tunesmith.cli.console import messages, results
+from tunesmith.core.progress import cancel_on_signal
 
 
 def test_text_from_outside_cannot_steer_the_terminal():

@@ -9,7 +9,8 @@ import pytest
 
 from tests.cli.summaries import EVALUATION, Answers, Summary
 from tunesmith.core.errors import RunError
-from tunesmith.core.progress import Notice, Progress, Saved
+from tunesmith.core.progress import Notice, Phase
+from tunesmith.training.events import Saved
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_flags_stand_in_front_of_the_file(runs, tunesmith, tmp_path):
 
 def test_json_is_one_document_and_progress_is_on_standard_error(runs, tunesmith):
     def act(emit, stop):
-        emit(Progress("loading m"))
+        emit(Phase("loading m"))
         emit(Notice("cut", "3 rows were cut"))
         return Summary()
 

@@ -133,7 +133,7 @@ def test_the_limit_counts_for_texts_only(rows, work, told, tmp_path):
 
 def test_other_code_makes_other_tokens(rows, work, monkeypatch):
     first = made(rows(), work)
-    monkeypatch.setattr(source_key, "code_digest", lambda: "changed")
+    monkeypatch.setattr(source_key, "TOKENS_VERSION", "changed")
     assert made(rows(), work).key != first.key
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.covering import pairs
 from tests.families import FAMILIES, tiny_model
 from tests.methods.test_contract import rows
 from tunesmith.config import FullSettings, LoraSettings
@@ -58,8 +59,7 @@ def gradients(engine, adapter, name, recompute):
     return loss.detach(), found, sum(size for at, size in kept.items() if at not in own)
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "method"), pairs(FAMILIES, METHODS))
 def test_gradients_are_the_same_to_the_last_bit_and_less_is_kept(family, method):
     engine, adapter, name = made(family, method)
     loss, expected, whole = gradients(engine, adapter, name, "none")

@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunesmith.config.checks import ExactSettings, LabelSettings, NumberSettings
+from tunesmith.evaluation.checks.check import CannotScore
+from tunesmith.evaluation.checks.similarity import Meanings
 from tunesmith.evaluation.consistency_agreement import (
     agreement,
     equal_pairs,
     form_of,
     label_of,
     length_spread,
-    meaning_by,
 )
 
 ALIKE = [
@@ -89,7 +90,7 @@ def test_the_lowest_score_counts_and_one_without_a_score_leaves_it_open():
 
 def test_a_text_that_cannot_be_read_leaves_meaning_open():
     def meaning(a, b):
-        raise ValueError(a)
+        raise CannotScore(a)
 
     assert agreement(["a", "b"], None, label=str, meaning=meaning).meaning is None
     assert agreement(["a", "a"], None, label=str, meaning=meaning).meaning == 1
@@ -155,7 +156,9 @@ class Letters:
 
 def test_each_text_is_embedded_once_and_cosines_are_those_of_its_vectors():
     model = Letters()
-    meaning = meaning_by(model, ["a", "b", "ab", "a", "aa"], only_latin=False)
+    meanings = Meanings(model)
+    meanings.embed(["a", "b", "ab", "a", "aa"])
+    meaning = meanings.cosine
     assert sorted(model.seen) == ["a", "aa", "ab", "b"]
     assert meaning("a", "aa") == pytest.approx(1)
     assert meaning("a", "b") == pytest.approx(0)
@@ -164,15 +167,17 @@ def test_each_text_is_embedded_once_and_cosines_are_those_of_its_vectors():
 
 def test_other_letters_are_not_compared_by_a_model_for_english():
     model = Letters()
-    meaning = meaning_by(model, ["a", "가나다라"], only_latin=True)
+    meanings = Meanings(model, only_latin=True)
+    meanings.embed(["a", "가나다라"])
+    meaning = meanings.cosine
     assert model.seen == ["a"]
-    with pytest.raises(ValueError, match="does not read these letters"):
+    with pytest.raises(CannotScore, match="does not read these letters"):
         meaning("a", "가나다라")
     assert agreement(["a", "가나다라"], None, label=str, meaning=meaning).meaning is None
 
 
 def test_the_mean_is_over_pairs():
-    meaning = meaning_by(Letters(), ["a", "b"], only_latin=False)
+    meaning = Meanings(Letters()).cosine
     assert agreement(["a", "a", "b"], None, label=str, meaning=meaning).meaning == pytest.approx(
         1 / 3
     )

@@ -6,6 +6,7 @@ import torch
 from gguf import GGUFReader, dequantize
 
 from tests.adapters.test_store import VARIANTS, randomise
+from tests.covering import FAMILY_TRAITS, covering, traits
 from tests.exports.bases import FAMILIES, base, kind_of, plain
 from tests.models.tiny import interleave
 from tunesmith.adapters import store
@@ -18,6 +19,10 @@ from tunesmith.methods.adapter import Words
 
 pytestmark = pytest.mark.usefixtures("home")
 PLAIN = [name for name, settings in VARIANTS.items() if not settings.dora]
+PAIRS = covering(
+    {name: FAMILY_TRAITS[kind_of(name)] for name in FAMILIES},
+    {name: traits(VARIANTS[name]) for name in PLAIN},
+)
 PIECES = {
     **{"q_proj": "attn_q", "k_proj": "attn_k", "v_proj": "attn_v", "o_proj": "attn_output"},
     **{"gate_proj": "ffn_gate", "up_proj": "ffn_up", "down_proj": "ffn_down"},
@@ -52,8 +57,7 @@ def expected(engine, name, kind, config):
     return interleave(change, heads) if heads and kind in ("llama", "mistral") else change
 
 
-@pytest.mark.parametrize("variant", PLAIN)
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(("name", "variant"), PAIRS)
 def test_llama_cpp_would_add_what_is_added_here(name, variant, tmp_path):
     folder = base(name, tmp_path / "base")
     engine = adapter_over(folder, VARIANTS[variant], tmp_path / "a")

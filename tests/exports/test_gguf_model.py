@@ -9,7 +9,8 @@ from gguf import GGMLQuantizationType, GGUFReader, dequantize
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from tests.exports.bases import FAMILIES, base, plain
+from tests.covering import FAMILY_TRAITS, covering
+from tests.exports.bases import FAMILIES, base, kind_of, plain
 from tests.models.tiny import edit_json, tiny_folder
 from tunesmith.core import files
 from tunesmith.core.errors import ModelError, RunError
@@ -20,6 +21,10 @@ from tunesmith.models.gguf import same_tokenizer
 
 pytestmark = pytest.mark.usefixtures("home")
 IDS = torch.arange(40).reshape(1, 40) * 5 % 250
+PAIRS = covering(
+    {name: FAMILY_TRAITS[kind_of(name)] for name in FAMILIES},
+    {number_format: [number_format] for number_format in ("f32", "f16", "bf16")},
+)
 
 
 def logits(folder):
@@ -35,8 +40,7 @@ def tensors(path):
     return {each.name: each for each in GGUFReader(path).tensors}
 
 
-@pytest.mark.parametrize("number_format", ["f32", "f16", "bf16"])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(("name", "number_format"), PAIRS)
 def test_a_written_model_reads_back_with_the_same_logits_and_tokenizer(
     name, number_format, tmp_path
 ):

@@ -5,6 +5,7 @@ import hashlib
 import pytest
 import torch
 
+from tests.covering import pairs
 from tests.families import FAMILIES, tiny_model
 from tests.variants import TEXT, VARIANTS, VIRTUAL, attach, engine_for
 from tunesmith.config.methods import FullSettings, LoraSettings
@@ -55,8 +56,7 @@ def states(engine, made, *, text=(), recompute="none"):
 
 
 @pytest.mark.usefixtures("home")
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "variant"), pairs(FAMILIES, VARIANTS))
 def test_starts_as_the_base_and_trains_only_its_own_tensors(family, variant, tmp_path):
     engine = engine_for(family, variant, tmp_path / "base")
     before = base_digest(engine.model)
@@ -89,8 +89,9 @@ def test_starts_as_the_base_and_trains_only_its_own_tensors(family, variant, tmp
         torch.testing.assert_close(states(engine, mine)[0], bare)
 
 
-@pytest.mark.parametrize("variant", VIRTUAL)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("family", "variant"), pairs(FAMILIES, {name: VARIANTS[name] for name in VIRTUAL})
+)
 def test_virtual_tokens_train_alike_packed_alone_and_recomputed(family, variant, tmp_path):
     engine = engine_for(family, variant, tmp_path)
     adapter = attach(engine, variant, tmp_path)

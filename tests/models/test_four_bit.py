@@ -10,6 +10,7 @@ import torch
 from bitsandbytes import functional
 from transformers import AutoConfig
 
+from tests.covering import pairs
 from tests.families import FAMILIES, four_bit_model, tiny_model
 from tests.methods.test_contract import rows
 from tests.models.tiny import edit_json, tiny_folder
@@ -94,8 +95,7 @@ def dequantised(model, quantised):
 QUANTISED = {**{name: VARIANTS[name] for name in FOUR_BIT}, "dora": VARIANTS["dora"]}
 
 
-@pytest.mark.parametrize("variant", QUANTISED)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "variant"), pairs(FAMILIES, QUANTISED))
 def test_loss_and_gradients_equal_a_dense_model_of_the_dequantised_weights(
     family, variant, tmp_path
 ):

@@ -10,9 +10,9 @@ import pytest
 
 from tests.models.tiny import tiny_model, write_gguf
 from tunesmith.core.errors import ModelError
+from tunesmith.core.files import sha256_of
 from tunesmith.models import catalog, resolve
 from tunesmith.models.catalog import Entry
-from tunesmith.models.hashes import sha256_of
 
 FORK = multiprocessing.get_context("fork")
 MEMBER = "tiny_base/tiny.gguf"

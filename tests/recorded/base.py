@@ -59,6 +59,12 @@ def write_base(folder: Path) -> Path:
     _fill_(model, np.random.default_rng(0), scale=0.1)
     _answer_in_letters_(model)
     _save(model, folder)
+    base_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def base_tokenizer() -> PreTrainedTokenizerFast:
+    """The base's: bytes and a few merges, with a ChatML template."""
     vocabulary = {token: i for i, token in enumerate(VOCABULARY)}
     backend = Tokenizer(models.BPE(vocabulary, [tuple(merge.split()) for merge in MERGES]))
     backend.pre_tokenizer = pre_tokenizers.Sequence(
@@ -73,8 +79,7 @@ def write_base(folder: Path) -> Path:
         additional_special_tokens=["<|endoftext|>"],
     )
     tokenizer.chat_template = TEMPLATE
-    tokenizer.save_pretrained(folder)
-    return folder
+    return tokenizer
 
 
 def write_embedder(folder: Path) -> Path:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 ROOT = "/recorded"  # stands for the folder that commands run in
 MEASURED = "<measured>"  # stands for a number, or null where it could not be measured
-_MEASURED_KEYS = re.compile(r"second|peak_bytes|available_bytes|free_bytes|requests_by_time")
-_MEASURED_PATHS = re.compile(r"(^|\.)training\.(low|high)$")
+# Bytes of an adapter's config, and of its folder, depend on the path of the base in it.
+_MEASURED_KEYS = re.compile(r"second|bytes$|requests_by_time")
+_MEASURED_PATHS = re.compile(r"(^|\.)(training\.(low|high)|files\.adapter_config\.json)$")
 _DURATION = re.compile(
-    r"(about )?[\d,.]+ (seconds?|minutes?|hours?)\b|less than a second|a second\b"
+    r"(about )?[\d,.]+( to [\d,.]+)? (seconds?|minutes?|hours?)\b|less than a second|a second\b"
 )
 _SPEED = re.compile(r"[\d,.]+ (tokens/s|[MG]i?B)(?!\w)")
 _KINDS = {bool: "<yes or no>", int: "<number>", float: "<number>", str: "<text>"}

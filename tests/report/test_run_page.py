@@ -1,5 +1,6 @@
 """The page of a run says what was measured, escapes what it was given, and loads nothing."""
 
+import functools
 import json
 import re
 from html.parser import HTMLParser
@@ -10,7 +11,8 @@ import pytest
 from tests.report.examples import answers, evaluation, write_run
 from tunesmith.core.errors import RunError
 from tunesmith.core.phrases import languages
-from tunesmith.report.run_page import PHRASES, _prose, run_page
+from tunesmith.report.page import PHRASES, _prose
+from tunesmith.report.run_page import run_page
 from tunesmith.runs.history import read_records
 
 
@@ -41,11 +43,12 @@ class Page(HTMLParser):
         return "".join(self.parts)
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    return write_run(tmp_path / "intents")
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("run") / "intents")
 
 
+@functools.cache  # its plots take most of the time of these tests
 def page_of(path: Path, language: str = "en") -> str:
     return run_page(read_records(path), language=language)
 
@@ -174,7 +177,7 @@ def test_what_comes_next_has_the_export(run: Path) -> None:
 
 
 def test_the_same_run_gives_the_same_bytes(run: Path) -> None:
-    assert page_of(run) == page_of(run)
+    assert run_page(read_records(run), language="en") == page_of(run)
 
 
 def test_notices_stand_once(run: Path) -> None:
@@ -186,7 +189,8 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
         read_records(tmp_path)
 
 
-def test_a_broken_evaluation_is_told_with_its_file(run: Path) -> None:
+def test_a_broken_evaluation_is_told_with_its_file(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
     (run / "evaluation.json").write_text("{", encoding="utf-8")
     with pytest.raises(RunError, match=r"evaluation\.json"):
         read_records(run)

@@ -1,23 +1,27 @@
 """`evaluate`: the same judgement as at the end of a training, again, elsewhere, and of less."""
 
+import functools
 import json
 import shutil
 
 import pytest
 
 from tests.runs.test_verdict import probes
-from tests.runs.tiny import ONE_CHECKPOINT, base_folder, config, rows_file
+from tests.runs.tiny import ONE_CHECKPOINT, UNMEASURED, base_folder, config, rows_file
+from tests.runs.trained import copy_of
 from tunesmith.core.errors import ConfigError, DataError, RunError
-from tunesmith.core.progress import Notice, Progress
+from tunesmith.core.progress import Notice, Phase
 from tunesmith.evaluation import answering
 from tunesmith.runs.evaluate import evaluate_target
 from tunesmith.runs.run import resume_run, train_run
 
 METHODS = ({"kind": "lora", "rank": 2}, {"kind": "p-tuning", "tokens": 3}, {"kind": "full"})
+RANK = {"lora": {"rank": 2}, "full": {}}
 
 
-def made(folder, **changes):
+def made(folder, *, measures=UNMEASURED, **changes):
     evaluate = {
+        **measures,
         "checks": [{"kind": "exact"}, {"kind": "contains", "texts": ["it"]}],
         "max_new_tokens": 6,
         "timed_rows": 0,
@@ -26,6 +30,25 @@ def made(folder, **changes):
         "forgetting": {"probes": probes(folder), "perplexity_percent": 400.0},
     }
     return config(folder, evaluate=evaluate, goal="Say what it is", **changes)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A folder with a run of each of two kinds, that none of the tests changes."""
+
+    @functools.cache
+    def of(kind):
+        folder = tmp_path_factory.mktemp(kind)
+        train_run(made(folder, method={"kind": kind, **RANK[kind]}), emit=lambda _: None)
+        return folder
+
+    return of
+
+
+@pytest.fixture
+def trained(folders, tmp_path):
+    """Puts a copy of such a folder in the place of the test's own."""
+    return lambda kind="lora": copy_of(folders(kind), tmp_path)
 
 
 @pytest.fixture
@@ -50,7 +73,8 @@ def evaluated(target, overrides=None, **options):
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method["kind"])
 def test_a_run_is_judged_again_as_at_the_end_of_its_training(tmp_path, asked, method):
-    first = train_run(made(tmp_path, method=method), emit=lambda _: None)
+    run = made(tmp_path, measures={}, method=method)
+    first = train_run(run, emit=lambda _: None)
     generated = sum(asked)
     lines = (tmp_path / "run" / "answers.jsonl").read_text()
     found, _ = evaluated(tmp_path / "run")
@@ -66,14 +90,14 @@ def test_a_run_is_judged_again_as_at_the_end_of_its_training(tmp_path, asked, me
     assert json.loads((tmp_path / "run" / "evaluation.json").read_text()) == found.document
 
 
-def test_the_result_inside_a_run_means_the_run(tmp_path):
-    train_run(made(tmp_path), emit=lambda _: None)
+def test_the_result_inside_a_run_means_the_run(trained, tmp_path):
+    trained()
     found, _ = evaluated(tmp_path / "run" / "adapter")
     assert found.folder == tmp_path / "run"
 
 
-def test_another_file_is_asked_with_other_settings_and_the_summary_tells_of_it(tmp_path):
-    train_run(made(tmp_path), emit=lambda _: None)
+def test_another_file_is_asked_with_other_settings_and_the_summary_tells_of_it(trained, tmp_path):
+    trained()
     other = rows_file(tmp_path / "other.jsonl", count=7)
     changes = {"evaluate": {"examples": 0, "checks": [{"kind": "label"}], "forgetting": "none"}}
     found, _ = evaluated(tmp_path / "run", changes, data=str(other))
@@ -88,8 +112,8 @@ def test_another_file_is_asked_with_other_settings_and_the_summary_tells_of_it(t
     assert resume_run(tmp_path / "run", emit=lambda _: None).evaluation == document
 
 
-def test_what_is_found_can_go_elsewhere_and_the_run_stays_as_it_is(tmp_path):
-    train_run(made(tmp_path), emit=lambda _: None)
+def test_what_is_found_can_go_elsewhere_and_the_run_stays_as_it_is(trained, tmp_path):
+    trained()
     before = {p: p.read_bytes() for p in (tmp_path / "run").glob("*.json*")}
     found, _ = evaluated(tmp_path / "run", out=tmp_path / "deep" / "out")
     assert {p.name for p in (tmp_path / "deep" / "out").iterdir()} == {
@@ -101,8 +125,8 @@ def test_what_is_found_can_go_elsewhere_and_the_run_stays_as_it_is(tmp_path):
     assert {p: p.read_bytes() for p in (tmp_path / "run").glob("*.json*")} == before
 
 
-def test_without_the_training_rows_another_file_is_still_asked(tmp_path):
-    train_run(made(tmp_path), emit=lambda _: None)
+def test_without_the_training_rows_another_file_is_still_asked(trained, tmp_path):
+    trained()
     other = rows_file(tmp_path / "other.jsonl", count=7)
     (tmp_path / "rows.jsonl").unlink()
     found, notices = evaluated(tmp_path / "run", data=str(other))
@@ -115,13 +139,11 @@ def test_without_the_training_rows_another_file_is_still_asked(tmp_path):
         evaluated(tmp_path / "run", data=str(tmp_path / "none.jsonl"))
 
 
-def test_an_adapter_without_its_run_is_judged_on_a_file(tmp_path, monkeypatch):
-    train_run(made(tmp_path), emit=lambda _: None)
+def test_an_adapter_without_its_run_is_judged_on_a_file(trained, tmp_path):
+    trained()
     shutil.copytree(tmp_path / "run" / "adapter", tmp_path / "mine")
     other = str(rows_file(tmp_path / "other.jsonl", count=7))
-    checks = {
-        "evaluate": {"checks": [{"kind": "exact"}], "max_new_tokens": 6, "forgetting": "none"}
-    }
+    checks = {"evaluate": {"checks": [{"kind": "exact"}], "max_new_tokens": 6, **UNMEASURED}}
     with pytest.raises(ConfigError, match=r"is no run .*, so it has no held-out rows"):
         evaluated(tmp_path / "mine", checks)
     found, _ = evaluated(tmp_path / "mine", checks, data=other)
@@ -137,7 +159,8 @@ def test_an_adapter_without_its_run_is_judged_on_a_file(tmp_path, monkeypatch):
 def test_a_model_alone_is_asked_and_nothing_is_claimed_of_a_tuning(tmp_path):
     base = base_folder(tmp_path / "base")
     other = str(rows_file(tmp_path / "other.jsonl", count=7))
-    checks = {"evaluate": {"checks": [{"kind": "exact"}], "max_new_tokens": 6, "timed_rows": 1}}
+    asked = {"checks": [{"kind": "exact"}], "max_new_tokens": 6, "timed_rows": 1}
+    checks = {"evaluate": {**asked, **UNMEASURED}}
     found, _ = evaluated(base, checks, data=other)
     document = found.document
     assert list(document["arms"]) == ["base"]
@@ -147,8 +170,8 @@ def test_a_model_alone_is_asked_and_nothing_is_claimed_of_a_tuning(tmp_path):
     assert document["arms"]["base"]["seconds_per_answer"] > 0
 
 
-def test_a_run_whose_base_is_gone_says_so_and_goes_on_where_it_is_now(tmp_path):
-    train_run(made(tmp_path), emit=lambda _: None)
+def test_a_run_whose_base_is_gone_says_so_and_goes_on_where_it_is_now(trained, tmp_path):
+    trained()
     (tmp_path / "base").rename(tmp_path / "elsewhere")
     with pytest.raises(RunError, match=r"its base .*base cannot be used") as refused:
         evaluated(tmp_path / "run")
@@ -161,9 +184,8 @@ def test_a_run_whose_base_is_gone_says_so_and_goes_on_where_it_is_now(tmp_path):
     assert [text for text in notices if "was trained over another base" in text]
 
 
-def test_a_run_without_a_result_checks_or_rows_is_refused(tmp_path):
-    run = made(tmp_path)
-    train_run(run, emit=lambda _: None)
+def test_a_run_without_a_result_checks_or_rows_is_refused(trained, tmp_path):
+    trained()
     with pytest.raises(ConfigError, match="held no rows out"):
         evaluated(tmp_path / "run", {"data": {"eval": 0}})
     none = {"checks": [], "forgetting": "default", "baseline_prompt": None, "examples": 5}
@@ -176,13 +198,15 @@ def test_a_run_without_a_result_checks_or_rows_is_refused(tmp_path):
 
 @pytest.mark.parametrize("kind", ["lora", "full"])
 @pytest.mark.parametrize("phase", ["answering", "timing", "scoring"])
-def test_an_evaluation_that_is_stopped_writes_nothing_and_goes_on_later(tmp_path, kind, phase):
-    train_run(made(tmp_path, method={"kind": kind}), emit=lambda _: None)
+def test_an_evaluation_that_is_stopped_writes_nothing_and_goes_on_later(
+    trained, tmp_path, kind, phase
+):
+    trained(kind)
     before = (tmp_path / "run" / "evaluation.json").read_bytes()
     seen = []
 
     def emit(event):
-        if isinstance(event, Progress) and event.phase.startswith(phase):
+        if isinstance(event, Phase) and event.phase.startswith(phase):
             seen.append(event)
 
     changes = {"evaluate": {"max_new_tokens": 5, "timed_rows": 2}}
@@ -211,7 +235,7 @@ def test_about_how_long_it_takes_is_said_before_anything_is_answered(tmp_path):
     first = next(
         i
         for i, e in enumerate(events)
-        if isinstance(e, Progress) and e.phase.startswith(("answering", "timing", "scoring"))
+        if isinstance(e, Phase) and e.phase.startswith(("answering", "timing", "scoring"))
     )
     assert len(told) == 1
     assert told[0] < first

@@ -1,71 +1,107 @@
 """A run that is killed at any moment and resumed ends in the same bytes as the unbroken one."""
 
+import contextlib
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
+import yaml
 
 from tests.runs.tiny import config
 
-GO_ON = """
-import sys
+# Forks a process for each line that it reads, `RUN CONFIG`, tells its number and then how it ended.
+# All is imported once, so that a kill meets a run that trains and not one that still imports.
+FORKS = """
+import os, sys
 from pathlib import Path
 from tunesmith.config import load_run_config
 from tunesmith.runs.run import resume_run, train_run
-folder, run = Path(sys.argv[1]), Path(sys.argv[2])
-if (run / "config.yaml").exists():
-    resume_run(run, emit=lambda event: None)
-else:
-    train_run(load_run_config(Path(sys.argv[3]), {"out": str(run)}), emit=lambda event: None)
+for line in sys.stdin:
+    run, config = map(Path, line.rstrip().split(chr(9)))
+    child = os.fork()
+    if not child:
+        if (run / "config.yaml").exists():
+            resume_run(run, emit=lambda event: None)
+        else:
+            train_run(load_run_config(config, {"out": str(run)}), emit=lambda event: None)
+        sys.stdout.flush()
+        os._exit(0)
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 RESULT = ("adapter_model.safetensors", "adapter_config.json")
 
 
-def start(folder, run):
-    return subprocess.Popen(
-        [sys.executable, "-c", GO_ON, str(folder), str(run), str(folder / "config.yaml")],
-        stderr=subprocess.PIPE,
-        env={**os.environ, "TUNESMITH_HOME": str(folder / "home")},
-    )
+class Runs:
+    """Runs of one config in a folder, each in a process that can be killed."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self._parent = subprocess.Popen(
+            [sys.executable, "-c", FORKS],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TUNESMITH_HOME": str(folder / "home")},
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._parent.stdin.close()
+        self._parent.wait()
+
+    def go(self, run, *, kill_after=None):
+        """Starts or resumes it and kills it in so many seconds; whether that met it alive."""
+        self._parent.stdin.write(f"{run}\t{self.folder / 'config.yaml'}\n")
+        self._parent.stdin.flush()
+        child = int(self._parent.stdout.readline())
+        timer = threading.Timer(kill_after or 0, _kill, (child,))
+        if kill_after is not None:
+            timer.start()
+        status = int(self._parent.stdout.readline())
+        timer.cancel()
+        assert status in (0, -signal.SIGKILL)
+        return status != 0
 
 
-def killed_and_resumed(folder, run, *, kills, whole_seconds, seed):
+def _kill(process):
+    with contextlib.suppress(ProcessLookupError):  # it has ended in this moment
+        os.kill(process, signal.SIGKILL)
+
+
+def killed_and_resumed(runs, run, *, kills, whole_seconds, seed):
     """Kill at ``kills`` random moments, then let it end; how many kills met a living process."""
     rng = random.Random(seed)
-    met = 0
-    for _ in range(kills):
-        process = start(folder, run)
-        try:
-            _, errors = process.communicate(timeout=rng.uniform(0.3, 1.0) * whole_seconds)
-            assert process.returncode == 0, errors.decode()
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            met += 1
-    process = start(folder, run)
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors.decode()
+    met = sum(
+        runs.go(run, kill_after=rng.uniform(0.05, 0.45) * whole_seconds) for _ in range(kills)
+    )
+    assert not runs.go(run)
     return met
 
 
-def prepared(tmp_path, **changes):
+def prepared(tmp_path, *, steps=60, **changes):
+    """A config in a file, and who runs it."""
     made = config(
         tmp_path,
-        train={"steps": 60, "rows_per_step": 3, "checkpoint_steps": 1, "lr": 0.01},
+        train={"steps": steps, "rows_per_step": 3, "checkpoint_steps": 1, "lr": 0.01},
         **changes,
     )
-    import yaml
-
     text = yaml.safe_dump(made.model_dump(mode="json", by_alias=True))
     (tmp_path / "config.yaml").write_text(text)
+    return Runs(tmp_path)
+
+
+def whole(runs):
+    """Seconds that the unbroken run takes."""
     begin = time.monotonic()
-    process = start(tmp_path, tmp_path / "whole")
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors.decode()
+    assert not runs.go(runs.folder / "whole")
     return time.monotonic() - begin
 
 
@@ -76,26 +112,29 @@ def assert_same_result(tmp_path, run, folder="adapter", names=RESULT):
 
 
 def test_killed_three_times_ends_in_the_same_bytes(tmp_path):
-    seconds = prepared(tmp_path)
-    assert killed_and_resumed(tmp_path, tmp_path / "run", kills=3, whole_seconds=seconds, seed=1)
+    with prepared(tmp_path, steps=30) as runs:
+        seconds = whole(runs)
+        run = tmp_path / "run"
+        assert killed_and_resumed(runs, run, kills=3, whole_seconds=seconds, seed=1)
     assert_same_result(tmp_path, "run")
 
 
 @pytest.mark.slow
 def test_killed_twenty_times_ends_in_the_same_bytes(tmp_path):
-    seconds = prepared(tmp_path)
     met = 0
-    for seed in range(5):  # five runs of four kills: later kills of one run meet its end
-        run = f"run{seed}"
-        met += killed_and_resumed(
-            tmp_path, tmp_path / run, kills=4, whole_seconds=seconds, seed=seed
-        )
-        assert_same_result(tmp_path, run)
+    with prepared(tmp_path) as runs:
+        seconds = whole(runs)
+        for seed in range(5):  # five runs of four kills: later kills of one run meet its end
+            run = tmp_path / f"run{seed}"
+            met += killed_and_resumed(runs, run, kills=4, whole_seconds=seconds, seed=seed)
+            assert_same_result(tmp_path, run.name)
     assert met >= 10  # a busy machine moves the moments
 
 
 @pytest.mark.slow
 def test_full_fine_tuning_killed_ends_in_the_same_bytes(tmp_path):
-    seconds = prepared(tmp_path, method={"kind": "full"})
-    assert killed_and_resumed(tmp_path, tmp_path / "run", kills=4, whole_seconds=seconds, seed=7)
+    with prepared(tmp_path, method={"kind": "full"}) as runs:
+        seconds = whole(runs)
+        run = tmp_path / "run"
+        assert killed_and_resumed(runs, run, kills=4, whole_seconds=seconds, seed=7)
     assert_same_result(tmp_path, "run", "model", ("model.safetensors",))

@@ -30,6 +30,10 @@ def rows_file(path: Path, count: int = 24) -> Path:
     return path
 
 
+# Measures that a test does without; each takes longer than the training of a tiny run.
+UNMEASURED = {"forgetting": "none", "consistency": "none", "knowledge": "none"}
+
+
 def config(folder: Path, **changes: object) -> RunConfig:
     """A run of 8 small steps in folder/run, over a base and rows that are made where missing."""
     if not (folder / "base").exists():
@@ -44,9 +48,7 @@ def config(folder: Path, **changes: object) -> RunConfig:
         "evaluate": {
             "checks": [{"kind": "exact"}],
             "max_new_tokens": 8,
-            "forgetting": "none",
-            "consistency": "none",
-            "knowledge": "none",
+            **UNMEASURED,
             "timed_rows": 0,
         },
         "out": str(folder / "run"),

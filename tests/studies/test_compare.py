@@ -10,11 +10,11 @@ from safetensors.torch import load_file
 from tests.runs.tiny import config
 from tunesmith.config.methods import LoraSettings
 from tunesmith.core.errors import RunError
-from tunesmith.core.progress import Ended, Planned, StepDone
 from tunesmith.runs.history import read_run
 from tunesmith.runs.run import train_run
 from tunesmith.studies.compare import COMPARISON, TOGETHER, compare_runs, resume_comparison
 from tunesmith.studies.variants import Variant, load_variants
+from tunesmith.training.events import Ended, Planned, StepDone
 
 pytestmark = pytest.mark.usefixtures("home")
 METHODS = ("lora", "prompt", "p-tuning", "qlora", "full")
@@ -35,6 +35,7 @@ def go(made, out, **options):
     return found, events
 
 
+@pytest.mark.rendered
 def test_every_method_ends_with_a_row_and_a_run_of_its_own(tmp_path):
     found, events = go(variants(tmp_path), tmp_path / "all")
     document = found.to_json()
@@ -60,19 +61,22 @@ def test_every_method_ends_with_a_row_and_a_run_of_its_own(tmp_path):
     assert kept["runs"] == document["runs"]
 
 
-@pytest.mark.parametrize("kind", ["lora", "prompt", "p-tuning"])
-def test_a_run_among_others_ends_as_the_run_alone(kind, tmp_path):
-    go(variants(tmp_path, ("lora", "prompt", "p-tuning")), tmp_path / "all")
-    (alone,) = variants(tmp_path, (kind,))
-    made = alone.config.model_copy(update={"out": str(tmp_path / "alone")})
-    train_run(made, emit=lambda _: None)
-    one, other = (
-        load_file(folder / "adapter" / "adapter_model.safetensors")
-        for folder in (tmp_path / "alone", tmp_path / "all" / kind)
-    )
-    assert one.keys() == other.keys()
-    for name, tensor in one.items():
-        torch.testing.assert_close(other[name], tensor, rtol=1e-4, atol=1e-5)
+def test_each_run_among_others_ends_as_the_run_alone(tmp_path):
+    kinds = ("lora", "prompt", "p-tuning")
+    go(variants(tmp_path, kinds), tmp_path / "all")
+    for alone in variants(tmp_path, kinds):
+        kind = alone.config.method.kind
+        out = tmp_path / "alone" / kind
+        train_run(alone.config.model_copy(update={"out": str(out)}), emit=lambda _: None)
+        one, other = (
+            load_file(folder / "adapter" / "adapter_model.safetensors")
+            for folder in (out, tmp_path / "all" / kind)
+        )
+        assert one.keys() == other.keys()
+        for name, tensor in one.items():
+            torch.testing.assert_close(
+                other[name], tensor, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
+            )
 
 
 def test_a_grid_is_a_run_for_each_value(tmp_path):

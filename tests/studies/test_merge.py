@@ -10,6 +10,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from tests.runs.tiny import UNMEASURED
 from tests.studies.combining import train
 from tunesmith.adapters import store
 from tunesmith.adapters.folder import FILE
@@ -97,7 +98,8 @@ def test_what_is_allowed_is_written_as_it_was_measured(runs, tmp_path):
     costs = {each["name"]: each["worst_drop"]["mean"] for each in document["tried"]}
     assert costs[document["name"]] == min(costs.values())
     assert f"Chosen of {len(costs)} ways" in (tmp_path / "out" / store.CARD).read_text()
-    checks = {"evaluate": {"checks": [{"kind": "exact"}], "max_new_tokens": 8, "timed_rows": 0}}
+    asked = {"checks": [{"kind": "exact"}], "max_new_tokens": 8, "timed_rows": 0}
+    checks = {"evaluate": {**asked, **UNMEASURED}}
     for run, task in zip(runs, document["scores"], strict=True):
         rows = [json.loads(line) for line in (Path(run) / "answers.jsonl").open()]
         held = tmp_path / "held.jsonl"
@@ -156,7 +158,7 @@ def test_a_stop_leaves_nothing_and_the_answers_stay(runs, tmp_path, monkeypatch)
     scratch = []
     monkeypatch.setattr(combining, "make_all", and_look)
     asked = iter([False, False, True])
-    monkeypatch.setattr("tunesmith.core.progress.SECONDS_BETWEEN_EVENTS", 0.0)
+    monkeypatch.setattr("tunesmith.core.progress.SECONDS_BETWEEN_REPORTS", 0.0)
     course = Course(stop=lambda: next(asked, True))
     with pytest.raises(KeyboardInterrupt):
         combine_best(named(runs), tmp_path / "out", course=course)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from tunesmith.adapters.combine_rules import Layer, Linear, Method
+from tunesmith.adapters.combine_rules import Linear, MergeLayer, MergeMethod
 from tunesmith.adapters.products import Delta, Product, blocks
-from tunesmith.adapters.sources import Source, require_alike, require_fit
+from tunesmith.adapters.sources import AdapterSource, require_alike, require_fit
 from tunesmith.core.errors import AdapterError, ConfigError
 from tunesmith.core.numbers import many
 from tunesmith.engine.forward import Engine
@@ -26,9 +26,9 @@ class Combination:
     ``sources.require_alike``), ConfigError for weights that do not fit.
     """
 
-    sources: Sequence[Source]
+    sources: Sequence[AdapterSource]
     weights: Sequence[float]
-    method: Method = field(default_factory=Linear)
+    method: MergeMethod = field(default_factory=Linear)
     seed: int = 0
     trust_bases: bool = False
 
@@ -49,7 +49,7 @@ class Combination:
             if (product := source.product(layer)) is not None
         ]
         method = self.method if len(self.sources) > 1 else Linear()
-        return method.combine(products, Layer(layer, len(self.sources), self.seed))
+        return method(products, MergeLayer(layer, len(self.sources), self.seed))
 
     def deltas(self) -> Iterator[tuple[str, Delta]]:
         """Layer and delta, one after the other."""
@@ -71,7 +71,7 @@ class Combination:
         return total
 
 
-def _require_weights(sources: Sequence[Source], weights: Sequence[float]) -> None:
+def _require_weights(sources: Sequence[AdapterSource], weights: Sequence[float]) -> None:
     if not sources or len(weights) != len(sources):
         raise ConfigError(
             f"There are {many(len(sources), 'adapter')} and {many(len(weights), 'weight')}.",

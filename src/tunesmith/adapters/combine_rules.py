@@ -1,17 +1,15 @@
 """Rules that combine deltas: linear, magnitude pruning, TIES, DARE and SCE.
 
-A negative weight takes a skill away. Summing A and B themselves would be something else:
-(B1 + B2)(A1 + A2) has the cross terms B1 A2 + B2 A1.
-
-Where the adapters differ most is kept; each adapter counts by the squares of what it keeps there;
-entries against the sign of the sum are erased, and the rest is averaged by the weights that remain.
+A rule that works entry by entry is what it keeps of each delta, and how what is kept becomes one
+matrix; the table ``RULES`` pairs both. A negative weight takes a skill away. Summing A and B
+themselves would be something else: (B1 + B2)(A1 + A2) has the cross terms B1 A2 + B2 A1.
 """
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,9 +17,14 @@ from torch import Tensor
 from tunesmith.adapters.products import Delta, Dense, Product, blocks, by_rows, concatenated
 from tunesmith.core.errors import ConfigError
 
+# What elects an entry's sign: the sum of the values, or the count of the signs.
+Signs = Literal["total", "frequency"]
+Rows = Callable[[Tensor], Tensor]
+"""A function of the same rows of all N deltas, [N, n, D_in]."""
+
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class MergeLayer:
     """Where deltas are combined: the layer, how many adapters there are in all, the seed.
 
     Adapters that have nothing beside this layer count, and give no delta.
@@ -38,67 +41,65 @@ class Layer:
         return torch.Generator().manual_seed(int.from_bytes(digest, "little"))
 
 
-class Method(Protocol):
-    """A way of combining what adapters add to a layer, each already times its weight."""
-
-    def combine(self, deltas: Sequence[Product], layer: Layer, /) -> Delta:
-        """One delta of one or more of the same shape."""
-
-
-class Rule(Protocol):
-    """A method that works entry by entry, on products as on dense matrices."""
-
-    def combine(self, deltas: Sequence[Delta], layer: Layer, /) -> Dense:
-        """One delta of one or more of the same shape."""
-
-
-def require_density(density: float) -> None:
-    """Raise ConfigError for a share of kept entries that is none."""
-    if not 0 < density <= 1:
-        raise ConfigError(
-            f"density is {density:g}; it is the share of entries that are kept.",
-            remedy="Set it above 0 and to 1 at most.",
-        )
+MergeMethod = Callable[[Sequence[Product], MergeLayer], Delta]
+"""Makes one delta of what adapters add to a layer, each already times its weight."""
 
 
 @dataclass(frozen=True, slots=True)
 class Linear:
     """The sum as one product of the sum of the ranks; a single adapter stays as it is."""
 
-    def combine(self, deltas: Sequence[Product], layer: Layer, /) -> Product:  # noqa: ARG002
+    def __call__(self, deltas: Sequence[Product], layer: MergeLayer, /) -> Product:  # noqa: ARG002
         """[w1 s1 B1, w2 s2 B2, ...] [A1; A2; ...]."""
         alone = len(deltas) == 1 and deltas[0].scale > 0
         return deltas[0] if alone else concatenated(deltas)
 
 
 @dataclass(frozen=True, slots=True)
-class Magnitude:
-    """``density``: the share of a layer's entries that each adapter keeps."""
+class EntryRule:
+    """A method that works entry by entry, on products as on dense matrices.
 
-    density: float = 0.5
+    ``kind`` is its name in ``RULES``; ``density`` the share of a layer's entries that it keeps,
+    ``signs`` what elects an entry's sign, for the rules that elect one. Raises ConfigError for a
+    density that is no share.
+    """
+
+    kind: str
+    density: float
+    signs: Signs | None = None
 
     def __post_init__(self) -> None:
-        require_density(self.density)
+        if not 0 < self.density <= 1:
+            raise ConfigError(
+                f"density is {self.density:g}; it is the share of entries that are kept.",
+                remedy="Set it above 0 and to 1 at most.",
+            )
 
-    def combine(self, deltas: Sequence[Delta], layer: Layer, /) -> Dense:  # noqa: ARG002
-        """The sum of what is kept."""
-        trim = Trim(deltas, self.density)
-        return by_rows(deltas, lambda rows: trim(rows).sum(0))
-
-
-class Trim:
-    """Keeps the entries of each delta that are at least as large as its k-th largest."""
-
-    def __init__(self, deltas: Sequence[Delta], density: float) -> None:
-        """k is ``density`` of a delta's entries, rounded down (as PEFT does); at least one."""
-        self._least = torch.stack([least_kept(each, density) for each in deltas])[:, None, None]
-
-    def __call__(self, rows: Tensor) -> Tensor:
-        """Rows [N, n, D_in] of all deltas with zeros for what is not kept."""
-        return rows * (rows.abs() >= self._least)
+    def __call__(self, deltas: Sequence[Delta], layer: MergeLayer, /) -> Dense:
+        """One delta of one or more of the same shape."""
+        parts = RULES[self.kind]
+        keep = parts.keep(deltas, layer, self.density)
+        reduce = parts.reduce(deltas, keep, self.signs or "total")
+        return by_rows(deltas, lambda rows: reduce(keep(rows)))
 
 
-def least_kept(delta: Delta, density: float) -> Tensor:
+def rule(kind: str, density: float | None = None, signs: Signs | None = None) -> EntryRule:
+    """The rule of a name in ``RULES``, with its own settings where none are given."""
+    parts = RULES[kind]
+    own = parts.density if density is None else density
+    return EntryRule(kind, own, signs or parts.signs)
+
+
+def trim(deltas: Sequence[Delta], _: MergeLayer, density: float) -> Rows:
+    """Keeps the entries of each delta that are at least as large as its k-th largest.
+
+    k is ``density`` of a delta's entries, rounded down (as PEFT does); at least one.
+    """
+    least = torch.stack([_least_kept(each, density) for each in deltas])[:, None, None]
+    return lambda rows: rows * (rows.abs() >= least)
+
+
+def _least_kept(delta: Delta, density: float) -> Tensor:
     """The magnitude [] of the smallest entry that is kept; one delta's matrix exists meanwhile."""
     count = math.prod(delta.shape)
     kept = max(1, int(density * count))
@@ -107,37 +108,66 @@ def least_kept(delta: Delta, density: float) -> Tensor:
     sizes = torch.empty(delta.shape, dtype=delta.dtype)
     for start, stop in blocks(delta.shape):
         torch.abs(delta.rows(start, stop), out=sizes[start:stop])
-    return kth_largest_(sizes, kept)
+    return _kth_largest_(sizes, kept)
 
 
-def kth_largest_(values: Tensor, k: int) -> Tensor:
+def _kth_largest_(values: Tensor, k: int) -> Tensor:
     """The k-th largest entry []; reorders ``values``. numpy's selection, as torch's is slower."""
     flat = values.view(-1).numpy()
     flat.partition(len(flat) - k)
     return torch.tensor(flat[len(flat) - k], dtype=values.dtype)
 
 
-# What elects an entry's sign: the sum of the values, or the count of the signs.
-Signs = Literal["total", "frequency"]
+def drop(deltas: Sequence[Delta], layer: MergeLayer, density: float) -> Rows:
+    """Keeps entries at random, each counting 1 / density times: 1 - density is the paper's p.
+
+    Rows are given from the first to the last; each delta draws from a generator of its own.
+    """
+    generators = [layer.generator(index) for index in range(len(deltas))]
+
+    def dropped(rows: Tensor) -> Tensor:
+        draws = [torch.rand(rows.shape[1:], generator=each) for each in generators]
+        return rows * (torch.stack(draws) < density) / density
+
+    return dropped
 
 
-@dataclass(frozen=True, slots=True)
-class Ties:
-    """``density``: the share of a layer's entries that each adapter keeps (the paper's k)."""
+def select_varying(deltas: Sequence[Delta], layer: MergeLayer, density: float) -> Rows:
+    """Keeps the entries in which the adapters differ most: this share of those that differ at all.
 
-    density: float = 0.2
-    signs: Signs = "total"
-
-    def __post_init__(self) -> None:
-        require_density(self.density)
-
-    def combine(self, deltas: Sequence[Delta], layer: Layer, /) -> Dense:  # noqa: ARG002
-        """The mean of the kept values with the elected sign."""
-        trim = Trim(deltas, self.density)
-        return by_rows(deltas, lambda rows: agreeing_mean(trim(rows), self.signs))
+    Adapters without this layer count as zeros in the variance.
+    """
+    least = torch.zeros((), dtype=deltas[0].dtype)
+    if density < 1:  # one matrix of variances exists meanwhile
+        spread = by_rows(deltas, lambda rows: _variance(rows, layer.adapters)).matrix
+        kept = int(density * int(spread.count_nonzero()))
+        least = _kth_largest_(spread, kept) if kept else torch.full_like(least, torch.inf)
+    return lambda rows: rows * (_variance(rows, layer.adapters) >= least)
 
 
-def agrees(rows: Tensor, signs: Signs) -> Tensor:
+def _variance(rows: Tensor, adapters: int) -> Tensor:
+    """Over ``adapters`` values, [n, D_in] of [N, n, D_in]; those beyond N are zero."""
+    mean = rows.sum(0) / adapters
+    squares = (rows - mean).square().sum(0) + (adapters - len(rows)) * mean.square()
+    return squares / adapters
+
+
+def total(_: Sequence[Delta], __: Rows, ___: Signs) -> Rows:
+    """The sum of what is kept; of `dare` its mean over the seeds is the linear combination."""
+    return lambda rows: rows.sum(0)
+
+
+def agreeing_mean(_: Sequence[Delta], __: Rows, signs: Signs) -> Rows:
+    """The mean of the kept values with the elected sign; zero where there are none."""
+
+    def mean(rows: Tensor) -> Tensor:
+        agreeing = _agrees(rows, signs)
+        return (rows * agreeing).sum(0) / agreeing.sum(0).clamp_min(1)
+
+    return mean
+
+
+def _agrees(rows: Tensor, signs: Signs) -> Tensor:
     """Which entries [N, n, D_in] have the sign that is elected for their place.
 
     Where positive and negative balance there is no sign, and nothing agrees (the paper's sgn).
@@ -147,101 +177,36 @@ def agrees(rows: Tensor, signs: Signs) -> Tensor:
     return (rows.sign() == elected) & (rows != 0)
 
 
-def agreeing_mean(rows: Tensor, signs: Signs) -> Tensor:
-    """The mean [n, D_in] of those of [N, n, D_in] that agree; zero where none does."""
-    agreeing = agrees(rows, signs)
-    return (rows * agreeing).sum(0) / agreeing.sum(0).clamp_min(1)
+def weigh_by_energy(deltas: Sequence[Delta], keep: Rows, signs: Signs) -> Rows:
+    """The mean of the agreeing values, each adapter weighing the squares of all that it keeps."""
+    energies = torch.zeros(len(deltas), dtype=torch.float64)
+    for block in blocks(deltas[0].shape):
+        kept = keep(torch.stack([each.rows(*block) for each in deltas]))
+        energies += kept.square().sum((1, 2), dtype=torch.float64)
+    whole = energies.sum()
+    weights = (energies / whole if whole else energies).to(deltas[0].dtype)[:, None, None]
+
+    def mean(rows: Tensor) -> Tensor:
+        counted = weights * _agrees(rows, signs)
+        left = counted.sum(0)
+        return (rows * counted).sum(0) / torch.where(left == 0, torch.ones_like(left), left)
+
+    return mean
 
 
-@dataclass(frozen=True, slots=True)
-class Dare:
-    """``density``: the share of entries that stays, 1 - p; what stays counts 1 / density times."""
+class RuleParts(NamedTuple):
+    """What a rule keeps, how what is kept becomes one matrix [n, D_in], and its own settings."""
 
-    density: float = 0.5
-
-    def __post_init__(self) -> None:
-        require_density(self.density)
-
-    def combine(self, deltas: Sequence[Delta], layer: Layer, /) -> Dense:
-        """The sum of what stays; its mean over the seeds is the linear combination."""
-        drop = dropper(len(deltas), layer, self.density)
-        return by_rows(deltas, lambda rows: drop(rows).sum(0))
+    keep: Callable[[Sequence[Delta], MergeLayer, float], Rows]
+    reduce: Callable[[Sequence[Delta], Rows, Signs], Rows]
+    density: float
+    signs: Signs | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DareTies:
-    """DARE in the place of TIES' trimming."""
-
-    density: float = 0.5
-    signs: Signs = "total"
-
-    def __post_init__(self) -> None:
-        require_density(self.density)
-
-    def combine(self, deltas: Sequence[Delta], layer: Layer, /) -> Dense:
-        """The mean of what stays and has the elected sign."""
-        drop = dropper(len(deltas), layer, self.density)
-        return by_rows(deltas, lambda rows: agreeing_mean(drop(rows), self.signs))
-
-
-def dropper(count: int, layer: Layer, density: float) -> Callable[[Tensor], Tensor]:
-    """Drops entries of ``count`` deltas' rows [N, n, D_in], given from the first row to the last.
-
-    Each delta draws from a generator of its own.
-    """
-    generators = [layer.generator(index) for index in range(count)]
-
-    def drop(rows: Tensor) -> Tensor:
-        draws = [torch.rand(rows.shape[1:], generator=each) for each in generators]
-        return rows * (torch.stack(draws) < density) / density
-
-    return drop
-
-
-@dataclass(frozen=True, slots=True)
-class Sce:
-    """``density``: the share of a layer's entries, of those that differ at all, that is kept."""
-
-    density: float = 0.1
-
-    def __post_init__(self) -> None:
-        require_density(self.density)
-
-    def combine(self, deltas: Sequence[Delta], layer: Layer, /) -> Dense:
-        """Adapters without this layer count as zeros in the variance, and have no weight."""
-        least = self._least_selected(deltas, layer.adapters)
-
-        def selected(rows: Tensor) -> Tensor:
-            return rows * (variance(rows, layer.adapters) >= least)
-
-        energies = torch.zeros(len(deltas), dtype=torch.float64)
-        for block in blocks(deltas[0].shape):
-            rows = torch.stack([each.rows(*block) for each in deltas])
-            energies += selected(rows).square().sum((1, 2), dtype=torch.float64)
-        total = energies.sum()
-        weights = (energies / total if total else energies).to(deltas[0].dtype)[:, None, None]
-
-        def rule(rows: Tensor) -> Tensor:
-            rows = selected(rows)
-            kept = weights * agrees(rows, "total")
-            left = kept.sum(0)
-            return (rows * kept).sum(0) / torch.where(left == 0, torch.ones_like(left), left)
-
-        return by_rows(deltas, rule)
-
-    def _least_selected(self, deltas: Sequence[Delta], adapters: int) -> Tensor:
-        """The smallest variance [] that is selected; one matrix of variances exists meanwhile."""
-        if self.density == 1:
-            return torch.zeros((), dtype=deltas[0].dtype)
-        spread = by_rows(deltas, lambda rows: variance(rows, adapters)).matrix
-        kept = int(self.density * int(spread.count_nonzero()))
-        if not kept:
-            return torch.full((), torch.inf, dtype=spread.dtype)
-        return kth_largest_(spread, kept)
-
-
-def variance(rows: Tensor, adapters: int) -> Tensor:
-    """Over ``adapters`` values, [n, D_in] of [N, n, D_in]; those beyond N are zero."""
-    mean = rows.sum(0) / adapters
-    squares = (rows - mean).square().sum(0) + (adapters - len(rows)) * mean.square()
-    return squares / adapters
+RULES: Mapping[str, RuleParts] = {
+    "ties": RuleParts(trim, agreeing_mean, 0.2, "total"),
+    "dare": RuleParts(drop, total, 0.5),
+    "dare-ties": RuleParts(drop, agreeing_mean, 0.5, "total"),
+    "magnitude": RuleParts(trim, total, 0.5),
+    "sce": RuleParts(select_varying, weigh_by_energy, 0.1),
+}

@@ -4,23 +4,19 @@
 which all mean the same directions U, and U carries the result back.
 """
 
-import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, cast
+from dataclasses import asdict, dataclass, field
 
 import torch
 
 from tunesmith.adapters.combine_rules import (
-    Dare,
-    DareTies,
-    Layer,
+    RULES,
+    EntryRule,
     Linear,
-    Magnitude,
-    Method,
-    Rule,
-    Sce,
-    Ties,
+    MergeLayer,
+    MergeMethod,
+    rule,
 )
 from tunesmith.adapters.products import Dense, Product, concatenated
 from tunesmith.core.errors import UsageError
@@ -30,12 +26,12 @@ from tunesmith.core.errors import UsageError
 class Knots:
     """``rule`` works on the S V_i^T; the paper uses TIES and DARE-TIES."""
 
-    rule: Rule = field(default_factory=lambda: Ties(density=1.0))
+    rule: EntryRule = field(default_factory=lambda: rule("ties", 1.0))
 
-    def combine(self, deltas: Sequence[Product], layer: Layer, /) -> Product:
+    def __call__(self, deltas: Sequence[Product], layer: MergeLayer, /) -> Product:
         """A product of the sum of the ranks at most: nothing has to be cut."""
         u, aligned = align(deltas)
-        return Product(self.rule.combine(aligned, layer).matrix, u)
+        return Product(self.rule(aligned, layer).matrix, u)
 
 
 def align(products: Sequence[Product]) -> tuple[torch.Tensor, list[Dense]]:
@@ -58,18 +54,14 @@ def align(products: Sequence[Product]) -> tuple[torch.Tensor, list[Dense]]:
     return (q @ u[:, :used]).to(whole.dtype), aligned
 
 
-# Those that work entry by entry, which `knots` can apply in shared directions.
-RULES: Mapping[str, Callable[..., Rule]] = {
-    "ties": Ties,
-    "dare": Dare,
-    "dare-ties": DareTies,
-    "magnitude": Magnitude,
-    "sce": Sce,
+METHODS: Mapping[str, Callable[..., MergeMethod]] = {
+    "linear": Linear,
+    "knots": Knots,
+    **{kind: functools.partial(rule, kind) for kind in RULES},
 }
-METHODS: Mapping[str, Callable[..., Method]] = {"linear": Linear, "knots": Knots, **RULES}
 
 
-def made(kind: str, density: float | None = None) -> Method:
+def made(kind: str, density: float | None = None) -> MergeMethod:
     """The method of a name, with the density that it works at (None: its own).
 
     Of `knots` it is that of the TIES in shared directions. Raises UsageError for a name that none
@@ -83,28 +75,25 @@ def made(kind: str, density: float | None = None) -> Method:
     if density is None:
         return METHODS[kind]()
     if kind == "knots":
-        return Knots(Ties(density))
+        return Knots(rule("ties", density))
     if kind not in RULES:
         raise UsageError(
             f"`{kind}` keeps every entry: it has no density.",
             remedy=f"Leave the density out, or take one of: {', '.join([*RULES, 'knots'])}.",
         )
-    return RULES[kind](density=density)
+    return rule(kind, density)
 
 
-def density_of(method: Method | Rule) -> float | None:
+def density_of(method: MergeMethod) -> float | None:
     """The share of entries that it keeps; None where it keeps all by itself."""
-    rule = getattr(method, "rule", method)
-    found: float | None = getattr(rule, "density", None)
-    return found
+    found = method.rule if isinstance(method, Knots) else method
+    return found.density if isinstance(found, EntryRule) else None
 
 
-def described(method: Method | Rule) -> dict[str, object]:
+def described(method: MergeMethod) -> dict[str, object]:
     """A method's name as ``kind`` with its settings, for a file."""
-    kinds = {made: kind for kind, made in METHODS.items()}
-    settings = {
-        each.name: getattr(method, each.name) for each in dataclasses.fields(cast(Any, method))
-    }
-    if "rule" in settings:
-        settings["rule"] = described(settings["rule"])
-    return {"kind": kinds[type(method)], **settings}
+    if isinstance(method, Knots):
+        return {"kind": "knots", "rule": described(method.rule)}
+    if not isinstance(method, EntryRule):
+        return {"kind": "linear"}
+    return {name: value for name, value in asdict(method).items() if value is not None}

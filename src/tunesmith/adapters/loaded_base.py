@@ -1,6 +1,6 @@
 """Open a base for use, and attach adapters to it: what every workflow starts from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,6 +54,25 @@ def open_base(
         emit=emit,
     )
     return Opened(base, prepare_(base.model, base.dtype))
+
+
+def open_with_adapters(
+    model: str,
+    adapters: Mapping[str, Path],
+    *,
+    four_bit: bool = False,
+    force: bool = False,
+    emit: Callable[[str], None] = ignore,
+) -> tuple[Opened, dict[str, Adapter]]:
+    """``open_base``, and the adapter of each folder attached to it under its name.
+
+    Raises what ``attach_folder`` raises, whose ``force`` this is.
+    """
+    opened = open_base(model, four_bit=four_bit, emit=emit)
+    return opened, {
+        name: attach_folder(opened, folder, name=name, force=force)
+        for name, folder in adapters.items()
+    }
 
 
 def open_skeleton(model: str, *, emit: Callable[[str], None] = ignore) -> tuple[Path, Engine]:

@@ -36,7 +36,7 @@ class Tokenizer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Vocabulary:
+class MergedVocabulary:
     """The tokenizer that goes with a merged model; ``width``: V where there are new tokens."""
 
     tokenizer: Tokenizer
@@ -44,7 +44,7 @@ class Vocabulary:
 
 
 @dataclass(slots=True)
-class Gap:
+class BaseGap:
     """How far the base merged into is from the one trained on: ||W - W_trained|| / ||W||."""
 
     layers: dict[str, float] = field(default_factory=dict)  # by linear layer
@@ -75,14 +75,14 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Merged:
+class MergedModel:
     """A merged model's folder; ``gap`` is measured where it was merged into the original base."""
 
     folder: Path
     into: Into
     four_bit: bool  # whether the adapter was trained over a base in 4 bit
     bytes: int
-    gap: Gap | None
+    gap: BaseGap | None
 
     def sentence(self) -> str:
         """Which base it was merged into, for people."""
@@ -95,7 +95,7 @@ def tensors(
     *,
     dtype: torch.dtype | None = None,
     original: Callable[[str], Tensor] | None = None,
-    gap: Gap | None = None,
+    gap: BaseGap | None = None,
 ) -> Iterator[tuple[str, Tensor]]:
     """Name and tensor of the merged model, one after the other; the base is only read.
 
@@ -112,7 +112,7 @@ def changed(
     *,
     dtype: torch.dtype | None = None,
     original: Callable[[str], Tensor] | None = None,
-    gap: Gap | None = None,
+    gap: BaseGap | None = None,
 ) -> Iterator[tuple[str, Tensor]]:
     """``tensors`` for any changes: those of an adapter, or of several that were combined."""
     changes = dict(changes)
@@ -138,7 +138,7 @@ def save(
     source: Path,
     origin: Origin,
     tokenizer: Tokenizer | None = None,
-) -> Merged:
+) -> MergedModel:
     """Write the merged model as a folder that loads as any base does; complete or absent.
 
     ``source`` is the base's folder as it was given: its tokenizer, template, generation config and
@@ -152,7 +152,7 @@ def save(
         raise _other_tokenizer()
     vocabulary = None
     if tokenizer is not None:
-        vocabulary = Vocabulary(tokenizer, engine.head.width(tokens) if tokens else None)
+        vocabulary = MergedVocabulary(tokenizer, engine.head.width(tokens) if tokens else None)
     return save_changed(
         engine, changes, target, source=source, origin=origin, vocabulary=vocabulary
     )
@@ -166,7 +166,7 @@ def save_stored(
     source: Path,
     origin: Origin,
     tokenizer: Tokenizer | None = None,
-) -> Merged:
+) -> MergedModel:
     """``save`` of the adapter in ``folder``, with neither it nor the base in memory.
 
     ``skeleton`` is the base without weights (on the meta device): they are read from ``source``,
@@ -179,7 +179,7 @@ def save_stored(
         if tokenizer is None:
             raise _other_tokenizer()
         rows = len(skeleton.embedding.weight)
-        vocabulary = Vocabulary(tokenizer, max(rows, *(i + 1 for i in ids)))
+        vocabulary = MergedVocabulary(tokenizer, max(rows, *(i + 1 for i in ids)))
     return save_changed(
         skeleton, changes, target, source=source, origin=origin, vocabulary=vocabulary
     )
@@ -192,8 +192,8 @@ def save_changed(
     *,
     source: Path,
     origin: Origin,
-    vocabulary: Vocabulary | None = None,
-) -> Merged:
+    vocabulary: MergedVocabulary | None = None,
+) -> MergedModel:
     """``save`` for any changes: those of an adapter, or of several that were combined.
 
     An engine without weights (on the meta device) takes those that ``source`` holds.
@@ -204,7 +204,7 @@ def save_changed(
     is_skeleton = engine.head_weight.is_meta
     reads = is_skeleton or target.into == "original"
     original = functools.partial(read_weight, source) if reads else None
-    gap = Gap() if target.into == "original" and not is_skeleton else None
+    gap = BaseGap() if target.into == "original" and not is_skeleton else None
     dtype = target.dtype or engine.compute_dtype
     four_bit = any(linear.four_bit for linear in engine.linears.values())
 
@@ -228,7 +228,7 @@ def save_changed(
         write_origin(into, origin, merged=merged)
 
     files.publish(target.folder, fill, remedy=_REMEDY)
-    return Merged(target.folder, target.into, four_bit, folder_bytes(target.folder), gap)
+    return MergedModel(target.folder, target.into, four_bit, folder_bytes(target.folder), gap)
 
 
 def _other_tokenizer() -> AdapterError:
@@ -262,7 +262,7 @@ def _bytes(engine: Engine, dtype: torch.dtype) -> int:
     return numbers * dtype.itemsize
 
 
-def _sentence(four_bit: bool, gap: Gap | None) -> str:
+def _sentence(four_bit: bool, gap: BaseGap | None) -> str:
     held = " in 4 bit" if four_bit else ""
     if gap is None:
         dequantised = ", dequantised from 4 bit" if four_bit else ""

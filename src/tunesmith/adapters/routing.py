@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tunesmith.adapters.products import Product, concatenated
-from tunesmith.adapters.sources import Source, require_alike, require_fit
+from tunesmith.adapters.sources import AdapterSource, require_alike, require_fit
 from tunesmith.core.errors import ConfigError
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.low_rank import LowRank
@@ -47,7 +47,7 @@ def prototype(product: Product) -> Tensor:
 
 def attach(
     engine: Engine,
-    sources: Sequence[Source],
+    sources: Sequence[AdapterSource],
     routing: Routing,
     *,
     name: str = "routed",

@@ -21,7 +21,7 @@ SHOWN = 5  # faults in a message
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class AdapterSource:
     """One adapter's folder: W + s B A beside each of its layers.
 
     ``base`` is what its config names, ``origin`` what Tunesmith says of that, ``leaves`` the last
@@ -59,7 +59,7 @@ class Source:
         return Product(a.to(wide), b.to(wide), self.shapes[layer].scale)
 
 
-def read(folder: Path) -> Source:
+def read(folder: Path) -> AdapterSource:
     """The adapter in a PEFT folder, ours or another's.
 
     Raises AdapterError for one that is damaged, and for one that does not only add products.
@@ -71,7 +71,7 @@ def read(folder: Path) -> Source:
     assert isinstance(settings, LoraSettings)
     assert settings.targets != "all-linear"
     layers = settings.targets
-    return Source(
+    return AdapterSource(
         folder,
         str(config.get("base_model_name_or_path") or ""),
         read_origin(folder),
@@ -83,7 +83,7 @@ def read(folder: Path) -> Source:
     )
 
 
-def require_alike(sources: Sequence[Source], *, trust_bases: bool = False) -> None:
+def require_alike(sources: Sequence[AdapterSource], *, trust_bases: bool = False) -> None:
     """Raise AdapterError for adapters of different bases; all faults are told.
 
     Bases are known by the hash that Tunesmith wrote, else by their name in the config. Where only
@@ -103,7 +103,7 @@ def require_alike(sources: Sequence[Source], *, trust_bases: bool = False) -> No
         )
 
 
-def require_fit(engine: Engine, sources: Sequence[Source]) -> None:
+def require_fit(engine: Engine, sources: Sequence[AdapterSource]) -> None:
     """Raise AdapterError for adapters whose layers the base lacks, or has in other widths."""
     faults = [fault for source in sources for fault in lora_peft.misfits(engine, source.tensors)]
     if faults:
@@ -114,12 +114,12 @@ def require_fit(engine: Engine, sources: Sequence[Source]) -> None:
         )
 
 
-def _by_name(first: Source, other: Source) -> bool:
+def _by_name(first: AdapterSource, other: AdapterSource) -> bool:
     """Whether their bases can be compared by name alone."""
     return first.origin is None or other.origin is None
 
 
-def _differing(first: Source, other: Source, trust_bases: bool) -> list[str]:
+def _differing(first: AdapterSource, other: AdapterSource, trust_bases: bool) -> list[str]:
     a, b = first.origin, other.origin
     if a is not None and b is not None:
         same = a.sha256 == b.sha256

@@ -10,9 +10,10 @@ from tunesmith.api.settings import Method, RunKeywords, overrides_of, plain, sta
 from tunesmith.api.show import Outcome, print_table, sanitize
 from tunesmith.api.sources import Data, as_source
 from tunesmith.api.train import Run, with_eval
-from tunesmith.api.work import Cancelled, GroupWork, OnRunEvent, working_on_runs
+from tunesmith.api.work import GroupWork, OnRunEvent, working_on_runs
 from tunesmith.core.errors import UsageError
 from tunesmith.core.numbers import bytes_text, count_text, percent
+from tunesmith.core.progress import Cancelled
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -11,8 +11,9 @@ from tunesmith.api.settings import RunKeywords, config_of, overrides_of
 from tunesmith.api.show import Outcome, print_table, sanitize
 from tunesmith.api.sources import Data, as_source
 from tunesmith.api.train import with_eval
-from tunesmith.api.work import Cancelled, OnRunEvent, working_on_runs
+from tunesmith.api.work import OnRunEvent, working_on_runs
 from tunesmith.core.errors import UsageError
+from tunesmith.core.progress import Cancelled
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
-from typing import Self, assert_never
+from typing import Self
 
 from rich.console import Console
 from rich.live import Live
@@ -16,14 +16,12 @@ from rich.text import Text
 from tunesmith.api.show import sanitize, standard_console
 from tunesmith.api.work import in_notebook
 from tunesmith.core.numbers import bytes_text, clock, count_text, duration, many, percent
-from tunesmith.core.progress import (
+from tunesmith.core.progress import Event, Notice, Phase
+from tunesmith.training.events import (
     BestCheckpoint,
     Ended,
-    Event,
     HeldOut,
-    Notice,
     Planned,
-    Progress,
     Saved,
     StepDone,
     Weakened,
@@ -106,11 +104,11 @@ class _NotebookLine:
         self._handle.update(shown, raw=True)
 
 
-def _share(event: Progress) -> float | None:
+def _share(event: Phase) -> float | None:
     return event.done / event.total if event.total else None
 
 
-def progress_text(event: Progress) -> str:
+def progress_text(event: Phase) -> str:
     """`answering 70 held-out questions (base) 8 of 70, 0:12 left ...`"""
     known = f" {event.done:,} of {event.total:,}" if event.total else ""
     left = "" if event.seconds_left is None else f", {clock(event.seconds_left)} left"
@@ -155,7 +153,7 @@ class RunDisplay:
     def __call__(self, event: Event) -> None:
         """Show one event."""
         match event:
-            case Progress():
+            case Phase():
                 self._progress(event)
             case Notice(code, message):
                 self._notice(code, message)
@@ -173,8 +171,6 @@ class RunDisplay:
                 self.run_folder = Path(folder).parent.parent
             case Ended():
                 self._end()
-            case _:
-                assert_never(event)
 
     def _notice(self, code: str, message: str) -> None:
         """What several parts of a run notice is said once."""
@@ -184,7 +180,7 @@ class RunDisplay:
         self.warnings += [message] * (code not in INFORMATION)
         self._line.say(f"note: {message}")
 
-    def _progress(self, event: Progress) -> None:
+    def _progress(self, event: Phase) -> None:
         is_new, self._phase = event.phase != self._phase, event.phase
         self._line.update(progress_text(event), share=_share(event), now=is_new)
 
@@ -242,7 +238,7 @@ class GroupDisplay:
 
     def __call__(self, name: str, event: Event) -> None:
         """Show one event of the run called ``name``."""
-        if isinstance(event, Progress):
+        if isinstance(event, Phase):
             phase = f"{name}: {event.phase}"
             is_new, self._phase = phase != self._phase, phase
             text = f"{name}: {progress_text(event)}"

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from tunesmith.api.settings import CheckGiven, plain
 from tunesmith.api.show import Outcome, line, sanitize, show_next
 from tunesmith.api.sources import Data, as_source
-from tunesmith.api.work import Cancelled, OnEvent, working
+from tunesmith.api.work import OnEvent, working
 from tunesmith.core.errors import ConfigError, UsageError
 from tunesmith.core.numbers import duration, many
+from tunesmith.core.progress import Cancelled
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,7 +9,8 @@ from tunesmith.api.settings import CheckGiven, overrides_of
 from tunesmith.api.show import Outcome, line, show_notes
 from tunesmith.api.sources import Data, as_source
 from tunesmith.api.train import Run
-from tunesmith.api.work import Cancelled, OnEvent, working
+from tunesmith.api.work import OnEvent, working
+from tunesmith.core.progress import Cancelled
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -73,9 +73,9 @@ def export(  # noqa: PLR0913  # one keyword for each setting
 
     found = find_adapter(str(place_of(adapter)), Path(root))
     # What is heavy is imported behind what can refuse at once.
-    from tunesmith.exports.export import Order, export_adapter
+    from tunesmith.exports.export import ExportOrder, export_adapter
 
-    order = Order(to, Path(out), dtype, merged, prompts)
+    order = ExportOrder(to, Path(out), dtype, merged, prompts)
     with working("", stopped="Stopped.", on_event=on_event, progress=progress) as work:
         done = export_adapter(found, order, model=model, force=force, emit=work.say)
     return Export(done)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tunesmith.conversation.chat import Chat as Below
-    from tunesmith.conversation.chat import Reply
+    from tunesmith.conversation.chat import Reply as Reply
     from tunesmith.conversation.shared_base import Row, SharedBase
     from tunesmith.generation.sampling import Sampling
 
@@ -231,9 +231,12 @@ def load(
     loaded = Model(shared, None)
     for name, folder in found.adapters.items():
         loaded.default = loaded.add(folder, name=name, force=force)
-    more = adapters.items() if isinstance(adapters, Mapping) else [(None, a) for a in adapters]
-    for name, adapter in more:
-        loaded.add(adapter, name=name, force=force)
+    if isinstance(adapters, Mapping):
+        for name, adapter in adapters.items():
+            loaded.add(adapter, name=name, force=force)
+    else:
+        for adapter in adapters:
+            loaded.add(adapter, force=force)
     return loaded
 
 
@@ -280,8 +283,8 @@ def sampling_of(
     """The sampling asked for, or UsageError; what was not given keeps its default."""
     from tunesmith.generation.sampling import Sampling
 
-    given = {"temperature": temperature, "top_p": top_p, "max_new_tokens": max_new_tokens}
-    given |= {"stop": tuple(stop) or None}
+    given: dict[str, object] = {"temperature": temperature, "top_p": top_p}
+    given |= {"max_new_tokens": max_new_tokens, "stop": tuple(stop) or None}
     values = {name: value for name, value in given.items() if value is not None}
     try:
         return dataclasses.replace(Sampling(), **values)  # type: ignore[arg-type]

@@ -16,10 +16,10 @@ from tunesmith.core.numbers import many, percent
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tunesmith.conversation.dataset import Dataset
+    from tunesmith.conversation.dataset import RagRows
     from tunesmith.conversation.written_questions import WrittenQuestions
     from tunesmith.core.progress import Course
-    from tunesmith.retrieval.questions import Question
+    from tunesmith.retrieval.questions import RetrievalQuestion
 
 __all__ = ["Store", "rag"]
 
@@ -37,7 +37,7 @@ REASONS = {
 class DatasetDone(Outcome):
     """Rows that teach a model to answer from sources, and the command that comes next."""
 
-    found: "Dataset"
+    found: "RagRows"
     written: "WrittenQuestions | None"
     next: str
 
@@ -138,7 +138,7 @@ def dataset(  # noqa: PLR0913  # one keyword for each setting
 
 def _read(
     file: str | Path, columns: Mapping[str, str] | None, group: str, few: Mapping[str, int]
-) -> "Sequence[Question]":
+) -> "Sequence[RetrievalQuestion]":
     """Questions of a file; UsageError for settings of those that are written."""
     from tunesmith.conversation.questions import read_questions
 
@@ -151,7 +151,7 @@ def _read(
 
 def _written(
     store: str, model: str, settings: Mapping[str, int], course: "Course"
-) -> "tuple[Sequence[Question], WrittenQuestions]":
+) -> "tuple[Sequence[RetrievalQuestion], WrittenQuestions]":
     from tunesmith.conversation.written_questions import Writing, write_questions
 
     written = write_questions(store, model=model, settings=Writing(**settings), course=course)

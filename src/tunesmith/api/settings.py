@@ -84,8 +84,8 @@ class RunKeywords(TypedDict, total=False):
     seed: int
     device: str
     dtype: str
-    config: ConfigGiven
-    settings: Mapping[str, object]
+    config: ConfigGiven | None
+    settings: Mapping[str, object] | None
 
 
 _KEYS = {

@@ -4,16 +4,17 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack, cast
+from typing import TYPE_CHECKING, cast
 
 from tunesmith.api.results import labelled, show_answers
-from tunesmith.api.settings import RunKeywords, config_of, overrides_of
+from tunesmith.api.settings import config_of, overrides_of
 from tunesmith.api.show import Outcome, line, print_facts, show_next
 from tunesmith.api.sources import Data, as_source
 from tunesmith.api.train import STOPPING, finished
-from tunesmith.api.work import Cancelled, OnEvent, working
+from tunesmith.api.work import OnEvent, working
 from tunesmith.core.errors import RunError
 from tunesmith.core.numbers import bytes_text, duration, many, percent
+from tunesmith.core.progress import Cancelled
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -232,12 +233,13 @@ def init(
     data: Data,
     out: str | Path = "tunesmith.yaml",
     *,
+    settings: Mapping[str, object] | None = None,
     words: Sequence[str] = (),
-    **keywords: Unpack[RunKeywords],
 ) -> Drafted:
     """Write a commented config for ``data`` to ``out``: its format, and checks that it suggests.
 
-    ``words``: how a command line names the data. Raises DataError where no row can be read,
+    ``settings``: how it is read, as ``{"data.format": "alpaca"}``; ``words``: how a command line
+    names it. Raises DataError where no row can be read,
     ConfigError where ``out`` is there already.
 
     >>> ts.init("rows.jsonl")  # doctest: +SKIP
@@ -245,6 +247,6 @@ def init(
     from tunesmith.setup.draft_config import draft_config, write_draft
 
     source = as_source(data)
-    draft = draft_config(config_of(overrides_of(source, keywords)).data)
+    draft = draft_config(config_of(overrides_of(source, {"settings": settings})).data)
     write_draft(draft, Path(out))
     return Drafted(draft, Path(out), tuple(words or [str(source)]))

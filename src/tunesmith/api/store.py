@@ -12,12 +12,13 @@ from tunesmith.api.load import AdapterGiven, place_of
 from tunesmith.api.show import Outcome, line, sanitize
 from tunesmith.api.work import OnEvent, working
 from tunesmith.core.numbers import many
-from tunesmith.core.progress import Notice, Progress
+from tunesmith.core.progress import Notice, Phase
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tunesmith.conversation.ask import Answer, Answerer, AskSettings, Documents, Found
+    from tunesmith.conversation.ask import Answer, Answerer
+    from tunesmith.conversation.documents import Documents, FindSettings, FoundPassages
     from tunesmith.retrieval.index import Indexed
     from tunesmith.retrieval.retrieve import Hit
 
@@ -78,7 +79,7 @@ class RagAnswer(Outcome):
     """
 
     answer: "Answer"
-    found: "Found"
+    found: "FoundPassages"
     explain: bool = False
     is_heard: bool = False
 
@@ -143,7 +144,7 @@ class Store:
 
         self.path = str(path)
         open_store(self.path)  # a mistyped name is told before torch is there
-        self._opened: dict[AskSettings, Documents] = {}
+        self._opened: dict[FindSettings, Documents] = {}
         self._answerer: tuple[object, Answerer] | None = None
 
     def search(
@@ -160,12 +161,12 @@ class Store:
         ``mode``: by meaning (dense), by words (text), or both. ``where``: only passages with this
         source (with * and ?), kind, heading or page.
         """
-        from tunesmith.conversation.ask import AskSettings
+        from tunesmith.conversation.documents import FindSettings
         from tunesmith.retrieval.passage import parse_filter
         from tunesmith.retrieval.retrieve import Search
 
         search = Search(limit, mode, where=parse_filter(_conditions(where)))
-        return self._documents(AskSettings(search, neighbours=neighbours)).find(question).hits
+        return self._documents(FindSettings(search, neighbours=neighbours)).find(question).hits
 
     def ask(  # noqa: PLR0913  # one keyword for each setting
         self,
@@ -198,11 +199,13 @@ class Store:
         search = Search(limit, mode, where=parse_filter(_conditions(where)))
         with working("", stopped="Stopped.", on_event=on_event, progress=progress) as work:
             from tunesmith.conversation.ask import AskSettings, open_answerer, refuse
+            from tunesmith.conversation.documents import FindSettings
             from tunesmith.generation.sampling import Sampling
 
             sampling = Sampling(max_new_tokens=max_new_tokens)
-            settings = AskSettings(search, threshold, prompt_tokens, neighbours, sampling)
-            found = self._documents(settings, say=work.say).find(question)
+            finding = FindSettings(search, threshold, neighbours)
+            found = self._documents(finding, say=work.say).find(question)
+            settings = AskSettings(prompt_tokens, sampling)
             if found.advice:
                 work.emit(Notice("advice", found.advice))
             key = (named(model), named(adapter), settings)
@@ -217,9 +220,9 @@ class Store:
         return RagAnswer(answer, found, explain, is_heard=on_text is not None)
 
     def _documents(
-        self, settings: "AskSettings", *, say: Callable[[str], None] = lambda _: None
+        self, settings: "FindSettings", *, say: Callable[[str], None] = lambda _: None
     ) -> "Documents":
-        from tunesmith.conversation.ask import Documents
+        from tunesmith.conversation.documents import Documents
 
         if settings not in self._opened:
             self._opened = {settings: Documents(self.path, settings, emit=say)}
@@ -258,7 +261,7 @@ def index(  # noqa: PLR0913  # one keyword for each setting
     """
     start = time.perf_counter()
     with working("", stopped="Stopped.", on_event=on_event, progress=progress) as work:
-        from tunesmith.conversation.index import DEFAULT_EMBEDDING, IndexSettings, index_folder
+        from tunesmith.conversation.documents import DEFAULT_EMBEDDING, IndexSettings, index_folder
         from tunesmith.retrieval.chunk import Cutting
         from tunesmith.retrieval.index import Progress as Indexing
         from tunesmith.retrieval.reading import Reading
@@ -272,7 +275,7 @@ def index(  # noqa: PLR0913  # one keyword for each setting
         def tell(now: Indexing) -> None:
             left, spent = now.total - now.done, time.perf_counter() - start
             seconds = spent / now.done * left if now.done and left else None
-            work.emit(Progress("indexing files", now.done, now.total, seconds))
+            work.emit(Phase("indexing files", now.done, now.total, seconds))
 
         done = index_folder(Path(folder), str(store), settings, emit=tell, tell=work.say)
         for name, refused in sorted(done.refused.items()):

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Unpack
 from tunesmith.api.settings import RunKeywords, config_of, overrides_of
 from tunesmith.api.show import Outcome
 from tunesmith.api.sources import Data, as_source
-from tunesmith.api.work import Cancelled, OnEvent, Working, working
+from tunesmith.api.work import OnEvent, Working, working
 from tunesmith.core.errors import RunError, UsageError
+from tunesmith.core.progress import Cancelled
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -1,45 +1,29 @@
 """Long work that a verb does: it is shown, heard by the caller, and can be cancelled."""
 
 import contextlib
-import os
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import tunesmith
-from tunesmith.core.progress import Course, Event, Notice
+from tunesmith.core.progress import (
+    Cancelled,
+    Course,
+    Event,
+    Notice,
+    Phase,
+    cancel_on_signal,
+    never,
+)
 
 if TYPE_CHECKING:
     from tunesmith.api.display import GroupDisplay, RunDisplay
-    from tunesmith.api.show import Outcome
 
 OnEvent = Callable[[Event], None]
 OnRunEvent = Callable[[str, Event], None]  # of one of several runs, by its name
 _told = {"torch": not tunesmith.torch_came_first}
-
-
-class Cancelled(KeyboardInterrupt):
-    """Working was cancelled, by Ctrl-C, SIGTERM or a notebook's stop button.
-
-    ``message`` says what stays and, with ``str()``, how to resume; ``result`` is what there is so
-    far, where there is something (``run`` is another name of it). ``same_call``: the same call
-    resumes.
-    """
-
-    def __init__(
-        self, message: str = "", result: "Outcome | None" = None, *, same_call: bool = False
-    ) -> None:
-        super().__init__(message)
-        self.message, self.same_call = message, same_call
-        self.result = self.run = result
-
-    def __str__(self) -> str:
-        return f"{self.message} The same call goes on from there." * self.same_call or self.message
 
 
 @dataclass(slots=True)
@@ -62,7 +46,7 @@ class Working:
 
     def say(self, phase: str) -> None:
         """For work below that reports text alone."""
-        self.emit(tunesmith.core.progress.Progress(phase))
+        self.emit(Phase(phase))
 
 
 @dataclass(slots=True)
@@ -98,13 +82,13 @@ def working(
         if on_event is not None:
             on_event(event)
 
-    with display, cancel_on_signal(notice) as stop:
+    with display, cancelling(notice) as stop:
         try:
             _tell_of_torch(emit)
             yield Working(emit, stop, display)
-        except Cancelled:
-            raise
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
+            if isinstance(interrupt, Cancelled) and interrupt.message:
+                raise
             if isinstance(stopped, str):
                 raise Cancelled(stopped, same_call=True) from None
             raise Cancelled(stopped(display)) from None
@@ -128,13 +112,13 @@ def working_on_runs(
         if on_event is not None:
             on_event(name, event)
 
-    with display, cancel_on_signal(notice) as stop:
+    with display, cancelling(notice) as stop:
         try:
             _tell_of_torch(lambda event: emit("together", event))
             yield GroupWork(emit, stop, display, display.warnings)
-        except Cancelled:
-            raise
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
+            if isinstance(interrupt, Cancelled) and interrupt.message:
+                raise
             raise Cancelled(f"Stopped at once. {resume}") from None
 
 
@@ -153,32 +137,9 @@ def torch_came_first_text() -> str:
     )
 
 
-@contextlib.contextmanager
-def cancel_on_signal(notice: str) -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C or SIGTERM asked for a cancel; the first says ``notice``, a second interrupts.
-
-    Outside the main thread, where signals cannot be caught, the answer stays no. Without a notice
-    the first one interrupts, for work that does not ask.
-    """
-    if not notice or threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    asked = threading.Event()
-
-    def ask(_number: int, _frame: FrameType | None) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-        # Not through a console: it may be in the middle of a write when the signal comes.
-        with contextlib.suppress(OSError):
-            os.write(2, f"\n{notice}\n".encode())
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def cancelling(notice: str) -> contextlib.AbstractContextManager[Callable[[], bool]]:
+    """`cancel_on_signal`; without a notice the first one interrupts: for work that never asks."""
+    return cancel_on_signal(notice) if notice else contextlib.nullcontext(never)
 
 
 def errors_folder() -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunesmith.api.show import Outcome, sanitize
-from tunesmith.api.work import cancel_on_signal
+from tunesmith.api.work import cancelling
 from tunesmith.cli.command import AsJson, command, refuse
 from tunesmith.cli.console import say
 from tunesmith.core.errors import TunesmithError
@@ -93,7 +93,7 @@ class Conversation:
         if len(self._chat.participants) > 1:
             self._write(f"{name}: ")
         # Without a terminal Ctrl-C ends the command, as anywhere else.
-        with cancel_on_signal("(stopped)" if self._interactive else "") as stop:
+        with cancelling("(stopped)" if self._interactive else "") as stop:
             reply = self._chat.reply(question, participant=name, on_text=self._write, stop=stop)
         self._write("\n")
         return reply

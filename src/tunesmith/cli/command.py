@@ -23,9 +23,10 @@ from typer.models import OptionInfo
 
 from tunesmith import __version__
 from tunesmith.api.show import Outcome
-from tunesmith.api.work import Cancelled, errors_folder
+from tunesmith.api.work import errors_folder
 from tunesmith.cli.console import results, say
 from tunesmith.core.errors import TunesmithError
+from tunesmith.core.progress import Cancelled
 
 if TYPE_CHECKING:
     from tunesmith.cli.keys import Key
@@ -87,7 +88,7 @@ def _concluded(call: Callable[[], Outcome], *, as_json: bool, debug: bool) -> in
         refuse(error, as_json=as_json)
         return error.exit_status
     except Cancelled as cancelled:
-        if cancelled.result is not None:
+        if isinstance(cancelled.result, Outcome):
             _print(cancelled.result, as_json=as_json)
         else:
             _say_interrupted(_with_same_words(cancelled), as_json=as_json)

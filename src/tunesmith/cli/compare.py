@@ -54,9 +54,9 @@ def compare(
     return run(
         methods=[] if methods is None else read_kinds(methods),
         grid=read_grid(grid or []),
+        config=file,
         settings=flags,
         progress=True,
-        **({"config": file} if file else {}),
     )
 
 
@@ -87,8 +87,7 @@ def curve(
         return run(resume=resume, progress=True)
     numbers = _numbers(shares)
     file, flags = read_words(context.args, command="data curve")
-    config = {"config": file} if file else {}
-    return run(shares=numbers, settings=flags, progress=True, **config)
+    return run(shares=numbers, config=file, settings=flags, progress=True)
 
 
 def _numbers(text: str) -> list[float]:

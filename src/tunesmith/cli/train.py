@@ -54,7 +54,7 @@ def train(
             )
         return run(resume=resume, progress=True)
     file, flags = read_words(context.args, command="train")
-    return run(settings=flags, progress=True, **({"config": file} if file else {}))
+    return run(config=file, settings=flags, progress=True)
 
 
 def read_words(words: list[str], *, command: str) -> "tuple[Path | None, Flags]":

@@ -1,6 +1,7 @@
 """Files and folders that are complete or absent, whatever kills the process."""
 
 import contextlib
+import hashlib
 import json
 import os
 import secrets
@@ -131,6 +132,12 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, read now."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sweep(parent: Path) -> None:

@@ -9,18 +9,13 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 from tunesmith.config.checks import CheckSettings, LabelSettings, NumberSettings
 from tunesmith.data.quality.text import bare, fold
-from tunesmith.evaluation.checks.check import folded
-from tunesmith.evaluation.checks.json_text import NotJson, parse_json, value_of_key
+from tunesmith.evaluation.checks.check import CannotScore
+from tunesmith.evaluation.checks.json_text import NotJson, parse_json
+from tunesmith.evaluation.checks.label import read_label
 from tunesmith.evaluation.checks.numbers import final_number
-from tunesmith.evaluation.checks.similarity import is_latin
-
-if TYPE_CHECKING:
-    from tunesmith.models.embedder import Embedder
-
 
 _LIST = re.compile(r"\s*(?:[-*•]|\d+[.)])\s")
 _NUMBER = re.compile(r"[-+]?[$€£₩]?\d[\d,]*(?:\.\d+)?\s?%?")
@@ -62,7 +57,7 @@ def _of_json(value: object) -> Form:
 
 Label = Callable[[str], Hashable]
 Meaning = Callable[[str, str], float]
-"""The cosine of two texts' vectors; raises ValueError for a text that the model cannot read."""
+"""The cosine of two texts' vectors; raises CannotScore for a text that the model cannot read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +124,7 @@ def _meaning(answers: Sequence[str], meaning: Meaning) -> float | None:
             1.0 if a == b else min(1.0, max(0.0, meaning(a, b)))
             for a, b in itertools.combinations(answers, 2)
         )
-    except ValueError:
+    except CannotScore:
         return None
 
 
@@ -141,7 +136,7 @@ def label_of(checks: Sequence[CheckSettings]) -> Label:
     """
     for check in checks:
         if isinstance(check, LabelSettings):
-            return _either(partial(_label, check=check))
+            return _either(partial(read_label, settings=check))
         if isinstance(check, NumberSettings):
             return _either(partial(_number, check=check))
     return _either(_json)
@@ -153,18 +148,6 @@ def _either(read: Callable[[str], Hashable | None]) -> Label:
         return ("text", bare(fold(text))) if found is None else ("label", found)
 
     return label
-
-
-def _label(text: str, check: LabelSettings) -> Hashable | None:
-    if check.field is None:
-        return folded(text, ignore_case=check.ignore_case)
-    try:
-        value = value_of_key(text, check.field)
-    except NotJson:
-        return None
-    if isinstance(value, str):
-        return folded(value, ignore_case=check.ignore_case)
-    return json.dumps(value, sort_keys=True)
 
 
 def _number(text: str, check: NumberSettings) -> Hashable | None:
@@ -179,20 +162,3 @@ def _json(text: str) -> Hashable | None:
     except NotJson:
         return None
     return json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else None
-
-
-def meaning_by(embedder: "Embedder", texts: Sequence[str], *, only_latin: bool) -> Meaning:
-    """Cosines of any two of these texts, which are embedded at once.
-
-    Raises ValueError, when asked, for a text in letters that the model does not know: the
-    cosine of two such texts says nothing.
-    """
-    known = sorted({text for text in texts if not only_latin or is_latin(text)})
-    vectors = dict(zip(known, embedder.embed(known), strict=True))
-
-    def meaning(a: str, b: str) -> float:
-        if a not in vectors or b not in vectors:
-            raise ValueError("the embedding model does not read these letters")
-        return float(vectors[a] @ vectors[b])
-
-    return meaning

@@ -16,8 +16,9 @@ from tunesmith.data.rows import Message
 from tunesmith.evaluation.answering import Asked, answers_to
 from tunesmith.evaluation.answers import Question
 from tunesmith.evaluation.checks.check import Case, Check
+from tunesmith.evaluation.checks.similarity import load_meanings
 from tunesmith.evaluation.consistency import Consistency, Reading, judge_consistency
-from tunesmith.evaluation.consistency_agreement import Meaning, label_of, meaning_by
+from tunesmith.evaluation.consistency_agreement import Meaning, label_of
 from tunesmith.evaluation.paraphrases import paraphrases, read_wordings
 from tunesmith.generation.sampling import Sampling
 
@@ -252,10 +253,9 @@ def _cases(
 def _meaning(settings: ConsistencySettings, texts: Sequence[str]) -> Meaning | None:
     if settings.meaning is None:
         return None
-    from tunesmith.models.embedder import load_embedder, reads_only_latin
-
-    only_latin = reads_only_latin(settings.meaning)
-    return meaning_by(load_embedder(settings.meaning), texts, only_latin=only_latin)
+    meanings = load_meanings(settings.meaning)
+    meanings.embed(texts)
+    return meanings.cosine
 
 
 def _notes(reached: int, asked: int, several: int) -> tuple[str, ...]:

@@ -2,15 +2,14 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tunesmith.core.numbers import many
 from tunesmith.evaluation.comparison import rows_needed
-from tunesmith.evaluation.forgetting import Answered, Measured
 from tunesmith.evaluation.intervals import (
     RESAMPLES,
     Interval,
@@ -18,15 +17,47 @@ from tunesmith.evaluation.intervals import (
     paired_difference,
     wider_limits,
 )
-from tunesmith.evaluation.likelihoods import Reader, Span
+from tunesmith.evaluation.likelihoods import Logs, Reader, Span
 
 DELIMITER = " "  # between context and choice
 ALL = "all questions"
-Logs = NDArray[np.float32]  # log-likelihoods of a span's scored tokens, in nats
+Measure = Literal["accuracy", "perplexity"]
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ProbeAnswers:
+    """Which questions an arm got right, 1 or 0: by log-likelihood, and by that over characters.
+
+    They are lm-eval's `acc` and `acc_norm`.
+    """
+
+    right: tuple[int, ...]
+    right_norm: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A probe's measure in both arms.
+
+    ``difference`` gives, at a level, the interval of tuned minus base (accuracy) or of tuned over
+    base less 1 (perplexity); ``rows_needed`` how many rows would tell it from a value, at an error
+    on one side. ``answers``: both arms', where there are questions. ``part``: another one measures
+    all that this one does, so it need not be kept alone.
+    """
+
+    probe: str
+    measure: Measure
+    base: float
+    tuned: float
+    difference: Callable[[float], Interval]
+    rows_needed: Callable[[float, float], int | None]
+    details: Mapping[str, object]
+    answers: tuple[ProbeAnswers, ProbeAnswers] | None = None
+    part: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceQuestion:
     """A context, what may follow it, and the place of the one that is right."""
 
     context: str
@@ -39,7 +70,7 @@ class MultipleChoice:
     """A probe of questions with one right choice each."""
 
     name: str
-    questions: tuple[Question, ...]
+    questions: tuple[ChoiceQuestion, ...]
 
     def spans(self, reader: Reader) -> tuple[Span, ...]:
         """What is scored: each choice after its context, question by question."""
@@ -52,7 +83,7 @@ class MultipleChoice:
             )
         )
 
-    def answered(self, logs: Sequence[Logs]) -> Answered:
+    def answered(self, logs: Sequence[Logs]) -> ProbeAnswers:
         """An arm's answers, from the log-likelihoods of the spans; of equals the first counts."""
         rest = iter(logs)
         right, norm = [], []
@@ -61,14 +92,14 @@ class MultipleChoice:
             characters = np.array([len(choice) for choice in question.choices])
             right.append(int(sums.argmax() == question.gold))
             norm.append(int((sums / characters).argmax() == question.gold))
-        return Answered(tuple(right), tuple(norm))
+        return ProbeAnswers(tuple(right), tuple(norm))
 
     def measured(self, base: Sequence[Logs], tuned: Sequence[Logs], *, seed: int) -> Measured:
         """Both arms compared."""
         return compare_answers(self.name, self.answered(base), self.answered(tuned), seed=seed)
 
 
-def compare_answers(name: str, base: Answered, tuned: Answered, *, seed: int) -> Measured:
+def compare_answers(name: str, base: ProbeAnswers, tuned: ProbeAnswers, *, seed: int) -> Measured:
     """Shares of questions answered right, tuned minus base on the same questions."""
     differences = differences_of(tuned.right, base.right)
     norm = paired_difference(tuned.right_norm, base.right_norm, seed=seed)
@@ -105,8 +136,8 @@ def with_all_questions(measured: Sequence[Measured], *, seed: int) -> list[Measu
     return [*parts, compare_answers(ALL, base, tuned, seed=seed)]
 
 
-def _joined(answers: Sequence[Answered]) -> Answered:
-    return Answered(
+def _joined(answers: Sequence[ProbeAnswers]) -> ProbeAnswers:
+    return ProbeAnswers(
         tuple(one for each in answers for one in each.right),
         tuple(one for each in answers for one in each.right_norm),
     )

@@ -200,6 +200,10 @@ class Interval:
     high: float
     n: int
 
+    def to_json(self, name: str = "mean") -> dict[str, float]:
+        """As it stands in every document; scores have the ``name`` `score`."""
+        return {name: self.mean, "low": self.low, "high": self.high, "n": self.n}
+
 
 def mean_interval(
     scores: Sequence[float], *, seed: int, level: float = LEVEL, resamples: int = RESAMPLES

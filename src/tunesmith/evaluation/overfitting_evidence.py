@@ -11,7 +11,6 @@ import numpy as np
 
 from tunesmith.adapters.loaded_base import Opened
 from tunesmith.config.methods import MethodSettings
-from tunesmith.core.progress import BestCheckpoint
 from tunesmith.data.dataset import Dataset, RunRows
 from tunesmith.data.faults import Note
 from tunesmith.data.quality.copies import CHOICES, ROWS_PER_ANSWER
@@ -32,6 +31,7 @@ from tunesmith.evaluation.overfitting_measures import (
 )
 from tunesmith.methods import table
 from tunesmith.runs.folder import RunFolder, read_lines
+from tunesmith.training.events import BestCheckpoint
 
 TAIL = 5  # steps whose median is where a curve ends, as the loss of one step is that of few rows
 

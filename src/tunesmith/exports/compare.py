@@ -60,7 +60,7 @@ class Fork:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ExportComparison:
     """What came out of K prompts; ``largest_logit`` gives ``largest_difference`` its measure."""
 
     prompts: int
@@ -116,7 +116,7 @@ def compare(
     *,
     python: Path | None = None,
     most_tokens: int = MOST_TOKENS,
-) -> Comparison:
+) -> ExportComparison:
     """Answer every conversation greedily here and in llama.cpp, and compare.
 
     Each conversation ends with a message that asks for an answer. llama.cpp gets the ids of this
@@ -161,7 +161,7 @@ def compared(
     *,
     most_tokens: int,
     program: str = "llama.cpp",
-) -> Comparison:
+) -> ExportComparison:
     """What another program made of these prompts beside what is made of them here.
 
     ``there``: the answer of ``llama_worker.answer``, or one of its form, and the logits [K, V] of
@@ -181,7 +181,7 @@ def compared(
         if row["answer"] != answers[number]
     ]
     wanted = zip(rows, prompts, texts, strict=True)
-    return Comparison(
+    return ExportComparison(
         prompts=len(prompts),
         forks=tuple(forks),
         largest_difference=max(float((a - b).abs().max()) for a, b in finite),

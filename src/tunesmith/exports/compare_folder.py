@@ -23,7 +23,7 @@ from tunesmith.data.rows import Message
 from tunesmith.data.tokenizer import encode
 from tunesmith.exports.compare import (
     MOST_TOKENS,
-    Comparison,
+    ExportComparison,
     Here,
     compared,
     first_scores,
@@ -56,7 +56,7 @@ def compare_model(
     conversations: Sequence[Sequence[Message]],
     *,
     most_tokens: int = MOST_TOKENS,
-) -> Comparison:
+) -> ExportComparison:
     """Answer every conversation greedily here and by transformers over the model in ``folder``.
 
     In fp32 on both sides, so that what differs is what the folder's number format rounds away.
@@ -80,7 +80,7 @@ def compare_adapter(
     conversations: Sequence[Sequence[Message]],
     *,
     most_tokens: int = MOST_TOKENS,
-) -> Comparison:
+) -> ExportComparison:
     """The same with the adapter in ``folder`` over the base in ``base``, by PEFT.
 
     Where PEFT is not installed this program reads the folder back, under a name of its own.

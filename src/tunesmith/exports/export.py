@@ -18,15 +18,15 @@ from tunesmith.core.numbers import many
 from tunesmith.data.rows import Message
 from tunesmith.engine.forward import named_tensors
 from tunesmith.engine.memory import available_bytes
-from tunesmith.exports.compare import Artefact, Comparison, Here, compare
+from tunesmith.exports.compare import Artefact, ExportComparison, Here, compare
 from tunesmith.exports.compare_folder import compare_adapter, compare_model, has_peft
 from tunesmith.exports.gguf_model import write_model
 from tunesmith.exports.llama_process import find_python
 from tunesmith.exports.writers import (
     ADAPTER_FILE,
     MODEL_FILE,
-    Job,
-    Written,
+    ExportedFolder,
+    ExportJob,
     write_gguf,
     write_merged,
     write_ollama,
@@ -56,16 +56,16 @@ NO_LLAMA = (
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class ExportTrial:
     """What was written, by what it is read, whether it is the whole model, on how many prompts."""
 
-    job: Job
+    job: ExportJob
     program: Literal["transformers", "peft", "llama.cpp"]
     whole: bool
     prompts: int
 
 
-def run_check(check: Check) -> tuple[Comparison | None, str]:
+def run_check(check: ExportTrial) -> tuple[ExportComparison | None, str]:
     """What came out; or None, and why it was not run."""
     if not check.prompts:
         return None, "It was not run: 0 prompts were asked for."
@@ -88,7 +88,9 @@ def run_check(check: Check) -> tuple[Comparison | None, str]:
         return None, f"It was not run: {error}"
 
 
-def _in_llama(check: Check, here: Here, talks: Sequence[Sequence[Message]]) -> Comparison:
+def _in_llama(
+    check: ExportTrial, here: Here, talks: Sequence[Sequence[Message]]
+) -> ExportComparison:
     """An adapter is run over its base, which is written beside it for that where it is not."""
     out = check.job.out
     if check.whole:
@@ -102,7 +104,7 @@ def _in_llama(check: Check, here: Here, talks: Sequence[Sequence[Message]]) -> C
         return compare(here, artefact, talks, most_tokens=MOST_TOKENS)
 
 
-def _here(check: Check) -> Here:
+def _here(check: ExportTrial) -> Here:
     """The base as the export has it, with the adapter, in fp32: an adapter alone has it dense."""
     job = check.job
     opened = open_base(
@@ -116,7 +118,7 @@ def _here(check: Check) -> Here:
     return Here(opened.engine, opened.tokenizer(NAME), opened.base.stop_ids, NAME)
 
 
-def _too_large(check: Check) -> str:
+def _too_large(check: ExportTrial) -> str:
     """Why both models do not fit in memory at once; nothing where they do."""
     numbers = sum(tensor.numel() for _, tensor in named_tensors(check.job.verified.skeleton))
     needed, free = 2 * numbers * torch.float32.itemsize, available_bytes(torch.device("cpu"))
@@ -128,7 +130,7 @@ def _too_large(check: Check) -> str:
     )
 
 
-def _conversations(check: Check) -> list[list[Message]]:
+def _conversations(check: ExportTrial) -> list[list[Message]]:
     """Questions that its run was evaluated with, for a half, and some that have nothing to do."""
     asked = _asked(check.job.adapter)[: (check.prompts + 1) // 2]
     texts = [*asked, *QUESTIONS, *_asked(check.job.adapter)[len(asked) :]]
@@ -146,7 +148,7 @@ def _asked(adapter: Path) -> list[str]:
 
 Kind = Literal["peft", "merged", "gguf", "ollama", "vllm"]
 Dtype = Literal["float32", "bfloat16", "float16"]
-WRITERS: Mapping[Kind, Callable[[Job], Written]] = {
+WRITERS: Mapping[Kind, Callable[[ExportJob], ExportedFolder]] = {
     "peft": write_peft,
     "merged": write_merged,
     "gguf": write_gguf,
@@ -157,7 +159,7 @@ PROMPTS = 5  # an export answers, to be compared
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ExportOrder:
     """What is to be written: for which program, where, in which number format.
 
     ``merged``: the whole model, for a program that takes adapters too. ``prompts`` are answered
@@ -178,7 +180,7 @@ class Exported:
     out: Path
     kind: Kind
     bytes: int
-    comparison: Comparison | None = None
+    comparison: ExportComparison | None = None
     not_run: str = ""
     notes: tuple[str, ...] = ()
     next: tuple[str, ...] = field(default=())
@@ -212,7 +214,7 @@ class Exported:
 
 def export_adapter(
     found: Found,
-    order: Order,
+    order: ExportOrder,
     *,
     model: str | None = None,
     force: bool = False,
@@ -228,9 +230,9 @@ def export_adapter(
     files.require_new(order.out)
     verified = verify_adapter(found, model, force=force, emit=emit)
     fit.require(verified.adapter, verified.mismatches)
-    job = Job(verified, order.out, order.dtype, order.merged, found.four_bit, emit)
+    job = ExportJob(verified, order.out, order.dtype, order.merged, found.four_bit, emit)
     written = WRITERS[order.kind](job)
     size = folder_bytes(order.out)
-    check = Check(job, written.program, written.whole, order.prompts)
+    check = ExportTrial(job, written.program, written.whole, order.prompts)
     comparison, not_run = run_check(check)
     return Exported(order.out, order.kind, size, comparison, not_run, written.notes, written.next)

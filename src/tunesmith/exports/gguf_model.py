@@ -17,8 +17,8 @@ from tunesmith.core import files
 from tunesmith.core.errors import AdapterError
 from tunesmith.exports.gguf_families import Family, family_of, rotary_factors, write_settings
 from tunesmith.exports.gguf_tensors import (
-    Layout,
     NumberFormat,
+    TensorLayout,
     layout_of,
     stored,
     stored_bytes,
@@ -41,7 +41,7 @@ FILE_TYPES: dict[NumberFormat, LlamaFileType] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class GgufFile:
     """A GGUF file; ``coarser`` are tensors kept in f16 because q8_0 has no place for their rows."""
 
     path: Path
@@ -72,7 +72,7 @@ def write_model(
     number_format: NumberFormat = "f16",
     name: str = "",
     emit: Emit = ignore,
-) -> Written:
+) -> GgufFile:
     """Write the base in ``folder`` (config, tokenizer, safetensors) as ``path``; whole or absent.
 
     Weights are read, converted and written one after the other: at no time is more than one of
@@ -102,7 +102,7 @@ def write_model(
 
     write_file(path, parts, fill)
     coarser = [p.name for p in parts if number_format == "q8_0" and p.kind.name == "F16"]
-    return Written(path, path.stat().st_size, len(parts), tuple(coarser))
+    return GgufFile(path, path.stat().st_size, len(parts), tuple(coarser))
 
 
 def write_file(path: Path, parts: list[Part], fill: Callable[[Path], None]) -> None:
@@ -180,7 +180,7 @@ def write_adapter(
     number_format: NumberFormat = "f32",
     name: str = "",
     emit: Emit = ignore,
-) -> Written:
+) -> GgufFile:
     """Write the LoRA adapter in ``folder``, trained on the base in ``base``, as ``path``.
 
     llama.cpp scales a layer's term by alpha / rank, with the rank of that layer's tensors and one
@@ -211,7 +211,7 @@ def write_adapter(
         write_parts(writer, parts)
 
     write_file(path, parts, fill)
-    return Written(path, path.stat().st_size, len(parts))
+    return GgufFile(path, path.stat().st_size, len(parts))
 
 
 def _require_plain(folder: Path, settings: LoraSettings, tokens: tuple[int, ...]) -> None:
@@ -234,7 +234,7 @@ def _alpha(settings: LoraSettings) -> float:
 
 
 def _adapter_parts(
-    layout: Layout,
+    layout: TensorLayout,
     settings: LoraSettings,
     tensors: Mapping[str, Tensor],
     alpha: float,

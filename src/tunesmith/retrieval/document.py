@@ -45,7 +45,7 @@ class Heading:
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class SourceDocument:
     """The text of a file; every offset is a number of characters in it.
 
     For text, Markdown and source code it is the file's own text, so that an offset is a place in

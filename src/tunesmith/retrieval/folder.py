@@ -1,6 +1,5 @@
 """Which files of a folder are documents, and which could not be read until they change?"""
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -8,10 +7,9 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from tunesmith.core.errors import RagError
+from tunesmith.core.files import sha256_of
 from tunesmith.retrieval.document import library
-from tunesmith.retrieval.read import Kind, Order, Refused, kind_of
-
-BLOCK_BYTES = 1 << 20
+from tunesmith.retrieval.read import FileKind, FileOrder, Refused, kind_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +17,7 @@ class File:
     """A file that can be read: its name below the folder, and the hash of its bytes."""
 
     source: str
-    order: Order
+    order: FileOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,7 @@ def _walk(folder: Path, but: Path | None) -> Iterator[Path]:
                 yield here / name
 
 
-def _examined(path: Path, kind: Kind) -> Order | Refused:
+def _examined(path: Path, kind: FileKind) -> FileOrder | Refused:
     try:
         size = path.stat().st_size
         if size == 0:
@@ -76,13 +74,9 @@ def _examined(path: Path, kind: Kind) -> Order | Refused:
                 "Split it into files.",
                 "too_large",
             )
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while block := file.read(BLOCK_BYTES):
-                digest.update(block)
+        return FileOrder(path, sha256_of(path))
     except OSError as error:
         return Refused(f"cannot be read: {error.strerror}.", "Mend its rights.", "file_system")
-    return Order(path, digest.hexdigest())
 
 
 TABLE = "refused"

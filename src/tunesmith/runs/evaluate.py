@@ -10,7 +10,7 @@ from tunesmith.adapters.loaded_base import Opened, attach_over_any, open_base
 from tunesmith.config import RunConfig, load_run_config
 from tunesmith.config.load import merged, run_config
 from tunesmith.core.errors import ConfigError, DataError, ModelError, RunError
-from tunesmith.core.progress import Course, Event, Notice, Progress
+from tunesmith.core.progress import Course, Event, Notice, Phase
 from tunesmith.data.dataset import RunRows
 from tunesmith.evaluation.answering import voice_of
 from tunesmith.evaluation.answers import Answers
@@ -141,7 +141,7 @@ def _judged(subject: _Subject, target: str, emit: Emit, stop: Stop) -> Judge:
         adapter = attach_over_any(opened, subject.trained, name=NAME)
     if subject.trained is not None:
         tell_other_base(subject.trained, opened, emit)
-    emit(Progress("reading the data"))
+    emit(Phase("reading the data"))
     name = NAME if adapter else None
     rows = _rows(subject, opened, name, Course(config.train.threads, emit, stop))
     judge = Judge(

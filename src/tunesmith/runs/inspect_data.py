@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from tunesmith.config.run import DEFAULT_EPOCHS, RunConfig
-from tunesmith.core.progress import Course, Event, Progress, silent
+from tunesmith.core import progress
+from tunesmith.core.progress import Course, Event, Phase
 from tunesmith.data.faults import Faults, Note
 from tunesmith.data.quality.distribution import told_of_few
 from tunesmith.estimate.duration import Estimate, estimate
@@ -118,13 +119,15 @@ class Inspection:
         return self.supervised_tokens / self.tokens if self.tokens else 0.0
 
 
-def inspect_data(config: RunConfig, *, emit: Callable[[Event], None] = silent) -> list[Inspection]:
+def inspect_data(
+    config: RunConfig, *, emit: Callable[[Event], None] = progress.ignore
+) -> list[Inspection]:
     """The training files together, then the held-out file where one is named."""
     settings = config.data
     opened = open_tokenizer(
         config.model,
         trust_remote_code=config.trust_remote_code,
-        emit=lambda phase: emit(Progress(phase)),
+        emit=lambda phase: emit(Phase(phase)),
     )
     gathered = gather(
         settings,

@@ -16,7 +16,7 @@ from tunesmith.config import RunConfig
 from tunesmith.config.methods import FOUR_BIT_KINDS
 from tunesmith.core import files
 from tunesmith.core.numbers import many
-from tunesmith.core.progress import BestCheckpoint, Course, Event, Notice, Progress, Weakened
+from tunesmith.core.progress import Course, Event, Notice, Phase
 from tunesmith.data.dataset import RunRows
 from tunesmith.data.quality.distribution import told_of_few
 from tunesmith.engine import memory
@@ -38,6 +38,7 @@ from tunesmith.runs.selection import Chosen, choose_kept, find_strength, kept_ch
 from tunesmith.runs.summary import RunSummary
 from tunesmith.training import checkpoint, optimizer
 from tunesmith.training.checkpoint import State
+from tunesmith.training.events import BestCheckpoint, Weakened
 from tunesmith.training.job import Job, Member, planned
 from tunesmith.training.loop import held_out_loss
 from tunesmith.training.measure import make_plan, plan_beside
@@ -52,14 +53,14 @@ def open_for(config: RunConfig, *, emit: Emit) -> Opened:
     """The base that a config trains over, in the format that its method asks for."""
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
-    emit(Progress(f"loading {config.model}"))
+    emit(Phase(f"loading {config.model}"))
     opened = open_base(
         result.start_model(config),
         dtype=config.dtype,
         device=config.device,
         four_bit=config.method.kind in FOUR_BIT_KINDS,
         trust_remote_code=config.trust_remote_code,
-        emit=lambda phase: emit(Progress(phase)),
+        emit=lambda phase: emit(Phase(phase)),
     )
     if table.METHODS[config.method.kind].peft is None and held_model(opened.base.folder):
         own_weights_(opened.base.model)
@@ -120,7 +121,7 @@ class OneRun:
         )
 
     def _rows(self, adapter: Adapter, load: LoadRows) -> RunRows:
-        self.emit(Progress("reading the data"))
+        self.emit(Phase("reading the data"))
         opened = self.opened
         rows = load(
             self.config.data,
@@ -168,7 +169,7 @@ class OneRun:
         plan = self.folder.read_plan()
         if plan is None:
             if beside is None:
-                self.emit(Progress("measuring memory and speed on the longest documents"))
+                self.emit(Phase("measuring memory and speed on the longest documents"))
                 plan = make_plan(self.job, lr=self._rate())
             else:
                 plan = plan_beside(self.job, beside, lr=self._rate())

@@ -26,7 +26,7 @@ from tunesmith.data.rows import Conversation
 from tunesmith.data.template import Rendering
 from tunesmith.data.token_cache import Tokens, Work, tokens_of
 from tunesmith.data.token_file import Chosen
-from tunesmith.data.token_store import code_digest, combined
+from tunesmith.data.token_store import TOKENS_VERSION, combined
 from tunesmith.data.tokenise import Recipe
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.models.cache import cache_root
@@ -178,7 +178,7 @@ def _overview(train: Sequence[Tokens], held: Sequence[Tokens], look: _Look, work
             "drop": settings.drop,
             "seed": look.seed,
             "long": zlib.crc32(look.long.tobytes()),
-            "code": code_digest(),
+            "code": TOKENS_VERSION,
         }
     )
     folder = work.root / (keys[0] or "")

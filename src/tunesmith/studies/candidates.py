@@ -10,9 +10,9 @@ from pathlib import Path
 
 from tunesmith.adapters import combine_table, combined_folder
 from tunesmith.adapters.combination import Combination, Fit
-from tunesmith.adapters.combine_rules import Method
+from tunesmith.adapters.combine_rules import MergeMethod
 from tunesmith.adapters.combined_folder import Combined
-from tunesmith.adapters.sources import Source
+from tunesmith.adapters.sources import AdapterSource
 from tunesmith.core.progress import Clock, Course
 from tunesmith.studies.tasks import Keeping
 
@@ -28,7 +28,7 @@ class Way:
     """
 
     name: str
-    method: Method
+    method: MergeMethod
     rank: int
     weights: tuple[float, ...] | None = None
 
@@ -40,12 +40,14 @@ class Blend:
     ``trusted``: bases of which only the names differ are one.
     """
 
-    sources: Mapping[str, Source]
+    sources: Mapping[str, AdapterSource]
     weights: Sequence[float]
     seed: int = 0
     trusted: bool = False
 
-    def combination(self, method: Method, weights: Sequence[float] | None = None) -> Combination:
+    def combination(
+        self, method: MergeMethod, weights: Sequence[float] | None = None
+    ) -> Combination:
         """Of these weights or its own; raises AdapterError for adapters of different bases,
         ConfigError for odd weights.
         """
@@ -94,7 +96,7 @@ def ways_of(
 
     A density None is the method's own. Raises UsageError for a kind that there is not.
     """
-    found: dict[tuple[Method, int], Way] = {}
+    found: dict[tuple[MergeMethod, int], Way] = {}
     for kind in kinds:
         for density in densities if takes_density(kind) else (None,):
             for rank in ranks or (blend.rank,):

@@ -12,7 +12,7 @@ from tunesmith.config.methods import FOUR_BIT_KINDS, FullSettings
 from tunesmith.config.run import DataSettings, RunConfig
 from tunesmith.core import files
 from tunesmith.core.errors import RunError, TunesmithError
-from tunesmith.core.progress import Course, Event, Planned
+from tunesmith.core.progress import Course, Event
 from tunesmith.data.dataset import RunRows
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.engine import memory
@@ -29,6 +29,7 @@ from tunesmith.runs.rows import load_rows, require_files
 from tunesmith.runs.summary import RunSummary, complete_summary
 from tunesmith.studies.ranks import RanksCompared, compare_ranks
 from tunesmith.studies.variants import Variant
+from tunesmith.training.events import Planned
 from tunesmith.training.job import Member, planned
 from tunesmith.training.loop import train
 

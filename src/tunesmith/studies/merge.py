@@ -14,7 +14,7 @@ from tunesmith.config.methods import FOUR_BIT_KINDS
 from tunesmith.core import files
 from tunesmith.core.errors import AdapterError, UsageError
 from tunesmith.core.numbers import many
-from tunesmith.core.progress import QUIET, Clock, Course, Notice, Progress
+from tunesmith.core.progress import QUIET, Clock, Course, Notice, Phase
 from tunesmith.evaluation.intervals import Interval
 from tunesmith.runs.evaluate import tell_other_base
 from tunesmith.runs.locate import adapter_folders
@@ -235,7 +235,7 @@ def tried(
         tell_other_base(path, opened, course.emit)
     tasks = []
     for name, config in runs.configs.items():
-        course.emit(Progress(f"reading the rows of {name}"))
+        course.emit(Phase(f"reading the rows of {name}"))
         task = read_task(name, config, opened, most=rows, course=course)
         if isinstance(task, str):
             raise AdapterError(f"{name} cannot be measured: {task}.", code="unmeasured")

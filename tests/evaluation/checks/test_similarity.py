@@ -9,11 +9,11 @@ import pytest
 
 from tunesmith.config.checks import SimilaritySettings
 from tunesmith.core.errors import ModelError
+from tunesmith.core.files import sha256_of
 from tunesmith.evaluation.checks.check import CannotScore, Case, score_cases
 from tunesmith.evaluation.checks.similarity import similarity_check
 from tunesmith.models import embedder, precision
 from tunesmith.models.embedder import load_embedder
-from tunesmith.models.hashes import sha256_of
 
 
 @pytest.fixture

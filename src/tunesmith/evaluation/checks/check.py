@@ -1,15 +1,13 @@
 """What is a check: a named rule that scores an answer from 0 to 1, and what it says of many."""
 
-import importlib
 import math
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from types import ModuleType
+from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
-from tunesmith.core.errors import ConfigError, DataError
+from tunesmith.core.errors import DataError
 from tunesmith.core.numbers import many
 
 SHOWN_FAULTS = 10
@@ -31,40 +29,24 @@ class CannotScore(Exception):
     """Why a check gives an answer no score at all, which is not the same as the score 0."""
 
 
-def _no_fault(case: Case) -> str | None:  # noqa: ARG001 (the default of a field)
-    return None
-
-
-def _no_figures(cases: Sequence[Case]) -> Figures:  # noqa: ARG001 (the default of a field)
-    return {}
-
-
-def _no_obstacle() -> str | None:
-    return None
-
-
-def _unprepared(cases: Sequence[Case]) -> None:
-    """The default of a check that has nothing to do for many answers at once."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """A rule that an answer must pass; the same answer to the same question scores the same.
 
-    ``rule`` scores a case, or raises CannotScore. The others are what only some kinds have:
-    ``fault`` says why no answer could pass in the place of the case's own, ``aggregate`` gives
-    figures beside the mean, ``prepare`` does at once for many cases what would take long one by
-    one, ``obstacle`` says before anything is trained what would keep it from scoring, and ``fit``
-    returns the check that has learned the data's own answers and the base's.
-    ``takes_references`` is false where the data's own answers need not pass.
+    The table of kinds sets its ``name``. ``rule`` scores a case, or raises CannotScore. The others
+    are what only some kinds have: ``fault`` says why no answer could pass in the place of the
+    case's own, ``aggregate`` gives figures beside the mean, ``prepare`` does at once for many
+    cases what would take long one by one, ``obstacle`` says before anything is trained what would
+    keep it from scoring, and ``fit`` returns the check that has learned the data's own answers and
+    the base's. ``takes_references`` is false where the data's own answers need not pass.
     """
 
-    name: str
+    name: str = ""
     rule: Callable[[Case], float]
-    fault: Callable[[Case], str | None] = _no_fault
-    aggregate: Callable[[Sequence[Case]], Figures] = _no_figures
-    prepare: Callable[[Sequence[Case]], None] = _unprepared
-    obstacle: Callable[[], str | None] = _no_obstacle
+    fault: Callable[[Case], str | None] = lambda _case: None
+    aggregate: Callable[[Sequence[Case]], Figures] = lambda _cases: {}
+    prepare: Callable[[Sequence[Case]], None] = lambda _cases: None
+    obstacle: Callable[[], str | None] = lambda: None
     fit: "Callable[[Sequence[str], Sequence[str]], Check] | None" = None
     takes_references: bool = True
 
@@ -150,17 +132,6 @@ def blank_reference(case: Case) -> str | None:
     return missing_reference(case)
 
 
-def library(module: str, *, kind: str, extra: str) -> ModuleType:
-    """The module; raises ConfigError that names the extra where it is not installed."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"The check `{kind}` needs the package {error.name}, which is not installed.",
-            remedy=f"Install it with: pip install 'tunesmith[{extra}]'",
-        ) from None
-
-
 @dataclass(frozen=True, slots=True)
 class Scored:
     """Scores of rows in order, None where a row has none; ``errors`` says why, by row from 1.
@@ -244,14 +215,19 @@ def fit_checks(
 def _fit(check: Check, own: Sequence[str], base: Sequence[str]) -> Check:
     assert check.fit is not None
     try:
-        return check.fit(own, base)
+        fitted = check.fit(own, base)
     except Exception as error:  # of any kind: the other checks go on
-        why = f"it could not be fitted: {type(error).__name__}: {error}"
+        fitted = unscored(f"it could not be fitted: {type(error).__name__}: {error}")
+    return replace(fitted, name=check.name)
 
-    def rule(case: Case) -> float:  # noqa: ARG001 (no case has a score)
+
+def unscored(why: str, figures: Figures | None = None) -> Check:
+    """The check that gives no answer a score, as it has learned nothing."""
+
+    def rule(_case: Case) -> float:
         raise CannotScore(why)
 
-    return Check(name=check.name, rule=rule, takes_references=False)
+    return Check(rule=rule, aggregate=lambda _cases: figures or {}, takes_references=False)
 
 
 FEW = 0.5

@@ -164,4 +164,4 @@ def json_check(settings: JsonSettings) -> Check:
         except (NotJson, RecursionError):  # an answer may nest deeper than Python can follow
             return 0.0
 
-    return Check(name=settings.name or settings.kind, rule=is_valid)
+    return Check(rule=is_valid)

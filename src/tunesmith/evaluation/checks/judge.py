@@ -36,7 +36,6 @@ def judge_check(settings: JudgeSettings) -> Check:
     """
     judge = _Judge(open_endpoint(settings), _rubric(settings.rubric), settings.mode == "compare")
     return Check(
-        name=settings.name or settings.kind,
         rule=judge.score,
         fault=blank_reference if judge.compares else _never,
         aggregate=judge.figures,

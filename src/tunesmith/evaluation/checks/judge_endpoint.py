@@ -14,8 +14,9 @@ from typing import Any
 
 from tunesmith.config.checks import JudgeSettings
 from tunesmith.core.errors import ConfigError
+from tunesmith.core.extras import require
 from tunesmith.core.files import replace_text
-from tunesmith.evaluation.checks.check import CannotScore, library
+from tunesmith.evaluation.checks.check import CannotScore
 from tunesmith.models.cache import cache_root
 
 Messages = tuple[dict[str, str], ...]
@@ -216,7 +217,7 @@ def open_endpoint(settings: JudgeSettings) -> Endpoint:
 
     Raises ConfigError where the library, or the key that the settings name, is missing.
     """
-    library("openai", kind=settings.kind, extra="judge")
+    require("openai", "judge", ConfigError, what=f"The check `{settings.kind}`")
     if settings.key is not None and not _key(settings):
         raise ConfigError(
             f"The environment variable {settings.key}, the key of the judge, is not set.",

@@ -17,9 +17,8 @@ NONE = "(no label)"
 
 def label_check(settings: LabelSettings) -> Check:
     """1.0 where answer and reference name the same class; with macro-F1 and a confusion matrix."""
-    labels = _Labels(settings.field, settings.ignore_case)
+    labels = _Labels(settings)
     return Check(
-        name=settings.name or settings.kind,
         rule=labels.score,
         fault=labels.fault,
         aggregate=labels.figures,
@@ -30,8 +29,7 @@ def label_check(settings: LabelSettings) -> Check:
 class _Labels:
     """Where the label of a text stands, and whether its case counts."""
 
-    field: str | None
-    ignore_case: bool
+    settings: LabelSettings
 
     def score(self, case: Case) -> float:
         """1.0 for the same label; 0.0 otherwise, also where JSON or its key is missing."""
@@ -41,7 +39,7 @@ class _Labels:
             given, wanted = self._value(case.answer), self._value(case.reference)
         except NotJson:
             return 0.0
-        return float(same_value(given, wanted, ignore_case=self.ignore_case))
+        return float(same_value(given, wanted, ignore_case=self.settings.ignore_case))
 
     def fault(self, case: Case) -> str | None:
         """A fault where the reference is missing or does not hold the key."""
@@ -59,18 +57,22 @@ class _Labels:
         return confusion_figures(pairs)
 
     def _value(self, text: str) -> JsonValue:
-        return text if self.field is None else value_of_key(text, self.field)
+        return text if self.settings.field is None else value_of_key(text, self.settings.field)
 
     def _name(self, text: str) -> str:
-        if not text.strip():
-            return NONE
-        try:
-            value = self._value(text)
-        except NotJson:
-            return NONE
-        if isinstance(value, str):
-            return folded(value, ignore_case=self.ignore_case)
-        return json.dumps(value, ensure_ascii=False, sort_keys=True)
+        found = read_label(text, self.settings) if text.strip() else None
+        return NONE if found is None else found
+
+
+def read_label(text: str, settings: LabelSettings) -> str | None:
+    """The label of a text, as answers are compared by it; None where the JSON key is missing."""
+    try:
+        value = text if settings.field is None else value_of_key(text, settings.field)
+    except NotJson:
+        return None
+    if isinstance(value, str):
+        return folded(value, ignore_case=settings.ignore_case)
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def confusion_figures(pairs: Sequence[tuple[str, str]]) -> Figures:

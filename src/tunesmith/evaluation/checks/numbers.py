@@ -66,14 +66,15 @@ def has_final_answer(text: str, *, marker: str | None = None) -> bool:
 
 
 def same_number(
-    given: FinalNumber, wanted: FinalNumber, *, tolerance: float, relative_tolerance: float
+    given: FinalNumber, wanted: FinalNumber, settings: NumberSettings | StepsSettings
 ) -> bool:
     """Equality within a tolerance, absolute or relative to ``wanted``, whichever allows more.
 
     Where only one of them has a percent sign, the other may be the percentage or the share.
     """
-    share = Fraction(str(relative_tolerance))  # as it is written, 0.03 being a little less
-    allowed = max(Fraction(str(tolerance)), share * abs(wanted.value))
+    # As they are written: the float 0.03 is a little less.
+    share = Fraction(str(settings.relative_tolerance))
+    allowed = max(Fraction(str(settings.tolerance)), share * abs(wanted.value))
     values = [given.value]
     if given.is_percent != wanted.is_percent:
         values.append(given.value / 100 if given.is_percent else given.value * 100)
@@ -118,14 +119,7 @@ def number_check(settings: NumberSettings) -> Check:
         given = final_number(case.answer, marker=settings.marker)
         if wanted is None or given is None:
             return 0.0
-        return float(
-            same_number(
-                given,
-                wanted,
-                tolerance=settings.tolerance,
-                relative_tolerance=settings.relative_tolerance,
-            )
-        )
+        return float(same_number(given, wanted, settings))
 
     def fault(case: Case) -> str | None:
         if case.reference is None:
@@ -135,7 +129,7 @@ def number_check(settings: NumberSettings) -> Check:
             return f"the reference holds no number{after}"
         return None
 
-    return Check(name=settings.name or settings.kind, rule=score, fault=fault)
+    return Check(rule=score, fault=fault)
 
 
 LABEL = re.compile(
@@ -186,7 +180,6 @@ def steps_check(settings: StepsSettings) -> Check:
         }
 
     return Check(
-        name=settings.name or settings.kind,
         rule=lambda case: float(has_form(case)),
         aggregate=figures,
     )
@@ -214,12 +207,7 @@ def _is_correct(case: Case, settings: StepsSettings) -> bool:
     given = final_number(case.answer, marker=settings.marker)
     if wanted is None:
         return _last_line(case.answer) == _last_line(case.reference)
-    return given is not None and same_number(
-        given,
-        wanted,
-        tolerance=settings.tolerance,
-        relative_tolerance=settings.relative_tolerance,
-    )
+    return given is not None and same_number(given, wanted, settings)
 
 
 def _last_line(text: str) -> str:

@@ -5,16 +5,18 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 from rapidfuzz.distance import LCSseq
 
 from tunesmith.config.checks import BleuSettings, ChrfSettings, RougeSettings
+from tunesmith.core.errors import ConfigError
+from tunesmith.core.extras import require
 from tunesmith.evaluation.checks.check import (
     Case,
     Check,
     Figures,
     blank_reference,
-    library,
     missing_reference,
 )
 
@@ -24,55 +26,38 @@ def bleu_check(settings: BleuSettings) -> Check:
 
     The mean of rows is no corpus BLEU: that stands beside it, with sacrebleu's signature.
     """
-    metrics = library("sacrebleu.metrics", kind=settings.kind, extra="checks")
+    metrics = _sacrebleu(settings.kind)
     kept = {"tokenize": settings.tokenize, "lowercase": settings.lowercase}
-    of_row, of_all = metrics.BLEU(**kept, effective_order=True), metrics.BLEU(**kept)
-
-    def score(case: Case) -> float:
-        if case.reference is None:
-            return 0.0
-        found = of_row.sentence_score(case.answer, [case.reference]).score
-        return min(1.0, float(found) / 100)
-
-    def figures(cases: Sequence[Case]) -> Figures:
-        answers, references = zip(*((c.answer, c.reference or "") for c in cases), strict=True)
-        found = of_all.corpus_score(answers, [references])
-        return {
-            "corpus_bleu": float(found.score),
-            "signature": f"BLEU|{of_all.get_signature().format(short=True)}",
-        }
-
-    return Check(
-        name=settings.name or settings.kind,
-        rule=score,
-        fault=blank_reference,
-        aggregate=figures,
-    )
+    return _ngrams("BLEU", metrics.BLEU(**kept, effective_order=True), metrics.BLEU(**kept))
 
 
 def chrf_check(settings: ChrfSettings) -> Check:
     """chrF of each row as 0..1; chrF of all rows together, with sacrebleu's signature, beside."""
-    metrics = library("sacrebleu.metrics", kind=settings.kind, extra="checks")
+    metrics = _sacrebleu(settings.kind)
     metric = metrics.CHRF(word_order=settings.word_order, lowercase=settings.lowercase)
+    return _ngrams("chrF", metric, metric)
+
+
+def _ngrams(name: str, of_row: Any, of_all: Any) -> Check:
+    """A check by two metrics of sacrebleu: of one row, and of all rows together."""
 
     def score(case: Case) -> float:
         if case.reference is None:
             return 0.0
-        return min(1.0, float(metric.sentence_score(case.answer, [case.reference]).score) / 100)
+        return min(1.0, float(of_row.sentence_score(case.answer, [case.reference]).score) / 100)
 
     def figures(cases: Sequence[Case]) -> Figures:
         answers, references = zip(*((c.answer, c.reference or "") for c in cases), strict=True)
         return {
-            "corpus_chrf": float(metric.corpus_score(answers, [references]).score),
-            "signature": f"chrF|{metric.get_signature().format(short=True)}",
+            f"corpus_{name.lower()}": float(of_all.corpus_score(answers, [references]).score),
+            "signature": f"{name}|{of_all.get_signature().format(short=True)}",
         }
 
-    return Check(
-        name=settings.name or settings.kind,
-        rule=score,
-        fault=blank_reference,
-        aggregate=figures,
-    )
+    return Check(rule=score, fault=blank_reference, aggregate=figures)
+
+
+def _sacrebleu(kind: str) -> Any:
+    return require("sacrebleu.metrics", "checks", ConfigError, what=f"The check `{kind}`")
 
 
 WORD = re.compile(r"[^\W_]+")
@@ -106,7 +91,7 @@ def rouge_check(settings: RougeSettings) -> Check:
             for name, of in MEASURES.items()
         }
 
-    return Check(name=settings.name or settings.kind, rule=score, fault=fault, aggregate=figures)
+    return Check(rule=score, fault=fault, aggregate=figures)
 
 
 def _words(text: str) -> list[str]:

@@ -16,7 +16,6 @@ from tunesmith.evaluation.checks.check import CannotScore, Case, Check
 
 ARGUMENTS = ("answer", "reference", "question")
 REMEDY = "Mend `function` of the python check: `file.py:function` or `module:function`."
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def python_check(settings: PythonSettings) -> Check:
@@ -37,7 +36,7 @@ def python_check(settings: PythonSettings) -> Check:
             raise CannotScore(f"{settings.function} gave {found!r}, which is no number")
         return float(found)
 
-    return Check(name=settings.name or settings.kind, rule=score)
+    return Check(rule=score)
 
 
 def _load(name: str) -> Callable[..., object]:
@@ -89,24 +88,17 @@ def _importable_from(folder: Path) -> Iterator[None]:
 def _argument_count(function: Callable[..., object], name: str) -> int:
     """How many of `answer, reference, question` the function takes; ConfigError for others."""
     try:
-        parameters = inspect.signature(function).parameters.values()
+        signature = inspect.signature(function)
     except (TypeError, ValueError):
         return 1
-    positional = [each for each in parameters if each.kind in _POSITIONAL]
-    takes_all = any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in parameters)
-    most = len(ARGUMENTS) if takes_all else len(positional)
-    needed = [each for each in positional if each.default is inspect.Parameter.empty]
-    keywords = [
-        each.name
-        for each in parameters
-        if each.kind is inspect.Parameter.KEYWORD_ONLY and each.default is inspect.Parameter.empty
-    ]
-    if most == 0 or len(needed) > len(ARGUMENTS) or keywords:
-        raise ConfigError(
-            f"{name} takes {inspect.signature(function)}.",
-            remedy=f"A check's function takes {', '.join(ARGUMENTS)}, or the first of them.",
-        )
-    return min(most, len(ARGUMENTS))
+    for count in range(len(ARGUMENTS), 0, -1):
+        with contextlib.suppress(TypeError):
+            signature.bind(*ARGUMENTS[:count])
+            return count
+    raise ConfigError(
+        f"{name} takes {signature}.",
+        remedy=f"A check's function takes {', '.join(ARGUMENTS)}, or the first of them.",
+    )
 
 
 def _told(error: BaseException, name: str) -> str:

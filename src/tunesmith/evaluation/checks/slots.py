@@ -136,7 +136,6 @@ def slots_check(settings: SlotsSettings) -> Check:
         return _figures(counted)
 
     return Check(
-        name=settings.name or settings.kind,
         rule=score,
         fault=fault,
         aggregate=figures,

@@ -201,7 +201,6 @@ def sql_check(settings: SqlSettings) -> Check:
     """
     queries = _Queries(_tables(settings), settings.seconds, settings.rows)
     return Check(
-        name=settings.name or settings.kind,
         rule=queries.score,
         fault=queries.fault,
         aggregate=queries.figures,

@@ -2,13 +2,16 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tunesmith.config.checks import StyleSettings
+from tunesmith.core.errors import ConfigError
+from tunesmith.core.extras import require
 from tunesmith.core.numbers import many
-from tunesmith.evaluation.checks.check import CannotScore, Case, Check, Figures, library, trimmed
+from tunesmith.evaluation.checks.check import Check, Figures, trimmed, unscored
 from tunesmith.evaluation.intervals import wilson_limits
 
 FOLDS = 5
@@ -27,19 +30,10 @@ def style_check(settings: StyleSettings) -> Check:
     it was trained on, the base's above all, may be scored too. Where it cannot tell the two
     apart, no answer gets a score.
     """
-    name = settings.name or settings.kind
     for module in ("sklearn.linear_model", "sklearn.feature_extraction.text"):
-        library(module, kind=settings.kind, extra="checks")
-
-    def unfitted(case: Case) -> float:  # noqa: ARG001 (no case has a score)
-        raise CannotScore(
-            "it has not been fitted: it learns from the data's and the base's answers"
-        )
-
-    def fit(own: Sequence[str], base: Sequence[str]) -> Check:
-        return _fitted(name, _texts(own), _texts(base))
-
-    return Check(name=name, rule=unfitted, fit=fit, takes_references=False)
+        require(module, "checks", ConfigError, what=f"The check `{settings.kind}`")
+    unfitted = unscored("it has not been fitted: it learns from the data's and the base's answers")
+    return replace(unfitted, fit=lambda own, base: _fitted(_texts(own), _texts(base)))
 
 
 def _texts(answers: Sequence[str]) -> list[str]:
@@ -47,15 +41,15 @@ def _texts(answers: Sequence[str]) -> list[str]:
     return sorted({text for answer in answers if (text := trimmed(answer))})
 
 
-def _fitted(name: str, own: Sequence[str], base: Sequence[str]) -> Check:
+def _fitted(own: Sequence[str], base: Sequence[str]) -> Check:
     lacking = [
         f"{len(texts):,} of {whose}"
         for whose, texts in (("the data's", own), ("the base's", base))
         if len(texts) < FEWEST
     ]
     if lacking:
-        return _without(
-            name, f"it needs {many(FEWEST, 'different answer')} of each; {', '.join(lacking)}", {}
+        return unscored(
+            f"it needs {many(FEWEST, 'different answer')} of each; {', '.join(lacking)}"
         )
     is_own = cross_fitted(own, base)
     own_right = sum(map(is_own, own)) / len(own)
@@ -70,30 +64,14 @@ def _fitted(name: str, own: Sequence[str], base: Sequence[str]) -> Check:
         "learned_from": {"own": len(own), "base": len(base)},
     }
     if accuracy < LEAST_ACCURACY or low <= 0.5:
-        return _without(
-            name,
+        return unscored(
             f"it cannot tell the data's answers from the base's: it is right in "
             f"{100 * accuracy:.0f} % of answers that it has not seen, where guessing gives 50 %",
             figures,
         )
     return Check(
-        name=name,
         rule=lambda case: float(is_own(trimmed(case.answer))),
-        aggregate=lambda cases: figures,  # noqa: ARG005 (the same for all)
-        takes_references=False,
-    )
-
-
-def _without(name: str, why: str, figures: Figures) -> Check:
-    """The check that gives no answer a score, as it has learned nothing."""
-
-    def rule(case: Case) -> float:  # noqa: ARG001 (no case has a score)
-        raise CannotScore(why)
-
-    return Check(
-        name=name,
-        rule=rule,
-        aggregate=lambda cases: figures,  # noqa: ARG005 (the same for all)
+        aggregate=lambda _cases: figures,
         takes_references=False,
     )
 

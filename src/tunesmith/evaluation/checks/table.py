@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from tunesmith.config import checks as settings_of
@@ -36,11 +37,14 @@ S = TypeVar("S", bound=Settings)
 
 
 def _row(settings: type[S], build: Callable[[S], Check]) -> tuple[str, Factory]:
-    """One kind: its name, and its factory, which the type checker holds to its settings."""
+    """One kind: its name, and its factory, which the type checker holds to its settings.
+
+    The factory names the check as the settings do, or by its kind.
+    """
 
     def factory(given: CheckSettings) -> Check:
         assert isinstance(given, settings)
-        return build(given)
+        return replace(build(given), name=given.name or given.kind)
 
     return settings.model_fields["kind"].default, factory
 

@@ -6,8 +6,9 @@ import functools
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 import sentencex
 
@@ -34,10 +35,13 @@ from tunesmith.evaluation.checks.check import (
     trimmed,
 )
 
+if TYPE_CHECKING:
+    from py3langid.langid import LanguageIdentifier
 
-def exact_check(settings: ExactSettings) -> Check:
+
+def exact_check(_settings: ExactSettings) -> Check:
     """1.0 where answer and reference are the same text after trimming."""
-    return Check(name=settings.name or settings.kind, rule=_same, fault=missing_reference)
+    return Check(rule=_same, fault=missing_reference)
 
 
 def _same(case: Case) -> float:
@@ -48,20 +52,15 @@ def regex_check(settings: RegexSettings) -> Check:
     """1.0 where the pattern is found in the answer as it stands; ^ and $ anchor it."""
     pattern = re.compile(settings.pattern)
     return Check(
-        name=settings.name or settings.kind,
         rule=lambda case: float(pattern.search(case.answer) is not None),
     )
 
 
 def starts_with_check(settings: StartsWithSettings) -> Check:
     """1.0 where one of the beginnings begins the answer, white space before it set aside."""
-    case_counts = not settings.ignore_case
-    beginnings = tuple(composed(text, ignore_case=not case_counts) for text in settings.beginnings)
-
-    def starts(case: Case) -> float:
-        return float(folded(case.answer, ignore_case=not case_counts).startswith(beginnings))
-
-    return Check(name=settings.name or settings.kind, rule=starts)
+    fold = partial(folded, ignore_case=settings.ignore_case)
+    beginnings = tuple(composed(t, ignore_case=settings.ignore_case) for t in settings.beginnings)
+    return Check(rule=lambda case: float(fold(case.answer).startswith(beginnings)))
 
 
 PUNCTUATION_AND_SYMBOLS = "PS"
@@ -75,7 +74,7 @@ def ends_with_check(settings: EndsWithSettings) -> Check:
         text = trimmed(case.answer)
         return float(any(_ends(text, one, marks=settings.ignore_punctuation) for one in endings))
 
-    return Check(name=settings.name or settings.kind, rule=ends)
+    return Check(rule=ends)
 
 
 def _ends(text: str, ending: str, *, marks: bool) -> bool:
@@ -90,25 +89,19 @@ def _is_mark(character: str) -> bool:
 
 def contains_check(settings: ContainsSettings) -> Check:
     """1.0 where the answer holds every text as it is written; with `any`, where it holds one."""
-    wanted = [composed(text, ignore_case=settings.ignore_case) for text in settings.texts]
     enough = any if settings.any else all
-
-    def holds(case: Case) -> float:
-        answer = folded(case.answer, ignore_case=settings.ignore_case)
-        return float(enough(text in answer for text in wanted))
-
-    return Check(name=settings.name or settings.kind, rule=holds)
+    return Check(rule=lambda case: float(enough(_finds(case.answer, settings))))
 
 
 def not_contains_check(settings: NotContainsSettings) -> Check:
     """1.0 where no text is found as it is written; an empty answer scores 0."""
-    unwanted = [composed(text, ignore_case=settings.ignore_case) for text in settings.texts]
+    return Check(rule=lambda case: float(not any(_finds(case.answer, settings))))
 
-    def lacks(case: Case) -> float:
-        answer = folded(case.answer, ignore_case=settings.ignore_case)
-        return float(not any(text in answer for text in unwanted))
 
-    return Check(name=settings.name or settings.kind, rule=lacks)
+def _finds(answer: str, settings: ContainsSettings | NotContainsSettings) -> Iterator[bool]:
+    """Of each text in turn, whether the answer holds it."""
+    whole = folded(answer, ignore_case=settings.ignore_case)
+    return (composed(text, ignore_case=settings.ignore_case) in whole for text in settings.texts)
 
 
 # Han characters and kana: text in them has no spaces between words.
@@ -126,7 +119,6 @@ def count_words(text: str) -> int:
 def max_words_check(settings: MaxWordsSettings) -> Check:
     """1.0 where the answer has no more words."""
     return Check(
-        name=settings.name or settings.kind,
         rule=lambda case: float(count_words(case.answer) <= settings.words),
         aggregate=lambda cases: {
             "mean_words": sum(count_words(case.answer) for case in cases) / len(cases)
@@ -150,26 +142,11 @@ def max_sentences_check(settings: MaxSentencesSettings) -> Check:
         return count_sentences(text, language=settings.language)
 
     return Check(
-        name=settings.name or settings.kind,
         rule=lambda case: float(count(case.answer) <= settings.sentences),
         aggregate=lambda cases: {
             "mean_sentences": sum(count(case.answer) for case in cases) / len(cases)
         },
     )
-
-
-class Identifier(Protocol):
-    """What tells languages apart: py3langid's model of byte n-grams (Lui & Baldwin 2012)."""
-
-    nb_classes: Sequence[str]
-
-    def classify(self, text: str) -> tuple[str, float]:
-        """The most likely language, and how likely it is."""
-        ...
-
-    def set_languages(self, langs: Sequence[str]) -> None:
-        """Choose among these only."""
-        ...
 
 
 def language_check(settings: LanguageSettings) -> Check:
@@ -190,7 +167,6 @@ def language_check(settings: LanguageSettings) -> Check:
         return {"languages": dict(found.most_common())}
 
     return Check(
-        name=settings.name or settings.kind,
         rule=lambda case: float(language(case) == settings.language),
         aggregate=figures,
     )
@@ -201,7 +177,7 @@ def identified(text: str) -> str | None:
     return _all_languages().classify(text)[0] if any(map(str.isalpha, text)) else None
 
 
-def _among(languages: Sequence[str], asked: set[str]) -> Identifier:
+def _among(languages: Sequence[str], asked: set[str]) -> "LanguageIdentifier":
     identifier = copy.copy(_all_languages())
     known = sorted(set(identifier.nb_classes))
     unknown = sorted(asked.difference(known))
@@ -217,9 +193,8 @@ def _among(languages: Sequence[str], asked: set[str]) -> Identifier:
 
 
 @functools.cache
-def _all_languages() -> Identifier:
-    """The model that the package brings; it takes about a second to unpack."""
+def _all_languages() -> "LanguageIdentifier":
+    """A model of byte n-grams (Lui & Baldwin 2012); it takes about a second to unpack."""
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    identifier: Identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
-    return identifier
+    return LanguageIdentifier.from_model_file(MODEL_FILE)
