@@ -13,8 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tunesmith.api.show import sanitize, standard_console
-from tunesmith.api.work import in_notebook
+from tunesmith.api.show import in_notebook, sanitize, standard_console
 from tunesmith.core.numbers import bytes_text, clock, count_text, duration, many, percent
 from tunesmith.core.progress import Event, Notice, Phase
 from tunesmith.training.events import (

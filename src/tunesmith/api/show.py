@@ -80,6 +80,12 @@ def standard_console(*, stderr: bool) -> "Console":
     return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
 
 
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return getattr(shell, "kernel", None) is not None
+
+
 def sanitize(text: str) -> str:
     """``text`` whose control characters cannot move the cursor or recolour a terminal."""
     return text.translate(_CONTROL)

@@ -1,7 +1,6 @@
 """Long work that a verb does: it is shown, heard by the caller, and can be cancelled."""
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,9 +146,3 @@ def errors_folder() -> Path:
     from tunesmith.models.cache import cache_root
 
     return cache_root() / "errors"
-
-
-def in_notebook() -> bool:
-    """Whether this process is the kernel of a notebook."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return getattr(shell, "kernel", None) is not None
