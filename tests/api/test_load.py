@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import tunesmith as ts
-from tests.runs.tiny import config, talking_base
+from tests.runs.tiny import config
 from tunesmith.adapters.loaded_base import open_base
 from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
@@ -14,20 +14,17 @@ from tunesmith.runs.run import train_run
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Two runs over a base that talks."""
+    """A base, and two runs over it."""
     root = tmp_path_factory.mktemp("runs")
-    base = talking_base(root / "talking")
     made = {}
     for name, kind in (("a", "lora"), ("b", "prompt")):
-        folder = root / name
-        folder.mkdir()
-        plain = config(folder, evaluate={"forgetting": "none", "consistency": "none"})
-        settings = plain.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        settings |= {"model": str(base), "method": {"kind": kind}}
-        settings["train"] |= {"lr": 1e-3}
-        train_run(ts.RunConfig.model_validate(settings), emit=lambda _: None)
-        made[name] = folder / "run"
-    return base, made
+        evaluate = {"forgetting": "none", "consistency": "none", "knowledge": "none"}
+        out = str(root / name / "run")
+        train_run(
+            config(root, method={"kind": kind}, evaluate=evaluate, out=out), emit=lambda _: None
+        )
+        made[name] = root / name / "run"
+    return root / "base", made
 
 
 def test_a_run_answers_with_its_adapter_unless_another_is_named(runs):

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from tunesmith.core.errors import ModelError
 from tunesmith.core.numbers import bytes_text
@@ -121,8 +121,6 @@ def folder_of(held: HeldModel, *, emit: Emit = ignore) -> Path:
 
 def _is_same(held: HeldModel, folder: Path) -> bool:
     """Whether a folder holds every tensor of the model as it is, and its tokenizer."""
-    from tunesmith.models.load import read_tokenizer
-
     tensors = held.model.state_dict()
     left = dict(tensors)
     try:
@@ -131,8 +129,8 @@ def _is_same(held: HeldModel, folder: Path) -> bool:
                 for name in stored.keys():  # noqa: SIM118  # it is no mapping
                     if name not in left or not _equal(left.pop(name), stored.get_tensor(name)):
                         return False
-        others = _tokenizer_text(read_tokenizer(folder, trust_remote_code=False))
-    except (OSError, RuntimeError, ModelError):
+        others = _tokenizer_text(AutoTokenizer.from_pretrained(folder, local_files_only=True))
+    except (OSError, RuntimeError, ValueError):
         return False
     tied = {tensors[name].data_ptr() for name in tensors.keys() - left.keys()}
     is_whole = all(tensor.data_ptr() in tied for tensor in left.values())
