@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from tunesmith import SPIN_COUNT
 from tunesmith.api.results import labelled, show_answers
 from tunesmith.api.settings import config_of, overrides_of
 from tunesmith.api.show import Outcome, line, print_facts, show_next
 from tunesmith.api.sources import Data, as_source
 from tunesmith.api.train import STOPPING, finished
-from tunesmith.api.work import OnEvent, working
+from tunesmith.api.work import OnEvent, torch_came_first_text, working
 from tunesmith.core.errors import RunError
 from tunesmith.core.numbers import bytes_text, duration, many, percent
 from tunesmith.core.progress import Cancelled
@@ -157,6 +158,8 @@ def _lines(facts: Facts) -> Iterator[tuple[str, str]]:
     yield "processor", f"{processor['name']} ({processor['architecture']})"
     cores = f"{processor['cores']}, usable {processor['usable_cores']}"
     yield "cores", f"{cores}, torch uses {threads}"
+    spins = processor.get("spin_count")
+    yield SPIN_COUNT, str(spins) if spins else torch_came_first_text()
     yield "instructions", f"{processor['instructions']}; bf16: {', '.join(formats) or 'none'}"
     yield "number format", str(cast(Facts, facts["dtype"])["reason"])
     total, available = _size(memory["total_bytes"]), _size(memory["available_bytes"])
