@@ -12,7 +12,8 @@ from tunesmith.adapters.fit import Identity
 from tunesmith.config.methods import AnyMethod
 from tunesmith.engine.forward import Engine, prepare_
 from tunesmith.engine.memory import bound_kernel_caches, keep_freed_memory
-from tunesmith.methods.adapter import Adapter, Difference
+from tunesmith.methods.adapter import Adapter
+from tunesmith.methods.peft import Difference
 from tunesmith.models.cache import ignore
 from tunesmith.models.load import Base, load_base, read_config, read_tokenizer
 from tunesmith.models.precision import DtypeChoice

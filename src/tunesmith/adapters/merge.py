@@ -173,7 +173,7 @@ def save_stored(
     merged and written one after the other. Only for a base that is not in 4 bit.
     """
     config = read_config(folder)
-    changes = table.reader_of(config, folder).merge(config, StoredTensors(folder))
+    changes = table.merge_stored(skeleton, config, StoredTensors(folder), folder)
     vocabulary = None
     if ids := token_rows.ids_of(config):
         if tokenizer is None:

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from tunesmith.methods.lora_start import principal
+from tunesmith.engine.term import principal
 
 # Of a dense product that are made at a time: few enough to stay in the processor's cache.
 BLOCK_ENTRIES = 2**16

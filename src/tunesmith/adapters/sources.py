@@ -15,7 +15,8 @@ from tunesmith.core.errors import AdapterError
 from tunesmith.core.numbers import many
 from tunesmith.engine.forward import Engine
 from tunesmith.methods import lora_peft, table, token_rows
-from tunesmith.methods.lora import Shape, key_a, key_b, shape
+from tunesmith.methods.lora import Shape, key_a, key_b
+from tunesmith.methods.lora_variants import shape
 
 SHOWN = 5  # faults in a message
 

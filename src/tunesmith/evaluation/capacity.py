@@ -12,7 +12,7 @@ from torch import Tensor
 from tunesmith.core.phrases import DEFAULT
 from tunesmith.engine.forward import Engine
 from tunesmith.evaluation.findings import Finding, findings_text, told, words_in
-from tunesmith.evaluation.intervals import LEVEL, RESAMPLES, wider_limits
+from tunesmith.evaluation.intervals import LEVEL, RESAMPLES, unbounded_interval
 
 
 def singular_values(a: Tensor, b: Tensor, *, scale: float = 1.0) -> Tensor:
@@ -43,7 +43,7 @@ def layer_uses(engine: Engine, adapter: str) -> tuple["LayerUse", ...]:
     found: list[LayerUse] = []
     for name, linear in engine.linears.items():
         term = linear.terms.get(adapter)
-        if term is None:
+        if term is None or term.a is None:
             continue
         a, b = term.product()
         try:
@@ -188,7 +188,7 @@ class FloorFall:
 
 
 def loss_falls(
-    points: Sequence[RankPoint], *, seed: int, level: float = LEVEL, resamples: int = RESAMPLES
+    points: Sequence[RankPoint], *, seed: int, resamples: int = RESAMPLES
 ) -> tuple[FloorFall, ...]:
     """Each rank against the next larger one, row by row; several comparisons share the error.
 
@@ -199,7 +199,7 @@ def loss_falls(
         raise ValueError("two different ranks or more are compared, each given once")
     if len({len(point.losses) for point in ordered}) > 1 or len(ordered[0].losses) < 2:
         raise ValueError("ranks are compared over the same two rows or more")
-    strict = 1 - (1 - level) / (len(ordered) - 1)
+    strict = 1 - (1 - LEVEL) / (len(ordered) - 1)
     return tuple(
         _fall(small, large, seed=seed, level=strict, resamples=resamples)
         for small, large in itertools.pairwise(ordered)
@@ -210,13 +210,9 @@ def _fall(
     small: RankPoint, large: RankPoint, *, seed: int, level: float, resamples: int
 ) -> FloorFall:
     differences = [a - b for a, b in zip(small.losses, large.losses, strict=True)]
-    mean = statistics.mean(differences)
-    if all(value == differences[0] for value in differences):
-        low = high = mean
-    else:
-        low, high = wider_limits(differences, seed=seed, level=level, resamples=resamples)
-    whole = small.loss or 1.0
-    return FloorFall(small.rank, large.rank, mean / whole, low / whole, high / whole)
+    lost = unbounded_interval(differences, seed=seed, level=level, resamples=resamples)
+    limits = (each / (small.loss or 1.0) for each in (lost.mean, lost.low, lost.high))
+    return FloorFall(small.rank, large.rank, *limits)
 
 
 FULL = 0.95

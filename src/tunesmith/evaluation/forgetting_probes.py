@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -11,11 +11,10 @@ import numpy as np
 from tunesmith.core.numbers import many
 from tunesmith.evaluation.comparison import rows_needed
 from tunesmith.evaluation.intervals import (
-    RESAMPLES,
     Interval,
     differences_of,
     paired_difference,
-    wider_limits,
+    unbounded_interval,
 )
 from tunesmith.evaluation.likelihoods import Logs, Reader, Span
 
@@ -154,10 +153,15 @@ LARGEST = 700.0  # a logarithm of a perplexity beyond which nothing is told
 
 @dataclass(frozen=True, slots=True)
 class PlainText:
-    """A probe of texts, each read by itself."""
+    """A probe of texts, each read by itself.
+
+    ``counts`` are words and bytes by the name of the perplexity that counts them, where a task
+    has its own of them; else they are counted in the texts.
+    """
 
     name: str
     texts: tuple[str, ...]
+    counts: Mapping[str, float] = field(default_factory=dict)
 
     def spans(self, reader: Reader) -> tuple[Span, ...]:
         """What is scored: every token of every text once."""
@@ -173,9 +177,9 @@ class PlainText:
         before, after = self.perplexities(base), self.perplexities(tuned)
 
         def difference(level: float) -> Interval:
-            low, high = _limits(rises, seed=seed, level=level)
-            mean = float(np.mean(rises))
-            return Interval(_exp(mean) - 1, _exp(low) - 1, _exp(high) - 1, len(rises))
+            rise = unbounded_interval(rises, seed=seed, level=level)
+            limits = (_exp(each) - 1 for each in (float(np.mean(rises)), rise.low, rise.high))
+            return Interval(*limits, rise.n)
 
         return Measured(
             self.name,
@@ -201,7 +205,7 @@ class PlainText:
             "word_perplexity": sum(len(re.split(r"\s+", text)) for text in self.texts),
             "byte_perplexity": sum(len(text.encode("utf-8")) for text in self.texts),
         }
-        found = {key: _exp(total / count) for key, count in units.items()}
+        found = {key: _exp(total / self.counts.get(key, count)) for key, count in units.items()}
         return {**found, "bits_per_byte": math.log2(found["byte_perplexity"])}
 
 
@@ -230,13 +234,6 @@ def _rises(base: Sequence[Logs], tuned: Sequence[Logs]) -> list[float]:
     rise = rises.sum() / lengths.sum()
     values: list[float] = (rise + (rises - rise * lengths) / lengths.mean()).tolist()
     return values
-
-
-def _limits(values: Sequence[float], *, seed: int, level: float) -> tuple[float, float]:
-    """Limits of the mean; of values that are all equal nothing is known to differ."""
-    if all(value == values[0] for value in values):
-        return values[0], values[0]
-    return wider_limits(values, seed=seed, level=level, resamples=RESAMPLES)
 
 
 def _exp(value: float) -> float:

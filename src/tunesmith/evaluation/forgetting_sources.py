@@ -1,10 +1,9 @@
 """Which probes are meant by their names? Bundled ones, files, and tasks of lm-eval."""
 
 import itertools
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Protocol
@@ -140,50 +139,22 @@ class ChoiceTask:
         return ProbeAnswers(tuple(right), tuple(norm))
 
 
-@dataclass(frozen=True, slots=True)
-class TextTask:
-    """A task of plain texts; the task itself counts words and bytes."""
-
-    plain: PlainText
-    task: LmEvalTask
-    documents: tuple[tuple[LmEvalRequest, ...], ...]
-
-    @property
-    def name(self) -> str:
-        """The task's."""
-        return self.plain.name
-
-    def spans(self, reader: Reader) -> tuple[Span, ...]:
-        """What is scored: every token of every text once."""
-        return self.plain.spans(reader)
-
-    def measured(self, base: Sequence[Logs], tuned: Sequence[Logs], *, seed: int) -> Measured:
-        """Both arms compared, with the task's own perplexities by word and by byte."""
-        found = self.plain.measured(base, tuned, seed=seed)
-        counts = self._counts()
-        tokens = sum(len(each) for each in base)
-        own = {
-            key: {
-                "base": math.exp(math.log(found.base) * tokens / count),
-                "tuned": math.exp(math.log(found.tuned) * tokens / count),
-            }
-            for key, count in counts.items()
-        }
-        return replace(found, details={**found.details, **own})
-
-    def _counts(self) -> dict[str, float]:
-        """Words and bytes by the name of the perplexity that counts them."""
-        counts: dict[str, float] = {}
-        for document in self.documents:
-            values = self.task.process_results(document[0].doc, [0.0])
-            for key in ("word_perplexity", "byte_perplexity"):
-                weighted = values.get(key)
-                if isinstance(weighted, tuple):
-                    counts[key] = counts.get(key, 0.0) + float(weighted[1])
-        return counts
+Documents = tuple[tuple[LmEvalRequest, ...], ...]
 
 
-def lm_eval_probes(name: str) -> Iterator[ChoiceTask | TextTask]:
+def _own_counts(task: LmEvalTask, documents: Documents) -> dict[str, float]:
+    """Words and bytes as the task counts them, by the name of the perplexity that does."""
+    counts: dict[str, float] = {}
+    for document in documents:
+        values = task.process_results(document[0].doc, [0.0])
+        for key in ("word_perplexity", "byte_perplexity"):
+            weighted = values.get(key)
+            if isinstance(weighted, tuple):
+                counts[key] = counts.get(key, 0.0) + float(weighted[1])
+    return counts
+
+
+def lm_eval_probes(name: str) -> Iterator[Probe]:
     """The probes of a task or group of lm-eval, or of a task's own YAML file.
 
     Raises ConfigError where lm-eval is not installed, has no such task, cannot fetch its rows, or
@@ -209,7 +180,7 @@ def lm_eval_probes(name: str) -> Iterator[ChoiceTask | TextTask]:
         yield _probe(title, task)
 
 
-def _probe(name: str, task: LmEvalTask) -> ChoiceTask | TextTask:
+def _probe(name: str, task: LmEvalTask) -> Probe:
     ordered = sorted(task.instances, key=lambda each: (each.doc_id, each.idx))
     groups = itertools.groupby(ordered, key=lambda each: each.doc_id)
     documents = tuple(tuple(group) for _, group in groups)
@@ -217,7 +188,7 @@ def _probe(name: str, task: LmEvalTask) -> ChoiceTask | TextTask:
         return ChoiceTask(name, task, documents)
     if task.OUTPUT_TYPE == ROLLING:
         texts = tuple(document[0].args[0] for document in documents)
-        return TextTask(PlainText(name, texts), task, documents)
+        return PlainText(name, texts, _own_counts(task, documents))
     raise ConfigError(
         f"evaluate.forgetting.probes: the task `{name}` of lm-eval asks for {task.OUTPUT_TYPE}.",
         remedy=f"Name one of kind {CHOICES} or {ROLLING}.",

@@ -224,6 +224,17 @@ def mean_interval(
     return Interval(mean, low=low, high=high, n=n)
 
 
+def unbounded_interval(
+    values: Sequence[float], *, seed: int, level: float = LEVEL, resamples: int = RESAMPLES
+) -> Interval:
+    """The mean of values that may be any number; without width where all are equal."""
+    mean = math.fsum(values) / len(values)
+    low, high = mean, mean
+    if any(value != values[0] for value in values):
+        low, high = wider_limits(values, seed=seed, level=level, resamples=resamples)
+    return Interval(mean, low, high, len(values))
+
+
 def paired_difference(
     a: Sequence[float],
     b: Sequence[float],

@@ -5,7 +5,7 @@ where there are rows to tell from, the limit of an interval must lie beyond the 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from tunesmith.core.phrases import DEFAULT, Words
 from tunesmith.evaluation.capacity import FULL
@@ -268,7 +268,7 @@ class Overtuning:
         yield "passes", e.passes
         yield "losses", e.gap.to_json() if e.gap else None
         yield "held_out_losses", [{"step": step, "loss": loss} for step, loss in e.curves.held]
-        yield "verbatim", e.verbatim.to_json() if e.verbatim else None
+        yield "verbatim", asdict(e.verbatim) if e.verbatim else None
         yield "diversity", e.diversity.to_json() if e.diversity else None
         yield "warnings", [each.to_json() for each in e.warned.values()]
         yield "checkpoint", self.choice.to_json() if self.choice else None

@@ -21,7 +21,7 @@ from tunesmith.evaluation.intervals import Interval
 from tunesmith.evaluation.likelihoods import losses_of_rows
 from tunesmith.evaluation.overfitting_measures import (
     Diversity,
-    Gap,
+    LossGap,
     RowLosses,
     Verbatim,
     difference_of_means,
@@ -129,7 +129,7 @@ class Evidence:
     passes: float
     rows: int
     rate: Rate | None = None
-    gap: Gap | None = None
+    gap: LossGap | None = None
     verbatim: Verbatim | None = None
     diversity: Diversity | None = None
     labels: Labels | None = None

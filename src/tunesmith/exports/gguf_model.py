@@ -25,7 +25,8 @@ from tunesmith.exports.gguf_tensors import (
     stored_type,
 )
 from tunesmith.exports.gguf_vocabulary import vocabulary_of, write_vocabulary
-from tunesmith.methods.lora import key_a, key_b, shape
+from tunesmith.methods.lora import key_a, key_b
+from tunesmith.methods.lora_variants import shape
 from tunesmith.models.cache import Emit, ignore
 from tunesmith.models.load import read_config, read_tokenizer, stop_ids_of
 from tunesmith.models.weights import read_weight, weight_shapes

@@ -10,7 +10,8 @@ from tunesmith.config.methods import FOUR_BIT_KINDS, AnyMethod, start_path
 from tunesmith.core.errors import ConfigError
 from tunesmith.data.tokenizer import Tokenizer, decode, encode
 from tunesmith.methods import table
-from tunesmith.methods.adapter import Adapter, Difference
+from tunesmith.methods.adapter import Adapter
+from tunesmith.methods.peft import Difference
 from tunesmith.models.hashes import COMBINED, hash_folder
 from tunesmith.models.load import Base, read_tokenizer
 

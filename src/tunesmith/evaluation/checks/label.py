@@ -2,14 +2,17 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from pydantic import JsonValue
 
-from tunesmith.config.checks import LabelSettings
+from tunesmith.config.checks import CheckSettings, LabelSettings, NumberSettings
+from tunesmith.data.quality.text import bare, fold
 from tunesmith.evaluation.checks.check import Case, Check, Figures, folded, missing_reference
-from tunesmith.evaluation.checks.json_text import NotJson, same_value, value_of_key
+from tunesmith.evaluation.checks.json_text import NotJson, parse_json, same_value, value_of_key
+from tunesmith.evaluation.checks.numbers import final_number
 
 OTHER = "(another text)"
 NONE = "(no label)"
@@ -94,3 +97,43 @@ def confusion_figures(pairs: Sequence[tuple[str, str]]) -> Figures:
         for each in classes
     }
     return {"macro_f1": sum(f1.values()) / len(f1), "confusion": confusion}
+
+
+Label = Callable[[str], Hashable]
+"""What an answer says, whatever its wording: equal where two answers say the same."""
+
+
+def label_of(checks: Sequence[CheckSettings]) -> Label:
+    """By the first check that reads a label or a number out of an answer, else the whole text
+    without case and punctuation.
+
+    Answers in which that check finds nothing agree only where their texts do.
+    """
+    for check in checks:
+        if isinstance(check, LabelSettings):
+            return _either(partial(read_label, settings=check))
+        if isinstance(check, NumberSettings):
+            return _either(partial(_number, check=check))
+    return _either(_json)
+
+
+def _either(read: Callable[[str], Hashable | None]) -> Label:
+    def label(text: str) -> Hashable:
+        found = read(text)
+        return ("text", bare(fold(text))) if found is None else ("label", found)
+
+    return label
+
+
+def _number(text: str, check: NumberSettings) -> Hashable | None:
+    found = final_number(text, marker=check.marker)
+    return None if found is None else (found.value, found.is_percent)
+
+
+def _json(text: str) -> Hashable | None:
+    """An object or a list whatever the order of its keys; other texts are no JSON here."""
+    try:
+        value = parse_json(text)
+    except NotJson:
+        return None
+    return json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else None
