@@ -62,7 +62,7 @@ def open_for(config: RunConfig, *, emit: Emit) -> Opened:
         trust_remote_code=config.trust_remote_code,
         emit=lambda phase: emit(Phase(phase)),
     )
-    if table.METHODS[config.method.kind].peft is None and held_model(opened.base.folder):
+    if table.METHODS[config.method.kind].trains_base and held_model(opened.base.folder):
         own_weights_(opened.base.model)
     return opened
 
