@@ -12,7 +12,8 @@ from tunesmith.data.chat_format import ChatFormat, study
 from tunesmith.data.chat_text import TEMPLATE_ERRORS
 from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
-from tunesmith.data.tokenizer import decode
+from tunesmith.data.tokenizer import decode, encode
+from tunesmith.evaluation.likelihoods import Span, log_likelihoods
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.loop import cut_at_stop, generate
 from tunesmith.generation.sampling import Sampling
@@ -154,6 +155,35 @@ class SharedBase:
             tokenizer = self.opened.tokenizer(named[answer.row])
             answers[answer.row] = cut_at_stop(decode(tokenizer, answer.ids), sampling.stop)
         return answers
+
+    def score(
+        self,
+        rows: Sequence[Row],
+        answers: Sequence[str],
+        *,
+        adapters: Sequence[str | None],
+    ) -> list[float]:
+        """The log-likelihood of each answer after its row, in nats, over all tokens of its text.
+
+        The token that ends the turn does not count. Raises as ``generate`` does.
+        """
+        found = [0.0] * len(rows)
+        for name in dict.fromkeys(adapters):
+            if name is not None:
+                self.adapters.require(name)
+            tokenizer = self.opened.tokenizer(name)
+            chat_format = study(tokenizer)
+            mine = [i for i, adapter in enumerate(adapters) if adapter == name]
+            spans = []
+            for group, i in enumerate(mine):
+                prompt = self._prompt(rows[i], name, chat_format).ids
+                (ids,) = encode(tokenizer, [answers[i]])
+                spans.append(Span((*prompt, *ids), len(prompt), group))
+            logs = log_likelihoods(self.opened.engine, spans, [name])
+            assert logs is not None
+            for i, each in zip(mine, logs[0], strict=True):
+                found[i] = float(each.sum())
+        return found
 
     def _prompt(self, row: Row, adapter: str | None, chat_format: ChatFormat) -> Prompt:
         messages = [{"role": "user", "content": row}] if isinstance(row, str) else row

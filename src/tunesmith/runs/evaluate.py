@@ -21,7 +21,6 @@ from tunesmith.evaluation.evaluator import Judge
 from tunesmith.evaluation.measures import Tuned
 from tunesmith.methods.adapter import Adapter
 from tunesmith.models.hashes import COMBINED, hash_folder
-from tunesmith.report.writing import draw_report
 from tunesmith.runs.folder import RunFolder, alone
 from tunesmith.runs.locate import locate
 from tunesmith.runs.one_run import open_for
@@ -86,7 +85,6 @@ def evaluate_target(  # what is judged, on what, and who hears of it
             place.path.mkdir(parents=True, exist_ok=True)
             write_evaluation(document, judge.answers, place)
             update_summary(document, place)
-            draw_report(place.path, emit)
     return Evaluation(target, document, judge.answers, place.path if place else None)
 
 

@@ -30,7 +30,7 @@ from tunesmith.evaluation.overfitting import choice_text
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter
 from tunesmith.methods.virtual_tokens import narrow_layers
-from tunesmith.report.writing import draw_report
+from tunesmith.models.in_memory import held_model, own_weights_
 from tunesmith.runs import continuation, result
 from tunesmith.runs.folder import RunFolder, curves_of
 from tunesmith.runs.rows import load_rows
@@ -54,7 +54,7 @@ def open_for(config: RunConfig, *, emit: Emit) -> Opened:
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     emit(Phase(f"loading {config.model}"))
-    return open_base(
+    opened = open_base(
         result.start_model(config),
         dtype=config.dtype,
         device=config.device,
@@ -62,6 +62,9 @@ def open_for(config: RunConfig, *, emit: Emit) -> Opened:
         trust_remote_code=config.trust_remote_code,
         emit=lambda phase: emit(Phase(phase)),
     )
+    if table.METHODS[config.method.kind].trains_base and held_model(opened.base.folder):
+        own_weights_(opened.base.model)
+    return opened
 
 
 class OneRun:
@@ -228,8 +231,6 @@ class OneRun:
             answers=self.judge.answers,
         )
         files.write_json(self.folder.summary, summary.to_json())
-        if summary.reason != "stopped":
-            draw_report(self.folder.path, self.emit)
         return summary
 
     def _choose(self, state: State) -> Chosen | None:

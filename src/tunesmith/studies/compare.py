@@ -22,7 +22,6 @@ from tunesmith.evaluation.document import REPORT
 from tunesmith.evaluation.measures import Known
 from tunesmith.methods import table
 from tunesmith.models.precision import detect_device
-from tunesmith.report.writing import draw_report
 from tunesmith.runs.continuation import resolved
 from tunesmith.runs.folder import RunFolder, alone
 from tunesmith.runs.neighbours import announced
@@ -177,7 +176,6 @@ def _go(comparison: Comparison, *, emit: Emit, stop: Stop) -> Comparison:
         kept = {"names": [name for name, _ in configs], "losses": comparison.losses}
         found = {**kept, **comparison.to_json()}
         files.write_json(comparison.out / COMPARISON, found)
-    draw_report(comparison.out, lambda event: emit(TOGETHER, event))
     return comparison
 
 
