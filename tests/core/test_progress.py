@@ -3,7 +3,7 @@
 import pytest
 
 from tunesmith.core import progress
-from tunesmith.core.progress import Cancelled, Notice, Phase, Progress, text_progress, time_left
+from tunesmith.core.progress import Cancelled, Notice, Phase, Progress, time_left
 
 
 @pytest.fixture
@@ -141,11 +141,3 @@ def test_another_listener_hears_the_same_work():
 def test_as_many_processes_as_threads_or_as_there_are():
     assert Progress(threads=3).processes == 3
     assert Progress().processes >= 1
-
-
-def test_a_caller_that_shows_text_alone_hears_phases_and_notices():
-    said = []
-    work = text_progress(said.append)
-    work.phase("reading").at(3, 3)
-    work.notice("code", "found")
-    assert said == ["reading", "found"]

@@ -110,9 +110,13 @@ def test_what_was_written_before_a_stop_is_not_embedded_again(
     class Stop(Exception):
         pass
 
-    def stop(progress):
-        if progress.chunks >= 6:
+    def stop(_):
+        events.append(1)
+        if len(events) > 3:  # of the beginning and of two chunks each
             raise Stop
+
+    events = []
+    monkeypatch.setattr("tunesmith.core.progress.SECONDS_BETWEEN_REPORTS", 0.0)
 
     with pytest.raises(Stop):
         indexed(Cutting(4, 0), progress=Progress(stop))
@@ -133,6 +137,7 @@ KILLED = """
     import os, signal, sys
     from pathlib import Path
     from tests.retrieval.toy import ToyEmbedder
+    from tunesmith.core import progress
     from tunesmith.core.progress import Progress
     from tunesmith.retrieval import index as module
     from tunesmith.retrieval.chunk import Cutting
@@ -140,7 +145,8 @@ KILLED = """
     module.CHUNKS_AT_ONCE = 2
     folder, store, model = map(Path, sys.argv[1:])
     source = module.IndexedFolder(folder, "toy", lambda: ToyEmbedder(model), Cutting(40, 8))
-    die = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+    progress.SECONDS_BETWEEN_REPORTS = 0.0
+    die = lambda event: event.done and os.kill(os.getpid(), signal.SIGKILL)
     module.index(source, str(store), progress=Progress(die))
 """
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from tunesmith.adapters.loaded_base import Opened, open_with_adapters
 from tunesmith.conversation.chat import LONGEST_CHAT_TOKENS, OnText, Voice
 from tunesmith.conversation.documents import FoundPassages
-from tunesmith.core.progress import ignore, never
+from tunesmith.core.progress import SILENT, Progress, ignore, never
 from tunesmith.data.chat_format import ChatFormat, study
 from tunesmith.data.rows import Message
 from tunesmith.data.tokenizer import Tokenizer, encode
@@ -150,7 +150,7 @@ def refuse(found: FoundPassages, *, on_text: OnText = ignore) -> Answer:
 
 
 def open_answerer(
-    model: str | None, adapter: str | None, settings: AskSettings, *, emit: OnText = ignore
+    model: str | None, adapter: str | None, settings: AskSettings, *, progress: Progress = SILENT
 ) -> Answerer:
     """Load the model, with the adapter if there is one.
 
@@ -159,8 +159,10 @@ def open_answerer(
     located = locate(model, [adapter] if adapter else [])
     voice = list(located.voices.values())[-1]  # the adapter, or else the model
     adapters = {} if voice is None else {voice: located.adapters[voice]}
-    emit(f"loading {located.model} ...")
-    opened, _ = open_with_adapters(located.model, adapters, four_bit=located.four_bit)
+    progress.phase(f"loading {located.model}")
+    opened, _ = open_with_adapters(
+        located.model, adapters, four_bit=located.four_bit, progress=progress
+    )
     return Answerer(opened, settings, voice)
 
 

@@ -3,20 +3,19 @@
 No language model is loaded, and the embedding model only where something is embedded.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from tunesmith.core.errors import RagError, UsageError
 from tunesmith.core.numbers import many
-from tunesmith.core.progress import SILENT, Progress, ignore, text_progress
+from tunesmith.core.progress import SILENT, Progress
 from tunesmith.evaluation.checks.similarity import is_latin
 from tunesmith.models.embedder import E5, MINILM, load_embedder, reads_only_latin
 from tunesmith.retrieval.chunk import Cutting
 from tunesmith.retrieval.confidence import JUDGED_HITS, confidence, known_threshold
 from tunesmith.retrieval.embedding import EmbeddingModel, require_same
-from tunesmith.retrieval.index import Indexed, IndexedFolder, Indexing, index
+from tunesmith.retrieval.index import Indexed, IndexedFolder, index
 from tunesmith.retrieval.reading import Reading
 from tunesmith.retrieval.retrieve import Hit, Search, require_passages, retrieve, with_neighbours
 from tunesmith.retrieval.store import Store, open_store
@@ -38,15 +37,12 @@ def index_folder(
     store: str,
     settings: IndexSettings | None = None,
     *,
-    emit: Callable[[Indexing], object] = ignore,
-    tell: Callable[[str], object] = ignore,
+    progress: Progress = SILENT,
 ) -> Indexed:
     """Make ``store`` hold what ``folder`` holds; the model is loaded where something is new.
 
     Raises RagError, and ModelError for a model that cannot be had.
     """
-    said = text_progress(tell)
-    progress = Progress(lambda e: emit(e) if isinstance(e, Indexing) else said.report(e))
     settings = settings or IndexSettings()
     is_folder = Path(settings.embedding).is_dir()  # found again from wherever the store is asked
     name = str(Path(settings.embedding).absolute()) if is_folder else settings.embedding
@@ -123,9 +119,9 @@ class Documents:
         uri: str,
         settings: FindSettings | None = None,
         *,
-        emit: Callable[[str], object] = ignore,
+        progress: Progress = SILENT,
     ) -> None:
-        self._store, self._embedder = open_documents(uri, progress=text_progress(emit))
+        self._store, self._embedder = open_documents(uri, progress=progress)
         self.settings = settings or FindSettings()
         self.threshold = self.settings.threshold
         if self.threshold is None:

@@ -1,10 +1,14 @@
 """Long work: who hears how far it is, who may cancel it, and how many threads it may use."""
 
+import contextlib
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import ClassVar, TypeVar
+from types import FrameType
+from typing import Any, ClassVar, TypeVar
 
 SECONDS_BETWEEN_REPORTS = 0.25
 STEPS_BETWEEN_LOOKS = 256
@@ -18,9 +22,18 @@ Item = TypeVar("Item")
 class Cancelled(KeyboardInterrupt):
     """Work was cancelled: by Ctrl-C, SIGTERM, a notebook's stop button or a caller's ``cancelled``.
 
-    What was complete is kept wherever the work keeps anything; ``str()`` may say how to resume. It
+    What was complete is kept wherever the work keeps anything: ``result`` is what there is so far,
+    of a run also called ``run``. ``str()`` says how to resume; ``same_call``: by calling again. It
     is no Exception, so that nothing that survives the failure of a part swallows it.
     """
+
+    def __init__(self, message: str = "", result: Any = None, *, same_call: bool = False) -> None:
+        super().__init__(message)
+        self.message, self.same_call = message, same_call
+        self.result = self.run = result
+
+    def __str__(self) -> str:
+        return f"{self.message} The same call goes on from there." * self.same_call or self.message
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +199,28 @@ class PhaseProgress:
 UNSEEN = SILENT.phase("")  # a phase that nobody looks at, so that what it counts means nothing
 
 
-def text_progress(say: Callable[[str], object]) -> Progress:
-    """For a caller that shows text alone: each phase by its name, and what is noticed."""
+@contextlib.contextmanager
+def cancel_on_signal(notice: str) -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C or SIGTERM asked for a cancel; the first says ``notice``, a second interrupts.
 
-    def hear(event: Event) -> None:
-        if isinstance(event, Phase) and not event.done:
-            say(event.phase)
-        elif isinstance(event, Notice):
-            say(event.message)
+    Outside the main thread, where signals cannot be caught, the answer stays no.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield never
+        return
+    asked = threading.Event()
 
-    return Progress(hear)
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        # Not through a console: it may be in the middle of a write when the signal comes.
+        with contextlib.suppress(OSError):
+            os.write(2, f"\n{notice}\n".encode())
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

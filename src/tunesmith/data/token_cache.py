@@ -217,7 +217,7 @@ def _tokenised(
         return
     count, chunks = min(progress.processes, MOST_PROCESSES), chain([first], chunks)
     with ExitStack() as running:
-        done = map(here, chunks)
+        done: Iterator[Tokenised] = map(here, chunks)
         if count > 1:
             pool = Pool[list[Record], Tokenised](WORKER, (recipe, layout), count, _raise_lost)
             try:

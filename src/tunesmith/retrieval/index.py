@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tunesmith.core.errors import RagError
 from tunesmith.core.numbers import many
-from tunesmith.core.progress import SILENT, Phase, Progress
+from tunesmith.core.progress import SILENT, Progress
 from tunesmith.retrieval.chunk import Chunk, Cutting
 from tunesmith.retrieval.embedding import EmbeddingModel, probe, require_same
 from tunesmith.retrieval.folder import File, keep_refusals, known_refusals, list_files
@@ -36,15 +36,6 @@ class IndexedFolder:
     embedding: str
     load: Callable[[], EmbeddingModel]
     cutting: Cutting = field(default_factory=Cutting)
-
-
-@dataclass(frozen=True, slots=True)
-class Indexing(Phase):
-    """How far it is: of the files that are not in the store yet, and chunks embedded so far."""
-
-    name = "indexing"
-    total: int = 0
-    chunks: int = 0
 
 
 @dataclass(slots=True)
@@ -141,6 +132,7 @@ class _Filling:
 
     def fill(self, missing: dict[str, File], answers: Iterator[Answer]) -> None:
         """Embed and add what these documents lack, as each was read."""
+        phase = self.progress.phase("indexing files", len(missing))
         pairs = zip(missing.items(), answers, strict=True)
         for done, ((key, file), answer) in enumerate(pairs, start=1):
             if isinstance(answer, Refused):
@@ -151,14 +143,9 @@ class _Filling:
                 self.waiting += [each for each in every if each.part not in known]
             while len(self.waiting) >= CHUNKS_AT_ONCE:
                 self._add(CHUNKS_AT_ONCE)
-                self._report(done - 1, len(missing))
-                self.progress.check()
+                phase.at(done - 1)
         self._add(len(self.waiting))
-        self._report(len(missing), len(missing))
-
-    def _report(self, done: int, total: int) -> None:
-        chunks = self.result.embedded_chunks
-        self.progress.report(Indexing("indexing", done, total, chunks=chunks))
+        phase.at(len(missing))
 
     def _add(self, count: int) -> None:
         some, self.waiting = self.waiting[:count], self.waiting[count:]

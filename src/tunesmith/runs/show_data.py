@@ -1,7 +1,7 @@
 """Rows as a run would train on them: which tokens are trained, as text and as an HTML page."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import accumulate, chain, groupby
@@ -10,7 +10,7 @@ from jinja2 import Environment, StrictUndefined
 
 from tunesmith.config import RunConfig
 from tunesmith.core.numbers import many
-from tunesmith.core.progress import ignore, text_progress
+from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data.faults import Fault, FaultBook
 from tunesmith.data.read import Found, read_rows
 from tunesmith.data.rows import Conversation
@@ -143,7 +143,7 @@ class ShownData:
     remarks: tuple[str, ...]
 
 
-def show_data(config: RunConfig, *, most: int, emit: Callable[[str], object] = ignore) -> ShownData:
+def show_data(config: RunConfig, *, most: int, progress: Progress = SILENT) -> ShownData:
     """The first ``most`` documents that can be rendered; nothing is cut or left out."""
     settings, book = config.data, FaultBook()
     (source,) = settings.sources
@@ -154,7 +154,7 @@ def show_data(config: RunConfig, *, most: int, emit: Callable[[str], object] = i
     if first is None:
         return ShownData((), book.faults().listed, ())
     opened = open_tokenizer(
-        config.model, trust_remote_code=config.trust_remote_code, progress=text_progress(emit)
+        config.model, trust_remote_code=config.trust_remote_code, progress=progress
     )
     limit = min(opened.context, settings.max_tokens or opened.context)
     rendering = rendering_of(settings)
