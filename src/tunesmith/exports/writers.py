@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from transformers import GenerationConfig
 
 from tunesmith.adapters import merge, store
 from tunesmith.adapters.folder import Origin, read_origin
-from tunesmith.adapters.loaded_base import attach_folder, open_base
+from tunesmith.adapters.loaded_base import Opened, attach_folder, open_base
 from tunesmith.adapters.merge import Target
 from tunesmith.core import files
 from tunesmith.exports import adapter_folder, ollama
 from tunesmith.exports.gguf_model import REMEDY, write_adapter, write_model
 from tunesmith.exports.gguf_tensors import NumberFormat
+from tunesmith.methods.adapter import Adapter
 from tunesmith.models.cache import Emit
-from tunesmith.models.load import read_config, read_tokenizer, stop_ids_of
+from tunesmith.models.load import read_config, read_tokenizer, stop_ids_in
 from tunesmith.models.supported import is_four_bit
 from tunesmith.runs.fit import Verified
 
@@ -140,12 +140,10 @@ def write_ollama(job: ExportJob) -> ExportedFolder:
             _write_model(job, job.base, into)
         tokenizer = read_tokenizer(_tokenizer_folder(job), trust_remote_code=False)
         config = read_config(job.base, trust_remote_code=False)
-        has_own = (job.base / "generation_config.json").is_file()
-        generation = GenerationConfig.from_pretrained(job.base) if has_own else None
         ollama.write_modelfile(
             into,
             tokenizer,
-            stop_ids_of(config, tokenizer, generation),
+            stop_ids_in(job.base, config, tokenizer),
             model=f"./{MODEL_FILE}",
             adapter="" if job.merged else f"./{ADAPTER_FILE}",
         )
@@ -191,10 +189,15 @@ def _merge(job: ExportJob, out: Path, dtype: str | None) -> None:
             tokenizer=tokenizer,
         )
         return
-    # dequantised in fp32, so that the export's own number format is all that rounds
-    opened = open_base(base.name, dtype="float32", four_bit=True, emit=job.emit)
-    adapter = attach_folder(opened, job.adapter, force=True)
+    opened, adapter = open_in_fp32(job, four_bit=True)
     merge.save(opened.engine, adapter, target, source=job.base, origin=origin, tokenizer=tokenizer)
+
+
+def open_in_fp32(job: ExportJob, *, four_bit: bool, device: str = "auto") -> tuple[Opened, Adapter]:
+    """The base with the adapter, in fp32: the export's own number format is all that rounds."""
+    name = job.verified.base.name
+    opened = open_base(name, dtype="float32", device=device, four_bit=four_bit, emit=job.emit)
+    return opened, attach_folder(opened, job.adapter, force=True)
 
 
 def _tokenizer_folder(job: ExportJob) -> Path:

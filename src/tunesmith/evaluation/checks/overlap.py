@@ -5,9 +5,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from types import ModuleType
 from typing import Any
-
-from rapidfuzz.distance import LCSseq
 
 from tunesmith.config.checks_reference import BleuSettings, ChrfSettings, RougeSettings
 from tunesmith.core.errors import ConfigError
@@ -65,6 +64,7 @@ def rouge_check(settings: RougeSettings) -> Check:
     Without stemming. On ASCII text the numbers are those of the package rouge-score, which drops
     every other letter; here words are those of any script, or single characters.
     """
+    _rapidfuzz()  # missed here, before anything is asked
     tokens = _words if settings.by == "words" else _characters
     measure = MEASURES[settings.measure]
 
@@ -110,8 +110,12 @@ def _shared_pairs(given: Sequence[str], wanted: Sequence[str]) -> float:
     return _f1((a & b).total(), a.total(), b.total())
 
 
+def _rapidfuzz() -> ModuleType:
+    return require("rapidfuzz.distance", "checks", ConfigError, what="The check `rouge`")
+
+
 def _common_subsequence(given: Sequence[str], wanted: Sequence[str]) -> float:
-    return _f1(LCSseq.similarity(given, wanted), len(given), len(wanted))
+    return _f1(_rapidfuzz().LCSseq.similarity(given, wanted), len(given), len(wanted))
 
 
 MEASURES: dict[str, Callable[[Sequence[str], Sequence[str]], float]] = {
