@@ -143,12 +143,13 @@ def recall_of(
     facts: Sequence[Fact], base: Sequence[str], tuned: Sequence[str], *, seed: int
 ) -> Recall:
     """Both arms' answers to the same facts, paired. Raises ValueError without facts."""
-    contained = [_scores(Fact.is_contained, facts, each) for each in (base, tuned)]
-    exact = [_scores(Fact.is_exact, facts, each) for each in (base, tuned)]
+    told, now_told = (_scores(Fact.is_contained, facts, each) for each in (base, tuned))
     return Recall(
-        *(mean_interval(each, seed=seed) for each in contained),
-        paired_difference(contained[1], contained[0], seed=seed),
-        *(mean_interval(each, seed=seed) for each in exact),
+        base=mean_interval(told, seed=seed),
+        tuned=mean_interval(now_told, seed=seed),
+        difference=paired_difference(now_told, told, seed=seed),
+        exact_base=mean_interval(_scores(Fact.is_exact, facts, base), seed=seed),
+        exact_tuned=mean_interval(_scores(Fact.is_exact, facts, tuned), seed=seed),
     )
 
 
