@@ -10,6 +10,7 @@ import pytest
 # Tiny models gain nothing from a second thread, and two that wait for each other on a busy
 # machine cost tenfold. Before torch is imported, and for the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # as the package has it, which torch may precede
 
 # Where Python may not keep what it compiled, each process that a test starts compiles all of the
 # package again, and each worker all tests.

@@ -122,8 +122,8 @@ def test_merging_passes_on_what_is_asked_for(tunesmith, asked):
     assert (asked["rows"], asked["max_drop"]) == (30, 25.0)
     assert ended.status == 130
     assert (
-        "To go on from them: tunesmith adapters merge a b --auto --out o --weights 1,0.5 "
-        "--density 0.2,0.5 --rank 8,16 --seed 3 --rows 30 --max-drop 25" in ended.err
+        "To go on from there: tunesmith adapters merge a b --out o --weights 1,0.5 --seed 3 "
+        "--auto --density 0.2,0.5 --rank 8,16 --rows 30 --max-drop 25" in ended.err
     )
 
 

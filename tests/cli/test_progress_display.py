@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from tunesmith.cli.progress_display import RunDisplay, planned_text, step_text
+from tunesmith.api.display import RunDisplay, planned_text, step_text
 from tunesmith.core.progress import Notice, Phase
 from tunesmith.training.events import Ended, HeldOut, Planned, Saved, StepDone
 

@@ -32,6 +32,7 @@ def runs(replace_module):
 
     runs = Runs()
     replace_module("tunesmith.runs.run", train_run=train_run, resume_run=resume_run)
+    replace_module("tunesmith.report.writing", draw_report=lambda *_: None)
     return runs
 
 
@@ -170,6 +171,7 @@ def asked(replace_module):
         return taken["found"]
 
     replace_module("tunesmith.runs.evaluate", evaluate_target=evaluate_target)
+    replace_module("tunesmith.report.writing", draw_report=lambda *_: None)
     return taken
 
 
@@ -226,5 +228,5 @@ def test_a_stop_says_how_to_go_on(tunesmith, asked, found):
     asked["found"] = found
     ended = tunesmith("evaluate", "runs/a b", "--data", "x.jsonl", "--evaluate.rows", "9")
     assert ended.status == 130
-    assert "tunesmith evaluate 'runs/a b' --evaluate.rows 9 --data x.jsonl" in ended.err
+    assert "tunesmith evaluate 'runs/a b' --data x.jsonl --evaluate.rows 9" in ended.err
     assert ended.out == ""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import KW_ONLY, dataclass, field, replace
 from types import FrameType
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 SECONDS_BETWEEN_REPORTS = 0.25
 STEPS_BETWEEN_LOOKS = 256
@@ -22,9 +22,18 @@ Item = TypeVar("Item")
 class Cancelled(KeyboardInterrupt):
     """Work was cancelled: by Ctrl-C, SIGTERM, a notebook's stop button or a caller's ``cancelled``.
 
-    What was complete is kept wherever the work keeps anything; ``str()`` may say how to resume. It
+    What was complete is kept wherever the work keeps anything: ``result`` is what there is so far,
+    of a run also called ``run``. ``str()`` says how to resume; ``same_call``: by calling again. It
     is no Exception, so that nothing that survives the failure of a part swallows it.
     """
+
+    def __init__(self, message: str = "", result: Any = None, *, same_call: bool = False) -> None:
+        super().__init__(message)
+        self.message, self.same_call = message, same_call
+        self.result = self.run = result
+
+    def __str__(self) -> str:
+        return f"{self.message} The same call goes on from there." * self.same_call or self.message
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tunesmith.adapters.loaded_base import open_base
-from tunesmith.config.methods import FOUR_BIT_KINDS
+from tunesmith.config.methods import needs_four_bit
 from tunesmith.config.run import DistillSettings, RunConfig
 from tunesmith.core.errors import ConfigError, DataError
 from tunesmith.core.numbers import many
@@ -88,7 +88,7 @@ def distill(
             config.model,
             dtype=config.dtype,
             device=config.device,
-            four_bit=config.method.kind in FOUR_BIT_KINDS,
+            four_bit=needs_four_bit(config.method.kind),
             trust_remote_code=config.trust_remote_code,
             emit=lambda phase: emit(Phase(phase)),
         )
@@ -148,7 +148,7 @@ def _made_with(
         "inputs": _digest(json.dumps([messages, [each.reference for each in inputs]])),
         "model": config.model,
         "dtype": config.dtype,
-        "four_bit": config.method.kind in FOUR_BIT_KINDS,
+        "four_bit": needs_four_bit(config.method.kind),
         "keep": asked.keep,
         "temperature": asked.temperature,
         "max_new_tokens": config.evaluate.max_new_tokens,

@@ -16,7 +16,7 @@ from tunesmith.data.faults import Note
 from tunesmith.data.quality.copies import CHOICES, ROWS_PER_ANSWER
 from tunesmith.data.quality.text import bare, fold
 from tunesmith.evaluation.capacity import Capacity
-from tunesmith.evaluation.checkpoints import Choice
+from tunesmith.evaluation.checkpoints import CheckpointChoice
 from tunesmith.evaluation.intervals import Interval
 from tunesmith.evaluation.likelihoods import losses_of_rows
 from tunesmith.evaluation.overfitting_measures import (
@@ -315,7 +315,7 @@ class Run:
     tokens: int
     rate: Rate | None
     seed: int
-    choice: Choice | None = None  # of the checkpoint that is the result
+    choice: CheckpointChoice | None = None  # of the checkpoint that is the result
 
 
 def read_run(
@@ -334,5 +334,5 @@ def read_run(
         int(str(steps[-1]["tokens"])) if steps else 0,
         Rate(plan.lr, usual) if plan else None,
         seed,
-        Choice.from_json(chosen) if chosen else None,
+        CheckpointChoice.from_json(chosen) if chosen else None,
     )

@@ -21,7 +21,7 @@ from tunesmith.models.precision import DtypeChoice
 
 GREEDY = Sampling()
 # A question, or a conversation as chat templates take it: [{"role": ..., "content": ...}, ...].
-Row = str | Sequence[Mapping[str, str]]
+ChatRow = str | Sequence[Mapping[str, str]]
 Find = Callable[[str], tuple[str, Path]]
 """What a user names an adapter by -> the name that it goes by, and its folder."""
 
@@ -120,7 +120,7 @@ class SharedBase:
 
     def generate(
         self,
-        rows: Sequence[Row],
+        rows: Sequence[ChatRow],
         *,
         adapters: Sequence[str | None] | None = None,
         sampling: Sampling = GREEDY,
@@ -136,16 +136,10 @@ class SharedBase:
         named = [self._using.get()] * len(rows) if adapters is None else list(adapters)
         if len(named) != len(rows):
             raise ValueError(f"{many(len(rows), 'row')} cannot have {many(len(named), 'adapter')}")
-        for name in {name for name in named if name is not None}:
-            self.adapters.require(name)
-        formats = {name: study(self.opened.tokenizer(name)) for name in set(named)}
-        prompts = [
-            self._prompt(row, name, formats[name]) for row, name in zip(rows, named, strict=True)
-        ]
         answers = [""] * len(rows)
         for answer in generate(
             self.opened.engine,
-            prompts,
+            self.prompts(rows, named),
             stop_ids=self.opened.base.stop_ids,
             sampling=sampling,
             seed=seed,
@@ -155,7 +149,15 @@ class SharedBase:
             answers[answer.row] = cut_at_stop(decode(tokenizer, answer.ids), sampling.stop)
         return answers
 
-    def _prompt(self, row: Row, adapter: str | None, chat_format: ChatFormat) -> Prompt:
+    def prompts(self, rows: Sequence[ChatRow], adapters: Sequence[str | None]) -> list[Prompt]:
+        """Each row as its adapter reads it; raises as ``generate`` does."""
+        for name in {name for name in adapters if name is not None}:
+            self.adapters.require(name)
+        formats = {name: study(self.opened.tokenizer(name)) for name in set(adapters)}
+        pairs = zip(rows, adapters, strict=True)
+        return [self._prompt(row, name, formats[name]) for row, name in pairs]
+
+    def _prompt(self, row: ChatRow, adapter: str | None, chat_format: ChatFormat) -> Prompt:
         messages = [{"role": "user", "content": row}] if isinstance(row, str) else row
         try:
             turns = [Message(each["role"], each["content"]) for each in messages]

@@ -20,6 +20,7 @@ from tunesmith.core.errors import ModelError
 from tunesmith.core.numbers import many
 from tunesmith.models.cache import Emit, ignore
 from tunesmith.models.four_bit import quantized, require_kernels
+from tunesmith.models.in_memory import held_model
 from tunesmith.models.precision import DtypeChoice, detect_device, detect_dtype
 from tunesmith.models.quiet import no_progress_bars
 from tunesmith.models.resolve import resolve
@@ -72,6 +73,9 @@ def load_base(
     on = detect_device(device)
     number, reason = detect_dtype(dtype, on)
     folder = resolve(name, trust_remote_code=trust_remote_code, emit=emit)
+    if not four_bit and (held := held_model(folder)) is not None:
+        model = held.structure().to(device=on, dtype=number).eval()
+        return Base(name, folder, model, held.tokenizer, number, on, (reason,))
     notes = [reason]
     with no_progress_bars():
         config = read_config(folder, trust_remote_code=trust_remote_code)

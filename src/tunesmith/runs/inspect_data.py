@@ -13,6 +13,7 @@ from tunesmith.core.progress import Course, Event, Phase
 from tunesmith.data.faults import Faults, Note
 from tunesmith.data.quality.distribution import told_of_few
 from tunesmith.estimate.duration import Estimate, estimate
+from tunesmith.methods import table
 from tunesmith.models.cache import Emit, ignore
 from tunesmith.models.load import context_of, read_config, read_tokenizer
 from tunesmith.models.quiet import no_progress_bars
@@ -139,9 +140,8 @@ def inspect_data(
     )
     name = ", ".join(source.path for source in settings.sources)
     train = _inspection(name, gathered.train, dropped=gathered.overview.dropped)
-    few = told_of_few(
-        round((1 - settings.held_share) * len(gathered.train.rows)), config.method.kind
-    )
+    kept = round((1 - settings.held_share) * len(gathered.train.rows))
+    few = told_of_few(kept, config.method.kind, enough=table.of(config.method).min_rows)
     warnings = (*train.warnings, *gathered.overview.notes, *few)
     train = replace(train, warnings=warnings, estimate=_estimate(config, opened.config, train))
     if gathered.held is None or settings.held is None:

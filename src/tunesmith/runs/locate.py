@@ -7,7 +7,7 @@ from pathlib import Path
 from tunesmith.adapters.folder import CONFIG as ADAPTER_CONFIG
 from tunesmith.adapters.folder import Origin, read_config, read_origin
 from tunesmith.config.load import read_yaml
-from tunesmith.config.methods import FOUR_BIT_KINDS
+from tunesmith.config.methods import needs_four_bit
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import AdapterError, RunError
 from tunesmith.models.catalog import find_entry
@@ -155,7 +155,7 @@ def _of_run(folder: Path) -> Found:
 
 def _is_four_bit(config: Mapping[str, object]) -> bool:
     method = config.get("method")
-    return isinstance(method, dict) and method.get("kind") in FOUR_BIT_KINDS
+    return isinstance(method, dict) and needs_four_bit(method.get("kind"))
 
 
 def _of_adapter(folder: Path) -> Found:
@@ -167,7 +167,7 @@ def _of_adapter(folder: Path) -> Found:
     name = folder.resolve().name
     if (origin := read_origin(folder)) is None:
         return Found(name, model, folder)
-    return Found(name, _base(model, origin), folder, four_bit=origin.kind in FOUR_BIT_KINDS)
+    return Found(name, _base(model, origin), folder, four_bit=needs_four_bit(origin.kind))
 
 
 def _base(written: str, origin: Origin) -> str:

@@ -13,7 +13,7 @@ import torch
 from tunesmith.adapters import store
 from tunesmith.adapters.loaded_base import Opened, open_base
 from tunesmith.config import RunConfig
-from tunesmith.config.methods import FOUR_BIT_KINDS
+from tunesmith.config.methods import needs_four_bit
 from tunesmith.core import files
 from tunesmith.core.numbers import many
 from tunesmith.core.progress import Course, Event, Notice, Phase
@@ -30,7 +30,7 @@ from tunesmith.evaluation.overfitting import choice_text
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter
 from tunesmith.methods.virtual_tokens import narrow_layers
-from tunesmith.report.writing import draw_report
+from tunesmith.models.in_memory import held_model, own_weights_
 from tunesmith.runs import continuation, result
 from tunesmith.runs.folder import RunFolder, curves_of
 from tunesmith.runs.rows import load_rows
@@ -54,14 +54,17 @@ def open_for(config: RunConfig, *, emit: Emit) -> Opened:
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     emit(Phase(f"loading {config.model}"))
-    return open_base(
+    opened = open_base(
         result.start_model(config),
         dtype=config.dtype,
         device=config.device,
-        four_bit=config.method.kind in FOUR_BIT_KINDS,
+        four_bit=needs_four_bit(config.method.kind),
         trust_remote_code=config.trust_remote_code,
         emit=lambda phase: emit(Phase(phase)),
     )
+    if table.METHODS[config.method.kind].trains_base and held_model(opened.base.folder):
+        own_weights_(opened.base.model)
+    return opened
 
 
 class OneRun:
@@ -135,7 +138,8 @@ class OneRun:
                 f"({rows.train.supervised_tokens:,} supervised), {held:,} held out",
             )
         )
-        few = told_of_few(len(rows.train), self.config.method.kind)
+        method = self.config.method
+        few = told_of_few(len(rows.train), method.kind, enough=table.of(method).min_rows)
         for note in (*few, *rows.train.notes):
             self.emit(Notice(note.code, f"{note.message} ({many(note.count, 'row')})"))
         lengths = np.concatenate([part.lengths for part in (rows.train, rows.held) if part])
@@ -227,8 +231,6 @@ class OneRun:
             answers=self.judge.answers,
         )
         files.write_json(self.folder.summary, summary.to_json())
-        if summary.reason != "stopped":
-            draw_report(self.folder.path, self.emit)
         return summary
 
     def _choose(self, state: State) -> Chosen | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunesmith.config.load import load_run_config
-from tunesmith.config.methods import FOUR_BIT_KINDS, FullSettings
+from tunesmith.config.methods import needs_four_bit
 from tunesmith.config.run import DataSettings, RunConfig
 from tunesmith.core import files
 from tunesmith.core.errors import RunError, TunesmithError
@@ -20,8 +20,8 @@ from tunesmith.evaluation.arms import BASE, require_evaluable
 from tunesmith.evaluation.comparison import TUNED
 from tunesmith.evaluation.document import REPORT
 from tunesmith.evaluation.measures import Known
+from tunesmith.methods import table
 from tunesmith.models.precision import detect_device
-from tunesmith.report.writing import draw_report
 from tunesmith.runs.continuation import resolved
 from tunesmith.runs.folder import RunFolder, alone
 from tunesmith.runs.neighbours import announced
@@ -176,7 +176,6 @@ def _go(comparison: Comparison, *, emit: Emit, stop: Stop) -> Comparison:
         kept = {"names": [name for name, _ in configs], "losses": comparison.losses}
         found = {**kept, **comparison.to_json()}
         files.write_json(comparison.out / COMPARISON, found)
-    draw_report(comparison.out, lambda event: emit(TOGETHER, event))
     return comparison
 
 
@@ -185,8 +184,8 @@ def _groups(rows: Sequence[Row]) -> list[list[Row]]:
     groups: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
         config = row.config
-        alone_ = row.name if isinstance(config.method, FullSettings) else None
-        four_bit = config.method.kind in FOUR_BIT_KINDS
+        alone_ = row.name if table.of(config.method).trains_base else None
+        four_bit = needs_four_bit(config.method.kind)
         key = (
             config.model,
             config.dtype,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 from tunesmith.adapters.loaded_base import Opened, attach_folder
-from tunesmith.config.methods import FullSettings
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import ConfigError, DataError
 from tunesmith.core.numbers import many, percent
@@ -16,6 +15,7 @@ from tunesmith.core.progress import Phase
 from tunesmith.data.dataset import RunRows
 from tunesmith.evaluation.intervals import LEVEL, RESAMPLES, bootstrap_limits
 from tunesmith.evaluation.likelihoods import losses_of_rows
+from tunesmith.methods import table
 from tunesmith.runs.inspect_data import open_tokenizer
 from tunesmith.runs.one_run import Stop, open_for
 from tunesmith.runs.rows import load_rows
@@ -163,7 +163,7 @@ def learning_curve(
     worse on them ends with its best. Raises ConfigError for `full`, DataError without held-out
     rows.
     """
-    if isinstance(config.method, FullSettings):
+    if table.of(config.method).trains_base:
         raise ConfigError(
             "A learning curve trains several small adapters over one base, and `full` has none.",
             remedy="Give --method lora.",

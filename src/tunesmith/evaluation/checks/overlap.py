@@ -8,15 +8,13 @@ from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
-from tunesmith.config.checks import BleuSettings, ChrfSettings, RougeSettings
+from tunesmith.config.checks_reference import BleuSettings, ChrfSettings, RougeSettings
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.extras import require
 from tunesmith.evaluation.checks.check import (
     Case,
     Check,
     Figures,
-    blank_reference,
-    missing_reference,
 )
 
 
@@ -41,18 +39,16 @@ def _ngrams(name: str, of_row: Any, of_all: Any) -> Check:
     """A check by two metrics of sacrebleu: of one row, and of all rows together."""
 
     def score(case: Case) -> float:
-        if case.reference is None:
-            return 0.0
-        return min(1.0, float(of_row.sentence_score(case.answer, [case.reference]).score) / 100)
+        return min(1.0, float(of_row.sentence_score(case.answer, [case.wanted]).score) / 100)
 
     def figures(cases: Sequence[Case]) -> Figures:
-        answers, references = zip(*((c.answer, c.reference or "") for c in cases), strict=True)
+        answers, references = zip(*((c.answer, c.wanted) for c in cases), strict=True)
         return {
             f"corpus_{name.lower()}": float(of_all.corpus_score(answers, [references]).score),
             "signature": f"{name}|{of_all.get_signature().format(short=True)}",
         }
 
-    return Check(rule=score, fault=blank_reference, aggregate=figures)
+    return Check(rule=score, needs="text", aggregate=figures)
 
 
 def _sacrebleu(kind: str) -> Any:
@@ -73,25 +69,23 @@ def rouge_check(settings: RougeSettings) -> Check:
     measure = MEASURES[settings.measure]
 
     def score(case: Case) -> float:
-        return measure(tokens(case.answer), tokens(case.reference or ""))
+        return measure(tokens(case.answer), tokens(case.wanted))
 
     def fault(case: Case) -> str | None:
-        if case.reference is None:
-            return missing_reference(case)
         needed = 2 if settings.measure == "rouge2" else 1
-        if len(tokens(case.reference)) < needed:
+        if len(tokens(case.wanted)) < needed:
             unit = {"words": "word", "characters": "letter or digit"}[settings.by]
             return f"the reference has fewer than {needed} {unit}s, which {settings.measure} counts"
         return None
 
     def figures(cases: Sequence[Case]) -> Figures:
-        pairs = [(tokens(case.answer), tokens(case.reference or "")) for case in cases]
+        pairs = [(tokens(case.answer), tokens(case.wanted)) for case in cases]
         return {
             name: sum(of(given, wanted) for given, wanted in pairs) / len(pairs)
             for name, of in MEASURES.items()
         }
 
-    return Check(rule=score, fault=fault, aggregate=figures)
+    return Check(rule=score, needs="reference", fault=fault, aggregate=figures)
 
 
 def _words(text: str) -> list[str]:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from tunesmith.config.checks import (
     ContainsSettings,
     EndsWithSettings,
-    ExactSettings,
     LanguageSettings,
     MaxSentencesSettings,
     MaxWordsSettings,
@@ -22,6 +21,7 @@ from tunesmith.config.checks import (
     RegexSettings,
     StartsWithSettings,
 )
+from tunesmith.config.checks_reference import ExactSettings
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.extras import require
 from tunesmith.evaluation.checks.check import (
@@ -31,7 +31,6 @@ from tunesmith.evaluation.checks.check import (
     Figures,
     composed,
     folded,
-    missing_reference,
     trimmed,
 )
 
@@ -41,11 +40,9 @@ if TYPE_CHECKING:
 
 def exact_check(_settings: ExactSettings) -> Check:
     """1.0 where answer and reference are the same text after trimming."""
-    return Check(rule=_same, fault=missing_reference)
-
-
-def _same(case: Case) -> float:
-    return float(case.reference is not None and trimmed(case.answer) == trimmed(case.reference))
+    return Check(
+        rule=lambda case: float(trimmed(case.answer) == trimmed(case.wanted)), needs="reference"
+    )
 
 
 def regex_check(settings: RegexSettings) -> Check:
