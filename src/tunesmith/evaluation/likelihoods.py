@@ -14,6 +14,7 @@ from tunesmith.data.tokenizer import Tokenizer, begins_texts_with, encode
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.head import row_losses
 from tunesmith.engine.pack import Row, pack
+from tunesmith.generation.shared_base import ChatRow, SharedBase
 from tunesmith.training.job import Rows
 from tunesmith.training.steps import micro_batches
 
@@ -219,3 +220,31 @@ def _losses(
     parts = zip(torch.split(losses, counts), torch.split(batch.weights, counts), strict=True)
     for row, (sums, weights) in zip(group, parts, strict=True):
         yield row, float(sums.sum() / weights.sum())
+
+
+def score_answers(
+    shared: SharedBase,
+    rows: Sequence[ChatRow],
+    answers: Sequence[str],
+    *,
+    adapters: Sequence[str | None],
+) -> list[float]:
+    """The log-likelihood of each answer after its row, in nats, over all tokens of its text.
+
+    The token that ends the turn does not count. ``adapters`` names one for each row (None: the
+    base). Raises as ``SharedBase.generate`` does.
+    """
+    prompts = shared.prompts(rows, adapters)
+    found = [0.0] * len(rows)
+    for name in dict.fromkeys(adapters):
+        mine = [i for i, adapter in enumerate(adapters) if adapter == name]
+        texts = encode(shared.opened.tokenizer(name), [answers[i] for i in mine])
+        spans = [
+            Span((*prompts[i].ids, *ids), len(prompts[i].ids), group)
+            for group, (i, ids) in enumerate(zip(mine, texts, strict=True))
+        ]
+        logs = log_likelihoods(shared.opened.engine, spans, [name])
+        assert logs is not None
+        for i, each in zip(mine, logs[0], strict=True):
+            found[i] = float(each.sum())
+    return found
