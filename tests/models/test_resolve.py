@@ -12,7 +12,7 @@ from tests.models.tiny import tiny_model, write_gguf
 from tunesmith.core.errors import ModelError
 from tunesmith.core.files import sha256_of
 from tunesmith.core.progress import Progress
-from tunesmith.models import catalog, resolve
+from tunesmith.models import catalog, download, resolve
 from tunesmith.models.catalog import Entry
 
 FORK = multiprocessing.get_context("fork")
@@ -103,7 +103,7 @@ def test_missing_pip_is_named(entry, monkeypatch, tmp_path):
 def test_full_disk_is_refused_before_anything_is_fetched(entry, home, monkeypatch):
     huge = dataclasses.replace(entry, bytes=10**18)
     monkeypatch.setattr(catalog, "ENTRIES", (huge,))
-    monkeypatch.setattr(resolve, "download", lambda *_: pytest.fail("fetched"))
+    monkeypatch.setattr(download, "_download", lambda *_: pytest.fail("fetched"))
     with pytest.raises(ModelError, match="free"):
         resolve.pull("tiny")
     assert nothing_half(home)
