@@ -13,7 +13,7 @@ SECRET = "secret"
 """The type of a fault whose value must not be shown."""
 
 
-class _Refusing(type(BaseModel)):
+class _Refusing(type(BaseModel)):  # type: ignore[misc]  # pydantic gives it no public name
     """Settings that a program makes are refused as those of a file are: by ConfigError.
 
     ``model_validate`` still raises pydantic's error, of which `faults.validate` makes more.
