@@ -14,7 +14,8 @@ from tests.data.tiny import tokenizer_of
 from tunesmith.core.errors import DataError
 from tunesmith.data import workers
 from tunesmith.data.read import Layout
-from tunesmith.data.records import Record, Size, chunked
+from tunesmith.data.records import Size, chunked
+from tunesmith.data.rows import Record
 from tunesmith.data.tokenise import Recipe
 from tunesmith.data.workers import tokenised
 

@@ -208,7 +208,7 @@ def split(  # noqa: PLR0913  # one parameter for each flag
     The choice depends on the rows and the seed, not on their order. Rows of JSON lines are copied
     byte for byte, other files become JSON lines.
     """
-    from tunesmith.data.records import ReadOptions
+    from tunesmith.data.rows import ReadOptions
     from tunesmith.data.split_file import SplitSettings, split_data
 
     if not 0 < share < 1:

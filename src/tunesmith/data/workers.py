@@ -22,7 +22,7 @@ from typing import BinaryIO, cast
 
 from tunesmith.core.errors import DataError
 from tunesmith.data.read import Layout
-from tunesmith.data.records import Record
+from tunesmith.data.rows import Record
 from tunesmith.data.tokenise import Recipe, Tokenised, Tokeniser
 
 LENGTH_BYTES = 8

@@ -13,7 +13,8 @@ from tunesmith.core.errors import ConfigError, TunesmithError
 from tunesmith.data.faults import Fault, Problem, refuse
 from tunesmith.data.files.source import Source
 from tunesmith.data.files.text import open_text
-from tunesmith.data.records import READERS, ReadOptions, Record, kind_of, read_records
+from tunesmith.data.records import READERS, read_records
+from tunesmith.data.rows import ReadOptions, Record, kind_of
 from tunesmith.evaluation.forgetting import Answered, Measured
 from tunesmith.evaluation.forgetting_probes import (
     Logs,

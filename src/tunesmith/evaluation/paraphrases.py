@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tunesmith.data.faults import Problem, refuse
 from tunesmith.data.quality.text import fold
-from tunesmith.data.records import kind_of, read_records
+from tunesmith.data.records import read_records
+from tunesmith.data.rows import kind_of
 
 HANGUL = re.compile("[\uac00-\ud7a3]")
 LETTER = re.compile(r"[^\W\d_]")
