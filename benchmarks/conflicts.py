@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.methods.measure import MODEL, ROWS_PER_STEP, UNTOLD
 from benchmarks.methods.tasks import TASKS, Row, classification, tone
 from tunesmith.config import load_run_config
-from tunesmith.core.progress import Course, Event, Notice, Progress
+from tunesmith.core.progress import Course, Event, Notice, Phase
 from tunesmith.report.writing import write_page
 from tunesmith.runs.run import resume_run, train_run
 from tunesmith.studies.conflicts import find_conflicts
@@ -162,7 +162,7 @@ def say(event: Event) -> None:
     """Phases and notices, a line each."""
     if isinstance(event, Notice):
         print(f"  note: {event.message}", flush=True)
-    elif isinstance(event, Progress) and event.total and event.done % 100 == 0:
+    elif isinstance(event, Phase) and event.total and event.done % 100 == 0:
         print(f"  {event.phase}: {event.done} of {event.total}", flush=True)
 
 

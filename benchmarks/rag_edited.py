@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from benchmarks.rag_xquad import MODEL, read, write
 from tunesmith.conversation.rag_evaluation import ANSWERS, TrialSettings, evaluate_retrieval
 from tunesmith.models.embedder import Embedder, load_embedder
-from tunesmith.retrieval.index import Source, index
-from tunesmith.retrieval.questions import Question
+from tunesmith.retrieval.index import IndexedFolder, index
+from tunesmith.retrieval.questions import RetrievalQuestion
 from tunesmith.retrieval.scores import says
 
 NUMBER = re.compile(r"\d[\d,.]*\d|\d")
@@ -71,7 +71,7 @@ def main() -> None:
     write(folder, passages)
     inner = load_embedder(MODEL)
     embedder = Counting(inner, inner.folder)
-    source = Source(folder, MODEL, lambda: embedder)
+    source = IndexedFolder(folder, MODEL, lambda: embedder)
     index(source, uri)
     voices = options.model, options.adapter
     settings = TrialSettings(sources=options.sources, removed=0.0)
@@ -142,7 +142,9 @@ def ask(
     settings: TrialSettings,
 ) -> list[dict[str, str]]:
     """What each cell says to each question."""
-    questions = [Question(edit.question, (edit.old, edit.new), edit.file) for edit in edits]
+    questions = [
+        RetrievalQuestion(edit.question, (edit.old, edit.new), edit.file) for edit in edits
+    ]
     evaluate_retrieval(questions, uri, out, voices=voices, settings=settings)
     lines = (out / ANSWERS).read_text(encoding="utf-8").splitlines()
     return [json.loads(line)["said"] for line in lines]

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from benchmarks.rag_texts import passages_of
 from benchmarks.rag_xquad import MODEL, MODES, Remembering, read
 from tunesmith.models.embedder import Embedder, load_embedder
-from tunesmith.retrieval.index import Source, index
+from tunesmith.retrieval.index import IndexedFolder, index
 from tunesmith.retrieval.retrieve import Search, retrieve
 from tunesmith.retrieval.store import TABLE, Store, open_store
 
@@ -38,8 +38,8 @@ CANDIDATES = 50
 COLD = """
 import time
 start = time.perf_counter()
-from tunesmith.conversation.ask import AskSettings, Documents
-documents = Documents({uri!r}, AskSettings())
+from tunesmith.conversation.documents import Documents
+documents = Documents({uri!r})
 opened = time.perf_counter()
 for question in {questions!r}:
     before = time.perf_counter()
@@ -123,7 +123,7 @@ def build(folder: Path, uri: str, embedder: Timed) -> None:
     """Index, and say how fast and how large."""
     shutil.rmtree(uri, ignore_errors=True)
     start, busy = time.perf_counter(), time.process_time()
-    done = index(Source(folder, MODEL, lambda: embedder), uri)
+    done = index(IndexedFolder(folder, MODEL, lambda: embedder), uri)
     seconds, busy = time.perf_counter() - start, time.process_time() - busy
     before = size_of(uri)
     with warnings.catch_warnings():

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from benchmarks.rag_texts import passages_of
 from tunesmith.models.embedder import Embedder, load_embedder
 from tunesmith.retrieval.confidence import confidence, fit_threshold, known_threshold
-from tunesmith.retrieval.index import Source, index
+from tunesmith.retrieval.index import IndexedFolder, index
 from tunesmith.retrieval.retrieve import Hit, Mode, Search, retrieve
 from tunesmith.retrieval.scores import ndcg_at, recall_at, reciprocal_rank
 from tunesmith.retrieval.store import Store, open_store
@@ -68,7 +68,7 @@ def main() -> None:
         uri = str(options.store / "store" if options.store else Path(scratch) / "store")
         inner = load_embedder(options.model)
         start = time.perf_counter()
-        done = index(Source(folder, options.model, lambda: inner), uri, emit=print)
+        done = index(IndexedFolder(folder, options.model, lambda: inner), uri, emit=print)
         seconds = time.perf_counter() - start
         print(f"{done.documents} passages, {done.chunks} chunks, indexed in {seconds:.1f} s")
         embedder = Remembering(inner, [question for question, _ in questions])

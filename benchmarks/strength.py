@@ -67,7 +67,7 @@ def measure(run: RunFolder, shares: list[float], rows: int) -> None:
     name = adapter.name if adapter.frozen_base else None
     for share in [*shares, 0.0]:
         store.put_(adapter, tensors)
-        table.weaken_(adapter, share, lambda: start)
+        table.scale_down_(adapter, share, lambda: start)
         forgotten = probing.forgetting(name)
         assert forgotten is not None
         rise = rise_of(forgotten)

@@ -1,5 +1,6 @@
 """Fixtures that several parts share."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -9,11 +10,21 @@ import pytest
 # Tiny models gain nothing from a second thread, and two that wait for each other on a busy
 # machine cost tenfold. Before torch is imported, and for the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # as the package has it, which torch may precede
 
 # Where Python may not keep what it compiled, each process that a test starts compiles all of the
 # package again, and each worker all tests.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# Tables are as wide as in a pipe, whatever terminal the tests run in; workers are given one of 80.
+os.environ.pop("COLUMNS", None)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays, so that no later collection of garbage needs to look through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ MOST_LINES = 350
 METHODS, CONFIG = f"{PACKAGE}.methods", f"{PACKAGE}.config"
 # An exporter writes one kind's format, so it may name that kind.
 EXPORTERS = (f"{PACKAGE}.export", f"{PACKAGE}.exports")
+PUBLIC_NAMES = f"{PACKAGE}.api.settings"  # `ts.LoRA`, `ts.Full`
 # Kinds that are common words too: they count only where a kind is asked for.
 WORDS = frozenset({"prompt", "full"})
 LORA = f"{METHODS}.lora"
@@ -114,7 +115,7 @@ def kinds_named(sources: Iterable[Module]) -> Places:
     kinds, names = _kinds(sources)
     found = {}
     for module in sources:
-        if not module.name.startswith((METHODS, CONFIG)):
+        if not module.name.startswith((METHODS, CONFIG, PUBLIC_NAMES)):
             places = sorted({*_strings(module.tree, kinds), *_names(module, kinds, names)})
             if places:
                 found[module.where] = [f"{line}: {what}" for line, what in places]

@@ -81,13 +81,17 @@ def _start_of(module: Module, node: ast.ImportFrom) -> str:
 
 
 def import_graph(sources: Iterable[Module]) -> dict[str, set[str]]:
-    """Each module's name -> the names of those that it imports."""
+    """Each module's name -> the names of those that it imports.
+
+    The root's are left out: it names the public functions for those who check types, and loads
+    each when it is first used.
+    """
     sources = tuple(sources)
     names = {module.name for module in sources}
     return {
         module.name: {
             next((n for n in (target, target.rpartition(".")[0]) if n in names), "")
-            for _, target in imports(module)
+            for _, target in (imports(module) if module.name != PACKAGE else ())
         }
         - {"", module.name}
         for module in sources

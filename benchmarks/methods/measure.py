@@ -23,12 +23,13 @@ from transformers import AutoTokenizer
 
 from benchmarks.methods.tasks import FOUR, TASKS, Task, write
 from tunesmith.config.run import DataSettings
-from tunesmith.core.progress import Event, StepDone
+from tunesmith.core.progress import Event
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.models.resolve import resolve
 from tunesmith.runs.rows import load_rows
 from tunesmith.studies.compare import compare_runs
 from tunesmith.studies.variants import Variant, load_variants, read_grid
+from tunesmith.training.events import StepDone
 
 MODEL = "smollm2-135m-instruct"
 METHODS: dict[str, dict[str, object]] = {

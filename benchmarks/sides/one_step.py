@@ -20,10 +20,10 @@ from benchmarks.workload import Encoded
 from tunesmith.adapters.loaded_base import Opened, open_base
 from tunesmith.config import LoraSettings, TrainSettings
 from tunesmith.config.run import RECOMPUTE
-from tunesmith.core.progress import StepDone
 from tunesmith.data.dataset import Dataset
 from tunesmith.methods import table
 from tunesmith.training import optimizer
+from tunesmith.training.events import StepDone
 from tunesmith.training.job import Job, Member
 from tunesmith.training.loop import train
 from tunesmith.training.steps import Plan

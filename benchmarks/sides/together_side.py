@@ -12,9 +12,9 @@ from benchmarks.sides.tunesmith_side import as_dataset, ends_of
 from benchmarks.workload import DOCUMENTS
 from tunesmith.adapters.loaded_base import open_base
 from tunesmith.config import LoraSettings, TrainSettings
-from tunesmith.core.progress import StepDone
 from tunesmith.methods import table
 from tunesmith.training import optimizer
+from tunesmith.training.events import StepDone
 from tunesmith.training.job import Job, Member
 from tunesmith.training.loop import train
 from tunesmith.training.measure import make_plan, plan_beside

@@ -14,12 +14,12 @@ from benchmarks.workload import DOCUMENTS, Encoded
 from tunesmith.adapters import store
 from tunesmith.adapters.loaded_base import Opened, open_base
 from tunesmith.config import FullSettings, LoraSettings, TrainSettings
-from tunesmith.core.progress import StepDone
 from tunesmith.data.dataset import Dataset, block_of, dataset_of
 from tunesmith.data.rows import TokenRow
 from tunesmith.methods import table
 from tunesmith.models.precision import DtypeChoice
 from tunesmith.training import optimizer
+from tunesmith.training.events import StepDone
 from tunesmith.training.job import Job, Member
 from tunesmith.training.loop import train
 from tunesmith.training.measure import make_plan

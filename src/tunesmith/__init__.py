@@ -1,3 +1,150 @@
-"""Tunesmith: fine-tune a language model's behaviour, and prove that it worked."""
+"""Tunesmith: fine-tune a language model's behaviour, and prove that it worked.
+
+``import tunesmith as ts`` loads nothing heavy: each public name is read from its file when it is
+first used.
+"""
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+# torch's OpenMP threads wait for each other in a busy loop, which costs most of the speed where
+# another process is at work. libgomp reads this once, when torch is loaded; child processes
+# inherit it.
+SPIN_COUNT = "GOMP_SPINCOUNT"
+torch_came_first = "torch" in sys.modules and SPIN_COUNT not in os.environ
+os.environ.setdefault(SPIN_COUNT, "3000")
+
+if TYPE_CHECKING:
+    from tunesmith.api.adapters import list_adapters, show_adapter, verify
+    from tunesmith.api.catalog import list_methods, list_models, pull
+    from tunesmith.api.compare import Comparison, compare
+    from tunesmith.api.curve import Curve, curve
+    from tunesmith.api.data import check, split
+    from tunesmith.api.distill import distill
+    from tunesmith.api.evaluate import Evaluation, evaluate
+    from tunesmith.api.export import export
+    from tunesmith.api.load import Dialogue, Model, chat, load
+    from tunesmith.api.merge import conflicts, merge
+    from tunesmith.api.rag import rag
+    from tunesmith.api.runs import list_runs, show_run, write_report
+    from tunesmith.api.settings import Full, LoRA, Prompt, PTuning, QLoRA, checks
+    from tunesmith.api.setup import demo, doctor, init
+    from tunesmith.api.show_data import show
+    from tunesmith.api.store import Store
+    from tunesmith.api.train import Run, train
+    from tunesmith.config.run import RunConfig
+    from tunesmith.core.errors import (
+        AdapterError,
+        ConfigError,
+        DataError,
+        MemoryRefusal,
+        ModelError,
+        RagError,
+        RunError,
+        TunesmithError,
+        UsageError,
+    )
+    from tunesmith.core.progress import Cancelled
+
+_FILES = {
+    "api.adapters": ("list_adapters", "show_adapter", "verify"),
+    "api.catalog": ("list_methods", "list_models", "pull"),
+    "api.compare": ("Comparison", "compare"),
+    "api.curve": ("Curve", "curve"),
+    "api.data": ("check", "split"),
+    "api.distill": ("distill",),
+    "api.evaluate": ("Evaluation", "evaluate"),
+    "api.export": ("export",),
+    "api.load": ("Dialogue", "Model", "chat", "load"),
+    "api.merge": ("conflicts", "merge"),
+    "api.rag": ("rag",),
+    "api.runs": ("list_runs", "show_run", "write_report"),
+    "api.settings": ("Full", "LoRA", "PTuning", "Prompt", "QLoRA", "checks"),
+    "api.setup": ("demo", "doctor", "init"),
+    "api.show_data": ("show",),
+    "api.store": ("Store",),
+    "api.train": ("Run", "train"),
+    "config.run": ("RunConfig",),
+    "core.progress": ("Cancelled",),
+    "core.errors": (
+        "AdapterError",
+        "ConfigError",
+        "DataError",
+        "MemoryRefusal",
+        "ModelError",
+        "RagError",
+        "RunError",
+        "TunesmithError",
+        "UsageError",
+    ),
+}
+_WHERE = {name: file for file, names in _FILES.items() for name in names}
+
+__all__ = [
+    "AdapterError",
+    "Cancelled",
+    "Comparison",
+    "ConfigError",
+    "Curve",
+    "DataError",
+    "Dialogue",
+    "Evaluation",
+    "Full",
+    "LoRA",
+    "MemoryRefusal",
+    "Model",
+    "ModelError",
+    "PTuning",
+    "Prompt",
+    "QLoRA",
+    "RagError",
+    "Run",
+    "RunConfig",
+    "RunError",
+    "Store",
+    "TunesmithError",
+    "UsageError",
+    "chat",
+    "check",
+    "checks",
+    "compare",
+    "conflicts",
+    "curve",
+    "demo",
+    "distill",
+    "doctor",
+    "evaluate",
+    "export",
+    "init",
+    "list_adapters",
+    "list_methods",
+    "list_models",
+    "list_runs",
+    "load",
+    "merge",
+    "pull",
+    "rag",
+    "show",
+    "show_adapter",
+    "show_run",
+    "split",
+    "train",
+    "verify",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'tunesmith' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"tunesmith.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -28,15 +28,25 @@ class Echo:
     """A chat whose voices answer with what they were asked, in two pieces."""
 
     def __init__(self, *names, inserted=None, system=None, cut=False):
+        self.participants = names
         self.voices = [Voice(name) for name in names]
-        self.inserted, self.system, self.cut = inserted, system, cut
+        self.inserted = self.inserted_system = inserted
+        self.system, self.cut = system, cut
         self.resets, self.notes = [], ["a: 1 of 2 layers see only the last 16 tokens"]
 
     def reset(self, system):
         self.system = system
         self.resets.append(system)
 
-    def reply(self, voice, question, *, say, stop):
+    def reply(self, *asked, **how):
+        """As `api.load.Chat` has it, or what lies below that."""
+        if len(asked) == 2:
+            return self.answer(*asked, **how)
+        return self.answer(
+            Voice(how["participant"]), asked[0], say=how["on_text"], stop=how["stop"]
+        )
+
+    def answer(self, voice, question, *, say, stop):
         if question == "too long":
             raise DataError("The conversation is too long.", remedy="Start anew with /reset.")
         say(question[:2])
@@ -150,11 +160,13 @@ def opened(replace_module):
     """What the chat was opened with."""
     asked = {}
 
+    @dataclass
     class Sampling:
-        temperature, top_p, max_new_tokens = 0.0, 1.0, 256
+        temperature: float = 0.0
+        top_p: float = 1.0
+        max_new_tokens: int = 256
 
-        def __init__(self, **given):
-            vars(self).update(given)
+        def __post_init__(self):
             if self.top_p == 0:
                 raise ValueError("top_p 0 must be above 0")
 

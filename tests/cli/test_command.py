@@ -6,7 +6,8 @@ import sys
 import pytest
 import typer
 
-from tunesmith.cli.command import Outcome, command, write_document
+from tunesmith.api.show import Outcome
+from tunesmith.cli.command import command, write_document
 from tunesmith.core.errors import MemoryRefusal, UsageError
 
 
@@ -23,8 +24,16 @@ def refuses(error):
     return function
 
 
+class Fine(Outcome):
+    def to_json(self):
+        return {"loss": float("nan")}
+
+    def show(self, console):
+        console.print("fine")
+
+
 def succeeds() -> Outcome:
-    return Outcome({"loss": float("nan")}, show=lambda console: console.print("fine"))
+    return Fine()
 
 
 def test_an_outcome_is_shown_to_a_person_or_written_for_a_script(capsys):
@@ -74,7 +83,7 @@ def test_an_unexpected_error_is_short_and_its_traceback_lies_in_the_cache(home, 
     (file,) = (home / "errors").iterdir()
     assert str(file) in message
     assert "ZeroDivisionError: by zero" in file.read_text()
-    assert "test_outcome.py" in file.read_text()
+    assert "test_command.py" in file.read_text()
 
 
 def test_an_unexpected_error_is_told_also_where_the_cache_cannot_be_written(

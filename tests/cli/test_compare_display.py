@@ -6,9 +6,11 @@ from types import SimpleNamespace
 
 from rich.console import Console
 
-from tunesmith.cli.progress_display import CompareDisplay, show_comparison
+from tunesmith.api.compare import Comparison
+from tunesmith.api.display import GroupDisplay
 from tunesmith.core.errors import DataError
-from tunesmith.core.progress import Ended, Notice, Progress, StepDone
+from tunesmith.core.progress import Notice, Phase
+from tunesmith.training.events import Ended, StepDone
 
 
 def console():
@@ -36,7 +38,7 @@ def step(number):
 
 def test_what_all_runs_notice_is_said_once_and_warnings_are_kept():
     said = console()
-    with CompareDisplay(said) as display:
+    with GroupDisplay(said) as display:
         for name in ("lora", "prompt"):
             display(name, Notice("data", "7 rows"))
             display(name, Notice("window", "2 layers lose it"))
@@ -50,9 +52,9 @@ def test_what_all_runs_notice_is_said_once_and_warnings_are_kept():
 
 def test_each_new_wait_is_said_at_once():
     said = console()
-    display = CompareDisplay(said)
-    display("lora", Progress("reading the data"))
-    display("lora", Progress("answering", 1, 9))
+    display = GroupDisplay(said)
+    display("lora", Phase("reading the data"))
+    display("lora", Phase("answering", 1, 9))
     assert "lora: reading the data ..." in text(said)
     assert "lora: answering 1 of 9 ..." in text(said)
 
@@ -60,12 +62,12 @@ def test_each_new_wait_is_said_at_once():
 def test_one_error_of_several_runs_is_told_once_with_their_names():
     shown = console()
     error = DataError("a.jsonl:1: empty")
-    rows = [SimpleNamespace(name=name, error=error) for name in ("lora", "prompt")]
+    rows = [SimpleNamespace(name=name, error=error, summary=None) for name in ("lora", "prompt")]
     none = dict.fromkeys(("score", "low", "high"))
     ranks = {"runs": ["a", "b"], "text": "Rank 1 is too low."}
     document = {"runs": [], "base": none, "loss_against_rank": [ranks], "report": "r.html"}
     found = SimpleNamespace(rows=rows, out=Path(), to_json=lambda: document)
-    show_comparison(found, shown, remedy="", warnings={"narrow": ["lora", "prompt"]})
+    Comparison(found, {"narrow": ["lora", "prompt"]}).show(shown)
     assert "a, b: Rank 1 is too low." in text(shown)
     assert "report: r.html" in text(shown)
     assert text(shown).count("a.jsonl:1: empty") == 1

@@ -7,15 +7,17 @@ import threading
 
 import pytest
 
-from tunesmith.cli.console import harmless, messages, results, stop_on_signal
+from tunesmith.api.show import sanitize
+from tunesmith.cli.console import messages, results
+from tunesmith.core.progress import cancel_on_signal
 
 
 def test_text_from_outside_cannot_steer_the_terminal():
-    assert harmless("a\x1b[31mb\x07c\x9bd\re") == "a␛[31mb␛c␛d␛e"
+    assert sanitize("a\x1b[31mb\x07c\x9bd\re") == "a␛[31mb␛c␛d␛e"
 
 
 def test_lines_tabs_and_other_scripts_stay():
-    assert harmless("가\tб\nñ 😉") == "가\tб\nñ 😉"
+    assert sanitize("가\tб\nñ 😉") == "가\tб\nñ 😉"
 
 
 def test_brackets_and_colons_of_a_message_stay(capsys):
@@ -38,7 +40,7 @@ def test_a_message_is_wrapped_in_a_terminal_and_one_line_elsewhere():
 
     from rich.console import Console
 
-    from tunesmith.cli.console import paragraph
+    from tunesmith.api.show import paragraph
 
     text = "rows.jsonl:3: " + "several words " * 12
     for is_terminal in (True, False):
@@ -51,7 +53,7 @@ def test_a_message_is_wrapped_in_a_terminal_and_one_line_elsewhere():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_asks_and_the_second_insists(number, capfd):
-    with stop_on_signal("stopping soon") as stop:
+    with cancel_on_signal("stopping soon") as stop:
         assert not stop()
         os.kill(os.getpid(), number)
         assert stop()
@@ -62,7 +64,7 @@ def test_the_first_signal_asks_and_the_second_insists(number, capfd):
 
 def test_the_handlers_before_come_back():
     before = signal.getsignal(signal.SIGINT)
-    with stop_on_signal(""):
+    with cancel_on_signal("soon"):
         assert signal.getsignal(signal.SIGINT) is not before
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -71,7 +73,7 @@ def test_in_another_thread_nothing_asks_for_a_stop():
     answers = []
 
     def work():
-        with stop_on_signal("") as stop:
+        with cancel_on_signal("soon") as stop:
             answers.append(stop())
 
     thread = threading.Thread(target=work)

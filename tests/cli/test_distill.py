@@ -8,7 +8,7 @@ import shlex
 import pytest
 
 from tests.runs.tiny import talking_base
-from tunesmith.cli.distill import distill as command
+from tunesmith.cli.data import distill as command
 from tunesmith.config.run import DistillSettings
 from tunesmith.distillation import instruction as workflow
 from tunesmith.distillation.instruction import Distilled, Failed
@@ -58,7 +58,7 @@ def test_what_comes_next_can_be_typed(words, tmp_path, tunesmith, monkeypatch):
     _, lora, prompt = done["next"]
     text = (tmp_path / "prompt.txt").read_text().strip()
     taken = []
-    monkeypatch.setattr("tunesmith.cli.train._outcome", lambda config, _: taken.append(config))
+    monkeypatch.setattr("tunesmith.api.train._train", lambda config, *_, **__: taken.append(config))
     for line in (lora, prompt.replace(f"$(cat {tmp_path / 'prompt.txt'})", text)):
         tunesmith(*shlex.split(line)[1:])
     assert [config.method.kind for config in taken] == ["lora", "prompt"]

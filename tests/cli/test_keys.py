@@ -1,7 +1,7 @@
 import pytest
 
 from tunesmith.cli.command import key_lines
-from tunesmith.cli.keys import config_keys, config_of_file, read_flags
+from tunesmith.cli.keys import config_keys, read_file_words, read_flags
 from tunesmith.config import load_run_config
 from tunesmith.config.run import RunConfig
 from tunesmith.config.settings import known_keys
@@ -113,9 +113,10 @@ def test_words_between_flags_are_kept_apart():
 
 def test_a_file_is_the_training_data_of_its_config():
     known = {name: key for name, key in KEYS.items() if name in ("data.map", "model")}
-    config = config_of_file("a.jsonl", ["--model", "m", "--data.map", "prompt=q"], known=known)
-    assert (config.model, config.data.train, config.data.map) == ("m", "a.jsonl", {"prompt": "q"})
+    words = ["--model", "m", "--data.map", "prompt=q"]
+    data, nested = read_file_words("a.jsonl", words, known=known)
+    assert (data, nested) == ("a.jsonl", {"model": "m", "data": {"map": {"prompt": "q"}}})
     with pytest.raises(UsageError, match=r"no flag --train\.seed \(known: --model, --data\.map\)"):
-        config_of_file("a.jsonl", ["--train.seed", "1"], known=known)
+        read_file_words("a.jsonl", ["--train.seed", "1"], known=known)
     with pytest.raises(UsageError, match=r"not also b\.jsonl"):
-        config_of_file("a.jsonl", ["b.jsonl"], known=known)
+        read_file_words("a.jsonl", ["b.jsonl"], known=known)

@@ -3,8 +3,9 @@ import io
 import pytest
 from rich.console import Console
 
-from tunesmith.cli.progress_display import RunDisplay, planned_text, step_text
-from tunesmith.core.progress import Ended, HeldOut, Notice, Planned, Progress, Saved, StepDone
+from tunesmith.api.display import RunDisplay, planned_text, step_text
+from tunesmith.core.progress import Notice, Phase
+from tunesmith.training.events import Ended, HeldOut, Planned, Saved, StepDone
 
 PLANNED = Planned(120, 0, 4096, 2048, 4_884_480, 2_100_000_000, 660.0)
 
@@ -66,10 +67,10 @@ def test_the_last_step_is_always_shown_once(shown):
 def test_a_new_phase_is_shown_at_once_and_its_progress_now_and_then(shown):
     display, clock, stream = shown
     for done in range(5):
-        display(Progress("reading", done, 5))
+        display(Phase("reading", done, 5))
     clock.seconds = 11.0
-    display(Progress("reading", 5, 5))
-    display(Progress("loading"))
+    display(Phase("reading", 5, 5))
+    display(Phase("loading"))
     assert stream.getvalue().splitlines() == [
         "reading 0 of 5 ...",
         "reading 5 of 5 ...",
@@ -123,7 +124,7 @@ def test_on_a_terminal_one_line_lives_and_the_last_one_stays():
 def test_a_wait_says_how_much_is_done_and_how_long_the_rest_takes(shown):
     display, clock, stream = shown
     for done, left in ((0, None), (12, 245.0)):
-        display(Progress("answering", done, 80, left))
+        display(Phase("answering", done, 80, left))
         clock.seconds += 10
     assert stream.getvalue().splitlines() == [
         "answering 0 of 80 ...",

@@ -9,8 +9,7 @@ from tests.conversation.retrieving import fact_store, facts_file
 from tests.retrieval.conftest import write_documents
 from tests.retrieval.toy import ToyEmbedder, encrypted_pdf, toy_folder
 from tests.runs.tiny import base_folder
-from tunesmith.conversation import ask
-from tunesmith.models import embedder
+from tunesmith.conversation import documents
 
 pytest.importorskip("lancedb", reason="the extra `rag` is not installed")
 
@@ -18,8 +17,7 @@ pytest.importorskip("lancedb", reason="the extra `rag` is not installed")
 @pytest.fixture
 def places(tmp_path, monkeypatch):
     model = toy_folder(tmp_path / "model")
-    for module in (embedder, ask):
-        monkeypatch.setattr(module, "load_embedder", lambda *_, **__: ToyEmbedder(model))
+    monkeypatch.setattr(documents, "load_embedder", lambda *_, **__: ToyEmbedder(model))
     return write_documents(tmp_path / "docs"), tmp_path / "store"
 
 
@@ -96,7 +94,7 @@ def test_what_is_indexed_already_loads_no_model(tunesmith, places):
 def facts(tmp_path, monkeypatch):
     """A store, a base, and a file of questions."""
     store, model = fact_store(tmp_path / "facts")
-    monkeypatch.setattr(ask, "load_embedder", lambda *_, **__: ToyEmbedder(model))
+    monkeypatch.setattr(documents, "load_embedder", lambda *_, **__: ToyEmbedder(model))
     base = base_folder(tmp_path / "base", max_position_embeddings=2048)
     return store, base, facts_file(tmp_path / "facts.jsonl", topic="one")
 

@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tests.cli.summaries import EVALUATION, Summary, score
-from tunesmith.cli.console import results
-from tunesmith.cli.results import (
+from tunesmith.api.results import (
     cost_lines,
     evaluation_lines,
     next_commands,
@@ -15,6 +14,7 @@ from tunesmith.cli.results import (
     show_evaluation,
     show_result,
 )
+from tunesmith.cli.console import results
 
 
 def arm(**values):

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.report.examples import write_comparison, write_run
+from tunesmith.api.runs import sparkline
 from tunesmith.cli.main import main
-from tunesmith.cli.runs import sparkline
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pytest
 
 from tests.cli.summaries import EVALUATION, Answers, Summary
 from tunesmith.core.errors import RunError
-from tunesmith.core.progress import Notice, Progress, Saved
+from tunesmith.core.progress import Notice, Phase
+from tunesmith.training.events import Saved
 
 
 @pytest.fixture
@@ -31,6 +32,7 @@ def runs(replace_module):
 
     runs = Runs()
     replace_module("tunesmith.runs.run", train_run=train_run, resume_run=resume_run)
+    replace_module("tunesmith.report.writing", draw_report=lambda *_: None)
     return runs
 
 
@@ -54,7 +56,7 @@ def test_flags_stand_in_front_of_the_file(runs, tunesmith, tmp_path):
 
 def test_json_is_one_document_and_progress_is_on_standard_error(runs, tunesmith):
     def act(emit, stop):
-        emit(Progress("loading m"))
+        emit(Phase("loading m"))
         emit(Notice("cut", "3 rows were cut"))
         return Summary()
 
@@ -169,6 +171,7 @@ def asked(replace_module):
         return taken["found"]
 
     replace_module("tunesmith.runs.evaluate", evaluate_target=evaluate_target)
+    replace_module("tunesmith.report.writing", draw_report=lambda *_: None)
     return taken
 
 
@@ -225,5 +228,5 @@ def test_a_stop_says_how_to_go_on(tunesmith, asked, found):
     asked["found"] = found
     ended = tunesmith("evaluate", "runs/a b", "--data", "x.jsonl", "--evaluate.rows", "9")
     assert ended.status == 130
-    assert "tunesmith evaluate 'runs/a b' --evaluate.rows 9 --data x.jsonl" in ended.err
+    assert "tunesmith evaluate 'runs/a b' --data x.jsonl --evaluate.rows 9" in ended.err
     assert ended.out == ""

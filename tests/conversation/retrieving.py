@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from tests.retrieval.toy import ToyEmbedder, toy_folder
-from tunesmith.retrieval.index import Source, index
+from tunesmith.retrieval.index import IndexedFolder, index
 
 NAMES = ("amber", "birch", "cedar", "dahlia", "elm", "fern", "ginger", "hazel", "iris", "juniper")
 
@@ -17,7 +17,7 @@ def fact_store(folder: Path) -> tuple[str, Path]:
         text = f"The {name} room is on floor {i} and was painted by {name}son in 19{i}0."
         (documents / f"{name}.txt").write_text(text)
     model = toy_folder(folder / "toy")
-    index(Source(documents, "toy", lambda: ToyEmbedder(model)), str(folder / "store"))
+    index(IndexedFolder(documents, "toy", lambda: ToyEmbedder(model)), str(folder / "store"))
     return str(folder / "store"), model
 
 

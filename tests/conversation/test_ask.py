@@ -5,7 +5,9 @@ from tests.retrieval.toy import ToyEmbedder, toy_folder
 from tests.runs.tiny import base_folder
 from tunesmith.adapters.loaded_base import open_base
 from tunesmith.conversation import ask as ask_module
-from tunesmith.conversation.ask import Answerer, AskSettings, Documents
+from tunesmith.conversation import documents as documents_module
+from tunesmith.conversation.ask import Answerer, AskSettings
+from tunesmith.conversation.documents import Documents, FindSettings
 from tunesmith.core.errors import RagError, UsageError
 from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
@@ -13,7 +15,7 @@ from tunesmith.data.tokenizer import encode
 from tunesmith.generation.sampling import Sampling
 from tunesmith.generation.session import ChatSession
 from tunesmith.retrieval.chunk import Cutting
-from tunesmith.retrieval.index import Source, index
+from tunesmith.retrieval.index import IndexedFolder, index
 from tunesmith.retrieval.passage import Filter
 from tunesmith.retrieval.prompt import REFUSALS
 from tunesmith.retrieval.retrieve import Search
@@ -21,6 +23,7 @@ from tunesmith.retrieval.retrieve import Search
 pytest.importorskip("lancedb", reason="the extra `rag` is not installed")
 
 SHORT = Sampling(max_new_tokens=6)
+SETTINGS = AskSettings(sampling=SHORT)
 QUESTION = "Who pays train tickets?"
 
 
@@ -28,7 +31,7 @@ QUESTION = "Who pays train tickets?"
 def store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ask")
     model = toy_folder(folder / "model")
-    source = Source(write_documents(folder / "docs"), "toy", lambda: ToyEmbedder(model))
+    source = IndexedFolder(write_documents(folder / "docs"), "toy", lambda: ToyEmbedder(model))
     index(source, str(folder / "store"))
     return str(folder / "store"), model
 
@@ -42,13 +45,13 @@ def opened(tmp_path_factory):
 @pytest.fixture
 def documents(store, monkeypatch):
     uri, model = store
-    monkeypatch.setattr(ask_module, "load_embedder", lambda *_, **__: ToyEmbedder(model))
-    return lambda **settings: Documents(uri, AskSettings(sampling=SHORT, **settings))
+    monkeypatch.setattr(documents_module, "load_embedder", lambda *_, **__: ToyEmbedder(model))
+    return lambda **settings: Documents(uri, FindSettings(**settings))
 
 
 def test_an_answer_is_what_the_model_says_to_the_prompt(documents, opened):
     found = documents().find(QUESTION)
-    answerer = Answerer(opened, documents().settings)
+    answerer = Answerer(opened, SETTINGS)
     told = []
     answer = answerer.answer(found, say=told.append)
     prompt = answerer.prompt(found)
@@ -66,7 +69,7 @@ def test_an_answer_is_what_the_model_says_to_the_prompt(documents, opened):
 
 def test_each_question_stands_alone(documents, opened):
     found = documents().find(QUESTION)
-    answerer = Answerer(opened, documents().settings)
+    answerer = Answerer(opened, SETTINGS)
     assert answerer.answer(found) == answerer.answer(found)
 
 
@@ -107,7 +110,7 @@ def test_why_nothing_was_answered_is_known(documents):
 def test_whoever_asks_an_english_model_in_korean_is_told(store, documents, monkeypatch):
     asked = documents()
     assert asked.find("연차는 며칠인가요?").advice == ""  # what the toy reads is not known
-    monkeypatch.setattr(ask_module, "reads_only_latin", lambda _: True)
+    monkeypatch.setattr(documents_module, "reads_only_latin", lambda _: True)
     assert "multilingual-e5-small" in asked.find("연차는 며칠인가요?").advice
     assert asked.find(QUESTION).advice == ""
     assert documents(search=Search(mode="text")).find("연차는 며칠인가요?").advice == ""
@@ -120,9 +123,9 @@ def test_a_search_of_no_passage_is_refused(documents):
 
 def test_the_prompt_leaves_room_for_the_answer_and_says_what_it_left_out(documents, opened):
     found = documents().find(QUESTION)
-    whole = Answerer(opened, documents().settings).prompt(found)
+    whole = Answerer(opened, SETTINGS).prompt(found)
     length = sum(len(each) for each in encode(opened.base.tokenizer, [whole.system, whole.user]))
-    tight = Answerer(opened, documents(prompt_tokens=length).settings)
+    tight = Answerer(opened, AskSettings(length, SHORT))
     answer = tight.answer(found)
     assert len(answer.sources) + answer.left_out == 3
     assert answer.left_out > 0
@@ -137,10 +140,10 @@ def test_sources_are_told_as_they_were_shown(store, tmp_path, monkeypatch):
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "long.txt").write_text(text)
     toy = ToyEmbedder(store[1])
-    source = Source(tmp_path / "docs", "toy", lambda: toy, Cutting(20, 4))
+    source = IndexedFolder(tmp_path / "docs", "toy", lambda: toy, Cutting(20, 4))
     index(source, str(tmp_path / "store"))
-    monkeypatch.setattr(ask_module, "load_embedder", lambda *_, **__: toy)
-    settings = AskSettings(Search(limit=1), neighbours=1)
+    monkeypatch.setattr(documents_module, "load_embedder", lambda *_, **__: toy)
+    settings = FindSettings(Search(limit=1), neighbours=1)
     found = Documents(str(tmp_path / "store"), settings).find("paragraph 6?")
     passage = found.hits[0].passage
     assert found.passages == [(passage.place, passage.text)]

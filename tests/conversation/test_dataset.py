@@ -14,7 +14,7 @@ from tests.conversation.retrieving import NAMES, fact_store, facts_file
 from tests.retrieval.test_retrieve import passage
 from tests.retrieval.toy import ToyEmbedder
 from tests.runs.tiny import base_folder
-from tunesmith.conversation import ask as ask_module
+from tunesmith.conversation import documents as documents_module
 from tunesmith.conversation.dataset import (
     DatasetSettings,
     Shares,
@@ -27,10 +27,10 @@ from tunesmith.conversation.questions import read_questions
 from tunesmith.core.errors import DataError, RagError
 from tunesmith.data.read import read_conversations
 from tunesmith.retrieval.prompt import build_prompt
-from tunesmith.retrieval.questions import Known, Question
+from tunesmith.retrieval.questions import KnownPassages, RetrievalQuestion
 from tunesmith.retrieval.retrieve import Hit
 
-QUESTION = Question("How many days of leave are there?", ("thirty days",))
+QUESTION = RetrievalQuestion("How many days of leave are there?", ("thirty days",))
 RIGHT = passage(
     "right", "Each employee has, in every year and of whatever kind, leave of thirty days"
 )
@@ -42,7 +42,7 @@ OTHERS = [
     passage(f"o{i}", f"{word} are fed by the caretaker")
     for i, word in enumerate(("dogs", "cats", "birds and many other kinds of animals here"))
 ]
-KNOWN = Known(tuple(Hit(p, 1.0) for p in (RIGHT, NEAR, SAYS, *reversed(OTHERS))), (RIGHT,))
+KNOWN = KnownPassages(tuple(Hit(p, 1.0) for p in (RIGHT, NEAR, SAYS, *reversed(OTHERS))), (RIGHT,))
 
 
 def ask(most=10_000):
@@ -79,7 +79,7 @@ def test_distractors_are_hard_ones_that_answer_nothing():
 
 
 def test_distractors_come_from_the_given_side_alone_where_hits_run_out():
-    unseen = Known((), (RIGHT,))
+    unseen = KnownPassages((), (RIGHT,))
     drawn = draw_distractors(QUESTION, unseen, [RIGHT, OTHERS[0]], count=5, rng=random.Random(0))
     assert drawn == [OTHERS[0]]
 
@@ -115,7 +115,7 @@ def test_the_right_passage_is_whole_however_little_room_there_is(most, seed):
 
 
 def test_citations_in_a_given_answer_are_replaced():
-    question = Question("x?", ("thirty days [7]",))
+    question = RetrievalQuestion("x?", ("thirty days [7]",))
     row = compose(question, RIGHT, (), ask=ask(), rng=random.Random(0))
     assert (row.kind, row.answer) == ("right", "thirty days [1]")
 
@@ -136,7 +136,7 @@ def places(tmp_path_factory):
 @pytest.fixture
 def make(places, monkeypatch, tmp_path):
     store, model, base, file = places
-    monkeypatch.setattr(ask_module, "load_embedder", lambda *_, **__: ToyEmbedder(model))
+    monkeypatch.setattr(documents_module, "load_embedder", lambda *_, **__: ToyEmbedder(model))
 
     def go(name="out", questions=None, settings=SETTINGS):
         asked = read_questions(str(file)) if questions is None else questions
@@ -192,14 +192,14 @@ def test_no_passage_is_on_both_sides(make, seed):
 def test_groups_of_questions_stay_together(make, places):
     questions = read_questions(str(places[3]))
     halves = [
-        Question(q.text, q.answers, q.source, group="ab"[i // (len(questions) // 2)])
+        RetrievalQuestion(q.text, q.answers, q.source, group="ab"[i // (len(questions) // 2)])
         for i, q in enumerate(questions)
     ]
     done = make(questions=halves, settings=DatasetSettings(held=0.5))
     counts = [sum(kinds.values()) for kinds in done.rows.values()]
     assert counts == [len(NAMES), len(NAMES)]
     with pytest.raises(RagError, match="one group"):
-        make("one", [Question(q.text, q.answers, q.source, group="a") for q in questions])
+        make("one", [RetrievalQuestion(q.text, q.answers, q.source, group="a") for q in questions])
 
 
 def test_it_is_the_same_again(make):
@@ -210,7 +210,10 @@ def test_it_is_the_same_again(make):
 
 def test_what_nothing_answers_is_refused_and_what_the_store_lacks_left_out(make, places):
     questions = read_questions(str(places[3]))
-    more = [Question("Who owns the moon?", (), line=90), Question("Who?", ("nobody",), line=91)]
+    more = [
+        RetrievalQuestion("Who owns the moon?", (), line=90),
+        RetrievalQuestion("Who?", ("nobody",), line=91),
+    ]
     lost = replace(questions[0], source="docs/amber.txt", line=92)
     done = make(questions=[*questions, *more, lost])
     assert done.left_out == {"no_passage": [91], "no_source": [92], "too_long": []}
@@ -221,7 +224,7 @@ def test_what_nothing_answers_is_refused_and_what_the_store_lacks_left_out(make,
 
 def test_a_store_without_any_of_the_passages_and_a_folder_in_use_are_refused(make):
     with pytest.raises(RagError, match="no passage for any"):
-        make(questions=[Question("Who?", ("nobody",))])
+        make(questions=[RetrievalQuestion("Who?", ("nobody",))])
     make()
     with pytest.raises(RagError, match="exists already"):
         make()

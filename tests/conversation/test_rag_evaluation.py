@@ -10,7 +10,7 @@ from tests.runs.tiny import base_folder
 from tunesmith.adapters import store as adapters
 from tunesmith.adapters.loaded_base import open_base
 from tunesmith.config.methods import LoraSettings
-from tunesmith.conversation import ask as ask_module
+from tunesmith.conversation import documents as documents_module
 from tunesmith.conversation.ask import sources_prompt
 from tunesmith.conversation.cases import (
     find_all,
@@ -26,9 +26,11 @@ from tunesmith.core.errors import RagError
 from tunesmith.core.progress import Course
 from tunesmith.evaluation import answering
 from tunesmith.evaluation.retrieval_gain import EFFECTS
+from tunesmith.generation.sampling import Sampling
 from tunesmith.generation.session import ChatSession
 from tunesmith.methods import table
-from tunesmith.retrieval.questions import Question
+from tunesmith.report.rag_page import rag_page
+from tunesmith.retrieval.questions import RetrievalQuestion
 
 pytest.importorskip("lancedb", reason="the extra `rag` is not installed")
 SHORT = TrialSettings(sources=3, max_new_tokens=4, threshold=2.0)
@@ -55,7 +57,7 @@ def adapter(places, tmp_path_factory):
 @pytest.fixture
 def evaluate(places, monkeypatch, tmp_path):
     store, model, base, questions = places
-    monkeypatch.setattr(ask_module, "load_embedder", lambda *_, **__: ToyEmbedder(model))
+    monkeypatch.setattr(documents_module, "load_embedder", lambda *_, **__: ToyEmbedder(model))
 
     def go(questions=questions, adapter=None, out="out", **changes):
         voices = (str(base), adapter)
@@ -69,8 +71,8 @@ def evaluate(places, monkeypatch, tmp_path):
 @pytest.fixture
 def found(places, monkeypatch):
     store, model, _, questions = places
-    monkeypatch.setattr(ask_module, "load_embedder", lambda *_, **__: ToyEmbedder(model))
-    return find_all(*ask_module.open_documents(store), questions, limit=3)
+    monkeypatch.setattr(documents_module, "load_embedder", lambda *_, **__: ToyEmbedder(model))
+    return find_all(*documents_module.open_documents(store), questions, limit=3)
 
 
 def test_every_retriever_is_scored_by_the_passages_that_answer(found):
@@ -87,13 +89,13 @@ def test_every_retriever_is_scored_by_the_passages_that_answer(found):
 
 
 def test_what_the_store_lacks_is_missed(places, found):
-    missing = find_all_of(places, [Question("Who owns the moon?", ("nobody at all",))])
+    missing = find_all_of(places, [RetrievalQuestion("Who owns the moon?", ("nobody at all",))])
     assert retrieval_scores([*found, *missing], "text")["mrr"] == pytest.approx(20 / 21)
     assert retrieval_scores([], "text")["mrr"] is None
 
 
 def find_all_of(places, questions):
-    return find_all(*ask_module.open_documents(places[0]), questions, limit=3)
+    return find_all(*documents_module.open_documents(places[0]), questions, limit=3)
 
 
 def test_some_are_asked_again_without_what_answers_them(found):
@@ -147,7 +149,8 @@ def test_the_document_the_page_and_the_answers_agree(evaluate, tmp_path, places)
     assert 0 <= fitted["refusals"] <= 1
     out = tmp_path / "out"
     assert json.loads((out / "evaluation.json").read_text()) == document
-    page = Page((out / "report.html").read_text())
+    assert document["report"] == str(out / "report.html")
+    page = Page(rag_page(document, name="out"))
     assert document["effects"]["retrieval"]["text"] in page.text
     assert f"a threshold of {fitted['score']:.2f} would refuse" in page.text
     rows = [json.loads(line) for line in (out / "answers.jsonl").read_text().splitlines()]
@@ -181,7 +184,7 @@ def test_answers_are_those_of_the_model_alone(evaluate, places, tmp_path):
     ask = sources_prompt(opened.base.tokenizer, most_tokens=1500)
     ((_, prompt),) = prompts_with(items, ask, adapter=None, opening="x")
     session = ChatSession(opened.engine, stop_ids=opened.base.stop_ids, adapter=None, capacity=2048)
-    sampling = ask_module.Sampling(max_new_tokens=4)
+    sampling = Sampling(max_new_tokens=4)
     ids = list(session.stream(list(prompt.ids), sampling=sampling, seed=0))
     assert row["said"]["base_rag"] == opened.base.tokenizer.decode(ids).strip()
 
@@ -189,7 +192,7 @@ def test_answers_are_those_of_the_model_alone(evaluate, places, tmp_path):
 def test_a_stop_keeps_the_answers_and_the_next_call_goes_on(
     evaluate, adapter, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(course_module, "SECONDS_BETWEEN_EVENTS", -1.0)
+    monkeypatch.setattr(course_module, "SECONDS_BETWEEN_REPORTS", -1.0)
     whole = evaluate(adapter=adapter, out="whole")
     monkeypatch.setattr(answering, "cache_root", lambda: tmp_path / "another")
     told = []
@@ -231,4 +234,4 @@ def test_an_evaluation_is_not_written_over(evaluate, tmp_path):
 
 def test_questions_without_any_answer_are_refused(evaluate):
     with pytest.raises(RagError, match="No question has an answer"):
-        evaluate(questions=[Question("Who?", ())])
+        evaluate(questions=[RetrievalQuestion("Who?", ())])

@@ -5,7 +5,7 @@ import pytest
 from tests.conversation.retrieving import NAMES, fact_store
 from tests.retrieval.toy import ToyEmbedder
 from tests.runs.tiny import base_folder
-from tunesmith.conversation import ask, written_questions
+from tunesmith.conversation import documents, written_questions
 from tunesmith.conversation.dataset import DatasetSettings, make_dataset
 from tunesmith.conversation.written_questions import OPENINGS, Writing, write_questions
 from tunesmith.core.errors import RagError
@@ -24,7 +24,7 @@ def places(tmp_path_factory):
 
 @pytest.fixture
 def store(places, monkeypatch):
-    monkeypatch.setattr(ask, "load_embedder", lambda *_, **__: ToyEmbedder(places[1]))
+    monkeypatch.setattr(documents, "load_embedder", lambda *_, **__: ToyEmbedder(places[1]))
     return places[0]
 
 
@@ -99,7 +99,7 @@ def test_a_base_that_writes_nothing_of_use_is_told(places, store):
 
 def test_a_stop_keeps_what_was_written_and_the_next_call_goes_on(places, store, monkeypatch):
     phases = []
-    monkeypatch.setattr("tunesmith.core.progress.SECONDS_BETWEEN_EVENTS", -1.0)
+    monkeypatch.setattr("tunesmith.core.progress.SECONDS_BETWEEN_REPORTS", -1.0)
     course = Course(emit=phases.append, stop=lambda: getattr(phases[-1], "done", 0) >= 2)
     with pytest.raises(KeyboardInterrupt):
         write_questions(store, model=places[2], settings=Writing(5, tries=1), course=course)

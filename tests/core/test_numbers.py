@@ -12,8 +12,11 @@ from tunesmith.core.numbers import (
     count_text,
     duration,
     duration_between,
+    limits_text,
     many,
     percent,
+    points,
+    signed,
 )
 
 NOUNS = "row token step question fault layer thread tensor answer text prompt shard run file"
@@ -73,6 +76,27 @@ def test_a_plural_behind_a_number_is_seen(text, count):
 )
 def test_bytes_have_a_unit_in_which_they_are_small(count, text):
     assert bytes_text(count) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (2.184e9, "2.18_GB"),
+        (9.996e9, "10.0_GB"),
+        (19.6e6, "19.6_MB"),
+        (50_000, "50.0_kB"),
+        (7, "7_bytes"),
+    ],
+)
+def test_bytes_on_a_page_have_three_digits_and_never_wrap(count, text):
+    assert bytes_text(count, on_page=True) == text.replace("_", "\N{NO-BREAK SPACE}")
+
+
+def test_a_change_has_its_sign_and_a_minus_as_long_as_a_plus():
+    assert signed(0.25, 2) == "+0.25"
+    assert points(-0.041) == "\N{MINUS SIGN}4.1"
+    assert limits_text(0.31, 0.56) == "31 % \N{EN DASH} 56 %"
+    assert limits_text(-0.01, 0.1, points) == "\N{MINUS SIGN}1.0 \N{EN DASH} +10.0"
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,21 @@
-"""Long phases tell how far they are and how long they will take, and can be stopped."""
+"""Long work says how far it is and how long it will take, and is cancelled between two parts."""
+
+import os
+import signal
+import threading
 
 import pytest
 
 from tunesmith.core import progress
-from tunesmith.core.progress import Clock, Course, Progress, time_left
+from tunesmith.core.progress import (
+    Cancelled,
+    Notice,
+    Phase,
+    Progress,
+    cancel_on_signal,
+    never,
+    time_left,
+)
 
 
 @pytest.fixture
@@ -14,23 +26,41 @@ def time(monkeypatch):
     return now
 
 
-def test_what_is_done_in_an_instant_is_not_told(time):
+def test_a_phase_is_reported_as_it_begins_and_as_it_ends(time):
     heard = []
-    clock = Clock(Course(emit=heard.append, stop=lambda: pytest.fail("asked")))
+    phase = Progress(heard.append).phase("a", 3)
     for done in (1, 2, 3):
-        clock.at("a", done, 3)
+        phase.at(done)
+    assert [event.done for event in heard] == [0, 3]
+
+
+def test_a_quiet_phase_of_an_instant_is_not_reported(time):
+    heard = []
+    phase = Progress(heard.append).quiet_phase("a", 3)
+    for done in (1, 2, 3):
+        phase.at(done)
         time[0] += 0.05
     assert heard == []
 
 
-def test_progress_is_told_now_and_then_with_the_time_left(time):
+def test_reports_come_a_few_times_a_second_with_the_time_left(time):
     heard = []
-    clock = Clock(Course(emit=heard.append))
+    phase = Progress(heard.append).quiet_phase("a", 40)
     for done in range(11):
-        clock.at("a", done, 40)
+        phase.at(done)
         time[0] += 0.1
     assert [event.done for event in heard] == [3, 6, 9]
-    assert heard[0] == Progress("a", 3, 40, pytest.approx(0.1 * 37))
+    assert heard[0] == Phase("a", 3, 40, pytest.approx(0.1 * 37))
+
+
+def test_a_total_may_be_learned_on_the_way(time):
+    heard = []
+    phase = Progress(heard.append).phase("a")
+    time[0] += 1
+    phase.at(2)
+    time[0] += 1
+    phase.at(4, 8)
+    assert heard == [Phase("a"), Phase("a", 2), Phase("a", 4, 8, pytest.approx(4.0))]
 
 
 @pytest.mark.parametrize(("made", "left", "told"), [(0, 9, None), (1, 9, None), (2, 8, 40.0)])
@@ -38,48 +68,105 @@ def test_a_time_left_rests_on_more_than_the_first_part(made, left, told):
     assert time_left(10.0, made, left) == told
 
 
-def test_a_time_left_of_much_work_rests_on_a_share_of_it(time):
+def test_a_time_left_of_much_work_rests_on_a_share_of_it_and_not_on_what_was_known(time):
     heard = []
-    tell = Course(emit=heard.append).progress("a")
-    for done in (0, 4, 5, 100):
+    phase = Progress(heard.append).phase("a", 110)
+    for done in (10, 14, 15, 110):
         time[0] += 1
-        tell(done, 100)
-    assert [event.seconds_left for event in heard] == [None, None, pytest.approx(57), 0]
+        phase.at(done)
+    assert [event.seconds_left for event in heard] == [None, None, None, pytest.approx(57), 0]
 
 
-def test_each_phase_has_a_clock_of_its_own(time):
+def test_small_steps_are_counted_and_the_clock_is_read_now_and_then(time):
     heard = []
-    clock = Clock(Course(emit=heard.append))
-    clock.at("a", 1, 10)
-    time[0] += 60
-    clock.at("b", 1, 10)
-    assert heard == []
-    time[0] += 1
-    clock.at("b", 2, None)
-    assert heard == [Progress("b", 2, None, None)]
-
-
-def test_a_stop_is_heard_in_a_longer_phase(time):
-    clock = Clock(Course(stop=lambda: True))
-    clock.at("a", 1, 10)
-    time[0] += 1
-    with pytest.raises(KeyboardInterrupt):
-        clock.at("a", 2, 10)
-
-
-def test_small_steps_are_counted_and_looked_at_now_and_then(time):
-    heard = []
-    clock = Clock(Course(emit=heard.append))
+    phase = Progress(heard.append).quiet_phase("a", 1000)
     for _ in range(1000):
-        clock.step("a", 1000)
+        phase.step()
         time[0] += 0.01
     assert [event.done for event in heard] == [256, 512, 768]
-    clock.step("b", 5)
+
+
+def test_each_item_counts_once_it_was_worked_on():
+    heard = []
+    done = [
+        heard[-1].done if heard else 0
+        for _ in Progress(heard.append).quiet_phase("a", 3).over("abc")
+    ]
+    assert done == [0, 0, 0]
+    phase = Progress(heard.append).phase("b", 3)
+    assert list(phase.over("abc")) == ["a", "b", "c"]
+    assert [event.done for event in heard] == [0, 3]
+
+
+def test_a_cancel_between_two_parts_raises_after_the_part_that_is_done():
+    done = []
+    parts = Progress(cancelled=lambda: 2 in done).phase("a", 5).over(range(5))
+    with pytest.raises(Cancelled):
+        done.extend(parts)
+    assert done == [0, 1, 2]
+
+
+def test_the_last_part_is_never_cancelled():
+    phase = Progress(cancelled=lambda: True).phase("a", 2)
+    with pytest.raises(Cancelled):
+        phase.at(1)
+    phase.at(2)
+    assert list(Progress(cancelled=lambda: True).phase("b", 1).over("x")) == ["x"]
+
+
+def test_a_cancel_asked_for_while_a_part_is_reported_is_heard_before_the_next(time):
+    heard = []
+    work = Progress(heard.append, cancelled=lambda: bool(heard))
+    phase = work.quiet_phase("a", 9)
+    phase.at(1)
     time[0] += 1
-    clock.at("b", 2, 5)
-    assert heard[-1].phase == "b"
+    with pytest.raises(Cancelled):
+        phase.at(2)
+    assert [event.done for event in heard] == [2]
+
+
+def test_no_failure_of_a_part_swallows_a_cancel():
+    assert issubclass(Cancelled, KeyboardInterrupt)
+    assert not issubclass(Cancelled, Exception)
+
+
+def test_another_listener_hears_the_same_work():
+    first, second = [], []
+    work = Progress(first.append, cancelled=lambda: True, threads=3)
+    other = work.heard_by(second.append)
+    other.notice("code", "said")
+    assert (first, second) == ([], [Notice("code", "said")])
+    assert other.is_cancelled
+    assert other.processes == 3
+    with pytest.raises(Cancelled):
+        other.check()
 
 
 def test_as_many_processes_as_threads_or_as_there_are():
-    assert Course(threads=3).processes == 3
-    assert Course().processes >= 1
+    assert Progress(threads=3).processes == 3
+    assert Progress().processes >= 1
+
+
+def test_the_first_signal_asks_and_the_second_interrupts(capfd):
+    before = signal.getsignal(signal.SIGINT)
+    with cancel_on_signal("soon") as cancelled:
+        assert not cancelled()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert cancelled()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert capfd.readouterr().err == "\nsoon\n"
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_outside_the_main_thread_no_signal_is_caught():
+    found = []
+
+    def look():
+        with cancel_on_signal("") as cancelled:
+            found.append(cancelled)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert found == [never]

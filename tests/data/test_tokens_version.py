@@ -1,4 +1,4 @@
-"""Fixed rows have the tokens that were recorded for `TOKENS_VERSION`, so that caches are right."""
+"""Fixed rows have the tokens that were recorded for `TOKENS_VERSION`, so that caches hit."""
 
 import hashlib
 import json

@@ -9,7 +9,7 @@ import pytest
 from tests.distillation.distilling import HAS_F, QUESTIONS, answers_of, files_of
 from tunesmith.config.run import DistillSettings
 from tunesmith.core.errors import DataError
-from tunesmith.core.progress import Progress
+from tunesmith.core.progress import Phase
 from tunesmith.distillation import draws as distill_draws
 from tunesmith.distillation.draws import Draws, State, draws_left
 from tunesmith.distillation.teacher import Teacher
@@ -69,7 +69,7 @@ def test_a_call_that_is_killed_in_a_wave_keeps_the_waves_before(ask, tmp_path, m
     told = itertools.count()
 
     def interrupt(event):
-        if isinstance(event, Progress) and event.seconds_left is not None and next(told) == 6:
+        if isinstance(event, Phase) and event.seconds_left is not None and next(told) == 6:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -107,7 +107,7 @@ def test_a_stop_before_the_first_answer_leaves_nothing(ask, tmp_path):
 def test_time_left_is_told_once_there_are_two_answers(ask):
     events = []
     ask(emit=events.append, max_new_tokens=100)
-    told = [e for e in events if isinstance(e, Progress) and e.total]
+    told = [e for e in events if isinstance(e, Phase) and e.total]
     assert [e.seconds_left is None for e in told[:3]] == [True, True, False]
     assert all(e.seconds_left >= 0 for e in told[2:])
     assert (told[0].done, told[0].total) == (0, len(QUESTIONS))

@@ -14,7 +14,7 @@ from tunesmith.data.chat_format import instructed
 from tunesmith.data.read import read_conversations
 from tunesmith.data.rows import Message
 from tunesmith.distillation import teacher
-from tunesmith.generation.loop import Answer
+from tunesmith.generation.loop import GeneratedAnswer
 from tunesmith.models.load import read_tokenizer
 
 
@@ -98,7 +98,7 @@ def plan(monkeypatch, tokenizer_of, texts, ended="stop"):
     def generate(engine, prompts, **_):
         for row, (_, text) in enumerate(zip(prompts, texts, strict=True)):
             ids = text if isinstance(text, tuple) else tuple(tokenizer_of(text))
-            yield Answer(row, ids, ended)
+            yield GeneratedAnswer(row, ids, ended)
 
     monkeypatch.setattr(teacher, "generate", generate)
 

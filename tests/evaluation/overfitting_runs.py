@@ -4,7 +4,7 @@ import numpy as np
 
 from tunesmith.evaluation.intervals import Interval
 from tunesmith.evaluation.overfitting_evidence import Curves, Evidence, Labels, Rate, Warned
-from tunesmith.evaluation.overfitting_measures import Gap
+from tunesmith.evaluation.overfitting_measures import LossGap
 
 
 def interval(low, high=None):
@@ -14,7 +14,7 @@ def interval(low, high=None):
 
 def gap(train, held, low=None, high=None, *, change=-5.0):
     low = held - train if low is None else low
-    return Gap(train, held, interval(low, high), interval(change), interval(change))
+    return LossGap(train, held, interval(low, high), interval(change), interval(change))
 
 
 def falling(start, end, steps=60, *, rng=None, noise=0.1):

@@ -9,7 +9,7 @@ from tunesmith.adapters.loaded_base import open_base
 from tunesmith.config.evaluate import EvaluateSettings
 from tunesmith.config.methods import PTuningSettings
 from tunesmith.core.errors import ConfigError
-from tunesmith.core.progress import Notice, Planned, Progress
+from tunesmith.core.progress import Notice, Phase
 from tunesmith.data.rows import Conversation, Message
 from tunesmith.evaluation import answering
 from tunesmith.evaluation.answers import questions_of
@@ -20,6 +20,7 @@ from tunesmith.methods import table
 from tunesmith.runs.run import resume_run, train_run
 from tunesmith.studies.compare import compare_runs
 from tunesmith.studies.variants import Variant
+from tunesmith.training.events import Planned
 
 INSTRUCTION = "Say seven times the number that you are told, and nothing else."
 
@@ -245,7 +246,7 @@ def test_an_evaluation_that_was_stopped_goes_on_from_what_is_answered(tmp_path, 
     made_there, seen = sum(map(len, asked)), []
 
     def emit(event):
-        if isinstance(event, Progress) and event.phase.startswith("answering"):
+        if isinstance(event, Phase) and event.phase.startswith("answering"):
             seen.append(event.done)
 
     (tmp_path / "cache").mkdir()

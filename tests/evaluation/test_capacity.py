@@ -15,11 +15,13 @@ from tunesmith.evaluation.capacity import (
     FloorFall,
     LayerUse,
     RankPoint,
+    RankUse,
+    capacity_of,
     judge_capacity,
+    layer_uses,
     loss_falls,
-    rank_use,
+    rank_for,
     singular_values,
-    spectra,
 )
 from tunesmith.methods import lora
 
@@ -67,27 +69,28 @@ def test_every_layer_with_a_term_is_there_with_its_scale():
     engine, adapter = attached(targets=("q_proj", "o_proj"))
     for parameter in adapter.parameters.values():
         parameter.data = torch.randn_like(parameter)
-    found = spectra(engine, "mine")
+    found = {each.layer: each.values for each in layer_uses(engine, "mine")}
     assert {name.rpartition(".")[2] for name in found} == {"q_proj", "o_proj"}
     for name, values in found.items():
         term = engine.linears[name].terms["mine"]
         full = torch.linalg.svdvals(2.0 * (term.b @ term.a).detach().double())[:3]
         assert values == pytest.approx(full.tolist())
-    assert spectra(engine, "other") == {}
+    assert layer_uses(engine, "other") == ()
+    assert capacity_of(engine, "other") is None
 
 
 def test_an_untrained_adapter_has_values_of_zero_whatever_its_start():
     for start in ("uniform", "pissa"):
         engine, _ = attached(**({} if start == "uniform" else {"start": start}))
-        for values in spectra(engine, "mine").values():
-            assert max(values) < 1e-5
+        for each in layer_uses(engine, "mine"):
+            assert max(each.values) < 1e-5
 
 
 def test_a_layer_that_is_no_number_is_named():
     engine, adapter = attached(targets=("q_proj",))
     next(iter(adapter.parameters.values())).data.fill_(math.inf)
     with pytest.raises(ValueError, match=r"layers\.\d\.self_attn\.q_proj: "):
-        spectra(engine, "mine")
+        layer_uses(engine, "mine")
 
 
 VALUES = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=16).map(
@@ -120,31 +123,26 @@ def test_shares_of_the_energy_rise_to_all_of_it(values):
     shares = layer(*values).shares
     assert list(shares) == sorted(shares)
     assert shares[-1] == pytest.approx(1)
-    assert layer(*values).rank_for(shares[0]) == 1
+    assert rank_for(shares, shares[0]) == 1
 
 
 def test_energy_is_squared():
     assert layer(3.0, 1.0).shares == pytest.approx((0.9, 1.0))
-    assert layer(3.0, 1.0).rank_for(0.9) == 1
-    assert layer(3.0, 1.0).rank_for() == 2
+    assert rank_for(layer(3.0, 1.0).shares, 0.9) == 1
+    assert rank_for(layer(3.0, 1.0).shares) == 2
 
 
 def test_over_all_a_layer_counts_by_its_energy():
-    use = rank_use({"big": (10.0, 10.0), "small": (0.1, 0.0)}, {"big": 2, "small": 2})
+    use = RankUse((layer(10.0, 10.0), layer(0.1, 0.0)))
     assert use.effective_share == pytest.approx(1.0, abs=1e-3)
     assert use.shares == pytest.approx((100.01 / 200.01, 1.0))
-    assert (use.rank, use.rank_for()) == (2, 2)
+    assert (use.rank, rank_for(use.shares)) == (2, 2)
 
 
 def test_layers_of_other_ranks_are_taken_together():
-    use = rank_use({"a": (1.0,), "b": (1.0, 1.0, 1.0), "c": (2.0,)}, {"a": 1, "b": 3, "c": 1})
+    use = RankUse((layer(1.0), layer(1.0, 1.0, 1.0), layer(2.0)))
     assert use.rank == 1
     assert use.shares == pytest.approx((6 / 8, 7 / 8, 1.0))
-
-
-def test_without_a_layer_there_is_nothing_to_say():
-    with pytest.raises(ValueError, match="no layer"):
-        rank_use({}, {})
 
 
 def test_random_factors_fill_their_rank():
@@ -200,13 +198,7 @@ def test_losses_that_do_not_differ_have_no_fall():
 
 
 def use(*values, layers=3):
-    return rank_use(
-        {f"l{i}": values for i in range(layers)}, dict.fromkeys(_names(layers), len(values))
-    )
-
-
-def _names(layers):
-    return [f"l{i}" for i in range(layers)]
+    return RankUse((layer(*values),) * layers)
 
 
 def codes(use, *falls):

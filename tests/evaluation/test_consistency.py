@@ -5,12 +5,17 @@ import pytest
 
 from tunesmith.config.checks import ExactSettings
 from tunesmith.evaluation.checks.check import CannotScore, Case, Check
+from tunesmith.evaluation.checks.label import label_of
 from tunesmith.evaluation.checks.table import build_checks
-from tunesmith.evaluation.consistency import Reading, agreements, judge_consistency, measure_repeats
-from tunesmith.evaluation.consistency_agreement import label_of
+from tunesmith.evaluation.consistency import (
+    AnswerComparison,
+    agreements,
+    judge_consistency,
+    measure_repeats,
+)
 
 (EXACT,) = build_checks([ExactSettings()])
-READING = Reading(EXACT, label_of([]))
+READING = AnswerComparison(EXACT, label_of([]))
 
 
 def groups(rng, share, *, questions=60, times=5):
@@ -71,7 +76,7 @@ def test_a_check_that_cannot_score_leaves_its_measure_out_and_the_others_in():
     def rule(case):
         raise CannotScore("no")
 
-    broken = Reading(Check(name="x", rule=rule), label_of([]))
+    broken = AnswerComparison(Check(name="x", rule=rule), label_of([]))
     rng = np.random.default_rng(0)
     samples = {"base": groups(rng, 0.5), "tuned": groups(rng, 0.5)}
     found = judge_consistency(samples, {}, broken, temperature=0.7, seed=0)
@@ -81,7 +86,9 @@ def test_a_check_that_cannot_score_leaves_its_measure_out_and_the_others_in():
 def test_without_checks_or_a_tuned_arm_the_rest_is_there():
     rng = np.random.default_rng(0)
     samples = {"base": groups(rng, 0.5)}
-    found = judge_consistency(samples, {}, Reading(None, label_of([])), temperature=0.7, seed=0)
+    found = judge_consistency(
+        samples, {}, AnswerComparison(None, label_of([])), temperature=0.7, seed=0
+    )
     assert found.samples.differences == {}
     assert "passes" not in found.samples.arms["base"]
     assert found.text().startswith("60 questions, each asked 5 times at temperature 0.7:")
@@ -106,7 +113,7 @@ def test_the_text_has_the_tuned_arm_first_with_the_difference(language):
 
 
 def test_graded_scores_are_told_as_such():
-    half = Reading(Check(name="x", rule=lambda case: 0.5), label_of([]))
+    half = AnswerComparison(Check(name="x", rule=lambda case: 0.5), label_of([]))
     rng = np.random.default_rng(0)
     found = judge_consistency({"tuned": groups(rng, 0.5)}, {}, half, temperature=1.0, seed=0)
     assert found.graded

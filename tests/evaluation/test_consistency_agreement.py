@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from tunesmith.config.checks import ExactSettings, LabelSettings, NumberSettings
 from tunesmith.evaluation.checks.check import CannotScore
+from tunesmith.evaluation.checks.label import label_of
 from tunesmith.evaluation.checks.similarity import Meanings
-from tunesmith.evaluation.consistency_agreement import (
+from tunesmith.evaluation.consistency import (
     agreement,
     equal_pairs,
     form_of,
-    label_of,
     length_spread,
 )
 

@@ -148,7 +148,7 @@ def test_faults_of_a_file_are_all_told(opened, tmp_path):
         Asking(opened, QUESTIONS, evaluate(paraphrases_from=str(path)), seed=0)
     text = str(caught.value)
     assert f'{path}:1: "paraphrases" must be a list of texts' in text
-    assert f'{path}:2: "query" must be text' in text
+    assert f'{path}:2: "query" is missing; "paraphrases" ' in text
 
 
 def test_questions_out_of_time_are_told(opened, monkeypatch):

@@ -8,12 +8,13 @@ from tests.runs.tiny import ONE_CHECKPOINT, config
 from tunesmith.config import load_run_config
 from tunesmith.config.evaluate import ForgettingSettings
 from tunesmith.core.errors import ConfigError
-from tunesmith.core.progress import Notice, Planned, Progress
+from tunesmith.core.progress import Notice, Phase
 from tunesmith.evaluation import forgetting_scores, likelihoods
 from tunesmith.evaluation.comparison import TUNED
 from tunesmith.runs.run import resume_run, train_run
 from tunesmith.studies.compare import compare_runs
 from tunesmith.studies.variants import Variant
+from tunesmith.training.events import Planned
 
 BROKEN = """
 def f(answer, reference, question):
@@ -168,7 +169,7 @@ def test_a_stop_while_probing_is_gone_on_with(tmp_path, monkeypatch, kind):
     seen = []
 
     def emit(event):
-        seen.append(isinstance(event, Progress) and "forgetting" in event.phase)
+        seen.append(isinstance(event, Phase) and "forgetting" in event.phase)
 
     run = train_run(made(tmp_path, method={"kind": kind}), emit=emit, stop=lambda: any(seen))
     assert (run.reason, run.evaluation) == ("stopped", None)

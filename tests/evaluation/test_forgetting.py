@@ -2,10 +2,11 @@
 
 import pytest
 
-from tunesmith.evaluation.forgetting import Margins, Measured, judge_forgetting
+from tunesmith.evaluation.forgetting import judge_forgetting
+from tunesmith.evaluation.forgetting_probes import Measured
 from tunesmith.evaluation.intervals import Interval
 
-MARGINS = Margins(accuracy=0.05, perplexity=0.1)
+MARGINS = {"accuracy": 0.05, "perplexity": 0.1}
 
 
 def probe(mean, half, measure="accuracy", name="p", **more):
@@ -47,7 +48,7 @@ def test_the_margin_is_on_one_side_of_the_whole_interval(measure, mean, half, ou
     forgetting = judge_forgetting([found], MARGINS)
     (finding,) = forgetting.findings
     assert (finding.outcome, forgetting.outcome) == (outcome, outcome)
-    assert finding.margin == MARGINS.of(measure)
+    assert finding.margin == MARGINS[measure]
     limit = {"accuracy": -0.05, "perplexity": 0.1}[measure]
     assert asked == ([(limit, pytest.approx(0.025))] if outcome == "unclear" else [])
     assert finding.rows_needed == (1234 if outcome == "unclear" else None)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from tests.models.tiny import tiny_tokenizer
-from tunesmith.evaluation.forgetting import Answered
 from tunesmith.evaluation.forgetting_probes import (
     ALL,
+    ChoiceQuestion,
     MultipleChoice,
-    Question,
+    ProbeAnswers,
     compare_answers,
     with_all_questions,
 )
@@ -16,7 +16,7 @@ from tunesmith.evaluation.intervals import paired_difference
 from tunesmith.evaluation.likelihoods import Reader
 
 PROBE = MultipleChoice(
-    "p", (Question("one", ("a", "bbbb"), 0), Question("two", ("cc", "d", "eee"), 2))
+    "p", (ChoiceQuestion("one", ("a", "bbbb"), 0), ChoiceQuestion("two", ("cc", "d", "eee"), 2))
 )
 
 
@@ -47,7 +47,7 @@ def test_of_equally_likely_choices_the_first_counts():
 
 
 def test_the_difference_is_paired():
-    base, tuned = Answered((1, 1, 0, 0), (1, 0, 0, 0)), Answered((1, 0, 0, 1), (1, 1, 1, 0))
+    base, tuned = ProbeAnswers((1, 1, 0, 0), (1, 0, 0, 0)), ProbeAnswers((1, 0, 0, 1), (1, 1, 1, 0))
     found = compare_answers("p", base, tuned, seed=0)
     assert (found.base, found.tuned, found.measure) == (0.5, 0.5, "accuracy")
     for level in (0.9, 0.95):
@@ -66,8 +66,8 @@ def test_a_probe_measures_what_its_answers_say():
 
 
 def test_several_probes_questions_are_one_more_probe():
-    one = compare_answers("a", Answered((1, 1), (1, 1)), Answered((0, 0), (0, 0)), seed=0)
-    two = compare_answers("b", Answered((1,), (0,)), Answered((1,), (1,)), seed=0)
+    one = compare_answers("a", ProbeAnswers((1, 1), (1, 1)), ProbeAnswers((0, 0), (0, 0)), seed=0)
+    two = compare_answers("b", ProbeAnswers((1,), (0,)), ProbeAnswers((1,), (1,)), seed=0)
     found = with_all_questions([one, two], seed=0)
     assert [(each.probe, each.part) for each in found] == [("a", True), ("b", True), (ALL, False)]
     assert (found[-1].base, found[-1].tuned) == (1.0, pytest.approx(1 / 3))

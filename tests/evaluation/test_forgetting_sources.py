@@ -13,7 +13,7 @@ from tests.models.tiny import tiny_tokenizer
 from tests.source import SRC
 from tunesmith.core.errors import ConfigError
 from tunesmith.data.faults import FaultyData
-from tunesmith.evaluation.forgetting_probes import MultipleChoice, PlainText, Question
+from tunesmith.evaluation.forgetting_probes import ChoiceQuestion, MultipleChoice, PlainText
 from tunesmith.evaluation.forgetting_sources import (
     BUNDLED,
     LEAST_CHARACTERS,
@@ -41,7 +41,7 @@ def faults(path):
 def test_rows_of_questions_are_a_probe_named_like_the_file(tmp_path):
     path = write(tmp_path / "mine.jsonl", GOOD, {**GOOD, "query": "", "gold": 0, "more": 1})
     assert read_probe(path) == MultipleChoice(
-        "mine", (Question("q", ("a", "b"), 1), Question("", ("a", "b"), 0))
+        "mine", (ChoiceQuestion("q", ("a", "b"), 1), ChoiceQuestion("", ("a", "b"), 0))
     )
     assert read_probe(path, name="other").name == "other"
 
@@ -50,7 +50,7 @@ def test_rows_that_share_a_line_are_all_read(tmp_path):
     path = tmp_path / "mine.jsonl"
     rows = [json.dumps({**GOOD, "query": query}) for query in "abc"]
     path.write_text(f"[{rows[0]},\n{rows[1]}, {rows[2]}]")
-    wanted = tuple(Question(query, ("a", "b"), 1) for query in "abc")
+    wanted = tuple(ChoiceQuestion(query, ("a", "b"), 1) for query in "abc")
     assert read_probe(path) == MultipleChoice("mine", wanted)
     bad = json.dumps({**GOOD, "gold": 9})
     path.write_text(f"[{rows[0]},\n{bad}, {rows[1]}, {bad}]")
@@ -94,7 +94,7 @@ def test_all_faults_are_told_at_once(tmp_path):
 
 def test_texts_and_questions_do_not_mix(tmp_path):
     path = write(tmp_path / "p.jsonl", {"text": LONG}, GOOD, {"text": " "}, {"text": 3})
-    assert faults(path) == [(2, "wrong_type"), (3, "empty"), (4, "wrong_type")]
+    assert faults(path) == [(2, "missing_column"), (3, "empty"), (4, "wrong_type")]
 
 
 def test_too_little_text_has_no_interval(tmp_path):
@@ -118,7 +118,9 @@ def test_what_is_no_probe_file_is_told(tmp_path):
 
 
 READER = Reader(tiny_tokenizer(), 60)
-QUESTIONS = MultipleChoice("q", (Question("one", ("a", "bb"), 0), Question("two", ("c", "d"), 1)))
+QUESTIONS = MultipleChoice(
+    "q", (ChoiceQuestion("one", ("a", "bb"), 0), ChoiceQuestion("two", ("c", "d"), 1))
+)
 
 
 class FakeTask:
@@ -299,13 +301,13 @@ def test_every_fault_of_every_name_is_told(tmp_path):
         probes_named(names)
     told = str(error.value)
     assert "there is no probe `arc`. Bundled are arc_easy, piqa" in told
-    assert "bad.jsonl:2: query and choices and gold missing" in told
+    assert 'bad.jsonl:2: "query" is missing; "choices" is missing; "gold" is missing' in told
     assert "more than one probe is called copa" in told
 
 
 def test_a_task_of_lm_eval_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "lm_eval", None)
     monkeypatch.setitem(sys.modules, "lm_eval.tasks", None)
-    with pytest.raises(ConfigError, match="needs lm-eval, which is not installed") as error:
+    with pytest.raises(ConfigError, match="needs the package lm_eval") as error:
         probes_named(["lm_eval:hellaswag"])
     assert "tunesmith[lm-eval]" in str(error.value)

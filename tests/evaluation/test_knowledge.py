@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tunesmith.data.quality.unsuitable import Facts
-from tunesmith.evaluation.knowledge import Asked, fact_of, judge_knowledge
+from tunesmith.evaluation.knowledge import fact_of, judge_knowledge, recall_of
 
 FACTS = Facts(0.97, 0.2, 1.0, 0.3)
 
@@ -17,7 +17,7 @@ def asked(base, tuned, *, n=60, rng=None):
         known = rng.random(n) < share if rng else np.arange(n) < round(share * n)
         return [f.answer if k else "I cannot say" for f, k in zip(facts, known, strict=True)]
 
-    return Asked(facts, answers(base), answers(tuned))
+    return recall_of(facts, answers(base), answers(tuned), seed=0)
 
 
 def judged(other, trained=(0.0, 0.9), held=(0.0, 0.0), **more):
@@ -26,7 +26,7 @@ def judged(other, trained=(0.0, 0.9), held=(0.0, 0.0), **more):
         "as_trained": asked(*trained, **more),
         "held_out": asked(*held, **more),
     }
-    return judge_knowledge(sets, facts=FACTS, seed=0)
+    return judge_knowledge(sets, facts=FACTS)
 
 
 def test_facts_that_can_only_be_recited_fit_retrieval():
@@ -58,18 +58,18 @@ def test_at_the_threshold_it_is_wrong_as_seldom_as_promised():
     wrong = 0
     for repeat in range(repeats):
         rng = np.random.default_rng(repeat)
-        found = judge_knowledge({"other_words": asked(0.0, 0.9, rng=rng)}, facts=FACTS, seed=0)
+        found = judge_knowledge({"other_words": asked(0.0, 0.9, rng=rng)}, facts=FACTS)
         wrong += found.outcome == "retrieval"
     assert wrong / repeats <= 0.025 + 2 * (0.025 * 0.975 / repeats) ** 0.5 + 0.02
 
 
 def test_nothing_asked_in_other_words_is_refused():
     with pytest.raises(ValueError, match="in other words"):
-        judge_knowledge({"as_trained": asked(0.0, 1.0)}, facts=FACTS, seed=0)
+        judge_knowledge({"as_trained": asked(0.0, 1.0)}, facts=FACTS)
 
 
 def test_sets_that_were_not_asked_are_left_out_of_text_and_document():
-    found = judge_knowledge({"other_words": asked(0.0, 0.1)}, facts=None, seed=0)
+    found = judge_knowledge({"other_words": asked(0.0, 0.1)}, facts=None)
     document = found.to_json()
     assert document["data"] is None
     assert "as_trained" not in document

@@ -81,7 +81,9 @@ def test_faults_of_the_file_are_all_told(tmp_path):
     path.write_text('{"query": "a"}\n{"query": " ", "answer": 3}\n')
     with pytest.raises(FaultyData) as caught:
         fact_sheet(TRAINED, HELD, KnowledgeSettings(questions=str(path)))
-    assert str(caught.value).count("must be text that is not blank") == 3
+    text = str(caught.value)
+    assert f'{path}:1: "answer" is missing (found: query). A row is {{"query"' in text
+    assert f'{path}:2: "query" must not be blank; "answer" must be text (found' in text
 
 
 def test_both_arms_from_rows_to_the_document(talking):

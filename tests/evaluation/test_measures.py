@@ -6,7 +6,7 @@ import pytest
 
 from tests.runs.tiny import config
 from tunesmith.core.errors import ModelError
-from tunesmith.core.progress import Progress
+from tunesmith.core.progress import Phase
 from tunesmith.evaluation import measures
 from tunesmith.evaluation.comparison import TUNED
 from tunesmith.runs.evaluate import evaluate_target
@@ -76,7 +76,7 @@ def test_a_stop_within_a_measure_stops_the_run_and_going_on_finishes_it(tmp_path
     seen = []
 
     def emit(event):
-        if isinstance(event, Progress) and event.phase.startswith(phase):
+        if isinstance(event, Phase) and event.phase.startswith(phase):
             seen.append(event)
 
     summary = train_run(made(tmp_path), emit=emit, stop=lambda: bool(seen))

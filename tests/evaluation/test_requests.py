@@ -10,7 +10,14 @@ from tunesmith.adapters.loaded_base import open_base
 from tunesmith.config.evaluate import PriceSettings
 from tunesmith.evaluation.answering import Said
 from tunesmith.evaluation.arms import Arm
-from tunesmith.evaluation.duration import Measuring, Speed, Work, speed_of, tokens_to_read, told
+from tunesmith.evaluation.duration import (
+    AnsweringWork,
+    Measuring,
+    Speed,
+    speed_of,
+    tokens_to_read,
+    told,
+)
 from tunesmith.evaluation.requests import STEPS, Request, break_even, time_arms
 from tunesmith.generation.decoder import Decoder, Prompt
 
@@ -159,7 +166,9 @@ def test_a_beginning_that_is_shared_is_read_once_by_kin():
 
 
 def test_the_time_lies_between_answers_like_the_datas_and_the_longest():
-    work = Work([Prompt((1,) * 10, draw=i) for i in range(4)], expected=5, longest=50, scored=100)
+    work = AnsweringWork(
+        [Prompt((1,) * 10, draw=i) for i in range(4)], expected=5, longest=50, scored=100
+    )
     low, high = work.seconds(Speed(read=0.01, made=0.1))
     assert low == pytest.approx(1.4 + 4 * 5 * 0.1)
     assert high == pytest.approx(1.4 + 4 * 50 * 0.1)

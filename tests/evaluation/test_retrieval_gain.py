@@ -2,12 +2,15 @@ import pytest
 
 from tunesmith.core.phrases import languages
 from tunesmith.evaluation.findings import PHRASES
-from tunesmith.evaluation.retrieval_gain import EFFECTS, Case, effects, score_cell
-from tunesmith.retrieval.prompt import REFUSALS, Source
+from tunesmith.evaluation.retrieval_gain import EFFECTS, SourcedCase, effects, score_cell
+from tunesmith.retrieval.prompt import REFUSALS, CitedSource
 
-SOURCES = (Source(1, "a", "Dogs may come on Fridays."), Source(2, "b", "Thirty days of leave."))
-ASKED = Case(("thirty days",), SOURCES, frozenset({2}))
-UNANSWERABLE = Case((), SOURCES)
+SOURCES = (
+    CitedSource(1, "a", "Dogs may come on Fridays."),
+    CitedSource(2, "b", "Thirty days of leave."),
+)
+ASKED = SourcedCase(("thirty days",), SOURCES, frozenset({2}))
+UNANSWERABLE = SourcedCase((), SOURCES)
 REFUSAL = REFUSALS["en"]
 
 
@@ -26,14 +29,14 @@ def test_each_score_is_of_the_answers_that_it_is_about():
 
 
 def test_a_refusal_where_retrieval_missed_is_not_one_of_what_was_shown():
-    missed = Case(ASKED.answers, SOURCES)
+    missed = SourcedCase(ASKED.answers, SOURCES)
     cell = score_cell([missed, ASKED], [REFUSAL, "thirty days [2]"])
     assert cell.false_refusal == (1, 0)
     assert cell.refused_shown == (0,)
 
 
 def test_without_sources_there_is_nothing_to_cite():
-    document = score_cell([Case(("x",))], ["x [1]"]).to_json(seed=0)
+    document = score_cell([SourcedCase(("x",))], ["x [1]"]).to_json(seed=0)
     assert (document["f1"], document["low"] > 0, document["high"]) == (1, True, 1)
     for name in ("refusal", "refused_shown", "citation_precision", "faithfulness"):
         assert document[name] is None

@@ -18,7 +18,7 @@ from tunesmith.core.errors import AdapterError, UsageError
 from tunesmith.data.tokenizer import add_tokens_
 from tunesmith.exports import compare_folder
 from tunesmith.exports import export as export_check
-from tunesmith.exports.export import Order, export_adapter
+from tunesmith.exports.export import ExportOrder, export_adapter
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Words
 from tunesmith.models.hashes import COMBINED, hash_folder
@@ -72,7 +72,7 @@ def with_tokens(adapters):
 
 
 def export(adapters, kind, to, out, **options):
-    order = Order(to, out, **{"prompts": 2, **options})
+    order = ExportOrder(to, out, **{"prompts": 2, **options})
     return export_adapter(find_adapter(str(adapters / kind)), order)
 
 
@@ -95,7 +95,7 @@ def test_what_is_handed_over_answers_alike(to, kind, adapters, tmp_path):
 @pytest.mark.parametrize("to", ["peft", "merged"])
 def test_tokens_of_its_own_go_along(to, with_tokens, tmp_path):
     found = find_adapter(str(with_tokens / "tokens"))
-    order = Order(to, tmp_path / "out", prompts=2)
+    order = ExportOrder(to, tmp_path / "out", prompts=2)
     done = export_adapter(found, order, model=str(with_tokens / "base"))
     assert done.comparison.largest_difference < 2e-5 * max(1.0, done.comparison.largest_logit)
     assert done.comparison.same_answers == 2
@@ -194,7 +194,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(adapters, tmp_path
 def test_an_adapter_of_another_base_is_not_exported(adapters, tmp_path):
     other = shutil.copytree(adapters / "base", tmp_path / "other")
     (other / "generation_config.json").write_text('{"eos_token_id": 0}')
-    order = Order("peft", tmp_path / "out")
+    order = ExportOrder("peft", tmp_path / "out")
     with pytest.raises(AdapterError, match="not made for this base: its base"):
         export_adapter(find_adapter(str(adapters / "lora")), order, model=str(other), force=True)
 

@@ -9,11 +9,23 @@ from tests.families import tiny_model
 from tunesmith.config.methods import LoraSettings
 from tunesmith.core.errors import ConfigError
 from tunesmith.engine.forward import prepare_
-from tunesmith.engine.low_rank import LowRank
-from tunesmith.methods import lora_start
-from tunesmith.methods.lora import choose
+from tunesmith.engine.term import Term
+from tunesmith.methods.lora_variants import TAKEN, choose
 from tunesmith.methods.table import attach
 
+VARIANTS = {
+    "lora": LoraSettings(rank=3, alpha=5),
+    "rslora": LoraSettings(rank=3, alpha=5, rslora=True),
+    "dora": LoraSettings(rank=3, alpha=5, dora=True),
+    "pissa": LoraSettings(rank=3, alpha=5, start="pissa"),
+    "olora": LoraSettings(rank=3, alpha=5, start="olora"),
+    "olora, dora": LoraSettings(rank=3, alpha=5, start="olora", dora=True),
+    "lora-fa": LoraSettings(rank=3, alpha=5, freeze_a=True),
+    "lora+": LoraSettings(rank=3, alpha=5, loraplus_lr_ratio=4),
+    "qlora": LoraSettings(kind="qlora", rank=3, alpha=5),
+    "loftq": LoraSettings(kind="qlora", rank=8, alpha=5, start="loftq"),
+    "qlora, dora, pissa": LoraSettings(kind="qlora", rank=3, dora=True, start="pissa"),
+}
 NAMES = [f"model.layers.{i}.{m}" for i in (0, 1, 10) for m in ("self_attn.q_proj", "mlp.up_proj")]
 
 
@@ -50,9 +62,9 @@ def test_patterns_give_layers_another_rank_and_alpha_and_the_scale_follows():
 @pytest.mark.parametrize("start", ["pissa", "olora"])
 def test_what_a_start_taken_from_the_weights_learned_survives_16_bit(start, dtype):
     weight = torch.randn(96, 64, generator=torch.Generator().manual_seed(0))
-    a, b = lora_start.TAKEN[start](weight, 4, 2.0, 0)
+    a, b = TAKEN[start](weight, 4, 2.0, 0)
     moved = [nn.Parameter(t + 1e-3 * torch.randn_like(t)) for t in (a, b)]
-    term = LowRank(*moved, 2.0, offset=(nn.Parameter(a), nn.Parameter(b)))
+    term = Term(*moved, 2.0, offset=(nn.Parameter(a), nn.Parameter(b)))
     exact = moved[1] @ moved[0] - b @ a
     narrow_a, narrow_b = (tensor.float() for tensor in term.cast(dtype))
     assert (narrow_b @ narrow_a - exact).norm() < 0.005 * exact.norm()

@@ -10,7 +10,7 @@ from tests.report.examples import write_comparison
 from tests.report.test_run_page import Page
 from tunesmith.core.errors import RunError
 from tunesmith.report.comparison_page import (
-    Point,
+    ParetoPoint,
     best_at_its_price,
     comparison_page,
     is_comparison,
@@ -25,7 +25,7 @@ def test_runs_stand_beside_each_other(tmp_path: Path, language: str) -> None:
     path = write_comparison(tmp_path)
     assert is_comparison(path)
     page = Page(comparison_page(path, language=language))
-    for part in ("97 %", "60 %", "20.0\N{NO-BREAK SPACE}MB", "50\N{NO-BREAK SPACE}kB"):
+    for part in ("97 %", "60 %", "20.0\N{NO-BREAK SPACE}MB", "50.0\N{NO-BREAK SPACE}kB"):
         assert part in page.text
     assert {"title-scores", "title-pareto-adapter-bytes", "section-verdicts"} <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
@@ -55,8 +55,8 @@ def test_an_unfinished_comparison_is_refused(tmp_path: Path) -> None:
         comparison_page(tmp_path)
 
 
-def points(*pairs: tuple[float, float]) -> list[Point]:
-    return [Point(str(i), score, 0, 1, {"c": cost}) for i, (score, cost) in enumerate(pairs)]
+def points(*pairs: tuple[float, float]) -> list[ParetoPoint]:
+    return [ParetoPoint(str(i), score, 0, 1, {"c": cost}) for i, (score, cost) in enumerate(pairs)]
 
 
 def test_best_at_its_price_is_beaten_by_nobody() -> None:

@@ -8,7 +8,7 @@ from tests.report.examples import clash
 from tests.report.test_run_page import Page
 from tunesmith.core.phrases import Words, languages
 from tunesmith.report.conflicts_page import Grid, conflicts_page
-from tunesmith.report.run_page import PHRASES
+from tunesmith.report.page import PHRASES
 
 
 @pytest.mark.parametrize("language", languages(PHRASES))

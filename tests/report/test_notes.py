@@ -3,7 +3,8 @@
 import pytest
 
 from tunesmith.core.phrases import Words
-from tunesmith.report.run_page import PHRASES, cost_notes, result_notes
+from tunesmith.report.page import PHRASES
+from tunesmith.report.run_page import cost_notes, result_notes
 
 WORDS = Words(PHRASES)
 REPAID = {

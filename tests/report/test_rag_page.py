@@ -5,8 +5,8 @@ import pytest
 from tests.report.examples import retrieved
 from tests.report.test_run_page import Page
 from tunesmith.core.phrases import languages
+from tunesmith.report.page import PHRASES
 from tunesmith.report.rag_page import rag_page
-from tunesmith.report.run_page import PHRASES
 
 
 @pytest.mark.parametrize("language", languages(PHRASES))

@@ -11,7 +11,8 @@ import pytest
 from tests.report.examples import answers, evaluation, write_run
 from tunesmith.core.errors import RunError
 from tunesmith.core.phrases import languages
-from tunesmith.report.run_page import PHRASES, _prose, run_page
+from tunesmith.report.page import PHRASES, _prose
+from tunesmith.report.run_page import run_page
 from tunesmith.runs.history import read_records
 
 

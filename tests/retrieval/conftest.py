@@ -6,7 +6,7 @@ import pytest
 
 from tests.retrieval.toy import ToyEmbedder, toy_folder
 from tunesmith.retrieval.chunk import Cutting
-from tunesmith.retrieval.index import Source, index
+from tunesmith.retrieval.index import IndexedFolder, index
 
 # Whoever has not installed the extra `rag` (it is part of `test`) runs the other tests.
 if any(importlib.util.find_spec(name) is None for name in ("lancedb", "ir_measures")):
@@ -42,7 +42,7 @@ def indexed(tmp_path, folder, embedder):
     """Indexes the folder into the store, again and again."""
 
     def go(cutting=Cutting(40, 8), **options):  # noqa: B008  # frozen
-        source = Source(folder, "toy", lambda: embedder, cutting)
+        source = IndexedFolder(folder, "toy", lambda: embedder, cutting)
         return index(source, str(tmp_path / "store"), **options)
 
     go.uri = str(tmp_path / "store")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tunesmith.core.errors import RagError
 from tunesmith.retrieval.chunk import Cutter, Cutting
-from tunesmith.retrieval.document import Document
+from tunesmith.retrieval.document import SourceDocument
 from tunesmith.retrieval.read import read_document
 from tunesmith.retrieval.read_text import read_csv
 
@@ -31,19 +31,19 @@ def test_passages_stand_in_the_text_at_their_offsets_and_lose_no_word(toy_model,
 
 def test_passages_longer_than_the_tokenizer_cuts_at_are_measured_whole(toy_model):
     text = "word " * 100
-    chunks = Cutter(toy_model, Cutting(30, 0)).cut(Document(text, "text"))
+    chunks = Cutter(toy_model, Cutting(30, 0)).cut(SourceDocument(text, "text"))
     assert [len(chunk.text.split()) for chunk in chunks] == [30, 30, 30, 10]
 
 
 def test_passages_overlap(toy_model):
     text = ". ".join(f"This is sentence number {i}" for i in range(20))
-    chunks = Cutter(toy_model, Cutting(20, 8)).cut(Document(text, "text"))
+    chunks = Cutter(toy_model, Cutting(20, 8)).cut(SourceDocument(text, "text"))
     assert all(b.start < a.stop for a, b in itertools.pairwise(chunks))
 
 
 def test_a_passage_is_cited_with_the_page_that_it_is_on(toy_model):
     text = "One slide.\n\n\n\nAnother slide."
-    chunks = Cutter(toy_model, Cutting(50, 0)).cut(Document(text, "pdf", pages=[0, 12, 14]))
+    chunks = Cutter(toy_model, Cutting(50, 0)).cut(SourceDocument(text, "pdf", pages=[0, 12, 14]))
     assert [(chunk.text, chunk.page) for chunk in chunks] == [
         ("One slide.", 1),
         ("Another slide.", 3),

@@ -158,7 +158,7 @@ def test_another_folder_is_not_brought_into_a_store(indexed, tmp_path, folder, e
     other = tmp_path / "other"
     other.mkdir()
     (other / "a.txt").write_text("a")
-    source = index_module.Source(other, "toy", lambda: embedder, Cutting(40, 8))
+    source = index_module.IndexedFolder(other, "toy", lambda: embedder, Cutting(40, 8))
     with pytest.raises(RagError, match="would all leave"):
         index_module.index(source, indexed.uri)
     folder.rename(tmp_path / "moved")  # now it is the folder that moved, with other content
@@ -184,7 +184,7 @@ def test_a_model_that_gives_other_vectors_is_refused(indexed, folder, embedder, 
 def test_a_folder_without_documents_is_refused(tmp_path, embedder, name):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "a.txt").touch()
-    source = index_module.Source(tmp_path / name, "toy", lambda: embedder)
+    source = index_module.IndexedFolder(tmp_path / name, "toy", lambda: embedder)
     with pytest.raises(RagError) as refused:
         index_module.index(source, str(tmp_path / "store"))
     assert refused.value.code in ("no_folder", "no_documents")

@@ -11,7 +11,7 @@ from tunesmith.core.errors import RagError
 from tunesmith.retrieval.prompt import (
     CUT_MARK,
     REFUSALS,
-    Source,
+    CitedSource,
     build_prompt,
     check_citations,
     harmless,
@@ -135,8 +135,8 @@ def test_instructions_in_a_document_stay_a_quotation():
 
 
 SOURCES = [
-    Source(1, "a.txt", "The company pays for\nevery train ticket."),
-    Source(2, "b.txt", "Dogs may come “on Fridays”, it says. And then it goes [...]"),
+    CitedSource(1, "a.txt", "The company pays for\nevery train ticket."),
+    CitedSource(2, "b.txt", "Dogs may come “on Fridays”, it says. And then it goes [...]"),
 ]
 
 

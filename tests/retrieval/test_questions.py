@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 
 from tests.retrieval.toy import ToyEmbedder
-from tunesmith.retrieval.index import Source, index
-from tunesmith.retrieval.questions import Question, know, says_nothing
+from tunesmith.retrieval.index import IndexedFolder, index
+from tunesmith.retrieval.questions import RetrievalQuestion, know, says_nothing
 from tunesmith.retrieval.store import open_store
 
 TEXTS = {
@@ -20,7 +20,9 @@ def store(tmp_path_factory, toy_model):
     (folder / "docs").mkdir()
     for name, text in TEXTS.items():
         (folder / "docs" / name).write_text(text)
-    index(Source(folder / "docs", "toy", lambda: ToyEmbedder(toy_model)), str(folder / "store"))
+    index(
+        IndexedFolder(folder / "docs", "toy", lambda: ToyEmbedder(toy_model)), str(folder / "store")
+    )
     return open_store(str(folder / "store"))
 
 
@@ -38,7 +40,7 @@ def store(tmp_path_factory, toy_model):
     ],
 )
 def test_passages_are_right_by_their_place_and_by_what_they_say(store, embedder, changes, right):
-    question = replace(Question("How many days of leave?", ("Thirty days",)), **changes)
+    question = replace(RetrievalQuestion("How many days of leave?", ("Thirty days",)), **changes)
     known = know(store, embedder, question)
     assert {passage.source for passage in known.right} == right
     assert len(known.hits) == len(TEXTS)
@@ -48,13 +50,15 @@ def test_a_copy_of_the_file_answers_too(tmp_path, embedder):
     (tmp_path / "docs" / "nested").mkdir(parents=True)
     for name, text in {**TEXTS, "nested/leave-2.txt": TEXTS["leave.txt"]}.items():
         (tmp_path / "docs" / name).write_text(text)
-    index(Source(tmp_path / "docs", "toy", lambda: embedder), str(tmp_path / "store"))
-    asked = Question("How many days of leave?", ("Thirty days",), source="leave.txt")
+    index(IndexedFolder(tmp_path / "docs", "toy", lambda: embedder), str(tmp_path / "store"))
+    asked = RetrievalQuestion("How many days of leave?", ("Thirty days",), source="leave.txt")
     right = know(open_store(str(tmp_path / "store")), embedder, asked).right
     assert [passage.source for passage in right] == ["leave.txt", "nested/leave-2.txt"]
 
 
 def test_what_says_the_answer_or_is_like_the_right_passage_is_no_distractor(store, embedder):
-    known = know(store, embedder, Question("Days of leave?", ("thirty days",), "leave.txt"))
+    known = know(
+        store, embedder, RetrievalQuestion("Days of leave?", ("thirty days",), "leave.txt")
+    )
     free = {p.source for p in store.passages() if says_nothing(p, known, ["thirty days"])}
     assert free == {"old.txt"}

@@ -6,7 +6,7 @@ import pytest
 from tests.retrieval.toy import pdf
 from tunesmith.core.errors import RagError
 from tunesmith.retrieval.chunk import Cutting
-from tunesmith.retrieval.read import Order, Refused
+from tunesmith.retrieval.read import FileOrder, Refused
 from tunesmith.retrieval.reading import Readers, Reading
 
 
@@ -15,7 +15,7 @@ def order(tmp_path):
     def make(name, data):
         path = tmp_path / name
         path.write_bytes(data)
-        return Order(path, hashlib.sha256(data).hexdigest())
+        return FileOrder(path, hashlib.sha256(data).hexdigest())
 
     return make
 
@@ -45,7 +45,7 @@ def test_a_file_that_changed_since_it_was_listed_is_refused(toy_model, order):
 def test_a_file_that_takes_too_long_is_refused_and_the_next_is_read(toy_model, order, tmp_path):
     pipe = tmp_path / "endless.txt"
     os.mkfifo(pipe)
-    orders = [Order(pipe, ""), order("a.txt", b"word")]
+    orders = [FileOrder(pipe, ""), order("a.txt", b"word")]
     with Readers(toy_model, Cutting(), Reading(most_seconds=3)) as readers:
         (_, slow), (_, next_) = readers.read(orders)
     assert slow.code == "too_slow"

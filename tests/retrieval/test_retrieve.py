@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from tests.retrieval.conftest import write_documents
 from tests.retrieval.toy import ToyEmbedder
 from tunesmith.core.errors import RagError
-from tunesmith.retrieval.index import Source, index
+from tunesmith.retrieval.index import IndexedFolder, index
 from tunesmith.retrieval.passage import Filter, Passage, parse_filter
 from tunesmith.retrieval.retrieve import (
     RRF_K,
@@ -50,7 +50,7 @@ def test_copies_do_not_take_the_places_of_others(tmp_path, embedder, limit):
     folder = write_documents(tmp_path / "docs")
     for i in range(30):
         (folder / f"copy-{i:02}.txt").write_text("How many dogs may come on Fridays? Two dogs.")
-    index(Source(folder, "toy", lambda: embedder), str(tmp_path / "store"))
+    index(IndexedFolder(folder, "toy", lambda: embedder), str(tmp_path / "store"))
     store, question = open_store(str(tmp_path / "store")), "How many dogs may come on Fridays?"
     every = retrieve(store, embedder, question, Search(50, keep_duplicates=True))
     assert len(every) == 33
@@ -95,7 +95,7 @@ def test_short_texts_are_duplicates_only_if_they_are_equal():
 def store(tmp_path_factory, toy_model):
     """Read by many tests, written by none."""
     folder = tmp_path_factory.mktemp("retrieve")
-    source = Source(write_documents(folder / "docs"), "toy", lambda: ToyEmbedder(toy_model))
+    source = IndexedFolder(write_documents(folder / "docs"), "toy", lambda: ToyEmbedder(toy_model))
     index(source, str(folder / "store"))
     return open_store(str(folder / "store"))
 

@@ -8,7 +8,7 @@ from ir_measures import RR, R, nDCG
 
 from tunesmith.core.errors import RagError
 from tunesmith.retrieval.confidence import fit_threshold
-from tunesmith.retrieval.prompt import REFUSALS, Source, check_citations
+from tunesmith.retrieval.prompt import REFUSALS, CitedSource, check_citations
 from tunesmith.retrieval.scores import (
     citation_precision,
     exact_match,
@@ -115,7 +115,10 @@ def test_words_must_stand_together():
     assert not says("thirteenth", "thirteen")
 
 
-SOURCES = [Source(1, "a", "Dogs may come on Fridays."), Source(2, "b", "Thirty days of leave.")]
+SOURCES = [
+    CitedSource(1, "a", "Dogs may come on Fridays."),
+    CitedSource(2, "b", "Thirty days of leave."),
+]
 
 
 def test_only_what_the_cited_sources_say_is_faithful():

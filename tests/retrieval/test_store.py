@@ -4,14 +4,14 @@ import pytest
 from tests.retrieval.test_retrieve import passage
 from tunesmith.core.errors import RagError
 from tunesmith.retrieval import store as store_module
-from tunesmith.retrieval.store import Settings, create_store, open_store
+from tunesmith.retrieval.store import StoreSettings, create_store, open_store
 
 WIDTH = 16
 
 
 def settings(**changes):
     values = {"root": "r", "embedding": "toy", "width": WIDTH, "probe": (0.0,) * 8}
-    return Settings(**{**values, "tokens": 40, "overlap": 8, **changes})
+    return StoreSettings(**{**values, "tokens": 40, "overlap": 8, **changes})
 
 
 @pytest.fixture

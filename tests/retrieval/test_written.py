@@ -3,7 +3,7 @@ import pytest
 from tests.retrieval.test_retrieve import passage
 from tunesmith.conversation.written_questions import (
     FAULTS,
-    Written,
+    WrittenQuestion,
     fault_of,
     finds_again,
     parse_reply,
@@ -16,9 +16,9 @@ TEXT = "Every employee has thirty days of leave, and Ada Lovelace wrote the rule
 @pytest.mark.parametrize(
     ("reply", "written"),
     [
-        ("Question: Who wrote it?\nAnswer: Ada", Written("Who wrote it?", "Ada")),
-        (" Question: Who?\n\n Answer: Ada.\nThe answer is Ada.", Written("Who?", "Ada")),
-        ('Question: Who?\nAnswer: "Ada Lovelace"', Written("Who?", "Ada Lovelace")),
+        ("Question: Who wrote it?\nAnswer: Ada", WrittenQuestion("Who wrote it?", "Ada")),
+        (" Question: Who?\n\n Answer: Ada.\nThe answer is Ada.", WrittenQuestion("Who?", "Ada")),
+        ('Question: Who?\nAnswer: "Ada Lovelace"', WrittenQuestion("Who?", "Ada Lovelace")),
         ("Question: Who wrote it?", None),
         ("Question: Who wrote it?\nAnswer:", None),
         ("Answer: Ada\nQuestion: Who wrote it?", None),
@@ -45,7 +45,7 @@ def test_only_a_question_with_an_answer_behind_it_is_read(reply, written):
     ],
 )
 def test_an_answer_stands_in_the_passage_and_not_in_the_question(question, answer, fault):
-    assert fault_of(Written(question, answer), passage("p", TEXT)) == fault
+    assert fault_of(WrittenQuestion(question, answer), passage("p", TEXT)) == fault
     assert fault is None or fault in FAULTS
 
 

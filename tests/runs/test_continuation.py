@@ -1,5 +1,6 @@
 """A run that goes on with an adapter takes what that is, and refuses to be asked for another."""
 
+import functools
 import json
 import shutil
 
@@ -8,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.runs.tiny import base_folder, config
+from tests.runs.trained import copy_of
 from tunesmith.config import load_run_config
 from tunesmith.config.methods import start_path
 from tunesmith.core.errors import AdapterError, ConfigError
@@ -21,11 +23,22 @@ PATTERNS = {"rank": 3, "alpha": 5, "rank_pattern": {"o_proj": 4}, "alpha_pattern
 DORA = {"rank": 2, "dora": True, "rslora": True, "targets": ["q_proj", "up_proj"]}
 
 
-def trained(folder, method, *, out="first", **changes):
-    """The adapter folder of a short run."""
-    train = {"steps": 2, "rows_per_step": 3, "checkpoint_steps": 1, "lr": 0.01}
-    made = config(folder, method=method, out=str(folder / out), train=train, evaluate={}, **changes)
-    return train_run(made, emit=lambda event: None).adapter
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Gives a folder a short run and its base: made once for each method, and a copy of it."""
+
+    @functools.cache
+    def of(method):
+        folder = tmp_path_factory.mktemp("first")
+        train = {"steps": 2, "rows_per_step": 3, "checkpoint_steps": 1, "lr": 0.01}
+        values = {"method": json.loads(method), "train": train, "evaluate": {}}
+        train_run(config(folder, out=str(folder / "first"), **values), emit=lambda event: None)
+        return folder
+
+    def copied(folder, method):
+        return str(copy_of(of(json.dumps(method)), folder) / "first" / "adapter")
+
+    return copied
 
 
 def go(folder, method, *, out="second", **options):
@@ -54,7 +67,7 @@ def shape_of(written):
 
 
 @pytest.mark.parametrize("method", [PATTERNS, DORA, {"rank": 2, "start": "pissa"}])
-def test_keys_that_are_left_out_are_the_adapters(tmp_path, method):
+def test_keys_that_are_left_out_are_the_adapters(trained, tmp_path, method):
     first = trained(tmp_path, {"kind": "lora", **method})
     before = json.loads((tmp_path / "first" / "adapter" / "adapter_config.json").read_text())
     written, _ = go(tmp_path, {"kind": "lora"})
@@ -71,13 +84,13 @@ def test_keys_that_are_left_out_are_the_adapters(tmp_path, method):
 
 
 @pytest.mark.parametrize("method", [PATTERNS, DORA])
-def test_keys_that_agree_are_no_contradiction(tmp_path, method):
+def test_keys_that_agree_are_no_contradiction(trained, tmp_path, method):
     trained(tmp_path, {"kind": "lora", **method})
     written, _ = go(tmp_path, {"kind": "lora", **method})
     assert written["r"] == method["rank"]
 
 
-def test_all_layers_by_name_and_all_linear_mean_the_same(tmp_path):
+def test_all_layers_by_name_and_all_linear_mean_the_same(trained, tmp_path):
     trained(tmp_path, {"kind": "lora", "rank": 2})
     names = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     for number, targets in enumerate(("all-linear", names)):
@@ -111,7 +124,9 @@ def test_all_layers_by_name_and_all_linear_mean_the_same(tmp_path):
         ),
     ],
 )
-def test_a_key_that_asks_for_another_adapter_is_refused_with_its_value(tmp_path, method, told):
+def test_a_key_that_asks_for_another_adapter_is_refused_with_its_value(
+    trained, tmp_path, method, told
+):
     trained(tmp_path, {"kind": "lora", **PATTERNS})
     given = {key: value for key, value in PATTERNS.items() if key.endswith("pattern")}
     with pytest.raises(ConfigError) as error:
@@ -124,14 +139,14 @@ def test_a_key_that_asks_for_another_adapter_is_refused_with_its_value(tmp_path,
     assert not (tmp_path / "second").exists()
 
 
-def test_layers_beyond_the_adapters_are_named_by_what_it_has(tmp_path):
+def test_layers_beyond_the_adapters_are_named_by_what_it_has(trained, tmp_path):
     trained(tmp_path, {"kind": "lora", **DORA})
     with pytest.raises(ConfigError, match=r"targets is all-linear, .* has \[q_proj, up_proj\]"):
         go(tmp_path, {"kind": "lora", "targets": "all-linear"})
 
 
 @pytest.mark.parametrize("kind", ["prompt", "p-tuning", "prefix"])
-def test_virtual_tokens_are_the_adapters_and_another_number_is_refused(tmp_path, kind):
+def test_virtual_tokens_are_the_adapters_and_another_number_is_refused(trained, tmp_path, kind):
     trained(tmp_path, {"kind": kind, "start_text": "say it now"})
     count = json.loads((tmp_path / "first/adapter/adapter_config.json").read_text())
     count = count["num_virtual_tokens"]
@@ -150,7 +165,7 @@ def test_virtual_tokens_are_the_adapters_and_another_number_is_refused(tmp_path,
 
 @pytest.mark.parametrize(("first", "second"), [("prompt", "lora"), ("lora", "p-tuning")])
 def test_an_adapter_of_another_kind_is_refused_before_a_base_is_loaded(
-    tmp_path, first, second, monkeypatch
+    trained, tmp_path, first, second, monkeypatch
 ):
     trained(tmp_path, {"kind": first})
     monkeypatch.setattr("tunesmith.runs.run.open_for", lambda *_, **__: pytest.fail("loaded"))
@@ -160,7 +175,7 @@ def test_an_adapter_of_another_kind_is_refused_before_a_base_is_loaded(
     assert not (tmp_path / "second").exists()
 
 
-def test_how_it_is_trained_and_saved_is_the_runs_own(tmp_path):
+def test_how_it_is_trained_and_saved_is_the_runs_own(trained, tmp_path):
     trained(tmp_path, {"kind": "lora", "rank": 2, "dropout": 0.1})
     own = {"dropout": 0.3, "freeze_a": True, "loraplus_lr_ratio": 4, "dtype": "bfloat16"}
     written, _ = go(tmp_path, {"kind": "lora", **own})
@@ -185,7 +200,9 @@ def test_how_it_is_trained_and_saved_is_the_runs_own(tmp_path):
         {"kind": "p-tuning", "tokens": 5},
     ],
 )
-def test_a_stopped_run_that_goes_on_with_an_adapter_is_resumed_to_the_same_bytes(tmp_path, method):
+def test_a_stopped_run_that_goes_on_with_an_adapter_is_resumed_to_the_same_bytes(
+    trained, tmp_path, method
+):
     trained(tmp_path, method)
     go(tmp_path, {"kind": method["kind"]})
     steps = iter(range(100))
@@ -196,7 +213,7 @@ def test_a_stopped_run_that_goes_on_with_an_adapter_is_resumed_to_the_same_bytes
         assert one.read_bytes() == other.read_bytes()
 
 
-def test_an_adapters_own_tokens_may_be_named_again_and_no_others(tmp_path):
+def test_an_adapters_own_tokens_may_be_named_again_and_no_others(trained, tmp_path):
     trained(tmp_path, {"kind": "lora", "rank": 2, "new_tokens": ["<a>", "<b>", "he"]})
     resolved = go(tmp_path, {"kind": "lora"}) and load_run_config(
         tmp_path / "second" / "config.yaml", {}
@@ -208,7 +225,7 @@ def test_an_adapters_own_tokens_may_be_named_again_and_no_others(tmp_path):
             go(tmp_path, {"kind": "lora", "new_tokens": tokens}, out="other")
 
 
-def test_another_base_is_told(tmp_path):
+def test_another_base_is_told(trained, tmp_path):
     trained(tmp_path, {"kind": "qlora", "rank": 2})
     _, events = go(tmp_path, {"kind": "lora"})
     (note,) = [e.message for e in events if isinstance(e, Notice) and "goes on over" in e.message]
@@ -222,7 +239,7 @@ def test_another_base_is_told(tmp_path):
     assert note.endswith(f"was trained over {tmp_path / 'base'}, and goes on over another base")
 
 
-def test_a_comparison_goes_on_and_refuses_run_by_run(tmp_path):
+def test_a_comparison_goes_on_and_refuses_run_by_run(trained, tmp_path):
     start = trained(tmp_path, {"kind": "lora", "rank": 2})
     made = config(tmp_path, evaluate={}).model_dump(mode="json", by_alias=True)
     made.update(method={"kind": "lora", "start": start}, out=None)
@@ -233,7 +250,7 @@ def test_a_comparison_goes_on_and_refuses_run_by_run(tmp_path):
     assert found.rows[0].config.method.alpha == 32.0
 
 
-def test_a_damaged_folder_is_refused_and_nothing_is_left(tmp_path):
+def test_a_damaged_folder_is_refused_and_nothing_is_left(trained, tmp_path):
     folder = trained(tmp_path, {"kind": "lora", "rank": 2})
     shutil.copytree(folder, tmp_path / "damaged")
     (tmp_path / "damaged" / "adapter_config.json").write_text("{")

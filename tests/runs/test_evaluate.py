@@ -10,7 +10,7 @@ from tests.runs.test_verdict import probes
 from tests.runs.tiny import ONE_CHECKPOINT, UNMEASURED, base_folder, config, rows_file
 from tests.runs.trained import copy_of
 from tunesmith.core.errors import ConfigError, DataError, RunError
-from tunesmith.core.progress import Notice, Progress
+from tunesmith.core.progress import Notice, Phase
 from tunesmith.evaluation import answering
 from tunesmith.runs.evaluate import evaluate_target
 from tunesmith.runs.run import resume_run, train_run
@@ -206,7 +206,7 @@ def test_an_evaluation_that_is_stopped_writes_nothing_and_goes_on_later(
     seen = []
 
     def emit(event):
-        if isinstance(event, Progress) and event.phase.startswith(phase):
+        if isinstance(event, Phase) and event.phase.startswith(phase):
             seen.append(event)
 
     changes = {"evaluate": {"max_new_tokens": 5, "timed_rows": 2}}
@@ -235,7 +235,7 @@ def test_about_how_long_it_takes_is_said_before_anything_is_answered(tmp_path):
     first = next(
         i
         for i, e in enumerate(events)
-        if isinstance(e, Progress) and e.phase.startswith(("answering", "timing", "scoring"))
+        if isinstance(e, Phase) and e.phase.startswith(("answering", "timing", "scoring"))
     )
     assert len(told) == 1
     assert told[0] < first

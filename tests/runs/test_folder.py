@@ -3,8 +3,8 @@
 import pytest
 
 from tunesmith.core.errors import RunError
-from tunesmith.core.progress import HeldOut
 from tunesmith.runs.folder import RunFolder, alone
+from tunesmith.training.events import HeldOut
 
 
 def names(folder):

@@ -1,38 +1,37 @@
 """A run that is killed at any moment and resumed ends in the same bytes as the unbroken one."""
 
-import contextlib
 import os
 import random
 import signal
 import subprocess
 import sys
-import threading
-import time
 
 import pytest
 import yaml
 
 from tests.runs.tiny import config
 
-# Forks a process for each line that it reads, `RUN CONFIG`, tells its number and then how it ended.
-# All is imported once, so that a kill meets a run that trains and not one that still imports.
+# Forks a process for each line that it reads, `RUN CONFIG SECONDS`, in which the system ends it
+# after that much of its own computing (0: never), whatever else the machine does; prints how it
+# ended and how long it computed. All is imported once: a kill meets a run that trains.
 FORKS = """
-import os, sys
+import os, signal, sys
 from pathlib import Path
 from tunesmith.config import load_run_config
 from tunesmith.runs.run import resume_run, train_run
 for line in sys.stdin:
-    run, config = map(Path, line.rstrip().split(chr(9)))
+    run, config, seconds = line.rstrip().split(chr(9))
+    run = Path(run)
     child = os.fork()
     if not child:
+        signal.setitimer(signal.ITIMER_PROF, float(seconds))
         if (run / "config.yaml").exists():
             resume_run(run, emit=lambda event: None)
         else:
-            train_run(load_run_config(config, {"out": str(run)}), emit=lambda event: None)
-        sys.stdout.flush()
+            train_run(load_run_config(Path(config), {"out": str(run)}), emit=lambda event: None)
         os._exit(0)
-    print(child, flush=True)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    _, status, used = os.wait4(child, 0)
+    print(os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime, flush=True)
 """
 RESULT = ("adapter_model.safetensors", "adapter_config.json")
 
@@ -57,38 +56,30 @@ class Runs:
         self._parent.stdin.close()
         self._parent.wait()
 
-    def go(self, run, *, kill_after=None):
-        """Starts or resumes it and kills it in so many seconds; whether that met it alive."""
-        self._parent.stdin.write(f"{run}\t{self.folder / 'config.yaml'}\n")
+    def go(self, run, *, kill_after=0.0):
+        """Starts or resumes it; whether it was killed, and the seconds that it computed."""
+        words = (run, self.folder / "config.yaml", kill_after)
+        self._parent.stdin.write("\t".join(map(str, words)) + "\n")
         self._parent.stdin.flush()
-        child = int(self._parent.stdout.readline())
-        timer = threading.Timer(kill_after or 0, _kill, (child,))
-        if kill_after is not None:
-            timer.start()
-        status = int(self._parent.stdout.readline())
-        timer.cancel()
-        assert status in (0, -signal.SIGKILL)
-        return status != 0
-
-
-def _kill(process):
-    with contextlib.suppress(ProcessLookupError):  # it has ended in this moment
-        os.kill(process, signal.SIGKILL)
+        status, seconds = self._parent.stdout.readline().split()
+        assert int(status) in (0, -signal.SIGPROF)
+        return int(status) != 0, float(seconds)
 
 
 def killed_and_resumed(runs, run, *, kills, whole_seconds, seed):
     """Kill at ``kills`` random moments, then let it end; how many kills met a living process."""
     rng = random.Random(seed)
-    met = sum(runs.go(run, kill_after=rng.uniform(0.1, 0.6) * whole_seconds) for _ in range(kills))
-    assert not runs.go(run)
+    moments = [rng.uniform(0.1, 0.6) * whole_seconds for _ in range(kills)]
+    met = sum(runs.go(run, kill_after=moment)[0] for moment in moments)
+    assert not runs.go(run)[0]
     return met
 
 
-def prepared(tmp_path, **changes):
-    """The config of 60 steps, in a file."""
+def prepared(tmp_path, *, steps=60, **changes):
+    """A config in a file, and who runs it."""
     made = config(
         tmp_path,
-        train={"steps": 60, "rows_per_step": 3, "checkpoint_steps": 1, "lr": 0.01},
+        train={"steps": steps, "rows_per_step": 3, "checkpoint_steps": 1, "lr": 0.01},
         **changes,
     )
     text = yaml.safe_dump(made.model_dump(mode="json", by_alias=True))
@@ -97,10 +88,10 @@ def prepared(tmp_path, **changes):
 
 
 def whole(runs):
-    """Seconds that the unbroken run takes."""
-    begin = time.monotonic()
-    assert not runs.go(runs.folder / "whole")
-    return time.monotonic() - begin
+    """Seconds that the unbroken run computes."""
+    killed, seconds = runs.go(runs.folder / "whole")
+    assert not killed
+    return seconds
 
 
 def assert_same_result(tmp_path, run, folder="adapter", names=RESULT):
@@ -110,7 +101,7 @@ def assert_same_result(tmp_path, run, folder="adapter", names=RESULT):
 
 
 def test_killed_three_times_ends_in_the_same_bytes(tmp_path):
-    with prepared(tmp_path) as runs:
+    with prepared(tmp_path, steps=30) as runs:
         seconds = whole(runs)
         run = tmp_path / "run"
         assert killed_and_resumed(runs, run, kills=3, whole_seconds=seconds, seed=1)
@@ -126,7 +117,7 @@ def test_killed_twenty_times_ends_in_the_same_bytes(tmp_path):
             run = tmp_path / f"run{seed}"
             met += killed_and_resumed(runs, run, kills=4, whole_seconds=seconds, seed=seed)
             assert_same_result(tmp_path, run.name)
-    assert met >= 10  # a busy machine moves the moments
+    assert met >= 10
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from tunesmith.adapters.loaded_base import attach_folder, open_base
 from tunesmith.config import load_run_config
 from tunesmith.conversation.chat import open_chat
 from tunesmith.core.errors import ConfigError, DataError, ModelError, RunError, TunesmithError
-from tunesmith.core.progress import Ended, Notice, Planned, Progress
+from tunesmith.core.progress import Notice, Phase
 from tunesmith.generation.sampling import Sampling
 from tunesmith.models.hashes import hash_folder
 from tunesmith.runs import neighbours
@@ -24,6 +24,7 @@ from tunesmith.runs.inspect_data import inspect_data
 from tunesmith.runs.locate import locate
 from tunesmith.runs.run import resume_run, train_run
 from tunesmith.training import checkpoint
+from tunesmith.training.events import Ended, Planned
 
 
 def go(config_, **options):
@@ -110,7 +111,7 @@ def test_a_stop_while_the_answers_are_made_keeps_the_adapter_and_can_be_gone_on_
     answering = []
 
     def emit(event):
-        if isinstance(event, Progress) and "answering" in event.phase:
+        if isinstance(event, Phase) and "answering" in event.phase:
             answering.append(event)
 
     first = train_run(config(tmp_path), emit=emit, stop=lambda: bool(answering))
@@ -120,7 +121,7 @@ def test_a_stop_while_the_answers_are_made_keeps_the_adapter_and_can_be_gone_on_
 
 
 def answered(events):
-    return [e for e in events if isinstance(e, Progress) and "answering" in e.phase]
+    return [e for e in events if isinstance(e, Phase) and "answering" in e.phase]
 
 
 def resumed(folder):

@@ -57,14 +57,14 @@ def test_signs_of_broken_characters_may_be_in_the_text_itself(text, run):
 
 def test_a_row_is_shown_in_linear_time():
     (ids,) = CHATML(["\N{REPLACEMENT CHARACTER}" * 10_000], add_special_tokens=False)["input_ids"]
-    start = time.perf_counter()
+    start = time.process_time()
     texts = token_texts(CHATML, ids)
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
     assert "".join(texts) == "\N{REPLACEMENT CHARACTER}" * 10_000
     row = ShownRow("f", 1, tuple("ab" * 50_000), (True, False) * 50_000, 60_000)
-    start = time.perf_counter()
+    start = time.process_time()
     assert sum(1 for _ in row.pieces(by_token=True)) == 100_000
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_spaces_survive_in_tokenizers_that_drop_the_first_one():

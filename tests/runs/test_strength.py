@@ -54,7 +54,7 @@ def test_a_share_of_an_adapter_is_that_share_of_what_it_adds(variant, tmp_path):
     engine = engine_for("llama", variant, tmp_path)
     adapter = trained(attach(engine, variant, tmp_path))
     whole = deltas(engine, adapter)
-    table.weaken_(adapter, 0.4, dict)
+    table.scale_down_(adapter, 0.4, dict)
     for name, delta in deltas(engine, adapter).items():
         torch.testing.assert_close(delta, 0.4 * whole[name], rtol=1e-5, atol=1e-7)
 
@@ -63,7 +63,7 @@ def test_a_share_of_an_adapter_is_that_share_of_what_it_adds(variant, tmp_path):
 def test_no_share_of_it_is_the_base(tmp_path):
     engine = engine_for("llama", "lora", tmp_path)
     adapter = trained(attach(engine, "lora", tmp_path))
-    table.weaken_(adapter, 0.0, dict)
+    table.scale_down_(adapter, 0.0, dict)
     with torch.no_grad():
         mine, base = (engine.hidden_states(pack(rows(who))) for who in (adapter.name, None))
     torch.testing.assert_close(mine, base)
@@ -82,7 +82,7 @@ def test_a_share_of_a_full_fine_tune_lies_between_the_weights(share, tmp_path):
     start = started(engine)
     adapter = trained(attach(engine, "full", tmp_path))
     whole = {name: p.detach().clone() for name, p in adapter.parameters.items()}
-    table.weaken_(adapter, share, start)
+    table.scale_down_(adapter, share, start)
     for name, parameter in adapter.parameters.items():
         wanted = (1 - share) * start()[name] + share * whole[name]
         torch.testing.assert_close(parameter.detach(), wanted, rtol=1e-5, atol=1e-6)

@@ -10,11 +10,11 @@ from safetensors.torch import load_file
 from tests.runs.tiny import config
 from tunesmith.config.methods import LoraSettings
 from tunesmith.core.errors import RunError
-from tunesmith.core.progress import Ended, Planned, StepDone
 from tunesmith.runs.history import read_run
 from tunesmith.runs.run import train_run
 from tunesmith.studies.compare import COMPARISON, TOGETHER, compare_runs, resume_comparison
 from tunesmith.studies.variants import Variant, load_variants
+from tunesmith.training.events import Ended, Planned, StepDone
 
 pytestmark = pytest.mark.usefixtures("home")
 METHODS = ("lora", "prompt", "p-tuning", "qlora", "full")

@@ -8,10 +8,10 @@ import pytest
 from tests.runs.tiny import config
 from tunesmith.config.methods import FullSettings
 from tunesmith.core.errors import ConfigError, DataError
-from tunesmith.core.progress import Ended
 from tunesmith.evaluation.likelihoods import losses_of_rows
 from tunesmith.runs.one_run import OneRun, open_for
 from tunesmith.studies.curve import Point, judge_curve, learning_curve, resume_curve
+from tunesmith.training.events import Ended
 from tunesmith.training.loop import held_out_loss
 
 

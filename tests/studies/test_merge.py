@@ -158,7 +158,7 @@ def test_a_stop_leaves_nothing_and_the_answers_stay(runs, tmp_path, monkeypatch)
     scratch = []
     monkeypatch.setattr(combining, "make_all", and_look)
     asked = iter([False, False, True])
-    monkeypatch.setattr("tunesmith.core.progress.SECONDS_BETWEEN_EVENTS", 0.0)
+    monkeypatch.setattr("tunesmith.core.progress.SECONDS_BETWEEN_REPORTS", 0.0)
     course = Course(stop=lambda: next(asked, True))
     with pytest.raises(KeyboardInterrupt):
         combine_best(named(runs), tmp_path / "out", course=course)

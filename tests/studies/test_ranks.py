@@ -3,13 +3,13 @@
 import numpy as np
 
 from tests.runs.tiny import ONE_CHECKPOINT, config
-from tunesmith.core.progress import Weakened
 from tunesmith.evaluation.measures import Measures
 from tunesmith.report import writing
 from tunesmith.runs.folder import RunFolder
 from tunesmith.studies.compare import compare_runs, resume_comparison
 from tunesmith.studies.ranks import compare_ranks
 from tunesmith.studies.variants import Variant
+from tunesmith.training.events import Weakened
 
 NOISE = np.random.default_rng(0).normal(0, 0.05, 40)
 

@@ -12,11 +12,12 @@ from tests.training.test_together import run as run_all
 from tests.training.tiny import METHODS, adam, plan, tensors, tiny_job
 from tunesmith.config.run import RECOMPUTE
 from tunesmith.core.errors import MemoryRefusal
-from tunesmith.core.progress import Ended, Notice, StepDone
+from tunesmith.core.progress import Notice
 from tunesmith.engine import memory
 from tunesmith.engine.forward import Engine, prepare_
 from tunesmith.runs.folder import RunFolder
 from tunesmith.training import checkpoint
+from tunesmith.training.events import Ended, StepDone
 from tunesmith.training.job import Member
 from tunesmith.training.loop import held_out_loss, train
 

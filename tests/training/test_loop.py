@@ -7,8 +7,8 @@ import torch
 
 from tests.training.tiny import METHODS, adam, plan, tensors, tiny_job
 from tunesmith.core.errors import RunError
-from tunesmith.core.progress import Ended, HeldOut, Saved, StepDone
 from tunesmith.training import checkpoint, loop
+from tunesmith.training.events import Ended, HeldOut, Saved, StepDone
 from tunesmith.training.job import Member
 from tunesmith.training.loop import held_out_loss, train
 

@@ -9,7 +9,7 @@ from tests.training.test_loop import resumed, run
 from tests.training.tiny import dataset, plan, tensors
 from tests.variants import SHAPES, VARIANTS, attach, engine_for
 from tunesmith.config import TrainSettings
-from tunesmith.core.progress import Ended, HeldOut
+from tunesmith.training.events import Ended, HeldOut
 from tunesmith.training.job import Job
 
 # A checkpoint holds tensors by name; of all that a family does, a shared one alone matters to it.

@@ -12,11 +12,11 @@ from tests.training.tiny import adam, dataset, plan, tensors
 from tests.variants import FOUR_BIT, SHAPES, VARIANTS, attach, engine_for
 from tunesmith.config import LoraSettings, TrainSettings
 from tunesmith.config.methods import PromptSettings, PTuningSettings
-from tunesmith.core.progress import Ended, Saved, StepDone
 from tunesmith.engine.forward import prepare_
 from tunesmith.methods import table
 from tunesmith.runs.folder import RunFolder
 from tunesmith.training import checkpoint
+from tunesmith.training.events import Ended, Saved, StepDone
 from tunesmith.training.job import Job, Member
 from tunesmith.training.loop import train
 from tunesmith.training.steps import micro_batches

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tunesmith.adapters.products import Product, blocks
-from tunesmith.adapters.sources import Source, require_alike
+from tunesmith.adapters.sources import AdapterSource, require_alike
 from tunesmith.core.errors import AdapterError
 
 
@@ -111,7 +111,9 @@ class Conflicts:
         return _together((self._sums[layer] for layer in layers), (0.0, 0.0)).conflict()
 
 
-def conflicts(first: Source, second: Source, *, trust_bases: bool = False) -> Conflicts:
+def conflicts(
+    first: AdapterSource, second: AdapterSource, *, trust_bases: bool = False
+) -> Conflicts:
     """Measure two adapters of one base, a layer at a time.
 
     Raises AdapterError for different bases, and for adapters that share no layer.
@@ -167,14 +169,14 @@ class _Sums:
         )
 
 
-def _pair(layer: str, first: Source, second: Source) -> tuple[Product, Product]:
+def _pair(layer: str, first: AdapterSource, second: AdapterSource) -> tuple[Product, Product]:
     one, other = first.product(layer), second.product(layer)
     assert one is not None
     assert other is not None
     return one, other
 
 
-def _norm(layer: str, source: Source) -> float:
+def _norm(layer: str, source: AdapterSource) -> float:
     product = source.product(layer)
     return product.norm() if product is not None else 0.0
 

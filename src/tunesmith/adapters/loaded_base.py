@@ -1,6 +1,6 @@
 """Open a base for use, and attach adapters to it: what every workflow starts from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from tunesmith.adapters.fit import Identity
 from tunesmith.config.methods import AnyMethod
 from tunesmith.engine.forward import Engine, prepare_
 from tunesmith.engine.memory import bound_kernel_caches, keep_freed_memory
-from tunesmith.methods.adapter import Adapter, Difference
+from tunesmith.methods.adapter import Adapter
+from tunesmith.methods.peft import Difference
 from tunesmith.models.cache import ignore
 from tunesmith.models.load import Base, load_base, read_config, read_tokenizer
 from tunesmith.models.precision import DtypeChoice
@@ -54,6 +55,25 @@ def open_base(
         emit=emit,
     )
     return Opened(base, prepare_(base.model, base.dtype))
+
+
+def open_with_adapters(
+    model: str,
+    adapters: Mapping[str, Path],
+    *,
+    four_bit: bool = False,
+    force: bool = False,
+    emit: Callable[[str], None] = ignore,
+) -> tuple[Opened, dict[str, Adapter]]:
+    """``open_base``, and the adapter of each folder attached to it under its name.
+
+    Raises what ``attach_folder`` raises, whose ``force`` this is.
+    """
+    opened = open_base(model, four_bit=four_bit, emit=emit)
+    return opened, {
+        name: attach_folder(opened, folder, name=name, force=force)
+        for name, folder in adapters.items()
+    }
 
 
 def open_skeleton(model: str, *, emit: Callable[[str], None] = ignore) -> tuple[Path, Engine]:

@@ -1,17 +1,18 @@
 """An adapter merged into its base: one plain model that computes as both do together."""
 
 import functools
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from tunesmith import __version__
 from tunesmith.adapters.folder import Origin, read_config, write_origin
+from tunesmith.adapters.products import RelativeError
 from tunesmith.adapters.store import CARD
 from tunesmith.adapters.stored import StoredTensors
 from tunesmith.core import files
@@ -29,37 +30,12 @@ Into = Literal["trained", "original"]
 _REMEDY = "Free space or mend the folder's rights, or name another folder."
 
 
-class Tokenizer(Protocol):
-    """What can write itself into a folder."""
-
-    def save_pretrained(self, folder: Path, /) -> object: ...
-
-
 @dataclass(frozen=True, slots=True)
-class Vocabulary:
+class MergedVocabulary:
     """The tokenizer that goes with a merged model; ``width``: V where there are new tokens."""
 
-    tokenizer: Tokenizer
+    tokenizer: PreTrainedTokenizerBase
     width: int | None = None
-
-
-@dataclass(slots=True)
-class Gap:
-    """How far the base merged into is from the one trained on: ||W - W_trained|| / ||W||."""
-
-    layers: dict[str, float] = field(default_factory=dict)  # by linear layer
-    _squares: tuple[float, float] = (0.0, 0.0)
-
-    def add(self, layer: str, weight: Tensor, trained: Tensor) -> None:
-        """Measure one layer's W [D_out, D_in], both in fp32."""
-        far, whole = float((weight - trained).norm()), float(weight.norm())
-        self.layers[layer] = _share(far, whole)
-        self._squares = (self._squares[0] + far**2, self._squares[1] + whole**2)
-
-    @property
-    def overall(self) -> float:
-        """Of all layers together."""
-        return math.sqrt(_share(*self._squares))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,35 +51,22 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Merged:
-    """A merged model's folder; ``gap`` is measured where it was merged into the original base."""
+class MergedModel:
+    """A merged model's folder.
+
+    ``gap``, where it was merged into the original base: how far that is from the one trained on,
+    ||W - W_trained|| / ||W||.
+    """
 
     folder: Path
     into: Into
     four_bit: bool  # whether the adapter was trained over a base in 4 bit
     bytes: int
-    gap: Gap | None
+    gap: RelativeError | None
 
     def sentence(self) -> str:
         """Which base it was merged into, for people."""
         return _sentence(self.four_bit, self.gap)
-
-
-def tensors(
-    engine: Engine,
-    adapter: Adapter,
-    *,
-    dtype: torch.dtype | None = None,
-    original: Callable[[str], Tensor] | None = None,
-    gap: Gap | None = None,
-) -> Iterator[tuple[str, Tensor]]:
-    """Name and tensor of the merged model, one after the other; the base is only read.
-
-    Computed in fp32, given in ``dtype`` (None: the format that the base computes in). ``original``
-    gives the tensor of a name to merge into in place of the base's own; how far it is from that
-    goes into ``gap``. Raises AdapterError for a method that has nothing to merge.
-    """
-    return changed(engine, table.merge(engine, adapter), dtype=dtype, original=original, gap=gap)
 
 
 def changed(
@@ -112,9 +75,15 @@ def changed(
     *,
     dtype: torch.dtype | None = None,
     original: Callable[[str], Tensor] | None = None,
-    gap: Gap | None = None,
+    gap: RelativeError | None = None,
 ) -> Iterator[tuple[str, Tensor]]:
-    """``tensors`` for any changes: those of an adapter, or of several that were combined."""
+    """Name and tensor of a merged model, one after the other; the base is only read.
+
+    ``changes`` are those of an adapter (``methods.table.merge``), or of several that were combined.
+    Computed in fp32, given in ``dtype`` (None: the format that the base computes in). ``original``
+    gives the tensor of a name to merge into in place of the base's own; how far it is from that
+    goes into ``gap``.
+    """
     changes = dict(changes)
     for name, trained in named_tensors(engine):
         weight = trained if original is None else _alike(original(name), trained, name)
@@ -124,7 +93,7 @@ def changed(
         exact = weight.to(torch.promote_types(weight.dtype, torch.float32))
         layer = name.removesuffix(".weight")
         if gap is not None and layer in engine.linears:
-            gap.add(layer, exact, trained.to(exact.dtype))
+            gap.add(layer, float((exact - trained.to(exact.dtype)).norm()), float(exact.norm()))
         change = changes.pop(name, None)
         yield name, (change(exact) if change else exact).to(dtype or engine.compute_dtype)
     assert not changes, f"the base has no {sorted(changes)}"
@@ -137,8 +106,8 @@ def save(
     *,
     source: Path,
     origin: Origin,
-    tokenizer: Tokenizer | None = None,
-) -> Merged:
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> MergedModel:
     """Write the merged model as a folder that loads as any base does; complete or absent.
 
     ``source`` is the base's folder as it was given: its tokenizer, template, generation config and
@@ -152,7 +121,7 @@ def save(
         raise _other_tokenizer()
     vocabulary = None
     if tokenizer is not None:
-        vocabulary = Vocabulary(tokenizer, engine.head.width(tokens) if tokens else None)
+        vocabulary = MergedVocabulary(tokenizer, engine.head.width(tokens) if tokens else None)
     return save_changed(
         engine, changes, target, source=source, origin=origin, vocabulary=vocabulary
     )
@@ -165,21 +134,21 @@ def save_stored(
     *,
     source: Path,
     origin: Origin,
-    tokenizer: Tokenizer | None = None,
-) -> Merged:
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> MergedModel:
     """``save`` of the adapter in ``folder``, with neither it nor the base in memory.
 
     ``skeleton`` is the base without weights (on the meta device): they are read from ``source``,
     merged and written one after the other. Only for a base that is not in 4 bit.
     """
     config = read_config(folder)
-    changes = table.reader_of(config, folder).merge(config, StoredTensors(folder))
+    changes = table.merge_stored(skeleton, config, StoredTensors(folder), folder)
     vocabulary = None
     if ids := token_rows.ids_of(config):
         if tokenizer is None:
             raise _other_tokenizer()
         rows = len(skeleton.embedding.weight)
-        vocabulary = Vocabulary(tokenizer, max(rows, *(i + 1 for i in ids)))
+        vocabulary = MergedVocabulary(tokenizer, max(rows, *(i + 1 for i in ids)))
     return save_changed(
         skeleton, changes, target, source=source, origin=origin, vocabulary=vocabulary
     )
@@ -192,8 +161,8 @@ def save_changed(
     *,
     source: Path,
     origin: Origin,
-    vocabulary: Vocabulary | None = None,
-) -> Merged:
+    vocabulary: MergedVocabulary | None = None,
+) -> MergedModel:
     """``save`` for any changes: those of an adapter, or of several that were combined.
 
     An engine without weights (on the meta device) takes those that ``source`` holds.
@@ -204,7 +173,7 @@ def save_changed(
     is_skeleton = engine.head_weight.is_meta
     reads = is_skeleton or target.into == "original"
     original = functools.partial(read_weight, source) if reads else None
-    gap = Gap() if target.into == "original" and not is_skeleton else None
+    gap = RelativeError() if target.into == "original" and not is_skeleton else None
     dtype = target.dtype or engine.compute_dtype
     four_bit = any(linear.four_bit for linear in engine.linears.values())
 
@@ -228,7 +197,7 @@ def save_changed(
         write_origin(into, origin, merged=merged)
 
     files.publish(target.folder, fill, remedy=_REMEDY)
-    return Merged(target.folder, target.into, four_bit, folder_bytes(target.folder), gap)
+    return MergedModel(target.folder, target.into, four_bit, folder_bytes(target.folder), gap)
 
 
 def _other_tokenizer() -> AdapterError:
@@ -236,10 +205,6 @@ def _other_tokenizer() -> AdapterError:
         "The adapter has tokens of its own, which the base's tokenizer does not know.",
         remedy="Give the tokenizer that lies beside the adapter.",
     )
-
-
-def _share(far: float, whole: float) -> float:
-    return far / whole if whole else math.inf if far else 0.0
 
 
 def _alike(weight: Tensor, trained: Tensor, name: str) -> Tensor:
@@ -262,7 +227,7 @@ def _bytes(engine: Engine, dtype: torch.dtype) -> int:
     return numbers * dtype.itemsize
 
 
-def _sentence(four_bit: bool, gap: Gap | None) -> str:
+def _sentence(four_bit: bool, gap: RelativeError | None) -> str:
     held = " in 4 bit" if four_bit else ""
     if gap is None:
         dequantised = ", dequantised from 4 bit" if four_bit else ""

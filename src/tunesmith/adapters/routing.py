@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from tunesmith.adapters.products import Product, concatenated
-from tunesmith.adapters.sources import Source, require_alike, require_fit
+from tunesmith.adapters.sources import AdapterSource, require_alike, require_fit
 from tunesmith.core.errors import ConfigError
 from tunesmith.engine.forward import Engine
-from tunesmith.engine.low_rank import LowRank
+from tunesmith.engine.term import Term
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def prototype(product: Product) -> Tensor:
 
 def attach(
     engine: Engine,
-    sources: Sequence[Source],
+    sources: Sequence[AdapterSource],
     routing: Routing,
     *,
     name: str = "routed",
@@ -73,7 +73,7 @@ def attach(
     return detach
 
 
-def _term(products: Sequence[Product], routing: Routing, device: torch.device) -> LowRank:
+def _term(products: Sequence[Product], routing: Routing, device: torch.device) -> Term:
     """All adapters of a layer as one term, whose gate weighs each one's ranks alike."""
     whole = concatenated(products)
     prototypes = torch.stack([prototype(each) for each in products]).to(device)
@@ -83,4 +83,4 @@ def _term(products: Sequence[Product], routing: Routing, device: torch.device) -
         return routing.weights(x, prototypes).repeat_interleave(ranks, dim=1).to(x.dtype)
 
     a, b = (nn.Parameter(each.to(device), requires_grad=False) for each in (whole.a, whole.b))
-    return LowRank(a, b, whole.scale, gate=gate)
+    return Term(a, b, whole.scale, gate=gate)

@@ -19,7 +19,8 @@ from tunesmith.core import files
 from tunesmith.core.errors import AdapterError, ConfigError
 from tunesmith.engine.forward import Engine
 from tunesmith.methods import table, token_rows
-from tunesmith.methods.adapter import Adapter, Difference, Words
+from tunesmith.methods.adapter import Adapter, Words
+from tunesmith.methods.peft import Difference
 
 CARD = "README.md"
 

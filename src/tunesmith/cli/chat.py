@@ -3,19 +3,19 @@
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tunesmith.cli.command import AsJson, Outcome, command, refuse
-from tunesmith.cli.console import harmless, say, stop_on_signal
-from tunesmith.core.errors import TunesmithError, UsageError
+from tunesmith.api.show import Outcome, sanitize
+from tunesmith.api.work import cancelling
+from tunesmith.cli.command import AsJson, command, refuse
+from tunesmith.cli.console import say
+from tunesmith.core.errors import TunesmithError
 from tunesmith.core.numbers import many
 
 if TYPE_CHECKING:
-    from tunesmith.conversation.chat import Chat, Reply, Voice
-    from tunesmith.generation.sampling import Sampling
+    from tunesmith.api.load import Dialogue, Reply
 
 
 HELP = """/reset         forget the conversation
@@ -27,7 +27,7 @@ HELP = """/reset         forget the conversation
 class Conversation:
     """Reads lines from standard input and answers each; ``silent`` writes no answer."""
 
-    def __init__(self, chat: "Chat", *, silent: bool, interactive: bool) -> None:
+    def __init__(self, chat: "Dialogue", *, silent: bool, interactive: bool) -> None:
         self._chat = chat
         self._silent, self._interactive = silent, interactive
         self._replies: list[Reply] = []
@@ -60,10 +60,10 @@ class Conversation:
 
     def _greet(self) -> None:
         if self._interactive:
-            names = ", ".join(voice.name for voice in self._chat.voices)
+            names = ", ".join(self._chat.participants)
             say(f"Talking to {names}. /help shows the commands, Ctrl-D ends.", style="dim")
-        if self._chat.inserted and not self._chat.system:
-            text = f"system prompt that the model's template inserts: {self._chat.inserted}"
+        if self._chat.inserted_system and not self._chat.system:
+            text = f"system prompt that the model's template inserts: {self._chat.inserted_system}"
             say(text, style="dim")
 
     def _lines(self) -> Iterator[str]:
@@ -80,8 +80,8 @@ class Conversation:
             print()
 
     def _answer(self, question: str) -> None:
-        for voice in self._chat.voices:
-            reply = self._reply(voice, question)
+        for name in self._chat.participants:
+            reply = self._reply(name, question)
             self._replies.append(reply)
             if reply.cut:
                 text = f"(cut at {many(reply.tokens, 'token')}; --max-new-tokens allows more)"
@@ -89,19 +89,18 @@ class Conversation:
             if reply.stopped:
                 break
 
-    def _reply(self, voice: "Voice", question: str) -> "Reply":
-        if len(self._chat.voices) > 1:
-            self._write(f"{voice.name}: ")
+    def _reply(self, name: str, question: str) -> "Reply":
+        if len(self._chat.participants) > 1:
+            self._write(f"{name}: ")
         # Without a terminal Ctrl-C ends the command, as anywhere else.
-        asks = stop_on_signal("(stopped)") if self._interactive else contextlib.nullcontext(None)
-        with asks as stop:
-            reply = self._chat.reply(voice, question, say=self._write, stop=stop or (lambda: False))
+        with cancelling("(stopped)" if self._interactive else "") as stop:
+            reply = self._chat.reply(question, participant=name, on_text=self._write, stop=stop)
         self._write("\n")
         return reply
 
     def _write(self, text: str) -> None:
         if not self._silent:
-            sys.stdout.write(harmless(text) if sys.stdout.isatty() else text)
+            sys.stdout.write(sanitize(text) if sys.stdout.isatty() else text)
             sys.stdout.flush()
 
     def _reset(self, _: str) -> None:
@@ -113,7 +112,7 @@ class Conversation:
             self._chat.reset(text)
             say("(system prompt set; the conversation starts anew)", style="dim")
         else:
-            say(f"system prompt: {self._chat.system or self._chat.inserted or 'none'}")
+            say(f"system prompt: {self._chat.system or self._chat.inserted_system or 'none'}")
 
 
 @command
@@ -157,39 +156,20 @@ def chat(  # noqa: PLR0913  # one parameter for each flag
     In a terminal: /help shows the commands. From a pipe: each line is a message of one
     conversation, and the answers go to standard output.
     """
-    from tunesmith.runs.locate import locate
+    from tunesmith.api.load import Transcript
+    from tunesmith.api.load import chat as start
 
-    found = locate(target, adapter or [])
-    # What is heavy is imported behind what can refuse at once.
-    from tunesmith.conversation.chat import open_chat
-
-    sampling = _sampling(temperature, top_p=top_p, max_new_tokens=max_new_tokens)
-    for note in found.notes:
+    talk = start(
+        target,
+        adapters=adapter or (),
+        system=system,
+        temperature=temperature,
+        top_p=top_p,
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+        force=force,
+        on_text=lambda model: say(f"loading {model} ...", style="dim"),
+    )
+    for note in talk.notes:
         say(f"warning: {note}.", style="yellow")
-    say(f"loading {found.model} ...", style="dim")
-    opened = open_chat(found, sampling=sampling, seed=seed, system=system, force=force)
-    for note in opened.notes:
-        say(f"warning: {note}.", style="yellow")
-    answers = Conversation(opened, silent=as_json, interactive=sys.stdin.isatty()).run()
-    document = {
-        "answers": [reply.text for reply in answers],
-        "replies": [asdict(reply) for reply in answers],
-    }
-    return Outcome(document, show=lambda _: None)
-
-
-def _sampling(
-    temperature: float | None, *, top_p: float | None, max_new_tokens: int | None
-) -> "Sampling":
-    """The sampling asked for; what was not given keeps its default."""
-    from tunesmith.generation.sampling import Sampling
-
-    default = Sampling()
-    try:
-        return Sampling(
-            temperature=default.temperature if temperature is None else temperature,
-            top_p=default.top_p if top_p is None else top_p,
-            max_new_tokens=default.max_new_tokens if max_new_tokens is None else max_new_tokens,
-        )
-    except ValueError as error:
-        raise UsageError(f"{error}.") from None
+    return Transcript(Conversation(talk, silent=as_json, interactive=sys.stdin.isatty()).run())

@@ -7,12 +7,13 @@ import json
 import math
 import os
 import platform
+import shlex
 import shutil
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ParamSpec
@@ -21,31 +22,23 @@ import typer
 from typer.models import OptionInfo
 
 from tunesmith import __version__
+from tunesmith.api.show import Outcome
+from tunesmith.api.work import errors_folder
 from tunesmith.cli.console import results, say
 from tunesmith.core.errors import TunesmithError
+from tunesmith.core.progress import Cancelled
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from tunesmith.cli.keys import Key
 
 
 INTERRUPTED = 130
 # What the file system refuses and a user can mend, wherever it comes up.
 _MENDABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG}
+words_given: ContextVar[Sequence[str]] = ContextVar("words_given", default=())
 
 Document = Mapping[str, object]
 P = ParamSpec("P")
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A result in both forms: a JSON document for scripts, and how to show it to a person."""
-
-    document: Document
-    show: Callable[["Console"], None]
-    exit_status: int = 0
-
 
 AsJson = Annotated[
     bool,
@@ -58,10 +51,11 @@ _Debug = Annotated[
 
 
 def command(function: Callable[P, Outcome]) -> Callable[P, None]:
-    """``function`` as a command: with --json and --debug, its outcome printed, its errors told.
+    """``function`` as a command: with --json and --debug, its result printed, its errors told.
 
-    It ends in `typer.Exit`: 0, 1 for a refusal, 2 for wrong usage, 130 for Ctrl-C. A function
-    that must know of --json before it has an outcome takes ``as_json: AsJson``.
+    It ends in `typer.Exit`: 0, 1 for a refusal or a result that is not good, 2 for wrong usage, 130
+    for Ctrl-C. A function that must know of --json before it has a result takes
+    ``as_json: AsJson``.
     """
     signature = inspect.signature(function, eval_str=True)
     added = [
@@ -85,20 +79,22 @@ def command(function: Callable[P, Outcome]) -> Callable[P, None]:
 
 def _concluded(call: Callable[[], Outcome], *, as_json: bool, debug: bool) -> int:
     try:
-        outcome = call()
-        if as_json:
-            write_document(outcome.document)
-        else:
-            outcome.show(results())
-        return outcome.exit_status
+        result = call()
+        _print(result, as_json=as_json)
+        return 0 if result.is_good else 1
     except TunesmithError as error:
         if debug:
             traceback.print_exc()
         refuse(error, as_json=as_json)
         return error.exit_status
+    except Cancelled as cancelled:
+        if isinstance(cancelled.result, Outcome):
+            _print(cancelled.result, as_json=as_json)
+        else:
+            _say_interrupted(_with_same_words(cancelled), as_json=as_json)
+        return INTERRUPTED
     except KeyboardInterrupt as interrupt:
-        message = str(interrupt) or "Interrupted."
-        refuse(TunesmithError(message, code="interrupted"), as_json=as_json)
+        _say_interrupted(str(interrupt) or "Interrupted.", as_json=as_json)
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has left (`| head`): nothing more to say, also not at exit.
@@ -111,12 +107,37 @@ def _concluded(call: Callable[[], Outcome], *, as_json: bool, debug: bool) -> in
         return 1
 
 
+def _print(result: Outcome, *, as_json: bool) -> None:
+    if as_json:
+        write_document(result.to_json())
+    else:
+        result.show(results())
+
+
+def _with_same_words(cancelled: Cancelled) -> str:
+    """The message, with the command line that resumes where that is this one."""
+    if not cancelled.same_call:
+        return str(cancelled)
+    again = shlex.join(["tunesmith", *words_given.get()])
+    return f"{cancelled.message} To go on from there: {again}"
+
+
+def _say_interrupted(message: str, *, as_json: bool) -> None:
+    refuse(TunesmithError(message, code="interrupted"), as_json=as_json)
+
+
 def refuse(error: TunesmithError, *, as_json: bool) -> None:
-    """Tell an error: the message and the way out, or the same as a JSON document."""
+    """Tell an error: the message and the way out, or the same as a JSON document.
+
+    What it says besides (``details``: a Outcome) is told with it.
+    """
+    details = getattr(error, "details", None)
     if as_json:
         fault = {"code": error.code, "message": error.message, "remedy": error.remedy}
-        write_document({"error": fault})
+        write_document({"error": fault, **(details.to_json() if details else {})})
         return
+    if details is not None:
+        details.show(results())
     kind = "" if error.code == "interrupted" else "error: "
     say(f"{kind}{error.message}", style="bold red" if kind else "yellow")
     if error.remedy:
@@ -155,10 +176,9 @@ def _unexpected(error: Exception) -> TunesmithError:
 
 def _write_traceback(error: Exception) -> Path:
     from tunesmith.core.files import replace_text
-    from tunesmith.models.cache import cache_root
 
     now = datetime.now(UTC)
-    file = cache_root() / "errors" / f"{now:%Y%m%d-%H%M%S}-{os.getpid()}.txt"
+    file = errors_folder() / f"{now:%Y%m%d-%H%M%S}-{os.getpid()}.txt"
     head = f"tunesmith {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
     command_line = " ".join(sys.argv)
     trace = "".join(traceback.format_exception(error))

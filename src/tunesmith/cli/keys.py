@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from tunesmith.config.load import SHORT_FLAGS, load_run_config, parse_overrides
+from tunesmith.config.load import SHORT_FLAGS, Flags, parse_overrides
 from tunesmith.config.run import RunConfig
 from tunesmith.config.settings import MAPPING, alternatives, is_optional, nested_models
 from tunesmith.core.errors import UsageError
@@ -74,9 +74,7 @@ def _default(field: FieldInfo) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def read_flags(
-    words: Sequence[str], *, known: Mapping[str, Key]
-) -> tuple[list[str], dict[str, object]]:
+def read_flags(words: Sequence[str], *, known: Mapping[str, Key]) -> tuple[list[str], Flags]:
     """The words that are no flags, and the nested values of the others.
 
     Raises UsageError with every flag that is unknown or given twice.
@@ -91,7 +89,7 @@ def read_flags(
     if faults:
         raise UsageError("\n".join(faults), remedy="Each flag is listed under --help.")
     flags = [f"--{name}" if value is None else f"--{name}={value}" for name, value in pairs]
-    return positional, parse_overrides(flags)
+    return positional, Flags(parse_overrides(flags))
 
 
 def _pairs(
@@ -124,17 +122,21 @@ def _hint(name: str, names: Collection[str]) -> str:
     return f" (known: {', '.join(f'--{each}' for each in names)})." if len(names) < FEW else "."
 
 
-def config_of_file(
+def read_file_words(
     file: str, words: Sequence[str], *, known: Mapping[str, Key], several: bool = False
-) -> RunConfig:
-    """A config for this data file with the ``known`` flags; UsageError for any other word.
+) -> tuple[str | list[str], Flags]:
+    """The data and the values of its ``known`` flags; UsageError for any other word.
 
     Where there may be ``several`` files, other words are those.
     """
     positional, nested = read_flags(words, known=known)
     if positional and not several:
         raise UsageError(f"One FILE can be given, not also {', '.join(positional)}.")
-    data = nested.pop("data", {})
-    assert isinstance(data, dict)
-    train = [file, *positional] if positional else file
-    return load_run_config(None, {**nested, "data": {**data, "train": train}})
+    return [file, *positional] if positional else file, nested
+
+
+def pairs_of(flag: str, pairs: Sequence[str] | None) -> dict[str, str]:
+    """`OURS=THEIRS` of a flag that can be repeated; UsageError for another form."""
+    if wrong := [pair for pair in pairs or () if "=" not in pair]:
+        raise UsageError(f"--{flag} takes OURS=THEIRS (given: {', '.join(wrong)}).")
+    return {ours: theirs for pair in pairs or () for ours, _, theirs in [pair.partition("=")]}

@@ -7,13 +7,12 @@ from typing import Annotated
 import typer
 
 from tunesmith import __version__
-from tunesmith.cli import adapters, data, model, rag, runs
+from tunesmith.cli import adapters, data, rag, runs, setup
 from tunesmith.cli.chat import chat
-from tunesmith.cli.command import CONTEXT, refuse
+from tunesmith.cli.command import CONTEXT, refuse, words_given
 from tunesmith.cli.compare import compare
-from tunesmith.cli.model import methods
 from tunesmith.cli.runs import report
-from tunesmith.cli.setup import demo, doctor, init
+from tunesmith.cli.setup import demo, doctor, init, methods
 from tunesmith.cli.train import evaluate, train
 from tunesmith.core.errors import UsageError
 
@@ -45,7 +44,7 @@ app.command("chat")(chat)
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(rag.app, name="rag")
 app.add_typer(runs.app, name="runs")
-app.add_typer(model.app, name="model")
+app.add_typer(setup.app, name="model")
 
 
 def _version(wanted: bool) -> None:
@@ -69,6 +68,7 @@ def _root(
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command line, this process's unless given; the exit status comes back."""
     given = list(sys.argv[1:] if words is None else words)
+    words_given.set([word for word in given if word != "--json"])
     try:
         status = app(args=given, prog_name="tunesmith", standalone_mode=False)
     except typer.Abort:

@@ -1,28 +1,32 @@
-"""`tunesmith rag`: documents in, answers with sources out."""
+"""`tunesmith rag`: documents in, answers with sources out; train for it, and see what it adds."""
 
-import os
-import shlex
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from tunesmith.cli.command import AsJson, Outcome, command
-from tunesmith.cli.console import harmless, messages, say
-from tunesmith.cli.rag_training import StoreOption, dataset, evaluate
-from tunesmith.core.numbers import many
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from tunesmith.conversation.ask import Answer, Found
-    from tunesmith.retrieval.index import Indexed, Progress
-    from tunesmith.retrieval.retrieve import Hit
+from tunesmith.api.show import Outcome, sanitize
+from tunesmith.cli.command import AsJson, command
+from tunesmith.cli.console import say
 
 app = typer.Typer(help="Documents in, answers with sources out.")
 
-MOST_ENDINGS = 8
+StoreOption = Annotated[
+    str, typer.Option(metavar="S", help="The store: a folder, or an address such as s3://...")
+]
+ROWS = (
+    "Rows with `question` and `answer` or `answers` (none: nothing answers it) and, where known, "
+    "`source` (a file in the store) or `context` (the text that answers)."
+)
+MapOption = Annotated[
+    list[str] | None,
+    typer.Option("--data.map", metavar="OURS=THEIRS", help="A column's name in the file."),
+]
+SeedOption = Annotated[int, typer.Option(min=0, max=2**63, help="Of what is drawn.")]
+PromptOption = Annotated[
+    int, typer.Option("--prompt-tokens", min=64, help="Longest prompt, sources included.")
+]
+SourcesOption = Annotated[int, typer.Option(min=1, help="Most sources in a prompt.")]
 
 
 @app.command("index")
@@ -56,80 +60,18 @@ def index(  # noqa: PLR0913  # one parameter for each flag
     Reads text, Markdown, HTML, PDF, DOCX, CSV rows and source code. A stop at any moment leaves a
     store that opens; the same command goes on.
     """
-    from tunesmith.cli.progress_display import LiveLine
-    from tunesmith.conversation.index import DEFAULT_EMBEDDING, IndexSettings, index_folder
-    from tunesmith.retrieval.chunk import Cutting
-    from tunesmith.retrieval.reading import Reading
+    from tunesmith.api.rag import rag
 
-    settings = IndexSettings(
-        embedding or DEFAULT_EMBEDDING,
-        Cutting(chunk_tokens, overlap),
-        Reading(processes or max((os.cpu_count() or 2) // 2, 1), again=again),
+    return rag.index(
+        folder,
+        store,
+        embedding=embedding,
+        chunk_tokens=chunk_tokens,
+        overlap=overlap,
+        processes=processes,
+        again=again,
+        progress=True,
     )
-    line = LiveLine(messages())
-    start = time.perf_counter()
-    line.start()
-    try:
-        done = index_folder(
-            folder,
-            store,
-            settings,
-            emit=lambda progress: line.update(_progress(progress, time.perf_counter() - start)),
-            tell=line.say,
-        )
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("Stopped; the same command goes on where it was.") from None
-    finally:
-        line.stop()
-    seconds = time.perf_counter() - start
-    for name, refused in sorted(done.refused.items()):
-        say(f"{name} {refused.message} {refused.remedy}", style="yellow")
-    return Outcome(
-        _index_document(done, store, seconds),
-        show=lambda console: _show_index(done, console, store=store, seconds=seconds),
-    )
-
-
-def _progress(progress: "Progress", seconds: float) -> str:
-    from tunesmith.core.numbers import clock
-
-    left = progress.total - progress.done
-    rest = f", {clock(seconds / progress.done * left)} left" if progress.done and left else ""
-    files = f"{progress.done:,} of {many(progress.total, 'file')}"
-    return f"{files}, {many(progress.chunks, 'passage')}{rest} ..."
-
-
-def _index_document(done: "Indexed", store: str, seconds: float) -> dict[str, object]:
-    return {
-        "store": store,
-        "documents": done.documents,
-        "chunks": done.chunks,
-        "added": done.added,
-        "changed": done.changed,
-        "removed": done.removed,
-        "seconds": seconds,
-        "refused": [
-            {"source": name, "code": r.code, "message": r.message, "remedy": r.remedy}
-            for name, r in sorted(done.refused.items())
-        ],
-        "left_out": done.left_out,
-    }
-
-
-def _show_index(done: "Indexed", console: "Console", *, store: str, seconds: float) -> None:
-    changes = f"{done.added:,} added, {done.changed:,} changed, {done.removed:,} removed"
-    held = f"{many(done.documents, 'document')}, {many(done.chunks, 'passage')}"
-    line = f"{harmless(store)}: {held} ({changes}; {seconds:.1f} s)"
-    console.print(line, soft_wrap=True)
-    if done.refused:
-        console.print(f"{many(len(done.refused), 'file')} could not be read: see above.")
-    if done.left_out:
-        endings = sorted(done.left_out.items(), key=lambda item: -item[1])
-        listed = ", ".join(f"{count:,} {harmless(name)}" for name, count in endings[:MOST_ENDINGS])
-        more = ", ..." if len(endings) > MOST_ENDINGS else ""
-        console.print(f"Left out, for such files are not read: {listed}{more}", soft_wrap=True)
-    command_line = f'tunesmith rag ask "..." --store {shlex.quote(harmless(store))}'
-    console.print(f"Ask them: {command_line}", soft_wrap=True)
 
 
 @app.command("ask")
@@ -183,29 +125,29 @@ def ask(  # noqa: PLR0913  # one parameter for each flag
 
     Citations are checked to exist, quoted words to stand in the sources.
     """
-    from tunesmith.retrieval.passage import parse_filter
-    from tunesmith.retrieval.retrieve import Search
-    from tunesmith.retrieval.store import open_store
+    from tunesmith.api.rag import rag
 
-    search = Search(limit, mode, where=parse_filter(where or []))
-    open_store(store)  # a mistyped name is told before torch is there
-    from tunesmith.conversation.ask import AskSettings, Documents, open_answerer, refuse
-    from tunesmith.generation.sampling import Sampling
-
-    settings = AskSettings(
-        search, threshold, prompt_tokens, neighbours, Sampling(max_new_tokens=max_new_tokens)
+    asked = rag.ask(
+        question,
+        store,
+        model=model,
+        adapter=adapter,
+        limit=limit,
+        mode=mode,
+        where=where or [],
+        neighbours=neighbours,
+        threshold=threshold,
+        prompt_tokens=prompt_tokens,
+        max_new_tokens=max_new_tokens,
+        explain=explain,
+        on_text=_silent if as_json else _stream,
+        progress=True,
     )
-    found = Documents(store, settings, emit=say).find(question)
-    if found.advice:
-        say(found.advice, style="yellow")
-    tell = _silent if as_json else _stream
-    if found.refused:
-        answer = refuse(found, say=tell)
-    else:
-        answer = open_answerer(model, adapter, settings, emit=say).answer(found, say=tell)
-    return Outcome(
-        answer.to_json(), show=lambda console: _show_answer(answer, found, console, explain=explain)
-    )
+    if not as_json:
+        print()
+        for note in asked.notes:
+            say(note, style="yellow")
+    return asked
 
 
 def _silent(_: str) -> None:
@@ -213,35 +155,147 @@ def _silent(_: str) -> None:
 
 
 def _stream(piece: str) -> None:
-    print(harmless(piece), end="", flush=True)
+    print(sanitize(piece), end="", flush=True)
 
 
-def _show_answer(answer: "Answer", found: "Found", console: "Console", *, explain: bool) -> None:
-    print()
-    if found.refused:
-        say(f"No model was asked: {found.why}.", style="yellow")
-    elif explain:
-        say(f"The model was asked: {found.why}.")
-    for fault in answer.citations.faults():
-        say(f"warning: {fault}", style="yellow")
-    if answer.cut:
-        say("warning: the answer is cut; --max-new-tokens allows a longer one.", style="yellow")
-    if answer.left_out:
-        say(f"{many(answer.left_out, 'more source')} found no room in the prompt.", style="yellow")
-    for source, hit in zip(answer.sources, answer.hits, strict=True):
-        cited = source.number in answer.citations.cited
-        style = "bold" if cited else "dim"
-        console.print(harmless(f"[{source.number}] {source.place}"), style=style, soft_wrap=True)
-        if explain:
-            _show_reason(hit, console)
-    for hit in found.hits if found.refused and explain else ():
-        console.print(harmless(f"near: {hit.passage.place}"), style="dim", soft_wrap=True)
-        _show_reason(hit, console)
+@app.command("dataset")
+@command
+def dataset(  # noqa: PLR0913  # one parameter for each flag
+    store: StoreOption,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="A new folder for the rows.")],
+    file: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="FILE",
+            help=f"{ROWS} Without a file, the base writes a question about each chunk of the "
+            "store, and those stay that find it again.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="M", help="The base to be trained: its tokens count. It writes the questions."
+        ),
+    ] = None,
+    chunks: Annotated[
+        int | None,
+        typer.Option(min=1, help="Chunks that questions are written about; all unless given."),
+    ] = None,
+    tries: Annotated[
+        int | None, typer.Option(min=1, help="At a question for each of them; 3 by default.")
+    ] = None,
+    among: Annotated[
+        int | None,
+        typer.Option(min=1, help="First hits that a question finds its chunk in; 5 by default."),
+    ] = None,
+    right: Annotated[float, typer.Option(help="Share with the right passage alone.")] = 0.2,
+    distractors: Annotated[
+        float, typer.Option(help="Share with the right passage among others.")
+    ] = 0.5,
+    none: Annotated[
+        float, typer.Option(help="Share without it, where the answer is the refusal.")
+    ] = 0.3,
+    sources: SourcesOption = 5,
+    share: Annotated[float, typer.Option(help="Of the questions that are held out.")] = 0.1,
+    group: Annotated[
+        str,
+        typer.Option(
+            metavar="WHAT",
+            help="What stays on one side: document, or also the questions with the same value "
+            "of a column.",
+        ),
+    ] = "document",
+    prompt_tokens: PromptOption = 2048,
+    seed: SeedOption = 0,
+    columns: MapOption = None,
+) -> Outcome:
+    """Make rows that teach a model to answer from sources, to cite them, and to decline.
+
+    No passage is both in a row to train on and in one held out. The same call gives the same rows.
+    """
+    from tunesmith.api.rag import rag
+    from tunesmith.cli.keys import pairs_of
+
+    return rag.dataset(
+        store,
+        out,
+        questions=file,
+        model=model,
+        chunks=chunks,
+        tries=tries,
+        among=among,
+        right=right,
+        distractors=distractors,
+        none=none,
+        sources=sources,
+        share=share,
+        group=group,
+        prompt_tokens=prompt_tokens,
+        seed=seed,
+        columns=pairs_of("data.map", columns),
+        progress=True,
+    )
 
 
-def _show_reason(hit: "Hit", console: "Console") -> None:
-    console.print(harmless(f"    {hit.explain()}"), style="dim", soft_wrap=True)
+@app.command("evaluate")
+@command
+def evaluate(  # noqa: PLR0913  # one parameter for each flag
+    file: Annotated[str, typer.Argument(metavar="FILE", help=ROWS)],
+    store: StoreOption,
+    model: Annotated[
+        str | None, typer.Option(metavar="M", help="The base, or a run's folder.")
+    ] = None,
+    adapter: Annotated[
+        str | None, typer.Option(metavar="A", help="What is tuned: an adapter's or run's folder.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="For the page, the document and all answers; runs/rag-evaluation unless given.",
+        ),
+    ] = None,
+    mode: Annotated[
+        Literal["hybrid", "dense", "text"],
+        typer.Option(help="Retriever whose passages are shown."),
+    ] = "hybrid",
+    sources: SourcesOption = 5,
+    removed: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Share asked once more with what answers taken out of the sources."
+        ),
+    ] = 0.3,
+    threshold: Annotated[
+        float | None, typer.Option(min=-1, max=1, help="Confidence of `rag ask`.")
+    ] = None,
+    prompt_tokens: PromptOption = 2048,
+    max_new_tokens: Annotated[
+        int, typer.Option("--max-new-tokens", min=1, help="Longest answer, in tokens.")
+    ] = 48,
+    seed: SeedOption = 0,
+    columns: MapOption = None,
+) -> Outcome:
+    """Say what retrieval finds, and what it and tuning add to the answers.
 
+    The base and the adapter answer every question without and with retrieval.
+    """
+    from tunesmith.api.rag import rag
+    from tunesmith.cli.keys import pairs_of
 
-app.command("dataset")(dataset)
-app.command("evaluate")(evaluate)
+    return rag.evaluate(
+        file,
+        store,
+        model=model,
+        adapter=adapter,
+        out=out,
+        mode=mode,
+        sources=sources,
+        removed=removed,
+        threshold=threshold,
+        prompt_tokens=prompt_tokens,
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+        columns=pairs_of("data.map", columns),
+        progress=True,
+    )

@@ -20,6 +20,10 @@ PAIRS = re.compile(r",(?=[^,=]+=)")  # a comma behind which another a=b begins
 SHORT_FLAGS = {"data": "data.train", "method": "method.kind"}
 
 
+class Flags(dict[str, object]):
+    """Values that a command line gave, nested; messages about them name the flags."""
+
+
 def parse_overrides(arguments: Sequence[str]) -> dict[str, object]:
     """`--method.rank 8 --train.lr=1e-3` -> nested mapping, each value as its key takes it.
 

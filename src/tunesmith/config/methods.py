@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tunesmith.config.settings import Settings, nested_models
 
-FOUR_BIT_KINDS = frozenset({"qlora"})  # methods over a base whose linear layers are in 4 bit
+_FOUR_BIT = frozenset({"qlora"})
 OTHER_NAMES = {"prefix": "p-tuning"}
 LEARNING_RATE_HELP = "peak learning rate, or auto: from the method and the width of the base"
 
@@ -261,6 +261,16 @@ def method_notes() -> dict[str, MethodNote]:
     """Every kind that `method.kind` takes, with its note."""
     members = nested_models(MethodSettings)
     return {kind: note for m in members for kind, note in getattr(m, "notes", {}).items()}
+
+
+def needs_four_bit(kind: object) -> bool:
+    """Whether a method is for a base whose linear layers are in 4 bit; False for no method."""
+    return kind in _FOUR_BIT
+
+
+def first_kind(*, four_bit: bool) -> str:
+    """The kind to take where none is named, over a base in 4 bit or not."""
+    return next(kind for kind in method_notes() if needs_four_bit(kind) == four_bit)
 
 
 def start_path(settings: AnyMethod) -> str | None:

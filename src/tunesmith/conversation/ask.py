@@ -1,36 +1,26 @@
-"""A question answered from documents: passages, a prompt, an answer with checked citations."""
+"""A question answered from documents: a prompt of what was found, an answer, checked citations."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 
-from tunesmith.adapters.loaded_base import attach_folder, open_base
+from tunesmith.adapters.loaded_base import Opened, open_with_adapters
 from tunesmith.conversation.chat import LONGEST_CHAT_TOKENS, Voice
-from tunesmith.core.errors import UsageError
+from tunesmith.conversation.documents import FoundPassages
 from tunesmith.data.chat_format import ChatFormat, study
 from tunesmith.data.rows import Message
 from tunesmith.data.tokenizer import Tokenizer, encode
-from tunesmith.evaluation.checks.similarity import is_latin
 from tunesmith.generation.sampling import Sampling
 from tunesmith.models.cache import Emit, ignore
-from tunesmith.models.embedder import E5, load_embedder, reads_only_latin
-from tunesmith.retrieval.confidence import JUDGED_HITS, confidence, known_threshold
-from tunesmith.retrieval.embedding import Embedder, require_same
 from tunesmith.retrieval.prompt import (
     Citations,
-    Prompt,
-    Source,
+    CitedSource,
+    RagPrompt,
     build_prompt,
     check_citations,
     refusal_for,
 )
-from tunesmith.retrieval.retrieve import Hit, Search, require_passages, retrieve, with_neighbours
-from tunesmith.retrieval.store import Store, open_store
+from tunesmith.retrieval.retrieve import Hit
 from tunesmith.runs.locate import locate
-
-if TYPE_CHECKING:
-    from tunesmith.adapters.loaded_base import Opened
-
 
 TEMPLATE_TOKENS = 64  # what a chat template writes around a system prompt and a question
 
@@ -43,7 +33,7 @@ class SourcesPrompt:
     format: ChatFormat
     most_tokens: int
 
-    def __call__(self, question: str, passages: Sequence[tuple[str, str]]) -> Prompt:
+    def __call__(self, question: str, passages: Sequence[tuple[str, str]]) -> RagPrompt:
         """What the model is told, given (place, text) of passages; RagError where none fits."""
         return build_prompt(
             question,
@@ -54,7 +44,7 @@ class SourcesPrompt:
             template_tokens=TEMPLATE_TOKENS,
         )
 
-    def messages(self, prompt: Prompt) -> tuple[Message, ...]:
+    def messages(self, prompt: RagPrompt) -> tuple[Message, ...]:
         """The same as turns of a conversation, as the model's chat template takes them."""
         turns = prompt.messages(keeps_system=self.format.keeps_system)
         return tuple(Message(role, text) for role, text in turns)
@@ -67,44 +57,11 @@ def sources_prompt(tokenizer: Tokenizer, *, most_tokens: int) -> SourcesPrompt:
 
 @dataclass(frozen=True, slots=True)
 class AskSettings:
-    """How a question is answered.
+    """How a question is answered from what was found."""
 
-    Below ``threshold`` (a confidence; None: the one known for the store's model) nothing is asked
-    of the model. ``neighbours`` chunks before and behind each passage are shown with it.
-    """
-
-    search: Search = field(default_factory=Search)
-    threshold: float | None = None
     prompt_tokens: int = 2048
-    neighbours: int = 0
     sampling: Sampling = field(default_factory=Sampling)
     seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What the store has for a question, neighbours included; ``refused`` where that is too little.
-
-    ``threshold`` is what the confidence was held against; None where no threshold is known.
-    ``advice`` is for whoever asks a model that does not read the question's language.
-    """
-
-    question: str
-    hits: list[Hit]
-    passages: list[tuple[str, str]]
-    confidence: float | None
-    refused: bool
-    threshold: float | None = None
-    advice: str = ""
-
-    @property
-    def why(self) -> str:
-        """What decided whether the model is asked: `confidence 0.41, threshold 0.50`."""
-        if not self.hits:
-            return "no passage was found"
-        known = (("confidence", self.confidence), ("threshold", self.threshold))
-        said = (f"{name} {'unknown' if n is None else f'{n:.2f}'}" for name, n in known)
-        return ", ".join(said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +70,7 @@ class Answer:
 
     text: str
     refused: bool
-    sources: tuple[Source, ...]
+    sources: tuple[CitedSource, ...]
     hits: tuple[Hit, ...]
     citations: Citations
     confidence: float | None
@@ -136,56 +93,10 @@ class Answer:
         }
 
 
-def open_documents(uri: str, *, emit: Emit = ignore) -> tuple[Store, Embedder]:
-    """A store and the embedding model that it was made with; raises RagError without either."""
-    store = open_store(uri)
-    embedder = load_embedder(store.settings.embedding, emit=emit)
-    require_same(embedder, store.settings)
-    return store, embedder
-
-
-class Documents:
-    """An open store with the embedding model that it was made with."""
-
-    def __init__(self, uri: str, settings: AskSettings, *, emit: Emit = ignore) -> None:
-        self._store, self._embedder = open_documents(uri, emit=emit)
-        self.settings = settings
-        self.threshold = settings.threshold
-        if self.threshold is None:
-            self.threshold = known_threshold(self._store.settings.embedding)
-
-    def find(self, question: str) -> Found:
-        """Passages for a question, best first.
-
-        Raises UsageError for an empty question, RagError where no passage meets the filter.
-        """
-        if not question.strip():
-            raise UsageError("The question is empty.", remedy="Ask something.")
-        search, count = self.settings.search, self.settings.neighbours
-        require_passages(self._store, search.where)
-        wider = replace(search, limit=max(search.limit, JUDGED_HITS))
-        found = retrieve(self._store, self._embedder, question, wider)
-        sure, hits = confidence(question, found), found[: search.limit]
-        hits = [replace(h, passage=with_neighbours(self._store, h.passage, count)) for h in hits]
-        unsure = sure is not None and self.threshold is not None and sure < self.threshold
-        passages = [(hit.passage.place, hit.passage.text) for hit in hits]
-        refused = unsure or not hits
-        return Found(
-            question, hits, passages, sure, refused, self.threshold, self._advice(question)
-        )
-
-    def _advice(self, question: str) -> str:
-        """What to do where the store's model cannot read the question; empty where it can."""
-        name = self._store.settings.embedding
-        if self.settings.search.mode == "text" or is_latin(question) or not reads_only_latin(name):
-            return ""
-        return f"{name} reads English: for other languages, index with --embedding {E5.name}."
-
-
 class Answerer:
     """A model that answers from what was found; each question stands alone."""
 
-    def __init__(self, opened: "Opened", settings: AskSettings, adapter: str | None = None) -> None:
+    def __init__(self, opened: Opened, settings: AskSettings, adapter: str | None = None) -> None:
         self._settings = settings
         capacity = min(opened.base.context, LONGEST_CHAT_TOKENS)
         self._voice = Voice(adapter or "base", opened, adapter=adapter, capacity=capacity)
@@ -193,13 +104,13 @@ class Answerer:
         most = min(settings.prompt_tokens, room)
         self._prompt = sources_prompt(opened.tokenizer(adapter), most_tokens=most)
 
-    def prompt(self, found: Found) -> Prompt:
+    def prompt(self, found: FoundPassages) -> RagPrompt:
         """What the model is told for it."""
         return self._prompt(found.question, found.passages)
 
     def answer(
         self,
-        found: Found,
+        found: FoundPassages,
         *,
         say: Callable[[str], None] = ignore,
         stop: Callable[[], bool] = lambda: False,
@@ -230,7 +141,7 @@ class Answerer:
         )
 
 
-def refuse(found: Found, *, say: Callable[[str], None] = ignore) -> Answer:
+def refuse(found: FoundPassages, *, say: Callable[[str], None] = ignore) -> Answer:
     """The answer where no passage is near enough: no model is needed for it."""
     text = refusal_for(found.question)
     say(text)
@@ -246,24 +157,14 @@ def open_answerer(
     Raises the errors of `locate` and of what it loads.
     """
     located = locate(model, [adapter] if adapter else [])
-    name, voice = list(located.voices.items())[-1]  # the adapter, or else the model
+    voice = list(located.voices.values())[-1]  # the adapter, or else the model
+    adapters = {} if voice is None else {voice: located.adapters[voice]}
     emit(f"loading {located.model} ...")
-    opened = open_base(located.model, four_bit=located.four_bit)
-    if voice is not None:
-        attach_folder(opened, located.adapters[name], name=name)
+    opened, _ = open_with_adapters(located.model, adapters, four_bit=located.four_bit)
     return Answerer(opened, settings, voice)
 
 
-def _source_json(source: Source, hit: Hit) -> dict[str, object]:
-    passage = hit.passage
-    return {
-        "number": source.number,
-        "source": passage.source,
-        "page": passage.page,
-        "text": passage.text,
-        "score": hit.score,
-        "heading": passage.heading,
-        "start": passage.start,
-        "stop": passage.stop,
-        "why": hit.explain(),
-    }
+def _source_json(source: CitedSource, hit: Hit) -> dict[str, object]:
+    names = ("source", "page", "text", "heading", "start", "stop")
+    place = {name: getattr(hit.passage, name) for name in names}
+    return {"number": source.number, **place, "score": hit.score, "why": hit.explain()}

@@ -13,11 +13,11 @@ from tunesmith.conversation.ask import SourcesPrompt
 from tunesmith.core.progress import QUIET, Clock, Course
 from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
-from tunesmith.evaluation.retrieval_gain import Case
+from tunesmith.evaluation.retrieval_gain import SourcedCase
 from tunesmith.generation.decoder import Prompt
 from tunesmith.retrieval.confidence import JUDGED_HITS, confidence
-from tunesmith.retrieval.embedding import Embedder
-from tunesmith.retrieval.questions import Known, Question, know, says_nothing
+from tunesmith.retrieval.embedding import EmbeddingModel
+from tunesmith.retrieval.questions import KnownPassages, RetrievalQuestion, know, says_nothing
 from tunesmith.retrieval.retrieve import Hit, Mode, Search, retrieve, without_duplicates
 from tunesmith.retrieval.scores import ndcg_at, recall_at, reciprocal_rank
 from tunesmith.retrieval.store import Store
@@ -30,11 +30,11 @@ BRIEFLY = "Answer the question in a few words."
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class RetrievedCase:
     """A question with what each retriever found, and what the store knows of it."""
 
-    question: Question
-    known: Known
+    question: RetrievalQuestion
+    known: KnownPassages
     hits: dict[Mode, list[Hit]]
 
 
@@ -42,7 +42,7 @@ class Found:
 class Item:
     """What is asked once: with answers, or (without any) where nothing shown may answer."""
 
-    question: Question
+    question: RetrievalQuestion
     answers: tuple[str, ...]
     hits: tuple[Hit, ...]
     right: frozenset[str]  # ids of passages
@@ -52,7 +52,7 @@ class Item:
 class Remembered:
     """An embedder that embedded its questions together, and tells a clock how far it was."""
 
-    def __init__(self, inner: Embedder, texts: Sequence[str], clock: Clock) -> None:
+    def __init__(self, inner: EmbeddingModel, texts: Sequence[str], clock: Clock) -> None:
         self.folder: Path = inner.folder
         self._inner = inner
         self._known: dict[str, NDArray[np.float32]] = {}
@@ -70,12 +70,12 @@ class Remembered:
 
 def find_all(
     store: Store,
-    embedder: Embedder,
-    questions: Sequence[Question],
+    embedder: EmbeddingModel,
+    questions: Sequence[RetrievalQuestion],
     *,
     limit: int,
     course: Course = QUIET,
-) -> list[Found]:
+) -> list[RetrievedCase]:
     """The hits of every retriever for every question.
 
     Raises KeyboardInterrupt where the course stops.
@@ -87,11 +87,11 @@ def find_all(
     for done, question in enumerate(questions):
         clock.at("retrieving", done, len(questions))
         hits = {m: retrieve(store, remembered, question.text, Search(count, m)) for m in MODES}
-        found.append(Found(question, know(store, remembered, question), hits))
+        found.append(RetrievedCase(question, know(store, remembered, question), hits))
     return found
 
 
-def retrieval_scores(found: Sequence[Found], mode: Mode) -> dict[str, float | None]:
+def retrieval_scores(found: Sequence[RetrievedCase], mode: Mode) -> dict[str, float | None]:
     """Means over the questions with answers; None without any.
 
     Found is a question at the rank of the first passage that answers it, so that documents that
@@ -107,20 +107,20 @@ def retrieval_scores(found: Sequence[Found], mode: Mode) -> dict[str, float | No
     return {name: fmean(values) if values else None for name, values in means.items()}
 
 
-def first_rank(found: Found, mode: Mode) -> int | None:
+def first_rank(found: RetrievedCase, mode: Mode) -> int | None:
     """The rank from 1 of the first passage that answers; None where none was found."""
     ranking = _ranking(found, mode)
     return ranking.index(RIGHT) + 1 if RIGHT in ranking else None
 
 
-def _ranking(found: Found, mode: Mode) -> list[str]:
+def _ranking(found: RetrievedCase, mode: Mode) -> list[str]:
     right = {passage.id for passage in found.known.right}
     ids = (hit.passage.id for hit in found.hits[mode])
     return list(dict.fromkeys(RIGHT if each in right else each for each in ids))
 
 
 def items_of(
-    found: Sequence[Found], *, mode: Mode, limit: int, removed: float, seed: int
+    found: Sequence[RetrievedCase], *, mode: Mode, limit: int, removed: float, seed: int
 ) -> list[Item]:
     """What is asked: every question with its hits, then a share ``removed`` of those with answers
     once more, without any passage that answers.
@@ -136,14 +136,18 @@ def items_of(
     return items + [_removed(with_answers[i], limit) for i in sorted(drawn)]
 
 
-def _removed(found: Found, limit: int) -> Item:
+def _removed(found: RetrievedCase, limit: int) -> Item:
     question, known = found.question, found.known
     left = [h for h in known.hits if says_nothing(h.passage, known, question.answers)]
     return _item(question, (), without_duplicates(left, max(limit, JUDGED_HITS)), known, limit)
 
 
 def _item(
-    question: Question, answers: tuple[str, ...], hits: Sequence[Hit], known: Known, limit: int
+    question: RetrievalQuestion,
+    answers: tuple[str, ...],
+    hits: Sequence[Hit],
+    known: KnownPassages,
+    limit: int,
 ) -> Item:
     """With the first ``limit`` of the hits; the confidence is that of more, as in `rag ask`."""
     right = frozenset(passage.id for passage in known.right)
@@ -152,7 +156,7 @@ def _item(
 
 def prompts_with(
     items: Sequence[Item], ask: SourcesPrompt, *, adapter: str | None, opening: str
-) -> Iterator[tuple[Case, Prompt]]:
+) -> Iterator[tuple[SourcedCase, Prompt]]:
     """Each item as it is asked with sources, and what its answer is judged by.
 
     Raises RagError where a question and its best source do not fit a prompt.
@@ -166,17 +170,17 @@ def prompts_with(
             if item.answers and hit.passage.id in item.right
         )
         ids = render_prompt(ask.tokenizer, ask.messages(prompt), chat_format=ask.format)
-        case = Case(item.answers, prompt.sources, right)
+        case = SourcedCase(item.answers, prompt.sources, right)
         yield case, Prompt(tuple(ids), adapter, opening=opening)
 
 
 def prompts_without(
     items: Sequence[Item], ask: SourcesPrompt, *, adapter: str | None, opening: str
-) -> Iterator[tuple[Case, Prompt]]:
+) -> Iterator[tuple[SourcedCase, Prompt]]:
     """Each item as it is asked without sources."""
     for item in items:
         turns = [Message("system", BRIEFLY), Message("user", item.question.text)]
         if not ask.format.keeps_system:
             turns = [Message("user", f"{BRIEFLY}\n\n{item.question.text}")]
         ids = render_prompt(ask.tokenizer, turns, chat_format=ask.format)
-        yield Case(item.answers), Prompt(tuple(ids), adapter, opening=opening)
+        yield SourcedCase(item.answers), Prompt(tuple(ids), adapter, opening=opening)

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-from tunesmith.adapters.loaded_base import attach_folder, open_base
+from tunesmith.adapters.loaded_base import Opened, open_with_adapters
 from tunesmith.core.errors import DataError
 from tunesmith.core.numbers import many
 from tunesmith.data.chat_format import inserted_system_prompt, study
@@ -15,12 +14,8 @@ from tunesmith.data.tokenizer import decode
 from tunesmith.generation.sampling import Sampling
 from tunesmith.generation.session import ChatSession
 from tunesmith.methods.virtual_tokens import narrow_layers
+from tunesmith.models.load import Base
 from tunesmith.runs.locate import Located
-
-if TYPE_CHECKING:
-    from tunesmith.adapters.loaded_base import Opened
-    from tunesmith.models.load import Base
-
 
 _HALF = "\N{REPLACEMENT CHARACTER}"
 
@@ -74,7 +69,7 @@ class Reply:
 class Voice:
     """One side that answers: its name, its history and its key/value cache."""
 
-    def __init__(self, name: str, opened: "Opened", *, adapter: str | None, capacity: int) -> None:
+    def __init__(self, name: str, opened: Opened, *, adapter: str | None, capacity: int) -> None:
         self.name = name
         self._tokenizer = opened.tokenizer(adapter)
         self._format = study(self._tokenizer)
@@ -146,7 +141,7 @@ class Chat:
 
     def __init__(
         self,
-        opened: "Opened",
+        opened: Opened,
         voices: Mapping[str, str | None],
         *,
         sampling: Sampling,
@@ -206,7 +201,7 @@ def open_chat(
 
     ``force`` is that of ``attach_folder``.
     """
-    opened = open_base(found.model, four_bit=found.four_bit)
-    for name, folder in found.adapters.items():
-        attach_folder(opened, folder, name=name, force=force)
+    opened, _ = open_with_adapters(
+        found.model, found.adapters, four_bit=found.four_bit, force=force
+    )
     return Chat(opened, found.voices, sampling=sampling, seed=seed, system=system)

@@ -13,23 +13,30 @@ from itertools import accumulate, chain
 from pathlib import Path
 from typing import Literal
 
-from tunesmith.conversation.ask import SourcesPrompt, open_documents, sources_prompt
+from tunesmith.conversation.ask import SourcesPrompt, sources_prompt
 from tunesmith.conversation.cases import Remembered
+from tunesmith.conversation.documents import open_documents
 from tunesmith.conversation.questions import choose_sides
 from tunesmith.core import files
 from tunesmith.core.errors import RagError
-from tunesmith.core.progress import QUIET, Clock, Course, Progress
+from tunesmith.core.progress import QUIET, Clock, Course, Phase
 from tunesmith.models.load import read_tokenizer
 from tunesmith.models.resolve import resolve
 from tunesmith.retrieval.passage import Passage
-from tunesmith.retrieval.prompt import CITATION, CUT_MARK, Prompt, harmless
-from tunesmith.retrieval.questions import Known, Question, know, missing_sources, says_nothing
+from tunesmith.retrieval.prompt import CITATION, CUT_MARK, RagPrompt, harmless
+from tunesmith.retrieval.questions import (
+    KnownPassages,
+    RetrievalQuestion,
+    know,
+    missing_sources,
+    says_nothing,
+)
 from tunesmith.retrieval.retrieve import alike
 
 Kind = Literal["right", "distractors", "none"]
 KINDS: tuple[Kind, ...] = ("right", "distractors", "none")
 TRIES = 20  # passages that are drawn for each place among the sources
-Ask = Callable[[str, Sequence[tuple[str, str]]], Prompt]
+Ask = Callable[[str, Sequence[tuple[str, str]]], RagPrompt]
 """The prompt of a question with (place, text) of its passages; RagError where none fits."""
 
 
@@ -57,7 +64,7 @@ class Example:
     """A training row; ``passages`` are those in its prompt, ``right`` the number to be cited."""
 
     kind: Kind
-    prompt: Prompt
+    prompt: RagPrompt
     answer: str
     passages: tuple[Passage, ...]
     right: int | None = None
@@ -74,8 +81,8 @@ def deal(count: int, shares: Shares, *, seed: int) -> list[Kind]:
 
 
 def draw_distractors(
-    question: Question,
-    known: Known,
+    question: RetrievalQuestion,
+    known: KnownPassages,
     others: Sequence[Passage],
     *,
     count: int,
@@ -102,7 +109,7 @@ def _drawn(passages: Sequence[Passage], most: int, rng: random.Random) -> Iterat
 
 
 def compose(
-    question: Question,
+    question: RetrievalQuestion,
     right: Passage | None,
     distractors: Sequence[Passage],
     *,
@@ -134,14 +141,14 @@ def compose(
     return Example(kind, prompt, answer, passages, place + 1)
 
 
-def _asked(question: Question, shown: Sequence[Passage], ask: Ask) -> Prompt | None:
+def _asked(question: RetrievalQuestion, shown: Sequence[Passage], ask: Ask) -> RagPrompt | None:
     try:
         return ask(question.text, [(passage.place, passage.text) for passage in shown])
     except RagError:
         return None
 
 
-def _is_whole(prompt: Prompt, place: int) -> bool:
+def _is_whole(prompt: RagPrompt, place: int) -> bool:
     return len(prompt.sources) > place and not prompt.sources[place].text.endswith(CUT_MARK)
 
 
@@ -160,7 +167,7 @@ class DatasetSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Dataset:
+class RagRows:
     """What was written: rows of each kind on each side, and lines of the questions left out."""
 
     out: Path
@@ -178,14 +185,14 @@ class Dataset:
 
 
 def make_dataset(
-    questions: Sequence[Question],
+    questions: Sequence[RetrievalQuestion],
     store: str,
     out: Path,
     *,
     model: str,
     settings: DatasetSettings | None = None,
     course: Course = QUIET,
-) -> Dataset:
+) -> RagRows:
     """Write train.jsonl and eval.jsonl (chat rows) and questions.jsonl (those held out).
 
     The same questions, store and settings give the same bytes. Raises RagError where ``out`` is
@@ -197,7 +204,7 @@ def make_dataset(
     clock = Clock(course)
 
     def emit(text: str) -> None:
-        course.emit(Progress(text))
+        course.emit(Phase(text))
 
     tokenizer = read_tokenizer(resolve(model, emit=emit), trust_remote_code=False)
     ask = sources_prompt(tokenizer, most_tokens=settings.prompt_tokens)
@@ -231,15 +238,15 @@ def make_dataset(
     rows = [[row for _, row in side if row is not None] for side in made]
     held_questions = [q for q, row in made[1] if row is not None]
     _write(out, rows, held_questions, ask)
-    return Dataset(out, dict(zip(("train", "eval"), map(_counted, rows), strict=True)), left_out)
+    return RagRows(out, dict(zip(("train", "eval"), map(_counted, rows), strict=True)), left_out)
 
 
 def _examples(
-    asked: Sequence[tuple[Question, Known]],
+    asked: Sequence[tuple[RetrievalQuestion, KnownPassages]],
     others: Sequence[Passage],
     ask: SourcesPrompt,
     settings: DatasetSettings,
-) -> Iterator[tuple[Question, Example | None]]:
+) -> Iterator[tuple[RetrievalQuestion, Example | None]]:
     """A row for each question of a side, from passages of that side alone."""
     answered = sum(bool(known.right) for _, known in asked)
     kinds = iter(deal(answered, settings.shares, seed=settings.seed))
@@ -260,7 +267,7 @@ def _counted(rows: Sequence[Example]) -> dict[Kind, int]:
 def _write(
     out: Path,
     sides: Sequence[Sequence[Example]],
-    questions: Sequence[Question],
+    questions: Sequence[RetrievalQuestion],
     ask: SourcesPrompt,
 ) -> None:
     """All three files, or none."""
@@ -290,7 +297,7 @@ def _chat(row: Example, ask: SourcesPrompt) -> dict[str, object]:
     return {"messages": [*turns, {"role": "assistant", "content": answer}]}
 
 
-def _question(question: Question) -> dict[str, object]:
+def _question(question: RetrievalQuestion) -> dict[str, object]:
     known = {"source": question.source, "context": question.context}
     places = {name: value for name, value in known.items() if value is not None}
     return {"question": question.text, "answers": list(question.answers), **places}

@@ -16,7 +16,7 @@ from tunesmith.data.quality.text import bare, digest, fold
 from tunesmith.data.records import read_records
 from tunesmith.data.split import Groups, choose_held
 from tunesmith.retrieval.passage import Passage
-from tunesmith.retrieval.questions import Known, Question
+from tunesmith.retrieval.questions import KnownPassages, RetrievalQuestion
 
 # Ours, then what others call them; SQuAD's rows are read as they are.
 NAMES = {
@@ -29,7 +29,7 @@ NAMES = {
 
 def read_questions(
     file: str, *, columns: Mapping[str, str] | None = None, group: str | None = None
-) -> list[Question]:
+) -> list[RetrievalQuestion]:
     """Every question of a file; raises FaultyData with all faults, DataError where it is empty.
 
     ``columns`` maps our names to the file's. ``group`` is a column that holds questions together.
@@ -75,9 +75,9 @@ def _problem(row: Mapping[str, object], names: Names) -> Problem | None:
     return None
 
 
-def _question(row: Mapping[str, object], names: Names, line: int) -> Question:
+def _question(row: Mapping[str, object], names: Names, line: int) -> RetrievalQuestion:
     answers = next((row[name] for name in names["answer"] if name in row), None)
-    return Question(
+    return RetrievalQuestion(
         text=_text(row, names["question"]) or "",
         answers=() if row.get("is_impossible") is True else tuple(_answers(answers)),
         source=_text(row, names["source"]),
@@ -111,7 +111,7 @@ class Sides:
 
 def choose_sides(
     passages: Sequence[Passage],
-    asked: Sequence[tuple[Question, Known]],
+    asked: Sequence[tuple[RetrievalQuestion, KnownPassages]],
     *,
     share: float,
     seed: int,
@@ -151,7 +151,7 @@ def choose_sides(
 
 
 def _together(
-    passages: Sequence[Passage], asked: Sequence[tuple[Question, Known]]
+    passages: Sequence[Passage], asked: Sequence[tuple[RetrievalQuestion, KnownPassages]]
 ) -> NDArray[np.int64]:
     """The first of the passages that must be on one side with each, int64 [M]."""
     texts = NearTexts()
@@ -175,7 +175,9 @@ def _together(
     return clusters.first()
 
 
-def _keep_groups_(number: NDArray[np.int64], asked: Sequence[tuple[Question, Known]]) -> None:
+def _keep_groups_(
+    number: NDArray[np.int64], asked: Sequence[tuple[RetrievalQuestion, KnownPassages]]
+) -> None:
     """Give questions that nothing answers the number of their group, or of the same question."""
     known_as: dict[object, int] = {}
     for answered in (True, False):

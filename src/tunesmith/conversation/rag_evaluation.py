@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tunesmith.adapters.loaded_base import Opened, attach_folder, open_base
-from tunesmith.conversation.ask import open_documents, sources_prompt
+from tunesmith.adapters.loaded_base import Opened, open_with_adapters
+from tunesmith.conversation.ask import sources_prompt
 from tunesmith.conversation.cases import (
     MODES,
-    Found,
     Item,
+    RetrievedCase,
     find_all,
     first_rank,
     items_of,
@@ -19,18 +19,18 @@ from tunesmith.conversation.cases import (
     retrieval_scores,
 )
 from tunesmith.conversation.chat import LONGEST_CHAT_TOKENS
+from tunesmith.conversation.documents import open_documents
 from tunesmith.core import files
 from tunesmith.core.errors import RagError
-from tunesmith.core.progress import QUIET, Clock, Course, Progress
+from tunesmith.core.progress import QUIET, Clock, Course, Phase
 from tunesmith.evaluation.answering import answer_arms, open_cache, voice_of
 from tunesmith.evaluation.answers import text_of
 from tunesmith.evaluation.arms import Arm
-from tunesmith.evaluation.retrieval_gain import CELLS, Case, Cell, effects, score_cell
+from tunesmith.evaluation.retrieval_gain import CELLS, CellScores, SourcedCase, effects, score_cell
 from tunesmith.generation.sampling import Sampling
-from tunesmith.report.rag_page import rag_page
 from tunesmith.retrieval.confidence import fit_threshold, known_threshold
 from tunesmith.retrieval.prompt import refusal_for
-from tunesmith.retrieval.questions import Question, missing_sources
+from tunesmith.retrieval.questions import RetrievalQuestion, missing_sources
 from tunesmith.retrieval.retrieve import Mode
 from tunesmith.runs.locate import locate
 
@@ -65,12 +65,12 @@ class TrialSettings:
 class _Answered:
     """One cell's answers with what they are judged by."""
 
-    cases: tuple[Case, ...]
+    cases: tuple[SourcedCase, ...]
     texts: tuple[str, ...]
 
 
 def evaluate_retrieval(
-    questions: Sequence[Question],
+    questions: Sequence[RetrievalQuestion],
     store: str,
     out: Path,
     *,
@@ -78,7 +78,9 @@ def evaluate_retrieval(
     settings: TrialSettings | None = None,
     course: Course = QUIET,
 ) -> dict[str, object]:
-    """The document of `rag evaluate --json`; it, a page and all answers are written into ``out``.
+    """The document of `rag evaluate --json`; it and all answers are written into ``out``.
+
+    Its page is the caller's to write, as the file that the document names.
 
     ``voices`` are model and adapter; without an adapter there are no tuned cells. Answers are kept
     in the cache as they end: a call that was stopped goes on where it was. Raises RagError where
@@ -89,7 +91,7 @@ def evaluate_retrieval(
     if not any(question.answers for question in questions):
         raise RagError("No question has an answer to compare with.", remedy="Give some answers.")
     _require_place(out)
-    opened, embedder = open_documents(store, emit=lambda text: course.emit(Progress(text)))
+    opened, embedder = open_documents(store, emit=lambda text: course.emit(Phase(text)))
     found = find_all(opened, embedder, questions, limit=settings.sources, course=course)
     items = items_of(
         found,
@@ -131,14 +133,14 @@ def _answers(
 ) -> dict[str, _Answered]:
     """What the base and, where there is one, the adapter answer without and with sources."""
     located = locate(model, [adapter] if adapter else [])
-    course.emit(Progress(f"loading {located.model}"))
-    opened = open_base(located.model, four_bit=located.four_bit)
+    course.emit(Phase(f"loading {located.model}"))
+    opened, attached = open_with_adapters(
+        located.model, located.adapters, four_bit=located.four_bit
+    )
     speakers = {"base": _Speaker(opened, None, voice_of(opened.base))}
-    for name, voice in located.voices.items():
-        if voice is not None:
-            folder = located.adapters[name]
-            attached = attach_folder(opened, folder, name=name)
-            speakers["tuned"] = _Speaker(opened, voice, voice_of(opened.base, attached, folder))
+    for name, one in attached.items():
+        fingerprint = voice_of(opened.base, one, located.adapters[name])
+        speakers["tuned"] = _Speaker(opened, name, fingerprint)
     longest = max(opened.engine.prefix_length(each.adapter) for each in speakers.values())
     room = min(opened.base.context, LONGEST_CHAT_TOKENS) - longest - settings.max_new_tokens
     most, clock = min(settings.prompt_tokens, room), Clock(course)
@@ -187,7 +189,7 @@ class _Speaker:
 
 def _gated(
     items: Sequence[Item], answered: Mapping[str, _Answered], threshold: float | None
-) -> dict[str, Cell]:
+) -> dict[str, CellScores]:
     """The cells with retrieval as `rag ask` serves them: refused below the threshold."""
     if threshold is None:
         return {}
@@ -220,7 +222,7 @@ def _fitted(items: Sequence[Item]) -> dict[str, float] | None:
 
 
 def _cells_json(
-    cells: Mapping[str, Cell], gated: Mapping[str, Cell], seed: int
+    cells: Mapping[str, CellScores], gated: Mapping[str, CellScores], seed: int
 ) -> dict[str, object]:
     """Every cell by its name, None where there is no adapter."""
     return {
@@ -235,7 +237,7 @@ def _cells_json(
 
 
 def _row(
-    i: int, items: Sequence[Item], found: Sequence[Found], answered: Mapping[str, _Answered]
+    i: int, items: Sequence[Item], found: Sequence[RetrievedCase], answered: Mapping[str, _Answered]
 ) -> dict[str, object]:
     """A line of answers.jsonl; what is asked once more (behind ``found``) has no ranks."""
     item = items[i]
@@ -268,4 +270,3 @@ def _write(out: Path, document: Mapping[str, object], rows: Sequence[Mapping[str
     lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
     files.write_text(out / ANSWERS, lines)
     files.write_json(out / DOCUMENT, document)
-    files.write_text(out / REPORT, rag_page(document, name=out.resolve().name))

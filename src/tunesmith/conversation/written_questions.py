@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tunesmith.adapters.loaded_base import Opened, open_base
-from tunesmith.conversation.ask import open_documents
+from tunesmith.conversation.documents import open_documents
 from tunesmith.core.errors import RagError
-from tunesmith.core.progress import QUIET, Clock, Course, Progress
+from tunesmith.core.progress import QUIET, Clock, Course, Phase
 from tunesmith.data.chat_format import study
 from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
@@ -24,10 +24,10 @@ from tunesmith.evaluation.answers import text_of
 from tunesmith.evaluation.arms import Arm
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.sampling import Sampling
-from tunesmith.retrieval.embedding import Embedder
+from tunesmith.retrieval.embedding import EmbeddingModel
 from tunesmith.retrieval.passage import Passage
 from tunesmith.retrieval.prompt import harmless
-from tunesmith.retrieval.questions import Question
+from tunesmith.retrieval.questions import RetrievalQuestion
 from tunesmith.retrieval.retrieve import Search, retrieve
 from tunesmith.retrieval.scores import says, words_of
 from tunesmith.retrieval.store import Store
@@ -48,20 +48,20 @@ FAULTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenQuestion:
     """A question with its answer."""
 
     question: str
     answer: str
 
 
-def parse_reply(reply: str) -> Written | None:
+def parse_reply(reply: str) -> WrittenQuestion | None:
     """What is written in the form asked for, a line each; None for anything else."""
     found = FORM.match(reply)
-    return Written(found[1], found[2].strip(" .\"'*")) if found else None
+    return WrittenQuestion(found[1], found[2].strip(" .\"'*")) if found else None
 
 
-def fault_of(written: Written | None, passage: Passage) -> str | None:
+def fault_of(written: WrittenQuestion | None, passage: Passage) -> str | None:
     """The first of FAULTS that shows without a search; None where there is none."""
     if written is None:
         return "form"
@@ -76,7 +76,7 @@ def fault_of(written: Written | None, passage: Passage) -> str | None:
 
 
 def finds_again(
-    store: Store, embedder: Embedder, question: str, passage: Passage, *, among: int
+    store: Store, embedder: EmbeddingModel, question: str, passage: Passage, *, among: int
 ) -> bool:
     """Whether the passage is among the first hits for the question."""
     hits = retrieve(store, embedder, question, Search(among, keep_duplicates=True))
@@ -130,7 +130,7 @@ class Writing:
 class WrittenQuestions:
     """The questions that stay, of how many chunks, and how many replies had which fault."""
 
-    questions: tuple[Question, ...]
+    questions: tuple[RetrievalQuestion, ...]
     chunks: int
     faults: Mapping[str, int]
 
@@ -149,19 +149,19 @@ def write_questions(
     RagError where nothing may stay.
     """
     settings = settings or Writing()
-    opened_store, embedder = open_documents(store, emit=lambda text: course.emit(Progress(text)))
+    opened_store, embedder = open_documents(store, emit=lambda text: course.emit(Phase(text)))
     passages = _drawn(opened_store.passages(), settings)
     located = locate(model, [])
-    course.emit(Progress(f"loading {located.model}"))
+    course.emit(Phase(f"loading {located.model}"))
     opened = open_base(located.model, four_bit=located.four_bit)
     writer = _Writer(opened, passages, settings, course)
-    kept: dict[int, Question] = {}
+    kept: dict[int, RetrievalQuestion] = {}
     faults: Counter[str] = Counter()
     for number in range(settings.tries):
         open_ = [i for i in range(len(passages)) if i not in kept]
         for i, reply in zip(open_, writer.replies(open_, number), strict=True):
             judged = _judged(reply, passages[i], (opened_store, embedder), settings.among)
-            if isinstance(judged, Question):
+            if isinstance(judged, RetrievalQuestion):
                 kept[i] = judged
             else:
                 faults[judged] += 1
@@ -184,8 +184,8 @@ def _drawn(passages: Sequence[Passage], settings: Writing) -> list[Passage]:
 
 
 def _judged(
-    reply: str, passage: Passage, documents: tuple[Store, Embedder], among: int
-) -> Question | str:
+    reply: str, passage: Passage, documents: tuple[Store, EmbeddingModel], among: int
+) -> RetrievalQuestion | str:
     """The question that may stay, or its fault."""
     written = parse_reply(reply)
     fault = fault_of(written, passage)
@@ -193,7 +193,7 @@ def _judged(
         return fault or "form"
     if not finds_again(*documents, written.question, passage, among=among):
         return "not_found"
-    return Question(written.question, (written.answer,), passage.source, passage.text)
+    return RetrievalQuestion(written.question, (written.answer,), passage.source, passage.text)
 
 
 class _Writer:

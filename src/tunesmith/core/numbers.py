@@ -1,5 +1,9 @@
 """How are counts, shares, bytes, durations and amounts of money written for people?"""
 
+from collections.abc import Callable
+
+MINUS, DASH, NO_BREAK = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{NO-BREAK SPACE}"
+
 
 def many(count: int, noun: str) -> str:
     """`1 row`, `2,000 rows`."""
@@ -14,12 +18,18 @@ def percent(share: float, digits: int = 0) -> str:
 MINUTE, HOUR = 60, 3600
 
 
-def bytes_text(count: float) -> str:
-    """`2.1 GB`: powers of 1000, as disks and `df -H` count."""
+def bytes_text(count: float, *, on_page: bool = False) -> str:
+    """`2.1 GB`: powers of 1000, as disks and `df -H` count.
+
+    On a page `2.18 GB`, as runs are compared there, and never wrapped.
+    """
+    space = NO_BREAK if on_page else " "
     for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= size * 0.9995:
-            return f"{_three_digits(count / size)} {unit}"
-    return f"{count:.0f} bytes"
+            value = count / size
+            digits = 2 if on_page and value < 9.995 else 1
+            return f"{_three_digits(value, digits)}{space}{unit}"
+    return f"{count:.0f}{space}bytes"
 
 
 def duration(seconds: float) -> str:
@@ -72,28 +82,20 @@ def count_text(count: float) -> str:
     return f"{count:,.0f}"
 
 
-def _three_digits(value: float) -> str:
-    return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}"
+def _three_digits(value: float, digits: int = 1) -> str:
+    return f"{value:.0f}" if value >= 99.95 else f"{value:.{digits}f}"
 
 
-MINUS = "\N{MINUS SIGN}"
+def signed(value: float, digits: int = 1) -> str:
+    """`+4.1`, with a minus as long as a plus."""
+    return f"{value:+.{digits}f}".replace("-", MINUS)
 
 
-def signed(share: float) -> str:
-    """`+4.1`: points, or percent of change."""
-    return f"{100 * share:+.1f}".replace("-", MINUS)
+def points(share: float, digits: int = 1) -> str:
+    """`+4.1`: a share's change in points of per cent."""
+    return signed(100 * share, digits)
 
 
-def page_bytes(count: float) -> str:
-    """`46 kB`, `19.6 MB`, `2.18 GB`, on one line."""
-    for size, unit, digits in ((1e9, "GB", 2), (1e6, "MB", 1)):
-        if count >= size:
-            return f"{count / size:.{digits}f}\N{NO-BREAK SPACE}{unit}"
-    return f"{count / 1e3:.0f}\N{NO-BREAK SPACE}kB"
-
-
-def page_clock(seconds: float) -> str:
-    """`4:05` or `1:02:03`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+def limits_text(low: float, high: float, form: Callable[[float], str] = percent) -> str:
+    """`31 % – 56 %`: an interval, as pages show it."""
+    return f"{form(low)} {DASH} {form(high)}"

@@ -55,6 +55,10 @@ class Words:
         """Whether there is a phrase of this dotted name."""
         return self._find(key) is not None
 
+    def say_or(self, key: str, otherwise: str) -> str:
+        """The phrase of this name, or what stands in where there is none."""
+        return self.say(key) if self.has(key) else otherwise
+
     def say(self, key: str, count: int | None = None, /, **values: object) -> str:
         """The phrase of a dotted name with ``values`` in it.
 

@@ -1,15 +1,53 @@
-"""Events of long work, and who hears of it, who may stop it and how many processors it may use."""
+"""Long work: who hears how far it is, who may cancel it, and how many threads it may use."""
 
+import contextlib
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import KW_ONLY, dataclass, field, replace
+from types import FrameType
+from typing import Any, ClassVar, TypeVar
+
+SECONDS_BETWEEN_REPORTS = 0.25
+STEPS_BETWEEN_LOOKS = 256
+# Of the work, before a time left is reported: what is done once (a load, a first batch of answers,
+# of which one ends first) says nothing of the rest.
+MIN_DONE, MIN_SHARE = 2, 0.05
+
+Item = TypeVar("Item")
+
+
+class Cancelled(KeyboardInterrupt):
+    """Work was cancelled: by Ctrl-C, SIGTERM, a notebook's stop button or a caller's ``cancelled``.
+
+    What was complete is kept wherever the work keeps anything: ``result`` is what there is so far,
+    of a run also called ``run``. ``str()`` says how to resume; ``same_call``: by calling again. It
+    is no Exception, so that nothing that survives the failure of a part swallows it.
+    """
+
+    def __init__(self, message: str = "", result: Any = None, *, same_call: bool = False) -> None:
+        super().__init__(message)
+        self.message, self.same_call = message, same_call
+        self.result = self.run = result
+
+    def __str__(self) -> str:
+        return f"{self.message} The same call goes on from there." * self.same_call or self.message
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class Event:
+    """Something that happened during long work; ``name`` is what its kind is called on disk."""
+
+    name: ClassVar[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Phase(Event):
     """A wait: what is being done, how much of it is done, of how much (None: unknown)."""
 
+    name = "phase"
     phase: str
     done: int = 0
     total: int | None = None
@@ -17,92 +55,24 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(Event):
     """Something that was decided or happened and must not pass silently."""
 
+    name = "notice"
     code: str  # dtype, too_long, inserted_system, resumed, not_exact, recompute, ...
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """What the run will take, told before the first step."""
-
-    steps: int
-    first_step: int  # steps already done, on resume
-    tokens_per_step: int
-    tokens_per_micro_batch: int
-    trainable_parameters: int
-    peak_bytes: int  # expected
-    seconds: float  # expected
+OnEvent = Callable[[Event], object]
 
 
-@dataclass(frozen=True, slots=True)
-class StepDone:
-    """One optimizer step; losses are nats per supervised token."""
-
-    step: int
-    steps: int
-    tokens: int  # real tokens since the start of the run
-    loss: float
-    lr: float
-    grad_norm: float
-    tokens_per_second: float  # of this step
-    peak_bytes: int
-    seconds: float  # since the start of this process's first step
-    seconds_left: float
+def ignore(_: Event) -> None:
+    """For callers that show nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class HeldOut:
-    """A held-out loss after a step, and whether it is the lowest so far."""
-
-    step: int
-    loss: float
-    best: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """A complete checkpoint."""
-
-    step: int
-    folder: str
-
-
-@dataclass(frozen=True, slots=True)
-class BestCheckpoint:
-    """The checkpoint that became the result, why, and all that it was chosen from."""
-
-    step: int
-    reason: str
-    unit: str
-    checkpoints: tuple[dict[str, float | int | None], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Weakened:
-    """At which share of its strength the result stands: a `forgetting.strength.Strength`."""
-
-    share: float
-    tried: float | None
-    probe: str
-    measure: str
-    full: float
-    now: float | None
-    full_score: float | None
-    score: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The last event of the loop: `done`, `stopped` (by the user) or `early` (no better loss)."""
-
-    step: int
-    reason: str
-
-
-Event = Progress | Notice | Planned | StepDone | HeldOut | Saved | BestCheckpoint | Weakened | Ended
+def never() -> bool:
+    """For work that nobody cancels."""
+    return False
 
 
 def usable_cores() -> int:
@@ -112,24 +82,141 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-SECONDS_BETWEEN_EVENTS = 0.25
-STEPS_BETWEEN_LOOKS = 256
-LEAST_MADE, LEAST_SHARE = 2, 0.05  # of the work, before a time left is told
-
-
-def time_left(seconds: float, made: int, left: float) -> float | None:
-    """Seconds for what is ``left`` at the speed so far; None until that rests on something.
-
-    Work begins with what is done once (a load, a first batch of answers, of which one ends first),
-    so that the first part or two say nothing of the rest.
-    """
-    if made < max(LEAST_MADE, LEAST_SHARE * (made + left)):
+def time_left(seconds: float, made: float, left: float) -> float | None:
+    """Seconds for what is ``left`` at the speed so far; None until that rests on something."""
+    if made < max(MIN_DONE, MIN_SHARE * (made + left)):
         return None
     return seconds / made * max(0, left)
 
 
-def silent(_: Event) -> None:
-    """For callers that show nothing."""
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Goes through everything that takes long: it hears events, and is asked whether to cancel.
+
+    ``threads`` are the processor threads that the work may use (None: all that there are).
+    """
+
+    on_event: OnEvent = ignore
+    _: KW_ONLY
+    cancelled: Callable[[], bool] = never
+    threads: int | None = None
+
+    @property
+    def processes(self) -> int:
+        """How many processes may work at once."""
+        return self.threads or usable_cores()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether a cancel was asked for, for work that must end in an order of its own."""
+        return self.cancelled()
+
+    def check(self) -> None:
+        """Raise Cancelled where a cancel was asked for."""
+        if self.cancelled():
+            raise Cancelled
+
+    def report(self, event: Event) -> None:
+        """Whoever listens hears of the event."""
+        self.on_event(event)
+
+    def notice(self, code: str, message: str) -> None:
+        """Report something that must not pass silently."""
+        self.report(Notice(code, message))
+
+    def phase(self, name: str, total: int | None = None) -> "PhaseProgress":
+        """A new wait, reported now."""
+        self.report(Phase(name, 0, total))
+        return PhaseProgress(self, name, total)
+
+    def quiet_phase(self, name: str, total: int | None = None) -> "PhaseProgress":
+        """A new wait that is reported only where it lasts."""
+        return PhaseProgress(self, name, total, is_quiet=True)
+
+    def heard_by(self, on_event: OnEvent) -> "Progress":
+        """The same work with another listener."""
+        return replace(self, on_event=on_event)
+
+
+class PhaseProgress:
+    """How far a phase is: reported now and then, cancelled between two parts.
+
+    The last part is never cancelled: what is complete stays.
+    """
+
+    def __init__(
+        self, progress: Progress, name: str, total: int | None, *, is_quiet: bool = False
+    ) -> None:
+        self._progress, self._name, self._total = progress, name, total
+        self._start = self._reported = time.monotonic()
+        self._is_quiet = is_quiet
+        self._done = 0
+        self._first: int | None = None  # what was known before took no time
+
+    def at(self, done: int, total: int | None = None) -> None:
+        """So much is done; raises Cancelled where that was asked for before the last part."""
+        self._total = self._total if total is None else total
+        self._done = done
+        self._first = done if self._first is None else self._first
+        is_last = self._total is not None and done >= self._total
+        now = time.monotonic()
+        is_due = now - self._reported >= SECONDS_BETWEEN_REPORTS
+        if is_due or (is_last and not self._is_quiet):
+            self._report(now)
+        if not is_last:
+            self._progress.check()
+
+    def _report(self, now: float) -> None:
+        self._reported, self._is_quiet = now, False
+        left = None
+        if self._total is not None and self._first is not None:
+            left = time_left(now - self._start, self._done - self._first, self._total - self._done)
+        self._progress.report(Phase(self._name, self._done, self._total, left))
+
+    def advance(self, count: int = 1) -> None:
+        """So many more parts are done."""
+        if self._first is None:
+            self._first = 0
+        self.at(self._done + count)
+
+    def step(self) -> None:
+        """One more is done of many parts that are too small to look at the clock after each."""
+        self._done += 1
+        if self._done == 1 or self._done % STEPS_BETWEEN_LOOKS == 0:
+            self.at(self._done)
+
+    def over(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The items, each counted once it was worked on."""
+        for item in items:
+            yield item
+            self.advance()
+
+
+@contextlib.contextmanager
+def cancel_on_signal(notice: str) -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C or SIGTERM asked for a cancel; the first says ``notice``, a second interrupts.
+
+    Outside the main thread, where signals cannot be caught, the answer stays no.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield never
+        return
+    asked = threading.Event()
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        # Not through a console: it may be in the middle of a write when the signal comes.
+        with contextlib.suppress(OSError):
+            os.write(2, f"\n{notice}\n".encode())
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +224,7 @@ class Course:
     """Processor threads (None: all that there are), who hears events, and who may stop the work."""
 
     threads: int | None = None
-    emit: Callable[[Event], None] = silent
+    emit: Callable[[Event], object] = ignore
     stop: Callable[[], bool] = lambda: False
 
     @property
@@ -152,7 +239,7 @@ class Course:
         def go_on(done: int, total: int) -> bool:
             first.append(done)  # what was known before took no time
             made, spent = done - first[0], time.monotonic() - start
-            self.emit(Progress(phase, done, total, time_left(spent, made, total - done)))
+            self.emit(Phase(phase, done, total, time_left(spent, made, total - done)))
             return not self.stop()
 
         return go_on
@@ -176,13 +263,13 @@ class Clock:
         now = time.monotonic()
         if phase != self._phase:
             self._phase, self._start, self._told = phase, now, now
-        if now - self._told < SECONDS_BETWEEN_EVENTS:
+        if now - self._told < SECONDS_BETWEEN_REPORTS:
             return
         self._told = now
         if self.course.stop():
             raise KeyboardInterrupt
         left = time_left(now - self._start, done, total - done) if total else None
-        self.course.emit(Progress(phase, done, total, left))
+        self.course.emit(Phase(phase, done, total, left))
 
     def step(self, phase: str, total: int) -> None:
         """One more of many small steps is done."""

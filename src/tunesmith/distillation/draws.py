@@ -9,7 +9,7 @@ from pathlib import Path
 from tunesmith.config.run import DistillSettings
 from tunesmith.core import files
 from tunesmith.core.errors import DataError
-from tunesmith.core.progress import Event, Progress, time_left
+from tunesmith.core.progress import Event, Phase, time_left
 from tunesmith.data.files.json_text import JSON_LINES
 from tunesmith.data.inputs import Input
 from tunesmith.distillation.teacher import Teacher
@@ -237,7 +237,7 @@ class _Watch:
         total = len(self._state.draws)
         done = total - sum(draws.lacks(self._asked) for draws in self._state.draws)
         spent = time.monotonic() - self._start
-        self._emit(Progress(PHASE, done, total, time_left(spent, self._made, self._left)))
+        self._emit(Phase(PHASE, done, total, time_left(spent, self._made, self._left)))
 
 
 def draws_left(state: State, asked: DistillSettings) -> float:

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tunesmith.adapters.loaded_base import open_base
-from tunesmith.config.methods import FOUR_BIT_KINDS
+from tunesmith.config.methods import needs_four_bit
 from tunesmith.config.run import DistillSettings, RunConfig
 from tunesmith.core.errors import ConfigError, DataError
 from tunesmith.core.numbers import many
-from tunesmith.core.progress import Event, Notice, Progress
+from tunesmith.core.progress import Event, Notice, Phase
 from tunesmith.data.faults import Fault, Problem, refuse
 from tunesmith.data.inputs import Input, read_inputs
 from tunesmith.distillation.draws import State, draw, open_state, state_path
@@ -83,14 +83,14 @@ def distill(
         emit(Notice(note.code, f"{note.message} ({note.count:,} inputs)"))
     example = None
     if any(draws.lacks(asked) for draws in state.draws):
-        emit(Progress(f"loading {config.model}"))
+        emit(Phase(f"loading {config.model}"))
         opened = open_base(
             config.model,
             dtype=config.dtype,
             device=config.device,
-            four_bit=config.method.kind in FOUR_BIT_KINDS,
+            four_bit=needs_four_bit(config.method.kind),
             trust_remote_code=config.trust_remote_code,
-            emit=lambda phase: emit(Progress(phase)),
+            emit=lambda phase: emit(Phase(phase)),
         )
         teacher = Teacher(opened, inputs, instruction, config=config, temperature=asked.temperature)
         for note_text in (*opened.base.notes, *teacher.notes):
@@ -148,7 +148,7 @@ def _made_with(
         "inputs": _digest(json.dumps([messages, [each.reference for each in inputs]])),
         "model": config.model,
         "dtype": config.dtype,
-        "four_bit": config.method.kind in FOUR_BIT_KINDS,
+        "four_bit": needs_four_bit(config.method.kind),
         "keep": asked.keep,
         "temperature": asked.temperature,
         "max_new_tokens": config.evaluate.max_new_tokens,

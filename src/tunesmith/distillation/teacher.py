@@ -16,7 +16,7 @@ from tunesmith.data.tokenizer import Tokenizer, decode
 from tunesmith.evaluation.checks.check import CannotScore, Case, Check
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.generation.decoder import Prompt
-from tunesmith.generation.loop import Answer, generate
+from tunesmith.generation.loop import GeneratedAnswer, generate
 from tunesmith.generation.sampling import Sampling
 
 IN_FRONT = "the chat template takes no system prompt: the instruction stands before each question"
@@ -120,7 +120,7 @@ class Teacher:
                 self.example = fault, text
             yield Judged(number, text, fault)
 
-    def _fault(self, answer: Answer, case: Case) -> str | None:
+    def _fault(self, answer: GeneratedAnswer, case: Case) -> str | None:
         """Why the answer may not become a row: what training would refuse, then the checks."""
         text = case.answer
         if answer.ended == "length":

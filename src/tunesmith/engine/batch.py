@@ -6,7 +6,9 @@ The layer wrapper sets it from its own argument, in forward and again when backw
 the layer, so it can never be another micro-batch's.
 """
 
-from collections.abc import Iterator, Mapping
+import hashlib
+import struct
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -93,6 +95,30 @@ class PackedBatch:
             runs.append((adapter, start, number + 1))
         return tuple(runs)
 
+    def mask(
+        self, adapter: str | None, rows: slice, *, module: int, rate: float
+    ) -> Callable[[Tensor], Tensor] | None:
+        """What makes an adapter's dropout factors [n, D_in] for ``rows``, like an x of them.
+
+        Each document has its own, whatever it is packed with, the same at every call. None where
+        nothing is dropped.
+        """
+        keyed = self.dropout.get(adapter) if rate else None
+        if keyed is None:
+            return None
+        documents = [d for d in self.documents if rows.start <= d.start and d.stop <= rows.stop]
+
+        def factors(like: Tensor) -> Tensor:
+            parts = []
+            for document in documents:
+                key = _seed(keyed.seed, keyed.step, module, document.key, document.offset)
+                generator = torch.Generator(like.device).manual_seed(key)
+                kept = like.new_empty(len(document), like.shape[1])
+                parts.append(kept.bernoulli_(1 - rate, generator=generator))
+            return torch.cat(parts).div_(1 - rate)
+
+        return factors
+
     def to(self, device: torch.device) -> "PackedBatch":
         """The same batch with its tensors on ``device``."""
         moved = {
@@ -100,6 +126,11 @@ class PackedBatch:
             for name in ("ids", "positions", "label_rows", "labels", "weights")
         }
         return PackedBatch(**moved, documents=self.documents, dropout=self.dropout)
+
+
+def _seed(*key: int) -> int:
+    data = struct.pack(f"<{len(key)}q", *key)
+    return int.from_bytes(hashlib.blake2b(data, digest_size=7).digest(), "little")
 
 
 _STREAM: ContextVar[PackedBatch | None] = ContextVar("stream", default=None)

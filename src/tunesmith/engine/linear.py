@@ -1,7 +1,8 @@
-"""The weights seam: y = x W^T + b, plus s (x A^T) B^T on the rows of each adapter."""
+"""The weights seam: a linear layer of the base, with the terms of adapters on their own rows.
 
-import hashlib
-import struct
+For one adapter it is `methods.lora.plain_forward`, with the gradients written out.
+"""
+
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from tunesmith.engine.autograd import Again, Context, Gradients, Sources, apply, marked
-from tunesmith.engine.batch import Dropout, PackedBatch, current_stream
-from tunesmith.engine.low_rank import LowRank
+from tunesmith.engine.batch import current_stream
+from tunesmith.engine.term import Term
 from tunesmith.models.four_bit import FourBit, four_bit_of
 
 
@@ -23,7 +24,7 @@ class SeamLinear(nn.Module):
         self.four_bit: FourBit | None = four_bit_of(linear)
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.name, self.index = name, index
-        self.terms: dict[str, LowRank] = {}
+        self.terms: dict[str, Term] = {}
 
     def dense(self, dtype: torch.dtype | None = None) -> Tensor:
         """W [D_out, D_in] in ``dtype``, or in its own; dequantised where it is held in 4 bit."""
@@ -33,157 +34,137 @@ class SeamLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[1, T, D_in] -> [1, T, D_out]; raises RuntimeError outside a stream."""
-        stream = current_stream()
-        flat = x.reshape(-1, self.in_features)
-        active = [
-            _Active(self.terms[adapter], start, stop, stream.dropout.get(adapter))
-            for adapter, start, stop in stream.segments
-            if adapter in self.terms
-        ]
-        again, sources = marked(x)
-        if torch.is_grad_enabled() and any(each.term.gate is not None for each in active):
+        stream, parts = current_stream(), []
+        for adapter, start, stop in stream.segments:
+            if (term := self.terms.get(adapter or "")) is not None:
+                rows = slice(start, stop)
+                mask = stream.mask(adapter, rows, module=self.index, rate=term.dropout)
+                parts.append(Part(term, rows, mask))
+        if torch.is_grad_enabled() and any(part.term.gate is not None for part in parts):
             raise RuntimeError("a routed adapter is for inference, and has no gradients")
-        plan = _Plan(tuple(active), stream, self.index, self.dense, again)
-        masters = [t for each in active for t in each.term.masters]
-        y: Tensor = apply(_Linear, flat, self.weight, self.bias, (plan, sources), *masters)
+        again, sources = marked(x)
+        how = Call(self.dense, parts, again), sources
+        masters = [master for part in parts for master in part.term.masters]
+        flat = x.reshape(-1, self.in_features)
+        y = apply(_Linear, flat, self.weight, self.bias, how, *masters)
         return y.view(*x.shape[:-1], self.out_features)
 
 
 @dataclass(frozen=True, slots=True)
-class _Active:
-    """A term that applies to rows start..stop of one call, and what keys its dropout."""
+class Part:
+    """A term on its rows of one call; ``mask`` makes their dropout factors [n, D_in]."""
 
-    term: LowRank
-    start: int
-    stop: int
-    dropout: Dropout | None
+    term: Term
+    rows: slice
+    mask: Callable[[Tensor], Tensor] | None
 
-    @property
-    def drops(self) -> bool:
-        """Whether some inputs are dropped."""
-        return bool(self.term.dropout) and self.dropout is not None
+    def dropped(self, x: Tensor) -> Tensor:
+        """d(x) [n, D_in] of its rows of x [T, D_in]."""
+        rows = x[self.rows]
+        return rows if self.mask is None else rows * self.mask(rows)
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
-    """Which terms apply to which rows of one call, and where W and x come from."""
+class Call:
+    """One call of a layer: what gives W, the terms, and how x is had again."""
 
-    active: tuple[_Active, ...]
-    stream: PackedBatch
-    module: int
     dense: Callable[[torch.dtype], Tensor]
-    again: Again | None  # gives x again; None where x is kept
-
-    def inputs(self, x: Tensor, each: _Active) -> Tensor:
-        """The rows of x [T, D_in] that a term sees, with its dropout."""
-        rows = x[each.start : each.stop]
-        return rows * self.mask(rows, each) if each.drops else rows
-
-    def mask(self, like: Tensor, each: _Active) -> Tensor:
-        """Dropout factors [n, D_in] of a term's rows, keyed so that packing does not matter."""
-        assert each.dropout is not None
-        parts, rate = [], each.term.dropout
-        for document in self.stream.documents:
-            if each.start <= document.start and document.stop <= each.stop:
-                seed, step = each.dropout.seed, each.dropout.step
-                key = _seed(seed, step, self.module, document.key, document.offset)
-                generator = torch.Generator(like.device).manual_seed(key)
-                kept = like.new_empty(len(document), like.shape[1])
-                parts.append(kept.bernoulli_(1 - rate, generator=generator))
-        return torch.cat(parts).div_(1 - rate)
-
-
-def _seed(*key: int) -> int:
-    data = struct.pack(f"<{len(key)}q", *key)
-    return int.from_bytes(hashlib.blake2b(data, digest_size=7).digest(), "little")
+    parts: list[Part]
+    again: Again | None  # None where x is kept
 
 
 class _Linear(torch.autograd.Function):
-    """Keeps x once, or what it comes from, and x A^T per term; W is made again in backward.
+    """Keeps x once, or what it comes from; of each term x A^T and what o scales; W never.
 
-    Behind the plan stand A, B and the magnitude (or None) of each active term. Without a
-    trained A, x is not kept.
+    Behind ``how`` stand four masters of each term: A, B, ``output``, i.
     """
 
     @staticmethod
     def forward(
         ctx: Context,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        how: tuple[_Plan, Sources | None],  # and what x is computed from again
+        x: Tensor,  # [T, D_in]
+        weight: Tensor,  # [D_out, D_in], or in 4 bit
+        bias: Tensor | None,  # [D_out]
+        how: tuple[Call, Sources | None],  # and what x is computed from again
         *masters: Tensor | None,  # noqa: ARG004  (the terms hold them; autograd must see them)
     ) -> Tensor:
-        plan, sources = how
-        y = x @ plan.dense(x.dtype).t()
+        call, sources = how
+        scaled = x.clone() if any(part.term.input is not None for part in call.parts) else x
+        for part in call.parts:
+            if part.term.input is not None:
+                scaled[part.rows] *= part.term.input.detach().to(x.dtype)
+        y = scaled @ call.dense(x.dtype).t()  # [T, D_out]
         kept: list[Tensor | None] = []
-        for each in plan.active:
-            term = each.term
-            xa = term.inner(plan.inputs(x, each))  # [n, R]
-            b = term.cast(x.dtype)[1]
-            rows = y[each.start : each.stop].addmm_(xa, b.t(), alpha=term.scale)
-            factors = term.factors()
-            kept += [xa, None if factors is None else rows.clone()]
-            if factors is not None:
+        for part in call.parts:
+            term, rows, xa, h = part.term, y[part.rows], None, None
+            if term.a is not None:
+                xa = term.inner(part.dropped(x))  # [n, R]
+                rows.addmm_(xa, term.cast(x.dtype)[1].t(), alpha=term.scale)
+            if (factors := term.factors()) is not None:
+                h = rows.clone()  # [n, D_out]
                 rows.mul_(factors)
+                if term.whole and bias is not None:
+                    rows += ((factors - 1) * bias).to(x.dtype)
+            kept += [xa, h]
         if bias is not None:
             y += bias.to(x.dtype)
         held: tuple[Tensor | None, Tensor | None] = (None, None)
-        if ctx.needs_input_grad[1] or any(ctx.needs_input_grad[4::3]):
+        _, needs_weight, _, _, *needs = ctx.needs_input_grad
+        if needs_weight or any(needs[0::4]) or any(needs[3::4]):
             held = sources or (x, None)
-            if plan.again is not None:
-                plan.again.users += 1
+            if call.again is not None:
+                call.again.users += 1
         ctx.save_for_backward(weight, bias, *held, *kept)
-        ctx.plan = plan
+        ctx.plan = call
         return y
 
     @staticmethod
-    def backward(ctx: Context, g: Tensor) -> Gradients:
+    def backward(ctx: Context, g: Tensor) -> Gradients:  # g [T, D_out]
         _, bias, x, other, *kept = ctx.saved_tensors
-        plan: _Plan = ctx.plan
-        if plan.again is not None and x is not None:
-            x = plan.again.take((x, other)).flatten(0, -2)
-        needs_x, needs_weight, needs_bias, *_ = ctx.needs_input_grad
+        call: Call = ctx.plan
+        if call.again is not None and x is not None:
+            x = call.again.take((x, other)).flatten(0, -2)
+        needs_x, needs_weight, needs_bias, _, *needs = ctx.needs_input_grad
         gbias = g.sum(0) if bias is not None and needs_bias else None
-        g, magnitudes = _through_factors(g, plan, kept[1::2])
-        gx = g @ plan.dense(g.dtype) if needs_x else None
+        gw = g.t() @ x if needs_weight else None  # beside no term: the base itself is trained
+        g, outputs = _through_factors(g, call.parts, kept[1::2], bias)
+        gx = g @ call.dense(g.dtype) if needs_x or any(needs[3::4]) else None  # [T, D_in]
         grads: list[Tensor | None] = []
-        for i, each in enumerate(plan.active):
-            term, here = each.term, slice(each.start, each.stop)
-            a, b = term.cast(g.dtype)
-            gs, rank = g[here], term.rank
-            gb = gs @ b  # [n, R]
-            if gx is not None and not each.drops:
-                gx[here].addmm_(gb, a, alpha=term.scale)
-            elif gx is not None:
-                through = gb @ a
-                gx[here] += through.mul_(plan.mask(through, each)).mul_(term.scale)
-            ga: Tensor | None = None
-            if ctx.needs_input_grad[4 + 3 * i]:
-                inner = gb if gb.shape[1] == rank else gb[:, :rank] + gb[:, rank:]  # gs B
-                ga = (inner.t() @ plan.inputs(x, each)).to(term.a.dtype)
-                ga.mul_(term.scale)
-            xa = kept[2 * i][:, :rank]
-            grads += [ga, (gs.t() @ xa).to(term.b.dtype).mul_(term.scale), magnitudes[i]]
-        gw = g.t() @ x if needs_weight else None
+        for i, part in enumerate(call.parts):
+            term, rows = part.term, part.rows
+            ga = gb = gi = None
+            if gx is not None and term.input is not None:
+                gi = (gx[rows] * x[rows]).sum(0, dtype=term.input.dtype)
+                gx[rows] *= term.input.detach().to(gx.dtype)
+            if term.a is not None:
+                a, b = term.cast(g.dtype)
+                inner, rank = g[rows] @ b, term.rank  # [n, R]
+                if gx is not None and part.mask is None:
+                    gx[rows].addmm_(inner, a, alpha=term.scale)
+                elif gx is not None and part.mask is not None:
+                    through = inner @ a
+                    gx[rows] += through.mul_(part.mask(through)).mul_(term.scale)
+                if needs[4 * i]:
+                    # With an offset A stands in both halves of the product, B in the first.
+                    own = inner if inner.shape[1] == rank else inner[:, :rank] + inner[:, rank:]
+                    ga = (own.t() @ part.dropped(x)).to(term.a.dtype).mul_(term.scale)
+                gb = (g[rows].t() @ kept[2 * i][:, :rank]).to(term.a.dtype).mul_(term.scale)
+            grads += [ga, gb, outputs[i], gi]
         return gx, gw, gbias, None, *grads
 
 
 def _through_factors(
-    g: Tensor, plan: _Plan, before: list[Tensor | None]
+    g: Tensor, parts: list[Part], scaled: list[Tensor | None], bias: Tensor | None
 ) -> tuple[Tensor, list[Tensor | None]]:
-    """The gradient in front of each term's factors, and that of its magnitude [D_out]."""
-    if all(each is None for each in before):
-        return g, [None] * len(before)
-    g = g.clone()
+    """The gradient [T, D_out] in front of each term's o, and that of its ``output`` [D_out]."""
     grads: list[Tensor | None] = []
-    for each, y in zip(plan.active, before, strict=True):
-        factors = each.term.factors()
-        if factors is None or y is None:
-            grads.append(None)
-            continue
-        rows = g[each.start : each.stop]
-        norms = each.term.row_norms()
-        grads.append((rows * y).sum(0, dtype=norms.dtype) / norms)
-        rows.mul_(factors)
+    if any(h is not None for h in scaled):
+        g = g.clone()
+    for part, h in zip(parts, scaled, strict=True):
+        term, rows = part.term, g[part.rows]
+        grads.append(None)
+        if h is not None and (factors := term.factors()) is not None:
+            h = h + bias.to(h.dtype) if term.whole and bias is not None else h
+            grads[-1] = term.output_gradient((rows * h).sum(0, dtype=factors.dtype))
+            rows.mul_(factors)
     return g, grads

@@ -1,7 +1,8 @@
 """Held-out questions, what each arm answered to them, and how each check scored that."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from tunesmith.core.errors import DataError
 from tunesmith.core.numbers import many
@@ -11,7 +12,8 @@ from tunesmith.data.template import Rendering, render
 from tunesmith.data.tokenizer import Tokenizer, encode
 from tunesmith.evaluation.checks.check import Case, Check, Scored, score_cases
 from tunesmith.evaluation.comparison import Summary, summarise
-from tunesmith.evaluation.intervals import Interval
+
+NO_SCORE = {"score": None, "low": None, "high": None, "n": 0}  # of a check in an arm
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Answers:
                 **self.facts.get(arm, {}),
                 "checks": {
                     check.name: {
-                        **_interval(check.arms.get(arm)),
+                        **(check.arms[arm].to_json("score") if arm in check.arms else NO_SCORE),
                         **_remarks(self.scored[check.name][arm]),
                     }
                     for check in self.summary.checks
@@ -85,21 +87,10 @@ class Answers:
             for arm in self.texts
         }
         differences = {
-            check.name: {arm: asdict(d) for arm, d in check.differences.items()}
+            check.name: {arm: each.to_json() for arm, each in check.differences.items()}
             for check in self.summary.checks
         }
         return {"arms": arms, "differences": differences, "rows": len(self.questions)}
-
-
-def _interval(interval: Interval | None) -> dict[str, float | None]:
-    if interval is None:  # no row has a score
-        return {"score": None, "low": None, "high": None, "n": 0}
-    return {
-        "score": interval.mean,
-        "low": interval.low,
-        "high": interval.high,
-        "n": interval.n,
-    }
 
 
 def _remarks(scored: Scored) -> dict[str, object]:
@@ -125,7 +116,7 @@ def questions_of(
         remedy = "Leave evaluate.checks out: the held-out loss says what was learned."
         raise DataError(what, remedy=remedy, code="no_questions")
     questions = []
-    for conversation in _spread(conversations, most):
+    for conversation in spread(conversations, most):
         turn = conversation.supervised[-1]
         reference = _reference(conversation, turn, tokenizer)
         before = tuple(conversation.messages[:turn])
@@ -160,13 +151,13 @@ def text_of(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
     return split_thinking(text)[1]
 
 
-def _spread(rows: Sequence[Conversation], most: int) -> Iterator[Conversation]:
-    """Evenly spread rows, so that a sorted file still gives all its kinds."""
-    if len(rows) <= most:
-        yield from rows
-        return
-    for i in range(most):
-        yield rows[i * len(rows) // most]
+T = TypeVar("T")
+
+
+def spread(items: Sequence[T], most: int) -> Iterator[T]:
+    """At most so many, evenly spread, so that a sorted file still gives all its kinds."""
+    count = min(len(items), most)
+    return (items[i * len(items) // count] for i in range(count))
 
 
 def score(

@@ -185,25 +185,59 @@ def base_arms(
     instruction = read_instruction(settings)
     if not questions:
         return BaseArms({}, instruction=instruction)
-    arms = {BASE: arm_of(opened, BASE, questions)}
-    left_out: dict[str, str] = {}
-    asked = _Asked(opened, questions, settings, arms, left_out)
-    if instruction is not None:
-        change = instruction_change(opened, instruction)
-        asked.add_(PROMPTED, change, remedy="Shorten evaluate.baseline_prompt")
     examples: tuple[Conversation, ...] = ()
     if settings.examples:
         texts = {question.text for question in questions}
         examples = choose_examples(rows, settings.examples, seed=seed, asked=texts)
-        if not examples:
-            left_out[EXAMPLES] = "no training row can stand as an example"
+    short = arm_of(opened, BASE, questions)
+    arms, left_out = {BASE: short}, dict[str, str]()
+    for name, (change, remedy) in _longer_prompts(opened, instruction, examples).items():
+        try:
+            arm = arm_of(opened, name, questions, change=change)
+        except TunesmithError as error:
+            left_out[name] = str(error)
+        except TEMPLATE_ERRORS as error:
+            left_out[name] = f"the model's chat template refuses its prompts: {error}"
         else:
-            asked.add_(
-                EXAMPLES,
-                lambda messages: with_examples(messages, examples),
-                remedy=f"Give fewer than evaluate.examples={len(examples)}",
-            )
+            if (full := _lacks_room(arm, short, settings, opened.base.context)) is None:
+                arms[name] = arm
+            else:
+                left_out[name] = f"{full} {remedy}, or lower evaluate.max_new_tokens."
+    if settings.examples and not examples:
+        left_out[EXAMPLES] = "no training row can stand as an example"
     return BaseArms(arms, left_out, instruction, examples)
+
+
+def _longer_prompts(
+    opened: Opened, instruction: str | None, examples: Sequence[Conversation]
+) -> dict[str, tuple[Change, str]]:
+    """How each arm beside the base changes a prompt, and what to do where that is too long."""
+    found: dict[str, tuple[Change, str]] = {}
+    if instruction is not None:
+        change = instruction_change(opened, instruction)
+        found[PROMPTED] = change, "Shorten evaluate.baseline_prompt"
+    if examples:
+        fewer = f"Give fewer than evaluate.examples={len(examples)}"
+        found[EXAMPLES] = (lambda messages: with_examples(messages, examples)), fewer
+    return found
+
+
+def _lacks_room(arm: Arm, short: Arm, settings: EvaluateSettings, context: int) -> str | None:
+    """Why longer prompts leave an answer less room than the base's short ones; None if not."""
+    most = settings.max_new_tokens
+    full = [
+        prompt
+        for prompt, base in zip(arm.prompts, short.prompts, strict=True)
+        if (prompt.most or 0) < min(most, base.most or 0)
+    ]
+    if not full:
+        return None
+    longest = max(len(prompt.ids) for prompt in full)
+    return (
+        f"{many(len(full), 'prompt')} of {len(arm.prompts):,}, the longest with "
+        f"{many(longest, 'token')}, and an answer of up to {most:,} do not fit the "
+        f"model's context of {context:,}."
+    )
 
 
 def instruction_change(opened: Opened, instruction: str) -> Change:
@@ -211,47 +245,6 @@ def instruction_change(opened: Opened, instruction: str) -> Change:
     tokenizer: Tokenizer = opened.base.tokenizer
     as_system = study(tokenizer).keeps_system and with_system(tokenizer) is not None
     return lambda messages: instructed(messages, instruction, as_system=as_system)
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """Arms that grow, with those that are left out."""
-
-    opened: Opened
-    questions: Sequence[Question]
-    settings: EvaluateSettings
-    arms: dict[str, Arm]
-    left_out: dict[str, str]
-
-    def add_(self, name: str, change: Change, *, remedy: str) -> None:
-        """Add an arm of longer prompts, or why it cannot be asked.
-
-        Its answers have as much room as those of the base with the short prompt.
-        """
-        try:
-            arm = arm_of(self.opened, name, self.questions, change=change)
-        except TunesmithError as error:
-            self.left_out[name] = str(error)
-            return
-        except TEMPLATE_ERRORS as error:
-            self.left_out[name] = f"the model's chat template refuses its prompts: {error}"
-            return
-        most = self.settings.max_new_tokens
-        short = [
-            prompt
-            for prompt, base in zip(arm.prompts, self.arms[BASE].prompts, strict=True)
-            if (prompt.most or 0) < min(most, base.most or 0)
-        ]
-        if short:
-            longest = max(len(prompt.ids) for prompt in short)
-            context = self.opened.base.context
-            self.left_out[name] = (
-                f"{many(len(short), 'prompt')} of {len(arm.prompts):,}, the longest with "
-                f"{many(longest, 'token')}, and an answer of up to {most:,} do not fit the "
-                f"model's context of {context:,}. {remedy}, or lower evaluate.max_new_tokens."
-            )
-            return
-        self.arms[name] = arm
 
 
 def without_room(arm: Arm, virtual_tokens: int) -> list[int]:

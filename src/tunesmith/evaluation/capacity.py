@@ -3,8 +3,8 @@
 import itertools
 import math
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch import Tensor
 from tunesmith.core.phrases import DEFAULT
 from tunesmith.engine.forward import Engine
 from tunesmith.evaluation.findings import Finding, findings_text, told, words_in
-from tunesmith.evaluation.intervals import LEVEL, RESAMPLES, wider_limits
+from tunesmith.evaluation.intervals import LEVEL, RESAMPLES, unbounded_interval
 
 
 def singular_values(a: Tensor, b: Tensor, *, scale: float = 1.0) -> Tensor:
@@ -33,25 +33,25 @@ def singular_values(a: Tensor, b: Tensor, *, scale: float = 1.0) -> Tensor:
     return values
 
 
-def spectra(engine: Engine, adapter: str) -> dict[str, tuple[float, ...]]:
-    """Singular values of every layer that this attached adapter has a low-rank term beside.
+def layer_uses(engine: Engine, adapter: str) -> tuple["LayerUse", ...]:
+    """Every layer that this attached adapter has a low-rank term beside.
 
     A start that was taken from W counts by what training changed of it, B A - B0 A0, whose rank
     can be twice that of B A. The row factors of DoRA are left out. Empty for a method without
     such terms. Raises ValueError as `singular_values`, with the layer's name.
     """
-    found: dict[str, tuple[float, ...]] = {}
+    found: list[LayerUse] = []
     for name, linear in engine.linears.items():
         term = linear.terms.get(adapter)
-        if term is None:
+        if term is None or term.a is None:
             continue
         a, b = term.product()
         try:
             values = singular_values(a, b, scale=term.scale)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
-        found[name] = tuple(values.tolist())
-    return found
+        found.append(LayerUse(name, term.rank, tuple(values.tolist())))
+    return tuple(found)
 
 
 MOST_ENERGY = 0.99  # a product cut at this share of its energy is off by a tenth of its size
@@ -85,10 +85,6 @@ class LayerUse:
         """Share of the energy that the first 1, 2, ... directions hold; empty where it is 0."""
         return cumulative([value * value for value in self.values])
 
-    def rank_for(self, share: float = MOST_ENERGY) -> int:
-        """The fewest directions that hold this share of the energy; 0 without any."""
-        return next((k for k, held in enumerate(self.shares, start=1) if held >= share), 0)
-
     def to_json(self) -> dict[str, object]:
         """One layer of the document."""
         return {
@@ -96,14 +92,14 @@ class LayerUse:
             "rank": self.rank,
             "effective_rank": self.effective_rank,
             "norm": math.sqrt(self.energy),
-            "rank_for_99": self.rank_for(),
+            "rank_for_99": rank_for(self.shares),
             "singular_values": list(self.values),
         }
 
 
 @dataclass(frozen=True, slots=True)
 class RankUse:
-    """Every layer of one adapter."""
+    """Every layer of one adapter; there is one at least."""
 
     layers: tuple[LayerUse, ...]
 
@@ -125,45 +121,24 @@ class RankUse:
         A layer that hardly changed says little about what the rank is good for.
         """
         total = math.fsum(each.energy for each in self.trained)
-        weighted = [
-            each.energy * each.effective_rank / len(each.values)
-            for each in self.trained
-            if total > 0
-        ]
+        weighted = (each.energy * each.effective_rank / len(each.values) for each in self.trained)
         return math.fsum(weighted) / total if total > 0 else 0.0
 
     @property
     def shares(self) -> tuple[float, ...]:
         """Share of all layers' energy that their first 1, 2, ... directions hold."""
-        longest = max((len(each.values) for each in self.layers), default=0)
-        energies = [
-            math.fsum(each.values[k] ** 2 for each in self.layers if k < len(each.values))
-            for k in range(longest)
-        ]
-        return cumulative(energies)
-
-    def rank_for(self, share: float = MOST_ENERGY) -> int:
-        """The fewest directions a layer that together hold this share of all energy."""
-        return next((k for k, held in enumerate(self.shares, start=1) if held >= share), 0)
+        columns = itertools.zip_longest(*(each.values for each in self.layers), fillvalue=0.0)
+        return cumulative([math.fsum(value**2 for value in column) for column in columns])
 
     def to_json(self) -> dict[str, object]:
         """The document's part without its findings."""
         return {
             "rank": self.rank,
             "effective_share": self.effective_share,
-            "rank_for_99": self.rank_for(),
+            "rank_for_99": rank_for(self.shares),
             "energy_shares": list(self.shares),
             "layers": [each.to_json() for each in self.layers],
         }
-
-
-def rank_use(spectra: Mapping[str, Sequence[float]], ranks: Mapping[str, int]) -> RankUse:
-    """From singular values by layer, and each layer's R. Raises ValueError without a layer."""
-    if not spectra:
-        raise ValueError("no layer has a low-rank term")
-    return RankUse(
-        tuple(LayerUse(name, ranks[name], tuple(values)) for name, values in spectra.items())
-    )
 
 
 def cumulative(energies: Sequence[float]) -> tuple[float, ...]:
@@ -173,6 +148,11 @@ def cumulative(energies: Sequence[float]) -> tuple[float, ...]:
         return ()
     sums = [math.fsum(energies[: k + 1]) / total for k in range(len(energies))]
     return tuple(min(1.0, share) for share in sums)
+
+
+def rank_for(shares: Sequence[float], share: float = MOST_ENERGY) -> int:
+    """The fewest directions that hold this share of the energy; 0 without any."""
+    return next((k for k, held in enumerate(shares, start=1) if held >= share), 0)
 
 
 MATTERS = 0.05  # of the loss: less is lost or gained by another seed
@@ -206,19 +186,9 @@ class FloorFall:
         """Whether the larger rank surely reaches a loss that is lower by `MATTERS`."""
         return self.low > MATTERS
 
-    def to_json(self) -> dict[str, object]:
-        """One step of the document."""
-        return {
-            "rank": self.rank,
-            "larger": self.larger,
-            "fall": self.fall,
-            "low": self.low,
-            "high": self.high,
-        }
-
 
 def loss_falls(
-    points: Sequence[RankPoint], *, seed: int, level: float = LEVEL, resamples: int = RESAMPLES
+    points: Sequence[RankPoint], *, seed: int, resamples: int = RESAMPLES
 ) -> tuple[FloorFall, ...]:
     """Each rank against the next larger one, row by row; several comparisons share the error.
 
@@ -229,7 +199,7 @@ def loss_falls(
         raise ValueError("two different ranks or more are compared, each given once")
     if len({len(point.losses) for point in ordered}) > 1 or len(ordered[0].losses) < 2:
         raise ValueError("ranks are compared over the same two rows or more")
-    strict = 1 - (1 - level) / (len(ordered) - 1)
+    strict = 1 - (1 - LEVEL) / (len(ordered) - 1)
     return tuple(
         _fall(small, large, seed=seed, level=strict, resamples=resamples)
         for small, large in itertools.pairwise(ordered)
@@ -240,13 +210,9 @@ def _fall(
     small: RankPoint, large: RankPoint, *, seed: int, level: float, resamples: int
 ) -> FloorFall:
     differences = [a - b for a, b in zip(small.losses, large.losses, strict=True)]
-    mean = statistics.mean(differences)
-    if all(value == differences[0] for value in differences):
-        low = high = mean
-    else:
-        low, high = wider_limits(differences, seed=seed, level=level, resamples=resamples)
-    whole = small.loss or 1.0
-    return FloorFall(small.rank, large.rank, mean / whole, low / whole, high / whole)
+    lost = unbounded_interval(differences, seed=seed, level=level, resamples=resamples)
+    limits = (each / (small.loss or 1.0) for each in (lost.mean, lost.low, lost.high))
+    return FloorFall(small.rank, large.rank, *limits)
 
 
 FULL = 0.95
@@ -277,7 +243,7 @@ class Capacity:
         """The part `capacity` of the evaluate document."""
         return {
             **self.use.to_json(),
-            "loss_against_rank": [each.to_json() for each in self.falls],
+            "loss_against_rank": [asdict(each) for each in self.falls],
             "findings": [each.to_json() for each in self.findings],
             **told(lambda language: self.text(language=language)),
         }
@@ -293,7 +259,7 @@ def judge_capacity(use: RankUse, falls: Sequence[FloorFall] = ()) -> Capacity:
 def _of_use(use: RankUse) -> list[Finding]:
     if not use.trained:
         return [Finding("untrained", harm=True)]
-    longest, needed = max(len(each.values) for each in use.layers), use.rank_for()
+    longest, needed = max(len(each.values) for each in use.layers), rank_for(use.shares)
     if use.rank > 1 and use.effective_share >= FULL:
         return [Finding("full-rank", {"rank": use.rank, "used_share": use.effective_share})]
     if longest >= LEAST_SPARE_RANK and needed <= SPARE * longest:
@@ -320,14 +286,10 @@ def falls_findings(rank: int, falls: Sequence[FloorFall]) -> list[Finding]:
     return []
 
 
-def capacity_of(engine: Engine, adapter: str, falls: Sequence[FloorFall] = ()) -> Capacity | None:
+def capacity_of(engine: Engine, adapter: str) -> Capacity | None:
     """The part `capacity` of an evaluation; None for a method without low-rank terms.
 
-    ``falls`` are those of `loss_falls`, where runs of several ranks are compared. Raises
-    ValueError where factors are no numbers.
+    Raises ValueError where factors are no numbers.
     """
-    values = spectra(engine, adapter)
-    if not values:
-        return None
-    ranks = {name: engine.linears[name].terms[adapter].rank for name in values}
-    return judge_capacity(rank_use(values, ranks), falls)
+    layers = layer_uses(engine, adapter)
+    return judge_capacity(RankUse(layers)) if layers else None

@@ -1,27 +1,143 @@
-"""How consistent is each arm, and is the tuned one more so than the others?"""
+"""How consistent is each arm when it is asked again, and is the tuned one more so than others?"""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+import itertools
+import json
+import re
+import statistics
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
 from tunesmith.core.phrases import DEFAULT, Words
-from tunesmith.evaluation.checks.check import Case, Check, score_cases
+from tunesmith.evaluation.checks.check import CannotScore, Case, Check, score_cases
+from tunesmith.evaluation.checks.label import Label
 from tunesmith.evaluation.comparison import TUNED
-from tunesmith.evaluation.consistency_agreement import (
-    MEASURES,
-    Agreement,
-    Label,
-    Meaning,
-    agreement,
+from tunesmith.evaluation.findings import (
+    arm_text,
+    points_text,
+    share_text,
+    signed_text,
+    told,
+    words_in,
 )
-from tunesmith.evaluation.findings import points_text, share_text, signed_text, told, words_in
 from tunesmith.evaluation.intervals import (
-    LEVEL,
     RESAMPLES,
     Interval,
     is_binary,
     mean_interval,
     paired_difference,
 )
+
+_LIST = re.compile(r"\s*(?:[-*•]|\d+[.)])\s")
+_NUMBER = re.compile(r"[-+]?[$€£₩]?\d[\d,]*(?:\.\d+)?\s?%?")
+_ENDS = {"?": "question", "？": "question", "!": "call", "！": "call", ".": "stop", "。": "stop"}
+_POLITE = re.compile("(?:요|니다|니까|세요|죠)[.?!~…\\s]*$")
+
+Form = tuple[str, ...]
+
+
+def form_of(text: str) -> Form:
+    """The form: JSON by its keys, a number, a list, code, or text by its end and its lines.
+
+    Korean texts also by whether their ending is polite. Two answers of one form may say
+    different things.
+    """
+    bare = text.strip()
+    if not bare:
+        return ("empty",)
+    with suppress(ValueError, RecursionError):
+        return _of_json(json.loads(bare))
+    if "```" in bare:
+        return ("code",)
+    lines = [line for line in bare.splitlines() if line.strip()]
+    if sum(bool(_LIST.match(line)) for line in lines) * 2 > len(lines) > 1:
+        return ("list",)
+    if _NUMBER.fullmatch(bare):
+        return ("number",)
+    polite = ("polite",) if _POLITE.search(bare) else ()
+    return ("text", _ENDS.get(bare[-1], "open"), "lines" if len(lines) > 1 else "line", *polite)
+
+
+def _of_json(value: object) -> Form:
+    if isinstance(value, dict):
+        return ("object", *sorted(value))
+    if isinstance(value, list):
+        return ("array",)
+    return ("number",) if isinstance(value, int | float) else ("json",)
+
+
+Meaning = Callable[[str, str], float]
+"""The cosine of two texts' vectors; raises CannotScore for a text that the model cannot read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """One question's answers: the lowest score of the first check among them (None: no check, or
+    an answer without a score); shares of pairs that agree in form and in label; the mean cosine
+    of pairs (None: not measured); and how much shorter the shortest is than the longest.
+
+    All lie within 0 and 1; of `length_spread` 0 is best, of the others 1.
+    """
+
+    passes: float | None
+    form: float
+    label: float
+    meaning: float | None
+    length_spread: float
+
+
+MEASURES = ("passes", "form", "label", "meaning", "length_spread")
+
+
+def agreement(
+    answers: Sequence[str],
+    scores: Sequence[float | None] | None,
+    *,
+    label: Label,
+    meaning: Meaning | None = None,
+) -> Agreement:
+    """Of two answers or more, with their scores under the first check.
+
+    A question with an answer that could not be scored has no `passes`: that one might have failed.
+    Raises ValueError for a single answer, which agrees with nothing.
+    """
+    if len(answers) < 2:
+        raise ValueError("two answers or more can agree, not one")
+    known = [score for score in scores or () if score is not None]
+    complete = scores is not None and len(known) == len(answers)
+    return Agreement(
+        passes=min(known) if complete else None,
+        form=equal_pairs([form_of(text) for text in answers]),
+        label=equal_pairs([label(text) for text in answers]),
+        meaning=None if meaning is None else _meaning(answers, meaning),
+        length_spread=length_spread(answers),
+    )
+
+
+def equal_pairs(values: Sequence[Hashable]) -> float:
+    """The share of all pairs that are equal (Simpson's index of the values, without repeats)."""
+    pairs = len(values) * (len(values) - 1)
+    return sum(count * (count - 1) for count in Counter(values).values()) / pairs
+
+
+def length_spread(answers: Sequence[str]) -> float:
+    """(longest - shortest) / longest, in words, or in characters where none has two words."""
+    words = [len(text.split()) for text in answers]
+    lengths = words if max(words) > 1 else [len(text.strip()) for text in answers]
+    return (max(lengths) - min(lengths)) / max(lengths) if max(lengths) else 0.0
+
+
+def _meaning(answers: Sequence[str], meaning: Meaning) -> float | None:
+    """The mean over pairs, equal texts being 1; None where a text cannot be read."""
+    try:
+        return statistics.fmean(
+            1.0 if a == b else min(1.0, max(0.0, meaning(a, b)))
+            for a, b in itertools.combinations(answers, 2)
+        )
+    except CannotScore:
+        return None
+
 
 Arms = Mapping[str, Sequence[Agreement]]  # arm -> the same questions in the same order
 Table = Mapping[str, Mapping[str, Interval]]  # arm -> measure
@@ -43,17 +159,19 @@ class Repeats:
         """Arm -> measure -> score, low, high, n; differences likewise."""
         return {
             "questions": self.questions,
-            "arms": {arm: _scores(each) for arm, each in self.arms.items()},
-            "differences": {
-                arm: {name: asdict(interval) for name, interval in each.items()}
-                for arm, each in self.differences.items()
-            },
+            "arms": _table_json(self.arms, "score"),
+            "differences": _table_json(self.differences, "mean"),
         }
 
 
-def measure_repeats(
-    arms: Arms, *, seed: int, level: float = LEVEL, resamples: int = RESAMPLES
-) -> Repeats:
+def _table_json(table: Table, mean: str) -> dict[str, dict[str, dict[str, float]]]:
+    return {
+        arm: {name: interval.to_json(mean) for name, interval in each.items()}
+        for arm, each in table.items()
+    }
+
+
+def measure_repeats(arms: Arms, *, seed: int, resamples: int = RESAMPLES) -> Repeats:
     """All intervals, by the bootstrap over questions (0/1 values: Wilson's and Tango's).
 
     Answers to one question hang together, so questions are what is drawn, never answers. Where
@@ -67,45 +185,30 @@ def measure_repeats(
     rows = {arm: tuple(each[:count]) for arm, each in arms.items()}
     table = {
         arm: {
-            name: mean_interval(values, level=level, **draws)
+            name: mean_interval(values, **draws)
             for name in MEASURES
-            if (values := [v for v in _column(each, name) if v is not None])
+            if (values := [v for row in each if (v := getattr(row, name)) is not None])
         }
         for arm, each in rows.items()
     }
     differences = {
-        arm: _differences(rows[TUNED], each, draws, level)
+        arm: {
+            name: paired_difference(*zip(*both, strict=True), **draws)
+            for name in MEASURES
+            if (both := _both(rows[TUNED], each, name))
+        }
         for arm, each in rows.items()
         if arm != TUNED and TUNED in rows
     }
     return Repeats(table, differences, count)
 
 
-def _differences(
-    tuned: Sequence[Agreement],
-    other: Sequence[Agreement],
-    draws: Mapping[str, int],
-    level: float,
-) -> dict[str, Interval]:
-    found = {}
-    for name in MEASURES:
-        columns = zip(_column(tuned, name), _column(other, name), strict=True)
-        both = [(a, b) for a, b in columns if a is not None and b is not None]
-        if both:
-            a, b = zip(*both, strict=True)
-            found[name] = paired_difference(a, b, level=level, **draws)
-    return found
-
-
-def _column(rows: Sequence[Agreement], name: str) -> list[float | None]:
-    return [getattr(row, name) for row in rows]
-
-
-def _scores(measures: Mapping[str, Interval]) -> dict[str, dict[str, float]]:
-    return {
-        name: {"score": each.mean, "low": each.low, "high": each.high, "n": each.n}
-        for name, each in measures.items()
-    }
+def _both(
+    tuned: Sequence[Agreement], other: Sequence[Agreement], name: str
+) -> list[tuple[float, float]]:
+    """A measure of the questions that have it in both arms."""
+    pairs = ((getattr(a, name), getattr(b, name)) for a, b in zip(tuned, other, strict=True))
+    return [(a, b) for a, b in pairs if a is not None and b is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,27 +243,23 @@ class Consistency:
     def text(self, *, language: str = DEFAULT) -> str:
         """In plain words: what the tuned arm does, the others in brackets."""
         words = words_in(language)
-        told = []
-        if self.samples is not None:
-            values = {"times": self.times, "temperature": f"{self.temperature:g}"}
-            told += list(_sentences("samples", self.samples, words, values, graded=self.graded))
-        if self.paraphrases is not None:
-            values = {"times": self.wordings}
-            told += list(
-                _sentences("paraphrases", self.paraphrases, words, values, graded=self.graded)
-            )
-        return " ".join(told) or words.say("consistency.none")
+        return " ".join(self._sentences(words)) or words.say("consistency.none")
 
-
-def _sentences(
-    way: str, repeats: Repeats, words: Words, values: Mapping[str, object], *, graded: bool
-) -> Iterator[str]:
-    """How it was asked, then each measure that the tuned arm has."""
-    yield words.say(f"consistency.{way}", repeats.questions, **values)
-    for name, tuned in repeats.arms.get(TUNED, {}).items():
-        key = f"{name}-graded" if name == "passes" and graded else name
-        others = _others(repeats, name, words)
-        yield words.say(f"consistency.{key}", score=share_text(tuned.mean, words), others=others)
+    def _sentences(self, words: Words) -> Iterator[str]:
+        """How it was asked, then each measure that the tuned arm has."""
+        samples: dict[str, object] = {"times": self.times, "temperature": f"{self.temperature:g}"}
+        ways = {
+            "samples": (self.samples, samples),
+            "paraphrases": (self.paraphrases, {"times": self.wordings}),
+        }
+        for way, (repeats, values) in ways.items():
+            if repeats is None:
+                continue
+            yield words.say(f"consistency.{way}", repeats.questions, **values)
+            for name, tuned in repeats.arms.get(TUNED, {}).items():
+                key = f"{name}-graded" if name == "passes" and self.graded else name
+                score, others = share_text(tuned.mean, words), _others(repeats, name, words)
+                yield words.say(f"consistency.{key}", score=score, others=others)
 
 
 def _others(repeats: Repeats, name: str, words: Words) -> str:
@@ -169,32 +268,27 @@ def _others(repeats: Repeats, name: str, words: Words) -> str:
     for arm, measures in repeats.arms.items():
         if arm == TUNED or name not in measures:
             continue
-        said = words.say(f"arm.{arm}") if words.has(f"arm.{arm}") else arm
         score = share_text(measures[name].mean, words)
         change = repeats.differences.get(arm, {}).get(name)
+        difference = _difference(change, words) if change else ""
         told.append(
             words.say(
-                "consistency.other",
-                arm=said,
-                score=score,
-                difference=_difference(change, words) if change else "",
+                "consistency.other", arm=arm_text(arm, words), score=score, difference=difference
             )
         )
     return words.say("consistency.others", list=", ".join(told)) if told else ""
 
 
 def _difference(change: Interval, words: Words) -> str:
-    low, high = (signed_text(each) for each in (change.low, change.high))
-    return words.say(
-        "consistency.difference", points=points_text(change.mean, words), low=low, high=high
-    )
+    limits = {"low": signed_text(change.low), "high": signed_text(change.high)}
+    return words.say("consistency.difference", points=points_text(change.mean, words), **limits)
 
 
 Groups = Sequence[Sequence[Case]]  # question -> its answers
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class AnswerComparison:
     """How answers are compared: the first check, their labels, and their meaning if measured."""
 
     check: Check | None
@@ -205,7 +299,7 @@ class Reading:
 def judge_consistency(
     samples: Mapping[str, Groups],
     wordings: Mapping[str, Groups],
-    reading: Reading,
+    by: AnswerComparison,
     *,
     temperature: float,
     seed: int,
@@ -216,10 +310,12 @@ def judge_consistency(
     Either may be empty, which is then told as not done.
     """
     tables = [
-        {arm: agreements(groups, reading) for arm, groups in each.items()}
+        {arm: agreements(groups, by) for arm, groups in each.items()}
         for each in (samples, wordings)
     ]
-    sampled, worded = (_measured(each, seed=seed) for each in tables)
+    sampled, worded = (
+        measure_repeats(each, seed=seed) if each and all(each.values()) else None for each in tables
+    )
     passes = [row.passes for table in tables for rows in table.values() for row in rows]
     return Consistency(
         sampled,
@@ -232,23 +328,19 @@ def judge_consistency(
     )
 
 
-def agreements(groups: Groups, reading: Reading) -> list[Agreement]:
+def agreements(groups: Groups, by: AnswerComparison) -> list[Agreement]:
     """Each question's answers; all are scored at once, as some checks take many together."""
-    scores: list[float | None] = []
-    if reading.check is not None:
-        scores += score_cases(reading.check, [case for group in groups for case in group]).scores
-    found, start = [], 0
-    for group in groups:
-        own = scores[start : start + len(group)] if reading.check is not None else None
-        texts = [case.answer for case in group]
-        found.append(agreement(texts, own, label=reading.label, meaning=reading.meaning))
-        start += len(group)
-    return found
-
-
-def _measured(table: Mapping[str, Sequence[Agreement]], *, seed: int) -> Repeats | None:
-    there = bool(table) and all(len(rows) for rows in table.values())
-    return measure_repeats(table, seed=seed) if there else None
+    cases = [case for group in groups for case in group]
+    scores = iter(score_cases(by.check, cases).scores if by.check else [None] * len(cases))
+    return [
+        agreement(
+            [case.answer for case in group],
+            [next(scores) for _ in group],
+            label=by.label,
+            meaning=by.meaning,
+        )
+        for group in groups
+    ]
 
 
 def _most(arms: Mapping[str, Groups]) -> int:

@@ -14,11 +14,16 @@ from tunesmith.core.numbers import many
 from tunesmith.data.quality.text import fold
 from tunesmith.data.rows import Message
 from tunesmith.evaluation.answering import Asked, answers_to
-from tunesmith.evaluation.answers import Question
+from tunesmith.evaluation.answers import Question, spread
 from tunesmith.evaluation.checks.check import Case, Check
+from tunesmith.evaluation.checks.label import label_of
 from tunesmith.evaluation.checks.similarity import load_meanings
-from tunesmith.evaluation.consistency import Consistency, Reading, judge_consistency
-from tunesmith.evaluation.consistency_agreement import Meaning, label_of
+from tunesmith.evaluation.consistency import (
+    AnswerComparison,
+    Consistency,
+    Meaning,
+    judge_consistency,
+)
 from tunesmith.evaluation.paraphrases import paraphrases, read_wordings
 from tunesmith.generation.sampling import Sampling
 
@@ -130,8 +135,7 @@ def again(
 
     Wordings that a user gave come before those that rules make; both are told by the question.
     """
-    count = min(len(questions), settings.rows)
-    chosen = [questions[i * len(questions) // count] for i in range(count)]
+    chosen = spread(questions, settings.rows)
     return [(each, *_reworded(each, settings, given or {})) for each in chosen]
 
 
@@ -230,11 +234,11 @@ def consistency_of(
     samples = {arm: _cases(asked, each.samples, range(reached)) for arm, each in drawn.items()}
     worded = {arm: _cases(asked, each.wordings, several) for arm, each in drawn.items()}
     texts = [text for each in drawn.values() for text in each.texts]
-    reading = Reading(checks[0] if checks else None, label_of(kinds), _meaning(settings, texts))
+    by = AnswerComparison(checks[0] if checks else None, label_of(kinds), _meaning(settings, texts))
     return judge_consistency(
         samples if settings.samples else {},
         worded,
-        reading,
+        by,
         temperature=settings.temperature,
         seed=seed,
         notes=_notes(reached, len(asked), len(several)),

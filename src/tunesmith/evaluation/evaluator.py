@@ -25,7 +25,7 @@ from tunesmith.evaluation.checks.check import Check, early_notes, fit_checks, re
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.evaluation.comparison import TUNED
 from tunesmith.evaluation.document import about_of, document, facts_of, request_of
-from tunesmith.evaluation.duration import NONE, Work, speed_of, told
+from tunesmith.evaluation.duration import NONE, AnsweringWork, speed_of, told
 from tunesmith.evaluation.forgetting import Forgetting
 from tunesmith.evaluation.forgetting_scores import Probing
 from tunesmith.evaluation.measures import Known, Measures, Result, Tuned
@@ -315,7 +315,7 @@ class Judge:
         tokenizer: Tokenizer = opened.base.tokenizer
         references = encode(tokenizer, [question.reference for question in self.questions])
         singles = [arm.prompt_tokens + arm.virtual_tokens + STEPS for arm in arms.values()]
-        work = Work(
+        work = AnsweringWork(
             prompts,
             expected=sum(map(len, references)) / len(references),
             longest=settings.max_new_tokens,

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tunesmith.core.numbers import MINUS, points
 from tunesmith.core.phrases import DEFAULT, Words, languages
 
 PHRASES = "tunesmith.evaluation.words"
@@ -19,7 +20,6 @@ def told(say: Callable[[str], str]) -> dict[str, object]:
     return {"text": say(DEFAULT), "texts": {each: say(each) for each in languages(PHRASES)}}
 
 
-MINUS = "\N{MINUS SIGN}"
 SMALLEST = 0.001
 Value = float | int | str
 
@@ -79,16 +79,21 @@ def share_text(share: float, words: Words) -> str:
     return words.say("percent", value=f"{percent:.0f}")
 
 
-def points_text(share: float, words: Words) -> str:
-    """A difference of shares in points, with its sign."""
-    count = 1 if abs(round(100 * share)) == 1 else 2
-    return words.say("points", count, value=signed_text(share))
+def points_text(share: float, words: Words, digits: int | None = None) -> str:
+    """A difference of shares in points, with its sign; whole ones where no digits are asked for."""
+    value = signed_text(share) if digits is None else points(share, digits)
+    is_one = abs(round(100 * share, digits or 0)) == 1
+    return words.say("points", 1 if is_one else 2, value=value)
 
 
 def signed_text(share: float) -> str:
     """Whole points with their sign; none is no difference."""
-    points = round(100 * share)
-    return (f"{points:+d}" if points else "0").replace("-", MINUS)
+    return points(share, 0) if round(100 * share) else "0"
+
+
+def arm_text(arm: str, words: Words) -> str:
+    """An arm by what the user knows it as; one without a phrase by its name."""
+    return words.say_or(f"arm.{arm}", arm)
 
 
 def number_text(value: float) -> str:

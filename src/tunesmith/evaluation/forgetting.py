@@ -7,58 +7,16 @@ from typing import Literal
 from tunesmith.core.phrases import DEFAULT
 from tunesmith.evaluation.comparison import standing
 from tunesmith.evaluation.findings import Finding, Value, finding_text, told, words_in
+from tunesmith.evaluation.forgetting_probes import Measure, Measured
 from tunesmith.evaluation.intervals import LEVEL, Interval
 
-Measure = Literal["accuracy", "perplexity"]
 Outcome = Literal["kept", "forgotten", "unclear"]
-WORSE: Mapping[Measure, int] = {
-    "accuracy": -1,
-    "perplexity": 1,
-}  # the sign of a change for the worse
+# The sign of a change for the worse.
+WORSE: Mapping[Measure, int] = {"accuracy": -1, "perplexity": 1}
 
 
-@dataclass(frozen=True, slots=True)
-class Margins:
-    """What may be lost: share of the questions, rise of the perplexity as a share of the base's."""
-
-    accuracy: float
-    perplexity: float
-
-    def of(self, measure: Measure) -> float:
-        """The margin of one measure."""
-        return {"accuracy": self.accuracy, "perplexity": self.perplexity}[measure]
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """Which questions an arm got right, 1 or 0: by log-likelihood, and by that over characters.
-
-    They are lm-eval's `acc` and `acc_norm`.
-    """
-
-    right: tuple[int, ...]
-    right_norm: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """A probe's measure in both arms.
-
-    ``difference`` gives, at a level, the interval of tuned minus base (accuracy) or of tuned over
-    base less 1 (perplexity); ``rows_needed`` how many rows would tell it from a value, at an error
-    on one side. ``answers``: both arms', where there are questions. ``part``: another one measures
-    all that this one does, so it need not be kept alone.
-    """
-
-    probe: str
-    measure: Measure
-    base: float
-    tuned: float
-    difference: Callable[[float], Interval]
-    rows_needed: Callable[[float, float], int | None]
-    details: Mapping[str, object]
-    answers: tuple[Answered, Answered] | None = None
-    part: bool = False
+Margins = Mapping[Measure, float]
+"""What may be lost: share of the questions, rise of the perplexity as a share of the base's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +43,7 @@ class ProbeFinding:
             "measure": self.measure,
             "base": self.base,
             "tuned": self.tuned,
-            "difference": self.difference.mean,
-            "low": self.difference.low,
-            "high": self.difference.high,
-            "n": self.difference.n,
+            **self.difference.to_json("difference"),
             "margin": self.margin,
             "outcome": self.outcome,
             "rows_needed": self.rows_needed,
@@ -132,13 +87,13 @@ def judge_forgetting(
     """
 
     def beyond_of(each: Measured) -> Callable[[float], int]:
-        return lambda strict: int(_harm(each, strict)[0] > margins.of(each.measure))
+        return lambda strict: int(_harm(each, strict)[0] > margins[each.measure])
 
     names = {str(number): beyond_of(each) for number, each in enumerate(measured)}
     beyond = standing(names, level=level)
     return Forgetting(
         tuple(
-            _finding(each, margins.of(each.measure), level=level, forgotten=str(number) in beyond)
+            _finding(each, margins[each.measure], level=level, forgotten=str(number) in beyond)
             for number, each in enumerate(measured)
         ),
         level,
@@ -156,18 +111,17 @@ def _finding(each: Measured, margin: float, *, level: float, forgotten: bool) ->
     kept = _harm(each, level)[1] < margin
     outcome: Outcome = "forgotten" if forgotten else "kept" if kept else "unclear"
     limit, error = WORSE[each.measure] * margin, (1 - level) / 2
-    needed = each.rows_needed(limit, error) if outcome == "unclear" else None
     return ProbeFinding(
-        each.probe,
-        each.measure,
-        each.base,
-        each.tuned,
-        each.difference(level),
-        margin,
-        outcome,
-        needed,
-        each.details,
-        each.part,
+        probe=each.probe,
+        measure=each.measure,
+        base=each.base,
+        tuned=each.tuned,
+        difference=each.difference(level),
+        margin=margin,
+        outcome=outcome,
+        rows_needed=each.rows_needed(limit, error) if outcome == "unclear" else None,
+        details=each.details,
+        part=each.part,
     )
 
 

@@ -2,31 +2,61 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tunesmith.core.numbers import many
 from tunesmith.evaluation.comparison import rows_needed
-from tunesmith.evaluation.forgetting import Answered, Measured
 from tunesmith.evaluation.intervals import (
-    RESAMPLES,
     Interval,
     differences_of,
     paired_difference,
-    wider_limits,
+    unbounded_interval,
 )
-from tunesmith.evaluation.likelihoods import Reader, Span
+from tunesmith.evaluation.likelihoods import Logs, Reader, Span
 
 DELIMITER = " "  # between context and choice
 ALL = "all questions"
-Logs = NDArray[np.float32]  # log-likelihoods of a span's scored tokens, in nats
+Measure = Literal["accuracy", "perplexity"]
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ProbeAnswers:
+    """Which questions an arm got right, 1 or 0: by log-likelihood, and by that over characters.
+
+    They are lm-eval's `acc` and `acc_norm`.
+    """
+
+    right: tuple[int, ...]
+    right_norm: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A probe's measure in both arms.
+
+    ``difference`` gives, at a level, the interval of tuned minus base (accuracy) or of tuned over
+    base less 1 (perplexity); ``rows_needed`` how many rows would tell it from a value, at an error
+    on one side. ``answers``: both arms', where there are questions. ``part``: another one measures
+    all that this one does, so it need not be kept alone.
+    """
+
+    probe: str
+    measure: Measure
+    base: float
+    tuned: float
+    difference: Callable[[float], Interval]
+    rows_needed: Callable[[float, float], int | None]
+    details: Mapping[str, object]
+    answers: tuple[ProbeAnswers, ProbeAnswers] | None = None
+    part: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceQuestion:
     """A context, what may follow it, and the place of the one that is right."""
 
     context: str
@@ -39,7 +69,7 @@ class MultipleChoice:
     """A probe of questions with one right choice each."""
 
     name: str
-    questions: tuple[Question, ...]
+    questions: tuple[ChoiceQuestion, ...]
 
     def spans(self, reader: Reader) -> tuple[Span, ...]:
         """What is scored: each choice after its context, question by question."""
@@ -52,7 +82,7 @@ class MultipleChoice:
             )
         )
 
-    def answered(self, logs: Sequence[Logs]) -> Answered:
+    def answered(self, logs: Sequence[Logs]) -> ProbeAnswers:
         """An arm's answers, from the log-likelihoods of the spans; of equals the first counts."""
         rest = iter(logs)
         right, norm = [], []
@@ -61,14 +91,14 @@ class MultipleChoice:
             characters = np.array([len(choice) for choice in question.choices])
             right.append(int(sums.argmax() == question.gold))
             norm.append(int((sums / characters).argmax() == question.gold))
-        return Answered(tuple(right), tuple(norm))
+        return ProbeAnswers(tuple(right), tuple(norm))
 
     def measured(self, base: Sequence[Logs], tuned: Sequence[Logs], *, seed: int) -> Measured:
         """Both arms compared."""
         return compare_answers(self.name, self.answered(base), self.answered(tuned), seed=seed)
 
 
-def compare_answers(name: str, base: Answered, tuned: Answered, *, seed: int) -> Measured:
+def compare_answers(name: str, base: ProbeAnswers, tuned: ProbeAnswers, *, seed: int) -> Measured:
     """Shares of questions answered right, tuned minus base on the same questions."""
     differences = differences_of(tuned.right, base.right)
     norm = paired_difference(tuned.right_norm, base.right_norm, seed=seed)
@@ -105,8 +135,8 @@ def with_all_questions(measured: Sequence[Measured], *, seed: int) -> list[Measu
     return [*parts, compare_answers(ALL, base, tuned, seed=seed)]
 
 
-def _joined(answers: Sequence[Answered]) -> Answered:
-    return Answered(
+def _joined(answers: Sequence[ProbeAnswers]) -> ProbeAnswers:
+    return ProbeAnswers(
         tuple(one for each in answers for one in each.right),
         tuple(one for each in answers for one in each.right_norm),
     )
@@ -123,10 +153,15 @@ LARGEST = 700.0  # a logarithm of a perplexity beyond which nothing is told
 
 @dataclass(frozen=True, slots=True)
 class PlainText:
-    """A probe of texts, each read by itself."""
+    """A probe of texts, each read by itself.
+
+    ``counts`` are words and bytes by the name of the perplexity that counts them, where a task
+    has its own of them; else they are counted in the texts.
+    """
 
     name: str
     texts: tuple[str, ...]
+    counts: Mapping[str, float] = field(default_factory=dict)
 
     def spans(self, reader: Reader) -> tuple[Span, ...]:
         """What is scored: every token of every text once."""
@@ -142,9 +177,9 @@ class PlainText:
         before, after = self.perplexities(base), self.perplexities(tuned)
 
         def difference(level: float) -> Interval:
-            low, high = _limits(rises, seed=seed, level=level)
-            mean = float(np.mean(rises))
-            return Interval(_exp(mean) - 1, _exp(low) - 1, _exp(high) - 1, len(rises))
+            rise = unbounded_interval(rises, seed=seed, level=level)
+            limits = (_exp(each) - 1 for each in (float(np.mean(rises)), rise.low, rise.high))
+            return Interval(*limits, rise.n)
 
         return Measured(
             self.name,
@@ -170,7 +205,7 @@ class PlainText:
             "word_perplexity": sum(len(re.split(r"\s+", text)) for text in self.texts),
             "byte_perplexity": sum(len(text.encode("utf-8")) for text in self.texts),
         }
-        found = {key: _exp(total / count) for key, count in units.items()}
+        found = {key: _exp(total / self.counts.get(key, count)) for key, count in units.items()}
         return {**found, "bits_per_byte": math.log2(found["byte_perplexity"])}
 
 
@@ -199,13 +234,6 @@ def _rises(base: Sequence[Logs], tuned: Sequence[Logs]) -> list[float]:
     rise = rises.sum() / lengths.sum()
     values: list[float] = (rise + (rises - rise * lengths) / lengths.mean()).tolist()
     return values
-
-
-def _limits(values: Sequence[float], *, seed: int, level: float) -> tuple[float, float]:
-    """Limits of the mean; of values that are all equal nothing is known to differ."""
-    if all(value == values[0] for value in values):
-        return values[0], values[0]
-    return wider_limits(values, seed=seed, level=level, resamples=RESAMPLES)
 
 
 def _exp(value: float) -> float:

@@ -139,5 +139,8 @@ class Probing:
             for probe in self.probes
         ]
         settings = self.settings
-        margins = Margins(settings.accuracy_points / 100, settings.perplexity_percent / 100)
+        margins: Margins = {
+            "accuracy": settings.accuracy_points / 100,
+            "perplexity": settings.perplexity_percent / 100,
+        }
         return judge_forgetting(with_all_questions(measured, seed=self._seed), margins)

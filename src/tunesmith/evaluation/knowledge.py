@@ -15,9 +15,11 @@ from tunesmith.data.quality.unsuitable import FEWEST_ROWS, Facts, measure, names
 from tunesmith.data.rows import Conversation, Message
 from tunesmith.evaluation.answering import Asked as Prompted
 from tunesmith.evaluation.answering import answers_to
+from tunesmith.evaluation.answers import spread
 from tunesmith.evaluation.findings import Finding, finding_text, told, words_in
-from tunesmith.evaluation.intervals import LEVEL, Interval, mean_interval, paired_difference
-from tunesmith.evaluation.paraphrases import read_facts, reworded
+from tunesmith.evaluation.given_rows import FactRow, read_given
+from tunesmith.evaluation.intervals import Interval, mean_interval, paired_difference
+from tunesmith.evaluation.paraphrases import reworded
 from tunesmith.generation.sampling import Sampling
 
 _HANGUL = re.compile("[\uac00-\ud7a3]")
@@ -78,15 +80,6 @@ cannot be guessed that often, so what was learned is a skill, such as to calcula
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """Facts with what the base and the tuned model answered, closed-book."""
-
-    facts: Sequence[Fact]
-    base: Sequence[str]
-    tuned: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
 class Recall:
     """How many facts each arm gave: in its answer, or as its answer; tuned minus base."""
 
@@ -99,9 +92,9 @@ class Recall:
     def to_json(self) -> dict[str, object]:
         """One wording of the document."""
         return {
-            "base": {"contained": asdict(self.base), "exact": asdict(self.exact_base)},
-            "tuned": {"contained": asdict(self.tuned), "exact": asdict(self.exact_tuned)},
-            "difference": asdict(self.difference),
+            "base": {"contained": self.base.to_json(), "exact": self.exact_base.to_json()},
+            "tuned": {"contained": self.tuned.to_json(), "exact": self.exact_tuned.to_json()},
+            "difference": self.difference.to_json(),
         }
 
 
@@ -145,25 +138,27 @@ class Knowledge:
         }
 
 
-def recall_of(asked: Asked, *, seed: int, level: float = LEVEL) -> Recall:
-    """Both arms on the same facts, paired. Raises ValueError without facts."""
-    base, tuned = (_contained(asked.facts, each) for each in (asked.base, asked.tuned))
-    exact = [_exact(asked.facts, each) for each in (asked.base, asked.tuned)]
+def recall_of(
+    facts: Sequence[Fact], base: Sequence[str], tuned: Sequence[str], *, seed: int
+) -> Recall:
+    """Both arms' answers to the same facts, paired. Raises ValueError without facts."""
+    contained = [_scores(Fact.is_contained, facts, each) for each in (base, tuned)]
+    exact = [_scores(Fact.is_exact, facts, each) for each in (base, tuned)]
     return Recall(
-        mean_interval(base, seed=seed, level=level),
-        mean_interval(tuned, seed=seed, level=level),
-        paired_difference(tuned, base, seed=seed, level=level),
-        *(mean_interval(each, seed=seed, level=level) for each in exact),
+        *(mean_interval(each, seed=seed) for each in contained),
+        paired_difference(contained[1], contained[0], seed=seed),
+        *(mean_interval(each, seed=seed) for each in exact),
     )
 
 
+def _scores(
+    rule: Callable[[Fact, str], bool], facts: Sequence[Fact], answers: Sequence[str]
+) -> list[float]:
+    return [float(rule(fact, answer)) for fact, answer in zip(facts, answers, strict=True)]
+
+
 def judge_knowledge(
-    asked: Mapping[Wording, Asked],
-    *,
-    facts: Facts | None,
-    seed: int,
-    level: float = LEVEL,
-    wrapped: int = 0,
+    recalls: Mapping[Wording, Recall], *, facts: Facts | None, wrapped: int = 0
 ) -> Knowledge:
     """*skill* where held-out answers are given as well: they follow from the question.
     *known* where the base has them already; *learned* where the tuned model surely gives nine in
@@ -171,11 +166,8 @@ def judge_knowledge(
 
     Raises ValueError where nothing was asked in other words.
     """
-    if "other_words" not in asked or not asked["other_words"].facts:
+    if "other_words" not in recalls:
         raise ValueError("no fact was asked in other words")
-    recalls = {
-        name: recall_of(each, seed=seed, level=level) for name, each in asked.items() if each.facts
-    }
     return Knowledge(facts, recalls, _outcome(recalls), wrapped)
 
 
@@ -188,14 +180,6 @@ def _outcome(recalls: Mapping[Wording, Recall]) -> Outcome:
     if other.tuned.low >= RETRIEVED:
         return "learned"
     return "retrieval" if other.tuned.high < RETRIEVED else "cannot-tell"
-
-
-def _contained(facts: Sequence[Fact], answers: Sequence[str]) -> list[float]:
-    return [float(f.is_contained(a)) for f, a in zip(facts, answers, strict=True)]
-
-
-def _exact(facts: Sequence[Fact], answers: Sequence[str]) -> list[float]:
-    return [float(f.is_exact(a)) for f, a in zip(facts, answers, strict=True)]
 
 
 GoOn = Callable[[int, int], bool]  # told what is done, of how much; False stops
@@ -236,25 +220,27 @@ def fact_sheet(
     """
     rows = [each for each in trained if _is_one_turn(each)]
     looks = _looks(rows)
-    told = _spread([f for row in rows if (f := _question(row))], settings.rows)
+    told = tuple(spread(_questions(rows), settings.rows))
     if settings.questions is not None:
         before = rows[0].messages[:-2] if rows else ()
         given = [
-            FactQuestion(fact, (*before, Message("user", query)))
-            for query, answer in read_facts(Path(settings.questions))
-            if (fact := fact_of(query, answer))
+            FactQuestion(fact, (*before, Message("user", row.query)))
+            for row in read_given(Path(settings.questions), FactRow)
+            if (fact := fact_of(row.query, row.answer))
         ]
-        other = _spread(given, settings.rows)
+        other = tuple(spread(given, settings.rows))
     elif looks is not None and looks.are_knowledge:
         other = tuple(_in_other_words(each) for each in told)
     else:
         return None
-    unseen = [f for row in held if _is_one_turn(row) and (f := _question(row))]
     if not other:
         return None
-    sets: dict[Wording, tuple[FactQuestion, ...]] = {"other_words": other}
-    sets["as_trained"] = told
-    sets["held_out"] = _spread(unseen, settings.rows)
+    unseen = _questions([row for row in held if _is_one_turn(row)])
+    sets: dict[Wording, tuple[FactQuestion, ...]] = {
+        "other_words": other,
+        "as_trained": told,
+        "held_out": tuple(spread(unseen, settings.rows)),
+    }
     return FactSheet(looks, {name: each for name, each in sets.items() if each})
 
 
@@ -292,11 +278,11 @@ def knowledge_from(
     seed: int,
 ) -> Knowledge:
     """Both arms' answers judged."""
-    asked = {
-        name: Asked([each.fact for each in part], base[name], tuned[name])
+    recalls = {
+        name: recall_of([each.fact for each in part], base[name], tuned[name], seed=seed)
         for name, part in sheet.questions.items()
     }
-    return judge_knowledge(asked, facts=sheet.facts, seed=seed, wrapped=sheet.wrapped)
+    return judge_knowledge(recalls, facts=sheet.facts, wrapped=sheet.wrapped)
 
 
 def _is_one_turn(row: Conversation) -> bool:
@@ -305,10 +291,13 @@ def _is_one_turn(row: Conversation) -> bool:
     return roles == ["user", "assistant"] and not row.tools and bool(row.supervised)
 
 
-def _question(row: Conversation) -> FactQuestion | None:
-    *before, answer = row.messages
-    fact = fact_of(before[-1].content, answer.content)
-    return None if fact is None else FactQuestion(fact, tuple(before))
+def _questions(rows: Sequence[Conversation]) -> list[FactQuestion]:
+    """Of rows of one turn, those that tell a fact."""
+    return [
+        FactQuestion(fact, row.messages[:-1])
+        for row in rows
+        if (fact := fact_of(row.messages[-2].content, row.messages[-1].content))
+    ]
 
 
 def _looks(rows: Sequence[Conversation]) -> Facts | None:
@@ -326,9 +315,3 @@ def _in_other_words(question: FactQuestion) -> FactQuestion:
     *before, last = question.messages
     messages = (*before, replace(last, content=said.text))
     return replace(question, messages=messages, turned=said.turned)
-
-
-def _spread(questions: Sequence[FactQuestion], most: int) -> tuple[FactQuestion, ...]:
-    """At most so many, evenly spread."""
-    count = min(len(questions), most)
-    return tuple(questions[i * len(questions) // count] for i in range(count))

@@ -9,7 +9,6 @@ from tunesmith.adapters.loaded_base import Opened
 from tunesmith.config import RunConfig
 from tunesmith.config.evaluate import ForgettingSettings
 from tunesmith.core.errors import TunesmithError
-from tunesmith.core.progress import Weakened
 from tunesmith.data.dataset import RunRows
 from tunesmith.evaluation.answers import Question
 from tunesmith.evaluation.arms import BASE, PROMPTED, Arm, BaseArms, instruction_change
@@ -34,6 +33,7 @@ from tunesmith.evaluation.overfitting import Overtuning, judge_overtuning
 from tunesmith.evaluation.overfitting_evidence import Answered, Losing, read_run
 from tunesmith.evaluation.requests import Timed
 from tunesmith.runs.folder import RunFolder
+from tunesmith.training.events import Weakened
 
 GoOn = Callable[[int, int], bool]  # told what is done, of how much; False stops
 Told = Mapping[Wording, tuple[str, ...]]  # answers to facts

@@ -5,11 +5,11 @@ where there are rows to tell from, the limit of an interval must lie beyond the 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from tunesmith.core.phrases import DEFAULT, Words
 from tunesmith.evaluation.capacity import FULL
-from tunesmith.evaluation.checkpoints import Choice
+from tunesmith.evaluation.checkpoints import CheckpointChoice
 from tunesmith.evaluation.findings import (
     Finding,
     Value,
@@ -248,7 +248,7 @@ class Overtuning:
 
     evidence: Evidence
     findings: tuple[Finding, ...]
-    choice: Choice | None = None
+    choice: CheckpointChoice | None = None
 
     def text(self, *, language: str = DEFAULT) -> str:
         """In plain words."""
@@ -268,7 +268,7 @@ class Overtuning:
         yield "passes", e.passes
         yield "losses", e.gap.to_json() if e.gap else None
         yield "held_out_losses", [{"step": step, "loss": loss} for step, loss in e.curves.held]
-        yield "verbatim", e.verbatim.to_json() if e.verbatim else None
+        yield "verbatim", asdict(e.verbatim) if e.verbatim else None
         yield "diversity", e.diversity.to_json() if e.diversity else None
         yield "warnings", [each.to_json() for each in e.warned.values()]
         yield "checkpoint", self.choice.to_json() if self.choice else None
@@ -276,12 +276,12 @@ class Overtuning:
         yield from told(lambda language: self.text(language=language)).items()
 
 
-def judge_overtuning(evidence: Evidence, choice: Choice | None = None) -> Overtuning:
+def judge_overtuning(evidence: Evidence, choice: CheckpointChoice | None = None) -> Overtuning:
     """Diagnosed, with the choice of a checkpoint beside it."""
     return Overtuning(evidence, diagnose(evidence), choice)
 
 
-def choice_text(choice: Choice, words: Words) -> str:
+def choice_text(choice: CheckpointChoice, words: Words) -> str:
     """Why this checkpoint."""
     best, last, highest = choice.best, choice.last, choice.highest
     kind = "share" if choice.unit == "share" else "nats"

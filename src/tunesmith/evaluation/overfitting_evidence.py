@@ -11,18 +11,17 @@ import numpy as np
 
 from tunesmith.adapters.loaded_base import Opened
 from tunesmith.config.methods import MethodSettings
-from tunesmith.core.progress import BestCheckpoint
 from tunesmith.data.dataset import Dataset, RunRows
 from tunesmith.data.faults import Note
 from tunesmith.data.quality.copies import CHOICES, ROWS_PER_ANSWER
 from tunesmith.data.quality.text import bare, fold
 from tunesmith.evaluation.capacity import Capacity
-from tunesmith.evaluation.checkpoints import Choice
+from tunesmith.evaluation.checkpoints import CheckpointChoice
 from tunesmith.evaluation.intervals import Interval
 from tunesmith.evaluation.likelihoods import losses_of_rows
 from tunesmith.evaluation.overfitting_measures import (
     Diversity,
-    Gap,
+    LossGap,
     RowLosses,
     Verbatim,
     difference_of_means,
@@ -32,6 +31,7 @@ from tunesmith.evaluation.overfitting_measures import (
 )
 from tunesmith.methods import table
 from tunesmith.runs.folder import RunFolder, read_lines
+from tunesmith.training.events import BestCheckpoint
 
 TAIL = 5  # steps whose median is where a curve ends, as the loss of one step is that of few rows
 
@@ -129,7 +129,7 @@ class Evidence:
     passes: float
     rows: int
     rate: Rate | None = None
-    gap: Gap | None = None
+    gap: LossGap | None = None
     verbatim: Verbatim | None = None
     diversity: Diversity | None = None
     labels: Labels | None = None
@@ -315,7 +315,7 @@ class Run:
     tokens: int
     rate: Rate | None
     seed: int
-    choice: Choice | None = None  # of the checkpoint that is the result
+    choice: CheckpointChoice | None = None  # of the checkpoint that is the result
 
 
 def read_run(
@@ -334,5 +334,5 @@ def read_run(
         int(str(steps[-1]["tokens"])) if steps else 0,
         Rate(plan.lr, usual) if plan else None,
         seed,
-        Choice.from_json(chosen) if chosen else None,
+        CheckpointChoice.from_json(chosen) if chosen else None,
     )

@@ -4,19 +4,18 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.data.quality.text import bare, count_words, fold, words
 from tunesmith.evaluation.intervals import (
-    LEVEL,
     RESAMPLES,
     Interval,
     mean_interval,
     paired_difference,
-    wider_limits,
+    unbounded_interval,
 )
 
 Losses = Sequence[float]  # of rows, nats per supervised token
@@ -38,7 +37,7 @@ class RowLosses:
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class LossGap:
     """Mean losses of training and held-out rows under the tuned model, and held-out minus training.
 
     ``changes`` are tuned minus base of either kind, row by row; None without a base. What gap the
@@ -57,52 +56,30 @@ class Gap:
         return {
             "train_loss": self.train,
             "held_out_loss": self.held,
-            "gap": asdict(self.gap),
-            "train_change": asdict(self.train_change) if self.train_change else None,
-            "held_out_change": asdict(self.held_change) if self.held_change else None,
+            "gap": self.gap.to_json(),
+            "train_change": self.train_change and self.train_change.to_json(),
+            "held_out_change": self.held_change and self.held_change.to_json(),
         }
 
 
-def gap_of(
-    train: RowLosses,
-    held: RowLosses,
-    *,
-    seed: int,
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
-) -> Gap:
+def gap_of(train: RowLosses, held: RowLosses, *, seed: int, resamples: int = RESAMPLES) -> LossGap:
     """From rows of both kinds; raises ValueError for fewer than two rows of either."""
     if min(len(train.tuned), len(held.tuned)) < 2:
         raise ValueError("a gap needs two rows or more of either kind")
-    changes = train.change, held.change
-    intervals = [
-        None if each is None else _mean(each, seed=seed, level=level, resamples=resamples)
-        for each in changes
-    ]
-    return Gap(
+    changes = (train.change, held.change)
+    return LossGap(
         statistics.fmean(train.tuned),
         statistics.fmean(held.tuned),
-        difference_of_means(train.tuned, held.tuned, seed=seed, level=level, resamples=resamples),
-        *intervals,
+        difference_of_means(train.tuned, held.tuned, seed=seed, resamples=resamples),
+        *(each and unbounded_interval(each, seed=seed, resamples=resamples) for each in changes),
     )
 
 
-def _mean(values: Losses, *, seed: int, level: float, resamples: int) -> Interval:
-    mean = statistics.fmean(values)
-    if all(value == values[0] for value in values):
-        return Interval(mean, mean, mean, len(values))
-    low, high = wider_limits(values, seed=seed, level=level, resamples=resamples)
-    return Interval(mean, low, high, len(values))
-
-
-def difference_of_means(
-    a: Losses, b: Losses, *, seed: int, level: float = LEVEL, resamples: int = RESAMPLES
-) -> Interval:
+def difference_of_means(a: Losses, b: Losses, *, seed: int, resamples: int = RESAMPLES) -> Interval:
     """Mean of b less mean of a, of rows that are no pairs: each mean's half widths add up in
     quadrature (Zou & Donner 2008, Stat. Med. 27:1693), which keeps the skew of either.
     """
-    first = _mean(a, seed=seed, level=level, resamples=resamples)
-    second = _mean(b, seed=seed, level=level, resamples=resamples)
+    first, second = (unbounded_interval(each, seed=seed, resamples=resamples) for each in (a, b))
     mean = second.mean - first.mean
     return Interval(
         mean,
@@ -130,10 +107,6 @@ class Verbatim:
     own: Interval
     excess: Interval
 
-    def to_json(self) -> dict[str, object]:
-        """Shares of the document."""
-        return {"tuned": asdict(self.tuned), "own": asdict(self.own), "excess": asdict(self.excess)}
-
 
 def verbatim_of(
     answers: Sequence[str],
@@ -141,7 +114,6 @@ def verbatim_of(
     trained: Iterable[str],
     *,
     seed: int,
-    level: float = LEVEL,
 ) -> Verbatim | None:
     """Answers and references of the same held-out questions, and all training answers; None where
     no question counts.
@@ -154,9 +126,9 @@ def verbatim_of(
         return None
     tuned, own = ([float(text in unique) for text in side] for side in zip(*long, strict=True))
     return Verbatim(
-        mean_interval(tuned, seed=seed, level=level),
-        mean_interval(own, seed=seed, level=level),
-        paired_difference(tuned, own, seed=seed, level=level),
+        mean_interval(tuned, seed=seed),
+        mean_interval(own, seed=seed),
+        paired_difference(tuned, own, seed=seed),
     )
 
 

@@ -6,7 +6,7 @@ from statistics import fmean
 
 from tunesmith.evaluation.findings import Finding, finding_text, told, words_in
 from tunesmith.evaluation.intervals import Interval, mean_interval, paired_difference
-from tunesmith.retrieval.prompt import Source, check_citations
+from tunesmith.retrieval.prompt import CitedSource, check_citations
 from tunesmith.retrieval.scores import citation_precision, exact_match, f1, faithfulness, refuses
 
 CELLS = ("base", "tuned", "base_rag", "tuned_rag")
@@ -21,18 +21,18 @@ EFFECTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class SourcedCase:
     """A question's right answers (without any, it is to be refused), the sources that were shown,
     and the numbers of those that answer it.
     """
 
     answers: tuple[str, ...]
-    sources: tuple[Source, ...] = ()
+    sources: tuple[CitedSource, ...] = ()
     right: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class CellScores:
     """Scores of one cell's answers, each 0..1: of answerable questions, of the others, and of
     citations, where there are any. ``refused_shown`` are the answerable ones with a source that
     answers: where retrieval missed it, a refusal is not the model's fault.
@@ -52,7 +52,7 @@ class Cell:
         Without a question of its kind a mean is None.
         """
         scores: dict[str, tuple[float, ...]] = {
-            name: getattr(self, name) for name in Cell.__slots__
+            name: getattr(self, name) for name in CellScores.__slots__
         }
         intervals = {
             name: mean_interval(each, seed=seed) if each else None for name, each in scores.items()
@@ -63,11 +63,11 @@ class Cell:
             **means,
             "low": of_f1.low if of_f1 else None,
             "high": of_f1.high if of_f1 else None,
-            "intervals": {name: interval_json(i) for name, i in intervals.items() if i},
+            "intervals": {name: i.to_json() for name, i in intervals.items() if i},
         }
 
 
-def score_cell(cases: Sequence[Case], answers: Sequence[str]) -> Cell:
+def score_cell(cases: Sequence[SourcedCase], answers: Sequence[str]) -> CellScores:
     """One cell's answers to all cases, in their order.
 
     Faithfulness is of what answers without a refusal to questions with sources; precision of what
@@ -81,7 +81,7 @@ def score_cell(cases: Sequence[Case], answers: Sequence[str]) -> Cell:
         if case.sources and not refuses(answer)
     ]
     precision = (citation_precision(found, case.right) for case, _, found in cited)
-    return Cell(
+    return CellScores(
         exact_match=tuple(exact_match(answer, case.answers) for case, answer in answerable),
         f1=tuple(f1(answer, case.answers) for case, answer in answerable),
         refusal=tuple(float(refuses(answer)) for case, answer in both if not case.answers),
@@ -94,7 +94,7 @@ def score_cell(cases: Sequence[Case], answers: Sequence[str]) -> Cell:
     )
 
 
-def effects(cells: Mapping[str, Cell], *, seed: int) -> dict[str, dict[str, object]]:
+def effects(cells: Mapping[str, CellScores], *, seed: int) -> dict[str, dict[str, object]]:
     """Each difference of two cells that are there, on the same questions, with its interval."""
     found: dict[str, dict[str, object]] = {}
     for name, (more, less) in EFFECTS.items():
@@ -103,16 +103,11 @@ def effects(cells: Mapping[str, Cell], *, seed: int) -> dict[str, dict[str, obje
         of_f1 = paired_difference(cells[more].f1, cells[less].f1, seed=seed)
         exact = paired_difference(cells[more].exact_match, cells[less].exact_match, seed=seed)
         found[name] = {
-            "f1": interval_json(of_f1),
-            "exact_match": interval_json(exact),
+            "f1": of_f1.to_json(),
+            "exact_match": exact.to_json(),
             **_told(name, of_f1, fmean(cells[more].f1)),
         }
     return found
-
-
-def interval_json(interval: Interval) -> dict[str, float]:
-    """A mean with its limits and the rows behind it."""
-    return {"mean": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n}
 
 
 def _told(name: str, found: Interval, now: float) -> dict[str, object]:

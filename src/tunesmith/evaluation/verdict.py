@@ -1,14 +1,15 @@
 """Was the fine-tune worth it? Yes, no, or cannot tell, with reasons and in plain words."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Literal
 
+from tunesmith.core.numbers import points
 from tunesmith.core.phrases import DEFAULT, Words
+from tunesmith.evaluation.arms import BASE, PROMPTED
 from tunesmith.evaluation.comparison import TUNED, CheckSummary, Gain, Summary
-from tunesmith.evaluation.findings import words_in
-from tunesmith.evaluation.forgetting import Forgetting
-from tunesmith.evaluation.forgetting import ProbeFinding as Finding
+from tunesmith.evaluation.findings import arm_text, points_text, share_text, words_in
+from tunesmith.evaluation.forgetting import Forgetting, ProbeFinding
 from tunesmith.evaluation.intervals import Interval
 
 Answer = Literal["yes", "no", "cannot-tell"]
@@ -64,11 +65,6 @@ class Verdict:
         changed = self.summary.changed
         return tuple(each for each in self.summary.checks if changed.get(each.name) == 1)
 
-    @property
-    def forgotten(self) -> tuple[Finding, ...]:
-        """Probes beyond their margins."""
-        return () if self.forgetting is None else self.forgetting.forgotten
-
     def to_json(self) -> dict[str, object]:
         """What scripts may rely on, the text aside."""
         gain, check = self.gain, self.check
@@ -77,7 +73,7 @@ class Verdict:
             "reasons": list(self.reasons),
             "check": check.name if check else None,
             "against": gain.against if gain else None,
-            "difference": asdict(gain.difference) if gain else None,
+            "difference": gain.difference.to_json() if gain else None,
             "rows_needed": gain.rows_needed if gain else None,
             "changed": dict(self.summary.changed),
             "forgetting": self.forgetting.outcome if self.forgetting else None,
@@ -126,16 +122,12 @@ def _of_forgetting(forgetting: Forgetting | None) -> tuple[Reason, ...]:
     return ("forgot",) if forgetting.outcome == "forgotten" else ("forgetting-unclear",)
 
 
-MINUS = "\N{MINUS SIGN}"
-BASE, PROMPTED = "base", "prompted"
-
-
 def verdict_text(verdict: Verdict, *, language: str = DEFAULT) -> str:
     """One paragraph: the answer with its numbers, what fell, what was forgotten, tokens saved."""
-    return " ".join(_Text(verdict, words_in(language)).sentences())
+    return " ".join(_VerdictText(verdict, words_in(language)).sentences())
 
 
-class _Text:
+class _VerdictText:
     """A verdict and the words for it."""
 
     def __init__(self, verdict: Verdict, words: Words) -> None:
@@ -210,7 +202,7 @@ class _Text:
         if arm == PROMPTED and arm in tokens and BASE in tokens:
             longer = round(tokens[arm] - tokens[BASE])
             return self.say("arm.prompted-tokens", longer)
-        return self.say(f"arm.{arm}") if self.words.has(f"arm.{arm}") else arm
+        return arm_text(arm, self.words)
 
     def _changed(self, how: str, check: CheckSummary) -> str:
         gain = self.verdict.gain
@@ -232,21 +224,21 @@ class _Text:
         told = self.say("join").join(self._finding(each) for each in findings)
         return self.say(f"forgetting.{forgetting.outcome}", list=told)
 
-    def _finding(self, finding: Finding) -> str:
-        change = finding.difference
+    def _finding(self, finding: ProbeFinding) -> str:
+        change, margin = finding.difference, 100 * finding.margin
         if finding.measure == "accuracy":
             text = self.say(
                 "forgetting.accuracy",
                 probe=finding.probe,
                 before=self._share(finding.base),
                 after=self._share(finding.tuned),
-                margin=self._points(finding.margin, digits=0, signed=False),
+                margin=self.say("points", round(margin), value=f"{margin:g}"),
                 **self._change(change),
             )
         else:
             digits = _digits([change.mean, change.low, change.high])
             rise, low, high = (
-                self.say("percent", value=_signed(100 * value, digits))
+                self.say("percent", value=points(value, digits))
                 for value in (change.mean, change.low, change.high)
             )
             text = self.say(
@@ -276,31 +268,17 @@ class _Text:
         """A difference in points and its limits, with as many digits as its smallest needs."""
         digits = _digits([interval.mean, interval.low, interval.high])
         return {
-            "points": self._points(interval.mean, digits=digits, signed=True),
-            "low": _signed(100 * interval.low, digits),
-            "high": _signed(100 * interval.high, digits),
+            "points": points_text(interval.mean, self.words, digits),
+            "low": points(interval.low, digits),
+            "high": points(interval.high, digits),
             "level": self.level,
         }
 
-    def _points(self, share: float, *, digits: int, signed: bool) -> str:
-        value = _signed(100 * share, digits) if signed else f"{100 * share:g}"
-        one = abs(round(100 * share, digits)) == 1
-        return self.say("points", 1 if one else 2, value=value)
-
     def _share(self, share: float) -> str:
-        """A share in whole per cent, with a digit where that would make it all or nothing."""
-        percent = 100 * share
-        if percent not in (0.0, 100.0) and round(percent) in (0, 100):
-            return self.say("percent", value=f"{min(max(percent, 0.1), 99.9):.1f}")
-        return self.say("percent", value=f"{percent:.0f}")
+        return share_text(share, self.words)
 
 
 def _digits(shares: Sequence[float]) -> int:
     """The fewest digits behind the point with which no difference is rounded to none."""
     smallest = min((abs(100 * share) for share in shares if share), default=1.0)
     return next((digits for digits in range(3) if smallest >= 10.0**-digits), 3)
-
-
-def _signed(value: float, digits: int) -> str:
-    """A number with its sign, a minus as long as a plus."""
-    return f"{value:+.{digits}f}".replace("-", MINUS)

@@ -14,7 +14,8 @@ from tunesmith.adapters.stored import INDEX, StoredTensors
 from tunesmith.config.methods import LoraSettings
 from tunesmith.core.errors import AdapterError
 from tunesmith.methods import lora_peft, table
-from tunesmith.methods.lora import Shape, key_a, key_b, shape
+from tunesmith.methods.lora import Shape, key_a, key_b
+from tunesmith.methods.lora_variants import shape
 
 MERGE_INSTEAD = "Export the merged model, which it serves as any other: --to vllm --merged."
 # What `--max-lora-rank` of vLLM may be (vllm.config.lora.MaxLoRARanks, 0.14 to 0.22).

@@ -10,7 +10,6 @@ from typing import Literal
 import torch
 
 from tunesmith.adapters import fit
-from tunesmith.adapters.loaded_base import attach_folder, open_base
 from tunesmith.core import files
 from tunesmith.core.errors import RunError, UsageError
 from tunesmith.core.files import TEMPORARY
@@ -18,15 +17,16 @@ from tunesmith.core.numbers import many
 from tunesmith.data.rows import Message
 from tunesmith.engine.forward import named_tensors
 from tunesmith.engine.memory import available_bytes
-from tunesmith.exports.compare import Artefact, Comparison, Here, compare
+from tunesmith.exports.compare import Artefact, ExportComparison, Here, compare
 from tunesmith.exports.compare_folder import compare_adapter, compare_model, has_peft
 from tunesmith.exports.gguf_model import write_model
 from tunesmith.exports.llama_process import find_python
 from tunesmith.exports.writers import (
     ADAPTER_FILE,
     MODEL_FILE,
-    Job,
-    Written,
+    ExportedFolder,
+    ExportJob,
+    open_in_fp32,
     write_gguf,
     write_merged,
     write_ollama,
@@ -47,7 +47,6 @@ QUESTIONS = (
     "How do I boil an egg?",
     "Tell me a joke.",
 )
-NAME = "tuned"
 MOST_TOKENS = 24  # of an answer
 NO_LLAMA = (
     "llama.cpp is not here, so the files were not run: pip install tunesmith[llama-cpp], or name a "
@@ -55,70 +54,53 @@ NO_LLAMA = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What was written, by what it is read, whether it is the whole model, on how many prompts."""
-
-    job: Job
-    program: Literal["transformers", "peft", "llama.cpp"]
-    whole: bool
-    prompts: int
-
-
-def run_check(check: Check) -> tuple[Comparison | None, str]:
-    """What came out; or None, and why it was not run."""
-    if not check.prompts:
+def run_export(
+    job: ExportJob, written: ExportedFolder, prompts: int
+) -> tuple[ExportComparison | None, str]:
+    """What came out when what was written was run; or None, and why it was not run."""
+    if not prompts:
         return None, "It was not run: 0 prompts were asked for."
-    if check.program == "llama.cpp" and find_python() is None:
+    if written.program == "llama.cpp" and find_python() is None:
         return None, NO_LLAMA
-    if refusal := _too_large(check):
+    if refusal := _too_large(job):
         return None, refusal
-    prompts = many(check.prompts, "prompt")
-    check.job.emit(f"{check.job.out} is written; to compare, it is run on {prompts}.")
-    here, talks = _here(check), _conversations(check)
-    out, base = check.job.out, check.job.base
-    if check.program == "transformers":
-        return compare_model(here, out, talks, most_tokens=MOST_TOKENS), ""
-    if check.program == "peft":
-        found = compare_adapter(here, out, base, talks, most_tokens=MOST_TOKENS)
+    job.emit(f"{job.out} is written; to compare, it is run on {many(prompts, 'prompt')}.")
+    here, talks = _here(job, whole=written.whole), _conversations(job.adapter, prompts)
+    if written.program == "transformers":
+        return compare_model(here, job.out, talks, most_tokens=MOST_TOKENS), ""
+    if written.program == "peft":
+        found = compare_adapter(here, job.out, job.base, talks, most_tokens=MOST_TOKENS)
         return found, "" if has_peft() else "PEFT is not installed here, so it was not run there."
     try:
-        return _in_llama(check, here, talks), ""
+        return _in_llama(job, here, talks, whole=written.whole), ""
     except RunError as error:  # what was written is whole all the same
         return None, f"It was not run: {error}"
 
 
-def _in_llama(check: Check, here: Here, talks: Sequence[Sequence[Message]]) -> Comparison:
+def _in_llama(
+    job: ExportJob, here: Here, talks: Sequence[Sequence[Message]], *, whole: bool
+) -> ExportComparison:
     """An adapter is run over its base, which is written beside it for that where it is not."""
-    out = check.job.out
-    if check.whole:
+    out = job.out
+    if whole:
         return compare(here, Artefact(out / MODEL_FILE), talks, most_tokens=MOST_TOKENS)
     with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=out.parent) as folder:
         model = out / MODEL_FILE
         if not model.is_file():
-            into = Path(folder, MODEL_FILE)
-            model = write_model(check.job.base, into, emit=check.job.emit).path
+            model = write_model(job.base, Path(folder, MODEL_FILE), emit=job.emit).path
         artefact = Artefact(model, out / ADAPTER_FILE)
         return compare(here, artefact, talks, most_tokens=MOST_TOKENS)
 
 
-def _here(check: Check) -> Here:
+def _here(job: ExportJob, *, whole: bool) -> Here:
     """The base as the export has it, with the adapter, in fp32: an adapter alone has it dense."""
-    job = check.job
-    opened = open_base(
-        job.verified.base.name,
-        dtype="float32",
-        device="cpu",
-        four_bit=job.four_bit and check.whole,
-        emit=job.emit,
-    )
-    attach_folder(opened, job.adapter, name=NAME, force=True)
-    return Here(opened.engine, opened.tokenizer(NAME), opened.base.stop_ids, NAME)
+    opened, adapter = open_in_fp32(job, four_bit=job.four_bit and whole, device="cpu")
+    return Here(opened.engine, opened.tokenizer(adapter.name), opened.base.stop_ids, adapter.name)
 
 
-def _too_large(check: Check) -> str:
+def _too_large(job: ExportJob) -> str:
     """Why both models do not fit in memory at once; nothing where they do."""
-    numbers = sum(tensor.numel() for _, tensor in named_tensors(check.job.verified.skeleton))
+    numbers = sum(tensor.numel() for _, tensor in named_tensors(job.verified.skeleton))
     needed, free = 2 * numbers * torch.float32.itemsize, available_bytes(torch.device("cpu"))
     if free is None or needed < free:
         return ""
@@ -128,11 +110,12 @@ def _too_large(check: Check) -> str:
     )
 
 
-def _conversations(check: Check) -> list[list[Message]]:
+def _conversations(adapter: Path, prompts: int) -> list[list[Message]]:
     """Questions that its run was evaluated with, for a half, and some that have nothing to do."""
-    asked = _asked(check.job.adapter)[: (check.prompts + 1) // 2]
-    texts = [*asked, *QUESTIONS, *_asked(check.job.adapter)[len(asked) :]]
-    return [[Message("user", text)] for text in dict.fromkeys(texts)][: check.prompts]
+    own = _asked(adapter)
+    half = (prompts + 1) // 2
+    texts = dict.fromkeys([*own[:half], *QUESTIONS, *own[half:]])
+    return [[Message("user", text)] for text in texts][:prompts]
 
 
 def _asked(adapter: Path) -> list[str]:
@@ -146,7 +129,7 @@ def _asked(adapter: Path) -> list[str]:
 
 Kind = Literal["peft", "merged", "gguf", "ollama", "vllm"]
 Dtype = Literal["float32", "bfloat16", "float16"]
-WRITERS: Mapping[Kind, Callable[[Job], Written]] = {
+WRITERS: Mapping[Kind, Callable[[ExportJob], ExportedFolder]] = {
     "peft": write_peft,
     "merged": write_merged,
     "gguf": write_gguf,
@@ -157,7 +140,7 @@ PROMPTS = 5  # an export answers, to be compared
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ExportOrder:
     """What is to be written: for which program, where, in which number format.
 
     ``merged``: the whole model, for a program that takes adapters too. ``prompts`` are answered
@@ -178,7 +161,7 @@ class Exported:
     out: Path
     kind: Kind
     bytes: int
-    comparison: Comparison | None = None
+    comparison: ExportComparison | None = None
     not_run: str = ""
     notes: tuple[str, ...] = ()
     next: tuple[str, ...] = field(default=())
@@ -212,7 +195,7 @@ class Exported:
 
 def export_adapter(
     found: Found,
-    order: Order,
+    order: ExportOrder,
     *,
     model: str | None = None,
     force: bool = False,
@@ -228,9 +211,8 @@ def export_adapter(
     files.require_new(order.out)
     verified = verify_adapter(found, model, force=force, emit=emit)
     fit.require(verified.adapter, verified.mismatches)
-    job = Job(verified, order.out, order.dtype, order.merged, found.four_bit, emit)
+    job = ExportJob(verified, order.out, order.dtype, order.merged, found.four_bit, emit)
     written = WRITERS[order.kind](job)
     size = folder_bytes(order.out)
-    check = Check(job, written.program, written.whole, order.prompts)
-    comparison, not_run = run_check(check)
+    comparison, not_run = run_export(job, written, order.prompts)
     return Exported(order.out, order.kind, size, comparison, not_run, written.notes, written.next)

@@ -27,7 +27,7 @@ BLOCK_ELEMENTS = 1 << 20  # converted at a time, so that fp32 copies stay small
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class TensorLayout:
     """Names and row order of a base of one family."""
 
     family: Family
@@ -56,11 +56,11 @@ class Layout:
         return interleaved(rows, heads)
 
 
-def layout_of(config: PretrainedConfig, family: Family) -> Layout:
+def layout_of(config: PretrainedConfig, family: Family) -> TensorLayout:
     """The layout of a base with this config."""
     architecture = next(a for a, n in MODEL_ARCH_NAMES.items() if n == family.architecture)
     names = get_tensor_name_map(architecture, config.num_hidden_layers)
-    return Layout(family, names, config.num_attention_heads, config.num_key_value_heads)
+    return TensorLayout(family, names, config.num_attention_heads, config.num_key_value_heads)
 
 
 def interleaved(rows: Tensor, heads: int) -> Tensor:

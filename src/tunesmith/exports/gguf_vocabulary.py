@@ -20,7 +20,7 @@ OTHER_TOKENIZER = "Export it as a folder (merged or peft)."
 
 
 @dataclass(frozen=True, slots=True)
-class Vocabulary:
+class GgufVocabulary:
     """Pieces [V] with their kinds, and by what rule text becomes pieces.
 
     A byte-level vocabulary has ``merges`` and a ``rule`` for words; a SentencePiece one has
@@ -36,7 +36,7 @@ class Vocabulary:
     space_prefix: bool = False
 
 
-def vocabulary_of(tokenizer: PreTrainedTokenizerBase, rows: int) -> Vocabulary:
+def vocabulary_of(tokenizer: PreTrainedTokenizerBase, rows: int) -> GgufVocabulary:
     """The vocabulary for an embedding of ``rows`` tokens; ModelError where it cannot be written."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
@@ -68,7 +68,7 @@ def vocabulary_of(tokenizer: PreTrainedTokenizerBase, rows: int) -> Vocabulary:
             remedy=OTHER_TOKENIZER,
         )
     pieces, kinds = _pieces(tokenizer, rows)
-    return Vocabulary("gpt2", rule, pieces, kinds, merges=tuple(merges))
+    return GgufVocabulary("gpt2", rule, pieces, kinds, merges=tuple(merges))
 
 
 def _pieces(tokenizer: PreTrainedTokenizerBase, rows: int) -> tuple[list[str], list[int]]:
@@ -85,7 +85,7 @@ def _pieces(tokenizer: PreTrainedTokenizerBase, rows: int) -> tuple[list[str], l
 
 def _sentence_pieces(
     tokenizer: PreTrainedTokenizerBase, merges: Sequence[str], rows: int, *, unknown: str | None
-) -> Vocabulary:
+) -> GgufVocabulary:
     """A SentencePiece vocabulary: llama.cpp joins what makes the piece of the highest score.
 
     A piece's score is the place of the first merge that makes it, negative, so that pieces are
@@ -104,7 +104,7 @@ def _sentence_pieces(
         elif kind == TokenType.USER_DEFINED:  # these are found in the text before spaces change
             pieces[row] = piece.replace(SPACE, " ")
     prefix = _has_space_prefix(tokenizer)
-    return Vocabulary("llama", "default", pieces, kinds, (), tuple(scores), prefix)
+    return GgufVocabulary("llama", "default", pieces, kinds, (), tuple(scores), prefix)
 
 
 def _is_byte(piece: str) -> bool:
@@ -122,7 +122,7 @@ def _has_space_prefix(tokenizer: PreTrainedTokenizerBase) -> bool:
 def write_vocabulary(
     writer: GGUFWriter,
     tokenizer: PreTrainedTokenizerBase,
-    vocabulary: Vocabulary,
+    vocabulary: GgufVocabulary,
     stop_ids: frozenset[int],
 ) -> None:
     """Put the vocabulary, the special tokens and the chat template into a file."""

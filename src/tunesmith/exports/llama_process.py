@@ -15,7 +15,7 @@ import torch
 
 from tunesmith.core import files
 from tunesmith.core.errors import RunError, TunesmithError
-from tunesmith.exports.gguf_model import REMEDY, Written, write_model
+from tunesmith.exports.gguf_model import REMEDY, GgufFile, write_model
 from tunesmith.models.cache import Emit, ignore
 
 PYTHON = "TUNESMITH_LLAMA_PYTHON"  # environment: a Python that has llama-cpp-python
@@ -99,7 +99,7 @@ def quantize(source: Path, path: Path, kind: KQuant, *, python: Path | None = No
 
 def write_k_quant(
     folder: Path, path: Path, kind: KQuant, *, python: Path | None = None, emit: Emit = ignore
-) -> Written:
+) -> GgufFile:
     """Write the base in ``folder`` as a GGUF file in a k-quant, by way of a 16-bit one beside it.
 
     Raises what ``write_model`` and ``quantize`` raise; the 16-bit file goes either way.
@@ -112,4 +112,4 @@ def write_k_quant(
         quantize(stage, path, kind, python=found)
     finally:
         stage.unlink(missing_ok=True)
-    return Written(path, path.stat().st_size, whole.tensors)
+    return GgufFile(path, path.stat().st_size, whole.tensors)

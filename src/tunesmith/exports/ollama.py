@@ -29,7 +29,7 @@ class Around:
 
 
 @dataclass(frozen=True, slots=True)
-class Turns:
+class TurnFormat:
     """How a conversation is written out, the next answer opened at its end.
 
     ``opening`` stands in front of one without a system message, and holds what the template says
@@ -59,7 +59,7 @@ class Turns:
         return "".join(around[m.role].before + m.content + around[m.role].behind for m in messages)
 
 
-def turns_of(tokenizer: Tokenizer, *, without: str = "") -> Turns:
+def turns_of(tokenizer: Tokenizer, *, without: str = "") -> TurnFormat:
     """The turns of a tokenizer's template; ModelError where it is not made of turns.
 
     ``without`` is a text that every rendering begins with and that is left out.
@@ -82,7 +82,7 @@ def turns_of(tokenizer: Tokenizer, *, without: str = "") -> Turns:
     return _shortened(found, without)
 
 
-def _taken_apart(tokenizer: Tokenizer) -> Turns:
+def _taken_apart(tokenizer: Tokenizer) -> TurnFormat:
     user, answer, second = (
         Message("user", QUESTION),
         Message("assistant", ANSWER),
@@ -98,7 +98,7 @@ def _taken_apart(tokenizer: Tokenizer) -> Turns:
     before_second = _texts_around(talk, ANSWER)[1].partition(SECOND)[0]
     before_user = before_second.removeprefix(behind_answer)
     system, inside = _system(tokenizer, user, before_user)
-    return Turns(
+    return TurnFormat(
         opening=start.removesuffix(before_user),
         user=Around(before_user, behind_user),
         assistant=Around(between.removeprefix(behind_user), behind_answer),
@@ -127,7 +127,7 @@ def _texts_around(text: str, message: str) -> tuple[str, str]:
     return before, behind
 
 
-def _conversations(turns: Turns) -> list[list[Message]]:
+def _conversations(turns: TurnFormat) -> list[list[Message]]:
     """Conversations that a template must write as its turns say."""
     words = {"user": "some words\nof another line", "assistant": "an answer", "system": "a rule"}
     roles = ["user", "assistant", "user", "assistant", "user"]
@@ -137,12 +137,12 @@ def _conversations(turns: Turns) -> list[list[Message]]:
     return some + [[Message("system", words["system"]), *messages] for messages in some]
 
 
-def _shortened(turns: Turns, without: str) -> Turns:
+def _shortened(turns: TurnFormat, without: str) -> TurnFormat:
     system = turns.system
     if system is not None:
         system = Around(system.before.removeprefix(without), system.behind)
     opening = turns.opening.removeprefix(without)
-    return Turns(opening, turns.user, turns.assistant, turns.ask, system, turns.inside)
+    return TurnFormat(opening, turns.user, turns.assistant, turns.ask, system, turns.inside)
 
 
 FILE = "Modelfile"
@@ -183,7 +183,7 @@ def stops(tokenizer: PreTrainedTokenizerBase, stop_ids: frozenset[int]) -> Seque
     return [decode(tokenizer, [i]) for i in sorted(stop_ids)]
 
 
-def go_template(turns: Turns) -> str:
+def go_template(turns: TurnFormat) -> str:
     """The turns in the language of Go's text/template, with the values that Ollama gives it."""
     user = _around(turns.user, "$m.Content")
     opening = _literal(turns.opening)

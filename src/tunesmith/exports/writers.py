@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from transformers import GenerationConfig
 
 from tunesmith.adapters import merge, store
 from tunesmith.adapters.folder import Origin, read_origin
-from tunesmith.adapters.loaded_base import attach_folder, open_base
+from tunesmith.adapters.loaded_base import Opened, attach_folder, open_base
 from tunesmith.adapters.merge import Target
 from tunesmith.core import files
 from tunesmith.exports import adapter_folder, ollama
 from tunesmith.exports.gguf_model import REMEDY, write_adapter, write_model
 from tunesmith.exports.gguf_tensors import NumberFormat
+from tunesmith.methods.adapter import Adapter
 from tunesmith.models.cache import Emit
-from tunesmith.models.load import read_config, read_tokenizer, stop_ids_of
+from tunesmith.models.load import read_config, read_tokenizer, stop_ids_in
 from tunesmith.models.supported import is_four_bit
 from tunesmith.runs.fit import Verified
 
@@ -33,7 +33,7 @@ MODEL_FILE, ADAPTER_FILE = "model.gguf", "adapter.gguf"
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ExportJob:
     """An adapter that fits its base, and where it goes in which form."""
 
     verified: Verified
@@ -61,7 +61,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class ExportedFolder:
     """What reads the folder, whether it holds the whole model, and the commands that come next."""
 
     program: Literal["transformers", "peft", "llama.cpp"]
@@ -70,26 +70,26 @@ class Written:
     next: tuple[str, ...] = ()
 
 
-def write_peft(job: Job) -> Written:
+def write_peft(job: ExportJob) -> ExportedFolder:
     """A folder that PEFT loads."""
     adapter_folder.write_peft(job.adapter, job.out, dtype=_dtype(job.dtype))
     line = f'PeftModel.from_pretrained(base, "{job.out}")'
-    return Written("peft", False, next=(line,))
+    return ExportedFolder("peft", False, next=(line,))
 
 
-def write_vllm(job: Job) -> Written:
+def write_vllm(job: ExportJob) -> ExportedFolder:
     """A folder that vLLM and SGLang take beside the base; with ``merged`` in its place."""
     out, base = shlex.quote(str(job.out)), shlex.quote(_known_elsewhere(job))
     if job.merged:
         written = write_merged(job)
-        return Written("transformers", True, written.notes, (f"vllm serve {out}",))
+        return ExportedFolder("transformers", True, written.notes, (f"vllm serve {out}",))
     rank = adapter_folder.write_vllm(job.adapter, job.out, dtype=_dtype(job.dtype))
     notes = ["vLLM itself was not run: PEFT reads the same folder."]
     if job.four_bit:
         notes.append(
             "It was trained over a base in 4 bit; beside another one it answers otherwise."
         )
-    return Written(
+    return ExportedFolder(
         "peft",
         False,
         tuple(notes),
@@ -100,34 +100,38 @@ def write_vllm(job: Job) -> Written:
     )
 
 
-def _known_elsewhere(job: Job) -> str:
+def _known_elsewhere(job: ExportJob) -> str:
     """How other programs find the base: by its hub id, else here."""
     name = job.verified.base.name
     is_hub_id = name.count("/") == 1 and not Path(name).expanduser().exists()
     return name if is_hub_id else str(job.base)
 
 
-def write_merged(job: Job) -> Written:
+def write_merged(job: ExportJob) -> ExportedFolder:
     """A model's folder, with tokenizer, chat template and generation config."""
     _merge(job, job.out, job.dtype)
-    return Written("transformers", True, next=(f"tunesmith chat {shlex.quote(str(job.out))}",))
+    return ExportedFolder(
+        "transformers", True, next=(f"tunesmith chat {shlex.quote(str(job.out))}",)
+    )
 
 
-def write_gguf(job: Job) -> Written:
+def write_gguf(job: ExportJob) -> ExportedFolder:
     """adapter.gguf, or model.gguf of the whole model."""
     files.publish(job.out, lambda into: _gguf(job, into), remedy=REMEDY)
     out, base = job.out, job.verified.base.name
     if job.merged:
-        return Written(
+        return ExportedFolder(
             "llama.cpp", True, next=(f"llama-cli -m {shlex.quote(str(out / MODEL_FILE))}",)
         )
     is_gguf = Path(base).suffix.lower() == ".gguf"
     model = shlex.quote(base) if is_gguf else "BASE.gguf"
     line = f"llama-cli -m {model} --lora {shlex.quote(str(out / ADAPTER_FILE))}"
-    return Written("llama.cpp", False, () if is_gguf else (BASE_GGUF.format(base=base),), (line,))
+    return ExportedFolder(
+        "llama.cpp", False, () if is_gguf else (BASE_GGUF.format(base=base),), (line,)
+    )
 
 
-def write_ollama(job: Job) -> Written:
+def write_ollama(job: ExportJob) -> ExportedFolder:
     """The GGUF files and a Modelfile: the base beside the adapter, or the whole model."""
 
     def fill(into: Path) -> None:
@@ -136,12 +140,10 @@ def write_ollama(job: Job) -> Written:
             _write_model(job, job.base, into)
         tokenizer = read_tokenizer(_tokenizer_folder(job), trust_remote_code=False)
         config = read_config(job.base, trust_remote_code=False)
-        has_own = (job.base / "generation_config.json").is_file()
-        generation = GenerationConfig.from_pretrained(job.base) if has_own else None
         ollama.write_modelfile(
             into,
             tokenizer,
-            stop_ids_of(config, tokenizer, generation),
+            stop_ids_in(job.base, config, tokenizer),
             model=f"./{MODEL_FILE}",
             adapter="" if job.merged else f"./{ADAPTER_FILE}",
         )
@@ -150,10 +152,10 @@ def write_ollama(job: Job) -> Written:
     name = shlex.quote(job.out.name)
     line = f"ollama create {name} -f {shlex.quote(str(job.out / ollama.FILE))}"
     notes = ("Ollama itself was not run: llama.cpp reads the same files.",)
-    return Written("llama.cpp", job.merged, notes, (line, f"ollama run {name}"))
+    return ExportedFolder("llama.cpp", job.merged, notes, (line, f"ollama run {name}"))
 
 
-def _gguf(job: Job, into: Path) -> None:
+def _gguf(job: ExportJob, into: Path) -> None:
     if not job.merged:
         kind = FORMATS[job.dtype or ADAPTER_FORMAT]
         write_adapter(job.adapter, job.base, into / ADAPTER_FILE, number_format=kind, emit=job.emit)
@@ -164,12 +166,12 @@ def _gguf(job: Job, into: Path) -> None:
         _write_model(job, merged, into)
 
 
-def _write_model(job: Job, folder: Path, into: Path) -> None:
+def _write_model(job: ExportJob, folder: Path, into: Path) -> None:
     number_format = FORMATS[job.dtype or MODEL_FORMAT]
     write_model(folder, into / MODEL_FILE, number_format=number_format, emit=job.emit)
 
 
-def _merge(job: Job, out: Path, dtype: str | None) -> None:
+def _merge(job: ExportJob, out: Path, dtype: str | None) -> None:
     """The merged model in ``out``: from the files alone, or beside a base in 4 bit."""
     target = Target(out, dtype=_dtype(dtype) or job.verified.skeleton.compute_dtype)
     own = store.token_ids(job.adapter)
@@ -187,13 +189,18 @@ def _merge(job: Job, out: Path, dtype: str | None) -> None:
             tokenizer=tokenizer,
         )
         return
-    # dequantised in fp32, so that the export's own number format is all that rounds
-    opened = open_base(base.name, dtype="float32", four_bit=True, emit=job.emit)
-    adapter = attach_folder(opened, job.adapter, force=True)
+    opened, adapter = open_in_fp32(job, four_bit=True)
     merge.save(opened.engine, adapter, target, source=job.base, origin=origin, tokenizer=tokenizer)
 
 
-def _tokenizer_folder(job: Job) -> Path:
+def open_in_fp32(job: ExportJob, *, four_bit: bool, device: str = "auto") -> tuple[Opened, Adapter]:
+    """The base with the adapter, in fp32: the export's own number format is all that rounds."""
+    name = job.verified.base.name
+    opened = open_base(name, dtype="float32", device=device, four_bit=four_bit, emit=job.emit)
+    return opened, attach_folder(opened, job.adapter, force=True)
+
+
+def _tokenizer_folder(job: ExportJob) -> Path:
     return job.adapter if store.token_ids(job.adapter) else job.base
 
 

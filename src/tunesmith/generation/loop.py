@@ -22,7 +22,7 @@ Decode = Callable[[Sequence[int]], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class GeneratedAnswer:
     """Generated token ids without the stop token, and why it ended: `stop` or `length`."""
 
     row: int
@@ -70,7 +70,7 @@ def generate(
     sampling: Sampling,
     seed: int = 0,
     decode: Decode | None = None,
-) -> Iterator[Answer]:
+) -> Iterator[GeneratedAnswer]:
     """Answers in the order in which they are finished; ``row`` numbers the prompt.
 
     As answers end, the next prompts take their places (continuous batching, Yu et al. 2022, Orca).
@@ -133,7 +133,7 @@ class _Queue:
             if alike >= BEGIN_TOKENS:
                 self.decoder.begin(first[:alike], kin)
 
-    def answers(self) -> Iterator[Answer]:
+    def answers(self) -> Iterator[GeneratedAnswer]:
         """Every row's answer as it ends."""
         while self.waiting or self.rows:
             free = self.slots - len(self.rows)
@@ -163,7 +163,7 @@ class _Queue:
         generators = [self.generators[self.rows[slot]] for slot in slots]
         return choose_each(scores, self.rules.sampling, generators)
 
-    def _take(self, slots: range) -> Iterator[Answer]:
+    def _take(self, slots: range) -> Iterator[GeneratedAnswer]:
         """Append what was chosen; the last slot takes the place of one whose answer ended."""
         for slot in reversed(slots):
             row = self.rows[slot]
@@ -177,7 +177,7 @@ class _Queue:
                 self.rows[slot], self.tokens[slot] = self.rows[last], self.tokens[last]
             self.rows.pop()
             self.tokens.pop()
-            yield Answer(row, tuple(self.made.pop(row)), ended)
+            yield GeneratedAnswer(row, tuple(self.made.pop(row)), ended)
 
 
 def _ranks(prompts: Iterable[Prompt]) -> dict[Kin, int]:

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from tunesmith.config.methods import FullSettings
-from tunesmith.core.errors import AdapterError, ConfigError
+from tunesmith.core.errors import ConfigError
 from tunesmith.engine.forward import Engine
-from tunesmith.methods.adapter import NO_WORDS, Adapter, Changes, Tensors, Words
+from tunesmith.methods.adapter import NO_WORDS, Adapter, Tensors, Words, nothing
 
 
 def attach(
@@ -37,9 +37,6 @@ def attach(
     model.requires_grad_(True)
     parameters: dict[str, nn.Parameter] = dict(model.named_parameters())
 
-    def nothing() -> None:
-        """The masters are what is computed with; there is no copy to renew."""
-
     def detach() -> None:
         model.requires_grad_(False)
 
@@ -47,13 +44,13 @@ def attach(
         name=name,
         settings=settings,
         parameters=parameters,
-        refresh=nothing,
+        refresh=nothing,  # the masters are what is computed with
         detach=detach,
         frozen_base=False,
     )
 
 
-def weaken_(adapter: Adapter, share: float, start: Tensors) -> None:
+def scale_down_(adapter: Adapter, share: float, start: Tensors) -> None:
     """Make each weight W0 + ``share`` (W - W0), W0 its ``start`` (Wortsman et al. 2022, arXiv
     2109.01903, section 3).
     """
@@ -61,11 +58,3 @@ def weaken_(adapter: Adapter, share: float, start: Tensors) -> None:
     with torch.no_grad():
         for name, master in adapter.parameters.items():
             master.lerp_(began[name].to(master), 1.0 - share)
-
-
-def refuse_merge(engine: Engine, adapter: Adapter) -> Changes:  # noqa: ARG001
-    """Raise AdapterError: the result is a whole model."""
-    raise AdapterError(
-        "A full fine-tune has nothing to merge: its result is a whole model.",
-        remedy="Take the folder model/ of its run as it is.",
-    )

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Literal
 
 import torch
 from pydantic import ValidationError
@@ -13,33 +12,36 @@ from tunesmith.config.methods import LoraSettings
 from tunesmith.core.errors import AdapterError
 from tunesmith.core.numbers import many
 from tunesmith.engine.forward import Engine
-from tunesmith.engine.low_rank import LowRank, difference
+from tunesmith.engine.term import Term, difference
 from tunesmith.methods import token_rows
-from tunesmith.methods.adapter import (
-    CONFIG,
-    PREFIX,
-    Adapter,
-    Changes,
-    Difference,
-    number,
-    of_layer,
-    pattern,
-)
-from tunesmith.methods.lora import (
-    Shape,
+from tunesmith.methods.adapter import PREFIX, Adapter
+from tunesmith.methods.lora import Shape, key_a, key_b
+from tunesmith.methods.lora_variants import (
+    TAKEN,
+    RowNorms,
     choose,
-    key_a,
     key_a0,
-    key_b,
     key_b0,
     key_m,
-    matches,
     shape,
-    targeted,
 )
-from tunesmith.methods.lora_start import TAKEN
+from tunesmith.methods.peft import (
+    CONFIG,
+    Config,
+    Difference,
+    Factors,
+    Stored,
+    Terms,
+    number,
+    number_format,
+    pattern,
+    strange,
+)
+from tunesmith.methods.targets import matches, of_layer, shortest_names, targeted
 
 SHOWN_LAYERS = 8  # names in a message
+SHOWN_KEYS = ("alpha", "rslora", "dora", "rank_pattern", "alpha_pattern")
+SHOWN_PATTERNS = 4  # layers with a rank of their own
 SHOWN_RANKS = 3  # layers whose rank is another
 START_A, MAGNITUDE = key_a0("").removeprefix(PREFIX), key_m("").removeprefix(PREFIX)
 
@@ -58,46 +60,47 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
     "lora_bias": (False, None),
 }
 
-# Of every adapter that is written.
-_PLAIN: dict[str, object] = {
-    "peft_type": "LORA",
-    "bias": "none",
-    "fan_in_fan_out": False,
-    "init_lora_weights": True,
-    "modules_to_save": None,
-}
-
 
 def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
     """The LoRA part of adapter_config.json; ranks and alphas that differ go into the patterns."""
     settings = adapter.settings
     assert isinstance(settings, LoraSettings)
-    shapes = choose(settings, list(engine.linears))
     # What a start took from W is stored as further columns, at the same scale.
     times = 2 if settings.start in TAKEN else 1
     grow = math.sqrt(times) if settings.rslora else times
+    names = list(engine.linears)
+    shapes = {
+        name: Shape(times * each.rank, grow * each.alpha, each.scale)
+        for name, each in choose(settings, names).items()
+    }
+    common = (times * settings.rank, grow * settings.alpha)
     return {
-        **_PLAIN,
-        "r": times * settings.rank,
-        "lora_alpha": _plain(grow * settings.alpha),
+        **described(shapes, shortest_names(list(shapes), names), common=common),
         "lora_dropout": settings.dropout,
-        "target_modules": _shortest_names(list(shapes), list(engine.linears)),
         "use_rslora": settings.rslora,
         "use_dora": settings.dora,
         "trainable_token_indices": token_rows.to_peft(engine, adapter.name),
-        "rank_pattern": {n: times * s.rank for n, s in shapes.items() if s.rank != settings.rank},
-        "alpha_pattern": {
-            n: _plain(grow * s.alpha) for n, s in shapes.items() if s.alpha != settings.alpha
-        },
     }
 
 
-def described(shapes: Mapping[str, Shape], targets: Sequence[str]) -> dict[str, object]:
-    """The LoRA part of adapter_config.json for terms of any shapes; what differs is in patterns."""
+def described(
+    shapes: Mapping[str, Shape],
+    targets: Sequence[str],
+    *,
+    common: tuple[int, float] | None = None,
+) -> dict[str, object]:
+    """The LoRA part of adapter_config.json for terms of any shapes; what differs is in patterns.
+
+    ``common``: rank and alpha that stand by themselves; None: those that most layers have.
+    """
     pairs = [(s.rank, s.alpha) for s in shapes.values()]
-    rank, alpha = max(pairs, key=pairs.count)  # the most common one
+    rank, alpha = common or max(pairs, key=pairs.count)
     return {
-        **_PLAIN,
+        "peft_type": "LORA",
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "init_lora_weights": True,
+        "modules_to_save": None,
         "r": rank,
         "lora_alpha": _plain(alpha),
         "lora_dropout": 0.0,
@@ -108,6 +111,17 @@ def described(shapes: Mapping[str, Shape], targets: Sequence[str]) -> dict[str, 
         "rank_pattern": {name: s.rank for name, s in shapes.items() if s.rank != rank},
         "alpha_pattern": {n: _plain(s.alpha) for n, s in shapes.items() if s.alpha != alpha},
     }
+
+
+def from_products(
+    products: Mapping[str, Factors], targets: Sequence[str]
+) -> tuple[dict[str, object], dict[str, Tensor]]:
+    """Config and tensors of an adapter that adds s B A to each of these layers."""
+    tensors, shapes = {}, {}
+    for module, (a, b, scale) in products.items():
+        tensors[key_a(module)], tensors[key_b(module)] = a, b
+        shapes[module] = Shape(len(a), scale * len(a), scale)
+    return described(shapes, targets), tensors
 
 
 def write(adapter: Adapter) -> dict[str, Tensor]:
@@ -132,14 +146,7 @@ def _plain(alpha: float) -> int | float:
     return int(alpha) if alpha == int(alpha) else alpha
 
 
-def _shortest_names(chosen: Sequence[str], linears: Sequence[str]) -> list[str]:
-    """Last parts of the names where that means the same layers, else the whole names."""
-    leaves = {name.rpartition(".")[2] for name in chosen}
-    meant = [name for name in linears if name.rpartition(".")[2] in leaves]
-    return sorted(leaves) if meant == list(chosen) else sorted(chosen)
-
-
-def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> LoraSettings:
+def from_peft(config: Config, tensors: Stored) -> LoraSettings:
     """Settings that attach an adapter of these tensors; AdapterError for what is not LoRA here."""
     odd = [
         f"{key} = {config[key]!r}"
@@ -159,7 +166,7 @@ def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> Lo
     odd += [f"{module} has only one of A and B" for module in lonely]
     odd += [f"{m} has no magnitude" for m in modules if dora and key_m(m) not in keys][:5]
     if odd or not modules:
-        raise _strange(odd or ["no LoRA tensors"])
+        raise strange("LoRA", odd or ["no LoRA tensors"])
     ranks = {m: tensors[key_a(m)].shape[0] for m in modules}
     default = number(config, "r", ranks[modules[0]])
     _require_ranks(config, {m: (ranks[m], tensors[key_b(m)].shape[-1]) for m in modules})
@@ -173,16 +180,9 @@ def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> Lo
         targets=tuple(modules),
         rslora=bool(config.get("use_rslora", False)),
         dora=dora,
-        dtype=_number_format(tensors[key_a(modules[0])].dtype),
+        dtype=number_format(tensors[key_a(modules[0])].dtype),
         rank_pattern={m: rank for m, rank in ranks.items() if rank != default},
         alpha_pattern={m: a for m, a in alphas.items() if not math.isclose(a, alpha)},
-    )
-
-
-def _strange(found: Sequence[str]) -> AdapterError:
-    return AdapterError(
-        f"The adapter has what LoRA here does not: {'; '.join(found)}.",
-        remedy="Merge it with the tool that made it, and use the merged model as base.",
     )
 
 
@@ -192,10 +192,10 @@ def _settings(**values: object) -> LoraSettings:
         return LoraSettings.model_validate(values)
     except ValidationError as error:
         faults = [f"{e['loc'][0]} {e['input']!r} ({e['msg']})" for e in error.errors()]
-        raise _strange(faults) from error
+        raise strange("LoRA", faults) from error
 
 
-def _require_ranks(config: Mapping[str, object], found: Mapping[str, tuple[int, int]]) -> None:
+def _require_ranks(config: Config, found: Mapping[str, tuple[int, int]]) -> None:
     """Raise AdapterError where PEFT would make other shapes than A [R, D_in] and B [D_out, R] have.
 
     ``found``: the R of A and of B by layer.
@@ -219,30 +219,27 @@ def _require_ranks(config: Mapping[str, object], found: Mapping[str, tuple[int, 
     )
 
 
-def merge(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> Changes:
-    """What merging a stored adapter makes of its base; a layer's tensors are read at its turn."""
+def terms(config: Config, tensors: Stored) -> Terms:
+    """What a stored adapter adds to each layer."""
     settings = from_peft(config, tensors)
-    changes = {f"{n}.weight": partial(_merged, tensors, settings, n) for n in settings.targets}
-    ids = torch.tensor(list(token_rows.ids_of(config)))
-    for key in tensors:
-        if key.endswith(token_rows.SUFFIX):
-            module = key.removeprefix(PREFIX).removesuffix(token_rows.SUFFIX)
-            changes[f"{module}.weight"] = partial(token_rows.put, ids, tensors[key].float())
-    return changes
+    return {name: partial(_term, tensors, settings, name) for name in settings.targets}
 
 
-def _merged(
-    tensors: Mapping[str, Tensor], settings: LoraSettings, module: str, weight: Tensor
-) -> Tensor:
-    """W' of one layer's W [D_out, D_in]; the masters are in fp32, as where they are attached."""
-    a, b = (nn.Parameter(tensors[key(module)].float()) for key in (key_a, key_b))
-    term = LowRank(a, b, shape(settings, module).scale)
+def _term(tensors: Stored, settings: LoraSettings, module: str) -> Term:
+    """One layer's, with its masters in fp32 or wider."""
+
+    def master(key: str) -> nn.Parameter:
+        tensor = tensors[key]
+        return nn.Parameter(tensor.to(torch.promote_types(tensor.dtype, torch.float32)))
+
+    a, b = (master(key(module)) for key in (key_a, key_b))
+    term = Term(a, b, shape(settings, module).scale)
     if settings.dora:
-        term.magnitude = nn.Parameter(tensors[key_m(module)].float())
-    return term.merged(weight)
+        term.output, term.norms = master(key_m(module)), RowNorms()
+    return term
 
 
-def misfits(engine: Engine, tensors: Mapping[str, Tensor]) -> list[str]:
+def misfits(engine: Engine, tensors: Stored) -> list[str]:
     """What of an adapter's tensors does not fit the base, each with what was expected."""
     found = []
     for key, tensor in tensors.items():
@@ -268,7 +265,7 @@ def differences(engine: Engine, asked: LoraSettings, found: LoraSettings) -> lis
     term is trained and saved from now on (dropout, freeze_a, ...) is the run's own.
     """
     names = list(engine.linears)
-    wanted, there = targeted(asked, names), targeted(found, names)
+    wanted, there = (targeted(each.targets, names, method="LoRA") for each in (asked, found))
     differing = [
         Difference(key, getattr(asked, key), getattr(found, key))
         for key in ("rslora", "dora")
@@ -277,7 +274,7 @@ def differences(engine: Engine, asked: LoraSettings, found: LoraSettings) -> lis
     if wanted == there:
         choose(asked, names)  # refuses patterns without effect
     else:
-        layers = _shortest_names(there, names)
+        layers = shortest_names(there, names)
         count = f"{many(len(layers), 'layer')} by name"
         many_layers = count if len(layers) > SHOWN_LAYERS else layers
         shown = "all-linear" if there == names else many_layers
@@ -305,7 +302,21 @@ def _differing_numbers(
     ]
 
 
-def _number_format(dtype: torch.dtype) -> Literal["float32", "bfloat16", "float16"]:
-    if dtype == torch.bfloat16:
-        return "bfloat16"
-    return "float16" if dtype == torch.float16 else "float32"
+def facts(settings: LoraSettings) -> dict[str, object]:
+    """What a list of adapters shows of settings that ``from_peft`` gave: the largest rank first."""
+    default = LoraSettings()
+    odd = {
+        key: _short(getattr(settings, key))
+        for key in SHOWN_KEYS
+        if getattr(settings, key) != getattr(default, key) or key == "alpha"
+    }
+    layers = [str(each) for each in settings.targets]
+    leaves = sorted({name.rpartition(".")[2] for name in layers})
+    rank = max([settings.rank, *settings.rank_pattern.values()])
+    return {"rank": rank, **odd, "layers": f"{len(layers)}: {', '.join(leaves)}"}
+
+
+def _short(value: object) -> object:
+    if not isinstance(value, dict) or len(value) <= SHOWN_PATTERNS:
+        return value
+    return f"for {many(len(value), 'layer')}"

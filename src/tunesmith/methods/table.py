@@ -1,111 +1,144 @@
-"""The table of methods: everything else asks it and knows no method by name."""
+"""The table of methods: everything else asks it what a method can, and knows none by name."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from tunesmith.config.methods import AnyMethod
+from tunesmith.config.settings import Settings
 from tunesmith.core.errors import AdapterError
 from tunesmith.engine.forward import Engine
-from tunesmith.methods import full, lora, lora_peft, p_tuning, prompt, virtual_tokens
-from tunesmith.methods.adapter import NO_WORDS, Adapter, Changes, Difference, Tensors, Words
+from tunesmith.engine.term import Term
+from tunesmith.methods import (
+    full,
+    lora_peft,
+    lora_variants,
+    p_tuning,
+    prompt,
+    token_rows,
+    virtual_tokens,
+)
+from tunesmith.methods.adapter import NO_WORDS, Adapter, Changes, Tensors, Words
+from tunesmith.methods.peft import Config, PeftFormat, Stored, Terms
 
-
-def _plain_write(adapter: Adapter) -> dict[str, Tensor]:
-    return {name: parameter.detach() for name, parameter in adapter.parameters.items()}
-
-
-def _plain_read(tensors: Mapping[str, Tensor], adapter: Adapter) -> Mapping[str, Tensor]:  # noqa: ARG001
-    return tensors
-
-
-@dataclass(frozen=True, slots=True)
-class PeftFormat:
-    """How a method's adapter is written and read in PEFT's format.
-
-    ``write`` gives the stored tensors by name, ``read`` the parameters' from them; ``differences``
-    are those between what a run asks for and what ``from_peft`` found, on a base that fits.
-    ``merge`` is ``Method.merge`` for an adapter that lies in its folder.
-    """
-
-    peft_type: str
-    to_peft: Callable[[Adapter, Engine], dict[str, object]]
-    from_peft: Callable[[Mapping[str, object], Mapping[str, Tensor]], Any]
-    misfits: Callable[[Engine, Mapping[str, Tensor]], list[str]]
-    differences: Callable[[Engine, Any, Any], list[Difference]]
-    merge: Callable[[Mapping[str, object], Mapping[str, Tensor]], Changes]
-    also_read: frozenset[str] = frozenset()  # other types of PEFT's with the same result on disk
-    write: Callable[[Adapter], Mapping[str, Tensor]] = _plain_write
-    read: Callable[[Mapping[str, Tensor], Adapter], Mapping[str, Tensor]] = _plain_read
+MERGED, PEFT = "merged", "peft"  # the forms of a result that other programs take
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """How a method attaches and merges, where its learning rate starts, its format on disk.
+    """How a method attaches, what it can do, and its format on disk.
 
-    ``merge`` raises AdapterError where there is nothing to merge.
+    ``scale_down_`` gives an adapter a share of its strength, where ``scales_down`` says so of its
+    settings; the base's weights by name, as they began, are for what changed them. ``facts`` is
+    what a list of adapters shows of settings, `rank` or `virtual_tokens` first. ``exports`` are
+    the forms that other programs take the result in, the best known first.
     """
 
     attach: Callable[..., Adapter]
     rate: float  # peak learning rate for a base of width 2000
-    peft: PeftFormat | None = None  # None: the result is a whole model
+    min_rows: int  # from about here on results are steady: docs/data-quality.md
+    peft: PeftFormat | None  # None: the base itself is trained, the result is a whole model
     check: Callable[[Engine, Any], None] = lambda engine, settings: None  # noqa: ARG005
-    merge: Callable[[Engine, Adapter], Changes] = field(kw_only=True)
-    weaken_: Callable[[Adapter, float, Tensors], None] | None = None
+    own_tokens: bool = False  # may train rows for new tokens
+    init_text: bool = False  # may start from a text
+    scale_down_: Callable[[Adapter, float, Tensors], None] | None = None
+    scales_down: Callable[[Any], bool] = lambda settings: True  # noqa: ARG005
+    facts: Callable[[Any], dict[str, object]] = lambda settings: {}  # noqa: ARG005
+    exports: tuple[str, ...] = ()
+
+    @property
+    def trains_base(self) -> bool:
+        """Whether it trains every weight: alone on its base, with a model as its result."""
+        return self.peft is None
+
+    @property
+    def mergeable(self) -> bool:
+        """Whether an adapter can become part of its base's weights."""
+        return self.peft is not None and self.peft.terms is not None
 
 
-_LORA = PeftFormat(
-    "LORA",
-    lora_peft.to_peft,
-    lora_peft.from_peft,
-    lora_peft.misfits,
-    lora_peft.differences,
-    lora_peft.merge,
-    write=lora_peft.write,
-)
-_LORA_METHOD = Method(
-    lora.attach, 5e-4, _LORA, check=lora.check, merge=lora.merge, weaken_=lora.weaken_
+_LORA = Method(
+    lora_variants.attach,
+    rate=5e-4,
+    min_rows=50,
+    peft=PeftFormat(
+        "LORA",
+        lora_peft.to_peft,
+        lora_peft.from_peft,
+        lora_peft.misfits,
+        lora_peft.differences,
+        terms=lora_peft.terms,
+        from_products=lora_peft.from_products,
+        write=lora_peft.write,
+    ),
+    check=lora_variants.check,
+    own_tokens=True,
+    scale_down_=lora_variants.scale_down_,
+    scales_down=lambda settings: not settings.dora,
+    facts=lora_peft.facts,
+    exports=(MERGED, PEFT),
 )
 METHODS: dict[str, Method] = {
-    "lora": _LORA_METHOD,
-    "qlora": replace(_LORA_METHOD, rate=7.5e-4),  # measured: docs/methods.md, "The rate `auto`"
-    "full": Method(full.attach, 5e-5, merge=full.refuse_merge, weaken_=full.weaken_),
+    "lora": _LORA,
+    # Its rate is measured: docs/methods.md, "The rate `auto`".
+    "qlora": replace(_LORA, rate=7.5e-4),
+    "full": Method(full.attach, rate=5e-5, min_rows=200, peft=None, scale_down_=full.scale_down_),
     "prompt": Method(
         prompt.attach,
-        1.1e-2,
-        PeftFormat(
+        rate=1.1e-2,
+        min_rows=100,
+        peft=PeftFormat(
             "PROMPT_TUNING",
             prompt.to_peft,
             prompt.from_peft,
             prompt.misfits,
             virtual_tokens.differences,
-            virtual_tokens.refuse_merge_of,
             also_read=frozenset({"P_TUNING"}),
         ),
-        merge=virtual_tokens.refuse_merge,
+        init_text=True,
+        facts=virtual_tokens.facts,
+        exports=(PEFT,),
     ),
     "p-tuning": Method(
         p_tuning.attach,
-        2e-2,
-        PeftFormat(
+        rate=2e-2,
+        min_rows=100,
+        peft=PeftFormat(
             "PREFIX_TUNING",
             p_tuning.to_peft,
             p_tuning.from_peft,
             p_tuning.misfits,
             virtual_tokens.differences,
-            virtual_tokens.refuse_merge_of,
             write=p_tuning.write,
             read=p_tuning.read,
         ),
-        merge=virtual_tokens.refuse_merge,
+        init_text=True,
+        facts=virtual_tokens.facts,
+        exports=(PEFT,),
     ),
 }
 # Narrower bases take larger steps: the exponent that Thinking Machines fitted over llama models
 # ("LoRA Without Regret" and tinker-cookbook's hyperparam_utils, 2025).
 WIDTH, EXPONENT = 2000, 0.781
+
+
+def row(kind: object) -> Method | None:
+    """What a kind can do; None for a word that is none, as an origin of elsewhere may hold."""
+    return METHODS.get(str(kind))
+
+
+def of(settings: Settings) -> Method:
+    """What the method of these settings can do."""
+    return METHODS[getattr(settings, "kind", "")]
+
+
+def combined_kind() -> str:
+    """The kind that a combination of adapters is stored as."""
+    return next(kind for kind, each in METHODS.items() if each.peft and each.peft.from_products)
 
 
 def attach(
@@ -116,8 +149,21 @@ def attach(
     seed: int = 0,
     words: Words = NO_WORDS,
 ) -> Adapter:
-    """Attach a new adapter of the kind that ``settings`` names; ``words`` are for its start."""
-    return METHODS[settings.kind].attach(engine, settings, name=name, seed=seed, words=words)
+    """Attach a new adapter of the kind that ``settings`` names; ``words`` are for its start.
+
+    The rows of new tokens are trained with it, where the method may have some.
+    """
+    found = of(settings)
+    adapter = found.attach(engine, settings, name=name, seed=seed, words=words)
+    if not (found.own_tokens and words.new_tokens):
+        return adapter
+    rows = token_rows.attach(engine, words.new_tokens, name=name)
+
+    def detach() -> None:
+        adapter.detach()
+        engine.vocabularies.pop(name, None)
+
+    return replace(adapter, parameters={**adapter.parameters, **rows}, detach=detach)
 
 
 def learning_rate(kind: str, width: int) -> float:
@@ -127,37 +173,89 @@ def learning_rate(kind: str, width: int) -> float:
 
 def merge(engine: Engine, adapter: Adapter) -> Changes:
     """What merging an adapter makes of the base; AdapterError where there is nothing to merge."""
-    return _of(adapter).merge(engine, adapter)
+    found = of(adapter.settings)
+    if not found.mergeable:
+        raise _nothing_to_merge(found, f"of method {getattr(adapter.settings, 'kind', '?')}")
+    terms = {n: t for n, each in engine.linears.items() if (t := each.terms.get(adapter.name))}
+    if not terms:
+        raise AdapterError(
+            f"Adapter {adapter.name!r} is not attached to this base.", remedy="Load it beside it."
+        )
+    changes = _merged(engine, {name: partial(_same, term) for name, term in terms.items()})
+    return {**changes, **token_rows.merge(engine, adapter.name)}
 
 
-def weakens(adapter: Adapter) -> bool:
+def merge_stored(engine: Engine, config: Config, tensors: Stored, folder: Path) -> Changes:
+    """``merge`` of the adapter in ``folder``; a layer's tensors are read at its turn.
+
+    ``engine`` may be a base without weights.
+    """
+    form = reader_of(config, folder)
+    if form.terms is None:
+        found = next(each for each in METHODS.values() if each.peft is form)
+        raise _nothing_to_merge(found, f"of kind {config.get('peft_type')}")
+    changes = _merged(engine, form.terms(config, tensors))
+    return {**changes, **token_rows.merge_stored(config, tensors)}
+
+
+def _same(term: Term) -> Term:
+    return term
+
+
+def _merged(engine: Engine, terms: Terms) -> Changes:
+    """W' and, where the base has one, the bias of each layer."""
+
+    def weight(module: str, old: Tensor) -> Tensor:
+        return terms[module]().merged(old)
+
+    def bias(module: str, old: Tensor) -> Tensor:
+        return terms[module]().merged_bias(old)
+
+    biased = [n for n in terms if n in engine.linears and engine.linears[n].bias is not None]
+    return {
+        **{f"{module}.weight": partial(weight, module) for module in terms},
+        **{f"{module}.bias": partial(bias, module) for module in biased},
+    }
+
+
+def _nothing_to_merge(found: Method, which: str) -> AdapterError:
+    if found.trains_base:
+        return AdapterError(
+            "A full fine-tune has nothing to merge: its result is a whole model.",
+            remedy="Take the folder model/ of its run as it is.",
+        )
+    return AdapterError(
+        f"An adapter {which} has nothing to merge: its virtual tokens stand in front of the text, "
+        "and no weight of the base changes.",
+        remedy="Keep the adapter beside the base, or train with method lora, which can be merged.",
+    )
+
+
+def scales_down(adapter: Adapter) -> bool:
     """Whether an adapter can be given a share of its strength."""
-    return _of(adapter).weaken_ is not None and not getattr(adapter.settings, "dora", False)
+    found = of(adapter.settings)
+    return found.scale_down_ is not None and found.scales_down(adapter.settings)
 
 
-def weaken_(adapter: Adapter, share: float, start: Tensors) -> None:
-    """Give an adapter a share of its strength; AdapterError where it ``weakens`` not.
+def scale_down_(adapter: Adapter, share: float, start: Tensors) -> None:
+    """Give an adapter a share of its strength; AdapterError where it cannot be given one.
 
     ``start`` gives the base's weights by name, for what changed them.
     """
-    weaken = _of(adapter).weaken_
-    if weaken is None:
+    found = of(adapter.settings).scale_down_
+    if found is None:
         raise AdapterError("An adapter of this method cannot be weakened.")
-    weaken(adapter, share, start)
+    found(adapter, share, start)
 
 
 def peft_of(adapter: Adapter) -> PeftFormat:
     """The format of an adapter's method."""
-    found = _of(adapter).peft
+    found = of(adapter.settings).peft
     assert found is not None, "a whole model is not an adapter folder"
     return found
 
 
-def _of(adapter: Adapter) -> Method:
-    return METHODS[getattr(adapter.settings, "kind", "")]
-
-
-def reader_of(config: Mapping[str, object], folder: Path) -> PeftFormat:
+def reader_of(config: Config, folder: Path) -> PeftFormat:
     """The format that an adapter_config.json names; AdapterError for one that is not known."""
     formats = {
         name: m.peft

@@ -90,6 +90,24 @@ def merge(engine: Engine, name: str) -> Changes:
     return changes
 
 
+def merge_stored(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> Changes:
+    """``merge`` of a stored adapter; its rows are read at their turn."""
+    ids = torch.tensor(list(ids_of(config)))
+    modules = {
+        key: key.removeprefix(PREFIX).removesuffix(SUFFIX)
+        for key in tensors
+        if key.endswith(SUFFIX)
+    }
+    return {
+        f"{module}.weight": partial(_put_stored, ids, tensors, key)
+        for key, module in modules.items()
+    }
+
+
+def _put_stored(ids: Tensor, tensors: Mapping[str, Tensor], key: str, weight: Tensor) -> Tensor:
+    return put(ids, tensors[key].float(), weight)
+
+
 def put(ids: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
     """[V, D] with the rows [K, D] at ``ids``; longer where an id is V or more.
 

@@ -12,7 +12,8 @@ from tunesmith.core.errors import AdapterError, ConfigError
 from tunesmith.core.numbers import many
 from tunesmith.engine.families import layer_windows
 from tunesmith.engine.forward import Engine
-from tunesmith.methods.adapter import CONFIG, Adapter, Changes, Difference, Words, number
+from tunesmith.methods.adapter import Words
+from tunesmith.methods.peft import CONFIG, Difference, number
 
 KEY = "prompt_embeddings"  # PEFT's name of it, for both
 
@@ -86,24 +87,9 @@ def differences(
     return [Difference("tokens", asked.tokens, found.tokens)]
 
 
-def refuse_merge(engine: Engine, adapter: Adapter) -> Changes:  # noqa: ARG001
-    """Raise AdapterError: virtual tokens stand in front of a text and change no weight."""
-    settings = adapter.settings
-    assert isinstance(settings, VirtualTokenSettings)
-    raise _nothing_to_merge(f"of method {settings.kind}")
-
-
-def refuse_merge_of(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> Changes:  # noqa: ARG001
-    """``refuse_merge`` of an adapter in its folder."""
-    raise _nothing_to_merge(f"of kind {config.get('peft_type')}")
-
-
-def _nothing_to_merge(which: str) -> AdapterError:
-    return AdapterError(
-        f"An adapter {which} has nothing to merge: its virtual tokens stand in front of the text, "
-        "and no weight of the base changes.",
-        remedy="Keep the adapter beside the base, or train with method lora, which can be merged.",
-    )
+def facts(settings: VirtualTokenSettings) -> dict[str, object]:
+    """What a list of adapters shows."""
+    return {"virtual_tokens": settings.tokens}
 
 
 @dataclass(frozen=True, slots=True)

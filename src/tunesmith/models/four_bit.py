@@ -127,7 +127,7 @@ def require_kernels() -> None:
     except (ImportError, RuntimeError, NotImplementedError, OSError) as error:
         raise ModelError(
             f"4 bit needs bitsandbytes, which does not work here: {_first_line(error)}",
-            remedy="Install it (pip install bitsandbytes), or use method lora.",
+            remedy="Install it again (pip install bitsandbytes accelerate), or use method lora.",
         ) from error
 
 

@@ -10,6 +10,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -19,6 +20,7 @@ from tunesmith.core.errors import ModelError
 from tunesmith.core.numbers import many
 from tunesmith.models.cache import Emit, ignore
 from tunesmith.models.four_bit import quantized, require_kernels
+from tunesmith.models.in_memory import held_model
 from tunesmith.models.precision import DtypeChoice, detect_device, detect_dtype
 from tunesmith.models.quiet import no_progress_bars
 from tunesmith.models.resolve import resolve
@@ -71,6 +73,9 @@ def load_base(
     on = detect_device(device)
     number, reason = detect_dtype(dtype, on)
     folder = resolve(name, trust_remote_code=trust_remote_code, emit=emit)
+    if not four_bit and (held := held_model(folder)) is not None:
+        model = held.structure().to(device=on, dtype=number).eval()
+        return Base(name, folder, model, held.tokenizer, number, on, (reason,))
     notes = [reason]
     with no_progress_bars():
         config = read_config(folder, trust_remote_code=trust_remote_code)
@@ -188,6 +193,16 @@ def stop_ids_of(
         tokenizer.eos_token_id,
     )
     return frozenset(i for ids in given for i in _as_ids(ids)) | _turn_ends(tokenizer)
+
+
+def stop_ids_in(
+    folder: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase
+) -> frozenset[int]:
+    """The same of a base's folder, whose generation config may be missing."""
+    has_own = (folder / "generation_config.json").is_file()
+    return stop_ids_of(
+        config, tokenizer, GenerationConfig.from_pretrained(folder) if has_own else None
+    )
 
 
 def _as_ids(ids: int | Iterable[int] | None) -> frozenset[int]:

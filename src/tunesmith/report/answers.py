@@ -16,7 +16,7 @@ LONGEST = 4_000  # characters of a text on the page
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ShownText:
     """One arm's answer in pieces, each with whether the reference has it too."""
 
     arm: str
@@ -26,7 +26,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class AnswerRow:
     """A question, what the data answers, and the arms' answers; ``group`` is for the filter.
 
     Paper has room for fewer: for failures of the tuned model, and some of the other rows.
@@ -35,12 +35,12 @@ class Shown:
     number: int
     question: str
     reference: str
-    said: Sequence[Said]
+    said: Sequence[ShownText]
     group: str
     is_printed: bool
 
 
-def shown_answers(rows: Sequence[Document]) -> Iterator[Shown]:
+def shown_answers(rows: Sequence[Document]) -> Iterator[AnswerRow]:
     """At most `SHOWN` rows as they stand on the page, those first where tuned fails a check."""
     numbered = [(_group(row), number, row) for number, row in enumerate(rows, start=1)]
     order = {"worse": 0, "fails": 1, "better": 2, "passes": 3, "": 4}
@@ -50,7 +50,7 @@ def shown_answers(rows: Sequence[Document]) -> Iterator[Shown]:
         printed[fails] += 1
         answers: Mapping[str, str] = row.get("answers") or {}
         reference = str(row.get("reference") or "")
-        yield Shown(
+        yield AnswerRow(
             number=number,
             question=_cut(str(row.get("question") or ""))[0],
             reference=_cut(reference)[0],
@@ -64,10 +64,10 @@ def shown_answers(rows: Sequence[Document]) -> Iterator[Shown]:
         )
 
 
-def _said(arm: str, text: str, reference: str, failed: Sequence[str]) -> Said:
+def _said(arm: str, text: str, reference: str, failed: Sequence[str]) -> ShownText:
     short, cut = _cut(text)
     pieces = list(_compared(short, reference)) if reference else [(short, False)]
-    return Said(arm, pieces, failed, cut)
+    return ShownText(arm, pieces, failed, cut)
 
 
 def _cut(text: str) -> tuple[str, int]:

@@ -4,24 +4,25 @@ import json
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.core.errors import RunError
-from tunesmith.core.numbers import page_bytes as bytes_text
-from tunesmith.core.numbers import page_clock as clock
-from tunesmith.core.numbers import percent
+from tunesmith.core.numbers import bytes_text, clock, limits_text, percent
 from tunesmith.core.phrases import DEFAULT, Words
+from tunesmith.report.page import PHRASES, Section, page, text_in
 from tunesmith.report.plot import (
     COLOURS,
+    Bar,
     Plot,
-    drawn,
-    height_of,
-    interval_drawing,
+    draw_svg,
+    interval_svg,
+    listed,
     log_scale_,
-    percent_bar,
+    score_bar,
 )
-from tunesmith.report.run_page import PHRASES, Section, is_unfinished, page, text_in, unfinished
+from tunesmith.report.run_page import is_unfinished, unfinished
 from tunesmith.runs.history import Document, Records, read_records
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ COSTS: Mapping[str, tuple[float, str]] = {  # of a cost: its unit, and how it is
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class ParetoPoint:
     """One run: its score as a share with limits, and what it cost, as far as it is known."""
 
     name: str
@@ -50,7 +51,7 @@ class Point:
     costs: Mapping[str, float]
 
 
-def pareto_plots(points: Sequence[Point], words: Words) -> Iterator[Plot]:
+def pareto_plots(points: Sequence[ParetoPoint], words: Words) -> Iterator[Plot]:
     """One plot for each cost that two runs or more have; the best at its price is filled."""
     for cost in COSTS:
         known = [point for point in points if cost in point.costs]
@@ -58,7 +59,7 @@ def pareto_plots(points: Sequence[Point], words: Words) -> Iterator[Plot]:
             yield _plot(cost, known, words)
 
 
-def best_at_its_price(points: Sequence[Point], cost: str) -> set[str]:
+def best_at_its_price(points: Sequence[ParetoPoint], cost: str) -> set[str]:
     """Names of the runs that no other one beats in score at the same cost or less."""
     return {
         one.name
@@ -72,30 +73,27 @@ def best_at_its_price(points: Sequence[Point], cost: str) -> set[str]:
     }
 
 
-def _plot(cost: str, points: Sequence[Point], words: Words) -> Plot:
+def _plot(cost: str, points: Sequence[ParetoPoint], words: Words) -> Plot:
     unit, form = COSTS[cost]
     best = best_at_its_price(points, cost)
     name = _name(cost)
     ordered = sorted(points, key=lambda point: point.costs[cost])
-
     return Plot(
         name=name,
         title=words.say(f"{name}.title"),
         note=words.say("pareto.note"),
-        svg=drawn(_drawing(cost, ordered, best, words), height=HEIGHT, name=name),
+        svg=draw_svg(_drawing(cost, ordered, best, words), height=HEIGHT, name=name),
         alt=words.say("pareto.alt", list=", ".join(sorted(best))),
         header=[
-            words.say("column.run"),
-            words.say(f"{name}.axis"),
-            words.say("column.score"),
-            words.say("column.interval"),
+            words.say(key)
+            for key in ("column.run", f"{name}.axis", "column.score", "column.interval")
         ],
         rows=[
             (
                 point.name,
                 format(point.costs[cost] / unit, form),
                 percent(point.score),
-                f"{percent(point.low)} – {percent(point.high)}",
+                limits_text(point.low, point.high),
             )
             for point in ordered
         ],
@@ -107,7 +105,7 @@ def _name(cost: str) -> str:
 
 
 def _drawing(
-    cost: str, points: Sequence[Point], best: set[str], words: Words
+    cost: str, points: Sequence[ParetoPoint], best: set[str], words: Words
 ) -> Callable[["Axes"], None]:
     def draw(axes: "Axes") -> None:
         colour = COLOURS["tuned"]
@@ -155,7 +153,7 @@ def comparison_page(path: Path, *, language: str = DEFAULT) -> str:
     return page(
         "comparison.html.jinja",
         words,
-        name=path.resolve().name,
+        title=words.say("comparison-title", name=path.resolve().name),
         goal=first.config.get("goal") if first else None,
         sections=[s for s in _sections(document, points, words) if s.plots or s.texts],
         header=[words.say(f"column.{key}") for key in COLUMNS],
@@ -188,7 +186,7 @@ def _verdict(records: Mapping[str, Records], run: Document, words: Words) -> str
     return unfinished(own, f"tunesmith compare --resume {folder}", words)
 
 
-def _points(runs: Sequence[Document], records: Mapping[str, Records]) -> Iterator[Point]:
+def _points(runs: Sequence[Document], records: Mapping[str, Records]) -> Iterator[ParetoPoint]:
     for run in runs:
         if run.get("score") is None:
             continue
@@ -204,10 +202,10 @@ def _points(runs: Sequence[Document], records: Mapping[str, Records]) -> Iterato
             None,
         )
         known = {key: float(value) for key, value in costs.items() if value is not None}
-        yield Point(str(run["name"]), run["score"], run["low"], run["high"], known)
+        yield ParetoPoint(str(run["name"]), run["score"], run["low"], run["high"], known)
 
 
-def _sections(document: Document, points: Sequence[Point], words: Words) -> Iterator[Section]:
+def _sections(document: Document, points: Sequence[ParetoPoint], words: Words) -> Iterator[Section]:
     yield Section("result", [_scores(document, points, words)] if points else [])
     yield Section("costs", list(pareto_plots(points, words)))
     ranks = document.get("loss_against_rank") or ()
@@ -215,25 +213,16 @@ def _sections(document: Document, points: Sequence[Point], words: Words) -> Iter
     yield Section("ranks", [], [f"{', '.join(runs)}: {text}" for runs, text in told if text])
 
 
-def _scores(document: Document, points: Sequence[Point], words: Words) -> Plot:
-    bars = [percent_bar(p.name, p.score, p.low, p.high, "tuned") for p in points]
+def _scores(document: Document, points: Sequence[ParetoPoint], words: Words) -> Plot:
+    bars = [Bar(p.name, p.score, p.low, p.high, "tuned") for p in points]
     base = document.get("base") or {}
     if base.get("score") is not None:
-        name = words.say("arm.base")
-        bars.append(percent_bar(name, base["score"], base["low"], base["high"], "base"))
-    says = ", ".join(f"{bar.label} {percent(bar.value / 100)}" for bar in bars)
+        bars.append(score_bar(words.say("arm.base"), base, "base"))
     return Plot(
         name="scores",
         title=words.say("scores.title"),
-        note="",
-        svg=drawn(
-            interval_drawing(bars, axis=words.say("arms.axis"), limits=(-3, 103)),
-            height=height_of(bars),
-            name="scores",
-        ),
-        alt=words.say("scores.alt", list=says),
-        header=[],
-        rows=[],
+        svg=interval_svg("scores", bars, axis=words.say("arms.axis")),
+        alt=words.say("scores.alt", list=listed(bars)),
     )
 
 
@@ -247,15 +236,15 @@ def _row(run: Document, records: Records, words: Words) -> tuple[str, ...]:
     def known(key: str, form: Any) -> str:
         return "" if run.get(key) is None else str(form(run[key]))
 
-    limits = run.get("low") is not None
+    size = partial(bytes_text, on_page=True)
     return (
         str(run["name"]),
         str(run.get("method")),
         known("score", percent) if not run.get("error") else words.say("scores.failed"),
-        f"{percent(run['low'])} – {percent(run['high'])}" if limits else "",
+        limits_text(run["low"], run["high"]) if run.get("low") is not None else "",
         known("eval_loss", "{:.3f}".format),
         clock(seconds) if (seconds := _training_seconds(records.summary)) is not None else "",
-        known("peak_bytes", bytes_text),
-        known("adapter_bytes", bytes_text),
+        known("peak_bytes", size),
+        known("adapter_bytes", size),
         known("trainable_parameters", "{:,}".format),
     )

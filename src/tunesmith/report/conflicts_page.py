@@ -3,19 +3,19 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tunesmith.core.numbers import MINUS, percent, signed
+from tunesmith.core.numbers import percent, signed
 from tunesmith.core.phrases import DEFAULT, Words
-from tunesmith.report.plot import COLOURS, Plot, drawn, height_of, interval_drawing, percent_bar
-from tunesmith.report.run_page import PHRASES, Section, page
+from tunesmith.report.page import PHRASES, Section, change_text, page
+from tunesmith.report.plot import COLOURS, ROW, Plot, draw_svg, interval_svg, listed, score_bar
 from tunesmith.runs.history import Document
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-ROW, AROUND = 0.34, 0.85  # inches
+AROUND = 0.85  # inches
 TICKS = 16  # depths that are written, at most
 MARK = "\N{MULTIPLICATION SIGN}"  # of a cell on the bad side: colour alone does not say it
 FULL = 0.7  # opacity of the strongest cell
@@ -51,39 +51,12 @@ class Grid:
         return (value - self.neutral) * self.bad > 0
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """The words of a heat map; ``form`` writes its values in the table."""
-
-    title: str
-    note: str
-    alt: str
-    axis: str
-    form: Callable[[float], str]
-
-
-def heat_plot(name: str, grid: Grid, said: Said) -> Plot:
-    """Cells in two colours, the stronger the further from what says nothing; all values below."""
-    return Plot(
-        name=name,
-        title=said.title,
-        note=said.note,
-        svg=drawn(_drawing(grid, said.axis), height=AROUND + ROW * len(grid.kinds), name=name),
-        alt=said.alt,
-        header=[said.axis, *grid.kinds],
-        rows=list(_rows(grid, said.form)),
-    )
-
-
-def _rows(grid: Grid, form: Callable[[float], str]) -> Sequence[Sequence[str]]:
+def _table(grid: Grid, form: Callable[[float], str]) -> list[list[str]]:
+    """A line for each depth, with a column for each kind."""
     return [
-        [f"{depth}", *(_cell(grid.values.get((kind, depth)), form) for kind in grid.kinds)]
+        [f"{depth}", *(_written(grid.values.get((kind, depth)), form) for kind in grid.kinds)]
         for depth in grid.depths
     ]
-
-
-def _cell(value: float | None, form: Callable[[float], str]) -> str:
-    return "" if value is None else form(value)
 
 
 def _drawing(grid: Grid, axis: str) -> Callable[["Axes"], None]:
@@ -141,7 +114,7 @@ def conflicts_page(document: Document, *, language: str = DEFAULT) -> str:
     return page(
         "conflicts.html.jinja",
         words,
-        name=", ".join(names),
+        title=words.say("conflicts.page-title", name=", ".join(names)),
         answer=ANSWERS.get(str(verdict["answer"]), "none"),
         headline=words.say(f"conflicts.answer.{verdict['answer']}"),
         verdict=str(verdict["text"]),
@@ -154,45 +127,47 @@ def conflicts_page(document: Document, *, language: str = DEFAULT) -> str:
 
 
 def _row(pair: Document) -> tuple[str, ...]:
-    shares = (_share(_number(pair[key])) for key in COLUMNS[1:])
-    return (f"{pair['a']}, {pair['b']}", _plain(_number(pair["cosine"])), *shares)
+    shares = (_written(pair[key], percent) for key in COLUMNS[1:])
+    return (f"{pair['a']}, {pair['b']}", _written(pair["cosine"], _cosine), *shares)
 
 
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
+def _written(value: float | None, form: Callable[[float], str]) -> str:
+    return "" if value is None or math.isnan(value) else form(value)
 
 
-def _plain(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:+.3f}".replace("-", MINUS)
-
-
-def _share(value: float) -> str:
-    return "" if math.isnan(value) else percent(value)
+def _cosine(value: float) -> str:
+    return signed(value, 3)
 
 
 def _maps(number: int, pair: Document, words: Words) -> Iterator[Plot]:
     """One heat map for each measure; layers outside the blocks have no place in it."""
     for measure, (neutral, bad) in MAPS.items():
         values = {
-            (str(layer["kind"]), int(layer["depth"])): value
+            (str(layer["kind"]), int(layer["depth"])): float(layer[measure])
             for layer in pair["layers"]
-            if layer["depth"] is not None and math.isfinite(value := _number(layer[measure]))
+            if layer["depth"] is not None
+            and layer[measure] is not None
+            and math.isfinite(layer[measure])
         }
-        if not values:
-            continue
-        grid = Grid(values, neutral, bad)
-        form = percent if measure == "sign_conflict" else _plain
-        key = f"conflicts.map.{measure}"
-        count = sum(map(grid.is_bad, values.values()))
-        most = form(neutral + bad * grid.most)
-        said = Said(
-            title=words.say(f"{key}.title"),
-            note=words.say(f"{key}.note", most=most),
-            alt=words.say(f"{key}.alt", count, of=len(values)),
-            axis=words.say("conflicts.depth"),
-            form=form,
-        )
-        yield heat_plot(f"map-{number}-{measure.replace('_', '-')}", grid, said)
+        if values:
+            name = f"map-{number}-{measure.replace('_', '-')}"
+            yield _heat_plot(name, measure, Grid(values, neutral, bad), words)
+
+
+def _heat_plot(name: str, measure: str, grid: Grid, words: Words) -> Plot:
+    """Cells in two colours, the stronger the further from what says nothing; all values below."""
+    form = percent if measure == "sign_conflict" else _cosine
+    key, axis = f"conflicts.map.{measure}", words.say("conflicts.depth")
+    count = sum(map(grid.is_bad, grid.values.values()))
+    return Plot(
+        name=name,
+        title=words.say(f"{key}.title"),
+        note=words.say(f"{key}.note", most=form(grid.neutral + grid.bad * grid.most)),
+        svg=draw_svg(_drawing(grid, axis), height=AROUND + ROW * len(grid.kinds), name=name),
+        alt=words.say(f"{key}.alt", count, of=len(grid.values)),
+        header=[axis, *grid.kinds],
+        rows=_table(grid, form),
+    )
 
 
 def _scores(document: Document, words: Words) -> Iterator[Plot]:
@@ -201,26 +176,19 @@ def _scores(document: Document, words: Words) -> Iterator[Plot]:
     for number, task in enumerate(document["scores"]):
         arms: Mapping[str, Document] = task["arms"]
         bars = [
-            percent_bar(_arm(name, words), s["score"], s["low"], s["high"], ARMS.get(name, "ink"))
-            for name, s in arms.items()
+            score_bar(_arm(name, words), each, ARMS.get(name, "ink")) for name, each in arms.items()
         ]
-        says = ", ".join(f"{bar.label} {percent(bar.value / 100)}" for bar in bars)
-        name, of = f"scores-{number}", {"task": task["adapter"], "check": task["check"]}
         columns = ("column.score", "column.interval", "column.rows")
         keys = ("conflicts.arm", *columns, "conflicts.drop", "conflicts.error")
         yield Plot(
-            name=name,
-            title=words.say("conflicts.task", **of),
-            note="",
-            svg=drawn(
-                interval_drawing(bars, axis=words.say("arms.axis"), limits=(-3, 103)),
-                height=height_of(bars),
-                name=name,
-            ),
-            alt=words.say("arms.alt", check=task["check"], list=says),
+            name=f"scores-{number}",
+            title=words.say("conflicts.task", task=task["adapter"], check=task["check"]),
+            svg=interval_svg(f"scores-{number}", bars, axis=words.say("arms.axis")),
+            alt=words.say("arms.alt", check=task["check"], list=listed(bars)),
             header=[words.say(key) for key in keys],
             rows=[
-                (*_score(each, found, words), errors.get(each, "")) for each, found in arms.items()
+                (*bar.row, *_beside(found), errors.get(name, ""))
+                for bar, (name, found) in zip(bars, arms.items(), strict=True)
             ],
         )
 
@@ -229,12 +197,7 @@ def _arm(name: str, words: Words) -> str:
     return words.say(f"conflicts.arms.{name}") if name in ARMS else name
 
 
-def _score(name: str, found: Document, words: Words) -> tuple[str, ...]:
+def _beside(found: Document) -> tuple[str, str]:
+    """Rows, and the points lost where that was compared."""
     drop = found.get("drop")
-    return (
-        _arm(name, words),
-        percent(found["score"]),
-        f"{percent(found['low'])} – {percent(found['high'])}",
-        f"{found['n']:,}",
-        f"{signed(drop['mean'])} ({signed(drop['low'])} – {signed(drop['high'])})" if drop else "",
-    )
+    return f"{found['n']:,}", change_text(drop) if drop else ""

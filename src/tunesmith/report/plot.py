@@ -3,9 +3,11 @@
 import io
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+from tunesmith.core.numbers import limits_text, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +48,7 @@ _STYLE: dict[str, Any] = {
 _OWN_ID = re.compile(r'(id="|url\(#|href="#)')
 
 
-def drawn(draw: Callable[["Axes"], None], *, height: float, name: str) -> str:
+def draw_svg(draw: Callable[["Axes"], None], *, height: float, name: str) -> str:
     """An <svg> element; ``name`` keeps its ids apart from other plots' on a page.
 
     ``height`` in inches, ``WIDTH`` wide. The same drawing gives the same bytes.
@@ -86,11 +88,11 @@ class Plot:
 
     name: str
     title: str
-    note: str
-    svg: str
-    alt: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    note: str = ""
+    svg: str = ""
+    alt: str = ""
+    header: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
 
 
 TICKS = (1.0, 3.0)  # of each power of ten: more would lie on each other
@@ -107,13 +109,14 @@ def log_scale_(axes: "Axes", which: Literal["x", "y"]) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-ROW, AROUND = 0.34, 0.75  # inches
+ROW, AROUND, MARGIN_NAME = 0.34, 0.75, 0.2  # inches
 MARKERS = {"tuned": "o", "base": "s", "prompted": "D", "examples": "^"}
+WHOLE = (-3.0, 103.0)  # percent, with room for the marks of 0 and 100
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One line: its label, value and limits; ``colour`` is a name in `svg.COLOURS`."""
+    """One line: its label, a share and its limits; ``colour`` is a name in `COLOURS`."""
 
     label: str
     value: float
@@ -121,40 +124,44 @@ class Bar:
     high: float
     colour: str = "ink"
 
-
-def percent_bar(label: str, value: float, low: float, high: float, colour: str) -> Bar:
-    """A bar of shares, drawn in percent."""
-    return Bar(label, 100 * value, 100 * low, 100 * high, colour)
-
-
-def height_of(bars: Sequence[Bar]) -> float:
-    """Inches that so many lines take."""
-    return AROUND + ROW * len(bars)
+    @property
+    def row(self) -> tuple[str, str, str]:
+        """Label, value and limits, as a table has them."""
+        return self.label, percent(self.value), limits_text(self.low, self.high)
 
 
-def interval_drawing(
-    bars: Sequence[Bar],
-    *,
-    axis: str,
-    limits: tuple[float, float] | None = None,
-    margins: Sequence[float] = (),
-    margin: str = "",
-) -> Callable[["Axes"], None]:
-    """Draws the bars from above; ``margins`` are dashed, named ``margin``, beside a plain 0."""
+def score_bar(
+    label: str, found: Mapping[str, Any], colour: str = "ink", *, key: str = "score"
+) -> Bar:
+    """The bar of what a document says under ``key``, `low` and `high`."""
+    return Bar(label, found[key], found["low"], found["high"], colour)
+
+
+def listed(bars: Sequence[Bar]) -> str:
+    """The bars in words."""
+    return ", ".join(f"{bar.label} {percent(bar.value)}" for bar in bars)
+
+
+def interval_svg(
+    name: str, bars: Sequence[Bar], *, axis: str, margins: Sequence[float] = (), margin: str = ""
+) -> str:
+    """The bars from above, in percent; ``margins`` are dashed, named ``margin``, beside a plain 0.
+
+    Without margins the axis goes from 0 to 100.
+    """
 
     def draw(axes: "Axes") -> None:
         for y, bar in enumerate(reversed(bars)):
-            colour = COLOURS[bar.colour]
-            axes.plot([bar.low, bar.high], [y, y], color=colour, linewidth=2.5)
-            marker = MARKERS.get(bar.colour, "o")
-            axes.plot([bar.value], [y], marker=marker, markersize=8, color=colour)
+            colour, marker = COLOURS[bar.colour], MARKERS.get(bar.colour, "o")
+            axes.plot([100 * bar.low, 100 * bar.high], [y, y], color=colour, linewidth=2.5)
+            axes.plot([100 * bar.value], [y], marker=marker, markersize=8, color=colour)
         if margins:
             axes.axvline(0, color=COLOURS["quiet"], linewidth=1)
         for mark in margins:
-            axes.axvline(mark, color=COLOURS["bad"], linewidth=1.2, linestyle=(0, (4, 3)))
+            axes.axvline(100 * mark, color=COLOURS["bad"], linewidth=1.2, linestyle=(0, (4, 3)))
             axes.annotate(
                 margin,
-                (mark, 1),
+                (100 * mark, 1),
                 xycoords=axes.get_xaxis_transform(),
                 xytext=(0, 2),
                 textcoords="offset points",
@@ -166,7 +173,8 @@ def interval_drawing(
         axes.set_ylim(-0.6, len(bars) - 0.4)
         axes.set_xlabel(axis)
         axes.grid(visible=False, axis="y")
-        if limits is not None:
-            axes.set_xlim(*limits)
+        if not margins:
+            axes.set_xlim(*WHOLE)
 
-    return draw
+    height = AROUND + ROW * len(bars) + (MARGIN_NAME if margins else 0)
+    return draw_svg(draw, height=height, name=name)

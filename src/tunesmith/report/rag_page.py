@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from tunesmith.core.numbers import percent, signed
+from tunesmith.core.numbers import DASH, NO_BREAK, percent
 from tunesmith.core.phrases import DEFAULT, Words
-from tunesmith.report.plot import Plot, drawn, height_of, interval_drawing, percent_bar
-from tunesmith.report.run_page import PHRASES, page, text_in
+from tunesmith.report.page import PHRASES, change_text, page, text_in
+from tunesmith.report.plot import Plot, interval_svg, listed, score_bar
 from tunesmith.runs.history import Document
 
 COLOURS = {"base": "base", "tuned": "examples", "base_rag": "prompted", "tuned_rag": "tuned"}
@@ -14,8 +14,6 @@ SCORES = (
     *("citation_precision", "faithfulness"),
 )
 MEASURES = ("recall_at_1", "recall_at_5", "mrr", "ndcg_at_10")
-NONE = "\N{EN DASH}"
-NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def rag_page(document: Mapping[str, object], *, name: str, language: str = DEFAULT) -> str:
@@ -24,7 +22,7 @@ def rag_page(document: Mapping[str, object], *, name: str, language: str = DEFAU
     return page(
         "rag.html.jinja",
         words,
-        name=name,
+        title=words.say("rag.page-title", name=name),
         findings=[text_in(each, language) for each in _part(found, "effects").values()],
         plots=list(_plots(found, words)),
         tables=list(_tables(found, words)),
@@ -56,22 +54,14 @@ def _part(found: Document, name: str) -> dict[str, Document]:
 
 def _plots(found: Document, words: Words) -> Iterator[Plot]:
     bars = [
-        percent_bar(words.say(f"rag.cell.{name}"), c["f1"], c["low"], c["high"], COLOURS[name])
-        for name, c in _part(found, "cells").items()
+        score_bar(words.say(f"rag.cell.{name}"), cell, COLOURS[name], key="f1")
+        for name, cell in _part(found, "cells").items()
     ]
-    says = ", ".join(f"{bar.label} {percent(bar.value / 100)}" for bar in bars)
     yield Plot(
         name="cells",
         title=words.say("rag.f1"),
-        note="",
-        svg=drawn(
-            interval_drawing(bars, axis=words.say("arms.axis"), limits=(-3, 103)),
-            height=height_of(bars),
-            name="cells",
-        ),
-        alt=words.say("rag.alt", list=says),
-        header=(),
-        rows=(),
+        svg=interval_svg("cells", bars, axis=words.say("arms.axis")),
+        alt=words.say("rag.alt", list=listed(bars)),
     )
 
 
@@ -96,7 +86,7 @@ def _tables(found: Document, words: Words) -> Iterator[Table]:
         words.say("rag.effects"),
         [words.say("rag.effect"), *(words.say(f"rag.score.{name}") for name in SCORES[:2])],
         [
-            (words.say(f"rag.added.{name}"), *(_points(effect[score]) for score in SCORES[:2]))
+            (words.say(f"rag.added.{name}"), *(change_text(effect[score]) for score in SCORES[:2]))
             for name, effect in effects.items()
         ],
     )
@@ -113,10 +103,6 @@ def _tables(found: Document, words: Words) -> Iterator[Table]:
 def _limits(cell: Document, score: str) -> str:
     found = cell["intervals"].get(score)
     if found is None:
-        return NONE
+        return DASH
     mean, low, high = (percent(found[k]).replace(" ", NO_BREAK) for k in ("mean", "low", "high"))
-    return f"{mean} ({low}{NO_BREAK}– {high})"
-
-
-def _points(found: Document) -> str:
-    return f"{signed(found['mean'])} ({signed(found['low'])} – {signed(found['high'])})"
+    return f"{mean} ({low}{NO_BREAK}{DASH} {high})"

@@ -1,23 +1,16 @@
 """Did a run work? One HTML file that loads nothing: verdict, plots, answers, how to do it again."""
 
 import json
-import re
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from importlib.resources import files
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
-
-from tunesmith import __version__
-from tunesmith.core.numbers import page_bytes as bytes_text
-from tunesmith.core.numbers import page_clock as clock
+from tunesmith.core.numbers import bytes_text, clock
 from tunesmith.core.phrases import DEFAULT, Words
+from tunesmith.methods import table
 from tunesmith.report.answers import shown_answers
-from tunesmith.report.plot import Plot
+from tunesmith.report.page import PHRASES, Section, page, text_in
 from tunesmith.report.score_charts import (
     ORDER,
     arms_plots,
@@ -60,27 +53,10 @@ def cost_notes(evaluation: Mapping[str, Any], words: Words) -> Iterator[str]:
 
 
 def _arm(name: str, words: Words) -> str:
-    return words.say(f"arm.{name}") if words.has(f"arm.{name}") else name
+    return words.say_or(f"arm.{name}", name)
 
 
-PHRASES = "tunesmith.report.words"
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # not allowed in HTML, whatever the escape
-QUOTED = re.compile(r"`([^`\n]+)`")
-SHARE = re.compile(r"[-+]?[\d.,]+ %")
-VISIBLE = "\N{SYMBOL FOR ESCAPE}"
-# For whom an adapter is written where nothing is known: virtual tokens cannot be merged.
-EXPORTED = {"lora": "merged", "qlora": "merged", "prompt": "peft", "p-tuning": "peft"}
 FINDINGS = ("knowledge", "overtuning", "capacity")
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A part of the page; it is left out where it has nothing."""
-
-    name: str
-    plots: Sequence[Plot]
-    texts: Sequence[str] = ()
-    folded: Sequence[str] = ()  # what the plots tell, in words
 
 
 def run_page(records: Records, *, language: str = DEFAULT) -> str:
@@ -92,7 +68,7 @@ def run_page(records: Records, *, language: str = DEFAULT) -> str:
     return page(
         "run.html.jinja",
         words,
-        name=records.path.resolve().name,
+        title=words.say("page-title", run=records.path.resolve().name),
         goal=records.config.get("goal"),
         answer=verdict.get("answer", "none"),
         verdict=text_in(verdict, language) or _not_evaluated(records, words),
@@ -132,40 +108,6 @@ def _not_evaluated(records: Records, words: Words) -> str:
     return unfinished(records, f"tunesmith train --resume {run}", words)
 
 
-def page(template: str, words: Words, **values: Any) -> str:
-    """A template filled in; control characters are shown, everything is escaped."""
-    sources = files("tunesmith.report").joinpath("pages")
-    environment = Environment(
-        loader=PackageLoader("tunesmith.report", "pages"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    environment.filters["prose"] = _prose
-    text = environment.get_template(template).render(
-        say=words.say,
-        language=words.language,
-        css=sources.joinpath("page.css").read_text(encoding="utf-8"),
-        js=sources.joinpath("page.js").read_text(encoding="utf-8"),
-        version=__version__,
-        **values,
-    )
-    return CONTROL.sub(VISIBLE, text)
-
-
-def _prose(text: str) -> Markup:
-    """A sentence, escaped; names between backquotes stand as code, shares never wrap."""
-    whole = SHARE.sub(r'<span class="whole">\g<0></span>', str(escape(text)))
-    return Markup(QUOTED.sub(r"<code>\1</code>", whole))
-
-
-def text_in(part: Any, language: str) -> str:
-    """What a part of the evaluation says in words, in a language where it has it."""
-    if not part:
-        return ""
-    return str((part.get("texts") or {}).get(language) or part.get("text") or "")
-
-
 def _sections(records: Records, words: Words) -> Iterator[Section]:
     evaluation, language = records.evaluation, words.language
     learning, spectrum = learning_plot(records, words), spectrum_plot(evaluation, words)
@@ -202,7 +144,7 @@ def _facts(records: Records, words: Words) -> Iterator[tuple[str, str]]:
     if "seconds" in summary:
         yield words.say("fact.time"), clock(summary["seconds"])
     if summary.get("peak_bytes"):
-        yield words.say("fact.peak"), bytes_text(summary["peak_bytes"])
+        yield words.say("fact.peak"), bytes_text(summary["peak_bytes"], on_page=True)
     if planned.get("trainable_parameters"):
         yield words.say("fact.trained"), f"{planned['trainable_parameters']:,}"
 
@@ -213,7 +155,8 @@ def _commands(records: Records) -> Iterator[str]:
     if records.summary.get("adapter"):
         yield f"tunesmith chat {run}"
         kind = (records.config.get("method") or {}).get("kind")
-        if (to := EXPORTED.get(str(kind))) is not None:
+        if (method := table.row(kind)) is not None and method.exports:
+            to = method.exports[0]  # for whom it is written where nothing is known
             out = shlex.quote(f"{records.path.resolve().name}-{to}")
             yield f"tunesmith adapters export {run} --to {to} --out {out}"
     yield f"tunesmith evaluate {run}"

@@ -3,16 +3,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tunesmith.core.numbers import percent
 from tunesmith.core.phrases import Words
 from tunesmith.report.plot import (
+    AROUND,
     COLOURS,
+    ROW,
     Bar,
     Plot,
-    drawn,
-    height_of,
-    interval_drawing,
-    percent_bar,
+    draw_svg,
+    interval_svg,
+    listed,
+    score_bar,
 )
 from tunesmith.runs.history import Document
 
@@ -28,44 +29,28 @@ def arms_plots(evaluation: Document, words: Words) -> Iterator[Plot]:
     arms = evaluation.get("arms") or {}
     names = dict.fromkeys(name for arm in arms.values() for name in arm.get("checks", {}))
     for number, name in enumerate(names):
-        bars = [
-            percent_bar(words.say(f"arm.{arm}"), s["score"], s["low"], s["high"], arm)
-            for arm in ORDER
-            if (s := arms.get(arm, {}).get("checks", {}).get(name)) and s["score"] is not None
-        ]
+        found = {arm: arms.get(arm, {}).get("checks", {}).get(name) or {} for arm in ORDER}
+        scored = {arm: each for arm, each in found.items() if each.get("score") is not None}
+        bars = [score_bar(words.say(f"arm.{arm}"), each, arm) for arm, each in scored.items()]
         if not bars:
             continue
-        counts = {arm: arms[arm]["checks"][name].get("n") for arm in arms}
-        says = ", ".join(f"{bar.label} {percent(bar.value / 100)}" for bar in bars)
+        notes = _notes(found, is_first=number == 0 and len(names) > 1, words=words)
         yield Plot(
             name=f"arms-{number}",
             title=words.say("arms.title", check=name),
-            note=" ".join(_notes(name, arms, is_first=number == 0 and len(names) > 1, words=words)),
-            svg=drawn(
-                interval_drawing(bars, axis=words.say("arms.axis"), limits=(-3, 103)),
-                height=height_of(bars),
-                name=f"arms-{number}",
-            ),
-            alt=words.say("arms.alt", check=name, list=says),
+            note=" ".join(notes),
+            svg=interval_svg(f"arms-{number}", bars, axis=words.say("arms.axis")),
+            alt=words.say("arms.alt", check=name, list=listed(bars)),
             header=[words.say(f"column.{key}") for key in ("arm", "score", "interval", "rows")],
-            rows=[
-                (
-                    bar.label,
-                    percent(bar.value / 100),
-                    f"{percent(bar.low / 100)} – {percent(bar.high / 100)}",
-                    f"{counts.get(bar.colour) or 0:,}",
-                )
-                for bar in bars
-            ],
+            rows=[(*bar.row, f"{scored[bar.colour].get('n') or 0:,}") for bar in bars],
         )
 
 
-def _notes(name: str, arms: Document, *, is_first: bool, words: Words) -> Iterator[str]:
+def _notes(found: Mapping[str, Document], *, is_first: bool, words: Words) -> Iterator[str]:
     """Whether the check decides, and each figure that it has beside its score, of every arm."""
     if is_first:
         yield words.say("arms.decides")
-    own = {arm: arms.get(arm, {}).get("checks", {}).get(name) or {} for arm in ORDER}
-    figures = {arm: found.get("figures") or {} for arm, found in own.items()}
+    figures = {arm: each.get("figures") or {} for arm, each in found.items()}
     for figure in dict.fromkeys(key for each in figures.values() for key in each):
         values = [
             f"{words.say(f'arm.{arm}')} {each[figure]:.2f}"
@@ -73,8 +58,7 @@ def _notes(name: str, arms: Document, *, is_first: bool, words: Words) -> Iterat
             if isinstance(each.get(figure), int | float)
         ]
         if values:
-            key = f"figure.{figure}"
-            title = words.say(key) if words.has(key) else figure.replace("_", " ")
+            title = words.say_or(f"figure.{figure}", figure.replace("_", " "))
             yield f"{title}: {', '.join(values)}."
 
 
@@ -99,8 +83,6 @@ def confusion_plots(evaluation: Document, words: Words) -> Iterator[Plot]:
             name=f"confusion-{number}",
             title=words.say("confusion.title", check=check),
             note=words.say(key, same=same, all=sum(sum(row.values()) for row in counts.values())),
-            svg="",
-            alt="",
             header=header,
             rows=rows,
         )
@@ -149,35 +131,22 @@ def _bars(arms: Document, words: Words) -> Iterator[Bar]:
         for arm in ORDER:
             if (one := arms.get(arm, {}).get(measure)) and one["score"] is not None:
                 label = f"{words.say('consistency.' + measure)}: {words.say('arm.' + arm)}"
-                yield percent_bar(label, one["score"], one["low"], one["high"], arm)
+                yield score_bar(label, one, arm)
 
 
 def _consistency_plot(way: str, questions: int, bars: list[Bar], words: Words) -> Plot:
     name = f"consistency-{way}"
-    says = ", ".join(f"{bar.label} {percent(bar.value / 100)}" for bar in bars)
     return Plot(
         name=name,
         title=words.say(f"{name}.title"),
         note=words.say(f"{name}.note", questions),
-        svg=drawn(
-            interval_drawing(bars, axis=words.say("consistency.axis"), limits=(-3, 103)),
-            height=height_of(bars),
-            name=name,
-        ),
-        alt=words.say(f"{name}.alt", list=says),
+        svg=interval_svg(name, bars, axis=words.say("consistency.axis")),
+        alt=words.say(f"{name}.alt", list=listed(bars)),
         header=[words.say(f"column.{key}") for key in ("measure", "score", "interval")],
-        rows=[
-            (
-                bar.label,
-                percent(bar.value / 100),
-                f"{percent(bar.low / 100)} – {percent(bar.high / 100)}",
-            )
-            for bar in bars
-        ],
+        rows=[bar.row for bar in bars],
     )
 
 
-ROW, AROUND = 0.34, 0.75  # inches
 MEASURES = ("prompt_tokens", "seconds_per_answer")
 DIGITS = {"prompt_tokens": ",.0f", "seconds_per_answer": ".2f"}
 
@@ -216,7 +185,7 @@ def _request_plot(measure: str, values: dict[str, float], words: Words) -> Plot:
         name=name,
         title=words.say(f"{name}.title"),
         note=words.say(f"{name}.note"),
-        svg=drawn(draw, height=AROUND + ROW * len(values), name=name),
+        svg=draw_svg(draw, height=AROUND + ROW * len(values), name=name),
         alt=words.say(f"{name}.alt", list=says),
         header=[words.say("column.arm"), words.say(f"{name}.axis")],
         rows=[(labels[arm], format(value, form)) for arm, value in values.items()],

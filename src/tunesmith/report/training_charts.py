@@ -4,17 +4,9 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from tunesmith.core.numbers import percent, signed
+from tunesmith.core.numbers import limits_text, percent, points
 from tunesmith.core.phrases import Words
-from tunesmith.report.plot import (
-    COLOURS,
-    Plot,
-    drawn,
-    height_of,
-    interval_drawing,
-    log_scale_,
-    percent_bar,
-)
+from tunesmith.report.plot import COLOURS, Plot, draw_svg, interval_svg, log_scale_, score_bar
 from tunesmith.runs.history import Document, Records
 
 if TYPE_CHECKING:
@@ -62,8 +54,7 @@ def learning_plot(records: Records, words: Words) -> Plot | None:
     return Plot(
         name=LEARNING,
         title=words.say("learning.title"),
-        note="",
-        svg=drawn(draw, height=LEARNING_HEIGHT, name=LEARNING),
+        svg=draw_svg(draw, height=LEARNING_HEIGHT, name=LEARNING),
         alt=words.say("learning.alt", first=f"{losses[0]:.3f}", last=last, steps=f"{steps[-1]:,}"),
         header=[words.say("learning.x"), words.say("learning.held")],
         rows=[(f"{step:,}", f"{loss:.4f}") for step, loss in held],
@@ -100,7 +91,7 @@ def spectrum_plot(evaluation: Document, words: Words) -> Plot | None:
         name=SPECTRUM,
         title=words.say("spectrum.title"),
         note=words.say("spectrum.note"),
-        svg=drawn(draw, height=SPECTRUM_HEIGHT, name=SPECTRUM),
+        svg=draw_svg(draw, height=SPECTRUM_HEIGHT, name=SPECTRUM),
         alt=words.say("spectrum.alt", needed=needed, rank=rank),
         header=[words.say("spectrum.x"), words.say("spectrum.y")],
         rows=[(f"{i}", percent(share / 100)) for i, share in enumerate(shares, start=1)],
@@ -120,7 +111,6 @@ def _shares_of(values: list[float]) -> list[float]:
 
 COLOUR = {"kept": "good", "forgotten": "bad", "unclear": "quiet"}
 COLUMNS = ("probe", "before", "after", "change", "interval", "allowed", "outcome")
-MARGIN_NAME = 0.2  # inches above the plot
 WORSE = {"accuracy": -1, "perplexity": 1}  # the sign of a change for the worse
 
 
@@ -135,30 +125,20 @@ def forgetting_plots(evaluation: Document, words: Words) -> Iterator[Plot]:
 def _plot(measure: str, findings: Sequence[Document], words: Words) -> Plot:
     name = f"forgetting-{measure}"
     bars = [
-        percent_bar(
-            str(each["probe"]),
-            each["difference"],
-            each["low"],
-            each["high"],
-            COLOUR[each["outcome"]],
-        )
+        score_bar(str(each["probe"]), each, COLOUR[each["outcome"]], key="difference")
         for each in findings
     ]
-    margins = {100 * WORSE[measure] * float(each["margin"]) for each in findings}
     says = "; ".join(f"{e['probe']} {words.say('outcome.' + e['outcome'])}" for e in findings)
     return Plot(
         name=name,
         title=words.say(f"{name}.title"),
         note=words.say(f"{name}.note"),
-        svg=drawn(
-            interval_drawing(
-                bars,
-                axis=words.say(f"{name}.axis"),
-                margins=sorted(margins),
-                margin=words.say("forgetting.margin"),
-            ),
-            height=height_of(bars) + MARGIN_NAME,
-            name=name,
+        svg=interval_svg(
+            name,
+            bars,
+            axis=words.say(f"{name}.axis"),
+            margins=sorted({WORSE[measure] * float(each["margin"]) for each in findings}),
+            margin=words.say("forgetting.margin"),
         ),
         alt=words.say("forgetting.alt", list=says),
         header=[words.say(f"column.{key}") for key in COLUMNS],
@@ -171,9 +151,9 @@ def _row(finding: Document, measure: str, words: Words) -> Sequence[str]:
         str(finding["probe"]),
         _value(finding, "base"),
         _value(finding, "tuned"),
-        signed(finding["difference"]),
-        f"{signed(finding['low'])} – {signed(finding['high'])}",
-        signed(WORSE[measure] * finding["margin"]),
+        points(finding["difference"]),
+        limits_text(finding["low"], finding["high"], points),
+        points(WORSE[measure] * finding["margin"]),
         words.say(f"outcome.{finding['outcome']}"),
     )
 

@@ -10,7 +10,8 @@ from tunesmith.core.progress import Event, Notice
 from tunesmith.evaluation.document import REPORT
 from tunesmith.report.comparison_page import comparison_page, is_comparison
 from tunesmith.report.conflicts_page import conflicts_page
-from tunesmith.report.run_page import PHRASES, run_page
+from tunesmith.report.page import PHRASES
+from tunesmith.report.run_page import run_page
 from tunesmith.runs.history import read_records
 
 

@@ -10,7 +10,7 @@ from tunesmith.core.numbers import many
 from tunesmith.retrieval.document import library
 
 if TYPE_CHECKING:
-    from tunesmith.retrieval.document import Document
+    from tunesmith.retrieval.document import SourceDocument
 
 HEADING_SEPARATOR = " > "
 
@@ -68,11 +68,11 @@ class Cutter:
     def _made(kind: Any, tokenizer: object, cutting: Cutting) -> Any:
         return kind.from_huggingface_tokenizer(tokenizer, cutting.tokens, overlap=cutting.overlap)
 
-    def cut(self, document: "Document") -> list[Chunk]:
+    def cut(self, document: "SourceDocument") -> list[Chunk]:
         """Every passage in order; a row that fits is one passage, and none lies on two pages."""
         return [self._chunk(document, start, text) for start, text in self._pieces(document)]
 
-    def _pieces(self, document: "Document") -> Iterator[tuple[int, str]]:
+    def _pieces(self, document: "SourceDocument") -> Iterator[tuple[int, str]]:
         is_markdown = document.kind in ("markdown", "html", "docx")
         splitter = self._markdown if is_markdown else self._plain
         for first, last in document.rows or document.page_spans or [(0, len(document.text))]:
@@ -80,7 +80,7 @@ class Cutter:
                 yield first + start, text
 
     @staticmethod
-    def _chunk(document: "Document", start: int, text: str) -> Chunk:
+    def _chunk(document: "SourceDocument", start: int, text: str) -> Chunk:
         stop = start + len(text)
         path = HEADING_SEPARATOR.join(document.heading_path(start, stop))
         return Chunk(text, start, stop, path, document.page(start))

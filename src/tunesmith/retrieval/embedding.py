@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from tunesmith.retrieval.store import Settings
+    from tunesmith.retrieval.store import StoreSettings
 
 PROBE = "The quick brown fox jumps over the lazy dog."
 PROBED = 8  # numbers of it that are kept
 TOLERANCE = 0.01  # another processor rounds otherwise
 
 
-class Embedder(Protocol):
+class EmbeddingModel(Protocol):
     """An embedding model, in a folder that also has its tokenizer.json."""
 
     @property
@@ -28,13 +28,13 @@ class Embedder(Protocol):
         ...
 
 
-def probe(embedder: Embedder) -> tuple[int, tuple[float, ...]]:
+def probe(embedder: EmbeddingModel) -> tuple[int, tuple[float, ...]]:
     """The model's width, and how its vector of a known text begins."""
     vector = embedder.embed([PROBE])[0]
     return len(vector), tuple(round(float(number), 4) for number in vector[:PROBED])
 
 
-def require_same(embedder: Embedder, settings: "Settings") -> None:
+def require_same(embedder: EmbeddingModel, settings: "StoreSettings") -> None:
     """Raise RagError where the model gives other vectors than those in the store."""
     width, found = probe(embedder)
     near = all(abs(a - b) <= TOLERANCE for a, b in zip(found, settings.probe, strict=True))

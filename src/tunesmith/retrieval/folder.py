@@ -9,7 +9,7 @@ from pathlib import Path
 from tunesmith.core.errors import RagError
 from tunesmith.core.files import sha256_of
 from tunesmith.retrieval.document import library
-from tunesmith.retrieval.read import Kind, Order, Refused, kind_of
+from tunesmith.retrieval.read import FileKind, FileOrder, Refused, kind_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class File:
     """A file that can be read: its name below the folder, and the hash of its bytes."""
 
     source: str
-    order: Order
+    order: FileOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def _walk(folder: Path, but: Path | None) -> Iterator[Path]:
                 yield here / name
 
 
-def _examined(path: Path, kind: Kind) -> Order | Refused:
+def _examined(path: Path, kind: FileKind) -> FileOrder | Refused:
     try:
         size = path.stat().st_size
         if size == 0:
@@ -74,7 +74,7 @@ def _examined(path: Path, kind: Kind) -> Order | Refused:
                 "Split it into files.",
                 "too_large",
             )
-        return Order(path, sha256_of(path))
+        return FileOrder(path, sha256_of(path))
     except OSError as error:
         return Refused(f"cannot be read: {error.strerror}.", "Mend its rights.", "file_system")
 

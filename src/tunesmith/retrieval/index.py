@@ -8,15 +8,15 @@ from pathlib import Path
 from tunesmith.core.errors import RagError
 from tunesmith.core.numbers import many
 from tunesmith.retrieval.chunk import Chunk, Cutting
-from tunesmith.retrieval.embedding import Embedder, probe, require_same
+from tunesmith.retrieval.embedding import EmbeddingModel, probe, require_same
 from tunesmith.retrieval.folder import File, keep_refusals, known_refusals, list_files
 from tunesmith.retrieval.passage import Passage
 from tunesmith.retrieval.read import Refused
 from tunesmith.retrieval.reading import Readers, Reading
 from tunesmith.retrieval.store import (
-    Settings,
     Store,
     Stored,
+    StoreSettings,
     create_store,
     find_store,
     searched_text,
@@ -27,12 +27,12 @@ CHUNKS_AT_ONCE = 256  # embedded, then written as one version of the store: what
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class IndexedFolder:
     """What is indexed: a folder, the name of the embedding model, and how to load it."""
 
     folder: Path
     embedding: str
-    load: Callable[[], Embedder]
+    load: Callable[[], EmbeddingModel]
     cutting: Cutting = field(default_factory=Cutting)
 
 
@@ -64,7 +64,7 @@ class Indexed:
 
 
 def index(
-    source: Source,
+    source: IndexedFolder,
     uri: str,
     *,
     emit: Callable[[Progress], object] = lambda _: None,
@@ -129,7 +129,7 @@ class _Filling:
     """Chunks on their way into the store."""
 
     store: Store
-    embedder: Embedder
+    embedder: EmbeddingModel
     have: dict[str, Stored]
     result: Indexed
     emit: Callable[[Progress], object]
@@ -182,9 +182,9 @@ def _passages(document: str, source: str, kind: str, chunks: list[Chunk]) -> Ite
         )
 
 
-def _settings(source: Source, embedder: Embedder) -> Settings:
+def _settings(source: IndexedFolder, embedder: EmbeddingModel) -> StoreSettings:
     width, begins = probe(embedder)
-    return Settings(
+    return StoreSettings(
         root=str(source.folder.absolute()),
         embedding=source.embedding,
         width=width,
@@ -194,7 +194,7 @@ def _settings(source: Source, embedder: Embedder) -> Settings:
     )
 
 
-def _require_fit(store: Store, source: Source) -> None:
+def _require_fit(store: Store, source: IndexedFolder) -> None:
     """Raise RagError where the store holds another folder, or was made with other settings."""
     held = store.settings
     root = Path(held.root)

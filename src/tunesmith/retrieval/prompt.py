@@ -35,7 +35,7 @@ MOST_NESTED = 4  # control tokens within what is left of broken ones
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class CitedSource:
     """A numbered source: where it is from and what it says; in a prompt, as it stands there."""
 
     number: int
@@ -44,12 +44,12 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class RagPrompt:
     """What the model is told; ``sources`` are those that found room, ``left_out`` counts others."""
 
     system: str
     user: str
-    sources: tuple[Source, ...]
+    sources: tuple[CitedSource, ...]
     left_out: int
     refusal: str
 
@@ -68,7 +68,7 @@ def build_prompt(
     count: Callable[[str], int],
     control: re.Pattern[str] | None = None,
     template_tokens: int = 0,
-) -> Prompt:
+) -> RagPrompt:
     """A prompt of at most ``most_tokens``, as ``count`` counts system and user text.
 
     ``template_tokens`` of them are left to what a chat template writes around both.
@@ -88,7 +88,7 @@ def build_prompt(
     )
     sources, blocks = [], []
     for number, (place, text) in enumerate(passages, start=1):
-        whole = Source(number, _one_line(harmless(place, control)), harmless(text, control))
+        whole = CitedSource(number, _one_line(harmless(place, control)), harmless(text, control))
         fitting = _fitting(whole, room, count)
         if fitting is None:
             break
@@ -104,7 +104,7 @@ def build_prompt(
             code="too_long",
         )
     text = "\n\n".join([HEAD, *(blocks or [NO_SOURCES]), asked])
-    return Prompt(system, text, tuple(sources), len(passages) - len(sources), refusal)
+    return RagPrompt(system, text, tuple(sources), len(passages) - len(sources), refusal)
 
 
 def refusal_for(question: str) -> str:
@@ -132,7 +132,7 @@ def _broken(token: re.Match[str]) -> str:
     return text if len(text) == 1 or text.isspace() else f"{text[0]} {text[1:]}"
 
 
-def _fitting(source: Source, room: int, count: Callable[[str], int]) -> Source | None:
+def _fitting(source: CitedSource, room: int, count: Callable[[str], int]) -> CitedSource | None:
     """The source, or as much of it as fits; None where less than half of it would."""
     if count(_block(source) + "\n\n") <= room:
         return source
@@ -146,11 +146,11 @@ def _fitting(source: Source, room: int, count: Callable[[str], int]) -> Source |
     return _cut(source, shortest)
 
 
-def _cut(source: Source, characters: int) -> Source:
-    return Source(source.number, source.place, source.text[:characters].rstrip() + CUT_MARK)
+def _cut(source: CitedSource, characters: int) -> CitedSource:
+    return CitedSource(source.number, source.place, source.text[:characters].rstrip() + CUT_MARK)
 
 
-def _block(source: Source) -> str:
+def _block(source: CitedSource) -> str:
     lines = (f"> {line}" for line in LINE_ENDS.split(source.text))
     return "\n".join([f"[{source.number}] {source.place}", *lines])
 
@@ -190,7 +190,7 @@ class Citations:
         ]
 
 
-def check_citations(answer: str, sources: Sequence[Source]) -> Citations:
+def check_citations(answer: str, sources: Sequence[CitedSource]) -> Citations:
     """Every citation and every quotation of an answer; blanks and case of a quote do not count."""
     numbers = [int(n) for found in CITATION.findall(answer) for n in re.findall(r"\d+", found)]
     known = {source.number for source in sources}

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tunesmith.retrieval.embedding import Embedder
+from tunesmith.retrieval.embedding import EmbeddingModel
 from tunesmith.retrieval.passage import Filter, Passage
 from tunesmith.retrieval.retrieve import Hit, Search, alike, retrieve
 from tunesmith.retrieval.scores import says, share_in
@@ -14,7 +14,7 @@ SURE_SHARE = 0.6  # of an answer's words, where it is no quotation and no place 
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class RetrievalQuestion:
     """A question with its right answers, the best first; without any, nothing answers it.
 
     ``source`` is the file that answers it, ``context`` the text, where they are known; ``group``
@@ -30,14 +30,14 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownPassages:
     """What a store has for a question: the best hits, and which passages answer it."""
 
     hits: tuple[Hit, ...]
     right: tuple[Passage, ...]
 
 
-def know(store: Store, embedder: Embedder, question: Question) -> Known:
+def know(store: Store, embedder: EmbeddingModel, question: RetrievalQuestion) -> KnownPassages:
     """The candidates for a question, and those that answer it, the best first.
 
     With ``source`` or ``context`` what lies there is right: passages that have an answer word by
@@ -48,7 +48,7 @@ def know(store: Store, embedder: Embedder, question: Question) -> Known:
     everything = Search(CANDIDATES, candidates=CANDIDATES, keep_duplicates=True)
     hits = retrieve(store, embedder, question.text, everything)
     if not question.answers:
-        return Known(tuple(hits), ())
+        return KnownPassages(tuple(hits), ())
     near = [hit.passage for hit in hits]
     if question.source is not None:
         there = Search(CANDIDATES, where=Filter(source=question.source), keep_duplicates=True)
@@ -59,7 +59,7 @@ def know(store: Store, embedder: Embedder, question: Question) -> Known:
     is_placed = question.source is not None or question.context is not None
     unique = tuple({passage.id: passage for passage in near}.values())
     right = _right(unique, question.answers, is_placed=is_placed)
-    return Known(tuple(hits), (*right, *_copies(hits, right, question.answers)))
+    return KnownPassages(tuple(hits), (*right, *_copies(hits, right, question.answers)))
 
 
 def _copies(
@@ -91,14 +91,14 @@ def _right(
     return (best[1],) if best is not None and best[0] >= SURE_SHARE else ()
 
 
-def missing_sources(store: Store, questions: Sequence[Question]) -> frozenset[str]:
+def missing_sources(store: Store, questions: Sequence[RetrievalQuestion]) -> frozenset[str]:
     """What questions name as their ``source`` that is no file of the store."""
     named = {question.source for question in questions if question.source is not None}
     strange = named.difference(store.values("source")) if named else ()
     return frozenset(each for each in strange if not store.count(Filter(source=each).sql))
 
 
-def says_nothing(passage: Passage, known: Known, answers: Sequence[str]) -> bool:
+def says_nothing(passage: Passage, known: KnownPassages, answers: Sequence[str]) -> bool:
     """Whether a passage may stand where none may answer: not right, not like a right one, and
     without any of the answers.
     """

@@ -10,7 +10,7 @@ from tunesmith.retrieval.chunk import Chunk, Cutter
 from tunesmith.retrieval.document import (
     MOST_FILE_BYTES,
     MOST_TEXT_BYTES,
-    Document,
+    SourceDocument,
     require_text_size,
 )
 from tunesmith.retrieval.read_markup import read_html, read_markdown
@@ -19,19 +19,22 @@ from tunesmith.retrieval.read_text import read_code, read_csv, read_text
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FileKind:
     """Files with these endings, how they are read, and the most bytes that one may have."""
 
     name: str
     suffixes: frozenset[str]
-    read: Callable[[bytes], Document]
+    read: Callable[[bytes], SourceDocument]
     most_bytes: int = MOST_TEXT_BYTES
 
 
 def _kind(
-    name: str, suffixes: str, read: Callable[[bytes], Document], most_bytes: int = MOST_TEXT_BYTES
-) -> Kind:
-    return Kind(name, frozenset(f".{each}" for each in suffixes.split()), read, most_bytes)
+    name: str,
+    suffixes: str,
+    read: Callable[[bytes], SourceDocument],
+    most_bytes: int = MOST_TEXT_BYTES,
+) -> FileKind:
+    return FileKind(name, frozenset(f".{each}" for each in suffixes.split()), read, most_bytes)
 
 
 CODE = (
@@ -50,12 +53,12 @@ KINDS = (
 BY_SUFFIX = {suffix: kind for kind in KINDS for suffix in kind.suffixes}
 
 
-def kind_of(name: str) -> Kind | None:
+def kind_of(name: str) -> FileKind | None:
     """The kind of a file of this name; None where such files are not read."""
     return BY_SUFFIX.get(PurePath(name).suffix.lower())
 
 
-def read_document(name: str, data: bytes) -> Document:
+def read_document(name: str, data: bytes) -> SourceDocument:
     """What a file of this name and content says.
 
     Raises RagError, whose message goes on behind the file's name, where it cannot be read.
@@ -75,7 +78,7 @@ MOST_MEMORY_BYTES = 3 * 2**30  # of addresses, libraries included
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class FileOrder:
     """A file with the content that it had when it was listed."""
 
     path: Path
@@ -91,7 +94,7 @@ class Refused:
     code: str
 
 
-def work(order: Order, cutter: Cutter) -> tuple[str, list[Chunk]] | Refused:
+def work(order: FileOrder, cutter: Cutter) -> tuple[str, list[Chunk]] | Refused:
     """Kind and passages of a file, or why there are none."""
     try:
         data = order.path.read_bytes()

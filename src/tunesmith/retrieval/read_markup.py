@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tunesmith.retrieval.document import Document, Heading, library
+from tunesmith.retrieval.document import Heading, SourceDocument, library
 from tunesmith.retrieval.read_text import decode
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ HIDDEN = re.compile(
 )
 
 
-def read_markdown(data: bytes) -> Document:
+def read_markdown(data: bytes) -> SourceDocument:
     """Raises RagError where the bytes are no text."""
     return markdown_document(decode(data), "markdown")
 
 
-def markdown_document(text: str, kind: str) -> Document:
+def markdown_document(text: str, kind: str) -> SourceDocument:
     """Offsets stay those of ``text``: what is hidden becomes spaces."""
     from markdown_it import MarkdownIt
 
@@ -45,7 +45,7 @@ def markdown_document(text: str, kind: str) -> Document:
             with_html.append((starts[first], starts[min(last, len(starts) - 1)]))
     shown = _without(text, list(_hidden(text, with_html)))
     headings = [each for each in headings if shown[each.start : each.start + 1].strip()]
-    return Document(shown, kind, headings)
+    return SourceDocument(shown, kind, headings)
 
 
 def line_starts(text: str) -> list[int]:
@@ -79,12 +79,12 @@ RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
 SIMPLE_SELECTOR = re.compile(r"[\w-]*(?:[.#][\w-]+)*")
 
 
-def read_html(data: bytes) -> Document:
+def read_html(data: bytes) -> SourceDocument:
     """The page as Markdown, without what is hidden; raises RagError where it is no text."""
     return html_document(decode(data), "html")
 
 
-def html_document(page: str, kind: str) -> Document:
+def html_document(page: str, kind: str) -> SourceDocument:
     """Hidden is what is never shown, and what an attribute or a simple rule of a style hides."""
     bs4, markdownify = library("bs4"), library("markdownify")
     soup: BeautifulSoup = bs4.BeautifulSoup(page, "html.parser")

@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 from tunesmith.core.errors import RagError
 from tunesmith.retrieval.document import (
     MOST_FILE_BYTES,
-    Document,
     Heading,
+    SourceDocument,
     library,
     require_text_size,
 )
@@ -22,7 +22,7 @@ OLD_OR_ENCRYPTED = b"\xd0\xcf\x11\xe0"  # an OLE container
 WORDS = "word/document.xml"
 
 
-def read_docx(data: bytes) -> Document:
+def read_docx(data: bytes) -> SourceDocument:
     """Raises RagError for one that is encrypted, damaged, or unfolds into too much."""
     mammoth = library("mammoth")
     if data.startswith(OLD_OR_ENCRYPTED):
@@ -86,7 +86,7 @@ def _shown(part: bytes) -> bytes:
     return ElementTree.tostring(tree)
 
 
-def read_pdf(data: bytes) -> Document:
+def read_pdf(data: bytes) -> SourceDocument:
     """Raises RagError for a PDF that is encrypted, damaged, or pictures only."""
     pdfium = library("pypdfium2")
     try:
@@ -118,7 +118,7 @@ def read_pdf(data: bytes) -> Document:
         and at < len(starts)
     ]
     headings.sort(key=lambda heading: heading.start)
-    return Document("\n\n".join(pages), "pdf", headings, starts)
+    return SourceDocument("\n\n".join(pages), "pdf", headings, starts)
 
 
 def _plain(text: str) -> str:

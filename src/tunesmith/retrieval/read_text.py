@@ -6,7 +6,7 @@ import re
 import sys
 
 from tunesmith.core.errors import RagError
-from tunesmith.retrieval.document import Document, Heading
+from tunesmith.retrieval.document import Heading, SourceDocument
 
 BOMS = {
     b"\xef\xbb\xbf": "utf-8-sig",
@@ -25,19 +25,19 @@ DEFINITION = re.compile(
 )
 
 
-def read_text(data: bytes) -> Document:
+def read_text(data: bytes) -> SourceDocument:
     """Raises RagError where the bytes are no text."""
-    return Document(decode(data), "text")
+    return SourceDocument(decode(data), "text")
 
 
-def read_code(data: bytes) -> Document:
+def read_code(data: bytes) -> SourceDocument:
     """The same, with classes and functions as headings, nested by their indentation."""
     text = decode(data)
     found = [
         Heading(match.start(), len(match[1].expandtabs(4)) + 1, match[2])
         for match in DEFINITION.finditer(text)
     ]
-    return Document(text, "code", found)
+    return SourceDocument(text, "code", found)
 
 
 def decode(data: bytes) -> str:
@@ -78,7 +78,7 @@ DELIMITERS = ",;\t|"
 SNIFFED_CHARACTERS = 64 * 1024
 
 
-def read_csv(data: bytes) -> Document:
+def read_csv(data: bytes) -> SourceDocument:
     """`name: value` lines for each row, empty fields left out; the first row names the columns."""
     text = decode(data)
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
@@ -102,4 +102,4 @@ def read_csv(data: bytes) -> Document:
         spans.append((at, at + len(piece)))
         headings.append(Heading(at, 1, f"row {number:,}"))
         at += len(piece) + 2
-    return Document("\n\n".join(pieces), "rows", headings, rows=spans)
+    return SourceDocument("\n\n".join(pieces), "rows", headings, rows=spans)

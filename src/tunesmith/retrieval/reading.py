@@ -15,7 +15,7 @@ from typing import IO, cast
 
 from tunesmith.core.errors import RagError
 from tunesmith.retrieval.chunk import Chunk, Cutting
-from tunesmith.retrieval.read import Order, Refused
+from tunesmith.retrieval.read import FileOrder, Refused
 
 MOST_SECONDS = 120.0  # for one file
 MOST_PROCESSES = 4
@@ -45,7 +45,7 @@ class Reader:
     most_seconds: float = MOST_SECONDS
     process: "subprocess.Popen[bytes] | None" = None
 
-    def read(self, order: Order) -> Answer:
+    def read(self, order: FileOrder) -> Answer:
         """What the process answers, or a refusal in its place."""
         process = self._started()
         timed_out = threading.Event()
@@ -118,9 +118,9 @@ class Readers:
         for each in self._all:
             each.end()
 
-    def read(self, orders: Sequence[Order]) -> Iterator[tuple[Order, Answer]]:
+    def read(self, orders: Sequence[FileOrder]) -> Iterator[tuple[FileOrder, Answer]]:
         """Each file's answer in order; raises RagError where files cannot be cut at all."""
-        waiting: deque[tuple[Order, Future[Answer]]] = deque()
+        waiting: deque[tuple[FileOrder, Future[Answer]]] = deque()
         pool = ThreadPoolExecutor(len(self._all))
         try:
             for order in orders:
@@ -134,7 +134,7 @@ class Readers:
                 each.end()
             pool.shutdown(cancel_futures=True)
 
-    def _one(self, order: Order) -> Answer:
+    def _one(self, order: FileOrder) -> Answer:
         reader = self._idle.get()
         try:
             return reader.read(order)
@@ -142,7 +142,7 @@ class Readers:
             self._idle.put(reader)
 
     @staticmethod
-    def _answered(order: Order, future: "Future[Answer]") -> tuple[Order, Answer]:
+    def _answered(order: FileOrder, future: "Future[Answer]") -> tuple[FileOrder, Answer]:
         answer = future.result()
         if isinstance(answer, Refused) and answer.code == "cutter":
             raise RagError(answer.message, remedy=answer.remedy)

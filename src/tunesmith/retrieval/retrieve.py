@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.core.errors import RagError
-from tunesmith.retrieval.embedding import Embedder
+from tunesmith.retrieval.embedding import EmbeddingModel
 from tunesmith.retrieval.passage import Filter, Passage
 from tunesmith.retrieval.store import Store
 
@@ -112,7 +112,7 @@ class Hit:
 
 def retrieve(
     store: Store,
-    embedder: Embedder,
+    embedder: EmbeddingModel,
     question: str,
     search: Search | None = None,
     *,

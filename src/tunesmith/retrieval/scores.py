@@ -6,7 +6,7 @@ import string
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
-from tunesmith.retrieval.prompt import CITATION, REFUSALS, Citations, Source
+from tunesmith.retrieval.prompt import CITATION, REFUSALS, Citations, CitedSource
 
 
 def recall_at(k: int, ranking: Sequence[str], relevant: Collection[str]) -> float:
@@ -75,7 +75,7 @@ def share_in(answer: str, texts: Sequence[str]) -> float:
     return sum(word in known for word in words) / len(words) if words else 0.0
 
 
-def faithfulness(answer: str, sources: Sequence[Source], cited: Collection[int]) -> float:
+def faithfulness(answer: str, sources: Sequence[CitedSource], cited: Collection[int]) -> float:
     """The share of the answer's words that stand in the sources it cites; without any, 0."""
     return share_in(answer, [source.text for source in sources if source.number in cited])
 

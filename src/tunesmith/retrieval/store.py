@@ -34,7 +34,7 @@ OLD = timedelta(hours=1)  # a search that is under way may still read versions y
 IDS_AT_ONCE = 500
 
 
-class Settings(pydantic.BaseModel):
+class StoreSettings(pydantic.BaseModel):
     """What a store was made with: kept in it, and the same for all its passages.
 
     ``probe`` begins the vector of a known text, to tell a model that has the same name only.
@@ -86,7 +86,7 @@ class Store:
         self._table, self.uri = table, uri
         held = (table.schema.metadata or {}).get(KEY, b"")
         try:
-            self.settings = Settings.model_validate_json(held)
+            self.settings = StoreSettings.model_validate_json(held)
         except pydantic.ValidationError:
             raise _unusable(uri, "was made by another version") from None
         if self.settings.format != FORMAT:
@@ -241,7 +241,7 @@ def find_store(uri: str) -> Store | None:
     return None if table is None else Store(table, uri)
 
 
-def create_store(uri: str, settings: Settings) -> Store:
+def create_store(uri: str, settings: StoreSettings) -> Store:
     """A new store without passages."""
     connection = library("lancedb").connect(uri)
     schema = _schema(settings.width).with_metadata({KEY: settings.model_dump_json().encode()})

@@ -9,8 +9,9 @@ from tunesmith.adapters.folder import read_origin
 from tunesmith.adapters.loaded_base import Opened, attach_over_any, open_base
 from tunesmith.config import RunConfig, load_run_config
 from tunesmith.config.load import merged, run_config
+from tunesmith.config.methods import first_kind
 from tunesmith.core.errors import ConfigError, DataError, ModelError, RunError
-from tunesmith.core.progress import Course, Event, Notice, Progress
+from tunesmith.core.progress import Course, Event, Notice, Phase
 from tunesmith.data.dataset import RunRows
 from tunesmith.evaluation.answering import voice_of
 from tunesmith.evaluation.answers import Answers
@@ -20,7 +21,6 @@ from tunesmith.evaluation.evaluator import Judge
 from tunesmith.evaluation.measures import Tuned
 from tunesmith.methods.adapter import Adapter
 from tunesmith.models.hashes import COMBINED, hash_folder
-from tunesmith.report.writing import draw_report
 from tunesmith.runs.folder import RunFolder, alone
 from tunesmith.runs.locate import locate
 from tunesmith.runs.one_run import open_for
@@ -85,7 +85,6 @@ def evaluate_target(  # what is judged, on what, and who hears of it
             place.path.mkdir(parents=True, exist_ok=True)
             write_evaluation(document, judge.answers, place)
             update_summary(document, place)
-            draw_report(place.path, emit)
     return Evaluation(target, document, judge.answers, place.path if place else None)
 
 
@@ -114,7 +113,7 @@ def _subject(target: str, overrides: Mapping[str, object], data: str | None) -> 
     found = locate(target)
     adapter = next(iter(found.adapters.values()), None)
     named = merged({"data": {"train": data}}, overrides)
-    method = {"kind": "qlora" if found.four_bit else "lora"}
+    method = {"kind": first_kind(four_bit=found.four_bit)}
     values = merged({"model": found.model, "method": method}, merged(named, held))
     config = run_config(values, path=None, flags=overrides)
     return _Subject(config, adapter, adapter is not None, None, named["data"] != {"train": data})
@@ -143,7 +142,7 @@ def _judged(subject: _Subject, target: str, emit: Emit, stop: Stop) -> Judge:
         adapter = attach_over_any(opened, subject.trained, name=NAME)
     if subject.trained is not None:
         tell_other_base(subject.trained, opened, emit)
-    emit(Progress("reading the data"))
+    emit(Phase("reading the data"))
     name = NAME if adapter else None
     rows = _rows(subject, opened, name, Course(config.train.threads, emit, stop))
     judge = Judge(

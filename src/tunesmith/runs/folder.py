@@ -12,7 +12,8 @@ import yaml
 
 from tunesmith.core import files, locks
 from tunesmith.core.errors import ConfigError, RunError
-from tunesmith.core.progress import Event, HeldOut, Progress, StepDone, Weakened
+from tunesmith.core.progress import Event, Phase
+from tunesmith.training.events import HeldOut, StepDone, Weakened
 from tunesmith.training.steps import Plan
 
 LOCK = ".lock"
@@ -112,7 +113,7 @@ class RunFolder:
         return {
             int(str(line["step"])): float(str(line["loss"]))
             for line in read_lines(self.events)
-            if line["event"] == HeldOut.__name__.lower()
+            if line["event"] == HeldOut.name
         }
 
     def peak_bytes(self) -> int:
@@ -125,10 +126,10 @@ class RunFolder:
         found = self.last(Weakened)
         return found is not None and found["share"] != 1
 
-    def last(self, kind: type) -> dict[str, object] | None:
+    def last(self, kind: type[Event]) -> dict[str, object] | None:
         """The last event of a kind, its values by name."""
-        name = kind.__name__.lower()
-        found = [line for line in read_lines(self.events) if line.pop("event", None) == name]
+        lines = read_lines(self.events)
+        found = [line for line in lines if line.pop("event", None) == kind.name]
         return found[-1] if found else None
 
     def cut(self, step: int) -> None:
@@ -139,7 +140,7 @@ class RunFolder:
 
     def record(self, event: Event) -> None:
         """Append a step to metrics.jsonl, another event to events.jsonl; progress to neither."""
-        if isinstance(event, Progress):
+        if isinstance(event, Phase):
             return
         values: dict[str, object] = asdict(event)
         if isinstance(event, StepDone):
@@ -147,7 +148,7 @@ class RunFolder:
             values.pop("steps")
             _append(self.metrics, values)
         else:
-            _append(self.events, {"event": type(event).__name__.lower(), **values})
+            _append(self.events, {"event": event.name, **values})
 
 
 def _rewrite(path: Path, lines: Iterable[Mapping[str, object]]) -> None:

@@ -8,10 +8,12 @@ from numpy.typing import NDArray
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from tunesmith.config.run import DEFAULT_EPOCHS, RunConfig
-from tunesmith.core.progress import Course, Event, Progress, silent
+from tunesmith.core import progress
+from tunesmith.core.progress import Course, Event, Phase
 from tunesmith.data.faults import Faults, Note
 from tunesmith.data.quality.distribution import told_of_few
 from tunesmith.estimate.duration import Estimate, estimate
+from tunesmith.methods import table
 from tunesmith.models.cache import Emit, ignore
 from tunesmith.models.load import context_of, read_config, read_tokenizer
 from tunesmith.models.quiet import no_progress_bars
@@ -118,13 +120,15 @@ class Inspection:
         return self.supervised_tokens / self.tokens if self.tokens else 0.0
 
 
-def inspect_data(config: RunConfig, *, emit: Callable[[Event], None] = silent) -> list[Inspection]:
+def inspect_data(
+    config: RunConfig, *, emit: Callable[[Event], None] = progress.ignore
+) -> list[Inspection]:
     """The training files together, then the held-out file where one is named."""
     settings = config.data
     opened = open_tokenizer(
         config.model,
         trust_remote_code=config.trust_remote_code,
-        emit=lambda phase: emit(Progress(phase)),
+        emit=lambda phase: emit(Phase(phase)),
     )
     gathered = gather(
         settings,
@@ -136,9 +140,8 @@ def inspect_data(config: RunConfig, *, emit: Callable[[Event], None] = silent) -
     )
     name = ", ".join(source.path for source in settings.sources)
     train = _inspection(name, gathered.train, dropped=gathered.overview.dropped)
-    few = told_of_few(
-        round((1 - settings.held_share) * len(gathered.train.rows)), config.method.kind
-    )
+    kept = round((1 - settings.held_share) * len(gathered.train.rows))
+    few = told_of_few(kept, config.method.kind, enough=table.of(config.method).min_rows)
     warnings = (*train.warnings, *gathered.overview.notes, *few)
     train = replace(train, warnings=warnings, estimate=_estimate(config, opened.config, train))
     if gathered.held is None or settings.held is None:

@@ -13,10 +13,10 @@ import torch
 from tunesmith.adapters import store
 from tunesmith.adapters.loaded_base import Opened, open_base
 from tunesmith.config import RunConfig
-from tunesmith.config.methods import FOUR_BIT_KINDS
+from tunesmith.config.methods import needs_four_bit
 from tunesmith.core import files
 from tunesmith.core.numbers import many
-from tunesmith.core.progress import BestCheckpoint, Course, Event, Notice, Progress, Weakened
+from tunesmith.core.progress import Course, Event, Notice, Phase
 from tunesmith.data.dataset import RunRows
 from tunesmith.data.quality.distribution import told_of_few
 from tunesmith.engine import memory
@@ -30,7 +30,7 @@ from tunesmith.evaluation.overfitting import choice_text
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter
 from tunesmith.methods.virtual_tokens import narrow_layers
-from tunesmith.report.writing import draw_report
+from tunesmith.models.in_memory import held_model, own_weights_
 from tunesmith.runs import continuation, result
 from tunesmith.runs.folder import RunFolder, curves_of
 from tunesmith.runs.rows import load_rows
@@ -38,6 +38,7 @@ from tunesmith.runs.selection import Chosen, choose_kept, find_strength, kept_ch
 from tunesmith.runs.summary import RunSummary
 from tunesmith.training import checkpoint, optimizer
 from tunesmith.training.checkpoint import State
+from tunesmith.training.events import BestCheckpoint, Weakened
 from tunesmith.training.job import Job, Member, planned
 from tunesmith.training.loop import held_out_loss
 from tunesmith.training.measure import make_plan, plan_beside
@@ -52,15 +53,18 @@ def open_for(config: RunConfig, *, emit: Emit) -> Opened:
     """The base that a config trains over, in the format that its method asks for."""
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
-    emit(Progress(f"loading {config.model}"))
-    return open_base(
+    emit(Phase(f"loading {config.model}"))
+    opened = open_base(
         result.start_model(config),
         dtype=config.dtype,
         device=config.device,
-        four_bit=config.method.kind in FOUR_BIT_KINDS,
+        four_bit=needs_four_bit(config.method.kind),
         trust_remote_code=config.trust_remote_code,
-        emit=lambda phase: emit(Progress(phase)),
+        emit=lambda phase: emit(Phase(phase)),
     )
+    if table.METHODS[config.method.kind].trains_base and held_model(opened.base.folder):
+        own_weights_(opened.base.model)
+    return opened
 
 
 class OneRun:
@@ -117,7 +121,7 @@ class OneRun:
         )
 
     def _rows(self, adapter: Adapter, load: LoadRows) -> RunRows:
-        self.emit(Progress("reading the data"))
+        self.emit(Phase("reading the data"))
         opened = self.opened
         rows = load(
             self.config.data,
@@ -134,7 +138,8 @@ class OneRun:
                 f"({rows.train.supervised_tokens:,} supervised), {held:,} held out",
             )
         )
-        few = told_of_few(len(rows.train), self.config.method.kind)
+        method = self.config.method
+        few = told_of_few(len(rows.train), method.kind, enough=table.of(method).min_rows)
         for note in (*few, *rows.train.notes):
             self.emit(Notice(note.code, f"{note.message} ({many(note.count, 'row')})"))
         lengths = np.concatenate([part.lengths for part in (rows.train, rows.held) if part])
@@ -165,7 +170,7 @@ class OneRun:
         plan = self.folder.read_plan()
         if plan is None:
             if beside is None:
-                self.emit(Progress("measuring memory and speed on the longest documents"))
+                self.emit(Phase("measuring memory and speed on the longest documents"))
                 plan = make_plan(self.job, lr=self._rate())
             else:
                 plan = plan_beside(self.job, beside, lr=self._rate())
@@ -226,8 +231,6 @@ class OneRun:
             answers=self.judge.answers,
         )
         files.write_json(self.folder.summary, summary.to_json())
-        if summary.reason != "stopped":
-            draw_report(self.folder.path, self.emit)
         return summary
 
     def _choose(self, state: State) -> Chosen | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.adapters import store
-from tunesmith.evaluation.checkpoints import Checkpoint, Choice, choose_checkpoint
+from tunesmith.evaluation.checkpoints import Checkpoint, CheckpointChoice, choose_checkpoint
 from tunesmith.evaluation.forgetting import Forgetting, Strength
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter, Tensors
@@ -34,7 +34,7 @@ class Kept:
 class Chosen:
     """The choice, where its tensors lie, and what was measured of it on the way."""
 
-    choice: Choice
+    choice: CheckpointChoice
     folder: Path
     forgetting: Forgetting | None
 
@@ -117,7 +117,7 @@ def find_strength(
     known. None where its method cannot be weakened,
     or a stop was asked for.
     """
-    if not table.weakens(adapter):
+    if not table.scales_down(adapter):
         return None
     full = full or forget(None)
     if full is None:
@@ -146,7 +146,7 @@ class _Steps:
         """Give the adapter a share of its full strength."""
         if share != self._now:
             store.put_(self.adapter, self._tensors)
-            table.weaken_(self.adapter, share, self.start)
+            table.scale_down_(self.adapter, share, self.start)
             self._now = share
 
     def settle(self) -> None:

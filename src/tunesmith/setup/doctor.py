@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from tunesmith import __version__
+from tunesmith import SPIN_COUNT, __version__, torch_came_first
 from tunesmith.core.progress import usable_cores
 from tunesmith.engine.memory import available_bytes
 from tunesmith.models.cache import cache_root, folder_bytes
@@ -35,6 +35,7 @@ def examine() -> dict[str, object]:
             "cores": os.cpu_count(),
             "usable_cores": usable_cores(),
             "threads": torch.get_num_threads(),
+            "spin_count": None if torch_came_first else os.environ.get(SPIN_COUNT),
             "instructions": torch.backends.cpu.get_cpu_capability(),
             "bfloat16": sorted(_flags() & set(_BFLOAT16_FLAGS)),
         },

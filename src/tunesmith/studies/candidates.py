@@ -12,7 +12,7 @@ from tunesmith.adapters import combine_table, combined_folder
 from tunesmith.adapters.combination import Combination, Fit
 from tunesmith.adapters.combine_rules import MergeMethod
 from tunesmith.adapters.combined_folder import Combined
-from tunesmith.adapters.sources import Source
+from tunesmith.adapters.sources import AdapterSource
 from tunesmith.core.progress import Clock, Course
 from tunesmith.studies.tasks import Keeping
 
@@ -40,7 +40,7 @@ class Blend:
     ``trusted``: bases of which only the names differ are one.
     """
 
-    sources: Mapping[str, Source]
+    sources: Mapping[str, AdapterSource]
     weights: Sequence[float]
     seed: int = 0
     trusted: bool = False

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunesmith.config.load import load_run_config
-from tunesmith.config.methods import FOUR_BIT_KINDS, FullSettings
+from tunesmith.config.methods import needs_four_bit
 from tunesmith.config.run import DataSettings, RunConfig
 from tunesmith.core import files
 from tunesmith.core.errors import RunError, TunesmithError
-from tunesmith.core.progress import Course, Event, Planned
+from tunesmith.core.progress import Course, Event
 from tunesmith.data.dataset import RunRows
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.engine import memory
@@ -20,8 +20,8 @@ from tunesmith.evaluation.arms import BASE, require_evaluable
 from tunesmith.evaluation.comparison import TUNED
 from tunesmith.evaluation.document import REPORT
 from tunesmith.evaluation.measures import Known
+from tunesmith.methods import table
 from tunesmith.models.precision import detect_device
-from tunesmith.report.writing import draw_report
 from tunesmith.runs.continuation import resolved
 from tunesmith.runs.folder import RunFolder, alone
 from tunesmith.runs.neighbours import announced
@@ -30,6 +30,7 @@ from tunesmith.runs.rows import load_rows, require_files
 from tunesmith.runs.summary import RunSummary, complete_summary
 from tunesmith.studies.ranks import RanksCompared, compare_ranks
 from tunesmith.studies.variants import Variant
+from tunesmith.training.events import Planned
 from tunesmith.training.job import Member, planned
 from tunesmith.training.loop import train
 
@@ -175,7 +176,6 @@ def _go(comparison: Comparison, *, emit: Emit, stop: Stop) -> Comparison:
         kept = {"names": [name for name, _ in configs], "losses": comparison.losses}
         found = {**kept, **comparison.to_json()}
         files.write_json(comparison.out / COMPARISON, found)
-    draw_report(comparison.out, lambda event: emit(TOGETHER, event))
     return comparison
 
 
@@ -184,8 +184,8 @@ def _groups(rows: Sequence[Row]) -> list[list[Row]]:
     groups: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
         config = row.config
-        alone_ = row.name if isinstance(config.method, FullSettings) else None
-        four_bit = config.method.kind in FOUR_BIT_KINDS
+        alone_ = row.name if table.of(config.method).trains_base else None
+        four_bit = needs_four_bit(config.method.kind)
         key = (
             config.model,
             config.dtype,

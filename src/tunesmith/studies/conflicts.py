@@ -25,7 +25,7 @@ MOST_LAYERS = 1000  # blocks of a model: each is looked at by itself
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ConflictVerdict:
     """``answer``: `fits` where a combination keeps every skill, `clash` where none does, by the
     scores; ``expected``: which of them held-out answers let expect that were only read.
     `cannot-tell` where that was not measured.
@@ -40,7 +40,7 @@ class Verdict:
         return {"answer": self.answer, "expected": self.expected, "text": self.text}
 
 
-def judged(found: Mapping[tuple[str, str], Conflicts], trial: Trial | None) -> Verdict:
+def judged(found: Mapping[tuple[str, str], Conflicts], trial: Trial | None) -> ConflictVerdict:
     """Of every pair by its names, and of what was measured."""
     several = len(found) > 1
     weights = [_weights_text(pair, each, named=several) for pair, each in found.items()]
@@ -49,10 +49,12 @@ def judged(found: Mapping[tuple[str, str], Conflicts], trial: Trial | None) -> V
             "What it costs their answers was not measured: weights alone do not tell it; "
             "serving them side by side keeps all of them whole."
         )
-        return Verdict("cannot-tell", "cannot-tell", " ".join([*weights, rest]))
+        return ConflictVerdict("cannot-tell", "cannot-tell", " ".join([*weights, rest]))
     _, drop = trial.worst(trial.best().way.name)
     answer = "clash" if 100 * drop.mean > MAX_DROP else "fits"
-    return Verdict(answer, _expected(trial), " ".join([*weights, *_measured(trial, answer)]))
+    return ConflictVerdict(
+        answer, _expected(trial), " ".join([*weights, *_measured(trial, answer)])
+    )
 
 
 def _expected(trial: Trial) -> str:
@@ -184,7 +186,7 @@ class Found:
     adapters: Named
     pairs: Sequence[Pair]
     trial: Trial | None
-    verdict: Verdict
+    verdict: ConflictVerdict
     left_out: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Literal
 
 from tunesmith.adapters.loaded_base import Opened, attach_folder
-from tunesmith.config.methods import FullSettings
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import ConfigError, DataError
 from tunesmith.core.numbers import many, percent
-from tunesmith.core.progress import Progress
+from tunesmith.core.progress import Phase
 from tunesmith.data.dataset import RunRows
 from tunesmith.evaluation.intervals import LEVEL, RESAMPLES, bootstrap_limits
 from tunesmith.evaluation.likelihoods import losses_of_rows
+from tunesmith.methods import table
 from tunesmith.runs.inspect_data import open_tokenizer
 from tunesmith.runs.one_run import Stop, open_for
 from tunesmith.runs.rows import load_rows
@@ -163,7 +163,7 @@ def learning_curve(
     worse on them ends with its best. Raises ConfigError for `full`, DataError without held-out
     rows.
     """
-    if isinstance(config.method, FullSettings):
+    if table.of(config.method).trains_base:
         raise ConfigError(
             "A learning curve trains several small adapters over one base, and `full` has none.",
             remedy="Give --method lora.",
@@ -201,7 +201,7 @@ def _judged(comparison: Comparison, *, emit: Emit, stop: Stop) -> LearningCurve:
 
 
 def _rows(config: RunConfig, emit: Emit) -> RunRows:
-    emit(TOGETHER, Progress("reading the data"))
+    emit(TOGETHER, Phase("reading the data"))
     opened = open_tokenizer(config.model, trust_remote_code=config.trust_remote_code)
     seed = config.train.seed
     return load_rows(config.data, opened.tokenizer, context=opened.context, seed=seed)
@@ -246,7 +246,7 @@ def _point(opened: Opened, row: Row, *, emit: Emit, stop: Stop) -> Point | None:
     total = len(rows.held)
 
     def go_on(done: int) -> bool:
-        emit(row.name, Progress("losing on held-out rows", done, total))
+        emit(row.name, Phase("losing on held-out rows", done, total))
         return not stop()
 
     losses = losses_of_rows(opened, rows.held, adapter=row.name, go_on=go_on)

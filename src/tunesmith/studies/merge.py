@@ -10,12 +10,13 @@ from tunesmith.adapters import combine_table, combined_folder, sources
 from tunesmith.adapters.combination import Fit
 from tunesmith.adapters.combined_folder import Combined
 from tunesmith.adapters.sources import require_alike
-from tunesmith.config.methods import FOUR_BIT_KINDS
+from tunesmith.config.methods import needs_four_bit
 from tunesmith.core import files
 from tunesmith.core.errors import AdapterError, UsageError
 from tunesmith.core.numbers import many
-from tunesmith.core.progress import QUIET, Clock, Course, Notice, Progress
+from tunesmith.core.progress import QUIET, Clock, Course, Notice, Phase
 from tunesmith.evaluation.intervals import Interval
+from tunesmith.methods import table
 from tunesmith.runs.evaluate import tell_other_base
 from tunesmith.runs.locate import adapter_folders
 from tunesmith.runs.one_run import open_for
@@ -99,7 +100,7 @@ class Merged:
         weights = zip(self.named.folders, counted, strict=True)
         return {
             "out": str(self.out),
-            "kind": "lora",
+            "kind": table.combined_kind(),
             "bytes": made.bytes,
             "largest_difference": max(made.errors.layers.values()),
             "error": made.errors.overall,
@@ -235,7 +236,7 @@ def tried(
         tell_other_base(path, opened, course.emit)
     tasks = []
     for name, config in runs.configs.items():
-        course.emit(Progress(f"reading the rows of {name}"))
+        course.emit(Phase(f"reading the rows of {name}"))
         task = read_task(name, config, opened, most=rows, course=course)
         if isinstance(task, str):
             raise AdapterError(f"{name} cannot be measured: {task}.", code="unmeasured")
@@ -259,7 +260,7 @@ def _candidates(
 
 def _mixed_bases(runs: Runs) -> Iterator[str]:
     """That some adapters answer over another number format of the base than they learned over."""
-    is_four_bit = [config.method.kind in FOUR_BIT_KINDS for config in runs.configs.values()]
+    is_four_bit = [needs_four_bit(config.method.kind) for config in runs.configs.values()]
     if len(set(is_four_bit)) > 1:
         here = "4 bit" if is_four_bit[0] else "16 bit or more"
         yield f"some were trained over the base in 4 bit, some were not: all answer in {here}"

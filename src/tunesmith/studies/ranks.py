@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from tunesmith.config import RunConfig
 from tunesmith.core.phrases import DEFAULT
@@ -29,7 +29,7 @@ class RanksCompared:
         """One entry of a comparison's `loss_against_rank`."""
         return {
             "runs": list(self.runs),
-            "falls": [each.to_json() for each in self.falls],
+            "falls": [asdict(each) for each in self.falls],
             "findings": [each.to_json() for each in self.findings],
             **told(lambda language: self.text(language=language)),
         }

@@ -22,7 +22,7 @@ from tunesmith.evaluation.answering import (
 from tunesmith.evaluation.answers import score, text_of
 from tunesmith.evaluation.arms import BASE, Arm, arm_of
 from tunesmith.evaluation.comparison import TUNED
-from tunesmith.evaluation.duration import Work, speed_of, told
+from tunesmith.evaluation.duration import AnsweringWork, speed_of, told
 from tunesmith.evaluation.intervals import Interval
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.sampling import Sampling
@@ -185,7 +185,7 @@ def _foretell(
     references = [question.reference for task in tasks for question in task.questions]
     lengths = [len(ids) for ids in encode(opened.base.tokenizer, references)]
     longest = tasks[0].config.evaluate.max_new_tokens
-    work = Work(waiting, expected=sum(lengths) / len(lengths), longest=longest)
+    work = AnsweringWork(waiting, expected=sum(lengths) / len(lengths), longest=longest)
     seconds = work.seconds(speed_of(opened.engine, waiting))
     each = len(arms) // len(tasks)
     counts = {f"{many(each, 'arm')} of {t.name}": each * len(t.questions) for t in tasks}

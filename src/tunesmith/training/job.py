@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from tunesmith.config.run import TrainSettings
 from tunesmith.core.errors import RunError
-from tunesmith.core.progress import Ended, Planned
 from tunesmith.engine.batch import Dropout, PackedBatch
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.pack import Row, pack
 from tunesmith.methods.adapter import Adapter
 from tunesmith.training.checkpoint import State
+from tunesmith.training.events import Ended, Planned
 from tunesmith.training.steps import DEFAULT_TOKENS_PER_STEP, Copies, Plan, StepRows, endless_steps
 
 # A common beginning shorter than this is not worth a document of its own.
@@ -90,7 +90,7 @@ class Job:
 
     def dropout(self, step: int) -> dict[str | None, Dropout]:
         """What keys the adapter's masks in a step; nothing where it drops nothing."""
-        drops = getattr(self.adapter.settings, "dropout", 0.0) > 0
+        drops = self.adapter.drops
         return {self.name: Dropout(self.settings.seed, step)} if drops else {}
 
 

@@ -13,12 +13,13 @@ import torch
 
 from tunesmith.core.errors import MemoryRefusal, RunError
 from tunesmith.core.numbers import many
-from tunesmith.core.progress import Ended, Event, HeldOut, Saved, StepDone
+from tunesmith.core.progress import Event
 from tunesmith.engine import memory
 from tunesmith.engine.head import row_losses
 from tunesmith.engine.memory import release_freed_memory
 from tunesmith.training import checkpoint, optimizer
 from tunesmith.training.checkpoint import State
+from tunesmith.training.events import Ended, HeldOut, Saved, StepDone
 from tunesmith.training.gradients import add_gradients
 from tunesmith.training.job import Job, Member, Round, Rows
 from tunesmith.training.steps import Plan, StepRows, factor, micro_batches

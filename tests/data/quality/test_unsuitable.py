@@ -174,9 +174,9 @@ def test_ordinary_rows_hold_none():
 
 @pytest.mark.parametrize("text", ["1" * 100_000 + "@", "a@" + "a." * 49_000 + "1", "a" * 99_000])
 def test_long_runs_take_no_time(text):
-    start = time.perf_counter()
+    start = time.process_time()
     assert [name for name, _ in find_personal_data(f"{text} @")] == []
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_what_is_thought_and_called_is_looked_at_too():

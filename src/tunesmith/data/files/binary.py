@@ -127,6 +127,10 @@ SHOWN_REASON = 200
 
 def read_sheet(source: Source, options: ReadOptions) -> Iterator[Record]:
     """The rows of the one sheet that holds any, or of the one named; raises Broken."""
+    if importlib.util.find_spec("python_calamine") is None:
+        what = "is a workbook, and the library that reads those is not installed."
+        remedy = "Install it: pip install 'tunesmith[sheets]'. Or save the sheet as CSV."
+        raise Broken("not_installed", what, remedy)
     yield Record(0, remarks=tuple(unused(options, "encoding", "delimiter")))
     with source.on_disk() as path, tempfile.TemporaryFile() as errors:
         _refuse_large(path)

@@ -1,43 +1,55 @@
 """What is shown while work goes on: one live line on a terminal, now and then a line elsewhere."""
 
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, assert_never
+from typing import Self
 
 from rich.console import Console
 from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
-from tunesmith.cli.console import harmless, print_table
+from tunesmith.api.show import in_notebook, sanitize, standard_console
 from tunesmith.core.numbers import bytes_text, clock, count_text, duration, many, percent
-from tunesmith.core.progress import (
+from tunesmith.core.progress import Event, Notice, Phase
+from tunesmith.training.events import (
     BestCheckpoint,
     Ended,
-    Event,
     HeldOut,
-    Notice,
     Planned,
-    Progress,
     Saved,
     StepDone,
     Weakened,
 )
 
-if TYPE_CHECKING:
-    from tunesmith.studies.compare import Comparison
-
-
 SECONDS_BETWEEN_LINES = 10.0
+BAR_WIDTH = 20
+
+
+def console_for(progress: bool | None) -> Console | None:
+    """Where progress is shown: standard error, where it is asked for (None: if someone looks)."""
+    is_shown = progress or (progress is None and (sys.stderr.isatty() or in_notebook()))
+    return standard_console(stderr=True) if is_shown else None
 
 
 class LiveLine:
-    """Lines that stay, and the one that changes; ``said`` is the last that stayed."""
+    """Lines that stay, and the one that changes; ``said`` is the last that stayed.
 
-    def __init__(self, console: Console, *, now: Callable[[], float] = time.monotonic) -> None:
+    On a terminal and in a notebook the changing line has a bar. Without a console it says nothing.
+    """
+
+    def __init__(
+        self, console: Console | None, *, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self.said = ""
         self._console, self._now = console, now
-        self._live = Live(console=console, transient=True) if console.is_terminal else None
+        is_terminal = console is not None and console.is_terminal
+        self._live = Live(console=console, transient=True) if is_terminal else None
+        self._cell = _NotebookLine() if console is not None and in_notebook() else None
         self._said_at = -SECONDS_BETWEEN_LINES
 
     def start(self) -> None:
@@ -49,21 +61,53 @@ class LiveLine:
         """Take the changing line away."""
         if self._live is not None:
             self._live.stop()
+        if self._cell is not None:
+            self._cell.update("", None)
 
-    def update(self, text: str, *, now: bool = False) -> None:
-        """Change the line; without a terminal it is said where the last one is long ago."""
-        if self._live is not None:
-            self._live.update(Text(harmless(text), no_wrap=True, overflow="ellipsis"))
+    def update(self, text: str, *, share: float | None = None, now: bool = False) -> None:
+        """Change the line, ``share`` of it done; without a terminal it is a line now and then."""
+        if self._cell is not None:
+            self._cell.update(text, share)
+        elif self._live is not None:
+            self._live.update(_with_bar(Text(sanitize(text), "", overflow="ellipsis"), share))
         elif now or self._now() - self._said_at >= SECONDS_BETWEEN_LINES:
             self.say(text)
 
     def say(self, text: str) -> None:
         """A line that stays."""
         self._said_at, self.said = self._now(), text
-        self._console.print(harmless(text), soft_wrap=True)
+        if self._console is not None:
+            self._console.print(sanitize(text), soft_wrap=True)
 
 
-def progress_text(event: Progress) -> str:
+def _with_bar(text: Text, share: float | None) -> Text | Table:
+    text.no_wrap = True
+    if share is None:
+        return text
+    row = Table.grid(padding=(0, 1))
+    row.add_row(ProgressBar(total=1.0, completed=share, width=BAR_WIDTH), text)
+    return row
+
+
+class _NotebookLine:
+    """A line below a notebook's cell that changes in its place."""
+
+    def __init__(self) -> None:
+        from IPython.display import display  # type: ignore[import-not-found,unused-ignore]
+
+        self._handle = display({"text/plain": ""}, raw=True, display_id=True)
+
+    def update(self, text: str, share: float | None) -> None:
+        bar = "" if share is None else f'<progress value="{share:.3f}" max="1"></progress> '
+        shown = {"text/plain": text, "text/html": f"{bar}{escape(text)}"}
+        self._handle.update(shown, raw=True)
+
+
+def _share(event: Phase) -> float | None:
+    return event.done / event.total if event.total else None
+
+
+def progress_text(event: Phase) -> str:
     """`answering 70 held-out questions (base) 8 of 70, 0:12 left ...`"""
     known = f" {event.done:,} of {event.total:,}" if event.total else ""
     left = "" if event.seconds_left is None else f", {clock(event.seconds_left)} left"
@@ -87,7 +131,9 @@ INFORMATION = {
 class RunDisplay:
     """A subscriber to the events of a run; ``warnings`` holds what must be told again."""
 
-    def __init__(self, console: Console, *, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, console: Console | None, *, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self.warnings: list[str] = []
         self.run_folder: Path | None = None
         self._line = LiveLine(console, now=now)
@@ -106,7 +152,7 @@ class RunDisplay:
     def __call__(self, event: Event) -> None:
         """Show one event."""
         match event:
-            case Progress():
+            case Phase():
                 self._progress(event)
             case Notice(code, message):
                 self._notice(code, message)
@@ -114,7 +160,8 @@ class RunDisplay:
                 self._line.say(planned_text(event))
             case StepDone():
                 is_first, self._last = self._last is None, event
-                self._line.update(step_text(event, self._held_out), now=is_first)
+                text, share = step_text(event, self._held_out), event.step / event.steps
+                self._line.update(text, share=share, now=is_first)
             case HeldOut():
                 self._held_out = event
             case BestCheckpoint() | Weakened():
@@ -123,8 +170,6 @@ class RunDisplay:
                 self.run_folder = Path(folder).parent.parent
             case Ended():
                 self._end()
-            case _:
-                assert_never(event)
 
     def _notice(self, code: str, message: str) -> None:
         """What several parts of a run notice is said once."""
@@ -134,9 +179,9 @@ class RunDisplay:
         self.warnings += [message] * (code not in INFORMATION)
         self._line.say(f"note: {message}")
 
-    def _progress(self, event: Progress) -> None:
+    def _progress(self, event: Phase) -> None:
         is_new, self._phase = event.phase != self._phase, event.phase
-        self._line.update(progress_text(event), now=is_new)
+        self._line.update(progress_text(event), share=_share(event), now=is_new)
 
     def _end(self) -> None:
         """The last line stays, also on a terminal, where the live one goes."""
@@ -169,17 +214,13 @@ def step_text(event: StepDone, held_out: HeldOut | None) -> str:
     return " · ".join(parts)
 
 
-TITLES = ("run", "method", "trained", "adapter", "peak", "tokens/s", "loss", "held-out", "score")
-NUMBERS = TITLES[2:]
-
-
-class CompareDisplay:
+class GroupDisplay:
     """A subscriber to the events of several runs, each told with the run's name.
 
     ``warnings`` holds what must be told again, with the runs that it was told of.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console | None) -> None:
         self.warnings: dict[str, list[str]] = {}
         self._line = LiveLine(console)
         self._steps: dict[str, StepDone] = {}
@@ -196,10 +237,11 @@ class CompareDisplay:
 
     def __call__(self, name: str, event: Event) -> None:
         """Show one event of the run called ``name``."""
-        if isinstance(event, Progress):
+        if isinstance(event, Phase):
             phase = f"{name}: {event.phase}"
             is_new, self._phase = phase != self._phase, phase
-            self._line.update(f"{name}: {progress_text(event)}", now=is_new)
+            text = f"{name}: {progress_text(event)}"
+            self._line.update(text, share=_share(event), now=is_new)
         elif isinstance(event, Notice):
             if event.message not in self._said:  # what is the same for all runs is said once
                 told = event.message if event.code in INFORMATION else f"{name}: {event.message}"
@@ -212,7 +254,8 @@ class CompareDisplay:
             self._line.say(f"{name}: {planned_text(event)}")
         elif isinstance(event, StepDone):
             self._steps[name] = event
-            self._line.update(self._progress())
+            share = max(each.step / each.steps for each in self._steps.values())
+            self._line.update(self._progress(), share=share)
         elif isinstance(event, HeldOut):
             self._held[name] = event.loss
         elif isinstance(event, Ended) and name in self._steps:
@@ -227,64 +270,3 @@ class CompareDisplay:
         first = max(step.step / step.steps for step in steps)
         left = max(step.seconds_left for step in steps)
         return f"{percent(first)}, {duration(left)} left; loss: {losses}"
-
-
-def show_comparison(
-    found: "Comparison",
-    console: Console,
-    *,
-    remedy: str,
-    warnings: Mapping[str, Sequence[str]],
-) -> None:
-    """The table, the base's own score, what was noticed, and what failed or is unfinished."""
-    document = found.to_json()
-    rows = document["runs"]
-    assert isinstance(rows, list)
-    print_table(console, TITLES, rows=[_cells(row) for row in rows], numbers=NUMBERS)
-    if document["base"]["score"] is not None:  # type: ignore[index]
-        console.print(f"base without training: {interval_text(document['base'])}")
-    console.print(
-        "Score: the first check on held-out rows, with its 95 % interval. Runs that trained "
-        "together share one peak and one speed."
-    )
-    for ranks in document["loss_against_rank"]:  # type: ignore[attr-defined]
-        if ranks["text"]:
-            console.print(harmless(f"{', '.join(ranks['runs'])}: {ranks['text']}"))
-    console.print(f"report: {document['report']}", soft_wrap=True)
-    failed: dict[str, list[str]] = {}
-    for row in found.rows:
-        if row.error is not None:
-            failed.setdefault(str(row.error), []).append(row.name)
-    for error, names in failed.items():
-        console.print(harmless(f"{', '.join(names)} failed: {error}"), style="red")
-    for warning, runs in warnings.items():
-        console.print(harmless(f"note: {', '.join(runs)}: {warning}"))
-    if remedy:
-        console.print(harmless(remedy))
-
-
-def _cells(row: "dict[str, object]") -> list[str]:
-    def number(key: str, form: str) -> str:
-        value = row[key]
-        return "-" if value is None else format(value, form)
-
-    trained, size, peak = row["trainable_parameters"], row["adapter_bytes"], row["peak_bytes"]
-    return [
-        str(row["name"]),
-        str(row["method"]),
-        count_text(trained) if isinstance(trained, int) else "-",
-        bytes_text(size) if isinstance(size, int) else "-",
-        bytes_text(peak) if isinstance(peak, int) else "-",
-        number("tokens_per_second", ",.0f"),
-        number("train_loss", ".3f"),
-        number("eval_loss", ".3f"),
-        interval_text(row),
-    ]
-
-
-def interval_text(values: object) -> str:
-    """A score with its limits, from a JSON object that has them."""
-    assert isinstance(values, dict)
-    if values["score"] is None:
-        return "-"
-    return f"{percent(values['score'])} ({percent(values['low'])} to {percent(values['high'])})"

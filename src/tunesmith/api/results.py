@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunesmith.adapters.folder import CONFIG, read_config
-from tunesmith.cli.console import harmless, print_table
+from tunesmith.api.show import Values, line, print_table, sanitize, show_next, show_notes
 from tunesmith.core.numbers import bytes_text, duration, many, milliseconds, money, percent
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from tunesmith.runs.summary import RunSummary
 
 
-Values = Mapping[str, object]
 MEASURES = ("consistency", "knowledge", "overtuning", "capacity")
 COSTS = (
     ("prompt", "prompt_tokens"),
@@ -32,15 +31,15 @@ def show_evaluation(evaluation: Values, console: "Console") -> None:
     """The evaluate document for people; nothing for an empty one."""
     verdict = _mapping(evaluation.get("verdict"))
     if verdict.get("goal"):
-        console.print(harmless(str(verdict["goal"])), style="bold", soft_wrap=True)
+        line(console, str(verdict["goal"]), style="bold")
     if verdict.get("text"):
-        console.print(harmless(str(verdict["text"])), soft_wrap=True)
+        line(console, str(verdict["text"]))
     arms = _mapping(evaluation.get("arms"))
     if arms:
         titles, rows = _table(arms)
         print_table(console, titles, rows=rows, numbers=titles[1:])
-    for line in evaluation_lines(evaluation):
-        console.print(harmless(line), soft_wrap=True)
+    for text in evaluation_lines(evaluation):
+        line(console, text)
 
 
 def _table(arms: Values) -> tuple[tuple[str, ...], list[list[str]]]:
@@ -197,14 +196,11 @@ def show_result(summary: "RunSummary", console: "Console", *, warnings: Sequence
     if summary.evaluation:
         show_evaluation(summary.evaluation, console)
         console.print()
-    for line in result_lines(summary):
-        console.print(line, soft_wrap=True)
+    for text in result_lines(summary):
+        line(console, text)
     show_answers(summary.answers, console)
-    for message in warnings:
-        console.print(harmless(f"note: {message}"), style="yellow", soft_wrap=True)
-    console.print("\nNext:", style="bold")
-    for line in next_commands(summary):
-        console.print(f"  {line}", soft_wrap=True)
+    show_notes(console, warnings)
+    show_next(console, next_commands(summary))
 
 
 def show_answers(answers: "Answers | None", console: "Console") -> None:
@@ -224,8 +220,8 @@ def show_answers(answers: "Answers | None", console: "Console") -> None:
 
 def labelled(name: str, text: str, *, console: "Console", style: str = "") -> None:
     """One line, a long text shortened: its start says enough."""
-    line = " ".join(harmless(text).split())
-    shown = line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 3]}..."
+    words = " ".join(sanitize(text).split())
+    shown = words if len(words) <= LONGEST_LINE else f"{words[: LONGEST_LINE - 3]}..."
     console.print(f"  {name:<10} ", end="")
     console.print(shown, style=style, soft_wrap=True)
 

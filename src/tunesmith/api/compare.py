@@ -1,0 +1,233 @@
+"""`compare`: the same data through several methods or settings, in one table."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from tunesmith.api.settings import Method, RunKeywords, overrides_of, plain, start_of
+from tunesmith.api.show import Outcome, print_table, sanitize
+from tunesmith.api.sources import Data, as_source
+from tunesmith.api.train import Run, with_eval
+from tunesmith.api.work import GroupWork, OnRunEvent, working_on_runs
+from tunesmith.core.errors import UsageError
+from tunesmith.core.numbers import bytes_text, count_text, percent
+from tunesmith.core.progress import Cancelled
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tunesmith.studies import compare as below
+    from tunesmith.studies.variants import Variant
+
+STOPPING = "stopping after this step or these answers; again: at once (the last checkpoints stay)"
+TITLES = ("run", "method", "trained", "adapter", "peak", "tokens/s", "loss", "held-out", "score")
+NUMBERS = TITLES[2:]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison(Outcome):
+    """Runs beside each other; ``notes`` has what was noticed, with the runs that it is true of."""
+
+    found: "below.Comparison"
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def runs(self) -> dict[str, Run]:
+        """Each run that has ended, by its name."""
+        return {row.name: Run(row.summary) for row in self.found.rows if row.summary is not None}
+
+    @property
+    def report(self) -> Path:
+        """The page of the comparison."""
+        return Path(str(self.found.to_json()["report"]))
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether there is more to do."""
+        return any(
+            row.summary is None or row.summary.reason == "stopped" for row in self.found.rows
+        )
+
+    @property
+    def is_good(self) -> bool:
+        """Whether no run failed."""
+        return not any(row.error is not None for row in self.found.rows)
+
+    def to_json(self) -> dict[str, object]:
+        """What `compare --json` prints."""
+        return self.found.to_json()
+
+    def show(self, console: "Console") -> None:
+        """The table, the base's own score, what was noticed, and what failed or is unfinished."""
+        document = self.found.to_json()
+        rows = document["runs"]
+        assert isinstance(rows, list)
+        print_table(console, TITLES, rows=[_cells(row) for row in rows], numbers=NUMBERS)
+        if document["base"]["score"] is not None:  # type: ignore[index]
+            console.print(f"base without training: {interval_text(document['base'])}")
+        console.print(
+            "Score: the first check on held-out rows, with its 95 % interval. Runs that trained "
+            "together share one peak and one speed."
+        )
+        for ranks in document["loss_against_rank"]:  # type: ignore[attr-defined]
+            if ranks["text"]:
+                console.print(sanitize(f"{', '.join(ranks['runs'])}: {ranks['text']}"))
+        console.print(f"report: {document['report']}", soft_wrap=True)
+        for text, style in self._closing():
+            console.print(sanitize(text), style=style)
+
+    def _closing(self) -> Iterator[tuple[str, str | None]]:
+        failed: dict[str, list[str]] = {}
+        for row in self.found.rows:
+            if row.error is not None:
+                failed.setdefault(str(row.error), []).append(row.name)
+        for error, names in failed.items():
+            yield f"{', '.join(names)} failed: {error}", "red"
+        for warning, runs in self.notes.items():
+            yield f"note: {', '.join(runs)}: {warning}", None
+        if failed:
+            yield (
+                f"What failed is tried again, once that is mended, by {_again(self.found.out)}",
+                None,
+            )
+        elif self.is_stopped:
+            yield _go_on(self.found.out), None
+
+
+def compare(
+    data: Data | None = None,
+    *,
+    methods: Sequence[Method] = (),
+    grid: Mapping[str, Sequence[object]] | None = None,
+    resume: str | Path | None = None,
+    on_event: OnRunEvent | None = None,
+    progress: bool | None = None,
+    **keywords: Unpack[RunKeywords],
+) -> Comparison:
+    """Train the same rows by several methods, or with each value of a grid, and compare.
+
+    Adapters over one base train at the same time. ``methods``: names, settings objects or
+    mappings (with a ``name`` where two share a kind); ``grid``: values by key, such as
+    ``{"method.rank": [2, 8]}``; ``keywords`` hold for every run. ``on_event`` hears each event
+    after the name of its run. A run that fails keeps its row, and the others go on.
+
+    Raises ConfigError and DataError for what cannot run, Cancelled after Ctrl-C with the
+    comparison so far; ``compare(resume=OUT)`` resumes it.
+
+    >>> ts.compare("rows.jsonl", methods=["lora", "prompt"])  # doctest: +SKIP
+    """
+    if resume is not None:
+        if data is not None or methods or grid or keywords:
+            raise UsageError("resume takes the comparison's own runs, and nothing else beside it.")
+        return _compared([], Path(resume), on_event=on_event, progress=progress)
+    from tunesmith.api.in_memory import holding
+
+    with holding(keywords) as given:
+        overrides = dict(overrides_of(as_source(data), with_eval(given)))
+        variants, out = _variants(overrides, given.get("config"), methods, grid or {})
+        return _compared(variants, out, on_event=on_event, progress=progress)
+
+
+def read_kinds(text: str) -> list[str]:
+    """`lora, full` as names; UsageError where one is empty."""
+    from tunesmith.studies import variants
+
+    return variants.read_kinds(text)
+
+
+def read_grid(words: Sequence[str]) -> dict[str, list[object]]:
+    """`method.rank=2,8` of each word, as keys and values; UsageError for another form."""
+    from tunesmith.studies import variants
+
+    return variants.read_grid(words)
+
+
+def _variants(
+    overrides: dict[str, object],
+    config: object,
+    methods: Sequence[Method],
+    grid: Mapping[str, Sequence[object]],
+) -> "tuple[list[Variant], Path]":
+    from tunesmith.runs.folder import free_folder
+    from tunesmith.studies.variants import load_variants
+
+    out = overrides.pop("out", None)
+    kinds = [method for method in methods if isinstance(method, str)]
+    if len(kinds) < len(methods):
+        listed = [plain(method) for method in methods]
+        overrides["methods"] = [{"kind": m} if isinstance(m, str) else m for m in listed]
+        kinds = []
+    path, values = start_of(config, overrides)
+    variants = load_variants(path, values, methods=kinds, grid=grid)
+    given = out or variants[0].config.out
+    return variants, Path(str(given)) if given else free_folder("comparison")
+
+
+def _compared(
+    variants: "list[Variant]",
+    out: Path,
+    *,
+    on_event: OnRunEvent | None,
+    progress: bool | None,
+) -> Comparison:
+    with working_on_runs(
+        STOPPING, resume=_go_on(out), on_event=on_event, progress=progress
+    ) as work:
+        from tunesmith.studies.compare import compare_runs, resume_comparison
+
+        if variants:
+            found = compare_runs(variants, out, emit=work.emit, stop=work.stop)
+        else:
+            found = resume_comparison(out, emit=work.emit, stop=work.stop)
+        draw_reports(found, work)
+        comparison = Comparison(found, work.warnings)
+    if comparison.is_good and comparison.is_stopped:
+        raise Cancelled(_go_on(out), comparison)
+    return comparison
+
+
+def draw_reports(found: "below.Comparison", work: GroupWork) -> None:
+    """The page of each run that is done, and of all together."""
+    from tunesmith.report.writing import draw_report
+
+    for row in found.rows:
+        if row.summary is not None and row.summary.reason != "stopped":
+            draw_report(row.folder.path, lambda event, name=row.name: work.emit(name, event))  # type: ignore[misc]
+    draw_report(found.out, lambda event: work.emit("together", event))
+
+
+def _again(out: Path) -> str:
+    return f"tunesmith compare --resume {shlex.quote(str(out))}"
+
+
+def _go_on(out: Path) -> str:
+    return f"To go on: {_again(out)}"
+
+
+def _cells(row: "dict[str, object]") -> list[str]:
+    def number(key: str, form: str) -> str:
+        value = row[key]
+        return "-" if value is None else format(value, form)
+
+    trained, size, peak = row["trainable_parameters"], row["adapter_bytes"], row["peak_bytes"]
+    return [
+        str(row["name"]),
+        str(row["method"]),
+        count_text(trained) if isinstance(trained, int) else "-",
+        bytes_text(size) if isinstance(size, int) else "-",
+        bytes_text(peak) if isinstance(peak, int) else "-",
+        number("tokens_per_second", ",.0f"),
+        number("train_loss", ".3f"),
+        number("eval_loss", ".3f"),
+        interval_text(row),
+    ]
+
+
+def interval_text(values: object) -> str:
+    """A score with its limits, from a JSON object that has them."""
+    assert isinstance(values, dict)
+    if values["score"] is None:
+        return "-"
+    return f"{percent(values['score'])} ({percent(values['low'])} to {percent(values['high'])})"

@@ -1,0 +1,123 @@
+"""`curve`: would more data help? Runs on growing shares of the rows, compared."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from tunesmith.api.compare import STOPPING, draw_reports, interval_text
+from tunesmith.api.settings import RunKeywords, config_of, overrides_of
+from tunesmith.api.show import Outcome, print_table, sanitize
+from tunesmith.api.sources import Data, as_source
+from tunesmith.api.train import with_eval
+from tunesmith.api.work import OnRunEvent, working_on_runs
+from tunesmith.core.errors import UsageError
+from tunesmith.core.progress import Cancelled
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tunesmith.config.run import RunConfig
+    from tunesmith.studies.curve import LearningCurve
+
+TITLES = ("training rows", "held-out loss", "score")
+SHARES = (0.125, 0.25, 0.5, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Curve(Outcome):
+    """The held-out loss by number of training rows, and whether more rows would lower it."""
+
+    found: "LearningCurve"
+
+    @property
+    def verdict(self) -> str:
+        """`yes`, `no` or `cannot tell`, with the reason."""
+        return "" if self.found.verdict is None else self.found.verdict.text
+
+    def to_json(self) -> dict[str, object]:
+        """What `data curve --json` prints."""
+        return self.found.to_json()
+
+    def show(self, console: "Console") -> None:
+        """The points, then the verdict."""
+        if self.found.verdict is None:
+            console.print(sanitize(_go_on(self.found.comparison.out)))
+            return
+        points = self.found.to_json()["points"]
+        assert isinstance(points, list)
+        rows = [(f"{p['rows']:,}", f"{p['loss']:.4f}", interval_text(p)) for p in points]
+        print_table(console, TITLES, rows=rows, numbers=TITLES)
+        console.print(sanitize(self.found.verdict.text), style="bold")
+
+
+def curve(
+    data: Data | None = None,
+    *,
+    shares: Sequence[float] = SHARES,
+    resume: str | Path | None = None,
+    on_event: OnRunEvent | None = None,
+    progress: bool | None = None,
+    **keywords: Unpack[RunKeywords],
+) -> Curve:
+    """Train adapters on each of the ``shares`` of the rows together, and compare them.
+
+    Smaller shares are parts of larger ones; all runs take the same steps and see the same held-out
+    rows. Raises ConfigError for a method without adapters, DataError without held-out rows,
+    Cancelled after Ctrl-C; ``curve(resume=OUT)`` resumes.
+
+    >>> ts.curve("rows.jsonl", shares=[0.25, 0.5, 1])  # doctest: +SKIP
+    """
+    if resume is not None:
+        if data is not None or keywords:
+            raise UsageError("resume takes the curve's own runs, and nothing else beside it.")
+        return _curve(None, Path(resume), shares, on_event=on_event, progress=progress)
+    _require_shares(shares)
+    from tunesmith.api.in_memory import holding
+
+    with holding(keywords) as given:
+        overrides = overrides_of(as_source(data), with_eval(given))
+        config = config_of(overrides, given.get("config"))
+        from tunesmith.runs.folder import free_folder
+
+        out = Path(config.out or free_folder("curve"))
+        return _curve(config, out, shares, on_event=on_event, progress=progress)
+
+
+def _curve(
+    config: "RunConfig | None",
+    out: Path,
+    shares: Sequence[float],
+    *,
+    on_event: OnRunEvent | None,
+    progress: bool | None,
+) -> Curve:
+    with working_on_runs(
+        STOPPING, resume=_go_on(out), on_event=on_event, progress=progress
+    ) as work:
+        from tunesmith.studies.curve import learning_curve, resume_curve
+
+        if config is None:
+            found = resume_curve(out, emit=work.emit, stop=work.stop)
+        else:
+            found = learning_curve(config, out, emit=work.emit, stop=work.stop, shares=shares)
+        draw_reports(found.comparison, work)
+    if found.verdict is None:
+        raise Cancelled(_go_on(out), Curve(found))
+    return Curve(found)
+
+
+def _require_shares(shares: Sequence[float]) -> None:
+    """Two or more different shares above 0 and at most 1."""
+    is_fine = len(set(shares)) == len(shares) >= 2 and all(0 < share <= 1 for share in shares)
+    if not is_fine:
+        raise UsageError(
+            f"Shares {', '.join(f'{share:g}' for share in shares)}: two or more different shares "
+            "above 0 and at most 1 are compared.",
+            remedy="Give such as 0.25, 0.5 and 1.",
+        )
+
+
+def _go_on(out: Path) -> str:
+    return f"To go on: tunesmith data curve --resume {shlex.quote(str(out))}"

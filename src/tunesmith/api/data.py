@@ -1,0 +1,281 @@
+"""`check` and `split`: would a run take this data, and a part of it held out."""
+
+import shlex
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from tunesmith.api.settings import RunKeywords, config_of, overrides_of
+from tunesmith.api.show import Outcome, line, paragraph, print_table, show_next
+from tunesmith.api.sources import Data, as_source
+from tunesmith.api.train import with_eval
+from tunesmith.api.work import OnEvent, working
+from tunesmith.core.errors import UsageError
+from tunesmith.core.numbers import duration_between, many, percent
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tunesmith.data.faults import Fault, Note
+    from tunesmith.data.split_file import SplitDone
+    from tunesmith.runs.inspect_data import Inspection
+
+SHOWN_LINES = 5
+WIDEST_BAR = 40
+SIZES = ("tokens", "supervised_tokens", "supervised_share", "longest")
+
+
+@dataclass(frozen=True, slots=True)
+class DataCheck(Outcome):
+    """What a run would refuse, what would train badly, sizes, and an estimate of the time."""
+
+    found: "Sequence[Inspection]"
+
+    @property
+    def faults(self) -> "list[Fault]":
+        """Every fault with its file, line and remedy, up to a thousand of a kind."""
+        return [fault for each in self.found for fault in each.faults.listed]
+
+    @property
+    def is_good(self) -> bool:
+        """Whether a run would take it."""
+        return not self.faults
+
+    def to_json(self) -> dict[str, object]:
+        """What `data check --json` prints."""
+        train, *held = self.found
+        document = _document_of(train) | {"faults": [fault_document(each) for each in self.faults]}
+        return document | ({"eval": _document_of(held[0])} if held else {})
+
+    def show(self, console: "Console") -> None:
+        """Sizes, notes, then the faults by kind."""
+        for each in self.found:
+            _show_sizes(each, console)
+            for warning in each.warnings:
+                paragraph(console, warning_text(warning), style="yellow")
+        self._show_faults(console)
+        faults = sum(each.faults.count for each in self.found)
+        told = f"{many(faults, 'fault')}: a run would refuse this data."
+        warnings = sum(len(each.warnings) for each in self.found)
+        more = f" {many(warnings, 'note')}: docs/data-quality.md explains them."
+        console.print(f"{told if faults else 'No faults.'}{more if warnings else ''}", style="bold")
+
+    def _show_faults(self, console: "Console") -> None:
+        unlisted: Counter[str] = Counter()
+        for each in self.found:
+            unlisted.update(each.faults.unlisted)
+        groups: dict[str, list[Fault]] = defaultdict(list)
+        for fault in self.faults:
+            groups[fault.code].append(fault)
+        for code, group in groups.items():
+            if len(groups) > 1:
+                count = many(len(group) + unlisted[code], "fault")
+                console.print(f"{code}: {count}", style="bold red")
+            for fault in group:
+                paragraph(console, str(fault), style="red")
+            if unlisted[code]:
+                told = (
+                    f"... and {unlisted[code]:,} more `{code}`: the first {len(group):,} are listed"
+                )
+                paragraph(console, told, style="bold red")
+
+
+def check(
+    data: Data,
+    *,
+    on_event: OnEvent | None = None,
+    progress: bool | None = None,
+    **keywords: Unpack[RunKeywords],
+) -> DataCheck:
+    """Every fault of the rows with its place and a remedy, and what would train badly.
+
+    ``data`` and ``keywords`` are those of ``train``. Tokens are kept, so that the run does not make
+    them again. Raises ConfigError for settings that cannot be.
+
+    >>> ts.check("rows.jsonl").faults  # doctest: +SKIP
+    """
+    from tunesmith.api.in_memory import holding
+
+    with holding(keywords) as given:
+        config = config_of(overrides_of(as_source(data), with_eval(given)), given.get("config"))
+        with working("", stopped="Stopped.", on_event=on_event, progress=progress) as work:
+            from tunesmith.runs.inspect_data import inspect_data
+
+            return DataCheck(inspect_data(config, emit=work.emit))
+
+
+def _document_of(inspection: "Inspection") -> dict[str, object]:
+    """One file for scripts."""
+    lengths, estimate = inspection.lengths, inspection.estimate
+    is_known = inspection.format is not None  # else no token could be counted
+    return {
+        "file": inspection.file,
+        "format": inspection.format,
+        "format_reason": inspection.reason,
+        "rows": inspection.rows,
+        "left_out": inspection.left_out,
+        **{name: getattr(inspection, name) if is_known else None for name in SIZES},
+        "lengths": lengths.to_json() if lengths else None,
+        "training": estimate.to_json() if estimate else None,
+        "faults": [fault_document(fault) for fault in inspection.faults.listed],
+        "unlisted_faults": dict(inspection.faults.unlisted),
+        "warnings": [
+            {"code": w.code, "message": w.message, "count": w.count, "lines": lines_of(w)}
+            for w in inspection.warnings
+        ],
+    }
+
+
+def fault_document(fault: "Fault") -> dict[str, object]:
+    """One fault for scripts."""
+    names = ("file", "line", "code", "message", "remedy")
+    return {name: getattr(fault, name) for name in names}
+
+
+def lines_of(warning: "Note") -> list[int]:
+    """The lines that it is about; none where it is about the file."""
+    return [line for line in warning.lines if line]
+
+
+def warning_text(warning: "Note") -> str:
+    """`note: what it is (3 rows: line 1, 2, 9) [duplicates]`."""
+    numbers = lines_of(warning)
+    if warning.lines and not numbers:
+        return f"note: {warning.message} [{warning.code}]"
+    lines = ", ".join(map(str, numbers[:SHOWN_LINES]))
+    more = ", ..." if len(numbers) > SHOWN_LINES else ""
+    where = f": line {lines}{more}" if lines else ""
+    noun = "line" if warning.code == "blank_line" else "row"
+    return f"note: {warning.message} ({many(warning.count, noun)}{where}) [{warning.code}]"
+
+
+def _show_sizes(each: "Inspection", console: "Console") -> None:
+    if each.format is None and not each.rows:
+        return  # the fault of the file says it all
+    if each.format is None:
+        paragraph(console, f"{each.file}: format unknown, {many(each.rows, 'row')}")
+        return
+    share = f"{each.supervised_tokens:,} supervised, {percent(each.supervised_share)}"
+    why = f" ({each.reason})" if each.reason else ""
+    out = f" ({each.left_out:,} of {each.rows + each.left_out:,} left out)" if each.left_out else ""
+    paragraph(
+        console,
+        f"{each.file}: format {each.format}{why}, {many(each.rows, 'row')}{out}, "
+        f"{many(each.tokens, 'token')} ({share}, the longest row {each.longest:,})",
+    )
+    if each.lengths is not None and sum(each.lengths.counts) > 1:
+        quantiles = each.lengths.quantiles
+        half = many(quantiles[50], "token")
+        told = f"half of the rows have up to {half}, 95 % up to {quantiles[95]:,}"
+        paragraph(console, f"  lengths: {told}")
+        _show_histogram(each.lengths.edges, each.lengths.counts, console)
+    if (told_of := each.estimate) is not None:
+        time = f"{duration_between(told_of.low, told_of.high)} of steps here (by {told_of.source})"
+        paragraph(console, f"  training: {many(told_of.tokens, 'token')}, {time}")
+
+
+def _show_histogram(edges: Sequence[int], counts: Sequence[int], console: "Console") -> None:
+    most = max(counts)
+    rows = [
+        (f"{low:,}", f"{high - 1:,}", f"{count:,}", "█" * -(-WIDEST_BAR * count // most))
+        for low, high, count in zip(edges, edges[1:], counts, strict=False)
+    ]
+    numbers = ("tokens from", "to", "rows")
+    print_table(console, (*numbers, ""), rows=rows, numbers=numbers)
+
+
+MOST_STRATA = 20
+
+
+@dataclass(frozen=True, slots=True)
+class SplitData(Outcome):
+    """Two files, one to train on and one held out, and the command that comes next."""
+
+    found: "SplitDone"
+    next: str
+
+    @property
+    def train(self) -> Path:
+        """The file to train on."""
+        return Path(self.found.train)
+
+    @property
+    def eval(self) -> Path:
+        """The file that is held out."""
+        return Path(self.found.held)
+
+    def to_json(self) -> dict[str, object]:
+        """What `data split --json` prints."""
+        return {**self.found.to_json(), "next": [self.next]}
+
+    def show(self, console: "Console") -> None:
+        """Sizes of both sides, also by stratum, and what comes next."""
+        done = self.found
+        train, held = done.rows
+        together = f"{many(done.groups, 'group')} of rows stayed together, the largest of"
+        line(
+            console,
+            f"{many(train, 'row')} to train on, {held:,} held out; {together} {done.largest:,}.",
+        )
+        for note in done.notes:
+            line(console, warning_text(note), style="yellow")
+        if done.strata:
+            names = sorted(done.strata, key=lambda name: -sum(done.strata[name]))
+            rows = [(name, *(f"{n:,}" for n in done.strata[name])) for name in names[:MOST_STRATA]]
+            print_table(console, ("", "train", "eval"), rows=rows, numbers=("train", "eval"))
+            if len(names) > MOST_STRATA:
+                console.print(f"and {len(names) - MOST_STRATA:,} more; --json lists all")
+        console.print(f"{done.train}\n{done.held}", soft_wrap=True)
+        show_next(console, [self.next])
+
+
+def split(  # noqa: PLR0913  # one keyword for each setting
+    data: Data,
+    out: str | Path,
+    *,
+    share: float = 0.1,
+    by: str = "cluster",
+    stratify: str | None = None,
+    seed: int = 0,
+    format: str = "auto",
+    columns: Mapping[str, str] | None = None,
+    encoding: str = "auto",
+    delimiter: str | None = None,
+    part: str | None = None,
+) -> SplitData:
+    """Hold out a ``share`` of the rows in two files in the new folder ``out``.
+
+    ``by``: cluster (what is nearly the same stays on one side), row, or a column whose values stay
+    on one side. ``stratify``: about the same share of each value: answer, or a column. The choice
+    depends on the rows and the seed, not on their order. The others say how a file is read, as
+    `data.*` of a config does. Raises DataError and UsageError.
+
+    >>> ts.split("rows.jsonl", "parts", share=0.2)  # doctest: +SKIP
+    """
+    from tunesmith.data.rows import ReadOptions
+    from tunesmith.data.split_file import SplitSettings, split_data
+
+    if not 0 < share < 1:
+        raise UsageError(f"--share must be above 0 and below 1 (given: {share:g}).")
+    settings = SplitSettings(
+        file=str(as_source(data)),
+        out=str(out),
+        share=share,
+        by=by,
+        stratify=stratify,
+        seed=seed,
+        format=format,
+        columns=dict(columns or {}),
+        options=ReadOptions(encoding, delimiter, part),
+    )
+    done = split_data(settings)
+    words = ["--data", str(done.train), "--data.eval", str(done.held)]
+    words += [] if format == "auto" else ["--data.format", format]
+    words += _map_flags(columns or {})
+    return SplitData(done, f"tunesmith train {shlex.join(words)}")
+
+
+def _map_flags(columns: Mapping[str, str]) -> Iterable[str]:
+    return [word for pair in columns.items() for word in ("--data.map", "=".join(pair))]

@@ -1,0 +1,218 @@
+"""`distill`: a long instruction and inputs in, training rows without the instruction out."""
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunesmith.api.settings import CheckGiven, plain
+from tunesmith.api.show import Outcome, line, sanitize, show_next
+from tunesmith.api.sources import Data, as_source
+from tunesmith.api.work import OnEvent, working
+from tunesmith.core.errors import ConfigError, UsageError
+from tunesmith.core.numbers import duration, many
+from tunesmith.core.progress import Cancelled
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tunesmith.config.run import DistillSettings, RunConfig
+    from tunesmith.distillation.instruction import Distilled as Found
+
+STOPPING = "stopping after the answers that are being made; press again to stop at once"
+SHOWN_INPUTS, SHOWN_TEXT = 10, 60
+# How a config's faults name a check, which here was given by itself.
+CHECK_KEY = re.compile(r"--evaluate\.checks: `evaluate\.checks\.(\d+)(?:\.([^`]+))?`: ")
+
+
+@dataclass(frozen=True, slots=True)
+class DistilledRows(Outcome):
+    """The rows that were made, the inputs without one, and the commands that come next."""
+
+    found: "Found"
+    next: tuple[str, ...]
+
+    @property
+    def out(self) -> Path:
+        """The file of rows."""
+        return Path(self.found.out)
+
+    def to_json(self) -> dict[str, object]:
+        """What `data distill --json` prints."""
+        return {**self.found.to_json(), "next": list(self.next)}
+
+    def show(self, console: "Console") -> None:
+        """How many rows there are, and which inputs have none."""
+        done = self.found
+        drawn = f"{many(done.draws, 'answer')} drawn, {duration(done.seconds)}"
+        made = f"{many(done.rows, 'row')} from {many(done.inputs, 'input')}"
+        line(console, f"{done.out}: {made} ({drawn})")
+        if done.instruction_tokens is not None:
+            count = done.instruction_tokens  # below 0: it replaces a longer inserted system prompt
+            text = f"The instruction adds {many(count, 'token')} to each prompt."
+            if count < 0:
+                text = f"With the instruction a prompt is {many(-count, 'token')} shorter."
+            line(console, f"{text} The rows are without it.")
+        if done.failed:
+            _show_failed(done, console)
+        if done.stopped:
+            left = f"{many(done.left, 'input')} still to be answered"
+            line(console, f"Stopped: {left}. What is there is saved.", style="yellow")
+        show_next(console, self.next, title="\nTo go on:" if done.stopped else "\nNext:")
+
+
+def distill(  # noqa: PLR0913  # one keyword for each setting
+    prompt: str | Path,
+    inputs: Data,
+    out: str | Path,
+    *,
+    checks: Sequence[CheckGiven] = (),
+    config: str | Path | None = None,
+    model: str | None = None,
+    samples: int | None = None,
+    keep: int | None = None,
+    temperature: float | None = None,
+    max_new_tokens: int | None = None,
+    seed: int | None = None,
+    resume: bool = False,
+    on_event: OnEvent | None = None,
+    progress: bool | None = None,
+) -> DistilledRows:
+    """Let the base answer ``inputs`` under an instruction; what passes becomes rows without it.
+
+    ``prompt``: the file with the instruction. ``inputs``: rows with what is asked, or a .txt with
+    one on each line. ``out``: the JSONL file that is written. ``checks`` decide what passes;
+    ``config``: a run's file, whose base, checks, longest answer and seed are used. At most
+    ``samples`` answers are drawn for an input (4), ``keep`` different ones are kept (1).
+
+    Raises DataError where nothing passes, Cancelled after Ctrl-C with the rows so far;
+    ``resume=True`` goes on with them.
+
+    >>> ts.distill("instruction.txt", "questions.jsonl", "rows.jsonl")  # doctest: +SKIP
+    """
+    asked = {"prompt": str(prompt), "inputs": as_source(inputs), "out": str(out)}
+    few = {"samples": samples, "keep": keep, "temperature": temperature}
+    base = {"model": model, "max-new-tokens": max_new_tokens, "seed": seed, "config": config}
+    settings = _settings({**asked, **_given(few)})
+    run = _run_config(settings, _given(base), checks)
+    again = _again({**asked, **_given({**few, **base})}, checks)
+    train = _train_commands(settings, config=config, model=model)
+    stopped = f"Stopped at once; answers that were complete are saved. To go on: {again}"
+    with working(STOPPING, stopped=lambda _: stopped, on_event=on_event, progress=progress) as work:
+        from tunesmith.distillation.instruction import distill as make
+
+        done = make(run, settings, emit=work.emit, stop=work.stop, resume=resume)
+    if done.stopped:
+        raise Cancelled(stopped, DistilledRows(done, (again,)))
+    return DistilledRows(done, (f"tunesmith data show {shlex.quote(done.out)}", *train))
+
+
+def _given(values: Mapping[str, object]) -> dict[str, object]:
+    """The flags that were given."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _settings(values: Mapping[str, object]) -> "DistillSettings":
+    from tunesmith.config.faults import COMMAND_LINE, validate
+    from tunesmith.config.run import DistillSettings
+
+    try:
+        return validate(DistillSettings, values, source=COMMAND_LINE)
+    except ConfigError as error:
+        raise UsageError(error.message) from None
+
+
+def _run_config(
+    settings: "DistillSettings", given: Mapping[str, object], checks: Sequence[CheckGiven]
+) -> "RunConfig":
+    """The run that the rows are for: the file's, or the defaults, with the keywords in front."""
+    from tunesmith.config import load_run_config
+
+    file = given.get("config")
+    if file is not None and checks:
+        raise UsageError("--check and --config both say what passes; give one of them.")
+    names = {"model": "model", "max-new-tokens": "evaluate.max_new_tokens", "seed": "train.seed"}
+    values: dict[str, object] = {"data": {"train": settings.out}}
+    for flag, key in names.items():
+        if flag in given:
+            section, _, last = key.rpartition(".")
+            values[section or last] = {last: given[flag]} if section else given[flag]
+    if checks:
+        evaluate = values.setdefault("evaluate", {})
+        assert isinstance(evaluate, dict)
+        evaluate["checks"] = [_check(each) for each in checks]
+    try:
+        return load_run_config(Path(str(file)) if file is not None else None, values)
+    except ConfigError as error:
+        if not checks:
+            raise
+        told = CHECK_KEY.sub(lambda key: _flag(_text(checks[int(key[1])]), key[2]), error.message)
+        remedy = "docs/checks.md lists the kinds of checks, and what each takes."
+        raise ConfigError(told, remedy=remedy) from None
+
+
+def _flag(check: str, key: str | None) -> str:
+    return f"--check {shlex.quote(check)}: " + (f"`{key}`: " if key and key != "kind" else "")
+
+
+def _text(check: CheckGiven) -> str:
+    """A check as a word of a command line."""
+    import yaml
+
+    if isinstance(check, str):
+        return check
+    return yaml.safe_dump(plain(check), default_flow_style=True, width=10**6).strip()
+
+
+def _check(given: CheckGiven) -> object:
+    """A check as a config has it: a kind alone, a mapping, or a mapping in YAML."""
+    import yaml
+
+    if not isinstance(given, str):
+        return plain(given)
+    if not given.lstrip().startswith("{"):
+        return {"kind": given}
+    try:
+        return yaml.safe_load(given)
+    except yaml.YAMLError as error:
+        problem = getattr(error, "problem", None) or error
+        raise UsageError(
+            f"--check {given}: not valid YAML: {problem}.",
+            remedy="Put texts in quotes, or write the check in a file and give it with --config.",
+        ) from None
+
+
+def _again(given: Mapping[str, object], checks: Iterable[CheckGiven]) -> str:
+    """The command that goes on with this one."""
+    words = [word for name, value in given.items() for word in (f"--{name}", str(value))]
+    words += [word for check in checks for word in ("--check", _text(check))]
+    return shlex.join(["tunesmith", "data", "distill", *words, "--resume"])
+
+
+def _train_commands(
+    settings: "DistillSettings", *, config: str | Path | None, model: str | None
+) -> tuple[str, str]:
+    """A run on the rows, and one whose virtual tokens start as the instruction's."""
+    words = ["tunesmith", "train", *([str(config)] if config else []), "--data", settings.out]
+    words += ["--model", model] if model else []
+    text = f'--method prompt --method.start_text "$(cat {shlex.quote(settings.prompt)})"'
+    return shlex.join(words), f"{shlex.join(words)} {text}"
+
+
+def _show_failed(done: "Found", console: "Console") -> None:
+    """Inputs without a row: the first of them, and where all are."""
+    text = f"{many(len(done.failed), 'input')} without an answer that passes, so without a row:"
+    console.print(text, style="yellow", soft_wrap=True)
+    for each in done.failed[:SHOWN_INPUTS]:
+        question = each.question.replace("\n", " ")
+        cut = f"{question[:SHOWN_TEXT]}..." if len(question) > SHOWN_TEXT else question
+        faults = ", ".join(f"{fault} {count}" for fault, count in each.faults.items())
+        console.print(sanitize(f"  line {each.line}: {cut} ({faults})"), soft_wrap=True)
+    if len(done.failed) > SHOWN_INPUTS:
+        console.print(f"  and {len(done.failed) - SHOWN_INPUTS:,} more; --json lists all")
+    console.print("More --samples with --resume may find some.", soft_wrap=True)
+    if short := sum(set(each.faults) == {"cut"} for each in done.failed):
+        text = f"All answers to {many(short, 'input')} were cut: give a larger --max-new-tokens and"
+        console.print(f"{text} another --out.", soft_wrap=True)

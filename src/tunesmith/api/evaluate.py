@@ -1,0 +1,100 @@
+"""`evaluate`: did it work? A run, an adapter or a model on held-out rows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunesmith.api.settings import CheckGiven, overrides_of
+from tunesmith.api.show import Outcome, line, show_notes
+from tunesmith.api.sources import Data, as_source
+from tunesmith.api.train import Run
+from tunesmith.api.work import OnEvent, working
+from tunesmith.core.progress import Cancelled
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tunesmith.runs.evaluate import Evaluation as Found
+
+STOPPING = "stopping after these answers; press again to stop at once (what was answered stays)"
+STOPPED = "Stopped; what was answered is kept."
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation(Outcome):
+    """Scores of every arm, the verdict, and what stands beside it."""
+
+    found: "Found"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """`yes`, `no` or `cannot tell`, with the reason."""
+        verdict = self.to_json().get("verdict")
+        return str(verdict["text"]) if isinstance(verdict, Mapping) else ""
+
+    def to_json(self) -> Mapping[str, object]:
+        """What `evaluate --json` prints."""
+        return self.found.document or {}
+
+    def show(self, console: "Console") -> None:
+        """The verdict, the table of arms, some answers."""
+        from tunesmith.api.results import show_answers, show_evaluation
+
+        show_evaluation(self.to_json(), console)
+        show_answers(self.found.answers, console)
+        show_notes(console, self.notes)
+        if self.found.folder is not None:
+            line(console, f"written: {self.found.folder / 'evaluation.json'}")
+
+
+def evaluate(  # noqa: PLR0913  # what is evaluated, on what, how, and who hears of it
+    target: "str | Path | Run | object",
+    data: Data | None = None,
+    *,
+    checks: CheckGiven | Sequence[CheckGiven] | None = None,
+    tokenizer: object = None,
+    settings: Mapping[str, object] | None = None,
+    out: str | Path | None = None,
+    on_event: OnEvent | None = None,
+    progress: bool | None = None,
+) -> Evaluation:
+    """Evaluate a run, an adapter's folder or a model on its held-out rows, or on ``data``.
+
+    The base, the base with your long prompt, the base with examples and what was tuned answer the
+    same rows; ``checks`` decide. ``settings``: keys of a run's config that an evaluation may
+    change. Answers are kept, so that what was answered is not asked again. The document goes into
+    ``out``, or into the run's folder.
+
+    Raises ConfigError without checks or rows, RunError where the run has no result, Cancelled
+    after Ctrl-C.
+
+    >>> ts.evaluate("runs/mine", "other.jsonl").verdict  # doctest: +SKIP
+    """
+    from tunesmith.api.in_memory import holding
+
+    model = target.folder if isinstance(target, Run) else target
+    with holding({"model": model, "tokenizer": tokenizer}) as given:
+        name = str(given["model"])
+        keywords = {"settings": settings, **({"checks": checks} if checks is not None else {})}
+        overrides = overrides_of(None, keywords)
+        file = as_source(data)
+        with working(STOPPING, stopped=STOPPED, on_event=on_event, progress=progress) as work:
+            from tunesmith.runs.evaluate import evaluate_target
+
+            found = evaluate_target(
+                name,
+                overrides,
+                data=None if file is None else str(file),
+                out=None if out is None else Path(out),
+                emit=work.emit,
+                stop=work.stop,
+            )
+            if found.document is not None and found.folder is not None:
+                from tunesmith.report.writing import draw_report
+
+                draw_report(found.folder, work.emit)
+    if found.document is None:
+        raise Cancelled(STOPPED, same_call=True)
+    return Evaluation(found, work.notes)

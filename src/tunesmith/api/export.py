@@ -1,0 +1,81 @@
+"""`export`: an adapter handed over to another program, which then answers alike."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tunesmith.api.load import AdapterGiven, place_of
+from tunesmith.api.show import Outcome, line, show_next
+from tunesmith.api.work import OnEvent, working
+from tunesmith.core.numbers import bytes_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tunesmith.exports.export import Exported
+
+Kind = Literal["peft", "merged", "gguf", "ollama", "vllm"]
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, slots=True)
+class Export(Outcome):
+    """What was written, and how its answers compare with those here."""
+
+    found: "Exported"
+
+    @property
+    def out(self) -> Path:
+        """The folder that was written."""
+        return self.found.out
+
+    def to_json(self) -> dict[str, object]:
+        """What `adapters export --json` prints."""
+        return self.found.to_json()
+
+    def show(self, console: "Console") -> None:
+        """Size, comparison, notes, and what comes next."""
+        done = self.found
+        console.print(f"{done.out}: {done.kind}, {bytes_text(done.bytes)}", style="bold")
+        for sentence in done.comparison.sentences() if done.comparison else ():
+            line(console, sentence)
+        for note in filter(None, (done.not_run, *done.notes)):
+            line(console, note, style="yellow")
+        show_next(console, done.next, title="Next")
+
+
+def export(  # noqa: PLR0913  # one keyword for each setting
+    adapter: AdapterGiven,
+    to: Kind,
+    out: str | Path,
+    *,
+    dtype: Dtype | None = None,
+    merged: bool = False,
+    model: str | None = None,
+    prompts: int = 5,
+    force: bool = False,
+    root: str | Path = "runs",
+    on_event: OnEvent | None = None,
+    progress: bool | None = None,
+) -> Export:
+    """Write an adapter for another program into the new folder ``out``, and see that it answers.
+
+    ``to``: peft; merged (one model, of transformers); gguf for llama.cpp; ollama, the same with a
+    Modelfile; vllm, folded for vLLM and SGLang. ``merged``: the whole model, for the last three.
+    ``dtype``: number format; else the base's or adapter's own, float16 for a GGUF model.
+    ``prompts`` are answered by the export and compared; 0: it is not run. ``model``: the base,
+    where it is not what the adapter names. Raises AdapterError for an adapter that does not fit, or
+    that the format has no place for.
+
+    >>> ts.export("runs/mine", "gguf", "mine-gguf")  # doctest: +SKIP
+    """
+    from tunesmith.runs.locate import find_adapter
+
+    found = find_adapter(str(place_of(adapter)), Path(root))
+    # What is heavy is imported behind what can refuse at once.
+    from tunesmith.exports.export import ExportOrder, export_adapter
+
+    order = ExportOrder(to, Path(out), dtype, merged, prompts)
+    with working("", stopped="Stopped.", on_event=on_event, progress=progress) as work:
+        done = export_adapter(found, order, model=model, force=force, emit=work.say)
+    return Export(done)

@@ -1,0 +1,297 @@
+"""`load` and `chat`: a base in memory, and adapters that answer beside each other over it."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tunesmith.api.show import Outcome
+from tunesmith.api.train import Run
+from tunesmith.core.errors import AdapterError, UsageError
+from tunesmith.core.numbers import many
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tunesmith.conversation.chat import Chat as Below
+    from tunesmith.conversation.chat import Reply as Reply
+    from tunesmith.conversation.shared_base import Row, SharedBase
+    from tunesmith.generation.sampling import Sampling
+
+AdapterGiven = str | Path | Run
+DEFAULT = "\N{WHITE SQUARE}"  # the adapter that answers unless one is named; no folder is called so
+
+
+class Model:
+    """A base in memory that answers alone or with any of its adapters, each row with its own."""
+
+    def __init__(self, shared: "SharedBase", default: str | None) -> None:
+        self._shared = shared
+        self.default = default
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """The names of the adapters that are loaded."""
+        return tuple(self._shared.adapters)
+
+    def __repr__(self) -> str:
+        base = self._shared.opened.base
+        held = ", ".join(self.adapters) or "none"
+        return f"<Model {base.name} on {base.device}, adapters: {held}>"
+
+    def add(self, adapter: AdapterGiven, *, name: str | None = None, force: bool = False) -> str:
+        """Load one more adapter, by run, folder or name of a run; its name comes back.
+
+        Raises AdapterError for one of another base (``force``: of another name only), or a name
+        that is taken.
+        """
+        return self._shared.adapters.load(place_of(adapter), name=name, force=force)
+
+    def remove(self, name: str) -> None:
+        """Take an adapter off the base again; AdapterError where there is none."""
+        self._shared.adapters.unload(name)
+        self.default = None if self.default == name else self.default
+
+    def generate(  # noqa: PLR0913  # one keyword for each setting
+        self,
+        prompts: "str | Sequence[Row]",
+        *,
+        adapter: str | Sequence[str | None] | None = DEFAULT,
+        max_new_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        stop: Sequence[str] = (),
+        seed: int = 0,
+    ) -> list[str]:
+        """The answer to each prompt, all in one batch; a single text is one prompt.
+
+        A prompt is a text, or messages with ``role`` and ``content``. ``adapter``: one name for
+        all, or one for each (None: the base); unless given, the adapter of the run that was
+        loaded. ``temperature`` 0: always the likeliest token, as by default; ``max_new_tokens``
+        is the longest answer. Raises DataError for a prompt that the chat template refuses or
+        that is too long, AdapterError for a name that is not loaded.
+        """
+        rows: Sequence[Row] = [prompts] if isinstance(prompts, str) else prompts
+        sampling = sampling_of(temperature, top_p=top_p, max_new_tokens=max_new_tokens, stop=stop)
+        adapters = self._adapters(adapter, len(rows))
+        return self._shared.generate(rows, adapters=adapters, sampling=sampling, seed=seed)
+
+    def score(
+        self,
+        prompts: "Sequence[Row]",
+        answers: Sequence[str],
+        *,
+        adapter: str | Sequence[str | None] | None = DEFAULT,
+    ) -> list[float]:
+        """The log-likelihood of each answer after its prompt, in nats, all of its tokens together.
+
+        Raises DataError for a prompt that the chat template refuses, UsageError for another number
+        of answers than prompts.
+        """
+        if len(prompts) != len(answers):
+            raise UsageError(
+                f"{many(len(prompts), 'prompt')} and {many(len(answers), 'answer')} are given."
+            )
+        adapters = self._adapters(adapter, len(prompts))
+        return self._shared.score(prompts, answers, adapters=adapters)
+
+    def chat(
+        self,
+        adapter: str | None = DEFAULT,
+        *,
+        system: str | None = None,
+        temperature: float | None = None,
+        max_new_tokens: int | None = None,
+        seed: int = 0,
+    ) -> "Dialogue":
+        """A conversation, which keeps its history: ``talk = model.chat(); talk("Hi")``."""
+        from tunesmith.conversation.chat import Chat as Below
+
+        name = self.default if adapter == DEFAULT else adapter
+        if name is not None:
+            self._shared.adapters.require(name)
+        sampling = sampling_of(temperature, max_new_tokens=max_new_tokens)
+        voices = {name or "base": name}
+        return Dialogue(
+            Below(self._shared.opened, voices, sampling=sampling, seed=seed, system=system), ()
+        )
+
+    def _adapters(
+        self, adapter: str | Sequence[str | None] | None, count: int
+    ) -> Sequence[str | None]:
+        if adapter == DEFAULT:
+            return [self.default] * count
+        if adapter is None or isinstance(adapter, str):
+            return [adapter] * count
+        if len(adapter) != count:
+            raise UsageError(f"{many(count, 'prompt')} and {many(len(adapter), 'adapter')}.")
+        return adapter
+
+
+class Dialogue:
+    """A conversation with a base and adapters; each participant keeps its own history.
+
+    ``notes`` must not be overlooked.
+    """
+
+    def __init__(self, below: "Below", notes: Iterable[str]) -> None:
+        self._below = below
+        self.notes = (*notes, *below.notes)
+
+    @property
+    def participants(self) -> tuple[str, ...]:
+        """Who answers, by name."""
+        return tuple(voice.name for voice in self._below.voices)
+
+    @property
+    def system(self) -> str | None:
+        """The system prompt that was given."""
+        return self._below.system
+
+    @property
+    def inserted_system(self) -> str | None:
+        """The system prompt that the model's template inserts unless one is given."""
+        return self._below.inserted
+
+    def reset(self, system: str | None = None) -> None:
+        """Forget the conversation; DataError where the template drops system prompts."""
+        self._below.reset(system)
+
+    def __call__(self, message: str, *, participant: str | None = None) -> str:
+        """The answer to the next message, of the first participant unless one is named."""
+        return self.reply(message, participant=participant).text
+
+    def reply(
+        self,
+        message: str,
+        *,
+        participant: str | None = None,
+        on_text: Callable[[str], None] = lambda _: None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> "Reply":
+        """The same with what it took; ``on_text`` hears each piece of the text as it is made."""
+        voices = {voice.name: voice for voice in self._below.voices}
+        name = participant or next(iter(voices))
+        if name not in voices:
+            raise AdapterError(
+                f"No participant is called {name!r}.", remedy=f"There are: {', '.join(voices)}."
+            )
+        return self._below.reply(voices[name], message, say=on_text, stop=stop)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Transcript(Outcome):
+    """What was answered in a conversation, which was shown as it was made."""
+
+    replies: "Sequence[Reply]"
+
+    def to_json(self) -> dict[str, object]:
+        """What `chat --json` prints."""
+        return {
+            "answers": [reply.text for reply in self.replies],
+            "replies": [dataclasses.asdict(reply) for reply in self.replies],
+        }
+
+    def show(self, console: "Console") -> None:
+        """Nothing more."""
+
+
+def load(
+    model: "AdapterGiven | object",
+    *,
+    tokenizer: object = None,
+    adapters: Mapping[str, AdapterGiven] | Sequence[AdapterGiven] = (),
+    device: str = "auto",
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto",
+    force: bool = False,
+) -> Model:
+    """A base in memory: of a name, folder, hub id or run, or a transformers model as it is.
+
+    A run comes with its adapter, which then answers unless another is named. ``adapters``: more of
+    them, by name. ``force`` takes a base that an adapter knows under another name. Raises
+    ModelError, RunError and AdapterError for what cannot answer.
+
+    >>> model = ts.load("smollm2-135m-instruct")  # doctest: +SKIP
+    >>> model.generate(["Hi", "Ho"])  # doctest: +SKIP
+    """
+    from tunesmith.api.in_memory import holding
+
+    named = model.folder if isinstance(model, Run) else model
+    with holding({"model": named, "tokenizer": tokenizer}) as given:
+        from tunesmith.conversation.shared_base import SharedBase
+        from tunesmith.runs.locate import locate
+
+        found = locate(str(given["model"]))
+        shared = SharedBase.open(
+            found.model,
+            dtype=given.get("dtype", dtype),  # type: ignore[arg-type]
+            device=str(given.get("device", device)),
+            four_bit=found.four_bit,
+        )
+    loaded = Model(shared, None)
+    for name, folder in found.adapters.items():
+        loaded.default = loaded.add(folder, name=name, force=force)
+    if isinstance(adapters, Mapping):
+        for name, adapter in adapters.items():
+            loaded.add(adapter, name=name, force=force)
+    else:
+        for adapter in adapters:
+            loaded.add(adapter, force=force)
+    return loaded
+
+
+def chat(  # noqa: PLR0913  # one keyword for each setting
+    model: AdapterGiven | None = None,
+    *,
+    adapters: Sequence[AdapterGiven] = (),
+    system: str | None = None,
+    temperature: float | None = None,
+    top_p: float | None = None,
+    max_new_tokens: int | None = None,
+    seed: int = 0,
+    force: bool = False,
+    on_text: Callable[[str], None] = lambda _: None,
+) -> Dialogue:
+    """A conversation with a model or a run, and adapters that answer beside it.
+
+    Without a model the base is that of the first adapter, or the default model; the adapter
+    `base` is the base itself. ``on_text`` hears what is loaded.
+
+    >>> talk = ts.chat("runs/mine", adapters=["base"])  # doctest: +SKIP
+    >>> talk("Hello")  # doctest: +SKIP
+    """
+    from tunesmith.runs.locate import locate
+
+    target = None if model is None else str(place_of(model))
+    found = locate(target, [str(place_of(each)) for each in adapters])
+    # What is heavy is imported behind what can refuse at once.
+    from tunesmith.conversation.chat import open_chat
+
+    sampling = sampling_of(temperature, top_p=top_p, max_new_tokens=max_new_tokens)
+    on_text(found.model)
+    below = open_chat(found, sampling=sampling, seed=seed, system=system, force=force)
+    return Dialogue(below, found.notes)
+
+
+def sampling_of(
+    temperature: float | None = None,
+    *,
+    top_p: float | None = None,
+    max_new_tokens: int | None = None,
+    stop: Sequence[str] = (),
+) -> "Sampling":
+    """The sampling asked for, or UsageError; what was not given keeps its default."""
+    from tunesmith.generation.sampling import Sampling
+
+    given: dict[str, object] = {"temperature": temperature, "top_p": top_p}
+    given |= {"max_new_tokens": max_new_tokens, "stop": tuple(stop) or None}
+    values = {name: value for name, value in given.items() if value is not None}
+    try:
+        return dataclasses.replace(Sampling(), **values)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise UsageError(f"{error}.") from None
+
+
+def place_of(adapter: AdapterGiven) -> str | Path:
+    """The folder of a run, or the name as it was given."""
+    return adapter.folder if isinstance(adapter, Run) else adapter

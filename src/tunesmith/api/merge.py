@@ -1,0 +1,283 @@
+"""`conflicts` and `merge`: what clashes between adapters, and several made one."""
+
+import math
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from tunesmith.api.load import AdapterGiven, place_of
+from tunesmith.api.results import difference_text, score_cell
+from tunesmith.api.show import Outcome, line, print_table
+from tunesmith.api.work import OnEvent, working
+from tunesmith.core.errors import AdapterError, UsageError
+from tunesmith.core.numbers import bytes_text, percent
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tunesmith.adapters.conflicts import Conflict
+    from tunesmith.studies.conflicts import Found, Pair
+    from tunesmith.studies.merge import Merged as Made
+    from tunesmith.studies.merge import NothingKeepsAll, Trial
+
+STOPPING = "stopping after these answers; press again to stop at once (what was answered stays)"
+STOPPED = "Stopped; nothing is written, answers are kept."
+MEASURES = ("cosine", "signs oppose", "in shared", "out shared", "by chance", "norms")
+MOST_BANDS = 12  # lines of a table of layers: with the rest it fits a terminal
+ROWS, MAX_DROP = 100, 10.0
+_Number = TypeVar("_Number", int, float)
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictsFound(Outcome):
+    """What clashes between adapters, in their weights and in their answers."""
+
+    found: "Found"
+    page: Path | None = None
+
+    @property
+    def verdict(self) -> str:
+        """In plain words."""
+        return self.found.verdict.text
+
+    def to_json(self) -> dict[str, object]:
+        """What `adapters conflicts --json` prints."""
+        document = self.found.to_json()
+        return document if self.page is None else {**document, "page": str(self.page)}
+
+    def show(self, console: "Console") -> None:
+        """The verdict first, then each pair by depth, then the scores."""
+        found, page = self.found, self.page
+        line(console, found.verdict.text)
+        for pair in found.pairs:
+            line(console, f"\n{pair.a} and {pair.b}", style="bold")
+            print_table(console, ("layers", *MEASURES), rows=_bands(pair), numbers=MEASURES)
+            for name, layers in ((pair.a, pair.found.only_first), (pair.b, pair.found.only_second)):
+                if layers:
+                    line(console, f"only {name} has {_few(layers)}")
+        if found.trial is not None:
+            console.print()
+            show_trial(found.trial, console)
+        for name, why in found.left_out.items():
+            line(console, f"{name} was not measured: {why}")
+        if page is not None:
+            console.print(f"page: {page}", soft_wrap=True)
+
+
+def conflicts(  # noqa: PLR0913  # one keyword for each setting
+    adapters: Sequence[AdapterGiven],
+    *,
+    scores: bool | None = None,
+    rows: int = ROWS,
+    page: str | Path | None = None,
+    force: bool = False,
+    on_event: OnEvent | None = None,
+    progress: bool | None = None,
+) -> ConflictsFound:
+    """What clashes between adapters: layer by layer in their weights, and in what they answer.
+
+    ``scores``: merge them by every method and measure what each costs on at most ``rows`` held-out
+    rows; None: where an adapter lies in a run with checks and held-out rows. ``page``: an HTML file
+    with all of it. ``force``: bases of which the names alone differ are the same one. Raises
+    AdapterError for different bases, Cancelled after Ctrl-C.
+
+    >>> ts.conflicts(["runs/a", "runs/b"]).verdict  # doctest: +SKIP
+    """
+    if len(adapters) < 2:
+        raise UsageError(
+            "One adapter is named: it has nothing to clash with.", remedy="Name another one."
+        )
+    from tunesmith.report.writing import write_page
+    from tunesmith.studies.conflicts import find_conflicts
+    from tunesmith.studies.merge import named
+
+    with working(STOPPING, stopped=STOPPED, on_event=on_event, progress=progress) as work:
+        wanted = named([str(place_of(each)) for each in adapters], force=force)
+        found = find_conflicts(wanted, scores=scores, rows=rows, course=work.course)
+    written = None if page is None else write_page(found.to_json(), Path(page))
+    return ConflictsFound(found, written)
+
+
+def _bands(pair: "Pair") -> Iterator[list[str]]:
+    from tunesmith.adapters.conflicts import bands
+
+    for band in bands(list(pair.found.layers), most=MOST_BANDS):
+        yield [band.name, *_cells(pair.found.together(band.layers))]
+    yield ["all", *_cells(pair.found.overall)]
+
+
+def _cells(conflict: "Conflict") -> list[str]:
+    if math.isnan(conflict.cosine):  # one of them changes nothing there
+        return ["-"] * len(MEASURES)
+    shares = (
+        conflict.sign_conflict,
+        conflict.input_overlap,
+        conflict.output_overlap,
+        conflict.chance,
+    )
+    return [f"{conflict.cosine:+.3f}", *map(percent, shares), f"{conflict.norm_ratio:.2f}"]
+
+
+def _few(layers: Sequence[str]) -> str:
+    more = f" and {len(layers) - 2:,} more" if len(layers) > 2 else ""
+    return ", ".join(layers[:2]) + more
+
+
+def show_trial(trial: "Trial", console: "Console") -> None:
+    """A line for each arm: every task's score, and how the worst one changes."""
+    from tunesmith.evaluation.arms import BASE
+    from tunesmith.studies.trials import ALONE
+
+    names = [each.task for each in trial.scores]
+    titles = ("combination", "rank", "error", *names, "worst change")
+    rows = [
+        [{BASE: "(base)", ALONE: "(each alone)"}[arm], "", "", *_scores(trial, arm), ""]
+        for arm in (BASE, ALONE)
+    ]
+    for each in trial.candidates:
+        rank, error = max(each.made.ranks.values()), each.made.errors.overall
+        _, drop = trial.worst(each.way.name)
+        worst = difference_text({"mean": -drop.mean, "low": -drop.high, "high": -drop.low})
+        told = [each.way.name, f"{rank:,}", percent(error)]
+        rows.append([*told, *_scores(trial, each.way.name), worst])
+    print_table(console, titles, rows=rows, numbers=titles[1:])
+    checks = ", ".join(f"{each.task} by `{each.check}`" for each in trial.scores)
+    legend = "held-out rows, with 95 % intervals; error: what the rank loses"
+    line(console, f"{checks}; {legend}")
+
+
+def _scores(trial: "Trial", arm: str) -> Iterator[str]:
+    for task in trial.scores:
+        found = task.arms.get(arm)
+        values = {"score": found.mean, "low": found.low, "high": found.high} if found else {}
+        yield score_cell(values)
+
+
+@dataclass(frozen=True, slots=True)
+class Tried(Outcome):
+    """What every combination that was tried costs each adapter."""
+
+    trial: "Trial"
+
+    def to_json(self) -> dict[str, object]:
+        """The combinations with their worst drops, and the scores."""
+        return self.trial.to_json()
+
+    def show(self, console: "Console") -> None:
+        """A line for each."""
+        show_trial(self.trial, console)
+
+
+class MergeRefused(AdapterError):
+    """Every combination costs an adapter more than is allowed; ``details`` has the figures."""
+
+    def __init__(self, refusal: "NothingKeepsAll") -> None:
+        super().__init__(refusal.message, remedy=refusal.remedy, code=refusal.code)
+        self.details = Tried(refusal.trial)
+
+
+@dataclass(frozen=True, slots=True)
+class MergedAdapter(Outcome):
+    """The adapter that several became, and what its rank loses of their sum."""
+
+    found: "Made"
+
+    @property
+    def out(self) -> Path:
+        """The adapter's folder."""
+        return self.found.out
+
+    def to_json(self) -> dict[str, object]:
+        """What `adapters merge --json` prints."""
+        return self.found.to_json()
+
+    def show(self, console: "Console") -> None:
+        """What was tried, what was taken, and where it is."""
+        merged = self.found
+        if merged.trial is not None:
+            show_trial(merged.trial, console)
+        made = merged.candidate.made
+        errors = made.errors
+        line(
+            console,
+            f"{merged.candidate.way.name}: rank {max(made.ranks.values()):,}, "
+            f"{bytes_text(made.bytes)}; stored with an error of {percent(errors.overall, 2)} "
+            f"(||D - s B A|| / ||D||), of {percent(max(errors.layers.values()), 2)} at most "
+            "in a layer",
+        )
+        console.print(f"written: {merged.out}", soft_wrap=True)
+        console.print(f"next: {shlex.join(['tunesmith', 'chat', str(merged.out)])}", soft_wrap=True)
+
+
+def merge(  # noqa: PLR0913  # one keyword for each setting
+    adapters: Sequence[AdapterGiven],
+    out: str | Path,
+    *,
+    method: str | None = None,
+    auto: bool = False,
+    weights: Sequence[float] = (),
+    density: Sequence[float] | float = (),
+    rank: Sequence[int] | int = (),
+    seed: int = 0,
+    rows: int = ROWS,
+    max_drop: float = MAX_DROP,
+    force: bool = False,
+    on_event: OnEvent | None = None,
+    progress: bool | None = None,
+) -> MergedAdapter:
+    """Adapters of one base, made one in the new folder ``out``: a LoRA in PEFT's format.
+
+    ``method``: linear, magnitude, ties, dare, dare-ties, sce or knots. ``auto``: the methods are
+    tried on at most ``rows`` held-out rows of the runs, and the one is taken whose worst drop is
+    smallest; what costs an adapter more than ``max_drop`` points is refused. ``density`` (share of
+    entries kept) and ``rank`` may then be several. Raises AdapterError for different bases, or a
+    refusal with the figures of all that was tried; Cancelled after Ctrl-C.
+
+    >>> ts.merge(["runs/a", "runs/b"], "both", method="ties")  # doctest: +SKIP
+    """
+    from tunesmith.studies.merge import NothingKeepsAll, combine, combine_best, named
+
+    words = [str(place_of(each)) for each in adapters]
+    _require_one_way(words, method, auto=auto)
+    densities = [density] if isinstance(density, float | int) else list(density)
+    ranks = [rank] if isinstance(rank, int) else list(rank)
+    wanted = named(words, weights, seed=seed, force=force)
+    with working(STOPPING, stopped=STOPPED, on_event=on_event, progress=progress) as work:
+        if not auto:
+            one, most = _only("density", densities), _only("rank", ranks)
+            kind, course = method or "linear", work.course
+            return MergedAdapter(
+                combine(wanted, Path(out), kind=kind, density=one, rank=most, course=course)
+            )
+        try:
+            made = combine_best(
+                wanted,
+                Path(out),
+                densities=densities,
+                ranks=ranks,
+                rows=rows,
+                max_drop=max_drop,
+                course=work.course,
+            )
+        except NothingKeepsAll as refusal:
+            raise MergeRefused(refusal) from None
+    return MergedAdapter(made)
+
+
+def _require_one_way(adapters: Sequence[str], method: str | None, *, auto: bool) -> None:
+    """A single adapter needs no method: all give it as it is."""
+    if auto and method is not None:
+        raise UsageError("--auto chooses the method: leave --method out, or --auto.")
+    if not auto and method is None and len(adapters) > 1:
+        raise UsageError(
+            "How are they combined?",
+            remedy="Say --auto, which measures, or name a way, as in --method ties.",
+        )
+
+
+def _only(name: str, values: "Sequence[_Number]") -> "_Number | None":
+    if len(values) > 1:
+        raise UsageError(f"--{name} has several values, of which --auto could choose.")
+    return values[0] if values else None

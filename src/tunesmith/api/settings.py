@@ -1,0 +1,198 @@
+"""The settings of a run as Python gives them: keywords, settings objects, mappings, a file."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from tunesmith.config import checks as _checks
+from tunesmith.config import checks_reference as _reference
+from tunesmith.config.load import Flags, load_run_config, merged, read_yaml, run_config
+from tunesmith.config.methods import (
+    FullSettings,
+    LoraSettings,
+    PromptSettings,
+    PTuningSettings,
+)
+from tunesmith.config.run import RunConfig
+from tunesmith.config.settings import Settings
+from tunesmith.core.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from tunesmith.api.sources import Data
+
+LoRA, Full, Prompt, PTuning = LoraSettings, FullSettings, PromptSettings, PTuningSettings
+
+
+def QLoRA(**settings: Any) -> LoraSettings:  # it stands beside LoRA
+    """LoRA over a base whose linear layers are in 4-bit (NF4), with LoRA's settings."""
+    return LoraSettings(kind="qlora", **settings)
+
+
+class checks:  # written `ts.checks.Json(...)`, as a module would be
+    """The settings of every check, by its kind: ``ts.checks.Json(schema="schema.json")``."""
+
+    Exact = _reference.ExactSettings
+    Label = _reference.LabelSettings
+    Number = _reference.NumberSettings
+    Json = _checks.JsonSettings
+    Regex = _checks.RegexSettings
+    StartsWith = _checks.StartsWithSettings
+    EndsWith = _checks.EndsWithSettings
+    Contains = _checks.ContainsSettings
+    NotContains = _checks.NotContainsSettings
+    MaxWords = _checks.MaxWordsSettings
+    MaxSentences = _checks.MaxSentencesSettings
+    Language = _checks.LanguageSettings
+    Steps = _reference.StepsSettings
+    Slots = _reference.SlotsSettings
+    Rouge = _reference.RougeSettings
+    Bleu = _reference.BleuSettings
+    Chrf = _reference.ChrfSettings
+    Similarity = _checks.SimilaritySettings
+    Style = _checks.StyleSettings
+    Sql = _checks.SqlSettings
+    Python = _checks.PythonSettings
+    Judge = _checks.JudgeSettings
+
+
+Method = str | Settings | Mapping[str, object]
+CheckGiven = str | Settings | Mapping[str, object]
+ConfigGiven = str | Path | Mapping[str, object] | RunConfig
+
+
+class RunKeywords(TypedDict, total=False):
+    """What any verb that trains takes, each a key of the config; the rest goes into ``settings``.
+
+    ``config``: a file, a mapping or a RunConfig to start from. ``settings``: any further keys,
+    nested or dotted: ``{"train": {"patience": 2}, "data.overflow": "drop"}``. ``model``: a short
+    name, a folder, a hub id, or a transformers model in memory, with ``tokenizer`` beside it or as
+    a pair. ``minutes``, ``epochs`` and ``steps`` (optimizer steps) exclude each other.
+    """
+
+    model: object
+    tokenizer: object
+    method: Method
+    checks: CheckGiven | Sequence[CheckGiven]
+    eval: "Data | float"
+    goal: str
+    out: str | Path
+    epochs: float
+    steps: int
+    minutes: float
+    lr: float
+    seed: int
+    device: str
+    dtype: str
+    config: ConfigGiven | None
+    settings: Mapping[str, object] | None
+
+
+_KEYS = {
+    "model": "model",
+    "method": "method",
+    "checks": "evaluate.checks",
+    "eval": "data.eval",
+    "goal": "goal",
+    "out": "out",
+    "epochs": "train.epochs",
+    "steps": "train.steps",
+    "minutes": "train.minutes",
+    "lr": "train.lr",
+    "seed": "train.seed",
+    "device": "device",
+    "dtype": "dtype",
+}
+
+
+def plain(value: object) -> object:
+    """Settings objects and paths as a YAML file would have them."""
+    if isinstance(value, Settings):
+        given = value.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        kind = getattr(value, "kind", None)
+        return given if kind is None else {"kind": kind, **given}
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def nested(values: Mapping[str, object]) -> dict[str, object]:
+    """Dotted keys put where they belong: ``{"train.lr": 1}`` is ``{"train": {"lr": 1}}``."""
+    found: dict[str, object] = {}
+    for key, value in values.items():
+        inner = nested(value) if isinstance(value, Mapping) else value
+        for part in reversed(key.split(".")):
+            inner = {part: inner}
+        assert isinstance(inner, dict)
+        found = merged(found, inner)
+    return found
+
+
+def overrides_of(data: object, keywords: Mapping[str, object]) -> Mapping[str, object]:
+    """What keywords and ``settings`` set, nested as in a file.
+
+    Raises UsageError for a keyword that is not known. ``data`` and ``eval`` are already names of
+    files, ``model`` a name.
+    """
+    known = {*RunKeywords.__annotations__}
+    if unknown := [name for name in keywords if name not in known]:
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        raise UsageError(
+            f"There is no keyword {', '.join(unknown)}.",
+            remedy=f"Did you mean {near[0]}?" if near else "Other keys go into settings={...}.",
+        )
+    settings = keywords.get("settings")
+    settings = {} if settings is None else settings
+    assert isinstance(settings, Mapping)
+    given: dict[str, object] = {}
+    for name, key in _KEYS.items():
+        value = plain(keywords.get(name))
+        if value is None:
+            continue
+        if name == "method" and isinstance(value, str):
+            value = {"kind": value}
+        if name == "checks":
+            listed = value if isinstance(value, list) else [value]
+            value = [{"kind": each} if isinstance(each, str) else each for each in listed]
+        given[key] = value
+    if data is not None:
+        given["data.train"] = data
+    if isinstance(settings, Flags):  # of a command line, which messages then name
+        return Flags(merged(nested(given), settings))
+    return merged(nested(given), nested({k: plain(v) for k, v in settings.items()}))
+
+
+def config_of(overrides: Mapping[str, object], config: object = None) -> RunConfig:
+    """The checked config of a start with the overrides in front; ConfigError with every fault."""
+    path, values = start_of(config, overrides)
+    if isinstance(overrides, Flags):
+        return load_run_config(path, overrides)
+    if path is not None:
+        values = merged(_with_kind(read_yaml(path)), values)
+    if "data" not in values:
+        raise ConfigError("No training data is given.", remedy="Give it first: train(DATA, ...).")
+    return run_config(values, path=path or Path("settings"), flags={})
+
+
+def start_of(
+    config: object, overrides: Mapping[str, object]
+) -> tuple[Path | None, Mapping[str, object]]:
+    """The file to start from, and what goes in front of it.
+
+    A mapping or a RunConfig joins what goes in front. Raises ConfigError for anything else.
+    """
+    if config is None or isinstance(config, str | Path):
+        return None if config is None else Path(config).expanduser(), overrides
+    if isinstance(config, RunConfig | Mapping):
+        start = plain(config)
+        assert isinstance(start, dict)
+        return None, merged(_with_kind(nested(start)), overrides)
+    raise ConfigError(f"config is a path, a mapping or a RunConfig, not {type(config).__name__}.")
+
+
+def _with_kind(values: dict[str, object]) -> dict[str, object]:
+    """`method: lora` means its kind."""
+    method = values.get("method")
+    return {**values, "method": {"kind": method}} if isinstance(method, str) else values

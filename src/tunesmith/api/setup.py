@@ -1,0 +1,255 @@
+"""`init`, `demo` and `doctor`: the first hour with a machine and with one's own data."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from tunesmith import SPIN_COUNT
+from tunesmith.api.results import labelled, show_answers
+from tunesmith.api.settings import config_of, overrides_of
+from tunesmith.api.show import Outcome, line, print_facts, show_next
+from tunesmith.api.sources import Data, as_source
+from tunesmith.api.train import STOPPING, finished
+from tunesmith.api.work import OnEvent, torch_came_first_text, working
+from tunesmith.core.errors import RunError
+from tunesmith.core.numbers import bytes_text, duration, many, percent
+from tunesmith.core.progress import Cancelled
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tunesmith.evaluation.intervals import Interval
+    from tunesmith.setup.demo import DemoResult
+    from tunesmith.setup.draft_config import Draft
+
+Facts = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Demo(Outcome):
+    """The demo's run, and its answers before and after."""
+
+    found: "DemoResult"
+
+    def to_json(self) -> dict[str, object]:
+        """What `demo --json` prints."""
+        result = self.found
+        keys = ("question", "before", "after", "reference")
+        return {
+            **result.summary.to_json(),
+            "check": result.check,
+            "before": _interval(result.before),
+            "after": _interval(result.after),
+            "difference": _interval(result.difference),
+            "examples": [dict(zip(keys, example, strict=True)) for example in result.examples],
+            "next": list(result.next_commands),
+        }
+
+    def show(self, console: "Console") -> None:
+        """Answers, scores, what was made, what to try next."""
+        result = self.found
+        show_answers(result.summary.answers, console)
+        rows = many(result.after.n, "held-out row")
+        _title(f"Score of the check `{result.check}` on {rows}", console)
+        for name, interval in (("before", result.before), ("after", result.after)):
+            labelled(name, f"{percent(interval.mean)} ({_limits(interval)})", console=console)
+        points = f"{100 * result.difference.mean:+.0f} points ({_limits(result.difference)})"
+        labelled("difference", points, console=console)
+        summary = result.summary
+        for text in _judged(summary.evaluation or {}):
+            line(console, text)
+        _title("What was made", console)
+        cost = [many(summary.steps, "step"), duration(summary.seconds)]
+        if summary.tokens_per_second is not None:
+            cost.append(f"{summary.tokens_per_second:,.0f} tokens/s")
+        cost.append(f"at most {bytes_text(summary.peak_bytes)}")
+        labelled("training", ", ".join(cost), console=console)
+        labelled("run", summary.run, console=console)
+        if summary.adapter is not None:
+            labelled("adapter", summary.adapter, console=console)
+        show_next(console, result.next_commands, title="\nTry next")
+
+
+def demo(
+    out: str | Path = "runs/demo",
+    *,
+    on_event: OnEvent | None = None,
+    progress: bool | None = None,
+) -> Demo:
+    """A tour: fetch the default model, fine-tune it in ``out``, show that it changed.
+
+    An earlier demo there is replaced. Raises RunError where ``out`` holds anything else, Cancelled
+    after Ctrl-C.
+    """
+    resume = f"To go on: tunesmith train --resume {shlex.quote(str(out))}, or start it again."
+    with working(
+        STOPPING,
+        stopped=lambda _: f"Stopped at once. {resume}",
+        on_event=on_event,
+        progress=progress,
+    ) as work:
+        from tunesmith.setup.demo import demo as run_demo
+
+        try:
+            result = run_demo(out=Path(out), emit=work.emit, stop=work.stop)
+        except RunError as error:
+            if error.code != "stopped":
+                raise
+            raise Cancelled(str(error)) from None
+        finished(result.summary, work)
+    return Demo(result)
+
+
+def _interval(interval: "Interval") -> dict[str, object]:
+    return {
+        "score": interval.mean,
+        "low": interval.low,
+        "high": interval.high,
+        "n": interval.n,
+    }
+
+
+def _judged(evaluation: Mapping[str, object]) -> Iterator[str]:
+    """The whole verdict, of which the score is a part, and its page."""
+    verdict = evaluation.get("verdict")
+    if isinstance(verdict, Mapping):
+        yield f"\nVerdict: {verdict['text']}"
+    if report := evaluation.get("report"):
+        yield f"report: {report}"
+
+
+def _title(text: str, console: "Console") -> None:
+    console.print(f"\n{text}", style="bold")
+
+
+def _limits(interval: "Interval") -> str:
+    return f"95 % interval {100 * interval.low:.0f}..{100 * interval.high:.0f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Doctor(Outcome):
+    """What of this machine matters to a run."""
+
+    facts: Facts
+
+    def to_json(self) -> Facts:
+        """What `doctor --json` prints."""
+        return self.facts
+
+    def show(self, console: "Console") -> None:
+        """A page for a bug report."""
+        print_facts(console, _lines(self.facts))
+
+
+def doctor() -> Doctor:
+    """Processor, memory, GPU, cache and versions."""
+    from tunesmith.setup.doctor import examine
+
+    return Doctor(examine())
+
+
+def _lines(facts: Facts) -> Iterator[tuple[str, str]]:
+    processor, memory, cache = (cast(Facts, facts[key]) for key in ("processor", "memory", "cache"))
+    formats = cast("list[str]", processor["bfloat16"])
+    threads = many(cast(int, processor["threads"]), "thread")
+    yield "platform", str(facts["platform"])
+    yield "processor", f"{processor['name']} ({processor['architecture']})"
+    cores = f"{processor['cores']}, usable {processor['usable_cores']}"
+    yield "cores", f"{cores}, torch uses {threads}"
+    spins = processor.get("spin_count")
+    yield SPIN_COUNT, str(spins) if spins else torch_came_first_text()
+    yield "instructions", f"{processor['instructions']}; bf16: {', '.join(formats) or 'none'}"
+    yield "number format", str(cast(Facts, facts["dtype"])["reason"])
+    total, available = _size(memory["total_bytes"]), _size(memory["available_bytes"])
+    yield "memory", f"{total}, of which a run may take {available} now"
+    gpus = cast("list[Facts]", facts["gpus"])
+    for gpu in gpus:
+        yield "GPU", f"{gpu['name']}, {_size(gpu['bytes'])}, {gpu['bfloat16']}"
+    if not gpus:
+        yield "GPU", "none that torch can use"
+    yield "cache", f"{cache['folder']}, {_size(cache['bytes'])}"
+    models = cast("list[str]", cache["models"])
+    yield "cached models", ", ".join(models) or "none (`tunesmith model pull NAME`)"
+    disk = cast(Facts, facts["disk"])
+    yield "disk", f"{_size(disk['free_bytes'])} free in {disk['folder']}"
+    versions = cast("Mapping[str, str | None]", facts["versions"])
+    yield "versions", ", ".join(f"{name} {v or 'not installed'}" for name, v in versions.items())
+    yield "python", str(facts["python"])
+
+
+def _size(count: object) -> str:
+    return bytes_text(count) if isinstance(count, int) else "unknown"
+
+
+SHOWN_FAULTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Drafted(Outcome):
+    """A commented config that was written, and the checks that the answers suggest."""
+
+    found: "Draft"
+    out: Path
+    words: tuple[str, ...]
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """The faults for which a run refuses the data, the first of them, and what lists all."""
+        faults = self.found.faults
+        if not faults:
+            return ()
+        more = [f"  ... and {len(faults) - SHOWN_FAULTS:,} more"] * (len(faults) > SHOWN_FAULTS)
+        return (
+            f"note: {many(len(faults), 'fault')}, for which a run refuses this data:",
+            *(f"  {fault}" for fault in faults[:SHOWN_FAULTS]),
+            *more,
+            f"All are listed by: tunesmith data check {shlex.join(self.words)}",
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """What `init --json` prints."""
+        draft = self.found
+        return {
+            "out": self.out,
+            "format": draft.format,
+            "rows": draft.rows,
+            "checks": [{**each.check, "reason": each.reason} for each in draft.proposals],
+            "faults": len(draft.faults),
+        }
+
+    def show(self, console: "Console") -> None:
+        """Its checks with their reasons, and what comes next."""
+        draft, out = self.found, self.out
+        console.print(f"{out}: {many(draft.rows, 'row')}, format {draft.format}", soft_wrap=True)
+        for proposal in draft.proposals:
+            line(console, f"check {proposal.check['kind']}: {proposal.reason}")
+        if not draft.proposals:
+            console.print(
+                "no check: nothing in the answers suggests a rule; add one if you have it"
+            )
+        show_next(console, [f"tunesmith train {shlex.quote(str(out))}"])
+
+
+def init(
+    data: Data,
+    out: str | Path = "tunesmith.yaml",
+    *,
+    settings: Mapping[str, object] | None = None,
+    words: Sequence[str] = (),
+) -> Drafted:
+    """Write a commented config for ``data`` to ``out``: its format, and checks that it suggests.
+
+    ``settings``: how it is read, as ``{"data.format": "alpaca"}``; ``words``: how a command line
+    names it. Raises DataError where no row can be read,
+    ConfigError where ``out`` is there already.
+
+    >>> ts.init("rows.jsonl")  # doctest: +SKIP
+    """
+    from tunesmith.setup.draft_config import draft_config, write_draft
+
+    source = as_source(data)
+    draft = draft_config(config_of(overrides_of(source, {"settings": settings})).data)
+    write_draft(draft, Path(out))
+    return Drafted(draft, Path(out), tuple(words or [str(source)]))

@@ -1,0 +1,156 @@
+"""How results show themselves: in a terminal, as text, and in a notebook."""
+
+import io
+import os
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType
+
+WIDTH = 120  # where no terminal says how wide it is
+FACT_WIDTH = 90
+# C0 without tab and newline, DEL and C1; each becomes a visible mark.
+_CONTROL = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {0x09, 0x0A}, "\N{SYMBOL FOR ESCAPE}")
+_HTML = (
+    '<pre style="white-space:pre-wrap;font-family:monospace;line-height:1.3;margin:0">{code}</pre>'
+)
+
+Values = Mapping[str, object]
+
+
+class Outcome:
+    """What a verb gives: a JSON document, and a way to show it to a person.
+
+    ``str()`` is the text that the command prints; a notebook shows the same with colours.
+    """
+
+    @property
+    def is_good(self) -> bool:
+        """Whether a command that ends with it exits with status 0, and not 1."""
+        return True
+
+    def to_json(self) -> Mapping[str, object]:
+        """The document that the command prints with ``--json``."""
+        raise NotImplementedError
+
+    def show(self, console: "Console") -> None:
+        """Print it for a person."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        text = io.StringIO()
+        self.show(console_on(text, width=WIDTH))
+        return text.getvalue().rstrip("\n")
+
+    def __rich_console__(
+        self, console: "Console", _: "ConsoleOptions"
+    ) -> "Iterator[RenderableType]":
+        from rich.text import Text
+
+        with console.capture() as text:
+            self.show(console)
+        yield Text.from_ansi(text.get())
+
+    def _repr_html_(self) -> str:
+        from rich.console import Console
+
+        console = Console(
+            file=io.StringIO(), width=WIDTH, record=True, markup=False, emoji=False, highlight=False
+        )
+        self.show(console)
+        return console.export_html(inline_styles=True, code_format=_HTML)
+
+
+def console_on(stream: io.TextIOBase, *, width: int | None = None) -> "Console":
+    """A console that leaves texts as they are: no markup, no emoji names, no colours of its own."""
+    from rich.console import Console  # here, so that --help need not load it
+
+    # Markup would swallow [brackets] of messages and answers, emoji names between colons.
+    return Console(file=stream, width=width, markup=False, emoji=False, highlight=False)  # type: ignore[arg-type]
+
+
+def standard_console(*, stderr: bool) -> "Console":
+    """Standard output or error; wide enough for tables when it is no terminal."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or "COLUMNS" in os.environ else WIDTH
+    return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return getattr(shell, "kernel", None) is not None
+
+
+def sanitize(text: str) -> str:
+    """``text`` whose control characters cannot move the cursor or recolour a terminal."""
+    return text.translate(_CONTROL)
+
+
+def line(console: "Console", text: str, *, style: str | None = None) -> None:
+    """A line that is never wrapped, so that it can be searched and copied."""
+    console.print(sanitize(text), style=style, soft_wrap=True)
+
+
+def paragraph(console: "Console", text: str, *, style: str | None = None) -> None:
+    """A message among results: between words wrapped in a terminal, in one line for `grep`."""
+    console.print(sanitize(text), style=style, soft_wrap=not console.is_terminal)
+
+
+def show_notes(console: "Console", messages: Iterable[str]) -> None:
+    """What must not be overlooked, a line each."""
+    for message in messages:
+        line(console, f"note: {message}", style="yellow")
+
+
+def show_next(console: "Console", commands: Iterable[str], *, title: str = "\nNext:") -> None:
+    """Commands that come next, under a title."""
+    commands = list(commands)
+    if commands:
+        console.print(title, style="bold")
+    for command in commands:
+        line(console, f"  {command}")
+
+
+def print_table(
+    console: "Console",
+    titles: Sequence[str],
+    *,
+    rows: Iterable[Sequence[str]],
+    numbers: Collection[str] = (),
+    whole: Collection[str] = (),
+) -> None:
+    """One line for each row; the columns in ``numbers`` stand to the right.
+
+    Those in ``whole`` are not broken where there is room for them; the others wrap at words.
+    """
+    from rich.table import Table
+
+    table = Table(box=None)
+    for title in titles:
+        is_number = title in numbers
+        table.add_column(
+            title,
+            justify="right" if is_number else "left",
+            no_wrap=is_number or title in whole,
+            overflow="fold",
+        )
+    for row in rows:
+        table.add_row(*map(sanitize, row))
+    console.print(table)
+
+
+def print_facts(console: "Console", facts: Iterable[tuple[str, str]]) -> None:
+    """A name and what is true of it, a line each; long values are wrapped beside the name."""
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(max_width=FACT_WIDTH, overflow="fold")
+    for name, value in facts:
+        table.add_row(name, sanitize(value))
+    console.print(table)

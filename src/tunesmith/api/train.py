@@ -1,0 +1,189 @@
+"""`train`: one fine-tuning run, new or resumed, with its evaluation and its page."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from tunesmith.api.settings import RunKeywords, config_of, overrides_of
+from tunesmith.api.show import Outcome
+from tunesmith.api.sources import Data, as_source
+from tunesmith.api.work import OnEvent, Working, working
+from tunesmith.core.errors import RunError, UsageError
+from tunesmith.core.progress import Cancelled
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tunesmith.api.display import RunDisplay
+    from tunesmith.config.run import RunConfig
+    from tunesmith.runs.summary import RunSummary
+
+STOPPING = "stopping after this step or these answers; again: at once (the last checkpoint stays)"
+
+
+@dataclass(frozen=True, slots=True)
+class Run(Outcome):
+    """A run: what it reached, and where everything of it lies.
+
+    ``notes`` were shown while it went, and must not be overlooked.
+    """
+
+    summary: "RunSummary"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return Path(self.summary.run)
+
+    @property
+    def adapter(self) -> Path | None:
+        """The adapter in PEFT's format, the model's folder for `full`; None before the end."""
+        return None if self.summary.adapter is None else Path(self.summary.adapter)
+
+    @property
+    def evaluation(self) -> Mapping[str, object] | None:
+        """The evaluate document; None without checks."""
+        return self.summary.evaluation
+
+    @property
+    def verdict(self) -> str:
+        """`yes`, `no` or `cannot tell`, with the reason."""
+        verdict = (self.evaluation or {}).get("verdict")
+        if isinstance(verdict, Mapping):
+            return str(verdict["text"])
+        return "no purpose stated: loss only"
+
+    @property
+    def metrics(self) -> list[dict[str, object]]:
+        """A dict for each optimizer step: step, tokens, loss, lr, tokens_per_second, ..."""
+        file = self.folder / "metrics.jsonl"
+        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+        return [json.loads(line) for line in lines]
+
+    @property
+    def report(self) -> Path:
+        """The run's page, which a browser opens."""
+        return Path(self.summary.report)
+
+    def to_peft(self) -> object:
+        """The base with the adapter as a `peft.PeftModel`, for inference.
+
+        Raises RunError where the run has no adapter: it is not done, or trained the whole model.
+        """
+        if self.adapter is None or self.adapter.name != "adapter":
+            raise RunError(
+                f"{self.folder} has no adapter.",
+                remedy="A `full` run's model is loaded by transformers, from the folder model/.",
+            )
+        try:
+            from peft import AutoPeftModelForCausalLM
+        except ImportError:
+            raise RunError(
+                "to_peft needs the package peft, which is not installed.",
+                remedy="Install it with `pip install peft`.",
+            ) from None
+        return AutoPeftModelForCausalLM.from_pretrained(str(self.adapter))
+
+    def to_json(self) -> dict[str, object]:
+        """What `train --json` prints."""
+        from tunesmith.api.results import next_commands
+
+        return {**self.summary.to_json(), "next": next_commands(self.summary)}
+
+    def show(self, console: "Console") -> None:
+        """Scores, costs, answers, and what comes next."""
+        from tunesmith.api.results import show_result
+
+        show_result(self.summary, console, warnings=self.notes)
+
+
+def train(
+    data: Data | None = None,
+    *,
+    resume: "str | Path | Run | None" = None,
+    on_event: OnEvent | None = None,
+    progress: bool | None = None,
+    **keywords: Unpack[RunKeywords],
+) -> Run:
+    """Fine-tune on rows; the run's folder holds everything, and the run comes back evaluated.
+
+    ``data``: a path or a list of them, a list of dicts, a `datasets.Dataset`, a table of pandas,
+    polars or Arrow. ``keywords``: those of ``RunKeywords``. ``resume``: a run that was interrupted,
+    by its folder, instead of anything else. ``on_event`` hears every event; ``progress`` shows a
+    line with a bar (None: in a terminal and in a notebook).
+
+    Raises ConfigError, DataError, ModelError and RunError for what cannot run, and Cancelled after
+    Ctrl-C, with the run so far; it resumes by ``train(resume=...)``.
+
+    >>> run = ts.train("rows.jsonl", method=ts.LoRA(rank=8), checks=["json"])  # doctest: +SKIP
+    """
+    if resume is not None:
+        if data is not None or keywords:
+            raise UsageError("resume takes the run's own config, and nothing else beside it.")
+        return _train(None, _folder(resume), on_event=on_event, progress=progress)
+    from tunesmith.api.in_memory import holding
+
+    with holding(keywords) as given:
+        overrides = overrides_of(as_source(data), with_eval(given))
+        config = config_of(overrides, given.get("config"))
+        return _train(config, None, on_event=on_event, progress=progress)
+
+
+def with_eval(keywords: RunKeywords) -> RunKeywords:
+    """The keywords, with held-out rows in memory as a file."""
+    held = keywords.get("eval")
+    return {**keywords, "eval": as_source(held)} if held is not None else keywords  # type: ignore[typeddict-item]
+
+
+def _folder(run: "str | Path | Run") -> Path:
+    return run.folder if isinstance(run, Run) else Path(run)
+
+
+def _train(
+    config: "RunConfig | None",
+    resume: Path | None,
+    *,
+    on_event: OnEvent | None,
+    progress: bool | None,
+) -> Run:
+    def interrupted(display: "RunDisplay") -> str:
+        return _resume_text(resume or display.run_folder or _begun(config))
+
+    with working(STOPPING, stopped=interrupted, on_event=on_event, progress=progress) as work:
+        from tunesmith.runs.run import resume_run, train_run
+
+        if config is None:
+            assert resume is not None
+            summary = resume_run(resume, emit=work.emit, stop=work.stop)
+        else:
+            summary = train_run(config, emit=work.emit, stop=work.stop)
+        run = finished(summary, work)
+    if summary.reason == "stopped":
+        raise Cancelled(_resume_text(run.folder), run)
+    return run
+
+
+def finished(summary: "RunSummary", work: Working) -> Run:
+    """The run, its page drawn unless it was stopped."""
+    from tunesmith.report.writing import draw_report
+
+    if summary.reason != "stopped":
+        draw_report(Path(summary.run), work.emit)
+    return Run(summary, work.notes)
+
+
+def _begun(config: "RunConfig | None") -> Path | None:
+    """The folder that was asked for, if the run got as far as to write its config."""
+    out = Path(config.out) if config is not None and config.out is not None else None
+    return out if out is not None and (out / "config.yaml").is_file() else None
+
+
+def _resume_text(run: Path | None) -> str:
+    if run is None:
+        return "Stopped at once. `tunesmith runs list` shows the run if it had begun."
+    command = f"tunesmith train --resume {shlex.quote(str(run))}"
+    return f"Stopped at once; what was saved before stays. To go on: {command}"

@@ -1,0 +1,148 @@
+"""Long work that a verb does: it is shown, heard by the caller, and can be cancelled."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tunesmith
+from tunesmith.core.progress import (
+    Cancelled,
+    Course,
+    Event,
+    Notice,
+    Phase,
+    cancel_on_signal,
+    never,
+)
+
+if TYPE_CHECKING:
+    from tunesmith.api.display import GroupDisplay, RunDisplay
+
+OnEvent = Callable[[Event], None]
+OnRunEvent = Callable[[str, Event], None]  # of one of several runs, by its name
+_told = {"torch": not tunesmith.torch_came_first}
+
+
+@dataclass(slots=True)
+class Working:
+    """What goes through long work: ``emit`` takes its events, ``stop`` asks whether to cancel."""
+
+    emit: OnEvent
+    stop: Callable[[], bool]
+    display: "RunDisplay"
+
+    @property
+    def course(self) -> Course:
+        """The same, for work below that takes one object."""
+        return Course(emit=self.emit, stop=self.stop)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was noticed and must be shown again at the end."""
+        return tuple(self.display.warnings)
+
+    def say(self, phase: str) -> None:
+        """For work below that reports text alone."""
+        self.emit(Phase(phase))
+
+
+@dataclass(slots=True)
+class GroupWork:
+    """As ``Working``, for several runs: each event comes with the name of its run."""
+
+    emit: OnRunEvent
+    stop: Callable[[], bool]
+    display: "GroupDisplay"
+    warnings: dict[str, list[str]] = field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def working(
+    notice: str,
+    *,
+    stopped: "str | Callable[[RunDisplay], str]",
+    on_event: OnEvent | None = None,
+    progress: bool | None = None,
+) -> Iterator[Working]:
+    """Show events and pass them to ``on_event``; a first Ctrl-C says ``notice`` and cancels.
+
+    Where the work is interrupted it raises Cancelled: ``stopped`` is what stays then, and the same
+    call resumes; or it makes the whole message. ``progress``: whether it is shown on standard
+    error; None: in a terminal and in a notebook.
+    """
+    from tunesmith.api.display import RunDisplay, console_for
+
+    display = RunDisplay(console_for(progress))
+
+    def emit(event: Event) -> None:
+        display(event)
+        if on_event is not None:
+            on_event(event)
+
+    with display, cancelling(notice) as stop:
+        try:
+            _tell_of_torch(emit)
+            yield Working(emit, stop, display)
+        except KeyboardInterrupt as interrupt:
+            if isinstance(interrupt, Cancelled) and interrupt.message:
+                raise
+            if isinstance(stopped, str):
+                raise Cancelled(stopped, same_call=True) from None
+            raise Cancelled(stopped(display)) from None
+
+
+@contextlib.contextmanager
+def working_on_runs(
+    notice: str,
+    *,
+    resume: str,
+    on_event: OnRunEvent | None = None,
+    progress: bool | None = None,
+) -> Iterator[GroupWork]:
+    """``working`` for several runs."""
+    from tunesmith.api.display import GroupDisplay, console_for
+
+    display = GroupDisplay(console_for(progress))
+
+    def emit(name: str, event: Event) -> None:
+        display(name, event)
+        if on_event is not None:
+            on_event(name, event)
+
+    with display, cancelling(notice) as stop:
+        try:
+            _tell_of_torch(lambda event: emit("together", event))
+            yield GroupWork(emit, stop, display, display.warnings)
+        except KeyboardInterrupt as interrupt:
+            if isinstance(interrupt, Cancelled) and interrupt.message:
+                raise
+            raise Cancelled(f"Stopped at once. {resume}") from None
+
+
+def _tell_of_torch(emit: OnEvent) -> None:
+    """Once in a process: where torch was imported first, its threads still spin."""
+    if not _told["torch"]:
+        _told["torch"] = True
+        emit(Notice("spin_count", torch_came_first_text()))
+
+
+def torch_came_first_text() -> str:
+    """What it costs that torch was imported before this package."""
+    return (
+        f"torch was imported before tunesmith, so {tunesmith.SPIN_COUNT} has no effect: beside "
+        "other work on this machine, training may take twice as long; import tunesmith first"
+    )
+
+
+def cancelling(notice: str) -> contextlib.AbstractContextManager[Callable[[], bool]]:
+    """`cancel_on_signal`; without a notice the first one interrupts: for work that never asks."""
+    return cancel_on_signal(notice) if notice else contextlib.nullcontext(never)
+
+
+def errors_folder() -> Path:
+    """Where what happened in an unexpected error is written."""
+    from tunesmith.models.cache import cache_root
+
+    return cache_root() / "errors"

@@ -1,0 +1,157 @@
+"""A store of documents with the embedding model of its name: a folder indexed, passages found.
+
+No language model is loaded, and the embedding model only where something is embedded.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from tunesmith.core.errors import RagError, UsageError
+from tunesmith.core.numbers import many
+from tunesmith.evaluation.checks.similarity import is_latin
+from tunesmith.models.cache import Emit, ignore
+from tunesmith.models.embedder import E5, MINILM, load_embedder, reads_only_latin
+from tunesmith.retrieval.chunk import Cutting
+from tunesmith.retrieval.confidence import JUDGED_HITS, confidence, known_threshold
+from tunesmith.retrieval.embedding import EmbeddingModel, require_same
+from tunesmith.retrieval.index import Indexed, IndexedFolder, Progress, index
+from tunesmith.retrieval.reading import Reading
+from tunesmith.retrieval.retrieve import Hit, Search, require_passages, retrieve, with_neighbours
+from tunesmith.retrieval.store import Store, open_store
+
+DEFAULT_EMBEDDING = MINILM.name
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSettings:
+    """The embedding model's name or folder, how documents are cut, and how they are read."""
+
+    embedding: str = DEFAULT_EMBEDDING
+    cutting: Cutting = field(default_factory=Cutting)
+    reading: Reading = field(default_factory=Reading)
+
+
+def index_folder(
+    folder: Path,
+    store: str,
+    settings: IndexSettings | None = None,
+    *,
+    emit: Callable[[Progress], object] = lambda _: None,
+    tell: Emit = ignore,
+) -> Indexed:
+    """Make ``store`` hold what ``folder`` holds; the model is loaded where something is new.
+
+    Raises RagError, and ModelError for a model that cannot be had.
+    """
+    settings = settings or IndexSettings()
+    is_folder = Path(settings.embedding).is_dir()  # found again from wherever the store is asked
+    name = str(Path(settings.embedding).absolute()) if is_folder else settings.embedding
+    load = partial(_load, name, settings.cutting.tokens, tell)
+    source = IndexedFolder(folder, name, load, settings.cutting)
+    return index(source, store, emit=emit, reading=settings.reading)
+
+
+def _load(name: str, tokens: int, tell: Emit) -> EmbeddingModel:
+    """Raises RagError where the model would read only the beginning of such passages."""
+    embedder = load_embedder(name, emit=tell)
+    if tokens > embedder.longest:
+        raise RagError(
+            f"{name} reads {many(embedder.longest, 'token')}: what stands behind them in a passage "
+            f"of {tokens:,} would not be searched by meaning.",
+            remedy=f"Give --chunk-tokens below {embedder.longest:,}, with room for headings.",
+            code="cutting",
+        )
+    return embedder
+
+
+def open_documents(uri: str, *, emit: Emit = ignore) -> tuple[Store, EmbeddingModel]:
+    """A store and the embedding model that it was made with; raises RagError without either."""
+    store = open_store(uri)
+    embedder = load_embedder(store.settings.embedding, emit=emit)
+    require_same(embedder, store.settings)
+    return store, embedder
+
+
+@dataclass(frozen=True, slots=True)
+class FindSettings:
+    """How passages are found.
+
+    Below ``threshold`` (a confidence; None: the one known for the store's model) they are too
+    little to answer from. ``neighbours`` chunks before and behind each passage are shown with it.
+    """
+
+    search: Search = field(default_factory=Search)
+    threshold: float | None = None
+    neighbours: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPassages:
+    """What the store has for a question, neighbours included; ``refused`` where that is too little.
+
+    ``threshold`` is what the confidence was held against; None where no threshold is known.
+    ``advice`` is for whoever asks a model that does not read the question's language.
+    """
+
+    question: str
+    hits: list[Hit]
+    passages: list[tuple[str, str]]
+    confidence: float | None
+    refused: bool
+    threshold: float | None = None
+    advice: str = ""
+
+    @property
+    def why(self) -> str:
+        """What decided whether the model is asked: `confidence 0.41, threshold 0.50`."""
+        if not self.hits:
+            return "no passage was found"
+        known = (("confidence", self.confidence), ("threshold", self.threshold))
+        said = (f"{name} {'unknown' if n is None else f'{n:.2f}'}" for name, n in known)
+        return ", ".join(said)
+
+
+class Documents:
+    """An open store with the embedding model that it was made with."""
+
+    def __init__(
+        self, uri: str, settings: FindSettings | None = None, *, emit: Emit = ignore
+    ) -> None:
+        self._store, self._embedder = open_documents(uri, emit=emit)
+        self.settings = settings or FindSettings()
+        self.threshold = self.settings.threshold
+        if self.threshold is None:
+            self.threshold = known_threshold(self._store.settings.embedding)
+
+    def find(self, question: str) -> FoundPassages:
+        """Passages for a question, best first.
+
+        Raises UsageError for an empty question, RagError where no passage meets the filter.
+        """
+        if not question.strip():
+            raise UsageError("The question is empty.", remedy="Ask something.")
+        search, count = self.settings.search, self.settings.neighbours
+        require_passages(self._store, search.where)
+        wider = replace(search, limit=max(search.limit, JUDGED_HITS))
+        found = retrieve(self._store, self._embedder, question, wider)
+        sure, hits = confidence(question, found), found[: search.limit]
+        hits = [replace(h, passage=with_neighbours(self._store, h.passage, count)) for h in hits]
+        unsure = sure is not None and self.threshold is not None and sure < self.threshold
+        return FoundPassages(
+            question=question,
+            hits=hits,
+            passages=[(hit.passage.place, hit.passage.text) for hit in hits],
+            confidence=sure,
+            refused=unsure or not hits,
+            threshold=self.threshold,
+            advice=self._advice(question),
+        )
+
+    def _advice(self, question: str) -> str:
+        """What to do where the store's model cannot read the question; empty where it can."""
+        name = self._store.settings.embedding
+        if self.settings.search.mode == "text" or is_latin(question) or not reads_only_latin(name):
+            return ""
+        return f"{name} reads English: for other languages, index with --embedding {E5.name}."

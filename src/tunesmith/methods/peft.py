@@ -1,0 +1,119 @@
+"""An adapter in PEFT's format: what a method must do for it, and how its config is read."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from tunesmith.core.errors import AdapterError
+from tunesmith.engine.forward import Engine
+from tunesmith.engine.term import Term
+from tunesmith.methods.adapter import Adapter
+
+CONFIG = "adapter_config.json"
+REMEDY = f"Copy {CONFIG} again from where the adapter was made, or mend it there."
+Config = Mapping[str, object]  # adapter_config.json
+Stored = Mapping[str, Tensor]  # an adapter's tensors by name
+# What a stored adapter adds to a layer, by its name; its tensors are read when it is called.
+Terms = Mapping[str, Callable[[], Term]]
+Factors = tuple[Tensor, Tensor, float]  # A [R, D_in], B [D_out, R] and s of s B A
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A key of `method` with what a run asks for, and what the adapter has that it goes on with."""
+
+    key: str
+    asked: object
+    found: object
+
+    def __str__(self) -> str:
+        """For people: `method.rank is 16, the adapter has 2`."""
+        return f"method.{self.key} is {_shown(self.asked)}, the adapter has {_shown(self.found)}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(str, value))}]" if value else "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _plain_write(adapter: Adapter) -> dict[str, Tensor]:
+    return {name: parameter.detach() for name, parameter in adapter.parameters.items()}
+
+
+def _plain_read(tensors: Stored, adapter: Adapter) -> Stored:  # noqa: ARG001
+    return tensors
+
+
+@dataclass(frozen=True, slots=True)
+class PeftFormat:
+    """How a method's adapter is written and read in PEFT's format.
+
+    ``to_peft`` and ``write`` give the method's part of the config and the stored tensors,
+    ``from_peft`` settings and ``read`` the parameters' tensors from them. ``misfits`` says what of
+    the tensors does not fit a base, ``differences`` what a run asks for that ``from_peft`` did not
+    find. ``terms`` is what the adapter adds to each layer of its base; None where it changes no
+    weight. ``from_products`` makes config and tensors of an adapter that adds s B A to each layer,
+    with the targets as the config names them; for one method only.
+    """
+
+    peft_type: str
+    to_peft: Callable[[Adapter, Engine], dict[str, object]]
+    from_peft: Callable[[Config, Stored], Any]
+    misfits: Callable[[Engine, Stored], list[str]]
+    differences: Callable[[Engine, Any, Any], list[Difference]]
+    terms: Callable[[Config, Stored], Terms] | None = None
+    from_products: (
+        Callable[[Mapping[str, Factors], Sequence[str]], tuple[dict[str, object], Stored]] | None
+    ) = None
+    also_read: frozenset[str] = frozenset()  # other types of PEFT's with the same result on disk
+    write: Callable[[Adapter], Stored] = _plain_write
+    read: Callable[[Stored, Adapter], Stored] = _plain_read
+
+
+def number(config: Config, key: str, default: float) -> float:
+    """The number of ``key``; raises AdapterError for what is none."""
+    return _number(config.get(key, default), key)
+
+
+def pattern(config: Config, key: str) -> dict[str, float]:
+    """Numbers by a regular expression for names of layers; raises AdapterError for what is none."""
+    found = config.get(key) or {}
+    if not isinstance(found, Mapping):
+        raise AdapterError(
+            f"{CONFIG}: {key} is {found!r}, no object of names and numbers.", remedy=REMEDY
+        )
+    for name in found:
+        try:
+            re.compile(name)
+        except re.error as error:
+            raise AdapterError(
+                f"{CONFIG}: {key} has {name!r}, which is no regular expression: {error}.",
+                remedy=REMEDY,
+            ) from None
+    return {name: _number(value, f"{key} of {name!r}") for name, value in found.items()}
+
+
+def _number(value: object, key: str) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise AdapterError(f"{CONFIG}: {key} is {value!r}, not a number.", remedy=REMEDY)
+    return value
+
+
+def number_format(dtype: torch.dtype) -> Literal["float32", "bfloat16", "float16"]:
+    """The name of an adapter's number format; float32 for every other."""
+    if dtype == torch.bfloat16:
+        return "bfloat16"
+    return "float16" if dtype == torch.float16 else "float32"
+
+
+def strange(method: str, found: Sequence[str]) -> AdapterError:
+    """That an adapter has what the method here does not."""
+    return AdapterError(
+        f"The adapter has what {method} here does not: {'; '.join(found)}.",
+        remedy="Merge it with the tool that made it, and use the merged model as base.",
+    )

@@ -1,1 +1,0 @@
-"""Phrases of the pages, a file for each language."""

@@ -1,0 +1,90 @@
+"""Events of a training run, in the order in which they come."""
+
+from dataclasses import dataclass
+
+from tunesmith.core.progress import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Planned(Event):
+    """What the run will take, reported before the first step."""
+
+    name = "planned"
+    steps: int
+    first_step: int  # steps already done, on resume
+    tokens_per_step: int
+    tokens_per_micro_batch: int
+    trainable_parameters: int
+    peak_bytes: int  # expected
+    seconds: float  # expected
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone(Event):
+    """One optimizer step; losses are nats per supervised token."""
+
+    name = "stepdone"
+    step: int
+    steps: int
+    tokens: int  # real tokens since the start of the run
+    loss: float
+    lr: float
+    grad_norm: float
+    tokens_per_second: float  # of this step
+    peak_bytes: int
+    seconds: float  # since the start of this process's first step
+    seconds_left: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut(Event):
+    """A held-out loss after a step, and whether it is the lowest so far."""
+
+    name = "heldout"
+    step: int
+    loss: float
+    best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Saved(Event):
+    """A complete checkpoint."""
+
+    name = "saved"
+    step: int
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class BestCheckpoint(Event):
+    """The checkpoint that became the result, why, and all that it was chosen from."""
+
+    name = "bestcheckpoint"
+    step: int
+    reason: str
+    unit: str
+    checkpoints: tuple[dict[str, float | int | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Weakened(Event):
+    """At which share of its strength the result stands: an `evaluation.forgetting.Strength`."""
+
+    name = "weakened"
+    share: float
+    tried: float | None
+    probe: str
+    measure: str
+    full: float
+    now: float | None
+    full_score: float | None
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended(Event):
+    """The last event of the loop: `done`, `stopped` (by the user) or `early` (no better loss)."""
+
+    name = "ended"
+    step: int
+    reason: str

@@ -1,0 +1,98 @@
+"""Long work: who sees it, that it is told once where torch came first, how it is cancelled."""
+
+import os
+import signal
+import sys
+import threading
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from tunesmith.api import work
+from tunesmith.api.display import console_for
+from tunesmith.core.progress import Cancelled, Notice, Phase
+
+
+def test_every_event_reaches_the_caller_whether_it_is_shown_or_not(capsys):
+    for shown in (True, False):
+        heard = []
+        with work.working("", stopped="", on_event=heard.append, progress=shown) as working:
+            working.emit(Phase("reading", 1, 2))
+            working.say("loading")
+            working.emit(Notice("cut", "3 rows were cut"))
+        assert heard == [Phase("reading", 1, 2), Phase("loading"), Notice("cut", "3 rows were cut")]
+        assert working.notes == ("3 rows were cut",)
+        err = capsys.readouterr().err
+        assert ("note: 3 rows were cut" in err) == shown
+
+
+def test_nothing_is_shown_on_a_pipe_unless_it_is_asked_for(monkeypatch):
+    assert console_for(None) is None
+    assert console_for(False) is None
+    assert console_for(True) is not None
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """A kernel, and what the line below its cell showed."""
+    shown = []
+    module, display = ModuleType("IPython"), ModuleType("IPython.display")
+    module.get_ipython = lambda: SimpleNamespace(kernel=object())
+    display.display = lambda *_, **__: SimpleNamespace(update=lambda data, raw: shown.append(data))
+    monkeypatch.setitem(sys.modules, "IPython", module)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    return shown
+
+
+def test_a_notebook_has_a_bar_below_the_cell(notebook):
+    with work.working("", stopped="") as working:
+        working.emit(Phase("reading <a>", 1, 4))
+    first, *_, last = notebook
+    assert first["text/plain"] == "reading <a> 1 of 4 ..."
+    assert '<progress value="0.250" max="1">' in first["text/html"]
+    assert "&lt;a&gt;" in first["text/html"]
+    assert last["text/plain"] == ""
+
+
+def test_it_is_told_once_in_a_process_that_torch_came_first(monkeypatch):
+    monkeypatch.setitem(work._told, "torch", False)
+    heard = []
+    for _ in range(2):
+        with work.working("", stopped="", on_event=heard.append, progress=False):
+            pass
+    assert [event.code for event in heard] == ["spin_count"]
+
+
+def interrupted(notice, stopped, *signals):
+    """What work is cancelled with that gets these signals."""
+    with work.working(notice, stopped=stopped, progress=False) as working:
+        for number in signals:
+            assert not working.stop()
+            os.kill(os.getpid(), number)
+        assert working.stop()
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_the_first_signal_asks_the_second_interrupts_and_says_how_to_resume(capfd):
+    with pytest.raises(Cancelled) as cancelled:
+        interrupted("stopping soon", "It is kept.", signal.SIGTERM)
+    assert str(cancelled.value) == "It is kept. The same call goes on from there."
+    assert "stopping soon" in capfd.readouterr().err
+
+
+def test_work_that_never_asks_is_interrupted_at_once():
+    with pytest.raises(Cancelled, match=r"^Stopped here"):
+        interrupted("", lambda _: "Stopped here.", signal.SIGINT)
+
+
+def test_work_in_another_thread_leaves_signals_alone():
+    before, seen = signal.getsignal(signal.SIGINT), []
+
+    def go():
+        with work.working("stopping", stopped="", progress=False) as working:
+            seen.append((signal.getsignal(signal.SIGINT), working.stop()))
+
+    thread = threading.Thread(target=go)
+    thread.start()
+    thread.join()
+    assert seen == [(before, False)]
