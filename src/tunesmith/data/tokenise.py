@@ -5,8 +5,9 @@ more tokens than a document may have becomes several, each of which begins with 
 the one before: so every token but the first is predicted once.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 
 import numpy as np
@@ -200,3 +201,8 @@ class Tokeniser:
             faults=report.faults,
             notes=report.notes,
         )
+
+
+def worker_of(recipe: Recipe, layout: Layout) -> Callable[[Sequence[Record]], Tokenised]:
+    """What is done with each chunk of a file's records, in whichever process."""
+    return partial(Tokeniser(recipe).records, layout=layout)
