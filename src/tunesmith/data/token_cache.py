@@ -20,8 +20,8 @@ from tunesmith.core.workers import Lost, NotStarted, Pool
 from tunesmith.data import token_store
 from tunesmith.data.faults import Fault
 from tunesmith.data.read import Asked, Layout, open_records
-from tunesmith.data.records import BATCH, Record, chunked
-from tunesmith.data.rows import behind_source
+from tunesmith.data.records import BATCH, chunked
+from tunesmith.data.rows import Record, behind_source
 from tunesmith.data.token_file import Contents, TokenFile, TokenWriter, open_tokens
 from tunesmith.data.token_store import Content, content_of, key_of
 from tunesmith.data.tokenise import Recipe, Tokenised, worker_of

@@ -18,7 +18,7 @@ from tunesmith.core.numbers import many
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data import token_store
 from tunesmith.data.dataset import Dataset, Limit, Numbers, RunRows, joined, limited, nothing_left
-from tunesmith.data.faults import FaultBook, Faults, Note, NoteBook, refuse
+from tunesmith.data.faults import Faults, Note, RowReport, refuse
 from tunesmith.data.quality.report import OVERVIEW, Overview, look_over
 from tunesmith.data.read import Asked, read_rows
 from tunesmith.data.records import exists, options_of
@@ -197,20 +197,19 @@ def _overview(train: Sequence[Tokens], held: Sequence[Tokens], look: _Look, work
 
 def _side(sources: Sequence[Tokens], limit: Limit, *, name: str, overview: Overview) -> Side:
     """The rows of some sources within the limit, without those that an overview leaves out."""
-    rows, book, notes = _rows(sources), FaultBook(), NoteBook()
+    rows, report = _rows(sources), RowReport()
     for each in sources:
-        book.merge(each.file.contents.faults)
-        notes.merge(each.file.contents.notes)
+        report.merge(each.file.contents.faults, each.file.contents.notes)
     if overview.dropped:
         rows = rows.take(~np.isin(rows.owners, np.array(overview.dropped)))
     rest = limited(rows, limit)
-    book.merge(rest.faults)
+    report.merge(rest.faults, rest.notes)
     if overview.problem is not None:
-        book.add([overview.problem.at(name, None)])
-    elif not book.faults() and not len(rest.rows):
-        book.add([nothing_left(rest.long, limit).at(name, None)])
-    told = _placed((*notes.notes(), *rest.notes), files=len(rows.files))
-    return Side(tuple(sources), rest.rows, _in_order(book.faults(), rows.files), told)
+        report.add_faults([overview.problem.at(name, None)])
+    elif not report.faults and not len(rest.rows):
+        report.add_faults([nothing_left(rest.long, limit).at(name, None)])
+    told = _placed(report.notes, files=len(rows.files))
+    return Side(tuple(sources), rest.rows, _in_order(report.faults, rows.files), told)
 
 
 def _placed(notes: tuple[Note, ...], *, files: int) -> tuple[Note, ...]:
@@ -227,8 +226,6 @@ def _in_order(faults: Faults, files: Sequence[str]) -> Faults:
     return Faults(tuple(listed), faults.unlisted)
 
 
-__all__ = ["RunRows", "asked_of", "load_rows", "rendering_of", "require_files"]
-
 ONCE: NDArray[np.float64] = np.zeros(0)
 
 MOST_SAMPLED = 2000
@@ -236,13 +233,13 @@ MOST_SAMPLED = 2000
 
 def require_files(settings: DataSettings) -> None:
     """Raise DataError where files of the data are missing, before anything is written or loaded."""
-    book = FaultBook()
+    report = RowReport()
     for source in (*settings.sources, *([settings.held] if settings.held else [])):
         if not exists(source.path):
             _, _, rows = read_rows(asked_of(settings, source))  # has the words for it
-            for found in rows:
-                book.add(found.faults)
-    refuse(book.faults())
+            for outcome in rows:
+                report.add(outcome)
+    refuse(report.faults)
 
 
 def load_rows(
