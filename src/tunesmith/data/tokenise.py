@@ -5,8 +5,9 @@ more tokens than a document may have becomes several, each of which begins with 
 the one before: so every token but the first is predicted once.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 
 import numpy as np
@@ -264,3 +265,8 @@ def prepare(
         what = problem.message[0].upper() + problem.message[1:]
         raise DataError(what, remedy=problem.remedy, code=problem.code)
     return replace(rest.rows, notes=(*made.notes, *rest.notes))
+
+
+def worker_of(recipe: Recipe, layout: Layout) -> Callable[[Sequence[Record]], Tokenised]:
+    """What is done with each chunk of a file's records, in whichever process."""
+    return partial(Tokeniser(recipe).records, layout=layout)

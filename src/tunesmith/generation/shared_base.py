@@ -12,8 +12,7 @@ from tunesmith.data.chat_format import ChatFormat, study
 from tunesmith.data.chat_text import TEMPLATE_ERRORS
 from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
-from tunesmith.data.tokenizer import decode, encode
-from tunesmith.evaluation.likelihoods import Span, log_likelihoods
+from tunesmith.data.tokenizer import decode
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.loop import cut_at_stop, generate
 from tunesmith.generation.sampling import Sampling
@@ -22,7 +21,7 @@ from tunesmith.models.precision import DtypeChoice
 
 GREEDY = Sampling()
 # A question, or a conversation as chat templates take it: [{"role": ..., "content": ...}, ...].
-Row = str | Sequence[Mapping[str, str]]
+ChatRow = str | Sequence[Mapping[str, str]]
 Find = Callable[[str], tuple[str, Path]]
 """What a user names an adapter by -> the name that it goes by, and its folder."""
 
@@ -121,7 +120,7 @@ class SharedBase:
 
     def generate(
         self,
-        rows: Sequence[Row],
+        rows: Sequence[ChatRow],
         *,
         adapters: Sequence[str | None] | None = None,
         sampling: Sampling = GREEDY,
@@ -137,16 +136,10 @@ class SharedBase:
         named = [self._using.get()] * len(rows) if adapters is None else list(adapters)
         if len(named) != len(rows):
             raise ValueError(f"{many(len(rows), 'row')} cannot have {many(len(named), 'adapter')}")
-        for name in {name for name in named if name is not None}:
-            self.adapters.require(name)
-        formats = {name: study(self.opened.tokenizer(name)) for name in set(named)}
-        prompts = [
-            self._prompt(row, name, formats[name]) for row, name in zip(rows, named, strict=True)
-        ]
         answers = [""] * len(rows)
         for answer in generate(
             self.opened.engine,
-            prompts,
+            self.prompts(rows, named),
             stop_ids=self.opened.base.stop_ids,
             sampling=sampling,
             seed=seed,
@@ -156,36 +149,15 @@ class SharedBase:
             answers[answer.row] = cut_at_stop(decode(tokenizer, answer.ids), sampling.stop)
         return answers
 
-    def score(
-        self,
-        rows: Sequence[Row],
-        answers: Sequence[str],
-        *,
-        adapters: Sequence[str | None],
-    ) -> list[float]:
-        """The log-likelihood of each answer after its row, in nats, over all tokens of its text.
+    def prompts(self, rows: Sequence[ChatRow], adapters: Sequence[str | None]) -> list[Prompt]:
+        """Each row as its adapter reads it; raises as ``generate`` does."""
+        for name in {name for name in adapters if name is not None}:
+            self.adapters.require(name)
+        formats = {name: study(self.opened.tokenizer(name)) for name in set(adapters)}
+        pairs = zip(rows, adapters, strict=True)
+        return [self._prompt(row, name, formats[name]) for row, name in pairs]
 
-        The token that ends the turn does not count. Raises as ``generate`` does.
-        """
-        found = [0.0] * len(rows)
-        for name in dict.fromkeys(adapters):
-            if name is not None:
-                self.adapters.require(name)
-            tokenizer = self.opened.tokenizer(name)
-            chat_format = study(tokenizer)
-            mine = [i for i, adapter in enumerate(adapters) if adapter == name]
-            spans = []
-            for group, i in enumerate(mine):
-                prompt = self._prompt(rows[i], name, chat_format).ids
-                (ids,) = encode(tokenizer, [answers[i]])
-                spans.append(Span((*prompt, *ids), len(prompt), group))
-            logs = log_likelihoods(self.opened.engine, spans, [name])
-            assert logs is not None
-            for i, each in zip(mine, logs[0], strict=True):
-                found[i] = float(each.sum())
-        return found
-
-    def _prompt(self, row: Row, adapter: str | None, chat_format: ChatFormat) -> Prompt:
+    def _prompt(self, row: ChatRow, adapter: str | None, chat_format: ChatFormat) -> Prompt:
         messages = [{"role": "user", "content": row}] if isinstance(row, str) else row
         try:
             turns = [Message(each["role"], each["content"]) for each in messages]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tunesmith.config import DataSettings
 from tunesmith.config.run import DataSource
 from tunesmith.core.numbers import many
-from tunesmith.core.progress import QUIET, Clock, Course, Notice
+from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data import token_store
 from tunesmith.data.dataset import Dataset, Limit, Numbers, RunRows, joined, limited, nothing_left
 from tunesmith.data.faults import FaultBook, Faults, Note, NoteBook, refuse
@@ -103,7 +103,7 @@ def gather(
     *,
     context: int,
     seed: int,
-    course: Course,
+    progress: Progress,
     always_look: bool = False,
 ) -> Gathered:
     """Read, tokenise and compare a run's sources; what was made before comes from the cache.
@@ -113,13 +113,7 @@ def gather(
     """
     limit = Limit(min(context, settings.max_tokens or context), settings.long_rows)
     recipe = Recipe(tokenizer, limit.max_tokens, rendering_of(settings))
-    clock = Clock(course)
-    work = Work(
-        root=cache_root() / "tokens",
-        processes=course.processes,
-        watch=lambda file, line, lines: clock.at(f"tokenising {file}", line, lines),
-        tell=lambda code, message: course.emit(Notice(code, message)),
-    )
+    work = Work(cache_root() / "tokens", progress)
     named = [settings.held] if settings.held else []
     held = [tokens_of(asked_of(settings, each), recipe, work) for each in named]
     train = [tokens_of(asked_of(settings, each), recipe, work) for each in settings.sources]
@@ -127,7 +121,7 @@ def gather(
     is_sound = is_sound and not _is_too_long(train, settings, limit)
     overview = Overview()
     if is_sound or always_look:
-        look = _Look(settings, seed, _all_long(train, limit), clock)
+        look = _Look(settings, seed, _all_long(train, limit))
         overview = _overview(train, held, look, work)
     name = ", ".join(each.path for each in settings.sources)
     return Gathered(
@@ -165,7 +159,6 @@ class _Look:
     settings: DataSettings
     seed: int
     long: Numbers
-    clock: Clock
 
 
 def _overview(train: Sequence[Tokens], held: Sequence[Tokens], look: _Look, work: Work) -> Overview:
@@ -188,14 +181,14 @@ def _overview(train: Sequence[Tokens], held: Sequence[Tokens], look: _Look, work
     stores = [each.file.conversations for each in train]
     others = [each.file.conversations for each in held]
     total = sum(map(len, (*stores, *others)))
-    phase = f"comparing {many(total, 'row')}"
+    phase = work.progress.quiet_phase(f"comparing {many(total, 'row')}", total)
     overview = look_over(
         stores,
         chain.from_iterable(others),
         settings,
         seed=look.seed,
         long=look.long,
-        seen=lambda: look.clock.step(phase, total),
+        seen=phase.step,
     )
     if None not in keys:
         token_store.remember(folder, key, OVERVIEW.dump_json(overview).decode())
@@ -258,10 +251,10 @@ def load_rows(
     *,
     context: int,
     seed: int,
-    course: Course = QUIET,
+    progress: Progress = SILENT,
 ) -> RunRows:
     """A run's rows on both sides; raises FaultyData with every fault of every file."""
-    gathered = gather(settings, tokenizer, context=context, seed=seed, course=course)
+    gathered = gather(settings, tokenizer, context=context, seed=seed, progress=progress)
     refuse(gathered.faults)
     train, held = gathered.train, gathered.held
     rows = replace(train.rows, notes=(*train.notes, *gathered.overview.notes))

@@ -10,13 +10,13 @@ from jinja2 import Environment, StrictUndefined
 
 from tunesmith.config import RunConfig
 from tunesmith.core.numbers import many
+from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data.faults import Fault, FaultBook
 from tunesmith.data.read import Found, read_rows
 from tunesmith.data.rows import Conversation
 from tunesmith.data.template import Rendered, TokenRow
 from tunesmith.data.tokenise import Renderer
 from tunesmith.data.tokenizer import Tokenizer, decode
-from tunesmith.models.cache import Emit, ignore
 from tunesmith.runs.inspect_data import open_tokenizer
 from tunesmith.runs.rows import asked_of, rendering_of
 
@@ -143,7 +143,7 @@ class ShownData:
     remarks: tuple[str, ...]
 
 
-def show_data(config: RunConfig, *, most: int, emit: Emit = ignore) -> ShownData:
+def show_data(config: RunConfig, *, most: int, progress: Progress = SILENT) -> ShownData:
     """The first ``most`` documents that can be rendered; nothing is cut or left out."""
     settings, book = config.data, FaultBook()
     (source,) = settings.sources
@@ -153,7 +153,9 @@ def show_data(config: RunConfig, *, most: int, emit: Emit = ignore) -> ShownData
     first = next(sound, None)
     if first is None:
         return ShownData((), book.faults().listed, ())
-    opened = open_tokenizer(config.model, trust_remote_code=config.trust_remote_code, emit=emit)
+    opened = open_tokenizer(
+        config.model, trust_remote_code=config.trust_remote_code, progress=progress
+    )
     limit = min(opened.context, settings.max_tokens or opened.context)
     rendering = rendering_of(settings)
     renderer = Renderer(opened.tokenizer, max_tokens=limit, rendering=rendering)
