@@ -15,7 +15,7 @@ def doubled(by=2):
         if item == "hang":
             time.sleep(60)
         if item == "fail":
-            raise ValueError("no such item")
+            raise FileNotFoundError("no such item")
         if item == "swell":
             return len(bytes(1 << 33))
         if item == 0:

@@ -1,5 +1,7 @@
 """Long work says how far it is and how long it will take, and is cancelled between two parts."""
 
+from dataclasses import replace
+
 import pytest
 
 from tunesmith.core import progress
@@ -129,7 +131,7 @@ def test_no_failure_of_a_part_swallows_a_cancel():
 def test_another_listener_hears_the_same_work():
     first, second = [], []
     work = Progress(first.append, cancelled=lambda: True, threads=3)
-    other = work.heard_by(second.append)
+    other = replace(work, on_event=second.append)
     other.notice("code", "said")
     assert (first, second) == ([], [Notice("code", "said")])
     assert other.is_cancelled

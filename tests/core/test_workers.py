@@ -71,7 +71,7 @@ def test_memory_is_limited():
 
 
 def test_what_goes_wrong_over_an_item_is_raised_here_with_its_place():
-    with pytest.raises(ValueError, match="no such item") as raised:
+    with pytest.raises(FileNotFoundError, match="no such item") as raised:
         made([1, "fail"])
     assert any("processed.py" in note for note in raised.value.__notes__)
 

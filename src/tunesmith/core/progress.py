@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from types import FrameType
 from typing import Any, ClassVar, TypeVar
 
@@ -132,10 +132,6 @@ class Progress:
     def quiet_phase(self, name: str, total: int | None = None) -> "PhaseProgress":
         """A new wait that is reported only where it lasts."""
         return PhaseProgress(self, name, total, is_quiet=True)
-
-    def heard_by(self, on_event: OnEvent) -> "Progress":
-        """The same work with another listener."""
-        return replace(self, on_event=on_event)
 
 
 SILENT = Progress()

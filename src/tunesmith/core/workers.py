@@ -117,14 +117,17 @@ class Pool(Generic[Item, Result]):
         idle: _Worker | None = None
         try:
             worker = idle = worker or self._greeted(self._launched())
-            return cast("Result", worker.exchange(order, self.seconds))
-        except (Ended, OSError, pickle.UnpicklingError):
+            answer = worker.exchange(order, self.seconds)
+        except (Ended, OSError):
             assert worker is not None
             idle = None
             why = f"exit status {worker.process.wait()}"
             return self.lost(Lost(self._last_words() or why, worker.timed_out))
         finally:
             self._idle.put(idle)
+        if isinstance(answer, Exception):
+            raise answer
+        return cast("Result", answer)
 
     def _launched(self) -> "_Worker":
         """A process outside of this one's group, so that Ctrl-C does not reach it."""
@@ -146,10 +149,12 @@ class Pool(Generic[Item, Result]):
     def _greeted(self, worker: "_Worker") -> "_Worker":
         """The worker once it has made its function."""
         try:
-            worker.exchange(pickle.dumps((self.make, self.arguments), protocol=5))
-        except TunesmithError:
-            raise
-        except Exception as error:
+            error = worker.exchange(pickle.dumps((self.make, self.arguments), protocol=5))
+        except Exception as raised:
+            error = raised
+        if isinstance(error, TunesmithError):
+            raise error
+        if isinstance(error, Exception):
             why = self._last_words() or repr(error)
             raise NotStarted(f"Processes cannot be started: {why}") from error
         return worker
@@ -174,18 +179,15 @@ class _Worker:
     timed_out: bool = False
 
     def exchange(self, order: bytes, seconds: float | None = None) -> object:
-        """The answer; raises it if it is an exception, and Ended or OSError if there is none."""
+        """The answer, which may be an exception; raises Ended or OSError if there is none."""
         timer = threading.Timer(seconds or 0, self._time_out)
         if seconds is not None:
             timer.start()
         try:
             _send(cast("BinaryIO", self.process.stdin), order)
-            answer = pickle.loads(_receive(cast("BinaryIO", self.process.stdout)))
+            return pickle.loads(_receive(cast("BinaryIO", self.process.stdout)))
         finally:
             timer.cancel()
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
 
     def _time_out(self) -> None:
         self.timed_out = True

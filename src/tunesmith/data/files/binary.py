@@ -4,20 +4,18 @@ import contextlib
 import datetime
 import decimal
 import importlib.util
-import json
 import shlex
-import subprocess
-import sys
-import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, repeat, takewhile
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
+from tunesmith.core.workers import Lost, Pool
 from tunesmith.data.faults import Problem
-from tunesmith.data.files import sheet_rows
-from tunesmith.data.files.delimited import Cells, named_rows
+from tunesmith.data.files.delimited import named_rows
+from tunesmith.data.files.sheet_rows import SheetRow, reader
 from tunesmith.data.files.source import (
     FAILURES,
     FREE_BYTES,
@@ -123,6 +121,9 @@ def plain(value: object) -> object:
 
 MOST_UNPACKED = 2 << 30
 SHOWN_REASON = 200
+SHEET_READER = f"{reader.__module__}:{reader.__name__}"
+MOST_MEMORY_BYTES = 6 << 30  # of addresses: a sheet is held whole
+MOST_SECONDS = 600.0
 
 
 def read_sheet(source: Source, options: ReadOptions) -> Iterator[Record]:
@@ -132,38 +133,47 @@ def read_sheet(source: Source, options: ReadOptions) -> Iterator[Record]:
         remedy = "Install it: pip install 'tunesmith[sheets]'. Or save the sheet as CSV."
         raise Broken("not_installed", what, remedy)
     yield Record(0, remarks=tuple(unused(options, "encoding", "delimiter")))
-    with source.on_disk() as path, tempfile.TemporaryFile() as errors:
+    with source.on_disk() as path:
         _refuse_large(path)
-        command = [sys.executable, "-P", str(Path(sheet_rows.__file__)), str(path)]
-        command += [options.part] if options.part is not None else []
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process:
-            try:
-                yield from named_rows(_rows(process, errors, options.part), header=options.header)
-            finally:
-                process.kill()
+        pool = Pool[None, list[SheetRow]](
+            SHEET_READER,
+            (str(path), options.part),
+            processes=1,
+            lost=_lost,
+            seconds=MOST_SECONDS,
+            memory_bytes=MOST_MEMORY_BYTES,
+        )
+        with pool:
+            rows = _rows(pool.map(repeat(None)), options.part)
+            yield from named_rows(rows, header=options.header)
 
 
-def _rows(
-    process: subprocess.Popen[bytes], errors: IO[bytes], part: str | None
-) -> Iterator[tuple[int, Cells]]:
+def _rows(batches: Iterator[list[SheetRow]], part: str | None) -> Iterator[SheetRow]:
     """Rows of cells with their numbers; raises Broken where a sheet must be chosen, or it fails."""
-    assert process.stdout is not None
-    for line in process.stdout:
-        value = json.loads(line)
-        if isinstance(value, list):
-            number, *cells = value
+    try:
+        for number, cells in chain.from_iterable(takewhile(len, batches)):
+            if not number:
+                raise _choice(cells, part)
             yield number, cells
-        elif names := value.get("sheets"):
-            shown = ", ".join(names)
-            if part is not None:
-                what = f"has no sheet `{part}` (found: {shown})."
-                raise Broken("unknown_part", what, "Name one of them with --data.part.")
-            what = f"has {len(names)} sheets: {shown}."
-            remedy = f"Say which, for example --data.part {shlex.quote(names[0])}."
-            raise Broken("several_parts", what, remedy)
-    if process.wait():
-        errors.seek(0)
-        raise _failed(errors.read().decode(errors="replace"))
+    except (OSError, MemoryError) as error:
+        raise _failed(f"{type(error).__name__}: {error}") from None
+
+
+def _choice(names: Sequence[str], part: str | None) -> Broken:
+    shown = ", ".join(names)
+    if part is not None:
+        what = f"has no sheet `{part}` (found: {shown})."
+        return Broken("unknown_part", what, "Name one of them with --data.part.")
+    what = f"has {len(names)} sheets: {shown}."
+    remedy = f"Say which, for example --data.part {shlex.quote(names[0])}."
+    return Broken("several_parts", what, remedy)
+
+
+def _lost(lost: Lost) -> NoReturn:
+    if lost.timed_out:
+        what = f"took longer than {MOST_SECONDS:.0f} s to read."
+        raise Broken("broken_file", what, "Save the sheet as CSV.")
+    raise _failed(lost.why)
 
 
 def _refuse_large(path: Path) -> None:
@@ -184,8 +194,7 @@ def _failed(errors: str) -> Broken:
             "takes too much memory: a cell far below and to the right of the others makes it vast."
         )
         return Broken("broken_file", what, "Remove that cell, or save the sheet as CSV.")
-    said = [line for line in errors.strip().splitlines() if line.strip()]
-    reason = said[-1].rpartition("Error: ")[2][:SHOWN_REASON] if said else "no reason given"
+    reason = errors.rpartition("Error: ")[2][:SHOWN_REASON] or "no reason given"
     return Broken("broken_file", f"is damaged, or no workbook: {reason}.", MEND)
 
 
