@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.data.held_out import hold_out
 from tests.runs.tiny import base_folder
 from tunesmith.config.run import DataSettings
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data import token_cache
 from tunesmith.data.faults import FaultyData
-from tunesmith.data.split import hold_out
 from tunesmith.runs import rows as gathering
 from tunesmith.runs.inspect_data import open_tokenizer
 from tunesmith.runs.rows import load_rows, part_of, require_files
