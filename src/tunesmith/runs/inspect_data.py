@@ -146,7 +146,7 @@ def inspect_data(
 
 
 def _inspection(file: str, side: Side, *, dropped: Sequence[int] = ()) -> Inspection:
-    contents, rows = [each.file.contents for each in side.sources], side.rows
+    contents, rows = [each.contents for each in side.sources], side.rows
     if dropped:  # beside faults they are still there, for a run refuses all of the data
         rows = rows.take(~np.isin(rows.owners, np.array(dropped)))
     left_out = sum(side.counts) - len(np.unique(rows.owners))
