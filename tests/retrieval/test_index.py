@@ -137,7 +137,7 @@ KILLED = """
 
     module.CHUNKS_AT_ONCE = 2
     folder, store, model = map(Path, sys.argv[1:])
-    source = module.Source(folder, "toy", lambda: ToyEmbedder(model), Cutting(40, 8))
+    source = module.IndexedFolder(folder, "toy", lambda: ToyEmbedder(model), Cutting(40, 8))
     die = lambda _: os.kill(os.getpid(), signal.SIGKILL)
     module.index(source, str(store), emit=die)
 """
