@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from tests.counting import Counting
 from tests.runs.tiny import base_folder
 from tunesmith.adapters.loaded_base import open_base
 from tunesmith.config.evaluate import PriceSettings
+from tunesmith.core.progress import Cancelled
 from tunesmith.evaluation.answering import Said
 from tunesmith.evaluation.arms import Arm
 from tunesmith.evaluation.duration import (
@@ -125,17 +127,17 @@ def test_a_request_takes_its_prompt_and_then_its_answer(engine, monkeypatch):
 
 def test_arms_take_turns_one_request_at_a_time_behind_a_warm_up(engine, monkeypatch):
     clock = Clock(monkeypatch)
-    seen = []
+    phase = Counting()
     time_arms(
         engine,
         {"a": arm("a", 7), "b": arm("b", 9)},
         {"a": said(1), "b": said(0)},
         rows=2,
         now=clock,
-        go_on=lambda done, total: seen.append((done, total)) or True,
+        phase=phase,
     )
     assert clock.calls == [(1, 7), (1, 9)] * 3
-    assert seen == [(i, 6) for i in range(1, 7)]
+    assert phase.told == [(i, 6) for i in range(1, 7)]
 
 
 def test_an_empty_answer_takes_the_first_token_only(engine, monkeypatch):
@@ -143,9 +145,10 @@ def test_an_empty_answer_takes_the_first_token_only(engine, monkeypatch):
     assert found["a"].seconds_per_answer == found["a"].seconds_to_first_token == 7
 
 
-def test_a_stop_ends_the_timing(engine):
+def test_timing_is_cancelled_between_two_requests(engine):
     arms, answers = {"a": arm("a", 7)}, {"a": said(1)}
-    assert time_arms(engine, arms, answers, rows=3, go_on=lambda *_: False) is None
+    with pytest.raises(Cancelled):
+        time_arms(engine, arms, answers, rows=3, phase=Counting(most=1))
     assert time_arms(engine, {}, {}, rows=3) == {}
 
 

@@ -11,6 +11,7 @@ import pytest
 from tests.models.tiny import tiny_model, write_gguf
 from tunesmith.core.errors import ModelError
 from tunesmith.core.files import sha256_of
+from tunesmith.core.progress import Progress
 from tunesmith.models import catalog, download, resolve
 from tunesmith.models.catalog import Entry
 
@@ -61,7 +62,7 @@ def nothing_half(home):
 
 def test_pulled_base_is_the_converted_member_and_stays(entry, home):
     said = []
-    folder = resolve.pull("tiny", emit=said.append)
+    folder = resolve.pull("tiny", progress=Progress(lambda event: said.append(event.phase)))
     assert folder == entry.folder
     assert {"config.json", "model.safetensors", "tokenizer.json", "origin.json"} <= {
         path.name for path in folder.iterdir()
@@ -71,7 +72,7 @@ def test_pulled_base_is_the_converted_member_and_stays(entry, home):
         [folder.name, f".{folder.name}.lock"]
     )
     said.clear()
-    assert resolve.pull("tiny", emit=said.append) == folder
+    assert resolve.pull("tiny", progress=Progress(lambda event: said.append(event.phase))) == folder
     assert said == []
 
 
@@ -108,17 +109,13 @@ def test_full_disk_is_refused_before_anything_is_fetched(entry, home, monkeypatc
     assert nothing_half(home)
 
 
-@pytest.mark.parametrize(
-    ("module", "step"), [(download, "_download"), (resolve, "_extract"), (resolve, "convert")]
-)
-def test_stop_at_any_step_leaves_nothing_and_the_next_pull_works(
-    entry, home, monkeypatch, module, step
-):
+@pytest.mark.parametrize("step", ["download", "_extract", "convert"])
+def test_stop_at_any_step_leaves_nothing_and_the_next_pull_works(entry, home, monkeypatch, step):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr(module, step, stop)
+        broken.setattr(resolve, step, stop)
         with pytest.raises(KeyboardInterrupt):
             resolve.pull("tiny")
     assert nothing_half(home)

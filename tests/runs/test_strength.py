@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from tests.methods.test_contract import rows
 from tests.runs.tiny import ONE_CHECKPOINT, config
 from tests.variants import attach, engine_for
+from tunesmith.core.progress import Cancelled
 from tunesmith.engine.pack import pack
 from tunesmith.evaluation.evaluator import Judge
 from tunesmith.evaluation.forgetting import Forgetting, Strength
@@ -187,18 +188,21 @@ def test_what_was_measured_before_is_not_measured_again(adapter):
 
 
 @pytest.mark.parametrize("after", range(6))
-def test_a_stop_leaves_it_as_strong_as_it_was(adapter, after):
+def test_a_cancel_leaves_it_as_strong_as_it_was(adapter, after):
     told = Told(adapter, lambda s: 0.1 * s, lambda _: 0.9)
     left = iter([True] * after)
-    found = find_strength(
-        adapter,
-        dict,
-        score=lambda: told.score() if next(left, False) else None,
-        forget=lambda probes: told.forget(probes) if next(left, False) else None,
-        allowed=0.03,
-        full=None,
-    )
-    assert found is None
+
+    def unless_cancelled(measure):
+        def measured(*probes):
+            if not next(left, False):
+                raise Cancelled
+            return measure(*probes)
+
+        return measured
+
+    asking = {"score": unless_cancelled(told.score), "forget": unless_cancelled(told.forget)}
+    with pytest.raises(Cancelled):
+        find_strength(adapter, dict, **asking, allowed=0.03, full=None)
     assert told.share == 1.0
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from tunesmith.adapters.combination import Combination, Fit, fitted
 from tunesmith.adapters.folder import Origin, write_origin
 from tunesmith.adapters.products import Product, RelativeError
 from tunesmith.core import files
+from tunesmith.core.progress import UNSEEN, PhaseProgress
 from tunesmith.methods import table
 from tunesmith.models.cache import folder_bytes
 
@@ -34,13 +34,13 @@ def save(
     combination: Combination,
     fit: Fit,
     *,
-    tell: Callable[[int, int], None] = lambda done, total: None,  # noqa: ARG005
+    phase: PhaseProgress = UNSEEN,
 ) -> Combined:
     """Write the adapter so that Hugging Face PEFT loads it over the same base; complete or absent.
 
-    One layer's delta exists at a time; ``tell`` hears before each how many layers are done, of how
-    many. Raises AdapterError for a folder that is there already and
-    for what ``Combination`` refuses, RunError where the folder cannot be written.
+    One layer's delta exists at a time, and ``phase`` counts the layers. Raises AdapterError for a
+    folder that is there already and for what ``Combination`` refuses, RunError where the folder
+    cannot be written.
     """
     files.require_new(folder)
     stored = functools.reduce(torch.promote_types, [s.dtype for s in combination.sources])
@@ -49,7 +49,7 @@ def save(
     errors = RelativeError()
     layers = combination.layers
     for done, layer in enumerate(layers):
-        tell(done, len(layers))
+        phase.at(done, len(layers))
         delta = combination.delta(layer)
         products[layer] = fitted(delta, fit)
         errors.add(layer, delta.distance(products[layer]), delta.norm())

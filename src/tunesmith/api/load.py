@@ -178,7 +178,7 @@ class Dialogue:
             raise AdapterError(
                 f"No participant is called {name!r}.", remedy=f"There are: {', '.join(voices)}."
             )
-        return self._below.reply(voices[name], message, say=on_text, stop=stop)
+        return self._below.reply(voices[name], message, on_text=on_text, stop=stop)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

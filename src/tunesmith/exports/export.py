@@ -14,6 +14,7 @@ from tunesmith.core import files
 from tunesmith.core.errors import RunError, UsageError
 from tunesmith.core.files import TEMPORARY
 from tunesmith.core.numbers import many
+from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data.rows import Message
 from tunesmith.engine.forward import named_tensors
 from tunesmith.engine.memory import available_bytes
@@ -33,7 +34,7 @@ from tunesmith.exports.writers import (
     write_peft,
     write_vllm,
 )
-from tunesmith.models.cache import Emit, folder_bytes, ignore
+from tunesmith.models.cache import folder_bytes
 from tunesmith.runs.fit import verify_adapter
 from tunesmith.runs.locate import Found
 
@@ -64,7 +65,7 @@ def run_export(
         return None, NO_LLAMA
     if refusal := _too_large(job):
         return None, refusal
-    job.emit(f"{job.out} is written; to compare, it is run on {many(prompts, 'prompt')}.")
+    job.progress.phase(f"{job.out} is written; to compare, it is run on {many(prompts, 'prompt')}.")
     here, talks = _here(job, whole=written.whole), _conversations(job.adapter, prompts)
     if written.program == "transformers":
         return compare_model(here, job.out, talks, most_tokens=MOST_TOKENS), ""
@@ -87,7 +88,7 @@ def _in_llama(
     with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=out.parent) as folder:
         model = out / MODEL_FILE
         if not model.is_file():
-            model = write_model(job.base, Path(folder, MODEL_FILE), emit=job.emit).path
+            model = write_model(job.base, Path(folder, MODEL_FILE), progress=job.progress).path
         artefact = Artefact(model, out / ADAPTER_FILE)
         return compare(here, artefact, talks, most_tokens=MOST_TOKENS)
 
@@ -199,7 +200,7 @@ def export_adapter(
     *,
     model: str | None = None,
     force: bool = False,
-    emit: Emit = ignore,
+    progress: Progress = SILENT,
 ) -> Exported:
     """Write an adapter for another program, run that on some prompts, and compare.
 
@@ -209,9 +210,9 @@ def export_adapter(
     if order.merged and order.kind == "peft":
         raise UsageError("A merged model is no adapter for PEFT.", remedy="Take --to merged.")
     files.require_new(order.out)
-    verified = verify_adapter(found, model, force=force, emit=emit)
+    verified = verify_adapter(found, model, force=force, progress=progress)
     fit.require(verified.adapter, verified.mismatches)
-    job = ExportJob(verified, order.out, order.dtype, order.merged, found.four_bit, emit)
+    job = ExportJob(verified, order.out, order.dtype, order.merged, found.four_bit, progress)
     written = WRITERS[order.kind](job)
     size = folder_bytes(order.out)
     comparison, not_run = run_export(job, written, order.prompts)

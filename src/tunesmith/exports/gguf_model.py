@@ -15,6 +15,7 @@ from tunesmith.adapters.stored import StoredTensors
 from tunesmith.config.methods import LoraSettings
 from tunesmith.core import files
 from tunesmith.core.errors import AdapterError
+from tunesmith.core.progress import SILENT, Progress
 from tunesmith.exports.gguf_families import Family, family_of, rotary_factors, write_settings
 from tunesmith.exports.gguf_tensors import (
     NumberFormat,
@@ -27,7 +28,6 @@ from tunesmith.exports.gguf_tensors import (
 from tunesmith.exports.gguf_vocabulary import vocabulary_of, write_vocabulary
 from tunesmith.methods.lora import key_a, key_b
 from tunesmith.methods.lora_variants import shape
-from tunesmith.models.cache import Emit, ignore
 from tunesmith.models.load import read_config, read_tokenizer, stop_ids_in
 from tunesmith.models.weights import read_weight, weight_shapes
 
@@ -72,7 +72,7 @@ def write_model(
     *,
     number_format: NumberFormat = "f16",
     name: str = "",
-    emit: Emit = ignore,
+    progress: Progress = SILENT,
 ) -> GgufFile:
     """Write the base in ``folder`` (config, tokenizer, safetensors) as ``path``; whole or absent.
 
@@ -86,7 +86,8 @@ def write_model(
     parts = _parts(folder, config, family, number_format)
     rows = next(part.shape[0] for part in parts if part.name == "token_embd.weight")
     vocabulary = vocabulary_of(tokenizer, rows)
-    emit(f"Writing {path.name} ({number_format}, {sum(p.bytes for p in parts) / 1e6:,.0f} MB).")
+    size = sum(part.bytes for part in parts) / 1e6
+    progress.phase(f"Writing {path.name} ({number_format}, {size:,.0f} MB).")
 
     def describe(writer: GGUFWriter) -> None:
         writer.add_type(GGUFType.MODEL)
@@ -177,7 +178,7 @@ def write_adapter(
     *,
     number_format: NumberFormat = "f32",
     name: str = "",
-    emit: Emit = ignore,
+    progress: Progress = SILENT,
 ) -> GgufFile:
     """Write the LoRA adapter in ``folder``, trained on the base in ``base``, as ``path``.
 
@@ -198,7 +199,8 @@ def write_adapter(
     layout = layout_of(config, family)
     alpha = _alpha(settings)
     parts = _adapter_parts(layout, settings, tensors, alpha, number_format)
-    emit(f"Writing {path.name} ({number_format}, {sum(p.bytes for p in parts) / 1e6:,.1f} MB).")
+    size = sum(part.bytes for part in parts) / 1e6
+    progress.phase(f"Writing {path.name} ({number_format}, {size:,.1f} MB).")
 
     def describe(writer: GGUFWriter) -> None:
         writer.add_type(GGUFType.ADAPTER)

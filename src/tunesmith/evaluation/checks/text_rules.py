@@ -163,7 +163,7 @@ def language_check(settings: LanguageSettings) -> Check:
     def language(case: Case) -> str:
         if not any(map(str.isalpha, case.answer)):
             raise CannotScore("it has no letters, and so no language")
-        return identifier.classify(case.answer)[0]
+        return str(identifier.classify(case.answer)[0])
 
     def figures(cases: Sequence[Case]) -> Figures:
         found = Counter(language(case) for case in cases if any(map(str.isalpha, case.answer)))
