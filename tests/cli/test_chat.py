@@ -43,14 +43,14 @@ class Echo:
         if len(asked) == 2:
             return self.answer(*asked, **how)
         return self.answer(
-            Voice(how["participant"]), asked[0], say=how["on_text"], stop=how["stop"]
+            Voice(how["participant"]), asked[0], on_text=how["on_text"], stop=how["stop"]
         )
 
-    def answer(self, voice, question, *, say, stop):
+    def answer(self, voice, question, *, on_text, stop):
         if question == "too long":
             raise DataError("The conversation is too long.", remedy="Start anew with /reset.")
-        say(question[:2])
-        say(question[2:] + "!")
+        on_text(question[:2])
+        on_text(question[2:] + "!")
         return Reply(voice.name, question, question + "!", 5, self.cut, stopped=stop())
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.runs.tiny import talking_base
 from tunesmith.cli.data import distill as command
 from tunesmith.config.run import DistillSettings
+from tunesmith.core.progress import Cancelled
 from tunesmith.distillation import instruction as workflow
 from tunesmith.distillation.instruction import Distilled, Failed
 
@@ -84,7 +85,10 @@ def taken(monkeypatch):
     def distil(run, settings, **options):
         given.update(run=run, settings=settings, **options)
         failed = tuple(Failed(i, "why\nme?" * 20, {"cut": 2}) for i in range(12))
-        return Distilled("out", "state", 20, rows=5, draws=40, failed=failed, **given["end"])
+        done = Distilled("out", "state", 20, rows=5, draws=40, failed=failed, **given["end"])
+        if done.stopped:
+            raise Cancelled(result=done)
+        return done
 
     given["end"] = {"left": 3, "instruction_tokens": 300, "seconds": 70.0}
     monkeypatch.setattr(workflow, "distill", distil)
