@@ -16,6 +16,14 @@ PACKAGE_STAMP := $(VENV)/.package
 TEST_STAMP := $(VENV)/.package-and-tests
 BENCH_STAMP := $(BENCH_VENV)/.package-and-peers
 PINS := pyproject.toml constraints.txt
+# $(call install,ENVIRONMENT,WHAT,ARGUMENTS OF PIP): one line; what pip says goes to a file, which is
+# named where it fails.
+define install
+	@echo 'Installing $2 into $1 (a few minutes at first; pip writes to $1/install.log) ...'
+	@$1/bin/python -m pip install $3 --constraint constraints.txt > $1/install.log 2>&1 || { \
+		tail -n 5 $1/install.log >&2; \
+		echo 'pip failed. All that it wrote is in $1/install.log' >&2; exit 1; }
+endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -25,7 +33,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 demo: $(PACKAGE_STAMP) ## set up, then a tour: check, train, report, before/after answers
-	$(VENV)/bin/tunesmith demo $(ARGS)
+	@$(VENV)/bin/tunesmith demo $(ARGS)
 
 test: $(TEST_STAMP) ## set up, then every test but the slow group
 	$(VENV)/bin/python -m pytest $(TEST_WORKERS) $(ARGS)
@@ -34,12 +42,12 @@ test-slow: $(TEST_STAMP) ## set up, then the slow group
 	$(VENV)/bin/python -m pytest -m slow $(ARGS)
 
 test-browser: $(TEST_STAMP) ## set up, then look at the pages with Chromium, which must be installed
-	$(VENV)/bin/python -m pip install --quiet --editable '.[browser]' --constraint constraints.txt
+	$(call install,$(VENV),tunesmith[browser],--editable '.[browser]')
 	$(VENV)/bin/python -m pytest -m slow tests/report/test_browser.py $(ARGS)
 
 test-llama: $(TEST_STAMP) ## set up (compiles llama.cpp), then exports run by llama.cpp itself
-	$(VENV)/bin/python -m pip install --quiet --editable '.[llama-cpp]' --constraint constraints.txt
-	$(VENV)/bin/python -m pytest -m slow tests/export $(ARGS)
+	$(call install,$(VENV),tunesmith[llama-cpp],--editable '.[llama-cpp]')
+	$(VENV)/bin/python -m pytest -m slow tests/exports $(ARGS)
 
 check: $(TEST_STAMP) ## set up, then the static checks: lint, format, types
 	$(VENV)/bin/python -m ruff check .
@@ -60,17 +68,17 @@ clean: ## remove the environments, caches and build outputs; runs/ stays
 	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(PACKAGE_STAMP): $(PINS) $(VENV)/.made
-	$(VENV)/bin/python -m pip install --editable . --constraint constraints.txt
-	touch $@
+	$(call install,$(VENV),tunesmith,--editable .)
+	@touch $@
 
 $(TEST_STAMP): $(PINS) $(VENV)/.made
-	$(VENV)/bin/python -m pip install --editable '.[test]' --constraint constraints.txt
-	touch $(PACKAGE_STAMP) $@
+	$(call install,$(VENV),tunesmith[test],--editable '.[test]')
+	@touch $(PACKAGE_STAMP) $@
 
 $(BENCH_STAMP): $(PINS) benchmarks/requirements.txt $(BENCH_VENV)/.made
-	$(BENCH_VENV)/bin/python -m pip install --editable . --constraint constraints.txt \
-		--requirement benchmarks/requirements.txt
-	touch $@
+	$(call install,$(BENCH_VENV),tunesmith and its peers,\
+		--editable . --requirement benchmarks/requirements.txt)
+	@touch $@
 
 # Scripts of an environment hold its path, and it links to its Python: one that was copied or moved,
 # or whose Python is gone, is made anew.
@@ -78,11 +86,12 @@ $(BENCH_STAMP): $(PINS) benchmarks/requirements.txt $(BENCH_VENV)/.made
 	@test -n '$(PYTHON)' && '$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "Tunesmith needs Python 3.11 or newer; $(or $(PYTHON),python3) is not." \
 			"Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
-	rm -rf $*
+	@echo 'Making the environment $* with $(PYTHON) ...'
+	@rm -rf $*
 	@'$(PYTHON)' -m venv $* || { rm -rf $*; \
 		echo "$(PYTHON) could not make a virtual environment; on Debian and Ubuntu," \
 			"install the package python3-venv." >&2; exit 1; }
-	echo '$(CURDIR)' > $@
+	@echo '$(CURDIR)' > $@
 
 moved:
 $(foreach venv,$(VENV) $(BENCH_VENV),$(if $(wildcard $(venv)/.made),\

@@ -13,4 +13,4 @@ def texts(
 ) -> Sequence[str]:
     """The answers in the questions' order, of at most ``most`` tokens."""
     arm = arm_of(opened, "asked", questions, adapter=adapter)
-    return answers_now(opened, arm, adapter, most=most, go_on=lambda _done, _total: True) or ()
+    return answers_now(opened, arm, adapter, most=most)

@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.methods.measure import MODEL, ROWS_PER_STEP, UNTOLD
 from benchmarks.methods.tasks import TASKS, Row, classification, tone
 from tunesmith.config import load_run_config
-from tunesmith.core.progress import Course, Event, Notice, Phase
+from tunesmith.core.progress import Event, Notice, Phase, Progress
 from tunesmith.report.writing import write_page
 from tunesmith.runs.run import resume_run, train_run
 from tunesmith.studies.conflicts import find_conflicts
@@ -126,8 +126,9 @@ def trained(name: str, given: argparse.Namespace) -> Path:
 
 def looked_at(pair: str, runs: Sequence[Path], given: argparse.Namespace) -> dict[str, Any]:
     """What both commands say of two runs; of the second, what it refuses."""
-    adapters, course = named([str(run) for run in runs]), Course(given.threads, say)
-    document = find_conflicts(adapters, scores=True, rows=given.rows, course=course).to_json()
+    adapters = named([str(run) for run in runs])
+    progress = Progress(say, threads=given.threads)
+    document = find_conflicts(adapters, scores=True, rows=given.rows, progress=progress).to_json()
     write_page(document, given.out / f"{pair}.html")
     out = given.out / "merged" / pair
     chosen: dict[str, object]
@@ -135,7 +136,7 @@ def looked_at(pair: str, runs: Sequence[Path], given: argparse.Namespace) -> dic
         chosen = {"out": str(out), "known": True}
     else:
         try:
-            chosen = combine_best(adapters, out, rows=given.rows, course=course).to_json()
+            chosen = combine_best(adapters, out, rows=given.rows, progress=progress).to_json()
         except NothingKeepsAll as refusal:
             chosen = {"refused": str(refusal), **refusal.trial.to_json()}
     return {**document, "auto": chosen, "max_drop": MAX_DROP}

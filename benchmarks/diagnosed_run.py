@@ -9,6 +9,7 @@ from typing import Any
 from tunesmith.adapters.loaded_base import Opened, attach_folder
 from tunesmith.config import RunConfig, load_run_config
 from tunesmith.core.errors import TunesmithError
+from tunesmith.core.progress import SILENT
 from tunesmith.data.dataset import RunRows
 from tunesmith.evaluation.capacity import Capacity, capacity_of
 from tunesmith.evaluation.knowledge import ask_facts, fact_sheet, knowledge_from
@@ -50,7 +51,7 @@ def trained(values: Mapping[str, Any]) -> Trained:
                 raise
             error = str(refusal)
             broke.write_text(error, encoding="utf-8")
-    opened = open_for(config, emit=lambda _: None)
+    opened = open_for(config, progress=SILENT)
     if error is None:
         attach_folder(opened, folder.adapter, name=NAME)
     rows = load_rows(
@@ -79,7 +80,7 @@ def diagnosis_of(values: Mapping[str, Any]) -> tuple[Overtuning, Capacity | None
         return judge_overtuning(evidence), None
     capacity = capacity_of(run.opened.engine, NAME)
     whole = Losing(run.opened, run.rows).evidence(
-        NAME, course=course, answered=_answered(run.folder), capacity=capacity
+        NAME, run=course, answered=_answered(run.folder), capacity=capacity
     )
     assert whole is not None
     return judge_overtuning(whole), capacity

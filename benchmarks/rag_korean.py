@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.rag_xquad import Remembering, threshold
+from tunesmith.core.progress import Progress
 from tunesmith.models.embedder import load_embedder
 from tunesmith.retrieval.index import IndexedFolder, index
 from tunesmith.retrieval.retrieve import Mode, Search, retrieve
@@ -52,7 +53,11 @@ def main() -> None:
         with (folder / "rows.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([("Q", "A"), *((row["Q"], row["A"]) for row in rows)])
         model = load_embedder(MODEL)
-        index(IndexedFolder(folder, MODEL, lambda: model), str(Path(scratch) / "store"), emit=print)
+        index(
+            IndexedFolder(folder, MODEL, lambda: model),
+            str(Path(scratch) / "store"),
+            progress=Progress(print),
+        )
         store = open_store(str(Path(scratch) / "store"))
         every = list(dict.fromkeys(text for texts in asked.values() for text in texts))
         embedder = Remembering(model, every)

@@ -21,6 +21,7 @@ from ir_measures import RR, R, nDCG
 from numpy.typing import NDArray
 
 from benchmarks.rag_texts import passages_of
+from tunesmith.core.progress import Progress
 from tunesmith.models.embedder import Embedder, load_embedder
 from tunesmith.retrieval.confidence import confidence, fit_threshold, known_threshold
 from tunesmith.retrieval.index import IndexedFolder, index
@@ -68,7 +69,9 @@ def main() -> None:
         uri = str(options.store / "store" if options.store else Path(scratch) / "store")
         inner = load_embedder(options.model)
         start = time.perf_counter()
-        done = index(IndexedFolder(folder, options.model, lambda: inner), uri, emit=print)
+        done = index(
+            IndexedFolder(folder, options.model, lambda: inner), uri, progress=Progress(print)
+        )
         seconds = time.perf_counter() - start
         print(f"{done.documents} passages, {done.chunks} chunks, indexed in {seconds:.1f} s")
         embedder = Remembering(inner, [question for question, _ in questions])

@@ -23,6 +23,7 @@ from benchmarks.flops import read_shape, step_flops
 from benchmarks.plan import T1, WORKS, Side, Work
 from benchmarks.table import Round, Run, markdown, summarise
 from benchmarks.workload import DOCUMENTS, Encoded
+from tunesmith.core.progress import Progress
 from tunesmith.models.resolve import resolve
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,7 +35,7 @@ def main() -> int:
     """Measure, print tables, write the result; 1 if a side failed."""
     options = _options()
     chosen = [work for work in WORKS if not options.only or work.key in options.only]
-    smollm2 = resolve("smollm2-135m-instruct", emit=_say)
+    smollm2 = resolve("smollm2-135m-instruct", progress=Progress(lambda event: _say(str(event))))
     result: dict[str, Any] = {"environment": _environment(options.threads), "works": {}}
     for work in chosen:
         model = smollm2 if work.model == "smollm2" else gemma_shape.make(smollm2)

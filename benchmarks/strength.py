@@ -20,6 +20,7 @@ from tunesmith.adapters.loaded_base import Opened, attach_folder, open_base
 from tunesmith.config import RunConfig
 from tunesmith.config.evaluate import ForgettingSettings
 from tunesmith.config.load import load_run_config
+from tunesmith.core.progress import SILENT
 from tunesmith.evaluation.answers import questions_of
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.evaluation.forgetting_scores import Probing
@@ -52,7 +53,7 @@ def main() -> None:
 def measure(run: RunFolder, shares: list[float], rows: int) -> None:
     """A line for each share, and one for the base."""
     config = load_run_config(run.config, {})
-    opened = open_for(config, emit=lambda _: None)
+    opened = open_for(config, progress=SILENT)
     (check,) = build_checks(config.evaluate.checks[:1])
     read = load_rows(
         config.data, opened.tokenizer(None), context=opened.base.context, seed=config.train.seed
@@ -67,7 +68,7 @@ def measure(run: RunFolder, shares: list[float], rows: int) -> None:
     name = adapter.name if adapter.frozen_base else None
     for share in [*shares, 0.0]:
         store.put_(adapter, tensors)
-        table.weaken_(adapter, share, lambda: start)
+        table.scale_down_(adapter, share, lambda: start)
         forgotten = probing.forgetting(name)
         assert forgotten is not None
         rise = rise_of(forgotten)

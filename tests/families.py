@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from tunesmith.core.progress import SILENT
 from tunesmith.models.four_bit import quantized
 
 SHAPE = {
@@ -82,7 +83,7 @@ def four_bit_model(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
     """The model with its linear layers in NF4, through a folder and the cache as a base goes."""
     model.save_pretrained(folder)
     config = AutoConfig.from_pretrained(folder)
-    quantised = quantized(folder, config, dtype=model.dtype, emit=lambda _: None)
+    quantised = quantized(folder, config, dtype=model.dtype, progress=SILENT)
     loaded = AutoModelForCausalLM.from_pretrained(
         quantised, dtype=model.dtype, device_map={"": "cpu"}, attn_implementation="eager"
     )

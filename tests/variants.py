@@ -1,42 +1,32 @@
 """Every method and variant that the contracts are shown for, and bases to attach them to."""
 
+from importlib import import_module
 from pathlib import Path
 
 import torch
 
 from tests.families import four_bit_model, tiny_model
-from tunesmith.config.methods import (
-    FOUR_BIT_KINDS,
-    FullSettings,
-    LoraSettings,
-    PromptSettings,
-    PTuningSettings,
-)
+from tunesmith.config.methods import AnyMethod, FullSettings, needs_four_bit
 from tunesmith.engine.forward import Engine, prepare_
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter, Words
 from tunesmith.models.weights import read_weight
 
 SHAPES = ("llama", "qwen3", "gemma2", "gemma3_text")
-VARIANTS = {
-    "lora": LoraSettings(rank=3, alpha=5),
-    "rslora": LoraSettings(rank=3, alpha=5, rslora=True),
-    "dora": LoraSettings(rank=3, alpha=5, dora=True),
-    "pissa": LoraSettings(rank=3, alpha=5, start="pissa"),
-    "olora": LoraSettings(rank=3, alpha=5, start="olora"),
-    "olora, dora": LoraSettings(rank=3, alpha=5, start="olora", dora=True),
-    "lora-fa": LoraSettings(rank=3, alpha=5, freeze_a=True),
-    "lora+": LoraSettings(rank=3, alpha=5, loraplus_lr_ratio=4),
-    "qlora": LoraSettings(kind="qlora", rank=3, alpha=5),
-    "loftq": LoraSettings(kind="qlora", rank=8, alpha=5, start="loftq"),
-    "qlora, dora, pissa": LoraSettings(kind="qlora", rank=3, dora=True, start="pissa"),
-    "full": FullSettings(),
-    "prompt": PromptSettings(start_text="a text"),
-    "p-tuning": PTuningSettings(start_text="a text"),
-    "p-tuning, projection": PTuningSettings(start_text="a text", projection=9),
-}
-FOUR_BIT = [name for name, settings in VARIANTS.items() if settings.kind in FOUR_BIT_KINDS]
-VIRTUAL = [name for name, settings in VARIANTS.items() if settings.kind in ("prompt", "p-tuning")]
+
+
+def _collected() -> dict[str, AnyMethod]:
+    """``VARIANTS`` of each test file of a method, which does not import this one."""
+    found: dict[str, AnyMethod] = {"full": FullSettings()}
+    for path in sorted(Path(__file__).parent.glob("methods/test_*.py")):
+        if "\nVARIANTS = {" in path.read_text(encoding="utf-8"):
+            found |= import_module(f"tests.methods.{path.stem}").VARIANTS
+    return found
+
+
+VARIANTS = _collected()
+FOUR_BIT = [name for name, settings in VARIANTS.items() if needs_four_bit(settings.kind)]
+VIRTUAL = [name for name, settings in VARIANTS.items() if table.of(settings).init_text]
 TEXT = [17, 4, 60, 21, 8, 33]  # the tokens of "a text", longer than the tiny windows
 
 

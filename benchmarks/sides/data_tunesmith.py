@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from tunesmith.config.run import DataSettings
-from tunesmith.core.progress import Course
+from tunesmith.core.progress import Progress
 from tunesmith.data.quality.report import Overview
 from tunesmith.runs import rows as gathering
 from tunesmith.runs.inspect_data import open_tokenizer
@@ -28,10 +28,10 @@ def main() -> None:
     if not given.compare:
         vars(gathering)["look_over"] = lambda *_, **__: Overview()
     seconds = []
-    course = Course(given.processes)
+    progress = Progress(threads=given.processes)
     for _ in range(2):
         start = time.perf_counter()
-        found = gathering.gather(settings, tokenizer, context=8192, seed=0, course=course)
+        found = gathering.gather(settings, tokenizer, context=8192, seed=0, progress=progress)
         seconds.append(time.perf_counter() - start)
     rows = found.train.rows
     result = {"rows": len(rows), "tokens": rows.tokens, "faults": found.faults.count}

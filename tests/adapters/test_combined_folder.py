@@ -20,6 +20,7 @@ from tests.adapters.combining import (
 )
 from tests.adapters.test_merge import plain
 from tests.adapters.test_store import ours, randomise, theirs
+from tests.counting import Counting
 from tests.families import tiny_model
 from tests.models.tiny import tiny_folder
 from tunesmith.adapters import combine_table, combined_folder, merge, store
@@ -74,11 +75,10 @@ def test_peft_and_we_read_the_exact_sum(folders, total, tmp_path):
         torch.testing.assert_close(by_peft[layer], delta, rtol=0, atol=1e-12)
 
 
-def test_every_layer_is_told_before_its_work(folders, tmp_path):
-    told = []
-    both = combination(folders)
-    combined_folder.save(tmp_path / "out", both, Fit(), tell=lambda *counts: told.append(counts))
-    assert told == [(done, len(both.layers)) for done in range(len(both.layers))]
+def test_every_layer_is_counted_before_its_work(folders, tmp_path):
+    both, phase = combination(folders), Counting()
+    combined_folder.save(tmp_path / "out", both, Fit(), phase=phase)
+    assert phase.told == [(done, len(both.layers)) for done in range(len(both.layers))]
 
 
 @pytest.mark.parametrize("rank", [1, 4])

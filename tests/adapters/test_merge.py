@@ -16,7 +16,8 @@ from tests.methods.test_contract import base_digest
 from tests.models.tiny import tiny_folder
 from tunesmith.adapters import merge
 from tunesmith.adapters.folder import FILE, Origin, read_origin
-from tunesmith.adapters.merge import BaseGap, Target
+from tunesmith.adapters.merge import Target
+from tunesmith.adapters.products import RelativeError
 from tunesmith.config.methods import LoraSettings
 from tunesmith.core.errors import AdapterError, RunError
 from tunesmith.data.tokenizer import add_tokens_
@@ -69,7 +70,7 @@ def test_every_method_of_the_table_merges_or_refuses():
 def test_merged_equals_attached_and_the_base_stays(family, variant):
     engine, adapter = attached(tiny_model(family, torch.float32), DENSE[variant])
     before = base_digest(engine.model)
-    merged = plain(family, dict(merge.tensors(engine, adapter)))
+    merged = plain(family, dict(merge.changed(engine, table.merge(engine, adapter))))
     assert base_digest(engine.model) == before
     assert_same_logits(merged, engine)
     assert not torch.allclose(ours(engine, None), ours(engine, "a"), atol=1e-2)
@@ -81,7 +82,7 @@ def test_merged_into_the_dequantised_base_equals_attached(family, variant, tmp_p
     adapter = variants.attach(engine, variant, tmp_path / "base")
     randomise(adapter)
     before = base_digest(engine.model)
-    merged = plain(family, dict(merge.tensors(engine, adapter)))
+    merged = plain(family, dict(merge.changed(engine, table.merge(engine, adapter))))
     assert base_digest(engine.model) == before
     assert_same_logits(merged, engine)
 
@@ -89,7 +90,7 @@ def test_merged_into_the_dequantised_base_equals_attached(family, variant, tmp_p
 def test_an_adapter_that_adds_nothing_gives_the_dequantised_weights_to_the_last_bit(tmp_path):
     engine = prepare_(four_bit_model(tiny_model("llama", torch.float32), tmp_path / "base"))
     adapter = table.attach(engine, QUANTISED["qlora"], name="a")
-    tensors = dict(merge.tensors(engine, adapter))
+    tensors = dict(merge.changed(engine, table.merge(engine, adapter)))
     for name, linear in engine.linears.items():
         assert torch.equal(tensors[f"{name}.weight"], linear.four_bit.dense())
 
@@ -99,10 +100,13 @@ def test_merged_into_the_original_says_how_far_that_is_from_the_one_trained_on(f
     original = tiny_model(family, torch.float32).state_dict()
     base = four_bit_model(tiny_model(family, torch.float32), tmp_path / "base")
     engine, adapter = attached(base, QUANTISED["qlora"])
-    gap = BaseGap()
+    gap = RelativeError()
     tensors = dict(
-        merge.tensors(
-            engine, adapter, original=lambda name: read_weight(tmp_path / "base", name), gap=gap
+        merge.changed(
+            engine,
+            table.merge(engine, adapter),
+            original=lambda name: read_weight(tmp_path / "base", name),
+            gap=gap,
         )
     )
     far, whole = [], []
@@ -123,7 +127,11 @@ def test_dora_merged_into_the_original_has_the_trained_norms(tmp_path):
     base = four_bit_model(tiny_model("qwen3", torch.float32), tmp_path / "base")
     engine, adapter = attached(base, QUANTISED["qlora, dora, pissa"])
     merged = dict(
-        merge.tensors(engine, adapter, original=lambda name: read_weight(tmp_path / "base", name))
+        merge.changed(
+            engine,
+            table.merge(engine, adapter),
+            original=lambda name: read_weight(tmp_path / "base", name),
+        )
     )
     for name, linear in engine.linears.items():
         norms = merged[f"{name}.weight"].norm(dim=1)
@@ -135,7 +143,7 @@ def test_new_tokens_are_read_and_scored_by_the_merged_model(family):
     model = tiny_model(family, torch.float32)
     engine, adapter = attached(model, LoraSettings(rank=2), Words(new_tokens.TOKENS))
     before = base_digest(engine.model)
-    merged = plain(family, dict(merge.tensors(engine, adapter)))
+    merged = plain(family, dict(merge.changed(engine, table.merge(engine, adapter))))
     assert base_digest(engine.model) == before
     assert_same_logits(merged, engine, by=(new_tokens.theirs, new_tokens.ours))
 

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tunesmith.adapters.combination import Errors
 from tunesmith.adapters.conflicts import Conflict
+from tunesmith.adapters.products import RelativeError
 from tunesmith.evaluation.intervals import Interval
 from tunesmith.studies.merge import NothingKeepsAll, Trial
 from tunesmith.studies.trials import TaskScores
@@ -16,7 +16,7 @@ CLASH = Conflict(-0.21, 0.61, 0.5, 0.25, 0.01, 1.5)
 
 
 def trial():
-    made = SimpleNamespace(ranks={"a": 32}, errors=Errors({"a": 0.25}), bytes=2_000_000)
+    made = SimpleNamespace(ranks={"a": 32}, errors=RelativeError({"a": 0.25}), bytes=2_000_000)
     names = ("linear", "ties")
     candidates = [
         SimpleNamespace(way=SimpleNamespace(name=n, method=None), made=made) for n in names

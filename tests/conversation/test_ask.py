@@ -53,7 +53,7 @@ def test_an_answer_is_what_the_model_says_to_the_prompt(documents, opened):
     found = documents().find(QUESTION)
     answerer = Answerer(opened, SETTINGS)
     told = []
-    answer = answerer.answer(found, say=told.append)
+    answer = answerer.answer(found, on_text=told.append)
     prompt = answerer.prompt(found)
     messages = [Message("system", prompt.system), Message("user", prompt.user)]
     ids = render_prompt(opened.base.tokenizer, messages)
@@ -87,7 +87,7 @@ def test_below_the_threshold_nothing_is_answered(documents, settings, refused):
     assert found.refused is refused
     if refused:
         told = []
-        answer = ask_module.refuse(found, say=told.append)
+        answer = ask_module.refuse(found, on_text=told.append)
         assert (answer.text, answer.refused, told) == (REFUSALS["en"], True, [REFUSALS["en"]])
 
 

@@ -20,7 +20,7 @@ def opened(base_folder):
 
 
 def ask(chat, question, **options):
-    return chat.reply(chat.voices[0], question, say=lambda _: None, **options)
+    return chat.reply(chat.voices[0], question, on_text=lambda _: None, **options)
 
 
 def begin(opened, *, sampling=SHORT, **options):
@@ -48,7 +48,7 @@ def test_an_answer_is_that_of_the_whole_conversation_read_at_once(opened):
 def test_what_is_told_is_the_text_of_the_reply(opened):
     told = []
     chat = begin(opened)
-    reply = chat.reply(chat.voices[0], "hello", say=told.append)
+    reply = chat.reply(chat.voices[0], "hello", on_text=told.append)
     assert "".join(told) == reply.text
     assert (reply.voice, reply.question) == ("base", "hello")
 
@@ -127,7 +127,7 @@ def test_each_voice_has_its_adapter_and_a_history_of_its_own(opened, monkeypatch
     chat = Chat(opened, {"tuned": "a", "base": None}, sampling=SHORT)
     for question in ("one", "two"):
         for voice in chat.voices:
-            chat.reply(voice, question, say=lambda _: None)
+            chat.reply(voice, question, on_text=lambda _: None)
     assert [session.adapter for session in made] == ["a", None]
     tuned, base = (opened.base.tokenizer.decode(session.prompts[1]) for session in made)
     assert "assistant\nh<|im_end|>" in tuned

@@ -21,9 +21,9 @@ from tunesmith.conversation.cases import (
 )
 from tunesmith.conversation.questions import read_questions
 from tunesmith.conversation.rag_evaluation import TrialSettings, evaluate_retrieval
-from tunesmith.core import progress as course_module
+from tunesmith.core import progress
 from tunesmith.core.errors import RagError
-from tunesmith.core.progress import Course
+from tunesmith.core.progress import Cancelled, Progress
 from tunesmith.evaluation import answering
 from tunesmith.evaluation.retrieval_gain import EFFECTS
 from tunesmith.generation.sampling import Sampling
@@ -192,7 +192,7 @@ def test_answers_are_those_of_the_model_alone(evaluate, places, tmp_path):
 def test_a_stop_keeps_the_answers_and_the_next_call_goes_on(
     evaluate, adapter, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(course_module, "SECONDS_BETWEEN_REPORTS", -1.0)
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_REPORTS", -1.0)
     whole = evaluate(adapter=adapter, out="whole")
     monkeypatch.setattr(answering, "cache_root", lambda: tmp_path / "another")
     told = []
@@ -200,10 +200,10 @@ def test_a_stop_keeps_the_answers_and_the_next_call_goes_on(
     def stop():
         return any(e.phase.endswith("the base with sources") and e.done >= 3 for e in told)
 
-    with pytest.raises(KeyboardInterrupt):
-        evaluate(adapter=adapter, course=Course(emit=told.append, stop=stop))
+    with pytest.raises(Cancelled):
+        evaluate(adapter=adapter, progress=Progress(told.append, cancelled=stop))
     again = []
-    there = evaluate(adapter=adapter, course=Course(emit=again.append))
+    there = evaluate(adapter=adapter, progress=Progress(again.append))
     assert {**there, "report": whole["report"]} == whole
     first = {}
     for event in again:

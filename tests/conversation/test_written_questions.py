@@ -9,7 +9,7 @@ from tunesmith.conversation import documents, written_questions
 from tunesmith.conversation.dataset import DatasetSettings, make_dataset
 from tunesmith.conversation.written_questions import OPENINGS, Writing, write_questions
 from tunesmith.core.errors import RagError
-from tunesmith.core.progress import Course
+from tunesmith.core.progress import Cancelled, Progress
 from tunesmith.evaluation.answering import Said
 
 pytest.importorskip("lancedb", reason="the extra `rag` is not installed")
@@ -100,13 +100,13 @@ def test_a_base_that_writes_nothing_of_use_is_told(places, store):
 def test_a_stop_keeps_what_was_written_and_the_next_call_goes_on(places, store, monkeypatch):
     phases = []
     monkeypatch.setattr("tunesmith.core.progress.SECONDS_BETWEEN_REPORTS", -1.0)
-    course = Course(emit=phases.append, stop=lambda: getattr(phases[-1], "done", 0) >= 2)
-    with pytest.raises(KeyboardInterrupt):
-        write_questions(store, model=places[2], settings=Writing(5, tries=1), course=course)
+    stop = Progress(phases.append, cancelled=lambda: phases[-1].done >= 2)
+    with pytest.raises(Cancelled):
+        write_questions(store, model=places[2], settings=Writing(5, tries=1), progress=stop)
     again = []
     with pytest.raises(RagError, match="may stay"):
         write_questions(
-            store, model=places[2], settings=Writing(5, tries=1), course=Course(emit=again.append)
+            store, model=places[2], settings=Writing(5, tries=1), progress=Progress(again.append)
         )
     first = next(each for each in again if each.total == 5)
     assert first.done >= 2

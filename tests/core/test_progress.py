@@ -1,21 +1,9 @@
 """Long work says how far it is and how long it will take, and is cancelled between two parts."""
 
-import os
-import signal
-import threading
-
 import pytest
 
 from tunesmith.core import progress
-from tunesmith.core.progress import (
-    Cancelled,
-    Notice,
-    Phase,
-    Progress,
-    cancel_on_signal,
-    never,
-    time_left,
-)
+from tunesmith.core.progress import Cancelled, Notice, Phase, Progress, time_left
 
 
 @pytest.fixture
@@ -114,6 +102,14 @@ def test_the_last_part_is_never_cancelled():
     assert list(Progress(cancelled=lambda: True).phase("b", 1).over("x")) == ["x"]
 
 
+def test_a_quiet_phase_is_not_cancelled_before_it_lasts(time):
+    phase = Progress(cancelled=lambda: True).quiet_phase("a", 9)
+    phase.at(1)
+    time[0] += 1
+    with pytest.raises(Cancelled):
+        phase.at(2)
+
+
 def test_a_cancel_asked_for_while_a_part_is_reported_is_heard_before_the_next(time):
     heard = []
     work = Progress(heard.append, cancelled=lambda: bool(heard))
@@ -145,28 +141,3 @@ def test_another_listener_hears_the_same_work():
 def test_as_many_processes_as_threads_or_as_there_are():
     assert Progress(threads=3).processes == 3
     assert Progress().processes >= 1
-
-
-def test_the_first_signal_asks_and_the_second_interrupts(capfd):
-    before = signal.getsignal(signal.SIGINT)
-    with cancel_on_signal("soon") as cancelled:
-        assert not cancelled()
-        os.kill(os.getpid(), signal.SIGINT)
-        assert cancelled()
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGTERM)
-    assert capfd.readouterr().err == "\nsoon\n"
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-def test_outside_the_main_thread_no_signal_is_caught():
-    found = []
-
-    def look():
-        with cancel_on_signal("") as cancelled:
-            found.append(cancelled)
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    thread.join()
-    assert found == [never]

@@ -68,8 +68,8 @@ def test_masks_are_the_same_where_thinking_marks_are_special_tokens():
         texts = []
         for family in (FAMILIES[name], special_thinking(FAMILIES[name])):
             tokenizer = family.tokenizer
-            documents = render_each(tokenizer, [row], study(tokenizer), Rendering("answer"))
-            texts.append([supervised_runs(tokenizer, each.row) for each in documents])
+            (made,) = render_each(tokenizer, [row], study(tokenizer), Rendering("answer"))
+            texts.append([supervised_runs(tokenizer, each) for each in made.value])
         assert texts[0] == texts[1]
 
 

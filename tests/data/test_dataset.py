@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunesmith.data.dataset import block_of, dataset_of, joined
-from tunesmith.data.template import TokenRow
+from tunesmith.data.rows import TokenRow
 
 WEIGHTS = st.sampled_from([0.0, 1.0, 0.5])
 ROWS = st.lists(st.lists(WEIGHTS, min_size=1, max_size=9), max_size=12)

@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tests.data.prepared import prepare
 from tests.data.tiny import SYSTEM_PROMPT, talk, tokenizer_of
 from tunesmith.core.errors import DataError
 from tunesmith.data.faults import FaultyData
 from tunesmith.data.template import render
-from tunesmith.data.tokenise import prepare
 
 ROWS = [talk("question " * n, "answer " * (n % 5 + 1), line=n) for n in range(1, 21)]
 CHATML = tokenizer_of("chatml")

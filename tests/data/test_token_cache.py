@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from tests.data.tiny import TEMPLATES, tiny_tokenizer, tokenizer_of
-from tunesmith.core import files
+from tunesmith.core import files, progress
 from tunesmith.core.errors import DataError
-from tunesmith.data import token_cache, token_store, workers
+from tunesmith.core.progress import Cancelled, Notice, Progress
+from tunesmith.data import token_cache, token_store
 from tunesmith.data import token_store as source_key
 from tunesmith.data.read import Asked
 from tunesmith.data.template import Rendering
@@ -43,6 +44,12 @@ def rows(tmp_path):
 
 
 @pytest.fixture
+def reported_at_once(monkeypatch):
+    """Everything is reported, however short it takes."""
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_REPORTS", 0.0)
+
+
+@pytest.fixture
 def told():
     """The codes of what was told."""
     return []
@@ -50,7 +57,16 @@ def told():
 
 @pytest.fixture
 def work(tmp_path, told):
-    return Work(tmp_path / "cache", 1, lambda *_: None, lambda code, _: told.append(code))
+    return Work(tmp_path / "cache", hearing(told))
+
+
+def hearing(told, on_phase=lambda: None):
+    """Progress that keeps the codes of notices, and calls ``on_phase`` for phases."""
+
+    def hear(event):
+        told.append(event.code) if isinstance(event, Notice) else on_phase()
+
+    return Progress(hear, threads=1)
 
 
 def made(asked, work, recipe=RECIPE):
@@ -70,7 +86,7 @@ def same(one, other):
 
 def test_a_second_time_tokens_are_found_not_made(rows, work, told, monkeypatch):
     first = made(rows(), work)
-    monkeypatch.setattr(token_cache, "tokenised", pytest.fail)
+    monkeypatch.setattr(token_cache, "_tokenised", pytest.fail)
     again = made(rows(), work)
     assert told == ["cached"]
     same(first, again)
@@ -163,15 +179,16 @@ def test_a_source_that_changed_never_gives_old_rows(rows, work):
     assert second.file.conversations[3].messages[-1].content == "ANSWER 3"
 
 
+@pytest.mark.usefixtures("reported_at_once")
 def test_a_source_that_changes_while_it_is_read_is_refused_and_not_kept(rows, work):
     path = rows()
 
-    def append(*_):
+    def append(_):
         with Path(path).open("a") as file:
             file.write(json.dumps({"prompt": "late", "completion": "row"}) + "\n")
 
     with pytest.raises(DataError, match="changed while it was read") as refused:
-        made(path, replace(work, watch=append))
+        made(path, replace(work, progress=Progress(append, threads=1)))
     assert refused.value.code == "changed"
     assert entries(work) == []
 
@@ -204,12 +221,11 @@ def test_damaged_tokens_are_made_again_and_said(rows, work, told, name):
     assert told == ["cache_damaged", "cached"]
 
 
-def test_a_stop_leaves_nothing_half(rows, work):
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        made(rows(), replace(work, watch=stop))
+@pytest.mark.usefixtures("reported_at_once")
+def test_a_cancel_leaves_nothing_half(rows, work):
+    cancelled = Progress(cancelled=lambda: True, threads=1)
+    with pytest.raises(Cancelled):
+        made(rows(600), replace(work, progress=cancelled))
     assert [path for path in work.root.iterdir() if path.is_dir()] == []
     assert made(rows(), work).key in entries(work)
 
@@ -285,16 +301,16 @@ def test_what_is_too_much_for_memory_is_refused(rows, work, monkeypatch):
 
 
 def _make(path, root, ready, queue):
-    def slow(*_):
+    def slow():
         ready.set()
         time.sleep(0.3)
 
     told = []
-    work = Work(root, 1, slow, lambda code, _: told.append(code))
-    found = made(path, work)
+    found = made(path, Work(root, hearing(told, slow)))
     queue.put((found.file.rows.tokens, told))
 
 
+@pytest.mark.usefixtures("reported_at_once")
 def test_two_processes_at_once_make_tokens_once(rows, work, told):
     ready, queue = FORK.Event(), FORK.SimpleQueue()
     path = rows(600)
@@ -307,9 +323,10 @@ def test_two_processes_at_once_make_tokens_once(rows, work, told):
     other.join()
 
 
+@pytest.mark.usefixtures("reported_at_once")
 def test_threads_of_one_process_make_tokens_once(rows, tmp_path):
     path, told, found = rows(300), [], []
-    work = Work(tmp_path / "cache", 1, lambda *_: time.sleep(0.2), lambda c, _: told.append(c))
+    work = Work(tmp_path / "cache", hearing(told, lambda: time.sleep(0.2)))
     threads = [threading.Thread(target=lambda: found.append(made(path, work))) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -319,19 +336,21 @@ def test_threads_of_one_process_make_tokens_once(rows, tmp_path):
     assert sorted(told) == ["cached", "waiting"]
 
 
-def test_progress_is_told_by_the_line(rows, work):
+@pytest.mark.usefixtures("reported_at_once")
+def test_progress_is_reported_by_the_line(rows, work):
     seen = []
     path = rows(600)
-    made(path, replace(work, watch=lambda *at: seen.append(at)))
-    assert seen == [(path, 255, 600), (path, 511, 600), (path, 600, 600)]
+    made(path, replace(work, progress=Progress(seen.append, threads=1)))
+    assert [(event.done, event.total) for event in seen] == [(255, 600), (511, 600), (600, 600)]
+    assert {event.phase for event in seen} == {f"tokenising {path}"}
 
 
 def test_processes_and_none_keep_the_same_tokens(rows, work, monkeypatch):
-    monkeypatch.setattr(workers, "CHUNKS_HERE", 1)
+    monkeypatch.setattr(token_cache, "CHUNKS_HERE", 1)
     path = rows(900, bad=[{"prompt": "x"}])
     alone = made(path, work)
     shutil.rmtree(work.root)
-    same(made(path, replace(work, processes=2)), alone)
+    same(made(path, replace(work, progress=Progress(threads=2))), alone)
 
 
 @pytest.mark.parametrize(

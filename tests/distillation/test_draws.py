@@ -9,14 +9,14 @@ import pytest
 from tests.distillation.distilling import HAS_F, QUESTIONS, answers_of, files_of
 from tunesmith.config.run import DistillSettings
 from tunesmith.core.errors import DataError
-from tunesmith.core.progress import Phase
+from tunesmith.core.progress import Cancelled, Phase
 from tunesmith.distillation import draws as distill_draws
 from tunesmith.distillation.draws import Draws, State, draws_left
 from tunesmith.distillation.teacher import Teacher
 
 
 @pytest.mark.parametrize("waves", [1, 3, 6])
-def test_going_on_after_a_stop_gives_the_files_of_an_unbroken_call(
+def test_resuming_after_a_cancel_gives_the_files_of_an_unbroken_call(
     ask, tmp_path, monkeypatch, waves
 ):
     monkeypatch.setattr(distill_draws, "SLOTS", 3)
@@ -26,8 +26,8 @@ def test_going_on_after_a_stop_gives_the_files_of_an_unbroken_call(
     for name in unbroken:
         (tmp_path / name).unlink()
     count = itertools.count()
-    stopped = ask(**asked, stop=lambda: next(count) == waves)
-    assert stopped.stopped
+    with pytest.raises(Cancelled):
+        ask(**asked, stop=lambda: next(count) == waves)
     assert files_of(tmp_path).keys() == unbroken.keys()
     assert files_of(tmp_path) != unbroken
     done = ask(**asked, resume=True)
@@ -53,9 +53,11 @@ def test_going_on_answers_the_same_inputs_together_as_an_unbroken_call(ask, monk
     unbroken = waves.copy()
     assert len(unbroken) > 6
     waves.clear()
-    ask(**asked, stop=lambda: len(waves) == 1)
+    with pytest.raises(Cancelled):
+        ask(**asked, stop=lambda: len(waves) == 1)
     for stop_at in range(2, len(unbroken)):
-        ask(**asked, resume=True, stop=lambda: len(waves) == stop_at)  # noqa: B023
+        with pytest.raises(Cancelled):
+            ask(**asked, resume=True, stop=lambda: len(waves) == stop_at)  # noqa: B023
     ask(**asked, resume=True)
     assert waves == unbroken
 
@@ -99,8 +101,9 @@ def test_more_samples_are_drawn_for_those_that_failed(ask):
     assert answers_of(few).items() <= answers_of(more).items()
 
 
-def test_a_stop_before_the_first_answer_leaves_nothing(ask, tmp_path):
-    assert ask(stop=lambda: True).left == len(QUESTIONS)
+def test_a_cancel_before_the_first_answer_leaves_nothing(ask, tmp_path):
+    with pytest.raises(Cancelled):
+        ask(stop=lambda: True)
     assert files_of(tmp_path) == {}
 
 
@@ -128,7 +131,8 @@ def test_draws_left_are_those_of_the_inputs_that_lack_an_answer(tmp_path):
 def test_an_unfinished_call_is_not_begun_anew(ask, tmp_path, monkeypatch):
     monkeypatch.setattr(distill_draws, "SLOTS", 3)
     count = itertools.count()
-    ask(stop=lambda: next(count) == 1)
+    with pytest.raises(Cancelled):
+        ask(stop=lambda: next(count) == 1)
     (tmp_path / "rows.jsonl").unlink(missing_ok=True)
     with pytest.raises(DataError, match=r"rows\.distill\.json: exists already") as refused:
         ask()

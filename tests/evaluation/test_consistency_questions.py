@@ -5,10 +5,12 @@ import json
 
 import pytest
 
+from tests.counting import Counting
 from tests.runs.tiny import LETTERS
 from tunesmith.adapters.loaded_base import open_base
 from tunesmith.config.checks import ExactSettings
 from tunesmith.config.evaluate import ConsistencySettings, EvaluateSettings
+from tunesmith.core.progress import Cancelled
 from tunesmith.data.faults import FaultyData
 from tunesmith.data.rows import Message
 from tunesmith.evaluation import answering, consistency_questions
@@ -89,11 +91,12 @@ def test_time_ends_it_after_whole_rounds_and_never_before_the_first(opened, monk
     assert none.samples == whole.samples[:2]
 
 
-def test_a_stop_is_heeded_and_progress_told(opened, monkeypatch):
+def test_it_is_cancelled_between_two_rounds(opened, monkeypatch):
     monkeypatch.setattr(consistency_questions, "ROUND", 2)
-    told = []
-    assert draw(opened, go_on=lambda *at: told.append(at) or len(told) < 2) is None
-    assert told == [(2, 6), (4, 6)]
+    phase = Counting(most=2)
+    with pytest.raises(Cancelled):
+        draw(opened, phase=phase)
+    assert phase.told == [(2, 6), (4, 6)]
 
 
 def evaluate(**changes):
@@ -104,8 +107,8 @@ def evaluate(**changes):
 def test_two_arms_from_questions_to_the_document(opened):
     settings = evaluate()
     asking = Asking(opened, QUESTIONS, settings, seed=0)
-    assert asking.draw("base", Arm())
-    assert asking.draw("tuned", Arm(prepare=lambda m: (Message("system", "z"), *m)))
+    asking.draw("base", Arm())
+    asking.draw("tuned", Arm(prepare=lambda m: (Message("system", "z"), *m)))
     found = asking.judged(build_checks(settings.checks)).to_json()
     assert json.loads(json.dumps(found)) == found
     for way in ("samples", "paraphrases"):

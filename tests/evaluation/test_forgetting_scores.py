@@ -5,11 +5,13 @@ import json
 import pytest
 import torch
 
+from tests.counting import Counting
 from tests.runs.tiny import base_folder
 from tunesmith.adapters.loaded_base import open_base
 from tunesmith.config.evaluate import ForgettingSettings
 from tunesmith.config.methods import FullSettings, LoraSettings, PTuningSettings
 from tunesmith.core.errors import ConfigError, ModelError
+from tunesmith.core.progress import Cancelled
 from tunesmith.evaluation.forgetting_scores import Probing
 from tunesmith.methods import table
 
@@ -111,13 +113,14 @@ def test_margins_are_the_settings(opened, tmp_path):
     assert found.outcome == "kept"
 
 
-def test_it_can_be_stopped_and_asked_again(opened, tmp_path):
+def test_it_is_cancelled_and_asked_again(opened, tmp_path):
     table.attach(opened.engine, LoraSettings(rank=2), name="mine")
     probing = Probing(opened, settings(tmp_path))
-    assert probing.forgetting("mine", go_on=lambda *_: False) is None
-    told = []
-    assert probing.forgetting("mine", go_on=lambda *at: told.append(at) or True) is not None
-    assert told[-1][0] == told[-1][1] == 8 * 3 + 30 * 3 + 30
+    with pytest.raises(Cancelled):
+        probing.forgetting("mine", phase=Counting(most=1))
+    phase = Counting()
+    probing.forgetting("mine", phase=phase)
+    assert phase.told[-1][0] == phase.told[-1][1] == 8 * 3 + 30 * 3 + 30
 
 
 def test_texts_longer_than_the_window_are_counted(opened, tmp_path):

@@ -5,9 +5,19 @@ import pytest
 from tunesmith.evaluation.intervals import (
     mean_interval,
     paired_difference,
+    student_quantile,
     tango_limits,
     wilson_limits,
 )
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 7, 30, 999])
+@pytest.mark.parametrize("probability", [0.5, 0.95, 0.975, 0.995])
+def test_students_t_is_that_of_scipy(degrees, probability):
+    special = pytest.importorskip("scipy.special", reason="scikit-learn brings it")
+    right = special.stdtrit(degrees, probability)
+    assert student_quantile(probability, degrees) == pytest.approx(right, rel=1e-14, abs=1e-14)
+
 
 GRADED = [0.0, 0.25, 0.5, 0.75, 1.0] * 8
 

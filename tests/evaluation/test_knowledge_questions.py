@@ -5,9 +5,11 @@ import json
 import pytest
 from benchmarks import knowledge as made_up
 
+from tests.counting import Counting
 from tests.runs.tiny import LETTERS
 from tunesmith.adapters.loaded_base import open_base
 from tunesmith.config.evaluate import EvaluateSettings, KnowledgeSettings
+from tunesmith.core.progress import Cancelled
 from tunesmith.data.faults import FaultyData
 from tunesmith.data.rows import Conversation, Message
 from tunesmith.evaluation.knowledge import ask_facts, fact_sheet, knowledge_from
@@ -89,11 +91,9 @@ def test_faults_of_the_file_are_all_told(tmp_path):
 def test_both_arms_from_rows_to_the_document(talking):
     opened = open_base(str(talking), dtype="float32")
     sheet = fact_sheet(TRAINED, HELD, SETTINGS)
-    told = []
-    texts = ask_facts(
-        opened, sheet, SETTINGS, adapter=None, go_on=lambda *at: told.append(at) or True
-    )
-    assert told[-1] == (30, 30)
+    phase = Counting()
+    texts = ask_facts(opened, sheet, SETTINGS, adapter=None, phase=phase)
+    assert phase.told[-1] == (30, 30)
     recited = {**texts, "as_trained": tuple(f.fact.answer for f in sheet.questions["as_trained"])}
     found = knowledge_from(sheet, texts, recited, seed=0)
     assert found.outcome == "retrieval"
@@ -102,7 +102,8 @@ def test_both_arms_from_rows_to_the_document(talking):
     assert document["as_trained"]["tuned"]["exact"]["mean"] == 1
     assert document["as_trained"]["difference"]["low"] > 0
     assert document["other_words"]["tuned"]["contained"]["mean"] == 0
-    assert ask_facts(opened, sheet, SETTINGS, adapter=None, go_on=lambda *_: False) is None
+    with pytest.raises(Cancelled):
+        ask_facts(opened, sheet, SETTINGS, adapter=None, phase=Counting(most=1))
 
 
 def test_the_invented_set_has_no_fact_twice_and_tells_none_that_is_held_out(tmp_path):

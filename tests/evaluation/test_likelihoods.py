@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from tests.counting import Counting
 from tests.models.tiny import tiny_model, tiny_tokenizer
 from tests.runs.tiny import base_folder
 from tunesmith.adapters.loaded_base import open_base
 from tunesmith.config.methods import LoraSettings, PromptSettings, PTuningSettings
 from tunesmith.core.errors import ModelError
+from tunesmith.core.progress import Cancelled
 from tunesmith.evaluation import likelihoods
 from tunesmith.evaluation.likelihoods import Reader, log_likelihoods
 from tunesmith.methods import table
@@ -201,17 +203,17 @@ def test_a_group_computes_its_beginning_once(opened, monkeypatch):
     assert sum(len(span.ids) for span in found) > 2 * lengths[0]
 
 
-def test_it_is_told_how_far_it_is_and_may_be_stopped(opened, monkeypatch):
+def test_it_counts_spans_and_is_cancelled_before_the_last(opened, monkeypatch):
     monkeypatch.setattr(likelihoods, "STREAM_TOKENS", 40)
-    all_spans, told = spans(), []
-    log_likelihoods(opened.engine, all_spans, [None], go_on=lambda *at: told.append(at) or True)
-    assert [done for done, _ in told] == sorted({done for done, _ in told})
-    assert told[-1] == (len(all_spans), len(all_spans))
-    assert len(told) > 2
-    assert log_likelihoods(opened.engine, all_spans, [None], go_on=lambda *_: False) is None
-    # at the end there is nothing left to stop
-    last = log_likelihoods(opened.engine, all_spans, [None], go_on=lambda d, t: d < t)
-    assert last is not None
+    all_spans, phase = spans(), Counting()
+    log_likelihoods(opened.engine, all_spans, [None], phase=phase)
+    assert [done for done, _ in phase.told] == sorted({done for done, _ in phase.told})
+    assert phase.told[-1] == (len(all_spans), len(all_spans))
+    assert len(phase.told) > 2
+    with pytest.raises(Cancelled):
+        log_likelihoods(opened.engine, all_spans, [None], phase=Counting(most=1))
+    whole = log_likelihoods(opened.engine, all_spans, [None], phase=Counting(len(phase.told)))
+    assert len(whole[0]) == len(all_spans)
 
 
 def test_scores_that_are_no_numbers_are_refused(tmp_path):

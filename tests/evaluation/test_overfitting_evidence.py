@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.counting import Counting
 from tests.runs.tiny import config
 from tunesmith.adapters.loaded_base import attach_folder
+from tunesmith.core.progress import SILENT, Cancelled
 from tunesmith.data.faults import Note
 from tunesmith.data.quality.copies import CHOICES
 from tunesmith.evaluation import overfitting_evidence
@@ -68,7 +70,7 @@ def run(tmp_path_factory):
     train = {"steps": 12, "rows_per_step": 3, "lr": 0.01, "evaluate_steps": 4}
     made = config(tmp_path_factory.mktemp("run"), train=train)
     folder = RunFolder(Path(train_run(made, emit=lambda _: None).run))
-    opened = open_for(made, emit=lambda _: None)
+    opened = open_for(made, progress=SILENT)
     attach_folder(opened, folder.adapter)
     rows = load_rows(made.data, opened.base.tokenizer, context=256, seed=0)
     return made, folder, opened, rows
@@ -95,7 +97,7 @@ def test_both_arms_are_measured_and_the_document_is_json(run):
     capacity = capacity_of(opened.engine, "default")
     answered = Answered(["a"] * 4, ["b", "c", "d", "e"])
     evidence = Losing(opened, rows).evidence(
-        "default", course=course_of(run), answered=answered, capacity=capacity
+        "default", run=course_of(run), answered=answered, capacity=capacity
     )
     document = judge_overtuning(evidence).to_json()
     assert json.loads(json.dumps(document)) == document
@@ -112,24 +114,19 @@ def test_the_untrained_model_is_its_own_base(run):
     _, _, opened, rows = run
     losing = Losing(opened, rows)
     losing.measure_base()
-    found = losing.evidence(None, course=course_of(run))
+    found = losing.evidence(None, run=course_of(run))
     assert found.gap.train_change.mean == 0
-    alone = Losing(opened, rows).evidence(None, course=course_of(run))
+    alone = Losing(opened, rows).evidence(None, run=course_of(run))
     assert alone.gap.train_change is None
 
 
-def test_a_stop_is_heeded(run):
+def test_it_is_cancelled_between_two_batches(run):
     _, _, opened, rows = run
-    losing = Losing(opened, rows)
-    told = []
-
-    def go_on(done, total):
-        told.append((done, total))
-        return False
-
-    assert losing.evidence("default", course=course_of(run), go_on=go_on) is None
+    losing, phase = Losing(opened, rows), Counting(most=2)
+    with pytest.raises(Cancelled):
+        losing.evidence("default", run=course_of(run), phase=phase)
     total = len(losing.train) + len(losing.held)
-    assert all(each[1] == total for each in told)
+    assert all(each[1] == total for each in phase.told)
 
 
 def test_a_sample_is_spread_and_bounded(run, monkeypatch):

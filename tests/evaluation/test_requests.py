@@ -5,12 +5,21 @@ from dataclasses import replace
 
 import pytest
 
+from tests.counting import Counting
 from tests.runs.tiny import base_folder
 from tunesmith.adapters.loaded_base import open_base
 from tunesmith.config.evaluate import PriceSettings
+from tunesmith.core.progress import Cancelled
 from tunesmith.evaluation.answering import Said
 from tunesmith.evaluation.arms import Arm
-from tunesmith.evaluation.duration import Measuring, Speed, Work, speed_of, tokens_to_read, told
+from tunesmith.evaluation.duration import (
+    AnsweringWork,
+    Measuring,
+    Speed,
+    speed_of,
+    tokens_to_read,
+    told,
+)
 from tunesmith.evaluation.requests import STEPS, Request, break_even, time_arms
 from tunesmith.generation.decoder import Decoder, Prompt
 
@@ -118,17 +127,17 @@ def test_a_request_takes_its_prompt_and_then_its_answer(engine, monkeypatch):
 
 def test_arms_take_turns_one_request_at_a_time_behind_a_warm_up(engine, monkeypatch):
     clock = Clock(monkeypatch)
-    seen = []
+    phase = Counting()
     time_arms(
         engine,
         {"a": arm("a", 7), "b": arm("b", 9)},
         {"a": said(1), "b": said(0)},
         rows=2,
         now=clock,
-        go_on=lambda done, total: seen.append((done, total)) or True,
+        phase=phase,
     )
     assert clock.calls == [(1, 7), (1, 9)] * 3
-    assert seen == [(i, 6) for i in range(1, 7)]
+    assert phase.told == [(i, 6) for i in range(1, 7)]
 
 
 def test_an_empty_answer_takes_the_first_token_only(engine, monkeypatch):
@@ -136,9 +145,10 @@ def test_an_empty_answer_takes_the_first_token_only(engine, monkeypatch):
     assert found["a"].seconds_per_answer == found["a"].seconds_to_first_token == 7
 
 
-def test_a_stop_ends_the_timing(engine):
+def test_timing_is_cancelled_between_two_requests(engine):
     arms, answers = {"a": arm("a", 7)}, {"a": said(1)}
-    assert time_arms(engine, arms, answers, rows=3, go_on=lambda *_: False) is None
+    with pytest.raises(Cancelled):
+        time_arms(engine, arms, answers, rows=3, phase=Counting(most=1))
     assert time_arms(engine, {}, {}, rows=3) == {}
 
 
@@ -159,7 +169,9 @@ def test_a_beginning_that_is_shared_is_read_once_by_kin():
 
 
 def test_the_time_lies_between_answers_like_the_datas_and_the_longest():
-    work = Work([Prompt((1,) * 10, draw=i) for i in range(4)], expected=5, longest=50, scored=100)
+    work = AnsweringWork(
+        [Prompt((1,) * 10, draw=i) for i in range(4)], expected=5, longest=50, scored=100
+    )
     low, high = work.seconds(Speed(read=0.01, made=0.1))
     assert low == pytest.approx(1.4 + 4 * 5 * 0.1)
     assert high == pytest.approx(1.4 + 4 * 50 * 0.1)

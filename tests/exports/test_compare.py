@@ -212,10 +212,10 @@ def truth(tmp_path):
 
     folder = base("llama", tmp_path / "base")
     mine, talks = here(folder), TALKS[:2]
-    texts = [chat_text(mine.tokenizer, given(talk), prompt=True) for talk in talks]
-    ids = mine.tokenizer(texts, add_special_tokens=False)["input_ids"]
-    answers = [a for _, a in sorted(module.greedy_answers(mine, ids, 6).items())]
-    logits = torch.stack([module.first_scores(mine, each) for each in ids]).numpy()
+    asked = module.prompts_of(mine, talks, 6)
+    assert asked.texts == [chat_text(mine.tokenizer, given(talk), prompt=True) for talk in talks]
+    answers = [a for _, a in sorted(module.greedy_answers(mine, asked).items())]
+    logits = torch.stack([module.first_scores(mine, each) for each in asked.ids]).numpy()
     np.save(tmp_path / "logits.npy", logits)
     said = {"answers": answers, "template": mine.tokenizer.chat_template}
     return mine, talks, {**said, "logits": str(tmp_path / "logits.npy")}

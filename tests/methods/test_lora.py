@@ -12,6 +12,19 @@ from tunesmith.engine.term import Term
 from tunesmith.methods.lora_variants import TAKEN, choose
 from tunesmith.methods.table import attach
 
+VARIANTS = {
+    "lora": LoraSettings(rank=3, alpha=5),
+    "rslora": LoraSettings(rank=3, alpha=5, rslora=True),
+    "dora": LoraSettings(rank=3, alpha=5, dora=True),
+    "pissa": LoraSettings(rank=3, alpha=5, start="pissa"),
+    "olora": LoraSettings(rank=3, alpha=5, start="olora"),
+    "olora, dora": LoraSettings(rank=3, alpha=5, start="olora", dora=True),
+    "lora-fa": LoraSettings(rank=3, alpha=5, freeze_a=True),
+    "lora+": LoraSettings(rank=3, alpha=5, loraplus_lr_ratio=4),
+    "qlora": LoraSettings(kind="qlora", rank=3, alpha=5),
+    "loftq": LoraSettings(kind="qlora", rank=8, alpha=5, start="loftq"),
+    "qlora, dora, pissa": LoraSettings(kind="qlora", rank=3, dora=True, start="pissa"),
+}
 NAMES = [f"model.layers.{i}.{m}" for i in (0, 1, 10) for m in ("self_attn.q_proj", "mlp.up_proj")]
 
 

@@ -5,7 +5,7 @@ import torch
 
 from tests import families
 from tests.families import FAMILIES, tiny_model
-from tunesmith.config.methods import PTuningSettings
+from tunesmith.config.methods import PromptSettings, PTuningSettings
 from tunesmith.engine import attention
 from tunesmith.engine.families import layer_windows
 from tunesmith.engine.forward import prepare_
@@ -13,6 +13,11 @@ from tunesmith.engine.pack import Row, pack
 from tunesmith.methods import table
 from tunesmith.methods.virtual_tokens import narrow_layers
 
+VARIANTS = {
+    "prompt": PromptSettings(start_text="a text"),
+    "p-tuning": PTuningSettings(start_text="a text"),
+    "p-tuning, projection": PTuningSettings(start_text="a text", projection=9),
+}
 IDS = list(range(10, 19))
 
 

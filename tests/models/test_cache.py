@@ -8,6 +8,7 @@ import time
 import pytest
 
 from tunesmith.core.errors import ModelError
+from tunesmith.core.progress import Progress
 from tunesmith.models import cache
 
 FORK = multiprocessing.get_context("fork")
@@ -76,15 +77,15 @@ def test_one_fills_and_another_waits_for_it_and_says_so(home):
     def refuse(folder):
         raise AssertionError("filled twice")
 
-    def tell(message):
-        told.append(message)
+    def hear(event):
+        told.append(event.phase)
         go_on.set()
 
     told = []
     first = FORK.Process(target=lambda: cache.publish(home / "m", fill=slow))
     first.start()
     wait_for(lambda: (home / ".tmp-m" / "b").exists())
-    assert names(cache.publish(home / "m", fill=refuse, emit=tell)) == ["a", "b"]
+    assert names(cache.publish(home / "m", fill=refuse, progress=Progress(hear))) == ["a", "b"]
     first.join()
     assert told == ["Another process is preparing m; waiting for it."]
 

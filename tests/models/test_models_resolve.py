@@ -48,7 +48,7 @@ def hub(monkeypatch):
 
 
 def test_short_name_is_pulled(monkeypatch, tmp_path):
-    monkeypatch.setattr(module, "pull", lambda name, *, emit: tmp_path / name)
+    monkeypatch.setattr(module, "pull", lambda name, *, progress: tmp_path / name)
     assert resolve("smollm2-135m-instruct") == tmp_path / "smollm2-135m-instruct"
 
 

@@ -11,7 +11,8 @@ import pytest
 from tests.models.tiny import tiny_model, write_gguf
 from tunesmith.core.errors import ModelError
 from tunesmith.core.files import sha256_of
-from tunesmith.models import catalog, resolve
+from tunesmith.core.progress import Progress
+from tunesmith.models import catalog, download, resolve
 from tunesmith.models.catalog import Entry
 
 FORK = multiprocessing.get_context("fork")
@@ -61,7 +62,7 @@ def nothing_half(home):
 
 def test_pulled_base_is_the_converted_member_and_stays(entry, home):
     said = []
-    folder = resolve.pull("tiny", emit=said.append)
+    folder = resolve.pull("tiny", progress=Progress(lambda event: said.append(event.phase)))
     assert folder == entry.folder
     assert {"config.json", "model.safetensors", "tokenizer.json", "origin.json"} <= {
         path.name for path in folder.iterdir()
@@ -71,7 +72,7 @@ def test_pulled_base_is_the_converted_member_and_stays(entry, home):
         [folder.name, f".{folder.name}.lock"]
     )
     said.clear()
-    assert resolve.pull("tiny", emit=said.append) == folder
+    assert resolve.pull("tiny", progress=Progress(lambda event: said.append(event.phase))) == folder
     assert said == []
 
 
@@ -102,7 +103,7 @@ def test_missing_pip_is_named(entry, monkeypatch, tmp_path):
 def test_full_disk_is_refused_before_anything_is_fetched(entry, home, monkeypatch):
     huge = dataclasses.replace(entry, bytes=10**18)
     monkeypatch.setattr(catalog, "ENTRIES", (huge,))
-    monkeypatch.setattr(resolve, "download", lambda *_: pytest.fail("fetched"))
+    monkeypatch.setattr(download, "_download", lambda *_: pytest.fail("fetched"))
     with pytest.raises(ModelError, match="free"):
         resolve.pull("tiny")
     assert nothing_half(home)

@@ -73,7 +73,10 @@ class Comparison:
         for each in differences(expected, now, document=document, loosely=loosely):
             # On another processor a resumed run says in one more notice that it is not exact.
             is_excuse = bool(self.reasons) and each.path == "notices" and each.recorded == ABSENT
-            if not is_excuse and not self.renames.ignores(document, each.path):
+            is_meant = self.renames.ignores(document, each.path)
+            if not (
+                is_excuse or is_meant or self.renames.rounds(*each.place, each.recorded, each.now)
+            ):
                 yield each
 
     def scenario(self, root: Path, steps: Sequence[Step]) -> Iterator[Difference]:

@@ -1,12 +1,14 @@
 """Which differences are meant: the renames that `renames.yaml` lists."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import yaml
 
+LAST_DIGITS = 1e-12
 FILE = Path(__file__).with_name("renames.yaml")
 
 
@@ -18,6 +20,7 @@ class Renames:
     texts: Mapping[str, str]
     words: Mapping[str, str]
     ignored: Mapping[str, str]
+    rounded: Mapping[str, str] = field(default_factory=dict)
 
     def of_words(self, words: Sequence[object]) -> list[str]:
         """A command line as it is written now."""
@@ -41,6 +44,13 @@ class Renames:
         """Whether a difference at this path is meant."""
         return any(fnmatchcase(f"{document}:{path}", pattern) for pattern in self.ignored)
 
+    def rounds(self, document: str, path: str, recorded: object, now: object) -> bool:
+        """Whether both are one number but for its last digits, where that is meant."""
+        if not any(fnmatchcase(f"{document}:{path}", pattern) for pattern in self.rounded):
+            return False
+        both = isinstance(recorded, float) and isinstance(now, float)
+        return both and math.isclose(recorded, now, rel_tol=LAST_DIGITS, abs_tol=LAST_DIGITS)
+
     def _key(self, document: str, path: str, key: str) -> str:
         whole = f"{document}:{_joined(path, key)}"
         found = (new for old, new in self.keys.items() if ":" in old and fnmatchcase(whole, old))
@@ -54,4 +64,6 @@ def _joined(path: str, key: str) -> str:
 def read_renames(file: Path = FILE) -> Renames:
     """The renames that are listed."""
     values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return Renames(**{name: values.get(name) or {} for name in Renames.__slots__})
+    return Renames(
+        **{name: values.get(name) or {} for name in (each.name for each in fields(Renames))}
+    )

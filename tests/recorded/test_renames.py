@@ -66,3 +66,11 @@ def test_what_was_measured_and_where_is_no_difference(tmp_path):
     told = {"seconds": 1.5, "text": f"{tmp_path}/runs took about 3 to 4 minutes at 1,200 tokens/s"}
     again = {"seconds": MEASURED, "text": "/recorded/runs took <time> at <amount>"}
     assert normal(told, tmp_path) == again
+
+
+def test_only_the_last_digits_of_what_is_listed_may_differ():
+    renames = Renames({}, {}, {}, {}, {"*.low": "another library"})
+    assert renames.rounds("run", "score.low", 0.4728977, 0.4728977 + 1e-15)
+    assert not renames.rounds("run", "score.low", 0.4728977, 0.4728978)
+    assert not renames.rounds("run", "score.mean", 0.4728977, 0.4728977 + 1e-15)
+    assert not renames.rounds("run", "score.low", 0.4728977, None)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.retrieval.toy import encrypted_pdf, pdf
 from tunesmith.core.errors import RagError
+from tunesmith.core.progress import Progress
 from tunesmith.retrieval import index as index_module
 from tunesmith.retrieval.chunk import Cutting
 from tunesmith.retrieval.passage import Filter
@@ -80,7 +81,7 @@ def test_a_file_that_could_not_be_read_is_told_and_not_tried_until_it_changes(
 ):
     (folder / "a.pdf").write_bytes(encrypted_pdf())
     first = indexed()
-    monkeypatch.setattr(index_module, "Readers", None)  # nothing is read
+    monkeypatch.setattr(index_module, "read_files", None)  # nothing is read
     second = indexed()
     assert second.refused == first.refused != {}
     monkeypatch.undo()
@@ -109,12 +110,16 @@ def test_what_was_written_before_a_stop_is_not_embedded_again(
     class Stop(Exception):
         pass
 
-    def stop(progress):
-        if progress.chunks >= 6:
+    def stop(_):
+        events.append(1)
+        if len(events) > 3:  # of the beginning and of two chunks each
             raise Stop
 
+    events = []
+    monkeypatch.setattr("tunesmith.core.progress.SECONDS_BETWEEN_REPORTS", 0.0)
+
     with pytest.raises(Stop):
-        indexed(Cutting(4, 0), emit=stop)
+        indexed(Cutting(4, 0), progress=Progress(stop))
     before = {
         match.passage.text
         for match in open_store(indexed.uri).nearest(embedder.embed(["paragraph"])[0], 50)
@@ -132,14 +137,17 @@ KILLED = """
     import os, signal, sys
     from pathlib import Path
     from tests.retrieval.toy import ToyEmbedder
+    from tunesmith.core import progress
+    from tunesmith.core.progress import Progress
     from tunesmith.retrieval import index as module
     from tunesmith.retrieval.chunk import Cutting
 
     module.CHUNKS_AT_ONCE = 2
     folder, store, model = map(Path, sys.argv[1:])
-    source = module.Source(folder, "toy", lambda: ToyEmbedder(model), Cutting(40, 8))
-    die = lambda _: os.kill(os.getpid(), signal.SIGKILL)
-    module.index(source, str(store), emit=die)
+    source = module.IndexedFolder(folder, "toy", lambda: ToyEmbedder(model), Cutting(40, 8))
+    progress.SECONDS_BETWEEN_REPORTS = 0.0
+    die = lambda event: event.done and os.kill(os.getpid(), signal.SIGKILL)
+    module.index(source, str(store), progress=Progress(die))
 """
 
 

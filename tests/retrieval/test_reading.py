@@ -7,7 +7,7 @@ from tests.retrieval.toy import pdf
 from tunesmith.core.errors import RagError
 from tunesmith.retrieval.chunk import Cutting
 from tunesmith.retrieval.read import FileOrder, Refused
-from tunesmith.retrieval.reading import Readers, Reading
+from tunesmith.retrieval.reading import Reading, read_files
 
 
 @pytest.fixture
@@ -24,20 +24,18 @@ def test_files_are_read_in_order_and_one_that_fails_stops_no_other(toy_model, or
     orders = [order(f"{i}.txt", b"word " * (i + 1)) for i in range(12)]
     orders.insert(3, order("bad.pdf", b"%PDF-1.5 not"))
     orders.insert(5, order("good.pdf", pdf("a page")))
-    with Readers(toy_model, Cutting(20, 0), Reading(processes=2)) as readers:
-        answers = list(readers.read(orders))
-    assert [each for each, _ in answers] == orders
-    refused = {each.path.name: a.code for each, a in answers if isinstance(a, Refused)}
-    assert refused == {"bad.pdf": "damaged"}
-    kind, chunks = answers[5][1]
+    answers = list(read_files(orders, toy_model, Cutting(20, 0), Reading(processes=2)))
+    assert [i for i, each in enumerate(answers) if isinstance(each, Refused)] == [3]
+    assert answers[3].code == "damaged"
+    assert [len(answers[i][1]) for i in (0, 1, 2)] == [1, 1, 1]
+    kind, chunks = answers[5]
     assert (kind, [chunk.page for chunk in chunks]) == ("pdf", [1])
 
 
 def test_a_file_that_changed_since_it_was_listed_is_refused(toy_model, order):
     changed = order("a.txt", b"before")
     changed.path.write_bytes(b"after")
-    with Readers(toy_model, Cutting()) as readers:
-        ((_, answer),) = readers.read([changed])
+    (answer,) = read_files([changed], toy_model, Cutting(), Reading())
     assert answer.code == "changed"
 
 
@@ -46,15 +44,11 @@ def test_a_file_that_takes_too_long_is_refused_and_the_next_is_read(toy_model, o
     pipe = tmp_path / "endless.txt"
     os.mkfifo(pipe)
     orders = [FileOrder(pipe, ""), order("a.txt", b"word")]
-    with Readers(toy_model, Cutting(), Reading(most_seconds=3)) as readers:
-        (_, slow), (_, next_) = readers.read(orders)
+    slow, next_ = read_files(orders, toy_model, Cutting(), Reading(most_seconds=3))
     assert slow.code == "too_slow"
     assert next_[0] == "text"
 
 
 def test_a_model_by_which_nothing_can_be_cut_is_an_error(tmp_path, order):
-    with (
-        Readers(tmp_path, Cutting()) as readers,
-        pytest.raises(RagError, match=r"no tokenizer\.json"),
-    ):
-        list(readers.read([order("a.txt", b"word")]))
+    with pytest.raises(RagError, match=r"no tokenizer\.json"):
+        list(read_files([order("a.txt", b"word")], tmp_path, Cutting(), Reading()))

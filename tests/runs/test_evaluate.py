@@ -10,7 +10,7 @@ from tests.runs.test_verdict import probes
 from tests.runs.tiny import ONE_CHECKPOINT, UNMEASURED, base_folder, config, rows_file
 from tests.runs.trained import copy_of
 from tunesmith.core.errors import ConfigError, DataError, RunError
-from tunesmith.core.progress import Notice, Phase
+from tunesmith.core.progress import Cancelled, Notice, Phase
 from tunesmith.evaluation import answering
 from tunesmith.runs.evaluate import evaluate_target
 from tunesmith.runs.run import resume_run, train_run
@@ -210,8 +210,8 @@ def test_an_evaluation_that_is_stopped_writes_nothing_and_goes_on_later(
 
     changes = {"evaluate": {"max_new_tokens": 5, "timed_rows": 2}}
     options = {"emit": emit, "stop": lambda: bool(seen)}
-    found = evaluate_target(str(tmp_path / "run"), changes, **options)
-    assert found.document is None
+    with pytest.raises(Cancelled):
+        evaluate_target(str(tmp_path / "run"), changes, **options)
     assert (tmp_path / "run" / "evaluation.json").read_bytes() == before
     assert evaluated(tmp_path / "run", changes)[0].document is not None
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.runs.tiny import base_folder
 from tunesmith.config.run import DataSettings
-from tunesmith.core.progress import Course
+from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data import token_cache
 from tunesmith.data.faults import FaultyData
 from tunesmith.data.split import hold_out
@@ -51,9 +51,9 @@ def write(tmp_path, home):
     return written
 
 
-def load(opened, course=None, seed=0, **data):
+def load(opened, progress=None, seed=0, **data):
     settings = DataSettings(**data)
-    extra = {} if course is None else {"course": course}
+    extra = {} if progress is None else {"progress": progress}
     return load_rows(settings, opened.tokenizer, context=opened.context, seed=seed, **extra)
 
 
@@ -119,7 +119,7 @@ def test_the_held_out_rows_are_those_of_a_split_of_the_conversations(opened, wri
     everything = load(opened, train=path, eval=0).train
     assert len(everything) == 40
     whole = gathering.gather(
-        DataSettings(train=path, eval=0), opened.tokenizer, context=256, seed=0, course=Course()
+        DataSettings(train=path, eval=0), opened.tokenizer, context=256, seed=0, progress=SILENT
     )
     conversations = list(whole.train.conversations(np.arange(40)))
     _, held = hold_out(conversations, share=0.25, seed=3)
@@ -171,9 +171,9 @@ def test_a_second_time_nothing_is_made_and_all_is_the_same(opened, write, monkey
     heard = []
     asked = {"train": [a, b], "eval": 0.3, "drop": ["duplicates"]}
     first = load(opened, **asked)
-    monkeypatch.setattr(token_cache, "tokenised", pytest.fail)
+    monkeypatch.setattr(token_cache, "_tokenised", pytest.fail)
     monkeypatch.setattr(gathering, "look_over", pytest.fail)
-    again = load(opened, course=Course(emit=heard.append), **asked)
+    again = load(opened, progress=Progress(heard.append), **asked)
     assert [event.code for event in heard] == ["cached", "cached"]
     np.testing.assert_array_equal(first.train.ids, again.train.ids)
     assert said(first) == said(again)
@@ -205,7 +205,11 @@ def test_notes_of_several_files_have_no_lines_that_could_be_of_any(opened, write
     for path in (a, b):
         Path(path).write_text(Path(path).read_text().replace("\n", "\n\n", 1))
     both = gathering.gather(
-        DataSettings(train=[a, b], eval=0), opened.tokenizer, context=256, seed=0, course=Course()
+        DataSettings(train=[a, b], eval=0),
+        opened.tokenizer,
+        context=256,
+        seed=0,
+        progress=Progress(),
     )
     (blank,) = [note for note in both.train.notes if note.code == "blank_line"]
     assert (blank.count, blank.lines) == (2, ())

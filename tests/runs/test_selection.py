@@ -72,10 +72,6 @@ def test_one_that_forgot_less_is_taken_with_its_reason():
     assert rise_of(chosen.forgetting) == pytest.approx(0.01)
 
 
-def test_a_stop_leaves_no_choice():
-    assert choose_kept(kept(s1=0.9, s2=0.5), lambda folder: None) is None
-
-
 TOO_FAST = {"rows_per_step": 3, "checkpoint_steps": 4, "schedule": "constant"}
 
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from tests.methods.test_contract import rows
 from tests.runs.tiny import ONE_CHECKPOINT, config
 from tests.variants import attach, engine_for
+from tunesmith.core.progress import Cancelled
 from tunesmith.engine.pack import pack
 from tunesmith.evaluation.evaluator import Judge
 from tunesmith.evaluation.forgetting import Forgetting, Strength
@@ -54,7 +55,7 @@ def test_a_share_of_an_adapter_is_that_share_of_what_it_adds(variant, tmp_path):
     engine = engine_for("llama", variant, tmp_path)
     adapter = trained(attach(engine, variant, tmp_path))
     whole = deltas(engine, adapter)
-    table.weaken_(adapter, 0.4, dict)
+    table.scale_down_(adapter, 0.4, dict)
     for name, delta in deltas(engine, adapter).items():
         torch.testing.assert_close(delta, 0.4 * whole[name], rtol=1e-5, atol=1e-7)
 
@@ -63,7 +64,7 @@ def test_a_share_of_an_adapter_is_that_share_of_what_it_adds(variant, tmp_path):
 def test_no_share_of_it_is_the_base(tmp_path):
     engine = engine_for("llama", "lora", tmp_path)
     adapter = trained(attach(engine, "lora", tmp_path))
-    table.weaken_(adapter, 0.0, dict)
+    table.scale_down_(adapter, 0.0, dict)
     with torch.no_grad():
         mine, base = (engine.hidden_states(pack(rows(who))) for who in (adapter.name, None))
     torch.testing.assert_close(mine, base)
@@ -82,7 +83,7 @@ def test_a_share_of_a_full_fine_tune_lies_between_the_weights(share, tmp_path):
     start = started(engine)
     adapter = trained(attach(engine, "full", tmp_path))
     whole = {name: p.detach().clone() for name, p in adapter.parameters.items()}
-    table.weaken_(adapter, share, start)
+    table.scale_down_(adapter, share, start)
     for name, parameter in adapter.parameters.items():
         wanted = (1 - share) * start()[name] + share * whole[name]
         torch.testing.assert_close(parameter.detach(), wanted, rtol=1e-5, atol=1e-6)
@@ -187,18 +188,21 @@ def test_what_was_measured_before_is_not_measured_again(adapter):
 
 
 @pytest.mark.parametrize("after", range(6))
-def test_a_stop_leaves_it_as_strong_as_it_was(adapter, after):
+def test_a_cancel_leaves_it_as_strong_as_it_was(adapter, after):
     told = Told(adapter, lambda s: 0.1 * s, lambda _: 0.9)
     left = iter([True] * after)
-    found = find_strength(
-        adapter,
-        dict,
-        score=lambda: told.score() if next(left, False) else None,
-        forget=lambda probes: told.forget(probes) if next(left, False) else None,
-        allowed=0.03,
-        full=None,
-    )
-    assert found is None
+
+    def unless_cancelled(measure):
+        def measured(*probes):
+            if not next(left, False):
+                raise Cancelled
+            return measure(*probes)
+
+        return measured
+
+    asking = {"score": unless_cancelled(told.score), "forget": unless_cancelled(told.forget)}
+    with pytest.raises(Cancelled):
+        find_strength(adapter, dict, **asking, allowed=0.03, full=None)
     assert told.share == 1.0
 
 

@@ -7,7 +7,7 @@ import pytest
 from tests.studies.combining import train
 from tunesmith.adapters.loaded_base import open_base
 from tunesmith.config import load_run_config
-from tunesmith.core.progress import QUIET
+from tunesmith.core.progress import SILENT
 from tunesmith.studies import candidates
 from tunesmith.studies.candidates import balanced
 from tunesmith.studies.merge import named
@@ -30,7 +30,7 @@ def keeping(runs):
     configs = {run.name: load_run_config(run / "config.yaml", {}) for run in runs}
     opened = open_base(configs["left"].model, dtype="float32")
     tasks = [
-        read_task(name, config, opened, most=9, course=QUIET) for name, config in configs.items()
+        read_task(name, config, opened, most=9, progress=SILENT) for name, config in configs.items()
     ]
     return Keeping(opened, tasks, {run.name: run / "adapter" for run in runs})
 
@@ -50,7 +50,7 @@ def found(blend, tmp_path, monkeypatch, lost):
 
     monkeypatch.setattr(candidates.combined_folder, "save", save)
     reads = SimpleNamespace(lost=lambda weights: {"a": lost(weights)})
-    return balanced(blend, reads, tmp_path, QUIET)
+    return balanced(blend, reads, tmp_path, SILENT)
 
 
 @pytest.mark.parametrize("best", [(0.6, 1.0), (1.0, 0.4), (0.8, 0.6)])

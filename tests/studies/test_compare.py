@@ -192,9 +192,9 @@ def test_a_base_is_gone_before_the_next_one_is_loaded(tmp_path, monkeypatch):
 
     loaded, left, load = [], [], compare.open_for
 
-    def open_for(config, *, emit):
+    def open_for(config, *, progress):
         left.append(sum(base() is not None for base in loaded))
-        opened = load(config, emit=emit)
+        opened = load(config, progress=progress)
         loaded.append(weakref.ref(opened.engine.model))
         return opened
 

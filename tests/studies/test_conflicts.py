@@ -14,7 +14,7 @@ from tests.studies.test_merge import trial
 from tunesmith.adapters import sources
 from tunesmith.adapters.conflicts import conflicts
 from tunesmith.core.errors import AdapterError
-from tunesmith.core.progress import Course, Notice
+from tunesmith.core.progress import Notice, Progress
 from tunesmith.evaluation import answering
 from tunesmith.studies.conflicts import find_conflicts, judged
 from tunesmith.studies.merge import named
@@ -102,7 +102,7 @@ def test_where_measuring_fails_the_weights_are_still_told(runs, monkeypatch):
 
     monkeypatch.setattr("tunesmith.studies.merge.open_for", gone)
     events = []
-    found = find_conflicts(named(runs), course=Course(emit=events.append))
+    found = find_conflicts(named(runs), progress=Progress(events.append))
     assert found.trial is None
     told = [each.message for each in events if isinstance(each, Notice)]
     assert told == ["what merging costs was not measured: no base here"]

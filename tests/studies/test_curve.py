@@ -8,6 +8,7 @@ import pytest
 from tests.runs.tiny import config
 from tunesmith.config.methods import FullSettings
 from tunesmith.core.errors import ConfigError, DataError
+from tunesmith.core.progress import SILENT, Cancelled
 from tunesmith.evaluation.likelihoods import losses_of_rows
 from tunesmith.runs.one_run import OneRun, open_for
 from tunesmith.studies.curve import Point, judge_curve, learning_curve, resume_curve
@@ -107,8 +108,8 @@ def test_every_share_trains_as_long_on_its_part_of_the_rows(tmp_path):
 def test_losses_of_rows_are_those_of_the_run(tmp_path):
     made = config(tmp_path)
     found, _ = go(made, tmp_path / "curve", shares=(0.5, 1.0))
-    run = OneRun(made, found.comparison.rows[1].folder, emit=lambda _: None, stop=lambda: False)
-    opened = open_for(made, emit=lambda _: None)
+    run = OneRun(made, found.comparison.rows[1].folder, progress=SILENT)
+    opened = open_for(made, progress=SILENT)
     start = made.model_copy(
         update={
             "method": made.method.model_copy(
@@ -119,20 +120,18 @@ def test_losses_of_rows_are_those_of_the_run(tmp_path):
     run.config = start
     run.prepare(opened)
     held = run.job.held
-    losses = losses_of_rows(opened, held, adapter="default", go_on=lambda _: True)
+    losses = losses_of_rows(opened, held, adapter="default")
     weights = [float(held[i].weights[1:].sum()) for i in range(len(held))]
     mean = sum(x * w for x, w in zip(losses, weights, strict=True)) / sum(weights)
     assert mean == pytest.approx(held_out_loss(run.job, held, tokens=64), rel=1e-4)
     assert losses == pytest.approx(found.points[1].losses, rel=1e-4)
-    assert losses_of_rows(opened, held, adapter="default", go_on=lambda _: False) in (None, losses)
 
 
-def test_a_curve_that_was_stopped_says_so_and_goes_on(tmp_path):
+def test_a_curve_that_was_cancelled_is_resumed(tmp_path):
     made = config(tmp_path)
-    found, _ = go(made, tmp_path / "curve", shares=(0.5, 1.0), stop=lambda: True)
-    assert (found.points, found.verdict) == ([], None)
-    assert found.to_json()["verdict"] is None
-    assert resume_curve(tmp_path / "curve", emit=lambda *_: None).verdict is not None
+    with pytest.raises(Cancelled):
+        go(made, tmp_path / "curve", shares=(0.5, 1.0), stop=lambda: True)
+    assert len(resume_curve(tmp_path / "curve", emit=lambda *_: None).points) == 2
 
 
 def test_what_has_no_curve_is_refused(tmp_path):

@@ -16,7 +16,7 @@ from tunesmith.adapters import store
 from tunesmith.adapters.folder import FILE
 from tunesmith.adapters.sources import read
 from tunesmith.core.errors import AdapterError, ConfigError, UsageError
-from tunesmith.core.progress import Course
+from tunesmith.core.progress import Cancelled, Progress
 from tunesmith.evaluation.intervals import Interval
 from tunesmith.runs.evaluate import evaluate_target
 from tunesmith.studies import merge as combining
@@ -148,7 +148,7 @@ def test_one_adapter_of_weight_1_is_that_adapter(runs, tmp_path):
     }
 
 
-def test_a_stop_leaves_nothing_and_the_answers_stay(runs, tmp_path, monkeypatch):
+def test_a_cancel_leaves_nothing_and_the_answers_stay(runs, tmp_path, monkeypatch):
     made = combining.make_all
 
     def and_look(*given):
@@ -159,9 +159,9 @@ def test_a_stop_leaves_nothing_and_the_answers_stay(runs, tmp_path, monkeypatch)
     monkeypatch.setattr(combining, "make_all", and_look)
     asked = iter([False, False, True])
     monkeypatch.setattr("tunesmith.core.progress.SECONDS_BETWEEN_REPORTS", 0.0)
-    course = Course(stop=lambda: next(asked, True))
-    with pytest.raises(KeyboardInterrupt):
-        combine_best(named(runs), tmp_path / "out", course=course)
+    progress = Progress(cancelled=lambda: next(asked, True))
+    with pytest.raises(Cancelled):
+        combine_best(named(runs), tmp_path / "out", progress=progress)
     assert list(tmp_path.iterdir()) == []
     assert not any(folder.exists() for folder in scratch)
 

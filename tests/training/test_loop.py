@@ -7,6 +7,7 @@ import torch
 
 from tests.training.tiny import METHODS, adam, plan, tensors, tiny_job
 from tunesmith.core.errors import RunError
+from tunesmith.core.progress import Progress
 from tunesmith.training import checkpoint, loop
 from tunesmith.training.events import Ended, HeldOut, Saved, StepDone
 from tunesmith.training.job import Member
@@ -21,7 +22,7 @@ def run(job, plan_, *, state=None, optimizer=None, stop_after=None):
 
     events = []
     member = Member(job, plan_, optimizer or adam(job), **({"state": state} if state else {}))
-    for _, event in train([member], stop=stop):
+    for _, event in train([member], progress=Progress(cancelled=stop)):
         steps += isinstance(event, StepDone)
         events.append(event)
     if member.error is not None:

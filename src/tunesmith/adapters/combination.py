@@ -103,27 +103,6 @@ class Fit:
             raise ConfigError(f"rank is {self.rank}.", remedy="Set it to 1 or more.")
 
 
-@dataclass(slots=True)
-class Errors:
-    """||D - s B A|| / ||D||: what the rank and the number format lose, by layer and overall."""
-
-    layers: dict[str, float] = field(default_factory=dict)
-    _lost: float = 0.0
-    _whole: float = 0.0
-
-    def add(self, layer: str, delta: Delta, product: Product) -> None:
-        """Measure one layer, against the numbers that are stored."""
-        lost, whole = delta.distance(product), delta.norm()
-        self.layers[layer] = _share(lost, whole)
-        self._lost += lost**2
-        self._whole += whole**2
-
-    @property
-    def overall(self) -> float:
-        """Of all layers together, as if they were one matrix."""
-        return _share(math.sqrt(self._lost), math.sqrt(self._whole))
-
-
 def fitted(delta: Delta, fit: Fit) -> Product:
     """The delta as a product of at most ``fit.rank``, or of its own where it needs no more.
 
@@ -143,7 +122,3 @@ def fitted(delta: Delta, fit: Fit) -> Product:
             remedy="Save it in float32, or give smaller weights.",
         )
     return product
-
-
-def _share(lost: float, whole: float) -> float:
-    return lost / whole if whole else math.inf if lost else 0.0

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,23 +10,23 @@ import torch
 
 from tunesmith import __version__
 from tunesmith.adapters import combine_table, store
-from tunesmith.adapters.combination import Combination, Errors, Fit, fitted
+from tunesmith.adapters.combination import Combination, Fit, fitted
 from tunesmith.adapters.folder import Origin, write_origin
-from tunesmith.adapters.products import Product
+from tunesmith.adapters.products import Product, RelativeError
 from tunesmith.core import files
-from tunesmith.methods import lora_peft
-from tunesmith.methods.lora import Shape, key_a, key_b
+from tunesmith.core.progress import UNSEEN, PhaseProgress
+from tunesmith.methods import table
 from tunesmith.models.cache import folder_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Combined:
-    """A combination's folder, and what its rank and number format lose of it."""
+    """A combination's folder, and ``errors``, ||D - s B A|| / ||D||: what rank and format lose."""
 
     folder: Path
     bytes: int
     ranks: dict[str, int]  # by layer
-    errors: Errors
+    errors: RelativeError
 
 
 def save(
@@ -35,26 +34,25 @@ def save(
     combination: Combination,
     fit: Fit,
     *,
-    tell: Callable[[int, int], None] = lambda done, total: None,  # noqa: ARG005
+    phase: PhaseProgress = UNSEEN,
 ) -> Combined:
     """Write the adapter so that Hugging Face PEFT loads it over the same base; complete or absent.
 
-    One layer's delta exists at a time; ``tell`` hears before each how many layers are done, of how
-    many. Raises AdapterError for a folder that is there already and
-    for what ``Combination`` refuses, RunError where the folder cannot be written.
+    One layer's delta exists at a time, and ``phase`` counts the layers. Raises AdapterError for a
+    folder that is there already and for what ``Combination`` refuses, RunError where the folder
+    cannot be written.
     """
     files.require_new(folder)
     stored = functools.reduce(torch.promote_types, [s.dtype for s in combination.sources])
     fit = dataclasses.replace(fit, dtype=fit.dtype or stored)
-    tensors, shapes, errors = {}, {}, Errors()
+    products: dict[str, Product] = {}
+    errors = RelativeError()
     layers = combination.layers
     for done, layer in enumerate(layers):
-        tell(done, len(layers))
+        phase.at(done, len(layers))
         delta = combination.delta(layer)
-        product = fitted(delta, fit)
-        errors.add(layer, delta, product)
-        tensors[key_a(layer)], tensors[key_b(layer)] = product.a, product.b
-        shapes[layer] = _shape(product)
+        products[layer] = fitted(delta, fit)
+        errors.add(layer, delta.distance(products[layer]), delta.norm())
     origin = _origin(combination)
 
     def beside(into: Path) -> None:
@@ -62,15 +60,20 @@ def save(
             write_origin(into, origin, combined=_described(combination, errors))
 
     base = combination.sources[0].base
+    form = table.METHODS[table.combined_kind()].peft
+    assert form is not None
+    assert form.from_products is not None
+    factors = {layer: (each.a, each.b, each.scale) for layer, each in products.items()}
+    config, tensors = form.from_products(factors, _targets(combination))
     store.write(
         folder,
-        lora_peft.described(shapes, _targets(combination)),
+        config,
         tensors,
         base=base,
         card=_card(combination, errors, origin.base if origin else base),
         beside=beside,
     )
-    ranks = {layer: shape.rank for layer, shape in shapes.items()}
+    ranks = {layer: product.rank for layer, product in products.items()}
     return Combined(folder, folder_bytes(folder), ranks, errors)
 
 
@@ -90,10 +93,6 @@ def copy(made: Combined, folder: Path, *, remark: str) -> Combined:
     return dataclasses.replace(made, folder=folder, bytes=folder_bytes(folder))
 
 
-def _shape(product: Product) -> Shape:
-    return Shape(product.rank, product.scale * product.rank, product.scale)
-
-
 def _targets(combination: Combination) -> list[str]:
     """The last parts of names where every adapter is told so, else the whole names."""
     leaves = [source.leaves for source in combination.sources]
@@ -110,10 +109,12 @@ def _origin(combination: Combination) -> Origin | None:
     if first is None:
         return None
     kinds = {each.kind for each in origins if each is not None}
-    return Origin(first.base, first.sha256, kinds.pop() if len(kinds) == 1 else "lora")
+    return Origin(
+        first.base, first.sha256, kinds.pop() if len(kinds) == 1 else table.combined_kind()
+    )
 
 
-def _described(combination: Combination, errors: Errors) -> dict[str, object]:
+def _described(combination: Combination, errors: RelativeError) -> dict[str, object]:
     return {
         "adapters": [
             {"folder": str(source.folder), "weight": weight}
@@ -125,7 +126,7 @@ def _described(combination: Combination, errors: Errors) -> dict[str, object]:
     }
 
 
-def _card(combination: Combination, errors: Errors, base: str) -> str:
+def _card(combination: Combination, errors: RelativeError, base: str) -> str:
     parts = "\n".join(
         f"- {weight:g} x {source.folder}"
         for source, weight in zip(combination.sources, combination.weights, strict=True)

@@ -1,6 +1,6 @@
 """Open a base for use, and attach adapters to it: what every workflow starts from."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,11 +10,11 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from tunesmith.adapters import store
 from tunesmith.adapters.fit import Identity
 from tunesmith.config.methods import AnyMethod
+from tunesmith.core.progress import SILENT, Progress
 from tunesmith.engine.forward import Engine, prepare_
 from tunesmith.engine.memory import bound_kernel_caches, keep_freed_memory
 from tunesmith.methods.adapter import Adapter
 from tunesmith.methods.peft import Difference
-from tunesmith.models.cache import ignore
 from tunesmith.models.load import Base, load_base, read_config, read_tokenizer
 from tunesmith.models.precision import DtypeChoice
 from tunesmith.models.resolve import resolve
@@ -41,7 +41,7 @@ def open_base(
     device: str = "auto",
     four_bit: bool = False,
     trust_remote_code: bool = False,
-    emit: Callable[[str], None] = ignore,
+    progress: Progress = SILENT,
 ) -> Opened:
     """Load ``model``, no adapter attached; with ``four_bit`` its linear layers are in 4 bit."""
     bound_kernel_caches()
@@ -52,7 +52,7 @@ def open_base(
         device=device,
         four_bit=four_bit,
         trust_remote_code=trust_remote_code,
-        emit=emit,
+        progress=progress,
     )
     return Opened(base, prepare_(base.model, base.dtype))
 
@@ -63,25 +63,25 @@ def open_with_adapters(
     *,
     four_bit: bool = False,
     force: bool = False,
-    emit: Callable[[str], None] = ignore,
+    progress: Progress = SILENT,
 ) -> tuple[Opened, dict[str, Adapter]]:
     """``open_base``, and the adapter of each folder attached to it under its name.
 
     Raises what ``attach_folder`` raises, whose ``force`` this is.
     """
-    opened = open_base(model, four_bit=four_bit, emit=emit)
+    opened = open_base(model, four_bit=four_bit, progress=progress)
     return opened, {
         name: attach_folder(opened, folder, name=name, force=force)
         for name, folder in adapters.items()
     }
 
 
-def open_skeleton(model: str, *, emit: Callable[[str], None] = ignore) -> tuple[Path, Engine]:
+def open_skeleton(model: str, *, progress: Progress = SILENT) -> tuple[Path, Engine]:
     """The folder of a base, and its layers without their weights (on the meta device).
 
     For what asks only for names and shapes: nothing of the base's size is read or held.
     """
-    folder = resolve(model, emit=emit)
+    folder = resolve(model, progress=progress)
     config = read_config(folder, trust_remote_code=False)
     check_config(config, folder)
     # bitsandbytes' layers cannot be made without weights; plain ones have the same widths

@@ -1,17 +1,18 @@
 """An adapter merged into its base: one plain model that computes as both do together."""
 
 import functools
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from tunesmith import __version__
 from tunesmith.adapters.folder import Origin, read_config, write_origin
+from tunesmith.adapters.products import RelativeError
 from tunesmith.adapters.store import CARD
 from tunesmith.adapters.stored import StoredTensors
 from tunesmith.core import files
@@ -29,37 +30,12 @@ Into = Literal["trained", "original"]
 _REMEDY = "Free space or mend the folder's rights, or name another folder."
 
 
-class Tokenizer(Protocol):
-    """What can write itself into a folder."""
-
-    def save_pretrained(self, folder: Path, /) -> object: ...
-
-
 @dataclass(frozen=True, slots=True)
 class MergedVocabulary:
     """The tokenizer that goes with a merged model; ``width``: V where there are new tokens."""
 
-    tokenizer: Tokenizer
+    tokenizer: PreTrainedTokenizerBase
     width: int | None = None
-
-
-@dataclass(slots=True)
-class BaseGap:
-    """How far the base merged into is from the one trained on: ||W - W_trained|| / ||W||."""
-
-    layers: dict[str, float] = field(default_factory=dict)  # by linear layer
-    _squares: tuple[float, float] = (0.0, 0.0)
-
-    def add(self, layer: str, weight: Tensor, trained: Tensor) -> None:
-        """Measure one layer's W [D_out, D_in], both in fp32."""
-        far, whole = float((weight - trained).norm()), float(weight.norm())
-        self.layers[layer] = _share(far, whole)
-        self._squares = (self._squares[0] + far**2, self._squares[1] + whole**2)
-
-    @property
-    def overall(self) -> float:
-        """Of all layers together."""
-        return math.sqrt(_share(*self._squares))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,34 +52,21 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class MergedModel:
-    """A merged model's folder; ``gap`` is measured where it was merged into the original base."""
+    """A merged model's folder.
+
+    ``gap``, where it was merged into the original base: how far that is from the one trained on,
+    ||W - W_trained|| / ||W||.
+    """
 
     folder: Path
     into: Into
     four_bit: bool  # whether the adapter was trained over a base in 4 bit
     bytes: int
-    gap: BaseGap | None
+    gap: RelativeError | None
 
     def sentence(self) -> str:
         """Which base it was merged into, for people."""
         return _sentence(self.four_bit, self.gap)
-
-
-def tensors(
-    engine: Engine,
-    adapter: Adapter,
-    *,
-    dtype: torch.dtype | None = None,
-    original: Callable[[str], Tensor] | None = None,
-    gap: BaseGap | None = None,
-) -> Iterator[tuple[str, Tensor]]:
-    """Name and tensor of the merged model, one after the other; the base is only read.
-
-    Computed in fp32, given in ``dtype`` (None: the format that the base computes in). ``original``
-    gives the tensor of a name to merge into in place of the base's own; how far it is from that
-    goes into ``gap``. Raises AdapterError for a method that has nothing to merge.
-    """
-    return changed(engine, table.merge(engine, adapter), dtype=dtype, original=original, gap=gap)
 
 
 def changed(
@@ -112,9 +75,15 @@ def changed(
     *,
     dtype: torch.dtype | None = None,
     original: Callable[[str], Tensor] | None = None,
-    gap: BaseGap | None = None,
+    gap: RelativeError | None = None,
 ) -> Iterator[tuple[str, Tensor]]:
-    """``tensors`` for any changes: those of an adapter, or of several that were combined."""
+    """Name and tensor of a merged model, one after the other; the base is only read.
+
+    ``changes`` are those of an adapter (``methods.table.merge``), or of several that were combined.
+    Computed in fp32, given in ``dtype`` (None: the format that the base computes in). ``original``
+    gives the tensor of a name to merge into in place of the base's own; how far it is from that
+    goes into ``gap``.
+    """
     changes = dict(changes)
     for name, trained in named_tensors(engine):
         weight = trained if original is None else _alike(original(name), trained, name)
@@ -124,7 +93,7 @@ def changed(
         exact = weight.to(torch.promote_types(weight.dtype, torch.float32))
         layer = name.removesuffix(".weight")
         if gap is not None and layer in engine.linears:
-            gap.add(layer, exact, trained.to(exact.dtype))
+            gap.add(layer, float((exact - trained.to(exact.dtype)).norm()), float(exact.norm()))
         change = changes.pop(name, None)
         yield name, (change(exact) if change else exact).to(dtype or engine.compute_dtype)
     assert not changes, f"the base has no {sorted(changes)}"
@@ -137,7 +106,7 @@ def save(
     *,
     source: Path,
     origin: Origin,
-    tokenizer: Tokenizer | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> MergedModel:
     """Write the merged model as a folder that loads as any base does; complete or absent.
 
@@ -165,7 +134,7 @@ def save_stored(
     *,
     source: Path,
     origin: Origin,
-    tokenizer: Tokenizer | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> MergedModel:
     """``save`` of the adapter in ``folder``, with neither it nor the base in memory.
 
@@ -204,7 +173,7 @@ def save_changed(
     is_skeleton = engine.head_weight.is_meta
     reads = is_skeleton or target.into == "original"
     original = functools.partial(read_weight, source) if reads else None
-    gap = BaseGap() if target.into == "original" and not is_skeleton else None
+    gap = RelativeError() if target.into == "original" and not is_skeleton else None
     dtype = target.dtype or engine.compute_dtype
     four_bit = any(linear.four_bit for linear in engine.linears.values())
 
@@ -238,10 +207,6 @@ def _other_tokenizer() -> AdapterError:
     )
 
 
-def _share(far: float, whole: float) -> float:
-    return far / whole if whole else math.inf if far else 0.0
-
-
 def _alike(weight: Tensor, trained: Tensor, name: str) -> Tensor:
     """The original's tensor where the base's lies; AdapterError for another shape."""
     if weight.shape != trained.shape:
@@ -262,7 +227,7 @@ def _bytes(engine: Engine, dtype: torch.dtype) -> int:
     return numbers * dtype.itemsize
 
 
-def _sentence(four_bit: bool, gap: BaseGap | None) -> str:
+def _sentence(four_bit: bool, gap: RelativeError | None) -> str:
     held = " in 4 bit" if four_bit else ""
     if gap is None:
         dequantised = ", dequantised from 4 bit" if four_bit else ""

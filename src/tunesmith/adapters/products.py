@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -181,6 +181,30 @@ def by_rows(deltas: Sequence[Delta], rule: Callable[[Tensor], Tensor]) -> Dense:
     for start, stop in blocks(shape):
         matrix[start:stop] = rule(torch.stack([each.rows(start, stop) for each in deltas]))
     return Dense(matrix)
+
+
+@dataclass(slots=True)
+class RelativeError:
+    """||difference|| / ||whole||, both Frobenius norms, by layer and of all layers together."""
+
+    layers: dict[str, float] = field(default_factory=dict)
+    _far: float = 0.0  # sums of squares
+    _whole: float = 0.0
+
+    def add(self, layer: str, far: float, whole: float) -> None:
+        """The norms of one layer."""
+        self.layers[layer] = _share(far, whole)
+        self._far += far**2
+        self._whole += whole**2
+
+    @property
+    def overall(self) -> float:
+        """Of all layers, as if they were one matrix."""
+        return _share(math.sqrt(self._far), math.sqrt(self._whole))
+
+
+def _share(far: float, whole: float) -> float:
+    return far / whole if whole else math.inf if far else 0.0
 
 
 def _norm(parts: Iterable[Tensor]) -> float:

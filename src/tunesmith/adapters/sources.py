@@ -10,15 +10,22 @@ import torch
 from tunesmith.adapters.folder import Origin, read_config, read_origin
 from tunesmith.adapters.products import Product
 from tunesmith.adapters.stored import StoredTensors
-from tunesmith.config.methods import LoraSettings
 from tunesmith.core.errors import AdapterError
 from tunesmith.core.numbers import many
 from tunesmith.engine.forward import Engine
-from tunesmith.methods import lora_peft, table, token_rows
-from tunesmith.methods.lora import Shape, key_a, key_b
-from tunesmith.methods.lora_variants import shape
+from tunesmith.engine.term import Term
+from tunesmith.methods import table, token_rows
+from tunesmith.methods.peft import PeftFormat, Terms
 
 SHOWN = 5  # faults in a message
+
+
+@dataclass(frozen=True, slots=True)
+class LayerShape:
+    """R and s of the product beside one layer."""
+
+    rank: int
+    scale: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +39,9 @@ class AdapterSource:
     folder: Path
     base: str
     origin: Origin | None
-    settings: LoraSettings
-    shapes: Mapping[str, Shape]  # by layer
+    form: PeftFormat
+    terms: Terms
+    shapes: Mapping[str, LayerShape]  # by layer
     widths: Mapping[str, tuple[int, int]]  # D_out and D_in by layer
     leaves: frozenset[str] | None
     tensors: StoredTensors
@@ -41,7 +49,7 @@ class AdapterSource:
     @property
     def dtype(self) -> torch.dtype:
         """That A and B are stored in."""
-        return self.tensors[key_a(next(iter(self.shapes)))].dtype
+        return self.tensors[next(iter(self.tensors))].dtype
 
     def product(self, layer: str) -> Product | None:
         """s B A of a layer in float32 or wider; None where it has none.
@@ -50,14 +58,14 @@ class AdapterSource:
         """
         if layer not in self.shapes:
             return None
-        a, b = (self.tensors[key(layer)] for key in (key_a, key_b))
+        term = self.terms[layer]()
+        a, b = term.product()
         if not (a.isfinite().all() and b.isfinite().all()):
             raise AdapterError(
                 f"{self.folder}: {layer} holds values that are not finite.",
                 remedy="Take an earlier checkpoint: its training went wrong.",
             )
-        wide = torch.promote_types(a.dtype, torch.float32)
-        return Product(a.to(wide), b.to(wide), self.shapes[layer].scale)
+        return Product(a, b, term.scale)
 
 
 def read(folder: Path) -> AdapterSource:
@@ -67,18 +75,29 @@ def read(folder: Path) -> AdapterSource:
     """
     config = read_config(folder)
     tensors = StoredTensors(folder)
-    settings = table.reader_of(config, folder).from_peft(config, tensors)
-    _require_sum(folder, config, settings)
-    assert isinstance(settings, LoraSettings)
-    assert settings.targets != "all-linear"
-    layers = settings.targets
+    form = table.reader_of(config, folder)
+    if form.terms is None:
+        kind = form.from_peft(config, tensors).kind
+        raise AdapterError(
+            f"{folder}: a {kind} adapter adds nothing to the weights: its virtual tokens stand in "
+            "front of a text, and those of two adapters do not add up.",
+            remedy="Use it by itself, or train a LoRA adapter on its data.",
+        )
+    terms = form.terms(config, tensors)
+    _require_sum(folder, config, next(iter(terms.values()))())
+    shapes, widths = {}, {}
+    for layer, read_term in terms.items():
+        term = read_term()
+        a, b = term.product()
+        shapes[layer], widths[layer] = LayerShape(term.rank, term.scale), (len(b), a.shape[1])
     return AdapterSource(
         folder,
         str(config.get("base_model_name_or_path") or ""),
         read_origin(folder),
-        settings,
-        {layer: shape(settings, layer) for layer in layers},
-        {n: (tensors.shape(key_b(n))[0], tensors.shape(key_a(n))[1]) for n in layers},
+        form,
+        terms,
+        shapes,
+        widths,
         _leaves(config),
         tensors,
     )
@@ -106,7 +125,7 @@ def require_alike(sources: Sequence[AdapterSource], *, trust_bases: bool = False
 
 def require_fit(engine: Engine, sources: Sequence[AdapterSource]) -> None:
     """Raise AdapterError for adapters whose layers the base lacks, or has in other widths."""
-    faults = [fault for source in sources for fault in lora_peft.misfits(engine, source.tensors)]
+    faults = [fault for source in sources for fault in source.form.misfits(engine, source.tensors)]
     if faults:
         more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
         raise AdapterError(
@@ -137,16 +156,15 @@ def _differing(first: AdapterSource, other: AdapterSource, trust_bases: bool) ->
     ]
 
 
-def _require_sum(folder: Path, config: Mapping[str, object], settings: object) -> None:
-    """Raise AdapterError for an adapter that is more, or something else, than W + s B A."""
-    if not isinstance(settings, LoraSettings):
+def _require_sum(folder: Path, config: Mapping[str, object], term: Term) -> None:
+    """Raise AdapterError for an adapter whose terms are more, or something else, than s B A."""
+    if term.a is None:
         raise AdapterError(
-            f"{folder}: a {getattr(settings, 'kind', 'whole model')} adapter adds nothing to the "
-            "weights: its virtual tokens stand in front of a text, and those of two adapters do "
-            "not add up.",
-            remedy="Use it by itself, or train a LoRA adapter on its data.",
+            f"{folder}: it multiplies what the weights give, so what it adds depends on W and is "
+            "no product: two of them do not add up.",
+            remedy="Merge it into its base first and train the others over that model.",
         )
-    if settings.dora:
+    if term.norms is not None:
         raise AdapterError(
             f"{folder}: DoRA scales the rows of W + s B A to trained norms, so what it adds "
             "depends on W and is no product: two of them do not add up.",

@@ -209,4 +209,4 @@ def verify(
     from tunesmith.runs.fit import verify_adapter
 
     with working("", stopped="Stopped.", on_event=on_event, progress=progress) as work:
-        return AdapterFit(verify_adapter(found, model, force=force, emit=work.say))
+        return AdapterFit(verify_adapter(found, model, force=force, progress=work.progress))

@@ -13,7 +13,6 @@ from tunesmith.api.sources import Data, as_source
 from tunesmith.api.train import with_eval
 from tunesmith.api.work import OnRunEvent, working_on_runs
 from tunesmith.core.errors import UsageError
-from tunesmith.core.progress import Cancelled
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,7 +33,7 @@ class Curve(Outcome):
     @property
     def verdict(self) -> str:
         """`yes`, `no` or `cannot tell`, with the reason."""
-        return "" if self.found.verdict is None else self.found.verdict.text
+        return self.found.verdict.text
 
     def to_json(self) -> dict[str, object]:
         """What `data curve --json` prints."""
@@ -42,9 +41,6 @@ class Curve(Outcome):
 
     def show(self, console: "Console") -> None:
         """The points, then the verdict."""
-        if self.found.verdict is None:
-            console.print(sanitize(_go_on(self.found.comparison.out)))
-            return
         points = self.found.to_json()["points"]
         assert isinstance(points, list)
         rows = [(f"{p['rows']:,}", f"{p['loss']:.4f}", interval_text(p)) for p in points]
@@ -103,8 +99,6 @@ def _curve(
         else:
             found = learning_curve(config, out, emit=work.emit, stop=work.stop, shares=shares)
         draw_reports(found.comparison, work)
-    if found.verdict is None:
-        raise Cancelled(_go_on(out), Curve(found))
     return Curve(found)
 
 

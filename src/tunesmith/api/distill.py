@@ -13,7 +13,6 @@ from tunesmith.api.sources import Data, as_source
 from tunesmith.api.work import OnEvent, working
 from tunesmith.core.errors import ConfigError, UsageError
 from tunesmith.core.numbers import duration, many
-from tunesmith.core.progress import Cancelled
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -104,8 +103,6 @@ def distill(  # noqa: PLR0913  # one keyword for each setting
         from tunesmith.distillation.instruction import distill as make
 
         done = make(run, settings, emit=work.emit, stop=work.stop, resume=resume)
-    if done.stopped:
-        raise Cancelled(stopped, DistilledRows(done, (again,)))
     return DistilledRows(done, (f"tunesmith data show {shlex.quote(done.out)}", *train))
 
 

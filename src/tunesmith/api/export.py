@@ -77,5 +77,5 @@ def export(  # noqa: PLR0913  # one keyword for each setting
 
     order = ExportOrder(to, Path(out), dtype, merged, prompts)
     with working("", stopped="Stopped.", on_event=on_event, progress=progress) as work:
-        done = export_adapter(found, order, model=model, force=force, emit=work.say)
+        done = export_adapter(found, order, model=model, force=force, progress=work.progress)
     return Export(done)

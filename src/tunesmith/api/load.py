@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from tunesmith.conversation.chat import Chat as Below
     from tunesmith.conversation.chat import Reply as Reply
-    from tunesmith.conversation.shared_base import Row, SharedBase
     from tunesmith.generation.sampling import Sampling
+    from tunesmith.generation.shared_base import ChatRow, SharedBase
 
 AdapterGiven = str | Path | Run
 DEFAULT = "\N{WHITE SQUARE}"  # the adapter that answers unless one is named; no folder is called so
@@ -54,7 +54,7 @@ class Model:
 
     def generate(  # noqa: PLR0913  # one keyword for each setting
         self,
-        prompts: "str | Sequence[Row]",
+        prompts: "str | Sequence[ChatRow]",
         *,
         adapter: str | Sequence[str | None] | None = DEFAULT,
         max_new_tokens: int | None = None,
@@ -71,14 +71,14 @@ class Model:
         is the longest answer. Raises DataError for a prompt that the chat template refuses or
         that is too long, AdapterError for a name that is not loaded.
         """
-        rows: Sequence[Row] = [prompts] if isinstance(prompts, str) else prompts
+        rows: Sequence[ChatRow] = [prompts] if isinstance(prompts, str) else prompts
         sampling = sampling_of(temperature, top_p=top_p, max_new_tokens=max_new_tokens, stop=stop)
         adapters = self._adapters(adapter, len(rows))
         return self._shared.generate(rows, adapters=adapters, sampling=sampling, seed=seed)
 
     def score(
         self,
-        prompts: "Sequence[Row]",
+        prompts: "Sequence[ChatRow]",
         answers: Sequence[str],
         *,
         adapter: str | Sequence[str | None] | None = DEFAULT,
@@ -93,7 +93,9 @@ class Model:
                 f"{many(len(prompts), 'prompt')} and {many(len(answers), 'answer')} are given."
             )
         adapters = self._adapters(adapter, len(prompts))
-        return self._shared.score(prompts, answers, adapters=adapters)
+        from tunesmith.evaluation.likelihoods import score_answers
+
+        return score_answers(self._shared, prompts, answers, adapters=adapters)
 
     def chat(
         self,
@@ -176,7 +178,7 @@ class Dialogue:
             raise AdapterError(
                 f"No participant is called {name!r}.", remedy=f"There are: {', '.join(voices)}."
             )
-        return self._below.reply(voices[name], message, say=on_text, stop=stop)
+        return self._below.reply(voices[name], message, on_text=on_text, stop=stop)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -218,8 +220,8 @@ def load(
 
     named = model.folder if isinstance(model, Run) else model
     with holding({"model": named, "tokenizer": tokenizer}) as given:
-        from tunesmith.conversation.shared_base import SharedBase
-        from tunesmith.runs.locate import locate
+        from tunesmith.generation.shared_base import SharedBase
+        from tunesmith.runs.locate import locate, named_adapter
 
         found = locate(str(given["model"]))
         shared = SharedBase.open(
@@ -227,6 +229,7 @@ def load(
             dtype=given.get("dtype", dtype),  # type: ignore[arg-type]
             device=str(given.get("device", device)),
             four_bit=found.four_bit,
+            find=named_adapter,
         )
     loaded = Model(shared, None)
     for name, folder in found.adapters.items():

@@ -95,7 +95,7 @@ def conflicts(  # noqa: PLR0913  # one keyword for each setting
 
     with working(STOPPING, stopped=STOPPED, on_event=on_event, progress=progress) as work:
         wanted = named([str(place_of(each)) for each in adapters], force=force)
-        found = find_conflicts(wanted, scores=scores, rows=rows, course=work.course)
+        found = find_conflicts(wanted, scores=scores, rows=rows, progress=work.progress)
     written = None if page is None else write_page(found.to_json(), Path(page))
     return ConflictsFound(found, written)
 
@@ -247,9 +247,15 @@ def merge(  # noqa: PLR0913  # one keyword for each setting
     with working(STOPPING, stopped=STOPPED, on_event=on_event, progress=progress) as work:
         if not auto:
             one, most = _only("density", densities), _only("rank", ranks)
-            kind, course = method or "linear", work.course
             return MergedAdapter(
-                combine(wanted, Path(out), kind=kind, density=one, rank=most, course=course)
+                combine(
+                    wanted,
+                    Path(out),
+                    kind=method or "linear",
+                    density=one,
+                    rank=most,
+                    progress=work.progress,
+                )
             )
         try:
             made = combine_best(
@@ -259,7 +265,7 @@ def merge(  # noqa: PLR0913  # one keyword for each setting
                 ranks=ranks,
                 rows=rows,
                 max_drop=max_drop,
-                course=work.course,
+                progress=work.progress,
             )
         except NothingKeepsAll as refusal:
             raise MergeRefused(refusal) from None

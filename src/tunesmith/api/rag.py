@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tunesmith.conversation.dataset import RagRows
     from tunesmith.conversation.written_questions import WrittenQuestions
-    from tunesmith.core.progress import Course
+    from tunesmith.core.progress import Progress
     from tunesmith.retrieval.questions import RetrievalQuestion
 
 __all__ = ["Store", "rag"]
@@ -123,13 +123,12 @@ def dataset(  # noqa: PLR0913  # one keyword for each setting
         if questions is None:
             if columns or group != "document":
                 raise UsageError("--data.map and --group name columns of a file of questions.")
-            found, written = _written(str(store), base, {**few, "seed": seed}, work.course)
+            found, written = _written(str(store), base, {**few, "seed": seed}, work.progress)
         else:
             found, written = _read(questions, columns, group, few), None
         settings = DatasetSettings(shares, sources, share, prompt_tokens, seed)
-        course = work.course
         done = make_dataset(
-            found, str(store), Path(out), model=base, settings=settings, course=course
+            found, str(store), Path(out), model=base, settings=settings, progress=work.progress
         )
     words = ["--data", str(Path(out) / "train.jsonl"), "--data.eval", str(Path(out) / "eval.jsonl")]
     words += ["--model", model] if model else []
@@ -150,11 +149,11 @@ def _read(
 
 
 def _written(
-    store: str, model: str, settings: Mapping[str, int], course: "Course"
+    store: str, model: str, settings: Mapping[str, int], progress: "Progress"
 ) -> "tuple[Sequence[RetrievalQuestion], WrittenQuestions]":
     from tunesmith.conversation.written_questions import Writing, write_questions
 
-    written = write_questions(store, model=model, settings=Writing(**settings), course=course)
+    written = write_questions(store, model=model, settings=Writing(**settings), progress=progress)
     return written.questions, written
 
 
@@ -259,7 +258,7 @@ def evaluate(  # noqa: PLR0913  # one keyword for each setting
             folder,
             voices=(named(model), named(adapter)),
             settings=settings,
-            course=work.course,
+            progress=work.progress,
         )
     evaluation = RagEvaluation(document)
     replace_text(evaluation.report, rag_page(document, name=folder.resolve().name))

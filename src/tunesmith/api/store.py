@@ -12,7 +12,7 @@ from tunesmith.api.load import AdapterGiven, place_of
 from tunesmith.api.show import Outcome, line, sanitize
 from tunesmith.api.work import OnEvent, working
 from tunesmith.core.numbers import many
-from tunesmith.core.progress import Notice, Phase
+from tunesmith.core.progress import SILENT, Notice, Progress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -204,28 +204,26 @@ class Store:
 
             sampling = Sampling(max_new_tokens=max_new_tokens)
             finding = FindSettings(search, threshold, neighbours)
-            found = self._documents(finding, say=work.say).find(question)
+            found = self._documents(finding, work.progress).find(question)
             settings = AskSettings(prompt_tokens, sampling)
             if found.advice:
                 work.emit(Notice("advice", found.advice))
             key = (named(model), named(adapter), settings)
             if not found.refused and (self._answerer is None or self._answerer[0] != key):
                 self._answerer = None  # gone before the next one is loaded
-                self._answerer = key, open_answerer(*key[:2], settings, emit=work.say)
+                self._answerer = key, open_answerer(*key[:2], settings, progress=work.progress)
         tell = on_text or (lambda _: None)
         if found.refused or self._answerer is None:
-            answer = refuse(found, say=tell)
+            answer = refuse(found, on_text=tell)
         else:
-            answer = self._answerer[1].answer(found, say=tell)
+            answer = self._answerer[1].answer(found, on_text=tell)
         return RagAnswer(answer, found, explain, is_heard=on_text is not None)
 
-    def _documents(
-        self, settings: "FindSettings", *, say: Callable[[str], None] = lambda _: None
-    ) -> "Documents":
+    def _documents(self, settings: "FindSettings", progress: Progress = SILENT) -> "Documents":
         from tunesmith.conversation.documents import Documents
 
         if settings not in self._opened:
-            self._opened = {settings: Documents(self.path, settings, emit=say)}
+            self._opened = {settings: Documents(self.path, settings, progress=progress)}
         return self._opened[settings]
 
 
@@ -263,7 +261,6 @@ def index(  # noqa: PLR0913  # one keyword for each setting
     with working("", stopped="Stopped.", on_event=on_event, progress=progress) as work:
         from tunesmith.conversation.documents import DEFAULT_EMBEDDING, IndexSettings, index_folder
         from tunesmith.retrieval.chunk import Cutting
-        from tunesmith.retrieval.index import Progress as Indexing
         from tunesmith.retrieval.reading import Reading
 
         settings = IndexSettings(
@@ -272,12 +269,7 @@ def index(  # noqa: PLR0913  # one keyword for each setting
             Reading(processes or max((os.cpu_count() or 2) // 2, 1), again=again),
         )
 
-        def tell(now: Indexing) -> None:
-            left, spent = now.total - now.done, time.perf_counter() - start
-            seconds = spent / now.done * left if now.done and left else None
-            work.emit(Phase("indexing files", now.done, now.total, seconds))
-
-        done = index_folder(Path(folder), str(store), settings, emit=tell, tell=work.say)
+        done = index_folder(Path(folder), str(store), settings, progress=work.progress)
         for name, refused in sorted(done.refused.items()):
             work.emit(Notice("refused", f"{name} {refused.message} {refused.remedy}"))
     return IndexDone(done, str(store), time.perf_counter() - start)

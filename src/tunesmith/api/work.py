@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import tunesmith
 from tunesmith.core.progress import (
     Cancelled,
-    Course,
     Event,
     Notice,
-    Phase,
+    Progress,
     cancel_on_signal,
     never,
 )
@@ -34,18 +33,14 @@ class Working:
     display: "RunDisplay"
 
     @property
-    def course(self) -> Course:
+    def progress(self) -> Progress:
         """The same, for work below that takes one object."""
-        return Course(emit=self.emit, stop=self.stop)
+        return Progress(self.emit, cancelled=self.stop)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What was noticed and must be shown again at the end."""
         return tuple(self.display.warnings)
-
-    def say(self, phase: str) -> None:
-        """For work below that reports text alone."""
-        self.emit(Phase(phase))
 
 
 @dataclass(slots=True)

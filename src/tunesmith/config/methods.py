@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tunesmith.config.settings import Settings, nested_models
 
-FOUR_BIT_KINDS = frozenset({"qlora"})  # methods over a base whose linear layers are in 4 bit
+_FOUR_BIT = frozenset({"qlora"})
 OTHER_NAMES = {"prefix": "p-tuning"}
 LEARNING_RATE_HELP = "peak learning rate, or auto: from the method and the width of the base"
 
@@ -31,6 +31,23 @@ class MethodNote:
 def kind_named(name: str) -> str:
     """The kind that a name means; a kind is its own name."""
     return OTHER_NAMES.get(name, name)
+
+
+SavedFormat = Annotated[
+    Literal["float32", "bfloat16", "float16"],
+    Field(description="number format of the saved adapter; it is trained in float32"),
+]
+Targets = Annotated[
+    Literal["all-linear"] | tuple[str, ...],
+    Field(
+        description="all-linear, or linear layers by their last names (q_proj) or globs "
+        "(*.layers.0.*)"
+    ),
+]
+
+
+def _one_name_is_a_list(value: object) -> object:
+    return [value] if isinstance(value, str) and value != "all-linear" else value
 
 
 class LoraSettings(Settings):
@@ -63,11 +80,7 @@ class LoraSettings(Settings):
     rank: int = Field(16, ge=1, description="rank R of the term B A")
     alpha: float = Field(32.0, gt=0, description="scale numerator: the term counts alpha / rank")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of inputs of A that are dropped")
-    targets: Literal["all-linear"] | tuple[str, ...] = Field(
-        "all-linear",
-        description="all-linear, or linear layers by their last names (q_proj) or globs "
-        "(*.layers.0.*)",
-    )
+    targets: Targets = "all-linear"
     rslora: bool = Field(False, description="scale by alpha / sqrt(rank) (arXiv 2312.03732)")
     rank_pattern: dict[str, int] = Field(
         {}, description="another rank for layers by last name or glob"
@@ -83,18 +96,13 @@ class LoraSettings(Settings):
     loraplus_lr_ratio: float = Field(
         1.0, gt=0, description="LoRA+: B's learning rate over A's (arXiv 2402.12354)"
     )
-    dtype: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="number format of the saved adapter; it is trained in float32"
-    )
+    dtype: SavedFormat = "float32"
     start: str | None = Field(
         None,
         description="null, pissa, olora, loftq (for qlora), or a LoRA adapter folder to go on from",
     )
 
-    @field_validator("targets", mode="before")
-    @classmethod
-    def _one_name_is_a_list(cls, value: object) -> object:
-        return [value] if isinstance(value, str) and value != "all-linear" else value
+    _targets = field_validator("targets", mode="before")(_one_name_is_a_list)
 
     @field_validator("new_tokens")
     @classmethod
@@ -261,6 +269,16 @@ def method_notes() -> dict[str, MethodNote]:
     """Every kind that `method.kind` takes, with its note."""
     members = nested_models(MethodSettings)
     return {kind: note for m in members for kind, note in getattr(m, "notes", {}).items()}
+
+
+def needs_four_bit(kind: object) -> bool:
+    """Whether a method is for a base whose linear layers are in 4 bit; False for no method."""
+    return kind in _FOUR_BIT
+
+
+def first_kind(*, four_bit: bool) -> str:
+    """The kind to take where none is named, over a base in 4 bit or not."""
+    return next(kind for kind in method_notes() if needs_four_bit(kind) == four_bit)
 
 
 def start_path(settings: AnyMethod) -> str | None:

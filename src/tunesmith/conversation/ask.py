@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tunesmith.adapters.loaded_base import Opened, open_with_adapters
-from tunesmith.conversation.chat import LONGEST_CHAT_TOKENS, Voice
+from tunesmith.conversation.chat import LONGEST_CHAT_TOKENS, OnText, Voice
 from tunesmith.conversation.documents import FoundPassages
+from tunesmith.core.progress import SILENT, Progress, ignore, never
 from tunesmith.data.chat_format import ChatFormat, study
 from tunesmith.data.rows import Message
 from tunesmith.data.tokenizer import Tokenizer, encode
 from tunesmith.generation.sampling import Sampling
-from tunesmith.models.cache import Emit, ignore
 from tunesmith.retrieval.prompt import (
     Citations,
     CitedSource,
@@ -112,12 +112,12 @@ class Answerer:
         self,
         found: FoundPassages,
         *,
-        say: Callable[[str], None] = ignore,
-        stop: Callable[[], bool] = lambda: False,
+        on_text: OnText = ignore,
+        stop: Callable[[], bool] = never,
     ) -> Answer:
-        """The answer, its text told to ``say`` piece by piece; the model is asked if need be."""
+        """The answer, its text given to ``on_text`` in pieces; the model is asked if need be."""
         if found.refused:
-            return refuse(found, say=say)
+            return refuse(found, on_text=on_text)
         prompt = self.prompt(found)
         *system, asked = self._prompt.messages(prompt)
         self._voice.reset(system[0].content if system else None)
@@ -125,7 +125,7 @@ class Answerer:
             asked.content,
             sampling=self._settings.sampling,
             seed=self._settings.seed,
-            say=say,
+            on_text=on_text,
             stop=stop,
         )
         return Answer(
@@ -141,16 +141,16 @@ class Answerer:
         )
 
 
-def refuse(found: FoundPassages, *, say: Callable[[str], None] = ignore) -> Answer:
+def refuse(found: FoundPassages, *, on_text: OnText = ignore) -> Answer:
     """The answer where no passage is near enough: no model is needed for it."""
     text = refusal_for(found.question)
-    say(text)
+    on_text(text)
     nothing = check_citations("", ())
     return Answer(text, True, (), (), nothing, found.confidence, threshold=found.threshold)
 
 
 def open_answerer(
-    model: str | None, adapter: str | None, settings: AskSettings, *, emit: Emit = ignore
+    model: str | None, adapter: str | None, settings: AskSettings, *, progress: Progress = SILENT
 ) -> Answerer:
     """Load the model, with the adapter if there is one.
 
@@ -159,8 +159,10 @@ def open_answerer(
     located = locate(model, [adapter] if adapter else [])
     voice = list(located.voices.values())[-1]  # the adapter, or else the model
     adapters = {} if voice is None else {voice: located.adapters[voice]}
-    emit(f"loading {located.model} ...")
-    opened, _ = open_with_adapters(located.model, adapters, four_bit=located.four_bit)
+    progress.phase(f"loading {located.model}")
+    opened, _ = open_with_adapters(
+        located.model, adapters, four_bit=located.four_bit, progress=progress
+    )
     return Answerer(opened, settings, voice)
 
 

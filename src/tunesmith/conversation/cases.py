@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.conversation.ask import SourcesPrompt
-from tunesmith.core.progress import QUIET, Clock, Course
+from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
 from tunesmith.evaluation.retrieval_gain import SourcedCase
@@ -50,14 +50,15 @@ class Item:
 
 
 class Remembered:
-    """An embedder that embedded its questions together, and tells a clock how far it was."""
+    """An embedder that embedded its questions together, and reports how far it was."""
 
-    def __init__(self, inner: EmbeddingModel, texts: Sequence[str], clock: Clock) -> None:
+    def __init__(self, inner: EmbeddingModel, texts: Sequence[str], progress: Progress) -> None:
         self.folder: Path = inner.folder
         self._inner = inner
         self._known: dict[str, NDArray[np.float32]] = {}
+        phase = progress.quiet_phase("embedding the questions", len(texts))
         for start in range(0, len(texts), TEXTS_AT_ONCE):
-            clock.at("embedding the questions", start, len(texts))
+            phase.at(start)
             some = texts[start : start + TEXTS_AT_ONCE]
             self._known |= zip(some, inner.embed(some, as_query=True), strict=True)
 
@@ -74,18 +75,13 @@ def find_all(
     questions: Sequence[RetrievalQuestion],
     *,
     limit: int,
-    course: Course = QUIET,
+    progress: Progress = SILENT,
 ) -> list[RetrievedCase]:
-    """The hits of every retriever for every question.
-
-    Raises KeyboardInterrupt where the course stops.
-    """
-    clock = Clock(course)
-    remembered = Remembered(embedder, [question.text for question in questions], clock)
+    """The hits of every retriever for every question."""
+    remembered = Remembered(embedder, [question.text for question in questions], progress)
     count = max(limit, RANKED)
     found = []
-    for done, question in enumerate(questions):
-        clock.at("retrieving", done, len(questions))
+    for question in progress.quiet_phase("retrieving", len(questions)).over(questions):
         hits = {m: retrieve(store, remembered, question.text, Search(count, m)) for m in MODES}
         found.append(RetrievedCase(question, know(store, remembered, question), hits))
     return found

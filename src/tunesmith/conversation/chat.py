@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from tunesmith.adapters.loaded_base import Opened, open_with_adapters
 from tunesmith.core.errors import DataError
 from tunesmith.core.numbers import many
+from tunesmith.core.progress import never
 from tunesmith.data.chat_format import inserted_system_prompt, study
 from tunesmith.data.chat_text import TEMPLATE_ERRORS
 from tunesmith.data.rows import Message
@@ -17,6 +18,7 @@ from tunesmith.methods.virtual_tokens import narrow_layers
 from tunesmith.models.load import Base
 from tunesmith.runs.locate import Located
 
+OnText = Callable[[str], object]  # takes the pieces of an answer as they come
 _HALF = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -89,10 +91,10 @@ class Voice:
         *,
         sampling: Sampling,
         seed: int,
-        say: Callable[[str], None],
+        on_text: OnText,
         stop: Callable[[], bool],
     ) -> Reply:
-        """Answer, telling each piece of text to ``say``; question and answer join the history.
+        """Answer, giving each piece of text to ``on_text``; question and answer join the history.
 
         Raises DataError, with the history as it was, where the conversation cannot be rendered or
         is too long.
@@ -116,11 +118,11 @@ class Voice:
         for token in self._session.stream(ids, sampling=allowed, seed=seed + len(messages)):
             tokens += 1
             pieces.append(stream.add(token))
-            say(pieces[-1])
+            on_text(pieces[-1])
             if stop():
                 break
         pieces.append(stream.end())
-        say(pieces[-1])
+        on_text(pieces[-1])
         text = "".join(pieces)
         self._messages = [*messages, Message("assistant", text)]
         return Reply(self.name, question, text, tokens, cut=tokens >= most, stopped=stop())
@@ -182,11 +184,13 @@ class Chat:
         voice: Voice,
         question: str,
         *,
-        say: Callable[[str], None],
-        stop: Callable[[], bool] = lambda: False,
+        on_text: OnText,
+        stop: Callable[[], bool] = never,
     ) -> Reply:
-        """The answer of one voice, its text told to ``say`` piece by piece."""
-        return voice.reply(question, sampling=self._sampling, seed=self._seed, say=say, stop=stop)
+        """The answer of one voice, its text given to ``on_text`` piece by piece."""
+        return voice.reply(
+            question, sampling=self._sampling, seed=self._seed, on_text=on_text, stop=stop
+        )
 
 
 def open_chat(

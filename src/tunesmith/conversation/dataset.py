@@ -19,7 +19,7 @@ from tunesmith.conversation.documents import open_documents
 from tunesmith.conversation.questions import choose_sides
 from tunesmith.core import files
 from tunesmith.core.errors import RagError
-from tunesmith.core.progress import QUIET, Clock, Course, Phase
+from tunesmith.core.progress import SILENT, Progress
 from tunesmith.models.load import read_tokenizer
 from tunesmith.models.resolve import resolve
 from tunesmith.retrieval.passage import Passage
@@ -191,29 +191,22 @@ def make_dataset(
     *,
     model: str,
     settings: DatasetSettings | None = None,
-    course: Course = QUIET,
+    progress: Progress = SILENT,
 ) -> RagRows:
     """Write train.jsonl and eval.jsonl (chat rows) and questions.jsonl (those held out).
 
     The same questions, store and settings give the same bytes. Raises RagError where ``out`` is
-    taken, no question has its passage in the store, or all belong to one group of documents, and
-    KeyboardInterrupt where the course stops: nothing is written then.
+    taken, no question has its passage in the store, or all belong to one group of documents. A
+    cancel writes nothing.
     """
     settings = settings or DatasetSettings()
     require_free(out)
-    clock = Clock(course)
-
-    def emit(text: str) -> None:
-        course.emit(Phase(text))
-
-    tokenizer = read_tokenizer(resolve(model, emit=emit), trust_remote_code=False)
+    tokenizer = read_tokenizer(resolve(model, progress=progress), trust_remote_code=False)
     ask = sources_prompt(tokenizer, most_tokens=settings.prompt_tokens)
-    opened, embedder = open_documents(store, emit=emit)
-    remembered = Remembered(embedder, [question.text for question in questions], clock)
-    every = []
-    for done, question in enumerate(questions):
-        clock.at("looking for the passages that answer", done, len(questions))
-        every.append((question, know(opened, remembered, question)))
+    opened, embedder = open_documents(store, progress=progress)
+    remembered = Remembered(embedder, [question.text for question in questions], progress)
+    phase = progress.quiet_phase("looking for the passages that answer", len(questions))
+    every = [(question, know(opened, remembered, question)) for question in phase.over(questions)]
     asked = [(q, known) for q, known in every if known.right or not q.answers]
     lost = missing_sources(opened, questions)
     missed = [q for q, known in every if q.answers and not known.right]

@@ -3,20 +3,19 @@
 No language model is loaded, and the embedding model only where something is embedded.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from tunesmith.core.errors import RagError, UsageError
 from tunesmith.core.numbers import many
+from tunesmith.core.progress import SILENT, Progress
 from tunesmith.evaluation.checks.similarity import is_latin
-from tunesmith.models.cache import Emit, ignore
 from tunesmith.models.embedder import E5, MINILM, load_embedder, reads_only_latin
 from tunesmith.retrieval.chunk import Cutting
 from tunesmith.retrieval.confidence import JUDGED_HITS, confidence, known_threshold
 from tunesmith.retrieval.embedding import EmbeddingModel, require_same
-from tunesmith.retrieval.index import Indexed, IndexedFolder, Progress, index
+from tunesmith.retrieval.index import Indexed, IndexedFolder, index
 from tunesmith.retrieval.reading import Reading
 from tunesmith.retrieval.retrieve import Hit, Search, require_passages, retrieve, with_neighbours
 from tunesmith.retrieval.store import Store, open_store
@@ -38,8 +37,7 @@ def index_folder(
     store: str,
     settings: IndexSettings | None = None,
     *,
-    emit: Callable[[Progress], object] = lambda _: None,
-    tell: Emit = ignore,
+    progress: Progress = SILENT,
 ) -> Indexed:
     """Make ``store`` hold what ``folder`` holds; the model is loaded where something is new.
 
@@ -48,14 +46,14 @@ def index_folder(
     settings = settings or IndexSettings()
     is_folder = Path(settings.embedding).is_dir()  # found again from wherever the store is asked
     name = str(Path(settings.embedding).absolute()) if is_folder else settings.embedding
-    load = partial(_load, name, settings.cutting.tokens, tell)
+    load = partial(_load, name, settings.cutting.tokens, progress)
     source = IndexedFolder(folder, name, load, settings.cutting)
-    return index(source, store, emit=emit, reading=settings.reading)
+    return index(source, store, progress=progress, reading=settings.reading)
 
 
-def _load(name: str, tokens: int, tell: Emit) -> EmbeddingModel:
+def _load(name: str, tokens: int, progress: Progress) -> EmbeddingModel:
     """Raises RagError where the model would read only the beginning of such passages."""
-    embedder = load_embedder(name, emit=tell)
+    embedder = load_embedder(name, progress=progress)
     if tokens > embedder.longest:
         raise RagError(
             f"{name} reads {many(embedder.longest, 'token')}: what stands behind them in a passage "
@@ -66,10 +64,10 @@ def _load(name: str, tokens: int, tell: Emit) -> EmbeddingModel:
     return embedder
 
 
-def open_documents(uri: str, *, emit: Emit = ignore) -> tuple[Store, EmbeddingModel]:
+def open_documents(uri: str, *, progress: Progress = SILENT) -> tuple[Store, EmbeddingModel]:
     """A store and the embedding model that it was made with; raises RagError without either."""
     store = open_store(uri)
-    embedder = load_embedder(store.settings.embedding, emit=emit)
+    embedder = load_embedder(store.settings.embedding, progress=progress)
     require_same(embedder, store.settings)
     return store, embedder
 
@@ -117,9 +115,13 @@ class Documents:
     """An open store with the embedding model that it was made with."""
 
     def __init__(
-        self, uri: str, settings: FindSettings | None = None, *, emit: Emit = ignore
+        self,
+        uri: str,
+        settings: FindSettings | None = None,
+        *,
+        progress: Progress = SILENT,
     ) -> None:
-        self._store, self._embedder = open_documents(uri, emit=emit)
+        self._store, self._embedder = open_documents(uri, progress=progress)
         self.settings = settings or FindSettings()
         self.threshold = self.settings.threshold
         if self.threshold is None:

@@ -22,7 +22,7 @@ from tunesmith.conversation.chat import LONGEST_CHAT_TOKENS
 from tunesmith.conversation.documents import open_documents
 from tunesmith.core import files
 from tunesmith.core.errors import RagError
-from tunesmith.core.progress import QUIET, Clock, Course, Phase
+from tunesmith.core.progress import SILENT, Progress
 from tunesmith.evaluation.answering import answer_arms, open_cache, voice_of
 from tunesmith.evaluation.answers import text_of
 from tunesmith.evaluation.arms import Arm
@@ -76,23 +76,22 @@ def evaluate_retrieval(
     *,
     voices: tuple[str | None, str | None] = (None, None),
     settings: TrialSettings | None = None,
-    course: Course = QUIET,
+    progress: Progress = SILENT,
 ) -> dict[str, object]:
     """The document of `rag evaluate --json`; it and all answers are written into ``out``.
 
     Its page is the caller's to write, as the file that the document names.
 
     ``voices`` are model and adapter; without an adapter there are no tuned cells. Answers are kept
-    in the cache as they end: a call that was stopped goes on where it was. Raises RagError where
-    no question has an answer or ``out`` is a file or holds an evaluation already, and
-    KeyboardInterrupt where the course stops.
+    in the cache as they end: after a cancel, the next call resumes. Raises RagError where no
+    question has an answer or ``out`` is a file or holds an evaluation already.
     """
     settings = settings or TrialSettings()
     if not any(question.answers for question in questions):
         raise RagError("No question has an answer to compare with.", remedy="Give some answers.")
     _require_place(out)
-    opened, embedder = open_documents(store, emit=lambda text: course.emit(Phase(text)))
-    found = find_all(opened, embedder, questions, limit=settings.sources, course=course)
+    opened, embedder = open_documents(store, progress=progress)
+    found = find_all(opened, embedder, questions, limit=settings.sources, progress=progress)
     items = items_of(
         found,
         mode=settings.mode,
@@ -100,7 +99,7 @@ def evaluate_retrieval(
         removed=settings.removed,
         seed=settings.seed,
     )
-    answered = _answers(items, *voices, settings, course)
+    answered = _answers(items, *voices, settings, progress)
     cells = {name: score_cell(each.cases, each.texts) for name, each in answered.items()}
     threshold = settings.threshold
     if threshold is None:
@@ -129,11 +128,11 @@ def _answers(
     model: str | None,
     adapter: str | None,
     settings: TrialSettings,
-    course: Course,
+    progress: Progress,
 ) -> dict[str, _Answered]:
     """What the base and, where there is one, the adapter answer without and with sources."""
     located = locate(model, [adapter] if adapter else [])
-    course.emit(Phase(f"loading {located.model}"))
+    progress.phase(f"loading {located.model}")
     opened, attached = open_with_adapters(
         located.model, located.adapters, four_bit=located.four_bit
     )
@@ -143,9 +142,9 @@ def _answers(
         speakers["tuned"] = _Speaker(opened, name, fingerprint)
     longest = max(opened.engine.prefix_length(each.adapter) for each in speakers.values())
     room = min(opened.base.context, LONGEST_CHAT_TOKENS) - longest - settings.max_new_tokens
-    most, clock = min(settings.prompt_tokens, room), Clock(course)
+    most = min(settings.prompt_tokens, room)
     return {
-        cell: speakers[name].answer(cell, items, (most, settings.max_new_tokens), clock)
+        cell: speakers[name].answer(cell, items, (most, settings.max_new_tokens), progress)
         for cell in CELLS
         if (name := cell.removesuffix(RETRIEVED)) in speakers
     }
@@ -160,7 +159,7 @@ class _Speaker:
     voice: str
 
     def answer(
-        self, cell: str, items: Sequence[Item], tokens: tuple[int, int], clock: Clock
+        self, cell: str, items: Sequence[Item], tokens: tuple[int, int], progress: Progress
     ) -> _Answered:
         """A cell's answers, with prompts and answers of at most so many ``tokens``."""
         opened, (most, new) = self.opened, tokens
@@ -169,20 +168,14 @@ class _Speaker:
         put = prompts_with if cell.endswith(RETRIEVED) else prompts_without
         cases, prompts = zip(*put(items, ask, adapter=self.adapter, opening=cell), strict=True)
         sampling, stop_ids = Sampling(max_new_tokens=new), opened.base.stop_ids
-
-        def go_on(done: int, total: int) -> bool:
-            clock.at(f"answering: {CELL_NAMES[cell]}", done, total)
-            return True
-
         said = answer_arms(
             opened.engine,
             {cell: Arm(cell, prompts, opened.engine.prefix_length(self.adapter))},
             {cell: open_cache(self.voice, sampling, stop_ids)},
             sampling=sampling,
             stop_ids=stop_ids,
-            go_on=go_on,
+            phase=progress.quiet_phase(f"answering: {CELL_NAMES[cell]}"),
         )
-        assert said is not None  # the clock raises where a stop is asked for
         texts = (text_of(tokenizer, each.ids).strip() for each in said[cell])
         return _Answered(cases, tuple(texts))
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from tunesmith.adapters.loaded_base import Opened, open_base
 from tunesmith.conversation.documents import open_documents
 from tunesmith.core.errors import RagError
-from tunesmith.core.progress import QUIET, Clock, Course, Phase
+from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data.chat_format import study
 from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
@@ -140,21 +140,20 @@ class WrittenQuestions:
 
 
 def write_questions(
-    store: str, *, model: str, settings: Writing | None = None, course: Course = QUIET
+    store: str, *, model: str, settings: Writing | None = None, progress: Progress = SILENT
 ) -> WrittenQuestions:
     """A question with its answer for each chunk, where the base writes one that may stay.
 
-    Replies are kept in the cache: a call that was stopped goes on where it was. The same store,
-    base and settings give the same questions. Raises KeyboardInterrupt where the course stops, and
-    RagError where nothing may stay.
+    Replies are kept in the cache: after a cancel, the next call resumes. The same store, base and
+    settings give the same questions. Raises RagError where nothing may stay.
     """
     settings = settings or Writing()
-    opened_store, embedder = open_documents(store, emit=lambda text: course.emit(Phase(text)))
+    opened_store, embedder = open_documents(store, progress=progress)
     passages = _drawn(opened_store.passages(), settings)
     located = locate(model, [])
-    course.emit(Phase(f"loading {located.model}"))
+    progress.phase(f"loading {located.model}")
     opened = open_base(located.model, four_bit=located.four_bit)
-    writer = _Writer(opened, passages, settings, course)
+    writer = _Writer(opened, passages, settings, progress)
     kept: dict[int, RetrievalQuestion] = {}
     faults: Counter[str] = Counter()
     for number in range(settings.tries):
@@ -200,10 +199,10 @@ class _Writer:
     """The base that writes, one opening of a question at a time."""
 
     def __init__(
-        self, opened: Opened, passages: Sequence[Passage], settings: Writing, course: Course
+        self, opened: Opened, passages: Sequence[Passage], settings: Writing, progress: Progress
     ) -> None:
         self._opened, self._passages, self._seed = opened, passages, settings.seed
-        self._clock = Clock(course)
+        self._progress = progress
         self._sampling = Sampling(max_new_tokens=LONGEST)
         self._cache = open_cache(voice_of(opened.base), self._sampling, opened.base.stop_ids)
         self._tokenizer: Tokenizer = opened.base.tokenizer
@@ -215,20 +214,14 @@ class _Writer:
         openings = [f"{QUESTION} {self._opening(place, number)}" for place in places]
         prompts = [self._prompt(*each) for each in zip(places, openings, strict=True)]
         phase = f"{PHASE} (try {number + 1:,} of {self._tries:,})"
-
-        def go_on(done: int, total: int) -> bool:
-            self._clock.at(phase, done, total)
-            return True
-
         said = answer_arms(
             self._opened.engine,
             {PHASE: Arm(PHASE, tuple(prompts))},
             {PHASE: self._cache},
             sampling=self._sampling,
             stop_ids=self._opened.base.stop_ids,
-            go_on=go_on,
+            phase=self._progress.quiet_phase(phase),
         )
-        assert said is not None  # the clock raises where a stop is asked for
         texts = [text_of(self._tokenizer, each.ids) for each in said[PHASE]]
         return [f"{opening}{text}" for opening, text in zip(openings, texts, strict=True)]
 

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from types import FrameType
 from typing import Any, ClassVar, TypeVar
 
@@ -66,7 +66,7 @@ class Notice(Event):
 OnEvent = Callable[[Event], object]
 
 
-def ignore(_: Event) -> None:
+def ignore(_: object) -> None:
     """For callers that show nothing."""
 
 
@@ -91,7 +91,7 @@ def time_left(seconds: float, made: float, left: float) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Goes through everything that takes long: it hears events, and is asked whether to cancel.
+    """Goes through everything that takes long: it takes events, and is asked whether to cancel.
 
     ``threads`` are the processor threads that the work may use (None: all that there are).
     """
@@ -138,10 +138,14 @@ class Progress:
         return replace(self, on_event=on_event)
 
 
+SILENT = Progress()
+
+
 class PhaseProgress:
     """How far a phase is: reported now and then, cancelled between two parts.
 
-    The last part is never cancelled: what is complete stays.
+    The last part is never cancelled: what is complete stays. A quiet phase is not cancelled either
+    before it lasts.
     """
 
     def __init__(
@@ -163,7 +167,7 @@ class PhaseProgress:
         is_due = now - self._reported >= SECONDS_BETWEEN_REPORTS
         if is_due or (is_last and not self._is_quiet):
             self._report(now)
-        if not is_last:
+        if not is_last and not self._is_quiet:
             self._progress.check()
 
     def _report(self, now: float) -> None:
@@ -192,6 +196,9 @@ class PhaseProgress:
             self.advance()
 
 
+UNSEEN = SILENT.phase("")  # a phase that nobody looks at, so that what it counts means nothing
+
+
 @contextlib.contextmanager
 def cancel_on_signal(notice: str) -> Iterator[Callable[[], bool]]:
     """Whether Ctrl-C or SIGTERM asked for a cancel; the first says ``notice``, a second interrupts.
@@ -217,62 +224,3 @@ def cancel_on_signal(notice: str) -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """Processor threads (None: all that there are), who hears events, and who may stop the work."""
-
-    threads: int | None = None
-    emit: Callable[[Event], object] = ignore
-    stop: Callable[[], bool] = lambda: False
-
-    @property
-    def processes(self) -> int:
-        """How many processes may work at once."""
-        return self.threads or usable_cores()
-
-    def progress(self, phase: str) -> Callable[[int, int], bool]:
-        """Tells how far a phase is; False once a stop is asked for."""
-        start, first = time.monotonic(), list[int]()
-
-        def go_on(done: int, total: int) -> bool:
-            first.append(done)  # what was known before took no time
-            made, spent = done - first[0], time.monotonic() - start
-            self.emit(Phase(phase, done, total, time_left(spent, made, total - done)))
-            return not self.stop()
-
-        return go_on
-
-
-QUIET = Course()
-
-
-@dataclass(slots=True)
-class Clock:
-    """Tells now and then how far each phase of the work is; phases of an instant pass silently."""
-
-    course: Course
-    _phase: str = ""
-    _start: float = 0.0
-    _told: float = 0.0
-    _steps: int = field(default=0)
-
-    def at(self, phase: str, done: int, total: int | None) -> None:
-        """So much is done; raises KeyboardInterrupt where a stop is asked for in a longer phase."""
-        now = time.monotonic()
-        if phase != self._phase:
-            self._phase, self._start, self._told = phase, now, now
-        if now - self._told < SECONDS_BETWEEN_REPORTS:
-            return
-        self._told = now
-        if self.course.stop():
-            raise KeyboardInterrupt
-        left = time_left(now - self._start, done, total - done) if total else None
-        self.course.emit(Phase(phase, done, total, left))
-
-    def step(self, phase: str, total: int) -> None:
-        """One more of many small steps is done."""
-        self._steps = self._steps + 1 if phase == self._phase else 1
-        if self._steps == 1 or self._steps % STEPS_BETWEEN_LOOKS == 0:
-            self.at(phase, self._steps, total)

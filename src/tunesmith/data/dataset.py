@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.core.numbers import many
-from tunesmith.data.faults import LISTED, Fault, FaultBook, Faults, Note, Problem
-from tunesmith.data.rows import Conversation
-from tunesmith.data.template import TokenRow
+from tunesmith.data.faults import LISTED, Fault, Faults, Note, Problem, RowReport
+from tunesmith.data.rows import Conversation, TokenRow
 
 Numbers = NDArray[np.int64]
 
@@ -282,10 +281,10 @@ def _cut_away(rows: Dataset, cut: Numbers, limit: Limit) -> Faults:
         f"no part of an answer is in its first {limit.tokens}, so nothing to learn.",
         "Give a larger --data.max_tokens, shorten its prompt, or use --data.too_long drop.",
     )
-    book = FaultBook()
-    for i in cut[rows.supervised[cut] == 0].tolist():
-        book.add([problem.at(*_place(rows, i))])
-    return book.faults()
+    report = RowReport()
+    lost = cut[rows.supervised[cut] == 0].tolist()
+    report.add_faults(problem.at(*_place(rows, i)) for i in lost)
+    return report.faults
 
 
 def _too_long(rows: Dataset, long: Sequence[int] | Numbers, limit: Limit) -> Fault:

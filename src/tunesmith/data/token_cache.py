@@ -3,27 +3,34 @@
 import errno
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
+from typing import NoReturn
 
 import pyarrow as pa
 
 from tunesmith.core import files, locks
 from tunesmith.core.errors import DataError
 from tunesmith.core.numbers import many
+from tunesmith.core.progress import Progress
+from tunesmith.core.workers import Lost, NotStarted, Pool
 from tunesmith.data import token_store
 from tunesmith.data.faults import Fault
 from tunesmith.data.read import Asked, Layout, open_records
-from tunesmith.data.records import BATCH, Record, chunked
-from tunesmith.data.rows import behind_source
+from tunesmith.data.records import BATCH, chunked
+from tunesmith.data.rows import Record, behind_source
 from tunesmith.data.token_file import Contents, TokenFile, TokenWriter, open_tokens
 from tunesmith.data.token_store import Content, content_of, key_of
-from tunesmith.data.tokenise import Recipe
-from tunesmith.data.workers import tokenised
+from tunesmith.data.tokenise import Recipe, Tokenised, worker_of
 
 MOST_BYTES_IN_MEMORY = 512_000_000
+CHUNKS_HERE = 16  # a few chunks are done before a process is ready
+# One process reads for all of them, and no more can be fed; each holds about 100 MB.
+MOST_PROCESSES = 6
+WORKER = f"{worker_of.__module__}:{worker_of.__name__}"
 _REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}
 _REFUSALS |= {errno.EEXIST, errno.ENAMETOOLONG, errno.EFBIG}
 # What may be another way when the source is read again.
@@ -32,17 +39,13 @@ _PASSING = {"unreadable_file", "hub"}
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """How sources are tokenised, and who hears of it.
+    """Where sources are tokenised, and who hears of it.
 
-    ``root`` holds a folder for each; to empty the cache, delete it. ``watch`` is told a source, the
-    line that was reached and how many there are (None: unknown), and may raise to stop; ``tell``
-    a code and a message of what was decided.
+    ``root`` holds a folder for each; to empty the cache, delete it.
     """
 
     root: Path
-    processes: int
-    watch: Callable[[str, int, int | None], object]
-    tell: Callable[[str, str], object]
+    progress: Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ def tokens_of(asked: Asked, recipe: Recipe, work: Work) -> Tokens:
             raise
         reason = f"the cache {work.root} cannot be written ({error.strerror})"
     again = "they are kept in memory, and made again next time"
-    work.tell("not_cached", f"{asked.file}: {reason}; its tokens are not kept: {again}")
+    work.progress.notice("not_cached", f"{asked.file}: {reason}; its tokens are not kept: {again}")
     return Tokens(_in_memory(_reopened(source), work, reason), None)
 
 
@@ -104,11 +107,11 @@ def _found(folder: Path, source: _Source, work: Work) -> TokenFile | None:
         tokens = token_store.open_folder(folder, source=file)
     except token_store.Damaged as error:
         what = f"{file}: its tokens in the cache are damaged ({error}) and made again"
-        work.tell("cache_damaged", what)
+        work.progress.notice("cache_damaged", what)
         return None
     if tokens is not None:
         count = many(tokens.contents.records, "row")
-        work.tell("cached", f"{file}: the tokens of its {count} are in the cache")
+        work.progress.notice("cached", f"{file}: the tokens of its {count} are in the cache")
     return tokens
 
 
@@ -119,7 +122,9 @@ def _made(folder: Path, source: _Source, work: Work) -> TokenFile:
     def wait() -> None:
         nonlocal others
         others = True
-        work.tell("waiting", f"another process is tokenising {source.asked.file}; waiting for it")
+        work.progress.notice(
+            "waiting", f"another process is tokenising {source.asked.file}; waiting for it"
+        )
 
     def fill(into: Path) -> None:
         token_store.write(into, lambda *sinks: _write(source, work, sinks))
@@ -165,7 +170,13 @@ def _require_space(root: Path, content: Content | None) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def _write(source: _Source, work: Work, sinks: tuple[pa.NativeFile, ...]) -> Contents:
+def _write(
+    source: _Source,
+    work: Work,
+    sinks: tuple[pa.NativeFile, ...],
+    *,
+    require_room: Callable[[], object] = lambda: None,
+) -> Contents:
     """Write the rows of a source to the sinks, its own name left out of them."""
     name = source.asked.file
 
@@ -176,35 +187,69 @@ def _write(source: _Source, work: Work, sinks: tuple[pa.NativeFile, ...]) -> Con
 
     writer = TokenWriter(*sinks)
     writer.add([replace(fault, file=behind_source(fault.file, name)) for fault in source.faults])
-    made = tokenised(
+    made = _tokenised(
         chunked(map(unnamed, source.records), BATCH),
         source.recipe,
         replace(source.layout, file=""),
-        processes=work.processes,
-        tell=lambda message: work.tell("one_process", message),
+        progress=work.progress,
     )
     lines = None if source.content is None else source.content.lines
+    phase = work.progress.quiet_phase(f"tokenising {name}", lines)
     with closing(made):
         for some in made:
             writer.write(some)
-            work.watch(name, some.last_line, lines)
+            require_room()
+            phase.at(some.last_line)
     return writer.close(source.layout)
+
+
+def _tokenised(
+    chunks: Iterator[list[Record]], recipe: Recipe, layout: Layout, *, progress: Progress
+) -> Generator[Tokenised]:
+    """What the chunks become, in their order; beyond the first in several processes.
+
+    It is noticed where that is one after all. Raises DataError where one of several dies.
+    """
+    here = worker_of(recipe, layout)
+    yield from map(here, islice(chunks, CHUNKS_HERE))
+    first = next(chunks, None)
+    if first is None:
+        return
+    count, chunks = min(progress.processes, MOST_PROCESSES), chain([first], chunks)
+    with ExitStack() as running:
+        done: Iterator[Tokenised] = map(here, chunks)
+        if count > 1:
+            pool = Pool[list[Record], Tokenised](WORKER, (recipe, layout), count, _raise_lost)
+            try:
+                running.enter_context(pool)
+                done = pool.map(chunks, here=here)
+            except NotStarted as error:
+                progress.notice("one_process", f"rows are tokenised in one process. {error}")
+        yield from done
+
+
+def _raise_lost(lost: Lost) -> NoReturn:
+    raise DataError(
+        f"A process that tokenised rows ended before its work was done ({lost.why}).",
+        remedy="If memory was short, try again with --train.threads 1.",
+        code="worker",
+    )
 
 
 def _in_memory(source: _Source, work: Work, reason: str) -> TokenFile:
     """The tokens made now and kept in memory; raises DataError where they are too many."""
     sinks = pa.BufferOutputStream(), pa.BufferOutputStream()
 
-    def watch(file: str, line: int, lines: int | None) -> None:
-        work.watch(file, line, lines)
+    def require_room() -> None:
         if sum(sink.tell() for sink in sinks) > MOST_BYTES_IN_MEMORY:
+            most = f"{MOST_BYTES_IN_MEMORY / 1e6:,.0f} MB"
             raise DataError(
-                f"{file}: its tokens take more than {MOST_BYTES_IN_MEMORY / 1e6:,.0f} MB, too much "
-                f"to keep in memory, and {reason}.",
+                f"{source.asked.file}: its tokens take more than {most}, too much to keep in "
+                f"memory, and {reason}.",
                 remedy="Set TUNESMITH_HOME to a folder with room that you may write to.",
                 code="disk",
             )
 
-    contents = _write(source, replace(work, watch=watch), sinks)
+    contents = _write(source, work, sinks, require_room=require_room)
     rows, conversations = (pa.BufferReader(sink.getvalue()) for sink in sinks)
     return open_tokens(rows, conversations, contents, source=source.asked.file)

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,8 +26,8 @@ from tunesmith.data.tokenizer import Tokenizer
 
 _HASHED_AT_ONCE = 1 << 20
 _PACKAGES = (
-    *("transformers", "tokenizers", "jinja2", "pyarrow"),
-    *("charset-normalizer", "python-calamine"),
+    *("transformers", "tokenizers", "jinja2", "pyarrow", "charset-normalizer"),
+    *(["python-calamine"] if find_spec("python_calamine") else []),  # of the extra `sheets`
 )
 TEXT = "text"  # the format whose documents are cut where they are made
 # Of what the code makes of rows. Give it another value (a date will do) with every change after

@@ -2,16 +2,16 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tunesmith.config.run import DistillSettings
 from tunesmith.core import files
 from tunesmith.core.errors import DataError
-from tunesmith.core.progress import Event, Phase, time_left
+from tunesmith.core.progress import Phase, Progress, time_left
+from tunesmith.data.files.json_text import JSON_LINES
 from tunesmith.data.inputs import Input
-from tunesmith.data.records import JSON_LINES
 from tunesmith.distillation.teacher import Teacher
 from tunesmith.generation.loop import SLOTS
 
@@ -168,22 +168,20 @@ def draw(
     asked: DistillSettings,
     teacher: Teacher,
     *,
-    emit: Callable[[Event], None],
-    stop: Callable[[], bool],
+    progress: Progress,
 ) -> None:
-    """Draw into ``state`` until no input lacks an answer or a stop is asked for; save it.
+    """Draw into ``state`` until no input lacks an answer, and save it, also where it is cancelled.
 
-    What counts is whole waves of inputs that are answered together. A resumed run so computes the
+    What counts is whole waves of inputs that are answered together. A resumed call so computes the
     same waves as an unbroken one, and the same answers to the last bit.
     """
-    watch = _Watch(state, asked, emit)
+    drawing = _Drawing(state, asked, progress)
     saved_at = time.monotonic()
     try:
         for sample in range(asked.samples):
             for wave in _waves(state, asked, teacher, sample):
-                if stop():
-                    return
-                _draw_wave(state, teacher, wave, sample=sample, watch=watch)
+                progress.check()
+                drawing.add_wave(teacher, wave, sample)
                 if time.monotonic() - saved_at >= SECONDS_BETWEEN_SAVES:
                     state.save()
                     saved_at = time.monotonic()
@@ -199,45 +197,33 @@ def _waves(state: State, asked: DistillSettings, teacher: Teacher, sample: int) 
     return [due[start : start + SLOTS] for start in range(0, len(due), SLOTS)]
 
 
-def _draw_wave(
-    state: State, teacher: Teacher, wave: Sequence[int], *, sample: int, watch: "_Watch"
-) -> None:
-    watch.begin()
-    answers = {}
-    for answer in teacher.answers(wave, sample):
-        answers[answer.number] = answer
-        watch.tell()
-    for number in wave:
-        draws, answer = state.draws[number], answers[number]
-        is_known = answer.fault is None and answer.text in draws.kept
-        draws.add_(answer.text, SAME_ANSWER if is_known else answer.fault)
+class _Drawing:
+    """Answers that are added wave by wave, with how far they are and how long the rest may take."""
 
+    def __init__(self, state: State, asked: DistillSettings, progress: Progress) -> None:
+        self._state, self._asked, self._progress = state, asked, progress
+        self._start, self._made = time.monotonic(), 0
 
-class _Watch:
-    """How far the draws are, and how long the rest will take."""
+    def add_wave(self, teacher: Teacher, wave: Sequence[int], sample: int) -> None:
+        """One answer to each input of the wave, all of them or none."""
+        left = draws_left(self._state, self._asked)
+        self._report(left)
+        answers = {}
+        for answer in teacher.answers(wave, sample):
+            answers[answer.number] = answer
+            self._made += 1
+            self._report(max(0.0, left - len(answers)))
+        for number in wave:
+            draws, answer = self._state.draws[number], answers[number]
+            is_known = answer.fault is None and answer.text in draws.kept
+            draws.add_(answer.text, SAME_ANSWER if is_known else answer.fault)
 
-    def __init__(self, state: State, asked: DistillSettings, emit: Callable[[Event], None]) -> None:
-        self._state, self._asked, self._emit = state, asked, emit
-        self._start = time.monotonic()
-        self._made = 0
-        self._left = 0.0
-
-    def begin(self) -> None:
-        """A wave begins."""
-        self._left = draws_left(self._state, self._asked)
-        self._send()
-
-    def tell(self) -> None:
-        """One more answer is there."""
-        self._made += 1
-        self._left = max(0.0, self._left - 1)
-        self._send()
-
-    def _send(self) -> None:
+    def _report(self, left: float) -> None:
+        """Inputs that are done; ``left`` draws are to come."""
         total = len(self._state.draws)
         done = total - sum(draws.lacks(self._asked) for draws in self._state.draws)
-        spent = time.monotonic() - self._start
-        self._emit(Phase(PHASE, done, total, time_left(spent, self._made, self._left)))
+        seconds = time_left(time.monotonic() - self._start, self._made, left)
+        self._progress.report(Phase(PHASE, done, total, seconds))
 
 
 def draws_left(state: State, asked: DistillSettings) -> float:

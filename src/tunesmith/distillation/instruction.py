@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tunesmith.adapters.loaded_base import open_base
-from tunesmith.config.methods import FOUR_BIT_KINDS
+from tunesmith.config.methods import needs_four_bit
 from tunesmith.config.run import DistillSettings, RunConfig
 from tunesmith.core.errors import ConfigError, DataError
 from tunesmith.core.numbers import many
-from tunesmith.core.progress import Event, Notice, Phase
+from tunesmith.core.progress import OnEvent, Progress, never
 from tunesmith.data.faults import Fault, Problem, refuse
 from tunesmith.data.inputs import Input, read_inputs
 from tunesmith.distillation.draws import State, draw, open_state, state_path
@@ -61,17 +61,17 @@ def distill(
     config: RunConfig,
     asked: DistillSettings,
     *,
-    emit: Callable[[Event], None],
-    stop: Callable[[], bool] = lambda: False,
+    emit: OnEvent,
+    stop: Callable[[], bool] = never,
     resume: bool = False,
 ) -> Distilled:
     """Draw answers to every input until enough pass the config's checks; write them as rows.
 
     Of ``config`` the base, the checks, the longest answer and the seed count. The rows hold
     nothing of the instruction. Raises DataError for what cannot be read, for an ``out`` that is
-    there already, and where no answer passes.
+    there already, and where no answer passes. Where it is cancelled, what was drawn is saved.
     """
-    start = time.perf_counter()
+    progress, start = Progress(emit, cancelled=stop), time.perf_counter()
     checks = build_checks(config.evaluate.checks)
     _require_ready(checks)
     instruction = _read_instruction(Path(asked.prompt))
@@ -80,23 +80,23 @@ def distill(
     made_with = _made_with(config, asked, instruction, inputs)
     state = open_state(Path(asked.out), inputs, made_with, resume=resume)
     for note in notes:
-        emit(Notice(note.code, f"{note.message} ({note.count:,} inputs)"))
+        progress.notice(note.code, f"{note.message} ({note.count:,} inputs)")
     example = None
     if any(draws.lacks(asked) for draws in state.draws):
-        emit(Phase(f"loading {config.model}"))
+        progress.phase(f"loading {config.model}")
         opened = open_base(
             config.model,
             dtype=config.dtype,
             device=config.device,
-            four_bit=config.method.kind in FOUR_BIT_KINDS,
+            four_bit=needs_four_bit(config.method.kind),
             trust_remote_code=config.trust_remote_code,
-            emit=lambda phase: emit(Phase(phase)),
+            progress=progress,
         )
         teacher = Teacher(opened, inputs, instruction, config=config, temperature=asked.temperature)
         for note_text in (*opened.base.notes, *teacher.notes):
-            emit(Notice("base", note_text))
+            progress.notice("base", note_text)
         state.instruction_tokens = teacher.instruction_tokens
-        draw(state, asked, teacher, emit=emit, stop=stop)
+        draw(state, asked, teacher, progress=progress)
         example = teacher.example
     return _result(state, asked, seconds=time.perf_counter() - start, example=example)
 
@@ -148,7 +148,7 @@ def _made_with(
         "inputs": _digest(json.dumps([messages, [each.reference for each in inputs]])),
         "model": config.model,
         "dtype": config.dtype,
-        "four_bit": config.method.kind in FOUR_BIT_KINDS,
+        "four_bit": needs_four_bit(config.method.kind),
         "keep": asked.keep,
         "temperature": asked.temperature,
         "max_new_tokens": config.evaluate.max_new_tokens,

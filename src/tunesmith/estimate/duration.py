@@ -15,6 +15,7 @@ from tunesmith.config.load import read_yaml
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.numbers import many, percent
+from tunesmith.methods import table
 from tunesmith.models.precision import detect_device, detect_dtype
 
 RUNS = Path("runs")
@@ -108,7 +109,7 @@ def _is_this_machine(environment: dict[str, object]) -> bool:
 
 def _flops_per_token(config: RunConfig, shape: PretrainedConfig, supervised: float) -> float:
     """Operations for a token of the stream: the linear layers, and the head where it is scored."""
-    times = TIMES_TRAINED if config.method.kind == "full" else TIMES_FROZEN
+    times = TIMES_TRAINED if table.of(config.method).trains_base else TIMES_FROZEN
     width, heads = shape.hidden_size, shape.num_attention_heads
     head = getattr(shape, "head_dim", None) or width // heads
     groups = getattr(shape, "num_key_value_heads", None) or heads

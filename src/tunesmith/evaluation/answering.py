@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import torch
 
 from tunesmith.adapters import folder as config_file
 from tunesmith.adapters.loaded_base import Opened
+from tunesmith.core.progress import UNSEEN, PhaseProgress
 from tunesmith.data.chat_format import study
 from tunesmith.data.chat_text import split_thinking
 from tunesmith.data.rows import Message, Tool
@@ -126,9 +127,6 @@ def _sha256(value: Sequence[object]) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
-GoOn = Callable[[int, int], bool]  # told what is done, of how much; False stops
-
-
 def answer_arms(
     engine: Engine,
     arms: Mapping[str, Arm],
@@ -136,30 +134,28 @@ def answer_arms(
     *,
     sampling: Sampling,
     stop_ids: frozenset[int],
-    go_on: GoOn = lambda _done, _total: True,
-) -> dict[str, tuple[Said, ...]] | None:
+    phase: PhaseProgress = UNSEEN,
+) -> dict[str, tuple[Said, ...]]:
     """Every arm's answers in the order of its prompts; each goes to its arm's cache as it ends.
 
-    ``go_on`` is told how many are there, known ones included; None where it says no before the
-    last one.
+    ``phase`` counts those that are there, known ones included.
     """
     waiting = unanswered(arms, caches)
     total = sum(len(arm.prompts) for arm in arms.values())
     known = total - len(waiting)
-    go_on(known, total)
+    phase.at(known, total)
     made = generate(engine, [prompt for _, prompt in waiting], stop_ids=stop_ids, sampling=sampling)
     for count, one in enumerate(made, start=1):
         arm, prompt = waiting[one.row]
         caches[arm].keep(prompt, Said(one.ids, one.ended))
-        if not go_on(known + count, total) and count < len(waiting):
-            return None
+        phase.at(known + count)
     return {name: tuple(_known(caches[name], arm)) for name, arm in arms.items()}
 
 
 def answers_now(
-    opened: Opened, arm: Arm, adapter: str | None, *, most: int, go_on: GoOn
-) -> tuple[str, ...] | None:
-    """An arm's answers as text, of at most ``most`` tokens, with nothing kept; None at a stop."""
+    opened: Opened, arm: Arm, adapter: str | None, *, most: int, phase: PhaseProgress = UNSEEN
+) -> tuple[str, ...]:
+    """An arm's answers as text, of at most ``most`` tokens, with nothing kept."""
     made = generate(
         opened.engine,
         arm.prompts,
@@ -169,8 +165,7 @@ def answers_now(
     ids: dict[int, tuple[int, ...]] = {}
     for one in made:
         ids[one.row] = one.ids
-        if not go_on(len(ids), len(arm.prompts)) and len(ids) < len(arm.prompts):
-            return None
+        phase.at(len(ids), len(arm.prompts))
     tokenizer = opened.tokenizer(adapter)
     return tuple(text_of(tokenizer, ids[row]) for row in range(len(arm.prompts)))
 
@@ -209,12 +204,11 @@ def answers_to(
     adapter: str | None,
     sampling: Sampling,
     seed: int,
-    go_on: Callable[[int], bool] = lambda _: True,
-) -> tuple[str, ...] | None:
+    phase: PhaseProgress = UNSEEN,
+) -> tuple[str, ...]:
     """What the arm says, without what it thought before, in the order of ``asked``.
 
-    The same seed and draw give the same answer, whatever stands beside it. ``go_on`` is told how
-    many are done; None where it says no before the last one.
+    The same seed and draw give the same answer, whatever stands beside it.
     """
     tokenizer = opened.tokenizer(adapter)
     chat_format = study(tokenizer)
@@ -233,6 +227,5 @@ def answers_to(
             one.ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         texts[one.row] = split_thinking(text)[1]
-        if not go_on(count) and count < len(prompts):
-            return None
+        phase.at(count, len(prompts))
     return tuple(texts)

@@ -37,7 +37,7 @@ FIELDS = tuple(each.name for each in fields(Checkpoint))
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class CheckpointChoice:
     """The best checkpoint, why, and those that it was chosen from, by step."""
 
     best: Checkpoint
@@ -56,7 +56,7 @@ class Choice:
         return max(self.checkpoints, key=lambda each: (each.score, -each.step))
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Choice":
+    def from_json(cls, values: Mapping[str, Any]) -> "CheckpointChoice":
         """What `to_json` made."""
         found = {
             each["step"]: Checkpoint(**{key: each[key] for key in FIELDS})
@@ -75,7 +75,7 @@ class Choice:
         }
 
 
-def choose_checkpoint(checkpoints: Sequence[Checkpoint], *, unit: Unit) -> Choice:
+def choose_checkpoint(checkpoints: Sequence[Checkpoint], *, unit: Unit) -> CheckpointChoice:
     """The highest value; of those within its standard error the earliest, as it trained least and
     the difference says nothing (Breiman et al. 1984, Classification and Regression Trees, 3.4.3:
     one standard error).
@@ -89,11 +89,11 @@ def choose_checkpoint(checkpoints: Sequence[Checkpoint], *, unit: Unit) -> Choic
         raise ValueError("checkpoints are chosen from at least one, each step given once")
     top = max(ordered, key=lambda each: (each.value, -each.step))
     best = next(each for each in ordered if each.value >= top.value - top.error)
-    choice = Choice(best, "highest", ordered, unit)
-    return Choice(best, _reason(choice, top), ordered, unit)
+    choice = CheckpointChoice(best, "highest", ordered, unit)
+    return CheckpointChoice(best, _reason(choice, top), ordered, unit)
 
 
-def _reason(choice: Choice, top: Checkpoint) -> Reason:
+def _reason(choice: CheckpointChoice, top: Checkpoint) -> Reason:
     best = choice.best
     if len(choice.checkpoints) == 1:
         return "only"

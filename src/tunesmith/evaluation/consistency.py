@@ -181,11 +181,10 @@ def measure_repeats(arms: Arms, *, seed: int, resamples: int = RESAMPLES) -> Rep
     count = min((len(rows) for rows in arms.values()), default=0)
     if not count:
         raise ValueError("no question was asked of every arm")
-    draws = {"seed": seed, "resamples": resamples}
     rows = {arm: tuple(each[:count]) for arm, each in arms.items()}
     table = {
         arm: {
-            name: mean_interval(values, **draws)
+            name: mean_interval(values, seed=seed, resamples=resamples)
             for name in MEASURES
             if (values := [v for row in each if (v := getattr(row, name)) is not None])
         }
@@ -193,9 +192,9 @@ def measure_repeats(arms: Arms, *, seed: int, resamples: int = RESAMPLES) -> Rep
     }
     differences = {
         arm: {
-            name: paired_difference(*zip(*both, strict=True), **draws)
+            name: paired_difference(*both, seed=seed, resamples=resamples)
             for name in MEASURES
-            if (both := _both(rows[TUNED], each, name))
+            if (both := _both(rows[TUNED], each, name))[0]
         }
         for arm, each in rows.items()
         if arm != TUNED and TUNED in rows
@@ -205,10 +204,11 @@ def measure_repeats(arms: Arms, *, seed: int, resamples: int = RESAMPLES) -> Rep
 
 def _both(
     tuned: Sequence[Agreement], other: Sequence[Agreement], name: str
-) -> list[tuple[float, float]]:
+) -> tuple[list[float], list[float]]:
     """A measure of the questions that have it in both arms."""
-    pairs = ((getattr(a, name), getattr(b, name)) for a, b in zip(tuned, other, strict=True))
-    return [(a, b) for a, b in pairs if a is not None and b is not None]
+    pairs = [(getattr(a, name), getattr(b, name)) for a, b in zip(tuned, other, strict=True)]
+    known = [(a, b) for a, b in pairs if a is not None and b is not None]
+    return [a for a, _ in known], [b for _, b in known]
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,15 +247,16 @@ class Consistency:
 
     def _sentences(self, words: Words) -> Iterator[str]:
         """How it was asked, then each measure that the tuned arm has."""
-        samples: dict[str, object] = {"times": self.times, "temperature": f"{self.temperature:g}"}
         ways = {
-            "samples": (self.samples, samples),
-            "paraphrases": (self.paraphrases, {"times": self.wordings}),
+            "samples": (self.samples, self.times),
+            "paraphrases": (self.paraphrases, self.wordings),
         }
-        for way, (repeats, values) in ways.items():
+        temperature = f"{self.temperature:g}"
+        for way, (repeats, times) in ways.items():
             if repeats is None:
                 continue
-            yield words.say(f"consistency.{way}", repeats.questions, **values)
+            key, count = f"consistency.{way}", repeats.questions
+            yield words.say(key, count, times=times, temperature=temperature)
             for name, tuned in repeats.arms.get(TUNED, {}).items():
                 key = f"{name}-graded" if name == "passes" and self.graded else name
                 score, others = share_text(tuned.mean, words), _others(repeats, name, words)

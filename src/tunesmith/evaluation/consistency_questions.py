@@ -11,6 +11,7 @@ from tunesmith.config import EvaluateSettings
 from tunesmith.config.checks import CheckSettings
 from tunesmith.config.evaluate import ConsistencySettings
 from tunesmith.core.numbers import many
+from tunesmith.core.progress import UNSEEN, PhaseProgress
 from tunesmith.data.quality.text import fold
 from tunesmith.data.rows import Message
 from tunesmith.evaluation.answering import Asked, answers_to
@@ -27,12 +28,11 @@ from tunesmith.evaluation.consistency import (
 from tunesmith.evaluation.paraphrases import paraphrases, read_wordings
 from tunesmith.generation.sampling import Sampling
 
-ROUND = 8  # questions that are asked together: enough to fill a batch, few enough to stop in time
+ROUND = 8  # questions that are asked together: enough to fill a batch, few enough to cancel soon
 
 Given = Mapping[str, Sequence[str]]  # folded question -> other wordings that a user gave
 Texts = tuple[tuple[str, ...], ...]  # question -> its answers
 Prepare = Callable[[tuple[Message, ...]], tuple[Message, ...]]
-GoOn = Callable[[int, int], bool]  # told how many questions are done, of how many
 
 
 def _as_it_is(messages: tuple[Message, ...]) -> tuple[Message, ...]:
@@ -102,15 +102,12 @@ class Asking:
         self._seconds = 60 * self.settings.minutes / arms
         self.drawn: dict[str, Drawn] = {}
 
-    def draw(self, name: str, arm: Arm, *, go_on: GoOn = lambda _done, _total: True) -> bool:
-        """Ask one arm, and keep what it says; whether ``go_on`` let it come to the end."""
+    def draw(self, name: str, arm: Arm, *, phase: PhaseProgress = UNSEEN) -> None:
+        """Ask one arm, and keep what it says."""
         drawing = Drawing(self._settings.max_new_tokens, self._seconds, self._seed)
-        found = draw_again(
-            self.opened, self.asked, self.settings, arm=arm, draw=drawing, go_on=go_on
+        self.drawn[name] = draw_again(
+            self.opened, self.asked, self.settings, arm=arm, draw=drawing, phase=phase
         )
-        if found is not None:
-            self.drawn[name] = found
-        return found is not None
 
     def judged(self, checks: Sequence[Check]) -> Consistency:
         """Every arm that was drawn, under the first of ``checks``, which are fitted by then."""
@@ -159,13 +156,12 @@ def draw_again(
     *,
     arm: Arm,
     draw: Drawing,
-    go_on: GoOn = lambda _done, _total: True,
-) -> Drawn | None:
+    phase: PhaseProgress = UNSEEN,
+) -> Drawn:
     """One arm's answers to what `again` chose, in rounds, until the time is up.
 
     At least one round is done. Which questions are reached depends on the time, an answer does
-    not: it is drawn with random numbers of its question and its number. None where ``go_on``
-    says no before the end.
+    not: it is drawn with random numbers of its question and its number.
     """
     end = draw.now() + draw.seconds
     samples: list[tuple[str, ...]] = []
@@ -177,9 +173,7 @@ def draw_again(
         one = _round(opened, part, settings, arm=arm, draw=draw, first=start)
         samples += one.samples
         wordings += one.wordings
-        done = start + len(part)
-        if not go_on(done, len(asked)) and done < len(asked):
-            return None
+        phase.at(start + len(part), len(asked))
     return Drawn(tuple(samples), tuple(wordings))
 
 
@@ -203,8 +197,8 @@ def _round(
     answers = partial(answers_to, opened, adapter=arm.adapter, seed=draw.seed)
     hot = Sampling(temperature=settings.temperature, max_new_tokens=draw.max_new_tokens)
     cold = Sampling(max_new_tokens=draw.max_new_tokens)
-    samples = iter(answers(sampled, sampling=hot) or ())
-    words = iter(answers(worded, sampling=cold) or ())
+    samples = iter(answers(sampled, sampling=hot))
+    words = iter(answers(worded, sampling=cold))
     return Drawn(
         tuple(tuple(next(samples) for _ in range(count)) for _ in asked),
         tuple(tuple(next(words) for _ in group if len(group) > 1) for group in asked),

@@ -4,13 +4,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import duration, duration_between, many
 from tunesmith.engine.forward import Engine
 from tunesmith.generation.decoder import Decoder, Kin, Prompt, common_length
 from tunesmith.generation.loop import BEGIN_TOKENS
 
 PROMPTS, TOKENS = 8, 32  # that are read to measure the speed
-MINUTE = 60
 
 Now = Callable[[], float]
 
@@ -37,7 +36,7 @@ NONE = Measuring()
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class AnsweringWork:
     """What is to be done; ``expected`` and ``longest`` are tokens of an answer.
 
     ``scored`` are tokens of the probes of all arms that are asked, ``timed`` the tokens that
@@ -89,7 +88,7 @@ def tokens_to_read(prompts: Sequence[Prompt]) -> int:
     return total
 
 
-def told(seconds: tuple[float, float], work: Work, *, arms: Mapping[str, int]) -> str:
+def told(seconds: tuple[float, float], work: AnsweringWork, *, arms: Mapping[str, int]) -> str:
     """`judging takes about 1 to 3 minutes: 600 answers to make (200 known) by base, tuned`."""
     total, waiting = sum(arms.values()), len(work.waiting)
     known = f", {total - waiting:,} of them known" if waiting < total else ""
@@ -97,15 +96,9 @@ def told(seconds: tuple[float, float], work: Work, *, arms: Mapping[str, int]) -
     more = work.measuring
     facts = f"; {many(more.facts, 'answer')} about facts" if more.facts else ""
     rows = f"; {many(more.tokens, 'token')} of rows for their losses" if more.tokens else ""
-    again = f"; then at most {_about((work.again,) * 2)} of asking again" if work.again else ""
+    again = f"; then at most {duration(work.again)} of asking again" if work.again else ""
+    about = duration_between(*(max(1.0, each) for each in seconds))
     return (
-        f"judging takes about {_about(seconds)}: {many(total, 'answer')}{known} "
+        f"judging takes about {about}: {many(total, 'answer')}{known} "
         f"({', '.join(arms)}){probes}{facts}{rows}{again}"
     )
-
-
-def _about(seconds: tuple[float, float]) -> str:
-    """`40 seconds`, `1 to 3 minutes`."""
-    unit, size = ("minute", MINUTE) if seconds[1] >= 2 * MINUTE else ("second", 1)
-    low, high = (max(1, round(each / size)) for each in seconds)
-    return many(high, unit) if low == high else f"{low:,} to {many(high, unit)}"

@@ -1,13 +1,14 @@
 """Did a run reach its purpose, and at what cost: all arms' answers, checks, probes, the verdict."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from tunesmith.adapters.loaded_base import Opened
 from tunesmith.config import RunConfig
 from tunesmith.core.numbers import many
-from tunesmith.core.progress import Course, Event, Notice
+from tunesmith.core.progress import Progress
 from tunesmith.data.dataset import RunRows
 from tunesmith.data.tokenizer import Tokenizer, encode
 from tunesmith.engine.forward import Engine
@@ -25,7 +26,7 @@ from tunesmith.evaluation.checks.check import Check, early_notes, fit_checks, re
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.evaluation.comparison import TUNED
 from tunesmith.evaluation.document import about_of, document, facts_of, request_of
-from tunesmith.evaluation.duration import NONE, Work, speed_of, told
+from tunesmith.evaluation.duration import NONE, AnsweringWork, speed_of, told
 from tunesmith.evaluation.forgetting import Forgetting
 from tunesmith.evaluation.forgetting_scores import Probing
 from tunesmith.evaluation.measures import Known, Measures, Result, Tuned
@@ -40,14 +41,13 @@ from tunesmith.runs.folder import RunFolder
 class Judge:
     """A run's held-out questions, arms, checks and probes, and what the arms said so far."""
 
-    def __init__(  # noqa: PLR0913  # each is another part of a run
+    def __init__(  # each is another part of a run
         self,
         opened: Opened,
         config: RunConfig,
         rows: RunRows,
         *,
-        emit: Callable[[Event], None],
-        stop: Callable[[], bool] = lambda: False,
+        progress: Progress,
         virtual_tokens: int = 0,
         folder: RunFolder | None = None,
     ) -> None:
@@ -55,13 +55,11 @@ class Judge:
 
         Of training rows examples are drawn, and checks that learn are fitted on their answers.
         ``virtual_tokens`` are those of the adapter that is to be judged. ``known`` may be
-        exchanged for that of other runs over this base. The run's ``folder`` tells its course.
+        exchanged for that of other runs over this base. The run's ``folder`` has its losses.
         """
-        self._opened, self._config, self._emit = opened, config, emit
-        self.progress = Course(None, emit, stop).progress
+        self._opened, self._config, self._progress = opened, config, progress
         self._rows = rows.sample
         self.known = Known()
-        self.stopped = False
         self.checks = build_checks(config.evaluate.checks)
         wanted = rows.held_conversations if self.checks else []
         self.questions = questions_of(wanted, opened.base.tokenizer, most=config.evaluate.rows)
@@ -70,9 +68,9 @@ class Judge:
         asked = [question.text for question in self.questions]
         require_references(self.checks, references, asked)
         for note in early_notes(self.checks, references, asked):
-            emit(Notice("checks", note))
+            progress.notice("checks", note)
         if cut := told_of_long(opened.base.tokenizer, references, config.evaluate.max_new_tokens):
-            emit(Notice("checks", cut))
+            progress.notice("checks", cut)
         self.said: dict[str, tuple[Said, ...]] = {}
         self.answers: Answers | None = None
         self.verdict: Verdict | None = None
@@ -91,13 +89,13 @@ class Judge:
             full = without_room(self.base.arms[BASE], virtual_tokens)
             if full:
                 said = f"{many(len(full), 'held-out row')} not asked: no room for an answer"
-                self._emit(Notice("arms", said))
+                self._progress.notice("arms", said)
                 stay = [i for i in range(len(self.questions)) if i not in set(full)]
                 self.questions = tuple(self.questions[i] for i in stay)
                 arms = {name: kept(arm, stay) for name, arm in self.base.arms.items() if stay}
                 self.base = replace(self.base, arms=arms)
         for name, why in self.base.left_out.items():
-            self._emit(Notice("left_out", f"arm {name} left out: {why}"))
+            self._progress.notice("left_out", f"arm {name} left out: {why}")
         self.arms: dict[str, Arm] = dict(self.base.arms)
 
     def _probes(self) -> Probing | None:
@@ -105,10 +103,8 @@ class Judge:
         settings = self._config.evaluate.forgetting
         if settings is None or not self.questions:
             return None
-
-        seed, emit = self._config.train.seed, self._emit
-        notice = lambda text: emit(Notice("forgetting", text))  # noqa: E731
-        return Probing(self._opened, settings, seed=seed, notice=notice)
+        notice = partial(self._progress.notice, "forgetting")
+        return Probing(self._opened, settings, seed=self._config.train.seed, notice=notice)
 
     def _measuring(self, rows: RunRows, folder: RunFolder | None) -> Measures | None:
         """What is measured beside the verdict; there is no such thing without questions."""
@@ -121,8 +117,7 @@ class Judge:
             questions=self.questions,
             base=self.base,
             folder=folder,
-            go_on=self.progress,
-            note=lambda text: self._emit(Notice("measures", text)),
+            progress=self._progress,
             known=lambda: self.known.measures,
         )
 
@@ -131,16 +126,15 @@ class Judge:
         if not self.questions:
             return
         self._ask(self.base.arms, None)
-        if self._probing and not self.stopped:
-            self._probing.score_base(go_on=self.progress("scoring probes of forgetting (base)"))
-            self.stopped = self._probing.base is None
-        if self._measures and not self.stopped:
+        if self._probing:
+            phase = self._progress.phase("scoring probes of forgetting (base)")
+            self._probing.score_base(phase=phase)
+        if self._measures:
             self._measures.ask_base()
-            self.stopped = self._measures.stopped
 
     def judge(self, tuned: Tuned | None) -> Answers | None:
         """All arms' answers under every check, with the verdict kept; None without checks or
-        held-out rows, or when a stop was asked for. Without ``tuned`` only the base is asked.
+        held-out rows. Without ``tuned`` only the base is asked.
         """
         if not self.questions:
             return None
@@ -150,15 +144,14 @@ class Judge:
         forgetting = tuned.forgetting if tuned else None
         if tuned and forgetting is None:
             forgetting = self.forgetting(tuned.opened, tuned.adapter)
-        if self.stopped:
-            return None
-        self.answers = self._scored(tuned)
+        answers = self._scored(tuned)
         tokens = {name: arm.prompt_tokens + arm.virtual_tokens for name, arm in self.arms.items()}
-        self.verdict = judge(self.answers.summary, forgetting=forgetting, prompt_tokens=tokens)
+        self.verdict = judge(answers.summary, forgetting=forgetting, prompt_tokens=tokens)
         self.cost = self._cost(self.verdict, tuned.training_seconds if tuned else None)
         if tuned is not None:
-            self._measure(tuned, self.answers)
-        return None if self.stopped else self.answers
+            self._measure(tuned, answers)
+        self.answers = answers
+        return answers
 
     def _measure(self, tuned: Tuned, answers: Answers) -> None:
         if self._measures is not None:
@@ -166,7 +159,6 @@ class Judge:
             said = Answered(answers.texts[TUNED], references)
             result = Result(tuned.opened, tuned.adapter, said, self._fitted)
             self._found = self._measures.of(result)
-            self.stopped = self._measures.stopped
 
     def _scored(self, tuned: Tuned | None) -> Answers:
         """Every arm's answers under the checks, those that learn fitted."""
@@ -177,7 +169,7 @@ class Judge:
         for name, arms in answers.scored.items():
             for arm, scored in arms.items():
                 if scored.note:
-                    self._emit(Notice("checks", f"check `{name}`, {arm}: {scored.note}"))
+                    self._progress.notice("checks", f"check `{name}`, {arm}: {scored.note}")
         return answers
 
     def to_json(self) -> dict[str, object] | None:
@@ -217,17 +209,14 @@ class Judge:
             for name in self.arms
         }
 
-    def first_score(self, opened: Opened, adapter: str | None) -> float | None:
-        """Mean of the first check as an adapter is now; None at a stop, NaN without any score."""
+    def first_score(self, opened: Opened, adapter: str | None) -> float:
+        """Mean of the first check as an adapter is now; NaN without any score."""
         if BASE not in self.said:  # what a check that learns compares with
             self._ask(self.base.arms, None)
         arm = arm_of(opened, TUNED, self.questions, adapter=adapter)
-        go_on = self.progress(f"answering {many(len(arm.prompts), 'held-out question')}")
+        phase = self._progress.phase(f"answering {many(len(arm.prompts), 'held-out question')}")
         most = self._config.evaluate.max_new_tokens
-        texts = None if self.stopped else answers_now(opened, arm, adapter, most=most, go_on=go_on)
-        self.stopped = texts is None
-        if texts is None:
-            return None
+        texts = answers_now(opened, arm, adapter, most=most, phase=phase)
         checks = fit_checks(self.checks[:1], own=self._own, base=self._texts(None)[BASE])
         scored = score(self.questions, {TUNED: texts}, checks, seed=self._config.train.seed)
         found = scored.summary.checks[0].arms.get(TUNED)
@@ -248,25 +237,22 @@ class Judge:
     ) -> Forgetting | None:
         """What an adapter forgot, or the whole model as it is now, by some probes or all.
 
-        None where it is not asked for, or when a stop was.
+        None where it is not asked for.
         """
-        if self._probing is None or self.stopped:
+        if self._probing is None:
             return None
         self._probing.base = self._probing.base or self.known.scores.get(self._probing.settings)
         self._probing.opened = opened
-        go_on = self.progress("scoring probes of forgetting")
-        found = self._probing.forgetting(adapter, probes, go_on=go_on)
-        self.stopped = self.stopped or found is None
+        phase = self._progress.phase("scoring probes of forgetting")
+        found = self._probing.forgetting(adapter, probes, phase=phase)
         if self._probing.base is not None:
             self.known.scores[self._probing.settings] = self._probing.base
         return found
 
     def _ask(self, arms: Mapping[str, Arm], tuned: Tuned | None) -> None:
         """Answers of arms that one engine answers together, from the cache or generated, and the
-        seconds that single requests take; first it is told how long all this will take.
+        seconds that single requests take; first it is reported how long all this will take.
         """
-        if self.stopped:
-            return
         opened = tuned.opened if tuned else self._opened
         sampling = Sampling(max_new_tokens=self._config.evaluate.max_new_tokens)
         voices = {name: voice_of(self._opened.base) for name in arms}
@@ -276,30 +262,29 @@ class Judge:
         caches = {name: open_cache(voice, sampling, stop_ids) for name, voice in voices.items()}
         self._foretell(arms, unanswered(arms, caches), tuned)
         phase = f"answering {many(len(self.questions), 'held-out question')} ({', '.join(arms)})"
-        said = answer_arms(
+        self.said |= answer_arms(
             opened.engine,
             arms,
             caches,
             sampling=sampling,
             stop_ids=stop_ids,
-            go_on=self.progress(phase),
+            phase=self._progress.phase(phase),
         )
-        self.stopped = said is None
-        self.said.update(said or {})
         self._time(opened.engine, arms)
 
     def _time(self, engine: Engine, arms: Mapping[str, Arm]) -> None:
         """Seconds of single requests; those of the base are measured once for all its runs."""
         rows = self._config.evaluate.timed_rows
-        if self.stopped or not rows:
+        if not rows:
             return
         known = {name: self.known.timed.get((arm, rows)) for name, arm in arms.items()}
         new = {name: arm for name, arm in arms.items() if known[name] is None}
-        go_on = self.progress(f"timing {many(rows, 'row')} one by one ({', '.join(new)})")
-        timed = time_arms(engine, new, self.said, rows=rows, go_on=go_on)
-        self.stopped = timed is None
-        self.timed |= {name: each for name, each in known.items() if each} | (timed or {})
-        self.known.timed |= {(arms[name], rows): each for name, each in (timed or {}).items()}
+        self.timed |= {name: each for name, each in known.items() if each}
+        if new:
+            phase = f"timing {many(rows, 'row')} one by one ({', '.join(new)})"
+            timed = time_arms(engine, new, self.said, rows=rows, phase=self._progress.phase(phase))
+            self.timed |= timed
+            self.known.timed |= {(arms[name], rows): each for name, each in timed.items()}
 
     def _foretell(
         self, arms: Mapping[str, Arm], waiting: Sequence[tuple[str, Prompt]], tuned: Tuned | None
@@ -315,7 +300,7 @@ class Judge:
         tokenizer: Tokenizer = opened.base.tokenizer
         references = encode(tokenizer, [question.reference for question in self.questions])
         singles = [arm.prompt_tokens + arm.virtual_tokens + STEPS for arm in arms.values()]
-        work = Work(
+        work = AnsweringWork(
             prompts,
             expected=sum(map(len, references)) / len(references),
             longest=settings.max_new_tokens,
@@ -327,4 +312,4 @@ class Judge:
         of_base = [prompt for prompt in prompts if prompt.adapter is None]
         speed = speed_of(opened.engine, of_base or self.arms[BASE].prompts)
         counts = {name: len(arm.prompts) for name, arm in arms.items()}
-        self._emit(Notice("judging", told(work.seconds(speed), work, arms=counts)))
+        self._progress.notice("judging", told(work.seconds(speed), work, arms=counts))

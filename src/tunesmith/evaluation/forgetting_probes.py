@@ -178,8 +178,8 @@ class PlainText:
 
         def difference(level: float) -> Interval:
             rise = unbounded_interval(rises, seed=seed, level=level)
-            limits = (_exp(each) - 1 for each in (float(np.mean(rises)), rise.low, rise.high))
-            return Interval(*limits, rise.n)
+            mean = float(np.mean(rises))
+            return Interval(_exp(mean) - 1, _exp(rise.low) - 1, _exp(rise.high) - 1, rise.n)
 
         return Measured(
             self.name,

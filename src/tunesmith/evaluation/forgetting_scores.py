@@ -8,10 +8,11 @@ from tunesmith.adapters.loaded_base import Opened
 from tunesmith.config.evaluate import ForgettingSettings
 from tunesmith.core.errors import ModelError
 from tunesmith.core.numbers import many
+from tunesmith.core.progress import UNSEEN, PhaseProgress
 from tunesmith.evaluation.forgetting import Forgetting, Margins, judge_forgetting
 from tunesmith.evaluation.forgetting_probes import with_all_questions
 from tunesmith.evaluation.forgetting_sources import Probe, probes_named
-from tunesmith.evaluation.likelihoods import GoOn, Logs, Reader, Span, log_likelihoods, tokens_of
+from tunesmith.evaluation.likelihoods import Logs, Reader, Span, log_likelihoods, tokens_of
 
 WINDOW_TOKENS = 2048  # longer texts are read in such windows, or in the model's context
 LEAST_WINDOW = 16
@@ -46,10 +47,9 @@ class Probing:
         self.base: Scores | None = None
         self._known: dict[int, tuple[list[Span], list[tuple[str, int]]]] = {}
 
-    def score_base(self, *, go_on: GoOn = lambda _done, _total: True) -> None:
-        """Ask the base now, as training will change it; ``go_on`` as in `forgetting`."""
-        scores = self._score([None], self._window(None), go_on=go_on)
-        self.base = scores[0] if scores else None
+    def score_base(self, *, phase: PhaseProgress = UNSEEN) -> None:
+        """Ask the base now, as training will change it."""
+        (self.base,) = self._score([None], self._window(None), phase)
 
     def part(self, names: Sequence[str]) -> "Probing":
         """The same with these probes alone; with all of them where a name stands for several."""
@@ -63,22 +63,19 @@ class Probing:
         adapter: str | None,
         probes: Sequence[str] | None = None,
         *,
-        go_on: GoOn = lambda _done, _total: True,
-    ) -> Forgetting | None:
+        phase: PhaseProgress = UNSEEN,
+    ) -> Forgetting:
         """Base against an adapter, or against the model as it is now (None), by all or some probes.
 
         The base is asked only where it was not before, in the same streams as the adapter.
-        ``go_on`` is told how many texts are done of how many; None where it says no.
         """
         if probes is not None and self.base is not None:
-            return self.part(probes).forgetting(adapter, go_on=go_on)
+            return self.part(probes).forgetting(adapter, phase=phase)
         window = self._window(adapter)
         kept = self.base if self.base and self.base.window == window else None
         if kept is None and adapter is None:
             raise ValueError("the base must be asked before it is trained: call score_base")
-        scores = self._score([adapter] if kept else [None, adapter], window, go_on=go_on)
-        if scores is None:
-            return None
+        scores = self._score([adapter] if kept else [None, adapter], window, phase)
         self.base = kept or scores[0]
         return self._judged(self.base, scores[-1])
 
@@ -117,13 +114,11 @@ class Probing:
         return spans, ends
 
     def _score(
-        self, adapters: Sequence[str | None], window: int, *, go_on: GoOn
-    ) -> list[Scores] | None:
+        self, adapters: Sequence[str | None], window: int, phase: PhaseProgress
+    ) -> list[Scores]:
         """Each arm's scores; all probes go through the same streams."""
         spans, ends = self._spans(window)
-        found = log_likelihoods(self.opened.engine, spans, adapters, go_on=go_on)
-        if found is None:
-            return None
+        found = log_likelihoods(self.opened.engine, spans, adapters, phase=phase)
         starts = [0, *(end for _, end in ends)]
         return [
             Scores(

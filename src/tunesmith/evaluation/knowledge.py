@@ -9,6 +9,7 @@ from typing import Literal
 from tunesmith.adapters.loaded_base import Opened
 from tunesmith.config.evaluate import KnowledgeSettings
 from tunesmith.core.phrases import DEFAULT
+from tunesmith.core.progress import UNSEEN, PhaseProgress
 from tunesmith.data.quality.distribution import Sampled
 from tunesmith.data.quality.text import bare, fold, words
 from tunesmith.data.quality.unsuitable import FEWEST_ROWS, Facts, measure, names_told
@@ -142,12 +143,13 @@ def recall_of(
     facts: Sequence[Fact], base: Sequence[str], tuned: Sequence[str], *, seed: int
 ) -> Recall:
     """Both arms' answers to the same facts, paired. Raises ValueError without facts."""
-    contained = [_scores(Fact.is_contained, facts, each) for each in (base, tuned)]
-    exact = [_scores(Fact.is_exact, facts, each) for each in (base, tuned)]
+    told, now_told = (_scores(Fact.is_contained, facts, each) for each in (base, tuned))
     return Recall(
-        *(mean_interval(each, seed=seed) for each in contained),
-        paired_difference(contained[1], contained[0], seed=seed),
-        *(mean_interval(each, seed=seed) for each in exact),
+        base=mean_interval(told, seed=seed),
+        tuned=mean_interval(now_told, seed=seed),
+        difference=paired_difference(now_told, told, seed=seed),
+        exact_base=mean_interval(_scores(Fact.is_exact, facts, base), seed=seed),
+        exact_tuned=mean_interval(_scores(Fact.is_exact, facts, tuned), seed=seed),
     )
 
 
@@ -180,9 +182,6 @@ def _outcome(recalls: Mapping[Wording, Recall]) -> Outcome:
     if other.tuned.low >= RETRIEVED:
         return "learned"
     return "retrieval" if other.tuned.high < RETRIEVED else "cannot-tell"
-
-
-GoOn = Callable[[int, int], bool]  # told what is done, of how much; False stops
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,9 +249,9 @@ def ask_facts(
     settings: KnowledgeSettings,
     *,
     adapter: str | None,
-    go_on: GoOn = lambda _done, _total: True,
-) -> dict[Wording, tuple[str, ...]] | None:
-    """One arm's greedy answers to every question; None where ``go_on`` says no before the end."""
+    phase: PhaseProgress = UNSEEN,
+) -> dict[Wording, tuple[str, ...]]:
+    """One arm's greedy answers to every question."""
     flat = [(name, each) for name, part in sheet.questions.items() for each in part]
     texts = answers_to(
         opened,
@@ -260,10 +259,8 @@ def ask_facts(
         adapter=adapter,
         sampling=Sampling(max_new_tokens=settings.max_new_tokens),
         seed=0,
-        go_on=lambda done: go_on(done, len(flat)),
+        phase=phase,
     )
-    if texts is None:
-        return None
     pairs = list(zip(flat, texts, strict=True))
     return {
         name: tuple(text for (own, _), text in pairs if own == name) for name in sheet.questions

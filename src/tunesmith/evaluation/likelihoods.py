@@ -1,6 +1,6 @@
 """How likely does each arm find given tokens? Spans of text and rows, in packed streams."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from tunesmith.adapters.loaded_base import Opened
 from tunesmith.core.errors import ModelError
+from tunesmith.core.progress import UNSEEN, PhaseProgress
 from tunesmith.data.tokenizer import Tokenizer, begins_texts_with, encode
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.head import row_losses
 from tunesmith.engine.pack import Row, pack
+from tunesmith.generation.shared_base import ChatRow, SharedBase
 from tunesmith.training.job import Rows
 from tunesmith.training.steps import micro_batches
 
@@ -96,7 +98,6 @@ STREAM_TOKENS = 2048
 SHARE_TOKENS = 4  # a shorter common beginning is not worth a span of its own
 
 Logs = NDArray[np.float32]  # log-likelihoods of a span's scored tokens, in nats
-GoOn = Callable[[int, int], bool]  # told what is done, of how much; False stops
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +114,13 @@ def log_likelihoods(
     spans: Sequence[Span],
     adapters: Sequence[str | None],
     *,
-    go_on: GoOn = lambda _done, _total: True,
-) -> tuple[list[Logs], ...] | None:
+    phase: PhaseProgress = UNSEEN,
+) -> tuple[list[Logs], ...]:
     """What each adapter (None: the base) finds of each span, in their order.
 
     All adapters score a span in the same stream, and what the spans of a group begin with is
-    computed once for each. None where ``go_on`` says no before the end. Raises ModelError where
-    the scores are no numbers.
+    computed once for each; ``phase`` counts spans. Raises ModelError where the scores are no
+    numbers.
     """
     found: tuple[dict[int, Logs], ...] = tuple({} for _ in adapters)
     done = 0
@@ -132,8 +133,7 @@ def log_likelihoods(
                 )
             found[arm][place] = logs
         done += sum(len(group.places) for group in groups)
-        if not go_on(done, len(spans)) and done < len(spans):
-            return None
+        phase.at(done, len(spans))
     return tuple([logs[i] for i in range(len(spans))] for logs in found)
 
 
@@ -196,17 +196,13 @@ TOKENS = 1792
 
 @torch.no_grad()
 def losses_of_rows(
-    opened: Opened, rows: Rows, *, adapter: str | None, go_on: Callable[[int], bool]
-) -> list[float] | None:
-    """Mean loss of each row in nats per supervised token, in the rows' order.
-
-    ``go_on`` is told how many rows are done; None where it says no before the last one.
-    """
+    opened: Opened, rows: Rows, *, adapter: str | None, phase: PhaseProgress = UNSEEN
+) -> list[float]:
+    """Mean loss of each row in nats per supervised token, in the rows' order."""
     found: dict[int, float] = {}
     for group in micro_batches(tuple(range(len(rows))), rows.lengths, tokens=TOKENS):
         found.update(_losses(opened, rows, group, adapter))
-        if not go_on(len(found)) and len(found) < len(rows):
-            return None
+        phase.advance(len(group))
     return [found[i] for i in range(len(rows))]
 
 
@@ -224,3 +220,31 @@ def _losses(
     parts = zip(torch.split(losses, counts), torch.split(batch.weights, counts), strict=True)
     for row, (sums, weights) in zip(group, parts, strict=True):
         yield row, float(sums.sum() / weights.sum())
+
+
+def score_answers(
+    shared: SharedBase,
+    rows: Sequence[ChatRow],
+    answers: Sequence[str],
+    *,
+    adapters: Sequence[str | None],
+) -> list[float]:
+    """The log-likelihood of each answer after its row, in nats, over all tokens of its text.
+
+    The token that ends the turn does not count. ``adapters`` names one for each row (None: the
+    base). Raises as ``SharedBase.generate`` does.
+    """
+    prompts = shared.prompts(rows, adapters)
+    found = [0.0] * len(rows)
+    for name in dict.fromkeys(adapters):
+        mine = [i for i, adapter in enumerate(adapters) if adapter == name]
+        texts = encode(shared.opened.tokenizer(name), [answers[i] for i in mine])
+        spans = [
+            Span((*prompts[i].ids, *ids), len(prompts[i].ids), group)
+            for group, (i, ids) in enumerate(zip(mine, texts, strict=True))
+        ]
+        logs = log_likelihoods(shared.opened.engine, spans, [name])
+        assert logs is not None
+        for i, each in zip(mine, logs[0], strict=True):
+            found[i] = float(each.sum())
+    return found

@@ -9,6 +9,7 @@ from tunesmith.adapters.loaded_base import Opened
 from tunesmith.config import RunConfig
 from tunesmith.config.evaluate import ForgettingSettings
 from tunesmith.core.errors import TunesmithError
+from tunesmith.core.progress import Progress
 from tunesmith.data.dataset import RunRows
 from tunesmith.evaluation.answers import Question
 from tunesmith.evaluation.arms import BASE, PROMPTED, Arm, BaseArms, instruction_change
@@ -35,7 +36,6 @@ from tunesmith.evaluation.requests import Timed
 from tunesmith.runs.folder import RunFolder
 from tunesmith.training.events import Weakened
 
-GoOn = Callable[[int, int], bool]  # told what is done, of how much; False stops
 Told = Mapping[Wording, tuple[str, ...]]  # answers to facts
 
 
@@ -73,10 +73,9 @@ class Shared:
 class Measures:
     """The measures that a config asks for, and what the base gave to them so far.
 
-    ``folder`` is the run whose course is read; None for a result of unknown training. ``go_on``
-    makes, of a phase's name, what is told how far it is; once it says no, all end. ``note``
-    is told what could not be measured, and why. ``known`` gives what other runs over the base
-    share with this one.
+    ``folder`` is the run whose losses are read; None for a result of unknown training. What could
+    not be measured, and why, is noticed. ``known`` gives what other runs over the base share with
+    this one.
     """
 
     opened: Opened
@@ -85,10 +84,8 @@ class Measures:
     questions: Sequence[Question]
     base: BaseArms
     folder: RunFolder | None
-    go_on: Callable[[str], GoOn]
-    note: Callable[[str], None]
+    progress: Progress
     known: Callable[[], Shared] = Shared
-    stopped: bool = False
     _asking: Asking | None = field(init=False, default=None)
     _losing: Losing | None = field(init=False, default=None)
     _facts: Told | None = field(init=False, default=None)
@@ -115,11 +112,11 @@ class Measures:
         """Measure the base now, as training will change it, or as it is about to go."""
         if self._asking is not None:
             self._draw_base(self._asking)
-        if self._sheet is not None and not self.stopped:
+        if self._sheet is not None:
             self._facts = self._told(self.opened, None)
-        if self._losing is not None and not self.stopped:
-            go_on = self.go_on("losses of trained and held-out rows (base)")
-            self.stopped = not self._losing.measure_base(go_on=go_on)
+        if self._losing is not None:
+            phase = self.progress.phase("losses of trained and held-out rows (base)")
+            self._losing.measure_base(phase=phase)
 
     def of(self, result: Result) -> dict[str, object]:
         """Each measure's part of the evaluate document; null where there is nothing to measure.
@@ -142,12 +139,10 @@ class Measures:
 
     def _kept(self, name: str, measure: Callable[[], _Found | None]) -> _Found | None:
         """What a measure finds; its refusal is told, and the others go on."""
-        if self.stopped:
-            return None
         try:
             return measure()
         except TunesmithError as error:
-            self.note(f"{name} was not measured: {error}")
+            self.progress.notice("measures", f"{name} was not measured: {error}")
             return None
 
     def _base_arms(self) -> dict[str, Asker]:
@@ -164,8 +159,7 @@ class Measures:
         for name, arm in self._base_arms().items():
             if name not in asking.drawn:
                 self._draw(asking, name, arm)
-        if not self.stopped:
-            drawn[key] = dict(asking.drawn)
+        drawn[key] = dict(asking.drawn)
 
     @property
     def _key(self) -> Hashable:
@@ -174,9 +168,7 @@ class Measures:
         return settings, self.config.train.seed, tuple(self.questions)
 
     def _draw(self, asking: Asking, name: str, arm: Asker) -> None:
-        if not self.stopped:
-            go_on = self.go_on(f"asking again ({name})")
-            self.stopped = not asking.draw(name, arm, go_on=go_on)
+        asking.draw(name, arm, phase=self.progress.phase(f"asking again ({name})"))
 
     def _strength(self) -> Strength | None:
         """At which share of its strength the run's result stands, where that was tried."""
@@ -188,32 +180,27 @@ class Measures:
             return None
         self._draw_base(self._asking)
         self._draw(self._asking, TUNED, Asker(adapter=result.adapter))
-        return None if self.stopped else self._asking.judged(result.checks)
+        return self._asking.judged(result.checks)
 
-    def _told(self, opened: Opened, adapter: str | None) -> dict[Wording, tuple[str, ...]] | None:
+    def _told(self, opened: Opened, adapter: str | None) -> dict[Wording, tuple[str, ...]]:
         assert self._sheet is not None
         assert self.config.evaluate.knowledge is not None
         who = TUNED if adapter else BASE
-        said = ask_facts(
+        return ask_facts(
             opened,
             self._sheet,
             self.config.evaluate.knowledge,
             adapter=adapter,
-            go_on=self.go_on(f"asking facts in other words ({who})"),
+            phase=self.progress.phase(f"asking facts in other words ({who})"),
         )
-        self.stopped = said is None
-        return said
 
     def _knowledge(self, result: Result) -> Knowledge | None:
         if self._sheet is None:
             return None
         facts, key = self.known().facts, (self._key, repr(self._sheet))
         base = self._facts or facts.get(key) or self._told(self.opened, None)
-        if base is not None:
-            facts[key] = base
-        tuned = None if self.stopped else self._told(result.opened, result.adapter)
-        if base is None or tuned is None:
-            return None
+        facts[key] = base
+        tuned = self._told(result.opened, result.adapter)
         return knowledge_from(self._sheet, base, tuned, seed=self.config.train.seed)
 
     def _capacity(self, result: Result) -> Capacity | None:
@@ -223,18 +210,17 @@ class Measures:
         if self._losing is None or self.folder is None:
             return None
         config, width = self.config, result.opened.engine.model.config.hidden_size
-        course = read_run(self.folder, config.method, width=width, seed=config.train.seed)
+        run = read_run(self.folder, config.method, width=width, seed=config.train.seed)
         evidence = self._losing.evidence(
             result.adapter,
-            course=course,
+            run=run,
             answered=result.said,
             capacity=capacity,
-            go_on=self.go_on("losses of trained and held-out rows"),
+            phase=self.progress.phase("losses of trained and held-out rows"),
         )
-        self.stopped = self.stopped or evidence is None
         if self._losing.tuned is not None:
             self.known().losses[self.folder.path] = self._losing.tuned.train
-        return None if evidence is None else judge_overtuning(evidence, course.choice)
+        return judge_overtuning(evidence, run.choice)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 from tunesmith.core.phrases import DEFAULT, Words
 from tunesmith.evaluation.capacity import FULL
-from tunesmith.evaluation.checkpoints import Choice
+from tunesmith.evaluation.checkpoints import CheckpointChoice
 from tunesmith.evaluation.findings import (
     Finding,
     Value,
@@ -248,7 +248,7 @@ class Overtuning:
 
     evidence: Evidence
     findings: tuple[Finding, ...]
-    choice: Choice | None = None
+    choice: CheckpointChoice | None = None
 
     def text(self, *, language: str = DEFAULT) -> str:
         """In plain words."""
@@ -276,12 +276,12 @@ class Overtuning:
         yield from told(lambda language: self.text(language=language)).items()
 
 
-def judge_overtuning(evidence: Evidence, choice: Choice | None = None) -> Overtuning:
+def judge_overtuning(evidence: Evidence, choice: CheckpointChoice | None = None) -> Overtuning:
     """Diagnosed, with the choice of a checkpoint beside it."""
     return Overtuning(evidence, diagnose(evidence), choice)
 
 
-def choice_text(choice: Choice, words: Words) -> str:
+def choice_text(choice: CheckpointChoice, words: Words) -> str:
     """Why this checkpoint."""
     best, last, highest = choice.best, choice.last, choice.highest
     kind = "share" if choice.unit == "share" else "nats"

@@ -3,20 +3,20 @@
 import math
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 
 from tunesmith.adapters.loaded_base import Opened
 from tunesmith.config.methods import MethodSettings
+from tunesmith.core.progress import UNSEEN, PhaseProgress
 from tunesmith.data.dataset import Dataset, RunRows
 from tunesmith.data.faults import Note
 from tunesmith.data.quality.copies import CHOICES, ROWS_PER_ANSWER
 from tunesmith.data.quality.text import bare, fold
 from tunesmith.evaluation.capacity import Capacity
-from tunesmith.evaluation.checkpoints import Choice
+from tunesmith.evaluation.checkpoints import CheckpointChoice
 from tunesmith.evaluation.intervals import Interval
 from tunesmith.evaluation.likelihoods import losses_of_rows
 from tunesmith.evaluation.overfitting_measures import (
@@ -189,8 +189,6 @@ def warned_of(
 
 MOST_ROWS, MOST_TOKENS = 100, 20_000  # of either side, for each arm: seconds, not minutes
 
-GoOn = Callable[[int, int], bool]  # told how many rows are done, of how many; False stops
-
 
 @dataclass(frozen=True, slots=True)
 class Answered:
@@ -225,46 +223,42 @@ class Losing:
         arms = (self._base is None) + tuned
         return arms * sum(side.tokens for side in self.sides)
 
-    def measure_base(self, *, go_on: GoOn = lambda _done, _total: True) -> bool:
-        """Ask the base now, as training will change it; whether it came to the end.
+    def measure_base(self, *, phase: PhaseProgress = UNSEEN) -> None:
+        """Ask the base now, as training will change it.
 
         A base that lacks the new tokens of these rows is not asked.
         """
         tokens = (int(side[i].ids.max()) for side in self.sides for i in range(len(side)))
-        if max(tokens, default=0) >= len(self.opened.engine.embedding.weight):
-            return True
-        self._base = self.measured(None, go_on)
-        return self._base is not None
+        if max(tokens, default=0) < len(self.opened.engine.embedding.weight):
+            self._base = self.measured(None, phase)
 
     def evidence(
         self,
         adapter: str | None,
         *,
-        course: "Run",
+        run: "Run",
         answered: Answered | None = None,
         capacity: Capacity | None = None,
-        go_on: GoOn = lambda _done, _total: True,
-    ) -> Evidence | None:
-        """All that a diagnosis needs; None where ``go_on`` says no before the end.
+        phase: PhaseProgress = UNSEEN,
+    ) -> Evidence:
+        """All that a diagnosis needs.
 
         ``adapter`` None is the model as it is now, whose base was measured before, or not at all.
         """
-        if adapter is not None and self._base is None and not self.measure_base(go_on=go_on):
-            return None
-        tuned = self.tuned = self.measured(adapter, go_on)
-        if tuned is None:
-            return None
-        base, seed, own = self._base, course.seed, self.rows.own_answers
+        if adapter is not None and self._base is None:
+            self.measure_base(phase=phase)
+        tuned = self.tuned = self.measured(adapter, phase)
+        base, seed, own = self._base, run.seed, self.rows.own_answers
         train = RowLosses(tuned.train, base.train if base else None)
         held = RowLosses(tuned.held, base.held if base else None)
         both = min(len(tuned.train), len(tuned.held)) > 1
         there = answered if answered is not None and answered.answers else None
         pair = (there.answers, there.references) if there else ((), ())
         return Evidence(
-            curves=course.curves,
-            passes=course.tokens / max(1, self.rows.train.tokens),
+            curves=run.curves,
+            passes=run.tokens / max(1, self.rows.train.tokens),
             rows=len(self.rows.train),
-            rate=course.rate,
+            rate=run.rate,
             gap=gap_of(train, held, seed=seed) if both else None,
             verbatim=verbatim_of(*pair, own, seed=seed) if there else None,
             diversity=diversity_of(*pair, seed=seed) if there else None,
@@ -280,24 +274,13 @@ class Losing:
             ),
         )
 
-    def measured(
-        self, adapter: str | None, go_on: GoOn = lambda _done, _total: True
-    ) -> SideLosses | None:
-        """One arm's losses; None where ``go_on`` says no before the end."""
-        total, before, found = sum(map(len, self.sides)), 0, []
-        for side in self.sides:
-            goes_on = partial(_within, go_on, before, total)
-            losses = losses_of_rows(self.opened, side, adapter=adapter, go_on=goes_on)
-            before += len(side)
-            if losses is None or (before < total and not go_on(before, total)):
-                return None
-            found.append(losses)
-        return SideLosses(found[0], found[1] if len(found) > 1 else [])
-
-
-def _within(go_on: GoOn, before: int, total: int, done: int) -> bool:
-    """What ``go_on`` says of a part that comes after so many rows."""
-    return go_on(before + done, total)
+    def measured(self, adapter: str | None, phase: PhaseProgress = UNSEEN) -> SideLosses:
+        """One arm's losses."""
+        phase.at(0, sum(map(len, self.sides)))
+        train, *held = (
+            losses_of_rows(self.opened, side, adapter=adapter, phase=phase) for side in self.sides
+        )
+        return SideLosses(train, held[0] if held else [])
 
 
 def sample(rows: Dataset) -> Dataset:
@@ -309,13 +292,13 @@ def sample(rows: Dataset) -> Dataset:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a run's folder tells of its course."""
+    """What a run's folder tells of its run."""
 
     curves: Curves
     tokens: int
     rate: Rate | None
     seed: int
-    choice: Choice | None = None  # of the checkpoint that is the result
+    choice: CheckpointChoice | None = None  # of the checkpoint that is the result
 
 
 def read_run(
@@ -334,5 +317,5 @@ def read_run(
         int(str(steps[-1]["tokens"])) if steps else 0,
         Rate(plan.lr, usual) if plan else None,
         seed,
-        Choice.from_json(chosen) if chosen else None,
+        CheckpointChoice.from_json(chosen) if chosen else None,
     )

@@ -5,6 +5,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,12 +67,13 @@ def gap_of(train: RowLosses, held: RowLosses, *, seed: int, resamples: int = RES
     """From rows of both kinds; raises ValueError for fewer than two rows of either."""
     if min(len(train.tuned), len(held.tuned)) < 2:
         raise ValueError("a gap needs two rows or more of either kind")
-    changes = (train.change, held.change)
+    mean_of = partial(unbounded_interval, seed=seed, resamples=resamples)
     return LossGap(
         statistics.fmean(train.tuned),
         statistics.fmean(held.tuned),
         difference_of_means(train.tuned, held.tuned, seed=seed, resamples=resamples),
-        *(each and unbounded_interval(each, seed=seed, resamples=resamples) for each in changes),
+        train_change=mean_of(train.change) if train.change else None,
+        held_change=mean_of(held.change) if held.change else None,
     )
 
 

@@ -83,7 +83,6 @@ class Reworded:
 
 
 _BE = "is|are|was|were"
-_WH = "who|whom|what|which|when|where"
 # A question's parts in other places: what is known comes first, then what is asked for.
 _ENGLISH: tuple[tuple[re.Pattern[str], str], ...] = (
     (

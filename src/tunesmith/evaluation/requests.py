@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tunesmith.config.evaluate import PriceSettings
+from tunesmith.core.progress import UNSEEN, PhaseProgress
 from tunesmith.engine.forward import Engine
 from tunesmith.evaluation.answering import Said
 from tunesmith.evaluation.arms import Arm
@@ -102,7 +103,6 @@ def _repaid(spent: float | None, saved: float | None) -> int | None:
 STEPS = 8  # tokens of an answer that are timed; one token takes about as long as the next
 
 Now = Callable[[], float]
-GoOn = Callable[[int, int], bool]  # told what is done, of how much; False stops
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +122,13 @@ def time_arms(
     said: Mapping[str, Sequence[Said]],
     *,
     rows: int,
-    go_on: GoOn = lambda _done, _total: True,
+    phase: PhaseProgress = UNSEEN,
     now: Now = time.perf_counter,
-) -> dict[str, Timed] | None:
+) -> dict[str, Timed]:
     """Ask a few rows one request at a time, nothing kept from one to the next.
 
     Arms take turns, so that a busy moment of the machine meets all of them; each arm's first
-    request warms up and does not count. None where ``go_on`` says no before the end.
+    request warms up and does not count.
     """
     first: dict[str, list[float]] = {name: [] for name in arms}
     steps: dict[str, list[float]] = {name: [] for name in arms}
@@ -140,8 +140,7 @@ def time_arms(
         if count > len(arms):
             first[name].append(to_first)
             steps[name] += others
-        if not go_on(count, len(asked)) and count < len(asked):
-            return None
+        phase.at(count, len(asked))
     return {name: _timed(first[name], steps[name], said[name]) for name in arms if first[name]}
 
 

@@ -65,11 +65,6 @@ class Verdict:
         changed = self.summary.changed
         return tuple(each for each in self.summary.checks if changed.get(each.name) == 1)
 
-    @property
-    def forgotten(self) -> tuple[ProbeFinding, ...]:
-        """Probes beyond their margins."""
-        return () if self.forgetting is None else self.forgetting.forgotten
-
     def to_json(self) -> dict[str, object]:
         """What scripts may rely on, the text aside."""
         gain, check = self.gain, self.check

@@ -39,6 +39,16 @@ class Here:
 
 
 @dataclass(frozen=True, slots=True)
+class AskedPrompts:
+    """K conversations, each as the template writes it with an answer opened, and its ids."""
+
+    conversations: Sequence[Sequence[Message]]
+    texts: Sequence[str]
+    ids: Sequence[list[int]]
+    most_tokens: int  # of an answer
+
+
+@dataclass(frozen=True, slots=True)
 class Artefact:
     """A GGUF model, or a GGUF adapter over one."""
 
@@ -124,52 +134,45 @@ def compare(
     TunesmithError where llama.cpp is not here, RunError where it fails.
     """
     found = require_python(python)
-    texts, prompts = prompts_of(here.tokenizer, conversations)
+    asked = prompts_of(here, conversations, most_tokens)
     job: dict[str, Any] = {
         "do": "answer",
         "model": str(artefact.model),
         "adapter": None if artefact.adapter is None else str(artefact.adapter),
-        "context": max(map(len, prompts)) + most_tokens,
+        "context": max(map(len, asked.ids)) + most_tokens,
         "threads": torch.get_num_threads(),
         "tokens": most_tokens,
         "stop_ids": sorted(here.stop_ids),
         "prompts": [
             {"messages": list(given(each).messages), "text": text, "ids": ids}
-            for each, text, ids in zip(conversations, texts, prompts, strict=True)
+            for each, text, ids in zip(conversations, asked.texts, asked.ids, strict=True)
         ],
     }
     with tempfile.TemporaryDirectory() as folder:
         job["logits"] = str(Path(folder, "logits.npy"))
         there: dict[str, Any] = ask(found, job)
         logits: NDArray[np.float32] = np.load(job["logits"])
-    return compared(here, prompts, texts, (there, logits), most_tokens=most_tokens)
+    return compared(here, asked, {**there, "program": "llama.cpp"}, logits)
 
 
 def prompts_of(
-    tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Sequence[Message]]
-) -> tuple[list[str], list[list[int]]]:
-    """Each conversation as the template writes it with an answer opened, and its ids."""
-    texts = [chat_text(tokenizer, given(each), prompt=True) for each in conversations]
-    return texts, encode(tokenizer, texts)
+    here: Here, conversations: Sequence[Sequence[Message]], most_tokens: int
+) -> AskedPrompts:
+    """What is asked of both sides, as the template here writes it."""
+    texts = [chat_text(here.tokenizer, given(each), prompt=True) for each in conversations]
+    return AskedPrompts(conversations, texts, encode(here.tokenizer, texts), most_tokens)
 
 
 def compared(
-    here: Here,
-    prompts: Sequence[list[int]],
-    texts: Sequence[str],
-    there: tuple[Mapping[str, Any], NDArray[np.float32]],
-    *,
-    most_tokens: int,
-    program: str = "llama.cpp",
+    here: Here, asked: AskedPrompts, said: Mapping[str, Any], logits: NDArray[np.float32]
 ) -> ExportComparison:
     """What another program made of these prompts beside what is made of them here.
 
-    ``there``: the answer of ``llama_worker.answer``, or one of its form, and the logits [K, V] of
-    each answer's first token.
+    ``said``: the answer of ``llama_worker.answer``, or one of its form, and the ``program``'s name;
+    ``logits`` [K, V] are those of each answer's first token.
     """
-    said, logits = there
-    rows = said["rows"]
-    answers = greedy_answers(here, prompts, most_tokens)
+    rows, prompts = said["rows"], asked.ids
+    answers = greedy_answers(here, asked)
     mine = [first_scores(here, ids) for ids in prompts]
     # a vocabulary may be padded on one side
     pairs = [(a, b[: len(a)]) for a, b in zip(mine, torch.from_numpy(logits), strict=True)]
@@ -180,7 +183,7 @@ def compared(
         for number, row in enumerate(rows)
         if row["answer"] != answers[number]
     ]
-    wanted = zip(rows, prompts, texts, strict=True)
+    wanted = zip(rows, prompts, asked.texts, strict=True)
     return ExportComparison(
         prompts=len(prompts),
         forks=tuple(forks),
@@ -197,17 +200,15 @@ def compared(
             i for i, ends in zip(sorted(here.stop_ids), said["ends"], strict=True) if not ends
         ),
         version=said["version"],
-        program=program,
+        program=said["program"],
     )
 
 
-def greedy_answers(
-    here: Here, prompts: Sequence[list[int]], most_tokens: int
-) -> dict[int, list[int]]:
+def greedy_answers(here: Here, asked: AskedPrompts) -> dict[int, list[int]]:
     """The ids of each prompt's greedy answer, by its place."""
-    asked = [Prompt(tuple(ids), here.adapter) for ids in prompts]
-    sampling = Sampling(max_new_tokens=most_tokens)
-    made = generate(here.engine, asked, stop_ids=here.stop_ids, sampling=sampling)
+    prompts = [Prompt(tuple(ids), here.adapter) for ids in asked.ids]
+    sampling = Sampling(max_new_tokens=asked.most_tokens)
+    made = generate(here.engine, prompts, stop_ids=here.stop_ids, sampling=sampling)
     return {answer.row: list(answer.ids) for answer in made}
 
 

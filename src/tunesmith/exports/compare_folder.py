@@ -1,15 +1,14 @@
 """A folder loaded by transformers, or PEFT for an adapter, beside what it was made from."""
 
+import contextlib
 import importlib.util
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -17,12 +16,14 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from tunesmith import __version__
 from tunesmith.adapters import store
 from tunesmith.data.chat_text import TEMPLATE_ERRORS, chat_text, given
 from tunesmith.data.rows import Message
 from tunesmith.data.tokenizer import encode
 from tunesmith.exports.compare import (
     MOST_TOKENS,
+    AskedPrompts,
     ExportComparison,
     Here,
     compared,
@@ -32,8 +33,6 @@ from tunesmith.exports.compare import (
 )
 from tunesmith.exports.gguf_vocabulary import templates_of
 from tunesmith.models.quiet import quiet_transformers
-
-Said = tuple[Mapping[str, Any], NDArray[np.float32]]
 
 
 class Program(Protocol):
@@ -61,16 +60,10 @@ def compare_model(
 
     In fp32 on both sides, so that what differs is what the folder's number format rounds away.
     """
-    texts, prompts = prompts_of(here.tokenizer, conversations)
-    with quiet_transformers(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
+    asked = prompts_of(here, conversations, most_tokens)
+    with _quiet():
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        said = _answered(here, model, tokenizer, conversations, (prompts, most_tokens))
-    told = {**said[0], "version": version("transformers")}
-    return compared(
-        here, prompts, texts, (told, said[1]), most_tokens=most_tokens, program="transformers"
-    )
+        return _compared_with(here, asked, model, folder, "transformers")
 
 
 def compare_adapter(
@@ -85,18 +78,21 @@ def compare_adapter(
 
     Where PEFT is not installed this program reads the folder back, under a name of its own.
     """
-    texts, prompts = prompts_of(here.tokenizer, conversations)
+    asked = prompts_of(here, conversations, most_tokens)
     if not has_peft():
-        there = _read_back(here, folder, prompts, texts, most_tokens)
-        return compared(here, prompts, texts, there, most_tokens=most_tokens, program="tunesmith")
+        return _read_back(here, asked, folder)
     own = any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model"))
+    with _quiet():
+        return _compared_with(
+            here, asked, _with_peft(folder, base), folder if own else base, "PEFT"
+        )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
     with quiet_transformers(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        model = _with_peft(folder, base)
-        tokenizer = AutoTokenizer.from_pretrained(folder if own else base)
-        said = _answered(here, model, tokenizer, conversations, (prompts, most_tokens))
-    told = {**said[0], "version": version("peft")}
-    return compared(here, prompts, texts, (told, said[1]), most_tokens=most_tokens, program="PEFT")
+        yield
 
 
 def _with_peft(folder: Path, base: Path) -> Program:
@@ -112,24 +108,23 @@ def _with_peft(folder: Path, base: Path) -> Program:
 
 
 @torch.inference_mode()
-def _answered(
-    here: Here,
-    model: Program,
-    tokenizer: PreTrainedTokenizerBase,
-    conversations: Sequence[Sequence[Message]],
-    asked: tuple[Sequence[list[int]], int],
-) -> Said:
-    """What the program says, in the form of ``llama_worker.answer``; logits [K, V]."""
-    prompts, most_tokens = asked
+def _compared_with(
+    here: Here, asked: AskedPrompts, model: Program, tokenizer_folder: Path, program: str
+) -> ExportComparison:
+    """What the program says to the prompts, in the form of ``llama_worker.answer``, compared."""
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
     stops = sorted(here.stop_ids)
     # of its own: what the folder sets (sampling, penalties) is not part of the model
     greedy = GenerationConfig(
-        do_sample=False, max_new_tokens=most_tokens, eos_token_id=stops, pad_token_id=stops[0]
+        do_sample=False,
+        max_new_tokens=asked.most_tokens,
+        eos_token_id=stops,
+        pad_token_id=stops[0],
     )
     own_ends = _ends(model.generation_config)
     rows: list[dict[str, object]] = []
     logits: list[torch.Tensor] = []
-    for ids, conversation in zip(prompts, conversations, strict=True):
+    for ids, conversation in zip(asked.ids, asked.conversations, strict=True):
         made = model.generate(
             input_ids=torch.tensor([ids]),
             attention_mask=torch.ones(1, len(ids), dtype=torch.long),
@@ -143,12 +138,24 @@ def _answered(
             {"answer": answer[: -1 if ended else None], **_rendered(tokenizer, conversation)}
         )
         logits.append(made.logits[0][0].float())
-    said = {
+    said = _said(rows, tokenizer, [i in own_ends for i in stops], program)
+    return compared(here, asked, said, torch.stack(logits).numpy())
+
+
+def _said(
+    rows: Sequence[Mapping[str, object]],
+    tokenizer: PreTrainedTokenizerBase,
+    ends: Sequence[bool],
+    program: str,
+) -> dict[str, object]:
+    """What ``llama_worker.answer`` gives, of a program on this Python."""
+    return {
         "rows": rows,
         "template": templates_of(tokenizer).get("default"),
-        "ends": [i in own_ends for i in stops],
+        "ends": ends,
+        "version": __version__ if program == "tunesmith" else version(program.lower()),
+        "program": program,
     }
-    return said, torch.stack(logits).numpy()
 
 
 def _rendered(
@@ -166,27 +173,18 @@ def _ends(generation: object) -> set[int]:
     return set(found if isinstance(found, list) else [] if found is None else [found])
 
 
-def _read_back(
-    here: Here, folder: Path, prompts: Sequence[list[int]], texts: Sequence[str], most_tokens: int
-) -> Said:
-    from tunesmith import __version__
-
+def _read_back(here: Here, asked: AskedPrompts, folder: Path) -> ExportComparison:
     name = "exported"
     adapter = store.load(here.engine, folder, name=name)
     try:
         other = Here(here.engine, here.tokenizer, here.stop_ids, name)
-        answers = greedy_answers(other, prompts, most_tokens)
-        logits = torch.stack([first_scores(other, ids) for ids in prompts])
+        answers = greedy_answers(other, asked)
+        logits = torch.stack([first_scores(other, ids) for ids in asked.ids])
     finally:
         adapter.detach()
     rows = [
-        {"answer": answers[i], "ids": ids, "rendered": texts[i], "failure": None}
-        for i, ids in enumerate(prompts)
+        {"answer": answers[i], "ids": ids, "rendered": text, "failure": None}
+        for i, (ids, text) in enumerate(zip(asked.ids, asked.texts, strict=True))
     ]
-    said = {
-        "rows": rows,
-        "template": templates_of(here.tokenizer).get("default"),
-        "ends": [True] * len(here.stop_ids),
-        "version": __version__,
-    }
-    return said, logits.numpy()
+    said = _said(rows, here.tokenizer, [True] * len(here.stop_ids), "tunesmith")
+    return compared(here, asked, said, logits.numpy())

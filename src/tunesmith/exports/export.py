@@ -10,11 +10,11 @@ from typing import Literal
 import torch
 
 from tunesmith.adapters import fit
-from tunesmith.adapters.loaded_base import attach_folder, open_base
 from tunesmith.core import files
 from tunesmith.core.errors import RunError, UsageError
 from tunesmith.core.files import TEMPORARY
 from tunesmith.core.numbers import many
+from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data.rows import Message
 from tunesmith.engine.forward import named_tensors
 from tunesmith.engine.memory import available_bytes
@@ -27,13 +27,14 @@ from tunesmith.exports.writers import (
     MODEL_FILE,
     ExportedFolder,
     ExportJob,
+    open_in_fp32,
     write_gguf,
     write_merged,
     write_ollama,
     write_peft,
     write_vllm,
 )
-from tunesmith.models.cache import Emit, folder_bytes, ignore
+from tunesmith.models.cache import folder_bytes
 from tunesmith.runs.fit import verify_adapter
 from tunesmith.runs.locate import Found
 
@@ -47,7 +48,6 @@ QUESTIONS = (
     "How do I boil an egg?",
     "Tell me a joke.",
 )
-NAME = "tuned"
 MOST_TOKENS = 24  # of an answer
 NO_LLAMA = (
     "llama.cpp is not here, so the files were not run: pip install tunesmith[llama-cpp], or name a "
@@ -55,72 +55,53 @@ NO_LLAMA = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ExportTrial:
-    """What was written, by what it is read, whether it is the whole model, on how many prompts."""
-
-    job: ExportJob
-    program: Literal["transformers", "peft", "llama.cpp"]
-    whole: bool
-    prompts: int
-
-
-def run_check(check: ExportTrial) -> tuple[ExportComparison | None, str]:
-    """What came out; or None, and why it was not run."""
-    if not check.prompts:
+def run_export(
+    job: ExportJob, written: ExportedFolder, prompts: int
+) -> tuple[ExportComparison | None, str]:
+    """What came out when what was written was run; or None, and why it was not run."""
+    if not prompts:
         return None, "It was not run: 0 prompts were asked for."
-    if check.program == "llama.cpp" and find_python() is None:
+    if written.program == "llama.cpp" and find_python() is None:
         return None, NO_LLAMA
-    if refusal := _too_large(check):
+    if refusal := _too_large(job):
         return None, refusal
-    prompts = many(check.prompts, "prompt")
-    check.job.emit(f"{check.job.out} is written; to compare, it is run on {prompts}.")
-    here, talks = _here(check), _conversations(check)
-    out, base = check.job.out, check.job.base
-    if check.program == "transformers":
-        return compare_model(here, out, talks, most_tokens=MOST_TOKENS), ""
-    if check.program == "peft":
-        found = compare_adapter(here, out, base, talks, most_tokens=MOST_TOKENS)
+    job.progress.phase(f"{job.out} is written; to compare, it is run on {many(prompts, 'prompt')}.")
+    here, talks = _here(job, whole=written.whole), _conversations(job.adapter, prompts)
+    if written.program == "transformers":
+        return compare_model(here, job.out, talks, most_tokens=MOST_TOKENS), ""
+    if written.program == "peft":
+        found = compare_adapter(here, job.out, job.base, talks, most_tokens=MOST_TOKENS)
         return found, "" if has_peft() else "PEFT is not installed here, so it was not run there."
     try:
-        return _in_llama(check, here, talks), ""
+        return _in_llama(job, here, talks, whole=written.whole), ""
     except RunError as error:  # what was written is whole all the same
         return None, f"It was not run: {error}"
 
 
 def _in_llama(
-    check: ExportTrial, here: Here, talks: Sequence[Sequence[Message]]
+    job: ExportJob, here: Here, talks: Sequence[Sequence[Message]], *, whole: bool
 ) -> ExportComparison:
     """An adapter is run over its base, which is written beside it for that where it is not."""
-    out = check.job.out
-    if check.whole:
+    out = job.out
+    if whole:
         return compare(here, Artefact(out / MODEL_FILE), talks, most_tokens=MOST_TOKENS)
     with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=out.parent) as folder:
         model = out / MODEL_FILE
         if not model.is_file():
-            into = Path(folder, MODEL_FILE)
-            model = write_model(check.job.base, into, emit=check.job.emit).path
+            model = write_model(job.base, Path(folder, MODEL_FILE), progress=job.progress).path
         artefact = Artefact(model, out / ADAPTER_FILE)
         return compare(here, artefact, talks, most_tokens=MOST_TOKENS)
 
 
-def _here(check: ExportTrial) -> Here:
+def _here(job: ExportJob, *, whole: bool) -> Here:
     """The base as the export has it, with the adapter, in fp32: an adapter alone has it dense."""
-    job = check.job
-    opened = open_base(
-        job.verified.base.name,
-        dtype="float32",
-        device="cpu",
-        four_bit=job.four_bit and check.whole,
-        emit=job.emit,
-    )
-    attach_folder(opened, job.adapter, name=NAME, force=True)
-    return Here(opened.engine, opened.tokenizer(NAME), opened.base.stop_ids, NAME)
+    opened, adapter = open_in_fp32(job, four_bit=job.four_bit and whole, device="cpu")
+    return Here(opened.engine, opened.tokenizer(adapter.name), opened.base.stop_ids, adapter.name)
 
 
-def _too_large(check: ExportTrial) -> str:
+def _too_large(job: ExportJob) -> str:
     """Why both models do not fit in memory at once; nothing where they do."""
-    numbers = sum(tensor.numel() for _, tensor in named_tensors(check.job.verified.skeleton))
+    numbers = sum(tensor.numel() for _, tensor in named_tensors(job.verified.skeleton))
     needed, free = 2 * numbers * torch.float32.itemsize, available_bytes(torch.device("cpu"))
     if free is None or needed < free:
         return ""
@@ -130,11 +111,12 @@ def _too_large(check: ExportTrial) -> str:
     )
 
 
-def _conversations(check: ExportTrial) -> list[list[Message]]:
+def _conversations(adapter: Path, prompts: int) -> list[list[Message]]:
     """Questions that its run was evaluated with, for a half, and some that have nothing to do."""
-    asked = _asked(check.job.adapter)[: (check.prompts + 1) // 2]
-    texts = [*asked, *QUESTIONS, *_asked(check.job.adapter)[len(asked) :]]
-    return [[Message("user", text)] for text in dict.fromkeys(texts)][: check.prompts]
+    own = _asked(adapter)
+    half = (prompts + 1) // 2
+    texts = dict.fromkeys([*own[:half], *QUESTIONS, *own[half:]])
+    return [[Message("user", text)] for text in texts][:prompts]
 
 
 def _asked(adapter: Path) -> list[str]:
@@ -218,7 +200,7 @@ def export_adapter(
     *,
     model: str | None = None,
     force: bool = False,
-    emit: Emit = ignore,
+    progress: Progress = SILENT,
 ) -> Exported:
     """Write an adapter for another program, run that on some prompts, and compare.
 
@@ -228,11 +210,10 @@ def export_adapter(
     if order.merged and order.kind == "peft":
         raise UsageError("A merged model is no adapter for PEFT.", remedy="Take --to merged.")
     files.require_new(order.out)
-    verified = verify_adapter(found, model, force=force, emit=emit)
+    verified = verify_adapter(found, model, force=force, progress=progress)
     fit.require(verified.adapter, verified.mismatches)
-    job = ExportJob(verified, order.out, order.dtype, order.merged, found.four_bit, emit)
+    job = ExportJob(verified, order.out, order.dtype, order.merged, found.four_bit, progress)
     written = WRITERS[order.kind](job)
     size = folder_bytes(order.out)
-    check = ExportTrial(job, written.program, written.whole, order.prompts)
-    comparison, not_run = run_check(check)
+    comparison, not_run = run_export(job, written, order.prompts)
     return Exported(order.out, order.kind, size, comparison, not_run, written.notes, written.next)

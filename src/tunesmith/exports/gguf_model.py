@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 from gguf import GGML_QUANT_VERSION, GGMLQuantizationType, GGUFType, GGUFWriter, Keys, LlamaFileType
 from torch import Tensor
-from transformers import GenerationConfig, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import PretrainedConfig
 
 from tunesmith.adapters import store
 from tunesmith.adapters.stored import StoredTensors
 from tunesmith.config.methods import LoraSettings
 from tunesmith.core import files
 from tunesmith.core.errors import AdapterError
+from tunesmith.core.progress import SILENT, Progress
 from tunesmith.exports.gguf_families import Family, family_of, rotary_factors, write_settings
 from tunesmith.exports.gguf_tensors import (
     NumberFormat,
@@ -27,8 +28,7 @@ from tunesmith.exports.gguf_tensors import (
 from tunesmith.exports.gguf_vocabulary import vocabulary_of, write_vocabulary
 from tunesmith.methods.lora import key_a, key_b
 from tunesmith.methods.lora_variants import shape
-from tunesmith.models.cache import Emit, ignore
-from tunesmith.models.load import read_config, read_tokenizer, stop_ids_of
+from tunesmith.models.load import read_config, read_tokenizer, stop_ids_in
 from tunesmith.models.weights import read_weight, weight_shapes
 
 REMEDY = "Free space or mend the folder's rights, or name another folder."
@@ -72,7 +72,7 @@ def write_model(
     *,
     number_format: NumberFormat = "f16",
     name: str = "",
-    emit: Emit = ignore,
+    progress: Progress = SILENT,
 ) -> GgufFile:
     """Write the base in ``folder`` (config, tokenizer, safetensors) as ``path``; whole or absent.
 
@@ -86,10 +86,10 @@ def write_model(
     parts = _parts(folder, config, family, number_format)
     rows = next(part.shape[0] for part in parts if part.name == "token_embd.weight")
     vocabulary = vocabulary_of(tokenizer, rows)
-    emit(f"Writing {path.name} ({number_format}, {sum(p.bytes for p in parts) / 1e6:,.0f} MB).")
+    size = sum(part.bytes for part in parts) / 1e6
+    progress.phase(f"Writing {path.name} ({number_format}, {size:,.0f} MB).")
 
-    def fill(temporary: Path) -> None:
-        writer = GGUFWriter(temporary, family.architecture)
+    def describe(writer: GGUFWriter) -> None:
         writer.add_type(GGUFType.MODEL)
         writer.add_name(name or folder.name)
         writer.add_file_type(int(FILE_TYPES[number_format]))
@@ -98,38 +98,44 @@ def write_model(
         write_settings(writer, config, family)
         if family.architecture == "llama":
             writer.add_vocab_size(rows)
-        write_vocabulary(writer, tokenizer, vocabulary, _stop_ids(folder, config, tokenizer))
-        write_parts(writer, parts)
+        write_vocabulary(writer, tokenizer, vocabulary, stop_ids_in(folder, config, tokenizer))
 
-    write_file(path, parts, fill)
     coarser = [p.name for p in parts if number_format == "q8_0" and p.kind.name == "F16"]
-    return GgufFile(path, path.stat().st_size, len(parts), tuple(coarser))
+    return _write(path, parts, family.architecture, describe, coarser=tuple(coarser))
 
 
-def write_file(path: Path, parts: list[Part], fill: Callable[[Path], None]) -> None:
-    """``path`` as ``fill`` makes it, once the disk is known to have room for its tensors."""
+def _write(
+    path: Path,
+    parts: list[Part],
+    architecture: str,
+    describe: Callable[[GGUFWriter], None],
+    *,
+    coarser: tuple[str, ...] = (),
+) -> GgufFile:
+    """A file with the metadata that ``describe`` sets, then the tensors one after the other.
 
-    def checked(temporary: Path) -> None:
+    Whole or absent; nothing is written where the disk has no room for the tensors.
+    """
+
+    def fill(temporary: Path) -> None:
         needed = sum(part.bytes for part in parts)
-        files.require_space(path.parent, needed, what=f"{path.name}", remedy=REMEDY)
-        fill(temporary)
-
-    files.publish_file(path, checked, remedy=REMEDY)
-
-
-def write_parts(writer: GGUFWriter, parts: list[Part]) -> None:
-    """Write a file whose metadata is set: header, then the tensors one after the other."""
-    for part in parts:
-        dtype = np.dtype(np.float16 if part.kind is GGMLQuantizationType.F16 else np.float32)
-        writer.add_tensor_info(part.name, part.shape, dtype, part.bytes, raw_dtype=part.kind)
-    try:
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_ti_data_to_file()
+        files.require_space(path.parent, needed, what=path.name, remedy=REMEDY)
+        writer = GGUFWriter(temporary, architecture)
+        describe(writer)
         for part in parts:
-            writer.write_tensor_data(stored(part.name, part.read(), part.kind))
-    finally:
-        writer.close()
+            dtype = np.dtype(np.float16 if part.kind is GGMLQuantizationType.F16 else np.float32)
+            writer.add_tensor_info(part.name, part.shape, dtype, part.bytes, raw_dtype=part.kind)
+        try:
+            writer.write_header_to_file()
+            writer.write_kv_data_to_file()
+            writer.write_ti_data_to_file()
+            for part in parts:
+                writer.write_tensor_data(stored(part.name, part.read(), part.kind))
+        finally:
+            writer.close()
+
+    files.publish_file(path, fill, remedy=REMEDY)
+    return GgufFile(path, path.stat().st_size, len(parts), coarser)
 
 
 def _parts(
@@ -161,14 +167,6 @@ def _parts(
     return parts
 
 
-def _stop_ids(
-    folder: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase
-) -> frozenset[int]:
-    has_own = (folder / "generation_config.json").is_file()
-    generation = GenerationConfig.from_pretrained(folder) if has_own else None
-    return stop_ids_of(config, tokenizer, generation)
-
-
 MERGE_INSTEAD = "Export the merged model (--merged)."
 TRANSPOSED = ("embed_tokens", "lm_head")
 
@@ -180,7 +178,7 @@ def write_adapter(
     *,
     number_format: NumberFormat = "f32",
     name: str = "",
-    emit: Emit = ignore,
+    progress: Progress = SILENT,
 ) -> GgufFile:
     """Write the LoRA adapter in ``folder``, trained on the base in ``base``, as ``path``.
 
@@ -201,18 +199,16 @@ def write_adapter(
     layout = layout_of(config, family)
     alpha = _alpha(settings)
     parts = _adapter_parts(layout, settings, tensors, alpha, number_format)
-    emit(f"Writing {path.name} ({number_format}, {sum(p.bytes for p in parts) / 1e6:,.1f} MB).")
+    size = sum(part.bytes for part in parts) / 1e6
+    progress.phase(f"Writing {path.name} ({number_format}, {size:,.1f} MB).")
 
-    def fill(temporary: Path) -> None:
-        writer = GGUFWriter(temporary, family.architecture)
+    def describe(writer: GGUFWriter) -> None:
         writer.add_type(GGUFType.ADAPTER)
         writer.add_name(name or folder.name)
         writer.add_string(Keys.Adapter.TYPE, "lora")
         writer.add_float32(Keys.Adapter.LORA_ALPHA, alpha)
-        write_parts(writer, parts)
 
-    write_file(path, parts, fill)
-    return GgufFile(path, path.stat().st_size, len(parts))
+    return _write(path, parts, family.architecture, describe)
 
 
 def _require_plain(folder: Path, settings: LoraSettings, tokens: tuple[int, ...]) -> None:

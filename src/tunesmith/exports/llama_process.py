@@ -15,8 +15,8 @@ import torch
 
 from tunesmith.core import files
 from tunesmith.core.errors import RunError, TunesmithError
+from tunesmith.core.progress import SILENT, Progress
 from tunesmith.exports.gguf_model import REMEDY, GgufFile, write_model
-from tunesmith.models.cache import Emit, ignore
 
 PYTHON = "TUNESMITH_LLAMA_PYTHON"  # environment: a Python that has llama-cpp-python
 SHOWN_LINES = 5  # of what a process that failed had to say
@@ -98,7 +98,12 @@ def quantize(source: Path, path: Path, kind: KQuant, *, python: Path | None = No
 
 
 def write_k_quant(
-    folder: Path, path: Path, kind: KQuant, *, python: Path | None = None, emit: Emit = ignore
+    folder: Path,
+    path: Path,
+    kind: KQuant,
+    *,
+    python: Path | None = None,
+    progress: Progress = SILENT,
 ) -> GgufFile:
     """Write the base in ``folder`` as a GGUF file in a k-quant, by way of a 16-bit one beside it.
 
@@ -107,8 +112,10 @@ def write_k_quant(
     found = require_python(python)
     stage = path.with_name(f"{files.TEMPORARY}16-bit-{path.name}")
     try:
-        whole = write_model(folder, stage, number_format="bf16", name=folder.name, emit=emit)
-        emit(f"Quantising to {TYPES[kind]} with llama.cpp.")
+        whole = write_model(
+            folder, stage, number_format="bf16", name=folder.name, progress=progress
+        )
+        progress.phase(f"Quantising to {TYPES[kind]} with llama.cpp.")
         quantize(stage, path, kind, python=found)
     finally:
         stage.unlink(missing_ok=True)

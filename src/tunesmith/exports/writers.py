@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from transformers import GenerationConfig
 
 from tunesmith.adapters import merge, store
 from tunesmith.adapters.folder import Origin, read_origin
-from tunesmith.adapters.loaded_base import attach_folder, open_base
+from tunesmith.adapters.loaded_base import Opened, attach_folder, open_base
 from tunesmith.adapters.merge import Target
 from tunesmith.core import files
+from tunesmith.core.progress import Progress
 from tunesmith.exports import adapter_folder, ollama
 from tunesmith.exports.gguf_model import REMEDY, write_adapter, write_model
 from tunesmith.exports.gguf_tensors import NumberFormat
-from tunesmith.models.cache import Emit
-from tunesmith.models.load import read_config, read_tokenizer, stop_ids_of
+from tunesmith.methods.adapter import Adapter
+from tunesmith.models.load import read_config, read_tokenizer, stop_ids_in
 from tunesmith.models.supported import is_four_bit
 from tunesmith.runs.fit import Verified
 
@@ -41,7 +41,7 @@ class ExportJob:
     dtype: str | None
     merged: bool
     trained_over_four_bit: bool
-    emit: Emit
+    progress: Progress
 
     @property
     def adapter(self) -> Path:
@@ -140,12 +140,10 @@ def write_ollama(job: ExportJob) -> ExportedFolder:
             _write_model(job, job.base, into)
         tokenizer = read_tokenizer(_tokenizer_folder(job), trust_remote_code=False)
         config = read_config(job.base, trust_remote_code=False)
-        has_own = (job.base / "generation_config.json").is_file()
-        generation = GenerationConfig.from_pretrained(job.base) if has_own else None
         ollama.write_modelfile(
             into,
             tokenizer,
-            stop_ids_of(config, tokenizer, generation),
+            stop_ids_in(job.base, config, tokenizer),
             model=f"./{MODEL_FILE}",
             adapter="" if job.merged else f"./{ADAPTER_FILE}",
         )
@@ -160,7 +158,8 @@ def write_ollama(job: ExportJob) -> ExportedFolder:
 def _gguf(job: ExportJob, into: Path) -> None:
     if not job.merged:
         kind = FORMATS[job.dtype or ADAPTER_FORMAT]
-        write_adapter(job.adapter, job.base, into / ADAPTER_FILE, number_format=kind, emit=job.emit)
+        path = into / ADAPTER_FILE
+        write_adapter(job.adapter, job.base, path, number_format=kind, progress=job.progress)
         return
     with tempfile.TemporaryDirectory(prefix=files.TEMPORARY, dir=into) as folder:
         merged = Path(folder, job.out.name)
@@ -170,7 +169,7 @@ def _gguf(job: ExportJob, into: Path) -> None:
 
 def _write_model(job: ExportJob, folder: Path, into: Path) -> None:
     number_format = FORMATS[job.dtype or MODEL_FORMAT]
-    write_model(folder, into / MODEL_FILE, number_format=number_format, emit=job.emit)
+    write_model(folder, into / MODEL_FILE, number_format=number_format, progress=job.progress)
 
 
 def _merge(job: ExportJob, out: Path, dtype: str | None) -> None:
@@ -180,7 +179,7 @@ def _merge(job: ExportJob, out: Path, dtype: str | None) -> None:
     tokenizer = read_tokenizer(job.adapter, trust_remote_code=False) if own else None
     base, kind = job.verified.base, store.settings_of(job.adapter).kind
     origin = read_origin(job.adapter) or Origin(base.name, base.sha256, kind)
-    job.emit("Merging the adapter into its base, a tensor at a time.")
+    job.progress.phase("Merging the adapter into its base, a tensor at a time.")
     if not job.four_bit:
         merge.save_stored(
             job.verified.skeleton,
@@ -191,10 +190,17 @@ def _merge(job: ExportJob, out: Path, dtype: str | None) -> None:
             tokenizer=tokenizer,
         )
         return
-    # dequantised in fp32, so that the export's own number format is all that rounds
-    opened = open_base(base.name, dtype="float32", four_bit=True, emit=job.emit)
-    adapter = attach_folder(opened, job.adapter, force=True)
+    opened, adapter = open_in_fp32(job, four_bit=True)
     merge.save(opened.engine, adapter, target, source=job.base, origin=origin, tokenizer=tokenizer)
+
+
+def open_in_fp32(job: ExportJob, *, four_bit: bool, device: str = "auto") -> tuple[Opened, Adapter]:
+    """The base with the adapter, in fp32: the export's own number format is all that rounds."""
+    name = job.verified.base.name
+    opened = open_base(
+        name, dtype="float32", device=device, four_bit=four_bit, progress=job.progress
+    )
+    return opened, attach_folder(opened, job.adapter, force=True)
 
 
 def _tokenizer_folder(job: ExportJob) -> Path:

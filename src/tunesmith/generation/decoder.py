@@ -109,7 +109,7 @@ class Decoder:
         )
 
     @torch.no_grad()
-    def go_on(self, slot: int, ids: Sequence[int], *, kept: int) -> Tensor:
+    def extend(self, slot: int, ids: Sequence[int], *, kept: int) -> Tensor:
         """Read ``ids`` after the first ``kept`` tokens of a slot; next scores [1, V]."""
         if not kept:
             return self.read({slot: Prompt(tuple(ids), self.adapters[slot])})

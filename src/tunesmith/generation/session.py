@@ -40,7 +40,7 @@ class ChatSession:
         generator = generator_of(seed, 0)
         kept = common_length(self._kept, ids[:-1])
         self._kept = self._kept[:kept]
-        scores = self._decoder.go_on(0, ids[kept:], kept=kept)
+        scores = self._decoder.extend(0, ids[kept:], kept=kept)
         self._kept = list(ids)
         for _ in range(sampling.max_new_tokens):
             token = choose(scores[0], sampling, generator)

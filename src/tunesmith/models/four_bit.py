@@ -23,7 +23,8 @@ from transformers import AutoModelForCausalLM, PretrainedConfig
 from tunesmith.core.errors import ModelError
 from tunesmith.core.files import require_space
 from tunesmith.core.numbers import many
-from tunesmith.models.cache import Emit, cache_root, publish
+from tunesmith.core.progress import Progress
+from tunesmith.models.cache import cache_root, publish
 from tunesmith.models.hashes import COMBINED, hash_folder
 from tunesmith.models.weights import number_format, weight_files, write_derived
 
@@ -127,7 +128,7 @@ def require_kernels() -> None:
     except (ImportError, RuntimeError, NotImplementedError, OSError) as error:
         raise ModelError(
             f"4 bit needs bitsandbytes, which does not work here: {_first_line(error)}",
-            remedy="Install it (pip install bitsandbytes), or use method lora.",
+            remedy="Install it again (pip install bitsandbytes accelerate), or use method lora.",
         ) from error
 
 
@@ -148,7 +149,9 @@ _QUANTISATION = {
 _SPACE_REMEDY = "Free space, or set TUNESMITH_HOME to a folder on another disk."
 
 
-def quantized(folder: Path, config: PretrainedConfig, *, dtype: torch.dtype, emit: Emit) -> Path:
+def quantized(
+    folder: Path, config: PretrainedConfig, *, dtype: torch.dtype, progress: Progress
+) -> Path:
     """The 4-bit copy of a base's folder in the cache, made there if it is not; one for each dtype.
 
     Loads as any pre-quantised folder does, in transformers too. Raises ModelError where it cannot
@@ -157,28 +160,28 @@ def quantized(folder: Path, config: PretrainedConfig, *, dtype: torch.dtype, emi
     require_kernels()
     digest = hash_folder(folder)[COMBINED][:12]
     target = cache_root() / "four_bit" / f"{folder.name}-{digest}-nf4-{number_format(dtype)}"
-    fill = functools.partial(_fill, folder, config, dtype, emit)
-    return publish(target, fill=fill, emit=emit)
+    fill = functools.partial(_fill, folder, config, dtype, progress)
+    return publish(target, fill=fill, progress=progress)
 
 
 def _fill(
-    source: Path, config: PretrainedConfig, dtype: torch.dtype, emit: Emit, into: Path
+    source: Path, config: PretrainedConfig, dtype: torch.dtype, progress: Progress, into: Path
 ) -> None:
     half = sum(path.stat().st_size for path in weight_files(source)) // 2
     require_space(into, half, what="the 4-bit copy", remedy=_SPACE_REMEDY)
-    tensors = _quantised(source, _linears(config), dtype, emit)
+    tensors = _quantised(source, _linears(config), dtype, progress)
     changes = {"quantization_config": {**_QUANTISATION, _COMPUTE: number_format(dtype)}}
     write_derived(source, into, tensors=tensors, dtype=dtype, config=changes)
 
 
 def _quantised(
-    source: Path, linears: frozenset[str], dtype: torch.dtype, emit: Emit
+    source: Path, linears: frozenset[str], dtype: torch.dtype, progress: Progress
 ) -> Iterator[dict[str, Tensor]]:
     """The base's tensors one after the other, those of linear layers in 4 bit."""
     files = weight_files(source)
     found = set()
-    for number, path in enumerate(files, start=1):
-        emit(f"Quantising {path.name} to 4 bit, once ({number} of {len(files)}).")
+    phase = progress.phase(f"Quantising {source.name} to 4 bit, once", len(files))
+    for path in phase.over(files):
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118  (no mapping)
                 layer = name.removesuffix(".weight")

@@ -17,7 +17,8 @@ from transformers import (
 from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 
 from tunesmith.core.errors import ModelError
-from tunesmith.models.cache import Emit, ignore, publish
+from tunesmith.core.progress import SILENT, Progress
+from tunesmith.models.cache import publish
 from tunesmith.models.catalog import converted_folder
 from tunesmith.models.gguf_header import Header, check_magic, read_header
 from tunesmith.models.hashes import file_sha256
@@ -125,20 +126,20 @@ def query_scale(config: PretrainedConfig) -> int:
     return int(config.head_dim)
 
 
-def convert_cached(path: Path, *, emit: Emit = ignore) -> Path:
+def convert_cached(path: Path, *, progress: Progress = SILENT) -> Path:
     """The folder of the base in this .gguf file, converted the first time its content is seen."""
     check_magic(path)
     digest = file_sha256(path)
     folder = converted_folder(path.stem, sha256=digest)
 
     def fill(partial: Path) -> None:
-        emit(f"Converting {path.name} to bfloat16, once for this file.")
+        progress.phase(f"Converting {path.name} to bfloat16, once for this file.")
         convert(path, into=partial)
         origin = {"source": path.name, "sha256": digest}
         text = json.dumps(origin, indent=2) + "\n"
         (partial / "origin.json").write_text(text, encoding="utf-8")
 
-    return publish(folder, fill=fill, emit=emit)
+    return publish(folder, fill=fill, progress=progress)
 
 
 def convert(path: Path, *, into: Path) -> None:

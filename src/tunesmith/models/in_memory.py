@@ -16,7 +16,8 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from tunesmith.core.errors import ModelError
 from tunesmith.core.numbers import bytes_text
-from tunesmith.models.cache import Emit, ignore, models_root, publish
+from tunesmith.core.progress import SILENT, Progress
+from tunesmith.models.cache import models_root, publish
 
 _HOOKS = (
     *("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"),
@@ -99,10 +100,10 @@ def require_plain(model: object) -> PreTrainedModel:
     return model
 
 
-def folder_of(held: HeldModel, *, emit: Emit = ignore) -> Path:
+def folder_of(held: HeldModel, *, progress: Progress = SILENT) -> Path:
     """The folder with this base: the one it was loaded from, if that holds the same tensors.
 
-    Otherwise it is saved once into the cache, which ``emit`` hears of: a run names its base, so
+    Otherwise it is saved once into the cache: a run names its base, so
     that it can be resumed, evaluated and exported later.
     """
     source = Path(str(getattr(held.model.config, "_name_or_path", "") or "")).expanduser()
@@ -112,11 +113,11 @@ def folder_of(held: HeldModel, *, emit: Emit = ignore) -> Path:
 
     def fill(into: Path) -> None:
         size = sum(tensor.nbytes for tensor in held.model.parameters())
-        emit(f"saving the model in memory once: {folder} ({bytes_text(size)})")
+        progress.phase(f"saving the model in memory once: {folder} ({bytes_text(size)})")
         held.structure().save_pretrained(into)
         held.tokenizer.save_pretrained(into)
 
-    return publish(folder, fill=fill, emit=emit)
+    return publish(folder, fill=fill, progress=progress)
 
 
 def _is_same(held: HeldModel, folder: Path) -> bool:

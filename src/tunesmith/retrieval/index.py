@@ -1,5 +1,6 @@
 """A folder brought into a store: what is new is embedded, what is gone leaves, the rest stays."""
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -7,12 +8,13 @@ from pathlib import Path
 
 from tunesmith.core.errors import RagError
 from tunesmith.core.numbers import many
+from tunesmith.core.progress import SILENT, Progress
 from tunesmith.retrieval.chunk import Chunk, Cutting
 from tunesmith.retrieval.embedding import EmbeddingModel, probe, require_same
 from tunesmith.retrieval.folder import File, keep_refusals, known_refusals, list_files
 from tunesmith.retrieval.passage import Passage
 from tunesmith.retrieval.read import Refused
-from tunesmith.retrieval.reading import Readers, Reading
+from tunesmith.retrieval.reading import Answer, Reading, read_files
 from tunesmith.retrieval.store import (
     Store,
     Stored,
@@ -34,15 +36,6 @@ class IndexedFolder:
     embedding: str
     load: Callable[[], EmbeddingModel]
     cutting: Cutting = field(default_factory=Cutting)
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far it is; ``done`` and ``total`` count files that are not in the store yet."""
-
-    done: int
-    total: int
-    chunks: int
 
 
 @dataclass(slots=True)
@@ -67,13 +60,13 @@ def index(
     source: IndexedFolder,
     uri: str,
     *,
-    emit: Callable[[Progress], object] = lambda _: None,
+    progress: Progress = SILENT,
     reading: Reading | None = None,
 ) -> Indexed:
     """Make the store at ``uri`` hold what the folder holds.
 
-    A file that cannot be read is told in the result; what the store had of it leaves. A stop at
-    any moment leaves a store that opens, and the next call goes on where it was. Raises RagError
+    A file that cannot be read is told in the result; what the store had of it leaves. A cancel
+    at any moment leaves a store that opens, and the next call resumes. Raises RagError
     where the folder or the store cannot be used.
     """
     reading = reading or Reading()
@@ -97,9 +90,11 @@ def index(
             embedder = source.load()
             store = store or create_store(uri, _settings(source, embedder))
             require_same(embedder, store.settings)
-            filling = _Filling(store, embedder, have, result, emit)
-            with Readers(embedder.folder, store.settings.cutting, reading) as readers:
-                filling.fill(missing, readers)
+            filling = _Filling(store, embedder, have, result, progress)
+            orders = [file.order for file in missing.values()]
+            made = read_files(orders, embedder.folder, store.settings.cutting, reading)
+            with contextlib.closing(made):
+                filling.fill(missing, made)
         if store is None:
             raise _nothing(source.folder, result)
         _settle(store, wanted, have, result)
@@ -132,14 +127,14 @@ class _Filling:
     embedder: EmbeddingModel
     have: dict[str, Stored]
     result: Indexed
-    emit: Callable[[Progress], object]
+    progress: Progress
     waiting: list[Passage] = field(default_factory=list)
 
-    def fill(self, missing: dict[str, File], readers: Readers) -> None:
-        """Read, embed and add what these documents lack."""
-        orders = [file.order for file in missing.values()]
-        answers = zip(missing.items(), readers.read(orders), strict=True)
-        for done, ((key, file), (_, answer)) in enumerate(answers, start=1):
+    def fill(self, missing: dict[str, File], answers: Iterator[Answer]) -> None:
+        """Embed and add what these documents lack, as each was read."""
+        phase = self.progress.phase("indexing files", len(missing))
+        pairs = zip(missing.items(), answers, strict=True)
+        for done, ((key, file), answer) in enumerate(pairs, start=1):
             if isinstance(answer, Refused):
                 self.result.refused[file.source] = answer
             else:
@@ -148,9 +143,9 @@ class _Filling:
                 self.waiting += [each for each in every if each.part not in known]
             while len(self.waiting) >= CHUNKS_AT_ONCE:
                 self._add(CHUNKS_AT_ONCE)
-                self.emit(Progress(done - 1, len(missing), self.result.embedded_chunks))
+                phase.at(done - 1)
         self._add(len(self.waiting))
-        self.emit(Progress(len(missing), len(missing), self.result.embedded_chunks))
+        phase.at(len(missing))
 
     def _add(self, count: int) -> None:
         some, self.waiting = self.waiting[:count], self.waiting[count:]

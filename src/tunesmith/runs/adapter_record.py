@@ -10,9 +10,8 @@ from pathlib import Path
 from tunesmith.adapters import store
 from tunesmith.adapters.folder import CONFIG, FILE, Origin, read_config, read_origin
 from tunesmith.adapters.stored import StoredTensors
-from tunesmith.config.methods import LoraSettings
 from tunesmith.core.errors import AdapterError, ModelError, TunesmithError
-from tunesmith.core.numbers import many
+from tunesmith.methods import table
 from tunesmith.models.cache import folder_bytes
 from tunesmith.runs.continuation import token_texts
 from tunesmith.runs.history import read_run
@@ -141,13 +140,13 @@ def _facts(folder: Path, origin: Origin | None) -> dict[str, object]:
         StoredTensors(folder),
         store.settings_of(folder),
     )
-    lora = settings if isinstance(settings, LoraSettings) else None
+    told = table.of(settings).facts(settings)
     return {
         "kind": origin.kind if origin else settings.kind,
         "base": origin.base if origin else str(config.get("base_model_name_or_path") or "?"),
         "base_sha256": origin.sha256 if origin else None,
-        "rank": lora and max([lora.rank, *lora.rank_pattern.values()]),
-        "virtual_tokens": None if lora else getattr(settings, "tokens", None),
+        "rank": told.get("rank"),
+        "virtual_tokens": told.get("virtual_tokens"),
         "parameters": sum(math.prod(tensors.shape(name)) for name in tensors),
         "bytes": folder_bytes(folder),
         "dtype": str(tensors[next(iter(tensors))].dtype).removeprefix("torch."),
@@ -216,33 +215,14 @@ def _source(folder: Path, run: Path | None, own: Values) -> str:
     return f"PEFT {version}" if version else "elsewhere"
 
 
-SHOWN = ("alpha", "rslora", "dora", "rank_pattern", "alpha_pattern")
-SHOWN_PATTERNS = 4
-
-
 def settings_of(record: AdapterRecord) -> dict[str, object]:
     """What its folder says of the method besides the record; nothing for one that is damaged."""
     if record.fault is not None:
         return {}
     settings = store.settings_of(record.folder)
-    if not isinstance(settings, LoraSettings):
-        return {"virtual_tokens": record.virtual_tokens}
-    layers = [str(each) for each in settings.targets]
-    leaves = sorted({name.rpartition(".")[2] for name in layers})
-    default = LoraSettings()
-    odd = {
-        name: _shown(getattr(settings, name))
-        for name in SHOWN
-        if getattr(settings, name) != getattr(default, name) or name == "alpha"
-    }
-    tokens = _new_tokens(record.folder)
-    more = {"new_tokens": tokens} if tokens else {}
-    return {
-        "rank": record.rank,
-        **odd,
-        "layers": f"{len(layers)}: {', '.join(leaves)}",
-        **more,
-    }
+    method = table.of(settings)
+    tokens = _new_tokens(record.folder) if method.own_tokens else []
+    return {**method.facts(settings), **({"new_tokens": tokens} if tokens else {})}
 
 
 def _new_tokens(folder: Path) -> list[object]:
@@ -251,12 +231,6 @@ def _new_tokens(folder: Path) -> list[object]:
         return list(token_texts(folder))
     except ModelError:
         return list(store.token_ids(folder))
-
-
-def _shown(value: object) -> object:
-    if not isinstance(value, dict) or len(value) <= SHOWN_PATTERNS:
-        return value
-    return f"for {many(len(value), 'layer')}"
 
 
 def files_of(record: AdapterRecord) -> dict[str, int]:
@@ -270,7 +244,8 @@ def next_commands(record: AdapterRecord) -> list[str]:
     if record.fault is not None:
         return []
     name = shlex.quote(str(record.run or record.folder))
-    kind = "merged" if record.rank else "peft"
+    method = table.row(record.kind)
+    kind = method.exports[0] if method and method.exports else table.PEFT
     out = shlex.quote(f"{record.name}-{kind}")
     return [
         f"tunesmith adapters verify {name}",

@@ -5,8 +5,8 @@ from pathlib import Path
 from tunesmith.adapters import store
 from tunesmith.adapters.folder import read_origin
 from tunesmith.adapters.loaded_base import Opened, attach_over_any
-from tunesmith.config import LoraSettings, RunConfig
-from tunesmith.config.methods import FOUR_BIT_KINDS, AnyMethod, start_path
+from tunesmith.config import RunConfig
+from tunesmith.config.methods import AnyMethod, needs_four_bit, start_path
 from tunesmith.core.errors import ConfigError
 from tunesmith.data.tokenizer import Tokenizer, decode, encode
 from tunesmith.methods import table
@@ -73,7 +73,7 @@ def other_base(config: RunConfig, base: Base) -> str | None:
     origin = None if folder is None else read_origin(folder)
     if origin is None:
         return None
-    was, now = (kind in FOUR_BIT_KINDS for kind in (origin.kind, config.method.kind))
+    was, now = (needs_four_bit(kind) for kind in (origin.kind, config.method.kind))
     if was != now:
         before, after = ("in 4 bit" if four_bit else "in 16 bit or more" for four_bit in (was, now))
         return f"{folder} was trained over a base {before}, and goes on over one {after}"
@@ -97,16 +97,17 @@ def token_texts(folder: Path) -> tuple[str, ...]:
 
 def _differing_tokens(settings: AnyMethod, folder: Path) -> list[Difference]:
     """Tokens that are asked for and are not the adapter's own."""
-    if not isinstance(settings, LoraSettings):
+    if not table.of(settings).own_tokens:
         return []
+    wanted: tuple[str, ...] = getattr(settings, "new_tokens", ())
     there = store.token_ids(folder)
     asked: set[int] = set()
     if there:
         tokenizer: Tokenizer = read_tokenizer(folder, trust_remote_code=False)
-        asked = {_id(tokenizer, text) for text in settings.new_tokens}
-    if asked == set(there) and bool(settings.new_tokens) == bool(there):
+        asked = {_id(tokenizer, text) for text in wanted}
+    if asked == set(there) and bool(wanted) == bool(there):
         return []
-    return [Difference("new_tokens", settings.new_tokens, token_texts(folder))]
+    return [Difference("new_tokens", wanted, token_texts(folder))]
 
 
 def _id(tokenizer: Tokenizer, text: str) -> int:

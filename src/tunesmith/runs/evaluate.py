@@ -9,8 +9,9 @@ from tunesmith.adapters.folder import read_origin
 from tunesmith.adapters.loaded_base import Opened, attach_over_any, open_base
 from tunesmith.config import RunConfig, load_run_config
 from tunesmith.config.load import merged, run_config
+from tunesmith.config.methods import first_kind
 from tunesmith.core.errors import ConfigError, DataError, ModelError, RunError
-from tunesmith.core.progress import Course, Event, Notice, Phase
+from tunesmith.core.progress import OnEvent, Progress, never
 from tunesmith.data.dataset import RunRows
 from tunesmith.evaluation.answering import voice_of
 from tunesmith.evaluation.answers import Answers
@@ -25,14 +26,12 @@ from tunesmith.runs.locate import locate
 from tunesmith.runs.one_run import open_for
 from tunesmith.runs.rows import load_rows, require_files
 
-Emit = Callable[[Event], None]
-Stop = Callable[[], bool]
 NAME = "tuned"
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What was found; ``document`` is None where it was stopped, ``folder`` where none has it."""
+    """What was found; ``document`` is None where nothing was asked, ``folder`` without a place."""
 
     target: str
     document: Mapping[str, object] | None
@@ -60,25 +59,25 @@ def evaluate_target(  # what is judged, on what, and who hears of it
     *,
     data: str | None = None,
     out: Path | None = None,
-    emit: Emit,
-    stop: Stop = lambda: False,
+    emit: OnEvent,
+    stop: Callable[[], bool] = never,
 ) -> Evaluation:
     """Judge a run, an adapter's folder or a base on its held-out rows, or on the file ``data``.
 
     The document goes into ``out``, or into the run's folder. Raises RunError where the run has no
-    result or its base is gone, ConfigError without checks or rows.
+    result or its base is gone, ConfigError without checks or rows. Cancelled, nothing is written,
+    and what was answered is known the next time.
     """
+    progress = Progress(emit, cancelled=stop)
     subject = _subject(target, overrides, data)
     require_evaluable(subject.config)
     _require_questions(subject.config, target)
-    subject = _with_rows(subject, emit)
+    subject = _with_rows(subject, progress)
     place = RunFolder(out) if out is not None else subject.run
     with ExitStack() as locks:
         if subject.run is not None:
             locks.enter_context(alone(subject.run.path))
-        judge = _judged(subject, target, emit, stop)
-        if judge.stopped:
-            return Evaluation(target, None, None, None)
+        judge = _judged(subject, target, progress)
         document = judge.to_json()
         if place is not None:
             place.path.mkdir(parents=True, exist_ok=True)
@@ -112,7 +111,7 @@ def _subject(target: str, overrides: Mapping[str, object], data: str | None) -> 
     found = locate(target)
     adapter = next(iter(found.adapters.values()), None)
     named = merged({"data": {"train": data}}, overrides)
-    method = {"kind": "qlora" if found.four_bit else "lora"}
+    method = {"kind": first_kind(four_bit=found.four_bit)}
     values = merged({"model": found.model, "method": method}, merged(named, held))
     config = run_config(values, path=None, flags=overrides)
     return _Subject(config, adapter, adapter is not None, None, named["data"] != {"train": data})
@@ -130,26 +129,26 @@ def _require_questions(config: RunConfig, target: str) -> None:
         )
 
 
-def _judged(subject: _Subject, target: str, emit: Emit, stop: Stop) -> Judge:
+def _judged(subject: _Subject, target: str, progress: Progress) -> Judge:
     """Open, attach, read, judge: the same calls as at the end of a training."""
     config = subject.config
-    opened = _opened(subject, target, emit)
+    progress = replace(progress, threads=config.train.threads)
+    opened = _opened(subject, target, progress)
     for note in opened.base.notes:
-        emit(Notice("base", note))
+        progress.notice("base", note)
     adapter = None
     if subject.is_adapter and subject.trained is not None:
         adapter = attach_over_any(opened, subject.trained, name=NAME)
     if subject.trained is not None:
-        tell_other_base(subject.trained, opened, emit)
-    emit(Phase("reading the data"))
+        warn_other_base(subject.trained, opened, progress)
+    progress.phase("reading the data")
     name = NAME if adapter else None
-    rows = _rows(subject, opened, name, Course(config.train.threads, emit, stop))
+    rows = _rows(subject, opened, name, progress)
     judge = Judge(
         opened,
         config,
         rows,
-        emit=emit,
-        stop=stop,
+        progress=progress,
         virtual_tokens=opened.engine.prefix_length(name),
         folder=subject.run if subject.has_training_rows else None,
     )
@@ -177,10 +176,10 @@ def _tuned(
     return Tuned(whole, None, voice_of(opened.base, None, subject.trained), seconds)
 
 
-def _opened(subject: _Subject, target: str, emit: Emit) -> Opened:
+def _opened(subject: _Subject, target: str, progress: Progress) -> Opened:
     """The base; RunError where it is no longer there."""
     try:
-        return open_for(subject.config, emit=emit)
+        return open_for(subject.config, progress=progress)
     except ModelError as error:
         if subject.run is None:
             raise
@@ -191,15 +190,15 @@ def _opened(subject: _Subject, target: str, emit: Emit) -> Opened:
         ) from error
 
 
-def tell_other_base(trained: Path, opened: Opened, emit: Emit) -> None:
+def warn_other_base(trained: Path, opened: Opened, progress: Progress) -> None:
     """Say where what was trained names another base than the one that is here."""
     origin = read_origin(trained)
     if origin is not None and origin.sha256 != hash_folder(opened.base.folder)[COMBINED]:
         said = f"{trained} was trained over another base than {opened.base.name}"
-        emit(Notice("other_base", said))
+        progress.notice("other_base", said)
 
 
-def _with_rows(subject: _Subject, emit: Emit) -> _Subject:
+def _with_rows(subject: _Subject, progress: Progress) -> _Subject:
     """The subject with files that are there; of a file alone where training rows are gone."""
     config = subject.config
     data, has_rows = config.data, subject.has_training_rows
@@ -209,7 +208,7 @@ def _with_rows(subject: _Subject, emit: Emit) -> _Subject:
         except DataError as error:
             require_files(data.model_copy(update={"train": data.eval}))
             told = f"without training rows there is no arm `examples`: {error.message}"
-            emit(Notice("left_out", told))
+            progress.notice("left_out", told)
             has_rows = False
         if not has_rows:
             data = data.model_copy(update={"train": data.eval, "share": 1.0, "drop": ()})
@@ -219,13 +218,13 @@ def _with_rows(subject: _Subject, emit: Emit) -> _Subject:
     return replace(subject, config=config, has_training_rows=has_rows)
 
 
-def _rows(subject: _Subject, opened: Opened, adapter: str | None, course: Course) -> RunRows:
+def _rows(subject: _Subject, opened: Opened, adapter: str | None, progress: Progress) -> RunRows:
     """The rows to ask, and those of the training where they are still there."""
     rows = load_rows(
         subject.config.data,
         opened.tokenizer(adapter),
         context=opened.base.context - opened.engine.prefix_length(adapter),
         seed=subject.config.train.seed,
-        course=course,
+        progress=progress,
     )
     return rows if subject.has_training_rows else replace(rows, sample=())

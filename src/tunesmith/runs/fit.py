@@ -1,14 +1,13 @@
 """Does an adapter fit a base? Asked of the files of both, without loading the base's weights."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tunesmith.adapters.fit import Identity, Mismatch, mismatches
 from tunesmith.adapters.loaded_base import open_skeleton
 from tunesmith.core.errors import ModelError
+from tunesmith.core.progress import SILENT, Progress
 from tunesmith.engine.forward import Engine
-from tunesmith.models.cache import ignore
 from tunesmith.runs.locate import Found, require_base
 
 FAMILIES = (
@@ -50,7 +49,7 @@ def verify_adapter(
     model: str | None = None,
     *,
     force: bool = False,
-    emit: Callable[[str], None] = ignore,
+    progress: Progress = SILENT,
 ) -> Verified:
     """Compare an adapter with ``model``, else with the base that it names.
 
@@ -62,7 +61,7 @@ def verify_adapter(
         require_base(found)
     name = model or found.model
     try:
-        folder, skeleton = open_skeleton(name, emit=emit)
+        folder, skeleton = open_skeleton(name, progress=progress)
     except ModelError as error:
         if model is not None:
             raise

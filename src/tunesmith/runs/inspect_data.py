@@ -8,12 +8,11 @@ from numpy.typing import NDArray
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from tunesmith.config.run import DEFAULT_EPOCHS, RunConfig
-from tunesmith.core import progress
-from tunesmith.core.progress import Course, Event, Phase
+from tunesmith.core.progress import SILENT, Event, Progress, ignore
 from tunesmith.data.faults import Faults, Note
 from tunesmith.data.quality.distribution import told_of_few
 from tunesmith.estimate.duration import Estimate, estimate
-from tunesmith.models.cache import Emit, ignore
+from tunesmith.methods import table
 from tunesmith.models.load import context_of, read_config, read_tokenizer
 from tunesmith.models.quiet import no_progress_bars
 from tunesmith.models.resolve import resolve
@@ -80,10 +79,10 @@ class OpenedTokenizer:
 
 
 def open_tokenizer(
-    model: str, *, trust_remote_code: bool = False, emit: Emit = ignore
+    model: str, *, trust_remote_code: bool = False, progress: Progress = SILENT
 ) -> OpenedTokenizer:
     """Read only what rows are rendered with; raises ModelError as loading the base would."""
-    folder = resolve(model, trust_remote_code=trust_remote_code, emit=emit)
+    folder = resolve(model, trust_remote_code=trust_remote_code, progress=progress)
     with no_progress_bars():
         config = read_config(folder, trust_remote_code=trust_remote_code)
         check_config(config, folder)
@@ -120,28 +119,25 @@ class Inspection:
 
 
 def inspect_data(
-    config: RunConfig, *, emit: Callable[[Event], None] = progress.ignore
+    config: RunConfig, *, emit: Callable[[Event], object] = ignore
 ) -> list[Inspection]:
     """The training files together, then the held-out file where one is named."""
-    settings = config.data
+    settings, progress = config.data, Progress(emit, threads=config.train.threads)
     opened = open_tokenizer(
-        config.model,
-        trust_remote_code=config.trust_remote_code,
-        emit=lambda phase: emit(Phase(phase)),
+        config.model, trust_remote_code=config.trust_remote_code, progress=progress
     )
     gathered = gather(
         settings,
         opened.tokenizer,
         context=opened.context,
         seed=config.train.seed,
-        course=Course(config.train.threads, emit),
+        progress=progress,
         always_look=True,
     )
     name = ", ".join(source.path for source in settings.sources)
     train = _inspection(name, gathered.train, dropped=gathered.overview.dropped)
-    few = told_of_few(
-        round((1 - settings.held_share) * len(gathered.train.rows)), config.method.kind
-    )
+    kept = round((1 - settings.held_share) * len(gathered.train.rows))
+    few = told_of_few(kept, config.method.kind, enough=table.of(config.method).min_rows)
     warnings = (*train.warnings, *gathered.overview.notes, *few)
     train = replace(train, warnings=warnings, estimate=_estimate(config, opened.config, train))
     if gathered.held is None or settings.held is None:

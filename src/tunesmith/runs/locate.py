@@ -7,7 +7,7 @@ from pathlib import Path
 from tunesmith.adapters.folder import CONFIG as ADAPTER_CONFIG
 from tunesmith.adapters.folder import Origin, read_config, read_origin
 from tunesmith.config.load import read_yaml
-from tunesmith.config.methods import FOUR_BIT_KINDS
+from tunesmith.config.methods import needs_four_bit
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import AdapterError, RunError
 from tunesmith.models.catalog import find_entry
@@ -95,9 +95,8 @@ def adapter_folders(names: Sequence[str]) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for name in names:
-        one = find_adapter(name)
-        assert one.adapter is not None
-        found[_free_name(one.name, found)] = one.adapter
+        own, folder = named_adapter(name)
+        found[_free_name(own, found)] = folder
     return found
 
 
@@ -119,6 +118,13 @@ def find_adapter(name: str, root: Path = RUNS) -> Found:
         remedy = "Give it as the model instead." if run else "Name an adapter's or a run's folder."
         raise AdapterError(f"{name} is no adapter: {what}.", remedy=remedy)
     return found
+
+
+def named_adapter(name: str, root: Path = RUNS) -> tuple[str, Path]:
+    """The name and the folder of ``find_adapter``'s adapter."""
+    found = find_adapter(name, root)
+    assert found.adapter is not None
+    return found.name, found.adapter
 
 
 def _find(target: str, root: Path = RUNS) -> Found:
@@ -149,7 +155,7 @@ def _of_run(folder: Path) -> Found:
 
 def _is_four_bit(config: Mapping[str, object]) -> bool:
     method = config.get("method")
-    return isinstance(method, dict) and method.get("kind") in FOUR_BIT_KINDS
+    return isinstance(method, dict) and needs_four_bit(method.get("kind"))
 
 
 def _of_adapter(folder: Path) -> Found:
@@ -161,7 +167,7 @@ def _of_adapter(folder: Path) -> Found:
     name = folder.resolve().name
     if (origin := read_origin(folder)) is None:
         return Found(name, model, folder)
-    return Found(name, _base(model, origin), folder, four_bit=origin.kind in FOUR_BIT_KINDS)
+    return Found(name, _base(model, origin), folder, four_bit=needs_four_bit(origin.kind))
 
 
 def _base(written: str, origin: Origin) -> str:

@@ -13,10 +13,10 @@ import torch
 from tunesmith.adapters import store
 from tunesmith.adapters.loaded_base import Opened, open_base
 from tunesmith.config import RunConfig
-from tunesmith.config.methods import FOUR_BIT_KINDS
+from tunesmith.config.methods import needs_four_bit
 from tunesmith.core import files
 from tunesmith.core.numbers import many
-from tunesmith.core.progress import Course, Event, Notice, Phase
+from tunesmith.core.progress import Cancelled, Event, Notice, Progress
 from tunesmith.data.dataset import RunRows
 from tunesmith.data.quality.distribution import told_of_few
 from tunesmith.engine import memory
@@ -44,23 +44,21 @@ from tunesmith.training.loop import held_out_loss
 from tunesmith.training.measure import make_plan, plan_beside
 from tunesmith.training.steps import Plan
 
-Emit = Callable[[Event], None]
-Stop = Callable[[], bool]
 LoadRows = Callable[..., RunRows]
 
 
-def open_for(config: RunConfig, *, emit: Emit) -> Opened:
+def open_for(config: RunConfig, *, progress: Progress) -> Opened:
     """The base that a config trains over, in the format that its method asks for."""
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
-    emit(Phase(f"loading {config.model}"))
+    progress.phase(f"loading {config.model}")
     opened = open_base(
         result.start_model(config),
         dtype=config.dtype,
         device=config.device,
-        four_bit=config.method.kind in FOUR_BIT_KINDS,
+        four_bit=needs_four_bit(config.method.kind),
         trust_remote_code=config.trust_remote_code,
-        emit=lambda phase: emit(Phase(phase)),
+        progress=progress,
     )
     if table.METHODS[config.method.kind].trains_base and held_model(opened.base.folder):
         own_weights_(opened.base.model)
@@ -70,9 +68,10 @@ def open_for(config: RunConfig, *, emit: Emit) -> Opened:
 class OneRun:
     """A run, new or resumed: prepared over a base, trained as a member, finished."""
 
-    def __init__(self, config: RunConfig, folder: RunFolder, *, emit: Emit, stop: Stop) -> None:
-        self.config, self.folder, self.stop = config, folder, stop
-        self._emit = emit
+    def __init__(self, config: RunConfig, folder: RunFolder, *, progress: Progress) -> None:
+        self.config, self.folder = config, folder
+        self._listener = progress.on_event
+        self.progress = replace(progress, on_event=self.record, threads=config.train.threads)
         self._curves = curves_of(folder.path) if config.train.tensorboard else None
         self.notices: list[str] = []
         self.start = time.perf_counter()
@@ -80,30 +79,29 @@ class OneRun:
         self.judge: Judge
         self.job: Job
 
-    def emit(self, event: Event) -> None:
+    def record(self, event: Event) -> None:
         """Record an event in the run folder, then pass it on."""
         self.folder.record(event)
         if isinstance(event, Notice):
             self.notices.append(event.message)
         if self._curves is not None:
             self._curves(event)
-        self._emit(event)
+        self._listener(event)
 
     def prepare(self, opened: Opened, *, name: str = "default", load: LoadRows = load_rows) -> None:
         """Attach the adapter under ``name``, read the rows, and let the base answer if it must."""
         self.opened = opened
         for note in opened.base.notes:
-            self.emit(Notice("base", note))
+            self.progress.notice("base", note)
         adapter = result.attach(opened, self.config, name=name)
         if other := continuation.other_base(self.config, opened.base):
-            self.emit(Notice("other_base", other))
+            self.progress.notice("other_base", other)
         rows = self._rows(adapter, load)
         self.judge = Judge(
             opened,
             self.config,
             rows,
-            emit=self.emit,
-            stop=self.stop,
+            progress=self.progress,
             virtual_tokens=opened.engine.prefix_length(adapter.name),
             folder=self.folder,
         )
@@ -121,31 +119,30 @@ class OneRun:
         )
 
     def _rows(self, adapter: Adapter, load: LoadRows) -> RunRows:
-        self.emit(Phase("reading the data"))
+        self.progress.phase("reading the data")
         opened = self.opened
         rows = load(
             self.config.data,
             opened.tokenizer(adapter.name),
             context=opened.base.context - opened.engine.prefix_length(adapter.name),
             seed=self.config.train.seed,
-            course=Course(self.config.train.threads, self.emit, self.stop),
+            progress=self.progress,
         )
         held = len(rows.held) if rows.held else 0
-        self.emit(
-            Notice(
-                "data",
-                f"{many(len(rows.train), 'row')} of {many(rows.train.tokens, 'token')} to train on "
-                f"({rows.train.supervised_tokens:,} supervised), {held:,} held out",
-            )
+        self.progress.notice(
+            "data",
+            f"{many(len(rows.train), 'row')} of {many(rows.train.tokens, 'token')} to train on "
+            f"({rows.train.supervised_tokens:,} supervised), {held:,} held out",
         )
-        few = told_of_few(len(rows.train), self.config.method.kind)
+        method = self.config.method
+        few = told_of_few(len(rows.train), method.kind, enough=table.of(method).min_rows)
         for note in (*few, *rows.train.notes):
-            self.emit(Notice(note.code, f"{note.message} ({many(note.count, 'row')})"))
+            self.progress.notice(note.code, f"{note.message} ({many(note.count, 'row')})")
         lengths = np.concatenate([part.lengths for part in (rows.train, rows.held) if part])
         for narrow in narrow_layers(opened.engine, adapter.name):
             if count := int((lengths > narrow.length).sum()):
                 longer = f"{count:,} of {many(len(lengths), 'row')} are that long"
-                self.emit(Notice("window", f"{narrow}; {longer}"))
+                self.progress.notice("window", f"{narrow}; {longer}")
         result.write_environment(self.folder.environment, opened.base, self.config)
         return rows
 
@@ -169,14 +166,14 @@ class OneRun:
         plan = self.folder.read_plan()
         if plan is None:
             if beside is None:
-                self.emit(Phase("measuring memory and speed on the longest documents"))
+                self.progress.phase("measuring memory and speed on the longest documents")
                 plan = make_plan(self.job, lr=self._rate())
             else:
                 plan = plan_beside(self.job, beside, lr=self._rate())
             self.folder.write_plan(plan)
         state = self._restore(adam)
         member = Member(self.job, plan, adam, state)
-        self.emit(planned(member))
+        self.progress.report(planned(member))
         return member
 
     def _restore(self, adam: torch.optim.Optimizer) -> State:
@@ -186,37 +183,59 @@ class OneRun:
             state, changed = checkpoint.restore_(newest, self.job.adapter.parameters, adam)
             self.start -= state.seconds
             self.job.adapter.refresh()
-            self.emit(Notice("resumed", f"resumed after step {state.step}"))
+            self.progress.notice("resumed", f"resumed after step {state.step}")
             if changed:
-                self.emit(Notice("not_exact", f"not exact because {'; '.join(changed)}"))
+                self.progress.notice("not_exact", f"not exact because {'; '.join(changed)}")
         self.folder.cut(state.step)
         return state
 
     def finish(self, member: Member) -> RunSummary:
-        """Save the result, judge it, write the summary; a stopped run only writes the summary."""
+        """Save the result, evaluate it, write the summary; a stopped run only writes the summary.
+
+        A cancel stops the run too: its adapter is saved as training left it, or as it was chosen,
+        and what was answered is known when it is resumed.
+        """
         assert member.ended is not None
-        state, ended = member.state, member.ended
-        adapter: str | None = None
-        evaluation: dict[str, object] | None = None
+        reason, saved, evaluation = member.ended.reason, None, None
+        forgetting: Forgetting | None = None
         eval_loss = next(reversed(self.folder.held_out_losses().values()), None)
-        if ended.reason != "stopped":
-            chosen = self._choose(state)
-            eval_loss = -chosen.choice.best.score if chosen else eval_loss
-            forgetting = self._weaken(chosen.forgetting if chosen else None)
+        if reason != "stopped":
+            try:
+                chosen = self._choose(member.state)
+                eval_loss = -chosen.choice.best.score if chosen else eval_loss
+                forgetting = self._weaken(chosen.forgetting if chosen else None)
+            except Cancelled:
+                reason = "stopped"
             if self.folder.is_weakened and (held := self.job.held) is not None:
                 tokens = member.plan.tokens_per_micro_batch
                 eval_loss = held_out_loss(self.job, held, tokens=tokens)
             saved = result.save(self.folder, self.opened, self.job.adapter, self.config)
-            adapter = str(saved)
-            self.judge.judge(self._tuned(saved, state, forgetting))
-            if self.judge.stopped:
-                ended = replace(ended, reason="stopped")
-            else:
+        if saved is not None and reason != "stopped":
+            try:
+                self.judge.judge(self._tuned(saved, member.state, forgetting))
                 evaluation = self.judge.to_json()
                 write_evaluation(evaluation, self.judge.answers, self.folder)
-        summary = RunSummary(
+            except Cancelled:
+                reason = "stopped"
+        summary = self._summary(
+            member, saved, reason=reason, eval_loss=eval_loss, evaluation=evaluation
+        )
+        files.write_json(self.folder.summary, summary.to_json())
+        return summary
+
+    def _summary(
+        self,
+        member: Member,
+        saved: Path | None,
+        *,
+        reason: str,
+        eval_loss: float | None,
+        evaluation: dict[str, object] | None,
+    ) -> RunSummary:
+        state = member.state
+        return RunSummary(
             run=str(self.folder.path),
-            adapter=adapter,
+            adapter=str(saved) if saved else None,
             steps=state.step,
             tokens=state.tokens,
             train_loss=state.train_loss,
@@ -225,31 +244,32 @@ class OneRun:
             peak_bytes=max(memory.peak_bytes(self.opened.engine.device), self.folder.peak_bytes()),
             seconds=time.perf_counter() - self.start,
             evaluation=evaluation,
-            reason=ended.reason,
+            reason=reason,
             notices=tuple(self.notices),
             answers=self.judge.answers,
         )
-        files.write_json(self.folder.summary, summary.to_json())
-        return summary
 
     def _choose(self, state: State) -> Chosen | None:
         """The best checkpoint, put into the adapter; None where there is no choice.
 
-        A stop in between leaves the adapter as training left it.
+        A cancel in between leaves the adapter as training left it.
         """
         kept = kept_checkpoints(self.folder, state.best_step)
-        chosen = choose_kept(kept, self._forgotten if self.judge.probes else None)
-        if len(kept) > 1:
-            self._put_back(chosen.folder if chosen else kept[-1].folder)
+        try:
+            chosen = choose_kept(kept, self._forgotten if self.judge.probes else None)
+        except Cancelled:
+            self._put_back(kept[-1].folder)
+            raise
         if chosen is not None:
-            self.emit(BestCheckpoint(**chosen.choice.to_json()))
+            self._put_back(chosen.folder)
+            self.progress.report(BestCheckpoint(**chosen.choice.to_json()))
             if chosen.choice.reason != "last":
-                self.emit(Notice("best", choice_text(chosen.choice, words_in())))
+                self.progress.notice("best", choice_text(chosen.choice, words_in()))
         return chosen
 
-    def _forgotten(self, folder: Path) -> Forgetting | None:
+    def _forgotten(self, folder: Path) -> Forgetting:
         self._put_back(folder)
-        return self.judge.forgetting(self.opened, self._adapter_name)
+        return self._forget(None)
 
     def _put_back(self, folder: Path) -> None:
         store.put_(self.job.adapter, checkpoint.tensors_of(folder))
@@ -273,16 +293,18 @@ class OneRun:
             full=forgetting,
         )
         if found is not None and (strength := found.strength) is not None:
-            self.emit(Weakened(**asdict(strength)))
-            self.emit(Notice("strength", strength.text()))
+            self.progress.report(Weakened(**asdict(strength)))
+            self.progress.notice("strength", strength.text())
         return found.forgetting if found else forgetting
 
     def _start(self) -> Mapping[str, torch.Tensor]:
         """The base's weights by name: read again, as full fine-tuning changed those in memory."""
-        return dict(open_for(self.config, emit=self.emit).engine.model.named_parameters())
+        return dict(open_for(self.config, progress=self.progress).engine.model.named_parameters())
 
-    def _forget(self, probes: Sequence[str] | None) -> Forgetting | None:
-        return self.judge.forgetting(self.opened, self._adapter_name, probes)
+    def _forget(self, probes: Sequence[str] | None) -> Forgetting:
+        found = self.judge.forgetting(self.opened, self._adapter_name, probes)
+        assert found is not None  # asked only where there are probes
+        return found
 
     def _tuned(self, saved: Path, state: State, forgetting: Forgetting | None) -> Tuned:
         """What was trained, saved in this folder."""

@@ -13,11 +13,11 @@ from tunesmith import __version__
 from tunesmith.adapters import store
 from tunesmith.adapters.folder import Origin, write_origin
 from tunesmith.adapters.loaded_base import Opened
-from tunesmith.config import DataSettings, FullSettings, RunConfig
+from tunesmith.config import DataSettings, RunConfig
 from tunesmith.config.run import DataSource
 from tunesmith.core import files
-from tunesmith.data.files.binary import is_hub_name
 from tunesmith.data.records import files_of, options_of
+from tunesmith.data.rows import HUB
 from tunesmith.data.tokenizer import add_tokens_, encode
 from tunesmith.engine import memory
 from tunesmith.engine.forward import named_tensors
@@ -42,8 +42,8 @@ PACKAGES = ("torch", "transformers", "safetensors", "tokenizers", "numpy", "bits
 
 def start_model(config: RunConfig) -> str:
     """The model that is loaded: for `full` with a start, that start."""
-    full = isinstance(config.method, FullSettings)
-    return config.method.start if full and config.method.start else config.model
+    whole = table.of(config.method).trains_base
+    return config.method.start if whole and config.method.start else config.model
 
 
 def attach(opened: Opened, config: RunConfig, *, name: str = "default") -> Adapter:
@@ -55,15 +55,16 @@ def attach(opened: Opened, config: RunConfig, *, name: str = "default") -> Adapt
     if (folder := continuation.start_folder(settings)) is not None:
         return continuation.attach(opened, config, folder, name=name)
     tokens: NewTokens = {}
-    if wanted := getattr(settings, "new_tokens", ()):
+    method = table.of(settings)
+    if method.own_tokens and (wanted := getattr(settings, "new_tokens", ())):
         tokenizer = copy.deepcopy(opened.base.tokenizer)
         tokens = add_tokens_(tokenizer, wanted)
         opened.tokenizers[name] = tokenizer
     text: list[int] = []
-    if start_text := getattr(settings, "start_text", None):
+    if method.init_text and (start_text := getattr(settings, "start_text", None)):
         (text,) = encode(opened.base.tokenizer, [start_text])
     words = Words(tokens, text, functools.partial(read_weight, opened.base.folder))
-    table.METHODS[settings.kind].check(engine, settings)
+    method.check(engine, settings)
     return table.attach(engine, settings, name=name, seed=config.train.seed, words=words)
 
 
@@ -125,7 +126,7 @@ def _data_sha256(source: DataSource, settings: DataSettings) -> str | dict[str, 
     """Of a file its hash, of a folder those of its data files; what a hub holds has none here."""
     name, options = source.path, options_of(settings, source)
     if not Path(name).is_dir():
-        return "" if is_hub_name(name) else file_sha256(Path(name))
+        return "" if name.startswith(HUB) else file_sha256(Path(name))
     return {str(path): file_sha256(path) for path in files_of(name, options)}
 
 

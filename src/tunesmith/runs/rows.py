@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from tunesmith.config import DataSettings
 from tunesmith.config.run import DataSource
 from tunesmith.core.numbers import many
-from tunesmith.core.progress import QUIET, Clock, Course, Notice
+from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data import token_store
 from tunesmith.data.dataset import Dataset, Limit, Numbers, RunRows, joined, limited, nothing_left
-from tunesmith.data.faults import FaultBook, Faults, Note, NoteBook, refuse
+from tunesmith.data.faults import Faults, Note, RowReport, refuse
 from tunesmith.data.quality.report import OVERVIEW, Overview, look_over
 from tunesmith.data.read import Asked, read_rows
 from tunesmith.data.records import exists, options_of
@@ -103,7 +103,7 @@ def gather(
     *,
     context: int,
     seed: int,
-    course: Course,
+    progress: Progress,
     always_look: bool = False,
 ) -> Gathered:
     """Read, tokenise and compare a run's sources; what was made before comes from the cache.
@@ -113,13 +113,7 @@ def gather(
     """
     limit = Limit(min(context, settings.max_tokens or context), settings.long_rows)
     recipe = Recipe(tokenizer, limit.max_tokens, rendering_of(settings))
-    clock = Clock(course)
-    work = Work(
-        root=cache_root() / "tokens",
-        processes=course.processes,
-        watch=lambda file, line, lines: clock.at(f"tokenising {file}", line, lines),
-        tell=lambda code, message: course.emit(Notice(code, message)),
-    )
+    work = Work(cache_root() / "tokens", progress)
     named = [settings.held] if settings.held else []
     held = [tokens_of(asked_of(settings, each), recipe, work) for each in named]
     train = [tokens_of(asked_of(settings, each), recipe, work) for each in settings.sources]
@@ -127,7 +121,7 @@ def gather(
     is_sound = is_sound and not _is_too_long(train, settings, limit)
     overview = Overview()
     if is_sound or always_look:
-        look = _Look(settings, seed, _all_long(train, limit), clock)
+        look = _Look(settings, seed, _all_long(train, limit))
         overview = _overview(train, held, look, work)
     name = ", ".join(each.path for each in settings.sources)
     return Gathered(
@@ -165,7 +159,6 @@ class _Look:
     settings: DataSettings
     seed: int
     long: Numbers
-    clock: Clock
 
 
 def _overview(train: Sequence[Tokens], held: Sequence[Tokens], look: _Look, work: Work) -> Overview:
@@ -188,14 +181,14 @@ def _overview(train: Sequence[Tokens], held: Sequence[Tokens], look: _Look, work
     stores = [each.file.conversations for each in train]
     others = [each.file.conversations for each in held]
     total = sum(map(len, (*stores, *others)))
-    phase = f"comparing {many(total, 'row')}"
+    phase = work.progress.quiet_phase(f"comparing {many(total, 'row')}", total)
     overview = look_over(
         stores,
         chain.from_iterable(others),
         settings,
         seed=look.seed,
         long=look.long,
-        seen=lambda: look.clock.step(phase, total),
+        seen=phase.step,
     )
     if None not in keys:
         token_store.remember(folder, key, OVERVIEW.dump_json(overview).decode())
@@ -204,20 +197,19 @@ def _overview(train: Sequence[Tokens], held: Sequence[Tokens], look: _Look, work
 
 def _side(sources: Sequence[Tokens], limit: Limit, *, name: str, overview: Overview) -> Side:
     """The rows of some sources within the limit, without those that an overview leaves out."""
-    rows, book, notes = _rows(sources), FaultBook(), NoteBook()
+    rows, report = _rows(sources), RowReport()
     for each in sources:
-        book.merge(each.file.contents.faults)
-        notes.merge(each.file.contents.notes)
+        report.merge(each.file.contents.faults, each.file.contents.notes)
     if overview.dropped:
         rows = rows.take(~np.isin(rows.owners, np.array(overview.dropped)))
     rest = limited(rows, limit)
-    book.merge(rest.faults)
+    report.merge(rest.faults, rest.notes)
     if overview.problem is not None:
-        book.add([overview.problem.at(name, None)])
-    elif not book.faults() and not len(rest.rows):
-        book.add([nothing_left(rest.long, limit).at(name, None)])
-    told = _placed((*notes.notes(), *rest.notes), files=len(rows.files))
-    return Side(tuple(sources), rest.rows, _in_order(book.faults(), rows.files), told)
+        report.add_faults([overview.problem.at(name, None)])
+    elif not report.faults and not len(rest.rows):
+        report.add_faults([nothing_left(rest.long, limit).at(name, None)])
+    told = _placed(report.notes, files=len(rows.files))
+    return Side(tuple(sources), rest.rows, _in_order(report.faults, rows.files), told)
 
 
 def _placed(notes: tuple[Note, ...], *, files: int) -> tuple[Note, ...]:
@@ -234,8 +226,6 @@ def _in_order(faults: Faults, files: Sequence[str]) -> Faults:
     return Faults(tuple(listed), faults.unlisted)
 
 
-__all__ = ["RunRows", "asked_of", "load_rows", "rendering_of", "require_files"]
-
 ONCE: NDArray[np.float64] = np.zeros(0)
 
 MOST_SAMPLED = 2000
@@ -243,13 +233,13 @@ MOST_SAMPLED = 2000
 
 def require_files(settings: DataSettings) -> None:
     """Raise DataError where files of the data are missing, before anything is written or loaded."""
-    book = FaultBook()
+    report = RowReport()
     for source in (*settings.sources, *([settings.held] if settings.held else [])):
         if not exists(source.path):
             _, _, rows = read_rows(asked_of(settings, source))  # has the words for it
-            for found in rows:
-                book.add(found.faults)
-    refuse(book.faults())
+            for outcome in rows:
+                report.add(outcome)
+    refuse(report.faults)
 
 
 def load_rows(
@@ -258,10 +248,10 @@ def load_rows(
     *,
     context: int,
     seed: int,
-    course: Course = QUIET,
+    progress: Progress = SILENT,
 ) -> RunRows:
     """A run's rows on both sides; raises FaultyData with every fault of every file."""
-    gathered = gather(settings, tokenizer, context=context, seed=seed, course=course)
+    gathered = gather(settings, tokenizer, context=context, seed=seed, progress=progress)
     refuse(gathered.faults)
     train, held = gathered.train, gathered.held
     rows = replace(train.rows, notes=(*train.notes, *gathered.overview.notes))

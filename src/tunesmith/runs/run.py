@@ -1,26 +1,29 @@
 """One training run from config to adapter: what `train` does, for command line and notebook."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from tunesmith.config import RunConfig, load_run_config
 from tunesmith.core import files
 from tunesmith.core.errors import RunError, TunesmithError
-from tunesmith.core.progress import Notice
+from tunesmith.core.progress import OnEvent, Progress, never
 from tunesmith.evaluation.arms import require_evaluable
 from tunesmith.runs.continuation import resolved
 from tunesmith.runs.folder import RunFolder, alone, free_folder
 from tunesmith.runs.neighbours import announced
-from tunesmith.runs.one_run import Emit, OneRun, Stop, open_for
+from tunesmith.runs.one_run import OneRun, open_for
 from tunesmith.runs.rows import require_files
 from tunesmith.runs.summary import RunSummary, complete_summary
 from tunesmith.training.loop import train
 
 
-def train_run(config: RunConfig, *, emit: Emit, stop: Stop = lambda: False) -> RunSummary:
+def train_run(config: RunConfig, *, emit: OnEvent, stop: Callable[[], bool] = never) -> RunSummary:
     """Run a new training; raises RunError where its folder holds another run.
 
-    What is refused before a base is loaded writes nothing.
+    What is refused before a base is loaded writes nothing. Cancelled in training or after it, the
+    run ends as `stopped`; before its first step Cancelled is raised. Either way it can be resumed.
     """
+    progress = Progress(emit, cancelled=stop)
     require_evaluable(config)  # what is faulty is refused before anything is written
     require_files(config.data)  # so is a missing file
     config = resolved(config)
@@ -29,19 +32,19 @@ def train_run(config: RunConfig, *, emit: Emit, stop: Stop = lambda: False) -> R
     folder.create(config.model_dump(mode="json", by_alias=True))
     with alone(folder.path):
         try:
-            return _go(OneRun(config, folder, emit=emit, stop=stop))
+            return _go(OneRun(config, folder, progress=progress))
         except TunesmithError as error:
             if error.code != "disk":  # which asks to go on
                 folder.discard_unless_begun()
             raise
 
 
-def resume_run(path: Path, *, emit: Emit, stop: Stop = lambda: False) -> RunSummary:
+def resume_run(path: Path, *, emit: OnEvent, stop: Callable[[], bool] = never) -> RunSummary:
     """Go on with an interrupted run, from its newest complete checkpoint.
 
     A complete one is left as it is, and its summary comes back.
     """
-    folder = RunFolder(path)
+    progress, folder = Progress(emit, cancelled=stop), RunFolder(path)
     if not folder.config.exists():
         raise RunError(
             f"{path} holds no run (no config.yaml).", remedy="`tunesmith runs list` shows them."
@@ -50,9 +53,9 @@ def resume_run(path: Path, *, emit: Emit, stop: Stop = lambda: False) -> RunSumm
     with alone(folder.path):
         files.sweep(folder.path)
         if (summary := complete_summary(folder, config)) is not None:
-            emit(Notice("complete", f"{path}: the run is complete; this is how it ended"))
+            progress.notice("complete", f"{path}: the run is complete; this is how it ended")
             return summary
-        return _go(OneRun(config, folder, emit=emit, stop=stop))
+        return _go(OneRun(config, folder, progress=progress))
 
 
 def _free_name(config: RunConfig) -> str:
@@ -62,15 +65,15 @@ def _free_name(config: RunConfig) -> str:
 
 
 def _go(run: OneRun) -> RunSummary:
-    """Load, train, judge, save, and tell of other trainings here."""
+    """Load, train, evaluate, save, and report other trainings here."""
     settings = run.config.train
     with announced(run.folder.path, device=run.config.device, threads=settings.threads) as notice:
         if notice is not None:
-            run.emit(notice)
-        run.prepare(open_for(run.config, emit=run.emit))
+            run.progress.report(notice)
+        run.prepare(open_for(run.config, progress=run.progress))
         member = run.member(run.build_optimizer())
-        for _, event in train([member], stop=run.stop):
-            run.emit(event)
+        for _, event in train([member], progress=run.progress):
+            run.progress.report(event)
         if member.error is not None:
             raise member.error
         return run.finish(member)

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.adapters import store
-from tunesmith.evaluation.checkpoints import Checkpoint, Choice, choose_checkpoint
+from tunesmith.evaluation.checkpoints import Checkpoint, CheckpointChoice, choose_checkpoint
 from tunesmith.evaluation.forgetting import Forgetting, Strength
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter, Tensors
 from tunesmith.runs.folder import RunFolder
 from tunesmith.training import checkpoint
 
-ForgettingAt = Callable[[Path], Forgetting | None]  # of the run as it was at a checkpoint
+ForgettingAt = Callable[[Path], Forgetting]  # of the run as it was at a checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Kept:
 class Chosen:
     """The choice, where its tensors lie, and what was measured of it on the way."""
 
-    choice: Choice
+    choice: CheckpointChoice
     folder: Path
     forgetting: Forgetting | None
 
@@ -52,7 +52,7 @@ def kept_checkpoints(folder: RunFolder, best_step: int | None) -> list[Kept]:
 
 
 def choose_kept(kept: Sequence[Kept], forgotten: ForgettingAt | None) -> Chosen | None:
-    """The best of at least two; None without a choice, or where ``forgotten`` came to no end.
+    """The best of at least two; None without a choice.
 
     The value is minus the held-out loss minus the rise of the probes' log-perplexity, both in nats
     a token. A probe can only lower it, so that those whose loss alone is worse than a value that
@@ -66,10 +66,8 @@ def choose_kept(kept: Sequence[Kept], forgotten: ForgettingAt | None) -> Chosen 
     for each in sorted(kept, key=lambda each: (each.loss, -each.step)):
         score, rise = -each.loss, None
         if forgotten is not None and score >= best:
-            measured = forgotten(each.folder)
-            if measured is None:
-                return None
-            found[each.step], rise = measured, rise_of(measured)
+            measured = found[each.step] = forgotten(each.folder)
+            rise = rise_of(measured)
         known.append(Checkpoint(each.step, score, rise))
         best = max(best, known[-1].value)
     choice = choose_checkpoint(known, unit="nats")
@@ -89,8 +87,8 @@ def rise_of(forgetting: Forgetting) -> float:
 
 SHARES = (0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)
 
-Score = Callable[[], float | None]  # of the first check, held out; None where a stop was asked for
-Forget = Callable[[Sequence[str] | None], Forgetting | None]  # by these probes, or by all
+Score = Callable[[], float]  # of the first check, held out
+Forget = Callable[[Sequence[str] | None], Forgetting]  # by these probes, or by all
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +112,11 @@ def find_strength(
 
     It stays as strong as it was where its score would fall by more than ``allowed``. ``start``
     gives the base's weights by name. ``full`` is what it forgot at full strength, where that is
-    known. None where its method cannot be weakened,
-    or a stop was asked for.
+    known. None where its method cannot be weakened.
     """
-    if not table.weakens(adapter):
+    if not table.scales_down(adapter):
         return None
     full = full or forget(None)
-    if full is None:
-        return None
     if full.outcome != "forgotten":
         return Found(None, full)
     steps = _Steps(adapter, start, score, forget, full)
@@ -146,20 +141,18 @@ class _Steps:
         """Give the adapter a share of its full strength."""
         if share != self._now:
             store.put_(self.adapter, self._tensors)
-            table.weaken_(self.adapter, share, self.start)
+            table.scale_down_(self.adapter, share, self.start)
             self._now = share
 
     def settle(self) -> None:
         """Leave it at what was decided, full strength before that."""
         self.set(self._stands)
 
-    def search(self, allowed: float) -> Found | None:
+    def search(self, allowed: float) -> Found:
         """The largest share whose probes are kept, judged by all of them and by its score."""
         worst = self.full.forgotten[0]
         told = (worst.probe, worst.measure, worst.difference.mean)
         share = self._largest([finding.probe for finding in self.full.forgotten])
-        if share is None:
-            return None
         nothing = Found(Strength(1.0, None, *told), self.full)
         if not share:
             return nothing
@@ -167,11 +160,9 @@ class _Steps:
         full_score = self.score()
         self.set(share)
         score, forgetting = self.score(), self.forget(None)
-        if full_score is None or score is None or forgetting is None:
-            return None
         if forgetting.outcome == "forgotten":  # by a probe that full strength had kept
             return nothing
-        if math.isnan(full_score - score):  # the judge will tell why nothing could be scored
+        if math.isnan(full_score - score):  # the evaluation reports why nothing could be scored
             return Found(None, self.full)
         self._stands = share if full_score - score <= allowed else 1.0
         found = {finding.probe: finding.difference.mean for finding in forgetting.findings}
@@ -179,14 +170,12 @@ class _Steps:
         strength = Strength(self._stands, share, *told, *scores)
         return Found(strength, forgetting if self._stands == share else self.full)
 
-    def _largest(self, probes: Sequence[str]) -> float | None:
-        """By bisection, as more strength forgets more; 0 where no share does, None at a stop."""
+    def _largest(self, probes: Sequence[str]) -> float:
+        """By bisection, as more strength forgets more; 0 where no share does."""
         first, last = 0, len(SHARES)
         while first < last:
             middle = (first + last) // 2
             self.set(SHARES[middle])
             found = self.forget(probes)
-            if found is None:
-                return None
             first, last = (first, middle) if found.outcome == "kept" else (middle + 1, last)
         return SHARES[last] if last < len(SHARES) else 0.0

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from tunesmith.config import RunConfig
 from tunesmith.config.load import read_yaml
-from tunesmith.core.errors import RunError
-from tunesmith.core.progress import Event
+from tunesmith.core.progress import Cancelled, OnEvent, never
 from tunesmith.evaluation.arms import BASE
 from tunesmith.evaluation.comparison import TUNED
 from tunesmith.evaluation.intervals import Interval
@@ -56,20 +55,17 @@ def demo_config(out: Path) -> RunConfig:
     )
 
 
-def demo(
-    *, out: Path, emit: Callable[[Event], None], stop: Callable[[], bool] = lambda: False
-) -> DemoResult:
+def demo(*, out: Path, emit: OnEvent, stop: Callable[[], bool] = never) -> DemoResult:
     """Train and judge the demo in ``out``; an earlier demo there is replaced.
 
-    Raises RunError where ``out`` holds anything else, or where the user stopped the run.
+    Raises RunError where ``out`` holds anything else, Cancelled where the run was stopped.
     """
     _make_room(out)
     summary = train_run(demo_config(out), emit=emit, stop=stop)
     if summary.answers is None:
-        raise RunError(
-            "The demo was stopped before its end.",
-            remedy=f"Go on with `tunesmith train --resume {out}`, or start it again.",
-            code="stopped",
+        raise Cancelled(
+            "The demo was stopped before its end. Go on with `tunesmith train --resume "
+            f"{out}`, or start it again."
         )
     answers = summary.answers
     first = answers.summary.checks[0]

@@ -11,7 +11,6 @@ from pydantic.fields import FieldInfo
 
 from tunesmith.config.checks import CheckSettings
 from tunesmith.config.evaluate import EvaluateSettings
-from tunesmith.config.methods import LoraSettings
 from tunesmith.config.run import DataSettings, RunConfig, TrainSettings
 from tunesmith.config.settings import nested_models
 from tunesmith.core.errors import ConfigError
@@ -82,12 +81,16 @@ def _lines(
     yield "\ndata:"
     yield from _section(DataSettings, data, indent="  ")
     yield "\nmethod:  # `tunesmith methods` shows the others"
-    yield from _section(LoraSettings, {}, indent="  ")
+    yield from _section(_default_method(), {}, indent="  ")
     yield "\ntrain:"
     yield from _section(TrainSettings, {}, indent="  ")
     yield "\nevaluate:"
     yield from _checks(proposals)
     yield from _section(EvaluateSettings, {}, indent="  ")
+
+
+def _default_method() -> type[BaseModel]:
+    return type(RunConfig.model_fields["method"].get_default(call_default_factory=True))
 
 
 def _checks(proposals: Sequence[Proposal]) -> Iterator[str]:

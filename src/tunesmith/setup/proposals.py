@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from tunesmith.config.checks import CheckSettings, LanguageSettings, SlotsSettings, StepsSettings
+from tunesmith.config.checks import CheckSettings, LanguageSettings
+from tunesmith.config.checks_reference import SlotsSettings, StepsSettings
 from tunesmith.core.numbers import many
 from tunesmith.data.rows import Conversation
 from tunesmith.evaluation.checks.check import Case, score_cases

@@ -13,7 +13,7 @@ from tunesmith.adapters.combination import Combination, Fit
 from tunesmith.adapters.combine_rules import MergeMethod
 from tunesmith.adapters.combined_folder import Combined
 from tunesmith.adapters.sources import AdapterSource
-from tunesmith.core.progress import Clock, Course
+from tunesmith.core.progress import Progress
 from tunesmith.studies.tasks import Keeping
 
 # Beside its own, a density that methods which keep few entries are also tried with.
@@ -126,11 +126,12 @@ def takes_density(kind: str) -> bool:
     return combine_table.density_of(combine_table.made(kind)) is not None
 
 
-def make_all(blend: Blend, ways: Sequence[Way], scratch: Path, course: Course) -> list[Candidate]:
-    """Every way's adapter below ``scratch``; KeyboardInterrupt where the course says stop."""
-    clock, made = Clock(course), []
-    for number, way in enumerate(ways):
-        clock.at("combining", number, len(ways))
+def make_all(
+    blend: Blend, ways: Sequence[Way], scratch: Path, progress: Progress
+) -> list[Candidate]:
+    """Every way's adapter below ``scratch``."""
+    phase, made = progress.quiet_phase("combining", len(ways)), []
+    for number, way in enumerate(phase.over(ways)):
         combination = blend.combination(way.method, way.weights)
         fit = Fit(rank=way.rank, seed=blend.seed)
         made.append(Candidate(way, combined_folder.save(scratch / f"{number}", combination, fit)))
@@ -143,11 +144,11 @@ WORTH = 0.01  # nats a token: a smaller gain is none
 LINEAR = "linear"
 
 
-def balanced(blend: Blend, keeping: Keeping, scratch: Path, course: Course) -> Way | None:
+def balanced(blend: Blend, keeping: Keeping, scratch: Path, progress: Progress) -> Way | None:
     """The linear way with the weights by which the task that loses most loses least; None where
-    those that are given do. KeyboardInterrupt where the course says stop.
+    those that are given do.
     """
-    search = _Search(blend, keeping, scratch, course)
+    search = _Search(blend, keeping, scratch, progress)
     given = best = tuple(blend.weights)
     for _ in range(PASSES):
         better = min(search.lowered(best, given), key=search.lost)
@@ -163,9 +164,10 @@ def balanced(blend: Blend, keeping: Keeping, scratch: Path, course: Course) -> W
 class _Search:
     """Linear combinations by their weights, each made and read once."""
 
-    def __init__(self, blend: Blend, keeping: Keeping, scratch: Path, course: Course) -> None:
+    def __init__(self, blend: Blend, keeping: Keeping, scratch: Path, progress: Progress) -> None:
         self.blend, self.keeping, self.scratch = blend, keeping, scratch
-        self.clock = Clock(course)
+        most = 1 + PASSES * len(blend.weights) * len(SHARES)
+        self.phase = progress.quiet_phase("weighing the adapters", most)
         self.known: dict[tuple[float, ...], float] = {}
 
     def lowered(
@@ -181,8 +183,7 @@ class _Search:
     def lost(self, weights: tuple[float, ...]) -> float:
         """By the task that loses most."""
         if weights not in self.known:
-            most = 1 + PASSES * len(weights) * len(SHARES)
-            self.clock.at("weighing the adapters", len(self.known), most)
+            self.phase.at(len(self.known))
             blend = replace(self.blend, weights=weights)
             made = combined_folder.save(
                 self.scratch / f"weights-{len(self.known)}",

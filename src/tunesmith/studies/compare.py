@@ -5,14 +5,15 @@ import gc
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tunesmith.config.load import load_run_config
-from tunesmith.config.methods import FOUR_BIT_KINDS, FullSettings
+from tunesmith.config.methods import needs_four_bit
 from tunesmith.config.run import DataSettings, RunConfig
 from tunesmith.core import files
 from tunesmith.core.errors import RunError, TunesmithError
-from tunesmith.core.progress import Course, Event
+from tunesmith.core.progress import Event, Progress, never
 from tunesmith.data.dataset import RunRows
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.engine import memory
@@ -20,11 +21,12 @@ from tunesmith.evaluation.arms import BASE, require_evaluable
 from tunesmith.evaluation.comparison import TUNED
 from tunesmith.evaluation.document import REPORT
 from tunesmith.evaluation.measures import Known
+from tunesmith.methods import table
 from tunesmith.models.precision import detect_device
 from tunesmith.runs.continuation import resolved
 from tunesmith.runs.folder import RunFolder, alone
 from tunesmith.runs.neighbours import announced
-from tunesmith.runs.one_run import OneRun, Stop, open_for
+from tunesmith.runs.one_run import OneRun, open_for
 from tunesmith.runs.rows import load_rows, require_files
 from tunesmith.runs.summary import RunSummary, complete_summary
 from tunesmith.studies.ranks import RanksCompared, compare_ranks
@@ -35,7 +37,8 @@ from tunesmith.training.loop import train
 
 COMPARISON = "comparison.json"
 TOGETHER = "together"  # what runs over one base take at once is told under this name
-Emit = Callable[[str, Event], None]  # of a run, by its name
+Emit = Callable[[str, Event], object]  # of a run, by its name
+ProgressOf = Callable[[str], Progress]
 
 
 @dataclass(slots=True)
@@ -101,14 +104,21 @@ def _result_bytes(path: str | None) -> int | None:
     return sum(file.stat().st_size for file in Path(path).glob("*.safetensors"))
 
 
+def progress_of_runs(emit: Emit, cancelled: Callable[[], bool]) -> ProgressOf:
+    """The progress of each of several runs, by its name."""
+    return lambda name: Progress(partial(emit, name), cancelled=cancelled)
+
+
 def compare_runs(
-    variants: Sequence[Variant], out: Path, *, emit: Emit, stop: Stop = lambda: False
+    variants: Sequence[Variant], out: Path, *, emit: Emit, stop: Callable[[], bool] = never
 ) -> Comparison:
     """Train every variant in a folder of its own below ``out``, adapters over one base at once.
 
     Raises RunError, before anything is written, where ``out`` holds a comparison already, or a run.
-    A run that fails keeps its row, with the error, and the others go on.
+    A run that fails keeps its row, with the error, and the others go on. Cancelled in training or
+    after it, all runs end as `stopped`.
     """
+    progress_of = progress_of_runs(emit, stop)
     _require_free(out)
     folders = [RunFolder(out / variant.name) for variant in variants]
     for variant, folder in zip(variants, folders, strict=True):
@@ -123,7 +133,7 @@ def compare_runs(
         folder.create(config.model_dump(mode="json", by_alias=True))
         rows.append(Row(variant.name, config, folder))
     files.write_json(out / COMPARISON, {"names": [row.name for row in rows]})
-    return _go(Comparison(out, rows), emit=emit, stop=stop)
+    return _go(Comparison(out, rows), progress_of)
 
 
 def _require_free(out: Path) -> None:
@@ -139,7 +149,7 @@ def _require_free(out: Path) -> None:
             )
 
 
-def resume_comparison(out: Path, *, emit: Emit, stop: Stop = lambda: False) -> Comparison:
+def resume_comparison(out: Path, *, emit: Emit, stop: Callable[[], bool] = never) -> Comparison:
     """Go on with an interrupted comparison; runs that are done stay as they are."""
     try:
         kept = json.loads((out / COMPARISON).read_text(encoding="utf-8"))
@@ -159,14 +169,15 @@ def resume_comparison(out: Path, *, emit: Emit, stop: Stop = lambda: False) -> C
         row.summary = complete_summary(folder, row.config)
         row.trainable_parameters = sizes.get(row.name)
         rows.append(row)
-    return _go(Comparison(out, rows, losses), emit=emit, stop=stop)
+    return _go(Comparison(out, rows, losses), progress_of_runs(emit, stop))
 
 
-def _go(comparison: Comparison, *, emit: Emit, stop: Stop) -> Comparison:
+def _go(comparison: Comparison, progress_of: ProgressOf) -> Comparison:
+    together = progress_of(TOGETHER)
     try:
         for group in _groups([row for row in comparison.rows if row.summary is None]):
-            if not stop():
-                comparison.losses |= _Group(rows=group, emit=emit, stop=stop).go()
+            if not together.is_cancelled:
+                comparison.losses |= _Group(group, progress_of).go()
                 gc.collect()  # its base is gone before the next one is loaded, and measured
                 memory.release(detect_device(group[0].config.device))
     finally:
@@ -183,8 +194,8 @@ def _groups(rows: Sequence[Row]) -> list[list[Row]]:
     groups: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
         config = row.config
-        alone_ = row.name if isinstance(config.method, FullSettings) else None
-        four_bit = config.method.kind in FOUR_BIT_KINDS
+        alone_ = row.name if table.of(config.method).trains_base else None
+        four_bit = needs_four_bit(config.method.kind)
         key = (
             config.model,
             config.dtype,
@@ -197,18 +208,17 @@ def _groups(rows: Sequence[Row]) -> list[list[Row]]:
     return [groups[key] for key in sorted(groups, key=lambda key: (key[-1] is not None, key[-2]))]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class _Group:
     """Runs that train together over one copy of a base."""
 
     rows: list[Row]
-    emit: Emit
-    stop: Stop
+    progress_of: ProgressOf
     _read: dict[tuple[object, ...], RunRows] = field(default_factory=dict)
     _known: Known = field(default_factory=Known)
 
     def go(self) -> dict[str, Sequence[float]]:
-        """Load the base, train, judge.
+        """Load the base, train, evaluate.
 
         Gives what each run loses on its training rows at full strength, where that was measured.
         """
@@ -218,12 +228,13 @@ class _Group:
             runs: dict[str, OneRun] = {}
             for row in self.rows:
                 locks.enter_context(alone(row.folder.path))
-                runs[row.name] = self._run(row)
+                progress = self.progress_of(row.name)
+                runs[row.name] = OneRun(row.config, row.folder, progress=progress)
             others = announced(
                 first.folder.path, device=config.device, threads=config.train.threads
             )
             if (notice := locks.enter_context(others)) is not None:
-                runs[first.name].emit(notice)
+                runs[first.name].progress.report(notice)
             try:
                 self._train(runs)
             except TunesmithError as error:  # of the base, or of what all need
@@ -233,28 +244,22 @@ class _Group:
         whole = [row for row in self.rows if not row.folder.is_weakened]
         return {r.name: losses[r.folder.path] for r in whole if r.folder.path in losses}
 
-    def _run(self, row: Row) -> OneRun:
-        def tell(event: Event) -> None:
-            self.emit(row.name, event)
-
-        return OneRun(row.config, row.folder, emit=tell, stop=self.stop)
-
     def _train(self, runs: Mapping[str, OneRun]) -> None:
         first = runs[self.rows[0].name]
         memory.forget_peak(detect_device(first.config.device))
-        opened = open_for(first.config, emit=first.emit)
+        opened = open_for(first.config, progress=first.progress)
         ready: list[Row] = []
         for row in self.rows:
             with _kept(row):
                 runs[row.name].prepare(opened, name=row.name, load=self._load)
                 row.trainable_parameters = runs[row.name].job.adapter.size
                 ready.append(row)
-        members = self._members(ready, runs)
+        members, together = self._members(ready, runs), self.progress_of(TOGETHER)
         if len(members) > 1:
-            self.emit(TOGETHER, _sum([planned(member) for member in members.values()]))
+            together.report(_sum([planned(member) for member in members.values()]))
         name_of = {id(member): name for name, member in members.items()}
-        for member, event in train(list(members.values()), stop=self.stop):
-            runs[name_of[id(member)]].emit(event)
+        for member, event in train(list(members.values()), progress=together):
+            runs[name_of[id(member)]].progress.report(event)
         for row in (row for row in ready if row.name in members):
             member, run = members[row.name], runs[row.name]
             row.error = member.error
@@ -281,13 +286,13 @@ class _Group:
         *,
         context: int,
         seed: int,
-        course: Course,
+        progress: Progress,
     ) -> RunRows:
         """Rows that several runs share are read once."""
         key = (repr(settings), id(tokenizer), context, seed)
         if key not in self._read:
             self._read[key] = load_rows(
-                settings, tokenizer, context=context, seed=seed, course=course
+                settings, tokenizer, context=context, seed=seed, progress=progress
             )
         return self._read[key]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tunesmith.adapters.conflicts import Conflict, Conflicts, bands, conflicts, depth_of, kind_of
 from tunesmith.core.errors import TunesmithError
-from tunesmith.core.progress import QUIET, Clock, Course, Notice
+from tunesmith.core.progress import SILENT, Progress
 from tunesmith.studies.candidates import LINEAR, Candidate, ways_of
 from tunesmith.studies.merge import MAX_DROP, ROWS, Named, Trial, require_measurable, tried
 from tunesmith.studies.tasks import Runs, runs_of
@@ -25,7 +25,7 @@ MOST_LAYERS = 1000  # blocks of a model: each is looked at by itself
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ConflictVerdict:
     """``answer``: `fits` where a combination keeps every skill, `clash` where none does, by the
     scores; ``expected``: which of them held-out answers let expect that were only read.
     `cannot-tell` where that was not measured.
@@ -40,7 +40,7 @@ class Verdict:
         return {"answer": self.answer, "expected": self.expected, "text": self.text}
 
 
-def judged(found: Mapping[tuple[str, str], Conflicts], trial: Trial | None) -> Verdict:
+def judged(found: Mapping[tuple[str, str], Conflicts], trial: Trial | None) -> ConflictVerdict:
     """Of every pair by its names, and of what was measured."""
     several = len(found) > 1
     weights = [_weights_text(pair, each, named=several) for pair, each in found.items()]
@@ -49,10 +49,12 @@ def judged(found: Mapping[tuple[str, str], Conflicts], trial: Trial | None) -> V
             "What it costs their answers was not measured: weights alone do not tell it; "
             "serving them side by side keeps all of them whole."
         )
-        return Verdict("cannot-tell", "cannot-tell", " ".join([*weights, rest]))
+        return ConflictVerdict("cannot-tell", "cannot-tell", " ".join([*weights, rest]))
     _, drop = trial.worst(trial.best().way.name)
     answer = "clash" if 100 * drop.mean > MAX_DROP else "fits"
-    return Verdict(answer, _expected(trial), " ".join([*weights, *_measured(trial, answer)]))
+    return ConflictVerdict(
+        answer, _expected(trial), " ".join([*weights, *_measured(trial, answer)])
+    )
 
 
 def _expected(trial: Trial) -> str:
@@ -184,7 +186,7 @@ class Found:
     adapters: Named
     pairs: Sequence[Pair]
     trial: Trial | None
-    verdict: Verdict
+    verdict: ConflictVerdict
     left_out: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
@@ -199,7 +201,7 @@ class Found:
 
 
 def find_conflicts(
-    adapters: Named, *, scores: bool | None = None, rows: int = ROWS, course: Course = QUIET
+    adapters: Named, *, scores: bool | None = None, rows: int = ROWS, progress: Progress = SILENT
 ) -> Found:
     """Measure every pair, and what each method of combining all of them costs each one's task.
 
@@ -207,11 +209,10 @@ def find_conflicts(
     adapter comes from a run with checks and held-out rows, and a failure is only told. Raises
     AdapterError for adapters that share no layer, and what cannot be measured where it must be.
     """
-    clock = Clock(course)
     couples = list(itertools.combinations(adapters.blend.sources.items(), 2))
     pairs = []
-    for number, ((a, first), (b, second)) in enumerate(couples):
-        clock.at("comparing weights", number, len(couples))
+    phase = progress.quiet_phase("comparing weights", len(couples))
+    for (a, first), (b, second) in phase.over(couples):
         clash = conflicts(first, second, trust_bases=adapters.blend.trusted)
         pairs.append(Pair(a, b, clash))
     runs = runs_of(adapters.folders) if scores is not False else Runs({}, {})
@@ -220,17 +221,18 @@ def find_conflicts(
     trial, left_out = None, dict(runs.left_out)
     if runs.configs:
         try:
-            trial = _trial(adapters, runs, rows, course)
+            trial = _trial(adapters, runs, rows, progress)
         except TunesmithError as error:
             if scores:
                 raise
-            course.emit(Notice("unmeasured", f"what merging costs was not measured: {error}"))
+            said = f"what merging costs was not measured: {error}"
+            progress.notice("unmeasured", said)
             left_out |= dict.fromkeys(runs.configs, str(error))
     found = {(pair.a, pair.b): pair.found for pair in pairs}
     return Found(adapters, pairs, trial, judged(found, trial), left_out)
 
 
-def _trial(adapters: Named, runs: Runs, rows: int, course: Course) -> Trial:
+def _trial(adapters: Named, runs: Runs, rows: int, progress: Progress) -> Trial:
     with tempfile.TemporaryDirectory(prefix="tunesmith-combining-") as scratch:
         ways = ways_of(adapters.blend)
-        return tried(adapters, runs, ways, Path(scratch), rows=rows, course=course)
+        return tried(adapters, runs, ways, Path(scratch), rows=rows, progress=progress)

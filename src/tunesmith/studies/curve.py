@@ -2,29 +2,31 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from tunesmith.adapters.loaded_base import Opened, attach_folder
-from tunesmith.config.methods import FullSettings
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import ConfigError, DataError
 from tunesmith.core.numbers import many, percent
-from tunesmith.core.progress import Phase
+from tunesmith.core.progress import Cancelled, Progress, never
 from tunesmith.data.dataset import RunRows
 from tunesmith.evaluation.intervals import LEVEL, RESAMPLES, bootstrap_limits
 from tunesmith.evaluation.likelihoods import losses_of_rows
+from tunesmith.methods import table
 from tunesmith.runs.inspect_data import open_tokenizer
-from tunesmith.runs.one_run import Stop, open_for
+from tunesmith.runs.one_run import open_for
 from tunesmith.runs.rows import load_rows
 from tunesmith.studies.compare import (
     TOGETHER,
     Comparison,
     Emit,
+    ProgressOf,
     Row,
     compare_runs,
+    progress_of_runs,
     resume_comparison,
 )
 from tunesmith.studies.variants import Variant
@@ -123,11 +125,11 @@ MISSES = 1  # a held-out loss above the best ends a run, and the best is its res
 
 @dataclass(slots=True)
 class LearningCurve:
-    """The runs, what each lost on held-out rows, and the verdict; None where it was stopped."""
+    """The runs, what each lost on held-out rows, and the verdict."""
 
     comparison: Comparison
     points: list[Point]
-    verdict: CurveVerdict | None
+    verdict: CurveVerdict
 
     def to_json(self) -> dict[str, object]:
         """The documented document."""
@@ -139,13 +141,13 @@ class LearningCurve:
             for point, run in zip(self.points, runs, strict=False)
         ]
         verdict = self.verdict
-        gain = verdict and {"mean": verdict.gain, "low": verdict.low, "high": verdict.high}
+        gain = {"mean": verdict.gain, "low": verdict.low, "high": verdict.high}
         return {
             "out": str(self.comparison.out),
             "points": points,
             "gain": gain,
-            "next_gain": verdict and verdict.next_gain,
-            "verdict": verdict and {"answer": verdict.answer, "text": verdict.text},
+            "next_gain": verdict.next_gain,
+            "verdict": {"answer": verdict.answer, "text": verdict.text},
         }
 
 
@@ -154,16 +156,17 @@ def learning_curve(
     out: Path,
     *,
     emit: Emit,
-    stop: Stop = lambda: False,
+    stop: Callable[[], bool] = never,
     shares: Sequence[float] = SHARES,
 ) -> LearningCurve:
     """Train an adapter on each share of the rows, all with the same steps, and compare.
 
     Smaller shares are parts of larger ones, the held-out rows are the same, and a run that gets
     worse on them ends with its best. Raises ConfigError for `full`, DataError without held-out
-    rows.
+    rows, Cancelled with all that is needed to resume where that is asked for.
     """
-    if isinstance(config.method, FullSettings):
+    progress_of = progress_of_runs(emit, stop)
+    if table.of(config.method).trains_base:
         raise ConfigError(
             "A learning curve trains several small adapters over one base, and `full` has none.",
             remedy="Give --method lora.",
@@ -173,35 +176,35 @@ def learning_curve(
             "All runs of a learning curve take the same steps, and train.minutes depends on each.",
             remedy="Give train.steps or train.epochs.",
         )
-    rows = _rows(config, emit)
+    rows = _rows(config, progress_of(TOGETHER))
     if rows.held is None:
         raise DataError(
             "A learning curve needs held-out rows.", remedy="Give --data.eval 0.1, or a file."
         )
     steps = total_steps(rows.train.lengths.tolist(), config.train, copies=rows.copies)
     variants = [_variant(config, share, steps) for share in sorted(shares)]
-    return _judged(compare_runs(variants, out, emit=emit, stop=stop), emit=emit, stop=stop)
+    return _judged(compare_runs(variants, out, emit=emit, stop=stop), progress_of)
 
 
-def resume_curve(out: Path, *, emit: Emit, stop: Stop = lambda: False) -> LearningCurve:
+def resume_curve(out: Path, *, emit: Emit, stop: Callable[[], bool] = never) -> LearningCurve:
     """Go on with an interrupted curve; runs that are done stay as they are."""
-    return _judged(resume_comparison(out, emit=emit, stop=stop), emit=emit, stop=stop)
+    comparison = resume_comparison(out, emit=emit, stop=stop)
+    return _judged(comparison, progress_of_runs(emit, stop))
 
 
-def _judged(comparison: Comparison, *, emit: Emit, stop: Stop) -> LearningCurve:
+def _judged(comparison: Comparison, progress_of: ProgressOf) -> LearningCurve:
     for row in comparison.rows:
         if row.error is not None:
             raise row.error
-    points: list[Point] = []
-    if all(row.summary and row.summary.reason != "stopped" for row in comparison.rows):
-        points = _points(comparison.rows, emit=emit, stop=stop)
-    seed = comparison.rows[0].config.train.seed
-    verdict = judge_curve(points, seed=seed) if points else None
+    if any(not row.summary or row.summary.reason == "stopped" for row in comparison.rows):
+        raise Cancelled
+    points = _points(comparison.rows, progress_of)
+    verdict = judge_curve(points, seed=comparison.rows[0].config.train.seed)
     return LearningCurve(comparison, points, verdict)
 
 
-def _rows(config: RunConfig, emit: Emit) -> RunRows:
-    emit(TOGETHER, Phase("reading the data"))
+def _rows(config: RunConfig, progress: Progress) -> RunRows:
+    progress.phase("reading the data")
     opened = open_tokenizer(config.model, trust_remote_code=config.trust_remote_code)
     seed = config.train.seed
     return load_rows(config.data, opened.tokenizer, context=opened.context, seed=seed)
@@ -221,21 +224,18 @@ def _variant(config: RunConfig, share: float, steps: int) -> Variant:
     return Variant(f"share-{share:g}", config.model_copy(update={"train": train, "data": data}))
 
 
-def _points(rows: Sequence[Row], *, emit: Emit, stop: Stop) -> list[Point]:
-    """What each saved adapter loses on each held-out row; nothing where it was stopped."""
-    opened = open_for(rows[0].config, emit=lambda event: emit(TOGETHER, event))
+def _points(rows: Sequence[Row], progress_of: ProgressOf) -> list[Point]:
+    """What each saved adapter loses on each held-out row."""
+    opened = open_for(rows[0].config, progress=progress_of(TOGETHER))
     points = []
     for row in rows:
         assert row.summary is not None
         attach_folder(opened, Path(str(row.summary.adapter)), name=row.name)
-        point = _point(opened, row, emit=emit, stop=stop)
-        if point is None:
-            return []
-        points.append(point)
+        points.append(_point(opened, row, progress_of(row.name)))
     return points
 
 
-def _point(opened: Opened, row: Row, *, emit: Emit, stop: Stop) -> Point | None:
+def _point(opened: Opened, row: Row, progress: Progress) -> Point:
     rows = load_rows(
         row.config.data,
         opened.tokenizer(row.name),
@@ -243,11 +243,6 @@ def _point(opened: Opened, row: Row, *, emit: Emit, stop: Stop) -> Point | None:
         seed=row.config.train.seed,
     )
     assert rows.held is not None
-    total = len(rows.held)
-
-    def go_on(done: int) -> bool:
-        emit(row.name, Phase("losing on held-out rows", done, total))
-        return not stop()
-
-    losses = losses_of_rows(opened, rows.held, adapter=row.name, go_on=go_on)
-    return None if losses is None else Point(len(rows.train), losses)
+    phase = progress.phase("losing on held-out rows", len(rows.held))
+    losses = losses_of_rows(opened, rows.held, adapter=row.name, phase=phase)
+    return Point(len(rows.train), losses)

@@ -10,13 +10,14 @@ from tunesmith.adapters import combine_table, combined_folder, sources
 from tunesmith.adapters.combination import Fit
 from tunesmith.adapters.combined_folder import Combined
 from tunesmith.adapters.sources import require_alike
-from tunesmith.config.methods import FOUR_BIT_KINDS
+from tunesmith.config.methods import needs_four_bit
 from tunesmith.core import files
 from tunesmith.core.errors import AdapterError, UsageError
 from tunesmith.core.numbers import many
-from tunesmith.core.progress import QUIET, Clock, Course, Notice, Phase
+from tunesmith.core.progress import SILENT, Progress
 from tunesmith.evaluation.intervals import Interval
-from tunesmith.runs.evaluate import tell_other_base
+from tunesmith.methods import table
+from tunesmith.runs.evaluate import warn_other_base
 from tunesmith.runs.locate import adapter_folders
 from tunesmith.runs.one_run import open_for
 from tunesmith.studies.candidates import (
@@ -99,7 +100,7 @@ class Merged:
         weights = zip(self.named.folders, counted, strict=True)
         return {
             "out": str(self.out),
-            "kind": "lora",
+            "kind": table.combined_kind(),
             "bytes": made.bytes,
             "largest_difference": max(made.errors.layers.values()),
             "error": made.errors.overall,
@@ -152,7 +153,7 @@ def combine(
     kind: str,
     density: float | None = None,
     rank: int | None = None,
-    course: Course = QUIET,
+    progress: Progress = SILENT,
 ) -> Merged:
     """Write the combination by one method to ``out``, cut to ``rank`` (None: that of all together).
 
@@ -161,12 +162,8 @@ def combine(
     blend = adapters.blend
     way = Way(kind, combine_table.made(kind, density), blend.rank if rank is None else rank)
     fit = Fit(rank=way.rank, seed=blend.seed)
-    clock = Clock(course)
-
-    def told(done: int, total: int) -> None:
-        clock.at(f"combining by {kind}, layers", done, total)
-
-    made = combined_folder.save(out, blend.combination(way.method), fit, tell=told)
+    phase = progress.quiet_phase(f"combining by {kind}, layers")
+    made = combined_folder.save(out, blend.combination(way.method), fit, phase=phase)
     return Merged(out, adapters, Candidate(way, made))
 
 
@@ -178,14 +175,14 @@ def combine_best(  # noqa: PLR0913  # what is tried, on how much, and what is al
     ranks: Sequence[int] = (),
     rows: int = ROWS,
     max_drop: float = MAX_DROP,
-    course: Course = QUIET,
+    progress: Progress = SILENT,
 ) -> Merged:
     """Write the combination that costs the worst adapter least to ``out``.
 
     Each method is tried, with ``densities`` and ``ranks`` where they are given, and scored by the
     first check of each adapter's run on at most ``rows`` held-out rows. Raises NothingKeepsAll
     where that costs more than ``max_drop`` points, AdapterError for an adapter without a run to
-    ask; then nothing is written. A stop raises KeyboardInterrupt, and the answers stay.
+    ask; then nothing is written. A cancel writes nothing either, and the answers stay.
     """
     files.require_new(out)
     if len(adapters.folders) < 2:
@@ -198,7 +195,7 @@ def combine_best(  # noqa: PLR0913  # what is tried, on how much, and what is al
     if densities or ranks:
         ways = ways_of(adapters.blend, densities=densities or (None,), ranks=ranks)
     with tempfile.TemporaryDirectory(prefix="tunesmith-combining-") as scratch:
-        trial = tried(adapters, runs, ways, Path(scratch), rows=rows, course=course)
+        trial = tried(adapters, runs, ways, Path(scratch), rows=rows, progress=progress)
         _require_scores(trial)
         best = trial.best()
         _require_kept(trial, best, max_drop, adapters)
@@ -225,41 +222,41 @@ def tried(
     scratch: Path,
     *,
     rows: int,
-    course: Course,
+    progress: Progress,
 ) -> Trial:
     """Make every candidate below ``scratch``, and let all of them answer beside one base."""
-    opened = open_for(next(iter(runs.configs.values())), emit=course.emit)
+    opened = open_for(next(iter(runs.configs.values())), progress=progress)
     for note in (*opened.base.notes, *_mixed_bases(runs)):
-        course.emit(Notice("base", note))
+        progress.notice("base", note)
     for path in adapters.folders.values():
-        tell_other_base(path, opened, course.emit)
+        warn_other_base(path, opened, progress)
     tasks = []
     for name, config in runs.configs.items():
-        course.emit(Phase(f"reading the rows of {name}"))
-        task = read_task(name, config, opened, most=rows, course=course)
+        progress.phase(f"reading the rows of {name}")
+        task = read_task(name, config, opened, most=rows, progress=progress)
         if isinstance(task, str):
             raise AdapterError(f"{name} cannot be measured: {task}.", code="unmeasured")
         tasks.append(task)
     keeping = Keeping(opened, tasks, adapters.folders)
-    candidates = _candidates(adapters, ways, keeping, scratch, course)
+    candidates = _candidates(adapters, ways, keeping, scratch, progress)
     folders = {each.way.name: each.made.folder for each in candidates}
-    return Trial(candidates, try_all(opened, tasks, adapters.folders, folders, course))
+    return Trial(candidates, try_all(opened, tasks, adapters.folders, folders, progress))
 
 
 def _candidates(
-    adapters: Named, ways: Sequence[Way], keeping: Keeping, scratch: Path, course: Course
+    adapters: Named, ways: Sequence[Way], keeping: Keeping, scratch: Path, progress: Progress
 ) -> list[Candidate]:
     """Every way's adapter, with what it loses of each task; weights that lose less are one more."""
     more = None
     if any(way.name == LINEAR for way in ways):
-        more = balanced(adapters.blend, keeping, scratch, course)
-    made = make_all(adapters.blend, [*ways, *([more] if more else [])], scratch, course)
+        more = balanced(adapters.blend, keeping, scratch, progress)
+    made = make_all(adapters.blend, [*ways, *([more] if more else [])], scratch, progress)
     return [replace(each, lost=keeping.lost(each.made.folder)) for each in made]
 
 
 def _mixed_bases(runs: Runs) -> Iterator[str]:
     """That some adapters answer over another number format of the base than they learned over."""
-    is_four_bit = [config.method.kind in FOUR_BIT_KINDS for config in runs.configs.values()]
+    is_four_bit = [needs_four_bit(config.method.kind) for config in runs.configs.values()]
     if len(set(is_four_bit)) > 1:
         here = "4 bit" if is_four_bit[0] else "16 bit or more"
         yield f"some were trained over the base in 4 bit, some were not: all answer in {here}"

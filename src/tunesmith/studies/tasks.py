@@ -14,7 +14,7 @@ import numpy as np
 from tunesmith.adapters.loaded_base import Opened, attach_folder
 from tunesmith.config import RunConfig, load_run_config
 from tunesmith.core.errors import DataError
-from tunesmith.core.progress import Course
+from tunesmith.core.progress import Progress
 from tunesmith.evaluation.answers import Question, questions_of
 from tunesmith.evaluation.arms import BASE, arm_of, without_room
 from tunesmith.evaluation.checks.check import Check, fit_checks, require_references
@@ -84,7 +84,7 @@ def _config_of(folder: Path) -> RunConfig | str:
 
 
 def read_task(
-    name: str, config: RunConfig, opened: Opened, *, most: int, course: Course
+    name: str, config: RunConfig, opened: Opened, *, most: int, progress: Progress
 ) -> Task | str:
     """The task of a run, of at most ``most`` questions; why there is none, where no row can be
     asked. Raises DataError for rows that a run would refuse.
@@ -95,7 +95,7 @@ def read_task(
         tokenizer,
         context=opened.base.context,
         seed=config.train.seed,
-        course=course,
+        progress=progress,
     )
     most = min(most, config.evaluate.rows)
     questions = questions_of(rows.held_conversations, tokenizer, most=most)
@@ -134,6 +134,4 @@ class Keeping:
             adapter.detach()
 
     def _loss(self, task: Task, adapter: str) -> float:
-        losses = losses_of_rows(self._opened, task.rows, adapter=adapter, go_on=lambda _: True)
-        assert losses is not None  # nothing says stop
-        return statistics.mean(losses)
+        return statistics.mean(losses_of_rows(self._opened, task.rows, adapter=adapter))

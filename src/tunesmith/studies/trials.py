@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tunesmith.adapters.loaded_base import Opened, attach_folder
 from tunesmith.core.numbers import many
-from tunesmith.core.progress import Clock, Course, Notice
+from tunesmith.core.progress import Progress
 from tunesmith.data.tokenizer import encode
 from tunesmith.evaluation.answering import (
     AnswerCache,
@@ -22,7 +22,7 @@ from tunesmith.evaluation.answering import (
 from tunesmith.evaluation.answers import score, text_of
 from tunesmith.evaluation.arms import BASE, Arm, arm_of
 from tunesmith.evaluation.comparison import TUNED
-from tunesmith.evaluation.duration import Work, speed_of, told
+from tunesmith.evaluation.duration import AnsweringWork, speed_of, told
 from tunesmith.evaluation.intervals import Interval
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.sampling import Sampling
@@ -79,12 +79,12 @@ def try_all(
     tasks: Sequence[Task],
     folders: Mapping[str, Path],
     combinations: Mapping[str, Path],
-    course: Course,
+    progress: Progress,
 ) -> list[TaskScores]:
     """The scores of every task, in order.
 
     ``folders`` are those of the adapters that the tasks belong to, by name. What was answered is
-    kept: KeyboardInterrupt, where the course says stop, loses nothing.
+    kept: Cancelled loses nothing.
     """
     voices = _Voices(opened)
     asked: dict[str, _Asked] = {}
@@ -94,7 +94,7 @@ def try_all(
             # Prompts of one adapter that begin alike are those of one task.
             arm = arm_of(opened, task.name, task.questions, adapter=adapter)
             asked[_key(task, name)] = _Asked(task, arm, voices.by_adapter[adapter])
-    said = _answered(opened, asked, course)
+    said = _answered(opened, asked, progress)
     voices.detach()
     return [_scored(opened, task, [BASE, ALONE, *combinations], said) for task in tasks]
 
@@ -131,7 +131,7 @@ class _Voices:
 
 
 def _answered(
-    opened: Opened, asked: Mapping[str, _Asked], course: Course
+    opened: Opened, asked: Mapping[str, _Asked], progress: Progress
 ) -> dict[str, tuple[Said, ...]]:
     """Every arm's answers; those that may be equally long share a stream."""
     said: dict[str, tuple[Said, ...]] = {}
@@ -145,30 +145,16 @@ def _answered(
         tasks = list({each.task.name: each.task for each in group.values()}.values())
         arms = {key: each.arm for key, each in group.items()}
         names = ", ".join(task.name for task in tasks)
-        _foretell(opened, tasks, arms, caches, course)
-        made = answer_arms(
+        _foretell(opened, tasks, arms, caches, progress)
+        said |= answer_arms(
             opened.engine,
             arms,
             caches,
             sampling=sampling,
             stop_ids=stop_ids,
-            go_on=_go_on(f"answering held-out questions ({names})", course),
+            phase=progress.quiet_phase(f"answering held-out questions ({names})"),
         )
-        assert made is not None  # the clock raises where a stop is asked for
-        said |= made
     return said
-
-
-def _go_on(phase: str, course: Course) -> Callable[[int, int], bool]:
-    """Tells how much is done of what was not known before."""
-    clock, known = Clock(course), list[int]()
-
-    def go_on(done: int, total: int) -> bool:
-        known.append(done)
-        clock.at(phase, done - known[0], total - known[0])
-        return True
-
-    return go_on
 
 
 def _foretell(
@@ -176,7 +162,7 @@ def _foretell(
     tasks: Sequence[Task],
     arms: Mapping[str, Arm],
     caches: Mapping[str, AnswerCache],
-    course: Course,
+    progress: Progress,
 ) -> None:
     """Say about how long answering will take."""
     waiting: list[Prompt] = [prompt for _, prompt in unanswered(arms, caches)]
@@ -185,11 +171,11 @@ def _foretell(
     references = [question.reference for task in tasks for question in task.questions]
     lengths = [len(ids) for ids in encode(opened.base.tokenizer, references)]
     longest = tasks[0].config.evaluate.max_new_tokens
-    work = Work(waiting, expected=sum(lengths) / len(lengths), longest=longest)
+    work = AnsweringWork(waiting, expected=sum(lengths) / len(lengths), longest=longest)
     seconds = work.seconds(speed_of(opened.engine, waiting))
     each = len(arms) // len(tasks)
     counts = {f"{many(each, 'arm')} of {t.name}": each * len(t.questions) for t in tasks}
-    course.emit(Notice("judging", told(seconds, work, arms=counts)))
+    progress.notice("judging", told(seconds, work, arms=counts))
 
 
 def _scored(

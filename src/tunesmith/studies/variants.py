@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tunesmith.config.faults import COMMAND_LINE
 from tunesmith.config.load import SHORT_FLAGS, merged, parse_value, read_yaml, run_config
-from tunesmith.config.methods import kind_named
+from tunesmith.config.methods import first_kind, kind_named
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import ConfigError, UsageError
 
@@ -48,7 +48,7 @@ def load_variants(
     if methods:
         listed = [(kind, {"kind": kind}) for kind in methods]
     elif not listed:
-        listed = [(str(common.get("kind", "lora")), common)]
+        listed = [(str(common.get("kind", first_kind(four_bit=False))), common)]
     variants: list[Variant] = []
     faults: dict[str, str] = {}
     for name, method in listed:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from tunesmith.config.methods import first_kind
 from tunesmith.config.run import RECOMPUTE, Recompute
 from tunesmith.core.errors import MemoryRefusal
 from tunesmith.core.numbers import many
@@ -166,5 +167,5 @@ def takes_less(job: Job, *, recompute: Recompute, tokens: int) -> str:
     if recompute != "layers":
         ways.insert(0, "--train.recompute layers")
     if not any(linear.four_bit for linear in job.engine.linears.values()):
-        ways.append("--method qlora")
+        ways.append(f"--method {first_kind(four_bit=True)}")
     return f"{', '.join(ways)} or a smaller base"

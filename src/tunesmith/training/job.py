@@ -90,7 +90,7 @@ class Job:
 
     def dropout(self, step: int) -> dict[str | None, Dropout]:
         """What keys the adapter's masks in a step; nothing where it drops nothing."""
-        drops = getattr(self.adapter.settings, "dropout", 0.0) > 0
+        drops = self.adapter.drops
         return {self.name: Dropout(self.settings.seed, step)} if drops else {}
 
 

@@ -13,7 +13,7 @@ import torch
 
 from tunesmith.core.errors import MemoryRefusal, RunError
 from tunesmith.core.numbers import many
-from tunesmith.core.progress import Event
+from tunesmith.core.progress import SILENT, Event, Progress
 from tunesmith.engine import memory
 from tunesmith.engine.head import row_losses
 from tunesmith.engine.memory import release_freed_memory
@@ -33,13 +33,13 @@ GROWTH = 1.03
 def train(
     members: Sequence[Member],
     *,
-    stop: Callable[[], bool] = lambda: False,
+    progress: Progress = SILENT,
     now: Callable[[], float] = time.perf_counter,
 ) -> Iterator[tuple[Member, Event]]:
     """Train each member from its state to the last step of its plan, all over one base.
 
-    ``stop`` is asked after each round; where it says yes, all save and end. The last event of a
-    member is Ended, and a checkpoint of its step is complete. A loss that is no number or explodes
+    A cancel is asked for after each round; all save then, and end. The last event of a member is
+    Ended, and a checkpoint of its step is complete. A loss that is no number or explodes
     ends its member as `failed`, with the last good state saved and the rows named in ``error``, as
     does a document that does not fit into memory; the others go on.
     """
@@ -65,13 +65,13 @@ def train(
         plan, device = going[0].member.plan, going[0].member.job.engine.device
         if memory.held_bytes(device) > GROWTH * plan.peak_bytes:
             release_freed_memory()
-        stopped = False
+        is_cancelled = False
         for number, (each, done) in enumerate(zip(going, steps, strict=True)):
             if done is not None:
                 yield each.member, done
-            # asked once, behind the first step that was told
-            stopped = stop() if number == 0 else stopped
-            for event in _after(each.member, stopped=stopped):
+            # asked once, after the first step was reported
+            is_cancelled = progress.is_cancelled if number == 0 else is_cancelled
+            for event in _after(each.member, is_cancelled=is_cancelled):
                 yield each.member, event
         going = [each for each in going if each.member.ended is None]
 
@@ -81,7 +81,7 @@ def _end(member: Member, reason: str) -> Ended:
     return member.ended
 
 
-def _after(member: Member, *, stopped: bool) -> Iterator[Event]:
+def _after(member: Member, *, is_cancelled: bool) -> Iterator[Event]:
     """What follows a step: the held-out loss, a checkpoint, the end, where they are due."""
     if member.error is not None:
         if member.state.step and math.isfinite(member.state.train_loss):
@@ -93,7 +93,7 @@ def _after(member: Member, *, stopped: bool) -> Iterator[Event]:
         member.state, events = _hold(job, plan, member.state)
         yield from events
     step, reason = member.state.step, _over(member)
-    if stopped and step < plan.steps:
+    if is_cancelled and step < plan.steps:
         reason = "stopped"
     if reason or step % job.settings.checkpoint_steps == 0:
         yield _save(job, member.adam, member.state)

@@ -156,6 +156,12 @@ def test_without_the_library_the_remedy_says_how_to_install_it(monkeypatch):
     assert read("hf:owner/name").faults == [("not_installed", 0)]
 
 
+def test_a_workbook_without_the_library_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    path = write_workbook(tmp_path / "a.xlsx", {"one": {"A1": "prompt", "A2": "a"}})
+    assert read(path).faults == [("not_installed", 0)]
+
+
 def test_a_path_that_does_not_exist_is_never_asked_there(hub, tmp_path):
     assert read(tmp_path / "owner" / "name").faults == [("missing_file", 0)]
     assert hub.asked == []

@@ -1,6 +1,7 @@
 """Every kind that a config can name has a check, and faults are told together."""
 
 import json
+import sys
 import time
 import typing
 from itertools import pairwise
@@ -8,7 +9,14 @@ from itertools import pairwise
 import pytest
 
 from tests.evaluation.checks.every_kind import OWN
-from tunesmith.config.checks import CheckSettings, ExactSettings, JsonSettings, LabelSettings
+from tunesmith.config.checks import (
+    CheckSettings,
+    ExactSettings,
+    JsonSettings,
+    LabelSettings,
+    MaxSentencesSettings,
+)
+from tunesmith.config.checks_reference import RougeSettings
 from tunesmith.core.errors import ConfigError
 from tunesmith.evaluation.checks.check import CannotScore, Case, score_cases
 from tunesmith.evaluation.checks.table import CHECKS, build_checks
@@ -112,3 +120,21 @@ def test_all_faults_are_told_at_once(tmp_path):
     assert "evaluate.checks.0: " in str(caught.value)
     assert "evaluate.checks.1: " in str(caught.value)
     assert "called exact" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "library"),
+    [
+        (RougeSettings(), "rapidfuzz"),
+        (MaxSentencesSettings(sentences=2), "sentencex"),
+    ],
+)
+def test_a_check_whose_library_is_missing_names_the_extra_before_any_answer(
+    settings, library, monkeypatch
+):
+    for name in [name for name in sys.modules if name.partition(".")[0] == library]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, library, None)
+    wanted = rf"needs the package {library}\b.*pip install 'tunesmith\[checks\]'"
+    with pytest.raises(ConfigError, match=wanted):
+        build_checks([settings])

@@ -5,10 +5,17 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from tunesmith.data.faults import Problem
-from tunesmith.data.files.json_document import NO_ROWS, holds_rows, read_document, rows_in_columns
-from tunesmith.data.files.source import Source, open_source
+from tunesmith.data.files.json_document import (
+    NO_ROWS,
+    UniqueKeys,
+    broken_json,
+    holds_rows,
+    read_document,
+    rows_in_columns,
+)
+from tunesmith.data.files.source import Source, open_source, unused
 from tunesmith.data.files.text import UTF8, Text, open_text
-from tunesmith.data.rows import ReadOptions, Record, UniqueKeys, broken_json, row_of, unused
+from tunesmith.data.rows import ReadOptions, Record, row_of
 
 # Columns that make an object a row, whatever lists of objects it has beside them.
 CHATS = frozenset({"messages", "conversations", "conversation", "dialog", "dialogue", "chat"})

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tunesmith.config.methods import kind_named
 from tunesmith.core.numbers import many
 from tunesmith.data.faults import Note
 from tunesmith.data.quality.text import Finding, Seen, digest, fold, mixed
@@ -289,19 +288,14 @@ def _key(row: Seen) -> int:
     return NONE if row.system is None else digest(fold(row.system))
 
 
-# docs/data-quality.md says where each number comes from.
-ENOUGH_ROWS = {"lora": 50, "qlora": 50, "prompt": 100, "p-tuning": 100, "full": 200}
-
-
-def few_rows(rows: int, method: str) -> Iterator[Finding]:
-    """Told of a training set with fewer rows than the method asks for."""
-    enough = ENOUGH_ROWS[method]
+def few_rows(rows: int, method: str, *, enough: int) -> Iterator[Finding]:
+    """Told of a training set with fewer rows than are ``enough`` for the method."""
     if rows < enough:
         what = f"few rows for {method}: from about {enough} on, results are steady"
         yield Finding("few_rows", what, count=rows)
 
 
-def told_of_few(rows: int, method: str) -> tuple[Note, ...]:
+def told_of_few(rows: int, method: str, *, enough: int) -> tuple[Note, ...]:
     """A note where these are few rows for the method."""
-    found = few_rows(rows, kind_named(method)) if rows else ()
+    found = few_rows(rows, method, enough=enough) if rows else ()
     return tuple(Note(each.code, each.message, rows) for each in found)

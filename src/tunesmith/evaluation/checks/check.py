@@ -4,6 +4,7 @@ import math
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from pydantic import JsonValue
 
@@ -24,6 +25,11 @@ class Case:
     reference: str | None = None
     question: str | None = None
 
+    @property
+    def wanted(self) -> str:
+        """The reference; a check that needs one is not asked without it."""
+        return self.reference or ""
+
 
 class CannotScore(Exception):
     """Why a check gives an answer no score at all, which is not the same as the score 0."""
@@ -34,15 +40,17 @@ class Check:
     """A rule that an answer must pass; the same answer to the same question scores the same.
 
     The table of kinds sets its ``name``. ``rule`` scores a case, or raises CannotScore. The others
-    are what only some kinds have: ``fault`` says why no answer could pass in the place of the
-    case's own, ``aggregate`` gives figures beside the mean, ``prepare`` does at once for many
-    cases what would take long one by one, ``obstacle`` says before anything is trained what would
-    keep it from scoring, and ``fit`` returns the check that has learned the data's own answers and
-    the base's. ``takes_references`` is false where the data's own answers need not pass.
+    are what only some kinds have: it ``needs`` a reference, or one with text; ``fault`` says why
+    no answer could pass in the place of the case's own, ``aggregate`` gives figures beside the
+    mean, ``prepare`` does at once for many cases what would take long one by one, ``obstacle``
+    says before anything is trained what would keep it from scoring, and ``fit`` returns the check
+    that has learned the data's own answers and the base's. ``takes_references`` is false where the
+    data's own answers need not pass.
     """
 
     name: str = ""
     rule: Callable[[Case], float]
+    needs: Literal["reference", "text"] | None = None
     fault: Callable[[Case], str | None] = lambda _case: None
     aggregate: Callable[[Sequence[Case]], Figures] = lambda _cases: {}
     prepare: Callable[[Sequence[Case]], None] = lambda _cases: None
@@ -60,11 +68,20 @@ class Check:
         """
         if not answer.strip() and (reference is None or reference.strip()):
             return 0.0
+        if self._lacks(reference) is not None:
+            return 0.0
         return self.rule(_sound(Case(answer, reference, question)))
 
     def reference_fault(self, reference: str | None, question: str | None = None) -> str | None:
         """Why no answer could pass against this reference; None where one can."""
-        return self.fault(_sound(Case("", reference, question)))
+        return self._lacks(reference) or self.fault(_sound(Case("", reference, question)))
+
+    def _lacks(self, reference: str | None) -> str | None:
+        """Why this is no reference to compare with; None where it is one, or none is needed."""
+        if self.needs is not None and reference is None:
+            return "there is no reference answer to compare with"
+        is_blank = self.needs == "text" and not (reference or "").strip()
+        return "the reference answer is empty" if is_blank else None
 
 
 def _sound(case: Case) -> Case:
@@ -118,18 +135,6 @@ def trimmed(text: str) -> str:
 def folded(text: str, *, ignore_case: bool) -> str:
     """`trimmed`, and where case is ignored, case-folded."""
     return composed(text, ignore_case=ignore_case).strip()
-
-
-def missing_reference(case: Case) -> str | None:
-    """The fault of a row that has no reference; None where it has one."""
-    return "there is no reference answer to compare with" if case.reference is None else None
-
-
-def blank_reference(case: Case) -> str | None:
-    """The fault of a row whose reference is missing or has no text; None where it has one."""
-    if case.reference is not None and not case.reference.strip():
-        return "the reference answer is empty"
-    return missing_reference(case)
 
 
 @dataclass(frozen=True, slots=True)

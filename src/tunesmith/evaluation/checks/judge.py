@@ -11,13 +11,12 @@ from tunesmith.evaluation.checks.check import (
     Case,
     Check,
     Figures,
-    blank_reference,
     trimmed,
 )
 from tunesmith.evaluation.checks.judge_endpoint import (
     Endpoint,
+    EndpointReply,
     Messages,
-    Reply,
     compare_messages,
     grade_messages,
     open_endpoint,
@@ -37,7 +36,7 @@ def judge_check(settings: JudgeSettings) -> Check:
     judge = _Judge(open_endpoint(settings), _rubric(settings.rubric), settings.mode == "compare")
     return Check(
         rule=judge.score,
-        fault=blank_reference if judge.compares else _never,
+        needs="text" if judge.compares else None,
         aggregate=judge.figures,
         prepare=judge.prepare,
         obstacle=judge.endpoint.obstacle,
@@ -82,12 +81,11 @@ class _Judge:
             raise CannotScore("the judge needs the question, and there is none")
         if not self.compares:
             return (grade_messages(self.rubric, case.question, case.answer),)
-        wanted = case.reference or ""
-        if trimmed(case.answer) == trimmed(wanted):
+        if trimmed(case.answer) == trimmed(case.wanted):
             return ()
         return (
-            compare_messages(self.rubric, case.question, case.answer, wanted),
-            compare_messages(self.rubric, case.question, wanted, case.answer),
+            compare_messages(self.rubric, case.question, case.answer, case.wanted),
+            compare_messages(self.rubric, case.question, case.wanted, case.answer),
         )
 
     def _read(self, asked: Messages, read: Callable[[str], float | None]) -> float:
@@ -98,10 +96,6 @@ class _Judge:
             end = " ".join(reply.text.split())[-SHOWN:]
             raise CannotScore(f"the judge's reply has no verdict; it ends: {end!r}")
         return found
-
-
-def _never(case: Case) -> None:
-    """A grade needs no reference."""
 
 
 def _rubric(text: str) -> str:
@@ -119,13 +113,13 @@ def _rubric(text: str) -> str:
     return rubric.strip()
 
 
-def _prefers_a_place(replies: Sequence[Reply]) -> bool:
+def _prefers_a_place(replies: Sequence[EndpointReply]) -> bool:
     """Whether the judge chose the same place twice, whoever stood there."""
     found = {read_preference(reply.text) for reply in replies}
     return bool(replies) and found in ({1.0}, {0.0})
 
 
-def _costs(replies: Sequence[Reply]) -> dict[str, int]:
+def _costs(replies: Sequence[EndpointReply]) -> dict[str, int]:
     """Tokens of this run's own requests, and how many were remembered from earlier ones."""
     sent = [reply for reply in replies if not reply.remembered]
     return {

@@ -85,7 +85,7 @@ SECONDS_TO_LOOK = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class EndpointReply:
     """What the judge said, what it cost, and whether it was remembered from an earlier run."""
 
     text: str
@@ -100,7 +100,7 @@ class Endpoint:
 
     settings: JudgeSettings
     folder: Path
-    _replies: dict[str, Reply | CannotScore] = field(default_factory=dict)
+    _replies: dict[str, EndpointReply | CannotScore] = field(default_factory=dict)
     _failures: int = 0
     _gone: str | None = None
 
@@ -112,7 +112,7 @@ class Endpoint:
             for messages, reply in zip(missing, pool.map(self._reply, missing), strict=True):
                 self._replies[self._name(messages)] = reply
 
-    def ask(self, messages: Messages) -> Reply:
+    def ask(self, messages: Messages) -> EndpointReply:
         """The reply; raises CannotScore with the reason why there is none."""
         name = self._name(messages)
         if name not in self._replies:
@@ -154,7 +154,7 @@ class Endpoint:
     def _path(self, messages: Messages) -> Path:
         return self.folder / f"{self._name(messages)}.json"
 
-    def _reply(self, messages: Messages) -> Reply | CannotScore:
+    def _reply(self, messages: Messages) -> EndpointReply | CannotScore:
         """From the cache, else from the endpoint, unless that is gone."""
         path = self._path(messages)
         if (kept := _read(path)) is not None:
@@ -162,7 +162,7 @@ class Endpoint:
         if self._gone is not None:
             return CannotScore(f"{self._gone}; the judge is not asked any more")
         reply = self._request(messages)
-        if isinstance(reply, Reply):
+        if isinstance(reply, EndpointReply):
             self._failures = 0
             self._remember(path, reply)
             return reply
@@ -171,13 +171,13 @@ class Endpoint:
             self._gone = self._gone or str(reply)
         return reply
 
-    def _remember(self, path: Path, reply: Reply) -> None:
+    def _remember(self, path: Path, reply: EndpointReply) -> None:
         kept = [reply.text, reply.prompt_tokens, reply.completion_tokens]
         with contextlib.suppress(OSError):  # a full disk costs a request later, no answer now
             path.parent.mkdir(parents=True, exist_ok=True)
             replace_text(path, json.dumps(kept))
 
-    def _request(self, messages: Messages) -> Reply | CannotScore:
+    def _request(self, messages: Messages) -> EndpointReply | CannotScore:
         import openai
 
         try:
@@ -240,7 +240,7 @@ def _client(base_url: str | None, timeout: float, tries: int, key: str | None) -
     )
 
 
-def _create(client: Any, settings: JudgeSettings, messages: Messages) -> Reply:
+def _create(client: Any, settings: JudgeSettings, messages: Messages) -> EndpointReply:
     """One completion; models that take no temperature, or another name of the limit, get theirs."""
     import openai
 
@@ -253,17 +253,17 @@ def _create(client: Any, settings: JudgeSettings, messages: Messages) -> Reply:
             raise
         made = client.chat.completions.create(**asked, max_completion_tokens=limit)
     usage = made.usage
-    return Reply(
+    return EndpointReply(
         text=made.choices[0].message.content or "",
         prompt_tokens=usage.prompt_tokens if usage else 0,
         completion_tokens=usage.completion_tokens if usage else 0,
     )
 
 
-def _read(path: Path) -> Reply | None:
+def _read(path: Path) -> EndpointReply | None:
     """A remembered reply; None where there is none, or its file is damaged."""
     try:
         text, prompt_tokens, completion_tokens = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError):
         return None
-    return Reply(str(text), int(prompt_tokens), int(completion_tokens), remembered=True)
+    return EndpointReply(str(text), int(prompt_tokens), int(completion_tokens), remembered=True)

@@ -8,9 +8,10 @@ from functools import partial
 
 from pydantic import JsonValue
 
-from tunesmith.config.checks import CheckSettings, LabelSettings, NumberSettings
+from tunesmith.config.checks import CheckSettings
+from tunesmith.config.checks_reference import LabelSettings, NumberSettings
 from tunesmith.data.quality.text import bare, fold
-from tunesmith.evaluation.checks.check import Case, Check, Figures, folded, missing_reference
+from tunesmith.evaluation.checks.check import Case, Check, Figures, folded
 from tunesmith.evaluation.checks.json_text import NotJson, parse_json, same_value, value_of_key
 from tunesmith.evaluation.checks.numbers import final_number
 
@@ -20,43 +21,40 @@ NONE = "(no label)"
 
 def label_check(settings: LabelSettings) -> Check:
     """1.0 where answer and reference name the same class; with macro-F1 and a confusion matrix."""
-    labels = _Labels(settings)
+    labels = _LabelRule(settings)
     return Check(
         rule=labels.score,
+        needs="reference",
         fault=labels.fault,
         aggregate=labels.figures,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Labels:
+class _LabelRule:
     """Where the label of a text stands, and whether its case counts."""
 
     settings: LabelSettings
 
     def score(self, case: Case) -> float:
         """1.0 for the same label; 0.0 otherwise, also where JSON or its key is missing."""
-        if case.reference is None:
-            return 0.0
         try:
-            given, wanted = self._value(case.answer), self._value(case.reference)
+            given, wanted = self._value(case.answer), self._value(case.wanted)
         except NotJson:
             return 0.0
         return float(same_value(given, wanted, ignore_case=self.settings.ignore_case))
 
     def fault(self, case: Case) -> str | None:
-        """A fault where the reference is missing or does not hold the key."""
-        if case.reference is None:
-            return missing_reference(case)
+        """A fault where the reference does not hold the key."""
         try:
-            self._value(case.reference)
+            self._value(case.wanted)
         except NotJson as error:
             return f"the reference cannot be compared by field: {error}"
         return None
 
     def figures(self, cases: Sequence[Case]) -> Figures:
         """Macro-F1 and the confusion matrix."""
-        pairs = [(self._name(case.reference or ""), self._name(case.answer)) for case in cases]
+        pairs = [(self._name(case.wanted), self._name(case.answer)) for case in cases]
         return confusion_figures(pairs)
 
     def _value(self, text: str) -> JsonValue:

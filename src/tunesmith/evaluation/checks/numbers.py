@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from tunesmith.config.checks import NumberSettings, StepsSettings
-from tunesmith.evaluation.checks.check import Case, Check, Figures, missing_reference, trimmed
+from tunesmith.config.checks_reference import NumberSettings, StepsSettings
+from tunesmith.evaluation.checks.check import Case, Check, Figures, trimmed
 
 MARKERS = (
     re.compile(r"####[ \t]*([^\n]*)"),
@@ -115,21 +115,19 @@ def number_check(settings: NumberSettings) -> Check:
     """1.0 where the final numbers are the same within the tolerance."""
 
     def score(case: Case) -> float:
-        wanted = final_number(case.reference or "", marker=settings.marker)
+        wanted = final_number(case.wanted, marker=settings.marker)
         given = final_number(case.answer, marker=settings.marker)
         if wanted is None or given is None:
             return 0.0
         return float(same_number(given, wanted, settings))
 
     def fault(case: Case) -> str | None:
-        if case.reference is None:
-            return missing_reference(case)
-        if final_number(case.reference, marker=settings.marker) is None:
+        if final_number(case.wanted, marker=settings.marker) is None:
             after = f" after `{settings.marker}`" if settings.marker else ""
             return f"the reference holds no number{after}"
         return None
 
-    return Check(rule=score, fault=fault)
+    return Check(rule=score, needs="reference", fault=fault)
 
 
 LABEL = re.compile(

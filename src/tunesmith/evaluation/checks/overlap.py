@@ -5,19 +5,16 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from types import ModuleType
 from typing import Any
 
-from rapidfuzz.distance import LCSseq
-
-from tunesmith.config.checks import BleuSettings, ChrfSettings, RougeSettings
+from tunesmith.config.checks_reference import BleuSettings, ChrfSettings, RougeSettings
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.extras import require
 from tunesmith.evaluation.checks.check import (
     Case,
     Check,
     Figures,
-    blank_reference,
-    missing_reference,
 )
 
 
@@ -42,18 +39,16 @@ def _ngrams(name: str, of_row: Any, of_all: Any) -> Check:
     """A check by two metrics of sacrebleu: of one row, and of all rows together."""
 
     def score(case: Case) -> float:
-        if case.reference is None:
-            return 0.0
-        return min(1.0, float(of_row.sentence_score(case.answer, [case.reference]).score) / 100)
+        return min(1.0, float(of_row.sentence_score(case.answer, [case.wanted]).score) / 100)
 
     def figures(cases: Sequence[Case]) -> Figures:
-        answers, references = zip(*((c.answer, c.reference or "") for c in cases), strict=True)
+        answers, references = zip(*((c.answer, c.wanted) for c in cases), strict=True)
         return {
             f"corpus_{name.lower()}": float(of_all.corpus_score(answers, [references]).score),
             "signature": f"{name}|{of_all.get_signature().format(short=True)}",
         }
 
-    return Check(rule=score, fault=blank_reference, aggregate=figures)
+    return Check(rule=score, needs="text", aggregate=figures)
 
 
 def _sacrebleu(kind: str) -> Any:
@@ -69,29 +64,28 @@ def rouge_check(settings: RougeSettings) -> Check:
     Without stemming. On ASCII text the numbers are those of the package rouge-score, which drops
     every other letter; here words are those of any script, or single characters.
     """
+    _rapidfuzz()  # missed here, before anything is asked
     tokens = _words if settings.by == "words" else _characters
     measure = MEASURES[settings.measure]
 
     def score(case: Case) -> float:
-        return measure(tokens(case.answer), tokens(case.reference or ""))
+        return measure(tokens(case.answer), tokens(case.wanted))
 
     def fault(case: Case) -> str | None:
-        if case.reference is None:
-            return missing_reference(case)
         needed = 2 if settings.measure == "rouge2" else 1
-        if len(tokens(case.reference)) < needed:
+        if len(tokens(case.wanted)) < needed:
             unit = {"words": "word", "characters": "letter or digit"}[settings.by]
             return f"the reference has fewer than {needed} {unit}s, which {settings.measure} counts"
         return None
 
     def figures(cases: Sequence[Case]) -> Figures:
-        pairs = [(tokens(case.answer), tokens(case.reference or "")) for case in cases]
+        pairs = [(tokens(case.answer), tokens(case.wanted)) for case in cases]
         return {
             name: sum(of(given, wanted) for given, wanted in pairs) / len(pairs)
             for name, of in MEASURES.items()
         }
 
-    return Check(rule=score, fault=fault, aggregate=figures)
+    return Check(rule=score, needs="reference", fault=fault, aggregate=figures)
 
 
 def _words(text: str) -> list[str]:
@@ -116,8 +110,12 @@ def _shared_pairs(given: Sequence[str], wanted: Sequence[str]) -> float:
     return _f1((a & b).total(), a.total(), b.total())
 
 
+def _rapidfuzz() -> ModuleType:
+    return require("rapidfuzz.distance", "checks", ConfigError, what="The check `rouge`")
+
+
 def _common_subsequence(given: Sequence[str], wanted: Sequence[str]) -> float:
-    return _f1(LCSseq.similarity(given, wanted), len(given), len(wanted))
+    return _f1(_rapidfuzz().LCSseq.similarity(given, wanted), len(given), len(wanted))
 
 
 MEASURES: dict[str, Callable[[Sequence[str], Sequence[str]], float]] = {

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.config.checks import SimilaritySettings
-from tunesmith.evaluation.checks.check import CannotScore, Case, Check, Figures, blank_reference
+from tunesmith.evaluation.checks.check import CannotScore, Case, Check, Figures
 
 if TYPE_CHECKING:
     from tunesmith.models.embedder import Embedder
@@ -68,23 +68,20 @@ def similarity_check(
         meanings.embed(text for case in cases for text in (case.answer, case.reference) if text)
 
     def score(case: Case) -> float:
-        if case.reference is None or not case.reference.strip():
-            return 0.0
         if not meanings.reads(case.answer):
             raise CannotScore(f"{settings.model} reads English, and the answer is in other letters")
-        return min(1.0, max(0.0, meanings.cosine(case.answer, case.reference)))
+        return min(1.0, max(0.0, meanings.cosine(case.answer, case.wanted)))
 
     def fault(case: Case) -> str | None:
-        if (missing := blank_reference(case)) is not None:
-            return missing
-        if meanings.reads(case.reference or ""):
+        if meanings.reads(case.wanted):
             return None
         return (
             f"{settings.model} reads English, and the reference is in other letters; "
             "name a folder with a multilingual embedding model under `model`"
         )
 
-    return Check(rule=score, fault=fault, aggregate=partial(_figures, meanings), prepare=prepare)
+    figures = partial(_figures, meanings)
+    return Check(rule=score, needs="text", fault=fault, aggregate=figures, prepare=prepare)
 
 
 def _figures(meanings: Meanings, cases: Sequence[Case]) -> Figures:

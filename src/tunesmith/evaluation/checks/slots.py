@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
-from tunesmith.config.checks import SlotsSettings
-from tunesmith.evaluation.checks.check import Case, Check, Figures, folded, missing_reference
+from tunesmith.config.checks_reference import SlotsSettings
+from tunesmith.evaluation.checks.check import Case, Check, Figures, folded
 from tunesmith.evaluation.checks.json_text import NotJson, parse_json, value_of_key
 
 Pair = tuple[str, str]  # slot, value
@@ -117,8 +117,6 @@ def slots_check(settings: SlotsSettings) -> Check:
         return _f1(wanted, given) if wanted is not None else 0.0
 
     def fault(case: Case) -> str | None:
-        if settings.source == "reference" and case.reference is None:
-            return missing_reference(case)
         try:
             wanted = _wanted(case, settings)
         except NoSlots as error:
@@ -137,6 +135,7 @@ def slots_check(settings: SlotsSettings) -> Check:
 
     return Check(
         rule=score,
+        needs="reference" if settings.source == "reference" else None,
         fault=fault,
         aggregate=figures,
         takes_references=settings.source == "reference" or bool(settings.phrases),

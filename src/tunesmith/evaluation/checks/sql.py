@@ -13,7 +13,7 @@ from pathlib import Path
 from tunesmith.config.checks import SqlSettings
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.numbers import many
-from tunesmith.evaluation.checks.check import Case, Check, Figures, blank_reference
+from tunesmith.evaluation.checks.check import Case, Check, Figures
 
 NAME = r"(?:\"[^\"]+\"|`[^`]+`|\[[^\]]+\]|[\w.]+)\s*"
 CREATE = re.compile(rf"\bCREATE\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?{NAME}", re.IGNORECASE)
@@ -202,6 +202,7 @@ def sql_check(settings: SqlSettings) -> Check:
     queries = _Queries(_tables(settings), settings.seconds, settings.rows)
     return Check(
         rule=queries.score,
+        needs="text",
         fault=queries.fault,
         aggregate=queries.figures,
     )
@@ -218,22 +219,20 @@ class _Queries:
     def score(self, case: Case) -> float:
         """1.0 for the same result; 0.0 otherwise, also where a query fails."""
         try:
-            given, wanted = self._run(case.answer, case), self._run(case.reference or "", case)
+            given, wanted = self._run(case.answer, case), self._run(case.wanted, case)
         except (QueryFailed, sqlite3.Error):
             return 0.0
-        return float(same_result(given, wanted, ordered=is_ordered(case.reference or "")))
+        return float(same_result(given, wanted, ordered=is_ordered(case.wanted)))
 
     def fault(self, case: Case) -> str | None:
         """A fault where the reference or its tables cannot be used, or the tables are empty."""
-        if (missing := blank_reference(case)) is not None:
-            return missing
         try:
             if not self.tables(case).rows:
                 return "its tables hold no rows, so that any two queries give the same"
         except (QueryFailed, sqlite3.Error) as error:
             return f"the tables of its question cannot be made: {error}"
         try:
-            self._run(case.reference or "", case)
+            self._run(case.wanted, case)
         except QueryFailed as error:
             return f"the reference query fails: {error}"
         return None
@@ -241,7 +240,7 @@ class _Queries:
     def figures(self, cases: Sequence[Case]) -> Figures:
         """The share of answers that run, and how many references give no rows."""
         answers = [self._result(case.answer, case) for case in cases]
-        wanted = [self._result(case.reference or "", case) for case in cases]
+        wanted = [self._result(case.wanted, case) for case in cases]
         return {
             "valid": sum(result is not None for result in answers) / len(cases),
             "references_without_rows": sum(not result for result in wanted),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from tunesmith.config import checks as settings_of
+from tunesmith.config import checks_reference as by_reference
 from tunesmith.config.checks import CheckSettings
 from tunesmith.config.settings import Settings
 from tunesmith.core.errors import ConfigError, TunesmithError
@@ -51,9 +52,9 @@ def _row(settings: type[S], build: Callable[[S], Check]) -> tuple[str, Factory]:
 
 CHECKS: Mapping[str, Factory] = dict(
     (
-        _row(settings_of.ExactSettings, exact_check),
-        _row(settings_of.LabelSettings, label_check),
-        _row(settings_of.NumberSettings, number_check),
+        _row(by_reference.ExactSettings, exact_check),
+        _row(by_reference.LabelSettings, label_check),
+        _row(by_reference.NumberSettings, number_check),
         _row(settings_of.JsonSettings, json_check),
         _row(settings_of.RegexSettings, regex_check),
         _row(settings_of.StartsWithSettings, starts_with_check),
@@ -63,11 +64,11 @@ CHECKS: Mapping[str, Factory] = dict(
         _row(settings_of.MaxWordsSettings, max_words_check),
         _row(settings_of.MaxSentencesSettings, max_sentences_check),
         _row(settings_of.LanguageSettings, language_check),
-        _row(settings_of.StepsSettings, steps_check),
-        _row(settings_of.SlotsSettings, slots_check),
-        _row(settings_of.RougeSettings, rouge_check),
-        _row(settings_of.BleuSettings, bleu_check),
-        _row(settings_of.ChrfSettings, chrf_check),
+        _row(by_reference.StepsSettings, steps_check),
+        _row(by_reference.SlotsSettings, slots_check),
+        _row(by_reference.RougeSettings, rouge_check),
+        _row(by_reference.BleuSettings, bleu_check),
+        _row(by_reference.ChrfSettings, chrf_check),
         _row(settings_of.SimilaritySettings, similarity_check),
         _row(settings_of.StyleSettings, style_check),
         _row(settings_of.SqlSettings, sql_check),

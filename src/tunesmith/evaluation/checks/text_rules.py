@@ -8,14 +8,12 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING
-
-import sentencex
 
 from tunesmith.config.checks import (
     ContainsSettings,
     EndsWithSettings,
-    ExactSettings,
     LanguageSettings,
     MaxSentencesSettings,
     MaxWordsSettings,
@@ -23,7 +21,9 @@ from tunesmith.config.checks import (
     RegexSettings,
     StartsWithSettings,
 )
+from tunesmith.config.checks_reference import ExactSettings
 from tunesmith.core.errors import ConfigError
+from tunesmith.core.extras import require
 from tunesmith.evaluation.checks.check import (
     CannotScore,
     Case,
@@ -31,7 +31,6 @@ from tunesmith.evaluation.checks.check import (
     Figures,
     composed,
     folded,
-    missing_reference,
     trimmed,
 )
 
@@ -41,11 +40,9 @@ if TYPE_CHECKING:
 
 def exact_check(_settings: ExactSettings) -> Check:
     """1.0 where answer and reference are the same text after trimming."""
-    return Check(rule=_same, fault=missing_reference)
-
-
-def _same(case: Case) -> float:
-    return float(case.reference is not None and trimmed(case.answer) == trimmed(case.reference))
+    return Check(
+        rule=lambda case: float(trimmed(case.answer) == trimmed(case.wanted)), needs="reference"
+    )
 
 
 def regex_check(settings: RegexSettings) -> Check:
@@ -126,8 +123,13 @@ def max_words_check(settings: MaxWordsSettings) -> Check:
     )
 
 
+def _sentencex() -> ModuleType:
+    return require("sentencex", "checks", ConfigError, what="The check `max_sentences`")
+
+
 def count_sentences(text: str, *, language: str) -> int:
     """Sentences that hold a letter or digit; one ends at its mark or at the end of its line."""
+    sentencex = _sentencex()
     return sum(
         any(map(str.isalnum, sentence))
         for line in text.splitlines()
@@ -137,6 +139,7 @@ def count_sentences(text: str, *, language: str) -> int:
 
 def max_sentences_check(settings: MaxSentencesSettings) -> Check:
     """1.0 where the answer has no more sentences."""
+    _sentencex()  # missed here, before anything is asked
 
     def count(text: str) -> int:
         return count_sentences(text, language=settings.language)
@@ -160,7 +163,7 @@ def language_check(settings: LanguageSettings) -> Check:
     def language(case: Case) -> str:
         if not any(map(str.isalpha, case.answer)):
             raise CannotScore("it has no letters, and so no language")
-        return identifier.classify(case.answer)[0]
+        return str(identifier.classify(case.answer)[0])
 
     def figures(cases: Sequence[Case]) -> Figures:
         found = Counter(language(case) for case in cases if any(map(str.isalpha, case.answer)))

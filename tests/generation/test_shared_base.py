@@ -1,5 +1,6 @@
 """One base, many adapters: they come, go, and answer in one batch as each would alone."""
 
+import functools
 import json
 
 import pytest
@@ -10,11 +11,12 @@ from tunesmith.adapters import store
 from tunesmith.adapters.folder import Origin, write_origin
 from tunesmith.adapters.loaded_base import open_base
 from tunesmith.config.methods import LoraSettings, PromptSettings, PTuningSettings
-from tunesmith.conversation.shared_base import SharedBase
 from tunesmith.core.errors import AdapterError, DataError
 from tunesmith.generation.sampling import Sampling
+from tunesmith.generation.shared_base import SharedBase
 from tunesmith.methods import table
 from tunesmith.models.hashes import COMBINED, hash_folder
+from tunesmith.runs.locate import named_adapter
 
 pytestmark = pytest.mark.usefixtures("home")
 KINDS = {
@@ -46,7 +48,8 @@ def folders(tmp_path_factory):
 
 @pytest.fixture
 def base(folders):
-    return SharedBase.open(str(folders / "base"), dtype="float32", device="cpu", root=folders)
+    find = functools.partial(named_adapter, root=folders)
+    return SharedBase.open(str(folders / "base"), dtype="float32", device="cpu", find=find)
 
 
 def test_a_mixed_batch_answers_as_each_adapter_alone(base, folders):

@@ -1,7 +1,7 @@
 """One base in memory, and adapters that come, go and answer beside each other in one batch."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -12,45 +12,48 @@ from tunesmith.data.chat_format import ChatFormat, study
 from tunesmith.data.chat_text import TEMPLATE_ERRORS
 from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
-from tunesmith.data.tokenizer import decode, encode
-from tunesmith.evaluation.likelihoods import Span, log_likelihoods
+from tunesmith.data.tokenizer import decode
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.loop import cut_at_stop, generate
 from tunesmith.generation.sampling import Sampling
 from tunesmith.methods.adapter import Adapter
 from tunesmith.models.precision import DtypeChoice
-from tunesmith.runs.locate import RUNS, find_adapter
 
 GREEDY = Sampling()
 # A question, or a conversation as chat templates take it: [{"role": ..., "content": ...}, ...].
-Row = str | Sequence[Mapping[str, str]]
+ChatRow = str | Sequence[Mapping[str, str]]
+Find = Callable[[str], tuple[str, Path]]
+"""What a user names an adapter by -> the name that it goes by, and its folder."""
+
+
+def in_folder(where: str) -> tuple[str, Path]:
+    """The adapter in a folder, by the folder's name."""
+    folder = Path(where).expanduser()
+    return folder.resolve().name, folder
 
 
 class Adapters(Mapping[str, Adapter]):
     """The adapters that are attached to a base, by name."""
 
-    def __init__(self, opened: Opened, root: Path) -> None:
-        self._opened, self._root = opened, root
+    def __init__(self, opened: Opened, find: Find) -> None:
+        self._opened, self._find = opened, find
         self._attached: dict[str, Adapter] = {}
 
     def load(self, where: str | Path, *, name: str | None = None, force: bool = False) -> str:
-        """Attach a run's adapter, by folder or name, or that of an adapter's folder; its name.
+        """Attach the adapter that ``where`` names; the name that it has from now on.
 
         Raises AdapterError for one that was trained over another base, listing everything in which
         it does not fit (with ``force`` not where only the names of the bases differ), and for a
         name that is taken.
         """
-        found = find_adapter(str(where), self._root)
-        assert found.adapter is not None
-        wanted = name or found.name
+        own, folder = self._find(str(where))
+        wanted = name or own
         if wanted in self._attached:
             raise AdapterError(
                 f"An adapter {wanted!r} is loaded already.",
                 remedy=f"Load this one under another name, or first adapters.unload({wanted!r}).",
             )
-        self._attached[wanted] = attach_folder(
-            self._opened, found.adapter, name=wanted, force=force
-        )
+        self._attached[wanted] = attach_folder(self._opened, folder, name=wanted, force=force)
         return wanted
 
     def unload(self, name: str) -> None:
@@ -81,12 +84,13 @@ class Adapters(Mapping[str, Adapter]):
 class SharedBase:
     """A base that answers alone or with any of its adapters, each row with its own.
 
-    ``adapters`` are those that are loaded; ``opened`` is what the base is made of.
+    ``adapters`` are those that are loaded; ``opened`` is what the base is made of, ``find`` how an
+    adapter is named (`runs.locate.named_adapter`: by its run too).
     """
 
-    def __init__(self, opened: Opened, root: Path = RUNS) -> None:
+    def __init__(self, opened: Opened, find: Find = in_folder) -> None:
         self.opened = opened
-        self.adapters = Adapters(opened, root)
+        self.adapters = Adapters(opened, find)
         self._using: ContextVar[str | None] = ContextVar("using", default=None)
 
     @classmethod
@@ -97,11 +101,11 @@ class SharedBase:
         dtype: DtypeChoice = "auto",
         device: str = "auto",
         four_bit: bool = False,
-        root: str | Path = RUNS,
+        find: Find = in_folder,
     ) -> "SharedBase":
-        """Load ``model`` without adapters; runs are found by their names below ``root``."""
+        """Load ``model`` without adapters."""
         opened = open_base(model, dtype=dtype, device=device, four_bit=four_bit)
-        return cls(opened, Path(root))
+        return cls(opened, find)
 
     @contextlib.contextmanager
     def using(self, adapter: str | None) -> Iterator[None]:
@@ -116,7 +120,7 @@ class SharedBase:
 
     def generate(
         self,
-        rows: Sequence[Row],
+        rows: Sequence[ChatRow],
         *,
         adapters: Sequence[str | None] | None = None,
         sampling: Sampling = GREEDY,
@@ -132,16 +136,10 @@ class SharedBase:
         named = [self._using.get()] * len(rows) if adapters is None else list(adapters)
         if len(named) != len(rows):
             raise ValueError(f"{many(len(rows), 'row')} cannot have {many(len(named), 'adapter')}")
-        for name in {name for name in named if name is not None}:
-            self.adapters.require(name)
-        formats = {name: study(self.opened.tokenizer(name)) for name in set(named)}
-        prompts = [
-            self._prompt(row, name, formats[name]) for row, name in zip(rows, named, strict=True)
-        ]
         answers = [""] * len(rows)
         for answer in generate(
             self.opened.engine,
-            prompts,
+            self.prompts(rows, named),
             stop_ids=self.opened.base.stop_ids,
             sampling=sampling,
             seed=seed,
@@ -151,36 +149,15 @@ class SharedBase:
             answers[answer.row] = cut_at_stop(decode(tokenizer, answer.ids), sampling.stop)
         return answers
 
-    def score(
-        self,
-        rows: Sequence[Row],
-        answers: Sequence[str],
-        *,
-        adapters: Sequence[str | None],
-    ) -> list[float]:
-        """The log-likelihood of each answer after its row, in nats, over all tokens of its text.
+    def prompts(self, rows: Sequence[ChatRow], adapters: Sequence[str | None]) -> list[Prompt]:
+        """Each row as its adapter reads it; raises as ``generate`` does."""
+        for name in {name for name in adapters if name is not None}:
+            self.adapters.require(name)
+        formats = {name: study(self.opened.tokenizer(name)) for name in set(adapters)}
+        pairs = zip(rows, adapters, strict=True)
+        return [self._prompt(row, name, formats[name]) for row, name in pairs]
 
-        The token that ends the turn does not count. Raises as ``generate`` does.
-        """
-        found = [0.0] * len(rows)
-        for name in dict.fromkeys(adapters):
-            if name is not None:
-                self.adapters.require(name)
-            tokenizer = self.opened.tokenizer(name)
-            chat_format = study(tokenizer)
-            mine = [i for i, adapter in enumerate(adapters) if adapter == name]
-            spans = []
-            for group, i in enumerate(mine):
-                prompt = self._prompt(rows[i], name, chat_format).ids
-                (ids,) = encode(tokenizer, [answers[i]])
-                spans.append(Span((*prompt, *ids), len(prompt), group))
-            logs = log_likelihoods(self.opened.engine, spans, [name])
-            assert logs is not None
-            for i, each in zip(mine, logs[0], strict=True):
-                found[i] = float(each.sum())
-        return found
-
-    def _prompt(self, row: Row, adapter: str | None, chat_format: ChatFormat) -> Prompt:
+    def _prompt(self, row: ChatRow, adapter: str | None, chat_format: ChatFormat) -> Prompt:
         messages = [{"role": "user", "content": row}] if isinstance(row, str) else row
         try:
             turns = [Message(each["role"], each["content"]) for each in messages]

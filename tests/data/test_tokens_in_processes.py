@@ -1,22 +1,20 @@
-"""Chunks tokenised in processes are those tokenised here, in order; who dies or stops says so."""
+"""Chunks tokenised in processes are those tokenised here, in order; who dies says so."""
 
-import os
 import pickle
 import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 
 from tests.data.tiny import tokenizer_of
 from tunesmith.core.errors import DataError
-from tunesmith.data import workers
+from tunesmith.core.progress import Progress
+from tunesmith.core.workers import Pool
+from tunesmith.data import token_cache
 from tunesmith.data.read import Layout
-from tunesmith.data.records import Record, Size, chunked
+from tunesmith.data.records import Size, chunked
+from tunesmith.data.rows import Record
 from tunesmith.data.tokenise import Recipe
-from tunesmith.data.workers import tokenised
 
 RECIPE = Recipe(tokenizer_of("chatml"), 500)
 LAYOUT = Layout("", "prompt-completion", {})
@@ -37,27 +35,28 @@ def records(count=60):
 
 def made(processes, *, rows=None, tell=None, recipe=RECIPE):
     chunks = chunked(records() if rows is None else rows, Size(8, 10**6))
-    told = pytest.fail if tell is None else tell
-    return tokenised(chunks, recipe, LAYOUT, processes=processes, tell=told)
+    hear = pytest.fail if tell is None else lambda event: tell(event.message)
+    progress = Progress(hear, threads=processes)
+    return token_cache._tokenised(chunks, recipe, LAYOUT, progress=progress)
 
 
 @pytest.fixture
 def few_here(monkeypatch):
     """Processes begin with the second chunk."""
-    monkeypatch.setattr(workers, "CHUNKS_HERE", 1)
+    monkeypatch.setattr(token_cache, "CHUNKS_HERE", 1)
 
 
 @pytest.fixture
 def started(monkeypatch, few_here):
     """The processes that were started."""
     found = []
-    start = workers._Workers.start
+    launched = Pool._launched
 
     def remembered(self):
-        start(self)
-        found.append(self.all[-1].process)
+        found.append(launched(self))
+        return found[-1]
 
-    monkeypatch.setattr(workers._Workers, "start", remembered)
+    monkeypatch.setattr(Pool, "_launched", remembered)
     return found
 
 
@@ -73,11 +72,11 @@ def test_processes_give_what_is_made_here_in_the_same_order(started):
     assert len(here) == len(there) == 8
     for one, other in zip(here, there, strict=True):
         same(one, other)
-    assert [process.wait() for process in started] == [-signal.SIGKILL] * 2
+    assert [worker.process.wait() for worker in started] == [-signal.SIGKILL] * 2
 
 
 def test_a_small_source_starts_no_process(started, monkeypatch):
-    monkeypatch.setattr(workers, "CHUNKS_HERE", 16)
+    monkeypatch.setattr(token_cache, "CHUNKS_HERE", 16)
     assert len(list(made(2))) == 8
     assert not started
 
@@ -102,25 +101,18 @@ def test_a_stop_leaves_no_process(started, chunks):
     for _ in range(chunks):
         next(stream)
     stream.close()
-    assert all(process.poll() is not None for process in started)
+    assert all(worker.process.poll() is not None for worker in started)
 
 
 def test_a_process_that_dies_is_told(started):
     stream = made(2, rows=records(400))
     next(stream)
     next(stream)
-    for process in started:
-        process.kill()
+    for worker in started:
+        worker.process.kill()
     with pytest.raises(DataError, match=r"ended before its work was done .*exit status -9") as told:
         list(stream)
     assert "--train.threads 1" in told.value.remedy
-
-
-def test_what_goes_wrong_in_a_process_is_raised_here(few_here, monkeypatch):
-    rows = iter([*records(9), Record(10, 3), *records(9)])
-    with pytest.raises((AttributeError, TypeError)) as raised:
-        list(made(2, rows=rows))
-    assert any("worker.py" in note for note in raised.value.__notes__)
 
 
 def test_a_tokeniser_that_cannot_be_handed_over_is_used_here_and_said(few_here):
@@ -143,36 +135,6 @@ def test_a_tokeniser_that_cannot_be_handed_over_is_used_here_and_said(few_here):
         same(one, other)
     assert len(said) == 1
     assert "one process" in said[0]
-
-
-def test_a_process_ends_with_whoever_started_it():
-    """Also where that was killed and could not say so: its end of the pipe closes."""
-    code = (
-        "import sys, time\n"
-        "from tunesmith.data import workers\n"
-        "pool = workers._Workers()\n"
-        "pool.start()\n"
-        "print(pool.all[0].process.pid, flush=True)\n"
-        "time.sleep(60)\n"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    child = int(parent.stdout.readline())
-    parent.kill()
-    parent.wait()
-    for _ in range(400):
-        if not _lives(child):
-            return
-        time.sleep(0.05)
-    os.kill(child, signal.SIGKILL)
-    pytest.fail("it lives on")
-
-
-def _lives(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_layouts_and_recipes_can_be_handed_over():
