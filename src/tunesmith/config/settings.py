@@ -3,7 +3,7 @@
 import difflib
 import types
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -12,8 +12,13 @@ from tunesmith.core.errors import ConfigError
 SECRET = "secret"
 """The type of a fault whose value must not be shown."""
 
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)  # which has no public name
 
-class _Refusing(type(BaseModel)):  # type: ignore[misc]  # pydantic gives it no public name
+
+class _Refusing(ModelMetaclass):
     """Settings that a program makes are refused as those of a file are: by ConfigError.
 
     ``model_validate`` still raises pydantic's error, of which `faults.validate` makes more.
