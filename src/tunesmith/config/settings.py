@@ -3,19 +3,19 @@
 import difflib
 import types
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tunesmith.core.errors import ConfigError
 
-SECRET = "secret"
-"""The type of a fault whose value must not be shown."""
-
 if TYPE_CHECKING:
     from pydantic._internal._model_construction import ModelMetaclass
 else:
-    ModelMetaclass = type(BaseModel)  # which has no public name
+    ModelMetaclass = type(BaseModel)  # pydantic gives it no public name
+
+SECRET = "secret"
+"""The type of a fault whose value must not be shown."""
 
 
 class _Refusing(ModelMetaclass):
@@ -28,20 +28,21 @@ class _Refusing(ModelMetaclass):
         try:
             return super().__call__(*args, **values)
         except ValidationError as error:
-            raise ConfigError("\n".join(cls._told(fault) for fault in error.errors())) from None
+            model = cast(type[BaseModel], cls)
+            faults = [_refusal(model, fault) for fault in error.errors()]
+            raise ConfigError("\n".join(faults)) from None
 
-    def _told(cls, fault: Mapping[str, Any]) -> str:
-        key = ".".join(map(str, fault["loc"]))
-        if fault["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(key, cls.model_fields, n=1)
-            known = (
-                f"did you mean `{near[0]}`?" if near else f"known: {', '.join(cls.model_fields)}"
-            )
-            return f"{cls.__name__}: unknown key `{key}`; {known}"
-        why = str(fault["msg"]).removeprefix("Value error, ")
-        is_hidden = fault["type"] in (SECRET, "missing") or not key
-        given = "" if is_hidden else f" (given: {fault['input']!r})"
-        return f"{cls.__name__}: {f'`{key}`: ' if key else ''}{why}{given}"
+
+def _refusal(model: type[BaseModel], fault: Mapping[str, Any]) -> str:
+    key = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, model.model_fields, n=1)
+        known = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(model.model_fields)}"
+        return f"{model.__name__}: unknown key `{key}`; {known}"
+    why = str(fault["msg"]).removeprefix("Value error, ")
+    is_hidden = fault["type"] in (SECRET, "missing") or not key
+    given = "" if is_hidden else f" (given: {fault['input']!r})"
+    return f"{model.__name__}: {f'`{key}`: ' if key else ''}{why}{given}"
 
 
 class Settings(BaseModel, metaclass=_Refusing):
