@@ -119,7 +119,6 @@ def test_what_is_found_can_go_elsewhere_and_the_run_stays_as_it_is(trained, tmp_
     assert {p.name for p in (tmp_path / "deep" / "out").iterdir()} == {
         "evaluation.json",
         "answers.jsonl",
-        "report.html",
     }
     assert found.folder == tmp_path / "deep" / "out"
     assert {p: p.read_bytes() for p in (tmp_path / "run").glob("*.json*")} == before
