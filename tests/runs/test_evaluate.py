@@ -53,15 +53,15 @@ def trained(folders, tmp_path):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """How many answers were generated."""
+    """An entry for each answer of an arm that was generated, and so kept."""
     calls = []
-    generate = answering.generate
+    keep = answering.AnswerCache.keep
 
-    def counted(engine, prompts, **options):
-        calls.append(len(prompts))
-        return generate(engine, prompts, **options)
+    def counted(cache, prompt, answer):
+        calls.append(1)
+        keep(cache, prompt, answer)
 
-    monkeypatch.setattr(answering, "generate", counted)
+    monkeypatch.setattr(answering.AnswerCache, "keep", counted)
     return calls
 
 
