@@ -153,8 +153,8 @@ def joined(datasets: Sequence[Dataset], conversations: Sequence[int]) -> Dataset
     for each, count in zip(datasets, conversations, strict=True):
         places = np.array([numbers[file] for file in each.files], dtype=np.int64)
         files_there = places[each.file_of]
-        there = {"block_of": each.block_of + blocks, "owners": each.owners + owners}
-        moved.append(replace(each, **there, file_of=files_there))
+        there, whose = each.block_of + blocks, each.owners + owners
+        moved.append(replace(each, block_of=there, owners=whose, file_of=files_there))
         blocks += len(each.blocks)
         owners += count
     return Dataset(
