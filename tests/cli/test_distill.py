@@ -84,6 +84,8 @@ def taken(monkeypatch):
 
     def distil(run, settings, **options):
         given.update(run=run, settings=settings, **options)
+        if "cancel" in given:
+            raise Cancelled
         failed = tuple(Failed(i, "why\nme?" * 20, {"cut": 2}) for i in range(12))
         done = Distilled("out", "state", 20, rows=5, draws=40, failed=failed, **given["end"])
         if done.stopped:
@@ -108,10 +110,10 @@ def test_a_config_gives_base_checks_longest_answer_and_seed(words, config, taken
 
 def test_a_stop_ends_in_130_and_says_the_command_that_goes_on(words, taken, tunesmith):
     flags = ["--samples", 7, "--check", HAS_F, "--check", "json", "--seed", 3]
+    taken["cancel"] = True
     ended = tunesmith(*words, *flags)
     assert ended.status == 130
-    (line,) = [line for line in ended.out.splitlines() if "--resume" in line and "data" in line]
-    again = shlex.split(line)
+    again = shlex.split(ended.err.partition("To go on: ")[2])
     assert again[0] == "tunesmith"
     before = taken["run"], taken["settings"]
     tunesmith(*again[1:])

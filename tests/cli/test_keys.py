@@ -4,6 +4,7 @@ from tunesmith.cli.command import key_lines
 from tunesmith.cli.keys import read_file_words, read_flags
 from tunesmith.config import load_run_config
 from tunesmith.config.keys import config_keys
+from tunesmith.config.methods import OTHER_NAMES, method_notes
 from tunesmith.config.run import RunConfig
 from tunesmith.config.settings import known_keys
 from tunesmith.core.errors import UsageError
@@ -34,9 +35,11 @@ def test_the_help_names_every_key_with_its_default_once():
 
 def test_a_key_of_one_kind_only_says_so():
     assert KEYS["method.rank"].kinds == ("lora", "qlora")
-    assert KEYS["method.start"].kinds == ("lora", "qlora", "full", "prompt", "p-tuning")
+    assert KEYS["method.start"].kinds == tuple(method_notes())
     assert KEYS["method.tokens"].kinds == ("prompt", "p-tuning")
-    assert KEYS["method.kind"].type == "lora | qlora | full | prompt | p-tuning | prefix"
+    kinds = KEYS["method.kind"].type.split(" | ")
+    assert kinds[:6] == ["lora", "qlora", "full", "prompt", "p-tuning", "prefix"]
+    assert set(kinds) == {*method_notes(), *OTHER_NAMES}
 
 
 def test_a_help_that_kinds_share_is_said_once():

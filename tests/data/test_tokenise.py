@@ -5,10 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from tests.data.held_out import hold_out
 from tests.data.prepared import prepare
 from tests.data.tiny import CHATML, tiny_tokenizer
 from tunesmith.data.rows import Conversation, Message
-from tunesmith.data.split import hold_out
 from tunesmith.data.template import render
 from tunesmith.data.tokenise import Renderer
 from tunesmith.data.tokenizer import decode

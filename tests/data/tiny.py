@@ -8,6 +8,7 @@ import numpy as np
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from tunesmith.data.dataset import Dataset
 from tunesmith.data.faults import Fault, Outcome, Remark
 from tunesmith.data.rows import Conversation, Message, TokenRow
 
@@ -150,6 +151,13 @@ def documents_of(outcomes: Iterable[Outcome[tuple[TokenRow, ...]]]) -> list[Docu
         first, *others = each.value or (None,)
         found += [Document(first, each.faults, each.remarks), *map(Document, others)]
     return found
+
+
+def tokens_of(dataset: Dataset) -> tuple[list[int], list[float]]:
+    """The ids and weights of all rows, one after the other."""
+    rows = [dataset[i] for i in range(len(dataset))]
+    ids = [token for row in rows for token in row.ids.tolist()]
+    return ids, [weight for row in rows for weight in row.weights.tolist()]
 
 
 def is_clean(text: str) -> bool:

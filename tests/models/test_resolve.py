@@ -109,17 +109,13 @@ def test_full_disk_is_refused_before_anything_is_fetched(entry, home, monkeypatc
     assert nothing_half(home)
 
 
-@pytest.mark.parametrize(
-    ("module", "step"), [(download, "_download"), (resolve, "_extract"), (resolve, "convert")]
-)
-def test_stop_at_any_step_leaves_nothing_and_the_next_pull_works(
-    entry, home, monkeypatch, module, step
-):
+@pytest.mark.parametrize("step", ["download._download", "resolve._extract", "resolve.convert"])
+def test_stop_at_any_step_leaves_nothing_and_the_next_pull_works(entry, home, monkeypatch, step):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr(module, step, stop)
+        broken.setattr(f"tunesmith.models.{step}", stop)
         with pytest.raises(KeyboardInterrupt):
             resolve.pull("tiny")
     assert nothing_half(home)

@@ -32,7 +32,7 @@ def test_a_step_without_gradients_shrinks_all_that_is_trained_but_vectors(varian
         if key in adapter.trained and parameter.dim() > 1:
             factor, shrunk = 1 - LR * DECAY * adapter.rates.get(key, 1.0), shrunk + 1
         torch.testing.assert_close(parameter.detach(), before[key] * factor)
-    assert shrunk > 0
+    assert shrunk or all(p.dim() == 1 for p in adapter.trained.values())
 
 
 PEFTS = {

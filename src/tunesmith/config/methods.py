@@ -260,8 +260,36 @@ class PTuningSettings(Settings):
         return self
 
 
+class IA3Settings(Settings):
+    """IA3 (arXiv 2205.05638): vectors that scale outputs or inputs of linear layers."""
+
+    notes: ClassVar[dict[str, MethodNote]] = {
+        "ia3": MethodNote(
+            name="IA3",
+            trains="vectors that scale keys, values and the inputs of down_proj: about 0.04 % of "
+            "the weights",
+            strengths="a tiny adapter that can be merged; nothing to choose but the learning rate",
+            weaknesses="learns less than lora, and needs a high learning rate",
+            use_when="many small adapters over one base, a task that the base nearly does",
+            measured="not yet on the tasks of docs/methods.md",
+        )
+    }
+    start_words: ClassVar[frozenset[str]] = frozenset()
+    kind: Literal["ia3"] = "ia3"
+    targets: Targets = ("k_proj", "v_proj", "down_proj")
+    feedforward: tuple[str, ...] | None = Field(
+        None,
+        description="targets whose inputs are scaled in place of their outputs; null: down_proj "
+        "where it is one",
+    )
+    dtype: SavedFormat = "float32"
+    start: str | None = Field(None, description="an IA3 adapter folder to go on from")
+
+    _names = field_validator("targets", "feedforward", mode="before")(_one_name_is_a_list)
+
+
 VirtualTokenSettings = PromptSettings | PTuningSettings
-AnyMethod = LoraSettings | FullSettings | VirtualTokenSettings
+AnyMethod = LoraSettings | FullSettings | VirtualTokenSettings | IA3Settings
 MethodSettings = Annotated[AnyMethod, Field(discriminator="kind")]
 
 

@@ -11,10 +11,10 @@ from tunesmith.core.errors import DataError, RagError
 from tunesmith.core.numbers import many
 from tunesmith.data.faults import Problem, RowReport, refuse
 from tunesmith.data.formats.mapping import shown
-from tunesmith.data.quality.near import Clusters, NearTexts, equal_pairs, near_pairs
+from tunesmith.data.quality.near import NearTexts, equal_pairs, near_pairs
 from tunesmith.data.quality.text import bare, digest, fold
 from tunesmith.data.records import read_records
-from tunesmith.data.split import Groups, choose_held
+from tunesmith.data.split import Clusters, Groups, choose_held
 from tunesmith.retrieval.passage import Passage
 from tunesmith.retrieval.questions import KnownPassages, RetrievalQuestion
 

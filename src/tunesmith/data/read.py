@@ -8,14 +8,12 @@ from pathlib import Path
 from tunesmith.core.phrases import nearest
 from tunesmith.data.faults import (
     Fault,
-    Faults,
     Note,
     Outcome,
     Problem,
     Remark,
     RowNotes,
     RowReport,
-    refuse,
 )
 from tunesmith.data.formats.chats import OTHER_NAMES, SYNONYMS
 from tunesmith.data.formats.layout import Format, Row
@@ -174,23 +172,6 @@ class Reading:
     unlisted: Mapping[str, int] = field(default_factory=dict)
 
 
-def read_conversations(
-    path: str | Path,
-    *,
-    format: str = "auto",
-    columns: Mapping[str, str] | None = None,
-    options: ReadOptions = AUTO,
-) -> list[Conversation]:
-    """Every conversation of a file; raises FaultyData with all of its faults.
-
-    ``format`` is a name in the table of formats or `auto`; ``columns`` maps our column names to
-    the file's; ``options`` say of the file what it does not say itself.
-    """
-    reading = scan(path, format=format, columns=columns, options=options)
-    refuse(Faults(reading.faults, reading.unlisted))
-    return list(reading.conversations)
-
-
 def scan(
     path: str | Path,
     *,
@@ -199,9 +180,11 @@ def scan(
     options: ReadOptions = AUTO,
     most: int | None = None,
 ) -> Reading:
-    """What ``read_conversations`` finds, without raising: sound rows beside faults and notes.
+    """Every conversation of a file, with faults and notes; a faulty row does not raise.
 
-    All rows are looked at; the first ``most`` sound ones are kept, all where it is None.
+    ``format`` is a name in the table of formats or `auto`; ``columns`` maps our column names to
+    the file's; ``options`` say of the file what it does not say itself. All rows are looked at; the
+    first ``most`` sound ones are kept, all where it is None.
     """
     layout, faults, records = open_records(Asked(str(path), format, columns or {}, options))
     report, count = RowReport(), 0

@@ -3,7 +3,7 @@
 Rows of tokens are packed into batches by the engine, the fifth form.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -195,6 +195,43 @@ def kind_of(value: object) -> str:
     names: dict[type, str] = {str: "text", bool: "true or false", dict: "an object", list: "a list"}
     names |= {int: "a number", float: "a number", type(None): "null", bytes: "bytes"}
     return names.get(type(value), type(value).__name__)
+
+
+LINES_REMEDY = "Each line must be one complete JSON object."
+
+
+class UniqueKeys:
+    """Makes objects of a JSON text's pairs, and remembers the keys that one of them gives twice."""
+
+    __slots__ = ("twice",)
+
+    def __init__(self) -> None:
+        self.twice: set[str] = set()
+
+    def make(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
+        """The object; to be given to a JSON decoder as its `object_pairs_hook`."""
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            names = [name for name, _ in pairs]
+            self.twice |= {name for name in values if names.count(name) > 1}
+        return values
+
+    def problem(self, remedy: str = LINES_REMEDY) -> Problem | None:
+        """Which keys were given twice, and forget them."""
+        if not self.twice:
+            return None
+        names, self.twice = self.twice, set()
+        return given_twice(names, remedy)
+
+
+def given_twice(names: Collection[str], remedy: str) -> Problem:
+    """An object that has several values under one of these keys."""
+    return broken_json(f"key given twice: {', '.join(sorted(names))}", remedy)
+
+
+def broken_json(reason: str, remedy: str = LINES_REMEDY) -> Problem:
+    """A text that is no JSON."""
+    return Problem("broken_json", f"not valid JSON: {reason}.", remedy)
 
 
 def row_of(value: object) -> dict[str, object] | Problem:

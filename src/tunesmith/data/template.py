@@ -99,7 +99,7 @@ def _examples(
         chat = given(
             conversation.messages,
             conversation.tools,
-            dialect=chat_format.dialect,
+            dialect=chat_format.tools.dialect,
             marking=chat_format.control if has_control else None,
         )
         if rendering.document == "row":
@@ -193,6 +193,6 @@ def render_prompt(
     chat_format = chat_format or study(tokenizer)
     has_control = _has_control(messages, tools, chat_format)
     marking = chat_format.control if has_control else None
-    chat = given(messages, tools, dialect=chat_format.dialect, marking=marking)
+    chat = given(messages, tools, dialect=chat_format.tools.dialect, marking=marking)
     text = chat_text(tokenizer, chat, prompt=True)
     return encode_marked(tokenizer, text) if has_control else encode(tokenizer, [text])[0]

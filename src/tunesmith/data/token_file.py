@@ -107,11 +107,15 @@ class Contents:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenFile:
-    """A source that was tokenised: what is known of it, its rows, their conversations."""
+    """A source that was tokenised: what is known of it, its rows, their conversations.
+
+    ``key`` is what they are found by in the cache; None where they are not kept.
+    """
 
     contents: Contents
     rows: Dataset
     conversations: Conversations
+    key: str | None = None
 
 
 class TokenWriter:

@@ -15,6 +15,7 @@ from tunesmith.engine.forward import Engine
 from tunesmith.engine.term import Term
 from tunesmith.methods import (
     full,
+    ia3,
     lora_peft,
     lora_variants,
     p_tuning,
@@ -119,6 +120,24 @@ METHODS: dict[str, Method] = {
         init_text=True,
         facts=virtual_tokens.facts,
         exports=(PEFT,),
+    ),
+    "ia3": Method(
+        ia3.attach,
+        rate=3e-3,
+        min_rows=50,
+        peft=PeftFormat(
+            "IA3",
+            ia3.to_peft,
+            ia3.from_peft,
+            ia3.misfits,
+            ia3.differences,
+            terms=ia3.terms,
+            write=ia3.write,
+            read=ia3.read,
+        ),
+        scale_down_=ia3.scale_down_,
+        facts=ia3.facts,
+        exports=(MERGED, PEFT),
     ),
 }
 # Narrower bases take larger steps: the exponent that Thinking Machines fitted over llama models

@@ -11,7 +11,7 @@ from tunesmith.core.phrases import listed
 from tunesmith.data.faults import Problem, Remark
 from tunesmith.data.files.source import Broken
 from tunesmith.data.files.text import MARK, TOO_LARGE, UTF8, Text
-from tunesmith.data.rows import MOST_ROW_BYTES, Record, row_of
+from tunesmith.data.rows import MOST_ROW_BYTES, Record, UniqueKeys, broken_json, given_twice, row_of
 
 SPACE = re.compile(r"[ \t\r\n]*")
 WRONG = re.compile("[\udc00-\udcff]")
@@ -27,43 +27,6 @@ IN_COLUMNS = Remark(
 NO_ROWS = Problem("empty_file", "holds no rows.", "Name a file with rows.")
 # A fault or a number so near to the end of what was read may be the end's.
 MARGIN = 16
-
-
-LINES_REMEDY = "Each line must be one complete JSON object."
-
-
-class UniqueKeys:
-    """Makes objects of a JSON text's pairs, and remembers the keys that one of them gives twice."""
-
-    __slots__ = ("twice",)
-
-    def __init__(self) -> None:
-        self.twice: set[str] = set()
-
-    def make(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
-        """The object; to be given to a JSON decoder as its `object_pairs_hook`."""
-        values = dict(pairs)
-        if len(values) < len(pairs):
-            names = [name for name, _ in pairs]
-            self.twice |= {name for name in values if names.count(name) > 1}
-        return values
-
-    def problem(self, remedy: str = LINES_REMEDY) -> Problem | None:
-        """Which keys were given twice, and forget them."""
-        if not self.twice:
-            return None
-        names, self.twice = self.twice, set()
-        return given_twice(names, remedy)
-
-
-def given_twice(names: Collection[str], remedy: str) -> Problem:
-    """An object that has several values under one of these keys."""
-    return broken_json(f"key given twice: {', '.join(sorted(names))}", remedy)
-
-
-def broken_json(reason: str, remedy: str = LINES_REMEDY) -> Problem:
-    """A text that is no JSON."""
-    return Problem("broken_json", f"not valid JSON: {reason}.", remedy)
 
 
 class _Window:

@@ -177,7 +177,6 @@ CHAT = Format(
     name="chat",
     columns={"messages": ("conversations", "conversation", "dialog", "dialogue", "chat")},
     parse=parse_chat,
-    example='{"messages": [{"role": "user", "content": "..."}, {"role": "assistant", ...}]}',
     optional=("system", *TOOL_COLUMNS),
 )
 
@@ -237,7 +236,6 @@ SHAREGPT = Format(
     name="sharegpt",
     columns={"conversations": ("dialog", "dialogue", "turns", "items")},
     parse=parse_sharegpt,
-    example='{"conversations": [{"from": "human", "value": "..."}, {"from": "gpt", ...}]}',
     optional=("system", *TOOL_COLUMNS),
     synonyms={"conversation": "conversations"},
 )

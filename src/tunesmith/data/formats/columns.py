@@ -37,7 +37,6 @@ ALPACA = Format(
     name="alpaca",
     columns={"instruction": ("task",), "output": ("response", "answer", "completion")},
     parse=functools.partial(parse_pair, asked=("instruction", "input"), answer="output"),
-    example='{"instruction": "...", "input": "...", "output": "..."}',
     optional=("input", "history", "system", *TOOL_COLUMNS),
     synonyms={"response": "output", "context": "input"},
 )
@@ -45,7 +44,6 @@ QUERY_RESPONSE = Format(
     name="query-response",
     columns={"query": ("request", "question"), "response": ("reply", "answer")},
     parse=functools.partial(parse_pair, asked=("query",), answer="response"),
-    example='{"query": "...", "response": "..."}',
     optional=("history", "system", *TOOL_COLUMNS),
     synonyms={"question": "query", "answer": "response"},
     recognises=lambda row: "choices" not in row,
@@ -95,7 +93,6 @@ PREFERENCE = Format(
     name="preference",
     columns={"chosen": ("preferred_output",), "rejected": ("non_preferred_output",)},
     parse=parse_preference,
-    example='{"prompt": "...", "chosen": "...", "rejected": "..."}',
     synonyms={"preferred_output": "chosen", "non_preferred_output": "rejected"},
 )
 
@@ -138,7 +135,6 @@ PROMPT_COMPLETION = Format(
         ),
     },
     parse=parse_prompt_completion,
-    example='{"prompt": "...", "completion": "..."}',
     optional=TOOL_COLUMNS,
 )
 
@@ -211,7 +207,6 @@ MULTIPLE_CHOICE = Format(
     name="multiple-choice",
     columns={"query": ("question",), "choices": ("options",), "gold": ("answer", "label")},
     parse=parse_multiple_choice,
-    example='{"query": "...", "choices": ["...", "..."], "gold": 0}',
     synonyms={"question": "query", "answerKey": "gold", "answer": "gold", "label": "gold"},
 )
 
@@ -225,5 +220,4 @@ PLAIN_TEXT = Format(
     name="text",
     columns={"text": ("content", "document", "body", "passage", "response", "output")},
     parse=parse_text,
-    example='{"text": "..."}',
 )

@@ -32,7 +32,6 @@ class Format:
     name: str
     columns: Mapping[str, tuple[str, ...]]
     parse: Parse
-    example: str
     optional: tuple[str, ...] = ()
     recognises: Callable[[Row], bool] = lambda _: True
     synonyms: Mapping[str, str] = field(default_factory=dict)
