@@ -152,9 +152,14 @@ def joined(datasets: Sequence[Dataset], conversations: Sequence[int]) -> Dataset
     blocks = owners = 0
     for each, count in zip(datasets, conversations, strict=True):
         places = np.array([numbers[file] for file in each.files], dtype=np.int64)
-        files_there = places[each.file_of]
-        there = {"block_of": each.block_of + blocks, "owners": each.owners + owners}
-        moved.append(replace(each, **there, file_of=files_there))
+        moved.append(
+            replace(
+                each,
+                block_of=each.block_of + blocks,
+                owners=each.owners + owners,
+                file_of=places[each.file_of],
+            )
+        )
         blocks += len(each.blocks)
         owners += count
     return Dataset(

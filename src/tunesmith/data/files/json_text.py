@@ -76,8 +76,9 @@ def look(head: bytes) -> Collection[str] | None:
 def _is_one(value: object, rest: bytes) -> bool:
     """Whether a first line that is JSON, with ``rest`` behind it, is a document."""
     if rest:  # a list of rows is one, whatever stands behind it; a list of cells is a row
-        is_list = isinstance(value, list) and bool(value) and rest[:1] not in (b"[", b"{")
-        return is_list and all(isinstance(row, dict | list) for row in value)
+        if not isinstance(value, list) or rest[:1] in (b"[", b"{"):
+            return False
+        return bool(value) and all(isinstance(row, dict | list) for row in value)
     if not isinstance(value, dict) or rows_in_columns(value):
         return True
     lists = (value[name] for name in value if name not in LISTS_OF_A_ROW)
