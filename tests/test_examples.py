@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.data.reading import read_conversations
 from tests.runs.tiny import base_folder
 from tests.test_docs import commands
 from tunesmith.config import load_run_config
 from tunesmith.config.methods import method_notes
 from tunesmith.data.inputs import read_inputs
-from tunesmith.data.read import read_conversations
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.runs.run import train_run
 

@@ -22,11 +22,11 @@ from rouge_score.rouge_scorer import RougeScorer
 from transformers import AutoTokenizer
 
 from benchmarks.methods.tasks import FOUR, TASKS, Task, write
+from tunesmith.config.run import DataSettings
 from tunesmith.core.progress import Event
-from tunesmith.data.read import read_conversations
-from tunesmith.data.tokenise import prepare
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.models.resolve import resolve
+from tunesmith.runs.rows import load_rows
 from tunesmith.studies.compare import compare_runs
 from tunesmith.studies.variants import Variant, load_variants, read_grid
 from tunesmith.training.events import StepDone
@@ -132,7 +132,8 @@ def _variants(values: dict[str, Any], given: argparse.Namespace) -> list[Variant
 def steps_of(train: Path, tokens: int) -> int:
     """Steps of the rows that see about so many tokens."""
     tokenizer = AutoTokenizer.from_pretrained(resolve(MODEL))
-    rows = prepare(tokenizer, read_conversations(train), max_tokens=2048, too_long="refuse")
+    settings = DataSettings(train=str(train), eval=0)
+    rows = load_rows(settings, tokenizer, context=2048, seed=0).train
     return max(10, round(tokens / (ROWS_PER_STEP * float(rows.lengths.mean()))))
 
 

@@ -26,7 +26,7 @@ from benchmarks.run import run_module
 from tunesmith.adapters import store
 from tunesmith.adapters.loaded_base import Opened, attach_folder, open_base
 from tunesmith.config.run import RunConfig
-from tunesmith.data.tokenise import Dataset
+from tunesmith.data.dataset import Dataset
 from tunesmith.evaluation.answering import AnswerCache, answer_arms
 from tunesmith.evaluation.answers import questions_of, text_of
 from tunesmith.evaluation.arms import arm_of

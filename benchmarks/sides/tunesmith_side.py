@@ -15,7 +15,7 @@ from tunesmith.adapters import store
 from tunesmith.adapters.loaded_base import Opened, open_base
 from tunesmith.config import FullSettings, LoraSettings, TrainSettings
 from tunesmith.data.dataset import Dataset, block_of, dataset_of
-from tunesmith.data.template import TokenRow
+from tunesmith.data.rows import TokenRow
 from tunesmith.methods import table
 from tunesmith.models.precision import DtypeChoice
 from tunesmith.training import optimizer

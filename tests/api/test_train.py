@@ -130,6 +130,24 @@ def test_settings_are_taken_in_every_form_and_mean_the_same(base, tmp_path, monk
 
 
 @pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (
+            lambda: ts.LoRA(rank=0),
+            "LoraSettings: `rank`: Input should be greater than or equal to 1",
+        ),
+        (lambda: ts.QLoRA(rang=8), "unknown key `rang`; did you mean `rank`?"),
+        (lambda: ts.Prompt(start="text"), "start: text and start_text belong together"),
+        (lambda: ts.checks.Regex(), "RegexSettings: `pattern`: Field required"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_as_they_are_made(make, said):
+    with pytest.raises(ts.ConfigError) as refused:
+        make()
+    assert said in refused.value.message
+
+
+@pytest.mark.parametrize(
     ("keywords", "error", "said"),
     [
         ({"lr": -1.0}, ts.ConfigError, "`train.lr`: must be above 0"),

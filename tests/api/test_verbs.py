@@ -70,6 +70,18 @@ def test_a_comparison_has_its_runs_and_its_page(place):
     assert again.to_json()["runs"] == found.to_json()["runs"]
 
 
+def test_a_page_that_cannot_be_drawn_is_told_and_ends_nothing(monkeypatch):
+    def broken(*_args, **_options):
+        raise KeyError("arms")
+
+    monkeypatch.setattr("tunesmith.report.writing.comparison_page", broken)
+    said = []
+    found = ts.compare(resume="runs", on_event=lambda _, event: said.append(event), progress=False)
+    assert found.is_good
+    (notice,) = (each for each in said if getattr(each, "code", "") == "report")
+    assert "`tunesmith report runs` draws it again" in notice.message
+
+
 PAIRS = {
     "check": (
         lambda: ts.check("rows.jsonl", model="base", progress=False),

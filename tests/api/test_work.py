@@ -18,7 +18,7 @@ def test_every_event_reaches_the_caller_whether_it_is_shown_or_not(capsys):
         heard = []
         with work.working("", stopped="", on_event=heard.append, progress=shown) as working:
             working.emit(Phase("reading", 1, 2))
-            working.say("loading")
+            working.progress.report(Phase("loading"))
             working.emit(Notice("cut", "3 rows were cut"))
         assert heard == [Phase("reading", 1, 2), Phase("loading"), Notice("cut", "3 rows were cut")]
         assert working.notes == ("3 rows were cut",)

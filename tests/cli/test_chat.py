@@ -38,20 +38,15 @@ class Echo:
         self.system = system
         self.resets.append(system)
 
-    def reply(self, *asked, **how):
-        """As `api.load.Chat` has it, or what lies below that."""
-        if len(asked) == 2:
-            return self.answer(*asked, **how)
-        return self.answer(
-            Voice(how["participant"]), asked[0], say=how["on_text"], stop=how["stop"]
-        )
-
-    def answer(self, voice, question, *, say, stop):
+    def reply(self, *asked, participant=None, on_text, stop):
+        """As `api.load.Dialogue` has it, or what lies below that, which is given who answers."""
+        *voice, question = asked
+        name = voice[0].name if voice else participant
         if question == "too long":
             raise DataError("The conversation is too long.", remedy="Start anew with /reset.")
-        say(question[:2])
-        say(question[2:] + "!")
-        return Reply(voice.name, question, question + "!", 5, self.cut, stopped=stop())
+        on_text(question[:2])
+        on_text(question[2:] + "!")
+        return Reply(name, question, question + "!", 5, self.cut, stopped=stop())
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from tests.runs.tiny import talking_base
 from tunesmith.cli.data import distill as command
 from tunesmith.config.run import DistillSettings
+from tunesmith.core.progress import Cancelled
 from tunesmith.distillation import instruction as workflow
 from tunesmith.distillation.instruction import Distilled, Failed
 
@@ -83,8 +84,13 @@ def taken(monkeypatch):
 
     def distil(run, settings, **options):
         given.update(run=run, settings=settings, **options)
+        if "cancel" in given:
+            raise Cancelled
         failed = tuple(Failed(i, "why\nme?" * 20, {"cut": 2}) for i in range(12))
-        return Distilled("out", "state", 20, rows=5, draws=40, failed=failed, **given["end"])
+        done = Distilled("out", "state", 20, rows=5, draws=40, failed=failed, **given["end"])
+        if done.stopped:
+            raise Cancelled(result=done)
+        return done
 
     given["end"] = {"left": 3, "instruction_tokens": 300, "seconds": 70.0}
     monkeypatch.setattr(workflow, "distill", distil)
@@ -104,10 +110,10 @@ def test_a_config_gives_base_checks_longest_answer_and_seed(words, config, taken
 
 def test_a_stop_ends_in_130_and_says_the_command_that_goes_on(words, taken, tunesmith):
     flags = ["--samples", 7, "--check", HAS_F, "--check", "json", "--seed", 3]
+    taken["cancel"] = True
     ended = tunesmith(*words, *flags)
     assert ended.status == 130
-    (line,) = [line for line in ended.out.splitlines() if "--resume" in line and "data" in line]
-    again = shlex.split(line)
+    again = shlex.split(ended.err.partition("To go on: ")[2])
     assert again[0] == "tunesmith"
     before = taken["run"], taken["settings"]
     tunesmith(*again[1:])

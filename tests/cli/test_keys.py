@@ -1,8 +1,9 @@
 import pytest
 
 from tunesmith.cli.command import key_lines
-from tunesmith.cli.keys import config_keys, read_file_words, read_flags
+from tunesmith.cli.keys import read_file_words, read_flags
 from tunesmith.config import load_run_config
+from tunesmith.config.keys import config_keys
 from tunesmith.config.methods import OTHER_NAMES, method_notes
 from tunesmith.config.run import RunConfig
 from tunesmith.config.settings import known_keys

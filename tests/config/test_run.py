@@ -5,7 +5,8 @@ import pytest
 from tunesmith.config.load import load_run_config, parse_overrides
 from tunesmith.config.run import DataSettings
 from tunesmith.core.errors import ConfigError, UsageError
-from tunesmith.data.records import ReadOptions, options_of
+from tunesmith.data.records import options_of
+from tunesmith.data.rows import ReadOptions
 from tunesmith.runs.rows import asked_of
 
 SOURCES = [

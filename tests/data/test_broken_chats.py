@@ -69,8 +69,9 @@ def test_anything_anywhere_is_a_document_or_a_fault(tmp_path_factory, changes):
     for name, chat_format in FORMATS.items():
         for how in HOW:
             tokenizer = FAMILIES[name].tokenizer
-            for each in render_each(tokenizer, reading.conversations, chat_format, how):
-                assert bool(each.faults) == (each.row is None)
-                if each.row is not None:
-                    assert each.row.weights.any()
-                assert {fault.line for fault in each.faults} <= {each.conversation.line}
+            conversations = reading.conversations
+            outcomes = render_each(tokenizer, conversations, chat_format, how)
+            for conversation, each in zip(conversations, outcomes, strict=True):
+                assert each.faults or each.value
+                assert all(row.weights.any() for row in each.value)
+                assert {fault.line for fault in each.faults} <= {conversation.line}

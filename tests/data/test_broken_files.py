@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.data import breaking
+from tests.data.prepared import prepare
 from tests.data.tiny import CHATML, tiny_tokenizer
 from tunesmith.core.errors import DataError
 from tunesmith.data.faults import FaultyData
 from tunesmith.data.files import delimited, json_document, text
 from tunesmith.data.read import scan
-from tunesmith.data.tokenise import prepare
 
 FEW, MANY = 320, 2000
 MOST_SECONDS, MOST_GROWTH_BYTES = 20, 400 << 20

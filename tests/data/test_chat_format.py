@@ -30,7 +30,7 @@ def test_arguments_are_given_as_the_template_wants_them():
     dialects = []
     for arguments in (AS_OBJECT, AS_TEXT):
         writer = tokenizer(OR_CONTENT + CALLS, arguments)
-        dialects.append(study(writer).dialect)
+        dialects.append(study(writer).tools.dialect)
         chat = given([Message("user", "q"), CALL], dialect=dialects[-1])
         assert '{"x": ["é", 1]}' in chat_text(writer, chat)
     assert dialects == [Dialect(), Dialect(arguments_as_text=True)]
@@ -38,21 +38,21 @@ def test_arguments_are_given_as_the_template_wants_them():
 
 def test_a_template_that_reads_the_content_of_every_message_gets_one():
     strict = tokenizer("{{ '' + m.content }}" + CALLS, AS_OBJECT)
-    assert study(strict).dialect == Dialect(empty_content=True)
+    assert study(strict).tools.dialect == Dialect(empty_content=True)
 
 
 def test_a_template_without_calls_leaves_them_out():
     for name in TEMPLATES.keys() - {"no_end"}:
         format = study(tokenizer_of(name))
-        assert (format.takes_tools, format.takes_calls) == (False, False), name
-        assert format.takes_thinking == (name in ("thinking", "opening")), name
+        assert (format.tools.takes_tools, format.tools.takes_calls) == (False, False), name
+        assert format.tools.takes_thinking == (name in ("thinking", "opening")), name
 
 
 def test_what_a_template_refuses_by_itself_counts_as_taken():
     refuses = "{% if m.tool_calls %}{{ raise_exception('no tools') }}{% endif %}{{ m.content }}"
     format = study(tokenizer(refuses))
-    assert format.takes_calls
-    assert not format.takes_tools
+    assert format.tools.takes_calls
+    assert not format.tools.takes_tools
 
 
 def special_thinking(family):
@@ -68,8 +68,8 @@ def test_masks_are_the_same_where_thinking_marks_are_special_tokens():
         texts = []
         for family in (FAMILIES[name], special_thinking(FAMILIES[name])):
             tokenizer = family.tokenizer
-            documents = render_each(tokenizer, [row], study(tokenizer), Rendering("answer"))
-            texts.append([supervised_runs(tokenizer, each.row) for each in documents])
+            (made,) = render_each(tokenizer, [row], study(tokenizer), Rendering("answer"))
+            texts.append([supervised_runs(tokenizer, each) for each in made.value])
         assert texts[0] == texts[1]
 
 

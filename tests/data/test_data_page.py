@@ -12,7 +12,7 @@ from tunesmith.data.read import scan
 from tunesmith.data.records import READERS
 
 QUALITY = (ROOT / "docs" / "data-quality.md").read_text(encoding="utf-8")
-NOTES = {"Remark", "Note", "Finding", "_remark_once"}
+NOTES = {"Remark", "Note", "Finding", "notes.remark"}
 PAGE = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 ROWS = dict(re.findall(r"^\| `([a-z-]+)` \| `(\{.*?\})` \|", PAGE, re.M))
 
@@ -33,7 +33,7 @@ def codes_of_notes():
     """Every code that the sources give a note."""
     for path in (ROOT / "src" / "tunesmith" / "data").rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(call, ast.Call) and getattr(call.func, "id", "") in NOTES:
+            if isinstance(call, ast.Call) and ast.unparse(call.func) in NOTES:
                 named = [a.value for a in call.args[:2] if isinstance(a, ast.Constant)]
                 yield from (code for code in named if re.fullmatch("[a-z_]+", str(code)))
 

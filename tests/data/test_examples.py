@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.data.tiny import supervised_runs, talk, tiny_tokenizer
+from tests.data.tiny import documents_of, supervised_runs, talk, tiny_tokenizer
 from tunesmith.data.chat_format import study
 from tunesmith.data.rows import Conversation, Message
 from tunesmith.data.template import Rendering, render_each
@@ -18,8 +18,8 @@ def template(opening, before=""):
 
 def documents(text, row):
     tokenizer = tiny_tokenizer(text)
-    made = list(render_each(tokenizer, [row], study(tokenizer), Rendering(document="answer")))
-    return tokenizer, made
+    outcomes = render_each(tokenizer, [row], study(tokenizer), Rendering(document="answer"))
+    return tokenizer, documents_of(outcomes)
 
 
 @pytest.mark.parametrize("before", ["", ASKED_OTHERWISE])

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.families import FAMILIES, PHI4_REASONING
-from tests.data.tiny import is_clean, supervised_runs
+from tests.data.tiny import documents_of, is_clean, supervised_runs
 from tests.source import ROOT, SRC
 from tunesmith.data.chat_format import study
 from tunesmith.data.rows import Conversation, Message, ToolCall
@@ -74,7 +74,7 @@ def format_of(name):
 
 def rendered(name, *messages, tools=(), how=ROW):
     row = Conversation(messages, "rows.jsonl", 7, tools=tools)
-    return list(render_each(FAMILIES[name].tokenizer, [row], format_of(name), how))
+    return documents_of(render_each(FAMILIES[name].tokenizer, [row], format_of(name), how))
 
 
 def trained(name, documents):
@@ -312,7 +312,7 @@ def test_the_page_tells_of_each_template_what_it_does():
 
 def test_the_page_names_every_code_that_a_template_can_give():
     text = (ROOT / "docs" / "masks.md").read_text(encoding="utf-8")
-    for file in ("answers", "answer_document", "chat_format", "left_out", "row_remarks", "unfit"):
+    for file in ("examples", "chat_format", "fit", "template"):
         source = (SRC / "tunesmith" / "data" / f"{file}.py").read_text(encoding="utf-8")
         codes = re.findall(r"(?:Problem|Remark|Unrenderable)\(\s*\"(\w+)\"", source)
         assert codes
@@ -331,9 +331,8 @@ def test_marks_of_a_template_agree_with_ours_but_for_headers_and_what_follows_th
     thinking = "<think>\nhm</think>\n\n" if family.name == "deepseek_r1_distill" else ""
     messages = talk([contents[0], thinking + contents[1]])
     tokenizer = family.marked
-    (each,) = render_each(
-        tokenizer, [Conversation(tuple(messages), "f", 1)], study(tokenizer), Rendering()
-    )
+    row = Conversation(tuple(messages), "f", 1)
+    (each,) = documents_of(render_each(tokenizer, [row], study(tokenizer), Rendering()))
     assert each.faults == ()
     theirs = tokenizer.apply_chat_template(
         [{"role": m.role, "content": m.content} for m in messages],

@@ -8,12 +8,11 @@ from tunesmith.data.faults import (
     SHOWN_FAULTS,
     TEXT_CHARACTERS,
     Fault,
-    FaultBook,
     Faults,
     FaultyData,
-    NoteBook,
     Problem,
     Remark,
+    RowReport,
     refuse,
 )
 
@@ -43,18 +42,18 @@ def test_fault_of_a_whole_file_has_no_line():
 
 
 def test_notes_count_rows_in_order_of_appearance():
-    book = NoteBook()
+    book = RowReport()
     for line in (2, 5):
-        book.add([Remark("b", "said")], line=line)
-    book.add([Remark("a", "other")], line=6)
-    assert [(n.code, n.count, n.lines) for n in book.notes()] == [("b", 2, (2, 5)), ("a", 1, (6,))]
+        book.add_remarks([Remark("b", "said")], line=line)
+    book.add_remarks([Remark("a", "other")], line=6)
+    assert [(n.code, n.count, n.lines) for n in book.notes] == [("b", 2, (2, 5)), ("a", 1, (6,))]
 
 
 def test_a_book_lists_the_first_faults_of_each_code_and_counts_the_others():
-    book = FaultBook()
-    book.add(faults("empty", LISTED + 5))
-    book.add(faults("roles", 2))
-    told = book.faults()
+    book = RowReport()
+    book.add_faults(faults("empty", LISTED + 5))
+    book.add_faults(faults("roles", 2))
+    told = book.faults
     assert len(told.listed) == LISTED + 2
     assert told.unlisted == {"empty": 5}
     assert told.count == LISTED + 7
@@ -63,23 +62,23 @@ def test_a_book_lists_the_first_faults_of_each_code_and_counts_the_others():
 
 def test_books_of_parts_are_the_book_of_the_whole():
     everything = [*faults("empty", LISTED + 5), *faults("roles", 3)]
-    whole, parts = FaultBook(), FaultBook()
-    whole.add(everything)
+    whole, parts = RowReport(), RowReport()
+    whole.add_faults(everything)
     for start in range(0, len(everything), 300):
-        part = FaultBook()
-        part.add(everything[start : start + 300])
-        parts.merge(part.faults())
-    assert parts.faults() == whole.faults()
-    assert not FaultBook().faults()
+        part = RowReport()
+        part.add_faults(everything[start : start + 300])
+        parts.merge(part.faults)
+    assert parts.faults == whole.faults
+    assert not RowReport().faults
 
 
 def test_a_fault_of_the_whole_file_is_told_once_however_many_parts_have_it():
-    whole, book = Fault("f", None, "end_not_trained", "what.", "remedy."), FaultBook()
+    whole, book = Fault("f", None, "end_not_trained", "what.", "remedy."), RowReport()
     for number in range(3):
-        part = FaultBook()
-        part.add([whole, whole, Fault("f", number + 1, "empty", "what.", "remedy.")])
-        book.merge(part.faults())
-    found = book.faults()
+        part = RowReport()
+        part.add_faults([whole, whole, Fault("f", number + 1, "empty", "what.", "remedy.")])
+        book.merge(part.faults)
+    found = book.faults
     assert [fault.line for fault in found.listed] == [None, 1, 2, 3]
     assert found.count == 4
 
@@ -99,20 +98,20 @@ def test_a_text_that_quotes_a_row_is_shortened():
     fault = Problem("unknown_role", "x" * 10**6, "y").at("f", 1)
     assert len(fault.message) < TEXT_CHARACTERS + 50
     assert "999,000 characters left out" in fault.message
-    book = NoteBook()
+    book = RowReport()
     for line in (1, 2):
-        book.add([Remark("unused", "z" * 5000)], line=line)
-    (note,) = book.notes()
+        book.add_remarks([Remark("unused", "z" * 5000)], line=line)
+    (note,) = book.notes
     assert len(note.message) < TEXT_CHARACTERS + 50
     assert (note.count, note.lines) == (2, (1, 2))
 
 
 def test_notes_are_bounded_in_lines_and_in_kinds_and_count_every_row():
-    book = NoteBook()
+    book = RowReport()
     for line in range(1, LISTED + 11):
-        book.add([Remark("same", "always"), Remark("own", f"row {line}")], line=line)
-    same = [note for note in book.notes() if note.code == "same"]
-    own = [note for note in book.notes() if note.code == "own"]
+        book.add_remarks([Remark("same", "always"), Remark("own", f"row {line}")], line=line)
+    same = [note for note in book.notes if note.code == "same"]
+    own = [note for note in book.notes if note.code == "own"]
     assert [(note.count, len(note.lines)) for note in same] == [(LISTED + 10, LISTED)]
     assert len(own) == KINDS + 1
     assert sum(note.count for note in own) == LISTED + 10
@@ -120,12 +119,12 @@ def test_notes_are_bounded_in_lines_and_in_kinds_and_count_every_row():
 
 
 def test_notes_of_parts_are_the_notes_of_the_whole():
-    whole, parts = NoteBook(), NoteBook()
+    whole, parts = RowReport(), RowReport()
     for start in range(0, 3000, 300):
-        part = NoteBook()
+        part = RowReport()
         for line in range(start, start + 300):
             remarks = [Remark("a", "always"), Remark("b", f"row {line % 7}")]
-            whole.add(remarks, line=line)
-            part.add(remarks, line=line)
-        parts.merge(part.notes())
-    assert parts.notes() == whole.notes()
+            whole.add_remarks(remarks, line=line)
+            part.add_remarks(remarks, line=line)
+        parts.merge(Faults(), part.notes)
+    assert parts.notes == whole.notes

@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tests.data.prepared import prepare
 from tests.data.tiny import SYSTEM_PROMPT, talk, tokenizer_of
 from tunesmith.core.errors import DataError
 from tunesmith.data.faults import FaultyData
 from tunesmith.data.template import render
-from tunesmith.data.tokenise import prepare
 
 ROWS = [talk("question " * n, "answer " * (n % 5 + 1), line=n) for n in range(1, 21)]
 CHATML = tokenizer_of("chatml")
@@ -28,10 +28,10 @@ def test_rows_are_what_rendering_one_at_a_time_gives():
         np.testing.assert_array_equal(row.ids, alone.ids)
         np.testing.assert_array_equal(row.weights, alone.weights)
         assert (row.file, row.line) == (conversation.file, conversation.line)
-    assert dataset.tokens == sum(lengths(rows)) == dataset.offsets[-1]
+    assert dataset.tokens == sum(lengths(rows))
     assert dataset.longest == max(lengths(rows))
     assert dataset.supervised_tokens == sum((dataset[i].weights > 0).sum() for i in range(21))
-    assert (dataset.ids.dtype, dataset.offsets.dtype) == (np.int32, np.int64)
+    assert dataset[0].ids.dtype == np.int32
     assert dataset[-1].file == "other.jsonl"
     with pytest.raises(IndexError):
         dataset[21]
@@ -72,8 +72,8 @@ def test_long_rows_are_cut_and_counted():
     whole = render(CHATML, row)
     limit = len(whole.ids) - 5
     dataset = prepare(CHATML, [row], max_tokens=limit, too_long="cut")
-    np.testing.assert_array_equal(dataset.ids, whole.ids[:limit])
-    np.testing.assert_array_equal(dataset.weights, whole.weights[:limit])
+    np.testing.assert_array_equal(dataset[0].ids, whole.ids[:limit])
+    np.testing.assert_array_equal(dataset[0].weights, whole.weights[:limit])
     (note,) = dataset.notes
     assert (note.code, note.count) == ("cut", 1)
 

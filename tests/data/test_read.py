@@ -5,8 +5,9 @@ import json
 
 import pytest
 
+from tests.data.reading import read_conversations
 from tunesmith.data.faults import FaultyData
-from tunesmith.data.read import check, read_conversations, scan
+from tunesmith.data.read import check, scan
 from tunesmith.data.rows import Conversation, Message, ToolCall
 
 USER, ANSWER = Message("user", "q"), Message("assistant", "a")

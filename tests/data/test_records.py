@@ -8,7 +8,8 @@ import pytest
 
 from tests.data.files.reading import read
 from tunesmith.data.read import scan
-from tunesmith.data.records import Record, Size, characters_of, chunked, files_of, read_records
+from tunesmith.data.records import Size, characters_of, chunked, files_of, read_records
+from tunesmith.data.rows import Record
 
 
 def record(line, characters=1):

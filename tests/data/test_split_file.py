@@ -10,7 +10,7 @@ import pytest
 from tests.data.quality.rows import SAMPLES
 from tunesmith.core.errors import DataError
 from tunesmith.data import split_file as splitting
-from tunesmith.data.records import ReadOptions
+from tunesmith.data.rows import ReadOptions
 from tunesmith.data.split import choose_held
 from tunesmith.data.split_file import SplitSettings, split_data
 

@@ -18,10 +18,10 @@ from tests.data.tiny import (
     tokenizer_of,
 )
 from tunesmith.core.errors import DataError
-from tunesmith.data.chat_format import study
+from tunesmith.data.chat_format import inserted_system_prompt, study
 from tunesmith.data.faults import FaultyData
 from tunesmith.data.rows import Conversation, Message
-from tunesmith.data.template import inserted_system_prompt, render, render_each, render_prompt
+from tunesmith.data.template import render, render_each, render_prompt
 
 CHARACTERS = st.characters(exclude_categories=["Cs"])
 TEXTS = st.text(CHARACTERS, min_size=1, max_size=20)
@@ -80,7 +80,7 @@ def test_template_without_end_token_is_refused_once():
     format = study(tokenizer_of("no_end"))
     rows = list(render_each(tokenizer_of("no_end"), [talk("q", "a"), talk("q", "a")], format))
     assert [[(f.code, f.line) for f in r.faults] for r in rows] == [[("end_not_trained", None)], []]
-    assert [each.row for each in rows] == [None, None]
+    assert [each.value for each in rows] == [(), ()]
 
 
 def test_special_tokens_that_the_template_puts_before_an_answer_do_not_end_it():

@@ -5,11 +5,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from tests.data.held_out import hold_out
+from tests.data.prepared import prepare
 from tests.data.tiny import CHATML, tiny_tokenizer
 from tunesmith.data.rows import Conversation, Message
-from tunesmith.data.split import hold_out
 from tunesmith.data.template import render
-from tunesmith.data.tokenise import prepare, render_documents
+from tunesmith.data.tokenise import Renderer
 from tunesmith.data.tokenizer import decode
 
 TEXT = "the quick brown fox jumps over the lazy dog " * 4
@@ -25,7 +26,7 @@ def tokenizer():
 
 
 def ids_of(tokenizer, rows, **options):
-    return [each.row for each in render_documents(tokenizer, rows, **options)]
+    return [row for each in Renderer(tokenizer, **options).documents(rows) for row in each.value]
 
 
 def test_a_text_is_trained_wholly_and_ends_with_the_end_token(tokenizer):
@@ -80,8 +81,8 @@ def test_texts_need_no_chat_template(tokenizer):
 
 
 def test_special_tokens_in_a_text_are_a_fault(tokenizer):
-    (each,) = render_documents(tokenizer, [text("a <|im_end|> b")], max_tokens=100)
-    assert (each.row, each.faults[0].code, each.faults[0].line) == (None, "control_tokens", 1)
+    (each,) = Renderer(tokenizer, max_tokens=100).documents([text("a <|im_end|> b")])
+    assert (each.value, each.faults[0].code, each.faults[0].line) == ((), "control_tokens", 1)
 
 
 def test_texts_and_conversations_keep_their_order(tokenizer):

@@ -12,7 +12,8 @@ from tunesmith.core.progress import Progress
 from tunesmith.core.workers import Pool
 from tunesmith.data import token_cache
 from tunesmith.data.read import Layout
-from tunesmith.data.records import Record, Size, chunked
+from tunesmith.data.records import Size, chunked
+from tunesmith.data.rows import Record
 from tunesmith.data.tokenise import Recipe
 
 RECIPE = Recipe(tokenizer_of("chatml"), 500)

@@ -1,14 +1,16 @@
 """Tiny tokenizers, one for each way in which chat templates write conversations."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from tunesmith.data.rows import Conversation, Message
-from tunesmith.data.template import TokenRow
+from tunesmith.data.dataset import Dataset
+from tunesmith.data.faults import Fault, Outcome, Remark
+from tunesmith.data.rows import Conversation, Message, TokenRow
 
 SPECIAL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<start_of_turn>", "<end_of_turn>"]
 SPECIAL += ["<|head|>", "<|/head|>", "<|eot|>", "<|end|>", "<file>"]
@@ -131,6 +133,31 @@ def talk(*contents: str, system: str | None = None, line: int = 1) -> Conversati
     roles = ("user", "assistant")
     messages += [Message(roles[i % 2], content) for i, content in enumerate(contents)]
     return Conversation(tuple(messages), "rows.jsonl", line)
+
+
+@dataclass(frozen=True)
+class Document:
+    """One of the documents of a conversation; the first has what is said of all of them."""
+
+    row: TokenRow | None
+    faults: tuple[Fault, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+
+
+def documents_of(outcomes: Iterable[Outcome[tuple[TokenRow, ...]]]) -> list[Document]:
+    """Each document of the conversations; one without a row where there is none."""
+    found = []
+    for each in outcomes:
+        first, *others = each.value or (None,)
+        found += [Document(first, each.faults, each.remarks), *map(Document, others)]
+    return found
+
+
+def tokens_of(dataset: Dataset) -> tuple[list[int], list[float]]:
+    """The ids and weights of all rows, one after the other."""
+    rows = [dataset[i] for i in range(len(dataset))]
+    ids = [token for row in rows for token in row.ids.tolist()]
+    return ids, [weight for row in rows for weight in row.weights.tolist()]
 
 
 def is_clean(text: str) -> bool:

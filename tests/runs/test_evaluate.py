@@ -53,15 +53,15 @@ def trained(folders, tmp_path):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """How many answers were generated."""
+    """An entry for each answer of an arm that was generated, and so kept."""
     calls = []
-    generate = answering.generate
+    keep = answering.AnswerCache.keep
 
-    def counted(engine, prompts, **options):
-        calls.append(len(prompts))
-        return generate(engine, prompts, **options)
+    def counted(cache, prompt, answer):
+        calls.append(1)
+        keep(cache, prompt, answer)
 
-    monkeypatch.setattr(answering, "generate", counted)
+    monkeypatch.setattr(answering.AnswerCache, "keep", counted)
     return calls
 
 
@@ -119,7 +119,6 @@ def test_what_is_found_can_go_elsewhere_and_the_run_stays_as_it_is(trained, tmp_
     assert {p.name for p in (tmp_path / "deep" / "out").iterdir()} == {
         "evaluation.json",
         "answers.jsonl",
-        "report.html",
     }
     assert found.folder == tmp_path / "deep" / "out"
     assert {p: p.read_bytes() for p in (tmp_path / "run").glob("*.json*")} == before

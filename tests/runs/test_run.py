@@ -60,7 +60,6 @@ def test_a_run_leaves_every_file_and_does_not_touch_its_base(tmp_path, method):
         "environment.json",
         "plan.json",
         "metrics.jsonl",
-        "report.html",
         "events.jsonl",
         "checkpoints",
         "summary.json",

@@ -4,7 +4,6 @@ import numpy as np
 
 from tests.runs.tiny import ONE_CHECKPOINT, config
 from tunesmith.evaluation.measures import Measures
-from tunesmith.report import writing
 from tunesmith.runs.folder import RunFolder
 from tunesmith.studies.compare import compare_runs, resume_comparison
 from tunesmith.studies.ranks import compare_ranks
@@ -67,15 +66,3 @@ def test_runs_that_were_weakened_tell_nothing_of_their_rank(tmp_path, monkeypatc
     monkeypatch.setattr(Measures, "_strength", lambda _: None)
     found = compare_runs(variants, tmp_path / "all", emit=lambda *_: None)
     assert found.to_json()["loss_against_rank"] == []
-
-
-def test_a_page_that_cannot_be_drawn_is_told_and_ends_nothing(tmp_path, monkeypatch):
-    def broken(*_args, **_options):
-        raise KeyError("arms")
-
-    monkeypatch.setattr(writing, "comparison_page", broken)
-    variants, said = [Variant("small", config(tmp_path, train=ONE_CHECKPOINT))], []
-    found = compare_runs(variants, tmp_path / "all", emit=lambda _, event: said.append(event))
-    assert found.rows[0].summary.reason == "done"
-    (notice,) = (each for each in said if getattr(each, "code", "") == "report")
-    assert f"`tunesmith report {tmp_path / 'all'}` draws it again" in notice.message

@@ -6,7 +6,7 @@ from tests.families import tiny_model
 from tunesmith.config import FullSettings, LoraSettings, TrainSettings
 from tunesmith.config.methods import PTuningSettings
 from tunesmith.data.dataset import block_of, dataset_of
-from tunesmith.data.template import TokenRow
+from tunesmith.data.rows import TokenRow
 from tunesmith.engine.forward import prepare_
 from tunesmith.methods import table
 from tunesmith.runs.folder import RunFolder

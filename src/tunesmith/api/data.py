@@ -254,7 +254,7 @@ def split(  # noqa: PLR0913  # one keyword for each setting
 
     >>> ts.split("rows.jsonl", "parts", share=0.2)  # doctest: +SKIP
     """
-    from tunesmith.data.records import ReadOptions
+    from tunesmith.data.rows import ReadOptions
     from tunesmith.data.split_file import SplitSettings, split_data
 
     if not 0 < share < 1:

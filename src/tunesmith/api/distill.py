@@ -13,6 +13,7 @@ from tunesmith.api.sources import Data, as_source
 from tunesmith.api.work import OnEvent, working
 from tunesmith.core.errors import ConfigError, UsageError
 from tunesmith.core.numbers import duration, many
+from tunesmith.core.progress import Cancelled
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -102,7 +103,10 @@ def distill(  # noqa: PLR0913  # one keyword for each setting
     with working(STOPPING, stopped=lambda _: stopped, on_event=on_event, progress=progress) as work:
         from tunesmith.distillation.instruction import distill as make
 
-        done = make(run, settings, emit=work.emit, stop=work.stop, resume=resume)
+        try:
+            done = make(run, settings, emit=work.emit, stop=work.stop, resume=resume)
+        except Cancelled as cancelled:
+            raise Cancelled(stopped, DistilledRows(cancelled.result, (again,))) from None
     return DistilledRows(done, (f"tunesmith data show {shlex.quote(done.out)}", *train))
 
 

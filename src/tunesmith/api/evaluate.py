@@ -77,7 +77,8 @@ def evaluate(  # noqa: PLR0913  # what is evaluated, on what, how, and who hears
     model = target.folder if isinstance(target, Run) else target
     with holding({"model": model, "tokenizer": tokenizer}) as given:
         name = str(given["model"])
-        keywords = {"settings": settings, **({"checks": checks} if checks is not None else {})}
+        keywords: dict[str, object] = {"settings": settings, "checks": checks}
+        keywords |= {key: given[key] for key in ("dtype", "device") if key in given}
         overrides = overrides_of(None, keywords)
         file = as_source(data)
         with working(STOPPING, stopped=STOPPED, on_event=on_event, progress=progress) as work:

@@ -29,7 +29,7 @@ from tunesmith.core.errors import TunesmithError
 from tunesmith.core.progress import Cancelled
 
 if TYPE_CHECKING:
-    from tunesmith.cli.keys import Key
+    from tunesmith.config.keys import Key
 
 
 INTERRUPTED = 130
@@ -208,7 +208,7 @@ def help_with_keys(keys: Callable[[], Mapping[str, "Key"]]) -> OptionInfo:
 
 def keys_named(*names: str) -> Mapping[str, "Key"]:
     """These keys of a run's config."""
-    from tunesmith.cli.keys import config_keys
+    from tunesmith.config.keys import config_keys
 
     return {name: key for name, key in config_keys().items() if name in names}
 

@@ -13,7 +13,7 @@ from tunesmith.core.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tunesmith.cli.keys import Key
+    from tunesmith.config.keys import Key
     from tunesmith.config.load import Flags
 
 _DATA_FILES = {".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt"}
@@ -21,7 +21,7 @@ _DATA_FILES = {".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt"}
 
 def run_keys() -> "Mapping[str, Key]":
     """The keys of a run's config, which are flags too."""
-    from tunesmith.cli.keys import config_keys
+    from tunesmith.config.keys import config_keys
 
     return config_keys()
 
@@ -81,7 +81,7 @@ KEYS = ("goal", "model", "dtype", "device", "trust_remote_code", "data.train", *
 
 def evaluate_keys() -> "Mapping[str, Key]":
     """The keys of a run's config that an evaluation may change."""
-    from tunesmith.cli.keys import config_keys
+    from tunesmith.config.keys import config_keys
 
     every = config_keys()
     mine = [name for name in every if name.startswith("evaluate.")]

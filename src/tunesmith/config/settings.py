@@ -1,16 +1,51 @@
 """The base of every settings model, the keys that one has, and what a user may write for each."""
 
+import difflib
 import types
-from collections.abc import Iterator
-from typing import Annotated, Literal, Union, get_args, get_origin
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tunesmith.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)  # pydantic gives it no public name
 
 SECRET = "secret"
 """The type of a fault whose value must not be shown."""
 
 
-class Settings(BaseModel):
+class _Refusing(ModelMetaclass):
+    """Settings that a program makes are refused as those of a file are: by ConfigError.
+
+    ``model_validate`` still raises pydantic's error, of which `faults.validate` makes more.
+    """
+
+    def __call__(cls, *args: Any, **values: Any) -> Any:
+        try:
+            return super().__call__(*args, **values)
+        except ValidationError as error:
+            model = cast(type[BaseModel], cls)
+            faults = [_refusal(model, fault) for fault in error.errors()]
+            raise ConfigError("\n".join(faults)) from None
+
+
+def _refusal(model: type[BaseModel], fault: Mapping[str, Any]) -> str:
+    key = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, model.model_fields, n=1)
+        known = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(model.model_fields)}"
+        return f"{model.__name__}: unknown key `{key}`; {known}"
+    why = str(fault["msg"]).removeprefix("Value error, ")
+    is_hidden = fault["type"] in (SECRET, "missing") or not key
+    given = "" if is_hidden else f" (given: {fault['input']!r})"
+    return f"{model.__name__}: {f'`{key}`: ' if key else ''}{why}{given}"
+
+
+class Settings(BaseModel, metaclass=_Refusing):
     """Immutable values that crossed the process edge; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from tunesmith.core.errors import DataError, RagError
 from tunesmith.core.numbers import many
-from tunesmith.data.faults import FaultBook, Problem, refuse
-from tunesmith.data.formats.table import shown
-from tunesmith.data.quality.near import Clusters, NearTexts, equal_pairs, near_pairs
+from tunesmith.data.faults import Problem, RowReport, refuse
+from tunesmith.data.formats.mapping import shown
+from tunesmith.data.quality.near import NearTexts, equal_pairs, near_pairs
 from tunesmith.data.quality.text import bare, digest, fold
 from tunesmith.data.records import read_records
-from tunesmith.data.split import Groups, choose_held
+from tunesmith.data.split import Clusters, Groups, choose_held
 from tunesmith.retrieval.passage import Passage
 from tunesmith.retrieval.questions import KnownPassages, RetrievalQuestion
 
@@ -43,17 +43,17 @@ def read_questions(
             remedy=f"There are {', '.join(NAMES)}.",
         )
     names = {**NAMES, **mapped, "group": (group,) if group else ()}
-    book, found = FaultBook(), []
+    report, found = RowReport(), []
     for record in read_records(file):
         if record.values is None:
-            book.add(filter(None, [record.fault(file)]))
+            report.add_faults(filter(None, [record.fault(file)]))
             continue
         problem = _problem(record.values, names)
         if problem is not None:
-            book.add([problem.at(record.file or file, record.line)])
+            report.add_faults([problem.at(record.file or file, record.line)])
             continue
         found.append(_question(record.values, names, record.line))
-    refuse(book.faults())
+    refuse(report.faults)
     if not found:
         raise DataError(f"{file} holds no questions.", remedy="Write some into it.")
     return found

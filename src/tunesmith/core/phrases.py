@@ -1,7 +1,8 @@
-"""What is said in which language? A package of one file of phrases each; nothing else knows one."""
+"""Phrases for people: lists of names, names nearly right, and what is said in which language."""
 
+import difflib
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import cast
 
@@ -9,6 +10,28 @@ import yaml
 
 DEFAULT = "en"
 Phrases = Mapping[str, "str | Phrases"]
+
+
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """The known name that was probably meant; None where none is near."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
+
+
+def shorten(text: str, most: int = 40) -> str:
+    """At most so many characters of a text, and an ellipsis where there were more."""
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def listed(names: Iterable[str], most: int = 8) -> str:
+    """The first names, and `...` where there are more."""
+    each = list(names)
+    return ", ".join(each[:most]) + ", ..." * (len(each) > most)
+
+
+def counted(names: Iterable[str], most: int = 12) -> str:
+    """The first names, and how many more there are."""
+    each = list(names)
+    return ", ".join(each[:most]) + (f" and {len(each) - most} more" if len(each) > most else "")
 
 
 def languages(package: str) -> tuple[str, ...]:

@@ -129,8 +129,7 @@ class ChatFormat:
     turn, 0 means that none does. ``marked`` counts those inside the template's {% generation %}
     marks; it is None without (working) marks. ``control`` finds tokens that structure a
     conversation, ``special`` every other special token. ``keeps_system`` is whether a system
-    message is written (or refused) and not left out; ``takes_tools``, ``takes_calls`` and
-    ``takes_thinking`` say the same of those, and ``dialect`` how they are wanted.
+    message is written (or refused) and not left out, ``tools`` how tools and thinking are.
     ``empty_thinking`` is what it writes in front of an answer without thinking. ``remarks`` are
     true of every row.
     """
@@ -141,10 +140,7 @@ class ChatFormat:
     control: re.Pattern[str]
     special: re.Pattern[str]
     keeps_system: bool
-    takes_tools: bool
-    takes_calls: bool
-    takes_thinking: bool
-    dialect: Dialect
+    tools: ToolFormat
     empty_thinking: str
     remarks: tuple[Remark, ...] = ()
 
@@ -176,10 +172,7 @@ def study(tokenizer: Tokenizer) -> ChatFormat:
         control=pattern(used),
         special=pattern(set(special.values()) - used - THINKING),
         keeps_system=system is None or SYSTEM in system,
-        takes_tools=tools.takes_tools,
-        takes_calls=tools.takes_calls,
-        takes_thinking=tools.takes_thinking,
-        dialect=tools.dialect,
+        tools=tools,
         empty_thinking=before if CLOSE in before else "",
         remarks=tuple(remark for remark, true in is_true.items() if true),
     )

@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tunesmith.config.run import TooLong
 from tunesmith.core.numbers import many
-from tunesmith.data.faults import LISTED, Fault, FaultBook, Faults, Note, Problem
-from tunesmith.data.rows import Conversation
-from tunesmith.data.template import TokenRow
+from tunesmith.data.faults import LISTED, Fault, Faults, Note, Problem, RowReport
+from tunesmith.data.rows import Conversation, TokenRow
 
 Numbers = NDArray[np.int64]
 
@@ -46,6 +45,7 @@ class Block:
 
 
 PER_ROW = ("lengths", "lines", "supervised", "owners", "file_of")
+ARRAYS = ("block_of", "starts", *PER_ROW)
 
 
 def block_of(rows: Sequence[TokenRow], owners: Sequence[int], files: Sequence[str]) -> Block:
@@ -105,25 +105,6 @@ class Dataset:
         return TokenRow(ids, weights, self.files[self.file_of[i]], int(self.lines[i]))
 
     @property
-    def offsets(self) -> Numbers:
-        """Where each row begins and ends in ``ids`` and ``weights``, int64 [N + 1]."""
-        return np.concatenate([[0], np.cumsum(self.lengths)])
-
-    @property
-    def ids(self) -> NDArray[np.int32]:
-        """The tokens of all rows, int32 [T]; where they lie if that is one block, else a copy."""
-        if len(self.blocks) == 1 and len(self.blocks[0].ids) == self.tokens:
-            return self.blocks[0].ids
-        return np.concatenate([np.zeros(0, np.int32), *(self[i].ids for i in range(len(self)))])
-
-    @property
-    def weights(self) -> NDArray[np.float32]:
-        """The loss weights of all rows, float32 [T], made when they are asked for."""
-        return np.concatenate(
-            [np.zeros(0, np.float32), *(self[i].weights for i in range(len(self)))]
-        )
-
-    @property
     def tokens(self) -> int:
         """Tokens of all rows."""
         return int(self.lengths.sum())
@@ -140,8 +121,7 @@ class Dataset:
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> "Dataset":
         """These rows, by number or by whether, in their order."""
-        names = ("block_of", "starts", *PER_ROW)
-        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+        return replace(self, **{name: getattr(self, name)[rows] for name in ARRAYS})
 
 
 def dataset_of(
@@ -167,23 +147,21 @@ def joined(datasets: Sequence[Dataset], conversations: Sequence[int]) -> Dataset
     ``conversations`` is how many each of them has.
     """
     files = list(dict.fromkeys(file for each in datasets for file in each.files))
-    blocks = [block for each in datasets for block in each.blocks]
-    before = np.cumsum([0, *(len(each.blocks) for each in datasets)])
-    owned = np.cumsum([0, *conversations])
     numbers = {file: number for number, file in enumerate(files)}
-    places = [np.array([numbers[f] for f in each.files], dtype=np.int64) for each in datasets]
-    rows = {
-        name: _joined(getattr(each, name) for each in datasets)
-        for name in ("starts", "lengths", "lines", "supervised")
-    }
+    moved: list[Dataset] = []
+    blocks = owners = 0
+    for each, count in zip(datasets, conversations, strict=True):
+        places = np.array([numbers[file] for file in each.files], dtype=np.int64)
+        files_there = places[each.file_of]
+        there, whose = each.block_of + blocks, each.owners + owners
+        moved.append(replace(each, block_of=there, owners=whose, file_of=files_there))
+        blocks += len(each.blocks)
+        owners += count
     return Dataset(
-        blocks=tuple(blocks),
-        block_of=_joined(each.block_of + before[i] for i, each in enumerate(datasets)),
-        owners=_joined(each.owners + owned[i] for i, each in enumerate(datasets)),
-        file_of=_joined(places[i][each.file_of] for i, each in enumerate(datasets)),
+        blocks=tuple(block for each in datasets for block in each.blocks),
         files=tuple(files),
         notes=tuple(note for each in datasets for note in each.notes),
-        **rows,
+        **{name: _joined(getattr(each, name) for each in moved) for name in ARRAYS},
     )
 
 
@@ -210,7 +188,6 @@ class RunRows:
         return tuple(r.messages[r.supervised[-1]].content for r in self.sample if r.supervised)
 
 
-TooLong = Literal["refuse", "cut", "drop"]
 SHOWN_ROWS = 5
 
 
@@ -282,10 +259,10 @@ def _cut_away(rows: Dataset, cut: Numbers, limit: Limit) -> Faults:
         f"no part of an answer is in its first {limit.tokens}, so nothing to learn.",
         "Give a larger --data.max_tokens, shorten its prompt, or use --data.too_long drop.",
     )
-    book = FaultBook()
-    for i in cut[rows.supervised[cut] == 0].tolist():
-        book.add([problem.at(*_place(rows, i))])
-    return book.faults()
+    report = RowReport()
+    lost = cut[rows.supervised[cut] == 0].tolist()
+    report.add_faults(problem.at(*_place(rows, i)) for i in lost)
+    return report.faults
 
 
 def _too_long(rows: Dataset, long: Sequence[int] | Numbers, limit: Limit) -> Fault:

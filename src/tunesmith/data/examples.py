@@ -5,8 +5,7 @@ end-of-turn token. Both are proven, not searched for: the served prompt and the 
 this turn must be prefixes, token by token, of the whole conversation.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from tunesmith.data.chat_format import ChatFormat
 from tunesmith.data.chat_text import (
@@ -20,7 +19,7 @@ from tunesmith.data.chat_text import (
     unmarked,
 )
 from tunesmith.data.faults import Problem, Remark
-from tunesmith.data.rows import Conversation
+from tunesmith.data.rows import Conversation, Cut, Example
 from tunesmith.data.tokenizer import Tokenizer
 
 APART = "Give --data.document answer: each trained answer then is a document of its own, behind "
@@ -31,38 +30,6 @@ MARK += "template writes both alike."
 EXCERPT = 24
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """Text up to an answer (``prompt``) and to the end of its turn (``through``).
-
-    ``closing`` control tokens of ``through`` come after the answer.
-    """
-
-    message: int
-    prompt: str
-    through: str
-    closing: int
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A document as text, and a cut for each answer in it that is supervised.
-
-    ``whole``: it holds the whole conversation, not only what comes before its last answer.
-    """
-
-    full: str
-    cuts: tuple[Cut, ...]
-    whole: bool = True
-    remarks: tuple[Remark, ...] = ()
-
-    def texts(self) -> Iterator[str]:
-        """Every text whose ids are needed."""
-        yield self.full
-        for cut in self.cuts:
-            yield from (cut.prompt, cut.through)
-
-
 class Unrenderable(Exception):
     """A conversation that the template or the tokenizer cannot take; ``problem`` says why."""
 
@@ -71,9 +38,9 @@ class Unrenderable(Exception):
         self.problem = Problem(code, message, remedy)
 
 
-def draft(
+def whole_example(
     tokenizer: Tokenizer, conversation: Conversation, chat: Given, chat_format: ChatFormat
-) -> Draft:
+) -> Example:
     """The whole conversation as one document."""
     marked = None
     if chat_format.marked is not None:
@@ -83,7 +50,7 @@ def draft(
 
 def _by_marks(
     tokenizer: Tokenizer, conversation: Conversation, chat: Given, marked: int
-) -> Draft | None:
+) -> Example | None:
     """Cuts at the template's {% generation %} marks; None unless there is one for each answer.
 
     What of the served prompt a mark holds is not supervised.
@@ -100,12 +67,12 @@ def _by_marks(
         prompt = chat_text(tokenizer, chat.up_to(i), prompt=True)
         within = full.startswith(prompt) and start < len(prompt) <= stop
         cuts.append(Cut(i, prompt if within else full[:start], full[:stop], marked))
-    return Draft(full, tuple(cuts))
+    return Example(full, tuple(cuts))
 
 
 def _by_prefixes(
     tokenizer: Tokenizer, conversation: Conversation, chat: Given, closing: int
-) -> Draft:
+) -> Example:
     full = chat_text(tokenizer, chat)
     cuts = []
     for i in conversation.supervised:
@@ -113,31 +80,31 @@ def _by_prefixes(
         is_last = i + 1 == len(chat.messages)
         through = full if is_last else chat_text(tokenizer, chat.up_to(i + 1))
         cuts.append(Cut(i, prompt, through, closing))
-    return Draft(full, tuple(cuts))
+    return Example(full, tuple(cuts))
 
 
 def locate(
-    draft: Draft, ids: Mapping[str, list[int]], *, chat_format: ChatFormat
+    example: Example, ids: Mapping[str, list[int]], *, chat_format: ChatFormat
 ) -> list[tuple[int, int]]:
     """First and last + 1 supervised token for each cut; ``ids`` holds those of every text.
 
     Raises Unrenderable where an answer's place cannot be proven.
     """
-    full = ids[draft.full]
+    full = ids[example.full]
     special = _places(full, chat_format.special_ids)
     spans = []
-    for cut in draft.cuts:
+    for cut in example.cuts:
         prompt, through = ids[cut.prompt], ids[cut.through]
         start = len(prompt)
         if full[:start] != prompt:
-            raise _prompt_misfit(draft, cut)
+            raise _prompt_misfit(example, cut)
         places = special if through is full else _places(through, chat_format.special_ids)
         inside = sum(i >= start for i in places)
         after = [i for i in special if i >= start][inside - cut.closing :]
         stop = after[0] + 1 if after else len(full) + 1
-        same_text = draft.full.startswith(cut.through)
+        same_text = example.full.startswith(cut.through)
         if full[:stop] != through[:stop] and not (same_text and len(through) < stop <= len(full)):
-            raise _turn_misfit(draft, cut)
+            raise _turn_misfit(example, cut)
         spans.append((start, stop))
     return spans
 
@@ -153,10 +120,10 @@ def _places(ids: Sequence[int], tokens: frozenset[int]) -> list[int]:
     return sorted(found)
 
 
-def _prompt_misfit(draft: Draft, cut: Cut) -> Unrenderable:
+def _prompt_misfit(example: Example, cut: Cut) -> Unrenderable:
     answer = f"the answer in message {cut.message + 1}"
-    if draft.full.startswith(cut.prompt):
-        by_answer = draft.full[len(cut.prompt) :][:1].isspace()
+    if example.full.startswith(cut.prompt):
+        by_answer = example.full[len(cut.prompt) :][:1].isspace()
         return Unrenderable(
             "merged_with_prompt",
             f"{answer} joins the end of its prompt into other tokens, so training would see a "
@@ -166,8 +133,8 @@ def _prompt_misfit(draft: Draft, cut: Cut) -> Unrenderable:
             else "Let the model's chat template end its prompt with other white space.",
         )
     if cut.through.startswith(cut.prompt):
-        return _turn_misfit(draft, cut)
-    asked = cut.prompt[len(shared_start(cut.prompt, draft.full)) :]
+        return _turn_misfit(example, cut)
+    asked = cut.prompt[len(shared_start(cut.prompt, example.full)) :]
     how = (
         f"when the model is asked it opens the thinking, and it strips the thinking of {answer}"
         if OPEN in asked and CLOSE not in asked
@@ -176,14 +143,14 @@ def _prompt_misfit(draft: Draft, cut: Cut) -> Unrenderable:
     what = f"the chat template is not prefix-preserving: {how}"
     return Unrenderable(
         "not_prefix_preserving",
-        f"{what} ({_difference(cut.prompt, draft.full)}).",
+        f"{what} ({_difference(cut.prompt, example.full)}).",
         remedy=f"{APART} Or: {MARK[0].lower()}{MARK[1:]}",
     )
 
 
-def _turn_misfit(draft: Draft, cut: Cut) -> Unrenderable:
-    number, difference = cut.message + 1, _difference(cut.through, draft.full)
-    thinking = cut.through.count(CLOSE) > draft.full[: len(cut.through)].count(CLOSE)
+def _turn_misfit(example: Example, cut: Cut) -> Unrenderable:
+    number, difference = cut.message + 1, _difference(cut.through, example.full)
+    thinking = cut.through.count(CLOSE) > example.full[: len(cut.through)].count(CLOSE)
     how = (
         f"it strips the thinking of message {number} once later messages follow"
         if thinking
@@ -208,7 +175,7 @@ ENDS_THINKING = Remark(
 )
 
 
-def answer_draft(tokenizer: Tokenizer, i: int, chat: Given, chat_format: ChatFormat) -> Draft:
+def answer_example(tokenizer: Tokenizer, i: int, chat: Given, chat_format: ChatFormat) -> Example:
     """Message ``i`` behind its served prompt; a whole row need not hold that prompt.
 
     Raises Unrenderable where the template opens an answer in a way that no finished turn fits.
@@ -220,7 +187,7 @@ def answer_draft(tokenizer: Tokenizer, i: int, chat: Given, chat_format: ChatFor
         said, remarks = _behind(prompt, tokenizer, i, chat, chat_format)
         full = prompt + said
     cut = Cut(i, prompt, full, chat_format.closing)
-    return Draft(full, (cut,), whole=False, remarks=remarks)
+    return Example(full, (cut,), whole=False, remarks=remarks)
 
 
 def _behind(

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, zip_longest
+from typing import Generic, TypeVar
 
 from tunesmith.core.errors import DataError
 from tunesmith.core.numbers import many
@@ -12,6 +13,7 @@ SHOWN_FAULTS = 20
 # What is kept of a file with a million faults: so many of each code, so many lines of each note, so
 # many notes of each code (a note may quote the row), so much of a text that quotes one.
 LISTED, KINDS, TEXT_CHARACTERS = 1000, 100, 1000
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,23 @@ class Remark:
     message: str
 
 
+@dataclass(slots=True)
+class RowNotes:
+    """Collects what is wrong with one row, and what was noticed in it."""
+
+    problems: list[Problem] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
+
+    def problem(self, code: str, message: str, *, remedy: str) -> None:
+        """What is wrong with the row, and how to fix it."""
+        self.problems.append(Problem(code, message, remedy))
+
+    def remark(self, code: str, message: str) -> None:
+        """Something noticed, once for a row."""
+        if (remark := Remark(code, message)) not in self.remarks:
+            self.remarks.append(remark)
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
     """A remark with the number of rows that it is true of, and the lines of the first of them."""
@@ -73,43 +92,6 @@ class Note:
     message: str
     count: int
     lines: tuple[int, ...] = ()
-
-
-class NoteBook:
-    """Collects remarks row by row and tells each one once, with its count, in bounded memory."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[Remark] = Counter()
-        self._lines: dict[Remark, list[int]] = defaultdict(list)
-        self._kinds: Counter[str] = Counter()
-
-    def add(self, remarks: Iterable[Remark], *, line: int) -> None:
-        """Note that ``remarks`` are true of the row at ``line``."""
-        for remark in remarks:
-            self._count(remark, 1, (line,))
-
-    def merge(self, notes: Iterable[Note]) -> None:
-        """Note what another book holds, of rows that come after those of this one."""
-        for note in notes:
-            self._count(Remark(note.code, note.message), note.count, note.lines)
-
-    def _count(self, remark: Remark, count: int, lines: Sequence[int]) -> None:
-        if remark not in self._counts:
-            if self._kinds[remark.code] >= KINDS:
-                remark = Remark(remark.code, f"and others of the kind `{remark.code}`")
-            else:
-                remark = Remark(remark.code, _shortened(remark.message))
-            self._kinds[remark.code] += remark not in self._counts
-        self._counts[remark] += count
-        listed = self._lines[remark]
-        listed += lines[: LISTED - len(listed)]
-
-    def notes(self) -> tuple[Note, ...]:
-        """One note for each remark, in the order in which they first came up."""
-        return tuple(
-            Note(remark.code, remark.message, count, tuple(self._lines[remark]))
-            for remark, count in self._counts.items()
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,40 +110,87 @@ class Faults:
         return len(self.listed) + sum(self.unlisted.values())
 
 
-class FaultBook:
-    """Collects faults in bounded memory: of each code the first are listed, all are counted.
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[Value]):
+    """What a row became: its ``value``, or the faults that kept it from that; and remarks."""
 
-    What is wrong with a whole file is told once, however many of its parts come with it.
+    value: Value | None = None
+    line: int = 0
+    faults: tuple[Fault, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+
+
+class RowReport:
+    """Collects faults and remarks row by row, in bounded memory: the first are listed, all counted.
+
+    What is wrong with a whole file is reported once, however many of its parts come with it; so is
+    each remark, with the number of its rows.
     """
 
     def __init__(self) -> None:
-        self._listed: list[Fault] = []
-        self._counts: Counter[str] = Counter()
+        self._faults: list[Fault] = []
+        self._listed: Counter[str] = Counter()
         self._unlisted: Counter[str] = Counter()
         self._of_files: set[Fault] = set()
+        self._counts: Counter[Remark] = Counter()
+        self._lines: dict[Remark, list[int]] = defaultdict(list)
+        self._kinds: Counter[str] = Counter()
 
-    def add(self, faults: Iterable[Fault]) -> None:
+    def add(self, outcome: Outcome[Value]) -> Value | None:
+        """Take what is said of the next row; its value comes back."""
+        self.add_faults(outcome.faults)
+        self.add_remarks(outcome.remarks, line=outcome.line)
+        return outcome.value
+
+    def add_faults(self, faults: Iterable[Fault]) -> None:
         """Take these faults after those of before."""
         for fault in faults:
             if fault in self._of_files:
                 continue
             if fault.line is None:
                 self._of_files.add(fault)
-            if self._counts[fault.code] < LISTED:
-                self._counts[fault.code] += 1
-                self._listed.append(fault)
+            if self._listed[fault.code] < LISTED:
+                self._listed[fault.code] += 1
+                self._faults.append(fault)
             else:
                 self._unlisted[fault.code] += 1
 
-    def merge(self, faults: Faults) -> None:
-        """Take what another book holds after what this one does."""
-        self.add(faults.listed)
-        self._unlisted.update(faults.unlisted)
+    def add_remarks(self, remarks: Iterable[Remark], *, line: int) -> None:
+        """Take what is true of the row at ``line``."""
+        for remark in remarks:
+            self._count(remark, 1, (line,))
 
+    def merge(self, faults: Faults, notes: Iterable[Note] = ()) -> None:
+        """Take what another report holds of rows that come after those of this one."""
+        self.add_faults(faults.listed)
+        self._unlisted.update(faults.unlisted)
+        for note in notes:
+            self._count(Remark(note.code, note.message), note.count, note.lines)
+
+    def _count(self, remark: Remark, count: int, lines: Sequence[int]) -> None:
+        if remark not in self._counts:
+            if self._kinds[remark.code] >= KINDS:
+                remark = Remark(remark.code, f"and others of the kind `{remark.code}`")
+            else:
+                remark = Remark(remark.code, _shortened(remark.message))
+            self._kinds[remark.code] += remark not in self._counts
+        self._counts[remark] += count
+        listed = self._lines[remark]
+        listed += lines[: LISTED - len(listed)]
+
+    @property
     def faults(self) -> Faults:
         """Those of whole files first, then by line, as they came."""
-        listed = sorted(self._listed, key=lambda fault: fault.line or 0)
+        listed = sorted(self._faults, key=lambda fault: fault.line or 0)
         return Faults(tuple(listed), dict(self._unlisted))
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """One note for each remark, in the order in which they first came up."""
+        return tuple(
+            Note(remark.code, remark.message, count, tuple(self._lines[remark]))
+            for remark, count in self._counts.items()
+        )
 
 
 class FaultyData(DataError):

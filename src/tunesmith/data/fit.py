@@ -55,15 +55,15 @@ def _ignored(conversation: Conversation, chat_format: ChatFormat) -> Iterator[Pr
         what = f"{template} out system messages."
         remedy = "Move the instructions into the first user message."
         yield Problem("system_ignored", what, remedy)
-    if conversation.tools and not chat_format.takes_tools:
+    if conversation.tools and not chat_format.tools.takes_tools:
         what = f"{template} out tools: it writes the same text with and without them."
         remedy = "Use a model whose template writes tools, or describe them in the system message."
         yield Problem("tools_ignored", what, remedy)
-    if any(message.tool_calls for message in messages) and not chat_format.takes_calls:
+    if any(message.tool_calls for message in messages) and not chat_format.tools.takes_calls:
         what = f"{template} out tool calls."
         remedy = "Use a model whose template writes them, or write the calls into the content as "
         yield Problem("tool_calls_ignored", what, f"{remedy}text.")
-    if any(message.thinking for message in messages) and not chat_format.takes_thinking:
+    if any(message.thinking for message in messages) and not chat_format.tools.takes_thinking:
         what = f"{template} out thinking."
         remedy = (
             "Use a model whose template writes it, write it into the content (<think>...</think>"

@@ -1,18 +1,26 @@
 """Which conversations a source holds, and every fault in it with its line; one row at a time."""
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, pairwise
 from pathlib import Path
 
-from tunesmith.data.faults import Fault, FaultBook, Faults, Note, NoteBook, Problem, Remark, refuse
+from tunesmith.core.phrases import nearest
+from tunesmith.data.faults import (
+    Fault,
+    Note,
+    Outcome,
+    Problem,
+    Remark,
+    RowNotes,
+    RowReport,
+)
 from tunesmith.data.formats.chats import OTHER_NAMES, SYNONYMS
-from tunesmith.data.formats.choose import NO_HEADER, choose_format
-from tunesmith.data.formats.layout import Format, Parsed, Row
-from tunesmith.data.formats.table import FORMATS, missing_columns, renamed, shown
-from tunesmith.data.records import AUTO, SAMPLE, ReadOptions, Record, chunked, read_records
-from tunesmith.data.rows import Conversation, Message, texts_in, texts_of
+from tunesmith.data.formats.layout import Format, Row
+from tunesmith.data.formats.mapping import missing_columns, renamed, shown
+from tunesmith.data.formats.table import FORMATS, NO_HEADER, choose_format
+from tunesmith.data.records import AUTO, SAMPLE, chunked, read_records
+from tunesmith.data.rows import Conversation, Message, ReadOptions, Record, texts_in, texts_of
 
 ROLES = ("system", "user", "assistant", "tool")
 # Names that are not read as ours, for a hint; those that are may stand in capitals.
@@ -57,8 +65,8 @@ def _half_characters(texts: Iterator[str], who: str) -> Iterator[Problem]:
 def _unknown_roles(messages: Sequence[Message]) -> Iterator[Problem]:
     for number, message in enumerate(messages, start=1):
         if message.role not in ROLES:
-            near = NEAR_NAMES.get(message.role.lower())
-            near = near or "".join(difflib.get_close_matches(message.role.lower(), ROLES, n=1))
+            role = message.role.lower()
+            near = NEAR_NAMES.get(role) or nearest(role, ROLES)
             hint = f"Write `{near}`." if near else "Rename it, or remove the row."
             what = f"message {number} has the role `{message.role}` (known: {', '.join(ROLES)})."
             yield Problem("unknown_role", what, hint)
@@ -147,17 +155,6 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What a record holds: a sound conversation or faults, and what was noticed."""
-
-    line: int
-    is_row: bool
-    conversation: Conversation | None = None
-    faults: tuple[Fault, ...] = ()
-    remarks: tuple[Remark, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Reading:
     """What a file holds: its sound rows, the faults of the others, and what was noticed.
 
@@ -175,23 +172,6 @@ class Reading:
     unlisted: Mapping[str, int] = field(default_factory=dict)
 
 
-def read_conversations(
-    path: str | Path,
-    *,
-    format: str = "auto",
-    columns: Mapping[str, str] | None = None,
-    options: ReadOptions = AUTO,
-) -> list[Conversation]:
-    """Every conversation of a file; raises FaultyData with all of its faults.
-
-    ``format`` is a name in the table of formats or `auto`; ``columns`` maps our column names to
-    the file's; ``options`` say of the file what it does not say itself.
-    """
-    reading = scan(path, format=format, columns=columns, options=options)
-    refuse(Faults(reading.faults, reading.unlisted))
-    return list(reading.conversations)
-
-
 def scan(
     path: str | Path,
     *,
@@ -200,37 +180,39 @@ def scan(
     options: ReadOptions = AUTO,
     most: int | None = None,
 ) -> Reading:
-    """What ``read_conversations`` finds, without raising: sound rows beside faults and notes.
+    """Every conversation of a file, with faults and notes; a faulty row does not raise.
 
-    All rows are looked at; the first ``most`` sound ones are kept, all where it is None.
+    ``format`` is a name in the table of formats or `auto`; ``columns`` maps our column names to
+    the file's; ``options`` say of the file what it does not say itself. All rows are looked at; the
+    first ``most`` sound ones are kept, all where it is None.
     """
-    layout, faults, rows = read_rows(Asked(str(path), format, columns or {}, options))
-    book, notes, count = FaultBook(), NoteBook(), 0
-    book.add(faults)
+    layout, faults, records = open_records(Asked(str(path), format, columns or {}, options))
+    report, count = RowReport(), 0
+    report.add_faults(faults)
     kept: list[Conversation] = []
-    for found in rows:
-        count += found.is_row
-        book.add(found.faults)
-        notes.add(found.remarks, line=found.line)
-        if found.conversation is not None and (most is None or len(kept) < most):
-            kept.append(found.conversation)
-    told = book.faults()
+    for record in records:
+        count += record.is_row
+        conversation = report.add(parse_record(record, layout))
+        if conversation is not None and (most is None or len(kept) < most):
+            kept.append(conversation)
     return Reading(
         layout.file,
         layout.format,
         count,
         tuple(kept),
-        told.listed,
-        notes.notes(),
+        report.faults.listed,
+        report.notes,
         layout.reason,
-        told.unlisted,
+        report.faults.unlisted,
     )
 
 
-def read_rows(asked: Asked) -> tuple[Layout, tuple[Fault, ...], Iterator[Found]]:
+def read_rows(
+    asked: Asked,
+) -> tuple[Layout, tuple[Fault, ...], Iterator[Outcome[Conversation]]]:
     """The layout of a source, what is wrong with all of it, and its rows one after the other."""
     layout, faults, records = open_records(asked)
-    return layout, faults, (found_in(record, layout) for record in records)
+    return layout, faults, (parse_record(record, layout) for record in records)
 
 
 def open_records(asked: Asked) -> tuple[Layout, tuple[Fault, ...], Iterator[Record]]:
@@ -252,37 +234,29 @@ def open_records(asked: Asked) -> tuple[Layout, tuple[Fault, ...], Iterator[Reco
     return layout, faults, chain(told, first, records)
 
 
-def found_in(record: Record, layout: Layout) -> Found:
+def parse_record(record: Record, layout: Layout) -> Outcome[Conversation]:
     """The conversation of a record, or why it is none."""
     remarks = (BLANK_LINE,) if record.is_blank else record.remarks
     if record.values is None or layout.format is None:
         fault = record.fault(layout.file)
-        return Found(record.line, record.is_row, None, (fault,) if fault else (), remarks)
-    parsed = _parsed(record.values, FORMATS[layout.format], layout.columns)
+        return Outcome(None, record.line, (fault,) if fault else (), remarks)
+    notes = RowNotes()
+    parsed = _parsed(record.values, FORMATS[layout.format], layout.columns, notes)
     where = record.file or layout.file
-    conversation = Conversation(
-        tuple(parsed.messages), where, record.line, parsed.completion_from, parsed.tools
-    )
-    problems = parsed.problems or check(conversation)
+    conversation = replace(parsed, file=where, line=record.line)
+    problems = notes.problems or check(conversation)
     faults = tuple(problem.at(where, record.line) for problem in problems)
     sound = None if problems else conversation
-    return Found(record.line, True, sound, faults, (*remarks, *parsed.remarks))
+    return Outcome(sound, record.line, faults, (*remarks, *notes.remarks))
 
 
-def _parsed(row: Row, format: Format, columns: Mapping[str, str]) -> Parsed:
-    """The row's messages, with what is wrong with its columns noted as well."""
+def _parsed(row: Row, format: Format, columns: Mapping[str, str], notes: RowNotes) -> Conversation:
+    """The row's messages; what is wrong with its columns is noted as well."""
     given, row = row, format.named(renamed(row, columns) if columns else row)
-    is_whole = not columns and all(column in row for column in format.columns)
-    missing = [] if is_whole else missing_columns(given, format, columns)
-    parsed = Parsed(problems=missing) if missing else format.parse(row)
-    refused = [column for column in format.refused if row.get(column)]
-    if refused:
-        parsed.problem(
-            "refused_columns",
-            f"the row has {', '.join(refused)}, which {format.name} does not train with.",
-            remedy="Remove the column, or the row.",
-        )
+    if columns or not all(column in row for column in format.columns):
+        notes.problems += missing_columns(given, format, columns)
+    conversation = Conversation(()) if notes.problems else format.read(row, notes)
     unused = [column for column in row if not format.uses(column)]
     if unused:
-        parsed.remarks.append(Remark("unused_columns", f"columns not used: {shown(unused)}"))
-    return parsed
+        notes.remark("unused_columns", f"columns not used: {shown(unused)}")
+    return conversation

@@ -1,6 +1,5 @@
 """Which records a path holds: a file of any kind, a folder of files, or a data set of the hub."""
 
-import difflib
 import os
 import shlex
 from collections import Counter
@@ -11,13 +10,14 @@ from typing import NoReturn
 
 from tunesmith.config.run import DataSettings, DataSource
 from tunesmith.core.numbers import many
+from tunesmith.core.phrases import listed, nearest
 from tunesmith.data.faults import Remark
-from tunesmith.data.files.binary import is_hub_name, read_arrow, read_hub, read_parquet, read_sheet
+from tunesmith.data.files.binary import read_arrow, read_hub, read_parquet, read_sheet
 from tunesmith.data.files.delimited import read_delimited
 from tunesmith.data.files.json_text import JSON_LINES, read_json
 from tunesmith.data.files.source import PACKED, ZIP, Broken, Source, open_source
 from tunesmith.data.files.text import read_prose
-from tunesmith.data.rows import ReadOptions, Record, kind_of
+from tunesmith.data.rows import HUB, ReadOptions, Record
 
 PROSE = (".txt", ".md")
 # What others put beside rows.
@@ -38,14 +38,11 @@ class Files:
 
     def told(self) -> Remark:
         """What was read, and what was not."""
-        text = f"read {many(len(self.data), 'file')}: {_names(self.data)}"
-        if self.others:
-            text += f"; left out {many(len(self.others), 'other')}: {_names(self.others)}"
+        data, others = ([path.name for path in paths] for paths in (self.data, self.others))
+        text = f"read {many(len(data), 'file')}: {listed(data, 3)}"
+        if others:
+            text += f"; left out {many(len(others), 'other')}: {listed(others, 3)}"
         return Remark("folder", text)
-
-
-def _names(files: Sequence[Path]) -> str:
-    return ", ".join(path.name for path in files[:3]) + ", ..." * (len(files) > 3)
 
 
 def data_files(folder: Path, *, suffixes: Collection[str], part: str | None) -> Files:
@@ -181,9 +178,6 @@ def reader_of(source: Source, readers: Mapping[str, RecordReader]) -> RecordRead
     return readers[suffix]
 
 
-__all__ = ["AUTO", "JSON_LINES", "READERS", "ReadOptions", "Record", "RecordReader", "exists"]
-__all__ += ["files_of", "kind_of", "options_of", "read_records"]
-
 AUTO = ReadOptions()
 
 
@@ -198,12 +192,12 @@ def options_of(settings: DataSettings, source: DataSource) -> ReadOptions:
 
 def exists(path: str | Path) -> bool:
     """Whether there is something to read; what the hub holds is seen when it is read."""
-    return is_hub_name(str(path)) or Path(path).exists()
+    return str(path).startswith(HUB) or Path(path).exists()
 
 
 def files_of(path: str | Path, options: ReadOptions = AUTO) -> list[Path]:
     """The files that hold the records of ``path``; none for a data set of the hub."""
-    if is_hub_name(str(path)):
+    if str(path).startswith(HUB):
         return []
     if not Path(path).is_dir():
         return [Path(path)]
@@ -225,7 +219,7 @@ def read_records(
     """
     readers = READERS if readers is None else readers
     try:
-        if is_hub_name(str(path)):
+        if str(path).startswith(HUB):
             yield from read_hub(str(path), options)
         elif Path(path).is_dir():
             yield from _of_folder(Path(path), options, readers)
@@ -259,10 +253,10 @@ def _of_file(
 def _nearby(path: Path) -> str:
     known = path.parent.glob("*") if path.parent.is_dir() else ()
     names = sorted(entry.name for entry in known if entry.suffix in READERS)
-    near = difflib.get_close_matches(path.name, names, n=1)
+    near = nearest(path.name, names)
     where = "beside it" if path.parent == Path() else f"in {path.parent}"
-    there = f"Files {where}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}. "
-    hint = f"Did you mean {path.parent / near[0]}? " if near else there if names else ""
+    there = f"Files {where}: {listed(names, 5)}. "
+    hint = f"Did you mean {path.parent / near}? " if near else there if names else ""
     remedy = f"{hint}Paths are taken from the working directory."
     is_name = len(path.parts) == 2 and not path.is_absolute() and not path.suffix
     return f"{remedy} A data set of the hub is named hf:{path}." if is_name else remedy

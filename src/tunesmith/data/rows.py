@@ -1,9 +1,14 @@
-"""The forms of a row: a Record as it was read, a Conversation of messages, and its bytes."""
+"""The forms of a row: a Record as it was read, a Conversation, an Example in text, a TokenRow.
+
+Rows of tokens are packed into batches by the engine, the fifth form.
+"""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from tunesmith.data.faults import Fault, Problem, Remark
@@ -45,8 +50,8 @@ class Conversation:
     """A row of a data file; answers before ``completion_from`` are context, not targets."""
 
     messages: tuple[Message, ...]
-    file: str
-    line: int
+    file: str = ""
+    line: int = 0
     completion_from: int | None = None
     tools: tuple[Tool, ...] = ()
 
@@ -64,6 +69,52 @@ class Conversation:
     def is_text(self) -> bool:
         """Whether it is no conversation but a text, which is trained as it is."""
         return self.completion_from == 0 and [m.role for m in self.messages] == [TEXT]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Text up to an answer (``prompt``) and to the end of its turn (``through``).
+
+    ``closing`` control tokens of ``through`` come after the answer.
+    """
+
+    message: int
+    prompt: str
+    through: str
+    closing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A conversation, or a part of it, as text, and a cut for each trained answer in it.
+
+    ``whole``: it holds the whole conversation, not only what comes before its last answer.
+    """
+
+    full: str
+    cuts: tuple[Cut, ...]
+    whole: bool = True
+    remarks: tuple[Remark, ...] = ()
+
+    def texts(self) -> Iterator[str]:
+        """Every text whose ids are needed."""
+        yield self.full
+        for cut in self.cuts:
+            yield from (cut.prompt, cut.through)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenRow:
+    """An example of T tokens.
+
+    ``ids`` int32 [T]; ``weights`` float32 [T] is the loss weight of predicting that token: 0 where
+    nothing is supervised, and always 0 for the first.
+    """
+
+    ids: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    file: str
+    line: int
 
 
 def texts_of(message: Message) -> Iterator[str]:
@@ -88,6 +139,7 @@ def texts_in(value: object) -> Iterator[str]:
             yield from texts_in(item)
 
 
+HUB = "hf:"  # what the name of a data set of the hub begins with: hf:OWNER/NAME[:CONFIG]
 MOST_ROW_BYTES = 16 << 20  # a row that is longer is a fault, so that memory stays bounded
 
 
@@ -136,14 +188,6 @@ class Record:
     def fault(self, file: str) -> Fault | None:
         """The problem in its place, if there is one."""
         return self.problem.at(self.file or file, self.line or None) if self.problem else None
-
-
-def unused(options: ReadOptions, *names: str) -> Iterator[Remark]:
-    """Which of the named options were given, where they have no effect."""
-    for name in names:
-        if getattr(options, name) != getattr(ReadOptions(), name):
-            what = f"--data.{name} has no effect on this file"
-            yield Remark("unused_option", what)
 
 
 def kind_of(value: object) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tunesmith.core.errors import DataError
 from tunesmith.core.numbers import many
 from tunesmith.data.faults import Note
-from tunesmith.data.quality.near import Clusters, NearTexts, equal_pairs, near_pairs
+from tunesmith.data.quality.near import NearTexts, equal_pairs, near_pairs
 from tunesmith.data.quality.text import digest, fold, said, see
 from tunesmith.data.rows import TEXT, Conversation
 
@@ -82,6 +82,30 @@ class SharedTurns:
         is_usual = counts > max(FEWEST_OPENED, most * count)
         kept = np.flatnonzero(np.isin(keys, trained) & (ends | ~is_usual[kind]))
         return rows[kept[equal_pairs(keys[kept])]]
+
+
+class Clusters:
+    """Rows 0..N-1, each alone until pairs join them (union-find with path halving)."""
+
+    def __init__(self, count: int) -> None:
+        self._above = array("q", range(count))
+
+    def _root(self, row: int) -> int:
+        above = self._above
+        while above[row] != row:
+            above[row] = row = above[above[row]]
+        return row
+
+    def join(self, pairs: Iterable[NDArray[np.int64]]) -> None:
+        """Put the two rows of each pair [n, 2] together."""
+        for some in pairs:
+            for a, b in some.tolist():
+                low, high = sorted((self._root(a), self._root(b)))
+                self._above[high] = low
+
+    def first(self) -> NDArray[np.int64]:
+        """The lowest row of each row's cluster, int64 [N]."""
+        return np.array([self._root(row) for row in range(len(self._above))], dtype=np.int64)
 
 
 # A cluster of more rows would decide by itself what is on which side: nearly the same is then
@@ -227,35 +251,6 @@ def _unsplittable(rows: int, noun: str) -> DataError:
         "--data.eval FILE, or hold nothing out with --data.eval 0.",
         code="split",
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Rows to train on and rows to evaluate on, each in their old order."""
-
-    train: list[Conversation]
-    held: list[Conversation]
-    notes: tuple[Note, ...]
-
-
-def split_rows(conversations: Sequence[Conversation], *, share: float, seed: int) -> Split:
-    """The rows held out of these; raises DataError if one side would be empty."""
-    prompts = Prompts()
-    for conversation in conversations:
-        prompts.observe(conversation)
-    groups = prompts.groups()
-    held = choose_held(groups, share=share, seed=seed).tolist()
-    pairs = list(zip(conversations, held, strict=True))
-    train = [conversation for conversation, out in pairs if not out]
-    return Split(train, [conversation for conversation, out in pairs if out], groups.notes)
-
-
-def hold_out(
-    conversations: Sequence[Conversation], *, share: float, seed: int
-) -> tuple[list[Conversation], list[Conversation]]:
-    """The two sides of ``split_rows``."""
-    split = split_rows(conversations, share=share, seed=seed)
-    return split.train, split.held
 
 
 def prompt_key(conversation: Conversation) -> str:

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from tunesmith.core.errors import DataError
 from tunesmith.core.files import replace_folder
-from tunesmith.data.faults import FaultBook, Faults, Note, NoteBook, Problem, refuse
+from tunesmith.data.faults import Faults, Note, Problem, RowReport, refuse
 from tunesmith.data.files.json_text import lines_to_copy
-from tunesmith.data.formats.table import shown
+from tunesmith.data.formats.mapping import shown
 from tunesmith.data.quality.text import digest
-from tunesmith.data.read import Asked, found_in, open_records
-from tunesmith.data.records import AUTO, ReadOptions, exists, read_records
-from tunesmith.data.rows import Conversation, is_of_a_list
+from tunesmith.data.read import Asked, open_records, parse_record
+from tunesmith.data.records import AUTO, exists, read_records
+from tunesmith.data.rows import Conversation, ReadOptions, is_of_a_list
 from tunesmith.data.split import Groups, Prompts, choose_held
 from tunesmith.data.token_store import Content, content_of
 
@@ -167,29 +167,27 @@ def _seen(asked: Asked, settings: SplitSettings) -> _Seen:
     names += [] if settings.stratify is None else [settings.stratify]
     values: dict[str, list[str]] = {name: [] for name in names}
     layout, faults, records = open_records(asked)
-    book, lacking, notes = FaultBook(), FaultBook(), NoteBook()
-    book.add(faults)
+    report, lacking = RowReport(), RowReport()
+    report.add_faults(faults)
     prompts, keys = Prompts(), array("Q")
     for record in records:
-        found = found_in(record, layout)
-        book.add(found.faults)
-        notes.add(found.remarks, line=found.line)
-        if found.conversation is None or record.values is None:
+        conversation = report.add(parse_record(record, layout))
+        if conversation is None or record.values is None:
             continue
         for name, column in values.items():
-            value = _value(record.values, found.conversation, name)
+            value = _value(record.values, conversation, name)
             column.append(value or "")
             if value is None:
                 what = f'"{name}" is missing (found: {shown(record.values)}).'
                 problem = Problem("missing_column", what, "Name a column that every row has.")
-                lacking.add([problem.at(record.file or asked.file, record.line)])
+                lacking.add_faults([problem.at(record.file or asked.file, record.line)])
         if settings.by == CLUSTER:
-            prompts.observe(found.conversation)
-        said = (text for m in found.conversation.messages for text in (m.role, m.content))
+            prompts.observe(conversation)
+        said = (text for m in conversation.messages for text in (m.role, m.content))
         keys.append(digest(*said))
-    refuse(book.faults())
-    refuse(_once(lacking.faults(), rows=len(keys)))
-    return _Seen(values, keys, prompts, notes.notes())
+    refuse(report.faults)
+    refuse(_once(lacking.faults, rows=len(keys)))
+    return _Seen(values, keys, prompts, report.notes)
 
 
 def _once(lacking: Faults, *, rows: int) -> Faults:

@@ -3,7 +3,8 @@
 import errno
 import secrets
 import shutil
-from collections.abc import Callable, Generator, Iterator
+import tempfile
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -20,13 +21,12 @@ from tunesmith.core.workers import Lost, NotStarted, Pool
 from tunesmith.data import token_store
 from tunesmith.data.faults import Fault
 from tunesmith.data.read import Asked, Layout, open_records
-from tunesmith.data.records import BATCH, Record, chunked
-from tunesmith.data.rows import behind_source
-from tunesmith.data.token_file import Contents, TokenFile, TokenWriter, open_tokens
+from tunesmith.data.records import BATCH, chunked
+from tunesmith.data.rows import Record, behind_source
+from tunesmith.data.token_file import Contents, TokenFile, TokenWriter
 from tunesmith.data.token_store import Content, content_of, key_of
 from tunesmith.data.tokenise import Recipe, Tokenised, worker_of
 
-MOST_BYTES_IN_MEMORY = 512_000_000
 CHUNKS_HERE = 16  # a few chunks are done before a process is ready
 # One process reads for all of them, and no more can be fed; each holds about 100 MB.
 MOST_PROCESSES = 6
@@ -49,14 +49,6 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
-    """A source's tokens, and the key they are found by; None where they are not kept."""
-
-    file: TokenFile
-    key: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class _Source:
     """A source that was opened: its records, and what is known of it before they are read."""
 
@@ -68,36 +60,39 @@ class _Source:
     content: Content | None
 
 
-def tokens_of(asked: Asked, recipe: Recipe, work: Work) -> Tokens:
+def tokens_of(asked: Asked, recipe: Recipe, work: Work) -> TokenFile:
     """The tokens of a source, from the cache or made now.
 
-    Raises DataError where the source changes meanwhile, and where neither cache nor memory has
-    room.
+    Raises DataError where the source changes meanwhile, and where there is no room.
     """
     try:
         content = content_of(asked)
     except OSError:  # whatever is the matter, reading it tells
         content = None
     source = _Source(asked, recipe, *open_records(asked), content)
-    key = None if content is None else key_of(content, asked, source.layout, recipe)
     try:
-        if key is None:
-            return Tokens(_made_for_now(source, work), None)
+        if content is None:
+            return _made_for_now(source, work)
+        key = key_of(content, asked, source.layout, recipe)
         folder = work.root / key
-        tokens = _found(folder, source, work) or _made(folder, source, work)
-        return Tokens(tokens, key)
+        return replace(_found(folder, source, work) or _made(folder, source, work), key=key)
     except OSError as error:
         if error.errno not in _REFUSALS:
             raise
         reason = f"the cache {work.root} cannot be written ({error.strerror})"
-    again = "they are kept in memory, and made again next time"
+    again = "they are kept for now, and made again next time"
     work.progress.notice("not_cached", f"{asked.file}: {reason}; its tokens are not kept: {again}")
-    return Tokens(_in_memory(_reopened(source), work, reason), None)
-
-
-def _reopened(source: _Source) -> _Source:
-    """The source from its start: its records may have been read already."""
-    return _Source(source.asked, source.recipe, *open_records(source.asked), source.content)
+    reopened = replace(source, records=open_records(asked)[2])  # some may have been read already
+    try:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as elsewhere:
+            return _made_for_now(reopened, replace(work, root=Path(elsewhere)))
+    except OSError as error:
+        raise DataError(
+            f"{asked.file}: there is no room for its tokens: {reason}, nor is there any for "
+            f"temporary files ({error.strerror}).",
+            remedy="Set TUNESMITH_HOME to a folder with room that you may write to.",
+            code="disk",
+        ) from None
 
 
 def _found(folder: Path, source: _Source, work: Work) -> TokenFile | None:
@@ -170,13 +165,7 @@ def _require_space(root: Path, content: Content | None) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def _write(
-    source: _Source,
-    work: Work,
-    sinks: tuple[pa.NativeFile, ...],
-    *,
-    require_room: Callable[[], object] = lambda: None,
-) -> Contents:
+def _write(source: _Source, work: Work, sinks: tuple[pa.NativeFile, ...]) -> Contents:
     """Write the rows of a source to the sinks, its own name left out of them."""
     name = source.asked.file
 
@@ -198,7 +187,6 @@ def _write(
     with closing(made):
         for some in made:
             writer.write(some)
-            require_room()
             phase.at(some.last_line)
     return writer.close(source.layout)
 
@@ -234,22 +222,3 @@ def _raise_lost(lost: Lost) -> NoReturn:
         remedy="If memory was short, try again with --train.threads 1.",
         code="worker",
     )
-
-
-def _in_memory(source: _Source, work: Work, reason: str) -> TokenFile:
-    """The tokens made now and kept in memory; raises DataError where they are too many."""
-    sinks = pa.BufferOutputStream(), pa.BufferOutputStream()
-
-    def require_room() -> None:
-        if sum(sink.tell() for sink in sinks) > MOST_BYTES_IN_MEMORY:
-            most = f"{MOST_BYTES_IN_MEMORY / 1e6:,.0f} MB"
-            raise DataError(
-                f"{source.asked.file}: its tokens take more than {most}, too much to keep in "
-                f"memory, and {reason}.",
-                remedy="Set TUNESMITH_HOME to a folder with room that you may write to.",
-                code="disk",
-            )
-
-    contents = _write(source, work, sinks, require_room=require_room)
-    rows, conversations = (pa.BufferReader(sink.getvalue()) for sink in sinks)
-    return open_tokens(rows, conversations, contents, source=source.asked.file)

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tunesmith.data.dataset import PER_ROW, Block, Dataset, dataset_of
-from tunesmith.data.faults import Fault, FaultBook, Faults, Note, NoteBook
+from tunesmith.data.faults import Fault, Faults, Note, RowReport
 from tunesmith.data.read import Layout
 from tunesmith.data.rows import Conversation, in_source, restored
 from tunesmith.data.tokenise import Tokenised
@@ -107,11 +107,15 @@ class Contents:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenFile:
-    """A source that was tokenised: what is known of it, its rows, their conversations."""
+    """A source that was tokenised: what is known of it, its rows, their conversations.
+
+    ``key`` is what they are found by in the cache; None where they are not kept.
+    """
 
     contents: Contents
     rows: Dataset
     conversations: Conversations
+    key: str | None = None
 
 
 class TokenWriter:
@@ -124,17 +128,16 @@ class TokenWriter:
         self._waiting_tokens = self._records = 0
         self._counts: list[int] = []
         self._files: dict[str, int] = {}
-        self._faults, self._notes = FaultBook(), NoteBook()
+        self._report = RowReport()
 
     def add(self, faults: Sequence[Fault]) -> None:
         """Faults of the whole source."""
-        self._faults.add(faults)
+        self._report.add_faults(faults)
 
     def write(self, tokenised: Tokenised) -> None:
         """The next chunk."""
         self._records += tokenised.records
-        self._faults.merge(tokenised.faults)
-        self._notes.merge(tokenised.notes)
+        self._report.merge(tokenised.faults, tokenised.notes)
         for file in tokenised.files:
             self._files.setdefault(file, len(self._files))
         self._waiting.append(tokenised)
@@ -154,8 +157,8 @@ class TokenWriter:
             tuple(self._files),
             self._records,
             tuple(self._counts),
-            self._faults.faults(),
-            self._notes.notes(),
+            self._report.faults,
+            self._report.notes,
         )
 
     def _flush(self) -> None:

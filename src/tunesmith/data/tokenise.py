@@ -12,24 +12,13 @@ from itertools import groupby
 
 import numpy as np
 
-from tunesmith.core.errors import DataError
 from tunesmith.core.numbers import many
 from tunesmith.data.chat_format import ChatFormat, pattern, special_tokens, study
-from tunesmith.data.dataset import (
-    Block,
-    Dataset,
-    Limit,
-    TooLong,
-    block_of,
-    dataset_of,
-    limited,
-    nothing_left,
-)
-from tunesmith.data.faults import FaultBook, Faults, Note, NoteBook, Problem, Remark, refuse
-from tunesmith.data.read import Layout, found_in
-from tunesmith.data.records import Record
-from tunesmith.data.rows import Conversation, stored
-from tunesmith.data.template import ROWS, Rendered, Rendering, TokenRow, render_each
+from tunesmith.data.dataset import Block, block_of
+from tunesmith.data.faults import Faults, Note, Outcome, Problem, Remark, RowReport
+from tunesmith.data.read import Layout, parse_record
+from tunesmith.data.rows import Conversation, Record, TokenRow, stored
+from tunesmith.data.template import ROWS, Documents, Rendering, render_each
 from tunesmith.data.tokenizer import Tokenizer, encode, remembering
 
 CHARACTERS_AT_ONCE = 1 << 20
@@ -49,7 +38,7 @@ class Renderer:
         self._rendering = rendering
         self._chat_format: ChatFormat | None = None
 
-    def documents(self, conversations: Iterable[Conversation]) -> Iterator[Rendered]:
+    def documents(self, conversations: Iterable[Conversation]) -> Iterator[Documents]:
         """The documents of every row in order; a faulty row does not raise.
 
         Only conversations need a chat template; raises DataError where there is none.
@@ -60,27 +49,15 @@ class Renderer:
             else:
                 yield from self._chats(group)
 
-    def _chats(self, rows: Iterable[Conversation]) -> Iterator[Rendered]:
+    def _chats(self, rows: Iterable[Conversation]) -> Iterator[Documents]:
         if self._chat_format is None:
             self._chat_format = study(self._tokenizer)
         yield from render_each(self._tokenizer, rows, self._chat_format, self._rendering)
 
 
-def render_documents(
-    tokenizer: Tokenizer,
-    conversations: Iterable[Conversation],
-    *,
-    max_tokens: int,
-    rendering: Rendering = ROWS,
-) -> Iterator[Rendered]:
-    """The documents of every row in order, as ``Renderer`` makes them."""
-    renderer = Renderer(tokenizer, max_tokens=max_tokens, rendering=rendering)
-    return renderer.documents(conversations)
-
-
 def _texts(
     tokenizer: Tokenizer, rows: Iterable[Conversation], max_tokens: int
-) -> Iterator[Rendered]:
+) -> Iterator[Documents]:
     special = pattern(special_tokens(tokenizer).values())
     opening, ending = _ends(tokenizer)
     remarks = () if ending else (NO_END,)
@@ -95,7 +72,7 @@ def _texts(
                 what = "the text is a single token, so nothing of it can be learned."
                 yield _faulty(row, Problem("nothing_supervised", what, "Remove the row."))
             else:
-                yield from _pieces(row, ids, max_tokens, remarks)
+                yield _pieces(row, ids, max_tokens, remarks)
 
 
 def _batches(rows: Iterable[Conversation]) -> Iterator[list[Conversation]]:
@@ -128,21 +105,21 @@ def _ends(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
 
 def _pieces(
     row: Conversation, ids: Sequence[int], max_tokens: int, remarks: tuple[Remark, ...]
-) -> Iterator[Rendered]:
+) -> Documents:
     if len(ids) > max_tokens:
         what = f"texts of more than {many(max_tokens, 'token')} were split into documents that fit"
         remarks = (*remarks, Remark("split_text", what))
-    whole = np.array(ids, dtype=np.int32)
+    whole, rows = np.array(ids, dtype=np.int32), []
     for start in range(0, len(ids) - 1, max_tokens - 1):
         piece = whole[start : start + max_tokens]
         weights = np.ones(len(piece), dtype=np.float32)
         weights[:1] = 0
-        yield Rendered(row, TokenRow(piece, weights, row.file, row.line), remarks=remarks)
-        remarks = ()
+        rows.append(TokenRow(piece, weights, row.file, row.line))
+    return Outcome(tuple(rows), row.line, remarks=remarks)
 
 
-def _faulty(row: Conversation, problem: Problem) -> Rendered:
-    return Rendered(row, None, (problem.at(row.file, row.line),))
+def _faulty(row: Conversation, problem: Problem) -> Documents:
+    return Outcome((), row.line, (problem.at(row.file, row.line),))
 
 
 def _special_token(token: str) -> Problem:
@@ -189,43 +166,31 @@ class Tokeniser:
 
     def records(self, records: Sequence[Record], layout: Layout) -> Tokenised:
         """The rows of some records of a file."""
-        faults, notes = FaultBook(), NoteBook()
-        sound: list[Conversation] = []
-        count = 0
-        for record in records:
-            found = found_in(record, layout)
-            count += found.is_row
-            faults.add(found.faults)
-            notes.add(found.remarks, line=found.line)
-            if found.conversation is not None:
-                sound.append(found.conversation)
-        made = self.conversations(sound)
-        faults.merge(made.faults)
-        notes.merge(made.notes)
+        report = RowReport()
+        outcomes = (parse_record(record, layout) for record in records)
+        made = self._rendered(filter(None, map(report.add, outcomes)), report)
         return replace(
             made,
-            records=count,
+            records=sum(record.is_row for record in records),
             last_line=records[-1].line,
-            faults=faults.faults(),
-            notes=notes.notes(),
         )
 
     def conversations(self, conversations: Iterable[Conversation]) -> Tokenised:
         """The rows of conversations that were checked."""
-        faults, notes = FaultBook(), NoteBook()
+        return self._rendered(conversations, RowReport())
+
+    def _rendered(self, conversations: Iterable[Conversation], report: RowReport) -> Tokenised:
         rows: list[TokenRow] = []
         kept: list[Conversation] = []
         owners: list[int] = []
-        for rendered in self._renderer.documents(conversations):
-            conversation = rendered.conversation
-            faults.add(rendered.faults)
-            if rendered.row is None:
-                continue
-            notes.add(rendered.remarks, line=conversation.line)
-            if not kept or kept[-1] is not conversation:
+        sound = list(conversations)
+        for conversation, outcome in zip(sound, self._renderer.documents(sound), strict=True):
+            if not outcome.value:
+                report.add_faults(outcome.faults)
+            elif documents := report.add(outcome):
+                owners += [len(kept)] * len(documents)
                 kept.append(conversation)
-            rows.append(rendered.row)
-            owners.append(len(kept) - 1)
+                rows += documents
         files = list(dict.fromkeys(row.file for row in rows))
         return Tokenised(
             block=block_of(rows, owners, files),
@@ -233,38 +198,9 @@ class Tokeniser:
             files=tuple(files),
             records=len(kept),
             last_line=rows[-1].line if rows else 0,
-            faults=faults.faults(),
-            notes=notes.notes(),
+            faults=report.faults,
+            notes=report.notes,
         )
-
-
-__all__ = ["Dataset", "TooLong", "prepare"]
-
-
-def prepare(
-    tokenizer: Tokenizer,
-    conversations: Iterable[Conversation],
-    *,
-    max_tokens: int,
-    too_long: TooLong = "refuse",
-    rendering: Rendering = ROWS,
-) -> Dataset:
-    """Every conversation as ids and loss weights; raises FaultyData with all of their faults.
-
-    Rows of more than ``max_tokens`` are refused, cut behind that many tokens, or dropped.
-    """
-    limit = Limit(max_tokens, too_long)
-    made = Tokeniser(Recipe(tokenizer, max_tokens, rendering)).conversations(conversations)
-    rest = limited(dataset_of([made.block], made.files), limit)
-    book = FaultBook()
-    book.merge(made.faults)
-    book.merge(rest.faults)
-    refuse(book.faults())
-    if not len(rest.rows):
-        problem = nothing_left(rest.long, limit)
-        what = problem.message[0].upper() + problem.message[1:]
-        raise DataError(what, remedy=problem.remedy, code=problem.code)
-    return replace(rest.rows, notes=(*made.notes, *rest.notes))
 
 
 def worker_of(recipe: Recipe, layout: Layout) -> Callable[[Sequence[Record]], Tokenised]:

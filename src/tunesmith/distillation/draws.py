@@ -10,8 +10,8 @@ from tunesmith.config.run import DistillSettings
 from tunesmith.core import files
 from tunesmith.core.errors import DataError
 from tunesmith.core.progress import Phase, Progress, time_left
+from tunesmith.data.files.json_text import JSON_LINES
 from tunesmith.data.inputs import Input
-from tunesmith.data.records import JSON_LINES
 from tunesmith.distillation.teacher import Teacher
 from tunesmith.generation.loop import SLOTS
 

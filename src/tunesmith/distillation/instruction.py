@@ -13,7 +13,7 @@ from tunesmith.config.methods import needs_four_bit
 from tunesmith.config.run import DistillSettings, RunConfig
 from tunesmith.core.errors import ConfigError, DataError
 from tunesmith.core.numbers import many
-from tunesmith.core.progress import OnEvent, Progress, never
+from tunesmith.core.progress import Cancelled, OnEvent, Progress, never
 from tunesmith.data.faults import Fault, Problem, refuse
 from tunesmith.data.inputs import Input, read_inputs
 from tunesmith.distillation.draws import State, draw, open_state, state_path
@@ -69,7 +69,8 @@ def distill(
 
     Of ``config`` the base, the checks, the longest answer and the seed count. The rows hold
     nothing of the instruction. Raises DataError for what cannot be read, for an ``out`` that is
-    there already, and where no answer passes. Where it is cancelled, what was drawn is saved.
+    there already, and where no answer passes. Where it is cancelled, what was
+    drawn is saved, and Cancelled has the result so far.
     """
     progress, start = Progress(emit, cancelled=stop), time.perf_counter()
     checks = build_checks(config.evaluate.checks)
@@ -96,7 +97,11 @@ def distill(
         for note_text in (*opened.base.notes, *teacher.notes):
             progress.notice("base", note_text)
         state.instruction_tokens = teacher.instruction_tokens
-        draw(state, asked, teacher, progress=progress)
+        try:
+            draw(state, asked, teacher, progress=progress)
+        except Cancelled:
+            found = _result(state, asked, seconds=time.perf_counter() - start, example=None)
+            raise Cancelled(result=found) from None
         example = teacher.example
     return _result(state, asked, seconds=time.perf_counter() - start, example=example)
 

@@ -13,7 +13,8 @@ from tunesmith.core.extras import require
 from tunesmith.data.faults import Fault, Problem, refuse
 from tunesmith.data.files.source import Source
 from tunesmith.data.files.text import open_text
-from tunesmith.data.records import READERS, ReadOptions, Record, read_records
+from tunesmith.data.records import READERS, read_records
+from tunesmith.data.rows import ReadOptions, Record
 from tunesmith.evaluation.forgetting_probes import (
     ChoiceQuestion,
     Measured,

@@ -16,7 +16,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from tunesmith.data.faults import Fault, Problem, refuse
-from tunesmith.data.records import Record, read_records
+from tunesmith.data.records import read_records
+from tunesmith.data.rows import Record
 
 WHY = {  # by pydantic's type of error; its own words are those of a programmer
     "missing": "is missing",

@@ -10,7 +10,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from tunesmith.config.run import DEFAULT_EPOCHS, RunConfig
 from tunesmith.core.progress import SILENT, Event, Progress, ignore
 from tunesmith.data.faults import Faults, Note
-from tunesmith.data.quality.distribution import told_of_few
+from tunesmith.data.quality.distribution import few_rows
 from tunesmith.estimate.duration import Estimate, estimate
 from tunesmith.methods import table
 from tunesmith.models.load import context_of, read_config, read_tokenizer
@@ -137,7 +137,7 @@ def inspect_data(
     name = ", ".join(source.path for source in settings.sources)
     train = _inspection(name, gathered.train, dropped=gathered.overview.dropped)
     kept = round((1 - settings.held_share) * len(gathered.train.rows))
-    few = told_of_few(kept, config.method.kind, enough=table.of(config.method).min_rows)
+    few = few_rows(kept, config.method.kind, enough=table.of(config.method).min_rows)
     warnings = (*train.warnings, *gathered.overview.notes, *few)
     train = replace(train, warnings=warnings, estimate=_estimate(config, opened.config, train))
     if gathered.held is None or settings.held is None:
@@ -146,7 +146,7 @@ def inspect_data(
 
 
 def _inspection(file: str, side: Side, *, dropped: Sequence[int] = ()) -> Inspection:
-    contents, rows = [each.file.contents for each in side.sources], side.rows
+    contents, rows = [each.contents for each in side.sources], side.rows
     if dropped:  # beside faults they are still there, for a run refuses all of the data
         rows = rows.take(~np.isin(rows.owners, np.array(dropped)))
     left_out = sum(side.counts) - len(np.unique(rows.owners))

@@ -18,7 +18,7 @@ from tunesmith.core import files
 from tunesmith.core.numbers import many
 from tunesmith.core.progress import Cancelled, Event, Notice, Progress
 from tunesmith.data.dataset import RunRows
-from tunesmith.data.quality.distribution import told_of_few
+from tunesmith.data.quality.distribution import few_rows
 from tunesmith.engine import memory
 from tunesmith.evaluation.answering import voice_of
 from tunesmith.evaluation.document import write_evaluation
@@ -135,7 +135,7 @@ class OneRun:
             f"({rows.train.supervised_tokens:,} supervised), {held:,} held out",
         )
         method = self.config.method
-        few = told_of_few(len(rows.train), method.kind, enough=table.of(method).min_rows)
+        few = few_rows(len(rows.train), method.kind, enough=table.of(method).min_rows)
         for note in (*few, *rows.train.notes):
             self.progress.notice(note.code, f"{note.message} ({many(note.count, 'row')})")
         lengths = np.concatenate([part.lengths for part in (rows.train, rows.held) if part])

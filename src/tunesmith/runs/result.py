@@ -16,8 +16,8 @@ from tunesmith.adapters.loaded_base import Opened
 from tunesmith.config import DataSettings, RunConfig
 from tunesmith.config.run import DataSource
 from tunesmith.core import files
-from tunesmith.data.files.binary import is_hub_name
 from tunesmith.data.records import files_of, options_of
+from tunesmith.data.rows import HUB
 from tunesmith.data.tokenizer import add_tokens_, encode
 from tunesmith.engine import memory
 from tunesmith.engine.forward import named_tensors
@@ -126,7 +126,7 @@ def _data_sha256(source: DataSource, settings: DataSettings) -> str | dict[str, 
     """Of a file its hash, of a folder those of its data files; what a hub holds has none here."""
     name, options = source.path, options_of(settings, source)
     if not Path(name).is_dir():
-        return "" if is_hub_name(name) else file_sha256(Path(name))
+        return "" if name.startswith(HUB) else file_sha256(Path(name))
     return {str(path): file_sha256(path) for path in files_of(name, options)}
 
 

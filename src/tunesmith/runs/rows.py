@@ -18,14 +18,14 @@ from tunesmith.core.numbers import many
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data import token_store
 from tunesmith.data.dataset import Dataset, Limit, Numbers, RunRows, joined, limited, nothing_left
-from tunesmith.data.faults import FaultBook, Faults, Note, NoteBook, refuse
+from tunesmith.data.faults import Faults, Note, RowReport, refuse
 from tunesmith.data.quality.report import OVERVIEW, Overview, look_over
 from tunesmith.data.read import Asked, read_rows
 from tunesmith.data.records import exists, options_of
 from tunesmith.data.rows import Conversation
 from tunesmith.data.template import Rendering
-from tunesmith.data.token_cache import Tokens, Work, tokens_of
-from tunesmith.data.token_file import Chosen
+from tunesmith.data.token_cache import Work, tokens_of
+from tunesmith.data.token_file import Chosen, TokenFile
 from tunesmith.data.token_store import TOKENS_VERSION, combined
 from tunesmith.data.tokenise import Recipe
 from tunesmith.data.tokenizer import Tokenizer
@@ -51,19 +51,19 @@ class Side:
     Rows that are refused for their length are among the rows.
     """
 
-    sources: tuple[Tokens, ...]
+    sources: tuple[TokenFile, ...]
     rows: Dataset
     faults: Faults
     notes: tuple[Note, ...]
 
     def conversations(self, numbers: Numbers) -> Chosen:
         """Some of their conversations, numbered through all sources."""
-        return Chosen([each.file.conversations for each in self.sources], numbers)
+        return Chosen([each.conversations for each in self.sources], numbers)
 
     @property
     def counts(self) -> list[int]:
         """How many conversations each source has."""
-        return [len(each.file.conversations) for each in self.sources]
+        return [len(each.conversations) for each in self.sources]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +117,12 @@ def gather(
     named = [settings.held] if settings.held else []
     held = [tokens_of(asked_of(settings, each), recipe, work) for each in named]
     train = [tokens_of(asked_of(settings, each), recipe, work) for each in settings.sources]
-    is_sound = not any(each.file.contents.faults for each in (*train, *held))
+    is_sound = not any(each.contents.faults for each in (*train, *held))
     is_sound = is_sound and not _is_too_long(train, settings, limit)
     overview = Overview()
     if is_sound or always_look:
-        look = _Look(settings, seed, _all_long(train, limit))
-        overview = _overview(train, held, look, work)
+        long = _all_long(train, limit)
+        overview = _overview(train, held, settings, seed=seed, long=long, work=work)
     name = ", ".join(each.path for each in settings.sources)
     return Gathered(
         train=_side(train, limit, name=name, overview=overview if is_sound else Overview()),
@@ -131,12 +131,12 @@ def gather(
     )
 
 
-def _rows(sources: Sequence[Tokens]) -> Dataset:
-    counts = [len(each.file.conversations) for each in sources]
-    return joined([each.file.rows for each in sources], counts)
+def _rows(sources: Sequence[TokenFile]) -> Dataset:
+    counts = [len(each.conversations) for each in sources]
+    return joined([each.rows for each in sources], counts)
 
 
-def _all_long(sources: Sequence[Tokens], limit: Limit) -> Numbers:
+def _all_long(sources: Sequence[TokenFile], limit: Limit) -> Numbers:
     """The conversations that are left out because none of their documents is short enough."""
     if limit.too_long != "drop":
         return NONE
@@ -145,32 +145,31 @@ def _all_long(sources: Sequence[Tokens], limit: Limit) -> Numbers:
     return np.setdiff1d(rows.owners[~short], rows.owners[short])
 
 
-def _is_too_long(sources: Sequence[Tokens], settings: DataSettings, limit: Limit) -> bool:
+def _is_too_long(sources: Sequence[TokenFile], settings: DataSettings, limit: Limit) -> bool:
     """Whether a row is refused for its length, whatever is left out."""
     if limit.too_long != "refuse" or settings.drop:
         return False
-    return any(each.file.rows.longest > limit.max_tokens for each in sources)
+    return any(each.rows.longest > limit.max_tokens for each in sources)
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """What decides an overview besides the rows themselves."""
-
-    settings: DataSettings
-    seed: int
-    long: Numbers
-
-
-def _overview(train: Sequence[Tokens], held: Sequence[Tokens], look: _Look, work: Work) -> Overview:
-    """What follows from all rows, as it was found before, or found now and kept."""
-    settings, keys = look.settings, [each.key for each in (*train, *held)]
+def _overview(
+    train: Sequence[TokenFile],
+    held: Sequence[TokenFile],
+    settings: DataSettings,
+    *,
+    seed: int,
+    long: Numbers,
+    work: Work,
+) -> Overview:
+    """What follows from all rows but the ``long``, as it was found before, or found and kept."""
+    keys = [each.key for each in (*train, *held)]
     key = combined(
         {
             "sources": [*zip(keys, (each.path for each in settings.sources), strict=False)],
             "held": [keys[len(train) :], settings.held and settings.held.path, settings.held_share],
             "drop": settings.drop,
-            "seed": look.seed,
-            "long": zlib.crc32(look.long.tobytes()),
+            "seed": seed,
+            "long": zlib.crc32(long.tobytes()),
             "code": TOKENS_VERSION,
         }
     )
@@ -178,39 +177,33 @@ def _overview(train: Sequence[Tokens], held: Sequence[Tokens], look: _Look, work
     known = token_store.remembered(folder, key) if None not in keys else None
     if known is not None:
         return OVERVIEW.validate_json(known)
-    stores = [each.file.conversations for each in train]
-    others = [each.file.conversations for each in held]
+    stores = [each.conversations for each in train]
+    others = [each.conversations for each in held]
     total = sum(map(len, (*stores, *others)))
     phase = work.progress.quiet_phase(f"comparing {many(total, 'row')}", total)
     overview = look_over(
-        stores,
-        chain.from_iterable(others),
-        settings,
-        seed=look.seed,
-        long=look.long,
-        seen=phase.step,
+        stores, chain.from_iterable(others), settings, seed=seed, long=long, seen=phase.step
     )
     if None not in keys:
         token_store.remember(folder, key, OVERVIEW.dump_json(overview).decode())
     return overview
 
 
-def _side(sources: Sequence[Tokens], limit: Limit, *, name: str, overview: Overview) -> Side:
+def _side(sources: Sequence[TokenFile], limit: Limit, *, name: str, overview: Overview) -> Side:
     """The rows of some sources within the limit, without those that an overview leaves out."""
-    rows, book, notes = _rows(sources), FaultBook(), NoteBook()
+    rows, report = _rows(sources), RowReport()
     for each in sources:
-        book.merge(each.file.contents.faults)
-        notes.merge(each.file.contents.notes)
+        report.merge(each.contents.faults, each.contents.notes)
     if overview.dropped:
         rows = rows.take(~np.isin(rows.owners, np.array(overview.dropped)))
     rest = limited(rows, limit)
-    book.merge(rest.faults)
+    report.merge(rest.faults, rest.notes)
     if overview.problem is not None:
-        book.add([overview.problem.at(name, None)])
-    elif not book.faults() and not len(rest.rows):
-        book.add([nothing_left(rest.long, limit).at(name, None)])
-    told = _placed((*notes.notes(), *rest.notes), files=len(rows.files))
-    return Side(tuple(sources), rest.rows, _in_order(book.faults(), rows.files), told)
+        report.add_faults([overview.problem.at(name, None)])
+    elif not report.faults and not len(rest.rows):
+        report.add_faults([nothing_left(rest.long, limit).at(name, None)])
+    told = _placed(report.notes, files=len(rows.files))
+    return Side(tuple(sources), rest.rows, _in_order(report.faults, rows.files), told)
 
 
 def _placed(notes: tuple[Note, ...], *, files: int) -> tuple[Note, ...]:
@@ -227,8 +220,6 @@ def _in_order(faults: Faults, files: Sequence[str]) -> Faults:
     return Faults(tuple(listed), faults.unlisted)
 
 
-__all__ = ["RunRows", "asked_of", "load_rows", "rendering_of", "require_files"]
-
 ONCE: NDArray[np.float64] = np.zeros(0)
 
 MOST_SAMPLED = 2000
@@ -236,13 +227,13 @@ MOST_SAMPLED = 2000
 
 def require_files(settings: DataSettings) -> None:
     """Raise DataError where files of the data are missing, before anything is written or loaded."""
-    book = FaultBook()
+    report = RowReport()
     for source in (*settings.sources, *([settings.held] if settings.held else [])):
         if not exists(source.path):
             _, _, rows = read_rows(asked_of(settings, source))  # has the words for it
-            for found in rows:
-                book.add(found.faults)
-    refuse(book.faults())
+            for outcome in rows:
+                report.add(outcome)
+    refuse(report.faults)
 
 
 def load_rows(

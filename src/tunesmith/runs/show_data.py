@@ -11,10 +11,9 @@ from jinja2 import Environment, StrictUndefined
 from tunesmith.config import RunConfig
 from tunesmith.core.numbers import many
 from tunesmith.core.progress import SILENT, Progress
-from tunesmith.data.faults import Fault, FaultBook
-from tunesmith.data.read import Found, read_rows
-from tunesmith.data.rows import Conversation
-from tunesmith.data.template import Rendered, TokenRow
+from tunesmith.data.faults import Fault, Outcome, RowReport
+from tunesmith.data.read import read_rows
+from tunesmith.data.rows import Conversation, TokenRow
 from tunesmith.data.tokenise import Renderer
 from tunesmith.data.tokenizer import Tokenizer, decode
 from tunesmith.runs.inspect_data import open_tokenizer
@@ -145,49 +144,39 @@ class ShownData:
 
 def show_data(config: RunConfig, *, most: int, progress: Progress = SILENT) -> ShownData:
     """The first ``most`` documents that can be rendered; nothing is cut or left out."""
-    settings, book = config.data, FaultBook()
+    settings, report = config.data, RowReport()
     (source,) = settings.sources
-    _, of_file, records = read_rows(asked_of(settings, source))
-    book.add(of_file)
-    sound = _sound(records, book)
+    _, of_file, outcomes = read_rows(asked_of(settings, source))
+    report.add_faults(of_file)
+    sound = _sound(outcomes, report)
     first = next(sound, None)
     if first is None:
-        return ShownData((), book.faults().listed, ())
+        return ShownData((), report.faults.listed, ())
     opened = open_tokenizer(
         config.model, trust_remote_code=config.trust_remote_code, progress=progress
     )
     limit = min(opened.context, settings.max_tokens or opened.context)
     rendering = rendering_of(settings)
     renderer = Renderer(opened.tokenizer, max_tokens=limit, rendering=rendering)
-    found: list[Rendered] = []
     rows: list[ShownRow] = []
-    for each in _one_by_one(renderer, chain([first], sound)):
-        found.append(each)
-        book.add(each.faults)
-        if each.row is not None:
-            rows.append(shown(opened.tokenizer, each.row, limit=limit))
+    remarks: list[str] = []
+    for conversation in chain([first], sound):
+        for outcome in renderer.documents([conversation]):
+            report.add_faults(outcome.faults)
+            remarks += (remark.message for remark in outcome.remarks)
+            documents = (outcome.value or ())[: most - len(rows)]
+            rows += (shown(opened.tokenizer, row, limit=limit) for row in documents)
         if len(rows) == most:
             break
-    return ShownData(tuple(rows), book.faults().listed, _told(found))
+    return ShownData(tuple(rows), report.faults.listed, tuple(dict.fromkeys(remarks)))
 
 
-def _sound(records: Iterable[Found], book: FaultBook) -> Iterator[Conversation]:
-    """The sound rows; the faults of others go into ``book``."""
-    for each in records:
-        book.add(each.faults)
-        if each.conversation is not None:
-            yield each.conversation
-
-
-def _one_by_one(renderer: Renderer, rows: Iterable[Conversation]) -> Iterator[Rendered]:
-    """The documents of each row, before the next one is read."""
-    for row in rows:
-        yield from renderer.documents([row])
-
-
-def _told(found: Sequence[Rendered]) -> tuple[str, ...]:
-    remarks = (remark.message for each in found for remark in each.remarks)
-    return tuple(dict.fromkeys(remarks))
+def _sound(outcomes: Iterable[Outcome[Conversation]], report: RowReport) -> Iterator[Conversation]:
+    """The sound rows; the faults of others go into ``report``."""
+    for outcome in outcomes:
+        report.add_faults(outcome.faults)
+        if outcome.value is not None:
+            yield outcome.value
 
 
 PAGE = "pages/rows.html.jinja"

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from tunesmith.data.records import ReadOptions, read_records
+from tunesmith.data.records import read_records
+from tunesmith.data.rows import ReadOptions
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from tunesmith.data.files import source as source_module
-from tunesmith.data.records import ReadOptions, read_records
+from tunesmith.data.records import read_records
+from tunesmith.data.rows import ReadOptions
 
 ROWS = b'{"prompt": "q1", "completion": "a1"}\n{"prompt": "q2", "completion": "a2"}\n'
 

@@ -7,7 +7,8 @@ import pytest
 from tests.data.files.reading import read
 from tunesmith.data.files import text as prose
 from tunesmith.data.files.text import choose_encoding
-from tunesmith.data.records import ReadOptions, read_records
+from tunesmith.data.records import read_records
+from tunesmith.data.rows import ReadOptions
 
 KOREAN = "question,answer\n12시 땡!,하루가 또 가네요.\n1지망 학교 떨어졌어,위로해 드립니다.\n"
 FRENCH = "question,réponse\nÇa va ?,Très bien, merci à vous.\nOù est l'école ?,Près de la forêt.\n"

@@ -5,8 +5,8 @@ import math
 
 import pytest
 
+from tunesmith.data.faults import RowNotes
 from tunesmith.data.formats.chats import parse_messages
-from tunesmith.data.formats.layout import Parsed
 from tunesmith.data.rows import Message, ToolCall
 
 ASKED = {"role": "user", "content": "q"}
@@ -14,7 +14,7 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '
 
 
 def parsed(*messages):
-    into = Parsed()
+    into = RowNotes()
     return parse_messages(list(messages), into, column="messages"), into
 
 
@@ -122,7 +122,7 @@ def test_arguments_of_many_levels_are_no_problem_up_to_the_limit():
 
 @pytest.mark.parametrize(("theirs", "ours"), [("human", "user"), ("bot", "assistant")])
 def test_names_of_roles_that_others_use_are_read_and_told(theirs, ours):
-    parsed = Parsed()
+    parsed = RowNotes()
     messages = [{"role": theirs, "content": "x", **({"weight": 2} if theirs == "bot" else {})}]
     (message,) = parse_messages(messages * 1, parsed, column="messages")
     assert (message.role, message.weight) == (ours, 2.0 if theirs == "bot" else 1.0)
@@ -135,7 +135,7 @@ def test_names_of_roles_that_others_use_are_read_and_told(theirs, ours):
     "message", [{}, {"content": None}, {"content": 3}, {"content": "", "name": 1}]
 )
 def test_a_fault_of_an_answer_shows_how_an_answer_is_written(message):
-    parsed = Parsed()
+    parsed = RowNotes()
     parse_messages([{"role": "assistant", **message}], parsed, column="messages")
     (problem,) = parsed.problems
     assert '{"role": "assistant", "content": "..."}' in problem.remedy
@@ -151,14 +151,14 @@ def test_a_fault_of_an_answer_shows_how_an_answer_is_written(message):
     ],
 )
 def test_an_answer_says_by_train_too_whether_it_is_trained(given, weight):
-    parsed = Parsed()
+    parsed = RowNotes()
     said = {"role": "assistant", "content": "x", **given}
     (message,) = parse_messages([said], parsed, column="messages")
     assert (message.weight, parsed.problems, parsed.remarks) == (weight, [], [])
 
 
 def test_what_is_neither_true_nor_false_is_a_fault():
-    parsed = Parsed()
+    parsed = RowNotes()
     said = {"role": "assistant", "content": "x", "train": "no"}
     parse_messages([said], parsed, column="messages")
     assert [problem.code for problem in parsed.problems] == ["wrong_weight"]

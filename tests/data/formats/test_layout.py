@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tunesmith.data.formats.layout import Parsed, parse_tools
+from tunesmith.data.faults import RowNotes
+from tunesmith.data.formats.layout import parse_tools
 from tunesmith.data.read import scan
 
 FUNCTION = {"name": "f", "description": "d", "parameters": {"type": "object"}}
@@ -23,20 +24,20 @@ TURNS = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}
     ],
 )
 def test_a_tool_is_the_same_however_it_is_written(row):
-    into = Parsed()
+    into = RowNotes()
     assert parse_tools(row, into) == (TOOL,)
     assert into.problems == []
 
 
 def test_what_a_tool_has_besides_its_function_is_kept():
-    assert parse_tools({"tools": [{**TOOL, "strict": True}]}, Parsed()) == (
+    assert parse_tools({"tools": [{**TOOL, "strict": True}]}, RowNotes()) == (
         {**TOOL, "strict": True},
     )
 
 
 @pytest.mark.parametrize("row", [{}, {"tools": None}, {"tools": []}, {"tools": ""}])
 def test_a_row_may_have_no_tools(row):
-    assert parse_tools(row, Parsed()) == ()
+    assert parse_tools(row, RowNotes()) == ()
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_a_row_may_have_no_tools(row):
     ],
 )
 def test_what_is_no_tool_is_told(tools, said):
-    into = Parsed()
+    into = RowNotes()
     parse_tools({"tools": tools}, into)
     (problem,) = into.problems
     assert problem.code == "wrong_type"

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tunesmith.data.faults import RowNotes
 from tunesmith.data.formats.chats import as_messages
 from tunesmith.data.formats.columns import MULTIPLE_CHOICE
 from tunesmith.data.formats.table import FORMATS
 from tunesmith.data.read import check, scan
-from tunesmith.data.rows import Conversation
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
@@ -26,11 +26,18 @@ JSON = st.recursive(
 @given(data=st.data())
 def test_any_value_is_read_or_a_problem_and_never_an_error(name, data):
     format = FORMATS[name]
-    columns = (*format.columns, *format.optional, *format.refused)
-    row = {column: data.draw(JSON) for column in columns}
-    parsed = format.parse(row)
-    if not parsed.problems:
-        check(Conversation(tuple(parsed.messages), "f", 1, parsed.completion_from))
+    row = {column: data.draw(JSON) for column in (*format.columns, *format.optional)}
+    notes = RowNotes()
+    conversation = format.read(row, notes)
+    if not notes.problems:
+        check(conversation)
+
+
+def chosen(gold, choices):
+    """What is asked and answered, and what is wrong."""
+    notes = RowNotes()
+    row = {"query": "q", "choices": choices, "gold": gold}
+    return [m.content for m in MULTIPLE_CHOICE.read(row, notes).messages], notes.problems
 
 
 @pytest.mark.parametrize(
@@ -51,15 +58,13 @@ def test_any_value_is_read_or_a_problem_and_never_an_error(name, data):
     ],
 )
 def test_the_right_choice_is_the_answer(gold, choices, answer):
-    parsed = MULTIPLE_CHOICE.parse({"query": "q", "choices": choices, "gold": gold})
-    assert not parsed.problems
-    assert [m.content for m in parsed.messages] == ["q", answer]
+    assert chosen(gold, choices) == (["q", answer], [])
 
 
 @pytest.mark.parametrize("gold", [2, -1, True, 1.0, None, "C", "x", [1], {}])
 def test_a_choice_that_is_none_is_a_fault(gold):
-    parsed = MULTIPLE_CHOICE.parse({"query": "q", "choices": ["a", "b"], "gold": gold})
-    assert [problem.code for problem in parsed.problems] == ["wrong_gold"]
+    _, problems = chosen(gold, ["a", "b"])
+    assert [problem.code for problem in problems] == ["wrong_gold"]
 
 
 @pytest.mark.parametrize(
@@ -71,15 +76,14 @@ def test_a_choice_that_is_none_is_a_fault(gold):
     ],
 )
 def test_a_number_that_could_mean_two_choices_is_a_fault(gold, choices, told):
-    parsed = MULTIPLE_CHOICE.parse({"query": "q", "choices": choices, "gold": gold})
-    (problem,) = parsed.problems
+    _, (problem,) = chosen(gold, choices)
     assert problem.code == "wrong_gold"
     assert told in problem.message
 
 
 @pytest.mark.parametrize("choices", [[], ["a", 1], "a", {"text": ["a"], "label": "A"}, None])
 def test_choices_that_are_no_texts_are_a_fault(choices):
-    assert MULTIPLE_CHOICE.parse({"query": "q", "choices": choices, "gold": 0}).problems
+    assert chosen(0, choices)[1]
 
 
 def test_turns_are_messages_as_openai_writes_them():

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tunesmith.data.formats.choose import choose_format
-from tunesmith.data.formats.table import FORMATS, meaning, renamed, resolved
+from tunesmith.data.formats.mapping import meaning, renamed, resolved
+from tunesmith.data.formats.table import FORMATS, choose_format
 from tunesmith.data.read import scan
 
 TURNS = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]

@@ -3,9 +3,10 @@
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 from tests.data.tiny import talk
-from tunesmith.data.quality.text import Observer, see
+from tunesmith.data.quality.text import see
 from tunesmith.data.rows import Conversation
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -28,7 +29,7 @@ def asked(*pairs: tuple[str, str]) -> list[Conversation]:
     return [talk(*pair, line=line) for line, pair in enumerate(pairs, start=1)]
 
 
-def found(observer: Observer, rows: list[Conversation]) -> list[tuple[str, list[int]]]:
+def found(observer: Any, rows: list[Conversation]) -> list[tuple[str, list[int]]]:
     """Codes and rows of what an observer says of these rows."""
     for row in rows:
         observer.observe(see(row))

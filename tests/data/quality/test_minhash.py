@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 
-from tunesmith.data.quality import minhash
+from tunesmith.data.quality import near as minhash
 
 WORDS = [f"{a}{b}{c}" for a in "bdfgk" for b in "aeiou" for c in ("nt", "rm", "ls", "x")]
 
@@ -14,7 +14,7 @@ def text(rng, count=80):
 
 
 def signatures(*texts):
-    return minhash.signatures(*minhash.shingles(texts))
+    return minhash.signatures_of(texts)
 
 
 def jaccard(a, b):
@@ -55,7 +55,7 @@ def test_the_signature_depends_on_the_last_characters_and_not_on_what_follows():
 def near(*texts):
     found = signatures(*texts)
     minhash.hide_templates_(found)
-    pairs = (pair for some in minhash.near_pairs(found) for pair in some.tolist())
+    pairs = (pair for some in minhash.similar_pairs(found) for pair in some.tolist())
     return {tuple(sorted(pair)) for pair in pairs}
 
 
@@ -99,10 +99,10 @@ def test_rows_near_any_other_are_those_that_a_comparison_of_all_finds():
             words[place] = rng.choice(WORDS)
         texts.append(" ".join(words))
     found, others = np.split(signatures(*texts), [200])
-    near = minhash.near_any(found, others)
+    near = minhash.similar_to_any(found, others)
     bands = found.reshape(200, 1, -1, 4) == others.reshape(1, 100, -1, 4)
     in_a_bucket = bands.all(axis=3).any(axis=2)
     alike = [minhash.similarity(np.tile(row, (100, 1)), others) >= minhash.NEAR for row in found]
     assert near.tolist() == (in_a_bucket & alike).any(axis=1).tolist()
     assert 20 < near.sum() < 180
-    assert minhash.near_any(found, others[:0]).sum() == 0
+    assert minhash.similar_to_any(found, others[:0]).sum() == 0

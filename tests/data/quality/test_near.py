@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tunesmith.data.quality.near import FILLERS, Clusters, equal_pairs, gap_keys, gap_pairs
+from tunesmith.data.quality.near import FILLERS, equal_pairs, gap_keys, gap_pairs
+from tunesmith.data.split import Clusters
 
 pairs = st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=30)
 

@@ -26,8 +26,9 @@ from tunesmith.data.files.source import (
     Broken,
     Source,
     damaged,
+    unused,
 )
-from tunesmith.data.rows import ReadOptions, Record, unused
+from tunesmith.data.rows import HUB, ReadOptions, Record
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -157,11 +158,9 @@ def _rows(
             if part is not None:
                 what = f"has no sheet `{part}` (found: {shown})."
                 raise Broken("unknown_part", what, "Name one of them with --data.part.")
-            what, remedy = (
-                f"has {len(names)} sheets: {shown}.",
-                "Say which, for example --data.part ",
-            )
-            raise Broken("several_parts", what, f"{remedy}{shlex.quote(names[0])}.")
+            what = f"has {len(names)} sheets: {shown}."
+            remedy = f"Say which, for example --data.part {shlex.quote(names[0])}."
+            raise Broken("several_parts", what, remedy)
     if process.wait():
         errors.seek(0)
         raise _failed(errors.read().decode(errors="replace"))
@@ -190,13 +189,8 @@ def _failed(errors: str) -> Broken:
     return Broken("broken_file", f"is damaged, or no workbook: {reason}.", MEND)
 
 
-PREFIX, DEFAULT_PART = "hf:", "train"
+DEFAULT_PART = "train"
 SHOWN_HUB_REASON = 300
-
-
-def is_hub_name(path: str) -> bool:
-    """Whether a name is to be looked up on the hub: `hf:OWNER/NAME` or `hf:OWNER/NAME:CONFIG`."""
-    return path.startswith(PREFIX)
 
 
 def read_hub(path: str, options: ReadOptions) -> Iterator[Record]:
@@ -206,7 +200,7 @@ def read_hub(path: str, options: ReadOptions) -> Iterator[Record]:
         remedy = "Install it: pip install 'tunesmith[hub]'. Or download a file of it and name that."
         raise Broken("not_installed", what, remedy)
     yield Record(0, remarks=tuple(unused(options, "encoding", "delimiter")))
-    name, _, config = path.removeprefix(PREFIX).removeprefix("//datasets/").partition(":")
+    name, _, config = path.removeprefix(HUB).removeprefix("//datasets/").partition(":")
     number = 0
     try:
         for row in _hub_rows(name, config or None, options.part or DEFAULT_PART):

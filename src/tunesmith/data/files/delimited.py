@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from itertools import islice
 
 from tunesmith.core.numbers import many, percent
+from tunesmith.core.phrases import listed, shorten
 from tunesmith.data.faults import Problem, Remark
-from tunesmith.data.files.source import HEAD_BYTES, Broken, Source
+from tunesmith.data.files.source import HEAD_BYTES, Broken, Source, unused
 from tunesmith.data.files.text import TOO_LARGE, Text, open_text
-from tunesmith.data.rows import MOST_ROW_BYTES, ReadOptions, Record, unused
+from tunesmith.data.rows import MOST_ROW_BYTES, ReadOptions, Record
 
 NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 USUAL = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".psv": "|", ".ssv": ";"}
@@ -80,7 +81,7 @@ def _is_spaced(lines: Sequence[str], delimiter: str) -> bool:
 
 Cells = Sequence[str]
 FEWEST_NAMED = 0.5
-SHOWN_CELLS, SHOWN_CHARACTERS = 3, 40
+SHOWN_CELLS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +134,8 @@ def _are_places(cells: Cells) -> bool:
 
 
 def _counted(cells: Cells) -> Remark:
-    shown = ", ".join(_short(" ".join(cell.split())) for cell in cells[:SHOWN_CELLS])
-    more = ", ..." if len(cells) > SHOWN_CELLS else ""
-    return Remark("no_header", f"columns are counted, so the first row is a row ({shown}{more})")
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+    shown = listed((shorten(" ".join(cell.split())) for cell in cells), SHOWN_CELLS)
+    return Remark("no_header", f"columns are counted, so the first row is a row ({shown})")
 
 
 def _names(cells: Cells) -> tuple[list[str], Problem | None]:

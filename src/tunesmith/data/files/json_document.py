@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NoReturn
 
+from tunesmith.core.phrases import listed
 from tunesmith.data.faults import Problem, Remark
 from tunesmith.data.files.source import Broken
 from tunesmith.data.files.text import MARK, TOO_LARGE, UTF8, Text
@@ -262,7 +263,7 @@ def _alone(line: int, values: dict[str, object]) -> Iterator[Record]:
 
 def _choice(lists: Sequence[str], part: str | None) -> Problem | None:
     """What is wrong with the list of rows that was asked for."""
-    shown = f"{', '.join(lists[:8])}{', ...' if len(lists) > 8 else ''}"
+    shown = listed(lists)
     if part is not None and part not in lists:
         what = f"has no list of rows `{part}` (found: {shown})."
         return Problem("unknown_part", what, "Name one of them with --data.part.")

@@ -1,14 +1,20 @@
 """JSON: an object on each line, or one document that is a list of them or holds one."""
 
+import contextlib
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from tunesmith.data.faults import Problem
-from tunesmith.data.files.json_document import NO_ROWS, holds_rows, read_document, rows_in_columns
-from tunesmith.data.files.source import Source, open_source
+from tunesmith.data.files.json_document import (
+    NO_ROWS,
+    holds_rows,
+    read_document,
+    rows_in_columns,
+)
+from tunesmith.data.files.source import Source, open_source, unused
 from tunesmith.data.files.text import UTF8, Text, open_text
-from tunesmith.data.rows import ReadOptions, Record, UniqueKeys, broken_json, row_of, unused
+from tunesmith.data.rows import ReadOptions, Record, UniqueKeys, broken_json, row_of
 
 # Columns that make an object a row, whatever lists of objects it has beside them.
 CHATS = frozenset({"messages", "conversations", "conversation", "dialog", "dialogue", "chat"})
@@ -24,13 +30,13 @@ OPENING = (b"[", b"{", b",", b":")
 def read_json(source: Source, options: ReadOptions) -> Iterator[Record]:
     """The rows of a JSON file, whichever way they stand in it; raises Broken."""
     text = open_text(source, options)
-    is_one = is_document(text.head())
-    remarks = [*text.remarks, *unused(options, "delimiter", *([] if is_one else ["part"]))]
-    yield Record(0, remarks=tuple(remarks))
-    if is_one:
-        yield from read_document(text, options.part, _lists_of_a_row(text.head()))
-    else:
+    lists_of_a_row = look(text.head())
+    no_effect = ["delimiter", *(["part"] if lists_of_a_row is None else [])]
+    yield Record(0, remarks=(*text.remarks, *unused(options, *no_effect)))
+    if lists_of_a_row is None:
         yield from read_json_lines(text)
+    else:
+        yield from read_document(text, options.part, lists_of_a_row)
 
 
 def lines_to_copy(path: str, options: ReadOptions) -> Text | None:
@@ -42,43 +48,49 @@ def lines_to_copy(path: str, options: ReadOptions) -> Text | None:
         return None
     text = open_text(source, options)
     is_plain = text.encoding == UTF8 and not text.old_lines
-    return text if is_plain and not is_document(text.head()) else None
+    return text if is_plain and look(text.head()) is None else None
 
 
-def is_document(head: bytes) -> bool:
-    """Whether a text that begins so is one document, and not an object on each line."""
+def look(head: bytes) -> Collection[str] | None:
+    """Which lists of a document that begins so hold no rows; None for an object on each line.
+
+    Of a document that is a row itself these are all of its lists.
+    """
     first, _, rest = head.lstrip().partition(b"\n")
     first, rest = first.strip(), rest.lstrip()
     if first[:1] not in (b"[", b"{"):
-        return False
+        return None
+    value = None
     try:
         value = json.loads(first)
+        is_one = _is_one(value, rest)
     except (ValueError, RecursionError) as error:
-        return _goes_on(first, rest, error)
+        is_one = _goes_on(first, rest, error)
+        with contextlib.suppress(ValueError, RecursionError):
+            value = json.loads(head)
+    if not is_one:
+        return None
+    return value.keys() if isinstance(value, dict) and _is_row(value) else LISTS_OF_A_ROW
+
+
+def _is_one(value: object, rest: bytes) -> bool:
+    """Whether a first line that is JSON, with ``rest`` behind it, is a document."""
     if rest:  # a list of rows is one, whatever stands behind it; a list of cells is a row
-        is_list = isinstance(value, list) and bool(value) and rest[:1] not in (b"[", b"{")
-        return is_list and all(isinstance(row, dict | list) for row in value)
-    if isinstance(value, dict) and rows_in_columns(value):
+        if not isinstance(value, list) or not value or rest[:1] in (b"[", b"{"):
+            return False
+        return all(isinstance(row, dict | list) for row in value)
+    if not isinstance(value, dict) or rows_in_columns(value):
         return True
-    return isinstance(value, list) or (not _is_row(value) and holds_rows(first, LISTS_OF_A_ROW))
+    lists = (value[name] for name in value if name not in LISTS_OF_A_ROW)
+    holds_rows = any(isinstance(x, list) and x and isinstance(x[0], dict | list) for x in lists)
+    return holds_rows and not _is_row(value)
 
 
-def _is_row(value: object) -> bool:
-    """Whether it is an object with the columns of a row, and no list of rows under their names."""
-    if not isinstance(value, dict):
-        return False
+def _is_row(value: Mapping[str, object]) -> bool:
+    """Whether an object has the columns of a row, and no list of rows under their names."""
     names = {name for name in value if name in LISTS_OF_A_ROW or not isinstance(value[name], list)}
     is_pair = bool(names & ASKED) and bool(names & ANSWERED)
     return is_pair or bool(names & CHATS) or isinstance(value.get("text"), str)
-
-
-def _lists_of_a_row(head: bytes) -> Collection[str]:
-    """The lists of a document that are none of rows; all, where the document is a row itself."""
-    try:
-        value = json.loads(head)
-    except (ValueError, RecursionError):
-        return LISTS_OF_A_ROW
-    return value.keys() if _is_row(value) else LISTS_OF_A_ROW
 
 
 def _goes_on(first: bytes, rest: bytes, error: Exception) -> bool:

@@ -15,7 +15,9 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 from tunesmith.core.numbers import many
-from tunesmith.data.faults import Problem
+from tunesmith.core.phrases import listed
+from tunesmith.data.faults import Problem, Remark
+from tunesmith.data.rows import ReadOptions
 
 HEAD_BYTES = 1 << 18
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # with files, and without any
@@ -148,7 +150,7 @@ def _is_litter(name: str) -> bool:
 
 def _chosen(names: list[str], part: str | None) -> str:
     """The member to read: the one that was asked for, or the only one."""
-    shown = f"{', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+    shown = listed(names)
     if part in names:
         return part
     if not names:
@@ -161,6 +163,14 @@ def _chosen(names: list[str], part: str | None) -> str:
         remedy = f"Say which one, for example --data.part {names[0]}, or unpack it into a folder."
         raise Broken("several_parts", what, remedy)
     return names[0]
+
+
+def unused(options: ReadOptions, *names: str) -> Iterator[Remark]:
+    """Which of the named options were given, where they have no effect."""
+    for name in names:
+        if getattr(options, name) != getattr(ReadOptions(), name):
+            what = f"--data.{name} has no effect on this file"
+            yield Remark("unused_option", what)
 
 
 def damaged(error: Exception) -> Broken:

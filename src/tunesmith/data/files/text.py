@@ -1,15 +1,15 @@
 """What a text file holds: its encoding, its lines in UTF-8, and plain text as records."""
 
 import codecs
-import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from encodings.aliases import aliases
 
+from tunesmith.core.phrases import nearest
 from tunesmith.data.faults import Problem, Remark
-from tunesmith.data.files.source import HEAD_BYTES, Broken, Source
-from tunesmith.data.rows import MOST_ROW_BYTES, ReadOptions, Record, unused
+from tunesmith.data.files.source import HEAD_BYTES, Broken, Source, unused
+from tunesmith.data.rows import MOST_ROW_BYTES, ReadOptions, Record
 
 UTF8 = "utf-8"
 MARKS = (
@@ -65,8 +65,8 @@ def _known(asked: str) -> str:
         "".encode(asked)  # refuses what is no encoding of text, such as base64
         return codecs.lookup(asked).name.removesuffix("-sig")
     except LookupError:
-        near = difflib.get_close_matches(asked.lower(), [*aliases, *aliases.values()], n=1)
-        hint = f"Did you mean {near[0]}?" if near else "Some: utf-8, utf-16, cp949, cp1252."
+        near = nearest(asked.lower(), [*aliases, *aliases.values()])
+        hint = f"Did you mean {near}?" if near else "Some: utf-8, utf-16, cp949, cp1252."
         raise Broken("unknown_encoding", f"the encoding `{asked}` is not known.", hint) from None
 
 

@@ -1,27 +1,22 @@
-"""Rows that are lists of messages: OpenAI chats and ShareGPT.
+"""Rows that are lists of messages: OpenAI chats, and ShareGPT or {"human": ..., "assistant": ...}.
 
 A system prompt may stand in a column of its own, `system`, as Anthropic's rows have it.
-
-{"human": "...", "assistant": "..."}.
 """
 
 import json
 import math
 from collections.abc import Iterator, Mapping
 
-from tunesmith.data.faults import Remark
+from tunesmith.data.faults import RowNotes
 from tunesmith.data.formats.layout import (
     TOOL_COLUMNS,
     Format,
-    Parsed,
     Row,
     as_list,
     optional_text,
     parse_calls,
-    parse_tools,
 )
-from tunesmith.data.records import kind_of
-from tunesmith.data.rows import Message
+from tunesmith.data.rows import Conversation, Message, kind_of
 
 CALLS = ("tool_calls", "function_call")
 THINKING = ("thinking", "reasoning_content", "reasoning")
@@ -32,28 +27,28 @@ SYNONYMS |= {"ai": "assistant", "model": "assistant", "ipython": "tool", "observ
 KNOWN_KEYS = {"role", "content", "weight", "train", "name", "tool_call_id", *CALLS, *THINKING}
 
 
-def parse_messages(values: object, parsed: Parsed, *, column: str) -> list[Message]:
-    """The messages of a list; what is wrong with it goes into ``parsed``."""
+def parse_messages(values: object, notes: RowNotes, *, column: str) -> list[Message]:
+    """The messages of a list; what is wrong with it goes into ``notes``."""
     if not isinstance(values, list):
-        parsed.problem(
+        notes.problem(
             "wrong_type",
             f'"{column}" must be a list of messages, this is {kind_of(values)}.',
             remedy='Write it as [{"role": "user", "content": "..."}, ...].',
         )
         return []
     if not values:
-        parsed.problem("empty", f'"{column}" is an empty list.', remedy="Remove the row.")
+        notes.problem("empty", f'"{column}" is an empty list.', remedy="Remove the row.")
     found = (
-        _message(value, parsed, place=f'message {number} of "{column}"')
+        _message(value, notes, place=f'message {number} of "{column}"')
         for number, value in enumerate(values, start=1)
     )
     return [message for message in found if message is not None]
 
 
-def _message(value: object, parsed: Parsed, *, place: str) -> Message | None:
+def _message(value: object, notes: RowNotes, *, place: str) -> Message | None:
     if not isinstance(value, dict):
         what = f"{place} must be an object, this is {kind_of(value)}."
-        parsed.problem("wrong_type", what, remedy=_shape({}))
+        notes.problem("wrong_type", what, remedy=_shape({}))
         return None
     calling = any(value.get(key) for key in CALLS)
     missing = [key for key in ("role", "content") if key not in value]
@@ -61,18 +56,18 @@ def _message(value: object, parsed: Parsed, *, place: str) -> Message | None:
     if missing:
         names = " and ".join(f'"{key}"' for key in missing)
         what = f"{place} lacks {names} (found: {', '.join(value) or 'nothing'})."
-        parsed.problem("missing_keys", what, remedy=_shape(value))
+        notes.problem("missing_keys", what, remedy=_shape(value))
     unused = [key for key in value if key not in KNOWN_KEYS]
     if unused:
-        _remark_once(parsed, "unused_keys", f"keys of messages not used: {', '.join(unused)}")
+        notes.remark("unused_keys", f"keys of messages not used: {', '.join(unused)}")
     if missing:
         return None
-    role = _role(value, parsed, place=place)
-    content = "" if calling and value.get("content") is None else _content(value, parsed, place)
-    weight = _weight(value, role, parsed, place=place)
-    calls = parse_calls(value, parsed, place=place)
+    role = _role(value, notes, place=place)
+    content = "" if calling and value.get("content") is None else _content(value, notes, place)
+    weight = _weight(value, role, notes, place=place)
+    calls = parse_calls(value, notes, place=place)
     optional = {
-        key: _text(value, key, parsed, place=place)
+        key: _text(value, key, notes, place=place)
         for key in ("name", "tool_call_id", *THINKING)
         if value.get(key) is not None
     }
@@ -80,7 +75,7 @@ def _message(value: object, parsed: Parsed, *, place: str) -> Message | None:
         return None
     if calls and role != "assistant":
         what = f"{place} is by the {role} and has tool calls, which are an assistant's."
-        parsed.problem("wrong_role", what, remedy="Make it an assistant message.")
+        notes.problem("wrong_role", what, remedy="Make it an assistant message.")
     thinking = [optional[key] for key in THINKING if optional.get(key)]
     return Message(
         role,
@@ -100,30 +95,30 @@ def _shape(value: Mapping[str, object]) -> str:
     return f'Write it as {{"role": {shown}, "content": "..."}}.'
 
 
-def _role(value: Mapping[str, object], parsed: Parsed, *, place: str) -> str | None:
+def _role(value: Mapping[str, object], notes: RowNotes, *, place: str) -> str | None:
     """Who speaks, by our names; a name of another's is told."""
-    given = _text(value, "role", parsed, place=place)
+    given = _text(value, "role", notes, place=place)
     if given in SYNONYMS:
         what = f"the role `{given}` is read as `{SYNONYMS[given]}`"
-        _remark_once(parsed, "role_names", what)
+        notes.remark("role_names", what)
         return SYNONYMS[given]
     return None if given is None else OTHER_NAMES.get(given, given)
 
 
-def _text(value: Mapping[str, object], key: str, parsed: Parsed, *, place: str) -> str | None:
+def _text(value: Mapping[str, object], key: str, notes: RowNotes, *, place: str) -> str | None:
     text = value[key]
     if isinstance(text, str):
         return text
     what = f"the {key} of {place} must be text, this is {kind_of(text)}."
-    parsed.problem("wrong_type", what, remedy=_shape(value if key != "role" else {}))
+    notes.problem("wrong_type", what, remedy=_shape(value if key != "role" else {}))
     return None
 
 
-def _content(value: Mapping[str, object], parsed: Parsed, place: str) -> str | None:
+def _content(value: Mapping[str, object], notes: RowNotes, place: str) -> str | None:
     """A text, or the texts of its parts one after the other."""
     parts = value["content"]
     if not isinstance(parts, list):
-        return _text(value, "content", parsed, place=place)
+        return _text(value, "content", notes, place=place)
     texts = []
     for number, part in enumerate(parts, start=1):
         text = part.get("text") if isinstance(part, dict) else None
@@ -134,14 +129,14 @@ def _content(value: Mapping[str, object], parsed: Parsed, place: str) -> str | N
         what = f"part {number} of the content of {place} is no text"
         kind_told = f" ({kind})" if isinstance(kind, str) else ""
         remedy = 'Only text is trained: write parts as {"type": "text", "text": "..."}.'
-        parsed.problem("not_text", f"{what}{kind_told}.", remedy=remedy)
+        notes.problem("not_text", f"{what}{kind_told}.", remedy=remedy)
     return "".join(texts) if len(texts) == len(parts) else None
 
 
-def _weight(value: Mapping[str, object], role: str | None, parsed: Parsed, *, place: str) -> float:
+def _weight(value: Mapping[str, object], role: str | None, notes: RowNotes, *, place: str) -> float:
     train = value.get("train", True)  # axolotl's way to say it
     if not isinstance(train, bool | None):
-        parsed.problem(
+        notes.problem(
             "wrong_weight",
             f'"train" of {place} must be true or false (given: {train!r:.80}).',
             remedy="Write false to leave this answer out of the loss.",
@@ -151,7 +146,7 @@ def _weight(value: Mapping[str, object], role: str | None, parsed: Parsed, *, pl
         return 1.0
     number = isinstance(weight, int | float) and not isinstance(weight, bool)
     if not number or not math.isfinite(weight) or weight < 0:  # type: ignore[arg-type, operator]
-        parsed.problem(
+        notes.problem(
             "wrong_weight",
             f"the weight of {place} must be a number of at least 0 (given: {weight!r}).",
             remedy="Write 1 to train this answer, 0 to leave it out of the loss.",
@@ -161,33 +156,27 @@ def _weight(value: Mapping[str, object], role: str | None, parsed: Parsed, *, pl
     if role != "assistant":
         if weight:
             what = "a weight counts on assistant messages only; elsewhere it has no effect"
-            _remark_once(parsed, "weight_without_effect", what)
+            notes.remark("weight_without_effect", what)
         return 1.0
     return float(weight)
 
 
-def _remark_once(parsed: Parsed, code: str, message: str) -> None:
-    remark = Remark(code, message)
-    if remark not in parsed.remarks:
-        parsed.remarks.append(remark)
+def parse_turns(row: Row, notes: RowNotes, *, column: str, turns: object) -> Conversation:
+    """The ``turns`` of a column as messages, behind a system prompt in a column of its own."""
+    system = optional_text(row, "system", notes)
+    messages = parse_messages(turns, notes, column=column)
+    return Conversation((*([Message("system", system)] if system else []), *messages))
 
 
-def parse_chat(row: Row) -> Parsed:
+def parse_chat(row: Row, notes: RowNotes) -> Conversation:
     """Every assistant turn is a target, unless its weight is 0."""
-    parsed = Parsed()
-    system = optional_text(row, "system", parsed)
-    parsed.messages = parse_messages(row["messages"], parsed, column="messages")
-    if system:
-        parsed.messages.insert(0, Message("system", system))
-    parsed.tools = parse_tools(row, parsed)
-    return parsed
+    return parse_turns(row, notes, column="messages", turns=row["messages"])
 
 
 CHAT = Format(
     name="chat",
     columns={"messages": ("conversations", "conversation", "dialog", "dialogue", "chat")},
     parse=parse_chat,
-    example='{"messages": [{"role": "user", "content": "..."}, {"role": "assistant", ...}]}',
     optional=("system", *TOOL_COLUMNS),
 )
 
@@ -198,18 +187,12 @@ CALL = "function_call"
 PAIR = ("human", "assistant")
 
 
-def parse_sharegpt(row: Row) -> Parsed:
-    """The turns as messages; a system prompt may stand in a column of its own."""
-    parsed = Parsed()
+def parse_sharegpt(row: Row, notes: RowNotes) -> Conversation:
+    """The turns as OpenAI's messages, which may stand as JSON in a text."""
     turns = as_list(row["conversations"])
     if isinstance(turns, list):
         turns = [message for turn in turns for message in as_messages(turn)]
-    system = optional_text(row, "system", parsed)
-    parsed.messages = parse_messages(turns, parsed, column="conversations")
-    if system:
-        parsed.messages.insert(0, Message("system", system))
-    parsed.tools = parse_tools(row, parsed)
-    return parsed
+    return parse_turns(row, notes, column="conversations", turns=turns)
 
 
 def as_messages(turn: object) -> Iterator[object]:
@@ -253,7 +236,6 @@ SHAREGPT = Format(
     name="sharegpt",
     columns={"conversations": ("dialog", "dialogue", "turns", "items")},
     parse=parse_sharegpt,
-    example='{"conversations": [{"from": "human", "value": "..."}, {"from": "gpt", ...}]}',
     optional=("system", *TOOL_COLUMNS),
     synonyms={"conversation": "conversations"},
 )

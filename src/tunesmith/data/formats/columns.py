@@ -1,70 +1,49 @@
-"""Rows with a column for each part: pairs, prompt and completion, choices, preferences, text.
+"""Rows with a column for each part: pairs, prompt and completion, choices, preferences, text."""
 
-An answer in `history` is trained as well, as the tools do that these layouts come from.
+import functools
+from collections.abc import Sequence
 
-completion are trained.
-
-`gold` is the place of the right choice, counted from 0, or its text; a place in quotes is one as
-long as no other choice has that text. The layout of ARC and its kin is read as well: choices as
-{"text": [...], "label": ["A", ...]} with the label of the right one; where labels are numbers, a
-number is one of them and no place.
-"""
-
-from tunesmith.data.faults import Problem, Remark
+from tunesmith.data.faults import Problem, RowNotes
 from tunesmith.data.formats.chats import parse_messages
 from tunesmith.data.formats.layout import (
     ANSWERS,
     TOOL_COLUMNS,
     Format,
-    Parsed,
     Row,
     as_list,
     needed_text,
     number_as_text,
     opening,
     optional_text,
-    parse_tools,
 )
-from tunesmith.data.records import kind_of
-from tunesmith.data.rows import TEXT, Message
+from tunesmith.data.rows import TEXT, Conversation, Message, kind_of
 
 
-def parse_alpaca(row: Row) -> Parsed:
-    """The instruction, with the input on the next line, is what the user says."""
-    parsed = Parsed()
-    messages = opening(row, parsed)
-    asked = needed_text(row, "instruction", parsed)
-    given = optional_text(row, "input", parsed)
-    question = "\n".join(filter(None, (asked, given)))
-    answer = needed_text(row, "output", parsed)
-    parsed.messages = [*messages, Message("user", question), Message("assistant", answer)]
-    parsed.tools = parse_tools(row, parsed)
-    return parsed
+def parse_pair(row: Row, notes: RowNotes, *, asked: Sequence[str], answer: str) -> Conversation:
+    """What is ``asked``, a line for each column that the row has, and the answer to it.
 
-
-def parse_query(row: Row) -> Parsed:
-    """The query is what the user says, the response is the answer."""
-    parsed = Parsed()
-    messages = opening(row, parsed)
-    query, response = (needed_text(row, column, parsed) for column in ("query", "response"))
-    parsed.messages = [*messages, Message("user", query), Message("assistant", response)]
-    parsed.tools = parse_tools(row, parsed)
-    return parsed
+    Both stand behind the `history`, whose answers are trained as well, as the tools do that these
+    layouts come from.
+    """
+    messages = opening(row, notes)
+    needed, *optional = asked
+    parts = [needed_text(row, needed, notes), *(optional_text(row, o, notes) for o in optional)]
+    said = needed_text(row, answer, notes)
+    question = Message("user", "\n".join(filter(None, parts)))
+    return Conversation((*messages, question, Message("assistant", said)))
 
 
 ALPACA = Format(
     name="alpaca",
     columns={"instruction": ("task",), "output": ("response", "answer", "completion")},
-    parse=parse_alpaca,
-    example='{"instruction": "...", "input": "...", "output": "..."}',
+    parse=functools.partial(parse_pair, asked=("instruction", "input"), answer="output"),
     optional=("input", "history", "system", *TOOL_COLUMNS),
     synonyms={"response": "output", "context": "input"},
 )
 QUERY_RESPONSE = Format(
     name="query-response",
     columns={"query": ("request", "question"), "response": ("reply", "answer")},
-    parse=parse_query,
-    example='{"query": "...", "response": "..."}',
+    parse=functools.partial(parse_pair, asked=("query",), answer="response"),
     optional=("history", "system", *TOOL_COLUMNS),
     synonyms={"question": "query", "answer": "response"},
     recognises=lambda row: "choices" not in row,
@@ -104,43 +83,41 @@ def unpaired(row: Row) -> Problem | None:
     return Problem("preference", UNPAIRED, "Keep the rows whose label is true, without `label`.")
 
 
-def parse_preference(row: Row) -> Parsed:
+def parse_preference(row: Row, notes: RowNotes) -> Conversation:
     """Nothing but the refusal."""
-    return Parsed(problems=[refusal(row)])
+    notes.problems.append(refusal(row))
+    return Conversation(())
 
 
 PREFERENCE = Format(
     name="preference",
     columns={"chosen": ("preferred_output",), "rejected": ("non_preferred_output",)},
     parse=parse_preference,
-    example='{"prompt": "...", "chosen": "...", "rejected": "..."}',
     synonyms={"preferred_output": "chosen", "non_preferred_output": "rejected"},
-    refusal=refusal,
 )
 
 
-def parse_prompt_completion(row: Row) -> Parsed:
-    """A text prompt is one user message, a text completion one assistant message."""
-    parsed = Parsed()
-    prompt = parse_side(row["prompt"], parsed, column="prompt", role="user")
-    completion = parse_side(row["completion"], parsed, column="completion", role="assistant")
-    parsed.messages = prompt + completion
-    parsed.completion_from = len(prompt)
-    parsed.tools = parse_tools(row, parsed)
+def parse_prompt_completion(row: Row, notes: RowNotes) -> Conversation:
+    """A text prompt is one user message, a text completion one assistant message.
+
+    The answers in the completion are trained.
+    """
+    prompt = parse_side(row["prompt"], notes, column="prompt", role="user")
+    completion = parse_side(row["completion"], notes, column="completion", role="assistant")
     if problem := unpaired(row):
-        parsed.problems.append(problem)
-    return parsed
+        notes.problems.append(problem)
+    return Conversation((*prompt, *completion), completion_from=len(prompt))
 
 
-def parse_side(value: object, parsed: Parsed, *, column: str, role: str) -> list[Message]:
-    """One side's messages: a text is one of ``role``; what is wrong goes into ``parsed``."""
+def parse_side(value: object, notes: RowNotes, *, column: str, role: str) -> list[Message]:
+    """One side's messages: a text is one of ``role``; what is wrong goes into ``notes``."""
     if isinstance(value, str):
         return [Message(role, value)]
-    if column in ANSWERS and (text := number_as_text(value, column, parsed)) is not None:
+    if column in ANSWERS and (text := number_as_text(value, column, notes)) is not None:
         return [Message(role, text)]
     if isinstance(value, list):
-        return parse_messages(value, parsed, column=column)
-    parsed.problem(
+        return parse_messages(value, notes, column=column)
+    notes.problem(
         "wrong_type",
         f'"{column}" must be text or a list of messages, this is {kind_of(value)}.',
         remedy="Write it as text.",
@@ -158,49 +135,49 @@ PROMPT_COMPLETION = Format(
         ),
     },
     parse=parse_prompt_completion,
-    example='{"prompt": "...", "completion": "..."}',
     optional=TOOL_COLUMNS,
 )
 
 
-OTHERS = Remark(
-    "choices_unused", "the right choice is trained as the answer; the others are not used"
-)
+def parse_multiple_choice(row: Row, notes: RowNotes) -> Conversation:
+    """The query is what the user says, the text of the right choice the answer.
+
+    `gold` is the place of the right choice, counted from 0, or its text; a place in quotes is one
+    as long as no other choice has that text. The layout of ARC is read as well: choices as
+    {"text": [...], "label": ["A", ...]} with the label of the right one; where labels are numbers,
+    a number is one of them and no place.
+    """
+    what = "the right choice is trained as the answer; the others are not used"
+    notes.remark("choices_unused", what)
+    query = needed_text(row, "query", notes)
+    texts, labels = _choices(row["choices"], notes)
+    answer = _gold(row["gold"], texts, labels, notes) if texts else ""
+    return Conversation((Message("user", query), Message("assistant", answer.strip())))
 
 
-def parse_multiple_choice(row: Row) -> Parsed:
-    """The query is what the user says, the text of the right choice the answer."""
-    parsed = Parsed(remarks=[OTHERS])
-    query = needed_text(row, "query", parsed)
-    texts, labels = _choices(row["choices"], parsed)
-    answer = _gold(row["gold"], texts, labels, parsed) if texts else ""
-    parsed.messages = [Message("user", query), Message("assistant", answer.strip())]
-    return parsed
-
-
-def _choices(given: object, parsed: Parsed) -> tuple[list[str], list[str]]:
+def _choices(given: object, notes: RowNotes) -> tuple[list[str], list[str]]:
     """The choices, and their labels where they have some."""
     value, labels = as_list(given), []
     if isinstance(value, dict) and "text" in value:
         value, labels = value["text"], value.get("label", [])
-    texts = _texts(value, parsed)
+    texts = _texts(value, notes)
     if texts == []:
-        parsed.problem("empty", '"choices" is an empty list.', remedy="Remove the row.")
-    return texts or [], _texts(labels, parsed) or []
+        notes.problem("empty", '"choices" is an empty list.', remedy="Remove the row.")
+    return texts or [], _texts(labels, notes) or []
 
 
-def _texts(values: object, parsed: Parsed) -> list[str] | None:
+def _texts(values: object, notes: RowNotes) -> list[str] | None:
     if not isinstance(values, list):
         what = f'"choices" must be a list of texts, this is {kind_of(values)}.'
     elif all(isinstance(value, str) for value in values):
         return values
     else:
         what = '"choices" holds other things than texts.'
-    parsed.problem("wrong_type", what, remedy='Write it as ["...", "..."].')
+    notes.problem("wrong_type", what, remedy='Write it as ["...", "..."].')
     return None
 
 
-def _gold(value: object, texts: list[str], labels: list[str], parsed: Parsed) -> str:
+def _gold(value: object, texts: list[str], labels: list[str], notes: RowNotes) -> str:
     """The right choice, by its label, its place or its text."""
     is_number = isinstance(value, int) and not isinstance(value, bool)
     name = str(value) if is_number or isinstance(value, str) else ""
@@ -222,7 +199,7 @@ def _gold(value: object, texts: list[str], labels: list[str], parsed: Parsed) ->
     else:
         what = f'"gold" must be one of the labels, not {value!r:.80}.'
         remedy = f"Write one of {', '.join(labels):.80}."
-    parsed.problem("wrong_gold", what, remedy=remedy)
+    notes.problem("wrong_gold", what, remedy=remedy)
     return ""
 
 
@@ -230,21 +207,17 @@ MULTIPLE_CHOICE = Format(
     name="multiple-choice",
     columns={"query": ("question",), "choices": ("options",), "gold": ("answer", "label")},
     parse=parse_multiple_choice,
-    example='{"query": "...", "choices": ["...", "..."], "gold": 0}',
     synonyms={"question": "query", "answerKey": "gold", "answer": "gold", "label": "gold"},
 )
 
 
-def parse_text(row: Row) -> Parsed:
+def parse_text(row: Row, notes: RowNotes) -> Conversation:
     """The one message of such a row has the role `text`."""
-    parsed = Parsed(completion_from=0)
-    parsed.messages = [Message(TEXT, needed_text(row, "text", parsed))]
-    return parsed
+    return Conversation((Message(TEXT, needed_text(row, "text", notes)),), completion_from=0)
 
 
 PLAIN_TEXT = Format(
     name="text",
     columns={"text": ("content", "document", "body", "passage", "response", "output")},
     parse=parse_text,
-    example='{"text": "..."}',
 )

@@ -3,35 +3,22 @@
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from tunesmith.data.faults import Problem, Remark
-from tunesmith.data.records import kind_of
-from tunesmith.data.rows import Message, Tool, ToolCall
+from tunesmith.data.faults import RowNotes
+from tunesmith.data.rows import Conversation, Message, Tool, ToolCall, kind_of
 
 Row = Mapping[str, object]
 
 
-@dataclass(slots=True)
-class Parsed:
-    """The messages of a row; with any problem in it they are not to be used."""
-
-    messages: list[Message] = field(default_factory=list)
-    tools: tuple[Tool, ...] = ()
-    completion_from: int | None = None
-    problems: list[Problem] = field(default_factory=list)
-    remarks: list[Remark] = field(default_factory=list)
-
-    def problem(self, code: str, message: str, *, remedy: str) -> None:
-        """Note what is wrong with the row and how to mend it."""
-        self.problems.append(Problem(code, message, remedy))
-
-
 class Parse(Protocol):
-    """Turns a row that has the format's columns into messages; never raises for bad values."""
+    """Turns a row that has the format's columns into messages; never raises for bad values.
 
-    def __call__(self, row: Row) -> Parsed: ...
+    What is wrong goes into the notes; then the conversation is not to be used.
+    """
+
+    def __call__(self, row: Row, notes: RowNotes) -> Conversation: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +26,15 @@ class Format:
     """One layout: ``columns`` it must have (our name -> names others give it), and its parser.
 
     It may have ``optional`` ones, and any under another name of the same meaning (``synonyms``:
-    theirs -> ours). ``refused`` have a meaning that would be lost if they were ignored.
-    ``refusal`` is why rows of this layout are not trained on, if they are not.
+    theirs -> ours). ``recognises`` is asked of a row that has all columns.
     """
 
     name: str
     columns: Mapping[str, tuple[str, ...]]
     parse: Parse
-    example: str
     optional: tuple[str, ...] = ()
-    refused: tuple[str, ...] = ()
     recognises: Callable[[Row], bool] = lambda _: True
     synonyms: Mapping[str, str] = field(default_factory=dict)
-    refusal: Callable[[Row], Problem] | None = None
 
     def fits(self, row: Row) -> bool:
         """Whether the row has this layout."""
@@ -60,8 +43,8 @@ class Format:
         return has_all and self.recognises(named)
 
     def uses(self, column: str) -> bool:
-        """Whether it is a column of this layout, or is refused in it."""
-        return column in self.columns or column in self.optional or column in self.refused
+        """Whether it is a column of this layout."""
+        return column in self.columns or column in self.optional
 
     def named(self, row: Row) -> Row:
         """The row under our names of the columns; a synonym counts where ours is not there."""
@@ -71,33 +54,39 @@ class Format:
         ours = {name: self.synonyms[name] for name in theirs if self.synonyms[name] not in row}
         return {ours.get(name, name): value for name, value in row.items()}
 
+    def read(self, row: Row, notes: RowNotes) -> Conversation:
+        """The conversation of a row under our names, with its tools."""
+        conversation = self.parse(row, notes)
+        tools = parse_tools(row, notes) if TOOL_COLUMNS[0] in self.optional else ()
+        return replace(conversation, tools=tools) if tools else conversation
+
 
 ANSWERS = ("completion", "output", "response")
 
 
-def optional_text(row: Row, column: str, parsed: Parsed) -> str:
+def optional_text(row: Row, column: str, notes: RowNotes) -> str:
     """The text of a column; "" where there is none, or where it is no text, which is noted."""
     value = row.get(column)
     if value is None or isinstance(value, str):
         return value or ""
     what = f'"{column}" must be text, this is {kind_of(value)}.'
-    parsed.problem("wrong_type", what, remedy="Write it as text, or leave it out.")
+    notes.problem("wrong_type", what, remedy="Write it as text, or leave it out.")
     return ""
 
 
-def needed_text(row: Row, column: str, parsed: Parsed) -> str:
-    """The text of a column that must have one; what is wrong goes into ``parsed``."""
+def needed_text(row: Row, column: str, notes: RowNotes) -> str:
+    """The text of a column that must have one; what is wrong goes into ``notes``."""
     value = row[column]
     if isinstance(value, str):
         return value
-    if column in ANSWERS and (text := number_as_text(value, column, parsed)) is not None:
+    if column in ANSWERS and (text := number_as_text(value, column, notes)) is not None:
         return text
     what = f'"{column}" must be text, this is {kind_of(value)}.'
-    parsed.problem("wrong_type", what, remedy="Write it as text.")
+    notes.problem("wrong_type", what, remedy="Write it as text.")
     return ""
 
 
-def number_as_text(value: object, column: str, parsed: Parsed) -> str | None:
+def number_as_text(value: object, column: str, notes: RowNotes) -> str | None:
     """The text of a number that is an answer, as labels and ratings are, and that is told.
 
     A whole number in a column of decimals (which is how pandas saves a column with a gap) has no
@@ -105,8 +94,7 @@ def number_as_text(value: object, column: str, parsed: Parsed) -> str | None:
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
-    what = f'numbers in "{column}" are read as their text'
-    parsed.remarks.append(Remark("numbers_as_text", what))
+    notes.remark("numbers_as_text", f'numbers in "{column}" are read as their text')
     return str(int(value)) if value == int(value) else str(value)
 
 
@@ -120,22 +108,22 @@ def as_list(value: object) -> object:
         return value
 
 
-def opening(row: Row, parsed: Parsed) -> list[Message]:
+def opening(row: Row, notes: RowNotes) -> list[Message]:
     """The system prompt and the turns of `history`, as far as the row has them."""
-    system = optional_text(row, "system", parsed)
+    system = optional_text(row, "system", notes)
     messages = [Message("system", system)] if system else []
     history = as_list(row.get("history"))
     if history is None or history == "":
         return messages
     if not isinstance(history, list):
         what = f'"history" must be a list of pairs, this is {kind_of(history)}.'
-        parsed.problem("wrong_type", what, remedy='Write it as [["question", "answer"], ...].')
+        notes.problem("wrong_type", what, remedy='Write it as [["question", "answer"], ...].')
         return messages
     for number, pair in enumerate(history, start=1):
         is_pair = isinstance(pair, list | tuple) and len(pair) == 2
         if not is_pair or not all(isinstance(text, str) for text in pair):
             what = f'turn {number} of "history" is no pair of texts.'
-            parsed.problem("wrong_type", what, remedy='Write it as ["question", "answer"].')
+            notes.problem("wrong_type", what, remedy='Write it as ["question", "answer"].')
             continue
         messages += [Message("user", pair[0]), Message("assistant", pair[1])]
     return messages
@@ -150,8 +138,8 @@ CALL_SHAPE = 'Write a call as {"id": "...", "type": "function", "function": {"na
 CALL_SHAPE += '"arguments": {...}}}.'
 
 
-def parse_tools(row: Row, parsed: Parsed) -> tuple[Tool, ...]:
-    """The tools that a row offers; what is wrong with them goes into ``parsed``."""
+def parse_tools(row: Row, notes: RowNotes) -> tuple[Tool, ...]:
+    """The tools that a row offers; what is wrong with them goes into ``notes``."""
     tools: list[Tool] = []
     for column in TOOL_COLUMNS:
         value = _from_text(row.get(column))
@@ -159,54 +147,54 @@ def parse_tools(row: Row, parsed: Parsed) -> tuple[Tool, ...]:
             continue
         if not isinstance(value, list):
             what = f'"{column}" must be a list of tools, this is {kind_of(value)}.'
-            parsed.problem("wrong_type", what, remedy=TOOL_SHAPE)
+            notes.problem("wrong_type", what, remedy=TOOL_SHAPE)
             continue
         for number, item in enumerate(value, start=1):
-            tool = _tool(item, parsed, place=f'tool {number} of "{column}"')
+            tool = _tool(item, notes, place=f'tool {number} of "{column}"')
             tools += [] if tool is None else [tool]
     return tuple(tools)
 
 
-def _tool(value: object, parsed: Parsed, *, place: str) -> Tool | None:
+def _tool(value: object, notes: RowNotes, *, place: str) -> Tool | None:
     function = value.get("function", value) if isinstance(value, dict) else value
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         what = f"{place} is no object with the name of a function."
-        parsed.problem("wrong_type", what, remedy=TOOL_SHAPE)
+        notes.problem("wrong_type", what, remedy=TOOL_SHAPE)
         return None
-    if _is_unfit(function, parsed, place=place):
+    if _is_unfit(function, notes, place=place):
         return None
     wrapper = value if isinstance(value, dict) and "function" in value else {}
     return {"type": "function", **wrapper, "function": function}
 
 
-def parse_calls(message: Mapping[str, object], parsed: Parsed, *, place: str) -> list[ToolCall]:
-    """The calls of a message; what is wrong with them goes into ``parsed``."""
+def parse_calls(message: Mapping[str, object], notes: RowNotes, *, place: str) -> list[ToolCall]:
+    """The calls of a message; what is wrong with them goes into ``notes``."""
     value = _from_text(message.get("tool_calls")) or []
     if not isinstance(value, list):
         what = f"the tool_calls of {place} must be a list, this is {kind_of(value)}."
-        parsed.problem("wrong_type", what, remedy=CALL_SHAPE)
+        notes.problem("wrong_type", what, remedy=CALL_SHAPE)
         return []
     older = message.get("function_call")
     values = [*value, *([] if older is None else [older])]
     calls = (
-        _call(item, parsed, place=f"call {number} of {place}")
+        _call(item, notes, place=f"call {number} of {place}")
         for number, item in enumerate(values, start=1)
     )
     return [call for call in calls if call is not None]
 
 
-def _call(value: object, parsed: Parsed, *, place: str) -> ToolCall | None:
+def _call(value: object, notes: RowNotes, *, place: str) -> ToolCall | None:
     function = value.get("function", value) if isinstance(value, dict) else value
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         what = f"{place} is no object with the name of a function."
-        parsed.problem("wrong_type", what, remedy=CALL_SHAPE)
+        notes.problem("wrong_type", what, remedy=CALL_SHAPE)
         return None
     arguments = _from_text(function.get("arguments") or {})
     if not isinstance(arguments, dict):
         what = f"the arguments of {place} must be a JSON object, these are {kind_of(arguments)}."
-        parsed.problem("wrong_arguments", what, remedy=CALL_SHAPE)
+        notes.problem("wrong_arguments", what, remedy=CALL_SHAPE)
         return None
-    if _is_unfit(arguments, parsed, place=f"the arguments of {place}"):
+    if _is_unfit(arguments, notes, place=f"the arguments of {place}"):
         return None
     given = value.get("id") if isinstance(value, dict) else None
     return ToolCall(function["name"], arguments, given if isinstance(given, str) else None)
@@ -222,7 +210,7 @@ def _from_text(value: object) -> object:
         return value
 
 
-def _is_unfit(value: object, parsed: Parsed, *, place: str) -> bool:
+def _is_unfit(value: object, notes: RowNotes, *, place: str) -> bool:
     """Whether a value is nested deeper than templates can write, or holds what JSON has no word
     for, with the problem noted.
     """
@@ -230,7 +218,7 @@ def _is_unfit(value: object, parsed: Parsed, *, place: str) -> bool:
     for _ in range(MOST_DEPTH):
         if odd := [each for each in level if isinstance(each, float) and not math.isfinite(each)]:
             what = f"{place} must be JSON, which has no number {odd[0]}."
-            parsed.problem("wrong_type", what, remedy="Write a finite number, a text or null.")
+            notes.problem("wrong_type", what, remedy="Write a finite number, a text or null.")
             return True
         level = [
             item
@@ -241,5 +229,5 @@ def _is_unfit(value: object, parsed: Parsed, *, place: str) -> bool:
         if not level:
             return False
     what = f"{place} is nested more than {MOST_DEPTH} levels deep."
-    parsed.problem("wrong_type", what, remedy="Write it flatter, or remove the row.")
+    notes.problem("wrong_type", what, remedy="Write it flatter, or remove the row.")
     return True

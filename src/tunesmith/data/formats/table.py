@@ -1,12 +1,12 @@
-"""Every row format, which one rows have, and what a user's column map means."""
+"""Every row format, and which of them the rows of a source have."""
 
-import difflib
 import json
-import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from tunesmith.core.numbers import many
-from tunesmith.data.faults import Problem
+from tunesmith.core.phrases import listed, shorten
+from tunesmith.data.faults import Problem, Remark
 from tunesmith.data.formats.chats import CHAT, SHAREGPT
 from tunesmith.data.formats.columns import (
     ALPACA,
@@ -15,40 +15,107 @@ from tunesmith.data.formats.columns import (
     PREFERENCE,
     PROMPT_COMPLETION,
     QUERY_RESPONSE,
+    refusal,
 )
 from tunesmith.data.formats.layout import Format, Row
-from tunesmith.data.rows import is_of_a_list, not_an_object
+from tunesmith.data.formats.mapping import (
+    absent,
+    familiarity,
+    flag,
+    flags,
+    probable,
+    renamed,
+    resolved,
+    same_names,
+    shown,
+    unknown_names,
+)
+from tunesmith.data.rows import is_of_a_list
 
 FORMATS: dict[str, Format] = {
     format.name: format
     for format in (CHAT, PROMPT_COMPLETION, SHAREGPT, ALPACA, QUERY_RESPONSE, MULTIPLE_CHOICE)
 }
 FORMATS[PLAIN_TEXT.name] = PLAIN_TEXT
-# Recognised, so that they can be refused with the way out.
-REFUSED = (PREFERENCE,)
 # Columns that tell of the text beside them what it is: then it may be a prompt.
 ABOUT_A_TEXT = {"category", "class", "intent", "sentiment", "rating", "score", "stars", "summary"}
 ABOUT_A_TEXT |= {"labels", "label_text", "translation"}
-SHOWN_CELLS, SHOWN_CELL = 3, 40
+SHOWN_CELLS = 3
+# What is longer, or has more words, is said of something and names nothing.
+LONGEST_NAME, MOST_WORDS = 60, 8
+SENTENCE_ENDS = tuple(".?!。？！")
+KNOWN = {name for f in FORMATS.values() for names in f.columns.values() for name in names}
+KNOWN |= {
+    name.casefold()
+    for format in FORMATS.values()
+    for name in (*format.columns, *format.optional, *format.synonyms)
+}
+NO_HEADER = "no_header"
+COUNT = "--data.map prompt=0 --data.map completion=1"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A format with the map under its own names and what was seen of it, or why there is none."""
+
+    format: Format | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    reason: str = ""
+    problems: tuple[Problem, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+
+
+def choose_format(
+    rows: Sequence[Row], name: str, columns: Mapping[str, str], *, is_named: bool = False
+) -> Choice:
+    """The format that was asked for by ``name``, or with `auto` the one that most rows have.
+
+    ``is_named``: the names of the columns are the first row of a table.
+    """
+    if name != "auto" and name not in FORMATS:
+        what, known = f"the format `{name}` is not known.", ", ".join(FORMATS)
+        return _none(Problem("unknown_format", what, f"Known: auto, {known}."))
+    asked = list(FORMATS.values()) if name == "auto" else [FORMATS[name]]
+    found = list(dict.fromkeys(column for row in rows for column in row))
+    if columns and (problems := list(unknown_names(columns, asked, found))):
+        return _none(*problems)
+    if not rows:
+        return _none()
+    if problem := _counted_header(rows[0], columns) if columns and not is_named else None:
+        return _none(problem)
+    format, problem = (asked[0], None) if len(asked) == 1 else _recognised(rows, columns)
+    if is_named and not columns and not (format and any(map(format.fits, rows))):
+        is_unknown = problem is None or problem.code == "unknown_format"
+        if is_unknown and (reason := _looks_like_row(rows)):
+            return _none(_no_header(rows, reason))
+    needing = asked if format is None else [format]
+    if columns and (problems := list(absent(columns, found, needing))):
+        return _none(*problems)
+    if format is None:
+        return _none(*([problem] if problem else []))
+    own = resolved(columns, format) if columns else {}
+    if own is None:
+        return _none(*unknown_names(columns, [format], found), *same_names(columns, format))
+    remark = _taken_as_header(rows, own) if is_named and own else None
+    seen = why(format, [renamed(row, own) for row in rows] if own else rows, own)
+    return Choice(format, own, seen, remarks=(remark,) if remark else ())
+
+
+def _none(*problems: Problem) -> Choice:
+    return Choice(problems=problems)
 
 
 def recognise(rows: Sequence[Row]) -> tuple[Format | None, Problem | None]:
     """The one format that most rows have, or why there is none."""
-    for format in REFUSED:
-        fitting = [row for row in rows if format.fits(row)]
-        if format.refusal and len(fitting) * 2 > len(rows):
-            return None, format.refusal(format.named(fitting[0]))
-    counts = {
-        name: sum(map(format.fits, rows))
-        for name, format in FORMATS.items()
-        if format is not PLAIN_TEXT
-    }
+    refused = [row for row in rows if PREFERENCE.fits(row)]
+    if len(refused) * 2 > len(rows):
+        return None, refusal(PREFERENCE.named(refused[0]))
+    others = [format for format in FORMATS.values() if format is not PLAIN_TEXT]
+    counts = {format.name: sum(map(format.fits, rows)) for format in others}
     most = max(counts.values())
     best = [name for name, count in counts.items() if count == most]
-    if most and len(best) == 1:
-        return FORMATS[best[0]], None
     if most:
-        return None, ambiguous(best)
+        return (FORMATS[best[0]], None) if len(best) == 1 else (None, _ambiguous(best))
     names = list(dict.fromkeys(column for row in rows for column in row))
     if any(map(PLAIN_TEXT.fits, rows)):
         problem = _text_or_prompt(names)
@@ -56,53 +123,31 @@ def recognise(rows: Sequence[Row]) -> tuple[Format | None, Problem | None]:
     if lists := [row for row in rows if is_of_a_list(row)]:
         return None, _unnamed(lists[0])
     known = "; ".join(f"{format.name} ({', '.join(format.columns)})" for format in FORMATS.values())
-    return None, Problem(
-        "unknown_format",
-        f"the rows have no known format (found: {shown(names)}). Known: {known}.",
-        _mapping_remedy(names),
-    )
+    what = f"the rows have no known format (found: {shown(names)}). Known: {known}."
+    return None, Problem("unknown_format", what, _mapping_remedy(names))
 
 
-def _unnamed(row: Row) -> Problem:
-    """The question to ask where rows are lists: which of their cells is what."""
-    cells = ", ".join(map(_cell, list(row.values())[:SHOWN_CELLS]))
-    more = ", ..." if len(row) > SHOWN_CELLS else ""
-    what = f"rows are lists, whose columns have no names (the first: {cells}{more})."
-    remedy = "Say which cell is what, counted from 0: --data.map prompt=0 --data.map completion=1"
-    return Problem("unknown_format", what, f"{remedy}.")
-
-
-def _cell(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= SHOWN_CELL else f"{text[:SHOWN_CELL]}…"
-
-
-def ambiguous(names: Sequence[str]) -> Problem:
-    """The question to ask where rows have several formats."""
-    what = f"rows fit more than one format: {', '.join(names)}."
-    remedy = f"Say which one with --data.format {' or '.join(names)}."
-    return Problem("ambiguous_format", what, remedy)
-
-
-def _text_or_prompt(names: Sequence[str]) -> Problem | None:
-    """The question to ask where a text stands beside what may be its answer."""
-    asked = [name for format in FORMATS.values() for name in _answers(format)]
-    about = [name for name in names if name.lower() in {*asked, *ABOUT_A_TEXT}]
-    if not about:
-        return None
-    what = (
-        f"rows could be texts to be trained as they are, or prompts with an answer (`{about[0]}`)."
-    )
-    pair = f"{flag('prompt', 'text')} {flag('completion', about[0])}"
-    remedy = f"Say which with --data.format {PLAIN_TEXT.name}, or with {pair}."
-    return Problem("ambiguous_format", what, remedy)
-
-
-def _answers(format: Format) -> Iterator[str]:
-    """The names of the column that holds the answer, in a format of two."""
-    if format is not PLAIN_TEXT and len(format.columns) > 1:
-        last = list(format.columns)[-1]
-        yield from (last, *format.columns[last])
+def _recognised(
+    rows: Sequence[Row], columns: Mapping[str, str]
+) -> tuple[Format | None, Problem | None]:
+    """The format of the rows as they are called now, else the one in which the names fit best."""
+    if not columns:
+        return recognise(rows)
+    format, problem = recognise([renamed(row, columns) for row in rows])
+    if format and resolved(columns, format) is not None:
+        return format, problem
+    fitting = {}
+    for each in FORMATS.values():
+        own = resolved(columns, each)
+        if own is not None and sum(each.fits(renamed(row, own)) for row in rows) * 2 > len(rows):
+            fitting[each.name] = familiarity(columns, each)
+    if len(fitting) > 1:
+        fitting.pop(PLAIN_TEXT.name, None)
+    best = [name for name, value in fitting.items() if value == max(fitting.values())]
+    if best:
+        return (FORMATS[best[0]], None) if len(best) == 1 else (None, _ambiguous(best))
+    is_unknown = problem is not None and problem.code == "unknown_format"
+    return format, _unknown(rows, columns) if is_unknown else problem
 
 
 def why(format: Format, rows: Sequence[Row], columns: Mapping[str, str]) -> str:
@@ -115,7 +160,54 @@ def why(format: Format, rows: Sequence[Row], columns: Mapping[str, str]) -> str:
     theirs = {
         name: f"{columns[name]} as {name}" for name in used if columns.get(name, name) != name
     }
-    return f"{which} {shown(theirs.get(name, name) for name in used)}"
+    return f"{which} {', '.join(theirs.get(name, name) for name in used)}"
+
+
+# What is asked of a user.
+
+
+def _ambiguous(names: Sequence[str]) -> Problem:
+    """Which of several formats the rows have."""
+    what = f"rows fit more than one format: {', '.join(names)}."
+    remedy = f"Say which one with --data.format {' or '.join(names)}."
+    return Problem("ambiguous_format", what, remedy)
+
+
+def _text_or_prompt(names: Sequence[str]) -> Problem | None:
+    """What a text is that stands beside what may be its answer."""
+    asked = [name for format in FORMATS.values() for name in _answers(format)]
+    about = [name for name in names if name.lower() in {*asked, *ABOUT_A_TEXT}]
+    if not about:
+        return None
+    what = "rows could be texts to be trained as they are, or prompts with an answer"
+    pair = flags({"prompt": "text", "completion": about[0]})
+    remedy = f"Say which with --data.format {PLAIN_TEXT.name}, or with {pair}."
+    return Problem("ambiguous_format", f"{what} (`{about[0]}`).", remedy)
+
+
+def _answers(format: Format) -> Iterator[str]:
+    """The names of the column that holds the answer, in a format of two."""
+    if format is not PLAIN_TEXT and len(format.columns) > 1:
+        last = list(format.columns)[-1]
+        yield from (last, *format.columns[last])
+
+
+def _unnamed(row: Row) -> Problem:
+    """Which cell of rows that are lists is what."""
+    texts = (json.dumps(value, ensure_ascii=False, default=str) for value in row.values())
+    cells = listed(map(shorten, texts), SHOWN_CELLS)
+    what = f"rows are lists, whose columns have no names (the first: {cells})."
+    return Problem("unknown_format", what, f"Say which cell is what, counted from 0: {COUNT}.")
+
+
+def _unknown(rows: Sequence[Row], columns: Mapping[str, str]) -> Problem:
+    """That mapped rows have no format, in the names that they have in their file."""
+    format, problem = recognise(rows)
+    found = shown(dict.fromkeys(column for row in rows for column in row))
+    what = f"the rows have no known format with {flags(columns)} (found: {found})."
+    remedy = problem.remedy if problem else ""
+    without = f"Without that the rows are {format.name}." if format else remedy
+    return Problem("unknown_format", what, without)
 
 
 def _mapping_remedy(found: Sequence[str]) -> str:
@@ -123,10 +215,10 @@ def _mapping_remedy(found: Sequence[str]) -> str:
     ways = []
     for format in FORMATS.values():
         free = [name for name in found if name not in format.columns]
-        near = {c: nearest(c, free, format) for c in format.columns if c not in found}
-        flags = [flag(ours, theirs) for ours, theirs in near.items() if theirs is not None]
-        if len(flags) == len(near) == len(set(near.values())):
-            ways.append((len(flags), f"Read it as {format.name} with {' '.join(flags)}."))
+        near = {c: probable(c, free, format) for c in format.columns if c not in found}
+        mapped = {ours: theirs for ours, theirs in near.items() if theirs is not None}
+        if len(mapped) == len(near) == len(set(near.values())):
+            ways.append((len(mapped), f"Read it as {format.name} with {flags(mapped)}."))
     if ways:
         return min(ways, key=lambda way: way[0])[1]
     if len(found) == 1 and not any(format.uses(found[0]) for format in FORMATS.values()):
@@ -135,144 +227,70 @@ def _mapping_remedy(found: Sequence[str]) -> str:
     return f"Rename its columns, or map them: {pair} (or text=COLUMN for text without answers)."
 
 
-def missing_columns(row: Row, format: Format, columns: Mapping[str, str]) -> list[Problem]:
-    """One problem for each column that the format needs and the row lacks; ``columns`` are mapped.
+# Whether the first row of a table names its columns.
 
-    The row has the names that it has in its file.
+
+def _is_known(name: object) -> bool:
+    """Whether a cell is what some format calls a column."""
+    return isinstance(name, str) and " ".join(name.split()).casefold() in KNOWN
+
+
+def _looks_like_row(rows: Sequence[Row]) -> str | None:
+    """Why the names of a table's columns are probably a row; None where they are probably none.
+
+    A name that is a value of its own column says most; of the look of a name alone little can be
+    said, for forms are saved with whole questions as names.
     """
-    if is_of_a_list(row) and not any(theirs in row for theirs in columns.values()):
-        return [not_an_object(list(row.values()))]
-    free = [name for name in row if not format.uses(name) and name not in columns.values()]
-    here = {*format.named(row), *(ours for ours, theirs in columns.items() if theirs in row)}
-    problems = []
-    for column in format.columns:
-        theirs = columns.get(column)
-        if column in here and (theirs is None or theirs in row):
-            continue
-        near = None if theirs else nearest(column, free, format)
-        what = f'"{theirs}", which is mapped to "{column}",' if theirs else f'"{column}"'
-        message = f"{what} is missing (found: {shown(row)})."
-        remedy = f"Add it, or map it with {flag(column, near)}." if near else "Add it."
-        problems.append(Problem("missing_column", message, remedy))
-    return problems
-
-
-def nearest(column: str, found: Iterable[str], format: Format) -> str | None:
-    """The found column that was probably meant by ``column``; None without a near one."""
-    lowered = {name.lower(): name for name in found}
-    names = (column, *format.columns[column])
-    near = [name for name in names if name in lowered]
-    near = near or difflib.get_close_matches(column, lowered, n=1, cutoff=0.75)
-    return lowered[near[0]] if near else None
-
-
-def flag(ours: str, theirs: str) -> str:
-    """The words of a command that map a column, as a shell takes them."""
-    return f"--data.map {shlex.quote(f'{ours}={theirs}')}"
-
-
-def shown(columns: Iterable[str], most: int = 12) -> str:
-    """Column names for a message, the first few of many."""
-    names = list(columns)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return (", ".join(names[:most]) + more) or "no columns"
-
-
-FLAG = "--data.map"
-NEAR = 0.7
-
-
-def meaning(name: str, format: Format) -> str | None:
-    """The format's own column that a name stands for; None where it knows no such name."""
-    if format.uses(name):
-        return name
-    if name in format.synonyms:
-        return format.synonyms[name]
-    return next((ours for ours, others in format.columns.items() if name in others), None)
-
-
-def resolved(columns: Mapping[str, str], format: Format) -> dict[str, str] | None:
-    """The map under the format's own names; None where one is not known, or two are the same."""
-    own = {meaning(ours, format): theirs for ours, theirs in columns.items()}
-    if None in own or len(own) < len(columns):
+    names = [name for name in rows[0] if not name.startswith("column ")] if rows else []
+    if not names or any(map(_is_known, names)):
         return None
-    return {str(ours): theirs for ours, theirs in own.items()}
+    return _is_value(names, rows) or next(filter(None, map(_looks_said, names)), None)
 
 
-def familiarity(columns: Mapping[str, str], format: Format) -> int:
-    """How many of the names are the format's own or stand for them in its rows."""
-    return sum(format.uses(ours) or ours in format.synonyms for ours in columns)
+def _is_value(names: Sequence[str], rows: Sequence[Row]) -> str | None:
+    """That one of the names is a value in its column; not of a header that stands there again."""
+    others = [row for row in rows if any(row.get(name) != name for name in row)]
+    count = {name: sum(row.get(name) == name for row in others) for name in names}
+    most = max(names, key=lambda name: count[name])
+    return f"`{shorten(most)}` is a value in its column too" if count[most] else None
 
 
-def renamed(row: Row, columns: Mapping[str, str]) -> Row:
-    """The row under our names; a mapped column hides one that has our name already."""
-    gone = {*columns, *columns.values()}
-    rest = {name: value for name, value in row.items() if name not in gone}
-    return rest | {ours: row[theirs] for ours, theirs in columns.items() if theirs in row}
+def _looks_said(name: str) -> str | None:
+    if name.replace(".", "", 1).lstrip("-").isdecimal():
+        return f"`{name}` is a number"
+    is_long = len(name) > LONGEST_NAME or len(name.split()) > MOST_WORDS
+    said = is_long or name.endswith(SENTENCE_ENDS)
+    return f"`{shorten(name)}` looks like a sentence" if said else None
 
 
-def unknown_names(
-    columns: Mapping[str, str], formats: Sequence[Format], found: Sequence[str]
-) -> list[Problem]:
-    """One problem for each mapped name that none of the formats has."""
-    who = f"the format {formats[0].name} does not have" if len(formats) == 1 else "no format has"
-    return [
-        Problem(
-            "unknown_mapping",
-            f"{flag(ours, theirs)} names the column `{ours}`, which {who}.",
-            _other_name(ours, theirs, formats, found),
-        )
-        for ours, theirs in columns.items()
-        if all(meaning(ours, format) is None for format in formats)
-    ]
+def _no_header(rows: Sequence[Row], why: str) -> Problem:
+    """The question to ask where the first row of a table is probably a row."""
+    what = "the first row of a table names its columns, and this one looks like a row"
+    remedy = f"If it is a row, say which column is what, counted from 0: {COUNT}. If it names them,"
+    cells = shown(map(shorten, rows[0]))
+    return Problem(NO_HEADER, f"{what}: {why} (found: {cells}).", f"{remedy} map those names.")
 
 
-def _other_name(ours: str, theirs: str, formats: Sequence[Format], found: Sequence[str]) -> str:
-    if ours in found and any(meaning(theirs, format) for format in formats):
-        return f"Our name stands first: write {flag(theirs, ours)}."
-    own = list(dict.fromkeys(c for f in formats for c in (*f.columns, *f.optional)))
-    others = [name for f in formats for names in f.columns.values() for name in names]
-    if near := difflib.get_close_matches(ours.lower(), [*own, *others], n=1, cutoff=NEAR):
-        return f"Did you mean {flag(near[0], theirs)}?"
-    return f"Write {FLAG} OURS=THEIRS: ours are {', '.join(own)}; the file has {shown(found)}."
+def _taken_as_header(rows: Sequence[Row], columns: Mapping[str, str]) -> Remark | None:
+    """What is said where mapped names are probably a row; ``columns`` are mapped by name."""
+    names = [name for name in columns.values() if name in rows[0] and not _is_known(name)]
+    why = _is_value(names, rows) if names else None
+    if why is None:
+        return None
+    places = {name: str(place) for place, name in enumerate(rows[0])}
+    counted = {ours: places[theirs] for ours, theirs in columns.items() if theirs in places}
+    what = f"the first row was taken as the names of the columns, and {why}; if it is a row, count "
+    return Remark("header", f"{what}the columns: {flags(counted)}")
 
 
-def same_names(columns: Mapping[str, str], format: Format) -> list[Problem]:
-    """One problem for each of the format's columns that is mapped under two names."""
-    names: dict[str, list[str]] = {}
-    for ours in columns:
-        names.setdefault(meaning(ours, format) or ours, []).append(ours)
-    return [
-        Problem(
-            "unknown_mapping",
-            f"{FLAG} names {' and '.join(f'`{each}`' for each in given)}, which both mean the "
-            f"column `{own}` of {format.name}.",
-            "Give one of them.",
-        )
-        for own, given in names.items()
-        if len(given) > 1
-    ]
-
-
-def absent(
-    columns: Mapping[str, str], found: Sequence[str], formats: Iterable[Format]
-) -> list[Problem]:
-    """One problem for each map of a column that one of the formats needs and no row has."""
-    formats = list(formats)
-    needed = [o for o in columns if any(meaning(o, f) in f.columns for f in formats)]
-    return [
-        Problem(
-            "absent_column",
-            f"no row has the column `{columns[ours]}` of {flag(ours, columns[ours])} (found: "
-            f"{shown(found)}).",
-            _other_column(ours, columns[ours], found),
-        )
-        for ours in needed
-        if columns[ours] not in found
-    ]
-
-
-def _other_column(ours: str, theirs: str, found: Sequence[str]) -> str:
-    lowered = {name.lower(): name for name in found}
-    near = difflib.get_close_matches(theirs.lower(), lowered, n=1, cutoff=NEAR)
-    return f"Did you mean {flag(ours, lowered[near[0]])}?" if near else "Name one that is there."
+def _counted_header(row: Row, columns: Mapping[str, str]) -> Problem | None:
+    """Why the first row is no row where columns are counted; None where it may be one."""
+    if not is_of_a_list(row):
+        return None
+    names = {ours: str(row.get(place)) for ours, place in columns.items()}
+    # One letter (q, a) names a column in some files, and is an answer in others.
+    if not all(_is_known(row.get(p)) and len(str(row.get(p))) > 1 for p in columns.values()):
+        return None
+    what = f"this row names the columns ({shown(names.values())}), and --data.map counts them, so"
+    remedy = f"Of a table map the names: {flags(names)}. Else remove the row."
+    return Problem("header", f"{what} that it would be trained as a row.", remedy)

@@ -3,25 +3,34 @@
 import json
 from array import array
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.core.numbers import many
-from tunesmith.data.quality import minhash
 from tunesmith.data.quality.near import (
+    NEAR,
     ODD,
     SHORT,
-    Clusters,
     NearTexts,
     equal_pairs,
     near_pairs,
     near_those_before,
-    repeated,
     short_pairs,
+    similarity,
 )
 from tunesmith.data.quality.text import Bare, Finding, Seen, bare, digest, fold
-from tunesmith.data.split import FEWEST_OPENED, turns
+from tunesmith.data.split import FEWEST_OPENED, Clusters, turns
+
+
+def repeated(labels: NDArray[Any], out: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+    """The rows [n] that have the label of an earlier one, of those that are not ``out`` [N]."""
+    rows = np.arange(len(labels)) if out is None else np.flatnonzero(~out)
+    again = np.ones(len(rows), dtype=bool)
+    again[np.unique(labels[rows], return_index=True)[1]] = False
+    found: NDArray[np.int64] = rows[again]
+    return found
 
 
 class Duplicates:
@@ -95,7 +104,7 @@ class NearDuplicates:
             same = keys[a] == keys[b]
             long = np.flatnonzero(~same & (place[a] >= 0) & (place[b] >= 0))
             first, other = (answers.signatures[place[side[long]]] for side in (a, b))
-            same[long] = minhash.similarity(first, other) >= minhash.NEAR
+            same[long] = similarity(first, other) >= NEAR
             yield np.stack([a[same], b[same]], axis=1)
         again = np.zeros(len(keys), dtype=bool)
         again[equal_pairs(rows.whole)[:, 1]] = True
@@ -195,11 +204,6 @@ class Leakage:
         self._held_turns, self._held_numbers = array("Q"), array("q")
         self._turns, self._numbers = array("Q"), array("q")
 
-    @property
-    def held_rows(self) -> int:
-        """How many held-out rows there are."""
-        return len(self._held)
-
     def hold(self, row: Seen) -> None:
         """A held-out row; all of them come before the first training row."""
         assert not self._exact
@@ -255,5 +259,5 @@ class Leakage:
         return asked, leaks
 
     def _near(self, is_exact: NDArray[np.bool_]) -> NDArray[np.int64]:
-        near = near_those_before(self._texts.fingerprints(), self.held_rows)
+        near = near_those_before(self._texts.fingerprints(), len(self._held))
         return np.flatnonzero(near & ~is_exact)

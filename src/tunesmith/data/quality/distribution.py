@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunesmith.core.numbers import many
+from tunesmith.core.phrases import shorten
 from tunesmith.data.faults import Note
 from tunesmith.data.quality.text import Finding, Seen, digest, fold, mixed
 
@@ -127,7 +128,7 @@ LONGEST_LABEL = 100  # characters
 # answers the rare class loses nothing that shows.
 RATIO = 10
 SHARE = 0.8  # of one answer, which a model that gives no other gets right
-SHOWN, SHOWN_CHARACTERS = 3, 40
+SHOWN = 3
 _ROWS_PER_JSON_LABEL = 20  # a field with more values is a slot, not a class
 
 
@@ -195,14 +196,10 @@ def _values(answer: str) -> Mapping[str | None, object]:
 def _message(field: str | None, labels: list[str], rows_each: np.ndarray) -> str:
     order = np.argsort(rows_each, kind="stable").tolist()
     shown = [order[-1], *order[:SHOWN]] if len(order) > SHOWN else order[::-1]
-    each = ", ".join(f"`{_short(labels[i])}` {rows_each[i]:,}" for i in shown)
+    each = ", ".join(f"`{shorten(labels[i])}` {rows_each[i]:,}" for i in shown)
     what = "answers" if field is None else f"values of `{field}`"
     rare = f"rare {what} beside a common one, which the model will favour"
     return f"{rare} (rows of the most common and of the rarest: {each})"
-
-
-def _short(label: str) -> str:
-    return label if len(label) <= SHOWN_CHARACTERS else f"{label[:SHOWN_CHARACTERS]}…"
 
 
 # The longest document sets the memory of a run and the least size of its micro-batches.
@@ -288,14 +285,9 @@ def _key(row: Seen) -> int:
     return NONE if row.system is None else digest(fold(row.system))
 
 
-def few_rows(rows: int, method: str, *, enough: int) -> Iterator[Finding]:
-    """Told of a training set with fewer rows than are ``enough`` for the method."""
-    if rows < enough:
-        what = f"few rows for {method}: from about {enough} on, results are steady"
-        yield Finding("few_rows", what, count=rows)
-
-
-def told_of_few(rows: int, method: str, *, enough: int) -> tuple[Note, ...]:
-    """A note where these are few rows for the method."""
-    found = few_rows(rows, method, enough=enough) if rows else ()
-    return tuple(Note(each.code, each.message, rows) for each in found)
+def few_rows(rows: int, method: str, *, enough: int) -> tuple[Note, ...]:
+    """A note where a training set has rows, and fewer than are ``enough`` for the method."""
+    if not 0 < rows < enough:
+        return ()
+    what = f"few rows for {method}: from about {enough} on, results are steady"
+    return (Note("few_rows", what, rows),)

@@ -1,6 +1,8 @@
-"""Which texts of many are nearly the same (words of short ones, shingles of long), in groups?
+"""Which texts of many are nearly the same, and their groups: short ones by words, long by shingles.
 
-Shingles of short texts are too few for MinHash: one word of six changes half of them.
+Shingles of short texts are too few for MinHash: one word of six changes half of them. For long ones
+it is MinHash by one permutation (Li, Owen, Zhang 2012, NeurIPS) and LSH over windows of bytes, so
+that it is the same for every script.
 
 Texts come one at a time and are kept as numbers only: some 10 bytes for each word of a short text,
 some 90 for a long one.
@@ -8,40 +10,14 @@ some 90 for a long one.
 
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.data.quality import minhash
 from tunesmith.data.quality.text import Bare, count_words, digest, letters, words
-
-
-class Clusters:
-    """Rows 0..N-1, each alone until pairs join them (union-find with path halving)."""
-
-    def __init__(self, count: int) -> None:
-        self._above = array("q", range(count))
-
-    def _root(self, row: int) -> int:
-        above = self._above
-        while above[row] != row:
-            above[row] = row = above[above[row]]
-        return row
-
-    def join(self, pairs: Iterable[NDArray[np.int64]]) -> None:
-        """Put the two rows of each pair [n, 2] together."""
-        for some in pairs:
-            for a, b in some.tolist():
-                low, high = sorted((self._root(a), self._root(b)))
-                self._above[high] = low
-
-    def first(self) -> NDArray[np.int64]:
-        """The lowest row of each row's cluster, int64 [N]."""
-        return np.array([self._root(row) for row in range(len(self._above))], dtype=np.int64)
 
 
 def equal_pairs(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -51,25 +27,13 @@ def equal_pairs(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
     return np.stack([order[same], order[same + 1]], axis=1)
 
 
-def repeated(labels: NDArray[Any], out: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-    """The rows [n] that have the label of an earlier one, of those that are not ``out`` [N]."""
-    rows = np.arange(len(labels)) if out is None else np.flatnonzero(~out)
-    again = np.ones(len(rows), dtype=bool)
-    again[np.unique(labels[rows], return_index=True)[1]] = False
-    found: NDArray[np.int64] = rows[again]
-    return found
-
+# Short texts: keys of what is left of each where one word is left out.
 
 FILLERS = 8  # texts that differ in one place: more of them are a template, not copies
-_BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that it has an inverse
+ODD = np.uint64(0x9E3779B97F4A7C15)  # so that it has an inverse
 _INVERSE = np.uint64(pow(0x9E3779B97F4A7C15, -1, 1 << 64))
 _NUMBER = np.uint64(1)
 _STIR = np.uint64(0xBF58476D1CE4E5B9)
-
-
-def word_hashes(words: Sequence[str]) -> list[int]:
-    """32 bits for each word, the same in every process."""
-    return [zlib.crc32(word.encode("utf-8", "surrogatepass")) for word in words]
 
 
 def gap_keys(
@@ -83,11 +47,13 @@ def gap_keys(
     """
     lengths = np.array([len(text) for text in texts], dtype=np.int64)
     flat = list(chain.from_iterable(texts))
-    hashed = _stirred(np.array(word_hashes(flat), dtype=np.uint64) + np.uint64(1))
+    hashes = [zlib.crc32(word.encode("utf-8", "surrogatepass")) for word in flat]
+    hashed = _stirred(np.array(hashes, dtype=np.uint64) + np.uint64(1))
     number = np.array([not w.isalpha() and any(map(str.isdigit, w)) for w in flat], dtype=bool)
     starts = np.cumsum(lengths) - lengths
     place = np.arange(len(flat), dtype=np.int64) - np.repeat(starts, lengths)
-    terms = hashed * _powers(_BASE, int(lengths.max(initial=0)))[place]
+    factors = np.concatenate([[np.uint64(1)], np.full(int(lengths.max(initial=0)), ODD)])
+    terms = hashed * np.cumprod(factors, dtype=np.uint64)[place]
     sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
     total = sums[starts + lengths] - sums[starts]
     before = sums[:-1] - np.repeat(sums[starts], lengths)
@@ -100,10 +66,6 @@ def gap_keys(
     keys = (keys & ~_NUMBER) | np.concatenate([number[keep], np.zeros(len(whole), dtype=bool)])
     order = np.argsort(owners, kind="stable")
     return keys[order], np.bincount(owners, minlength=len(texts)).astype(np.int32)
-
-
-def _powers(base: np.uint64, count: int) -> NDArray[np.uint64]:
-    return np.cumprod(np.concatenate([[np.uint64(1)], np.full(count, base)]), dtype=np.uint64)
 
 
 def _stirred(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -135,11 +97,125 @@ def gap_pairs(
             yield pairs[pairs[:, 0] != pairs[:, 1]].astype(np.int64)
 
 
-# In words; texts between are both, so that one word more does not part two of them.
+# Long texts: MinHash.
+
+BINS, ROWS_PER_BAND = 64, 4
+WINDOW = 8  # bytes of a shingle
+NEAR = 0.75  # share of shingles in common from which texts are nearly the same
+FEWEST_BINS = 6  # from which on a similarity says something
+# Texts with a part in common: beyond both it is a template that they are written in.
+FEWEST_ALIKE, SHARE_ALIKE = 8, 0.05
+NEIGHBOURS = 4  # of a row in a bucket that it is compared with
+MOST_OTHERS = 64  # in a bucket, where rows are compared with others of a second set
+AT_ONCE = 32  # texts whose shingles fit into the processor's cache
+_EMPTY = np.uint8(0xFF)
+_EMPTY_BAND = np.uint32(0xFFFFFFFF)
+_COMPARED_AT_ONCE = 1 << 16
+
+Signatures = NDArray[np.uint8]
+
+
+def signatures_of(texts: Sequence[Bare]) -> Signatures:
+    """The least hash of each text's shingles in each bin, 8 bits of it: uint8 [N, BINS].
+
+    That is b-bit MinHash (Li and König 2010). Texts have at least WINDOW bytes.
+    """
+    data = [text.encode("utf-8", "surrogatepass").ljust(WINDOW) for text in texts]
+    starts = np.cumsum([0, *map(len, data)], dtype=np.int64)
+    joined = b"".join(data) + bytes(WINDOW)
+    raw = np.ndarray(shape=(int(starts[-1]),), dtype="<u8", buffer=joined, strides=(1,))
+    hashes = raw * ODD
+    hashes ^= hashes >> np.uint64(32)
+    hashes *= ODD
+    # Windows that would cross an end are copies of the first.
+    hashes[starts[1:, None] - np.arange(1, WINDOW)] = hashes[starts[:-1], None]
+    place = np.repeat(np.arange(0, len(texts) * BINS, BINS), np.diff(starts))
+    place += (hashes >> np.uint64(58)).astype(np.int64)
+    least = np.full(len(texts) * BINS, 0xFFFFFFFF, dtype=np.uint32)
+    np.minimum.at(least, place, (hashes >> np.uint64(24)).astype(np.uint32))
+    found: Signatures = np.minimum(least & np.uint32(0xFF), _EMPTY - 1).astype(np.uint8)
+    found[least == 0xFFFFFFFF] = _EMPTY
+    return found.reshape(len(texts), BINS)
+
+
+def similarity(a: Signatures, b: Signatures) -> NDArray[np.float64]:
+    """The estimated share of shingles that each two rows [n, BINS] have in common, [n].
+
+    It is 0 where too few bins are left to tell.
+    """
+    either = (a != _EMPTY) | (b != _EMPTY)
+    same = np.count_nonzero((a == b) & either, axis=1)
+    bins = np.count_nonzero(either, axis=1)
+    shared: NDArray[np.float64] = np.where(bins < FEWEST_BINS, 0.0, same / np.maximum(bins, 1))
+    return shared
+
+
+def _bands(*found: Signatures) -> Iterator[list[NDArray[np.uint32]]]:
+    """Each band of the signatures, as one number for each row."""
+    for start in range(0, BINS, ROWS_PER_BAND):
+        bands = (each[:, start : start + ROWS_PER_BAND] for each in found)
+        yield [np.ascontiguousarray(band).view(np.uint32).ravel() for band in bands]
+
+
+def _alike(
+    a: Signatures, rows: NDArray[np.int64], b: Signatures, others: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Whether each of the ``rows`` of one is nearly the same as its other, bool [n]."""
+    near = np.zeros(len(rows), dtype=bool)
+    for start in range(0, len(rows), _COMPARED_AT_ONCE):
+        some = slice(start, start + _COMPARED_AT_ONCE)
+        near[some] = similarity(a[rows[some]], b[others[some]]) >= NEAR
+    return near
+
+
+def similar_pairs(
+    found: Signatures, *, second: NDArray[np.uint64] | None = None
+) -> Iterator[NDArray[np.int64]]:
+    """Pairs of rows [n, 2] that are nearly the same; ``second`` brings some of a bucket together.
+
+    A row is compared with its neighbours in each bucket only: of rows that are all alike these are
+    enough to join them.
+    """
+    for (band,) in _bands(found):
+        rows = np.flatnonzero(band != _EMPTY_BAND)
+        order = np.lexsort((rows if second is None else second[rows], band[rows]))
+        rows = rows[order]
+        keys = band[rows]
+        for step in range(1, NEIGHBOURS + 1):
+            at = np.flatnonzero(keys[step:] == keys[:-step])
+            a, b = rows[at], rows[at + step]
+            near = _alike(found, a, found, b)
+            yield np.stack([a[near], b[near]], axis=1)
+
+
+def similar_to_any(found: Signatures, others: Signatures) -> NDArray[np.bool_]:
+    """Which rows of ``found`` are nearly the same as one of ``others`` in a bucket, bool [N]."""
+    near = np.zeros(len(found), dtype=bool)
+    for band, other in _bands(found, others):
+        order = np.argsort(other, kind="stable")
+        rows = np.flatnonzero(~near & (band != _EMPTY_BAND))
+        place = np.searchsorted(other[order], band[rows])
+        stop = np.searchsorted(other[order], band[rows], side="right")
+        for _ in range(MOST_OTHERS):
+            left = ~near[rows] & (place < stop)
+            rows, place, stop = rows[left], place[left], stop[left]
+            near[rows] = _alike(found, rows, others, order[place])
+            place = place + 1
+    return near
+
+
+def hide_templates_(found: Signatures) -> None:
+    """Empty the bins whose hash more rows have than copies would: it is of a common template."""
+    most = max(FEWEST_ALIKE, SHARE_ALIKE * len(found))
+    for column in found.T:
+        column[np.bincount(column, minlength=256)[column] > most] = _EMPTY
+
+
+# Both. In words; texts between are both, so that one word more does not part two of them.
+
 LONG, SHORT = 32, 33
 CERTAINLY_LONG = 2048  # characters
 FEWEST_WORDS = 4  # one of three is a third of the text
-ODD = np.uint64(0x9E3779B97F4A7C15)
 WAITING = 512  # texts that are worked on together
 
 
@@ -155,21 +231,7 @@ class Fingerprints:
     keys: NDArray[np.uint64]
     counts: NDArray[np.int32]
     long: NDArray[np.int64]
-    signatures: minhash.Signatures
-
-
-@dataclass(frozen=True, slots=True)
-class _Text:
-    """A text that waits: the words that may differ, all of it, and what else must agree."""
-
-    number: int
-    words: list[str]
-    whole: Bare
-    salt: int
-
-    @property
-    def is_long(self) -> bool:
-        return len(self.whole) > CERTAINLY_LONG or count_words(self.whole) >= LONG
+    signatures: Signatures
 
 
 class NearTexts:
@@ -179,10 +241,11 @@ class NearTexts:
     signatures of long ones the first ``bins`` are kept.
     """
 
-    def __init__(self, *, fewest: int = FEWEST_WORDS, bins: int = minhash.BINS) -> None:
+    def __init__(self, *, fewest: int = FEWEST_WORDS, bins: int = BINS) -> None:
         self.count = 0
         self._fewest, self._bins = fewest, bins
-        self._waiting: list[_Text] = []
+        # The words that may differ, the whole text, and what else must agree.
+        self._waiting: list[tuple[list[str], Bare, int]] = []
         self._whole, self._keys = array("Q"), array("Q")
         self._counts, self._long = array("i"), array("q")
         self._signatures = bytearray()
@@ -193,8 +256,7 @@ class NearTexts:
         ``whole`` is what is compared where it is long, of which the text is a part.
         """
         is_short = len(text) <= CERTAINLY_LONG and count_words(text) <= SHORT
-        split = words(text) if is_short else []
-        self._waiting.append(_Text(self.count, split, whole or text, salt))
+        self._waiting.append((words(text) if is_short else [], whole or text, salt))
         self.count += 1
         if len(self._waiting) >= WAITING:
             self._flush()
@@ -213,17 +275,21 @@ class NearTexts:
 
     def _flush(self) -> None:
         texts, self._waiting = self._waiting, []
-        salts = np.array([text.salt for text in texts], dtype=np.uint64)
-        keys, counts = gap_keys([text.words for text in texts], salts=salts, fewest=self._fewest)
+        salts = np.array([salt for _, _, salt in texts], dtype=np.uint64)
+        keys, counts = gap_keys([split for split, _, _ in texts], salts=salts, fewest=self._fewest)
         self._keys.frombytes(keys.tobytes())
         self._counts.frombytes(counts.tobytes())
-        self._whole.extend(digest(letters(text.whole)) for text in texts)
-        long = [text for text in texts if text.is_long]
-        self._long.extend(text.number for text in long)
-        for start in range(0, len(long), minhash.AT_ONCE):
-            some = [text.whole for text in long[start : start + minhash.AT_ONCE]]
-            found = minhash.signatures(*minhash.shingles(some))
+        first = len(self._whole)
+        self._whole.extend(digest(letters(whole)) for _, whole, _ in texts)
+        long = {n: whole for n, (_, whole, _) in enumerate(texts, first) if _is_long(whole)}
+        self._long.extend(long)
+        for start in range(0, len(long), AT_ONCE):
+            found = signatures_of(list(long.values())[start : start + AT_ONCE])
             self._signatures += found[:, : self._bins].tobytes()
+
+
+def _is_long(text: Bare) -> bool:
+    return len(text) > CERTAINLY_LONG or count_words(text) >= LONG
 
 
 def near_pairs(
@@ -238,12 +304,8 @@ def near_pairs(
     again = np.zeros(len(prints.whole), dtype=bool)
     again[equal[:, 1]] = True
     yield from short_pairs(prints, without=again)
-    fresh = np.flatnonzero(~again[prints.long])
-    numbers = prints.long[fresh]
-    then = None if second is None else second[numbers]
-    own = prints.signatures[fresh]
-    minhash.hide_templates_(own)
-    for pairs in minhash.near_pairs(own, second=then):
+    numbers, own = _fresh(prints, again)
+    for pairs in similar_pairs(own, second=None if second is None else second[numbers]):
         yield numbers[pairs]
 
 
@@ -260,13 +322,18 @@ def near_those_before(prints: Fingerprints, first: int) -> NDArray[np.bool_]:
     for pairs in short_pairs(prints, without=again):
         across = (pairs < first).sum(axis=1) == 1
         is_near[group[pairs[across].max(axis=1)]] = True
-    fresh = np.flatnonzero(~again[prints.long])
-    numbers, own = prints.long[fresh], prints.signatures[fresh]
-    minhash.hide_templates_(own)
+    numbers, own = _fresh(prints, again)
     start = int(np.searchsorted(numbers, first))
-    alike = minhash.near_any(own[start:], own[:start])
-    is_near[group[numbers[start:][alike]]] = True
+    is_near[group[numbers[start:][similar_to_any(own[start:], own[:start])]]] = True
     return is_near[group[first:]]
+
+
+def _fresh(prints: Fingerprints, again: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Signatures]:
+    """The numbers and signatures of long texts but those that stand there ``again``."""
+    fresh = np.flatnonzero(~again[prints.long])
+    own = prints.signatures[fresh]
+    hide_templates_(own)
+    return prints.long[fresh], own
 
 
 def short_pairs(prints: Fingerprints, *, without: NDArray[np.bool_]) -> Iterator[NDArray[np.int64]]:

@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -21,7 +21,7 @@ from tunesmith.data.quality.distribution import (
     SystemPrompts,
     mixed_languages,
 )
-from tunesmith.data.quality.text import Finding, Observer, see
+from tunesmith.data.quality.text import Finding, see
 from tunesmith.data.quality.unsuitable import PersonalData, knowledge
 from tunesmith.data.rows import Conversation
 from tunesmith.data.split import Groups, Prompts, choose_held
@@ -38,10 +38,6 @@ class Dropped:
     rows: NDArray[np.bool_]
     notes: tuple[Note, ...]
 
-    def kept(self, conversations: Sequence[Conversation]) -> list[Conversation]:
-        """The others, of the same rows in the same order."""
-        return [row for row, out in zip(conversations, self.rows, strict=True) if not out]
-
 
 class Quality:
     """Sees held-out rows (``hold``), then each training row (``observe``), then tells.
@@ -52,33 +48,19 @@ class Quality:
     def __init__(self) -> None:
         self._lines, self._files = array("q"), array("L")
         self._names: dict[str, int] = {}
-        self._sample = Sample()
-        self._contradictions = Contradictions()
-        self._leakage, self._system = Leakage(), SystemPrompts()
-        self._compared: dict[str, Duplicates | NearDuplicates | Contradictions] = {
-            "duplicates": Duplicates(),
-            "near_duplicates": NearDuplicates(),
-            "contradictions": self._contradictions,
-        }
-        self._alone: dict[str, Observer] = {
-            "leakage": self._leakage,
-            "imbalance": Imbalance(),
-            "long_tail": LongTail(),
-            "system_prompt": self._system,
-            "personal_data": PersonalData(),
-        }
-        self._found: dict[str, list[Finding]] | None = None
-
-    @property
-    def codes(self) -> tuple[str, ...]:
-        """Everything that may be told."""
-        return (*self._compared, *self._alone, "languages", "knowledge")
+        self._sample, self._contradictions = Sample(), Contradictions()
+        leakage, system = Leakage(), SystemPrompts()
+        self._held = leakage, system
+        # Those that compare rows compare those alone that stay; what others find is found once.
+        self._comparing = Duplicates(), NearDuplicates(), self._contradictions
+        self._alone = leakage, Imbalance(), LongTail(), system, PersonalData()
+        self._found: list[Finding] | None = None
 
     def hold(self, conversation: Conversation) -> None:
         """A row of the file that is held out or tested on; all of them come first."""
         row = see(conversation)
-        self._leakage.hold(row)
-        self._system.hold(row)
+        for observer in self._held:
+            observer.hold(row)
 
     def observe(self, conversation: Conversation) -> None:
         """The next training row."""
@@ -86,8 +68,7 @@ class Quality:
         self._lines.append(conversation.line)
         self._files.append(self._names.setdefault(conversation.file, len(self._names)))
         row = see(conversation)
-        self._sample.observe(row)
-        for observer in (*self._compared.values(), *self._alone.values()):
+        for observer in (self._sample, *self._comparing, *self._alone):
             observer.observe(row)
 
     def drop(self, codes: Sequence[str]) -> Dropped:
@@ -111,36 +92,37 @@ class Quality:
         if code == "contradictions":
             return self._contradictions.outvoted(out)
         codes = COPIES if code == "near_duplicates" else (code,)
-        found = self._findings(out)
-        rows = [finding.rows for each in codes for finding in found.get(each, [])]
+        rows = [finding.rows for finding in self._findings(out) if finding.code in codes]
         return np.unique(np.concatenate(rows)) if rows else np.zeros(0, dtype=np.int64)
 
     def warnings(self, dropped: Dropped | None = None) -> tuple[Note, ...]:
         """What there is to know of the rows that are not dropped."""
         out = dropped.rows if dropped else np.zeros(len(self._lines), dtype=bool)
         notes = []
-        for finding in (f for found in self._findings(out).values() for f in found):
+        for finding in self._findings(out):
             left = finding.rows[~out[finding.rows]]
             count = None if finding.count is None else int(np.count_nonzero(~out))
             if len(left) or count:
                 notes.append(self._note(Finding(finding.code, finding.message, left, count)))
         return tuple(notes)
 
-    def _findings(self, out: NDArray[np.bool_]) -> dict[str, list[Finding]]:
-        """All findings by code; rows are compared with those alone that are not ``out``.
+    def _findings(self, out: NDArray[np.bool_]) -> Iterator[Finding]:
+        """All findings; rows are compared with those alone that are not ``out``.
 
         Rows that are wholly equal are not near duplicates as well.
         """
         if self._found is None:
-            self._found = {
-                **{code: list(each.findings()) for code, each in self._alone.items()},
-                "languages": list(mixed_languages(self._sample)),
-                "knowledge": list(knowledge(self._sample)),
-            }
-        found = {code: list(each.findings(out)) for code, each in self._compared.items()}
-        equal = [finding.rows for finding in found["duplicates"]]
-        found["near_duplicates"] = list(_without(found["near_duplicates"], equal))
-        return {**found, **self._found}
+            alone = (finding for observer in self._alone for finding in observer.findings())
+            self._found = [*alone, *mixed_languages(self._sample), *knowledge(self._sample)]
+        equal = np.zeros(0, dtype=np.int64)
+        for finding in chain.from_iterable(each.findings(out) for each in self._comparing):
+            if finding.code == "duplicates":
+                equal = finding.rows
+            if finding.code == "near_duplicates":
+                finding = replace(finding, rows=np.setdiff1d(finding.rows, equal))
+            if len(finding.rows):
+                yield finding
+        yield from self._found
 
     def _note(self, finding: Finding) -> Note:
         """The finding with its lines, which stand in the message where files are several."""
@@ -154,13 +136,6 @@ class Quality:
             message = f"{message}: {', '.join(places)}{more}"
             rows = []
         return Note(finding.code, message, count, tuple(self._lines[i] for i in rows))
-
-
-def _without(findings: Sequence[Finding], rows: Sequence[NDArray[np.int64]]) -> Iterator[Finding]:
-    for finding in findings:
-        left = np.setdiff1d(finding.rows, np.concatenate([np.zeros(0, np.int64), *rows]))
-        if len(left):
-            yield Finding(finding.code, finding.message, left)
 
 
 @dataclass(frozen=True, slots=True)

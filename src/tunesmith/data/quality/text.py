@@ -4,9 +4,8 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NewType, Protocol
+from typing import NewType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +29,7 @@ _CHARACTER_OR_WORD = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A row with what observers compare; ``file`` is the number of its file.
+    """A row with what observers compare.
 
     ``question_key`` stands for the folded question, ``answer_key`` for the letters of the answer.
     The question is all that is not trained, without a system message: in a chat with several
@@ -38,7 +37,6 @@ class Seen:
     """
 
     conversation: Conversation
-    file: int
     system: str | None
     question: str
     answer: str
@@ -50,7 +48,7 @@ class Seen:
     answer_key: int
 
 
-def see(conversation: Conversation, *, file: int = 0) -> Seen:
+def see(conversation: Conversation) -> Seen:
     """The row as observers take it."""
     messages, trained = conversation.messages, set(conversation.supervised)
     system = messages[0].content if messages and messages[0].role == "system" else None
@@ -64,7 +62,6 @@ def see(conversation: Conversation, *, file: int = 0) -> Seen:
     bare_answer = bare(folded_answer)
     return Seen(
         conversation,
-        file,
         system,
         question,
         answer,
@@ -154,13 +151,3 @@ class Finding:
     message: str
     rows: NDArray[np.int64] = field(default_factory=no_rows)
     count: int | None = None
-
-
-class Observer(Protocol):
-    """Looks at each row once, in order, and keeps little of it."""
-
-    def observe(self, row: Seen) -> None:
-        """The next row."""
-
-    def findings(self) -> Iterator[Finding]:
-        """What there is to say of the rows so far."""
