@@ -39,6 +39,7 @@ METHODS: dict[str, dict[str, object]] = {
     "lora": {"kind": "lora"},
     "qlora": {"kind": "qlora"},
     "full": {"kind": "full"},
+    "ia3": {"kind": "ia3"},
 }
 ROWS_PER_STEP = 8
 PLACES = ("run", "adapter")  # of this machine
