@@ -151,7 +151,7 @@ def read_sheet(source: Source, options: ReadOptions) -> Iterator[Record]:
 def _rows(batches: Iterator[list[SheetRow]], part: str | None) -> Iterator[SheetRow]:
     """Rows of cells with their numbers; raises Broken where a sheet must be chosen, or it fails."""
     try:
-        for number, cells in chain.from_iterable(takewhile(len, batches)):
+        for number, cells in chain.from_iterable(takewhile(bool, batches)):
             if not number:
                 raise _choice(cells, part)
             yield number, cells
