@@ -9,6 +9,7 @@ from tunesmith.core.errors import ModelError
 from tunesmith.core.progress import Phase
 from tunesmith.evaluation import measures
 from tunesmith.evaluation.comparison import TUNED
+from tunesmith.report.writing import write_report
 from tunesmith.runs.evaluate import evaluate_target
 from tunesmith.runs.run import train_run
 from tunesmith.studies.compare import compare_runs
@@ -44,7 +45,7 @@ def test_every_part_is_measured_in_every_arm_that_it_has(tmp_path, method):
         assert set(found[part]["texts"]) == {"en", "ko"}
         assert found[part]["texts"]["en"] == found[part]["text"]
     assert json.loads((tmp_path / "run" / "evaluation.json").read_text()) == found
-    page = (tmp_path / "run" / "report.html").read_text()
+    page = write_report(tmp_path / "run").read_text()
     assert found["report"] == str(tmp_path / "run" / "report.html")
     assert "section-consistency" in page
 
@@ -106,5 +107,5 @@ def test_runs_of_a_comparison_ask_the_base_once(tmp_path, monkeypatch):
     found = compare_runs(variants, tmp_path / "all", emit=lambda _name, _event: None)
     assert sorted(asked) == ["base", "prompted", TUNED, TUNED]
     assert sorted(map(str, told)) == ["None", "a", "b"]
-    assert (tmp_path / "all" / "report.html").exists()
+    assert write_report(tmp_path / "all").exists()
     assert found.to_json()["report"] == str(tmp_path / "all" / "report.html")
