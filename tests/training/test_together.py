@@ -12,6 +12,7 @@ from tests.training.tiny import adam, dataset, plan, tensors
 from tests.variants import FOUR_BIT, SHAPES, VARIANTS, attach, engine_for
 from tunesmith.config import LoraSettings, TrainSettings
 from tunesmith.config.methods import PromptSettings, PTuningSettings
+from tunesmith.core.progress import Progress
 from tunesmith.engine.forward import prepare_
 from tunesmith.methods import table
 from tunesmith.runs.folder import RunFolder
@@ -166,7 +167,7 @@ def test_a_stop_saves_all_and_a_resumed_group_ends_as_the_unbroken_one(tmp_path)
         return asked == 3
 
     first = group("b")
-    _, last = run(first, stop=stop)
+    _, last = run(first, progress=Progress(cancelled=stop))
     assert set(last.values()) == {Ended(3, "stopped")}
     second = group("b")
     for each in second:
