@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conversation.retrieving import NAMES, fact_store, facts_file
+from tests.data.reading import read_conversations
 from tests.retrieval.test_retrieve import passage
 from tests.retrieval.toy import ToyEmbedder
 from tests.runs.tiny import base_folder
@@ -25,7 +26,6 @@ from tunesmith.conversation.dataset import (
 )
 from tunesmith.conversation.questions import read_questions
 from tunesmith.core.errors import DataError, RagError
-from tunesmith.data.read import read_conversations
 from tunesmith.retrieval.prompt import build_prompt
 from tunesmith.retrieval.questions import KnownPassages, RetrievalQuestion
 from tunesmith.retrieval.retrieve import Hit

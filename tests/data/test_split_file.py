@@ -10,6 +10,8 @@ import pytest
 from tests.data.quality.rows import SAMPLES
 from tunesmith.core.errors import DataError
 from tunesmith.data import split_file as splitting
+from tunesmith.data.read import Asked
+from tunesmith.data.records import AUTO
 from tunesmith.data.rows import ReadOptions
 from tunesmith.data.split import choose_held
 from tunesmith.data.split_file import SplitSettings, split_data
@@ -19,8 +21,9 @@ BANKING = SAMPLES / "banking77" / "train.jsonl"
 
 @pytest.fixture
 def split(tmp_path):
-    def done(file, name="out", **settings):
-        return split_data(SplitSettings(file=str(file), out=str(tmp_path / name), **settings))
+    def done(file, name="out", columns=None, options=AUTO, **settings):
+        asked = Asked(str(file), "auto", columns or {}, options)
+        return split_data(SplitSettings(asked, str(tmp_path / name), **settings))
 
     return done
 

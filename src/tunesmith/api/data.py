@@ -254,21 +254,24 @@ def split(  # noqa: PLR0913  # one keyword for each setting
 
     >>> ts.split("rows.jsonl", "parts", share=0.2)  # doctest: +SKIP
     """
+    from tunesmith.data.read import Asked
     from tunesmith.data.rows import ReadOptions
     from tunesmith.data.split_file import SplitSettings, split_data
 
     if not 0 < share < 1:
         raise UsageError(f"--share must be above 0 and below 1 (given: {share:g}).")
     settings = SplitSettings(
-        file=str(as_source(data)),
-        out=str(out),
+        Asked(
+            str(as_source(data)),
+            format,
+            dict(columns or {}),
+            ReadOptions(encoding, delimiter, part),
+        ),
+        str(out),
         share=share,
         by=by,
         stratify=stratify,
         seed=seed,
-        format=format,
-        columns=dict(columns or {}),
-        options=ReadOptions(encoding, delimiter, part),
     )
     done = split_data(settings)
     words = ["--data", str(done.train), "--data.eval", str(done.held)]

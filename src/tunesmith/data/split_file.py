@@ -4,7 +4,7 @@ import json
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,8 @@ from tunesmith.data.files.json_text import lines_to_copy
 from tunesmith.data.formats.mapping import shown
 from tunesmith.data.quality.text import digest
 from tunesmith.data.read import Asked, open_records, parse_record
-from tunesmith.data.records import AUTO, exists, read_records
-from tunesmith.data.rows import Conversation, ReadOptions, is_of_a_list
+from tunesmith.data.records import exists, read_records
+from tunesmith.data.rows import Conversation, is_of_a_list
 from tunesmith.data.split import Groups, Prompts, choose_held
 from tunesmith.data.token_store import Content, content_of
 
@@ -85,15 +85,12 @@ ANSWER = "answer"
 class SplitSettings:
     """How a file is split: ``by`` cluster, row or a column; alike in the values of ``stratify``."""
 
-    file: str
+    asked: Asked
     out: str
     share: float = 0.1
     by: str = CLUSTER
     stratify: str | None = None
     seed: int = 0
-    format: str = "auto"
-    columns: Mapping[str, str] = field(default_factory=dict)
-    options: ReadOptions = AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +128,10 @@ def split_data(settings: SplitSettings) -> SplitDone:
     Raises DataError where the folder is there, a column is missing, or one side would be empty,
     and FaultyData for a file that a run would refuse.
     """
-    out = Path(settings.out)
+    asked, out = settings.asked, Path(settings.out)
     _require_free(out)
-    asked = Asked(settings.file, settings.format, settings.columns, settings.options)
     content = content_of(asked) if exists(asked.file) else None
-    seen = _seen(asked, settings)
+    seen = _seen(settings)
     strata = None if settings.stratify is None else seen.values[settings.stratify]
     groups = _groups(seen, settings.by)
     held = _held(groups, settings, strata)
@@ -161,11 +157,12 @@ class _Seen:
     notes: tuple[Note, ...]
 
 
-def _seen(asked: Asked, settings: SplitSettings) -> _Seen:
+def _seen(settings: SplitSettings) -> _Seen:
     """Every row looked at once; raises FaultyData with every fault."""
     names = [] if settings.by in (CLUSTER, ROW) else [settings.by]
     names += [] if settings.stratify is None else [settings.stratify]
     values: dict[str, list[str]] = {name: [] for name in names}
+    asked = settings.asked
     layout, faults, records = open_records(asked)
     report, lacking = RowReport(), RowReport()
     report.add_faults(faults)
