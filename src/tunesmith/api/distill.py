@@ -106,7 +106,9 @@ def distill(  # noqa: PLR0913  # one keyword for each setting
         try:
             done = make(run, settings, emit=work.emit, stop=work.stop, resume=resume)
         except Cancelled as cancelled:
-            raise Cancelled(stopped, DistilledRows(cancelled.result, (again,))) from None
+            found = cancelled.result  # None before there was anything
+            rows = DistilledRows(found, (again,)) if found is not None else None
+            raise Cancelled(stopped, rows) from None
     return DistilledRows(done, (f"tunesmith data show {shlex.quote(done.out)}", *train))
 
 
