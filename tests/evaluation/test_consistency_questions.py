@@ -10,6 +10,7 @@ from tests.runs.tiny import LETTERS
 from tunesmith.adapters.loaded_base import open_base
 from tunesmith.config.checks import ExactSettings
 from tunesmith.config.evaluate import ConsistencySettings, EvaluateSettings
+from tunesmith.core.errors import ConfigError
 from tunesmith.core.progress import Cancelled
 from tunesmith.data.faults import FaultyData
 from tunesmith.data.rows import Message
@@ -171,7 +172,7 @@ def test_questions_out_of_time_are_told(opened, monkeypatch):
     ],
 )
 def test_settings_without_effect_are_refused(values, why):
-    with pytest.raises(ValueError, match=why):
+    with pytest.raises(ConfigError, match=why):
         ConsistencySettings(**values)
 
 
