@@ -17,9 +17,9 @@ from typing import Any
 
 from benchmarks.diagnosed_run import NAME, diagnosis_of, trained
 from benchmarks.quality_sets import READERS, Pairs
-from tunesmith.evaluation.capacity import RankPoint, judge_capacity, loss_falls
+from tunesmith.evaluation.capacity import RankPoint, assess_capacity, loss_falls
 from tunesmith.evaluation.findings import Finding
-from tunesmith.evaluation.overfitting_evidence import Losing
+from tunesmith.evaluation.overfitting_evidence import RowLossSample
 from tunesmith.methods import table
 
 SEEDS = 5
@@ -68,7 +68,7 @@ def _of_ranks(data: Path, out: Path) -> list[Finding]:
     points, low = [], None
     for rank in (LOW, HIGH):
         run = trained(_all_classes(data, out / f"rank-{rank}", rank))
-        found = Losing(run.opened, run.rows).measured(NAME)
+        found = RowLossSample(run.opened, run.rows).measured(NAME)
         assert found is not None
         points.append(RankPoint(rank, found.train))
         if rank == LOW:
@@ -78,7 +78,7 @@ def _of_ranks(data: Path, out: Path) -> list[Finding]:
     assert capacity is not None
     return [
         *overtuning.findings,
-        *judge_capacity(capacity.use, loss_falls(points, seed=0)).findings,
+        *assess_capacity(capacity.use, loss_falls(points, seed=0)).findings,
     ]
 
 

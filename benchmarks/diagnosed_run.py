@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunesmith.adapters.loaded_base import Opened, attach_folder
+from tunesmith.adapters.loaded_base import LoadedBase, attach_folder
 from tunesmith.config import RunConfig, load_run_config
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.progress import SILENT
 from tunesmith.data.dataset import RunRows
 from tunesmith.evaluation.capacity import Capacity, capacity_of
 from tunesmith.evaluation.knowledge import ask_facts, fact_sheet, knowledge_from
-from tunesmith.evaluation.overfitting import Overtuning, judge_overtuning
-from tunesmith.evaluation.overfitting_evidence import Answered, Evidence, Losing, read_run
+from tunesmith.evaluation.overfitting import Overfitting, assess_overfitting
+from tunesmith.evaluation.overfitting_evidence import Answered, Evidence, RowLossSample, read_run
 from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.one_run import open_for
 from tunesmith.runs.rows import load_rows
@@ -29,7 +29,7 @@ class Trained:
 
     config: RunConfig
     folder: RunFolder
-    opened: Opened
+    opened: LoadedBase
     rows: RunRows
     error: str | None = None
 
@@ -63,7 +63,7 @@ def trained(values: Mapping[str, Any]) -> Trained:
     return Trained(config, folder, opened, rows, error)
 
 
-def diagnosis_of(values: Mapping[str, Any]) -> tuple[Overtuning, Capacity | None]:
+def diagnosis_of(values: Mapping[str, Any]) -> tuple[Overfitting, Capacity | None]:
     """Over-tuning and capacity of a run."""
     run = trained(values)
     width = run.opened.engine.model.config.hidden_size
@@ -77,13 +77,13 @@ def diagnosis_of(values: Mapping[str, Any]) -> tuple[Overtuning, Capacity | None
     if run.error is not None:
         passes = course.tokens / run.rows.train.tokens
         evidence = Evidence(course.curves, passes, len(run.rows.train), rate=course.rate)
-        return judge_overtuning(evidence), None
+        return assess_overfitting(evidence), None
     capacity = capacity_of(run.opened.engine, NAME)
-    whole = Losing(run.opened, run.rows).evidence(
+    whole = RowLossSample(run.opened, run.rows).evidence(
         NAME, run=course, answered=_answered(run.folder), capacity=capacity
     )
     assert whole is not None
-    return judge_overtuning(whole), capacity
+    return assess_overfitting(whole), capacity
 
 
 def knowledge_of(values: Mapping[str, Any]) -> dict[str, object] | None:

@@ -125,7 +125,7 @@ def ours(
     """Our scores: probe, arm, measure -> value."""
     opened = open_base(model, dtype="float32", device="cpu")
     paths = tuple(str(into / f"{name}.jsonl") for name in probes)
-    probing = forgetting_scores.Probing(opened, ForgettingSettings(probes=paths))
+    probing = forgetting_scores.ProbeRun(opened, ForgettingSettings(probes=paths))
     if adapter:
         attach_folder(opened, adapter, name="tuned")
     else:

@@ -30,7 +30,7 @@ from benchmarks.rag_xquad import MODEL, MODES, Remembering, read
 from tunesmith.models.embedder import Embedder, load_embedder
 from tunesmith.retrieval.index import IndexedFolder, index
 from tunesmith.retrieval.retrieve import Search, retrieve
-from tunesmith.retrieval.store import TABLE, Store, open_store
+from tunesmith.retrieval.store import TABLE, PassageStore, open_store
 
 ROWS_IN_A_FILE = 100
 LONGEST = 640  # characters: with its headings a passage is one chunk
@@ -147,7 +147,7 @@ def size_of(uri: str) -> int:
     return sum(file.stat().st_size for file in Path(uri).rglob("*") if file.is_file())
 
 
-def recall(store: Store, vectors: NDArray[np.float32]) -> None:
+def recall(store: PassageStore, vectors: NDArray[np.float32]) -> None:
     """The share of the truly nearest passages that the store finds."""
     table = lancedb.connect(store.uri).open_table(TABLE)
     held = table.search().select(["id", "vector"]).limit(None).to_arrow()
@@ -163,7 +163,7 @@ def recall(store: Store, vectors: NDArray[np.float32]) -> None:
     )
 
 
-def warm(store: Store, embedder: Embedder, questions: Sequence[str]) -> None:
+def warm(store: PassageStore, embedder: Embedder, questions: Sequence[str]) -> None:
     """Milliseconds a question, after some that do not count."""
     remembering = Remembering(embedder, questions)
     ways: dict[str, Callable[[str], object]] = {

@@ -27,7 +27,7 @@ from tunesmith.retrieval.confidence import confidence, fit_threshold, known_thre
 from tunesmith.retrieval.index import IndexedFolder, index
 from tunesmith.retrieval.retrieve import Hit, Mode, Search, retrieve
 from tunesmith.retrieval.scores import ndcg_at, recall_at, reciprocal_rank
-from tunesmith.retrieval.store import Store, open_store
+from tunesmith.retrieval.store import PassageStore, open_store
 
 MODES: tuple[Mode, ...] = ("dense", "text", "hybrid")
 MODEL = "all-minilm-l6-v2"
@@ -106,7 +106,7 @@ def write(folder: Path, texts: dict[str, str]) -> None:
 
 
 def report(
-    store: Store,
+    store: PassageStore,
     embedder: Remembering,
     questions: list[tuple[str, str]],
     options: argparse.Namespace,

@@ -16,15 +16,15 @@ from torch import Tensor
 
 from benchmarks.asked import texts
 from tunesmith.adapters import store
-from tunesmith.adapters.loaded_base import Opened, attach_folder, open_base
+from tunesmith.adapters.loaded_base import LoadedBase, attach_folder, open_base
 from tunesmith.config import RunConfig
 from tunesmith.config.evaluate import ForgettingSettings
 from tunesmith.config.load import load_run_config
 from tunesmith.core.progress import SILENT
 from tunesmith.evaluation.answers import questions_of
 from tunesmith.evaluation.checks.table import build_checks
-from tunesmith.evaluation.forgetting_scores import Probing
-from tunesmith.evaluation.overfitting_evidence import Losing
+from tunesmith.evaluation.forgetting_scores import ProbeRun
+from tunesmith.evaluation.overfitting_evidence import RowLossSample
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter
 from tunesmith.runs import result
@@ -59,9 +59,9 @@ def measure(run: RunFolder, shares: list[float], rows: int) -> None:
         config.data, opened.tokenizer(None), context=opened.base.context, seed=config.train.seed
     )
     questions = questions_of(read.held_conversations, opened.base.tokenizer, most=rows)
-    losing = Losing(opened, read)
+    losing = RowLossSample(opened, read)
     losing.measure_base()
-    probing = Probing(opened, ForgettingSettings(probes=("wikitext",)), seed=0)
+    probing = ProbeRun(opened, ForgettingSettings(probes=("wikitext",)), seed=0)
     probing.score_base()
     start = {n: p.detach().clone() for n, p in opened.engine.model.named_parameters()}
     adapter, tensors = trained(run, config, opened)
@@ -82,7 +82,7 @@ def measure(run: RunFolder, shares: list[float], rows: int) -> None:
 
 
 def trained(
-    run: RunFolder, config: RunConfig, opened: Opened
+    run: RunFolder, config: RunConfig, opened: LoadedBase
 ) -> tuple[Adapter, Mapping[str, Tensor]]:
     """What the run trained, attached, and its tensors."""
     if run.adapter.is_dir():

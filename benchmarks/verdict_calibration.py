@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from scipy.stats import beta
 
-from tunesmith.evaluation.comparison import TUNED, rows_needed, summarise
+from tunesmith.evaluation.comparison import TUNED, rows_needed, summarize
 from tunesmith.evaluation.intervals import LEVEL
-from tunesmith.evaluation.verdict import Verdict, judge
+from tunesmith.evaluation.verdict import Verdict, decide
 
 Means = Mapping[str, float]  # by arm
 RESAMPLES = 2000  # of graded scores' bootstrap: a simulation needs no third digit
@@ -107,8 +107,8 @@ def share(scenario: Scenario, *, repeats: int, correlation: float, seed: int) ->
     for repeat in range(repeats):
         rng = np.random.default_rng([seed, repeat])
         scores = scenario.scores(rng, correlation)
-        summary = summarise(scores, seed=repeat, resamples=RESAMPLES)
-        hits += scenario.counted(judge(summary))
+        summary = summarize(scores, seed=repeat, resamples=RESAMPLES)
+        hits += scenario.counted(decide(summary))
     return hits / repeats
 
 
@@ -146,7 +146,7 @@ class Pilot:
         gained, lost, _ = rng.multinomial(rows, shares)
         tuned = [1.0] * gained + [0.0] * (rows - gained)
         base = [0.0] * gained + [1.0] * lost + [0.0] * (rows - gained - lost)
-        answer = judge(summarise({"check": {TUNED: tuned, "base": base}}, seed=0)).answer
+        answer = decide(summarize({"check": {TUNED: tuned, "base": base}}, seed=0)).answer
         return answer != "cannot-tell"
 
 

@@ -16,10 +16,10 @@ import torch
 
 from benchmarks.methods.measure import MODEL
 from benchmarks.methods.tasks import FOUR, TASKS
-from tunesmith.adapters.loaded_base import Opened, open_base
+from tunesmith.adapters.loaded_base import LoadedBase, open_base
 from tunesmith.config import load_run_config
 from tunesmith.data.tokenizer import encode
-from tunesmith.evaluation.likelihoods import Span, log_likelihoods
+from tunesmith.evaluation.likelihoods import ScoredSpan, log_likelihoods
 from tunesmith.runs import result
 
 CHARACTERS = 600  # of a text
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def losses(
-    opened: Opened, texts: Mapping[str, Sequence[str]], names: Sequence[str | None]
+    opened: LoadedBase, texts: Mapping[str, Sequence[str]], names: Sequence[str | None]
 ) -> dict[tuple[str, str | None], float]:
     """The mean loss of each task's texts under each adapter."""
     found = {}
@@ -64,14 +64,14 @@ def losses(
     return found
 
 
-def spans(opened: Opened, texts: Sequence[str]) -> Iterator[Span]:
+def spans(opened: LoadedBase, texts: Sequence[str]) -> Iterator[ScoredSpan]:
     """Every token of each text but its first."""
     for group, ids in enumerate(encode(opened.base.tokenizer, texts)):
         if len(ids) > 1:
-            yield Span(tuple(ids), 1, group)
+            yield ScoredSpan(tuple(ids), 1, group)
 
 
-def attached(opened: Opened, rank: int) -> str:
+def attached(opened: LoadedBase, rank: int) -> str:
     """An adapter of this rank that starts from what 4 bit took; its name."""
     with tempfile.TemporaryDirectory() as folder:
         values = {

@@ -24,7 +24,7 @@ from benchmarks.methods.table import percent
 from benchmarks.methods.tasks import FOUR, TASKS, write
 from benchmarks.run import run_module
 from tunesmith.adapters import store
-from tunesmith.adapters.loaded_base import Opened, attach_folder, open_base
+from tunesmith.adapters.loaded_base import LoadedBase, attach_folder, open_base
 from tunesmith.config.run import RunConfig
 from tunesmith.data.dataset import Dataset
 from tunesmith.evaluation.answering import AnswerCache, answer_arms
@@ -130,7 +130,7 @@ def _theirs(config: RunConfig, scratch: Path, task: str) -> dict[str, Any]:
     return {"losses": done["losses"], "step_seconds": done["step_seconds"], "scores": scores}
 
 
-def _work(config: RunConfig, rows: Dataset, opened: Opened) -> dict[str, Any]:
+def _work(config: RunConfig, rows: Dataset, opened: LoadedBase) -> dict[str, Any]:
     """Rows and learning rate of every step, as the run has them."""
     settings, count = config.train, int(config.train.steps or 0)
     width = opened.engine.model.config.hidden_size

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.methods.measure import METHODS, read_results
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.evaluation.comparison import TUNED
 from tunesmith.evaluation.intervals import Interval, mean_interval, paired_difference
 
@@ -107,7 +107,7 @@ def _pairs(runs: Mapping[str, Sequence[Run]]) -> Iterator[str]:
             found = percent(paired_difference(mine, theirs, seed=0), sign="+")
             means = [[100 * statistics.mean(each[seed]) for seed in seeds] for each in by_seed]
             own = ", ".join(f"{a - b:+.0f}" for a, b in zip(*means, strict=True))
-            yield f"{one} - {other}: {found}; {own}, {many(len(seeds), 'seed')}"
+            yield f"{one} - {other}: {found}; {own}, {pluralize(len(seeds), 'seed')}"
 
 
 def _mean(runs: Sequence[Run]) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tunesmith.config.run import DataSettings
 from tunesmith.core.progress import Progress
-from tunesmith.data.quality.report import Overview
+from tunesmith.data.quality.report import DatasetReport
 from tunesmith.runs import rows as gathering
 from tunesmith.runs.inspect_data import open_tokenizer
 
@@ -26,12 +26,12 @@ def main() -> None:
     tokenizer = open_tokenizer(given.model).tokenizer
     settings = DataSettings(train=str(given.file), eval=0.1 if given.compare else 0)
     if not given.compare:
-        vars(gathering)["look_over"] = lambda *_, **__: Overview()
+        vars(gathering)["look_over"] = lambda *_, **__: DatasetReport()
     seconds = []
     progress = Progress(threads=given.processes)
     for _ in range(2):
         start = time.perf_counter()
-        found = gathering.gather(settings, tokenizer, context=8192, seed=0, progress=progress)
+        found = gathering.load_sources(settings, tokenizer, context=8192, seed=0, progress=progress)
         seconds.append(time.perf_counter() - start)
     rows = found.train.rows
     result = {"rows": len(rows), "tokens": rows.tokens, "faults": found.faults.count}

@@ -17,7 +17,7 @@ import torch
 from benchmarks.measure import peak_bytes
 from benchmarks.sides.tunesmith_side import as_dataset
 from benchmarks.workload import Encoded
-from tunesmith.adapters.loaded_base import Opened, open_base
+from tunesmith.adapters.loaded_base import LoadedBase, open_base
 from tunesmith.config import LoraSettings, TrainSettings
 from tunesmith.config.run import RECOMPUTE
 from tunesmith.data.dataset import Dataset
@@ -92,7 +92,7 @@ def main() -> None:
     print(json.dumps(result), flush=True)
 
 
-def _train(opened: Opened, given: argparse.Namespace) -> tuple[list[float], list[float]]:
+def _train(opened: LoadedBase, given: argparse.Namespace) -> tuple[list[float], list[float]]:
     adapter = table.attach(opened.engine, LoraSettings(kind=given.kind))
     count = max(1, given.tokens // DOCUMENT_TOKENS) * given.steps
     settings = TrainSettings(

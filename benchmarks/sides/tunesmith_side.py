@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 from benchmarks.measure import StepLog, method_options, print_result
 from benchmarks.workload import DOCUMENTS, Encoded
 from tunesmith.adapters import store
-from tunesmith.adapters.loaded_base import Opened, open_base
+from tunesmith.adapters.loaded_base import LoadedBase, open_base
 from tunesmith.config import FullSettings, LoraSettings, TrainSettings
 from tunesmith.data.dataset import Dataset, block_of, dataset_of
 from tunesmith.data.rows import TokenRow
@@ -81,7 +81,9 @@ def train_steps(model: str, steps: Sequence[Sequence[Encoded]], options: Options
     return log
 
 
-def _job(opened: Opened, steps: Sequence[Sequence[Encoded]], options: Options, folder: Path) -> Job:
+def _job(
+    opened: LoadedBase, steps: Sequence[Sequence[Encoded]], options: Options, folder: Path
+) -> Job:
     """The documents as rows, and the steps that were given in place of drawn ones."""
     documents = [document for step in steps for document in step]
     settings = {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tunesmith.cli.chat import Conversation
+from tunesmith.cli.chat import ChatPrompt
 from tunesmith.core.errors import DataError
 
 
@@ -76,7 +76,7 @@ def typed(monkeypatch):
 
 
 def talk(chat, *, silent=False, interactive=False):
-    return Conversation(chat, silent=silent, interactive=interactive).run()
+    return ChatPrompt(chat, silent=silent, interactive=interactive).run()
 
 
 def test_each_line_from_a_pipe_gets_its_answer(lines, capsys):

@@ -7,7 +7,7 @@ from tunesmith.config.run import DataSettings
 from tunesmith.core.errors import ConfigError, UsageError
 from tunesmith.data.records import options_of
 from tunesmith.data.rows import ReadOptions
-from tunesmith.runs.rows import asked_of
+from tunesmith.runs.rows import source_request
 
 SOURCES = [
     {"path": "a.jsonl"},
@@ -26,7 +26,7 @@ def test_what_stands_beside_a_file_goes_before_what_stands_for_all():
     settings = DataSettings(
         train=SOURCES, format="chat", map={"messages": "m"}, encoding="utf-16", delimiter=";"
     )
-    asked = [asked_of(settings, each) for each in settings.sources]
+    asked = [source_request(settings, each) for each in settings.sources]
     assert [each.format for each in asked] == ["chat", "alpaca", "chat"]
     assert [each.columns for each in asked] == [{"messages": "m"}, {"answer": "1"}, {}]
     assert [each.options for each in asked] == [

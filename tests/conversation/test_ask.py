@@ -14,7 +14,7 @@ from tunesmith.data.template import render_prompt
 from tunesmith.data.tokenizer import encode
 from tunesmith.generation.sampling import Sampling
 from tunesmith.generation.session import ChatSession
-from tunesmith.retrieval.chunk import Cutting
+from tunesmith.retrieval.chunk import ChunkConfig
 from tunesmith.retrieval.index import IndexedFolder, index
 from tunesmith.retrieval.passage import Filter
 from tunesmith.retrieval.prompt import REFUSALS
@@ -140,7 +140,7 @@ def test_sources_are_told_as_they_were_shown(store, tmp_path, monkeypatch):
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "long.txt").write_text(text)
     toy = ToyEmbedder(store[1])
-    source = IndexedFolder(tmp_path / "docs", "toy", lambda: toy, Cutting(20, 4))
+    source = IndexedFolder(tmp_path / "docs", "toy", lambda: toy, ChunkConfig(20, 4))
     index(source, str(tmp_path / "store"))
     monkeypatch.setattr(documents_module, "load_embedder", lambda *_, **__: toy)
     settings = FindSettings(Search(limit=1), neighbours=1)

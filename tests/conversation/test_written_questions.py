@@ -10,7 +10,7 @@ from tunesmith.conversation.dataset import DatasetSettings, make_dataset
 from tunesmith.conversation.written_questions import OPENINGS, Writing, write_questions
 from tunesmith.core.errors import RagError
 from tunesmith.core.progress import Cancelled, Progress
-from tunesmith.evaluation.answering import Said
+from tunesmith.evaluation.answering import CachedAnswer
 
 pytest.importorskip("lancedb", reason="the extra `rag` is not installed")
 
@@ -117,7 +117,9 @@ def test_a_prompt_ends_with_the_opening_of_a_question(places, store, monkeypatch
 
     def answered(engine, arms, caches, **_):
         seen.extend(prompt.ids for arm in arms.values() for prompt in arm.prompts)
-        return {name: tuple(Said((), "stop") for _ in arm.prompts) for name, arm in arms.items()}
+        return {
+            name: tuple(CachedAnswer((), "stop") for _ in arm.prompts) for name, arm in arms.items()
+        }
 
     monkeypatch.setattr(written_questions, "answer_arms", answered)
     with pytest.raises(RagError):

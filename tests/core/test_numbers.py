@@ -13,8 +13,8 @@ from tunesmith.core.numbers import (
     duration,
     duration_between,
     limits_text,
-    many,
     percent,
+    pluralize,
     points,
     signed,
 )
@@ -40,7 +40,7 @@ def bare_counts(module):
     ("count", "text"), [(0, "0 rows"), (1, "1 row"), (2, "2 rows"), (2000, "2,000 rows")]
 )
 def test_one_is_one_row(count, text):
-    assert many(count, "row") == text
+    assert pluralize(count, "row") == text
 
 
 def test_no_message_writes_a_plural_behind_a_number():
@@ -131,8 +131,8 @@ def test_large_counts_are_shortened(count, text):
 
 
 def test_one_is_singular():
-    assert many(1, "row") == "1 row"
-    assert many(2000, "row") == "2,000 rows"
+    assert pluralize(1, "row") == "1 row"
+    assert pluralize(2000, "row") == "2,000 rows"
     assert percent(0.434) == "43 %"
 
 

@@ -8,7 +8,7 @@ from tunesmith.data.dataset import Dataset, Limit, TooLong, dataset_of, limited,
 from tunesmith.data.faults import RowReport, refuse
 from tunesmith.data.rows import Conversation
 from tunesmith.data.template import ROWS, Rendering
-from tunesmith.data.tokenise import Recipe, Tokeniser
+from tunesmith.data.tokenise import ChunkTokenizer, Recipe
 from tunesmith.data.tokenizer import Tokenizer
 
 
@@ -22,7 +22,7 @@ def prepare(
 ) -> Dataset:
     """Every conversation as ids and loss weights; raises FaultyData with all of their faults."""
     limit = Limit(max_tokens, too_long)
-    made = Tokeniser(Recipe(tokenizer, max_tokens, rendering)).conversations(conversations)
+    made = ChunkTokenizer(Recipe(tokenizer, max_tokens, rendering)).conversations(conversations)
     rest = limited(dataset_of([made.block], made.files), limit)
     report = RowReport()
     report.merge(made.faults)

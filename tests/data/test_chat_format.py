@@ -7,7 +7,7 @@ import pytest
 from tests.data.families import FAMILIES, THINK
 from tests.data.tiny import TEMPLATES, supervised_runs, tiny_tokenizer, tokenizer_of
 from tunesmith.data.chat_format import study
-from tunesmith.data.chat_text import Dialect, chat_text, given
+from tunesmith.data.chat_text import TemplateDialect, chat_text, given
 from tunesmith.data.rows import Conversation, Message, ToolCall
 from tunesmith.data.template import Rendering, render_each
 
@@ -33,12 +33,12 @@ def test_arguments_are_given_as_the_template_wants_them():
         dialects.append(study(writer).tools.dialect)
         chat = given([Message("user", "q"), CALL], dialect=dialects[-1])
         assert '{"x": ["é", 1]}' in chat_text(writer, chat)
-    assert dialects == [Dialect(), Dialect(arguments_as_text=True)]
+    assert dialects == [TemplateDialect(), TemplateDialect(arguments_as_text=True)]
 
 
 def test_a_template_that_reads_the_content_of_every_message_gets_one():
     strict = tokenizer("{{ '' + m.content }}" + CALLS, AS_OBJECT)
-    assert study(strict).tools.dialect == Dialect(empty_content=True)
+    assert study(strict).tools.dialect == TemplateDialect(empty_content=True)
 
 
 def test_a_template_without_calls_leaves_them_out():

@@ -10,7 +10,7 @@ import pytest
 from tests.data.quality.rows import SAMPLES
 from tunesmith.core.errors import DataError
 from tunesmith.data import split_file as splitting
-from tunesmith.data.read import Asked
+from tunesmith.data.read import SourceRequest
 from tunesmith.data.records import AUTO
 from tunesmith.data.rows import ReadOptions
 from tunesmith.data.split import choose_held
@@ -22,7 +22,7 @@ BANKING = SAMPLES / "banking77" / "train.jsonl"
 @pytest.fixture
 def split(tmp_path):
     def done(file, name="out", columns=None, options=AUTO, **settings):
-        asked = Asked(str(file), "auto", columns or {}, options)
+        asked = SourceRequest(str(file), "auto", columns or {}, options)
         return split_data(SplitSettings(asked, str(tmp_path / name), **settings))
 
     return done

@@ -19,7 +19,7 @@ from tunesmith.core.errors import DataError
 from tunesmith.core.progress import Cancelled, Notice, Progress
 from tunesmith.data import token_cache, token_store
 from tunesmith.data import token_store as source_key
-from tunesmith.data.read import Asked
+from tunesmith.data.read import SourceRequest
 from tunesmith.data.template import Rendering
 from tunesmith.data.token_cache import Work, tokens_of
 from tunesmith.data.tokenise import Recipe
@@ -70,7 +70,7 @@ def hearing(told, on_phase=lambda: None):
 
 
 def made(asked, work, recipe=RECIPE):
-    return tokens_of(Asked(asked) if isinstance(asked, str) else asked, recipe, work)
+    return tokens_of(SourceRequest(asked) if isinstance(asked, str) else asked, recipe, work)
 
 
 def entries(work):
@@ -133,7 +133,7 @@ def test_tokens_of_another_recipe_are_others(rows, work, told, change):
     "changed", [{"format": "prompt-completion"}, {"columns": {"prompt": "completion"}}]
 )
 def test_tokens_that_are_read_in_another_way_are_others(rows, work, changed):
-    asked = Asked(rows())
+    asked = SourceRequest(rows())
     assert made(asked, work).key != made(replace(asked, **changed), work).key
 
 

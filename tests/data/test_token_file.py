@@ -12,8 +12,8 @@ from tunesmith.data.faults import Fault
 from tunesmith.data.read import Layout
 from tunesmith.data.rows import Message, ToolCall, behind_source, in_source, restored, stored
 from tunesmith.data.template import ROWS, Rendering
-from tunesmith.data.token_file import Chosen, TokenWriter, open_tokens
-from tunesmith.data.tokenise import Recipe, Tokeniser
+from tunesmith.data.token_file import ConversationSubset, TokenWriter, open_tokens
+from tunesmith.data.tokenise import ChunkTokenizer, Recipe
 
 CHATML = tokenizer_of("chatml")
 LAYOUT = Layout("", "chat", {}, "because")
@@ -31,7 +31,7 @@ def written(rows, *, chunk=7, faults=(), rendering=ROWS):
     sinks = pa.BufferOutputStream(), pa.BufferOutputStream()
     writer = TokenWriter(*sinks)
     writer.add(faults)
-    tokeniser = Tokeniser(Recipe(CHATML, 500, rendering))
+    tokeniser = ChunkTokenizer(Recipe(CHATML, 500, rendering))
     for start in range(0, len(rows), chunk):
         writer.write(tokeniser.conversations(rows[start : start + chunk]))
     contents = writer.close(LAYOUT)
@@ -44,7 +44,7 @@ def test_rows_and_conversations_are_those_that_were_written(tokens_at_once, monk
     rows = conversations()
     files, contents = written(rows)
     found = open_tokens(*files, contents, source="data/a")
-    whole = Tokeniser(Recipe(CHATML, 500)).conversations(rows)
+    whole = ChunkTokenizer(Recipe(CHATML, 500)).conversations(rows)
     assert tokens_of(found.rows)[0] == whole.block.ids.tolist()
     at = {"": "data/a", "/b.jsonl": "data/a/b.jsonl"}
     for i, row in enumerate(rows):
@@ -53,7 +53,7 @@ def test_rows_and_conversations_are_those_that_were_written(tokens_at_once, monk
     assert list(found.conversations) == [found.conversations[i] for i in range(30)]
     assert found.rows.owners.tolist() == list(range(30))
     assert sum(contents.conversations) == len(found.conversations) == contents.records == 30
-    weights = Tokeniser(Recipe(CHATML, 500)).conversations([rows[3]]).block.weights(0, 500)
+    weights = ChunkTokenizer(Recipe(CHATML, 500)).conversations([rows[3]]).block.weights(0, 500)
     np.testing.assert_array_equal(found.rows[3].weights, weights[: found.rows.lengths[3]])
 
 
@@ -97,7 +97,7 @@ def test_some_of_several_sources_are_numbered_through_all():
         open_tokens(*files, c, source=s).conversations
         for (files, c), s in ((written(conversations(4)), "a"), (written([]), "b"))
     )
-    chosen = Chosen([one, two, one], np.array([0, 3, 4, 7]))
+    chosen = ConversationSubset([one, two, one], np.array([0, 3, 4, 7]))
     assert [row.line for row in chosen] == [0, 3, 0, 3]
     assert [row.line for row in chosen[1:3]] == [3, 0]
     assert len(chosen) == 4

@@ -19,9 +19,9 @@ from tunesmith.data.token_store import (
     remembered,
     sweep,
 )
-from tunesmith.data.tokenise import Recipe, Tokeniser
+from tunesmith.data.tokenise import ChunkTokenizer, Recipe
 
-MADE = Tokeniser(Recipe(CHATML, 500)).conversations(conversations())
+MADE = ChunkTokenizer(Recipe(CHATML, 500)).conversations(conversations())
 
 
 def fill(*sinks):

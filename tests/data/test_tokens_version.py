@@ -9,10 +9,10 @@ import pytest
 
 from tests.data.families import TEMPLATES
 from tests.recorded.base import TEMPLATE, base_tokenizer
-from tunesmith.data.read import Asked, open_records
+from tunesmith.data.read import SourceRequest, open_records
 from tunesmith.data.template import Rendering
 from tunesmith.data.token_store import TOKENS_VERSION
-from tunesmith.data.tokenise import Recipe, Tokeniser
+from tunesmith.data.tokenise import ChunkTokenizer, Recipe
 
 # Where a test fails: is the change of the tokens meant? Then give TOKENS_VERSION another value, and
 # record it here with what the test found. Else tokens of another version of the program would be
@@ -59,9 +59,9 @@ ROWS = {
 
 def tokens_of(path, tokenizer, document):
     """A digest of the tokens, weights and conversations of a file, and of what is wrong with it."""
-    layout, faults, records = open_records(Asked(str(path)))
+    layout, faults, records = open_records(SourceRequest(str(path)))
     recipe = Recipe(tokenizer, 100, Rendering(document=document))
-    made = Tokeniser(recipe).records(list(records), layout)
+    made = ChunkTokenizer(recipe).records(list(records), layout)
     digest = hashlib.sha256(json.dumps([layout.format, made.records]).encode())
     for name in ("ids", "starts", "stops", "span_weights", "lengths", "lines", "owners"):
         digest.update(np.ascontiguousarray(getattr(made.block, name)).tobytes())

@@ -9,7 +9,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import PreTrainedTokenizerFast
 
 from tunesmith.data.dataset import Dataset
-from tunesmith.data.faults import Fault, Outcome, Remark
+from tunesmith.data.faults import Fault, Parsed, Remark
 from tunesmith.data.rows import Conversation, Message, TokenRow
 
 SPECIAL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<start_of_turn>", "<end_of_turn>"]
@@ -144,7 +144,7 @@ class Document:
     remarks: tuple[Remark, ...] = ()
 
 
-def documents_of(outcomes: Iterable[Outcome[tuple[TokenRow, ...]]]) -> list[Document]:
+def documents_of(outcomes: Iterable[Parsed[tuple[TokenRow, ...]]]) -> list[Document]:
     """Each document of the conversations; one without a row where there is none."""
     found = []
     for each in outcomes:

@@ -11,7 +11,7 @@ from tunesmith.config.run import DistillSettings
 from tunesmith.core.errors import DataError
 from tunesmith.core.progress import Cancelled, Phase
 from tunesmith.distillation import draws as distill_draws
-from tunesmith.distillation.draws import Draws, State, draws_left
+from tunesmith.distillation.draws import DistillState, Draws, draws_left
 from tunesmith.distillation.teacher import Teacher
 
 
@@ -120,7 +120,7 @@ def test_draws_left_are_those_of_the_inputs_that_lack_an_answer(tmp_path):
     asked = DistillSettings(prompt="p", inputs="i", out="o", samples=4, keep=1)
 
     def left(*draws):
-        return draws_left(State(tmp_path, [], {}, list(draws)), asked)
+        return draws_left(DistillState(tmp_path, [], {}, list(draws)), asked)
 
     assert left(Draws(), Draws()) == 2
     assert left(Draws(1, ["x"]), Draws(4, [], {"cut": 4})) == 0

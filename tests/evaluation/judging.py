@@ -1,6 +1,6 @@
 """Evaluations and findings for tests of the verdict."""
 
-from tunesmith.evaluation.comparison import summarise
+from tunesmith.evaluation.comparison import summarize
 from tunesmith.evaluation.forgetting import Forgetting
 from tunesmith.evaluation.forgetting import ProbeFinding as Finding
 from tunesmith.evaluation.intervals import Interval
@@ -20,7 +20,7 @@ def summary(*, of=100, others=None, **arms):
         name: {each: arm(passed, of) for each, passed in table.items()}
         for name, table in checks.items()
     }
-    return summarise(scores, seed=0)
+    return summarize(scores, seed=0)
 
 
 def finding(outcome="kept", *, probe="piqa", measure="accuracy", change=(0.0, -0.01, 0.01), **more):

@@ -9,7 +9,7 @@ from tests.runs.tiny import base_folder
 from tunesmith.adapters import store
 from tunesmith.adapters.loaded_base import attach_folder, open_base
 from tunesmith.config.methods import FullSettings, LoraSettings
-from tunesmith.evaluation.answering import Said, open_cache, voice_of
+from tunesmith.evaluation.answering import CachedAnswer, fingerprint, open_cache
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.sampling import Sampling
 from tunesmith.methods import table
@@ -17,7 +17,7 @@ from tunesmith.methods import table
 STOP = frozenset({2, 3})
 GREEDY = Sampling(max_new_tokens=8)
 PROMPT = Prompt((5, 6, 7), most=20)
-SAID = Said((9, 8), "stop")
+SAID = CachedAnswer((9, 8), "stop")
 
 
 @pytest.fixture
@@ -62,9 +62,9 @@ def test_a_line_that_a_kill_cut_off_costs_only_itself(left):
     with cache.path.open("ab") as file:
         file.write(left)
     other = Prompt((1,))
-    open_cache("me", GREEDY, STOP).keep(other, Said((), "length"))
+    open_cache("me", GREEDY, STOP).keep(other, CachedAnswer((), "length"))
     again = open_cache("me", GREEDY, STOP)
-    assert (again.said(PROMPT), again.said(other)) == (SAID, Said((), "length"))
+    assert (again.said(PROMPT), again.said(other)) == (SAID, CachedAnswer((), "length"))
 
 
 def test_a_cache_that_cannot_be_written_costs_no_answer(tmp_path, monkeypatch):
@@ -77,39 +77,39 @@ def test_a_cache_that_cannot_be_written_costs_no_answer(tmp_path, monkeypatch):
 
 def test_a_saved_adapter_is_the_same_voice_when_it_is_loaded(opened, tmp_path):
     adapter = attached(opened, tmp_path / "adapter")
-    before = voice_of(opened.base, adapter, tmp_path / "adapter")
+    before = fingerprint(opened.base, adapter, tmp_path / "adapter")
     loaded = attach_folder(opened, tmp_path / "adapter", name="again")
-    assert voice_of(opened.base, loaded, tmp_path / "adapter") == before
-    assert before != voice_of(opened.base)
+    assert fingerprint(opened.base, loaded, tmp_path / "adapter") == before
+    assert before != fingerprint(opened.base)
 
 
 def test_a_tensor_that_changed_is_another_voice(opened, tmp_path):
     adapter = attached(opened, tmp_path / "adapter")
-    before = voice_of(opened.base, adapter, tmp_path / "adapter")
+    before = fingerprint(opened.base, adapter, tmp_path / "adapter")
     next(iter(adapter.parameters.values())).data.view(-1)[-1] += 1e-6
-    assert voice_of(opened.base, adapter, tmp_path / "adapter") != before
+    assert fingerprint(opened.base, adapter, tmp_path / "adapter") != before
 
 
 def test_the_adapters_settings_are_part_of_its_voice(opened, tmp_path):
     adapter = attached(opened, tmp_path / "adapter")
-    before = voice_of(opened.base, adapter, tmp_path / "adapter")
+    before = fingerprint(opened.base, adapter, tmp_path / "adapter")
     config = tmp_path / "adapter" / store.CONFIG
     config.write_text(config.read_text().replace('"lora_alpha": ', '"lora_alpha": 1'))
-    assert voice_of(opened.base, adapter, tmp_path / "adapter") != before
+    assert fingerprint(opened.base, adapter, tmp_path / "adapter") != before
 
 
 def test_number_format_and_bytes_of_the_base_are_part_of_a_voice(opened, tmp_path):
     base = opened.base
-    assert voice_of(dataclasses.replace(base, dtype=torch.bfloat16)) != voice_of(base)
+    assert fingerprint(dataclasses.replace(base, dtype=torch.bfloat16)) != fingerprint(base)
     other = base_folder(tmp_path / "other")
     weights = next(other.glob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:-4] + b"abcd")
-    assert voice_of(dataclasses.replace(base, folder=other)) != voice_of(base)
+    assert fingerprint(dataclasses.replace(base, folder=other)) != fingerprint(base)
 
 
 def test_a_model_that_was_trained_is_the_voice_of_its_own_folder(opened, tmp_path):
     full = table.attach(opened.engine, FullSettings(), name="full")
     result = base_folder(tmp_path / "model", "qwen2")
-    trained = voice_of(opened.base, full, result)
-    assert trained == voice_of(dataclasses.replace(opened.base, folder=result))
-    assert trained != voice_of(opened.base)
+    trained = fingerprint(opened.base, full, result)
+    assert trained == fingerprint(dataclasses.replace(opened.base, folder=result))
+    assert trained != fingerprint(opened.base)

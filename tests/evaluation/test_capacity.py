@@ -16,8 +16,8 @@ from tunesmith.evaluation.capacity import (
     LayerUse,
     RankPoint,
     RankUse,
+    assess_capacity,
     capacity_of,
-    judge_capacity,
     layer_uses,
     loss_falls,
     rank_for,
@@ -202,7 +202,7 @@ def use(*values, layers=3):
 
 
 def codes(use, *falls):
-    return [each.code for each in judge_capacity(use, falls).findings]
+    return [each.code for each in assess_capacity(use, falls).findings]
 
 
 def falling(count, power):
@@ -212,13 +212,13 @@ def falling(count, power):
 
 def test_an_ordinary_spectrum_says_nothing():
     for power in (0.5, 0.8, 1.0, 1.3):
-        found = judge_capacity(use(*falling(16, power)))
+        found = assess_capacity(use(*falling(16, power)))
         assert found.findings == ()
         assert found.text() == "The rank is neither used up nor mostly spare."
 
 
 def test_a_flat_one_is_full_and_no_harm():
-    (finding,) = judge_capacity(use(*falling(16, 0.1))).findings
+    (finding,) = assess_capacity(use(*falling(16, 0.1))).findings
     assert (finding.code, finding.harm) == ("full-rank", False)
 
 
@@ -232,7 +232,7 @@ def test_a_spectrum_of_few_directions_is_spare_where_the_rank_is_worth_saving():
 
 
 def test_nothing_trained_is_harm():
-    (finding,) = judge_capacity(use(0.0, 0.0)).findings
+    (finding,) = assess_capacity(use(0.0, 0.0)).findings
     assert (finding.code, finding.harm) == ("untrained", True)
 
 
@@ -241,12 +241,12 @@ SAME = FloorFall(8, 32, 0.01, -0.01, 0.03)
 
 
 def test_a_comparison_names_the_last_rank_that_is_too_low():
-    found = judge_capacity(use(1.0), (LOW, SAME))
+    found = assess_capacity(use(1.0), (LOW, SAME))
     assert [(each.code, each.harm) for each in found.findings] == [("rank-too-low", True)]
     assert found.text() == (
         "Rank 1 is too low: rank 8 reaches a training loss that is 40 % lower (30 % to 50 %)."
     )
-    ordinary = judge_capacity(use(*falling(16, 0.8)), (LOW, SAME))
+    ordinary = assess_capacity(use(*falling(16, 0.8)), (LOW, SAME))
     assert [each.harm for each in ordinary.findings] == [False]
 
 
@@ -259,6 +259,6 @@ def test_ranks_that_do_not_differ_are_enough_and_unsure_ones_say_nothing():
 def test_every_finding_has_words(language):
     for each in (use(0.0), use(*falling(16, 0.1)), use(5.0, *[1e-4] * 15), use(1.0)):
         for falls in ((), (LOW,), (SAME,)):
-            found = judge_capacity(each, falls)
+            found = assess_capacity(each, falls)
             assert "{" not in found.text(language=language)
             assert found.to_json()["text"] == found.text()

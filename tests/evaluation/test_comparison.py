@@ -9,9 +9,9 @@ import pytest
 from tunesmith.evaluation.comparison import (
     MOST_ROWS,
     gain_over_best,
+    holm,
     rows_needed,
-    standing,
-    summarise,
+    summarize,
 )
 from tunesmith.evaluation.intervals import mean_interval, paired_difference
 
@@ -20,7 +20,7 @@ def changes(p_values, sign=1):
     return {name: (lambda level, p=p: sign * (p <= 1 - level)) for name, p in p_values.items()}
 
 
-def holm(p_values, alpha):
+def textbook_holm(p_values, alpha):
     """The textbook's way: sorted p-values against alpha / (m - i), stopping at the first miss."""
     found = set()
     for i, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
@@ -34,21 +34,21 @@ def test_the_changes_that_stand_are_the_textbooks():
     rng = np.random.default_rng(0)
     for trial, count in itertools.product(range(60), (1, 2, 3, 5)):
         p_values = {f"{i}": float(p) for i, p in enumerate(rng.beta(0.3, 3, size=count))}
-        found = standing(changes(p_values), level=0.95)
-        assert set(found) == holm(p_values, 0.05), (trial, p_values)
+        found = holm(changes(p_values), level=0.95)
+        assert set(found) == textbook_holm(p_values, 0.05), (trial, p_values)
 
 
 def test_one_change_is_read_at_the_plain_level_and_two_at_half_the_error():
-    assert standing(changes({"a": 0.049}), level=0.95) == {"a": 1}
-    assert standing(changes({"a": 0.049, "b": 0.9}), level=0.95) == {}
-    assert standing(changes({"a": 0.024, "b": 0.9}), level=0.95) == {"a": 1}
-    assert standing(changes({"b": 0.049, "a": 0.024}), level=0.95) == {"b": 1, "a": 1}
+    assert holm(changes({"a": 0.049}), level=0.95) == {"a": 1}
+    assert holm(changes({"a": 0.049, "b": 0.9}), level=0.95) == {}
+    assert holm(changes({"a": 0.024, "b": 0.9}), level=0.95) == {"a": 1}
+    assert holm(changes({"b": 0.049, "a": 0.024}), level=0.95) == {"b": 1, "a": 1}
 
 
 def test_signs_and_order_are_kept():
     both = changes({"rose": 0.001}) | changes({"fell": 0.0001}, sign=-1)
-    assert list(standing(both, level=0.95).items()) == [("rose", 1), ("fell", -1)]
-    assert standing({}, level=0.95) == {}
+    assert list(holm(both, level=0.95).items()) == [("rose", 1), ("fell", -1)]
+    assert holm({}, level=0.95) == {}
 
 
 ERROR = 0.025
@@ -220,7 +220,7 @@ SCORES = {
 
 
 def test_each_arm_and_difference_is_the_interval_of_its_rows():
-    summary = summarise(SCORES, seed=0, level=0.9)
+    summary = summarize(SCORES, seed=0, level=0.9)
     for check in summary.checks:
         arms = SCORES[check.name]
         assert check.arms == {
@@ -234,20 +234,20 @@ def test_each_arm_and_difference_is_the_interval_of_its_rows():
 
 
 def test_checks_keep_their_order_because_the_first_decides():
-    assert [check.name for check in summarise(SCORES, seed=0).checks] == ["json", "label"]
+    assert [check.name for check in summarize(SCORES, seed=0).checks] == ["json", "label"]
     backwards = dict(reversed(SCORES.items()))
-    assert [check.name for check in summarise(backwards, seed=0).checks] == ["label", "json"]
+    assert [check.name for check in summarize(backwards, seed=0).checks] == ["label", "json"]
 
 
 def test_a_gain_is_a_positive_difference():
-    json_check = summarise(SCORES, seed=0).checks[0]
+    json_check = summarize(SCORES, seed=0).checks[0]
     assert json_check.differences["base"].mean == 0.5
     assert json_check.differences["prompted"].mean == 0.25
 
 
 def test_rows_without_a_score_are_left_out_and_pairs_need_both():
     scores = {"a": {"base": [0, None, 1, 0], "tuned": [1, 1, None, 0], "prompted": [None] * 4}}
-    (check,) = summarise(scores, seed=0).checks
+    (check,) = summarize(scores, seed=0).checks
     assert (check.arms["base"].n, check.arms["tuned"].n) == (3, 3)
     assert "prompted" not in check.arms
     assert set(check.differences) == {"base"}
@@ -263,7 +263,7 @@ def test_the_gain_is_the_first_checks_over_its_best_other_arm():
         "label": {"base": arm(10, 90), "prompted": arm(40, 60), "tuned": arm(80, 20)},
         "json": {"base": arm(99, 1), "prompted": arm(50, 50), "tuned": arm(70, 30)},
     }
-    summary = summarise(scores, seed=0)
+    summary = summarize(scores, seed=0)
     assert summary.gain.against == "prompted"
     others = {name: rows for name, rows in scores["label"].items() if name != "tuned"}
     assert summary.gain == gain_over_best(scores["label"]["tuned"], others, seed=0)
@@ -275,32 +275,32 @@ def test_other_checks_that_rose_or_fell_are_named():
     flat = {"base": arm(50, 50), "tuned": arm(50, 50)}
     rose = {"base": arm(10, 90), "tuned": arm(90, 10)}
     fell = {"base": arm(90, 10), "tuned": arm(10, 90)}
-    assert summarise({"a": flat, "b": rose, "c": fell}, seed=0).changed == {"b": 1, "c": -1}
-    assert summarise({"a": rose, "b": rose, "c": fell}, seed=0).changed == {"b": 1, "c": -1}
+    assert summarize({"a": flat, "b": rose, "c": fell}, seed=0).changed == {"b": 1, "c": -1}
+    assert summarize({"a": rose, "b": rose, "c": fell}, seed=0).changed == {"b": 1, "c": -1}
 
 
 def test_several_other_checks_are_read_together():
     rose = {"base": arm(10, 90), "tuned": arm(90, 10)}
     barely = {"base": arm(10, 30), "tuned": arm(5, 35)}  # 5 lost, none gained: p = 0.025
     flat = {"base": arm(20, 20), "tuned": arm(20, 20)}
-    assert summarise({"a": rose, "b": barely}, seed=0).changed == {"b": -1}
-    assert summarise({"a": rose, "b": barely, "c": flat, "d": flat}, seed=0).changed == {}
+    assert summarize({"a": rose, "b": barely}, seed=0).changed == {"b": -1}
+    assert summarize({"a": rose, "b": barely, "c": flat, "d": flat}, seed=0).changed == {}
 
 
 def test_one_that_rose_where_the_first_did_not_is_read_together_with_it():
     flat = {"base": arm(20, 20), "tuned": arm(20, 20)}
     rose = {"base": arm(5, 35), "tuned": arm(35, 5)}
     barely = {"base": arm(5, 35), "tuned": arm(10, 30)}  # p = 0.025
-    assert summarise({"a": rose, "b": barely}, seed=0).changed == {"b": 1}
-    assert summarise({"a": flat, "b": barely}, seed=0).changed == {}
+    assert summarize({"a": rose, "b": barely}, seed=0).changed == {"b": 1}
+    assert summarize({"a": flat, "b": barely}, seed=0).changed == {}
 
 
 def test_without_another_arm_there_is_nothing_to_compare():
-    summary = summarise({"json": {"tuned": [1.0, 0.0]}}, seed=0)
+    summary = summarize({"json": {"tuned": [1.0, 0.0]}}, seed=0)
     assert (summary.gain, summary.changed) == (None, {})
 
 
 def test_graded_scores_are_told_from_passes():
     graded = {"rouge": {"base": [0.0, 1.0], "tuned": [0.5, 1.0]}}
-    assert summarise(graded, seed=0).checks[0].graded
-    assert not summarise(SCORES, seed=0).checks[0].graded
+    assert summarize(graded, seed=0).checks[0].graded
+    assert not summarize(SCORES, seed=0).checks[0].graded

@@ -10,7 +10,7 @@ from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.evaluation.consistency import (
     AnswerComparison,
     agreements,
-    judge_consistency,
+    assess_consistency,
     measure_repeats,
 )
 
@@ -30,7 +30,7 @@ def groups(rng, share, *, questions=60, times=5):
 def judged(base, tuned, seed=0, **more):
     rng = np.random.default_rng(seed)
     samples = {"base": groups(rng, base, **more), "tuned": groups(rng, tuned, **more)}
-    return judge_consistency(samples, {}, READING, temperature=0.7, seed=0)
+    return assess_consistency(samples, {}, READING, temperature=0.7, seed=0)
 
 
 def test_a_steadier_arm_is_found_with_its_interval():
@@ -67,7 +67,7 @@ def test_questions_are_drawn_and_not_answers():
 def test_arms_that_were_asked_less_are_compared_over_what_all_were_asked():
     rng = np.random.default_rng(0)
     samples = {"base": groups(rng, 0.5)[:20], "tuned": groups(rng, 0.5)}
-    found = judge_consistency(samples, {}, READING, temperature=0.7, seed=0)
+    found = assess_consistency(samples, {}, READING, temperature=0.7, seed=0)
     assert found.samples.questions == 20
     assert found.samples.arms["tuned"]["passes"].n == 20
 
@@ -79,14 +79,14 @@ def test_a_check_that_cannot_score_leaves_its_measure_out_and_the_others_in():
     broken = AnswerComparison(Check(name="x", rule=rule), label_of([]))
     rng = np.random.default_rng(0)
     samples = {"base": groups(rng, 0.5), "tuned": groups(rng, 0.5)}
-    found = judge_consistency(samples, {}, broken, temperature=0.7, seed=0)
+    found = assess_consistency(samples, {}, broken, temperature=0.7, seed=0)
     assert set(found.samples.arms["tuned"]) == {"form", "label", "length_spread"}
 
 
 def test_without_checks_or_a_tuned_arm_the_rest_is_there():
     rng = np.random.default_rng(0)
     samples = {"base": groups(rng, 0.5)}
-    found = judge_consistency(
+    found = assess_consistency(
         samples, {}, AnswerComparison(None, label_of([])), temperature=0.7, seed=0
     )
     assert found.samples.differences == {}
@@ -95,7 +95,7 @@ def test_without_checks_or_a_tuned_arm_the_rest_is_there():
 
 
 def test_nothing_asked_is_said():
-    found = judge_consistency({}, {}, READING, temperature=0.7, seed=0)
+    found = assess_consistency({}, {}, READING, temperature=0.7, seed=0)
     assert found.to_json()["samples"] is None
     assert found.text() == "Whether it answers alike when asked again was not measured."
 
@@ -104,7 +104,7 @@ def test_nothing_asked_is_said():
 def test_the_text_has_the_tuned_arm_first_with_the_difference(language):
     rng = np.random.default_rng(0)
     samples = {"base": groups(rng, 0.0), "tuned": groups(rng, 1.0)}
-    found = judge_consistency(samples, samples, READING, temperature=0.7, seed=0)
+    found = assess_consistency(samples, samples, READING, temperature=0.7, seed=0)
     text = found.text(language=language)
     assert "{" not in text
     if language == "en":
@@ -115,6 +115,6 @@ def test_the_text_has_the_tuned_arm_first_with_the_difference(language):
 def test_graded_scores_are_told_as_such():
     half = AnswerComparison(Check(name="x", rule=lambda case: 0.5), label_of([]))
     rng = np.random.default_rng(0)
-    found = judge_consistency({"tuned": groups(rng, 0.5)}, {}, half, temperature=1.0, seed=0)
+    found = assess_consistency({"tuned": groups(rng, 0.5)}, {}, half, temperature=1.0, seed=0)
     assert found.graded
     assert "the lowest score is 50 % on average." in found.text()

@@ -15,10 +15,16 @@ from tunesmith.core.progress import Cancelled
 from tunesmith.data.faults import FaultyData
 from tunesmith.data.rows import Message
 from tunesmith.evaluation import answering, consistency_questions
-from tunesmith.evaluation.answering import Asked, answers_to
+from tunesmith.evaluation.answering import DrawRequest, answers_to
 from tunesmith.evaluation.answers import Question
 from tunesmith.evaluation.checks.table import build_checks
-from tunesmith.evaluation.consistency_questions import Arm, Asking, Drawing, again, draw_again
+from tunesmith.evaluation.consistency_questions import (
+    AskedArm,
+    ConsistencyRun,
+    Drawing,
+    again,
+    draw_again,
+)
 from tunesmith.generation.sampling import Sampling
 
 QUESTIONS = [Question((Message("user", f"Say {a} {b}?"),), a) for a in LETTERS for b in "xy"]
@@ -33,7 +39,7 @@ def opened(talking):
 def draw(opened, settings=SETTINGS, *, questions=QUESTIONS, seed=0, seconds=1e9, **more):
     asked = again(questions, settings)
     settings_of_draw = Drawing(6, seconds, seed, now=more.pop("now", lambda: 0.0))
-    return draw_again(opened, asked, settings, arm=Arm(), draw=settings_of_draw, **more)
+    return draw_again(opened, asked, settings, arm=AskedArm(), draw=settings_of_draw, **more)
 
 
 def test_questions_are_spread_evenly_and_stand_in_front_of_their_wordings():
@@ -69,7 +75,7 @@ def test_an_answer_has_the_room_that_its_prompt_leaves_in_the_context(opened, mo
         return real(engine, given, **options)
 
     monkeypatch.setattr(answering, "generate", generate)
-    asked = [Asked((Message("user", text),)) for text in ("hello", "hello hello")]
+    asked = [DrawRequest((Message("user", text),)) for text in ("hello", "hello hello")]
     answers_to(opened, asked, adapter=None, sampling=Sampling(max_new_tokens=3), seed=0)
     assert [len(each.ids) + each.most for each in prompts] == [opened.base.context] * 2
 
@@ -107,9 +113,9 @@ def evaluate(**changes):
 
 def test_two_arms_from_questions_to_the_document(opened):
     settings = evaluate()
-    asking = Asking(opened, QUESTIONS, settings, seed=0)
-    asking.draw("base", Arm())
-    asking.draw("tuned", Arm(prepare=lambda m: (Message("system", "z"), *m)))
+    asking = ConsistencyRun(opened, QUESTIONS, settings, seed=0)
+    asking.draw("base", AskedArm())
+    asking.draw("tuned", AskedArm(prepare=lambda m: (Message("system", "z"), *m)))
     found = asking.judged(build_checks(settings.checks)).to_json()
     assert json.loads(json.dumps(found)) == found
     for way in ("samples", "paraphrases"):
@@ -122,9 +128,9 @@ def test_two_arms_from_questions_to_the_document(opened):
 
 
 def test_equal_arms_differ_in_nothing(opened):
-    asking = Asking(opened, QUESTIONS, evaluate(), seed=0)
-    asking.draw("base", Arm())
-    asking.draw("tuned", Arm())
+    asking = ConsistencyRun(opened, QUESTIONS, evaluate(), seed=0)
+    asking.draw("base", AskedArm())
+    asking.draw("tuned", AskedArm())
     found = asking.judged(build_checks(evaluate().checks))
     for change in found.samples.differences["base"].values():
         assert change.mean == 0
@@ -137,11 +143,11 @@ def test_wordings_of_a_file_come_first_and_those_that_fit_no_question_are_told(o
         {"query": "never asked", "paraphrases": ["x"]},
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    asking = Asking(opened, QUESTIONS, evaluate(paraphrases_from=str(path)), seed=0)
+    asking = ConsistencyRun(opened, QUESTIONS, evaluate(paraphrases_from=str(path)), seed=0)
     texts = [each.text for each in asking.asked[0]]
     assert texts[:3] == ["Say a x?", "Mine one", "Mine two"]
     assert len(texts) == 5
-    asking.draw("base", Arm())
+    asking.draw("base", AskedArm())
     assert asking.judged([]).notes == (f"1 question of {path} not asked",)
 
 
@@ -149,7 +155,7 @@ def test_faults_of_a_file_are_all_told(opened, tmp_path):
     path = tmp_path / "words.jsonl"
     path.write_text('{"query": "a", "paraphrases": "b"}\n{"paraphrases": []}\n')
     with pytest.raises(FaultyData) as caught:
-        Asking(opened, QUESTIONS, evaluate(paraphrases_from=str(path)), seed=0)
+        ConsistencyRun(opened, QUESTIONS, evaluate(paraphrases_from=str(path)), seed=0)
     text = str(caught.value)
     assert f'{path}:1: "paraphrases" must be a list of texts' in text
     assert f'{path}:2: "query" is missing; "paraphrases" ' in text
@@ -157,8 +163,8 @@ def test_faults_of_a_file_are_all_told(opened, tmp_path):
 
 def test_questions_out_of_time_are_told(opened, monkeypatch):
     monkeypatch.setattr(consistency_questions, "ROUND", 2)
-    asking = Asking(opened, QUESTIONS, evaluate(minutes=1e-9), seed=0)
-    asking.draw("base", Arm())
+    asking = ConsistencyRun(opened, QUESTIONS, evaluate(minutes=1e-9), seed=0)
+    asking.draw("base", AskedArm())
     assert asking.judged([]).notes == (
         "time was up after 2 questions of 6 (evaluate.consistency.minutes)",
     )
@@ -181,4 +187,4 @@ def test_none_turns_it_off(opened):
     assert settings.consistency is None
     assert EvaluateSettings(consistency="default").consistency == ConsistencySettings()
     with pytest.raises(ValueError, match="is none"):
-        Asking(opened, QUESTIONS, settings, seed=0)
+        ConsistencyRun(opened, QUESTIONS, settings, seed=0)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tunesmith.evaluation.forgetting import judge_forgetting
+from tunesmith.evaluation.forgetting import assess_forgetting
 from tunesmith.evaluation.forgetting_probes import Measured
 from tunesmith.evaluation.intervals import Interval
 
@@ -45,7 +45,7 @@ def probe(mean, half, measure="accuracy", name="p", **more):
 )
 def test_the_margin_is_on_one_side_of_the_whole_interval(measure, mean, half, outcome):
     found, asked = probe(mean, half, measure)
-    forgetting = judge_forgetting([found], MARGINS)
+    forgetting = assess_forgetting([found], MARGINS)
     (finding,) = forgetting.findings
     assert (finding.outcome, forgetting.outcome) == (outcome, outcome)
     assert finding.margin == MARGINS[measure]
@@ -57,35 +57,35 @@ def test_the_margin_is_on_one_side_of_the_whole_interval(measure, mean, half, ou
 def test_all_must_be_kept_and_one_forgotten_is_enough():
     kept, bad = probe(0.0, 0.01)[0], probe(-0.2, 0.01)[0]
     open_ = probe(-0.05, 0.02)[0]
-    assert judge_forgetting([kept, kept], MARGINS).outcome == "kept"
-    assert judge_forgetting([kept, open_], MARGINS).outcome == "unclear"
-    assert judge_forgetting([kept, open_, bad], MARGINS).outcome == "forgotten"
+    assert assess_forgetting([kept, kept], MARGINS).outcome == "kept"
+    assert assess_forgetting([kept, open_], MARGINS).outcome == "unclear"
+    assert assess_forgetting([kept, open_, bad], MARGINS).outcome == "forgotten"
 
 
 def test_several_probes_are_read_together_before_one_is_called_forgotten():
     barely, kept = probe(-0.08, 0.0285)[0], probe(0.0, 0.01)[0]
-    assert judge_forgetting([barely], MARGINS).outcome == "forgotten"
-    assert judge_forgetting([barely, kept, kept], MARGINS).outcome == "unclear"
+    assert assess_forgetting([barely], MARGINS).outcome == "forgotten"
+    assert assess_forgetting([barely, kept, kept], MARGINS).outcome == "unclear"
 
 
 def test_a_part_need_not_be_kept_alone_but_can_be_forgotten():
     open_part, whole = probe(-0.02, 0.09, part=True)[0], probe(-0.01, 0.02)[0]
-    found = judge_forgetting([open_part, whole], MARGINS)
+    found = assess_forgetting([open_part, whole], MARGINS)
     assert (found.outcome, found.unclear) == ("kept", ())
     bad_part = probe(-0.3, 0.05, name="bad", part=True)[0]
-    found = judge_forgetting([bad_part, whole], MARGINS)
+    found = assess_forgetting([bad_part, whole], MARGINS)
     assert found.outcome == "forgotten"
     assert [each.probe for each in found.forgotten] == ["bad"]
 
 
 def test_of_a_whole_and_its_parts_the_whole_is_told():
     part, whole = probe(-0.3, 0.05, part=True)[0], probe(-0.3, 0.02, name="all")[0]
-    found = judge_forgetting([part, whole], MARGINS)
+    found = assess_forgetting([part, whole], MARGINS)
     assert [each.probe for each in found.forgotten] == ["all"]
 
 
 def test_the_document_has_the_documented_keys_and_the_details():
-    document = judge_forgetting([probe(-0.02, 0.09)[0]], MARGINS).findings[0].to_json()
+    document = assess_forgetting([probe(-0.02, 0.09)[0]], MARGINS).findings[0].to_json()
     assert document == {
         "probe": "p",
         "measure": "accuracy",

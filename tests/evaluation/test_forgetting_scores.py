@@ -12,7 +12,7 @@ from tunesmith.config.evaluate import ForgettingSettings
 from tunesmith.config.methods import FullSettings, LoraSettings, PTuningSettings
 from tunesmith.core.errors import ConfigError, ModelError
 from tunesmith.core.progress import Cancelled
-from tunesmith.evaluation.forgetting_scores import Probing
+from tunesmith.evaluation.forgetting_scores import ProbeRun
 from tunesmith.methods import table
 
 
@@ -48,7 +48,7 @@ def ruin(parameters, by=0.3):
 
 def test_an_adapter_at_its_start_forgot_nothing(opened, tmp_path):
     table.attach(opened.engine, LoraSettings(rank=2), name="mine")
-    found = Probing(opened, settings(tmp_path)).forgetting("mine")
+    found = ProbeRun(opened, settings(tmp_path)).forgetting("mine")
     assert [each.probe for each in found.findings] == ["few", "more", "text", "all questions"]
     assert [each.part for each in found.findings] == [True, True, False, False]
     assert all(each.base == each.tuned for each in found.findings)
@@ -58,7 +58,7 @@ def test_an_adapter_at_its_start_forgot_nothing(opened, tmp_path):
 
 
 def test_an_adapter_that_makes_texts_unlikelier_forgot_and_the_base_is_as_it_was(opened, tmp_path):
-    probing = Probing(opened, settings(tmp_path, perplexity_percent=0.5))
+    probing = ProbeRun(opened, settings(tmp_path, perplexity_percent=0.5))
     adapter = table.attach(opened.engine, LoraSettings(rank=2), name="mine")
     before = probing.forgetting("mine")
     ruin(adapter.parameters.values())
@@ -81,7 +81,7 @@ def test_the_base_is_asked_once_for_several_adapters(opened, tmp_path, monkeypat
         return scored(engine, spans, adapters, **options)
 
     monkeypatch.setattr(module, "log_likelihoods", counted)
-    probing = Probing(opened, settings(tmp_path))
+    probing = ProbeRun(opened, settings(tmp_path))
     for name in ("a", "b"):
         table.attach(opened.engine, LoraSettings(rank=2), name=name)
         probing.forgetting(name)
@@ -94,7 +94,7 @@ def test_the_base_is_asked_once_for_several_adapters(opened, tmp_path, monkeypat
 
 def test_a_base_that_is_trained_itself_is_asked_before(opened, tmp_path):
     adapter = table.attach(opened.engine, FullSettings(), name="default")
-    probing = Probing(opened, settings(tmp_path))
+    probing = ProbeRun(opened, settings(tmp_path))
     with pytest.raises(ValueError, match="before it is trained"):
         probing.forgetting(None)
     probing.score_base()
@@ -108,14 +108,14 @@ def test_a_base_that_is_trained_itself_is_asked_before(opened, tmp_path):
 def test_margins_are_the_settings(opened, tmp_path):
     table.attach(opened.engine, LoraSettings(rank=2), name="mine")
     loose = settings(tmp_path, accuracy_points=100, perplexity_percent=7)
-    found = Probing(opened, loose).forgetting("mine")
+    found = ProbeRun(opened, loose).forgetting("mine")
     assert [each.margin for each in found.findings] == [1.0, 1.0, pytest.approx(0.07), 1.0]
     assert found.outcome == "kept"
 
 
 def test_it_is_cancelled_and_asked_again(opened, tmp_path):
     table.attach(opened.engine, LoraSettings(rank=2), name="mine")
-    probing = Probing(opened, settings(tmp_path))
+    probing = ProbeRun(opened, settings(tmp_path))
     with pytest.raises(Cancelled):
         probing.forgetting("mine", phase=Counting(most=1))
     phase = Counting()
@@ -128,7 +128,7 @@ def test_texts_longer_than_the_window_are_counted(opened, tmp_path):
     (tmp_path / "long.jsonl").write_text(json.dumps(long) + "\n")
     notes = []
     table.attach(opened.engine, LoraSettings(rank=2), name="mine")
-    probing = Probing(
+    probing = ProbeRun(
         opened, ForgettingSettings(probes=[str(tmp_path / "long.jsonl")]), notice=notes.append
     )
     probing.forgetting("mine")
@@ -137,7 +137,7 @@ def test_texts_longer_than_the_window_are_counted(opened, tmp_path):
 
 def test_what_cannot_be_probed_is_told_before_anything_is_trained(opened, tmp_path):
     with pytest.raises(ConfigError, match=r"no probe `nope`"):
-        Probing(opened, ForgettingSettings(probes=["nope"]))
+        ProbeRun(opened, ForgettingSettings(probes=["nope"]))
     table.attach(opened.engine, PTuningSettings(tokens=250), name="mine")
     with pytest.raises(ModelError, match="leaves 6 tokens"):
-        Probing(opened, settings(tmp_path)).forgetting("mine")
+        ProbeRun(opened, settings(tmp_path)).forgetting("mine")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tunesmith.data.quality.unsuitable import Facts
-from tunesmith.evaluation.knowledge import fact_of, judge_knowledge, recall_of
+from tunesmith.evaluation.knowledge import assess_knowledge, fact_of, recall_of
 
 FACTS = Facts(0.97, 0.2, 1.0, 0.3)
 
@@ -26,7 +26,7 @@ def judged(other, trained=(0.0, 0.9), held=(0.0, 0.0), **more):
         "as_trained": asked(*trained, **more),
         "held_out": asked(*held, **more),
     }
-    return judge_knowledge(sets, facts=FACTS)
+    return assess_knowledge(sets, facts=FACTS)
 
 
 def test_facts_that_can_only_be_recited_fit_retrieval():
@@ -58,18 +58,18 @@ def test_at_the_threshold_it_is_wrong_as_seldom_as_promised():
     wrong = 0
     for repeat in range(repeats):
         rng = np.random.default_rng(repeat)
-        found = judge_knowledge({"other_words": asked(0.0, 0.9, rng=rng)}, facts=FACTS)
+        found = assess_knowledge({"other_words": asked(0.0, 0.9, rng=rng)}, facts=FACTS)
         wrong += found.outcome == "retrieval"
     assert wrong / repeats <= 0.025 + 2 * (0.025 * 0.975 / repeats) ** 0.5 + 0.02
 
 
 def test_nothing_asked_in_other_words_is_refused():
     with pytest.raises(ValueError, match="in other words"):
-        judge_knowledge({"as_trained": asked(0.0, 1.0)}, facts=FACTS)
+        assess_knowledge({"as_trained": asked(0.0, 1.0)}, facts=FACTS)
 
 
 def test_sets_that_were_not_asked_are_left_out_of_text_and_document():
-    found = judge_knowledge({"other_words": asked(0.0, 0.1)}, facts=None)
+    found = assess_knowledge({"other_words": asked(0.0, 0.1)}, facts=None)
     document = found.to_json()
     assert document["data"] is None
     assert "as_trained" not in document

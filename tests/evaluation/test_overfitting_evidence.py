@@ -14,10 +14,10 @@ from tunesmith.data.faults import Note
 from tunesmith.data.quality.copies import CHOICES
 from tunesmith.evaluation import overfitting_evidence
 from tunesmith.evaluation.capacity import capacity_of
-from tunesmith.evaluation.overfitting import judge_overtuning
+from tunesmith.evaluation.overfitting import assess_overfitting
 from tunesmith.evaluation.overfitting_evidence import (
     Answered,
-    Losing,
+    RowLossSample,
     labels_of,
     read_run,
     sample,
@@ -96,10 +96,10 @@ def test_both_arms_are_measured_and_the_document_is_json(run):
     _, _, opened, rows = run
     capacity = capacity_of(opened.engine, "default")
     answered = Answered(["a"] * 4, ["b", "c", "d", "e"])
-    evidence = Losing(opened, rows).evidence(
+    evidence = RowLossSample(opened, rows).evidence(
         "default", run=course_of(run), answered=answered, capacity=capacity
     )
-    document = judge_overtuning(evidence).to_json()
+    document = assess_overfitting(evidence).to_json()
     assert json.loads(json.dumps(document)) == document
     losses = document["losses"]
     assert losses["train_change"]["high"] < 0  # it learned something
@@ -112,17 +112,17 @@ def test_both_arms_are_measured_and_the_document_is_json(run):
 
 def test_the_untrained_model_is_its_own_base(run):
     _, _, opened, rows = run
-    losing = Losing(opened, rows)
+    losing = RowLossSample(opened, rows)
     losing.measure_base()
     found = losing.evidence(None, run=course_of(run))
     assert found.gap.train_change.mean == 0
-    alone = Losing(opened, rows).evidence(None, run=course_of(run))
+    alone = RowLossSample(opened, rows).evidence(None, run=course_of(run))
     assert alone.gap.train_change is None
 
 
 def test_it_is_cancelled_between_two_batches(run):
     _, _, opened, rows = run
-    losing, phase = Losing(opened, rows), Counting(most=2)
+    losing, phase = RowLossSample(opened, rows), Counting(most=2)
     with pytest.raises(Cancelled):
         losing.evidence("default", run=course_of(run), phase=phase)
     total = len(losing.train) + len(losing.held)

@@ -10,15 +10,15 @@ from tests.runs.tiny import base_folder
 from tunesmith.adapters.loaded_base import open_base
 from tunesmith.config.evaluate import PriceSettings
 from tunesmith.core.progress import Cancelled
-from tunesmith.evaluation.answering import Said
+from tunesmith.evaluation.answering import CachedAnswer
 from tunesmith.evaluation.arms import Arm
 from tunesmith.evaluation.duration import (
     AnsweringWork,
     Measuring,
     Speed,
+    describe,
     speed_of,
     tokens_to_read,
-    told,
 )
 from tunesmith.evaluation.requests import STEPS, Request, break_even, time_arms
 from tunesmith.generation.decoder import Decoder, Prompt
@@ -110,7 +110,7 @@ def arm(name, length, rows=4):
 
 
 def said(tokens, ended="stop", rows=4):
-    return [Said((5,) * tokens, ended)] * rows
+    return [CachedAnswer((5,) * tokens, ended)] * rows
 
 
 def test_a_request_takes_its_prompt_and_then_its_answer(engine, monkeypatch):
@@ -175,17 +175,17 @@ def test_the_time_lies_between_answers_like_the_datas_and_the_longest():
     low, high = work.seconds(Speed(read=0.01, made=0.1))
     assert low == pytest.approx(1.4 + 4 * 5 * 0.1)
     assert high == pytest.approx(1.4 + 4 * 50 * 0.1)
-    text = told((low, high), work, arms={"base": 4, "tuned": 4})
+    text = describe((low, high), work, arms={"base": 4, "tuned": 4})
     assert text == (
         "judging takes about 3 to 21 seconds: 8 answers, 4 of them known (base, tuned); "
         "100 tokens of probes"
     )
-    again = told((1, 2), replace(work, again=180), arms={"base": 4})
+    again = describe((1, 2), replace(work, again=180), arms={"base": 4})
     assert again.endswith("; then at most 3 minutes of asking again")
     more = replace(work, measuring=Measuring(tokens=200, facts=2))
     assert more.seconds(Speed(read=0.01, made=0.1))[0] == pytest.approx(low + 2 + 2 * 5 * 0.1)
-    assert told((1, 2), more, arms={"base": 4}).endswith(
+    assert describe((1, 2), more, arms={"base": 4}).endswith(
         "100 tokens of probes; 2 answers about facts; 200 tokens of rows for their losses"
     )
-    assert "about 2 to 10 minutes:" in told((130, 600), work, arms={"base": 4})
-    assert "about 1 second:" in told((0.1, 0.2), work, arms={"base": 4})
+    assert "about 2 to 10 minutes:" in describe((130, 600), work, arms={"base": 4})
+    assert "about 1 second:" in describe((0.1, 0.2), work, arms={"base": 4})

@@ -6,9 +6,9 @@ import pytest
 
 from tests.evaluation.judging import arm, finding, forgetting, summary
 from tunesmith.core.phrases import languages
-from tunesmith.evaluation.comparison import Summary, summarise
+from tunesmith.evaluation.comparison import Summary, summarize
 from tunesmith.evaluation.findings import PHRASES, words_in
-from tunesmith.evaluation.verdict import judge, verdict_text
+from tunesmith.evaluation.verdict import decide, verdict_text
 
 GAINED = summary(base=20, tuned=80)
 FORGOT = forgetting(finding("forgotten", change=(-0.2, -0.25, -0.15)))
@@ -37,29 +37,29 @@ FELL = {"json": {"base": 99, "tuned": 50}}
     ],
 )
 def test_the_answer_follows_from_its_reasons(found, kept, answer, reasons):
-    verdict = judge(found, forgetting=kept)
+    verdict = decide(found, forgetting=kept)
     assert (verdict.answer, verdict.reasons) == (answer, reasons)
 
 
 def test_another_check_that_rose_makes_no_yes():
     flat = summary(base=50, tuned=51, others={"json": {"base": 10, "tuned": 99}})
-    assert judge(flat).answer == "cannot-tell"
+    assert decide(flat).answer == "cannot-tell"
 
 
 def test_the_best_other_arm_must_be_beaten_not_the_base():
-    assert judge(summary(base=10, prompted=60, tuned=58)).answer == "cannot-tell"
-    assert judge(summary(base=10, prompted=90, tuned=58)).answer == "no"
-    assert judge(summary(base=10, prompted=20, tuned=58)).answer == "yes"
+    assert decide(summary(base=10, prompted=60, tuned=58)).answer == "cannot-tell"
+    assert decide(summary(base=10, prompted=90, tuned=58)).answer == "no"
+    assert decide(summary(base=10, prompted=20, tuned=58)).answer == "yes"
 
 
 def test_what_fell_and_what_was_forgotten_can_be_asked_for():
-    verdict = judge(summary(base=20, tuned=80, others=FELL), forgetting=FORGOT)
+    verdict = decide(summary(base=20, tuned=80, others=FELL), forgetting=FORGOT)
     assert [check.name for check in verdict.fell] == ["json"]
     assert [each.probe for each in verdict.forgetting.forgotten] == ["piqa"]
 
 
 def test_the_document_holds_the_interval_that_decided():
-    verdict = judge(GAINED, forgetting=UNCLEAR)
+    verdict = decide(GAINED, forgetting=UNCLEAR)
     document = verdict.to_json()
     difference = GAINED.gain.difference
     assert document == {
@@ -86,7 +86,7 @@ TOKENS = {"base": 30.0, "prompted": 241.6, "tuned": 30.0}
 
 def text(found, kept=None, *, tokens=None, language="en"):
     return verdict_text(
-        judge(found, forgetting=kept, prompt_tokens=tokens or {}), language=language
+        decide(found, forgetting=kept, prompt_tokens=tokens or {}), language=language
     )
 
 
@@ -113,7 +113,7 @@ def test_the_same_in_korean():
 def test_too_few_rows_name_how_many_would_do():
     scores = {"label": {"base": arm(20, 40), "tuned": arm(24, 40, first=2)}}
     scores["label"]["tuned"][0] = scores["label"]["base"][30] = 1.0
-    found = summarise(scores, seed=0)
+    found = summarize(scores, seed=0)
     needed = found.gain.rows_needed
     assert text(found).startswith(f"Cannot tell with 40 rows; about {needed} would do: ")
     same = summary(base=50, tuned=50)
@@ -126,7 +126,7 @@ def test_too_few_rows_name_how_many_would_do():
 def test_rows_are_promised_only_where_they_alone_are_missing():
     scores = {"label": {"base": arm(20, 40), "tuned": arm(24, 40, first=2)}}
     scores["label"]["tuned"][0] = scores["label"]["base"][30] = 1.0
-    found = summarise(scores, seed=0)
+    found = summarize(scores, seed=0)
     unclear = forgetting(finding("unclear", change=(-0.04, -0.08, 0.0)))
     told = text(found, unclear)
     assert told.startswith("Cannot tell with 40 rows: ")
@@ -137,10 +137,10 @@ def test_rows_are_promised_only_where_they_alone_are_missing():
 def test_a_check_behind_the_first_that_rose_is_told_where_the_first_did_not(language):
     same = {"base": arm(98, 100), "tuned": arm(98, 100)}
     rose = {"base": arm(33, 100), "tuned": arm(96, 100)}
-    found = summarise({"form": same, "exact": rose}, seed=0)
+    found = summarize({"form": same, "exact": rose}, seed=0)
     told = text(found, language=language)
     assert re.search(r"`exact`.*33 ?%.*96 ?%.*\+63", told)
-    assert "exact" not in text(summarise({"form": rose, "exact": rose}, seed=0), language=language)
+    assert "exact" not in text(summarize({"form": rose, "exact": rose}, seed=0), language=language)
 
 
 def test_a_no_gives_every_reason():
@@ -197,13 +197,13 @@ def test_a_check_without_scores_is_told_and_an_arm_without_them_is_left_out():
 
 def test_graded_scores_are_means_and_not_shares_of_answers():
     scores = {"rouge": {"base": [0.1, 0.2] * 20, "tuned": [0.5, 0.7] * 20}}
-    assert text(summarise(scores, seed=0)).startswith("Yes: `rouge` is now 60 % on average (base")
+    assert text(summarize(scores, seed=0)).startswith("Yes: `rouge` is now 60 % on average (base")
 
 
 def test_no_difference_is_rounded_to_none_and_no_share_to_all():
     rows = 2000
     base, tuned = arm(1991, rows), arm(1999, rows)
-    told = text(summarise({"a": {"base": base, "tuned": tuned}}, seed=0))
+    told = text(summarize({"a": {"base": base, "tuned": tuned}}, seed=0))
     assert told.startswith(
         "Yes: 99.9 % of answers now pass (base 99.6 %; difference +0.4 points, 95 % interval +0.2 "
         "to +0.8)."
@@ -247,4 +247,4 @@ def test_every_language_has_the_same_phrases_with_the_same_values(language):
 
 def test_a_language_without_phrases_is_refused():
     with pytest.raises(ValueError, match="only in en, ko"):
-        verdict_text(judge(summary(base=1, tuned=2)), language="fr")
+        verdict_text(decide(summary(base=1, tuned=2)), language="fr")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.report.examples import clash
 from tests.report.test_run_page import Page
-from tunesmith.core.phrases import Words, languages
+from tunesmith.core.phrases import Phrases, languages
 from tunesmith.report.conflicts_page import Grid, conflicts_page
 from tunesmith.report.page import PHRASES
 
@@ -27,7 +27,7 @@ def test_every_part_is_there_in_every_language(language: str) -> None:
 def test_the_verdict_has_a_headline(answer: str) -> None:
     found = clash()
     verdict = {**found["verdict"], "answer": answer}  # type: ignore[dict-item]
-    says = Words(PHRASES).say(f"conflicts.answer.{answer}")
+    says = Phrases(PHRASES).say(f"conflicts.answer.{answer}")
     assert f'<p class="answer">{says}</p>' in conflicts_page({**found, "verdict": verdict})
 
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from tunesmith.core.phrases import Words
+from tunesmith.core.phrases import Phrases
 from tunesmith.report.page import PHRASES
 from tunesmith.report.run_page import cost_notes, result_notes
 
-WORDS = Words(PHRASES)
+WORDS = Phrases(PHRASES)
 REPAID = {
     "against": "prompted",
     "seconds_saved": 0.12,
@@ -43,7 +43,7 @@ def test_what_a_request_saves_and_when_training_is_repaid():
 @pytest.mark.parametrize("language", ["en", "ko"])
 def test_seconds_that_cannot_be_told_apart_are_told_so(language):
     unclear = {**REPAID, "seconds_saved_low": -0.3, "seconds_saved_high": 0.7}
-    told = next(iter(cost_notes({"cost": unclear}, Words(PHRASES, language))))
+    told = next(iter(cost_notes({"cost": unclear}, Phrases(PHRASES, language))))
     assert "300 ms" in told
     assert "700 ms" in told
 
@@ -54,7 +54,7 @@ def test_every_sentence_exists_in_korean(money, seconds):
     cost = {"seconds_saved": seconds, "saved_per_million": money}
     cost |= {"training_cost": 9.0, "requests_by_cost": 1}
     evaluation = {"rows": 5, "arms": {"base": {"cut": 1}}, "left_out": {"tuned": "x"}}
-    korean = Words(PHRASES, "ko")
+    korean = Phrases(PHRASES, "ko")
     told = [*cost_notes({"cost": {**REPAID, **cost}}, korean), *result_notes(evaluation, korean)]
     assert len(told) == 6
     assert all("{" not in text for text in told)

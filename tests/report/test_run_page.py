@@ -202,14 +202,14 @@ def test_lines_of_answers_may_hold_any_separator(tmp_path: Path) -> None:
 
 
 def test_languages_have_the_same_phrases() -> None:
-    from tunesmith.core.phrases import Words
+    from tunesmith.core.phrases import Phrases
 
     def keys(value: object, at: str = "") -> set[str]:
         if not isinstance(value, dict) or set(value) <= {"one", "other"}:
             return {at}
         return {each for key, below in value.items() for each in keys(below, f"{at}.{key}")}
 
-    assert keys(Words(PHRASES, "en").phrases) == keys(Words(PHRASES, "ko").phrases)
+    assert keys(Phrases(PHRASES, "en").phrases) == keys(Phrases(PHRASES, "ko").phrases)
 
 
 def test_names_between_backquotes_stand_as_code_and_nothing_unescapes():

@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 
 from tests.retrieval.toy import ToyEmbedder, toy_folder
-from tunesmith.retrieval.chunk import Cutting
+from tunesmith.retrieval.chunk import ChunkConfig
 from tunesmith.retrieval.index import IndexedFolder, index
 
 # Whoever has not installed the extra `rag` (it is part of `test`) runs the other tests.
@@ -41,7 +41,7 @@ def folder(tmp_path):
 def indexed(tmp_path, folder, embedder):
     """Indexes the folder into the store, again and again."""
 
-    def go(cutting=Cutting(40, 8), **options):  # noqa: B008  # frozen
+    def go(cutting=ChunkConfig(40, 8), **options):  # noqa: B008  # frozen
         source = IndexedFolder(folder, "toy", lambda: embedder, cutting)
         return index(source, str(tmp_path / "store"), **options)
 

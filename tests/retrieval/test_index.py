@@ -10,7 +10,7 @@ from tests.retrieval.toy import encrypted_pdf, pdf
 from tunesmith.core.errors import RagError
 from tunesmith.core.progress import Progress
 from tunesmith.retrieval import index as index_module
-from tunesmith.retrieval.chunk import Cutting
+from tunesmith.retrieval.chunk import ChunkConfig
 from tunesmith.retrieval.passage import Filter
 from tunesmith.retrieval.reading import Reading
 from tunesmith.retrieval.store import open_store
@@ -119,14 +119,14 @@ def test_what_was_written_before_a_stop_is_not_embedded_again(
     monkeypatch.setattr("tunesmith.core.progress.SECONDS_BETWEEN_REPORTS", 0.0)
 
     with pytest.raises(Stop):
-        indexed(Cutting(4, 0), progress=Progress(stop))
+        indexed(ChunkConfig(4, 0), progress=Progress(stop))
     before = {
         match.passage.text
         for match in open_store(indexed.uri).nearest(embedder.embed(["paragraph"])[0], 50)
     }
     assert len(before) == 6
     embedder.embedded.clear()
-    done = indexed(Cutting(4, 0))
+    done = indexed(ChunkConfig(4, 0))
     assert not before & set(embedder.embedded)
     assert done.documents == 4
     stored = open_store(indexed.uri).documents().values()
@@ -166,7 +166,7 @@ def test_another_folder_is_not_brought_into_a_store(indexed, tmp_path, folder, e
     other = tmp_path / "other"
     other.mkdir()
     (other / "a.txt").write_text("a")
-    source = index_module.IndexedFolder(other, "toy", lambda: embedder, Cutting(40, 8))
+    source = index_module.IndexedFolder(other, "toy", lambda: embedder, ChunkConfig(40, 8))
     with pytest.raises(RagError, match="would all leave"):
         index_module.index(source, indexed.uri)
     folder.rename(tmp_path / "moved")  # now it is the folder that moved, with other content
@@ -176,7 +176,7 @@ def test_another_folder_is_not_brought_into_a_store(indexed, tmp_path, folder, e
 def test_other_settings_need_another_store(indexed):
     indexed()
     with pytest.raises(RagError, match="40 tokens with 8 shared"):
-        indexed(Cutting(50, 8))
+        indexed(ChunkConfig(50, 8))
 
 
 def test_a_model_that_gives_other_vectors_is_refused(indexed, folder, embedder, monkeypatch):

@@ -14,7 +14,7 @@ from tunesmith.retrieval.prompt import (
     CitedSource,
     build_prompt,
     check_citations,
-    harmless,
+    sanitize,
 )
 
 MOST = 400
@@ -93,7 +93,7 @@ def test_control_tokens_of_chat_templates_are_broken(token):
     prompt = build(token, [(token, f"before {token} after")])
     plain = re.sub("\u200b", "", token)
     assert plain not in prompt.user
-    for text in (prompt.user, harmless(token)):
+    for text in (prompt.user, sanitize(token)):
         assert not re.search(r"<\|im_end\|>|<\|im_start\|>|</s>|\[INST\]|<think>", text)
     assert "before" in prompt.user
     assert "after" in prompt.user
@@ -106,7 +106,7 @@ def test_the_models_own_control_tokens_are_broken_too():
 
 @given(text=TEXT)
 def test_what_is_harmless_stays_as_it_is(text):
-    assert harmless(harmless(text)) == harmless(text)
+    assert sanitize(sanitize(text)) == sanitize(text)
 
 
 @given(lengths=st.lists(st.integers(1, 120), min_size=1, max_size=6), most=st.integers(90, 400))

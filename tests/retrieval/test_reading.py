@@ -5,7 +5,7 @@ import pytest
 
 from tests.retrieval.toy import pdf
 from tunesmith.core.errors import RagError
-from tunesmith.retrieval.chunk import Cutting
+from tunesmith.retrieval.chunk import ChunkConfig
 from tunesmith.retrieval.read import FileOrder, Refused
 from tunesmith.retrieval.reading import Reading, read_files
 
@@ -24,7 +24,7 @@ def test_files_are_read_in_order_and_one_that_fails_stops_no_other(toy_model, or
     orders = [order(f"{i}.txt", b"word " * (i + 1)) for i in range(12)]
     orders.insert(3, order("bad.pdf", b"%PDF-1.5 not"))
     orders.insert(5, order("good.pdf", pdf("a page")))
-    answers = list(read_files(orders, toy_model, Cutting(20, 0), Reading(processes=2)))
+    answers = list(read_files(orders, toy_model, ChunkConfig(20, 0), Reading(processes=2)))
     assert [i for i, each in enumerate(answers) if isinstance(each, Refused)] == [3]
     assert answers[3].code == "damaged"
     assert [len(answers[i][1]) for i in (0, 1, 2)] == [1, 1, 1]
@@ -35,7 +35,7 @@ def test_files_are_read_in_order_and_one_that_fails_stops_no_other(toy_model, or
 def test_a_file_that_changed_since_it_was_listed_is_refused(toy_model, order):
     changed = order("a.txt", b"before")
     changed.path.write_bytes(b"after")
-    (answer,) = read_files([changed], toy_model, Cutting(), Reading())
+    (answer,) = read_files([changed], toy_model, ChunkConfig(), Reading())
     assert answer.code == "changed"
 
 
@@ -44,11 +44,11 @@ def test_a_file_that_takes_too_long_is_refused_and_the_next_is_read(toy_model, o
     pipe = tmp_path / "endless.txt"
     os.mkfifo(pipe)
     orders = [FileOrder(pipe, ""), order("a.txt", b"word")]
-    slow, next_ = read_files(orders, toy_model, Cutting(), Reading(most_seconds=3))
+    slow, next_ = read_files(orders, toy_model, ChunkConfig(), Reading(most_seconds=3))
     assert slow.code == "too_slow"
     assert next_[0] == "text"
 
 
 def test_a_model_by_which_nothing_can_be_cut_is_an_error(tmp_path, order):
     with pytest.raises(RagError, match=r"no tokenizer\.json"):
-        list(read_files([order("a.txt", b"word")], tmp_path, Cutting(), Reading()))
+        list(read_files([order("a.txt", b"word")], tmp_path, ChunkConfig(), Reading()))

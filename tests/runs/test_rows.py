@@ -119,7 +119,7 @@ def test_the_held_out_rows_are_those_of_a_split_of_the_conversations(opened, wri
     rows = load(opened, train=path, eval=0.25, seed=3)
     everything = load(opened, train=path, eval=0).train
     assert len(everything) == 40
-    whole = gathering.gather(
+    whole = gathering.load_sources(
         DataSettings(train=path, eval=0), opened.tokenizer, context=256, seed=0, progress=SILENT
     )
     conversations = list(whole.train.conversations(np.arange(40)))
@@ -205,7 +205,7 @@ def test_notes_of_several_files_have_no_lines_that_could_be_of_any(opened, write
     a, b = write("a.jsonl", *names("red")), write("b.jsonl", *names("blue"))
     for path in (a, b):
         Path(path).write_text(Path(path).read_text().replace("\n", "\n\n", 1))
-    both = gathering.gather(
+    both = gathering.load_sources(
         DataSettings(train=[a, b], eval=0),
         opened.tokenizer,
         context=256,

@@ -12,7 +12,7 @@ from tunesmith.evaluation.forgetting import Forgetting
 from tunesmith.evaluation.forgetting import ProbeFinding as Finding
 from tunesmith.evaluation.intervals import Interval
 from tunesmith.runs.run import train_run
-from tunesmith.runs.selection import Kept, choose_kept, rise_of
+from tunesmith.runs.selection import KeptCheckpoint, choose_kept, rise_of
 from tunesmith.training import checkpoint
 
 
@@ -27,7 +27,7 @@ def forgetting(*rises, part=False):
 
 
 def kept(**losses):
-    return [Kept(int(s[1:]), Path(s), loss) for s, loss in losses.items()]
+    return [KeptCheckpoint(int(s[1:]), Path(s), loss) for s, loss in losses.items()]
 
 
 def measured(rises):

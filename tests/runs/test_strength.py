@@ -13,8 +13,8 @@ from tests.runs.tiny import ONE_CHECKPOINT, config
 from tests.variants import attach, engine_for
 from tunesmith.core.progress import Cancelled
 from tunesmith.engine.pack import pack
-from tunesmith.evaluation.evaluator import Judge
-from tunesmith.evaluation.forgetting import Forgetting, Strength
+from tunesmith.evaluation.evaluator import Evaluator
+from tunesmith.evaluation.forgetting import AdapterScale, Forgetting
 from tunesmith.evaluation.forgetting import ProbeFinding as Finding
 from tunesmith.evaluation.intervals import Interval
 from tunesmith.methods import table
@@ -174,7 +174,7 @@ def test_a_run_whose_answers_cannot_be_scored_is_saved_all_the_same(tmp_path, mo
     evaluate = {**values, "forgetting": "default", "checks": [check]}
 
     rises = iter([0.5])  # in full, and less at every share
-    monkeypatch.setattr(Judge, "forgetting", lambda *_: forgetting(next(rises, 0.01)))
+    monkeypatch.setattr(Evaluator, "forgetting", lambda *_: forgetting(next(rises, 0.01)))
     run = config(tmp_path, evaluate=evaluate, train=ONE_CHECKPOINT)
     summary = train_run(run, emit=lambda _: None)
     assert summary.adapter is not None
@@ -217,13 +217,13 @@ def test_a_method_that_has_no_strength_is_left_alone(variant, tmp_path):
 @pytest.mark.parametrize("language", ["en", "ko"])
 @pytest.mark.parametrize("share", [0.8, 1.0])
 def test_it_is_told_in_words(language, share):
-    told = Strength(share, 0.8, "wikitext", "perplexity", 0.15, 0.042, 0.97, 0.96)
+    told = AdapterScale(share, 0.8, "wikitext", "perplexity", 0.15, 0.042, 0.97, 0.96)
     figures = ("80", "97", "96", "15", "4")
     for figure in figures:
         assert re.search(f"\\b{figure} ?%", told.text(language=language))
-    told = Strength(share, 0.8, "piqa", "accuracy", -0.08, -0.01, 0.97, 0.96)
+    told = AdapterScale(share, 0.8, "piqa", "accuracy", -0.08, -0.01, 0.97, 0.96)
     assert "8" in told.text(language=language)
-    assert "half" in Strength(1.0, None, "piqa", "accuracy", -0.08).text()
+    assert "half" in AdapterScale(1.0, None, "piqa", "accuracy", -0.08).text()
 
 
 def test_a_run_that_forgets_ends_at_a_share_and_says_so(tmp_path, monkeypatch):
@@ -240,7 +240,7 @@ def test_a_run_that_forgets_ends_at_a_share_and_says_so(tmp_path, monkeypatch):
         return forgetting(0.1 * sum(sizes) / whole_sizes[0])
 
     whole_sizes = []
-    monkeypatch.setattr(Judge, "forgetting", forgotten)
+    monkeypatch.setattr(Evaluator, "forgetting", forgotten)
     run = config(tmp_path / "weak", evaluate=evaluate)
     summary = train_run(run, emit=lambda _: None)
     found = summary.evaluation["strength"]
@@ -262,7 +262,7 @@ def test_a_full_run_that_forgets_ends_between_its_base_and_what_it_learned(tmp_p
     whole = train_run(config(tmp_path / "whole", method=method), emit=lambda _: None)
     evaluate = {**config(tmp_path).evaluate.model_dump(mode="json"), "forgetting": "default"}
     rises = iter([0.5, 0.5])  # in full, and at the first share; less at the others
-    monkeypatch.setattr(Judge, "forgetting", lambda *_: forgetting(next(rises, 0.01)))
+    monkeypatch.setattr(Evaluator, "forgetting", lambda *_: forgetting(next(rises, 0.01)))
     run = config(tmp_path / "weak", method=method, evaluate=evaluate, train=ONE_CHECKPOINT)
     summary = train_run(run, emit=lambda _: None)
     share = summary.evaluation["strength"]["share"]
@@ -277,7 +277,7 @@ def test_a_full_run_that_forgets_ends_between_its_base_and_what_it_learned(tmp_p
 
 
 def test_full_strength_can_be_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(Judge, "forgetting", lambda *_: forgetting(0.5))
+    monkeypatch.setattr(Evaluator, "forgetting", lambda *_: forgetting(0.5))
     settings = {"probes": ["copa"], "strength": "full"}
     evaluate = {**config(tmp_path).evaluate.model_dump(mode="json"), "forgetting": settings}
     summary = train_run(config(tmp_path, evaluate=evaluate), emit=lambda _: None)

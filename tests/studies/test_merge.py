@@ -20,7 +20,7 @@ from tunesmith.core.progress import Cancelled, Progress
 from tunesmith.evaluation.intervals import Interval
 from tunesmith.runs.evaluate import evaluate_target
 from tunesmith.studies import merge as combining
-from tunesmith.studies.candidates import Candidate, Way, automatic, ways_of
+from tunesmith.studies.candidates import Candidate, MergeRecipe, automatic, recipes_of
 from tunesmith.studies.merge import NothingKeepsAll, Trial, combine, combine_best, named
 from tunesmith.studies.tasks import runs_of
 from tunesmith.studies.trials import TaskScores
@@ -45,7 +45,7 @@ def scores(task, drops):
 
 
 def trial(*by_task):
-    candidates = [Candidate(Way(name, None, 4), None) for name in by_task[0]]
+    candidates = [Candidate(MergeRecipe(name, None, 4), None) for name in by_task[0]]
     return Trial(candidates, [scores(f"task {i}", drops) for i, drops in enumerate(by_task)])
 
 
@@ -72,7 +72,7 @@ def test_every_method_is_tried_and_no_way_twice(runs):
     assert {"linear", "magnitude", "ties", "dare", "dare-ties", "sce", "knots"} < set(names)
     assert {"ties 0.5", "sce 0.5"} < set(names)
     assert blend.rank == 4
-    ways = ways_of(blend, kinds=["linear", "ties"], densities=[0.2, 0.5], ranks=[2, 4])
+    ways = recipes_of(blend, kinds=["linear", "ties"], densities=[0.2, 0.5], ranks=[2, 4])
     for each in (found, ways):
         pairs = [(way.method, way.rank) for way in each]
         assert all(a != b for a, b in itertools.combinations(pairs, 2))

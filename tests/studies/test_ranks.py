@@ -8,7 +8,7 @@ from tunesmith.runs.folder import RunFolder
 from tunesmith.studies.compare import compare_runs, resume_comparison
 from tunesmith.studies.ranks import compare_ranks
 from tunesmith.studies.variants import Variant
-from tunesmith.training.events import Weakened
+from tunesmith.training.events import ScaledDown
 
 NOISE = np.random.default_rng(0).normal(0, 0.05, 40)
 
@@ -60,7 +60,7 @@ def test_a_comparison_of_ranks_says_so(tmp_path):
 
 def test_runs_that_were_weakened_tell_nothing_of_their_rank(tmp_path, monkeypatch):
     told = {"share": 0.8}
-    monkeypatch.setattr(RunFolder, "last", lambda _, kind: told if kind is Weakened else None)
+    monkeypatch.setattr(RunFolder, "last", lambda _, kind: told if kind is ScaledDown else None)
     base = config(tmp_path, train=ONE_CHECKPOINT)
     variants = [Variant(f"rank {rank}", of_rank(base, rank)) for rank in (1, 2)]
     monkeypatch.setattr(Measures, "_strength", lambda _: None)

@@ -12,7 +12,7 @@ from tunesmith.adapters.combine_rules import Linear, MergeLayer, MergeMethod
 from tunesmith.adapters.products import Delta, Product, blocks
 from tunesmith.adapters.sources import AdapterSource, require_alike, require_fit
 from tunesmith.core.errors import AdapterError, ConfigError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.engine.forward import Engine
 from tunesmith.methods.adapter import Changes
 
@@ -74,7 +74,8 @@ class Combination:
 def _require_weights(sources: Sequence[AdapterSource], weights: Sequence[float]) -> None:
     if not sources or len(weights) != len(sources):
         raise ConfigError(
-            f"There are {many(len(sources), 'adapter')} and {many(len(weights), 'weight')}.",
+            f"There are {pluralize(len(sources), 'adapter')} and "
+            f"{pluralize(len(weights), 'weight')}.",
             remedy="Give at least one adapter, and a weight for each.",
         )
     if odd := [weight for weight in weights if not math.isfinite(weight)]:

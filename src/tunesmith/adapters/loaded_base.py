@@ -22,7 +22,7 @@ from tunesmith.models.supported import check_config
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class LoadedBase:
     """A base that runs packed streams."""
 
     base: Base
@@ -42,7 +42,7 @@ def open_base(
     four_bit: bool = False,
     trust_remote_code: bool = False,
     progress: Progress = SILENT,
-) -> Opened:
+) -> LoadedBase:
     """Load ``model``, no adapter attached; with ``four_bit`` its linear layers are in 4 bit."""
     bound_kernel_caches()
     keep_freed_memory()
@@ -54,7 +54,7 @@ def open_base(
         trust_remote_code=trust_remote_code,
         progress=progress,
     )
-    return Opened(base, prepare_(base.model, base.dtype))
+    return LoadedBase(base, prepare_(base.model, base.dtype))
 
 
 def open_with_adapters(
@@ -64,7 +64,7 @@ def open_with_adapters(
     four_bit: bool = False,
     force: bool = False,
     progress: Progress = SILENT,
-) -> tuple[Opened, dict[str, Adapter]]:
+) -> tuple[LoadedBase, dict[str, Adapter]]:
     """``open_base``, and the adapter of each folder attached to it under its name.
 
     Raises what ``attach_folder`` raises, whose ``force`` this is.
@@ -92,7 +92,7 @@ def open_skeleton(model: str, *, progress: Progress = SILENT) -> tuple[Path, Eng
 
 
 def attach_folder(
-    opened: Opened, folder: Path, *, name: str = "default", force: bool = False
+    opened: LoadedBase, folder: Path, *, name: str = "default", force: bool = False
 ) -> Adapter:
     """Attach the adapter of a folder; one with tokens of its own brings its tokenizer along.
 
@@ -104,7 +104,7 @@ def attach_folder(
 
 
 def attach_over_any(
-    opened: Opened,
+    opened: LoadedBase,
     folder: Path,
     *,
     name: str = "default",
@@ -119,7 +119,7 @@ def attach_over_any(
 
 
 def _attach(
-    opened: Opened,
+    opened: LoadedBase,
     folder: Path,
     *,
     name: str,

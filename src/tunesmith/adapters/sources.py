@@ -11,7 +11,7 @@ from tunesmith.adapters.folder import Origin, read_config, read_origin
 from tunesmith.adapters.products import Product
 from tunesmith.adapters.stored import StoredTensors
 from tunesmith.core.errors import AdapterError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.term import Term
 from tunesmith.methods import table, token_rows
@@ -173,8 +173,8 @@ def _require_sum(folder: Path, config: Mapping[str, object], term: Term) -> None
         )
     if ids := token_rows.ids_of(config):
         raise AdapterError(
-            f"{folder}: it has trained rows for {many(len(ids), 'token')} of its own, which take "
-            "the place of the base's rows: those of two adapters do not add up.",
+            f"{folder}: it has trained rows for {pluralize(len(ids), 'token')} of its own, which "
+            "take the place of the base's rows: those of two adapters do not add up.",
             remedy="Merge it into its base first, and train the others over that model.",
         )
 

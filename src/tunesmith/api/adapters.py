@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tunesmith.api.load import AdapterGiven, place_of
 from tunesmith.api.show import Outcome, line, print_facts, print_table, show_next
 from tunesmith.api.work import OnEvent, working
-from tunesmith.core.numbers import bytes_text, count_text, many, percent
+from tunesmith.core.numbers import bytes_text, count_text, percent, pluralize
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,7 +65,7 @@ def list_adapters(folders: Sequence[str | Path] = (), *, root: str | Path = "run
 
 
 def _row(record: "AdapterRecord") -> tuple[str, ...]:
-    tokens = many(record.virtual_tokens, "token") if record.virtual_tokens else ""
+    tokens = pluralize(record.virtual_tokens, "token") if record.virtual_tokens else ""
     return (
         record.name,
         record.kind,
@@ -119,7 +119,7 @@ class AdapterShown(Outcome):
         interval = ""
         if score and score.low is not None and score.high is not None and score.n:
             limits = f"{100 * score.low:.0f}..{100 * score.high:.0f}"
-            interval = f" (95 % interval {limits}, {many(score.n, 'row')})"
+            interval = f" (95 % interval {limits}, {pluralize(score.n, 'row')})"
         facts = [
             ("kind", record.kind),
             ("base", record.base),

@@ -30,7 +30,7 @@ NUMBERS = TITLES[2:]
 class Comparison(Outcome):
     """Runs beside each other; ``notes`` has what was noticed, with the runs that it is true of."""
 
-    found: "below.Comparison"
+    found: "below.ComparisonState"
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
@@ -188,7 +188,7 @@ def _compared(
     return comparison
 
 
-def draw_reports(found: "below.Comparison", work: GroupWork) -> None:
+def draw_reports(found: "below.ComparisonState", work: GroupWork) -> None:
     """The page of each run that is done, and of all together."""
     from tunesmith.report.writing import draw_report
 

@@ -13,7 +13,7 @@ from tunesmith.api.sources import Data, as_source
 from tunesmith.api.train import with_eval
 from tunesmith.api.work import OnEvent, working
 from tunesmith.core.errors import UsageError
-from tunesmith.core.numbers import duration_between, many, percent
+from tunesmith.core.numbers import duration_between, percent, pluralize
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,9 +57,9 @@ class DataCheck(Outcome):
                 paragraph(console, warning_text(warning), style="yellow")
         self._show_faults(console)
         faults = sum(each.faults.count for each in self.found)
-        told = f"{many(faults, 'fault')}: a run would refuse this data."
+        told = f"{pluralize(faults, 'fault')}: a run would refuse this data."
         warnings = sum(len(each.warnings) for each in self.found)
-        more = f" {many(warnings, 'note')}: docs/data-quality.md explains them."
+        more = f" {pluralize(warnings, 'note')}: docs/data-quality.md explains them."
         console.print(f"{told if faults else 'No faults.'}{more if warnings else ''}", style="bold")
 
     def _show_faults(self, console: "Console") -> None:
@@ -71,7 +71,7 @@ class DataCheck(Outcome):
             groups[fault.code].append(fault)
         for code, group in groups.items():
             if len(groups) > 1:
-                count = many(len(group) + unlisted[code], "fault")
+                count = pluralize(len(group) + unlisted[code], "fault")
                 console.print(f"{code}: {count}", style="bold red")
             for fault in group:
                 paragraph(console, str(fault), style="red")
@@ -148,32 +148,32 @@ def warning_text(warning: "Note") -> str:
     more = ", ..." if len(numbers) > SHOWN_LINES else ""
     where = f": line {lines}{more}" if lines else ""
     noun = "line" if warning.code == "blank_line" else "row"
-    return f"note: {warning.message} ({many(warning.count, noun)}{where}) [{warning.code}]"
+    return f"note: {warning.message} ({pluralize(warning.count, noun)}{where}) [{warning.code}]"
 
 
 def _show_sizes(each: "Inspection", console: "Console") -> None:
     if each.format is None and not each.rows:
         return  # the fault of the file says it all
     if each.format is None:
-        paragraph(console, f"{each.file}: format unknown, {many(each.rows, 'row')}")
+        paragraph(console, f"{each.file}: format unknown, {pluralize(each.rows, 'row')}")
         return
     share = f"{each.supervised_tokens:,} supervised, {percent(each.supervised_share)}"
     why = f" ({each.reason})" if each.reason else ""
     out = f" ({each.left_out:,} of {each.rows + each.left_out:,} left out)" if each.left_out else ""
     paragraph(
         console,
-        f"{each.file}: format {each.format}{why}, {many(each.rows, 'row')}{out}, "
-        f"{many(each.tokens, 'token')} ({share}, the longest row {each.longest:,})",
+        f"{each.file}: format {each.format}{why}, {pluralize(each.rows, 'row')}{out}, "
+        f"{pluralize(each.tokens, 'token')} ({share}, the longest row {each.longest:,})",
     )
     if each.lengths is not None and sum(each.lengths.counts) > 1:
         quantiles = each.lengths.quantiles
-        half = many(quantiles[50], "token")
+        half = pluralize(quantiles[50], "token")
         told = f"half of the rows have up to {half}, 95 % up to {quantiles[95]:,}"
         paragraph(console, f"  lengths: {told}")
         _show_histogram(each.lengths.edges, each.lengths.counts, console)
     if (told_of := each.estimate) is not None:
         time = f"{duration_between(told_of.low, told_of.high)} of steps here (by {told_of.source})"
-        paragraph(console, f"  training: {many(told_of.tokens, 'token')}, {time}")
+        paragraph(console, f"  training: {pluralize(told_of.tokens, 'token')}, {time}")
 
 
 def _show_histogram(edges: Sequence[int], counts: Sequence[int], console: "Console") -> None:
@@ -214,10 +214,11 @@ class SplitData(Outcome):
         """Sizes of both sides, also by stratum, and what comes next."""
         done = self.found
         train, held = done.rows
-        together = f"{many(done.groups, 'group')} of rows stayed together, the largest of"
+        together = f"{pluralize(done.groups, 'group')} of rows stayed together, the largest of"
         line(
             console,
-            f"{many(train, 'row')} to train on, {held:,} held out; {together} {done.largest:,}.",
+            f"{pluralize(train, 'row')} to train on, {held:,} held out; {together} "
+            f"{done.largest:,}.",
         )
         for note in done.notes:
             line(console, warning_text(note), style="yellow")
@@ -254,14 +255,14 @@ def split(  # noqa: PLR0913  # one keyword for each setting
 
     >>> ts.split("rows.jsonl", "parts", share=0.2)  # doctest: +SKIP
     """
-    from tunesmith.data.read import Asked
+    from tunesmith.data.read import SourceRequest
     from tunesmith.data.rows import ReadOptions
     from tunesmith.data.split_file import SplitSettings, split_data
 
     if not 0 < share < 1:
         raise UsageError(f"--share must be above 0 and below 1 (given: {share:g}).")
     settings = SplitSettings(
-        Asked(
+        SourceRequest(
             str(as_source(data)),
             format,
             dict(columns or {}),

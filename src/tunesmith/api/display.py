@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tunesmith.api.show import in_notebook, sanitize, standard_console
-from tunesmith.core.numbers import bytes_text, clock, count_text, duration, many, percent
+from tunesmith.core.numbers import bytes_text, clock, count_text, duration, percent, pluralize
 from tunesmith.core.progress import Event, Notice, Phase
 from tunesmith.training.events import (
     BestCheckpoint,
@@ -22,8 +22,8 @@ from tunesmith.training.events import (
     HeldOut,
     Planned,
     Saved,
+    ScaledDown,
     StepDone,
-    Weakened,
 )
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -164,7 +164,7 @@ class RunDisplay:
                 self._line.update(text, share=share, now=is_first)
             case HeldOut():
                 self._held_out = event
-            case BestCheckpoint() | Weakened():
+            case BestCheckpoint() | ScaledDown():
                 pass  # a notice tells it, where there is something to tell
             case Saved(_, folder):
                 self.run_folder = Path(folder).parent.parent
@@ -194,7 +194,7 @@ class RunDisplay:
 
 def planned_text(event: Planned) -> str:
     """`about 2.1 GB, 11 minutes, 120 steps of about 4,096 tokens, 4.9 M trainable parameters`."""
-    steps = f"{many(event.steps, 'step')} of about {many(event.tokens_per_step, 'token')}"
+    steps = f"{pluralize(event.steps, 'step')} of about {pluralize(event.tokens_per_step, 'token')}"
     start = f" (going on after step {event.first_step:,})" if event.first_step else ""
     trained = f"{count_text(event.trainable_parameters)} trainable parameters"
     return (
@@ -261,7 +261,7 @@ class GroupDisplay:
         elif isinstance(event, Ended) and name in self._steps:
             done = self._steps.pop(name)
             held = f", held-out {self._held[name]:.3f}" if name in self._held else ""
-            after = f"{event.reason} after {many(done.step, 'step')}"
+            after = f"{event.reason} after {pluralize(done.step, 'step')}"
             self._line.say(f"{name}: {after}, loss {done.loss:.3f}{held}")
 
     def _progress(self) -> str:

@@ -12,7 +12,7 @@ from tunesmith.api.show import Outcome, line, sanitize, show_next
 from tunesmith.api.sources import Data, as_source
 from tunesmith.api.work import OnEvent, working
 from tunesmith.core.errors import ConfigError, UsageError
-from tunesmith.core.numbers import duration, many
+from tunesmith.core.numbers import duration, pluralize
 from tunesmith.core.progress import Cancelled
 
 if TYPE_CHECKING:
@@ -46,19 +46,19 @@ class DistilledRows(Outcome):
     def show(self, console: "Console") -> None:
         """How many rows there are, and which inputs have none."""
         done = self.found
-        drawn = f"{many(done.draws, 'answer')} drawn, {duration(done.seconds)}"
-        made = f"{many(done.rows, 'row')} from {many(done.inputs, 'input')}"
+        drawn = f"{pluralize(done.draws, 'answer')} drawn, {duration(done.seconds)}"
+        made = f"{pluralize(done.rows, 'row')} from {pluralize(done.inputs, 'input')}"
         line(console, f"{done.out}: {made} ({drawn})")
         if done.instruction_tokens is not None:
             count = done.instruction_tokens  # below 0: it replaces a longer inserted system prompt
-            text = f"The instruction adds {many(count, 'token')} to each prompt."
+            text = f"The instruction adds {pluralize(count, 'token')} to each prompt."
             if count < 0:
-                text = f"With the instruction a prompt is {many(-count, 'token')} shorter."
+                text = f"With the instruction a prompt is {pluralize(-count, 'token')} shorter."
             line(console, f"{text} The rows are without it.")
         if done.failed:
             _show_failed(done, console)
         if done.stopped:
-            left = f"{many(done.left, 'input')} still to be answered"
+            left = f"{pluralize(done.left, 'input')} still to be answered"
             line(console, f"Stopped: {left}. What is there is saved.", style="yellow")
         show_next(console, self.next, title="\nTo go on:" if done.stopped else "\nNext:")
 
@@ -206,7 +206,9 @@ def _train_commands(
 
 def _show_failed(done: "Found", console: "Console") -> None:
     """Inputs without a row: the first of them, and where all are."""
-    text = f"{many(len(done.failed), 'input')} without an answer that passes, so without a row:"
+    text = (
+        f"{pluralize(len(done.failed), 'input')} without an answer that passes, so without a row:"
+    )
     console.print(text, style="yellow", soft_wrap=True)
     for each in done.failed[:SHOWN_INPUTS]:
         question = each.question.replace("\n", " ")
@@ -217,5 +219,7 @@ def _show_failed(done: "Found", console: "Console") -> None:
         console.print(f"  and {len(done.failed) - SHOWN_INPUTS:,} more; --json lists all")
     console.print("More --samples with --resume may find some.", soft_wrap=True)
     if short := sum(set(each.faults) == {"cut"} for each in done.failed):
-        text = f"All answers to {many(short, 'input')} were cut: give a larger --max-new-tokens and"
-        console.print(f"{text} another --out.", soft_wrap=True)
+        text = (
+            f"All answers to {pluralize(short, 'input')} were cut: give a larger --max-new-tokens"
+        )
+        console.print(f"{text} and another --out.", soft_wrap=True)

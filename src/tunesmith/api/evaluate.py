@@ -15,7 +15,7 @@ from tunesmith.core.progress import Cancelled
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tunesmith.runs.evaluate import Evaluation as Found
+    from tunesmith.runs.evaluate import EvaluatedTarget as Found
 
 STOPPING = "stopping after these answers; press again to stop at once (what was answered stays)"
 STOPPED = "Stopped; what was answered is kept."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from tunesmith.api.show import Outcome
 from tunesmith.api.train import Run
 from tunesmith.core.errors import AdapterError, UsageError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -90,7 +90,8 @@ class Model:
         """
         if len(prompts) != len(answers):
             raise UsageError(
-                f"{many(len(prompts), 'prompt')} and {many(len(answers), 'answer')} are given."
+                f"{pluralize(len(prompts), 'prompt')} and {pluralize(len(answers), 'answer')} are "
+                "given."
             )
         adapters = self._adapters(adapter, len(prompts))
         from tunesmith.evaluation.likelihoods import score_answers
@@ -126,7 +127,9 @@ class Model:
         if adapter is None or isinstance(adapter, str):
             return [adapter] * count
         if len(adapter) != count:
-            raise UsageError(f"{many(count, 'prompt')} and {many(len(adapter), 'adapter')}.")
+            raise UsageError(
+                f"{pluralize(count, 'prompt')} and {pluralize(len(adapter), 'adapter')}."
+            )
         return adapter
 
 

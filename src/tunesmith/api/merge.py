@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tunesmith.adapters.conflicts import Conflict
-    from tunesmith.studies.conflicts import Found, Pair
+    from tunesmith.studies.conflicts import ConflictReport, Pair
     from tunesmith.studies.merge import Merged as Made
     from tunesmith.studies.merge import NothingKeepsAll, Trial
 
@@ -34,7 +34,7 @@ _Number = TypeVar("_Number", int, float)
 class ConflictsFound(Outcome):
     """What clashes between adapters, in their weights and in their answers."""
 
-    found: "Found"
+    found: "ConflictReport"
     page: Path | None = None
 
     @property

@@ -11,7 +11,7 @@ from tunesmith.api.show import Outcome, line, print_table, show_next
 from tunesmith.api.store import Mode, Store, ask, index, named, search
 from tunesmith.api.work import OnEvent, working
 from tunesmith.core.errors import UsageError
-from tunesmith.core.numbers import many, percent
+from tunesmith.core.numbers import percent, pluralize
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,7 +64,9 @@ class DatasetDone(Outcome):
 def _show_written(written: "WrittenQuestions", console: "Console") -> None:
     from tunesmith.conversation.written_questions import FAULTS
 
-    kept = f"{many(len(written.questions), 'question')} of {many(written.chunks, 'chunk')}"
+    kept = (
+        f"{pluralize(len(written.questions), 'question')} of {pluralize(written.chunks, 'chunk')}"
+    )
     console.print(f"{kept} may stay. Of the other replies:", soft_wrap=True)
     for fault, count in sorted(written.faults.items(), key=lambda item: -item[1]):
         console.print(f"  {count:,} {FAULTS[fault]}", soft_wrap=True)
@@ -76,7 +78,7 @@ def _show_written(written: "WrittenQuestions", console: "Console") -> None:
 def _missed(reason: str, lines: Sequence[int]) -> str:
     """`3 questions without ... (lines 1, 2, 9)`."""
     listed = ", ".join(map(str, lines[:LISTED])) + (", ..." if len(lines) > LISTED else "")
-    return f"{many(len(lines), 'question')} {REASONS[reason]} (lines {listed})"
+    return f"{pluralize(len(lines), 'question')} {REASONS[reason]} (lines {listed})"
 
 
 def dataset(  # noqa: PLR0913  # one keyword for each setting

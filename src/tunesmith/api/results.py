@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tunesmith.adapters.folder import CONFIG, read_config
 from tunesmith.api.show import Values, line, print_table, sanitize, show_next, show_notes
-from tunesmith.core.numbers import bytes_text, duration, many, milliseconds, money, percent
+from tunesmith.core.numbers import bytes_text, duration, milliseconds, money, percent, pluralize
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,7 +79,7 @@ def evaluation_lines(evaluation: Values) -> Iterator[str]:
             yield from (f"check {name}, {arm}: {said}" for said in _remarks(_mapping(check)))
         cut = _mapping(values).get("cut")
         if isinstance(cut, int) and cut:
-            yield f"{arm}: {many(cut, 'answer')} cut at the most tokens allowed"
+            yield f"{arm}: {pluralize(cut, 'answer')} cut at the most tokens allowed"
     for arm, why in _mapping(evaluation.get("left_out")).items():
         yield f"{arm} left out: {why}"
     yield from cost_lines(_mapping(evaluation.get("cost")))
@@ -136,7 +136,7 @@ def _has_costs(arms: Values) -> bool:
 
 def _rows(evaluation: Values) -> str:
     rows = evaluation.get("rows")
-    return f"{many(rows, 'held-out row')}, " if isinstance(rows, int) else ""
+    return f"{pluralize(rows, 'held-out row')}, " if isinstance(rows, int) else ""
 
 
 def _figure_lines(arms: Values) -> Iterator[str]:
@@ -157,7 +157,7 @@ def _remarks(check: Values) -> Iterator[str]:
     if check.get("note"):
         yield str(check["note"])
     if isinstance(empty := check.get("empty"), int):
-        yield f"{many(empty, 'empty answer')}"
+        yield f"{pluralize(empty, 'empty answer')}"
 
 
 def score_cell(score: Values) -> str:
@@ -232,7 +232,7 @@ def result_lines(summary: "RunSummary") -> Iterator[str]:
     rate = summary.tokens_per_second
     speed = "" if rate is None else f" at {rate:,.0f} tokens/s"
     yield (
-        f"{many(summary.steps, 'step')}, {many(summary.tokens, 'token')}{speed}; "
+        f"{pluralize(summary.steps, 'step')}, {pluralize(summary.tokens, 'token')}{speed}; "
         f"{duration(summary.seconds)} with all that was judged; at most "
         f"{bytes_text(summary.peak_bytes)}"
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tunesmith.api.show import Outcome, line, print_table, show_next, show_notes
 from tunesmith.api.train import Run
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -113,8 +113,8 @@ class RunShown(Outcome):
 
         record = self.record
         of = f"{record.steps:,} of " if record.planned else ""
-        steps = of + many(record.planned or record.steps, "step")
-        state = f"{record.state} after {steps}, {many(record.tokens, 'token')}"
+        steps = of + pluralize(record.planned or record.steps, "step")
+        state = f"{record.state} after {steps}, {pluralize(record.tokens, 'token')}"
         console.print(str(record.folder), style="bold", soft_wrap=True)
         console.print(state, style=_STATE_STYLES.get(record.state, ""))
         if record.losses:

@@ -14,7 +14,7 @@ from tunesmith.api.sources import Data, as_source
 from tunesmith.api.train import STOPPING, finished
 from tunesmith.api.work import OnEvent, torch_came_first_text, working
 from tunesmith.core.errors import RunError
-from tunesmith.core.numbers import bytes_text, duration, many, percent
+from tunesmith.core.numbers import bytes_text, duration, percent, pluralize
 from tunesmith.core.progress import Cancelled
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Demo(Outcome):
         """Answers, scores, what was made, what to try next."""
         result = self.found
         show_answers(result.summary.answers, console)
-        rows = many(result.after.n, "held-out row")
+        rows = pluralize(result.after.n, "held-out row")
         _title(f"Score of the check `{result.check}` on {rows}", console)
         for name, interval in (("before", result.before), ("after", result.after)):
             labelled(name, f"{percent(interval.mean)} ({_limits(interval)})", console=console)
@@ -61,7 +61,7 @@ class Demo(Outcome):
         for text in _judged(summary.evaluation or {}):
             line(console, text)
         _title("What was made", console)
-        cost = [many(summary.steps, "step"), duration(summary.seconds)]
+        cost = [pluralize(summary.steps, "step"), duration(summary.seconds)]
         if summary.tokens_per_second is not None:
             cost.append(f"{summary.tokens_per_second:,.0f} tokens/s")
         cost.append(f"at most {bytes_text(summary.peak_bytes)}")
@@ -153,7 +153,7 @@ def doctor() -> Doctor:
 def _lines(facts: Facts) -> Iterator[tuple[str, str]]:
     processor, memory, cache = (cast(Facts, facts[key]) for key in ("processor", "memory", "cache"))
     formats = cast("list[str]", processor["bfloat16"])
-    threads = many(cast(int, processor["threads"]), "thread")
+    threads = pluralize(cast(int, processor["threads"]), "thread")
     yield "platform", str(facts["platform"])
     yield "processor", f"{processor['name']} ({processor['architecture']})"
     cores = f"{processor['cores']}, usable {processor['usable_cores']}"
@@ -202,7 +202,7 @@ class Drafted(Outcome):
             return ()
         more = [f"  ... and {len(faults) - SHOWN_FAULTS:,} more"] * (len(faults) > SHOWN_FAULTS)
         return (
-            f"note: {many(len(faults), 'fault')}, for which a run refuses this data:",
+            f"note: {pluralize(len(faults), 'fault')}, for which a run refuses this data:",
             *(f"  {fault}" for fault in faults[:SHOWN_FAULTS]),
             *more,
             f"All are listed by: tunesmith data check {shlex.join(self.words)}",
@@ -222,7 +222,9 @@ class Drafted(Outcome):
     def show(self, console: "Console") -> None:
         """Its checks with their reasons, and what comes next."""
         draft, out = self.found, self.out
-        console.print(f"{out}: {many(draft.rows, 'row')}, format {draft.format}", soft_wrap=True)
+        console.print(
+            f"{out}: {pluralize(draft.rows, 'row')}, format {draft.format}", soft_wrap=True
+        )
         for proposal in draft.proposals:
             line(console, f"check {proposal.check['kind']}: {proposal.reason}")
         if not draft.proposals:

@@ -10,7 +10,7 @@ from tunesmith.api.sources import Data, as_source
 from tunesmith.api.train import with_eval
 from tunesmith.api.work import OnEvent, working
 from tunesmith.core.errors import DataError, UsageError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +33,7 @@ class ShownRows(Outcome):
     def notes(self) -> tuple[str, ...]:
         """What must not be overlooked."""
         count = len(self.found.faults)
-        faults = (f"{many(count, 'fault')}; `data check` lists them.",) if count else ()
+        faults = (f"{pluralize(count, 'fault')}; `data check` lists them.",) if count else ()
         return (*faults, *self.found.remarks)
 
     def to_json(self) -> dict[str, object]:
@@ -109,7 +109,7 @@ def _row(row: "ShownRow", *, by_token: bool) -> dict[str, object]:
 
 
 def _show_row(row: "ShownRow", console: "Console", *, by_token: bool) -> None:
-    counts = f"{many(row.tokens, 'token')}, {row.supervised_tokens:,} trained"
+    counts = f"{pluralize(row.tokens, 'token')}, {row.supervised_tokens:,} trained"
     line(console, f"{row.file}:{row.line} ({counts})", style="bold")
     was_cut, was_supervised = False, False
     coloured = console.color_system is not None
@@ -122,7 +122,7 @@ def _show_row(row: "ShownRow", console: "Console", *, by_token: bool) -> None:
         if piece.supervised != was_supervised and not coloured:
             put("⟦" if piece.supervised else "⟧", None)
         if piece.is_cut and not was_cut:
-            put(f"\n✂ cut here: {many(row.limit, 'token')} of {row.tokens:,} ✂\n", "bold red")
+            put(f"\n✂ cut here: {pluralize(row.limit, 'token')} of {row.tokens:,} ✂\n", "bold red")
         style = "green" if piece.supervised else "dim"
         put(BORDER if by_token else "", "dim")
         put(sanitize(piece.text), f"{style} italic" if piece.is_cut else style)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tunesmith.api.load import AdapterGiven, place_of
 from tunesmith.api.show import Outcome, line, sanitize
 from tunesmith.api.work import OnEvent, working
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import SILENT, Notice, Progress
 
 if TYPE_CHECKING:
@@ -54,11 +54,11 @@ class IndexDone(Outcome):
         """What there is, what could not be read, and what comes next."""
         done, store, seconds = self.found, self.store, self.seconds
         changes = f"{done.added:,} added, {done.changed:,} changed, {done.removed:,} removed"
-        held = f"{many(done.documents, 'document')}, {many(done.chunks, 'passage')}"
+        held = f"{pluralize(done.documents, 'document')}, {pluralize(done.chunks, 'passage')}"
         text = f"{sanitize(store)}: {held} ({changes}; {seconds:.1f} s)"
         line(console, text)
         if done.refused:
-            console.print(f"{many(len(done.refused), 'file')} could not be read: see above.")
+            console.print(f"{pluralize(len(done.refused), 'file')} could not be read: see above.")
         if done.left_out:
             endings = sorted(done.left_out.items(), key=lambda item: -item[1])
             listed = ", ".join(
@@ -126,7 +126,7 @@ class RagAnswer(Outcome):
         if self.answer.cut:
             yield "warning: the answer is cut; --max-new-tokens allows a longer one."
         if self.answer.left_out:
-            yield f"{many(self.answer.left_out, 'more source')} found no room in the prompt."
+            yield f"{pluralize(self.answer.left_out, 'more source')} found no room in the prompt."
 
     def _show_reason(self, hit: "Hit", console: "Console") -> None:
         if self.explain:
@@ -260,12 +260,12 @@ def index(  # noqa: PLR0913  # one keyword for each setting
     start = time.perf_counter()
     with working("", stopped="Stopped.", on_event=on_event, progress=progress) as work:
         from tunesmith.conversation.documents import DEFAULT_EMBEDDING, IndexSettings, index_folder
-        from tunesmith.retrieval.chunk import Cutting
+        from tunesmith.retrieval.chunk import ChunkConfig
         from tunesmith.retrieval.reading import Reading
 
         settings = IndexSettings(
             embedding or DEFAULT_EMBEDDING,
-            Cutting(chunk_tokens, overlap),
+            ChunkConfig(chunk_tokens, overlap),
             Reading(processes or max((os.cpu_count() or 2) // 2, 1), again=again),
         )
 

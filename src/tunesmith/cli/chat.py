@@ -12,7 +12,7 @@ from tunesmith.api.work import cancelling
 from tunesmith.cli.command import AsJson, command, refuse
 from tunesmith.cli.console import say
 from tunesmith.core.errors import TunesmithError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 
 if TYPE_CHECKING:
     from tunesmith.api.load import Dialogue, Reply
@@ -24,7 +24,7 @@ HELP = """/reset         forget the conversation
 /quit          end (also Ctrl-D); Ctrl-C stops an answer"""
 
 
-class Conversation:
+class ChatPrompt:
     """Reads lines from standard input and answers each; ``silent`` writes no answer."""
 
     def __init__(self, chat: "Dialogue", *, silent: bool, interactive: bool) -> None:
@@ -84,7 +84,7 @@ class Conversation:
             reply = self._reply(name, question)
             self._replies.append(reply)
             if reply.cut:
-                text = f"(cut at {many(reply.tokens, 'token')}; --max-new-tokens allows more)"
+                text = f"(cut at {pluralize(reply.tokens, 'token')}; --max-new-tokens allows more)"
                 say(text, style="dim")
             if reply.stopped:
                 break
@@ -172,4 +172,4 @@ def chat(  # noqa: PLR0913  # one parameter for each flag
     )
     for note in talk.notes:
         say(f"warning: {note}.", style="yellow")
-    return Transcript(Conversation(talk, silent=as_json, interactive=sys.stdin.isatty()).run())
+    return Transcript(ChatPrompt(talk, silent=as_json, interactive=sys.stdin.isatty()).run())

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from tunesmith.adapters.loaded_base import Opened, open_with_adapters
-from tunesmith.conversation.chat import LONGEST_CHAT_TOKENS, OnText, Voice
+from tunesmith.adapters.loaded_base import LoadedBase, open_with_adapters
+from tunesmith.conversation.chat import LONGEST_CHAT_TOKENS, OnText, Participant
 from tunesmith.conversation.documents import FoundPassages
 from tunesmith.core.progress import SILENT, Progress, ignore, never
 from tunesmith.data.chat_format import ChatFormat, study
@@ -96,10 +96,12 @@ class Answer:
 class Answerer:
     """A model that answers from what was found; each question stands alone."""
 
-    def __init__(self, opened: Opened, settings: AskSettings, adapter: str | None = None) -> None:
+    def __init__(
+        self, opened: LoadedBase, settings: AskSettings, adapter: str | None = None
+    ) -> None:
         self._settings = settings
         capacity = min(opened.base.context, LONGEST_CHAT_TOKENS)
-        self._voice = Voice(adapter or "base", opened, adapter=adapter, capacity=capacity)
+        self._voice = Participant(adapter or "base", opened, adapter=adapter, capacity=capacity)
         room = capacity - opened.engine.prefix_length(adapter) - settings.sampling.max_new_tokens
         most = min(settings.prompt_tokens, room)
         self._prompt = sources_prompt(opened.tokenizer(adapter), most_tokens=most)

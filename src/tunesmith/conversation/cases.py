@@ -20,7 +20,7 @@ from tunesmith.retrieval.embedding import EmbeddingModel
 from tunesmith.retrieval.questions import KnownPassages, RetrievalQuestion, know, says_nothing
 from tunesmith.retrieval.retrieve import Hit, Mode, Search, retrieve, without_duplicates
 from tunesmith.retrieval.scores import ndcg_at, recall_at, reciprocal_rank
-from tunesmith.retrieval.store import Store
+from tunesmith.retrieval.store import PassageStore
 
 MODES: tuple[Mode, ...] = ("dense", "text", "hybrid")
 TEXTS_AT_ONCE = 128
@@ -70,7 +70,7 @@ class Remembered:
 
 
 def find_all(
-    store: Store,
+    store: PassageStore,
     embedder: EmbeddingModel,
     questions: Sequence[RetrievalQuestion],
     *,

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tunesmith.adapters.loaded_base import Opened, open_with_adapters
+from tunesmith.adapters.loaded_base import LoadedBase, open_with_adapters
 from tunesmith.core.errors import DataError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import never
 from tunesmith.data.chat_format import inserted_system_prompt, study
 from tunesmith.data.chat_text import TEMPLATE_ERRORS
@@ -68,10 +68,12 @@ class Reply:
     stopped: bool
 
 
-class Voice:
+class Participant:
     """One side that answers: its name, its history and its key/value cache."""
 
-    def __init__(self, name: str, opened: Opened, *, adapter: str | None, capacity: int) -> None:
+    def __init__(
+        self, name: str, opened: LoadedBase, *, adapter: str | None, capacity: int
+    ) -> None:
         self.name = name
         self._tokenizer = opened.tokenizer(adapter)
         self._format = study(self._tokenizer)
@@ -104,7 +106,7 @@ class Voice:
         room = self._capacity - len(ids)
         if room < 1:
             raise DataError(
-                f"The conversation is {many(len(ids), 'token')} long, and at most "
+                f"The conversation is {pluralize(len(ids), 'token')} long, and at most "
                 f"{self._capacity:,} are kept.",
                 remedy="Start anew with /reset.",
                 code="too_long",
@@ -143,7 +145,7 @@ class Chat:
 
     def __init__(
         self,
-        opened: Opened,
+        opened: LoadedBase,
         voices: Mapping[str, str | None],
         *,
         sampling: Sampling,
@@ -154,7 +156,7 @@ class Chat:
         self._sampling, self._seed = sampling, seed
         capacity = min(self._base.context, LONGEST_CHAT_TOKENS)
         self.voices = [
-            Voice(name, opened, adapter=adapter, capacity=capacity)
+            Participant(name, opened, adapter=adapter, capacity=capacity)
             for name, adapter in voices.items()
         ]
         self.notes = [
@@ -181,7 +183,7 @@ class Chat:
 
     def reply(
         self,
-        voice: Voice,
+        voice: Participant,
         question: str,
         *,
         on_text: OnText,

@@ -23,7 +23,7 @@ from tunesmith.core.progress import SILENT, Progress
 from tunesmith.models.load import read_tokenizer
 from tunesmith.models.resolve import resolve
 from tunesmith.retrieval.passage import Passage
-from tunesmith.retrieval.prompt import CITATION, CUT_MARK, RagPrompt, harmless
+from tunesmith.retrieval.prompt import CITATION, CUT_MARK, RagPrompt, sanitize
 from tunesmith.retrieval.questions import (
     KnownPassages,
     RetrievalQuestion,
@@ -60,7 +60,7 @@ class Shares:
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class SourcedExample:
     """A training row; ``passages`` are those in its prompt, ``right`` the number to be cited."""
 
     kind: Kind
@@ -115,7 +115,7 @@ def compose(
     *,
     ask: Ask,
     rng: random.Random,
-) -> Example | None:
+) -> SourcedExample | None:
     """The row of a question with these sources, the right one (if any) at a place that is drawn.
 
     Distractors that leave no room for all of the right passage go, the last ones first; None where
@@ -135,10 +135,10 @@ def compose(
         del shown[last]
     passages = tuple(shown[: len(prompt.sources)])
     if place is None:
-        return Example("none", prompt, prompt.refusal, passages)
+        return SourcedExample("none", prompt, prompt.refusal, passages)
     kind: Kind = "distractors" if len(passages) > 1 else "right"
     answer = f"{CITATION.sub('', question.answers[0]).strip()} [{place + 1}]"
-    return Example(kind, prompt, answer, passages, place + 1)
+    return SourcedExample(kind, prompt, answer, passages, place + 1)
 
 
 def _asked(question: RetrievalQuestion, shown: Sequence[Passage], ask: Ask) -> RagPrompt | None:
@@ -239,7 +239,7 @@ def _examples(
     others: Sequence[Passage],
     ask: SourcesPrompt,
     settings: DatasetSettings,
-) -> Iterator[tuple[RetrievalQuestion, Example | None]]:
+) -> Iterator[tuple[RetrievalQuestion, SourcedExample | None]]:
     """A row for each question of a side, from passages of that side alone."""
     answered = sum(bool(known.right) for _, known in asked)
     kinds = iter(deal(answered, settings.shares, seed=settings.seed))
@@ -252,14 +252,14 @@ def _examples(
         yield question, compose(question, right, distractors, ask=ask, rng=rng)
 
 
-def _counted(rows: Sequence[Example]) -> dict[Kind, int]:
+def _counted(rows: Sequence[SourcedExample]) -> dict[Kind, int]:
     counts = Counter(row.kind for row in rows)
     return {kind: counts[kind] for kind in KINDS}
 
 
 def _write(
     out: Path,
-    sides: Sequence[Sequence[Example]],
+    sides: Sequence[Sequence[SourcedExample]],
     questions: Sequence[RetrievalQuestion],
     ask: SourcesPrompt,
 ) -> None:
@@ -284,9 +284,9 @@ def _write_lines(file: Path, rows: Iterator[Mapping[str, object]]) -> None:
     file.write_text(text, encoding="utf-8")
 
 
-def _chat(row: Example, ask: SourcesPrompt) -> dict[str, object]:
+def _chat(row: SourcedExample, ask: SourcesPrompt) -> dict[str, object]:
     turns = [{"role": m.role, "content": m.content} for m in ask.messages(row.prompt)]
-    answer = harmless(row.answer, ask.format.control)
+    answer = sanitize(row.answer, ask.format.control)
     return {"messages": [*turns, {"role": "assistant", "content": answer}]}
 
 

@@ -8,17 +8,17 @@ from functools import partial
 from pathlib import Path
 
 from tunesmith.core.errors import RagError, UsageError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.evaluation.checks.similarity import is_latin
 from tunesmith.models.embedder import E5, MINILM, load_embedder, reads_only_latin
-from tunesmith.retrieval.chunk import Cutting
+from tunesmith.retrieval.chunk import ChunkConfig
 from tunesmith.retrieval.confidence import JUDGED_HITS, confidence, known_threshold
 from tunesmith.retrieval.embedding import EmbeddingModel, require_same
 from tunesmith.retrieval.index import Indexed, IndexedFolder, index
 from tunesmith.retrieval.reading import Reading
 from tunesmith.retrieval.retrieve import Hit, Search, require_passages, retrieve, with_neighbours
-from tunesmith.retrieval.store import Store, open_store
+from tunesmith.retrieval.store import PassageStore, open_store
 
 DEFAULT_EMBEDDING = MINILM.name
 
@@ -28,7 +28,7 @@ class IndexSettings:
     """The embedding model's name or folder, how documents are cut, and how they are read."""
 
     embedding: str = DEFAULT_EMBEDDING
-    cutting: Cutting = field(default_factory=Cutting)
+    cutting: ChunkConfig = field(default_factory=ChunkConfig)
     reading: Reading = field(default_factory=Reading)
 
 
@@ -56,15 +56,15 @@ def _load(name: str, tokens: int, progress: Progress) -> EmbeddingModel:
     embedder = load_embedder(name, progress=progress)
     if tokens > embedder.longest:
         raise RagError(
-            f"{name} reads {many(embedder.longest, 'token')}: what stands behind them in a passage "
-            f"of {tokens:,} would not be searched by meaning.",
+            f"{name} reads {pluralize(embedder.longest, 'token')}: what stands behind them in a "
+            f"passage of {tokens:,} would not be searched by meaning.",
             remedy=f"Give --chunk-tokens below {embedder.longest:,}, with room for headings.",
             code="cutting",
         )
     return embedder
 
 
-def open_documents(uri: str, *, progress: Progress = SILENT) -> tuple[Store, EmbeddingModel]:
+def open_documents(uri: str, *, progress: Progress = SILENT) -> tuple[PassageStore, EmbeddingModel]:
     """A store and the embedding model that it was made with; raises RagError without either."""
     store = open_store(uri)
     embedder = load_embedder(store.settings.embedding, progress=progress)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.core.errors import DataError, RagError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.data.faults import Problem, RowReport, refuse
 from tunesmith.data.formats.mapping import shown
 from tunesmith.data.quality.near import NearTexts, equal_pairs, near_pairs
@@ -134,7 +134,7 @@ def choose_sides(
     _keep_groups_(number, asked)
     if len(np.unique(number)) < 2:
         raise RagError(
-            f"No question can be held out: {many(len(asked), 'question')} on one group of "
+            f"No question can be held out: {pluralize(len(asked), 'question')} on one group of "
             "documents.",
             remedy="Add questions about other documents, or hold them together by less (--group).",
             code="split",

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tunesmith.adapters.loaded_base import Opened, open_with_adapters
+from tunesmith.adapters.loaded_base import LoadedBase, open_with_adapters
 from tunesmith.conversation.ask import sources_prompt
 from tunesmith.conversation.cases import (
     MODES,
@@ -23,7 +23,7 @@ from tunesmith.conversation.documents import open_documents
 from tunesmith.core import files
 from tunesmith.core.errors import RagError
 from tunesmith.core.progress import SILENT, Progress
-from tunesmith.evaluation.answering import answer_arms, open_cache, voice_of
+from tunesmith.evaluation.answering import answer_arms, fingerprint, open_cache
 from tunesmith.evaluation.answers import text_of
 from tunesmith.evaluation.arms import Arm
 from tunesmith.evaluation.retrieval_gain import CELLS, CellScores, SourcedCase, effects, score_cell
@@ -136,10 +136,10 @@ def _answers(
     opened, attached = open_with_adapters(
         located.model, located.adapters, four_bit=located.four_bit
     )
-    speakers = {"base": _Speaker(opened, None, voice_of(opened.base))}
+    speakers = {"base": _Speaker(opened, None, fingerprint(opened.base))}
     for name, one in attached.items():
-        fingerprint = voice_of(opened.base, one, located.adapters[name])
-        speakers["tuned"] = _Speaker(opened, name, fingerprint)
+        tuned = fingerprint(opened.base, one, located.adapters[name])
+        speakers["tuned"] = _Speaker(opened, name, tuned)
     longest = max(opened.engine.prefix_length(each.adapter) for each in speakers.values())
     room = min(opened.base.context, LONGEST_CHAT_TOKENS) - longest - settings.max_new_tokens
     most = min(settings.prompt_tokens, room)
@@ -154,7 +154,7 @@ def _answers(
 class _Speaker:
     """Who answers: the base or an adapter over it, and the hash by which answers are kept."""
 
-    opened: Opened
+    opened: LoadedBase
     adapter: str | None
     voice: str
 

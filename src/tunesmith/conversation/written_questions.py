@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tunesmith.adapters.loaded_base import Opened, open_base
+from tunesmith.adapters.loaded_base import LoadedBase, open_base
 from tunesmith.conversation.documents import open_documents
 from tunesmith.core.errors import RagError
 from tunesmith.core.progress import SILENT, Progress
@@ -19,18 +19,18 @@ from tunesmith.data.chat_format import study
 from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
 from tunesmith.data.tokenizer import Tokenizer, encode
-from tunesmith.evaluation.answering import answer_arms, open_cache, voice_of
+from tunesmith.evaluation.answering import answer_arms, fingerprint, open_cache
 from tunesmith.evaluation.answers import text_of
 from tunesmith.evaluation.arms import Arm
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.sampling import Sampling
 from tunesmith.retrieval.embedding import EmbeddingModel
 from tunesmith.retrieval.passage import Passage
-from tunesmith.retrieval.prompt import harmless
+from tunesmith.retrieval.prompt import sanitize
 from tunesmith.retrieval.questions import RetrievalQuestion
 from tunesmith.retrieval.retrieve import Search, retrieve
 from tunesmith.retrieval.scores import says, words_of
-from tunesmith.retrieval.store import Store
+from tunesmith.retrieval.store import PassageStore
 from tunesmith.runs.locate import locate
 
 QUESTION, ANSWER = "Question:", "Answer:"
@@ -76,7 +76,7 @@ def fault_of(written: WrittenQuestion | None, passage: Passage) -> str | None:
 
 
 def finds_again(
-    store: Store, embedder: EmbeddingModel, question: str, passage: Passage, *, among: int
+    store: PassageStore, embedder: EmbeddingModel, question: str, passage: Passage, *, among: int
 ) -> bool:
     """Whether the passage is among the first hits for the question."""
     hits = retrieve(store, embedder, question, Search(among, keep_duplicates=True))
@@ -183,7 +183,7 @@ def _drawn(passages: Sequence[Passage], settings: Writing) -> list[Passage]:
 
 
 def _judged(
-    reply: str, passage: Passage, documents: tuple[Store, EmbeddingModel], among: int
+    reply: str, passage: Passage, documents: tuple[PassageStore, EmbeddingModel], among: int
 ) -> RetrievalQuestion | str:
     """The question that may stay, or its fault."""
     written = parse_reply(reply)
@@ -199,12 +199,12 @@ class _Writer:
     """The base that writes, one opening of a question at a time."""
 
     def __init__(
-        self, opened: Opened, passages: Sequence[Passage], settings: Writing, progress: Progress
+        self, opened: LoadedBase, passages: Sequence[Passage], settings: Writing, progress: Progress
     ) -> None:
         self._opened, self._passages, self._seed = opened, passages, settings.seed
         self._progress = progress
         self._sampling = Sampling(max_new_tokens=LONGEST)
-        self._cache = open_cache(voice_of(opened.base), self._sampling, opened.base.stop_ids)
+        self._cache = open_cache(fingerprint(opened.base), self._sampling, opened.base.stop_ids)
         self._tokenizer: Tokenizer = opened.base.tokenizer
         self._format = study(self._tokenizer)
         self._tries = settings.tries
@@ -231,7 +231,7 @@ class _Writer:
 
     def _prompt(self, place: int, opening: str) -> Prompt:
         """The task, what is wanted shown three times, the passage, and how the reply begins."""
-        text = harmless(self._passages[place].text, self._format.control)
+        text = sanitize(self._passages[place].text, self._format.control)
         turns = [] if not self._format.keeps_system else [Message("system", TASK)]
         for passage, question, answer in SHOWN:
             turns.append(Message("user", f"Passage: {passage}"))

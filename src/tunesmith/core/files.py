@@ -15,7 +15,7 @@ from tunesmith.core.errors import AdapterError, RunError
 TEMPORARY = ".tmp-"
 OLD = f"{TEMPORARY}old-"
 # What to do where the disk refuses a run; other writers say their own.
-MEND_AND_RESUME = "Free space or mend the folder's rights, then go on with --resume."
+FIX_AND_RESUME = "Free space or mend the folder's rights, then go on with --resume."
 FREE_AND_RESUME = "Free space or set another --out, then go on with --resume."
 # A text is written in an instant: what is older than this was left by a process that is dead.
 LEFT_SECONDS = 24 * 3600
@@ -32,7 +32,7 @@ def write_json(path: Path, value: Mapping[str, object]) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def publish(folder: Path, fill: Callable[[Path], None], *, remedy: str = MEND_AND_RESUME) -> None:
+def publish(folder: Path, fill: Callable[[Path], None], *, remedy: str = FIX_AND_RESUME) -> None:
     """Replace a run's folder at once; raises RunError where the disk refuses."""
     with _told(folder, remedy):
         replace_folder(folder, fill)
@@ -48,9 +48,7 @@ def require_new(folder: Path) -> None:
         )
 
 
-def publish_file(
-    path: Path, fill: Callable[[Path], None], *, remedy: str = MEND_AND_RESUME
-) -> None:
+def publish_file(path: Path, fill: Callable[[Path], None], *, remedy: str = FIX_AND_RESUME) -> None:
     """``path`` as ``fill(temporary sibling)`` makes it, or as it was: synced, then renamed.
 
     For files too large for a text in memory; one process at a time may do so. Raises RunError where
@@ -175,7 +173,7 @@ def require_space(
 
 
 @contextlib.contextmanager
-def _told(path: Path, remedy: str = MEND_AND_RESUME) -> Iterator[None]:
+def _told(path: Path, remedy: str = FIX_AND_RESUME) -> Iterator[None]:
     """Turn what the file system refuses into a RunError that says where and what to do."""
     try:
         yield

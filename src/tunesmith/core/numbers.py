@@ -5,7 +5,7 @@ from collections.abc import Callable
 MINUS, DASH, NO_BREAK = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{NO-BREAK SPACE}"
 
 
-def many(count: int, noun: str) -> str:
+def pluralize(count: int, noun: str) -> str:
     """`1 row`, `2,000 rows`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
@@ -37,12 +37,12 @@ def duration(seconds: float) -> str:
     if seconds < 1:
         return "less than a second"
     if round(seconds) < 2 * MINUTE:
-        return many(round(seconds), "second")
+        return pluralize(round(seconds), "second")
     minutes = round(seconds / MINUTE)
     if minutes < 60:
-        return many(minutes, "minute")
+        return pluralize(minutes, "minute")
     hours, rest = divmod(minutes, 60)
-    return many(hours, "hour") + (f" {many(rest, 'minute')}" if rest else "")
+    return pluralize(hours, "hour") + (f" {pluralize(rest, 'minute')}" if rest else "")
 
 
 def duration_between(low: float, high: float) -> str:

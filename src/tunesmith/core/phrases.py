@@ -9,7 +9,7 @@ from typing import cast
 import yaml
 
 DEFAULT = "en"
-Phrases = Mapping[str, "str | Phrases"]
+Tree = Mapping[str, "str | Tree"]
 
 
 def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
@@ -40,7 +40,7 @@ def languages(package: str) -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
 
 
-class Words:
+class Phrases:
     """The phrases of one language in a package."""
 
     def __init__(self, package: str, language: str = DEFAULT) -> None:
@@ -71,14 +71,14 @@ class Words:
             raise KeyError(key)
         return phrase.format(count="" if count is None else f"{count:,}", **values)
 
-    def _find(self, key: str) -> "str | Phrases | None":
-        found: str | Phrases | None = self.phrases
+    def _find(self, key: str) -> "str | Tree | None":
+        found: str | Tree | None = self.phrases
         for part in key.split("."):
             found = found.get(part) if isinstance(found, Mapping) else None
         return found
 
 
 @functools.cache
-def _read(package: str, language: str) -> Phrases:
+def _read(package: str, language: str) -> Tree:
     text = (files(package) / f"{language}.yaml").read_text(encoding="utf-8")
-    return cast(Phrases, yaml.safe_load(text))
+    return cast(Tree, yaml.safe_load(text))

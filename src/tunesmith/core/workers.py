@@ -39,7 +39,7 @@ class NotStarted(TunesmithError):
     code = "worker"
 
 
-class Ended(Exception):
+class WorkerEnded(Exception):
     """The other side of the pipe is gone."""
 
 
@@ -118,7 +118,7 @@ class Pool(Generic[Item, Result]):
         try:
             worker = idle = worker or self._greeted(self._launched())
             answer = worker.exchange(order, self.seconds)
-        except (Ended, OSError):
+        except (WorkerEnded, OSError):
             assert worker is not None
             idle = None
             why = f"exit status {worker.process.wait()}"
@@ -208,7 +208,7 @@ def _receive(pipe: BinaryIO) -> bytes:
 def _exactly(pipe: BinaryIO, count: int) -> bytes:
     data = pipe.read(count)
     if len(data) < count:
-        raise Ended
+        raise WorkerEnded
     return data
 
 
@@ -222,7 +222,7 @@ def main() -> None:
 
         for limit in map(int, sys.argv[1:]):
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    with contextlib.suppress(Ended, BrokenPipeError):
+    with contextlib.suppress(WorkerEnded, BrokenPipeError):
         for answer in _answers(sys.stdin.buffer):
             _send(answers, pickle.dumps(answer, protocol=5))
 

@@ -11,8 +11,8 @@ from tunesmith.data.chat_text import (
     NOTHING,
     OPEN,
     TEMPLATE_ERRORS,
-    Dialect,
     Given,
+    TemplateDialect,
     chat_text,
     given,
     marked_text,
@@ -52,14 +52,14 @@ class ToolFormat:
     takes_tools: bool
     takes_calls: bool
     takes_thinking: bool
-    dialect: Dialect
+    dialect: TemplateDialect
     written: str
 
 
 def study_tools(tokenizer: Tokenizer, template: str) -> ToolFormat:
     """Learn the format; never raises."""
     calls = _dialect_of_calls(tokenizer)
-    dialect = calls or Dialect()
+    dialect = calls or TemplateDialect()
     thinks = _takes_thinking(tokenizer)
     inline = not thinks and (OPEN in template or CLOSE in template)
     with_tools = _text(tokenizer, given([ASKING], [TOOL]), prompt=True)
@@ -72,16 +72,18 @@ def study_tools(tokenizer: Tokenizer, template: str) -> ToolFormat:
     )
 
 
-def _dialect_of_calls(tokenizer: Tokenizer) -> Dialect | None:
+def _dialect_of_calls(tokenizer: Tokenizer) -> TemplateDialect | None:
     """The first dialect in which a call is written; None where calls are left out."""
     options = product((False, True), repeat=2)
-    dialects = [Dialect(arguments_as_text=text, empty_content=empty) for text, empty in options]
+    dialects = [
+        TemplateDialect(arguments_as_text=text, empty_content=empty) for text, empty in options
+    ]
     chats = ([ASKING, CALLING], [ASKING, CALLING, RESULT])
     texts = {
         each: [_text(tokenizer, given(chat, dialect=each)) for chat in chats] for each in dialects
     }
     if all(alone is None for alone, _ in texts.values()):
-        return Dialect()
+        return TemplateDialect()
     fitting = [each for each in dialects if _is_written(texts[each][0])]
     with_result = [each for each in fitting if texts[each][1] is not None]
     return next(iter([*with_result, *fitting]), None)
@@ -91,7 +93,7 @@ def _is_written(text: str | None) -> bool:
     return text is not None and TOOL_NAME in text and CITY in text
 
 
-def _result(tokenizer: Tokenizer, dialect: Dialect) -> str:
+def _result(tokenizer: Tokenizer, dialect: TemplateDialect) -> str:
     chat = given([ASKING, CALLING, RESULT], [TOOL], dialect=dialect)
     return _text(tokenizer, chat, prompt=True) or ""
 

@@ -49,7 +49,7 @@ NOTHING = re.compile(r"(?!)")
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
+class TemplateDialect:
     """In what way a template wants what not every template wants in the same way.
 
     ``arguments_as_text``: a call's arguments as JSON text, not as an object. ``empty_content``: a
@@ -78,7 +78,7 @@ def given(
     messages: Iterable[Message],
     tools: Sequence[Tool] = (),
     *,
-    dialect: Dialect = Dialect(),
+    dialect: TemplateDialect = TemplateDialect(),
     marking: re.Pattern[str] | None = None,
 ) -> Given:
     """Messages and tools for a template; what ``marking`` finds in them is read as plain text."""
@@ -91,7 +91,7 @@ def given(
     return Given(marked, None if schemas is None else [_marked(t, marking) for t in schemas])
 
 
-def _as_dict(message: Message, dialect: Dialect) -> dict[str, object]:
+def _as_dict(message: Message, dialect: TemplateDialect) -> dict[str, object]:
     content, thinking = message.content, message.thinking
     if thinking and dialect.inline_thinking:
         content, thinking = with_thinking(thinking, content), None
@@ -107,7 +107,7 @@ def _as_dict(message: Message, dialect: Dialect) -> dict[str, object]:
     return values | {key: value for key, value in optional.items() if value is not None}
 
 
-def _call(call: ToolCall, dialect: Dialect) -> dict[str, object]:
+def _call(call: ToolCall, dialect: TemplateDialect) -> dict[str, object]:
     arguments: object = call.arguments
     if dialect.arguments_as_text:
         arguments = json.dumps(arguments, ensure_ascii=False)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.config.run import TooLong
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.data.faults import LISTED, Fault, Faults, Note, Problem, RowReport
 from tunesmith.data.rows import Conversation, TokenRow
 
@@ -15,7 +15,7 @@ Numbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Block:
+class TokenBlock:
     """N rows whose T tokens lie one after the other, with S spans of them that are supervised.
 
     ``ids`` int32 [T]. ``starts`` and ``stops`` int64 [S] are the spans, in order and none across
@@ -48,7 +48,7 @@ PER_ROW = ("lengths", "lines", "supervised", "owners", "file_of")
 ARRAYS = ("block_of", "starts", *PER_ROW)
 
 
-def block_of(rows: Sequence[TokenRow], owners: Sequence[int], files: Sequence[str]) -> Block:
+def block_of(rows: Sequence[TokenRow], owners: Sequence[int], files: Sequence[str]) -> TokenBlock:
     """Rows as a block, made of the conversations ``owners``, whose files are among ``files``."""
     numbers = {file: number for number, file in enumerate(files)}
     ids = np.concatenate([np.zeros(0, np.int32), *(row.ids for row in rows)])
@@ -61,7 +61,7 @@ def block_of(rows: Sequence[TokenRow], owners: Sequence[int], files: Sequence[st
     stops = np.append(starts[1:], len(weights))
     is_span = weights[starts] > 0
     supervised = [np.count_nonzero(row.weights) for row in rows]
-    return Block(
+    return TokenBlock(
         ids=ids,
         starts=starts[is_span],
         stops=stops[is_span],
@@ -83,7 +83,7 @@ class Dataset:
     ``notes`` tells what was cut, dropped or inserted, with counts.
     """
 
-    blocks: Sequence[Block]
+    blocks: Sequence[TokenBlock]
     block_of: Numbers
     starts: Numbers
     lengths: Numbers
@@ -125,7 +125,7 @@ class Dataset:
 
 
 def dataset_of(
-    blocks: Sequence[Block], files: Sequence[str], notes: Sequence[Note] = ()
+    blocks: Sequence[TokenBlock], files: Sequence[str], notes: Sequence[Note] = ()
 ) -> Dataset:
     """All rows of these blocks."""
     counts = [len(block.lengths) for block in blocks]
@@ -201,7 +201,7 @@ class Limit:
     @property
     def tokens(self) -> str:
         """The longest document, for people."""
-        return many(self.max_tokens, "token")
+        return pluralize(self.max_tokens, "token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +238,7 @@ def limited(rows: Dataset, limit: Limit) -> Limited:
 
 def nothing_left(dropped: int, limit: Limit) -> Problem:
     """There is no row to train on, of which ``dropped`` were too long."""
-    long = f"all are longer than {limit.tokens} ({many(dropped, 'row')})"
+    long = f"all are longer than {limit.tokens} ({pluralize(dropped, 'row')})"
     why = long if dropped else "there are none"
     what = f"no row is left to train on: {why}."
     return Problem("no_rows", what, "Give more rows, or a larger --data.max_tokens.")
@@ -270,7 +270,7 @@ def _too_long(rows: Dataset, long: Sequence[int] | Numbers, limit: Limit) -> Fau
     shown = [i for i in long[1:SHOWN_ROWS] if i != longest]
     first = ", ".join("{}:{}".format(*_place(rows, i)) for i in shown)
     others = f"; others: {first}{', ...' if len(long) > SHOWN_ROWS else ''}" if first else ""
-    count = f"{many(len(long), 'row')} {'is' if len(long) == 1 else 'are'}"
+    count = f"{pluralize(len(long), 'row')} {'is' if len(long) == 1 else 'are'}"
     problem = Problem(
         "too_long",
         f"{count} longer than {limit.tokens} (the longest: {rows.lengths[longest]:,}, line "

@@ -7,7 +7,7 @@ from itertools import islice, zip_longest
 from typing import Generic, TypeVar
 
 from tunesmith.core.errors import DataError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 
 SHOWN_FAULTS = 20
 # What is kept of a file with a million faults: so many of each code, so many lines of each note, so
@@ -41,7 +41,7 @@ def _shortened(text: str) -> str:
     if left_out <= 0:
         return text
     half = TEXT_CHARACTERS // 2
-    return f"{text[:half]} [{many(left_out, 'character')} left out] {text[-half:]}"
+    return f"{text[:half]} [{pluralize(left_out, 'character')} left out] {text[-half:]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Faults:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome(Generic[Value]):
+class Parsed(Generic[Value]):
     """What a row became: its ``value``, or the faults that kept it from that; and remarks."""
 
     value: Value | None = None
@@ -136,7 +136,7 @@ class RowReport:
         self._lines: dict[Remark, list[int]] = defaultdict(list)
         self._kinds: Counter[str] = Counter()
 
-    def add(self, outcome: Outcome[Value]) -> Value | None:
+    def add(self, outcome: Parsed[Value]) -> Value | None:
         """Take what is said of the next row; its value comes back."""
         self.add_faults(outcome.faults)
         self.add_remarks(outcome.remarks, line=outcome.line)
@@ -218,7 +218,7 @@ def counted(faults: Faults) -> str:
     counts = Counter(fault.code for fault in faults.listed)
     counts.update(faults.unlisted)
     codes = ", ".join(f"{count:,} {code}" for code, count in counts.items())
-    return f"{many(faults.count, 'fault')}: {codes}"
+    return f"{pluralize(faults.count, 'fault')}: {codes}"
 
 
 def _told(faults: Sequence[Fault], unlisted: Mapping[str, int]) -> str:

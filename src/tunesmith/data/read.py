@@ -9,7 +9,7 @@ from tunesmith.core.phrases import nearest
 from tunesmith.data.faults import (
     Fault,
     Note,
-    Outcome,
+    Parsed,
     Problem,
     Remark,
     RowNotes,
@@ -124,7 +124,7 @@ BLANK_LINE = Remark("blank_line", "blank lines between rows were skipped")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SourceRequest:
     """A source and how to read it: a name in the table of formats or `auto`, columns by our names,
     and what the source does not say itself.
     """
@@ -155,7 +155,7 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadResult:
     """What a file holds: its sound rows, the faults of the others, and what was noticed.
 
     ``format`` is None if none was recognised, ``reason`` what was seen of it; ``rows`` counts sound
@@ -179,14 +179,14 @@ def scan(
     columns: Mapping[str, str] | None = None,
     options: ReadOptions = AUTO,
     most: int | None = None,
-) -> Reading:
+) -> ReadResult:
     """Every conversation of a file, with faults and notes; a faulty row does not raise.
 
     ``format`` is a name in the table of formats or `auto`; ``columns`` maps our column names to
     the file's; ``options`` say of the file what it does not say itself. All rows are looked at; the
     first ``most`` sound ones are kept, all where it is None.
     """
-    layout, faults, records = open_records(Asked(str(path), format, columns or {}, options))
+    layout, faults, records = open_records(SourceRequest(str(path), format, columns or {}, options))
     report, count = RowReport(), 0
     report.add_faults(faults)
     kept: list[Conversation] = []
@@ -195,7 +195,7 @@ def scan(
         conversation = report.add(parse_record(record, layout))
         if conversation is not None and (most is None or len(kept) < most):
             kept.append(conversation)
-    return Reading(
+    return ReadResult(
         layout.file,
         layout.format,
         count,
@@ -208,14 +208,14 @@ def scan(
 
 
 def read_rows(
-    asked: Asked,
-) -> tuple[Layout, tuple[Fault, ...], Iterator[Outcome[Conversation]]]:
+    asked: SourceRequest,
+) -> tuple[Layout, tuple[Fault, ...], Iterator[Parsed[Conversation]]]:
     """The layout of a source, what is wrong with all of it, and its rows one after the other."""
     layout, faults, records = open_records(asked)
     return layout, faults, (parse_record(record, layout) for record in records)
 
 
-def open_records(asked: Asked) -> tuple[Layout, tuple[Fault, ...], Iterator[Record]]:
+def open_records(asked: SourceRequest) -> tuple[Layout, tuple[Fault, ...], Iterator[Record]]:
     """The layout that the first rows of a source have, why there is none, and all its records."""
     records = read_records(asked.file, asked.reading)
     first = next(chunked(records, SAMPLE), [])
@@ -234,12 +234,12 @@ def open_records(asked: Asked) -> tuple[Layout, tuple[Fault, ...], Iterator[Reco
     return layout, faults, chain(told, first, records)
 
 
-def parse_record(record: Record, layout: Layout) -> Outcome[Conversation]:
+def parse_record(record: Record, layout: Layout) -> Parsed[Conversation]:
     """The conversation of a record, or why it is none."""
     remarks = (BLANK_LINE,) if record.is_blank else record.remarks
     if record.values is None or layout.format is None:
         fault = record.fault(layout.file)
-        return Outcome(None, record.line, (fault,) if fault else (), remarks)
+        return Parsed(None, record.line, (fault,) if fault else (), remarks)
     notes = RowNotes()
     parsed = _parsed(record.values, FORMATS[layout.format], layout.columns, notes)
     where = record.file or layout.file
@@ -247,7 +247,7 @@ def parse_record(record: Record, layout: Layout) -> Outcome[Conversation]:
     problems = notes.problems or check(conversation)
     faults = tuple(problem.at(where, record.line) for problem in problems)
     sound = None if problems else conversation
-    return Outcome(sound, record.line, faults, (*remarks, *notes.remarks))
+    return Parsed(sound, record.line, faults, (*remarks, *notes.remarks))
 
 
 def _parsed(row: Row, format: Format, columns: Mapping[str, str], notes: RowNotes) -> Conversation:

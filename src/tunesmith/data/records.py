@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
 from tunesmith.config.run import DataSettings, DataSource
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.phrases import listed, nearest
 from tunesmith.data.faults import Remark
 from tunesmith.data.files.binary import read_arrow, read_hub, read_parquet, read_sheet
@@ -39,9 +39,9 @@ class Files:
     def told(self) -> Remark:
         """What was read, and what was not."""
         data, others = ([path.name for path in paths] for paths in (self.data, self.others))
-        text = f"read {many(len(data), 'file')}: {listed(data, 3)}"
+        text = f"read {pluralize(len(data), 'file')}: {listed(data, 3)}"
         if others:
-            text += f"; left out {many(len(others), 'other')}: {listed(others, 3)}"
+            text += f"; left out {pluralize(len(others), 'other')}: {listed(others, 3)}"
         return Remark("folder", text)
 
 
@@ -64,7 +64,7 @@ def data_files(folder: Path, *, suffixes: Collection[str], part: str | None) -> 
         raise Broken("no_files", what, "Name the folder or the file that holds the rows.")
     kinds = Counter(SAME.get(kind_of_name(path), kind_of_name(path)) for path in files)
     if len(kinds) > 1:
-        shown = ", ".join(f"{many(count, 'file')} {kind}" for kind, count in kinds.items())
+        shown = ", ".join(f"{pluralize(count, 'file')} {kind}" for kind, count in kinds.items())
         what = f"is a folder with several kinds of data files: {shown}."
         raise Broken("several_kinds", what, _several(files))
     read = set(files)

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.core.errors import DataError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.data.faults import Note
 from tunesmith.data.quality.near import NearTexts, equal_pairs, near_pairs
-from tunesmith.data.quality.text import digest, fold, said, see
+from tunesmith.data.quality.text import digest, fold, see, spoken_text
 from tunesmith.data.rows import TEXT, Conversation
 
 FEWEST_OPENED = 8  # chats that open in one way: more of them say how chats open, not what is asked
@@ -42,7 +42,7 @@ def turns(conversation: Conversation) -> Turns:
             continue
         if before and message.role in ("assistant", TEXT):
             keys[place] = digest("\n".join(before))
-        before.append(f"{message.role}: {fold(said(message))}")
+        before.append(f"{message.role}: {fold(spoken_text(message))}")
     whole = digest("\n".join(before))
     given = (key for place, key in keys.items() if place not in trained)
     return Turns(tuple(keys.get(place, whole) for place in trained) or (whole,), tuple(given))
@@ -246,7 +246,7 @@ def _fitting(sizes: NDArray[np.int64], wanted: int) -> NDArray[np.bool_]:
 def _unsplittable(rows: int, noun: str) -> DataError:
     same = f", which all have the same {noun}," if rows > 1 else ""
     return DataError(
-        f"{many(rows, 'row')}{same} cannot be split into rows to train on and rows held out.",
+        f"{pluralize(rows, 'row')}{same} cannot be split into rows to train on and rows held out.",
         remedy=f"Add other rows{f' (with another {noun})' * (rows > 1)}, name a file with "
         "--data.eval FILE, or hold nothing out with --data.eval 0.",
         code="split",
@@ -256,11 +256,11 @@ def _unsplittable(rows: int, noun: str) -> DataError:
 def prompt_key(conversation: Conversation) -> str:
     """What is said before the first trained answer, or the text, case and white space folded."""
     until = min(conversation.supervised, default=0) or len(conversation.messages)
-    said = (
+    spoken_text = (
         f"{message.role}: {' '.join(message.content.split()).casefold()}"
         for message in conversation.messages[:until]
     )
-    return "\n".join(said)
+    return "\n".join(spoken_text)
 
 
 def _draws(keys: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:

@@ -16,7 +16,7 @@ from tunesmith.data.faults import Faults, Note, Problem, RowReport, refuse
 from tunesmith.data.files.json_text import lines_to_copy
 from tunesmith.data.formats.mapping import shown
 from tunesmith.data.quality.text import digest
-from tunesmith.data.read import Asked, open_records, parse_record
+from tunesmith.data.read import SourceRequest, open_records, parse_record
 from tunesmith.data.records import exists, read_records
 from tunesmith.data.rows import Conversation, is_of_a_list
 from tunesmith.data.split import Groups, Prompts, choose_held
@@ -26,7 +26,7 @@ TRAIN, EVAL = "train.jsonl", "eval.jsonl"
 
 
 def write_sides(
-    asked: Asked, out: Path, is_held: Sequence[bool], *, content: Content | None
+    asked: SourceRequest, out: Path, is_held: Sequence[bool], *, content: Content | None
 ) -> None:
     """Both files in ``out``, which is complete or absent; ``is_held`` is told for each row.
 
@@ -57,7 +57,7 @@ def write_sides(
         raise DataError(f"{out} cannot be written: {error.strerror}.", remedy=remedy) from None
 
 
-def _rows(asked: Asked) -> Iterator[bytes]:
+def _rows(asked: SourceRequest) -> Iterator[bytes]:
     """Each row with its line's end, in the order in which they are read."""
     text = lines_to_copy(asked.file, asked.options)
     if text is None:
@@ -85,7 +85,7 @@ ANSWER = "answer"
 class SplitSettings:
     """How a file is split: ``by`` cluster, row or a column; alike in the values of ``stratify``."""
 
-    asked: Asked
+    asked: SourceRequest
     out: str
     share: float = 0.1
     by: str = CLUSTER

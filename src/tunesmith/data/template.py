@@ -10,7 +10,7 @@ import numpy as np
 from tunesmith.data.chat_format import OTHER_PROMPT, ChatFormat, inserted_system_prompt, study
 from tunesmith.data.chat_text import TEMPLATE_ERRORS, chat_text, encode_marked, given
 from tunesmith.data.examples import Unrenderable, answer_example, locate, whole_example
-from tunesmith.data.faults import Outcome, Problem, Remark, refuse
+from tunesmith.data.faults import Parsed, Problem, Remark, refuse
 from tunesmith.data.fit import NO_END, is_plain, left_out, row_remarks, unfit
 from tunesmith.data.rows import (
     Conversation,
@@ -41,7 +41,7 @@ class Rendering:
 
 
 ROWS = Rendering()
-Documents = Outcome[tuple[TokenRow, ...]]  # what a conversation became
+Documents = Parsed[tuple[TokenRow, ...]]  # what a conversation became
 
 
 def render(
@@ -80,7 +80,7 @@ def render_each(
             if lacks_end:
                 faults, lacks_end = (NO_END.at(conversation.file, None), *faults), False
             told = tuple(dict.fromkeys((*remarks, *more)))
-            yield Outcome(tuple(rows), conversation.line, faults, told)
+            yield Parsed(tuple(rows), conversation.line, faults, told)
 
 
 def _examples(

@@ -15,17 +15,17 @@ import pyarrow as pa
 
 from tunesmith.core import files, locks
 from tunesmith.core.errors import DataError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Progress
 from tunesmith.core.workers import Lost, NotStarted, Pool
 from tunesmith.data import token_store
 from tunesmith.data.faults import Fault
-from tunesmith.data.read import Asked, Layout, open_records
+from tunesmith.data.read import Layout, SourceRequest, open_records
 from tunesmith.data.records import BATCH, chunked
 from tunesmith.data.rows import Record, behind_source
 from tunesmith.data.token_file import Contents, TokenFile, TokenWriter
 from tunesmith.data.token_store import Content, content_of, key_of
-from tunesmith.data.tokenise import Recipe, Tokenised, worker_of
+from tunesmith.data.tokenise import Recipe, TokenChunk, worker_of
 
 CHUNKS_HERE = 16  # a few chunks are done before a process is ready
 # One process reads for all of them, and no more can be fed; each holds about 100 MB.
@@ -52,7 +52,7 @@ class Work:
 class _Source:
     """A source that was opened: its records, and what is known of it before they are read."""
 
-    asked: Asked
+    asked: SourceRequest
     recipe: Recipe
     layout: Layout
     faults: tuple[Fault, ...]
@@ -60,7 +60,7 @@ class _Source:
     content: Content | None
 
 
-def tokens_of(asked: Asked, recipe: Recipe, work: Work) -> TokenFile:
+def tokens_of(asked: SourceRequest, recipe: Recipe, work: Work) -> TokenFile:
     """The tokens of a source, from the cache or made now.
 
     Raises DataError where the source changes meanwhile, and where there is no room.
@@ -105,7 +105,7 @@ def _found(folder: Path, source: _Source, work: Work) -> TokenFile | None:
         work.progress.notice("cache_damaged", what)
         return None
     if tokens is not None:
-        count = many(tokens.contents.records, "row")
+        count = pluralize(tokens.contents.records, "row")
         work.progress.notice("cached", f"{file}: the tokens of its {count} are in the cache")
     return tokens
 
@@ -193,7 +193,7 @@ def _write(source: _Source, work: Work, sinks: tuple[pa.NativeFile, ...]) -> Con
 
 def _tokenised(
     chunks: Iterator[list[Record]], recipe: Recipe, layout: Layout, *, progress: Progress
-) -> Generator[Tokenised]:
+) -> Generator[TokenChunk]:
     """What the chunks become, in their order; beyond the first in several processes.
 
     It is noticed where that is one after all. Raises DataError where one of several dies.
@@ -205,9 +205,9 @@ def _tokenised(
         return
     count, chunks = min(progress.processes, MOST_PROCESSES), chain([first], chunks)
     with ExitStack() as running:
-        done: Iterator[Tokenised] = map(here, chunks)
+        done: Iterator[TokenChunk] = map(here, chunks)
         if count > 1:
-            pool = Pool[list[Record], Tokenised](WORKER, (recipe, layout), count, _raise_lost)
+            pool = Pool[list[Record], TokenChunk](WORKER, (recipe, layout), count, _raise_lost)
             try:
                 running.enter_context(pool)
                 done = pool.map(chunks, here=here)

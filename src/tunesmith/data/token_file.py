@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tunesmith.data.dataset import PER_ROW, Block, Dataset, dataset_of
+from tunesmith.data.dataset import PER_ROW, Dataset, TokenBlock, dataset_of
 from tunesmith.data.faults import Fault, Faults, Note, RowReport
 from tunesmith.data.read import Layout
 from tunesmith.data.rows import Conversation, in_source, restored
-from tunesmith.data.tokenise import Tokenised
+from tunesmith.data.tokenise import TokenChunk
 
 
 class Conversations:
@@ -46,7 +46,7 @@ class Conversations:
         return (self[i] for i in range(len(self)))
 
 
-class Chosen(Sequence[Conversation]):
+class ConversationSubset(Sequence[Conversation]):
     """Some of the conversations of several sources, numbered through all of them."""
 
     def __init__(self, sources: Sequence[Conversations], numbers: NDArray[np.int64]) -> None:
@@ -59,10 +59,10 @@ class Chosen(Sequence[Conversation]):
     @overload
     def __getitem__(self, i: int) -> Conversation: ...
     @overload
-    def __getitem__(self, i: slice) -> "Chosen": ...
-    def __getitem__(self, i: int | slice) -> "Conversation | Chosen":
+    def __getitem__(self, i: slice) -> "ConversationSubset": ...
+    def __getitem__(self, i: int | slice) -> "Conversation | ConversationSubset":
         if isinstance(i, slice):
-            return Chosen(self._sources, self._numbers[i])
+            return ConversationSubset(self._sources, self._numbers[i])
         number = int(self._numbers[i])
         source = bisect_right(self._stops, number)
         return self._sources[source][number - (self._stops[source - 1] if source else 0)]
@@ -124,7 +124,7 @@ class TokenWriter:
     def __init__(self, rows: pa.NativeFile, conversations: pa.NativeFile) -> None:
         self._rows = pa.ipc.new_file(rows, _ROWS)
         self._conversations = pa.ipc.new_file(conversations, _CONVERSATIONS, options=_PACKED)
-        self._waiting: list[Tokenised] = []
+        self._waiting: list[TokenChunk] = []
         self._waiting_tokens = self._records = 0
         self._counts: list[int] = []
         self._files: dict[str, int] = {}
@@ -134,7 +134,7 @@ class TokenWriter:
         """Faults of the whole source."""
         self._report.add_faults(faults)
 
-    def write(self, tokenised: Tokenised) -> None:
+    def write(self, tokenised: TokenChunk) -> None:
         """The next chunk."""
         self._records += tokenised.records
         self._report.merge(tokenised.faults, tokenised.notes)
@@ -170,7 +170,7 @@ class TokenWriter:
         self._counts.append(len(said))
         self._waiting, self._waiting_tokens = [], 0
 
-    def _numbered(self, before: int) -> Iterator[Block]:
+    def _numbered(self, before: int) -> Iterator[TokenBlock]:
         """Blocks whose conversations and files are numbered through the whole source."""
         for each in self._waiting:
             files = np.array([self._files[file] for file in each.files], dtype=np.int64)
@@ -179,11 +179,11 @@ class TokenWriter:
             before += len(each.conversations)
 
 
-def _joined(blocks: Sequence[Block], name: str) -> NDArray[np.generic]:
+def _joined(blocks: Sequence[TokenBlock], name: str) -> NDArray[np.generic]:
     return np.concatenate([getattr(block, name) for block in blocks])
 
 
-def _lists(blocks: Sequence[Block]) -> Iterator[pa.ListArray]:
+def _lists(blocks: Sequence[TokenBlock]) -> Iterator[pa.ListArray]:
     """The ids of each row, and its spans."""
     before = np.cumsum([0, *(len(block.ids) for block in blocks)])
     starts, stops = (
@@ -224,9 +224,9 @@ def open_tokens(
     return TokenFile(here, dataset_of(blocks, here.files), said)
 
 
-def _block(batch: pa.RecordBatch) -> Block:
+def _block(batch: pa.RecordBatch) -> TokenBlock:
     ids, spans = batch.column("ids"), batch.column("spans").values
-    return Block(
+    return TokenBlock(
         ids=ids.values.to_numpy(),
         starts=spans.field("start").to_numpy(),
         stops=spans.field("stop").to_numpy(),

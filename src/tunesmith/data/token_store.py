@@ -18,7 +18,7 @@ import pyarrow as pa
 from pydantic import TypeAdapter
 
 from tunesmith.core import files, locks
-from tunesmith.data.read import Asked, Layout
+from tunesmith.data.read import Layout, SourceRequest
 from tunesmith.data.records import files_of
 from tunesmith.data.token_file import Contents, TokenFile, open_tokens
 from tunesmith.data.tokenise import Recipe
@@ -46,7 +46,7 @@ class Content:
     lines: int | None
 
 
-def content_of(asked: Asked) -> Content | None:
+def content_of(asked: SourceRequest) -> Content | None:
     """What a file, or all data files of a folder, hold now, every byte read.
 
     None for what is no file. Raises OSError.
@@ -74,7 +74,7 @@ def content_of(asked: Asked) -> Content | None:
     return Content(digest.hexdigest(), size, lines if one_text else None)
 
 
-def key_of(content: Content, asked: Asked, layout: Layout, recipe: Recipe) -> str:
+def key_of(content: Content, asked: SourceRequest, layout: Layout, recipe: Recipe) -> str:
     """The same for the same rows of tokens. The source's name does not count, its kind does."""
     templates = str(getattr(recipe.tokenizer, "chat_template", None))
     return combined(

@@ -12,10 +12,10 @@ from itertools import groupby
 
 import numpy as np
 
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.data.chat_format import ChatFormat, pattern, special_tokens, study
-from tunesmith.data.dataset import Block, block_of
-from tunesmith.data.faults import Faults, Note, Outcome, Problem, Remark, RowReport
+from tunesmith.data.dataset import TokenBlock, block_of
+from tunesmith.data.faults import Faults, Note, Parsed, Problem, Remark, RowReport
 from tunesmith.data.read import Layout, parse_record
 from tunesmith.data.rows import Conversation, Record, TokenRow, stored
 from tunesmith.data.template import ROWS, Documents, Rendering, render_each
@@ -107,7 +107,8 @@ def _pieces(
     row: Conversation, ids: Sequence[int], max_tokens: int, remarks: tuple[Remark, ...]
 ) -> Documents:
     if len(ids) > max_tokens:
-        what = f"texts of more than {many(max_tokens, 'token')} were split into documents that fit"
+        many = pluralize(max_tokens, "token")
+        what = f"texts of more than {many} were split into documents that fit"
         remarks = (*remarks, Remark("split_text", what))
     whole, rows = np.array(ids, dtype=np.int32), []
     for start in range(0, len(ids) - 1, max_tokens - 1):
@@ -115,11 +116,11 @@ def _pieces(
         weights = np.ones(len(piece), dtype=np.float32)
         weights[:1] = 0
         rows.append(TokenRow(piece, weights, row.file, row.line))
-    return Outcome(tuple(rows), row.line, remarks=remarks)
+    return Parsed(tuple(rows), row.line, remarks=remarks)
 
 
 def _faulty(row: Conversation, problem: Problem) -> Documents:
-    return Outcome((), row.line, (problem.at(row.file, row.line),))
+    return Parsed((), row.line, (problem.at(row.file, row.line),))
 
 
 def _special_token(token: str) -> Problem:
@@ -129,14 +130,14 @@ def _special_token(token: str) -> Problem:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tokenised:
+class TokenChunk:
     """What a chunk of records became: a block of rows, and the conversations they were made of.
 
     Owners in the block are numbers in ``conversations``; files those in ``files``. ``records``
     counts sound and faulty rows, ``last_line`` is where the chunk ends.
     """
 
-    block: Block
+    block: TokenBlock
     conversations: tuple[bytes, ...]
     files: tuple[str, ...]
     records: int
@@ -154,7 +155,7 @@ class Recipe:
     rendering: Rendering = ROWS
 
 
-class Tokeniser:
+class ChunkTokenizer:
     """Renders and tokenises chunks; raises DataError where a chat finds no chat template."""
 
     def __init__(self, recipe: Recipe) -> None:
@@ -164,7 +165,7 @@ class Tokeniser:
             rendering=recipe.rendering,
         )
 
-    def records(self, records: Sequence[Record], layout: Layout) -> Tokenised:
+    def records(self, records: Sequence[Record], layout: Layout) -> TokenChunk:
         """The rows of some records of a file."""
         report = RowReport()
         outcomes = (parse_record(record, layout) for record in records)
@@ -175,11 +176,11 @@ class Tokeniser:
             last_line=records[-1].line,
         )
 
-    def conversations(self, conversations: Iterable[Conversation]) -> Tokenised:
+    def conversations(self, conversations: Iterable[Conversation]) -> TokenChunk:
         """The rows of conversations that were checked."""
         return self._rendered(conversations, RowReport())
 
-    def _rendered(self, conversations: Iterable[Conversation], report: RowReport) -> Tokenised:
+    def _rendered(self, conversations: Iterable[Conversation], report: RowReport) -> TokenChunk:
         rows: list[TokenRow] = []
         kept: list[Conversation] = []
         owners: list[int] = []
@@ -192,7 +193,7 @@ class Tokeniser:
                 kept.append(conversation)
                 rows += documents
         files = list(dict.fromkeys(row.file for row in rows))
-        return Tokenised(
+        return TokenChunk(
             block=block_of(rows, owners, files),
             conversations=tuple(map(stored, kept)),
             files=tuple(files),
@@ -203,6 +204,6 @@ class Tokeniser:
         )
 
 
-def worker_of(recipe: Recipe, layout: Layout) -> Callable[[Sequence[Record]], Tokenised]:
+def worker_of(recipe: Recipe, layout: Layout) -> Callable[[Sequence[Record]], TokenChunk]:
     """What is done with each chunk of a file's records, in whichever process."""
-    return partial(Tokeniser(recipe).records, layout=layout)
+    return partial(ChunkTokenizer(recipe).records, layout=layout)

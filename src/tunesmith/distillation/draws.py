@@ -38,7 +38,7 @@ class Draws:
 
 
 @dataclass(slots=True)
-class State:
+class DistillState:
     """The draws of every input, and the settings that they depend on."""
 
     out: Path
@@ -88,7 +88,7 @@ def state_path(out: Path) -> Path:
 
 def open_state(
     out: Path, inputs: Sequence[Input], made_with: Mapping[str, object], *, resume: bool
-) -> State:
+) -> DistillState:
     """An empty state, or with ``resume`` the saved one.
 
     Raises DataError where ``out`` could not be read as rows or is there already; with ``resume``
@@ -103,7 +103,7 @@ def open_state(
         )
     if not resume:
         _refuse_existing(out, path)
-        return State(out, inputs, made_with, [Draws() for _ in inputs])
+        return DistillState(out, inputs, made_with, [Draws() for _ in inputs])
     state = _read(path, out, inputs, made_with)
     # not splitlines(): texts may hold other line ends
     lines = out.read_text(encoding="utf-8").split("\n") if out.is_file() else []
@@ -127,7 +127,9 @@ def _refuse_existing(out: Path, path: Path) -> None:
         )
 
 
-def _read(path: Path, out: Path, inputs: Sequence[Input], made_with: Mapping[str, object]) -> State:
+def _read(
+    path: Path, out: Path, inputs: Sequence[Input], made_with: Mapping[str, object]
+) -> DistillState:
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         draws = [Draws(**each) for each in saved["inputs"]]
@@ -155,7 +157,7 @@ def _read(path: Path, out: Path, inputs: Sequence[Input], made_with: Mapping[str
             remedy="Give the same ones again, or another --out.",
             code="other_settings",
         )
-    return State(out, inputs, made_with, draws, tokens)
+    return DistillState(out, inputs, made_with, draws, tokens)
 
 
 PHASE = "answering the inputs"
@@ -164,7 +166,7 @@ SECONDS_BETWEEN_SAVES = 20.0
 
 
 def draw(
-    state: State,
+    state: DistillState,
     asked: DistillSettings,
     teacher: Teacher,
     *,
@@ -190,7 +192,9 @@ def draw(
         state.write_rows()
 
 
-def _waves(state: State, asked: DistillSettings, teacher: Teacher, sample: int) -> list[list[int]]:
+def _waves(
+    state: DistillState, asked: DistillSettings, teacher: Teacher, sample: int
+) -> list[list[int]]:
     """Inputs whose draw number ``sample`` is due, those of like lengths together."""
     due = [i for i, each in enumerate(state.draws) if each.count == sample and each.lacks(asked)]
     due.sort(key=teacher.length)
@@ -200,7 +204,7 @@ def _waves(state: State, asked: DistillSettings, teacher: Teacher, sample: int) 
 class _Drawing:
     """Answers that are added wave by wave, with how far they are and how long the rest may take."""
 
-    def __init__(self, state: State, asked: DistillSettings, progress: Progress) -> None:
+    def __init__(self, state: DistillState, asked: DistillSettings, progress: Progress) -> None:
         self._state, self._asked, self._progress = state, asked, progress
         self._start, self._made = time.monotonic(), 0
 
@@ -226,7 +230,7 @@ class _Drawing:
         self._progress.report(Phase(PHASE, done, total, seconds))
 
 
-def draws_left(state: State, asked: DistillSettings) -> float:
+def draws_left(state: DistillState, asked: DistillSettings) -> float:
     """How many draws are still to come, if as large a share passes as did so far."""
     kept = sum(len(draws.kept) for draws in state.draws)
     share = (1 + kept) / (1 + sum(draws.count for draws in state.draws))

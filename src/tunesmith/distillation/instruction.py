@@ -12,11 +12,11 @@ from tunesmith.adapters.loaded_base import open_base
 from tunesmith.config.methods import needs_four_bit
 from tunesmith.config.run import DistillSettings, RunConfig
 from tunesmith.core.errors import ConfigError, DataError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Cancelled, OnEvent, Progress, never
 from tunesmith.data.faults import Fault, Problem, refuse
 from tunesmith.data.inputs import Input, read_inputs
-from tunesmith.distillation.draws import State, draw, open_state, state_path
+from tunesmith.distillation.draws import DistillState, draw, open_state, state_path
 from tunesmith.distillation.teacher import Teacher
 from tunesmith.evaluation.checks.check import Check
 from tunesmith.evaluation.checks.table import build_checks
@@ -167,7 +167,7 @@ def _digest(text: str) -> str:
 
 
 def _result(
-    state: State, asked: DistillSettings, *, seconds: float, example: tuple[str, str] | None
+    state: DistillState, asked: DistillSettings, *, seconds: float, example: tuple[str, str] | None
 ) -> Distilled:
     left = sum(draws.lacks(asked) for draws in state.draws)
     rows = sum(len(draws.kept) for draws in state.draws)
@@ -206,7 +206,8 @@ def _nothing_passed(
         cut = f"{text[:SHOWN_ANSWER]} ..." if len(text) > SHOWN_ANSWER else text
         shown = f" For example ({fault}): {cut!r}"
     return DataError(
-        f"None of {many(draws, 'answer')} to {many(len(failed), 'input')} passes ({told}).{shown}",
+        f"None of {pluralize(draws, 'answer')} to {pluralize(len(failed), 'input')} passes "
+        f"({told}).{shown}",
         remedy="Take a base that can follow the instruction (--model), write the instruction so "
         "that this one does, draw more (--samples), or ask less of the answers (checks, "
         "--max-new-tokens).",

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tunesmith.adapters.loaded_base import Opened
+from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config.run import RunConfig
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.data.chat_format import instructed, study, with_system
 from tunesmith.data.chat_text import TEMPLATE_ERRORS
 from tunesmith.data.faults import Fault, Problem, refuse
@@ -24,7 +24,7 @@ HALF = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class CheckedAnswer:
     """An answer to input ``number``, and why it may not become a row (None: it may)."""
 
     number: int
@@ -37,7 +37,7 @@ class Teacher:
 
     def __init__(
         self,
-        opened: Opened,
+        opened: LoadedBase,
         inputs: Sequence[Input],
         instruction: str,
         *,
@@ -87,8 +87,8 @@ class Teacher:
         context, most = self._opened.base.context, self._sampling.max_new_tokens
         return Problem(
             "too_long",
-            f"with the instruction it has {many(tokens, 'token')}, and with an answer of {most:,} "
-            f"more than the model's context of {context:,}.",
+            f"with the instruction it has {pluralize(tokens, 'token')}, and with an answer of "
+            f"{most:,} more than the model's context of {context:,}.",
             "Shorten it or the instruction, or give a smaller --max-new-tokens.",
         )
 
@@ -96,7 +96,7 @@ class Teacher:
         """Tokens of an input's prompt."""
         return len(self._prompts[number])
 
-    def answers(self, numbers: Sequence[int], sample: int) -> Iterator[Judged]:
+    def answers(self, numbers: Sequence[int], sample: int) -> Iterator[CheckedAnswer]:
         """One answer to each of these inputs, in the order in which they are finished.
 
         Draw number ``sample`` of an input is the same whatever other inputs there are.
@@ -118,7 +118,7 @@ class Teacher:
             fault = self._fault(answer, Case(text, asked.reference, asked.text))
             if fault is not None and self.example is None:
                 self.example = fault, text
-            yield Judged(number, text, fault)
+            yield CheckedAnswer(number, text, fault)
 
     def _fault(self, answer: GeneratedAnswer, case: Case) -> str | None:
         """Why the answer may not become a row: what training would refuse, then the checks."""

@@ -17,14 +17,14 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from tunesmith.core.errors import ModelError
 from tunesmith.engine.autograd import Context, Gradients, apply
-from tunesmith.engine.batch import Document, PackedBatch, keeps_little
+from tunesmith.engine.batch import Document, PackedBatch, recomputes_activations
 from tunesmith.engine.blocks import Kept, KeyValueCache, Learned
 
 NAME = "tunesmith_packed"
 BLOCK_ROWS = 256
 # Probabilities of longer rows are computed again in backward instead of kept.
 KEEP_KEYS = 512
-HARMLESS = frozenset({"position_ids", "use_cache", "cache_position", "output_attentions"})
+IGNORED_ARGUMENTS = frozenset({"position_ids", "use_cache", "cache_position", "output_attentions"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def packed_attention(  # noqa: PLR0913  (the signature is transformers')
     """
     if stream is None:
         raise RuntimeError("The base runs packed streams only; call tunesmith.engine.forward.")
-    unknown = sorted(n for n, v in others.items() if v is not None and n not in HARMLESS)
+    unknown = sorted(n for n, v in others.items() if v is not None and n not in IGNORED_ARGUMENTS)
     if attention_mask is not None or dropout or unknown or not getattr(module, "is_causal", True):
         raise ModelError(
             f"{type(module).__name__} asks attention for something that packed attention does not "
@@ -89,7 +89,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, stream: PackedBatch, rule: Rule) -> 
     learned = [t for b in blocks.values() for t in (b.keys[rule.layer], b.values[rule.layer])]
     order = {name: i for i, name in enumerate(blocks)}
     # A soft cap needs the scores again anyway; long rows would cost too much memory.
-    keys = 0 if rule.softcap is not None or keeps_little() else KEEP_KEYS
+    keys = 0 if rule.softcap is not None or recomputes_activations() else KEEP_KEYS
     plan = _Plan(stream, rule, order, keys)
     return apply(_Attention, q, k, v, plan, *learned)
 
@@ -239,11 +239,11 @@ def _keep(document: Document, keys: Tensor, values: Tensor, layer: int) -> None:
     """Write the chain into the document's slot; what stands there already is left as it is."""
     assert document.keep is not None
     cache, slot = document.keep
-    start = document.prefix[0].length if _goes_on(document) else 0
+    start = document.prefix[0].length if _continues(document) else 0
     cache.write_(layer, slot, start, (keys[:, start:], values[:, start:]))
 
 
-def _goes_on(document: Document) -> bool:
+def _continues(document: Document) -> bool:
     """Whether it is kept behind what its slot holds already."""
     first = document.prefix[0] if document.prefix else None
     return isinstance(first, Kept) and (first.cache, first.slot) == document.keep
@@ -280,7 +280,7 @@ def _add_(
 
 def _is_decode_row(document: Document) -> bool:
     """One token after a kept history, itself kept: the shape of a generation step."""
-    return len(document) == 1 and len(document.prefix) == 1 and _goes_on(document)
+    return len(document) == 1 and len(document.prefix) == 1 and _continues(document)
 
 
 @dataclass(frozen=True, slots=True)

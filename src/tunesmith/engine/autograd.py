@@ -47,7 +47,7 @@ Sources = tuple[Tensor, Tensor]
 
 
 @dataclass(slots=True, eq=False)
-class Again:
+class Recompute:
     """How a tensor is computed again. Those that need it in backward share one result."""
 
     compute: Callable[[Tensor, Tensor], Tensor]
@@ -65,11 +65,11 @@ class Again:
 def mark(tensor: Tensor, compute: Callable[[Tensor, Tensor], Tensor], *sources: Tensor) -> Tensor:
     """Note that ``compute(*sources)``, of two tensors, gives the tensor again, to the last bit."""
     one, other = (source.detach() for source in sources)
-    setattr(tensor, _MARK, (Again(compute), (one, other)))
+    setattr(tensor, _MARK, (Recompute(compute), (one, other)))
     return tensor
 
 
-def marked(tensor: Tensor) -> tuple[Again, Sources] | tuple[None, None]:
+def marked(tensor: Tensor) -> tuple[Recompute, Sources] | tuple[None, None]:
     """How to compute a tensor again, and from what; None where it must be kept itself."""
-    found: tuple[Again, Sources] | tuple[None, None] = getattr(tensor, _MARK, (None, None))
+    found: tuple[Recompute, Sources] | tuple[None, None] = getattr(tensor, _MARK, (None, None))
     return found

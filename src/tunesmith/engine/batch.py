@@ -134,7 +134,7 @@ def _seed(*key: int) -> int:
 
 
 _STREAM: ContextVar[PackedBatch | None] = ContextVar("stream", default=None)
-_KEEPS_LITTLE: ContextVar[bool] = ContextVar("keeps_little", default=False)
+_RECOMPUTES: ContextVar[bool] = ContextVar("recomputes_activations", default=False)
 
 
 def current_stream() -> PackedBatch:
@@ -145,17 +145,17 @@ def current_stream() -> PackedBatch:
     return stream
 
 
-def keeps_little() -> bool:
+def recomputes_activations() -> bool:
     """Whether the layer computes again in backward what is cheap; False outside a layer."""
-    return _KEEPS_LITTLE.get()
+    return _RECOMPUTES.get()
 
 
 @contextmanager
 def within(stream: PackedBatch, *, keep_little: bool = False) -> Iterator[None]:
     """Make ``stream`` the current one while a layer runs."""
-    token, little = _STREAM.set(stream), _KEEPS_LITTLE.set(keep_little)
+    token, little = _STREAM.set(stream), _RECOMPUTES.set(keep_little)
     try:
         yield
     finally:
         _STREAM.reset(token)
-        _KEEPS_LITTLE.reset(little)
+        _RECOMPUTES.reset(little)

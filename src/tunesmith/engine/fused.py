@@ -20,7 +20,7 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2MLP, Qwen2RMSNorm
 from transformers.models.qwen3.modeling_qwen3 import Qwen3MLP, Qwen3RMSNorm
 
 from tunesmith.engine.autograd import Context, Gradients, apply, mark
-from tunesmith.engine.batch import keeps_little
+from tunesmith.engine.batch import recomputes_activations
 
 Forward = Callable[[Any, Tensor], Tensor]  # transformers leaves its modules untyped
 
@@ -91,12 +91,12 @@ _ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tens
 
 def _norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     y = apply(_RMSNorm, x, weight, eps)
-    return mark(y, lambda x, w: _normed(x, w, eps)[0], x, weight) if keeps_little() else y
+    return mark(y, lambda x, w: _normed(x, w, eps)[0], x, weight) if recomputes_activations() else y
 
 
 def _gated_unit(gate: Tensor, up: Tensor, kind: str) -> Tensor:
     y = apply(_GatedUnit, gate, up, kind)
-    return mark(y, partial(_unit, kind=kind), gate, up) if keeps_little() else y
+    return mark(y, partial(_unit, kind=kind), gate, up) if recomputes_activations() else y
 
 
 def _plain_norm(module: Any, x: Tensor) -> Tensor:

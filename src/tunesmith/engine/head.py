@@ -83,7 +83,7 @@ def losses(
         rows = hidden.index_select(0, batch.label_rows[part])
         outputs = None if tokens is None else tokens.outputs
         weights = batch.weights[part] / counts[adapter]
-        plan = _Plan(head, tokens, batch.labels[part], weights)
+        plan = _HeadPlan(head, tokens, batch.labels[part], weights)
         loss = apply(_Head, rows, head.weight, outputs, plan)
         found[adapter] = found[adapter] + loss if adapter in found else loss
     return found
@@ -126,7 +126,7 @@ def chunk_rows(vocabulary: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class _HeadPlan:
     """What a run of label rows is scored against: labels and weights [M]."""
 
     head: Head
@@ -160,7 +160,7 @@ class _Head(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Context, rows: Tensor, weight: Tensor, outputs: Tensor | None, plan: _Plan
+        ctx: Context, rows: Tensor, weight: Tensor, outputs: Tensor | None, plan: _HeadPlan
     ) -> Tensor:
         needs_rows, needs_weight, *_ = ctx.needs_input_grad
         head, narrow, device, lend = plan.head, rows.dtype, rows.device, plan.head.workspace

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tunesmith.engine.autograd import Again, Context, Gradients, Sources, apply, marked
+from tunesmith.engine.autograd import Context, Gradients, Recompute, Sources, apply, marked
 from tunesmith.engine.batch import current_stream
 from tunesmith.engine.term import Term
 from tunesmith.models.four_bit import FourBit, four_bit_of
@@ -39,7 +39,7 @@ class SeamLinear(nn.Module):
             if (term := self.terms.get(adapter or "")) is not None:
                 rows = slice(start, stop)
                 mask = stream.mask(adapter, rows, module=self.index, rate=term.dropout)
-                parts.append(Part(term, rows, mask))
+                parts.append(TermRows(term, rows, mask))
         if torch.is_grad_enabled() and any(part.term.gate is not None for part in parts):
             raise RuntimeError("a routed adapter is for inference, and has no gradients")
         again, sources = marked(x)
@@ -51,7 +51,7 @@ class SeamLinear(nn.Module):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TermRows:
     """A term on its rows of one call; ``mask`` makes their dropout factors [n, D_in]."""
 
     term: Term
@@ -69,8 +69,8 @@ class Call:
     """One call of a layer: what gives W, the terms, and how x is had again."""
 
     dense: Callable[[torch.dtype], Tensor]
-    parts: list[Part]
-    again: Again | None  # None where x is kept
+    parts: list[TermRows]
+    again: Recompute | None  # None where x is kept
 
 
 class _Linear(torch.autograd.Function):
@@ -154,7 +154,7 @@ class _Linear(torch.autograd.Function):
 
 
 def _through_factors(
-    g: Tensor, parts: list[Part], scaled: list[Tensor | None], bias: Tensor | None
+    g: Tensor, parts: list[TermRows], scaled: list[Tensor | None], bias: Tensor | None
 ) -> tuple[Tensor, list[Tensor | None]]:
     """The gradient [T, D_out] in front of each term's o, and that of its ``output`` [D_out]."""
     grads: list[Tensor | None] = []

@@ -14,7 +14,7 @@ from transformers import PretrainedConfig
 from tunesmith.config.load import read_yaml
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import TunesmithError
-from tunesmith.core.numbers import many, percent
+from tunesmith.core.numbers import percent, pluralize
 from tunesmith.methods import table
 from tunesmith.models.precision import detect_device, detect_dtype
 
@@ -62,7 +62,7 @@ def estimate(
     if earlier is not None:
         rates, run = earlier
         slow, middle, fast = np.quantile(rates, (LOW, 0.5, HIGH)).tolist()
-        source = f"{many(len(rates), 'step')} of {run}"
+        source = f"{pluralize(len(rates), 'step')} of {run}"
         return Estimate(tokens, tokens / middle, tokens / fast, tokens / slow, source)
     flops = tokens * _flops_per_token(config, shape, supervised)
     product, seconds = _products(config, shape, now)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from tunesmith.adapters import folder as config_file
-from tunesmith.adapters.loaded_base import Opened
+from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.core.progress import UNSEEN, PhaseProgress
 from tunesmith.data.chat_format import study
 from tunesmith.data.chat_text import split_thinking
@@ -32,14 +32,14 @@ FORMAT = 1  # a change of what generation computes makes it another number
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class CachedAnswer:
     """An answer's token ids without the stop token, and why it ended: `stop` or `length`."""
 
     ids: tuple[int, ...]
     ended: str
 
 
-def voice_of(base: Base, adapter: Adapter | None = None, result: Path | None = None) -> str:
+def fingerprint(base: Base, adapter: Adapter | None = None, result: Path | None = None) -> str:
     """The hash of who answers: the base's bytes and number format, and those of what was trained.
 
     ``result`` is the folder of the adapter, or of the model where the base itself was trained.
@@ -79,13 +79,13 @@ class AnswerCache:
     """
 
     path: Path
-    _known: dict[str, Said] = field(default_factory=dict)
+    _known: dict[str, CachedAnswer] = field(default_factory=dict)
 
-    def said(self, prompt: Prompt) -> Said | None:
+    def said(self, prompt: Prompt) -> CachedAnswer | None:
         """The answer to a prompt, if it was given before."""
         return self._known.get(_name(prompt))
 
-    def keep(self, prompt: Prompt, said: Said) -> None:
+    def keep(self, prompt: Prompt, said: CachedAnswer) -> None:
         """Remember an answer."""
         name = _name(prompt)
         self._known[name] = said
@@ -97,13 +97,13 @@ class AnswerCache:
 
 
 def open_cache(voice: str, sampling: Sampling, stop_ids: frozenset[int]) -> AnswerCache:
-    """The answers of a voice (``voice_of``) that are known already."""
+    """The answers of a voice (``fingerprint``) that are known already."""
     name = _sha256((FORMAT, voice, asdict(sampling), sorted(stop_ids)))[:32]
     path = cache_root() / "answers" / f"{name}.jsonl"
     return AnswerCache(path, dict(_read(path)))
 
 
-def _read(path: Path) -> Iterator[tuple[str, Said]]:
+def _read(path: Path) -> Iterator[tuple[str, CachedAnswer]]:
     """Every whole line; what is damaged was never answered."""
     try:
         lines = path.read_bytes().splitlines()
@@ -112,7 +112,7 @@ def _read(path: Path) -> Iterator[tuple[str, Said]]:
     for line in lines:
         try:
             kept = json.loads(line)
-            said = Said(tuple(map(int, kept["ids"])), str(kept["ended"]))
+            said = CachedAnswer(tuple(map(int, kept["ids"])), str(kept["ended"]))
             yield str(kept["prompt"]), said
         except (ValueError, KeyError, TypeError):
             continue
@@ -135,7 +135,7 @@ def answer_arms(
     sampling: Sampling,
     stop_ids: frozenset[int],
     phase: PhaseProgress = UNSEEN,
-) -> dict[str, tuple[Said, ...]]:
+) -> dict[str, tuple[CachedAnswer, ...]]:
     """Every arm's answers in the order of its prompts; each goes to its arm's cache as it ends.
 
     ``phase`` counts those that are there, known ones included.
@@ -147,13 +147,13 @@ def answer_arms(
     made = generate(engine, [prompt for _, prompt in waiting], stop_ids=stop_ids, sampling=sampling)
     for count, one in enumerate(made, start=1):
         arm, prompt = waiting[one.row]
-        caches[arm].keep(prompt, Said(one.ids, one.ended))
+        caches[arm].keep(prompt, CachedAnswer(one.ids, one.ended))
         phase.at(known + count)
     return {name: tuple(_known(caches[name], arm)) for name, arm in arms.items()}
 
 
 def answers_now(
-    opened: Opened, arm: Arm, adapter: str | None, *, most: int, phase: PhaseProgress = UNSEEN
+    opened: LoadedBase, arm: Arm, adapter: str | None, *, most: int, phase: PhaseProgress = UNSEEN
 ) -> tuple[str, ...]:
     """An arm's answers as text, of at most ``most`` tokens, with nothing kept."""
     made = generate(
@@ -182,14 +182,14 @@ def unanswered(
     return list(found.values())
 
 
-def _known(cache: AnswerCache, arm: Arm) -> list[Said]:
+def _known(cache: AnswerCache, arm: Arm) -> list[CachedAnswer]:
     answers = [cache.said(prompt) for prompt in arm.prompts]
     assert None not in answers
     return [said for said in answers if said is not None]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class DrawRequest:
     """Messages that end with a question; ``draw`` keys the random numbers of its answer."""
 
     messages: tuple[Message, ...]
@@ -198,8 +198,8 @@ class Asked:
 
 
 def answers_to(
-    opened: Opened,
-    asked: Sequence[Asked],
+    opened: LoadedBase,
+    asked: Sequence[DrawRequest],
     *,
     adapter: str | None,
     sampling: Sampling,

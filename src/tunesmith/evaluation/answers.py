@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from tunesmith.core.errors import DataError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.data.chat_text import split_thinking
 from tunesmith.data.rows import Conversation, Message, Tool
 from tunesmith.data.template import Rendering, render
 from tunesmith.data.tokenizer import Tokenizer, encode
 from tunesmith.evaluation.checks.check import Case, Check, Scored, score_cases
-from tunesmith.evaluation.comparison import Summary, summarise
+from tunesmith.evaluation.comparison import Summary, summarize
 
 NO_SCORE = {"score": None, "low": None, "high": None, "n": 0}  # of a check in an arm
 
@@ -125,13 +125,13 @@ def questions_of(
     return tuple(questions)
 
 
-def told_of_long(tokenizer: Tokenizer, references: Sequence[str], most: int) -> str | None:
+def warn_long_references(tokenizer: Tokenizer, references: Sequence[str], most: int) -> str | None:
     """How many of the data's own answers are longer than ``most`` tokens; None where none is."""
     lengths = [1 + len(ids) for ids in encode(tokenizer, references)]
     if not (over := sum(length > most for length in lengths)):
         return None
-    few = f"{many(over, 'held-out answer')} of {len(lengths):,} longer than"
-    longest = f"{many(most, 'token')} (the longest {max(lengths):,})"
+    few = f"{pluralize(over, 'held-out answer')} of {len(lengths):,} longer than"
+    longest = f"{pluralize(most, 'token')} (the longest {max(lengths):,})"
     return f"{few} {longest}: such answers are cut; raise evaluate.max_new_tokens"
 
 
@@ -183,4 +183,4 @@ def score(
         for check in checks
     }
     rows = {name: {arm: s.scores for arm, s in arms.items()} for name, arms in scored.items()}
-    return Answers(tuple(questions), texts, summarise(rows, seed=seed), scored, facts or {})
+    return Answers(tuple(questions), texts, summarize(rows, seed=seed), scored, facts or {})

@@ -5,10 +5,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tunesmith.adapters.loaded_base import Opened
+from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config import EvaluateSettings, RunConfig
 from tunesmith.core.errors import ConfigError, TunesmithError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.data.chat_format import instructed, study, with_system
 from tunesmith.data.chat_text import TEMPLATE_ERRORS
 from tunesmith.data.quality.text import bare, fold, letters
@@ -148,7 +148,7 @@ def _is_file(text: str) -> bool:
 
 
 def arm_of(
-    opened: Opened,
+    opened: LoadedBase,
     name: str,
     questions: Sequence[Question],
     *,
@@ -170,7 +170,7 @@ def arm_of(
 
 
 def base_arms(
-    opened: Opened,
+    opened: LoadedBase,
     questions: Sequence[Question],
     settings: EvaluateSettings,
     *,
@@ -209,7 +209,7 @@ def base_arms(
 
 
 def _longer_prompts(
-    opened: Opened, instruction: str | None, examples: Sequence[Conversation]
+    opened: LoadedBase, instruction: str | None, examples: Sequence[Conversation]
 ) -> dict[str, tuple[Change, str]]:
     """How each arm beside the base changes a prompt, and what to do where that is too long."""
     found: dict[str, tuple[Change, str]] = {}
@@ -234,13 +234,13 @@ def _lacks_room(arm: Arm, short: Arm, settings: EvaluateSettings, context: int) 
         return None
     longest = max(len(prompt.ids) for prompt in full)
     return (
-        f"{many(len(full), 'prompt')} of {len(arm.prompts):,}, the longest with "
-        f"{many(longest, 'token')}, and an answer of up to {most:,} do not fit the "
+        f"{pluralize(len(full), 'prompt')} of {len(arm.prompts):,}, the longest with "
+        f"{pluralize(longest, 'token')}, and an answer of up to {most:,} do not fit the "
         f"model's context of {context:,}."
     )
 
 
-def instruction_change(opened: Opened, instruction: str) -> Change:
+def instruction_change(opened: LoadedBase, instruction: str) -> Change:
     """Puts the instructions in front of a row's messages, where the chat template takes them."""
     tokenizer: Tokenizer = opened.base.tokenizer
     as_system = study(tokenizer).keeps_system and with_system(tokenizer) is not None

@@ -249,7 +249,7 @@ class Capacity:
         }
 
 
-def judge_capacity(use: RankUse, falls: Sequence[FloorFall] = ()) -> Capacity:
+def assess_capacity(use: RankUse, falls: Sequence[FloorFall] = ()) -> Capacity:
     """Findings: `untrained`, `spare-rank`, `full-rank`, and of a comparison `rank-too-low` or
     `rank-enough`. A flat spectrum alone is no harm: it says that more may help, not that it does.
     """
@@ -292,4 +292,4 @@ def capacity_of(engine: Engine, adapter: str) -> Capacity | None:
     Raises ValueError where factors are no numbers.
     """
     layers = layer_uses(engine, adapter)
-    return judge_capacity(RankUse(layers)) if layers else None
+    return assess_capacity(RankUse(layers)) if layers else None

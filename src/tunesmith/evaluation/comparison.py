@@ -31,7 +31,7 @@ from tunesmith.evaluation.intervals import (
 Change = Callable[[float], int]  # at a level: 1 rose, -1 fell, 0 neither
 
 
-def standing(changes: Mapping[str, Change], *, level: float) -> dict[str, int]:
+def holm(changes: Mapping[str, Change], *, level: float) -> dict[str, int]:
     """The changes that remain, by name: 1 rose, -1 fell.
 
     Each function says what an interval of the level that it is given leaves out. The chance that
@@ -236,7 +236,7 @@ class Summary:
     has_tuned: bool = True
 
 
-def summarise(
+def summarize(
     scores: Mapping[str, Mapping[str, RowScores]],
     *,
     seed: int,
@@ -312,8 +312,8 @@ def _changed(
         if len(both) > 1:
             changes[name] = change_of(both)
     others = dict(list(changes.items())[1:])
-    found = standing(others, level=level)
-    rose = found if gain.sign > 0 else standing(changes, level=level)
+    found = holm(others, level=level)
+    rose = found if gain.sign > 0 else holm(changes, level=level)
     return {
         name: sign
         for name in others

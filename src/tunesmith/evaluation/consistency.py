@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tunesmith.core.phrases import DEFAULT, Words
+from tunesmith.core.phrases import DEFAULT, Phrases
 from tunesmith.evaluation.checks.check import CannotScore, Case, Check, score_cases
 from tunesmith.evaluation.checks.label import Label
 from tunesmith.evaluation.comparison import TUNED
@@ -245,7 +245,7 @@ class Consistency:
         words = words_in(language)
         return " ".join(self._sentences(words)) or words.say("consistency.none")
 
-    def _sentences(self, words: Words) -> Iterator[str]:
+    def _sentences(self, words: Phrases) -> Iterator[str]:
         """How it was asked, then each measure that the tuned arm has."""
         ways = {
             "samples": (self.samples, self.times),
@@ -263,7 +263,7 @@ class Consistency:
                 yield words.say(f"consistency.{key}", score=score, others=others)
 
 
-def _others(repeats: Repeats, name: str, words: Words) -> str:
+def _others(repeats: Repeats, name: str, words: Phrases) -> str:
     """The other arms in brackets, with the difference and its interval; nothing without them."""
     told = []
     for arm, measures in repeats.arms.items():
@@ -280,7 +280,7 @@ def _others(repeats: Repeats, name: str, words: Words) -> str:
     return words.say("consistency.others", list=", ".join(told)) if told else ""
 
 
-def _difference(change: Interval, words: Words) -> str:
+def _difference(change: Interval, words: Phrases) -> str:
     limits = {"low": signed_text(change.low), "high": signed_text(change.high)}
     return words.say("consistency.difference", points=points_text(change.mean, words), **limits)
 
@@ -297,7 +297,7 @@ class AnswerComparison:
     meaning: Meaning | None = None
 
 
-def judge_consistency(
+def assess_consistency(
     samples: Mapping[str, Groups],
     wordings: Mapping[str, Groups],
     by: AnswerComparison,

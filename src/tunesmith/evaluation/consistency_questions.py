@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from tunesmith.adapters.loaded_base import Opened
+from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config import EvaluateSettings
 from tunesmith.config.checks import CheckSettings
 from tunesmith.config.evaluate import ConsistencySettings
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import UNSEEN, PhaseProgress
 from tunesmith.data.quality.text import fold
 from tunesmith.data.rows import Message
-from tunesmith.evaluation.answering import Asked, answers_to
+from tunesmith.evaluation.answering import DrawRequest, answers_to
 from tunesmith.evaluation.answers import Question, spread
 from tunesmith.evaluation.checks.check import Case, Check
 from tunesmith.evaluation.checks.label import label_of
@@ -23,7 +23,7 @@ from tunesmith.evaluation.consistency import (
     AnswerComparison,
     Consistency,
     Meaning,
-    judge_consistency,
+    assess_consistency,
 )
 from tunesmith.evaluation.paraphrases import paraphrases, read_wordings
 from tunesmith.generation.sampling import Sampling
@@ -40,7 +40,7 @@ def _as_it_is(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Arm:
+class AskedArm:
     """Who answers (None: the base), and how a request is put to it."""
 
     adapter: str | None = None
@@ -73,7 +73,7 @@ class Drawing:
     now: Callable[[], float] = time.monotonic
 
 
-class Asking:
+class ConsistencyRun:
     """The questions of one evaluation that are asked again, of any arm at any time.
 
     An arm that training changes (the base of `full`) is drawn before, the others after it.
@@ -81,7 +81,7 @@ class Asking:
 
     def __init__(
         self,
-        opened: Opened,
+        opened: LoadedBase,
         questions: Sequence[Question],
         settings: EvaluateSettings,
         *,
@@ -102,7 +102,7 @@ class Asking:
         self._seconds = 60 * self.settings.minutes / arms
         self.drawn: dict[str, Drawn] = {}
 
-    def draw(self, name: str, arm: Arm, *, phase: PhaseProgress = UNSEEN) -> None:
+    def draw(self, name: str, arm: AskedArm, *, phase: PhaseProgress = UNSEEN) -> None:
         """Ask one arm, and keep what it says."""
         drawing = Drawing(self._settings.max_new_tokens, self._seconds, self._seed)
         self.drawn[name] = draw_again(
@@ -121,7 +121,9 @@ class Asking:
         )
         if not self._unused:
             return found
-        note = f"{many(self._unused, 'question')} of {self.settings.paraphrases_from} not asked"
+        note = (
+            f"{pluralize(self._unused, 'question')} of {self.settings.paraphrases_from} not asked"
+        )
         return replace(found, notes=(*found.notes, note))
 
 
@@ -150,11 +152,11 @@ def _reworded(question: Question, settings: ConsistencySettings, given: Given) -
 
 
 def draw_again(
-    opened: Opened,
+    opened: LoadedBase,
     asked: Sequence[tuple[Question, ...]],
     settings: ConsistencySettings,
     *,
-    arm: Arm,
+    arm: AskedArm,
     draw: Drawing,
     phase: PhaseProgress = UNSEEN,
 ) -> Drawn:
@@ -178,11 +180,11 @@ def draw_again(
 
 
 def _round(
-    opened: Opened,
+    opened: LoadedBase,
     asked: Sequence[tuple[Question, ...]],
     settings: ConsistencySettings,
     *,
-    arm: Arm,
+    arm: AskedArm,
     draw: Drawing,
     first: int,
 ) -> Drawn:
@@ -205,8 +207,8 @@ def _round(
     )
 
 
-def _asked(question: Question, arm: Arm, *, draw: int | None = None) -> Asked:
-    return Asked(arm.prepare(question.messages), question.tools, draw)
+def _asked(question: Question, arm: AskedArm, *, draw: int | None = None) -> DrawRequest:
+    return DrawRequest(arm.prepare(question.messages), question.tools, draw)
 
 
 def consistency_of(
@@ -229,7 +231,7 @@ def consistency_of(
     worded = {arm: _cases(asked, each.wordings, several) for arm, each in drawn.items()}
     texts = [text for each in drawn.values() for text in each.texts]
     by = AnswerComparison(checks[0] if checks else None, label_of(kinds), _meaning(settings, texts))
-    return judge_consistency(
+    return assess_consistency(
         samples if settings.samples else {},
         worded,
         by,
@@ -260,9 +262,9 @@ def _notes(reached: int, asked: int, several: int) -> tuple[str, ...]:
     notes = []
     if reached < asked:
         notes.append(
-            f"time was up after {many(reached, 'question')} of {asked:,} "
+            f"time was up after {pluralize(reached, 'question')} of {asked:,} "
             "(evaluate.consistency.minutes)"
         )
     if 0 < several < reached:
-        notes.append(f"{many(reached - several, 'question')} could not be put in other words")
+        notes.append(f"{pluralize(reached - several, 'question')} could not be put in other words")
     return tuple(notes)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from tunesmith.config import RunConfig
 from tunesmith.config.evaluate import PriceSettings
 from tunesmith.core import files
-from tunesmith.evaluation.answering import Said
+from tunesmith.evaluation.answering import CachedAnswer
 from tunesmith.evaluation.answers import Answers
 from tunesmith.evaluation.arms import Arm, BaseArms
 from tunesmith.evaluation.findings import told
@@ -22,7 +22,7 @@ MEASURES = ("strength", "consistency", "knowledge", "overtuning", "capacity")
 
 def facts_of(
     arms: Mapping[str, Arm],
-    said: Mapping[str, Sequence[Said]],
+    said: Mapping[str, Sequence[CachedAnswer]],
     timed: Mapping[str, Timed],
     prices: PriceSettings,
 ) -> dict[str, dict[str, object]]:
@@ -42,7 +42,7 @@ def facts_of(
     }
 
 
-def request_of(arm: Arm, said: Sequence[Said], timed: Timed | None) -> Request:
+def request_of(arm: Arm, said: Sequence[CachedAnswer], timed: Timed | None) -> Request:
     """An arm's mean request; virtual tokens are read as others are."""
     return Request(
         arm.prompt_tokens + arm.virtual_tokens,

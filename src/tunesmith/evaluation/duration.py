@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tunesmith.core.numbers import duration, duration_between, many
+from tunesmith.core.numbers import duration, duration_between, pluralize
 from tunesmith.engine.forward import Engine
-from tunesmith.generation.decoder import Decoder, Kin, Prompt, common_length
+from tunesmith.generation.decoder import Decoder, PrefixGroup, Prompt, common_length
 from tunesmith.generation.loop import BEGIN_TOKENS
 
 PROMPTS, TOKENS = 8, 32  # that are read to measure the speed
@@ -77,7 +77,7 @@ def speed_of(engine: Engine, prompts: Sequence[Prompt], *, now: Now = time.perf_
 
 def tokens_to_read(prompts: Sequence[Prompt]) -> int:
     """Tokens of all prompts, those that the prompts of a kin begin with alike counted once."""
-    kins: dict[Kin, list[Prompt]] = {}
+    kins: dict[PrefixGroup, list[Prompt]] = {}
     for prompt in prompts:
         kins.setdefault(prompt.kin, []).append(prompt)
     total = 0
@@ -88,17 +88,17 @@ def tokens_to_read(prompts: Sequence[Prompt]) -> int:
     return total
 
 
-def told(seconds: tuple[float, float], work: AnsweringWork, *, arms: Mapping[str, int]) -> str:
+def describe(seconds: tuple[float, float], work: AnsweringWork, *, arms: Mapping[str, int]) -> str:
     """`judging takes about 1 to 3 minutes: 600 answers to make (200 known) by base, tuned`."""
     total, waiting = sum(arms.values()), len(work.waiting)
     known = f", {total - waiting:,} of them known" if waiting < total else ""
-    probes = f"; {many(work.scored, 'token')} of probes" if work.scored else ""
+    probes = f"; {pluralize(work.scored, 'token')} of probes" if work.scored else ""
     more = work.measuring
-    facts = f"; {many(more.facts, 'answer')} about facts" if more.facts else ""
-    rows = f"; {many(more.tokens, 'token')} of rows for their losses" if more.tokens else ""
+    facts = f"; {pluralize(more.facts, 'answer')} about facts" if more.facts else ""
+    rows = f"; {pluralize(more.tokens, 'token')} of rows for their losses" if more.tokens else ""
     again = f"; then at most {duration(work.again)} of asking again" if work.again else ""
     about = duration_between(*(max(1.0, each) for each in seconds))
     return (
-        f"judging takes about {about}: {many(total, 'answer')}{known} "
+        f"judging takes about {about}: {pluralize(total, 'answer')}{known} "
         f"({', '.join(arms)}){probes}{facts}{rows}{again}"
     )

@@ -5,45 +5,45 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from tunesmith.adapters.loaded_base import Opened
+from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config import RunConfig
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Progress
 from tunesmith.data.dataset import RunRows
 from tunesmith.data.tokenizer import Tokenizer, encode
 from tunesmith.engine.forward import Engine
 from tunesmith.evaluation.answering import (
-    Said,
+    CachedAnswer,
     answer_arms,
     answers_now,
+    fingerprint,
     open_cache,
     unanswered,
-    voice_of,
 )
-from tunesmith.evaluation.answers import Answers, questions_of, score, text_of, told_of_long
+from tunesmith.evaluation.answers import Answers, questions_of, score, text_of, warn_long_references
 from tunesmith.evaluation.arms import BASE, Arm, arm_of, base_arms, kept, without_room
 from tunesmith.evaluation.checks.check import Check, early_notes, fit_checks, require_references
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.evaluation.comparison import TUNED
 from tunesmith.evaluation.document import about_of, document, facts_of, request_of
-from tunesmith.evaluation.duration import NONE, AnsweringWork, speed_of, told
+from tunesmith.evaluation.duration import NONE, AnsweringWork, describe, speed_of
 from tunesmith.evaluation.forgetting import Forgetting
-from tunesmith.evaluation.forgetting_scores import Probing
+from tunesmith.evaluation.forgetting_scores import ProbeRun
 from tunesmith.evaluation.measures import Known, Measures, Result, Tuned
 from tunesmith.evaluation.overfitting_evidence import Answered
 from tunesmith.evaluation.requests import STEPS, BreakEven, Timed, break_even, time_arms
-from tunesmith.evaluation.verdict import Verdict, judge
+from tunesmith.evaluation.verdict import Verdict, decide
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.sampling import Sampling
 from tunesmith.runs.folder import RunFolder
 
 
-class Judge:
+class Evaluator:
     """A run's held-out questions, arms, checks and probes, and what the arms said so far."""
 
     def __init__(  # each is another part of a run
         self,
-        opened: Opened,
+        opened: LoadedBase,
         config: RunConfig,
         rows: RunRows,
         *,
@@ -69,9 +69,11 @@ class Judge:
         require_references(self.checks, references, asked)
         for note in early_notes(self.checks, references, asked):
             progress.notice("checks", note)
-        if cut := told_of_long(opened.base.tokenizer, references, config.evaluate.max_new_tokens):
+        if cut := warn_long_references(
+            opened.base.tokenizer, references, config.evaluate.max_new_tokens
+        ):
             progress.notice("checks", cut)
-        self.said: dict[str, tuple[Said, ...]] = {}
+        self.said: dict[str, tuple[CachedAnswer, ...]] = {}
         self.answers: Answers | None = None
         self.verdict: Verdict | None = None
         self.timed: dict[str, Timed] = {}
@@ -88,7 +90,7 @@ class Judge:
         if BASE in self.base.arms:
             full = without_room(self.base.arms[BASE], virtual_tokens)
             if full:
-                said = f"{many(len(full), 'held-out row')} not asked: no room for an answer"
+                said = f"{pluralize(len(full), 'held-out row')} not asked: no room for an answer"
                 self._progress.notice("arms", said)
                 stay = [i for i in range(len(self.questions)) if i not in set(full)]
                 self.questions = tuple(self.questions[i] for i in stay)
@@ -98,13 +100,13 @@ class Judge:
             self._progress.notice("left_out", f"arm {name} left out: {why}")
         self.arms: dict[str, Arm] = dict(self.base.arms)
 
-    def _probes(self) -> Probing | None:
+    def _probes(self) -> ProbeRun | None:
         """What tells of forgetting; a verdict needs questions first."""
         settings = self._config.evaluate.forgetting
         if settings is None or not self.questions:
             return None
         notice = partial(self._progress.notice, "forgetting")
-        return Probing(self._opened, settings, seed=self._config.train.seed, notice=notice)
+        return ProbeRun(self._opened, settings, seed=self._config.train.seed, notice=notice)
 
     def _measuring(self, rows: RunRows, folder: RunFolder | None) -> Measures | None:
         """What is measured beside the verdict; there is no such thing without questions."""
@@ -146,7 +148,7 @@ class Judge:
             forgetting = self.forgetting(tuned.opened, tuned.adapter)
         answers = self._scored(tuned)
         tokens = {name: arm.prompt_tokens + arm.virtual_tokens for name, arm in self.arms.items()}
-        self.verdict = judge(answers.summary, forgetting=forgetting, prompt_tokens=tokens)
+        self.verdict = decide(answers.summary, forgetting=forgetting, prompt_tokens=tokens)
         self.cost = self._cost(self.verdict, tuned.training_seconds if tuned else None)
         if tuned is not None:
             self._measure(tuned, answers)
@@ -209,12 +211,14 @@ class Judge:
             for name in self.arms
         }
 
-    def first_score(self, opened: Opened, adapter: str | None) -> float:
+    def first_score(self, opened: LoadedBase, adapter: str | None) -> float:
         """Mean of the first check as an adapter is now; NaN without any score."""
         if BASE not in self.said:  # what a check that learns compares with
             self._ask(self.base.arms, None)
         arm = arm_of(opened, TUNED, self.questions, adapter=adapter)
-        phase = self._progress.phase(f"answering {many(len(arm.prompts), 'held-out question')}")
+        phase = self._progress.phase(
+            f"answering {pluralize(len(arm.prompts), 'held-out question')}"
+        )
         most = self._config.evaluate.max_new_tokens
         texts = answers_now(opened, arm, adapter, most=most, phase=phase)
         checks = fit_checks(self.checks[:1], own=self._own, base=self._texts(None)[BASE])
@@ -233,7 +237,7 @@ class Judge:
         return self._probing is not None
 
     def forgetting(
-        self, opened: Opened, adapter: str | None, probes: Sequence[str] | None = None
+        self, opened: LoadedBase, adapter: str | None, probes: Sequence[str] | None = None
     ) -> Forgetting | None:
         """What an adapter forgot, or the whole model as it is now, by some probes or all.
 
@@ -255,13 +259,15 @@ class Judge:
         """
         opened = tuned.opened if tuned else self._opened
         sampling = Sampling(max_new_tokens=self._config.evaluate.max_new_tokens)
-        voices = {name: voice_of(self._opened.base) for name in arms}
+        voices = {name: fingerprint(self._opened.base) for name in arms}
         if tuned is not None:
             voices[TUNED] = tuned.voice
         stop_ids = opened.base.stop_ids
         caches = {name: open_cache(voice, sampling, stop_ids) for name, voice in voices.items()}
         self._foretell(arms, unanswered(arms, caches), tuned)
-        phase = f"answering {many(len(self.questions), 'held-out question')} ({', '.join(arms)})"
+        phase = (
+            f"answering {pluralize(len(self.questions), 'held-out question')} ({', '.join(arms)})"
+        )
         self.said |= answer_arms(
             opened.engine,
             arms,
@@ -281,7 +287,7 @@ class Judge:
         new = {name: arm for name, arm in arms.items() if known[name] is None}
         self.timed |= {name: each for name, each in known.items() if each}
         if new:
-            phase = f"timing {many(rows, 'row')} one by one ({', '.join(new)})"
+            phase = f"timing {pluralize(rows, 'row')} one by one ({', '.join(new)})"
             timed = time_arms(engine, new, self.said, rows=rows, phase=self._progress.phase(phase))
             self.timed |= timed
             self.known.timed |= {(arms[name], rows): each for name, each in timed.items()}
@@ -312,4 +318,4 @@ class Judge:
         of_base = [prompt for prompt in prompts if prompt.adapter is None]
         speed = speed_of(opened.engine, of_base or self.arms[BASE].prompts)
         counts = {name: len(arm.prompts) for name, arm in arms.items()}
-        self._progress.notice("judging", told(work.seconds(speed), work, arms=counts))
+        self._progress.notice("judging", describe(work.seconds(speed), work, arms=counts))

@@ -5,14 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tunesmith.core.numbers import MINUS, points
-from tunesmith.core.phrases import DEFAULT, Words, languages
+from tunesmith.core.phrases import DEFAULT, Phrases, languages
 
 PHRASES = "tunesmith.evaluation.words"
 
 
-def words_in(language: str = DEFAULT) -> Words:
+def words_in(language: str = DEFAULT) -> Phrases:
     """The phrases of one language; raises ValueError where there are none."""
-    return Words(PHRASES, language)
+    return Phrases(PHRASES, language)
 
 
 def told(say: Callable[[str], str]) -> dict[str, object]:
@@ -42,24 +42,24 @@ class Finding:
         return {"code": self.code, "harm": self.harm, **self.values}
 
 
-def finding_text(part: str, finding: Finding, words: Words) -> str:
+def finding_text(part: str, finding: Finding, words: Phrases) -> str:
     """The sentences of a finding, which stand under ``part`` among the phrases."""
     return words.say(f"{part}.{finding.code}", **written(finding.values, words))
 
 
-def findings_text(part: str, findings: Sequence[Finding], words: Words) -> str:
+def findings_text(part: str, findings: Sequence[Finding], words: Phrases) -> str:
     """All of them in a paragraph; without any, what the part says then."""
     if not findings:
         return words.say(f"{part}.none")
     return " ".join(finding_text(part, each, words) for each in findings)
 
 
-def written(values: Mapping[str, Value], words: Words) -> dict[str, str]:
+def written(values: Mapping[str, Value], words: Phrases) -> dict[str, str]:
     """Each value as people read it."""
     return {name: _written(name, value, words) for name, value in values.items()}
 
 
-def _written(name: str, value: Value, words: Words) -> str:
+def _written(name: str, value: Value, words: Phrases) -> str:
     if isinstance(value, str):
         return value
     if name.endswith("share"):
@@ -71,7 +71,7 @@ def _written(name: str, value: Value, words: Words) -> str:
     return number_text(value)
 
 
-def share_text(share: float, words: Words) -> str:
+def share_text(share: float, words: Phrases) -> str:
     """A share in whole per cent, with a digit where that would make it all or nothing."""
     percent = 100 * share
     if percent not in (0.0, 100.0) and round(percent) in (0, 100):
@@ -79,7 +79,7 @@ def share_text(share: float, words: Words) -> str:
     return words.say("percent", value=f"{percent:.0f}")
 
 
-def points_text(share: float, words: Words, digits: int | None = None) -> str:
+def points_text(share: float, words: Phrases, digits: int | None = None) -> str:
     """A difference of shares in points, with its sign; whole ones where no digits are asked for."""
     value = signed_text(share) if digits is None else points(share, digits)
     is_one = abs(round(100 * share, digits or 0)) == 1
@@ -91,7 +91,7 @@ def signed_text(share: float) -> str:
     return points(share, 0) if round(100 * share) else "0"
 
 
-def arm_text(arm: str, words: Words) -> str:
+def arm_text(arm: str, words: Phrases) -> str:
     """An arm by what the user knows it as; one without a phrase by its name."""
     return words.say_or(f"arm.{arm}", arm)
 

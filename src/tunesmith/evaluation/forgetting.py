@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from tunesmith.core.phrases import DEFAULT
-from tunesmith.evaluation.comparison import standing
+from tunesmith.evaluation.comparison import holm
 from tunesmith.evaluation.findings import Finding, Value, finding_text, told, words_in
 from tunesmith.evaluation.forgetting_probes import Measure, Measured
 from tunesmith.evaluation.intervals import LEVEL, Interval
@@ -77,7 +77,7 @@ class Forgetting:
         return tuple(f for f in self.findings if f.outcome == "unclear" and not f.part)
 
 
-def judge_forgetting(
+def assess_forgetting(
     measured: Sequence[Measured], margins: Margins, *, level: float = LEVEL
 ) -> Forgetting:
     """Every probe against its margin.
@@ -90,7 +90,7 @@ def judge_forgetting(
         return lambda strict: int(_harm(each, strict)[0] > margins[each.measure])
 
     names = {str(number): beyond_of(each) for number, each in enumerate(measured)}
-    beyond = standing(names, level=level)
+    beyond = holm(names, level=level)
     return Forgetting(
         tuple(
             _finding(each, margins[each.measure], level=level, forgotten=str(number) in beyond)
@@ -126,7 +126,7 @@ def _finding(each: Measured, margin: float, *, level: float, forgotten: bool) ->
 
 
 @dataclass(frozen=True, slots=True)
-class Strength:
+class AdapterScale:
     """The ``share`` that stands, and the largest one within the margins, ``tried`` (None: none is).
 
     ``probe`` is what full strength forgot beyond its margin: its ``measure`` differs from the

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.evaluation.comparison import rows_needed
 from tunesmith.evaluation.intervals import (
     Interval,
@@ -16,7 +16,7 @@ from tunesmith.evaluation.intervals import (
     paired_difference,
     unbounded_interval,
 )
-from tunesmith.evaluation.likelihoods import Logs, Reader, Span
+from tunesmith.evaluation.likelihoods import Logs, Reader, ScoredSpan
 
 DELIMITER = " "  # between context and choice
 ALL = "all questions"
@@ -71,7 +71,7 @@ class MultipleChoice:
     name: str
     questions: tuple[ChoiceQuestion, ...]
 
-    def spans(self, reader: Reader) -> tuple[Span, ...]:
+    def spans(self, reader: Reader) -> tuple[ScoredSpan, ...]:
         """What is scored: each choice after its context, question by question."""
         return tuple(
             reader.continuations(
@@ -163,7 +163,7 @@ class PlainText:
     texts: tuple[str, ...]
     counts: Mapping[str, float] = field(default_factory=dict)
 
-    def spans(self, reader: Reader) -> tuple[Span, ...]:
+    def spans(self, reader: Reader) -> tuple[ScoredSpan, ...]:
         """What is scored: every token of every text once."""
         return tuple(span for spans in reader.texts(self.texts) for span in spans)
 
@@ -230,7 +230,7 @@ def _rises(base: Sequence[Logs], tuned: Sequence[Logs]) -> list[float]:
         [float((b - t).sum(dtype=np.float64)) for b, t in zip(base, tuned, strict=True)]
     )
     if len(rises) < 2:
-        raise ValueError(f"one block of {many(int(lengths.sum()), 'token')} has no interval")
+        raise ValueError(f"one block of {pluralize(int(lengths.sum()), 'token')} has no interval")
     rise = rises.sum() / lengths.sum()
     values: list[float] = (rise + (rises - rise * lengths) / lengths.mean()).tolist()
     return values

@@ -4,29 +4,29 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 
-from tunesmith.adapters.loaded_base import Opened
+from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config.evaluate import ForgettingSettings
 from tunesmith.core.errors import ModelError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import UNSEEN, PhaseProgress
-from tunesmith.evaluation.forgetting import Forgetting, Margins, judge_forgetting
+from tunesmith.evaluation.forgetting import Forgetting, Margins, assess_forgetting
 from tunesmith.evaluation.forgetting_probes import with_all_questions
 from tunesmith.evaluation.forgetting_sources import Probe, probes_named
-from tunesmith.evaluation.likelihoods import Logs, Reader, Span, log_likelihoods, tokens_of
+from tunesmith.evaluation.likelihoods import Logs, Reader, ScoredSpan, log_likelihoods, tokens_of
 
 WINDOW_TOKENS = 2048  # longer texts are read in such windows, or in the model's context
 LEAST_WINDOW = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class ProbeScores:
     """What one arm finds of every probe's spans, read in windows of so many tokens."""
 
     window: int
     logs: Mapping[str, Sequence[Logs]]
 
 
-class Probing:
+class ProbeRun:
     """The probes of a run, and what the base finds of them once it has been asked.
 
     ``opened`` may be exchanged for what a base has become, after ``score_base``.
@@ -34,7 +34,7 @@ class Probing:
 
     def __init__(
         self,
-        opened: Opened,
+        opened: LoadedBase,
         settings: ForgettingSettings,
         *,
         seed: int = 0,
@@ -44,14 +44,14 @@ class Probing:
         self.opened, self.settings, self._seed = opened, settings, seed
         self._notice = notice
         self.probes: tuple[Probe, ...] = probes_named(settings.probes)
-        self.base: Scores | None = None
-        self._known: dict[int, tuple[list[Span], list[tuple[str, int]]]] = {}
+        self.base: ProbeScores | None = None
+        self._known: dict[int, tuple[list[ScoredSpan], list[tuple[str, int]]]] = {}
 
     def score_base(self, *, phase: PhaseProgress = UNSEEN) -> None:
         """Ask the base now, as training will change it."""
         (self.base,) = self._score([None], self._window(None), phase)
 
-    def part(self, names: Sequence[str]) -> "Probing":
+    def part(self, names: Sequence[str]) -> "ProbeRun":
         """The same with these probes alone; with all of them where a name stands for several."""
         chosen = tuple(probe for probe in self.probes if probe.name in names)
         part = copy(self)
@@ -84,7 +84,8 @@ class Probing:
         room = opened.base.context - opened.engine.prefix_length(adapter)
         if room < LEAST_WINDOW:
             raise ModelError(
-                f"The model's context leaves {many(room, 'token')} for the probes of forgetting."
+                f"The model's context leaves {pluralize(room, 'token')} for the probes of "
+                "forgetting."
             )
         return min(WINDOW_TOKENS, room)
 
@@ -92,20 +93,20 @@ class Probing:
         """Tokens that scoring one arm computes."""
         return tokens_of(self._spans(self._window(adapter))[0])
 
-    def _spans(self, window: int) -> tuple[list[Span], list[tuple[str, int]]]:
+    def _spans(self, window: int) -> tuple[list[ScoredSpan], list[tuple[str, int]]]:
         """All probes' spans read in such windows, and where each probe's end."""
         if window in self._known:
             return self._known[window]
         reader = Reader(self.opened.base.tokenizer, window)
-        spans: list[Span] = []
+        spans: list[ScoredSpan] = []
         ends: list[tuple[str, int]] = []
         for probe in self.probes:
             own = probe.spans(reader)
             cut = sum(1 for span in own if span.cut)
             if cut:
-                length = many(window, "token")
+                length = pluralize(window, "token")
                 self._notice(
-                    f"{probe.name}: {many(cut, 'text')} longer than {length}, cut in front"
+                    f"{probe.name}: {pluralize(cut, 'text')} longer than {length}, cut in front"
                 )
             first = spans[-1].group + 1 if spans else 0
             spans += [replace(span, group=span.group + first) for span in own]
@@ -115,20 +116,20 @@ class Probing:
 
     def _score(
         self, adapters: Sequence[str | None], window: int, phase: PhaseProgress
-    ) -> list[Scores]:
+    ) -> list[ProbeScores]:
         """Each arm's scores; all probes go through the same streams."""
         spans, ends = self._spans(window)
         found = log_likelihoods(self.opened.engine, spans, adapters, phase=phase)
         starts = [0, *(end for _, end in ends)]
         return [
-            Scores(
+            ProbeScores(
                 window,
                 {name: logs[start:end] for start, (name, end) in zip(starts, ends, strict=False)},
             )
             for logs in found
         ]
 
-    def _judged(self, base: Scores, tuned: Scores) -> Forgetting:
+    def _judged(self, base: ProbeScores, tuned: ProbeScores) -> Forgetting:
         measured = [
             probe.measured(base.logs[probe.name], tuned.logs[probe.name], seed=self._seed)
             for probe in self.probes
@@ -138,4 +139,4 @@ class Probing:
             "accuracy": settings.accuracy_points / 100,
             "perplexity": settings.perplexity_percent / 100,
         }
-        return judge_forgetting(with_all_questions(measured, seed=self._seed), margins)
+        return assess_forgetting(with_all_questions(measured, seed=self._seed), margins)

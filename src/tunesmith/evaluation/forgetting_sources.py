@@ -24,7 +24,7 @@ from tunesmith.evaluation.forgetting_probes import (
     compare_answers,
 )
 from tunesmith.evaluation.given_rows import ChoiceRow, TextRow, given_rows
-from tunesmith.evaluation.likelihoods import Logs, Reader, Span
+from tunesmith.evaluation.likelihoods import Logs, Reader, ScoredSpan
 
 LEAST_CHARACTERS = 1000  # of a text probe: an interval needs some rows
 
@@ -36,7 +36,7 @@ class Probe(Protocol):
     def name(self) -> str:
         """What tables call it."""
 
-    def spans(self, reader: Reader) -> tuple[Span, ...]:
+    def spans(self, reader: Reader) -> tuple[ScoredSpan, ...]:
         """What is scored."""
 
     def measured(self, base: Sequence[Logs], tuned: Sequence[Logs], *, seed: int) -> Measured:
@@ -116,7 +116,7 @@ class ChoiceTask:
     task: LmEvalTask
     documents: tuple[tuple[LmEvalRequest, ...], ...]
 
-    def spans(self, reader: Reader) -> tuple[Span, ...]:
+    def spans(self, reader: Reader) -> tuple[ScoredSpan, ...]:
         """What is scored: each choice after its context, those of one context together."""
         pairs = [
             (context, [each.args[1] for each in group])

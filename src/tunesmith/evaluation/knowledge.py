@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from tunesmith.adapters.loaded_base import Opened
+from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config.evaluate import KnowledgeSettings
 from tunesmith.core.phrases import DEFAULT
 from tunesmith.core.progress import UNSEEN, PhaseProgress
@@ -14,7 +14,7 @@ from tunesmith.data.quality.distribution import Sampled
 from tunesmith.data.quality.text import bare, fold, words
 from tunesmith.data.quality.unsuitable import FEWEST_ROWS, Facts, measure, names_told
 from tunesmith.data.rows import Conversation, Message
-from tunesmith.evaluation.answering import Asked as Prompted
+from tunesmith.evaluation.answering import DrawRequest as Prompted
 from tunesmith.evaluation.answering import answers_to
 from tunesmith.evaluation.answers import spread
 from tunesmith.evaluation.findings import Finding, finding_text, told, words_in
@@ -159,7 +159,7 @@ def _scores(
     return [float(rule(fact, answer)) for fact, answer in zip(facts, answers, strict=True)]
 
 
-def judge_knowledge(
+def assess_knowledge(
     recalls: Mapping[Wording, Recall], *, facts: Facts | None, wrapped: int = 0
 ) -> Knowledge:
     """*skill* where held-out answers are given as well: they follow from the question.
@@ -244,7 +244,7 @@ def fact_sheet(
 
 
 def ask_facts(
-    opened: Opened,
+    opened: LoadedBase,
     sheet: FactSheet,
     settings: KnowledgeSettings,
     *,
@@ -279,7 +279,7 @@ def knowledge_from(
         name: recall_of([each.fact for each in part], base[name], tuned[name], seed=seed)
         for name, part in sheet.questions.items()
     }
-    return judge_knowledge(recalls, facts=sheet.facts, wrapped=sheet.wrapped)
+    return assess_knowledge(recalls, facts=sheet.facts, wrapped=sheet.wrapped)
 
 
 def _is_one_turn(row: Conversation) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tunesmith.adapters.loaded_base import Opened
+from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.core.errors import ModelError
 from tunesmith.core.progress import UNSEEN, PhaseProgress
 from tunesmith.data.tokenizer import Tokenizer, begins_texts_with, encode
@@ -20,7 +20,7 @@ from tunesmith.training.steps import micro_batches
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ScoredSpan:
     """Tokens ``ids``, of which those from ``scored`` on are scored, each given all before it.
 
     Spans of one ``group`` begin alike. ``cut``: tokens that the window left out in front.
@@ -45,7 +45,7 @@ class Reader:
         self._first = first
         self._begin = [] if begins_texts_with(tokenizer) is None else [first]
 
-    def continuations(self, pairs: Sequence[tuple[str, Sequence[str]]]) -> list[Span]:
+    def continuations(self, pairs: Sequence[tuple[str, Sequence[str]]]) -> list[ScoredSpan]:
         """Each continuation after its context, those of one context a group.
 
         White space that ends a context goes into its continuations, which are cut out of the
@@ -62,19 +62,21 @@ class Reader:
                 after = next(whole)[len(context) :]
                 cut = max(0, len(before) + len(after) - self.window - 1)
                 ids = (*before, *after)[cut:]
-                spans.append(Span(ids, max(1, len(before) - cut), group, cut))
+                spans.append(ScoredSpan(ids, max(1, len(before) - cut), group, cut))
         return spans
 
-    def texts(self, texts: Sequence[str]) -> list[tuple[Span, ...]]:
+    def texts(self, texts: Sequence[str]) -> list[tuple[ScoredSpan, ...]]:
         """The spans of each text, which score every token once, each a group of its own.
 
         The first token is given the one that texts begin with; a text longer than the window is
         read in windows that overlap by a token, the last one a whole window too.
         """
-        found: list[tuple[Span, ...]] = []
+        found: list[tuple[ScoredSpan, ...]] = []
         group = 0
         for ids in encode(self.tokenizer, list(texts)):
-            spans = tuple(Span(*window, group + i) for i, window in enumerate(self._windows(ids)))
+            spans = tuple(
+                ScoredSpan(*window, group + i) for i, window in enumerate(self._windows(ids))
+            )
             group += len(spans)
             found.append(spans)
         return found
@@ -101,7 +103,7 @@ Logs = NDArray[np.float32]  # log-likelihoods of a span's scored tokens, in nats
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
+class _SpanGroup:
     """Spans that begin alike, by their places, and the tokens that they take in a stream."""
 
     places: tuple[int, ...]
@@ -111,7 +113,7 @@ class _Group:
 
 def log_likelihoods(
     engine: Engine,
-    spans: Sequence[Span],
+    spans: Sequence[ScoredSpan],
     adapters: Sequence[str | None],
     *,
     phase: PhaseProgress = UNSEEN,
@@ -137,14 +139,14 @@ def log_likelihoods(
     return tuple([logs[i] for i in range(len(spans))] for logs in found)
 
 
-def tokens_of(spans: Sequence[Span]) -> int:
+def tokens_of(spans: Sequence[ScoredSpan]) -> int:
     """Tokens that one adapter computes to score the spans."""
     return sum(group.tokens for group in _groups(spans))
 
 
-def _streams(spans: Sequence[Span], *, arms: int) -> Iterator[list[_Group]]:
+def _streams(spans: Sequence[ScoredSpan], *, arms: int) -> Iterator[list[_SpanGroup]]:
     """Groups that one stream takes, those with like lengths of their beginnings together."""
-    stream: list[_Group] = []
+    stream: list[_SpanGroup] = []
     for group in sorted(_groups(spans), key=lambda group: group.begin):
         if stream and arms * sum(each.tokens for each in [*stream, group]) > STREAM_TOKENS:
             yield stream
@@ -154,22 +156,22 @@ def _streams(spans: Sequence[Span], *, arms: int) -> Iterator[list[_Group]]:
         yield stream
 
 
-def _groups(spans: Sequence[Span]) -> Iterator[_Group]:
+def _groups(spans: Sequence[ScoredSpan]) -> Iterator[_SpanGroup]:
     places: dict[int, list[int]] = {}
     for place, span in enumerate(spans):
         places.setdefault(span.group, []).append(place)
     for members in places.values():
         begin = min(spans[place].scored for place in members)
         own = sum(len(spans[place].ids) - begin for place in members)
-        yield _Group(tuple(members), begin, begin + own)
+        yield _SpanGroup(tuple(members), begin, begin + own)
 
 
 @torch.no_grad()
 def _scored(
     engine: Engine,
-    spans: Sequence[Span],
+    spans: Sequence[ScoredSpan],
     adapters: Sequence[str | None],
-    groups: Sequence[_Group],
+    groups: Sequence[_SpanGroup],
 ) -> Iterator[tuple[int, int, Logs]]:
     """Arm, place and log-likelihoods of every span of a stream."""
     keys = [(arm, p) for arm in range(len(adapters)) for group in groups for p in group.places]
@@ -187,7 +189,7 @@ def _scored(
         yield arm, p, logs
 
 
-def _weights(span: Span) -> list[float]:
+def _weights(span: ScoredSpan) -> list[float]:
     return [0.0] * span.scored + [1.0] * (len(span.ids) - span.scored)
 
 
@@ -196,7 +198,7 @@ TOKENS = 1792
 
 @torch.no_grad()
 def losses_of_rows(
-    opened: Opened, rows: Rows, *, adapter: str | None, phase: PhaseProgress = UNSEEN
+    opened: LoadedBase, rows: Rows, *, adapter: str | None, phase: PhaseProgress = UNSEEN
 ) -> list[float]:
     """Mean loss of each row in nats per supervised token, in the rows' order."""
     found: dict[int, float] = {}
@@ -207,7 +209,7 @@ def losses_of_rows(
 
 
 def _losses(
-    opened: Opened, rows: Rows, group: tuple[int, ...], adapter: str | None
+    opened: LoadedBase, rows: Rows, group: tuple[int, ...], adapter: str | None
 ) -> Iterator[tuple[int, float]]:
     engine = opened.engine
     packable = [
@@ -240,7 +242,7 @@ def score_answers(
         mine = [i for i, adapter in enumerate(adapters) if adapter == name]
         texts = encode(shared.opened.tokenizer(name), [answers[i] for i in mine])
         spans = [
-            Span((*prompts[i].ids, *ids), len(prompts[i].ids), group)
+            ScoredSpan((*prompts[i].ids, *ids), len(prompts[i].ids), group)
             for group, (i, ids) in enumerate(zip(mine, texts, strict=True))
         ]
         logs = log_likelihoods(shared.opened.engine, spans, [name])

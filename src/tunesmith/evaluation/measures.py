@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from tunesmith.adapters.loaded_base import Opened
+from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config import RunConfig
 from tunesmith.config.evaluate import ForgettingSettings
 from tunesmith.core.errors import TunesmithError
@@ -17,11 +17,11 @@ from tunesmith.evaluation.capacity import Capacity, capacity_of
 from tunesmith.evaluation.checks.check import Check
 from tunesmith.evaluation.comparison import TUNED
 from tunesmith.evaluation.consistency import Consistency
-from tunesmith.evaluation.consistency_questions import Arm as Asker
-from tunesmith.evaluation.consistency_questions import Asking, Drawn
+from tunesmith.evaluation.consistency_questions import AskedArm as Asker
+from tunesmith.evaluation.consistency_questions import ConsistencyRun, Drawn
 from tunesmith.evaluation.duration import Measuring
-from tunesmith.evaluation.forgetting import Forgetting, Strength
-from tunesmith.evaluation.forgetting_scores import Scores
+from tunesmith.evaluation.forgetting import AdapterScale, Forgetting
+from tunesmith.evaluation.forgetting_scores import ProbeScores
 from tunesmith.evaluation.knowledge import (
     FactSheet,
     Knowledge,
@@ -30,11 +30,11 @@ from tunesmith.evaluation.knowledge import (
     fact_sheet,
     knowledge_from,
 )
-from tunesmith.evaluation.overfitting import Overtuning, judge_overtuning
-from tunesmith.evaluation.overfitting_evidence import Answered, Losing, read_run
+from tunesmith.evaluation.overfitting import Overfitting, assess_overfitting
+from tunesmith.evaluation.overfitting_evidence import Answered, RowLossSample, read_run
 from tunesmith.evaluation.requests import Timed
 from tunesmith.runs.folder import RunFolder
-from tunesmith.training.events import Weakened
+from tunesmith.training.events import ScaledDown
 
 Told = Mapping[Wording, tuple[str, ...]]  # answers to facts
 
@@ -52,7 +52,7 @@ _Found = TypeVar("_Found")
 class Result:
     """Who answers as tuned (adapter None: the whole model), and what it said to the questions."""
 
-    opened: Opened
+    opened: LoadedBase
     adapter: str | None
     said: Answered
     checks: Sequence[Check]
@@ -78,7 +78,7 @@ class Measures:
     this one.
     """
 
-    opened: Opened
+    opened: LoadedBase
     config: RunConfig
     rows: RunRows
     questions: Sequence[Question]
@@ -86,8 +86,8 @@ class Measures:
     folder: RunFolder | None
     progress: Progress
     known: Callable[[], Shared] = Shared
-    _asking: Asking | None = field(init=False, default=None)
-    _losing: Losing | None = field(init=False, default=None)
+    _asking: ConsistencyRun | None = field(init=False, default=None)
+    _losing: RowLossSample | None = field(init=False, default=None)
     _facts: Told | None = field(init=False, default=None)
     _sheet: FactSheet | None = field(init=False, default=None)
 
@@ -95,9 +95,11 @@ class Measures:
         settings, seed = self.config.evaluate, self.config.train.seed
         if settings.consistency is not None:
             arms = 2 + (PROMPTED in self.base.arms)
-            self._asking = Asking(self.opened, self.questions, settings, seed=seed, arms=arms)
+            self._asking = ConsistencyRun(
+                self.opened, self.questions, settings, seed=seed, arms=arms
+            )
         if self.folder is not None:
-            self._losing = Losing(self.opened, self.rows)
+            self._losing = RowLossSample(self.opened, self.rows)
         if settings.knowledge is not None:
             held = self.rows.held_conversations
             self._sheet = fact_sheet(self.rows.sample, held, settings.knowledge)
@@ -152,7 +154,7 @@ class Measures:
             arms[PROMPTED] = Asker(prepare=change)
         return arms
 
-    def _draw_base(self, asking: Asking) -> None:
+    def _draw_base(self, asking: ConsistencyRun) -> None:
         """What the base says when it is asked again, unless that is known."""
         drawn, key = self.known().drawn, self._key
         asking.drawn.update(drawn.get(key, {}))
@@ -167,13 +169,13 @@ class Measures:
         settings = self.config.evaluate.model_dump_json()
         return settings, self.config.train.seed, tuple(self.questions)
 
-    def _draw(self, asking: Asking, name: str, arm: Asker) -> None:
+    def _draw(self, asking: ConsistencyRun, name: str, arm: Asker) -> None:
         asking.draw(name, arm, phase=self.progress.phase(f"asking again ({name})"))
 
-    def _strength(self) -> Strength | None:
+    def _strength(self) -> AdapterScale | None:
         """At which share of its strength the run's result stands, where that was tried."""
-        found = self.folder.last(Weakened) if self.folder else None
-        return Strength(**found) if found else None  # type: ignore[arg-type]
+        found = self.folder.last(ScaledDown) if self.folder else None
+        return AdapterScale(**found) if found else None  # type: ignore[arg-type]
 
     def _consistency(self, result: Result) -> Consistency | None:
         if self._asking is None:
@@ -182,7 +184,7 @@ class Measures:
         self._draw(self._asking, TUNED, Asker(adapter=result.adapter))
         return self._asking.judged(result.checks)
 
-    def _told(self, opened: Opened, adapter: str | None) -> dict[Wording, tuple[str, ...]]:
+    def _told(self, opened: LoadedBase, adapter: str | None) -> dict[Wording, tuple[str, ...]]:
         assert self._sheet is not None
         assert self.config.evaluate.knowledge is not None
         who = TUNED if adapter else BASE
@@ -206,7 +208,7 @@ class Measures:
     def _capacity(self, result: Result) -> Capacity | None:
         return capacity_of(result.opened.engine, result.adapter) if result.adapter else None
 
-    def _overtuning(self, result: Result, capacity: Capacity | None) -> Overtuning | None:
+    def _overtuning(self, result: Result, capacity: Capacity | None) -> Overfitting | None:
         if self._losing is None or self.folder is None:
             return None
         config, width = self.config, result.opened.engine.model.config.hidden_size
@@ -220,7 +222,7 @@ class Measures:
         )
         if self._losing.tuned is not None:
             self.known().losses[self.folder.path] = self._losing.tuned.train
-        return judge_overtuning(evidence, run.choice)
+        return assess_overfitting(evidence, run.choice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +232,7 @@ class Tuned:
     ``forgetting`` is what it forgot, where that was measured already.
     """
 
-    opened: Opened
+    opened: LoadedBase
     adapter: str | None
     voice: str
     training_seconds: float | None = None
@@ -244,6 +246,6 @@ class Known:
     Answers need no such place: those of all runs are in the cache.
     """
 
-    scores: dict[ForgettingSettings, Scores] = field(default_factory=dict)
+    scores: dict[ForgettingSettings, ProbeScores] = field(default_factory=dict)
     timed: dict[tuple[Arm, int], Timed] = field(default_factory=dict)
     measures: Shared = field(default_factory=Shared)

@@ -7,7 +7,7 @@ where there are rows to tell from, the limit of an interval must lie beyond the 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
-from tunesmith.core.phrases import DEFAULT, Words
+from tunesmith.core.phrases import DEFAULT, Phrases
 from tunesmith.evaluation.capacity import FULL
 from tunesmith.evaluation.checkpoints import CheckpointChoice
 from tunesmith.evaluation.findings import (
@@ -128,7 +128,7 @@ def contradicting_labels(e: Evidence) -> Finding | None:
     return Finding("contradicting-labels", values, harm=True)
 
 
-def learned_by_heart(e: Evidence) -> Finding | None:
+def memorized(e: Evidence) -> Finding | None:
     """Training rows are certain and others are not, after too many passes, with a rising held-out
     loss, or with training answers in place of own ones.
     """
@@ -165,7 +165,7 @@ def _by_heart_at_the_end(e: Evidence) -> Finding | None:
     return Finding("learned-by-heart-at-the-end", {**values, "train_nats": e.curves.last})
 
 
-def past_its_best(e: Evidence) -> Finding | None:
+def overfit(e: Evidence) -> Finding | None:
     """The held-out loss was lower before."""
     rise = _rise(e)
     return None if rise is None else Finding("past-its-best", rise)
@@ -192,7 +192,7 @@ def rank_too_low(e: Evidence) -> Finding | None:
     return Finding("rank-too-low", values, harm=True)
 
 
-def still_falling(e: Evidence) -> Finding | None:
+def underfit(e: Evidence) -> Finding | None:
     """The training loss was falling when the run ended, and other rows fell with it."""
     fall, gap = _falling(e), e.gap
     own_only = gap is not None and gap.train < AHEAD * gap.held and gap.gap.low > APART
@@ -228,22 +228,22 @@ RULES: tuple[Rule, ...] = (
     diverged,
     collapsed,
     contradicting_labels,
-    learned_by_heart,
+    memorized,
     rank_too_low,
-    past_its_best,
-    still_falling,
+    overfit,
+    underfit,
 )
 INSTEAD: dict[Rule, tuple[Rule, ...]] = {
-    diverged: (collapsed, learned_by_heart, rank_too_low, past_its_best, still_falling),
-    collapsed: (rank_too_low, still_falling),
-    contradicting_labels: (rank_too_low, past_its_best, still_falling),
-    learned_by_heart: (past_its_best, still_falling),
-    rank_too_low: (still_falling,),
+    diverged: (collapsed, memorized, rank_too_low, overfit, underfit),
+    collapsed: (rank_too_low, underfit),
+    contradicting_labels: (rank_too_low, overfit, underfit),
+    memorized: (overfit, underfit),
+    rank_too_low: (underfit,),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Overtuning:
+class Overfitting:
     """A run's evidence with what it says; ``choice`` where checkpoints were measured."""
 
     evidence: Evidence
@@ -276,12 +276,12 @@ class Overtuning:
         yield from told(lambda language: self.text(language=language)).items()
 
 
-def judge_overtuning(evidence: Evidence, choice: CheckpointChoice | None = None) -> Overtuning:
+def assess_overfitting(evidence: Evidence, choice: CheckpointChoice | None = None) -> Overfitting:
     """Diagnosed, with the choice of a checkpoint beside it."""
-    return Overtuning(evidence, diagnose(evidence), choice)
+    return Overfitting(evidence, diagnose(evidence), choice)
 
 
-def choice_text(choice: CheckpointChoice, words: Words) -> str:
+def choice_text(choice: CheckpointChoice, words: Phrases) -> str:
     """Why this checkpoint."""
     best, last, highest = choice.best, choice.last, choice.highest
     kind = "share" if choice.unit == "share" else "nats"

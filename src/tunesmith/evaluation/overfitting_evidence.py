@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tunesmith.adapters.loaded_base import Opened
+from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config.methods import MethodSettings
 from tunesmith.core.progress import UNSEEN, PhaseProgress
 from tunesmith.data.dataset import Dataset, RunRows
@@ -206,10 +206,10 @@ class SideLosses:
     held: list[float]
 
 
-class Losing:
+class RowLossSample:
     """A sample of a run's training and held-out rows, and what either arm loses on them."""
 
-    def __init__(self, opened: Opened, rows: RunRows) -> None:
+    def __init__(self, opened: LoadedBase, rows: RunRows) -> None:
         """Held-out rows may be missing: then there is no gap, and the rest is diagnosed."""
         self.opened, self.rows = opened, rows
         self.train = sample(rows.train)
@@ -236,7 +236,7 @@ class Losing:
         self,
         adapter: str | None,
         *,
-        run: "Run",
+        run: "TrainingCurves",
         answered: Answered | None = None,
         capacity: Capacity | None = None,
         phase: PhaseProgress = UNSEEN,
@@ -291,7 +291,7 @@ def sample(rows: Dataset) -> Dataset:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class TrainingCurves:
     """What a run's folder tells of its run."""
 
     curves: Curves
@@ -303,7 +303,7 @@ class Run:
 
 def read_run(
     folder: RunFolder, method: MethodSettings, *, width: int, seed: int, broken: bool = False
-) -> Run:
+) -> TrainingCurves:
     """From metrics, events and plan; ``width`` is the base's, ``broken`` that the loss broke it."""
     steps = list(read_lines(folder.metrics))
     losses = [float(str(step["loss"])) for step in steps]
@@ -312,7 +312,7 @@ def read_run(
     broken = broken or not all(map(math.isfinite, losses))
     plan = folder.read_plan()
     usual = table.learning_rate(method.kind, width)
-    return Run(
+    return TrainingCurves(
         Curves(losses, sorted(held.items()), broken),
         int(str(steps[-1]["tokens"])) if steps else 0,
         Rate(plan.lr, usual) if plan else None,

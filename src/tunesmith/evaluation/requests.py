@@ -10,7 +10,7 @@ import numpy as np
 from tunesmith.config.evaluate import PriceSettings
 from tunesmith.core.progress import UNSEEN, PhaseProgress
 from tunesmith.engine.forward import Engine
-from tunesmith.evaluation.answering import Said
+from tunesmith.evaluation.answering import CachedAnswer
 from tunesmith.evaluation.arms import Arm
 from tunesmith.generation.decoder import Decoder, Prompt
 
@@ -119,7 +119,7 @@ class Timed:
 def time_arms(
     engine: Engine,
     arms: Mapping[str, Arm],
-    said: Mapping[str, Sequence[Said]],
+    said: Mapping[str, Sequence[CachedAnswer]],
     *,
     rows: int,
     phase: PhaseProgress = UNSEEN,
@@ -157,7 +157,7 @@ def _request(engine: Engine, prompt: Prompt, ids: Sequence[int], now: Now) -> It
         yield now() - start
 
 
-def _timed(first: Sequence[float], steps: Sequence[float], said: Sequence[Said]) -> Timed:
+def _timed(first: Sequence[float], steps: Sequence[float], said: Sequence[CachedAnswer]) -> Timed:
     """An answer of n tokens that ended by itself takes n steps behind the first token."""
     made = [len(each.ids) - (each.ended == "length") for each in said]
     length = max(0.0, sum(made) / len(made))

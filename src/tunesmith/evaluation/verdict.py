@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tunesmith.core.numbers import points
-from tunesmith.core.phrases import DEFAULT, Words
+from tunesmith.core.phrases import DEFAULT, Phrases
 from tunesmith.evaluation.arms import BASE, PROMPTED
 from tunesmith.evaluation.comparison import TUNED, CheckSummary, Gain, Summary
 from tunesmith.evaluation.findings import arm_text, points_text, share_text, words_in
@@ -80,7 +80,7 @@ class Verdict:
         }
 
 
-def judge(
+def decide(
     summary: Summary,
     *,
     forgetting: Forgetting | None = None,
@@ -130,7 +130,7 @@ def verdict_text(verdict: Verdict, *, language: str = DEFAULT) -> str:
 class _VerdictText:
     """A verdict and the words for it."""
 
-    def __init__(self, verdict: Verdict, words: Words) -> None:
+    def __init__(self, verdict: Verdict, words: Phrases) -> None:
         self.verdict, self.words, self.say = verdict, words, words.say
         self.level = self._share(verdict.summary.level)
 

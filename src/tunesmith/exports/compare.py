@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.data.chat_text import chat_text, given
 from tunesmith.data.rows import Message
 from tunesmith.data.tokenizer import encode
@@ -97,7 +97,7 @@ class ExportComparison:
     def sentences(self) -> list[str]:
         """For people."""
         said = [
-            f"{self.same_answers} of {many(self.prompts, 'greedy answer')} "
+            f"{self.same_answers} of {pluralize(self.prompts, 'greedy answer')} "
             f"{'is' if self.prompts == 1 else 'are'} the same in "
             f"{self.program} ({LIBRARY.get(self.program, 'version')} {self.version}).",
             f"The largest difference of a logit is {self.largest_difference:.3g}; the largest "

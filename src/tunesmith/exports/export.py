@@ -13,7 +13,7 @@ from tunesmith.adapters import fit
 from tunesmith.core import files
 from tunesmith.core.errors import RunError, UsageError
 from tunesmith.core.files import TEMPORARY
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data.rows import Message
 from tunesmith.engine.forward import named_tensors
@@ -36,7 +36,7 @@ from tunesmith.exports.writers import (
 )
 from tunesmith.models.cache import folder_bytes
 from tunesmith.runs.fit import verify_adapter
-from tunesmith.runs.locate import Found
+from tunesmith.runs.locate import LocatedTarget
 
 QUESTIONS = (
     "What is the capital of France?",
@@ -65,7 +65,9 @@ def run_export(
         return None, NO_LLAMA
     if refusal := _too_large(job):
         return None, refusal
-    job.progress.phase(f"{job.out} is written; to compare, it is run on {many(prompts, 'prompt')}.")
+    job.progress.phase(
+        f"{job.out} is written; to compare, it is run on {pluralize(prompts, 'prompt')}."
+    )
     here, talks = _here(job, whole=written.whole), _conversations(job.adapter, prompts)
     if written.program == "transformers":
         return compare_model(here, job.out, talks, most_tokens=MOST_TOKENS), ""
@@ -195,7 +197,7 @@ class Exported:
 
 
 def export_adapter(
-    found: Found,
+    found: LocatedTarget,
     order: ExportOrder,
     *,
     model: str | None = None,

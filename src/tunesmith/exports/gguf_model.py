@@ -52,7 +52,7 @@ class GgufFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class AdapterPart:
     """A tensor of a file: its name and shape, its number format, and how to get it."""
 
     name: str
@@ -106,7 +106,7 @@ def write_model(
 
 def _write(
     path: Path,
-    parts: list[Part],
+    parts: list[AdapterPart],
     architecture: str,
     describe: Callable[[GGUFWriter], None],
     *,
@@ -140,7 +140,7 @@ def _write(
 
 def _parts(
     folder: Path, config: PretrainedConfig, family: Family, number_format: NumberFormat
-) -> list[Part]:
+) -> list[AdapterPart]:
     """Every tensor of the file, none of them read yet."""
     layout = layout_of(config, family)
 
@@ -157,13 +157,15 @@ def _parts(
     if config.tie_word_embeddings:
         shapes.pop(HEAD, None)
     parts = [
-        Part(layout.name(name), shape, stored_type(shape, number_format), reader(name))
+        AdapterPart(layout.name(name), shape, stored_type(shape, number_format), reader(name))
         for name, shape in shapes.items()
     ]
     factors = rotary_factors(config)
     if factors is not None:
         shape = tuple(factors.shape)
-        parts.append(Part("rope_freqs.weight", shape, stored_type(shape, "f32"), lambda: factors))
+        parts.append(
+            AdapterPart("rope_freqs.weight", shape, stored_type(shape, "f32"), lambda: factors)
+        )
     return parts
 
 
@@ -236,7 +238,7 @@ def _adapter_parts(
     tensors: Mapping[str, Tensor],
     alpha: float,
     number_format: NumberFormat,
-) -> list[Part]:
+) -> list[AdapterPart]:
     parts = []
     for module in settings.targets:
         a, b = tensors[key_a(module)], tensors[key_b(module)]
@@ -248,9 +250,9 @@ def _adapter_parts(
         factor = shape(settings, module).scale / (alpha / rank)
         name = layout.name(f"{module}.weight")
         kinds = [stored_type(tuple(t.shape), number_format) for t in (a, b)]
-        parts.append(Part(f"{name}.lora_a", tuple(a.shape), kinds[0], _giving(a)))
+        parts.append(AdapterPart(f"{name}.lora_a", tuple(a.shape), kinds[0], _giving(a)))
         folded = layout.ordered(module, b if math.isclose(factor, 1) else b.float() * factor)
-        parts.append(Part(f"{name}.lora_b", tuple(b.shape), kinds[1], _giving(folded)))
+        parts.append(AdapterPart(f"{name}.lora_b", tuple(b.shape), kinds[1], _giving(folded)))
     return parts
 
 

@@ -8,7 +8,7 @@ from gguf import GGUFWriter, TokenType
 from transformers import PreTrainedTokenizerBase
 
 from tunesmith.core.errors import ModelError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.data.chat_text import TEMPLATE_ERRORS, chat_text, given
 from tunesmith.data.rows import Message
 from tunesmith.data.tokenizer import begins_texts_with, encode
@@ -54,7 +54,7 @@ def vocabulary_of(tokenizer: PreTrainedTokenizerBase, rows: int) -> GgufVocabula
     highest = max(tokenizer.get_vocab().values())
     if highest >= rows:
         raise ModelError(
-            f"The tokenizer has ids up to {highest}, the model only {many(rows, 'row')}.",
+            f"The tokenizer has ids up to {highest}, the model only {pluralize(rows, 'row')}.",
             remedy="Take the tokenizer that lies beside the adapter or the merged model.",
         )
     merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]

@@ -10,7 +10,7 @@ import torch
 
 from tunesmith.adapters import merge, store
 from tunesmith.adapters.folder import Origin, read_origin
-from tunesmith.adapters.loaded_base import Opened, attach_folder, open_base
+from tunesmith.adapters.loaded_base import LoadedBase, attach_folder, open_base
 from tunesmith.adapters.merge import Target
 from tunesmith.core import files
 from tunesmith.core.progress import Progress
@@ -194,7 +194,9 @@ def _merge(job: ExportJob, out: Path, dtype: str | None) -> None:
     merge.save(opened.engine, adapter, target, source=job.base, origin=origin, tokenizer=tokenizer)
 
 
-def open_in_fp32(job: ExportJob, *, four_bit: bool, device: str = "auto") -> tuple[Opened, Adapter]:
+def open_in_fp32(
+    job: ExportJob, *, four_bit: bool, device: str = "auto"
+) -> tuple[LoadedBase, Adapter]:
     """The base with the adapter, in fp32: the export's own number format is all that rounds."""
     name = job.verified.base.name
     opened = open_base(

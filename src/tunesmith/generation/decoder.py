@@ -30,12 +30,12 @@ class Prompt:
     most: int | None = None
 
     @property
-    def kin(self) -> "Kin":
+    def kin(self) -> "PrefixGroup":
         """What it shares with the prompts that begin as it does."""
         return self.adapter, self.opening
 
 
-Kin = tuple[str | None, str]  # adapter and opening
+PrefixGroup = tuple[str | None, str]  # adapter and opening
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,9 +62,9 @@ class Decoder:
         self.cache = engine.cache(slots, capacity)
         self.lengths = [0] * slots
         self.adapters: list[str | None] = [None] * slots
-        self.beginnings: dict[Kin, Beginning] = {}
+        self.beginnings: dict[PrefixGroup, Beginning] = {}
 
-    def begin(self, ids: Sequence[int], kin: Kin) -> None:
+    def begin(self, ids: Sequence[int], kin: PrefixGroup) -> None:
         """Read what every prompt of ``kin`` begins with; ``read`` computes only the rest."""
         length = self.engine.prefix_length(kin[0]) + len(ids)
         side = Decoder(self.engine, slots=1, capacity=length)
@@ -76,7 +76,7 @@ class Decoder:
         self.cache.copy_(slot, to, self.lengths[slot])
         self.lengths[to], self.adapters[to] = self.lengths[slot], self.adapters[slot]
 
-    def begun(self, kin: Kin) -> int:
+    def begun(self, kin: PrefixGroup) -> int:
         """Tokens of each prompt of a kin that were read before."""
         return self.beginnings[kin].tokens if kin in self.beginnings else 0
 

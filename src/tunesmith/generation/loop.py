@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tunesmith.engine.forward import Engine
-from tunesmith.generation.decoder import SHARE_TOKENS, Decoder, Kin, Prompt, common_length
+from tunesmith.generation.decoder import SHARE_TOKENS, Decoder, PrefixGroup, Prompt, common_length
 from tunesmith.generation.sampling import Sampling, choose_each, generator_of
 
 SLOTS = 128
@@ -180,7 +180,7 @@ class _Queue:
             yield GeneratedAnswer(row, tuple(self.made.pop(row)), ended)
 
 
-def _ranks(prompts: Iterable[Prompt]) -> dict[Kin, int]:
+def _ranks(prompts: Iterable[Prompt]) -> dict[PrefixGroup, int]:
     """Each kin's place: those of one adapter stand together."""
     kins = list(dict.fromkeys(prompt.kin for prompt in prompts))
     adapters = list(dict.fromkeys(adapter for adapter, _ in kins))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from tunesmith.core.errors import TunesmithError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.engine.forward import Engine
 from tunesmith.generation.decoder import Decoder, common_length
 from tunesmith.generation.sampling import Sampling, choose, generator_of
@@ -33,7 +33,8 @@ class ChatSession:
         capacity = self._capacity
         if len(ids) >= capacity:
             raise TunesmithError(
-                f"The conversation has {many(len(ids), 'token')}; this model reads {capacity:,}.",
+                f"The conversation has {pluralize(len(ids), 'token')}; this model reads "
+                f"{capacity:,}.",
                 remedy="Start a new conversation (/reset).",
                 code="context",
             )

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 
-from tunesmith.adapters.loaded_base import Opened, attach_folder, open_base
+from tunesmith.adapters.loaded_base import LoadedBase, attach_folder, open_base
 from tunesmith.core.errors import AdapterError, DataError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.data.chat_format import ChatFormat, study
 from tunesmith.data.chat_text import TEMPLATE_ERRORS
 from tunesmith.data.rows import Message
@@ -35,7 +35,7 @@ def in_folder(where: str) -> tuple[str, Path]:
 class Adapters(Mapping[str, Adapter]):
     """The adapters that are attached to a base, by name."""
 
-    def __init__(self, opened: Opened, find: Find) -> None:
+    def __init__(self, opened: LoadedBase, find: Find) -> None:
         self._opened, self._find = opened, find
         self._attached: dict[str, Adapter] = {}
 
@@ -88,7 +88,7 @@ class SharedBase:
     adapter is named (`runs.locate.named_adapter`: by its run too).
     """
 
-    def __init__(self, opened: Opened, find: Find = in_folder) -> None:
+    def __init__(self, opened: LoadedBase, find: Find = in_folder) -> None:
         self.opened = opened
         self.adapters = Adapters(opened, find)
         self._using: ContextVar[str | None] = ContextVar("using", default=None)
@@ -135,7 +135,9 @@ class SharedBase:
         """
         named = [self._using.get()] * len(rows) if adapters is None else list(adapters)
         if len(named) != len(rows):
-            raise ValueError(f"{many(len(rows), 'row')} cannot have {many(len(named), 'adapter')}")
+            raise ValueError(
+                f"{pluralize(len(rows), 'row')} cannot have {pluralize(len(named), 'adapter')}"
+            )
         answers = [""] * len(rows)
         for answer in generate(
             self.opened.engine,
@@ -172,7 +174,7 @@ class SharedBase:
         room = self.opened.base.context - self.opened.engine.prefix_length(adapter) - len(ids)
         if room < 1:
             raise DataError(
-                f"A row has {many(len(ids), 'token')}, and the model's context of "
+                f"A row has {pluralize(len(ids), 'token')}, and the model's context of "
                 f"{self.opened.base.context:,} has no room for an answer.",
                 remedy="Shorten it.",
                 code="too_long",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tunesmith.config.methods import LoraSettings
 from tunesmith.core.errors import AdapterError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.term import Term, difference
 from tunesmith.methods import token_rows
@@ -210,7 +210,9 @@ def _require_ranks(config: Config, found: Mapping[str, tuple[int, int]]) -> None
         f"{m} has rank {' and '.join(f'{r}' for r in dict.fromkeys(found[m]))} instead of {s:g}"
         for m, s in list(odd.items())[:SHOWN_RANKS]
     ]
-    more = f", and {many(len(odd) - SHOWN_RANKS, 'more layer')}" if len(odd) > SHOWN_RANKS else ""
+    more = (
+        f", and {pluralize(len(odd) - SHOWN_RANKS, 'more layer')}" if len(odd) > SHOWN_RANKS else ""
+    )
     raise AdapterError(
         f"Its tensors have other ranks than r = {config.get('r')!r} and rank_pattern of "
         f"{CONFIG} say: {', '.join(named)}{more}.",
@@ -275,7 +277,7 @@ def differences(engine: Engine, asked: LoraSettings, found: LoraSettings) -> lis
         choose(asked, names)  # refuses patterns without effect
     else:
         layers = shortest_names(there, names)
-        count = f"{many(len(layers), 'layer')} by name"
+        count = f"{pluralize(len(layers), 'layer')} by name"
         many_layers = count if len(layers) > SHOWN_LAYERS else layers
         shown = "all-linear" if there == names else many_layers
         differing.append(Difference("targets", asked.targets, shown))
@@ -319,4 +321,4 @@ def facts(settings: LoraSettings) -> dict[str, object]:
 def _short(value: object) -> object:
     if not isinstance(value, dict) or len(value) <= SHOWN_PATTERNS:
         return value
-    return f"for {many(len(value), 'layer')}"
+    return f"for {pluralize(len(value), 'layer')}"

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from tunesmith.config.methods import PTuningSettings
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.engine.batch import PackedBatch
 from tunesmith.engine.blocks import Learned
 from tunesmith.engine.forward import Engine
@@ -212,7 +212,7 @@ def misfits(engine: Engine, tensors: Mapping[str, Tensor]) -> list[str]:
     if shape[1] == layers * 2 * heads * width:
         return []
     return [
-        f"{KEY} is {shape}, the base has {many(layers, 'layer')} of "
-        f"{many(heads, 'key/value head')} of {width} "
+        f"{KEY} is {shape}, the base has {pluralize(layers, 'layer')} of "
+        f"{pluralize(heads, 'key/value head')} of {width} "
         f"({layers * 2 * heads * width} numbers a virtual token)"
     ]

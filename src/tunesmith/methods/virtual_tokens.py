@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tunesmith.config.methods import DEFAULT_VIRTUAL_TOKENS, VirtualTokenSettings
 from tunesmith.core.errors import AdapterError, ConfigError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.engine.families import layer_windows
 from tunesmith.engine.forward import Engine
 from tunesmith.methods.adapter import Words
@@ -30,7 +30,7 @@ def start_ids(
         count = settings.tokens or len(text)
         if not text or len(text) > count:
             raise ConfigError(
-                f"method.start_text has {many(len(text), 'token')}, method.tokens is {count}.",
+                f"method.start_text has {pluralize(len(text), 'token')}, method.tokens is {count}.",
                 remedy=f"Set method.tokens to {max(1, len(text))} or more, or leave it out.",
             )
         _require_room(engine, count)
@@ -47,8 +47,8 @@ def _require_room(engine: Engine, count: int) -> None:
     context = engine.model.config.max_position_embeddings
     if context - count < 2:
         raise ConfigError(
-            f"There is no room behind {many(count, 'virtual token')} in the model's context of "
-            f"{context:,}.",
+            f"There is no room behind {pluralize(count, 'virtual token')} in the model's context "
+            f"of {context:,}.",
             remedy="Take fewer of them: method.tokens.",
         )
 
@@ -69,7 +69,7 @@ def stored_count(
     count = len(tensors[KEY])
     if number(config, "num_virtual_tokens", count) != count:
         raise AdapterError(
-            f"Its `{KEY}` holds {many(count, 'virtual token')}, {CONFIG} says "
+            f"Its `{KEY}` holds {pluralize(count, 'virtual token')}, {CONFIG} says "
             f"num_virtual_tokens = {config['num_virtual_tokens']}.",
             remedy=f"Copy the folder again; where only the config was changed, put {count} back.",
         )
@@ -111,13 +111,13 @@ class Narrow:
 
     def __str__(self) -> str:
         """What happens, for people."""
-        length = many(self.length, "token")
+        length = pluralize(self.length, "token")
         longer = f"documents of more than {length}" if self.length else "any document"
         return (
-            f"{self.layers} of {many(self.of, 'layer')} see only the last "
-            f"{many(self.window, 'token')}: in {longer} they lose the "
-            f"{many(self.prefix, 'virtual token')} one by one, and from token {self.window:,} on "
-            "they see none of them"
+            f"{self.layers} of {pluralize(self.of, 'layer')} see only the last "
+            f"{pluralize(self.window, 'token')}: in {longer} they lose the "
+            f"{pluralize(self.prefix, 'virtual token')} one by one, and from token {self.window:,} "
+            "on they see none of them"
         )
 
 

@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM, PretrainedConfig
 
 from tunesmith.core.errors import ModelError
 from tunesmith.core.files import require_space
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Progress
 from tunesmith.models.cache import cache_root, publish
 from tunesmith.models.hashes import COMBINED, hash_folder
@@ -137,7 +137,7 @@ def _first_line(error: Exception) -> str:
 
 
 _COMPUTE = "bnb_4bit_compute_dtype"
-_QUANTISATION = {
+_QUANTIZATION = {
     "quant_method": "bitsandbytes",
     "load_in_4bit": True,
     "load_in_8bit": False,
@@ -169,12 +169,12 @@ def _fill(
 ) -> None:
     half = sum(path.stat().st_size for path in weight_files(source)) // 2
     require_space(into, half, what="the 4-bit copy", remedy=_SPACE_REMEDY)
-    tensors = _quantised(source, _linears(config), dtype, progress)
-    changes = {"quantization_config": {**_QUANTISATION, _COMPUTE: number_format(dtype)}}
+    tensors = _quantized(source, _linears(config), dtype, progress)
+    changes = {"quantization_config": {**_QUANTIZATION, _COMPUTE: number_format(dtype)}}
     write_derived(source, into, tensors=tensors, dtype=dtype, config=changes)
 
 
-def _quantised(
+def _quantized(
     source: Path, linears: frozenset[str], dtype: torch.dtype, progress: Progress
 ) -> Iterator[dict[str, Tensor]]:
     """The base's tensors one after the other, those of linear layers in 4 bit."""
@@ -195,7 +195,7 @@ def _quantised(
                     yield {name: tensor.to(dtype) if tensor.is_floating_point() else tensor}
     if absent := sorted(linears - found):
         raise ModelError(
-            f"{source}: its files have other names for {many(len(absent), 'linear layer')}: "
+            f"{source}: its files have other names for {pluralize(len(absent), 'linear layer')}: "
             f"{', '.join(absent[:3])}.",
             remedy="Load it with transformers and save it again, or use method lora.",
         )

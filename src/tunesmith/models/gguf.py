@@ -51,7 +51,7 @@ _CUTS = (
 """Texts that any two of the rules cut differently, one of them at least."""
 
 
-def mend_tokenizer_(tokenizer: PreTrainedTokenizerBase, header: Header) -> None:
+def fix_tokenizer_(tokenizer: PreTrainedTokenizerBase, header: Header) -> None:
     """Set what transformers does not take from the file; raises ModelError where it is unknown."""
     if header.context is not None:
         tokenizer.model_max_length = header.context
@@ -192,5 +192,5 @@ def _tokenizer(path: Path, header: Header) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: its tokenizer cannot be read: {error}") from error
-    mend_tokenizer_(tokenizer, header)
+    fix_tokenizer_(tokenizer, header)
     return tokenizer

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from tunesmith.core.errors import ModelError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.models.four_bit import quantized, require_kernels
 from tunesmith.models.in_memory import held_model
@@ -94,7 +94,7 @@ def load_base(
         )
     if unused:
         notes.append(
-            f"not used: {many(len(unused), 'tensor')} of the files: {', '.join(unused[:4])}"
+            f"not used: {pluralize(len(unused), 'tensor')} of the files: {', '.join(unused[:4])}"
         )
     rows, highest = (
         model.get_input_embeddings().weight.shape[0],
@@ -167,7 +167,7 @@ def _model(
     missing = sorted(report["missing_keys"])
     if missing:
         raise ModelError(
-            f"{folder}: its files lack {many(len(missing), 'tensor')} of the model: "
+            f"{folder}: its files lack {pluralize(len(missing), 'tensor')} of the model: "
             f"{', '.join(missing[:4])}.",
             remedy="config.json and weights do not belong together, or a file is missing.",
         )

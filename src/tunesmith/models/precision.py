@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 
 from tunesmith.core.errors import ModelError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 
 DtypeChoice = Literal["auto", "bfloat16", "float32"]
 
@@ -23,8 +23,8 @@ def detect_device(choice: str = "auto") -> torch.device:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device.type == "cuda" and (device.index or 0) >= count:
         raise ModelError(
-            f"Device {choice!r} is not here: this machine shows {many(count, 'CUDA device')} to "
-            "torch.",
+            f"Device {choice!r} is not here: this machine shows {pluralize(count, 'CUDA device')} "
+            "to torch.",
             remedy="Use --device auto, or install a torch build for your GPU.",
         )
     return device

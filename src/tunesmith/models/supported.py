@@ -93,7 +93,7 @@ def check_config(config: PretrainedConfig, folder: Path) -> None:
             "a model of images and text whose weights have other names.",
             remedy="Take a text-only base; of Gemma 3, the sizes 270M and 1B (gemma3_text).",
         )
-    quantised = _quantisation(config)
+    quantised = _quantization(config)
     if quantised and not is_four_bit(config):
         raise ModelError(
             f"{folder}: its weights are already quantised ({quantised.get('quant_method')}), "
@@ -104,11 +104,11 @@ def check_config(config: PretrainedConfig, folder: Path) -> None:
 
 def is_four_bit(config: PretrainedConfig) -> bool:
     """Whether a config says that the weights are in bitsandbytes' 4 bit already."""
-    quantised = _quantisation(config)
+    quantised = _quantization(config)
     return quantised.get("quant_method") == "bitsandbytes" and bool(quantised.get("load_in_4bit"))
 
 
-def _quantisation(config: PretrainedConfig) -> dict[str, object]:
+def _quantization(config: PretrainedConfig) -> dict[str, object]:
     given = getattr(config, "quantization_config", None) or {}
     values: dict[str, object] = given if isinstance(given, dict) else given.to_dict()
     return values

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith.core.errors import RunError
 from tunesmith.core.numbers import bytes_text, clock, limits_text, percent
-from tunesmith.core.phrases import DEFAULT, Words
+from tunesmith.core.phrases import DEFAULT, Phrases
 from tunesmith.report.page import PHRASES, Section, page, text_in
 from tunesmith.report.plot import (
     COLOURS,
@@ -51,7 +51,7 @@ class ParetoPoint:
     costs: Mapping[str, float]
 
 
-def pareto_plots(points: Sequence[ParetoPoint], words: Words) -> Iterator[Plot]:
+def pareto_plots(points: Sequence[ParetoPoint], words: Phrases) -> Iterator[Plot]:
     """One plot for each cost that two runs or more have; the best at its price is filled."""
     for cost in COSTS:
         known = [point for point in points if cost in point.costs]
@@ -73,7 +73,7 @@ def best_at_its_price(points: Sequence[ParetoPoint], cost: str) -> set[str]:
     }
 
 
-def _plot(cost: str, points: Sequence[ParetoPoint], words: Words) -> Plot:
+def _plot(cost: str, points: Sequence[ParetoPoint], words: Phrases) -> Plot:
     unit, form = COSTS[cost]
     best = best_at_its_price(points, cost)
     name = _name(cost)
@@ -105,7 +105,7 @@ def _name(cost: str) -> str:
 
 
 def _drawing(
-    cost: str, points: Sequence[ParetoPoint], best: set[str], words: Words
+    cost: str, points: Sequence[ParetoPoint], best: set[str], words: Phrases
 ) -> Callable[["Axes"], None]:
     def draw(axes: "Axes") -> None:
         colour = COLOURS["tuned"]
@@ -138,7 +138,7 @@ def is_comparison(path: Path) -> bool:
 
 def comparison_page(path: Path, *, language: str = DEFAULT) -> str:
     """The page of a comparison. Raises RunError where it cannot be read."""
-    words = Words(PHRASES, language)
+    words = Phrases(PHRASES, language)
     try:
         document = json.loads((path / COMPARISON).read_text(encoding="utf-8"))
         runs: Sequence[Document] = document["runs"]
@@ -177,7 +177,7 @@ def _answer(records: Records) -> str:
     return str((records.evaluation.get("verdict") or {}).get("answer", "none"))
 
 
-def _verdict(records: Mapping[str, Records], run: Document, words: Words) -> str:
+def _verdict(records: Mapping[str, Records], run: Document, words: Phrases) -> str:
     own = records[str(run["name"])]
     said = text_in(own.evaluation.get("verdict"), words.language) or str(run.get("error") or "")
     if said or not is_unfinished(own):
@@ -205,7 +205,9 @@ def _points(runs: Sequence[Document], records: Mapping[str, Records]) -> Iterato
         yield ParetoPoint(str(run["name"]), run["score"], run["low"], run["high"], known)
 
 
-def _sections(document: Document, points: Sequence[ParetoPoint], words: Words) -> Iterator[Section]:
+def _sections(
+    document: Document, points: Sequence[ParetoPoint], words: Phrases
+) -> Iterator[Section]:
     yield Section("result", [_scores(document, points, words)] if points else [])
     yield Section("costs", list(pareto_plots(points, words)))
     ranks = document.get("loss_against_rank") or ()
@@ -213,7 +215,7 @@ def _sections(document: Document, points: Sequence[ParetoPoint], words: Words) -
     yield Section("ranks", [], [f"{', '.join(runs)}: {text}" for runs, text in told if text])
 
 
-def _scores(document: Document, points: Sequence[ParetoPoint], words: Words) -> Plot:
+def _scores(document: Document, points: Sequence[ParetoPoint], words: Phrases) -> Plot:
     bars = [Bar(p.name, p.score, p.low, p.high, "tuned") for p in points]
     base = document.get("base") or {}
     if base.get("score") is not None:
@@ -232,7 +234,7 @@ def _training_seconds(summary: Document) -> float | None:
     return tokens / rate if tokens and rate else None
 
 
-def _row(run: Document, records: Records, words: Words) -> tuple[str, ...]:
+def _row(run: Document, records: Records, words: Phrases) -> tuple[str, ...]:
     def known(key: str, form: Any) -> str:
         return "" if run.get(key) is None else str(form(run[key]))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunesmith.core.numbers import percent, signed
-from tunesmith.core.phrases import DEFAULT, Words
+from tunesmith.core.phrases import DEFAULT, Phrases
 from tunesmith.report.page import PHRASES, Section, change_text, page
 from tunesmith.report.plot import COLOURS, ROW, Plot, draw_svg, interval_svg, listed, score_bar
 from tunesmith.runs.history import Document
@@ -100,7 +100,7 @@ ARMS = {"base": "base", "alone": "tuned"}
 
 def conflicts_page(document: Document, *, language: str = DEFAULT) -> str:
     """The page of what `adapters conflicts --json` prints."""
-    words = Words(PHRASES, language)
+    words = Phrases(PHRASES, language)
     pairs: Sequence[Document] = document["pairs"]
     names = list(dict.fromkeys(str(pair[key]) for pair in pairs for key in ("a", "b")))
     verdict = document["verdict"]
@@ -139,7 +139,7 @@ def _cosine(value: float) -> str:
     return signed(value, 3)
 
 
-def _maps(number: int, pair: Document, words: Words) -> Iterator[Plot]:
+def _maps(number: int, pair: Document, words: Phrases) -> Iterator[Plot]:
     """One heat map for each measure; layers outside the blocks have no place in it."""
     for measure, (neutral, bad) in MAPS.items():
         values = {
@@ -154,7 +154,7 @@ def _maps(number: int, pair: Document, words: Words) -> Iterator[Plot]:
             yield _heat_plot(name, measure, Grid(values, neutral, bad), words)
 
 
-def _heat_plot(name: str, measure: str, grid: Grid, words: Words) -> Plot:
+def _heat_plot(name: str, measure: str, grid: Grid, words: Phrases) -> Plot:
     """Cells in two colours, the stronger the further from what says nothing; all values below."""
     form = percent if measure == "sign_conflict" else _cosine
     key, axis = f"conflicts.map.{measure}", words.say("conflicts.depth")
@@ -170,7 +170,7 @@ def _heat_plot(name: str, measure: str, grid: Grid, words: Words) -> Plot:
     )
 
 
-def _scores(document: Document, words: Words) -> Iterator[Plot]:
+def _scores(document: Document, words: Phrases) -> Iterator[Plot]:
     """One plot for each task: the base, the adapter alone, and every combination."""
     errors = {str(each["name"]): percent(each["error"]) for each in document["tried"]}
     for number, task in enumerate(document["scores"]):
@@ -193,7 +193,7 @@ def _scores(document: Document, words: Words) -> Iterator[Plot]:
         )
 
 
-def _arm(name: str, words: Words) -> str:
+def _arm(name: str, words: Phrases) -> str:
     return words.say(f"conflicts.arms.{name}") if name in ARMS else name
 
 

@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from tunesmith import __version__
 from tunesmith.core.numbers import limits_text, points
-from tunesmith.core.phrases import Words
+from tunesmith.core.phrases import Phrases
 from tunesmith.report.plot import Plot
 
 PHRASES = "tunesmith.report.words"
@@ -31,7 +31,9 @@ class Section:
     folded: Sequence[str] = ()  # what the plots tell, in words
 
 
-def page(template: str, words: Words, *, title: str, goal: str | None = None, **values: Any) -> str:
+def page(
+    template: str, words: Phrases, *, title: str, goal: str | None = None, **values: Any
+) -> str:
     """A template filled in; control characters are shown, everything is escaped."""
     sources = files("tunesmith.report").joinpath("pages")
     environment = Environment(

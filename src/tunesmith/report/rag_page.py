@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from tunesmith.core.numbers import DASH, NO_BREAK, percent
-from tunesmith.core.phrases import DEFAULT, Words
+from tunesmith.core.phrases import DEFAULT, Phrases
 from tunesmith.report.page import PHRASES, change_text, page, text_in
 from tunesmith.report.plot import Plot, interval_svg, listed, score_bar
 from tunesmith.runs.history import Document
@@ -18,7 +18,7 @@ MEASURES = ("recall_at_1", "recall_at_5", "mrr", "ndcg_at_10")
 
 def rag_page(document: Mapping[str, object], *, name: str, language: str = DEFAULT) -> str:
     """The page of what `rag evaluate --json` prints."""
-    words, found = Words(PHRASES, language), dict(document)
+    words, found = Phrases(PHRASES, language), dict(document)
     return page(
         "rag.html.jinja",
         words,
@@ -30,7 +30,7 @@ def rag_page(document: Mapping[str, object], *, name: str, language: str = DEFAU
     )
 
 
-def _notes(found: Document, words: Words) -> Iterator[str]:
+def _notes(found: Document, words: Phrases) -> Iterator[str]:
     yield words.say(
         "rag.note",
         questions=f"{found['questions']:,}",
@@ -52,7 +52,7 @@ def _part(found: Document, name: str) -> dict[str, Document]:
     return {key: each for key, each in found[name].items() if each is not None}
 
 
-def _plots(found: Document, words: Words) -> Iterator[Plot]:
+def _plots(found: Document, words: Phrases) -> Iterator[Plot]:
     bars = [
         score_bar(words.say(f"rag.cell.{name}"), cell, COLOURS[name], key="f1")
         for name, cell in _part(found, "cells").items()
@@ -69,7 +69,7 @@ Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
 """A title, a header, and rows that begin with their name."""
 
 
-def _tables(found: Document, words: Words) -> Iterator[Table]:
+def _tables(found: Document, words: Phrases) -> Iterator[Table]:
     cells, effects = _part(found, "cells"), _part(found, "effects")
     named = [(words.say(f"rag.cell.{name}"), cell) for name, cell in cells.items()]
     served = [

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tunesmith.core.numbers import bytes_text, clock
-from tunesmith.core.phrases import DEFAULT, Words
+from tunesmith.core.phrases import DEFAULT, Phrases
 from tunesmith.methods import table
 from tunesmith.report.answers import shown_answers
 from tunesmith.report.page import PHRASES, Section, page, text_in
@@ -22,7 +22,7 @@ from tunesmith.report.training_charts import forgetting_plots, learning_plot, sp
 from tunesmith.runs.history import Records
 
 
-def result_notes(evaluation: Mapping[str, Any], words: Words) -> Iterator[str]:
+def result_notes(evaluation: Mapping[str, Any], words: Phrases) -> Iterator[str]:
     """Answers that ended at the most tokens allowed, and arms that were left out."""
     for arm, values in (evaluation.get("arms") or {}).items():
         if cut := values.get("cut"):
@@ -31,7 +31,7 @@ def result_notes(evaluation: Mapping[str, Any], words: Words) -> Iterator[str]:
         yield words.say("arms.left-out", arm=_arm(arm, words), why=why)
 
 
-def cost_notes(evaluation: Mapping[str, Any], words: Words) -> Iterator[str]:
+def cost_notes(evaluation: Mapping[str, Any], words: Phrases) -> Iterator[str]:
     """After how many requests the training is repaid, in time and in money."""
     cost = evaluation.get("cost") or {}
     against = _arm(str(cost.get("against")), words)
@@ -52,7 +52,7 @@ def cost_notes(evaluation: Mapping[str, Any], words: Words) -> Iterator[str]:
             yield words.say("costs.repaid-cost", requests, money=f"{cost['training_cost']:,.2f}")
 
 
-def _arm(name: str, words: Words) -> str:
+def _arm(name: str, words: Phrases) -> str:
     return words.say_or(f"arm.{name}", name)
 
 
@@ -61,7 +61,7 @@ FINDINGS = ("knowledge", "overtuning", "capacity")
 
 def run_page(records: Records, *, language: str = DEFAULT) -> str:
     """The page of one run, evaluated or not. Raises ValueError for an unknown language."""
-    words, evaluation = Words(PHRASES, language), records.evaluation
+    words, evaluation = Phrases(PHRASES, language), records.evaluation
     verdict = evaluation.get("verdict") or {}
     rows = list(shown_answers(records.answers))
     groups = Counter(row.group for row in rows if row.group)
@@ -94,21 +94,21 @@ def is_unfinished(records: Records) -> bool:
     return bool(records.events) and not records.evaluation and not ended
 
 
-def unfinished(records: Records, go_on: str, words: Words) -> str:
+def unfinished(records: Records, go_on: str, words: Phrases) -> str:
     """How far a run is, and the command that goes on with it."""
     planned = next((e for e in records.events if e.get("event") == "planned"), {})
     done = records.metrics[-1]["step"] if records.metrics else 0
     return words.say("unfinished", done, of=planned.get("steps", "?"), command=go_on)
 
 
-def _not_evaluated(records: Records, words: Words) -> str:
+def _not_evaluated(records: Records, words: Phrases) -> str:
     if not is_unfinished(records):
         return words.say("not-evaluated")
     run = shlex.quote(str(records.path))
     return unfinished(records, f"tunesmith train --resume {run}", words)
 
 
-def _sections(records: Records, words: Words) -> Iterator[Section]:
+def _sections(records: Records, words: Phrases) -> Iterator[Section]:
     evaluation, language = records.evaluation, words.language
     learning, spectrum = learning_plot(records, words), spectrum_plot(evaluation, words)
     notes = list(result_notes(evaluation, words))
@@ -127,7 +127,7 @@ def _sections(records: Records, words: Words) -> Iterator[Section]:
     yield Section("risks", [spectrum] if spectrum else [], [text for text in findings if text])
 
 
-def _facts(records: Records, words: Words) -> Iterator[tuple[str, str]]:
+def _facts(records: Records, words: Phrases) -> Iterator[tuple[str, str]]:
     config, summary = records.config, records.summary
     planned = next((e for e in records.events if e.get("event") == "planned"), {})
     train = (config.get("data") or {}).get("train")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tunesmith.core.phrases import Words
+from tunesmith.core.phrases import Phrases
 from tunesmith.report.plot import (
     AROUND,
     COLOURS,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ORDER = ("tuned", "prompted", "examples", "base")
 
 
-def arms_plots(evaluation: Document, words: Words) -> Iterator[Plot]:
+def arms_plots(evaluation: Document, words: Phrases) -> Iterator[Plot]:
     """One plot for each check; the first one decides the verdict."""
     arms = evaluation.get("arms") or {}
     names = dict.fromkeys(name for arm in arms.values() for name in arm.get("checks", {}))
@@ -46,7 +46,7 @@ def arms_plots(evaluation: Document, words: Words) -> Iterator[Plot]:
         )
 
 
-def _notes(found: Mapping[str, Document], *, is_first: bool, words: Words) -> Iterator[str]:
+def _notes(found: Mapping[str, Document], *, is_first: bool, words: Phrases) -> Iterator[str]:
     """Whether the check decides, and each figure that it has beside its score, of every arm."""
     if is_first:
         yield words.say("arms.decides")
@@ -67,7 +67,7 @@ WIDEST = 10  # classes of a matrix that a page has room for; of more, the pairs 
 SHOWN_PAIRS = 20
 
 
-def confusion_plots(evaluation: Document, words: Words) -> Iterator[Plot]:
+def confusion_plots(evaluation: Document, words: Phrases) -> Iterator[Plot]:
     """A table for each check: the matrix, or the pairs that are confused most often."""
     checks = ((evaluation.get("arms") or {}).get("tuned") or {}).get("checks") or {}
     for number, (check, found) in enumerate(checks.items()):
@@ -91,7 +91,7 @@ def confusion_plots(evaluation: Document, words: Words) -> Iterator[Plot]:
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 
 
-def _matrix(counts: Counts, given: Sequence[str], words: Words) -> Table:
+def _matrix(counts: Counts, given: Sequence[str], words: Phrases) -> Table:
     """A line for each wanted class, a column for each given one."""
     corner = f"{words.say('confusion.wanted')} \\ {words.say('confusion.given')}"
     rows = [
@@ -101,7 +101,7 @@ def _matrix(counts: Counts, given: Sequence[str], words: Words) -> Table:
     return (corner, *given), rows
 
 
-def _pairs(counts: Counts, words: Words) -> Table:
+def _pairs(counts: Counts, words: Phrases) -> Table:
     """The pairs that differ, the most frequent first."""
     pairs = [
         (wanted, name, n)
@@ -117,7 +117,7 @@ def _pairs(counts: Counts, words: Words) -> Table:
 WAYS = ("samples", "paraphrases")
 
 
-def consistency_plots(evaluation: Document, words: Words) -> Iterator[Plot]:
+def consistency_plots(evaluation: Document, words: Phrases) -> Iterator[Plot]:
     """One plot for each way of asking again: the measures of each arm, those of one together."""
     for way in WAYS:
         found = (evaluation.get("consistency") or {}).get(way)
@@ -125,7 +125,7 @@ def consistency_plots(evaluation: Document, words: Words) -> Iterator[Plot]:
             yield _consistency_plot(way, found["questions"], bars, words)
 
 
-def _bars(arms: Document, words: Words) -> Iterator[Bar]:
+def _bars(arms: Document, words: Phrases) -> Iterator[Bar]:
     measures = dict.fromkeys(name for arm in arms.values() for name in arm)
     for measure in measures:
         for arm in ORDER:
@@ -134,7 +134,7 @@ def _bars(arms: Document, words: Words) -> Iterator[Bar]:
                 yield score_bar(label, one, arm)
 
 
-def _consistency_plot(way: str, questions: int, bars: list[Bar], words: Words) -> Plot:
+def _consistency_plot(way: str, questions: int, bars: list[Bar], words: Phrases) -> Plot:
     name = f"consistency-{way}"
     return Plot(
         name=name,
@@ -151,7 +151,7 @@ MEASURES = ("prompt_tokens", "seconds_per_answer")
 DIGITS = {"prompt_tokens": ",.0f", "seconds_per_answer": ".2f"}
 
 
-def request_plots(evaluation: Document, words: Words) -> Iterator[Plot]:
+def request_plots(evaluation: Document, words: Phrases) -> Iterator[Plot]:
     """One plot for each measure that the arms have."""
     arms = evaluation.get("arms") or {}
     for measure in MEASURES:
@@ -161,7 +161,7 @@ def request_plots(evaluation: Document, words: Words) -> Iterator[Plot]:
             yield _request_plot(measure, known, words)
 
 
-def _request_plot(measure: str, values: dict[str, float], words: Words) -> Plot:
+def _request_plot(measure: str, values: dict[str, float], words: Phrases) -> Plot:
     name, form = measure.replace("_", "-"), DIGITS[measure]
     labels = {arm: words.say(f"arm.{arm}") for arm in values}
 

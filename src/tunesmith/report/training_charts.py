@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tunesmith.core.numbers import limits_text, percent, points
-from tunesmith.core.phrases import Words
+from tunesmith.core.phrases import Phrases
 from tunesmith.report.plot import COLOURS, Plot, draw_svg, interval_svg, log_scale_, score_bar
 from tunesmith.runs.history import Document, Records
 
@@ -18,7 +18,7 @@ WIDE = 10  # a loss that falls by more than so many times is drawn on a log scal
 SMOOTHED_OVER = 20  # windows of the run: one step's loss depends on its rows
 
 
-def learning_plot(records: Records, words: Words) -> Plot | None:
+def learning_plot(records: Records, words: Phrases) -> Plot | None:
     """None for a run without a step."""
     steps = [row["step"] for row in records.metrics]
     losses = [row["loss"] for row in records.metrics]
@@ -69,7 +69,7 @@ def _smoothed(values: Sequence[float], window: int) -> list[float]:
 SPECTRUM, SPECTRUM_HEIGHT = "spectrum", 3.0
 
 
-def spectrum_plot(evaluation: Document, words: Words) -> Plot | None:
+def spectrum_plot(evaluation: Document, words: Phrases) -> Plot | None:
     """A line for each layer, and one over all; None for what has no rank."""
     capacity = evaluation.get("capacity") or {}
     shares = [100 * float(each) for each in capacity.get("energy_shares") or ()]
@@ -114,7 +114,7 @@ COLUMNS = ("probe", "before", "after", "change", "interval", "allowed", "outcome
 WORSE = {"accuracy": -1, "perplexity": 1}  # the sign of a change for the worse
 
 
-def forgetting_plots(evaluation: Document, words: Words) -> Iterator[Plot]:
+def forgetting_plots(evaluation: Document, words: Phrases) -> Iterator[Plot]:
     """One plot for each measure that probes have: they are in different units."""
     findings = evaluation.get("forgetting") or []
     for measure in WORSE:
@@ -122,7 +122,7 @@ def forgetting_plots(evaluation: Document, words: Words) -> Iterator[Plot]:
             yield _plot(measure, of_it, words)
 
 
-def _plot(measure: str, findings: Sequence[Document], words: Words) -> Plot:
+def _plot(measure: str, findings: Sequence[Document], words: Phrases) -> Plot:
     name = f"forgetting-{measure}"
     bars = [
         score_bar(str(each["probe"]), each, COLOUR[each["outcome"]], key="difference")
@@ -146,7 +146,7 @@ def _plot(measure: str, findings: Sequence[Document], words: Words) -> Plot:
     )
 
 
-def _row(finding: Document, measure: str, words: Words) -> Sequence[str]:
+def _row(finding: Document, measure: str, words: Phrases) -> Sequence[str]:
     return (
         str(finding["probe"]),
         _value(finding, "base"),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.core.errors import RagError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.retrieval.document import library
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ HEADING_SEPARATOR = " > "
 
 
 @dataclass(frozen=True, slots=True)
-class Cutting:
+class ChunkConfig:
     """Most tokens of a passage, and how many of them the one before it may share.
 
     Tokens are those of the embedding model. Its 256 leave room for headings in front of 200.
@@ -28,7 +28,7 @@ class Cutting:
     def __post_init__(self) -> None:
         if not 0 <= self.overlap < self.tokens:
             raise RagError(
-                f"Passages of {many(self.tokens, 'token')} cannot share {self.overlap}.",
+                f"Passages of {pluralize(self.tokens, 'token')} cannot share {self.overlap}.",
                 remedy="Take an overlap from 0 to below the tokens.",
                 code="cutting",
             )
@@ -48,7 +48,7 @@ class Chunk:
 class Cutter:
     """Cuts documents; raises RagError where the folder of the model has no tokenizer.json."""
 
-    def __init__(self, model: Path, cutting: Cutting) -> None:
+    def __init__(self, model: Path, cutting: ChunkConfig) -> None:
         from tokenizers import Tokenizer
 
         file = model / "tokenizer.json"
@@ -65,7 +65,7 @@ class Cutter:
         self._plain = self._made(splitters.TextSplitter, tokenizer, cutting)
 
     @staticmethod
-    def _made(kind: Any, tokenizer: object, cutting: Cutting) -> Any:
+    def _made(kind: Any, tokenizer: object, cutting: ChunkConfig) -> Any:
         return kind.from_huggingface_tokenizer(tokenizer, cutting.tokens, overlap=cutting.overlap)
 
     def cut(self, document: "SourceDocument") -> list[Chunk]:

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunesmith.core.errors import RagError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import SILENT, Progress
-from tunesmith.retrieval.chunk import Chunk, Cutting
+from tunesmith.retrieval.chunk import Chunk, ChunkConfig
 from tunesmith.retrieval.embedding import EmbeddingModel, probe, require_same
 from tunesmith.retrieval.folder import File, keep_refusals, known_refusals, list_files
 from tunesmith.retrieval.passage import Passage
 from tunesmith.retrieval.read import Refused
 from tunesmith.retrieval.reading import Answer, Reading, read_files
 from tunesmith.retrieval.store import (
-    Store,
+    PassageStore,
     Stored,
     StoreSettings,
     create_store,
@@ -35,7 +35,7 @@ class IndexedFolder:
     folder: Path
     embedding: str
     load: Callable[[], EmbeddingModel]
-    cutting: Cutting = field(default_factory=Cutting)
+    cutting: ChunkConfig = field(default_factory=ChunkConfig)
 
 
 @dataclass(slots=True)
@@ -104,7 +104,7 @@ def index(
 
 
 def _settle(
-    store: Store, wanted: dict[str, File], have: dict[str, Stored], result: Indexed
+    store: PassageStore, wanted: dict[str, File], have: dict[str, Stored], result: Indexed
 ) -> None:
     """Take out what is gone or can no longer be read, and count what became of it all."""
     refused = {
@@ -123,7 +123,7 @@ def _settle(
 class _Filling:
     """Chunks on their way into the store."""
 
-    store: Store
+    store: PassageStore
     embedder: EmbeddingModel
     have: dict[str, Stored]
     result: Indexed
@@ -189,7 +189,7 @@ def _settings(source: IndexedFolder, embedder: EmbeddingModel) -> StoreSettings:
     )
 
 
-def _require_fit(store: Store, source: IndexedFolder) -> None:
+def _require_fit(store: PassageStore, source: IndexedFolder) -> None:
     """Raise RagError where the store holds another folder, or was made with other settings."""
     held = store.settings
     root = Path(held.root)
@@ -202,7 +202,7 @@ def _require_fit(store: Store, source: IndexedFolder) -> None:
     if held.embedding != source.embedding or held.cutting != source.cutting:
         raise RagError(
             f"{store.uri} was made with {held.embedding} and passages of "
-            f"{many(held.tokens, 'token')} with {held.overlap} shared.",
+            f"{pluralize(held.tokens, 'token')} with {held.overlap} shared.",
             remedy="Give the same, or index the folder into another store.",
             code="other_settings",
         )

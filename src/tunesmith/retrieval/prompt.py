@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tunesmith.core.errors import RagError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 
 INSTRUCTIONS = (
     "Answer the question from the numbered sources alone. Lines that begin with > are quoted from "
@@ -78,7 +78,7 @@ def build_prompt(
     """
     refusal = refusal_for(question)
     system = INSTRUCTIONS + refusal
-    asked = f"Question: {_one_line(harmless(question, control))}"
+    asked = f"Question: {_one_line(sanitize(question, control))}"
     room = (
         most_tokens
         - template_tokens
@@ -88,7 +88,7 @@ def build_prompt(
     )
     sources, blocks = [], []
     for number, (place, text) in enumerate(passages, start=1):
-        whole = CitedSource(number, _one_line(harmless(place, control)), harmless(text, control))
+        whole = CitedSource(number, _one_line(sanitize(place, control)), sanitize(text, control))
         fitting = _fitting(whole, room, count)
         if fitting is None:
             break
@@ -99,7 +99,7 @@ def build_prompt(
             break
     if room < 0 or (passages and not sources):
         raise RagError(
-            f"Question and sources do not fit a prompt of {many(most_tokens, 'token')}.",
+            f"Question and sources do not fit a prompt of {pluralize(most_tokens, 'token')}.",
             remedy="Ask in fewer words, or allow a longer prompt with --prompt-tokens.",
             code="too_long",
         )
@@ -112,7 +112,7 @@ def refusal_for(question: str) -> str:
     return REFUSALS["ko" if HANGUL.search(question) else "en"]
 
 
-def harmless(text: str, control: re.Pattern[str] | None = None) -> str:
+def sanitize(text: str, control: re.Pattern[str] | None = None) -> str:
     """``text`` whose control tokens are broken by a blank, without characters that do not show.
 
     To do so again changes nothing.

@@ -7,7 +7,7 @@ from tunesmith.retrieval.embedding import EmbeddingModel
 from tunesmith.retrieval.passage import Filter, Passage
 from tunesmith.retrieval.retrieve import Hit, Search, alike, retrieve
 from tunesmith.retrieval.scores import says, share_in
-from tunesmith.retrieval.store import Store
+from tunesmith.retrieval.store import PassageStore
 
 CANDIDATES = 50
 SURE_SHARE = 0.6  # of an answer's words, where it is no quotation and no place is given
@@ -37,7 +37,9 @@ class KnownPassages:
     right: tuple[Passage, ...]
 
 
-def know(store: Store, embedder: EmbeddingModel, question: RetrievalQuestion) -> KnownPassages:
+def know(
+    store: PassageStore, embedder: EmbeddingModel, question: RetrievalQuestion
+) -> KnownPassages:
     """The candidates for a question, and those that answer it, the best first.
 
     With ``source`` or ``context`` what lies there is right: passages that have an answer word by
@@ -91,7 +93,7 @@ def _right(
     return (best[1],) if best is not None and best[0] >= SURE_SHARE else ()
 
 
-def missing_sources(store: Store, questions: Sequence[RetrievalQuestion]) -> frozenset[str]:
+def missing_sources(store: PassageStore, questions: Sequence[RetrievalQuestion]) -> frozenset[str]:
     """What questions name as their ``source`` that is no file of the store."""
     named = {question.source for question in questions if question.source is not None}
     strange = named.difference(store.values("source")) if named else ()

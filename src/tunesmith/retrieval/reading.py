@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from tunesmith.core.workers import Lost, Pool
-from tunesmith.retrieval.chunk import Chunk, Cutter, Cutting
+from tunesmith.retrieval.chunk import Chunk, ChunkConfig, Cutter
 from tunesmith.retrieval.read import MOST_MEMORY_BYTES, FileOrder, Refused, work
 
 MOST_SECONDS = 120.0  # for one file
@@ -28,7 +28,7 @@ class Reading:
 
 
 def read_files(
-    orders: Sequence[FileOrder], model: Path, cutting: Cutting, reading: Reading
+    orders: Sequence[FileOrder], model: Path, cutting: ChunkConfig, reading: Reading
 ) -> Generator[Answer]:
     """Each file's answer in order; raises RagError where files cannot be cut at all.
 
@@ -55,6 +55,6 @@ def read_files(
         yield from pool.map(orders)
 
 
-def reader(model: Path, cutting: Cutting) -> Callable[[FileOrder], Answer]:
+def reader(model: Path, cutting: ChunkConfig) -> Callable[[FileOrder], Answer]:
     """What a process does with each file."""
     return partial(work, cutter=Cutter(model, cutting))

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from tunesmith.core.errors import RagError
 from tunesmith.retrieval.embedding import EmbeddingModel
 from tunesmith.retrieval.passage import Filter, Passage
-from tunesmith.retrieval.store import Store
+from tunesmith.retrieval.store import PassageStore
 
 
-def require_passages(store: Store, where: Filter) -> None:
+def require_passages(store: PassageStore, where: Filter) -> None:
     """Raise RagError where no passage meets ``where``, with the condition that none meets.
 
     To search nothing would read as "the documents do not say".
@@ -30,7 +30,7 @@ def require_passages(store: Store, where: Filter) -> None:
     )
 
 
-def _near(store: Store, one: Filter) -> str:
+def _near(store: PassageStore, one: Filter) -> str:
     if one.kind is not None:
         return f"The store has {', '.join(store.values('kind'))}."
     if one.page is not None:
@@ -111,7 +111,7 @@ class Hit:
 
 
 def retrieve(
-    store: Store,
+    store: PassageStore,
     embedder: EmbeddingModel,
     question: str,
     search: Search | None = None,
@@ -162,7 +162,7 @@ def fuse(dense: Sequence[tuple[int, float]], text: Sequence[tuple[int, float]]) 
 
 
 def _first_unlike(
-    store: Store, fused: Sequence[Fused], vector: NDArray[np.float32] | None, limit: int
+    store: PassageStore, fused: Sequence[Fused], vector: NDArray[np.float32] | None, limit: int
 ) -> list[Hit]:
     """What ``without_duplicates`` leaves of all, with no more rows read than that takes."""
     hits: list[Hit] = []
@@ -175,7 +175,9 @@ def _first_unlike(
     return kept
 
 
-def _read(store: Store, fused: Sequence[Fused], vector: NDArray[np.float32] | None) -> list[Hit]:
+def _read(
+    store: PassageStore, fused: Sequence[Fused], vector: NDArray[np.float32] | None
+) -> list[Hit]:
     """The passages of these rows; their cosines are with the question's ``vector`` [D]."""
     taken = store.take([one.row for one in fused])
     hits = []
@@ -208,7 +210,7 @@ def alike(text: str, other: str) -> bool:
     return _shared(_shingles(text), _shingles(other)) >= DUPLICATE_SHARE
 
 
-def with_neighbours(store: Store, passage: Passage, count: int) -> Passage:
+def with_neighbours(store: PassageStore, passage: Passage, count: int) -> Passage:
     """The passage with ``count`` chunks before and behind it, what they share written once."""
     near = range(passage.part - count, passage.part + count + 1)
     parts = store.parts(passage.document, near) if count else [passage]

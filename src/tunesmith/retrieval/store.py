@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tunesmith.core import locks
 from tunesmith.core.errors import RagError
-from tunesmith.retrieval.chunk import Cutting
+from tunesmith.retrieval.chunk import ChunkConfig
 from tunesmith.retrieval.document import library
 from tunesmith.retrieval.passage import COLUMNS, Passage, quoted, terms
 
@@ -51,9 +51,9 @@ class StoreSettings(pydantic.BaseModel):
     overlap: int
 
     @property
-    def cutting(self) -> Cutting:
+    def cutting(self) -> ChunkConfig:
         """How its documents are cut."""
-        return Cutting(self.tokens, self.overlap)
+        return ChunkConfig(self.tokens, self.overlap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Match:
     score: float
 
 
-class Store:
+class PassageStore:
     """An open store; ``settings`` say how it was made."""
 
     def __init__(self, table: Any, uri: str) -> None:
@@ -223,7 +223,7 @@ def searched_text(passage: Passage) -> str:
     return f"{passage.heading}\n{passage.text}"
 
 
-def open_store(uri: str) -> Store:
+def open_store(uri: str) -> PassageStore:
     """The store at a path or an address; raises RagError where there is none."""
     table = _table(uri)
     if table is None:
@@ -232,20 +232,20 @@ def open_store(uri: str) -> Store:
             remedy=f"Make one: tunesmith rag index DIR --store {uri}",
             code="no_store",
         )
-    return Store(table, uri)
+    return PassageStore(table, uri)
 
 
-def find_store(uri: str) -> Store | None:
+def find_store(uri: str) -> PassageStore | None:
     """The same, and None where there is none."""
     table = _table(uri)
-    return None if table is None else Store(table, uri)
+    return None if table is None else PassageStore(table, uri)
 
 
-def create_store(uri: str, settings: StoreSettings) -> Store:
+def create_store(uri: str, settings: StoreSettings) -> PassageStore:
     """A new store without passages."""
     connection = library("lancedb").connect(uri)
     schema = _schema(settings.width).with_metadata({KEY: settings.model_dump_json().encode()})
-    store = Store(connection.create_table(TABLE, schema=schema), uri)
+    store = PassageStore(connection.create_table(TABLE, schema=schema), uri)
     store.prepare()
     return store
 

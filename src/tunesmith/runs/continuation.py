@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tunesmith.adapters import store
 from tunesmith.adapters.folder import read_origin
-from tunesmith.adapters.loaded_base import Opened, attach_over_any
+from tunesmith.adapters.loaded_base import LoadedBase, attach_over_any
 from tunesmith.config import RunConfig
 from tunesmith.config.methods import AnyMethod, needs_four_bit, start_path
 from tunesmith.core.errors import ConfigError
@@ -57,7 +57,7 @@ def resolved(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"method": asked.model_copy(update=values)})
 
 
-def attach(opened: Opened, config: RunConfig, folder: Path, *, name: str) -> Adapter:
+def attach(opened: LoadedBase, config: RunConfig, folder: Path, *, name: str) -> Adapter:
     """Attach the folder's adapter as the config asks for it.
 
     Raises what ``resolved`` does, and ConfigError for every key that asks for another adapter.

@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tunesmith.adapters.folder import read_origin
-from tunesmith.adapters.loaded_base import Opened, attach_over_any, open_base
+from tunesmith.adapters.loaded_base import LoadedBase, attach_over_any, open_base
 from tunesmith.config import RunConfig, load_run_config
 from tunesmith.config.load import merged, run_config
 from tunesmith.config.methods import first_kind
 from tunesmith.core.errors import ConfigError, DataError, ModelError, RunError
 from tunesmith.core.progress import OnEvent, Progress, never
 from tunesmith.data.dataset import RunRows
-from tunesmith.evaluation.answering import voice_of
+from tunesmith.evaluation.answering import fingerprint
 from tunesmith.evaluation.answers import Answers
 from tunesmith.evaluation.arms import require_evaluable
 from tunesmith.evaluation.document import training_seconds, update_summary, write_evaluation
-from tunesmith.evaluation.evaluator import Judge
+from tunesmith.evaluation.evaluator import Evaluator
 from tunesmith.evaluation.measures import Tuned
 from tunesmith.methods.adapter import Adapter
 from tunesmith.models.hashes import COMBINED, hash_folder
@@ -30,7 +30,7 @@ NAME = "tuned"
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class EvaluatedTarget:
     """What was found; ``document`` is None where nothing was asked, ``folder`` without a place."""
 
     target: str
@@ -61,7 +61,7 @@ def evaluate_target(  # what is judged, on what, and who hears of it
     out: Path | None = None,
     emit: OnEvent,
     stop: Callable[[], bool] = never,
-) -> Evaluation:
+) -> EvaluatedTarget:
     """Judge a run, an adapter's folder or a base on its held-out rows, or on the file ``data``.
 
     The document goes into ``out``, or into the run's folder. Raises RunError where the run has no
@@ -83,7 +83,7 @@ def evaluate_target(  # what is judged, on what, and who hears of it
             place.path.mkdir(parents=True, exist_ok=True)
             write_evaluation(document, judge.answers, place)
             update_summary(document, place)
-    return Evaluation(target, document, judge.answers, place.path if place else None)
+    return EvaluatedTarget(target, document, judge.answers, place.path if place else None)
 
 
 def _subject(target: str, overrides: Mapping[str, object], data: str | None) -> _Subject:
@@ -129,7 +129,7 @@ def _require_questions(config: RunConfig, target: str) -> None:
         )
 
 
-def _judged(subject: _Subject, target: str, progress: Progress) -> Judge:
+def _judged(subject: _Subject, target: str, progress: Progress) -> Evaluator:
     """Open, attach, read, judge: the same calls as at the end of a training."""
     config = subject.config
     progress = replace(progress, threads=config.train.threads)
@@ -144,7 +144,7 @@ def _judged(subject: _Subject, target: str, progress: Progress) -> Judge:
     progress.phase("reading the data")
     name = NAME if adapter else None
     rows = _rows(subject, opened, name, progress)
-    judge = Judge(
+    judge = Evaluator(
         opened,
         config,
         rows,
@@ -157,14 +157,14 @@ def _judged(subject: _Subject, target: str, progress: Progress) -> Judge:
 
 
 def _tuned(
-    subject: _Subject, opened: Opened, adapter: Adapter | None, judge: Judge
+    subject: _Subject, opened: LoadedBase, adapter: Adapter | None, judge: Evaluator
 ) -> Tuned | None:
     """What is compared with the base; a whole model is loaded when the base has answered."""
     if subject.trained is None:
         return None
     seconds = training_seconds(subject.run) if subject.run else None
     if adapter is not None:
-        return Tuned(opened, NAME, voice_of(opened.base, adapter, subject.trained), seconds)
+        return Tuned(opened, NAME, fingerprint(opened.base, adapter, subject.trained), seconds)
     judge.answer_before()
     config = subject.config
     whole = open_base(
@@ -173,10 +173,10 @@ def _tuned(
         device=config.device,
         trust_remote_code=config.trust_remote_code,
     )
-    return Tuned(whole, None, voice_of(opened.base, None, subject.trained), seconds)
+    return Tuned(whole, None, fingerprint(opened.base, None, subject.trained), seconds)
 
 
-def _opened(subject: _Subject, target: str, progress: Progress) -> Opened:
+def _opened(subject: _Subject, target: str, progress: Progress) -> LoadedBase:
     """The base; RunError where it is no longer there."""
     try:
         return open_for(subject.config, progress=progress)
@@ -190,7 +190,7 @@ def _opened(subject: _Subject, target: str, progress: Progress) -> Opened:
         ) from error
 
 
-def warn_other_base(trained: Path, opened: Opened, progress: Progress) -> None:
+def warn_other_base(trained: Path, opened: LoadedBase, progress: Progress) -> None:
     """Say where what was trained names another base than the one that is here."""
     origin = read_origin(trained)
     if origin is not None and origin.sha256 != hash_folder(opened.base.folder)[COMBINED]:
@@ -218,7 +218,9 @@ def _with_rows(subject: _Subject, progress: Progress) -> _Subject:
     return replace(subject, config=config, has_training_rows=has_rows)
 
 
-def _rows(subject: _Subject, opened: Opened, adapter: str | None, progress: Progress) -> RunRows:
+def _rows(
+    subject: _Subject, opened: LoadedBase, adapter: str | None, progress: Progress
+) -> RunRows:
     """The rows to ask, and those of the training where they are still there."""
     rows = load_rows(
         subject.config.data,

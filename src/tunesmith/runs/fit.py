@@ -8,7 +8,7 @@ from tunesmith.adapters.loaded_base import open_skeleton
 from tunesmith.core.errors import ModelError
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.engine.forward import Engine
-from tunesmith.runs.locate import Found, require_base
+from tunesmith.runs.locate import LocatedTarget, require_base
 
 FAMILIES = (
     "A base of the families llama, qwen2, qwen3, mistral, gemma2, gemma3 (text), phi3, olmo2 and "
@@ -45,7 +45,7 @@ class Verified:
 
 
 def verify_adapter(
-    found: Found,
+    found: LocatedTarget,
     model: str | None = None,
     *,
     force: bool = False,

@@ -13,7 +13,7 @@ import yaml
 from tunesmith.core import files, locks
 from tunesmith.core.errors import ConfigError, RunError
 from tunesmith.core.progress import Event, Phase
-from tunesmith.training.events import HeldOut, StepDone, Weakened
+from tunesmith.training.events import HeldOut, ScaledDown, StepDone
 from tunesmith.training.steps import Plan
 
 LOCK = ".lock"
@@ -123,7 +123,7 @@ class RunFolder:
     @property
     def is_weakened(self) -> bool:
         """Whether the result is less than what training reached."""
-        found = self.last(Weakened)
+        found = self.last(ScaledDown)
         return found is not None and found["share"] != 1
 
     def last(self, kind: type[Event]) -> dict[str, object] | None:

@@ -17,7 +17,7 @@ from tunesmith.models.load import context_of, read_config, read_tokenizer
 from tunesmith.models.quiet import no_progress_bars
 from tunesmith.models.resolve import resolve
 from tunesmith.models.supported import check_config
-from tunesmith.runs.rows import Side, gather
+from tunesmith.runs.rows import Side, load_sources
 
 PERCENTILES = (5, 25, 50, 75, 95, 99)
 BARS = 8
@@ -126,7 +126,7 @@ def inspect_data(
     opened = open_tokenizer(
         config.model, trust_remote_code=config.trust_remote_code, progress=progress
     )
-    gathered = gather(
+    gathered = load_sources(
         settings,
         opened.tokenizer,
         context=opened.context,

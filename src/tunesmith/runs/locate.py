@@ -32,7 +32,7 @@ class Located:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LocatedTarget:
     """One of the things named: its base, and its adapter unless it is a whole model."""
 
     name: str
@@ -100,7 +100,7 @@ def adapter_folders(names: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def find_adapter(name: str, root: Path = RUNS) -> Found:
+def find_adapter(name: str, root: Path = RUNS) -> LocatedTarget:
     """The adapter of a run's folder, of a run's name below ``root``, or in an adapter's folder.
 
     Raises AdapterError for what is none, RunError for a run without a result.
@@ -127,7 +127,7 @@ def named_adapter(name: str, root: Path = RUNS) -> tuple[str, Path]:
     return found.name, found.adapter
 
 
-def _find(target: str, root: Path = RUNS) -> Found:
+def _find(target: str, root: Path = RUNS) -> LocatedTarget:
     folder = Path(target).expanduser()
     by_name = [] if folder.exists() or find_entry(target) else [root / target]
     for place in (folder, *by_name):
@@ -135,18 +135,18 @@ def _find(target: str, root: Path = RUNS) -> Found:
             return _of_run(place)
         if (place / ADAPTER_CONFIG).is_file():
             return _of_adapter(place)
-    return Found(folder.name or target, target, None)
+    return LocatedTarget(folder.name or target, target, None)
 
 
-def _of_run(folder: Path) -> Found:
+def _of_run(folder: Path) -> LocatedTarget:
     values = read_yaml(folder / CONFIG)
     adapter, model = folder / "adapter", folder / "model"
     if (adapter / ADAPTER_CONFIG).is_file():
         default = RunConfig.model_fields["model"].default
         name = str(values.get("model", default))
-        return Found(folder.resolve().name, name, adapter, four_bit=_is_four_bit(values))
+        return LocatedTarget(folder.resolve().name, name, adapter, four_bit=_is_four_bit(values))
     if model.is_dir():
-        return Found(folder.resolve().name, str(model), None, whole_run=True)
+        return LocatedTarget(folder.resolve().name, str(model), None, whole_run=True)
     raise RunError(
         f"{folder}: the run has no result yet: there is neither adapter/ nor model/ in it.",
         remedy=f"Go on with it: tunesmith train --resume {folder}",
@@ -158,7 +158,7 @@ def _is_four_bit(config: Mapping[str, object]) -> bool:
     return isinstance(method, dict) and needs_four_bit(method.get("kind"))
 
 
-def _of_adapter(folder: Path) -> Found:
+def _of_adapter(folder: Path) -> LocatedTarget:
     """A PEFT folder; inside a run it is the run that knows which base was named."""
     run = folder.resolve().parent
     if folder.resolve().name == "adapter" and (run / CONFIG).is_file():
@@ -166,8 +166,8 @@ def _of_adapter(folder: Path) -> Found:
     model = str(read_config(folder).get("base_model_name_or_path") or "")
     name = folder.resolve().name
     if (origin := read_origin(folder)) is None:
-        return Found(name, model, folder)
-    return Found(name, _base(model, origin), folder, four_bit=needs_four_bit(origin.kind))
+        return LocatedTarget(name, model, folder)
+    return LocatedTarget(name, _base(model, origin), folder, four_bit=needs_four_bit(origin.kind))
 
 
 def _base(written: str, origin: Origin) -> str:
@@ -178,7 +178,7 @@ def _base(written: str, origin: Origin) -> str:
     return written if is_here else origin.base
 
 
-def require_base(found: Found) -> None:
+def require_base(found: LocatedTarget) -> None:
     """Raise AdapterError where an adapter names no base, or a path that is not here."""
     if found.adapter is not None and not found.model:
         raise AdapterError(

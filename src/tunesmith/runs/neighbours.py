@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from tunesmith.core import files
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Notice, usable_cores
 from tunesmith.models.cache import cache_root
 from tunesmith.models.precision import detect_device
@@ -92,8 +92,8 @@ def _warning(own: Training, others: list[Training]) -> Notice | None:
     if len(near) == 1:
         what = f"another training runs here ({where}): both will be slow"
     else:
-        what = f"{many(len(near), 'other training')} run here ({where}): all will be slow"
-    crowd = f"{many(threads, 'thread')} on {many(cores, 'core')}"
+        what = f"{pluralize(len(near), 'other training')} run here ({where}): all will be slow"
+    crowd = f"{pluralize(threads, 'thread')} on {pluralize(cores, 'core')}"
     remedy = f"give each fewer threads with train.threads ({crowd})"
     if own.device != "cpu":
         remedy = "give each a device of its own with device"

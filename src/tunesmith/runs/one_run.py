@@ -11,18 +11,18 @@ import numpy as np
 import torch
 
 from tunesmith.adapters import store
-from tunesmith.adapters.loaded_base import Opened, open_base
+from tunesmith.adapters.loaded_base import LoadedBase, open_base
 from tunesmith.config import RunConfig
 from tunesmith.config.methods import needs_four_bit
 from tunesmith.core import files
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Cancelled, Event, Notice, Progress
 from tunesmith.data.dataset import RunRows
 from tunesmith.data.quality.distribution import few_rows
 from tunesmith.engine import memory
-from tunesmith.evaluation.answering import voice_of
+from tunesmith.evaluation.answering import fingerprint
 from tunesmith.evaluation.document import write_evaluation
-from tunesmith.evaluation.evaluator import Judge
+from tunesmith.evaluation.evaluator import Evaluator
 from tunesmith.evaluation.findings import words_in
 from tunesmith.evaluation.forgetting import Forgetting
 from tunesmith.evaluation.measures import Tuned
@@ -34,11 +34,11 @@ from tunesmith.models.in_memory import held_model, own_weights_
 from tunesmith.runs import continuation, result
 from tunesmith.runs.folder import RunFolder, curves_of
 from tunesmith.runs.rows import load_rows
-from tunesmith.runs.selection import Chosen, choose_kept, find_strength, kept_checkpoints
+from tunesmith.runs.selection import ChosenCheckpoint, choose_kept, find_strength, kept_checkpoints
 from tunesmith.runs.summary import RunSummary
 from tunesmith.training import checkpoint, optimizer
 from tunesmith.training.checkpoint import State
-from tunesmith.training.events import BestCheckpoint, Weakened
+from tunesmith.training.events import BestCheckpoint, ScaledDown
 from tunesmith.training.job import Job, Member, planned
 from tunesmith.training.loop import held_out_loss
 from tunesmith.training.measure import make_plan, plan_beside
@@ -47,7 +47,7 @@ from tunesmith.training.steps import Plan
 LoadRows = Callable[..., RunRows]
 
 
-def open_for(config: RunConfig, *, progress: Progress) -> Opened:
+def open_for(config: RunConfig, *, progress: Progress) -> LoadedBase:
     """The base that a config trains over, in the format that its method asks for."""
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
@@ -75,8 +75,8 @@ class OneRun:
         self._curves = curves_of(folder.path) if config.train.tensorboard else None
         self.notices: list[str] = []
         self.start = time.perf_counter()
-        self.opened: Opened
-        self.judge: Judge
+        self.opened: LoadedBase
+        self.judge: Evaluator
         self.job: Job
 
     def record(self, event: Event) -> None:
@@ -88,7 +88,9 @@ class OneRun:
             self._curves(event)
         self._listener(event)
 
-    def prepare(self, opened: Opened, *, name: str = "default", load: LoadRows = load_rows) -> None:
+    def prepare(
+        self, opened: LoadedBase, *, name: str = "default", load: LoadRows = load_rows
+    ) -> None:
         """Attach the adapter under ``name``, read the rows, and let the base answer if it must."""
         self.opened = opened
         for note in opened.base.notes:
@@ -97,7 +99,7 @@ class OneRun:
         if other := continuation.other_base(self.config, opened.base):
             self.progress.notice("other_base", other)
         rows = self._rows(adapter, load)
-        self.judge = Judge(
+        self.judge = Evaluator(
             opened,
             self.config,
             rows,
@@ -131,17 +133,17 @@ class OneRun:
         held = len(rows.held) if rows.held else 0
         self.progress.notice(
             "data",
-            f"{many(len(rows.train), 'row')} of {many(rows.train.tokens, 'token')} to train on "
-            f"({rows.train.supervised_tokens:,} supervised), {held:,} held out",
+            f"{pluralize(len(rows.train), 'row')} of {pluralize(rows.train.tokens, 'token')} to "
+            f"train on ({rows.train.supervised_tokens:,} supervised), {held:,} held out",
         )
         method = self.config.method
         few = few_rows(len(rows.train), method.kind, enough=table.of(method).min_rows)
         for note in (*few, *rows.train.notes):
-            self.progress.notice(note.code, f"{note.message} ({many(note.count, 'row')})")
+            self.progress.notice(note.code, f"{note.message} ({pluralize(note.count, 'row')})")
         lengths = np.concatenate([part.lengths for part in (rows.train, rows.held) if part])
         for narrow in narrow_layers(opened.engine, adapter.name):
             if count := int((lengths > narrow.length).sum()):
-                longer = f"{count:,} of {many(len(lengths), 'row')} are that long"
+                longer = f"{count:,} of {pluralize(len(lengths), 'row')} are that long"
                 self.progress.notice("window", f"{narrow}; {longer}")
         result.write_environment(self.folder.environment, opened.base, self.config)
         return rows
@@ -249,7 +251,7 @@ class OneRun:
             answers=self.judge.answers,
         )
 
-    def _choose(self, state: State) -> Chosen | None:
+    def _choose(self, state: State) -> ChosenCheckpoint | None:
         """The best checkpoint, put into the adapter; None where there is no choice.
 
         A cancel in between leaves the adapter as training left it.
@@ -293,7 +295,7 @@ class OneRun:
             full=forgetting,
         )
         if found is not None and (strength := found.strength) is not None:
-            self.progress.report(Weakened(**asdict(strength)))
+            self.progress.report(ScaledDown(**asdict(strength)))
             self.progress.notice("strength", strength.text())
         return found.forgetting if found else forgetting
 
@@ -309,7 +311,7 @@ class OneRun:
     def _tuned(self, saved: Path, state: State, forgetting: Forgetting | None) -> Tuned:
         """What was trained, saved in this folder."""
         adapter = self.job.adapter
-        voice = voice_of(self.opened.base, adapter, saved)
+        voice = fingerprint(self.opened.base, adapter, saved)
         seconds = None
         if state.step_tokens:  # of steps that were not the first ones, which take longer
             seconds = state.tokens * state.step_seconds / state.step_tokens

@@ -12,7 +12,7 @@ import torch
 from tunesmith import __version__
 from tunesmith.adapters import store
 from tunesmith.adapters.folder import Origin, write_origin
-from tunesmith.adapters.loaded_base import Opened
+from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config import DataSettings, RunConfig
 from tunesmith.config.run import DataSource
 from tunesmith.core import files
@@ -46,7 +46,7 @@ def start_model(config: RunConfig) -> str:
     return config.method.start if whole and config.method.start else config.model
 
 
-def attach(opened: Opened, config: RunConfig, *, name: str = "default") -> Adapter:
+def attach(opened: LoadedBase, config: RunConfig, *, name: str = "default") -> Adapter:
     """The method's new adapter on the base, or the one that method.start continues from.
 
     An adapter with tokens of its own brings the tokenizer that reads them into ``opened``.
@@ -68,7 +68,7 @@ def attach(opened: Opened, config: RunConfig, *, name: str = "default") -> Adapt
     return table.attach(engine, settings, name=name, seed=config.train.seed, words=words)
 
 
-def save(folder: RunFolder, opened: Opened, adapter: Adapter, config: RunConfig) -> Path:
+def save(folder: RunFolder, opened: LoadedBase, adapter: Adapter, config: RunConfig) -> Path:
     """Write adapter/ in PEFT's format, or model/ where the base itself was trained."""
     base = opened.base
     origin = Origin(base.name, hash_folder(base.folder)[COMBINED], config.method.kind)

@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 
 from tunesmith.config import DataSettings
 from tunesmith.config.run import DataSource
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data import token_store
 from tunesmith.data.dataset import Dataset, Limit, Numbers, RunRows, joined, limited, nothing_left
 from tunesmith.data.faults import Faults, Note, RowReport, refuse
-from tunesmith.data.quality.report import OVERVIEW, Overview, look_over
-from tunesmith.data.read import Asked, read_rows
+from tunesmith.data.quality.report import DATASET_REPORT, DatasetReport, analyze
+from tunesmith.data.read import SourceRequest, read_rows
 from tunesmith.data.records import exists, options_of
 from tunesmith.data.rows import Conversation
 from tunesmith.data.template import Rendering
 from tunesmith.data.token_cache import Work, tokens_of
-from tunesmith.data.token_file import Chosen, TokenFile
+from tunesmith.data.token_file import ConversationSubset, TokenFile
 from tunesmith.data.token_store import TOKENS_VERSION, combined
 from tunesmith.data.tokenise import Recipe
 from tunesmith.data.tokenizer import Tokenizer
@@ -56,9 +56,9 @@ class Side:
     faults: Faults
     notes: tuple[Note, ...]
 
-    def conversations(self, numbers: Numbers) -> Chosen:
+    def conversations(self, numbers: Numbers) -> ConversationSubset:
         """Some of their conversations, numbered through all sources."""
-        return Chosen([each.conversations for each in self.sources], numbers)
+        return ConversationSubset([each.conversations for each in self.sources], numbers)
 
     @property
     def counts(self) -> list[int]:
@@ -67,12 +67,12 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Gathered:
+class LoadedData:
     """What is trained on, the file that is held out if one is named, and what is said of both."""
 
     train: Side
     held: Side | None
-    overview: Overview
+    overview: DatasetReport
 
     @property
     def faults(self) -> Faults:
@@ -85,11 +85,11 @@ class Gathered:
         )
 
 
-def asked_of(settings: DataSettings, source: DataSource) -> Asked:
+def source_request(settings: DataSettings, source: DataSource) -> SourceRequest:
     """How the settings read a source; what stands beside it goes before what stands for all."""
     columns = settings.map if source.map is None else source.map
     format = source.format or settings.format
-    return Asked(source.path, format, columns, options_of(settings, source))
+    return SourceRequest(source.path, format, columns, options_of(settings, source))
 
 
 def rendering_of(settings: DataSettings) -> Rendering:
@@ -97,7 +97,7 @@ def rendering_of(settings: DataSettings) -> Rendering:
     return Rendering(document=settings.document, control_tokens=settings.control_tokens)
 
 
-def gather(
+def load_sources(
     settings: DataSettings,
     tokenizer: Tokenizer,
     *,
@@ -105,7 +105,7 @@ def gather(
     seed: int,
     progress: Progress,
     always_look: bool = False,
-) -> Gathered:
+) -> LoadedData:
     """Read, tokenise and compare a run's sources; what was made before comes from the cache.
 
     Rows with faults are compared with others only where ``always_look`` asks for what is said of
@@ -115,18 +115,18 @@ def gather(
     recipe = Recipe(tokenizer, limit.max_tokens, rendering_of(settings))
     work = Work(cache_root() / "tokens", progress)
     named = [settings.held] if settings.held else []
-    held = [tokens_of(asked_of(settings, each), recipe, work) for each in named]
-    train = [tokens_of(asked_of(settings, each), recipe, work) for each in settings.sources]
+    held = [tokens_of(source_request(settings, each), recipe, work) for each in named]
+    train = [tokens_of(source_request(settings, each), recipe, work) for each in settings.sources]
     is_sound = not any(each.contents.faults for each in (*train, *held))
     is_sound = is_sound and not _is_too_long(train, settings, limit)
-    overview = Overview()
+    overview = DatasetReport()
     if is_sound or always_look:
         long = _all_long(train, limit)
         overview = _overview(train, held, settings, seed=seed, long=long, work=work)
     name = ", ".join(each.path for each in settings.sources)
-    return Gathered(
-        train=_side(train, limit, name=name, overview=overview if is_sound else Overview()),
-        held=_side(held, limit, name=named[0].path, overview=Overview()) if held else None,
+    return LoadedData(
+        train=_side(train, limit, name=name, overview=overview if is_sound else DatasetReport()),
+        held=_side(held, limit, name=named[0].path, overview=DatasetReport()) if held else None,
         overview=overview,
     )
 
@@ -160,7 +160,7 @@ def _overview(
     seed: int,
     long: Numbers,
     work: Work,
-) -> Overview:
+) -> DatasetReport:
     """What follows from all rows but the ``long``, as it was found before, or found and kept."""
     keys = [each.key for each in (*train, *held)]
     key = combined(
@@ -176,20 +176,22 @@ def _overview(
     folder = work.root / (keys[0] or "")
     known = token_store.remembered(folder, key) if None not in keys else None
     if known is not None:
-        return OVERVIEW.validate_json(known)
+        return DATASET_REPORT.validate_json(known)
     stores = [each.conversations for each in train]
     others = [each.conversations for each in held]
     total = sum(map(len, (*stores, *others)))
-    phase = work.progress.quiet_phase(f"comparing {many(total, 'row')}", total)
-    overview = look_over(
+    phase = work.progress.quiet_phase(f"comparing {pluralize(total, 'row')}", total)
+    overview = analyze(
         stores, chain.from_iterable(others), settings, seed=seed, long=long, seen=phase.step
     )
     if None not in keys:
-        token_store.remember(folder, key, OVERVIEW.dump_json(overview).decode())
+        token_store.remember(folder, key, DATASET_REPORT.dump_json(overview).decode())
     return overview
 
 
-def _side(sources: Sequence[TokenFile], limit: Limit, *, name: str, overview: Overview) -> Side:
+def _side(
+    sources: Sequence[TokenFile], limit: Limit, *, name: str, overview: DatasetReport
+) -> Side:
     """The rows of some sources within the limit, without those that an overview leaves out."""
     rows, report = _rows(sources), RowReport()
     for each in sources:
@@ -230,7 +232,7 @@ def require_files(settings: DataSettings) -> None:
     report = RowReport()
     for source in (*settings.sources, *([settings.held] if settings.held else [])):
         if not exists(source.path):
-            _, _, rows = read_rows(asked_of(settings, source))  # has the words for it
+            _, _, rows = read_rows(source_request(settings, source))  # has the words for it
             for outcome in rows:
                 report.add(outcome)
     refuse(report.faults)
@@ -245,7 +247,7 @@ def load_rows(
     progress: Progress = SILENT,
 ) -> RunRows:
     """A run's rows on both sides; raises FaultyData with every fault of every file."""
-    gathered = gather(settings, tokenizer, context=context, seed=seed, progress=progress)
+    gathered = load_sources(settings, tokenizer, context=context, seed=seed, progress=progress)
     refuse(gathered.faults)
     train, held = gathered.train, gathered.held
     rows = replace(train.rows, notes=(*train.notes, *gathered.overview.notes))
@@ -272,7 +274,7 @@ def _sample(train: Side, rows: Dataset) -> tuple[Conversation, ...]:
     return tuple(train.conversations(owners[np.arange(count) * len(owners) // max(1, count)]))
 
 
-def _copies(rows: Dataset, gathered: Gathered, settings: DataSettings) -> NDArray[np.float64]:
+def _copies(rows: Dataset, gathered: LoadedData, settings: DataSettings) -> NDArray[np.float64]:
     """The weight of each row's source; empty where all weigh 1."""
     weights = np.array([source.weight for source in settings.sources])
     if (weights == 1.0).all():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tunesmith.adapters import store
 from tunesmith.evaluation.checkpoints import Checkpoint, CheckpointChoice, choose_checkpoint
-from tunesmith.evaluation.forgetting import Forgetting, Strength
+from tunesmith.evaluation.forgetting import AdapterScale, Forgetting
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter, Tensors
 from tunesmith.runs.folder import RunFolder
@@ -22,7 +22,7 @@ ForgettingAt = Callable[[Path], Forgetting]  # of the run as it was at a checkpo
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptCheckpoint:
     """A checkpoint on disk and its held-out loss."""
 
     step: int
@@ -31,7 +31,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ChosenCheckpoint:
     """The choice, where its tensors lie, and what was measured of it on the way."""
 
     choice: CheckpointChoice
@@ -39,7 +39,7 @@ class Chosen:
     forgetting: Forgetting | None
 
 
-def kept_checkpoints(folder: RunFolder, best_step: int | None) -> list[Kept]:
+def kept_checkpoints(folder: RunFolder, best_step: int | None) -> list[KeptCheckpoint]:
     """Every checkpoint that is there and has a held-out loss that is a number, by step.
 
     ``best_step`` is that of the lowest held-out loss, whose tensors are kept aside.
@@ -48,10 +48,14 @@ def kept_checkpoints(folder: RunFolder, best_step: int | None) -> list[Kept]:
     found = {checkpoint.step_of(path): path for path in folder.checkpoints.glob("step-*")}
     if best_step is not None:
         found.setdefault(best_step, folder.checkpoints / checkpoint.BEST)
-    return [Kept(step, found[step], losses[step]) for step in sorted(found) if step in losses]
+    return [
+        KeptCheckpoint(step, found[step], losses[step]) for step in sorted(found) if step in losses
+    ]
 
 
-def choose_kept(kept: Sequence[Kept], forgotten: ForgettingAt | None) -> Chosen | None:
+def choose_kept(
+    kept: Sequence[KeptCheckpoint], forgotten: ForgettingAt | None
+) -> ChosenCheckpoint | None:
     """The best of at least two; None without a choice.
 
     The value is minus the held-out loss minus the rise of the probes' log-perplexity, both in nats
@@ -72,7 +76,7 @@ def choose_kept(kept: Sequence[Kept], forgotten: ForgettingAt | None) -> Chosen 
         best = max(best, known[-1].value)
     choice = choose_checkpoint(known, unit="nats")
     folders: Mapping[int, Path] = {each.step: each.folder for each in kept}
-    return Chosen(choice, folders[choice.best.step], found.get(choice.best.step))
+    return ChosenCheckpoint(choice, folders[choice.best.step], found.get(choice.best.step))
 
 
 def rise_of(forgetting: Forgetting) -> float:
@@ -92,10 +96,10 @@ Forget = Callable[[Sequence[str] | None], Forgetting]  # by these probes, or by 
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ChosenScale:
     """The strength that the adapter has now, if another one was tried, and what it forgot."""
 
-    strength: Strength | None
+    strength: AdapterScale | None
     forgetting: Forgetting
 
 
@@ -107,7 +111,7 @@ def find_strength(
     forget: Forget,
     allowed: float,
     full: Forgetting | None,
-) -> Found | None:
+) -> ChosenScale | None:
     """Weaken ``adapter`` as far as the margins of forgetting ask.
 
     It stays as strong as it was where its score would fall by more than ``allowed``. ``start``
@@ -118,7 +122,7 @@ def find_strength(
         return None
     full = full or forget(None)
     if full.outcome != "forgotten":
-        return Found(None, full)
+        return ChosenScale(None, full)
     steps = _Steps(adapter, start, score, forget, full)
     try:
         return steps.search(allowed)
@@ -148,12 +152,12 @@ class _Steps:
         """Leave it at what was decided, full strength before that."""
         self.set(self._stands)
 
-    def search(self, allowed: float) -> Found:
+    def search(self, allowed: float) -> ChosenScale:
         """The largest share whose probes are kept, judged by all of them and by its score."""
         worst = self.full.forgotten[0]
         told = (worst.probe, worst.measure, worst.difference.mean)
         share = self._largest([finding.probe for finding in self.full.forgotten])
-        nothing = Found(Strength(1.0, None, *told), self.full)
+        nothing = ChosenScale(AdapterScale(1.0, None, *told), self.full)
         if not share:
             return nothing
         self.set(1.0)
@@ -163,12 +167,12 @@ class _Steps:
         if forgetting.outcome == "forgotten":  # by a probe that full strength had kept
             return nothing
         if math.isnan(full_score - score):  # the evaluation reports why nothing could be scored
-            return Found(None, self.full)
+            return ChosenScale(None, self.full)
         self._stands = share if full_score - score <= allowed else 1.0
         found = {finding.probe: finding.difference.mean for finding in forgetting.findings}
         scores = (found[worst.probe], full_score, score)
-        strength = Strength(self._stands, share, *told, *scores)
-        return Found(strength, forgetting if self._stands == share else self.full)
+        strength = AdapterScale(self._stands, share, *told, *scores)
+        return ChosenScale(strength, forgetting if self._stands == share else self.full)
 
     def _largest(self, probes: Sequence[str]) -> float:
         """By bisection, as more strength forgets more; 0 where no share does."""

@@ -9,15 +9,15 @@ from itertools import accumulate, chain, groupby
 from jinja2 import Environment, StrictUndefined
 
 from tunesmith.config import RunConfig
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import SILENT, Progress
-from tunesmith.data.faults import Fault, Outcome, RowReport
+from tunesmith.data.faults import Fault, Parsed, RowReport
 from tunesmith.data.read import read_rows
 from tunesmith.data.rows import Conversation, TokenRow
 from tunesmith.data.tokenise import Renderer
 from tunesmith.data.tokenizer import Tokenizer, decode
 from tunesmith.runs.inspect_data import open_tokenizer
-from tunesmith.runs.rows import asked_of, rendering_of
+from tunesmith.runs.rows import rendering_of, source_request
 
 HALF = "\N{REPLACEMENT CHARACTER}"
 WINDOW = 32
@@ -146,7 +146,7 @@ def show_data(config: RunConfig, *, most: int, progress: Progress = SILENT) -> S
     """The first ``most`` documents that can be rendered; nothing is cut or left out."""
     settings, report = config.data, RowReport()
     (source,) = settings.sources
-    _, of_file, outcomes = read_rows(asked_of(settings, source))
+    _, of_file, outcomes = read_rows(source_request(settings, source))
     report.add_faults(of_file)
     sound = _sound(outcomes, report)
     first = next(sound, None)
@@ -171,7 +171,7 @@ def show_data(config: RunConfig, *, most: int, progress: Progress = SILENT) -> S
     return ShownData(tuple(rows), report.faults.listed, tuple(dict.fromkeys(remarks)))
 
 
-def _sound(outcomes: Iterable[Outcome[Conversation]], report: RowReport) -> Iterator[Conversation]:
+def _sound(outcomes: Iterable[Parsed[Conversation]], report: RowReport) -> Iterator[Conversation]:
     """The sound rows; the faults of others go into ``report``."""
     for outcome in outcomes:
         report.add_faults(outcome.faults)
@@ -213,7 +213,7 @@ def _row(row: ShownRow, *, by_token: bool) -> dict[str, object]:
         "line": row.line,
         "tokens": f"{row.tokens:,}",
         "supervised": f"{row.supervised_tokens:,}",
-        "cut_note": f"cut here: {many(row.limit, 'token')} of {row.tokens:,}",
+        "cut_note": f"cut here: {pluralize(row.limit, 'token')} of {row.tokens:,}",
         "parts": list(_parts(row, by_token=by_token)),
     }
 

@@ -15,9 +15,9 @@ from tunesmith.config.run import DataSettings, RunConfig, TrainSettings
 from tunesmith.config.settings import nested_models
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.files import replace_text
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.data.faults import Fault, Faults, refuse
-from tunesmith.data.read import Reading, scan
+from tunesmith.data.read import ReadResult, scan
 from tunesmith.data.records import options_of
 from tunesmith.setup.proposals import Proposal, propose_checks
 
@@ -69,11 +69,11 @@ def write_draft(draft: Draft, out: Path) -> None:
 
 
 def _lines(
-    data: Mapping[str, object], reading: Reading, proposals: Sequence[Proposal]
+    data: Mapping[str, object], reading: ReadResult, proposals: Sequence[Proposal]
 ) -> Iterator[str]:
-    yield f"# Drawn from {reading.file}: {many(reading.rows, 'row')}, format {reading.format}."
+    yield f"# Drawn from {reading.file}: {pluralize(reading.rows, 'row')}, format {reading.format}."
     if len(reading.conversations) == MOST_ROWS:
-        yield f"# Checks are proposed by the first {many(MOST_ROWS, 'row')}."
+        yield f"# Checks are proposed by the first {pluralize(MOST_ROWS, 'row')}."
     yield "# A key behind `#` has the value that it would have anyway. Any key can also be given"
     yield "# as a flag: tunesmith train CONFIG --train.epochs 2"
     yield ""

@@ -11,7 +11,7 @@ from typing import cast
 
 from tunesmith.config.checks import CheckSettings, LanguageSettings
 from tunesmith.config.checks_reference import SlotsSettings, StepsSettings
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.data.rows import Conversation
 from tunesmith.evaluation.checks.check import Case, score_cases
 from tunesmith.evaluation.checks.numbers import final_number
@@ -279,4 +279,8 @@ def _is_label(texts: Sequence[str]) -> str:
     """Why these texts are names of classes; "" if they are not."""
     distinct = len(set(texts))
     is_few = distinct <= MOST_LABELS and distinct * ROWS_PER_LABEL <= len(texts)
-    return f"{many(distinct, 'different text')} in {many(len(texts), 'row')}" if is_few else ""
+    return (
+        f"{pluralize(distinct, 'different text')} in {pluralize(len(texts), 'row')}"
+        if is_few
+        else ""
+    )

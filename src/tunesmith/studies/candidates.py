@@ -21,7 +21,7 @@ MORE_KEPT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class MergeRecipe:
     """A method and the rank at most; ``name`` says what sets it apart from the other ways.
 
     ``weights``: other ones than those of the blend.
@@ -34,7 +34,7 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
-class Blend:
+class WeightedBlend:
     """Adapters by name, what each counts, and the seed of what is drawn.
 
     ``trusted``: bases of which only the names differ are one.
@@ -68,7 +68,7 @@ class Candidate:
     each task's held-out answers.
     """
 
-    way: Way
+    way: MergeRecipe
     made: Combined
     lost: Mapping[str, float] = field(default_factory=dict)
 
@@ -85,40 +85,40 @@ class Candidate:
         }
 
 
-def ways_of(
-    blend: Blend,
+def recipes_of(
+    blend: WeightedBlend,
     *,
     kinds: Sequence[str] = tuple(combine_table.METHODS),
     densities: Sequence[float | None] = (None,),
     ranks: Sequence[int] = (),
-) -> list[Way]:
+) -> list[MergeRecipe]:
     """Every kind with every density that it takes and every rank; none of them twice.
 
     A density None is the method's own. Raises UsageError for a kind that there is not.
     """
-    found: dict[tuple[MergeMethod, int], Way] = {}
+    found: dict[tuple[MergeMethod, int], MergeRecipe] = {}
     for kind in kinds:
         for density in densities if takes_density(kind) else (None,):
             for rank in ranks or (blend.rank,):
                 method = combine_table.made(kind, density)
                 name = kind if density is None else f"{kind} {density:g}"
                 name = f"{name}, rank {rank}" if len(ranks) > 1 else name
-                found.setdefault((method, rank), Way(name, method, rank))
+                found.setdefault((method, rank), MergeRecipe(name, method, rank))
     return list(found.values())
 
 
-def automatic(blend: Blend) -> list[Way]:
+def automatic(blend: WeightedBlend) -> list[MergeRecipe]:
     """What is tried where nothing is asked for: every method, and those that keep few entries
     also with more of them.
     """
-    tried = ways_of(blend)
+    tried = recipes_of(blend)
     few = [
         kind
         for kind in combine_table.METHODS
         if (density := combine_table.density_of(combine_table.made(kind))) is not None
         and density < MORE_KEPT
     ]
-    return [*tried, *ways_of(blend, kinds=few, densities=(MORE_KEPT,))]
+    return [*tried, *recipes_of(blend, kinds=few, densities=(MORE_KEPT,))]
 
 
 def takes_density(kind: str) -> bool:
@@ -127,7 +127,7 @@ def takes_density(kind: str) -> bool:
 
 
 def make_all(
-    blend: Blend, ways: Sequence[Way], scratch: Path, progress: Progress
+    blend: WeightedBlend, ways: Sequence[MergeRecipe], scratch: Path, progress: Progress
 ) -> list[Candidate]:
     """Every way's adapter below ``scratch``."""
     phase, made = progress.quiet_phase("combining", len(ways)), []
@@ -144,7 +144,9 @@ WORTH = 0.01  # nats a token: a smaller gain is none
 LINEAR = "linear"
 
 
-def balanced(blend: Blend, keeping: Keeping, scratch: Path, progress: Progress) -> Way | None:
+def balanced(
+    blend: WeightedBlend, keeping: Keeping, scratch: Path, progress: Progress
+) -> MergeRecipe | None:
     """The linear way with the weights by which the task that loses most loses least; None where
     those that are given do.
     """
@@ -158,13 +160,15 @@ def balanced(blend: Blend, keeping: Keeping, scratch: Path, progress: Progress) 
     if best == given:
         return None
     name = f"{LINEAR} {', '.join(f'{weight:g}' for weight in best)}"
-    return Way(name, combine_table.made(LINEAR), blend.rank, best)
+    return MergeRecipe(name, combine_table.made(LINEAR), blend.rank, best)
 
 
 class _Search:
     """Linear combinations by their weights, each made and read once."""
 
-    def __init__(self, blend: Blend, keeping: Keeping, scratch: Path, progress: Progress) -> None:
+    def __init__(
+        self, blend: WeightedBlend, keeping: Keeping, scratch: Path, progress: Progress
+    ) -> None:
         self.blend, self.keeping, self.scratch = blend, keeping, scratch
         most = 1 + PASSES * len(blend.weights) * len(SHARES)
         self.phase = progress.quiet_phase("weighing the adapters", most)

@@ -42,7 +42,7 @@ ProgressOf = Callable[[str], Progress]
 
 
 @dataclass(slots=True)
-class Row:
+class ComparedRun:
     """One run of the comparison, with what the table says of it."""
 
     name: str
@@ -69,11 +69,11 @@ class Row:
 
 
 @dataclass(slots=True)
-class Comparison:
+class ComparisonState:
     """All runs, and the base's own score on the same rows."""
 
     out: Path
-    rows: list[Row]
+    rows: list[ComparedRun]
     losses: dict[str, Sequence[float]] = field(default_factory=dict)  # of training rows, by run
     ranks: tuple[RanksCompared, ...] = ()
 
@@ -111,7 +111,7 @@ def progress_of_runs(emit: Emit, cancelled: Callable[[], bool]) -> ProgressOf:
 
 def compare_runs(
     variants: Sequence[Variant], out: Path, *, emit: Emit, stop: Callable[[], bool] = never
-) -> Comparison:
+) -> ComparisonState:
     """Train every variant in a folder of its own below ``out``, adapters over one base at once.
 
     Raises RunError, before anything is written, where ``out`` holds a comparison already, or a run.
@@ -131,9 +131,9 @@ def compare_runs(
         with contextlib.suppress(TunesmithError):  # told in its row, when its turn comes
             config = resolved(config)
         folder.create(config.model_dump(mode="json", by_alias=True))
-        rows.append(Row(variant.name, config, folder))
+        rows.append(ComparedRun(variant.name, config, folder))
     files.write_json(out / COMPARISON, {"names": [row.name for row in rows]})
-    return _go(Comparison(out, rows), progress_of)
+    return _go(ComparisonState(out, rows), progress_of)
 
 
 def _require_free(out: Path) -> None:
@@ -149,7 +149,9 @@ def _require_free(out: Path) -> None:
             )
 
 
-def resume_comparison(out: Path, *, emit: Emit, stop: Callable[[], bool] = never) -> Comparison:
+def resume_comparison(
+    out: Path, *, emit: Emit, stop: Callable[[], bool] = never
+) -> ComparisonState:
     """Go on with an interrupted comparison; runs that are done stay as they are."""
     try:
         kept = json.loads((out / COMPARISON).read_text(encoding="utf-8"))
@@ -165,19 +167,19 @@ def resume_comparison(out: Path, *, emit: Emit, stop: Callable[[], bool] = never
     rows = []
     for name in names:
         folder = RunFolder(out / str(name))
-        row = Row(str(name), load_run_config(folder.config, {}), folder)
+        row = ComparedRun(str(name), load_run_config(folder.config, {}), folder)
         row.summary = complete_summary(folder, row.config)
         row.trainable_parameters = sizes.get(row.name)
         rows.append(row)
-    return _go(Comparison(out, rows, losses), progress_of_runs(emit, stop))
+    return _go(ComparisonState(out, rows, losses), progress_of_runs(emit, stop))
 
 
-def _go(comparison: Comparison, progress_of: ProgressOf) -> Comparison:
+def _go(comparison: ComparisonState, progress_of: ProgressOf) -> ComparisonState:
     together = progress_of(TOGETHER)
     try:
         for group in _groups([row for row in comparison.rows if row.summary is None]):
             if not together.is_cancelled:
-                comparison.losses |= _Group(group, progress_of).go()
+                comparison.losses |= _RunGroup(group, progress_of).go()
                 gc.collect()  # its base is gone before the next one is loaded, and measured
                 memory.release(detect_device(group[0].config.device))
     finally:
@@ -189,9 +191,9 @@ def _go(comparison: Comparison, progress_of: ProgressOf) -> Comparison:
     return comparison
 
 
-def _groups(rows: Sequence[Row]) -> list[list[Row]]:
+def _groups(rows: Sequence[ComparedRun]) -> list[list[ComparedRun]]:
     """Rows over one base together; 4-bit bases behind the others, `full` alone and last."""
-    groups: dict[tuple[object, ...], list[Row]] = {}
+    groups: dict[tuple[object, ...], list[ComparedRun]] = {}
     for row in rows:
         config = row.config
         alone_ = row.name if table.of(config.method).trains_base else None
@@ -209,10 +211,10 @@ def _groups(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 @dataclass(slots=True)
-class _Group:
+class _RunGroup:
     """Runs that train together over one copy of a base."""
 
-    rows: list[Row]
+    rows: list[ComparedRun]
     progress_of: ProgressOf
     _read: dict[tuple[object, ...], RunRows] = field(default_factory=dict)
     _known: Known = field(default_factory=Known)
@@ -248,7 +250,7 @@ class _Group:
         first = runs[self.rows[0].name]
         memory.forget_peak(detect_device(first.config.device))
         opened = open_for(first.config, progress=first.progress)
-        ready: list[Row] = []
+        ready: list[ComparedRun] = []
         for row in self.rows:
             with _kept(row):
                 runs[row.name].prepare(opened, name=row.name, load=self._load)
@@ -268,7 +270,9 @@ class _Group:
                     run.judge.known = self._known
                     row.summary = run.finish(member)
 
-    def _members(self, ready: Sequence[Row], runs: Mapping[str, OneRun]) -> dict[str, Member]:
+    def _members(
+        self, ready: Sequence[ComparedRun], runs: Mapping[str, OneRun]
+    ) -> dict[str, Member]:
         """All optimizers first: their states are part of what is measured, once for all."""
         adams = {row.name: runs[row.name].build_optimizer() for row in ready}
         members: dict[str, Member] = {}
@@ -311,7 +315,7 @@ def _sum(plans: Sequence[Planned]) -> Planned:
 
 
 @contextlib.contextmanager
-def _kept(row: Row) -> Iterator[None]:
+def _kept(row: ComparedRun) -> Iterator[None]:
     """A run's refusal is kept in its row; the others go on."""
     try:
         yield

@@ -10,7 +10,7 @@ from pathlib import Path
 from tunesmith.adapters.conflicts import Conflict, Conflicts, bands, conflicts, depth_of, kind_of
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.progress import SILENT, Progress
-from tunesmith.studies.candidates import LINEAR, Candidate, ways_of
+from tunesmith.studies.candidates import LINEAR, Candidate, recipes_of
 from tunesmith.studies.merge import MAX_DROP, ROWS, Named, Trial, require_measurable, tried
 from tunesmith.studies.tasks import Runs, runs_of
 from tunesmith.studies.trials import ALONE, TaskScores
@@ -180,7 +180,7 @@ def measures_of(conflict: Conflict) -> dict[str, float]:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ConflictReport:
     """Every pair of the adapters, what merging costs where that was measured, and the verdict."""
 
     adapters: Named
@@ -202,7 +202,7 @@ class Found:
 
 def find_conflicts(
     adapters: Named, *, scores: bool | None = None, rows: int = ROWS, progress: Progress = SILENT
-) -> Found:
+) -> ConflictReport:
     """Measure every pair, and what each method of combining all of them costs each one's task.
 
     ``scores``: whether answers are measured, which takes the base and time; None: where an
@@ -229,10 +229,10 @@ def find_conflicts(
             progress.notice("unmeasured", said)
             left_out |= dict.fromkeys(runs.configs, str(error))
     found = {(pair.a, pair.b): pair.found for pair in pairs}
-    return Found(adapters, pairs, trial, judged(found, trial), left_out)
+    return ConflictReport(adapters, pairs, trial, judged(found, trial), left_out)
 
 
 def _trial(adapters: Named, runs: Runs, rows: int, progress: Progress) -> Trial:
     with tempfile.TemporaryDirectory(prefix="tunesmith-combining-") as scratch:
-        ways = ways_of(adapters.blend)
+        ways = recipes_of(adapters.blend)
         return tried(adapters, runs, ways, Path(scratch), rows=rows, progress=progress)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tunesmith.adapters.loaded_base import Opened, attach_folder
+from tunesmith.adapters.loaded_base import LoadedBase, attach_folder
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import ConfigError, DataError
-from tunesmith.core.numbers import many, percent
+from tunesmith.core.numbers import percent, pluralize
 from tunesmith.core.progress import Cancelled, Progress, never
 from tunesmith.data.dataset import RunRows
 from tunesmith.evaluation.intervals import LEVEL, RESAMPLES, bootstrap_limits
@@ -21,10 +21,10 @@ from tunesmith.runs.one_run import open_for
 from tunesmith.runs.rows import load_rows
 from tunesmith.studies.compare import (
     TOGETHER,
-    Comparison,
+    ComparedRun,
+    ComparisonState,
     Emit,
     ProgressOf,
-    Row,
     compare_runs,
     progress_of_runs,
     resume_comparison,
@@ -65,7 +65,7 @@ class CurveVerdict:
     next_gain: float | None
 
 
-def judge_curve(
+def assess_curve(
     points: Sequence[Point], *, seed: int, level: float = LEVEL, resamples: int = RESAMPLES
 ) -> CurveVerdict:
     """Compare the two largest shares row by row (paired bootstrap of the differences).
@@ -80,7 +80,7 @@ def judge_curve(
     limits = bootstrap_limits(differences, seed=seed, level=level, resamples=resamples)
     gain, low, high = (each / before.loss for each in (statistics.mean(differences), *limits))
     told = (
-        f"from {before.rows:,} to {many(last.rows, 'row')} the held-out loss fell by "
+        f"from {before.rows:,} to {pluralize(last.rows, 'row')} the held-out loss fell by "
         f"{percent(gain, 1)} ({percent(low, 1)} to {percent(high, 1)})"
     )
     following = _next_gain(points, gain)
@@ -92,7 +92,7 @@ def judge_curve(
     if high < MATTERS:
         text = f"More data of this kind would hardly help: {told}."
         return CurveVerdict("no", text, gain, low, high, following)
-    held = many(len(last.losses), "held-out row")
+    held = pluralize(len(last.losses), "held-out row")
     text = (
         f"Cannot tell with {held}: {told}, and the interval holds {percent(MATTERS)}. "
         f"About {_wanted(len(last.losses), gain, (low, high)):,} would do."
@@ -127,7 +127,7 @@ MISSES = 1  # a held-out loss above the best ends a run, and the best is its res
 class LearningCurve:
     """The runs, what each lost on held-out rows, and the verdict."""
 
-    comparison: Comparison
+    comparison: ComparisonState
     points: list[Point]
     verdict: CurveVerdict
 
@@ -192,14 +192,14 @@ def resume_curve(out: Path, *, emit: Emit, stop: Callable[[], bool] = never) -> 
     return _judged(comparison, progress_of_runs(emit, stop))
 
 
-def _judged(comparison: Comparison, progress_of: ProgressOf) -> LearningCurve:
+def _judged(comparison: ComparisonState, progress_of: ProgressOf) -> LearningCurve:
     for row in comparison.rows:
         if row.error is not None:
             raise row.error
     if any(not row.summary or row.summary.reason == "stopped" for row in comparison.rows):
         raise Cancelled
     points = _points(comparison.rows, progress_of)
-    verdict = judge_curve(points, seed=comparison.rows[0].config.train.seed)
+    verdict = assess_curve(points, seed=comparison.rows[0].config.train.seed)
     return LearningCurve(comparison, points, verdict)
 
 
@@ -224,7 +224,7 @@ def _variant(config: RunConfig, share: float, steps: int) -> Variant:
     return Variant(f"share-{share:g}", config.model_copy(update={"train": train, "data": data}))
 
 
-def _points(rows: Sequence[Row], progress_of: ProgressOf) -> list[Point]:
+def _points(rows: Sequence[ComparedRun], progress_of: ProgressOf) -> list[Point]:
     """What each saved adapter loses on each held-out row."""
     opened = open_for(rows[0].config, progress=progress_of(TOGETHER))
     points = []
@@ -235,7 +235,7 @@ def _points(rows: Sequence[Row], progress_of: ProgressOf) -> list[Point]:
     return points
 
 
-def _point(opened: Opened, row: Row, progress: Progress) -> Point:
+def _point(opened: LoadedBase, row: ComparedRun, progress: Progress) -> Point:
     rows = load_rows(
         row.config.data,
         opened.tokenizer(row.name),

@@ -13,7 +13,7 @@ from tunesmith.adapters.sources import require_alike
 from tunesmith.config.methods import needs_four_bit
 from tunesmith.core import files
 from tunesmith.core.errors import AdapterError, UsageError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.evaluation.intervals import Interval
 from tunesmith.methods import table
@@ -22,13 +22,13 @@ from tunesmith.runs.locate import adapter_folders
 from tunesmith.runs.one_run import open_for
 from tunesmith.studies.candidates import (
     LINEAR,
-    Blend,
     Candidate,
-    Way,
+    MergeRecipe,
+    WeightedBlend,
     automatic,
     balanced,
     make_all,
-    ways_of,
+    recipes_of,
 )
 from tunesmith.studies.tasks import Keeping, Runs, read_task, runs_of
 from tunesmith.studies.trials import ALONE, TaskScores, try_all
@@ -43,7 +43,7 @@ class Named:
 
     words: Sequence[str]
     folders: Mapping[str, Path]
-    blend: Blend
+    blend: WeightedBlend
 
     def side_by_side(self) -> str:
         """The command that lets them answer without being merged."""
@@ -137,13 +137,16 @@ def named(
     """
     if weights and len(weights) != len(words):
         raise UsageError(
-            f"{many(len(words), 'adapter')} and {many(len(weights), 'weight')} are given.",
+            f"{pluralize(len(words), 'adapter')} and {pluralize(len(weights), 'weight')} are "
+            "given.",
             remedy="Give a weight for each adapter, as in --weights 1,0.5.",
         )
     folders = adapter_folders(words)
     read = {name: sources.read(path) for name, path in folders.items()}
     require_alike(list(read.values()), trust_bases=force)
-    return Named(words, folders, Blend(read, list(weights) or [1.0] * len(words), seed, force))
+    return Named(
+        words, folders, WeightedBlend(read, list(weights) or [1.0] * len(words), seed, force)
+    )
 
 
 def combine(
@@ -160,7 +163,7 @@ def combine(
     Raises AdapterError for a folder that is there already, UsageError for an unknown method.
     """
     blend = adapters.blend
-    way = Way(kind, combine_table.made(kind, density), blend.rank if rank is None else rank)
+    way = MergeRecipe(kind, combine_table.made(kind, density), blend.rank if rank is None else rank)
     fit = Fit(rank=way.rank, seed=blend.seed)
     phase = progress.quiet_phase(f"combining by {kind}, layers")
     made = combined_folder.save(out, blend.combination(way.method), fit, phase=phase)
@@ -193,7 +196,7 @@ def combine_best(  # noqa: PLR0913  # what is tried, on how much, and what is al
     require_measurable(runs)
     ways = automatic(adapters.blend)
     if densities or ranks:
-        ways = ways_of(adapters.blend, densities=densities or (None,), ranks=ranks)
+        ways = recipes_of(adapters.blend, densities=densities or (None,), ranks=ranks)
     with tempfile.TemporaryDirectory(prefix="tunesmith-combining-") as scratch:
         trial = tried(adapters, runs, ways, Path(scratch), rows=rows, progress=progress)
         _require_scores(trial)
@@ -218,7 +221,7 @@ def require_measurable(runs: Runs) -> None:
 def tried(
     adapters: Named,
     runs: Runs,
-    ways: Sequence[Way],
+    ways: Sequence[MergeRecipe],
     scratch: Path,
     *,
     rows: int,
@@ -244,7 +247,11 @@ def tried(
 
 
 def _candidates(
-    adapters: Named, ways: Sequence[Way], keeping: Keeping, scratch: Path, progress: Progress
+    adapters: Named,
+    ways: Sequence[MergeRecipe],
+    keeping: Keeping,
+    scratch: Path,
+    progress: Progress,
 ) -> list[Candidate]:
     """Every way's adapter, with what it loses of each task; weights that lose less are one more."""
     more = None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tunesmith.adapters.loaded_base import Opened, attach_folder
+from tunesmith.adapters.loaded_base import LoadedBase, attach_folder
 from tunesmith.config import RunConfig, load_run_config
 from tunesmith.core.errors import DataError
 from tunesmith.core.progress import Progress
@@ -84,7 +84,7 @@ def _config_of(folder: Path) -> RunConfig | str:
 
 
 def read_task(
-    name: str, config: RunConfig, opened: Opened, *, most: int, progress: Progress
+    name: str, config: RunConfig, opened: LoadedBase, *, most: int, progress: Progress
 ) -> Task | str:
     """The task of a run, of at most ``most`` questions; why there is none, where no row can be
     asked. Raises DataError for rows that a run would refuse.
@@ -117,7 +117,9 @@ Lost = Mapping[str, float]  # nats a token of each task, by its name
 class Keeping:
     """Tasks over a base, with what each one's own adapter loses on its rows."""
 
-    def __init__(self, opened: Opened, tasks: Sequence[Task], folders: Mapping[str, Path]) -> None:
+    def __init__(
+        self, opened: LoadedBase, tasks: Sequence[Task], folders: Mapping[str, Path]
+    ) -> None:
         self._opened, self._tasks = opened, tasks
         self._own = {t.name: self._losses(folders[t.name], [t])[t.name] for t in tasks}
 

@@ -7,22 +7,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tunesmith.adapters.loaded_base import Opened, attach_folder
-from tunesmith.core.numbers import many
+from tunesmith.adapters.loaded_base import LoadedBase, attach_folder
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Progress
 from tunesmith.data.tokenizer import encode
 from tunesmith.evaluation.answering import (
     AnswerCache,
-    Said,
+    CachedAnswer,
     answer_arms,
+    fingerprint,
     open_cache,
     unanswered,
-    voice_of,
 )
 from tunesmith.evaluation.answers import score, text_of
 from tunesmith.evaluation.arms import BASE, Arm, arm_of
 from tunesmith.evaluation.comparison import TUNED
-from tunesmith.evaluation.duration import AnsweringWork, speed_of, told
+from tunesmith.evaluation.duration import AnsweringWork, describe, speed_of
 from tunesmith.evaluation.intervals import Interval
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.sampling import Sampling
@@ -75,7 +75,7 @@ class _Asked:
 
 
 def try_all(
-    opened: Opened,
+    opened: LoadedBase,
     tasks: Sequence[Task],
     folders: Mapping[str, Path],
     combinations: Mapping[str, Path],
@@ -106,11 +106,11 @@ def _key(task: Task, arm: str) -> str:
 class _Voices:
     """Adapters beside one base, each attached once, and the hash of who answers."""
 
-    def __init__(self, opened: Opened) -> None:
+    def __init__(self, opened: LoadedBase) -> None:
         self._opened = opened
         self._names: dict[Path, str] = {}
         self._detach: list[Callable[[], None]] = []
-        self.by_adapter: dict[str | None, str] = {None: voice_of(opened.base)}
+        self.by_adapter: dict[str | None, str] = {None: fingerprint(opened.base)}
 
     def attach(self, folder: Path | None) -> str | None:
         """The name under which a folder's adapter answers; None for the base."""
@@ -120,7 +120,7 @@ class _Voices:
             name = str(folder)
             adapter = attach_folder(self._opened, folder, name=name)
             self._detach.append(adapter.detach)
-            self.by_adapter[name] = voice_of(self._opened.base, adapter, folder)
+            self.by_adapter[name] = fingerprint(self._opened.base, adapter, folder)
             self._names[folder] = name
         return self._names[folder]
 
@@ -131,10 +131,10 @@ class _Voices:
 
 
 def _answered(
-    opened: Opened, asked: Mapping[str, _Asked], progress: Progress
-) -> dict[str, tuple[Said, ...]]:
+    opened: LoadedBase, asked: Mapping[str, _Asked], progress: Progress
+) -> dict[str, tuple[CachedAnswer, ...]]:
     """Every arm's answers; those that may be equally long share a stream."""
-    said: dict[str, tuple[Said, ...]] = {}
+    said: dict[str, tuple[CachedAnswer, ...]] = {}
     for longest in dict.fromkeys(each.longest for each in asked.values()):
         group = {key: each for key, each in asked.items() if each.longest == longest}
         sampling, stop_ids = Sampling(max_new_tokens=longest), opened.base.stop_ids
@@ -158,7 +158,7 @@ def _answered(
 
 
 def _foretell(
-    opened: Opened,
+    opened: LoadedBase,
     tasks: Sequence[Task],
     arms: Mapping[str, Arm],
     caches: Mapping[str, AnswerCache],
@@ -174,15 +174,15 @@ def _foretell(
     work = AnsweringWork(waiting, expected=sum(lengths) / len(lengths), longest=longest)
     seconds = work.seconds(speed_of(opened.engine, waiting))
     each = len(arms) // len(tasks)
-    counts = {f"{many(each, 'arm')} of {t.name}": each * len(t.questions) for t in tasks}
-    progress.notice("judging", told(seconds, work, arms=counts))
+    counts = {f"{pluralize(each, 'arm')} of {t.name}": each * len(t.questions) for t in tasks}
+    progress.notice("judging", describe(seconds, work, arms=counts))
 
 
 def _scored(
-    opened: Opened,
+    opened: LoadedBase,
     task: Task,
     names: Sequence[str],
-    said: Mapping[str, tuple[Said, ...]],
+    said: Mapping[str, tuple[CachedAnswer, ...]],
 ) -> TaskScores:
     """The adapter alone stands for what is tuned: differences are to it."""
     texts = {

@@ -67,7 +67,7 @@ class BestCheckpoint(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Weakened(Event):
+class ScaledDown(Event):
     """At which share of its strength the result stands: an `evaluation.forgetting.Strength`."""
 
     name = "weakened"

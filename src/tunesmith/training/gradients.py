@@ -6,7 +6,7 @@ from dataclasses import replace
 from tunesmith.config.methods import first_kind
 from tunesmith.config.run import RECOMPUTE, Recompute
 from tunesmith.core.errors import MemoryRefusal
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Notice
 from tunesmith.engine import memory
 from tunesmith.engine.batch import Dropout
@@ -122,7 +122,7 @@ def _back_off(going: Sequence[Round], failed: Stream) -> list[tuple[Round, Notic
         while failed in streams_of(going, tokens=tokens):
             tokens //= 2
         changes: dict[str, object] = {"tokens_per_micro_batch": tokens}
-        what = f"micro-batches of {many(tokens, 'token')} in place of {before:,} from now on"
+        what = f"micro-batches of {pluralize(tokens, 'token')} in place of {before:,} from now on"
     elif first.member.job.settings.recompute == "auto" and (more := _more(first.member.plan)):
         changes = {"recompute": more}
         what = f"{more} are computed again in backward from now on"
@@ -152,7 +152,7 @@ def _refusal(failed: Stream) -> MemoryRefusal:
     if state:
         now = f"The state after step {state} is kept. Free memory and go on with --resume, or start"
     return MemoryRefusal(
-        f"Step {state + 1}: memory ran out on one document of {many(len(row.ids), 'token')}, "
+        f"Step {state + 1}: memory ran out on one document of {pluralize(len(row.ids), 'token')}, "
         f"{row.file}:{row.line}.",
         remedy=f"{now} again with {smaller}.",
     )

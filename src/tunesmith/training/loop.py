@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 
 from tunesmith.core.errors import MemoryRefusal, RunError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import SILENT, Event, Progress
 from tunesmith.engine import memory
 from tunesmith.engine.head import row_losses
@@ -187,7 +187,7 @@ def _loss_and_weight(job: Job, rows: Rows, group: StepRows) -> tuple[float, floa
     if not middle:
         row = rows[group[0]]
         raise MemoryRefusal(
-            f"Memory ran out on one held-out document of {many(len(row.ids), 'token')}, "
+            f"Memory ran out on one held-out document of {pluralize(len(row.ids), 'token')}, "
             f"{row.file}:{row.line}.",
             remedy="Hold out shorter ones, or free memory and go on with --resume.",
         )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tunesmith.config.run import RECOMPUTE, Recompute
 from tunesmith.core.errors import MemoryRefusal
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.engine import memory
 from tunesmith.engine.head import loss_sum
 from tunesmith.training.gradients import takes_less
@@ -181,12 +181,13 @@ def _refusal(job: Job, needed: int, fits: int, *, recompute: Recompute) -> Memor
     available = memory.available_bytes(job.engine.device) or 0
     if needed > int(job.rows.lengths.max()):
         return MemoryRefusal(
-            f"Micro-batches of {many(needed, 'token')} do not fit into the {available / 1e9:.1f} "
-            f"GB that are free; about {many(max(0, fits), 'token')} would.",
+            f"Micro-batches of {pluralize(needed, 'token')} do not fit into the "
+            f"{available / 1e9:.1f} GB that are free; about {pluralize(max(0, fits), 'token')} "
+            "would.",
             remedy="Set train.tokens_per_micro_batch to that or less, or to auto.",
         )
     return MemoryRefusal(
-        f"A document of {many(needed, 'token')} does not fit into the {available / 1e9:.1f} GB "
-        f"that are free; about {many(max(0, fits), 'token')} would.",
+        f"A document of {pluralize(needed, 'token')} does not fit into the {available / 1e9:.1f} "
+        f"GB that are free; about {pluralize(max(0, fits), 'token')} would.",
         remedy=f"Free memory, or use {takes_less(job, recompute=recompute, tokens=fits)}.",
     )

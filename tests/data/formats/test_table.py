@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from tunesmith.config.run import Format as FormatName
-from tunesmith.data.formats.table import FORMATS, recognise, why
+from tunesmith.data.formats.table import FORMATS, recognize, why
 
 ROWS = {
     "chat": {"messages": []},
@@ -25,7 +25,7 @@ def test_the_config_knows_each_format_of_the_table_and_no_other():
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_layout_is_recognised_and_said(name):
-    format, problem = recognise([ROWS[name]] * 3 + [{"other": 1}])
+    format, problem = recognize([ROWS[name]] * 3 + [{"other": 1}])
     assert (format.name, problem) == (name, None)
     assert why(format, [ROWS[name]] * 2, {}).startswith("every row has ")
     assert why(format, [ROWS[name], {}], {}).startswith("1 of 2 rows with ")
@@ -45,7 +45,7 @@ def test_a_layout_is_recognised_and_said(name):
     ],
 )
 def test_two_readings_are_asked_about_with_both_named(row, words):
-    format, problem = recognise([row] * 2)
+    format, problem = recognize([row] * 2)
     assert format is None
     assert problem.code == "ambiguous_format"
     for word in words:
@@ -72,7 +72,7 @@ def test_two_readings_are_asked_about_with_both_named(row, words):
     ],
 )
 def test_unknown_columns_get_the_flags_with_fewest_changes(row, remedy):
-    format, problem = recognise([row])
+    format, problem = recognize([row])
     assert (format, problem.code) == (None, "unknown_format")
     assert remedy in problem.remedy
 
@@ -91,6 +91,6 @@ def test_unknown_columns_get_the_flags_with_fewest_changes(row, remedy):
     ],
 )
 def test_preference_pairs_are_refused_with_the_way_out(row, remedy):
-    format, problem = recognise([row])
+    format, problem = recognize([row])
     assert (format, problem.code) == (None, "preference")
     assert remedy in problem.remedy

@@ -19,8 +19,8 @@ from tunesmith.data.files.sheet_rows import SheetRow, reader
 from tunesmith.data.files.source import (
     FAILURES,
     FREE_BYTES,
-    MEND,
     MOST_RATIO,
+    REMEDY,
     Broken,
     Source,
     damaged,
@@ -195,7 +195,7 @@ def _failed(errors: str) -> Broken:
         )
         return Broken("broken_file", what, "Remove that cell, or save the sheet as CSV.")
     reason = errors.rpartition("Error: ")[2][:SHOWN_REASON] or "no reason given"
-    return Broken("broken_file", f"is damaged, or no workbook: {reason}.", MEND)
+    return Broken("broken_file", f"is damaged, or no workbook: {reason}.", REMEDY)
 
 
 DEFAULT_PART = "train"

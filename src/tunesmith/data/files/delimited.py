@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from tunesmith.core.numbers import many, percent
+from tunesmith.core.numbers import percent, pluralize
 from tunesmith.core.phrases import listed, shorten
 from tunesmith.data.faults import Problem, Remark
 from tunesmith.data.files.source import HEAD_BYTES, Broken, Source, unused
@@ -20,7 +20,7 @@ SAMPLE_ROWS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
+class TableDialect:
     """How a table is written; ``header_lines`` come before its header."""
 
     delimiter: str
@@ -29,23 +29,23 @@ class Dialect:
     remark: Remark | None = None
 
 
-def choose_dialect(lines: Sequence[str], *, suffix: str, asked: str | None) -> Dialect:
+def choose_dialect(lines: Sequence[str], *, suffix: str, asked: str | None) -> TableDialect:
     """The dialect of a table that begins with ``lines``; raises Broken where it must be asked."""
     if asked is not None:
         delimiter = {"tab": "\t", "\\t": "\t"}.get(asked, asked)
         if len(delimiter) != 1 or delimiter in '"\r\n':
             what = f"the delimiter must be one character, not {asked!r}."
             raise Broken("unknown_delimiter", what, "For example --data.delimiter ';' or tab.")
-        return Dialect(delimiter, _is_spaced(lines, delimiter))
+        return TableDialect(delimiter, _is_spaced(lines, delimiter))
     first = lines[0].strip() if lines else ""
     if first.lower().startswith("sep=") and len(first) == 5:  # Excel writes it, and reads it
-        return Dialect(first[4], _is_spaced(lines, first[4]), skipped_lines=1)
+        return TableDialect(first[4], _is_spaced(lines, first[4]), skipped_lines=1)
     shares = {delimiter: _share(lines, delimiter) for delimiter in NAMES}
     best = max(shares.values())
     fit = [delimiter for delimiter, share in shares.items() if share == best]
     usual = USUAL.get(suffix, ",")
     if best == 0 or fit == [usual]:
-        return Dialect(usual, _is_spaced(lines, usual))
+        return TableDialect(usual, _is_spaced(lines, usual))
     if len(fit) > 1:
         names = " or ".join(NAMES[delimiter] for delimiter in fit)
         what = f"its columns could be divided by {names}."
@@ -54,7 +54,7 @@ def choose_dialect(lines: Sequence[str], *, suffix: str, asked: str | None) -> D
     (delimiter,) = fit
     what = f"columns are divided by {NAMES[delimiter]}: {percent(best)} of the first rows have as "
     what += "many as the header (--data.delimiter names another)"
-    return Dialect(delimiter, _is_spaced(lines, delimiter), remark=Remark("delimiter", what))
+    return TableDialect(delimiter, _is_spaced(lines, delimiter), remark=Remark("delimiter", what))
 
 
 def _share(lines: Sequence[str], delimiter: str) -> float:
@@ -150,7 +150,7 @@ def _names(cells: Cells) -> tuple[list[str], Problem | None]:
         what = f"the header names {', '.join(f'`{name}`' for name in twice[:5])} more than once."
         return names, Problem("no_header", what, remedy)
     if len(named) < FEWEST_NAMED * len(given):
-        without = f"{len(given) - len(named)} of {many(len(given), 'column')}"
+        without = f"{len(given) - len(named)} of {pluralize(len(given), 'column')}"
         what = f"this is no header: {without} without a name."
         return names, Problem("no_header", what, remedy)
     return names, None
@@ -185,7 +185,7 @@ QUOTE = Problem(
 )
 GIVEN_UP = Problem(
     "open_quote",
-    f"after {many(MOST_UNCLOSED, 'row')} with an open quote the rest of the file is not read.",
+    f"after {pluralize(MOST_UNCLOSED, 'row')} with an open quote the rest of the file is not read.",
     "Mend the quotes, or write the rows as JSON lines.",
 )
 
@@ -255,7 +255,7 @@ class _Feed:
         return start
 
 
-def _rows(text: Text, dialect: Dialect) -> Iterator[tuple[int, Cells | Problem]]:
+def _rows(text: Text, dialect: TableDialect) -> Iterator[tuple[int, Cells | Problem]]:
     """Rows of cells with the line where each begins; what cannot be read costs its first line."""
     csv.field_size_limit(MOST_ROW_BYTES)
     feed = _Feed(text, dialect.skipped_lines)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.phrases import listed
 from tunesmith.data.faults import Problem, Remark
 from tunesmith.data.rows import ReadOptions
@@ -25,7 +25,7 @@ ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # with files, and without any
 FREE_BYTES, MOST_RATIO = 256 << 20, 200
 FAILURES: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, RuntimeError, MemoryError)
 FAILURES += (zlib.error, lzma.LZMAError, zipfile.BadZipFile)
-MEND = "Get or make the file again: it was cut or changed on its way."
+REMEDY = "Get or make the file again: it was cut or changed on its way."
 Layer = Callable[[BinaryIO], BinaryIO]
 
 
@@ -159,7 +159,7 @@ def _chosen(names: list[str], part: str | None) -> str:
         what = f"has no member `{part}` (found: {shown})."
         raise Broken("unknown_part", what, "Name one of them with --data.part.")
     if len(names) > 1:
-        what = f"is an archive of {many(len(names), 'file')}: {shown}."
+        what = f"is an archive of {pluralize(len(names), 'file')}: {shown}."
         remedy = f"Say which one, for example --data.part {names[0]}, or unpack it into a folder."
         raise Broken("several_parts", what, remedy)
     return names[0]
@@ -179,7 +179,7 @@ def damaged(error: Exception) -> Broken:
         what, remedy = f"cannot be read: {error.strerror}.", "Check its permissions."
         return Broken("unreadable_file", what, remedy)
     why = str(error).strip().rstrip(".") or type(error).__name__
-    return Broken("broken_file", f"is cut off or damaged: {why}.", MEND)
+    return Broken("broken_file", f"is cut off or damaged: {why}.", REMEDY)
 
 
 def _zstd(stream: BinaryIO) -> BinaryIO:

@@ -34,29 +34,29 @@ MARK = "tunesmith.mark"
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class EncodingChoice:
     """An encoding, and why it was taken where that is worth saying."""
 
     encoding: str
     remark: Remark | None = None
 
 
-def choose_encoding(head: bytes, asked: str) -> Choice:
+def choose_encoding(head: bytes, asked: str) -> EncodingChoice:
     """The encoding of a text that begins with ``head``; raises Broken where it must be asked.
 
     A text that is UTF-8 but for a few bytes is UTF-8: those are faults where they stand.
     """
     if asked != "auto":
-        return Choice(_known(asked))
+        return EncodingChoice(_known(asked))
     for mark, encoding in MARKS:
         if head.startswith(mark):
             why = "its byte order mark says so"
-            return Choice(encoding, _remark(encoding, why) if encoding != UTF8 else None)
+            return EncodingChoice(encoding, _remark(encoding, why) if encoding != UTF8 else None)
     if (wide := _without_mark(head)) is not None:
-        return Choice(wide, _remark(wide, "every other byte is zero"))
+        return EncodingChoice(wide, _remark(wide, "every other byte is zero"))
     wrong, right = _count(head)
     if wrong < FEWEST_BYTES or right > wrong // 2:
-        return Choice(UTF8)
+        return EncodingChoice(UTF8)
     return _legacy(head.rpartition(b"\n")[0] or head)
 
 
@@ -85,7 +85,7 @@ def _count(head: bytes) -> tuple[int, int]:
     return wrong, sum(c > "\x7f" for c in marked) - wrong
 
 
-def _legacy(head: bytes) -> Choice:
+def _legacy(head: bytes) -> EncodingChoice:
     """The encoding that reads the text best; raises Broken where another reads it as well."""
     from charset_normalizer import from_bytes
 
@@ -107,7 +107,7 @@ def _legacy(head: bytes) -> Choice:
         raise Broken("ambiguous_encoding", what, remedy)
     ((text, encoding),) = readings.items()
     language = f", {best.language}" if best.language != "Unknown" else ""
-    return Choice(
+    return EncodingChoice(
         encoding, _remark(encoding, f"the text reads best so{language}: {_snippet(text)}")
     )
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.phrases import listed, shorten
 from tunesmith.data.faults import Problem, Remark
 from tunesmith.data.formats.chats import CHAT, SHAREGPT
@@ -55,7 +55,7 @@ COUNT = "--data.map prompt=0 --data.map completion=1"
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class FormatChoice:
     """A format with the map under its own names and what was seen of it, or why there is none."""
 
     format: Format | None = None
@@ -67,7 +67,7 @@ class Choice:
 
 def choose_format(
     rows: Sequence[Row], name: str, columns: Mapping[str, str], *, is_named: bool = False
-) -> Choice:
+) -> FormatChoice:
     """The format that was asked for by ``name``, or with `auto` the one that most rows have.
 
     ``is_named``: the names of the columns are the first row of a table.
@@ -83,7 +83,7 @@ def choose_format(
         return _none()
     if problem := _counted_header(rows[0], columns) if columns and not is_named else None:
         return _none(problem)
-    format, problem = (asked[0], None) if len(asked) == 1 else _recognised(rows, columns)
+    format, problem = (asked[0], None) if len(asked) == 1 else _recognized(rows, columns)
     if is_named and not columns and not (format and any(map(format.fits, rows))):
         is_unknown = problem is None or problem.code == "unknown_format"
         if is_unknown and (reason := _looks_like_row(rows)):
@@ -98,14 +98,14 @@ def choose_format(
         return _none(*unknown_names(columns, [format], found), *same_names(columns, format))
     remark = _taken_as_header(rows, own) if is_named and own else None
     seen = why(format, [renamed(row, own) for row in rows] if own else rows, own)
-    return Choice(format, own, seen, remarks=(remark,) if remark else ())
+    return FormatChoice(format, own, seen, remarks=(remark,) if remark else ())
 
 
-def _none(*problems: Problem) -> Choice:
-    return Choice(problems=problems)
+def _none(*problems: Problem) -> FormatChoice:
+    return FormatChoice(problems=problems)
 
 
-def recognise(rows: Sequence[Row]) -> tuple[Format | None, Problem | None]:
+def recognize(rows: Sequence[Row]) -> tuple[Format | None, Problem | None]:
     """The one format that most rows have, or why there is none."""
     refused = [row for row in rows if PREFERENCE.fits(row)]
     if len(refused) * 2 > len(rows):
@@ -127,13 +127,13 @@ def recognise(rows: Sequence[Row]) -> tuple[Format | None, Problem | None]:
     return None, Problem("unknown_format", what, _mapping_remedy(names))
 
 
-def _recognised(
+def _recognized(
     rows: Sequence[Row], columns: Mapping[str, str]
 ) -> tuple[Format | None, Problem | None]:
     """The format of the rows as they are called now, else the one in which the names fit best."""
     if not columns:
-        return recognise(rows)
-    format, problem = recognise([renamed(row, columns) for row in rows])
+        return recognize(rows)
+    format, problem = recognize([renamed(row, columns) for row in rows])
     if format and resolved(columns, format) is not None:
         return format, problem
     fitting = {}
@@ -153,7 +153,7 @@ def _recognised(
 def why(format: Format, rows: Sequence[Row], columns: Mapping[str, str]) -> str:
     """What was seen of the rows that have this format, under our names; ``columns`` are mapped."""
     fitting = sum(map(format.fits, rows))
-    some = f"{fitting} of {many(len(rows), 'row')} with"
+    some = f"{fitting} of {pluralize(len(rows), 'row')} with"
     which = "every row has" if fitting == len(rows) else some
     seen = next((row for row in rows if format.fits(row)), format.columns)
     used = [name for name in seen if format.uses(format.synonyms.get(name, name))]
@@ -202,7 +202,7 @@ def _unnamed(row: Row) -> Problem:
 
 def _unknown(rows: Sequence[Row], columns: Mapping[str, str]) -> Problem:
     """That mapped rows have no format, in the names that they have in their file."""
-    format, problem = recognise(rows)
+    format, problem = recognize(rows)
     found = shown(dict.fromkeys(column for row in rows for column in row))
     what = f"the rows have no known format with {flags(columns)} (found: {found})."
     remedy = problem.remedy if problem else ""

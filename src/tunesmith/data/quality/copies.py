@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.data.quality.near import (
     NEAR,
     ODD,
@@ -20,7 +20,7 @@ from tunesmith.data.quality.near import (
     short_pairs,
     similarity,
 )
-from tunesmith.data.quality.text import Bare, Finding, Seen, bare, digest, fold
+from tunesmith.data.quality.text import Bare, DataFinding, Seen, bare, digest, fold
 from tunesmith.data.split import FEWEST_OPENED, Clusters, turns
 
 
@@ -49,11 +49,11 @@ class Duplicates:
         more += [json.dumps(tools, sort_keys=True)] if tools else []
         self._keys.append(digest(f"{turns}{first}", *said, *more))
 
-    def findings(self, out: NDArray[np.bool_] | None = None) -> Iterator[Finding]:
+    def findings(self, out: NDArray[np.bool_] | None = None) -> Iterator[DataFinding]:
         """The rows that are there already, those aside that are ``out``."""
         again = repeated(np.array(self._keys, dtype=np.uint64), out)
         if len(again):
-            yield Finding("duplicates", "the same row stands further up", again)
+            yield DataFinding("duplicates", "the same row stands further up", again)
 
 
 FEWEST_WORDS_ASKED, FEWEST_WORDS_ANSWERED = 3, 8
@@ -82,7 +82,7 @@ class NearDuplicates:
         self._answers.add(row.bare_answer, salt=row.question_key)
         self._asked.append(asked_of_a_text(row.question))
 
-    def findings(self, out: NDArray[np.bool_] | None = None) -> Iterator[Finding]:
+    def findings(self, out: NDArray[np.bool_] | None = None) -> Iterator[DataFinding]:
         """The rows that are nearly there already, or wholly, those aside that are ``out``."""
         if self._first is None or len(self._first) < self._rows.count:
             clusters = Clusters(self._rows.count)
@@ -90,7 +90,7 @@ class NearDuplicates:
             self._first = clusters.first()
         again = repeated(self._first, out)
         if len(again):
-            yield Finding("near_duplicates", MESSAGE, again)
+            yield DataFinding("near_duplicates", MESSAGE, again)
 
     def _agreeing(self) -> Iterator[NDArray[np.int64]]:
         """Pairs of rows that are nearly the same, and their answers too."""
@@ -141,14 +141,14 @@ class Contradictions:
         self._questions.append(row.question_key ^ under)
         self._answers.append(row.answer_key)
 
-    def findings(self, out: NDArray[np.bool_] | None = None) -> Iterator[Finding]:
+    def findings(self, out: NDArray[np.bool_] | None = None) -> Iterator[DataFinding]:
         """Every row of a question with more than one answer, those aside that are ``out``."""
         number, questions, answers = self._arrays(out)
         rows = number[_differing(questions, answers)]
         if len(rows):
             is_choice = ROWS_PER_ANSWER * len(np.unique(answers)) <= len(answers)
             kind = CHOICES if is_choice else TEXTS
-            yield Finding(
+            yield DataFinding(
                 "contradictions", f"the same question has different answers: {kind}", rows
             )
 
@@ -223,7 +223,7 @@ class Leakage:
             self._exact.append(row.question_key)
             self._texts.add(row.bare_question)
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[DataFinding]:
         """Training rows whose question is held out, those that are equal before the others."""
         if not self._held or not self._exact:
             return
@@ -232,13 +232,13 @@ class Leakage:
         asked |= np.isin(held, exact)
         is_exact |= np.isin(exact, held)
         if is_exact.any():
-            both = many(int(asked.sum()), "row")
+            both = pluralize(int(asked.sum()), "row")
             what = f"they ask what {both} of {self._file} ask, which should be new to the model"
-            yield Finding("leakage", what, np.flatnonzero(is_exact))
+            yield DataFinding("leakage", what, np.flatnonzero(is_exact))
         near = self._near(is_exact)
         if len(near):
             what = f"they ask nearly what rows of {self._file} ask, which should be new"
-            yield Finding("leakage", what, near)
+            yield DataFinding("leakage", what, near)
 
     def _sharing_turns(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Which held rows, and which training rows, answer the same turn of the same chat.

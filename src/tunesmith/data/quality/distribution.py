@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.phrases import shorten
 from tunesmith.data.faults import Note
-from tunesmith.data.quality.text import Finding, Seen, digest, fold, mixed
+from tunesmith.data.quality.text import DataFinding, Seen, digest, fold, mixed
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
@@ -60,7 +60,7 @@ class Sample:
 
     def told(self) -> str:
         """What to add to a finding that holds for the sample only."""
-        return f" (of {many(ROWS, 'row')} looked at)" if self.count > ROWS else ""
+        return f" (of {pluralize(ROWS, 'row')} looked at)" if self.count > ROWS else ""
 
 
 # Below this a detector guesses; a text in letters of its own is told apart sooner.
@@ -70,7 +70,7 @@ LEAST_SHARE = 0.01
 LOOKED_AT = 200  # characters
 
 
-def mixed_languages(sample: Sample) -> Iterator[Finding]:
+def mixed_languages(sample: Sample) -> Iterator[DataFinding]:
     """The rows whose answer, or question, is surely in another language than most."""
     rows = sample.rows()
     for part in ("answer", "question"):
@@ -90,7 +90,7 @@ def mixed_languages(sample: Sample) -> Iterator[Finding]:
             each = ", ".join(f"{name} {len(found[name]):,}" for name in (common, *by_count))
             rest = np.array(sorted(n for numbers in others.values() for n in numbers))
             what = f"{part}s in another language than most ({each}){sample.told()}"
-            yield Finding("languages", what, rest)
+            yield DataFinding("languages", what, rest)
 
 
 def language_of(text: str) -> str | None:
@@ -166,7 +166,7 @@ class Imbalance:
                 del self._fields[name]
         self._count += 1
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[DataFinding]:
         """The classes that are rare beside the largest, for each field that holds classes."""
         for name, labels in (self._fields or {}).items():
             rows_each = np.bincount(np.array(labels.rows, dtype=np.int64))
@@ -177,7 +177,9 @@ class Imbalance:
             if rare.any() or rows_each.max() > SHARE * self._count:
                 chosen = rare if rare.any() else rows_each < rows_each.max()
                 rows = np.flatnonzero(chosen[np.array(labels.rows, dtype=np.int64)])
-                yield Finding("imbalance", _message(name, list(labels.numbers), rows_each), rows)
+                yield DataFinding(
+                    "imbalance", _message(name, list(labels.numbers), rows_each), rows
+                )
 
 
 def _values(answer: str) -> Mapping[str | None, object]:
@@ -217,7 +219,7 @@ class LongTail:
         """Keep the row's length."""
         self._lengths.append(sum(len(m.content) for m in row.conversation.messages))
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[DataFinding]:
         """Rows of more than TIMES the length under which nearly all rows are."""
         lengths = np.array(self._lengths, dtype=np.int64)
         if len(lengths) < FEWEST_ROWS:
@@ -230,7 +232,7 @@ class LongTail:
                 f"{usual:,.0f} characters, the longest {lengths.max():,}; the longest row sets "
                 "the memory that a run needs"
             )
-            yield Finding("long_tail", what, long)
+            yield DataFinding("long_tail", what, long)
 
 
 MOST_PROMPTS = 1000
@@ -260,7 +262,7 @@ class SystemPrompts:
         else:
             self._rows.append(MOST_PROMPTS + 1)
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[DataFinding]:
         """Rows that differ from the most common prompt, and held-out rows that know others."""
         counts = Counter(self._rows)
         if not counts or len(counts) * ROWS_PER_PROMPT > len(self._rows):
@@ -270,15 +272,15 @@ class SystemPrompts:
             without = counts.get(self._numbers.get(NONE, -1), 0)
             others = len(counts) - bool(without)
             what = (
-                f"another system prompt than the most common one ({many(others, 'prompt')} in "
-                f"all, {many(without, 'row')} without any): ask the model with the right one"
+                f"another system prompt than the most common one ({pluralize(others, 'prompt')} in "
+                f"all, {pluralize(without, 'row')} without any): ask the model with the right one"
             )
             rows = np.flatnonzero(np.array(self._rows) != common)
-            yield Finding("system_prompt", what, rows)
+            yield DataFinding("system_prompt", what, rows)
         if self._held and (missing := self._held - self._numbers.keys()):
             asked = "without any" if missing == {NONE} else "under one that no training row has"
             what = f"another system prompt in evaluation than in training: rows are asked {asked}"
-            yield Finding("system_prompt", what, count=len(self._rows))
+            yield DataFinding("system_prompt", what, count=len(self._rows))
 
 
 def _key(row: Seen) -> int:

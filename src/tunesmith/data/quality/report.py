@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from tunesmith.config.run import TOO_LONG, DataSettings
 from tunesmith.core.errors import DataError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.data.faults import Note, Problem
 from tunesmith.data.quality.copies import Contradictions, Duplicates, Leakage, NearDuplicates
 from tunesmith.data.quality.distribution import (
@@ -21,7 +21,7 @@ from tunesmith.data.quality.distribution import (
     SystemPrompts,
     mixed_languages,
 )
-from tunesmith.data.quality.text import Finding, see
+from tunesmith.data.quality.text import DataFinding, see
 from tunesmith.data.quality.unsuitable import PersonalData, knowledge
 from tunesmith.data.rows import Conversation
 from tunesmith.data.split import Groups, Prompts, choose_held
@@ -54,7 +54,7 @@ class Quality:
         # Those that compare rows compare those alone that stay; what others find is found once.
         self._comparing = Duplicates(), NearDuplicates(), self._contradictions
         self._alone = leakage, Imbalance(), LongTail(), system, PersonalData()
-        self._found: list[Finding] | None = None
+        self._found: list[DataFinding] | None = None
 
     def hold(self, conversation: Conversation) -> None:
         """A row of the file that is held out or tested on; all of them come first."""
@@ -84,7 +84,7 @@ class Quality:
             rows[new] = True
             if len(new):
                 what = f"rows left out by --data.drop {code}"
-                notes.append(self._note(Finding("dropped", what, new)))
+                notes.append(self._note(DataFinding("dropped", what, new)))
         return Dropped(rows, tuple(notes))
 
     def _about(self, code: str, out: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -103,10 +103,10 @@ class Quality:
             left = finding.rows[~out[finding.rows]]
             count = None if finding.count is None else int(np.count_nonzero(~out))
             if len(left) or count:
-                notes.append(self._note(Finding(finding.code, finding.message, left, count)))
+                notes.append(self._note(DataFinding(finding.code, finding.message, left, count)))
         return tuple(notes)
 
-    def _findings(self, out: NDArray[np.bool_]) -> Iterator[Finding]:
+    def _findings(self, out: NDArray[np.bool_]) -> Iterator[DataFinding]:
         """All findings; rows are compared with those alone that are not ``out``.
 
         Rows that are wholly equal are not near duplicates as well.
@@ -124,7 +124,7 @@ class Quality:
                 yield finding
         yield from self._found
 
-    def _note(self, finding: Finding) -> Note:
+    def _note(self, finding: DataFinding) -> Note:
         """The finding with its lines, which stand in the message where files are several."""
         count = len(finding.rows) if finding.count is None else finding.count
         rows = finding.rows[:MOST_LINES].tolist()
@@ -139,7 +139,7 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True)
-class Overview:
+class DatasetReport:
     """Numbers of the conversations that are ``dropped`` by name, and of those ``held`` out.
 
     ``problem`` is why a run would refuse all of them.
@@ -151,10 +151,10 @@ class Overview:
     problem: Problem | None = None
 
 
-OVERVIEW = TypeAdapter(Overview)
+DATASET_REPORT = TypeAdapter(DatasetReport)
 
 
-def look_over(
+def analyze(
     train: Sequence[Iterable[Conversation]],
     held: Iterable[Conversation],
     settings: DataSettings,
@@ -162,7 +162,7 @@ def look_over(
     seed: int,
     long: NDArray[np.int64],
     seen: Callable[[], object],
-) -> Overview:
+) -> DatasetReport:
     """See every conversation once: first those of a file that is held out, then the others.
 
     ``long`` are training conversations that are left out for their length. ``seen`` is called for
@@ -183,23 +183,23 @@ def look_over(
     del quality  # some hundred bytes for each row
     left, out = ~dropped.rows, tuple(np.flatnonzero(dropped.rows).tolist())
     if out and not left.any():
-        return Overview(out, notes=notes, problem=_all_dropped(len(left), settings))
+        return DatasetReport(out, notes=notes, problem=_all_dropped(len(left), settings))
     left[long] = False
     kept = np.flatnonzero(left)
     if not share or not len(kept):
-        return Overview(out, notes=notes)
+        return DatasetReport(out, notes=notes)
     groups = prompts.groups()
     some = Groups(groups.number[kept], groups.keys[kept], groups.notes, groups.noun)
     try:
         chosen = choose_held(some, share=share, seed=seed)
     except DataError as error:
         problem = Problem(error.code, error.message, error.remedy)
-        return Overview(out, notes=notes, problem=problem)
-    return Overview(out, tuple(kept[chosen].tolist()), (*notes, *groups.notes))
+        return DatasetReport(out, notes=notes, problem=problem)
+    return DatasetReport(out, tuple(kept[chosen].tolist()), (*notes, *groups.notes))
 
 
 def _all_dropped(rows: int, settings: DataSettings) -> Problem:
-    what = f"all {many(rows, 'row')} were left out by --data.drop {','.join(settings.drop)}"
+    what = f"all {pluralize(rows, 'row')} were left out by --data.drop {','.join(settings.drop)}"
     return Problem(
         "no_rows",
         f"no row is left to train on: {what}.",

@@ -52,8 +52,10 @@ def see(conversation: Conversation) -> Seen:
     """The row as observers take it."""
     messages, trained = conversation.messages, set(conversation.supervised)
     system = messages[0].content if messages and messages[0].role == "system" else None
-    asked = [said(m) for i, m in enumerate(messages) if i not in trained and m.role != "system"]
-    learned = [said(messages[i]) for i in sorted(trained)]
+    asked = [
+        spoken_text(m) for i, m in enumerate(messages) if i not in trained and m.role != "system"
+    ]
+    learned = [spoken_text(messages[i]) for i in sorted(trained)]
     answer = "\n".join(learned)
     question = "\n".join(asked)
     if not question.strip():
@@ -74,7 +76,7 @@ def see(conversation: Conversation) -> Seen:
     )
 
 
-def said(message: Message) -> str:
+def spoken_text(message: Message) -> str:
     """What a message says, and which tools it calls with what."""
     if not message.tool_calls:
         return message.content
@@ -141,7 +143,7 @@ def no_rows() -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Finding:
+class DataFinding:
     """Something worth knowing: ``rows`` are the numbers of the rows it is about, in order.
 
     ``count`` is told where it is about no rows in particular.

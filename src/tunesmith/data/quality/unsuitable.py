@@ -14,7 +14,7 @@ import numpy as np
 
 from tunesmith.core.numbers import percent
 from tunesmith.data.quality.distribution import Sample, Sampled
-from tunesmith.data.quality.text import Finding, Seen
+from tunesmith.data.quality.text import DataFinding, Seen
 from tunesmith.data.rows import Message, texts_of
 
 MOST_CHARACTERS = 100_000  # of a message that are looked at
@@ -165,12 +165,12 @@ class PersonalData:
                 self._first.setdefault(name, masked(found))
         self._count += 1
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[DataFinding]:
         """The rows of each kind, with the beginning of the first one."""
         for kind in KINDS:
             if kind.name in self._rows:
                 what = f"{kind.name} in the text, such as {self._first[kind.name]}"
-                yield Finding("personal_data", what, np.array(self._rows[kind.name], np.int64))
+                yield DataFinding("personal_data", what, np.array(self._rows[kind.name], np.int64))
 
 
 def _found(message: Message) -> Iterator[tuple[str, str]]:
@@ -238,7 +238,7 @@ class Facts:
         return named or asked
 
 
-def knowledge(sample: Sample) -> Iterator[Finding]:
+def knowledge(sample: Sample) -> Iterator[DataFinding]:
     """Told of a data set that would teach facts."""
     rows = sample.rows()
     if len(rows) < FEWEST_ROWS:
@@ -250,7 +250,7 @@ def knowledge(sample: Sample) -> Iterator[Finding]:
             f"number of their own, {percent(facts.new_words)} of their words are new; fine-tuning "
             "teaches behaviour, retrieval fits facts better"
         )
-        yield Finding("knowledge", what, count=sample.count)
+        yield DataFinding("knowledge", what, count=sample.count)
 
 
 def measure(rows: Sequence[Sampled]) -> Facts:

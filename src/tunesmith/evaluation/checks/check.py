@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from tunesmith.core.errors import DataError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 
 SHOWN_FAULTS = 10
 
@@ -156,7 +156,7 @@ class Scored:
             return None
         row, why = next(iter(self.errors.items()))
         scored = len(self.scores) - len(self.errors)
-        return f"{scored:,} of {many(len(self.scores), 'row')} scored; row {row}: {why}"
+        return f"{scored:,} of {pluralize(len(self.scores), 'row')} scored; row {row}: {why}"
 
 
 def score_cases(check: Check, cases: Sequence[Case]) -> Scored:
@@ -261,7 +261,7 @@ def early_notes(
             yield f"check `{check.name}`: the data's own answers: {scored.note}"
         if not scores:
             continue
-        mean, rows = sum(scores) / len(scores), many(len(scores), "own answer")
+        mean, rows = sum(scores) / len(scores), pluralize(len(scores), "own answer")
         if not any(scores):
             yield (
                 f"check `{check.name}`: none of the data's {rows} passes, "

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tunesmith.config.checks import SqlSettings
 from tunesmith.core.errors import ConfigError
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.evaluation.checks.check import Case, Check, Figures
 
 NAME = r"(?:\"[^\"]+\"|`[^`]+`|\[[^\]]+\]|[\w.]+)\s*"
@@ -124,7 +124,7 @@ class Tables:
         except (ValueError, sqlite3.Warning, OverflowError, MemoryError) as error:
             raise QueryFailed(str(error)) from None
         if len(rows) > most_rows:
-            raise QueryFailed(f"it gives more than {many(most_rows, 'row')}")
+            raise QueryFailed(f"it gives more than {pluralize(most_rows, 'row')}")
         return rows
 
 

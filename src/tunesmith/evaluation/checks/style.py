@@ -10,7 +10,7 @@ import numpy as np
 from tunesmith.config.checks import StyleSettings
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.extras import require
-from tunesmith.core.numbers import many
+from tunesmith.core.numbers import pluralize
 from tunesmith.evaluation.checks.check import Check, Figures, trimmed, unscored
 from tunesmith.evaluation.intervals import wilson_limits
 
@@ -49,7 +49,7 @@ def _fitted(own: Sequence[str], base: Sequence[str]) -> Check:
     ]
     if lacking:
         return unscored(
-            f"it needs {many(FEWEST, 'different answer')} of each; {', '.join(lacking)}"
+            f"it needs {pluralize(FEWEST, 'different answer')} of each; {', '.join(lacking)}"
         )
     is_own = cross_fitted(own, base)
     own_right = sum(map(is_own, own)) / len(own)
