@@ -12,7 +12,7 @@ from tests.data.tiny import talk
 from tunesmith.core.errors import DataError
 from tunesmith.data.rows import Conversation, Message
 from tunesmith.data.split import (
-    FEWEST_OPENED,
+    MIN_OPENED,
     Prompts,
     SharedTurns,
     choose_held,
@@ -201,7 +201,7 @@ def test_examples_that_no_row_trains_join_nothing():
 
 
 def test_a_greeting_that_most_chats_open_with_joins_those_alone_that_end_there():
-    count = FEWEST_OPENED + 1
+    count = MIN_OPENED + 1
     chats = [talk("Hi", "Hello!", f"question {n}", "x", line=n) for n in range(count)]
     assert pairs(chats) == []
     assert pairs([*chats, talk("Hi", "a"), talk("hi", "b")]) == [[count, count + 1]]

@@ -85,7 +85,7 @@ def same(one, other):
 
 def test_a_second_time_tokens_are_found_not_made(rows, work, told, monkeypatch):
     first = made(rows(), work)
-    monkeypatch.setattr(token_cache, "_tokenised", pytest.fail)
+    monkeypatch.setattr(token_cache, "_tokenized", pytest.fail)
     again = made(rows(), work)
     assert told == ["cached"]
     same(first, again)

@@ -103,13 +103,13 @@ def entry(root, name, *, size, used):
 
 
 def test_what_was_used_longest_ago_goes_first_and_the_newest_stays(tmp_path, monkeypatch):
-    monkeypatch.setattr(token_store, "MOST_BYTES", 250)
+    monkeypatch.setattr(token_store, "MAX_BYTES", 250)
     kept = entry(tmp_path, "newest", size=1000, used=1)
     for name, used in (("b", 20), ("a", 30), ("c", 10)):
         entry(tmp_path, name, size=100, used=used)
     sweep(tmp_path, keep=kept)
     assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"newest"}
-    monkeypatch.setattr(token_store, "MOST_BYTES", 1250)
+    monkeypatch.setattr(token_store, "MAX_BYTES", 1250)
     for name, used in (("b", 20), ("a", 30), ("c", 10)):
         entry(tmp_path, name, size=100, used=used)
     sweep(tmp_path, keep=kept)

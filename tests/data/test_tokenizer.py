@@ -136,10 +136,10 @@ def test_what_is_no_plain_encoding_is_passed_on():
 
 
 def test_memory_is_bounded(monkeypatch):
-    monkeypatch.setattr(word_ids, "MOST_WORDS", 50)
+    monkeypatch.setattr(word_ids, "MAX_WORDS", 50)
     cache = WordCache(TOKENIZERS["gpt2"])
     for i in range(40):
         texts = [f"word{i} and{i} {'x' * 500}{i} z{j}" for j in range(9)]
         assert encode(cache, texts) == encode(TOKENIZERS["gpt2"], texts)
         assert len(cache._ids) < 50 + 9 * 7
-        assert all(len(word) <= word_ids.MOST_WORD_CHARACTERS for word in cache._ids)
+        assert all(len(word) <= word_ids.MAX_WORD_CHARACTERS for word in cache._ids)

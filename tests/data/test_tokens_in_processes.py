@@ -37,7 +37,7 @@ def made(processes, *, rows=None, tell=None, recipe=RECIPE):
     chunks = chunked(records() if rows is None else rows, Size(8, 10**6))
     hear = pytest.fail if tell is None else lambda event: tell(event.message)
     progress = Progress(hear, threads=processes)
-    return token_cache._tokenised(chunks, recipe, LAYOUT, progress=progress)
+    return token_cache._tokenized(chunks, recipe, LAYOUT, progress=progress)
 
 
 @pytest.fixture

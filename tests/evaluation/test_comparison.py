@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tunesmith.evaluation.comparison import (
-    MOST_ROWS,
+    MAX_ROWS,
     gain_over_best,
     holm,
     rows_needed,
@@ -110,7 +110,7 @@ def test_no_number_is_named_where_none_would_do():
     assert rows_needed([0.0] * 30, error=ERROR) is None
     tiny = [0.5, -0.5] * 500 + [0.5]
     assert rows_needed(tiny, error=ERROR) is None
-    assert rows_needed([0.5, -0.5] * 50 + [0.5], error=ERROR) <= MOST_ROWS
+    assert rows_needed([0.5, -0.5] * 50 + [0.5], error=ERROR) <= MAX_ROWS
 
 
 def test_rows_that_all_agree_still_need_company():

@@ -16,7 +16,7 @@ from tunesmith.data.faults import FaultyData
 from tunesmith.evaluation.forgetting_probes import ChoiceQuestion, MultipleChoice, PlainText
 from tunesmith.evaluation.forgetting_sources import (
     BUNDLED,
-    LEAST_CHARACTERS,
+    MIN_CHARACTERS,
     lm_eval_probes,
     probes_named,
     read_probe,
@@ -24,7 +24,7 @@ from tunesmith.evaluation.forgetting_sources import (
 from tunesmith.evaluation.likelihoods import Reader
 
 GOOD = {"query": "q", "choices": ["a", "b"], "gold": 1}
-LONG = "word " * LEAST_CHARACTERS
+LONG = "word " * MIN_CHARACTERS
 
 
 def write(path, *rows):
@@ -99,9 +99,9 @@ def test_texts_and_questions_do_not_mix(tmp_path):
 
 def test_too_little_text_has_no_interval(tmp_path):
     path = tmp_path / "p.txt"
-    path.write_text("x" * (LEAST_CHARACTERS - 1))
+    path.write_text("x" * (MIN_CHARACTERS - 1))
     assert faults(path) == [(None, "too_little")]
-    path.write_text("x" * LEAST_CHARACTERS)
+    path.write_text("x" * MIN_CHARACTERS)
     assert read_probe(path).name == "p"
     path.write_text("")
     assert faults(path) == [(None, "empty_file")]

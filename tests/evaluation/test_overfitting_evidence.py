@@ -131,8 +131,8 @@ def test_it_is_cancelled_between_two_batches(run):
 
 def test_a_sample_is_spread_and_bounded(run, monkeypatch):
     _, _, _, rows = run
-    monkeypatch.setattr(overfitting_evidence, "MOST_ROWS", 5)
+    monkeypatch.setattr(overfitting_evidence, "MAX_ROWS", 5)
     assert len(sample(rows.train)) == 5
     assert sample(rows.train).lines[0] == rows.train.lines[0]
-    monkeypatch.setattr(overfitting_evidence, "MOST_TOKENS", 1)
+    monkeypatch.setattr(overfitting_evidence, "MAX_TOKENS", 1)
     assert len(sample(rows.train)) == 2

@@ -26,7 +26,7 @@ def test_a_document_without_text_is_refused(data):
 
 
 def test_more_text_than_a_file_may_hold_is_refused(monkeypatch):
-    monkeypatch.setattr(limits, "MOST_TEXT_BYTES", 1000)
+    monkeypatch.setattr(limits, "MAX_TEXT_BYTES", 1000)
     assert refusal("a.txt", b"a" * 1001).code == "too_large"
 
 
@@ -59,7 +59,7 @@ def test_a_damaged_file_is_refused(name, data):
 
 
 def test_a_pdf_that_unfolds_into_too_much_is_refused(monkeypatch):
-    monkeypatch.setattr(limits, "MOST_TEXT_BYTES", 100_000)
+    monkeypatch.setattr(limits, "MAX_TEXT_BYTES", 100_000)
     bomb = pdf_bomb(400)
     assert len(bomb) < 20_000
     assert refusal("a.pdf", bomb).code == "too_large"

@@ -172,7 +172,7 @@ def test_a_second_time_nothing_is_made_and_all_is_the_same(opened, write, monkey
     heard = []
     asked = {"train": [a, b], "eval": 0.3, "drop": ["duplicates"]}
     first = load(opened, **asked)
-    monkeypatch.setattr(token_cache, "_tokenised", pytest.fail)
+    monkeypatch.setattr(token_cache, "_tokenized", pytest.fail)
     monkeypatch.setattr(gathering, "look_over", pytest.fail)
     again = load(opened, progress=Progress(heard.append), **asked)
     assert [event.code for event in heard] == ["cached", "cached"]

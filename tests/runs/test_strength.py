@@ -19,7 +19,7 @@ from tunesmith.evaluation.forgetting import ProbeFinding as Finding
 from tunesmith.evaluation.intervals import Interval
 from tunesmith.methods import table
 from tunesmith.runs.run import train_run
-from tunesmith.runs.selection import SHARES, find_strength
+from tunesmith.runs.selection import SHARES, find_scale
 
 MARGIN = 0.05
 VARIANTS = ("lora", "rslora", "pissa")
@@ -96,7 +96,7 @@ def test_a_full_fine_tune_that_no_share_helps_is_as_it_was_to_the_last_bit(tmp_p
     adapter = trained(attach(engine, "full", tmp_path))
     whole = {name: p.detach().clone() for name, p in adapter.parameters.items()}
     asking = {"score": lambda: 1.0, "forget": lambda _: forgetting(1.0)}
-    found = find_strength(adapter, start, **asking, allowed=0.0, full=None)
+    found = find_scale(adapter, start, **asking, allowed=0.0, full=None)
     assert found.strength.share == 1.0
     assert all(torch.equal(p, whole[name]) for name, p in adapter.parameters.items())
 
@@ -131,7 +131,7 @@ class Told:
 
     def found(self, full=None):
         asking = {"score": self.score, "forget": self.forget}
-        return find_strength(self.adapter, dict, **asking, allowed=0.03, full=full)
+        return find_scale(self.adapter, dict, **asking, allowed=0.03, full=full)
 
 
 @pytest.mark.parametrize("share", [*SHARES, 0.0])
@@ -202,7 +202,7 @@ def test_a_cancel_leaves_it_as_strong_as_it_was(adapter, after):
 
     asking = {"score": unless_cancelled(told.score), "forget": unless_cancelled(told.forget)}
     with pytest.raises(Cancelled):
-        find_strength(adapter, dict, **asking, allowed=0.03, full=None)
+        find_scale(adapter, dict, **asking, allowed=0.03, full=None)
     assert told.share == 1.0
 
 
@@ -211,7 +211,7 @@ def test_a_cancel_leaves_it_as_strong_as_it_was(adapter, after):
 def test_a_method_that_has_no_strength_is_left_alone(variant, tmp_path):
     adapter = attach(engine_for("llama", variant, tmp_path), variant, tmp_path)
     asking = {"score": lambda: 1.0, "forget": lambda _: forgetting(1.0)}
-    assert find_strength(adapter, dict, **asking, allowed=0.0, full=None) is None
+    assert find_scale(adapter, dict, **asking, allowed=0.0, full=None) is None
 
 
 @pytest.mark.parametrize("language", ["en", "ko"])

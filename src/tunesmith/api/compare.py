@@ -93,7 +93,7 @@ class Comparison(Outcome):
                 None,
             )
         elif self.is_stopped:
-            yield _go_on(self.found.out), None
+            yield _continue(self.found.out), None
 
 
 def compare(
@@ -173,7 +173,7 @@ def _compared(
     progress: bool | None,
 ) -> Comparison:
     with working_on_runs(
-        STOPPING, resume=_go_on(out), on_event=on_event, progress=progress
+        STOPPING, resume=_continue(out), on_event=on_event, progress=progress
     ) as work:
         from tunesmith.studies.compare import compare_runs, resume_comparison
 
@@ -184,7 +184,7 @@ def _compared(
         draw_reports(found, work)
         comparison = Comparison(found, work.warnings)
     if comparison.is_good and comparison.is_stopped:
-        raise Cancelled(_go_on(out), comparison)
+        raise Cancelled(_continue(out), comparison)
     return comparison
 
 
@@ -202,7 +202,7 @@ def _again(out: Path) -> str:
     return f"tunesmith compare --resume {shlex.quote(str(out))}"
 
 
-def _go_on(out: Path) -> str:
+def _continue(out: Path) -> str:
     return f"To go on: {_again(out)}"
 
 

@@ -90,7 +90,7 @@ def _curve(
     progress: bool | None,
 ) -> Curve:
     with working_on_runs(
-        STOPPING, resume=_go_on(out), on_event=on_event, progress=progress
+        STOPPING, resume=_continue(out), on_event=on_event, progress=progress
     ) as work:
         from tunesmith.studies.curve import learning_curve, resume_curve
 
@@ -113,5 +113,5 @@ def _require_shares(shares: Sequence[float]) -> None:
         )
 
 
-def _go_on(out: Path) -> str:
+def _continue(out: Path) -> str:
     return f"To go on: tunesmith data curve --resume {shlex.quote(str(out))}"

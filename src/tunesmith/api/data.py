@@ -186,7 +186,7 @@ def _show_histogram(edges: Sequence[int], counts: Sequence[int], console: "Conso
     print_table(console, (*numbers, ""), rows=rows, numbers=numbers)
 
 
-MOST_STRATA = 20
+MAX_STRATA = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,10 +224,10 @@ class SplitData(Outcome):
             line(console, warning_text(note), style="yellow")
         if done.strata:
             names = sorted(done.strata, key=lambda name: -sum(done.strata[name]))
-            rows = [(name, *(f"{n:,}" for n in done.strata[name])) for name in names[:MOST_STRATA]]
+            rows = [(name, *(f"{n:,}" for n in done.strata[name])) for name in names[:MAX_STRATA]]
             print_table(console, ("", "train", "eval"), rows=rows, numbers=("train", "eval"))
-            if len(names) > MOST_STRATA:
-                console.print(f"and {len(names) - MOST_STRATA:,} more; --json lists all")
+            if len(names) > MAX_STRATA:
+                console.print(f"and {len(names) - MAX_STRATA:,} more; --json lists all")
         console.print(f"{done.train}\n{done.held}", soft_wrap=True)
         show_next(console, [self.next])
 

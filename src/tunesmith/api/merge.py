@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 STOPPING = "stopping after these answers; press again to stop at once (what was answered stays)"
 STOPPED = "Stopped; nothing is written, answers are kept."
 MEASURES = ("cosine", "signs oppose", "in shared", "out shared", "by chance", "norms")
-MOST_BANDS = 12  # lines of a table of layers: with the rest it fits a terminal
+MAX_BANDS = 12  # lines of a table of layers: with the rest it fits a terminal
 ROWS, MAX_DROP = 100, 10.0
 _Number = TypeVar("_Number", int, float)
 
@@ -103,7 +103,7 @@ def conflicts(  # noqa: PLR0913  # one keyword for each setting
 def _bands(pair: "Pair") -> Iterator[list[str]]:
     from tunesmith.adapters.conflicts import bands
 
-    for band in bands(list(pair.found.layers), most=MOST_BANDS):
+    for band in bands(list(pair.found.layers), most=MAX_BANDS):
         yield [band.name, *_cells(pair.found.together(band.layers))]
     yield ["all", *_cells(pair.found.overall)]
 
@@ -240,7 +240,7 @@ def merge(  # noqa: PLR0913  # one keyword for each setting
     from tunesmith.studies.merge import NothingKeepsAll, combine, combine_best, named
 
     words = [str(place_of(each)) for each in adapters]
-    _require_one_way(words, method, auto=auto)
+    _require_one_recipe(words, method, auto=auto)
     densities = [density] if isinstance(density, float | int) else list(density)
     ranks = [rank] if isinstance(rank, int) else list(rank)
     wanted = named(words, weights, seed=seed, force=force)
@@ -272,7 +272,7 @@ def merge(  # noqa: PLR0913  # one keyword for each setting
     return MergedAdapter(made)
 
 
-def _require_one_way(adapters: Sequence[str], method: str | None, *, auto: bool) -> None:
+def _require_one_recipe(adapters: Sequence[str], method: str | None, *, auto: bool) -> None:
     """A single adapter needs no method: all give it as it is."""
     if auto and method is not None:
         raise UsageError("--auto chooses the method: leave --method out, or --auto.")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["hybrid", "dense", "text"]
 Where = Sequence[str] | Mapping[str, object]
-MOST_ENDINGS = 8
+MAX_ENDINGS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +62,9 @@ class IndexDone(Outcome):
         if done.left_out:
             endings = sorted(done.left_out.items(), key=lambda item: -item[1])
             listed = ", ".join(
-                f"{count:,} {sanitize(name)}" for name, count in endings[:MOST_ENDINGS]
+                f"{count:,} {sanitize(name)}" for name, count in endings[:MAX_ENDINGS]
             )
-            more = ", ..." if len(endings) > MOST_ENDINGS else ""
+            more = ", ..." if len(endings) > MAX_ENDINGS else ""
             console.print(f"Left out, for such files are not read: {listed}{more}", soft_wrap=True)
         command_line = f'tunesmith rag ask "..." --store {shlex.quote(sanitize(store))}'
         console.print(f"Ask them: {command_line}", soft_wrap=True)

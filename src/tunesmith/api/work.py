@@ -78,7 +78,7 @@ def working(
 
     with display, cancelling(notice) as stop:
         try:
-            _tell_of_torch(emit)
+            _warn_of_torch(emit)
             yield Working(emit, stop, display)
         except KeyboardInterrupt as interrupt:
             if isinstance(interrupt, Cancelled) and interrupt.message:
@@ -108,7 +108,7 @@ def working_on_runs(
 
     with display, cancelling(notice) as stop:
         try:
-            _tell_of_torch(lambda event: emit("together", event))
+            _warn_of_torch(lambda event: emit("together", event))
             yield GroupWork(emit, stop, display, display.warnings)
         except KeyboardInterrupt as interrupt:
             if isinstance(interrupt, Cancelled) and interrupt.message:
@@ -116,7 +116,7 @@ def working_on_runs(
             raise Cancelled(f"Stopped at once. {resume}") from None
 
 
-def _tell_of_torch(emit: OnEvent) -> None:
+def _warn_of_torch(emit: OnEvent) -> None:
     """Once in a process: where torch was imported first, its threads still spin."""
     if not _told["torch"]:
         _told["torch"] = True

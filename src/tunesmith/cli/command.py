@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 # What the file system refuses and a user can mend, wherever it comes up.
-_MENDABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG}
+_FIXABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG}
 words_given: ContextVar[Sequence[str]] = ContextVar("words_given", default=())
 
 Document = Mapping[str, object]
@@ -91,10 +91,10 @@ def _concluded(call: Callable[[], Outcome], *, as_json: bool, debug: bool) -> in
         if isinstance(cancelled.result, Outcome):
             _print(cancelled.result, as_json=as_json)
         else:
-            _say_interrupted(_with_same_words(cancelled), as_json=as_json)
+            _report_interrupt(_with_same_words(cancelled), as_json=as_json)
         return INTERRUPTED
     except KeyboardInterrupt as interrupt:
-        _say_interrupted(str(interrupt) or "Interrupted.", as_json=as_json)
+        _report_interrupt(str(interrupt) or "Interrupted.", as_json=as_json)
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has left (`| head`): nothing more to say, also not at exit.
@@ -122,7 +122,7 @@ def _with_same_words(cancelled: Cancelled) -> str:
     return f"{cancelled.message} To go on from there: {again}"
 
 
-def _say_interrupted(message: str, *, as_json: bool) -> None:
+def _report_interrupt(message: str, *, as_json: bool) -> None:
     refuse(TunesmithError(message, code="interrupted"), as_json=as_json)
 
 
@@ -162,7 +162,7 @@ def _plain(value: object) -> object:
 
 def _unexpected(error: Exception) -> TunesmithError:
     """An error that is ours to mend: its traceback in a file that the message names."""
-    if isinstance(error, OSError) and error.errno in _MENDABLE:
+    if isinstance(error, OSError) and error.errno in _FIXABLE:
         where = f"{error.filename}: " if error.filename else ""
         return TunesmithError(f"{where}{error.strerror}.", code="file_system")
     what = f"Unexpected {type(error).__name__}: {error}"

@@ -15,7 +15,7 @@ from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
 from tunesmith.evaluation.retrieval_gain import SourcedCase
 from tunesmith.generation.decoder import Prompt
-from tunesmith.retrieval.confidence import JUDGED_HITS, confidence
+from tunesmith.retrieval.confidence import SCORED_HITS, confidence
 from tunesmith.retrieval.embedding import EmbeddingModel
 from tunesmith.retrieval.questions import KnownPassages, RetrievalQuestion, know, says_nothing
 from tunesmith.retrieval.retrieve import Hit, Mode, Search, retrieve, without_duplicates
@@ -135,7 +135,7 @@ def items_of(
 def _removed(found: RetrievedCase, limit: int) -> Item:
     question, known = found.question, found.known
     left = [h for h in known.hits if says_nothing(h.passage, known, question.answers)]
-    return _item(question, (), without_duplicates(left, max(limit, JUDGED_HITS)), known, limit)
+    return _item(question, (), without_duplicates(left, max(limit, SCORED_HITS)), known, limit)
 
 
 def _item(

@@ -13,7 +13,7 @@ from tunesmith.core.progress import SILENT, Progress
 from tunesmith.evaluation.checks.similarity import is_latin
 from tunesmith.models.embedder import E5, MINILM, load_embedder, reads_only_latin
 from tunesmith.retrieval.chunk import ChunkConfig
-from tunesmith.retrieval.confidence import JUDGED_HITS, confidence, known_threshold
+from tunesmith.retrieval.confidence import SCORED_HITS, confidence, known_threshold
 from tunesmith.retrieval.embedding import EmbeddingModel, require_same
 from tunesmith.retrieval.index import Indexed, IndexedFolder, index
 from tunesmith.retrieval.reading import Reading
@@ -136,7 +136,7 @@ class Documents:
             raise UsageError("The question is empty.", remedy="Ask something.")
         search, count = self.settings.search, self.settings.neighbours
         require_passages(self._store, search.where)
-        wider = replace(search, limit=max(search.limit, JUDGED_HITS))
+        wider = replace(search, limit=max(search.limit, SCORED_HITS))
         found = retrieve(self._store, self._embedder, question, wider)
         sure, hits = confidence(question, found), found[: search.limit]
         hits = [replace(h, passage=with_neighbours(self._store, h.passage, count)) for h in hits]

@@ -35,8 +35,8 @@ from tunesmith.runs.locate import locate
 
 QUESTION, ANSWER = "Question:", "Answer:"
 FORM = re.compile(rf"\s*{QUESTION}[ \t]*(\S[^\n]*?)\s*\n\s*{ANSWER}[ \t]*(\S[^\n]*)")
-FEWEST_WORDS = 4  # of a question
-MOST_WORDS = 8  # of an answer
+MIN_WORDS = 4  # of a question
+MAX_WORDS = 8  # of an answer
 FAULTS = {
     "form": "is no question with an answer",
     "no_question": "asks in fewer than four words, or without a question mark",
@@ -66,9 +66,9 @@ def fault_of(written: WrittenQuestion | None, passage: Passage) -> str | None:
     if written is None:
         return "form"
     question, answer = written.question, words_of(written.answer)
-    if not question.endswith(("?", "？")) or len(question.split()) < FEWEST_WORDS:
+    if not question.endswith(("?", "？")) or len(question.split()) < MIN_WORDS:
         return "no_question"
-    if len(answer) > MOST_WORDS:
+    if len(answer) > MAX_WORDS:
         return "long_answer"
     if not says(passage.text, written.answer):
         return "not_in_passage"

@@ -140,7 +140,7 @@ def texts_in(value: object) -> Iterator[str]:
 
 
 HUB = "hf:"  # what the name of a data set of the hub begins with: hf:OWNER/NAME[:CONFIG]
-MOST_ROW_BYTES = 16 << 20  # a row that is longer is a fault, so that memory stays bounded
+MAX_ROW_BYTES = 16 << 20  # a row that is longer is a fault, so that memory stays bounded
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from tunesmith.data.quality.near import NearTexts, equal_pairs, near_pairs
 from tunesmith.data.quality.text import digest, fold, see, spoken_text
 from tunesmith.data.rows import TEXT, Conversation
 
-FEWEST_OPENED = 8  # chats that open in one way: more of them say how chats open, not what is asked
+MIN_OPENED = 8  # chats that open in one way: more of them say how chats open, not what is asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class SharedTurns:
         ends = np.zeros(len(rows), dtype=bool)
         ends[: len(trained)] = np.diff(rows[: len(trained)], append=count) > 0
         _, kind, counts = np.unique(keys, return_inverse=True, return_counts=True)
-        is_usual = counts > max(FEWEST_OPENED, most * count)
+        is_usual = counts > max(MIN_OPENED, most * count)
         kept = np.flatnonzero(np.isin(keys, trained) & (ends | ~is_usual[kind]))
         return rows[kept[equal_pairs(keys[kept])]]
 
@@ -110,7 +110,7 @@ class Clusters:
 
 # A cluster of more rows would decide by itself what is on which side: nearly the same is then
 # what all rows are, and only equal prompts stay together.
-MOST_IN_A_CLUSTER = 0.5
+MAX_IN_A_CLUSTER = 0.5
 ALL = ""
 
 
@@ -155,15 +155,15 @@ class Prompts:
         keys = np.array(self._keys, dtype=np.uint64)
         prints = self._questions.fingerprints()
         clusters = Clusters(len(keys))
-        clusters.join([self._turns.pairs(most=MOST_IN_A_CLUSTER)])
+        clusters.join([self._turns.pairs(most=MAX_IN_A_CLUSTER)])
         clusters.join(near_pairs(prints, second=prints.whole))
         first = clusters.first()
         sizes = np.bincount(first, minlength=len(keys))
-        parted = sizes[first] > MOST_IN_A_CLUSTER * len(keys)
+        parted = sizes[first] > MAX_IN_A_CLUSTER * len(keys)
         if not parted.any():
             return Groups(first, keys)
         by_prompt = Clusters(len(keys))
-        by_prompt.join([self._turns.pairs(most=MOST_IN_A_CLUSTER, apart=True)])
+        by_prompt.join([self._turns.pairs(most=MAX_IN_A_CLUSTER, apart=True)])
         number = np.where(parted, by_prompt.first(), first)
         if (number == first).all():
             return Groups(first, keys)

@@ -29,7 +29,7 @@ from tunesmith.data.tokenise import Recipe, TokenChunk, worker_of
 
 CHUNKS_HERE = 16  # a few chunks are done before a process is ready
 # One process reads for all of them, and no more can be fed; each holds about 100 MB.
-MOST_PROCESSES = 6
+MAX_PROCESSES = 6
 WORKER = f"{worker_of.__module__}:{worker_of.__name__}"
 _REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR}
 _REFUSALS |= {errno.EEXIST, errno.ENAMETOOLONG, errno.EFBIG}
@@ -176,7 +176,7 @@ def _write(source: _Source, work: Work, sinks: tuple[pa.NativeFile, ...]) -> Con
 
     writer = TokenWriter(*sinks)
     writer.add([replace(fault, file=behind_source(fault.file, name)) for fault in source.faults])
-    made = _tokenised(
+    made = _tokenized(
         chunked(map(unnamed, source.records), BATCH),
         source.recipe,
         replace(source.layout, file=""),
@@ -191,7 +191,7 @@ def _write(source: _Source, work: Work, sinks: tuple[pa.NativeFile, ...]) -> Con
     return writer.close(source.layout)
 
 
-def _tokenised(
+def _tokenized(
     chunks: Iterator[list[Record]], recipe: Recipe, layout: Layout, *, progress: Progress
 ) -> Generator[TokenChunk]:
     """What the chunks become, in their order; beyond the first in several processes.
@@ -203,7 +203,7 @@ def _tokenised(
     first = next(chunks, None)
     if first is None:
         return
-    count, chunks = min(progress.processes, MOST_PROCESSES), chain([first], chunks)
+    count, chunks = min(progress.processes, MAX_PROCESSES), chain([first], chunks)
     with ExitStack() as running:
         done: Iterator[TokenChunk] = map(here, chunks)
         if count > 1:

@@ -115,7 +115,7 @@ def _digest(parts: Iterable[bytes]) -> str:
 
 
 ROWS, CONVERSATIONS, CONTENTS = "rows.arrow", "conversations.arrow", "contents.json"
-MOST_BYTES = 20_000_000_000  # of all folders; what was used longest ago goes, the newest stays
+MAX_BYTES = 20_000_000_000  # of all folders; what was used longest ago goes, the newest stays
 _AT_ONCE = 1 << 22
 
 
@@ -205,7 +205,7 @@ def sweep(root: Path, *, keep: Path) -> None:
     entries = sorted((_used(entry), entry) for entry in root.iterdir() if entry.is_dir())
     total = sum(map(_size, (entry for _, entry in entries)))
     for _, entry in entries:
-        if total > MOST_BYTES and entry != keep:
+        if total > MAX_BYTES and entry != keep:
             total -= _size(entry)
             gone = entry.with_name(f"{files.OLD}{entry.name}")
             with contextlib.suppress(OSError):  # in use (Windows), or another process was faster

@@ -96,8 +96,8 @@ def add_tokens_(tokenizer: Tokenizer, texts: Sequence[str]) -> dict[int, tuple[i
 
 
 NOTHING = re.compile(r"(?!)")
-MOST_WORDS, MOST_WORD_CHARACTERS = 150_000, 64
-MOST_ADDED_TOKENS = 1000
+MAX_WORDS, MAX_WORD_CHARACTERS = 150_000, 64
+MAX_ADDED_TOKENS = 1000
 PROVEN_TEXTS = 256  # compared with what the tokeniser makes of them whole, before it is believed
 # A word may be cut off in front of a single space (U+180E was one in old versions of Unicode), and
 # in ASCII where digits begin or end behind another character. Other white space stays where it is.
@@ -188,13 +188,13 @@ class WordCache:
 
     def _learn(self, words: set[str]) -> list[str]:
         """Look the ids of new words up; those come back that are too long to be kept."""
-        if len(self._ids) > MOST_WORDS:
+        if len(self._ids) > MAX_WORDS:
             self._ids.clear()
         new = [word for word in words if word not in self._ids]
         assert self._backend is not None
         encodings = self._backend.encode_batch_fast(new, add_special_tokens=False)
         self._ids.update((word, tuple(each.ids)) for word, each in zip(new, encodings, strict=True))
-        return [word for word in new if len(word) > MOST_WORD_CHARACTERS]
+        return [word for word in new if len(word) > MAX_WORD_CHARACTERS]
 
 
 def _joined(parts: Iterable[str], ids: Mapping[str, Sequence[int]]) -> list[int]:
@@ -221,7 +221,7 @@ def added_tokens(backend: Backend) -> re.Pattern[str] | None:
     chance = made["model"].get("dropout")
     if not (plain and whole and normalizer in _NORMALIZERS and not chance):
         return None
-    if len(added) > MOST_ADDED_TOKENS or not _splits_words(made.get("pre_tokenizer") or {}):
+    if len(added) > MAX_ADDED_TOKENS or not _splits_words(made.get("pre_tokenizer") or {}):
         return None
     longest_first = sorted((token["content"] for token in added), key=len, reverse=True)
     return re.compile(f"({'|'.join(map(re.escape, longest_first))})") if added else NOTHING

@@ -17,7 +17,7 @@ from tunesmith.engine.vocabulary import TokenRows
 
 # Rows scored at once: as many as give about this many scores, within the bounds; more are no
 # faster, and fewer lose the products' speed.
-CHUNK_SCORES, FEWEST_ROWS, MOST_ROWS = 2**24, 64, 256
+CHUNK_SCORES, MIN_ROWS, MAX_ROWS = 2**24, 64, 256
 BLOCK_TOKENS = 4096  # of the vocabulary, in the head's own gradient
 
 
@@ -122,7 +122,7 @@ def _add_outer_(total: Tensor, scores: Tensor, hidden: Tensor) -> None:
 
 def chunk_rows(vocabulary: int) -> int:
     """Rows of hidden states that are scored at once for a vocabulary of this size."""
-    return max(FEWEST_ROWS, min(MOST_ROWS, CHUNK_SCORES // vocabulary))
+    return max(MIN_ROWS, min(MAX_ROWS, CHUNK_SCORES // vocabulary))
 
 
 @dataclass(frozen=True, slots=True)

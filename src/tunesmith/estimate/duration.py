@@ -19,7 +19,7 @@ from tunesmith.methods import table
 from tunesmith.models.precision import detect_device, detect_dtype
 
 RUNS = Path("runs")
-LEAST_STEPS = 4  # of an earlier run whose speed says something
+MIN_STEPS = 4  # of an earlier run whose speed says something
 ROWS, WARM_UPS, REPEATS = 512, 2, 20
 # Other work on the machine comes and goes: the range leaves so many of the fastest and slowest out.
 LOW, HIGH = 0.1, 0.9
@@ -95,7 +95,7 @@ def _earlier_rates(config: RunConfig, runs: Path) -> tuple[list[float], Path] | 
         method = run.get("method")
         kind = method.get("kind") if isinstance(method, dict) else method
         same_work = (run.get("model"), kind) == (config.model, config.method.kind)
-        if same_work and _is_this_machine(here) and len(rates) >= LEAST_STEPS:
+        if same_work and _is_this_machine(here) and len(rates) >= MIN_STEPS:
             return rates, folder
     return None
 

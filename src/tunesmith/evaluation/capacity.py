@@ -54,7 +54,7 @@ def layer_uses(engine: Engine, adapter: str) -> tuple["LayerUse", ...]:
     return tuple(found)
 
 
-MOST_ENERGY = 0.99  # a product cut at this share of its energy is off by a tenth of its size
+MAX_ENERGY = 0.99  # a product cut at this share of its energy is off by a tenth of its size
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def cumulative(energies: Sequence[float]) -> tuple[float, ...]:
     return tuple(min(1.0, share) for share in sums)
 
 
-def rank_for(shares: Sequence[float], share: float = MOST_ENERGY) -> int:
+def rank_for(shares: Sequence[float], share: float = MAX_ENERGY) -> int:
     """The fewest directions that hold this share of the energy; 0 without any."""
     return next((k for k, held in enumerate(shares, start=1) if held >= share), 0)
 
@@ -223,7 +223,7 @@ SPARE = 0.25
 """Share of the rank at or under which 99 % of the energy lie for a hint. Ordinary runs at R = 16
 need 12 directions and more, so that half the rank would be chance, and a quarter is not."""
 
-LEAST_SPARE_RANK = 8
+MIN_SPARE_RANK = 8
 """Of smaller ranks a quarter is one direction, and nothing is saved."""
 
 
@@ -262,8 +262,8 @@ def _of_use(use: RankUse) -> list[Finding]:
     longest, needed = max(len(each.values) for each in use.layers), rank_for(use.shares)
     if use.rank > 1 and use.effective_share >= FULL:
         return [Finding("full-rank", {"rank": use.rank, "used_share": use.effective_share})]
-    if longest >= LEAST_SPARE_RANK and needed <= SPARE * longest:
-        values = {"rank": use.rank, "needed": needed, "energy_share": MOST_ENERGY}
+    if longest >= MIN_SPARE_RANK and needed <= SPARE * longest:
+        values = {"rank": use.rank, "needed": needed, "energy_share": MAX_ENERGY}
         return [Finding("spare-rank", values)]
     return []
 

@@ -51,7 +51,7 @@ def holm(changes: Mapping[str, Change], *, level: float) -> dict[str, int]:
 
 
 POWER = 0.8  # of as many new rows as are named, so many in ten tell
-MOST_ROWS = 100_000  # a number beyond this is no advice
+MAX_ROWS = 100_000  # a number beyond this is no advice
 
 Limits = Callable[[int], tuple[float, float]]  # by number of rows
 
@@ -96,7 +96,7 @@ def _first(tell: Callable[[int], bool]) -> int | None:
     low, high = 0, 1
     while not tell(high):
         low, high = high, 2 * high
-        if low > MOST_ROWS:
+        if low > MAX_ROWS:
             return None
     while high - low > 1:
         middle = (low + high) // 2
@@ -110,7 +110,7 @@ def _two_digits(rows: int | None, *, more_than: int) -> int | None:
     rows = max(rows, more_than + 1)
     unit = 10 ** max(0, len(str(rows)) - 2)
     rounded = -(-rows // unit) * unit
-    return rounded if rounded <= MOST_ROWS else None
+    return rounded if rounded <= MAX_ROWS else None
 
 
 SCREENING = 0.1  # part of the upper limit's error that is spent on leaving arms out

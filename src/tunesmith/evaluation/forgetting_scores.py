@@ -15,7 +15,7 @@ from tunesmith.evaluation.forgetting_sources import Probe, probes_named
 from tunesmith.evaluation.likelihoods import Logs, Reader, ScoredSpan, log_likelihoods, tokens_of
 
 WINDOW_TOKENS = 2048  # longer texts are read in such windows, or in the model's context
-LEAST_WINDOW = 16
+MIN_WINDOW = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class ProbeRun:
     def _window(self, adapter: str | None) -> int:
         opened = self.opened
         room = opened.base.context - opened.engine.prefix_length(adapter)
-        if room < LEAST_WINDOW:
+        if room < MIN_WINDOW:
             raise ModelError(
                 f"The model's context leaves {pluralize(room, 'token')} for the probes of "
                 "forgetting."

@@ -26,7 +26,7 @@ from tunesmith.evaluation.forgetting_probes import (
 from tunesmith.evaluation.given_rows import ChoiceRow, TextRow, given_rows
 from tunesmith.evaluation.likelihoods import Logs, Reader, ScoredSpan
 
-LEAST_CHARACTERS = 1000  # of a text probe: an interval needs some rows
+MIN_CHARACTERS = 1000  # of a text probe: an interval needs some rows
 
 
 class Probe(Protocol):
@@ -72,10 +72,10 @@ def _whole_text(source: Source, options: ReadOptions) -> Iterator[Record]:
 def _too_little(probe: PlainText, file: str) -> list[Fault]:
     """A fault where the texts are too short for an interval."""
     characters = sum(map(len, probe.texts))
-    if characters >= LEAST_CHARACTERS:
+    if characters >= MIN_CHARACTERS:
         return []
     message = f"holds {characters} characters of text."
-    remedy = f"A perplexity with an interval needs {LEAST_CHARACTERS:,} or more."
+    remedy = f"A perplexity with an interval needs {MIN_CHARACTERS:,} or more."
     return [Problem("too_little", message, remedy).at(file, None)]
 
 

@@ -12,7 +12,7 @@ from tunesmith.core.phrases import DEFAULT
 from tunesmith.core.progress import UNSEEN, PhaseProgress
 from tunesmith.data.quality.distribution import Sampled
 from tunesmith.data.quality.text import bare, fold, words
-from tunesmith.data.quality.unsuitable import FEWEST_ROWS, Facts, measure, names_told
+from tunesmith.data.quality.unsuitable import MIN_ROWS, Facts, measure, names_told
 from tunesmith.data.rows import Conversation, Message
 from tunesmith.evaluation.answering import DrawRequest as Prompted
 from tunesmith.evaluation.answering import answers_to
@@ -299,7 +299,7 @@ def _questions(rows: Sequence[Conversation]) -> list[FactQuestion]:
 
 def _looks(rows: Sequence[Conversation]) -> Facts | None:
     """How much of a fact the answers look like; None of too few rows."""
-    if len(rows) < FEWEST_ROWS:
+    if len(rows) < MIN_ROWS:
         return None
     sampled = [
         Sampled(i, row.messages[-2].content, row.messages[-1].content) for i, row in enumerate(rows)

@@ -63,7 +63,7 @@ never reads the question. Used wholly: `FULL` of the spectrum, or rank 1. And so
 0.9 of one, 150 classes were as open at rank 16 as at rank 1 (0.438 and 0.444 nats), so that steps
 were short and not rank. Where ranks are compared, `capacity` tells it from their losses."""
 
-STILL_FALLING, AHEAD = 0.8, 0.5
+STILL_IMPROVING, AHEAD = 0.8, 0.5
 """Last fifth of the training losses over the fifth before it: below, more steps would help, unless
 training rows have less than half of the held-out loss: then the run falls by learning its own rows.
 """
@@ -136,7 +136,7 @@ def memorized(e: Evidence) -> Finding | None:
     if gap is None:
         return None
     if gap.train > SURE * gap.held or gap.gap.low <= APART:
-        return _by_heart_at_the_end(e)
+        return _memorized_at_the_end(e)
     values: dict[str, Value] = {
         "rows": e.rows,
         "train_nats": gap.train,
@@ -156,7 +156,7 @@ def memorized(e: Evidence) -> Finding | None:
     return None
 
 
-def _by_heart_at_the_end(e: Evidence) -> Finding | None:
+def _memorized_at_the_end(e: Evidence) -> Finding | None:
     """The same of where training ended, though an earlier checkpoint stands: a hint."""
     rise = _rise(e)
     if rise is None or e.passes < MANY_PASSES or e.curves.last > SURE * e.curves.held[-1][1]:
@@ -180,7 +180,7 @@ def rank_too_low(e: Evidence) -> Finding | None:
     gap, blind = e.gap, e.labels.blind_loss
     full = e.rank == 1 or (e.used is not None and e.used >= FULL)
     open_labels = gap.train > UNLEARNED * blind and gap.held - gap.train < gap.train
-    short = e.passes < ENOUGH_PASSES or bool(_falling(e))
+    short = e.passes < ENOUGH_PASSES or bool(_improving(e))
     if e.labels.classes < MANY_CLASSES or not full or not open_labels or short:
         return None
     values: dict[str, Value] = {
@@ -194,7 +194,7 @@ def rank_too_low(e: Evidence) -> Finding | None:
 
 def underfit(e: Evidence) -> Finding | None:
     """The training loss was falling when the run ended, and other rows fell with it."""
-    fall, gap = _falling(e), e.gap
+    fall, gap = _improving(e), e.gap
     own_only = gap is not None and gap.train < AHEAD * gap.held and gap.gap.low > APART
     if not fall or own_only:
         return None
@@ -213,7 +213,7 @@ def _rise(e: Evidence) -> dict[str, Value] | None:
     return {"step": step, "lowest_nats": least, "end_nats": last}
 
 
-def _falling(e: Evidence) -> float:
+def _improving(e: Evidence) -> float:
     """Share by which the loss fell over the last fifth of the steps; 0 where that is not much."""
     train = e.curves.train
     part = len(train) // 5
@@ -221,7 +221,9 @@ def _falling(e: Evidence) -> float:
         return 0.0
     before, after = (sum(train[-2 * part : -part]) / part, sum(train[-part:]) / part)
     small = e.labels is not None and after < 0.1 * e.labels.blind_loss
-    return 1 - after / before if before > 0 and after < STILL_FALLING * before and not small else 0
+    return (
+        1 - after / before if before > 0 and after < STILL_IMPROVING * before and not small else 0
+    )
 
 
 RULES: tuple[Rule, ...] = (

@@ -187,7 +187,7 @@ def warned_of(
     return found
 
 
-MOST_ROWS, MOST_TOKENS = 100, 20_000  # of either side, for each arm: seconds, not minutes
+MAX_ROWS, MAX_TOKENS = 100, 20_000  # of either side, for each arm: seconds, not minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +286,7 @@ class RowLossSample:
 def sample(rows: Dataset) -> Dataset:
     """Evenly spread rows, as many as `MOST_ROWS` and about `MOST_TOKENS` allow, two at least."""
     mean = rows.tokens / max(1, len(rows))
-    count = min(len(rows), MOST_ROWS, max(2, int(MOST_TOKENS / max(1.0, mean))))
+    count = min(len(rows), MAX_ROWS, max(2, int(MAX_TOKENS / max(1.0, mean))))
     return rows.take(np.arange(count) * len(rows) // max(1, count))
 
 

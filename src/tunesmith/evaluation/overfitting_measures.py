@@ -91,7 +91,7 @@ def difference_of_means(a: Losses, b: Losses, *, seed: int, resamples: int = RES
     )
 
 
-LEAST_WORDS = 6
+MIN_WORDS = 6
 """Shorter answers are repeated by everyone ("You are welcome"): of songys's replies with up to five
 words others of the data have the same, of longer ones hardly any."""
 
@@ -123,7 +123,7 @@ def verbatim_of(
     counts = Counter(bare(fold(text)) for text in trained)
     unique = {text for text, count in counts.items() if count == 1}
     pairs = [(bare(fold(a)), bare(fold(b))) for a, b in zip(answers, references, strict=True)]
-    long = [pair for pair in pairs if min(map(count_words, pair)) >= LEAST_WORDS]
+    long = [pair for pair in pairs if min(map(count_words, pair)) >= MIN_WORDS]
     if not long:
         return None
     tuned, own = ([float(text in unique) for text in side] for side in zip(*long, strict=True))

@@ -24,7 +24,7 @@ from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.loop import generate
 from tunesmith.generation.sampling import Sampling
 
-MOST_TOKENS = 48  # of an answer
+MAX_TOKENS = 48  # of an answer
 LIBRARY = {"llama.cpp": "llama-cpp-python"}  # whose version is told
 
 
@@ -125,7 +125,7 @@ def compare(
     conversations: Sequence[Sequence[Message]],
     *,
     python: Path | None = None,
-    most_tokens: int = MOST_TOKENS,
+    most_tokens: int = MAX_TOKENS,
 ) -> ExportComparison:
     """Answer every conversation greedily here and in llama.cpp, and compare.
 

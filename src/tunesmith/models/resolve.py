@@ -14,7 +14,7 @@ from tunesmith.core.errors import ModelError
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.models.cache import publish
 from tunesmith.models.catalog import Entry, find_entry, known_names, nearest_name
-from tunesmith.models.download import OTHER_WAYS, fetched
+from tunesmith.models.download import OTHER_SOURCES, fetched
 from tunesmith.models.gguf import convert, convert_cached
 from tunesmith.models.supported import check_folder
 
@@ -30,7 +30,7 @@ def pull(name: str, *, progress: Progress = SILENT) -> Path:
         near = nearest_name(name)
         raise ModelError(
             f"No base is called {name!r}; known short names: {', '.join(known_names())}.",
-            remedy=f"Did you mean `{near}`?" if near else OTHER_WAYS,
+            remedy=f"Did you mean `{near}`?" if near else OTHER_SOURCES,
         )
     fill = functools.partial(_fill, entry, progress)
     return publish(entry.folder, fill=fill, progress=progress)
@@ -95,7 +95,9 @@ def resolve(name: str, *, trust_remote_code: bool = False, progress: Progress = 
         )
     if _HUB_ID.fullmatch(name):
         return _from_hub(name, trust_remote_code=trust_remote_code, progress=progress)
-    raise ModelError(f"{name!r} is no folder, .gguf file or known name.", remedy=_other_ways(name))
+    raise ModelError(
+        f"{name!r} is no folder, .gguf file or known name.", remedy=_other_sources(name)
+    )
 
 
 def _from_hub(name: str, *, trust_remote_code: bool, progress: Progress) -> Path:
@@ -111,7 +113,7 @@ def _from_hub(name: str, *, trust_remote_code: bool, progress: Progress) -> Path
         else:
             reason = f"the hub could not be reached: {_first_line(error)}"
         raise ModelError(
-            f"There is no folder {name}, and {reason}", remedy=_other_ways(name)
+            f"There is no folder {name}, and {reason}", remedy=_other_sources(name)
         ) from error
     return check_folder(Path(found))
 
@@ -121,7 +123,7 @@ def _first_line(error: Exception) -> str:
     return (lines[0] if lines else type(error).__name__).rstrip(".") + "."
 
 
-def _other_ways(name: str) -> str:
+def _other_sources(name: str) -> str:
     near = nearest_name(name)
     return (
         (f"Did you mean `{near}`? " if near else "")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tunesmith.retrieval.retrieve import Hit
 
 
-JUDGED_HITS = 5
+SCORED_HITS = 5
 STEM = 5  # characters of a word that count: endings differ between question and passage
 # What questions are made of, whatever they are about.
 ENGLISH = """
@@ -33,10 +33,10 @@ def confidence(question: str, hits: Sequence["Hit"]) -> float | None:
     On XQuAD it tells questions with their passage in the store from those without better than
     either alone (docs/rag.md). None where the question was not embedded or nothing was found.
     """
-    cosines = [hit.cosine for hit in hits[:JUDGED_HITS] if hit.cosine is not None]
+    cosines = [hit.cosine for hit in hits[:SCORED_HITS] if hit.cosine is not None]
     if not cosines:
         return None
-    texts = [f"{hit.passage.heading}\n{hit.passage.text}" for hit in hits[:JUDGED_HITS]]
+    texts = [f"{hit.passage.heading}\n{hit.passage.text}" for hit in hits[:SCORED_HITS]]
     covered = coverage(question, texts)
     return max(cosines) if covered is None else (max(cosines) + covered) / 2
 
@@ -59,7 +59,7 @@ def _stems(text: str) -> frozenset[str]:
     return frozenset(word[:STEM] for word in terms(own).split())
 
 
-MOST_FALSE_REFUSALS = 0.1
+MAX_FALSE_REFUSALS = 0.1
 # On XQuAD's English questions, by benchmarks/rag_xquad.py.
 MEASURED = {"all-minilm-l6-v2": 0.5, "multilingual-e5-small": 0.69}
 
@@ -77,7 +77,7 @@ def fit_threshold(
     answerable: Sequence[float],
     unanswerable: Sequence[float],
     *,
-    most_false_refusals: float = MOST_FALSE_REFUSALS,
+    most_false_refusals: float = MAX_FALSE_REFUSALS,
     decimals: int | None = None,
 ) -> Threshold:
     """The highest threshold that refuses at most this share of questions with an answer.

@@ -31,7 +31,7 @@ LINE_ENDS = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 INVISIBLE = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\ufeff\U000e0000-\U000e007f]")
 HEAD, NO_SOURCES = "Sources:", "(none)"
 CUT_MARK = " [...]"
-MOST_NESTED = 4  # control tokens within what is left of broken ones
+MAX_NESTED = 4  # control tokens within what is left of broken ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def sanitize(text: str, control: re.Pattern[str] | None = None) -> str:
     """
     text = INVISIBLE.sub("", text)
     for pattern in filter(None, (CONTROL, control)):
-        for _ in range(MOST_NESTED):
+        for _ in range(MAX_NESTED):
             broken = pattern.sub(_broken, text)
             if broken == text:
                 break

@@ -8,8 +8,8 @@ from pathlib import Path, PurePath
 from tunesmith.core.errors import RagError
 from tunesmith.retrieval.chunk import Chunk, Cutter
 from tunesmith.retrieval.document import (
-    MOST_FILE_BYTES,
-    MOST_TEXT_BYTES,
+    MAX_FILE_BYTES,
+    MAX_TEXT_BYTES,
     SourceDocument,
     require_text_size,
 )
@@ -25,14 +25,14 @@ class FileKind:
     name: str
     suffixes: frozenset[str]
     read: Callable[[bytes], SourceDocument]
-    most_bytes: int = MOST_TEXT_BYTES
+    most_bytes: int = MAX_TEXT_BYTES
 
 
 def _kind(
     name: str,
     suffixes: str,
     read: Callable[[bytes], SourceDocument],
-    most_bytes: int = MOST_TEXT_BYTES,
+    most_bytes: int = MAX_TEXT_BYTES,
 ) -> FileKind:
     return FileKind(name, frozenset(f".{each}" for each in suffixes.split()), read, most_bytes)
 
@@ -45,8 +45,8 @@ KINDS = (
     _kind("text", "txt text log rst tex adoc org", read_text),
     _kind("markdown", "md markdown mdx", read_markdown),
     _kind("html", "html htm xhtml", read_html),
-    _kind("pdf", "pdf", read_pdf, MOST_FILE_BYTES),
-    _kind("docx", "docx", read_docx, MOST_FILE_BYTES),
+    _kind("pdf", "pdf", read_pdf, MAX_FILE_BYTES),
+    _kind("docx", "docx", read_docx, MAX_FILE_BYTES),
     _kind("rows", "csv tsv", read_csv),
     _kind("code", CODE, read_code),
 )
@@ -74,7 +74,7 @@ def read_document(name: str, data: bytes) -> SourceDocument:
     return document
 
 
-MOST_MEMORY_BYTES = 3 * 2**30  # of addresses, libraries included
+MAX_MEMORY_BYTES = 3 * 2**30  # of addresses, libraries included
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def work(order: FileOrder, cutter: Cutter) -> tuple[str, list[Chunk]] | Refused:
     except OSError as error:
         return Refused(f"cannot be read: {error.strerror}.", "Mend its rights.", "file_system")
     except MemoryError:
-        most = f"{MOST_MEMORY_BYTES >> 30} GB of memory"
+        most = f"{MAX_MEMORY_BYTES >> 30} GB of memory"
         return Refused(f"takes more than {most} to read.", "Split it.", "too_large")
     except Exception as error:  # a library's, about a file that nobody foresaw
         what = f"{type(error).__name__}: {error}"[:200]

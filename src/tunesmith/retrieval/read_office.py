@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 from tunesmith.core.errors import RagError
 from tunesmith.retrieval.document import (
-    MOST_FILE_BYTES,
+    MAX_FILE_BYTES,
     Heading,
     SourceDocument,
     library,
@@ -56,9 +56,9 @@ def _require_size(archive: zipfile.ZipFile) -> None:
     expanded = sum(item.file_size for item in archive.infolist())
     if WORDS not in archive.namelist():
         raise KeyError(f"no {WORDS} in it")
-    if expanded > MOST_FILE_BYTES:
+    if expanded > MAX_FILE_BYTES:
         raise RagError(
-            f"unfolds into {expanded / 2**20:,.0f} MB; {MOST_FILE_BYTES >> 20} MB are allowed.",
+            f"unfolds into {expanded / 2**20:,.0f} MB; {MAX_FILE_BYTES >> 20} MB are allowed.",
             remedy="Save a copy with smaller pictures.",
             code="too_large",
         )

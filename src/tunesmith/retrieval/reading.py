@@ -7,10 +7,10 @@ from pathlib import Path
 
 from tunesmith.core.workers import Lost, Pool
 from tunesmith.retrieval.chunk import Chunk, ChunkConfig, Cutter
-from tunesmith.retrieval.read import MOST_MEMORY_BYTES, FileOrder, Refused, work
+from tunesmith.retrieval.read import MAX_MEMORY_BYTES, FileOrder, Refused, work
 
-MOST_SECONDS = 120.0  # for one file
-MOST_PROCESSES = 4
+MAX_SECONDS = 120.0  # for one file
+MAX_PROCESSES = 4
 
 Answer = tuple[str, list[Chunk]] | Refused
 
@@ -23,7 +23,7 @@ class Reading:
     """
 
     processes: int = 1
-    most_seconds: float = MOST_SECONDS
+    most_seconds: float = MAX_SECONDS
     again: bool = False
 
 
@@ -46,10 +46,10 @@ def read_files(
     pool = Pool[FileOrder, Answer](
         f"{__name__}:reader",
         (model, cutting),
-        processes=max(1, min(reading.processes, MOST_PROCESSES, len(orders))),
+        processes=max(1, min(reading.processes, MAX_PROCESSES, len(orders))),
         lost=refused,
         seconds=reading.most_seconds,
-        memory_bytes=MOST_MEMORY_BYTES,
+        memory_bytes=MAX_MEMORY_BYTES,
     )
     with pool:
         yield from pool.map(orders)

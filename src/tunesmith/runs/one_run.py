@@ -34,7 +34,7 @@ from tunesmith.models.in_memory import held_model, own_weights_
 from tunesmith.runs import continuation, result
 from tunesmith.runs.folder import RunFolder, curves_of
 from tunesmith.runs.rows import load_rows
-from tunesmith.runs.selection import ChosenCheckpoint, choose_kept, find_strength, kept_checkpoints
+from tunesmith.runs.selection import ChosenCheckpoint, choose_kept, find_scale, kept_checkpoints
 from tunesmith.runs.summary import RunSummary
 from tunesmith.training import checkpoint, optimizer
 from tunesmith.training.checkpoint import State
@@ -286,7 +286,7 @@ class OneRun:
         wanted = self.config.evaluate.forgetting
         if not self.judge.probes or wanted is None or wanted.strength == "full":
             return forgetting
-        found = find_strength(
+        found = find_scale(
             self.job.adapter,
             cache(self._start),
             score=lambda: self.judge.first_score(self.opened, self._adapter_name),

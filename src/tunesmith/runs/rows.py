@@ -122,7 +122,7 @@ def load_sources(
     overview = DatasetReport()
     if is_sound or always_look:
         long = _all_long(train, limit)
-        overview = _overview(train, held, settings, seed=seed, long=long, work=work)
+        overview = _report(train, held, settings, seed=seed, long=long, work=work)
     name = ", ".join(each.path for each in settings.sources)
     return LoadedData(
         train=_side(train, limit, name=name, overview=overview if is_sound else DatasetReport()),
@@ -152,7 +152,7 @@ def _is_too_long(sources: Sequence[TokenFile], settings: DataSettings, limit: Li
     return any(each.rows.longest > limit.max_tokens for each in sources)
 
 
-def _overview(
+def _report(
     train: Sequence[TokenFile],
     held: Sequence[TokenFile],
     settings: DataSettings,
@@ -224,7 +224,7 @@ def _in_order(faults: Faults, files: Sequence[str]) -> Faults:
 
 ONCE: NDArray[np.float64] = np.zeros(0)
 
-MOST_SAMPLED = 2000
+MAX_SAMPLED = 2000
 
 
 def require_files(settings: DataSettings) -> None:
@@ -268,9 +268,9 @@ def load_rows(
 
 
 def _sample(train: Side, rows: Dataset) -> tuple[Conversation, ...]:
-    """At most ``MOST_SAMPLED`` rows that are trained on, evenly spread over the files."""
+    """At most ``MAX_SAMPLED`` rows that are trained on, evenly spread over the files."""
     owners = np.unique(rows.owners)
-    count = min(len(owners), MOST_SAMPLED)
+    count = min(len(owners), MAX_SAMPLED)
     return tuple(train.conversations(owners[np.arange(count) * len(owners) // max(1, count)]))
 
 

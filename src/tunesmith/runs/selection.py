@@ -103,7 +103,7 @@ class ChosenScale:
     forgetting: Forgetting
 
 
-def find_strength(
+def find_scale(
     adapter: Adapter,
     start: Tensors,
     *,

@@ -22,7 +22,7 @@ from tunesmith.data.records import options_of
 from tunesmith.setup.proposals import Proposal, propose_checks
 
 COLUMN, WIDTH = 34, 92
-MOST_ROWS = 20_000  # that checks are proposed by
+MAX_ROWS = 20_000  # that checks are proposed by
 # What a first run is changed by most; every other key stands beside it as a comment.
 ACTIVE = {"model", "train", "eval", "format", "kind", "rank", "alpha", "lr"}
 
@@ -46,7 +46,7 @@ def draft_config(settings: DataSettings) -> Draft:
         format=settings.format,
         columns=settings.map,
         options=options_of(settings, source),
-        most=MOST_ROWS,
+        most=MAX_ROWS,
     )
     if not reading.conversations:
         refuse(Faults(reading.faults, reading.unlisted))
@@ -72,8 +72,8 @@ def _lines(
     data: Mapping[str, object], reading: ReadResult, proposals: Sequence[Proposal]
 ) -> Iterator[str]:
     yield f"# Drawn from {reading.file}: {pluralize(reading.rows, 'row')}, format {reading.format}."
-    if len(reading.conversations) == MOST_ROWS:
-        yield f"# Checks are proposed by the first {pluralize(MOST_ROWS, 'row')}."
+    if len(reading.conversations) == MAX_ROWS:
+        yield f"# Checks are proposed by the first {pluralize(MAX_ROWS, 'row')}."
     yield "# A key behind `#` has the value that it would have anyway. Any key can also be given"
     yield "# as a flag: tunesmith train CONFIG --train.epochs 2"
     yield ""

@@ -20,22 +20,22 @@ from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.evaluation.checks.text_rules import count_words, identified
 
 # Fewer rows, or a smaller share of them, are chance.
-FEWEST_ROWS, SHARE = 10, 0.99
-ROWS_PER_ENDING, MOST_ENDINGS, LONGEST_ENDING = 3, 3, 40
-MOST_PHRASE_WORDS = 6
+MIN_ROWS, SHARE = 10, 0.99
+ROWS_PER_ENDING, MAX_ENDINGS, LONGEST_ENDING = 3, 3, 40
+MAX_PHRASE_WORDS = 6
 MARK = re.compile(r"[^\w\s]{2,}|<[^<>\s]+>")
 
 
 def common_endings(answers: Sequence[str]) -> list[str]:
     """The one to three endings that nearly all answers have; [] where there is no such thing."""
-    if len(answers) < FEWEST_ROWS:
+    if len(answers) < MIN_ROWS:
         return []
     whole = _shared_ending(answers)
     if len(whole) > 1:
         return [whole]
     bare = [_without_punctuation(answer) for answer in answers]
     last = Counter(text[-1] for text in bare if text and text[-1].isalpha())
-    common = [(letter, count) for letter, count in last.most_common(MOST_ENDINGS)]
+    common = [(letter, count) for letter, count in last.most_common(MAX_ENDINGS)]
     if sum(count for _, count in common) < SHARE * len(answers):
         return []
     groups = {letter: [t for t in bare if t.endswith(letter)] for letter, _ in common}
@@ -71,7 +71,7 @@ def _without_punctuation(text: str) -> str:
 
 def common_beginning(answers: Sequence[str]) -> str:
     """The words that all answers begin with; "" where they have none in common."""
-    if len(answers) < FEWEST_ROWS:
+    if len(answers) < MIN_ROWS:
         return ""
     columns = zip(*(answer.split(" ") for answer in answers), strict=False)
     shared: list[str] = []
@@ -86,11 +86,11 @@ def common_beginning(answers: Sequence[str]) -> str:
 
 def common_part(answers: Sequence[str]) -> str:
     """A phrase of words, or else a mark such as `####`, that all answers hold; "" without one."""
-    if len(answers) < FEWEST_ROWS:
+    if len(answers) < MIN_ROWS:
         return ""
     shortest = min(answers, key=len)
     words = shortest.split()
-    for length in range(min(MOST_PHRASE_WORDS, len(words)), 1, -1):
+    for length in range(min(MAX_PHRASE_WORDS, len(words)), 1, -1):
         for start in range(len(words) - length + 1):
             phrase = " ".join(words[start : start + length])
             if all(phrase in answer for answer in answers):
@@ -100,9 +100,9 @@ def common_part(answers: Sequence[str]) -> str:
 
 
 # A label needs this many rows a value: fewer are chance.
-ROWS_PER_LABEL, MOST_LABELS = 3, 300
+ROWS_PER_LABEL, MAX_LABELS = 3, 300
 MARKER = "####"
-MOST_WORDS = 100  # a limit above it says little of an answer
+MAX_WORDS = 100  # a limit above it says little of an answer
 MENTIONED = 0.8  # mean score of the data's own answers from which slots are worth a check
 SAMPLE = 300  # answers that are looked at for their language
 
@@ -126,7 +126,7 @@ def propose_checks(conversations: Sequence[Conversation]) -> list[Proposal]:
         return [_json_check(objects), *_label_keys(objects), *_slot_keys(objects)]
     if is_label := _is_label(answers):
         return [Proposal({"kind": "label"}, f"the answers are {is_label}")]
-    if len(answers) < FEWEST_ROWS:
+    if len(answers) < MIN_ROWS:
         return []
     found = [*_numbers(answers), *_slots(answers), *_asked_slots(rows, answers)]
     if not found:
@@ -211,7 +211,7 @@ def _length(answers: Sequence[str]) -> Iterator[Proposal]:
     """The word count that nearly all answers stay within."""
     counts = sorted(count_words(text) for text in answers)
     words = counts[math.ceil(SHARE * len(counts)) - 1]
-    if 1 < words <= MOST_WORDS:
+    if 1 < words <= MAX_WORDS:
         yield Proposal(
             {"kind": "max_words", "words": words},
             f"nearly all answers have {words} words at most, half {counts[len(counts) // 2]}",
@@ -278,7 +278,7 @@ def _slot_keys(objects: Sequence[Mapping[str, object]]) -> Iterator[Proposal]:
 def _is_label(texts: Sequence[str]) -> str:
     """Why these texts are names of classes; "" if they are not."""
     distinct = len(set(texts))
-    is_few = distinct <= MOST_LABELS and distinct * ROWS_PER_LABEL <= len(texts)
+    is_few = distinct <= MAX_LABELS and distinct * ROWS_PER_LABEL <= len(texts)
     return (
         f"{pluralize(distinct, 'different text')} in {pluralize(len(texts), 'row')}"
         if is_few

@@ -17,11 +17,11 @@ from tunesmith.studies.trials import ALONE, TaskScores
 
 # Nats a token of any task's held-out answers: a combination that loses no more may well fit
 # (docs/combine.md).
-MOST_LOST = 0.1
+MAX_LOST = 0.1
 # The cosine, of either sign, from which two adapters work in the same places: a tenth of each lies
 # along the other. Unlike tasks have less, two formats of one question more (docs/combine.md).
 MEETING = 0.1
-MOST_LAYERS = 1000  # blocks of a model: each is looked at by itself
+MAX_LAYERS = 1000  # blocks of a model: each is looked at by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def _expected(trial: Trial) -> str:
     kept = _loses_least(trial)
     if kept is None:
         return "cannot-tell"
-    return "fits" if max(kept.lost.values()) <= MOST_LOST else "clash"
+    return "fits" if max(kept.lost.values()) <= MAX_LOST else "clash"
 
 
 def _loses_least(trial: Trial) -> Candidate | None:
@@ -97,7 +97,7 @@ def _weights_text(pair: tuple[str, str], found: Conflicts, *, named: bool) -> st
 def _opposed(found: Conflicts) -> Iterator[tuple[str, float]]:
     """Neighbouring blocks that oppose, by their names, with the least cosine of a block."""
     run: list[tuple[str, float]] = []
-    for band in bands(list(found.layers), most=MOST_LAYERS):
+    for band in bands(list(found.layers), most=MAX_LAYERS):
         cosine = found.together(band.layers).cosine
         if cosine <= -MEETING:
             run.append((band.name, cosine))

@@ -86,7 +86,7 @@ def try_all(
     ``folders`` are those of the adapters that the tasks belong to, by name. What was answered is
     kept: Cancelled loses nothing.
     """
-    voices = _Voices(opened)
+    voices = _Speakers(opened)
     asked: dict[str, _Asked] = {}
     for task in tasks:
         for name, folder in {BASE: None, ALONE: folders[task.name], **combinations}.items():
@@ -103,7 +103,7 @@ def _key(task: Task, arm: str) -> str:
     return f"{task.name}: {arm}"
 
 
-class _Voices:
+class _Speakers:
     """Adapters beside one base, each attached once, and the hash of who answers."""
 
     def __init__(self, opened: LoadedBase) -> None:
@@ -145,7 +145,7 @@ def _answered(
         tasks = list({each.task.name: each.task for each in group.values()}.values())
         arms = {key: each.arm for key, each in group.items()}
         names = ", ".join(task.name for task in tasks)
-        _foretell(opened, tasks, arms, caches, progress)
+        _estimate(opened, tasks, arms, caches, progress)
         said |= answer_arms(
             opened.engine,
             arms,
@@ -157,7 +157,7 @@ def _answered(
     return said
 
 
-def _foretell(
+def _estimate(
     opened: LoadedBase,
     tasks: Sequence[Task],
     arms: Mapping[str, Arm],

@@ -152,7 +152,7 @@ def test_a_file_is_one_text_from_its_first_line(tmp_path):
 
 @pytest.mark.parametrize("paragraph", [3, 10, 10_000])
 def test_a_long_text_is_cut_between_lines_and_nothing_is_lost(tmp_path, monkeypatch, paragraph):
-    monkeypatch.setattr(prose, "MOST_TEXT_BYTES", 500)
+    monkeypatch.setattr(prose, "MAX_TEXT_BYTES", 500)
     lines = [f"line {i}" if i % paragraph else "" for i in range(1, 400)]
     found = read(tmp_path / "a.txt", "\n".join(lines))
     assert len(found.rows) > 5

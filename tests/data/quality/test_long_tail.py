@@ -1,5 +1,5 @@
 from tests.data.quality.rows import asked, found
-from tunesmith.data.quality.distribution import FEWEST_ROWS, LongTail
+from tunesmith.data.quality.distribution import MIN_ROWS, LongTail
 
 
 def of_lengths(*lengths):
@@ -16,4 +16,4 @@ def test_rows_of_every_length_have_no_tail():
 
 
 def test_of_a_few_rows_nothing_is_said():
-    assert of_lengths(*[10] * (FEWEST_ROWS - 2), 1000) == []
+    assert of_lengths(*[10] * (MIN_ROWS - 2), 1000) == []

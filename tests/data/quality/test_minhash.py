@@ -76,9 +76,9 @@ def test_a_template_does_not_make_texts_the_same():
 
 def test_too_little_beside_a_template_says_nothing():
     a = np.full((1, minhash.BINS), 0xFF, dtype=np.uint8)
-    a[0, : minhash.FEWEST_BINS - 1] = 7
+    a[0, : minhash.MIN_BINS - 1] = 7
     assert minhash.similarity(a, a)[0] == 0
-    a[0, minhash.FEWEST_BINS - 1] = 7
+    a[0, minhash.MIN_BINS - 1] = 7
     assert minhash.similarity(a, a)[0] == 1
 
 

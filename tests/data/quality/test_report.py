@@ -9,7 +9,7 @@ from tests.data.quality.rows import asked, sample
 from tests.data.tiny import talk
 from tests.source import ROOT
 from tunesmith.config.run import DROP_NAMES
-from tunesmith.data.quality.report import MOST_LINES, Quality
+from tunesmith.data.quality.report import MAX_LINES, Quality
 
 ROWS = asked(
     ("how do i reset my card", "reset"),
@@ -133,9 +133,9 @@ def test_of_several_files_places_stand_in_the_message():
 
 
 def test_a_long_list_of_lines_is_cut_and_its_count_is_not():
-    rows = [talk("q", "a", line=line) for line in range(1, MOST_LINES + 12)]
+    rows = [talk("q", "a", line=line) for line in range(1, MAX_LINES + 12)]
     (note,) = watched(rows).warnings()
-    assert (note.count, len(note.lines)) == (MOST_LINES + 10, MOST_LINES)
+    assert (note.count, len(note.lines)) == (MAX_LINES + 10, MAX_LINES)
 
 
 def test_every_name_that_can_be_dropped_is_known_here():

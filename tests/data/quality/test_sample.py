@@ -31,4 +31,4 @@ def test_the_sample_of_many_does_not_depend_on_their_order(monkeypatch):
 
 
 def test_long_texts_are_cut():
-    assert len(sampled(asked(("q" * 9999, "a"))).rows()[0].question) == module.MOST_CHARACTERS
+    assert len(sampled(asked(("q" * 9999, "a"))).rows()[0].question) == module.MAX_CHARACTERS

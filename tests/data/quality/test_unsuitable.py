@@ -11,7 +11,7 @@ from tests.source import ROOT
 from tunesmith.data.quality.distribution import Sample
 from tunesmith.data.quality.text import see
 from tunesmith.data.quality.unsuitable import (
-    FEWEST_ROWS,
+    MIN_ROWS,
     PersonalData,
     find_personal_data,
     is_resident_number,
@@ -84,7 +84,7 @@ def test_facts_that_the_question_gives_are_read_and_not_known():
 
 
 def test_of_a_few_rows_nothing_is_said():
-    assert not is_told(asked(*FACTS[: FEWEST_ROWS - 1]))
+    assert not is_told(asked(*FACTS[: MIN_ROWS - 1]))
 
 
 def test_names_at_the_start_of_a_sentence_and_repeated_ones_do_not_count():

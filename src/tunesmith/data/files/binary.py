@@ -19,7 +19,7 @@ from tunesmith.data.files.sheet_rows import SheetRow, reader
 from tunesmith.data.files.source import (
     FAILURES,
     FREE_BYTES,
-    MOST_RATIO,
+    MAX_RATIO,
     REMEDY,
     Broken,
     Source,
@@ -119,11 +119,11 @@ def plain(value: object) -> object:
     return value
 
 
-MOST_UNPACKED = 2 << 30
+MAX_UNPACKED = 2 << 30
 SHOWN_REASON = 200
 SHEET_READER = f"{reader.__module__}:{reader.__name__}"
-MOST_MEMORY_BYTES = 6 << 30  # of addresses: a sheet is held whole
-MOST_SECONDS = 600.0
+MAX_MEMORY_BYTES = 6 << 30  # of addresses: a sheet is held whole
+MAX_SECONDS = 600.0
 
 
 def read_sheet(source: Source, options: ReadOptions) -> Iterator[Record]:
@@ -140,8 +140,8 @@ def read_sheet(source: Source, options: ReadOptions) -> Iterator[Record]:
             (str(path), options.part),
             processes=1,
             lost=_lost,
-            seconds=MOST_SECONDS,
-            memory_bytes=MOST_MEMORY_BYTES,
+            seconds=MAX_SECONDS,
+            memory_bytes=MAX_MEMORY_BYTES,
         )
         with pool:
             rows = _rows(pool.map(repeat(None)), options.part)
@@ -171,7 +171,7 @@ def _choice(names: Sequence[str], part: str | None) -> Broken:
 
 def _lost(lost: Lost) -> NoReturn:
     if lost.timed_out:
-        what = f"took longer than {MOST_SECONDS:.0f} s to read."
+        what = f"took longer than {MAX_SECONDS:.0f} s to read."
         raise Broken("broken_file", what, "Save the sheet as CSV.")
     raise _failed(lost.why)
 
@@ -182,7 +182,7 @@ def _refuse_large(path: Path) -> None:
         return
     with contextlib.suppress(zipfile.BadZipFile, OSError), zipfile.ZipFile(path) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
-        if size > min(MOST_UNPACKED, max(FREE_BYTES, MOST_RATIO * path.stat().st_size)):
+        if size > min(MAX_UNPACKED, max(FREE_BYTES, MAX_RATIO * path.stat().st_size)):
             what = f"unpacks to {size >> 20:,} MB."
             raise Broken("unpacks_too_large", what, "Save the sheet as CSV.")
 

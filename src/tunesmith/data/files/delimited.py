@@ -12,7 +12,7 @@ from tunesmith.core.phrases import listed, shorten
 from tunesmith.data.faults import Problem, Remark
 from tunesmith.data.files.source import HEAD_BYTES, Broken, Source, unused
 from tunesmith.data.files.text import TOO_LARGE, Text, open_text
-from tunesmith.data.rows import MOST_ROW_BYTES, ReadOptions, Record
+from tunesmith.data.rows import MAX_ROW_BYTES, ReadOptions, Record
 
 NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 USUAL = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".psv": "|", ".ssv": ";"}
@@ -80,7 +80,7 @@ def _is_spaced(lines: Sequence[str], delimiter: str) -> bool:
 
 
 Cells = Sequence[str]
-FEWEST_NAMED = 0.5
+MIN_NAMED = 0.5
 SHOWN_CELLS = 3
 
 
@@ -149,7 +149,7 @@ def _names(cells: Cells) -> tuple[list[str], Problem | None]:
     if twice:
         what = f"the header names {', '.join(f'`{name}`' for name in twice[:5])} more than once."
         return names, Problem("no_header", what, remedy)
-    if len(named) < FEWEST_NAMED * len(given):
+    if len(named) < MIN_NAMED * len(given):
         without = f"{len(given) - len(named)} of {pluralize(len(given), 'column')}"
         what = f"this is no header: {without} without a name."
         return names, Problem("no_header", what, remedy)
@@ -177,7 +177,7 @@ def _row(line: int, columns: _Columns, cells: Cells) -> Record:
 
 
 # After so many rows that a quote has swallowed the file is not what it seems to be.
-MOST_UNCLOSED = 100
+MAX_UNCLOSED = 100
 QUOTE = Problem(
     "open_quote",
     "a quote that opens in this row is not closed where the cell ends.",
@@ -185,7 +185,7 @@ QUOTE = Problem(
 )
 GIVEN_UP = Problem(
     "open_quote",
-    f"after {pluralize(MOST_UNCLOSED, 'row')} with an open quote the rest of the file is not read.",
+    f"after {pluralize(MAX_UNCLOSED, 'row')} with an open quote the rest of the file is not read.",
     "Mend the quotes, or write the rows as JSON lines.",
 )
 
@@ -235,7 +235,7 @@ class _Feed:
         self._given.append(line)
         text = line[1] if isinstance(line[1], str) else "\n"
         self._size += len(text)
-        if self._size > MOST_ROW_BYTES:
+        if self._size > MAX_ROW_BYTES:
             self.too_large = True
             raise csv.Error
         return text
@@ -257,9 +257,9 @@ class _Feed:
 
 def _rows(text: Text, dialect: TableDialect) -> Iterator[tuple[int, Cells | Problem]]:
     """Rows of cells with the line where each begins; what cannot be read costs its first line."""
-    csv.field_size_limit(MOST_ROW_BYTES)
+    csv.field_size_limit(MAX_ROW_BYTES)
     feed = _Feed(text, dialect.skipped_lines)
-    for _ in range(MOST_UNCLOSED):
+    for _ in range(MAX_UNCLOSED):
         reader = csv.reader(
             feed, delimiter=dialect.delimiter, skipinitialspace=dialect.spaced, strict=True
         )

@@ -11,7 +11,7 @@ from tunesmith.core.phrases import listed
 from tunesmith.data.faults import Problem, Remark
 from tunesmith.data.files.source import Broken
 from tunesmith.data.files.text import MARK, TOO_LARGE, UTF8, Text
-from tunesmith.data.rows import MOST_ROW_BYTES, Record, UniqueKeys, broken_json, given_twice, row_of
+from tunesmith.data.rows import MAX_ROW_BYTES, Record, UniqueKeys, broken_json, given_twice, row_of
 
 SPACE = re.compile(r"[ \t\r\n]*")
 WRONG = re.compile("[\udc00-\udcff]")
@@ -85,7 +85,7 @@ class _Window:
                 if not may_go_on or self._ended:
                     return value, self._taken(end)
             self._more()
-            if len(self._text) - self._at > MOST_ROW_BYTES:
+            if len(self._text) - self._at > MAX_ROW_BYTES:
                 raise Broken(TOO_LARGE.code, TOO_LARGE.message, TOO_LARGE.remedy)
 
     def _taken(self, end: int) -> Problem | None:

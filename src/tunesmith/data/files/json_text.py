@@ -65,7 +65,7 @@ def look(head: bytes) -> Collection[str] | None:
         value = json.loads(first)
         is_one = _is_one(value, rest)
     except (ValueError, RecursionError) as error:
-        is_one = _goes_on(first, rest, error)
+        is_one = _continues(first, rest, error)
         with contextlib.suppress(ValueError, RecursionError):
             value = json.loads(head)
     if not is_one:
@@ -93,7 +93,7 @@ def _is_row(value: Mapping[str, object]) -> bool:
     return is_pair or bool(names & CHATS) or isinstance(value.get("text"), str)
 
 
-def _goes_on(first: bytes, rest: bytes, error: Exception) -> bool:
+def _continues(first: bytes, rest: bytes, error: Exception) -> bool:
     """Whether a first line that is no JSON goes on in the next, and was not cut or broken."""
     if first.startswith(b"{") and rest.startswith(b"{") and not first.endswith(OPENING):
         return False

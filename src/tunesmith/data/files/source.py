@@ -22,7 +22,7 @@ from tunesmith.data.rows import ReadOptions
 HEAD_BYTES = 1 << 18
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # with files, and without any
 # What unpacks to more than this, and to so many times its size, was made to fill a disk.
-FREE_BYTES, MOST_RATIO = 256 << 20, 200
+FREE_BYTES, MAX_RATIO = 256 << 20, 200
 FAILURES: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, RuntimeError, MemoryError)
 FAILURES += (zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 REMEDY = "Get or make the file again: it was cut or changed on its way."
@@ -42,7 +42,7 @@ class Guarded:
 
     def __init__(self, inner: BinaryIO, *, packed_bytes: int | None) -> None:
         self._inner, self._count = inner, 0
-        self._most = None if packed_bytes is None else max(FREE_BYTES, MOST_RATIO * packed_bytes)
+        self._most = None if packed_bytes is None else max(FREE_BYTES, MAX_RATIO * packed_bytes)
 
     def read(self, size: int = -1) -> bytes:
         """At most ``size`` bytes, none at the end; raises Broken."""
@@ -52,7 +52,7 @@ class Guarded:
             raise damaged(error) from None
         self._count += len(data)
         if self._most is not None and self._count > self._most:
-            what = f"unpacks to more than {self._most >> 20:,} MB, {MOST_RATIO} times its size."
+            what = f"unpacks to more than {self._most >> 20:,} MB, {MAX_RATIO} times its size."
             remedy = "Unpack it yourself if it is meant to be so."
             raise Broken("unpacks_too_large", what, remedy)
         return data

@@ -9,7 +9,7 @@ from encodings.aliases import aliases
 from tunesmith.core.phrases import nearest
 from tunesmith.data.faults import Problem, Remark
 from tunesmith.data.files.source import HEAD_BYTES, Broken, Source, unused
-from tunesmith.data.rows import MOST_ROW_BYTES, ReadOptions, Record
+from tunesmith.data.rows import MAX_ROW_BYTES, ReadOptions, Record
 
 UTF8 = "utf-8"
 MARKS = (
@@ -24,10 +24,10 @@ ASIAN = ("cp949", "cp932", "euc_jp", "gb18030", "big5")
 LEGACY = (*ASIAN, "cp1252", "cp1250", "cp1251", "cp1253", "cp1254")
 CENTRAL = {"Polish", "Czech", "Slovak", "Hungarian", "Slovene", "Croatian", "Romanian"}
 # Fewer wrong bytes are damage in a UTF-8 text rather than another encoding.
-FEWEST_BYTES = 4
+MIN_BYTES = 4
 # Letters that fit together worse than this (0: well, 1: not at all) are in another encoding.
-MOST_CHAOS = 0.1
-FEWEST_WHOLE = 0.8
+MAX_CHAOS = 0.1
+MIN_WHOLE = 0.8
 SNIPPET = 24
 LONG_ASCII = re.compile(rb"([\x00-\x7f]{8})[\x00-\x7f]{24,}([\x00-\x7f]{8})")
 MARK = "tunesmith.mark"
@@ -55,7 +55,7 @@ def choose_encoding(head: bytes, asked: str) -> EncodingChoice:
     if (wide := _without_mark(head)) is not None:
         return EncodingChoice(wide, _remark(wide, "every other byte is zero"))
     wrong, right = _count(head)
-    if wrong < FEWEST_BYTES or right > wrong // 2:
+    if wrong < MIN_BYTES or right > wrong // 2:
         return EncodingChoice(UTF8)
     return _legacy(head.rpartition(b"\n")[0] or head)
 
@@ -91,7 +91,7 @@ def _legacy(head: bytes) -> EncodingChoice:
 
     head = LONG_ASCII.sub(rb"\1\n\2", _undamaged(head))  # long ASCII hides the difference
     found = list(from_bytes(head, cp_isolation=list(LEGACY)))
-    if not found or found[0].chaos > MOST_CHAOS:
+    if not found or found[0].chaos > MAX_CHAOS:
         what = "is not UTF-8, and its encoding cannot be told."
         raise Broken("unknown_encoding", what, "Name it, for example --data.encoding cp949.")
     best = found[0]
@@ -120,7 +120,7 @@ def _undamaged(head: bytes) -> bytes:
     lines = [line for line in head.split(b"\n") if not line.isascii()]
     read = {name: [line for line in lines if _is_whole(line, name)] for name in ASIAN}
     most = max(read.values(), key=len)
-    return b"\n".join(most) if FEWEST_WHOLE * len(lines) <= len(most) < len(lines) else head
+    return b"\n".join(most) if MIN_WHOLE * len(lines) <= len(most) < len(lines) else head
 
 
 def _is_whole(line: bytes, encoding: str) -> bool:
@@ -178,7 +178,7 @@ UTF8_REMEDY = "Save it as UTF-8, for example: iconv -f ENCODING -t UTF-8 FILE. O
 UTF8_REMEDY += "encoding with --data.encoding."
 TOO_LARGE = Problem(
     "row_too_large",
-    f"the row takes more than {MOST_ROW_BYTES >> 20} MB.",
+    f"the row takes more than {MAX_ROW_BYTES >> 20} MB.",
     "Cut it into several, or look for a line end or a quote that is missing.",
 )
 
@@ -216,11 +216,11 @@ class Text:
             for chunk in self.chunks():
                 first, *others = chunk.split(b"\n")
                 size += len(first)
-                kept = [*kept, first] if size <= MOST_ROW_BYTES else []
+                kept = [*kept, first] if size <= MAX_ROW_BYTES else []
                 if not others:
                     continue
                 number += 1
-                yield number, b"".join(kept) + b"\n" if size <= MOST_ROW_BYTES else TOO_LARGE
+                yield number, b"".join(kept) + b"\n" if size <= MAX_ROW_BYTES else TOO_LARGE
                 for line in others[:-1]:
                     number += 1
                     yield number, line + b"\n"
@@ -229,7 +229,7 @@ class Text:
             yield number + 1, error.problem
             return
         if size:
-            yield number + 1, b"".join(kept) if size <= MOST_ROW_BYTES else TOO_LARGE
+            yield number + 1, b"".join(kept) if size <= MAX_ROW_BYTES else TOO_LARGE
 
     def decoded(self, raw: bytes) -> str | Problem:
         """A line as text, or which of its bytes keeps it from being one."""
@@ -268,10 +268,10 @@ def open_text(source: Source, options: ReadOptions) -> Text:
 
 COLUMN = "text"
 # Far more than a model's context, and little enough to be tokenised at once.
-MOST_TEXT_BYTES = 1 << 20
+MAX_TEXT_BYTES = 1 << 20
 CUT = Remark(
     "long_text",
-    f"parts of a text of more than {MOST_TEXT_BYTES >> 20} MB: it was cut between paragraphs, or "
+    f"parts of a text of more than {MAX_TEXT_BYTES >> 20} MB: it was cut between paragraphs, or "
     "else lines",
 )
 
@@ -293,7 +293,7 @@ def read_prose(source: Source, options: ReadOptions) -> Iterator[Record]:
         kept.append(line)
         size += len(line)
         is_paragraph = not line.strip()
-        if size >= MOST_TEXT_BYTES or (is_paragraph and size >= MOST_TEXT_BYTES // 2):
+        if size >= MAX_TEXT_BYTES or (is_paragraph and size >= MAX_TEXT_BYTES // 2):
             parts += 1
             yield _text(start, kept, is_part=True)
             kept, size = [], 0

@@ -130,7 +130,7 @@ def opening(row: Row, notes: RowNotes) -> list[Message]:
 
 
 TOOL_COLUMNS = ("tools", "functions")  # functions: OpenAI's older name, without a wrapper
-MOST_DEPTH = 64
+MAX_DEPTH = 64
 TOOL_SHAPE = (
     'Write a tool as {"type": "function", "function": {"name": "...", "parameters": {...}}}.'
 )
@@ -215,7 +215,7 @@ def _is_unfit(value: object, notes: RowNotes, *, place: str) -> bool:
     for, with the problem noted.
     """
     level = [value]
-    for _ in range(MOST_DEPTH):
+    for _ in range(MAX_DEPTH):
         if odd := [each for each in level if isinstance(each, float) and not math.isfinite(each)]:
             what = f"{place} must be JSON, which has no number {odd[0]}."
             notes.problem("wrong_type", what, remedy="Write a finite number, a text or null.")
@@ -228,6 +228,6 @@ def _is_unfit(value: object, notes: RowNotes, *, place: str) -> bool:
         ]
         if not level:
             return False
-    what = f"{place} is nested more than {MOST_DEPTH} levels deep."
+    what = f"{place} is nested more than {MAX_DEPTH} levels deep."
     notes.problem("wrong_type", what, remedy="Write it flatter, or remove the row.")
     return True

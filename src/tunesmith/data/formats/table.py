@@ -42,7 +42,7 @@ ABOUT_A_TEXT = {"category", "class", "intent", "sentiment", "rating", "score", "
 ABOUT_A_TEXT |= {"labels", "label_text", "translation"}
 SHOWN_CELLS = 3
 # What is longer, or has more words, is said of something and names nothing.
-LONGEST_NAME, MOST_WORDS = 60, 8
+LONGEST_NAME, MAX_WORDS = 60, 8
 SENTENCE_ENDS = tuple(".?!。？！")
 KNOWN = {name for f in FORMATS.values() for names in f.columns.values() for name in names}
 KNOWN |= {
@@ -258,7 +258,7 @@ def _is_value(names: Sequence[str], rows: Sequence[Row]) -> str | None:
 def _looks_said(name: str) -> str | None:
     if name.replace(".", "", 1).lstrip("-").isdecimal():
         return f"`{name}` is a number"
-    is_long = len(name) > LONGEST_NAME or len(name.split()) > MOST_WORDS
+    is_long = len(name) > LONGEST_NAME or len(name.split()) > MAX_WORDS
     said = is_long or name.endswith(SENTENCE_ENDS)
     return f"`{shorten(name)}` looks like a sentence" if said else None
 

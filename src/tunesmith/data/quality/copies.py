@@ -21,7 +21,7 @@ from tunesmith.data.quality.near import (
     similarity,
 )
 from tunesmith.data.quality.text import Bare, DataFinding, Seen, bare, digest, fold
-from tunesmith.data.split import FEWEST_OPENED, Clusters, turns
+from tunesmith.data.split import MIN_OPENED, Clusters, turns
 
 
 def repeated(labels: NDArray[Any], out: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
@@ -56,7 +56,7 @@ class Duplicates:
             yield DataFinding("duplicates", "the same row stands further up", again)
 
 
-FEWEST_WORDS_ASKED, FEWEST_WORDS_ANSWERED = 3, 8
+MIN_WORDS_ASKED, MIN_WORDS_ANSWERED = 3, 8
 BINS_OF_AN_ANSWER = 32  # answers are compared only where whole rows are alike
 MESSAGE = "nearly the same row stands further up (case, punctuation, a word in short texts)"
 
@@ -69,8 +69,8 @@ class NearDuplicates:
     """
 
     def __init__(self) -> None:
-        self._rows = NearTexts(fewest=FEWEST_WORDS_ASKED)
-        self._answers = NearTexts(fewest=FEWEST_WORDS_ANSWERED, bins=BINS_OF_AN_ANSWER)
+        self._rows = NearTexts(fewest=MIN_WORDS_ASKED)
+        self._answers = NearTexts(fewest=MIN_WORDS_ANSWERED, bins=BINS_OF_AN_ANSWER)
         self._asked = array("Q")
         self._first: NDArray[np.int64] | None = None  # of each row's cluster
 
@@ -185,7 +185,7 @@ def _differing(questions: NDArray[np.uint64], answers: NDArray[np.uint64]) -> ND
     return differs
 
 
-SHARE_OPENED = 0.05  # of the rows: a turn that more have is how chats open
+OPENING_SHARE = 0.05  # of the rows: a turn that more have is how chats open
 
 
 class Leakage:
@@ -253,7 +253,7 @@ class Leakage:
         questions = np.array(self._exact, dtype=np.uint64)[rows]
         different = np.unique(np.stack([keys, questions]), axis=1)[0]
         turn, counts = np.unique(different, return_counts=True)
-        usual = turn[counts > max(FEWEST_OPENED, SHARE_OPENED * len(leaks))]
+        usual = turn[counts > max(MIN_OPENED, OPENING_SHARE * len(leaks))]
         leaks[rows[~np.isin(keys, usual)]] = True
         asked[np.array(self._held_numbers)[np.isin(held, np.setdiff1d(turn, usual))]] = True
         return asked, leaks

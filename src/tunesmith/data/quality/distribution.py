@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 ROWS = 5000
-MOST_CHARACTERS = 2000
+MAX_CHARACTERS = 2000
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -45,8 +45,8 @@ class Sample:
         entry = (
             -mixed(row.question_key, row.answer_key),
             self.count,
-            row.question[:MOST_CHARACTERS],
-            row.answer[:MOST_CHARACTERS],
+            row.question[:MAX_CHARACTERS],
+            row.answer[:MAX_CHARACTERS],
         )
         self.count += 1
         if len(self._kept) < ROWS:
@@ -64,9 +64,9 @@ class Sample:
 
 
 # Below this a detector guesses; a text in letters of its own is told apart sooner.
-FEWEST_CHARACTERS, FEWEST_OTHER = 40, 10
+MIN_CHARACTERS, MIN_OTHER = 40, 10
 SURE = 0.95
-LEAST_SHARE = 0.01
+MIN_SHARE = 0.01
 LOOKED_AT = 200  # characters
 
 
@@ -83,7 +83,7 @@ def mixed_languages(sample: Sample) -> Iterator[DataFinding]:
         others = {
             name: numbers
             for name, numbers in found.items()
-            if name != common and len(numbers) >= max(2, LEAST_SHARE * total)
+            if name != common and len(numbers) >= max(2, MIN_SHARE * total)
         }
         if others:
             by_count = sorted(others, key=lambda name: -len(found[name]))
@@ -97,7 +97,7 @@ def language_of(text: str) -> str | None:
     """The ISO 639 code of the text's language; None where it is too short or no prose."""
     text = text.strip()
     is_latin = text[:LOOKED_AT].isascii()
-    if len(text) < (FEWEST_CHARACTERS if is_latin else FEWEST_OTHER) or _is_json(text):
+    if len(text) < (MIN_CHARACTERS if is_latin else MIN_OTHER) or _is_json(text):
         return None
     language, sure = _identifier().classify(text[:LOOKED_AT])
     return str(language) if sure >= SURE else None
@@ -121,7 +121,7 @@ def _identifier() -> "LanguageIdentifier":
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
-MOST_LABELS, ROWS_PER_LABEL = 1000, 3
+MAX_LABELS, ROWS_PER_LABEL = 1000, 3
 LONGEST_LABEL = 100  # characters
 # A class below a tenth of the largest: what imbalanced learning calls a moderate imbalance begins
 # there (minority of 1 to 20 %, Google's machine learning course); under it a model that never
@@ -144,7 +144,7 @@ class _Labels:
         if not isinstance(label, str) or len(label) > LONGEST_LABEL:
             return False
         self.rows.append(self.numbers.setdefault(label, len(self.numbers)))
-        return len(self.numbers) <= MOST_LABELS
+        return len(self.numbers) <= MAX_LABELS
 
 
 class Imbalance:
@@ -206,7 +206,7 @@ def _message(field: str | None, labels: list[str], rows_each: np.ndarray) -> str
 
 # The longest document sets the memory of a run and the least size of its micro-batches.
 TIMES, PERCENTILE = 4.0, 95.0
-FEWEST_ROWS = 20
+MIN_ROWS = 20
 
 
 class LongTail:
@@ -222,7 +222,7 @@ class LongTail:
     def findings(self) -> Iterator[DataFinding]:
         """Rows of more than TIMES the length under which nearly all rows are."""
         lengths = np.array(self._lengths, dtype=np.int64)
-        if len(lengths) < FEWEST_ROWS:
+        if len(lengths) < MIN_ROWS:
             return
         usual = np.percentile(lengths, PERCENTILE)
         long = np.flatnonzero(lengths > TIMES * usual)
@@ -235,7 +235,7 @@ class LongTail:
             yield DataFinding("long_tail", what, long)
 
 
-MOST_PROMPTS = 1000
+MAX_PROMPTS = 1000
 # Where each prompt stands in so few rows it carries what the row is about, and has to differ.
 ROWS_PER_PROMPT = 3
 NONE = 0
@@ -251,16 +251,16 @@ class SystemPrompts:
 
     def hold(self, row: Seen) -> None:
         """A held-out row, which is asked as the model will be."""
-        if len(self._held) <= MOST_PROMPTS:
+        if len(self._held) <= MAX_PROMPTS:
             self._held.add(_key(row))
 
     def observe(self, row: Seen) -> None:
         """Keep which prompt it is."""
         key = _key(row)
-        if key in self._numbers or len(self._numbers) <= MOST_PROMPTS:
+        if key in self._numbers or len(self._numbers) <= MAX_PROMPTS:
             self._rows.append(self._numbers.setdefault(key, len(self._numbers)))
         else:
-            self._rows.append(MOST_PROMPTS + 1)
+            self._rows.append(MAX_PROMPTS + 1)
 
     def findings(self) -> Iterator[DataFinding]:
         """Rows that differ from the most common prompt, and held-out rows that know others."""

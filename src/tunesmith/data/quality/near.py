@@ -102,11 +102,11 @@ def gap_pairs(
 BINS, ROWS_PER_BAND = 64, 4
 WINDOW = 8  # bytes of a shingle
 NEAR = 0.75  # share of shingles in common from which texts are nearly the same
-FEWEST_BINS = 6  # from which on a similarity says something
+MIN_BINS = 6  # from which on a similarity says something
 # Texts with a part in common: beyond both it is a template that they are written in.
-FEWEST_ALIKE, SHARE_ALIKE = 8, 0.05
+MIN_ALIKE, SHARE_ALIKE = 8, 0.05
 NEIGHBOURS = 4  # of a row in a bucket that it is compared with
-MOST_OTHERS = 64  # in a bucket, where rows are compared with others of a second set
+MAX_OTHERS = 64  # in a bucket, where rows are compared with others of a second set
 AT_ONCE = 32  # texts whose shingles fit into the processor's cache
 _EMPTY = np.uint8(0xFF)
 _EMPTY_BAND = np.uint32(0xFFFFFFFF)
@@ -146,7 +146,7 @@ def similarity(a: Signatures, b: Signatures) -> NDArray[np.float64]:
     either = (a != _EMPTY) | (b != _EMPTY)
     same = np.count_nonzero((a == b) & either, axis=1)
     bins = np.count_nonzero(either, axis=1)
-    shared: NDArray[np.float64] = np.where(bins < FEWEST_BINS, 0.0, same / np.maximum(bins, 1))
+    shared: NDArray[np.float64] = np.where(bins < MIN_BINS, 0.0, same / np.maximum(bins, 1))
     return shared
 
 
@@ -196,7 +196,7 @@ def similar_to_any(found: Signatures, others: Signatures) -> NDArray[np.bool_]:
         rows = np.flatnonzero(~near & (band != _EMPTY_BAND))
         place = np.searchsorted(other[order], band[rows])
         stop = np.searchsorted(other[order], band[rows], side="right")
-        for _ in range(MOST_OTHERS):
+        for _ in range(MAX_OTHERS):
             left = ~near[rows] & (place < stop)
             rows, place, stop = rows[left], place[left], stop[left]
             near[rows] = _alike(found, rows, others, order[place])
@@ -206,7 +206,7 @@ def similar_to_any(found: Signatures, others: Signatures) -> NDArray[np.bool_]:
 
 def hide_templates_(found: Signatures) -> None:
     """Empty the bins whose hash more rows have than copies would: it is of a common template."""
-    most = max(FEWEST_ALIKE, SHARE_ALIKE * len(found))
+    most = max(MIN_ALIKE, SHARE_ALIKE * len(found))
     for column in found.T:
         column[np.bincount(column, minlength=256)[column] > most] = _EMPTY
 
@@ -215,7 +215,7 @@ def hide_templates_(found: Signatures) -> None:
 
 LONG, SHORT = 32, 33
 CERTAINLY_LONG = 2048  # characters
-FEWEST_WORDS = 4  # one of three is a third of the text
+MIN_WORDS = 4  # one of three is a third of the text
 WAITING = 512  # texts that are worked on together
 
 
@@ -241,7 +241,7 @@ class NearTexts:
     signatures of long ones the first ``bins`` are kept.
     """
 
-    def __init__(self, *, fewest: int = FEWEST_WORDS, bins: int = BINS) -> None:
+    def __init__(self, *, fewest: int = MIN_WORDS, bins: int = BINS) -> None:
         self.count = 0
         self._fewest, self._bins = fewest, bins
         # The words that may differ, the whole text, and what else must agree.

@@ -26,7 +26,7 @@ from tunesmith.data.quality.unsuitable import PersonalData, knowledge
 from tunesmith.data.rows import Conversation
 from tunesmith.data.split import Groups, Prompts, choose_held
 
-MOST_LINES = 1000  # of a warning that are listed; its count is of all
+MAX_LINES = 1000  # of a warning that are listed; its count is of all
 SHOWN_PLACES = 5
 COPIES = ("near_duplicates", "duplicates")
 
@@ -127,7 +127,7 @@ class Quality:
     def _note(self, finding: DataFinding) -> Note:
         """The finding with its lines, which stand in the message where files are several."""
         count = len(finding.rows) if finding.count is None else finding.count
-        rows = finding.rows[:MOST_LINES].tolist()
+        rows = finding.rows[:MAX_LINES].tolist()
         message = finding.message
         names = list(self._names)
         if len(names) > 1 and rows:

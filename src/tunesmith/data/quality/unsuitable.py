@@ -17,7 +17,7 @@ from tunesmith.data.quality.distribution import Sample, Sampled
 from tunesmith.data.quality.text import DataFinding, Seen
 from tunesmith.data.rows import Message, texts_of
 
-MOST_CHARACTERS = 100_000  # of a message that are looked at
+MAX_CHARACTERS = 100_000  # of a message that are looked at
 _RESERVED = re.compile(r"[@.](example(\.(com|net|org))?|test|invalid|localhost)$", re.I)
 _RRN_WEIGHTS = (2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5)
 _CENTURY = {1: 1900, 2: 1900, 3: 2000, 4: 2000, 5: 1900, 6: 1900, 7: 2000, 8: 2000}
@@ -176,7 +176,7 @@ class PersonalData:
 def _found(message: Message) -> Iterator[tuple[str, str]]:
     """What is in any text of a message: thinking and the arguments of calls are trained as well."""
     for text in texts_of(message):
-        yield from find_personal_data(text[:MOST_CHARACTERS])
+        yield from find_personal_data(text[:MAX_CHARACTERS])
 
 
 def find_personal_data(text: str) -> Iterator[tuple[str, str]]:
@@ -202,7 +202,7 @@ def _any_in(hints: tuple[str, ...], text: str) -> bool:
     return False
 
 
-FEWEST_ROWS = 20
+MIN_ROWS = 20
 # Set by the data sets in docs/data-quality.md, which lists the figures of each.
 NAMED_ROWS, NAMED_WORDS = 0.2, 0.03
 ASKING_ROWS, NEW_WORDS = 0.6, 0.35
@@ -241,7 +241,7 @@ class Facts:
 def knowledge(sample: Sample) -> Iterator[DataFinding]:
     """Told of a data set that would teach facts."""
     rows = sample.rows()
-    if len(rows) < FEWEST_ROWS:
+    if len(rows) < MIN_ROWS:
         return
     facts = measure(rows)
     if facts.are_knowledge:

@@ -15,8 +15,8 @@ from tunesmith.evaluation.checks.check import Check, Figures, trimmed, unscored
 from tunesmith.evaluation.intervals import wilson_limits
 
 FOLDS = 5
-FEWEST = 20  # distinct answers of each side
-LEAST_ACCURACY = 0.65  # below it a single answer's class says next to nothing
+MIN = 20  # distinct answers of each side
+MIN_ACCURACY = 0.65  # below it a single answer's class says next to nothing
 LEVEL = 0.95
 LONGEST_GRAM = 3
 FEATURES = 1 << 16
@@ -45,11 +45,11 @@ def _fitted(own: Sequence[str], base: Sequence[str]) -> Check:
     lacking = [
         f"{len(texts):,} of {whose}"
         for whose, texts in (("the data's", own), ("the base's", base))
-        if len(texts) < FEWEST
+        if len(texts) < MIN
     ]
     if lacking:
         return unscored(
-            f"it needs {pluralize(FEWEST, 'different answer')} of each; {', '.join(lacking)}"
+            f"it needs {pluralize(MIN, 'different answer')} of each; {', '.join(lacking)}"
         )
     is_own = cross_fitted(own, base)
     own_right = sum(map(is_own, own)) / len(own)
@@ -63,7 +63,7 @@ def _fitted(own: Sequence[str], base: Sequence[str]) -> Check:
         "base_answers_pass": 1 - base_right,
         "learned_from": {"own": len(own), "base": len(base)},
     }
-    if accuracy < LEAST_ACCURACY or low <= 0.5:
+    if accuracy < MIN_ACCURACY or low <= 0.5:
         return unscored(
             f"it cannot tell the data's answers from the base's: it is right in "
             f"{100 * accuracy:.0f} % of answers that it has not seen, where guessing gives 50 %",
