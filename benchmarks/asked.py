@@ -9,8 +9,8 @@ from tunesmith.evaluation.arms import arm_of
 
 
 def texts(
-    opened: LoadedBase, questions: Sequence[Question], *, adapter: str | None, most: int
+    loaded: LoadedBase, questions: Sequence[Question], *, adapter: str | None, limit: int
 ) -> Sequence[str]:
     """The answers in the questions' order, of at most ``most`` tokens."""
-    arm = arm_of(opened, "asked", questions, adapter=adapter)
-    return answers_now(opened, arm, adapter, most=most)
+    arm = arm_of(loaded, "asked", questions, adapter=adapter)
+    return answers_now(loaded, arm, adapter, limit=limit)

@@ -68,7 +68,7 @@ def _of_ranks(data: Path, out: Path) -> list[Finding]:
     points, low = [], None
     for rank in (LOW, HIGH):
         run = trained(_all_classes(data, out / f"rank-{rank}", rank))
-        found = RowLossSample(run.opened, run.rows).measured(NAME)
+        found = RowLossSample(run.loaded, run.rows).measured(NAME)
         assert found is not None
         points.append(RankPoint(rank, found.train))
         if rank == LOW:

@@ -118,16 +118,16 @@ def trained(name: str, given: argparse.Namespace) -> Path:
         "out": str(run),
     }
     if (run / "config.yaml").exists():
-        resume_run(run, emit=say)
+        resume_run(run, emit=phrase)
     else:
-        train_run(load_run_config(None, values), emit=say)
+        train_run(load_run_config(None, values), emit=phrase)
     return run
 
 
 def looked_at(pair: str, runs: Sequence[Path], given: argparse.Namespace) -> dict[str, Any]:
     """What both commands say of two runs; of the second, what it refuses."""
     adapters = named([str(run) for run in runs])
-    progress = Progress(say, threads=given.threads)
+    progress = Progress(phrase, threads=given.threads)
     document = find_conflicts(adapters, scores=True, rows=given.rows, progress=progress).to_json()
     write_page(document, given.out / f"{pair}.html")
     out = given.out / "merged" / pair
@@ -159,7 +159,7 @@ def told(document: Mapping[str, Any]) -> list[str]:
     return [weights, str(verdict["text"]), expected, *drops, f"--auto: {taken}"]
 
 
-def say(event: Event) -> None:
+def phrase(event: Event) -> None:
     """Phases and notices, a line each."""
     if isinstance(event, Notice):
         print(f"  note: {event.message}", flush=True)

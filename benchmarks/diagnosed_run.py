@@ -29,7 +29,7 @@ class Trained:
 
     config: RunConfig
     folder: RunFolder
-    opened: LoadedBase
+    loaded: LoadedBase
     rows: RunRows
     error: str | None = None
 
@@ -51,22 +51,22 @@ def trained(values: Mapping[str, Any]) -> Trained:
                 raise
             error = str(refusal)
             broke.write_text(error, encoding="utf-8")
-    opened = open_for(config, progress=SILENT)
+    loaded = open_for(config, progress=SILENT)
     if error is None:
-        attach_folder(opened, folder.adapter, name=NAME)
+        attach_folder(loaded, folder.adapter, name=NAME)
     rows = load_rows(
         config.data,
-        opened.tokenizer(NAME if error is None else None),
-        context=opened.base.context,
+        loaded.tokenizer(NAME if error is None else None),
+        context=loaded.base.context,
         seed=config.train.seed,
     )
-    return Trained(config, folder, opened, rows, error)
+    return Trained(config, folder, loaded, rows, error)
 
 
 def diagnosis_of(values: Mapping[str, Any]) -> tuple[Overfitting, Capacity | None]:
     """Over-tuning and capacity of a run."""
     run = trained(values)
-    width = run.opened.engine.model.config.hidden_size
+    width = run.loaded.engine.model.config.hidden_size
     course = read_run(
         run.folder,
         run.config.method,
@@ -78,8 +78,8 @@ def diagnosis_of(values: Mapping[str, Any]) -> tuple[Overfitting, Capacity | Non
         passes = course.tokens / run.rows.train.tokens
         evidence = Evidence(course.curves, passes, len(run.rows.train), rate=course.rate)
         return assess_overfitting(evidence), None
-    capacity = capacity_of(run.opened.engine, NAME)
-    whole = RowLossSample(run.opened, run.rows).evidence(
+    capacity = capacity_of(run.loaded.engine, NAME)
+    whole = RowLossSample(run.loaded, run.rows).evidence(
         NAME, run=course, answered=_answered(run.folder), capacity=capacity
     )
     assert whole is not None
@@ -94,7 +94,7 @@ def knowledge_of(values: Mapping[str, Any]) -> dict[str, object] | None:
     sheet = fact_sheet(run.rows.sample, run.rows.held_conversations, settings)
     if sheet is None:
         return None
-    arms = [ask_facts(run.opened, sheet, settings, adapter=arm) for arm in (None, NAME)]
+    arms = [ask_facts(run.loaded, sheet, settings, adapter=arm) for arm in (None, NAME)]
     assert arms[0] is not None
     assert arms[1] is not None
     return knowledge_from(sheet, arms[0], arms[1], seed=run.config.train.seed).to_json()

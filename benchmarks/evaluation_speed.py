@@ -72,32 +72,32 @@ def main() -> None:
 def tunesmith(given: argparse.Namespace, scratch: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Our answers and their seconds, and what the other side is given."""
     config = load_run_config(given.run / "config.yaml", {})
-    opened = open_base(config.model, dtype=given.dtype)
-    tokenizer = opened.base.tokenizer
-    rows = load_rows(config.data, tokenizer, context=opened.base.context, seed=config.train.seed)
-    questions = questions_of(rows.held_conversations, tokenizer, most=given.rows)
+    loaded = open_base(config.model, dtype=given.dtype)
+    tokenizer = loaded.base.tokenizer
+    rows = load_rows(config.data, tokenizer, context=loaded.base.context, seed=config.train.seed)
+    questions = questions_of(rows.held_conversations, tokenizer, limit=given.rows)
     settings = config.evaluate
-    base = base_arms(opened, questions, settings, rows=rows.sample, seed=config.train.seed)
-    adapter = attach_folder(opened, given.run / "adapter", name=TUNED)
-    arms = {**base.arms, TUNED: arm_of(opened, TUNED, questions, adapter=adapter.name)}
+    base = base_arms(loaded, questions, settings, rows=rows.sample, seed=config.train.seed)
+    adapter = attach_folder(loaded, given.run / "adapter", name=TUNED)
+    arms = {**base.arms, TUNED: arm_of(loaded, TUNED, questions, adapter=adapter.name)}
     caches = {name: AnswerCache(scratch / f"{name}.jsonl") for name in arms}
     start = time.perf_counter()
     said = answer_arms(
-        opened.engine,
+        loaded.engine,
         arms,
         caches,
         sampling=Sampling(max_new_tokens=settings.max_new_tokens),
-        stop_ids=opened.base.stop_ids,
+        stop_ids=loaded.base.stop_ids,
     )
     seconds = time.perf_counter() - start
     assert said is not None
     answers = {name: [list(one.ids) for one in each] for name, each in said.items()}
     return {"seconds": seconds, "answers": answers}, {
-        "model": str(opened.base.folder),
+        "model": str(loaded.base.folder),
         "adapter": str(given.run / "adapter"),
         "dtype": given.dtype,
         "max_new_tokens": settings.max_new_tokens,
-        "stop_ids": sorted(opened.base.stop_ids),
+        "stop_ids": sorted(loaded.base.stop_ids),
         "batches": given.batches,
         "arms": {name: [list(prompt.ids) for prompt in arm.prompts] for name, arm in arms.items()},
         "mean_tokens": {name: arm.prompt_tokens for name, arm in arms.items()},

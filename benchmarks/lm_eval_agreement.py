@@ -123,11 +123,11 @@ def ours(
     model: str, probes: list[str], into: Path, adapter: Path | None
 ) -> Iterator[tuple[str, str, Mapping[str, float]]]:
     """Our scores: probe, arm, measure -> value."""
-    opened = open_base(model, dtype="float32", device="cpu")
+    loaded = open_base(model, dtype="float32", device="cpu")
     paths = tuple(str(into / f"{name}.jsonl") for name in probes)
-    probing = forgetting_scores.ProbeRun(opened, ForgettingSettings(probes=paths))
+    probing = forgetting_scores.ProbeRun(loaded, ForgettingSettings(probes=paths))
     if adapter:
-        attach_folder(opened, adapter, name="tuned")
+        attach_folder(loaded, adapter, name="tuned")
     else:
         probing.score_base()
     found = probing.forgetting("tuned" if adapter else None)

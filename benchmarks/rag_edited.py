@@ -73,16 +73,16 @@ def main() -> None:
     embedder = Counting(inner, inner.folder)
     source = IndexedFolder(folder, MODEL, lambda: embedder)
     index(source, uri)
-    voices = options.model, options.adapter
+    participants = options.model, options.adapter
     settings = TrialSettings(sources=options.sources, removed=0.0)
-    before = ask(edits, uri, options.out / "before", voices, settings)
+    before = ask(edits, uri, options.out / "before", participants, settings)
     edited = {edit.file: changed(passages[edit.file], edit) for edit in edits}
     write(folder, edited)
     embedder.texts.clear()
     done = index(source, uri)
     require_only(edited, embedder.texts)
     print(f"{len(edits)} passages edited; {done.embedded_chunks} of {done.chunks} chunks embedded")
-    show(edits, before, ask(edits, uri, options.out / "after", voices, settings))
+    show(edits, before, ask(edits, uri, options.out / "after", participants, settings))
 
 
 def choose(file: Path, passages: dict[str, str], count: int, *, seed: int) -> list[Edit]:
@@ -138,14 +138,14 @@ def ask(
     edits: Sequence[Edit],
     uri: str,
     out: Path,
-    voices: tuple[str | None, str | None],
+    participants: tuple[str | None, str | None],
     settings: TrialSettings,
 ) -> list[dict[str, str]]:
     """What each cell says to each question."""
     questions = [
         RetrievalQuestion(edit.question, (edit.old, edit.new), edit.file) for edit in edits
     ]
-    evaluate_retrieval(questions, uri, out, voices=voices, settings=settings)
+    evaluate_retrieval(questions, uri, out, participants=participants, settings=settings)
     lines = (out / ANSWERS).read_text(encoding="utf-8").splitlines()
     return [json.loads(line)["said"] for line in lines]
 

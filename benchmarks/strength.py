@@ -53,18 +53,18 @@ def main() -> None:
 def measure(run: RunFolder, shares: list[float], rows: int) -> None:
     """A line for each share, and one for the base."""
     config = load_run_config(run.config, {})
-    opened = open_for(config, progress=SILENT)
+    loaded = open_for(config, progress=SILENT)
     (check,) = build_checks(config.evaluate.checks[:1])
     read = load_rows(
-        config.data, opened.tokenizer(None), context=opened.base.context, seed=config.train.seed
+        config.data, loaded.tokenizer(None), context=loaded.base.context, seed=config.train.seed
     )
-    questions = questions_of(read.held_conversations, opened.base.tokenizer, most=rows)
-    losing = RowLossSample(opened, read)
+    questions = questions_of(read.held_conversations, loaded.base.tokenizer, limit=rows)
+    losing = RowLossSample(loaded, read)
     losing.measure_base()
-    probing = ProbeRun(opened, ForgettingSettings(probes=("wikitext",)), seed=0)
+    probing = ProbeRun(loaded, ForgettingSettings(probes=("wikitext",)), seed=0)
     probing.score_base()
-    start = {n: p.detach().clone() for n, p in opened.engine.model.named_parameters()}
-    adapter, tensors = trained(run, config, opened)
+    start = {n: p.detach().clone() for n, p in loaded.engine.model.named_parameters()}
+    adapter, tensors = trained(run, config, loaded)
     name = adapter.name if adapter.frozen_base else None
     for share in [*shares, 0.0]:
         store.put_(adapter, tensors)
@@ -72,7 +72,7 @@ def measure(run: RunFolder, shares: list[float], rows: int) -> None:
         forgotten = probing.forgetting(name)
         assert forgotten is not None
         rise = rise_of(forgotten)
-        said = texts(opened, questions, adapter=name, most=config.evaluate.max_new_tokens)
+        said = texts(loaded, questions, adapter=name, limit=config.evaluate.max_new_tokens)
         pairs = zip(said, questions, strict=True)
         score = statistics.mean(check.score(text, each.reference) for text, each in pairs)
         losses = losing.measured(name)
@@ -82,13 +82,13 @@ def measure(run: RunFolder, shares: list[float], rows: int) -> None:
 
 
 def trained(
-    run: RunFolder, config: RunConfig, opened: LoadedBase
+    run: RunFolder, config: RunConfig, loaded: LoadedBase
 ) -> tuple[Adapter, Mapping[str, Tensor]]:
     """What the run trained, attached, and its tensors."""
     if run.adapter.is_dir():
-        adapter = attach_folder(opened, run.adapter, name="tuned")
+        adapter = attach_folder(loaded, run.adapter, name="tuned")
         return adapter, {n: p.detach().clone() for n, p in adapter.parameters.items()}
-    adapter = result.attach(opened, config, name="tuned")
+    adapter = result.attach(loaded, config, name="tuned")
     whole = open_base(str(run.model), dtype=config.dtype, device=config.device)
     return adapter, dict(whole.engine.model.named_parameters())
 

@@ -40,9 +40,9 @@ def main() -> None:
         for _, held in [TASKS[task].read(given.data)]
     }
     whole = losses(open_base(MODEL), texts, [None])
-    quantised = open_base(MODEL, four_bit=True)
-    names = [None, *(attached(quantised, rank) for rank in given.ranks)]
-    found = losses(quantised, texts, names)
+    quantized = open_base(MODEL, four_bit=True)
+    names = [None, *(attached(quantized, rank) for rank in given.ranks)]
+    found = losses(quantized, texts, names)
     print("| texts of | 16 bit, nats a token | 4 bit adds |", *(f"{n} |" for n in names[1:]))
     print("|---|---|" + "---|" * len(names))
     for task in FOUR:
@@ -52,26 +52,26 @@ def main() -> None:
 
 
 def losses(
-    opened: LoadedBase, texts: Mapping[str, Sequence[str]], names: Sequence[str | None]
+    loaded: LoadedBase, texts: Mapping[str, Sequence[str]], names: Sequence[str | None]
 ) -> dict[tuple[str, str | None], float]:
     """The mean loss of each task's texts under each adapter."""
     found = {}
     for task, each in texts.items():
-        logs = log_likelihoods(opened.engine, list(spans(opened, each)), names)
+        logs = log_likelihoods(loaded.engine, list(spans(loaded, each)), names)
         assert logs is not None
         for name, of in zip(names, logs, strict=True):
             found[task, name] = -statistics.mean(float(text.mean()) for text in of)
     return found
 
 
-def spans(opened: LoadedBase, texts: Sequence[str]) -> Iterator[ScoredSpan]:
+def spans(loaded: LoadedBase, texts: Sequence[str]) -> Iterator[ScoredSpan]:
     """Every token of each text but its first."""
-    for group, ids in enumerate(encode(opened.base.tokenizer, texts)):
+    for group, ids in enumerate(encode(loaded.base.tokenizer, texts)):
         if len(ids) > 1:
             yield ScoredSpan(tuple(ids), 1, group)
 
 
-def attached(opened: LoadedBase, rank: int) -> str:
+def attached(loaded: LoadedBase, rank: int) -> str:
     """An adapter of this rank that starts from what 4 bit took; its name."""
     with tempfile.TemporaryDirectory() as folder:
         values = {
@@ -80,7 +80,7 @@ def attached(opened: LoadedBase, rank: int) -> str:
             "method": {"kind": "qlora", "start": "loftq", "rank": rank, "alpha": 2.0 * rank},
             "out": folder,
         }
-        result.attach(opened, load_run_config(None, values), name=name_of(rank))
+        result.attach(loaded, load_run_config(None, values), name=name_of(rank))
     return name_of(rank)
 
 

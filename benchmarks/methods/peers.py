@@ -97,26 +97,26 @@ def _ours(config: RunConfig, task: str) -> dict[str, Any]:
 
 
 def _theirs(config: RunConfig, scratch: Path, task: str) -> dict[str, Any]:
-    opened = open_base(config.model)
-    start = result.attach(opened, config)
-    rows = load_rows(config.data, opened.base.tokenizer, context=opened.base.context, seed=0)
-    store.save(scratch / "start", start, opened.engine, base=result.base_name(opened.base))
+    loaded = open_base(config.model)
+    start = result.attach(loaded, config)
+    rows = load_rows(config.data, loaded.base.tokenizer, context=loaded.base.context, seed=0)
+    store.save(scratch / "start", start, loaded.engine, base=result.base_name(loaded.base))
     start.detach()
     work = scratch / "work.json"
-    work.write_text(json.dumps(_work(config, rows.train, opened)), encoding="utf-8")
+    work.write_text(json.dumps(_work(config, rows.train, loaded)), encoding="utf-8")
     threads = config.train.threads or 2
-    arguments = [str(opened.base.folder), str(work), str(scratch / "start"), str(scratch / "end")]
+    arguments = [str(loaded.base.folder), str(work), str(scratch / "start"), str(scratch / "end")]
     done = run_module(["benchmarks.sides.hf_rows", *arguments, "--threads", str(threads)], threads)
-    adapter = attach_folder(opened, scratch / "end", name="peft")
-    tokenizer = opened.base.tokenizer
-    questions = questions_of(rows.held_conversations, tokenizer, most=config.evaluate.rows)
-    arms = {"peft": arm_of(opened, "peft", questions, adapter=adapter.name)}
+    adapter = attach_folder(loaded, scratch / "end", name="peft")
+    tokenizer = loaded.base.tokenizer
+    questions = questions_of(rows.held_conversations, tokenizer, limit=config.evaluate.rows)
+    arms = {"peft": arm_of(loaded, "peft", questions, adapter=adapter.name)}
     said = answer_arms(
-        opened.engine,
+        loaded.engine,
         arms,
         {"peft": AnswerCache(scratch / "said.jsonl")},
         sampling=Sampling(max_new_tokens=config.evaluate.max_new_tokens),
-        stop_ids=opened.base.stop_ids,
+        stop_ids=loaded.base.stop_ids,
     )
     assert said is not None
     texts = [text_of(tokenizer, each.ids) for each in said["peft"]]
@@ -130,10 +130,10 @@ def _theirs(config: RunConfig, scratch: Path, task: str) -> dict[str, Any]:
     return {"losses": done["losses"], "step_seconds": done["step_seconds"], "scores": scores}
 
 
-def _work(config: RunConfig, rows: Dataset, opened: LoadedBase) -> dict[str, Any]:
+def _work(config: RunConfig, rows: Dataset, loaded: LoadedBase) -> dict[str, Any]:
     """Rows and learning rate of every step, as the run has them."""
     settings, count = config.train, int(config.train.steps or 0)
-    width = opened.engine.model.config.hidden_size
+    width = loaded.engine.model.config.hidden_size
     lr = methods.learning_rate(config.method.kind, width) if settings.lr == "auto" else settings.lr
     warmup = schedule.warmup_of(settings, count)
     order = itertools.islice(endless_steps(rows.lengths.tolist(), settings), count)

@@ -122,10 +122,10 @@ def _questions(held: Path, *, instructed: bool) -> list[Question]:
 def asked_plainly(held: Path, threads: int) -> Iterator[tuple[str, list[float]]]:
     """The base without training, without the instruction and with it."""
     torch.set_num_threads(threads)
-    opened = open_base(MODEL)
+    loaded = open_base(MODEL)
     for name, with_it in (("base", False), (INSTRUCTED, True)):
         questions = _questions(held, instructed=with_it)
-        yield name, _scores(texts(opened, questions, adapter=None, most=MAX_NEW_TOKENS))
+        yield name, _scores(texts(loaded, questions, adapter=None, limit=MAX_NEW_TOKENS))
 
 
 def prompt_tokens(held: Path) -> tuple[float, float]:

@@ -57,16 +57,16 @@ def main() -> None:
 
 def _model(options: argparse.Namespace) -> PreTrainedModel | PeftModel:
     weights, _ = PRECISIONS[options.precision]
-    quantised = None
+    quantized = None
     if options.four_bit:
-        quantised = BitsAndBytesConfig(
+        quantized = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=weights,
         )
     model = AutoModelForCausalLM.from_pretrained(
-        options.model, dtype=weights, quantization_config=quantised
+        options.model, dtype=weights, quantization_config=quantized
     )
     if options.full:
         return model

@@ -28,7 +28,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     steps = DOCUMENTS[given.documents](AutoTokenizer.from_pretrained(given.model), given.steps)
-    opened = open_base(given.model, dtype=given.dtype)
+    loaded = open_base(given.model, dtype=given.dtype)
     settings = TrainSettings(
         steps=len(steps), rows_per_step=len(steps[0]), checkpoint_steps=len(steps)
     )
@@ -37,8 +37,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         jobs = [
             Job(
-                engine=opened.engine,
-                adapter=table.attach(opened.engine, LoraSettings(rank=rank), name=f"rank {rank}"),
+                engine=loaded.engine,
+                adapter=table.attach(loaded.engine, LoraSettings(rank=rank), name=f"rank {rank}"),
                 rows=rows,
                 held=None,
                 settings=settings,

@@ -66,10 +66,10 @@ def main() -> None:
 def train_steps(model: str, steps: Sequence[Sequence[Encoded]], options: Options) -> StepLog:
     """Train on each step's documents by the product's own loop, with its own plan."""
     dtype: DtypeChoice = "bfloat16" if options.precision == "bf16" else "float32"
-    opened = open_base(model, dtype=dtype, four_bit=options.four_bit)
+    loaded = open_base(model, dtype=dtype, four_bit=options.four_bit)
     log = StepLog()
     with tempfile.TemporaryDirectory() as folder:
-        job = _job(opened, steps, options, Path(folder))
+        job = _job(loaded, steps, options, Path(folder))
         adam = optimizer.build(job.adapter, lr=options.lr, weight_decay=0.0)
         plan = replace(make_plan(job, lr=options.lr), warmup=0)
         for _, event in train([Member(job, plan, adam)]):
@@ -82,7 +82,7 @@ def train_steps(model: str, steps: Sequence[Sequence[Encoded]], options: Options
 
 
 def _job(
-    opened: LoadedBase, steps: Sequence[Sequence[Encoded]], options: Options, folder: Path
+    loaded: LoadedBase, steps: Sequence[Sequence[Encoded]], options: Options, folder: Path
 ) -> Job:
     """The documents as rows, and the steps that were given in place of drawn ones."""
     documents = [document for step in steps for document in step]
@@ -93,7 +93,7 @@ def _job(
         "checkpoint_steps": len(steps),
         "tokens_per_micro_batch": options.tokens_per_micro_batch or "auto",
     }
-    engine = opened.engine
+    engine = loaded.engine
     if options.adapter is not None:
         adapter = store.load(engine, options.adapter)
     else:

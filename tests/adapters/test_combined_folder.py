@@ -200,18 +200,18 @@ def test_numbers_that_a_format_cannot_hold_are_refused(folders, tmp_path):
 
 def test_one_or_two_dense_matrices_exist_at_a_time(folders, tmp_path, monkeypatch):
     """However many layers there are: that of the layer before goes when the next one is there."""
-    alive, most = weakref.WeakSet(), 0
+    alive, limit = weakref.WeakSet(), 0
 
     def watched(deltas, layer):
-        nonlocal most
+        nonlocal limit
         made = rule("ties")(deltas, layer)
         alive.add(made.matrix)
-        most = max(most, len(alive))
+        limit = max(limit, len(alive))
         return made
 
     monkeypatch.setattr(combine_table, "described", lambda _: {})
     combined_folder.save(tmp_path / "out", combination(folders, watched), Fit(rank=2))
-    assert most in (1, 2)
+    assert limit in (1, 2)
     engine = prepare_(tiny_model("llama", torch.float32))
     for _ in merge.changed(engine, combination(folders, watched).changes(engine)):
         assert len(alive) <= 1

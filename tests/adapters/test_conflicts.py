@@ -24,18 +24,18 @@ def test_a_name_tells_depth_and_kind():
 
 
 @pytest.mark.parametrize("most", [1, 7, 10, 29, 30, 100])
-def test_bands_hold_every_layer_once_in_order(most):
-    found = bands([*reversed(LAYERS), "lm_head"], most=most)
+def test_bands_hold_every_layer_once_in_order(limit):
+    found = bands([*reversed(LAYERS), "lm_head"], limit=limit)
     inside = [each for each in found if each.first is not None]
-    assert len(inside) <= most
+    assert len(inside) <= limit
     assert sorted(layer for each in found for layer in each.layers) == sorted([*LAYERS, "lm_head"])
     assert [each.first for each in inside] == [0, *(each.last + 1 for each in inside[:-1])]
     assert (inside[-1].last, found[-1].name) == (29, "lm_head")
 
 
 def test_a_band_of_one_block_has_one_number():
-    assert [each.name for each in bands(LAYERS[:4], most=9)] == ["0", "1"]
-    assert [each.name for each in bands(LAYERS[:8], most=2)] == ["0-1", "2-3"]
+    assert [each.name for each in bands(LAYERS[:4], limit=9)] == ["0", "1"]
+    assert [each.name for each in bands(LAYERS[:8], limit=2)] == ["0-1", "2-3"]
 
 
 PAIR = ("rslora", "patterns")  # of other ranks, scales and targets

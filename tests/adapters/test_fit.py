@@ -28,10 +28,10 @@ def base(tmp_path):
 
 @pytest.fixture
 def adapter(base, tmp_path):
-    opened = open_base(str(base), dtype="float32", device="cpu")
-    made = table.attach(opened.engine, LoraSettings(rank=2), name="a")
+    loaded = open_base(str(base), dtype="float32", device="cpu")
+    made = table.attach(loaded.engine, LoraSettings(rank=2), name="a")
     randomise(made)
-    store.save(tmp_path / "a", made, opened.engine, base="owner/Tiny")
+    store.save(tmp_path / "a", made, loaded.engine, base="owner/Tiny")
     return tmp_path / "a"
 
 
@@ -80,9 +80,9 @@ def test_values_that_are_not_finite_are_told_and_not_loaded(adapter, base, bad):
     tensors[name][0, 0] = bad
     save_file(tensors, adapter / stored.TENSORS)
     assert kinds(adapter, base) == [("values", False)]
-    opened = open_base(str(base), dtype="float32", device="cpu")
+    loaded = open_base(str(base), dtype="float32", device="cpu")
     with pytest.raises(AdapterError, match=r"the adapter is broken: .* not finite") as refused:
-        store.load(opened.engine, adapter)
+        store.load(loaded.engine, adapter)
     assert "earlier checkpoint" in refused.value.remedy
 
 
@@ -140,11 +140,11 @@ def test_numbers_that_are_none_are_told_by_key_with_a_remedy(adapter, base, chan
 
 @pytest.mark.parametrize("settings", [PromptSettings(tokens=4), PTuningSettings(tokens=4)])
 def test_another_number_of_virtual_tokens_than_the_tensor_holds_is_told(base, tmp_path, settings):
-    opened = open_base(str(base), dtype="float32", device="cpu")
-    made = table.attach(opened.engine, settings, name="v")
-    store.save(tmp_path / "v", made, opened.engine, base="owner/Tiny")
+    loaded = open_base(str(base), dtype="float32", device="cpu")
+    made = table.attach(loaded.engine, settings, name="v")
+    store.save(tmp_path / "v", made, loaded.engine, base="owner/Tiny")
     edited(tmp_path / "v", num_virtual_tokens=3)
-    (found,) = mismatches(tmp_path / "v", opened.engine)
+    (found,) = mismatches(tmp_path / "v", loaded.engine)
     assert found.kind == "format"
     assert "holds 4 virtual tokens" in found.message
     assert "num_virtual_tokens = 3" in found.message

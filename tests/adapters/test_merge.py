@@ -166,7 +166,7 @@ def test_an_adapter_that_is_not_attached_is_refused(tmp_path):
         merge.save(engine, adapter, Target(tmp_path / "out"), source=tmp_path, origin=ORIGIN)
 
 
-def opened(folder, settings, words=NO_WORDS, **options):
+def loaded(folder, settings, words=NO_WORDS, **options):
     base = load_base(str(folder), dtype="float32", device="cpu", **options)
     engine, adapter = attached(base.model, settings, words)
     return base, engine, adapter
@@ -180,7 +180,7 @@ def test_a_merged_folder_is_a_base_of_its_own(tmp_path, shard_bytes, monkeypatch
     (source / FILE).write_text("of the base, which was merged itself")
     (source / "generation_config.json").write_text(json.dumps({"eos_token_id": [2, 0]}))
     before = hash_folder(source, fresh=True)
-    base, engine, adapter = opened(source, DENSE["dora"])
+    base, engine, adapter = loaded(source, DENSE["dora"])
     done = merge.save(engine, adapter, Target(tmp_path / "out"), source=source, origin=ORIGIN)
     assert hash_folder(source, fresh=True) == before
     assert (done.into, done.gap, done.four_bit) == ("trained", None, False)
@@ -208,7 +208,7 @@ def test_a_merged_folder_is_a_base_of_its_own(tmp_path, shard_bytes, monkeypatch
 @pytest.mark.parametrize("into", ["trained", "original"])
 def test_a_qlora_folder_is_dense_and_says_which_base_it_was_merged_into(tmp_path, into):
     source = tiny_folder(tmp_path / "base")
-    _, engine, adapter = opened(source, QUANTISED["qlora"], four_bit=True)
+    _, engine, adapter = loaded(source, QUANTISED["qlora"], four_bit=True)
     target = Target(tmp_path / "out", into, torch.bfloat16)
     done = merge.save(engine, adapter, target, source=source, origin=ORIGIN)
     config = json.loads((done.folder / "config.json").read_text())
@@ -234,9 +234,9 @@ def test_a_qlora_folder_is_dense_and_says_which_base_it_was_merged_into(tmp_path
 
 def test_the_original_of_a_base_that_came_in_4_bit_is_refused(tmp_path):
     source = tiny_folder(tmp_path / "base")
-    opened(source, QUANTISED["qlora"], four_bit=True)
+    loaded(source, QUANTISED["qlora"], four_bit=True)
     (copy,) = (tmp_path / "home" / "four_bit").glob("base-*")
-    _, engine, adapter = opened(copy, QUANTISED["qlora"])
+    _, engine, adapter = loaded(copy, QUANTISED["qlora"])
     target = Target(tmp_path / "out", "original")
     with pytest.raises(AdapterError, match="in 4 bit itself") as error:
         merge.save(engine, adapter, target, source=copy, origin=ORIGIN)
@@ -252,7 +252,7 @@ def test_new_tokens_bring_their_tokenizer_and_no_file_of_the_old_one_stays(tmp_p
     (source / "added_tokens.json").write_text("{}")
     tokenizer = AutoTokenizer.from_pretrained(source)
     tokens = add_tokens_(tokenizer, ["<intent>"])
-    _, engine, adapter = opened(source, LoraSettings(rank=2), Words(tokens))
+    _, engine, adapter = loaded(source, LoraSettings(rank=2), Words(tokens))
     target = Target(tmp_path / "out")
     with pytest.raises(AdapterError, match="tokens of its own"):
         merge.save(engine, adapter, target, source=source, origin=ORIGIN)
@@ -266,7 +266,7 @@ def test_new_tokens_bring_their_tokenizer_and_no_file_of_the_old_one_stays(tmp_p
 
 def test_a_folder_that_is_there_stays_and_a_failed_merge_leaves_nothing(tmp_path, monkeypatch):
     source = tiny_folder(tmp_path / "base")
-    _, engine, adapter = opened(source, DENSE["plain"])
+    _, engine, adapter = loaded(source, DENSE["plain"])
     with pytest.raises(AdapterError, match="there already"):
         merge.save(engine, adapter, Target(source), source=source, origin=ORIGIN)
     usage = type("Usage", (), {"free": 10})

@@ -37,12 +37,12 @@ def base_of(family, folder):
 
 def adapter_over(base, settings, into, words=NO_WORDS):
     """A random adapter in a folder, loaded again: what is saved may be narrower."""
-    opened = open_base(str(base), dtype="float32", device="cpu")
-    adapter = table.attach(opened.engine, settings, name="a", words=words)
+    loaded = open_base(str(base), dtype="float32", device="cpu")
+    adapter = table.attach(loaded.engine, settings, name="a", words=words)
     randomise(adapter)
-    store.save(into, adapter, opened.engine, base=str(base))
+    store.save(into, adapter, loaded.engine, base=str(base))
     adapter.detach()
-    return opened.engine, store.load(opened.engine, into, name="a")
+    return loaded.engine, store.load(loaded.engine, into, name="a")
 
 
 def both(tmp_path, engine, adapter, **options):

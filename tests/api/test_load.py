@@ -59,13 +59,13 @@ def test_a_score_is_the_sum_of_the_log_probabilities_of_the_answer(runs):
     model = ts.load(base, adapters={"a": made["a"]})
     answers = ["a b c", "d"]
     scores = model.score(["say 1", "say 2"], answers, adapter=[None, "a"])
-    opened = open_base(str(base))
-    tokenizer = opened.base.tokenizer
+    loaded = open_base(str(base))
+    tokenizer = loaded.base.tokenizer
     prompt = render_prompt(tokenizer, [Message("user", "say 1")])
     (ids,) = encode(tokenizer, [answers[0]])
     from transformers import AutoModelForCausalLM
 
-    plain = AutoModelForCausalLM.from_pretrained(base, dtype=opened.base.dtype)
+    plain = AutoModelForCausalLM.from_pretrained(base, dtype=loaded.base.dtype)
     with torch.no_grad():
         logs = plain(torch.tensor([[*prompt, *ids]])).logits[0].float().log_softmax(-1)
     expected = sum(float(logs[len(prompt) - 1 + i, token]) for i, token in enumerate(ids))

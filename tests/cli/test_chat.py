@@ -151,7 +151,7 @@ def test_help_lists_every_command(typed, capsys):
 
 
 @pytest.fixture
-def opened(replace_module):
+def loaded(replace_module):
     """What the chat was opened with."""
     asked = {}
 
@@ -174,7 +174,7 @@ def opened(replace_module):
     return asked
 
 
-def test_answers_are_one_document(opened, lines, tunesmith):
+def test_answers_are_one_document(loaded, lines, tunesmith):
     lines("hello", "bye")
     ended = tunesmith("chat", "some-model", "--json")
     assert ended.document["answers"] == ["hello!", "bye!"]
@@ -182,17 +182,17 @@ def test_answers_are_one_document(opened, lines, tunesmith):
     assert "warning: a: 1 of 2 layers see only the last 16 tokens." in ended.err
 
 
-def test_flags_reach_the_sampling_and_the_rest_keeps_its_defaults(opened, lines, tunesmith):
+def test_flags_reach_the_sampling_and_the_rest_keeps_its_defaults(loaded, lines, tunesmith):
     lines()
     words = ("--temperature", "0.7", "--max-new-tokens", "9", "--seed", "3", "--system", "Be kind.")
     assert tunesmith("chat", *words, "--force").status == 0
-    assert opened["force"]
-    sampling = opened["sampling"]
+    assert loaded["force"]
+    sampling = loaded["sampling"]
     assert (sampling.temperature, sampling.top_p, sampling.max_new_tokens) == (0.7, 1.0, 9)
-    assert (opened["seed"], opened["system"]) == (3, "Be kind.")
+    assert (loaded["seed"], loaded["system"]) == (3, "Be kind.")
 
 
-def test_sampling_that_cannot_be_is_wrong_usage(opened, lines, tunesmith):
+def test_sampling_that_cannot_be_is_wrong_usage(loaded, lines, tunesmith):
     lines()
     ended = tunesmith("chat", "--top-p", "0")
     assert ended.status == 2

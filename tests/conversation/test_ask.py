@@ -37,7 +37,7 @@ def store(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory):
+def loaded(tmp_path_factory):
     folder = base_folder(tmp_path_factory.mktemp("base"), max_position_embeddings=2048)
     return open_base(str(folder), dtype="float32")
 
@@ -49,16 +49,16 @@ def documents(store, monkeypatch):
     return lambda **settings: Documents(uri, FindSettings(**settings))
 
 
-def test_an_answer_is_what_the_model_says_to_the_prompt(documents, opened):
+def test_an_answer_is_what_the_model_says_to_the_prompt(documents, loaded):
     found = documents().find(QUESTION)
-    answerer = Answerer(opened, SETTINGS)
+    answerer = Answerer(loaded, SETTINGS)
     told = []
     answer = answerer.answer(found, on_text=told.append)
     prompt = answerer.prompt(found)
     messages = [Message("system", prompt.system), Message("user", prompt.user)]
-    ids = render_prompt(opened.base.tokenizer, messages)
-    session = ChatSession(opened.engine, stop_ids=opened.base.stop_ids, adapter=None, capacity=2048)
-    alone = opened.base.tokenizer.decode(list(session.stream(ids, sampling=SHORT, seed=0)))
+    ids = render_prompt(loaded.base.tokenizer, messages)
+    session = ChatSession(loaded.engine, stop_ids=loaded.base.stop_ids, adapter=None, capacity=2048)
+    alone = loaded.base.tokenizer.decode(list(session.stream(ids, sampling=SHORT, seed=0)))
     assert "".join(told).strip() == answer.text == alone.rstrip("\ufffd").strip()
     assert [source.number for source in answer.sources] == [1, 2, 3]
     assert answer.hits[0].passage.source == "travel.txt"
@@ -67,9 +67,9 @@ def test_an_answer_is_what_the_model_says_to_the_prompt(documents, opened):
     assert {"number", "source", "page", "text", "score"} <= document["sources"][0].keys()
 
 
-def test_each_question_stands_alone(documents, opened):
+def test_each_question_stands_alone(documents, loaded):
     found = documents().find(QUESTION)
-    answerer = Answerer(opened, SETTINGS)
+    answerer = Answerer(loaded, SETTINGS)
     assert answerer.answer(found) == answerer.answer(found)
 
 
@@ -121,11 +121,11 @@ def test_a_search_of_no_passage_is_refused(documents):
         documents(search=Search(where=Filter(source="nothing"))).find(QUESTION)
 
 
-def test_the_prompt_leaves_room_for_the_answer_and_says_what_it_left_out(documents, opened):
+def test_the_prompt_leaves_room_for_the_answer_and_says_what_it_left_out(documents, loaded):
     found = documents().find(QUESTION)
-    whole = Answerer(opened, SETTINGS).prompt(found)
-    length = sum(len(each) for each in encode(opened.base.tokenizer, [whole.system, whole.user]))
-    tight = Answerer(opened, AskSettings(length, SHORT))
+    whole = Answerer(loaded, SETTINGS).prompt(found)
+    length = sum(len(each) for each in encode(loaded.base.tokenizer, [whole.system, whole.user]))
+    tight = Answerer(loaded, AskSettings(length, SHORT))
     answer = tight.answer(found)
     assert len(answer.sources) + answer.left_out == 3
     assert answer.left_out > 0

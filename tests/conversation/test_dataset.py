@@ -45,9 +45,9 @@ OTHERS = [
 KNOWN = KnownPassages(tuple(Hit(p, 1.0) for p in (RIGHT, NEAR, SAYS, *reversed(OTHERS))), (RIGHT,))
 
 
-def ask(most=10_000):
+def ask(limit=10_000):
     return lambda question, passages: build_prompt(
-        question, passages, most_tokens=most, count=lambda text: len(text.split())
+        question, passages, most_tokens=limit, count=lambda text: len(text.split())
     )
 
 
@@ -103,12 +103,12 @@ def test_without_the_right_passage_the_answer_is_the_refusal():
     assert (row.kind, row.right, row.answer) == ("none", None, row.prompt.refusal)
 
 
-@given(most=st.integers(60, 160), seed=st.integers(0, 20))
-def test_the_right_passage_is_whole_however_little_room_there_is(most, seed):
+@given(limit=st.integers(60, 160), seed=st.integers(0, 20))
+def test_the_right_passage_is_whole_however_little_room_there_is(limit, seed):
     long = [passage(f"l{i}", f"{i} " + "word " * 20) for i in range(3)]
-    row = compose(QUESTION, RIGHT, long, ask=ask(most), rng=random.Random(seed))
+    row = compose(QUESTION, RIGHT, long, ask=ask(limit), rng=random.Random(seed))
     if row is None:  # not even alone
-        assert compose(QUESTION, RIGHT, (), ask=ask(most), rng=random.Random(0)) is None
+        assert compose(QUESTION, RIGHT, (), ask=ask(limit), rng=random.Random(0)) is None
     else:
         assert row.prompt.sources[row.right - 1].text == RIGHT.text
         assert row.passages[row.right - 1] == RIGHT

@@ -48,9 +48,9 @@ def places(tmp_path_factory):
 def adapter(places, tmp_path_factory):
     """A LoRA's folder, not yet trained."""
     folder = tmp_path_factory.mktemp("lora") / "adapter"
-    opened = open_base(str(places[2]))
-    made = table.attach(opened.engine, LoraSettings(rank=2), name="a")
-    adapters.save(folder, made, opened.engine, base=str(places[2]))
+    loaded = open_base(str(places[2]))
+    made = table.attach(loaded.engine, LoraSettings(rank=2), name="a")
+    adapters.save(folder, made, loaded.engine, base=str(places[2]))
     return str(folder)
 
 
@@ -60,9 +60,9 @@ def evaluate(places, monkeypatch, tmp_path):
     monkeypatch.setattr(documents_module, "load_embedder", lambda *_, **__: ToyEmbedder(model))
 
     def go(questions=questions, adapter=None, out="out", **changes):
-        voices = (str(base), adapter)
+        participants = (str(base), adapter)
         return evaluate_retrieval(
-            questions, store, tmp_path / out, voices=voices, settings=SHORT, **changes
+            questions, store, tmp_path / out, participants=participants, settings=SHORT, **changes
         )
 
     return go
@@ -118,12 +118,12 @@ def test_fewer_sources_do_not_change_how_sure_retrieval_is(found):
 
 
 def test_both_cells_of_a_model_are_asked_the_same_questions(places, found):
-    opened = open_base(str(places[2]), dtype="float32")
-    ask = sources_prompt(opened.base.tokenizer, most_tokens=1500)
+    loaded = open_base(str(places[2]), dtype="float32")
+    ask = sources_prompt(loaded.base.tokenizer, most_tokens=1500)
     items = items_of(found, mode="hybrid", limit=3, removed=0.25, seed=0)
     with_sources = list(prompts_with(items, ask, adapter=None, opening="a"))
     alone = list(prompts_without(items, ask, adapter=None, opening="b"))
-    decode = opened.base.tokenizer.decode
+    decode = loaded.base.tokenizer.decode
     for item, (case, prompt), (plain, short) in zip(items, with_sources, alone, strict=True):
         assert case.answers == plain.answers == item.answers
         assert case.right == (frozenset({1}) if item.answers else frozenset())
@@ -178,15 +178,15 @@ def test_questions_that_the_store_does_not_answer_are_told_by_line(evaluate, pla
 def test_answers_are_those_of_the_model_alone(evaluate, places, tmp_path):
     evaluate()
     row = json.loads((tmp_path / "out" / "answers.jsonl").read_text().splitlines()[0])
-    opened = open_base(str(places[2]))
+    loaded = open_base(str(places[2]))
     found = find_all_of(places, places[3][:1])
     items = items_of(found, mode="hybrid", limit=3, removed=0, seed=0)
-    ask = sources_prompt(opened.base.tokenizer, most_tokens=1500)
+    ask = sources_prompt(loaded.base.tokenizer, most_tokens=1500)
     ((_, prompt),) = prompts_with(items, ask, adapter=None, opening="x")
-    session = ChatSession(opened.engine, stop_ids=opened.base.stop_ids, adapter=None, capacity=2048)
+    session = ChatSession(loaded.engine, stop_ids=loaded.base.stop_ids, adapter=None, capacity=2048)
     sampling = Sampling(max_new_tokens=4)
     ids = list(session.stream(list(prompt.ids), sampling=sampling, seed=0))
-    assert row["said"]["base_rag"] == opened.base.tokenizer.decode(ids).strip()
+    assert row["said"]["base_rag"] == loaded.base.tokenizer.decode(ids).strip()
 
 
 def test_a_stop_keeps_the_answers_and_the_next_call_goes_on(

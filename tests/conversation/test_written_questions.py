@@ -124,8 +124,8 @@ def test_a_prompt_ends_with_the_opening_of_a_question(places, store, monkeypatch
     monkeypatch.setattr(written_questions, "answer_arms", answered)
     with pytest.raises(RagError):
         write_questions(store, model=places[2], settings=Writing(2, tries=5))
-    opened = written_questions.open_base(places[2])
-    texts = [opened.base.tokenizer.decode(ids) for ids in seen]
+    loaded = written_questions.open_base(places[2])
+    texts = [loaded.base.tokenizer.decode(ids) for ids in seen]
     for chunk in range(2):
         openings = {text.rpartition("Question: ")[2] for text in texts[chunk::2]}
         assert openings == set(OPENINGS)

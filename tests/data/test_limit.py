@@ -18,19 +18,19 @@ def dataset(weights, sizes=(2, 3)):
 
 @given(ROWS, st.integers(1, 9), st.sampled_from(["refuse", "cut", "drop"]))
 @settings(max_examples=150, deadline=None, derandomize=True)
-def test_what_is_left_and_what_is_said(weights, most, too_long):
-    rows, long = dataset(weights), [i for i, some in enumerate(weights) if len(some) > most]
-    found = limited(rows, Limit(most, too_long))
+def test_what_is_left_and_what_is_said(weights, limit, too_long):
+    rows, long = dataset(weights), [i for i, some in enumerate(weights) if len(some) > limit]
+    found = limited(rows, Limit(limit, too_long))
     assert found.long == len(long)
-    left = {"refuse": weights, "drop": [some for some in weights if len(some) <= most]}
-    left["cut"] = [some[:most] for some in weights]
+    left = {"refuse": weights, "drop": [some for some in weights if len(some) <= limit]}
+    left["cut"] = [some[:limit] for some in weights]
     assert [found.rows[i].weights.tolist() for i in range(len(found.rows))] == left[too_long]
     supervised = sum(np.count_nonzero(some) for some in left[too_long])
     assert found.rows.supervised_tokens == supervised
     told = [(note.code, note.count, [line - 1 for line in note.lines]) for note in found.notes]
     code = {"cut": "cut", "drop": "dropped"}.get(too_long)
     assert told == ([(code, len(long), long)] if long and code else [])
-    away = [i + 1 for i in long if not any(weights[i][:most])] if too_long == "cut" else []
+    away = [i + 1 for i in long if not any(weights[i][:limit])] if too_long == "cut" else []
     codes = [(fault.code, fault.line) for fault in found.faults.listed]
     refused = [("too_long", long[0] + 1)] if long and too_long == "refuse" else []
     assert codes == refused + [("cut_away", line) for line in away]

@@ -156,11 +156,11 @@ def test_a_group_of_several_strata_belongs_to_the_most_common():
 CHAT = talk("How do I reset it?", "Click here.", "And then?", "Read the mail.")
 
 
-def pairs(rows, *, most=0.5, apart=False):
+def pairs(rows, *, limit=0.5, apart=False):
     shared = SharedTurns()
     for number, row in enumerate(rows):
         shared.observe(row, under=number)
-    return shared.pairs(most=most, apart=apart).tolist()
+    return shared.pairs(limit=limit, apart=apart).tolist()
 
 
 def test_a_turn_is_the_same_trained_or_not():
@@ -205,4 +205,4 @@ def test_a_greeting_that_most_chats_open_with_joins_those_alone_that_end_there()
     chats = [talk("Hi", "Hello!", f"question {n}", "x", line=n) for n in range(count)]
     assert pairs(chats) == []
     assert pairs([*chats, talk("Hi", "a"), talk("hi", "b")]) == [[count, count + 1]]
-    assert len(pairs(chats, most=1.0)) == count - 1
+    assert len(pairs(chats, limit=1.0)) == count - 1

@@ -36,10 +36,10 @@ def test_a_text_is_trained_wholly_and_ends_with_the_end_token(tokenizer):
 
 
 @pytest.mark.parametrize("most", [2, 3, 10, 17, 1000])
-def test_a_long_text_is_split_so_that_each_token_is_predicted_once(tokenizer, most):
+def test_a_long_text_is_split_so_that_each_token_is_predicted_once(tokenizer, limit):
     (whole,) = ids_of(tokenizer, [text(TEXT)], max_tokens=10**6)
-    pieces = ids_of(tokenizer, [text(TEXT)], max_tokens=most)
-    assert all(len(piece.ids) <= most for piece in pieces)
+    pieces = ids_of(tokenizer, [text(TEXT)], max_tokens=limit)
+    assert all(len(piece.ids) <= limit for piece in pieces)
     predicted = np.concatenate([piece.ids[piece.weights > 0] for piece in pieces])
     assert predicted.tolist() == whole.ids[1:].tolist()
     for before, after in pairwise(pieces):

@@ -16,18 +16,18 @@ from tunesmith.methods import table
 
 STOP = frozenset({2, 3})
 GREEDY = Sampling(max_new_tokens=8)
-PROMPT = Prompt((5, 6, 7), most=20)
+PROMPT = Prompt((5, 6, 7), limit=20)
 SAID = CachedAnswer((9, 8), "stop")
 
 
 @pytest.fixture
-def opened(tmp_path):
+def loaded(tmp_path):
     return open_base(str(base_folder(tmp_path / "base")), dtype="float32")
 
 
-def attached(opened, folder, name="mine"):
-    adapter = table.attach(opened.engine, LoraSettings(rank=2), name=name)
-    store.save(folder, adapter, opened.engine, base="base")
+def attached(loaded, folder, name="mine"):
+    adapter = table.attach(loaded.engine, LoraSettings(rank=2), name=name)
+    store.save(folder, adapter, loaded.engine, base="base")
     return adapter
 
 
@@ -46,13 +46,13 @@ def test_an_answer_is_found_again_by_another_process():
         ("me", Sampling(max_new_tokens=9), STOP, PROMPT),
         ("me", Sampling(max_new_tokens=8, temperature=1.0), STOP, PROMPT),
         ("me", GREEDY, frozenset({2}), PROMPT),
-        ("me", GREEDY, STOP, Prompt((5, 6, 8), most=20)),
-        ("me", GREEDY, STOP, Prompt((5, 6, 7), most=1)),
+        ("me", GREEDY, STOP, Prompt((5, 6, 8), limit=20)),
+        ("me", GREEDY, STOP, Prompt((5, 6, 7), limit=1)),
     ],
 )
-def test_what_an_answer_depends_on_makes_it_another(voice, sampling, stop, prompt):
+def test_what_an_answer_depends_on_makes_it_another(participant, sampling, stop, prompt):
     open_cache("me", GREEDY, STOP).keep(PROMPT, SAID)
-    assert open_cache(voice, sampling, stop).said(prompt) is None
+    assert open_cache(participant, sampling, stop).said(prompt) is None
 
 
 @pytest.mark.parametrize("left", [b'{"prompt": "ab', b"\xff\xfe", b"null", b'{"ids": 3}\n'])
@@ -75,31 +75,31 @@ def test_a_cache_that_cannot_be_written_costs_no_answer(tmp_path, monkeypatch):
     assert cache.said(PROMPT) == SAID
 
 
-def test_a_saved_adapter_is_the_same_voice_when_it_is_loaded(opened, tmp_path):
-    adapter = attached(opened, tmp_path / "adapter")
-    before = fingerprint(opened.base, adapter, tmp_path / "adapter")
-    loaded = attach_folder(opened, tmp_path / "adapter", name="again")
-    assert fingerprint(opened.base, loaded, tmp_path / "adapter") == before
-    assert before != fingerprint(opened.base)
+def test_a_saved_adapter_is_the_same_participant_when_it_is_loaded(loaded, tmp_path):
+    adapter = attached(loaded, tmp_path / "adapter")
+    before = fingerprint(loaded.base, adapter, tmp_path / "adapter")
+    reloaded = attach_folder(loaded, tmp_path / "adapter", name="again")
+    assert fingerprint(loaded.base, reloaded, tmp_path / "adapter") == before
+    assert before != fingerprint(loaded.base)
 
 
-def test_a_tensor_that_changed_is_another_voice(opened, tmp_path):
-    adapter = attached(opened, tmp_path / "adapter")
-    before = fingerprint(opened.base, adapter, tmp_path / "adapter")
+def test_a_tensor_that_changed_is_another_participant(loaded, tmp_path):
+    adapter = attached(loaded, tmp_path / "adapter")
+    before = fingerprint(loaded.base, adapter, tmp_path / "adapter")
     next(iter(adapter.parameters.values())).data.view(-1)[-1] += 1e-6
-    assert fingerprint(opened.base, adapter, tmp_path / "adapter") != before
+    assert fingerprint(loaded.base, adapter, tmp_path / "adapter") != before
 
 
-def test_the_adapters_settings_are_part_of_its_voice(opened, tmp_path):
-    adapter = attached(opened, tmp_path / "adapter")
-    before = fingerprint(opened.base, adapter, tmp_path / "adapter")
+def test_the_adapters_settings_are_part_of_its_fingerprint(loaded, tmp_path):
+    adapter = attached(loaded, tmp_path / "adapter")
+    before = fingerprint(loaded.base, adapter, tmp_path / "adapter")
     config = tmp_path / "adapter" / store.CONFIG
     config.write_text(config.read_text().replace('"lora_alpha": ', '"lora_alpha": 1'))
-    assert fingerprint(opened.base, adapter, tmp_path / "adapter") != before
+    assert fingerprint(loaded.base, adapter, tmp_path / "adapter") != before
 
 
-def test_number_format_and_bytes_of_the_base_are_part_of_a_voice(opened, tmp_path):
-    base = opened.base
+def test_number_format_and_bytes_of_the_base_are_part_of_a_fingerprint(loaded, tmp_path):
+    base = loaded.base
     assert fingerprint(dataclasses.replace(base, dtype=torch.bfloat16)) != fingerprint(base)
     other = base_folder(tmp_path / "other")
     weights = next(other.glob("*.safetensors"))
@@ -107,9 +107,9 @@ def test_number_format_and_bytes_of_the_base_are_part_of_a_voice(opened, tmp_pat
     assert fingerprint(dataclasses.replace(base, folder=other)) != fingerprint(base)
 
 
-def test_a_model_that_was_trained_is_the_voice_of_its_own_folder(opened, tmp_path):
-    full = table.attach(opened.engine, FullSettings(), name="full")
+def test_a_model_that_was_trained_is_the_participant_of_its_own_folder(loaded, tmp_path):
+    full = table.attach(loaded.engine, FullSettings(), name="full")
     result = base_folder(tmp_path / "model", "qwen2")
-    trained = fingerprint(opened.base, full, result)
-    assert trained == fingerprint(dataclasses.replace(opened.base, folder=result))
-    assert trained != fingerprint(opened.base)
+    trained = fingerprint(loaded.base, full, result)
+    assert trained == fingerprint(dataclasses.replace(loaded.base, folder=result))
+    assert trained != fingerprint(loaded.base)

@@ -18,7 +18,7 @@ ASKED = Message("user", "q")
 
 def asked(name, *messages):
     row = Conversation(messages, "f", 1, tools=(TOOL,))
-    (question,) = questions_of([row], FAMILIES[name].tokenizer, most=1)
+    (question,) = questions_of([row], FAMILIES[name].tokenizer, limit=1)
     return question
 
 
@@ -44,7 +44,7 @@ def test_thinking_is_no_part_of_what_is_expected(name):
     inline = Message("assistant", "<think>\nhm\n</think>\n\nyes")
     for said in (thinking, inline, Message("assistant", "yes")):
         row = Conversation((ASKED, said), "f", 1)
-        (question,) = questions_of([row], FAMILIES[name].tokenizer, most=1)
+        (question,) = questions_of([row], FAMILIES[name].tokenizer, limit=1)
         assert question.reference == "yes"
 
 
@@ -55,14 +55,14 @@ def test_an_answer_that_is_what_was_trained_is_what_is_expected(name):
     tools = (TOOL,) if name != "deepseek_r1_distill" else ()
     row = Conversation(messages, "f", 7, tools=tools)
     trained = render(tokenizer, row, Rendering(document="answer"))
-    opened = SimpleNamespace(
+    loaded = SimpleNamespace(
         engine=SimpleNamespace(prefix_length=lambda _: 0),
         base=SimpleNamespace(context=10_000),
         tokenizer=lambda _: tokenizer,
     )
-    (question,) = questions_of([row], tokenizer, most=1)
+    (question,) = questions_of([row], tokenizer, limit=1)
     assert (question.file, question.line) == ("f", 7)
-    (prompt,) = arm_of(opened, "base", [question]).prompts
+    (prompt,) = arm_of(loaded, "base", [question]).prompts
     said = trained.ids[trained.weights > 0][:-1].tolist()  # all but the end of the turn
     assert text_of(tokenizer, said) == question.reference == "yes é"
     assert prompt.ids == tuple(trained.ids[: len(prompt.ids)].tolist())

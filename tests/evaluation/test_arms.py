@@ -26,7 +26,7 @@ INSTRUCTION = "Say seven times the number that you are told, and nothing else."
 
 
 @pytest.fixture
-def opened(tmp_path):
+def loaded(tmp_path):
     return open_base(str(base_folder(tmp_path / "base")), dtype="float32")
 
 
@@ -41,22 +41,22 @@ def settings(**changes):
     )
 
 
-def arms_of(opened, settings, held=4, rows=20):
-    questions = questions_of([row(i) for i in range(held)], opened.base.tokenizer, most=99)
+def arms_of(loaded, settings, held=4, rows=20):
+    questions = questions_of([row(i) for i in range(held)], loaded.base.tokenizer, limit=99)
     trained = [row(i) for i in range(50, 50 + rows)]
-    return base_arms(opened, questions, settings, rows=trained, seed=0)
+    return base_arms(loaded, questions, settings, rows=trained, seed=0)
 
 
-def text(opened, prompt):
-    return opened.base.tokenizer.decode(prompt.ids)
+def text(loaded, prompt):
+    return loaded.base.tokenizer.decode(prompt.ids)
 
 
-def test_each_arm_asks_the_same_question_under_its_own_prompt(opened):
-    found = arms_of(opened, settings(baseline_prompt=INSTRUCTION))
+def test_each_arm_asks_the_same_question_under_its_own_prompt(loaded):
+    found = arms_of(loaded, settings(baseline_prompt=INSTRUCTION))
     assert list(found.arms) == ["base", "prompted", "examples"]
     assert found.left_out == {}
     for i in range(4):
-        short, long, shown = (text(opened, arm.prompts[i]) for arm in found.arms.values())
+        short, long, shown = (text(loaded, arm.prompts[i]) for arm in found.arms.values())
         last = f"<|im_start|>user\nsay {i}<|im_end|>\n<|im_start|>assistant\n"
         assert short == last
         assert long == f"<|im_start|>system\n{INSTRUCTION}<|im_end|>\n{last}"
@@ -65,24 +65,24 @@ def test_each_arm_asks_the_same_question_under_its_own_prompt(opened):
         assert all(example.messages[-1].content in shown for example in found.examples)
 
 
-def test_the_instructions_stand_in_front_of_the_rows_own_system_prompt(opened):
-    questions = questions_of([row(1, Message("system", "own"))], opened.base.tokenizer, most=9)
-    found = base_arms(opened, questions, settings(baseline_prompt=INSTRUCTION), rows=[], seed=0)
-    said = text(opened, found.arms["prompted"].prompts[0])
+def test_the_instructions_stand_in_front_of_the_rows_own_system_prompt(loaded):
+    questions = questions_of([row(1, Message("system", "own"))], loaded.base.tokenizer, limit=9)
+    found = base_arms(loaded, questions, settings(baseline_prompt=INSTRUCTION), rows=[], seed=0)
+    said = text(loaded, found.arms["prompted"].prompts[0])
     assert said.startswith(f"<|im_start|>system\n{INSTRUCTION}\n\nown<|im_end|>")
 
 
-def test_there_is_no_prompted_arm_without_a_prompt_and_none_of_examples_without_any(opened):
-    assert list(arms_of(opened, settings(examples=0)).arms) == ["base"]
-    assert list(arms_of(opened, settings()).arms) == ["base", "examples"]
-    without = arms_of(opened, settings(), rows=0)
+def test_there_is_no_prompted_arm_without_a_prompt_and_none_of_examples_without_any(loaded):
+    assert list(arms_of(loaded, settings(examples=0)).arms) == ["base"]
+    assert list(arms_of(loaded, settings()).arms) == ["base", "examples"]
+    without = arms_of(loaded, settings(), rows=0)
     assert without.left_out == {"examples": "no training row can stand as an example"}
 
 
 @pytest.mark.parametrize("name", ["prompted", "examples"])
-def test_an_arm_that_does_not_fit_is_left_out_with_its_numbers_and_the_others_stay(opened, name):
+def test_an_arm_that_does_not_fit_is_left_out_with_its_numbers_and_the_others_stay(loaded, name):
     given = {"examples": 30} if name == "examples" else {"baseline_prompt": "so it is " * 60}
-    found = arms_of(opened, settings(**given), rows=60)
+    found = arms_of(loaded, settings(**given), rows=60)
     assert name not in found.arms
     assert set(found.arms) | {name} >= {"base", "examples"}
     said = found.left_out[name]
@@ -91,32 +91,32 @@ def test_an_arm_that_does_not_fit_is_left_out_with_its_numbers_and_the_others_st
     assert "evaluate." in said
 
 
-def test_an_arm_whose_answers_have_as_much_room_as_the_bases_stays(opened):
+def test_an_arm_whose_answers_have_as_much_room_as_the_bases_stays(loaded):
     # an answer of 250 tokens does not fit behind any prompt: the base's is cut by the context too
-    found = arms_of(opened, settings(max_new_tokens=5, examples=3))
-    most = [prompt.most for prompt in found.arms["examples"].prompts]
-    assert min(most) >= 5
+    found = arms_of(loaded, settings(max_new_tokens=5, examples=3))
+    limit = [prompt.limit for prompt in found.arms["examples"].prompts]
+    assert min(limit) >= 5
     assert all(
-        m + len(p.ids) == 256 for m, p in zip(most, found.arms["examples"].prompts, strict=True)
+        m + len(p.ids) == 256 for m, p in zip(limit, found.arms["examples"].prompts, strict=True)
     )
-    assert "examples" in arms_of(opened, settings(max_new_tokens=256)).left_out
+    assert "examples" in arms_of(loaded, settings(max_new_tokens=256)).left_out
 
 
-def test_no_training_row_that_asks_what_a_held_out_row_asks_is_an_example(opened):
-    questions = questions_of([row(i) for i in range(4)], opened.base.tokenizer, most=99)
+def test_no_training_row_that_asks_what_a_held_out_row_asks_is_an_example(loaded):
+    questions = questions_of([row(i) for i in range(4)], loaded.base.tokenizer, limit=99)
     rows = [row(i) for i in range(6)]
-    found = base_arms(opened, questions, settings(examples=6), rows=rows, seed=0)
+    found = base_arms(loaded, questions, settings(examples=6), rows=rows, seed=0)
     assert sorted(each.line for each in found.examples) == [4, 5]
 
 
-def test_virtual_tokens_take_room_and_are_counted_apart(opened):
-    table.attach(opened.engine, PTuningSettings(tokens=5), name="mine")
-    questions = questions_of([row(1)], opened.base.tokenizer, most=9)
-    arm = arm_of(opened, "tuned", questions, adapter="mine")
-    base = arm_of(opened, "base", questions)
+def test_virtual_tokens_take_room_and_are_counted_apart(loaded):
+    table.attach(loaded.engine, PTuningSettings(tokens=5), name="mine")
+    questions = questions_of([row(1)], loaded.base.tokenizer, limit=9)
+    arm = arm_of(loaded, "tuned", questions, adapter="mine")
+    base = arm_of(loaded, "base", questions)
     assert (arm.virtual_tokens, base.virtual_tokens) == (5, 0)
     assert arm.prompt_tokens == base.prompt_tokens == len(base.prompts[0].ids)
-    assert arm.prompts[0].most == base.prompts[0].most - 5
+    assert arm.prompts[0].limit == base.prompts[0].limit - 5
 
 
 def test_instructions_are_a_text_or_its_file(tmp_path):
@@ -216,7 +216,9 @@ def test_what_every_prompt_of_an_arm_begins_with_is_read_once(tmp_path, monkeypa
     begun = []
     begin = Decoder.begin
     monkeypatch.setattr(
-        Decoder, "begin", lambda d, ids, kin: begun.append((kin, len(ids))) or begin(d, ids, kin)
+        Decoder,
+        "begin",
+        lambda d, ids, group: begun.append((group, len(ids))) or begin(d, ids, group),
     )
     train_run(made(tmp_path), emit=lambda _: None)
     tokens = dict(begun)

@@ -59,7 +59,7 @@ def test_the_end_of_a_name_says_how_a_value_is_written():
 
 
 def test_a_part_without_findings_says_so_and_several_stand_in_order():
-    assert findings_text("capacity", [], EN) == EN.say("capacity.none")
+    assert findings_text("capacity", [], EN) == EN.phrase("capacity.none")
     two = [Finding("untrained"), Finding("rank-enough", {"rank": 1, "larger": 8})]
     assert findings_text("capacity", two, EN) == " ".join(
         finding_text("capacity", each, EN) for each in two

@@ -17,7 +17,7 @@ from tunesmith.methods import table
 
 
 @pytest.fixture
-def opened(tmp_path):
+def loaded(tmp_path):
     return open_base(str(base_folder(tmp_path / "base")), dtype="float32")
 
 
@@ -46,9 +46,9 @@ def ruin(parameters, by=0.3):
             parameter += by * torch.randn(parameter.shape, generator=generator)
 
 
-def test_an_adapter_at_its_start_forgot_nothing(opened, tmp_path):
-    table.attach(opened.engine, LoraSettings(rank=2), name="mine")
-    found = ProbeRun(opened, settings(tmp_path)).forgetting("mine")
+def test_an_adapter_at_its_start_forgot_nothing(loaded, tmp_path):
+    table.attach(loaded.engine, LoraSettings(rank=2), name="mine")
+    found = ProbeRun(loaded, settings(tmp_path)).forgetting("mine")
     assert [each.probe for each in found.findings] == ["few", "more", "text", "all questions"]
     assert [each.part for each in found.findings] == [True, True, False, False]
     assert all(each.base == each.tuned for each in found.findings)
@@ -57,9 +57,9 @@ def test_an_adapter_at_its_start_forgot_nothing(opened, tmp_path):
     assert (text.difference.low, text.difference.high) == (0.0, 0.0)
 
 
-def test_an_adapter_that_makes_texts_unlikelier_forgot_and_the_base_is_as_it_was(opened, tmp_path):
-    probing = ProbeRun(opened, settings(tmp_path, perplexity_percent=0.5))
-    adapter = table.attach(opened.engine, LoraSettings(rank=2), name="mine")
+def test_an_adapter_that_makes_texts_unlikelier_forgot_and_the_base_is_as_it_was(loaded, tmp_path):
+    probing = ProbeRun(loaded, settings(tmp_path, perplexity_percent=0.5))
+    adapter = table.attach(loaded.engine, LoraSettings(rank=2), name="mine")
     before = probing.forgetting("mine")
     ruin(adapter.parameters.values())
     adapter.refresh()
@@ -70,7 +70,7 @@ def test_an_adapter_that_makes_texts_unlikelier_forgot_and_the_base_is_as_it_was
     assert [each.base for each in after.findings] == [each.base for each in before.findings]
 
 
-def test_the_base_is_asked_once_for_several_adapters(opened, tmp_path, monkeypatch):
+def test_the_base_is_asked_once_for_several_adapters(loaded, tmp_path, monkeypatch):
     arms = []
     import tunesmith.evaluation.forgetting_scores as module
 
@@ -81,20 +81,20 @@ def test_the_base_is_asked_once_for_several_adapters(opened, tmp_path, monkeypat
         return scored(engine, spans, adapters, **options)
 
     monkeypatch.setattr(module, "log_likelihoods", counted)
-    probing = ProbeRun(opened, settings(tmp_path))
+    probing = ProbeRun(loaded, settings(tmp_path))
     for name in ("a", "b"):
-        table.attach(opened.engine, LoraSettings(rank=2), name=name)
+        table.attach(loaded.engine, LoraSettings(rank=2), name=name)
         probing.forgetting(name)
     assert arms == [[None, "a"], ["b"]]
     # a prefix takes of the context, so that both must be read in smaller windows
-    table.attach(opened.engine, PTuningSettings(tokens=4), name="c")
+    table.attach(loaded.engine, PTuningSettings(tokens=4), name="c")
     probing.forgetting("c")
     assert arms[-1] == [None, "c"]
 
 
-def test_a_base_that_is_trained_itself_is_asked_before(opened, tmp_path):
-    adapter = table.attach(opened.engine, FullSettings(), name="default")
-    probing = ProbeRun(opened, settings(tmp_path))
+def test_a_base_that_is_trained_itself_is_asked_before(loaded, tmp_path):
+    adapter = table.attach(loaded.engine, FullSettings(), name="default")
+    probing = ProbeRun(loaded, settings(tmp_path))
     with pytest.raises(ValueError, match="before it is trained"):
         probing.forgetting(None)
     probing.score_base()
@@ -105,39 +105,39 @@ def test_a_base_that_is_trained_itself_is_asked_before(opened, tmp_path):
     assert probing.forgetting(None).outcome == "forgotten"
 
 
-def test_margins_are_the_settings(opened, tmp_path):
-    table.attach(opened.engine, LoraSettings(rank=2), name="mine")
+def test_margins_are_the_settings(loaded, tmp_path):
+    table.attach(loaded.engine, LoraSettings(rank=2), name="mine")
     loose = settings(tmp_path, accuracy_points=100, perplexity_percent=7)
-    found = ProbeRun(opened, loose).forgetting("mine")
+    found = ProbeRun(loaded, loose).forgetting("mine")
     assert [each.margin for each in found.findings] == [1.0, 1.0, pytest.approx(0.07), 1.0]
     assert found.outcome == "kept"
 
 
-def test_it_is_cancelled_and_asked_again(opened, tmp_path):
-    table.attach(opened.engine, LoraSettings(rank=2), name="mine")
-    probing = ProbeRun(opened, settings(tmp_path))
+def test_it_is_cancelled_and_asked_again(loaded, tmp_path):
+    table.attach(loaded.engine, LoraSettings(rank=2), name="mine")
+    probing = ProbeRun(loaded, settings(tmp_path))
     with pytest.raises(Cancelled):
-        probing.forgetting("mine", phase=Counting(most=1))
+        probing.forgetting("mine", phase=Counting(limit=1))
     phase = Counting()
     probing.forgetting("mine", phase=phase)
     assert phase.told[-1][0] == phase.told[-1][1] == 8 * 3 + 30 * 3 + 30
 
 
-def test_texts_longer_than_the_window_are_counted(opened, tmp_path):
+def test_texts_longer_than_the_window_are_counted(loaded, tmp_path):
     long = {"query": "x" * 300, "choices": ["a", "b"], "gold": 0}
     (tmp_path / "long.jsonl").write_text(json.dumps(long) + "\n")
     notes = []
-    table.attach(opened.engine, LoraSettings(rank=2), name="mine")
+    table.attach(loaded.engine, LoraSettings(rank=2), name="mine")
     probing = ProbeRun(
-        opened, ForgettingSettings(probes=[str(tmp_path / "long.jsonl")]), notice=notes.append
+        loaded, ForgettingSettings(probes=[str(tmp_path / "long.jsonl")]), notice=notes.append
     )
     probing.forgetting("mine")
     assert notes == ["long: 2 texts longer than 256 tokens, cut in front"]
 
 
-def test_what_cannot_be_probed_is_told_before_anything_is_trained(opened, tmp_path):
+def test_what_cannot_be_probed_is_told_before_anything_is_trained(loaded, tmp_path):
     with pytest.raises(ConfigError, match=r"no probe `nope`"):
-        ProbeRun(opened, ForgettingSettings(probes=["nope"]))
-    table.attach(opened.engine, PTuningSettings(tokens=250), name="mine")
+        ProbeRun(loaded, ForgettingSettings(probes=["nope"]))
+    table.attach(loaded.engine, PTuningSettings(tokens=250), name="mine")
     with pytest.raises(ModelError, match="leaves 6 tokens"):
-        ProbeRun(opened, settings(tmp_path)).forgetting("mine")
+        ProbeRun(loaded, settings(tmp_path)).forgetting("mine")

@@ -122,7 +122,7 @@ TEXTS = ["a text that is longer than the window of the reader", "short"]
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory):
+def loaded(tmp_path_factory):
     return open_base(str(base_folder(tmp_path_factory.mktemp("base"))), dtype="float32")
 
 
@@ -142,9 +142,9 @@ def reference(span, model=None):
     return np.array([float(logits[i - 1, span.ids[i]]) for i in range(span.scored, len(span.ids))])
 
 
-def trained(opened, name, settings):
+def trained(loaded, name, settings):
     """An adapter whose weights are not those that it starts with."""
-    adapter = table.attach(opened.engine, settings, name=name)
+    adapter = table.attach(loaded.engine, settings, name=name)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in adapter.parameters.values():
@@ -160,10 +160,10 @@ def same(found, expected, tolerance=1e-4):
 
 
 @pytest.mark.parametrize("tokens", [30, 100, 2048])
-def test_the_base_finds_what_transformers_finds_of_each_text_alone(opened, monkeypatch, tokens):
+def test_the_base_finds_what_transformers_finds_of_each_text_alone(loaded, monkeypatch, tokens):
     monkeypatch.setattr(likelihoods, "STREAM_TOKENS", tokens)
     all_spans = spans()
-    (found,) = log_likelihoods(opened.engine, all_spans, [None])
+    (found,) = log_likelihoods(loaded.engine, all_spans, [None])
     same(found, [reference(span) for span in all_spans])
 
 
@@ -173,52 +173,52 @@ def test_the_base_finds_what_transformers_finds_of_each_text_alone(opened, monke
     ids=lambda settings: settings.kind,
 )
 def test_arms_in_one_stream_find_what_each_finds_alone(tmp_path, settings):
-    opened = open_base(str(base_folder(tmp_path)), dtype="float32")
-    trained(opened, "mine", settings)
+    loaded = open_base(str(base_folder(tmp_path)), dtype="float32")
+    trained(loaded, "mine", settings)
     all_spans = spans()
-    base, mine = log_likelihoods(opened.engine, all_spans, [None, "mine"])
-    (alone,) = log_likelihoods(opened.engine, all_spans, ["mine"])
+    base, mine = log_likelihoods(loaded.engine, all_spans, [None, "mine"])
+    (alone,) = log_likelihoods(loaded.engine, all_spans, ["mine"])
     same(mine, alone)
     same(base, [reference(span) for span in all_spans])
     assert max(np.abs(a - b).max() for a, b in zip(base, mine, strict=True)) > 0.01
-    back = log_likelihoods(opened.engine, all_spans, ["mine", None])
+    back = log_likelihoods(loaded.engine, all_spans, ["mine", None])
     same(back[0], mine)
     same(back[1], base)
 
 
-def test_a_group_computes_its_beginning_once(opened, monkeypatch):
+def test_a_group_computes_its_beginning_once(loaded, monkeypatch):
     lengths = []
-    hidden_states = type(opened.engine).hidden_states
+    hidden_states = type(loaded.engine).hidden_states
 
     def counted(engine, batch, **options):
         lengths.append(len(batch.ids))
         return hidden_states(engine, batch, **options)
 
-    monkeypatch.setattr(type(opened.engine), "hidden_states", counted)
+    monkeypatch.setattr(type(loaded.engine), "hidden_states", counted)
     found = Reader(tiny_tokenizer(), 100).continuations(PAIRS[:1])
-    log_likelihoods(opened.engine, found, [None])
+    log_likelihoods(loaded.engine, found, [None])
     begin = found[0].scored
     assert len(lengths) == 1
     assert lengths[0] <= begin + sum(len(span.ids) - begin for span in found)
     assert sum(len(span.ids) for span in found) > 2 * lengths[0]
 
 
-def test_it_counts_spans_and_is_cancelled_before_the_last(opened, monkeypatch):
+def test_it_counts_spans_and_is_cancelled_before_the_last(loaded, monkeypatch):
     monkeypatch.setattr(likelihoods, "STREAM_TOKENS", 40)
     all_spans, phase = spans(), Counting()
-    log_likelihoods(opened.engine, all_spans, [None], phase=phase)
+    log_likelihoods(loaded.engine, all_spans, [None], phase=phase)
     assert [done for done, _ in phase.told] == sorted({done for done, _ in phase.told})
     assert phase.told[-1] == (len(all_spans), len(all_spans))
     assert len(phase.told) > 2
     with pytest.raises(Cancelled):
-        log_likelihoods(opened.engine, all_spans, [None], phase=Counting(most=1))
-    whole = log_likelihoods(opened.engine, all_spans, [None], phase=Counting(len(phase.told)))
+        log_likelihoods(loaded.engine, all_spans, [None], phase=Counting(limit=1))
+    whole = log_likelihoods(loaded.engine, all_spans, [None], phase=Counting(len(phase.told)))
     assert len(whole[0]) == len(all_spans)
 
 
 def test_scores_that_are_no_numbers_are_refused(tmp_path):
-    opened = open_base(str(base_folder(tmp_path)), dtype="float32")
+    loaded = open_base(str(base_folder(tmp_path)), dtype="float32")
     with torch.no_grad():
-        opened.engine.model.model.norm.weight.fill_(float("nan"))
+        loaded.engine.model.model.norm.weight.fill_(float("nan"))
     with pytest.raises(ModelError, match="no numbers"):
-        log_likelihoods(copy.copy(opened.engine), spans(), [None])
+        log_likelihoods(copy.copy(loaded.engine), spans(), [None])

@@ -93,9 +93,9 @@ def test_runs_of_a_comparison_ask_the_base_once(tmp_path, monkeypatch):
         asked.append(name)
         return draw(self, name, arm, **options)
 
-    def facts(opened, sheet, settings, *, adapter, phase):
+    def facts(loaded, sheet, settings, *, adapter, phase):
         told.append(adapter)
-        return ask(opened, sheet, settings, adapter=adapter, phase=phase)
+        return ask(loaded, sheet, settings, adapter=adapter, phase=phase)
 
     monkeypatch.setattr(measures.Asking, "draw", drawn)
     monkeypatch.setattr(measures, "ask_facts", facts)

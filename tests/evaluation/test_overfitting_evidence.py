@@ -70,15 +70,15 @@ def run(tmp_path_factory):
     train = {"steps": 12, "rows_per_step": 3, "lr": 0.01, "evaluate_steps": 4}
     made = config(tmp_path_factory.mktemp("run"), train=train)
     folder = RunFolder(Path(train_run(made, emit=lambda _: None).run))
-    opened = open_for(made, progress=SILENT)
-    attach_folder(opened, folder.adapter)
-    rows = load_rows(made.data, opened.base.tokenizer, context=256, seed=0)
-    return made, folder, opened, rows
+    loaded = open_for(made, progress=SILENT)
+    attach_folder(loaded, folder.adapter)
+    rows = load_rows(made.data, loaded.base.tokenizer, context=256, seed=0)
+    return made, folder, loaded, rows
 
 
 def course_of(run, **more):
-    made, folder, opened, _ = run
-    width = opened.engine.model.config.hidden_size
+    made, folder, loaded, _ = run
+    width = loaded.engine.model.config.hidden_size
     return read_run(folder, made.method, width=width, seed=0, **more)
 
 
@@ -93,10 +93,10 @@ def test_the_course_of_a_run_is_what_its_folder_tells(run):
 
 
 def test_both_arms_are_measured_and_the_document_is_json(run):
-    _, _, opened, rows = run
-    capacity = capacity_of(opened.engine, "default")
+    _, _, loaded, rows = run
+    capacity = capacity_of(loaded.engine, "default")
     answered = Answered(["a"] * 4, ["b", "c", "d", "e"])
-    evidence = RowLossSample(opened, rows).evidence(
+    evidence = RowLossSample(loaded, rows).evidence(
         "default", run=course_of(run), answered=answered, capacity=capacity
     )
     document = assess_overfitting(evidence).to_json()
@@ -111,18 +111,18 @@ def test_both_arms_are_measured_and_the_document_is_json(run):
 
 
 def test_the_untrained_model_is_its_own_base(run):
-    _, _, opened, rows = run
-    losing = RowLossSample(opened, rows)
+    _, _, loaded, rows = run
+    losing = RowLossSample(loaded, rows)
     losing.measure_base()
     found = losing.evidence(None, run=course_of(run))
     assert found.gap.train_change.mean == 0
-    alone = RowLossSample(opened, rows).evidence(None, run=course_of(run))
+    alone = RowLossSample(loaded, rows).evidence(None, run=course_of(run))
     assert alone.gap.train_change is None
 
 
 def test_it_is_cancelled_between_two_batches(run):
-    _, _, opened, rows = run
-    losing, phase = RowLossSample(opened, rows), Counting(most=2)
+    _, _, loaded, rows = run
+    losing, phase = RowLossSample(loaded, rows), Counting(limit=2)
     with pytest.raises(Cancelled):
         losing.evidence("default", run=course_of(run), phase=phase)
     total = len(losing.train) + len(losing.held)

@@ -148,7 +148,7 @@ def test_an_empty_answer_takes_the_first_token_only(engine, monkeypatch):
 def test_timing_is_cancelled_between_two_requests(engine):
     arms, answers = {"a": arm("a", 7)}, {"a": said(1)}
     with pytest.raises(Cancelled):
-        time_arms(engine, arms, answers, rows=3, phase=Counting(most=1))
+        time_arms(engine, arms, answers, rows=3, phase=Counting(limit=1))
     assert time_arms(engine, {}, {}, rows=3) == {}
 
 

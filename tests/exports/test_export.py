@@ -47,27 +47,27 @@ def adapters(tmp_path_factory):
     base = talking_base(root / "base")
     sha256 = hash_folder(base)[COMBINED]
     for kind, settings in SETTINGS.items():
-        opened = open_base(str(base), dtype="float32", device="cpu", four_bit=kind == "qlora")
-        adapter = table.attach(opened.engine, settings, name=kind)
+        loaded = open_base(str(base), dtype="float32", device="cpu", four_bit=kind == "qlora")
+        adapter = table.attach(loaded.engine, settings, name=kind)
         randomise(adapter)
 
         def beside(into, kind=settings.kind):
             write_origin(into, Origin(str(base), sha256, kind))
 
-        store.save(root / kind, adapter, opened.engine, base=str(base), beside=beside)
+        store.save(root / kind, adapter, loaded.engine, base=str(base), beside=beside)
     return root
 
 
 @pytest.fixture(scope="module")
 def with_tokens(adapters):
     """An adapter with a token of its own, and the tokenizer that reads it."""
-    opened = open_base(str(adapters / "base"), dtype="float32", device="cpu")
+    loaded = open_base(str(adapters / "base"), dtype="float32", device="cpu")
     tokenizer = AutoTokenizer.from_pretrained(adapters / "base")
     words = Words(add_tokens_(tokenizer, ["<intent>"]))
-    adapter = table.attach(opened.engine, LoraSettings(rank=2), name="a", words=words)
+    adapter = table.attach(loaded.engine, LoraSettings(rank=2), name="a", words=words)
     randomise(adapter)
     beside = tokenizer.save_pretrained
-    store.save(adapters / "tokens", adapter, opened.engine, base="base", beside=beside)
+    store.save(adapters / "tokens", adapter, loaded.engine, base="base", beside=beside)
     return adapters
 
 
@@ -108,9 +108,9 @@ def test_a_comparison_sees_another_adapter(adapters, tmp_path):
     wrong = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
     wrong["lora_alpha"] = 70
     (tmp_path / "out" / "adapter_config.json").write_text(json.dumps(wrong))
-    opened = open_base(str(adapters / "base"), dtype="float32", device="cpu")
-    store.load(opened.engine, adapters / "lora", name="a")
-    here = compare_folder.Here(opened.engine, opened.base.tokenizer, opened.base.stop_ids, "a")
+    loaded = open_base(str(adapters / "base"), dtype="float32", device="cpu")
+    store.load(loaded.engine, adapters / "lora", name="a")
+    here = compare_folder.Here(loaded.engine, loaded.base.tokenizer, loaded.base.stop_ids, "a")
     talks = [[export_check.Message("user", "hello")]]
     found = compare_folder.compare_adapter(here, tmp_path / "out", adapters / "base", talks)
     assert found.largest_difference > 1e-2

@@ -85,22 +85,22 @@ def test_weights_are_converted_in_blocks_to_the_same_bytes(tmp_path, monkeypatch
 def test_at_no_time_is_more_than_one_weight_in_memory(tmp_path, monkeypatch):
     from tunesmith.exports import gguf_model
 
-    alive, most = set(), 0
+    alive, limit = set(), 0
     read = gguf_model.read_weight
 
     def counted(folder, name):
-        nonlocal most
+        nonlocal limit
         import weakref
 
         tensor = read(folder, name)
         alive.add(name)
-        most = max(most, len(alive))
+        limit = max(limit, len(alive))
         weakref.finalize(tensor, alive.discard, name)
         return tensor
 
     monkeypatch.setattr(gguf_model, "read_weight", counted)
     write_model(base("llama", tmp_path / "base"), tmp_path / "m.gguf")
-    assert most <= 2  # the last one goes when the next has come
+    assert limit <= 2  # the last one goes when the next has come
 
 
 def test_a_sharded_folder_is_the_same_file(tmp_path):

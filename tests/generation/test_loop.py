@@ -203,14 +203,16 @@ def test_openings_of_one_adapter_are_each_read_once_and_change_no_answer(monkeyp
     begun, steps = [], []
     begin, step = Decoder.begin, Decoder.step
     monkeypatch.setattr(
-        Decoder, "begin", lambda d, ids, kin: begun.append((tuple(ids), kin)) or begin(d, ids, kin)
+        Decoder,
+        "begin",
+        lambda d, ids, group: begun.append((tuple(ids), group)) or begin(d, ids, group),
     )
     monkeypatch.setattr(
         Decoder, "step", lambda d, t: steps.append([d.adapters[s] for s in t]) or step(d, t)
     )
     assert answers(engine, prompts) == alone
     kins = [(adapter, opening) for adapter in (None, "a") for opening in begins]
-    assert begun == [(begins[kin[1]], kin) for kin in kins]
+    assert begun == [(begins[group[1]], group) for group in kins]
     # in a step each adapter's slots stand together
     assert all(len([*groupby(each)]) == len(set(each)) for each in steps)
 
@@ -224,7 +226,7 @@ def test_prompts_of_one_adapter_that_open_differently_are_not_read_together():
 def test_a_prompt_without_room_for_more_ends_there():
     engine = prepare_(tiny_model("llama"))
     (whole,) = answers(engine, [PROMPTS[0]])
-    rooms = [Prompt(PROMPTS[0].ids, most=most) for most in (1, 4, 99)]
+    rooms = [Prompt(PROMPTS[0].ids, limit=limit) for limit in (1, 4, 99)]
     assert answers(engine, rooms) == [whole[:1], whole[:4], whole]
     ended = [
         answer.ended

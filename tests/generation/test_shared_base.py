@@ -34,14 +34,14 @@ def folders(tmp_path_factory):
     """A base that talks, and an adapter of each kind beside it."""
     root = tmp_path_factory.mktemp("shared")
     base = talking_base(root / "base")
-    opened = open_base(str(base), dtype="float32", device="cpu")
+    loaded = open_base(str(base), dtype="float32", device="cpu")
     for number, (name, settings) in enumerate(KINDS.items()):
-        adapter = table.attach(opened.engine, settings, name=name)
+        adapter = table.attach(loaded.engine, settings, name=name)
         g = torch.Generator().manual_seed(number)
         for parameter in adapter.trained.values():
             parameter.data.add_(0.3 * torch.randn(parameter.shape, generator=g))
         adapter.refresh()
-        store.save(root / name, adapter, opened.engine, base=str(base))
+        store.save(root / name, adapter, loaded.engine, base=str(base))
         adapter.detach()
     return root
 
@@ -91,8 +91,8 @@ def test_what_was_unloaded_leaves_the_base_as_it_was(base, folders):
         base.adapters.unload(name)
     assert len(base.adapters) == 0
     assert base.generate(ROWS, sampling=SHORT) == before
-    assert not any(linear.terms for linear in base.opened.engine.linears.values())
-    assert base.opened.engine.prefixes == {}
+    assert not any(linear.terms for linear in base.loaded.engine.linears.values())
+    assert base.loaded.engine.prefixes == {}
     with pytest.raises(AdapterError, match="'a' is loaded"):
         base.generate(["x"], adapters=["a"])
 
@@ -119,7 +119,7 @@ def test_an_answer_ends_with_the_models_context_and_what_leaves_no_room_is_refus
     sure = Sampling(max_new_tokens=100_000)
     assert base.generate(["hello"], sampling=sure)
     with pytest.raises(DataError, match="no room for an answer"):
-        base.generate(["hello " * base.opened.base.context])
+        base.generate(["hello " * base.loaded.base.context])
 
 
 def test_messages_and_texts_ask_alike_and_what_is_neither_is_refused(base):

@@ -82,10 +82,10 @@ def test_every_width_is_dequantised_by_the_scale_of_its_own_block(width, dtype):
     assert float((expected.view(64, width) - weight).norm() / weight.norm()) < 0.11
 
 
-def dequantised(model, quantised):
+def dequantised(model, quantized):
     """A dense copy of the model with the weights that the 4-bit one computes with."""
     dense = copy.deepcopy(model)
-    for name, module in quantised.named_modules():
+    for name, module in quantized.named_modules():
         weight = four_bit.four_bit_of(module) if hasattr(module, "weight") else None
         if weight is not None:
             dense.get_submodule(name).weight.data = weight.dense()
@@ -101,10 +101,10 @@ def test_loss_and_gradients_equal_a_dense_model_of_the_dequantised_weights(
 ):
     settings = QUANTISED[variant]
     model = tiny_model(family, torch.float32)
-    quantised = four_bit_model(model, tmp_path)
-    dense = dequantised(model, quantised)
+    quantized = four_bit_model(model, tmp_path)
+    dense = dequantised(model, quantized)
     words = Words(original=lambda name: read_weight(tmp_path, name))
-    engine = prepare_(quantised)
+    engine = prepare_(quantized)
     adapter = table.attach(engine, settings, name="a", seed=1, words=words)
     for key, parameter in adapter.trained.items():
         generator = torch.Generator().manual_seed(len(key))

@@ -29,9 +29,9 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 @pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
     with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield opened
-        opened.close()
+        loaded = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield loaded
+        loaded.close()
 
 
 def run_html(path: Path, language: str) -> str:

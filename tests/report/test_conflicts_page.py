@@ -27,7 +27,7 @@ def test_every_part_is_there_in_every_language(language: str) -> None:
 def test_the_verdict_has_a_headline(answer: str) -> None:
     found = clash()
     verdict = {**found["verdict"], "answer": answer}  # type: ignore[dict-item]
-    says = Phrases(PHRASES).say(f"conflicts.answer.{answer}")
+    says = Phrases(PHRASES).phrase(f"conflicts.answer.{answer}")
     assert f'<p class="answer">{says}</p>' in conflicts_page({**found, "verdict": verdict})
 
 
@@ -59,6 +59,6 @@ def test_a_pair_that_changes_nothing_has_no_map() -> None:
 def test_a_cell_is_bad_on_the_side_that_its_measure_names() -> None:
     cosine = Grid({("q", 0): -0.2, ("q", 2): 0.1, ("v", 0): 0.0}, neutral=0.0, bad=-1)
     assert [cosine.is_bad(value) for value in cosine.values.values()] == [True, False, False]
-    assert (cosine.kinds, cosine.depths, cosine.most) == (["q", "v"], [0, 2], 0.2)
+    assert (cosine.kinds, cosine.depths, cosine.limit) == (["q", "v"], [0, 2], 0.2)
     signs = Grid({("q", 0): 0.6, ("q", 1): 0.4}, neutral=0.5, bad=1)
     assert [signs.is_bad(value) for value in signs.values.values()] == [True, False]

@@ -41,8 +41,8 @@ def folder(tmp_path):
 def indexed(tmp_path, folder, embedder):
     """Indexes the folder into the store, again and again."""
 
-    def go(cutting=ChunkConfig(40, 8), **options):  # noqa: B008  # frozen
-        source = IndexedFolder(folder, "toy", lambda: embedder, cutting)
+    def go(chunk_config=ChunkConfig(40, 8), **options):  # noqa: B008  # frozen
+        source = IndexedFolder(folder, "toy", lambda: embedder, chunk_config)
         return index(source, str(tmp_path / "store"), **options)
 
     go.uri = str(tmp_path / "store")

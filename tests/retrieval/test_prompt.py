@@ -20,9 +20,9 @@ from tunesmith.retrieval.prompt import (
 MOST = 400
 
 
-def build(question="Who pays?", passages=(("a.txt", "The company pays."),), most=MOST, **options):
+def build(question="Who pays?", passages=(("a.txt", "The company pays."),), limit=MOST, **options):
     count = lambda text: len(re.findall(r"\w+|[^\w\s]", text))  # noqa: E731
-    return build_prompt(question, passages, most_tokens=most, count=count, **options)
+    return build_prompt(question, passages, most_tokens=limit, count=count, **options)
 
 
 def test_a_prompt_reads_like_this():
@@ -48,7 +48,7 @@ def test_what_the_template_writes_is_taken_from_the_prompt_and_told_with_it():
     whole, less = build(passages=passages), build(passages=passages, template_tokens=60)
     assert len(less.sources) < len(whole.sources)
     with pytest.raises(RagError, match="a prompt of 64 tokens") as refused:
-        build(most=64, template_tokens=64)
+        build(limit=64, template_tokens=64)
     assert "--prompt-tokens" in refused.value.remedy
 
 
@@ -61,7 +61,7 @@ TEXT = st.text(alphabet=st.sampled_from("ab \n\r\u2028\x0b>[]12.<|imend_/s]\u200
 
 @given(texts=st.lists(TEXT, max_size=4), places=TEXT, question=TEXT)
 def test_no_line_of_a_document_leaves_its_quotation(texts, places, question):
-    prompt = build(question, [(places, text) for text in texts], most=2000)
+    prompt = build(question, [(places, text) for text in texts], limit=2000)
     lines = re.split("[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]", prompt.user)
     own = [line for line in lines if not line.startswith("> ")]
     headings = [line for line in own if line.startswith("[")]
@@ -109,16 +109,16 @@ def test_what_is_harmless_stays_as_it_is(text):
     assert sanitize(sanitize(text)) == sanitize(text)
 
 
-@given(lengths=st.lists(st.integers(1, 120), min_size=1, max_size=6), most=st.integers(90, 400))
-def test_a_prompt_is_never_longer_than_allowed(lengths, most):
+@given(lengths=st.lists(st.integers(1, 120), min_size=1, max_size=6), limit=st.integers(90, 400))
+def test_a_prompt_is_never_longer_than_allowed(lengths, limit):
     passages = [(f"{i}.txt", " ".join(["word"] * n)) for i, n in enumerate(lengths)]
     with contextlib.suppress(RagError):
-        check_room(build(passages=passages, most=most), lengths, most)
+        check_room(build(passages=passages, limit=limit), lengths, limit)
 
 
-def check_room(prompt, lengths, most):
+def check_room(prompt, lengths, limit):
     count = len(re.findall(r"\w+|[^\w\s]", prompt.system + prompt.user))
-    assert count <= most
+    assert count <= limit
     assert len(prompt.sources) + prompt.left_out == len(lengths)
     whole = [s for s, n in zip(prompt.sources, lengths, strict=False) if len(s.text.split()) == n]
     assert len(prompt.sources) - len(whole) <= 1

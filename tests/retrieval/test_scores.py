@@ -43,21 +43,21 @@ def test_metrics_are_those_of_ir_measures(ranking, relevant):
 SCORES = st.lists(st.floats(-1, 1), min_size=1)
 
 
-@given(right=SCORES, wrong=SCORES, most=st.floats(0, 0.5))
-def test_a_threshold_refuses_no_more_answers_than_allowed_and_none_higher_does(right, wrong, most):
-    fit = fit_threshold(right, wrong, most_false_refusals=most)
-    assert fit.false_refusals == sum(s < fit.score for s in right) / len(right) <= most
+@given(right=SCORES, wrong=SCORES, limit=st.floats(0, 0.5))
+def test_a_threshold_refuses_no_more_answers_than_allowed_and_none_higher_does(right, wrong, limit):
+    fit = fit_threshold(right, wrong, most_false_refusals=limit)
+    assert fit.false_refusals == sum(s < fit.score for s in right) / len(right) <= limit
     assert fit.refusals == sum(s < fit.score for s in wrong) / len(wrong)
     above = [score for score in right if score > fit.score]
     if above:
-        assert sum(s < min(above) for s in right) / len(right) > most
+        assert sum(s < min(above) for s in right) / len(right) > limit
 
 
-@given(right=SCORES, wrong=SCORES, most=st.floats(0, 0.5))
-def test_a_threshold_as_it_is_shown_keeps_its_promise(right, wrong, most):
-    fit = fit_threshold(right, wrong, most_false_refusals=most, decimals=2)
+@given(right=SCORES, wrong=SCORES, limit=st.floats(0, 0.5))
+def test_a_threshold_as_it_is_shown_keeps_its_promise(right, wrong, limit):
+    fit = fit_threshold(right, wrong, most_false_refusals=limit, decimals=2)
     shown = float(f"{fit.score:.2f}")
-    assert fit.false_refusals == sum(s < shown for s in right) / len(right) <= most
+    assert fit.false_refusals == sum(s < shown for s in right) / len(right) <= limit
     assert fit.refusals == sum(s < shown for s in wrong) / len(wrong)
 
 

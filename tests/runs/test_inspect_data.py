@@ -68,8 +68,8 @@ def codes(inspection):
 
 
 def run_rows(config, base_folder):
-    opened = open_tokenizer(str(base_folder))
-    return load_rows(config.data, opened.tokenizer, context=opened.context, seed=0)
+    loaded = open_tokenizer(str(base_folder))
+    return load_rows(config.data, loaded.tokenizer, context=loaded.context, seed=0)
 
 
 def refused(config, base_folder):
@@ -157,11 +157,11 @@ def test_all_sizes_are_of_the_rows_that_are_left(data, faulty, config):
 
 def test_the_tokenizer_is_that_of_the_loaded_base_without_its_weights(base_folder, tmp_path):
     base = load_base(str(base_folder))
-    opened = open_tokenizer(str(base_folder))
+    loaded = open_tokenizer(str(base_folder))
     text = "hello 42"
-    assert opened.tokenizer.encode(text) == base.tokenizer.encode(text)
-    assert opened.tokenizer.chat_template == base.tokenizer.chat_template
-    assert opened.context == base.context
+    assert loaded.tokenizer.encode(text) == base.tokenizer.encode(text)
+    assert loaded.tokenizer.chat_template == base.tokenizer.chat_template
+    assert loaded.context == base.context
 
 
 def test_a_model_that_is_not_there_is_refused(tmp_path, home):

@@ -27,19 +27,19 @@ def run(folder, model="my-model", kind="adapter"):
 
 def test_nothing_named_is_the_default_model():
     found = locate(None)
-    assert (found.model, found.adapters, found.voices) == (DEFAULT, {}, {"base": None})
+    assert (found.model, found.adapters, found.participants) == (DEFAULT, {}, {"base": None})
 
 
 def test_a_model_answers_under_its_name():
     found = locate("models/tiny")
-    assert (found.model, found.voices) == ("models/tiny", {"tiny": None})
+    assert (found.model, found.participants) == ("models/tiny", {"tiny": None})
 
 
 def test_a_run_is_its_model_with_its_adapter(tmp_path):
     found = locate(str(run(tmp_path / "one")))
     assert found.model == "my-model"
     assert found.adapters == {"one": tmp_path / "one" / "adapter"}
-    assert found.voices == {"one": "one"}
+    assert found.participants == {"one": "one"}
 
 
 def test_the_adapter_folder_of_a_run_is_the_run(tmp_path):
@@ -50,24 +50,24 @@ def test_the_adapter_folder_of_a_run_is_the_run(tmp_path):
 def test_a_full_run_is_a_model_of_its_own(tmp_path):
     found = locate(str(run(tmp_path / "one", kind="model")))
     assert found.model == str(tmp_path / "one" / "model")
-    assert (found.adapters, found.voices) == ({}, {"one": None})
+    assert (found.adapters, found.participants) == ({}, {"one": None})
 
 
 def test_an_adapter_alone_brings_its_base(tmp_path):
     found = locate(None, [str(adapter(tmp_path / "a"))])
-    assert (found.model, found.voices) == ("some/base", {"a": "a"})
+    assert (found.model, found.participants) == ("some/base", {"a": "a"})
 
 
 def test_adapters_over_a_model_answer_and_the_bare_model_only_if_asked(tmp_path):
     a = str(adapter(tmp_path / "a"))
-    assert locate("m", [a]).voices == {"a": "a"}
-    assert locate("m", ["base", a]).voices == {"base": None, "a": "a"}
+    assert locate("m", [a]).participants == {"a": "a"}
+    assert locate("m", ["base", a]).participants == {"base": None, "a": "a"}
     assert locate("m", [a]).model == "m"
 
 
 def test_a_run_answers_beside_further_adapters(tmp_path):
     found = locate(str(run(tmp_path / "one")), ["base", str(adapter(tmp_path / "a"))])
-    assert found.voices == {"one": "one", "base": None, "a": "a"}
+    assert found.participants == {"one": "one", "base": None, "a": "a"}
 
 
 def test_two_of_the_same_name_are_told_apart(tmp_path):
@@ -127,7 +127,7 @@ def test_a_run_is_found_by_its_name_below_the_runs(tmp_path, monkeypatch):
     run(tmp_path / "runs" / "one")
     run(tmp_path / "runs" / "many" / "lora")
     monkeypatch.chdir(tmp_path)
-    assert locate("one").voices == {"one": "one"}
+    assert locate("one").participants == {"one": "one"}
     assert locate(None, ["one"]).model == "my-model"
     found = find_adapter("many/lora", tmp_path / "runs")
     assert found.adapter == tmp_path / "runs" / "many" / "lora" / "adapter"

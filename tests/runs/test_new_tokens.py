@@ -48,8 +48,8 @@ def test_both_arms_and_a_chat_answer_each_with_its_own_tokenizer(tmp_path):
     chat = open_chat(
         locate(str(tmp_path / "run"), ["base"]), sampling=Sampling(max_new_tokens=3), seed=0
     )
-    for voice in chat.voices:
-        reply = chat.reply(voice, "say 3 <intent>", on_text=lambda text: None)
+    for participant in chat.participants:
+        reply = chat.reply(participant, "say 3 <intent>", on_text=lambda text: None)
         assert reply.tokens >= 1
 
 

@@ -73,9 +73,9 @@ def checked(config):
 
 def refused(config, base):
     """What a run refuses for: the same call that it makes."""
-    opened = open_tokenizer(str(base))
+    loaded = open_tokenizer(str(base))
     try:
-        load_rows(config.data, opened.tokenizer, context=opened.context, seed=0)
+        load_rows(config.data, loaded.tokenizer, context=loaded.context, seed=0)
     except FaultyData as error:
         return error.faults, error
     return [], None

@@ -97,7 +97,7 @@ def test_a_full_fine_tune_that_no_share_helps_is_as_it_was_to_the_last_bit(tmp_p
     whole = {name: p.detach().clone() for name, p in adapter.parameters.items()}
     asking = {"score": lambda: 1.0, "forget": lambda _: forgetting(1.0)}
     found = find_scale(adapter, start, **asking, allowed=0.0, full=None)
-    assert found.strength.share == 1.0
+    assert found.scale.share == 1.0
     assert all(torch.equal(p, whole[name]) for name, p in adapter.parameters.items())
 
 
@@ -139,8 +139,8 @@ def test_the_largest_share_within_the_margin_is_found(adapter, share):
     told = Told(adapter, lambda s: 0.01 if s <= share + 1e-3 else 0.2, lambda _: 0.9)
     found = told.found()
     assert told.share == pytest.approx(share or 1.0)
-    assert found.strength.share == pytest.approx(share or 1.0)
-    assert found.strength.tried == (share or None)
+    assert found.scale.share == pytest.approx(share or 1.0)
+    assert found.scale.tried == (share or None)
     assert found.forgetting.outcome == ("kept" if share else "forgotten")
     looks = [probes for _, probes in told.asked]
     assert len(looks) <= 2 + math.ceil(math.log2(len(SHARES) + 1))
@@ -149,22 +149,22 @@ def test_the_largest_share_within_the_margin_is_found(adapter, share):
 
 def test_what_is_within_the_margin_stays_as_strong_as_it_was(adapter):
     told = Told(adapter, lambda _: 0.01, lambda s: s)
-    assert (told.found().strength, told.share, len(told.asked)) == (None, 1.0, 1)
+    assert (told.found().scale, told.share, len(told.asked)) == (None, 1.0, 1)
 
 
 @pytest.mark.parametrize(("lost", "stands"), [(0.02, 0.5), (0.04, 1.0)])
 def test_a_share_that_would_lose_the_skill_is_not_taken(adapter, lost, stands):
     told = Told(adapter, lambda s: 0.1 * s, lambda s: 0.9 if s > 0.99 else 0.9 - lost)
     found = told.found()
-    assert (found.strength.share, found.strength.tried) == (stands, 0.5)
+    assert (found.scale.share, found.scale.tried) == (stands, 0.5)
     assert told.share == pytest.approx(stands)
     assert found.forgetting.outcome == ("kept" if stands < 1 else "forgotten")
-    assert ("full strength" in found.strength.text()) == (stands == 1)
+    assert ("full strength" in found.scale.text()) == (stands == 1)
 
 
 def test_without_scores_it_stays_as_strong_as_it_was(adapter):
     told = Told(adapter, lambda s: 0.1 * s, lambda _: math.nan)
-    assert (told.found().strength, told.share) == (None, 1.0)
+    assert (told.found().scale, told.share) == (None, 1.0)
 
 
 def test_a_run_whose_answers_cannot_be_scored_is_saved_all_the_same(tmp_path, monkeypatch):
@@ -230,10 +230,10 @@ def test_a_run_that_forgets_ends_at_a_share_and_says_so(tmp_path, monkeypatch):
     whole = train_run(config(tmp_path / "whole"), emit=lambda _: None)
     evaluate = {**config(tmp_path).evaluate.model_dump(mode="json"), "forgetting": "default"}
 
-    def forgotten(judge, opened, adapter, probes=None):
+    def forgotten(judge, loaded, adapter, probes=None):
         sizes = [
             float(term.b.detach().norm())
-            for linear in opened.engine.linears.values()
+            for linear in loaded.engine.linears.values()
             if (term := linear.terms.get(adapter))
         ]
         whole_sizes.append(sum(sizes))

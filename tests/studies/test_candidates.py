@@ -28,11 +28,12 @@ def blend(runs):
 @pytest.fixture
 def keeping(runs):
     configs = {run.name: load_run_config(run / "config.yaml", {}) for run in runs}
-    opened = open_base(configs["left"].model, dtype="float32")
+    loaded = open_base(configs["left"].model, dtype="float32")
     tasks = [
-        read_task(name, config, opened, most=9, progress=SILENT) for name, config in configs.items()
+        read_task(name, config, loaded, limit=9, progress=SILENT)
+        for name, config in configs.items()
     ]
-    return Keeping(opened, tasks, {run.name: run / "adapter" for run in runs})
+    return Keeping(loaded, tasks, {run.name: run / "adapter" for run in runs})
 
 
 def test_an_adapter_loses_nothing_of_its_own_task(runs, keeping):

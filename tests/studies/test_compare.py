@@ -159,15 +159,15 @@ def test_a_folder_that_holds_a_run_is_refused_before_anything_is_written(tmp_pat
 def test_runs_over_one_base_load_it_once(tmp_path, monkeypatch):
     from tunesmith.studies import compare
 
-    opened = []
+    loaded = []
     real = compare.open_for
     monkeypatch.setattr(
         compare,
         "open_for",
-        lambda config, **o: opened.append(config.method.kind) or real(config, **o),
+        lambda config, **o: loaded.append(config.method.kind) or real(config, **o),
     )
     go(variants(tmp_path, ("lora", "qlora", "prompt", "full")), tmp_path / "all")
-    assert opened == ["lora", "qlora", "full"]
+    assert loaded == ["lora", "qlora", "full"]
 
 
 def test_a_base_that_cannot_be_used_fails_its_runs_and_no_other(tmp_path, monkeypatch):

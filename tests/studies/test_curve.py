@@ -109,7 +109,7 @@ def test_losses_of_rows_are_those_of_the_run(tmp_path):
     made = config(tmp_path)
     found, _ = go(made, tmp_path / "curve", shares=(0.5, 1.0))
     run = OneRun(made, found.comparison.rows[1].folder, progress=SILENT)
-    opened = open_for(made, progress=SILENT)
+    loaded = open_for(made, progress=SILENT)
     start = made.model_copy(
         update={
             "method": made.method.model_copy(
@@ -118,9 +118,9 @@ def test_losses_of_rows_are_those_of_the_run(tmp_path):
         }
     )
     run.config = start
-    run.prepare(opened)
+    run.prepare(loaded)
     held = run.job.held
-    losses = losses_of_rows(opened, held, adapter="default")
+    losses = losses_of_rows(loaded, held, adapter="default")
     weights = [float(held[i].weights[1:].sum()) for i in range(len(held))]
     mean = sum(x * w for x, w in zip(losses, weights, strict=True)) / sum(weights)
     assert mean == pytest.approx(held_out_loss(run.job, held, tokens=64), rel=1e-4)

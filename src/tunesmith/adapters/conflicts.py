@@ -43,7 +43,7 @@ def kinds_of(layers: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(map(kind_of, layers)))
 
 
-def bands(layers: Sequence[str], *, most: int) -> list[Band]:
+def bands(layers: Sequence[str], *, limit: int) -> list[Band]:
     """The layers from the first block to the last in at most ``most`` bands of like height.
 
     Layers outside the blocks come last, each by itself.
@@ -54,7 +54,7 @@ def bands(layers: Sequence[str], *, most: int) -> list[Band]:
         if (depth := depth_of(layer)) is not None:
             at.setdefault(depth, []).append(layer)
     depths = sorted(at)
-    height = max(1, math.ceil(len(depths) / most))
+    height = max(1, math.ceil(len(depths) / limit))
     groups = [depths[i : i + height] for i in range(0, len(depths), height)]
     inside = [
         Band(group[0], group[-1], tuple(layer for depth in group for layer in at[depth]))

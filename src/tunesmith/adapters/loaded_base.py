@@ -69,9 +69,9 @@ def open_with_adapters(
 
     Raises what ``attach_folder`` raises, whose ``force`` this is.
     """
-    opened = open_base(model, four_bit=four_bit, progress=progress)
-    return opened, {
-        name: attach_folder(opened, folder, name=name, force=force)
+    loaded = open_base(model, four_bit=four_bit, progress=progress)
+    return loaded, {
+        name: attach_folder(loaded, folder, name=name, force=force)
         for name, folder in adapters.items()
     }
 
@@ -92,19 +92,19 @@ def open_skeleton(model: str, *, progress: Progress = SILENT) -> tuple[Path, Eng
 
 
 def attach_folder(
-    opened: LoadedBase, folder: Path, *, name: str = "default", force: bool = False
+    loaded: LoadedBase, folder: Path, *, name: str = "default", force: bool = False
 ) -> Adapter:
     """Attach the adapter of a folder; one with tokens of its own brings its tokenizer along.
 
     Raises AdapterError as ``store.load`` does, and for one that was trained over another base:
     with ``force`` not where only the names of both differ.
     """
-    base = Identity(opened.base.name, opened.base.folder, trusted=force)
-    return _attach(opened, folder, name=name, base=base)
+    base = Identity(loaded.base.name, loaded.base.folder, trusted=force)
+    return _attach(loaded, folder, name=name, base=base)
 
 
 def attach_over_any(
-    opened: LoadedBase,
+    loaded: LoadedBase,
     folder: Path,
     *,
     name: str = "default",
@@ -115,11 +115,11 @@ def attach_over_any(
 
     ``settings`` and ``differing`` are those of ``store.load``.
     """
-    return _attach(opened, folder, name=name, settings=settings, differing=differing)
+    return _attach(loaded, folder, name=name, settings=settings, differing=differing)
 
 
 def _attach(
-    opened: LoadedBase,
+    loaded: LoadedBase,
     folder: Path,
     *,
     name: str,
@@ -128,8 +128,8 @@ def _attach(
     base: Identity | None = None,
 ) -> Adapter:
     adapter = store.load(
-        opened.engine, folder, name=name, settings=settings, differing=differing, base=base
+        loaded.engine, folder, name=name, settings=settings, differing=differing, base=base
     )
-    if name in opened.engine.vocabularies:
-        opened.tokenizers[name] = read_tokenizer(folder, trust_remote_code=False)
+    if name in loaded.engine.vocabularies:
+        loaded.tokenizers[name] = read_tokenizer(folder, trust_remote_code=False)
     return adapter

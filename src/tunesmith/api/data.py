@@ -177,9 +177,9 @@ def _show_sizes(each: "Inspection", console: "Console") -> None:
 
 
 def _show_histogram(edges: Sequence[int], counts: Sequence[int], console: "Console") -> None:
-    most = max(counts)
+    limit = max(counts)
     rows = [
-        (f"{low:,}", f"{high - 1:,}", f"{count:,}", "█" * -(-WIDEST_BAR * count // most))
+        (f"{low:,}", f"{high - 1:,}", f"{count:,}", "█" * -(-WIDEST_BAR * count // limit))
         for low, high, count in zip(edges, edges[1:], counts, strict=False)
     ]
     numbers = ("tokens from", "to", "rows")

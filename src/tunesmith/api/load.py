@@ -35,7 +35,7 @@ class Model:
         return tuple(self._shared.adapters)
 
     def __repr__(self) -> str:
-        base = self._shared.opened.base
+        base = self._shared.loaded.base
         held = ", ".join(self.adapters) or "none"
         return f"<Model {base.name} on {base.device}, adapters: {held}>"
 
@@ -114,9 +114,9 @@ class Model:
         if name is not None:
             self._shared.adapters.require(name)
         sampling = sampling_of(temperature, max_new_tokens=max_new_tokens)
-        voices = {name or "base": name}
+        participants = {name or "base": name}
         return Dialogue(
-            Below(self._shared.opened, voices, sampling=sampling, seed=seed, system=system), ()
+            Below(self._shared.loaded, participants, sampling=sampling, seed=seed, system=system), ()
         )
 
     def _adapters(
@@ -146,7 +146,7 @@ class Dialogue:
     @property
     def participants(self) -> tuple[str, ...]:
         """Who answers, by name."""
-        return tuple(voice.name for voice in self._below.voices)
+        return tuple(each.name for each in self._below.participants)
 
     @property
     def system(self) -> str | None:
@@ -175,13 +175,14 @@ class Dialogue:
         stop: Callable[[], bool] = lambda: False,
     ) -> "Reply":
         """The same with what it took; ``on_text`` hears each piece of the text as it is made."""
-        voices = {voice.name: voice for voice in self._below.voices}
-        name = participant or next(iter(voices))
-        if name not in voices:
+        participants = {each.name: each for each in self._below.participants}
+        name = participant or next(iter(participants))
+        if name not in participants:
             raise AdapterError(
-                f"No participant is called {name!r}.", remedy=f"There are: {', '.join(voices)}."
+                f"No participant is called {name!r}.",
+                remedy=f"There are: {', '.join(participants)}.",
             )
-        return self._below.reply(voices[name], message, on_text=on_text, stop=stop)
+        return self._below.reply(participants[name], message, on_text=on_text, stop=stop)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ def conflicts(  # noqa: PLR0913  # one keyword for each setting
 def _bands(pair: "Pair") -> Iterator[list[str]]:
     from tunesmith.adapters.conflicts import bands
 
-    for band in bands(list(pair.found.layers), most=MAX_BANDS):
+    for band in bands(list(pair.found.layers), limit=MAX_BANDS):
         yield [band.name, *_cells(pair.found.together(band.layers))]
     yield ["all", *_cells(pair.found.overall)]
 
@@ -246,14 +246,14 @@ def merge(  # noqa: PLR0913  # one keyword for each setting
     wanted = named(words, weights, seed=seed, force=force)
     with working(STOPPING, stopped=STOPPED, on_event=on_event, progress=progress) as work:
         if not auto:
-            one, most = _only("density", densities), _only("rank", ranks)
+            one, limit = _only("density", densities), _only("rank", ranks)
             return MergedAdapter(
                 combine(
                     wanted,
                     Path(out),
                     kind=method or "linear",
                     density=one,
-                    rank=most,
+                    rank=limit,
                     progress=work.progress,
                 )
             )

@@ -258,7 +258,7 @@ def evaluate(  # noqa: PLR0913  # one keyword for each setting
             asked,
             str(store),
             folder,
-            voices=(named(model), named(adapter)),
+            participants=(named(model), named(adapter)),
             settings=settings,
             progress=work.progress,
         )

@@ -144,7 +144,7 @@ class Store:
 
         self.path = str(path)
         open_store(self.path)  # a mistyped name is told before torch is there
-        self._opened: dict[FindSettings, Documents] = {}
+        self._loaded: dict[FindSettings, Documents] = {}
         self._answerer: tuple[object, Answerer] | None = None
 
     def search(
@@ -222,9 +222,9 @@ class Store:
     def _documents(self, settings: "FindSettings", progress: Progress = SILENT) -> "Documents":
         from tunesmith.conversation.documents import Documents
 
-        if settings not in self._opened:
-            self._opened = {settings: Documents(self.path, settings, progress=progress)}
-        return self._opened[settings]
+        if settings not in self._loaded:
+            self._loaded = {settings: Documents(self.path, settings, progress=progress)}
+        return self._loaded[settings]
 
 
 def _conditions(where: Where) -> list[str]:

@@ -22,7 +22,7 @@ class ForgettingSettings(Settings):
     perplexity_percent: float = Field(
         5.0, gt=0, description="per cent that the perplexity of plain text may rise"
     )
-    strength: Literal["auto", "full"] = Field(
+    scale: Literal["auto", "full"] = Field(
         "auto",
         description="auto: what forgets more is weakened as far as needed; full: it is not",
     )

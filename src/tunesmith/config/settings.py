@@ -115,5 +115,5 @@ def alternatives(annotation: object) -> tuple[str, ...]:
 def sentence(annotation: object) -> str:
     """The same as part of a sentence: `a number or auto`."""
     words = [word for one in alternatives(annotation) for word in one.split(" or ")]
-    *most, last = (_IN_A_SENTENCE.get(word, word) for word in words)
-    return f"{', '.join(most)} or {last}" if most else last
+    *limit, last = (_IN_A_SENTENCE.get(word, word) for word in words)
+    return f"{', '.join(limit)} or {last}" if limit else last

@@ -97,14 +97,16 @@ class Answerer:
     """A model that answers from what was found; each question stands alone."""
 
     def __init__(
-        self, opened: LoadedBase, settings: AskSettings, adapter: str | None = None
+        self, loaded: LoadedBase, settings: AskSettings, adapter: str | None = None
     ) -> None:
         self._settings = settings
-        capacity = min(opened.base.context, LONGEST_CHAT_TOKENS)
-        self._voice = Participant(adapter or "base", opened, adapter=adapter, capacity=capacity)
-        room = capacity - opened.engine.prefix_length(adapter) - settings.sampling.max_new_tokens
-        most = min(settings.prompt_tokens, room)
-        self._prompt = sources_prompt(opened.tokenizer(adapter), most_tokens=most)
+        capacity = min(loaded.base.context, LONGEST_CHAT_TOKENS)
+        self._participant = Participant(
+            adapter or "base", loaded, adapter=adapter, capacity=capacity
+        )
+        room = capacity - loaded.engine.prefix_length(adapter) - settings.sampling.max_new_tokens
+        limit = min(settings.prompt_tokens, room)
+        self._prompt = sources_prompt(loaded.tokenizer(adapter), most_tokens=limit)
 
     def prompt(self, found: FoundPassages) -> RagPrompt:
         """What the model is told for it."""
@@ -122,8 +124,8 @@ class Answerer:
             return refuse(found, on_text=on_text)
         prompt = self.prompt(found)
         *system, asked = self._prompt.messages(prompt)
-        self._voice.reset(system[0].content if system else None)
-        reply = self._voice.reply(
+        self._participant.reset(system[0].content if system else None)
+        reply = self._participant.reply(
             asked.content,
             sampling=self._settings.sampling,
             seed=self._settings.seed,
@@ -159,13 +161,13 @@ def open_answerer(
     Raises the errors of `locate` and of what it loads.
     """
     located = locate(model, [adapter] if adapter else [])
-    voice = list(located.voices.values())[-1]  # the adapter, or else the model
-    adapters = {} if voice is None else {voice: located.adapters[voice]}
+    participant = list(located.participants.values())[-1]  # the adapter, or else the model
+    adapters = {} if participant is None else {participant: located.adapters[participant]}
     progress.phase(f"loading {located.model}")
-    opened, _ = open_with_adapters(
+    loaded, _ = open_with_adapters(
         located.model, adapters, four_bit=located.four_bit, progress=progress
     )
-    return Answerer(opened, settings, voice)
+    return Answerer(loaded, settings, participant)
 
 
 def _source_json(source: CitedSource, hit: Hit) -> dict[str, object]:

@@ -60,7 +60,7 @@ LONGEST_CHAT_TOKENS = 8192
 class Reply:
     """One answer: ``cut`` where it reached the most tokens allowed, ``stopped`` where asked to."""
 
-    voice: str
+    participant: str
     question: str
     text: str
     tokens: int
@@ -72,14 +72,14 @@ class Participant:
     """One side that answers: its name, its history and its key/value cache."""
 
     def __init__(
-        self, name: str, opened: LoadedBase, *, adapter: str | None, capacity: int
+        self, name: str, loaded: LoadedBase, *, adapter: str | None, capacity: int
     ) -> None:
         self.name = name
-        self._tokenizer = opened.tokenizer(adapter)
+        self._tokenizer = loaded.tokenizer(adapter)
         self._format = study(self._tokenizer)
-        self._capacity = capacity - opened.engine.prefix_length(adapter)
+        self._capacity = capacity - loaded.engine.prefix_length(adapter)
         self._session = ChatSession(
-            opened.engine, stop_ids=opened.base.stop_ids, adapter=adapter, capacity=capacity
+            loaded.engine, stop_ids=loaded.base.stop_ids, adapter=adapter, capacity=capacity
         )
         self._messages: list[Message] = []
 
@@ -111,11 +111,11 @@ class Participant:
                 remedy="Start anew with /reset.",
                 code="too_long",
             )
-        most = min(sampling.max_new_tokens, room)
+        limit = min(sampling.max_new_tokens, room)
         stream = TextStream(lambda some: decode(self._tokenizer, some))
         pieces: list[str] = []
         tokens = 0
-        allowed = replace(sampling, max_new_tokens=most)
+        allowed = replace(sampling, max_new_tokens=limit)
         # Each turn draws anew; voices that are asked the same draw alike.
         for token in self._session.stream(ids, sampling=allowed, seed=seed + len(messages)):
             tokens += 1
@@ -127,7 +127,7 @@ class Participant:
         on_text(pieces[-1])
         text = "".join(pieces)
         self._messages = [*messages, Message("assistant", text)]
-        return Reply(self.name, question, text, tokens, cut=tokens >= most, stopped=stop())
+        return Reply(self.name, question, text, tokens, cut=tokens >= limit, stopped=stop())
 
     def _prompt(self, messages: Sequence[Message]) -> list[int]:
         try:
@@ -145,24 +145,24 @@ class Chat:
 
     def __init__(
         self,
-        opened: LoadedBase,
-        voices: Mapping[str, str | None],
+        loaded: LoadedBase,
+        participants: Mapping[str, str | None],
         *,
         sampling: Sampling,
         seed: int = 0,
         system: str | None = None,
     ) -> None:
-        self._base: Base = opened.base
+        self._base: Base = loaded.base
         self._sampling, self._seed = sampling, seed
         capacity = min(self._base.context, LONGEST_CHAT_TOKENS)
-        self.voices = [
-            Participant(name, opened, adapter=adapter, capacity=capacity)
-            for name, adapter in voices.items()
+        self.participants = [
+            Participant(name, loaded, adapter=adapter, capacity=capacity)
+            for name, adapter in participants.items()
         ]
         self.notes = [
             f"{name}: {narrow}"
-            for name, adapter in voices.items()
-            for narrow in narrow_layers(opened.engine, adapter or "")
+            for name, adapter in participants.items()
+            for narrow in narrow_layers(loaded.engine, adapter or "")
             if capacity > narrow.prefix + narrow.length
         ]
         self.inserted = inserted_system_prompt(self._base.tokenizer)
@@ -178,19 +178,19 @@ class Chat:
                 code="system_ignored",
             )
         self.system = system
-        for voice in self.voices:
-            voice.reset(system)
+        for participant in self.participants:
+            participant.reset(system)
 
     def reply(
         self,
-        voice: Participant,
+        participant: Participant,
         question: str,
         *,
         on_text: OnText,
         stop: Callable[[], bool] = never,
     ) -> Reply:
         """The answer of one voice, its text given to ``on_text`` piece by piece."""
-        return voice.reply(
+        return participant.reply(
             question, sampling=self._sampling, seed=self._seed, on_text=on_text, stop=stop
         )
 
@@ -207,7 +207,7 @@ def open_chat(
 
     ``force`` is that of ``attach_folder``.
     """
-    opened, _ = open_with_adapters(
+    loaded, _ = open_with_adapters(
         found.model, found.adapters, four_bit=found.four_bit, force=force
     )
-    return Chat(opened, found.voices, sampling=sampling, seed=seed, system=system)
+    return Chat(loaded, found.participants, sampling=sampling, seed=seed, system=system)

@@ -104,8 +104,8 @@ def draw_distractors(
     return found
 
 
-def _drawn(passages: Sequence[Passage], most: int, rng: random.Random) -> Iterator[Passage]:
-    yield from rng.sample(passages, min(most, len(passages)))
+def _drawn(passages: Sequence[Passage], limit: int, rng: random.Random) -> Iterator[Passage]:
+    yield from rng.sample(passages, min(limit, len(passages)))
 
 
 def compose(
@@ -203,12 +203,12 @@ def make_dataset(
     require_free(out)
     tokenizer = read_tokenizer(resolve(model, progress=progress), trust_remote_code=False)
     ask = sources_prompt(tokenizer, most_tokens=settings.prompt_tokens)
-    opened, embedder = open_documents(store, progress=progress)
+    loaded, embedder = open_documents(store, progress=progress)
     remembered = Remembered(embedder, [question.text for question in questions], progress)
     phase = progress.quiet_phase("looking for the passages that answer", len(questions))
-    every = [(question, know(opened, remembered, question)) for question in phase.over(questions)]
+    every = [(question, know(loaded, remembered, question)) for question in phase.over(questions)]
     asked = [(q, known) for q, known in every if known.right or not q.answers]
-    lost = missing_sources(opened, questions)
+    lost = missing_sources(loaded, questions)
     missed = [q for q, known in every if q.answers and not known.right]
     left_out = {
         "no_passage": [q.line for q in missed if q.source not in lost],
@@ -220,7 +220,7 @@ def make_dataset(
             remedy="Name the passage in a column `source` or `context`, or index its document.",
             code="no_passage",
         )
-    passages = opened.passages()
+    passages = loaded.passages()
     sides = choose_sides(passages, asked, share=settings.held, seed=settings.seed)
     made = []
     for held in (False, True):

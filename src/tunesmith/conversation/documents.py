@@ -28,7 +28,7 @@ class IndexSettings:
     """The embedding model's name or folder, how documents are cut, and how they are read."""
 
     embedding: str = DEFAULT_EMBEDDING
-    cutting: ChunkConfig = field(default_factory=ChunkConfig)
+    chunk_config: ChunkConfig = field(default_factory=ChunkConfig)
     reading: Reading = field(default_factory=Reading)
 
 
@@ -46,8 +46,8 @@ def index_folder(
     settings = settings or IndexSettings()
     is_folder = Path(settings.embedding).is_dir()  # found again from wherever the store is asked
     name = str(Path(settings.embedding).absolute()) if is_folder else settings.embedding
-    load = partial(_load, name, settings.cutting.tokens, progress)
-    source = IndexedFolder(folder, name, load, settings.cutting)
+    load = partial(_load, name, settings.chunk_config.tokens, progress)
+    source = IndexedFolder(folder, name, load, settings.chunk_config)
     return index(source, store, progress=progress, reading=settings.reading)
 
 

@@ -74,7 +74,7 @@ def evaluate_retrieval(
     store: str,
     out: Path,
     *,
-    voices: tuple[str | None, str | None] = (None, None),
+    participants: tuple[str | None, str | None] = (None, None),
     settings: TrialSettings | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, object]:
@@ -90,8 +90,8 @@ def evaluate_retrieval(
     if not any(question.answers for question in questions):
         raise RagError("No question has an answer to compare with.", remedy="Give some answers.")
     _require_place(out)
-    opened, embedder = open_documents(store, progress=progress)
-    found = find_all(opened, embedder, questions, limit=settings.sources, progress=progress)
+    loaded, embedder = open_documents(store, progress=progress)
+    found = find_all(loaded, embedder, questions, limit=settings.sources, progress=progress)
     items = items_of(
         found,
         mode=settings.mode,
@@ -99,12 +99,12 @@ def evaluate_retrieval(
         removed=settings.removed,
         seed=settings.seed,
     )
-    answered = _answers(items, *voices, settings, progress)
+    answered = _answers(items, *participants, settings, progress)
     cells = {name: score_cell(each.cases, each.texts) for name, each in answered.items()}
     threshold = settings.threshold
     if threshold is None:
-        threshold = known_threshold(opened.settings.embedding)
-    lost = missing_sources(opened, questions)
+        threshold = known_threshold(loaded.settings.embedding)
+    lost = missing_sources(loaded, questions)
     missed = [f.question for f in found if f.question.answers and not f.known.right]
     document = {
         "questions": len(questions),
@@ -133,15 +133,15 @@ def _answers(
     """What the base and, where there is one, the adapter answer without and with sources."""
     located = locate(model, [adapter] if adapter else [])
     progress.phase(f"loading {located.model}")
-    opened, attached = open_with_adapters(
+    loaded, attached = open_with_adapters(
         located.model, located.adapters, four_bit=located.four_bit
     )
-    speakers = {"base": _Speaker(opened, None, fingerprint(opened.base))}
+    speakers = {"base": _Speaker(loaded, None, fingerprint(loaded.base))}
     for name, one in attached.items():
-        tuned = fingerprint(opened.base, one, located.adapters[name])
-        speakers["tuned"] = _Speaker(opened, name, tuned)
-    longest = max(opened.engine.prefix_length(each.adapter) for each in speakers.values())
-    room = min(opened.base.context, LONGEST_CHAT_TOKENS) - longest - settings.max_new_tokens
+        tuned = fingerprint(loaded.base, one, located.adapters[name])
+        speakers["tuned"] = _Speaker(loaded, name, tuned)
+    longest = max(loaded.engine.prefix_length(each.adapter) for each in speakers.values())
+    room = min(loaded.base.context, LONGEST_CHAT_TOKENS) - longest - settings.max_new_tokens
     most = min(settings.prompt_tokens, room)
     return {
         cell: speakers[name].answer(cell, items, (most, settings.max_new_tokens), progress)
@@ -154,24 +154,24 @@ def _answers(
 class _Speaker:
     """Who answers: the base or an adapter over it, and the hash by which answers are kept."""
 
-    opened: LoadedBase
+    loaded: LoadedBase
     adapter: str | None
-    voice: str
+    participant: str
 
     def answer(
         self, cell: str, items: Sequence[Item], tokens: tuple[int, int], progress: Progress
     ) -> _Answered:
         """A cell's answers, with prompts and answers of at most so many ``tokens``."""
-        opened, (most, new) = self.opened, tokens
-        tokenizer = opened.tokenizer(self.adapter)
-        ask = sources_prompt(tokenizer, most_tokens=most)
+        loaded, (most, new) = self.loaded, tokens
+        tokenizer = loaded.tokenizer(self.adapter)
+        ask = sources_prompt(tokenizer, max_tokens=most)
         put = prompts_with if cell.endswith(RETRIEVED) else prompts_without
         cases, prompts = zip(*put(items, ask, adapter=self.adapter, opening=cell), strict=True)
-        sampling, stop_ids = Sampling(max_new_tokens=new), opened.base.stop_ids
+        sampling, stop_ids = Sampling(max_new_tokens=new), loaded.base.stop_ids
         said = answer_arms(
-            opened.engine,
-            {cell: Arm(cell, prompts, opened.engine.prefix_length(self.adapter))},
-            {cell: open_cache(self.voice, sampling, stop_ids)},
+            loaded.engine,
+            {cell: Arm(cell, prompts, loaded.engine.prefix_length(self.adapter))},
+            {cell: open_cache(self.participant, sampling, stop_ids)},
             sampling=sampling,
             stop_ids=stop_ids,
             phase=progress.quiet_phase(f"answering: {CELL_NAMES[cell]}"),

@@ -152,8 +152,8 @@ def write_questions(
     passages = _drawn(opened_store.passages(), settings)
     located = locate(model, [])
     progress.phase(f"loading {located.model}")
-    opened = open_base(located.model, four_bit=located.four_bit)
-    writer = _Writer(opened, passages, settings, progress)
+    loaded = open_base(located.model, four_bit=located.four_bit)
+    writer = _Writer(loaded, passages, settings, progress)
     kept: dict[int, RetrievalQuestion] = {}
     faults: Counter[str] = Counter()
     for number in range(settings.tries):
@@ -199,13 +199,13 @@ class _Writer:
     """The base that writes, one opening of a question at a time."""
 
     def __init__(
-        self, opened: LoadedBase, passages: Sequence[Passage], settings: Writing, progress: Progress
+        self, loaded: LoadedBase, passages: Sequence[Passage], settings: Writing, progress: Progress
     ) -> None:
-        self._opened, self._passages, self._seed = opened, passages, settings.seed
+        self._loaded, self._passages, self._seed = loaded, passages, settings.seed
         self._progress = progress
         self._sampling = Sampling(max_new_tokens=LONGEST)
-        self._cache = open_cache(fingerprint(opened.base), self._sampling, opened.base.stop_ids)
-        self._tokenizer: Tokenizer = opened.base.tokenizer
+        self._cache = open_cache(fingerprint(loaded.base), self._sampling, loaded.base.stop_ids)
+        self._tokenizer: Tokenizer = loaded.base.tokenizer
         self._format = study(self._tokenizer)
         self._tries = settings.tries
 
@@ -215,11 +215,11 @@ class _Writer:
         prompts = [self._prompt(*each) for each in zip(places, openings, strict=True)]
         phase = f"{PHASE} (try {number + 1:,} of {self._tries:,})"
         said = answer_arms(
-            self._opened.engine,
+            self._loaded.engine,
             {PHASE: Arm(PHASE, tuple(prompts))},
             {PHASE: self._cache},
             sampling=self._sampling,
-            stop_ids=self._opened.base.stop_ids,
+            stop_ids=self._loaded.base.stop_ids,
             phase=self._progress.quiet_phase(phase),
         )
         texts = [text_of(self._tokenizer, each.ids) for each in said[PHASE]]

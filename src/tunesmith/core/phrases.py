@@ -17,21 +17,21 @@ def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | No
     return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
 
 
-def shorten(text: str, most: int = 40) -> str:
+def shorten(text: str, limit: int = 40) -> str:
     """At most so many characters of a text, and an ellipsis where there were more."""
-    return text if len(text) <= most else f"{text[:most]}…"
+    return text if len(text) <= limit else f"{text[:limit]}…"
 
 
-def listed(names: Iterable[str], most: int = 8) -> str:
+def listed(names: Iterable[str], limit: int = 8) -> str:
     """The first names, and `...` where there are more."""
     each = list(names)
-    return ", ".join(each[:most]) + ", ..." * (len(each) > most)
+    return ", ".join(each[:limit]) + ", ..." * (len(each) > limit)
 
 
-def counted(names: Iterable[str], most: int = 12) -> str:
+def counted(names: Iterable[str], limit: int = 12) -> str:
     """The first names, and how many more there are."""
     each = list(names)
-    return ", ".join(each[:most]) + (f" and {len(each) - most} more" if len(each) > most else "")
+    return ", ".join(each[:limit]) + (f" and {len(each) - limit} more" if len(each) > limit else "")
 
 
 def languages(package: str) -> tuple[str, ...]:
@@ -55,11 +55,11 @@ class Phrases:
         """Whether there is a phrase of this dotted name."""
         return self._find(key) is not None
 
-    def say_or(self, key: str, otherwise: str) -> str:
+    def phrase_or(self, key: str, otherwise: str) -> str:
         """The phrase of this name, or what stands in where there is none."""
-        return self.say(key) if self.has(key) else otherwise
+        return self.phrase(key) if self.has(key) else otherwise
 
-    def say(self, key: str, count: int | None = None, /, **values: object) -> str:
+    def phrase(self, key: str, count: int | None = None, /, **values: object) -> str:
         """The phrase of a dotted name with ``values`` in it.
 
         ``count`` chooses between `one` and `other`, where a language has both, and is a value too.

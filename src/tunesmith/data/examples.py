@@ -196,15 +196,15 @@ def _behind(
     """What follows a prompt that the template does not write before a finished turn."""
     thinking, answer = _apart(dict(chat.messages[i]))
     before, said = _turn(tokenizer, i, chat, answer)
-    opened = prompt.removeprefix(before) if prompt.startswith(before) else None
-    if opened is None:  # other words earlier on, such as a system prompt: it must open alike
+    loaded = prompt.removeprefix(before) if prompt.startswith(before) else None
+    if loaded is None:  # other words earlier on, such as a system prompt: it must open alike
         alike = shared_start(prompt[::-1], before[::-1])[::-1]
         if chat_format.control.search(alike):
             return said, ()
-    elif OPEN in opened and CLOSE not in opened:
+    elif OPEN in loaded and CLOSE not in loaded:
         thought = f"{thinking}\n" if thinking else ""
         return f"{thought}{CLOSE}\n\n{said}", () if thinking else (ENDS_THINKING,)
-    elif CLOSE in opened or not opened:
+    elif CLOSE in loaded or not loaded:
         return said, ()
     raise Unrenderable(
         "not_prefix_preserving",

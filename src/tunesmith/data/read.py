@@ -178,7 +178,7 @@ def scan(
     format: str = "auto",
     columns: Mapping[str, str] | None = None,
     options: ReadOptions = AUTO,
-    most: int | None = None,
+    limit: int | None = None,
 ) -> ReadResult:
     """Every conversation of a file, with faults and notes; a faulty row does not raise.
 
@@ -193,7 +193,7 @@ def scan(
     for record in records:
         count += record.is_row
         conversation = report.add(parse_record(record, layout))
-        if conversation is not None and (most is None or len(kept) < most):
+        if conversation is not None and (limit is None or len(kept) < limit):
             kept.append(conversation)
     return ReadResult(
         layout.file,

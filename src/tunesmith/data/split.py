@@ -65,7 +65,7 @@ class SharedTurns:
         self._given.extend(found.given)
         self._given_rows.extend(number for _ in found.given)
 
-    def pairs(self, *, most: float, apart: bool = False) -> NDArray[np.int64]:
+    def pairs(self, *, limit: float, apart: bool = False) -> NDArray[np.int64]:
         """Pairs of rows [n, 2] that chain those with one turn in common, trained in one of them.
 
         A turn that more than ``most`` of the rows share, such as a greeting, joins those alone
@@ -79,7 +79,7 @@ class SharedTurns:
         ends = np.zeros(len(rows), dtype=bool)
         ends[: len(trained)] = np.diff(rows[: len(trained)], append=count) > 0
         _, kind, counts = np.unique(keys, return_inverse=True, return_counts=True)
-        is_usual = counts > max(MIN_OPENED, most * count)
+        is_usual = counts > max(MIN_OPENED, limit * count)
         kept = np.flatnonzero(np.isin(keys, trained) & (ends | ~is_usual[kind]))
         return rows[kept[equal_pairs(keys[kept])]]
 
@@ -155,7 +155,7 @@ class Prompts:
         keys = np.array(self._keys, dtype=np.uint64)
         prints = self._questions.fingerprints()
         clusters = Clusters(len(keys))
-        clusters.join([self._turns.pairs(most=MAX_IN_A_CLUSTER)])
+        clusters.join([self._turns.pairs(limit=MAX_IN_A_CLUSTER)])
         clusters.join(near_pairs(prints, second=prints.whole))
         first = clusters.first()
         sizes = np.bincount(first, minlength=len(keys))
@@ -163,7 +163,7 @@ class Prompts:
         if not parted.any():
             return Groups(first, keys)
         by_prompt = Clusters(len(keys))
-        by_prompt.join([self._turns.pairs(most=MAX_IN_A_CLUSTER, apart=True)])
+        by_prompt.join([self._turns.pairs(limit=MAX_IN_A_CLUSTER, apart=True)])
         number = np.where(parted, by_prompt.first(), first)
         if (number == first).all():
             return Groups(first, keys)

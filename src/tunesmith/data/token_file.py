@@ -134,14 +134,14 @@ class TokenWriter:
         """Faults of the whole source."""
         self._report.add_faults(faults)
 
-    def write(self, tokenised: TokenChunk) -> None:
+    def write(self, tokenized: TokenChunk) -> None:
         """The next chunk."""
-        self._records += tokenised.records
-        self._report.merge(tokenised.faults, tokenised.notes)
-        for file in tokenised.files:
+        self._records += tokenized.records
+        self._report.merge(tokenized.faults, tokenized.notes)
+        for file in tokenized.files:
             self._files.setdefault(file, len(self._files))
-        self._waiting.append(tokenised)
-        self._waiting_tokens += len(tokenised.block.ids)
+        self._waiting.append(tokenized)
+        self._waiting_tokens += len(tokenized.block.ids)
         if self._waiting_tokens >= TOKENS_AT_ONCE:
             self._flush()
 

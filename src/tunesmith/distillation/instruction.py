@@ -85,7 +85,7 @@ def distill(
     example = None
     if any(draws.lacks(asked) for draws in state.draws):
         progress.phase(f"loading {config.model}")
-        opened = open_base(
+        loaded = open_base(
             config.model,
             dtype=config.dtype,
             device=config.device,
@@ -93,8 +93,8 @@ def distill(
             trust_remote_code=config.trust_remote_code,
             progress=progress,
         )
-        teacher = Teacher(opened, inputs, instruction, config=config, temperature=asked.temperature)
-        for note_text in (*opened.base.notes, *teacher.notes):
+        teacher = Teacher(loaded, inputs, instruction, config=config, temperature=asked.temperature)
+        for note_text in (*loaded.base.notes, *teacher.notes):
             progress.notice("base", note_text)
         state.instruction_tokens = teacher.instruction_tokens
         try:

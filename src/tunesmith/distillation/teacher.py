@@ -37,7 +37,7 @@ class Teacher:
 
     def __init__(
         self,
-        opened: LoadedBase,
+        loaded: LoadedBase,
         inputs: Sequence[Input],
         instruction: str,
         *,
@@ -45,8 +45,8 @@ class Teacher:
         temperature: float,
     ) -> None:
         """Raises FaultyData with every input that cannot be asked or leaves no room to answer."""
-        self._opened, self._inputs, self._instruction = opened, inputs, instruction
-        self._tokenizer: Tokenizer = opened.base.tokenizer
+        self._loaded, self._inputs, self._instruction = loaded, inputs, instruction
+        self._tokenizer: Tokenizer = loaded.base.tokenizer
         self._format = study(self._tokenizer)
         self._checks = build_checks(config.evaluate.checks)
         self._seed = config.train.seed
@@ -65,7 +65,7 @@ class Teacher:
     def _rendered(
         self, instruct: Callable[[Sequence[Message]], tuple[Message, ...]]
     ) -> list[tuple[int, ...]]:
-        room = self._opened.base.context - self._sampling.max_new_tokens
+        room = self._loaded.base.context - self._sampling.max_new_tokens
         prompts: list[tuple[int, ...]] = []
         faults: list[Fault] = []
         for each in self._inputs:
@@ -84,11 +84,11 @@ class Teacher:
         return prompts
 
     def _too_long(self, tokens: int) -> Problem:
-        context, most = self._opened.base.context, self._sampling.max_new_tokens
+        context, limit = self._loaded.base.context, self._sampling.max_new_tokens
         return Problem(
             "too_long",
             f"with the instruction it has {pluralize(tokens, 'token')}, and with an answer of "
-            f"{most:,} more than the model's context of {context:,}.",
+            f"{limit:,} more than the model's context of {context:,}.",
             "Shorten it or the instruction, or give a smaller --max-new-tokens.",
         )
 
@@ -104,9 +104,9 @@ class Teacher:
         prompts = [
             Prompt(self._prompts[number], draw=(sample << 32) + number) for number in numbers
         ]
-        base = self._opened.base
+        base = self._loaded.base
         for answer in generate(
-            self._opened.engine,
+            self._loaded.engine,
             prompts,
             stop_ids=base.stop_ids,
             sampling=self._sampling,

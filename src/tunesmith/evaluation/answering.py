@@ -96,9 +96,9 @@ class AnswerCache:
                 file.write(f"\n{line}\n".encode())  # behind whatever a kill left of another line
 
 
-def open_cache(voice: str, sampling: Sampling, stop_ids: frozenset[int]) -> AnswerCache:
+def open_cache(participant: str, sampling: Sampling, stop_ids: frozenset[int]) -> AnswerCache:
     """The answers of a voice (``fingerprint``) that are known already."""
-    name = _sha256((FORMAT, voice, asdict(sampling), sorted(stop_ids)))[:32]
+    name = _sha256((FORMAT, participant, asdict(sampling), sorted(stop_ids)))[:32]
     path = cache_root() / "answers" / f"{name}.jsonl"
     return AnswerCache(path, dict(_read(path)))
 
@@ -120,7 +120,7 @@ def _read(path: Path) -> Iterator[tuple[str, CachedAnswer]]:
 
 def _name(prompt: Prompt) -> str:
     """Of what is asked: all but who is asked, and with whom it is read."""
-    return _sha256((prompt.ids, prompt.most))[:32]
+    return _sha256((prompt.ids, prompt.limit))[:32]
 
 
 def _sha256(value: Sequence[object]) -> str:
@@ -153,20 +153,20 @@ def answer_arms(
 
 
 def answers_now(
-    opened: LoadedBase, arm: Arm, adapter: str | None, *, most: int, phase: PhaseProgress = UNSEEN
+    loaded: LoadedBase, arm: Arm, adapter: str | None, *, limit: int, phase: PhaseProgress = UNSEEN
 ) -> tuple[str, ...]:
     """An arm's answers as text, of at most ``most`` tokens, with nothing kept."""
     made = generate(
-        opened.engine,
+        loaded.engine,
         arm.prompts,
-        stop_ids=opened.base.stop_ids,
-        sampling=Sampling(max_new_tokens=most),
+        stop_ids=loaded.base.stop_ids,
+        sampling=Sampling(max_new_tokens=limit),
     )
     ids: dict[int, tuple[int, ...]] = {}
     for one in made:
         ids[one.row] = one.ids
         phase.at(len(ids), len(arm.prompts))
-    tokenizer = opened.tokenizer(adapter)
+    tokenizer = loaded.tokenizer(adapter)
     return tuple(text_of(tokenizer, ids[row]) for row in range(len(arm.prompts)))
 
 
@@ -198,7 +198,7 @@ class DrawRequest:
 
 
 def answers_to(
-    opened: LoadedBase,
+    loaded: LoadedBase,
     asked: Sequence[DrawRequest],
     *,
     adapter: str | None,
@@ -210,17 +210,17 @@ def answers_to(
 
     The same seed and draw give the same answer, whatever stands beside it.
     """
-    tokenizer = opened.tokenizer(adapter)
+    tokenizer = loaded.tokenizer(adapter)
     chat_format = study(tokenizer)
-    context = opened.base.context - opened.engine.prefix_length(adapter)
+    context = loaded.base.context - loaded.engine.prefix_length(adapter)
     prompts = []
     for each in asked:
         ids = render_prompt(tokenizer, each.messages, each.tools, chat_format=chat_format)
-        most = max(1, context - len(ids))
-        prompts.append(Prompt(tuple(ids), adapter, each.draw, most=most))
+        limit = max(1, context - len(ids))
+        prompts.append(Prompt(tuple(ids), adapter, each.draw, limit=limit))
     texts = [""] * len(prompts)
     made = generate(
-        opened.engine, prompts, stop_ids=opened.base.stop_ids, sampling=sampling, seed=seed
+        loaded.engine, prompts, stop_ids=loaded.base.stop_ids, sampling=sampling, seed=seed
     )
     for count, one in enumerate(made, start=1):
         text = tokenizer.decode(

@@ -105,7 +105,7 @@ def _remarks(scored: Scored) -> dict[str, object]:
 
 
 def questions_of(
-    conversations: Sequence[Conversation], tokenizer: Tokenizer, *, most: int
+    conversations: Sequence[Conversation], tokenizer: Tokenizer, *, limit: int
 ) -> tuple[Question, ...]:
     """The last trained turn of each held-out row as a question, at most ``most`` of them.
 
@@ -116,7 +116,7 @@ def questions_of(
         remedy = "Leave evaluate.checks out: the held-out loss says what was learned."
         raise DataError(what, remedy=remedy, code="no_questions")
     questions = []
-    for conversation in spread(conversations, most):
+    for conversation in spread(conversations, limit):
         turn = conversation.supervised[-1]
         reference = _reference(conversation, turn, tokenizer)
         before = tuple(conversation.messages[:turn])
@@ -125,13 +125,13 @@ def questions_of(
     return tuple(questions)
 
 
-def warn_long_references(tokenizer: Tokenizer, references: Sequence[str], most: int) -> str | None:
+def warn_long_references(tokenizer: Tokenizer, references: Sequence[str], limit: int) -> str | None:
     """How many of the data's own answers are longer than ``most`` tokens; None where none is."""
     lengths = [1 + len(ids) for ids in encode(tokenizer, references)]
-    if not (over := sum(length > most for length in lengths)):
+    if not (over := sum(length > limit for length in lengths)):
         return None
     few = f"{pluralize(over, 'held-out answer')} of {len(lengths):,} longer than"
-    longest = f"{pluralize(most, 'token')} (the longest {max(lengths):,})"
+    longest = f"{pluralize(limit, 'token')} (the longest {max(lengths):,})"
     return f"{few} {longest}: such answers are cut; raise evaluate.max_new_tokens"
 
 
@@ -154,9 +154,9 @@ def text_of(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
 T = TypeVar("T")
 
 
-def spread(items: Sequence[T], most: int) -> Iterator[T]:
+def spread(items: Sequence[T], limit: int) -> Iterator[T]:
     """At most so many, evenly spread, so that a sorted file still gives all its kinds."""
-    count = min(len(items), most)
+    count = min(len(items), limit)
     return (items[i * len(items) // count] for i in range(count))
 
 

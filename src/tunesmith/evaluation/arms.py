@@ -148,7 +148,7 @@ def _is_file(text: str) -> bool:
 
 
 def arm_of(
-    opened: LoadedBase,
+    loaded: LoadedBase,
     name: str,
     questions: Sequence[Question],
     *,
@@ -156,21 +156,21 @@ def arm_of(
     change: Change = tuple,
 ) -> Arm:
     """The prompts of an arm, each with the room that the context leaves for its answer."""
-    tokenizer: Tokenizer = opened.tokenizer(adapter)
-    virtual = opened.engine.prefix_length(adapter)
-    context = opened.base.context - virtual
+    tokenizer: Tokenizer = loaded.tokenizer(adapter)
+    virtual = loaded.engine.prefix_length(adapter)
+    context = loaded.base.context - virtual
     chat_format = study(tokenizer)
     prompts = []
     for question in questions:
         messages = change(question.messages)
         ids = render_prompt(tokenizer, messages, question.tools, chat_format=chat_format)
-        most = max(0, context - len(ids))
-        prompts.append(Prompt(tuple(ids), adapter, opening=name, most=most))
+        limit = max(0, context - len(ids))
+        prompts.append(Prompt(tuple(ids), adapter, opening=name, limit=limit))
     return Arm(name, tuple(prompts), virtual)
 
 
 def base_arms(
-    opened: LoadedBase,
+    loaded: LoadedBase,
     questions: Sequence[Question],
     settings: EvaluateSettings,
     *,
@@ -189,17 +189,17 @@ def base_arms(
     if settings.examples:
         texts = {question.text for question in questions}
         examples = choose_examples(rows, settings.examples, seed=seed, asked=texts)
-    short = arm_of(opened, BASE, questions)
+    short = arm_of(loaded, BASE, questions)
     arms, left_out = {BASE: short}, dict[str, str]()
-    for name, (change, remedy) in _longer_prompts(opened, instruction, examples).items():
+    for name, (change, remedy) in _longer_prompts(loaded, instruction, examples).items():
         try:
-            arm = arm_of(opened, name, questions, change=change)
+            arm = arm_of(loaded, name, questions, change=change)
         except TunesmithError as error:
             left_out[name] = str(error)
         except TEMPLATE_ERRORS as error:
             left_out[name] = f"the model's chat template refuses its prompts: {error}"
         else:
-            if (full := _lacks_room(arm, short, settings, opened.base.context)) is None:
+            if (full := _lacks_room(arm, short, settings, loaded.base.context)) is None:
                 arms[name] = arm
             else:
                 left_out[name] = f"{full} {remedy}, or lower evaluate.max_new_tokens."
@@ -209,12 +209,12 @@ def base_arms(
 
 
 def _longer_prompts(
-    opened: LoadedBase, instruction: str | None, examples: Sequence[Conversation]
+    loaded: LoadedBase, instruction: str | None, examples: Sequence[Conversation]
 ) -> dict[str, tuple[Change, str]]:
     """How each arm beside the base changes a prompt, and what to do where that is too long."""
     found: dict[str, tuple[Change, str]] = {}
     if instruction is not None:
-        change = instruction_change(opened, instruction)
+        change = instruction_change(loaded, instruction)
         found[PROMPTED] = change, "Shorten evaluate.baseline_prompt"
     if examples:
         fewer = f"Give fewer than evaluate.examples={len(examples)}"
@@ -224,32 +224,32 @@ def _longer_prompts(
 
 def _lacks_room(arm: Arm, short: Arm, settings: EvaluateSettings, context: int) -> str | None:
     """Why longer prompts leave an answer less room than the base's short ones; None if not."""
-    most = settings.max_new_tokens
+    limit = settings.max_new_tokens
     full = [
         prompt
         for prompt, base in zip(arm.prompts, short.prompts, strict=True)
-        if (prompt.most or 0) < min(most, base.most or 0)
+        if (prompt.limit or 0) < min(limit, base.limit or 0)
     ]
     if not full:
         return None
     longest = max(len(prompt.ids) for prompt in full)
     return (
         f"{pluralize(len(full), 'prompt')} of {len(arm.prompts):,}, the longest with "
-        f"{pluralize(longest, 'token')}, and an answer of up to {most:,} do not fit the "
+        f"{pluralize(longest, 'token')}, and an answer of up to {limit:,} do not fit the "
         f"model's context of {context:,}."
     )
 
 
-def instruction_change(opened: LoadedBase, instruction: str) -> Change:
+def instruction_change(loaded: LoadedBase, instruction: str) -> Change:
     """Puts the instructions in front of a row's messages, where the chat template takes them."""
-    tokenizer: Tokenizer = opened.base.tokenizer
+    tokenizer: Tokenizer = loaded.base.tokenizer
     as_system = study(tokenizer).keeps_system and with_system(tokenizer) is not None
     return lambda messages: instructed(messages, instruction, as_system=as_system)
 
 
 def without_room(arm: Arm, virtual_tokens: int) -> list[int]:
     """Places of questions that leave no room for an answer behind so many virtual tokens."""
-    return [i for i, prompt in enumerate(arm.prompts) if (prompt.most or 0) <= virtual_tokens]
+    return [i for i, prompt in enumerate(arm.prompts) if (prompt.limit or 0) <= virtual_tokens]
 
 
 def kept(arm: Arm, places: Sequence[int]) -> Arm:

@@ -243,7 +243,7 @@ class Consistency:
     def text(self, *, language: str = DEFAULT) -> str:
         """In plain words: what the tuned arm does, the others in brackets."""
         words = words_in(language)
-        return " ".join(self._sentences(words)) or words.say("consistency.none")
+        return " ".join(self._sentences(words)) or words.phrase("consistency.none")
 
     def _sentences(self, words: Phrases) -> Iterator[str]:
         """How it was asked, then each measure that the tuned arm has."""
@@ -256,11 +256,11 @@ class Consistency:
             if repeats is None:
                 continue
             key, count = f"consistency.{way}", repeats.questions
-            yield words.say(key, count, times=times, temperature=temperature)
+            yield words.phrase(key, count, times=times, temperature=temperature)
             for name, tuned in repeats.arms.get(TUNED, {}).items():
                 key = f"{name}-graded" if name == "passes" and self.graded else name
                 score, others = share_text(tuned.mean, words), _others(repeats, name, words)
-                yield words.say(f"consistency.{key}", score=score, others=others)
+                yield words.phrase(f"consistency.{key}", score=score, others=others)
 
 
 def _others(repeats: Repeats, name: str, words: Phrases) -> str:
@@ -273,16 +273,16 @@ def _others(repeats: Repeats, name: str, words: Phrases) -> str:
         change = repeats.differences.get(arm, {}).get(name)
         difference = _difference(change, words) if change else ""
         told.append(
-            words.say(
+            words.phrase(
                 "consistency.other", arm=arm_text(arm, words), score=score, difference=difference
             )
         )
-    return words.say("consistency.others", list=", ".join(told)) if told else ""
+    return words.phrase("consistency.others", list=", ".join(told)) if told else ""
 
 
 def _difference(change: Interval, words: Phrases) -> str:
     limits = {"low": signed_text(change.low), "high": signed_text(change.high)}
-    return words.say("consistency.difference", points=points_text(change.mean, words), **limits)
+    return words.phrase("consistency.difference", points=points_text(change.mean, words), **limits)
 
 
 Groups = Sequence[Sequence[Case]]  # question -> its answers

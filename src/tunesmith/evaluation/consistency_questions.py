@@ -81,7 +81,7 @@ class ConsistencyRun:
 
     def __init__(
         self,
-        opened: LoadedBase,
+        loaded: LoadedBase,
         questions: Sequence[Question],
         settings: EvaluateSettings,
         *,
@@ -93,7 +93,7 @@ class ConsistencyRun:
         """
         if settings.consistency is None:
             raise ValueError("evaluate.consistency is none: there is nothing to ask again")
-        self.opened, self._settings, self._seed = opened, settings, seed
+        self.loaded, self._settings, self._seed = loaded, settings, seed
         self.settings = settings.consistency
         path = self.settings.paraphrases_from
         given = read_wordings(Path(path)) if path is not None else {}
@@ -106,7 +106,7 @@ class ConsistencyRun:
         """Ask one arm, and keep what it says."""
         drawing = Drawing(self._settings.max_new_tokens, self._seconds, self._seed)
         self.drawn[name] = draw_again(
-            self.opened, self.asked, self.settings, arm=arm, draw=drawing, phase=phase
+            self.loaded, self.asked, self.settings, arm=arm, draw=drawing, phase=phase
         )
 
     def judged(self, checks: Sequence[Check]) -> Consistency:
@@ -141,7 +141,7 @@ def again(
 def _reworded(question: Question, settings: ConsistencySettings, given: Given) -> list[Question]:
     texts = [
         *given.get(fold(question.text), ()),
-        *paraphrases(question.text, most=settings.paraphrases),
+        *paraphrases(question.text, limit=settings.paraphrases),
     ]
     last = question.messages[-1]
     return [
@@ -152,7 +152,7 @@ def _reworded(question: Question, settings: ConsistencySettings, given: Given) -
 
 
 def draw_again(
-    opened: LoadedBase,
+    loaded: LoadedBase,
     asked: Sequence[tuple[Question, ...]],
     settings: ConsistencySettings,
     *,
@@ -172,7 +172,7 @@ def draw_again(
         if start and draw.now() >= end:
             break
         part = asked[start : start + ROUND]
-        one = _round(opened, part, settings, arm=arm, draw=draw, first=start)
+        one = _round(loaded, part, settings, arm=arm, draw=draw, first=start)
         samples += one.samples
         wordings += one.wordings
         phase.at(start + len(part), len(asked))
@@ -180,7 +180,7 @@ def draw_again(
 
 
 def _round(
-    opened: LoadedBase,
+    loaded: LoadedBase,
     asked: Sequence[tuple[Question, ...]],
     settings: ConsistencySettings,
     *,
@@ -196,7 +196,7 @@ def _round(
         for k in range(count)
     ]
     worded = [_asked(each, arm) for group in asked for each in group if len(group) > 1]
-    answers = partial(answers_to, opened, adapter=arm.adapter, seed=draw.seed)
+    answers = partial(answers_to, loaded, adapter=arm.adapter, seed=draw.seed)
     hot = Sampling(temperature=settings.temperature, max_new_tokens=draw.max_new_tokens)
     cold = Sampling(max_new_tokens=draw.max_new_tokens)
     samples = iter(answers(sampled, sampling=hot))

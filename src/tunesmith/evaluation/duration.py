@@ -79,12 +79,12 @@ def tokens_to_read(prompts: Sequence[Prompt]) -> int:
     """Tokens of all prompts, those that the prompts of a kin begin with alike counted once."""
     kins: dict[PrefixGroup, list[Prompt]] = {}
     for prompt in prompts:
-        kins.setdefault(prompt.kin, []).append(prompt)
+        kins.setdefault(prompt.group, []).append(prompt)
     total = 0
-    for kin in kins.values():
-        alike = min((common_length(kin[0].ids, other.ids) for other in kin[1:]), default=0)
+    for group in kins.values():
+        alike = min((common_length(group[0].ids, other.ids) for other in group[1:]), default=0)
         alike = alike if alike >= BEGIN_TOKENS else 0
-        total += alike + sum(len(prompt.ids) - alike for prompt in kin)
+        total += alike + sum(len(prompt.ids) - alike for prompt in group)
     return total
 
 

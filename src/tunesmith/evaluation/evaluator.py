@@ -43,7 +43,7 @@ class Evaluator:
 
     def __init__(  # each is another part of a run
         self,
-        opened: LoadedBase,
+        loaded: LoadedBase,
         config: RunConfig,
         rows: RunRows,
         *,
@@ -57,12 +57,12 @@ class Evaluator:
         ``virtual_tokens`` are those of the adapter that is to be judged. ``known`` may be
         exchanged for that of other runs over this base. The run's ``folder`` has its losses.
         """
-        self._opened, self._config, self._progress = opened, config, progress
+        self._loaded, self._config, self._progress = loaded, config, progress
         self._rows = rows.sample
         self.known = Known()
         self.checks = build_checks(config.evaluate.checks)
         wanted = rows.held_conversations if self.checks else []
-        self.questions = questions_of(wanted, opened.base.tokenizer, most=config.evaluate.rows)
+        self.questions = questions_of(wanted, loaded.base.tokenizer, limit=config.evaluate.rows)
         self._build_arms(virtual_tokens)
         references = [question.reference for question in self.questions]
         asked = [question.text for question in self.questions]
@@ -70,7 +70,7 @@ class Evaluator:
         for note in early_notes(self.checks, references, asked):
             progress.notice("checks", note)
         if cut := warn_long_references(
-            opened.base.tokenizer, references, config.evaluate.max_new_tokens
+            loaded.base.tokenizer, references, config.evaluate.max_new_tokens
         ):
             progress.notice("checks", cut)
         self.said: dict[str, tuple[CachedAnswer, ...]] = {}
@@ -86,7 +86,7 @@ class Evaluator:
     def _build_arms(self, virtual_tokens: int) -> None:
         """The arms of the base over the questions that leave room for an answer."""
         settings, seed = self._config.evaluate, self._config.train.seed
-        self.base = base_arms(self._opened, self.questions, settings, rows=self._rows, seed=seed)
+        self.base = base_arms(self._loaded, self.questions, settings, rows=self._rows, seed=seed)
         if BASE in self.base.arms:
             full = without_room(self.base.arms[BASE], virtual_tokens)
             if full:
@@ -106,14 +106,14 @@ class Evaluator:
         if settings is None or not self.questions:
             return None
         notice = partial(self._progress.notice, "forgetting")
-        return ProbeRun(self._opened, settings, seed=self._config.train.seed, notice=notice)
+        return ProbeRun(self._loaded, settings, seed=self._config.train.seed, notice=notice)
 
     def _measuring(self, rows: RunRows, folder: RunFolder | None) -> Measures | None:
         """What is measured beside the verdict; there is no such thing without questions."""
         if not self.questions:
             return None
         return Measures(
-            opened=self._opened,
+            loaded=self._loaded,
             config=self._config,
             rows=rows,
             questions=self.questions,
@@ -141,11 +141,11 @@ class Evaluator:
         if not self.questions:
             return None
         if tuned is not None:
-            self.arms[TUNED] = arm_of(tuned.opened, TUNED, self.questions, adapter=tuned.adapter)
+            self.arms[TUNED] = arm_of(tuned.loaded, TUNED, self.questions, adapter=tuned.adapter)
         self._ask({name: arm for name, arm in self.arms.items() if name not in self.said}, tuned)
         forgetting = tuned.forgetting if tuned else None
         if tuned and forgetting is None:
-            forgetting = self.forgetting(tuned.opened, tuned.adapter)
+            forgetting = self.forgetting(tuned.loaded, tuned.adapter)
         answers = self._scored(tuned)
         tokens = {name: arm.prompt_tokens + arm.virtual_tokens for name, arm in self.arms.items()}
         self.verdict = decide(answers.summary, forgetting=forgetting, prompt_tokens=tokens)
@@ -159,7 +159,7 @@ class Evaluator:
         if self._measures is not None:
             references = [question.reference for question in self.questions]
             said = Answered(answers.texts[TUNED], references)
-            result = Result(tuned.opened, tuned.adapter, said, self._fitted)
+            result = Result(tuned.loaded, tuned.adapter, said, self._fitted)
             self._found = self._measures.of(result)
 
     def _scored(self, tuned: Tuned | None) -> Answers:
@@ -202,25 +202,25 @@ class Evaluator:
 
     def _texts(self, tuned: Tuned | None) -> dict[str, tuple[str, ...]]:
         """Each arm's answers as text, thinking aside."""
-        tokenizers = {TUNED: tuned.opened.tokenizer(tuned.adapter)} if tuned else {}
+        tokenizers = {TUNED: tuned.loaded.tokenizer(tuned.adapter)} if tuned else {}
         return {
             name: tuple(
-                text_of(tokenizers.get(name, self._opened.base.tokenizer), said.ids)
+                text_of(tokenizers.get(name, self._loaded.base.tokenizer), said.ids)
                 for said in self.said[name]
             )
             for name in self.arms
         }
 
-    def first_score(self, opened: LoadedBase, adapter: str | None) -> float:
+    def first_score(self, loaded: LoadedBase, adapter: str | None) -> float:
         """Mean of the first check as an adapter is now; NaN without any score."""
         if BASE not in self.said:  # what a check that learns compares with
             self._ask(self.base.arms, None)
-        arm = arm_of(opened, TUNED, self.questions, adapter=adapter)
+        arm = arm_of(loaded, TUNED, self.questions, adapter=adapter)
         phase = self._progress.phase(
             f"answering {pluralize(len(arm.prompts), 'held-out question')}"
         )
-        most = self._config.evaluate.max_new_tokens
-        texts = answers_now(opened, arm, adapter, most=most, phase=phase)
+        limit = self._config.evaluate.max_new_tokens
+        texts = answers_now(loaded, arm, adapter, limit=limit, phase=phase)
         checks = fit_checks(self.checks[:1], own=self._own, base=self._texts(None)[BASE])
         scored = score(self.questions, {TUNED: texts}, checks, seed=self._config.train.seed)
         found = scored.summary.checks[0].arms.get(TUNED)
@@ -237,7 +237,7 @@ class Evaluator:
         return self._probing is not None
 
     def forgetting(
-        self, opened: LoadedBase, adapter: str | None, probes: Sequence[str] | None = None
+        self, loaded: LoadedBase, adapter: str | None, probes: Sequence[str] | None = None
     ) -> Forgetting | None:
         """What an adapter forgot, or the whole model as it is now, by some probes or all.
 
@@ -246,7 +246,7 @@ class Evaluator:
         if self._probing is None:
             return None
         self._probing.base = self._probing.base or self.known.scores.get(self._probing.settings)
-        self._probing.opened = opened
+        self._probing.loaded = loaded
         phase = self._progress.phase("scoring probes of forgetting")
         found = self._probing.forgetting(adapter, probes, phase=phase)
         if self._probing.base is not None:
@@ -257,26 +257,29 @@ class Evaluator:
         """Answers of arms that one engine answers together, from the cache or generated, and the
         seconds that single requests take; first it is reported how long all this will take.
         """
-        opened = tuned.opened if tuned else self._opened
+        loaded = tuned.loaded if tuned else self._loaded
         sampling = Sampling(max_new_tokens=self._config.evaluate.max_new_tokens)
-        voices = {name: fingerprint(self._opened.base) for name in arms}
+        participants = {name: fingerprint(self._loaded.base) for name in arms}
         if tuned is not None:
-            voices[TUNED] = tuned.voice
-        stop_ids = opened.base.stop_ids
-        caches = {name: open_cache(voice, sampling, stop_ids) for name, voice in voices.items()}
+            participants[TUNED] = tuned.participant
+        stop_ids = loaded.base.stop_ids
+        caches = {
+            name: open_cache(participant, sampling, stop_ids)
+            for name, participant in participants.items()
+        }
         self._foretell(arms, unanswered(arms, caches), tuned)
         phase = (
             f"answering {pluralize(len(self.questions), 'held-out question')} ({', '.join(arms)})"
         )
         self.said |= answer_arms(
-            opened.engine,
+            loaded.engine,
             arms,
             caches,
             sampling=sampling,
             stop_ids=stop_ids,
             phase=self._progress.phase(phase),
         )
-        self._time(opened.engine, arms)
+        self._time(loaded.engine, arms)
 
     def _time(self, engine: Engine, arms: Mapping[str, Arm]) -> None:
         """Seconds of single requests; those of the base are measured once for all its runs."""
@@ -296,14 +299,14 @@ class Evaluator:
         self, arms: Mapping[str, Arm], waiting: Sequence[tuple[str, Prompt]], tuned: Tuned | None
     ) -> None:
         """Say about how long answering, timing and scoring will take."""
-        opened, settings = tuned.opened if tuned else self._opened, self._config.evaluate
+        loaded, settings = tuned.loaded if tuned else self._loaded, self._config.evaluate
         prompts = [prompt for _, prompt in waiting]
         scored = 0
         if self._probing is not None:
             base = self._probing.base or self.known.scores.get(self._probing.settings)
             asked = (base is None) + (tuned is not None and tuned.forgetting is None)
             scored = asked * self._probing.tokens(tuned.adapter if tuned else None)
-        tokenizer: Tokenizer = opened.base.tokenizer
+        tokenizer: Tokenizer = loaded.base.tokenizer
         references = encode(tokenizer, [question.reference for question in self.questions])
         singles = [arm.prompt_tokens + arm.virtual_tokens + STEPS for arm in arms.values()]
         work = AnsweringWork(
@@ -316,6 +319,6 @@ class Evaluator:
             again=60 * settings.consistency.minutes if settings.consistency else 0.0,
         )
         of_base = [prompt for prompt in prompts if prompt.adapter is None]
-        speed = speed_of(opened.engine, of_base or self.arms[BASE].prompts)
+        speed = speed_of(loaded.engine, of_base or self.arms[BASE].prompts)
         counts = {name: len(arm.prompts) for name, arm in arms.items()}
         self._progress.notice("judging", describe(work.seconds(speed), work, arms=counts))

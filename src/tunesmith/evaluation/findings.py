@@ -15,9 +15,9 @@ def words_in(language: str = DEFAULT) -> Phrases:
     return Phrases(PHRASES, language)
 
 
-def told(say: Callable[[str], str]) -> dict[str, object]:
+def told(phrase: Callable[[str], str]) -> dict[str, object]:
     """A document's `text`, and the same in every language as `texts`."""
-    return {"text": say(DEFAULT), "texts": {each: say(each) for each in languages(PHRASES)}}
+    return {"text": phrase(DEFAULT), "texts": {each: phrase(each) for each in languages(PHRASES)}}
 
 
 SMALLEST = 0.001
@@ -44,13 +44,13 @@ class Finding:
 
 def finding_text(part: str, finding: Finding, words: Phrases) -> str:
     """The sentences of a finding, which stand under ``part`` among the phrases."""
-    return words.say(f"{part}.{finding.code}", **written(finding.values, words))
+    return words.phrase(f"{part}.{finding.code}", **written(finding.values, words))
 
 
 def findings_text(part: str, findings: Sequence[Finding], words: Phrases) -> str:
     """All of them in a paragraph; without any, what the part says then."""
     if not findings:
-        return words.say(f"{part}.none")
+        return words.phrase(f"{part}.none")
     return " ".join(finding_text(part, each, words) for each in findings)
 
 
@@ -75,15 +75,15 @@ def share_text(share: float, words: Phrases) -> str:
     """A share in whole per cent, with a digit where that would make it all or nothing."""
     percent = 100 * share
     if percent not in (0.0, 100.0) and round(percent) in (0, 100):
-        return words.say("percent", value=f"{min(max(percent, 0.1), 99.9):.1f}")
-    return words.say("percent", value=f"{percent:.0f}")
+        return words.phrase("percent", value=f"{min(max(percent, 0.1), 99.9):.1f}")
+    return words.phrase("percent", value=f"{percent:.0f}")
 
 
 def points_text(share: float, words: Phrases, digits: int | None = None) -> str:
     """A difference of shares in points, with its sign; whole ones where no digits are asked for."""
     value = signed_text(share) if digits is None else points(share, digits)
     is_one = abs(round(100 * share, digits or 0)) == 1
-    return words.say("points", 1 if is_one else 2, value=value)
+    return words.phrase("points", 1 if is_one else 2, value=value)
 
 
 def signed_text(share: float) -> str:
@@ -93,7 +93,7 @@ def signed_text(share: float) -> str:
 
 def arm_text(arm: str, words: Phrases) -> str:
     """An arm by what the user knows it as; one without a phrase by its name."""
-    return words.say_or(f"arm.{arm}", arm)
+    return words.phrase_or(f"arm.{arm}", arm)
 
 
 def number_text(value: float) -> str:

@@ -34,14 +34,14 @@ class ProbeRun:
 
     def __init__(
         self,
-        opened: LoadedBase,
+        loaded: LoadedBase,
         settings: ForgettingSettings,
         *,
         seed: int = 0,
         notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Raises ConfigError where a probe cannot be read, before anything is trained."""
-        self.opened, self.settings, self._seed = opened, settings, seed
+        self.loaded, self.settings, self._seed = loaded, settings, seed
         self._notice = notice
         self.probes: tuple[Probe, ...] = probes_named(settings.probes)
         self.base: ProbeScores | None = None
@@ -80,8 +80,8 @@ class ProbeRun:
         return self._judged(self.base, scores[-1])
 
     def _window(self, adapter: str | None) -> int:
-        opened = self.opened
-        room = opened.base.context - opened.engine.prefix_length(adapter)
+        loaded = self.loaded
+        room = loaded.base.context - loaded.engine.prefix_length(adapter)
         if room < MIN_WINDOW:
             raise ModelError(
                 f"The model's context leaves {pluralize(room, 'token')} for the probes of "
@@ -97,7 +97,7 @@ class ProbeRun:
         """All probes' spans read in such windows, and where each probe's end."""
         if window in self._known:
             return self._known[window]
-        reader = Reader(self.opened.base.tokenizer, window)
+        reader = Reader(self.loaded.base.tokenizer, window)
         spans: list[ScoredSpan] = []
         ends: list[tuple[str, int]] = []
         for probe in self.probes:
@@ -119,7 +119,7 @@ class ProbeRun:
     ) -> list[ProbeScores]:
         """Each arm's scores; all probes go through the same streams."""
         spans, ends = self._spans(window)
-        found = log_likelihoods(self.opened.engine, spans, adapters, phase=phase)
+        found = log_likelihoods(self.loaded.engine, spans, adapters, phase=phase)
         starts = [0, *(end for _, end in ends)]
         return [
             ProbeScores(

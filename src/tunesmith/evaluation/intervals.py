@@ -148,8 +148,8 @@ def graded_limits(
     if all(value == values[0] for value in values):
         return unvaried_limits(values[0], len(values), bounds=bounds, level=level)
     low, high = wider_limits(values, seed=seed, level=level, resamples=resamples)
-    least, most = bounds
-    return max(least, low), min(most, high)
+    least, limit = bounds
+    return max(least, low), min(limit, high)
 
 
 def wider_limits(
@@ -195,8 +195,8 @@ def unvaried_limits(
     the limit of Wilson and of Tango.
     """
     _, share = wilson_limits(0, n, level=level)
-    least, most = bounds
-    return value - share * (value - least), value + share * (most - value)
+    least, limit = bounds
+    return value - share * (value - least), value + share * (limit - value)
 
 
 LEVEL = 0.95

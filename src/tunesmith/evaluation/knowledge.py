@@ -244,7 +244,7 @@ def fact_sheet(
 
 
 def ask_facts(
-    opened: LoadedBase,
+    loaded: LoadedBase,
     sheet: FactSheet,
     settings: KnowledgeSettings,
     *,
@@ -254,7 +254,7 @@ def ask_facts(
     """One arm's greedy answers to every question."""
     flat = [(name, each) for name, part in sheet.questions.items() for each in part]
     texts = answers_to(
-        opened,
+        loaded,
         [Prompted(each.messages) for _, each in flat],
         adapter=adapter,
         sampling=Sampling(max_new_tokens=settings.max_new_tokens),

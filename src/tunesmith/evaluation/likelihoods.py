@@ -198,20 +198,20 @@ TOKENS = 1792
 
 @torch.no_grad()
 def losses_of_rows(
-    opened: LoadedBase, rows: Rows, *, adapter: str | None, phase: PhaseProgress = UNSEEN
+    loaded: LoadedBase, rows: Rows, *, adapter: str | None, phase: PhaseProgress = UNSEEN
 ) -> list[float]:
     """Mean loss of each row in nats per supervised token, in the rows' order."""
     found: dict[int, float] = {}
     for group in micro_batches(tuple(range(len(rows))), rows.lengths, tokens=TOKENS):
-        found.update(_losses(opened, rows, group, adapter))
+        found.update(_losses(loaded, rows, group, adapter))
         phase.advance(len(group))
     return [found[i] for i in range(len(rows))]
 
 
 def _losses(
-    opened: LoadedBase, rows: Rows, group: tuple[int, ...], adapter: str | None
+    loaded: LoadedBase, rows: Rows, group: tuple[int, ...], adapter: str | None
 ) -> Iterator[tuple[int, float]]:
-    engine = opened.engine
+    engine = loaded.engine
     packable = [
         Row(rows[i].ids.tolist(), rows[i].weights.tolist(), adapter=adapter, key=i) for i in group
     ]
@@ -240,12 +240,12 @@ def score_answers(
     found = [0.0] * len(rows)
     for name in dict.fromkeys(adapters):
         mine = [i for i, adapter in enumerate(adapters) if adapter == name]
-        texts = encode(shared.opened.tokenizer(name), [answers[i] for i in mine])
+        texts = encode(shared.loaded.tokenizer(name), [answers[i] for i in mine])
         spans = [
             ScoredSpan((*prompts[i].ids, *ids), len(prompts[i].ids), group)
             for group, (i, ids) in enumerate(zip(mine, texts, strict=True))
         ]
-        logs = log_likelihoods(shared.opened.engine, spans, [name])
+        logs = log_likelihoods(shared.loaded.engine, spans, [name])
         assert logs is not None
         for i, each in zip(mine, logs[0], strict=True):
             found[i] = float(each.sum())

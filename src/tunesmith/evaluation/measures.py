@@ -52,7 +52,7 @@ _Found = TypeVar("_Found")
 class Result:
     """Who answers as tuned (adapter None: the whole model), and what it said to the questions."""
 
-    opened: LoadedBase
+    loaded: LoadedBase
     adapter: str | None
     said: Answered
     checks: Sequence[Check]
@@ -78,7 +78,7 @@ class Measures:
     this one.
     """
 
-    opened: LoadedBase
+    loaded: LoadedBase
     config: RunConfig
     rows: RunRows
     questions: Sequence[Question]
@@ -96,10 +96,10 @@ class Measures:
         if settings.consistency is not None:
             arms = 2 + (PROMPTED in self.base.arms)
             self._asking = ConsistencyRun(
-                self.opened, self.questions, settings, seed=seed, arms=arms
+                self.loaded, self.questions, settings, seed=seed, arms=arms
             )
         if self.folder is not None:
-            self._losing = RowLossSample(self.opened, self.rows)
+            self._losing = RowLossSample(self.loaded, self.rows)
         if settings.knowledge is not None:
             held = self.rows.held_conversations
             self._sheet = fact_sheet(self.rows.sample, held, settings.knowledge)
@@ -115,7 +115,7 @@ class Measures:
         if self._asking is not None:
             self._draw_base(self._asking)
         if self._sheet is not None:
-            self._facts = self._told(self.opened, None)
+            self._facts = self._told(self.loaded, None)
         if self._losing is not None:
             phase = self.progress.phase("losses of trained and held-out rows (base)")
             self._losing.measure_base(phase=phase)
@@ -127,7 +127,7 @@ class Measures:
         """
         for each in (self._asking, self._losing):
             if each is not None:
-                each.opened = result.opened
+                each.loaded = result.loaded
         capacity = self._kept("capacity", lambda: self._capacity(result))
         parts: dict[str, Callable[[], _Part | None]] = {
             "strength": self._strength,
@@ -150,7 +150,7 @@ class Measures:
     def _base_arms(self) -> dict[str, Asker]:
         arms = {BASE: Asker()}
         if PROMPTED in self.base.arms and self.base.instruction is not None:
-            change = instruction_change(self.opened, self.base.instruction)
+            change = instruction_change(self.loaded, self.base.instruction)
             arms[PROMPTED] = Asker(prepare=change)
         return arms
 
@@ -184,12 +184,12 @@ class Measures:
         self._draw(self._asking, TUNED, Asker(adapter=result.adapter))
         return self._asking.judged(result.checks)
 
-    def _told(self, opened: LoadedBase, adapter: str | None) -> dict[Wording, tuple[str, ...]]:
+    def _told(self, loaded: LoadedBase, adapter: str | None) -> dict[Wording, tuple[str, ...]]:
         assert self._sheet is not None
         assert self.config.evaluate.knowledge is not None
         who = TUNED if adapter else BASE
         return ask_facts(
-            opened,
+            loaded,
             self._sheet,
             self.config.evaluate.knowledge,
             adapter=adapter,
@@ -200,18 +200,18 @@ class Measures:
         if self._sheet is None:
             return None
         facts, key = self.known().facts, (self._key, repr(self._sheet))
-        base = self._facts or facts.get(key) or self._told(self.opened, None)
+        base = self._facts or facts.get(key) or self._told(self.loaded, None)
         facts[key] = base
-        tuned = self._told(result.opened, result.adapter)
+        tuned = self._told(result.loaded, result.adapter)
         return knowledge_from(self._sheet, base, tuned, seed=self.config.train.seed)
 
     def _capacity(self, result: Result) -> Capacity | None:
-        return capacity_of(result.opened.engine, result.adapter) if result.adapter else None
+        return capacity_of(result.loaded.engine, result.adapter) if result.adapter else None
 
     def _overtuning(self, result: Result, capacity: Capacity | None) -> Overfitting | None:
         if self._losing is None or self.folder is None:
             return None
-        config, width = self.config, result.opened.engine.model.config.hidden_size
+        config, width = self.config, result.loaded.engine.model.config.hidden_size
         run = read_run(self.folder, config.method, width=width, seed=config.train.seed)
         evidence = self._losing.evidence(
             result.adapter,
@@ -232,9 +232,9 @@ class Tuned:
     ``forgetting`` is what it forgot, where that was measured already.
     """
 
-    opened: LoadedBase
+    loaded: LoadedBase
     adapter: str | None
-    voice: str
+    participant: str
     training_seconds: float | None = None
     forgetting: Forgetting | None = None
 

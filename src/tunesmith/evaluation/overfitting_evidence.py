@@ -209,9 +209,9 @@ class SideLosses:
 class RowLossSample:
     """A sample of a run's training and held-out rows, and what either arm loses on them."""
 
-    def __init__(self, opened: LoadedBase, rows: RunRows) -> None:
+    def __init__(self, loaded: LoadedBase, rows: RunRows) -> None:
         """Held-out rows may be missing: then there is no gap, and the rest is diagnosed."""
-        self.opened, self.rows = opened, rows
+        self.loaded, self.rows = loaded, rows
         self.train = sample(rows.train)
         self.held = sample(rows.held) if rows.held is not None else None
         self.sides = [self.train, *([self.held] if self.held is not None else [])]
@@ -229,7 +229,7 @@ class RowLossSample:
         A base that lacks the new tokens of these rows is not asked.
         """
         tokens = (int(side[i].ids.max()) for side in self.sides for i in range(len(side)))
-        if max(tokens, default=0) < len(self.opened.engine.embedding.weight):
+        if max(tokens, default=0) < len(self.loaded.engine.embedding.weight):
             self._base = self.measured(None, phase)
 
     def evidence(
@@ -278,7 +278,7 @@ class RowLossSample:
         """One arm's losses."""
         phase.at(0, sum(map(len, self.sides)))
         train, *held = (
-            losses_of_rows(self.opened, side, adapter=adapter, phase=phase) for side in self.sides
+            losses_of_rows(self.loaded, side, adapter=adapter, phase=phase) for side in self.sides
         )
         return SideLosses(train, held[0] if held else [])
 

@@ -56,18 +56,18 @@ RULES: tuple[Callable[[str], str], ...] = (
 )
 
 
-def paraphrases(text: str, *, most: int) -> tuple[str, ...]:
+def paraphrases(text: str, *, limit: int) -> tuple[str, ...]:
     """At most ``most`` other ways to put it, all different, in the order of `RULES`.
 
     Fewer where rules change nothing (case, in Korean). An empty text has none.
     """
-    return tuple(_first(text, most)) if text.strip() else ()
+    return tuple(_first(text, limit)) if text.strip() else ()
 
 
-def _first(text: str, most: int) -> Iterator[str]:
+def _first(text: str, limit: int) -> Iterator[str]:
     seen = {text}
     for rule in RULES:
-        if len(seen) > most:
+        if len(seen) > limit:
             return
         if (other := rule(text)) not in seen and other.strip():
             seen.add(other)

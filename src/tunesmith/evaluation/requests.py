@@ -173,5 +173,5 @@ def _quartiles(seconds: Sequence[float]) -> tuple[float, float, float]:
 
 def _spread(count: int, rows: int) -> list[int]:
     """Evenly spread places."""
-    most = min(count, rows)
-    return [i * count // most for i in range(most)]
+    limit = min(count, rows)
+    return [i * count // limit for i in range(limit)]

@@ -119,12 +119,12 @@ def _told(name: str, found: Interval, now: float) -> dict[str, object]:
         "now_share": now,
     }
 
-    def say(language: str) -> str:
+    def phrase(language: str) -> str:
         words = words_in(language)
         return finding_text(
             "retrieval",
-            Finding(kind, {**values, "what": words.say(f"retrieval.what.{name}")}),
+            Finding(kind, {**values, "what": words.phrase(f"retrieval.what.{name}")}),
             words,
         )
 
-    return told(say)
+    return told(phrase)

@@ -131,7 +131,7 @@ class _VerdictText:
     """A verdict and the words for it."""
 
     def __init__(self, verdict: Verdict, words: Phrases) -> None:
-        self.verdict, self.words, self.say = verdict, words, words.say
+        self.verdict, self.words, self.phrase = verdict, words, words.phrase
         self.level = self._share(verdict.summary.level)
 
     def sentences(self) -> Iterator[str]:
@@ -143,7 +143,7 @@ class _VerdictText:
         for check in self.verdict.fell:
             yield self._changed("fell", check)
         if self.verdict.forgetting is None:
-            yield self.say("forgetting.not-measured")
+            yield self.phrase("forgetting.not-measured")
         else:
             yield self._forgetting()
         yield from self._tokens()
@@ -151,32 +151,32 @@ class _VerdictText:
     def _opening(self) -> str:
         verdict, gain = self.verdict, self.verdict.gain
         if verdict.check is None:
-            return self.say("opening.no-purpose")
+            return self.phrase("opening.no-purpose")
         if "nothing-tuned" in verdict.reasons:
             told = [self._arm_score(verdict.check, arm) for arm in verdict.check.arms]
             scores = ", ".join(told)
-            return self.say("opening.nothing-tuned", scores=scores, check=verdict.check.name)
+            return self.phrase("opening.nothing-tuned", scores=scores, check=verdict.check.name)
         if "no-scores" in verdict.reasons:
-            return self.say("opening.no-scores", check=verdict.check.name)
+            return self.phrase("opening.no-scores", check=verdict.check.name)
         scores = self._scores(verdict.check)
         if gain is None:
-            return self.say("opening.nothing-to-compare", scores=scores)
+            return self.phrase("opening.nothing-to-compare", scores=scores)
         if verdict.answer != "cannot-tell" or "too-few-rows" not in verdict.reasons:
             key = f"opening.{verdict.answer}"
             although = verdict.answer != "yes" and "better" in verdict.reasons
-            return self.say(f"{key}-although" if although else key, scores=scores)
+            return self.phrase(f"{key}-although" if although else key, scores=scores)
         rows = gain.difference.n
         if gain.rows_needed is None:
-            return self.say("opening.no-number", rows, scores=scores)
+            return self.phrase("opening.no-number", rows, scores=scores)
         alone = "" if verdict.reasons == ("too-few-rows",) else "-of-it"
         needed = f"{gain.rows_needed:,}"
-        return self.say(f"opening.too-few-rows{alone}", rows, needed=needed, scores=scores)
+        return self.phrase(f"opening.too-few-rows{alone}", rows, needed=needed, scores=scores)
 
     def _scores(self, check: CheckSummary) -> str:
         """The tuned arm's score, in brackets those of the others and the difference."""
         several = len(self.verdict.summary.checks) > 1
         kind = "graded" if check.graded else "passes-check" if several else "passes"
-        tuned = self.say(
+        tuned = self.phrase(
             f"score.{kind}", score=self._share(check.arms[TUNED].mean), check=check.name
         )
         others = [arm for arm in check.arms if arm != TUNED]
@@ -185,29 +185,29 @@ class _VerdictText:
             return tuned
         number = {1: "one", 2: "two"}.get(len(others), "more")
         told = [self._arm_score(check, arm) for arm in others]
-        return self.say(
+        return self.phrase(
             "scores",
             tuned=tuned,
             others=", ".join(told),
-            difference=self.say(f"difference.{number}", **self._change(gain.difference)),
+            difference=self.phrase(f"difference.{number}", **self._change(gain.difference)),
         )
 
     def _arm_score(self, check: CheckSummary, arm: str) -> str:
         score = self._share(check.arms[arm].mean)
-        return self.say("arm-score", arm=self._arm(arm), score=score)
+        return self.phrase("arm-score", arm=self._arm(arm), score=score)
 
     def _arm(self, arm: str) -> str:
         """An arm by what the user knows it as; one without a phrase by its name."""
         tokens = self.verdict.prompt_tokens
         if arm == PROMPTED and arm in tokens and BASE in tokens:
             longer = round(tokens[arm] - tokens[BASE])
-            return self.say("arm.prompted-tokens", longer)
+            return self.phrase("arm.prompted-tokens", longer)
         return arm_text(arm, self.words)
 
     def _changed(self, how: str, check: CheckSummary) -> str:
         gain = self.verdict.gain
         assert gain is not None
-        return self.say(
+        return self.phrase(
             how,
             check=check.name,
             arm=self._arm(gain.against),
@@ -221,27 +221,27 @@ class _VerdictText:
         assert forgetting is not None
         found = {"forgotten": forgetting.forgotten, "unclear": forgetting.unclear}
         findings = found.get(forgetting.outcome, ())
-        told = self.say("join").join(self._finding(each) for each in findings)
-        return self.say(f"forgetting.{forgetting.outcome}", list=told)
+        told = self.phrase("join").join(self._finding(each) for each in findings)
+        return self.phrase(f"forgetting.{forgetting.outcome}", list=told)
 
     def _finding(self, finding: ProbeFinding) -> str:
         change, margin = finding.difference, 100 * finding.margin
         if finding.measure == "accuracy":
-            text = self.say(
+            text = self.phrase(
                 "forgetting.accuracy",
                 probe=finding.probe,
                 before=self._share(finding.base),
                 after=self._share(finding.tuned),
-                margin=self.say("points", round(margin), value=f"{margin:g}"),
+                margin=self.phrase("points", round(margin), value=f"{margin:g}"),
                 **self._change(change),
             )
         else:
             digits = _digits([change.mean, change.low, change.high])
             rise, low, high = (
-                self.say("percent", value=points(value, digits))
+                self.phrase("percent", value=points(value, digits))
                 for value in (change.mean, change.low, change.high)
             )
-            text = self.say(
+            text = self.phrase(
                 "forgetting.perplexity",
                 probe=finding.probe,
                 rise=rise,
@@ -252,7 +252,7 @@ class _VerdictText:
             )
         if finding.rows_needed is None:
             return text
-        return self.say("forgetting.needed", finding=text, needed=f"{finding.rows_needed:,}")
+        return self.phrase("forgetting.needed", finding=text, needed=f"{finding.rows_needed:,}")
 
     def _tokens(self) -> Iterator[str]:
         """How much shorter a request is than with the arm that the gain is over."""
@@ -262,7 +262,7 @@ class _VerdictText:
         saved = round(tokens[gain.against] - tokens[TUNED])
         if saved:
             key = "tokens.shorter" if saved > 0 else "tokens.longer"
-            yield self.say(key, abs(saved))
+            yield self.phrase(key, abs(saved))
 
     def _change(self, interval: Interval) -> dict[str, str]:
         """A difference in points and its limits, with as many digits as its smallest needs."""

@@ -97,8 +97,8 @@ def _in_llama(
 
 def _here(job: ExportJob, *, whole: bool) -> Here:
     """The base as the export has it, with the adapter, in fp32: an adapter alone has it dense."""
-    opened, adapter = open_in_fp32(job, four_bit=job.four_bit and whole, device="cpu")
-    return Here(opened.engine, opened.tokenizer(adapter.name), opened.base.stop_ids, adapter.name)
+    loaded, adapter = open_in_fp32(job, four_bit=job.four_bit and whole, device="cpu")
+    return Here(loaded.engine, loaded.tokenizer(adapter.name), loaded.base.stop_ids, adapter.name)
 
 
 def _too_large(job: ExportJob) -> str:

@@ -115,7 +115,7 @@ def _exact(name: str, block: Tensor, kind: GGMLQuantizationType) -> NDArray[np.f
     limit = float(np.finfo(np.float16).max) * {GGMLQuantizationType.Q8_0: 127}.get(kind, 1)
     if kind in (GGMLQuantizationType.F16, GGMLQuantizationType.Q8_0) and most > limit:
         raise ModelError(
-            f"{name} holds a weight of {most:.4g}, which {kind.name.lower()} cannot hold.",
+            f"{name} holds a weight of {limit:.4g}, which {kind.name.lower()} cannot hold.",
             remedy="Export it as bf16 or f32.",
         )
     array: NDArray[np.float32] = values.contiguous().numpy()

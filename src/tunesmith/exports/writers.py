@@ -190,8 +190,8 @@ def _merge(job: ExportJob, out: Path, dtype: str | None) -> None:
             tokenizer=tokenizer,
         )
         return
-    opened, adapter = open_in_fp32(job, four_bit=True)
-    merge.save(opened.engine, adapter, target, source=job.base, origin=origin, tokenizer=tokenizer)
+    loaded, adapter = open_in_fp32(job, four_bit=True)
+    merge.save(loaded.engine, adapter, target, source=job.base, origin=origin, tokenizer=tokenizer)
 
 
 def open_in_fp32(
@@ -199,10 +199,10 @@ def open_in_fp32(
 ) -> tuple[LoadedBase, Adapter]:
     """The base with the adapter, in fp32: the export's own number format is all that rounds."""
     name = job.verified.base.name
-    opened = open_base(
+    loaded = open_base(
         name, dtype="float32", device=device, four_bit=four_bit, progress=job.progress
     )
-    return opened, attach_folder(opened, job.adapter, force=True)
+    return loaded, attach_folder(loaded, job.adapter, force=True)
 
 
 def _tokenizer_folder(job: ExportJob) -> Path:

@@ -27,10 +27,10 @@ class Prompt:
     adapter: str | None = None
     draw: int | None = None
     opening: str = ""
-    most: int | None = None
+    limit: int | None = None
 
     @property
-    def kin(self) -> "PrefixGroup":
+    def group(self) -> "PrefixGroup":
         """What it shares with the prompts that begin as it does."""
         return self.adapter, self.opening
 
@@ -64,21 +64,21 @@ class Decoder:
         self.adapters: list[str | None] = [None] * slots
         self.beginnings: dict[PrefixGroup, Beginning] = {}
 
-    def begin(self, ids: Sequence[int], kin: PrefixGroup) -> None:
+    def begin(self, ids: Sequence[int], group: PrefixGroup) -> None:
         """Read what every prompt of ``kin`` begins with; ``read`` computes only the rest."""
-        length = self.engine.prefix_length(kin[0]) + len(ids)
+        length = self.engine.prefix_length(group[0]) + len(ids)
         side = Decoder(self.engine, slots=1, capacity=length)
-        side.read({0: Prompt(tuple(ids), kin[0])})
-        self.beginnings[kin] = Beginning(side.cache, len(ids), length)
+        side.read({0: Prompt(tuple(ids), group[0])})
+        self.beginnings[group] = Beginning(side.cache, len(ids), length)
 
     def move(self, slot: int, to: int) -> None:
         """Put what a slot holds into another one."""
         self.cache.copy_(slot, to, self.lengths[slot])
         self.lengths[to], self.adapters[to] = self.lengths[slot], self.adapters[slot]
 
-    def begun(self, kin: PrefixGroup) -> int:
+    def begun(self, group: PrefixGroup) -> int:
         """Tokens of each prompt of a kin that were read before."""
-        return self.beginnings[kin].tokens if kin in self.beginnings else 0
+        return self.beginnings[group].tokens if group in self.beginnings else 0
 
     @torch.no_grad()
     def read(self, prompts: Mapping[int, Prompt]) -> Tensor:
@@ -87,15 +87,15 @@ class Decoder:
         Prompts of one adapter that begin alike compute their common beginning once. Those of one
         adapter must be of one kin; raises ValueError otherwise.
         """
-        kins = {prompt.kin for prompt in prompts.values()}
+        kins = {prompt.group for prompt in prompts.values()}
         if len(kins) > len({adapter for adapter, _ in kins}):
             raise ValueError("prompts of one adapter that are read together must open alike")
         rows = [
             Row(ids, [0.0] * len(ids), adapter=p.adapter, key=slot)
             for slot, p in prompts.items()
-            for ids in [p.ids[self.begun(p.kin) :]]
+            for ids in [p.ids[self.begun(p.group) :]]
         ]
-        before = {kin[0] or "": self.beginnings[kin] for kin in kins & self.beginnings.keys()}
+        before = {group[0] or "": self.beginnings[group] for group in kins & self.beginnings.keys()}
         batch = pack(rows, share=SHARE_TOKENS, prefixes={**self.engine.prefixes, **before})
         documents = tuple(
             d if d.shared else replace(d, keep=(self.cache, d.key)) for d in batch.documents

@@ -45,12 +45,12 @@ class _Rules:
             return None
         return generator_of(self.seed, row if prompt.draw is None else prompt.draw)
 
-    def most(self, prompt: Prompt) -> int:
+    def limit(self, prompt: Prompt) -> int:
         """The longest answer to a prompt."""
         limit = self.sampling.max_new_tokens
-        return limit if prompt.most is None else min(limit, prompt.most)
+        return limit if prompt.limit is None else min(limit, prompt.limit)
 
-    def ended(self, made: list[int], token: int, *, most: int) -> str | None:
+    def ended(self, made: list[int], token: int, *, limit: int) -> str | None:
         """Append the token unless it is a stop token; why the answer is complete, if it is."""
         if token in self.stop_ids:
             return "stop"
@@ -59,7 +59,7 @@ class _Rules:
             text = self.decode(made)
             if any(stop in text for stop in self.sampling.stop):
                 return "stop"
-        return "length" if len(made) >= most else None
+        return "length" if len(made) >= limit else None
 
 
 def generate(
@@ -109,7 +109,7 @@ class _Queue:
         self.prompts, self.rules = prompts, rules
         self.ranks = _ranks(prompts[row] for row in rows)
         self.waiting = deque(sorted(rows, key=self._rank))
-        capacity = max(_length(engine, prompts[r]) + rules.most(prompts[r]) for r in rows)
+        capacity = max(_length(engine, prompts[r]) + rules.limit(prompts[r]) for r in rows)
         room = max(CACHE_BYTES, engine.model.get_memory_footprint() // CACHE_SHARE)
         self.slots = max(1, min(len(rows), SLOTS, room // engine.cache_bytes(capacity)))
         self.decoder = Decoder(engine, slots=self.slots, capacity=capacity)
@@ -120,18 +120,18 @@ class _Queue:
         self._begin()
 
     def _rank(self, row: int) -> int:
-        return self.ranks[self.prompts[row].kin]
+        return self.ranks[self.prompts[row].group]
 
     def _begin(self) -> None:
-        """Read what all prompts of a kin begin with, where that is much."""
-        for kin in self.ranks:
+        """Read what all prompts of a prefix group begin with, where that is much."""
+        for group in self.ranks:
             first, *others = (
-                self.prompts[r].ids for r in self.waiting if self.prompts[r].kin == kin
+                self.prompts[r].ids for r in self.waiting if self.prompts[r].group == group
             )
             alike = min((common_length(first, ids) for ids in others), default=0)
             alike = min(alike, *(len(ids) - 1 for ids in (first, *others)))
             if alike >= BEGIN_TOKENS:
-                self.decoder.begin(first[:alike], kin)
+                self.decoder.begin(first[:alike], group)
 
     def answers(self) -> Iterator[GeneratedAnswer]:
         """Every row's answer as it ends."""
@@ -167,8 +167,8 @@ class _Queue:
         """Append what was chosen; the last slot takes the place of one whose answer ended."""
         for slot in reversed(slots):
             row = self.rows[slot]
-            most = self.rules.most(self.prompts[row])
-            ended = self.rules.ended(self.made[row], self.tokens[slot], most=most)
+            limit = self.rules.limit(self.prompts[row])
+            ended = self.rules.ended(self.made[row], self.tokens[slot], limit=limit)
             if ended is None:
                 continue
             last = len(self.rows) - 1
@@ -181,10 +181,10 @@ class _Queue:
 
 
 def _ranks(prompts: Iterable[Prompt]) -> dict[PrefixGroup, int]:
-    """Each kin's place: those of one adapter stand together."""
-    kins = list(dict.fromkeys(prompt.kin for prompt in prompts))
+    """Each prefix group's place: those of one adapter stand together."""
+    groups = list(dict.fromkeys(prompt.group for prompt in prompts))
     adapters = list(dict.fromkeys(adapter for adapter, _ in kins))
-    return {kin: i for i, kin in enumerate(sorted(kins, key=lambda k: adapters.index(k[0])))}
+    return {group: i for i, group in enumerate(sorted(groups, key=lambda k: adapters.index(k[0])))}
 
 
 def _groups(prompts: dict[int, Prompt], decoder: Decoder) -> Iterator[list[int]]:
@@ -192,7 +192,7 @@ def _groups(prompts: dict[int, Prompt], decoder: Decoder) -> Iterator[list[int]]
     group: list[int] = []
     tokens = shared = 0
     for slot, prompt in prompts.items():
-        begun = decoder.begun(prompt.kin)
+        begun = decoder.begun(prompt.group)
         own = len(prompt.ids) - begun
         alike = min(shared, _alike(prompts[group[0]], prompt) - begun) if group else own
         alike = alike if alike >= SHARE_TOKENS else 0
@@ -208,7 +208,7 @@ def _groups(prompts: dict[int, Prompt], decoder: Decoder) -> Iterator[list[int]]
 
 def _alike(a: Prompt, b: Prompt) -> int:
     """Tokens of two prompts that one reading serves."""
-    return common_length(a.ids, b.ids) if a.kin == b.kin else 0
+    return common_length(a.ids, b.ids) if a.group == b.group else 0
 
 
 def _length(engine: Engine, prompt: Prompt) -> int:

@@ -35,8 +35,8 @@ def in_folder(where: str) -> tuple[str, Path]:
 class Adapters(Mapping[str, Adapter]):
     """The adapters that are attached to a base, by name."""
 
-    def __init__(self, opened: LoadedBase, find: Find) -> None:
-        self._opened, self._find = opened, find
+    def __init__(self, loaded: LoadedBase, find: Find) -> None:
+        self._loaded, self._find = loaded, find
         self._attached: dict[str, Adapter] = {}
 
     def load(self, where: str | Path, *, name: str | None = None, force: bool = False) -> str:
@@ -53,14 +53,14 @@ class Adapters(Mapping[str, Adapter]):
                 f"An adapter {wanted!r} is loaded already.",
                 remedy=f"Load this one under another name, or first adapters.unload({wanted!r}).",
             )
-        self._attached[wanted] = attach_folder(self._opened, folder, name=wanted, force=force)
+        self._attached[wanted] = attach_folder(self._loaded, folder, name=wanted, force=force)
         return wanted
 
     def unload(self, name: str) -> None:
         """Take an adapter off the base again; raises AdapterError where there is none."""
         self.require(name)
         self._attached.pop(name).detach()
-        self._opened.tokenizers.pop(name, None)
+        self._loaded.tokenizers.pop(name, None)
 
     def require(self, name: str) -> None:
         """Raise AdapterError for a name under which no adapter is attached."""
@@ -88,9 +88,9 @@ class SharedBase:
     adapter is named (`runs.locate.named_adapter`: by its run too).
     """
 
-    def __init__(self, opened: LoadedBase, find: Find = in_folder) -> None:
-        self.opened = opened
-        self.adapters = Adapters(opened, find)
+    def __init__(self, loaded: LoadedBase, find: Find = in_folder) -> None:
+        self.loaded = loaded
+        self.adapters = Adapters(loaded, find)
         self._using: ContextVar[str | None] = ContextVar("using", default=None)
 
     @classmethod
@@ -104,8 +104,8 @@ class SharedBase:
         find: Find = in_folder,
     ) -> "SharedBase":
         """Load ``model`` without adapters."""
-        opened = open_base(model, dtype=dtype, device=device, four_bit=four_bit)
-        return cls(opened, find)
+        loaded = open_base(model, dtype=dtype, device=device, four_bit=four_bit)
+        return cls(loaded, find)
 
     @contextlib.contextmanager
     def using(self, adapter: str | None) -> Iterator[None]:
@@ -140,14 +140,14 @@ class SharedBase:
             )
         answers = [""] * len(rows)
         for answer in generate(
-            self.opened.engine,
+            self.loaded.engine,
             self.prompts(rows, named),
-            stop_ids=self.opened.base.stop_ids,
+            stop_ids=self.loaded.base.stop_ids,
             sampling=sampling,
             seed=seed,
-            decode=lambda ids: decode(self.opened.base.tokenizer, ids),
+            decode=lambda ids: decode(self.loaded.base.tokenizer, ids),
         ):
-            tokenizer = self.opened.tokenizer(named[answer.row])
+            tokenizer = self.loaded.tokenizer(named[answer.row])
             answers[answer.row] = cut_at_stop(decode(tokenizer, answer.ids), sampling.stop)
         return answers
 
@@ -155,7 +155,7 @@ class SharedBase:
         """Each row as its adapter reads it; raises as ``generate`` does."""
         for name in {name for name in adapters if name is not None}:
             self.adapters.require(name)
-        formats = {name: study(self.opened.tokenizer(name)) for name in set(adapters)}
+        formats = {name: study(self.loaded.tokenizer(name)) for name in set(adapters)}
         pairs = zip(rows, adapters, strict=True)
         return [self._prompt(row, name, formats[name]) for row, name in pairs]
 
@@ -163,7 +163,7 @@ class SharedBase:
         messages = [{"role": "user", "content": row}] if isinstance(row, str) else row
         try:
             turns = [Message(each["role"], each["content"]) for each in messages]
-            tokenizer = self.opened.tokenizer(adapter)
+            tokenizer = self.loaded.tokenizer(adapter)
             ids = render_prompt(tokenizer, turns, chat_format=chat_format)
         except TEMPLATE_ERRORS as error:
             raise DataError(
@@ -171,12 +171,12 @@ class SharedBase:
                 remedy="Give a text, or messages with role and content.",
                 code="refused_by_template",
             ) from None
-        room = self.opened.base.context - self.opened.engine.prefix_length(adapter) - len(ids)
+        room = self.loaded.base.context - self.loaded.engine.prefix_length(adapter) - len(ids)
         if room < 1:
             raise DataError(
                 f"A row has {pluralize(len(ids), 'token')}, and the model's context of "
-                f"{self.opened.base.context:,} has no room for an answer.",
+                f"{self.loaded.base.context:,} has no room for an answer.",
                 remedy="Shorten it.",
                 code="too_long",
             )
-        return Prompt(tuple(ids), adapter, most=room)
+        return Prompt(tuple(ids), adapter, limit=room)

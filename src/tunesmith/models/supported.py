@@ -93,10 +93,10 @@ def check_config(config: PretrainedConfig, folder: Path) -> None:
             "a model of images and text whose weights have other names.",
             remedy="Take a text-only base; of Gemma 3, the sizes 270M and 1B (gemma3_text).",
         )
-    quantised = _quantization(config)
-    if quantised and not is_four_bit(config):
+    quantized = _quantization(config)
+    if quantized and not is_four_bit(config):
         raise ModelError(
-            f"{folder}: its weights are already quantised ({quantised.get('quant_method')}), "
+            f"{folder}: its weights are already quantised ({quantized.get('quant_method')}), "
             "which is not supported; only bitsandbytes' 4 bit is.",
             remedy="Take the 16-bit base; method qlora quantises it to 4 bit while loading.",
         )
@@ -104,8 +104,8 @@ def check_config(config: PretrainedConfig, folder: Path) -> None:
 
 def is_four_bit(config: PretrainedConfig) -> bool:
     """Whether a config says that the weights are in bitsandbytes' 4 bit already."""
-    quantised = _quantization(config)
-    return quantised.get("quant_method") == "bitsandbytes" and bool(quantised.get("load_in_4bit"))
+    quantized = _quantization(config)
+    return quantized.get("quant_method") == "bitsandbytes" and bool(quantized.get("load_in_4bit"))
 
 
 def _quantization(config: PretrainedConfig) -> dict[str, object]:

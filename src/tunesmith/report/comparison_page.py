@@ -80,12 +80,12 @@ def _plot(cost: str, points: Sequence[ParetoPoint], words: Phrases) -> Plot:
     ordered = sorted(points, key=lambda point: point.costs[cost])
     return Plot(
         name=name,
-        title=words.say(f"{name}.title"),
-        note=words.say("pareto.note"),
+        title=words.phrase(f"{name}.title"),
+        note=words.phrase("pareto.note"),
         svg=draw_svg(_drawing(cost, ordered, best, words), height=HEIGHT, name=name),
-        alt=words.say("pareto.alt", list=", ".join(sorted(best))),
+        alt=words.phrase("pareto.alt", list=", ".join(sorted(best))),
         header=[
-            words.say(key)
+            words.phrase(key)
             for key in ("column.run", f"{name}.axis", "column.score", "column.interval")
         ],
         rows=[
@@ -118,8 +118,8 @@ def _drawing(
             )
             beside = (7, BELOW if i % 2 else ABOVE)  # neighbours are named on different sides
             axes.annotate(point.name, (x, y), xytext=beside, textcoords="offset points")
-        axes.set_xlabel(words.say(f"{_name(cost)}.axis"))
-        axes.set_ylabel(words.say("pareto.score"))
+        axes.set_xlabel(words.phrase(f"{_name(cost)}.axis"))
+        axes.set_ylabel(words.phrase("pareto.score"))
         if cost == LOGARITHMIC:
             log_scale_(axes, "x")
         axes.margins(x=0.15)
@@ -153,10 +153,10 @@ def comparison_page(path: Path, *, language: str = DEFAULT) -> str:
     return page(
         "comparison.html.jinja",
         words,
-        title=words.say("comparison-title", name=path.resolve().name),
+        title=words.phrase("comparison-title", name=path.resolve().name),
         goal=first.config.get("goal") if first else None,
         sections=[s for s in _sections(document, points, words) if s.plots or s.texts],
-        header=[words.say(f"column.{key}") for key in COLUMNS],
+        header=[words.phrase(f"column.{key}") for key in COLUMNS],
         rows=[_row(run, records[str(run["name"])], words) for run in runs],
         verdicts=[
             (str(run["name"]), _answer(records[str(run["name"])]), _verdict(records, run, words))
@@ -219,12 +219,12 @@ def _scores(document: Document, points: Sequence[ParetoPoint], words: Phrases) -
     bars = [Bar(p.name, p.score, p.low, p.high, "tuned") for p in points]
     base = document.get("base") or {}
     if base.get("score") is not None:
-        bars.append(score_bar(words.say("arm.base"), base, "base"))
+        bars.append(score_bar(words.phrase("arm.base"), base, "base"))
     return Plot(
         name="scores",
-        title=words.say("scores.title"),
-        svg=interval_svg("scores", bars, axis=words.say("arms.axis")),
-        alt=words.say("scores.alt", list=listed(bars)),
+        title=words.phrase("scores.title"),
+        svg=interval_svg("scores", bars, axis=words.phrase("arms.axis")),
+        alt=words.phrase("scores.alt", list=listed(bars)),
     )
 
 
@@ -242,7 +242,7 @@ def _row(run: Document, records: Records, words: Phrases) -> tuple[str, ...]:
     return (
         str(run["name"]),
         str(run.get("method")),
-        known("score", percent) if not run.get("error") else words.say("scores.failed"),
+        known("score", percent) if not run.get("error") else words.phrase("scores.failed"),
         limits_text(run["low"], run["high"]) if run.get("low") is not None else "",
         known("eval_loss", "{:.3f}".format),
         clock(seconds) if (seconds := _training_seconds(records.summary)) is not None else "",

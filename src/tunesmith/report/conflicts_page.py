@@ -42,7 +42,7 @@ class Grid:
         return sorted({depth for _, depth in self.values})
 
     @property
-    def most(self) -> float:
+    def limit(self) -> float:
         """The largest deviation from what says nothing; that of the strongest colour."""
         return max((abs(value - self.neutral) for value in self.values.values()), default=0.0)
 
@@ -67,13 +67,13 @@ def _drawing(grid: Grid, axis: str) -> Callable[["Axes"], None]:
         for (kind, depth), value in grid.values.items():
             x, y = depths.index(depth), len(kinds) - 1 - kinds.index(kind)
             bad = grid.is_bad(value)
-            strength = FULL * abs(value - grid.neutral) / grid.most if grid.most else 0.0
+            scale = FULL * abs(value - grid.neutral) / grid.limit if grid.limit else 0.0
             box = Rectangle(
                 (x - 0.48, y - 0.46),
                 0.96,
                 0.92,
                 facecolor=COLOURS["bad" if bad else "examples"],
-                alpha=strength,
+                alpha=scale,
                 linewidth=0,
             )
             axes.add_patch(box)
@@ -105,7 +105,7 @@ def conflicts_page(document: Document, *, language: str = DEFAULT) -> str:
     names = list(dict.fromkeys(str(pair[key]) for pair in pairs for key in ("a", "b")))
     verdict = document["verdict"]
     sections = [
-        (words.say("conflicts.scores"), Section("scores", list(_scores(document, words)))),
+        (words.phrase("conflicts.scores"), Section("scores", list(_scores(document, words)))),
         *(
             (f"{pair['a']}, {pair['b']}", Section(f"pair-{i}", list(_maps(i, pair, words))))
             for i, pair in enumerate(pairs)
@@ -114,11 +114,14 @@ def conflicts_page(document: Document, *, language: str = DEFAULT) -> str:
     return page(
         "conflicts.html.jinja",
         words,
-        title=words.say("conflicts.page-title", name=", ".join(names)),
+        title=words.phrase("conflicts.page-title", name=", ".join(names)),
         answer=ANSWERS.get(str(verdict["answer"]), "none"),
-        headline=words.say(f"conflicts.answer.{verdict['answer']}"),
+        headline=words.phrase(f"conflicts.answer.{verdict['answer']}"),
         verdict=str(verdict["text"]),
-        header=[words.say("conflicts.pair"), *(words.say(f"conflicts.{key}") for key in COLUMNS)],
+        header=[
+            words.phrase("conflicts.pair"),
+            *(words.phrase(f"conflicts.{key}") for key in COLUMNS),
+        ],
         rows=[_row(pair) for pair in pairs],
         sections=[(title, each) for title, each in sections if each.plots],
         left_out=[f"{name}: {why}" for name, why in document["left_out"].items()],
@@ -157,14 +160,14 @@ def _maps(number: int, pair: Document, words: Phrases) -> Iterator[Plot]:
 def _heat_plot(name: str, measure: str, grid: Grid, words: Phrases) -> Plot:
     """Cells in two colours, the stronger the further from what says nothing; all values below."""
     form = percent if measure == "sign_conflict" else _cosine
-    key, axis = f"conflicts.map.{measure}", words.say("conflicts.depth")
+    key, axis = f"conflicts.map.{measure}", words.phrase("conflicts.depth")
     count = sum(map(grid.is_bad, grid.values.values()))
     return Plot(
         name=name,
-        title=words.say(f"{key}.title"),
-        note=words.say(f"{key}.note", most=form(grid.neutral + grid.bad * grid.most)),
+        title=words.phrase(f"{key}.title"),
+        note=words.phrase(f"{key}.note", limit=form(grid.neutral + grid.bad * grid.limit)),
         svg=draw_svg(_drawing(grid, axis), height=AROUND + ROW * len(grid.kinds), name=name),
-        alt=words.say(f"{key}.alt", count, of=len(grid.values)),
+        alt=words.phrase(f"{key}.alt", count, of=len(grid.values)),
         header=[axis, *grid.kinds],
         rows=_table(grid, form),
     )
@@ -182,10 +185,10 @@ def _scores(document: Document, words: Phrases) -> Iterator[Plot]:
         keys = ("conflicts.arm", *columns, "conflicts.drop", "conflicts.error")
         yield Plot(
             name=f"scores-{number}",
-            title=words.say("conflicts.task", task=task["adapter"], check=task["check"]),
-            svg=interval_svg(f"scores-{number}", bars, axis=words.say("arms.axis")),
-            alt=words.say("arms.alt", check=task["check"], list=listed(bars)),
-            header=[words.say(key) for key in keys],
+            title=words.phrase("conflicts.task", task=task["adapter"], check=task["check"]),
+            svg=interval_svg(f"scores-{number}", bars, axis=words.phrase("arms.axis")),
+            alt=words.phrase("arms.alt", check=task["check"], list=listed(bars)),
+            header=[words.phrase(key) for key in keys],
             rows=[
                 (*bar.row, *_beside(found), errors.get(name, ""))
                 for bar, (name, found) in zip(bars, arms.items(), strict=True)
@@ -194,7 +197,7 @@ def _scores(document: Document, words: Phrases) -> Iterator[Plot]:
 
 
 def _arm(name: str, words: Phrases) -> str:
-    return words.say(f"conflicts.arms.{name}") if name in ARMS else name
+    return words.phrase(f"conflicts.arms.{name}") if name in ARMS else name
 
 
 def _beside(found: Document) -> tuple[str, str]:

@@ -44,7 +44,7 @@ def page(
     )
     environment.filters["prose"] = _prose
     text = environment.get_template(template).render(
-        say=words.say,
+        phrase=words.phrase,
         language=words.language,
         css=sources.joinpath("page.css").read_text(encoding="utf-8"),
         js=sources.joinpath("page.js").read_text(encoding="utf-8"),

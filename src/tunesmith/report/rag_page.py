@@ -22,7 +22,7 @@ def rag_page(document: Mapping[str, object], *, name: str, language: str = DEFAU
     return page(
         "rag.html.jinja",
         words,
-        title=words.say("rag.page-title", name=name),
+        title=words.phrase("rag.page-title", name=name),
         findings=[text_in(each, language) for each in _part(found, "effects").values()],
         plots=list(_plots(found, words)),
         tables=list(_tables(found, words)),
@@ -31,7 +31,7 @@ def rag_page(document: Mapping[str, object], *, name: str, language: str = DEFAU
 
 
 def _notes(found: Document, words: Phrases) -> Iterator[str]:
-    yield words.say(
+    yield words.phrase(
         "rag.note",
         questions=f"{found['questions']:,}",
         unanswerable=f"{found['unanswerable']:,}",
@@ -39,7 +39,7 @@ def _notes(found: Document, words: Phrases) -> Iterator[str]:
     )
     fitted = found["fitted_threshold"]
     if fitted is not None:
-        yield words.say(
+        yield words.phrase(
             "rag.fitted",
             score=f"{fitted['score']:.2f}",
             refusals=percent(fitted["refusals"]),
@@ -54,14 +54,14 @@ def _part(found: Document, name: str) -> dict[str, Document]:
 
 def _plots(found: Document, words: Phrases) -> Iterator[Plot]:
     bars = [
-        score_bar(words.say(f"rag.cell.{name}"), cell, COLOURS[name], key="f1")
+        score_bar(words.phrase(f"rag.cell.{name}"), cell, COLOURS[name], key="f1")
         for name, cell in _part(found, "cells").items()
     ]
     yield Plot(
         name="cells",
-        title=words.say("rag.f1"),
-        svg=interval_svg("cells", bars, axis=words.say("arms.axis")),
-        alt=words.say("rag.alt", list=listed(bars)),
+        title=words.phrase("rag.f1"),
+        svg=interval_svg("cells", bars, axis=words.phrase("arms.axis")),
+        alt=words.phrase("rag.alt", list=listed(bars)),
     )
 
 
@@ -71,28 +71,34 @@ Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
 
 def _tables(found: Document, words: Phrases) -> Iterator[Table]:
     cells, effects = _part(found, "cells"), _part(found, "effects")
-    named = [(words.say(f"rag.cell.{name}"), cell) for name, cell in cells.items()]
+    named = [(words.phrase(f"rag.cell.{name}"), cell) for name, cell in cells.items()]
     served = [
-        (words.say("rag.served", cell=name), cell["with_threshold"])
+        (words.phrase("rag.served", cell=name), cell["with_threshold"])
         for name, cell in named
         if "with_threshold" in cell
     ]
     yield (
-        words.say("rag.cells"),
-        [words.say("column.arm"), *(words.say(f"rag.score.{name}") for name in SCORES)],
+        words.phrase("rag.cells"),
+        [words.phrase("column.arm"), *(words.phrase(f"rag.score.{name}") for name in SCORES)],
         [(name, *(_limits(cell, score) for score in SCORES)) for name, cell in named + served],
     )
     yield (
-        words.say("rag.effects"),
-        [words.say("rag.effect"), *(words.say(f"rag.score.{name}") for name in SCORES[:2])],
+        words.phrase("rag.effects"),
+        [words.phrase("rag.effect"), *(words.phrase(f"rag.score.{name}") for name in SCORES[:2])],
         [
-            (words.say(f"rag.added.{name}"), *(change_text(effect[score]) for score in SCORES[:2]))
+            (
+                words.phrase(f"rag.added.{name}"),
+                *(change_text(effect[score]) for score in SCORES[:2]),
+            )
             for name, effect in effects.items()
         ],
     )
     yield (
-        words.say("rag.retrieval"),
-        [words.say("rag.retriever"), *(words.say(f"rag.measure.{name}") for name in MEASURES)],
+        words.phrase("rag.retrieval"),
+        [
+            words.phrase("rag.retriever"),
+            *(words.phrase(f"rag.measure.{name}") for name in MEASURES),
+        ],
         [
             (mode, *(f"{scores[name]:.3f}" for name in MEASURES))
             for mode, scores in _part(found, "retrieval").items()

@@ -26,9 +26,9 @@ def result_notes(evaluation: Mapping[str, Any], words: Phrases) -> Iterator[str]
     """Answers that ended at the most tokens allowed, and arms that were left out."""
     for arm, values in (evaluation.get("arms") or {}).items():
         if cut := values.get("cut"):
-            yield words.say("arms.cut", cut, arm=_arm(arm, words), of=evaluation.get("rows"))
+            yield words.phrase("arms.cut", cut, arm=_arm(arm, words), of=evaluation.get("rows"))
     for arm, why in (evaluation.get("left_out") or {}).items():
-        yield words.say("arms.left-out", arm=_arm(arm, words), why=why)
+        yield words.phrase("arms.left-out", arm=_arm(arm, words), why=why)
 
 
 def cost_notes(evaluation: Mapping[str, Any], words: Phrases) -> Iterator[str]:
@@ -39,21 +39,21 @@ def cost_notes(evaluation: Mapping[str, Any], words: Phrases) -> Iterator[str]:
     low, high = cost.get("seconds_saved_low"), cost.get("seconds_saved_high")
     if low is not None and high is not None and low <= 0 <= high:
         limits = {"low": f"{-low * 1000:,.0f}", "high": f"{high * 1000:,.0f}"}
-        yield words.say("costs.alike", against=against, **limits)
+        yield words.phrase("costs.alike", against=against, **limits)
     elif saved is not None and spent is not None:
         key = "costs.faster" if saved > 0 else "costs.slower"
-        yield words.say(key, against=against, ms=f"{abs(saved) * 1000:,.0f}")
+        yield words.phrase(key, against=against, ms=f"{abs(saved) * 1000:,.0f}")
         if requests := cost.get("requests_by_time"):
-            yield words.say("costs.repaid-time", requests, time=clock(spent))
+            yield words.phrase("costs.repaid-time", requests, time=clock(spent))
     if (money := cost.get("saved_per_million")) is not None:
         key = "costs.less" if money >= 0 else "costs.more"
-        yield words.say(key, against=against, money=f"{abs(money):,.2f}")
+        yield words.phrase(key, against=against, money=f"{abs(money):,.2f}")
         if requests := cost.get("requests_by_cost"):
-            yield words.say("costs.repaid-cost", requests, money=f"{cost['training_cost']:,.2f}")
+            yield words.phrase("costs.repaid-cost", requests, money=f"{cost['training_cost']:,.2f}")
 
 
 def _arm(name: str, words: Phrases) -> str:
-    return words.say_or(f"arm.{name}", name)
+    return words.phrase_or(f"arm.{name}", name)
 
 
 FINDINGS = ("knowledge", "overtuning", "capacity")
@@ -68,7 +68,7 @@ def run_page(records: Records, *, language: str = DEFAULT) -> str:
     return page(
         "run.html.jinja",
         words,
-        title=words.say("page-title", run=records.path.resolve().name),
+        title=words.phrase("page-title", run=records.path.resolve().name),
         goal=records.config.get("goal"),
         answer=verdict.get("answer", "none"),
         verdict=text_in(verdict, language) or _not_evaluated(records, words),
@@ -98,12 +98,12 @@ def unfinished(records: Records, go_on: str, words: Phrases) -> str:
     """How far a run is, and the command that goes on with it."""
     planned = next((e for e in records.events if e.get("event") == "planned"), {})
     done = records.metrics[-1]["step"] if records.metrics else 0
-    return words.say("unfinished", done, of=planned.get("steps", "?"), command=go_on)
+    return words.phrase("unfinished", done, of=planned.get("steps", "?"), command=go_on)
 
 
 def _not_evaluated(records: Records, words: Phrases) -> str:
     if not is_unfinished(records):
-        return words.say("not-evaluated")
+        return words.phrase("not-evaluated")
     run = shlex.quote(str(records.path))
     return unfinished(records, f"tunesmith train --resume {run}", words)
 
@@ -114,9 +114,9 @@ def _sections(records: Records, words: Phrases) -> Iterator[Section]:
     notes = list(result_notes(evaluation, words))
     plots = [*arms_plots(evaluation, words), *confusion_plots(evaluation, words)]
     yield Section("result", plots, notes)
-    strength = text_in(evaluation.get("strength"), language)
+    scale = text_in(evaluation.get("strength"), language)
     plots = list(forgetting_plots(evaluation, words))
-    yield Section("forgetting", plots, [strength] if strength else [])
+    yield Section("forgetting", plots, [scale] if scale else [])
     consistency = text_in(evaluation.get("consistency"), language)
     alike, told = list(consistency_plots(evaluation, words)), [consistency] if consistency else []
     yield Section("consistency", alike, [] if alike else told, told if alike else [])
@@ -133,20 +133,20 @@ def _facts(records: Records, words: Phrases) -> Iterator[tuple[str, str]]:
     train = (config.get("data") or {}).get("train")
     sources = [train] if isinstance(train, str) else train or []
     names = [source if isinstance(source, str) else source.get("path", "") for source in sources]
-    yield words.say("fact.method"), str((config.get("method") or {}).get("kind"))
-    yield words.say("fact.base"), str(config.get("model"))
+    yield words.phrase("fact.method"), str((config.get("method") or {}).get("kind"))
+    yield words.phrase("fact.base"), str(config.get("model"))
     if names:
-        yield words.say("fact.data"), ", ".join(names)
+        yield words.phrase("fact.data"), ", ".join(names)
     if asked := (records.evaluation.get("about") or {}).get("data"):
-        yield words.say("fact.asked"), str(asked)
+        yield words.phrase("fact.asked"), str(asked)
     if "steps" in summary:
-        yield words.say("fact.steps"), f"{summary['steps']:,}"
+        yield words.phrase("fact.steps"), f"{summary['steps']:,}"
     if "seconds" in summary:
-        yield words.say("fact.time"), clock(summary["seconds"])
+        yield words.phrase("fact.time"), clock(summary["seconds"])
     if summary.get("peak_bytes"):
-        yield words.say("fact.peak"), bytes_text(summary["peak_bytes"], on_page=True)
+        yield words.phrase("fact.peak"), bytes_text(summary["peak_bytes"], on_page=True)
     if planned.get("trainable_parameters"):
-        yield words.say("fact.trained"), f"{planned['trainable_parameters']:,}"
+        yield words.phrase("fact.trained"), f"{planned['trainable_parameters']:,}"
 
 
 def _commands(records: Records) -> Iterator[str]:

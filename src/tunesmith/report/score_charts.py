@@ -31,17 +31,17 @@ def arms_plots(evaluation: Document, words: Phrases) -> Iterator[Plot]:
     for number, name in enumerate(names):
         found = {arm: arms.get(arm, {}).get("checks", {}).get(name) or {} for arm in ORDER}
         scored = {arm: each for arm, each in found.items() if each.get("score") is not None}
-        bars = [score_bar(words.say(f"arm.{arm}"), each, arm) for arm, each in scored.items()]
+        bars = [score_bar(words.phrase(f"arm.{arm}"), each, arm) for arm, each in scored.items()]
         if not bars:
             continue
         notes = _notes(found, is_first=number == 0 and len(names) > 1, words=words)
         yield Plot(
             name=f"arms-{number}",
-            title=words.say("arms.title", check=name),
+            title=words.phrase("arms.title", check=name),
             note=" ".join(notes),
-            svg=interval_svg(f"arms-{number}", bars, axis=words.say("arms.axis")),
-            alt=words.say("arms.alt", check=name, list=listed(bars)),
-            header=[words.say(f"column.{key}") for key in ("arm", "score", "interval", "rows")],
+            svg=interval_svg(f"arms-{number}", bars, axis=words.phrase("arms.axis")),
+            alt=words.phrase("arms.alt", check=name, list=listed(bars)),
+            header=[words.phrase(f"column.{key}") for key in ("arm", "score", "interval", "rows")],
             rows=[(*bar.row, f"{scored[bar.colour].get('n') or 0:,}") for bar in bars],
         )
 
@@ -49,16 +49,16 @@ def arms_plots(evaluation: Document, words: Phrases) -> Iterator[Plot]:
 def _notes(found: Mapping[str, Document], *, is_first: bool, words: Phrases) -> Iterator[str]:
     """Whether the check decides, and each figure that it has beside its score, of every arm."""
     if is_first:
-        yield words.say("arms.decides")
+        yield words.phrase("arms.decides")
     figures = {arm: each.get("figures") or {} for arm, each in found.items()}
     for figure in dict.fromkeys(key for each in figures.values() for key in each):
         values = [
-            f"{words.say(f'arm.{arm}')} {each[figure]:.2f}"
+            f"{words.phrase(f'arm.{arm}')} {each[figure]:.2f}"
             for arm, each in figures.items()
             if isinstance(each.get(figure), int | float)
         ]
         if values:
-            title = words.say_or(f"figure.{figure}", figure.replace("_", " "))
+            title = words.phrase_or(f"figure.{figure}", figure.replace("_", " "))
             yield f"{title}: {', '.join(values)}."
 
 
@@ -81,8 +81,10 @@ def confusion_plots(evaluation: Document, words: Phrases) -> Iterator[Plot]:
         header, rows = _matrix(counts, given, words) if is_matrix else _pairs(counts, words)
         yield Plot(
             name=f"confusion-{number}",
-            title=words.say("confusion.title", check=check),
-            note=words.say(key, same=same, all=sum(sum(row.values()) for row in counts.values())),
+            title=words.phrase("confusion.title", check=check),
+            note=words.phrase(
+                key, same=same, all=sum(sum(row.values()) for row in counts.values())
+            ),
             header=header,
             rows=rows,
         )
@@ -93,7 +95,7 @@ Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 
 def _matrix(counts: Counts, given: Sequence[str], words: Phrases) -> Table:
     """A line for each wanted class, a column for each given one."""
-    corner = f"{words.say('confusion.wanted')} \\ {words.say('confusion.given')}"
+    corner = f"{words.phrase('confusion.wanted')} \\ {words.phrase('confusion.given')}"
     rows = [
         (wanted, *(f"{row[name]:,}" if row.get(name) else "" for name in given))
         for wanted, row in counts.items()
@@ -109,9 +111,13 @@ def _pairs(counts: Counts, words: Phrases) -> Table:
         for name, n in row.items()
         if name != wanted and n
     ]
-    most = sorted(pairs, key=lambda pair: -pair[2])[:SHOWN_PAIRS]
-    header = (words.say("confusion.wanted"), words.say("confusion.given"), words.say("column.rows"))
-    return header, [(wanted, name, f"{n:,}") for wanted, name, n in most]
+    limit = sorted(pairs, key=lambda pair: -pair[2])[:SHOWN_PAIRS]
+    header = (
+        words.phrase("confusion.wanted"),
+        words.phrase("confusion.given"),
+        words.phrase("column.rows"),
+    )
+    return header, [(wanted, name, f"{n:,}") for wanted, name, n in limit]
 
 
 WAYS = ("samples", "paraphrases")
@@ -130,7 +136,7 @@ def _bars(arms: Document, words: Phrases) -> Iterator[Bar]:
     for measure in measures:
         for arm in ORDER:
             if (one := arms.get(arm, {}).get(measure)) and one["score"] is not None:
-                label = f"{words.say('consistency.' + measure)}: {words.say('arm.' + arm)}"
+                label = f"{words.phrase('consistency.' + measure)}: {words.phrase('arm.' + arm)}"
                 yield score_bar(label, one, arm)
 
 
@@ -138,11 +144,11 @@ def _consistency_plot(way: str, questions: int, bars: list[Bar], words: Phrases)
     name = f"consistency-{way}"
     return Plot(
         name=name,
-        title=words.say(f"{name}.title"),
-        note=words.say(f"{name}.note", questions),
-        svg=interval_svg(name, bars, axis=words.say("consistency.axis")),
-        alt=words.say(f"{name}.alt", list=listed(bars)),
-        header=[words.say(f"column.{key}") for key in ("measure", "score", "interval")],
+        title=words.phrase(f"{name}.title"),
+        note=words.phrase(f"{name}.note", questions),
+        svg=interval_svg(name, bars, axis=words.phrase("consistency.axis")),
+        alt=words.phrase(f"{name}.alt", list=listed(bars)),
+        header=[words.phrase(f"column.{key}") for key in ("measure", "score", "interval")],
         rows=[bar.row for bar in bars],
     )
 
@@ -163,7 +169,7 @@ def request_plots(evaluation: Document, words: Phrases) -> Iterator[Plot]:
 
 def _request_plot(measure: str, values: dict[str, float], words: Phrases) -> Plot:
     name, form = measure.replace("_", "-"), DIGITS[measure]
-    labels = {arm: words.say(f"arm.{arm}") for arm in values}
+    labels = {arm: words.phrase(f"arm.{arm}") for arm in values}
 
     def draw(axes: "Axes") -> None:
         for y, (arm, value) in enumerate(reversed(values.items())):
@@ -176,17 +182,17 @@ def _request_plot(measure: str, values: dict[str, float], words: Phrases) -> Plo
                 va="center",
             )
         axes.set_yticks(range(len(values)), [labels[arm] for arm in reversed(values)])
-        axes.set_xlabel(words.say(f"{name}.axis"))
+        axes.set_xlabel(words.phrase(f"{name}.axis"))
         axes.set_xlim(0, 1.12 * max(max(values.values()), 1e-9))
         axes.grid(visible=False, axis="y")
 
     says = ", ".join(f"{labels[arm]} {value:{form}}" for arm, value in values.items())
     return Plot(
         name=name,
-        title=words.say(f"{name}.title"),
-        note=words.say(f"{name}.note"),
+        title=words.phrase(f"{name}.title"),
+        note=words.phrase(f"{name}.note"),
         svg=draw_svg(draw, height=AROUND + ROW * len(values), name=name),
-        alt=words.say(f"{name}.alt", list=says),
-        header=[words.say("column.arm"), words.say(f"{name}.axis")],
+        alt=words.phrase(f"{name}.alt", list=says),
+        header=[words.phrase("column.arm"), words.phrase(f"{name}.axis")],
         rows=[(labels[arm], format(value, form)) for arm, value in values.items()],
     )

@@ -31,21 +31,21 @@ def learning_plot(records: Records, words: Phrases) -> Plot | None:
 
     def draw(axes: "Axes") -> None:
         axes.plot(
-            steps, losses, color=COLOURS["line"], linewidth=1, label=words.say("learning.step")
+            steps, losses, color=COLOURS["line"], linewidth=1, label=words.phrase("learning.step")
         )
         axes.plot(
             steps,
             _smoothed(losses, window),
             color=COLOURS["tuned"],
             linewidth=2,
-            label=words.say("learning.smoothed"),
+            label=words.phrase("learning.smoothed"),
         )
         if held:
             x, y = zip(*held, strict=True)
-            label = words.say("learning.held")
+            label = words.phrase("learning.held")
             axes.plot(x, y, "D", color=COLOURS["prompted"], markersize=7, label=label)
-        axes.set_xlabel(words.say("learning.x"))
-        axes.set_ylabel(words.say("learning.log" if is_wide else "learning.y"))
+        axes.set_xlabel(words.phrase("learning.x"))
+        axes.set_ylabel(words.phrase("learning.log" if is_wide else "learning.y"))
         if is_wide:
             log_scale_(axes, "y")
         axes.legend()
@@ -53,10 +53,12 @@ def learning_plot(records: Records, words: Phrases) -> Plot | None:
     last = f"{statistics.mean(losses[-window:]):.3f}"
     return Plot(
         name=LEARNING,
-        title=words.say("learning.title"),
+        title=words.phrase("learning.title"),
         svg=draw_svg(draw, height=LEARNING_HEIGHT, name=LEARNING),
-        alt=words.say("learning.alt", first=f"{losses[0]:.3f}", last=last, steps=f"{steps[-1]:,}"),
-        header=[words.say("learning.x"), words.say("learning.held")],
+        alt=words.phrase(
+            "learning.alt", first=f"{losses[0]:.3f}", last=last, steps=f"{steps[-1]:,}"
+        ),
+        header=[words.phrase("learning.x"), words.phrase("learning.held")],
         rows=[(f"{step:,}", f"{loss:.4f}") for step, loss in held],
     )
 
@@ -79,21 +81,21 @@ def spectrum_plot(evaluation: Document, words: Phrases) -> Plot | None:
     def draw(axes: "Axes") -> None:
         for layer in capacity.get("layers") or ():
             axes.plot(*_steps(_shares_of(layer["singular_values"])), color=COLOURS["line"], lw=0.6)
-        label = words.say("spectrum.all")
+        label = words.phrase("spectrum.all")
         axes.plot(*_steps(shares), color=COLOURS["tuned"], linewidth=2.5, label=label)
-        axes.set_xlabel(words.say("spectrum.x"))
-        axes.set_ylabel(words.say("spectrum.y"))
+        axes.set_xlabel(words.phrase("spectrum.x"))
+        axes.set_ylabel(words.phrase("spectrum.y"))
         axes.set_ylim(0, 103)
         axes.legend(loc="lower right")
 
     rank, needed = capacity["rank"], capacity["rank_for_99"]
     return Plot(
         name=SPECTRUM,
-        title=words.say("spectrum.title"),
-        note=words.say("spectrum.note"),
+        title=words.phrase("spectrum.title"),
+        note=words.phrase("spectrum.note"),
         svg=draw_svg(draw, height=SPECTRUM_HEIGHT, name=SPECTRUM),
-        alt=words.say("spectrum.alt", needed=needed, rank=rank),
-        header=[words.say("spectrum.x"), words.say("spectrum.y")],
+        alt=words.phrase("spectrum.alt", needed=needed, rank=rank),
+        header=[words.phrase("spectrum.x"), words.phrase("spectrum.y")],
         rows=[(f"{i}", percent(share / 100)) for i, share in enumerate(shares, start=1)],
     )
 
@@ -128,20 +130,20 @@ def _plot(measure: str, findings: Sequence[Document], words: Phrases) -> Plot:
         score_bar(str(each["probe"]), each, COLOUR[each["outcome"]], key="difference")
         for each in findings
     ]
-    says = "; ".join(f"{e['probe']} {words.say('outcome.' + e['outcome'])}" for e in findings)
+    says = "; ".join(f"{e['probe']} {words.phrase('outcome.' + e['outcome'])}" for e in findings)
     return Plot(
         name=name,
-        title=words.say(f"{name}.title"),
-        note=words.say(f"{name}.note"),
+        title=words.phrase(f"{name}.title"),
+        note=words.phrase(f"{name}.note"),
         svg=interval_svg(
             name,
             bars,
-            axis=words.say(f"{name}.axis"),
+            axis=words.phrase(f"{name}.axis"),
             margins=sorted({WORSE[measure] * float(each["margin"]) for each in findings}),
-            margin=words.say("forgetting.margin"),
+            margin=words.phrase("forgetting.margin"),
         ),
-        alt=words.say("forgetting.alt", list=says),
-        header=[words.say(f"column.{key}") for key in COLUMNS],
+        alt=words.phrase("forgetting.alt", list=says),
+        header=[words.phrase(f"column.{key}") for key in COLUMNS],
         rows=[_row(each, measure, words) for each in findings],
     )
 
@@ -154,7 +156,7 @@ def _row(finding: Document, measure: str, words: Phrases) -> Sequence[str]:
         points(finding["difference"]),
         limits_text(finding["low"], finding["high"], points),
         points(WORSE[measure] * finding["margin"]),
-        words.say(f"outcome.{finding['outcome']}"),
+        words.phrase(f"outcome.{finding['outcome']}"),
     )
 
 

@@ -48,7 +48,7 @@ class Chunk:
 class Cutter:
     """Cuts documents; raises RagError where the folder of the model has no tokenizer.json."""
 
-    def __init__(self, model: Path, cutting: ChunkConfig) -> None:
+    def __init__(self, model: Path, chunk_config: ChunkConfig) -> None:
         from tokenizers import Tokenizer
 
         file = model / "tokenizer.json"
@@ -61,12 +61,14 @@ class Cutter:
         tokenizer.no_truncation()  # a cut text would be measured as one that fits
         tokenizer.no_padding()
         splitters = library("semantic_text_splitter")
-        self._markdown = self._made(splitters.MarkdownSplitter, tokenizer, cutting)
-        self._plain = self._made(splitters.TextSplitter, tokenizer, cutting)
+        self._markdown = self._made(splitters.MarkdownSplitter, tokenizer, chunk_config)
+        self._plain = self._made(splitters.TextSplitter, tokenizer, chunk_config)
 
     @staticmethod
-    def _made(kind: Any, tokenizer: object, cutting: ChunkConfig) -> Any:
-        return kind.from_huggingface_tokenizer(tokenizer, cutting.tokens, overlap=cutting.overlap)
+    def _made(kind: Any, tokenizer: object, chunk_config: ChunkConfig) -> Any:
+        return kind.from_huggingface_tokenizer(
+            tokenizer, chunk_config.tokens, overlap=chunk_config.overlap
+        )
 
     def cut(self, document: "SourceDocument") -> list[Chunk]:
         """Every passage in order; a row that fits is one passage, and none lies on two pages."""

@@ -35,7 +35,7 @@ class IndexedFolder:
     folder: Path
     embedding: str
     load: Callable[[], EmbeddingModel]
-    cutting: ChunkConfig = field(default_factory=ChunkConfig)
+    chunk_config: ChunkConfig = field(default_factory=ChunkConfig)
 
 
 @dataclass(slots=True)
@@ -92,7 +92,7 @@ def index(
             require_same(embedder, store.settings)
             filling = _Filling(store, embedder, have, result, progress)
             orders = [file.order for file in missing.values()]
-            made = read_files(orders, embedder.folder, store.settings.cutting, reading)
+            made = read_files(orders, embedder.folder, store.settings.chunk_config, reading)
             with contextlib.closing(made):
                 filling.fill(missing, made)
         if store is None:
@@ -184,8 +184,8 @@ def _settings(source: IndexedFolder, embedder: EmbeddingModel) -> StoreSettings:
         embedding=source.embedding,
         width=width,
         probe=begins,
-        tokens=source.cutting.tokens,
-        overlap=source.cutting.overlap,
+        tokens=source.chunk_config.tokens,
+        overlap=source.chunk_config.overlap,
     )
 
 
@@ -199,7 +199,7 @@ def _require_fit(store: PassageStore, source: IndexedFolder) -> None:
             remedy=f"Index {source.folder} into another store.",
             code="other_folder",
         )
-    if held.embedding != source.embedding or held.cutting != source.cutting:
+    if held.embedding != source.embedding or held.chunk_config != source.chunk_config:
         raise RagError(
             f"{store.uri} was made with {held.embedding} and passages of "
             f"{pluralize(held.tokens, 'token')} with {held.overlap} shared.",

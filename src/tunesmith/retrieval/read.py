@@ -107,8 +107,8 @@ def work(order: FileOrder, cutter: Cutter) -> tuple[str, list[Chunk]] | Refused:
     except OSError as error:
         return Refused(f"cannot be read: {error.strerror}.", "Mend its rights.", "file_system")
     except MemoryError:
-        most = f"{MAX_MEMORY_BYTES >> 30} GB of memory"
-        return Refused(f"takes more than {most} to read.", "Split it.", "too_large")
+        limit = f"{MAX_MEMORY_BYTES >> 30} GB of memory"
+        return Refused(f"takes more than {limit} to read.", "Split it.", "too_large")
     except Exception as error:  # a library's, about a file that nobody foresaw
         what = f"{type(error).__name__}: {error}"[:200]
         return Refused(f"cannot be read ({what}).", "Save it anew, or leave it out.", "damaged")

@@ -28,7 +28,7 @@ class Reading:
 
 
 def read_files(
-    orders: Sequence[FileOrder], model: Path, cutting: ChunkConfig, reading: Reading
+    orders: Sequence[FileOrder], model: Path, chunk_config: ChunkConfig, reading: Reading
 ) -> Generator[Answer]:
     """Each file's answer in order; raises RagError where files cannot be cut at all.
 
@@ -45,7 +45,7 @@ def read_files(
 
     pool = Pool[FileOrder, Answer](
         f"{__name__}:reader",
-        (model, cutting),
+        (model, chunk_config),
         processes=max(1, min(reading.processes, MAX_PROCESSES, len(orders))),
         lost=refused,
         seconds=reading.most_seconds,
@@ -55,6 +55,6 @@ def read_files(
         yield from pool.map(orders)
 
 
-def reader(model: Path, cutting: ChunkConfig) -> Callable[[FileOrder], Answer]:
+def reader(model: Path, chunk_config: ChunkConfig) -> Callable[[FileOrder], Answer]:
     """What a process does with each file."""
-    return partial(work, cutter=Cutter(model, cutting))
+    return partial(work, cutter=Cutter(model, chunk_config))

@@ -51,7 +51,7 @@ class StoreSettings(pydantic.BaseModel):
     overlap: int
 
     @property
-    def cutting(self) -> ChunkConfig:
+    def chunk_config(self) -> ChunkConfig:
         """How its documents are cut."""
         return ChunkConfig(self.tokens, self.overlap)
 

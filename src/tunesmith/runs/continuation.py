@@ -57,14 +57,14 @@ def resolved(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"method": asked.model_copy(update=values)})
 
 
-def attach(opened: LoadedBase, config: RunConfig, folder: Path, *, name: str) -> Adapter:
+def attach(loaded: LoadedBase, config: RunConfig, folder: Path, *, name: str) -> Adapter:
     """Attach the folder's adapter as the config asks for it.
 
     Raises what ``resolved`` does, and ConfigError for every key that asks for another adapter.
     """
     settings = resolved(config).method
     differing = _differing_tokens(settings, folder)
-    return attach_over_any(opened, folder, name=name, settings=settings, differing=differing)
+    return attach_over_any(loaded, folder, name=name, settings=settings, differing=differing)
 
 
 def other_base(config: RunConfig, base: Base) -> str | None:

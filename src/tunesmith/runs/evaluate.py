@@ -133,38 +133,38 @@ def _judged(subject: _Subject, target: str, progress: Progress) -> Evaluator:
     """Open, attach, read, judge: the same calls as at the end of a training."""
     config = subject.config
     progress = replace(progress, threads=config.train.threads)
-    opened = _opened(subject, target, progress)
-    for note in opened.base.notes:
+    loaded = _loaded(subject, target, progress)
+    for note in loaded.base.notes:
         progress.notice("base", note)
     adapter = None
     if subject.is_adapter and subject.trained is not None:
-        adapter = attach_over_any(opened, subject.trained, name=NAME)
+        adapter = attach_over_any(loaded, subject.trained, name=NAME)
     if subject.trained is not None:
-        warn_other_base(subject.trained, opened, progress)
+        warn_other_base(subject.trained, loaded, progress)
     progress.phase("reading the data")
     name = NAME if adapter else None
-    rows = _rows(subject, opened, name, progress)
+    rows = _rows(subject, loaded, name, progress)
     judge = Evaluator(
-        opened,
+        loaded,
         config,
         rows,
         progress=progress,
-        virtual_tokens=opened.engine.prefix_length(name),
+        virtual_tokens=loaded.engine.prefix_length(name),
         folder=subject.run if subject.has_training_rows else None,
     )
-    judge.judge(_tuned(subject, opened, adapter, judge))
+    judge.judge(_tuned(subject, loaded, adapter, judge))
     return judge
 
 
 def _tuned(
-    subject: _Subject, opened: LoadedBase, adapter: Adapter | None, judge: Evaluator
+    subject: _Subject, loaded: LoadedBase, adapter: Adapter | None, judge: Evaluator
 ) -> Tuned | None:
     """What is compared with the base; a whole model is loaded when the base has answered."""
     if subject.trained is None:
         return None
     seconds = training_seconds(subject.run) if subject.run else None
     if adapter is not None:
-        return Tuned(opened, NAME, fingerprint(opened.base, adapter, subject.trained), seconds)
+        return Tuned(loaded, NAME, fingerprint(loaded.base, adapter, subject.trained), seconds)
     judge.answer_before()
     config = subject.config
     whole = open_base(
@@ -173,10 +173,10 @@ def _tuned(
         device=config.device,
         trust_remote_code=config.trust_remote_code,
     )
-    return Tuned(whole, None, fingerprint(opened.base, None, subject.trained), seconds)
+    return Tuned(whole, None, fingerprint(loaded.base, None, subject.trained), seconds)
 
 
-def _opened(subject: _Subject, target: str, progress: Progress) -> LoadedBase:
+def _loaded(subject: _Subject, target: str, progress: Progress) -> LoadedBase:
     """The base; RunError where it is no longer there."""
     try:
         return open_for(subject.config, progress=progress)
@@ -190,11 +190,11 @@ def _opened(subject: _Subject, target: str, progress: Progress) -> LoadedBase:
         ) from error
 
 
-def warn_other_base(trained: Path, opened: LoadedBase, progress: Progress) -> None:
+def warn_other_base(trained: Path, loaded: LoadedBase, progress: Progress) -> None:
     """Say where what was trained names another base than the one that is here."""
     origin = read_origin(trained)
-    if origin is not None and origin.sha256 != hash_folder(opened.base.folder)[COMBINED]:
-        said = f"{trained} was trained over another base than {opened.base.name}"
+    if origin is not None and origin.sha256 != hash_folder(loaded.base.folder)[COMBINED]:
+        said = f"{trained} was trained over another base than {loaded.base.name}"
         progress.notice("other_base", said)
 
 
@@ -219,13 +219,13 @@ def _with_rows(subject: _Subject, progress: Progress) -> _Subject:
 
 
 def _rows(
-    subject: _Subject, opened: LoadedBase, adapter: str | None, progress: Progress
+    subject: _Subject, loaded: LoadedBase, adapter: str | None, progress: Progress
 ) -> RunRows:
     """The rows to ask, and those of the training where they are still there."""
     rows = load_rows(
         subject.config.data,
-        opened.tokenizer(adapter),
-        context=opened.base.context - opened.engine.prefix_length(adapter),
+        loaded.tokenizer(adapter),
+        context=loaded.base.context - loaded.engine.prefix_length(adapter),
         seed=subject.config.train.seed,
         progress=progress,
     )

@@ -121,7 +121,7 @@ class RunFolder:
         return max((int(str(line["peak_bytes"])) for line in read_lines(self.metrics)), default=0)
 
     @property
-    def is_weakened(self) -> bool:
+    def is_scaled_down(self) -> bool:
         """Whether the result is less than what training reached."""
         found = self.last(ScaledDown)
         return found is not None and found["share"] != 1

@@ -50,11 +50,11 @@ def length_statistics(lengths: NDArray[np.int64]) -> Lengths | None:
         return None
     found = np.percentile(lengths, PERCENTILES, method="inverted_cdf")
     quantiles = {name: int(value) for name, value in zip(PERCENTILES, found, strict=True)}
-    low, most = int(lengths.min()), int(lengths.max())
+    low, limit = int(lengths.min()), int(lengths.max())
     width = _round(max(1.0, (quantiles[95] - low + 1) / (BARS - 1)))
     first = low - low % width
-    edges = [first + i * width for i in range(BARS) if first + i * width <= most]
-    ends = [*edges[1:], max(most + 1, edges[-1] + width)]
+    edges = [first + i * width for i in range(BARS) if first + i * width <= limit]
+    ends = [*edges[1:], max(limit + 1, edges[-1] + width)]
     counts = np.histogram(lengths, bins=[first, *ends])[0]
     return Lengths(quantiles, (first, *ends), tuple(counts.tolist()))
 
@@ -123,26 +123,26 @@ def inspect_data(
 ) -> list[Inspection]:
     """The training files together, then the held-out file where one is named."""
     settings, progress = config.data, Progress(emit, threads=config.train.threads)
-    opened = open_tokenizer(
+    loaded = open_tokenizer(
         config.model, trust_remote_code=config.trust_remote_code, progress=progress
     )
-    gathered = load_sources(
+    loaded = load_sources(
         settings,
-        opened.tokenizer,
-        context=opened.context,
+        loaded.tokenizer,
+        context=loaded.context,
         seed=config.train.seed,
         progress=progress,
         always_look=True,
     )
     name = ", ".join(source.path for source in settings.sources)
-    train = _inspection(name, gathered.train, dropped=gathered.overview.dropped)
-    kept = round((1 - settings.held_share) * len(gathered.train.rows))
+    train = _inspection(name, loaded.train, dropped=loaded.overview.dropped)
+    kept = round((1 - settings.held_share) * len(loaded.train.rows))
     few = few_rows(kept, config.method.kind, enough=table.of(config.method).min_rows)
-    warnings = (*train.warnings, *gathered.overview.notes, *few)
-    train = replace(train, warnings=warnings, estimate=_estimate(config, opened.config, train))
-    if gathered.held is None or settings.held is None:
+    warnings = (*train.warnings, *loaded.overview.notes, *few)
+    train = replace(train, warnings=warnings, estimate=_estimate(config, loaded.config, train))
+    if loaded.held is None or settings.held is None:
         return [train]
-    return [train, _inspection(settings.held.path, gathered.held)]
+    return [train, _inspection(settings.held.path, loaded.held)]
 
 
 def _inspection(file: str, side: Side, *, dropped: Sequence[int] = ()) -> Inspection:

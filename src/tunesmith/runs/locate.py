@@ -26,7 +26,7 @@ class Located:
 
     model: str
     adapters: Mapping[str, Path]
-    voices: Mapping[str, str | None]
+    participants: Mapping[str, str | None]
     four_bit: bool = False  # the base's linear layers, as the first adapter was trained over them
     notes: tuple[str, ...] = ()
 
@@ -71,12 +71,12 @@ def locate(target: str | None, adapters: Sequence[str] = ()) -> Located:
         asked.insert(0, main)
     if not asked:
         asked = [None]
-    voices: dict[str, str | None] = {}
+    participants: dict[str, str | None] = {}
     paths: dict[str, Path] = {}
     for found in asked:
-        name = _free_name(BASE if found is None else found.name, voices)
+        name = _free_name(BASE if found is None else found.name, participants)
         adapter = None if found is None else found.adapter
-        voices[name] = None if adapter is None else name
+        participants[name] = None if adapter is None else name
         if adapter is not None:
             paths[name] = adapter
     strangers = [
@@ -85,7 +85,7 @@ def locate(target: str | None, adapters: Sequence[str] = ()) -> Located:
         if found is not None and found.base != base
     ]
     four_bit = bool(known) and known[0].four_bit
-    return Located(model, paths, voices, four_bit, tuple(strangers))
+    return Located(model, paths, participants, four_bit, tuple(strangers))
 
 
 def adapter_folders(names: Sequence[str]) -> dict[str, Path]:

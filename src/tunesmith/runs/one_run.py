@@ -52,7 +52,7 @@ def open_for(config: RunConfig, *, progress: Progress) -> LoadedBase:
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     progress.phase(f"loading {config.model}")
-    opened = open_base(
+    loaded = open_base(
         result.start_model(config),
         dtype=config.dtype,
         device=config.device,
@@ -60,9 +60,9 @@ def open_for(config: RunConfig, *, progress: Progress) -> LoadedBase:
         trust_remote_code=config.trust_remote_code,
         progress=progress,
     )
-    if table.METHODS[config.method.kind].trains_base and held_model(opened.base.folder):
-        own_weights_(opened.base.model)
-    return opened
+    if table.METHODS[config.method.kind].trains_base and held_model(loaded.base.folder):
+        own_weights_(loaded.base.model)
+    return loaded
 
 
 class OneRun:
@@ -75,7 +75,7 @@ class OneRun:
         self._curves = curves_of(folder.path) if config.train.tensorboard else None
         self.notices: list[str] = []
         self.start = time.perf_counter()
-        self.opened: LoadedBase
+        self.loaded: LoadedBase
         self.judge: Evaluator
         self.job: Job
 
@@ -89,28 +89,28 @@ class OneRun:
         self._listener(event)
 
     def prepare(
-        self, opened: LoadedBase, *, name: str = "default", load: LoadRows = load_rows
+        self, loaded: LoadedBase, *, name: str = "default", load: LoadRows = load_rows
     ) -> None:
         """Attach the adapter under ``name``, read the rows, and let the base answer if it must."""
-        self.opened = opened
-        for note in opened.base.notes:
+        self.loaded = loaded
+        for note in loaded.base.notes:
             self.progress.notice("base", note)
-        adapter = result.attach(opened, self.config, name=name)
-        if other := continuation.other_base(self.config, opened.base):
+        adapter = result.attach(loaded, self.config, name=name)
+        if other := continuation.other_base(self.config, loaded.base):
             self.progress.notice("other_base", other)
         rows = self._rows(adapter, load)
         self.judge = Evaluator(
-            opened,
+            loaded,
             self.config,
             rows,
             progress=self.progress,
-            virtual_tokens=opened.engine.prefix_length(adapter.name),
+            virtual_tokens=loaded.engine.prefix_length(adapter.name),
             folder=self.folder,
         )
         if not adapter.frozen_base:
             self.judge.answer_before()
         self.job = Job(
-            engine=opened.engine,
+            engine=loaded.engine,
             adapter=adapter,
             rows=rows.train,
             held=rows.held,
@@ -122,11 +122,11 @@ class OneRun:
 
     def _rows(self, adapter: Adapter, load: LoadRows) -> RunRows:
         self.progress.phase("reading the data")
-        opened = self.opened
+        loaded = self.loaded
         rows = load(
             self.config.data,
-            opened.tokenizer(adapter.name),
-            context=opened.base.context - opened.engine.prefix_length(adapter.name),
+            loaded.tokenizer(adapter.name),
+            context=loaded.base.context - loaded.engine.prefix_length(adapter.name),
             seed=self.config.train.seed,
             progress=self.progress,
         )
@@ -141,11 +141,11 @@ class OneRun:
         for note in (*few, *rows.train.notes):
             self.progress.notice(note.code, f"{note.message} ({pluralize(note.count, 'row')})")
         lengths = np.concatenate([part.lengths for part in (rows.train, rows.held) if part])
-        for narrow in narrow_layers(opened.engine, adapter.name):
+        for narrow in narrow_layers(loaded.engine, adapter.name):
             if count := int((lengths > narrow.length).sum()):
                 longer = f"{count:,} of {pluralize(len(lengths), 'row')} are that long"
                 self.progress.notice("window", f"{narrow}; {longer}")
-        result.write_environment(self.folder.environment, opened.base, self.config)
+        result.write_environment(self.folder.environment, loaded.base, self.config)
         return rows
 
     def build_optimizer(self) -> torch.optim.Optimizer:
@@ -160,7 +160,7 @@ class OneRun:
 
     def _rate(self) -> float:
         lr = self.config.train.lr
-        width = self.opened.engine.model.config.hidden_size
+        width = self.loaded.engine.model.config.hidden_size
         return table.learning_rate(self.config.method.kind, width) if lr == "auto" else lr
 
     def member(self, adam: torch.optim.Optimizer, *, beside: Plan | None = None) -> Member:
@@ -208,10 +208,10 @@ class OneRun:
                 forgetting = self._weaken(chosen.forgetting if chosen else None)
             except Cancelled:
                 reason = "stopped"
-            if self.folder.is_weakened and (held := self.job.held) is not None:
+            if self.folder.is_scaled_down and (held := self.job.held) is not None:
                 tokens = member.plan.tokens_per_micro_batch
                 eval_loss = held_out_loss(self.job, held, tokens=tokens)
-            saved = result.save(self.folder, self.opened, self.job.adapter, self.config)
+            saved = result.save(self.folder, self.loaded, self.job.adapter, self.config)
         if saved is not None and reason != "stopped":
             try:
                 self.judge.judge(self._tuned(saved, member.state, forgetting))
@@ -243,7 +243,7 @@ class OneRun:
             train_loss=state.train_loss,
             eval_loss=eval_loss,
             tokens_per_second=state.step_tokens / state.step_seconds if state.step_tokens else None,
-            peak_bytes=max(memory.peak_bytes(self.opened.engine.device), self.folder.peak_bytes()),
+            peak_bytes=max(memory.peak_bytes(self.loaded.engine.device), self.folder.peak_bytes()),
             seconds=time.perf_counter() - self.start,
             evaluation=evaluation,
             reason=reason,
@@ -284,19 +284,19 @@ class OneRun:
     def _weaken(self, forgetting: Forgetting | None) -> Forgetting | None:
         """Let the adapter forget no more than is allowed, where it can; what it forgot now."""
         wanted = self.config.evaluate.forgetting
-        if not self.judge.probes or wanted is None or wanted.strength == "full":
+        if not self.judge.probes or wanted is None or wanted.scale == "full":
             return forgetting
         found = find_scale(
             self.job.adapter,
             cache(self._start),
-            score=lambda: self.judge.first_score(self.opened, self._adapter_name),
+            score=lambda: self.judge.first_score(self.loaded, self._adapter_name),
             forget=self._forget,
             allowed=wanted.accuracy_points / 100,
             full=forgetting,
         )
-        if found is not None and (strength := found.strength) is not None:
-            self.progress.report(ScaledDown(**asdict(strength)))
-            self.progress.notice("strength", strength.text())
+        if found is not None and (scale := found.scale) is not None:
+            self.progress.report(ScaledDown(**asdict(scale)))
+            self.progress.notice("strength", scale.text())
         return found.forgetting if found else forgetting
 
     def _start(self) -> Mapping[str, torch.Tensor]:
@@ -304,15 +304,15 @@ class OneRun:
         return dict(open_for(self.config, progress=self.progress).engine.model.named_parameters())
 
     def _forget(self, probes: Sequence[str] | None) -> Forgetting:
-        found = self.judge.forgetting(self.opened, self._adapter_name, probes)
+        found = self.judge.forgetting(self.loaded, self._adapter_name, probes)
         assert found is not None  # asked only where there are probes
         return found
 
     def _tuned(self, saved: Path, state: State, forgetting: Forgetting | None) -> Tuned:
         """What was trained, saved in this folder."""
         adapter = self.job.adapter
-        voice = fingerprint(self.opened.base, adapter, saved)
+        participant = fingerprint(self.loaded.base, adapter, saved)
         seconds = None
         if state.step_tokens:  # of steps that were not the first ones, which take longer
             seconds = state.tokens * state.step_seconds / state.step_tokens
-        return Tuned(self.opened, self._adapter_name, voice, seconds, forgetting)
+        return Tuned(self.loaded, self._adapter_name, participant, seconds, forgetting)

@@ -46,35 +46,35 @@ def start_model(config: RunConfig) -> str:
     return config.method.start if whole and config.method.start else config.model
 
 
-def attach(opened: LoadedBase, config: RunConfig, *, name: str = "default") -> Adapter:
+def attach(loaded: LoadedBase, config: RunConfig, *, name: str = "default") -> Adapter:
     """The method's new adapter on the base, or the one that method.start continues from.
 
     An adapter with tokens of its own brings the tokenizer that reads them into ``opened``.
     """
-    settings, engine = config.method, opened.engine
+    settings, engine = config.method, loaded.engine
     if (folder := continuation.start_folder(settings)) is not None:
-        return continuation.attach(opened, config, folder, name=name)
+        return continuation.attach(loaded, config, folder, name=name)
     tokens: NewTokens = {}
     method = table.of(settings)
     if method.own_tokens and (wanted := getattr(settings, "new_tokens", ())):
-        tokenizer = copy.deepcopy(opened.base.tokenizer)
+        tokenizer = copy.deepcopy(loaded.base.tokenizer)
         tokens = add_tokens_(tokenizer, wanted)
-        opened.tokenizers[name] = tokenizer
+        loaded.tokenizers[name] = tokenizer
     text: list[int] = []
     if method.init_text and (start_text := getattr(settings, "start_text", None)):
-        (text,) = encode(opened.base.tokenizer, [start_text])
-    words = Words(tokens, text, functools.partial(read_weight, opened.base.folder))
+        (text,) = encode(loaded.base.tokenizer, [start_text])
+    words = Words(tokens, text, functools.partial(read_weight, loaded.base.folder))
     method.check(engine, settings)
     return table.attach(engine, settings, name=name, seed=config.train.seed, words=words)
 
 
-def save(folder: RunFolder, opened: LoadedBase, adapter: Adapter, config: RunConfig) -> Path:
+def save(folder: RunFolder, loaded: LoadedBase, adapter: Adapter, config: RunConfig) -> Path:
     """Write adapter/ in PEFT's format, or model/ where the base itself was trained."""
-    base = opened.base
+    base = loaded.base
     origin = Origin(base.name, hash_folder(base.folder)[COMBINED], config.method.kind)
     if adapter.frozen_base:
         card = _card(config, base) + _PEFT.format(base=base.name)
-        if tokenizer := opened.tokenizers.get(adapter.name):
+        if tokenizer := loaded.tokenizers.get(adapter.name):
             card += _RESIZE
 
         def beside(into: Path) -> None:
@@ -85,7 +85,7 @@ def save(folder: RunFolder, opened: LoadedBase, adapter: Adapter, config: RunCon
         store.save(
             folder.adapter,
             adapter,
-            opened.engine,
+            loaded.engine,
             base=base_name(base),
             card=card,
             beside=beside,
@@ -95,7 +95,7 @@ def save(folder: RunFolder, opened: LoadedBase, adapter: Adapter, config: RunCon
     def fill(into: Path) -> None:
         tensors = (
             {name: tensor.to(base.dtype) if tensor.is_floating_point() else tensor}
-            for name, tensor in named_tensors(opened.engine)
+            for name, tensor in named_tensors(loaded.engine)
         )
         write_derived(base.folder, into, tensors=tensors, dtype=base.dtype, config={})
         (into / "README.md").write_text(_card(config, base), encoding="utf-8")

@@ -247,13 +247,13 @@ def load_rows(
     progress: Progress = SILENT,
 ) -> RunRows:
     """A run's rows on both sides; raises FaultyData with every fault of every file."""
-    gathered = load_sources(settings, tokenizer, context=context, seed=seed, progress=progress)
-    refuse(gathered.faults)
-    train, held = gathered.train, gathered.held
-    rows = replace(train.rows, notes=(*train.notes, *gathered.overview.notes))
+    loaded = load_sources(settings, tokenizer, context=context, seed=seed, progress=progress)
+    refuse(loaded.faults)
+    train, held = loaded.train, loaded.held
+    rows = replace(train.rows, notes=(*train.notes, *loaded.overview.notes))
     held_rows: Dataset | None = None
     asked: Sequence[Conversation] = ()
-    numbers = np.array(gathered.overview.held, dtype=np.int64)
+    numbers = np.array(loaded.overview.held, dtype=np.int64)
     if held is not None:
         held_rows, asked = held.rows, held.conversations(np.unique(held.rows.owners))
     elif len(numbers):
@@ -263,7 +263,7 @@ def load_rows(
     if settings.share < 1:
         part = part_of(np.unique(rows.owners).tolist(), share=settings.share, seed=seed)
         rows = rows.take(np.isin(rows.owners, part))
-    copies = _copies(rows, gathered, settings)
+    copies = _copies(rows, loaded, settings)
     return RunRows(rows, held_rows, asked, copies, _sample(train, rows))
 
 
@@ -274,10 +274,10 @@ def _sample(train: Side, rows: Dataset) -> tuple[Conversation, ...]:
     return tuple(train.conversations(owners[np.arange(count) * len(owners) // max(1, count)]))
 
 
-def _copies(rows: Dataset, gathered: LoadedData, settings: DataSettings) -> NDArray[np.float64]:
+def _copies(rows: Dataset, loaded: LoadedData, settings: DataSettings) -> NDArray[np.float64]:
     """The weight of each row's source; empty where all weigh 1."""
     weights = np.array([source.weight for source in settings.sources])
     if (weights == 1.0).all():
         return ONCE
-    ends = np.cumsum(gathered.train.counts)
+    ends = np.cumsum(loaded.train.counts)
     return weights[np.searchsorted(ends, rows.owners, side="right")]

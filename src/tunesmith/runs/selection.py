@@ -99,7 +99,7 @@ Forget = Callable[[Sequence[str] | None], Forgetting]  # by these probes, or by 
 class ChosenScale:
     """The strength that the adapter has now, if another one was tried, and what it forgot."""
 
-    strength: AdapterScale | None
+    scale: AdapterScale | None
     forgetting: Forgetting
 
 
@@ -171,8 +171,8 @@ class _Steps:
         self._stands = share if full_score - score <= allowed else 1.0
         found = {finding.probe: finding.difference.mean for finding in forgetting.findings}
         scores = (found[worst.probe], full_score, score)
-        strength = AdapterScale(self._stands, share, *told, *scores)
-        return ChosenScale(strength, forgetting if self._stands == share else self.full)
+        scale = AdapterScale(self._stands, share, *told, *scores)
+        return ChosenScale(scale, forgetting if self._stands == share else self.full)
 
     def _largest(self, probes: Sequence[str]) -> float:
         """By bisection, as more strength forgets more; 0 where no share does."""

@@ -152,12 +152,12 @@ def show_data(config: RunConfig, *, most: int, progress: Progress = SILENT) -> S
     first = next(sound, None)
     if first is None:
         return ShownData((), report.faults.listed, ())
-    opened = open_tokenizer(
+    loaded = open_tokenizer(
         config.model, trust_remote_code=config.trust_remote_code, progress=progress
     )
-    limit = min(opened.context, settings.max_tokens or opened.context)
+    limit = min(loaded.context, settings.max_tokens or loaded.context)
     rendering = rendering_of(settings)
-    renderer = Renderer(opened.tokenizer, max_tokens=limit, rendering=rendering)
+    renderer = Renderer(loaded.tokenizer, max_tokens=limit, rendering=rendering)
     rows: list[ShownRow] = []
     remarks: list[str] = []
     for conversation in chain([first], sound):
@@ -165,7 +165,7 @@ def show_data(config: RunConfig, *, most: int, progress: Progress = SILENT) -> S
             report.add_faults(outcome.faults)
             remarks += (remark.message for remark in outcome.remarks)
             documents = (outcome.value or ())[: most - len(rows)]
-            rows += (shown(opened.tokenizer, row, limit=limit) for row in documents)
+            rows += (shown(loaded.tokenizer, row, limit=limit) for row in documents)
         if len(rows) == most:
             break
     return ShownData(tuple(rows), report.faults.listed, tuple(dict.fromkeys(remarks)))

@@ -46,7 +46,7 @@ def draft_config(settings: DataSettings) -> Draft:
         format=settings.format,
         columns=settings.map,
         options=options_of(settings, source),
-        most=MAX_ROWS,
+        limit=MAX_ROWS,
     )
     if not reading.conversations:
         refuse(Faults(reading.faults, reading.unlisted))

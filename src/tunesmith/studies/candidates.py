@@ -170,8 +170,8 @@ class _Search:
         self, blend: WeightedBlend, keeping: Keeping, scratch: Path, progress: Progress
     ) -> None:
         self.blend, self.keeping, self.scratch = blend, keeping, scratch
-        most = 1 + PASSES * len(blend.weights) * len(SHARES)
-        self.phase = progress.quiet_phase("weighing the adapters", most)
+        limit = 1 + PASSES * len(blend.weights) * len(SHARES)
+        self.phase = progress.quiet_phase("weighing the adapters", limit)
         self.known: dict[tuple[float, ...], float] = {}
 
     def lowered(

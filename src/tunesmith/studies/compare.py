@@ -243,17 +243,17 @@ class _RunGroup:
                 for row in self.rows:
                     row.error = row.error or error
         losses = self._known.measures.losses
-        whole = [row for row in self.rows if not row.folder.is_weakened]
+        whole = [row for row in self.rows if not row.folder.is_scaled_down]
         return {r.name: losses[r.folder.path] for r in whole if r.folder.path in losses}
 
     def _train(self, runs: Mapping[str, OneRun]) -> None:
         first = runs[self.rows[0].name]
         memory.forget_peak(detect_device(first.config.device))
-        opened = open_for(first.config, progress=first.progress)
+        loaded = open_for(first.config, progress=first.progress)
         ready: list[ComparedRun] = []
         for row in self.rows:
             with _kept(row):
-                runs[row.name].prepare(opened, name=row.name, load=self._load)
+                runs[row.name].prepare(loaded, name=row.name, load=self._load)
                 row.trainable_parameters = runs[row.name].job.adapter.size
                 ready.append(row)
         members, together = self._members(ready, runs), self.progress_of(TOGETHER)

@@ -97,7 +97,7 @@ def _weights_text(pair: tuple[str, str], found: Conflicts, *, named: bool) -> st
 def _opposed(found: Conflicts) -> Iterator[tuple[str, float]]:
     """Neighbouring blocks that oppose, by their names, with the least cosine of a block."""
     run: list[tuple[str, float]] = []
-    for band in bands(list(found.layers), most=MAX_LAYERS):
+    for band in bands(list(found.layers), limit=MAX_LAYERS):
         cosine = found.together(band.layers).cosine
         if cosine <= -MEETING:
             run.append((band.name, cosine))

@@ -205,9 +205,9 @@ def _judged(comparison: ComparisonState, progress_of: ProgressOf) -> LearningCur
 
 def _rows(config: RunConfig, progress: Progress) -> RunRows:
     progress.phase("reading the data")
-    opened = open_tokenizer(config.model, trust_remote_code=config.trust_remote_code)
+    loaded = open_tokenizer(config.model, trust_remote_code=config.trust_remote_code)
     seed = config.train.seed
-    return load_rows(config.data, opened.tokenizer, context=opened.context, seed=seed)
+    return load_rows(config.data, loaded.tokenizer, context=loaded.context, seed=seed)
 
 
 def _variant(config: RunConfig, share: float, steps: int) -> Variant:
@@ -226,23 +226,23 @@ def _variant(config: RunConfig, share: float, steps: int) -> Variant:
 
 def _points(rows: Sequence[ComparedRun], progress_of: ProgressOf) -> list[Point]:
     """What each saved adapter loses on each held-out row."""
-    opened = open_for(rows[0].config, progress=progress_of(TOGETHER))
+    loaded = open_for(rows[0].config, progress=progress_of(TOGETHER))
     points = []
     for row in rows:
         assert row.summary is not None
-        attach_folder(opened, Path(str(row.summary.adapter)), name=row.name)
-        points.append(_point(opened, row, progress_of(row.name)))
+        attach_folder(loaded, Path(str(row.summary.adapter)), name=row.name)
+        points.append(_point(loaded, row, progress_of(row.name)))
     return points
 
 
-def _point(opened: LoadedBase, row: ComparedRun, progress: Progress) -> Point:
+def _point(loaded: LoadedBase, row: ComparedRun, progress: Progress) -> Point:
     rows = load_rows(
         row.config.data,
-        opened.tokenizer(row.name),
-        context=opened.base.context - opened.engine.prefix_length(row.name),
+        loaded.tokenizer(row.name),
+        context=loaded.base.context - loaded.engine.prefix_length(row.name),
         seed=row.config.train.seed,
     )
     assert rows.held is not None
     phase = progress.phase("losing on held-out rows", len(rows.held))
-    losses = losses_of_rows(opened, rows.held, adapter=row.name, phase=phase)
+    losses = losses_of_rows(loaded, rows.held, adapter=row.name, phase=phase)
     return Point(len(rows.train), losses)

@@ -228,22 +228,22 @@ def tried(
     progress: Progress,
 ) -> Trial:
     """Make every candidate below ``scratch``, and let all of them answer beside one base."""
-    opened = open_for(next(iter(runs.configs.values())), progress=progress)
-    for note in (*opened.base.notes, *_mixed_bases(runs)):
+    loaded = open_for(next(iter(runs.configs.values())), progress=progress)
+    for note in (*loaded.base.notes, *_mixed_bases(runs)):
         progress.notice("base", note)
     for path in adapters.folders.values():
-        warn_other_base(path, opened, progress)
+        warn_other_base(path, loaded, progress)
     tasks = []
     for name, config in runs.configs.items():
         progress.phase(f"reading the rows of {name}")
-        task = read_task(name, config, opened, most=rows, progress=progress)
+        task = read_task(name, config, loaded, limit=rows, progress=progress)
         if isinstance(task, str):
             raise AdapterError(f"{name} cannot be measured: {task}.", code="unmeasured")
         tasks.append(task)
-    keeping = Keeping(opened, tasks, adapters.folders)
+    keeping = Keeping(loaded, tasks, adapters.folders)
     candidates = _candidates(adapters, ways, keeping, scratch, progress)
     folders = {each.way.name: each.made.folder for each in candidates}
-    return Trial(candidates, try_all(opened, tasks, adapters.folders, folders, progress))
+    return Trial(candidates, try_all(loaded, tasks, adapters.folders, folders, progress))
 
 
 def _candidates(

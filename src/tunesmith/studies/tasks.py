@@ -84,23 +84,23 @@ def _config_of(folder: Path) -> RunConfig | str:
 
 
 def read_task(
-    name: str, config: RunConfig, opened: LoadedBase, *, most: int, progress: Progress
+    name: str, config: RunConfig, loaded: LoadedBase, *, limit: int, progress: Progress
 ) -> Task | str:
     """The task of a run, of at most ``most`` questions; why there is none, where no row can be
     asked. Raises DataError for rows that a run would refuse.
     """
-    tokenizer = opened.base.tokenizer
+    tokenizer = loaded.base.tokenizer
     rows = load_rows(
         config.data,
         tokenizer,
-        context=opened.base.context,
+        context=loaded.base.context,
         seed=config.train.seed,
         progress=progress,
     )
-    most = min(most, config.evaluate.rows)
-    questions = questions_of(rows.held_conversations, tokenizer, most=most)
+    limit = min(limit, config.evaluate.rows)
+    questions = questions_of(rows.held_conversations, tokenizer, limit=limit)
     if questions:
-        full = set(without_room(arm_of(opened, BASE, questions), 0))
+        full = set(without_room(arm_of(loaded, BASE, questions), 0))
         questions = tuple(each for i, each in enumerate(questions) if i not in full)
     if not questions or rows.held is None:
         return "none of its held-out rows can be asked"
@@ -118,9 +118,9 @@ class Keeping:
     """Tasks over a base, with what each one's own adapter loses on its rows."""
 
     def __init__(
-        self, opened: LoadedBase, tasks: Sequence[Task], folders: Mapping[str, Path]
+        self, loaded: LoadedBase, tasks: Sequence[Task], folders: Mapping[str, Path]
     ) -> None:
-        self._opened, self._tasks = opened, tasks
+        self._loaded, self._tasks = loaded, tasks
         self._own = {t.name: self._losses(folders[t.name], [t])[t.name] for t in tasks}
 
     def lost(self, folder: Path) -> Lost:
@@ -129,11 +129,11 @@ class Keeping:
         return {name: loss - self._own[name] for name, loss in losses.items()}
 
     def _losses(self, folder: Path, tasks: Sequence[Task]) -> dict[str, float]:
-        adapter = attach_folder(self._opened, folder, name=str(folder))
+        adapter = attach_folder(self._loaded, folder, name=str(folder))
         try:
             return {task.name: self._loss(task, adapter.name) for task in tasks}
         finally:
             adapter.detach()
 
     def _loss(self, task: Task, adapter: str) -> float:
-        return statistics.mean(losses_of_rows(self._opened, task.rows, adapter=adapter))
+        return statistics.mean(losses_of_rows(self._loaded, task.rows, adapter=adapter))

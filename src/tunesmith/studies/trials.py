@@ -66,7 +66,7 @@ class _Asked:
 
     task: Task
     arm: Arm
-    voice: str
+    participant: str
 
     @property
     def longest(self) -> int:
@@ -75,7 +75,7 @@ class _Asked:
 
 
 def try_all(
-    opened: LoadedBase,
+    loaded: LoadedBase,
     tasks: Sequence[Task],
     folders: Mapping[str, Path],
     combinations: Mapping[str, Path],
@@ -86,17 +86,17 @@ def try_all(
     ``folders`` are those of the adapters that the tasks belong to, by name. What was answered is
     kept: Cancelled loses nothing.
     """
-    voices = _Speakers(opened)
+    participants = _Speakers(loaded)
     asked: dict[str, _Asked] = {}
     for task in tasks:
         for name, folder in {BASE: None, ALONE: folders[task.name], **combinations}.items():
-            adapter = voices.attach(folder)
+            adapter = participants.attach(folder)
             # Prompts of one adapter that begin alike are those of one task.
-            arm = arm_of(opened, task.name, task.questions, adapter=adapter)
-            asked[_key(task, name)] = _Asked(task, arm, voices.by_adapter[adapter])
-    said = _answered(opened, asked, progress)
-    voices.detach()
-    return [_scored(opened, task, [BASE, ALONE, *combinations], said) for task in tasks]
+            arm = arm_of(loaded, task.name, task.questions, adapter=adapter)
+            asked[_key(task, name)] = _Asked(task, arm, participants.by_adapter[adapter])
+    said = _answered(loaded, asked, progress)
+    participants.detach()
+    return [_scored(loaded, task, [BASE, ALONE, *combinations], said) for task in tasks]
 
 
 def _key(task: Task, arm: str) -> str:
@@ -106,11 +106,11 @@ def _key(task: Task, arm: str) -> str:
 class _Speakers:
     """Adapters beside one base, each attached once, and the hash of who answers."""
 
-    def __init__(self, opened: LoadedBase) -> None:
-        self._opened = opened
+    def __init__(self, loaded: LoadedBase) -> None:
+        self._loaded = loaded
         self._names: dict[Path, str] = {}
         self._detach: list[Callable[[], None]] = []
-        self.by_adapter: dict[str | None, str] = {None: fingerprint(opened.base)}
+        self.by_adapter: dict[str | None, str] = {None: fingerprint(loaded.base)}
 
     def attach(self, folder: Path | None) -> str | None:
         """The name under which a folder's adapter answers; None for the base."""
@@ -118,9 +118,9 @@ class _Speakers:
             return None
         if folder not in self._names:
             name = str(folder)
-            adapter = attach_folder(self._opened, folder, name=name)
+            adapter = attach_folder(self._loaded, folder, name=name)
             self._detach.append(adapter.detach)
-            self.by_adapter[name] = fingerprint(self._opened.base, adapter, folder)
+            self.by_adapter[name] = fingerprint(self._loaded.base, adapter, folder)
             self._names[folder] = name
         return self._names[folder]
 
@@ -131,23 +131,25 @@ class _Speakers:
 
 
 def _answered(
-    opened: LoadedBase, asked: Mapping[str, _Asked], progress: Progress
+    loaded: LoadedBase, asked: Mapping[str, _Asked], progress: Progress
 ) -> dict[str, tuple[CachedAnswer, ...]]:
     """Every arm's answers; those that may be equally long share a stream."""
     said: dict[str, tuple[CachedAnswer, ...]] = {}
     for longest in dict.fromkeys(each.longest for each in asked.values()):
         group = {key: each for key, each in asked.items() if each.longest == longest}
-        sampling, stop_ids = Sampling(max_new_tokens=longest), opened.base.stop_ids
+        sampling, stop_ids = Sampling(max_new_tokens=longest), loaded.base.stop_ids
         # Tasks may ask one voice the same: then it is answered, and known, once.
-        voices = {each.voice for each in group.values()}
-        by_voice = {voice: open_cache(voice, sampling, stop_ids) for voice in voices}
-        caches = {key: by_voice[each.voice] for key, each in group.items()}
+        participants = {each.participant for each in group.values()}
+        by_voice = {
+            participant: open_cache(participant, sampling, stop_ids) for participant in participants
+        }
+        caches = {key: by_voice[each.participant] for key, each in group.items()}
         tasks = list({each.task.name: each.task for each in group.values()}.values())
         arms = {key: each.arm for key, each in group.items()}
         names = ", ".join(task.name for task in tasks)
-        _estimate(opened, tasks, arms, caches, progress)
+        _estimate(loaded, tasks, arms, caches, progress)
         said |= answer_arms(
-            opened.engine,
+            loaded.engine,
             arms,
             caches,
             sampling=sampling,
@@ -158,7 +160,7 @@ def _answered(
 
 
 def _estimate(
-    opened: LoadedBase,
+    loaded: LoadedBase,
     tasks: Sequence[Task],
     arms: Mapping[str, Arm],
     caches: Mapping[str, AnswerCache],
@@ -169,17 +171,17 @@ def _estimate(
     if not waiting:
         return
     references = [question.reference for task in tasks for question in task.questions]
-    lengths = [len(ids) for ids in encode(opened.base.tokenizer, references)]
+    lengths = [len(ids) for ids in encode(loaded.base.tokenizer, references)]
     longest = tasks[0].config.evaluate.max_new_tokens
     work = AnsweringWork(waiting, expected=sum(lengths) / len(lengths), longest=longest)
-    seconds = work.seconds(speed_of(opened.engine, waiting))
+    seconds = work.seconds(speed_of(loaded.engine, waiting))
     each = len(arms) // len(tasks)
     counts = {f"{pluralize(each, 'arm')} of {t.name}": each * len(t.questions) for t in tasks}
     progress.notice("judging", describe(seconds, work, arms=counts))
 
 
 def _scored(
-    opened: LoadedBase,
+    loaded: LoadedBase,
     task: Task,
     names: Sequence[str],
     said: Mapping[str, tuple[CachedAnswer, ...]],
@@ -187,7 +189,7 @@ def _scored(
     """The adapter alone stands for what is tuned: differences are to it."""
     texts = {
         TUNED if name == ALONE else name: tuple(
-            text_of(opened.base.tokenizer, each.ids) for each in said[_key(task, name)]
+            text_of(loaded.base.tokenizer, each.ids) for each in said[_key(task, name)]
         )
         for name in names
     }

@@ -119,8 +119,8 @@ def _undamaged(head: bytes) -> bytes:
     """
     lines = [line for line in head.split(b"\n") if not line.isascii()]
     read = {name: [line for line in lines if _is_whole(line, name)] for name in ASIAN}
-    most = max(read.values(), key=len)
-    return b"\n".join(most) if MIN_WHOLE * len(lines) <= len(most) < len(lines) else head
+    limit = max(read.values(), key=len)
+    return b"\n".join(limit) if MIN_WHOLE * len(lines) <= len(limit) < len(lines) else head
 
 
 def _is_whole(line: bytes, encoding: str) -> bool:

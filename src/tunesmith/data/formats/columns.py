@@ -46,7 +46,7 @@ QUERY_RESPONSE = Format(
     parse=functools.partial(parse_pair, asked=("query",), answer="response"),
     optional=("history", "system", *TOOL_COLUMNS),
     synonyms={"question": "query", "answer": "response"},
-    recognises=lambda row: "choices" not in row,
+    recognizes=lambda row: "choices" not in row,
 )
 
 

@@ -33,14 +33,14 @@ class Format:
     columns: Mapping[str, tuple[str, ...]]
     parse: Parse
     optional: tuple[str, ...] = ()
-    recognises: Callable[[Row], bool] = lambda _: True
+    recognizes: Callable[[Row], bool] = lambda _: True
     synonyms: Mapping[str, str] = field(default_factory=dict)
 
     def fits(self, row: Row) -> bool:
         """Whether the row has this layout."""
         named = self.named(row)
         has_all = all(named.get(column) is not None for column in self.columns)
-        return has_all and self.recognises(named)
+        return has_all and self.recognizes(named)
 
     def uses(self, column: str) -> bool:
         """Whether it is a column of this layout."""

@@ -112,9 +112,9 @@ def recognize(rows: Sequence[Row]) -> tuple[Format | None, Problem | None]:
         return None, refusal(PREFERENCE.named(refused[0]))
     others = [format for format in FORMATS.values() if format is not PLAIN_TEXT]
     counts = {format.name: sum(map(format.fits, rows)) for format in others}
-    most = max(counts.values())
-    best = [name for name, count in counts.items() if count == most]
-    if most:
+    limit = max(counts.values())
+    best = [name for name, count in counts.items() if count == limit]
+    if limit:
         return (FORMATS[best[0]], None) if len(best) == 1 else (None, _ambiguous(best))
     names = list(dict.fromkeys(column for row in rows for column in row))
     if any(map(PLAIN_TEXT.fits, rows)):
@@ -251,8 +251,8 @@ def _is_value(names: Sequence[str], rows: Sequence[Row]) -> str | None:
     """That one of the names is a value in its column; not of a header that stands there again."""
     others = [row for row in rows if any(row.get(name) != name for name in row)]
     count = {name: sum(row.get(name) == name for row in others) for name in names}
-    most = max(names, key=lambda name: count[name])
-    return f"`{shorten(most)}` is a value in its column too" if count[most] else None
+    limit = max(names, key=lambda name: count[name])
+    return f"`{shorten(limit)}` is a value in its column too" if count[limit] else None
 
 
 def _looks_said(name: str) -> str | None:

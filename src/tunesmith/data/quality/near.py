@@ -206,9 +206,9 @@ def similar_to_any(found: Signatures, others: Signatures) -> NDArray[np.bool_]:
 
 def hide_templates_(found: Signatures) -> None:
     """Empty the bins whose hash more rows have than copies would: it is of a common template."""
-    most = max(MIN_ALIKE, SHARE_ALIKE * len(found))
+    limit = max(MIN_ALIKE, SHARE_ALIKE * len(found))
     for column in found.T:
-        column[np.bincount(column, minlength=256)[column] > most] = _EMPTY
+        column[np.bincount(column, minlength=256)[column] > limit] = _EMPTY
 
 
 # Both. In words; texts between are both, so that one word more does not part two of them.
