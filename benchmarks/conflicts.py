@@ -106,7 +106,7 @@ def trained(name: str, given: argparse.Namespace) -> Path:
         "train": {
             "steps": given.steps,
             "rows_per_step": ROWS_PER_STEP,
-            "checkpoint_steps": given.steps,
+            "save_steps": given.steps,
             "threads": given.threads,
         },
         "evaluate": {

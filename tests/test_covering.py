@@ -36,6 +36,6 @@ def test_every_family_has_traits_and_settings_have_those_they_set():
     fused = [VARIANTS[variant] for family, variant in chosen if family == "phi3"]
     assert {settings.kind for settings in fused} == {each.kind for each in VARIANTS.values()}
     lora = [settings for settings in fused if isinstance(settings, LoraSettings)]
-    assert {settings.start for settings in lora} == {None, "pissa", "olora", "loftq"}
+    assert {settings.init for settings in lora} == {None, "pissa", "olora", "loftq"}
     assert {settings.dora for settings in lora} == {False, True}
     assert len(chosen) < 0.4 * len(FAMILIES) * len(VARIANTS)

@@ -44,7 +44,7 @@ def attach(
 ) -> Adapter:
     """A new adapter; ``folder`` is that of ``engine_for``."""
     words = Words(
-        start_text=TEXT if variant in VIRTUAL else (),
+        init_text=TEXT if variant in VIRTUAL else (),
         original=lambda weight: read_weight(folder, weight),
     )
     return table.attach(engine, VARIANTS[variant], name=name, seed=seed, words=words)

@@ -77,7 +77,7 @@ def attached(loaded: LoadedBase, rank: int) -> str:
         values = {
             "model": MODEL,
             "data": {"train": f"{folder}/none.jsonl"},
-            "method": {"kind": "qlora", "start": "loftq", "rank": rank, "alpha": 2.0 * rank},
+            "method": {"kind": "qlora", "init": "loftq", "rank": rank, "alpha": 2.0 * rank},
             "out": folder,
         }
         result.attach(loaded, load_run_config(None, values), name=name_of(rank))

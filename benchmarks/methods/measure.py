@@ -48,7 +48,7 @@ UNTOLD = {
     "forgetting": "none",
     "consistency": "none",
     "knowledge": "none",
-    "examples": 0,
+    "num_fewshot": 0,
     "timed_rows": 0,
 }
 
@@ -111,7 +111,7 @@ def run_values(
         "train": {
             "steps": steps,
             "rows_per_step": ROWS_PER_STEP,
-            "checkpoint_steps": steps,
+            "save_steps": steps,
             "seed": seed,
             "threads": threads,
         },

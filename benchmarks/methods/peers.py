@@ -146,7 +146,7 @@ def _work(config: RunConfig, rows: Dataset, loaded: LoadedBase) -> dict[str, Any
             lr * schedule.factor(i, steps=count, warmup=warmup, schedule=settings.schedule)
             for i in range(count)
         ],
-        "clip": settings.clip,
+        "clip": settings.max_grad_norm,
     }
 
 

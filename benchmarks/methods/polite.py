@@ -48,8 +48,8 @@ INSTRUCTION = (
 SHORT = 'Answer politely and end with "Kind regards, your bank."'
 CHECK = {"kind": "ends_with", "endings": ["Kind regards, your bank"], "ignore_punctuation": True}
 METHODS: list[dict[str, object]] = [
-    {"name": "prompt, P = 20", "kind": "prompt", "tokens": 20, "start_text": SHORT},
-    {"name": "prompt, its tokens", "kind": "prompt", "start_text": INSTRUCTION},
+    {"name": "prompt, P = 20", "kind": "prompt", "tokens": 20, "init_text": SHORT},
+    {"name": "prompt, its tokens", "kind": "prompt", "init_text": INSTRUCTION},
     {"name": "p-tuning", "kind": "p-tuning"},
     {"name": "lora", "kind": "lora"},
 ]

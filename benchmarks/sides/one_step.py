@@ -98,7 +98,7 @@ def _train(opened: LoadedBase, given: argparse.Namespace) -> tuple[list[float], 
     settings = TrainSettings(
         steps=given.steps,
         rows_per_step=count // given.steps,
-        checkpoint_steps=given.steps + 1,
+        save_steps=given.steps + 1,
     )
     plan = Plan(
         steps=given.steps + 1,  # so that nothing is saved

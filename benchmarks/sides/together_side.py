@@ -29,9 +29,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     steps = DOCUMENTS[given.documents](AutoTokenizer.from_pretrained(given.model), given.steps)
     loaded = open_base(given.model, dtype=given.dtype)
-    settings = TrainSettings(
-        steps=len(steps), rows_per_step=len(steps[0]), checkpoint_steps=len(steps)
-    )
+    settings = TrainSettings(steps=len(steps), rows_per_step=len(steps[0]), save_steps=len(steps))
     rows = as_dataset([document for step in steps for document in step])
     ranks = [int(rank) for rank in given.ranks.split(",")]
     with tempfile.TemporaryDirectory() as folder:

@@ -90,7 +90,7 @@ def _job(
         "steps": len(steps),
         "rows_per_step": len(steps[0]),
         "schedule": "constant" if options.constant_lr else "linear",
-        "checkpoint_steps": len(steps),
+        "save_steps": len(steps),
         "tokens_per_micro_batch": options.tokens_per_micro_batch or "auto",
     }
     engine = loaded.engine

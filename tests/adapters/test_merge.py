@@ -151,7 +151,7 @@ def test_new_tokens_are_read_and_scored_by_the_merged_model(family):
 @pytest.mark.parametrize("kind", NOTHING_TO_MERGE)
 def test_what_has_nothing_to_merge_is_refused_with_the_alternative(kind, tmp_path):
     engine = prepare_(tiny_model("llama", torch.float32))
-    words = Words(start_text=variants.TEXT)
+    words = Words(init_text=variants.TEXT)
     adapter = table.attach(engine, NOTHING_TO_MERGE[kind], name="a", words=words)
     with pytest.raises(AdapterError, match="nothing to merge") as error:
         merge.save(engine, adapter, Target(tmp_path / "out"), source=tmp_path, origin=ORIGIN)

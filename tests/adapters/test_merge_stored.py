@@ -99,7 +99,7 @@ def test_new_tokens_are_merged_from_files_too(tied, tmp_path):
         )
 
 
-@pytest.mark.parametrize("settings", [PromptSettings(tokens=3, start="random"), PTuningSettings()])
+@pytest.mark.parametrize("settings", [PromptSettings(tokens=3, init="random"), PTuningSettings()])
 def test_what_has_nothing_to_merge_is_refused(settings, tmp_path):
     base = tiny_folder(tmp_path / "base")
     adapter_over(base, settings, tmp_path / "a")

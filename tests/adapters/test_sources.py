@@ -41,7 +41,7 @@ def test_each_layer_is_read_with_its_own_scale(variant, tmp_path):
 
 def test_a_start_that_was_taken_from_w_is_part_of_the_product(tmp_path):
     engine = prepare_(tiny_model("llama", torch.float32))
-    adapter = table.attach(engine, LoraSettings(rank=3, start="pissa"), name="a")
+    adapter = table.attach(engine, LoraSettings(rank=3, init="pissa"), name="a")
     store.save(tmp_path / "a", adapter, engine, base="tiny")
     source = read(tmp_path / "a")
     assert all(shape.rank == 6 for shape in source.shapes.values())
@@ -66,7 +66,7 @@ REFUSED = {
 def test_what_is_no_sum_with_the_base_is_refused_with_the_way_out(kind, tmp_path):
     settings, message, remedy = REFUSED[kind]
     engine = prepare_(tiny_model("llama", torch.float32))
-    words = Words(start_text=variants.TEXT)
+    words = Words(init_text=variants.TEXT)
     adapter = table.attach(engine, settings, name="a", words=words)
     store.save(tmp_path / "a", adapter, engine, base="tiny")
     with pytest.raises(AdapterError, match=message) as refusal:

@@ -28,12 +28,12 @@ VARIANTS = {
     "some layers": LoraSettings(rank=2, targets=["model.layers.1.*"]),
     "dora": LoraSettings(rank=3, alpha=7, dora=True),
     "dora, rslora": LoraSettings(rank=3, alpha=2.5, dora=True, rslora=True),
-    "pissa": LoraSettings(rank=3, alpha=7, start="pissa", rank_pattern={"o_proj": 5}),
+    "pissa": LoraSettings(rank=3, alpha=7, init="pissa", rank_pattern={"o_proj": 5}),
     "lora-fa": LoraSettings(rank=3, alpha=7, freeze_a=True),
     "lora+": LoraSettings(rank=3, alpha=7, loraplus_lr_ratio=16),
-    "olora": LoraSettings(rank=3, alpha=7, start="olora"),
-    "olora, rslora": LoraSettings(rank=4, alpha=2.5, start="olora", rslora=True),
-    "pissa, dora": LoraSettings(rank=3, start="pissa", dora=True, alpha_pattern={"o_proj": 5}),
+    "olora": LoraSettings(rank=3, alpha=7, init="olora"),
+    "olora, rslora": LoraSettings(rank=4, alpha=2.5, init="olora", rslora=True),
+    "pissa, dora": LoraSettings(rank=3, init="pissa", dora=True, alpha_pattern={"o_proj": 5}),
 }
 PEFTS = {  # what PEFT is asked for besides
     "plain": (),

@@ -19,9 +19,9 @@ from tunesmith.methods.adapter import Words
 
 IDS = [5, 9, 44, 71, 3, 90, 12, 33, 8]
 SETTINGS = {
-    "prompt": PromptSettings(tokens=7, start="random"),
-    "p-tuning": PTuningSettings(tokens=7, start="random"),
-    "projection": PTuningSettings(tokens=7, start="random", projection=5),
+    "prompt": PromptSettings(tokens=7, init="random"),
+    "p-tuning": PTuningSettings(tokens=7, init="random"),
+    "projection": PTuningSettings(tokens=7, init="random", projection=5),
 }
 # What PEFT can make that we read, by the kind that it is here.
 PEFTS = {
@@ -138,10 +138,8 @@ def test_a_start_text_longer_than_p_is_refused_and_a_shorter_one_goes_round(kind
     settings = type(SETTINGS[kind])
     engine = prepare_(tiny_model("llama", torch.float32))
     with pytest.raises(ConfigError, match=r"has 4 tokens, method\.tokens is 3"):
-        table.attach(
-            engine, settings(tokens=3, start_text="x"), words=Words(start_text=[4, 5, 6, 7])
-        )
-    table.attach(engine, settings(tokens=5, start_text="x"), words=Words(start_text=[4, 5]))
+        table.attach(engine, settings(tokens=3, init_text="x"), words=Words(init_text=[4, 5, 6, 7]))
+    table.attach(engine, settings(tokens=5, init_text="x"), words=Words(init_text=[4, 5]))
     assert engine.prefix_length("default") == 5
 
 

@@ -14,7 +14,7 @@ from tunesmith.training.events import Ended, StepDone
 
 QUICK = {
     "train.rows_per_step": 3,
-    "train.checkpoint_steps": 2,
+    "train.save_steps": 2,
     "evaluate": {**UNMEASURED, "timed_rows": 0, "max_new_tokens": 4},
 }
 
@@ -137,7 +137,7 @@ def test_settings_are_taken_in_every_form_and_mean_the_same(base, tmp_path, monk
             "LoraSettings: `rank`: Input should be greater than or equal to 1",
         ),
         (lambda: ts.QLoRA(rang=8), "unknown key `rang`; did you mean `rank`?"),
-        (lambda: ts.Prompt(start="text"), "start: text and start_text belong together"),
+        (lambda: ts.Prompt(init="text"), "init: text and init_text belong together"),
         (lambda: ts.checks.Regex(), "RegexSettings: `pattern`: Field required"),
     ],
 )

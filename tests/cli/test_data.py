@@ -118,9 +118,9 @@ def test_an_answer_can_be_a_document_of_its_own(write, model, tunesmith):
 
 
 def test_a_flag_without_effect_is_refused(write, tunesmith):
-    ended = tunesmith("data", "show", write(row(1)), "--data.too_long", "cut")
+    ended = tunesmith("data", "show", write(row(1)), "--data.overflow", "truncate")
     assert ended.status == 2
-    assert "--data.too_long" in ended.err
+    assert "--data.overflow" in ended.err
 
 
 def test_nothing_to_show_is_a_refusal(write, model, tunesmith):

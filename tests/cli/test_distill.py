@@ -63,7 +63,7 @@ def test_what_comes_next_can_be_typed(words, tmp_path, tunesmith, monkeypatch):
     for line in (lora, prompt.replace(f"$(cat {tmp_path / 'prompt.txt'})", text)):
         tunesmith(*shlex.split(line)[1:])
     assert [config.method.kind for config in taken] == ["lora", "prompt"]
-    assert taken[1].method.start_text == text
+    assert taken[1].method.init_text == text
     assert {config.data.train for config in taken} == {done["out"]}
 
 

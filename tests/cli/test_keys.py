@@ -29,13 +29,13 @@ def test_the_help_names_every_key_with_its_default_once():
     for name in KEYS:
         assert sum(line.split()[:1] == [f"--{name}"] for line in lines) == 1
     assert "  --method.rank  whole number  [default: 16]" in lines
-    assert "  --data.too_long  refuse | cut | drop  [default: refuse]" in lines
+    assert "  --data.overflow  error | truncate | drop  [default: error]" in lines
     assert all(len(line) <= 80 for line in lines)
 
 
 def test_a_key_of_one_kind_only_says_so():
     assert KEYS["method.rank"].kinds == ("lora", "qlora")
-    assert KEYS["method.start"].kinds == tuple(method_notes())
+    assert KEYS["method.init"].kinds == tuple(method_notes())
     assert KEYS["method.tokens"].kinds == ("prompt", "p-tuning")
     kinds = KEYS["method.kind"].type.split(" | ")
     assert kinds[:6] == ["lora", "qlora", "full", "prompt", "p-tuning", "prefix"]

@@ -103,7 +103,7 @@ def test_questions_become_rows_that_data_check_accepts(tunesmith, tmp_path, fact
     store, base, file = facts
     out = tmp_path / "rows"
     words = ("rag", "dataset", file, "--store", store, "--model", base)
-    ended = tunesmith(*words, "--out", out, "--none", 0.5, "--distractors", 0.3, "--json")
+    ended = tunesmith(*words, "--out", out, "--unanswerable", 0.5, "--distractors", 0.3, "--json")
     assert (ended.status, ended.document["left_out"]["no_passage"]) == (0, [])
     assert ended.document["next"][0].startswith("tunesmith train --data")
     checked = tunesmith("data", "check", out / "train.jsonl", "--data.eval", out / "eval.jsonl")
@@ -131,10 +131,18 @@ def test_an_evaluation_without_a_name_takes_the_next_free_one(
     assert reports == [f"runs/rag-evaluation{number}/report.html" for number in ("", "-2")]
 
 
+def test_old_flags_work_with_a_warning(tunesmith, tmp_path, facts):
+    store, base, file = facts
+    words = ("rag", "dataset", file, "--store", store, "--model", base, "--out", tmp_path / "o")
+    ended = tunesmith(*words, "--none", 0.9)
+    assert "--none is now called --unanswerable" in ended.err
+    assert "do not sum to 1" in ended.err
+
+
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
-        (("--none", 0.9), 1, "do not sum to 1"),
+        (("--unanswerable", 0.9), 1, "do not sum to 1"),
         (("--share", 1), 2, "--share"),
         (("--data.map", "question"), 2, "--data.map"),
         (("--data.map", "colour=red"), 1, "colour"),
@@ -155,7 +163,7 @@ def test_rows_that_cannot_be_made_are_refused(tunesmith, tmp_path, facts, words,
     ("words", "told"),
     [
         (("facts.jsonl", "--tries", 2), "--tries"),
-        (("facts.jsonl", "--chunks", 2, "--among", 3), "--chunks, --among"),
+        (("facts.jsonl", "--chunks", 2, "--top-k", 3), "--chunks, --top-k"),
         (("--group", "title"), "--group"),
     ],
 )

@@ -190,12 +190,12 @@ def test_json_is_the_document_and_nothing_else(tunesmith, asked):
 
 
 def test_flags_are_those_of_a_runs_config(tunesmith, asked):
-    words = ("--data", "x.jsonl", "--evaluate.examples", "3", "--model", "m", "--out", "o")
+    words = ("--data", "x.jsonl", "--evaluate.num_fewshot", "3", "--model", "m", "--out", "o")
     prices = ("--evaluate.prices.prompt", "0.5", "--evaluate.forgetting", "none")
     assert tunesmith("evaluate", *words, "runs/a", *prices).status == 0
     assert (asked["target"], asked["data"], asked["out"]) == ("runs/a", "x.jsonl", Path("o"))
     assert asked["overrides"] == {
-        "evaluate": {"examples": 3, "prices": {"prompt": 0.5}, "forgetting": "none"},
+        "evaluate": {"num_fewshot": 3, "prices": {"prompt": 0.5}, "forgetting": "none"},
         "model": "m",
     }
 
@@ -205,7 +205,7 @@ def test_flags_are_those_of_a_runs_config(tunesmith, asked):
     [
         ((), "One run, adapter or model is evaluated, and none is given."),
         (("a", "b"), "One run, adapter or model is evaluated, not 2: a, b."),
-        (("a", "--evaluate.exampels", "3"), "did you mean --evaluate.examples?"),
+        (("a", "--evaluate.num_fewshots", "3"), "did you mean --evaluate.num_fewshot?"),
         (("a", "--method.rank", "3"), "There is no flag --method.rank"),
     ],
 )

@@ -32,9 +32,9 @@ def test_an_unknown_name_is_an_error_that_names_the_nearest():
 
 def test_too_long_rows_are_dropped_by_either_key():
     assert by_flags("--data.drop", "too_long").long_rows == "drop"
-    assert by_flags("--data.too_long", "cut").long_rows == "cut"
+    assert by_flags("--data.overflow", "truncate").long_rows == "truncate"
     with pytest.raises(ConfigError, match="give one of them"):
-        by_file(drop=["too_long"], too_long="cut")
+        by_file(drop=["too_long"], overflow="truncate")
 
 
 def test_leakage_cannot_be_dropped_without_a_file_that_it_leaks_from():

@@ -31,10 +31,10 @@ def test_a_flags_fault_names_the_flag_and_not_the_file(faults, text):
 
 
 def test_a_files_fault_names_the_file_and_the_key(faults):
-    lines = faults("train: {clip: -1}", "--data.eval", "1.5")
+    lines = faults("train: {max_grad_norm: -1}", "--data.eval", "1.5")
     assert len(lines) == 2
     assert lines[0].startswith("--data.eval: ")
-    assert lines[1].startswith("c.yaml: `train.clip`: ")
+    assert lines[1].startswith("c.yaml: `train.max_grad_norm`: ")
 
 
 def test_a_flag_in_front_of_the_files_value_is_the_flags_fault(faults):
@@ -55,8 +55,12 @@ def test_a_wrong_kind_of_method_is_told_at_its_flag(faults):
 
 
 def test_flags_that_do_not_go_with_the_files_keys_are_named_beside_the_file(faults):
-    (line,) = faults("train: {epochs: 3, clip: 2}", "--train.steps", "8", "--train.clip", "1")
-    assert line.startswith("c.yaml with --train.steps, --train.clip: `train`: give one of epochs")
+    (line,) = faults(
+        "train: {epochs: 3, max_grad_norm: 2}", "--train.steps", "8", "--train.max_grad_norm", "1"
+    )
+    assert line.startswith(
+        "c.yaml with --train.steps, --train.max_grad_norm: `train`: give one of epochs"
+    )
     (line,) = faults(None, "--train.steps", "8", "--train.epochs", "3")
     assert line.startswith("--train.epochs, --train.steps: `train`: give one of epochs")
 

@@ -49,4 +49,4 @@ def test_a_projection_that_is_no_width_is_refused(value):
 
 def test_a_projection_over_a_folder_is_refused():
     with pytest.raises(ConfigError, match="holds keys and values without an MLP"):
-        from_flags("--method", "p-tuning", "--method.projection", "8", "--method.start", "runs/a")
+        from_flags("--method", "p-tuning", "--method.projection", "8", "--method.init", "runs/a")

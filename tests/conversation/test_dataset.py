@@ -47,7 +47,7 @@ KNOWN = KnownPassages(tuple(Hit(p, 1.0) for p in (RIGHT, NEAR, SAYS, *reversed(O
 
 def ask(limit=10_000):
     return lambda question, passages: build_prompt(
-        question, passages, most_tokens=limit, count=lambda text: len(text.split())
+        question, passages, max_tokens=limit, count=lambda text: len(text.split())
     )
 
 
@@ -100,7 +100,7 @@ def test_the_right_passage_stands_in_every_place():
 
 def test_without_the_right_passage_the_answer_is_the_refusal():
     row = compose(QUESTION, None, OTHERS, ask=ask(), rng=random.Random(0))
-    assert (row.kind, row.right, row.answer) == ("none", None, row.prompt.refusal)
+    assert (row.kind, row.right, row.answer) == ("unanswerable", None, row.prompt.refusal)
 
 
 @given(limit=st.integers(60, 160), seed=st.integers(0, 20))
@@ -169,7 +169,7 @@ def test_kinds_have_their_shares_and_all_questions_a_row(make):
     done = make()
     for kinds in done.rows.values():
         rows = sum(kinds.values())
-        assert abs(kinds["none"] - 0.3 * rows) <= 1
+        assert abs(kinds["unanswerable"] - 0.3 * rows) <= 1
         assert abs(kinds["right"] - 0.2 * rows) <= 1
     assert sum(sum(kinds.values()) for kinds in done.rows.values()) == 2 * len(NAMES)
     assert done.left_out == {"no_passage": [], "no_source": [], "too_long": []}

@@ -119,7 +119,7 @@ def test_fewer_sources_do_not_change_how_sure_retrieval_is(found):
 
 def test_both_cells_of_a_model_are_asked_the_same_questions(places, found):
     loaded = open_base(str(places[2]), dtype="float32")
-    ask = sources_prompt(loaded.base.tokenizer, most_tokens=1500)
+    ask = sources_prompt(loaded.base.tokenizer, max_tokens=1500)
     items = items_of(found, mode="hybrid", limit=3, removed=0.25, seed=0)
     with_sources = list(prompts_with(items, ask, adapter=None, opening="a"))
     alone = list(prompts_without(items, ask, adapter=None, opening="b"))
@@ -181,7 +181,7 @@ def test_answers_are_those_of_the_model_alone(evaluate, places, tmp_path):
     loaded = open_base(str(places[2]))
     found = find_all_of(places, places[3][:1])
     items = items_of(found, mode="hybrid", limit=3, removed=0, seed=0)
-    ask = sources_prompt(loaded.base.tokenizer, most_tokens=1500)
+    ask = sources_prompt(loaded.base.tokenizer, max_tokens=1500)
     ((_, prompt),) = prompts_with(items, ask, adapter=None, opening="x")
     session = ChatSession(loaded.engine, stop_ids=loaded.base.stop_ids, adapter=None, capacity=2048)
     sampling = Sampling(max_new_tokens=4)

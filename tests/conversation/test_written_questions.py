@@ -65,7 +65,7 @@ def test_what_may_not_stay_is_counted(places, store, scribe):
         "cedar": "Question: Who painted the cedar room?\nAnswer: cedarson",
     }
     scribe(lambda text, _: next((r for n, r in replies.items() if n in text), ""))
-    found = write_questions(store, model=places[2], settings=Writing(tries=1, among=1))
+    found = write_questions(store, model=places[2], settings=Writing(tries=1, top_k=1))
     assert [question.source for question in found.questions] == ["cedar.txt"]
     assert found.faults == {"not_found": 1, "not_in_passage": 1, "form": 7}
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from tunesmith.core.errors import DataError
-from tunesmith.data.dataset import Dataset, Limit, TooLong, dataset_of, limited, nothing_left
+from tunesmith.data.dataset import Dataset, Limit, Overflow, dataset_of, limited, nothing_left
 from tunesmith.data.faults import RowReport, refuse
 from tunesmith.data.rows import Conversation
 from tunesmith.data.template import ROWS, Rendering
@@ -17,11 +17,11 @@ def prepare(
     conversations: Iterable[Conversation],
     *,
     max_tokens: int,
-    too_long: TooLong = "refuse",
+    overflow: Overflow = "error",
     rendering: Rendering = ROWS,
 ) -> Dataset:
     """Every conversation as ids and loss weights; raises FaultyData with all of their faults."""
-    limit = Limit(max_tokens, too_long)
+    limit = Limit(max_tokens, overflow)
     made = ChunkTokenizer(Recipe(tokenizer, max_tokens, rendering)).conversations(conversations)
     rest = limited(dataset_of([made.block], made.files), limit)
     report = RowReport()

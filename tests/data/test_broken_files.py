@@ -30,7 +30,7 @@ def tokenizer():
 def small_rows(monkeypatch):
     """Rows are huge at a size that is quickly made; chunks are smaller than a file."""
     for module in (delimited, json_document, text):
-        monkeypatch.setattr(module, "MOST_ROW_BYTES", breaking.MOST_ROW_BYTES)
+        monkeypatch.setattr(module, "MAX_ROW_BYTES", breaking.MOST_ROW_BYTES)
     monkeypatch.setattr(text, "CHUNK_BYTES", 4096)
 
 

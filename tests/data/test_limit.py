@@ -16,28 +16,28 @@ def dataset(weights, sizes=(2, 3)):
     return dataset_of(blocks(made(weights), sizes), ["f.jsonl", "g.jsonl"])
 
 
-@given(ROWS, st.integers(1, 9), st.sampled_from(["refuse", "cut", "drop"]))
+@given(ROWS, st.integers(1, 9), st.sampled_from(["error", "truncate", "drop"]))
 @settings(max_examples=150, deadline=None, derandomize=True)
-def test_what_is_left_and_what_is_said(weights, limit, too_long):
+def test_what_is_left_and_what_is_said(weights, limit, overflow):
     rows, long = dataset(weights), [i for i, some in enumerate(weights) if len(some) > limit]
-    found = limited(rows, Limit(limit, too_long))
+    found = limited(rows, Limit(limit, overflow))
     assert found.long == len(long)
-    left = {"refuse": weights, "drop": [some for some in weights if len(some) <= limit]}
-    left["cut"] = [some[:limit] for some in weights]
-    assert [found.rows[i].weights.tolist() for i in range(len(found.rows))] == left[too_long]
-    supervised = sum(np.count_nonzero(some) for some in left[too_long])
+    left = {"error": weights, "drop": [some for some in weights if len(some) <= limit]}
+    left["truncate"] = [some[:limit] for some in weights]
+    assert [found.rows[i].weights.tolist() for i in range(len(found.rows))] == left[overflow]
+    supervised = sum(np.count_nonzero(some) for some in left[overflow])
     assert found.rows.supervised_tokens == supervised
     told = [(note.code, note.count, [line - 1 for line in note.lines]) for note in found.notes]
-    code = {"cut": "cut", "drop": "dropped"}.get(too_long)
+    code = {"truncate": "cut", "drop": "dropped"}.get(overflow)
     assert told == ([(code, len(long), long)] if long and code else [])
-    away = [i + 1 for i in long if not any(weights[i][:limit])] if too_long == "cut" else []
+    away = [i + 1 for i in long if not any(weights[i][:limit])] if overflow == "truncate" else []
     codes = [(fault.code, fault.line) for fault in found.faults.listed]
-    refused = [("too_long", long[0] + 1)] if long and too_long == "refuse" else []
+    refused = [("too_long", long[0] + 1)] if long and overflow == "error" else []
     assert codes == refused + [("cut_away", line) for line in away]
 
 
 def test_the_one_fault_names_the_longest_and_the_first_few():
-    found = limited(dataset([[0, 1]] + [[0] * n for n in range(5, 15)]), Limit(4, "refuse"))
+    found = limited(dataset([[0, 1]] + [[0] * n for n in range(5, 15)]), Limit(4, "error"))
     (fault,) = found.faults.listed
     assert fault.message == (
         "10 rows are longer than 4 tokens (the longest: 14, line 11; others: f.jsonl:3, f.jsonl:4, "

@@ -55,12 +55,12 @@ def test_long_rows_are_refused_once_with_count_longest_and_remedy():
     long = [row for row in ROWS if len(render(CHATML, row).ids) > limit]
     assert fault.line == long[0].line
     assert f"rows.jsonl:{long[1].line}" in fault.message
-    assert "--data.too_long cut or drop" in fault.remedy
+    assert "--data.overflow truncate or drop" in fault.remedy
 
 
 def test_long_rows_are_dropped_and_counted():
     limit = sorted(lengths(ROWS))[-7]
-    dataset = prepare(CHATML, ROWS, max_tokens=limit, too_long="drop")
+    dataset = prepare(CHATML, ROWS, max_tokens=limit, overflow="drop")
     (note,) = dataset.notes
     assert (note.code, note.count, len(dataset)) == ("dropped", 6, 14)
     assert dataset.longest == limit
@@ -71,7 +71,7 @@ def test_long_rows_are_cut_and_counted():
     row = talk("q", "answer " * 30)
     whole = render(CHATML, row)
     limit = len(whole.ids) - 5
-    dataset = prepare(CHATML, [row], max_tokens=limit, too_long="cut")
+    dataset = prepare(CHATML, [row], max_tokens=limit, overflow="truncate")
     np.testing.assert_array_equal(dataset[0].ids, whole.ids[:limit])
     np.testing.assert_array_equal(dataset[0].weights, whole.weights[:limit])
     (note,) = dataset.notes
@@ -81,14 +81,14 @@ def test_long_rows_are_cut_and_counted():
 def test_a_row_whose_answer_is_cut_away_is_refused_with_its_line():
     rows = [talk("q", "a", line=1), talk("question " * 90, "a", line=2)]
     with pytest.raises(FaultyData) as caught:
-        prepare(CHATML, rows, max_tokens=60, too_long="cut")
+        prepare(CHATML, rows, max_tokens=60, overflow="truncate")
     (fault,) = caught.value.faults
     assert (fault.code, fault.line) == ("cut_away", 2)
 
 
 def test_no_row_left_is_refused():
     with pytest.raises(DataError, match=r"all are longer than 3 tokens \(20 rows\)"):
-        prepare(CHATML, ROWS, max_tokens=3, too_long="drop")
+        prepare(CHATML, ROWS, max_tokens=3, overflow="drop")
     with pytest.raises(DataError, match="there are none"):
         prepare(CHATML, [], max_tokens=3)
 

@@ -19,7 +19,7 @@ from tunesmith.methods import table
 METHODS = {
     "lora": LoraSettings(rank=3),
     "dropout": LoraSettings(rank=3, dropout=0.3),
-    "dora": LoraSettings(rank=3, dora=True, start="pissa"),
+    "dora": LoraSettings(rank=3, dora=True, init="pissa"),
     "lora-fa": LoraSettings(rank=3, freeze_a=True),
     "some layers": LoraSettings(rank=3, targets=["down_proj", "model.layers.1.*"]),
     "full": FullSettings(),

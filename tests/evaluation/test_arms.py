@@ -37,7 +37,7 @@ def row(i, *before):
 
 def settings(**changes):
     return EvaluateSettings.model_validate(
-        {"checks": [{"kind": "exact"}], "max_new_tokens": 8, "examples": 2, **changes}
+        {"checks": [{"kind": "exact"}], "max_new_tokens": 8, "num_fewshot": 2, **changes}
     )
 
 
@@ -73,7 +73,7 @@ def test_the_instructions_stand_in_front_of_the_rows_own_system_prompt(loaded):
 
 
 def test_there_is_no_prompted_arm_without_a_prompt_and_none_of_examples_without_any(loaded):
-    assert list(arms_of(loaded, settings(examples=0)).arms) == ["base"]
+    assert list(arms_of(loaded, settings(num_fewshot=0)).arms) == ["base"]
     assert list(arms_of(loaded, settings()).arms) == ["base", "examples"]
     without = arms_of(loaded, settings(), rows=0)
     assert without.left_out == {"examples": "no training row can stand as an example"}
@@ -81,7 +81,7 @@ def test_there_is_no_prompted_arm_without_a_prompt_and_none_of_examples_without_
 
 @pytest.mark.parametrize("name", ["prompted", "examples"])
 def test_an_arm_that_does_not_fit_is_left_out_with_its_numbers_and_the_others_stay(loaded, name):
-    given = {"examples": 30} if name == "examples" else {"baseline_prompt": "so it is " * 60}
+    given = {"num_fewshot": 30} if name == "examples" else {"baseline_prompt": "so it is " * 60}
     found = arms_of(loaded, settings(**given), rows=60)
     assert name not in found.arms
     assert set(found.arms) | {name} >= {"base", "examples"}
@@ -93,7 +93,7 @@ def test_an_arm_that_does_not_fit_is_left_out_with_its_numbers_and_the_others_st
 
 def test_an_arm_whose_answers_have_as_much_room_as_the_bases_stays(loaded):
     # an answer of 250 tokens does not fit behind any prompt: the base's is cut by the context too
-    found = arms_of(loaded, settings(max_new_tokens=5, examples=3))
+    found = arms_of(loaded, settings(max_new_tokens=5, num_fewshot=3))
     limit = [prompt.limit for prompt in found.arms["examples"].prompts]
     assert min(limit) >= 5
     assert all(
@@ -105,7 +105,7 @@ def test_an_arm_whose_answers_have_as_much_room_as_the_bases_stays(loaded):
 def test_no_training_row_that_asks_what_a_held_out_row_asks_is_an_example(loaded):
     questions = questions_of([row(i) for i in range(4)], loaded.base.tokenizer, limit=99)
     rows = [row(i) for i in range(6)]
-    found = base_arms(loaded, questions, settings(examples=6), rows=rows, seed=0)
+    found = base_arms(loaded, questions, settings(num_fewshot=6), rows=rows, seed=0)
     assert sorted(each.line for each in found.examples) == [4, 5]
 
 
@@ -144,7 +144,7 @@ def made(folder, **changes):
         "forgetting": "none",
         "consistency": "none",
         "knowledge": "none",
-        "examples": 2,
+        "num_fewshot": 2,
         "timed_rows": 0,
         "baseline_prompt": INSTRUCTION,
     }
@@ -289,7 +289,7 @@ def test_rows_without_room_for_an_answer_are_not_asked_and_told(tmp_path):
     data = {
         "train": str(tmp_path / "rows.jsonl"),
         "eval": str(tmp_path / "held.jsonl"),
-        "too_long": "cut",
+        "overflow": "truncate",
     }
     events = []
     document = train_run(made(tmp_path, data=data), emit=events.append).evaluation

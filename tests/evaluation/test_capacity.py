@@ -81,7 +81,7 @@ def test_every_layer_with_a_term_is_there_with_its_scale():
 
 def test_an_untrained_adapter_has_values_of_zero_whatever_its_start():
     for start in ("uniform", "pissa"):
-        engine, _ = attached(**({} if start == "uniform" else {"start": start}))
+        engine, _ = attached(**({} if start == "uniform" else {"init": start}))
         for each in layer_uses(engine, "mine"):
             assert max(each.values) < 1e-5
 

@@ -86,7 +86,7 @@ def test_ranks_above_and_methods_beside_lora_are_refused(tmp_path):
     made(LoraSettings(rank=513, targets=["q_proj"]), tmp_path / "a")
     with pytest.raises(AdapterError, match="rank 513 is above the largest that vLLM takes, 512"):
         write_vllm(tmp_path / "a", tmp_path / "out")
-    made(PromptSettings(tokens=3, start="random"), tmp_path / "p")
+    made(PromptSettings(tokens=3, init="random"), tmp_path / "p")
     with pytest.raises(AdapterError, match="serve LoRA adapters only, not those of method prompt"):
         write_vllm(tmp_path / "p", tmp_path / "out")
 

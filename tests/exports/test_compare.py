@@ -67,7 +67,7 @@ def assert_same(found, *, near=NEAR):
 def test_llama_cpp_answers_as_the_base_does(name, tmp_path):
     folder = base(name, tmp_path / "base")
     written = write_model(folder, tmp_path / "m.gguf", number_format="f32")
-    assert_same(compare(here(folder), Artefact(written.path), TALKS, most_tokens=12))
+    assert_same(compare(here(folder), Artefact(written.path), TALKS, max_tokens=12))
 
 
 @slow
@@ -82,9 +82,9 @@ def test_llama_cpp_answers_as_base_and_adapter_do(name, variant, tmp_path):
     model = write_model(folder, tmp_path / "m.gguf", number_format="f32").path
     adapter = write_adapter(tmp_path / "a", folder, tmp_path / "a.gguf").path
     tuned = here(folder, "a", engine)
-    assert_same(compare(tuned, Artefact(model, adapter), TALKS, most_tokens=12))
+    assert_same(compare(tuned, Artefact(model, adapter), TALKS, max_tokens=12))
     # without the adapter it is another model, so that the comparison can tell
-    alone = compare(tuned, Artefact(model), TALKS, most_tokens=12)
+    alone = compare(tuned, Artefact(model), TALKS, max_tokens=12)
     assert alone.largest_difference > 3 * NEAR * alone.largest_logit
 
 
@@ -98,7 +98,7 @@ def test_llama_cpp_answers_as_the_merged_model_does(tmp_path):
     target, origin = Target(tmp_path / "merged"), Origin("tiny", "0", "lora")
     merge.save(engine, adapter, target, source=folder, origin=origin)
     model = write_model(tmp_path / "merged", tmp_path / "m.gguf", number_format="f32").path
-    assert_same(compare(here(folder, "a", engine), Artefact(model), TALKS, most_tokens=12))
+    assert_same(compare(here(folder, "a", engine), Artefact(model), TALKS, max_tokens=12))
 
 
 @slow
@@ -110,7 +110,7 @@ def test_quantised_models_load_and_are_near(tmp_path):
         write_k_quant(folder, tmp_path / "4.gguf", "q4_k").path,
     ]
     assert "Q4_K" in {t.tensor_type.name for t in GGUFReader(paths[1]).tensors}
-    found = [compare(here(folder), Artefact(path), TALKS, most_tokens=4) for path in paths]
+    found = [compare(here(folder), Artefact(path), TALKS, max_tokens=4) for path in paths]
     assert all(each.same_text for each in found)
     errors = [each.largest_difference / each.largest_logit for each in found]
     assert errors[0] < 0.05 < errors[1] < 0.5
@@ -148,7 +148,7 @@ def test_the_default_model_answers_alike_on_twenty_prompts(adapted, default_mode
         store.save(merge_into, attached, engine, base="smollm2")
         adapter = write_adapter(merge_into, default_model_folder, tmp_path / "a.gguf").path
     mine = Here(engine, loaded.tokenizer, loaded.stop_ids, "a" if adapted else None)
-    found = compare(mine, Artefact(model, adapter), TWENTY, most_tokens=32)
+    found = compare(mine, Artefact(model, adapter), TWENTY, max_tokens=32)
     assert found.same_text, found.sentences()
     assert found.largest_difference < 0.02 * found.largest_logit, found.sentences()
     assert found.same_answers >= 18, found.sentences()
@@ -224,7 +224,7 @@ def truth(tmp_path):
 def run(truth, tmp_path, monkeypatch, **changed):
     mine, talks, said = truth
     python = stand_in(tmp_path, monkeypatch, **{**said, **changed})
-    return compare(mine, Artefact(tmp_path / "m.gguf"), talks, python=python, most_tokens=6)
+    return compare(mine, Artefact(tmp_path / "m.gguf"), talks, python=python, max_tokens=6)
 
 
 def test_what_is_the_same_is_told_so(truth, tmp_path, monkeypatch):

@@ -29,7 +29,7 @@ SETTINGS = {
     "lora": LoraSettings(rank=3, alpha=7, rslora=True, rank_pattern={"o_proj": 2}),
     "dora": LoraSettings(rank=3, alpha=7, dora=True),
     "qlora": LoraSettings(kind="qlora", rank=3),
-    "prompt": PromptSettings(tokens=3, start="random"),
+    "prompt": PromptSettings(tokens=3, init="random"),
     "p-tuning": PTuningSettings(tokens=2),
 }
 CASES = [

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("home")
 KINDS = {
     "a": LoraSettings(rank=2),
     "b": LoraSettings(rank=3, alpha=5, rslora=True, targets=["q_proj", "o_proj"]),
-    "p": PromptSettings(tokens=3, start="random"),
+    "p": PromptSettings(tokens=3, init="random"),
     "t": PTuningSettings(tokens=2),
 }
 ROWS = ["hello", "one two", "x" * 40, "hello"]

@@ -16,14 +16,14 @@ VARIANTS = {
     "lora": LoraSettings(rank=3, alpha=5),
     "rslora": LoraSettings(rank=3, alpha=5, rslora=True),
     "dora": LoraSettings(rank=3, alpha=5, dora=True),
-    "pissa": LoraSettings(rank=3, alpha=5, start="pissa"),
-    "olora": LoraSettings(rank=3, alpha=5, start="olora"),
-    "olora, dora": LoraSettings(rank=3, alpha=5, start="olora", dora=True),
+    "pissa": LoraSettings(rank=3, alpha=5, init="pissa"),
+    "olora": LoraSettings(rank=3, alpha=5, init="olora"),
+    "olora, dora": LoraSettings(rank=3, alpha=5, init="olora", dora=True),
     "lora-fa": LoraSettings(rank=3, alpha=5, freeze_a=True),
     "lora+": LoraSettings(rank=3, alpha=5, loraplus_lr_ratio=4),
     "qlora": LoraSettings(kind="qlora", rank=3, alpha=5),
-    "loftq": LoraSettings(kind="qlora", rank=8, alpha=5, start="loftq"),
-    "qlora, dora, pissa": LoraSettings(kind="qlora", rank=3, dora=True, start="pissa"),
+    "loftq": LoraSettings(kind="qlora", rank=8, alpha=5, init="loftq"),
+    "qlora, dora, pissa": LoraSettings(kind="qlora", rank=3, dora=True, init="pissa"),
 }
 NAMES = [f"model.layers.{i}.{m}" for i in (0, 1, 10) for m in ("self_attn.q_proj", "mlp.up_proj")]
 

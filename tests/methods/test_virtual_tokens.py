@@ -14,9 +14,9 @@ from tunesmith.methods import table
 from tunesmith.methods.virtual_tokens import narrow_layers
 
 VARIANTS = {
-    "prompt": PromptSettings(start_text="a text"),
-    "p-tuning": PTuningSettings(start_text="a text"),
-    "p-tuning, projection": PTuningSettings(start_text="a text", projection=9),
+    "prompt": PromptSettings(init_text="a text"),
+    "p-tuning": PTuningSettings(init_text="a text"),
+    "p-tuning, projection": PTuningSettings(init_text="a text", projection=9),
 }
 IDS = list(range(10, 19))
 

@@ -110,8 +110,8 @@ def test_loss_and_gradients_equal_a_dense_model_of_the_dequantised_weights(
         generator = torch.Generator().manual_seed(len(key))
         parameter.data.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
     other = prepare_(dense)
-    plain = settings.start if settings.start != "loftq" else None  # which needs 4 bit
-    beside = table.attach(other, settings.model_copy(update={"start": plain}), name="a", seed=1)
+    plain = settings.init if settings.init != "loftq" else None  # which needs 4 bit
+    beside = table.attach(other, settings.model_copy(update={"init": plain}), name="a", seed=1)
     store.put_(beside, adapter.parameters)
     found = []
     for base, own in ((engine, adapter), (other, beside)):
@@ -128,7 +128,7 @@ def test_loftq_starts_nearer_to_the_base_before_quantisation(tmp_path):
     model = tiny_model("llama", torch.float32)
     expected = {n: m.weight.clone() for n, m in model.named_modules() if hasattr(m, "weight")}
     engine = prepare_(four_bit_model(model, tmp_path))
-    settings = LoraSettings(kind="qlora", start="loftq", rank=8, alpha=5)
+    settings = LoraSettings(kind="qlora", init="loftq", rank=8, alpha=5)
     words = Words(original=lambda name: read_weight(tmp_path, name))
     table.attach(engine, settings, name="a", words=words)
     for name, linear in engine.linears.items():
@@ -144,7 +144,7 @@ def test_loftq_starts_nearer_to_the_base_before_quantisation(tmp_path):
 def test_loftq_without_the_original_is_refused(tmp_path):
     engine = prepare_(tiny_model("llama", torch.float32))
     with pytest.raises(ConfigError, match="before it was quantised"):
-        table.attach(engine, LoraSettings(kind="qlora", start="loftq"))
+        table.attach(engine, LoraSettings(kind="qlora", init="loftq"))
 
 
 def test_a_base_in_4_bit_cannot_be_trained_whole(tmp_path):

@@ -86,7 +86,7 @@ def test_a_file_that_could_not_be_read_is_told_and_not_tried_until_it_changes(
     assert second.refused == first.refused != {}
     monkeypatch.undo()
     embedder.embedded.clear()
-    assert indexed(reading=Reading(again=True)).refused == first.refused
+    assert indexed(reading=Reading(retry_failed=True)).refused == first.refused
     assert len(embedder.embedded) == 1  # only whether it is the same model
     (folder / "a.pdf").write_bytes(pdf("a page"))
     assert (indexed().refused, indexed().documents) == ({}, 4)

@@ -22,7 +22,7 @@ MOST = 400
 
 def build(question="Who pays?", passages=(("a.txt", "The company pays."),), limit=MOST, **options):
     count = lambda text: len(re.findall(r"\w+|[^\w\s]", text))  # noqa: E731
-    return build_prompt(question, passages, most_tokens=limit, count=count, **options)
+    return build_prompt(question, passages, max_tokens=limit, count=count, **options)
 
 
 def test_a_prompt_reads_like_this():

@@ -44,7 +44,7 @@ def test_a_file_that_takes_too_long_is_refused_and_the_next_is_read(toy_model, o
     pipe = tmp_path / "endless.txt"
     os.mkfifo(pipe)
     orders = [FileOrder(pipe, ""), order("a.txt", b"word")]
-    slow, next_ = read_files(orders, toy_model, ChunkConfig(), Reading(most_seconds=3))
+    slow, next_ = read_files(orders, toy_model, ChunkConfig(), Reading(max_seconds=3))
     assert slow.code == "too_slow"
     assert next_[0] == "text"
 

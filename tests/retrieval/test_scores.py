@@ -45,7 +45,7 @@ SCORES = st.lists(st.floats(-1, 1), min_size=1)
 
 @given(right=SCORES, wrong=SCORES, limit=st.floats(0, 0.5))
 def test_a_threshold_refuses_no_more_answers_than_allowed_and_none_higher_does(right, wrong, limit):
-    fit = fit_threshold(right, wrong, most_false_refusals=limit)
+    fit = fit_threshold(right, wrong, max_false_refusals=limit)
     assert fit.false_refusals == sum(s < fit.score for s in right) / len(right) <= limit
     assert fit.refusals == sum(s < fit.score for s in wrong) / len(wrong)
     above = [score for score in right if score > fit.score]
@@ -55,7 +55,7 @@ def test_a_threshold_refuses_no_more_answers_than_allowed_and_none_higher_does(r
 
 @given(right=SCORES, wrong=SCORES, limit=st.floats(0, 0.5))
 def test_a_threshold_as_it_is_shown_keeps_its_promise(right, wrong, limit):
-    fit = fit_threshold(right, wrong, most_false_refusals=limit, decimals=2)
+    fit = fit_threshold(right, wrong, max_false_refusals=limit, decimals=2)
     shown = float(f"{fit.score:.2f}")
     assert fit.false_refusals == sum(s < shown for s in right) / len(right) <= limit
     assert fit.refusals == sum(s < shown for s in wrong) / len(wrong)

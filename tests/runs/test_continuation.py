@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from tests.runs.tiny import base_folder, config
 from tests.runs.trained import copy_of
 from tunesmith.config import load_run_config
-from tunesmith.config.methods import start_path
+from tunesmith.config.methods import init_path
 from tunesmith.core.errors import AdapterError, ConfigError
 from tunesmith.core.progress import Notice
 from tunesmith.runs.run import resume_run, train_run
@@ -30,7 +30,7 @@ def trained(tmp_path_factory):
     @functools.cache
     def of(method):
         folder = tmp_path_factory.mktemp("first")
-        train = {"steps": 2, "rows_per_step": 3, "checkpoint_steps": 1, "lr": 0.01}
+        train = {"steps": 2, "rows_per_step": 3, "save_steps": 1, "lr": 0.01}
         values = {"method": json.loads(method), "train": train, "evaluate": {}}
         train_run(config(folder, out=str(folder / "first"), **values), emit=lambda event: None)
         return folder
@@ -44,11 +44,11 @@ def trained(tmp_path_factory):
 def go(folder, method, *, out="second", **options):
     """A run that goes on with folder/first's adapter; its adapter's config and its events."""
     events = []
-    train = {"steps": 3, "rows_per_step": 3, "checkpoint_steps": 1, "lr": 0.01}
+    train = {"steps": 3, "rows_per_step": 3, "save_steps": 1, "lr": 0.01}
     start = str(folder / "first" / "adapter")
     made = config(
         folder,
-        method={"start": start, **method},
+        method={"init": start, **method},
         train=train,
         evaluate={},
         out=str(folder / out),
@@ -66,7 +66,7 @@ def shape_of(written):
     return {key: written[key] for key in (*keys, "rank_pattern", "alpha_pattern")}
 
 
-@pytest.mark.parametrize("method", [PATTERNS, DORA, {"rank": 2, "start": "pissa"}])
+@pytest.mark.parametrize("method", [PATTERNS, DORA, {"rank": 2, "init": "pissa"}])
 def test_keys_that_are_left_out_are_the_adapters(trained, tmp_path, method):
     first = trained(tmp_path, {"kind": "lora", **method})
     before = json.loads((tmp_path / "first" / "adapter" / "adapter_config.json").read_text())
@@ -135,7 +135,7 @@ def test_a_key_that_asks_for_another_adapter_is_refused_with_its_value(
     assert message in error.value.message
     assert str(tmp_path / "first" / "adapter") in error.value.message
     assert remedy in error.value.remedy
-    assert "leave method.start out" in error.value.remedy
+    assert "leave method.init out" in error.value.remedy
     assert not (tmp_path / "second").exists()
 
 
@@ -147,7 +147,7 @@ def test_layers_beyond_the_adapters_are_named_by_what_it_has(trained, tmp_path):
 
 @pytest.mark.parametrize("kind", ["prompt", "p-tuning", "prefix"])
 def test_virtual_tokens_are_the_adapters_and_another_number_is_refused(trained, tmp_path, kind):
-    trained(tmp_path, {"kind": kind, "start_text": "say it now"})
+    trained(tmp_path, {"kind": kind, "init_text": "say it now"})
     count = json.loads((tmp_path / "first/adapter/adapter_config.json").read_text())
     count = count["num_virtual_tokens"]
     for number, tokens in enumerate(({}, {"tokens": None}, {"tokens": count})):
@@ -158,7 +158,7 @@ def test_virtual_tokens_are_the_adapters_and_another_number_is_refused(trained, 
     with pytest.raises(ConfigError, match=f"method.tokens is 5, the adapter has {count}") as error:
         go(tmp_path, {"kind": kind, "tokens": 5})
     assert "Leave method.tokens out" in error.value.remedy
-    for changes in ({"start_text": "say"}, *([{"projection": 8}] if kind != "prompt" else [])):
+    for changes in ({"init_text": "say"}, *([{"projection": 8}] if kind != "prompt" else [])):
         with pytest.raises(ConfigError, match="leave out"):
             go(tmp_path, {"kind": kind, **changes})
 
@@ -242,7 +242,7 @@ def test_another_base_is_told(trained, tmp_path):
 def test_a_comparison_goes_on_and_refuses_run_by_run(trained, tmp_path):
     start = trained(tmp_path, {"kind": "lora", "rank": 2})
     made = config(tmp_path, evaluate={}).model_dump(mode="json", by_alias=True)
-    made.update(method={"kind": "lora", "start": start}, out=None)
+    made.update(method={"kind": "lora", "init": start}, out=None)
     variants = load_variants(None, made, grid={"method.rank": [2, 5]})
     found = compare_runs(variants, tmp_path / "all", emit=lambda *_: None)
     assert [row.error is None for row in found.rows] == [True, False]
@@ -256,13 +256,13 @@ def test_a_damaged_folder_is_refused_and_nothing_is_left(trained, tmp_path):
     (tmp_path / "damaged" / "adapter_config.json").write_text("{")
     for start, message in (("damaged", "is no JSON"), ("nowhere", "there is no folder")):
         with pytest.raises((AdapterError, ConfigError), match=message):
-            go(tmp_path, {"kind": "lora", "start": str(tmp_path / start)})
+            go(tmp_path, {"kind": "lora", "init": str(tmp_path / start)})
     assert not (tmp_path / "second").exists()
 
 
 def test_a_start_of_another_method_is_no_start_word_here(tmp_path):
     for kind, start in (("lora", "sample"), ("prompt", "pissa"), ("p-tuning", "loftq")):
-        made = config(tmp_path, method={"kind": kind, "start": start})
-        assert start_path(made.method) == start
+        made = config(tmp_path, method={"kind": kind, "init": start})
+        assert init_path(made.method) == start
         with pytest.raises(ConfigError, match=f"there is no folder {start}"):
             train_run(made, emit=lambda event: None)

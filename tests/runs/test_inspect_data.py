@@ -100,9 +100,9 @@ LONG = row(9, "x" * 600)
         ([row(1)], {"eval": 0}),
         ([row(1), row(2), {"prompt": "x"}], {}),
         ([row(1), row(2), LONG], {}),
-        ([row(1), row(2), LONG], {"too_long": "drop", "eval": 0}),
+        ([row(1), row(2), LONG], {"overflow": "drop", "eval": 0}),
         ([row(1), row(2)], {"max_tokens": 5}),
-        ([row(1), row(2)], {"max_tokens": 5, "too_long": "drop"}),
+        ([row(1), row(2)], {"max_tokens": 5, "overflow": "drop"}),
         ([row(1), row(2, "<|im_end|> sneaked in")], {}),
         ([row(1), row(2, "<|im_end|> sneaked in")], {"control_tokens": "text"}),
         ([row(1), row(2)], {"document": "answer"}),
@@ -133,7 +133,7 @@ def test_sound_rows_are_measured_beside_faulty_ones(config):
 
 
 def test_what_is_cut_is_a_warning_with_its_lines(config):
-    (inspection,) = inspect_data(config(row(1), LONG, row(3), too_long="cut"))
+    (inspection,) = inspect_data(config(row(1), LONG, row(3), overflow="truncate"))
     warning = next(each for each in inspection.warnings if each.code != "few_rows")
     assert (warning.code, warning.count, warning.lines) == ("cut", 1, (2,))
     assert inspection.longest == 400
@@ -141,7 +141,7 @@ def test_what_is_cut_is_a_warning_with_its_lines(config):
 
 @pytest.mark.parametrize("faulty", [0, 1])
 @pytest.mark.parametrize(
-    "data", [{"drop": ["duplicates"]}, {"too_long": "drop"}, {"drop": ["duplicates", "too_long"]}]
+    "data", [{"drop": ["duplicates"]}, {"overflow": "drop"}, {"drop": ["duplicates", "too_long"]}]
 )
 def test_all_sizes_are_of_the_rows_that_are_left(data, faulty, config):
     plain = [row(1), row(2), row(3)]

@@ -79,7 +79,7 @@ def prepared(tmp_path, *, steps=60, **changes):
     """A config in a file, and who runs it."""
     made = config(
         tmp_path,
-        train={"steps": steps, "rows_per_step": 3, "checkpoint_steps": 1, "lr": 0.01},
+        train={"steps": steps, "rows_per_step": 3, "save_steps": 1, "lr": 0.01},
         **changes,
     )
     text = yaml.safe_dump(made.model_dump(mode="json", by_alias=True))

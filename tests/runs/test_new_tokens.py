@@ -69,7 +69,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path):
 
 def test_a_run_continues_from_an_adapter_with_its_tokens(tmp_path):
     first = go(tmp_path)
-    method = {"kind": "lora", "start": first.adapter}
+    method = {"kind": "lora", "init": first.adapter}
     made = config(tmp_path, method=method, data=data(tmp_path), out=str(tmp_path / "second"))
     second = train_run(made, emit=lambda event: None)
     tuned = AutoTokenizer.from_pretrained(second.adapter)

@@ -144,7 +144,7 @@ def test_documents_of_one_row_stay_on_one_side(loaded, tmp_path, home):
 def test_a_file_can_be_held_out_and_long_rows_of_it_are_not_asked(loaded, write):
     path = write("a.jsonl", *names("red"))
     held = write("h.jsonl", "short", "long " * 200, "other")
-    rows = load(loaded, train=path, eval=held, too_long="drop")
+    rows = load(loaded, train=path, eval=held, overflow="drop")
     assert rows.held.lines.tolist() == [1, 3]
     assert said(rows) == ["short", "other"]
     assert len(rows.train) == 20
@@ -153,7 +153,7 @@ def test_a_file_can_be_held_out_and_long_rows_of_it_are_not_asked(loaded, write)
 def test_what_is_left_out_for_its_length_counts_on_neither_side(loaded, write):
     long = [f"{name} {'long ' * 200}" for name in names("blue", 20)]
     path = write("a.jsonl", *names("red", 20), *long)
-    rows = load(loaded, train=path, eval=0.25, too_long="drop")
+    rows = load(loaded, train=path, eval=0.25, overflow="drop")
     assert len(rows.train) + len(rows.held) == 20
     assert len(rows.held) == 5
     codes = {note.code: note.count for note in rows.train.notes}
@@ -173,7 +173,7 @@ def test_a_second_time_nothing_is_made_and_all_is_the_same(loaded, write, monkey
     asked = {"train": [a, b], "eval": 0.3, "drop": ["duplicates"]}
     first = load(loaded, **asked)
     monkeypatch.setattr(token_cache, "_tokenized", pytest.fail)
-    monkeypatch.setattr(gathering, "look_over", pytest.fail)
+    monkeypatch.setattr(gathering, "analyze", pytest.fail)
     again = load(loaded, progress=Progress(heard.append), **asked)
     assert [event.code for event in heard] == ["cached", "cached"]
     assert tokens_of(first.train) == tokens_of(again.train)
@@ -187,7 +187,7 @@ def test_what_was_compared_otherwise_is_compared_again(loaded, write, monkeypatc
     load(loaded, train=path, eval=0.3)
     looked = []
     look = gathering.look_over
-    monkeypatch.setattr(gathering, "look_over", lambda *a, **k: looked.append(1) or look(*a, **k))
+    monkeypatch.setattr(gathering, "analyze", lambda *a, **k: looked.append(1) or look(*a, **k))
     load(loaded, **{"train": path, "eval": 0.3, **change})
     assert looked == [1]
 

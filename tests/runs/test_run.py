@@ -35,11 +35,11 @@ def go(config_, **options):
 
 METHODS = (
     {"kind": "lora", "rank": 2},
-    {"kind": "lora", "rank": 2, "dora": True, "start": "pissa", "loraplus_lr_ratio": 4},
-    {"kind": "qlora", "rank": 2, "start": "loftq", "dtype": "bfloat16"},
+    {"kind": "lora", "rank": 2, "dora": True, "init": "pissa", "loraplus_lr_ratio": 4},
+    {"kind": "qlora", "rank": 2, "init": "loftq", "dtype": "bfloat16"},
     {"kind": "qlora", "rank": 2, "freeze_a": True},
     {"kind": "full"},
-    {"kind": "prompt", "start_text": "say it"},
+    {"kind": "prompt", "init_text": "say it"},
     {"kind": "p-tuning", "tokens": 5},
     {"kind": "prefix", "tokens": 5, "projection": 8},
 )
@@ -262,7 +262,7 @@ def test_training_goes_on_from_an_adapter(tmp_path):
     go(config(tmp_path))
     again = config(
         tmp_path,
-        method={"kind": "lora", "rank": 2, "start": str(tmp_path / "run" / "adapter")},
+        method={"kind": "lora", "rank": 2, "init": str(tmp_path / "run" / "adapter")},
         out=str(tmp_path / "more"),
     )
     summary, _ = go(again)
@@ -372,7 +372,7 @@ def test_the_optimizer_that_the_config_names_trains(tmp_path):
 def test_the_config_beside_a_run_is_complete(tmp_path):
     go(config(tmp_path))
     written = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
-    assert written["train"]["clip"] == 1.0
+    assert written["train"]["max_grad_norm"] == 1.0
     assert written["method"]["alpha"] == 32.0
 
 

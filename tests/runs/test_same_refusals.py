@@ -55,7 +55,7 @@ def settings(rng, folder):
     values = {
         "train": source("train"),
         "eval": rng.choice([0, 0.1, 0.5, source("eval")]),
-        "too_long": rng.choice(["refuse", "refuse", "cut", "drop"]),
+        "overflow": rng.choice(["error", "error", "truncate", "drop"]),
         "max_tokens": rng.choice([None, None, 20, 40]),
         "document": rng.choice(["row", "answer"]),
         "control_tokens": rng.choice(["refuse", "refuse", "text"]),
@@ -138,7 +138,7 @@ def test_more_faults_than_are_listed_are_counted_alike(base, tmp_path):
         ),
         (
             [{"prompt": f"q{i}", "completion": "a " * 40} for i in range(4)],
-            ("--data.max_tokens", "9", "--data.too_long", "drop"),
+            ("--data.max_tokens", "9", "--data.overflow", "drop"),
         ),
     ],
 )

@@ -278,7 +278,7 @@ def test_a_full_run_that_forgets_ends_between_its_base_and_what_it_learned(tmp_p
 
 def test_full_strength_can_be_asked_for(tmp_path, monkeypatch):
     monkeypatch.setattr(Evaluator, "forgetting", lambda *_: forgetting(0.5))
-    settings = {"probes": ["copa"], "strength": "full"}
+    settings = {"probes": ["copa"], "scale": "none"}
     evaluate = {**config(tmp_path).evaluate.model_dump(mode="json"), "forgetting": settings}
     summary = train_run(config(tmp_path, evaluate=evaluate), emit=lambda _: None)
     assert summary.evaluation["strength"] is None

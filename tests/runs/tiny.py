@@ -44,7 +44,7 @@ def config(folder: Path, **changes: object) -> RunConfig:
         "dtype": "float32",
         "data": {"train": str(folder / "rows.jsonl"), "eval": 0.2},
         "method": {"kind": "lora", "rank": 2},
-        "train": {"steps": 8, "rows_per_step": 3, "checkpoint_steps": 2, "lr": 0.01},
+        "train": {"steps": 8, "rows_per_step": 3, "save_steps": 2, "lr": 0.01},
         "evaluate": {
             "checks": [{"kind": "exact"}],
             "max_new_tokens": 8,
@@ -56,7 +56,7 @@ def config(folder: Path, **changes: object) -> RunConfig:
     return load_run_config(None, {**values, **changes})
 
 
-ONE_CHECKPOINT = {"steps": 8, "rows_per_step": 3, "checkpoint_steps": 8, "lr": 0.01}
+ONE_CHECKPOINT = {"steps": 8, "rows_per_step": 3, "save_steps": 8, "lr": 0.01}
 LETTERS = "abcdefgh"
 
 

@@ -7,7 +7,7 @@ from tests.runs.tiny import base_folder, config
 from tunesmith.runs.run import train_run
 
 ANSWERS = {"left": "a b", "right": "it is"}
-LEARNED = {"steps": 40, "rows_per_step": 8, "checkpoint_steps": 40, "lr": 0.01}
+LEARNED = {"steps": 40, "rows_per_step": 8, "save_steps": 40, "lr": 0.01}
 
 
 def rows_of(path: Path, answer: str, count: int = 24) -> str:

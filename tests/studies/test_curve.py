@@ -113,7 +113,7 @@ def test_losses_of_rows_are_those_of_the_run(tmp_path):
     start = made.model_copy(
         update={
             "method": made.method.model_copy(
-                update={"start": found.comparison.rows[1].summary.adapter}
+                update={"init": found.comparison.rows[1].summary.adapter}
             )
         }
     )

@@ -190,14 +190,14 @@ def test_a_document_that_does_not_fit_at_all_is_refused_with_the_remedies(
     row = int(text.split("rows.jsonl:")[1].split(".")[0]) - 1
     assert f"of {len(job.rows[row].ids)} tokens" in text
     assert ("--train.recompute layers" in text) == (recompute in ("none", "activations"))
-    assert "--data.too_long cut --data.max_tokens" in text
+    assert "--data.overflow truncate --data.max_tokens" in text
     assert "--method qlora" in text
     assert "--resume" not in text  # nothing was saved
 
 
 def test_the_state_before_it_is_kept(tmp_path, monkeypatch):
-    job = tiny_job(tmp_path, held=False, recompute="none", checkpoint_steps=100)
-    undisturbed = tiny_job(tmp_path / "other", held=False, checkpoint_steps=100)
+    job = tiny_job(tmp_path, held=False, recompute="none", save_steps=100)
+    undisturbed = tiny_job(tmp_path / "other", held=False, save_steps=100)
     run(undisturbed, plan(), stop_after=2)
     small = Small(monkeypatch, holds=10_000)
     events = []

@@ -109,7 +109,7 @@ def test_the_newest_checkpoints_and_the_best_are_kept(tmp_path):
 
 
 def test_early_stopping_ends_the_run_after_losses_without_a_better_one(tmp_path):
-    job = tiny_job(tmp_path, early_stop=2, evaluate_steps=1)
+    job = tiny_job(tmp_path, patience=2, evaluate_steps=1)
     events = run(job, plan(steps=60, lr=0.2))
     assert events[-1].reason == "early"
     held = [e for e in events if isinstance(e, HeldOut)]
@@ -117,7 +117,7 @@ def test_early_stopping_ends_the_run_after_losses_without_a_better_one(tmp_path)
 
 
 def test_a_run_that_ended_early_does_no_further_step_when_it_goes_on(tmp_path):
-    job = tiny_job(tmp_path, early_stop=2, evaluate_steps=1)
+    job = tiny_job(tmp_path, patience=2, evaluate_steps=1)
     ended = run(job, plan(steps=60, lr=0.2))[-1]
     state, optimizer = resumed(job)
     assert run(job, plan(steps=60, lr=0.2), state=state, optimizer=optimizer) == [ended]
@@ -126,7 +126,7 @@ def test_a_run_that_ended_early_does_no_further_step_when_it_goes_on(tmp_path):
 def test_a_held_out_loss_that_is_no_number_is_not_the_best(tmp_path, monkeypatch):
     losses = iter([math.nan, 3.0, 2.0, 2.5])
     monkeypatch.setattr(loop, "held_out_loss", lambda *_, **__: next(losses))
-    events = run(tiny_job(tmp_path, evaluate_steps=1, early_stop=2), plan(steps=4))
+    events = run(tiny_job(tmp_path, evaluate_steps=1, patience=2), plan(steps=4))
     assert [e.best for e in events if isinstance(e, HeldOut)] == [False, True, True, False]
 
 

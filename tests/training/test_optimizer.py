@@ -92,7 +92,7 @@ def test_the_state_lies_where_the_parameter_does():
 @pytest.mark.parametrize("kind", PEFTS)
 def test_the_same_tensors_decay_as_with_peft_and_the_trainer(kind):
     engine = prepare_(tiny_model("llama", torch.float32))
-    words = Words(start_text=TEXT, new_tokens={3: (3,)} if kind == "tokens" else {})
+    words = Words(init_text=TEXT, new_tokens={3: (3,)} if kind == "tokens" else {})
     adapter = table.attach(engine, PEFTS[kind][1], name="a", words=words)
     theirs = pefts_decay(kind)
     if kind in ("prompt", "p-tuning"):  # one tensor there

@@ -24,7 +24,7 @@ def job_of(family, variant, tmp_path, *, run_folder, held=True):
         adapter=attach(engine, variant, tmp_path / "base", seed=1),
         rows=dataset(),
         held=dataset(4, seed=9) if held else None,
-        settings=TrainSettings(rows_per_step=3, checkpoint_steps=2, lr=1e-2),
+        settings=TrainSettings(rows_per_step=3, save_steps=2, lr=1e-2),
         folder=tmp_path / run_folder,
     )
 

@@ -26,7 +26,7 @@ SETTINGS = {
     "rank 2": LoraSettings(rank=2),
     "rank 9": LoraSettings(rank=9, targets=["q_proj", "down_proj"]),
     "dropout": LoraSettings(rank=4, dropout=0.3),
-    "dora": LoraSettings(rank=3, dora=True, start="pissa"),
+    "dora": LoraSettings(rank=3, dora=True, init="pissa"),
     "prompt": PromptSettings(tokens=3),
     "p-tuning": PTuningSettings(tokens=5),
 }
@@ -44,7 +44,7 @@ def member(name, engine, folder, *, steps=6, **changes):
 
 def member_of(adapter, engine, folder, *, number, steps=6, **changes):
     """An adapter with what is its own by its number."""
-    values = {"rows_per_step": 2 + number % 3, "checkpoint_steps": 4, "seed": number}
+    values = {"rows_per_step": 2 + number % 3, "save_steps": 4, "seed": number}
     job = Job(
         engine=engine,
         adapter=adapter,

@@ -79,7 +79,7 @@ def of_base(
                 f"its base {origin.base!r} has the SHA-256 {origin.sha256[:SHOWN_HASH]}..., "
                 f"{base.name!r} has {found[:SHOWN_HASH]}...: other weights, or another tokenizer",
                 f"Load {origin.base!r} as it was, or go on training over this base: "
-                f"--method.start {folder}",
+                f"--method.init {folder}",
             )
         ]
     written = str(config.get("base_model_name_or_path") or "")

@@ -125,7 +125,7 @@ def load(
     fit.require(folder, unfit)
     if settings is not None:
         _require_agreement(folder, [*form.differences(engine, settings, found), *differing])
-        found = settings.model_copy(update={"start": found.start})
+        found = settings.model_copy(update={"init": found.init})
     words = Words(new_tokens=token_rows.ids_of(config))
     adapter = table.attach(engine, found, name=name, words=words)
     parts = form.read(tensors, adapter)
@@ -148,10 +148,10 @@ def _require_agreement(folder: Path, differences: Sequence[Difference]) -> None:
     if differences:
         keys = ", ".join(f"method.{each.key}" for each in differences)
         raise ConfigError(
-            f"{folder}, which method.start goes on with, is another adapter than is asked for: "
+            f"{folder}, which method.init goes on with, is another adapter than is asked for: "
             f"{'; '.join(map(str, differences))}.",
             remedy=f"Leave {keys} out: a run that goes on takes the adapter's. For other values "
-            "start a new adapter: leave method.start out.",
+            "start a new adapter: leave method.init out.",
         )
 
 

@@ -200,7 +200,7 @@ def _train_commands(
     """A run on the rows, and one whose virtual tokens start as the instruction's."""
     words = ["tunesmith", "train", *([str(config)] if config else []), "--data", settings.out]
     words += ["--model", model] if model else []
-    text = f'--method prompt --method.start_text "$(cat {shlex.quote(settings.prompt)})"'
+    text = f'--method prompt --method.init_text "$(cat {shlex.quote(settings.prompt)})"'
     return shlex.join(words), f"{shlex.join(words)} {text}"
 
 

@@ -116,7 +116,8 @@ class Model:
         sampling = sampling_of(temperature, max_new_tokens=max_new_tokens)
         participants = {name or "base": name}
         return Dialogue(
-            Below(self._shared.loaded, participants, sampling=sampling, seed=seed, system=system), ()
+            Below(self._shared.loaded, participants, sampling=sampling, seed=seed, system=system),
+            (),
         )
 
     def _adapters(

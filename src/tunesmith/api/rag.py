@@ -89,10 +89,10 @@ def dataset(  # noqa: PLR0913  # one keyword for each setting
     model: str | None = None,
     chunks: int | None = None,
     tries: int | None = None,
-    among: int | None = None,
+    top_k: int | None = None,
     right: float = 0.2,
     distractors: float = 0.5,
-    none: float = 0.3,
+    unanswerable: float = 0.3,
     sources: int = 5,
     share: float = 0.1,
     group: str = "document",
@@ -112,14 +112,14 @@ def dataset(  # noqa: PLR0913  # one keyword for each setting
     """
     from tunesmith.conversation.dataset import Shares
 
-    shares = Shares(right, distractors, none)
+    shares = Shares(right, distractors, unanswerable)
     if not 0 < share < 1:
         raise UsageError(f"--share must be above 0 and below 1 (given: {share:g}).")
     from tunesmith.conversation.dataset import DatasetSettings, make_dataset, require_free
 
     require_free(Path(out))
     base = model or _default_model()
-    asked = {"chunks": chunks, "tries": tries, "among": among}
+    asked = {"chunks": chunks, "tries": tries, "top_k": top_k}
     few = {name: value for name, value in asked.items() if value is not None}
     with working(STOPPING, stopped=STOPPED, on_event=on_event, progress=progress) as work:
         if questions is None:
@@ -144,7 +144,7 @@ def _read(
     from tunesmith.conversation.questions import read_questions
 
     if few:
-        given = ", ".join(f"--{name}" for name in few)
+        given = ", ".join(f"--{name.replace('_', '-')}" for name in few)
         raise UsageError(f"{given}: questions are written where no file holds them.")
     column = None if group == "document" else group
     return read_questions(str(file), columns=dict(columns or {}), group=column)

@@ -14,6 +14,7 @@ from tunesmith.config.methods import (
     PromptSettings,
     PTuningSettings,
 )
+from tunesmith.config.renamed import with_new_names
 from tunesmith.config.run import RunConfig
 from tunesmith.config.settings import Settings
 from tunesmith.core.errors import ConfigError, UsageError
@@ -161,7 +162,8 @@ def overrides_of(data: object, keywords: Mapping[str, object]) -> Mapping[str, o
         given["data.train"] = data
     if isinstance(settings, Flags):  # of a command line, which messages then name
         return Flags(merged(nested(given), settings))
-    return merged(nested(given), nested({k: plain(v) for k, v in settings.items()}))
+    named = nested({k: plain(v) for k, v in settings.items()})
+    return merged(nested(given), with_new_names(named))
 
 
 def config_of(overrides: Mapping[str, object], config: object = None) -> RunConfig:
@@ -188,7 +190,7 @@ def start_of(
     if isinstance(config, RunConfig | Mapping):
         start = plain(config)
         assert isinstance(start, dict)
-        return None, merged(_with_kind(nested(start)), overrides)
+        return None, merged(_with_kind(with_new_names(nested(start))), overrides)
     raise ConfigError(f"config is a path, a mapping or a RunConfig, not {type(config).__name__}.")
 
 

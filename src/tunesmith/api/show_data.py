@@ -86,7 +86,7 @@ def show(
         source = as_source(data)
         config = config_of(overrides_of(source, with_eval(given)), given.get("config"))
         with working("", stopped="Stopped.", on_event=on_event, progress=False) as work:
-            found = show_data(config, limit=rows, progress=work.progress)
+            found = show_data(config, max_rows=rows, progress=work.progress)
     if not found.rows:
         refuse(found.faults)
         raise DataError(f"{source}: holds no row to show.", remedy="Name a file with rows.")

@@ -247,7 +247,7 @@ def index(  # noqa: PLR0913  # one keyword for each setting
     chunk_tokens: int = 200,
     overlap: int = 40,
     processes: int | None = None,
-    again: bool = False,
+    retry_failed: bool = False,
     on_event: OnEvent | None = None,
     progress: bool | None = None,
 ) -> IndexDone:
@@ -266,7 +266,7 @@ def index(  # noqa: PLR0913  # one keyword for each setting
         settings = IndexSettings(
             embedding or DEFAULT_EMBEDDING,
             ChunkConfig(chunk_tokens, overlap),
-            Reading(processes or max((os.cpu_count() or 2) // 2, 1), again=again),
+            Reading(processes or max((os.cpu_count() or 2) // 2, 1), retry_failed=retry_failed),
         )
 
         done = index_folder(Path(folder), str(store), settings, progress=work.progress)

@@ -12,11 +12,12 @@ import shutil
 import sys
 import textwrap
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ParamSpec
+from typing import TYPE_CHECKING, Annotated, ParamSpec, TextIO
 
 import typer
 from typer.models import OptionInfo
@@ -25,14 +26,14 @@ from tunesmith import __version__
 from tunesmith.api.show import Outcome
 from tunesmith.api.work import errors_folder
 from tunesmith.cli.console import results, say
+from tunesmith.config.renamed import OldNameWarning
 from tunesmith.core.errors import TunesmithError
-from tunesmith.core.progress import Cancelled
+from tunesmith.core.progress import Cancelled, status_of_cancel
 
 if TYPE_CHECKING:
     from tunesmith.config.keys import Key
 
 
-INTERRUPTED = 130
 # What the file system refuses and a user can mend, wherever it comes up.
 _FIXABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG}
 words_given: ContextVar[Sequence[str]] = ContextVar("words_given", default=())
@@ -54,7 +55,7 @@ def command(function: Callable[P, Outcome]) -> Callable[P, None]:
     """``function`` as a command: with --json and --debug, its result printed, its errors told.
 
     It ends in `typer.Exit`: 0, 1 for a refusal or a result that is not good, 2 for wrong usage, 130
-    for Ctrl-C. A function that must know of --json before it has a result takes
+    for Ctrl-C, 143 for SIGTERM. A function that must know of --json before it has a result takes
     ``as_json: AsJson``.
     """
     signature = inspect.signature(function, eval_str=True)
@@ -70,11 +71,29 @@ def command(function: Callable[P, Outcome]) -> Callable[P, None]:
         for parameter in added:
             kwargs.pop(parameter.name)
         call = functools.partial(function, *args, **kwargs)
-        raise typer.Exit(_concluded(call, as_json=as_json, debug=debug))
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            raise typer.Exit(_concluded(call, as_json=as_json, debug=debug))
 
     parameters = [*signature.parameters.values(), *added]
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return run
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """An old name in one line; what a library warns of with its place, as Python does."""
+    if issubclass(category, OldNameWarning):
+        say(f"warning: {message}", style="yellow")
+    else:
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+        (file or sys.stderr).write(text)
 
 
 def _concluded(call: Callable[[], Outcome], *, as_json: bool, debug: bool) -> int:
@@ -92,10 +111,10 @@ def _concluded(call: Callable[[], Outcome], *, as_json: bool, debug: bool) -> in
             _print(cancelled.result, as_json=as_json)
         else:
             _report_interrupt(_with_same_words(cancelled), as_json=as_json)
-        return INTERRUPTED
+        return status_of_cancel()
     except KeyboardInterrupt as interrupt:
         _report_interrupt(str(interrupt) or "Interrupted.", as_json=as_json)
-        return INTERRUPTED
+        return status_of_cancel()
     except BrokenPipeError:
         # Whoever read the output has left (`| head`): nothing more to say, also not at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -184,7 +184,7 @@ def distill(  # noqa: PLR0913  # one parameter for each flag
 
 app = typer.Typer(help="Check data, see it as the model will, split it, distil an instruction.")
 
-LIMITS = ("data.too_long", "data.max_tokens", "data.drop")
+LIMITS = ("data.overflow", "data.max_tokens", "data.drop")
 METHOD = ("method.kind", "train.epochs", "train.seed", "train.threads", "dtype", "device")
 RUN = (*SHOWN, "data.eval", *LIMITS, *METHOD)
 

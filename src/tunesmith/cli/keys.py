@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from tunesmith.config.keys import Key
 from tunesmith.config.load import SHORT_FLAGS, Flags, parse_overrides
+from tunesmith.config.renamed import new_key
 from tunesmith.config.settings import MAPPING
 from tunesmith.core.errors import UsageError
 
@@ -41,7 +42,7 @@ def _pairs(
             continue
         name, equals, value = word.lstrip("-").partition("=")
         name = name.replace("-", "_") if name.replace("-", "_") in known else name
-        name = short.get(name, name)
+        name = new_key(short.get(name, name))
         takes_next = not equals and rest and not rest[0].startswith("--")
         pairs.append((name, value if equals else rest.pop(0) if takes_next else None))
     return pairs, positional

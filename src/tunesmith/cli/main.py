@@ -11,6 +11,7 @@ from tunesmith.cli import adapters, data, rag, runs, setup
 from tunesmith.cli.chat import chat
 from tunesmith.cli.command import CONTEXT, refuse, words_given
 from tunesmith.cli.compare import compare
+from tunesmith.cli.console import say
 from tunesmith.cli.runs import report
 from tunesmith.cli.setup import demo, doctor, init, methods
 from tunesmith.cli.train import evaluate, train
@@ -47,6 +48,26 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(setup.app, name="model")
 
 
+# Flags that were renamed: the old names work in this version.
+OLD_FLAGS = {
+    "rag index": {"--again": "--retry-failed"},
+    "rag dataset": {"--among": "--top-k", "--none": "--unanswerable"},
+}
+
+
+def _with_new_flags(words: list[str]) -> list[str]:
+    """The command line with today's flags, and a warning for each old one."""
+    renamed = OLD_FLAGS.get(" ".join(words[:2]), {})
+    found = []
+    for word in words:
+        flag, equals, value = word.partition("=")
+        new = renamed.get(flag, flag)
+        if new != flag:
+            say(f"warning: {flag} is now called {new}; the old name works in this version only.")
+        found.append(f"{new}{equals}{value}")
+    return found
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"tunesmith {__version__}")
@@ -67,7 +88,7 @@ def _root(
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command line, this process's unless given; the exit status comes back."""
-    given = list(sys.argv[1:] if words is None else words)
+    given = _with_new_flags(list(sys.argv[1:] if words is None else words))
     words_given.set([word for word in given if word != "--json"])
     try:
         status = app(args=given, prog_name="tunesmith", standalone_mode=False)

@@ -51,8 +51,9 @@ def index(  # noqa: PLR0913  # one parameter for each flag
     processes: Annotated[
         int | None, typer.Option(min=1, help="That read files; half the cores unless given.")
     ] = None,
-    again: Annotated[
-        bool, typer.Option("--again", help="Try files once more that could not be read before.")
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Try files once more that could not be read before."),
     ] = False,
 ) -> Outcome:
     """Bring a folder into a store: what is new is embedded, what is gone leaves.
@@ -69,7 +70,7 @@ def index(  # noqa: PLR0913  # one parameter for each flag
         chunk_tokens=chunk_tokens,
         overlap=overlap,
         processes=processes,
-        again=again,
+        retry_failed=retry_failed,
         progress=True,
     )
 
@@ -184,7 +185,7 @@ def dataset(  # noqa: PLR0913  # one parameter for each flag
     tries: Annotated[
         int | None, typer.Option(min=1, help="At a question for each of them; 3 by default.")
     ] = None,
-    among: Annotated[
+    top_k: Annotated[
         int | None,
         typer.Option(min=1, help="First hits that a question finds its chunk in; 5 by default."),
     ] = None,
@@ -192,7 +193,7 @@ def dataset(  # noqa: PLR0913  # one parameter for each flag
     distractors: Annotated[
         float, typer.Option(help="Share with the right passage among others.")
     ] = 0.5,
-    none: Annotated[
+    unanswerable: Annotated[
         float, typer.Option(help="Share without it, where the answer is the refusal.")
     ] = 0.3,
     sources: SourcesOption = 5,
@@ -223,10 +224,10 @@ def dataset(  # noqa: PLR0913  # one parameter for each flag
         model=model,
         chunks=chunks,
         tries=tries,
-        among=among,
+        top_k=top_k,
         right=right,
         distractors=distractors,
-        none=none,
+        unanswerable=unanswerable,
         sources=sources,
         share=share,
         group=group,

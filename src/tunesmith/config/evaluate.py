@@ -22,9 +22,9 @@ class ForgettingSettings(Settings):
     perplexity_percent: float = Field(
         5.0, gt=0, description="per cent that the perplexity of plain text may rise"
     )
-    scale: Literal["auto", "full"] = Field(
+    scale: Literal["auto", "none"] = Field(
         "auto",
-        description="auto: what forgets more is weakened as far as needed; full: it is not",
+        description="auto: what forgets more is scaled down as far as needed; none: it is not",
     )
 
 
@@ -76,7 +76,7 @@ class KnowledgeSettings(Settings):
 # Without checks there is no answer to score, so that these change nothing.
 NEED_CHECKS = (
     *("forgetting", "consistency", "knowledge"),
-    *("baseline_prompt", "examples", "timed_rows", "prices"),
+    *("baseline_prompt", "num_fewshot", "timed_rows", "prices"),
 )
 
 
@@ -105,7 +105,7 @@ class EvaluateSettings(Settings):
     baseline_prompt: str | None = Field(
         None, description="the instructions that you would send instead: a text, or its file"
     )
-    examples: int = Field(
+    num_fewshot: int = Field(
         5, ge=0, description="training rows in the prompt of the arm `examples`; 0: no such arm"
     )
     timed_rows: int = Field(

@@ -12,6 +12,7 @@ from typing import Literal, Union, get_args, get_origin
 import yaml
 
 from tunesmith.config.faults import COMMAND_LINE, validate
+from tunesmith.config.renamed import new_key, with_new_names
 from tunesmith.config.run import RunConfig
 from tunesmith.config.settings import keys_with_types
 from tunesmith.core.errors import ConfigError, UsageError
@@ -39,7 +40,7 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, object]:
         if not flag.startswith("--"):
             raise UsageError(f"`{flag}` is neither a flag nor a value that a flag waits for.")
         name, equals, text = flag[2:].partition("=")
-        key = SHORT_FLAGS.get(name, name)
+        key = new_key(SHORT_FLAGS.get(name, name))
         taken = _types_of_keys().get(key, frozenset())
         if not equals:
             is_last = not words or words[0].startswith("--")
@@ -138,8 +139,11 @@ def merged(base: Mapping[str, object], over: Mapping[str, object]) -> dict[str, 
     return result
 
 
-def read_yaml(path: Path) -> dict[str, object]:
-    """The mapping in a YAML file; raises ConfigError that names the line."""
+def read_yaml(path: Path, *, warn: bool = True) -> dict[str, object]:
+    """The config in a YAML file, keys under their present names; ConfigError that names the line.
+
+    With ``warn`` an OldNameWarning for each old name.
+    """
     if path.is_dir():
         raise ConfigError(f"{path} is a folder, not a config file.", remedy=_way_on(path))
     try:
@@ -157,7 +161,7 @@ def read_yaml(path: Path) -> dict[str, object]:
         raise ConfigError(f"{path}{line}: not valid YAML: {problem}.") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: holds no keys.", remedy="`tunesmith init DATA` writes one.")
-    return values
+    return with_new_names(values, warn=warn)
 
 
 def _way_on(folder: Path) -> str:
@@ -173,12 +177,16 @@ def _way_on(folder: Path) -> str:
     return "Name a YAML file; `tunesmith init DATA` writes one."
 
 
-def load_run_config(path: Path | None, overrides: Mapping[str, object]) -> RunConfig:
+def load_run_config(
+    path: Path | None, overrides: Mapping[str, object], *, warn: bool = True
+) -> RunConfig:
     """The checked config of a file with flags in front; raises ConfigError with every fault.
 
-    Relative paths in it are the caller's: they are taken from the working directory.
+    Relative paths in it are the caller's: they are taken from the working directory. With ``warn``
+    an OldNameWarning for each old name in the file.
     """
-    values = merged(_with_kind(read_yaml(path) if path is not None else {}), overrides)
+    written = read_yaml(path, warn=warn) if path is not None else {}
+    values = merged(_with_kind(written), with_new_names(overrides))
     return run_config(values, path=path, flags=overrides)
 
 
@@ -189,7 +197,7 @@ def run_config(
 
     Raises ConfigError with every fault.
     """
-    values = _with_kind(values)
+    values = _with_kind(with_new_names(values))
     if "data" not in values:
         raise ConfigError(
             "No training data is named.", remedy="Give --data FILE, or `data: {train: FILE}`."

@@ -75,7 +75,7 @@ class LoraSettings(Settings):
             "lora there, and about two points behind it on summaries and English reviews",
         ),
     }
-    start_words: ClassVar[frozenset[str]] = frozenset({"pissa", "olora", "loftq"})
+    init_words: ClassVar[frozenset[str]] = frozenset({"pissa", "olora", "loftq"})
     kind: Literal["lora", "qlora"] = "lora"
     rank: int = Field(16, ge=1, description="rank R of the term B A")
     alpha: float = Field(32.0, gt=0, description="scale numerator: the term counts alpha / rank")
@@ -97,7 +97,7 @@ class LoraSettings(Settings):
         1.0, gt=0, description="LoRA+: B's learning rate over A's (arXiv 2402.12354)"
     )
     dtype: SavedFormat = "float32"
-    start: str | None = Field(
+    init: str | None = Field(
         None,
         description="null, pissa, olora, loftq (for qlora), or a LoRA adapter folder to go on from",
     )
@@ -127,8 +127,8 @@ class LoraSettings(Settings):
 
     @model_validator(mode="after")
     def _loftq_needs_four_bit(self) -> "LoraSettings":
-        if self.start == "loftq" and self.kind != "qlora":
-            raise ValueError("start: loftq makes up for what 4 bit loses; it needs kind: qlora")
+        if self.init == "loftq" and self.kind != "qlora":
+            raise ValueError("init: loftq makes up for what 4 bit loses; it needs kind: qlora")
         return self
 
 
@@ -147,9 +147,9 @@ class FullSettings(Settings):
             "ahead of lora on intents alone (lora 94 %)",
         )
     }
-    start_words: ClassVar[frozenset[str]] = frozenset()
+    init_words: ClassVar[frozenset[str]] = frozenset()
     kind: Literal["full"] = "full"
-    start: str | None = Field(None, description="a model folder of a `full` run to continue from")
+    init: str | None = Field(None, description="a model folder of a `full` run to continue from")
 
 
 DEFAULT_VIRTUAL_TOKENS = 20
@@ -161,27 +161,27 @@ VirtualTokens = Annotated[
         f"{DEFAULT_VIRTUAL_TOKENS}",
     ),
 ]
-VirtualStart = Annotated[
+VirtualInit = Annotated[
     str, Field(description="text, sample (of the vocabulary), random, or an adapter folder")
 ]
-StartText = Annotated[str | None, Field(description="the text whose tokens are the start")]
-VIRTUAL_STARTS = frozenset({"text", "sample", "random"})
+InitText = Annotated[str | None, Field(description="the text whose tokens are the start")]
+VIRTUAL_INITS = frozenset({"text", "sample", "random"})
 
 
 def _text_is_the_start(values: object) -> object:
     """A start text alone says where to start."""
-    if isinstance(values, dict) and values.get("start_text") and "start" not in values:
-        return {**values, "start": "text"}
+    if isinstance(values, dict) and values.get("init_text") and "init" not in values:
+        return {**values, "init": "text"}
     return values
 
 
 def _text_and_start_agree(settings: "VirtualTokenSettings") -> "VirtualTokenSettings":
-    if settings.start_text and start_path(settings) is not None:
+    if settings.init_text and init_path(settings) is not None:
         raise ValueError(
-            "a start folder brings its own virtual tokens; leave out start_text, or the folder"
+            "a start folder brings its own virtual tokens; leave out init_text, or the folder"
         )
-    if (settings.start == "text") != bool(settings.start_text):
-        raise ValueError("start: text and start_text belong together")
+    if (settings.init == "text") != bool(settings.init_text):
+        raise ValueError("init: text and init_text belong together")
     return settings
 
 
@@ -203,13 +203,13 @@ class PromptSettings(Settings):
             "chance, as the base hardly reads Korean",
         )
     }
-    start_words: ClassVar[frozenset[str]] = VIRTUAL_STARTS
+    init_words: ClassVar[frozenset[str]] = VIRTUAL_INITS
     kind: Literal["prompt"] = "prompt"
     tokens: VirtualTokens = None
-    start: VirtualStart = "sample"
-    start_text: StartText = None
+    init: VirtualInit = "sample"
+    init_text: InitText = None
 
-    _start = model_validator(mode="before")(_text_is_the_start)
+    _init = model_validator(mode="before")(_text_is_the_start)
     _agreement = model_validator(mode="after")(_text_and_start_agree)
 
 
@@ -230,13 +230,13 @@ class PTuningSettings(Settings):
             "chance, as the base hardly reads Korean",
         )
     }
-    start_words: ClassVar[frozenset[str]] = VIRTUAL_STARTS
+    init_words: ClassVar[frozenset[str]] = VIRTUAL_INITS
     kind: Literal["p-tuning", "prefix"] = Field(
         "p-tuning", description="prefix is another name of p-tuning"
     )
     tokens: VirtualTokens = None
-    start: VirtualStart = "sample"
-    start_text: StartText = None
+    init: VirtualInit = "sample"
+    init_text: InitText = None
     projection: int | None = Field(
         None,
         ge=1,
@@ -245,14 +245,14 @@ class PTuningSettings(Settings):
         "4.3); null: they are trained themselves",
     )
 
-    _start = model_validator(mode="before")(_text_is_the_start)
+    _init = model_validator(mode="before")(_text_is_the_start)
     _agreement = model_validator(mode="after")(_text_and_start_agree)
 
     _one_name = field_validator("kind")(kind_named)
 
     @model_validator(mode="after")
     def _an_mlp_begins_anew(self) -> "PTuningSettings":
-        if self.projection is not None and start_path(self) is not None:
+        if self.projection is not None and init_path(self) is not None:
             raise ValueError(
                 "a start folder holds keys and values without an MLP; leave out "
                 "projection, or start from text, sample or random"
@@ -274,7 +274,7 @@ class IA3Settings(Settings):
             measured="not yet on the tasks of docs/methods.md",
         )
     }
-    start_words: ClassVar[frozenset[str]] = frozenset()
+    init_words: ClassVar[frozenset[str]] = frozenset()
     kind: Literal["ia3"] = "ia3"
     targets: Targets = ("k_proj", "v_proj", "down_proj")
     feedforward: tuple[str, ...] | None = Field(
@@ -283,7 +283,7 @@ class IA3Settings(Settings):
         "where it is one",
     )
     dtype: SavedFormat = "float32"
-    start: str | None = Field(None, description="an IA3 adapter folder to go on from")
+    init: str | None = Field(None, description="an IA3 adapter folder to go on from")
 
     _names = field_validator("targets", "feedforward", mode="before")(_one_name_is_a_list)
 
@@ -309,6 +309,6 @@ def first_kind(*, four_bit: bool) -> str:
     return next(kind for kind in method_notes() if needs_four_bit(kind) == four_bit)
 
 
-def start_path(settings: AnyMethod) -> str | None:
+def init_path(settings: AnyMethod) -> str | None:
     """The folder that a run continues from, where its start is one."""
-    return None if settings.start in settings.start_words else settings.start
+    return None if settings.init in settings.init_words else settings.init

@@ -78,7 +78,7 @@ Format = Literal[
     "multiple-choice",
     "text",
 ]
-TooLong = Literal["refuse", "cut", "drop"]
+Overflow = Literal["error", "truncate", "drop"]
 OptimizerKind = Literal["adamw", "adamw8bit"]
 Recompute = Literal["none", "activations", "layers"]  # from what keeps most to what keeps least
 RECOMPUTE: tuple[Recompute, ...] = get_args(Recompute)
@@ -125,7 +125,7 @@ class DataSettings(Settings):
     encoding: str = Field("auto", description="of text files, as in utf-8, cp949, cp1252, utf-16")
     delimiter: str | None = Field(None, description="between columns of a table: , ; tab | ...")
     part: str | None = Field(None, description="which sheet, JSON list, file of a zip, or split")
-    too_long: TooLong = Field("refuse", description="what happens to rows longer than max_tokens")
+    overflow: Overflow = Field("error", description="what happens to rows longer than max_tokens")
     max_tokens: int | None = Field(None, ge=2, description="longest document; null: the context")
     document: Literal["row", "answer"] = Field(
         "row", description="a whole row, or each trained answer behind the prompt served for it"
@@ -166,16 +166,16 @@ class DataSettings(Settings):
 
     @model_validator(mode="after")
     def _what_is_dropped_is_there(self) -> "DataSettings":
-        if TOO_LONG in self.drop and self.too_long == "cut":
-            raise ValueError(f"drop has {TOO_LONG}, and too_long is cut: give one of them")
+        if TOO_LONG in self.drop and self.overflow == "truncate":
+            raise ValueError(f"drop has {TOO_LONG}, and overflow is truncate: give one of them")
         if "leakage" in self.drop and self.held is None:
             raise ValueError("drop has leakage, which has no effect unless eval is a file")
         return self
 
     @property
-    def long_rows(self) -> TooLong:
+    def long_rows(self) -> Overflow:
         """What happens to rows longer than max_tokens, by whichever key it was said."""
-        return "drop" if TOO_LONG in self.drop else self.too_long
+        return "drop" if TOO_LONG in self.drop else self.overflow
 
     @property
     def sources(self) -> tuple[DataSource, ...]:
@@ -218,18 +218,18 @@ class TrainSettings(Settings):
     weight_decay: float = Field(
         0.0, ge=0, description="AdamW decay of all that is trained but vectors (norms, biases)"
     )
-    clip: float = Field(1.0, ge=0, description="largest gradient norm; 0: no clipping")
+    max_grad_norm: float = Field(1.0, ge=0, description="largest gradient norm; 0: no clipping")
     recompute: Recompute | Literal["auto"] = Field(
         "auto",
         description="computed again in backward to save memory: activations (of norms, gated units "
         "and attention) or whole layers; auto: as much as is needed",
     )
-    checkpoint_steps: int = Field(100, ge=1, description="steps between checkpoints")
+    save_steps: int = Field(100, ge=1, description="steps between checkpoints")
     keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints kept, beside the best")
     evaluate_steps: int | None = Field(
-        None, ge=1, description="steps between held-out losses; null: as checkpoint_steps"
+        None, ge=1, description="steps between held-out losses; null: as save_steps"
     )
-    early_stop: int | None = Field(
+    patience: int | None = Field(
         None, ge=1, description="stop after so many held-out losses without a better one"
     )
     seed: int = Field(0, ge=0, description="order of rows, starts and dropout")

@@ -27,18 +27,18 @@ TEMPLATE_TOKENS = 64  # what a chat template writes around a system prompt and a
 
 @dataclass(frozen=True, slots=True)
 class SourcesPrompt:
-    """Prompts for one tokenizer, of at most ``most_tokens`` with the template."""
+    """Prompts for one tokenizer, of at most ``max_tokens`` with the template."""
 
     tokenizer: Tokenizer
     format: ChatFormat
-    most_tokens: int
+    max_tokens: int
 
     def __call__(self, question: str, passages: Sequence[tuple[str, str]]) -> RagPrompt:
         """What the model is told, given (place, text) of passages; RagError where none fits."""
         return build_prompt(
             question,
             passages,
-            most_tokens=self.most_tokens,
+            max_tokens=self.max_tokens,
             count=lambda text: len(encode(self.tokenizer, [text])[0]),
             control=self.format.control,
             template_tokens=TEMPLATE_TOKENS,
@@ -50,9 +50,9 @@ class SourcesPrompt:
         return tuple(Message(role, text) for role, text in turns)
 
 
-def sources_prompt(tokenizer: Tokenizer, *, most_tokens: int) -> SourcesPrompt:
+def sources_prompt(tokenizer: Tokenizer, *, max_tokens: int) -> SourcesPrompt:
     """Prompts for a tokenizer; raises DataError where it has no chat template."""
-    return SourcesPrompt(tokenizer, study(tokenizer), most_tokens)
+    return SourcesPrompt(tokenizer, study(tokenizer), max_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Answerer:
         )
         room = capacity - loaded.engine.prefix_length(adapter) - settings.sampling.max_new_tokens
         limit = min(settings.prompt_tokens, room)
-        self._prompt = sources_prompt(loaded.tokenizer(adapter), most_tokens=limit)
+        self._prompt = sources_prompt(loaded.tokenizer(adapter), max_tokens=limit)
 
     def prompt(self, found: FoundPassages) -> RagPrompt:
         """What the model is told for it."""

@@ -33,8 +33,8 @@ from tunesmith.retrieval.questions import (
 )
 from tunesmith.retrieval.retrieve import alike
 
-Kind = Literal["right", "distractors", "none"]
-KINDS: tuple[Kind, ...] = ("right", "distractors", "none")
+Kind = Literal["right", "distractors", "unanswerable"]
+KINDS: tuple[Kind, ...] = ("right", "distractors", "unanswerable")
 TRIES = 20  # passages that are drawn for each place among the sources
 Ask = Callable[[str, Sequence[tuple[str, str]]], RagPrompt]
 """The prompt of a question with (place, text) of its passages; RagError where none fits."""
@@ -46,15 +46,15 @@ class Shares:
 
     right: float = 0.2
     distractors: float = 0.5
-    none: float = 0.3
+    unanswerable: float = 0.3
 
     def __post_init__(self) -> None:
         """Raise RagError for shares that are none."""
-        shares = (self.right, self.distractors, self.none)
+        shares = (self.right, self.distractors, self.unanswerable)
         if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
             raise RagError(
                 f"The shares {' + '.join(f'{share:g}' for share in shares)} do not sum to 1.",
-                remedy="Give --right, --distractors and --none as shares of the rows.",
+                remedy="Give --right, --distractors and --unanswerable as shares of the rows.",
                 code="shares",
             )
 
@@ -135,7 +135,7 @@ def compose(
         del shown[last]
     passages = tuple(shown[: len(prompt.sources)])
     if place is None:
-        return SourcedExample("none", prompt, prompt.refusal, passages)
+        return SourcedExample("unanswerable", prompt, prompt.refusal, passages)
     kind: Kind = "distractors" if len(passages) > 1 else "right"
     answer = f"{CITATION.sub('', question.answers[0]).strip()} [{place + 1}]"
     return SourcedExample(kind, prompt, answer, passages, place + 1)
@@ -202,7 +202,7 @@ def make_dataset(
     settings = settings or DatasetSettings()
     require_free(out)
     tokenizer = read_tokenizer(resolve(model, progress=progress), trust_remote_code=False)
-    ask = sources_prompt(tokenizer, most_tokens=settings.prompt_tokens)
+    ask = sources_prompt(tokenizer, max_tokens=settings.prompt_tokens)
     loaded, embedder = open_documents(store, progress=progress)
     remembered = Remembered(embedder, [question.text for question in questions], progress)
     phase = progress.quiet_phase("looking for the passages that answer", len(questions))
@@ -244,11 +244,13 @@ def _examples(
     answered = sum(bool(known.right) for _, known in asked)
     kinds = iter(deal(answered, settings.shares, seed=settings.seed))
     for question, known in asked:
-        kind: Kind = next(kinds) if known.right else "none"
+        kind: Kind = next(kinds) if known.right else "unanswerable"
         rng = random.Random(f"{settings.seed} {question.text}")
-        count = {"right": 0, "distractors": settings.sources - 1, "none": settings.sources}[kind]
-        distractors = draw_distractors(question, known, others, count=count, rng=rng)
-        right = None if kind == "none" else known.right[0]
+        counts = {"right": 0, "distractors": settings.sources - 1}
+        distractors = draw_distractors(
+            question, known, others, count=counts.get(kind, settings.sources), rng=rng
+        )
+        right = None if kind == "unanswerable" else known.right[0]
         yield question, compose(question, right, distractors, ask=ask, rng=rng)
 
 

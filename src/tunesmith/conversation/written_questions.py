@@ -76,10 +76,10 @@ def fault_of(written: WrittenQuestion | None, passage: Passage) -> str | None:
 
 
 def finds_again(
-    store: PassageStore, embedder: EmbeddingModel, question: str, passage: Passage, *, among: int
+    store: PassageStore, embedder: EmbeddingModel, question: str, passage: Passage, *, top_k: int
 ) -> bool:
     """Whether the passage is among the first hits for the question."""
-    hits = retrieve(store, embedder, question, Search(among, keep_duplicates=True))
+    hits = retrieve(store, embedder, question, Search(top_k, keep_duplicates=True))
     return any(hit.passage.id == passage.id for hit in hits)
 
 
@@ -122,7 +122,7 @@ class Writing:
 
     chunks: int | None = None
     tries: int = 3
-    among: int = 5
+    top_k: int = 5
     seed: int = 0
 
 
@@ -159,7 +159,7 @@ def write_questions(
     for number in range(settings.tries):
         open_ = [i for i in range(len(passages)) if i not in kept]
         for i, reply in zip(open_, writer.replies(open_, number), strict=True):
-            judged = _judged(reply, passages[i], (opened_store, embedder), settings.among)
+            judged = _judged(reply, passages[i], (opened_store, embedder), settings.top_k)
             if isinstance(judged, RetrievalQuestion):
                 kept[i] = judged
             else:
@@ -183,14 +183,14 @@ def _drawn(passages: Sequence[Passage], settings: Writing) -> list[Passage]:
 
 
 def _judged(
-    reply: str, passage: Passage, documents: tuple[PassageStore, EmbeddingModel], among: int
+    reply: str, passage: Passage, documents: tuple[PassageStore, EmbeddingModel], top_k: int
 ) -> RetrievalQuestion | str:
     """The question that may stay, or its fault."""
     written = parse_reply(reply)
     fault = fault_of(written, passage)
     if written is None or fault is not None:
         return fault or "form"
-    if not finds_again(*documents, written.question, passage, among=among):
+    if not finds_again(*documents, written.question, passage, top_k=top_k):
         return "not_found"
     return RetrievalQuestion(written.question, (written.answer,), passage.source, passage.text)
 

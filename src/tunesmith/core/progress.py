@@ -195,6 +195,14 @@ class PhaseProgress:
 UNSEEN = SILENT.phase("")  # a phase that nobody looks at, so that what it counts means nothing
 
 
+_received: list[int] = []  # signals that this process was sent while work could be cancelled
+
+
+def status_of_cancel() -> int:
+    """What a shell expects of a process that was cancelled: 130 by Ctrl-C, 143 by SIGTERM."""
+    return 128 + (_received[-1] if _received else signal.SIGINT)
+
+
 @contextlib.contextmanager
 def cancel_on_signal(notice: str) -> Iterator[Callable[[], bool]]:
     """Whether Ctrl-C or SIGTERM asked for a cancel; the first says ``notice``, a second interrupts.
@@ -205,8 +213,10 @@ def cancel_on_signal(notice: str) -> Iterator[Callable[[], bool]]:
         yield never
         return
     asked = threading.Event()
+    _received.clear()
 
-    def ask(_number: int, _frame: FrameType | None) -> None:
+    def ask(number: int, _frame: FrameType | None) -> None:
+        _received.append(number)
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()

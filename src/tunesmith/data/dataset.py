@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.config.run import TooLong
+from tunesmith.config.run import Overflow
 from tunesmith.core.numbers import pluralize
 from tunesmith.data.faults import LISTED, Fault, Faults, Note, Problem, RowReport
 from tunesmith.data.rows import Conversation, TokenRow
@@ -196,7 +196,7 @@ class Limit:
     """The longest document in tokens, and what happens to a longer row."""
 
     max_tokens: int
-    too_long: TooLong = "refuse"
+    overflow: Overflow = "error"
 
     @property
     def tokens(self) -> str:
@@ -223,14 +223,14 @@ def limited(rows: Dataset, limit: Limit) -> Limited:
     long = np.flatnonzero(is_long)
     if not len(long):
         return Limited(rows, Faults(), (), 0)
-    if limit.too_long == "refuse":
+    if limit.overflow == "error":
         return Limited(rows, Faults((_too_long(rows, long, limit),)), (), len(long))
     lines = tuple(rows.lines[long[:LISTED]].tolist())
-    if limit.too_long == "drop":
-        what = f"rows of more than {limit.tokens} were left out (--data.too_long drop)"
+    if limit.overflow == "drop":
+        what = f"rows of more than {limit.tokens} were left out (--data.overflow drop)"
         note = Note("dropped", what, len(long), lines)
         return Limited(rows.take(~is_long), Faults(), (note,), len(long))
-    what = f"rows were cut behind {limit.tokens} (--data.too_long cut)"
+    what = f"rows were cut behind {limit.tokens} (--data.overflow truncate)"
     cut = _cut(rows, long, limit.max_tokens)
     note = Note("cut", what, len(long), lines)
     return Limited(cut, _cut_away(cut, long, limit), (note,), len(long))
@@ -257,7 +257,7 @@ def _cut_away(rows: Dataset, cut: Numbers, limit: Limit) -> Faults:
     problem = Problem(
         "cut_away",
         f"no part of an answer is in its first {limit.tokens}, so nothing to learn.",
-        "Give a larger --data.max_tokens, shorten its prompt, or use --data.too_long drop.",
+        "Give a larger --data.max_tokens, shorten its prompt, or use --data.overflow drop.",
     )
     report = RowReport()
     lost = cut[rows.supervised[cut] == 0].tolist()
@@ -275,8 +275,9 @@ def _too_long(rows: Dataset, long: Sequence[int] | Numbers, limit: Limit) -> Fau
         "too_long",
         f"{count} longer than {limit.tokens} (the longest: {rows.lengths[longest]:,}, line "
         f"{rows.lines[longest]}{others}).",
-        "Use --data.too_long cut or drop (or --data.drop too_long). A larger --data.max_tokens "
-        "helps up to the model's context, of which virtual tokens (method.tokens) take their part.",
+        "Use --data.overflow truncate or drop (or --data.drop too_long). A larger "
+        "--data.max_tokens helps up to the model's context, of which virtual tokens "
+        "(method.tokens) take their part.",
     )
     return problem.at(*_place(rows, long[0]))
 

@@ -86,7 +86,7 @@ def _earlier_rates(config: RunConfig, runs: Path) -> tuple[list[float], Path] | 
     for metrics in reversed(files):
         folder = metrics.parent
         try:
-            run = read_yaml(folder / "config.yaml")
+            run = read_yaml(folder / "config.yaml", warn=False)
             here = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
             lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
             rates = [float(line["tokens_per_second"]) for line in lines[1:]]

@@ -186,9 +186,9 @@ def base_arms(
     if not questions:
         return BaseArms({}, instruction=instruction)
     examples: tuple[Conversation, ...] = ()
-    if settings.examples:
+    if settings.num_fewshot:
         texts = {question.text for question in questions}
-        examples = choose_examples(rows, settings.examples, seed=seed, asked=texts)
+        examples = choose_examples(rows, settings.num_fewshot, seed=seed, asked=texts)
     short = arm_of(loaded, BASE, questions)
     arms, left_out = {BASE: short}, dict[str, str]()
     for name, (change, remedy) in _longer_prompts(loaded, instruction, examples).items():
@@ -203,7 +203,7 @@ def base_arms(
                 arms[name] = arm
             else:
                 left_out[name] = f"{full} {remedy}, or lower evaluate.max_new_tokens."
-    if settings.examples and not examples:
+    if settings.num_fewshot and not examples:
         left_out[EXAMPLES] = "no training row can stand as an example"
     return BaseArms(arms, left_out, instruction, examples)
 
@@ -217,7 +217,7 @@ def _longer_prompts(
         change = instruction_change(loaded, instruction)
         found[PROMPTED] = change, "Shorten evaluate.baseline_prompt"
     if examples:
-        fewer = f"Give fewer than evaluate.examples={len(examples)}"
+        fewer = f"Give fewer than evaluate.num_fewshot={len(examples)}"
         found[EXAMPLES] = (lambda messages: with_examples(messages, examples)), fewer
     return found
 

@@ -45,7 +45,7 @@ class AskedPrompts:
     conversations: Sequence[Sequence[Message]]
     texts: Sequence[str]
     ids: Sequence[list[int]]
-    most_tokens: int  # of an answer
+    max_tokens: int  # of an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def compare(
     conversations: Sequence[Sequence[Message]],
     *,
     python: Path | None = None,
-    most_tokens: int = MAX_TOKENS,
+    max_tokens: int = MAX_TOKENS,
 ) -> ExportComparison:
     """Answer every conversation greedily here and in llama.cpp, and compare.
 
@@ -134,14 +134,14 @@ def compare(
     TunesmithError where llama.cpp is not here, RunError where it fails.
     """
     found = require_python(python)
-    asked = prompts_of(here, conversations, most_tokens)
+    asked = prompts_of(here, conversations, max_tokens)
     job: dict[str, Any] = {
         "do": "answer",
         "model": str(artefact.model),
         "adapter": None if artefact.adapter is None else str(artefact.adapter),
-        "context": max(map(len, asked.ids)) + most_tokens,
+        "context": max(map(len, asked.ids)) + max_tokens,
         "threads": torch.get_num_threads(),
-        "tokens": most_tokens,
+        "tokens": max_tokens,
         "stop_ids": sorted(here.stop_ids),
         "prompts": [
             {"messages": list(given(each).messages), "text": text, "ids": ids}
@@ -156,11 +156,11 @@ def compare(
 
 
 def prompts_of(
-    here: Here, conversations: Sequence[Sequence[Message]], most_tokens: int
+    here: Here, conversations: Sequence[Sequence[Message]], max_tokens: int
 ) -> AskedPrompts:
     """What is asked of both sides, as the template here writes it."""
     texts = [chat_text(here.tokenizer, given(each), prompt=True) for each in conversations]
-    return AskedPrompts(conversations, texts, encode(here.tokenizer, texts), most_tokens)
+    return AskedPrompts(conversations, texts, encode(here.tokenizer, texts), max_tokens)
 
 
 def compared(
@@ -207,7 +207,7 @@ def compared(
 def greedy_answers(here: Here, asked: AskedPrompts) -> dict[int, list[int]]:
     """The ids of each prompt's greedy answer, by its place."""
     prompts = [Prompt(tuple(ids), here.adapter) for ids in asked.ids]
-    sampling = Sampling(max_new_tokens=asked.most_tokens)
+    sampling = Sampling(max_new_tokens=asked.max_tokens)
     made = generate(here.engine, prompts, stop_ids=here.stop_ids, sampling=sampling)
     return {answer.row: list(answer.ids) for answer in made}
 

@@ -54,13 +54,13 @@ def compare_model(
     folder: Path,
     conversations: Sequence[Sequence[Message]],
     *,
-    most_tokens: int = MAX_TOKENS,
+    max_tokens: int = MAX_TOKENS,
 ) -> ExportComparison:
     """Answer every conversation greedily here and by transformers over the model in ``folder``.
 
     In fp32 on both sides, so that what differs is what the folder's number format rounds away.
     """
-    asked = prompts_of(here, conversations, most_tokens)
+    asked = prompts_of(here, conversations, max_tokens)
     with _quiet():
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         return _compared_with(here, asked, model, folder, "transformers")
@@ -72,13 +72,13 @@ def compare_adapter(
     base: Path,
     conversations: Sequence[Sequence[Message]],
     *,
-    most_tokens: int = MAX_TOKENS,
+    max_tokens: int = MAX_TOKENS,
 ) -> ExportComparison:
     """The same with the adapter in ``folder`` over the base in ``base``, by PEFT.
 
     Where PEFT is not installed this program reads the folder back, under a name of its own.
     """
-    asked = prompts_of(here, conversations, most_tokens)
+    asked = prompts_of(here, conversations, max_tokens)
     if not has_peft():
         return _read_back(here, asked, folder)
     own = any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model"))
@@ -117,7 +117,7 @@ def _compared_with(
     # of its own: what the folder sets (sampling, penalties) is not part of the model
     greedy = GenerationConfig(
         do_sample=False,
-        max_new_tokens=asked.most_tokens,
+        max_new_tokens=asked.max_tokens,
         eos_token_id=stops,
         pad_token_id=stops[0],
     )

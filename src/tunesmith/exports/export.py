@@ -70,9 +70,9 @@ def run_export(
     )
     here, talks = _here(job, whole=written.whole), _conversations(job.adapter, prompts)
     if written.program == "transformers":
-        return compare_model(here, job.out, talks, most_tokens=MAX_TOKENS), ""
+        return compare_model(here, job.out, talks, max_tokens=MAX_TOKENS), ""
     if written.program == "peft":
-        found = compare_adapter(here, job.out, job.base, talks, most_tokens=MAX_TOKENS)
+        found = compare_adapter(here, job.out, job.base, talks, max_tokens=MAX_TOKENS)
         return found, "" if has_peft() else "PEFT is not installed here, so it was not run there."
     try:
         return _in_llama(job, here, talks, whole=written.whole), ""
@@ -86,13 +86,13 @@ def _in_llama(
     """An adapter is run over its base, which is written beside it for that where it is not."""
     out = job.out
     if whole:
-        return compare(here, Artefact(out / MODEL_FILE), talks, most_tokens=MAX_TOKENS)
+        return compare(here, Artefact(out / MODEL_FILE), talks, max_tokens=MAX_TOKENS)
     with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=out.parent) as folder:
         model = out / MODEL_FILE
         if not model.is_file():
             model = write_model(job.base, Path(folder, MODEL_FILE), progress=job.progress).path
         artefact = Artefact(model, out / ADAPTER_FILE)
-        return compare(here, artefact, talks, most_tokens=MAX_TOKENS)
+        return compare(here, artefact, talks, max_tokens=MAX_TOKENS)
 
 
 def _here(job: ExportJob, *, whole: bool) -> Here:

@@ -26,7 +26,7 @@ class Words:
     """
 
     new_tokens: NewTokens = field(default_factory=dict)
-    start_text: Sequence[int] = ()
+    init_text: Sequence[int] = ()
     original: Callable[[str], Tensor] | None = None
 
 

@@ -66,7 +66,7 @@ def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
     settings = adapter.settings
     assert isinstance(settings, LoraSettings)
     # What a start took from W is stored as further columns, at the same scale.
-    times = 2 if settings.start in TAKEN else 1
+    times = 2 if settings.init in TAKEN else 1
     grow = math.sqrt(times) if settings.rslora else times
     names = list(engine.linears)
     shapes = {

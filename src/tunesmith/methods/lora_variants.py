@@ -147,7 +147,7 @@ def olora(weight: Tensor, rank: int, scale: float, seed: int) -> tuple[Tensor, T
     return r[:rank].contiguous(), q[:, :rank].contiguous()
 
 
-# Starts that take a part of W into the adapter, by the name that method.start has.
+# Starts that take a part of W into the adapter, by the name that method.init has.
 TAKEN: dict[str, Start] = {"pissa": pissa, "olora": olora}
 
 
@@ -160,12 +160,12 @@ def _start_elsewhere_(
     """
     assert term.a is not None
     assert term.b is not None
-    if settings.start == "loftq":
+    if settings.init == "loftq":
         lost = _original(words, linear).to(term.a.device).float() - linear.dense().float()
         term.a.data, term.b.data = principal(lost, term.rank, term.scale, seed)
-    if settings.start not in TAKEN:
+    if settings.init not in TAKEN:
         return {}
-    taken = TAKEN[settings.start](linear.dense().detach(), term.rank, term.scale, seed)
+    taken = TAKEN[settings.init](linear.dense().detach(), term.rank, term.scale, seed)
     term.a.data, term.b.data = taken
     a0, b0 = (nn.Parameter(each.clone(), requires_grad=False) for each in taken)
     term.offset = (a0, b0)
@@ -175,7 +175,7 @@ def _start_elsewhere_(
 def _original(words: Words, linear: SeamLinear) -> Tensor:
     if words.original is None or linear.four_bit is None:
         raise ConfigError(
-            "method.start loftq needs the base as it was before it was quantised.",
-            remedy="Give the 16-bit base as model, with method qlora; or leave method.start out.",
+            "method.init loftq needs the base as it was before it was quantised.",
+            remedy="Give the 16-bit base as model, with method qlora; or leave method.init out.",
         )
     return words.original(f"{linear.name}.weight")

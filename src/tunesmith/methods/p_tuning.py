@@ -151,7 +151,7 @@ def _start(
     stream: PackedBatch = replace(batch, documents=documents)
     engine.hidden_states(stream.to(engine.device))
     pairs = [(k[0].float(), v[0].float()) for k, v in zip(cache.keys, cache.values, strict=True)]
-    if settings.start != "random":
+    if settings.init != "random":
         return pairs
     generator = torch.Generator().manual_seed(seed)
 
@@ -201,7 +201,7 @@ def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
 def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> PTuningSettings:
     """Settings that attach a prefix of these tensors; AdapterError for what is none."""
     return PTuningSettings(
-        tokens=stored_count(config, tensors, "prefix", "[P, L 2 G Dh]"), start="random"
+        tokens=stored_count(config, tensors, "prefix", "[P, L 2 G Dh]"), init="random"
     )
 
 

@@ -47,7 +47,7 @@ def _start(engine: Engine, settings: PromptSettings, *, seed: int, words: Words)
     with torch.no_grad():
         batch = pack([Row(ids, [0.0] * len(ids))]).to(engine.device)
         vectors = engine.embed(batch).float()
-    if settings.start != "random":
+    if settings.init != "random":
         return vectors
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(vectors.shape, generator=generator).to(vectors) * vectors.std()
@@ -72,7 +72,7 @@ def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
 def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> PromptSettings:
     """Settings that attach a prompt of these tensors; AdapterError for what is none."""
     return PromptSettings(
-        tokens=stored_count(config, tensors, "soft prompt", "[P, D]"), start="random"
+        tokens=stored_count(config, tensors, "soft prompt", "[P, D]"), init="random"
     )
 
 

@@ -25,12 +25,12 @@ def start_ids(
 
     Raises ConfigError for a start text of more than P tokens, or a P that fills the context.
     """
-    if settings.start == "text":
-        text = list(words.start_text)
+    if settings.init == "text":
+        text = list(words.init_text)
         count = settings.tokens or len(text)
         if not text or len(text) > count:
             raise ConfigError(
-                f"method.start_text has {pluralize(len(text), 'token')}, method.tokens is {count}.",
+                f"method.init_text has {pluralize(len(text), 'token')}, method.tokens is {count}.",
                 remedy=f"Set method.tokens to {max(1, len(text))} or more, or leave it out.",
             )
         _require_room(engine, count)

@@ -77,7 +77,7 @@ def fit_threshold(
     answerable: Sequence[float],
     unanswerable: Sequence[float],
     *,
-    most_false_refusals: float = MAX_FALSE_REFUSALS,
+    max_false_refusals: float = MAX_FALSE_REFUSALS,
     decimals: int | None = None,
 ) -> Threshold:
     """The highest threshold that refuses at most this share of questions with an answer.
@@ -93,7 +93,7 @@ def fit_threshold(
             remedy="Give both.",
         )
     scores = np.sort(np.asarray(answerable, dtype=np.float64))
-    score = float(scores[int(most_false_refusals * len(scores))])
+    score = float(scores[int(max_false_refusals * len(scores))])
     if decimals is not None:
         score = math.floor(score * 10**decimals) / 10**decimals
     return Threshold(

@@ -67,10 +67,10 @@ def _examined(path: Path, kind: FileKind) -> FileOrder | Refused:
         size = path.stat().st_size
         if size == 0:
             return Refused("is empty (0 bytes).", "Leave it out, or fill it.", "empty")
-        if size > kind.most_bytes:
+        if size > kind.max_bytes:
             return Refused(
                 f"has {size / 2**20:,.0f} MB; a file of kind {kind.name} may have "
-                f"{kind.most_bytes >> 20:,} MB.",
+                f"{kind.max_bytes >> 20:,} MB.",
                 "Split it into files.",
                 "too_large",
             )

@@ -79,7 +79,7 @@ def index(
             _require_fit(store, source)
             store.prepare()
         have = store.documents() if store is not None else {}
-        known = {} if reading.again else known_refusals(uri)
+        known = {} if reading.retry_failed else known_refusals(uri)
         result.refused |= {f.source: known[key] for key, f in wanted.items() if key in known}
         missing = {
             key: file

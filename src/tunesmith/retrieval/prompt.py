@@ -64,12 +64,12 @@ def build_prompt(
     question: str,
     passages: Sequence[tuple[str, str]],
     *,
-    most_tokens: int,
+    max_tokens: int,
     count: Callable[[str], int],
     control: re.Pattern[str] | None = None,
     template_tokens: int = 0,
 ) -> RagPrompt:
-    """A prompt of at most ``most_tokens``, as ``count`` counts system and user text.
+    """A prompt of at most ``max_tokens``, as ``count`` counts system and user text.
 
     ``template_tokens`` of them are left to what a chat template writes around both.
     ``passages`` are (place, text), the best first; the last one that finds room may be cut short,
@@ -80,7 +80,7 @@ def build_prompt(
     system = INSTRUCTIONS + refusal
     asked = f"Question: {_one_line(sanitize(question, control))}"
     room = (
-        most_tokens
+        max_tokens
         - template_tokens
         - count(system)
         - count(f"{HEAD}\n\n{NO_SOURCES}\n\n")
@@ -99,7 +99,7 @@ def build_prompt(
             break
     if room < 0 or (passages and not sources):
         raise RagError(
-            f"Question and sources do not fit a prompt of {pluralize(most_tokens, 'token')}.",
+            f"Question and sources do not fit a prompt of {pluralize(max_tokens, 'token')}.",
             remedy="Ask in fewer words, or allow a longer prompt with --prompt-tokens.",
             code="too_long",
         )

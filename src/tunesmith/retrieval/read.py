@@ -25,16 +25,16 @@ class FileKind:
     name: str
     suffixes: frozenset[str]
     read: Callable[[bytes], SourceDocument]
-    most_bytes: int = MAX_TEXT_BYTES
+    max_bytes: int = MAX_TEXT_BYTES
 
 
 def _kind(
     name: str,
     suffixes: str,
     read: Callable[[bytes], SourceDocument],
-    most_bytes: int = MAX_TEXT_BYTES,
+    max_bytes: int = MAX_TEXT_BYTES,
 ) -> FileKind:
-    return FileKind(name, frozenset(f".{each}" for each in suffixes.split()), read, most_bytes)
+    return FileKind(name, frozenset(f".{each}" for each in suffixes.split()), read, max_bytes)
 
 
 CODE = (

@@ -23,8 +23,8 @@ class Reading:
     """
 
     processes: int = 1
-    most_seconds: float = MAX_SECONDS
-    again: bool = False
+    max_seconds: float = MAX_SECONDS
+    retry_failed: bool = False
 
 
 def read_files(
@@ -38,7 +38,7 @@ def read_files(
 
     def refused(lost: Lost) -> Answer:
         if lost.timed_out:
-            why = f"took longer than {reading.most_seconds:.0f} s to read."
+            why = f"took longer than {reading.max_seconds:.0f} s to read."
             return Refused(why, "Split it, or leave it out.", "too_slow")
         why = "ended the process that read it; it may be damaged, or unfold into too much."
         return Refused(why, "Save it anew, or leave it out.", "damaged")
@@ -48,7 +48,7 @@ def read_files(
         (model, chunk_config),
         processes=max(1, min(reading.processes, MAX_PROCESSES, len(orders))),
         lost=refused,
-        seconds=reading.most_seconds,
+        seconds=reading.max_seconds,
         memory_bytes=MAX_MEMORY_BYTES,
     )
     with pool:

@@ -6,7 +6,7 @@ from tunesmith.adapters import store
 from tunesmith.adapters.folder import read_origin
 from tunesmith.adapters.loaded_base import LoadedBase, attach_over_any
 from tunesmith.config import RunConfig
-from tunesmith.config.methods import AnyMethod, needs_four_bit, start_path
+from tunesmith.config.methods import AnyMethod, init_path, needs_four_bit
 from tunesmith.core.errors import ConfigError
 from tunesmith.data.tokenizer import Tokenizer, decode, encode
 from tunesmith.methods import table
@@ -21,11 +21,11 @@ def start_folder(settings: AnyMethod) -> Path | None:
 
     Raises ConfigError where there is no such folder.
     """
-    path = start_path(settings)
+    path = init_path(settings)
     folder = Path(path or "").expanduser()
     if path and not folder.is_dir():
         raise ConfigError(
-            f"method.start: there is no folder {path}.",
+            f"method.init: there is no folder {path}.",
             remedy="Name the folder to continue from, or a start that `tunesmith train --help` "
             "lists.",
         )
@@ -45,12 +45,12 @@ def resolved(config: RunConfig) -> RunConfig:
     found = store.settings_of(folder)
     if table.METHODS[found.kind].peft is not table.METHODS[asked.kind].peft:
         raise ConfigError(
-            f"method.kind is {asked.kind}, and {folder}, which method.start goes on with, is an "
+            f"method.kind is {asked.kind}, and {folder}, which method.init goes on with, is an "
             f"adapter of kind {found.kind}.",
-            remedy=f"Set method.kind to {found.kind}, or leave method.start out.",
+            remedy=f"Set method.kind to {found.kind}, or leave method.init out.",
         )
     given = {key for key in asked.model_fields_set if getattr(asked, key) is not None}
-    left_out = found.model_fields_set - given - {"kind", "start"}
+    left_out = found.model_fields_set - given - {"kind", "init"}
     values: dict[str, object] = {key: getattr(found, key) for key in left_out}
     if "new_tokens" not in given and (texts := token_texts(folder)):
         values["new_tokens"] = texts

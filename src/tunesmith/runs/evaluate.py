@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tunesmith.adapters.folder import read_origin
 from tunesmith.adapters.loaded_base import LoadedBase, attach_over_any, open_base
-from tunesmith.config import RunConfig, load_run_config
+from tunesmith.config import RunConfig
 from tunesmith.config.load import merged, run_config
 from tunesmith.config.methods import first_kind
 from tunesmith.core.errors import ConfigError, DataError, ModelError, RunError
@@ -100,7 +100,7 @@ def _subject(target: str, overrides: Mapping[str, object], data: str | None) -> 
                 f"{folder}: the run has no result yet: there is neither adapter/ nor model/ in it.",
                 remedy=f"Go on with it: tunesmith train --resume {folder}",
             )
-        config = load_run_config(run.config, merged(overrides, held))
+        config = run.read_config(merged(overrides, held))
         return _Subject(config, trained, trained == run.adapter, run)
     if data is None:
         raise ConfigError(

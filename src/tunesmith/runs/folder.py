@@ -10,6 +10,8 @@ from typing import NoReturn
 
 import yaml
 
+from tunesmith.config.load import load_run_config
+from tunesmith.config.run import RunConfig
 from tunesmith.core import files, locks
 from tunesmith.core.errors import ConfigError, RunError
 from tunesmith.core.progress import Event, Phase
@@ -70,6 +72,10 @@ class RunFolder:
                 remedy="Name another folder with --out.",
                 code="file_system",
             ) from error
+
+    def read_config(self, overrides: Mapping[str, object] | None = None) -> RunConfig:
+        """The run's settings, those of an earlier version too; ConfigError with every fault."""
+        return load_run_config(self.config, overrides or {}, warn=False)
 
     def require_free(self) -> None:
         """Raise RunError for a place that holds something; what a kill left there is nothing."""

@@ -123,13 +123,13 @@ def inspect_data(
 ) -> list[Inspection]:
     """The training files together, then the held-out file where one is named."""
     settings, progress = config.data, Progress(emit, threads=config.train.threads)
-    loaded = open_tokenizer(
+    opened = open_tokenizer(
         config.model, trust_remote_code=config.trust_remote_code, progress=progress
     )
     loaded = load_sources(
         settings,
-        loaded.tokenizer,
-        context=loaded.context,
+        opened.tokenizer,
+        context=opened.context,
         seed=config.train.seed,
         progress=progress,
         always_look=True,
@@ -139,7 +139,7 @@ def inspect_data(
     kept = round((1 - settings.held_share) * len(loaded.train.rows))
     few = few_rows(kept, config.method.kind, enough=table.of(config.method).min_rows)
     warnings = (*train.warnings, *loaded.overview.notes, *few)
-    train = replace(train, warnings=warnings, estimate=_estimate(config, loaded.config, train))
+    train = replace(train, warnings=warnings, estimate=_estimate(config, opened.config, train))
     if loaded.held is None or settings.held is None:
         return [train]
     return [train, _inspection(settings.held.path, loaded.held)]

@@ -139,7 +139,7 @@ def _find(target: str, root: Path = RUNS) -> LocatedTarget:
 
 
 def _of_run(folder: Path) -> LocatedTarget:
-    values = read_yaml(folder / CONFIG)
+    values = read_yaml(folder / CONFIG, warn=False)
     adapter, model = folder / "adapter", folder / "model"
     if (adapter / ADAPTER_CONFIG).is_file():
         default = RunConfig.model_fields["model"].default

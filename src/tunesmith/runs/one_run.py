@@ -284,7 +284,7 @@ class OneRun:
     def _weaken(self, forgetting: Forgetting | None) -> Forgetting | None:
         """Let the adapter forget no more than is allowed, where it can; what it forgot now."""
         wanted = self.config.evaluate.forgetting
-        if not self.judge.probes or wanted is None or wanted.scale == "full":
+        if not self.judge.probes or wanted is None or wanted.scale == "none":
             return forgetting
         found = find_scale(
             self.job.adapter,

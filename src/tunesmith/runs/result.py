@@ -43,11 +43,11 @@ PACKAGES = ("torch", "transformers", "safetensors", "tokenizers", "numpy", "bits
 def start_model(config: RunConfig) -> str:
     """The model that is loaded: for `full` with a start, that start."""
     whole = table.of(config.method).trains_base
-    return config.method.start if whole and config.method.start else config.model
+    return config.method.init if whole and config.method.init else config.model
 
 
 def attach(loaded: LoadedBase, config: RunConfig, *, name: str = "default") -> Adapter:
-    """The method's new adapter on the base, or the one that method.start continues from.
+    """The method's new adapter on the base, or the one that method.init continues from.
 
     An adapter with tokens of its own brings the tokenizer that reads them into ``opened``.
     """
@@ -61,11 +61,11 @@ def attach(loaded: LoadedBase, config: RunConfig, *, name: str = "default") -> A
         tokens = add_tokens_(tokenizer, wanted)
         loaded.tokenizers[name] = tokenizer
     text: list[int] = []
-    if method.init_text and (start_text := getattr(settings, "start_text", None)):
-        (text,) = encode(loaded.base.tokenizer, [start_text])
-    words = Words(tokens, text, functools.partial(read_weight, loaded.base.folder))
+    if method.init_text and (words := getattr(settings, "init_text", None)):
+        (text,) = encode(loaded.base.tokenizer, [words])
+    given = Words(tokens, text, functools.partial(read_weight, loaded.base.folder))
     method.check(engine, settings)
-    return table.attach(engine, settings, name=name, seed=config.train.seed, words=words)
+    return table.attach(engine, settings, name=name, seed=config.train.seed, words=given)
 
 
 def save(folder: RunFolder, loaded: LoadedBase, adapter: Adapter, config: RunConfig) -> Path:

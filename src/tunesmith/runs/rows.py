@@ -138,7 +138,7 @@ def _rows(sources: Sequence[TokenFile]) -> Dataset:
 
 def _all_long(sources: Sequence[TokenFile], limit: Limit) -> Numbers:
     """The conversations that are left out because none of their documents is short enough."""
-    if limit.too_long != "drop":
+    if limit.overflow != "drop":
         return NONE
     rows = _rows(sources)
     short = rows.lengths <= limit.max_tokens
@@ -147,7 +147,7 @@ def _all_long(sources: Sequence[TokenFile], limit: Limit) -> Numbers:
 
 def _is_too_long(sources: Sequence[TokenFile], settings: DataSettings, limit: Limit) -> bool:
     """Whether a row is refused for its length, whatever is left out."""
-    if limit.too_long != "refuse" or settings.drop:
+    if limit.overflow != "error" or settings.drop:
         return False
     return any(each.rows.longest > limit.max_tokens for each in sources)
 

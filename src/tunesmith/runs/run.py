@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from tunesmith.config import RunConfig, load_run_config
+from tunesmith.config import RunConfig
 from tunesmith.core import files
 from tunesmith.core.errors import RunError, TunesmithError
 from tunesmith.core.progress import OnEvent, Progress, never
@@ -49,7 +49,7 @@ def resume_run(path: Path, *, emit: OnEvent, stop: Callable[[], bool] = never) -
         raise RunError(
             f"{path} holds no run (no config.yaml).", remedy="`tunesmith runs list` shows them."
         )
-    config = load_run_config(folder.config, {})
+    config = folder.read_config()
     with alone(folder.path):
         files.sweep(folder.path)
         if (summary := complete_summary(folder, config)) is not None:

@@ -142,8 +142,8 @@ class ShownData:
     remarks: tuple[str, ...]
 
 
-def show_data(config: RunConfig, *, most: int, progress: Progress = SILENT) -> ShownData:
-    """The first ``most`` documents that can be rendered; nothing is cut or left out."""
+def show_data(config: RunConfig, *, max_rows: int, progress: Progress = SILENT) -> ShownData:
+    """The first ``max_rows`` documents that can be rendered; nothing is cut or left out."""
     settings, report = config.data, RowReport()
     (source,) = settings.sources
     _, of_file, outcomes = read_rows(source_request(settings, source))
@@ -164,9 +164,9 @@ def show_data(config: RunConfig, *, most: int, progress: Progress = SILENT) -> S
         for outcome in renderer.documents([conversation]):
             report.add_faults(outcome.faults)
             remarks += (remark.message for remark in outcome.remarks)
-            documents = (outcome.value or ())[: most - len(rows)]
+            documents = (outcome.value or ())[: max_rows - len(rows)]
             rows += (shown(loaded.tokenizer, row, limit=limit) for row in documents)
-        if len(rows) == most:
+        if len(rows) == max_rows:
             break
     return ShownData(tuple(rows), report.faults.listed, tuple(dict.fromkeys(remarks)))
 

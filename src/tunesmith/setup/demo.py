@@ -93,5 +93,5 @@ def demo(*, out: Path, emit: OnEvent, stop: Callable[[], bool] = never) -> DemoR
 def _make_room(out: Path) -> None:
     """Remove an earlier demo; whatever else lies there is left for train_run to refuse."""
     config = RunFolder(out).config
-    if config.exists() and read_yaml(config).get("goal") == GOAL:
+    if config.exists() and read_yaml(config, warn=False).get("goal") == GOAL:
         shutil.rmtree(out)

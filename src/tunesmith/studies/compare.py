@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from tunesmith.config.load import load_run_config
 from tunesmith.config.methods import needs_four_bit
 from tunesmith.config.run import DataSettings, RunConfig
 from tunesmith.core import files
@@ -167,7 +166,7 @@ def resume_comparison(
     rows = []
     for name in names:
         folder = RunFolder(out / str(name))
-        row = ComparedRun(str(name), load_run_config(folder.config, {}), folder)
+        row = ComparedRun(str(name), folder.read_config(), folder)
         row.summary = complete_summary(folder, row.config)
         row.trainable_parameters = sizes.get(row.name)
         rows.append(row)

@@ -217,7 +217,7 @@ def _variant(config: RunConfig, share: float, steps: int) -> Variant:
             "epochs": None,
             "minutes": None,
             "evaluate_steps": max(1, steps // HELD_OUT_LOSSES),
-            "early_stop": MISSES,
+            "patience": MISSES,
         }
     )
     data = config.data.model_copy(update={"share": share * config.data.share})

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tunesmith.adapters.loaded_base import LoadedBase, attach_folder
-from tunesmith.config import RunConfig, load_run_config
+from tunesmith.config import RunConfig
 from tunesmith.core.errors import DataError
 from tunesmith.core.progress import Progress
 from tunesmith.evaluation.answers import Question, questions_of
@@ -71,7 +71,7 @@ def _config_of(folder: Path) -> RunConfig | str:
     run = RunFolder(folder.resolve().parent)
     if folder.resolve() != run.adapter or not run.config.is_file():
         return "it lies in no run, so nothing says what it must still be able to do"
-    config = load_run_config(run.config, {})
+    config = run.read_config()
     if not config.evaluate.checks:
         return "its run has no checks"
     if not config.data.eval:

@@ -10,6 +10,7 @@ from pathlib import Path
 from tunesmith.config.faults import COMMAND_LINE
 from tunesmith.config.load import SHORT_FLAGS, merged, parse_value, read_yaml, run_config
 from tunesmith.config.methods import first_kind, kind_named
+from tunesmith.config.renamed import new_key
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import ConfigError, UsageError
 
@@ -127,7 +128,7 @@ def read_grid(words: Sequence[str]) -> dict[str, list[object]]:
     grid: dict[str, list[object]] = {}
     for word in words:
         name, equals, text = word.partition("=")
-        key, values = SHORT_FLAGS.get(name, name), _parts(text)
+        key, values = new_key(SHORT_FLAGS.get(name, name)), _parts(text)
         faults = {
             "names no values": not equals or not text,
             "has an empty value": not all(values),

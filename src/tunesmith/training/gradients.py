@@ -163,7 +163,7 @@ def takes_less(job: Job, *, recompute: Recompute, tokens: int) -> str:
 
     ``tokens``: how long documents may be.
     """
-    ways = [f"--data.too_long cut --data.max_tokens {max(2, tokens)}"]
+    ways = [f"--data.overflow truncate --data.max_tokens {max(2, tokens)}"]
     if recompute != "layers":
         ways.insert(0, "--train.recompute layers")
     if not any(linear.four_bit for linear in job.engine.linears.values()):

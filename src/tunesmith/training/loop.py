@@ -89,13 +89,13 @@ def _after(member: Member, *, is_cancelled: bool) -> Iterator[Event]:
         yield _end(member, "failed")
         return
     job, plan = member.job, member.plan
-    if _due(job.settings.evaluate_steps or job.settings.checkpoint_steps, member.state.step, plan):
+    if _due(job.settings.evaluate_steps or job.settings.save_steps, member.state.step, plan):
         member.state, events = _hold(job, plan, member.state)
         yield from events
     step, reason = member.state.step, _over(member)
     if is_cancelled and step < plan.steps:
         reason = "stopped"
-    if reason or step % job.settings.checkpoint_steps == 0:
+    if reason or step % job.settings.save_steps == 0:
         yield _save(job, member.adam, member.state)
     if reason:
         yield _end(member, reason)
@@ -103,7 +103,7 @@ def _after(member: Member, *, is_cancelled: bool) -> Iterator[Event]:
 
 def _over(member: Member) -> str | None:
     """Why there is no further step, of a run that goes on too; None where there is one."""
-    patience = member.job.settings.early_stop
+    patience = member.job.settings.patience
     if patience and member.state.misses >= patience:
         return "early"
     return "done" if member.state.step >= member.plan.steps else None
@@ -123,7 +123,7 @@ def _step(each: Round, loss: float, seconds: float, now: Callable[[], float]) ->
     lr = plan.lr * factor(
         state.step, steps=plan.steps, warmup=plan.warmup, schedule=job.settings.schedule
     )
-    limit = job.settings.clip or math.inf
+    limit = job.settings.max_grad_norm or math.inf
     norm = float(torch.nn.utils.clip_grad_norm_(list(job.adapter.trained.values()), limit))
     if not math.isfinite(norm) or not math.isfinite(loss) or loss > _exploded(job):
         member.drop_gradients()

@@ -127,7 +127,7 @@ def test_a_column_without_a_name_is_called_by_its_place_where_it_holds_anything(
 
 
 def test_a_row_too_large_is_a_fault_and_the_next_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(delimited, "MOST_ROW_BYTES", 1000)
+    monkeypatch.setattr(delimited, "MAX_ROW_BYTES", 1000)
     found = read(tmp_path / "a.csv", "q,a\n" + '"' + "x\n" * 600 + '",y\n1,2\n')
     assert ("row_too_large", 2) in found.faults
     assert found.rows[-1] == {"q": "1", "a": "2"}

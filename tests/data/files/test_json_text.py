@@ -148,7 +148,7 @@ def test_what_is_read_does_not_depend_on_where_it_is_cut(tmp_path, monkeypatch, 
 
 def test_a_huge_row_is_a_fault_and_memory_stays_small(tmp_path, monkeypatch):
     for module in (text, json_document):
-        monkeypatch.setattr(module, "MOST_ROW_BYTES", 1 << 20)
+        monkeypatch.setattr(module, "MAX_ROW_BYTES", 1 << 20)
     huge = json.dumps({"prompt": "a" * (24 << 20)})
     for name, data in (
         ("a.jsonl", f'{{"a": 1}}\n{huge}\n{{"a": 2}}\n'),

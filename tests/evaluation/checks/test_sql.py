@@ -105,11 +105,11 @@ def test_only_the_whole_query_orders_its_rows(query, ordered):
 )
 def test_an_answer_can_only_read(statement, tmp_path):
     tables = tables_of_script(SCRIPT)
-    before = tables.run("SELECT * FROM city", seconds=5, most_rows=10)
+    before = tables.run("SELECT * FROM city", seconds=5, max_rows=10)
     with pytest.raises(QueryFailed):
-        tables.run(statement.replace("FILE", str(tmp_path / "other.db")), seconds=5, most_rows=10)
+        tables.run(statement.replace("FILE", str(tmp_path / "other.db")), seconds=5, max_rows=10)
     assert list(tmp_path.iterdir()) == []
-    assert tables.run("SELECT * FROM city", seconds=5, most_rows=10) == before
+    assert tables.run("SELECT * FROM city", seconds=5, max_rows=10) == before
 
 
 @pytest.mark.parametrize("made_of", ["script", "file"])
@@ -126,8 +126,8 @@ def test_no_statement_opens_the_way_for_another(made_of, tmp_path):
         "INSERT INTO city VALUES ('Y', 1, 1) RETURNING name",
     ):
         with pytest.raises(QueryFailed, match="authoriz"):
-            tables.run(statement, seconds=5, most_rows=10)
-    assert tables.run("SELECT count(*) FROM city", seconds=5, most_rows=10) == [(4,)]
+            tables.run(statement, seconds=5, max_rows=10)
+    assert tables.run("SELECT count(*) FROM city", seconds=5, max_rows=10) == [(4,)]
 
 
 def test_an_endless_query_ends_in_its_time_and_fails():
@@ -135,7 +135,7 @@ def test_an_endless_query_ends_in_its_time_and_fails():
     assert check(seconds=0.2).score(ENDLESS, "SELECT 1") == 0
     assert time.monotonic() - start < 5
     with pytest.raises(QueryFailed, match=r"more than 0\.2 s"):
-        tables_of_script(SCRIPT).run(ENDLESS, seconds=0.2, most_rows=10)
+        tables_of_script(SCRIPT).run(ENDLESS, seconds=0.2, max_rows=10)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_an_endless_query_ends_in_its_time_and_fails():
 )
 def test_a_result_or_query_too_large_fails(query, why):
     with pytest.raises(QueryFailed, match=why):
-        tables_of_script(SCRIPT).run(query, seconds=5, most_rows=10)
+        tables_of_script(SCRIPT).run(query, seconds=5, max_rows=10)
 
 
 def test_after_a_failure_the_next_query_is_answered():

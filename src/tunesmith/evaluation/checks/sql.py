@@ -108,7 +108,7 @@ class Tables:
         self._connection.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, LONGEST_QUERY)
         self._connection.set_authorizer(_may_read)
 
-    def run(self, query: str, *, seconds: float, most_rows: int) -> Result:
+    def run(self, query: str, *, seconds: float, max_rows: int) -> Result:
         """The rows of one SELECT; raises QueryFailed for anything else, and past the limits."""
         stop_at = _stop_after(seconds, self._connection)
         try:
@@ -116,15 +116,15 @@ class Tables:
                 cursor.execute(query)
                 if cursor.description is None:
                     raise QueryFailed("it is no query that gives rows")
-                rows: Result = cursor.fetchmany(most_rows + 1)
+                rows: Result = cursor.fetchmany(max_rows + 1)
         except sqlite3.Error as error:
             is_late = time.monotonic() > stop_at
             why = f"it ran for more than {seconds:g} s" if is_late else str(error)
             raise QueryFailed(why) from None
         except (ValueError, sqlite3.Warning, OverflowError, MemoryError) as error:
             raise QueryFailed(str(error)) from None
-        if len(rows) > most_rows:
-            raise QueryFailed(f"it gives more than {pluralize(most_rows, 'row')}")
+        if len(rows) > max_rows:
+            raise QueryFailed(f"it gives more than {pluralize(max_rows, 'row')}")
         return rows
 
 
@@ -214,7 +214,7 @@ class _Queries:
 
     tables: Callable[[Case], Tables]
     seconds: float
-    most_rows: int
+    max_rows: int
 
     def score(self, case: Case) -> float:
         """1.0 for the same result; 0.0 otherwise, also where a query fails."""
@@ -248,7 +248,7 @@ class _Queries:
 
     def _run(self, text: str, case: Case) -> Result:
         found = self.tables(case)
-        return found.run(_query(text), seconds=self.seconds, most_rows=self.most_rows)
+        return found.run(_query(text), seconds=self.seconds, max_rows=self.max_rows)
 
     def _result(self, text: str, case: Case) -> Result | None:
         try:
