@@ -48,7 +48,7 @@ class DistillState:
     instruction_tokens: int | None = None
 
     def rows(self) -> Iterator[str]:
-        """Each kept answer behind its input as a chat row, in the order of the inputs.
+        """Each kept answer after its input as a chat row, in the order of the inputs.
 
         Earlier answers of a conversation weigh 0: only the new one is trained.
         """
@@ -109,7 +109,7 @@ def open_state(
     lines = out.read_text(encoding="utf-8").split("\n") if out.is_file() else []
     if foreign := len({line for line in lines if line} - set(state.rows())):
         raise DataError(
-            f"{out}: {foreign} of its rows were changed or added since; to go on would lose them.",
+            f"{out}: {foreign} of its rows were changed or added since; resuming would lose them.",
             remedy="Keep your rows in another file, then remove or rename this one.",
             code="changed",
         )
@@ -119,10 +119,10 @@ def open_state(
 def _refuse_existing(out: Path, path: Path) -> None:
     found = next((each for each in (out, path) if each.exists()), None)
     if found is not None:
-        go_on = "Go on with it by --resume, name" if path.exists() else "Name"
+        what = "Continue it with --resume, name" if path.exists() else "Name"
         raise DataError(
             f"{found}: exists already, and is not overwritten.",
-            remedy=f"{go_on} another file with --out, or remove this one.",
+            remedy=f"{what} another file with --out, or remove this one.",
             code="exists",
         )
 
@@ -137,13 +137,13 @@ def _read(
         tokens: int | None = saved["instruction_tokens"]
     except FileNotFoundError:
         raise DataError(
-            f"There is nothing to go on with: {path} does not exist.",
+            f"There is nothing to resume: {path} does not exist.",
             remedy="Leave --resume out.",
             code="nothing_saved",
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{path}: cannot be gone on with ({error!r}).", remedy="Remove it and start anew."
+            f"{path}: cannot be resumed ({error!r}).", remedy="Remove it and start anew."
         ) from None
     now = json.loads(json.dumps(made_with))
     changed = [

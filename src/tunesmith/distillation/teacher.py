@@ -19,7 +19,7 @@ from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.loop import GeneratedAnswer, generate
 from tunesmith.generation.sampling import Sampling
 
-IN_FRONT = "the chat template takes no system prompt: the instruction stands before each question"
+IN_FRONT = "the chat template takes no system prompt: the instruction precedes each question"
 HALF = "\N{REPLACEMENT CHARACTER}"
 
 

@@ -102,7 +102,7 @@ def common_part(answers: Sequence[str]) -> str:
 # A label needs this many rows a value: fewer are chance.
 ROWS_PER_LABEL, MAX_LABELS = 3, 300
 MARKER = "####"
-MAX_WORDS = 100  # a limit above it says little of an answer
+MAX_WORDS = 100  # a higher limit means little
 MENTIONED = 0.8  # mean score of the data's own answers from which slots are worth a check
 SAMPLE = 300  # answers that are looked at for their language
 
@@ -135,10 +135,10 @@ def propose_checks(conversations: Sequence[Conversation]) -> list[Proposal]:
 
 
 def _numbers(answers: Sequence[str]) -> Iterator[Proposal]:
-    """The final number, where each answer has one behind a marker or is one; then its steps."""
+    """The final number, where each answer has one after a marker or is one; then its steps."""
     if _share(answers, lambda text: final_number(text, marker=MARKER) is not None):
         yield Proposal(
-            {"kind": "number", "marker": MARKER}, f"answers end with a number behind {MARKER}"
+            {"kind": "number", "marker": MARKER}, f"answers end with a number after {MARKER}"
         )
         steps = StepsSettings(steps="lines", at_least=1, marker=MARKER)
         if _passes(steps, answers):
