@@ -69,7 +69,7 @@ def test_tasks_that_ask_the_same_are_answered_once(runs, monkeypatch):
 def test_without_runs_weights_are_measured_and_no_score_is_claimed(bare):
     found = find_conflicts(named(bare))
     assert (found.trial, found.verdict.answer) == (None, "cannot-tell")
-    assert "weights alone do not tell it" in found.verdict.text
+    assert "weights alone do not show it" in found.verdict.text
     assert list(found.left_out) == ["left", "right"]
     assert found.to_json()["scores"] == []
     with pytest.raises(AdapterError, match="left: it lies in no run"):
