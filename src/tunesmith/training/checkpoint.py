@@ -52,33 +52,31 @@ def save(
     optimizer: torch.optim.Optimizer,
 ) -> None:
     """Write a checkpoint; complete or absent. Raises RunError where the disk refuses."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {name: p.detach() for name, p in parameters.items()}
-    parts = {TRAINED: tensors}
+    parts = {TRAINED: {name: p.detach() for name, p in parameters.items()}}
     parts |= {_file(k): of_kind for k, of_kind in state_tensors(optimizer, parameters).items()}
-    files.require_space(folder.parent, sum(map(_bytes, parts.values())))
     device = next(iter(parameters.values())).device
-
-    def fill(into: Path) -> None:
-        for name, part in parts.items():
-            save_file(part, into / name)
-        values = {**asdict(state), "arithmetic": arithmetic(device)}
-        (into / STATE).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-
-    files.publish(folder, fill)
+    _write(folder, parts, {**asdict(state), "arithmetic": arithmetic(device)})
 
 
 def save_best(folder: Path, state: State, parameters: Mapping[str, nn.Parameter]) -> None:
     """Keep the tensors of the lowest held-out loss, without what training needs to resume."""
     tensors = {name: p.detach() for name, p in parameters.items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    files.require_space(folder, _bytes(tensors))
+    _write(folder / BEST, {TRAINED: tensors}, asdict(state))
+
+
+def _write(
+    folder: Path, parts: Mapping[str, Mapping[str, Tensor]], values: Mapping[str, object]
+) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    tensors = [tensor for part in parts.values() for tensor in part.values()]
+    files.require_space(folder.parent, sum(t.numel() * t.element_size() for t in tensors))
 
     def fill(into: Path) -> None:
-        save_file(tensors, into / TRAINED)
-        (into / STATE).write_text(json.dumps(asdict(state), indent=2) + "\n", encoding="utf-8")
+        for name, part in parts.items():
+            save_file(dict(part), into / name)
+        (into / STATE).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
-    files.publish(folder / BEST, fill)
+    files.publish(folder, fill)
 
 
 def newest(folder: Path) -> Path | None:
@@ -146,10 +144,6 @@ def _copy_into_(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 def _file(kind: str) -> str:
     return f"{kind}.safetensors"
-
-
-def _bytes(tensors: Mapping[str, Tensor]) -> int:
-    return sum(t.numel() * t.element_size() for t in tensors.values())
 
 
 def _state(checkpoint: Path) -> tuple[State, dict[str, str]]:

@@ -133,8 +133,7 @@ def _step(each: Round, loss: float, seconds: float, now: Callable[[], float]) ->
     adam.zero_grad(set_to_none=False)  # the gradients keep their places in memory
     job.adapter.refresh()
     seconds += now() - start
-    warm = state.step >= each.first_step + WARM_STEPS
-    gone = now() - each.start
+    warm, gone = state.step >= each.first_step + WARM_STEPS, now() - each.start
     member.state = state = replace(
         state,
         step=state.step + 1,
