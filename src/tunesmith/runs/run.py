@@ -118,11 +118,6 @@ class PreparedRun:
     job: Job
 
     @property
-    def adapter_name(self) -> str | None:
-        """What answers: the adapter, or the whole model (None)."""
-        return self.job.name
-
-    @property
     def rate(self) -> float:
         """The peak learning rate."""
         config, lr = self.run.config, self.run.config.train.lr
@@ -131,7 +126,7 @@ class PreparedRun:
 
     def forgetting(self, probes: Sequence[str] | None = None) -> Forgetting:
         """What the adapter as it is now forgot, by some probes or all; only where there are any."""
-        found = self.evaluator.forgetting(self.loaded, self.adapter_name, probes)
+        found = self.evaluator.forgetting(self.loaded, self.job.name, probes)
         assert found is not None
         return found
 
@@ -325,7 +320,7 @@ def _scale_down(prepared: PreparedRun, forgetting: Forgetting | None) -> Forgett
     found = find_scale(
         prepared.job.adapter,
         start,
-        score=lambda: prepared.evaluator.first_score(prepared.loaded, prepared.adapter_name),
+        score=lambda: prepared.evaluator.first_score(prepared.loaded, prepared.job.name),
         forget=prepared.forgetting,
         allowed=wanted.accuracy_points / 100,
         full=forgetting,
@@ -344,4 +339,4 @@ def _tuned(
     if state.step_tokens:  # of steps that were not the first ones, which take longer
         seconds = state.tokens * state.step_seconds / state.step_tokens
     participant = fingerprint(prepared.loaded.base, prepared.job.adapter, saved)
-    return Tuned(prepared.loaded, prepared.adapter_name, participant, seconds, forgetting)
+    return Tuned(prepared.loaded, prepared.job.name, participant, seconds, forgetting)
