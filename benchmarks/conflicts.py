@@ -118,9 +118,9 @@ def trained(name: str, given: argparse.Namespace) -> Path:
         "out": str(run),
     }
     if (run / "config.yaml").exists():
-        resume_run(run, emit=phrase)
+        resume_run(run, progress=Progress(phrase))
     else:
-        train_run(load_run_config(None, values), emit=phrase)
+        train_run(load_run_config(None, values), progress=Progress(phrase))
     return run
 
 

@@ -16,7 +16,7 @@ from tunesmith.evaluation.knowledge import ask_facts, fact_sheet, knowledge_from
 from tunesmith.evaluation.overfitting import Overfitting, assess_overfitting
 from tunesmith.evaluation.overfitting_evidence import Answered, Evidence, RowLossSample, read_run
 from tunesmith.runs.folder import RunFolder
-from tunesmith.runs.one_run import open_for
+from tunesmith.runs.result import open_for
 from tunesmith.runs.rows import load_rows
 from tunesmith.runs.run import resume_run, train_run
 
@@ -43,9 +43,9 @@ def trained(values: Mapping[str, Any]) -> Trained:
     if error is None and not folder.adapter.is_dir():
         try:
             if folder.config.exists():
-                resume_run(folder.path, emit=lambda _: None)
+                resume_run(folder.path)
             else:
-                train_run(config, emit=lambda _: None)
+                train_run(config)
         except TunesmithError as refusal:
             if refusal.code != "loss":
                 raise

@@ -29,7 +29,7 @@ from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter
 from tunesmith.runs import result
 from tunesmith.runs.folder import RunFolder
-from tunesmith.runs.one_run import open_for
+from tunesmith.runs.result import open_for
 from tunesmith.runs.rows import load_rows
 from tunesmith.runs.selection import rise_of
 

@@ -128,6 +128,6 @@ def test_the_example_runs_on_a_tiny_base(tmp_path):
         "train": {"epochs": None, "steps": 1},
         "evaluate": {"max_new_tokens": 2, "rows": 2, "forgetting": "none"},
     }
-    summary = train_run(load_run_config(POLITE / "tunesmith.yaml", changes), emit=lambda _: None)
+    summary = train_run(load_run_config(POLITE / "tunesmith.yaml", changes))
     checks = [check["name"] for check in values["evaluate"]["checks"]]
     assert list(summary.evaluation["arms"]["tuned"]["checks"]) == checks

@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from transformers import AutoTokenizer
 
 from benchmarks.methods.tasks import FOUR, TASKS, Task, write
 from tunesmith.config.run import DataSettings
-from tunesmith.core.progress import Event
+from tunesmith.core.progress import Event, Progress
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.models.resolve import resolve
 from tunesmith.runs.rows import load_rows
@@ -86,7 +87,7 @@ def measure(name: str, seed: int, given: argparse.Namespace) -> None:
         return
     print(f"{name}, seed {seed}, {steps} steps: {', '.join(v.name for v in wanted)}", flush=True)
     folder = given.out / "runs" / f"{name}-{seed}-{time.time_ns()}"
-    found = compare_runs(wanted, folder, emit=_say)
+    found = compare_runs(wanted, folder, lambda name: Progress(partial(_say, name)))
     given.out.mkdir(parents=True, exist_ok=True)
     with results.open("a", encoding="utf-8") as file:
         for row, document in zip(found.rows, (row.to_json() for row in found.rows), strict=True):

@@ -87,7 +87,7 @@ def pair(task: str, method: str, seed: int, given: argparse.Namespace) -> dict[s
 
 def _ours(config: RunConfig, task: str) -> dict[str, Any]:
     folder = Path(str(config.out))
-    train_run(config, emit=lambda _: None)
+    train_run(config)
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     steps = [json.loads(line) for line in lines]
     tokens = [b - a for a, b in itertools.pairwise([0, *(s["tokens"] for s in steps)])]

@@ -108,7 +108,7 @@ def distilled(inputs: Path, given: argparse.Namespace) -> Path:
     asked = DistillSettings(
         prompt=str(instruction), inputs=str(inputs), out=str(rows), samples=given.samples
     )
-    done = distill(_config(rows, {}), asked, emit=lambda _: None, resume=rows.exists())
+    done = distill(_config(rows, {}), asked, resume=rows.exists())
     print(f"{done.rows} rows of {done.inputs} inputs, {done.draws} answers drawn", flush=True)
     return rows
 
@@ -149,7 +149,7 @@ def trained(
     values["data"]["eval"] = str(held)
     variants = load_variants(None, {**values, "methods": METHODS}, grid={})
     folder = given.out / f"run-{seed}-{time.time_ns()}"
-    for row in compare_runs(variants, folder, emit=lambda _name, _event: None).rows:
+    for row in compare_runs(variants, folder).rows:
         if row.error is not None:
             raise row.error
         lines = (row.folder.path / "answers.jsonl").read_text(encoding="utf-8").splitlines()

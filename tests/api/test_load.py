@@ -20,9 +20,7 @@ def runs(tmp_path_factory):
     for name, kind in (("a", "lora"), ("b", "prompt")):
         evaluate = {"forgetting": "none", "consistency": "none", "knowledge": "none"}
         out = str(root / name / "run")
-        train_run(
-            config(root, method={"kind": kind}, evaluate=evaluate, out=out), emit=lambda _: None
-        )
+        train_run(config(root, method={"kind": kind}, evaluate=evaluate, out=out))
         made[name] = root / name / "run"
     return root / "base", made
 

@@ -16,7 +16,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     made = config(folder, goal="Say numbers", train={"steps": 1, "rows_per_step": 3})
     made = made.model_copy(update={"out": str(folder / "runs" / "one")})
-    train_run(made, emit=lambda event: None)
+    train_run(made)
     return folder
 
 

@@ -9,7 +9,7 @@ from tunesmith.adapters.conflicts import Conflict
 from tunesmith.adapters.products import RelativeError
 from tunesmith.evaluation.intervals import Interval
 from tunesmith.studies.merge import NothingKeepsAll, Trial
-from tunesmith.studies.trials import TaskScores
+from tunesmith.studies.tasks import TaskScores
 
 LAYERS = [f"model.layers.{i}.self_attn.q_proj" for i in range(30)]
 CLASH = Conflict(-0.21, 0.61, 0.5, 0.25, 0.01, 1.5)
@@ -19,10 +19,10 @@ def trial():
     made = SimpleNamespace(ranks={"a": 32}, errors=RelativeError({"a": 0.25}), bytes=2_000_000)
     names = ("linear", "ties")
     candidates = [
-        SimpleNamespace(way=SimpleNamespace(name=n, method=None), made=made) for n in names
+        SimpleNamespace(recipe=SimpleNamespace(name=n, method=None), made=made) for n in names
     ]
     for each in candidates:
-        each.to_json = lambda name=each.way.name: {"name": name, "method": {}, "rank": 32}
+        each.to_json = lambda name=each.recipe.name: {"name": name, "method": {}, "rank": 32}
     arms = {
         n: Interval(s, s - 0.1, s + 0.1, 50)
         for n, s in {"base": 0.1, "alone": 0.9, "linear": 0.6, "ties": 0.8}.items()

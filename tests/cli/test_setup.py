@@ -29,7 +29,7 @@ class Result:
 @pytest.fixture
 def result(replace_module):
     given = Result(Summary(answers=Answers()))
-    replace_module("tunesmith.setup.demo", demo=lambda *, out, emit, stop: given)
+    replace_module("tunesmith.setup.demo", demo=lambda *, out, progress: given)
     return given
 
 
@@ -52,7 +52,7 @@ def test_the_whole_verdict_stands_under_the_score(replace_module, tunesmith):
         "report": "runs/a b/report.html",
     }
     given = Result(Summary(answers=Answers(), evaluation=judged))
-    replace_module("tunesmith.setup.demo", demo=lambda *, out, emit, stop: given)
+    replace_module("tunesmith.setup.demo", demo=lambda *, out, progress: given)
     ended = tunesmith("demo").out
     assert "Verdict: No: it forgot." in ended
     assert "report: runs/a b/report.html" in ended
@@ -68,7 +68,7 @@ def test_the_tour_is_one_document(result, tunesmith):
 
 
 def test_a_stopped_tour_ends_in_130_and_says_how_to_go_on(replace_module, tunesmith):
-    def demo(*, out, emit, stop):
+    def demo(*, out, progress):
         raise RunError("Stopped.", remedy=f"Go on with --resume {out}.", code="stopped")
 
     replace_module("tunesmith.setup.demo", demo=demo)
@@ -78,7 +78,7 @@ def test_a_stopped_tour_ends_in_130_and_says_how_to_go_on(replace_module, tunesm
 
 
 def test_another_refusal_of_the_tour_ends_in_1(replace_module, tunesmith):
-    def demo(*, out, emit, stop):
+    def demo(*, out, progress):
         raise RunError(f"{out} holds a run already.", code="exists")
 
     replace_module("tunesmith.setup.demo", demo=demo)

@@ -22,13 +22,13 @@ def runs(replace_module):
             self.asked = []
             self.act = lambda emit, stop: Summary()
 
-    def train_run(config, *, emit, stop):
+    def train_run(config, *, progress):
         runs.asked.append(config)
-        return runs.act(emit, stop)
+        return runs.act(progress.on_event, progress.cancelled)
 
-    def resume_run(folder, *, emit, stop):
+    def resume_run(folder, *, progress):
         runs.asked.append(folder)
-        return runs.act(emit, stop)
+        return runs.act(progress.on_event, progress.cancelled)
 
     runs = Runs()
     replace_module("tunesmith.runs.run", train_run=train_run, resume_run=resume_run)
@@ -164,7 +164,7 @@ def asked(replace_module):
     """What the workflow was called with; it answers, stops or raises as it is told."""
     taken = {"found": Evaluation(document=DOCUMENT, answers=Answers(), folder=Path("runs/a"))}
 
-    def evaluate_target(target, overrides, *, data, out, emit, stop):
+    def evaluate_target(target, overrides, *, data, out, progress):
         taken.update(target=target, overrides=overrides, data=data, out=out)
         if isinstance(taken["found"], BaseException):
             raise taken["found"]

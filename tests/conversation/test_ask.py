@@ -12,8 +12,8 @@ from tunesmith.core.errors import RagError, UsageError
 from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
 from tunesmith.data.tokenizer import encode
+from tunesmith.generation.decoder import ChatSession
 from tunesmith.generation.sampling import Sampling
-from tunesmith.generation.session import ChatSession
 from tunesmith.retrieval.chunk import ChunkConfig
 from tunesmith.retrieval.index import IndexedFolder, index
 from tunesmith.retrieval.passage import Filter

@@ -8,8 +8,8 @@ from tunesmith.conversation.chat import Chat
 from tunesmith.core.errors import DataError
 from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
+from tunesmith.generation.decoder import ChatSession
 from tunesmith.generation.sampling import Sampling
-from tunesmith.generation.session import ChatSession
 
 SHORT = Sampling(max_new_tokens=6)
 
@@ -20,7 +20,7 @@ def loaded(base_folder):
 
 
 def ask(chat, question, **options):
-    return chat.reply(chat.participants[0], question, on_text=lambda _: None, **options)
+    return chat.participants[0].reply(question, **options)
 
 
 def begin(loaded, *, sampling=SHORT, **options):
@@ -48,7 +48,7 @@ def test_an_answer_is_that_of_the_whole_conversation_read_at_once(loaded):
 def test_what_is_told_is_the_text_of_the_reply(loaded):
     told = []
     chat = begin(loaded)
-    reply = chat.reply(chat.participants[0], "hello", on_text=told.append)
+    reply = chat.participants[0].reply("hello", on_text=told.append)
     assert "".join(told) == reply.text
     assert (reply.participant, reply.question) == ("base", "hello")
 
@@ -127,7 +127,7 @@ def test_each_voice_has_its_adapter_and_a_history_of_its_own(loaded, monkeypatch
     chat = Chat(loaded, {"tuned": "a", "base": None}, sampling=SHORT)
     for question in ("one", "two"):
         for participant in chat.participants:
-            chat.reply(participant, question, on_text=lambda _: None)
+            participant.reply(question)
     assert [session.adapter for session in made] == ["a", None]
     tuned, base = (loaded.base.tokenizer.decode(session.prompts[1]) for session in made)
     assert "assistant\nh<|im_end|>" in tuned

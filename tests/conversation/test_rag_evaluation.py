@@ -26,8 +26,8 @@ from tunesmith.core.errors import RagError
 from tunesmith.core.progress import Cancelled, Progress
 from tunesmith.evaluation import answering
 from tunesmith.evaluation.retrieval_gain import EFFECTS
+from tunesmith.generation.decoder import ChatSession
 from tunesmith.generation.sampling import Sampling
-from tunesmith.generation.session import ChatSession
 from tunesmith.methods import table
 from tunesmith.report.rag_page import rag_page
 from tunesmith.retrieval.questions import RetrievalQuestion

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tunesmith.config import load_run_config
 from tunesmith.config.run import DistillSettings
+from tunesmith.core.progress import Progress, ignore, never
 from tunesmith.distillation.instruction import distill
 
 INSTRUCTION = "Speak as a bee would, and keep it short."
@@ -20,8 +21,9 @@ def distil(base, folder, *, inputs=QUESTIONS, instruction=INSTRUCTION, out="rows
     prompt.write_text(instruction)
     rows = [{"prompt": each} if isinstance(each, str) else each for each in inputs]
     questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    options = {name: changes.pop(name) for name in ("stop", "resume") if name in changes}
-    emit = changes.pop("emit", lambda event: None)
+    resume = changes.pop("resume", False)
+    emit, cancelled = changes.pop("emit", ignore), changes.pop("cancelled", never)
+    progress = Progress(emit, cancelled=cancelled)
     config = load_run_config(
         None,
         {
@@ -40,7 +42,7 @@ def distil(base, folder, *, inputs=QUESTIONS, instruction=INSTRUCTION, out="rows
     paths |= {name: changes.pop(f"{name}_path", path) for name, path in paths.items()}
     named = {name: str(path) for name, path in paths.items()}
     settings = DistillSettings.model_validate({"temperature": 1.0, **named, **changes})
-    return distill(config, settings, emit=emit, **options)
+    return distill(config, settings, progress=progress, resume=resume)
 
 
 def rows_of(done):

@@ -27,7 +27,7 @@ def test_resuming_after_a_cancel_gives_the_files_of_an_unbroken_call(
         (tmp_path / name).unlink()
     count = itertools.count()
     with pytest.raises(Cancelled):
-        ask(**asked, stop=lambda: next(count) == waves)
+        ask(**asked, cancelled=lambda: next(count) == waves)
     assert files_of(tmp_path).keys() == unbroken.keys()
     assert files_of(tmp_path) != unbroken
     done = ask(**asked, resume=True)
@@ -54,10 +54,10 @@ def test_going_on_answers_the_same_inputs_together_as_an_unbroken_call(ask, monk
     assert len(unbroken) > 6
     waves.clear()
     with pytest.raises(Cancelled):
-        ask(**asked, stop=lambda: len(waves) == 1)
+        ask(**asked, cancelled=lambda: len(waves) == 1)
     for stop_at in range(2, len(unbroken)):
         with pytest.raises(Cancelled):
-            ask(**asked, resume=True, stop=lambda: len(waves) == stop_at)  # noqa: B023
+            ask(**asked, resume=True, cancelled=lambda: len(waves) == stop_at)  # noqa: B023
     ask(**asked, resume=True)
     assert waves == unbroken
 
@@ -103,7 +103,7 @@ def test_more_samples_are_drawn_for_those_that_failed(ask):
 
 def test_a_cancel_before_the_first_answer_leaves_nothing(ask, tmp_path):
     with pytest.raises(Cancelled):
-        ask(stop=lambda: True)
+        ask(cancelled=lambda: True)
     assert files_of(tmp_path) == {}
 
 
@@ -132,7 +132,7 @@ def test_an_unfinished_call_is_not_begun_anew(ask, tmp_path, monkeypatch):
     monkeypatch.setattr(distill_draws, "SLOTS", 3)
     count = itertools.count()
     with pytest.raises(Cancelled):
-        ask(stop=lambda: next(count) == 1)
+        ask(cancelled=lambda: next(count) == 1)
     (tmp_path / "rows.jsonl").unlink(missing_ok=True)
     with pytest.raises(DataError, match=r"rows\.distill\.json: exists already") as refused:
         ask()
@@ -175,5 +175,5 @@ def test_rows_that_were_changed_by_hand_are_not_written_over(ask, tmp_path):
 def test_a_state_that_is_damaged_is_refused(ask, tmp_path):
     ask()
     (tmp_path / "rows.distill.json").write_text("{")
-    with pytest.raises(DataError, match="cannot be gone on with"):
+    with pytest.raises(DataError, match="cannot be resumed"):
         ask(resume=True)

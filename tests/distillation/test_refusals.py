@@ -42,7 +42,7 @@ def test_an_out_that_is_there_is_not_overwritten(ask, tmp_path):
         ask()
     assert "--resume" not in refused.value.remedy
     assert (tmp_path / "rows.jsonl").read_text() == "mine\n"
-    with pytest.raises(DataError, match="nothing to go on with"):
+    with pytest.raises(DataError, match="nothing to resume"):
         ask(resume=True)
 
 

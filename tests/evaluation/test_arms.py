@@ -9,7 +9,7 @@ from tunesmith.adapters.loaded_base import open_base
 from tunesmith.config.evaluate import EvaluateSettings
 from tunesmith.config.methods import PTuningSettings
 from tunesmith.core.errors import ConfigError
-from tunesmith.core.progress import Cancelled, Notice, Phase
+from tunesmith.core.progress import Cancelled, Notice, Phase, Progress
 from tunesmith.data.rows import Conversation, Message
 from tunesmith.evaluation import answering
 from tunesmith.evaluation.answers import questions_of
@@ -133,7 +133,7 @@ def test_instructions_are_a_text_or_its_file(tmp_path):
 def test_instructions_whose_file_is_missing_end_the_run_before_it_begins(tmp_path):
     evaluate = {"checks": [{"kind": "exact"}], "baseline_prompt": "prompts/none.txt"}
     with pytest.raises(ConfigError, match=r"prompts/none\.txt cannot be read: No such file"):
-        train_run(config(tmp_path, evaluate=evaluate), emit=lambda _: None)
+        train_run(config(tmp_path, evaluate=evaluate))
     assert not (tmp_path / "run").exists()
 
 
@@ -170,7 +170,7 @@ ARMS = ["base", "prompted", "examples", "tuned"]
 
 @pytest.mark.parametrize("kind", ["lora", "p-tuning", "full"])
 def test_four_arms_are_answered_and_told_with_their_tokens(tmp_path, asked, kind):
-    summary = train_run(made(tmp_path, method={"kind": kind}), emit=lambda _: None)
+    summary = train_run(made(tmp_path, method={"kind": kind}))
     document = summary.evaluation
     assert list(document["arms"]) == ARMS
     assert all(document[name] is None for name in ("consistency", "knowledge", "forgetting"))
@@ -203,7 +203,7 @@ def test_four_arms_are_answered_and_told_with_their_tokens(tmp_path, asked, kind
 
 
 def test_no_example_is_a_held_out_row(tmp_path):
-    document = train_run(made(tmp_path), emit=lambda _: None).evaluation
+    document = train_run(made(tmp_path)).evaluation
     lines = (tmp_path / "run" / "answers.jsonl").read_text().splitlines()
     held = {json.loads(line)["question"] for line in lines}
     examples = document["prompts"]["examples"]
@@ -220,7 +220,7 @@ def test_what_every_prompt_of_an_arm_begins_with_is_read_once(tmp_path, monkeypa
         "begin",
         lambda d, ids, group: begun.append((group, len(ids))) or begin(d, ids, group),
     )
-    train_run(made(tmp_path), emit=lambda _: None)
+    train_run(made(tmp_path))
     tokens = dict(begun)
     assert tokens[None, "prompted"] > 12
     assert tokens[None, "examples"] > 12
@@ -234,7 +234,7 @@ def test_a_comparison_answers_the_base_once(tmp_path, asked):
         for rank in (1, 2)
         for method in [base.method.model_copy(update={"rank": rank})]
     ]
-    comparison = compare_runs(variants, tmp_path / "all", emit=lambda *_: None)
+    comparison = compare_runs(variants, tmp_path / "all")
     rows = comparison.rows[0].summary.evaluation["rows"]
     assert list(map(len, asked)) == [4 * rows, rows]
     assert set(asked[1]) == {"rank 2"}
@@ -244,7 +244,7 @@ def test_a_comparison_answers_the_base_once(tmp_path, asked):
 
 @pytest.mark.parametrize("kind", ["lora", "full"])
 def test_an_evaluation_that_was_stopped_goes_on_from_what_is_answered(tmp_path, asked, kind):
-    whole = train_run(made(tmp_path / "whole", method={"kind": kind}), emit=lambda _: None)
+    whole = train_run(made(tmp_path / "whole", method={"kind": kind}))
     made_there, seen = sum(map(len, asked)), []
 
     def emit(event):
@@ -256,15 +256,15 @@ def test_an_evaluation_that_was_stopped_goes_on_from_what_is_answered(tmp_path, 
         patch.setattr("tunesmith.evaluation.answering.cache_root", lambda: tmp_path / "cache")
         run = made(tmp_path / "whole", method={"kind": kind}, out=str(tmp_path / "run"))
         patch.setattr("tunesmith.core.progress.SECONDS_BETWEEN_REPORTS", 0.0)
-        stop = {"emit": emit, "stop": lambda: bool(seen and seen[-1] >= 7)}
+        progress = Progress(emit, cancelled=lambda: bool(seen and seen[-1] >= 7))
         if kind == "full":  # the base is asked before the first step
             with pytest.raises(Cancelled):
-                train_run(run, **stop)
+                train_run(run, progress=progress)
         else:
-            assert train_run(run, **stop).reason == "stopped"
+            assert train_run(run, progress=progress).reason == "stopped"
         assert seen[-1] == 7
         asked.clear()
-        again = resume_run(tmp_path / "run", emit=emit)
+        again = resume_run(tmp_path / "run", progress=Progress(emit))
     assert again.evaluation["arms"] == whole.evaluation["arms"]
     assert sum(map(len, asked)) == made_there - 7
 
@@ -272,7 +272,7 @@ def test_an_evaluation_that_was_stopped_goes_on_from_what_is_answered(tmp_path, 
 def test_an_arm_that_is_left_out_is_told_before_training_and_stands_in_the_document(tmp_path):
     events = []
     run = made(tmp_path, evaluate={"baseline_prompt": "so it is " * 60})
-    document = train_run(run, emit=events.append).evaluation
+    document = train_run(run, progress=Progress(events.append)).evaluation
     assert list(document["arms"]) == ["base", "examples", "tuned"]
     assert "do not fit" in document["left_out"]["prompted"]
     first = next(i for i, event in enumerate(events) if isinstance(event, Planned))
@@ -292,7 +292,7 @@ def test_rows_without_room_for_an_answer_are_not_asked_and_told(tmp_path):
         "overflow": "truncate",
     }
     events = []
-    document = train_run(made(tmp_path, data=data), emit=events.append).evaluation
+    document = train_run(made(tmp_path, data=data), progress=Progress(events.append)).evaluation
     assert document["rows"] == 5
     told = [event.message for event in events if isinstance(event, Notice)]
     assert "1 held-out row not asked: no room for an answer" in told

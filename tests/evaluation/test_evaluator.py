@@ -4,7 +4,7 @@ import pytest
 
 from tests.runs.tiny import config
 from tunesmith.core.errors import ConfigError
-from tunesmith.core.progress import Notice
+from tunesmith.core.progress import Notice, Progress
 from tunesmith.runs.run import train_run
 from tunesmith.training.events import Planned
 
@@ -20,7 +20,7 @@ def run(folder, *checks):
     events = []
     evaluate = {"checks": list(checks), "max_new_tokens": 4, "forgetting": "none"}
     made = config(folder, evaluate=evaluate)
-    return train_run(made, emit=events.append), events
+    return train_run(made, progress=Progress(events.append)), events
 
 
 def notices(events):

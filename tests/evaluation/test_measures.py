@@ -6,7 +6,7 @@ import pytest
 
 from tests.runs.tiny import config
 from tunesmith.core.errors import ModelError
-from tunesmith.core.progress import Phase
+from tunesmith.core.progress import Phase, Progress
 from tunesmith.evaluation import measures
 from tunesmith.evaluation.comparison import TUNED
 from tunesmith.report.writing import write_report
@@ -36,7 +36,7 @@ def made(folder, **changes):
 @pytest.mark.rendered
 @pytest.mark.parametrize("method", [{"kind": "lora", "rank": 2}, {"kind": "full"}])
 def test_every_part_is_measured_in_every_arm_that_it_has(tmp_path, method):
-    found = train_run(made(tmp_path, method=method), emit=lambda _: None).evaluation
+    found = train_run(made(tmp_path, method=method)).evaluation
     assert set(found["consistency"]["samples"]["arms"]) == {"base", "prompted", TUNED}
     assert found["knowledge"]["text"]
     assert found["overtuning"]["text"]
@@ -52,8 +52,8 @@ def test_every_part_is_measured_in_every_arm_that_it_has(tmp_path, method):
 
 @pytest.mark.parametrize("method", [{"kind": "lora", "rank": 2}, {"kind": "full"}])
 def test_evaluating_again_finds_the_same(tmp_path, method):
-    first = train_run(made(tmp_path, method=method), emit=lambda _: None).evaluation
-    again = evaluate_target(str(tmp_path / "run"), {}, emit=lambda _: None).document
+    first = train_run(made(tmp_path, method=method)).evaluation
+    again = evaluate_target(str(tmp_path / "run"), {}).document
     for part in ("consistency", "knowledge", "capacity"):
         assert again[part] == first[part]
     assert again["overtuning"]["text"] == first["overtuning"]["text"]
@@ -64,7 +64,7 @@ def test_what_cannot_be_measured_is_told_and_loses_nothing(tmp_path, monkeypatch
         raise ModelError("the embedder is gone", remedy="get it")
 
     monkeypatch.setattr(measures.ConsistencyRun, "judged", refuse)
-    summary = train_run(made(tmp_path), emit=lambda _: None)
+    summary = train_run(made(tmp_path))
     assert summary.evaluation["consistency"] is None
     assert summary.evaluation["overtuning"] is not None
     assert any("the embedder is gone" in notice for notice in summary.notices)
@@ -80,7 +80,7 @@ def test_a_stop_within_a_measure_stops_the_run_and_going_on_finishes_it(tmp_path
         if isinstance(event, Phase) and event.phase.startswith(phase):
             seen.append(event)
 
-    summary = train_run(made(tmp_path), emit=emit, stop=lambda: bool(seen))
+    summary = train_run(made(tmp_path), progress=Progress(emit, cancelled=lambda: bool(seen)))
     assert summary.reason == "stopped"
     assert not (tmp_path / "run" / "evaluation.json").exists()
 
@@ -104,7 +104,7 @@ def test_runs_of_a_comparison_ask_the_base_once(tmp_path, monkeypatch):
         Variant(name, base.model_copy(update={"train": base.train.model_copy(update={"seed": 0})}))
         for name in ("a", "b")
     ]
-    found = compare_runs(variants, tmp_path / "all", emit=lambda _name, _event: None)
+    found = compare_runs(variants, tmp_path / "all")
     assert sorted(asked) == ["base", "prompted", TUNED, TUNED]
     assert sorted(map(str, told)) == ["None", "a", "b"]
     assert write_report(tmp_path / "all").exists()

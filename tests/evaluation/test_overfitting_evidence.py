@@ -24,7 +24,7 @@ from tunesmith.evaluation.overfitting_evidence import (
     warned_of,
 )
 from tunesmith.runs.folder import RunFolder
-from tunesmith.runs.one_run import open_for
+from tunesmith.runs.result import open_for
 from tunesmith.runs.rows import load_rows
 from tunesmith.runs.run import train_run
 
@@ -69,7 +69,7 @@ def test_texts_are_no_choices_and_other_notes_are_left_out():
 def run(tmp_path_factory):
     train = {"steps": 12, "rows_per_step": 3, "lr": 0.01, "evaluate_steps": 4}
     made = config(tmp_path_factory.mktemp("run"), train=train)
-    folder = RunFolder(Path(train_run(made, emit=lambda _: None).run))
+    folder = RunFolder(Path(train_run(made).run))
     loaded = open_for(made, progress=SILENT)
     attach_folder(loaded, folder.adapter)
     rows = load_rows(made.data, loaded.base.tokenizer, context=256, seed=0)

@@ -9,10 +9,9 @@ from tests.families import FAMILIES, make_exact, tiny_model
 from tunesmith.config import LoraSettings
 from tunesmith.core.errors import TunesmithError
 from tunesmith.engine.forward import Engine, prepare_
-from tunesmith.generation.decoder import Decoder, Prompt
+from tunesmith.generation.decoder import ChatSession, Decoder, Prompt
 from tunesmith.generation.loop import _groups, _like_lengths, cut_at_stop, generate
 from tunesmith.generation.sampling import Sampling, choose, generator_of
-from tunesmith.generation.session import ChatSession
 from tunesmith.methods import table
 
 PROMPTS = [Prompt((5, 9, 44)), Prompt((71, 3, 90, 12, 33, 8, 60)), Prompt((5, 9, 44, 7))]

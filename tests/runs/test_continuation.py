@@ -13,7 +13,7 @@ from tests.runs.trained import copy_of
 from tunesmith.config import load_run_config
 from tunesmith.config.methods import init_path
 from tunesmith.core.errors import AdapterError, ConfigError
-from tunesmith.core.progress import Notice
+from tunesmith.core.progress import Notice, Progress
 from tunesmith.runs.run import resume_run, train_run
 from tunesmith.studies.compare import compare_runs
 from tunesmith.studies.variants import load_variants
@@ -32,7 +32,7 @@ def trained(tmp_path_factory):
         folder = tmp_path_factory.mktemp("first")
         train = {"steps": 2, "rows_per_step": 3, "save_steps": 1, "lr": 0.01}
         values = {"method": json.loads(method), "train": train, "evaluate": {}}
-        train_run(config(folder, out=str(folder / "first"), **values), emit=lambda event: None)
+        train_run(config(folder, out=str(folder / "first"), **values))
         return folder
 
     def copied(folder, method):
@@ -54,7 +54,7 @@ def go(folder, method, *, out="second", **options):
         out=str(folder / out),
         **options.pop("changes", {}),
     )
-    summary = train_run(made, emit=events.append, **options)
+    summary = train_run(made, progress=Progress(events.append, **options))
     if summary.adapter is None:
         return None, events
     written = (folder / out / "adapter" / "adapter_config.json").read_text()
@@ -206,8 +206,8 @@ def test_a_stopped_run_that_goes_on_with_an_adapter_is_resumed_to_the_same_bytes
     trained(tmp_path, method)
     go(tmp_path, {"kind": method["kind"]})
     steps = iter(range(100))
-    go(tmp_path, {"kind": method["kind"]}, out="parts", stop=lambda: next(steps) == 1)
-    resume_run(tmp_path / "parts", emit=lambda event: None)
+    go(tmp_path, {"kind": method["kind"]}, out="parts", cancelled=lambda: next(steps) == 1)
+    resume_run(tmp_path / "parts")
     for name in ("adapter_model.safetensors", "adapter_config.json"):
         one, other = (tmp_path / run / "adapter" / name for run in ("second", "parts"))
         assert one.read_bytes() == other.read_bytes()
@@ -228,15 +228,15 @@ def test_an_adapters_own_tokens_may_be_named_again_and_no_others(trained, tmp_pa
 def test_another_base_is_told(trained, tmp_path):
     trained(tmp_path, {"kind": "qlora", "rank": 2})
     _, events = go(tmp_path, {"kind": "lora"})
-    (note,) = [e.message for e in events if isinstance(e, Notice) and "goes on over" in e.message]
-    assert note.endswith("was trained over a base in 4 bit, and goes on over one in 16 bit or more")
+    (note,) = [e.message for e in events if isinstance(e, Notice) and "continues over" in e.message]
+    assert note.endswith("was trained over a 4-bit base, and continues over a 16-bit or wider one")
     _, events = go(tmp_path, {"kind": "qlora"}, out="alike")
-    assert not [e for e in events if isinstance(e, Notice) and "goes on over" in e.message]
+    assert not [e for e in events if isinstance(e, Notice) and "continues over" in e.message]
     other = base_folder(tmp_path / "other")
     (other / "generation_config.json").write_text('{"eos_token_id": 0}')
     _, events = go(tmp_path, {"kind": "qlora"}, out="third", changes={"model": str(other)})
-    (note,) = [e.message for e in events if isinstance(e, Notice) and "goes on over" in e.message]
-    assert note.endswith(f"was trained over {tmp_path / 'base'}, and goes on over another base")
+    (note,) = [e.message for e in events if isinstance(e, Notice) and "continues over" in e.message]
+    assert note.endswith(f"was trained over {tmp_path / 'base'}, and continues over another base")
 
 
 def test_a_comparison_goes_on_and_refuses_run_by_run(trained, tmp_path):
@@ -244,7 +244,7 @@ def test_a_comparison_goes_on_and_refuses_run_by_run(trained, tmp_path):
     made = config(tmp_path, evaluate={}).model_dump(mode="json", by_alias=True)
     made.update(method={"kind": "lora", "init": start}, out=None)
     variants = load_variants(None, made, grid={"method.rank": [2, 5]})
-    found = compare_runs(variants, tmp_path / "all", emit=lambda *_: None)
+    found = compare_runs(variants, tmp_path / "all")
     assert [row.error is None for row in found.rows] == [True, False]
     assert "method.rank is 5, the adapter has 2" in str(found.rows[1].error)
     assert found.rows[0].config.method.alpha == 32.0
@@ -265,4 +265,4 @@ def test_a_start_of_another_method_is_no_start_word_here(tmp_path):
         made = config(tmp_path, method={"kind": kind, "init": start})
         assert init_path(made.method) == start
         with pytest.raises(ConfigError, match=f"there is no folder {start}"):
-            train_run(made, emit=lambda event: None)
+            train_run(made)

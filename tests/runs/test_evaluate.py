@@ -10,7 +10,7 @@ from tests.runs.test_verdict import probes
 from tests.runs.tiny import ONE_CHECKPOINT, UNMEASURED, base_folder, config, rows_file
 from tests.runs.trained import copy_of
 from tunesmith.core.errors import ConfigError, DataError, RunError
-from tunesmith.core.progress import Cancelled, Notice, Phase
+from tunesmith.core.progress import Cancelled, Notice, Phase, Progress
 from tunesmith.evaluation import answering
 from tunesmith.runs.evaluate import evaluate_target
 from tunesmith.runs.run import resume_run, train_run
@@ -39,7 +39,7 @@ def folders(tmp_path_factory):
     @functools.cache
     def of(kind):
         folder = tmp_path_factory.mktemp(kind)
-        train_run(made(folder, method={"kind": kind, **RANK[kind]}), emit=lambda _: None)
+        train_run(made(folder, method={"kind": kind, **RANK[kind]}))
         return folder
 
     return of
@@ -67,14 +67,16 @@ def asked(monkeypatch):
 
 def evaluated(target, overrides=None, **options):
     events = []
-    found = evaluate_target(str(target), overrides or {}, emit=events.append, **options)
+    found = evaluate_target(
+        str(target), overrides or {}, progress=Progress(events.append), **options
+    )
     return found, [event.message for event in events if isinstance(event, Notice)]
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method["kind"])
 def test_a_run_is_judged_again_as_at_the_end_of_its_training(tmp_path, asked, method):
     run = made(tmp_path, measures={}, method=method)
-    first = train_run(run, emit=lambda _: None)
+    first = train_run(run)
     generated = sum(asked)
     lines = (tmp_path / "run" / "answers.jsonl").read_text()
     found, _ = evaluated(tmp_path / "run")
@@ -109,7 +111,7 @@ def test_another_file_is_asked_with_other_settings_and_the_summary_tells_of_it(t
     assert document["about"]["data"] == str(other)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["evaluation"] == document
-    assert resume_run(tmp_path / "run", emit=lambda _: None).evaluation == document
+    assert resume_run(tmp_path / "run").evaluation == document
 
 
 def test_what_is_found_can_go_elsewhere_and_the_run_stays_as_it_is(trained, tmp_path):
@@ -209,16 +211,16 @@ def test_an_evaluation_that_is_stopped_writes_nothing_and_goes_on_later(
             seen.append(event)
 
     changes = {"evaluate": {"max_new_tokens": 5, "timed_rows": 2}}
-    options = {"emit": emit, "stop": lambda: bool(seen)}
+    progress = Progress(emit, cancelled=lambda: bool(seen))
     with pytest.raises(Cancelled):
-        evaluate_target(str(tmp_path / "run"), changes, **options)
+        evaluate_target(str(tmp_path / "run"), changes, progress=progress)
     assert (tmp_path / "run" / "evaluation.json").read_bytes() == before
     assert evaluated(tmp_path / "run", changes)[0].document is not None
 
 
 def test_answers_of_the_data_that_would_be_cut_are_told(tmp_path):
     events = []
-    train_run(made(tmp_path, train=ONE_CHECKPOINT), emit=events.append)
+    train_run(made(tmp_path, train=ONE_CHECKPOINT), progress=Progress(events.append))
     (told,) = [e.message for e in events if isinstance(e, Notice) and "longer than" in e.message]
     assert "raise evaluate.max_new_tokens" in told
     changes = {"evaluate": {"max_new_tokens": 60, "forgetting": "none"}}
@@ -229,7 +231,7 @@ def test_answers_of_the_data_that_would_be_cut_are_told(tmp_path):
 def test_about_how_long_it_takes_is_said_before_anything_is_answered(tmp_path):
     events = []
     method = {"kind": "prompt", "tokens": 4}  # of a LoRA the probes are asked first
-    train_run(made(tmp_path, train=ONE_CHECKPOINT, method=method), emit=events.append)
+    train_run(made(tmp_path, train=ONE_CHECKPOINT, method=method), progress=Progress(events.append))
     told = [i for i, e in enumerate(events) if isinstance(e, Notice) and e.code == "judging"]
     first = next(
         i

@@ -1,5 +1,8 @@
 """A run's folder is taken where nothing lies but what a killed process left of an empty one."""
 
+import contextlib
+import shutil
+
 import pytest
 
 from tunesmith.core.errors import RunError
@@ -45,3 +48,23 @@ def test_of_two_who_create_a_run_at_once_one_is_refused(tmp_path):
     with alone(folder.path), pytest.raises(RunError, match="another process"):
         folder.create({"model": "m"})
     assert not folder.config.exists()
+
+
+def test_a_refused_run_goes_while_another_process_asks_whether_it_is_held(tmp_path, monkeypatch):
+    """Who asks creates the lock anew, in the middle of the removal too."""
+    folder = RunFolder(tmp_path / "run")
+    folder.create({"model": "m"})
+    remove = shutil.rmtree
+
+    def asked_meanwhile(path, **options):
+        if path.exists():
+            (folder.path / ".lock").unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                (folder.path / ".lock").touch()
+        remove(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", asked_meanwhile)
+    with alone(folder.path):
+        folder.discard_unless_begun()
+    assert not folder.config.exists()
+    assert list(tmp_path.iterdir()) == []

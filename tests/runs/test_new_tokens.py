@@ -9,6 +9,7 @@ from transformers import AutoTokenizer
 from tests.runs.tiny import config
 from tunesmith.conversation.chat import open_chat
 from tunesmith.core.errors import ConfigError
+from tunesmith.core.progress import Progress
 from tunesmith.generation.sampling import Sampling
 from tunesmith.runs.adapter_record import record_of, settings_of
 from tunesmith.runs.locate import locate
@@ -19,7 +20,7 @@ METHOD = {"kind": "lora", "rank": 2, "new_tokens": ["<intent>"]}
 
 def go(folder, **options):
     made = config(folder, method=METHOD, data=data(folder))
-    return train_run(made, emit=lambda event: None, **options)
+    return train_run(made, progress=Progress(**options))
 
 
 def data(folder):
@@ -49,7 +50,7 @@ def test_both_arms_and_a_chat_answer_each_with_its_own_tokenizer(tmp_path):
         locate(str(tmp_path / "run"), ["base"]), sampling=Sampling(max_new_tokens=3), seed=0
     )
     for participant in chat.participants:
-        reply = chat.reply(participant, "say 3 <intent>", on_text=lambda text: None)
+        reply = participant.reply("say 3 <intent>")
         assert reply.tokens >= 1
 
 
@@ -58,8 +59,8 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path):
         (tmp_path / name).mkdir()
     go(tmp_path / "whole")
     calls = iter(range(100))
-    go(tmp_path / "parts", stop=lambda: next(calls) >= 2)
-    resume_run(tmp_path / "parts" / "run", emit=lambda event: None)
+    go(tmp_path / "parts", cancelled=lambda: next(calls) >= 2)
+    resume_run(tmp_path / "parts" / "run")
     whole, parts = (
         (tmp_path / name / "run" / "adapter" / "adapter_model.safetensors").read_bytes()
         for name in ("whole", "parts")
@@ -71,7 +72,7 @@ def test_a_run_continues_from_an_adapter_with_its_tokens(tmp_path):
     first = go(tmp_path)
     method = {"kind": "lora", "init": first.adapter}
     made = config(tmp_path, method=method, data=data(tmp_path), out=str(tmp_path / "second"))
-    second = train_run(made, emit=lambda event: None)
+    second = train_run(made)
     tuned = AutoTokenizer.from_pretrained(second.adapter)
     assert len(tuned("<intent>", add_special_tokens=False).input_ids) == 1
 

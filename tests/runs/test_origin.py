@@ -25,7 +25,7 @@ def trained(tmp_path, **changes):
     """The adapter folder of a short run."""
     train = {"steps": 1, "rows_per_step": 3}
     made = config(tmp_path, train=train, evaluate={}, **changes)
-    train_run(made, emit=lambda event: None)
+    train_run(made)
     return tmp_path / "run" / "adapter"
 
 

@@ -186,7 +186,7 @@ def test_what_was_compared_otherwise_is_compared_again(loaded, write, monkeypatc
     path = write("a.jsonl", *names("red"))
     load(loaded, train=path, eval=0.3)
     looked = []
-    look = gathering.look_over
+    look = gathering.analyze
     monkeypatch.setattr(gathering, "analyze", lambda *a, **k: looked.append(1) or look(*a, **k))
     load(loaded, **{"train": path, "eval": 0.3, **change})
     assert looked == [1]

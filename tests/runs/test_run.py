@@ -14,7 +14,7 @@ from tunesmith.adapters.loaded_base import attach_folder, open_base
 from tunesmith.config import load_run_config
 from tunesmith.conversation.chat import open_chat
 from tunesmith.core.errors import ConfigError, DataError, ModelError, RunError, TunesmithError
-from tunesmith.core.progress import Notice, Phase
+from tunesmith.core.progress import Notice, Phase, Progress
 from tunesmith.generation.sampling import Sampling
 from tunesmith.models.hashes import hash_folder
 from tunesmith.runs import neighbours
@@ -29,7 +29,7 @@ from tunesmith.training.events import Ended, Planned
 
 def go(config_, **options):
     events = []
-    summary = train_run(config_, emit=events.append, **options)
+    summary = train_run(config_, progress=Progress(events.append, **options))
     return summary, events
 
 
@@ -83,10 +83,10 @@ def test_a_run_leaves_every_file_and_does_not_touch_its_base(tmp_path, method):
 
 
 def test_a_run_that_is_worked_on_is_refused_to_others_and_told_as_running(tmp_path):
-    go(config(tmp_path), stop=lambda: True)
+    go(config(tmp_path), cancelled=lambda: True)
     with alone(tmp_path / "run"):
         with pytest.raises(RunError, match="another process is working on this run"):
-            resume_run(tmp_path / "run", emit=lambda event: None)
+            resume_run(tmp_path / "run")
         record = read_run(tmp_path / "run")
         assert (record.state, record.can_resume) == ("running", False)
     assert read_run(tmp_path / "run").state == "stopped"
@@ -113,10 +113,10 @@ def test_a_stop_while_the_answers_are_made_keeps_the_adapter_and_can_be_gone_on_
         if isinstance(event, Phase) and "answering" in event.phase:
             answering.append(event)
 
-    first = train_run(config(tmp_path), emit=emit, stop=lambda: bool(answering))
+    first = train_run(config(tmp_path), progress=Progress(emit, cancelled=lambda: bool(answering)))
     assert (first.reason, first.steps, first.evaluation) == ("stopped", 8, None)
     assert first.adapter is not None
-    assert resume_run(tmp_path / "run", emit=emit).evaluation is not None
+    assert resume_run(tmp_path / "run", progress=Progress(emit)).evaluation is not None
 
 
 def answered(events):
@@ -125,7 +125,7 @@ def answered(events):
 
 def resumed(folder):
     events = []
-    return resume_run(folder, emit=events.append), events
+    return resume_run(folder, progress=Progress(events.append)), events
 
 
 def contents(folder):
@@ -175,7 +175,7 @@ def test_what_a_complete_run_lost_is_made_again(tmp_path, lost):
 
 
 def test_what_a_kill_left_half_written_goes_when_the_run_goes_on(tmp_path):
-    go(config(tmp_path), stop=lambda: True)
+    go(config(tmp_path), cancelled=lambda: True)
     run = tmp_path / "run"
     (run / ".tmp-metrics.jsonl-0123abcd").write_text("half")
     (run / ".tmp-old-adapter").mkdir()
@@ -185,7 +185,7 @@ def test_what_a_kill_left_half_written_goes_when_the_run_goes_on(tmp_path):
 
 
 def test_a_refused_resume_sweeps_nothing_of_the_living_process(tmp_path):
-    go(config(tmp_path), stop=lambda: True)
+    go(config(tmp_path), cancelled=lambda: True)
     left = tmp_path / "run" / ".tmp-metrics.jsonl-0123abcd"
     left.write_text("half")
     with alone(tmp_path / "run"), pytest.raises(RunError):
@@ -230,12 +230,12 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path, method):
     whole, _ = go(config(tmp_path, method=method))
     first = config(tmp_path, method=method, out=str(tmp_path / "other"))
     steps = iter(range(100))
-    stopped, _ = go(first, stop=lambda: next(steps) == 4)
+    stopped, _ = go(first, cancelled=lambda: next(steps) == 4)
     assert (stopped.reason, stopped.steps, stopped.adapter) == ("stopped", 5, None)
     (newest,) = (tmp_path / "other" / "checkpoints").glob("step-*5/state.json")
     earlier = json.loads(newest.read_text())["seconds"]
     events = []
-    ended = resume_run(tmp_path / "other", emit=events.append)
+    ended = resume_run(tmp_path / "other", progress=Progress(events.append))
     assert (ended.reason, ended.steps) == ("done", 8)
     assert ended.train_loss == whole.train_loss
     assert ended.seconds > earlier > 0
@@ -347,7 +347,7 @@ def test_a_tokenizer_without_a_chat_template_is_refused(tmp_path):
 
 def test_resuming_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(RunError, match="holds no run"):
-        resume_run(tmp_path, emit=lambda event: None)
+        resume_run(tmp_path)
 
 
 def test_weighted_files_are_read_together(tmp_path):

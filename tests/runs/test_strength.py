@@ -176,7 +176,7 @@ def test_a_run_whose_answers_cannot_be_scored_is_saved_all_the_same(tmp_path, mo
     rises = iter([0.5])  # in full, and less at every share
     monkeypatch.setattr(Evaluator, "forgetting", lambda *_: forgetting(next(rises, 0.01)))
     run = config(tmp_path, evaluate=evaluate, train=ONE_CHECKPOINT)
-    summary = train_run(run, emit=lambda _: None)
+    summary = train_run(run)
     assert summary.adapter is not None
     assert summary.evaluation["strength"] is None
 
@@ -227,7 +227,7 @@ def test_it_is_told_in_words(language, share):
 
 
 def test_a_run_that_forgets_ends_at_a_share_and_says_so(tmp_path, monkeypatch):
-    whole = train_run(config(tmp_path / "whole"), emit=lambda _: None)
+    whole = train_run(config(tmp_path / "whole"))
     evaluate = {**config(tmp_path).evaluate.model_dump(mode="json"), "forgetting": "default"}
 
     def forgotten(judge, loaded, adapter, probes=None):
@@ -242,7 +242,7 @@ def test_a_run_that_forgets_ends_at_a_share_and_says_so(tmp_path, monkeypatch):
     whole_sizes = []
     monkeypatch.setattr(Evaluator, "forgetting", forgotten)
     run = config(tmp_path / "weak", evaluate=evaluate)
-    summary = train_run(run, emit=lambda _: None)
+    summary = train_run(run)
     found = summary.evaluation["strength"]
     assert found["share"] == 0.5
     assert found["text"] in summary.notices
@@ -259,12 +259,12 @@ def test_a_run_that_forgets_ends_at_a_share_and_says_so(tmp_path, monkeypatch):
 
 def test_a_full_run_that_forgets_ends_between_its_base_and_what_it_learned(tmp_path, monkeypatch):
     method = {"kind": "full"}
-    whole = train_run(config(tmp_path / "whole", method=method), emit=lambda _: None)
+    whole = train_run(config(tmp_path / "whole", method=method))
     evaluate = {**config(tmp_path).evaluate.model_dump(mode="json"), "forgetting": "default"}
     rises = iter([0.5, 0.5])  # in full, and at the first share; less at the others
     monkeypatch.setattr(Evaluator, "forgetting", lambda *_: forgetting(next(rises, 0.01)))
     run = config(tmp_path / "weak", method=method, evaluate=evaluate, train=ONE_CHECKPOINT)
-    summary = train_run(run, emit=lambda _: None)
+    summary = train_run(run)
     share = summary.evaluation["strength"]["share"]
     assert 0.5 < share < SHARES[len(SHARES) // 2]
     began, ended, between = (
@@ -280,5 +280,5 @@ def test_full_strength_can_be_asked_for(tmp_path, monkeypatch):
     monkeypatch.setattr(Evaluator, "forgetting", lambda *_: forgetting(0.5))
     settings = {"probes": ["copa"], "scale": "none"}
     evaluate = {**config(tmp_path).evaluate.model_dump(mode="json"), "forgetting": settings}
-    summary = train_run(config(tmp_path, evaluate=evaluate), emit=lambda _: None)
+    summary = train_run(config(tmp_path, evaluate=evaluate))
     assert summary.evaluation["strength"] is None

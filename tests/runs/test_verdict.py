@@ -8,7 +8,7 @@ from tests.runs.tiny import ONE_CHECKPOINT, UNMEASURED, config
 from tunesmith.config import load_run_config
 from tunesmith.config.evaluate import ForgettingSettings
 from tunesmith.core.errors import ConfigError
-from tunesmith.core.progress import Cancelled, Phase
+from tunesmith.core.progress import Cancelled, Phase, Progress
 from tunesmith.evaluation import forgetting_scores, likelihoods
 from tunesmith.evaluation.comparison import TUNED
 from tunesmith.runs.run import resume_run, train_run
@@ -53,7 +53,7 @@ def arms(monkeypatch):
 
 
 def test_the_document_has_the_verdict_and_what_was_forgotten(tmp_path, arms):
-    summary = train_run(made(tmp_path), emit=lambda _: None)
+    summary = train_run(made(tmp_path))
     document = json.loads((tmp_path / "run" / "evaluation.json").read_text())
     assert summary.evaluation == document
     verdict, arm = document["verdict"], document["arms"][TUNED]["checks"]["exact"]
@@ -71,9 +71,7 @@ def test_the_document_has_the_verdict_and_what_was_forgotten(tmp_path, arms):
 
 
 def test_full_fine_tuning_asks_the_base_before_it_changes(tmp_path, arms):
-    summary = train_run(
-        made(tmp_path, method={"kind": "full"}, train=ONE_CHECKPOINT), emit=lambda _: None
-    )
+    summary = train_run(made(tmp_path, method={"kind": "full"}, train=ONE_CHECKPOINT))
     assert arms == [[None], [None]]
     found = summary.evaluation["forgetting"]
     assert any(each["base"] != each["tuned"] for each in found)
@@ -86,14 +84,14 @@ def test_a_comparison_asks_the_base_once(tmp_path, arms):
         for rank in (1, 2)
         for method in [base.method.model_copy(update={"rank": rank})]
     ]
-    comparison = compare_runs(variants, tmp_path / "all", emit=lambda *_: None)
+    comparison = compare_runs(variants, tmp_path / "all")
     assert arms == [[None, "adapter"], ["adapter"]]
     first, second = (row.summary.evaluation["forgetting"] for row in comparison.rows)
     assert [each["base"] for each in first] == [each["base"] for each in second]
 
 
 def test_none_measures_nothing_and_says_so(tmp_path, arms):
-    summary = train_run(config(tmp_path), emit=lambda _: None)
+    summary = train_run(config(tmp_path))
     assert summary.evaluation["forgetting"] is None
     assert summary.evaluation["verdict"]["text"].endswith("What it forgot was not measured.")
     assert arms == []
@@ -110,11 +108,11 @@ def test_a_stop_while_probing_is_gone_on_with(tmp_path, monkeypatch, kind):
     wanted = made(tmp_path, method={"kind": kind})
     if kind == "full":  # the base is asked before the first step
         with pytest.raises(Cancelled):
-            train_run(wanted, emit=emit, stop=lambda: any(seen))
+            train_run(wanted, progress=Progress(emit, cancelled=lambda: any(seen)))
     else:
-        run = train_run(wanted, emit=emit, stop=lambda: any(seen))
+        run = train_run(wanted, progress=Progress(emit, cancelled=lambda: any(seen)))
         assert (run.reason, run.evaluation) == ("stopped", None)
-    again = resume_run(tmp_path / "run", emit=lambda _: None)
+    again = resume_run(tmp_path / "run")
     assert again.evaluation["forgetting"] is not None
 
 
@@ -122,7 +120,7 @@ def test_a_probe_that_cannot_be_read_is_refused_before_the_training(tmp_path):
     evaluate = {"checks": [{"kind": "exact"}], "forgetting": str(tmp_path / "none.jsonl")}
     events = []
     with pytest.raises(ConfigError, match=r"none\.jsonl: does not exist"):
-        train_run(config(tmp_path, evaluate=evaluate), emit=events.append)
+        train_run(config(tmp_path, evaluate=evaluate), progress=Progress(events.append))
     assert not any(type(event).__name__ == "Step" for event in events)
 
 

@@ -94,7 +94,7 @@ def test_mapped_columns_and_limits_that_were_given_stay(drafted, tmp_path):
     rows = [{"q": row["prompt"], "a": row["completion"]} for row in LABELS]
     draft, _ = drafted(rows, map={"prompt": "q", "completion": "a"}, overflow="truncate")
     data = loaded(draft.text, tmp_path).data
-    assert (data.map, data.overflow) == ({"prompt": "q", "completion": "a"}, "cut")
+    assert (data.map, data.overflow) == ({"prompt": "q", "completion": "a"}, "truncate")
 
 
 def test_faulty_rows_are_told_and_sound_ones_make_the_draft(drafted):

@@ -22,5 +22,5 @@ def train(folder: Path, name: str, **changes: object) -> Path:
         base_folder(folder / "base")
     data = {"train": rows_of(folder / f"{name}.jsonl", ANSWERS[name]), "eval": 0.4}
     values = {"data": data, "train": LEARNED, "out": str(folder / name)}
-    train_run(config(folder, **{**values, **changes}), emit=lambda _: None)
+    train_run(config(folder, **{**values, **changes}))
     return folder / name

@@ -59,9 +59,9 @@ def test_the_weights_that_lose_least_are_found(blend, tmp_path, monkeypatch, bes
     def lost(weights):
         return sum(abs(w - b) for w, b in zip(weights, best, strict=True))
 
-    way = found(blend, tmp_path, monkeypatch, lost)
-    assert way.weights == pytest.approx(best)
-    assert way.name == f"linear {best[0]:g}, {best[1]:g}"
+    recipe = found(blend, tmp_path, monkeypatch, lost)
+    assert recipe.weights == pytest.approx(best)
+    assert recipe.name == f"linear {best[0]:g}, {best[1]:g}"
 
 
 @pytest.mark.parametrize("lost", [lambda _: 0.9, lambda weights: -sum(weights)])

@@ -2,6 +2,7 @@
 
 import json
 import weakref
+from functools import partial
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from safetensors.torch import load_file
 from tests.runs.tiny import config
 from tunesmith.config.methods import LoraSettings
 from tunesmith.core.errors import RunError
+from tunesmith.core.progress import Progress
 from tunesmith.runs.history import read_run
 from tunesmith.runs.run import train_run
 from tunesmith.studies.compare import COMPARISON, TOGETHER, compare_runs, resume_comparison
@@ -27,10 +29,14 @@ def variants(folder, methods=METHODS, grid=(), **changes):
     return load_variants(None, made, methods=methods, grid=dict(grid))
 
 
+def progress_of(emit, **options):
+    return lambda name: Progress(partial(emit, name), **options)
+
+
 def go(made, out, **options):
     events = []
     found = compare_runs(
-        made, out, emit=lambda name, event: events.append((name, event)), **options
+        made, out, progress_of(lambda name, event: events.append((name, event))), **options
     )
     return found, events
 
@@ -66,7 +72,7 @@ def test_each_run_among_others_ends_as_the_run_alone(tmp_path):
     for alone in variants(tmp_path, kinds):
         kind = alone.config.method.kind
         out = tmp_path / "alone" / kind
-        train_run(alone.config.model_copy(update={"out": str(out)}), emit=lambda _: None)
+        train_run(alone.config.model_copy(update={"out": str(out)}))
         one, other = (
             load_file(folder / "adapter" / "adapter_model.safetensors")
             for folder in (out, tmp_path / "all" / kind)
@@ -106,11 +112,13 @@ def test_a_stopped_comparison_goes_on_to_the_unbroken_one(tmp_path):
         steps.extend([name] * isinstance(event, StepDone))
 
     made = variants(tmp_path, methods)
-    first = compare_runs(made, tmp_path / "parts", emit=emit, stop=lambda: len(steps) > 4)
+    first = compare_runs(
+        made, tmp_path / "parts", progress_of(emit, cancelled=lambda: len(steps) > 4)
+    )
     assert {row.summary.reason for row in first.rows} == {"stopped"}
-    second = resume_comparison(tmp_path / "parts", emit=lambda *_: None)
+    second = resume_comparison(tmp_path / "parts")
     assert {row.summary.reason for row in second.rows} == {"done"}
-    third = resume_comparison(tmp_path / "parts", emit=lambda *_: None)
+    third = resume_comparison(tmp_path / "parts")
     assert third.to_json() == second.to_json()
     for kind in methods:
         one, other = (
@@ -127,10 +135,10 @@ def test_a_damaged_checkpoint_fails_its_run_and_no_other(tmp_path):
         steps.extend([event] * isinstance(event, StepDone))
 
     made = variants(tmp_path, ("lora", "prompt"))
-    compare_runs(made, tmp_path / "all", emit=emit, stop=lambda: len(steps) > 4)
+    compare_runs(made, tmp_path / "all", progress_of(emit, cancelled=lambda: len(steps) > 4))
     tensors = max((tmp_path / "all/lora/checkpoints").glob("step-*/trained.safetensors"))
     tensors.write_bytes(tensors.read_bytes()[:50])
-    lora, prompt = resume_comparison(tmp_path / "all", emit=lambda *_: None).rows
+    lora, prompt = resume_comparison(tmp_path / "all").rows
     assert str(tensors.parent) in str(lora.error)
     assert (lora.summary, prompt.error, prompt.summary.reason) == (None, None, "done")
 
@@ -142,7 +150,7 @@ def test_a_folder_that_holds_a_comparison_is_refused(tmp_path):
         go(made, tmp_path / "a")
     assert f"--resume {tmp_path / 'a'}" in error.value.remedy
     with pytest.raises(RunError, match=r"holds no comparison: comparison.json is missing\."):
-        resume_comparison(tmp_path / "b", emit=lambda *_: None)
+        resume_comparison(tmp_path / "b")
 
 
 def test_a_folder_that_holds_a_run_is_refused_before_anything_is_written(tmp_path):
@@ -210,10 +218,10 @@ def test_the_peak_of_a_run_that_goes_on_is_that_of_all_its_processes(tmp_path):
         steps.extend([name] * isinstance(event, StepDone))
 
     made, out = variants(tmp_path, ("lora",)), tmp_path / "parts"
-    compare_runs(made, out, emit=emit, stop=lambda: len(steps) > 1)
+    compare_runs(made, out, progress_of(emit, cancelled=lambda: len(steps) > 1))
     metrics = out / "lora" / "metrics.jsonl"
     first, *others = map(json.loads, metrics.read_text().splitlines())
     first["peak_bytes"] = 10**15
     metrics.write_text("".join(json.dumps(line) + "\n" for line in (first, *others)))
-    (row,) = resume_comparison(out, emit=lambda *_: None).to_json()["runs"]
+    (row,) = resume_comparison(out).to_json()["runs"]
     assert row["peak_bytes"] == 10**15

@@ -16,7 +16,7 @@ from tunesmith.adapters.conflicts import conflicts
 from tunesmith.core.errors import AdapterError
 from tunesmith.core.progress import Notice, Progress
 from tunesmith.evaluation import answering
-from tunesmith.studies.conflicts import find_conflicts, judged
+from tunesmith.studies.conflicts import assess_conflicts, find_conflicts
 from tunesmith.studies.merge import named
 
 
@@ -69,7 +69,7 @@ def test_tasks_that_ask_the_same_are_answered_once(runs, monkeypatch):
 def test_without_runs_weights_are_measured_and_no_score_is_claimed(bare):
     found = find_conflicts(named(bare))
     assert (found.trial, found.verdict.answer) == (None, "cannot-tell")
-    assert "weights alone do not tell it" in found.verdict.text
+    assert "weights alone do not show it" in found.verdict.text
     assert list(found.left_out) == ["left", "right"]
     assert found.to_json()["scores"] == []
     with pytest.raises(AdapterError, match="left: it lies in no run"):
@@ -130,8 +130,8 @@ def opposed(bare, layers):
 )
 def test_blocks_that_oppose_are_named(bare, layers, said):
     found = opposed(bare, layers)
-    assert judged({("a", "b"): found}, None).text.startswith(said)
-    several = judged({("a", "b"): found, ("a", "c"): found}, None)
+    assert assess_conflicts({("a", "b"): found}, None).text.startswith(said)
+    several = assess_conflicts({("a", "b"): found, ("a", "c"): found}, None)
     assert f"a and c: {said[0].lower()}{said[1:]}" in several.text
 
 
@@ -144,26 +144,32 @@ def test_what_reading_lets_expect_stands_beside_what_was_measured(bare):
     lost = ({"task 0": 0.3, "task 1": -0.01}, {"task 0": 0.08, "task 1": 0.05})
     candidates = [replace(c, lost=n) for c, n in zip(measured.candidates, lost, strict=True)]
     read = replace(measured, candidates=candidates)
-    found = judged({("a", "b"): apart}, read)
+    found = assess_conflicts({("a", "b"): apart}, read)
     assert (found.expected, found.answer) == ("fits", "clash")
     assert found.text.startswith("They hardly meet (cosine ")
     assert "`ties` loses least: 0.08 of task 0, 0.05 of task 1 (nats a token)." in found.text
     less = replace(read, candidates=candidates[:1])
-    assert judged({("a", "b"): apart}, less).expected == "clash"
-    assert judged({("a", "b"): apart}, measured).expected == "cannot-tell"
-    same = judged({("a", "b"): opposed(bare, ())}, None)
+    assert assess_conflicts({("a", "b"): apart}, less).expected == "clash"
+    assert assess_conflicts({("a", "b"): apart}, measured).expected == "cannot-tell"
+    same = assess_conflicts({("a", "b"): opposed(bare, ())}, None)
     assert (same.expected, same.answer) == ("cannot-tell", "cannot-tell")
 
 
 def test_the_verdict_is_that_of_the_best_merge_and_names_it(bare):
     found = {("a", "b"): opposed(bare, ())}
-    fits = judged(found, trial({"linear": 0.1, "ties": 0.2}, {"linear": 0.05, "ties": 0.0}))
+    fits = assess_conflicts(
+        found, trial({"linear": 0.1, "ties": 0.2}, {"linear": 0.05, "ties": 0.0})
+    )
     assert fits.answer == "fits"
     assert "task 0 goes from 90 to 80 %" in fits.text
     assert "ties" not in fits.text
-    even = judged(found, trial({"linear": 0.1, "ties": 0.1}, {"linear": 0.1, "ties": 0.0}))
+    even = assess_conflicts(
+        found, trial({"linear": 0.1, "ties": 0.1}, {"linear": 0.1, "ties": 0.0})
+    )
     assert "ties" not in even.text
-    clash = judged(found, trial({"linear": 0.3, "ties": 0.2}, {"linear": 0.0, "ties": 0.05}))
+    clash = assess_conflicts(
+        found, trial({"linear": 0.3, "ties": 0.2}, {"linear": 0.0, "ties": 0.05})
+    )
     assert clash.answer == "clash"
     assert "task 0 falls from 90 to 60 %, task 1 goes from 90 to 90 %" in clash.text
     assert "`ties` costs least: task 0 70 %, task 1 85 %" in clash.text
@@ -173,6 +179,6 @@ def test_an_untrained_adapter_is_called_so(bare):
     change_tensors(Path(bare[1]), lambda name, t: 0 * t if "lora_B" in name else t)
     found = conflicts(*(sources.read(Path(folder)) for folder in bare))
     assert math.isnan(found.overall.cosine)
-    text = judged({("a", "b"): found}, None).text
+    text = assess_conflicts({("a", "b"): found}, None).text
     assert text.startswith("One of them changes nothing")
     assert "nan" not in text

@@ -8,10 +8,11 @@ import pytest
 from tests.runs.tiny import config
 from tunesmith.config.methods import FullSettings
 from tunesmith.core.errors import ConfigError, DataError
-from tunesmith.core.progress import SILENT, Cancelled
+from tunesmith.core.progress import SILENT, Cancelled, Progress, never
 from tunesmith.evaluation.likelihoods import losses_of_rows
-from tunesmith.runs.one_run import OneRun, open_for
-from tunesmith.studies.curve import Point, assess_curve, learning_curve, resume_curve
+from tunesmith.runs.result import open_for
+from tunesmith.runs.run import begin, prepare
+from tunesmith.studies.curve import SHARES, Point, assess_curve, learning_curve, resume_curve
 from tunesmith.training.events import Ended
 from tunesmith.training.loop import held_out_loss
 
@@ -84,9 +85,13 @@ def test_points_of_other_rows_are_refused():
 pytestmark = pytest.mark.usefixtures("home")
 
 
-def go(made, out, **options):
+def go(made, out, *, shares=SHARES, cancelled=never):
     events = []
-    return learning_curve(made, out, emit=lambda *e: events.append(e), **options), events
+
+    def progress_of(name):
+        return Progress(lambda event: events.append((name, event)), cancelled=cancelled)
+
+    return learning_curve(made, out, progress_of, shares=shares), events
 
 
 def test_every_share_trains_as_long_on_its_part_of_the_rows(tmp_path):
@@ -101,14 +106,13 @@ def test_every_share_trains_as_long_on_its_part_of_the_rows(tmp_path):
     assert [point["rows"] for point in document["points"]] == rows
     assert document["verdict"]["answer"] in ("yes", "no", "cannot-tell")
     assert document["gain"]["low"] <= document["gain"]["mean"] <= document["gain"]["high"]
-    again = resume_curve(tmp_path / "curve", emit=lambda *_: None)
+    again = resume_curve(tmp_path / "curve")
     assert again.to_json() == document
 
 
 def test_losses_of_rows_are_those_of_the_run(tmp_path):
     made = config(tmp_path)
     found, _ = go(made, tmp_path / "curve", shares=(0.5, 1.0))
-    run = OneRun(made, found.comparison.rows[1].folder, progress=SILENT)
     loaded = open_for(made, progress=SILENT)
     start = made.model_copy(
         update={
@@ -117,21 +121,21 @@ def test_losses_of_rows_are_those_of_the_run(tmp_path):
             )
         }
     )
-    run.config = start
-    run.prepare(loaded)
-    held = run.job.held
+    run = begin(start, found.comparison.rows[1].folder, SILENT)
+    job = prepare(run, loaded).job
+    held = job.held
     losses = losses_of_rows(loaded, held, adapter="default")
     weights = [float(held[i].weights[1:].sum()) for i in range(len(held))]
     mean = sum(x * w for x, w in zip(losses, weights, strict=True)) / sum(weights)
-    assert mean == pytest.approx(held_out_loss(run.job, held, tokens=64), rel=1e-4)
+    assert mean == pytest.approx(held_out_loss(job, held, tokens=64), rel=1e-4)
     assert losses == pytest.approx(found.points[1].losses, rel=1e-4)
 
 
 def test_a_curve_that_was_cancelled_is_resumed(tmp_path):
     made = config(tmp_path)
     with pytest.raises(Cancelled):
-        go(made, tmp_path / "curve", shares=(0.5, 1.0), stop=lambda: True)
-    assert len(resume_curve(tmp_path / "curve", emit=lambda *_: None).points) == 2
+        go(made, tmp_path / "curve", shares=(0.5, 1.0), cancelled=lambda: True)
+    assert len(resume_curve(tmp_path / "curve").points) == 2
 
 
 def test_what_has_no_curve_is_refused(tmp_path):

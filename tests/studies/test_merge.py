@@ -22,8 +22,7 @@ from tunesmith.runs.evaluate import evaluate_target
 from tunesmith.studies import merge as combining
 from tunesmith.studies.candidates import Candidate, MergeRecipe, automatic, recipes_of
 from tunesmith.studies.merge import NothingKeepsAll, Trial, combine, combine_best, named
-from tunesmith.studies.tasks import runs_of
-from tunesmith.studies.trials import TaskScores
+from tunesmith.studies.tasks import TaskScores, runs_of
 
 WAYS = ("linear", "ties", "knots", "sce")
 
@@ -54,30 +53,30 @@ def test_the_best_is_the_one_whose_worst_drop_is_smallest(seed):
     draws = torch.rand(2, len(WAYS), generator=torch.Generator().manual_seed(seed)).tolist()
     found = trial(*(dict(zip(WAYS, row, strict=True)) for row in draws))
     worst = {name: max(drops) for name, *drops in zip(WAYS, *draws, strict=True)}
-    assert found.best().way.name == min(worst, key=worst.get)
-    assert found.worst(found.best().way.name)[1].mean == min(worst.values())
+    assert found.best().recipe.name == min(worst, key=worst.get)
+    assert found.worst(found.best().recipe.name)[1].mean == min(worst.values())
 
 
 def test_of_equal_worst_drops_the_smaller_mean_decides_then_the_order():
     found = trial(
         {"linear": 0.2, "ties": 0.2, "sce": 0.2}, {"linear": 0.2, "ties": 0.1, "sce": 0.1}
     )
-    assert found.best().way.name == "ties"
+    assert found.best().recipe.name == "ties"
 
 
 def test_every_method_is_tried_and_no_way_twice(runs):
     blend = named(runs).blend
     found = automatic(blend)
-    names = [way.name for way in found]
+    names = [recipe.name for recipe in found]
     assert {"linear", "magnitude", "ties", "dare", "dare-ties", "sce", "knots"} < set(names)
     assert {"ties 0.5", "sce 0.5"} < set(names)
     assert blend.rank == 4
-    ways = recipes_of(blend, kinds=["linear", "ties"], densities=[0.2, 0.5], ranks=[2, 4])
-    for each in (found, ways):
-        pairs = [(way.method, way.rank) for way in each]
+    recipes = recipes_of(blend, kinds=["linear", "ties"], densities=[0.2, 0.5], ranks=[2, 4])
+    for each in (found, recipes):
+        pairs = [(recipe.method, recipe.rank) for recipe in each]
         assert all(a != b for a, b in itertools.combinations(pairs, 2))
-        assert len({way.name for way in each}) == len(each)
-    assert len(ways) == 2 + 4
+        assert len({recipe.name for recipe in each}) == len(each)
+    assert len(recipes) == 2 + 4
 
 
 def test_what_costs_too_much_is_refused_with_the_figures_and_nothing_is_written(runs, tmp_path):
@@ -87,7 +86,7 @@ def test_what_costs_too_much_is_refused_with_the_figures_and_nothing_is_written(
     assert f"tunesmith chat --adapter {runs[0]} --adapter {runs[1]}" in refusal.value.remedy
     assert list(tmp_path.iterdir()) == []
     found = refusal.value.trial
-    assert all(found.worst(each.way.name)[1].mean > 0.1 for each in found.candidates)
+    assert all(found.worst(each.recipe.name)[1].mean > 0.1 for each in found.candidates)
     assert [task.arms["alone"].mean for task in found.scores] == [1.0, 1.0]
 
 
@@ -97,7 +96,7 @@ def test_what_is_allowed_is_written_as_it_was_measured(runs, tmp_path):
     document = done.to_json()
     costs = {each["name"]: each["worst_drop"]["mean"] for each in document["tried"]}
     assert costs[document["name"]] == min(costs.values())
-    assert f"Chosen of {len(costs)} ways" in (tmp_path / "out" / store.CARD).read_text()
+    assert f"Chosen from {len(costs)} recipes" in (tmp_path / "out" / store.CARD).read_text()
     asked = {"checks": [{"kind": "exact"}], "max_new_tokens": 8, "timed_rows": 0}
     checks = {"evaluate": {**asked, **UNMEASURED}}
     for run, task in zip(runs, document["scores"], strict=True):
@@ -113,7 +112,6 @@ def test_what_is_allowed_is_written_as_it_was_measured(runs, tmp_path):
             str(tmp_path / "out"),
             {"dtype": "float32", **checks},
             data=str(held),
-            emit=lambda _: None,
         )
         expected = task["arms"][document["name"]]
         score = found.document["arms"]["tuned"]["checks"]["exact"]

@@ -50,11 +50,11 @@ def test_ranks_that_do_no_more_are_told_as_enough(tmp_path):
 def test_a_comparison_of_ranks_says_so(tmp_path):
     base = config(tmp_path, train=ONE_CHECKPOINT)
     variants = [Variant(f"rank {rank}", of_rank(base, rank)) for rank in (1, 2)]
-    document = compare_runs(variants, tmp_path / "all", emit=lambda *_: None).to_json()
+    document = compare_runs(variants, tmp_path / "all").to_json()
     (found,) = document["loss_against_rank"]
     assert found["runs"] == ["rank 1", "rank 2"]
     assert len(found["falls"]) == 1
-    again = resume_comparison(tmp_path / "all", emit=lambda *_: None).to_json()
+    again = resume_comparison(tmp_path / "all").to_json()
     assert again["loss_against_rank"] == document["loss_against_rank"]
 
 
@@ -64,5 +64,5 @@ def test_runs_that_were_weakened_tell_nothing_of_their_rank(tmp_path, monkeypatc
     base = config(tmp_path, train=ONE_CHECKPOINT)
     variants = [Variant(f"rank {rank}", of_rank(base, rank)) for rank in (1, 2)]
     monkeypatch.setattr(Measures, "_strength", lambda _: None)
-    found = compare_runs(variants, tmp_path / "all", emit=lambda *_: None)
+    found = compare_runs(variants, tmp_path / "all")
     assert found.to_json()["loss_against_rank"] == []

@@ -84,8 +84,8 @@ def test_commas_in_brackets_part_no_values_of_a_grid():
 def test_a_run_is_named_so_that_its_folder_lies_among_the_others():
     starts = ["runs/a/adapter", "../b"]
     assert list(made(grid={"method.init": starts})) == [
-        "lora-start-runs-a-adapter",
-        "lora-start-b",
+        "lora-init-runs-a-adapter",
+        "lora-init-b",
     ]
     for name in ("a/b", "..", " ", ""):
         with pytest.raises(ConfigError, match="cannot be the name of a folder"):

@@ -9,7 +9,7 @@ NAMES = {
     "HeldOut": "heldout",
     "Saved": "saved",
     "BestCheckpoint": "bestcheckpoint",
-    "Weakened": "weakened",
+    "ScaledDown": "weakened",
     "Ended": "ended",
 }
 

@@ -206,7 +206,7 @@ def test_the_state_before_it_is_kept(tmp_path, monkeypatch):
         events.append(event)
         if isinstance(event, StepDone) and event.step == 2:
             small.holds = 2
-    assert "The state after step 2 is kept" in str(each.error)
+    assert "step 2 is saved" in str(each.error)
     assert "--resume" in str(each.error)
     assert events[-1] == Ended(2, "failed")
     kept = checkpoint.tensors_of(checkpoint.newest(tmp_path / "checkpoints"))

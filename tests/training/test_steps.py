@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from tunesmith.config import TrainSettings
 from tunesmith.training.steps import (
-    Budget,
     endless_steps,
     factor,
     micro_batches,
@@ -23,7 +22,9 @@ LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=40)
 
 @given(LENGTHS, st.integers(1, 200), st.integers(0, 9))
 def test_an_epoch_has_every_row_once_and_no_step_over_its_budget(lengths, tokens, epoch):
-    steps = list(steps_of_epoch(lengths, budget=Budget(None, tokens), seed=1, epoch=epoch))
+    steps = list(
+        steps_of_epoch(lengths, TrainSettings(tokens_per_step=tokens, seed=1), epoch=epoch)
+    )
     assert sorted(row for step in steps for row in step) == list(range(len(lengths)))
     for step in steps:
         assert len(step) == 1 or sum(lengths[row] for row in step) <= tokens
@@ -40,10 +41,10 @@ def test_micro_batches_have_every_row_once_and_only_lone_rows_are_over_the_limit
 
 
 def test_epochs_differ_in_order_and_the_seed_decides():
-    budget, lengths = Budget(4, 0), [1] * 40
+    lengths = [1] * 40
 
     def order(seed, epoch):
-        return list(steps_of_epoch(lengths, budget=budget, seed=seed, epoch=epoch))
+        return list(steps_of_epoch(lengths, TrainSettings(rows_per_step=4, seed=seed), epoch=epoch))
 
     assert order(1, 0) == order(1, 0)
     assert order(1, 0) != order(1, 1)
@@ -62,19 +63,19 @@ def test_parts_of_epochs_and_weights_are_counted():
     assert total_steps([1] * 12, TrainSettings(rows_per_step=3, epochs=2.5)) == 10
     assert total_steps([1] * 12, TrainSettings(rows_per_step=3)) == 12
     assert total_steps([1] * 12, TrainSettings(rows_per_step=3, steps=7)) == 7
-    budget = Budget(1000, 0)
     copies = [3.0] * 2 + [0.5] * 1000
-    (rows,) = steps_of_epoch([1] * 1002, budget=Budget(5000, 0), seed=0, epoch=0, copies=copies)
+    settings = TrainSettings(rows_per_step=5000)
+    (rows,) = steps_of_epoch([1] * 1002, settings, epoch=0, copies=copies)
     counts = np.bincount(rows, minlength=1002)
     assert counts[:2].tolist() == [3, 3]
     assert 420 < counts[2:].sum() < 580
-    assert budget.rows == 1000
 
 
 @given(LENGTHS, st.integers(1, 200), st.none() | st.integers(1, 9))
 def test_a_step_is_as_full_as_whole_rows_allow(lengths, tokens, rows):
     """As filling it row by row does, which is what runs of before were trained with."""
-    steps = list(steps_of_epoch(lengths, budget=Budget(rows, tokens), seed=1, epoch=0))
+    size = {"rows_per_step": rows} if rows else {"tokens_per_step": tokens}
+    steps = list(steps_of_epoch(lengths, TrainSettings(**size, seed=1), epoch=0))
     filled, step = [], []
     for row in (row for step in steps for row in step):
         size = sum(lengths[r] for r in step)

@@ -178,9 +178,9 @@ def _compared(
         from tunesmith.studies.compare import compare_runs, resume_comparison
 
         if variants:
-            found = compare_runs(variants, out, emit=work.emit, stop=work.stop)
+            found = compare_runs(variants, out, work.progress_of)
         else:
-            found = resume_comparison(out, emit=work.emit, stop=work.stop)
+            found = resume_comparison(out, work.progress_of)
         draw_reports(found, work)
         comparison = Comparison(found, work.warnings)
     if comparison.is_good and comparison.is_stopped:

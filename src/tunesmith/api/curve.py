@@ -95,9 +95,9 @@ def _curve(
         from tunesmith.studies.curve import learning_curve, resume_curve
 
         if config is None:
-            found = resume_curve(out, emit=work.emit, stop=work.stop)
+            found = resume_curve(out, work.progress_of)
         else:
-            found = learning_curve(config, out, emit=work.emit, stop=work.stop, shares=shares)
+            found = learning_curve(config, out, work.progress_of, shares=shares)
         draw_reports(found.comparison, work)
     return Curve(found)
 

@@ -103,7 +103,7 @@ def check(
         with working("", stopped="Stopped.", on_event=on_event, progress=progress) as work:
             from tunesmith.runs.inspect_data import inspect_data
 
-            return DataCheck(inspect_data(config, emit=work.emit))
+            return DataCheck(inspect_data(config, progress=work.progress))
 
 
 def _document_of(inspection: "Inspection") -> dict[str, object]:

@@ -104,7 +104,7 @@ def distill(  # noqa: PLR0913  # one keyword for each setting
         from tunesmith.distillation.instruction import distill as make
 
         try:
-            done = make(run, settings, emit=work.emit, stop=work.stop, resume=resume)
+            done = make(run, settings, progress=work.progress, resume=resume)
         except Cancelled as cancelled:
             found = cancelled.result  # None before there was anything
             rows = DistilledRows(found, (again,)) if found is not None else None

@@ -89,8 +89,7 @@ def evaluate(  # noqa: PLR0913  # what is evaluated, on what, how, and who hears
                 overrides,
                 data=None if file is None else str(file),
                 out=None if out is None else Path(out),
-                emit=work.emit,
-                stop=work.stop,
+                progress=work.progress,
             )
             if found.document is not None and found.folder is not None:
                 from tunesmith.report.writing import draw_report

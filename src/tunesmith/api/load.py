@@ -183,7 +183,7 @@ class Dialogue:
                 f"No participant is called {name!r}.",
                 remedy=f"There are: {', '.join(participants)}.",
             )
-        return self._below.reply(participants[name], message, on_text=on_text, stop=stop)
+        return participants[name].reply(message, on_text=on_text, stop=stop)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -128,7 +128,7 @@ def _few(layers: Sequence[str]) -> str:
 def show_trial(trial: "Trial", console: "Console") -> None:
     """A line for each arm: every task's score, and how the worst one changes."""
     from tunesmith.evaluation.arms import BASE
-    from tunesmith.studies.trials import ALONE
+    from tunesmith.studies.tasks import ALONE
 
     names = [each.task for each in trial.scores]
     titles = ("combination", "rank", "error", *names, "worst change")
@@ -138,10 +138,10 @@ def show_trial(trial: "Trial", console: "Console") -> None:
     ]
     for each in trial.candidates:
         rank, error = max(each.made.ranks.values()), each.made.errors.overall
-        _, drop = trial.worst(each.way.name)
+        _, drop = trial.worst(each.recipe.name)
         worst = difference_text({"mean": -drop.mean, "low": -drop.high, "high": -drop.low})
-        told = [each.way.name, f"{rank:,}", percent(error)]
-        rows.append([*told, *_scores(trial, each.way.name), worst])
+        told = [each.recipe.name, f"{rank:,}", percent(error)]
+        rows.append([*told, *_scores(trial, each.recipe.name), worst])
     print_table(console, titles, rows=rows, numbers=titles[1:])
     checks = ", ".join(f"{each.task} by `{each.check}`" for each in trial.scores)
     legend = "held-out rows, with 95 % intervals; error: what the rank loses"
@@ -202,7 +202,7 @@ class MergedAdapter(Outcome):
         errors = made.errors
         line(
             console,
-            f"{merged.candidate.way.name}: rank {max(made.ranks.values()):,}, "
+            f"{merged.candidate.recipe.name}: rank {max(made.ranks.values()):,}, "
             f"{bytes_text(made.bytes)}; stored with an error of {percent(errors.overall, 2)} "
             f"(||D - s B A|| / ||D||), of {percent(max(errors.layers.values()), 2)} at most "
             "in a layer",

@@ -93,7 +93,7 @@ def demo(
         from tunesmith.setup.demo import demo as run_demo
 
         try:
-            result = run_demo(out=Path(out), emit=work.emit, stop=work.stop)
+            result = run_demo(out=Path(out), progress=work.progress)
         except RunError as error:
             if error.code != "stopped":
                 raise

@@ -158,9 +158,9 @@ def _train(
 
         if config is None:
             assert resume is not None
-            summary = resume_run(resume, emit=work.emit, stop=work.stop)
+            summary = resume_run(resume, progress=work.progress)
         else:
-            summary = train_run(config, emit=work.emit, stop=work.stop)
+            summary = train_run(config, progress=work.progress)
         run = finished(summary, work)
     if summary.reason == "stopped":
         raise Cancelled(_resume_text(run.folder), run)

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,10 @@ class GroupWork:
     stop: Callable[[], bool]
     display: "GroupDisplay"
     warnings: dict[str, list[str]] = field(default_factory=dict)
+
+    def progress_of(self, name: str) -> Progress:
+        """What goes through the work of one run."""
+        return Progress(partial(self.emit, name), cancelled=self.stop)
 
 
 @contextlib.contextmanager

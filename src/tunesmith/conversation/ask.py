@@ -34,7 +34,7 @@ class SourcesPrompt:
     max_tokens: int
 
     def __call__(self, question: str, passages: Sequence[tuple[str, str]]) -> RagPrompt:
-        """What the model is told, given (place, text) of passages; RagError where none fits."""
+        """The model's prompt, given (place, text) of passages; RagError where none fits."""
         return build_prompt(
             question,
             passages,
@@ -94,22 +94,25 @@ class Answer:
 
 
 class Answerer:
-    """A model that answers from what was found; each question stands alone."""
+    """A model that answers from what was found; each question is independent."""
 
     def __init__(
         self, loaded: LoadedBase, settings: AskSettings, adapter: str | None = None
     ) -> None:
-        self._settings = settings
-        capacity = min(loaded.base.context, LONGEST_CHAT_TOKENS)
         self._participant = Participant(
-            adapter or "base", loaded, adapter=adapter, capacity=capacity
+            adapter or "base",
+            loaded,
+            adapter=adapter,
+            sampling=settings.sampling,
+            seed=settings.seed,
         )
+        capacity = min(loaded.base.context, LONGEST_CHAT_TOKENS)
         room = capacity - loaded.engine.prefix_length(adapter) - settings.sampling.max_new_tokens
         limit = min(settings.prompt_tokens, room)
         self._prompt = sources_prompt(loaded.tokenizer(adapter), max_tokens=limit)
 
     def prompt(self, found: FoundPassages) -> RagPrompt:
-        """What the model is told for it."""
+        """The model's prompt for it."""
         return self._prompt(found.question, found.passages)
 
     def answer(
@@ -125,13 +128,7 @@ class Answerer:
         prompt = self.prompt(found)
         *system, asked = self._prompt.messages(prompt)
         self._participant.reset(system[0].content if system else None)
-        reply = self._participant.reply(
-            asked.content,
-            sampling=self._settings.sampling,
-            seed=self._settings.seed,
-            on_text=on_text,
-            stop=stop,
-        )
+        reply = self._participant.reply(asked.content, on_text=on_text, stop=stop)
         return Answer(
             text=reply.text.strip(),
             refused=prompt.refusal.rstrip(".") in reply.text,

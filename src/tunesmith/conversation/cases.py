@@ -24,7 +24,7 @@ from tunesmith.retrieval.store import PassageStore
 
 MODES: tuple[Mode, ...] = ("dense", "text", "hybrid")
 TEXTS_AT_ONCE = 128
-RANKED = 10  # passages that are judged
+RANKED = 10  # passages that are scored
 RIGHT = "right"
 BRIEFLY = "Answer the question in a few words."
 
@@ -91,7 +91,7 @@ def retrieval_scores(found: Sequence[RetrievedCase], mode: Mode) -> dict[str, fl
     """Means over the questions with answers; None without any.
 
     Found is a question at the rank of the first passage that answers it, so that documents that
-    say it twice do not count twice; a question without such a passage in the store is missed.
+    contain it twice do not count twice; a question without such a passage in the store is missed.
     """
     rankings = [_ranking(each, mode) for each in found if each.question.answers]
     means = {
@@ -153,7 +153,7 @@ def _item(
 def prompts_with(
     items: Sequence[Item], ask: SourcesPrompt, *, adapter: str | None, opening: str
 ) -> Iterator[tuple[SourcedCase, Prompt]]:
-    """Each item as it is asked with sources, and what its answer is judged by.
+    """Each item as it is asked with sources, and what its answer is scored by.
 
     Raises RagError where a question and its best source do not fit a prompt.
     """

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from tunesmith.adapters.loaded_base import LoadedBase, open_with_adapters
 from tunesmith.core.errors import DataError
 from tunesmith.core.numbers import pluralize
-from tunesmith.core.progress import never
+from tunesmith.core.progress import ignore, never
 from tunesmith.data.chat_format import inserted_system_prompt, study
 from tunesmith.data.chat_text import TEMPLATE_ERRORS
 from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
 from tunesmith.data.tokenizer import decode
+from tunesmith.generation.decoder import ChatSession
 from tunesmith.generation.sampling import Sampling
-from tunesmith.generation.session import ChatSession
 from tunesmith.methods.virtual_tokens import narrow_layers
 from tunesmith.models.load import Base
 from tunesmith.runs.locate import Located
@@ -23,14 +23,14 @@ _HALF = "\N{REPLACEMENT CHARACTER}"
 
 
 class TextStream:
-    """Text that grows token by token; what was given out is never taken back."""
+    """Text that grows token by token; what was returned is never taken back."""
 
     def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
         self._decode = decode
         self._ids: list[int] = []
-        # Tokens before ``_told`` are given out; decoding starts a little earlier, at ``_from``,
-        # since some tokenizers write the first token of a text without its space.
-        self._from = self._told = 0
+        # The text of tokens before ``_done`` was returned; decoding starts a little earlier, at
+        # ``_from``, since some tokenizers write the first token of a text without its space.
+        self._from = self._done = 0
 
     def add(self, token: int) -> str:
         """The text that this token completes; "" while a character is unfinished."""
@@ -38,17 +38,17 @@ class TextStream:
         text = self._new()
         if not text or text.endswith(_HALF):
             return ""
-        self._from, self._told = self._told, len(self._ids)
+        self._from, self._done = self._done, len(self._ids)
         return text
 
     def end(self) -> str:
         """What was held back, without a character that never became whole."""
         text = self._new().rstrip(_HALF)
-        self._from = self._told = len(self._ids)
+        self._from = self._done = len(self._ids)
         return text
 
     def _new(self) -> str:
-        before = self._decode(self._ids[self._from : self._told])
+        before = self._decode(self._ids[self._from : self._done])
         return self._decode(self._ids[self._from :])[len(before) :]
 
 
@@ -72,9 +72,16 @@ class Participant:
     """One side that answers: its name, its history and its key/value cache."""
 
     def __init__(
-        self, name: str, loaded: LoadedBase, *, adapter: str | None, capacity: int
+        self,
+        name: str,
+        loaded: LoadedBase,
+        *,
+        adapter: str | None,
+        sampling: Sampling,
+        seed: int,
     ) -> None:
-        self.name = name
+        self.name, self._sampling, self._seed = name, sampling, seed
+        capacity = min(loaded.base.context, LONGEST_CHAT_TOKENS)
         self._tokenizer = loaded.tokenizer(adapter)
         self._format = study(self._tokenizer)
         self._capacity = capacity - loaded.engine.prefix_length(adapter)
@@ -84,17 +91,15 @@ class Participant:
         self._messages: list[Message] = []
 
     def reset(self, system: str | None) -> None:
-        """Forget the conversation; ``system`` stands in front of the next one."""
+        """Forget the conversation; ``system`` begins the next one."""
         self._messages = [Message("system", system)] if system else []
 
     def reply(
         self,
         question: str,
         *,
-        sampling: Sampling,
-        seed: int,
-        on_text: OnText,
-        stop: Callable[[], bool],
+        on_text: OnText = ignore,
+        stop: Callable[[], bool] = never,
     ) -> Reply:
         """Answer, giving each piece of text to ``on_text``; question and answer join the history.
 
@@ -111,13 +116,13 @@ class Participant:
                 remedy="Start anew with /reset.",
                 code="too_long",
             )
-        limit = min(sampling.max_new_tokens, room)
+        limit = min(self._sampling.max_new_tokens, room)
         stream = TextStream(lambda some: decode(self._tokenizer, some))
         pieces: list[str] = []
         tokens = 0
-        allowed = replace(sampling, max_new_tokens=limit)
-        # Each turn draws anew; voices that are asked the same draw alike.
-        for token in self._session.stream(ids, sampling=allowed, seed=seed + len(messages)):
+        sampling, seed = replace(self._sampling, max_new_tokens=limit), self._seed + len(messages)
+        # Each turn draws anew; participants that are asked the same draw alike.
+        for token in self._session.stream(ids, sampling=sampling, seed=seed):
             tokens += 1
             pieces.append(stream.add(token))
             on_text(pieces[-1])
@@ -141,7 +146,7 @@ class Participant:
 
 
 class Chat:
-    """All voices, the settings of their answers, and the system prompt that they share."""
+    """All participants, and the system prompt that they share."""
 
     def __init__(
         self,
@@ -153,10 +158,9 @@ class Chat:
         system: str | None = None,
     ) -> None:
         self._base: Base = loaded.base
-        self._sampling, self._seed = sampling, seed
         capacity = min(self._base.context, LONGEST_CHAT_TOKENS)
         self.participants = [
-            Participant(name, loaded, adapter=adapter, capacity=capacity)
+            Participant(name, loaded, adapter=adapter, sampling=sampling, seed=seed)
             for name, adapter in participants.items()
         ]
         self.notes = [
@@ -181,19 +185,6 @@ class Chat:
         for participant in self.participants:
             participant.reset(system)
 
-    def reply(
-        self,
-        participant: Participant,
-        question: str,
-        *,
-        on_text: OnText,
-        stop: Callable[[], bool] = never,
-    ) -> Reply:
-        """The answer of one voice, its text given to ``on_text`` piece by piece."""
-        return participant.reply(
-            question, sampling=self._sampling, seed=self._seed, on_text=on_text, stop=stop
-        )
-
 
 def open_chat(
     found: Located,
@@ -203,7 +194,7 @@ def open_chat(
     system: str | None = None,
     force: bool = False,
 ) -> Chat:
-    """Load what was located, and begin a conversation with each of its voices.
+    """Load what was located, and begin a conversation with each participant.
 
     ``force`` is that of ``attach_folder``.
     """

@@ -221,11 +221,13 @@ def make_dataset(
             code="no_passage",
         )
     passages = loaded.passages()
-    sides = choose_sides(passages, asked, share=settings.held, seed=settings.seed)
+    held_asked, held_passages = choose_sides(
+        passages, asked, share=settings.held, seed=settings.seed
+    )
     made = []
     for held in (False, True):
-        own = [each for each, out_ in zip(asked, sides.questions, strict=True) if out_ == held]
-        others = [p for p, out_ in zip(passages, sides.passages, strict=True) if out_ == held]
+        own = [each for each, out_ in zip(asked, held_asked, strict=True) if out_ == held]
+        others = [p for p, out_ in zip(passages, held_passages, strict=True) if out_ == held]
         made.append(list(_examples(own, others, ask, settings)))
     left_out["too_long"] = [q.line for side in made for q, row in side if row is None]
     rows = [[row for _, row in side if row is not None] for side in made]

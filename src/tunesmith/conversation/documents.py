@@ -56,8 +56,8 @@ def _load(name: str, tokens: int, progress: Progress) -> EmbeddingModel:
     embedder = load_embedder(name, progress=progress)
     if tokens > embedder.longest:
         raise RagError(
-            f"{name} reads {pluralize(embedder.longest, 'token')}: what stands behind them in a "
-            f"passage of {tokens:,} would not be searched by meaning.",
+            f"{name} reads {pluralize(embedder.longest, 'token')}: the rest of a passage "
+            f"of {tokens:,} would not be searched by meaning.",
             remedy=f"Give --chunk-tokens below {embedder.longest:,}, with room for headings.",
             code="cutting",
         )
@@ -77,7 +77,7 @@ class FindSettings:
     """How passages are found.
 
     Below ``threshold`` (a confidence; None: the one known for the store's model) they are too
-    little to answer from. ``neighbours`` chunks before and behind each passage are shown with it.
+    little to answer from. ``neighbours`` chunks before and after each passage are shown with it.
     """
 
     search: Search = field(default_factory=Search)
@@ -107,8 +107,8 @@ class FoundPassages:
         if not self.hits:
             return "no passage was found"
         known = (("confidence", self.confidence), ("threshold", self.threshold))
-        said = (f"{name} {'unknown' if n is None else f'{n:.2f}'}" for name, n in known)
-        return ", ".join(said)
+        parts = (f"{name} {'unknown' if n is None else f'{n:.2f}'}" for name, n in known)
+        return ", ".join(parts)
 
 
 class Documents:

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,22 +100,16 @@ def _text(row: Mapping[str, object], names: tuple[str, ...]) -> str | None:
     return str(value).strip() or None if value is not None else None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Sides:
-    """What is held out: of N questions and of M passages, bool [N] and bool [M]."""
-
-    questions: NDArray[np.bool_]
-    passages: NDArray[np.bool_]
-
-
 def choose_sides(
     passages: Sequence[Passage],
     asked: Sequence[tuple[RetrievalQuestion, KnownPassages]],
     *,
     share: float,
     seed: int,
-) -> Sides:
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """About ``share`` of the questions held out, with whole documents.
+
+    Gives what is held out of N questions and of M passages, bool [N] and bool [M].
 
     On one side are passages of one file, passages that are nearly the same, and those that answer
     one question or questions of one ``group``. Raises RagError where that is everything.
@@ -141,13 +134,8 @@ def choose_sides(
         )
     held = choose_held(Groups(number, keys, noun="document"), share=share, seed=seed)
     side = dict(zip(number.tolist(), held.tolist(), strict=True))
-    return Sides(
-        held,
-        np.array(
-            [side.get(each, _drawn(passages[each], share, seed)) for each in first.tolist()],
-            dtype=bool,
-        ),
-    )
+    drawn = [side.get(each, _drawn(passages[each], share, seed)) for each in first.tolist()]
+    return held, np.array(drawn, dtype=bool)
 
 
 def _together(

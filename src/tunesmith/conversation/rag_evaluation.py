@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tunesmith.adapters.loaded_base import LoadedBase, open_with_adapters
+from tunesmith.adapters.loaded_base import open_with_adapters
 from tunesmith.conversation.ask import sources_prompt
 from tunesmith.conversation.cases import (
     MODES,
@@ -63,7 +63,7 @@ class TrialSettings:
 
 @dataclass(frozen=True, slots=True)
 class _Answered:
-    """One cell's answers with what they are judged by."""
+    """One cell's answers with what they are scored by."""
 
     cases: tuple[SourcedCase, ...]
     texts: tuple[str, ...]
@@ -82,8 +82,8 @@ def evaluate_retrieval(
 
     Its page is the caller's to write, as the file that the document names.
 
-    ``voices`` are model and adapter; without an adapter there are no tuned cells. Answers are kept
-    in the cache as they end: after a cancel, the next call resumes. Raises RagError where no
+    ``participants`` are model and adapter; without an adapter there are no tuned cells. Answers are
+    kept in the cache as they end: after a cancel, the next call resumes. Raises RagError where no
     question has an answer or ``out`` is a file or holds an evaluation already.
     """
     settings = settings or TrialSettings()
@@ -136,48 +136,30 @@ def _answers(
     loaded, attached = open_with_adapters(
         located.model, located.adapters, four_bit=located.four_bit
     )
-    speakers = {"base": _Speaker(loaded, None, fingerprint(loaded.base))}
+    who: dict[str, tuple[str | None, str]] = {"base": (None, fingerprint(loaded.base))}
     for name, one in attached.items():
-        tuned = fingerprint(loaded.base, one, located.adapters[name])
-        speakers["tuned"] = _Speaker(loaded, name, tuned)
-    longest = max(loaded.engine.prefix_length(each.adapter) for each in speakers.values())
+        who["tuned"] = name, fingerprint(loaded.base, one, located.adapters[name])
+    longest = max(loaded.engine.prefix_length(each) for each, _ in who.values())
     room = min(loaded.base.context, LONGEST_CHAT_TOKENS) - longest - settings.max_new_tokens
-    most = min(settings.prompt_tokens, room)
-    return {
-        cell: speakers[name].answer(cell, items, (most, settings.max_new_tokens), progress)
-        for cell in CELLS
-        if (name := cell.removesuffix(RETRIEVED)) in speakers
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class _Speaker:
-    """Who answers: the base or an adapter over it, and the hash by which answers are kept."""
-
-    loaded: LoadedBase
-    adapter: str | None
-    participant: str
-
-    def answer(
-        self, cell: str, items: Sequence[Item], tokens: tuple[int, int], progress: Progress
-    ) -> _Answered:
-        """A cell's answers, with prompts and answers of at most so many ``tokens``."""
-        loaded, (most, new) = self.loaded, tokens
-        tokenizer = loaded.tokenizer(self.adapter)
-        ask = sources_prompt(tokenizer, max_tokens=most)
+    sampling, stop_ids = Sampling(max_new_tokens=settings.max_new_tokens), loaded.base.stop_ids
+    answered = {}
+    for cell in (cell for cell in CELLS if cell.removesuffix(RETRIEVED) in who):
+        speaker, participant = who[cell.removesuffix(RETRIEVED)]
+        tokenizer = loaded.tokenizer(speaker)
+        ask = sources_prompt(tokenizer, max_tokens=min(settings.prompt_tokens, room))
         put = prompts_with if cell.endswith(RETRIEVED) else prompts_without
-        cases, prompts = zip(*put(items, ask, adapter=self.adapter, opening=cell), strict=True)
-        sampling, stop_ids = Sampling(max_new_tokens=new), loaded.base.stop_ids
+        cases, prompts = zip(*put(items, ask, adapter=speaker, opening=cell), strict=True)
         said = answer_arms(
             loaded.engine,
-            {cell: Arm(cell, prompts, loaded.engine.prefix_length(self.adapter))},
-            {cell: open_cache(self.participant, sampling, stop_ids)},
+            {cell: Arm(cell, prompts, loaded.engine.prefix_length(speaker))},
+            {cell: open_cache(participant, sampling, stop_ids)},
             sampling=sampling,
             stop_ids=stop_ids,
             phase=progress.quiet_phase(f"answering: {CELL_NAMES[cell]}"),
         )
-        texts = (text_of(tokenizer, each.ids).strip() for each in said[cell])
-        return _Answered(cases, tuple(texts))
+        texts = tuple(text_of(tokenizer, each.ids).strip() for each in said[cell])
+        answered[cell] = _Answered(cases, texts)
+    return answered
 
 
 def _gated(
@@ -232,7 +214,7 @@ def _cells_json(
 def _row(
     i: int, items: Sequence[Item], found: Sequence[RetrievedCase], answered: Mapping[str, _Answered]
 ) -> dict[str, object]:
-    """A line of answers.jsonl; what is asked once more (behind ``found``) has no ranks."""
+    """A line of answers.jsonl; what is asked once more (after ``found``) has no ranks."""
     item = items[i]
     shown = enumerate(item.hits, start=1)
     return {

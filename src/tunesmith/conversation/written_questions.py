@@ -1,6 +1,6 @@
 """Questions that a base writes about the passages of a store, and which of them are kept.
 
-The answer must stand in the passage word by word, and the question must find the passage again:
+The passage must contain the answer word for word, and the question must find the passage again:
 round-trip consistency (Alberti et al. 2019, arXiv 1906.05416), by retrieval in the place of a
 second model.
 """
@@ -41,7 +41,7 @@ FAULTS = {
     "form": "is no question with an answer",
     "no_question": "asks in fewer than four words, or without a question mark",
     "long_answer": "has an answer of more than eight words",
-    "not_in_passage": "has an answer that does not stand in the passage",
+    "not_in_passage": "has an answer that the passage does not contain",
     "given_away": "has its answer in the question",
     "not_found": "does not find its passage again",
 }
@@ -159,15 +159,15 @@ def write_questions(
     for number in range(settings.tries):
         open_ = [i for i in range(len(passages)) if i not in kept]
         for i, reply in zip(open_, writer.replies(open_, number), strict=True):
-            judged = _judged(reply, passages[i], (opened_store, embedder), settings.top_k)
-            if isinstance(judged, RetrievalQuestion):
-                kept[i] = judged
+            found = _checked(reply, passages[i], (opened_store, embedder), settings.top_k)
+            if isinstance(found, RetrievalQuestion):
+                kept[i] = found
             else:
-                faults[judged] += 1
+                faults[found] += 1
     if not kept:
-        told = ", ".join(f"{fault} {count:,}" for fault, count in faults.most_common())
+        counts = ", ".join(f"{fault} {count:,}" for fault, count in faults.most_common())
         raise RagError(
-            f"None of the questions that {located.model} wrote may stay ({told}).",
+            f"None of the questions that {located.model} wrote may stay ({counts}).",
             remedy="Take a larger base with --model, more --tries, or a file of questions.",
             code="nothing_written",
         )
@@ -182,7 +182,7 @@ def _drawn(passages: Sequence[Passage], settings: Writing) -> list[Passage]:
     return [passages[place] for place in sorted(places)]
 
 
-def _judged(
+def _checked(
     reply: str, passage: Passage, documents: tuple[PassageStore, EmbeddingModel], top_k: int
 ) -> RetrievalQuestion | str:
     """The question that may stay, or its fault."""

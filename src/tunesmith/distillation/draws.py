@@ -15,6 +15,8 @@ from tunesmith.data.inputs import Input
 from tunesmith.distillation.teacher import Teacher
 from tunesmith.generation.loop import SLOTS
 
+SAME_ANSWER = "same_answer"
+
 
 @dataclass(slots=True)
 class Draws:
@@ -25,8 +27,10 @@ class Draws:
     faults: dict[str, int] = field(default_factory=dict)
 
     def add_(self, answer: str, fault: str | None) -> None:
-        """Count one more answer, and keep it unless it has a fault."""
+        """Count one more answer, and keep it unless it has a fault or is kept already."""
         self.count += 1
+        if fault is None and answer in self.kept:
+            fault = SAME_ANSWER
         if fault is None:
             self.kept.append(answer)
         else:
@@ -48,7 +52,7 @@ class DistillState:
     instruction_tokens: int | None = None
 
     def rows(self) -> Iterator[str]:
-        """Each kept answer behind its input as a chat row, in the order of the inputs.
+        """Each kept answer after its input as a chat row, in the order of the inputs.
 
         Earlier answers of a conversation weigh 0: only the new one is trained.
         """
@@ -109,7 +113,7 @@ def open_state(
     lines = out.read_text(encoding="utf-8").split("\n") if out.is_file() else []
     if foreign := len({line for line in lines if line} - set(state.rows())):
         raise DataError(
-            f"{out}: {foreign} of its rows were changed or added since; to go on would lose them.",
+            f"{out}: {foreign} of its rows were changed or added since; resuming would lose them.",
             remedy="Keep your rows in another file, then remove or rename this one.",
             code="changed",
         )
@@ -119,10 +123,10 @@ def open_state(
 def _refuse_existing(out: Path, path: Path) -> None:
     found = next((each for each in (out, path) if each.exists()), None)
     if found is not None:
-        go_on = "Go on with it by --resume, name" if path.exists() else "Name"
+        what = "Continue it with --resume, name" if path.exists() else "Name"
         raise DataError(
             f"{found}: exists already, and is not overwritten.",
-            remedy=f"{go_on} another file with --out, or remove this one.",
+            remedy=f"{what} another file with --out, or remove this one.",
             code="exists",
         )
 
@@ -137,13 +141,13 @@ def _read(
         tokens: int | None = saved["instruction_tokens"]
     except FileNotFoundError:
         raise DataError(
-            f"There is nothing to go on with: {path} does not exist.",
+            f"There is nothing to resume: {path} does not exist.",
             remedy="Leave --resume out.",
             code="nothing_saved",
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{path}: cannot be gone on with ({error!r}).", remedy="Remove it and start anew."
+            f"{path}: cannot be resumed ({error!r}).", remedy="Remove it and start anew."
         ) from None
     now = json.loads(json.dumps(made_with))
     changed = [
@@ -161,7 +165,6 @@ def _read(
 
 
 PHASE = "answering the inputs"
-SAME_ANSWER = "same_answer"
 SECONDS_BETWEEN_SAVES = 20.0
 
 
@@ -177,16 +180,32 @@ def draw(
     What counts is whole waves of inputs that are answered together. A resumed call so computes the
     same waves as an unbroken one, and the same answers to the last bit.
     """
-    drawing = _Drawing(state, asked, progress)
-    saved_at = time.monotonic()
+    start = saved_at = time.monotonic()
+    made = 0
+
+    def report(left: float) -> None:
+        """Inputs that are done; ``left`` draws are to come."""
+        total = len(state.draws)
+        done = total - sum(draws.lacks(asked) for draws in state.draws)
+        seconds = time_left(time.monotonic() - start, made, left)
+        progress.report(Phase(PHASE, done, total, seconds))
+
     try:
-        for sample in range(asked.samples):
-            for wave in _waves(state, asked, teacher, sample):
-                progress.check()
-                drawing.add_wave(teacher, wave, sample)
-                if time.monotonic() - saved_at >= SECONDS_BETWEEN_SAVES:
-                    state.save()
-                    saved_at = time.monotonic()
+        waves = (wave for i in range(asked.samples) for wave in _waves(state, asked, teacher, i))
+        for sample, wave in waves:
+            progress.check()
+            left = draws_left(state, asked)
+            report(left)
+            answers = {}
+            for answer in teacher.answers(wave, sample):
+                answers[answer.number] = answer
+                made += 1
+                report(max(0.0, left - len(answers)))
+            for number in wave:  # all of them or none
+                state.draws[number].add_(answers[number].text, answers[number].fault)
+            if time.monotonic() - saved_at >= SECONDS_BETWEEN_SAVES:
+                state.save()
+                saved_at = time.monotonic()
     finally:
         state.save()
         state.write_rows()
@@ -194,40 +213,11 @@ def draw(
 
 def _waves(
     state: DistillState, asked: DistillSettings, teacher: Teacher, sample: int
-) -> list[list[int]]:
+) -> list[tuple[int, list[int]]]:
     """Inputs whose draw number ``sample`` is due, those of like lengths together."""
     due = [i for i, each in enumerate(state.draws) if each.count == sample and each.lacks(asked)]
     due.sort(key=teacher.length)
-    return [due[start : start + SLOTS] for start in range(0, len(due), SLOTS)]
-
-
-class _Drawing:
-    """Answers that are added wave by wave, with how far they are and how long the rest may take."""
-
-    def __init__(self, state: DistillState, asked: DistillSettings, progress: Progress) -> None:
-        self._state, self._asked, self._progress = state, asked, progress
-        self._start, self._made = time.monotonic(), 0
-
-    def add_wave(self, teacher: Teacher, wave: Sequence[int], sample: int) -> None:
-        """One answer to each input of the wave, all of them or none."""
-        left = draws_left(self._state, self._asked)
-        self._report(left)
-        answers = {}
-        for answer in teacher.answers(wave, sample):
-            answers[answer.number] = answer
-            self._made += 1
-            self._report(max(0.0, left - len(answers)))
-        for number in wave:
-            draws, answer = self._state.draws[number], answers[number]
-            is_known = answer.fault is None and answer.text in draws.kept
-            draws.add_(answer.text, SAME_ANSWER if is_known else answer.fault)
-
-    def _report(self, left: float) -> None:
-        """Inputs that are done; ``left`` draws are to come."""
-        total = len(self._state.draws)
-        done = total - sum(draws.lacks(self._asked) for draws in self._state.draws)
-        seconds = time_left(time.monotonic() - self._start, self._made, left)
-        self._progress.report(Phase(PHASE, done, total, seconds))
+    return [(sample, due[start : start + SLOTS]) for start in range(0, len(due), SLOTS)]
 
 
 def draws_left(state: DistillState, asked: DistillSettings) -> float:

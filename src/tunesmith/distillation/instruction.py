@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tunesmith.config.methods import needs_four_bit
 from tunesmith.config.run import DistillSettings, RunConfig
 from tunesmith.core.errors import ConfigError, DataError
 from tunesmith.core.numbers import pluralize
-from tunesmith.core.progress import Cancelled, OnEvent, Progress, never
+from tunesmith.core.progress import SILENT, Cancelled, Progress
 from tunesmith.data.faults import Fault, Problem, refuse
 from tunesmith.data.inputs import Input, read_inputs
 from tunesmith.distillation.draws import DistillState, draw, open_state, state_path
@@ -61,9 +61,8 @@ def distill(
     config: RunConfig,
     asked: DistillSettings,
     *,
-    emit: OnEvent,
-    stop: Callable[[], bool] = never,
     resume: bool = False,
+    progress: Progress = SILENT,
 ) -> Distilled:
     """Draw answers to every input until enough pass the config's checks; write them as rows.
 
@@ -72,7 +71,7 @@ def distill(
     there already, and where no answer passes. Where it is cancelled, what was
     drawn is saved, and Cancelled has the result so far.
     """
-    progress, start = Progress(emit, cancelled=stop), time.perf_counter()
+    start = time.perf_counter()
     checks = build_checks(config.evaluate.checks)
     _require_ready(checks)
     instruction = _read_instruction(Path(asked.prompt))
@@ -124,7 +123,7 @@ def _require_ready(checks: Sequence[Check]) -> None:
     if learning:
         raise ConfigError(
             f"The check {', '.join(learning)} learns from training rows, which are yet to be made.",
-            remedy="Distil with the other checks, and judge the training by this one.",
+            remedy="Distil with the other checks, and evaluate the training with this one.",
         )
 
 
@@ -199,7 +198,7 @@ def _nothing_passed(
     totals: Counter[str] = Counter()
     for each in failed:
         totals.update(each.faults)
-    told = ", ".join(f"{fault} {count:,}" for fault, count in totals.most_common())
+    counts = ", ".join(f"{fault} {count:,}" for fault, count in totals.most_common())
     shown = ""
     if example is not None:
         fault, text = example
@@ -207,7 +206,7 @@ def _nothing_passed(
         shown = f" For example ({fault}): {cut!r}"
     return DataError(
         f"None of {pluralize(draws, 'answer')} to {pluralize(len(failed), 'input')} passes "
-        f"({told}).{shown}",
+        f"({counts}).{shown}",
         remedy="Take a base that can follow the instruction (--model), write the instruction so "
         "that this one does, draw more (--samples), or ask less of the answers (checks, "
         "--max-new-tokens).",

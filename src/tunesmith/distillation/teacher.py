@@ -1,6 +1,6 @@
 """The base under an instruction: its prompts, its answers, and what is wrong with each answer."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tunesmith.adapters.loaded_base import LoadedBase
@@ -10,7 +10,6 @@ from tunesmith.data.chat_format import instructed, study, with_system
 from tunesmith.data.chat_text import TEMPLATE_ERRORS
 from tunesmith.data.faults import Fault, Problem, refuse
 from tunesmith.data.inputs import Input
-from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
 from tunesmith.data.tokenizer import Tokenizer, decode
 from tunesmith.evaluation.checks.check import CannotScore, Case, Check
@@ -19,7 +18,7 @@ from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.loop import GeneratedAnswer, generate
 from tunesmith.generation.sampling import Sampling
 
-IN_FRONT = "the chat template takes no system prompt: the instruction stands before each question"
+IN_FRONT = "the chat template takes no system prompt: the instruction precedes each question"
 HALF = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -56,21 +55,17 @@ class Teacher:
         as_system = self._format.keeps_system and with_system(self._tokenizer) is not None
         self.notes = () if as_system else (IN_FRONT,)
         self.example: tuple[str, str] | None = None
-        self._prompts = self._rendered(
-            lambda messages: instructed(messages, instruction, as_system=as_system)
-        )
+        self._prompts = self._rendered(as_system=as_system)
         alone = render_prompt(self._tokenizer, inputs[0].messages, chat_format=self._format)
         self.instruction_tokens = len(self._prompts[0]) - len(alone)
 
-    def _rendered(
-        self, instruct: Callable[[Sequence[Message]], tuple[Message, ...]]
-    ) -> list[tuple[int, ...]]:
+    def _rendered(self, *, as_system: bool) -> list[tuple[int, ...]]:
         room = self._loaded.base.context - self._sampling.max_new_tokens
         prompts: list[tuple[int, ...]] = []
         faults: list[Fault] = []
         for each in self._inputs:
             try:
-                asked = instruct(each.messages)
+                asked = instructed(each.messages, self._instruction, as_system=as_system)
                 ids = render_prompt(self._tokenizer, asked, chat_format=self._format)
             except TEMPLATE_ERRORS as error:
                 what = f"the model's chat template refuses it: {error}."

@@ -19,7 +19,7 @@ from tunesmith.methods import table
 from tunesmith.models.precision import detect_device, detect_dtype
 
 RUNS = Path("runs")
-MIN_STEPS = 4  # of an earlier run whose speed says something
+MIN_STEPS = 4  # of an earlier run whose speed is used
 ROWS, WARM_UPS, REPEATS = 512, 2, 20
 # Other work on the machine comes and goes: the range leaves so many of the fastest and slowest out.
 LOW, HIGH = 0.1, 0.9
@@ -34,7 +34,7 @@ TIMES_FROZEN, TIMES_TRAINED = 4, 6
 class Estimate:
     """Seconds of training steps, ``low`` to ``high``, without what is evaluated between them.
 
-    ``source`` says what it was drawn from: an earlier run, or the speed of a matrix product.
+    ``source`` is what it was drawn from: an earlier run, or the speed of a matrix product.
     """
 
     tokens: int

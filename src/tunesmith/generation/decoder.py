@@ -1,15 +1,21 @@
-"""A key/value cache and the two calls that fill it: a prompt, then a token at a time."""
+"""A key/value cache and the two calls that fill it: a prompt, then a token at a time.
 
-from collections.abc import Iterable, Mapping, Sequence
+In a conversation what was read before stays in the cache.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from tunesmith.core.errors import TunesmithError
+from tunesmith.core.numbers import pluralize
 from tunesmith.engine.batch import Document, PackedBatch
 from tunesmith.engine.blocks import Block, Kept, KeyValueCache
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.pack import Row, pack
+from tunesmith.generation.sampling import Sampling, choose, generator_of
 
 SHARE_TOKENS = 8
 
@@ -19,7 +25,7 @@ class Prompt:
     """Token ids and the adapter that answers (None: the base).
 
     ``draw`` keys its random numbers; None: its place among the prompts. Prompts of one adapter with
-    the same ``opening`` are those that may begin alike. ``most`` new tokens are all that it has
+    the same ``opening`` are those that may begin alike. ``limit`` new tokens are all that it has
     room for; None: as many as the sampling allows.
     """
 
@@ -40,8 +46,8 @@ PrefixGroup = tuple[str | None, str]  # adapter and opening
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Beginning:
-    """What all prompts of a kin begin with, read once: ``tokens`` of them, kept behind the
-    adapter's prefix. Stands before documents as a prefix does.
+    """What all prompts of a prefix group begin with, read once: ``tokens`` of them, kept after the
+    adapter's prefix. Documents attend to it as they do to a prefix.
     """
 
     cache: KeyValueCache
@@ -65,7 +71,7 @@ class Decoder:
         self.beginnings: dict[PrefixGroup, Beginning] = {}
 
     def begin(self, ids: Sequence[int], group: PrefixGroup) -> None:
-        """Read what every prompt of ``kin`` begins with; ``read`` computes only the rest."""
+        """Read what every prompt of ``group`` begins with; ``read`` computes only the rest."""
         length = self.engine.prefix_length(group[0]) + len(ids)
         side = Decoder(self.engine, slots=1, capacity=length)
         side.read({0: Prompt(tuple(ids), group[0])})
@@ -77,7 +83,7 @@ class Decoder:
         self.lengths[to], self.adapters[to] = self.lengths[slot], self.adapters[slot]
 
     def begun(self, group: PrefixGroup) -> int:
-        """Tokens of each prompt of a kin that were read before."""
+        """Tokens of each prompt of a prefix group that were read before."""
         return self.beginnings[group].tokens if group in self.beginnings else 0
 
     @torch.no_grad()
@@ -85,17 +91,19 @@ class Decoder:
         """Read whole prompts into empty slots; scores of their next tokens [B, V].
 
         Prompts of one adapter that begin alike compute their common beginning once. Those of one
-        adapter must be of one kin; raises ValueError otherwise.
+        adapter must be of one prefix group; raises ValueError otherwise.
         """
-        kins = {prompt.group for prompt in prompts.values()}
-        if len(kins) > len({adapter for adapter, _ in kins}):
+        groups = {prompt.group for prompt in prompts.values()}
+        if len(groups) > len({adapter for adapter, _ in groups}):
             raise ValueError("prompts of one adapter that are read together must open alike")
         rows = [
             Row(ids, [0.0] * len(ids), adapter=p.adapter, key=slot)
             for slot, p in prompts.items()
             for ids in [p.ids[self.begun(p.group) :]]
         ]
-        before = {group[0] or "": self.beginnings[group] for group in kins & self.beginnings.keys()}
+        before = {
+            group[0] or "": self.beginnings[group] for group in groups & self.beginnings.keys()
+        }
         batch = pack(rows, share=SHARE_TOKENS, prefixes={**self.engine.prefixes, **before})
         documents = tuple(
             d if d.shared else replace(d, keep=(self.cache, d.key)) for d in batch.documents
@@ -126,7 +134,7 @@ class Decoder:
     def step(self, tokens: Mapping[int, int]) -> Tensor:
         """Append one token to each of these slots; scores of the next ones [B, V].
 
-        Slots of one adapter should stand together, else each run of them is its own product.
+        Slots of one adapter should follow each other, else each run of them is its own product.
         """
         documents = tuple(
             Document(
@@ -169,3 +177,48 @@ def _unlabelled(
         labels=none,
         weights=none.float(),
     )
+
+
+class ChatSession:
+    """One adapter's side of a conversation over one base."""
+
+    def __init__(
+        self, engine: Engine, *, stop_ids: frozenset[int], adapter: str | None, capacity: int
+    ) -> None:
+        """``capacity``: positions for the whole conversation, at most the base's context."""
+        self._decoder = Decoder(engine, slots=1, capacity=capacity)
+        self._decoder.adapters[0] = adapter
+        self._stop_ids = stop_ids
+        self._capacity = capacity - engine.prefix_length(adapter)  # in tokens of the text
+        self._kept: list[int] = []
+
+    def stream(self, ids: Sequence[int], *, sampling: Sampling, seed: int) -> Iterator[int]:
+        """Token ids of the answer to the whole prompt ``ids``, one by one, without the stop token.
+
+        Only what differs from what was read before is computed. Raises TunesmithError where prompt
+        and answer would be longer than the capacity.
+        """
+        if not ids:
+            raise ValueError("an empty prompt")
+        capacity = self._capacity
+        if len(ids) >= capacity:
+            raise TunesmithError(
+                f"The conversation has {pluralize(len(ids), 'token')}; this model reads "
+                f"{capacity:,}.",
+                remedy="Start a new conversation (/reset).",
+                code="context",
+            )
+        generator = generator_of(seed, 0)
+        kept = common_length(self._kept, ids[:-1])
+        self._kept = self._kept[:kept]
+        scores = self._decoder.extend(0, ids[kept:], kept=kept)
+        self._kept = list(ids)
+        for _ in range(sampling.max_new_tokens):
+            token = choose(scores[0], sampling, generator)
+            if token in self._stop_ids:
+                return
+            yield token
+            if len(self._kept) >= capacity:
+                return
+            scores = self._decoder.step({0: token})
+            self._kept.append(token)

@@ -181,7 +181,7 @@ class _Queue:
 
 
 def _ranks(prompts: Iterable[Prompt]) -> dict[PrefixGroup, int]:
-    """Each prefix group's place: those of one adapter stand together."""
+    """Each prefix group's place: those of one adapter follow each other."""
     groups = list(dict.fromkeys(prompt.group for prompt in prompts))
     adapters = list(dict.fromkeys(adapter for adapter, _ in groups))
     return {group: i for i, group in enumerate(sorted(groups, key=lambda k: adapters.index(k[0])))}

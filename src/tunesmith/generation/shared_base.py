@@ -84,7 +84,7 @@ class Adapters(Mapping[str, Adapter]):
 class SharedBase:
     """A base that answers alone or with any of its adapters, each row with its own.
 
-    ``adapters`` are those that are loaded; ``opened`` is what the base is made of, ``find`` how an
+    ``adapters`` are those that are loaded; ``loaded`` is what the base is made of, ``find`` how an
     adapter is named (`runs.locate.named_adapter`: by its run too).
     """
 

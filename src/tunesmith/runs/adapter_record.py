@@ -4,7 +4,7 @@ import json
 import math
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tunesmith.adapters import store
@@ -13,9 +13,9 @@ from tunesmith.adapters.stored import StoredTensors
 from tunesmith.core.errors import AdapterError, ModelError, TunesmithError
 from tunesmith.methods import table
 from tunesmith.models.cache import folder_bytes
-from tunesmith.runs.continuation import token_texts
 from tunesmith.runs.history import read_run
 from tunesmith.runs.locate import RUNS
+from tunesmith.runs.result import token_texts
 
 Values = Mapping[str, object]
 
@@ -33,7 +33,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class AdapterRecord:
-    """One adapter as its folder and its run tell it.
+    """One adapter as its folder and its run show it.
 
     ``rank`` is the largest of a LoRA's, ``virtual_tokens`` P of a prompt or prefix; ``data`` what
     it was trained on; ``origin`` where it comes from, for people. An adapter that cannot be read
@@ -59,7 +59,6 @@ class AdapterRecord:
 
     def to_json(self) -> dict[str, object]:
         """The record as one JSON object."""
-        score = self.score
         return {
             "name": self.name,
             "adapter": str(self.folder),
@@ -72,14 +71,7 @@ class AdapterRecord:
             "dtype": self.dtype,
             "goal": self.goal,
             "data": self.data,
-            "score": score
-            and {
-                "check": score.check,
-                "score": score.score,
-                "low": score.low,
-                "high": score.high,
-                "n": score.n,
-            },
+            "score": self.score and asdict(self.score),
             "run": self.run and str(self.run),
             "from": self.origin,
             "fault": self.fault,
@@ -116,7 +108,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def record_of(folder: Path, root: Path = RUNS) -> AdapterRecord:
-    """What is known of the adapter in ``folder``; what is damaged is told in ``fault``.
+    """What is known of the adapter in ``folder``; ``fault`` names what is damaged.
 
     A run below ``root`` has the name by which it is found there.
     """
@@ -135,18 +127,15 @@ def record_of(folder: Path, root: Path = RUNS) -> AdapterRecord:
 
 
 def _facts(folder: Path, origin: Origin | None) -> dict[str, object]:
-    config, tensors, settings = (
-        read_config(folder),
-        StoredTensors(folder),
-        store.settings_of(folder),
-    )
-    told = table.of(settings).facts(settings)
+    config, tensors = read_config(folder), StoredTensors(folder)
+    settings = store.settings_of(folder)
+    facts = table.of(settings).facts(settings)
     return {
         "kind": origin.kind if origin else settings.kind,
         "base": origin.base if origin else str(config.get("base_model_name_or_path") or "?"),
         "base_sha256": origin.sha256 if origin else None,
-        "rank": told.get("rank"),
-        "virtual_tokens": told.get("virtual_tokens"),
+        "rank": facts.get("rank"),
+        "virtual_tokens": facts.get("virtual_tokens"),
         "parameters": sum(math.prod(tensors.shape(name)) for name in tensors),
         "bytes": folder_bytes(folder),
         "dtype": str(tensors[next(iter(tensors))].dtype).removeprefix("torch."),
@@ -177,13 +166,8 @@ def _score(run: Path) -> Score | None:
         found = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
         checks = found["arms"]["tuned"]["checks"]
         name, values = next(iter(checks.items()))
-        return Score(
-            name,
-            float(values["score"]),
-            values.get("low"),
-            values.get("high"),
-            values.get("n"),
-        )
+        limits = (values.get(key) for key in ("low", "high", "n"))
+        return Score(name, float(values["score"]), *limits)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
         return None
 
@@ -216,7 +200,7 @@ def _source(folder: Path, run: Path | None, own: Values) -> str:
 
 
 def settings_of(record: AdapterRecord) -> dict[str, object]:
-    """What its folder says of the method besides the record; nothing for one that is damaged."""
+    """The method's settings in its folder that the record lacks; nothing for a damaged one."""
     if record.fault is not None:
         return {}
     settings = store.settings_of(record.folder)

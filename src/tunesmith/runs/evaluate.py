@@ -1,6 +1,6 @@
-"""`evaluate`: a run, an adapter or a model judged again, on its held-out rows or another file."""
+"""`evaluate`: a run, an adapter or a model evaluated again, on held-out rows or another file."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +11,7 @@ from tunesmith.config import RunConfig
 from tunesmith.config.load import merged, run_config
 from tunesmith.config.methods import first_kind
 from tunesmith.core.errors import ConfigError, DataError, ModelError, RunError
-from tunesmith.core.progress import OnEvent, Progress, never
-from tunesmith.data.dataset import RunRows
+from tunesmith.core.progress import SILENT, Progress
 from tunesmith.evaluation.answering import fingerprint
 from tunesmith.evaluation.answers import Answers
 from tunesmith.evaluation.arms import require_evaluable
@@ -23,8 +22,8 @@ from tunesmith.methods.adapter import Adapter
 from tunesmith.models.hashes import COMBINED, hash_folder
 from tunesmith.runs.folder import RunFolder, alone
 from tunesmith.runs.locate import locate
-from tunesmith.runs.one_run import open_for
-from tunesmith.runs.rows import load_rows, require_files
+from tunesmith.runs.result import open_for
+from tunesmith.runs.rows import load_rows_for, require_files
 
 NAME = "tuned"
 
@@ -41,7 +40,7 @@ class EvaluatedTarget:
 
 @dataclass(frozen=True, slots=True)
 class _Subject:
-    """What is judged: an adapter over the config's base, a whole model, or (None) that base.
+    """What is evaluated: an adapter over the config's base, a whole model, or (None) that base.
 
     ``has_training_rows`` is whether the config names rows that it was trained on.
     """
@@ -53,22 +52,20 @@ class _Subject:
     has_training_rows: bool = True
 
 
-def evaluate_target(  # what is judged, on what, and who hears of it
+def evaluate_target(
     target: str,
     overrides: Mapping[str, object],
     *,
     data: str | None = None,
     out: Path | None = None,
-    emit: OnEvent,
-    stop: Callable[[], bool] = never,
+    progress: Progress = SILENT,
 ) -> EvaluatedTarget:
-    """Judge a run, an adapter's folder or a base on its held-out rows, or on the file ``data``.
+    """Evaluate a run, an adapter's folder or a base on its held-out rows, or on the file ``data``.
 
     The document goes into ``out``, or into the run's folder. Raises RunError where the run has no
     result or its base is gone, ConfigError without checks or rows. Cancelled, nothing is written,
     and what was answered is known the next time.
     """
-    progress = Progress(emit, cancelled=stop)
     subject = _subject(target, overrides, data)
     require_evaluable(subject.config)
     _require_questions(subject.config, target)
@@ -77,13 +74,13 @@ def evaluate_target(  # what is judged, on what, and who hears of it
     with ExitStack() as locks:
         if subject.run is not None:
             locks.enter_context(alone(subject.run.path))
-        judge = _judged(subject, target, progress)
-        document = judge.to_json()
+        evaluator = _evaluated(subject, target, progress)
+        document, answers = evaluator.to_json(), evaluator.answers
         if place is not None:
             place.path.mkdir(parents=True, exist_ok=True)
-            write_evaluation(document, judge.answers, place)
+            write_evaluation(document, answers, place)
             update_summary(document, place)
-    return EvaluatedTarget(target, document, judge.answers, place.path if place else None)
+    return EvaluatedTarget(target, document, answers, place.path if place else None)
 
 
 def _subject(target: str, overrides: Mapping[str, object], data: str | None) -> _Subject:
@@ -94,12 +91,7 @@ def _subject(target: str, overrides: Mapping[str, object], data: str | None) -> 
     held = {"data": {"eval": data}} if data is not None else {}
     if (folder / "config.yaml").is_file():
         run = RunFolder(folder)
-        trained = next((path for path in (run.adapter, run.model) if path.is_dir()), None)
-        if trained is None:
-            raise RunError(
-                f"{folder}: the run has no result yet: there is neither adapter/ nor model/ in it.",
-                remedy=f"Go on with it: tunesmith train --resume {folder}",
-            )
+        trained = run.require_trained()
         config = run.read_config(merged(overrides, held))
         return _Subject(config, trained, trained == run.adapter, run)
     if data is None:
@@ -129,8 +121,8 @@ def _require_questions(config: RunConfig, target: str) -> None:
         )
 
 
-def _judged(subject: _Subject, target: str, progress: Progress) -> Evaluator:
-    """Open, attach, read, judge: the same calls as at the end of a training."""
+def _evaluated(subject: _Subject, target: str, progress: Progress) -> Evaluator:
+    """Open, attach, read, evaluate: the same calls as at the end of a training."""
     config = subject.config
     progress = replace(progress, threads=config.train.threads)
     loaded = _loaded(subject, target, progress)
@@ -143,8 +135,10 @@ def _judged(subject: _Subject, target: str, progress: Progress) -> Evaluator:
         warn_other_base(subject.trained, loaded, progress)
     progress.phase("reading the data")
     name = NAME if adapter else None
-    rows = _rows(subject, loaded, name, progress)
-    judge = Evaluator(
+    rows = load_rows_for(config, loaded, name, progress)
+    if not subject.has_training_rows:
+        rows = replace(rows, sample=())
+    evaluator = Evaluator(
         loaded,
         config,
         rows,
@@ -152,12 +146,12 @@ def _judged(subject: _Subject, target: str, progress: Progress) -> Evaluator:
         virtual_tokens=loaded.engine.prefix_length(name),
         folder=subject.run if subject.has_training_rows else None,
     )
-    judge.judge(_tuned(subject, loaded, adapter, judge))
-    return judge
+    evaluator.judge(_tuned(subject, loaded, adapter, evaluator))
+    return evaluator
 
 
 def _tuned(
-    subject: _Subject, loaded: LoadedBase, adapter: Adapter | None, judge: Evaluator
+    subject: _Subject, loaded: LoadedBase, adapter: Adapter | None, evaluator: Evaluator
 ) -> Tuned | None:
     """What is compared with the base; a whole model is loaded when the base has answered."""
     if subject.trained is None:
@@ -165,7 +159,7 @@ def _tuned(
     seconds = training_seconds(subject.run) if subject.run else None
     if adapter is not None:
         return Tuned(loaded, NAME, fingerprint(loaded.base, adapter, subject.trained), seconds)
-    judge.answer_before()
+    evaluator.answer_before()
     config = subject.config
     whole = open_base(
         str(subject.trained),
@@ -185,17 +179,17 @@ def _loaded(subject: _Subject, target: str, progress: Progress) -> LoadedBase:
             raise
         raise RunError(
             f"{target}: its base {subject.config.model} cannot be used: {error.message}",
-            remedy="Say where it is now: --model FOLDER.",
+            remedy="Give its present place: --model FOLDER.",
             code="base_gone",
         ) from error
 
 
 def warn_other_base(trained: Path, loaded: LoadedBase, progress: Progress) -> None:
-    """Say where what was trained names another base than the one that is here."""
+    """Report where what was trained names another base than the one that is here."""
     origin = read_origin(trained)
     if origin is not None and origin.sha256 != hash_folder(loaded.base.folder)[COMBINED]:
-        said = f"{trained} was trained over another base than {loaded.base.name}"
-        progress.notice("other_base", said)
+        text = f"{trained} was trained over another base than {loaded.base.name}"
+        progress.notice("other_base", text)
 
 
 def _with_rows(subject: _Subject, progress: Progress) -> _Subject:
@@ -207,8 +201,8 @@ def _with_rows(subject: _Subject, progress: Progress) -> _Subject:
             require_files(data)
         except DataError as error:
             require_files(data.model_copy(update={"train": data.eval}))
-            told = f"without training rows there is no arm `examples`: {error.message}"
-            progress.notice("left_out", told)
+            text = f"without training rows there is no arm `examples`: {error.message}"
+            progress.notice("left_out", text)
             has_rows = False
         if not has_rows:
             data = data.model_copy(update={"train": data.eval, "share": 1.0, "drop": ()})
@@ -216,17 +210,3 @@ def _with_rows(subject: _Subject, progress: Progress) -> _Subject:
         require_files(data)
     config = config.model_copy(update={"data": data})
     return replace(subject, config=config, has_training_rows=has_rows)
-
-
-def _rows(
-    subject: _Subject, loaded: LoadedBase, adapter: str | None, progress: Progress
-) -> RunRows:
-    """The rows to ask, and those of the training where they are still there."""
-    rows = load_rows(
-        subject.config.data,
-        loaded.tokenizer(adapter),
-        context=loaded.base.context - loaded.engine.prefix_length(adapter),
-        seed=subject.config.train.seed,
-        progress=progress,
-    )
-    return rows if subject.has_training_rows else replace(rows, sample=())

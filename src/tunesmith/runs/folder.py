@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,7 +27,7 @@ def alone(run: Path) -> AbstractContextManager[None]:
     def refuse() -> NoReturn:
         raise RunError(
             f"{run}: another process is working on this run.",
-            remedy=f"Wait for it; `tunesmith runs show {run}` tells how far it is.",
+            remedy=f"Wait for it; `tunesmith runs show {run}` shows its progress.",
             code="running",
         )
 
@@ -82,7 +82,7 @@ class RunFolder:
         if self.config.exists():
             raise RunError(
                 f"{self.path} holds a run already.",
-                remedy=f"Go on with it by --resume {self.path}, or name another folder with --out.",
+                remedy=f"Resume it with --resume {self.path}, or name another folder with --out.",
                 code="exists",
             )
         if self.path.exists() and not self.path.is_dir():
@@ -100,22 +100,30 @@ class RunFolder:
             )
 
     def discard_unless_begun(self) -> None:
-        """Remove a run that was refused before it did a step: there is nothing to go on with."""
+        """Remove a run that was refused before it did a step: there is nothing to resume.
+
+        It is renamed first: a process that asks whether the run is held creates its lock anew,
+        which must not happen in a folder that is being removed.
+        """
         if not self.checkpoints.exists() and not any(read_lines(self.metrics)):
-            shutil.rmtree(self.path)
+            removed = self.path.with_name(f"{files.TEMPORARY}{self.path.name}")
+            shutil.rmtree(removed, ignore_errors=True)
+            self.path.rename(removed)
+            shutil.rmtree(removed, ignore_errors=True)
 
     def write_plan(self, plan: Plan) -> None:
         """Keep what was decided before the first step."""
-        files.write_json(self.plan, plan.to_json())
+        files.write_json(self.plan, asdict(plan))
 
     def read_plan(self) -> Plan | None:
         """The plan of an interrupted run; None where it had none yet."""
         if not self.plan.exists():
             return None
-        return Plan.from_json(json.loads(self.plan.read_text(encoding="utf-8")))
+        values = json.loads(self.plan.read_text(encoding="utf-8"))
+        return Plan(**{field.name: values[field.name] for field in fields(Plan)})
 
     def held_out_losses(self) -> dict[int, float]:
-        """By step, in nats per supervised token; what a resumed run told twice stands once."""
+        """By step, in nats per supervised token; of a step that was repeated the newer one."""
         return {
             int(str(line["step"])): float(str(line["loss"]))
             for line in read_lines(self.events)
@@ -125,6 +133,29 @@ class RunFolder:
     def peak_bytes(self) -> int:
         """Largest memory that a step took, in whichever process it was done; 0 without steps."""
         return max((int(str(line["peak_bytes"])) for line in read_lines(self.metrics)), default=0)
+
+    @property
+    def trained(self) -> Path | None:
+        """The folder of the result: an adapter, or a whole model; None before there is one."""
+        return next((path for path in (self.adapter, self.model) if path.is_dir()), None)
+
+    def require_run(self) -> None:
+        """Raise RunError where no run lies here."""
+        if not self.config.is_file():
+            raise RunError(
+                f"{self.path} holds no run (no config.yaml).",
+                remedy="`tunesmith runs list` shows them.",
+            )
+
+    def require_trained(self) -> Path:
+        """``trained``; raises RunError where there is none yet."""
+        if (found := self.trained) is None:
+            raise RunError(
+                f"{self.path}: the run has no result yet: there is neither adapter/ nor model/ "
+                "in it.",
+                remedy=f"Resume it: tunesmith train --resume {self.path}",
+            )
+        return found
 
     @property
     def is_scaled_down(self) -> bool:
@@ -170,22 +201,39 @@ def _append(path: Path, values: Mapping[str, object]) -> None:
     except OSError as error:
         raise RunError(
             f"{path}: cannot be written: {error.strerror}.",
-            remedy="Free space, then go on with --resume.",
+            remedy="Free space, then continue with --resume.",
             code="disk",
         ) from error
 
 
-def read_lines(path: Path) -> Iterator[dict[str, object]]:
-    """The complete JSON lines of a file; none where it is missing."""
+def read_lines(path: Path, faults: list[str] | None = None) -> Iterator[dict[str, object]]:
+    """The complete JSON lines of a file; none where it is missing.
+
+    ``faults`` takes what cannot be read, which else is an OSError or skipped; not a last line that
+    is half written, as after a kill.
+    """
     if not path.exists():
         return
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+    text = read_text(path, faults) if faults is not None else path.read_text("utf-8", "replace")
+    lines = text.rstrip("\n").split("\n")
+    for number, line in enumerate(lines, start=1):
         try:
-            value = json.loads(line)
+            value = json.loads(line or "null")
         except ValueError:
+            if faults is not None and number < len(lines):
+                faults.append(f"{path}:{number}: not valid JSON")
             continue
         if isinstance(value, dict):
             yield value
+
+
+def read_text(path: Path, faults: list[str]) -> str:
+    """The text of a file; "" with one more of the ``faults`` where it cannot be read."""
+    try:
+        return path.read_text("utf-8", "replace")
+    except OSError as error:
+        faults.append(f"{path}: cannot be read: {error.strerror}")
+        return ""
 
 
 def free_folder(stem: str) -> Path:

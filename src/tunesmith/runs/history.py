@@ -1,8 +1,8 @@
-"""Which runs are there, how far did each come, and what do its files say about it?"""
+"""Which runs exist, how far is each, and what is in its files?"""
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import yaml
 
 from tunesmith.config.renamed import with_new_names
 from tunesmith.core.errors import RunError
-from tunesmith.runs.folder import RunFolder, is_held, read_lines
+from tunesmith.runs.folder import RunFolder, is_held, read_lines, read_text
 
 CONFIG = "config.yaml"
 Values = Mapping[str, object]
@@ -19,7 +19,7 @@ Values = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One run as its folder tells it.
+    """One run as its folder shows it.
 
     ``state`` is running, done, early, stopped, failed (on a loss, or out of memory) or interrupted.
 
@@ -88,7 +88,7 @@ def list_runs(root: Path) -> list[RunRecord]:
     except OSError as error:
         raise RunError(
             f"{root}: cannot be read: {error.strerror}.",
-            remedy="Mend the folder's rights, or name another with --root.",
+            remedy="Fix the folder's permissions, or name another with --root.",
             code="file_system",
         ) from error
     folders = sorted(path.parent for path in root.glob(f"*/{CONFIG}"))
@@ -108,15 +108,15 @@ def find_run(name: str, root: Path) -> RunRecord:
 
 
 def read_run(folder: Path) -> RunRecord:
-    """What the files of a run say; what is damaged or half written is named in ``faults``."""
+    """The content of a run's files; ``faults`` names what is damaged or half written."""
     faults: list[str] = []
-    config = with_new_names(_yaml(folder / CONFIG, faults), warn=False)
-    metrics = list(_lines(folder / "metrics.jsonl", faults))
-    events = list(_lines(folder / "events.jsonl", faults))
-    summary = _json(folder / "summary.json", faults)
+    files = RunFolder(folder)
+    config = with_new_names(_yaml(files.config, faults), warn=False)
+    metrics = list(read_lines(files.metrics, faults))
+    events = list(read_lines(files.events, faults))
+    summary = _json(files.summary, faults)
     steps = max((_int(line.get("step")) for line in metrics), default=0)
     plans = [line for line in events if line.get("event") == "planned"]
-    notices = (str(line.get("message")) for line in events if line.get("event") == "notice")
     return RunRecord(
         folder=folder,
         state="running" if is_held(folder) else _state(summary, steps, events),
@@ -125,16 +125,16 @@ def read_run(folder: Path) -> RunRecord:
         planned=_int(plans[-1].get("steps")) if plans else None,
         tokens=max((_int(line.get("tokens")) for line in metrics), default=0),
         losses=tuple(loss for line in metrics if (loss := _float(line.get("loss"))) is not None),
-        held_out=tuple(_held_out(events)),
-        notices=tuple(dict.fromkeys(notices)),
-        checkpoints=_checkpoints(folder / "checkpoints"),
-        adapter=next((p for p in (folder / "adapter", folder / "model") if p.is_dir()), None),
+        held_out=tuple(sorted(_held_out(events).items())),
+        notices=tuple(_notices(events)),
+        checkpoints=tuple(sorted(p.name for p in files.checkpoints.glob("[!.]*") if p.is_dir())),
+        adapter=files.trained,
         summary=summary,
         faults=tuple(faults),
     )
 
 
-def _state(summary: Values | None, steps: int, events: list[Values]) -> str:
+def _state(summary: Values | None, steps: int, events: Sequence[Values]) -> str:
     """A summary of fewer steps than were done is of an earlier part of a resumed run."""
     if summary is None or _int(summary.get("steps")) < steps:
         turns = [line for line in events if line.get("event") in ("planned", "ended")]
@@ -142,43 +142,25 @@ def _state(summary: Values | None, steps: int, events: list[Values]) -> str:
     return str(summary.get("reason", "done"))
 
 
-def _held_out(events: list[Values]) -> Iterator[tuple[int, float]]:
+def _held_out(events: Sequence[Values]) -> dict[int, float]:
     """Each step's newest held-out loss: a resumed run measures some steps again."""
-    losses: dict[int, float] = {}
-    for line in events:
-        if line.get("event") == "heldout" and (loss := _float(line.get("loss"))) is not None:
-            losses[_int(line.get("step"))] = loss
-    yield from sorted(losses.items())
+    lines = (line for line in events if line.get("event") == "heldout")
+    found = {_int(line.get("step")): _float(line.get("loss")) for line in lines}
+    return {step: loss for step, loss in found.items() if loss is not None}
 
 
-def _checkpoints(folder: Path) -> tuple[str, ...]:
-    if not folder.is_dir():
-        return ()
-    names = (path.name for path in folder.iterdir() if path.is_dir())
-    return tuple(sorted(name for name in names if not name.startswith(".")))
-
-
-def _lines(path: Path, faults: list[str]) -> Iterator[Values]:
-    """The JSON objects of a file of lines; the last may be half written, as after a kill."""
-    if not path.is_file():
-        return
-    lines = _text(path, faults).rstrip("\n").split("\n")
-    for number, line in enumerate(lines, start=1):
-        try:
-            value = json.loads(line or "null")
-        except ValueError:
-            if number < len(lines):
-                faults.append(f"{path}:{number}: not valid JSON")
-            continue
-        if isinstance(value, dict):
-            yield value
+def _notices(events: Sequence[Values]) -> list[str]:
+    """What was noticed, each text once."""
+    texts = (str(e.get("message")) for e in events if e.get("event") == "notice")
+    return list(dict.fromkeys(texts))
 
 
 def _json(path: Path, faults: list[str]) -> Values | None:
+    """The JSON object in a file; None where it is missing or damaged."""
     if not path.is_file():
         return None
     try:
-        value = json.loads(_text(path, faults))
+        value = json.loads(read_text(path, faults))
     except ValueError as error:
         faults.append(f"{path}: not valid JSON: {error}")
         return None
@@ -187,19 +169,10 @@ def _json(path: Path, faults: list[str]) -> Values | None:
 
 def _yaml(path: Path, faults: list[str]) -> Values:
     try:
-        value = yaml.safe_load(_text(path, faults))
+        return _mapping(yaml.safe_load(read_text(path, faults)))
     except yaml.YAMLError as error:
         faults.append(f"{path}: not valid YAML: {getattr(error, 'problem', error)}")
         return {}
-    return _mapping(value)
-
-
-def _text(path: Path, faults: list[str]) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        faults.append(f"{path}: cannot be read: {error.strerror}")
-        return ""
 
 
 def _mapping(value: object) -> Values:
@@ -239,22 +212,18 @@ class Records:
     @property
     def notices(self) -> list[str]:
         """What was noticed, each text once."""
-        texts = (str(e.get("message")) for e in self.events if e.get("event") == "notice")
-        return list(dict.fromkeys(texts))
+        return _notices(self.events)
 
 
 def read_records(path: Path) -> Records:
-    """Raises RunError for a folder without a run, and without an evaluation alone."""
+    """Raises RunError for a folder with neither a run nor an evaluation."""
     folder = RunFolder(path)
     evaluation = _document(folder.evaluation)
-    if folder.config.is_file():
-        text = folder.config.read_text(encoding="utf-8")
-    elif evaluation:
-        text = yaml.safe_dump(_asked_for(evaluation), sort_keys=False, allow_unicode=True)
+    if evaluation and not folder.config.is_file():
+        text = yaml.safe_dump(_config_of(evaluation), sort_keys=False, allow_unicode=True)
     else:
-        raise RunError(
-            f"{path} holds no run (no config.yaml).", remedy="`tunesmith runs list` shows them."
-        )
+        folder.require_run()
+        text = folder.config.read_text(encoding="utf-8")
     return Records(
         path=path,
         config=with_new_names(yaml.safe_load(text) or {}, warn=False),
@@ -268,8 +237,8 @@ def read_records(path: Path) -> Records:
     )
 
 
-def _asked_for(evaluation: Document) -> dict[str, Any]:
-    """As much of a config as an evaluation tells that was written somewhere else."""
+def _config_of(evaluation: Document) -> dict[str, Any]:
+    """As much of a config as an evaluation holds that was written somewhere else."""
     about = dict(evaluation.get("about") or {})
     method, held = about.pop("method", None), about.pop("data", None)
     asked = {**about, "method": {"kind": method}, "data": {"eval": held}}
@@ -277,13 +246,10 @@ def _asked_for(evaluation: Document) -> dict[str, Any]:
 
 
 def _document(path: Path) -> Document:
-    if not path.exists():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    faults: list[str] = []
+    found = _json(path, faults)
+    if faults:
         raise RunError(
-            f"{path}: cannot be read: {error}.",
-            remedy="`tunesmith evaluate RUN` writes the evaluation again.",
-        ) from error
-    return found if isinstance(found, Mapping) else {}
+            f"{faults[0]}.", remedy="`tunesmith evaluate RUN` writes the evaluation again."
+        )
+    return found or {}

@@ -1,6 +1,7 @@
 """Would a run take this data: every fault and remark of its files, its lengths, and an estimate."""
 
-from collections.abc import Callable, Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from tunesmith.config.run import DEFAULT_EPOCHS, RunConfig
-from tunesmith.core.progress import SILENT, Event, Progress, ignore
+from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data.faults import Faults, Note
 from tunesmith.data.quality.distribution import few_rows
 from tunesmith.estimate.duration import Estimate, estimate
@@ -21,7 +22,6 @@ from tunesmith.runs.rows import Side, load_sources
 
 PERCENTILES = (5, 25, 50, 75, 95, 99)
 BARS = 8
-_STEPS = (1, 2, 5, 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,8 @@ def length_statistics(lengths: NDArray[np.int64]) -> Lengths | None:
 
 def _round(width: float) -> int:
     """The next width that people count in: 1, 2, 5, 10, 20, ..."""
-    size = 1
-    while True:
-        for step in _STEPS[:-1]:
-            if step * size >= width:
-                return step * size
-        size *= 10
+    sizes: Iterator[int] = (step * 10**power for power in itertools.count() for step in (1, 2, 5))
+    return next(size for size in sizes if size >= width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +88,10 @@ def open_tokenizer(
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """One side of a run: its format, sizes, what would be refused, and what would be only told.
+    """One side of a run: its format, sizes, what would be refused, and what would be reported.
 
     ``reason`` is what was seen of the format. ``rows`` are sound and faulty ones without those
-    ``left_out`` by name or for their length. Tokens are counted over the rows that could be
+    ``left_out`` (dropped, or too long). Tokens are counted over the rows that could be
     rendered.
     """
 
@@ -118,11 +114,9 @@ class Inspection:
         return self.supervised_tokens / self.tokens if self.tokens else 0.0
 
 
-def inspect_data(
-    config: RunConfig, *, emit: Callable[[Event], object] = ignore
-) -> list[Inspection]:
+def inspect_data(config: RunConfig, *, progress: Progress = SILENT) -> list[Inspection]:
     """The training files together, then the held-out file where one is named."""
-    settings, progress = config.data, Progress(emit, threads=config.train.threads)
+    settings, progress = config.data, replace(progress, threads=config.train.threads)
     opened = open_tokenizer(
         config.model, trust_remote_code=config.trust_remote_code, progress=progress
     )
@@ -135,10 +129,10 @@ def inspect_data(
         always_look=True,
     )
     name = ", ".join(source.path for source in settings.sources)
-    train = _inspection(name, loaded.train, dropped=loaded.overview.dropped)
+    train = _inspection(name, loaded.train, dropped=loaded.report.dropped)
     kept = round((1 - settings.held_share) * len(loaded.train.rows))
     few = few_rows(kept, config.method.kind, enough=table.of(config.method).min_rows)
-    warnings = (*train.warnings, *loaded.overview.notes, *few)
+    warnings = (*train.warnings, *loaded.report.notes, *few)
     train = replace(train, warnings=warnings, estimate=_estimate(config, opened.config, train))
     if loaded.held is None or settings.held is None:
         return [train]

@@ -9,8 +9,9 @@ from tunesmith.adapters.folder import Origin, read_config, read_origin
 from tunesmith.config.load import read_yaml
 from tunesmith.config.methods import needs_four_bit
 from tunesmith.config.run import RunConfig
-from tunesmith.core.errors import AdapterError, RunError
+from tunesmith.core.errors import AdapterError
 from tunesmith.models.catalog import find_entry
+from tunesmith.runs.folder import RunFolder
 
 BASE = "base"
 RUNS = Path("runs")  # where a run is found by its name alone
@@ -21,7 +22,7 @@ CONFIG = "config.yaml"
 class Located:
     """The base's name, the adapters by the name each answers under, and who answers.
 
-    A voice without an adapter (None) is the base as it is, or the model of a `full` run.
+    A participant without an adapter (None) is the base as it is, or the model of a `full` run.
     """
 
     model: str
@@ -45,7 +46,7 @@ class LocatedTarget:
     def base(self) -> str:
         """What it was trained over, for people."""
         name = self.model or "a base that it does not name"
-        return f"{name} in 4 bit" if self.four_bit else name
+        return f"{name} (4-bit)" if self.four_bit else name
 
 
 def locate(target: str | None, adapters: Sequence[str] = ()) -> Located:
@@ -139,18 +140,12 @@ def _find(target: str, root: Path = RUNS) -> LocatedTarget:
 
 
 def _of_run(folder: Path) -> LocatedTarget:
+    name, trained = folder.resolve().name, RunFolder(folder).require_trained()
+    if not (trained / ADAPTER_CONFIG).is_file():
+        return LocatedTarget(name, str(trained), None, whole_run=True)
     values = read_yaml(folder / CONFIG, warn=False)
-    adapter, model = folder / "adapter", folder / "model"
-    if (adapter / ADAPTER_CONFIG).is_file():
-        default = RunConfig.model_fields["model"].default
-        name = str(values.get("model", default))
-        return LocatedTarget(folder.resolve().name, name, adapter, four_bit=_is_four_bit(values))
-    if model.is_dir():
-        return LocatedTarget(folder.resolve().name, str(model), None, whole_run=True)
-    raise RunError(
-        f"{folder}: the run has no result yet: there is neither adapter/ nor model/ in it.",
-        remedy=f"Go on with it: tunesmith train --resume {folder}",
-    )
+    model = str(values.get("model", RunConfig.model_fields["model"].default))
+    return LocatedTarget(name, model, trained, four_bit=_is_four_bit(values))
 
 
 def _is_four_bit(config: Mapping[str, object]) -> bool:

@@ -1,7 +1,8 @@
 """Which other trainings run on this machine now: two that share a device slow each other down.
 
-Each training leaves a marker in the cache while it lasts. Whether its process lives is told by the
-lock of its run, which the system drops; a marker without it is removed by the next training.
+Each training leaves a marker in the cache while it lasts. The lock of
+its run shows whether its process lives, as the system drops it; a marker without a lock is removed
+by the next training.
 """
 
 import contextlib
@@ -36,7 +37,7 @@ class Training:
 
 @contextlib.contextmanager
 def announced(run: Path, *, device: str, threads: int | None) -> Iterator[Notice | None]:
-    """Tell other trainings of this one, whose run is held, while it lasts.
+    """Announce this training, whose run is held, to others while it lasts.
 
     Yields what its user must know of the others; None where none is in the way. ``device`` and
     ``threads`` are those of the config; ModelError for a device that is not here.
@@ -50,7 +51,7 @@ def announced(run: Path, *, device: str, threads: int | None) -> Iterator[Notice
     )
     key = hashlib.sha256(f"{own.host} {own.run}".encode()).hexdigest()[:32]
     marker = cache_root() / "running" / f"{key}.json"
-    # A cache that cannot be written costs only the warning. First tell, then look: of two that
+    # A cache that cannot be written costs only the warning. First announce, then look: of two that
     # start at once one sees the other.
     with contextlib.suppress(OSError):
         files.replace_text(marker, json.dumps(asdict(own)))
@@ -67,19 +68,13 @@ def _living(folder: Path) -> Iterator[Training]:
     for path in sorted(folder.glob("*.json")):
         # gone meanwhile, or of another version
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            training = _read(path)
+            training = Training(**json.loads(path.read_text(encoding="utf-8")))
             if training.host != platform.node():  # a cache that several machines share
                 continue
             if is_held(Path(training.run)):
                 yield training
             else:
                 path.unlink()
-
-
-def _read(path: Path) -> Training:
-    values = json.loads(path.read_text(encoding="utf-8"))
-    names = ("run", "host", "device", "since")
-    return Training(threads=int(values["threads"]), **{name: str(values[name]) for name in names})
 
 
 def _warning(own: Training, others: list[Training]) -> Notice | None:

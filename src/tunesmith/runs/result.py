@@ -1,4 +1,4 @@
-"""What a run starts from and leaves: the attached method, its environment, the saved result."""
+"""What a run starts from and ends with: base, new or continued adapter, environment, result."""
 
 import copy
 import functools
@@ -11,22 +11,26 @@ import torch
 
 from tunesmith import __version__
 from tunesmith.adapters import store
-from tunesmith.adapters.folder import Origin, write_origin
-from tunesmith.adapters.loaded_base import LoadedBase
+from tunesmith.adapters.folder import Origin, read_origin, write_origin
+from tunesmith.adapters.loaded_base import LoadedBase, attach_over_any, open_base
 from tunesmith.config import DataSettings, RunConfig
+from tunesmith.config.methods import AnyMethod, init_path, needs_four_bit
 from tunesmith.config.run import DataSource
 from tunesmith.core import files
+from tunesmith.core.errors import ConfigError
+from tunesmith.core.progress import Progress
 from tunesmith.data.records import files_of, options_of
 from tunesmith.data.rows import HUB
-from tunesmith.data.tokenizer import add_tokens_, encode
+from tunesmith.data.tokenizer import Tokenizer, add_tokens_, decode, encode
 from tunesmith.engine import memory
 from tunesmith.engine.forward import named_tensors
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter, NewTokens, Words
+from tunesmith.methods.peft import Difference
 from tunesmith.models.hashes import COMBINED, file_sha256, hash_folder
-from tunesmith.models.load import Base
+from tunesmith.models.in_memory import held_model, own_weights_
+from tunesmith.models.load import Base, read_tokenizer
 from tunesmith.models.weights import read_weight, write_derived
-from tunesmith.runs import continuation
 from tunesmith.runs.folder import RunFolder
 
 _PEFT = """
@@ -40,20 +44,39 @@ the adapter is loaded: `model.resize_token_embeddings(len(tokenizer))`.
 PACKAGES = ("torch", "transformers", "safetensors", "tokenizers", "numpy", "bitsandbytes")
 
 
-def start_model(config: RunConfig) -> str:
-    """The model that is loaded: for `full` with a start, that start."""
-    whole = table.of(config.method).trains_base
-    return config.method.init if whole and config.method.init else config.model
+def open_for(config: RunConfig, *, progress: Progress) -> LoadedBase:
+    """The base that a config trains over, in the format that its method asks for.
+
+    For `full` with a start it is that start.
+    """
+    if config.train.threads:
+        torch.set_num_threads(config.train.threads)
+    progress.phase(f"loading {config.model}")
+    trains_base = table.of(config.method).trains_base
+    loaded = open_base(
+        config.method.init if trains_base and config.method.init else config.model,
+        dtype=config.dtype,
+        device=config.device,
+        four_bit=needs_four_bit(config.method.kind),
+        trust_remote_code=config.trust_remote_code,
+        progress=progress,
+    )
+    if trains_base and held_model(loaded.base.folder):
+        own_weights_(loaded.base.model)
+    return loaded
 
 
 def attach(loaded: LoadedBase, config: RunConfig, *, name: str = "default") -> Adapter:
     """The method's new adapter on the base, or the one that method.init continues from.
 
-    An adapter with tokens of its own brings the tokenizer that reads them into ``opened``.
+    An adapter with tokens of its own brings the tokenizer that reads them into ``loaded``. Raises
+    what ``resolved`` does, and ConfigError for every key that asks for another adapter than that.
     """
     settings, engine = config.method, loaded.engine
-    if (folder := continuation.start_folder(settings)) is not None:
-        return continuation.attach(loaded, config, folder, name=name)
+    if (folder := start_folder(settings)) is not None:
+        settings = resolved(config).method
+        differing = _differing_tokens(settings, folder)
+        return attach_over_any(loaded, folder, name=name, settings=settings, differing=differing)
     tokens: NewTokens = {}
     method = table.of(settings)
     if method.own_tokens and (wanted := getattr(settings, "new_tokens", ())):
@@ -66,6 +89,96 @@ def attach(loaded: LoadedBase, config: RunConfig, *, name: str = "default") -> A
     given = Words(tokens, text, functools.partial(read_weight, loaded.base.folder))
     method.check(engine, settings)
     return table.attach(engine, settings, name=name, seed=config.train.seed, words=given)
+
+
+def start_folder(settings: AnyMethod) -> Path | None:
+    """The folder of the adapter to continue from; None for another start, or a whole model's.
+
+    Raises ConfigError where there is no such folder.
+    """
+    path = init_path(settings)
+    folder = Path(path or "").expanduser()
+    if path and not folder.is_dir():
+        raise ConfigError(
+            f"method.init: there is no folder {path}.",
+            remedy="Name the folder to continue from, or a start that `tunesmith train --help` "
+            "lists.",
+        )
+    return folder if path and table.METHODS[settings.kind].peft else None
+
+
+def resolved(config: RunConfig) -> RunConfig:
+    """The config with the adapter's own values for the keys of `method` that it leaves out.
+
+    Raises ConfigError for a folder that is missing or holds an adapter of another kind,
+    AdapterError for one that cannot be read. Keys that are given are compared by ``attach``.
+    """
+    asked = config.method
+    folder = start_folder(asked)
+    if folder is None:
+        return config
+    found = store.settings_of(folder)
+    if table.METHODS[found.kind].peft is not table.METHODS[asked.kind].peft:
+        raise ConfigError(
+            f"method.kind is {asked.kind}, and {folder}, which method.init continues from, is an "
+            f"adapter of kind {found.kind}.",
+            remedy=f"Set method.kind to {found.kind}, or leave method.init out.",
+        )
+    given = {key for key in asked.model_fields_set if getattr(asked, key) is not None}
+    left_out = found.model_fields_set - given - {"kind", "init"}
+    values: dict[str, object] = {key: getattr(found, key) for key in left_out}
+    if "new_tokens" not in given and (texts := token_texts(folder)):
+        values["new_tokens"] = texts
+    return config.model_copy(update={"method": asked.model_copy(update=values)})
+
+
+def other_base(config: RunConfig, base: Base) -> str | None:
+    """That the adapter to continue from was trained over another base; None if it was not."""
+    folder = start_folder(config.method)
+    origin = None if folder is None else read_origin(folder)
+    if origin is None:
+        return None
+    was, now = (needs_four_bit(kind) for kind in (origin.kind, config.method.kind))
+    if was != now:
+        before, after = ("4-bit" if four_bit else "16-bit or wider" for four_bit in (was, now))
+        return f"{folder} was trained over a {before} base, and continues over a {after} one"
+    if origin.sha256 != hash_folder(base.folder)[COMBINED]:
+        return f"{folder} was trained over {origin.base}, and continues over another base"
+    return None
+
+
+def token_texts(folder: Path) -> tuple[str, ...]:
+    """The adapter's own tokens, each as a text that its tokenizer reads as this one token."""
+    ids = store.token_ids(folder)
+    if not ids:
+        return ()
+    tokenizer = read_tokenizer(folder, trust_remote_code=False)
+    texts = [decode(tokenizer, [token]) for token in ids]
+    return tuple(
+        text if encode(tokenizer, [text]) == [[token]] else tokenizer.convert_ids_to_tokens(token)
+        for text, token in zip(texts, ids, strict=True)
+    )
+
+
+def _differing_tokens(settings: AnyMethod, folder: Path) -> list[Difference]:
+    """Tokens that are asked for and are not the adapter's own."""
+    if not table.of(settings).own_tokens:
+        return []
+    wanted: tuple[str, ...] = getattr(settings, "new_tokens", ())
+    there = store.token_ids(folder)
+    asked: set[int] = set()
+    if there:
+        tokenizer: Tokenizer = read_tokenizer(folder, trust_remote_code=False)
+        asked = {_id(tokenizer, text) for text in wanted}
+    if asked == set(there) and bool(wanted) == bool(there):
+        return []
+    return [Difference("new_tokens", wanted, token_texts(folder))]
+
+
+def _id(tokenizer: Tokenizer, text: str) -> int:
+    """The id of a text that is one token."""
+    (ids,) = encode(tokenizer, [text])
+    return ids[0] if len(ids) == 1 else tokenizer.convert_tokens_to_ids(text)
 
 
 def save(folder: RunFolder, loaded: LoadedBase, adapter: Adapter, config: RunConfig) -> Path:

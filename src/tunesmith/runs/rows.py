@@ -1,6 +1,6 @@
 """From a run's data settings to its rows: read, tokenized, compared, limited, and held out.
 
-`data check` tells it and a run begins with it: there is no second way to read the same files.
+`data check` reports it and a run begins with it: nothing else reads these files.
 """
 
 import zlib
@@ -12,13 +12,15 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.config import DataSettings
+from tunesmith.adapters.loaded_base import LoadedBase
+from tunesmith.config import DataSettings, RunConfig
 from tunesmith.config.run import DataSource
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data import token_store
 from tunesmith.data.dataset import Dataset, Limit, Numbers, RunRows, joined, limited, nothing_left
 from tunesmith.data.faults import Faults, Note, RowReport, refuse
+from tunesmith.data.quality.distribution import few_rows
 from tunesmith.data.quality.report import DATASET_REPORT, DatasetReport, analyze
 from tunesmith.data.read import SourceRequest, read_rows
 from tunesmith.data.records import exists, options_of
@@ -29,6 +31,8 @@ from tunesmith.data.token_file import ConversationSubset, TokenFile
 from tunesmith.data.token_store import TOKENS_VERSION, combined
 from tunesmith.data.tokenise import Recipe
 from tunesmith.data.tokenizer import Tokenizer
+from tunesmith.methods import table
+from tunesmith.methods.virtual_tokens import narrow_layers
 from tunesmith.models.cache import cache_root
 
 Item = TypeVar("Item")
@@ -68,11 +72,11 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class LoadedData:
-    """What is trained on, the file that is held out if one is named, and what is said of both."""
+    """What is trained on, the file that is held out if one is named, and the report on both."""
 
     train: Side
     held: Side | None
-    overview: DatasetReport
+    report: DatasetReport
 
     @property
     def faults(self) -> Faults:
@@ -86,7 +90,7 @@ class LoadedData:
 
 
 def source_request(settings: DataSettings, source: DataSource) -> SourceRequest:
-    """How the settings read a source; what stands beside it goes before what stands for all."""
+    """How the settings read a source; its own options override those for all."""
     columns = settings.map if source.map is None else source.map
     format = source.format or settings.format
     return SourceRequest(source.path, format, columns, options_of(settings, source))
@@ -106,10 +110,10 @@ def load_sources(
     progress: Progress,
     always_look: bool = False,
 ) -> LoadedData:
-    """Read, tokenise and compare a run's sources; what was made before comes from the cache.
+    """Read, tokenize and compare a run's sources; what was made before comes from the cache.
 
-    Rows with faults are compared with others only where ``always_look`` asks for what is said of
-    them; it changes nothing of what is refused. Raises DataError for what is no fault of rows.
+    Rows with faults are compared with others only with ``always_look``, for the report; it changes
+    nothing of what is refused. Raises DataError for what is no fault of rows.
     """
     limit = Limit(min(context, settings.max_tokens or context), settings.long_rows)
     recipe = Recipe(tokenizer, limit.max_tokens, rendering_of(settings))
@@ -119,15 +123,15 @@ def load_sources(
     train = [tokens_of(source_request(settings, each), recipe, work) for each in settings.sources]
     is_sound = not any(each.contents.faults for each in (*train, *held))
     is_sound = is_sound and not _is_too_long(train, settings, limit)
-    overview = DatasetReport()
+    report = nothing = DatasetReport()
     if is_sound or always_look:
         long = _all_long(train, limit)
-        overview = _report(train, held, settings, seed=seed, long=long, work=work)
+        report = _report(train, held, settings, seed=seed, long=long, work=work)
     name = ", ".join(each.path for each in settings.sources)
     return LoadedData(
-        train=_side(train, limit, name=name, overview=overview if is_sound else DatasetReport()),
-        held=_side(held, limit, name=named[0].path, overview=DatasetReport()) if held else None,
-        overview=overview,
+        train=_side(train, limit, name=name, found=report if is_sound else nothing),
+        held=_side(held, limit, name=named[0].path, found=nothing) if held else None,
+        report=report,
     )
 
 
@@ -181,31 +185,29 @@ def _report(
     others = [each.conversations for each in held]
     total = sum(map(len, (*stores, *others)))
     phase = work.progress.quiet_phase(f"comparing {pluralize(total, 'row')}", total)
-    overview = analyze(
+    found = analyze(
         stores, chain.from_iterable(others), settings, seed=seed, long=long, seen=phase.step
     )
     if None not in keys:
-        token_store.remember(folder, key, DATASET_REPORT.dump_json(overview).decode())
-    return overview
+        token_store.remember(folder, key, DATASET_REPORT.dump_json(found).decode())
+    return found
 
 
-def _side(
-    sources: Sequence[TokenFile], limit: Limit, *, name: str, overview: DatasetReport
-) -> Side:
-    """The rows of some sources within the limit, without those that an overview leaves out."""
+def _side(sources: Sequence[TokenFile], limit: Limit, *, name: str, found: DatasetReport) -> Side:
+    """The rows of some sources within the limit, without those that ``found`` drops."""
     rows, report = _rows(sources), RowReport()
     for each in sources:
         report.merge(each.contents.faults, each.contents.notes)
-    if overview.dropped:
-        rows = rows.take(~np.isin(rows.owners, np.array(overview.dropped)))
+    if found.dropped:
+        rows = rows.take(~np.isin(rows.owners, np.array(found.dropped)))
     rest = limited(rows, limit)
     report.merge(rest.faults, rest.notes)
-    if overview.problem is not None:
-        report.add_faults([overview.problem.at(name, None)])
+    if found.problem is not None:
+        report.add_faults([found.problem.at(name, None)])
     elif not report.faults and not len(rest.rows):
         report.add_faults([nothing_left(rest.long, limit).at(name, None)])
-    told = _placed(report.notes, files=len(rows.files))
-    return Side(tuple(sources), rest.rows, _in_order(report.faults, rows.files), told)
+    notes = _placed(report.notes, files=len(rows.files))
+    return Side(tuple(sources), rest.rows, _in_order(report.faults, rows.files), notes)
 
 
 def _placed(notes: tuple[Note, ...], *, files: int) -> tuple[Note, ...]:
@@ -250,10 +252,10 @@ def load_rows(
     loaded = load_sources(settings, tokenizer, context=context, seed=seed, progress=progress)
     refuse(loaded.faults)
     train, held = loaded.train, loaded.held
-    rows = replace(train.rows, notes=(*train.notes, *loaded.overview.notes))
+    rows = replace(train.rows, notes=(*train.notes, *loaded.report.notes))
     held_rows: Dataset | None = None
     asked: Sequence[Conversation] = ()
-    numbers = np.array(loaded.overview.held, dtype=np.int64)
+    numbers = np.array(loaded.report.held, dtype=np.int64)
     if held is not None:
         held_rows, asked = held.rows, held.conversations(np.unique(held.rows.owners))
     elif len(numbers):
@@ -281,3 +283,37 @@ def _copies(rows: Dataset, loaded: LoadedData, settings: DataSettings) -> NDArra
         return ONCE
     ends = np.cumsum(loaded.train.counts)
     return weights[np.searchsorted(ends, rows.owners, side="right")]
+
+
+def load_rows_for(
+    config: RunConfig, loaded: LoadedBase, adapter: str | None, progress: Progress = SILENT
+) -> RunRows:
+    """The rows of a run over a base, read for one of its adapters in the room it leaves."""
+    return load_rows(
+        config.data,
+        loaded.tokenizer(adapter),
+        context=loaded.base.context - loaded.engine.prefix_length(adapter),
+        seed=config.train.seed,
+        progress=progress,
+    )
+
+
+def report_rows(
+    config: RunConfig, loaded: LoadedBase, rows: RunRows, adapter: str, progress: Progress
+) -> None:
+    """Report how many rows there are, and what was noticed of them."""
+    held = len(rows.held) if rows.held else 0
+    progress.notice(
+        "data",
+        f"{pluralize(len(rows.train), 'row')} of {pluralize(rows.train.tokens, 'token')} to "
+        f"train on ({rows.train.supervised_tokens:,} supervised), {held:,} held out",
+    )
+    method = config.method
+    few = few_rows(len(rows.train), method.kind, enough=table.of(method).min_rows)
+    for note in (*few, *rows.train.notes):
+        progress.notice(note.code, f"{note.message} ({pluralize(note.count, 'row')})")
+    lengths = np.concatenate([part.lengths for part in (rows.train, rows.held) if part])
+    for narrow in narrow_layers(loaded.engine, adapter):
+        if count := int((lengths > narrow.length).sum()):
+            longer = f"{count:,} of {pluralize(len(lengths), 'row')} are that long"
+            progress.notice("window", f"{narrow}; {longer}")

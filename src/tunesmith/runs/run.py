@@ -1,79 +1,342 @@
-"""One training run from config to adapter: what `train` does, for command line and notebook."""
+"""One training run: prepare, answer before, train, choose, scale, save, evaluate."""
 
-from collections.abc import Callable
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
+import torch
+
+from tunesmith.adapters import store
+from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config import RunConfig
 from tunesmith.core import files
-from tunesmith.core.errors import RunError, TunesmithError
-from tunesmith.core.progress import OnEvent, Progress, never
+from tunesmith.core.errors import TunesmithError
+from tunesmith.core.progress import SILENT, Cancelled, Event, Notice, Progress
+from tunesmith.data.dataset import RunRows
+from tunesmith.engine import memory
+from tunesmith.evaluation.answering import fingerprint
 from tunesmith.evaluation.arms import require_evaluable
-from tunesmith.runs.continuation import resolved
-from tunesmith.runs.folder import RunFolder, alone, free_folder
+from tunesmith.evaluation.document import write_evaluation
+from tunesmith.evaluation.evaluator import Evaluator
+from tunesmith.evaluation.findings import words_in
+from tunesmith.evaluation.forgetting import Forgetting
+from tunesmith.evaluation.measures import Tuned
+from tunesmith.evaluation.overfitting import choice_text
+from tunesmith.methods import table
+from tunesmith.runs import result
+from tunesmith.runs.folder import RunFolder, alone, curves_of, free_folder
 from tunesmith.runs.neighbours import announced
-from tunesmith.runs.one_run import OneRun, open_for
-from tunesmith.runs.rows import require_files
+from tunesmith.runs.result import open_for
+from tunesmith.runs.rows import load_rows_for, report_rows, require_files
+from tunesmith.runs.selection import ChosenCheckpoint, choose_kept, find_scale, kept_checkpoints
 from tunesmith.runs.summary import RunSummary, complete_summary
-from tunesmith.training.loop import train
+from tunesmith.training import checkpoint, optimizer
+from tunesmith.training.checkpoint import State
+from tunesmith.training.events import BestCheckpoint, ScaledDown
+from tunesmith.training.job import Job, Member, planned
+from tunesmith.training.loop import held_out_loss, train
+from tunesmith.training.measure import make_plan, plan_beside
+from tunesmith.training.steps import Plan
+
+LoadRows = Callable[[RunConfig, LoadedBase, str | None, Progress], RunRows]
 
 
-def train_run(config: RunConfig, *, emit: OnEvent, stop: Callable[[], bool] = never) -> RunSummary:
+def train_run(config: RunConfig, *, progress: Progress = SILENT) -> RunSummary:
     """Run a new training; raises RunError where its folder holds another run.
 
     What is refused before a base is loaded writes nothing. Cancelled in training or after it, the
     run ends as `stopped`; before its first step Cancelled is raised. Either way it can be resumed.
     """
-    progress = Progress(emit, cancelled=stop)
     require_evaluable(config)  # what is faulty is refused before anything is written
     require_files(config.data)  # so is a missing file
-    config = resolved(config)
-    folder = RunFolder(Path(config.out or _free_name(config)))
+    config = result.resolved(config)
+    stem = f"{Path(config.data.sources[0].path).stem}-{config.method.kind}"
+    folder = RunFolder(Path(config.out or free_folder(stem)))
     config = config.model_copy(update={"out": str(folder.path)})
     folder.create(config.model_dump(mode="json", by_alias=True))
     with alone(folder.path):
         try:
-            return _go(OneRun(config, folder, progress=progress))
+            return _run(config, folder, progress)
         except TunesmithError as error:
-            if error.code != "disk":  # which asks to go on
+            if error.code != "disk":  # whose remedy is to resume
                 folder.discard_unless_begun()
             raise
 
 
-def resume_run(path: Path, *, emit: OnEvent, stop: Callable[[], bool] = never) -> RunSummary:
-    """Go on with an interrupted run, from its newest complete checkpoint.
+def resume_run(path: Path, *, progress: Progress = SILENT) -> RunSummary:
+    """Resume an interrupted run from its newest complete checkpoint.
 
     A complete one is left as it is, and its summary comes back.
     """
-    progress, folder = Progress(emit, cancelled=stop), RunFolder(path)
-    if not folder.config.exists():
-        raise RunError(
-            f"{path} holds no run (no config.yaml).", remedy="`tunesmith runs list` shows them."
-        )
+    folder = RunFolder(path)
+    folder.require_run()
     config = folder.read_config()
     with alone(folder.path):
         files.sweep(folder.path)
         if (summary := complete_summary(folder, config)) is not None:
             progress.notice("complete", f"{path}: the run is complete; this is how it ended")
             return summary
-        return _go(OneRun(config, folder, progress=progress))
+        return _run(config, folder, progress)
 
 
-def _free_name(config: RunConfig) -> str:
-    """runs/DATA-METHOD, with a number where that is taken."""
-    stem = f"{Path(config.data.sources[0].path).stem}-{config.method.kind}"
-    return str(free_folder(stem))
-
-
-def _go(run: OneRun) -> RunSummary:
-    """Load, train, evaluate, save, and report other trainings here."""
-    settings = run.config.train
-    with announced(run.folder.path, device=run.config.device, threads=settings.threads) as notice:
+def _run(config: RunConfig, folder: RunFolder, progress: Progress) -> RunSummary:
+    """All steps, and a notice of other trainings on this machine."""
+    run = begin(config, folder, progress)
+    with announced(folder.path, device=config.device, threads=config.train.threads) as notice:
         if notice is not None:
             run.progress.report(notice)
-        run.prepare(open_for(run.config, progress=run.progress))
-        member = run.member(run.build_optimizer())
+        prepared = prepare(run, open_for(config, progress=run.progress))
+        member = member_of(prepared, build_optimizer(prepared))
         for _, event in train([member], progress=run.progress):
             run.progress.report(event)
         if member.error is not None:
             raise member.error
-        return run.finish(member)
+        return finish(prepared, member)
+
+
+@dataclass(frozen=True, slots=True)
+class StartedRun:
+    """A run, new or resumed; ``progress`` writes events into its folder, ``notices`` collects."""
+
+    config: RunConfig
+    folder: RunFolder
+    progress: Progress
+    notices: list[str]
+    start: float
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRun:
+    """A run with its adapter attached to a base, its rows read and its questions chosen."""
+
+    run: StartedRun
+    loaded: LoadedBase
+    evaluator: Evaluator
+    job: Job
+
+    @property
+    def rate(self) -> float:
+        """The peak learning rate."""
+        config, lr = self.run.config, self.run.config.train.lr
+        width = self.loaded.engine.model.config.hidden_size
+        return table.learning_rate(config.method.kind, width) if lr == "auto" else lr
+
+    def forgetting(self, probes: Sequence[str] | None = None) -> Forgetting:
+        """What the adapter as it is now forgot, by some probes or all; only where there are any."""
+        found = self.evaluator.forgetting(self.loaded, self.job.name, probes)
+        assert found is not None
+        return found
+
+    def put_back(self, folder: Path) -> None:
+        """Give the adapter the tensors of a checkpoint."""
+        store.put_(self.job.adapter, checkpoint.tensors_of(folder))
+
+
+def begin(config: RunConfig, folder: RunFolder, progress: Progress) -> StartedRun:
+    """Record every event in the run's folder from now on, before it is passed on."""
+    notices: list[str] = []
+    curves = curves_of(folder.path) if config.train.tensorboard else None
+
+    def record(event: Event) -> None:
+        folder.record(event)
+        if isinstance(event, Notice):
+            notices.append(event.message)
+        if curves is not None:
+            curves(event)
+        progress.report(event)
+
+    recording = replace(progress, on_event=record, threads=config.train.threads)
+    return StartedRun(config, folder, recording, notices, time.perf_counter())
+
+
+def prepare(
+    run: StartedRun, loaded: LoadedBase, *, name: str = "default", load: LoadRows = load_rows_for
+) -> PreparedRun:
+    """Attach the adapter under ``name``, read the rows, and let the base answer if it must."""
+    config, progress = run.config, run.progress
+    for note in loaded.base.notes:
+        progress.notice("base", note)
+    adapter = result.attach(loaded, config, name=name)
+    if other := result.other_base(config, loaded.base):
+        progress.notice("other_base", other)
+    progress.phase("reading the data")
+    rows = load(config, loaded, name, progress)
+    report_rows(config, loaded, rows, name, progress)
+    result.write_environment(run.folder.environment, loaded.base, config)
+    evaluator = Evaluator(
+        loaded,
+        config,
+        rows,
+        progress=progress,
+        virtual_tokens=loaded.engine.prefix_length(name),
+        folder=run.folder,
+    )
+    if not adapter.frozen_base:
+        evaluator.answer_before()
+    job = Job(
+        engine=loaded.engine,
+        adapter=adapter,
+        rows=rows.train,
+        held=rows.held,
+        settings=config.train,
+        folder=run.folder.path,
+        copies=rows.copies,
+        keep_plan=run.folder.write_plan,
+    )
+    return PreparedRun(run, loaded, evaluator, job)
+
+
+def build_optimizer(prepared: PreparedRun) -> torch.optim.Optimizer:
+    """The optimizer with its states, which are part of the memory that is measured."""
+    settings = prepared.run.config.train
+    return optimizer.build(
+        prepared.job.adapter,
+        lr=prepared.rate,
+        weight_decay=settings.weight_decay,
+        kind=settings.optimizer,
+    )
+
+
+def member_of(
+    prepared: PreparedRun, adam: torch.optim.Optimizer, *, beside: Plan | None = None
+) -> Member:
+    """What the loop trains: planned (by measuring, or as one that trains with it), restored."""
+    folder, progress = prepared.run.folder, prepared.run.progress
+    plan = folder.read_plan()
+    if plan is None:
+        if beside is None:
+            progress.phase("measuring memory and speed on the longest documents")
+            plan = make_plan(prepared.job, lr=prepared.rate)
+        else:
+            plan = plan_beside(prepared.job, beside, lr=prepared.rate)
+        folder.write_plan(plan)
+    member = Member(prepared.job, plan, adam, _restored(prepared, adam))
+    progress.report(planned(member))
+    return member
+
+
+def _restored(prepared: PreparedRun, adam: torch.optim.Optimizer) -> State:
+    run, adapter = prepared.run, prepared.job.adapter
+    newest = checkpoint.newest(run.folder.checkpoints)
+    state = State(step=0, tokens=0, train_loss=math.nan)
+    if newest is not None:
+        state, changed = checkpoint.restore_(newest, adapter.parameters, adam)
+        adapter.refresh()
+        run.progress.notice("resumed", f"resumed after step {state.step}")
+        if changed:
+            run.progress.notice("not_exact", f"not exact because {'; '.join(changed)}")
+    run.folder.cut(state.step)
+    return state
+
+
+def finish(prepared: PreparedRun, member: Member) -> RunSummary:
+    """Save the result, evaluate it, write the summary; a stopped run only writes the summary.
+
+    A cancel stops the run too: its adapter is saved as training left it, or as it was chosen,
+    and what was answered is known when it is resumed.
+    """
+    assert member.ended is not None
+    run, job, evaluator = prepared.run, prepared.job, prepared.evaluator
+    reason, saved, evaluation = member.ended.reason, None, None
+    forgetting: Forgetting | None = None
+    eval_loss = next(reversed(run.folder.held_out_losses().values()), None)
+    if reason != "stopped":
+        try:
+            chosen = _choose(prepared, member.state)
+            eval_loss = -chosen.choice.best.score if chosen else eval_loss
+            forgetting = _scale_down(prepared, chosen.forgetting if chosen else None)
+        except Cancelled:
+            reason = "stopped"
+        if run.folder.is_scaled_down and job.held is not None:
+            eval_loss = held_out_loss(job, job.held, tokens=member.plan.tokens_per_micro_batch)
+        saved = result.save(run.folder, prepared.loaded, job.adapter, run.config)
+    if saved is not None and reason != "stopped":
+        try:
+            evaluator.judge(_tuned(prepared, saved, member.state, forgetting))
+            evaluation = evaluator.to_json()
+            write_evaluation(evaluation, evaluator.answers, run.folder)
+        except Cancelled:
+            reason = "stopped"
+    state = member.state
+    summary = RunSummary(
+        run=str(run.folder.path),
+        adapter=str(saved) if saved else None,
+        steps=state.step,
+        tokens=state.tokens,
+        train_loss=state.train_loss,
+        eval_loss=eval_loss,
+        tokens_per_second=state.step_tokens / state.step_seconds if state.step_tokens else None,
+        peak_bytes=max(memory.peak_bytes(job.engine.device), run.folder.peak_bytes()),
+        seconds=time.perf_counter() - run.start + member.earlier_seconds,
+        evaluation=evaluation,
+        reason=reason,
+        notices=tuple(run.notices),
+        answers=evaluator.answers,
+    )
+    files.write_json(run.folder.summary, summary.to_json())
+    return summary
+
+
+def _choose(prepared: PreparedRun, state: State) -> ChosenCheckpoint | None:
+    """The best checkpoint, put into the adapter; None where there is no choice.
+
+    A cancel in between leaves the adapter as training left it.
+    """
+
+    def forgotten(folder: Path) -> Forgetting:
+        prepared.put_back(folder)
+        return prepared.forgetting()
+
+    progress = prepared.run.progress
+    kept = kept_checkpoints(prepared.run.folder, state.best_step)
+    try:
+        chosen = choose_kept(kept, forgotten if prepared.evaluator.probes else None)
+    except Cancelled:
+        prepared.put_back(kept[-1].folder)
+        raise
+    if chosen is not None:
+        prepared.put_back(chosen.folder)
+        progress.report(BestCheckpoint(**chosen.choice.to_json()))
+        if chosen.choice.reason != "last":
+            progress.notice("best", choice_text(chosen.choice, words_in()))
+    return chosen
+
+
+def _scale_down(prepared: PreparedRun, forgetting: Forgetting | None) -> Forgetting | None:
+    """Let the adapter forget no more than is allowed, where it can; what it forgot now."""
+    config, progress = prepared.run.config, prepared.run.progress
+    wanted = config.evaluate.forgetting
+    if not prepared.evaluator.probes or wanted is None or wanted.scale == "none":
+        return forgetting
+
+    @cache
+    def start() -> Mapping[str, torch.Tensor]:
+        """The base's weights by name: read again, as full fine-tuning changed those in memory."""
+        return dict(open_for(config, progress=progress).engine.model.named_parameters())
+
+    found = find_scale(
+        prepared.job.adapter,
+        start,
+        score=lambda: prepared.evaluator.first_score(prepared.loaded, prepared.job.name),
+        forget=prepared.forgetting,
+        allowed=wanted.accuracy_points / 100,
+        full=forgetting,
+    )
+    if found is not None and (scale := found.scale) is not None:
+        progress.report(ScaledDown(**asdict(scale)))
+        progress.notice("strength", scale.text())
+    return found.forgetting if found else forgetting
+
+
+def _tuned(
+    prepared: PreparedRun, saved: Path, state: State, forgetting: Forgetting | None
+) -> Tuned:
+    """What was trained, saved in this folder."""
+    seconds = None
+    if state.step_tokens:  # of steps that were not the first ones, which take longer
+        seconds = state.tokens * state.step_seconds / state.step_tokens
+    participant = fingerprint(prepared.loaded.base, prepared.job.adapter, saved)
+    return Tuned(prepared.loaded, prepared.job.name, participant, seconds, forgetting)

@@ -5,6 +5,7 @@ of the base and the trained ones, which is WiSE-FT (Wortsman et al. 2022, arXiv 
 3); of a LoRA, s B A times the share, which is the same of W + s B A.
 """
 
+import bisect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ Forget = Callable[[Sequence[str] | None], Forgetting]  # by these probes, or by 
 
 @dataclass(frozen=True, slots=True)
 class ChosenScale:
-    """The strength that the adapter has now, if another one was tried, and what it forgot."""
+    """The scale that the adapter has now, if another one was tried, and what it forgot."""
 
     scale: AdapterScale | None
     forgetting: Forgetting
@@ -112,74 +113,65 @@ def find_scale(
     allowed: float,
     full: Forgetting | None,
 ) -> ChosenScale | None:
-    """Weaken ``adapter`` as far as the margins of forgetting ask.
+    """Scale ``adapter`` down as far as the margins of forgetting ask.
 
-    It stays as strong as it was where its score would fall by more than ``allowed``. ``start``
-    gives the base's weights by name. ``full`` is what it forgot at full strength, where that is
-    known. None where its method cannot be weakened.
+    Its scale stays 1 where its score would fall by more than ``allowed``. ``start`` gives the
+    base's weights by name. ``full`` is what it forgot at scale 1, where that is known. None where
+    its method cannot be scaled down.
     """
     if not table.scales_down(adapter):
         return None
     full = full or forget(None)
     if full.outcome != "forgotten":
         return ChosenScale(None, full)
-    steps = _Steps(adapter, start, score, forget, full)
+    tensors = {n: p.detach().clone() for n, p in adapter.parameters.items()}
+    now, found = 1.0, ChosenScale(None, full)
+
+    def set_scale(share: float) -> None:
+        nonlocal now
+        if share != now:
+            store.put_(adapter, tensors)
+            table.scale_down_(adapter, share, start)
+            now = share
+
     try:
-        return steps.search(allowed)
+        found = _search(set_scale, score, forget, full, allowed)
     finally:
-        steps.settle()
+        set_scale(found.scale.share if found.scale else 1.0)
+    return found
 
 
-class _Steps:
-    """An adapter at several shares of its strength; ``settle`` leaves it at the one that stands."""
+def _search(
+    set_scale: Callable[[float], None],
+    score: Score,
+    forget: Forget,
+    full: Forgetting,
+    allowed: float,
+) -> ChosenScale:
+    """The largest share that keeps the probes; then all of them and its score decide."""
+    worst = full.forgotten[0]
+    of_worst = (worst.probe, worst.measure, worst.difference.mean)
+    nothing = ChosenScale(AdapterScale(1.0, None, *of_worst), full)
+    probes = [finding.probe for finding in full.forgotten]
 
-    def __init__(
-        self, adapter: Adapter, start: Tensors, score: Score, forget: Forget, full: Forgetting
-    ) -> None:
-        self.adapter, self.start, self.full = adapter, start, full
-        self.score, self.forget = score, forget
-        self._tensors = {n: p.detach().clone() for n, p in adapter.parameters.items()}
-        self._stands, self._now = 1.0, 1.0
+    def forgets(share: float) -> bool:
+        set_scale(share)
+        return forget(probes).outcome != "kept"
 
-    def set(self, share: float) -> None:
-        """Give the adapter a share of its full strength."""
-        if share != self._now:
-            store.put_(self.adapter, self._tensors)
-            table.scale_down_(self.adapter, share, self.start)
-            self._now = share
-
-    def settle(self) -> None:
-        """Leave it at what was decided, full strength before that."""
-        self.set(self._stands)
-
-    def search(self, allowed: float) -> ChosenScale:
-        """The largest share whose probes are kept, judged by all of them and by its score."""
-        worst = self.full.forgotten[0]
-        told = (worst.probe, worst.measure, worst.difference.mean)
-        share = self._largest([finding.probe for finding in self.full.forgotten])
-        nothing = ChosenScale(AdapterScale(1.0, None, *told), self.full)
-        if not share:
-            return nothing
-        self.set(1.0)
-        full_score = self.score()
-        self.set(share)
-        score, forgetting = self.score(), self.forget(None)
-        if forgetting.outcome == "forgotten":  # by a probe that full strength had kept
-            return nothing
-        if math.isnan(full_score - score):  # the evaluation reports why nothing could be scored
-            return ChosenScale(None, self.full)
-        self._stands = share if full_score - score <= allowed else 1.0
-        found = {finding.probe: finding.difference.mean for finding in forgetting.findings}
-        scores = (found[worst.probe], full_score, score)
-        scale = AdapterScale(self._stands, share, *told, *scores)
-        return ChosenScale(scale, forgetting if self._stands == share else self.full)
-
-    def _largest(self, probes: Sequence[str]) -> float:
-        """By bisection, as more strength forgets more; 0 where no share does."""
-        first, last = 0, len(SHARES)
-        while first < last:
-            middle = (first + last) // 2
-            self.set(SHARES[middle])
-            found = self.forget(probes)
-            first, last = (first, middle) if found.outcome == "kept" else (middle + 1, last)
-        return SHARES[last] if last < len(SHARES) else 0.0
+    # by bisection, as a larger scale forgets more
+    place = bisect.bisect_left(SHARES, True, key=lambda share: not forgets(share))
+    if place == len(SHARES):
+        return nothing
+    share = SHARES[place]
+    set_scale(1.0)
+    full_score = score()
+    set_scale(share)
+    now, forgetting = score(), forget(None)
+    if forgetting.outcome == "forgotten":  # by a probe that scale 1 had kept
+        return nothing
+    if math.isnan(full_score - now):  # the evaluation reports why nothing could be scored
+        return ChosenScale(None, full)
+    decided = share if full_score - now <= allowed else 1.0
+    means = {finding.probe: finding.difference.mean for finding in forgetting.findings}
+    scale = AdapterScale(decided, share, *of_worst, means[worst.probe], full_score, now)
+    return ChosenScale(scale, forgetting if decided == share else full)

@@ -21,14 +21,14 @@ from tunesmith.runs.rows import rendering_of, source_request
 
 HALF = "\N{REPLACEMENT CHARACTER}"
 WINDOW = 32
-# Of a character of four bytes three may stand there, each as a sign of its own; as many such signs
+# Three bytes of a four-byte character may end it, each as a sign of its own; as many such signs
 # of the text itself take up to four tokens each.
 UNSETTLED, UNSETTLED_TOKENS = 3, 12
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Text of one kind: trained or not, and behind the cut (``is_cut``) or not."""
+    """Text of one kind: trained or not, and after the cut (``is_cut``) or not."""
 
     text: str
     supervised: bool
@@ -65,7 +65,7 @@ class ShownRow:
 
     @property
     def token_ends(self) -> list[int]:
-        """Where each token ends, in characters; all tokens of one character end behind it."""
+        """Where each token ends, in characters; all tokens of one character end after it."""
         return list(accumulate(map(len, self.texts)))
 
     @property
@@ -77,26 +77,28 @@ class ShownRow:
     def spans(self) -> list[tuple[int, int, bool]]:
         """[start, stop, supervised] in characters; together they are the whole text."""
         spans: list[tuple[int, int, bool]] = []
-        for end, text, supervised in zip(self.token_ends, self.texts, self.supervised, strict=True):
-            if spans and (spans[-1][2] == supervised or not text):
-                spans[-1] = (spans[-1][0], end, spans[-1][2])
-            else:
-                spans.append((end - len(text), end, supervised))
+        stop = 0
+        for supervised, run in groupby(self._tokens(), key=lambda piece: piece.supervised):
+            start, stop = stop, stop + sum(len(piece.text) for piece in run)
+            spans.append((start, stop, supervised))
         return spans
 
     def pieces(self, *, by_token: bool = False) -> Iterator[Piece]:
         """The text in runs of one kind, or token by token."""
-        text, found, before = self.text, self.spans, self.cut
-        cut = len(text) if before is None else before
-        borders = {0, cut, *(edge for start, stop, _ in found for edge in (start, stop))}
-        borders |= set(self.token_ends) if by_token else set()
-        spans = iter(found)
-        start, until, supervised = 0, 0, False
-        for stop in sorted(borders - {0}):
-            while start >= until:
-                _, until, supervised = next(spans)
-            yield Piece(text[start:stop], supervised, start >= cut)
-            start = stop
+        if by_token:
+            yield from self._tokens()
+            return
+        for (supervised, is_cut), run in groupby(
+            self._tokens(), key=lambda piece: (piece.supervised, piece.is_cut)
+        ):
+            yield Piece("".join(piece.text for piece in run), supervised, is_cut)
+
+    def _tokens(self) -> Iterator[Piece]:
+        """Each token that has text: of several of one character the last one."""
+        each = zip(self.texts, self.supervised, strict=True)
+        for i, (text, supervised) in enumerate(each):
+            if text:
+                yield Piece(text, supervised, i >= self.limit)
 
 
 def shown(tokenizer: Tokenizer, row: TokenRow, *, limit: int) -> ShownRow:
@@ -129,7 +131,7 @@ def token_texts(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
 
 
 def _settled(text: str) -> int:
-    """Characters before the signs at the end that may stand for a character which goes on."""
+    """Characters before the signs at the end that may be part of an unfinished character."""
     return max(len(text.rstrip(HALF)), len(text) - UNSETTLED)
 
 

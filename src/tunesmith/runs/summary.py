@@ -1,7 +1,7 @@
 """How a run ended, and whether it has anything left to do."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from tunesmith.config import RunConfig
@@ -20,7 +20,7 @@ class RunSummary:
     tokens: int
     train_loss: float
     eval_loss: float | None
-    tokens_per_second: float | None  # None: too few steps to tell
+    tokens_per_second: float | None  # None: too few steps to measure
     peak_bytes: int
     seconds: float
     evaluation: dict[str, object] | None
@@ -35,25 +35,13 @@ class RunSummary:
 
     def to_json(self) -> dict[str, object]:
         """The documented keys, and why the run ended."""
-        return {
-            "run": self.run,
-            "adapter": self.adapter,
-            "steps": self.steps,
-            "tokens": self.tokens,
-            "train_loss": self.train_loss,
-            "eval_loss": self.eval_loss,
-            "tokens_per_second": self.tokens_per_second,
-            "peak_bytes": self.peak_bytes,
-            "seconds": self.seconds,
-            "evaluation": self.evaluation,
-            "reason": self.reason,
-            "notices": list(self.notices),
-        }
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "answers"}
+        return {**values, "notices": list(self.notices)}
 
 
 def complete_summary(folder: RunFolder, config: RunConfig) -> RunSummary | None:
     """How a run ended that has nothing left to do; None where its result or its answers lack."""
-    found = next((path for path in (folder.adapter, folder.model) if path.is_dir()), None)
+    found = folder.trained
     asks = bool(config.evaluate.checks and config.data.eval)
     try:
         values = json.loads(folder.summary.read_text(encoding="utf-8"))

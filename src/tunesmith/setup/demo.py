@@ -1,14 +1,13 @@
 """The demo: a tour on the default model and small bundled rows, by the same calls as any run."""
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files as resources
 from pathlib import Path
 
 from tunesmith.config import RunConfig
 from tunesmith.config.load import read_yaml
-from tunesmith.core.progress import Cancelled, OnEvent, never
+from tunesmith.core.progress import SILENT, Cancelled, Progress
 from tunesmith.evaluation.arms import BASE
 from tunesmith.evaluation.comparison import TUNED
 from tunesmith.evaluation.intervals import Interval
@@ -48,23 +47,24 @@ def demo_config(out: Path) -> RunConfig:
                 ],
                 "rows": 70,
                 "max_new_tokens": 80,
-                "consistency": {"rows": 10, "minutes": 1},
+                "forgetting": {"probes": ["copa", "wikitext"]},
+                "consistency": {"rows": 10, "minutes": 0.25},
             },
             "out": str(out),
         }
     )
 
 
-def demo(*, out: Path, emit: OnEvent, stop: Callable[[], bool] = never) -> DemoResult:
-    """Train and judge the demo in ``out``; an earlier demo there is replaced.
+def demo(*, out: Path, progress: Progress = SILENT) -> DemoResult:
+    """Train and evaluate the demo in ``out``; an earlier demo there is replaced.
 
     Raises RunError where ``out`` holds anything else, Cancelled where the run was stopped.
     """
     _make_room(out)
-    summary = train_run(demo_config(out), emit=emit, stop=stop)
+    summary = train_run(demo_config(out), progress=progress)
     if summary.answers is None:
         raise Cancelled(
-            "The demo was stopped before its end. Go on with `tunesmith train --resume "
+            "The demo was stopped before its end. Resume it with `tunesmith train --resume "
             f"{out}`, or start it again."
         )
     answers = summary.answers

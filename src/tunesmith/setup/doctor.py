@@ -27,17 +27,19 @@ _BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16", "svebf16
 def examine() -> dict[str, object]:
     """Processor, number format, memory, GPUs, cache and versions, as a JSON document."""
     dtype, reason = detect_dtype("auto", detect_device())
+    processor = _cpuinfo()
+    flags = (processor.get("flags") or processor.get("Features") or "").split()
     return {
         "platform": platform.platform(),
         "processor": {
-            "name": _processor(),
+            "name": processor.get("model name") or platform.processor() or platform.machine(),
             "architecture": platform.machine(),
             "cores": os.cpu_count(),
             "usable_cores": usable_cores(),
             "threads": torch.get_num_threads(),
             "spin_count": None if torch_came_first else os.environ.get(SPIN_COUNT),
             "instructions": torch.backends.cpu.get_cpu_capability(),
-            "bfloat16": sorted(_flags() & set(_BFLOAT16_FLAGS)),
+            "bfloat16": sorted({*flags} & {*_BFLOAT16_FLAGS}),
         },
         "dtype": {"auto": str(dtype).removeprefix("torch."), "reason": reason},
         "memory": {"total_bytes": _total_memory(), "available_bytes": available_bytes(_CPU)},
@@ -89,15 +91,6 @@ def _cpuinfo() -> dict[str, str]:
         return {}
     pairs = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
     return {key.strip(): value.strip() for key, _, value in pairs}
-
-
-def _processor() -> str:
-    return _cpuinfo().get("model name") or platform.processor() or platform.machine()
-
-
-def _flags() -> set[str]:
-    info = _cpuinfo()
-    return set((info.get("flags") or info.get("Features") or "").split())
 
 
 def _total_memory() -> int | None:

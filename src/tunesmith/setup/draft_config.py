@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import BaseModel
@@ -23,7 +24,7 @@ from tunesmith.setup.proposals import Proposal, propose_checks
 
 COLUMN, WIDTH = 34, 92
 MAX_ROWS = 20_000  # that checks are proposed by
-# What a first run is changed by most; every other key stands beside it as a comment.
+# What is changed most often for a first run; every other key is listed as a comment.
 ACTIVE = {"model", "train", "eval", "format", "kind", "rank", "alpha", "lr"}
 
 
@@ -74,23 +75,20 @@ def _lines(
     yield f"# Drawn from {reading.file}: {pluralize(reading.rows, 'row')}, format {reading.format}."
     if len(reading.conversations) == MAX_ROWS:
         yield f"# Checks are proposed by the first {pluralize(MAX_ROWS, 'row')}."
-    yield "# A key behind `#` has the value that it would have anyway. Any key can also be given"
+    yield "# A key after `#` has its default value. Any key can also be given"
     yield "# as a flag: tunesmith train CONFIG --train.epochs 2"
     yield ""
     yield from _section(RunConfig, {}, indent="")
     yield "\ndata:"
     yield from _section(DataSettings, data, indent="  ")
     yield "\nmethod:  # `tunesmith methods` shows the others"
-    yield from _section(_default_method(), {}, indent="  ")
+    method = _default(RunConfig.model_fields["method"])
+    yield from _section(type(method), {}, indent="  ")
     yield "\ntrain:"
     yield from _section(TrainSettings, {}, indent="  ")
     yield "\nevaluate:"
     yield from _checks(proposals)
     yield from _section(EvaluateSettings, {}, indent="  ")
-
-
-def _default_method() -> type[BaseModel]:
-    return type(RunConfig.model_fields["method"].get_default(call_default_factory=True))
 
 
 def _checks(proposals: Sequence[Proposal]) -> Iterator[str]:
@@ -115,19 +113,15 @@ def _checks(proposals: Sequence[Proposal]) -> Iterator[str]:
 def _section(model: type[BaseModel], given: Mapping[str, object], *, indent: str) -> Iterator[str]:
     """A line for each plain key: set where it was given or is often changed, else a comment."""
     for name, field in model.model_fields.items():
-        if name == "checks" or _is_section(name, model):
-            continue
+        if name in ("checks", "data", "method", "train", "evaluate") and name not in given:
+            continue  # a section of its own
         value = given.get(name, _default(field))
         is_set = name in given or name in ACTIVE
         line = f"{indent}{'' if is_set else '# '}{name}: {_value(value)}"
         yield f"{line:<{COLUMN}} # {field.description}" if field.description else line
 
 
-def _is_section(name: str, model: type[BaseModel]) -> bool:
-    return model is RunConfig and name in ("data", "method", "train", "evaluate")
-
-
-def _default(field: FieldInfo) -> object:
+def _default(field: FieldInfo) -> Any:
     return field.get_default(call_default_factory=True)
 
 

@@ -5,8 +5,9 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import cast
 
 from tunesmith.config.checks import CheckSettings, LanguageSettings
@@ -45,15 +46,16 @@ def common_endings(answers: Sequence[str]) -> list[str]:
     return [_shared_ending(group) or letter for letter, group in kept.items()]
 
 
+def _prefix(rows: Iterable[Sequence[str]]) -> list[str]:
+    """The items that all rows begin with."""
+    columns = takewhile(lambda column: len(set(column)) == 1, zip(*rows, strict=False))
+    return [column[0] for column in columns]
+
+
 def _shared_ending(texts: Sequence[str]) -> str:
     """What all texts end with, from the start of a word, without mere punctuation."""
-    shortest = min(texts, key=len)
-    length = 0
-    while length < min(len(shortest), LONGEST_ENDING):
-        if any(text[-length - 1] != shortest[-length - 1] for text in texts):
-            break
-        length += 1
-    shared = shortest[len(shortest) - length :]
+    shared = "".join(_prefix(text[: -LONGEST_ENDING - 1 : -1] for text in texts))[::-1]
+    length = len(shared)
     is_cut = any(len(text) > length and text[-length - 1].isalnum() for text in texts)
     if is_cut and shared[:1].isalnum() and " " in shared:
         shared = shared.partition(" ")[2]
@@ -73,13 +75,7 @@ def common_beginning(answers: Sequence[str]) -> str:
     """The words that all answers begin with; "" where they have none in common."""
     if len(answers) < MIN_ROWS:
         return ""
-    columns = zip(*(answer.split(" ") for answer in answers), strict=False)
-    shared: list[str] = []
-    for words in columns:
-        if len(set(words)) > 1:
-            break
-        shared.append(words[0])
-    text = " ".join(shared).strip()
+    text = " ".join(_prefix(answer.split(" ") for answer in answers)).strip()
     is_whole = text == min(answers, key=len)
     return "" if is_whole or not any(map(str.isalnum, text)) else text
 
@@ -102,7 +98,7 @@ def common_part(answers: Sequence[str]) -> str:
 # A label needs this many rows a value: fewer are chance.
 ROWS_PER_LABEL, MAX_LABELS = 3, 300
 MARKER = "####"
-MAX_WORDS = 100  # a limit above it says little of an answer
+MAX_WORDS = 100  # a higher limit means little
 MENTIONED = 0.8  # mean score of the data's own answers from which slots are worth a check
 SAMPLE = 300  # answers that are looked at for their language
 
@@ -135,10 +131,10 @@ def propose_checks(conversations: Sequence[Conversation]) -> list[Proposal]:
 
 
 def _numbers(answers: Sequence[str]) -> Iterator[Proposal]:
-    """The final number, where each answer has one behind a marker or is one; then its steps."""
+    """The final number, where each answer has one after a marker or is one; then its steps."""
     if _share(answers, lambda text: final_number(text, marker=MARKER) is not None):
         yield Proposal(
-            {"kind": "number", "marker": MARKER}, f"answers end with a number behind {MARKER}"
+            {"kind": "number", "marker": MARKER}, f"answers end with a number after {MARKER}"
         )
         steps = StepsSettings(steps="lines", at_least=1, marker=MARKER)
         if _passes(steps, answers):

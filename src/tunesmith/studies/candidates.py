@@ -1,11 +1,11 @@
 """Which combinations of adapters are tried, and which weights lose least of every task?
 
-An adapter that says much where it was not asked drowns another at equal weights. So one weight
+An adapter with large outputs on other tasks drowns another at equal weights. So one weight
 after another is lowered, the one and to the share that help most, as long as any does.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunesmith.adapters import combine_table, combined_folder
@@ -22,7 +22,7 @@ MORE_KEPT = 0.5
 
 @dataclass(frozen=True, slots=True)
 class MergeRecipe:
-    """A method and the rank at most; ``name`` says what sets it apart from the other ways.
+    """A method and the rank at most; ``name`` is what sets it apart from the others.
 
     ``weights``: other ones than those of the blend.
     """
@@ -64,23 +64,23 @@ class WeightedBlend:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A way, and the adapter that it makes, in a folder of its own; ``lost`` nats a token of
+    """A recipe, and the adapter that it makes, in a folder of its own; ``lost`` nats a token of
     each task's held-out answers.
     """
 
-    way: MergeRecipe
+    recipe: MergeRecipe
     made: Combined
     lost: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         """``error``: ||D - s B A|| / ||D||, what the rank and the number format lose."""
         return {
-            "name": self.way.name,
-            "method": combine_table.described(self.way.method),
+            "name": self.recipe.name,
+            "method": combine_table.described(self.recipe.method),
             "rank": max(self.made.ranks.values()),
             "bytes": self.made.bytes,
             "error": self.made.errors.overall,
-            "weights": list(self.way.weights) if self.way.weights else None,
+            "weights": list(self.recipe.weights) if self.recipe.weights else None,
             "lost": dict(self.lost),
         }
 
@@ -127,14 +127,16 @@ def takes_density(kind: str) -> bool:
 
 
 def make_all(
-    blend: WeightedBlend, ways: Sequence[MergeRecipe], scratch: Path, progress: Progress
+    blend: WeightedBlend, recipes: Sequence[MergeRecipe], scratch: Path, progress: Progress
 ) -> list[Candidate]:
-    """Every way's adapter below ``scratch``."""
-    phase, made = progress.quiet_phase("combining", len(ways)), []
-    for number, way in enumerate(phase.over(ways)):
-        combination = blend.combination(way.method, way.weights)
-        fit = Fit(rank=way.rank, seed=blend.seed)
-        made.append(Candidate(way, combined_folder.save(scratch / f"{number}", combination, fit)))
+    """Every recipe's adapter below ``scratch``."""
+    phase, made = progress.quiet_phase("combining", len(recipes)), []
+    for number, recipe in enumerate(phase.over(recipes)):
+        combination = blend.combination(recipe.method, recipe.weights)
+        fit = Fit(rank=recipe.rank, seed=blend.seed)
+        made.append(
+            Candidate(recipe, combined_folder.save(scratch / f"{number}", combination, fit))
+        )
     return made
 
 
@@ -147,14 +149,30 @@ LINEAR = "linear"
 def balanced(
     blend: WeightedBlend, keeping: Keeping, scratch: Path, progress: Progress
 ) -> MergeRecipe | None:
-    """The linear way with the weights by which the task that loses most loses least; None where
-    those that are given do.
+    """The linear recipe with the weights by which the task that loses most loses least; None
+    where those that are given do.
     """
-    search = _Search(blend, keeping, scratch, progress)
+    phase = progress.quiet_phase(
+        "weighing the adapters", 1 + PASSES * len(blend.weights) * len(SHARES)
+    )
+    known: dict[tuple[float, ...], float] = {}
+
+    def lost(weights: tuple[float, ...]) -> float:
+        """By the task that loses most; each combination is made and read once."""
+        if weights not in known:
+            phase.at(len(known))
+            made = combined_folder.save(
+                scratch / f"weights-{len(known)}",
+                blend.combination(combine_table.made(LINEAR), weights),
+                Fit(rank=blend.rank, seed=blend.seed),
+            )
+            known[weights] = max(keeping.lost(made.folder).values())
+        return known[weights]
+
     given = best = tuple(blend.weights)
     for _ in range(PASSES):
-        better = min(search.lowered(best, given), key=search.lost)
-        if search.lost(better) > search.lost(best) - WORTH:
+        better = min(_lowered(best, given), key=lost)
+        if lost(better) > lost(best) - WORTH:
             break
         best = better
     if best == given:
@@ -163,36 +181,10 @@ def balanced(
     return MergeRecipe(name, combine_table.made(LINEAR), blend.rank, best)
 
 
-class _Search:
-    """Linear combinations by their weights, each made and read once."""
-
-    def __init__(
-        self, blend: WeightedBlend, keeping: Keeping, scratch: Path, progress: Progress
-    ) -> None:
-        self.blend, self.keeping, self.scratch = blend, keeping, scratch
-        limit = 1 + PASSES * len(blend.weights) * len(SHARES)
-        self.phase = progress.quiet_phase("weighing the adapters", limit)
-        self.known: dict[tuple[float, ...], float] = {}
-
-    def lowered(
-        self, weights: tuple[float, ...], given: tuple[float, ...]
-    ) -> list[tuple[float, ...]]:
-        """These weights with one of them at a share of what was given."""
-        return [
-            (*weights[:place], share * given[place], *weights[place + 1 :])
-            for place in range(len(weights))
-            for share in SHARES
-        ]
-
-    def lost(self, weights: tuple[float, ...]) -> float:
-        """By the task that loses most."""
-        if weights not in self.known:
-            self.phase.at(len(self.known))
-            blend = replace(self.blend, weights=weights)
-            made = combined_folder.save(
-                self.scratch / f"weights-{len(self.known)}",
-                blend.combination(combine_table.made(LINEAR)),
-                Fit(rank=blend.rank, seed=blend.seed),
-            )
-            self.known[weights] = max(self.keeping.lost(made.folder).values())
-        return self.known[weights]
+def _lowered(weights: tuple[float, ...], given: tuple[float, ...]) -> list[tuple[float, ...]]:
+    """These weights with one of them at a share of what was given."""
+    return [
+        (*weights[:place], share * given[place], *weights[place + 1 :])
+        for place in range(len(weights))
+        for share in SHARES
+    ]

@@ -5,16 +5,15 @@ import gc
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
+from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config.methods import needs_four_bit
-from tunesmith.config.run import DataSettings, RunConfig
+from tunesmith.config.run import RunConfig
 from tunesmith.core import files
 from tunesmith.core.errors import RunError, TunesmithError
-from tunesmith.core.progress import Event, Progress, never
+from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data.dataset import RunRows
-from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.engine import memory
 from tunesmith.evaluation.arms import BASE, require_evaluable
 from tunesmith.evaluation.comparison import TUNED
@@ -22,11 +21,20 @@ from tunesmith.evaluation.document import REPORT
 from tunesmith.evaluation.measures import Known
 from tunesmith.methods import table
 from tunesmith.models.precision import detect_device
-from tunesmith.runs.continuation import resolved
 from tunesmith.runs.folder import RunFolder, alone
 from tunesmith.runs.neighbours import announced
-from tunesmith.runs.one_run import OneRun, open_for
-from tunesmith.runs.rows import load_rows, require_files
+from tunesmith.runs.result import open_for, resolved
+from tunesmith.runs.rows import load_rows_for, require_files
+from tunesmith.runs.run import (
+    LoadRows,
+    PreparedRun,
+    StartedRun,
+    begin,
+    build_optimizer,
+    finish,
+    member_of,
+    prepare,
+)
 from tunesmith.runs.summary import RunSummary, complete_summary
 from tunesmith.studies.ranks import RanksCompared, compare_ranks
 from tunesmith.studies.variants import Variant
@@ -35,14 +43,13 @@ from tunesmith.training.job import Member, planned
 from tunesmith.training.loop import train
 
 COMPARISON = "comparison.json"
-TOGETHER = "together"  # what runs over one base take at once is told under this name
-Emit = Callable[[str, Event], object]  # of a run, by its name
-ProgressOf = Callable[[str], Progress]
+TOGETHER = "together"  # the name under which what runs over one base take at once is reported
+ProgressOf = Callable[[str], Progress]  # of a run, by its name
 
 
 @dataclass(slots=True)
 class ComparedRun:
-    """One run of the comparison, with what the table says of it."""
+    """One run of the comparison, with its row of the table."""
 
     name: str
     config: RunConfig
@@ -78,8 +85,8 @@ class ComparisonState:
 
     def to_json(self) -> dict[str, object]:
         """The documented document."""
-        judged = [row.summary.evaluation for row in self.rows if row.summary]
-        base = next((_score(each, BASE) for each in judged if each), _score(None, BASE))
+        found = [row.summary.evaluation for row in self.rows if row.summary]
+        base = next((_score(each, BASE) for each in found if each), _score(None, BASE))
         return {
             "out": str(self.out),
             "runs": [row.to_json() for row in self.rows],
@@ -103,21 +110,20 @@ def _result_bytes(path: str | None) -> int | None:
     return sum(file.stat().st_size for file in Path(path).glob("*.safetensors"))
 
 
-def progress_of_runs(emit: Emit, cancelled: Callable[[], bool]) -> ProgressOf:
-    """The progress of each of several runs, by its name."""
-    return lambda name: Progress(partial(emit, name), cancelled=cancelled)
+def silent(_: str) -> Progress:
+    """The progress of runs that nobody listens to."""
+    return SILENT
 
 
 def compare_runs(
-    variants: Sequence[Variant], out: Path, *, emit: Emit, stop: Callable[[], bool] = never
+    variants: Sequence[Variant], out: Path, progress_of: ProgressOf = silent
 ) -> ComparisonState:
     """Train every variant in a folder of its own below ``out``, adapters over one base at once.
 
     Raises RunError, before anything is written, where ``out`` holds a comparison already, or a run.
-    A run that fails keeps its row, with the error, and the others go on. Cancelled in training or
-    after it, all runs end as `stopped`.
+    A run that fails keeps its row, with the error, and the others continue. Cancelled in training
+    or after it, all runs end as `stopped`.
     """
-    progress_of = progress_of_runs(emit, stop)
     _require_free(out)
     folders = [RunFolder(out / variant.name) for variant in variants]
     for variant, folder in zip(variants, folders, strict=True):
@@ -127,12 +133,12 @@ def compare_runs(
     rows = []
     for variant, folder in zip(variants, folders, strict=True):
         config = variant.config.model_copy(update={"out": str(folder.path)})
-        with contextlib.suppress(TunesmithError):  # told in its row, when its turn comes
+        with contextlib.suppress(TunesmithError):  # reported in its row, when its turn comes
             config = resolved(config)
         folder.create(config.model_dump(mode="json", by_alias=True))
         rows.append(ComparedRun(variant.name, config, folder))
     files.write_json(out / COMPARISON, {"names": [row.name for row in rows]})
-    return _go(ComparisonState(out, rows), progress_of)
+    return _run(ComparisonState(out, rows), progress_of)
 
 
 def _require_free(out: Path) -> None:
@@ -142,16 +148,14 @@ def _require_free(out: Path) -> None:
         if (out / name).exists():
             raise RunError(
                 f"{out} holds a {what} already.",
-                remedy=f"Go on with it by `tunesmith {command} --resume {out}`, or name another "
+                remedy=f"Resume it with `tunesmith {command} --resume {out}`, or name another "
                 "folder with --out.",
                 code="exists",
             )
 
 
-def resume_comparison(
-    out: Path, *, emit: Emit, stop: Callable[[], bool] = never
-) -> ComparisonState:
-    """Go on with an interrupted comparison; runs that are done stay as they are."""
+def resume_comparison(out: Path, progress_of: ProgressOf = silent) -> ComparisonState:
+    """Resume an interrupted comparison; runs that are done stay as they are."""
     try:
         kept = json.loads((out / COMPARISON).read_text(encoding="utf-8"))
         names = kept["names"]
@@ -159,7 +163,7 @@ def resume_comparison(
         why = "cannot be read" if (out / COMPARISON).exists() else "is missing"
         raise RunError(
             f"{out} holds no comparison: {COMPARISON} {why}.",
-            remedy="A single run goes on by `tunesmith train --resume RUN`.",
+            remedy="A single run is resumed with `tunesmith train --resume RUN`.",
         ) from error
     losses = kept.get("losses", {})
     sizes = {row["name"]: row["trainable_parameters"] for row in kept.get("runs", [])}
@@ -170,15 +174,15 @@ def resume_comparison(
         row.summary = complete_summary(folder, row.config)
         row.trainable_parameters = sizes.get(row.name)
         rows.append(row)
-    return _go(ComparisonState(out, rows, losses), progress_of_runs(emit, stop))
+    return _run(ComparisonState(out, rows, losses), progress_of)
 
 
-def _go(comparison: ComparisonState, progress_of: ProgressOf) -> ComparisonState:
+def _run(comparison: ComparisonState, progress_of: ProgressOf) -> ComparisonState:
     together = progress_of(TOGETHER)
     try:
         for group in _groups([row for row in comparison.rows if row.summary is None]):
             if not together.is_cancelled:
-                comparison.losses |= _RunGroup(group, progress_of).go()
+                comparison.losses |= _run_group(group, progress_of)
                 gc.collect()  # its base is gone before the next one is loaded, and measured
                 memory.release(detect_device(group[0].config.device))
     finally:
@@ -191,117 +195,101 @@ def _go(comparison: ComparisonState, progress_of: ProgressOf) -> ComparisonState
 
 
 def _groups(rows: Sequence[ComparedRun]) -> list[list[ComparedRun]]:
-    """Rows over one base together; 4-bit bases behind the others, `full` alone and last."""
+    """Rows over one base together; 4-bit bases after the others, `full` alone and last."""
     groups: dict[tuple[object, ...], list[ComparedRun]] = {}
     for row in rows:
         config = row.config
         alone_ = row.name if table.of(config.method).trains_base else None
         four_bit = needs_four_bit(config.method.kind)
-        key = (
-            config.model,
-            config.dtype,
-            config.device,
-            config.trust_remote_code,
-            four_bit,
-            alone_,
-        )
+        base = (config.model, config.dtype, config.device, config.trust_remote_code)
+        key = (*base, four_bit, alone_)
         groups.setdefault(key, []).append(row)
     return [groups[key] for key in sorted(groups, key=lambda key: (key[-1] is not None, key[-2]))]
 
 
-@dataclass(slots=True)
-class _RunGroup:
-    """Runs that train together over one copy of a base."""
+def _run_group(rows: Sequence[ComparedRun], progress_of: ProgressOf) -> dict[str, Sequence[float]]:
+    """Load the base, train, evaluate: runs that train together over one copy of a base.
 
-    rows: list[ComparedRun]
-    progress_of: ProgressOf
-    _read: dict[tuple[object, ...], RunRows] = field(default_factory=dict)
-    _known: Known = field(default_factory=Known)
+    Gives what each run loses on its training rows at scale 1, where that was measured.
+    """
+    first, known = rows[0], Known()
+    config = first.config
+    with contextlib.ExitStack() as locks:
+        runs: dict[str, StartedRun] = {}
+        for row in rows:
+            locks.enter_context(alone(row.folder.path))
+            runs[row.name] = begin(row.config, row.folder, progress_of(row.name))
+        others = announced(first.folder.path, device=config.device, threads=config.train.threads)
+        if (notice := locks.enter_context(others)) is not None:
+            runs[first.name].progress.report(notice)
+        try:
+            _train_group(rows, runs, progress_of(TOGETHER), known)
+        except TunesmithError as error:  # of the base, or of what all need
+            for row in rows:
+                row.error = row.error or error
+    losses = known.measures.losses
+    whole = [row for row in rows if not row.folder.is_scaled_down]
+    return {r.name: losses[r.folder.path] for r in whole if r.folder.path in losses}
 
-    def go(self) -> dict[str, Sequence[float]]:
-        """Load the base, train, evaluate.
 
-        Gives what each run loses on its training rows at full strength, where that was measured.
-        """
-        first = self.rows[0]
-        config = first.config
-        with contextlib.ExitStack() as locks:
-            runs: dict[str, OneRun] = {}
-            for row in self.rows:
-                locks.enter_context(alone(row.folder.path))
-                progress = self.progress_of(row.name)
-                runs[row.name] = OneRun(row.config, row.folder, progress=progress)
-            others = announced(
-                first.folder.path, device=config.device, threads=config.train.threads
-            )
-            if (notice := locks.enter_context(others)) is not None:
-                runs[first.name].progress.report(notice)
-            try:
-                self._train(runs)
-            except TunesmithError as error:  # of the base, or of what all need
-                for row in self.rows:
-                    row.error = row.error or error
-        losses = self._known.measures.losses
-        whole = [row for row in self.rows if not row.folder.is_scaled_down]
-        return {r.name: losses[r.folder.path] for r in whole if r.folder.path in losses}
+def _train_group(
+    rows: Sequence[ComparedRun], runs: Mapping[str, StartedRun], together: Progress, known: Known
+) -> None:
+    first = runs[rows[0].name]
+    memory.forget_peak(detect_device(first.config.device))
+    loaded = open_for(first.config, progress=first.progress)
+    load = _read_once()
+    ready: dict[str, PreparedRun] = {}
+    for row in rows:
+        with _error_kept(row):
+            prepared = prepare(runs[row.name], loaded, name=row.name, load=load)
+            row.trainable_parameters = prepared.job.adapter.size
+            ready[row.name] = prepared
+    members = _members([row for row in rows if row.name in ready], ready)
+    if len(members) > 1:
+        together.report(_sum([planned(member) for member in members.values()]))
+    name_of = {id(member): name for name, member in members.items()}
+    for member, event in train(list(members.values()), progress=together):
+        runs[name_of[id(member)]].progress.report(event)
+    for row in (row for row in rows if row.name in members):
+        member, prepared = members[row.name], ready[row.name]
+        row.error = member.error
+        with _error_kept(row):
+            if member.error is None:
+                prepared.evaluator.known = known
+                row.summary = finish(prepared, member)
 
-    def _train(self, runs: Mapping[str, OneRun]) -> None:
-        first = runs[self.rows[0].name]
-        memory.forget_peak(detect_device(first.config.device))
-        loaded = open_for(first.config, progress=first.progress)
-        ready: list[ComparedRun] = []
-        for row in self.rows:
-            with _kept(row):
-                runs[row.name].prepare(loaded, name=row.name, load=self._load)
-                row.trainable_parameters = runs[row.name].job.adapter.size
-                ready.append(row)
-        members, together = self._members(ready, runs), self.progress_of(TOGETHER)
-        if len(members) > 1:
-            together.report(_sum([planned(member) for member in members.values()]))
-        name_of = {id(member): name for name, member in members.items()}
-        for member, event in train(list(members.values()), progress=together):
-            runs[name_of[id(member)]].progress.report(event)
-        for row in (row for row in ready if row.name in members):
-            member, run = members[row.name], runs[row.name]
-            row.error = member.error
-            with _kept(row):
-                if member.error is None:
-                    run.judge.known = self._known
-                    row.summary = run.finish(member)
 
-    def _members(
-        self, ready: Sequence[ComparedRun], runs: Mapping[str, OneRun]
-    ) -> dict[str, Member]:
-        """All optimizers first: their states are part of what is measured, once for all."""
-        adams = {row.name: runs[row.name].build_optimizer() for row in ready}
-        members: dict[str, Member] = {}
-        plan = None
-        for row in sorted(ready, key=lambda row: -runs[row.name].job.rows.lengths.max(initial=0)):
-            with _kept(row):
-                members[row.name] = runs[row.name].member(adams[row.name], beside=plan)
-                plan = plan or members[row.name].plan
-        return {row.name: members[row.name] for row in ready if row.name in members}
+def _members(rows: Sequence[ComparedRun], ready: Mapping[str, PreparedRun]) -> dict[str, Member]:
+    """All optimizers first: their states are part of what is measured, once for all."""
+    adams = {name: build_optimizer(prepared) for name, prepared in ready.items()}
+    members: dict[str, Member] = {}
+    plan = None
+    for row in sorted(rows, key=lambda row: -ready[row.name].job.rows.lengths.max(initial=0)):
+        with _error_kept(row):
+            members[row.name] = member_of(ready[row.name], adams[row.name], beside=plan)
+            plan = plan or members[row.name].plan
+    return {row.name: members[row.name] for row in rows if row.name in members}
 
-    def _load(
-        self,
-        settings: DataSettings,
-        tokenizer: Tokenizer,
-        *,
-        context: int,
-        seed: int,
-        progress: Progress,
+
+def _read_once() -> LoadRows:
+    """Reads rows that several runs share once."""
+    known: dict[tuple[object, ...], RunRows] = {}
+
+    def load(
+        config: RunConfig, loaded: LoadedBase, adapter: str | None, progress: Progress
     ) -> RunRows:
-        """Rows that several runs share are read once."""
-        key = (repr(settings), id(tokenizer), context, seed)
-        if key not in self._read:
-            self._read[key] = load_rows(
-                settings, tokenizer, context=context, seed=seed, progress=progress
-            )
-        return self._read[key]
+        tokenizer, prefix = loaded.tokenizer(adapter), loaded.engine.prefix_length(adapter)
+        key = (repr(config.data), id(tokenizer), prefix, config.train.seed)
+        if key not in known:
+            known[key] = load_rows_for(config, loaded, adapter, progress)
+        return known[key]
+
+    return load
 
 
 def _sum(plans: Sequence[Planned]) -> Planned:
-    """What members take together: their rounds are computed one behind the other."""
+    """What members take together: their rounds are computed one after the other."""
     return Planned(
         steps=max(plan.steps for plan in plans),
         first_step=min(plan.first_step for plan in plans),
@@ -314,8 +302,8 @@ def _sum(plans: Sequence[Planned]) -> Planned:
 
 
 @contextlib.contextmanager
-def _kept(row: ComparedRun) -> Iterator[None]:
-    """A run's refusal is kept in its row; the others go on."""
+def _error_kept(row: ComparedRun) -> Iterator[None]:
+    """A run's refusal is kept in its row; the others continue."""
     try:
         yield
     except TunesmithError as error:

@@ -4,7 +4,7 @@ import itertools
 import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tunesmith.adapters.conflicts import Conflict, Conflicts, bands, conflicts, depth_of, kind_of
@@ -12,8 +12,7 @@ from tunesmith.core.errors import TunesmithError
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.studies.candidates import LINEAR, Candidate, recipes_of
 from tunesmith.studies.merge import MAX_DROP, ROWS, Named, Trial, require_measurable, tried
-from tunesmith.studies.tasks import Runs, runs_of
-from tunesmith.studies.trials import ALONE, TaskScores
+from tunesmith.studies.tasks import ALONE, Runs, TaskScores, runs_of
 
 # Nats a token of any task's held-out answers: a combination that loses no more may well fit
 # (docs/combine.md).
@@ -35,22 +34,20 @@ class ConflictVerdict:
     expected: str
     text: str
 
-    def to_json(self) -> dict[str, str]:
-        """As the verdict of an evaluation."""
-        return {"answer": self.answer, "expected": self.expected, "text": self.text}
 
-
-def judged(found: Mapping[tuple[str, str], Conflicts], trial: Trial | None) -> ConflictVerdict:
+def assess_conflicts(
+    found: Mapping[tuple[str, str], Conflicts], trial: Trial | None
+) -> ConflictVerdict:
     """Of every pair by its names, and of what was measured."""
     several = len(found) > 1
     weights = [_weights_text(pair, each, named=several) for pair, each in found.items()]
     if trial is None:
         rest = (
-            "What it costs their answers was not measured: weights alone do not tell it; "
+            "What it costs their answers was not measured: weights alone do not show it; "
             "serving them side by side keeps all of them whole."
         )
         return ConflictVerdict("cannot-tell", "cannot-tell", " ".join([*weights, rest]))
-    _, drop = trial.worst(trial.best().way.name)
+    _, drop = trial.worst(trial.best().recipe.name)
     answer = "clash" if 100 * drop.mean > MAX_DROP else "fits"
     return ConflictVerdict(
         answer, _expected(trial), " ".join([*weights, *_measured(trial, answer)])
@@ -71,10 +68,6 @@ def _loses_least(trial: Trial) -> Candidate | None:
     return min(read, key=lambda each: max(each.lost.values()), default=None)
 
 
-def _meet(found: Conflicts) -> bool:
-    return abs(found.overall.cosine) >= MEETING or any(_opposed(found))
-
-
 def _weights_text(pair: tuple[str, str], found: Conflicts, *, named: bool) -> str:
     """`Layers 11-19 pull in opposite directions (cosine down to -0.31).`"""
     overall = found.overall
@@ -86,7 +79,8 @@ def _weights_text(pair: tuple[str, str], found: Conflicts, *, named: bool) -> st
         names = ", ".join(name for name, _ in opposed)
         text = f"layers {names} pull in opposite directions (cosine down to {least:.2f})"
     else:
-        meet = "they work in the same places" if _meet(found) else "they hardly meet"
+        is_near = abs(overall.cosine) >= MEETING
+        meet = "they work in the same places" if is_near else "they hardly meet"
         text = (
             f"{meet} (cosine {overall.cosine:+.2f}; {100 * overall.output_overlap:.0f} % of their "
             f"outputs shared, {100 * overall.chance:.0f} % by chance)"
@@ -96,34 +90,26 @@ def _weights_text(pair: tuple[str, str], found: Conflicts, *, named: bool) -> st
 
 def _opposed(found: Conflicts) -> Iterator[tuple[str, float]]:
     """Neighbouring blocks that oppose, by their names, with the least cosine of a block."""
-    run: list[tuple[str, float]] = []
-    for band in bands(list(found.layers), limit=MAX_LAYERS):
-        cosine = found.together(band.layers).cosine
-        if cosine <= -MEETING:
-            run.append((band.name, cosine))
-        elif run:
-            yield _joined(run)
-            run = []
-    if run:
-        yield _joined(run)
-
-
-def _joined(run: Sequence[tuple[str, float]]) -> tuple[str, float]:
-    first, last = run[0][0], run[-1][0]
-    return first if first == last else f"{first}-{last}", min(cosine for _, cosine in run)
+    blocks = bands(list(found.layers), limit=MAX_LAYERS)
+    cosines = [(block.name, found.together(block.layers).cosine) for block in blocks]
+    for opposes, run in itertools.groupby(cosines, key=lambda each: each[1] <= -MEETING):
+        if opposes:
+            names, values = zip(*run, strict=True)
+            name = names[0] if len(names) == 1 else f"{names[0]}-{names[-1]}"
+            yield name, min(values)
 
 
 def _measured(trial: Trial, answer: str) -> Iterator[str]:
-    """What a linear merge costs, the way that costs least, and that nothing is lost unmerged."""
+    """What a linear merge costs, the recipe that costs least, and that nothing is lost unmerged."""
     if (kept := _loses_least(trial)) is not None:
         lost = ", ".join(f"{nats:.2f} of {name}" for name, nats in kept.lost.items())
         yield (
-            f"By the likelihood of held-out answers `{kept.way.name}` loses least: {lost} "
+            f"By the likelihood of held-out answers `{kept.recipe.name}` loses least: {lost} "
             "(nats a token)."
         )
     falls = ", ".join(_fall(task, LINEAR) for task in trial.scores)
     yield f"After a linear merge {falls}."
-    best = trial.best().way.name
+    best = trial.best().recipe.name
     if trial.worst(best)[1].mean < trial.worst(LINEAR)[1].mean:
         keeps = ", ".join(_kept(task, best) for task in trial.scores)
         yield f"`{best}` costs least: {keeps}."
@@ -193,7 +179,7 @@ class ConflictReport:
         """The documented keys; ``left_out``: adapters whose task was not measured, and why."""
         return {
             "pairs": [pair.to_json() for pair in self.pairs],
-            "verdict": self.verdict.to_json(),
+            "verdict": asdict(self.verdict),
             **(self.trial.to_json() if self.trial else {"tried": [], "scores": []}),
             "left_out": self.left_out,
             "side_by_side": self.adapters.side_by_side(),
@@ -206,7 +192,7 @@ def find_conflicts(
     """Measure every pair, and what each method of combining all of them costs each one's task.
 
     ``scores``: whether answers are measured, which takes the base and time; None: where an
-    adapter comes from a run with checks and held-out rows, and a failure is only told. Raises
+    adapter comes from a run with checks and held-out rows, and a failure is only reported. Raises
     AdapterError for adapters that share no layer, and what cannot be measured where it must be.
     """
     couples = list(itertools.combinations(adapters.blend.sources.items(), 2))
@@ -225,14 +211,13 @@ def find_conflicts(
         except TunesmithError as error:
             if scores:
                 raise
-            said = f"what merging costs was not measured: {error}"
-            progress.notice("unmeasured", said)
+            progress.notice("unmeasured", f"what merging costs was not measured: {error}")
             left_out |= dict.fromkeys(runs.configs, str(error))
     found = {(pair.a, pair.b): pair.found for pair in pairs}
-    return ConflictReport(adapters, pairs, trial, judged(found, trial), left_out)
+    return ConflictReport(adapters, pairs, trial, assess_conflicts(found, trial), left_out)
 
 
 def _trial(adapters: Named, runs: Runs, rows: int, progress: Progress) -> Trial:
     with tempfile.TemporaryDirectory(prefix="tunesmith-combining-") as scratch:
-        ways = recipes_of(adapters.blend)
-        return tried(adapters, runs, ways, Path(scratch), rows=rows, progress=progress)
+        recipes = recipes_of(adapters.blend)
+        return tried(adapters, runs, recipes, Path(scratch), rows=rows, progress=progress)

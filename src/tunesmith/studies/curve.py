@@ -2,32 +2,31 @@
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tunesmith.adapters.loaded_base import LoadedBase, attach_folder
+from tunesmith.adapters.loaded_base import attach_folder
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import ConfigError, DataError
 from tunesmith.core.numbers import percent, pluralize
-from tunesmith.core.progress import Cancelled, Progress, never
+from tunesmith.core.progress import Cancelled, Progress
 from tunesmith.data.dataset import RunRows
 from tunesmith.evaluation.intervals import LEVEL, RESAMPLES, bootstrap_limits
 from tunesmith.evaluation.likelihoods import losses_of_rows
 from tunesmith.methods import table
 from tunesmith.runs.inspect_data import open_tokenizer
-from tunesmith.runs.one_run import open_for
-from tunesmith.runs.rows import load_rows
+from tunesmith.runs.result import open_for
+from tunesmith.runs.rows import load_rows, load_rows_for
 from tunesmith.studies.compare import (
     TOGETHER,
     ComparedRun,
     ComparisonState,
-    Emit,
     ProgressOf,
     compare_runs,
-    progress_of_runs,
     resume_comparison,
+    silent,
 )
 from tunesmith.studies.variants import Variant
 from tunesmith.training.steps import total_steps
@@ -79,25 +78,25 @@ def assess_curve(
     differences = [a - b for a, b in zip(before.losses, last.losses, strict=True)]
     limits = bootstrap_limits(differences, seed=seed, level=level, resamples=resamples)
     gain, low, high = (each / before.loss for each in (statistics.mean(differences), *limits))
-    told = (
+    change = (
         f"from {before.rows:,} to {pluralize(last.rows, 'row')} the held-out loss fell by "
         f"{percent(gain, 1)} ({percent(low, 1)} to {percent(high, 1)})"
     )
     following = _next_gain(points, gain)
+    answer: Answer
     if low > MATTERS:
         more = f" As many again may bring about {percent(following, 1)}." if following else ""
-        return CurveVerdict(
-            "yes", f"More data would help: {told}.{more}", gain, low, high, following
+        answer, text = "yes", f"More data would help: {change}.{more}"
+    elif high < MATTERS:
+        answer, text = "no", f"More data of this kind would hardly help: {change}."
+    else:
+        held = pluralize(len(last.losses), "held-out row")
+        answer, text = (
+            "cannot-tell",
+            f"Cannot tell with {held}: {change}, and the interval holds {percent(MATTERS)}. "
+            f"About {_wanted(len(last.losses), gain, (low, high)):,} would do.",
         )
-    if high < MATTERS:
-        text = f"More data of this kind would hardly help: {told}."
-        return CurveVerdict("no", text, gain, low, high, following)
-    held = pluralize(len(last.losses), "held-out row")
-    text = (
-        f"Cannot tell with {held}: {told}, and the interval holds {percent(MATTERS)}. "
-        f"About {_wanted(len(last.losses), gain, (low, high)):,} would do."
-    )
-    return CurveVerdict("cannot-tell", text, gain, low, high, following)
+    return CurveVerdict(answer, text, gain, low, high, following)
 
 
 def _next_gain(points: Sequence[Point], gain: float) -> float | None:
@@ -111,7 +110,7 @@ def _next_gain(points: Sequence[Point], gain: float) -> float | None:
 def _wanted(rows: int, gain: float, limits: tuple[float, float]) -> int:
     """Held-out rows with which the interval would end before ``MATTERS``, the gain being as it is.
 
-    Its width shrinks with the square root of the rows; a gain that equals it is never told apart.
+    Its width shrinks with the square root of the rows; a gain that equals it is never decided.
     """
     half = (limits[1] - limits[0]) / 2
     distance = max(abs(gain - MATTERS), half / 10)
@@ -154,9 +153,8 @@ class LearningCurve:
 def learning_curve(
     config: RunConfig,
     out: Path,
+    progress_of: ProgressOf = silent,
     *,
-    emit: Emit,
-    stop: Callable[[], bool] = never,
     shares: Sequence[float] = SHARES,
 ) -> LearningCurve:
     """Train an adapter on each share of the rows, all with the same steps, and compare.
@@ -165,7 +163,6 @@ def learning_curve(
     worse on them ends with its best. Raises ConfigError for `full`, DataError without held-out
     rows, Cancelled with all that is needed to resume where that is asked for.
     """
-    progress_of = progress_of_runs(emit, stop)
     if table.of(config.method).trains_base:
         raise ConfigError(
             "A learning curve trains several small adapters over one base, and `full` has none.",
@@ -183,16 +180,15 @@ def learning_curve(
         )
     steps = total_steps(rows.train.lengths.tolist(), config.train, copies=rows.copies)
     variants = [_variant(config, share, steps) for share in sorted(shares)]
-    return _judged(compare_runs(variants, out, emit=emit, stop=stop), progress_of)
+    return _assessed(compare_runs(variants, out, progress_of), progress_of)
 
 
-def resume_curve(out: Path, *, emit: Emit, stop: Callable[[], bool] = never) -> LearningCurve:
-    """Go on with an interrupted curve; runs that are done stay as they are."""
-    comparison = resume_comparison(out, emit=emit, stop=stop)
-    return _judged(comparison, progress_of_runs(emit, stop))
+def resume_curve(out: Path, progress_of: ProgressOf = silent) -> LearningCurve:
+    """Resume an interrupted curve; runs that are done stay as they are."""
+    return _assessed(resume_comparison(out, progress_of), progress_of)
 
 
-def _judged(comparison: ComparisonState, progress_of: ProgressOf) -> LearningCurve:
+def _assessed(comparison: ComparisonState, progress_of: ProgressOf) -> LearningCurve:
     for row in comparison.rows:
         if row.error is not None:
             raise row.error
@@ -231,18 +227,9 @@ def _points(rows: Sequence[ComparedRun], progress_of: ProgressOf) -> list[Point]
     for row in rows:
         assert row.summary is not None
         attach_folder(loaded, Path(str(row.summary.adapter)), name=row.name)
-        points.append(_point(loaded, row, progress_of(row.name)))
+        found = load_rows_for(row.config, loaded, row.name)
+        assert found.held is not None
+        phase = progress_of(row.name).phase("losses on held-out rows", len(found.held))
+        losses = losses_of_rows(loaded, found.held, adapter=row.name, phase=phase)
+        points.append(Point(len(found.train), losses))
     return points
-
-
-def _point(loaded: LoadedBase, row: ComparedRun, progress: Progress) -> Point:
-    rows = load_rows(
-        row.config.data,
-        loaded.tokenizer(row.name),
-        context=loaded.base.context - loaded.engine.prefix_length(row.name),
-        seed=row.config.train.seed,
-    )
-    assert rows.held is not None
-    phase = progress.phase("losing on held-out rows", len(rows.held))
-    losses = losses_of_rows(loaded, rows.held, adapter=row.name, phase=phase)
-    return Point(len(rows.train), losses)

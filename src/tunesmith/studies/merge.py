@@ -19,7 +19,7 @@ from tunesmith.evaluation.intervals import Interval
 from tunesmith.methods import table
 from tunesmith.runs.evaluate import warn_other_base
 from tunesmith.runs.locate import adapter_folders
-from tunesmith.runs.one_run import open_for
+from tunesmith.runs.result import open_for
 from tunesmith.studies.candidates import (
     LINEAR,
     Candidate,
@@ -30,8 +30,7 @@ from tunesmith.studies.candidates import (
     make_all,
     recipes_of,
 )
-from tunesmith.studies.tasks import Keeping, Runs, read_task, runs_of
-from tunesmith.studies.trials import ALONE, TaskScores, try_all
+from tunesmith.studies.tasks import ALONE, Keeping, Runs, TaskScores, read_task, runs_of, try_all
 
 ROWS = 100  # held-out rows of each adapter that are asked
 MAX_DROP = 10.0  # points that the worst adapter's score may lose
@@ -69,7 +68,7 @@ class Trial:
         """
 
         def cost(candidate: Candidate) -> tuple[float, float]:
-            drops = [each.drops[candidate.way.name].mean for each in self.scores]
+            drops = [each.drops[candidate.recipe.name].mean for each in self.scores]
             return max(drops), sum(drops)
 
         return min(self.candidates, key=cost)
@@ -78,7 +77,7 @@ class Trial:
         """The candidates with their worst drops, and the scores."""
         tried = []
         for each in self.candidates:
-            task, drop = self.worst(each.way.name)
+            task, drop = self.worst(each.recipe.name)
             worst = {"adapter": task.task, "mean": drop.mean, "low": drop.low, "high": drop.high}
             tried.append({**each.to_json(), "worst_drop": worst})
         return {"tried": tried, "scores": [each.to_json() for each in self.scores]}
@@ -96,7 +95,7 @@ class Merged:
     def to_json(self) -> dict[str, object]:
         """The documented keys; ``largest_difference`` is the error of the layer that loses most."""
         made, found = self.candidate.made, self.candidate.to_json()
-        counted = self.candidate.way.weights or self.named.blend.weights
+        counted = self.candidate.recipe.weights or self.named.blend.weights
         weights = zip(self.named.folders, counted, strict=True)
         return {
             "out": str(self.out),
@@ -163,11 +162,13 @@ def combine(
     Raises AdapterError for a folder that is there already, UsageError for an unknown method.
     """
     blend = adapters.blend
-    way = MergeRecipe(kind, combine_table.made(kind, density), blend.rank if rank is None else rank)
-    fit = Fit(rank=way.rank, seed=blend.seed)
+    recipe = MergeRecipe(
+        kind, combine_table.made(kind, density), blend.rank if rank is None else rank
+    )
+    fit = Fit(rank=recipe.rank, seed=blend.seed)
     phase = progress.quiet_phase(f"combining by {kind}, layers")
-    made = combined_folder.save(out, blend.combination(way.method), fit, phase=phase)
-    return Merged(out, adapters, Candidate(way, made))
+    made = combined_folder.save(out, blend.combination(recipe.method), fit, phase=phase)
+    return Merged(out, adapters, Candidate(recipe, made))
 
 
 def combine_best(  # noqa: PLR0913  # what is tried, on how much, and what is allowed
@@ -194,11 +195,11 @@ def combine_best(  # noqa: PLR0913  # what is tried, on how much, and what is al
         )
     runs = runs_of(adapters.folders)
     require_measurable(runs)
-    ways = automatic(adapters.blend)
+    recipes = automatic(adapters.blend)
     if densities or ranks:
-        ways = recipes_of(adapters.blend, densities=densities or (None,), ranks=ranks)
+        recipes = recipes_of(adapters.blend, densities=densities or (None,), ranks=ranks)
     with tempfile.TemporaryDirectory(prefix="tunesmith-combining-") as scratch:
-        trial = tried(adapters, runs, ways, Path(scratch), rows=rows, progress=progress)
+        trial = tried(adapters, runs, recipes, Path(scratch), rows=rows, progress=progress)
         _require_scores(trial)
         best = trial.best()
         _require_kept(trial, best, max_drop, adapters)
@@ -209,9 +210,9 @@ def combine_best(  # noqa: PLR0913  # what is tried, on how much, and what is al
 def require_measurable(runs: Runs) -> None:
     """Raise AdapterError where an adapter has no held-out rows and check to be scored by."""
     if runs.left_out:
-        told = "; ".join(f"{name}: {why}" for name, why in runs.left_out.items())
+        reasons = "; ".join(f"{name}: {why}" for name, why in runs.left_out.items())
         raise AdapterError(
-            f"What a combination costs cannot be measured: {told}.",
+            f"What a combination costs cannot be measured: {reasons}.",
             remedy="Name adapters in their runs (runs/NAME), with checks and held-out rows; or "
             "choose a method yourself: --method ties.",
             code="unmeasured",
@@ -221,7 +222,7 @@ def require_measurable(runs: Runs) -> None:
 def tried(
     adapters: Named,
     runs: Runs,
-    ways: Sequence[MergeRecipe],
+    recipes: Sequence[MergeRecipe],
     scratch: Path,
     *,
     rows: int,
@@ -241,23 +242,23 @@ def tried(
             raise AdapterError(f"{name} cannot be measured: {task}.", code="unmeasured")
         tasks.append(task)
     keeping = Keeping(loaded, tasks, adapters.folders)
-    candidates = _candidates(adapters, ways, keeping, scratch, progress)
-    folders = {each.way.name: each.made.folder for each in candidates}
+    candidates = _candidates(adapters, recipes, keeping, scratch, progress)
+    folders = {each.recipe.name: each.made.folder for each in candidates}
     return Trial(candidates, try_all(loaded, tasks, adapters.folders, folders, progress))
 
 
 def _candidates(
     adapters: Named,
-    ways: Sequence[MergeRecipe],
+    recipes: Sequence[MergeRecipe],
     keeping: Keeping,
     scratch: Path,
     progress: Progress,
 ) -> list[Candidate]:
-    """Every way's adapter, with what it loses of each task; weights that lose less are one more."""
+    """Every recipe's adapter, with its loss on each task; weights that lose less are one more."""
     more = None
-    if any(way.name == LINEAR for way in ways):
+    if any(recipe.name == LINEAR for recipe in recipes):
         more = balanced(adapters.blend, keeping, scratch, progress)
-    made = make_all(adapters.blend, [*ways, *([more] if more else [])], scratch, progress)
+    made = make_all(adapters.blend, [*recipes, *([more] if more else [])], scratch, progress)
     return [replace(each, lost=keeping.lost(each.made.folder)) for each in made]
 
 
@@ -265,15 +266,15 @@ def _mixed_bases(runs: Runs) -> Iterator[str]:
     """That some adapters answer over another number format of the base than they learned over."""
     is_four_bit = [needs_four_bit(config.method.kind) for config in runs.configs.values()]
     if len(set(is_four_bit)) > 1:
-        here = "4 bit" if is_four_bit[0] else "16 bit or more"
-        yield f"some were trained over the base in 4 bit, some were not: all answer in {here}"
+        here = "4-bit" if is_four_bit[0] else "16-bit or wider"
+        yield f"some were trained over a 4-bit base, some were not: all answer over a {here} one"
 
 
 def _require_scores(trial: Trial) -> None:
     bare = [
         each.task
         for each in trial.scores
-        if any(candidate.way.name not in each.drops for candidate in trial.candidates)
+        if any(candidate.recipe.name not in each.drops for candidate in trial.candidates)
     ]
     if bare:
         raise AdapterError(
@@ -284,13 +285,13 @@ def _require_scores(trial: Trial) -> None:
 
 
 def _require_kept(trial: Trial, best: Candidate, max_drop: float, adapters: Named) -> None:
-    task, drop = trial.worst(best.way.name)
+    task, drop = trial.worst(best.recipe.name)
     if 100 * drop.mean <= max_drop:
         return
     allow = ALLOW.format(points=-(-100 * drop.mean // 1))
     raise NothingKeepsAll(
         f"No combination keeps every adapter's skill: the best of {len(trial.candidates)}, "
-        f"`{best.way.name}`, costs {fall_text(task, best.way.name)}; {max_drop:g} points are "
+        f"`{best.recipe.name}`, costs {fall_text(task, best.recipe.name)}; {max_drop:g} points are "
         "allowed. Nothing is written.",
         remedy=f"Serve them side by side, which keeps all of them whole: "
         f"{adapters.side_by_side()}. Or allow more: {allow}.",
@@ -313,6 +314,6 @@ def fall_text(task: TaskScores, name: str) -> str:
 
 def _written(out: Path, best: Candidate, trial: Trial) -> Combined:
     """The candidate's folder, as it was measured, at ``out``."""
-    costs = "; ".join(fall_text(task, best.way.name) for task in trial.scores)
-    remark = f"Chosen of {len(trial.candidates)} ways, by what it costs: {costs}."
+    costs = "; ".join(fall_text(task, best.recipe.name) for task in trial.scores)
+    remark = f"Chosen from {len(trial.candidates)} recipes, by what it costs: {costs}."
     return combined_folder.copy(best.made, out, remark=remark)

@@ -21,7 +21,7 @@ class RanksCompared:
     findings: tuple[Finding, ...]
 
     def text(self, *, language: str = DEFAULT) -> str:
-        """In plain words; nothing where it cannot be told."""
+        """In plain words; nothing where nothing is known."""
         words = words_in(language)
         return findings_text("capacity", self.findings, words) if self.findings else ""
 

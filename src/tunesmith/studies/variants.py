@@ -66,13 +66,13 @@ def load_variants(
                 faults[label] = error.message
     if faults:
         count = len(faults) + len(variants)
-        raise ConfigError(_told(faults, count), remedy=_way_out(listed, grid))
+        raise ConfigError(_fault_text(faults, count), remedy=_remedy(listed, grid))
     _require_runs_of_their_own(variants, source)
     return variants
 
 
-def _told(faults: Mapping[str, str], count: int) -> str:
-    """Each fault once, behind the runs that have it; alone where all of ``count`` runs do."""
+def _fault_text(faults: Mapping[str, str], count: int) -> str:
+    """Each fault once, after the runs that have it; alone where all of ``count`` runs do."""
     runs: dict[str, list[str]] = {}
     for label, message in faults.items():
         for line in message.splitlines():
@@ -83,7 +83,7 @@ def _told(faults: Mapping[str, str], count: int) -> str:
     )
 
 
-def _way_out(listed: Sequence[object], grid: Mapping[str, object]) -> str:
+def _remedy(listed: Sequence[object], grid: Mapping[str, object]) -> str:
     every = "`tunesmith compare --help` lists every key."
     if not grid or len(listed) < 2:
         return every
@@ -144,7 +144,7 @@ def read_grid(words: Sequence[str]) -> dict[str, list[object]]:
 
 
 def _parts(text: str) -> list[str]:
-    """Between commas that stand in no brackets: `[a, b],c` has two."""
+    """Between commas outside brackets: `[a, b],c` has two."""
     parts, depth = [""], 0
     for sign in text:
         depth += (sign in "[{") - (sign in "]}")
@@ -177,16 +177,16 @@ def _points(grid: Mapping[str, Sequence[object]]) -> list[dict[str, object]]:
 def _nested(point: Mapping[str, object]) -> dict[str, object]:
     nested: dict[str, object] = {}
     for key, value in point.items():
-        inner: dict[str, object] = {}
-        inner[key.rpartition(".")[2]] = value
-        for part in reversed(key.split(".")[:-1]):
+        *outer, last = key.split(".")
+        inner: dict[str, object] = {last: value}
+        for part in reversed(outer):
             inner = {part: inner}
         nested = merged(nested, inner)
     return nested
 
 
 def _listed(methods: object, source: str) -> list[tuple[str, dict[str, object]]]:
-    """Names and settings of a file's `methods`; a kind alone stands for its defaults."""
+    """Names and settings of a file's `methods`; a kind alone has its defaults."""
     if methods is None:
         return []
     faulty = ConfigError(

@@ -1,4 +1,4 @@
-"""Checkpoints: everything the loop needs to go on as if it had never stopped."""
+"""Checkpoints: everything the loop needs to continue as if it had never stopped."""
 
 import json
 import platform
@@ -21,7 +21,7 @@ TRAINED, STATE, BEST = "trained.safetensors", "state.json", "best"
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where the run stands, beside the tensors."""
+    """The position of the run, beside the tensors."""
 
     step: int
     tokens: int
@@ -52,33 +52,31 @@ def save(
     optimizer: torch.optim.Optimizer,
 ) -> None:
     """Write a checkpoint; complete or absent. Raises RunError where the disk refuses."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {name: p.detach() for name, p in parameters.items()}
-    parts = {TRAINED: tensors}
+    parts = {TRAINED: {name: p.detach() for name, p in parameters.items()}}
     parts |= {_file(k): of_kind for k, of_kind in state_tensors(optimizer, parameters).items()}
-    files.require_space(folder.parent, sum(map(_bytes, parts.values())))
     device = next(iter(parameters.values())).device
-
-    def fill(into: Path) -> None:
-        for name, part in parts.items():
-            save_file(part, into / name)
-        values = {**asdict(state), "arithmetic": arithmetic(device)}
-        (into / STATE).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-
-    files.publish(folder, fill)
+    _write(folder, parts, {**asdict(state), "arithmetic": arithmetic(device)})
 
 
 def save_best(folder: Path, state: State, parameters: Mapping[str, nn.Parameter]) -> None:
-    """Keep the tensors of the lowest held-out loss, without what training needs to go on."""
+    """Keep the tensors of the lowest held-out loss, without what training needs to resume."""
     tensors = {name: p.detach() for name, p in parameters.items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    files.require_space(folder, _bytes(tensors))
+    _write(folder / BEST, {TRAINED: tensors}, asdict(state))
+
+
+def _write(
+    folder: Path, parts: Mapping[str, Mapping[str, Tensor]], values: Mapping[str, object]
+) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    tensors = [tensor for part in parts.values() for tensor in part.values()]
+    files.require_space(folder.parent, sum(t.numel() * t.element_size() for t in tensors))
 
     def fill(into: Path) -> None:
-        save_file(tensors, into / TRAINED)
-        (into / STATE).write_text(json.dumps(asdict(state), indent=2) + "\n", encoding="utf-8")
+        for name, part in parts.items():
+            save_file(dict(part), into / name)
+        (into / STATE).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
-    files.publish(folder / BEST, fill)
+    files.publish(folder, fill)
 
 
 def newest(folder: Path) -> Path | None:
@@ -115,7 +113,7 @@ def restore_(
     parameters: Mapping[str, nn.Parameter],
     optimizer: torch.optim.Optimizer,
 ) -> tuple[State, tuple[str, ...]]:
-    """Put tensors and moments back; the state, and reasons why going on is not bit for bit."""
+    """Put tensors and moments back; the state, and reasons why resuming is not bit for bit."""
     state, then = _state(checkpoint)
     tensors = tensors_of(checkpoint)
     with torch.no_grad():
@@ -139,7 +137,7 @@ def _copy_into_(tensors: Mapping[str, Tensor], path: Path) -> None:
         if found is None or (found.shape, found.dtype) != (tensor.shape, tensor.dtype):
             raise RunError(
                 f"{path}: was not saved by this run's optimizer (see {name}).",
-                remedy="Go on with the train.optimizer and the method that the run began with.",
+                remedy="Resume with the train.optimizer and the method that the run began with.",
             )
         tensor.copy_(found)
 
@@ -148,16 +146,8 @@ def _file(kind: str) -> str:
     return f"{kind}.safetensors"
 
 
-def _bytes(tensors: Mapping[str, Tensor]) -> int:
-    return sum(t.numel() * t.element_size() for t in tensors.values())
-
-
-def read_state(checkpoint: Path) -> State:
-    """Where the run stood; RunError for a damaged file."""
-    return _state(checkpoint)[0]
-
-
 def _state(checkpoint: Path) -> tuple[State, dict[str, str]]:
+    """The run's position and its arithmetic; RunError for a damaged file."""
     try:
         values = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
         then = values.pop("arithmetic")
@@ -165,7 +155,7 @@ def _state(checkpoint: Path) -> tuple[State, dict[str, str]]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"{checkpoint / STATE}: damaged: {error}.",
-            remedy=f"Remove {checkpoint} to go on from the one before.",
+            remedy=f"Remove {checkpoint} to continue from the one before.",
         ) from None
 
 
@@ -175,6 +165,6 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     except (SafetensorError, OSError) as error:
         raise RunError(
             f"{path}: damaged: {error}.",
-            remedy=f"Remove {path.parent} to go on from the checkpoint before.",
+            remedy=f"Remove {path.parent} to continue from the checkpoint before.",
         ) from None
     return tensors

@@ -68,7 +68,7 @@ class BestCheckpoint(Event):
 
 @dataclass(frozen=True, slots=True)
 class ScaledDown(Event):
-    """At which share of its strength the result stands: an `evaluation.forgetting.Strength`."""
+    """The scale of the result: an `evaluation.forgetting.AdapterScale`."""
 
     name = "weakened"
     share: float

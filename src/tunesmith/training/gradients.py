@@ -19,12 +19,12 @@ Stream = list[tuple[Round, StepRows]]  # rows of some members that are computed 
 
 
 def add_gradients(going: Sequence[Round]) -> tuple[dict[Round, float], list[tuple[Round, Notice]]]:
-    """Add the gradients of each member's mean loss over its step; these losses, and what to tell.
+    """Add the gradients of each member's mean loss over its step; these losses, and what to report.
 
     Where a stream does not fit into memory the step is done again from its start with half the
     micro-batches' tokens, which stay so for the rest of the run: the loss is over the whole step
     and dropout is keyed by row, so the result is the same. A member with one document that does not
-    fit gets an ``error`` and no loss; the others go on without it.
+    fit gets an ``error`` and no loss; the others continue without it.
     """
     left = list(going)
     notices: list[tuple[Round, Notice]] = []
@@ -62,7 +62,7 @@ def _add(streams: Sequence[Stream], going: Sequence[Round]) -> tuple[dict[Round,
         except (RuntimeError, MemoryError) as error:
             if not memory.has_run_out(error):
                 raise
-        if found is None:  # behind the handler, whose error keeps all frames and their tensors
+        if found is None:  # after the handler, whose error keeps all frames and their tensors
             return {}, parts
         for name, loss in found.items():
             total[name] += loss
@@ -150,7 +150,7 @@ def _refusal(failed: Stream) -> MemoryRefusal:
     state = each.member.state.step
     now = "Free memory, or start"
     if state:
-        now = f"The state after step {state} is kept. Free memory and go on with --resume, or start"
+        now = f"Free memory and continue with --resume (step {state} is saved), or start"
     return MemoryRefusal(
         f"Step {state + 1}: memory ran out on one document of {pluralize(len(row.ids), 'token')}, "
         f"{row.file}:{row.line}.",

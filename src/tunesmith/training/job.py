@@ -1,4 +1,4 @@
-"""What the loop works on: a base with an adapter, rows, settings, the plan, and where it stands."""
+"""What the loop works on: a base with an adapter, rows, settings, the plan, and its position."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from tunesmith.config.run import TrainSettings
 from tunesmith.core.errors import RunError
+from tunesmith.core.progress import ignore
+from tunesmith.data.rows import TokenRow
 from tunesmith.engine.batch import Dropout, PackedBatch
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.pack import Row, pack
@@ -24,19 +26,6 @@ from tunesmith.training.steps import DEFAULT_TOKENS_PER_STEP, Copies, Plan, Step
 SHARE_TOKENS = 8
 
 
-class TokenRow(Protocol):
-    """One rendered row: ids int32 [n], loss weights float32 [n], and where it came from."""
-
-    @property
-    def ids(self) -> NDArray[np.int32]: ...
-    @property
-    def weights(self) -> NDArray[np.float32]: ...
-    @property
-    def file(self) -> str: ...
-    @property
-    def line(self) -> int: ...
-
-
 class Rows(Protocol):
     """Rendered rows by number."""
 
@@ -46,13 +35,9 @@ class Rows(Protocol):
     def lengths(self) -> NDArray[np.int64]: ...
 
 
-def _not_kept(_: Plan) -> None:
-    """For a job in no run folder."""
-
-
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One training run; ``keep_plan`` hears of a plan that had to change."""
+    """One training run; ``keep_plan`` gets a plan that had to change."""
 
     engine: Engine
     adapter: Adapter
@@ -61,7 +46,7 @@ class Job:
     settings: TrainSettings
     folder: Path
     copies: Copies = ()
-    keep_plan: Callable[[Plan], None] = _not_kept
+    keep_plan: Callable[[Plan], object] = ignore
     fixed_steps: tuple[StepRows, ...] = ()  # the rows of each step, where they are not drawn
 
     def steps(self, first: int) -> Iterator[StepRows]:
@@ -104,7 +89,7 @@ def stream_of(
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """One adapter in training: its job and plan, its optimizer, and where it stands.
+    """One adapter in training: its job and plan, its optimizer, and its position.
 
     ``error`` is why it ended where its loss was no number or exploded, or memory ran out.
     """
@@ -115,10 +100,15 @@ class Member:
     state: State = field(default_factory=lambda: State(step=0, tokens=0, train_loss=math.nan))
     ended: Ended | None = None
     error: RunError | None = None
+    earlier_seconds: float = field(init=False)  # of earlier processes
+
+    def __post_init__(self) -> None:
+        """Count on from the state."""
+        self.earlier_seconds = self.state.seconds
 
     def drop_gradients(self) -> None:
         """Begin a step anew: gradients that were computed so far are gone."""
-        self.job.adapter.refresh()  # and those that were not gathered
+        self.job.adapter.refresh()  # and those that were not collected
         self.adam.zero_grad(set_to_none=False)  # the gradients keep their places in memory
 
 
@@ -130,7 +120,6 @@ class Round:
     order: Iterator[StepRows]
     first_step: int
     start: float
-    earlier: float  # seconds in earlier processes
     rows: StepRows = ()
 
     @property

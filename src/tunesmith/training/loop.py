@@ -41,15 +41,15 @@ def train(
     A cancel is asked for after each round; all save then, and end. The last event of a member is
     Ended, and a checkpoint of its step is complete. A loss that is no number or explodes
     ends its member as `failed`, with the last good state saved and the rows named in ``error``, as
-    does a document that does not fit into memory; the others go on.
+    does a document that does not fit into memory; the others continue.
     """
     going: list[Round] = []
     for member in members:
         if (reason := _over(member)) is not None:
             yield member, _end(member, reason)
             continue
-        step, earlier = member.state.step, member.state.seconds
-        going.append(Round(member, member.job.steps(step), step, now(), earlier))
+        step = member.state.step
+        going.append(Round(member, member.job.steps(step), step, now()))
     while going:
         for each in going:
             each.rows = next(each.order)
@@ -89,7 +89,8 @@ def _after(member: Member, *, is_cancelled: bool) -> Iterator[Event]:
         yield _end(member, "failed")
         return
     job, plan = member.job, member.plan
-    if _due(job.settings.evaluate_steps or job.settings.save_steps, member.state.step, plan):
+    every = job.settings.evaluate_steps or job.settings.save_steps
+    if member.state.step % every == 0 or member.state.step == plan.steps:
         member.state, events = _hold(job, plan, member.state)
         yield from events
     step, reason = member.state.step, _over(member)
@@ -102,15 +103,11 @@ def _after(member: Member, *, is_cancelled: bool) -> Iterator[Event]:
 
 
 def _over(member: Member) -> str | None:
-    """Why there is no further step, of a run that goes on too; None where there is one."""
+    """Why there is no further step, of a resumed run too; None where there is one."""
     patience = member.job.settings.patience
     if patience and member.state.misses >= patience:
         return "early"
     return "done" if member.state.step >= member.plan.steps else None
-
-
-def _due(every: int, step: int, plan: Plan) -> bool:
-    return step % every == 0 or step == plan.steps
 
 
 def _step(each: Round, loss: float, seconds: float, now: Callable[[], float]) -> StepDone | None:
@@ -125,17 +122,18 @@ def _step(each: Round, loss: float, seconds: float, now: Callable[[], float]) ->
     )
     limit = job.settings.max_grad_norm or math.inf
     norm = float(torch.nn.utils.clip_grad_norm_(list(job.adapter.trained.values()), limit))
-    if not math.isfinite(norm) or not math.isfinite(loss) or loss > _exploded(job):
+    # which only a broken model has: twice the loss of guessing evenly
+    exploded = 2 * math.log(job.engine.head_weight.shape[0])
+    if not math.isfinite(norm) or not math.isfinite(loss) or loss > exploded:
         member.drop_gradients()
-        member.error = _bad_loss(job, each.rows, state=state, values=(loss, norm, lr))
+        member.error = _bad_loss(job, each.rows, state, loss=loss, norm=norm, lr=lr)
         return None
     optimizer.set_rate_(adam, lr)
     adam.step()
     adam.zero_grad(set_to_none=False)  # the gradients keep their places in memory
     job.adapter.refresh()
     seconds += now() - start
-    warm = state.step >= each.first_step + WARM_STEPS
-    gone = now() - each.start
+    warm, gone = state.step >= each.first_step + WARM_STEPS, now() - each.start
     member.state = state = replace(
         state,
         step=state.step + 1,
@@ -143,7 +141,7 @@ def _step(each: Round, loss: float, seconds: float, now: Callable[[], float]) ->
         train_loss=loss,
         step_seconds=state.step_seconds + seconds * warm,
         step_tokens=state.step_tokens + each.tokens * warm,
-        seconds=each.earlier + gone,
+        seconds=member.earlier_seconds + gone,
     )
     return StepDone(
         step=state.step,
@@ -189,7 +187,7 @@ def _loss_and_weight(job: Job, rows: Rows, group: StepRows) -> tuple[float, floa
         raise MemoryRefusal(
             f"Memory ran out on one held-out document of {pluralize(len(row.ids), 'token')}, "
             f"{row.file}:{row.line}.",
-            remedy="Hold out shorter ones, or free memory and go on with --resume.",
+            remedy="Hold out shorter ones, or free memory and continue with --resume.",
         )
     halves = [_loss_and_weight(job, rows, half) for half in (group[:middle], group[middle:])]
     return halves[0][0] + halves[1][0], halves[0][1] + halves[1][1]
@@ -216,19 +214,9 @@ def _save(job: Job, adam: torch.optim.Optimizer, state: State) -> Event:
     return Saved(state.step, str(folder))
 
 
-def _exploded(job: Job) -> float:
-    """A loss that only a broken model has: twice that of guessing evenly."""
-    return 2 * math.log(job.engine.head_weight.shape[0])
-
-
 def _bad_loss(
-    job: Job,
-    rows: StepRows,
-    *,
-    state: State,
-    values: tuple[float, float, float],
+    job: Job, rows: StepRows, state: State, *, loss: float, norm: float, lr: float
 ) -> RunError:
-    loss, norm, lr = values
     kept = f"The state after step {state.step} is kept. " if state.step else ""
     places = [f"{job.rows[i].file}:{job.rows[i].line}" for i in rows]
     more = f" and {len(places) - SHOWN_ROWS} more" if len(places) > SHOWN_ROWS else ""

@@ -1,20 +1,19 @@
 """Before the first step: micro-batch size, recomputation, memory and time, by measuring.
 
 Out of memory on a CPU never raises: the kernel kills. So small batches of the longest documents
-are tried first, and a size is only tried where the trend says that it fits.
+are tried first, and a size is only tried where it fits by the trend.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from tunesmith.config.run import RECOMPUTE, Recompute
 from tunesmith.core.errors import MemoryRefusal
 from tunesmith.core.numbers import pluralize
+from tunesmith.data.rows import TokenRow
 from tunesmith.engine import memory
 from tunesmith.engine.head import loss_sum
 from tunesmith.training.gradients import takes_less
@@ -73,7 +72,7 @@ def _plan(job: Job, tokens: int, measured: "_Try", *, recompute: Recompute, lr: 
 def plan_beside(job: Job, plan: Plan, *, lr: float) -> Plan:
     """The plan of a job that trains together with one whose plan was measured.
 
-    What its own settings say of micro-batches stands; the loop takes the least memory of all.
+    Its own settings for micro-batches apply; the loop takes the least memory of all.
     """
     settings, steps = job.settings, _steps(job, plan.seconds_per_token)
     changes: dict[str, object] = {}
@@ -116,7 +115,7 @@ def _measure(
 ) -> _Try | None:
     """Forward and backward of the longest documents, about ``tokens`` of them, no step taken.
 
-    None where memory ran out, which only some devices tell.
+    None where memory ran out, which only some devices report.
     """
     measured = None
     try:
@@ -125,7 +124,7 @@ def _measure(
         if not memory.has_run_out(error):
             raise
     if measured is None:
-        job.adapter.refresh()  # drops what was not gathered
+        job.adapter.refresh()  # drops what was not collected
         memory.release(job.engine.device)
     for parameter in job.adapter.trained.values():
         if parameter.grad is not None:
@@ -145,19 +144,12 @@ def _tried(job: Job, tokens: int, *, recompute: Recompute, now: Callable[[], flo
     return _Try(len(batch.ids), memory.held_bytes(device), now() - start)
 
 
-@dataclass(frozen=True, slots=True)
-class _Document:
-    """A row, cut; it predicts at least one token."""
+def _longest_documents(job: Job, tokens: int) -> list[TokenRow]:
+    """The longest rows until they have ``tokens`` tokens, the last one cut.
 
-    ids: NDArray[np.int32]
-    weights: NDArray[np.float32]
-    file: str
-    line: int
-
-
-def _longest_documents(job: Job, tokens: int) -> list[_Document]:
-    """The longest rows until they have ``tokens`` tokens, the last one cut."""
-    documents: list[_Document] = []
+    Each predicts at least one token.
+    """
+    documents: list[TokenRow] = []
     for i in job.rows.lengths.argsort()[::-1].tolist():
         left = tokens - sum(len(document.ids) for document in documents)
         if left < 2:
@@ -165,7 +157,7 @@ def _longest_documents(job: Job, tokens: int) -> list[_Document]:
         row = job.rows[i]
         weights = row.weights[:left].copy()
         weights[-1] = 1.0
-        documents.append(_Document(row.ids[:left], weights, row.file, row.line))
+        documents.append(TokenRow(row.ids[:left], weights, row.file, row.line))
     return documents
 
 

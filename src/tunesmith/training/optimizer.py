@@ -1,15 +1,160 @@
-"""The optimizer of an adapter's tensors, and its state as named tensors without pickle."""
+"""The optimizer of an adapter's tensors, AdamW with 32- or 8-bit moments, and its named state.
+
+8-bit moments are held in blocks with a scale each (arXiv 2110.02861, section 2). The codes are
+bitsandbytes' (dynamic tree quantization), the arithmetic is torch's, piece by piece through the
+processor's cache: bitsandbytes' own kernel for processors is slower, and wrong below 3e-5 of a
+block's largest number (docs/decisions/0004-bitsandbytes.md).
+"""
 
 import functools
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tunesmith.config.run import DEFAULT_OPTIMIZER, OptimizerKind
 from tunesmith.methods.adapter import Adapter
-from tunesmith.training import adamw8bit
+
+BLOCK = 256  # elements that share a scale
+SMALLEST = 4096  # elements; moments of fewer stay 32-bit, as bitsandbytes has it
+# Elements updated at once, whole blocks: what a processor's cache holds; on a GPU what one launch
+# is worth.
+PIECES = {"cpu": 2**18, "cuda": 2**24}
+BETAS, EPSILON = (0.9, 0.999), 1e-8
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def wide_moments_of(parameter: Tensor) -> dict[str, Tensor]:
+    """The state of a parameter in its own format, values unset: what plain AdamW has."""
+    return {moment: torch.empty_like(parameter, requires_grad=False) for moment in MOMENTS}
+
+
+def moments_of(parameter: Tensor) -> dict[str, Tensor]:
+    """The state of a parameter, values unset: codes as large as it, and scales [blocks]."""
+    if parameter.numel() < SMALLEST:
+        return wide_moments_of(parameter)
+    blocks = -(-parameter.numel() // BLOCK)
+    state = {}
+    for moment in MOMENTS:
+        state[moment] = torch.empty_like(parameter, dtype=torch.uint8, requires_grad=False)
+        state[_scales(moment)] = torch.empty(blocks, device=parameter.device)
+    return state
+
+
+def _scales(moment: str) -> str:
+    return f"{moment}_scales"
+
+
+class AdamW8bit(torch.optim.Optimizer):
+    """Steps on the state of ``moments_of``, which must be there with its `step` before the first.
+
+    Decay is taken apart from the gradient, as in torch's AdamW (arXiv 1711.05101).
+    """
+
+    def __init__(self, groups: Iterable[dict[str, Any]], *, lr: float) -> None:
+        super().__init__(groups, {"lr": lr, "weight_decay": 0.0})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
+        """One update of every parameter that has a gradient."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                state = self.state[parameter]
+                state["step"] += 1
+                if _scales(MOMENTS[0]) in state:
+                    _step_narrow_(parameter, state, group)
+                else:
+                    moments = [state[moment] for moment in MOMENTS]
+                    _step_(parameter, parameter.grad, moments, group, step=int(state["step"]))
+
+
+def _step_narrow_(parameter: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:
+    """One update with 8-bit moments, piece by piece."""
+    assert parameter.grad is not None
+    values, gradient = parameter.view(-1), parameter.grad.view(-1)
+    size, step = PIECES[parameter.device.type], int(state["step"])
+    for start in range(0, len(values), size):
+        part, blocks = slice(start, start + size), slice(start // BLOCK, (start + size) // BLOCK)
+        held = [(state[m].view(-1)[part], state[_scales(m)][blocks]) for m in MOMENTS]
+        moments = [
+            _read(codes, scales, signed=signed)
+            for (codes, scales), signed in zip(held, (True, False), strict=True)
+        ]
+        _step_(values[part], gradient[part], moments, group, step=step)
+        for (codes, scales), moment, signed in zip(held, moments, (True, False), strict=True):
+            _write_(codes, scales, moment, signed=signed)
+
+
+def _step_(
+    values: Tensor, gradient: Tensor, moments: list[Tensor], group: dict[str, Any], *, step: int
+) -> None:
+    """AdamW on fp32 tensors of one shape, moments and values in place."""
+    first, second = moments
+    first.lerp_(gradient, 1 - BETAS[0])
+    second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
+    if decay := group["lr"] * group["weight_decay"]:
+        values.mul_(1 - decay)
+    roots = second.sqrt().div_(math.sqrt(1 - BETAS[1] ** step)).add_(EPSILON)
+    values.addcdiv_(first, roots, value=-group["lr"] / (1 - BETAS[0] ** step))
+
+
+def _read(codes: Tensor, scales: Tensor, *, signed: bool) -> Tensor:
+    """The numbers [n] of codes [n] and scales [blocks]."""
+    numbers, _ = _tables(codes.device, signed=signed)
+    found = _blocks(numbers.index_select(0, codes.int())).mul_(scales[:, None])
+    return found.view(-1)[: len(codes)]
+
+
+def _write_(codes: Tensor, scales: Tensor, numbers: Tensor, *, signed: bool) -> None:
+    """Put codes [n] and scales [blocks] of the numbers [n]: the nearest to each once in bf16."""
+    _, nearest = _tables(codes.device, signed=signed)
+    blocks = _blocks(numbers)
+    torch.amax(blocks.abs(), dim=1, out=scales)
+    shares = blocks / scales.clamp_min(torch.finfo(scales.dtype).tiny)[:, None]
+    places = shares.bfloat16().view(torch.int16).int().add_(2**15)
+    codes.copy_(nearest.index_select(0, places.view(-1))[: len(codes)])
+
+
+def _blocks(numbers: Tensor) -> Tensor:
+    """[n] as [blocks, BLOCK], the last one filled up with zeros."""
+    short = -len(numbers) % BLOCK
+    return (functional.pad(numbers, (0, short)) if short else numbers).view(-1, BLOCK)
+
+
+@functools.cache
+def _tables(device: torch.device, *, signed: bool) -> tuple[Tensor, Tensor]:
+    """The number [256] of each code, and the code [65536] of each bf16 number's bits.
+
+    A second moment above zero never becomes zero: the step would be divided by next to nothing.
+    """
+    numbers = dynamic_map(signed=signed)
+    bits = torch.arange(-(2**15), 2**15, dtype=torch.int16)
+    shares = bits.view(torch.bfloat16).float().nan_to_num()
+    nearest = torch.bucketize(shares, (numbers[1:] + numbers[:-1]) / 2)
+    if not signed:
+        nearest[shares > 0] = nearest[shares > 0].clamp_min(1)
+    return numbers.to(device), nearest.to(torch.uint8).to(device)
+
+
+def dynamic_map(*, signed: bool) -> Tensor:
+    """The numbers [256] of dynamic tree quantization, between -1 or 0 and 1, as bitsandbytes' are.
+
+    Each decade from 1e-6 up has twice as many of them as the one below (arXiv 1511.04561).
+    """
+    decades = []
+    for decade in range(7):
+        edges = torch.linspace(0.1, 1, 2 ** (decade + (not signed)) + 1)
+        decades.append(10 ** (decade - 6) * ((edges[:-1] + edges[1:]) / 2))
+    positive = torch.cat(decades)
+    mirrored = [-positive] if signed else []
+    return torch.cat([*mirrored, positive, torch.tensor([0.0, 1.0])]).sort().values
+
 
 RATIO = "lr_ratio"
 _STEP = "step"
@@ -24,8 +169,8 @@ class _Kind:
 
 
 KINDS: dict[OptimizerKind, _Kind] = {
-    "adamw": _Kind(functools.partial(torch.optim.AdamW, fused=True), adamw8bit.wide_moments_of),
-    "adamw8bit": _Kind(adamw8bit.AdamW8bit, adamw8bit.moments_of),
+    "adamw": _Kind(functools.partial(torch.optim.AdamW, fused=True), wide_moments_of),
+    "adamw8bit": _Kind(AdamW8bit, moments_of),
 }
 
 
@@ -50,17 +195,13 @@ def build(
         lr=lr,
     )
     for parameter in adapter.trained.values():
-        state = {name: _zeros(t) for name, t in KINDS[kind].state_of(parameter).items()}
+        # written, not lazily mapped: only then does measured memory hold them
+        state = {name: t.zero_() for name, t in KINDS[kind].state_of(parameter).items()}
         # fused kernels want the step where the parameter is
         step = torch.zeros((), dtype=torch.float32, device=parameter.device)
         optimizer.state[parameter] = {_STEP: step, **state}
-        parameter.grad = _zeros(torch.empty_like(parameter, requires_grad=False))
+        parameter.grad = torch.empty_like(parameter, requires_grad=False).zero_()
     return optimizer
-
-
-def _zeros(tensor: Tensor) -> Tensor:
-    """Written, not lazily mapped: only then does measured memory hold them."""
-    return tensor.zero_()
 
 
 def set_rate_(optimizer: torch.optim.Optimizer, lr: float) -> None:

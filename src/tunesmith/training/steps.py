@@ -5,9 +5,10 @@ same rows in the same micro-batches.
 """
 
 import heapq
+import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,61 +33,39 @@ class Plan:
     peak_bytes: int
     seconds_per_token: float
 
-    def to_json(self) -> dict[str, object]:
-        """For plan.json."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: dict[str, object]) -> "Plan":
-        """From plan.json."""
-        return cls(**{field.name: values[field.name] for field in fields(cls)})  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """How much goes into one step: rows, or tokens as nearly as whole rows allow."""
-
-    rows: int | None
-    tokens: int
-
-    @classmethod
-    def of(cls, settings: TrainSettings) -> "Budget":
-        """The budget that the settings ask for."""
-        return cls(settings.rows_per_step, settings.tokens_per_step or DEFAULT_TOKENS_PER_STEP)
-
 
 def steps_of_epoch(
-    lengths: Lengths, *, budget: Budget, seed: int, epoch: int, copies: Copies = ()
+    lengths: Lengths, settings: TrainSettings, *, epoch: int, copies: Copies = ()
 ) -> Iterator[StepRows]:
     """One pass over the rows, in an order drawn for this epoch, cut into steps.
 
-    ``copies``: how often each row stands in the pass; the fraction is drawn anew per epoch.
+    A step has the settings' rows, or as nearly their tokens as whole rows allow. ``copies``: how
+    often each row is in the pass; the fraction is drawn anew per epoch.
     """
-    order, ends = _cuts(lengths, budget=budget, seed=seed, epoch=epoch, copies=copies)
-    start = 0
-    for end in ends:
+    order, ends = _cuts(lengths, settings, epoch=epoch, copies=copies)
+    for start, end in itertools.pairwise([0, *ends]):
         yield tuple(order[start:end].tolist())
-        start = end
 
 
 def _cuts(
-    lengths: Lengths, *, budget: Budget, seed: int, epoch: int, copies: Copies
+    lengths: Lengths, settings: TrainSettings, *, epoch: int, copies: Copies
 ) -> tuple[NDArray[np.int64], list[int]]:
     """The order of the rows in a pass, and where each of its steps ends."""
-    rng = np.random.default_rng([seed, epoch])
+    rng = np.random.default_rng([settings.seed, epoch])
     order = np.arange(len(lengths))
     if len(copies):
         times = np.floor(np.asarray(copies) + rng.random(len(lengths))).astype(int)
         order = np.repeat(order, times)
     rng.shuffle(order)
     count = len(order)
-    if budget.rows:
-        return order, [*range(budget.rows, count, budget.rows), *([count] if count else [])]
+    if rows := settings.rows_per_step:
+        return order, [*range(rows, count, rows), *([count] if count else [])]
+    budget = settings.tokens_per_step or DEFAULT_TOKENS_PER_STEP
     tokens = np.cumsum(np.asarray(lengths)[order])
     ends: list[int] = []
     end = done = 0
     while end < count:
-        fitting = int(np.searchsorted(tokens, done + budget.tokens, side="right"))
+        fitting = int(np.searchsorted(tokens, done + budget, side="right"))
         end = max(fitting, end + 1)
         done = int(tokens[end - 1])
         ends.append(end)
@@ -101,9 +80,7 @@ def total_steps(lengths: Lengths, settings: TrainSettings, *, copies: Copies = (
     whole, part = int(epochs), epochs - int(epochs)
 
     def count(epoch: int) -> int:
-        budget = Budget.of(settings)
-        _, ends = _cuts(lengths, budget=budget, seed=settings.seed, epoch=epoch, copies=copies)
-        return len(ends)
+        return len(_cuts(lengths, settings, epoch=epoch, copies=copies)[1])
 
     steps = sum(count(epoch) for epoch in range(whole))
     return max(1, steps + (math.ceil(part * count(whole)) if part else 0))
@@ -113,23 +90,15 @@ def endless_steps(
     lengths: Lengths, settings: TrainSettings, *, copies: Copies = (), first: int = 0
 ) -> Iterator[StepRows]:
     """The rows of step ``first`` and of every later one, epoch after epoch."""
-    budget, epoch, done = Budget.of(settings), 0, 0
-    while True:
-        steps = steps_of_epoch(
-            lengths, budget=budget, seed=settings.seed, epoch=epoch, copies=copies
-        )
-        for step in steps:
-            if done >= first:
-                yield step
-            done += 1
-        epoch += 1
+    epochs = (steps_of_epoch(lengths, settings, epoch=e, copies=copies) for e in itertools.count())
+    return itertools.islice(itertools.chain.from_iterable(epochs), first, None)
 
 
 def micro_batches(rows: StepRows, lengths: Lengths, *, tokens: int) -> list[StepRows]:
     """A step's rows in as few groups of at most ``tokens`` as a greedy fill finds.
 
-    A row that is longer than ``tokens`` stands alone. Long rows are placed first, each into the
-    emptiest group, so that the groups are about equal.
+    A row that is longer than ``tokens`` is a group of its own. Long rows are placed first, each
+    into the emptiest group, so that the groups are about equal.
     """
     order = sorted(rows, key=lambda r: (-lengths[r], r))
     count = max(1, math.ceil(sum(lengths[r] for r in rows) / tokens))

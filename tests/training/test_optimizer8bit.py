@@ -11,7 +11,7 @@ from tests.training.tiny import adam, dataset, plan, tensors, tiny_job
 from tunesmith.core.errors import RunError
 from tunesmith.methods.adapter import Adapter
 from tunesmith.models.four_bit import functional
-from tunesmith.training import adamw8bit, checkpoint, optimizer
+from tunesmith.training import checkpoint, optimizer
 from tunesmith.training.loop import held_out_loss
 
 SHAPES = {"matrix": (300, 70), "small": (41,), "blocks": (64, 128), "one more": (4097,)}
@@ -28,14 +28,14 @@ def adapter_of(shapes, **options):
 
 @pytest.mark.parametrize("signed", [True, False])
 def test_codes_stand_for_bitsandbytes_numbers_and_are_the_nearest(signed):
-    numbers = adamw8bit.dynamic_map(signed=signed)
+    numbers = optimizer.dynamic_map(signed=signed)
     assert torch.equal(numbers, functional().create_dynamic_map(signed=signed))
     g = torch.Generator().manual_seed(0)
     wide = torch.randn(5000, generator=g) * torch.exp(3 * torch.randn(5000, generator=g))
     values = torch.cat([wide if signed else wide.square(), torch.zeros(500)])
     codes, scales = torch.empty(5500, dtype=torch.uint8), torch.empty(22)
-    adamw8bit._write_(codes, scales, values, signed=signed)
-    found = adamw8bit._read(codes, scales, signed=signed)
+    optimizer._write_(codes, scales, values, signed=signed)
+    found = optimizer._read(codes, scales, signed=signed)
     largest = torch.nn.functional.pad(values, (0, 132)).view(-1, 256).abs().amax(1)
     assert torch.equal(scales, largest)
     scale = scales.repeat_interleave(256)[:5500]
@@ -50,7 +50,7 @@ def test_codes_stand_for_bitsandbytes_numbers_and_are_the_nearest(signed):
 
 
 def test_it_is_adamw_up_to_the_rounding_of_the_moments(monkeypatch):
-    monkeypatch.setitem(adamw8bit.PIECES, "cpu", 1024)
+    monkeypatch.setitem(optimizer.PIECES, "cpu", 1024)
     adapters = {kind: adapter_of(SHAPES, rates={"matrix": 4.0}) for kind in optimizer.KINDS}
     start = {name: p.detach().clone() for name, p in adapters["adamw"].parameters.items()}
     g = torch.Generator().manual_seed(1)
@@ -88,7 +88,7 @@ def test_weights_without_a_gradient_stay():
 def test_pieces_and_blocks_change_nothing(monkeypatch):
     ends = []
     for size in (256, 1024, 2**20):
-        monkeypatch.setitem(adamw8bit.PIECES, "cpu", size)
+        monkeypatch.setitem(optimizer.PIECES, "cpu", size)
         adapter = adapter_of(SHAPES)
         built = optimizer.build(adapter, lr=0.01, weight_decay=0.1, kind="adamw8bit")
         g = torch.Generator().manual_seed(1)
@@ -120,7 +120,7 @@ def test_the_state_is_made_at_once_and_takes_a_quarter():
 @pytest.fixture
 def _mixed(monkeypatch):
     """So low a bound that the tiny jobs have moments in 8 bit and in 32."""
-    monkeypatch.setattr(adamw8bit, "SMALLEST", 60)
+    monkeypatch.setattr(optimizer, "SMALLEST", 60)
 
 
 @pytest.mark.usefixtures("_mixed")
