@@ -10,6 +10,7 @@ from tunesmith.config.methods import FullSettings
 from tunesmith.core.errors import ConfigError, DataError
 from tunesmith.core.progress import SILENT, Cancelled
 from tunesmith.evaluation.likelihoods import losses_of_rows
+from tunesmith.evaluation.measures import KnownBase
 from tunesmith.runs.one_run import OneRun, open_for
 from tunesmith.studies.curve import Point, assess_curve, learning_curve, resume_curve
 from tunesmith.training.events import Ended
@@ -118,7 +119,7 @@ def test_losses_of_rows_are_those_of_the_run(tmp_path):
         }
     )
     run.config = start
-    run.prepare(loaded)
+    run.prepare(KnownBase(loaded))
     held = run.job.held
     losses = losses_of_rows(loaded, held, adapter="default")
     weights = [float(held[i].weights[1:].sum()) for i in range(len(held))]

@@ -21,17 +21,17 @@ from tunesmith.data.dataset import RunRows
 from tunesmith.data.quality.distribution import few_rows
 from tunesmith.engine import memory
 from tunesmith.evaluation.answering import fingerprint
-from tunesmith.evaluation.document import write_evaluation
-from tunesmith.evaluation.evaluator import Evaluator
+from tunesmith.evaluation.evaluator import Evaluation, Evaluator
 from tunesmith.evaluation.findings import words_in
 from tunesmith.evaluation.forgetting import Forgetting
-from tunesmith.evaluation.measures import Tuned
+from tunesmith.evaluation.measures import KnownBase, Tuned
 from tunesmith.evaluation.overfitting import choice_text
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter
 from tunesmith.methods.virtual_tokens import narrow_layers
 from tunesmith.models.in_memory import held_model, own_weights_
 from tunesmith.runs import continuation, result
+from tunesmith.runs.evaluation_files import training_history, write_evaluation
 from tunesmith.runs.folder import RunFolder, curves_of
 from tunesmith.runs.rows import load_rows
 from tunesmith.runs.selection import ChosenCheckpoint, choose_kept, find_scale, kept_checkpoints
@@ -76,7 +76,8 @@ class OneRun:
         self.notices: list[str] = []
         self.start = time.perf_counter()
         self.loaded: LoadedBase
-        self.judge: Evaluator
+        self.evaluator: Evaluator
+        self.evaluation: Evaluation | None = None
         self.job: Job
 
     def record(self, event: Event) -> None:
@@ -89,26 +90,33 @@ class OneRun:
         self._listener(event)
 
     def prepare(
-        self, loaded: LoadedBase, *, name: str = "default", load: LoadRows = load_rows
+        self,
+        base: KnownBase,
+        *,
+        name: str = "default",
+        load: LoadRows = load_rows,
     ) -> None:
-        """Attach the adapter under ``name``, read the rows, and let the base answer if it must."""
-        self.loaded = loaded
+        """Attach the adapter under ``name``, read the rows, and let the base answer if it must.
+
+        Runs over one base share what was measured of it.
+        """
+        loaded = self.loaded = base.loaded
         for note in loaded.base.notes:
             self.progress.notice("base", note)
         adapter = result.attach(loaded, self.config, name=name)
         if other := continuation.other_base(self.config, loaded.base):
             self.progress.notice("other_base", other)
         rows = self._rows(adapter, load)
-        self.judge = Evaluator(
-            loaded,
+        self.evaluator = Evaluator(
+            base,
             self.config,
             rows,
             progress=self.progress,
             virtual_tokens=loaded.engine.prefix_length(adapter.name),
-            folder=self.folder,
+            has_history=True,
         )
         if not adapter.frozen_base:
-            self.judge.answer_before()
+            self.evaluator.answer_before()
         self.job = Job(
             engine=loaded.engine,
             adapter=adapter,
@@ -198,7 +206,7 @@ class OneRun:
         and what was answered is known when it is resumed.
         """
         assert member.ended is not None
-        reason, saved, evaluation = member.ended.reason, None, None
+        reason, saved = member.ended.reason, None
         forgetting: Forgetting | None = None
         eval_loss = next(reversed(self.folder.held_out_losses().values()), None)
         if reason != "stopped":
@@ -214,27 +222,19 @@ class OneRun:
             saved = result.save(self.folder, self.loaded, self.job.adapter, self.config)
         if saved is not None and reason != "stopped":
             try:
-                self.judge.judge(self._tuned(saved, member.state, forgetting))
-                evaluation = self.judge.to_json()
-                write_evaluation(evaluation, self.judge.answers, self.folder)
+                tuned = self._tuned(saved, member.state, forgetting)
+                self.evaluation = self.evaluator.evaluate(tuned)
+                write_evaluation(self.evaluation, self.folder)
             except Cancelled:
                 reason = "stopped"
-        summary = self._summary(
-            member, saved, reason=reason, eval_loss=eval_loss, evaluation=evaluation
-        )
+        summary = self._summary(member, saved, reason=reason, eval_loss=eval_loss)
         files.write_json(self.folder.summary, summary.to_json())
         return summary
 
     def _summary(
-        self,
-        member: Member,
-        saved: Path | None,
-        *,
-        reason: str,
-        eval_loss: float | None,
-        evaluation: dict[str, object] | None,
+        self, member: Member, saved: Path | None, *, reason: str, eval_loss: float | None
     ) -> RunSummary:
-        state = member.state
+        state, found = member.state, self.evaluation
         return RunSummary(
             run=str(self.folder.path),
             adapter=str(saved) if saved else None,
@@ -245,10 +245,10 @@ class OneRun:
             tokens_per_second=state.step_tokens / state.step_seconds if state.step_tokens else None,
             peak_bytes=max(memory.peak_bytes(self.loaded.engine.device), self.folder.peak_bytes()),
             seconds=time.perf_counter() - self.start,
-            evaluation=evaluation,
+            evaluation=found.document if found else None,
             reason=reason,
             notices=tuple(self.notices),
-            answers=self.judge.answers,
+            answers=found.answers if found else None,
         )
 
     def _choose(self, state: State) -> ChosenCheckpoint | None:
@@ -258,7 +258,7 @@ class OneRun:
         """
         kept = kept_checkpoints(self.folder, state.best_step)
         try:
-            chosen = choose_kept(kept, self._forgotten if self.judge.probes else None)
+            chosen = choose_kept(kept, self._forgotten if self.evaluator.probes else None)
         except Cancelled:
             self._put_back(kept[-1].folder)
             raise
@@ -284,12 +284,12 @@ class OneRun:
     def _weaken(self, forgetting: Forgetting | None) -> Forgetting | None:
         """Let the adapter forget no more than is allowed, where it can; what it forgot now."""
         wanted = self.config.evaluate.forgetting
-        if not self.judge.probes or wanted is None or wanted.scale == "none":
+        if not self.evaluator.probes or wanted is None or wanted.scale == "none":
             return forgetting
         found = find_scale(
             self.job.adapter,
             cache(self._start),
-            score=lambda: self.judge.first_score(self.loaded, self._adapter_name),
+            score=lambda: self.evaluator.first_score(self.loaded, self._adapter_name),
             forget=self._forget,
             allowed=wanted.accuracy_points / 100,
             full=forgetting,
@@ -304,7 +304,7 @@ class OneRun:
         return dict(open_for(self.config, progress=self.progress).engine.model.named_parameters())
 
     def _forget(self, probes: Sequence[str] | None) -> Forgetting:
-        found = self.judge.forgetting(self.loaded, self._adapter_name, probes)
+        found = self.evaluator.forgetting(self.loaded, self._adapter_name, probes)
         assert found is not None  # asked only where there are probes
         return found
 
@@ -315,4 +315,6 @@ class OneRun:
         seconds = None
         if state.step_tokens:  # of steps that were not the first ones, which take longer
             seconds = state.tokens * state.step_seconds / state.step_tokens
-        return Tuned(self.loaded, self._adapter_name, participant, seconds, forgetting)
+        width = self.loaded.engine.model.config.hidden_size
+        history = training_history(self.folder, self.config.method, width=width)
+        return Tuned(self.loaded, self._adapter_name, participant, seconds, forgetting, history)

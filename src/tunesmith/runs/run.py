@@ -8,6 +8,7 @@ from tunesmith.core import files
 from tunesmith.core.errors import RunError, TunesmithError
 from tunesmith.core.progress import OnEvent, Progress, never
 from tunesmith.evaluation.arms import require_evaluable
+from tunesmith.evaluation.measures import KnownBase
 from tunesmith.runs.continuation import resolved
 from tunesmith.runs.folder import RunFolder, alone, free_folder
 from tunesmith.runs.neighbours import announced
@@ -70,7 +71,7 @@ def _go(run: OneRun) -> RunSummary:
     with announced(run.folder.path, device=run.config.device, threads=settings.threads) as notice:
         if notice is not None:
             run.progress.report(notice)
-        run.prepare(open_for(run.config, progress=run.progress))
+        run.prepare(KnownBase(open_for(run.config, progress=run.progress)))
         member = run.member(run.build_optimizer())
         for _, event in train([member], progress=run.progress):
             run.progress.report(event)

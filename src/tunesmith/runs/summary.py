@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tunesmith.config import RunConfig
 from tunesmith.evaluation.answers import Answers
-from tunesmith.evaluation.document import REPORT
+from tunesmith.runs.evaluation_files import REPORT
 from tunesmith.runs.folder import RunFolder
 
 

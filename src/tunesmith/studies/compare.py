@@ -18,11 +18,11 @@ from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.engine import memory
 from tunesmith.evaluation.arms import BASE, require_evaluable
 from tunesmith.evaluation.comparison import TUNED
-from tunesmith.evaluation.document import REPORT
-from tunesmith.evaluation.measures import Known
+from tunesmith.evaluation.measures import KnownBase
 from tunesmith.methods import table
 from tunesmith.models.precision import detect_device
 from tunesmith.runs.continuation import resolved
+from tunesmith.runs.evaluation_files import REPORT
 from tunesmith.runs.folder import RunFolder, alone
 from tunesmith.runs.neighbours import announced
 from tunesmith.runs.one_run import OneRun, open_for
@@ -216,7 +216,6 @@ class _RunGroup:
     rows: list[ComparedRun]
     progress_of: ProgressOf
     _read: dict[tuple[object, ...], RunRows] = field(default_factory=dict)
-    _known: Known = field(default_factory=Known)
 
     def go(self) -> dict[str, Sequence[float]]:
         """Load the base, train, evaluate.
@@ -241,18 +240,18 @@ class _RunGroup:
             except TunesmithError as error:  # of the base, or of what all need
                 for row in self.rows:
                     row.error = row.error or error
-        losses = self._known.measures.losses
-        whole = [row for row in self.rows if not row.folder.is_scaled_down]
-        return {r.name: losses[r.folder.path] for r in whole if r.folder.path in losses}
+        whole = [row.name for row in self.rows if not row.folder.is_scaled_down]
+        found = {name: runs[name].evaluation for name in whole}
+        return {n: e.train_losses for n, e in found.items() if e and e.train_losses is not None}
 
     def _train(self, runs: Mapping[str, OneRun]) -> None:
         first = runs[self.rows[0].name]
         memory.forget_peak(detect_device(first.config.device))
-        loaded = open_for(first.config, progress=first.progress)
+        base = KnownBase(open_for(first.config, progress=first.progress))
         ready: list[ComparedRun] = []
         for row in self.rows:
             with _kept(row):
-                runs[row.name].prepare(loaded, name=row.name, load=self._load)
+                runs[row.name].prepare(base, name=row.name, load=self._load)
                 row.trainable_parameters = runs[row.name].job.adapter.size
                 ready.append(row)
         members, together = self._members(ready, runs), self.progress_of(TOGETHER)
@@ -266,7 +265,6 @@ class _RunGroup:
             row.error = member.error
             with _kept(row):
                 if member.error is None:
-                    run.judge.known = self._known
                     row.summary = run.finish(member)
 
     def _members(

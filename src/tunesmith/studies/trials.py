@@ -22,7 +22,7 @@ from tunesmith.evaluation.answering import (
 from tunesmith.evaluation.answers import score, text_of
 from tunesmith.evaluation.arms import BASE, Arm, arm_of
 from tunesmith.evaluation.comparison import TUNED
-from tunesmith.evaluation.duration import AnsweringWork, describe, speed_of
+from tunesmith.evaluation.costs import AnsweringWork, describe, speed_of
 from tunesmith.evaluation.intervals import Interval
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.sampling import Sampling
