@@ -26,9 +26,9 @@ for line in sys.stdin:
     if not child:
         signal.setitimer(signal.ITIMER_PROF, float(seconds))
         if (run / "config.yaml").exists():
-            resume_run(run, emit=lambda event: None)
+            resume_run(run)
         else:
-            train_run(load_run_config(Path(config), {"out": str(run)}), emit=lambda event: None)
+            train_run(load_run_config(Path(config), {"out": str(run)}))
         os._exit(0)
     _, status, used = os.wait4(child, 0)
     print(os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime, flush=True)
