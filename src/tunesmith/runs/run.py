@@ -19,7 +19,7 @@ from tunesmith.data.dataset import RunRows
 from tunesmith.engine import memory
 from tunesmith.evaluation.answering import fingerprint
 from tunesmith.evaluation.arms import require_evaluable
-from tunesmith.evaluation.evaluator import Evaluation, Evaluator
+from tunesmith.evaluation.evaluator import Evaluator
 from tunesmith.evaluation.findings import words_in
 from tunesmith.evaluation.forgetting import Forgetting
 from tunesmith.evaluation.measures import KnownBase, Tuned
@@ -243,8 +243,7 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
     """
     assert member.ended is not None
     run, job, evaluator = prepared.run, prepared.job, prepared.evaluator
-    reason, saved = member.ended.reason, None
-    found: Evaluation | None = None
+    reason, saved, found = member.ended.reason, None, None
     forgetting: Forgetting | None = None
     eval_loss = next(reversed(run.folder.held_out_losses().values()), None)
     if reason != "stopped":
