@@ -14,7 +14,14 @@ from tunesmith.data.dataset import RunRows
 from tunesmith.evaluation.capacity import Capacity, capacity_of
 from tunesmith.evaluation.knowledge import ask_facts, fact_sheet, knowledge_from
 from tunesmith.evaluation.overfitting import Overfitting, assess_overfitting
-from tunesmith.evaluation.overfitting_evidence import Answered, Evidence, RowLossSample, read_run
+from tunesmith.evaluation.overfitting_evidence import (
+    Answered,
+    ArmLosses,
+    Evidence,
+    evidence_of,
+    sample_rows,
+)
+from tunesmith.runs.evaluation_files import training_history
 from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.result import open_for
 from tunesmith.runs.rows import load_rows
@@ -67,22 +74,24 @@ def diagnosis_of(values: Mapping[str, Any]) -> tuple[Overfitting, Capacity | Non
     """Over-tuning and capacity of a run."""
     run = trained(values)
     width = run.loaded.engine.model.config.hidden_size
-    course = read_run(
-        run.folder,
-        run.config.method,
-        width=width,
-        seed=run.config.train.seed,
-        broken=run.error is not None,
+    course = training_history(
+        run.folder, run.config.method, width=width, broken=run.error is not None
     )
     if run.error is not None:
         passes = course.tokens / run.rows.train.tokens
         evidence = Evidence(course.curves, passes, len(run.rows.train), rate=course.rate)
         return assess_overfitting(evidence), None
     capacity = capacity_of(run.loaded.engine, NAME)
-    whole = RowLossSample(run.loaded, run.rows).evidence(
-        NAME, run=course, answered=_answered(run.folder), capacity=capacity
+    rows, loaded = sample_rows(run.rows), run.loaded
+    base = rows.base_losses(loaded)
+    whole = evidence_of(
+        run.rows,
+        course,
+        ArmLosses(rows.losses(loaded, NAME), base),
+        answered=_answered(run.folder),
+        capacity=capacity,
+        seed=run.config.train.seed,
     )
-    assert whole is not None
     return assess_overfitting(whole), capacity
 
 

@@ -23,8 +23,8 @@ from tunesmith.config.load import load_run_config
 from tunesmith.core.progress import SILENT
 from tunesmith.evaluation.answers import questions_of
 from tunesmith.evaluation.checks.table import build_checks
-from tunesmith.evaluation.forgetting_scores import ProbeRun
-from tunesmith.evaluation.overfitting_evidence import RowLossSample
+from tunesmith.evaluation.forgetting import ProbeRun
+from tunesmith.evaluation.overfitting_evidence import sample_rows
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter
 from tunesmith.runs import result
@@ -59,8 +59,7 @@ def measure(run: RunFolder, shares: list[float], rows: int) -> None:
         config.data, loaded.tokenizer(None), context=loaded.base.context, seed=config.train.seed
     )
     questions = questions_of(read.held_conversations, loaded.base.tokenizer, limit=rows)
-    losing = RowLossSample(loaded, read)
-    losing.measure_base()
+    measured = sample_rows(read)
     probing = ProbeRun(loaded, ForgettingSettings(probes=("wikitext",)), seed=0)
     probing.score_base()
     start = {n: p.detach().clone() for n, p in loaded.engine.model.named_parameters()}
@@ -75,8 +74,7 @@ def measure(run: RunFolder, shares: list[float], rows: int) -> None:
         said = texts(loaded, questions, adapter=name, limit=config.evaluate.max_new_tokens)
         pairs = zip(said, questions, strict=True)
         score = statistics.mean(check.score(text, each.reference) for text, each in pairs)
-        losses = losing.measured(name)
-        assert losses is not None
+        losses = measured.losses(loaded, name)
         loss = statistics.mean(losses.held)
         print(f"| {share:g} | {100 * score:.1f} | {loss:.3f} | {rise:+.3f} nats |", flush=True)
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from scipy.stats import beta
 
+from tunesmith.evaluation import intervals
 from tunesmith.evaluation.comparison import TUNED, rows_needed, summarize
 from tunesmith.evaluation.intervals import LEVEL
 from tunesmith.evaluation.verdict import Verdict, decide
@@ -107,7 +108,7 @@ def share(scenario: Scenario, *, repeats: int, correlation: float, seed: int) ->
     for repeat in range(repeats):
         rng = np.random.default_rng([seed, repeat])
         scores = scenario.scores(rng, correlation)
-        summary = summarize(scores, seed=repeat, resamples=RESAMPLES)
+        summary = summarize(scores, seed=repeat)
         hits += scenario.counted(decide(summary))
     return hits / repeats
 
@@ -163,6 +164,7 @@ def told_share(pilot: Pilot, *, repeats: int, seed: int) -> tuple[int, float]:
 
 def main() -> None:
     """Print two tables: wrong answers, and whether the rows that are named would tell."""
+    intervals.RESAMPLES = RESAMPLES
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=400)
     parser.add_argument("--correlation", type=float, default=0.3)

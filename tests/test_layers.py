@@ -32,14 +32,6 @@ LEVELS = {
     "app": 9,
     "__main__": 10,
 }
-# Imports that still point up: each goes when the part that it names comes in from above.
-UNRESOLVED = {
-    "evaluation/document.py: tunesmith.runs.folder.RunFolder",
-    "evaluation/evaluator.py: tunesmith.runs.folder.RunFolder",
-    "evaluation/measures.py: tunesmith.runs.folder.RunFolder",
-    "evaluation/overfitting_evidence.py: tunesmith.runs.folder.RunFolder",
-    "evaluation/overfitting_evidence.py: tunesmith.runs.folder.read_lines",
-}
 
 
 def part_of(dotted: str) -> str | None:
@@ -56,8 +48,6 @@ def faults_of(module: Module) -> list[str]:
     for line, target in imports(module):
         other = part_of(target)
         if other is None or other == own:
-            continue
-        if f"{module.where.removeprefix('src/tunesmith/')}: {target}" in UNRESOLVED:
             continue
         if own is None or LEVELS[other] >= LEVELS[own]:
             level = "the root" if own is None else f"{own} (level {LEVELS[own]})"

@@ -6,10 +6,10 @@ import pytest
 
 from tests.source import ROOT
 
-# What is searched for, and what to write instead.
+# What is searched for, and what to write instead; in quotes it may be a name that is on disk.
 BANNED = {
     r"\b[Gg]o(es|ing|ne)?[ _]on\b|\b[Ww]ent on\b": "resume, continue from",
-    r"\bjudg(e|ed|es|ing)\b|Judge\b": "evaluate, evaluator, assess, score",
+    r"(?<![\"`])\bjudg(e|ed|es|ing)\b|Judge\b": "evaluate, evaluator, assess, score",
     r"\btold\b|(\b|_)told_": "reported, described, warned",
     r"\bforetell|\bforetold": "estimate",
     r"\bgathered\b|\blook(s|ed)?[ _]over\b|\b[Oo]verview\b": "load, analyze, DatasetReport",
@@ -17,7 +17,8 @@ BANNED = {
     r"\bkin\b|\bkeeps_little\b": "prefix group, recompute",
     r"\bharmless\b|\bCutting\b|\bOpened\b|\b(MOST|FEWEST|LEAST)_": "sanitize, ChunkConfig, MAX_X",
     r"\bweaken|\bfull strength\b|\bits strength\b|\bstrength of\b": "scale down, adapter scale",
-    r"\bby heart\b|\bpast its best\b|\bstill falling\b|\bover-?tuning\b": "memorized, overfit, ...",
+    r"\bby heart\b|\bpast its best\b|\bstill falling\b": "memorized, overfit, underfit",
+    r"(?<![\"`])\bover-?tuning\b": "overfitting",
     r"\b(4|four|8|16) bits?\b(?! (a|per))": "4-bit, in 16-bit precision",
     r"\bstands?\b|\bstood\b|\bstanding\b": "is, is set to, lies, appears",
     r"\bmend(s|ed|ing|able)?\b|_mend\b|\bmend_": "fix",
@@ -28,7 +29,8 @@ BANNED = {
 }
 # A term of the field among them, or the table of old names itself.
 EXCEPTIONS = {
-    r"\bjudg": ("evaluation/checks/judge", "config/checks", "api/settings.py", "docs/checks.md"),
+    r"\bjudg": ("evaluation/checks/", "config/checks", "api/settings.py", "docs/checks.md"),
+    r"\bstands?": ("checks/judge_endpoint",),  # in a prompt that is part of what replies hash by
     "": ("config/renamed.py", "cli/main.py"),
 }
 # To be rewritten; nothing may be added.
@@ -76,6 +78,7 @@ def test_what_is_banned_would_be_found():
         "`method.start`",
         "in 4 bit",
     ]
-    assert len(list(found_in("x.py", lines))) == len(lines)
+    found = {fault.split(":")[1] for fault in found_in("x.py", lines)}
+    assert found == {str(number) for number in range(1, len(lines) + 1)}
     fine = ["resumes", "4-bit", "understand", "a judge's endpoint", "outstanding"]
     assert not list(found_in("evaluation/checks/judge.py", fine))

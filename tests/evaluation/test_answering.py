@@ -40,7 +40,7 @@ def test_an_answer_is_found_again_by_another_process():
 
 
 @pytest.mark.parametrize(
-    ("voice", "sampling", "stop", "prompt"),
+    ("participant", "sampling", "stop", "prompt"),
     [
         ("you", GREEDY, STOP, PROMPT),
         ("me", Sampling(max_new_tokens=9), STOP, PROMPT),

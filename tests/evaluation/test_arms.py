@@ -76,7 +76,7 @@ def test_there_is_no_prompted_arm_without_a_prompt_and_none_of_examples_without_
     assert list(arms_of(loaded, settings(num_fewshot=0)).arms) == ["base"]
     assert list(arms_of(loaded, settings()).arms) == ["base", "examples"]
     without = arms_of(loaded, settings(), rows=0)
-    assert without.left_out == {"examples": "no training row can stand as an example"}
+    assert without.left_out == {"examples": "no training row can serve as an example"}
 
 
 @pytest.mark.parametrize("name", ["prompted", "examples"])

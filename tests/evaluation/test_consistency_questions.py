@@ -113,10 +113,12 @@ def evaluate(**changes):
 
 def test_two_arms_from_questions_to_the_document(loaded):
     settings = evaluate()
-    asking = ConsistencyRun(loaded, QUESTIONS, settings, seed=0)
-    asking.draw("base", AskedArm())
-    asking.draw("tuned", AskedArm(prepare=lambda m: (Message("system", "z"), *m)))
-    found = asking.judged(build_checks(settings.checks)).to_json()
+    asking = ConsistencyRun(QUESTIONS, settings, seed=0)
+    drawn = {
+        "base": asking.draw(loaded, AskedArm()),
+        "tuned": asking.draw(loaded, AskedArm(prepare=lambda m: (Message("system", "z"), *m))),
+    }
+    found = asking.assess(drawn, build_checks(settings.checks)).to_json()
     assert json.loads(json.dumps(found)) == found
     for way in ("samples", "paraphrases"):
         assert found[way]["questions"] == 6
@@ -128,10 +130,9 @@ def test_two_arms_from_questions_to_the_document(loaded):
 
 
 def test_equal_arms_differ_in_nothing(loaded):
-    asking = ConsistencyRun(loaded, QUESTIONS, evaluate(), seed=0)
-    asking.draw("base", AskedArm())
-    asking.draw("tuned", AskedArm())
-    found = asking.judged(build_checks(evaluate().checks))
+    asking = ConsistencyRun(QUESTIONS, evaluate(), seed=0)
+    drawn = {"base": asking.draw(loaded, AskedArm()), "tuned": asking.draw(loaded, AskedArm())}
+    found = asking.assess(drawn, build_checks(evaluate().checks))
     for change in found.samples.differences["base"].values():
         assert change.mean == 0
 
@@ -143,19 +144,19 @@ def test_wordings_of_a_file_come_first_and_those_that_fit_no_question_are_told(l
         {"query": "never asked", "paraphrases": ["x"]},
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    asking = ConsistencyRun(loaded, QUESTIONS, evaluate(paraphrases_from=str(path)), seed=0)
+    asking = ConsistencyRun(QUESTIONS, evaluate(paraphrases_from=str(path)), seed=0)
     texts = [each.text for each in asking.asked[0]]
     assert texts[:3] == ["Say a x?", "Mine one", "Mine two"]
     assert len(texts) == 5
-    asking.draw("base", AskedArm())
-    assert asking.judged([]).notes == (f"1 question of {path} not asked",)
+    drawn = {"base": asking.draw(loaded, AskedArm())}
+    assert asking.assess(drawn, []).notes == (f"1 question of {path} not asked",)
 
 
 def test_faults_of_a_file_are_all_told(loaded, tmp_path):
     path = tmp_path / "words.jsonl"
     path.write_text('{"query": "a", "paraphrases": "b"}\n{"paraphrases": []}\n')
     with pytest.raises(FaultyData) as caught:
-        ConsistencyRun(loaded, QUESTIONS, evaluate(paraphrases_from=str(path)), seed=0)
+        ConsistencyRun(QUESTIONS, evaluate(paraphrases_from=str(path)), seed=0)
     text = str(caught.value)
     assert f'{path}:1: "paraphrases" must be a list of texts' in text
     assert f'{path}:2: "query" is missing; "paraphrases" ' in text
@@ -163,9 +164,9 @@ def test_faults_of_a_file_are_all_told(loaded, tmp_path):
 
 def test_questions_out_of_time_are_told(loaded, monkeypatch):
     monkeypatch.setattr(consistency_questions, "ROUND", 2)
-    asking = ConsistencyRun(loaded, QUESTIONS, evaluate(minutes=1e-9), seed=0)
-    asking.draw("base", AskedArm())
-    assert asking.judged([]).notes == (
+    asking = ConsistencyRun(QUESTIONS, evaluate(minutes=1e-9), seed=0)
+    drawn = {"base": asking.draw(loaded, AskedArm())}
+    assert asking.assess(drawn, []).notes == (
         "time was up after 2 questions of 6 (evaluate.consistency.minutes)",
     )
 
@@ -187,4 +188,4 @@ def test_none_turns_it_off(loaded):
     assert settings.consistency is None
     assert EvaluateSettings(consistency="default").consistency == ConsistencySettings()
     with pytest.raises(ValueError, match="is none"):
-        ConsistencyRun(loaded, QUESTIONS, settings, seed=0)
+        ConsistencyRun(QUESTIONS, settings, seed=0)

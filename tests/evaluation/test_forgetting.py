@@ -3,7 +3,7 @@
 import pytest
 
 from tunesmith.evaluation.forgetting import assess_forgetting
-from tunesmith.evaluation.forgetting_probes import Measured
+from tunesmith.evaluation.forgetting_probes import ProbeMeasure
 from tunesmith.evaluation.intervals import Interval
 
 MARGINS = {"accuracy": 0.05, "perplexity": 0.1}
@@ -24,7 +24,7 @@ def probe(mean, half, measure="accuracy", name="p", **more):
         asked.append((limit, error))
         return 1234
 
-    found = Measured(name, measure, 0.5, 0.5 + mean, difference, rows_needed, {"k": 1}, **more)
+    found = ProbeMeasure(name, measure, 0.5, 0.5 + mean, difference, rows_needed, {"k": 1}, **more)
     return found, asked
 
 

@@ -1,7 +1,6 @@
 """Perplexities by token, word and byte, and an interval of their ratio that holds what it says."""
 
 import math
-from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ import pytest
 from tests.models.tiny import tiny_tokenizer
 from tunesmith.evaluation import forgetting_probes
 from tunesmith.evaluation.forgetting_probes import PlainText
-from tunesmith.evaluation.intervals import unbounded_interval
 from tunesmith.evaluation.likelihoods import Reader
 
 TEXTS = ("hello  world", "é a")  # 2 + 2 words; 12 + 4 bytes
@@ -60,9 +58,8 @@ def test_the_difference_is_the_ratio_of_the_perplexities():
     assert wider.low < interval.low < interval.high < wider.high
 
 
-def test_the_interval_holds_the_truth_about_as_often_as_it_says(monkeypatch):
-    fewer = partial(unbounded_interval, resamples=300)
-    monkeypatch.setattr(forgetting_probes, "unbounded_interval", fewer)
+@pytest.mark.usefixtures("few_resamples")
+def test_the_interval_holds_the_truth_about_as_often_as_it_says():
     held, trials = 0, 200
     for trial in range(trials):
         found = measured(*arms(np.random.default_rng([1, trial]), texts=30)).difference(0.9)

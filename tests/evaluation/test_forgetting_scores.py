@@ -12,7 +12,7 @@ from tunesmith.config.evaluate import ForgettingSettings
 from tunesmith.config.methods import FullSettings, LoraSettings, PTuningSettings
 from tunesmith.core.errors import ConfigError, ModelError
 from tunesmith.core.progress import Cancelled
-from tunesmith.evaluation.forgetting_scores import ProbeRun
+from tunesmith.evaluation.forgetting import ProbeRun
 from tunesmith.methods import table
 
 
@@ -72,7 +72,7 @@ def test_an_adapter_that_makes_texts_unlikelier_forgot_and_the_base_is_as_it_was
 
 def test_the_base_is_asked_once_for_several_adapters(loaded, tmp_path, monkeypatch):
     arms = []
-    import tunesmith.evaluation.forgetting_scores as module
+    import tunesmith.evaluation.forgetting as module
 
     scored = module.log_likelihoods
 

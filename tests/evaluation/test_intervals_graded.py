@@ -40,6 +40,7 @@ def test_limits_never_leave_the_bounds():
     assert low == -1.0 < high
 
 
+@pytest.mark.usefixtures("few_resamples")
 def test_false_alarms_stay_rare_where_the_bootstrap_alone_has_too_many():
     rng = np.random.default_rng(0)
     alarms = {"both": 0, "bootstrap": 0}
@@ -48,8 +49,8 @@ def test_false_alarms_stay_rare_where_the_bootstrap_alone_has_too_many():
         a, b = rng.beta(0.2, 4, size=(2, 20))
         rows = (a - b).tolist()
         limits = {
-            "both": graded_limits(rows, bounds=(-1, 1), seed=trial, level=0.95, resamples=400),
-            "bootstrap": bootstrap_limits(rows, seed=trial, level=0.95, resamples=400),
+            "both": graded_limits(rows, bounds=(-1, 1), seed=trial, level=0.95),
+            "bootstrap": bootstrap_limits(rows, seed=trial, level=0.95),
         }
         for name, (low, high) in limits.items():
             alarms[name] += not low <= 0 <= high

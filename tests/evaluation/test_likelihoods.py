@@ -220,5 +220,5 @@ def test_scores_that_are_no_numbers_are_refused(tmp_path):
     loaded = open_base(str(base_folder(tmp_path)), dtype="float32")
     with torch.no_grad():
         loaded.engine.model.model.norm.weight.fill_(float("nan"))
-    with pytest.raises(ModelError, match="no numbers"):
+    with pytest.raises(ModelError, match="not numbers"):
         log_likelihoods(copy.copy(loaded.engine), spans(), [None])

@@ -63,7 +63,7 @@ def test_what_cannot_be_measured_is_told_and_loses_nothing(tmp_path, monkeypatch
     def refuse(*_args, **_options):
         raise ModelError("the embedder is gone", remedy="get it")
 
-    monkeypatch.setattr(measures.ConsistencyRun, "judged", refuse)
+    monkeypatch.setattr(measures.ConsistencyRun, "assess", refuse)
     summary = train_run(made(tmp_path))
     assert summary.evaluation["consistency"] is None
     assert summary.evaluation["overtuning"] is not None
@@ -89,9 +89,9 @@ def test_runs_of_a_comparison_ask_the_base_once(tmp_path, monkeypatch):
     asked, told = [], []
     draw, ask = measures.ConsistencyRun.draw, measures.ask_facts
 
-    def drawn(self, name, arm, **options):
-        asked.append(name)
-        return draw(self, name, arm, **options)
+    def drawn(self, loaded, arm, *, phase):
+        asked.append(phase._name)
+        return draw(self, loaded, arm, phase=phase)
 
     def facts(loaded, sheet, settings, *, adapter, phase):
         told.append(adapter)
@@ -105,7 +105,8 @@ def test_runs_of_a_comparison_ask_the_base_once(tmp_path, monkeypatch):
         for name in ("a", "b")
     ]
     found = compare_runs(variants, tmp_path / "all")
-    assert sorted(asked) == ["base", "prompted", TUNED, TUNED]
+    names = ["base", "prompted", TUNED, TUNED]
+    assert sorted(asked) == [f"asking again ({name})" for name in names]
     assert sorted(map(str, told)) == ["None", "a", "b"]
     assert write_report(tmp_path / "all").exists()
     assert found.to_json()["report"] == str(tmp_path / "all" / "report.html")

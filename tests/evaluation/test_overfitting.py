@@ -207,7 +207,6 @@ def simulated(rng, *, rows=100, level=0.1, fit=0.3):
         RowLosses(train.tolist(), base[0].tolist()),
         RowLosses(held.tolist(), base[1].tolist()),
         seed=0,
-        resamples=300,
     )
     least = float(held.mean())
     steps = [least * float(np.exp(rng.normal(0, 0.05))) for _ in range(5)]
@@ -219,6 +218,7 @@ def simulated(rng, *, rows=100, level=0.1, fit=0.3):
     )
 
 
+@pytest.mark.usefixtures("few_resamples")
 def test_simulated_good_runs_draw_no_false_alarm():
     found = [
         each.code
@@ -229,6 +229,7 @@ def test_simulated_good_runs_draw_no_false_alarm():
     assert found == []
 
 
+@pytest.mark.usefixtures("few_resamples")
 def test_simulated_good_runs_seldom_draw_a_hint():
     hints = [diagnose(simulated(np.random.default_rng([1, repeat]))) for repeat in range(200)]
     assert sum(map(bool, hints)) <= 10
@@ -251,7 +252,7 @@ def test_every_finding_has_words(language):
         good(diversity=diversity_of(["a"] * 60, [f"b {i}" for i in range(60)], seed=0)),
     ]
     found = [each for e in bad for each in diagnose(e)]
-    said = [(each.code, finding_text("overtuning", each, words)) for each in found]
+    said = [(each.code, finding_text("overfitting", each, words)) for each in found]
     assert len({code for code, _ in said}) == len(bad)
     assert all("{" not in text for _, text in said)
     assert len(RULES) == 7

@@ -17,12 +17,14 @@ from tunesmith.evaluation.capacity import capacity_of
 from tunesmith.evaluation.overfitting import assess_overfitting
 from tunesmith.evaluation.overfitting_evidence import (
     Answered,
-    RowLossSample,
+    ArmLosses,
+    evidence_of,
     labels_of,
-    read_run,
     sample,
+    sample_rows,
     warned_of,
 )
+from tunesmith.runs.evaluation_files import training_history
 from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.result import open_for
 from tunesmith.runs.rows import load_rows
@@ -79,7 +81,14 @@ def run(tmp_path_factory):
 def course_of(run, **more):
     made, folder, loaded, _ = run
     width = loaded.engine.model.config.hidden_size
-    return read_run(folder, made.method, width=width, seed=0, **more)
+    return training_history(folder, made.method, width=width, **more)
+
+
+def evidence(run, adapter, base=None, **more):
+    """Of the adapter of a run (None: the base as it is), whose losses are ``base``."""
+    _, _, loaded, rows = run
+    losses = ArmLosses(sample_rows(rows).losses(loaded, adapter), base)
+    return evidence_of(rows, course_of(run), losses, seed=0, **more)
 
 
 def test_the_course_of_a_run_is_what_its_folder_tells(run):
@@ -96,36 +105,32 @@ def test_both_arms_are_measured_and_the_document_is_json(run):
     _, _, loaded, rows = run
     capacity = capacity_of(loaded.engine, "default")
     answered = Answered(["a"] * 4, ["b", "c", "d", "e"])
-    evidence = RowLossSample(loaded, rows).evidence(
-        "default", run=course_of(run), answered=answered, capacity=capacity
-    )
-    document = assess_overfitting(evidence).to_json()
+    base = sample_rows(rows).base_losses(loaded)
+    found = evidence(run, "default", base, answered=answered, capacity=capacity)
+    document = assess_overfitting(found).to_json()
     assert json.loads(json.dumps(document)) == document
     losses = document["losses"]
     assert losses["train_change"]["high"] < 0  # it learned something
     assert math.isfinite(losses["held_out_loss"])
     assert document["passes"] == pytest.approx(36 / len(rows.train), rel=0.1)
     assert document["rows"] == len(rows.train)
-    assert evidence.rank == capacity.use.rank == 2
+    assert found.rank == capacity.use.rank == 2
     assert capacity.to_json()["rank"] == 2
 
 
 def test_the_untrained_model_is_its_own_base(run):
     _, _, loaded, rows = run
-    losing = RowLossSample(loaded, rows)
-    losing.measure_base()
-    found = losing.evidence(None, run=course_of(run))
+    found = evidence(run, None, sample_rows(rows).base_losses(loaded))
     assert found.gap.train_change.mean == 0
-    alone = RowLossSample(loaded, rows).evidence(None, run=course_of(run))
-    assert alone.gap.train_change is None
+    assert evidence(run, None).gap.train_change is None
 
 
 def test_it_is_cancelled_between_two_batches(run):
     _, _, loaded, rows = run
-    losing, phase = RowLossSample(loaded, rows), Counting(limit=2)
+    both, phase = sample_rows(rows), Counting(limit=2)
     with pytest.raises(Cancelled):
-        losing.evidence("default", run=course_of(run), phase=phase)
-    total = len(losing.train) + len(losing.held)
+        both.losses(loaded, "default", phase=phase)
+    total = len(both.train) + len(both.held)
     assert all(each[1] == total for each in phase.told)
 
 

@@ -1,5 +1,7 @@
 """The gap between training and held-out rows: simulated truth is covered, and order is kept."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
@@ -16,17 +18,17 @@ from tunesmith.evaluation.overfitting_measures import (
 
 def test_means_and_signs():
     found = gap_of(RowLosses([0.1, 0.2], [5.0, 6.0]), RowLosses([1.0, 1.4], [5.0, 5.0]), seed=0)
-    assert (found.train, found.held) == pytest.approx((0.15, 1.2))
+    assert (found.train_loss, found.held_out_loss) == pytest.approx((0.15, 1.2))
     assert found.gap.mean == pytest.approx(1.05)
     assert found.gap.low < 1.05 < found.gap.high
     assert found.train_change.mean == pytest.approx(-5.35)
-    assert found.held_change.mean == pytest.approx(-3.8)
+    assert found.held_out_change.mean == pytest.approx(-3.8)
 
 
 def test_without_a_base_the_gap_is_there_and_the_changes_are_not():
     found = gap_of(RowLosses([0.1, 0.2]), RowLosses([1.0, 1.4]), seed=0)
     assert found.train_change is None
-    assert found.to_json()["held_out_change"] is None
+    assert found.held_out_change is None
     assert found.gap.mean == pytest.approx(1.05)
 
 
@@ -40,6 +42,7 @@ def test_one_row_is_refused():
         gap_of(RowLosses([0.1]), RowLosses([1.0, 1.4]), seed=0)
 
 
+@pytest.mark.usefixtures("few_resamples")
 def test_skewed_losses_are_covered_as_often_as_promised():
     repeats, missed_low, missed_high = 200, 0, 0
     for repeat in range(repeats):
@@ -47,7 +50,7 @@ def test_skewed_losses_are_covered_as_often_as_promised():
         a = (rng.lognormal(-2, 1.2, 60)).tolist()
         b = (rng.lognormal(-1, 1.2, 60)).tolist()
         truth = float((np.exp(-1) - np.exp(-2)) * np.exp(0.72))
-        found = difference_of_means(a, b, seed=0, resamples=300)
+        found = difference_of_means(a, b, seed=0)
         missed_low += found.low > truth
         missed_high += found.high < truth
     # a lower limit that is too high would be a false alarm; an upper one only hides
@@ -105,7 +108,7 @@ def test_sides_of_unequal_length_are_refused():
 
 def test_collapse_is_sure():
     found = diversity_of(["same"] * 50, [f"a {i}" for i in range(50)], seed=0)
-    assert (found.distinct, found.own_distinct, found.commonest) == (1, 50, 1)
+    assert (found.tuned.distinct, found.own.distinct, found.tuned.commonest_share) == (1, 50, 1)
     assert found.kept == 0.02
     assert found.p < CHANCE
 
@@ -158,7 +161,7 @@ def test_what_cannot_be_compared_is_refused():
 
 
 def test_the_document_has_both_sides():
-    found = diversity_of(["a b", "a c"], ["d e", "f g"], seed=0).to_json()
+    found = asdict(diversity_of(["a b", "a c"], ["d e", "f g"], seed=0))
     assert found["tuned"] == {
         "distinct": 2,
         "commonest_share": 0.5,

@@ -115,7 +115,7 @@ def test_too_few_rows_name_how_many_would_do():
     scores["label"]["tuned"][0] = scores["label"]["base"][30] = 1.0
     found = summarize(scores, seed=0)
     needed = found.gain.rows_needed
-    assert text(found).startswith(f"Cannot tell with 40 rows; about {needed} would do: ")
+    assert text(found).startswith(f"Cannot tell with 40 rows; about {needed} would be enough: ")
     same = summary(base=50, tuned=50)
     assert text(same).startswith("Cannot tell with 100 rows: ")
     assert "for any practical number of rows" in text(same)
@@ -130,7 +130,10 @@ def test_rows_are_promised_only_where_they_alone_are_missing():
     unclear = forgetting(finding("unclear", change=(-0.04, -0.08, 0.0)))
     told = text(found, unclear)
     assert told.startswith("Cannot tell with 40 rows: ")
-    assert f"; about {found.gain.rows_needed} would tell that difference. Whether it" in told
+    assert (
+        f"; about {found.gain.rows_needed} would show that difference. It is unclear whether it"
+        in told
+    )
 
 
 @pytest.mark.parametrize("language", ["en", "ko"])
@@ -173,7 +176,7 @@ def test_what_cannot_be_told_of_forgetting_names_the_rows():
     kept = forgetting(finding("unclear", change=(-0.04, -0.08, 0.0), rows_needed=1900))
     told = text(summary(base=20, tuned=80), kept)
     assert told.startswith("Cannot tell, although 80 % of answers now pass (")
-    assert "allowed 5 points), about 1,900 rows would do." in told
+    assert "allowed 5 points), about 1,900 rows would be enough." in told
 
 
 def test_without_checks_or_arms_it_says_so():

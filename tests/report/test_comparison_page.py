@@ -44,7 +44,7 @@ def test_a_run_that_was_stopped_names_the_command_that_goes_on(tmp_path: Path) -
     (folder / "events.jsonl").write_text("".join(json.dumps(e) + "\n" for e in events))
     (folder / "metrics.jsonl").write_text('{"step": 2, "loss": 1.0}\n')
     text = Page(comparison_page(path)).text
-    assert f"2 of 16 steps are done. To go on: tunesmith compare --resume {path}" in text
+    assert f"2 of 16 steps are done. To resume: tunesmith compare --resume {path}" in text
     assert text.count(f"tunesmith compare --resume {path}") == 2
     assert f"tunesmith train --resume {folder}" in Page(run_page(read_records(folder))).text
 

@@ -108,8 +108,8 @@ def test_paper_has_the_failures_some_other_rows_and_how_many_there_are(tmp_path:
     text = page_of(write_run(tmp_path / "run", answers=[passes] * 30 + [fails] * 5))
     rows = re.findall(r'class="row" data-group="(\w+)"( data-unprinted)?', text)
     assert [group for group, left_out in rows if not left_out] == ["worse"] * 5 + ["better"] * 10
-    assert "In print: 15 of 35 rows" in Page(text).text
-    assert "In print" not in Page(page_of(write_run(tmp_path / "few"))).text
+    assert "Printed: 15 of 35 rows" in Page(text).text
+    assert "Printed" not in Page(page_of(write_run(tmp_path / "few"))).text
 
 
 def test_an_evaluation_on_another_file_names_it_and_no_training_rows(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_an_evaluation_on_another_file_names_it_and_no_training_rows(tmp_path: P
         json.dumps({**evaluation(), "about": {"data": "other.jsonl", "method": "lora"}})
     )
     text = Page(page_of(tmp_path)).text
-    assert "asked on the rows of" in text
+    assert "evaluated on" in text
     assert "other.jsonl" in text
     assert "training rows from" not in text
 

@@ -159,7 +159,7 @@ def test_a_share_that_would_lose_the_skill_is_not_taken(adapter, lost, stands):
     assert (found.scale.share, found.scale.tried) == (stands, 0.5)
     assert told.share == pytest.approx(stands)
     assert found.forgetting.outcome == ("kept" if stands < 1 else "forgotten")
-    assert ("full strength" in found.scale.text()) == (stands == 1)
+    assert ("stays 1" in found.scale.text()) == (stands == 1)
 
 
 def test_without_scores_it_stays_as_strong_as_it_was(adapter):

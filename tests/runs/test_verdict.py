@@ -9,7 +9,7 @@ from tunesmith.config import load_run_config
 from tunesmith.config.evaluate import ForgettingSettings
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.progress import Cancelled, Phase, Progress
-from tunesmith.evaluation import forgetting_scores, likelihoods
+from tunesmith.evaluation import forgetting, likelihoods
 from tunesmith.evaluation.comparison import TUNED
 from tunesmith.runs.run import resume_run, train_run
 from tunesmith.studies.compare import compare_runs
@@ -42,13 +42,13 @@ def made(folder, **changes):
 def arms(monkeypatch):
     """Who was asked for log-likelihoods, call by call."""
     asked = []
-    scored = forgetting_scores.log_likelihoods
+    scored = forgetting.log_likelihoods
 
     def counted(engine, spans, adapters, **options):
         asked.append([None if each is None else "adapter" for each in adapters])
         return scored(engine, spans, adapters, **options)
 
-    monkeypatch.setattr(forgetting_scores, "log_likelihoods", counted)
+    monkeypatch.setattr(forgetting, "log_likelihoods", counted)
     return asked
 
 

@@ -10,6 +10,7 @@ from tunesmith.config.methods import FullSettings
 from tunesmith.core.errors import ConfigError, DataError
 from tunesmith.core.progress import SILENT, Cancelled, Progress, never
 from tunesmith.evaluation.likelihoods import losses_of_rows
+from tunesmith.evaluation.measures import KnownBase
 from tunesmith.runs.result import open_for
 from tunesmith.runs.run import begin, prepare
 from tunesmith.studies.curve import SHARES, Point, assess_curve, learning_curve, resume_curve
@@ -122,7 +123,7 @@ def test_losses_of_rows_are_those_of_the_run(tmp_path):
         }
     )
     run = begin(start, found.comparison.rows[1].folder, SILENT)
-    job = prepare(run, loaded).job
+    job = prepare(run, KnownBase(loaded)).job
     held = job.held
     losses = losses_of_rows(loaded, held, adapter="default")
     weights = [float(held[i].weights[1:].sum()) for i in range(len(held))]

@@ -3,7 +3,6 @@
 import numpy as np
 
 from tests.runs.tiny import ONE_CHECKPOINT, config
-from tunesmith.evaluation.measures import Measures
 from tunesmith.runs.folder import RunFolder
 from tunesmith.studies.compare import compare_runs, resume_comparison
 from tunesmith.studies.ranks import compare_ranks
@@ -59,10 +58,9 @@ def test_a_comparison_of_ranks_says_so(tmp_path):
 
 
 def test_runs_that_were_weakened_tell_nothing_of_their_rank(tmp_path, monkeypatch):
-    told = {"share": 0.8}
+    told = {"share": 0.8, "tried": 0.8, "probe": "piqa", "measure": "accuracy", "full": -0.1}
     monkeypatch.setattr(RunFolder, "last", lambda _, kind: told if kind is ScaledDown else None)
     base = config(tmp_path, train=ONE_CHECKPOINT)
     variants = [Variant(f"rank {rank}", of_rank(base, rank)) for rank in (1, 2)]
-    monkeypatch.setattr(Measures, "_strength", lambda _: None)
     found = compare_runs(variants, tmp_path / "all")
     assert found.to_json()["loss_against_rank"] == []

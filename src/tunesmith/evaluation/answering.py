@@ -13,7 +13,6 @@ from tunesmith.adapters import folder as config_file
 from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.core.progress import UNSEEN, PhaseProgress
 from tunesmith.data.chat_format import study
-from tunesmith.data.chat_text import split_thinking
 from tunesmith.data.rows import Message, Tool
 from tunesmith.data.template import render_prompt
 from tunesmith.engine.forward import Engine
@@ -28,7 +27,7 @@ from tunesmith.models.hashes import COMBINED, file_sha256, hash_folder
 from tunesmith.models.load import Base
 from tunesmith.models.supported import is_four_bit
 
-FORMAT = 1  # a change of what generation computes makes it another number
+FORMAT = 1  # raised when generation computes something else
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +70,10 @@ def tensors_sha256(adapter: Adapter) -> str:
 
 @dataclass(slots=True)
 class AnswerCache:
-    """What one voice said under one sampling: a file of lines, one for each answer.
+    """The answers of one participant under one sampling: a file with a line for each.
 
-    A line is written in one go as soon as an answer ends, and one that was cut off is not read:
-    whatever kills the process, what was answered stays. Where the cache cannot be written only
-    time is lost.
+    A line is written at once when an answer ends, and an incomplete line is not read: whatever
+    kills the process, complete answers stay. Where the cache cannot be written, only time is lost.
     """
 
     path: Path
@@ -93,18 +91,18 @@ class AnswerCache:
         with contextlib.suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab") as file:
-                file.write(f"\n{line}\n".encode())  # behind whatever a kill left of another line
+                file.write(f"\n{line}\n".encode())  # after whatever a kill left of another line
 
 
 def open_cache(participant: str, sampling: Sampling, stop_ids: frozenset[int]) -> AnswerCache:
-    """The answers of a voice (``fingerprint``) that are known already."""
+    """The answers of a participant (``fingerprint``) that are known already."""
     name = _sha256((FORMAT, participant, asdict(sampling), sorted(stop_ids)))[:32]
     path = cache_root() / "answers" / f"{name}.jsonl"
     return AnswerCache(path, dict(_read(path)))
 
 
 def _read(path: Path) -> Iterator[tuple[str, CachedAnswer]]:
-    """Every whole line; what is damaged was never answered."""
+    """Every complete line; a damaged one counts as not answered."""
     try:
         lines = path.read_bytes().splitlines()
     except OSError:
@@ -119,7 +117,7 @@ def _read(path: Path) -> Iterator[tuple[str, CachedAnswer]]:
 
 
 def _name(prompt: Prompt) -> str:
-    """Of what is asked: all but who is asked, and with whom it is read."""
+    """Of what is asked; who is asked and how it is batched do not count."""
     return _sha256((prompt.ids, prompt.limit))[:32]
 
 
@@ -136,9 +134,9 @@ def answer_arms(
     stop_ids: frozenset[int],
     phase: PhaseProgress = UNSEEN,
 ) -> dict[str, tuple[CachedAnswer, ...]]:
-    """Every arm's answers in the order of its prompts; each goes to its arm's cache as it ends.
+    """Every arm's answers in the order of its prompts; each is cached for its arm as it ends.
 
-    ``phase`` counts those that are there, known ones included.
+    ``phase`` counts all that are known, from the cache too.
     """
     waiting = unanswered(arms, caches)
     total = sum(len(arm.prompts) for arm in arms.values())
@@ -149,25 +147,37 @@ def answer_arms(
         arm, prompt = waiting[one.row]
         caches[arm].keep(prompt, CachedAnswer(one.ids, one.ended))
         phase.at(known + count)
-    return {name: tuple(_known(caches[name], arm)) for name, arm in arms.items()}
+    return {
+        name: tuple(said for prompt in arm.prompts if (said := caches[name].said(prompt)))
+        for name, arm in arms.items()
+    }
 
 
 def answers_now(
     loaded: LoadedBase, arm: Arm, adapter: str | None, *, limit: int, phase: PhaseProgress = UNSEEN
 ) -> tuple[str, ...]:
-    """An arm's answers as text, of at most ``most`` tokens, with nothing kept."""
+    """An arm's answers as text, of at most ``limit`` tokens; they are not cached."""
+    sampling = Sampling(max_new_tokens=limit)
+    return _texts(loaded, arm.prompts, adapter, sampling=sampling, phase=phase)
+
+
+def _texts(
+    loaded: LoadedBase,
+    prompts: Sequence[Prompt],
+    adapter: str | None,
+    *,
+    sampling: Sampling,
+    phase: PhaseProgress,
+    seed: int = 0,
+) -> tuple[str, ...]:
+    tokenizer, texts = loaded.tokenizer(adapter), [""] * len(prompts)
     made = generate(
-        loaded.engine,
-        arm.prompts,
-        stop_ids=loaded.base.stop_ids,
-        sampling=Sampling(max_new_tokens=limit),
+        loaded.engine, prompts, stop_ids=loaded.base.stop_ids, sampling=sampling, seed=seed
     )
-    ids: dict[int, tuple[int, ...]] = {}
-    for one in made:
-        ids[one.row] = one.ids
-        phase.at(len(ids), len(arm.prompts))
-    tokenizer = loaded.tokenizer(adapter)
-    return tuple(text_of(tokenizer, ids[row]) for row in range(len(arm.prompts)))
+    for count, one in enumerate(made, start=1):
+        texts[one.row] = text_of(tokenizer, one.ids)
+        phase.at(count, len(prompts))
+    return tuple(texts)
 
 
 def unanswered(
@@ -180,12 +190,6 @@ def unanswered(
             if caches[name].said(prompt) is None:
                 found.setdefault((str(caches[name].path), prompt.ids), (name, prompt))
     return list(found.values())
-
-
-def _known(cache: AnswerCache, arm: Arm) -> list[CachedAnswer]:
-    answers = [cache.said(prompt) for prompt in arm.prompts]
-    assert None not in answers
-    return [said for said in answers if said is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +210,9 @@ def answers_to(
     seed: int,
     phase: PhaseProgress = UNSEEN,
 ) -> tuple[str, ...]:
-    """What the arm says, without what it thought before, in the order of ``asked``.
+    """What the arm answers, without its thinking, in the order of ``asked``.
 
-    The same seed and draw give the same answer, whatever stands beside it.
+    The same seed and draw give the same answer, whatever else is in the batch.
     """
     tokenizer = loaded.tokenizer(adapter)
     chat_format = study(tokenizer)
@@ -218,14 +222,4 @@ def answers_to(
         ids = render_prompt(tokenizer, each.messages, each.tools, chat_format=chat_format)
         limit = max(1, context - len(ids))
         prompts.append(Prompt(tuple(ids), adapter, each.draw, limit=limit))
-    texts = [""] * len(prompts)
-    made = generate(
-        loaded.engine, prompts, stop_ids=loaded.base.stop_ids, sampling=sampling, seed=seed
-    )
-    for count, one in enumerate(made, start=1):
-        text = tokenizer.decode(
-            one.ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        texts[one.row] = split_thinking(text)[1]
-        phase.at(count, len(prompts))
-    return tuple(texts)
+    return _texts(loaded, prompts, adapter, sampling=sampling, phase=phase, seed=seed)

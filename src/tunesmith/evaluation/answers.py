@@ -20,7 +20,7 @@ NO_SCORE = {"score": None, "low": None, "high": None, "n": 0}  # of a check in a
 class Question:
     """A held-out prompt, with the tools that it offers, and the answer that the data gives.
 
-    ``file`` and ``line`` say where it stands.
+    ``file`` and ``line`` say where it comes from.
     """
 
     messages: tuple[Message, ...]
@@ -39,7 +39,7 @@ class Question:
 class Answers:
     """What each arm answered to each question, how each check scored it, and what it took.
 
-    ``facts`` of an arm stand beside its checks in the evaluate document.
+    ``facts`` of an arm are listed with its checks in the evaluate document.
     """
 
     questions: tuple[Question, ...]
@@ -49,9 +49,9 @@ class Answers:
     facts: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # arm
 
     def rows(self) -> Iterator[dict[str, object]]:
-        """One object a question: it, each arm's answer with its scores, the data's.
+        """One object a question: its text, each arm's answer with its scores, the data's answer.
 
-        ``failed`` names the checks that an answer scores 0 by.
+        ``failed`` names the checks that an answer fails with a score of 0.
         """
         for i, question in enumerate(self.questions):
             scores = {
@@ -70,6 +70,11 @@ class Answers:
                 "file": question.file,
                 "line": question.line,
             }
+
+    def notes(self) -> Iterator[tuple[str, str]]:
+        """Check, and arm with the reason why not all of its rows have a score."""
+        for name, arms in self.scored.items():
+            yield from ((name, f"{arm}: {each.note}") for arm, each in arms.items() if each.note)
 
     def to_json(self) -> dict[str, object]:
         """The evaluate document's arms, with intervals of the differences."""
@@ -94,26 +99,21 @@ class Answers:
 
 
 def _remarks(scored: Scored) -> dict[str, object]:
-    """What a check says beside its score, where there is something to say."""
-    said: dict[str, object] = {
-        "errors": dict(scored.errors),
-        "note": scored.note,
-        "empty": scored.empty,
-        "figures": dict(scored.figures),
-    }
-    return {key: value for key, value in said.items() if value}
+    """What a check reports besides its score; only what is not empty."""
+    remarks = {key: getattr(scored, key) for key in ("errors", "note", "empty", "figures")}
+    return {key: value for key, value in remarks.items() if value}
 
 
 def questions_of(
     conversations: Sequence[Conversation], tokenizer: Tokenizer, *, limit: int
 ) -> tuple[Question, ...]:
-    """The last trained turn of each held-out row as a question, at most ``most`` of them.
+    """The last trained turn of each held-out row as a question, at most ``limit`` of them.
 
     Raises DataError for texts, which have none.
     """
     if any(conversation.is_text for conversation in conversations):
         what = "The rows are texts without questions, so checks have no answers to score."
-        remedy = "Leave evaluate.checks out: the held-out loss says what was learned."
+        remedy = "Remove evaluate.checks: the held-out loss shows what was learned."
         raise DataError(what, remedy=remedy, code="no_questions")
     questions = []
     for conversation in spread(conversations, limit):
@@ -126,7 +126,7 @@ def questions_of(
 
 
 def warn_long_references(tokenizer: Tokenizer, references: Sequence[str], limit: int) -> str | None:
-    """How many of the data's own answers are longer than ``most`` tokens; None where none is."""
+    """How many of the data's own answers are longer than ``limit`` tokens; None where none is."""
     lengths = [1 + len(ids) for ids in encode(tokenizer, references)]
     if not (over := sum(length > limit for length in lengths)):
         return None
@@ -136,7 +136,7 @@ def warn_long_references(tokenizer: Tokenizer, references: Sequence[str], limit:
 
 
 def _reference(conversation: Conversation, turn: int, tokenizer: Tokenizer) -> str:
-    """What is said in a turn; a call is said in the words of the model's chat template."""
+    """The text of a turn; a call is rendered by the model's chat template."""
     answer = conversation.messages[turn]
     if not answer.tool_calls:
         return split_thinking(answer.content)[1]
@@ -146,7 +146,7 @@ def _reference(conversation: Conversation, turn: int, tokenizer: Tokenizer) -> s
 
 
 def text_of(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
-    """What an answer says, without what was thought before."""
+    """The text of an answer, without its thinking."""
     text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return split_thinking(text)[1]
 

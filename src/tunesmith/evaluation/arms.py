@@ -28,7 +28,7 @@ def choose_examples(
     An answer comes again only when every other one has come as often: few answers (labels) are
     all shown before any is repeated, answers that all differ are drawn evenly. Rows that ask in any
     of their turns what is in ``asked``, the held-out questions, be it with other punctuation, are
-    left out, as the prompt would hold the answer.
+    skipped, as the prompt would hold the answer.
     """
     known = {_letters(text) for text in asked}
     order = [row for row in rows if row.supervised and not _asks(row, known)]
@@ -36,7 +36,7 @@ def choose_examples(
     rounds: dict[str, int] = {}
     turns: list[tuple[int, int]] = []
     for place, row in enumerate(order):
-        answer = _answer(row)
+        answer = " ".join(row.messages[row.supervised[-1]].content.split()).casefold()
         rounds[answer] = rounds.get(answer, -1) + 1
         turns.append((rounds[answer], place))
     return tuple(order[place] for _, place in sorted(turns)[:count])
@@ -45,9 +45,9 @@ def choose_examples(
 def with_examples(
     messages: Sequence[Message], examples: Sequence[Conversation]
 ) -> tuple[Message, ...]:
-    """The messages with the examples as earlier turns, behind their own system prompt.
+    """The messages with the examples as earlier turns, after their own system prompt.
 
-    An example with another system prompt has it in front of its question.
+    An example with another system prompt has it before its question.
     """
     system = [message for message in messages[:1] if message.role == "system"]
     turns = [turn for each in examples for turn in _turns(each, system)]
@@ -65,10 +65,6 @@ def _turns(row: Conversation, system: Sequence[Message]) -> tuple[Message, ...]:
     return (Message(first.role, f"{own.content}\n\n{first.content}"), *rest)
 
 
-def _answer(row: Conversation) -> str:
-    return _plain(row.messages[row.supervised[-1]].content)
-
-
 def _asks(row: Conversation, known: Collection[str]) -> bool:
     before = row.messages[: row.supervised[-1]]
     asks = [turn for turn in before if turn.role == "user" or turn is before[-1]]
@@ -79,19 +75,15 @@ def _letters(text: str) -> str:
     return letters(bare(fold(text)))
 
 
-def _plain(text: str) -> str:
-    return " ".join(text.split()).casefold()
-
-
-BASE, PROMPTED, EXAMPLES = "base", "prompted", "examples"  # TUNED is evaluate.summary's
+BASE, PROMPTED, EXAMPLES = "base", "prompted", "examples"  # TUNED is in comparison
 Change = Callable[[tuple[Message, ...]], tuple[Message, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One arm's prompts in the order of the questions, and what it puts in front of each.
+    """One arm's prompts in the order of the questions.
 
-    ``virtual_tokens`` are the adapter's own, which every request carries.
+    ``virtual_tokens`` are those of the adapter, which precede every prompt.
     """
 
     name: str
@@ -100,13 +92,13 @@ class Arm:
 
     @property
     def prompt_tokens(self) -> float:
-        """Of a mean request, virtual ones aside."""
+        """Tokens of a mean prompt, without virtual ones."""
         return sum(len(prompt.ids) for prompt in self.prompts) / len(self.prompts)
 
 
 @dataclass(frozen=True, slots=True)
 class BaseArms:
-    """The arms that the base answers, what the longer ones hold, and why others are left out."""
+    """The arms that the base answers, what the longer prompts hold, and why arms are left out."""
 
     arms: Mapping[str, Arm]
     left_out: Mapping[str, str] = field(default_factory=dict)
@@ -135,7 +127,7 @@ def read_instruction(settings: EvaluateSettings) -> str | None:
     if not text:
         raise ConfigError(
             f"evaluate.baseline_prompt: {settings.baseline_prompt} is empty.",
-            remedy="Write the instructions into it, or leave the key out.",
+            remedy="Write the instructions into it, or remove the key.",
         )
     return text
 
@@ -177,7 +169,7 @@ def base_arms(
     rows: Sequence[Conversation],
     seed: int,
 ) -> BaseArms:
-    """What the base is asked; an arm that cannot be asked is left out, and why is said.
+    """What the base is asked; an arm that cannot be asked is left out, with the reason.
 
     ``rows`` are training rows, of which examples are drawn. Raises ConfigError for a baseline
     prompt that cannot be read.
@@ -204,7 +196,7 @@ def base_arms(
             else:
                 left_out[name] = f"{full} {remedy}, or lower evaluate.max_new_tokens."
     if settings.num_fewshot and not examples:
-        left_out[EXAMPLES] = "no training row can stand as an example"
+        left_out[EXAMPLES] = "no training row can serve as an example"
     return BaseArms(arms, left_out, instruction, examples)
 
 
@@ -241,14 +233,14 @@ def _lacks_room(arm: Arm, short: Arm, settings: EvaluateSettings, context: int) 
 
 
 def instruction_change(loaded: LoadedBase, instruction: str) -> Change:
-    """Puts the instructions in front of a row's messages, where the chat template takes them."""
+    """Puts the instructions before a row's messages, where the chat template takes them."""
     tokenizer: Tokenizer = loaded.base.tokenizer
     as_system = study(tokenizer).keeps_system and with_system(tokenizer) is not None
     return lambda messages: instructed(messages, instruction, as_system=as_system)
 
 
 def without_room(arm: Arm, virtual_tokens: int) -> list[int]:
-    """Places of questions that leave no room for an answer behind so many virtual tokens."""
+    """Places of questions that leave no room for an answer after so many virtual tokens."""
     return [i for i, prompt in enumerate(arm.prompts) if (prompt.limit or 0) <= virtual_tokens]
 
 
@@ -258,6 +250,6 @@ def kept(arm: Arm, places: Sequence[int]) -> Arm:
 
 
 def require_evaluable(config: RunConfig) -> None:
-    """Raise ConfigError for what could not be judged, before anything is loaded or written."""
+    """Raise ConfigError for what could not be evaluated, before anything is loaded or written."""
     build_checks(config.evaluate.checks)
     read_instruction(config.evaluate)

@@ -3,16 +3,16 @@
 import itertools
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
 
-from tunesmith.core.phrases import DEFAULT
+from tunesmith.core.phrases import Phrases
 from tunesmith.engine.forward import Engine
-from tunesmith.evaluation.findings import Finding, findings_text, told, words_in
-from tunesmith.evaluation.intervals import LEVEL, RESAMPLES, unbounded_interval
+from tunesmith.evaluation.findings import Described, Finding, findings_text
+from tunesmith.evaluation.intervals import LEVEL, unbounded_interval
 
 
 def singular_values(a: Tensor, b: Tensor, *, scale: float = 1.0) -> Tensor:
@@ -20,13 +20,13 @@ def singular_values(a: Tensor, b: Tensor, *, scale: float = 1.0) -> Tensor:
 
     With B = Q_b R_b and A^T = Q_a R_a they are those of R_b R_a^T, which is R x R: the full
     product [D_out, D_in] is never made. Raises ValueError for factors that do not fit or that
-    hold something that is no number.
+    hold something that is not a number.
     """
     if a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1]:
         raise ValueError(f"A {list(a.shape)} and B {list(b.shape)} have no product B A")
     left, right = b.detach().double().cpu(), a.detach().double().cpu().T
     if not (torch.isfinite(left).all() and torch.isfinite(right).all()):
-        raise ValueError("A or B holds something that is no number")
+        raise ValueError("A or B holds something that is not a number")
     triangle_b: Tensor = torch.linalg.qr(left, mode="r").R  # [min(D_out, R), R]
     triangle_a: Tensor = torch.linalg.qr(right, mode="r").R  # [min(D_in, R), R]
     values: Tensor = torch.linalg.svdvals(triangle_b @ triangle_a.T) * abs(scale)
@@ -36,9 +36,9 @@ def singular_values(a: Tensor, b: Tensor, *, scale: float = 1.0) -> Tensor:
 def layer_uses(engine: Engine, adapter: str) -> tuple["LayerUse", ...]:
     """Every layer that this attached adapter has a low-rank term beside.
 
-    A start that was taken from W counts by what training changed of it, B A - B0 A0, whose rank
-    can be twice that of B A. The row factors of DoRA are left out. Empty for a method without
-    such terms. Raises ValueError as `singular_values`, with the layer's name.
+    An adapter initialized from W counts by what training changed, B A - B0 A0, whose rank can be
+    twice that of B A. The row factors of DoRA are left out. Empty for a method without such terms.
+    Raises ValueError as `singular_values`, with the layer's name.
     """
     found: list[LayerUse] = []
     for name, linear in engine.linears.items():
@@ -155,7 +155,7 @@ def rank_for(shares: Sequence[float], share: float = MAX_ENERGY) -> int:
     return next((k for k, held in enumerate(shares, start=1) if held >= share), 0)
 
 
-MATTERS = 0.05  # of the loss: less is lost or gained by another seed
+MATTERS = 0.05  # of the loss: another seed changes it by as much
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +187,7 @@ class FloorFall:
         return self.low > MATTERS
 
 
-def loss_falls(
-    points: Sequence[RankPoint], *, seed: int, resamples: int = RESAMPLES
-) -> tuple[FloorFall, ...]:
+def loss_falls(points: Sequence[RankPoint], *, seed: int) -> tuple[FloorFall, ...]:
     """Each rank against the next larger one, row by row; several comparisons share the error.
 
     Raises ValueError for fewer than two ranks, a rank given twice, or rows that differ.
@@ -201,16 +199,13 @@ def loss_falls(
         raise ValueError("ranks are compared over the same two rows or more")
     strict = 1 - (1 - LEVEL) / (len(ordered) - 1)
     return tuple(
-        _fall(small, large, seed=seed, level=strict, resamples=resamples)
-        for small, large in itertools.pairwise(ordered)
+        _fall(small, large, seed=seed, level=strict) for small, large in itertools.pairwise(ordered)
     )
 
 
-def _fall(
-    small: RankPoint, large: RankPoint, *, seed: int, level: float, resamples: int
-) -> FloorFall:
+def _fall(small: RankPoint, large: RankPoint, *, seed: int, level: float) -> FloorFall:
     differences = [a - b for a, b in zip(small.losses, large.losses, strict=True)]
-    lost = unbounded_interval(differences, seed=seed, level=level, resamples=resamples)
+    lost = unbounded_interval(differences, seed=seed, level=level)
     limits = (each / (small.loss or 1.0) for each in (lost.mean, lost.low, lost.high))
     return FloorFall(small.rank, large.rank, *limits)
 
@@ -228,30 +223,29 @@ MIN_SPARE_RANK = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Capacity:
-    """Rank use of a run, the comparison's falls of loss where there is one, and what they say."""
+class Capacity(Described):
+    """Rank use of a run, falls of the loss where ranks were compared, and the findings."""
 
     use: RankUse
     falls: tuple[FloorFall, ...]
     findings: tuple[Finding, ...]
 
-    def text(self, *, language: str = DEFAULT) -> str:
-        """In plain words."""
-        return findings_text("capacity", self.findings, words_in(language))
+    def describe(self, words: Phrases) -> str:
+        """The findings in words."""
+        return findings_text("capacity", self.findings, words)
 
-    def to_json(self) -> dict[str, object]:
+    def values(self) -> Mapping[str, object]:
         """The part `capacity` of the evaluate document."""
         return {
             **self.use.to_json(),
             "loss_against_rank": [asdict(each) for each in self.falls],
             "findings": [each.to_json() for each in self.findings],
-            **told(lambda language: self.text(language=language)),
         }
 
 
 def assess_capacity(use: RankUse, falls: Sequence[FloorFall] = ()) -> Capacity:
     """Findings: `untrained`, `spare-rank`, `full-rank`, and of a comparison `rank-too-low` or
-    `rank-enough`. A flat spectrum alone is no harm: it says that more may help, not that it does.
+    `rank-enough`. A flat spectrum alone is no harm: more rank may help, or not.
     """
     return Capacity(use, tuple(falls), (*_of_use(use), *falls_findings(use.rank, falls)))
 
@@ -269,7 +263,7 @@ def _of_use(use: RankUse) -> list[Finding]:
 
 
 def falls_findings(rank: int, falls: Sequence[FloorFall]) -> list[Finding]:
-    """What a comparison of ranks says to a run of this rank."""
+    """What a comparison of ranks shows for a run of this rank."""
     mattering = [each for each in falls if each.matters]
     if mattering:
         last = mattering[-1]

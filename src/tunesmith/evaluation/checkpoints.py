@@ -10,11 +10,10 @@ Reason = Literal["only", "last", "highest", "earlier-as-good", "less-forgotten"]
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A checkpoint. ``score`` and ``forgotten`` are in one unit: shares of answers that
-    pass and of probe answers lost, or nats a token (the held-out loss with a minus, and the rise
-    of the probes' log-perplexity). ``forgotten`` None: not
-    measured, as the score alone is worse than another's value. ``error``: the score's standard
-    error.
+    """``score`` and ``forgotten`` of a checkpoint are in one unit: shares of answers that pass and
+    of probe answers lost, or nats a token (the held-out loss with a minus, and the rise of the
+    probes' log-perplexity). ``forgotten`` None: not measured, as the score alone is worse than
+    another's value. ``error``: the score's standard error.
     """
 
     step: int
@@ -24,7 +23,7 @@ class Checkpoint:
 
     @property
     def value(self) -> float:
-        """The score less what was forgotten; to have gained on a probe counts as nothing."""
+        """The score minus what was forgotten; a gain on a probe does not count."""
         return self.score - self.lost
 
     @property

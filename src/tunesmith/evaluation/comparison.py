@@ -9,6 +9,7 @@ The best of several arms looks better than it is: its luck is part of why it was
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,7 +19,6 @@ import numpy as np
 
 from tunesmith.evaluation.intervals import (
     LEVEL,
-    RESAMPLES,
     Interval,
     differences_of,
     is_binary,
@@ -36,7 +36,7 @@ def holm(changes: Mapping[str, Change], *, level: float) -> dict[str, int]:
 
     Each function says what an interval of the level that it is given leaves out. The chance that
     any change is named where there is none is 1 - level at most, however the rows of one check
-    hang together with those of another (Holm 1979, Scand. J. Stat. 6:65); Bonferroni's rule
+    correlate with those of another (Holm 1979, Scand. J. Stat. 6:65); Bonferroni's rule
     would find fewer.
     """
     waiting, found = dict(changes), dict[str, int]()
@@ -50,8 +50,8 @@ def holm(changes: Mapping[str, Change], *, level: float) -> dict[str, int]:
     return {name: found[name] for name in changes if name in found}
 
 
-POWER = 0.8  # of as many new rows as are named, so many in ten tell
-MAX_ROWS = 100_000  # a number beyond this is no advice
+POWER = 0.8  # probability that so many new rows show the difference
+MAX_ROWS = 100_000  # a larger number is no advice
 
 Limits = Callable[[int], tuple[float, float]]  # by number of rows
 
@@ -59,11 +59,11 @@ Limits = Callable[[int], tuple[float, float]]  # by number of rows
 def rows_needed(
     differences: Sequence[float], *, error: float, against: float = 0.0, power: float = POWER
 ) -> int | None:
-    """Rows with which an interval would leave ``against`` out, if rows go on as these did.
+    """Rows with which an interval would exclude ``against``, if further rows are like these.
 
     It does so with probability ``power`` where ``error`` is the interval's on one side. Two
     digits, rounded up, and more than there are; None where the mean is ``against`` itself or more
-    than `MOST_ROWS` would be needed. The mean of few rows is a guess, and so is what follows.
+    than `MAX_ROWS` would be needed. The mean of few rows is a guess, and so is this number.
     """
     mean = math.fsum(differences) / len(differences)
     if mean == against:
@@ -71,11 +71,11 @@ def rows_needed(
     z = NormalDist().inv_cdf(1 - error) + NormalDist().inv_cdf(power)
     limits = _limits(differences, level=2 * NormalDist().cdf(z) - 1)
 
-    def tell(n: int) -> bool:
+    def excludes(n: int) -> bool:
         low, high = limits(n)
         return low > against if mean > against else high < against
 
-    return _two_digits(_first(tell), more_than=len(differences))
+    return _two_digits(_first(excludes), more_than=len(differences))
 
 
 def _limits(differences: Sequence[float], *, level: float) -> Limits:
@@ -91,17 +91,10 @@ def _limits(differences: Sequence[float], *, level: float) -> Limits:
     return lambda more: (mean - half / math.sqrt(more), mean + half / math.sqrt(more))
 
 
-def _first(tell: Callable[[int], bool]) -> int | None:
-    """The smallest number of rows that tells, where more never tell less."""
-    low, high = 0, 1
-    while not tell(high):
-        low, high = high, 2 * high
-        if low > MAX_ROWS:
-            return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if tell(middle) else (middle, high)
-    return high
+def _first(excludes: Callable[[int], bool]) -> int | None:
+    """The smallest number of rows that is enough, where more rows are enough too."""
+    place = bisect_left(range(1, MAX_ROWS + 1), True, key=excludes)
+    return place + 1 if place < MAX_ROWS else None
 
 
 def _two_digits(rows: int | None, *, more_than: int) -> int | None:
@@ -113,7 +106,7 @@ def _two_digits(rows: int | None, *, more_than: int) -> int | None:
     return rounded if rounded <= MAX_ROWS else None
 
 
-SCREENING = 0.1  # part of the upper limit's error that is spent on leaving arms out
+SCREENING = 0.1  # part of the upper limit's error that is spent on excluding arms
 
 ArmScores = Sequence[float]
 Compare = Callable[..., Interval]
@@ -123,7 +116,7 @@ Compare = Callable[..., Interval]
 class Gain:
     """Tuned minus the best other arm, and the arm that scored best on these rows.
 
-    ``rows_needed`` would tell it from none; None where these do, or no practical number would.
+    ``rows_needed`` would separate it from 0; None where these do, or no practical number would.
     """
 
     against: str
@@ -142,7 +135,6 @@ def gain_over_best(
     *,
     seed: int,
     level: float = LEVEL,
-    resamples: int = RESAMPLES,
 ) -> Gain:
     """Compare with the best of ``others``, scores within 0..1 of the same rows in the same order.
 
@@ -151,7 +143,7 @@ def gain_over_best(
     """
     if not others:
         raise ValueError("nothing to compare with: there is no other arm")
-    compare = partial(paired_difference, seed=seed, resamples=resamples)
+    compare = partial(paired_difference, seed=seed)
     error = (1 - level) / 2
     plain = {arm: compare(tuned, rows, level=level) for arm, rows in others.items()}
     best = min(plain, key=lambda arm: plain[arm].mean)
@@ -192,7 +184,7 @@ def _rows(tuned: ArmScores, other: ArmScores, *, error: float) -> int | None:
 
 
 def _most(rows: Sequence[int | None]) -> int | None:
-    """The largest number, as all must tell; None where one of them never would."""
+    """The largest number, as all arms must be separated; None where one never would be."""
     known = [each for each in rows if each is not None]
     return max(known) if len(known) == len(rows) else None
 
@@ -224,8 +216,8 @@ class Summary:
     ``has_tuned`` is false where nothing was tuned: what remains are scores of the base.
 
     ``gain`` is the first check's, over the best other arm; None where there is no other arm.
-    ``changed`` names the other checks that rose (1) or fell (-1) against that arm, read together;
-    where the first did not rise, those that rose are read together with it too, so that several
+    ``changed`` names the other checks that rose (1) or fell (-1) against that arm, tested together;
+    where the first did not rise, those that rose are tested together with it too, so that several
     checks hardly bring more false gains than one.
     """
 
@@ -241,22 +233,22 @@ def summarize(
     *,
     seed: int,
     level: float = LEVEL,
-    resamples: int = RESAMPLES,
 ) -> Summary:
     """The table of check -> arm -> scores of the same rows in the same order.
 
     Other arms ("base", "prompted", ...) are compared with the arm "tuned", where there is one.
-    ``seed`` and ``resamples`` are the bootstrap's.
+    ``seed`` is the bootstrap's.
     """
-    draws = {"seed": seed, "resamples": resamples}
-    checks = tuple(_summary(name, arms, draws, level) for name, arms in scores.items())
+    checks = tuple(
+        summarize_check(name, arms, level=level, seed=seed) for name, arms in scores.items()
+    )
     first = _scored(next(iter(scores.values()), {}))
     others = {arm: rows for arm, rows in first.items() if arm != TUNED}
     has_tuned = any(TUNED in arms for arms in scores.values()) or not scores
     if TUNED not in first or not others:
         return Summary(checks, level, has_tuned=has_tuned)
-    gain = gain_over_best(first[TUNED], others, level=level, **draws)
-    return Summary(checks, level, gain, _changed(scores, gain, draws, level))
+    gain = gain_over_best(first[TUNED], others, level=level, seed=seed)
+    return Summary(checks, level, gain, _changed(scores, gain, seed, level))
 
 
 def _scored(arms: Mapping[str, RowScores]) -> dict[str, list[float]]:
@@ -271,19 +263,20 @@ def _scored(arms: Mapping[str, RowScores]) -> dict[str, list[float]]:
     return {arm: rows for arm, rows in found.items() if rows}
 
 
-def _summary(
-    name: str, arms: Mapping[str, RowScores], draws: Mapping[str, int], level: float
+def summarize_check(
+    name: str, arms: Mapping[str, RowScores], *, seed: int, level: float = LEVEL
 ) -> CheckSummary:
+    """One check's scores of the same rows in the same order; ``seed`` is the bootstrap's."""
     scored = {arm: [row for row in rows if row is not None] for arm, rows in arms.items()}
     tuned = {TUNED: arms[TUNED]} if TUNED in arms else {}
     paired = {arm: _scored({**tuned, arm: rows}) for arm, rows in arms.items()}
     return CheckSummary(
         name,
         arms={
-            arm: mean_interval(rows, level=level, **draws) for arm, rows in scored.items() if rows
+            arm: mean_interval(rows, level=level, seed=seed) for arm, rows in scored.items() if rows
         },
         differences={
-            arm: paired_difference(both[TUNED], both[arm], level=level, **draws)
+            arm: paired_difference(both[TUNED], both[arm], level=level, seed=seed)
             for arm, both in paired.items()
             if arm != TUNED and len(both) > 1
         },
@@ -294,23 +287,20 @@ def _summary(
 def _changed(
     scores: Mapping[str, Mapping[str, RowScores]],
     gain: Gain,
-    draws: Mapping[str, int],
+    seed: int,
     level: float,
 ) -> dict[str, int]:
-    """Which checks behind the first changed against the gain's arm, where it has them."""
+    """Which checks after the first changed against the gain's arm, where it has them."""
 
-    def change_of(arms: Mapping[str, list[float]]) -> Callable[[float], int]:
-        def change(strict: float) -> int:
-            found = paired_difference(arms[TUNED], arms[gain.against], level=strict, **draws)
-            return 1 if found.low > 0 else -1 if found.high < 0 else 0
+    def change(arms: Mapping[str, list[float]], strict: float) -> int:
+        found = paired_difference(arms[TUNED], arms[gain.against], level=strict, seed=seed)
+        return 1 if found.low > 0 else -1 if found.high < 0 else 0
 
-        return change
-
-    changes = {}
-    for name, arms in scores.items():
-        both = _scored({arm: arms[arm] for arm in (TUNED, gain.against) if arm in arms})
-        if len(both) > 1:
-            changes[name] = change_of(both)
+    both = {
+        name: _scored({arm: arms[arm] for arm in (TUNED, gain.against) if arm in arms})
+        for name, arms in scores.items()
+    }
+    changes = {name: partial(change, arms) for name, arms in both.items() if len(arms) > 1}
     others = dict(list(changes.items())[1:])
     found = holm(others, level=level)
     rose = found if gain.sign > 0 else holm(changes, level=level)

@@ -1,4 +1,4 @@
-"""How consistent is each arm when it is asked again, and is the tuned one more so than others?"""
+"""How consistent is each arm when it is asked again, and is the tuned one more so?"""
 
 import itertools
 import json
@@ -9,24 +9,20 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tunesmith.core.phrases import DEFAULT, Phrases
+from tunesmith.core.phrases import Phrases
 from tunesmith.evaluation.checks.check import CannotScore, Case, Check, score_cases
 from tunesmith.evaluation.checks.label import Label
-from tunesmith.evaluation.comparison import TUNED
+from tunesmith.evaluation.comparison import TUNED, summarize_check
 from tunesmith.evaluation.findings import (
+    Described,
     arm_text,
     points_text,
     share_text,
     signed_text,
-    told,
-    words_in,
 )
 from tunesmith.evaluation.intervals import (
-    RESAMPLES,
     Interval,
     is_binary,
-    mean_interval,
-    paired_difference,
 )
 
 _LIST = re.compile(r"\s*(?:[-*•]|\d+[.)])\s")
@@ -40,8 +36,8 @@ Form = tuple[str, ...]
 def form_of(text: str) -> Form:
     """The form: JSON by its keys, a number, a list, code, or text by its end and its lines.
 
-    Korean texts also by whether their ending is polite. Two answers of one form may say
-    different things.
+    Korean texts also by whether their ending is polite. Two answers of one form may
+    mean different things.
     """
     bare = text.strip()
     if not bare:
@@ -171,52 +167,41 @@ def _table_json(table: Table, mean: str) -> dict[str, dict[str, dict[str, float]
     }
 
 
-def measure_repeats(arms: Arms, *, seed: int, resamples: int = RESAMPLES) -> Repeats:
+def measure_repeats(arms: Arms, *, seed: int) -> Repeats:
     """All intervals, by the bootstrap over questions (0/1 values: Wilson's and Tango's).
 
-    Answers to one question hang together, so questions are what is drawn, never answers. Where
-    the arms were asked different numbers of questions the first ones that all were asked count.
+    Answers to one question correlate, so questions are drawn, never answers. Where
+    arms were asked different numbers of questions, the first ones that all were asked count.
     Raises ValueError without a question.
     """
     count = min((len(rows) for rows in arms.values()), default=0)
     if not count:
         raise ValueError("no question was asked of every arm")
-    rows = {arm: tuple(each[:count]) for arm, each in arms.items()}
+    measures = [
+        summarize_check(
+            name,
+            {arm: [getattr(row, name) for row in rows[:count]] for arm, rows in arms.items()},
+            seed=seed,
+        )
+        for name in MEASURES
+    ]
     table = {
-        arm: {
-            name: mean_interval(values, seed=seed, resamples=resamples)
-            for name in MEASURES
-            if (values := [v for row in each if (v := getattr(row, name)) is not None])
-        }
-        for arm, each in rows.items()
+        arm: {each.name: each.arms[arm] for each in measures if arm in each.arms} for arm in arms
     }
     differences = {
-        arm: {
-            name: paired_difference(*both, seed=seed, resamples=resamples)
-            for name in MEASURES
-            if (both := _both(rows[TUNED], each, name))[0]
-        }
-        for arm, each in rows.items()
-        if arm != TUNED and TUNED in rows
+        arm: {each.name: each.differences[arm] for each in measures if arm in each.differences}
+        for arm in arms
+        if arm != TUNED and TUNED in arms
     }
     return Repeats(table, differences, count)
 
 
-def _both(
-    tuned: Sequence[Agreement], other: Sequence[Agreement], name: str
-) -> tuple[list[float], list[float]]:
-    """A measure of the questions that have it in both arms."""
-    pairs = [(getattr(a, name), getattr(b, name)) for a, b in zip(tuned, other, strict=True)]
-    known = [(a, b) for a, b in pairs if a is not None and b is not None]
-    return [a for a, _ in known], [b for _, b in known]
-
-
 @dataclass(frozen=True, slots=True)
-class Consistency:
+class Consistency(Described):
     """The same prompts sampled again, and asked in other words; None: not done.
 
-    ``graded``: scores of the first check are not all 0 or 1, so that what is told is the lowest.
-    ``notes`` say what was left out.
+    ``graded``: scores of the first check are not all 0 or 1, so that the lowest one is reported.
+    ``notes`` list what was left out.
     """
 
     samples: Repeats | None
@@ -227,22 +212,18 @@ class Consistency:
     graded: bool = False
     notes: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, object]:
+    def values(self) -> Mapping[str, object]:
         """The part `consistency` of the evaluate document."""
         return {
-            "samples": None
-            if self.samples is None
-            else {"times": self.times, "temperature": self.temperature, **self.samples.to_json()},
-            "paraphrases": None
-            if self.paraphrases is None
-            else {"wordings": self.wordings, **self.paraphrases.to_json()},
+            "samples": self.samples
+            and {"times": self.times, "temperature": self.temperature, **self.samples.to_json()},
+            "paraphrases": self.paraphrases
+            and {"wordings": self.wordings, **self.paraphrases.to_json()},
             "notes": list(self.notes),
-            **told(lambda language: self.text(language=language)),
         }
 
-    def text(self, *, language: str = DEFAULT) -> str:
-        """In plain words: what the tuned arm does, the others in brackets."""
-        words = words_in(language)
+    def describe(self, words: Phrases) -> str:
+        """What the tuned arm does, in words; the others in brackets."""
         return " ".join(self._sentences(words)) or words.phrase("consistency.none")
 
     def _sentences(self, words: Phrases) -> Iterator[str]:
@@ -265,22 +246,22 @@ class Consistency:
 
 def _others(repeats: Repeats, name: str, words: Phrases) -> str:
     """The other arms in brackets, with the difference and its interval; nothing without them."""
-    told = []
-    for arm, measures in repeats.arms.items():
-        if arm == TUNED or name not in measures:
-            continue
-        score = share_text(measures[name].mean, words)
-        change = repeats.differences.get(arm, {}).get(name)
-        difference = _difference(change, words) if change else ""
-        told.append(
-            words.phrase(
-                "consistency.other", arm=arm_text(arm, words), score=score, difference=difference
-            )
+    others = [
+        words.phrase(
+            "consistency.other",
+            arm=arm_text(arm, words),
+            score=share_text(measures[name].mean, words),
+            difference=_difference(repeats.differences.get(arm, {}).get(name), words),
         )
-    return words.phrase("consistency.others", list=", ".join(told)) if told else ""
+        for arm, measures in repeats.arms.items()
+        if arm != TUNED and name in measures
+    ]
+    return words.phrase("consistency.others", list=", ".join(others)) if others else ""
 
 
-def _difference(change: Interval, words: Phrases) -> str:
+def _difference(change: Interval | None, words: Phrases) -> str:
+    if change is None:
+        return ""
     limits = {"low": signed_text(change.low), "high": signed_text(change.high)}
     return words.phrase("consistency.difference", points=points_text(change.mean, words), **limits)
 
@@ -308,7 +289,7 @@ def assess_consistency(
 ) -> Consistency:
     """Arm -> the same questions -> their answers, drawn again and asked in other words.
 
-    Either may be empty, which is then told as not done.
+    Either may be empty: it is then reported as not done.
     """
     tables = [
         {arm: agreements(groups, by) for arm, groups in each.items()}

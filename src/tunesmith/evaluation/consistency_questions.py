@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config import EvaluateSettings
-from tunesmith.config.checks import CheckSettings
 from tunesmith.config.evaluate import ConsistencySettings
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import UNSEEN, PhaseProgress
@@ -51,7 +51,7 @@ class AskedArm:
 class Drawn:
     """One arm's answers to the first questions: drawn ones, and greedy ones to every wording.
 
-    A question in ``wordings`` is answered as it stands first, then in other words.
+    A question in ``wordings`` is answered in its own words first, then in other words.
     """
 
     samples: Texts
@@ -80,59 +80,71 @@ class ConsistencyRun:
     """
 
     def __init__(
-        self,
-        loaded: LoadedBase,
-        questions: Sequence[Question],
-        settings: EvaluateSettings,
-        *,
-        seed: int,
-        arms: int = 2,
+        self, questions: Sequence[Question], settings: EvaluateSettings, *, seed: int, arms: int = 2
     ) -> None:
         """``arms`` share the time. Raises FaultyData for a faulty file of wordings, and ValueError
         where consistency is turned off.
         """
         if settings.consistency is None:
             raise ValueError("evaluate.consistency is none: there is nothing to ask again")
-        self.loaded, self._settings, self._seed = loaded, settings, seed
-        self.settings = settings.consistency
+        self._settings, self._seed, self.settings = settings, seed, settings.consistency
         path = self.settings.paraphrases_from
         given = read_wordings(Path(path)) if path is not None else {}
         self.asked = again(questions, self.settings, given)
         self._unused = len(given.keys() - {fold(group[0].text) for group in self.asked})
-        self._seconds = 60 * self.settings.minutes / arms
-        self.drawn: dict[str, Drawn] = {}
+        seconds = 60 * self.settings.minutes / arms
+        self._drawing = Drawing(settings.max_new_tokens, seconds, seed)
 
-    def draw(self, name: str, arm: AskedArm, *, phase: PhaseProgress = UNSEEN) -> None:
-        """Ask one arm, and keep what it says."""
-        drawing = Drawing(self._settings.max_new_tokens, self._seconds, self._seed)
-        self.drawn[name] = draw_again(
-            self.loaded, self.asked, self.settings, arm=arm, draw=drawing, phase=phase
+    def draw(self, loaded: LoadedBase, arm: AskedArm, *, phase: PhaseProgress = UNSEEN) -> Drawn:
+        """Ask one arm."""
+        return draw_again(
+            loaded, self.asked, self.settings, arm=arm, draw=self._drawing, phase=phase
         )
 
-    def judged(self, checks: Sequence[Check]) -> Consistency:
-        """Every arm that was drawn, under the first of ``checks``, which are fitted by then."""
-        found = consistency_of(
-            self.asked,
-            self.drawn,
-            self.settings,
-            checks=checks,
-            kinds=self._settings.checks,
+    def assess(self, drawn: Mapping[str, Drawn], checks: Sequence[Check]) -> Consistency:
+        """Every arm under the first of ``checks``, which are fitted by then.
+
+        Where time was up for an arm, the questions that every arm answered count. Raises ModelError
+        where the embedding model that is asked for cannot be loaded.
+        """
+        asked, settings = self.asked, self.settings
+        reached = min((len(each.samples) for each in drawn.values()), default=0)
+        several = [i for i in range(reached) if len(asked[i]) > 1]
+        samples = {arm: _cases(asked, each.samples, range(reached)) for arm, each in drawn.items()}
+        worded = {arm: _cases(asked, each.wordings, several) for arm, each in drawn.items()}
+        by = AnswerComparison(
+            checks[0] if checks else None,
+            label_of(self._settings.checks),
+            _meaning(settings, [text for each in drawn.values() for text in each.texts]),
+        )
+        notes = []
+        if reached < len(asked):
+            notes.append(
+                f"time was up after {pluralize(reached, 'question')} of {len(asked):,} "
+                "(evaluate.consistency.minutes)"
+            )
+        if 0 < len(several) < reached:
+            few = pluralize(reached - len(several), "question")
+            notes.append(f"{few} could not be put in other words")
+        if self._unused:
+            few = pluralize(self._unused, "question")
+            notes.append(f"{few} of {settings.paraphrases_from} not asked")
+        return assess_consistency(
+            samples if settings.samples else {},
+            worded,
+            by,
+            temperature=settings.temperature,
             seed=self._seed,
+            notes=notes,
         )
-        if not self._unused:
-            return found
-        note = (
-            f"{pluralize(self._unused, 'question')} of {self.settings.paraphrases_from} not asked"
-        )
-        return replace(found, notes=(*found.notes, note))
 
 
 def again(
     questions: Sequence[Question], settings: ConsistencySettings, given: Given | None = None
 ) -> list[tuple[Question, ...]]:
-    """The questions that are asked again, evenly spread, each with its other wordings behind it.
+    """The questions that are asked again, evenly spread, each followed by its other wordings.
 
-    Wordings that a user gave come before those that rules make; both are told by the question.
+    Wordings that a user gave come before those that rules make.
     """
     chosen = spread(questions, settings.rows)
     return [(each, *_reworded(each, settings, given or {})) for each in chosen]
@@ -165,86 +177,38 @@ def draw_again(
     At least one round is done. Which questions are reached depends on the time, an answer does
     not: it is drawn with random numbers of its question and its number.
     """
-    end = draw.now() + draw.seconds
+    end, count = draw.now() + draw.seconds, settings.samples
+    hot = Sampling(temperature=settings.temperature, max_new_tokens=draw.max_new_tokens)
+    cold = Sampling(max_new_tokens=draw.max_new_tokens)
+    answers = partial(answers_to, loaded, adapter=arm.adapter, seed=draw.seed)
     samples: list[tuple[str, ...]] = []
     wordings: list[tuple[str, ...]] = []
     for start in range(0, len(asked), ROUND):
         if start and draw.now() >= end:
             break
         part = asked[start : start + ROUND]
-        one = _round(loaded, part, settings, arm=arm, draw=draw, first=start)
-        samples += one.samples
-        wordings += one.wordings
+        sampled = [
+            _asked(question, arm, draw=(start + i) * count + k)
+            for i, (question, *_) in enumerate(part)
+            for k in range(count)
+        ]
+        worded = [_asked(each, arm) for group in part for each in group if len(group) > 1]
+        at_random = iter(answers(sampled, sampling=hot))
+        greedy = iter(answers(worded, sampling=cold))
+        samples += [tuple(islice(at_random, count)) for _ in part]
+        wordings += [tuple(next(greedy) for _ in group if len(group) > 1) for group in part]
         phase.at(start + len(part), len(asked))
     return Drawn(tuple(samples), tuple(wordings))
-
-
-def _round(
-    loaded: LoadedBase,
-    asked: Sequence[tuple[Question, ...]],
-    settings: ConsistencySettings,
-    *,
-    arm: AskedArm,
-    draw: Drawing,
-    first: int,
-) -> Drawn:
-    """Some questions, all their samples and wordings; ``first`` numbers the first of them."""
-    count = settings.samples
-    sampled = [
-        _asked(question, arm, draw=(first + i) * count + k)
-        for i, (question, *_) in enumerate(asked)
-        for k in range(count)
-    ]
-    worded = [_asked(each, arm) for group in asked for each in group if len(group) > 1]
-    answers = partial(answers_to, loaded, adapter=arm.adapter, seed=draw.seed)
-    hot = Sampling(temperature=settings.temperature, max_new_tokens=draw.max_new_tokens)
-    cold = Sampling(max_new_tokens=draw.max_new_tokens)
-    samples = iter(answers(sampled, sampling=hot))
-    words = iter(answers(worded, sampling=cold))
-    return Drawn(
-        tuple(tuple(next(samples) for _ in range(count)) for _ in asked),
-        tuple(tuple(next(words) for _ in group if len(group) > 1) for group in asked),
-    )
 
 
 def _asked(question: Question, arm: AskedArm, *, draw: int | None = None) -> DrawRequest:
     return DrawRequest(arm.prepare(question.messages), question.tools, draw)
 
 
-def consistency_of(
-    asked: Sequence[tuple[Question, ...]],
-    drawn: Mapping[str, Drawn],
-    settings: ConsistencySettings,
-    *,
-    checks: Sequence[Check],
-    kinds: Sequence[CheckSettings],
-    seed: int,
-) -> Consistency:
-    """All arms' answers judged; ``kinds`` are the settings of the checks, whose first one counts.
-
-    Where time was up for an arm, the questions that every arm answered count. Raises ModelError
-    where the embedding model that is asked for cannot be had.
-    """
-    reached = min((len(each.samples) for each in drawn.values()), default=0)
-    several = [i for i in range(reached) if len(asked[i]) > 1]
-    samples = {arm: _cases(asked, each.samples, range(reached)) for arm, each in drawn.items()}
-    worded = {arm: _cases(asked, each.wordings, several) for arm, each in drawn.items()}
-    texts = [text for each in drawn.values() for text in each.texts]
-    by = AnswerComparison(checks[0] if checks else None, label_of(kinds), _meaning(settings, texts))
-    return assess_consistency(
-        samples if settings.samples else {},
-        worded,
-        by,
-        temperature=settings.temperature,
-        seed=seed,
-        notes=_notes(reached, len(asked), len(several)),
-    )
-
-
 def _cases(
     asked: Sequence[tuple[Question, ...]], texts: Texts, numbers: Iterable[int]
 ) -> list[list[Case]]:
-    """Answers of some questions, each with what it is judged by: the question as it stood."""
+    """Answers of some questions, each with what it is scored by: the question's own wording."""
     return [
         [Case(text, asked[i][0].reference, asked[i][0].text) for text in texts[i]] for i in numbers
     ]
@@ -256,15 +220,3 @@ def _meaning(settings: ConsistencySettings, texts: Sequence[str]) -> Meaning | N
     meanings = load_meanings(settings.meaning)
     meanings.embed(texts)
     return meanings.cosine
-
-
-def _notes(reached: int, asked: int, several: int) -> tuple[str, ...]:
-    notes = []
-    if reached < asked:
-        notes.append(
-            f"time was up after {pluralize(reached, 'question')} of {asked:,} "
-            "(evaluate.consistency.minutes)"
-        )
-    if 0 < several < reached:
-        notes.append(f"{pluralize(reached - several, 'question')} could not be put in other words")
-    return tuple(notes)

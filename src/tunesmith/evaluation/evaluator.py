@@ -1,8 +1,8 @@
 """Did a run reach its purpose, and at what cost: all arms' answers, checks, probes, the verdict."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from tunesmith.adapters.loaded_base import LoadedBase
@@ -22,198 +22,198 @@ from tunesmith.evaluation.answering import (
 )
 from tunesmith.evaluation.answers import Answers, questions_of, score, text_of, warn_long_references
 from tunesmith.evaluation.arms import BASE, Arm, arm_of, base_arms, kept, without_room
-from tunesmith.evaluation.checks.check import Check, early_notes, fit_checks, require_references
+from tunesmith.evaluation.checks.check import early_notes, fit_checks, require_references
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.evaluation.comparison import TUNED
-from tunesmith.evaluation.document import about_of, document, facts_of, request_of
-from tunesmith.evaluation.duration import NONE, AnsweringWork, describe, speed_of
-from tunesmith.evaluation.forgetting import Forgetting
-from tunesmith.evaluation.forgetting_scores import ProbeRun
-from tunesmith.evaluation.measures import Known, Measures, Result, Tuned
+from tunesmith.evaluation.costs import (
+    STEPS,
+    AnsweringWork,
+    Timed,
+    arm_costs,
+    break_even,
+    describe,
+    request_of,
+    speed_of,
+    time_arms,
+)
+from tunesmith.evaluation.forgetting import Forgetting, ProbeRun
+from tunesmith.evaluation.measures import KnownBase, Measured, Measures, Tuned
 from tunesmith.evaluation.overfitting_evidence import Answered
-from tunesmith.evaluation.requests import STEPS, BreakEven, Timed, break_even, time_arms
-from tunesmith.evaluation.verdict import Verdict, decide
+from tunesmith.evaluation.verdict import Verdict, decide, document
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.sampling import Sampling
-from tunesmith.runs.folder import RunFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What was found: answers with their scores, the verdict, and the document with all of it.
+
+    ``train_losses`` are those of the sampled training rows, where they were measured.
+    """
+
+    answers: Answers
+    verdict: Verdict
+    document: dict[str, object]
+    train_losses: Sequence[float] | None = None
 
 
 class Evaluator:
-    """A run's held-out questions, arms, checks and probes, and what the arms said so far."""
+    """A run's held-out questions, arms, checks and probes, and what the arms answered so far.
 
-    def __init__(  # each is another part of a run
+    Everything that a model computes comes first, all scoring after it.
+    """
+
+    def __init__(
         self,
-        loaded: LoadedBase,
+        base: KnownBase,
         config: RunConfig,
         rows: RunRows,
         *,
         progress: Progress,
         virtual_tokens: int = 0,
-        folder: RunFolder | None = None,
+        has_history: bool = False,
     ) -> None:
         """Raises DataError where a check cannot score a row, before anything is trained.
 
         Of training rows examples are drawn, and checks that learn are fitted on their answers.
-        ``virtual_tokens`` are those of the adapter that is to be judged. ``known`` may be
-        exchanged for that of other runs over this base. The run's ``folder`` has its losses.
+        ``virtual_tokens`` are those of the adapter that is to be evaluated. ``has_history``: the
+        run's training is known (`Tuned.history`).
         """
-        self._loaded, self._config, self._progress = loaded, config, progress
-        self._rows = rows.sample
-        self.known = Known()
+        self._known, self._loaded = base, base.loaded
+        self._config, self._rows, self._progress = config, rows, progress
         self.checks = build_checks(config.evaluate.checks)
         wanted = rows.held_conversations if self.checks else []
-        self.questions = questions_of(wanted, loaded.base.tokenizer, limit=config.evaluate.rows)
+        tokenizer, limit = self._loaded.base.tokenizer, config.evaluate.rows
+        self.questions = questions_of(wanted, tokenizer, limit=limit)
         self._build_arms(virtual_tokens)
-        references = [question.reference for question in self.questions]
-        asked = [question.text for question in self.questions]
-        require_references(self.checks, references, asked)
-        for note in early_notes(self.checks, references, asked):
-            progress.notice("checks", note)
-        if cut := warn_long_references(
-            loaded.base.tokenizer, references, config.evaluate.max_new_tokens
-        ):
-            progress.notice("checks", cut)
-        self.said: dict[str, tuple[CachedAnswer, ...]] = {}
-        self.answers: Answers | None = None
-        self.verdict: Verdict | None = None
-        self.timed: dict[str, Timed] = {}
-        self.cost: BreakEven | None = None
+        self._check_references()
+        self._answered: dict[str, tuple[CachedAnswer, ...]] = {}
+        self._timed: dict[str, Timed] = {}
         self._probing = self._probes()
-        self._measures = self._measuring(rows, folder)
-        self._found: dict[str, object] = {}
-        self._fitted: Sequence[Check] = ()
+        self._measures = Measures(
+            known=base,
+            config=config,
+            rows=rows,
+            questions=self.questions,
+            arms=self.base,
+            has_history=has_history,
+            progress=progress,
+        )
 
     def _build_arms(self, virtual_tokens: int) -> None:
         """The arms of the base over the questions that leave room for an answer."""
         settings, seed = self._config.evaluate, self._config.train.seed
-        self.base = base_arms(self._loaded, self.questions, settings, rows=self._rows, seed=seed)
+        rows = self._rows.sample
+        self.base = base_arms(self._loaded, self.questions, settings, rows=rows, seed=seed)
         if BASE in self.base.arms:
             full = without_room(self.base.arms[BASE], virtual_tokens)
             if full:
-                said = f"{pluralize(len(full), 'held-out row')} not asked: no room for an answer"
-                self._progress.notice("arms", said)
+                few = f"{pluralize(len(full), 'held-out row')} not asked: no room for an answer"
+                self._progress.notice("arms", few)
                 stay = [i for i in range(len(self.questions)) if i not in set(full)]
                 self.questions = tuple(self.questions[i] for i in stay)
                 arms = {name: kept(arm, stay) for name, arm in self.base.arms.items() if stay}
                 self.base = replace(self.base, arms=arms)
         for name, why in self.base.left_out.items():
             self._progress.notice("left_out", f"arm {name} left out: {why}")
-        self.arms: dict[str, Arm] = dict(self.base.arms)
+
+    def _check_references(self) -> None:
+        references = [question.reference for question in self.questions]
+        asked = [question.text for question in self.questions]
+        require_references(self.checks, references, asked)
+        limit = self._config.evaluate.max_new_tokens
+        cut = warn_long_references(self._loaded.base.tokenizer, references, limit)
+        for note in (*early_notes(self.checks, references, asked), *([cut] if cut else [])):
+            self._progress.notice("checks", note)
 
     def _probes(self) -> ProbeRun | None:
-        """What tells of forgetting; a verdict needs questions first."""
+        """What measures forgetting; a verdict needs questions first."""
         settings = self._config.evaluate.forgetting
         if settings is None or not self.questions:
             return None
         notice = partial(self._progress.notice, "forgetting")
         return ProbeRun(self._loaded, settings, seed=self._config.train.seed, notice=notice)
 
-    def _measuring(self, rows: RunRows, folder: RunFolder | None) -> Measures | None:
-        """What is measured beside the verdict; there is no such thing without questions."""
-        if not self.questions:
-            return None
-        return Measures(
-            loaded=self._loaded,
-            config=self._config,
-            rows=rows,
-            questions=self.questions,
-            base=self.base,
-            folder=folder,
-            progress=self._progress,
-            known=lambda: self.known.measures,
-        )
-
     def answer_before(self) -> None:
-        """Let the base answer now, as training will change it, or as it is about to go."""
+        """Let the base answer now, as training will change it, or before it is unloaded."""
         if not self.questions:
             return
         self._ask(self.base.arms, None)
         if self._probing:
             phase = self._progress.phase("scoring probes of forgetting (base)")
             self._probing.score_base(phase=phase)
-        if self._measures:
-            self._measures.ask_base()
+        self._measures.measure_base()
 
-    def judge(self, tuned: Tuned | None) -> Answers | None:
-        """All arms' answers under every check, with the verdict kept; None without checks or
-        held-out rows. Without ``tuned`` only the base is asked.
+    def evaluate(self, tuned: Tuned | None) -> Evaluation | None:
+        """All arms' answers under every check, with the verdict; None without checks or held-out
+        rows. Without ``tuned`` only the base is asked.
         """
         if not self.questions:
             return None
+        arms = dict(self.base.arms)
         if tuned is not None:
-            self.arms[TUNED] = arm_of(tuned.loaded, TUNED, self.questions, adapter=tuned.adapter)
-        self._ask({name: arm for name, arm in self.arms.items() if name not in self.said}, tuned)
-        forgetting = tuned.forgetting if tuned else None
-        if tuned and forgetting is None:
-            forgetting = self.forgetting(tuned.loaded, tuned.adapter)
-        answers = self._scored(tuned)
-        tokens = {name: arm.prompt_tokens + arm.virtual_tokens for name, arm in self.arms.items()}
-        self.verdict = decide(answers.summary, forgetting=forgetting, prompt_tokens=tokens)
-        self.cost = self._cost(self.verdict, tuned.training_seconds if tuned else None)
-        if tuned is not None:
-            self._measure(tuned, answers)
-        self.answers = answers
-        return answers
+            arms[TUNED] = arm_of(tuned.loaded, TUNED, self.questions, adapter=tuned.adapter)
+        self._ask({name: arm for name, arm in arms.items() if name not in self._answered}, tuned)
+        if tuned is None:
+            return self._assessed(arms, None, None, None)
+        forgetting = tuned.forgetting or self.forgetting(tuned.loaded, tuned.adapter)
+        return self._assessed(arms, tuned, forgetting, self._measures.measure(tuned))
 
-    def _measure(self, tuned: Tuned, answers: Answers) -> None:
-        if self._measures is not None:
-            references = [question.reference for question in self.questions]
-            said = Answered(answers.texts[TUNED], references)
-            result = Result(tuned.loaded, tuned.adapter, said, self._fitted)
-            self._found = self._measures.of(result)
-
-    def _scored(self, tuned: Tuned | None) -> Answers:
-        """Every arm's answers under the checks, those that learn fitted."""
-        texts = self._texts(tuned)
-        checks = self._fitted = fit_checks(self.checks, own=self._own, base=texts[BASE])
-        facts = facts_of(self.arms, self.said, self.timed, self._config.evaluate.prices)
+    def _assessed(
+        self,
+        arms: Mapping[str, Arm],
+        tuned: Tuned | None,
+        forgetting: Forgetting | None,
+        measured: Measured | None,
+    ) -> Evaluation:
+        """Scores, verdict, costs and measures; nothing here asks a model."""
+        texts = self._texts(arms, tuned)
+        checks = fit_checks(self.checks, own=self._rows.own_answers, base=texts[BASE])
+        prices = self._config.evaluate.prices
+        requests = {
+            name: request_of(arm, self._answered[name], self._timed.get(name))
+            for name, arm in arms.items()
+        }
+        facts = {
+            name: arm_costs(arm, self._answered[name], self._timed.get(name), prices)
+            for name, arm in arms.items()
+        }
         answers = score(self.questions, texts, checks, seed=self._config.train.seed, facts=facts)
-        for name, arms in answers.scored.items():
-            for arm, scored in arms.items():
-                if scored.note:
-                    self._progress.notice("checks", f"check `{name}`, {arm}: {scored.note}")
-        return answers
+        for name, note in answers.notes():
+            self._progress.notice("checks", f"check `{name}`, {note}")
+        tokens = {name: each.prompt_tokens for name, each in requests.items()}
+        verdict = decide(answers.summary, forgetting=forgetting, prompt_tokens=tokens)
+        cost = None
+        if verdict.gain is not None:
+            cost = break_even(
+                requests[TUNED],
+                requests[verdict.gain.against],
+                against=verdict.gain.against,
+                prices=prices,
+                training_seconds=tuned.training_seconds if tuned else None,
+            )
+        parts: Mapping[str, object] = {}
+        if tuned is not None and measured is not None:
+            own = Answered(texts[TUNED], [question.reference for question in self.questions])
+            parts = self._measures.assess(measured, own, checks, tuned)
+        made = document(answers, verdict, self.base, config=self._config, cost=cost, parts=parts)
+        losses = measured.losses if measured else None
+        return Evaluation(answers, verdict, made, losses.tuned.train if losses else None)
 
-    def to_json(self) -> dict[str, object] | None:
-        """The evaluate document; None where nothing was judged."""
-        if self.answers is None or self.verdict is None:
-            return None
-        about, found = about_of(self._config), self._found
-        return document(
-            self.answers, self.verdict, self.base, about=about, cost=self.cost, measures=found
-        )
-
-    def _cost(self, verdict: Verdict, training_seconds: float | None) -> BreakEven | None:
-        """What a request saves against the arm that the verdict compares with."""
-        if verdict.gain is None:
-            return None
-        against = verdict.gain.against
-        mine, other = (
-            request_of(self.arms[name], self.said[name], self.timed.get(name))
-            for name in (TUNED, against)
-        )
-        return break_even(
-            mine,
-            other,
-            against=against,
-            prices=self._config.evaluate.prices,
-            training_seconds=training_seconds,
-        )
-
-    def _texts(self, tuned: Tuned | None) -> dict[str, tuple[str, ...]]:
-        """Each arm's answers as text, thinking aside."""
+    def _texts(self, arms: Iterable[str], tuned: Tuned | None) -> dict[str, tuple[str, ...]]:
+        """Each arm's answers as text, without what was thought before."""
         tokenizers = {TUNED: tuned.loaded.tokenizer(tuned.adapter)} if tuned else {}
         return {
             name: tuple(
-                text_of(tokenizers.get(name, self._loaded.base.tokenizer), said.ids)
-                for said in self.said[name]
+                text_of(tokenizers.get(name, self._loaded.base.tokenizer), each.ids)
+                for each in self._answered[name]
             )
-            for name in self.arms
+            for name in arms
         }
 
     def first_score(self, loaded: LoadedBase, adapter: str | None) -> float:
         """Mean of the first check as an adapter is now; NaN without any score."""
-        if BASE not in self.said:  # what a check that learns compares with
+        if BASE not in self._answered:  # what a check that learns compares with
             self._ask(self.base.arms, None)
         arm = arm_of(loaded, TUNED, self.questions, adapter=adapter)
         phase = self._progress.phase(
@@ -221,15 +221,11 @@ class Evaluator:
         )
         limit = self._config.evaluate.max_new_tokens
         texts = answers_now(loaded, arm, adapter, limit=limit, phase=phase)
-        checks = fit_checks(self.checks[:1], own=self._own, base=self._texts(None)[BASE])
+        base = self._texts([BASE], None)[BASE]
+        checks = fit_checks(self.checks[:1], own=self._rows.own_answers, base=base)
         scored = score(self.questions, {TUNED: texts}, checks, seed=self._config.train.seed)
         found = scored.summary.checks[0].arms.get(TUNED)
         return found.mean if found else math.nan
-
-    @property
-    def _own(self) -> list[str]:
-        """The data's own answers."""
-        return [row.messages[row.supervised[-1]].content for row in self._rows if row.supervised]
 
     @property
     def probes(self) -> bool:
@@ -245,12 +241,12 @@ class Evaluator:
         """
         if self._probing is None:
             return None
-        self._probing.base = self._probing.base or self.known.scores.get(self._probing.settings)
+        self._probing.base = self._probing.base or self._known.scores.get(self._probing.settings)
         self._probing.loaded = loaded
         phase = self._progress.phase("scoring probes of forgetting")
         found = self._probing.forgetting(adapter, probes, phase=phase)
         if self._probing.base is not None:
-            self.known.scores[self._probing.settings] = self._probing.base
+            self._known.scores[self._probing.settings] = self._probing.base
         return found
 
     def _ask(self, arms: Mapping[str, Arm], tuned: Tuned | None) -> None:
@@ -267,11 +263,11 @@ class Evaluator:
             name: open_cache(participant, sampling, stop_ids)
             for name, participant in participants.items()
         }
-        self._foretell(arms, unanswered(arms, caches), tuned)
+        self._estimate(arms, unanswered(arms, caches), tuned)
         phase = (
             f"answering {pluralize(len(self.questions), 'held-out question')} ({', '.join(arms)})"
         )
-        self.said |= answer_arms(
+        self._answered |= answer_arms(
             loaded.engine,
             arms,
             caches,
@@ -286,24 +282,26 @@ class Evaluator:
         rows = self._config.evaluate.timed_rows
         if not rows:
             return
-        known = {name: self.known.timed.get((arm, rows)) for name, arm in arms.items()}
+        known = {name: self._known.timed.get((arm, rows)) for name, arm in arms.items()}
         new = {name: arm for name, arm in arms.items() if known[name] is None}
-        self.timed |= {name: each for name, each in known.items() if each}
+        self._timed |= {name: each for name, each in known.items() if each}
         if new:
             phase = f"timing {pluralize(rows, 'row')} one by one ({', '.join(new)})"
-            timed = time_arms(engine, new, self.said, rows=rows, phase=self._progress.phase(phase))
-            self.timed |= timed
-            self.known.timed |= {(arms[name], rows): each for name, each in timed.items()}
+            counted = self._progress.phase(phase)
+            timed = time_arms(engine, new, self._answered, rows=rows, phase=counted)
+            self._timed |= timed
+            self._known.timed |= {(arms[name], rows): each for name, each in timed.items()}
 
-    def _foretell(
+    def _estimate(
         self, arms: Mapping[str, Arm], waiting: Sequence[tuple[str, Prompt]], tuned: Tuned | None
     ) -> None:
-        """Say about how long answering, timing and scoring will take."""
+        """Report about how long answering, timing and scoring will take."""
         loaded, settings = tuned.loaded if tuned else self._loaded, self._config.evaluate
+        has_tuned, measures = tuned is not None, self._measures
         prompts = [prompt for _, prompt in waiting]
         scored = 0
         if self._probing is not None:
-            base = self._probing.base or self.known.scores.get(self._probing.settings)
+            base = self._probing.base or self._known.scores.get(self._probing.settings)
             asked = (base is None) + (tuned is not None and tuned.forgetting is None)
             scored = asked * self._probing.tokens(tuned.adapter if tuned else None)
         tokenizer: Tokenizer = loaded.base.tokenizer
@@ -314,11 +312,12 @@ class Evaluator:
             expected=sum(map(len, references)) / len(references),
             longest=settings.max_new_tokens,
             scored=scored,
-            measuring=self._measures.to_come(tuned=tuned is not None) if self._measures else NONE,
+            row_tokens=measures.tokens_to_come(tuned=has_tuned),
+            facts=measures.facts_to_come(tuned=has_tuned),
             timed=round(sum(singles) * (settings.timed_rows + 1) if settings.timed_rows else 0),
             again=60 * settings.consistency.minutes if settings.consistency else 0.0,
         )
         of_base = [prompt for prompt in prompts if prompt.adapter is None]
-        speed = speed_of(loaded.engine, of_base or self.arms[BASE].prompts)
+        speed = speed_of(loaded.engine, of_base or self.base.arms[BASE].prompts)
         counts = {name: len(arm.prompts) for name, arm in arms.items()}
         self._progress.notice("judging", describe(work.seconds(speed), work, arms=counts))

@@ -1,4 +1,4 @@
-"""What is worth saying of a run beside its verdict: named findings, and their phrases."""
+"""Named findings about a run besides its verdict, and the phrases that describe them."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -15,9 +15,32 @@ def words_in(language: str = DEFAULT) -> Phrases:
     return Phrases(PHRASES, language)
 
 
-def told(phrase: Callable[[str], str]) -> dict[str, object]:
-    """A document's `text`, and the same in every language as `texts`."""
-    return {"text": phrase(DEFAULT), "texts": {each: phrase(each) for each in languages(PHRASES)}}
+def in_languages(text: Callable[[Phrases], str]) -> dict[str, object]:
+    """A document's `text`, and the text in every language as `texts`."""
+    texts = {language: text(words_in(language)) for language in languages(PHRASES)}
+    return {"text": texts[DEFAULT], "texts": texts}
+
+
+class Described:
+    """What a measure found, with a text: all measures report their findings in the same way."""
+
+    __slots__ = ()
+
+    def describe(self, words: Phrases) -> str:
+        """The findings in the words of one language."""
+        raise NotImplementedError
+
+    def values(self) -> Mapping[str, object]:
+        """Its part of the document, without the text."""
+        raise NotImplementedError
+
+    def text(self, *, language: str = DEFAULT) -> str:
+        """The findings in words."""
+        return self.describe(words_in(language))
+
+    def to_json(self) -> dict[str, object]:
+        """Its part of the document."""
+        return {**self.values(), **in_languages(self.describe)}
 
 
 SMALLEST = 0.001
@@ -26,10 +49,10 @@ Value = float | int | str
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something worth knowing, by a code that does not change, and the numbers behind it.
+    """Something worth knowing, by a code that does not change, and its numbers.
 
     ``harm``: the run went wrong in this way; else it is a hint. How a value is written follows
-    from the end of its name: ``share`` in per cent, ``points`` of per cent with a sign, ``nats``
+    from the end of its name: ``share`` in percent, ``points`` of a percentage with a sign, ``nats``
     and ``times`` as numbers; whole numbers and texts as they are.
     """
 
@@ -43,19 +66,19 @@ class Finding:
 
 
 def finding_text(part: str, finding: Finding, words: Phrases) -> str:
-    """The sentences of a finding, which stand under ``part`` among the phrases."""
+    """The sentences of a finding, whose phrases are under ``part``."""
     return words.phrase(f"{part}.{finding.code}", **written(finding.values, words))
 
 
 def findings_text(part: str, findings: Sequence[Finding], words: Phrases) -> str:
-    """All of them in a paragraph; without any, what the part says then."""
+    """All of them in a paragraph; without any, the phrase `none` of the part."""
     if not findings:
         return words.phrase(f"{part}.none")
     return " ".join(finding_text(part, each, words) for each in findings)
 
 
 def written(values: Mapping[str, Value], words: Phrases) -> dict[str, str]:
-    """Each value as people read it."""
+    """Each value as text."""
     return {name: _written(name, value, words) for name, value in values.items()}
 
 
@@ -72,7 +95,7 @@ def _written(name: str, value: Value, words: Phrases) -> str:
 
 
 def share_text(share: float, words: Phrases) -> str:
-    """A share in whole per cent, with a digit where that would make it all or nothing."""
+    """A share in whole percent, with a digit where rounding would give 0 or 100."""
     percent = 100 * share
     if percent not in (0.0, 100.0) and round(percent) in (0, 100):
         return words.phrase("percent", value=f"{min(max(percent, 0.1), 99.9):.1f}")
@@ -87,7 +110,7 @@ def points_text(share: float, words: Phrases, digits: int | None = None) -> str:
 
 
 def signed_text(share: float) -> str:
-    """Whole points with their sign; none is no difference."""
+    """Whole points with their sign; 0 for no difference."""
     return points(share, 0) if round(100 * share) else "0"
 
 
@@ -97,7 +120,7 @@ def arm_text(arm: str, words: Phrases) -> str:
 
 
 def number_text(value: float) -> str:
-    """A number with three digits that count, and no more than three behind the point."""
+    """A number with three significant digits, and at most three after the point."""
     if not math.isfinite(value):
         return str(value)
     size = abs(value)

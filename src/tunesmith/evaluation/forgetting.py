@@ -1,14 +1,22 @@
 """What did tuning cost? Changes of each probe against the margins that are allowed."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from copy import copy
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from tunesmith.core.phrases import DEFAULT
+from tunesmith.adapters.loaded_base import LoadedBase
+from tunesmith.config.evaluate import ForgettingSettings
+from tunesmith.core.errors import ModelError
+from tunesmith.core.numbers import pluralize
+from tunesmith.core.phrases import Phrases
+from tunesmith.core.progress import UNSEEN, PhaseProgress
 from tunesmith.evaluation.comparison import holm
-from tunesmith.evaluation.findings import Finding, Value, finding_text, told, words_in
-from tunesmith.evaluation.forgetting_probes import Measure, Measured
+from tunesmith.evaluation.findings import Described, Finding, finding_text
+from tunesmith.evaluation.forgetting_probes import Measure, ProbeMeasure, with_all_questions
+from tunesmith.evaluation.forgetting_sources import Probe, probes_named
 from tunesmith.evaluation.intervals import LEVEL, Interval
+from tunesmith.evaluation.likelihoods import Logs, Reader, ScoredSpan, log_likelihoods, tokens_of
 
 Outcome = Literal["kept", "forgotten", "unclear"]
 # The sign of a change for the worse.
@@ -21,8 +29,8 @@ Margins = Mapping[Measure, float]
 
 @dataclass(frozen=True, slots=True)
 class ProbeFinding:
-    """A probe judged: *kept* where its whole interval is better than the margin, *forgotten*
-    where it is worse, read together with the other probes', else *unclear*.
+    """A probe's outcome: *kept* where its whole interval is better than the margin, *forgotten*
+    where it is worse, tested together with the other probes', else *unclear*.
     """
 
     probe: str
@@ -73,12 +81,12 @@ class Forgetting:
 
     @property
     def unclear(self) -> tuple[ProbeFinding, ...]:
-        """What cannot be told, parts of others aside."""
+        """What is unclear, without the parts of others."""
         return tuple(f for f in self.findings if f.outcome == "unclear" and not f.part)
 
 
 def assess_forgetting(
-    measured: Sequence[Measured], margins: Margins, *, level: float = LEVEL
+    measured: Sequence[ProbeMeasure], margins: Margins, *, level: float = LEVEL
 ) -> Forgetting:
     """Every probe against its margin.
 
@@ -86,7 +94,7 @@ def assess_forgetting(
     is forgotten is one of several chances to be wrong, which Holm's procedure holds together.
     """
 
-    def beyond_of(each: Measured) -> Callable[[float], int]:
+    def beyond_of(each: ProbeMeasure) -> Callable[[float], int]:
         return lambda strict: int(_harm(each, strict)[0] > margins[each.measure])
 
     names = {str(number): beyond_of(each) for number, each in enumerate(measured)}
@@ -100,14 +108,14 @@ def assess_forgetting(
     )
 
 
-def _harm(each: Measured, level: float) -> tuple[float, float]:
+def _harm(each: ProbeMeasure, level: float) -> tuple[float, float]:
     """Limits of the change for the worse."""
     found, sign = each.difference(level), WORSE[each.measure]
     low, high = sorted((sign * found.low, sign * found.high))
     return low, high
 
 
-def _finding(each: Measured, margin: float, *, level: float, forgotten: bool) -> ProbeFinding:
+def _finding(each: ProbeMeasure, margin: float, *, level: float, forgotten: bool) -> ProbeFinding:
     kept = _harm(each, level)[1] < margin
     outcome: Outcome = "forgotten" if forgotten else "kept" if kept else "unclear"
     limit, error = WORSE[each.measure] * margin, (1 - level) / 2
@@ -126,12 +134,12 @@ def _finding(each: Measured, margin: float, *, level: float, forgotten: bool) ->
 
 
 @dataclass(frozen=True, slots=True)
-class AdapterScale:
-    """The ``share`` that stands, and the largest one within the margins, ``tried`` (None: none is).
+class AdapterScale(Described):
+    """The scale (``share``) of the result, and the largest within the margins, ``tried`` (or None).
 
-    ``probe`` is what full strength forgot beyond its margin: its ``measure`` differs from the
-    base's by ``full``, and by ``now`` at the share that was tried, as in a
-    `forgetting.findings.Finding`. ``full_score`` and ``score`` are those of the first check there.
+    ``probe`` is what scale 1 forgot beyond its margin: its ``measure`` differs from the base's by
+    ``full``, and by ``now`` at the scale that was tried, as in a `ProbeFinding`. ``full_score`` and
+    ``score`` are those of the first check there.
     """
 
     share: float
@@ -143,20 +151,150 @@ class AdapterScale:
     full_score: float | None = None
     score: float | None = None
 
-    def text(self, *, language: str = DEFAULT) -> str:
-        """In plain words."""
-        values: dict[str, Value] = {"probe": self.probe}
-        if self.now is None or self.tried is None:
-            return finding_text("strength", Finding("none", values), words_in(language))
+    def describe(self, words: Phrases) -> str:
+        """Why the adapter has this scale, in words."""
         unit = "points" if self.measure == "accuracy" else "share"
-        values |= {f"full_{unit}": self.full, f"now_{unit}": self.now}
-        assert self.full_score is not None
-        assert self.score is not None
-        values |= {"at_share": self.tried, "full_score_share": self.full_score}
-        values["score_share"] = self.score
-        code = f"weakened-{self.measure}" if self.share < 1 else f"full-{self.measure}"
-        return finding_text("strength", Finding(code, values), words_in(language))
+        kind = "none" if self.now is None else "scaled-down" if self.share < 1 else "full"
+        found = {
+            f"full_{unit}": self.full,
+            f"now_{unit}": self.now,
+            "at_share": self.tried,
+            "full_score_share": self.full_score,
+            "score_share": self.score,
+        }
+        known = {name: value for name, value in found.items() if value is not None}
+        code = kind if kind == "none" else f"{kind}-{self.measure}"
+        finding = Finding(code, {"probe": self.probe, **known})
+        return finding_text("scale", finding, words)
 
-    def to_json(self) -> dict[str, object]:
-        """As it stands in an evaluation."""
-        return {**asdict(self), **told(lambda language: self.text(language=language))}
+    def values(self) -> Mapping[str, object]:
+        """The part `strength` of the evaluate document."""
+        return asdict(self)
+
+
+WINDOW_TOKENS = 2048  # longer texts are read in such windows, or in the model's context
+MIN_WINDOW = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeScores:
+    """One arm's scores of every probe's spans, read in windows of so many tokens."""
+
+    window: int
+    logs: Mapping[str, Sequence[Logs]]
+
+
+class ProbeRun:
+    """The probes of a run, and the base's scores of them once they are measured.
+
+    ``loaded`` may be replaced by what a base has become, after ``score_base``.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedBase,
+        settings: ForgettingSettings,
+        *,
+        seed: int = 0,
+        notice: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Raises ConfigError where a probe cannot be read, before anything is trained."""
+        self.loaded, self.settings, self._seed = loaded, settings, seed
+        self._notice = notice
+        self.probes: tuple[Probe, ...] = probes_named(settings.probes)
+        self.base: ProbeScores | None = None
+        self._known: dict[int, tuple[list[ScoredSpan], list[tuple[str, int]]]] = {}
+
+    def score_base(self, *, phase: PhaseProgress = UNSEEN) -> None:
+        """Measure the base now, as training will change it."""
+        (self.base,) = self._score([None], self._window(None), phase)
+
+    def part(self, names: Sequence[str]) -> "ProbeRun":
+        """The same with these probes alone; with all of them where a name means several."""
+        chosen = tuple(probe for probe in self.probes if probe.name in names)
+        part = copy(self)
+        part.probes, part._known = chosen if len(chosen) == len(names) else self.probes, {}
+        return part
+
+    def forgetting(
+        self,
+        adapter: str | None,
+        probes: Sequence[str] | None = None,
+        *,
+        phase: PhaseProgress = UNSEEN,
+    ) -> Forgetting:
+        """Base against an adapter, or against the model as it is now (None), by all or some probes.
+
+        The base is measured only where it was not before, in the same streams as the adapter.
+        """
+        if probes is not None and self.base is not None:
+            return self.part(probes).forgetting(adapter, phase=phase)
+        window = self._window(adapter)
+        kept = self.base if self.base and self.base.window == window else None
+        if kept is None and adapter is None:
+            raise ValueError("the base must be measured before it is trained: call score_base")
+        scores = self._score([adapter] if kept else [None, adapter], window, phase)
+        self.base = kept or scores[0]
+        return self._assessed(self.base, scores[-1])
+
+    def _window(self, adapter: str | None) -> int:
+        loaded = self.loaded
+        room = loaded.base.context - loaded.engine.prefix_length(adapter)
+        if room < MIN_WINDOW:
+            raise ModelError(
+                f"The model's context leaves {pluralize(room, 'token')} for the probes of "
+                "forgetting."
+            )
+        return min(WINDOW_TOKENS, room)
+
+    def tokens(self, adapter: str | None) -> int:
+        """Tokens that scoring one arm computes."""
+        return tokens_of(self._spans(self._window(adapter))[0])
+
+    def _spans(self, window: int) -> tuple[list[ScoredSpan], list[tuple[str, int]]]:
+        """All probes' spans read in such windows, and where each probe's end."""
+        if window in self._known:
+            return self._known[window]
+        reader = Reader(self.loaded.base.tokenizer, window)
+        spans: list[ScoredSpan] = []
+        ends: list[tuple[str, int]] = []
+        for probe in self.probes:
+            own = probe.spans(reader)
+            cut = sum(1 for span in own if span.cut)
+            if cut:
+                length = pluralize(window, "token")
+                self._notice(
+                    f"{probe.name}: {pluralize(cut, 'text')} longer than {length}, cut in front"
+                )
+            first = spans[-1].group + 1 if spans else 0
+            spans += [replace(span, group=span.group + first) for span in own]
+            ends.append((probe.name, len(spans)))
+        self._known[window] = spans, ends
+        return spans, ends
+
+    def _score(
+        self, adapters: Sequence[str | None], window: int, phase: PhaseProgress
+    ) -> list[ProbeScores]:
+        """Each arm's scores; all probes go through the same streams."""
+        spans, ends = self._spans(window)
+        found = log_likelihoods(self.loaded.engine, spans, adapters, phase=phase)
+        starts = [0, *(end for _, end in ends)]
+        return [
+            ProbeScores(
+                window,
+                {name: logs[start:end] for start, (name, end) in zip(starts, ends, strict=False)},
+            )
+            for logs in found
+        ]
+
+    def _assessed(self, base: ProbeScores, tuned: ProbeScores) -> Forgetting:
+        measured = [
+            probe.measured(base.logs[probe.name], tuned.logs[probe.name], seed=self._seed)
+            for probe in self.probes
+        ]
+        settings = self.settings
+        margins: Margins = {
+            "accuracy": settings.accuracy_points / 100,
+            "perplexity": settings.perplexity_percent / 100,
+        }
+        return assess_forgetting(with_all_questions(measured, seed=self._seed), margins)

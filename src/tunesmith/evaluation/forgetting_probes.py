@@ -25,7 +25,7 @@ Measure = Literal["accuracy", "perplexity"]
 
 @dataclass(frozen=True, slots=True)
 class ProbeAnswers:
-    """Which questions an arm got right, 1 or 0: by log-likelihood, and by that over characters.
+    """Which questions an arm got right, 1 or 0: by log-likelihood, and by that per character.
 
     They are lm-eval's `acc` and `acc_norm`.
     """
@@ -35,13 +35,13 @@ class ProbeAnswers:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class ProbeMeasure:
     """A probe's measure in both arms.
 
     ``difference`` gives, at a level, the interval of tuned minus base (accuracy) or of tuned over
-    base less 1 (perplexity); ``rows_needed`` how many rows would tell it from a value, at an error
-    on one side. ``answers``: both arms', where there are questions. ``part``: another one measures
-    all that this one does, so it need not be kept alone.
+    base less 1 (perplexity); ``rows_needed`` how many rows would separate it from a value, at an
+    error on one side. ``answers``: both arms', where there are questions. ``part``: another one
+    measures all that this one does, so it alone need not be kept.
     """
 
     probe: str
@@ -93,16 +93,18 @@ class MultipleChoice:
             norm.append(int((sums / characters).argmax() == question.gold))
         return ProbeAnswers(tuple(right), tuple(norm))
 
-    def measured(self, base: Sequence[Logs], tuned: Sequence[Logs], *, seed: int) -> Measured:
+    def measured(self, base: Sequence[Logs], tuned: Sequence[Logs], *, seed: int) -> ProbeMeasure:
         """Both arms compared."""
         return compare_answers(self.name, self.answered(base), self.answered(tuned), seed=seed)
 
 
-def compare_answers(name: str, base: ProbeAnswers, tuned: ProbeAnswers, *, seed: int) -> Measured:
+def compare_answers(
+    name: str, base: ProbeAnswers, tuned: ProbeAnswers, *, seed: int
+) -> ProbeMeasure:
     """Shares of questions answered right, tuned minus base on the same questions."""
     differences = differences_of(tuned.right, base.right)
     norm = paired_difference(tuned.right_norm, base.right_norm, seed=seed)
-    return Measured(
+    return ProbeMeasure(
         name,
         "accuracy",
         base=_share(base.right),
@@ -122,10 +124,10 @@ def compare_answers(name: str, base: ProbeAnswers, tuned: ProbeAnswers, *, seed:
     )
 
 
-def with_all_questions(measured: Sequence[Measured], *, seed: int) -> list[Measured]:
+def with_all_questions(measured: Sequence[ProbeMeasure], *, seed: int) -> list[ProbeMeasure]:
     """The probes, and the questions of all of them as one where several have questions.
 
-    One probe of a few hundred questions cannot tell a few points; all of them together can.
+    A probe of a few hundred questions cannot resolve a few points; all of them together can.
     """
     answers = [each.answers for each in measured if each.answers is not None]
     if len(answers) < 2:
@@ -148,7 +150,7 @@ def _share(right: Sequence[int]) -> float:
 
 ENOUGH_SPANS = 20  # fewer are cut into blocks, which count as rows instead
 BLOCK_TOKENS = 64
-LARGEST = 700.0  # a logarithm of a perplexity beyond which nothing is told
+LARGEST = 700.0  # of a perplexity's logarithm: e to more is no float
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ class PlainText:
         """What is scored: every token of every text once."""
         return tuple(span for spans in reader.texts(self.texts) for span in spans)
 
-    def measured(self, base: Sequence[Logs], tuned: Sequence[Logs], *, seed: int) -> Measured:
+    def measured(self, base: Sequence[Logs], tuned: Sequence[Logs], *, seed: int) -> ProbeMeasure:
         """Both arms compared, from the log-likelihoods of the same spans.
 
         The difference is a ratio, tuned over base less 1. Its interval counts spans as rows, or
@@ -181,7 +183,7 @@ class PlainText:
             mean = float(np.mean(rises))
             return Interval(_exp(mean) - 1, _exp(rise.low) - 1, _exp(rise.high) - 1, rise.n)
 
-        return Measured(
+        return ProbeMeasure(
             self.name,
             "perplexity",
             base=before["perplexity"],

@@ -17,10 +17,10 @@ from tunesmith.data.records import READERS, read_records
 from tunesmith.data.rows import ReadOptions, Record
 from tunesmith.evaluation.forgetting_probes import (
     ChoiceQuestion,
-    Measured,
     MultipleChoice,
     PlainText,
     ProbeAnswers,
+    ProbeMeasure,
     compare_answers,
 )
 from tunesmith.evaluation.given_rows import ChoiceRow, TextRow, given_rows
@@ -39,7 +39,7 @@ class Probe(Protocol):
     def spans(self, reader: Reader) -> tuple[ScoredSpan, ...]:
         """What is scored."""
 
-    def measured(self, base: Sequence[Logs], tuned: Sequence[Logs], *, seed: int) -> Measured:
+    def measured(self, base: Sequence[Logs], tuned: Sequence[Logs], *, seed: int) -> ProbeMeasure:
         """Both arms compared, from the log-likelihoods of the spans in their order."""
 
 
@@ -125,7 +125,7 @@ class ChoiceTask:
         ]
         return tuple(reader.continuations(pairs))
 
-    def measured(self, base: Sequence[Logs], tuned: Sequence[Logs], *, seed: int) -> Measured:
+    def measured(self, base: Sequence[Logs], tuned: Sequence[Logs], *, seed: int) -> ProbeMeasure:
         """Both arms compared, by the task's own `acc` and `acc_norm`."""
         return compare_answers(self.name, self._answered(base), self._answered(tuned), seed=seed)
 

@@ -36,7 +36,7 @@ Text = Annotated[str, AfterValidator(_not_blank)]
 
 
 class GivenRow(BaseModel):
-    """A row; other keys than its own are left alone."""
+    """A row; other keys than its own are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True)
     shape: ClassVar[str]
@@ -121,10 +121,10 @@ def given_rows(records: Sequence[Record], model: type[R], path: Path) -> list[R]
 def _problem(error: ValidationError, model: type[GivenRow], found: str) -> Problem:
     """All that is wrong with a row, by the code of the first of it; ``found`` are its keys."""
     faults = error.errors(include_url=False)
-    told = (
+    listed = (
         f'"{".".join(map(str, each["loc"]))}" {WHY.get(each["type"], each["msg"])}'
         for each in faults
     )
     first = faults[0]["type"]
     code = "missing_column" if first == "missing" else "wrong_type" if first in WHY else first
-    return Problem(code, f"{'; '.join(told)} (found: {found}).", f"A row is {model.shape}.")
+    return Problem(code, f"{'; '.join(listed)} (found: {found}).", f"A row is {model.shape}.")

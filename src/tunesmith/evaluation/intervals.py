@@ -1,4 +1,4 @@
-"""Between which limits does a mean, a share or a difference lie for rows not seen?"""
+"""Between which limits does a mean, a share or a difference lie for unseen rows?"""
 
 import functools
 import math
@@ -38,7 +38,7 @@ def tango_limits(gained: float, lost: float, n: float, *, level: float) -> tuple
     """Limits of (gained - lost) / n, where the other of n pairs did not change.
 
     The score interval of Tango (1998, Stat. Med. 17:891): all differences that the score test
-    does not reject. It leaves 0 out exactly where McNemar's test finds a change, and has width
+    does not reject. It excludes 0 exactly where McNemar's test finds a change, and has width
     even where no pair changed.
     """
     z = quantile_of(level)
@@ -76,23 +76,23 @@ def _edge(rejected: Callable[[float], bool], *, inside: float, outside: float) -
     return inside
 
 
-RESAMPLES = 10_000
+RESAMPLES = 10_000  # of every bootstrap that is not given another number
 CHUNK_VALUES = 1 << 20
 
 
 def bootstrap_limits(
-    values: Sequence[float], *, seed: int, level: float, resamples: int = RESAMPLES
+    values: Sequence[float], *, seed: int, level: float, resamples: int | None = None
 ) -> tuple[float, float]:
     """BCa limits of the mean (Efron & Tibshirani 1993, An Introduction to the Bootstrap, 14.3).
 
     Too narrow for a handful of values, and without width where all are equal, which says nothing
-    about rows not seen: callers that know the range of a value handle that case.
+    about unseen rows: callers that know the range of a value handle that case.
     Raises ValueError for fewer than two values.
     """
     if len(values) < 2:
         raise ValueError(f"a bootstrap needs at least two values, not {len(values)}")
     rows = np.asarray(values, dtype=np.float64)  # [n]
-    means = _resampled_means(rows, resamples, seed=seed)  # [resamples], sorted
+    means = _resampled_means(rows, resamples or RESAMPLES, seed=seed)  # [resamples], sorted
     low, high = (_bca_level(means, rows, probability=p) for p in ((1 - level) / 2, (1 + level) / 2))
     quantiles = np.quantile(means, [low, high])
     return float(quantiles[0]), float(quantiles[1])
@@ -132,32 +132,25 @@ def _bca_level(
 
 
 def graded_limits(
-    values: Sequence[float],
-    *,
-    bounds: tuple[float, float],
-    seed: int,
-    level: float,
-    resamples: int = RESAMPLES,
+    values: Sequence[float], *, bounds: tuple[float, float], seed: int, level: float
 ) -> tuple[float, float]:
     """Limits of the mean of ``values``, none of which can leave ``bounds``.
 
     With few rows the bootstrap alone is too narrow (up to 8 % of false alarms a side where 2.5 %
-    are meant), with skewed rows Student's t alone; the wider of both on each side stays near what
-    it promises (benchmarks/README.md). Equal values get `unvaried_limits`.
+    are meant), with skewed rows Student's t alone; the wider of both on each side stays near its
+    nominal level (benchmarks/README.md). Equal values get `unvaried_limits`.
     """
     if all(value == values[0] for value in values):
         return unvaried_limits(values[0], len(values), bounds=bounds, level=level)
-    low, high = wider_limits(values, seed=seed, level=level, resamples=resamples)
+    low, high = wider_limits(values, seed=seed, level=level)
     least, limit = bounds
     return max(least, low), min(limit, high)
 
 
-def wider_limits(
-    values: Sequence[float], *, seed: int, level: float, resamples: int = RESAMPLES
-) -> tuple[float, float]:
+def wider_limits(values: Sequence[float], *, seed: int, level: float) -> tuple[float, float]:
     """On each side Student's limit of the mean or the bootstrap's, whichever is further out."""
     student = student_limits(values, level=level)
-    drawn = bootstrap_limits(values, seed=seed, level=level, resamples=resamples)
+    drawn = bootstrap_limits(values, seed=seed, level=level)
     return min(student[0], drawn[0]), max(student[1], drawn[1])
 
 
@@ -212,13 +205,11 @@ class Interval:
     n: int
 
     def to_json(self, name: str = "mean") -> dict[str, float]:
-        """As it stands in every document; scores have the ``name`` `score`."""
+        """As in every document; scores have the ``name`` `score`."""
         return {name: self.mean, "low": self.low, "high": self.high, "n": self.n}
 
 
-def mean_interval(
-    scores: Sequence[float], *, seed: int, level: float = LEVEL, resamples: int = RESAMPLES
-) -> Interval:
+def mean_interval(scores: Sequence[float], *, seed: int, level: float = LEVEL) -> Interval:
     """The mean of scores within 0..1.
 
     Scores that are all 0 or 1 get Wilson's limits, others those of `graded_limits` (`seed` fixes
@@ -229,30 +220,21 @@ def mean_interval(
     if is_binary(scores):
         low, high = wilson_limits(math.fsum(scores), n, level=level)
     else:
-        low, high = graded_limits(
-            scores, bounds=(0.0, 1.0), seed=seed, level=level, resamples=resamples
-        )
+        low, high = graded_limits(scores, bounds=(0.0, 1.0), seed=seed, level=level)
     return Interval(mean, low=low, high=high, n=n)
 
 
-def unbounded_interval(
-    values: Sequence[float], *, seed: int, level: float = LEVEL, resamples: int = RESAMPLES
-) -> Interval:
+def unbounded_interval(values: Sequence[float], *, seed: int, level: float = LEVEL) -> Interval:
     """The mean of values that may be any number; without width where all are equal."""
     mean = math.fsum(values) / len(values)
     low, high = mean, mean
     if any(value != values[0] for value in values):
-        low, high = wider_limits(values, seed=seed, level=level, resamples=resamples)
+        low, high = wider_limits(values, seed=seed, level=level)
     return Interval(mean, low, high, len(values))
 
 
 def paired_difference(
-    a: Sequence[float],
-    b: Sequence[float],
-    *,
-    seed: int,
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
+    a: Sequence[float], b: Sequence[float], *, seed: int, level: float = LEVEL
 ) -> Interval:
     """The mean of a - b, two arms' scores within 0..1 of the same rows in the same order.
 
@@ -265,9 +247,7 @@ def paired_difference(
     if is_binary(a) and is_binary(b):
         low, high = tango_limits(differences.count(1), differences.count(-1), n, level=level)
     else:
-        low, high = graded_limits(
-            differences, bounds=(-1.0, 1.0), seed=seed, level=level, resamples=resamples
-        )
+        low, high = graded_limits(differences, bounds=(-1.0, 1.0), seed=seed, level=level)
     return Interval(mean, low=low, high=high, n=n)
 
 

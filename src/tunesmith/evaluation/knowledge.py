@@ -3,21 +3,21 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config.evaluate import KnowledgeSettings
-from tunesmith.core.phrases import DEFAULT
+from tunesmith.core.phrases import Phrases
 from tunesmith.core.progress import UNSEEN, PhaseProgress
 from tunesmith.data.quality.distribution import Sampled
 from tunesmith.data.quality.text import bare, fold, words
 from tunesmith.data.quality.unsuitable import MIN_ROWS, Facts, measure, names_told
 from tunesmith.data.rows import Conversation, Message
-from tunesmith.evaluation.answering import DrawRequest as Prompted
-from tunesmith.evaluation.answering import answers_to
+from tunesmith.evaluation.answering import DrawRequest, answers_to
 from tunesmith.evaluation.answers import spread
-from tunesmith.evaluation.findings import Finding, finding_text, told, words_in
+from tunesmith.evaluation.findings import Described, Finding, findings_text
 from tunesmith.evaluation.given_rows import FactRow, read_given
 from tunesmith.evaluation.intervals import Interval, mean_interval, paired_difference
 from tunesmith.evaluation.paraphrases import reworded
@@ -37,7 +37,7 @@ _FUNCTION = frozenset(
 @dataclass(frozen=True, slots=True)
 class Fact:
     """A question and its answer; ``words`` are those of the answer that the question lacks and
-    that must be known: its names and numbers, else all words of it that say something.
+    that must be known: its names and numbers, else all words of it that carry meaning.
     """
 
     question: str
@@ -51,7 +51,7 @@ class Fact:
     def is_contained(self, answer: str) -> bool:
         """Whether an answer holds every word of the fact, in any order.
 
-        Words in Hangul may have a particle behind them.
+        Words in Hangul may be followed by a particle.
         """
         said = words(bare(fold(answer)))
         text, known = " ".join(said), set(said)
@@ -61,46 +61,45 @@ class Fact:
 def fact_of(question: str, answer: str) -> Fact | None:
     """The fact of a row; None where the answer says nothing that the question does not."""
     asked = set(words(bare(fold(question))))
-    told = [word for word in words(bare(fold(answer))) if word not in asked]
+    others = [word for word in words(bare(fold(answer))) if word not in asked]
     names = {part for name in names_told(question, answer) for part in words(bare(fold(name)))}
-    key = (names - asked) or {word for word in told if word not in _FUNCTION}
+    key = (names - asked) or {word for word in others if word not in _FUNCTION}
     return Fact(question, answer, frozenset(key)) if key - {""} else None
 
 
 Wording = Literal["as_trained", "other_words", "held_out"]
+FactAnswers = Mapping[Wording, tuple[str, ...]]  # of one arm
 Outcome = Literal["retrieval", "learned", "skill", "known", "cannot-tell"]
 
 RETRIEVED = 0.9
 """Share of facts from which on retrieval has little to add. A choice: a passage with the answer is
 found for about four in five open questions among 21 million passages (Karpukhin et al. 2020, arXiv
-2004.04906), and for more in a user's own collection; what is told by heart cannot be checked."""
+2004.04906), and for more in a user's own collection; what is memorized cannot be checked."""
 
 SKILL = 0.5
-"""Share of held-out answers from which on they follow from the question: facts that nobody told
-cannot be guessed that often, so what was learned is a skill, such as to calculate."""
+"""Share of held-out answers from which on they follow from the question: facts that were not
+trained cannot be guessed that often, so what was learned is a skill, such as to calculate."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArmRecall:
+    """The share of facts that an arm gave in its answer, and as its answer."""
+
+    contained: Interval
+    exact: Interval
 
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """How many facts each arm gave: in its answer, or as its answer; tuned minus base."""
+    """Both arms, and tuned minus base of what their answers contain."""
 
-    base: Interval
-    tuned: Interval
+    base: ArmRecall
+    tuned: ArmRecall
     difference: Interval
-    exact_base: Interval
-    exact_tuned: Interval
-
-    def to_json(self) -> dict[str, object]:
-        """One wording of the document."""
-        return {
-            "base": {"contained": self.base.to_json(), "exact": self.exact_base.to_json()},
-            "tuned": {"contained": self.tuned.to_json(), "exact": self.exact_tuned.to_json()},
-            "difference": self.difference.to_json(),
-        }
 
 
 @dataclass(frozen=True, slots=True)
-class Knowledge:
+class Knowledge(Described):
     """What was asked and what came of it; ``wrapped`` counts questions that no rule turned."""
 
     facts: Facts | None
@@ -110,32 +109,31 @@ class Knowledge:
 
     @property
     def finding(self) -> Finding:
-        """The finding: `retrieval` says which tool fits, the others that none is needed."""
+        """The finding: `retrieval` names the tool that fits, the others that none is needed."""
         values = {
-            f"{name}_{arm}_share": getattr(recall, arm).mean
+            f"{name}_{arm}_share": getattr(recall, arm).contained.mean
             for name, recall in self.recalls.items()
             for arm in ("base", "tuned")
         }
-        count = self.recalls["other_words"].tuned.n
+        count = self.recalls["other_words"].tuned.contained.n
         return Finding(
             self.outcome, {"questions": count, **values}, harm=self.outcome == "retrieval"
         )
 
-    def text(self, *, language: str = DEFAULT) -> str:
-        """In plain words."""
-        words, finding = words_in(language), self.finding
+    def describe(self, words: Phrases) -> str:
+        """The findings in words."""
+        finding = self.finding
         beside = [name for name in ("as_trained", "held_out") if name in self.recalls]
-        told = [finding, *(Finding(name, finding.values) for name in beside)]
-        return " ".join(finding_text("knowledge", each, words) for each in told)
+        found = [finding, *(Finding(name, finding.values) for name in beside)]
+        return findings_text("knowledge", found, words)
 
-    def to_json(self) -> dict[str, object]:
+    def values(self) -> Mapping[str, object]:
         """The part `knowledge` of the evaluate document."""
         return {
             "outcome": self.outcome,
             "data": asdict(self.facts) if self.facts else None,
-            **{name: recall.to_json() for name, recall in self.recalls.items()},
+            **{name: asdict(recall) for name, recall in self.recalls.items()},
             "wrapped": self.wrapped,
-            **told(lambda language: self.text(language=language)),
         }
 
 
@@ -143,20 +141,17 @@ def recall_of(
     facts: Sequence[Fact], base: Sequence[str], tuned: Sequence[str], *, seed: int
 ) -> Recall:
     """Both arms' answers to the same facts, paired. Raises ValueError without facts."""
-    told, now_told = (_scores(Fact.is_contained, facts, each) for each in (base, tuned))
+
+    def shares(rule: Callable[[Fact, str], bool], answers: Sequence[str]) -> list[float]:
+        return [float(rule(fact, answer)) for fact, answer in zip(facts, answers, strict=True)]
+
+    before, after = shares(Fact.is_contained, base), shares(Fact.is_contained, tuned)
+    exact = [mean_interval(shares(Fact.is_exact, each), seed=seed) for each in (base, tuned)]
     return Recall(
-        base=mean_interval(told, seed=seed),
-        tuned=mean_interval(now_told, seed=seed),
-        difference=paired_difference(now_told, told, seed=seed),
-        exact_base=mean_interval(_scores(Fact.is_exact, facts, base), seed=seed),
-        exact_tuned=mean_interval(_scores(Fact.is_exact, facts, tuned), seed=seed),
+        ArmRecall(mean_interval(before, seed=seed), exact[0]),
+        ArmRecall(mean_interval(after, seed=seed), exact[1]),
+        paired_difference(after, before, seed=seed),
     )
-
-
-def _scores(
-    rule: Callable[[Fact, str], bool], facts: Sequence[Fact], answers: Sequence[str]
-) -> list[float]:
-    return [float(rule(fact, answer)) for fact, answer in zip(facts, answers, strict=True)]
 
 
 def assess_knowledge(
@@ -175,13 +170,14 @@ def assess_knowledge(
 
 def _outcome(recalls: Mapping[Wording, Recall]) -> Outcome:
     held, other = recalls.get("held_out"), recalls["other_words"]
-    if held is not None and held.tuned.low >= SKILL:
+    tuned = other.tuned.contained
+    if held is not None and held.tuned.contained.low >= SKILL:
         return "skill"
-    if other.base.low >= RETRIEVED:
+    if other.base.contained.low >= RETRIEVED:
         return "known"
-    if other.tuned.low >= RETRIEVED:
+    if tuned.low >= RETRIEVED:
         return "learned"
-    return "retrieval" if other.tuned.high < RETRIEVED else "cannot-tell"
+    return "retrieval" if tuned.high < RETRIEVED else "cannot-tell"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +191,8 @@ class FactQuestion:
 
 @dataclass(frozen=True, slots=True)
 class FactSheet:
-    """What is asked, and how much of a fact the training answers look like; ``wrapped`` counts
-    questions that no rule could turn, so that they only stand in a frame of other words.
+    """What is asked, and how much the training answers look like facts; ``wrapped`` counts
+    questions that no rule could reword, so that only words around them are new.
     """
 
     facts: Facts | None
@@ -214,12 +210,12 @@ def fact_sheet(
     """What to ask; None where the training answers do not look like facts and no file is given.
 
     ``trained`` and ``held`` are conversations of either side; those of one turn count, with what
-    stands before it. Questions of a file are asked behind no system prompt but the rows' own.
+    precedes it. Questions of a file are asked after no system prompt but the rows' own.
     Raises FaultyData for a faulty file.
     """
     rows = [each for each in trained if _is_one_turn(each)]
     looks = _looks(rows)
-    told = tuple(spread(_questions(rows), settings.rows))
+    trained_questions = tuple(spread(_questions(rows), settings.rows))
     if settings.questions is not None:
         before = rows[0].messages[:-2] if rows else ()
         given = [
@@ -229,7 +225,7 @@ def fact_sheet(
         ]
         other = tuple(spread(given, settings.rows))
     elif looks is not None and looks.are_knowledge:
-        other = tuple(_in_other_words(each) for each in told)
+        other = tuple(_in_other_words(each) for each in trained_questions)
     else:
         return None
     if not other:
@@ -237,7 +233,7 @@ def fact_sheet(
     unseen = _questions([row for row in held if _is_one_turn(row)])
     sets: dict[Wording, tuple[FactQuestion, ...]] = {
         "other_words": other,
-        "as_trained": told,
+        "as_trained": trained_questions,
         "held_out": tuple(spread(unseen, settings.rows)),
     }
     return FactSheet(looks, {name: each for name, each in sets.items() if each})
@@ -250,31 +246,24 @@ def ask_facts(
     *,
     adapter: str | None,
     phase: PhaseProgress = UNSEEN,
-) -> dict[Wording, tuple[str, ...]]:
+) -> FactAnswers:
     """One arm's greedy answers to every question."""
-    flat = [(name, each) for name, part in sheet.questions.items() for each in part]
     texts = answers_to(
         loaded,
-        [Prompted(each.messages) for _, each in flat],
+        [DrawRequest(each.messages) for part in sheet.questions.values() for each in part],
         adapter=adapter,
         sampling=Sampling(max_new_tokens=settings.max_new_tokens),
         seed=0,
         phase=phase,
     )
-    pairs = list(zip(flat, texts, strict=True))
-    return {
-        name: tuple(text for (own, _), text in pairs if own == name) for name in sheet.questions
-    }
+    left = iter(texts)
+    return {name: tuple(islice(left, len(part))) for name, part in sheet.questions.items()}
 
 
 def knowledge_from(
-    sheet: FactSheet,
-    base: Mapping[Wording, tuple[str, ...]],
-    tuned: Mapping[Wording, tuple[str, ...]],
-    *,
-    seed: int,
+    sheet: FactSheet, base: FactAnswers, tuned: FactAnswers, *, seed: int
 ) -> Knowledge:
-    """Both arms' answers judged."""
+    """Both arms' answers assessed."""
     recalls = {
         name: recall_of([each.fact for each in part], base[name], tuned[name], seed=seed)
         for name, part in sheet.questions.items()
@@ -289,7 +278,7 @@ def _is_one_turn(row: Conversation) -> bool:
 
 
 def _questions(rows: Sequence[Conversation]) -> list[FactQuestion]:
-    """Of rows of one turn, those that tell a fact."""
+    """Of rows of one turn, those that state a fact."""
     return [
         FactQuestion(fact, row.messages[:-1])
         for row in rows
@@ -298,7 +287,7 @@ def _questions(rows: Sequence[Conversation]) -> list[FactQuestion]:
 
 
 def _looks(rows: Sequence[Conversation]) -> Facts | None:
-    """How much of a fact the answers look like; None of too few rows."""
+    """How much the answers look like facts; None of too few rows."""
     if len(rows) < MIN_ROWS:
         return None
     sampled = [

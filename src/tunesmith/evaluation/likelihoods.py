@@ -36,7 +36,7 @@ class Reader:
     """Texts to tokens, for a model that reads ``window`` tokens at most."""
 
     def __init__(self, tokenizer: Tokenizer, window: int) -> None:
-        """Raises ModelError where no token can stand before the first one of a text."""
+        """Raises ModelError where no token can precede the first one of a text."""
         self.tokenizer, self.window = tokenizer, window
         first = tokenizer.bos_token_id
         first = tokenizer.eos_token_id if first is None else first
@@ -121,8 +121,8 @@ def log_likelihoods(
     """What each adapter (None: the base) finds of each span, in their order.
 
     All adapters score a span in the same stream, and what the spans of a group begin with is
-    computed once for each; ``phase`` counts spans. Raises ModelError where the scores are no
-    numbers.
+    computed once for each; ``phase`` counts spans. Raises ModelError where a score is not
+    a number.
     """
     found: tuple[dict[int, Logs], ...] = tuple({} for _ in adapters)
     done = 0
@@ -130,7 +130,7 @@ def log_likelihoods(
         for arm, place, logs in _scored(engine, spans, adapters, groups):
             if not np.isfinite(logs).all():
                 raise ModelError(
-                    "The model's scores are no numbers any more.",
+                    "The model's scores are not numbers any more.",
                     remedy="Train with a lower train.lr.",
                 )
             found[arm][place] = logs
@@ -215,7 +215,7 @@ def _losses(
     packable = [
         Row(rows[i].ids.tolist(), rows[i].weights.tolist(), adapter=adapter, key=i) for i in group
     ]
-    # Without shared beginnings the labels stand in the order of the rows.
+    # Without shared beginnings the labels are in the order of the rows.
     batch = pack(packable, prefixes=engine.prefixes).to(engine.device)
     losses = row_losses(engine.hidden_states(batch), batch, engine.head).double() * batch.weights
     counts = [sum(1 for weight in row.weights[1:] if weight) for row in packable]

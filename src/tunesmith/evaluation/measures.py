@@ -1,9 +1,9 @@
 """What is measured beside the verdict: consistency, facts, overfitting, capacity."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Protocol, TypeVar
+from functools import partial
+from typing import TypeVar
 
 from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config import RunConfig
@@ -16,220 +16,35 @@ from tunesmith.evaluation.arms import BASE, PROMPTED, Arm, BaseArms, instruction
 from tunesmith.evaluation.capacity import Capacity, capacity_of
 from tunesmith.evaluation.checks.check import Check
 from tunesmith.evaluation.comparison import TUNED
-from tunesmith.evaluation.consistency import Consistency
-from tunesmith.evaluation.consistency_questions import AskedArm as Asker
-from tunesmith.evaluation.consistency_questions import ConsistencyRun, Drawn
-from tunesmith.evaluation.duration import Measuring
-from tunesmith.evaluation.forgetting import AdapterScale, Forgetting
-from tunesmith.evaluation.forgetting_scores import ProbeScores
+from tunesmith.evaluation.consistency_questions import AskedArm, ConsistencyRun, Drawn
+from tunesmith.evaluation.costs import Timed
+from tunesmith.evaluation.findings import Described
+from tunesmith.evaluation.forgetting import Forgetting, ProbeScores
 from tunesmith.evaluation.knowledge import (
+    FactAnswers,
     FactSheet,
-    Knowledge,
-    Wording,
     ask_facts,
     fact_sheet,
     knowledge_from,
 )
 from tunesmith.evaluation.overfitting import Overfitting, assess_overfitting
-from tunesmith.evaluation.overfitting_evidence import Answered, RowLossSample, read_run
-from tunesmith.evaluation.requests import Timed
-from tunesmith.runs.folder import RunFolder
-from tunesmith.training.events import ScaledDown
-
-Told = Mapping[Wording, tuple[str, ...]]  # answers to facts
-
-
-class _Part(Protocol):
-    """What a measure finds."""
-
-    def to_json(self) -> dict[str, object]: ...
-
-
-_Found = TypeVar("_Found")
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """Who answers as tuned (adapter None: the whole model), and what it said to the questions."""
-
-    loaded: LoadedBase
-    adapter: str | None
-    said: Answered
-    checks: Sequence[Check]
-
-
-@dataclass(slots=True)
-class Shared:
-    """What the base gave, for other runs over it that ask it the same, and what each of them
-    loses on its training rows, by its folder.
-    """
-
-    drawn: dict[Hashable, Mapping[str, Drawn]] = field(default_factory=dict)
-    facts: dict[Hashable, Told] = field(default_factory=dict)
-    losses: dict[Path, Sequence[float]] = field(default_factory=dict)
-
-
-@dataclass(slots=True, kw_only=True)
-class Measures:
-    """The measures that a config asks for, and what the base gave to them so far.
-
-    ``folder`` is the run whose losses are read; None for a result of unknown training. What could
-    not be measured, and why, is noticed. ``known`` gives what other runs over the base share with
-    this one.
-    """
-
-    loaded: LoadedBase
-    config: RunConfig
-    rows: RunRows
-    questions: Sequence[Question]
-    base: BaseArms
-    folder: RunFolder | None
-    progress: Progress
-    known: Callable[[], Shared] = Shared
-    _asking: ConsistencyRun | None = field(init=False, default=None)
-    _losing: RowLossSample | None = field(init=False, default=None)
-    _facts: Told | None = field(init=False, default=None)
-    _sheet: FactSheet | None = field(init=False, default=None)
-
-    def __post_init__(self) -> None:
-        settings, seed = self.config.evaluate, self.config.train.seed
-        if settings.consistency is not None:
-            arms = 2 + (PROMPTED in self.base.arms)
-            self._asking = ConsistencyRun(
-                self.loaded, self.questions, settings, seed=seed, arms=arms
-            )
-        if self.folder is not None:
-            self._losing = RowLossSample(self.loaded, self.rows)
-        if settings.knowledge is not None:
-            held = self.rows.held_conversations
-            self._sheet = fact_sheet(self.rows.sample, held, settings.knowledge)
-
-    def to_come(self, *, tuned: bool) -> Measuring:
-        """What is still to be computed, of a result too if ``tuned``."""
-        tokens = self._losing.tokens(tuned=tuned) if self._losing else 0
-        facts = sum(map(len, self._sheet.questions.values())) if self._sheet else 0
-        return Measuring(tokens, facts * ((self._facts is None) + tuned))
-
-    def ask_base(self) -> None:
-        """Measure the base now, as training will change it, or as it is about to go."""
-        if self._asking is not None:
-            self._draw_base(self._asking)
-        if self._sheet is not None:
-            self._facts = self._told(self.loaded, None)
-        if self._losing is not None:
-            phase = self.progress.phase("losses of trained and held-out rows (base)")
-            self._losing.measure_base(phase=phase)
-
-    def of(self, result: Result) -> dict[str, object]:
-        """Each measure's part of the evaluate document; null where there is nothing to measure.
-
-        One that cannot be measured is told and left out.
-        """
-        for each in (self._asking, self._losing):
-            if each is not None:
-                each.loaded = result.loaded
-        capacity = self._kept("capacity", lambda: self._capacity(result))
-        parts: dict[str, Callable[[], _Part | None]] = {
-            "strength": self._strength,
-            "consistency": lambda: self._consistency(result),
-            "knowledge": lambda: self._knowledge(result),
-            "overtuning": lambda: self._overtuning(result, capacity),
-            "capacity": lambda: capacity,
-        }
-        found = {name: self._kept(name, measure) for name, measure in parts.items()}
-        return {name: part.to_json() if part is not None else None for name, part in found.items()}
-
-    def _kept(self, name: str, measure: Callable[[], _Found | None]) -> _Found | None:
-        """What a measure finds; its refusal is told, and the others go on."""
-        try:
-            return measure()
-        except TunesmithError as error:
-            self.progress.notice("measures", f"{name} was not measured: {error}")
-            return None
-
-    def _base_arms(self) -> dict[str, Asker]:
-        arms = {BASE: Asker()}
-        if PROMPTED in self.base.arms and self.base.instruction is not None:
-            change = instruction_change(self.loaded, self.base.instruction)
-            arms[PROMPTED] = Asker(prepare=change)
-        return arms
-
-    def _draw_base(self, asking: ConsistencyRun) -> None:
-        """What the base says when it is asked again, unless that is known."""
-        drawn, key = self.known().drawn, self._key
-        asking.drawn.update(drawn.get(key, {}))
-        for name, arm in self._base_arms().items():
-            if name not in asking.drawn:
-                self._draw(asking, name, arm)
-        drawn[key] = dict(asking.drawn)
-
-    @property
-    def _key(self) -> Hashable:
-        """What the base's part depends on."""
-        settings = self.config.evaluate.model_dump_json()
-        return settings, self.config.train.seed, tuple(self.questions)
-
-    def _draw(self, asking: ConsistencyRun, name: str, arm: Asker) -> None:
-        asking.draw(name, arm, phase=self.progress.phase(f"asking again ({name})"))
-
-    def _strength(self) -> AdapterScale | None:
-        """At which share of its strength the run's result stands, where that was tried."""
-        found = self.folder.last(ScaledDown) if self.folder else None
-        return AdapterScale(**found) if found else None  # type: ignore[arg-type]
-
-    def _consistency(self, result: Result) -> Consistency | None:
-        if self._asking is None:
-            return None
-        self._draw_base(self._asking)
-        self._draw(self._asking, TUNED, Asker(adapter=result.adapter))
-        return self._asking.judged(result.checks)
-
-    def _told(self, loaded: LoadedBase, adapter: str | None) -> dict[Wording, tuple[str, ...]]:
-        assert self._sheet is not None
-        assert self.config.evaluate.knowledge is not None
-        who = TUNED if adapter else BASE
-        return ask_facts(
-            loaded,
-            self._sheet,
-            self.config.evaluate.knowledge,
-            adapter=adapter,
-            phase=self.progress.phase(f"asking facts in other words ({who})"),
-        )
-
-    def _knowledge(self, result: Result) -> Knowledge | None:
-        if self._sheet is None:
-            return None
-        facts, key = self.known().facts, (self._key, repr(self._sheet))
-        base = self._facts or facts.get(key) or self._told(self.loaded, None)
-        facts[key] = base
-        tuned = self._told(result.loaded, result.adapter)
-        return knowledge_from(self._sheet, base, tuned, seed=self.config.train.seed)
-
-    def _capacity(self, result: Result) -> Capacity | None:
-        return capacity_of(result.loaded.engine, result.adapter) if result.adapter else None
-
-    def _overtuning(self, result: Result, capacity: Capacity | None) -> Overfitting | None:
-        if self._losing is None or self.folder is None:
-            return None
-        config, width = self.config, result.loaded.engine.model.config.hidden_size
-        run = read_run(self.folder, config.method, width=width, seed=config.train.seed)
-        evidence = self._losing.evidence(
-            result.adapter,
-            run=run,
-            answered=result.said,
-            capacity=capacity,
-            phase=self.progress.phase("losses of trained and held-out rows"),
-        )
-        if self._losing.tuned is not None:
-            self.known().losses[self.folder.path] = self._losing.tuned.train
-        return assess_overfitting(evidence, run.choice)
+from tunesmith.evaluation.overfitting_evidence import (
+    Answered,
+    ArmLosses,
+    RowSample,
+    SideLosses,
+    TrainingHistory,
+    evidence_of,
+    sample_rows,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """What is judged: an adapter (None: the whole model) over a base, and the hash of both.
+    """What is evaluated: an adapter (None: the whole model) over a base, and the hash of both.
 
-    ``forgetting`` is what it forgot, where that was measured already.
+    ``forgetting`` is what it forgot, where that was measured already; ``history`` that of its
+    training, where this run trained it.
     """
 
     loaded: LoadedBase
@@ -237,15 +52,200 @@ class Tuned:
     participant: str
     training_seconds: float | None = None
     forgetting: Forgetting | None = None
+    history: TrainingHistory | None = None
 
 
 @dataclass(slots=True)
-class Known:
-    """What was measured of the base, for other runs over it that measure the same.
+class KnownBase:
+    """A base and what was measured of it, for all runs over it that measure the same.
 
     Answers need no such place: those of all runs are in the cache.
     """
 
+    loaded: LoadedBase
     scores: dict[ForgettingSettings, ProbeScores] = field(default_factory=dict)
     timed: dict[tuple[Arm, int], Timed] = field(default_factory=dict)
-    measures: Shared = field(default_factory=Shared)
+    drawn: dict[Hashable, dict[str, Drawn]] = field(default_factory=dict)
+    facts: dict[Hashable, FactAnswers] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the model computed for the measures of a result; None where one was not measured."""
+
+    drawn: Mapping[str, Drawn] | None
+    facts: tuple[FactAnswers, FactAnswers] | None  # of base and tuned
+    losses: ArmLosses | None
+    capacity: Capacity | None
+
+
+_Found = TypeVar("_Found")
+
+
+@dataclass(slots=True, kw_only=True)
+class Measures:
+    """The measures that a config asks for.
+
+    ``has_history``: the run's own training is known, so that its losses say something. What could
+    not be measured, and why, is noticed.
+    """
+
+    known: KnownBase
+    config: RunConfig
+    rows: RunRows
+    questions: Sequence[Question]
+    arms: BaseArms
+    has_history: bool
+    progress: Progress
+    _consistency: ConsistencyRun | None = field(init=False, default=None)
+    _sample: RowSample | None = field(init=False, default=None)
+    _base_losses: SideLosses | None = field(init=False, default=None)
+    _sheet: FactSheet | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        settings, seed = self.config.evaluate, self.config.train.seed
+        if not self.questions:
+            return
+        if settings.consistency is not None:
+            arms = 2 + (PROMPTED in self.arms.arms)
+            self._consistency = ConsistencyRun(self.questions, settings, seed=seed, arms=arms)
+        if self.has_history:
+            self._sample = sample_rows(self.rows)
+        if settings.knowledge is not None:
+            held = self.rows.held_conversations
+            self._sheet = fact_sheet(self.rows.sample, held, settings.knowledge)
+
+    def tokens_to_come(self, *, tuned: bool) -> int:
+        """Tokens of rows whose losses are still to be measured, of a result too if ``tuned``."""
+        arms = (self._base_losses is None) + tuned
+        return arms * self._sample.tokens if self._sample else 0
+
+    def facts_to_come(self, *, tuned: bool) -> int:
+        """Answers about facts that are still to be made."""
+        asked = sum(map(len, self._sheet.questions.values())) if self._sheet else 0
+        return asked * ((self._facts_key not in self.known.facts) + tuned)
+
+    def measure_base(self) -> None:
+        """Measure the base now, as training will change it, or before it is unloaded."""
+        if self._consistency is not None:
+            self._draw_base(self._consistency)
+        if self._sheet is not None:
+            self._base_facts(self._sheet)
+        if self._sample is not None:
+            phase = self.progress.phase("losses of trained and held-out rows (base)")
+            self._base_losses = self._sample.base_losses(self.known.loaded, phase=phase)
+
+    def measure(self, tuned: Tuned) -> Measured:
+        """All that needs the model. A measure that is refused is noticed, and the others follow."""
+        kept = self._kept
+        engine, adapter = tuned.loaded.engine, tuned.adapter
+        return Measured(
+            kept("consistency", lambda: self._drawn(tuned)),
+            kept("knowledge", lambda: self._facts(tuned)),
+            kept("overfitting", lambda: self._losses(tuned)),
+            kept("capacity", lambda: capacity_of(engine, adapter)) if adapter else None,
+        )
+
+    def assess(
+        self, found: Measured, answered: Answered, checks: Sequence[Check], tuned: Tuned
+    ) -> dict[str, object]:
+        """Each measure's part of the evaluate document; null where there is nothing to measure.
+
+        ``checks`` are fitted by now.
+        """
+        history, seed = tuned.history, self.config.train.seed
+        parts: dict[str, Callable[[], Described | None]] = {
+            "strength": lambda: history.scale if history else None,
+            "capacity": lambda: found.capacity,
+        }
+        if self._consistency and found.drawn:
+            parts["consistency"] = partial(self._consistency.assess, found.drawn, checks)
+        if self._sheet and found.facts:
+            parts["knowledge"] = partial(knowledge_from, self._sheet, *found.facts, seed=seed)
+        if history and found.losses:
+            parts["overtuning"] = lambda: self._overfitting(found, answered, history)
+        made = {name: self._kept(name, part) for name, part in parts.items()}
+        return {name: part.to_json() for name, part in made.items() if part is not None}
+
+    def _kept(self, name: str, measure: Callable[[], _Found | None]) -> _Found | None:
+        """What a measure finds; its refusal is noticed, and the others follow."""
+        try:
+            return measure()
+        except TunesmithError as error:
+            self.progress.notice("measures", f"{name} was not measured: {error}")
+            return None
+
+    def _base_arms(self) -> Iterator[tuple[str, AskedArm]]:
+        yield BASE, AskedArm()
+        if PROMPTED in self.arms.arms and self.arms.instruction is not None:
+            change = instruction_change(self.known.loaded, self.arms.instruction)
+            yield PROMPTED, AskedArm(prepare=change)
+
+    @property
+    def _key(self) -> Hashable:
+        """What the base's part depends on."""
+        settings = self.config.evaluate.model_dump_json()
+        return settings, self.config.train.seed, tuple(self.questions)
+
+    @property
+    def _facts_key(self) -> Hashable:
+        return self._key, repr(self._sheet)
+
+    def _draw_base(self, run: ConsistencyRun) -> Mapping[str, Drawn]:
+        """What the base answers when it is asked again, unless that is known."""
+        drawn = self.known.drawn.setdefault(self._key, {})
+        for name, arm in self._base_arms():
+            if name not in drawn:
+                phase = self.progress.phase(f"asking again ({name})")
+                drawn[name] = run.draw(self.known.loaded, arm, phase=phase)
+        return drawn
+
+    def _drawn(self, tuned: Tuned) -> Mapping[str, Drawn] | None:
+        if (run := self._consistency) is None:
+            return None
+        base, phase = self._draw_base(run), self.progress.phase(f"asking again ({TUNED})")
+        return {**base, TUNED: run.draw(tuned.loaded, AskedArm(tuned.adapter), phase=phase)}
+
+    def _ask_facts(self, sheet: FactSheet, loaded: LoadedBase, adapter: str | None) -> FactAnswers:
+        assert self.config.evaluate.knowledge is not None
+        who = TUNED if adapter else BASE
+        phase = self.progress.phase(f"asking facts in other words ({who})")
+        return ask_facts(
+            loaded, sheet, self.config.evaluate.knowledge, adapter=adapter, phase=phase
+        )
+
+    def _base_facts(self, sheet: FactSheet) -> FactAnswers:
+        facts, key = self.known.facts, self._facts_key
+        if key not in facts:
+            facts[key] = self._ask_facts(sheet, self.known.loaded, None)
+        return facts[key]
+
+    def _facts(self, tuned: Tuned) -> tuple[FactAnswers, FactAnswers] | None:
+        if (sheet := self._sheet) is None:
+            return None
+        base = self._base_facts(sheet)
+        return base, self._ask_facts(sheet, tuned.loaded, tuned.adapter)
+
+    def _losses(self, tuned: Tuned) -> ArmLosses | None:
+        """Of the whole model only where the base was measured before, or not at all."""
+        if self._sample is None:
+            return None
+        phase = self.progress.phase("losses of trained and held-out rows")
+        if tuned.adapter is not None and self._base_losses is None:
+            self._base_losses = self._sample.base_losses(tuned.loaded, phase=phase)
+        now = self._sample.losses(tuned.loaded, tuned.adapter, phase=phase)
+        return ArmLosses(now, self._base_losses)
+
+    def _overfitting(
+        self, found: Measured, answered: Answered, history: TrainingHistory
+    ) -> Overfitting:
+        assert found.losses is not None
+        evidence = evidence_of(
+            self.rows,
+            history,
+            found.losses,
+            answered=answered,
+            capacity=found.capacity,
+            seed=self.config.train.seed,
+        )
+        return assess_overfitting(evidence, history.choice)

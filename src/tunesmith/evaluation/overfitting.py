@@ -1,22 +1,21 @@
 """What went wrong in a run, if anything: named findings, each with its reason and threshold.
 
 A false alarm is as bad as a miss, so each needs signs that a good run does not show together;
-where there are rows to tell from, the limit of an interval must lie beyond the threshold.
+where rows were measured, the limit of an interval must lie beyond the threshold.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
-from tunesmith.core.phrases import DEFAULT, Phrases
+from tunesmith.core.phrases import Phrases
 from tunesmith.evaluation.capacity import FULL
 from tunesmith.evaluation.checkpoints import CheckpointChoice
 from tunesmith.evaluation.findings import (
+    Described,
     Finding,
     Value,
     finding_text,
     findings_text,
-    told,
-    words_in,
 )
 from tunesmith.evaluation.overfitting_evidence import Evidence
 
@@ -41,7 +40,7 @@ in forty is wrong; fewer are the noise of careful data (3 % of test labels are w
 used sets, Northcutt et al. 2021, arXiv 2103.14749)."""
 
 SURE, APART = 0.1, 0.05
-"""Learned by heart: training rows have a tenth of the held-out loss, and the gap is surely above
+"""Memorized: training rows have a tenth of the held-out loss, and the gap is surely above
 0.05 nats a token, which is 5 % of a token's probability."""
 
 MANY_PASSES = 16
@@ -72,12 +71,12 @@ Rule = Callable[[Evidence], Finding | None]
 
 
 def diagnose(evidence: Evidence) -> tuple[Finding, ...]:
-    """Every finding; one that explains another takes its place.
+    """Every finding; one that explains another replaces it.
 
     `diverged`, `collapsed`, `contradicting-labels`, `learned-by-heart` and `rank-too-low` are
     harm; `past-its-best`, `still-falling` and `learned-by-heart-at-the-end` are hints. A run that
-    diverged is not also collapsed, nor short of rank; one that was learned by heart is past its
-    best anyway.
+    diverged is not also collapsed, nor short of rank; one that memorized its rows is overfit
+    anyway.
     """
     found = {rule: finding for rule in RULES if (finding := rule(evidence)) is not None}
     hidden = {other for rule in found for other in INSTEAD.get(rule, ())}
@@ -107,10 +106,10 @@ def collapsed(e: Evidence) -> Finding | None:
     if d is None or d.kept > COLLAPSED or d.p > CHANCE:
         return None
     values = {
-        "distinct": d.distinct,
-        "own": d.own_distinct,
+        "distinct": d.tuned.distinct,
+        "own": d.own.distinct,
         "questions": d.questions,
-        "commonest_share": d.commonest,
+        "commonest_share": d.tuned.commonest_share,
     }
     return Finding("collapsed", values, harm=True)
 
@@ -135,12 +134,12 @@ def memorized(e: Evidence) -> Finding | None:
     gap = e.gap
     if gap is None:
         return None
-    if gap.train > SURE * gap.held or gap.gap.low <= APART:
+    if gap.train_loss > SURE * gap.held_out_loss or gap.gap.low <= APART:
         return _memorized_at_the_end(e)
     values: dict[str, Value] = {
         "rows": e.rows,
-        "train_nats": gap.train,
-        "held_nats": gap.held,
+        "train_nats": gap.train_loss,
+        "held_nats": gap.held_out_loss,
         "passes": round(e.passes),
     }
     if e.passes >= MANY_PASSES:
@@ -157,7 +156,7 @@ def memorized(e: Evidence) -> Finding | None:
 
 
 def _memorized_at_the_end(e: Evidence) -> Finding | None:
-    """The same of where training ended, though an earlier checkpoint stands: a hint."""
+    """The same at the end of training, though an earlier checkpoint is the result: a hint."""
     rise = _rise(e)
     if rise is None or e.passes < MANY_PASSES or e.curves.last > SURE * e.curves.held[-1][1]:
         return None
@@ -179,14 +178,15 @@ def rank_too_low(e: Evidence) -> Finding | None:
         return None
     gap, blind = e.gap, e.labels.blind_loss
     full = e.rank == 1 or (e.used is not None and e.used >= FULL)
-    open_labels = gap.train > UNLEARNED * blind and gap.held - gap.train < gap.train
+    train, held = gap.train_loss, gap.held_out_loss
+    open_labels = train > UNLEARNED * blind and held - train < train
     short = e.passes < ENOUGH_PASSES or bool(_improving(e))
     if e.labels.classes < MANY_CLASSES or not full or not open_labels or short:
         return None
     values: dict[str, Value] = {
         "rank": e.rank,
         "classes": e.labels.classes,
-        "train_nats": gap.train,
+        "train_nats": gap.train_loss,
         "blind_nats": blind,
     }
     return Finding("rank-too-low", values, harm=True)
@@ -195,8 +195,8 @@ def rank_too_low(e: Evidence) -> Finding | None:
 def underfit(e: Evidence) -> Finding | None:
     """The training loss was falling when the run ended, and other rows fell with it."""
     fall, gap = _improving(e), e.gap
-    own_only = gap is not None and gap.train < AHEAD * gap.held and gap.gap.low > APART
-    if not fall or own_only:
+    ahead = gap is not None and gap.train_loss < AHEAD * gap.held_out_loss
+    if not fall or (gap is not None and ahead and gap.gap.low > APART):
         return None
     return Finding("still-falling", {"fall_share": fall, "passes": round(e.passes, 1)})
 
@@ -245,41 +245,38 @@ INSTEAD: dict[Rule, tuple[Rule, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Overfitting:
-    """A run's evidence with what it says; ``choice`` where checkpoints were measured."""
+class Overfitting(Described):
+    """A run's evidence with its findings; ``choice`` where checkpoints were measured."""
 
     evidence: Evidence
     findings: tuple[Finding, ...]
     choice: CheckpointChoice | None = None
 
-    def text(self, *, language: str = DEFAULT) -> str:
-        """In plain words."""
-        words = words_in(language)
-        said = [findings_text("overtuning", self.findings, words)]
+    def describe(self, words: Phrases) -> str:
+        """The findings in words."""
+        texts = [findings_text("overfitting", self.findings, words)]
         if self.choice is not None:
-            said.append(choice_text(self.choice, words))
-        return " ".join(said)
+            texts.append(choice_text(self.choice, words))
+        return " ".join(texts)
 
-    def to_json(self) -> dict[str, object]:
+    def values(self) -> Mapping[str, object]:
         """The part `overtuning` of the evaluate document."""
-        return dict(self._parts())
-
-    def _parts(self) -> Iterator[tuple[str, object]]:
         e = self.evidence
-        yield "rows", e.rows
-        yield "passes", e.passes
-        yield "losses", e.gap.to_json() if e.gap else None
-        yield "held_out_losses", [{"step": step, "loss": loss} for step, loss in e.curves.held]
-        yield "verbatim", asdict(e.verbatim) if e.verbatim else None
-        yield "diversity", e.diversity.to_json() if e.diversity else None
-        yield "warnings", [each.to_json() for each in e.warned.values()]
-        yield "checkpoint", self.choice.to_json() if self.choice else None
-        yield "findings", [each.to_json() for each in self.findings]
-        yield from told(lambda language: self.text(language=language)).items()
+        return {
+            "rows": e.rows,
+            "passes": e.passes,
+            "losses": e.gap and asdict(e.gap),
+            "held_out_losses": [{"step": step, "loss": loss} for step, loss in e.curves.held],
+            "verbatim": e.verbatim and asdict(e.verbatim),
+            "diversity": e.diversity and asdict(e.diversity),
+            "warnings": [each.to_json() for each in e.warned.values()],
+            "checkpoint": self.choice and self.choice.to_json(),
+            "findings": [each.to_json() for each in self.findings],
+        }
 
 
 def assess_overfitting(evidence: Evidence, choice: CheckpointChoice | None = None) -> Overfitting:
-    """Diagnosed, with the choice of a checkpoint beside it."""
+    """The diagnosis, with the choice of a checkpoint."""
     return Overfitting(evidence, diagnose(evidence), choice)
 
 
@@ -287,8 +284,8 @@ def choice_text(choice: CheckpointChoice, words: Phrases) -> str:
     """Why this checkpoint."""
     best, last, highest = choice.best, choice.last, choice.highest
     kind = "share" if choice.unit == "share" else "nats"
-    told = kind if best.forgotten is not None else "loss"  # which alone was measured
-    sign = 1 if choice.unit == "share" else -1  # a loss is told as it is
+    shown = kind if best.forgotten is not None else "loss"  # which alone was measured
+    sign = 1 if choice.unit == "share" else -1  # a loss is shown as it is
     values = {
         "step": best.step,
         "last": last.step,
@@ -300,4 +297,4 @@ def choice_text(choice: CheckpointChoice, words: Phrases) -> str:
         f"highest_score_{kind}": sign * highest.score,
         f"highest_forgotten_{kind}": highest.lost,
     }
-    return finding_text(f"overtuning.checkpoint-{told}", Finding(choice.reason, values), words)
+    return finding_text(f"overfitting.checkpoint-{shown}", Finding(choice.reason, values), words)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tunesmith.adapters.loaded_base import LoadedBase
-from tunesmith.config.methods import MethodSettings
 from tunesmith.core.progress import UNSEEN, PhaseProgress
 from tunesmith.data.dataset import Dataset, RunRows
 from tunesmith.data.faults import Note
@@ -17,6 +16,7 @@ from tunesmith.data.quality.copies import CHOICES, ROWS_PER_ANSWER
 from tunesmith.data.quality.text import bare, fold
 from tunesmith.evaluation.capacity import Capacity
 from tunesmith.evaluation.checkpoints import CheckpointChoice
+from tunesmith.evaluation.forgetting import AdapterScale
 from tunesmith.evaluation.intervals import Interval
 from tunesmith.evaluation.likelihoods import losses_of_rows
 from tunesmith.evaluation.overfitting_measures import (
@@ -29,9 +29,6 @@ from tunesmith.evaluation.overfitting_measures import (
     gap_of,
     verbatim_of,
 )
-from tunesmith.methods import table
-from tunesmith.runs.folder import RunFolder, read_lines
-from tunesmith.training.events import BestCheckpoint
 
 TAIL = 5  # steps whose median is where a curve ends, as the loss of one step is that of few rows
 
@@ -156,12 +153,7 @@ CODES = ("contradictions", "duplicates", "near_duplicates", "leakage", "language
 
 
 def warned_of(
-    notes: Iterable[Note],
-    *,
-    rows: int,
-    lines: Sequence[int],
-    losses: Sequence[float],
-    seed: int,
+    notes: Iterable[Note], *, rows: int, lines: Sequence[int], losses: Sequence[float], seed: int
 ) -> dict[str, Warned]:
     """By code, of the notes that are about single rows of ``rows``.
 
@@ -206,116 +198,110 @@ class SideLosses:
     held: list[float]
 
 
-class RowLossSample:
-    """A sample of a run's training and held-out rows, and what either arm loses on them."""
+@dataclass(frozen=True, slots=True)
+class ArmLosses:
+    """What the tuned model loses on the sampled rows, and the base (None: it was not measured)."""
 
-    def __init__(self, loaded: LoadedBase, rows: RunRows) -> None:
-        """Held-out rows may be missing: then there is no gap, and the rest is diagnosed."""
-        self.loaded, self.rows = loaded, rows
-        self.train = sample(rows.train)
-        self.held = sample(rows.held) if rows.held is not None else None
-        self.sides = [self.train, *([self.held] if self.held is not None else [])]
-        self._base: SideLosses | None = None
-        self.tuned: SideLosses | None = None  # of the arm that was measured last
+    tuned: SideLosses
+    base: SideLosses | None = None
 
-    def tokens(self, *, tuned: bool) -> int:
-        """Tokens of what is still to be measured: the base's part, and a result's if ``tuned``."""
-        arms = (self._base is None) + tuned
-        return arms * sum(side.tokens for side in self.sides)
 
-    def measure_base(self, *, phase: PhaseProgress = UNSEEN) -> None:
-        """Ask the base now, as training will change it.
+@dataclass(frozen=True, slots=True)
+class RowSample:
+    """A sample of a run's training rows, and of its held-out ones where it has any: without them
+    there is no gap, and the rest is diagnosed.
+    """
 
-        A base that lacks the new tokens of these rows is not asked.
-        """
-        tokens = (int(side[i].ids.max()) for side in self.sides for i in range(len(side)))
-        if max(tokens, default=0) < len(self.loaded.engine.embedding.weight):
-            self._base = self.measured(None, phase)
+    train: Dataset
+    held: Dataset | None
 
-    def evidence(
-        self,
-        adapter: str | None,
-        *,
-        run: "TrainingCurves",
-        answered: Answered | None = None,
-        capacity: Capacity | None = None,
-        phase: PhaseProgress = UNSEEN,
-    ) -> Evidence:
-        """All that a diagnosis needs.
+    @property
+    def sides(self) -> list[Dataset]:
+        """Those that are there."""
+        return [self.train, *([self.held] if self.held is not None else [])]
 
-        ``adapter`` None is the model as it is now, whose base was measured before, or not at all.
-        """
-        if adapter is not None and self._base is None:
-            self.measure_base(phase=phase)
-        tuned = self.tuned = self.measured(adapter, phase)
-        base, seed, own = self._base, run.seed, self.rows.own_answers
-        train = RowLosses(tuned.train, base.train if base else None)
-        held = RowLosses(tuned.held, base.held if base else None)
-        both = min(len(tuned.train), len(tuned.held)) > 1
-        there = answered if answered is not None and answered.answers else None
-        pair = (there.answers, there.references) if there else ((), ())
-        return Evidence(
-            curves=run.curves,
-            passes=run.tokens / max(1, self.rows.train.tokens),
-            rows=len(self.rows.train),
-            rate=run.rate,
-            gap=gap_of(train, held, seed=seed) if both else None,
-            verbatim=verbatim_of(*pair, own, seed=seed) if there else None,
-            diversity=diversity_of(*pair, seed=seed) if there else None,
-            labels=labels_of(own, self.rows.train.supervised.tolist()) if own else None,
-            rank=capacity.use.rank if capacity else None,
-            used=capacity.use.effective_share if capacity else None,
-            warned=warned_of(
-                self.rows.train.notes,
-                rows=len(np.unique(self.rows.train.owners)),
-                lines=self.train.lines.tolist(),
-                losses=tuned.train,
-                seed=seed,
-            ),
-        )
+    @property
+    def tokens(self) -> int:
+        """Tokens that measuring one arm computes."""
+        return sum(side.tokens for side in self.sides)
 
-    def measured(self, adapter: str | None, phase: PhaseProgress = UNSEEN) -> SideLosses:
-        """One arm's losses."""
+    def losses(
+        self, loaded: LoadedBase, adapter: str | None, *, phase: PhaseProgress = UNSEEN
+    ) -> SideLosses:
+        """One arm's losses; ``adapter`` None is the model as it is now."""
         phase.at(0, sum(map(len, self.sides)))
         train, *held = (
-            losses_of_rows(self.loaded, side, adapter=adapter, phase=phase) for side in self.sides
+            losses_of_rows(loaded, side, adapter=adapter, phase=phase) for side in self.sides
         )
         return SideLosses(train, held[0] if held else [])
 
+    def base_losses(
+        self, loaded: LoadedBase, *, phase: PhaseProgress = UNSEEN
+    ) -> SideLosses | None:
+        """Those of the base; None where it lacks the new tokens of these rows."""
+        tokens = (int(side[i].ids.max()) for side in self.sides for i in range(len(side)))
+        if max(tokens, default=0) >= len(loaded.engine.embedding.weight):
+            return None
+        return self.losses(loaded, None, phase=phase)
+
+
+def sample_rows(rows: RunRows) -> RowSample:
+    """Of both sides of a run's rows."""
+    return RowSample(sample(rows.train), sample(rows.held) if rows.held is not None else None)
+
 
 def sample(rows: Dataset) -> Dataset:
-    """Evenly spread rows, as many as `MOST_ROWS` and about `MOST_TOKENS` allow, two at least."""
+    """Evenly spread rows, as many as `MAX_ROWS` and about `MAX_TOKENS` allow, two at least."""
     mean = rows.tokens / max(1, len(rows))
     count = min(len(rows), MAX_ROWS, max(2, int(MAX_TOKENS / max(1.0, mean))))
     return rows.take(np.arange(count) * len(rows) // max(1, count))
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingCurves:
-    """What a run's folder tells of its run."""
+class TrainingHistory:
+    """What a run recorded of its training; ``choice`` is of the checkpoint that is the result, and
+    ``scale`` the scale of the adapter, where another one than 1 was tried.
+    """
 
     curves: Curves
     tokens: int
-    rate: Rate | None
-    seed: int
-    choice: CheckpointChoice | None = None  # of the checkpoint that is the result
+    rate: Rate | None = None
+    choice: CheckpointChoice | None = None
+    scale: AdapterScale | None = None
 
 
-def read_run(
-    folder: RunFolder, method: MethodSettings, *, width: int, seed: int, broken: bool = False
-) -> TrainingCurves:
-    """From metrics, events and plan; ``width`` is the base's, ``broken`` that the loss broke it."""
-    steps = list(read_lines(folder.metrics))
-    losses = [float(str(step["loss"])) for step in steps]
-    held = folder.held_out_losses()
-    chosen = folder.last(BestCheckpoint)
-    broken = broken or not all(map(math.isfinite, losses))
-    plan = folder.read_plan()
-    usual = table.learning_rate(method.kind, width)
-    return TrainingCurves(
-        Curves(losses, sorted(held.items()), broken),
-        int(str(steps[-1]["tokens"])) if steps else 0,
-        Rate(plan.lr, usual) if plan else None,
-        seed,
-        CheckpointChoice.from_json(chosen) if chosen else None,
+def evidence_of(
+    rows: RunRows,
+    history: TrainingHistory,
+    losses: ArmLosses,
+    *,
+    answered: Answered | None = None,
+    capacity: Capacity | None = None,
+    seed: int,
+) -> Evidence:
+    """All that a diagnosis needs."""
+    tuned, base, own = losses.tuned, losses.base, rows.own_answers
+    train = RowLosses(tuned.train, base.train if base else None)
+    held = RowLosses(tuned.held, base.held if base else None)
+    both = min(len(tuned.train), len(tuned.held)) > 1
+    there = answered if answered is not None and answered.answers else None
+    pair = (there.answers, there.references) if there else ((), ())
+    return Evidence(
+        curves=history.curves,
+        passes=history.tokens / max(1, rows.train.tokens),
+        rows=len(rows.train),
+        rate=history.rate,
+        gap=gap_of(train, held, seed=seed) if both else None,
+        verbatim=verbatim_of(*pair, own, seed=seed) if there else None,
+        diversity=diversity_of(*pair, seed=seed) if there else None,
+        labels=labels_of(own, rows.train.supervised.tolist()) if own else None,
+        rank=capacity.use.rank if capacity else None,
+        used=capacity.use.effective_share if capacity else None,
+        warned=warned_of(
+            rows.train.notes,
+            rows=len(np.unique(rows.train.owners)),
+            lines=sample(rows.train).lines.tolist(),
+            losses=tuned.train,
+            seed=seed,
+        ),
     )

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from tunesmith.data.quality.text import bare, count_words, fold, words
 from tunesmith.evaluation.intervals import (
-    RESAMPLES,
     Interval,
     mean_interval,
     paired_difference,
@@ -41,47 +40,37 @@ class RowLosses:
 class LossGap:
     """Mean losses of training and held-out rows under the tuned model, and held-out minus training.
 
-    ``changes`` are tuned minus base of either kind, row by row; None without a base. What gap the
-    base has is not taken off: its losses differ so much from row to row (9 nats and 4 more or less
-    for labels that it does not know) that nothing could be told from the rest.
+    ``changes`` are tuned minus base of either kind, row by row; None without a base. The gap of the
+    base is not subtracted: its losses differ so much from row to row (9 nats and 4 more or less
+    for labels that it does not know) that the rest would show nothing.
     """
 
-    train: float
-    held: float
+    train_loss: float
+    held_out_loss: float
     gap: Interval
     train_change: Interval | None = None
-    held_change: Interval | None = None
-
-    def to_json(self) -> dict[str, object]:
-        """The losses of the document, in nats per supervised token."""
-        return {
-            "train_loss": self.train,
-            "held_out_loss": self.held,
-            "gap": self.gap.to_json(),
-            "train_change": self.train_change and self.train_change.to_json(),
-            "held_out_change": self.held_change and self.held_change.to_json(),
-        }
+    held_out_change: Interval | None = None
 
 
-def gap_of(train: RowLosses, held: RowLosses, *, seed: int, resamples: int = RESAMPLES) -> LossGap:
+def gap_of(train: RowLosses, held: RowLosses, *, seed: int) -> LossGap:
     """From rows of both kinds; raises ValueError for fewer than two rows of either."""
     if min(len(train.tuned), len(held.tuned)) < 2:
         raise ValueError("a gap needs two rows or more of either kind")
-    mean_of = partial(unbounded_interval, seed=seed, resamples=resamples)
+    mean_of = partial(unbounded_interval, seed=seed)
     return LossGap(
         statistics.fmean(train.tuned),
         statistics.fmean(held.tuned),
-        difference_of_means(train.tuned, held.tuned, seed=seed, resamples=resamples),
+        difference_of_means(train.tuned, held.tuned, seed=seed),
         train_change=mean_of(train.change) if train.change else None,
-        held_change=mean_of(held.change) if held.change else None,
+        held_out_change=mean_of(held.change) if held.change else None,
     )
 
 
-def difference_of_means(a: Losses, b: Losses, *, seed: int, resamples: int = RESAMPLES) -> Interval:
+def difference_of_means(a: Losses, b: Losses, *, seed: int) -> Interval:
     """Mean of b less mean of a, of rows that are no pairs: each mean's half widths add up in
     quadrature (Zou & Donner 2008, Stat. Med. 27:1693), which keeps the skew of either.
     """
-    first, second = (unbounded_interval(each, seed=seed, resamples=resamples) for each in (a, b))
+    first, second = (unbounded_interval(each, seed=seed) for each in (a, b))
     mean = second.mean - first.mean
     return Interval(
         mean,
@@ -101,7 +90,7 @@ class Verbatim:
     """Share of answers to held-out questions that are, word by word, an answer of one training
     row; the share of the data's own answers to these questions that are; and the difference.
 
-    Only questions whose answer and reference have `LEAST_WORDS` count, and answers that several
+    Only questions whose answer and reference have `MIN_WORDS` count, and answers that several
     training rows share do not: labels and set phrases are meant to be repeated.
     """
 
@@ -111,11 +100,7 @@ class Verbatim:
 
 
 def verbatim_of(
-    answers: Sequence[str],
-    references: Sequence[str],
-    trained: Iterable[str],
-    *,
-    seed: int,
+    answers: Sequence[str], references: Sequence[str], trained: Iterable[str], *, seed: int
 ) -> Verbatim | None:
     """Answers and references of the same held-out questions, and all training answers; None where
     no question counts.
@@ -135,41 +120,35 @@ def verbatim_of(
 
 
 SWAPS = 2000
-GRAMS = (1, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Variety:
+    """Distinct texts, the share of the most frequent one, and distinct-1 and distinct-2 (Li et al.
+    2016, arXiv 1510.03055): shares of different words and word pairs among all.
+    """
+
+    distinct: int
+    commonest_share: float
+    distinct_1: float
+    distinct_2: float
 
 
 @dataclass(frozen=True, slots=True)
 class Diversity:
-    """Distinct answers, and distinct-1 and distinct-2 (Li et al. 2016, arXiv 1510.03055): shares
-    of different words and word pairs among all, of the answers and of the data's own to the same
-    questions. ``p``: how often so large a loss of distinct answers comes by chance.
+    """The variety of the tuned answers and of the data's own to the same questions. ``p``: how
+    often so large a loss of distinct answers comes by chance.
     """
 
     questions: int
-    distinct: int
-    own_distinct: int
-    grams: tuple[float, ...]
-    own_grams: tuple[float, ...]
-    commonest: float  # share of the answer that is given most often
-    own_commonest: float
+    tuned: Variety
+    own: Variety
     p: float
 
     @property
     def kept(self) -> float:
         """Distinct answers as a share of the data's own."""
-        return self.distinct / self.own_distinct
-
-    def to_json(self) -> dict[str, object]:
-        """The document's part."""
-        own = [self.own_distinct, self.own_commonest, *self.own_grams]
-        tuned = [self.distinct, self.commonest, *self.grams]
-        names = ("distinct", "commonest_share", *(f"distinct_{n}" for n in GRAMS))
-        return {
-            "questions": self.questions,
-            "tuned": dict(zip(names, tuned, strict=True)),
-            "own": dict(zip(names, own, strict=True)),
-            "p": self.p,
-        }
+        return self.tuned.distinct / self.own.distinct
 
 
 def diversity_of(
@@ -185,15 +164,14 @@ def diversity_of(
     tuned, own = ([bare(fold(text)) for text in side] for side in (answers, references))
     if len(tuned) != len(own):
         raise ValueError("answers and references are of different numbers")
-    return Diversity(
-        len(tuned),
-        len(set(tuned)),
-        len(set(own)),
-        tuple(distinct_grams(tuned, n) for n in GRAMS),
-        tuple(distinct_grams(own, n) for n in GRAMS),
-        _commonest(tuned),
-        _commonest(own),
-        _chance(tuned, own, np.random.default_rng(seed), swaps),
+    p = _chance(tuned, own, np.random.default_rng(seed), swaps)
+    return Diversity(len(tuned), _variety(tuned), _variety(own), p)
+
+
+def _variety(texts: Sequence[str]) -> Variety:
+    most = max(texts.count(text) for text in set(texts))
+    return Variety(
+        len(set(texts)), most / len(texts), distinct_grams(texts, 1), distinct_grams(texts, 2)
     )
 
 
@@ -205,10 +183,6 @@ def distinct_grams(texts: Sequence[str], n: int) -> float:
         for i in range(len(each) - n + 1)
     ]
     return len(set(runs)) / len(runs) if runs else 0.0
-
-
-def _commonest(texts: Sequence[str]) -> float:
-    return max(texts.count(text) for text in set(texts)) / len(texts)
 
 
 def _chance(

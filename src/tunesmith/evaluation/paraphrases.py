@@ -1,7 +1,7 @@
-"""How else may the same be asked? By rules for English and Korean, or from a user's file."""
+"""Other wordings of a question, by rules for English and Korean or from a user's file."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def is_korean(text: str) -> bool:
 
 
 def asked_politely(text: str) -> str:
-    """A polite opening in front."""
+    """A polite opening before it."""
     opening = "안녕하세요. 하나 여쭤볼게요." if is_korean(text) else "Hello, I have a request."
     return f"{opening} {text}"
 
@@ -43,7 +43,7 @@ def other_spaces(text: str) -> str:
 
 
 def thanked(text: str) -> str:
-    """Thanks behind it."""
+    """Thanks after it."""
     return f"{text.rstrip()} {'감사합니다!' if is_korean(text) else 'Thank you!'}"
 
 
@@ -57,26 +57,17 @@ RULES: tuple[Callable[[str], str], ...] = (
 
 
 def paraphrases(text: str, *, limit: int) -> tuple[str, ...]:
-    """At most ``most`` other ways to put it, all different, in the order of `RULES`.
+    """At most ``limit`` other wordings, all different, in the order of `RULES`.
 
     Fewer where rules change nothing (case, in Korean). An empty text has none.
     """
-    return tuple(_first(text, limit)) if text.strip() else ()
-
-
-def _first(text: str, limit: int) -> Iterator[str]:
-    seen = {text}
-    for rule in RULES:
-        if len(seen) > limit:
-            return
-        if (other := rule(text)) not in seen and other.strip():
-            seen.add(other)
-            yield other
+    made = dict.fromkeys(rule(text) for rule in RULES) if text.strip() else {}
+    return tuple(other for other in made if other != text and other.strip())[:limit]
 
 
 @dataclass(frozen=True, slots=True)
 class Reworded:
-    """Another wording; ``turned``: its words stand in another order, not only in a frame."""
+    """Another wording; ``turned``: its words are in another order, not only in a frame."""
 
     text: str
     turned: bool
@@ -112,7 +103,7 @@ _KOREAN: tuple[tuple[re.Pattern[str], str], ...] = (
 def reworded(question: str) -> Reworded:
     """The same question by the first rule that fits, else in a frame of other words.
 
-    Only questions of one line are turned: before them may stand what they are about.
+    Only questions of one line are turned: what they are about may come before them.
     """
     text = question.strip()
     korean = is_korean(text)
@@ -128,7 +119,7 @@ def reworded(question: str) -> Reworded:
 def read_wordings(path: Path) -> dict[str, tuple[str, ...]]:
     """Folded question -> other wordings of it; raises FaultyData with every fault.
 
-    A question that stands twice has the wordings of both rows.
+    A question of two rows has the wordings of both.
     """
     found: dict[str, tuple[str, ...]] = {}
     for row in read_given(path, WordingRow):

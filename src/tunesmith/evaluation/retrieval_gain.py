@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from tunesmith.evaluation.findings import Finding, finding_text, told, words_in
+from tunesmith.core.phrases import Phrases
+from tunesmith.evaluation.findings import Finding, finding_text, in_languages
 from tunesmith.evaluation.intervals import Interval, mean_interval, paired_difference
 from tunesmith.retrieval.prompt import CitedSource, check_citations
 from tunesmith.retrieval.scores import citation_precision, exact_match, f1, faithfulness, refuses
@@ -22,7 +23,7 @@ EFFECTS = {
 
 @dataclass(frozen=True, slots=True)
 class SourcedCase:
-    """A question's right answers (without any, it is to be refused), the sources that were shown,
+    """A question's right answers (without any, it must be refused), the sources that were shown,
     and the numbers of those that answer it.
     """
 
@@ -105,12 +106,12 @@ def effects(cells: Mapping[str, CellScores], *, seed: int) -> dict[str, dict[str
         found[name] = {
             "f1": of_f1.to_json(),
             "exact_match": exact.to_json(),
-            **_told(name, of_f1, fmean(cells[more].f1)),
+            **_described(name, of_f1, fmean(cells[more].f1)),
         }
     return found
 
 
-def _told(name: str, found: Interval, now: float) -> dict[str, object]:
+def _described(name: str, found: Interval, now: float) -> dict[str, object]:
     kind = "more" if found.low > 0 else "less" if found.high < 0 else "cannot-tell"
     values = {
         "mean_points": found.mean,
@@ -119,12 +120,8 @@ def _told(name: str, found: Interval, now: float) -> dict[str, object]:
         "now_share": now,
     }
 
-    def phrase(language: str) -> str:
-        words = words_in(language)
-        return finding_text(
-            "retrieval",
-            Finding(kind, {**values, "what": words.phrase(f"retrieval.what.{name}")}),
-            words,
-        )
+    def describe(words: Phrases) -> str:
+        what = words.phrase(f"retrieval.what.{name}")
+        return finding_text("retrieval", Finding(kind, {**values, "what": what}), words)
 
-    return told(phrase)
+    return in_languages(describe)

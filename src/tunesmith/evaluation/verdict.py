@@ -1,14 +1,18 @@
-"""Was the fine-tune worth it? Yes, no, or cannot tell, with reasons and in plain words."""
+"""Was the fine-tune worth it? Yes, no, or cannot tell, with reasons, and the evaluate document."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
+from tunesmith.config import RunConfig
 from tunesmith.core.numbers import points
 from tunesmith.core.phrases import DEFAULT, Phrases
-from tunesmith.evaluation.arms import BASE, PROMPTED
+from tunesmith.evaluation.answers import Answers
+from tunesmith.evaluation.arms import BASE, PROMPTED, BaseArms
 from tunesmith.evaluation.comparison import TUNED, CheckSummary, Gain, Summary
-from tunesmith.evaluation.findings import arm_text, points_text, share_text, words_in
+from tunesmith.evaluation.costs import BreakEven
+from tunesmith.evaluation.findings import arm_text, in_languages, points_text, share_text, words_in
 from tunesmith.evaluation.forgetting import Forgetting, ProbeFinding
 from tunesmith.evaluation.intervals import Interval
 
@@ -30,7 +34,7 @@ AGAINST: tuple[Reason, ...] = ("not-better", "fell", "forgot")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer, why, and all that was looked at; every number comes from the evaluation itself.
+    """The answer, why, and all that it rests on; every number comes from the evaluation itself.
 
     ``prompt_tokens`` of an arm are those of a mean request.
     """
@@ -66,7 +70,7 @@ class Verdict:
         return tuple(each for each in self.summary.checks if changed.get(each.name) == 1)
 
     def to_json(self) -> dict[str, object]:
-        """What scripts may rely on, the text aside."""
+        """What scripts may rely on, without the text."""
         gain, check = self.gain, self.check
         return {
             "answer": self.answer,
@@ -88,7 +92,7 @@ def decide(
 ) -> Verdict:
     """The verdict over a table of checks and what was forgotten; None: that was not measured.
 
-    *no* where anything speaks against it: the first check gained nothing, another one fell, or a
+    *no* where anything counts against it: the first check gained nothing, another one fell, or a
     margin of forgetting is broken. *yes* where the first check gained and forgetting is within
     its margins. Only the first check can bring a yes, so that reading several of them brings no
     more of it than reading one.
@@ -124,7 +128,11 @@ def _of_forgetting(forgetting: Forgetting | None) -> tuple[Reason, ...]:
 
 def verdict_text(verdict: Verdict, *, language: str = DEFAULT) -> str:
     """One paragraph: the answer with its numbers, what fell, what was forgotten, tokens saved."""
-    return " ".join(_VerdictText(verdict, words_in(language)).sentences())
+    return _text(verdict, words_in(language))
+
+
+def _text(verdict: Verdict, words: Phrases) -> str:
+    return " ".join(_VerdictText(verdict, words).sentences())
 
 
 class _VerdictText:
@@ -153,8 +161,7 @@ class _VerdictText:
         if verdict.check is None:
             return self.phrase("opening.no-purpose")
         if "nothing-tuned" in verdict.reasons:
-            told = [self._arm_score(verdict.check, arm) for arm in verdict.check.arms]
-            scores = ", ".join(told)
+            scores = ", ".join(self._arm_score(verdict.check, arm) for arm in verdict.check.arms)
             return self.phrase("opening.nothing-tuned", scores=scores, check=verdict.check.name)
         if "no-scores" in verdict.reasons:
             return self.phrase("opening.no-scores", check=verdict.check.name)
@@ -184,11 +191,10 @@ class _VerdictText:
         if gain is None:
             return tuned
         number = {1: "one", 2: "two"}.get(len(others), "more")
-        told = [self._arm_score(check, arm) for arm in others]
         return self.phrase(
             "scores",
             tuned=tuned,
-            others=", ".join(told),
+            others=", ".join(self._arm_score(check, arm) for arm in others),
             difference=self.phrase(f"difference.{number}", **self._change(gain.difference)),
         )
 
@@ -197,7 +203,7 @@ class _VerdictText:
         return self.phrase("arm-score", arm=self._arm(arm), score=score)
 
     def _arm(self, arm: str) -> str:
-        """An arm by what the user knows it as; one without a phrase by its name."""
+        """An arm by the name that a user knows; the prompted one with its length."""
         tokens = self.verdict.prompt_tokens
         if arm == PROMPTED and arm in tokens and BASE in tokens:
             longer = round(tokens[arm] - tokens[BASE])
@@ -221,8 +227,8 @@ class _VerdictText:
         assert forgetting is not None
         found = {"forgotten": forgetting.forgotten, "unclear": forgetting.unclear}
         findings = found.get(forgetting.outcome, ())
-        told = self.phrase("join").join(self._finding(each) for each in findings)
-        return self.phrase(f"forgetting.{forgetting.outcome}", list=told)
+        listed = self.phrase("join").join(self._finding(each) for each in findings)
+        return self.phrase(f"forgetting.{forgetting.outcome}", list=listed)
 
     def _finding(self, finding: ProbeFinding) -> str:
         change, margin = finding.difference, 100 * finding.margin
@@ -279,6 +285,52 @@ class _VerdictText:
 
 
 def _digits(shares: Sequence[float]) -> int:
-    """The fewest digits behind the point with which no difference is rounded to none."""
+    """The fewest digits after the point with which no difference is rounded to none."""
     smallest = min((abs(100 * share) for share in shares if share), default=1.0)
     return next((digits for digits in range(3) if smallest >= 10.0**-digits), 3)
+
+
+# Keys of further measures; each is null where it was not measured.
+MEASURES = ("strength", "consistency", "knowledge", "overtuning", "capacity")
+
+
+def document(
+    answers: Answers,
+    verdict: Verdict,
+    base: BaseArms,
+    *,
+    config: RunConfig,
+    cost: BreakEven | None = None,
+    parts: Mapping[str, object] = MappingProxyType({}),
+) -> dict[str, object]:
+    """What evaluation.json holds and `evaluate --json` prints; ``parts`` are those of ``MEASURES``.
+
+    `report` is set by who writes it.
+    """
+    texts = in_languages(lambda words: _text(verdict, words))
+    head = {"answer": verdict.answer, **texts, "goal": config.goal}
+    forgetting = verdict.forgetting
+    return {
+        "verdict": {**head, **verdict.to_json()},
+        "about": {
+            "goal": config.goal,
+            "model": config.model,
+            "method": config.method.kind,
+            "data": config.data.eval,
+            "evaluate": config.evaluate.model_dump(mode="json", by_alias=True),
+        },
+        **answers.to_json(),
+        "left_out": dict(base.left_out),
+        "prompts": {
+            "baseline_prompt": base.instruction,
+            "examples": [
+                {"messages": [[m.role, m.content] for m in row.messages], "line": row.line}
+                | {"file": row.file}
+                for row in base.examples
+            ],
+        },
+        "cost": asdict(cost) if cost else None,
+        "forgetting": [each.to_json() for each in forgetting.findings] if forgetting else None,
+        **{name: parts.get(name) for name in MEASURES},
+        "report": None,
+    }

@@ -1,4 +1,4 @@
-"""Answers side by side: what each arm said, where it differs, and which checks it failed."""
+"""Answers side by side: of each arm, where it differs, and which checks it failed."""
 
 import re
 from collections import Counter
@@ -41,7 +41,7 @@ class AnswerRow:
 
 
 def shown_answers(rows: Sequence[Document]) -> Iterator[AnswerRow]:
-    """At most `SHOWN` rows as they stand on the page, those first where tuned fails a check."""
+    """At most `SHOWN` rows in the order of the page: first those where tuned fails a check."""
     numbered = [(_group(row), number, row) for number, row in enumerate(rows, start=1)]
     order = {"worse": 0, "fails": 1, "better": 2, "passes": 3, "": 4}
     printed: Counter[bool] = Counter()

@@ -145,7 +145,7 @@ def comparison_page(path: Path, *, language: str = DEFAULT) -> str:
     except (OSError, ValueError, KeyError) as error:
         raise RunError(
             f"{path} holds no finished comparison: {error}.",
-            remedy=f"Go on with it: `tunesmith compare --resume {path}`.",
+            remedy=f"Resume it: `tunesmith compare --resume {path}`.",
         ) from None
     records = {str(run["name"]): read_records(path / str(run["name"])) for run in runs}
     points = list(_points(runs, records))
@@ -211,8 +211,8 @@ def _sections(
     yield Section("result", [_scores(document, points, words)] if points else [])
     yield Section("costs", list(pareto_plots(points, words)))
     ranks = document.get("loss_against_rank") or ()
-    told = ((each["runs"], text_in(each, words.language)) for each in ranks)
-    yield Section("ranks", [], [f"{', '.join(runs)}: {text}" for runs, text in told if text])
+    texts = ((each["runs"], text_in(each, words.language)) for each in ranks)
+    yield Section("ranks", [], [f"{', '.join(runs)}: {text}" for runs, text in texts if text])
 
 
 def _scores(document: Document, points: Sequence[ParetoPoint], words: Phrases) -> Plot:

@@ -23,12 +23,12 @@ VISIBLE = "\N{SYMBOL FOR ESCAPE}"
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the page; it is left out where it has nothing."""
+    """A part of the page; an empty one is left out."""
 
     name: str
     plots: Sequence[Plot]
     texts: Sequence[str] = ()
-    folded: Sequence[str] = ()  # what the plots tell, in words
+    folded: Sequence[str] = ()  # what the plots show, in words
 
 
 def page(
@@ -57,13 +57,13 @@ def page(
 
 
 def _prose(text: str) -> Markup:
-    """A sentence, escaped; names between backquotes stand as code, shares never wrap."""
+    """A sentence, escaped; names between backquotes become code, shares never wrap."""
     whole = SHARE.sub(r'<span class="whole">\g<0></span>', str(escape(text)))
     return Markup(QUOTED.sub(r"<code>\1</code>", whole))
 
 
 def text_in(part: Any, language: str) -> str:
-    """What a part of the evaluation says in words, in a language where it has it."""
+    """The text of a part of the evaluation, in a language where it has that."""
     if not part:
         return ""
     return str((part.get("texts") or {}).get(language) or part.get("text") or "")

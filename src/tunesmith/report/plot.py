@@ -83,7 +83,7 @@ def _for_page(text: str, name: str) -> str:
 class Plot:
     """``alt`` says what the picture shows; ``rows`` are its numbers under ``header``.
 
-    Without an ``svg`` the table stands for itself.
+    Without an ``svg`` only the table is shown.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Plot:
     rows: Sequence[Sequence[str]] = ()
 
 
-TICKS = (1.0, 3.0)  # of each power of ten: more would lie on each other
+TICKS = (1.0, 3.0)  # of each power of ten: more would overlap
 
 
 def log_scale_(axes: "Axes", which: Literal["x", "y"]) -> None:

@@ -23,7 +23,7 @@ from tunesmith.runs.history import Records
 
 
 def result_notes(evaluation: Mapping[str, Any], words: Phrases) -> Iterator[str]:
-    """Answers that ended at the most tokens allowed, and arms that were left out."""
+    """Answers that were cut at the token limit, and arms that were left out."""
     for arm, values in (evaluation.get("arms") or {}).items():
         if cut := values.get("cut"):
             yield words.phrase("arms.cut", cut, arm=_arm(arm, words), of=evaluation.get("rows"))
@@ -89,16 +89,16 @@ def run_page(records: Records, *, language: str = DEFAULT) -> str:
 
 
 def is_unfinished(records: Records) -> bool:
-    """Whether a run was begun and has no end: it was stopped, or it still goes."""
+    """Whether a run has begun and not ended: it was stopped, or it is still running."""
     ended = records.summary and records.summary.get("reason") != "stopped"
     return bool(records.events) and not records.evaluation and not ended
 
 
-def unfinished(records: Records, go_on: str, words: Phrases) -> str:
-    """How far a run is, and the command that goes on with it."""
+def unfinished(records: Records, command: str, words: Phrases) -> str:
+    """How far a run is, and the command that resumes it."""
     planned = next((e for e in records.events if e.get("event") == "planned"), {})
     done = records.metrics[-1]["step"] if records.metrics else 0
-    return words.phrase("unfinished", done, of=planned.get("steps", "?"), command=go_on)
+    return words.phrase("unfinished", done, of=planned.get("steps", "?"), command=command)
 
 
 def _not_evaluated(records: Records, words: Phrases) -> str:
@@ -117,9 +117,9 @@ def _sections(records: Records, words: Phrases) -> Iterator[Section]:
     scale = text_in(evaluation.get("strength"), language)
     plots = list(forgetting_plots(evaluation, words))
     yield Section("forgetting", plots, [scale] if scale else [])
-    consistency = text_in(evaluation.get("consistency"), language)
-    alike, told = list(consistency_plots(evaluation, words)), [consistency] if consistency else []
-    yield Section("consistency", alike, [] if alike else told, told if alike else [])
+    texts = [text] if (text := text_in(evaluation.get("consistency"), language)) else []
+    plots = list(consistency_plots(evaluation, words))
+    yield Section("consistency", plots, [] if plots else texts, texts if plots else [])
     costs = list(cost_notes(evaluation, words))
     yield Section("requests", list(request_plots(evaluation, words)), costs)
     yield Section("learning", [learning] if learning else [])
@@ -150,7 +150,7 @@ def _facts(records: Records, words: Phrases) -> Iterator[tuple[str, str]]:
 
 
 def _commands(records: Records) -> Iterator[str]:
-    """What can be typed next: talk to it, judge it again, train it again."""
+    """What can be typed next: chat with it, evaluate it again, train it again."""
     run = shlex.quote(str(records.path))
     if records.summary.get("adapter"):
         yield f"tunesmith chat {run}"

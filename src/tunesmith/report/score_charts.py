@@ -63,7 +63,7 @@ def _notes(found: Mapping[str, Document], *, is_first: bool, words: Phrases) -> 
 
 
 Counts = Mapping[str, Mapping[str, int]]  # rows by the wanted class, then by the given one
-WIDEST = 10  # classes of a matrix that a page has room for; of more, the pairs are told
+WIDEST = 10  # classes of a matrix that a page has room for; of more, the pairs are listed
 SHOWN_PAIRS = 20
 
 

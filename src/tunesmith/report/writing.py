@@ -7,11 +7,11 @@ from tunesmith.core import files
 from tunesmith.core.errors import UsageError
 from tunesmith.core.phrases import DEFAULT, languages
 from tunesmith.core.progress import Event, Notice
-from tunesmith.evaluation.document import REPORT
 from tunesmith.report.comparison_page import comparison_page, is_comparison
 from tunesmith.report.conflicts_page import conflicts_page
 from tunesmith.report.page import PHRASES
 from tunesmith.report.run_page import run_page
+from tunesmith.runs.evaluation_files import REPORT
 from tunesmith.runs.history import read_records
 
 
@@ -32,7 +32,7 @@ def write_report(path: Path, *, language: str = DEFAULT) -> Path:
 
 
 def draw_report(path: Path, emit: Callable[[Event], None]) -> None:
-    """Write the page of what has just ended; where it cannot be drawn, say so: the rest is kept."""
+    """Write the page of what has just ended; a failure to draw it is reported, and nothing lost."""
     try:
         write_report(path)
     except Exception as error:

@@ -15,11 +15,16 @@ from tunesmith.core.progress import SILENT, Progress
 from tunesmith.evaluation.answering import fingerprint
 from tunesmith.evaluation.answers import Answers
 from tunesmith.evaluation.arms import require_evaluable
-from tunesmith.evaluation.document import training_seconds, update_summary, write_evaluation
-from tunesmith.evaluation.evaluator import Evaluator
-from tunesmith.evaluation.measures import Tuned
+from tunesmith.evaluation.evaluator import Evaluation, Evaluator
+from tunesmith.evaluation.measures import KnownBase, Tuned
 from tunesmith.methods.adapter import Adapter
 from tunesmith.models.hashes import COMBINED, hash_folder
+from tunesmith.runs.evaluation_files import (
+    training_history,
+    training_seconds,
+    update_summary,
+    write_evaluation,
+)
 from tunesmith.runs.folder import RunFolder, alone
 from tunesmith.runs.locate import locate
 from tunesmith.runs.result import open_for
@@ -74,11 +79,11 @@ def evaluate_target(
     with ExitStack() as locks:
         if subject.run is not None:
             locks.enter_context(alone(subject.run.path))
-        evaluator = _evaluated(subject, target, progress)
-        document, answers = evaluator.to_json(), evaluator.answers
+        found = _evaluated(subject, target, progress)
+        document, answers = (found.document, found.answers) if found else (None, None)
         if place is not None:
             place.path.mkdir(parents=True, exist_ok=True)
-            write_evaluation(document, answers, place)
+            write_evaluation(found, place)
             update_summary(document, place)
     return EvaluatedTarget(target, document, answers, place.path if place else None)
 
@@ -121,7 +126,7 @@ def _require_questions(config: RunConfig, target: str) -> None:
         )
 
 
-def _evaluated(subject: _Subject, target: str, progress: Progress) -> Evaluator:
+def _evaluated(subject: _Subject, target: str, progress: Progress) -> Evaluation | None:
     """Open, attach, read, evaluate: the same calls as at the end of a training."""
     config = subject.config
     progress = replace(progress, threads=config.train.threads)
@@ -139,15 +144,14 @@ def _evaluated(subject: _Subject, target: str, progress: Progress) -> Evaluator:
     if not subject.has_training_rows:
         rows = replace(rows, sample=())
     evaluator = Evaluator(
-        loaded,
+        KnownBase(loaded),
         config,
         rows,
         progress=progress,
         virtual_tokens=loaded.engine.prefix_length(name),
-        folder=subject.run if subject.has_training_rows else None,
+        has_history=subject.run is not None and subject.has_training_rows,
     )
-    evaluator.judge(_tuned(subject, loaded, adapter, evaluator))
-    return evaluator
+    return evaluator.evaluate(_tuned(subject, loaded, adapter, evaluator))
 
 
 def _tuned(
@@ -156,18 +160,24 @@ def _tuned(
     """What is compared with the base; a whole model is loaded when the base has answered."""
     if subject.trained is None:
         return None
-    seconds = training_seconds(subject.run) if subject.run else None
+    config, run = subject.config, subject.run
+    seconds = training_seconds(run) if run else None
+    history = None
+    if run is not None and subject.has_training_rows:
+        width = loaded.engine.model.config.hidden_size
+        history = training_history(run, config.method, width=width)
     if adapter is not None:
-        return Tuned(loaded, NAME, fingerprint(loaded.base, adapter, subject.trained), seconds)
+        who = fingerprint(loaded.base, adapter, subject.trained)
+        return Tuned(loaded, NAME, who, seconds, history=history)
     evaluator.answer_before()
-    config = subject.config
     whole = open_base(
         str(subject.trained),
         dtype=config.dtype,
         device=config.device,
         trust_remote_code=config.trust_remote_code,
     )
-    return Tuned(whole, None, fingerprint(loaded.base, None, subject.trained), seconds)
+    who = fingerprint(loaded.base, None, subject.trained)
+    return Tuned(whole, None, who, seconds, history=history)
 
 
 def _loaded(subject: _Subject, target: str, progress: Progress) -> LoadedBase:

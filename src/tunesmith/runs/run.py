@@ -19,14 +19,14 @@ from tunesmith.data.dataset import RunRows
 from tunesmith.engine import memory
 from tunesmith.evaluation.answering import fingerprint
 from tunesmith.evaluation.arms import require_evaluable
-from tunesmith.evaluation.document import write_evaluation
 from tunesmith.evaluation.evaluator import Evaluator
 from tunesmith.evaluation.findings import words_in
 from tunesmith.evaluation.forgetting import Forgetting
-from tunesmith.evaluation.measures import Tuned
+from tunesmith.evaluation.measures import KnownBase, Tuned
 from tunesmith.evaluation.overfitting import choice_text
 from tunesmith.methods import table
 from tunesmith.runs import result
+from tunesmith.runs.evaluation_files import training_history, write_evaluation
 from tunesmith.runs.folder import RunFolder, alone, curves_of, free_folder
 from tunesmith.runs.neighbours import announced
 from tunesmith.runs.result import open_for
@@ -88,7 +88,7 @@ def _run(config: RunConfig, folder: RunFolder, progress: Progress) -> RunSummary
     with announced(folder.path, device=config.device, threads=config.train.threads) as notice:
         if notice is not None:
             run.progress.report(notice)
-        prepared = prepare(run, open_for(config, progress=run.progress))
+        prepared = prepare(run, KnownBase(open_for(config, progress=run.progress)))
         member = member_of(prepared, build_optimizer(prepared))
         for _, event in train([member], progress=run.progress):
             run.progress.report(event)
@@ -153,10 +153,13 @@ def begin(config: RunConfig, folder: RunFolder, progress: Progress) -> StartedRu
 
 
 def prepare(
-    run: StartedRun, loaded: LoadedBase, *, name: str = "default", load: LoadRows = load_rows_for
+    run: StartedRun, base: KnownBase, *, name: str = "default", load: LoadRows = load_rows_for
 ) -> PreparedRun:
-    """Attach the adapter under ``name``, read the rows, and let the base answer if it must."""
-    config, progress = run.config, run.progress
+    """Attach the adapter under ``name``, read the rows, and let the base answer if it must.
+
+    Runs over one base share what was measured of it.
+    """
+    config, progress, loaded = run.config, run.progress, base.loaded
     for note in loaded.base.notes:
         progress.notice("base", note)
     adapter = result.attach(loaded, config, name=name)
@@ -167,12 +170,12 @@ def prepare(
     report_rows(config, loaded, rows, name, progress)
     result.write_environment(run.folder.environment, loaded.base, config)
     evaluator = Evaluator(
-        loaded,
+        base,
         config,
         rows,
         progress=progress,
         virtual_tokens=loaded.engine.prefix_length(name),
-        folder=run.folder,
+        has_history=True,
     )
     if not adapter.frozen_base:
         evaluator.answer_before()
@@ -240,7 +243,7 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
     """
     assert member.ended is not None
     run, job, evaluator = prepared.run, prepared.job, prepared.evaluator
-    reason, saved, evaluation = member.ended.reason, None, None
+    reason, saved, found = member.ended.reason, None, None
     forgetting: Forgetting | None = None
     eval_loss = next(reversed(run.folder.held_out_losses().values()), None)
     if reason != "stopped":
@@ -255,9 +258,8 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
         saved = result.save(run.folder, prepared.loaded, job.adapter, run.config)
     if saved is not None and reason != "stopped":
         try:
-            evaluator.judge(_tuned(prepared, saved, member.state, forgetting))
-            evaluation = evaluator.to_json()
-            write_evaluation(evaluation, evaluator.answers, run.folder)
+            found = evaluator.evaluate(_tuned(prepared, saved, member.state, forgetting))
+            write_evaluation(found, run.folder)
         except Cancelled:
             reason = "stopped"
     state = member.state
@@ -271,10 +273,11 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
         tokens_per_second=state.step_tokens / state.step_seconds if state.step_tokens else None,
         peak_bytes=max(memory.peak_bytes(job.engine.device), run.folder.peak_bytes()),
         seconds=time.perf_counter() - run.start + member.earlier_seconds,
-        evaluation=evaluation,
+        evaluation=found.document if found else None,
         reason=reason,
         notices=tuple(run.notices),
-        answers=evaluator.answers,
+        answers=found.answers if found else None,
+        train_losses=found.train_losses if found else None,
     )
     files.write_json(run.folder.summary, summary.to_json())
     return summary
@@ -339,4 +342,7 @@ def _tuned(
     if state.step_tokens:  # of steps that were not the first ones, which take longer
         seconds = state.tokens * state.step_seconds / state.step_tokens
     participant = fingerprint(prepared.loaded.base, prepared.job.adapter, saved)
-    return Tuned(prepared.loaded, prepared.job.name, participant, seconds, forgetting)
+    folder, method = prepared.run.folder, prepared.run.config.method
+    width = prepared.loaded.engine.model.config.hidden_size
+    history = training_history(folder, method, width=width)
+    return Tuned(prepared.loaded, prepared.job.name, participant, seconds, forgetting, history)

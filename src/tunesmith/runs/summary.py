@@ -1,13 +1,16 @@
 """How a run ended, and whether it has anything left to do."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from tunesmith.config import RunConfig
 from tunesmith.evaluation.answers import Answers
-from tunesmith.evaluation.document import REPORT
+from tunesmith.runs.evaluation_files import REPORT
 from tunesmith.runs.folder import RunFolder
+
+IN_MEMORY = ("answers", "train_losses")  # not in the document
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class RunSummary:
     reason: str
     notices: tuple[str, ...]
     answers: Answers | None = None
+    train_losses: Sequence[float] | None = None  # of rows, with the adapter as it was evaluated
 
     @property
     def report(self) -> str:
@@ -35,7 +39,7 @@ class RunSummary:
 
     def to_json(self) -> dict[str, object]:
         """The documented keys, and why the run ended."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "answers"}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in IN_MEMORY}
         return {**values, "notices": list(self.notices)}
 
 

@@ -17,10 +17,10 @@ from tunesmith.data.dataset import RunRows
 from tunesmith.engine import memory
 from tunesmith.evaluation.arms import BASE, require_evaluable
 from tunesmith.evaluation.comparison import TUNED
-from tunesmith.evaluation.document import REPORT
-from tunesmith.evaluation.measures import Known
+from tunesmith.evaluation.measures import KnownBase
 from tunesmith.methods import table
 from tunesmith.models.precision import detect_device
+from tunesmith.runs.evaluation_files import REPORT
 from tunesmith.runs.folder import RunFolder, alone
 from tunesmith.runs.neighbours import announced
 from tunesmith.runs.result import open_for, resolved
@@ -212,7 +212,7 @@ def _run_group(rows: Sequence[ComparedRun], progress_of: ProgressOf) -> dict[str
 
     Gives what each run loses on its training rows at scale 1, where that was measured.
     """
-    first, known = rows[0], Known()
+    first = rows[0]
     config = first.config
     with contextlib.ExitStack() as locks:
         runs: dict[str, StartedRun] = {}
@@ -223,26 +223,28 @@ def _run_group(rows: Sequence[ComparedRun], progress_of: ProgressOf) -> dict[str
         if (notice := locks.enter_context(others)) is not None:
             runs[first.name].progress.report(notice)
         try:
-            _train_group(rows, runs, progress_of(TOGETHER), known)
+            _train_group(rows, runs, progress_of(TOGETHER))
         except TunesmithError as error:  # of the base, or of what all need
             for row in rows:
                 row.error = row.error or error
-    losses = known.measures.losses
-    whole = [row for row in rows if not row.folder.is_scaled_down]
-    return {r.name: losses[r.folder.path] for r in whole if r.folder.path in losses}
+    return {
+        row.name: row.summary.train_losses
+        for row in rows
+        if row.summary and row.summary.train_losses is not None and not row.folder.is_scaled_down
+    }
 
 
 def _train_group(
-    rows: Sequence[ComparedRun], runs: Mapping[str, StartedRun], together: Progress, known: Known
+    rows: Sequence[ComparedRun], runs: Mapping[str, StartedRun], together: Progress
 ) -> None:
     first = runs[rows[0].name]
     memory.forget_peak(detect_device(first.config.device))
-    loaded = open_for(first.config, progress=first.progress)
+    base = KnownBase(open_for(first.config, progress=first.progress))
     load = _read_once()
     ready: dict[str, PreparedRun] = {}
     for row in rows:
         with _error_kept(row):
-            prepared = prepare(runs[row.name], loaded, name=row.name, load=load)
+            prepared = prepare(runs[row.name], base, name=row.name, load=load)
             row.trainable_parameters = prepared.job.adapter.size
             ready[row.name] = prepared
     members = _members([row for row in rows if row.name in ready], ready)
@@ -256,7 +258,6 @@ def _train_group(
         row.error = member.error
         with _error_kept(row):
             if member.error is None:
-                prepared.evaluator.known = known
                 row.summary = finish(prepared, member)
 
 

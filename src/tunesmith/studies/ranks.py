@@ -5,33 +5,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from tunesmith.config import RunConfig
-from tunesmith.core.phrases import DEFAULT
+from tunesmith.core.phrases import Phrases
 from tunesmith.evaluation.capacity import FloorFall, RankPoint, falls_findings, loss_falls
-from tunesmith.evaluation.findings import Finding, findings_text, told, words_in
+from tunesmith.evaluation.findings import Described, Finding, findings_text
 
 APART = ("rank", "alpha")
 
 
 @dataclass(frozen=True, slots=True)
-class RanksCompared:
+class RanksCompared(Described):
     """Runs from the lowest rank to the highest, and how their training losses fall."""
 
     runs: tuple[str, ...]
     falls: tuple[FloorFall, ...]
     findings: tuple[Finding, ...]
 
-    def text(self, *, language: str = DEFAULT) -> str:
-        """In plain words; nothing where nothing is known."""
-        words = words_in(language)
+    def describe(self, words: Phrases) -> str:
+        """The findings in words; nothing without any."""
         return findings_text("capacity", self.findings, words) if self.findings else ""
 
-    def to_json(self) -> dict[str, object]:
+    def values(self) -> Mapping[str, object]:
         """One entry of a comparison's `loss_against_rank`."""
         return {
             "runs": list(self.runs),
             "falls": [asdict(each) for each in self.falls],
             "findings": [each.to_json() for each in self.findings],
-            **told(lambda language: self.text(language=language)),
         }
 
 

@@ -31,7 +31,7 @@ from tunesmith.evaluation.arms import BASE, Arm, arm_of, without_room
 from tunesmith.evaluation.checks.check import Check, fit_checks, require_references
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.evaluation.comparison import TUNED
-from tunesmith.evaluation.duration import AnsweringWork, describe, speed_of
+from tunesmith.evaluation.costs import AnsweringWork, describe, speed_of
 from tunesmith.evaluation.intervals import Interval
 from tunesmith.evaluation.likelihoods import losses_of_rows
 from tunesmith.generation.decoder import Prompt

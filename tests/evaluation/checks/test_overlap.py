@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tunesmith.config.checks import BleuSettings, ChrfSettings, RougeSettings
 from tunesmith.evaluation.checks.check import Case
-from tunesmith.evaluation.checks.overlap import MEASURES
+from tunesmith.evaluation.checks.similarity import MEASURES
 from tunesmith.evaluation.checks.table import build_checks
 
 PAIRS = [

@@ -1,4 +1,4 @@
-"""What is a check: a named rule that scores an answer from 0 to 1, and what it says of many."""
+"""What is a check: a named rule that scores an answer from 0 to 1, and figures of many."""
 
 import math
 import unicodedata
@@ -14,12 +14,12 @@ from tunesmith.core.numbers import pluralize
 SHOWN_FAULTS = 10
 
 Figures = Mapping[str, JsonValue]
-"""What a check says of many answers beside the mean of their scores."""
+"""What a check reports of many answers besides the mean of their scores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An answer, and what it may be judged by: the data's own answer, and what was asked."""
+    """An answer, and what it may be scored by: the data's own answer, and what was asked."""
 
     answer: str
     reference: str | None = None
@@ -32,20 +32,20 @@ class Case:
 
 
 class CannotScore(Exception):
-    """Why a check gives an answer no score at all, which is not the same as the score 0."""
+    """Why a check gives an answer no score, which is not the same as the score 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """A rule that an answer must pass; the same answer to the same question scores the same.
 
-    The table of kinds sets its ``name``. ``rule`` scores a case, or raises CannotScore. The others
-    are what only some kinds have: it ``needs`` a reference, or one with text; ``fault`` says why
-    no answer could pass in the place of the case's own, ``aggregate`` gives figures beside the
-    mean, ``prepare`` does at once for many cases what would take long one by one, ``obstacle``
-    says before anything is trained what would keep it from scoring, and ``fit`` returns the check
-    that has learned the data's own answers and the base's. ``takes_references`` is false where the
-    data's own answers need not pass.
+    The table of kinds sets its ``name``. ``rule`` scores a case, or raises CannotScore. The rest
+    only some kinds have: it ``needs`` a reference, or one with text; ``fault`` gives the reason why
+    no answer at all could pass in a case, ``aggregate`` gives figures besides the mean, ``prepare``
+    does for many cases at once what would take long one by one, ``obstacle`` reports before the
+    training what would keep it from scoring, and ``fit`` returns the check that has learned the
+    data's own answers and the base's. ``takes_references`` is false where the data's own answers
+    need not pass.
     """
 
     name: str = ""
@@ -86,13 +86,11 @@ class Check:
 
 def _sound(case: Case) -> Case:
     """The case without halves of surrogate pairs, which JSON can hold and no library takes."""
-    reference = None if case.reference is None else _without_halves(case.reference)
-    question = None if case.question is None else _without_halves(case.question)
-    return Case(_without_halves(case.answer), reference, question)
 
+    def sound(text: str | None) -> str | None:
+        return text if text is None else text.encode("utf-8", "replace").decode()
 
-def _without_halves(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
+    return Case(sound(case.answer) or "", sound(case.reference), sound(case.question))
 
 
 def require_references(
@@ -113,7 +111,7 @@ def require_references(
         shown = [*faults[:SHOWN_FAULTS], *([f"... and {more} more"] if more > 0 else [])]
         raise DataError(
             "\n".join(shown),
-            remedy="Mend these evaluation rows, or take the check out of evaluate.checks.",
+            remedy="Fix these evaluation rows, or remove the check from evaluate.checks.",
         )
 
 
@@ -151,7 +149,7 @@ class Scored:
 
     @property
     def note(self) -> str | None:
-        """Over how many rows the score stands, and the first reason why not over all."""
+        """How many rows have a score, and the first reason why not all have one."""
         if not self.errors:
             return None
         row, why = next(iter(self.errors.items()))
@@ -160,7 +158,7 @@ class Scored:
 
 
 def score_cases(check: Check, cases: Sequence[Case]) -> Scored:
-    """Every case under the check; whatever goes wrong in it is kept for its row, never raised."""
+    """Every case under the check; an error in it is kept for its row, never raised."""
     errors: dict[int, str] = {}
     scores: list[float | None] = []
     unready = _prepared(check, cases)
@@ -178,8 +176,8 @@ def _prepared(check: Check, cases: Sequence[Case]) -> str | None:
     """None where the check is ready, else why it is not."""
     try:
         check.prepare(cases)
-    except Exception as error:  # of any kind: the other checks go on
-        return _told(error)
+    except Exception as error:  # of any kind: the other checks still run
+        return _reason(error)
     return None
 
 
@@ -187,8 +185,8 @@ def _score(check: Check, case: Case) -> tuple[float | None, str | None]:
     """The score, or why there is none."""
     try:
         score = float(check.score(case.answer, case.reference, case.question))
-    except Exception as error:  # of any kind: the other rows and checks go on
-        return None, _told(error)
+    except Exception as error:  # of any kind: other rows and checks still run
+        return None, _reason(error)
     if not (math.isfinite(score) and 0.0 <= score <= 1.0):
         return None, f"the score {score} does not lie within 0 and 1"
     return score, None
@@ -197,11 +195,11 @@ def _score(check: Check, case: Case) -> tuple[float | None, str | None]:
 def _figures(check: Check, cases: Sequence[Case]) -> Figures:
     try:
         return check.aggregate(cases) if cases else {}
-    except Exception as error:  # of any kind: the scores stand without the figures
-        return {"error": _told(error)}
+    except Exception as error:  # of any kind: the scores are valid without figures
+        return {"error": _reason(error)}
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())
     return text if isinstance(error, CannotScore) and text else f"{type(error).__name__}: {text}"
 
@@ -221,13 +219,13 @@ def _fit(check: Check, own: Sequence[str], base: Sequence[str]) -> Check:
     assert check.fit is not None
     try:
         fitted = check.fit(own, base)
-    except Exception as error:  # of any kind: the other checks go on
+    except Exception as error:  # of any kind: the other checks still run
         fitted = unscored(f"it could not be fitted: {type(error).__name__}: {error}")
     return replace(fitted, name=check.name)
 
 
 def unscored(why: str, figures: Figures | None = None) -> Check:
-    """The check that gives no answer a score, as it has learned nothing."""
+    """A check that gives no answer a score, as it has learned nothing."""
 
     def rule(_case: Case) -> float:
         raise CannotScore(why)
@@ -240,11 +238,9 @@ FEW = 0.5
 
 
 def early_notes(
-    checks: Sequence[Check],
-    references: Sequence[str | None],
-    questions: Sequence[str | None],
+    checks: Sequence[Check], references: Sequence[str | None], questions: Sequence[str | None]
 ) -> Iterator[str]:
-    """A line for each check that the data's own answers do not pass, or that cannot score now."""
+    """A line for each check that the data's own answers fail, or that cannot score now."""
     own = [
         Case(reference, reference, question)
         for reference, question in zip(references, questions, strict=True)

@@ -6,13 +6,7 @@ from pathlib import Path
 
 from tunesmith.config.checks import JudgeSettings
 from tunesmith.core.errors import ConfigError
-from tunesmith.evaluation.checks.check import (
-    CannotScore,
-    Case,
-    Check,
-    Figures,
-    trimmed,
-)
+from tunesmith.evaluation.checks.check import CannotScore, Case, Check, Figures, trimmed
 from tunesmith.evaluation.checks.judge_endpoint import (
     Endpoint,
     EndpointReply,
@@ -46,14 +40,14 @@ def judge_check(settings: JudgeSettings) -> Check:
 
 @dataclass(frozen=True, slots=True)
 class _Judge:
-    """Who judges by what; ``compares`` with the reference, or grades each answer alone."""
+    """The judge and its rubric; ``compares`` with the reference, or grades each answer alone."""
 
     endpoint: Endpoint
     rubric: str
     compares: bool
 
     def prepare(self, cases: Sequence[Case]) -> None:
-        """Ask for all cases, a few at once; what fails is told when its case is scored."""
+        """Ask for all cases, a few at once; a failure is reported when its case is scored."""
         asked = [case for case in cases if case.answer.strip() and case.question is not None]
         self.endpoint.ask_all([each for case in asked for each in self._requests(case)])
 
@@ -114,7 +108,7 @@ def _rubric(text: str) -> str:
 
 
 def _prefers_a_place(replies: Sequence[EndpointReply]) -> bool:
-    """Whether the judge chose the same place twice, whoever stood there."""
+    """Whether the judge chose the same place twice, whichever answer was there."""
     found = {read_preference(reply.text) for reply in replies}
     return bool(replies) and found in ({1.0}, {0.0})
 

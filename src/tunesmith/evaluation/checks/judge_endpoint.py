@@ -76,7 +76,7 @@ def _messages(rubric: str, parts: tuple[tuple[str, str], ...], ask: str) -> Mess
 
 
 FAILURES_IN_A_ROW = 5
-"""After so many the endpoint counts as gone, and no more answers wait for it."""
+"""After so many failures the endpoint counts as gone, and is not asked any more."""
 FOR_GOOD = (401, 403, 404)
 """Statuses that every other request would get too: of a key, a model's name, an address."""
 REFUSED_KEY = (401, 403)
@@ -188,10 +188,10 @@ class Endpoint:
         except openai.APIConnectionError as error:
             return CannotScore(f"{self._where} cannot be reached: {error.__cause__ or error}")
         except openai.APIStatusError as error:
-            told = CannotScore(f"{self._where} refused ({error.status_code}): {self._bare(error)}")
+            why = f"{self._where} refused ({error.status_code}): {self._bare(error)}"
             if error.status_code in FOR_GOOD:
-                self._gone = str(told)
-            return told
+                self._gone = why
+            return CannotScore(why)
         except (openai.OpenAIError, ValueError, AttributeError, TypeError, LookupError) as error:
             return CannotScore(f"{self._where} sent what is no reply: {self._bare(error)}")
         return made if made.text.strip() else CannotScore(f"{self._where} sent an empty reply")

@@ -22,17 +22,12 @@ NONE = "(no label)"
 def label_check(settings: LabelSettings) -> Check:
     """1.0 where answer and reference name the same class; with macro-F1 and a confusion matrix."""
     labels = _LabelRule(settings)
-    return Check(
-        rule=labels.score,
-        needs="reference",
-        fault=labels.fault,
-        aggregate=labels.figures,
-    )
+    return Check(rule=labels.score, needs="reference", fault=labels.fault, aggregate=labels.figures)
 
 
 @dataclass(frozen=True, slots=True)
 class _LabelRule:
-    """Where the label of a text stands, and whether its case counts."""
+    """Where the label of a text is, and whether its case counts."""
 
     settings: LabelSettings
 
@@ -98,7 +93,7 @@ def confusion_figures(pairs: Sequence[tuple[str, str]]) -> Figures:
 
 
 Label = Callable[[str], Hashable]
-"""What an answer says, whatever its wording: equal where two answers say the same."""
+"""What an answer means, whatever its wording: equal where two answers mean the same."""
 
 
 def label_of(checks: Sequence[CheckSettings]) -> Label:

@@ -42,9 +42,9 @@ def final_number(text: str, *, marker: str | None = None) -> FinalNumber | None:
     """The first number after the last mark of a final answer; without such a mark the last one.
 
     With ``marker`` only that text is such a mark, and a text without it has no final number.
-    Where a calculation follows the mark, its result counts: what is behind its last `=`. A sign
-    stands at its number or behind a `=`, as `- 12` may be an item of a list. Thousands separators,
-    currency signs and units are set aside.
+    Where a calculation follows the mark, its result counts: what follows its last `=`. A sign
+    is next to its number or follows a `=`, as `- 12` may be an item of a list. Thousands
+    separators, currency signs and units are ignored.
     """
     if marker is not None:
         _, found, rest = text.rpartition(marker)
@@ -59,7 +59,7 @@ def final_number(text: str, *, marker: str | None = None) -> FinalNumber | None:
 
 
 def has_final_answer(text: str, *, marker: str | None = None) -> bool:
-    """Whether a mark of a final answer stands in the text with something behind it."""
+    """Whether the text has a mark of a final answer that something follows."""
     if marker is not None:
         return bool(text.rpartition(marker)[2].strip()) and marker in text
     return any(found[1].strip() for pattern in MARKERS for found in pattern.finditer(text))
@@ -145,7 +145,7 @@ class Form:
 
 
 def steps_check(settings: StepsSettings) -> Check:
-    """1.0 where the form is right: count, order, final answer. Correctness is a figure beside it.
+    """1.0 where the form is right: count, order, final answer. Correctness is a figure besides.
 
     The final answer must come last: its line is no step, and no step follows it.
     """
@@ -177,10 +177,7 @@ def steps_check(settings: StepsSettings) -> Check:
             "correct_without_form": share * both[False, True],
         }
 
-    return Check(
-        rule=lambda case: float(has_form(case)),
-        aggregate=figures,
-    )
+    return Check(rule=lambda case: float(has_form(case)), aggregate=figures)
 
 
 def _form(text: str, *, numbered: bool, marker: str | None) -> Form:

@@ -15,7 +15,7 @@ from tunesmith.core.errors import ConfigError
 from tunesmith.evaluation.checks.check import CannotScore, Case, Check
 
 ARGUMENTS = ("answer", "reference", "question")
-REMEDY = "Mend `function` of the python check: `file.py:function` or `module:function`."
+REMEDY = "Fix `function` of the python check: `file.py:function` or `module:function`."
 
 
 def python_check(settings: PythonSettings) -> Check:
@@ -31,7 +31,7 @@ def python_check(settings: PythonSettings) -> Check:
         try:
             found = function(*(case.answer, case.reference, case.question)[:count])
         except (Exception, SystemExit) as error:
-            raise CannotScore(_told(error, settings.function)) from error
+            raise CannotScore(_reason(error, settings.function)) from error
         if not isinstance(found, int | float):
             raise CannotScore(f"{settings.function} gave {found!r}, which is no number")
         return float(found)
@@ -47,7 +47,7 @@ def _load(name: str) -> Callable[..., object]:
         raise
     except (Exception, SystemExit) as error:  # whatever the user's code does when it is imported
         raise ConfigError(
-            f"{where} cannot be imported: {_told(error, where)}.", remedy=REMEDY
+            f"{where} cannot be imported: {_reason(error, where)}.", remedy=REMEDY
         ) from error
     function = getattr(module, attribute, None)
     if not callable(function):
@@ -101,7 +101,7 @@ def _argument_count(function: Callable[..., object], name: str) -> int:
     )
 
 
-def _told(error: BaseException, name: str) -> str:
+def _reason(error: BaseException, name: str) -> str:
     """The error, and the innermost line that is the user's."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = str(Path(__file__))

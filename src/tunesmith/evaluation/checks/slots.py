@@ -19,7 +19,7 @@ class NoSlots(ValueError):
 
 
 def read_pairs(text: str, *, field: str | None, ignore_case: bool) -> Counter[Pair]:
-    """Every slot with its value, as often as it stands there.
+    """Every slot with its value, as often as it occurs.
 
     JSON is flattened: `{"a": {"b": 1}}` has the slot `a.b`, a list gives a pair for each item,
     null none; 2.0 is 2. Raises NoSlots for a text that is neither.
@@ -83,11 +83,7 @@ def mentioned_pairs(
 
 
 def phrases_of(
-    slot: str,
-    value: str,
-    phrases: Mapping[str, Mapping[str, Sequence[str]]],
-    *,
-    ignore_case: bool,
+    slot: str, value: str, phrases: Mapping[str, Mapping[str, Sequence[str]]], *, ignore_case: bool
 ) -> list[str]:
     """What mentions the pair: the phrases that are given for it, else its value itself."""
     for given, texts in phrases.get(slot, {}).items():
@@ -109,7 +105,7 @@ def slots_check(settings: SlotsSettings) -> Check:
     """F1 of the pairs of slot and value in each row; over all rows precision, recall and F1.
 
     Against slots of the question, an answer in words has a pair that it mentions; pairs too many
-    can only be told among those that have phrases.
+    are only noticed among those that have phrases.
     """
 
     def score(case: Case) -> float:

@@ -50,7 +50,7 @@ def _next(text: str, place: int) -> re.Match[str] | None:
 
 
 def _group_end(text: str, start: int) -> int | None:
-    """Behind the bracket that closes the one at ``start``; None where none does."""
+    """The place after the bracket that closes the one at ``start``; None where none does."""
     if not text.startswith("(", start):
         return None
     depth, quote = 0, ""
@@ -186,7 +186,7 @@ def _is_denied_function(action: int, name: str | None) -> bool:
     return action == sqlite3.SQLITE_FUNCTION and (name or "").lower() in DENIED_FUNCTIONS
 
 
-REMEDY = "Mend `script` or `database` of the sql check."
+REMEDY = "Fix `script` or `database` of the sql check."
 FENCE = re.compile(r"```(?:sql|sqlite)?[ \t]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
 NESTED = re.compile(r"\([^()]*\)")
 DIGITS = 9  # of a real number that count
@@ -196,16 +196,11 @@ KEPT_TABLES = 256
 def sql_check(settings: SqlSettings) -> Check:
     """1.0 where both queries give the same rows, in the same order if the reference orders them.
 
-    Names of columns do not count. An answer in a ```sql block counts by what stands in it. Raises
+    Names of columns do not count. An answer in a ```sql block counts by what is in it. Raises
     ConfigError for a script or a database that cannot be used.
     """
     queries = _Queries(_tables(settings), settings.seconds, settings.rows)
-    return Check(
-        rule=queries.score,
-        needs="text",
-        fault=queries.fault,
-        aggregate=queries.figures,
-    )
+    return Check(rule=queries.score, needs="text", fault=queries.fault, aggregate=queries.figures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,9 +213,8 @@ class _Queries:
 
     def score(self, case: Case) -> float:
         """1.0 for the same result; 0.0 otherwise, also where a query fails."""
-        try:
-            given, wanted = self._run(case.answer, case), self._run(case.wanted, case)
-        except (QueryFailed, sqlite3.Error):
+        given, wanted = self._result(case.answer, case), self._result(case.wanted, case)
+        if given is None or wanted is None:
             return 0.0
         return float(same_result(given, wanted, ordered=is_ordered(case.wanted)))
 

@@ -26,7 +26,7 @@ def style_check(settings: StyleSettings) -> Check:
     """1.0 where the classifier takes the answer for one of the data's; `fit` trains it.
 
     Logistic regression on hashed character n-grams, both sides weighing the same. Each text is
-    judged by a classifier that has not seen it: the folds go by the text itself, so the answers
+    scored by a classifier that has not seen it: the folds go by the text itself, so the answers
     it was trained on, the base's above all, may be scored too. Where it cannot tell the two
     apart, no answer gets a score.
     """
@@ -77,7 +77,7 @@ def _fitted(own: Sequence[str], base: Sequence[str]) -> Check:
 
 
 def cross_fitted(own: Sequence[str], base: Sequence[str]) -> Callable[[str], bool]:
-    """Whether a text is one of ``own`` rather than of ``base``, told by what has not seen it."""
+    """Whether a text is one of ``own`` rather than of ``base``, by a model that has not seen it."""
     from sklearn.feature_extraction.text import HashingVectorizer
     from sklearn.linear_model import LogisticRegression
 

@@ -15,9 +15,13 @@ from tunesmith.evaluation.checks.json_text import json_check
 from tunesmith.evaluation.checks.judge import judge_check
 from tunesmith.evaluation.checks.label import label_check
 from tunesmith.evaluation.checks.numbers import number_check, steps_check
-from tunesmith.evaluation.checks.overlap import bleu_check, chrf_check, rouge_check
 from tunesmith.evaluation.checks.python_function import python_check
-from tunesmith.evaluation.checks.similarity import similarity_check
+from tunesmith.evaluation.checks.similarity import (
+    bleu_check,
+    chrf_check,
+    rouge_check,
+    similarity_check,
+)
 from tunesmith.evaluation.checks.slots import slots_check
 from tunesmith.evaluation.checks.sql import sql_check
 from tunesmith.evaluation.checks.style import style_check

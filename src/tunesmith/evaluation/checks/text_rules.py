@@ -6,7 +6,7 @@ import functools
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -46,11 +46,9 @@ def exact_check(_settings: ExactSettings) -> Check:
 
 
 def regex_check(settings: RegexSettings) -> Check:
-    """1.0 where the pattern is found in the answer as it stands; ^ and $ anchor it."""
+    """1.0 where the pattern is found in the unchanged answer; ^ and $ anchor it."""
     pattern = re.compile(settings.pattern)
-    return Check(
-        rule=lambda case: float(pattern.search(case.answer) is not None),
-    )
+    return Check(rule=lambda case: float(pattern.search(case.answer) is not None))
 
 
 def starts_with_check(settings: StartsWithSettings) -> Check:
@@ -113,14 +111,17 @@ def count_words(text: str) -> int:
     return sum(any(map(str.isalnum, piece)) for piece in pieces)
 
 
+def _at_most(limit: int, count: Callable[[str], int], figure: str) -> Check:
+    """1.0 where the answer counts no more; the mean count is a figure."""
+    return Check(
+        rule=lambda case: float(count(case.answer) <= limit),
+        aggregate=lambda cases: {figure: sum(count(case.answer) for case in cases) / len(cases)},
+    )
+
+
 def max_words_check(settings: MaxWordsSettings) -> Check:
     """1.0 where the answer has no more words."""
-    return Check(
-        rule=lambda case: float(count_words(case.answer) <= settings.words),
-        aggregate=lambda cases: {
-            "mean_words": sum(count_words(case.answer) for case in cases) / len(cases)
-        },
-    )
+    return _at_most(settings.words, count_words, "mean_words")
 
 
 def _sentencex() -> ModuleType:
@@ -140,16 +141,8 @@ def count_sentences(text: str, *, language: str) -> int:
 def max_sentences_check(settings: MaxSentencesSettings) -> Check:
     """1.0 where the answer has no more sentences."""
     _sentencex()  # missed here, before anything is asked
-
-    def count(text: str) -> int:
-        return count_sentences(text, language=settings.language)
-
-    return Check(
-        rule=lambda case: float(count(case.answer) <= settings.sentences),
-        aggregate=lambda cases: {
-            "mean_sentences": sum(count(case.answer) for case in cases) / len(cases)
-        },
-    )
+    count = partial(count_sentences, language=settings.language)
+    return _at_most(settings.sentences, count, "mean_sentences")
 
 
 def language_check(settings: LanguageSettings) -> Check:
@@ -169,10 +162,7 @@ def language_check(settings: LanguageSettings) -> Check:
         found = Counter(language(case) for case in cases if any(map(str.isalpha, case.answer)))
         return {"languages": dict(found.most_common())}
 
-    return Check(
-        rule=lambda case: float(language(case) == settings.language),
-        aggregate=figures,
-    )
+    return Check(rule=lambda case: float(language(case) == settings.language), aggregate=figures)
 
 
 def identified(text: str) -> str | None:

@@ -12,15 +12,17 @@ from tunesmith.config.evaluate import PriceSettings
 from tunesmith.core.progress import Cancelled
 from tunesmith.evaluation.answering import CachedAnswer
 from tunesmith.evaluation.arms import Arm
-from tunesmith.evaluation.duration import (
+from tunesmith.evaluation.costs import (
+    STEPS,
     AnsweringWork,
-    Measuring,
+    Request,
     Speed,
+    break_even,
     describe,
     speed_of,
+    time_arms,
     tokens_to_read,
 )
-from tunesmith.evaluation.requests import STEPS, Request, break_even, time_arms
 from tunesmith.generation.decoder import Decoder, Prompt
 
 PRICES = PriceSettings(prompt=0.5, completion=2.0, training_hour=3.6)
@@ -177,12 +179,12 @@ def test_the_time_lies_between_answers_like_the_datas_and_the_longest():
     assert high == pytest.approx(1.4 + 4 * 50 * 0.1)
     text = describe((low, high), work, arms={"base": 4, "tuned": 4})
     assert text == (
-        "judging takes about 3 to 21 seconds: 8 answers, 4 of them known (base, tuned); "
+        "the evaluation takes about 3 to 21 seconds: 8 answers, 4 of them known (base, tuned); "
         "100 tokens of probes"
     )
     again = describe((1, 2), replace(work, again=180), arms={"base": 4})
     assert again.endswith("; then at most 3 minutes of asking again")
-    more = replace(work, measuring=Measuring(tokens=200, facts=2))
+    more = replace(work, row_tokens=200, facts=2)
     assert more.seconds(Speed(read=0.01, made=0.1))[0] == pytest.approx(low + 2 + 2 * 5 * 0.1)
     assert describe((1, 2), more, arms={"base": 4}).endswith(
         "100 tokens of probes; 2 answers about facts; 200 tokens of rows for their losses"
