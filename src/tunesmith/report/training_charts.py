@@ -32,8 +32,8 @@ def learning_plot(records: Records, words: Phrases) -> Plot | None:
     def draw(axes: "Axes") -> None:
         label = words.phrase("learning.step")
         axes.plot(steps, losses, color=COLOURS["line"], linewidth=1, label=label)
-        mean, label = _smoothed(losses, window), words.phrase("learning.smoothed")
-        axes.plot(steps, mean, color=COLOURS["tuned"], linewidth=2, label=label)
+        label, smoothed = words.phrase("learning.smoothed"), _smoothed(losses, window)
+        axes.plot(steps, smoothed, color=COLOURS["tuned"], linewidth=2, label=label)
         if held:
             x, y = zip(*held, strict=True)
             label = words.phrase("learning.held")
