@@ -223,7 +223,7 @@ def test_it_is_told_in_words(language, share):
         assert re.search(f"\\b{figure} ?%", told.text(language=language))
     told = AdapterScale(share, 0.8, "piqa", "accuracy", -0.08, -0.01, 0.97, 0.96)
     assert "8" in told.text(language=language)
-    assert "half" in AdapterScale(1.0, None, "piqa", "accuracy", -0.08).text()
+    assert "0.5" in AdapterScale(1.0, None, "piqa", "accuracy", -0.08).text()
 
 
 def test_a_run_that_forgets_ends_at_a_share_and_says_so(tmp_path, monkeypatch):
