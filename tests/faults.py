@@ -1,6 +1,5 @@
 """Do the tests notice faults? `python -m tests.faults` makes those of faults.yaml, one by one.
 
-
 A fault replaces one piece of text in one file of a copy of `src`. The tests that it names must then
 fail. Prints a line for each; exit status 1 where one was not noticed, or where its text is not in
 the file just once. `--only WORD` takes those whose file or text has the word.
