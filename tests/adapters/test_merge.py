@@ -223,7 +223,7 @@ def test_a_qlora_folder_is_dense_and_says_which_base_it_was_merged_into(tmp_path
     told = json.loads((done.folder / FILE).read_text())["merged"]
     assert told == {"into": into, "four_bit": True, "difference": far}
     if into == "trained":
-        assert "dequantised from 4 bit" in card
+        assert "dequantized from 4-bit" in card
         expected = engine.linears["model.layers.0.mlp.up_proj"]
         weight = expected.terms["a"].merged(expected.dense()).bfloat16()
         assert torch.equal(merged.model.layers[0].mlp.up_proj.weight, weight)
@@ -238,7 +238,7 @@ def test_the_original_of_a_base_that_came_in_4_bit_is_refused(tmp_path):
     (copy,) = (tmp_path / "home" / "four_bit").glob("base-*")
     _, engine, adapter = loaded(copy, QUANTISED["qlora"])
     target = Target(tmp_path / "out", "original")
-    with pytest.raises(AdapterError, match="in 4 bit itself") as error:
+    with pytest.raises(AdapterError, match="it is 4-bit itself") as error:
         merge.save(engine, adapter, target, source=copy, origin=ORIGIN)
     assert "the 16-bit base" in error.value.remedy
     assert not (tmp_path / "out").exists()

@@ -261,9 +261,9 @@ def test_the_largest_difference_is_that_of_any_logit(truth, tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"template": "another"}, "THE TEMPLATE IN THE FILE IS ANOTHER"),
-        ({"row": {"rendered": "x"}}, "Prompts that llama.cpp reads otherwise: (0, 1)"),
-        ({"row": {"ids": [1]}}, "Prompts that llama.cpp reads otherwise: (0, 1)"),
+        ({"template": "another"}, "The template in the file differs"),
+        ({"row": {"rendered": "x"}}, "Prompts that llama.cpp reads differently: (0, 1)"),
+        ({"row": {"ids": [1]}}, "Prompts that llama.cpp reads differently: (0, 1)"),
         ({"row": {"rendered": None, "failure": "it broke"}}, "it broke"),
         ({"ends": False}, "does not end an answer at the tokens (2,)"),
     ],

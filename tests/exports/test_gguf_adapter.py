@@ -100,8 +100,8 @@ def test_f16_adapters_are_half_as_large(tmp_path):
     ("settings", "words", "named"),
     [
         (LoraSettings(rank=2, dora=True), None, "DoRA's magnitudes"),
-        (PromptSettings(init_text="x"), Words(init_text=[3, 4]), "method prompt cannot"),
-        (PTuningSettings(init_text="x"), Words(init_text=[3, 4]), "method p-tuning cannot"),
+        (PromptSettings(init_text="x"), Words(init_text=[3, 4]), "not method prompt"),
+        (PTuningSettings(init_text="x"), Words(init_text=[3, 4]), "not method p-tuning"),
         (LoraSettings(rank=2), Words(new_tokens={5: [7]}), "tokens of its own"),
     ],
 )

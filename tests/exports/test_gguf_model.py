@@ -14,7 +14,7 @@ from tests.exports.bases import FAMILIES, base, kind_of, plain
 from tests.models.tiny import edit_json, tiny_folder
 from tunesmith.core import files
 from tunesmith.core.errors import ModelError, RunError
-from tunesmith.exports import gguf_tensors
+from tunesmith.exports import gguf_model
 from tunesmith.exports.gguf_model import write_model
 from tunesmith.models import gguf
 from tunesmith.models.gguf import same_tokenizer
@@ -78,12 +78,11 @@ def test_quantised_rows_are_within_a_step_and_odd_ones_stay_in_f16(tmp_path):
 def test_weights_are_converted_in_blocks_to_the_same_bytes(tmp_path, monkeypatch):
     folder = base("llama", tmp_path / "base")
     whole = write_model(folder, tmp_path / "a.gguf", number_format="q8_0").path.read_bytes()
-    monkeypatch.setattr(gguf_tensors, "BLOCK_ELEMENTS", 100)
+    monkeypatch.setattr(gguf_model, "BLOCK_ELEMENTS", 100)
     assert write_model(folder, tmp_path / "a.gguf", number_format="q8_0").path.read_bytes() == whole
 
 
 def test_at_no_time_is_more_than_one_weight_in_memory(tmp_path, monkeypatch):
-    from tunesmith.exports import gguf_model
 
     alive, limit = set(), 0
     read = gguf_model.read_weight
@@ -211,7 +210,7 @@ def test_another_family_is_refused_with_those_that_can_be_written(family, tmp_pa
         write_model(folder, tmp_path / "m.gguf")
 
 
-@pytest.mark.parametrize(("value", "named"), [(1e5, "which f16"), (float("nan"), "no finite")])
+@pytest.mark.parametrize(("value", "named"), [(1e5, "which f16"), (float("nan"), "not finite")])
 def test_a_weight_that_the_format_cannot_hold_is_refused(value, named, tmp_path):
     folder = tiny_folder(tmp_path / "base")
     weights = load_file(folder / "model.safetensors")

@@ -135,7 +135,7 @@ def test_a_key_that_asks_for_another_adapter_is_refused_with_its_value(
     assert message in error.value.message
     assert str(tmp_path / "first" / "adapter") in error.value.message
     assert remedy in error.value.remedy
-    assert "leave method.init out" in error.value.remedy
+    assert "omit method.init" in error.value.remedy
     assert not (tmp_path / "second").exists()
 
 

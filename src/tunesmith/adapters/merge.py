@@ -11,10 +11,9 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from tunesmith import __version__
-from tunesmith.adapters.folder import Origin, read_config, write_origin
+from tunesmith.adapters.folder import Origin, StoredTensors, read_config, write_origin
 from tunesmith.adapters.products import RelativeError
 from tunesmith.adapters.store import CARD
-from tunesmith.adapters.stored import StoredTensors
 from tunesmith.core import files
 from tunesmith.core.errors import AdapterError
 from tunesmith.core.numbers import percent
@@ -24,18 +23,14 @@ from tunesmith.methods.adapter import Adapter, Changes
 from tunesmith.models.cache import folder_bytes
 from tunesmith.models.weights import TOKENIZER_FILES, read_weight, write_derived
 
-# The base that the adapter was trained on, dequantised where it is in 4 bit, or what its folder
-# holds, from before it was quantised or cast.
+# The base that the adapter was trained on, dequantized where it is 4-bit, or what its folder
+# holds, from before it was quantized or cast.
 Into = Literal["trained", "original"]
-_REMEDY = "Free space or mend the folder's rights, or name another folder."
+_REMEDY = "Free space, fix the folder's permissions, or name another folder."
 
 
-@dataclass(frozen=True, slots=True)
-class MergedVocabulary:
-    """The tokenizer that goes with a merged model; ``width``: V where there are new tokens."""
-
-    tokenizer: PreTrainedTokenizerBase
-    width: int | None = None
+# A merged model's own tokenizer, and V where it has new tokens.
+MergedVocabulary = tuple[PreTrainedTokenizerBase, int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +49,13 @@ class Target:
 class MergedModel:
     """A merged model's folder.
 
-    ``gap``, where it was merged into the original base: how far that is from the one trained on,
-    ||W - W_trained|| / ||W||.
+    ``gap``, where it was merged into the original base: its distance from the base that was
+    trained on, ||W - W_trained|| / ||W||.
     """
 
     folder: Path
     into: Into
-    four_bit: bool  # whether the adapter was trained over a base in 4 bit
+    four_bit: bool  # whether the adapter was trained over a 4-bit base
     bytes: int
     gap: RelativeError | None
 
@@ -81,8 +76,8 @@ def changed(
 
     ``changes`` are those of an adapter (``methods.table.merge``), or of several that were combined.
     Computed in fp32, given in ``dtype`` (None: the format that the base computes in). ``original``
-    gives the tensor of a name to merge into in place of the base's own; how far it is from that
-    goes into ``gap``.
+    gives the tensor of a name to merge into in place of the base's own; ``gap`` collects the
+    distance between the two.
     """
     changes = dict(changes)
     for name, trained in named_tensors(engine):
@@ -119,9 +114,8 @@ def save(
     tokens = engine.vocabularies.get(adapter.name)
     if tokens is not None and tokenizer is None:
         raise _other_tokenizer()
-    vocabulary = None
-    if tokenizer is not None:
-        vocabulary = MergedVocabulary(tokenizer, engine.head.width(tokens) if tokens else None)
+    width = engine.head.width(tokens) if tokens else None
+    vocabulary = tokenizer and (tokenizer, width)
     return save_changed(
         engine, changes, target, source=source, origin=origin, vocabulary=vocabulary
     )
@@ -139,7 +133,7 @@ def save_stored(
     """``save`` of the adapter in ``folder``, with neither it nor the base in memory.
 
     ``skeleton`` is the base without weights (on the meta device): they are read from ``source``,
-    merged and written one after the other. Only for a base that is not in 4 bit.
+    merged and written one after the other. Only for a base that is not 4-bit.
     """
     config = read_config(folder)
     changes = table.merge_stored(skeleton, config, StoredTensors(folder), folder)
@@ -147,8 +141,7 @@ def save_stored(
     if ids := token_rows.ids_of(config):
         if tokenizer is None:
             raise _other_tokenizer()
-        rows = len(skeleton.embedding.weight)
-        vocabulary = MergedVocabulary(tokenizer, max(rows, *(i + 1 for i in ids)))
+        vocabulary = (tokenizer, max(len(skeleton.embedding.weight), *(i + 1 for i in ids)))
     return save_changed(
         skeleton, changes, target, source=source, origin=origin, vocabulary=vocabulary
     )
@@ -168,8 +161,7 @@ def save_changed(
     An engine without weights (on the meta device) takes those that ``source`` holds.
     """
     files.require_new(target.folder)
-    tokenizer = vocabulary.tokenizer if vocabulary else None
-    width = vocabulary.width if vocabulary else None
+    tokenizer, width = vocabulary or (None, None)
     is_skeleton = engine.head_weight.is_meta
     reads = is_skeleton or target.into == "original"
     original = functools.partial(read_weight, source) if reads else None
@@ -212,7 +204,7 @@ def _alike(weight: Tensor, trained: Tensor, name: str) -> Tensor:
     if weight.shape != trained.shape:
         raise AdapterError(
             f"The base's folder holds {name} as {list(weight.shape)}, the base has it as "
-            f"{list(trained.shape)}: it is in 4 bit itself, or another model's.",
+            f"{list(trained.shape)}: it is 4-bit itself, or another model's.",
             remedy="Merge into the base that was trained on, or name the folder of the 16-bit base "
             "that it was made from.",
         )
@@ -228,10 +220,10 @@ def _bytes(engine: Engine, dtype: torch.dtype) -> int:
 
 
 def _sentence(four_bit: bool, gap: RelativeError | None) -> str:
-    held = " in 4 bit" if four_bit else ""
+    held = " in 4-bit" if four_bit else ""
     if gap is None:
-        dequantised = ", dequantised from 4 bit" if four_bit else ""
-        return f"Merged into the base that the adapter was trained on{dequantised}."
+        dequantized = ", dequantized from 4-bit" if four_bit else ""
+        return f"Merged into the base that the adapter was trained on{dequantized}."
     return (
         "Merged into the original base, whose linear layers differ from those that the adapter was "
         f"trained on{held} by {percent(gap.overall, 2)} (||W - W_trained|| / ||W||)."

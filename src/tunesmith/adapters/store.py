@@ -12,8 +12,7 @@ from torch import Tensor
 from tunesmith import __version__
 from tunesmith.adapters import fit
 from tunesmith.adapters.fit import Identity
-from tunesmith.adapters.folder import CONFIG, read_config
-from tunesmith.adapters.stored import TENSORS, StoredTensors
+from tunesmith.adapters.folder import CONFIG, TENSORS, StoredTensors, read_config
 from tunesmith.config.methods import AnyMethod
 from tunesmith.core import files
 from tunesmith.core.errors import AdapterError, ConfigError
@@ -40,14 +39,8 @@ def save(
     writes further files into the folder.
     """
     form = table.peft_of(adapter)
-    write(
-        folder,
-        form.to_peft(adapter, engine),
-        form.write(adapter),
-        base=base,
-        card=card,
-        beside=beside,
-    )
+    config, tensors = form.to_peft(adapter, engine), form.write(adapter)
+    write(folder, config, tensors, base=base, card=card, beside=beside)
 
 
 def write(
@@ -86,9 +79,9 @@ def write(
 
 
 def settings_of(folder: Path) -> AnyMethod:
-    """What an adapter's folder says of its method, without a base; raises AdapterError as ``load``.
+    """The method's settings by an adapter's folder, without a base; AdapterError as ``load``.
 
-    Keys that its files do not tell are not set.
+    Keys that its files do not state are not set.
     """
     config = read_config(folder)
     settings: AnyMethod = table.reader_of(config, folder).from_peft(config, StoredTensors(folder))
@@ -111,11 +104,11 @@ def load(
 ) -> Adapter:
     """Attach the adapter of a PEFT folder, ours or another's, under ``name``.
 
-    ``settings``, of its kind, are those of a run that goes on with it. Raises AdapterError for a
-    folder that is not one, a kind that is not known, or an adapter that does not fit the base: for
-    another name or hash where ``base`` says which one this is, for every layer with the shape that
-    was expected, for values that are not finite. ConfigError where the adapter is another than the
-    settings ask for, with these differences and those known before.
+    ``settings``, of its kind, are those of a run that continues from it. Raises AdapterError for a
+    folder without an adapter, an unknown kind, or an adapter that does not fit the base: another
+    name or hash where ``base`` identifies this one, every layer with the shape that was expected,
+    values that are not finite. ConfigError where the adapter differs from what the settings ask
+    for, with these differences and ``differing``.
     """
     config = read_config(folder)
     tensors = dict(StoredTensors(folder))
@@ -124,7 +117,8 @@ def load(
     unfit = [*fit.of_base(folder, config, base), *fit.of_tensors(folder, engine, tensors)]
     fit.require(folder, unfit)
     if settings is not None:
-        _require_agreement(folder, [*form.differences(engine, settings, found), *differing])
+        if differences := [*form.differences(engine, settings, found), *differing]:
+            raise _disagreement(folder, differences)
         found = settings.model_copy(update={"init": found.init})
     words = Words(new_tokens=token_rows.ids_of(config))
     adapter = table.attach(engine, found, name=name, words=words)
@@ -144,15 +138,14 @@ def load(
     return adapter
 
 
-def _require_agreement(folder: Path, differences: Sequence[Difference]) -> None:
-    if differences:
-        keys = ", ".join(f"method.{each.key}" for each in differences)
-        raise ConfigError(
-            f"{folder}, which method.init goes on with, is another adapter than is asked for: "
-            f"{'; '.join(map(str, differences))}.",
-            remedy=f"Leave {keys} out: a run that goes on takes the adapter's. For other values "
-            "start a new adapter: leave method.init out.",
-        )
+def _disagreement(folder: Path, differences: Sequence[Difference]) -> ConfigError:
+    keys = ", ".join(f"method.{each.key}" for each in differences)
+    return ConfigError(
+        f"{folder}, which method.init continues from, differs from the settings: "
+        f"{'; '.join(map(str, differences))}.",
+        remedy=f"Omit {keys}: the run then uses the adapter's values. For other values start a new "
+        "adapter: omit method.init.",
+    )
 
 
 def put_(adapter: Adapter, tensors: Mapping[str, Tensor]) -> None:

@@ -1,9 +1,9 @@
-"""A folder loaded by transformers, or PEFT for an adapter, beside what it was made from."""
+"""A folder loaded by transformers, or PEFT for an adapter, compared with its source."""
 
 import contextlib
 import importlib.util
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -58,7 +58,7 @@ def compare_model(
 ) -> ExportComparison:
     """Answer every conversation greedily here and by transformers over the model in ``folder``.
 
-    In fp32 on both sides, so that what differs is what the folder's number format rounds away.
+    In fp32 on both sides, so that differences come from the folder's number format alone.
     """
     asked = prompts_of(here, conversations, max_tokens)
     with _quiet():
@@ -82,10 +82,9 @@ def compare_adapter(
     if not has_peft():
         return _read_back(here, asked, folder)
     own = any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model"))
+    tokenizer_folder = folder if own else base
     with _quiet():
-        return _compared_with(
-            here, asked, _with_peft(folder, base), folder if own else base, "PEFT"
-        )
+        return _compared_with(here, asked, _with_peft(folder, base), tokenizer_folder, "PEFT")
 
 
 @contextlib.contextmanager
@@ -111,7 +110,7 @@ def _with_peft(folder: Path, base: Path) -> Program:
 def _compared_with(
     here: Here, asked: AskedPrompts, model: Program, tokenizer_folder: Path, program: str
 ) -> ExportComparison:
-    """What the program says to the prompts, in the form of ``llama_worker.answer``, compared."""
+    """The program's answers in the form of ``llama_worker.answer``, compared."""
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
     stops = sorted(here.stop_ids)
     # of its own: what the folder sets (sampling, penalties) is not part of the model
@@ -121,7 +120,8 @@ def _compared_with(
         eos_token_id=stops,
         pad_token_id=stops[0],
     )
-    own_ends = _ends(model.generation_config)
+    given_ends = getattr(model.generation_config, "eos_token_id", None)
+    own_ends = given_ends if isinstance(given_ends, list) else [given_ends]
     rows: list[dict[str, object]] = []
     logits: list[torch.Tensor] = []
     for ids, conversation in zip(asked.ids, asked.conversations, strict=True):
@@ -133,20 +133,16 @@ def _compared_with(
             return_dict_in_generate=True,
         )
         answer = made.sequences[0, len(ids) :].tolist()
-        ended = bool(answer) and answer[-1] in here.stop_ids
-        rows.append(
-            {"answer": answer[: -1 if ended else None], **_rendered(tokenizer, conversation)}
-        )
+        if answer and answer[-1] in here.stop_ids:
+            answer.pop()
+        rows.append({"answer": answer, **_rendered(tokenizer, conversation)})
         logits.append(made.logits[0][0].float())
-    said = _said(rows, tokenizer, [i in own_ends for i in stops], program)
-    return compared(here, asked, said, torch.stack(logits).numpy())
+    there = _there(rows, tokenizer, [i in own_ends for i in stops], program)
+    return compared(here, asked, there, torch.stack(logits).numpy())
 
 
-def _said(
-    rows: Sequence[Mapping[str, object]],
-    tokenizer: PreTrainedTokenizerBase,
-    ends: Sequence[bool],
-    program: str,
+def _there(
+    rows: object, tokenizer: PreTrainedTokenizerBase, ends: Sequence[bool], program: str
 ) -> dict[str, object]:
     """What ``llama_worker.answer`` gives, of a program on this Python."""
     return {
@@ -168,11 +164,6 @@ def _rendered(
     return {"rendered": text, "ids": encode(tokenizer, [text])[0], "failure": None}
 
 
-def _ends(generation: object) -> set[int]:
-    found = getattr(generation, "eos_token_id", None)
-    return set(found if isinstance(found, list) else [] if found is None else [found])
-
-
 def _read_back(here: Here, asked: AskedPrompts, folder: Path) -> ExportComparison:
     name = "exported"
     adapter = store.load(here.engine, folder, name=name)
@@ -186,5 +177,5 @@ def _read_back(here: Here, asked: AskedPrompts, folder: Path) -> ExportCompariso
         {"answer": answers[i], "ids": ids, "rendered": text, "failure": None}
         for i, (ids, text) in enumerate(zip(asked.ids, asked.texts, strict=True))
     ]
-    said = _said(rows, here.tokenizer, [True] * len(here.stop_ids), "tunesmith")
-    return compared(here, asked, said, logits.numpy())
+    there = _there(rows, here.tokenizer, [True] * len(here.stop_ids), "tunesmith")
+    return compared(here, asked, there, logits.numpy())

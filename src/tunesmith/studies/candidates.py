@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tunesmith.adapters import combine_table, combined_folder
-from tunesmith.adapters.combination import Combination, Fit
+from tunesmith.adapters import combine_rules, combined
 from tunesmith.adapters.combine_rules import MergeMethod
-from tunesmith.adapters.combined_folder import Combined
+from tunesmith.adapters.combined import Combination, Combined, Fit
 from tunesmith.adapters.sources import AdapterSource
 from tunesmith.core.progress import Progress
 from tunesmith.studies.tasks import Keeping
@@ -76,7 +75,7 @@ class Candidate:
         """``error``: ||D - s B A|| / ||D||, what the rank and the number format lose."""
         return {
             "name": self.way.name,
-            "method": combine_table.described(self.way.method),
+            "method": combine_rules.described(self.way.method),
             "rank": max(self.made.ranks.values()),
             "bytes": self.made.bytes,
             "error": self.made.errors.overall,
@@ -88,7 +87,7 @@ class Candidate:
 def recipes_of(
     blend: WeightedBlend,
     *,
-    kinds: Sequence[str] = tuple(combine_table.METHODS),
+    kinds: Sequence[str] = combine_rules.METHODS,
     densities: Sequence[float | None] = (None,),
     ranks: Sequence[int] = (),
 ) -> list[MergeRecipe]:
@@ -100,7 +99,7 @@ def recipes_of(
     for kind in kinds:
         for density in densities if takes_density(kind) else (None,):
             for rank in ranks or (blend.rank,):
-                method = combine_table.made(kind, density)
+                method = combine_rules.made(kind, density)
                 name = kind if density is None else f"{kind} {density:g}"
                 name = f"{name}, rank {rank}" if len(ranks) > 1 else name
                 found.setdefault((method, rank), MergeRecipe(name, method, rank))
@@ -114,8 +113,8 @@ def automatic(blend: WeightedBlend) -> list[MergeRecipe]:
     tried = recipes_of(blend)
     few = [
         kind
-        for kind in combine_table.METHODS
-        if (density := combine_table.density_of(combine_table.made(kind))) is not None
+        for kind in combine_rules.METHODS
+        if (density := combine_rules.density_of(combine_rules.made(kind))) is not None
         and density < MORE_KEPT
     ]
     return [*tried, *recipes_of(blend, kinds=few, densities=(MORE_KEPT,))]
@@ -123,7 +122,7 @@ def automatic(blend: WeightedBlend) -> list[MergeRecipe]:
 
 def takes_density(kind: str) -> bool:
     """Whether a kind of method chooses among entries."""
-    return combine_table.density_of(combine_table.made(kind)) is not None
+    return combine_rules.density_of(combine_rules.made(kind)) is not None
 
 
 def make_all(
@@ -134,7 +133,7 @@ def make_all(
     for number, way in enumerate(phase.over(ways)):
         combination = blend.combination(way.method, way.weights)
         fit = Fit(rank=way.rank, seed=blend.seed)
-        made.append(Candidate(way, combined_folder.save(scratch / f"{number}", combination, fit)))
+        made.append(Candidate(way, combined.save(scratch / f"{number}", combination, fit)))
     return made
 
 
@@ -160,7 +159,7 @@ def balanced(
     if best == given:
         return None
     name = f"{LINEAR} {', '.join(f'{weight:g}' for weight in best)}"
-    return MergeRecipe(name, combine_table.made(LINEAR), blend.rank, best)
+    return MergeRecipe(name, combine_rules.made(LINEAR), blend.rank, best)
 
 
 class _Search:
@@ -189,9 +188,9 @@ class _Search:
         if weights not in self.known:
             self.phase.at(len(self.known))
             blend = replace(self.blend, weights=weights)
-            made = combined_folder.save(
+            made = combined.save(
                 self.scratch / f"weights-{len(self.known)}",
-                blend.combination(combine_table.made(LINEAR)),
+                blend.combination(combine_rules.made(LINEAR)),
                 Fit(rank=blend.rank, seed=blend.seed),
             )
             self.known[weights] = max(self.keeping.lost(made.folder).values())
