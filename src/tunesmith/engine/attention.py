@@ -236,7 +236,7 @@ def _chain(document: Document, k: Tensor, v: Tensor, layer: int) -> tuple[Tensor
 
 
 def _keep(document: Document, keys: Tensor, values: Tensor, layer: int) -> None:
-    """Write the chain into the document's slot; what stands there already is left as it is."""
+    """Write the chain into the document's slot; what it already holds stays unchanged."""
     assert document.keep is not None
     cache, slot = document.keep
     start = document.prefix[0].length if _continues(document) else 0
@@ -244,7 +244,7 @@ def _keep(document: Document, keys: Tensor, values: Tensor, layer: int) -> None:
 
 
 def _continues(document: Document) -> bool:
-    """Whether it is kept behind what its slot holds already."""
+    """Whether it is kept after what its slot already holds."""
     first = document.prefix[0] if document.prefix else None
     return isinstance(first, Kept) and (first.cache, first.slot) == document.keep
 
@@ -289,7 +289,7 @@ class _DecodePlan:
 
     cache: KeyValueCache
     slots: Tensor  # [B]
-    past: Tensor  # [B]: as many positions stand before each row
+    past: Tensor  # [B]: the number of positions before each row
     which: Tensor | slice  # the slots; a slice, which copies nothing, where they are 0..B-1
     seen: slice  # positions that some row sees
     bias: Tensor  # [B, 1, 1, keys]: -inf where a position may not be seen, else 0

@@ -51,7 +51,7 @@ class Engine:
 
     @property
     def device(self) -> torch.device:
-        """Where the base lies."""
+        """The base's device."""
         return self.head_weight.device
 
     def hidden_states(self, batch: PackedBatch, *, recompute: Recompute = "none") -> Tensor:
@@ -168,7 +168,7 @@ def prepare_(model: PreTrainedModel, compute_dtype: torch.dtype | None = None) -
 
 def _is_tied(model: PreTrainedModel) -> bool:
     head, embedding = model.get_output_embeddings().weight, model.get_input_embeddings().weight
-    if head.is_meta:  # nothing lies anywhere
+    if head.is_meta:  # without memory
         return head is embedding
     return bool(head.data_ptr() == embedding.data_ptr())
 
@@ -196,9 +196,9 @@ def _run_layer(
 
 
 def named_tensors(engine: Engine) -> Iterator[tuple[str, Tensor]]:
-    """Name and tensor, one after the other; a tied head does not stand beside the embedding.
+    """Name and tensor, one after the other; a tied head is not repeated.
 
-    A linear layer in 4 bit is dequantised as its forward does it, when its turn comes.
+    A 4-bit linear layer is dequantized as in its forward, when its turn comes.
     """
     names = {module: name for name, module in engine.model.named_modules()}
     head = f"{names[engine.model.get_output_embeddings()]}.weight"

@@ -30,7 +30,7 @@ class TokenRows:
         return int(self.ids.max()) + 1
 
     def read(self, embedded: Tensor, ids: Tensor, start: int) -> Tensor:
-        """``embedded`` [T, D] with these rows where the tokens stand in ``ids``, rows start.. ."""
+        """``embedded`` [T, D] with these rows where the tokens occur in ``ids``, rows start.. ."""
         at, which = (ids[:, None] == self.ids[None]).nonzero(as_tuple=True)
         rows = self.inputs.index_select(0, which).to(embedded.dtype)
         return embedded.index_copy(0, start + at, rows)
