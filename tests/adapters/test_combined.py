@@ -241,7 +241,7 @@ def test_a_combination_that_is_merged_loads_as_any_base_does(folders, tmp_path):
     both = Combination([read(tmp_path / name) for name in variants], [1.0, -0.5], rule("ties", 0.5))
     origin = Origin("tiny", "0123", "lora")
     done = merge.save_changed(
-        engine, both.changes(engine), merge.Target(tmp_path / "out"), source=source, origin=origin
+        engine, both.changes(engine), merge.Target(tmp_path / "out", source=source, origin=origin)
     )
     merged = AutoModelForCausalLM.from_pretrained(done.folder).state_dict()
     for layer, delta in deltas(both):

@@ -95,8 +95,8 @@ def test_llama_cpp_answers_as_the_merged_model_does(tmp_path):
     engine = prepare_(plain(folder))
     adapter = table.attach(engine, LoraSettings(rank=3, alpha=7, dora=True), name="a")
     randomise(adapter)
-    target, origin = Target(tmp_path / "merged"), Origin("tiny", "0", "lora")
-    merge.save(engine, adapter, target, source=folder, origin=origin)
+    origin = Origin("tiny", "0", "lora")
+    merge.save(engine, adapter, Target(tmp_path / "merged", source=folder, origin=origin))
     model = write_model(tmp_path / "merged", tmp_path / "m.gguf", number_format="f32").path
     assert_same(compare(here(folder, "a", engine), Artefact(model), TALKS, max_tokens=12))
 

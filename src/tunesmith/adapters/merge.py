@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -29,20 +29,22 @@ Into = Literal["trained", "original"]
 _REMEDY = "Free space, fix the folder's permissions, or name another folder."
 
 
-# A merged model's own tokenizer, and V where it has new tokens.
-MergedVocabulary = tuple[PreTrainedTokenizerBase, int | None]
-
-
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a merged model goes, which base it is made from, and in which number format.
+    """Where a merged model goes, and what it is made from.
 
-    ``dtype`` None: the format that the base computes in.
+    ``dtype`` None: the format that the base computes in. ``source`` is the base's folder as it was
+    given: its template, generation config, licence and (without a ``tokenizer``) its tokenizer are
+    copied, and for ``into`` "original" its weights are used. ``origin`` is the adapter's, which the
+    model carries; ``tokenizer`` belongs to an adapter that has tokens of its own.
     """
 
     folder: Path
     into: Into = "trained"
     dtype: torch.dtype | None = None
+    source: Path = field(kw_only=True)
+    origin: Origin = field(kw_only=True)
+    tokenizer: PreTrainedTokenizerBase | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,74 +96,45 @@ def changed(
     assert not changes, f"the base has no {sorted(changes)}"
 
 
-def save(
-    engine: Engine,
-    adapter: Adapter,
-    target: Target,
-    *,
-    source: Path,
-    origin: Origin,
-    tokenizer: PreTrainedTokenizerBase | None = None,
-) -> MergedModel:
+def save(engine: Engine, adapter: Adapter, target: Target) -> MergedModel:
     """Write the merged model as a folder that loads as any base does; complete or absent.
 
-    ``source`` is the base's folder as it was given: its tokenizer, template, generation config and
-    licence are carried over, and for ``into`` "original" its weights are taken. ``origin`` is the
-    adapter's, which the model carries; ``tokenizer`` goes with an adapter that has tokens of its
-    own. Raises AdapterError for what cannot be merged, RunError where the folder cannot be written.
+    Raises AdapterError for what cannot be merged, RunError where the folder cannot be written.
     """
     changes = table.merge(engine, adapter)
     tokens = engine.vocabularies.get(adapter.name)
-    if tokens is not None and tokenizer is None:
-        raise _other_tokenizer()
     width = engine.head.width(tokens) if tokens else None
-    vocabulary = tokenizer and (tokenizer, width)
-    return save_changed(
-        engine, changes, target, source=source, origin=origin, vocabulary=vocabulary
-    )
+    return save_changed(engine, changes, target, width=width)
 
 
-def save_stored(
-    skeleton: Engine,
-    folder: Path,
-    target: Target,
-    *,
-    source: Path,
-    origin: Origin,
-    tokenizer: PreTrainedTokenizerBase | None = None,
-) -> MergedModel:
+def save_stored(skeleton: Engine, folder: Path, target: Target) -> MergedModel:
     """``save`` of the adapter in ``folder``, with neither it nor the base in memory.
 
-    ``skeleton`` is the base without weights (on the meta device): they are read from ``source``,
-    merged and written one after the other. Only for a base that is not 4-bit.
+    ``skeleton`` is the base without weights (on the meta device): they are read from the target's
+    source, merged and written one after the other. Only for a base that is not 4-bit.
     """
     config = read_config(folder)
     changes = table.merge_stored(skeleton, config, StoredTensors(folder), folder)
-    vocabulary = None
-    if ids := token_rows.ids_of(config):
-        if tokenizer is None:
-            raise _other_tokenizer()
-        vocabulary = (tokenizer, max(len(skeleton.embedding.weight), *(i + 1 for i in ids)))
-    return save_changed(
-        skeleton, changes, target, source=source, origin=origin, vocabulary=vocabulary
-    )
+    ids = token_rows.ids_of(config)
+    width = max(len(skeleton.embedding.weight), *(i + 1 for i in ids)) if ids else None
+    return save_changed(skeleton, changes, target, width=width)
 
 
 def save_changed(
-    engine: Engine,
-    changes: Changes,
-    target: Target,
-    *,
-    source: Path,
-    origin: Origin,
-    vocabulary: MergedVocabulary | None = None,
+    engine: Engine, changes: Changes, target: Target, *, width: int | None = None
 ) -> MergedModel:
     """``save`` for any changes: those of an adapter, or of several that were combined.
 
-    An engine without weights (on the meta device) takes those that ``source`` holds.
+    ``width`` is V where there are new tokens. An engine without weights (on the meta device) uses
+    those in the target's source.
     """
+    source, tokenizer, origin = target.source, target.tokenizer, target.origin
+    if width and tokenizer is None:
+        raise AdapterError(
+            "The adapter has tokens of its own, which the base's tokenizer does not know.",
+            remedy="Give the tokenizer in the adapter's folder.",
+        )
     files.require_new(target.folder)
-    tokenizer, width = vocabulary or (None, None)
     is_skeleton = engine.head_weight.is_meta
     reads = is_skeleton or target.into == "original"
     original = functools.partial(read_weight, source) if reads else None
@@ -190,13 +163,6 @@ def save_changed(
 
     files.publish(target.folder, fill, remedy=_REMEDY)
     return MergedModel(target.folder, target.into, four_bit, folder_bytes(target.folder), gap)
-
-
-def _other_tokenizer() -> AdapterError:
-    return AdapterError(
-        "The adapter has tokens of its own, which the base's tokenizer does not know.",
-        remedy="Give the tokenizer that lies beside the adapter.",
-    )
 
 
 def _alike(weight: Tensor, trained: Tensor, name: str) -> Tensor:

@@ -3,7 +3,6 @@
 import shlex
 import tempfile
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -163,18 +162,18 @@ def _write_model(job: ExportJob, folder: Path, into: Path) -> None:
 
 def _merge(job: ExportJob, out: Path, dtype: str | None) -> None:
     """The merged model in ``out``: from the files alone, or over a loaded 4-bit base."""
-    target = Target(out, dtype=_dtype(dtype) or job.verified.skeleton.compute_dtype)
     own = store.token_ids(job.adapter)
     tokenizer = read_tokenizer(job.adapter, trust_remote_code=False) if own else None
     base, kind = job.verified.base, store.settings_of(job.adapter).kind
     origin = read_origin(job.adapter) or Origin(base.name, base.sha256, kind)
+    number_format = _dtype(dtype) or job.verified.skeleton.compute_dtype
+    target = Target(out, dtype=number_format, source=job.base, origin=origin, tokenizer=tokenizer)
     job.progress.phase("Merging the adapter into its base, a tensor at a time.")
     if job.four_bit:
         loaded, adapter = open_in_fp32(job, four_bit=True)
-        save = partial(merge.save, loaded.engine, adapter)
+        merge.save(loaded.engine, adapter, target)
     else:
-        save = partial(merge.save_stored, job.verified.skeleton, job.adapter)
-    save(target, source=job.base, origin=origin, tokenizer=tokenizer)
+        merge.save_stored(job.verified.skeleton, job.adapter, target)
 
 
 def open_in_fp32(
