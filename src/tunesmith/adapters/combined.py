@@ -93,7 +93,7 @@ class Fit:
     """How a delta becomes s B A.
 
     ``rank`` at most; None keeps the rank that the method gives. ``exact``: by the whole singular
-    value decomposition of a dense delta, in place of randomised subspace iteration (arXiv
+    value decomposition of a dense delta, in place of randomized subspace iteration (arXiv
     0909.4061, algorithm 4.4). ``dtype``: of A and B as they are stored; None: the widest format
     of the adapters.
     """
@@ -145,7 +145,7 @@ def save(
     """Write the adapter so that Hugging Face PEFT loads it over the same base; complete or absent.
 
     One layer's delta exists at a time, and ``phase`` counts the layers. Raises AdapterError for a
-    folder that is there already and for what ``Combination`` refuses, RunError where the folder
+    folder that exists already and for what ``Combination`` refuses, RunError where the folder
     cannot be written.
     """
     files.require_new(folder)

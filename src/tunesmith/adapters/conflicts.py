@@ -1,4 +1,4 @@
-"""Where do adapters conflict before they are combined: by layer, kind of layer and depth?"""
+"""Where adapters conflict before they are combined: by layer, kind of layer and depth."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ class Band:
 
 
 def depth_of(layer: str) -> int | None:
-    """The number of the block that a dotted name lies in; None for a layer of none."""
+    """The number of the block in a dotted name; None for a layer outside the blocks."""
     return next((int(part) for part in layer.split(".") if part.isdigit()), None)
 
 

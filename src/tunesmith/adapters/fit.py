@@ -22,9 +22,9 @@ Kind = Literal["format", "name", "hash", "layers", "values"]
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which base this is: the name that it was asked for by, and its folder.
+    """Which base this is: the name that it was requested by, and its folder.
 
-    ``trusted``: the user says that it is the right one where only the names differ.
+    ``trusted``: the user confirms that it is the right one where only the names differ.
     """
 
     name: str
@@ -66,7 +66,7 @@ def mismatches(folder: Path, engine: Engine, base: Identity | None = None) -> li
 def of_base(
     folder: Path, config: Mapping[str, object], base: Identity | None
 ) -> Sequence[Mismatch]:
-    """That the adapter belongs to another base: by its hash where that is known, else by name."""
+    """Whether the adapter belongs to another base: by its hash where it is known, else by name."""
     if base is None:
         return []
     origin = read_origin(folder)
@@ -86,7 +86,7 @@ def of_base(
     if not written or _same_name(written, base):
         return []
     message = f"it names {written!r} as its base, this is {base.name!r}"
-    remedy = f"Load {written!r}; --force says that both are the same base under two names."
+    remedy = f"Load {written!r}; --force confirms that both are the same base."
     return [Mismatch("name", message, remedy, overridden=base.trusted)]
 
 

@@ -3,7 +3,7 @@
 Loading this file imports no library of tensors.
 
 PEFT's own config names a base by what PEFT can load here, which is often a path; PEFT complains of
-keys there that it does not know, and leaves other files alone.
+unknown keys there, and ignores other files.
 """
 
 import json
@@ -57,7 +57,7 @@ class Origin:
 
 
 def write_origin(folder: Path, origin: Origin, **more: object) -> None:
-    """Put it beside the adapter or model in ``folder``, with what ``more`` there is to say."""
+    """Write it into the folder of an adapter or model, with ``more`` keys."""
     values = {
         "tunesmith": __version__,
         "base": {"name": origin.base, "sha256": origin.sha256},
@@ -69,7 +69,7 @@ def write_origin(folder: Path, origin: Origin, **more: object) -> None:
 
 
 def read_origin(folder: Path) -> Origin | None:
-    """What lies beside the result in ``folder``; None for one that came from elsewhere."""
+    """The origin in the folder of an adapter or model; None for one from elsewhere."""
     try:
         values = json.loads((folder / FILE).read_text(encoding="utf-8"))
         base, method = values["base"], values["method"]
@@ -83,9 +83,9 @@ INDEX = f"{TENSORS}.index.json"  # of tensors in several files
 
 
 class StoredTensors(Mapping[str, "Tensor"]):
-    """The tensors of an adapter's folder by name, each read from its file when it is asked for.
+    """The tensors of an adapter's folder by name, each read from its file when it is requested.
 
-    They lie in one file, or in several that an index names. Raises AdapterError for a file that is
+    They are in one file, or in several that an index names. Raises AdapterError for a file that is
     missing or damaged.
     """
 
@@ -118,7 +118,7 @@ class StoredTensors(Mapping[str, "Tensor"]):
 
 
 def _files(folder: Path) -> list[Path]:
-    """Where the tensors lie; AdapterError for a file that is missing."""
+    """The files of the tensors; AdapterError for a file that is missing."""
     whole, index = folder / TENSORS, folder / INDEX
     if whole.is_file():
         return [whole]

@@ -131,7 +131,7 @@ def save_changed(
     source, tokenizer, origin = target.source, target.tokenizer, target.origin
     if width and tokenizer is None:
         raise AdapterError(
-            "The adapter has tokens of its own, which the base's tokenizer does not know.",
+            "The adapter has tokens of its own, which the base's tokenizer lacks.",
             remedy="Give the tokenizer in the adapter's folder.",
         )
     files.require_new(target.folder)
@@ -166,7 +166,7 @@ def save_changed(
 
 
 def _alike(weight: Tensor, trained: Tensor, name: str) -> Tensor:
-    """The original's tensor where the base's lies; AdapterError for another shape."""
+    """The original's tensor on the base's device; AdapterError for another shape."""
     if weight.shape != trained.shape:
         raise AdapterError(
             f"The base's folder holds {name} as {list(weight.shape)}, the base has it as "

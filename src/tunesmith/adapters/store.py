@@ -54,7 +54,7 @@ def write(
 ) -> None:
     """Write a folder of these tensors, with the keys of ``config`` beside those of every adapter.
 
-    As ``save``, which says what the rest is.
+    The other parameters are those of ``save``.
     """
     whole = {
         "base_model_name_or_path": base,
@@ -131,7 +131,7 @@ def load(
     if absent:
         adapter.detach()
         raise AdapterError(
-            f"{folder}: its config asks for tensors that it lacks: {', '.join(absent[:5])}.",
+            f"{folder}: it lacks tensors that its config requires: {', '.join(absent[:5])}.",
             remedy="Copy it again; new tokens need rows for the embedding and an untied head.",
         )
     put_(adapter, parts)

@@ -334,7 +334,7 @@ def _decode(q: Tensor, k: Tensor, v: Tensor, stream: PackedBatch, rule: Rule) ->
     values[plan.slots, :, plan.past] = v.transpose(0, 1)
     seen_k, seen_v = keys[plan.which, :, plan.seen], values[plan.which, :, plan.seen]
     rows = q.transpose(0, 1).reshape(batch, groups, heads // groups, width)
-    if rule.softcap is None:  # it reads the cache where it lies; products would copy it
+    if rule.softcap is None:  # it reads the cache in place; products would copy it
         out = nn.functional.scaled_dot_product_attention(
             rows, seen_k, seen_v, attn_mask=plan.bias, scale=rule.scale
         )

@@ -42,7 +42,7 @@ def gradient_of(parameter: Tensor) -> Tensor:
     return parameter.grad
 
 
-_MARK = "_tunesmith_again"
+_MARK = "_tunesmith_recompute"
 Sources = tuple[Tensor, Tensor]
 
 

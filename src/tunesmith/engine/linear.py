@@ -40,8 +40,8 @@ class SeamLinear(nn.Module):
                 rows = slice(start, stop)
                 mask = stream.mask(adapter, rows, module=self.index, rate=term.dropout)
                 parts.append(TermRows(term, rows, mask))
-        again, sources = marked(x)
-        how = Call(self.dense, parts, again), sources
+        recompute, sources = marked(x)
+        how = Call(self.dense, parts, recompute), sources
         masters = [master for part in parts for master in part.term.masters]
         flat = x.reshape(-1, self.in_features)
         y = apply(_Linear, flat, self.weight, self.bias, how, *masters)
@@ -64,11 +64,11 @@ class TermRows:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a layer: what gives W, the terms, and how x is had again."""
+    """One call of a layer: what gives W, the terms, and how x is recomputed."""
 
     dense: Callable[[torch.dtype], Tensor]
     parts: list[TermRows]
-    again: Recompute | None  # None where x is kept
+    recompute: Recompute | None  # None where x is kept
 
 
 class _Linear(torch.autograd.Function):
@@ -111,8 +111,8 @@ class _Linear(torch.autograd.Function):
         _, needs_weight, _, _, *needs = ctx.needs_input_grad
         if needs_weight or any(needs[0::4]) or any(needs[3::4]):
             held = sources or (x, None)
-            if call.again is not None:
-                call.again.users += 1
+            if call.recompute is not None:
+                call.recompute.users += 1
         ctx.save_for_backward(weight, bias, *held, *kept)
         ctx.plan = call
         return y
@@ -121,8 +121,8 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Context, g: Tensor) -> Gradients:  # g [T, D_out]
         _, bias, x, other, *kept = ctx.saved_tensors
         call: Call = ctx.plan
-        if call.again is not None and x is not None:
-            x = call.again.take((x, other)).flatten(0, -2)
+        if call.recompute is not None and x is not None:
+            x = call.recompute.take((x, other)).flatten(0, -2)
         needs_x, needs_weight, needs_bias, _, *needs = ctx.needs_input_grad
         gbias = g.sum(0) if bias is not None and needs_bias else None
         gw = g.t() @ x if needs_weight else None  # beside no term: the base itself is trained

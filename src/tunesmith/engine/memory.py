@@ -17,9 +17,9 @@ from torch import Tensor
 
 
 class Workspace:
-    """Buffers of a shape and format, lent to one call at a time.
+    """Buffers of a shape and format, each used by one call at a time.
 
-    A call that finds its buffer lent gets a new one; one that is never given back is forgotten.
+    A call whose buffer is in use gets a new one; a buffer that is never given back is dropped.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Workspace:
 
 
 # The inner cache (oneDNN's) holds the shapes of one micro-batch, which all layers share; the outer
-# one (torch's) holds the same kernels once more and saves no time.
+# one (torch's) holds the same kernels again and saves no time.
 _KERNEL_CACHES = {"LRU_CACHE_CAPACITY": "1", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "160"}
 
 _M_MMAP_MAX, _M_TRIM_THRESHOLD = -4, -1  # malloc.h
@@ -110,7 +110,7 @@ def peak_bytes(device: torch.device) -> int:
 
 
 def forget_peak(device: torch.device) -> None:
-    """Let the peak begin anew from what is held now, where the system allows it."""
+    """Reset the peak to what is held now, where the system allows it."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-OVERSAMPLES, POWERS = 8, 4  # of the randomised decomposition
+OVERSAMPLES, POWERS = 8, 4  # of the randomized decomposition
 Masters = tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]
 
 
@@ -24,7 +24,7 @@ def difference(term: tuple[Tensor, Tensor], start: tuple[Tensor, Tensor]) -> tup
 
 
 def principal(matrix: Tensor, rank: int, scale: float, seed: int) -> tuple[Tensor, Tensor]:
-    """A and B with s B A the best approximation of rank R, by randomised subspace iteration."""
+    """A and B with s B A the best approximation of rank R, by randomized subspace iteration."""
     width = min(rank + OVERSAMPLES, *matrix.shape)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -156,7 +156,7 @@ def compare(
 
 
 def prompts_of(
-    here: Here, conversations: Sequence[Sequence[Message]], max_tokens: int
+    here: Here, conversations: Sequence[Sequence[Message]], max_tokens: int = MAX_TOKENS
 ) -> AskedPrompts:
     """The prompts of both sides, as the template here renders them."""
     texts = [chat_text(here.tokenizer, given(each), prompt=True) for each in conversations]

@@ -22,7 +22,6 @@ from tunesmith.data.chat_text import TEMPLATE_ERRORS, chat_text, given
 from tunesmith.data.rows import Message
 from tunesmith.data.tokenizer import encode
 from tunesmith.exports.compare import (
-    MAX_TOKENS,
     AskedPrompts,
     ExportComparison,
     Here,
@@ -50,35 +49,26 @@ def has_peft() -> bool:
 
 
 def compare_model(
-    here: Here,
-    folder: Path,
-    conversations: Sequence[Sequence[Message]],
-    *,
-    max_tokens: int = MAX_TOKENS,
+    here: Here, folder: Path, conversations: Sequence[Sequence[Message]]
 ) -> ExportComparison:
     """Answer every conversation greedily here and by transformers over the model in ``folder``.
 
     In fp32 on both sides, so that differences come from the folder's number format alone.
     """
-    asked = prompts_of(here, conversations, max_tokens)
+    asked = prompts_of(here, conversations)
     with _quiet():
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         return _compared_with(here, asked, model, folder, "transformers")
 
 
 def compare_adapter(
-    here: Here,
-    folder: Path,
-    base: Path,
-    conversations: Sequence[Sequence[Message]],
-    *,
-    max_tokens: int = MAX_TOKENS,
+    here: Here, folder: Path, base: Path, conversations: Sequence[Sequence[Message]]
 ) -> ExportComparison:
     """The same with the adapter in ``folder`` over the base in ``base``, by PEFT.
 
     Where PEFT is not installed this program reads the folder back, under a name of its own.
     """
-    asked = prompts_of(here, conversations, max_tokens)
+    asked = prompts_of(here, conversations)
     if not has_peft():
         return _read_back(here, asked, folder)
     own = any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model"))

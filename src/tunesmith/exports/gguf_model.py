@@ -35,7 +35,7 @@ from tunesmith.exports.gguf_families import (
     rotary_factors,
     write_settings,
 )
-from tunesmith.exports.gguf_vocabulary import vocabulary_of, write_vocabulary
+from tunesmith.exports.gguf_vocabulary import write_vocabulary
 from tunesmith.methods.lora import key_a, key_b
 from tunesmith.methods.lora_variants import shape
 from tunesmith.models.load import read_config, read_tokenizer, stop_ids_in
@@ -94,7 +94,6 @@ def write_model(
     tokenizer = read_tokenizer(folder, trust_remote_code=False)
     parts = _parts(folder, config, family, number_format)
     rows = next(part.shape[0] for part in parts if part.name == "token_embd.weight")
-    vocabulary = vocabulary_of(tokenizer, rows)
     size = sum(part.bytes for part in parts) / 1e6
     progress.phase(f"Writing {path.name} ({number_format}, {size:,.0f} MB).")
 
@@ -108,7 +107,7 @@ def write_model(
         write_settings(writer, config, family)
         if family.architecture == "llama":
             writer.add_vocab_size(rows)
-        write_vocabulary(writer, tokenizer, vocabulary, stop_ids_in(folder, config, tokenizer))
+        write_vocabulary(writer, tokenizer, rows, stop_ids_in(folder, config, tokenizer))
 
     coarser = [p.name for p in parts if number_format == "q8_0" and p.kind.name == "F16"]
     return _write(path, parts, family.architecture, describe, coarser=tuple(coarser))

@@ -1,8 +1,9 @@
 """A tokenizer as a GGUF file holds it: pieces, merges or scores, special tokens, chat template."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 from gguf import GGUFWriter, TokenType
 from transformers import PreTrainedTokenizerBase
@@ -19,34 +20,58 @@ UNREACHED = -1e6  # score of a piece that no merge makes
 OTHER_TOKENIZER = "Export it as a folder (merged or peft)."
 
 
-@dataclass(frozen=True, slots=True)
-class GgufVocabulary:
-    """Pieces [V] with their kinds, and by what rule text becomes pieces.
+def write_vocabulary(
+    writer: GGUFWriter, tokenizer: PreTrainedTokenizerBase, rows: int, stop_ids: frozenset[int]
+) -> None:
+    """Put pieces, special tokens and chat template into a file for an embedding of ``rows`` rows.
 
-    A byte-level vocabulary has ``merges`` and a ``rule`` for words; a SentencePiece one has
-    ``scores``, and ``space_prefix`` where a text gets a space in front.
+    A byte-level vocabulary has merges and a rule for words; a SentencePiece one has scores, and may
+    put a space in front of a text. Raises ModelError where the tokenizer cannot be written.
     """
+    model = _model(tokenizer, rows)
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+    pieces, kinds = _pieces(tokenizer, rows)
+    if model.get("byte_fallback"):
+        scores = _sentence_pieces_(pieces, kinds, merges, unknown=model.get("unk_token"))
+        _write_pieces(writer, "llama", "default", pieces, kinds)
+        writer.add_token_scores(scores)
+        writer.add_add_space_prefix(_has_space_prefix(tokenizer))
+    else:
+        _write_pieces(writer, "gpt2", _rule(tokenizer), pieces, kinds)
+        writer.add_token_merges(merges)
+    for add, token in (
+        (writer.add_bos_token_id, tokenizer.bos_token_id),
+        (writer.add_unk_token_id, tokenizer.unk_token_id),
+        (writer.add_pad_token_id, tokenizer.pad_token_id),
+    ):
+        if token is not None:
+            add(token)
+    _write_stops(writer, tokenizer.eos_token_id, stop_ids)
+    writer.add_add_bos_token(adds_first(tokenizer))
+    if templates := templates_of(tokenizer):
+        named = [{"name": name, "template": text} for name, text in templates.items()]
+        writer.add_chat_template(named)
 
-    model: str
-    rule: str
-    pieces: list[str]
-    kinds: list[int]
-    merges: tuple[str, ...] = ()
-    scores: tuple[float, ...] = ()
-    space_prefix: bool = False
+
+def _write_pieces(
+    writer: GGUFWriter, model: str, rule: str, pieces: Sequence[str], kinds: Sequence[int]
+) -> None:
+    writer.add_tokenizer_model(model)
+    writer.add_tokenizer_pre(rule)
+    writer.add_token_list(pieces)
+    writer.add_token_types(kinds)
 
 
-def vocabulary_of(tokenizer: PreTrainedTokenizerBase, rows: int) -> GgufVocabulary:
-    """The vocabulary for an embedding of ``rows`` tokens; ModelError where it cannot be written."""
+def _model(tokenizer: PreTrainedTokenizerBase, rows: int) -> dict[str, Any]:
+    """The model part of tokenizer.json; ModelError where it cannot be written."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ModelError(
             f"The tokenizer ({type(tokenizer).__name__}) has no tokenizer.json.",
             remedy="Save it with transformers' fast tokenizer of the same kind.",
         )
-    model = json.loads(backend.to_str())["model"]
-    kind = model.get("type")
-    if kind != "BPE":
+    model: dict[str, Any] = json.loads(backend.to_str())["model"]
+    if (kind := model.get("type")) != "BPE":
         raise ModelError(
             f"A tokenizer of kind {kind} cannot be written as GGUF; BPE can.",
             remedy=OTHER_TOKENIZER,
@@ -57,9 +82,10 @@ def vocabulary_of(tokenizer: PreTrainedTokenizerBase, rows: int) -> GgufVocabula
             f"The tokenizer has ids up to {highest}, the model only {pluralize(rows, 'row')}.",
             remedy="Use the tokenizer in the folder of the adapter or the merged model.",
         )
-    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
-    if model.get("byte_fallback"):
-        return _sentence_pieces(tokenizer, merges, rows, unknown=model.get("unk_token"))
+    return model
+
+
+def _rule(tokenizer: PreTrainedTokenizerBase) -> str:
     rule = rule_of(tokenizer)
     if rule is None:
         raise ModelError(
@@ -67,8 +93,7 @@ def vocabulary_of(tokenizer: PreTrainedTokenizerBase, rows: int) -> GgufVocabula
             "(smollm, gpt-2, qwen2, llama-bpe and tekken are).",
             remedy=OTHER_TOKENIZER,
         )
-    pieces, kinds = _pieces(tokenizer, rows)
-    return GgufVocabulary("gpt2", rule, pieces, kinds, merges=tuple(merges))
+    return rule
 
 
 def _pieces(tokenizer: PreTrainedTokenizerBase, rows: int) -> tuple[list[str], list[int]]:
@@ -83,15 +108,14 @@ def _pieces(tokenizer: PreTrainedTokenizerBase, rows: int) -> tuple[list[str], l
     return pieces, kinds
 
 
-def _sentence_pieces(
-    tokenizer: PreTrainedTokenizerBase, merges: Sequence[str], rows: int, *, unknown: str | None
-) -> GgufVocabulary:
-    """A SentencePiece vocabulary: llama.cpp joins what makes the piece of the highest score.
+def _sentence_pieces_(
+    pieces: list[str], kinds: list[int], merges: Sequence[str], *, unknown: str | None
+) -> list[float]:
+    """The scores of a SentencePiece vocabulary; sets the kinds of its unknown and byte pieces.
 
-    A piece's score is minus the place of the first merge that makes it, so that pieces are joined
-    in the order of the merges.
+    llama.cpp joins what makes the piece of the highest score. A piece's score is minus the place of
+    the first merge that makes it, so that pieces are joined in the order of the merges.
     """
-    pieces, kinds = _pieces(tokenizer, rows)
     places: dict[str, int] = {}
     for place, merge in enumerate(merges):
         places.setdefault(merge.replace(" ", ""), place)
@@ -99,16 +123,11 @@ def _sentence_pieces(
     for row, (piece, kind) in enumerate(zip(pieces, kinds, strict=True)):
         if piece == unknown:
             kinds[row] = int(TokenType.UNKNOWN)
-        elif kind == TokenType.NORMAL and _is_byte(piece):
+        elif kind == TokenType.NORMAL and re.fullmatch("<0x..>", piece):
             kinds[row] = int(TokenType.BYTE)
         elif kind == TokenType.USER_DEFINED:  # these are found in the text before spaces change
             pieces[row] = piece.replace(SPACE, " ")
-    prefix = _has_space_prefix(tokenizer)
-    return GgufVocabulary("llama", "default", pieces, kinds, (), tuple(scores), prefix)
-
-
-def _is_byte(piece: str) -> bool:
-    return len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">")
+    return scores
 
 
 def _has_space_prefix(tokenizer: PreTrainedTokenizerBase) -> bool:
@@ -117,36 +136,6 @@ def _has_space_prefix(tokenizer: PreTrainedTokenizerBase) -> bool:
     (ids,) = encode(tokenizer, [f"{first}h"])
     after = tokenizer.convert_ids_to_tokens(ids)[1 if first else 0 :]
     return bool(after) and after[0].startswith(SPACE)
-
-
-def write_vocabulary(
-    writer: GGUFWriter,
-    tokenizer: PreTrainedTokenizerBase,
-    vocabulary: GgufVocabulary,
-    stop_ids: frozenset[int],
-) -> None:
-    """Put the vocabulary, the special tokens and the chat template into a file."""
-    writer.add_tokenizer_model(vocabulary.model)
-    writer.add_tokenizer_pre(vocabulary.rule)
-    writer.add_token_list(vocabulary.pieces)
-    writer.add_token_types(vocabulary.kinds)
-    if vocabulary.model == "gpt2":
-        writer.add_token_merges(vocabulary.merges)
-    else:
-        writer.add_token_scores(vocabulary.scores)
-        writer.add_add_space_prefix(vocabulary.space_prefix)
-    for add, token in (
-        (writer.add_bos_token_id, tokenizer.bos_token_id),
-        (writer.add_unk_token_id, tokenizer.unk_token_id),
-        (writer.add_pad_token_id, tokenizer.pad_token_id),
-    ):
-        if token is not None:
-            add(token)
-    _write_stops(writer, tokenizer.eos_token_id, stop_ids)
-    writer.add_add_bos_token(adds_first(tokenizer))
-    if templates := templates_of(tokenizer):
-        named = [{"name": name, "template": text} for name, text in templates.items()]
-        writer.add_chat_template(named)
 
 
 def _write_stops(writer: GGUFWriter, end: int | None, stop_ids: frozenset[int]) -> None:

@@ -12,9 +12,9 @@ from tunesmith.engine.term import Term
 PREFIX = "base_model.model."  # of every tensor's name in PEFT's files
 # Token ids whose rows are trained, each with the ids whose mean row it starts from.
 NewTokens = Mapping[int, Sequence[int]]
-# What merging makes of some of the base's tensors, by their names: from one in fp32 to another.
+# How merging changes some of the base's tensors, by their names: from one in fp32 to another.
 Changes = Mapping[str, Callable[[Tensor], Tensor]]
-Tensors = Callable[[], Mapping[str, Tensor]]  # by name, read when they are asked for
+Tensors = Callable[[], Mapping[str, Tensor]]  # by name, read when they are requested
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from tunesmith.methods.peft import (
 )
 from tunesmith.methods.targets import matches, shortest_names, targeted
 
+PEFT_TYPES = ("IA3",)
 SUFFIX = ".ia3_l"
 FEEDFORWARD = "down_proj"  # whose inputs are scaled where settings do not say
 SHOWN = 5  # layers in a message
@@ -73,7 +74,7 @@ def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
     assert isinstance(settings, IA3Settings)
     chosen, inner = _choose(settings, names)
     targets, feedforward = shortest_names(chosen, names), shortest_names(inner, names)
-    # PEFT takes feedforward_modules by any ending, and wants them among the targets.
+    # PEFT matches feedforward_modules by any ending, and requires them among the targets.
     meant = [n for n in chosen if n.endswith(tuple(feedforward))] if feedforward else []
     if meant != inner or not set(feedforward) <= set(targets):
         targets, feedforward = sorted(chosen), sorted(inner)
@@ -88,7 +89,7 @@ def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
 
 
 def write(adapter: Adapter) -> dict[str, Tensor]:
-    """The vectors by PEFT's names and in its shapes, in the format that the settings ask for."""
+    """The vectors by PEFT's names and in its shapes, in the settings' number format."""
     settings = adapter.settings
     assert isinstance(settings, IA3Settings)
     dtype: torch.dtype = getattr(torch, settings.dtype)

@@ -1,4 +1,4 @@
-"""LoRA in PEFT's words: adapter_config.json from settings, and settings from it."""
+"""LoRA in PEFT's format: adapter_config.json from settings, and settings from it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -37,10 +37,13 @@ from tunesmith.methods.peft import (
     number,
     number_format,
     pattern,
+    plain_read,
     strange,
 )
 from tunesmith.methods.targets import matches, of_layer, shortest_names, targeted
 
+PEFT_TYPES = ("LORA",)
+read = plain_read
 SHOWN_LAYERS = 8  # names in a message
 SHOWN_KEYS = ("alpha", "rslora", "dora", "rank_pattern", "alpha_pattern")
 SHOWN_PATTERNS = 4  # layers with a rank of their own
@@ -124,7 +127,7 @@ def from_products(
 
 
 def write(adapter: Adapter) -> dict[str, Tensor]:
-    """The tensors by PEFT's names, in the format that the settings ask for.
+    """The tensors by PEFT's names, in the settings' number format.
 
     A start that was taken from W is part of A and B.
     """
@@ -282,7 +285,7 @@ def differences(engine: Engine, asked: LoraSettings, found: LoraSettings) -> lis
 def _differing_numbers(
     key: str, asked: LoraSettings, layers: Sequence[tuple[str, Shape, Shape]]
 ) -> list[Difference]:
-    """Ranks or alphas that differ, under the key that asked for them: the plain or the pattern."""
+    """Ranks or alphas that differ, under the key that set them: the plain or the pattern."""
     patterns: Mapping[str, float] = getattr(asked, f"{key}_pattern")
     found: dict[str, set[float]] = {}
     for name, wanted, there in layers:

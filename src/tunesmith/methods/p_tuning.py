@@ -25,7 +25,9 @@ from tunesmith.engine.forward import Engine
 from tunesmith.engine.pack import Row, pack
 from tunesmith.methods.adapter import Adapter, Words
 from tunesmith.methods.virtual_tokens import KEY, drawn, in_front, start_ids, stored_count
+from tunesmith.methods.virtual_tokens import differences as differences
 
+PEFT_TYPES, terms = ("PREFIX_TUNING",), None
 START, TOKENS = "projection.start", "projection.tokens"
 W1, B1 = "projection.hidden.weight", "projection.hidden.bias"
 W2, B2 = "projection.output.weight", "projection.output.bias"

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -41,34 +41,36 @@ def _shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _plain_write(adapter: Adapter) -> dict[str, Tensor]:
-    return {name: parameter.detach() for name, parameter in adapter.parameters.items()}
-
-
-def _plain_read(tensors: Stored, adapter: Adapter) -> Stored:  # noqa: ARG001
-    return tensors
-
-
-@dataclass(frozen=True, slots=True)
-class PeftFormat:
-    """How a method's adapter is written and read in PEFT's format.
+class PeftFormat(Protocol):
+    """How a method's adapter is written and read in PEFT's format; a module is one.
 
     ``to_peft`` and ``write`` give the method's part of the config and the stored tensors,
     ``from_peft`` settings and ``read`` the parameters' tensors from them. ``misfits`` lists what of
     the tensors does not fit a base, ``differences`` what a run asks for that ``from_peft`` did not
     find. ``terms`` is what the adapter adds to each layer of its base; None where it changes no
-    weight.
+    weight. ``PEFT_TYPES`` are PEFT's names of what is read, the one that is written first.
     """
 
-    peft_type: str
-    to_peft: Callable[[Adapter, Engine], dict[str, object]]
-    from_peft: Callable[[Config, Stored], Any]
-    misfits: Callable[[Engine, Stored], list[str]]
-    differences: Callable[[Engine, Any, Any], list[Difference]]
-    terms: Callable[[Config, Stored], Terms] | None = None
-    also_read: frozenset[str] = frozenset()  # other types of PEFT's with the same result on disk
-    write: Callable[[Adapter], Stored] = _plain_write
-    read: Callable[[Stored, Adapter], Stored] = _plain_read
+    @property
+    def PEFT_TYPES(self) -> tuple[str, ...]: ...
+    def to_peft(self, adapter: Adapter, engine: Engine, /) -> dict[str, object]: ...
+    def write(self, adapter: Adapter, /) -> Stored: ...
+    def from_peft(self, config: Config, tensors: Stored, /) -> Any: ...
+    def read(self, tensors: Stored, adapter: Adapter, /) -> Stored: ...
+    def misfits(self, engine: Engine, tensors: Stored, /) -> list[str]: ...
+    def differences(self, engine: Engine, asked: Any, found: Any, /) -> list[Difference]: ...
+    @property
+    def terms(self) -> Callable[[Config, Stored], Terms] | None: ...
+
+
+def plain_write(adapter: Adapter) -> dict[str, Tensor]:
+    """``write`` of a method that stores its parameters as they are."""
+    return {name: parameter.detach() for name, parameter in adapter.parameters.items()}
+
+
+def plain_read(tensors: Stored, _: Adapter) -> Stored:
+    """``read`` of a method that stores its parameters as they are."""
+    return tensors
 
 
 def number(config: Config, key: str, default: float) -> float:

@@ -15,7 +15,12 @@ from tunesmith.engine.blocks import Virtual
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.pack import Row, pack
 from tunesmith.methods.adapter import Adapter, Words
+from tunesmith.methods.peft import plain_read, plain_write
 from tunesmith.methods.virtual_tokens import KEY, drawn, in_front, start_ids, stored_count
+from tunesmith.methods.virtual_tokens import differences as differences
+
+PEFT_TYPES = ("PROMPT_TUNING", "P_TUNING")
+read, write, terms = plain_read, plain_write, None
 
 
 def attach(

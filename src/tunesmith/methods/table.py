@@ -1,4 +1,4 @@
-"""The table of methods: everything else asks it what a method can, and knows none by name."""
+"""The table of methods and their capabilities; nothing else in the program names a method."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -66,15 +66,7 @@ _LORA = Method(
     lora_variants.attach,
     rate=5e-4,
     min_rows=50,
-    peft=PeftFormat(
-        "LORA",
-        lora_peft.to_peft,
-        lora_peft.from_peft,
-        lora_peft.misfits,
-        lora_peft.differences,
-        terms=lora_peft.terms,
-        write=lora_peft.write,
-    ),
+    peft=lora_peft,
     check=lora_variants.check,
     own_tokens=True,
     scale_down_=lora_variants.scale_down_,
@@ -91,14 +83,7 @@ METHODS: dict[str, Method] = {
         prompt.attach,
         rate=1.1e-2,
         min_rows=100,
-        peft=PeftFormat(
-            "PROMPT_TUNING",
-            prompt.to_peft,
-            prompt.from_peft,
-            prompt.misfits,
-            virtual_tokens.differences,
-            also_read=frozenset({"P_TUNING"}),
-        ),
+        peft=prompt,
         init_text=True,
         facts=virtual_tokens.facts,
         exports=(PEFT,),
@@ -107,15 +92,7 @@ METHODS: dict[str, Method] = {
         p_tuning.attach,
         rate=2e-2,
         min_rows=100,
-        peft=PeftFormat(
-            "PREFIX_TUNING",
-            p_tuning.to_peft,
-            p_tuning.from_peft,
-            p_tuning.misfits,
-            virtual_tokens.differences,
-            write=p_tuning.write,
-            read=p_tuning.read,
-        ),
+        peft=p_tuning,
         init_text=True,
         facts=virtual_tokens.facts,
         exports=(PEFT,),
@@ -124,16 +101,7 @@ METHODS: dict[str, Method] = {
         ia3.attach,
         rate=2e-2,  # between the best two of docs/methods.md, "Learning rates"
         min_rows=50,  # taken from lora, not measured
-        peft=PeftFormat(
-            "IA3",
-            ia3.to_peft,
-            ia3.from_peft,
-            ia3.misfits,
-            ia3.differences,
-            terms=ia3.terms,
-            write=ia3.write,
-            read=ia3.read,
-        ),
+        peft=ia3,
         scale_down_=ia3.scale_down_,
         facts=ia3.facts,
         exports=(MERGED, PEFT),
@@ -187,7 +155,7 @@ def learning_rate(kind: str, width: int) -> float:
 
 
 def merge(engine: Engine, adapter: Adapter) -> Changes:
-    """What merging an adapter makes of the base; AdapterError where there is nothing to merge."""
+    """How merging an adapter changes the base; AdapterError where there is nothing to merge."""
     found = of(adapter.settings)
     if not found.mergeable:
         raise _nothing_to_merge(found, f"of method {getattr(adapter.settings, 'kind', '?')}")
@@ -201,7 +169,7 @@ def merge(engine: Engine, adapter: Adapter) -> Changes:
 
 
 def merge_stored(engine: Engine, config: Config, tensors: Stored, folder: Path) -> Changes:
-    """``merge`` of the adapter in ``folder``; a layer's tensors are read at its turn.
+    """``merge`` of the adapter in ``folder``; a layer's tensors are read when it is merged.
 
     ``engine`` may be a base without weights.
     """
@@ -269,12 +237,7 @@ def peft_of(adapter: Adapter) -> PeftFormat:
 
 def reader_of(config: Config, folder: Path) -> PeftFormat:
     """The format that an adapter_config.json names; AdapterError for one that is not known."""
-    formats = {
-        name: m.peft
-        for m in METHODS.values()
-        if m.peft
-        for name in (m.peft.peft_type, *m.peft.also_read)
-    }
+    formats = {name: m.peft for m in METHODS.values() if m.peft for name in m.peft.PEFT_TYPES}
     kind = config.get("peft_type")
     if kind not in formats:
         which = f"of kind {kind!r}" if kind else "without a peft_type in adapter_config.json"

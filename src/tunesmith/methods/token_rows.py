@@ -91,7 +91,7 @@ def merge(engine: Engine, name: str) -> Changes:
 
 
 def merge_stored(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> Changes:
-    """``merge`` of a stored adapter; its rows are read at their turn."""
+    """``merge`` of a stored adapter; its rows are read when they are merged."""
     ids = torch.tensor(list(ids_of(config)))
     return {
         f"{_module(key)}.weight": partial(_put_stored, ids, tensors, key)

@@ -82,7 +82,7 @@ def stored_count(
 ) -> int:
     """P of an adapter's file; AdapterError where it holds anything but the one tensor [P, ..].
 
-    Also where its config states another P, over which PEFT fails.
+    Also where its config states another P, on which PEFT fails.
     """
     if tensors.keys() != {KEY} or tensors[KEY].dim() != 2:
         found = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())

