@@ -104,12 +104,12 @@ def test_at_no_time_is_more_than_one_weight_in_memory(tmp_path, monkeypatch):
 
 def test_a_sharded_folder_is_the_same_file(tmp_path):
     folder = base("llama", tmp_path / "base")
-    whole = write_model(folder, tmp_path / "a.gguf", name="m").path.read_bytes()
+    whole = write_model(folder, tmp_path / "a.gguf").path.read_bytes()
     plain(folder).bfloat16().save_pretrained(tmp_path / "shards", max_shard_size="50KB")
     for path in folder.glob("tok*"):
         shutil.copy(path, tmp_path / "shards")
     shutil.copy(folder / "chat_template.jinja", tmp_path / "shards")
-    parts = tensors(write_model(tmp_path / "shards", tmp_path / "b.gguf", name="m").path)
+    parts = tensors(write_model(tmp_path / "shards", tmp_path / "b.gguf").path)
     assert len(list((tmp_path / "shards").glob("*.safetensors"))) > 2
     for name, each in tensors(tmp_path / "a.gguf").items():
         assert np.array_equal(parts[name].data, each.data), name

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from tunesmith import __version__
-from tunesmith.adapters import store
+from tunesmith.adapters import fit, store
 from tunesmith.adapters.combine_rules import Linear, MergeLayer, MergeMethod, described
 from tunesmith.adapters.folder import Origin, write_origin
 from tunesmith.adapters.products import Delta, Product, RelativeError, blocks
-from tunesmith.adapters.sources import AdapterSource, require_alike, require_fit
+from tunesmith.adapters.sources import AdapterSource, require_alike
 from tunesmith.core import files
 from tunesmith.core.errors import AdapterError, ConfigError
 from tunesmith.core.numbers import pluralize
@@ -67,7 +67,9 @@ class Combination:
         Each delta exists only while its weight is changed. Raises AdapterError for a base other
         than theirs. ``merge.save_changed`` writes the model.
         """
-        require_fit(engine, self.sources)
+        for source in self.sources:
+            found = fit.of_tensors(source.folder, engine, source.tensors)
+            fit.require(source.folder, found)
         return {f"{name}.weight": functools.partial(self._merged, name) for name in self.layers}
 
     def _merged(self, layer: str, weight: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ from tunesmith.adapters.folder import Origin, StoredTensors, read_config, read_o
 from tunesmith.adapters.products import Product
 from tunesmith.core.errors import AdapterError
 from tunesmith.core.numbers import pluralize
-from tunesmith.engine.forward import Engine
 from tunesmith.engine.term import Term
 from tunesmith.methods import table, token_rows
 from tunesmith.methods.peft import PeftFormat, Terms
@@ -111,17 +110,6 @@ def require_alike(sources: Sequence[AdapterSource], *, trust_bases: bool = False
             f"These adapters belong to different bases: {'; '.join(faults[:SHOWN])}{more}.",
             remedy="Only adapters of the same base can be added up. Train one of them "
             f"over the other's base.{two_names * (named and not trust_bases)}",
-        )
-
-
-def require_fit(engine: Engine, sources: Sequence[AdapterSource]) -> None:
-    """Raise AdapterError for adapters whose layers the base lacks, or has in other widths."""
-    faults = [fault for source in sources for fault in source.form.misfits(engine, source.tensors)]
-    if faults:
-        more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-        raise AdapterError(
-            f"The adapters were not made for this base: {'; '.join(faults[:SHOWN])}{more}.",
-            remedy=f"They name {sources[0].base!r} as their base; load that.",
         )
 
 

@@ -22,7 +22,7 @@ from tunesmith.engine.blocks import Kept, KeyValueCache, Learned
 
 NAME = "tunesmith_packed"
 BLOCK_ROWS = 256
-# Probabilities of longer rows are computed again in backward instead of kept.
+# Probabilities of longer rows are recomputed in backward instead of kept.
 KEEP_KEYS = 512
 IGNORED_ARGUMENTS = frozenset({"position_ids", "use_cache", "cache_position", "output_attentions"})
 
@@ -60,8 +60,8 @@ def packed_attention(  # noqa: PLR0913  (the signature is transformers')
     unknown = sorted(n for n, v in others.items() if v is not None and n not in IGNORED_ARGUMENTS)
     if attention_mask is not None or dropout or unknown or not getattr(module, "is_causal", True):
         raise ModelError(
-            f"{type(module).__name__} asks attention for something that packed attention does not "
-            f"have: {', '.join(unknown) or 'a mask, dropout or attention in both directions'}.",
+            f"{type(module).__name__} needs features that packed attention does not have: "
+            f"{', '.join(unknown) or 'a mask, dropout or attention in both directions'}.",
             remedy="This model family is not supported yet.",
         )
     rule = Rule(int(module.layer_idx), scaling, sliding_window, softcap)  # type: ignore[arg-type]
@@ -88,7 +88,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, stream: PackedBatch, rule: Rule) -> 
     }
     learned = [t for b in blocks.values() for t in (b.keys[rule.layer], b.values[rule.layer])]
     order = {name: i for i, name in enumerate(blocks)}
-    # A soft cap needs the scores again anyway; long rows would cost too much memory.
+    # A soft cap needs the scores in backward anyway; long rows would use too much memory.
     keys = 0 if rule.softcap is not None or recomputes_activations() else KEEP_KEYS
     plan = _Plan(stream, rule, order, keys)
     return apply(_Attention, q, k, v, plan, *learned)
@@ -99,7 +99,7 @@ class _Plan:
     """What one call of the function works on.
 
     ``order`` numbers the learned blocks by identity; probabilities of at most ``keep_keys`` keys
-    are kept, the others computed again in backward.
+    are kept, the others recomputed in backward.
     """
 
     stream: PackedBatch

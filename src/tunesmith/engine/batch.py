@@ -142,14 +142,14 @@ def current_stream() -> PackedBatch:
 
 
 def recomputes_activations() -> bool:
-    """Whether the layer computes again in backward what is cheap; False outside a layer."""
+    """Whether the layer recomputes cheap activations in backward; False outside a layer."""
     return _RECOMPUTES.get()
 
 
 @contextmanager
-def within(stream: PackedBatch, *, keep_little: bool = False) -> Iterator[None]:
+def within(stream: PackedBatch, *, recompute: bool = False) -> Iterator[None]:
     """Make ``stream`` the current one while a layer runs."""
-    token, little = _STREAM.set(stream), _RECOMPUTES.set(keep_little)
+    token, little = _STREAM.set(stream), _RECOMPUTES.set(recompute)
     try:
         yield
     finally:

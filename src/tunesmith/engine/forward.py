@@ -57,9 +57,9 @@ class Engine:
     def hidden_states(self, batch: PackedBatch, *, recompute: Recompute = "none") -> Tensor:
         """Last hidden states [T, D], after the final norm.
 
-        ``recompute``: what is computed again in backward. With `layers` a layer keeps its input
-        only, with `activations` all but what is cheap: outputs of norms and gated units, and
-        attention's probabilities. Raises ModelError where a position is beyond what the family's
+        ``recompute``: what is recomputed in backward. With `layers` a layer keeps its input only,
+        with `activations` all but what is cheap: outputs of norms and gated units, and attention's
+        probabilities. Raises ModelError where a position is beyond what the family's
         rotary embedding can pack.
         """
         limit = self.longest_position
@@ -83,7 +83,7 @@ class Engine:
     def embed(self, batch: PackedBatch) -> Tensor:
         """Output of the embedding module for the stream's ids, [T, D] in the compute dtype.
 
-        Rows of virtual tokens are these instead.
+        Rows of virtual tokens are their vectors.
         """
         rows = lookup(self.embedding, batch, self.vocabularies).to(self.compute_dtype)
         for document in batch.documents:
@@ -181,12 +181,12 @@ def _run_layer(
     recompute: Recompute = "none",
     **others: object,
 ) -> Tensor:
-    """One decoder layer with its stream current; recomputed in backward as asked for."""
+    """One decoder layer with its stream current; recomputed in backward if requested."""
     if stream is None:
         raise RuntimeError("The base runs packed streams only; call Engine.hidden_states.")
 
     def run(x: Tensor) -> Tensor:
-        with within(stream, keep_little=recompute == "activations"):
+        with within(stream, recompute=recompute == "activations"):
             return forward(x, stream=stream, **others)
 
     if recompute == "layers":

@@ -22,7 +22,7 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3MLP, Qwen3RMSNorm
 from tunesmith.engine.autograd import Context, Gradients, apply, mark
 from tunesmith.engine.batch import recomputes_activations
 
-Forward = Callable[[Any, Tensor], Tensor]  # transformers leaves its modules untyped
+Forward = Callable[[Any, Tensor], Tensor]  # transformers does not type its modules
 
 
 def _normed(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -59,7 +59,7 @@ def _unit(gate: Tensor, up: Tensor, kind: str) -> Tensor:
 
 
 class _GatedUnit(torch.autograd.Function):
-    """act(gate) * up, with act's input kept and its output computed again (arXiv 2002.05202)."""
+    """act(gate) * up, with act's input kept and its output recomputed (arXiv 2002.05202)."""
 
     @staticmethod
     def forward(ctx: Context, gate: Tensor, up: Tensor, kind: str) -> Tensor:

@@ -1,7 +1,7 @@
 """The language-model head on labelled rows only, with its gradient made in the forward pass.
 
-Full logits [T, V] never exist: M labelled rows are scored in chunks, and as the loss is the end
-of the graph, each chunk's gradient is known at once and its logits can go.
+Full logits [T, V] never exist: M labelled rows are scored in chunks. As the loss is the end of the
+graph, each chunk's gradient is computed directly and its logits are freed.
 """
 
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ from tunesmith.engine.batch import PackedBatch
 from tunesmith.engine.memory import Workspace
 from tunesmith.engine.vocabulary import TokenRows
 
-# Rows scored at once: as many as give about this many scores, within the bounds; more are no
-# faster, and fewer lose the products' speed.
+# Rows scored at once: for about this many scores, within the bounds; more are no faster, and fewer
+# make the products slower.
 CHUNK_SCORES, MIN_ROWS, MAX_ROWS = 2**24, 64, 256
 BLOCK_TOKENS = 4096  # of the vocabulary, in the head's own gradient
 

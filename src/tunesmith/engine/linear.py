@@ -83,7 +83,7 @@ class _Linear(torch.autograd.Function):
         x: Tensor,  # [T, D_in]
         weight: Tensor,  # [D_out, D_in], or 4-bit codes
         bias: Tensor | None,  # [D_out]
-        how: tuple[Call, Sources | None],  # and what x is computed from again
+        how: tuple[Call, Sources | None],  # and what x is recomputed from
         *masters: Tensor | None,  # noqa: ARG004  (the terms hold them; autograd must see them)
     ) -> Tensor:
         call, sources = how

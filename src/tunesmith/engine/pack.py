@@ -1,4 +1,4 @@
-"""Rows of tokens to a packed stream: like adapters and like beginnings together."""
+"""Rows of tokens to a packed stream, grouped by adapter and common beginning."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ def pack(
 
 
 def _groups(rows: Sequence[Row], share: int) -> Iterator[list[Row]]:
-    """Rows that agree in their first ``share`` tokens together, the others alone."""
+    """Rows with the same first ``share`` tokens together, the others alone."""
     if share <= 0:
         yield from ([row] for row in rows)
         return

@@ -80,7 +80,6 @@ def write_model(
     path: Path,
     *,
     number_format: NumberFormat = "f16",
-    name: str = "",
     progress: Progress = SILENT,
 ) -> GgufFile:
     """Write the base in ``folder`` (config, tokenizer, safetensors) as ``path``; whole or absent.
@@ -99,7 +98,7 @@ def write_model(
 
     def describe(writer: GGUFWriter) -> None:
         writer.add_type(GGUFType.MODEL)
-        writer.add_name(name or folder.name)
+        writer.add_name(folder.name)
         share = "ALL" if number_format == "f32" else "MOSTLY"
         writer.add_file_type(int(LlamaFileType[f"{share}_{number_format.upper()}"]))
         if number_format == "q8_0":
@@ -190,7 +189,6 @@ def write_adapter(
     path: Path,
     *,
     number_format: NumberFormat = "f32",
-    name: str = "",
     progress: Progress = SILENT,
 ) -> GgufFile:
     """Write the LoRA adapter in ``folder``, trained on the base in ``base``, as ``path``.
@@ -211,7 +209,7 @@ def write_adapter(
 
     def describe(writer: GGUFWriter) -> None:
         writer.add_type(GGUFType.ADAPTER)
-        writer.add_name(name or folder.name)
+        writer.add_name(folder.name)
         writer.add_string(Keys.Adapter.TYPE, "lora")
         writer.add_float32(Keys.Adapter.LORA_ALPHA, alpha)
 

@@ -104,9 +104,7 @@ def write_k_quant(
             raise RunError(f"{folder}: llama.cpp's quantizer rejects it.", code="llama_cpp")
 
     try:
-        whole = write_model(
-            folder, stage, number_format="bf16", name=folder.name, progress=progress
-        )
+        whole = write_model(folder, stage, number_format="bf16", progress=progress)
         progress.phase(f"Quantizing to {TYPES[kind]} with llama.cpp.")
         files.publish_file(path, fill, remedy=REMEDY)
     finally:

@@ -41,7 +41,7 @@ SHOWN = 5  # layers in a message
 def plain_forward(
     x: Tensor, weight: Tensor, bias: Tensor | None, scale: Tensor, *, feedforward: bool
 ) -> Tensor:
-    """IA3 with nothing clever, [T, D_in] -> [T, D_out]; l is [D_in] for ``feedforward``."""
+    """IA3 in its plain form, [T, D_in] -> [T, D_out]; l is [D_in] for ``feedforward``."""
     y = (x * scale if feedforward else x) @ weight.t()  # W [D_out, D_in] is frozen
     y = y if bias is None else y + bias
     return y if feedforward else y * scale

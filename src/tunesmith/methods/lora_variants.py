@@ -61,12 +61,7 @@ def shape(settings: LoraSettings, name: str) -> Shape:
 
 
 def attach(
-    engine: Engine,
-    settings: LoraSettings,
-    *,
-    name: str,
-    seed: int,
-    words: Words,
+    engine: Engine, settings: LoraSettings, *, name: str, seed: int, words: Words
 ) -> Adapter:
     """Put a new adapter beside the chosen layers of the base; equals the base at first.
 
@@ -74,7 +69,7 @@ def attach(
     start that the base does not allow.
     """
 
-    def dress(module: str, term: Term, own: int) -> dict[str, nn.Parameter]:
+    def extend(module: str, term: Term, own: int) -> dict[str, nn.Parameter]:
         linear = engine.linears[module]
         kept = _start_elsewhere_(term, settings, linear, seed=own, words=words)
         assert term.a is not None
@@ -85,7 +80,7 @@ def attach(
         return kept
 
     shapes = choose(settings, list(engine.linears))
-    return lora.attach(engine, settings, shapes, name=name, seed=seed, dress=dress)
+    return lora.attach(engine, settings, shapes, name=name, seed=seed, extend=extend)
 
 
 def check(engine: Engine, settings: LoraSettings) -> None:

@@ -35,8 +35,7 @@ class Method:
 
     ``scale_down_`` multiplies an adapter's effect by a share, where ``scales_down`` allows it for
     its settings; the base's initial weights by name are for a method that changed them. ``facts``
-    are what a list of adapters shows of settings, `rank` or `virtual_tokens` first. ``exports`` are
-    the forms that other programs read, the best known first.
+    are what a list of adapters shows of settings, `rank` or `virtual_tokens` first.
     """
 
     attach: Callable[..., Adapter]
@@ -49,12 +48,16 @@ class Method:
     scale_down_: Callable[[Adapter, float, Tensors], None] | None = None
     scales_down: Callable[[Any], bool] = lambda settings: True  # noqa: ARG005
     facts: Callable[[Any], dict[str, object]] = lambda settings: {}  # noqa: ARG005
-    exports: tuple[str, ...] = ()
 
     @property
     def trains_base(self) -> bool:
         """Whether it trains every weight: alone on its base, with a model as its result."""
         return self.peft is None
+
+    @property
+    def exports(self) -> tuple[str, ...]:
+        """The forms that other programs read the result in, the best known first."""
+        return (*([MERGED] if self.mergeable else []), *([PEFT] if self.peft else []))
 
     @property
     def mergeable(self) -> bool:
@@ -72,7 +75,6 @@ _LORA = Method(
     scale_down_=lora_variants.scale_down_,
     scales_down=lambda settings: not settings.dora,
     facts=lora_peft.facts,
-    exports=(MERGED, PEFT),
 )
 METHODS: dict[str, Method] = {
     "lora": _LORA,
@@ -86,7 +88,6 @@ METHODS: dict[str, Method] = {
         peft=prompt,
         init_text=True,
         facts=virtual_tokens.facts,
-        exports=(PEFT,),
     ),
     "p-tuning": Method(
         p_tuning.attach,
@@ -95,7 +96,6 @@ METHODS: dict[str, Method] = {
         peft=p_tuning,
         init_text=True,
         facts=virtual_tokens.facts,
-        exports=(PEFT,),
     ),
     "ia3": Method(
         ia3.attach,
@@ -104,7 +104,6 @@ METHODS: dict[str, Method] = {
         peft=ia3,
         scale_down_=ia3.scale_down_,
         facts=ia3.facts,
-        exports=(MERGED, PEFT),
     ),
 }
 # Narrower bases take larger steps: the exponent that Thinking Machines fitted over llama models
