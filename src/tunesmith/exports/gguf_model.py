@@ -202,7 +202,8 @@ def write_adapter(
     config = read_config(base, trust_remote_code=False)
     family = family_of(config, base)
     layout = layout_of(config, family)
-    alpha = _alpha(settings)
+    plain = shape(settings, "")
+    alpha = plain.scale * plain.rank  # leaves most layers' B unchanged
     parts = _adapter_parts(layout, settings, tensors, alpha, number_format)
     size = sum(part.bytes for part in parts) / 1e6
     progress.phase(f"Writing {path.name} ({number_format}, {size:,.1f} MB).")
@@ -214,12 +215,6 @@ def write_adapter(
         writer.add_float32(Keys.Adapter.LORA_ALPHA, alpha)
 
     return _write(path, parts, family.architecture, describe)
-
-
-def _alpha(settings: LoraSettings) -> float:
-    """The one alpha of the file: that with which most layers' B stays as it is."""
-    plain = shape(settings, "")
-    return plain.scale * plain.rank
 
 
 def _adapter_parts(

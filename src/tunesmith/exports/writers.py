@@ -126,7 +126,8 @@ def write_ollama(job: ExportJob) -> ExportedFolder:
         _gguf(job, into)
         if not job.merged:
             _write_model(job, job.base, into)
-        tokenizer = read_tokenizer(_tokenizer_folder(job), trust_remote_code=False)
+        own = job.adapter if store.token_ids(job.adapter) else job.base
+        tokenizer = read_tokenizer(own, trust_remote_code=False)
         config = read_config(job.base, trust_remote_code=False)
         ollama.write_modelfile(
             into,
@@ -185,10 +186,6 @@ def open_in_fp32(
         name, dtype="float32", device=device, four_bit=four_bit, progress=job.progress
     )
     return loaded, attach_folder(loaded, job.adapter, force=True)
-
-
-def _tokenizer_folder(job: ExportJob) -> Path:
-    return job.adapter if store.token_ids(job.adapter) else job.base
 
 
 def _dtype(name: str | None) -> torch.dtype | None:

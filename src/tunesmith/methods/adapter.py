@@ -51,7 +51,7 @@ class Adapter:
     name: str
     settings: Settings
     parameters: Mapping[str, nn.Parameter]
-    detach: Callable[[], None]
+    detach: Callable[[], object]
     refresh: Callable[[], None] = nothing
     gather: Callable[[], None] = nothing
     frozen_base: bool = True

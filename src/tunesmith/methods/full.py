@@ -4,6 +4,8 @@ The masters are the model's own parameters, cast where they are used, so that we
 and AdamW's two moments take 16 bytes a parameter. Tied head and embedding are one master.
 """
 
+from functools import partial
+
 import torch
 from torch import nn
 
@@ -30,9 +32,7 @@ def attach(engine: Engine, settings: FullSettings, *, name: str, **_start: objec
     model.requires_grad_(True)
     parameters: dict[str, nn.Parameter] = dict(model.named_parameters())
 
-    def detach() -> None:
-        model.requires_grad_(False)
-
+    detach = partial(model.requires_grad_, False)
     return Adapter(name, settings, parameters, detach, frozen_base=False)
 
 

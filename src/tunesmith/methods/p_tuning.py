@@ -12,6 +12,7 @@ key/value head, and leave a sliding window as tokens do. An MLP may make them wh
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ from tunesmith.engine.blocks import Learned
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.pack import Row, pack
 from tunesmith.methods.adapter import Adapter, Words
-from tunesmith.methods.virtual_tokens import KEY, drawn, in_front, start_ids, stored_count
+from tunesmith.methods.virtual_tokens import KEY, drawn, start_ids, stored_count
 from tunesmith.methods.virtual_tokens import differences as differences
 
 PEFT_TYPES, terms = ("PREFIX_TUNING",), None
@@ -120,9 +121,9 @@ def attach(
         for layer in range(len(keys))
         for part, tensors in (("keys", keys), ("values", values))
     }
-    adapter = in_front(
-        engine, block, parameters, name=name, settings=settings, refresh=block.refresh
-    )
+    engine.prefixes[name] = block
+    detach = partial(engine.prefixes.pop, name, None)
+    adapter = Adapter(name, settings, parameters, detach, block.refresh)
     if settings.projection is None:
         return adapter
     return reparameterized(adapter, width=settings.projection, seed=seed)

@@ -6,6 +6,7 @@ P_TUNING (arXiv 2103.10385) makes such vectors by an LSTM or MLP and saves only 
 """
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from tunesmith.engine.forward import Engine
 from tunesmith.engine.pack import Row, pack
 from tunesmith.methods.adapter import Adapter, Words
 from tunesmith.methods.peft import plain_read, plain_write
-from tunesmith.methods.virtual_tokens import KEY, drawn, in_front, start_ids, stored_count
+from tunesmith.methods.virtual_tokens import KEY, drawn, start_ids, stored_count
 from tunesmith.methods.virtual_tokens import differences as differences
 
 PEFT_TYPES = ("PROMPT_TUNING", "P_TUNING")
@@ -28,7 +29,8 @@ def attach(
 ) -> Adapter:
     """Put P new virtual tokens in front of the adapter's documents."""
     vectors = nn.Parameter(_start(engine, settings, seed=seed, words=words))
-    return in_front(engine, Virtual(vectors), {KEY: vectors}, name=name, settings=settings)
+    engine.prefixes[name] = Virtual(vectors)
+    return Adapter(name, settings, {KEY: vectors}, partial(engine.prefixes.pop, name, None))
 
 
 def _start(engine: Engine, settings: PromptSettings, *, seed: int, words: Words) -> Tensor:

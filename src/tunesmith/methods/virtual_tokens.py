@@ -1,40 +1,21 @@
 """What soft prompts and prefixes share: their initial state, PEFT's one tensor, windows."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tunesmith.config.methods import DEFAULT_VIRTUAL_TOKENS, VirtualTokenSettings
 from tunesmith.core.errors import AdapterError, ConfigError
 from tunesmith.core.numbers import pluralize
-from tunesmith.engine.blocks import Prefix
 from tunesmith.engine.families import layer_windows
 from tunesmith.engine.forward import Engine
-from tunesmith.methods.adapter import Adapter, Words, nothing
+from tunesmith.methods.adapter import Words
 from tunesmith.methods.peft import CONFIG, Difference, number
 
 KEY = "prompt_embeddings"  # PEFT's name of it, for both
-
-
-def in_front(
-    engine: Engine,
-    prefix: Prefix,
-    parameters: Mapping[str, nn.Parameter],
-    *,
-    name: str,
-    settings: VirtualTokenSettings,
-    refresh: Callable[[], None] = nothing,
-) -> Adapter:
-    """The adapter that puts ``prefix`` in front of its documents, attached."""
-    engine.prefixes[name] = prefix
-
-    def detach() -> None:
-        engine.prefixes.pop(name, None)
-
-    return Adapter(name, settings, parameters, detach, refresh)
 
 
 def drawn(like: Tensor, generator: torch.Generator) -> Tensor:

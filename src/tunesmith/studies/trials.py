@@ -109,7 +109,7 @@ class _Speakers:
     def __init__(self, loaded: LoadedBase) -> None:
         self._loaded = loaded
         self._names: dict[Path, str] = {}
-        self._detach: list[Callable[[], None]] = []
+        self._detach: list[Callable[[], object]] = []
         self.by_adapter: dict[str | None, str] = {None: fingerprint(loaded.base)}
 
     def attach(self, folder: Path | None) -> str | None:
