@@ -74,18 +74,12 @@ class _GatedUnit(torch.autograd.Function):
         return act_backward(g * up, gate), act(gate).mul_(g), None
 
 
-def _gelu_tanh(x: Tensor) -> Tensor:
-    return nn.functional.gelu(x, approximate="tanh")
-
-
-def _gelu_tanh_backward(g: Tensor, x: Tensor) -> Tensor:
-    gx: Tensor = torch.ops.aten.gelu_backward(g, x, approximate="tanh")
-    return gx
-
-
 _ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
     "silu": (nn.functional.silu, torch.ops.aten.silu_backward),
-    "gelu_pytorch_tanh": (_gelu_tanh, _gelu_tanh_backward),
+    "gelu_pytorch_tanh": (
+        partial(nn.functional.gelu, approximate="tanh"),
+        partial(torch.ops.aten.gelu_backward, approximate="tanh"),
+    ),
 }
 
 

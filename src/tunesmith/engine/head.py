@@ -62,7 +62,9 @@ def loss_sum(hidden: Tensor, batch: PackedBatch, head: Head, *, count: float = 1
     """Sum of all adapters' ``losses`` with one count; a scalar."""
     counts = dict.fromkeys((adapter for adapter, _, _ in batch.label_segments), count)
     found = losses(hidden, batch, head, counts=counts)
-    return sum(found.values(), start=_zero(hidden))
+    # of the graph, also where no row is labelled
+    zero = hidden[:0].sum(dtype=torch.promote_types(hidden.dtype, torch.float32))
+    return sum(found.values(), start=zero)
 
 
 def losses(
@@ -87,11 +89,6 @@ def losses(
         loss = apply(_Head, rows, head.weight, outputs, plan)
         found[adapter] = found[adapter] + loss if adapter in found else loss
     return found
-
-
-def _zero(hidden: Tensor) -> Tensor:
-    """Of the graph, also where no row is labelled."""
-    return hidden[:0].sum(dtype=torch.promote_types(hidden.dtype, torch.float32))
 
 
 @torch.no_grad()

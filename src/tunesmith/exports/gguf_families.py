@@ -93,13 +93,9 @@ def _lost_window(config: PretrainedConfig) -> dict[str, object]:
     return {"sliding_window": window} if bites else {}
 
 
-def _lost_llama(config: PretrainedConfig) -> dict[str, object]:
-    plain = _unless(config, hidden_act="silu", attention_bias=False, mlp_bias=False)
-    return plain | (_lost_window(config) if config.model_type == "mistral" else {})
-
-
-def _lost_qwen(config: PretrainedConfig) -> dict[str, object]:
-    return _unless(config, hidden_act="silu", attention_bias=False) | _lost_window(config)
+def _lost_plain(config: PretrainedConfig) -> dict[str, object]:
+    lost = _unless(config, hidden_act="silu", attention_bias=False, mlp_bias=False)
+    return lost | ({} if config.model_type == "llama" else _lost_window(config))
 
 
 def _lost_gemma(config: PretrainedConfig) -> dict[str, object]:
@@ -130,10 +126,10 @@ def window_pattern(config: PretrainedConfig) -> list[str]:
 
 _KINDS = ("full_attention", "sliding_attention")
 FAMILIES: Mapping[str, Family] = {
-    "llama": Family("llama", interleaved=True, lost=_lost_llama),
-    "mistral": Family("llama", interleaved=True, lost=_lost_llama),
-    "qwen2": Family("qwen2", lost=_lost_qwen),
-    "qwen3": Family("qwen3", lost=_lost_qwen),
+    "llama": Family("llama", interleaved=True, lost=_lost_plain),
+    "mistral": Family("llama", interleaved=True, lost=_lost_plain),
+    "qwen2": Family("qwen2", lost=_lost_plain),
+    "qwen3": Family("qwen3", lost=_lost_plain),
     "gemma2": Family("gemma2", norm_shift=1.0, window_every=2, lost=_lost_gemma),
     "gemma3_text": Family("gemma3", norm_shift=1.0, window_every=6, lost=_lost_gemma),
 }
