@@ -14,7 +14,7 @@ from torch import Tensor
 from tunesmith import __version__
 from tunesmith.adapters import fit, store
 from tunesmith.adapters.combine_rules import Linear, MergeLayer, MergeMethod, described
-from tunesmith.adapters.folder import Origin, write_origin
+from tunesmith.adapters.folder import Origin, card_text, write_origin
 from tunesmith.adapters.products import Delta, Product, RelativeError, blocks
 from tunesmith.adapters.sources import AdapterSource, require_alike
 from tunesmith.core import files
@@ -228,9 +228,7 @@ def _card(combination: Combination, errors: RelativeError, base: str) -> str:
     weighted = zip(combination.sources, combination.weights, strict=True)
     parts = "\n".join(f"- {weight:g} x {source.folder}" for source, weight in weighted)
     method = ", ".join(f"{key} {value}" for key, value in described(combination.method).items())
-    return (
-        f"---\nbase_model: {base}\nlibrary_name: peft\n---\n\n"
-        f"Adapters for {base}, combined with Tunesmith {__version__}:\n\n{parts}\n\n"
-        f"Method: {method}, seed {combination.seed}. Relative error of the stored "
-        f"product, ||D - s B A|| / ||D||: {errors.overall:.2e}.\n"
-    )
+    text = f"Adapters for {base}, combined with Tunesmith {__version__}:\n\n{parts}\n\n"
+    text += f"Method: {method}, seed {combination.seed}. "
+    text += f"Relative error of the stored product, ||D - s B A|| / ||D||: {errors.overall:.2e}."
+    return card_text(base, text)

@@ -44,6 +44,11 @@ def read_config(folder: Path) -> dict[str, object]:
     return config
 
 
+def card_text(base: str, text: str, *, library: str = "peft") -> str:
+    """A README, with the keys that model hubs read."""
+    return f"---\nbase_model: {base}\nlibrary_name: {library}\n---\n\n{text}\n"
+
+
 FILE = "tunesmith.json"
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from tunesmith import __version__
-from tunesmith.adapters.folder import Origin, StoredTensors, read_config, write_origin
+from tunesmith.adapters.folder import Origin, StoredTensors, card_text, read_config, write_origin
 from tunesmith.adapters.products import RelativeError
 from tunesmith.adapters.store import CARD
 from tunesmith.core import files
@@ -155,7 +155,9 @@ def save_changed(
         )
         if tokenizer is not None:
             tokenizer.save_pretrained(into)
-        card = _card(origin.base, _sentence(four_bit, gap))
+        text = f"{origin.base} with an adapter merged into it by Tunesmith {__version__}."
+        text += f" {_sentence(four_bit, gap)}"
+        card = card_text(origin.base, text, library="transformers")
         (into / CARD).write_text(card, encoding="utf-8")
         far = None if gap is None else gap.overall
         merged = {"into": target.into, "four_bit": four_bit, "difference": far}
@@ -193,11 +195,4 @@ def _sentence(four_bit: bool, gap: RelativeError | None) -> str:
     return (
         "Merged into the original base, whose linear layers differ from those that the adapter was "
         f"trained on{held} by {percent(gap.overall, 2)} (||W - W_trained|| / ||W||)."
-    )
-
-
-def _card(base: str, sentence: str) -> str:
-    return (
-        f"---\nbase_model: {base}\nlibrary_name: transformers\n---\n\n"
-        f"{base} with an adapter merged into it by Tunesmith {__version__}. {sentence}\n"
     )

@@ -20,10 +20,11 @@ SHOWN = 5  # faults in a message
 
 @dataclass(frozen=True, slots=True)
 class LayerShape:
-    """R and s of the product beside one layer."""
+    """R and s of the product beside one layer, and the layer's widths D_out and D_in."""
 
     rank: int
     scale: float
+    widths: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,6 @@ class AdapterSource:
     form: PeftFormat
     terms: Terms
     shapes: Mapping[str, LayerShape]  # by layer
-    widths: Mapping[str, tuple[int, int]]  # D_out and D_in by layer
     leaves: frozenset[str] | None
     tensors: StoredTensors
 
@@ -83,14 +83,14 @@ def read(folder: Path) -> AdapterSource:
         )
     terms = form.terms(config, tensors)
     _require_sum(folder, config, next(iter(terms.values()))())
-    shapes, widths = {}, {}
+    shapes = {}
     for layer, read_term in terms.items():
         term = read_term()
         a, b = term.product()
-        shapes[layer], widths[layer] = LayerShape(term.rank, term.scale), (len(b), a.shape[1])
+        shapes[layer] = LayerShape(term.rank, term.scale, (len(b), a.shape[1]))
     base, origin = str(config.get("base_model_name_or_path") or ""), read_origin(folder)
     leaves = _leaves(config)
-    return AdapterSource(folder, base, origin, form, terms, shapes, widths, leaves, tensors)
+    return AdapterSource(folder, base, origin, form, terms, shapes, leaves, tensors)
 
 
 def require_alike(sources: Sequence[AdapterSource], *, trust_bases: bool = False) -> None:
@@ -124,9 +124,9 @@ def _differing(first: AdapterSource, other: AdapterSource, trust_bases: bool) ->
     if not same:
         faults.append(f"{first.folder} names {names[0]}, {other.folder} names {names[1]}")
     return faults + [
-        f"{layer} is {list(first.widths[layer])} in {first.folder}, {list(width)} in {other.folder}"
-        for layer, width in other.widths.items()
-        if first.widths.get(layer, width) != width
+        f"{layer} is {list(mine.widths)} in {first.folder}, {list(shape.widths)} in {other.folder}"
+        for layer, shape in other.shapes.items()
+        if (mine := first.shapes.get(layer, shape)).widths != shape.widths
     ]
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from tunesmith import __version__
 from tunesmith.adapters import fit
 from tunesmith.adapters.fit import Identity
-from tunesmith.adapters.folder import CONFIG, TENSORS, StoredTensors, read_config
+from tunesmith.adapters.folder import CONFIG, TENSORS, StoredTensors, card_text, read_config
 from tunesmith.config.methods import AnyMethod
 from tunesmith.core import files
 from tunesmith.core.errors import AdapterError, ConfigError
@@ -68,10 +68,11 @@ def write(
     kept = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
 
     def fill(into: Path) -> None:
-        text = json.dumps(whole, indent=2, sort_keys=True) + "\n"
-        (into / CONFIG).write_text(text, encoding="utf-8")
+        values = json.dumps(whole, indent=2, sort_keys=True) + "\n"
+        (into / CONFIG).write_text(values, encoding="utf-8")
         save_file(kept, into / TENSORS, metadata={"format": "pt"})
-        (into / CARD).write_text(card or _card(base), encoding="utf-8")
+        text = f"An adapter for {base}, trained with Tunesmith {__version__}."
+        (into / CARD).write_text(card or card_text(base, text), encoding="utf-8")
         if beside is not None:
             beside(into)
 
@@ -162,10 +163,3 @@ def _peft_version() -> str:
         return version("peft")
     except PackageNotFoundError:
         return "0.21.2"
-
-
-def _card(base: str) -> str:
-    return (
-        f"---\nbase_model: {base}\nlibrary_name: peft\n---\n\n"
-        f"An adapter for {base}, trained with Tunesmith {__version__}.\n"
-    )

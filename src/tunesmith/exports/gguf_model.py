@@ -61,7 +61,7 @@ class GgufFile:
 
 
 @dataclass(frozen=True, slots=True)
-class AdapterPart:
+class TensorPart:
     """A tensor of a file: its name, shape and number format, and what reads it."""
 
     name: str
@@ -114,7 +114,7 @@ def write_model(
 
 def _write(
     path: Path,
-    parts: list[AdapterPart],
+    parts: list[TensorPart],
     architecture: str,
     describe: Callable[[GGUFWriter], None],
     *,
@@ -148,7 +148,7 @@ def _write(
 
 def _parts(
     folder: Path, config: PretrainedConfig, family: Family, number_format: NumberFormat
-) -> list[AdapterPart]:
+) -> list[TensorPart]:
     """Every tensor of the file, none of them read yet."""
     layout = layout_of(config, family)
 
@@ -165,7 +165,7 @@ def _parts(
     if config.tie_word_embeddings:
         shapes.pop(HEAD, None)
     parts = [
-        AdapterPart(layout.name(name), shape, stored_type(shape, number_format), reader(name))
+        TensorPart(layout.name(name), shape, stored_type(shape, number_format), reader(name))
         for name, shape in shapes.items()
     ]
     if (factors := rotary_factors(config)) is not None:
@@ -173,10 +173,10 @@ def _parts(
     return parts
 
 
-def _part(name: str, tensor: Tensor, number_format: NumberFormat) -> AdapterPart:
+def _part(name: str, tensor: Tensor, number_format: NumberFormat) -> TensorPart:
     """A tensor that is in memory."""
     shape = tuple(tensor.shape)
-    return AdapterPart(name, shape, stored_type(shape, number_format), tensor.detach)
+    return TensorPart(name, shape, stored_type(shape, number_format), tensor.detach)
 
 
 MERGE_INSTEAD = "Export the merged model (--merged)."
@@ -223,7 +223,7 @@ def _adapter_parts(
     tensors: Mapping[str, Tensor],
     alpha: float,
     number_format: NumberFormat,
-) -> list[AdapterPart]:
+) -> list[TensorPart]:
     parts = []
     for module in settings.targets:
         a, b = tensors[key_a(module)], tensors[key_b(module)]
