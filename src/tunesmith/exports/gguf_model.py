@@ -55,8 +55,6 @@ class GgufFile:
     """A GGUF file; ``coarser`` are tensors in f16, whose rows q8_0 cannot hold."""
 
     path: Path
-    bytes: int
-    tensors: int
     coarser: tuple[str, ...] = ()
 
 
@@ -143,7 +141,7 @@ def _write(
             writer.close()
 
     files.publish_file(path, fill, remedy=REMEDY)
-    return GgufFile(path, path.stat().st_size, len(parts), coarser)
+    return GgufFile(path, coarser)
 
 
 def _parts(

@@ -104,9 +104,9 @@ def write_k_quant(
             raise RunError(f"{folder}: llama.cpp's quantizer rejects it.", code="llama_cpp")
 
     try:
-        whole = write_model(folder, stage, number_format="bf16", progress=progress)
+        write_model(folder, stage, number_format="bf16", progress=progress)
         progress.phase(f"Quantizing to {TYPES[kind]} with llama.cpp.")
         files.publish_file(path, fill, remedy=REMEDY)
     finally:
         stage.unlink(missing_ok=True)
-    return GgufFile(path, path.stat().st_size, whole.tensors)
+    return GgufFile(path)

@@ -71,7 +71,6 @@ _STOP_KEYS = ("eos_token_id", "eot_token_id", "eom_token_id")
 class Header:
     """The metadata of a .gguf file, without its tensors and token lists."""
 
-    architecture: str
     context: int | None
     tokenizer: str
     pre_tokenizer: str | None
@@ -96,7 +95,6 @@ def read_header(path: Path) -> Header:
     stop_ids = [values.get(f"tokenizer.ggml.{key}") for key in _STOP_KEYS]
     context = values.get(f"{architecture}.context_length")
     return Header(
-        architecture=architecture,
         context=context if isinstance(context, int) else None,
         tokenizer=str(values.get("tokenizer.ggml.model")),
         pre_tokenizer=None if (pre := values.get("tokenizer.ggml.pre")) is None else str(pre),
