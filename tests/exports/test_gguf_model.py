@@ -46,7 +46,6 @@ def test_a_written_model_reads_back_with_the_same_logits_and_tokenizer(
 ):
     folder = base(name, tmp_path / "base")
     written = write_model(folder, tmp_path / "m.gguf", number_format=number_format)
-    assert written.bytes == written.path.stat().st_size
     again = gguf.convert_cached(written.path)
     # bf16 values are the same in each format, and in the folder that reading makes; but f16 has
     # fewer bits for the smallest of them

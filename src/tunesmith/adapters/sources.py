@@ -13,7 +13,7 @@ from tunesmith.core.errors import AdapterError
 from tunesmith.core.numbers import pluralize
 from tunesmith.engine.term import Term
 from tunesmith.methods import table, token_rows
-from tunesmith.methods.peft import PeftFormat, Terms
+from tunesmith.methods.peft import Terms
 
 SHOWN = 5  # faults in a message
 
@@ -38,7 +38,6 @@ class AdapterSource:
     folder: Path
     base: str
     origin: Origin | None
-    form: PeftFormat
     terms: Terms
     shapes: Mapping[str, LayerShape]  # by layer
     leaves: frozenset[str] | None
@@ -90,7 +89,7 @@ def read(folder: Path) -> AdapterSource:
         shapes[layer] = LayerShape(term.rank, term.scale, (len(b), a.shape[1]))
     base, origin = str(config.get("base_model_name_or_path") or ""), read_origin(folder)
     leaves = _leaves(config)
-    return AdapterSource(folder, base, origin, form, terms, shapes, leaves, tensors)
+    return AdapterSource(folder, base, origin, terms, shapes, leaves, tensors)
 
 
 def require_alike(sources: Sequence[AdapterSource], *, trust_bases: bool = False) -> None:
