@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from tunesmith.adapters.fit import EARLIER
 from tunesmith.adapters.folder import Origin, StoredTensors, read_config, read_origin
 from tunesmith.adapters.products import Product
 from tunesmith.core.errors import AdapterError
@@ -60,7 +61,7 @@ class AdapterSource:
         if not (a.isfinite().all() and b.isfinite().all()):
             raise AdapterError(
                 f"{self.folder}: {layer} holds values that are not finite.",
-                remedy="Take an earlier checkpoint: its training went wrong.",
+                remedy=EARLIER,
             )
         return Product(a, b, term.scale)
 

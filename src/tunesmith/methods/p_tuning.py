@@ -185,7 +185,7 @@ def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
 
 
 def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> PTuningSettings:
-    """Settings that attach a prefix of these tensors; AdapterError for what is none."""
+    """Settings that attach a prefix of these tensors; AdapterError for anything else."""
     return PTuningSettings(
         tokens=stored_count(config, tensors, "prefix", "[P, L 2 G Dh]"), init="random"
     )

@@ -74,12 +74,12 @@ def plain_read(tensors: Stored, _: Adapter) -> Stored:
 
 
 def number(config: Config, key: str, default: float) -> float:
-    """The number of ``key``; raises AdapterError for what is none."""
+    """The number of ``key``; raises AdapterError for any other value."""
     return _number(config.get(key, default), key)
 
 
 def pattern(config: Config, key: str) -> dict[str, float]:
-    """Numbers by a regular expression for names of layers; raises AdapterError for what is none."""
+    """Numbers by a regular expression for names of layers; AdapterError for anything else."""
     found = config.get(key) or {}
     if not isinstance(found, Mapping):
         raise AdapterError(

@@ -60,7 +60,7 @@ def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
 
 
 def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> PromptSettings:
-    """Settings that attach a prompt of these tensors; AdapterError for what is none."""
+    """Settings that attach a prompt of these tensors; AdapterError for anything else."""
     return PromptSettings(
         tokens=stored_count(config, tensors, "soft prompt", "[P, D]"), init="random"
     )

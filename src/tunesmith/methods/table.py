@@ -201,7 +201,7 @@ def _nothing_to_merge(found: Method, which: str) -> AdapterError:
     if found.trains_base:
         return AdapterError(
             "A full fine-tune has nothing to merge: its result is a whole model.",
-            remedy="Take the folder model/ of its run as it is.",
+            remedy="Use the folder model/ of its run.",
         )
     return AdapterError(
         f"An adapter {which} has nothing to merge: its virtual tokens precede the text, and no "
