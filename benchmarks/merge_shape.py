@@ -83,7 +83,7 @@ def main() -> None:
     before, start = anonymous_bytes(), time.perf_counter()
     with PeakAnonymous() as peak:
         origin = Origin(str(base), "0", "lora")
-        done = merge.save_stored(skeleton, adapter, Target(out), source=base, origin=origin)
+        done = merge.save_stored(skeleton, adapter, Target(out, source=base, origin=origin))
     seconds = time.perf_counter() - start
     print(
         json.dumps(

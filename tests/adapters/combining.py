@@ -120,3 +120,8 @@ def peft_deltas(model, name):
 def whole(deltas, layer):
     """One layer's matrices of all adapters that have it."""
     return [each[layer] for each in deltas if layer in each]
+
+
+def deltas(combination):
+    """Layer and delta of a combination, one after the other."""
+    return ((layer, combination.delta(layer)) for layer in combination.layers)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.adapters.combining import MIXED, make
-from tunesmith.adapters import combine_table
+from tunesmith.adapters import combine_rules
 from tunesmith.adapters.combine_rules import EntryRule
 from tunesmith.adapters.sources import read
 
@@ -26,10 +26,10 @@ def test_the_code_of_the_page_runs(tmp_path, monkeypatch, capsys):
     assert read(tmp_path / "runs" / "both").shapes
 
 
-@pytest.mark.parametrize("kind", combine_table.METHODS)
+@pytest.mark.parametrize("kind", combine_rules.METHODS)
 def test_the_page_has_every_method_and_its_settings(kind):
-    method = combine_table.METHODS[kind]()
-    described = combine_table.described(method)
+    method = combine_rules.made(kind)
+    described = combine_rules.described(method)
     settings = ", ".join(f'"{kind}"' if key == "kind" else key for key in described)
     if not isinstance(method, EntryRule):
         settings = ", ".join(key for key in described if key != "kind")

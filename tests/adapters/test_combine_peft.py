@@ -9,6 +9,7 @@ from tests.adapters.combining import (
     MIXED,
     SAME_RANK,
     all_expected,
+    deltas,
     expected,
     make,
     peft_deltas,
@@ -17,8 +18,8 @@ from tests.adapters.combining import (
     whole,
 )
 from tests.adapters.test_store import theirs as theirs_logits
-from tunesmith.adapters.combination import Combination, Fit, fitted
 from tunesmith.adapters.combine_rules import Linear, rule
+from tunesmith.adapters.combined import Combination, Fit, fitted
 from tunesmith.adapters.sources import read
 from tunesmith.config.methods import LoraSettings
 from tunesmith.core.errors import AdapterError
@@ -39,10 +40,10 @@ def same_rank(tmp_path_factory):
 
 def ours(folders, weights, method, fit=None):
     combination = Combination(sources(folders), weights, method)
-    deltas = dict(combination.deltas())
+    found = dict(deltas(combination))
     if fit is not None:
-        deltas = {layer: fitted(delta, fit) for layer, delta in deltas.items()}
-    return {layer: delta.rows(0, delta.shape[0]) for layer, delta in deltas.items()}
+        found = {layer: fitted(delta, fit) for layer, delta in found.items()}
+    return {layer: delta.rows(0, delta.shape[0]) for layer, delta in found.items()}
 
 
 def theirs(folders, weights, kind, **options):

@@ -8,8 +8,9 @@ from safetensors.torch import load_file, save_file
 
 from tests.adapters.test_store import randomise
 from tests.models.tiny import tiny_folder
-from tunesmith.adapters import fit, store, stored
+from tunesmith.adapters import fit, store
 from tunesmith.adapters import folder as config_file
+from tunesmith.adapters import folder as folder_files
 from tunesmith.adapters.fit import Identity, mismatches
 from tunesmith.adapters.folder import Origin, write_origin
 from tunesmith.adapters.loaded_base import open_base, open_skeleton
@@ -75,10 +76,10 @@ def test_every_layer_that_is_missing_or_of_another_width_is_told(adapter, tmp_pa
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_values_that_are_not_finite_are_told_and_not_loaded(adapter, base, bad):
-    tensors = load_file(adapter / stored.TENSORS)
+    tensors = load_file(adapter / folder_files.TENSORS)
     name = sorted(tensors)[0]
     tensors[name][0, 0] = bad
-    save_file(tensors, adapter / stored.TENSORS)
+    save_file(tensors, adapter / folder_files.TENSORS)
     assert kinds(adapter, base) == [("values", False)]
     loaded = open_base(str(base), dtype="float32", device="cpu")
     with pytest.raises(AdapterError, match=r"the adapter is broken: .* not finite") as refused:
@@ -92,7 +93,7 @@ def test_what_cannot_be_read_is_a_mismatch_with_its_remedy(adapter, base):
         json.dumps({**config, "modules_to_save": ["lm_head"]})
     )
     assert kinds(adapter, base) == [("format", False)]
-    (adapter / stored.TENSORS).unlink()
+    (adapter / folder_files.TENSORS).unlink()
     _, skeleton = open_skeleton(str(base))
     (found,) = mismatches(adapter, skeleton)
     assert "is missing" in found.message

@@ -10,7 +10,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from tests.adapters.test_store import assert_same_logits, ours, theirs
 from tests.families import tiny_model
-from tunesmith.adapters import store, stored
+from tunesmith.adapters import folder as folder_files
+from tunesmith.adapters import store
 from tunesmith.core.errors import AdapterError
 from tunesmith.engine.forward import prepare_
 
@@ -72,7 +73,7 @@ def test_what_peft_wrote_computes_as_in_peft(case, tmp_path):
 
 def test_16_bit_tensors_are_read_as_they_are(tmp_path):
     model = made(tmp_path, llama(), target_modules="all-linear")
-    path = tmp_path / stored.TENSORS
+    path = tmp_path / folder_files.TENSORS
     narrow = {name: tensor.bfloat16() for name, tensor in load_file(path).items()}
     save_file(narrow, path, metadata={"format": "pt"})
     peft.set_peft_model_state_dict(model, {n: t.float() for n, t in narrow.items()})
@@ -82,8 +83,8 @@ def test_16_bit_tensors_are_read_as_they_are(tmp_path):
 
 def shard(folder):
     """The tensors in two files with an index, as models are written that do not fit one."""
-    tensors = load_file(folder / stored.TENSORS)
-    (folder / stored.TENSORS).unlink()
+    tensors = load_file(folder / folder_files.TENSORS)
+    (folder / folder_files.TENSORS).unlink()
     names = sorted(tensors)
     places = {}
     for number in (1, 2):
@@ -91,7 +92,7 @@ def shard(folder):
         part = names[number - 1 :: 2]
         save_file({name: tensors[name] for name in part}, path)
         places |= dict.fromkeys(part, path.name)
-    (folder / stored.INDEX).write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    (folder / folder_files.INDEX).write_text(json.dumps({"metadata": {}, "weight_map": places}))
 
 
 def test_tensors_in_several_files_are_one_adapter(tmp_path):
@@ -109,7 +110,7 @@ def test_tensors_in_several_files_are_one_adapter(tmp_path):
 def test_a_damaged_index_is_named(tmp_path, text, message):
     made(tmp_path, llama(), target_modules=["q_proj"])
     shard(tmp_path)
-    (tmp_path / stored.INDEX).write_text(text)
+    (tmp_path / folder_files.INDEX).write_text(text)
     with pytest.raises(AdapterError, match=message):
         read(tmp_path)
 
@@ -119,7 +120,7 @@ def test_an_index_names_no_file_elsewhere(tmp_path):
     shard(tmp_path / "a")
     save_file({"x": torch.zeros(1)}, tmp_path / "outside.safetensors")
     index = {"weight_map": {"x": "../outside.safetensors"}}
-    (tmp_path / "a" / stored.INDEX).write_text(json.dumps(index))
+    (tmp_path / "a" / folder_files.INDEX).write_text(json.dumps(index))
     with pytest.raises(AdapterError, match=r"outside\.safetensors missing"):
         read(tmp_path / "a")
 
@@ -141,7 +142,7 @@ def test_what_is_not_a_term_of_a_linear_layer_is_refused_by_its_name(settings, m
 
 def test_a_pickle_is_refused_and_not_opened(tmp_path):
     model = made(tmp_path, llama(), target_modules=["q_proj"])
-    (tmp_path / stored.TENSORS).unlink()
+    (tmp_path / folder_files.TENSORS).unlink()
     model.save_pretrained(tmp_path, safe_serialization=False)
     with pytest.raises(AdapterError, match=r"adapter_model\.bin is a pickle") as refused:
         read(tmp_path)

@@ -1,6 +1,7 @@
 """Contract 6: merged = attached, through transformers' own forward, or a clear refusal."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -154,7 +155,7 @@ def test_what_has_nothing_to_merge_is_refused_with_the_alternative(kind, tmp_pat
     words = Words(init_text=variants.TEXT)
     adapter = table.attach(engine, NOTHING_TO_MERGE[kind], name="a", words=words)
     with pytest.raises(AdapterError, match="nothing to merge") as error:
-        merge.save(engine, adapter, Target(tmp_path / "out"), source=tmp_path, origin=ORIGIN)
+        merge.save(engine, adapter, Target(tmp_path / "out", source=tmp_path, origin=ORIGIN))
     assert {"full": "model/"}.get(kind, "beside the base") in error.value.remedy
     assert not (tmp_path / "out").exists()
 
@@ -163,7 +164,7 @@ def test_an_adapter_that_is_not_attached_is_refused(tmp_path):
     engine, adapter = attached(tiny_model("llama", torch.float32), DENSE["plain"])
     adapter.detach()
     with pytest.raises(AdapterError, match="'a' is not attached"):
-        merge.save(engine, adapter, Target(tmp_path / "out"), source=tmp_path, origin=ORIGIN)
+        merge.save(engine, adapter, Target(tmp_path / "out", source=tmp_path, origin=ORIGIN))
 
 
 def loaded(folder, settings, words=NO_WORDS, **options):
@@ -181,7 +182,7 @@ def test_a_merged_folder_is_a_base_of_its_own(tmp_path, shard_bytes, monkeypatch
     (source / "generation_config.json").write_text(json.dumps({"eos_token_id": [2, 0]}))
     before = hash_folder(source, fresh=True)
     base, engine, adapter = loaded(source, DENSE["dora"])
-    done = merge.save(engine, adapter, Target(tmp_path / "out"), source=source, origin=ORIGIN)
+    done = merge.save(engine, adapter, Target(tmp_path / "out", source=source, origin=ORIGIN))
     assert hash_folder(source, fresh=True) == before
     assert (done.into, done.gap, done.four_bit) == ("trained", None, False)
     assert done.bytes == sum(path.stat().st_size for path in done.folder.iterdir())
@@ -209,8 +210,8 @@ def test_a_merged_folder_is_a_base_of_its_own(tmp_path, shard_bytes, monkeypatch
 def test_a_qlora_folder_is_dense_and_says_which_base_it_was_merged_into(tmp_path, into):
     source = tiny_folder(tmp_path / "base")
     _, engine, adapter = loaded(source, QUANTISED["qlora"], four_bit=True)
-    target = Target(tmp_path / "out", into, torch.bfloat16)
-    done = merge.save(engine, adapter, target, source=source, origin=ORIGIN)
+    target = Target(tmp_path / "out", into, torch.bfloat16, source=source, origin=ORIGIN)
+    done = merge.save(engine, adapter, target)
     config = json.loads((done.folder / "config.json").read_text())
     assert "quantization_config" not in config
     assert config["dtype"] == "bfloat16"
@@ -223,7 +224,7 @@ def test_a_qlora_folder_is_dense_and_says_which_base_it_was_merged_into(tmp_path
     told = json.loads((done.folder / FILE).read_text())["merged"]
     assert told == {"into": into, "four_bit": True, "difference": far}
     if into == "trained":
-        assert "dequantised from 4 bit" in card
+        assert "dequantized from 4-bit" in card
         expected = engine.linears["model.layers.0.mlp.up_proj"]
         weight = expected.terms["a"].merged(expected.dense()).bfloat16()
         assert torch.equal(merged.model.layers[0].mlp.up_proj.weight, weight)
@@ -237,12 +238,12 @@ def test_the_original_of_a_base_that_came_in_4_bit_is_refused(tmp_path):
     loaded(source, QUANTISED["qlora"], four_bit=True)
     (copy,) = (tmp_path / "home" / "four_bit").glob("base-*")
     _, engine, adapter = loaded(copy, QUANTISED["qlora"])
-    target = Target(tmp_path / "out", "original")
-    with pytest.raises(AdapterError, match="in 4 bit itself") as error:
-        merge.save(engine, adapter, target, source=copy, origin=ORIGIN)
+    target = Target(tmp_path / "out", "original", source=copy, origin=ORIGIN)
+    with pytest.raises(AdapterError, match="it is 4-bit itself") as error:
+        merge.save(engine, adapter, target)
     assert "the 16-bit base" in error.value.remedy
     assert not (tmp_path / "out").exists()
-    done = merge.save(engine, adapter, Target(tmp_path / "out"), source=copy, origin=ORIGIN)
+    done = merge.save(engine, adapter, Target(tmp_path / "out", source=copy, origin=ORIGIN))
     merged = AutoModelForCausalLM.from_pretrained(done.folder)
     assert_same_logits(merged, engine)
 
@@ -253,10 +254,10 @@ def test_new_tokens_bring_their_tokenizer_and_no_file_of_the_old_one_stays(tmp_p
     tokenizer = AutoTokenizer.from_pretrained(source)
     tokens = add_tokens_(tokenizer, ["<intent>"])
     _, engine, adapter = loaded(source, LoraSettings(rank=2), Words(tokens))
-    target = Target(tmp_path / "out")
+    target = Target(tmp_path / "out", source=source, origin=ORIGIN)
     with pytest.raises(AdapterError, match="tokens of its own"):
-        merge.save(engine, adapter, target, source=source, origin=ORIGIN)
-    done = merge.save(engine, adapter, target, source=source, origin=ORIGIN, tokenizer=tokenizer)
+        merge.save(engine, adapter, target)
+    done = merge.save(engine, adapter, replace(target, tokenizer=tokenizer))
     assert not (done.folder / "added_tokens.json").exists()
     again = load_base(str(done.folder), dtype="float32", device="cpu")
     assert not [note for note in again.notes if "tokenizer has ids" in note]
@@ -268,10 +269,10 @@ def test_a_folder_that_is_there_stays_and_a_failed_merge_leaves_nothing(tmp_path
     source = tiny_folder(tmp_path / "base")
     _, engine, adapter = loaded(source, DENSE["plain"])
     with pytest.raises(AdapterError, match="there already"):
-        merge.save(engine, adapter, Target(source), source=source, origin=ORIGIN)
+        merge.save(engine, adapter, Target(source, source=source, origin=ORIGIN))
     usage = type("Usage", (), {"free": 10})
     monkeypatch.setattr("tunesmith.core.files.shutil.disk_usage", lambda path: usage)
     with pytest.raises(RunError, match="the merged model takes") as error:
-        merge.save(engine, adapter, Target(tmp_path / "out"), source=source, origin=ORIGIN)
+        merge.save(engine, adapter, Target(tmp_path / "out", source=source, origin=ORIGIN))
     assert "--resume" not in error.value.remedy
     assert sorted(path.name for path in tmp_path.iterdir()) == ["base"]

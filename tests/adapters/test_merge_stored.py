@@ -48,12 +48,10 @@ def adapter_over(base, settings, into, words=NO_WORDS):
 def both(tmp_path, engine, adapter, **options):
     """Tensors by name of what is merged in memory, and of what is merged in files."""
     base = tmp_path / "base"
-    merge.save(engine, adapter, Target(tmp_path / "one"), source=base, origin=ORIGIN, **options)
+    merge.save(engine, adapter, Target(tmp_path / "one", source=base, origin=ORIGIN, **options))
     _, skeleton = open_skeleton(str(base))
-    target = Target(tmp_path / "other")
-    done = merge.save_stored(
-        skeleton, tmp_path / "a", target, source=base, origin=ORIGIN, **options
-    )
+    target = Target(tmp_path / "other", source=base, origin=ORIGIN, **options)
+    done = merge.save_stored(skeleton, tmp_path / "a", target)
     assert (done.into, done.gap, done.four_bit) == ("trained", None, False)
     return [
         {
@@ -95,7 +93,7 @@ def test_new_tokens_are_merged_from_files_too(tied, tmp_path):
     _, skeleton = open_skeleton(str(base))
     with pytest.raises(AdapterError, match="tokens of its own"):
         merge.save_stored(
-            skeleton, tmp_path / "a", Target(tmp_path / "third"), source=base, origin=ORIGIN
+            skeleton, tmp_path / "a", Target(tmp_path / "third", source=base, origin=ORIGIN)
         )
 
 
@@ -106,7 +104,7 @@ def test_what_has_nothing_to_merge_is_refused(settings, tmp_path):
     _, skeleton = open_skeleton(str(base))
     with pytest.raises(AdapterError, match="nothing to merge"):
         merge.save_stored(
-            skeleton, tmp_path / "a", Target(tmp_path / "o"), source=base, origin=ORIGIN
+            skeleton, tmp_path / "a", Target(tmp_path / "o", source=base, origin=ORIGIN)
         )
     assert not (tmp_path / "o").exists()
 
@@ -118,6 +116,6 @@ def test_a_base_that_lacks_a_tensor_leaves_nothing(tmp_path):
     (base / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="hold no tensor"):
         merge.save_stored(
-            skeleton, tmp_path / "a", Target(tmp_path / "o"), source=base, origin=ORIGIN
+            skeleton, tmp_path / "a", Target(tmp_path / "o", source=base, origin=ORIGIN)
         )
     assert not (tmp_path / "o").exists()

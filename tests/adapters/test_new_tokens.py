@@ -109,7 +109,7 @@ def folder_of(tmp_path):
     [
         ({"embed_tokens": [97, 98, 11], "lm_head": [97, 98]}, "other tokens for the head"),
         ({"embed_tokens": [97, "x"]}, "no token id"),
-        ({"embed_tokens": [97, 98]}, "asks for tensors that it lacks"),
+        ({"embed_tokens": [97, 98]}, "lacks tensors that its config requires"),
         (None, "tensor base_model.model.lm_head.token_adapter"),
     ],
 )

@@ -30,12 +30,12 @@ from tunesmith.methods.adapter import Words
 def test_each_layer_is_read_with_its_own_scale(variant, tmp_path):
     folder = make(tmp_path, MIXED)[variant]
     source, deltas = read(folder), expected(folder, MIXED[variant])
-    assert source.shapes.keys() == source.widths.keys() == deltas.keys()
+    assert source.shapes.keys() == deltas.keys()
     for layer, delta in deltas.items():
         product = source.product(layer)
         found = product.scale * product.b @ product.a
         torch.testing.assert_close(found, delta, rtol=1e-12, atol=1e-12)
-        assert source.widths[layer] == tuple(delta.shape)
+        assert source.shapes[layer].widths == tuple(delta.shape)
     assert source.product("model.layers.7.mlp.up_proj") is None
 
 

@@ -147,6 +147,6 @@ def test_a_start_text_longer_than_p_is_refused_and_a_shorter_one_goes_round(kind
 @pytest.mark.parametrize("count", [127, 128, 10**12])
 def test_virtual_tokens_that_fill_the_context_are_refused_before_they_are_made(kind, count):
     engine = prepare_(tiny_model("llama", torch.float32))
-    with pytest.raises(ConfigError, match=r"no room behind .* in the model's context of 128"):
+    with pytest.raises(ConfigError, match=r"no room after .* in the model's context of 128"):
         table.attach(engine, SETTINGS[kind].model_copy(update={"tokens": count}))
     assert not engine.prefixes

@@ -23,7 +23,7 @@ from tunesmith.evaluation.capacity import (
     rank_for,
     singular_values,
 )
-from tunesmith.methods import lora_variants
+from tunesmith.methods import table
 
 
 def random(*shape, seed=0):
@@ -61,7 +61,7 @@ def test_factors_that_do_not_fit_or_are_no_numbers_are_refused():
 
 def attached(**settings):
     engine = prepare_(tiny_model("llama"), torch.float32)
-    adapter = lora_variants.attach(engine, LoraSettings(rank=3, alpha=6, **settings), name="mine")
+    adapter = table.attach(engine, LoraSettings(rank=3, alpha=6, **settings), name="mine")
     return engine, adapter
 
 

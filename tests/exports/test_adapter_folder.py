@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from tests.adapters.test_store import VARIANTS, assert_same_logits, ours, randomise, theirs
 from tests.families import tiny_model
 from tunesmith.adapters import folder as config_file
-from tunesmith.adapters import store, stored
+from tunesmith.adapters import store
 from tunesmith.config.methods import LoraSettings, PromptSettings
 from tunesmith.core.errors import AdapterError
 from tunesmith.engine.forward import prepare_
@@ -33,7 +33,7 @@ def made(settings, into):
 def as_vllm_does(folder):
     """W + alpha / rank B A, with one alpha and rank of the config, whatever else it says."""
     config = json.loads((folder / config_file.CONFIG).read_text())
-    tensors = load_file(folder / stored.TENSORS)
+    tensors = load_file(folder / config_file.TENSORS)
     model = tiny_model("llama", torch.float32)
     for key, a in tensors.items():
         if "lora_A" in key:
@@ -65,7 +65,7 @@ def test_folded_for_vllm_it_computes_the_same(variant, tmp_path):
 def test_b_stays_as_it_is_where_the_scale_can_be_said_in_whole_numbers(tmp_path):
     made(LoraSettings(rank=4, alpha=8), tmp_path / "a")
     assert write_vllm(tmp_path / "a", tmp_path / "out") == 8
-    before, after = (load_file(tmp_path / n / stored.TENSORS) for n in ("a", "out"))
+    before, after = (load_file(tmp_path / n / config_file.TENSORS) for n in ("a", "out"))
     for key, tensor in before.items():
         kept = after[key][:, :4] if "lora_B" in key else after[key][:4]
         rest = after[key][:, 4:] if "lora_B" in key else after[key][4:]
@@ -76,7 +76,7 @@ def test_b_stays_as_it_is_where_the_scale_can_be_said_in_whole_numbers(tmp_path)
 @pytest.mark.parametrize("variant", DORA)
 def test_dora_is_refused_for_vllm_with_the_way_out(variant, tmp_path):
     made(DORA[variant], tmp_path / "a")
-    with pytest.raises(AdapterError, match="DoRA's magnitudes, which vLLM refuses") as refused:
+    with pytest.raises(AdapterError, match="DoRA's magnitudes") as refused:
         write_vllm(tmp_path / "a", tmp_path / "out")
     assert "--merged" in refused.value.remedy
     assert not (tmp_path / "out").exists()
@@ -87,7 +87,7 @@ def test_ranks_above_and_methods_beside_lora_are_refused(tmp_path):
     with pytest.raises(AdapterError, match="rank 513 is above the largest that vLLM takes, 512"):
         write_vllm(tmp_path / "a", tmp_path / "out")
     made(PromptSettings(tokens=3, init="random"), tmp_path / "p")
-    with pytest.raises(AdapterError, match="serve LoRA adapters only, not those of method prompt"):
+    with pytest.raises(AdapterError, match="support LoRA only, not method prompt"):
         write_vllm(tmp_path / "p", tmp_path / "out")
 
 
@@ -101,7 +101,7 @@ def test_the_folder_for_peft_computes_the_same_and_keeps_what_lies_beside(varian
     again = peft.PeftModel.from_pretrained(tiny_model("llama", torch.float32), tmp_path / "out")
     assert_same_logits(expected, theirs(again))
     kept = {path.name for path in (tmp_path / "out").iterdir()}
-    assert kept == {config_file.CONFIG, stored.TENSORS, store.CARD, "tokenizer.json"}
+    assert kept == {config_file.CONFIG, config_file.TENSORS, store.CARD, "tokenizer.json"}
     assert (tmp_path / "out" / store.CARD).read_text() == "a card"
 
 
@@ -110,5 +110,5 @@ def test_the_folder_for_peft_computes_the_same_and_keeps_what_lies_beside(varian
 def test_tensors_are_in_the_format_asked_for(write, dtype, tmp_path):
     made(LoraSettings(rank=3, alpha=7), tmp_path / "a")
     write(tmp_path / "a", tmp_path / "out", dtype=dtype)
-    tensors = load_file(tmp_path / "out" / stored.TENSORS)
+    tensors = load_file(tmp_path / "out" / config_file.TENSORS)
     assert {tensor.dtype for tensor in tensors.values()} == {dtype}

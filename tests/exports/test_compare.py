@@ -95,8 +95,8 @@ def test_llama_cpp_answers_as_the_merged_model_does(tmp_path):
     engine = prepare_(plain(folder))
     adapter = table.attach(engine, LoraSettings(rank=3, alpha=7, dora=True), name="a")
     randomise(adapter)
-    target, origin = Target(tmp_path / "merged"), Origin("tiny", "0", "lora")
-    merge.save(engine, adapter, target, source=folder, origin=origin)
+    origin = Origin("tiny", "0", "lora")
+    merge.save(engine, adapter, Target(tmp_path / "merged", source=folder, origin=origin))
     model = write_model(tmp_path / "merged", tmp_path / "m.gguf", number_format="f32").path
     assert_same(compare(here(folder, "a", engine), Artefact(model), TALKS, max_tokens=12))
 
@@ -261,9 +261,9 @@ def test_the_largest_difference_is_that_of_any_logit(truth, tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"template": "another"}, "THE TEMPLATE IN THE FILE IS ANOTHER"),
-        ({"row": {"rendered": "x"}}, "Prompts that llama.cpp reads otherwise: (0, 1)"),
-        ({"row": {"ids": [1]}}, "Prompts that llama.cpp reads otherwise: (0, 1)"),
+        ({"template": "another"}, "The template in the file differs"),
+        ({"row": {"rendered": "x"}}, "Prompts that llama.cpp reads differently: (0, 1)"),
+        ({"row": {"ids": [1]}}, "Prompts that llama.cpp reads differently: (0, 1)"),
         ({"row": {"rendered": None, "failure": "it broke"}}, "it broke"),
         ({"ends": False}, "does not end an answer at the tokens (2,)"),
     ],

@@ -136,7 +136,7 @@ def test_without_llama_cpp_the_files_are_there_and_that_is_said(
     modelfile = (done.out / "Modelfile").read_text()
     assert "FROM ./model.gguf" in modelfile
     assert ("ADAPTER ./adapter.gguf" in modelfile) != merged
-    assert "llama.cpp is not here" in done.not_run
+    assert "llama.cpp is not installed" in done.not_run
     assert done.to_json()["largest_difference"] is None
     kept = export(adapters, "lora", "gguf", tmp_path / "g", merged=merged)
     assert [p.name for p in kept.out.iterdir()] == ["model.gguf" if merged else "adapter.gguf"]
@@ -161,7 +161,7 @@ def test_a_merged_model_is_whole_in_the_format_asked_for(dtype, adapters, tmp_pa
     assert own.apply_chat_template(talk) == base.apply_chat_template(talk)
     assert (done.out / "generation_config.json").is_file()
     assert read_origin(done.out) == read_origin(adapters / "lora")
-    assert "0 prompts were asked for" in done.not_run
+    assert "0 prompts were requested" in done.not_run
 
 
 def test_dora_goes_to_vllm_merged_or_not_at_all(adapters, tmp_path):

@@ -64,7 +64,7 @@ def test_llama_cpp_would_add_what_is_added_here(name, variant, tmp_path):
     written = write_adapter(tmp_path / "a", folder, tmp_path / "a.gguf")
     found, _ = terms(written.path)
     layers = [name for name, linear in engine.linears.items() if "a" in linear.terms]
-    assert written.tensors == 2 * len(layers) == 2 * len(found)
+    assert len(GGUFReader(written.path).tensors) == 2 * len(layers) == 2 * len(found)
     for layer in layers:
         number, piece = layer.split(".")[2], layer.rpartition(".")[2]
         term = found[f"blk.{number}.{PIECES[piece]}.weight"]
@@ -100,8 +100,8 @@ def test_f16_adapters_are_half_as_large(tmp_path):
     ("settings", "words", "named"),
     [
         (LoraSettings(rank=2, dora=True), None, "DoRA's magnitudes"),
-        (PromptSettings(init_text="x"), Words(init_text=[3, 4]), "method prompt cannot"),
-        (PTuningSettings(init_text="x"), Words(init_text=[3, 4]), "method p-tuning cannot"),
+        (PromptSettings(init_text="x"), Words(init_text=[3, 4]), "not method prompt"),
+        (PTuningSettings(init_text="x"), Words(init_text=[3, 4]), "not method p-tuning"),
         (LoraSettings(rank=2), Words(new_tokens={5: [7]}), "tokens of its own"),
     ],
 )

@@ -14,7 +14,7 @@ from tests.exports.bases import FAMILIES, base, kind_of, plain
 from tests.models.tiny import edit_json, tiny_folder
 from tunesmith.core import files
 from tunesmith.core.errors import ModelError, RunError
-from tunesmith.exports import gguf_tensors
+from tunesmith.exports import gguf_model
 from tunesmith.exports.gguf_model import write_model
 from tunesmith.models import gguf
 from tunesmith.models.gguf import same_tokenizer
@@ -46,7 +46,6 @@ def test_a_written_model_reads_back_with_the_same_logits_and_tokenizer(
 ):
     folder = base(name, tmp_path / "base")
     written = write_model(folder, tmp_path / "m.gguf", number_format=number_format)
-    assert written.bytes == written.path.stat().st_size
     again = gguf.convert_cached(written.path)
     # bf16 values are the same in each format, and in the folder that reading makes; but f16 has
     # fewer bits for the smallest of them
@@ -78,12 +77,11 @@ def test_quantised_rows_are_within_a_step_and_odd_ones_stay_in_f16(tmp_path):
 def test_weights_are_converted_in_blocks_to_the_same_bytes(tmp_path, monkeypatch):
     folder = base("llama", tmp_path / "base")
     whole = write_model(folder, tmp_path / "a.gguf", number_format="q8_0").path.read_bytes()
-    monkeypatch.setattr(gguf_tensors, "BLOCK_ELEMENTS", 100)
+    monkeypatch.setattr(gguf_model, "BLOCK_ELEMENTS", 100)
     assert write_model(folder, tmp_path / "a.gguf", number_format="q8_0").path.read_bytes() == whole
 
 
 def test_at_no_time_is_more_than_one_weight_in_memory(tmp_path, monkeypatch):
-    from tunesmith.exports import gguf_model
 
     alive, limit = set(), 0
     read = gguf_model.read_weight
@@ -105,12 +103,12 @@ def test_at_no_time_is_more_than_one_weight_in_memory(tmp_path, monkeypatch):
 
 def test_a_sharded_folder_is_the_same_file(tmp_path):
     folder = base("llama", tmp_path / "base")
-    whole = write_model(folder, tmp_path / "a.gguf", name="m").path.read_bytes()
+    whole = write_model(folder, tmp_path / "a.gguf").path.read_bytes()
     plain(folder).bfloat16().save_pretrained(tmp_path / "shards", max_shard_size="50KB")
     for path in folder.glob("tok*"):
         shutil.copy(path, tmp_path / "shards")
     shutil.copy(folder / "chat_template.jinja", tmp_path / "shards")
-    parts = tensors(write_model(tmp_path / "shards", tmp_path / "b.gguf", name="m").path)
+    parts = tensors(write_model(tmp_path / "shards", tmp_path / "b.gguf").path)
     assert len(list((tmp_path / "shards").glob("*.safetensors"))) > 2
     for name, each in tensors(tmp_path / "a.gguf").items():
         assert np.array_equal(parts[name].data, each.data), name
@@ -211,7 +209,7 @@ def test_another_family_is_refused_with_those_that_can_be_written(family, tmp_pa
         write_model(folder, tmp_path / "m.gguf")
 
 
-@pytest.mark.parametrize(("value", "named"), [(1e5, "which f16"), (float("nan"), "no finite")])
+@pytest.mark.parametrize(("value", "named"), [(1e5, "which f16"), (float("nan"), "not finite")])
 def test_a_weight_that_the_format_cannot_hold_is_refused(value, named, tmp_path):
     folder = tiny_folder(tmp_path / "base")
     weights = load_file(folder / "model.safetensors")

@@ -41,4 +41,4 @@ def test_kinds_that_nobody_names_are_those_of_the_base():
         assert needs_four_bit(first_kind(four_bit=four_bit)) is four_bit
     assert not needs_four_bit("of another program")
     assert table.row("of another program") is None
-    assert table.METHODS[table.combined_kind()].mergeable
+    assert table.METHODS[table.COMBINED_KIND].mergeable

@@ -143,13 +143,13 @@ def test_loftq_starts_nearer_to_the_base_before_quantisation(tmp_path):
 
 def test_loftq_without_the_original_is_refused(tmp_path):
     engine = prepare_(tiny_model("llama", torch.float32))
-    with pytest.raises(ConfigError, match="before it was quantised"):
+    with pytest.raises(ConfigError, match="before it was quantized"):
         table.attach(engine, LoraSettings(kind="qlora", init="loftq"))
 
 
 def test_a_base_in_4_bit_cannot_be_trained_whole(tmp_path):
     engine = prepare_(four_bit_model(tiny_model("llama", torch.float32), tmp_path))
-    with pytest.raises(ConfigError, match="in 4 bit"):
+    with pytest.raises(ConfigError, match="are 4-bit"):
         table.attach(engine, FullSettings())
 
 

@@ -154,7 +154,7 @@ def test_missing_weights_are_named(tmp_path):
 @pytest.mark.parametrize("rule", ["default", None])
 def test_unknown_rule_for_words_is_refused(tmp_path, rule):
     path = write_gguf(tmp_path / "tiny.gguf", family("llama"), pre=rule)
-    with pytest.raises(ModelError, match=rf"The rule '?{rule}'? for cutting"):
+    with pytest.raises(ModelError, match=rf"The rule '?{rule}'? for splitting"):
         gguf.convert_cached(path)
 
 

@@ -117,7 +117,7 @@ def test_code_in_the_folder_is_not_run_unless_trusted(folder):
         ({"model_type": "gemma3"}, "'gemma3' is not supported yet: .*ConditionalGeneration"),
         ({"model_type": "t5"}, "'t5' is not a language model"),
         ({"model_type": "of-tomorrow"}, "of-tomorrow"),
-        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "already quantised .gptq"),
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "already quantized .gptq"),
     ],
 )
 def test_unsupported_kind_is_refused_by_name(folder, changes, reason):

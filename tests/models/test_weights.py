@@ -53,7 +53,7 @@ def write(tmp_path, tensors, **options):
     return source, into
 
 
-@pytest.mark.parametrize("most", [1, 100, 10**9])
+@pytest.mark.parametrize("limit", [1, 100, 10**9])
 def test_tensors_lie_where_the_index_says_and_groups_are_not_torn(tmp_path, limit, monkeypatch):
     monkeypatch.setattr(weights, "SHARD_BYTES", limit)
     groups = [{f"{i}.a": torch.full((5,), i), f"{i}.b": torch.eye(i + 2)} for i in range(4)]

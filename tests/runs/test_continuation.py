@@ -100,7 +100,7 @@ def test_all_layers_by_name_and_all_linear_mean_the_same(trained, tmp_path):
 @pytest.mark.parametrize(
     ("method", "told"),
     [
-        ({"rank": 16}, "method.rank is 16, the adapter has 3;;Leave method.rank out"),
+        ({"rank": 16}, "method.rank is 16, the adapter has 3;;Omit method.rank"),
         ({"alpha": 8}, "method.alpha is 8.0, the adapter has 5"),
         ({"rank": 3, "alpha": 2}, "method.alpha is 2.0, the adapter has 5"),
         ({"dora": True}, "method.dora is true, the adapter has false"),
@@ -120,7 +120,7 @@ def test_all_layers_by_name_and_all_linear_mean_the_same(trained, tmp_path):
             {"rank": 9, "alpha": 4, "dora": True, "new_tokens": ["<a>"]},
             "method.dora is true, the adapter has false; method.rank is 9, the adapter has 3; "
             "method.alpha is 4.0, the adapter has 5; method.new_tokens is [<a>], the adapter has "
-            "none;;Leave method.dora, method.rank, method.alpha, method.new_tokens out",
+            "none;;Omit method.dora, method.rank, method.alpha, method.new_tokens",
         ),
     ],
 )
@@ -135,7 +135,7 @@ def test_a_key_that_asks_for_another_adapter_is_refused_with_its_value(
     assert message in error.value.message
     assert str(tmp_path / "first" / "adapter") in error.value.message
     assert remedy in error.value.remedy
-    assert "leave method.init out" in error.value.remedy
+    assert "omit method.init" in error.value.remedy
     assert not (tmp_path / "second").exists()
 
 
@@ -157,7 +157,7 @@ def test_virtual_tokens_are_the_adapters_and_another_number_is_refused(trained, 
         assert made.method.tokens == count
     with pytest.raises(ConfigError, match=f"method.tokens is 5, the adapter has {count}") as error:
         go(tmp_path, {"kind": kind, "tokens": 5})
-    assert "Leave method.tokens out" in error.value.remedy
+    assert "Omit method.tokens" in error.value.remedy
     for changes in ({"init_text": "say"}, *([{"projection": 8}] if kind != "prompt" else [])):
         with pytest.raises(ConfigError, match="leave out"):
             go(tmp_path, {"kind": kind, **changes})

@@ -207,7 +207,7 @@ def test_a_run_beside_another_says_so_and_keeps_the_note(tmp_path, monkeypatch):
 
 def test_virtual_tokens_that_fill_the_context_are_refused(tmp_path):
     with pytest.raises(
-        ConfigError, match="no room behind 255 virtual tokens in the model's context of 256"
+        ConfigError, match="no room after 255 virtual tokens in the model's context of 256"
     ):
         go(config(tmp_path, method={"kind": "prompt", "tokens": 255}))
 

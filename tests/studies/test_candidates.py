@@ -49,7 +49,7 @@ def found(blend, tmp_path, monkeypatch, lost):
     def save(_path, combination, _fit):
         return SimpleNamespace(folder=tuple(combination.weights))
 
-    monkeypatch.setattr(candidates.combined_folder, "save", save)
+    monkeypatch.setattr(candidates.combined, "save", save)
     reads = SimpleNamespace(lost=lambda weights: {"a": lost(weights)})
     return balanced(blend, reads, tmp_path, SILENT)
 

@@ -1,21 +1,22 @@
-"""Rules that combine deltas: linear, magnitude pruning, TIES, DARE and SCE.
+"""Rules that combine deltas: linear, magnitude pruning, TIES, DARE, SCE and KnOTS.
 
 A rule that works entry by entry is what it keeps of each delta, and how what is kept becomes one
-matrix; the table ``RULES`` pairs both. A negative weight takes a skill away. Summing A and B
-themselves would be something else: (B1 + B2)(A1 + A2) has the cross terms B1 A2 + B2 A1.
+matrix; the table ``RULES`` pairs both. KnOTS applies one in shared directions. A
+negative weight removes a skill. Summing A and B themselves would be something else:
+(B1 + B2)(A1 + A2) has the cross terms B1 A2 + B2 A1.
 """
 
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from tunesmith.adapters.products import Delta, Dense, Product, blocks, by_rows, concatenated
-from tunesmith.core.errors import ConfigError
+from tunesmith.core.errors import ConfigError, UsageError
 
 # What elects an entry's sign: the sum of the values, or the count of the signs.
 Signs = Literal["total", "frequency"]
@@ -27,7 +28,7 @@ Rows = Callable[[Tensor], Tensor]
 class MergeLayer:
     """Where deltas are combined: the layer, how many adapters there are in all, the seed.
 
-    Adapters that have nothing beside this layer count, and give no delta.
+    Adapters without this layer count, and give no delta.
     """
 
     name: str
@@ -210,3 +211,78 @@ RULES: Mapping[str, RuleParts] = {
     "magnitude": RuleParts(trim, total, 0.5),
     "sce": RuleParts(select_varying, weigh_by_energy, 0.1),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Knots:
+    """KnOTS: ``rule`` in directions that the products share; the paper uses TIES and DARE-TIES.
+
+    [D1 ... DN] = U S [V1^T ... VN^T] for the products D_i side by side. The rule combines the
+    S V_i^T, which share the directions U, and U carries the result back.
+    """
+
+    rule: EntryRule = field(default_factory=lambda: rule("ties", 1.0))
+
+    def __call__(self, deltas: Sequence[Product], layer: MergeLayer, /) -> Product:
+        """A product of the sum of the ranks at most: nothing has to be cut."""
+        u, aligned = align(deltas)
+        return Product(self.rule(aligned, layer).matrix, u)
+
+
+def align(products: Sequence[Product]) -> tuple[Tensor, list[Dense]]:
+    """U [D_out, K] and each adapter's S V_i^T [K, D_in]; K at most the sum of the ranks.
+
+    By small matrices: B = [s1 B1, ...] = Q R and A_i^T = Q_i R_i give U S W^T = [R^1 R_1^T, ...],
+    R^i the columns of R that belong to adapter i.
+    """
+    whole = concatenated(products)
+    q, r = torch.linalg.qr(whole.b.double())
+    inner = [torch.linalg.qr(each.a.double().t()) for each in products]
+    columns = r.split([each.rank for each in products], dim=1)
+    core = torch.cat([c @ ra.t() for c, (_, ra) in zip(columns, inner, strict=True)], dim=1)
+    u, s, wt = torch.linalg.svd(core, full_matrices=False)
+    used = int((s > s[0] * torch.finfo(whole.dtype).eps).sum()) or 1
+    parts = (s[:used, None] * wt[:used]).split([qa.shape[1] for qa, _ in inner], dim=1)
+    aligned = [
+        Dense((part @ qa.t()).to(whole.dtype)) for part, (qa, _) in zip(parts, inner, strict=True)
+    ]
+    return (q @ u[:, :used]).to(whole.dtype), aligned
+
+
+METHODS = ("linear", "knots", *RULES)
+
+
+def made(kind: str, density: float | None = None) -> MergeMethod:
+    """The method of a name, with the density that it works at (None: its own).
+
+    The density of `knots` is that of the TIES in shared directions. Raises UsageError for an
+    unknown name, and for a density where there is none to set; ConfigError for a density that
+    keeps nothing.
+    """
+    if kind not in METHODS:
+        raise UsageError(
+            f"There is no merge method `{kind}`.", remedy=f"Use one of: {', '.join(METHODS)}."
+        )
+    if kind == "linear" and density is not None:
+        raise UsageError(
+            f"`{kind}` keeps every entry: it has no density.",
+            remedy=f"Omit the density, or use one of: {', '.join([*RULES, 'knots'])}.",
+        )
+    if kind == "knots":
+        return Knots() if density is None else Knots(rule("ties", density))
+    return Linear() if kind == "linear" else rule(kind, density)
+
+
+def density_of(method: MergeMethod) -> float | None:
+    """The share of entries that it keeps; None where it keeps all by itself."""
+    found = method.rule if isinstance(method, Knots) else method
+    return found.density if isinstance(found, EntryRule) else None
+
+
+def described(method: MergeMethod) -> dict[str, object]:
+    """A method's name as ``kind`` with its settings, for a file."""
+    if isinstance(method, Knots):
+        return {"kind": "knots", "rule": described(method.rule)}
+    if not isinstance(method, EntryRule):
+        return {"kind": "linear"}
+    return {name: value for name, value in asdict(method).items() if value is not None}

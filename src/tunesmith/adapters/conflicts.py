@@ -1,8 +1,9 @@
-"""Where do adapters conflict before they are combined: by layer, kind of layer and depth?"""
+"""Where adapters conflict before they are combined: by layer, kind of layer and depth."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,7 +30,7 @@ class Band:
 
 
 def depth_of(layer: str) -> int | None:
-    """The number of the block that a dotted name lies in; None for a layer of none."""
+    """The number of the block in a dotted name; None for a layer outside the blocks."""
     return next((int(part) for part in layer.split(".") if part.isdigit()), None)
 
 
@@ -38,13 +39,8 @@ def kind_of(layer: str) -> str:
     return layer.rpartition(".")[2]
 
 
-def kinds_of(layers: Iterable[str]) -> list[str]:
-    """Every kind, in the order in which they are met."""
-    return list(dict.fromkeys(map(kind_of, layers)))
-
-
 def bands(layers: Sequence[str], *, limit: int) -> list[Band]:
-    """The layers from the first block to the last in at most ``most`` bands of like height.
+    """The layers from the first block to the last in at most ``limit`` bands of equal height.
 
     Layers outside the blocks come last, each by itself.
     """
@@ -71,9 +67,9 @@ SHOWN = 3  # layers in a message
 class Conflict:
     """Two products D1 and D2 of a layer, or of all layers together.
 
-    ``cosine``: <D1, D2> / (||D1|| ||D2||); 0 for adapters that have nothing to do with each other.
+    ``cosine``: <D1, D2> / (||D1|| ||D2||); 0 for unrelated adapters.
     ``sign_conflict``: share of opposing signs, entries counting |d1 d2|; 0.5 is chance. It does
-    not depend on the norms: ``norm_ratio``, ||D2|| / ||D1||, tells who drowns whom.
+    not depend on the norms: ``norm_ratio``, ||D2|| / ||D1||, shows which one dominates.
     ``input_overlap``, ``output_overlap``: of the subspaces that the products mainly read from and
     write to, ||U1^T U2||^2 / min(k1, k2) (arXiv 2106.09685, equation 4), where ``chance`` is what
     random subspaces of these sizes have, and ``subspace_overlap`` is the mean of both.
@@ -108,7 +104,7 @@ class Conflicts:
 
     def together(self, layers: Iterable[str]) -> Conflict:
         """Some of the layers that both have, as if they were one matrix."""
-        return _together((self._sums[layer] for layer in layers), (0.0, 0.0)).conflict()
+        return _together([self._sums[layer] for layer in layers]).conflict()
 
 
 def conflicts(
@@ -129,56 +125,47 @@ def conflicts(
         raise AdapterError(
             f"{first.folder} and {second.folder} have no layer in common (one has {names[0]}, ..., "
             f"the other {names[1]}, ...).",
-            remedy="Nothing in their weights clashes; the linear combination keeps both whole.",
+            remedy="Their weights do not conflict: the linear combination keeps both whole.",
         )
-    sums = {layer: _measure(*_pair(layer, first, second)) for layer in shared}
+    sums = {layer: _measure(_product(first, layer), _product(second, layer)) for layer in shared}
     rest = [
-        sum(_norm(layer, source) ** 2 for layer in layers)
+        sum(_product(source, layer).norm() ** 2 for layer in layers)
         for layers, source in zip(alone, (first, second), strict=True)
     ]
-    return Conflicts(
-        {layer: each.conflict() for layer, each in sums.items()},
-        _together(sums.values(), rest).conflict(),
-        alone[0],
-        alone[1],
-        sums,
-    )
+    overall = _together([*sums.values(), _Sums(first_square=rest[0], second_square=rest[1])])
+    layers = {layer: each.conflict() for layer, each in sums.items()}
+    return Conflicts(layers, overall.conflict(), alone[0], alone[1], sums)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sums:
-    """What is added up over entries and layers."""
+class _Sums(NamedTuple):
+    """What is added up over entries and layers; overlaps and chance times the weight."""
 
-    dot: float  # <D1, D2>
-    squares: tuple[float, float]  # ||D1||^2, ||D2||^2
-    sizes: float  # sum |d1 d2|
-    opposing: float  # that of entries with opposing signs
-    overlaps: tuple[float, float, float]  # inputs, outputs, chance; times the weight
-    weight: float  # ||D1|| ||D2||, by which overlaps are averaged
+    dot: float = 0.0  # <D1, D2>
+    first_square: float = 0.0  # ||D1||^2
+    second_square: float = 0.0  # ||D2||^2
+    sizes: float = 0.0  # sum |d1 d2|
+    opposing: float = 0.0  # that of entries with opposing signs
+    inputs: float = 0.0
+    outputs: float = 0.0
+    chance: float = 0.0
+    weight: float = 0.0  # ||D1|| ||D2||, by which overlaps are averaged
 
     def conflict(self) -> Conflict:
-        norms = [math.sqrt(square) for square in self.squares]
-        inputs, outputs, chance = (_over(each, self.weight) for each in self.overlaps)
+        first, second = math.sqrt(self.first_square), math.sqrt(self.second_square)
         return Conflict(
-            cosine=_over(self.dot, norms[0] * norms[1]),
+            cosine=_over(self.dot, first * second),
             sign_conflict=_over(self.opposing, self.sizes),
-            input_overlap=inputs,
-            output_overlap=outputs,
-            chance=chance,
-            norm_ratio=_over(norms[1], norms[0]),
+            input_overlap=_over(self.inputs, self.weight),
+            output_overlap=_over(self.outputs, self.weight),
+            chance=_over(self.chance, self.weight),
+            norm_ratio=_over(second, first),
         )
 
 
-def _pair(layer: str, first: AdapterSource, second: AdapterSource) -> tuple[Product, Product]:
-    one, other = first.product(layer), second.product(layer)
-    assert one is not None
-    assert other is not None
-    return one, other
-
-
-def _norm(layer: str, source: AdapterSource) -> float:
+def _product(source: AdapterSource, layer: str) -> Product:
     product = source.product(layer)
-    return product.norm() if product is not None else 0.0
+    assert product is not None
+    return product
 
 
 def _measure(one: Product, other: Product) -> _Sums:
@@ -195,13 +182,8 @@ def _measure(one: Product, other: Product) -> _Sums:
     chance = max(k1, k2) * sum(1 / width for width in widths) / 2
     squares = float(first.s.square().sum()), float(second.s.square().sum())
     weight = math.sqrt(squares[0] * squares[1])
-    return _Sums(
-        dot,
-        squares,
-        *_signs(one, other),
-        (overlaps[0] * weight, overlaps[1] * weight, chance * weight),
-        weight,
-    )
+    inputs, outputs = (overlap * weight for overlap in overlaps)
+    return _Sums(dot, *squares, *_signs(one, other), inputs, outputs, chance * weight, weight)
 
 
 def _principal(values: Tensor) -> int:
@@ -222,21 +204,9 @@ def _signs(one: Product, other: Product) -> tuple[float, float]:
     return sizes, opposing
 
 
-def _together(sums: Iterable[_Sums], rest: Sequence[float]) -> _Sums:
-    """All layers as one; ``rest``: the squares of what each adapter has alone."""
-    each = list(sums)
-    overlaps = [sum(one.overlaps[i] for one in each) for i in range(3)]
-    return _Sums(
-        sum(one.dot for one in each),
-        (
-            sum(one.squares[0] for one in each) + rest[0],
-            sum(one.squares[1] for one in each) + rest[1],
-        ),
-        sum(one.sizes for one in each),
-        sum(one.opposing for one in each),
-        (overlaps[0], overlaps[1], overlaps[2]),
-        sum(one.weight for one in each),
-    )
+def _together(sums: Iterable[_Sums]) -> _Sums:
+    """All of them as one layer."""
+    return _Sums(*map(sum, zip(*sums, strict=True)))
 
 
 def _over(part: float, whole: float) -> float:

@@ -1,4 +1,4 @@
-"""Does an adapter fit a base? Name and hash, layers and their widths, values that are finite."""
+"""Does an adapter fit a base? Name and hash, layers and their widths, finite values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from tunesmith.adapters.folder import read_config, read_origin
-from tunesmith.adapters.stored import StoredTensors
+from tunesmith.adapters.folder import StoredTensors, read_config, read_origin
 from tunesmith.core.errors import AdapterError
 from tunesmith.engine.forward import Engine
 from tunesmith.methods import table
@@ -16,15 +15,16 @@ from tunesmith.models.hashes import COMBINED, hash_folder
 
 SHOWN = 5  # mismatches in a message
 SHOWN_HASH = 12  # letters of a hash
+EARLIER = "Use an earlier checkpoint: the training went wrong."
 
 Kind = Literal["format", "name", "hash", "layers", "values"]
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which base this is: the name that it was asked for by, and its folder.
+    """Which base this is: the name that it was requested by, and its folder.
 
-    ``trusted``: the user says that it is the right one where only the names differ.
+    ``trusted``: the user confirms that it is the right one where only the names differ.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """One thing that does not fit, and the way out; ``overridden`` where the user trusts a name."""
+    """One thing that does not fit, and its remedy; ``overridden`` where the user trusts a name."""
 
     kind: Kind
     message: str
@@ -48,10 +48,10 @@ class Mismatch:
 
 
 def mismatches(folder: Path, engine: Engine, base: Identity | None = None) -> list[Mismatch]:
-    """Everything in which the adapter in ``folder`` does not fit; without weights of the base too.
+    """Everything about the adapter in ``folder`` that does not fit the base.
 
-    ``engine`` may be one without weights (on the meta device). Without ``base`` its name and hash
-    do not count. What cannot be read at all is a mismatch of kind `format`.
+    ``engine`` may have no weights (on the meta device). Without ``base`` its name and hash do not
+    count. A folder that cannot be read is a mismatch of kind `format`.
     """
     try:
         config = read_config(folder)
@@ -66,7 +66,7 @@ def mismatches(folder: Path, engine: Engine, base: Identity | None = None) -> li
 def of_base(
     folder: Path, config: Mapping[str, object], base: Identity | None
 ) -> Sequence[Mismatch]:
-    """That the adapter belongs to another base: by its hash where that is known, else by name."""
+    """Whether the adapter belongs to another base: by its hash where it is known, else by name."""
     if base is None:
         return []
     origin = read_origin(folder)
@@ -78,7 +78,7 @@ def of_base(
                 "hash",
                 f"its base {origin.base!r} has the SHA-256 {origin.sha256[:SHOWN_HASH]}..., "
                 f"{base.name!r} has {found[:SHOWN_HASH]}...: other weights, or another tokenizer",
-                f"Load {origin.base!r} as it was, or go on training over this base: "
+                f"Load {origin.base!r} as it was, or continue training over this base: "
                 f"--method.init {folder}",
             )
         ]
@@ -86,27 +86,18 @@ def of_base(
     if not written or _same_name(written, base):
         return []
     message = f"it names {written!r} as its base, this is {base.name!r}"
-    remedy = f"Load {written!r}; --force says that both are the same base under two names."
+    remedy = f"Load {written!r}; --force confirms that both are the same base."
     return [Mismatch("name", message, remedy, overridden=base.trusted)]
 
 
 def of_tensors(folder: Path, engine: Engine, tensors: Mapping[str, Tensor]) -> Sequence[Mismatch]:
     """Layers that the base lacks or has in other widths, and values that are not finite."""
     config = read_config(folder)
-    form = table.reader_of(config, folder)
-    written = config.get("base_model_name_or_path")
-    remedy = f"It names {written!r} as its base; load that."
+    load = f"It names {config.get('base_model_name_or_path')!r} as its base; load that."
+    misfits = table.reader_of(config, folder).misfits(engine, tensors)
     odd = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
-    return [
-        *(Mismatch("layers", each, remedy) for each in form.misfits(engine, tensors)),
-        *(
-            Mismatch(
-                "values",
-                f"{name} holds values that are not finite",
-                "Take an earlier checkpoint: its training went wrong.",
-            )
-            for name in odd
-        ),
+    return [Mismatch("layers", each, load) for each in misfits] + [
+        Mismatch("values", f"{name} holds values that are not finite", EARLIER) for name in odd
     ]
 
 

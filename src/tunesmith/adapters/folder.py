@@ -1,15 +1,24 @@
-"""What do an adapter's config and origin say? Read without any library of tensors.
+"""The files of an adapter's folder: its config, its origin, and its tensors, read one at a time.
+
+Loading this file imports no library of tensors.
 
 PEFT's own config names a base by what PEFT can load here, which is often a path; PEFT complains of
-keys there that it does not know, and leaves other files alone.
+unknown keys there, and ignores other files.
 """
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from safetensors import SafetensorError, safe_open
 
 from tunesmith import __version__
 from tunesmith.core.errors import AdapterError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CONFIG = "adapter_config.json"
 
@@ -35,6 +44,11 @@ def read_config(folder: Path) -> dict[str, object]:
     return config
 
 
+def card_text(base: str, text: str, *, library: str = "peft") -> str:
+    """A README, with the keys that model hubs read."""
+    return f"---\nbase_model: {base}\nlibrary_name: {library}\n---\n\n{text}\n"
+
+
 FILE = "tunesmith.json"
 
 
@@ -48,7 +62,7 @@ class Origin:
 
 
 def write_origin(folder: Path, origin: Origin, **more: object) -> None:
-    """Put it beside the adapter or model in ``folder``, with what ``more`` there is to say."""
+    """Write it into the folder of an adapter or model, with ``more`` keys."""
     values = {
         "tunesmith": __version__,
         "base": {"name": origin.base, "sha256": origin.sha256},
@@ -60,10 +74,79 @@ def write_origin(folder: Path, origin: Origin, **more: object) -> None:
 
 
 def read_origin(folder: Path) -> Origin | None:
-    """What lies beside the result in ``folder``; None for one that came from elsewhere."""
+    """The origin in the folder of an adapter or model; None for one from elsewhere."""
     try:
         values = json.loads((folder / FILE).read_text(encoding="utf-8"))
         base, method = values["base"], values["method"]
         return Origin(str(base["name"]), str(base["sha256"]), str(method["kind"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+TENSORS = "adapter_model.safetensors"
+INDEX = f"{TENSORS}.index.json"  # of tensors in several files
+
+
+class StoredTensors(Mapping[str, "Tensor"]):
+    """The tensors of an adapter's folder by name, each read from its file when it is requested.
+
+    They are in one file, or in several that an index names. Raises AdapterError for a file that is
+    missing or damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._places: dict[str, tuple[Path, Any]] = {}
+        for path in _files(folder):
+            try:
+                file = cast(Any, safe_open(path, framework="pt"))
+                self._places |= dict.fromkeys(file.keys(), (path, file))
+            except (SafetensorError, OSError) as error:
+                raise _damaged(path, error) from None
+
+    def __getitem__(self, name: str) -> "Tensor":
+        path, file = self._places[name]
+        try:
+            tensor: Tensor = file.get_tensor(name)
+        except (SafetensorError, OSError) as error:
+            raise _damaged(path, error) from None
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's shape, from its file's header alone."""
+        return tuple(self._places[name][1].get_slice(name).get_shape())
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of the tensors; AdapterError for a file that is missing."""
+    whole, index = folder / TENSORS, folder / INDEX
+    if whole.is_file():
+        return [whole]
+    if index.is_file():
+        try:
+            named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+            paths = [folder / Path(str(name)).name for name in dict.fromkeys(named)]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _damaged(index, error) from None
+        if lost := [path.name for path in paths if not path.is_file()]:
+            raise AdapterError(
+                f"{folder}: {', '.join(lost)} missing, which {INDEX} names.",
+                remedy="Copy the whole folder again.",
+            )
+        return paths
+    pickled = (folder / "adapter_model.bin").exists()
+    raise AdapterError(
+        f"{whole} is missing{'; adapter_model.bin is a pickle, which can run code' * pickled}.",
+        remedy="Save it again with PEFT's save_pretrained, which writes safetensors.",
+    )
+
+
+def _damaged(path: Path, error: Exception) -> AdapterError:
+    return AdapterError(
+        f"{path}: damaged: {error}.", remedy="Copy it again, or take an earlier checkpoint."
+    )

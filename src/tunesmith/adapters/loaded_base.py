@@ -43,7 +43,7 @@ def open_base(
     trust_remote_code: bool = False,
     progress: Progress = SILENT,
 ) -> LoadedBase:
-    """Load ``model``, no adapter attached; with ``four_bit`` its linear layers are in 4 bit."""
+    """Load ``model`` without adapters; with ``four_bit`` its linear layers are held in 4-bit."""
     bound_kernel_caches()
     keep_freed_memory()
     base = load_base(
@@ -79,7 +79,7 @@ def open_with_adapters(
 def open_skeleton(model: str, *, progress: Progress = SILENT) -> tuple[Path, Engine]:
     """The folder of a base, and its layers without their weights (on the meta device).
 
-    For what asks only for names and shapes: nothing of the base's size is read or held.
+    For code that needs only names and shapes: no weights are read.
     """
     folder = resolve(model, progress=progress)
     config = read_config(folder, trust_remote_code=False)
@@ -94,13 +94,13 @@ def open_skeleton(model: str, *, progress: Progress = SILENT) -> tuple[Path, Eng
 def attach_folder(
     loaded: LoadedBase, folder: Path, *, name: str = "default", force: bool = False
 ) -> Adapter:
-    """Attach the adapter of a folder; one with tokens of its own brings its tokenizer along.
+    """Attach the adapter of a folder; one with tokens of its own brings its tokenizer.
 
-    Raises AdapterError as ``store.load`` does, and for one that was trained over another base:
-    with ``force`` not where only the names of both differ.
+    Raises AdapterError as ``store.load`` does, and for an adapter that was trained over another
+    base; with ``force`` not where only the names differ.
     """
     base = Identity(loaded.base.name, loaded.base.folder, trusted=force)
-    return _attach(loaded, folder, name=name, base=base)
+    return attach_over_any(loaded, folder, name=name, base=base)
 
 
 def attach_over_any(
@@ -110,23 +110,12 @@ def attach_over_any(
     name: str = "default",
     settings: AnyMethod | None = None,
     differing: Sequence[Difference] = (),
-) -> Adapter:
-    """As ``attach_folder``, over another base as well: for who trains it on, or measures it there.
-
-    ``settings`` and ``differing`` are those of ``store.load``.
-    """
-    return _attach(loaded, folder, name=name, settings=settings, differing=differing)
-
-
-def _attach(
-    loaded: LoadedBase,
-    folder: Path,
-    *,
-    name: str,
-    settings: AnyMethod | None = None,
-    differing: Sequence[Difference] = (),
     base: Identity | None = None,
 ) -> Adapter:
+    """As ``attach_folder``, over any base unless ``base`` is given: to train or measure it there.
+
+    ``settings``, ``differing`` and ``base`` are those of ``store.load``.
+    """
     adapter = store.load(
         loaded.engine, folder, name=name, settings=settings, differing=differing, base=base
     )

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -11,10 +11,9 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from tunesmith import __version__
-from tunesmith.adapters.folder import Origin, read_config, write_origin
+from tunesmith.adapters.folder import Origin, StoredTensors, card_text, read_config, write_origin
 from tunesmith.adapters.products import RelativeError
 from tunesmith.adapters.store import CARD
-from tunesmith.adapters.stored import StoredTensors
 from tunesmith.core import files
 from tunesmith.core.errors import AdapterError
 from tunesmith.core.numbers import percent
@@ -24,43 +23,41 @@ from tunesmith.methods.adapter import Adapter, Changes
 from tunesmith.models.cache import folder_bytes
 from tunesmith.models.weights import TOKENIZER_FILES, read_weight, write_derived
 
-# The base that the adapter was trained on, dequantised where it is in 4 bit, or what its folder
-# holds, from before it was quantised or cast.
+# The base that the adapter was trained on, dequantized where it is 4-bit, or what its folder
+# holds, from before it was quantized or cast.
 Into = Literal["trained", "original"]
-_REMEDY = "Free space or mend the folder's rights, or name another folder."
-
-
-@dataclass(frozen=True, slots=True)
-class MergedVocabulary:
-    """The tokenizer that goes with a merged model; ``width``: V where there are new tokens."""
-
-    tokenizer: PreTrainedTokenizerBase
-    width: int | None = None
+_REMEDY = "Free space, fix the folder's permissions, or name another folder."
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a merged model goes, which base it is made from, and in which number format.
+    """Where a merged model goes, and what it is made from.
 
-    ``dtype`` None: the format that the base computes in.
+    ``dtype`` None: the format that the base computes in. ``source`` is the base's folder as it was
+    given: its template, generation config, licence and (without a ``tokenizer``) its tokenizer are
+    copied, and for ``into`` "original" its weights are used. ``origin`` is the adapter's, which the
+    model carries; ``tokenizer`` belongs to an adapter that has tokens of its own.
     """
 
     folder: Path
     into: Into = "trained"
     dtype: torch.dtype | None = None
+    source: Path = field(kw_only=True)
+    origin: Origin = field(kw_only=True)
+    tokenizer: PreTrainedTokenizerBase | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
 class MergedModel:
     """A merged model's folder.
 
-    ``gap``, where it was merged into the original base: how far that is from the one trained on,
-    ||W - W_trained|| / ||W||.
+    ``gap``, where it was merged into the original base: its distance from the base that was
+    trained on, ||W - W_trained|| / ||W||.
     """
 
     folder: Path
     into: Into
-    four_bit: bool  # whether the adapter was trained over a base in 4 bit
+    four_bit: bool  # whether the adapter was trained over a 4-bit base
     bytes: int
     gap: RelativeError | None
 
@@ -81,8 +78,8 @@ def changed(
 
     ``changes`` are those of an adapter (``methods.table.merge``), or of several that were combined.
     Computed in fp32, given in ``dtype`` (None: the format that the base computes in). ``original``
-    gives the tensor of a name to merge into in place of the base's own; how far it is from that
-    goes into ``gap``.
+    gives the tensor of a name to merge into in place of the base's own; ``gap`` collects the
+    distance between the two.
     """
     changes = dict(changes)
     for name, trained in named_tensors(engine):
@@ -99,77 +96,45 @@ def changed(
     assert not changes, f"the base has no {sorted(changes)}"
 
 
-def save(
-    engine: Engine,
-    adapter: Adapter,
-    target: Target,
-    *,
-    source: Path,
-    origin: Origin,
-    tokenizer: PreTrainedTokenizerBase | None = None,
-) -> MergedModel:
+def save(engine: Engine, adapter: Adapter, target: Target) -> MergedModel:
     """Write the merged model as a folder that loads as any base does; complete or absent.
 
-    ``source`` is the base's folder as it was given: its tokenizer, template, generation config and
-    licence are carried over, and for ``into`` "original" its weights are taken. ``origin`` is the
-    adapter's, which the model carries; ``tokenizer`` goes with an adapter that has tokens of its
-    own. Raises AdapterError for what cannot be merged, RunError where the folder cannot be written.
+    Raises AdapterError for what cannot be merged, RunError where the folder cannot be written.
     """
     changes = table.merge(engine, adapter)
     tokens = engine.vocabularies.get(adapter.name)
-    if tokens is not None and tokenizer is None:
-        raise _other_tokenizer()
-    vocabulary = None
-    if tokenizer is not None:
-        vocabulary = MergedVocabulary(tokenizer, engine.head.width(tokens) if tokens else None)
-    return save_changed(
-        engine, changes, target, source=source, origin=origin, vocabulary=vocabulary
-    )
+    width = engine.head.width(tokens) if tokens else None
+    return save_changed(engine, changes, target, width=width)
 
 
-def save_stored(
-    skeleton: Engine,
-    folder: Path,
-    target: Target,
-    *,
-    source: Path,
-    origin: Origin,
-    tokenizer: PreTrainedTokenizerBase | None = None,
-) -> MergedModel:
+def save_stored(skeleton: Engine, folder: Path, target: Target) -> MergedModel:
     """``save`` of the adapter in ``folder``, with neither it nor the base in memory.
 
-    ``skeleton`` is the base without weights (on the meta device): they are read from ``source``,
-    merged and written one after the other. Only for a base that is not in 4 bit.
+    ``skeleton`` is the base without weights (on the meta device): they are read from the target's
+    source, merged and written one after the other. Only for a base that is not 4-bit.
     """
     config = read_config(folder)
     changes = table.merge_stored(skeleton, config, StoredTensors(folder), folder)
-    vocabulary = None
-    if ids := token_rows.ids_of(config):
-        if tokenizer is None:
-            raise _other_tokenizer()
-        rows = len(skeleton.embedding.weight)
-        vocabulary = MergedVocabulary(tokenizer, max(rows, *(i + 1 for i in ids)))
-    return save_changed(
-        skeleton, changes, target, source=source, origin=origin, vocabulary=vocabulary
-    )
+    ids = token_rows.ids_of(config)
+    width = max(len(skeleton.embedding.weight), *(i + 1 for i in ids)) if ids else None
+    return save_changed(skeleton, changes, target, width=width)
 
 
 def save_changed(
-    engine: Engine,
-    changes: Changes,
-    target: Target,
-    *,
-    source: Path,
-    origin: Origin,
-    vocabulary: MergedVocabulary | None = None,
+    engine: Engine, changes: Changes, target: Target, *, width: int | None = None
 ) -> MergedModel:
     """``save`` for any changes: those of an adapter, or of several that were combined.
 
-    An engine without weights (on the meta device) takes those that ``source`` holds.
+    ``width`` is V where there are new tokens. An engine without weights (on the meta device) uses
+    those in the target's source.
     """
+    source, tokenizer, origin = target.source, target.tokenizer, target.origin
+    if width and tokenizer is None:
+        raise AdapterError(
+            "The adapter has tokens of its own, which the base's tokenizer lacks.",
+            remedy="Give the tokenizer in the adapter's folder.",
+        )
     files.require_new(target.folder)
-    tokenizer = vocabulary.tokenizer if vocabulary else None
-    width = vocabulary.width if vocabulary else None
     is_skeleton = engine.head_weight.is_meta
     reads = is_skeleton or target.into == "original"
     original = functools.partial(read_weight, source) if reads else None
@@ -190,7 +155,9 @@ def save_changed(
         )
         if tokenizer is not None:
             tokenizer.save_pretrained(into)
-        card = _card(origin.base, _sentence(four_bit, gap))
+        text = f"{origin.base} with an adapter merged into it by Tunesmith {__version__}."
+        text += f" {_sentence(four_bit, gap)}"
+        card = card_text(origin.base, text, library="transformers")
         (into / CARD).write_text(card, encoding="utf-8")
         far = None if gap is None else gap.overall
         merged = {"into": target.into, "four_bit": four_bit, "difference": far}
@@ -200,19 +167,12 @@ def save_changed(
     return MergedModel(target.folder, target.into, four_bit, folder_bytes(target.folder), gap)
 
 
-def _other_tokenizer() -> AdapterError:
-    return AdapterError(
-        "The adapter has tokens of its own, which the base's tokenizer does not know.",
-        remedy="Give the tokenizer that lies beside the adapter.",
-    )
-
-
 def _alike(weight: Tensor, trained: Tensor, name: str) -> Tensor:
-    """The original's tensor where the base's lies; AdapterError for another shape."""
+    """The original's tensor on the base's device; AdapterError for another shape."""
     if weight.shape != trained.shape:
         raise AdapterError(
             f"The base's folder holds {name} as {list(weight.shape)}, the base has it as "
-            f"{list(trained.shape)}: it is in 4 bit itself, or another model's.",
+            f"{list(trained.shape)}: it is 4-bit itself, or another model's.",
             remedy="Merge into the base that was trained on, or name the folder of the 16-bit base "
             "that it was made from.",
         )
@@ -228,18 +188,11 @@ def _bytes(engine: Engine, dtype: torch.dtype) -> int:
 
 
 def _sentence(four_bit: bool, gap: RelativeError | None) -> str:
-    held = " in 4 bit" if four_bit else ""
+    held = " in 4-bit" if four_bit else ""
     if gap is None:
-        dequantised = ", dequantised from 4 bit" if four_bit else ""
-        return f"Merged into the base that the adapter was trained on{dequantised}."
+        dequantized = ", dequantized from 4-bit" if four_bit else ""
+        return f"Merged into the base that the adapter was trained on{dequantized}."
     return (
         "Merged into the original base, whose linear layers differ from those that the adapter was "
         f"trained on{held} by {percent(gap.overall, 2)} (||W - W_trained|| / ||W||)."
-    )
-
-
-def _card(base: str, sentence: str) -> str:
-    return (
-        f"---\nbase_model: {base}\nlibrary_name: transformers\n---\n\n"
-        f"{base} with an adapter merged into it by Tunesmith {__version__}. {sentence}\n"
     )

@@ -151,7 +151,7 @@ class Dense:
         return _norm(self.rows(*block) - other.rows(*block) for block in blocks(self.shape))
 
     def nearest(self, rank: int, *, exact: bool, seed: int) -> Product:
-        """The nearest product of this rank, or by randomised subspace iteration nearly that."""
+        """The nearest product of this rank, or by randomized subspace iteration nearly that."""
         if exact:
             u, s, vt = torch.linalg.svd(self.matrix, full_matrices=False)
             return _balanced(Singular(u, s, vt.t()), rank, self.dtype)

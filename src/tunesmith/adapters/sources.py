@@ -1,4 +1,4 @@
-"""LoRA adapters as sums with a base: their products, read one layer at a time, without the base."""
+"""LoRA adapters as products that are added to a base, read one layer at a time."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -7,42 +7,40 @@ from pathlib import Path
 
 import torch
 
-from tunesmith.adapters.folder import Origin, read_config, read_origin
+from tunesmith.adapters.fit import EARLIER
+from tunesmith.adapters.folder import Origin, StoredTensors, read_config, read_origin
 from tunesmith.adapters.products import Product
-from tunesmith.adapters.stored import StoredTensors
 from tunesmith.core.errors import AdapterError
 from tunesmith.core.numbers import pluralize
-from tunesmith.engine.forward import Engine
 from tunesmith.engine.term import Term
 from tunesmith.methods import table, token_rows
-from tunesmith.methods.peft import PeftFormat, Terms
+from tunesmith.methods.peft import Terms
 
 SHOWN = 5  # faults in a message
 
 
 @dataclass(frozen=True, slots=True)
 class LayerShape:
-    """R and s of the product beside one layer."""
+    """R and s of the product beside one layer, and the layer's widths D_out and D_in."""
 
     rank: int
     scale: float
+    widths: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterSource:
     """One adapter's folder: W + s B A beside each of its layers.
 
-    ``base`` is what its config names, ``origin`` what Tunesmith says of that, ``leaves`` the last
+    ``base`` is what its config names, ``origin`` what Tunesmith wrote about it, ``leaves`` the last
     parts of layer names that its config targets; None where it names layers in another way.
     """
 
     folder: Path
     base: str
     origin: Origin | None
-    form: PeftFormat
     terms: Terms
     shapes: Mapping[str, LayerShape]  # by layer
-    widths: Mapping[str, tuple[int, int]]  # D_out and D_in by layer
     leaves: frozenset[str] | None
     tensors: StoredTensors
 
@@ -63,7 +61,7 @@ class AdapterSource:
         if not (a.isfinite().all() and b.isfinite().all()):
             raise AdapterError(
                 f"{self.folder}: {layer} holds values that are not finite.",
-                remedy="Take an earlier checkpoint: its training went wrong.",
+                remedy=EARLIER,
             )
         return Product(a, b, term.scale)
 
@@ -79,64 +77,40 @@ def read(folder: Path) -> AdapterSource:
     if form.terms is None:
         kind = form.from_peft(config, tensors).kind
         raise AdapterError(
-            f"{folder}: a {kind} adapter adds nothing to the weights: its virtual tokens stand in "
-            "front of a text, and those of two adapters do not add up.",
+            f"{folder}: a {kind} adapter adds nothing to the weights: its virtual tokens precede a "
+            "text, and those of two adapters do not add up.",
             remedy="Use it by itself, or train a LoRA adapter on its data.",
         )
     terms = form.terms(config, tensors)
     _require_sum(folder, config, next(iter(terms.values()))())
-    shapes, widths = {}, {}
+    shapes = {}
     for layer, read_term in terms.items():
         term = read_term()
         a, b = term.product()
-        shapes[layer], widths[layer] = LayerShape(term.rank, term.scale), (len(b), a.shape[1])
-    return AdapterSource(
-        folder,
-        str(config.get("base_model_name_or_path") or ""),
-        read_origin(folder),
-        form,
-        terms,
-        shapes,
-        widths,
-        _leaves(config),
-        tensors,
-    )
+        shapes[layer] = LayerShape(term.rank, term.scale, (len(b), a.shape[1]))
+    base, origin = str(config.get("base_model_name_or_path") or ""), read_origin(folder)
+    leaves = _leaves(config)
+    return AdapterSource(folder, base, origin, terms, shapes, leaves, tensors)
 
 
 def require_alike(sources: Sequence[AdapterSource], *, trust_bases: bool = False) -> None:
-    """Raise AdapterError for adapters of different bases; all faults are told.
+    """Raise AdapterError for adapters of different bases; it lists all faults.
 
-    Bases are known by the hash that Tunesmith wrote, else by their name in the config. Where only
-    the names differ, ``trust_bases`` leaves it to the widths of the layers.
+    Bases are compared by the hash that Tunesmith wrote, else by their name in the config. With
+    ``trust_bases`` the widths of the layers decide where only the names differ.
     """
     pairs = itertools.combinations(sources, 2)
     differing = [(pair, _differing(*pair, trust_bases)) for pair in pairs]
     faults = [fault for _, found in differing for fault in found]
     if faults:
-        named = any(_by_name(*pair) for pair, found in differing if found)
-        two_names = " Where one base only has two names, say that they are the same: --force."
+        named = any(None in (a.origin, b.origin) for (a, b), found in differing if found)
+        two_names = " If it is one base under two names, confirm it with --force."
         more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
         raise AdapterError(
             f"These adapters belong to different bases: {'; '.join(faults[:SHOWN])}{more}.",
-            remedy="Only what was trained over the same base can be added up. Train one of them "
+            remedy="Only adapters of the same base can be added up. Train one of them "
             f"over the other's base.{two_names * (named and not trust_bases)}",
         )
-
-
-def require_fit(engine: Engine, sources: Sequence[AdapterSource]) -> None:
-    """Raise AdapterError for adapters whose layers the base lacks, or has in other widths."""
-    faults = [fault for source in sources for fault in source.form.misfits(engine, source.tensors)]
-    if faults:
-        more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-        raise AdapterError(
-            f"The adapters were not made for this base: {'; '.join(faults[:SHOWN])}{more}.",
-            remedy=f"They name {sources[0].base!r} as their base; load that.",
-        )
-
-
-def _by_name(first: AdapterSource, other: AdapterSource) -> bool:
-    """Whether their bases can be compared by name alone."""
-    return first.origin is None or other.origin is None
 
 
 def _differing(first: AdapterSource, other: AdapterSource, trust_bases: bool) -> list[str]:
@@ -150,33 +124,29 @@ def _differing(first: AdapterSource, other: AdapterSource, trust_bases: bool) ->
     if not same:
         faults.append(f"{first.folder} names {names[0]}, {other.folder} names {names[1]}")
     return faults + [
-        f"{layer} is {list(first.widths[layer])} in {first.folder}, {list(width)} in {other.folder}"
-        for layer, width in other.widths.items()
-        if first.widths.get(layer, width) != width
+        f"{layer} is {list(mine.widths)} in {first.folder}, {list(shape.widths)} in {other.folder}"
+        for layer, shape in other.shapes.items()
+        if (mine := first.shapes.get(layer, shape)).widths != shape.widths
     ]
 
 
 def _require_sum(folder: Path, config: Mapping[str, object], term: Term) -> None:
-    """Raise AdapterError for an adapter whose terms are more, or something else, than s B A."""
+    """Raise AdapterError for an adapter whose terms are not only s B A."""
+    remedy = "Merge it into its base first and train the others over that model"
     if term.a is None:
-        raise AdapterError(
-            f"{folder}: it multiplies what the weights give, so what it adds depends on W and is "
-            "no product: two of them do not add up.",
-            remedy="Merge it into its base first and train the others over that model.",
+        reason = "it multiplies the outputs of W, so what it adds depends on W and is no product"
+    elif term.norms is not None:
+        reason = (
+            "DoRA scales the rows of W + s B A to trained norms, so what it adds depends on W and "
+            "is no product"
         )
-    if term.norms is not None:
-        raise AdapterError(
-            f"{folder}: DoRA scales the rows of W + s B A to trained norms, so what it adds "
-            "depends on W and is no product: two of them do not add up.",
-            remedy="Merge it into its base first and train the others over that model; or train "
-            "it again without method.dora.",
-        )
-    if ids := token_rows.ids_of(config):
-        raise AdapterError(
-            f"{folder}: it has trained rows for {pluralize(len(ids), 'token')} of its own, which "
-            "take the place of the base's rows: those of two adapters do not add up.",
-            remedy="Merge it into its base first, and train the others over that model.",
-        )
+        remedy += "; or train it again without method.dora"
+    elif ids := token_rows.ids_of(config):
+        own = pluralize(len(ids), "token")
+        reason = f"it has trained rows for {own} of its own, which replace the base's rows"
+    else:
+        return
+    raise AdapterError(f"{folder}: {reason}: two of them do not add up.", remedy=f"{remedy}.")
 
 
 def _leaves(config: Mapping[str, object]) -> frozenset[str] | None:

@@ -12,8 +12,7 @@ from torch import Tensor
 from tunesmith import __version__
 from tunesmith.adapters import fit
 from tunesmith.adapters.fit import Identity
-from tunesmith.adapters.folder import CONFIG, read_config
-from tunesmith.adapters.stored import TENSORS, StoredTensors
+from tunesmith.adapters.folder import CONFIG, TENSORS, StoredTensors, card_text, read_config
 from tunesmith.config.methods import AnyMethod
 from tunesmith.core import files
 from tunesmith.core.errors import AdapterError, ConfigError
@@ -40,14 +39,8 @@ def save(
     writes further files into the folder.
     """
     form = table.peft_of(adapter)
-    write(
-        folder,
-        form.to_peft(adapter, engine),
-        form.write(adapter),
-        base=base,
-        card=card,
-        beside=beside,
-    )
+    config, tensors = form.to_peft(adapter, engine), form.write(adapter)
+    write(folder, config, tensors, base=base, card=card, beside=beside)
 
 
 def write(
@@ -61,7 +54,7 @@ def write(
 ) -> None:
     """Write a folder of these tensors, with the keys of ``config`` beside those of every adapter.
 
-    As ``save``, which says what the rest is.
+    The other parameters are those of ``save``.
     """
     whole = {
         "base_model_name_or_path": base,
@@ -75,10 +68,11 @@ def write(
     kept = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
 
     def fill(into: Path) -> None:
-        text = json.dumps(whole, indent=2, sort_keys=True) + "\n"
-        (into / CONFIG).write_text(text, encoding="utf-8")
+        values = json.dumps(whole, indent=2, sort_keys=True) + "\n"
+        (into / CONFIG).write_text(values, encoding="utf-8")
         save_file(kept, into / TENSORS, metadata={"format": "pt"})
-        (into / CARD).write_text(card or _card(base), encoding="utf-8")
+        text = f"An adapter for {base}, trained with Tunesmith {__version__}."
+        (into / CARD).write_text(card or card_text(base, text), encoding="utf-8")
         if beside is not None:
             beside(into)
 
@@ -86,9 +80,9 @@ def write(
 
 
 def settings_of(folder: Path) -> AnyMethod:
-    """What an adapter's folder says of its method, without a base; raises AdapterError as ``load``.
+    """The method's settings by an adapter's folder, without a base; AdapterError as ``load``.
 
-    Keys that its files do not tell are not set.
+    Keys that its files do not state are not set.
     """
     config = read_config(folder)
     settings: AnyMethod = table.reader_of(config, folder).from_peft(config, StoredTensors(folder))
@@ -111,11 +105,11 @@ def load(
 ) -> Adapter:
     """Attach the adapter of a PEFT folder, ours or another's, under ``name``.
 
-    ``settings``, of its kind, are those of a run that goes on with it. Raises AdapterError for a
-    folder that is not one, a kind that is not known, or an adapter that does not fit the base: for
-    another name or hash where ``base`` says which one this is, for every layer with the shape that
-    was expected, for values that are not finite. ConfigError where the adapter is another than the
-    settings ask for, with these differences and those known before.
+    ``settings``, of its kind, are those of a run that continues from it. Raises AdapterError for a
+    folder without an adapter, an unknown kind, or an adapter that does not fit the base: another
+    name or hash where ``base`` identifies this one, every layer with the shape that was expected,
+    values that are not finite. ConfigError where the adapter differs from what the settings ask
+    for, with these differences and ``differing``.
     """
     config = read_config(folder)
     tensors = dict(StoredTensors(folder))
@@ -124,7 +118,8 @@ def load(
     unfit = [*fit.of_base(folder, config, base), *fit.of_tensors(folder, engine, tensors)]
     fit.require(folder, unfit)
     if settings is not None:
-        _require_agreement(folder, [*form.differences(engine, settings, found), *differing])
+        if differences := [*form.differences(engine, settings, found), *differing]:
+            raise _disagreement(folder, differences)
         found = settings.model_copy(update={"init": found.init})
     words = Words(new_tokens=token_rows.ids_of(config))
     adapter = table.attach(engine, found, name=name, words=words)
@@ -137,22 +132,21 @@ def load(
     if absent:
         adapter.detach()
         raise AdapterError(
-            f"{folder}: its config asks for tensors that it lacks: {', '.join(absent[:5])}.",
+            f"{folder}: it lacks tensors that its config requires: {', '.join(absent[:5])}.",
             remedy="Copy it again; new tokens need rows for the embedding and an untied head.",
         )
     put_(adapter, parts)
     return adapter
 
 
-def _require_agreement(folder: Path, differences: Sequence[Difference]) -> None:
-    if differences:
-        keys = ", ".join(f"method.{each.key}" for each in differences)
-        raise ConfigError(
-            f"{folder}, which method.init goes on with, is another adapter than is asked for: "
-            f"{'; '.join(map(str, differences))}.",
-            remedy=f"Leave {keys} out: a run that goes on takes the adapter's. For other values "
-            "start a new adapter: leave method.init out.",
-        )
+def _disagreement(folder: Path, differences: Sequence[Difference]) -> ConfigError:
+    keys = ", ".join(f"method.{each.key}" for each in differences)
+    return ConfigError(
+        f"{folder}, which method.init continues from, differs from the settings: "
+        f"{'; '.join(map(str, differences))}.",
+        remedy=f"Omit {keys}: the run then uses the adapter's values. For other values start a new "
+        "adapter: omit method.init.",
+    )
 
 
 def put_(adapter: Adapter, tensors: Mapping[str, Tensor]) -> None:
@@ -169,10 +163,3 @@ def _peft_version() -> str:
         return version("peft")
     except PackageNotFoundError:
         return "0.21.2"
-
-
-def _card(base: str) -> str:
-    return (
-        f"---\nbase_model: {base}\nlibrary_name: peft\n---\n\n"
-        f"An adapter for {base}, trained with Tunesmith {__version__}.\n"
-    )

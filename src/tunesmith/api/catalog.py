@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tunesmith.config.methods import MethodNote
-    from tunesmith.models.catalog import ListedModel
+    from tunesmith.models.catalog import Entry
 
 
 @dataclass(frozen=True, slots=True)
 class ModelList(Outcome):
     """Known short names, and which of them are cached."""
 
-    models: "Sequence[ListedModel]"
+    models: "Sequence[Entry]"
 
     def to_json(self) -> dict[str, object]:
         """What `model list --json` prints."""

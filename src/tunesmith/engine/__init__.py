@@ -1,1 +1,1 @@
-"""The packed stream through a base model: batch, attention, forward, head; knows only the seams."""
+"""The packed stream through a base: batch, attention, forward, head. It knows only the seams."""

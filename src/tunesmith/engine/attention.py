@@ -22,7 +22,7 @@ from tunesmith.engine.blocks import Kept, KeyValueCache, Learned
 
 NAME = "tunesmith_packed"
 BLOCK_ROWS = 256
-# Probabilities of longer rows are computed again in backward instead of kept.
+# Probabilities of longer rows are recomputed in backward instead of kept.
 KEEP_KEYS = 512
 IGNORED_ARGUMENTS = frozenset({"position_ids", "use_cache", "cache_position", "output_attentions"})
 
@@ -60,8 +60,8 @@ def packed_attention(  # noqa: PLR0913  (the signature is transformers')
     unknown = sorted(n for n, v in others.items() if v is not None and n not in IGNORED_ARGUMENTS)
     if attention_mask is not None or dropout or unknown or not getattr(module, "is_causal", True):
         raise ModelError(
-            f"{type(module).__name__} asks attention for something that packed attention does not "
-            f"have: {', '.join(unknown) or 'a mask, dropout or attention in both directions'}.",
+            f"{type(module).__name__} needs features that packed attention does not have: "
+            f"{', '.join(unknown) or 'a mask, dropout or attention in both directions'}.",
             remedy="This model family is not supported yet.",
         )
     rule = Rule(int(module.layer_idx), scaling, sliding_window, softcap)  # type: ignore[arg-type]
@@ -88,7 +88,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, stream: PackedBatch, rule: Rule) -> 
     }
     learned = [t for b in blocks.values() for t in (b.keys[rule.layer], b.values[rule.layer])]
     order = {name: i for i, name in enumerate(blocks)}
-    # A soft cap needs the scores again anyway; long rows would cost too much memory.
+    # A soft cap needs the scores in backward anyway; long rows would use too much memory.
     keys = 0 if rule.softcap is not None or recomputes_activations() else KEEP_KEYS
     plan = _Plan(stream, rule, order, keys)
     return apply(_Attention, q, k, v, plan, *learned)
@@ -99,7 +99,7 @@ class _Plan:
     """What one call of the function works on.
 
     ``order`` numbers the learned blocks by identity; probabilities of at most ``keep_keys`` keys
-    are kept, the others computed again in backward.
+    are kept, the others recomputed in backward.
     """
 
     stream: PackedBatch
@@ -236,7 +236,7 @@ def _chain(document: Document, k: Tensor, v: Tensor, layer: int) -> tuple[Tensor
 
 
 def _keep(document: Document, keys: Tensor, values: Tensor, layer: int) -> None:
-    """Write the chain into the document's slot; what stands there already is left as it is."""
+    """Write the chain into the document's slot; what it already holds stays unchanged."""
     assert document.keep is not None
     cache, slot = document.keep
     start = document.prefix[0].length if _continues(document) else 0
@@ -244,7 +244,7 @@ def _keep(document: Document, keys: Tensor, values: Tensor, layer: int) -> None:
 
 
 def _continues(document: Document) -> bool:
-    """Whether it is kept behind what its slot holds already."""
+    """Whether it is kept after what its slot already holds."""
     first = document.prefix[0] if document.prefix else None
     return isinstance(first, Kept) and (first.cache, first.slot) == document.keep
 
@@ -289,7 +289,7 @@ class _DecodePlan:
 
     cache: KeyValueCache
     slots: Tensor  # [B]
-    past: Tensor  # [B]: as many positions stand before each row
+    past: Tensor  # [B]: the number of positions before each row
     which: Tensor | slice  # the slots; a slice, which copies nothing, where they are 0..B-1
     seen: slice  # positions that some row sees
     bias: Tensor  # [B, 1, 1, keys]: -inf where a position may not be seen, else 0
@@ -334,7 +334,7 @@ def _decode(q: Tensor, k: Tensor, v: Tensor, stream: PackedBatch, rule: Rule) ->
     values[plan.slots, :, plan.past] = v.transpose(0, 1)
     seen_k, seen_v = keys[plan.which, :, plan.seen], values[plan.which, :, plan.seen]
     rows = q.transpose(0, 1).reshape(batch, groups, heads // groups, width)
-    if rule.softcap is None:  # it reads the cache where it lies; products would copy it
+    if rule.softcap is None:  # it reads the cache in place; products would copy it
         out = nn.functional.scaled_dot_product_attention(
             rows, seen_k, seen_v, attn_mask=plan.bias, scale=rule.scale
         )

@@ -33,29 +33,29 @@ def apply(function: type[Function], *arguments: object) -> Tensor:
 
 
 def gradient_of(parameter: Tensor) -> Tensor:
-    """``parameter.grad``, zeros at first: for gradients that are added to it at once.
+    """``parameter.grad``, zeros at first: for gradients that are added to it directly.
 
-    Handed to autograd, those of a tied head and embedding would be two more [V, D] tensors.
+    Through autograd, those of a tied head and embedding would be two more [V, D] tensors.
     """
     if parameter.grad is None:
         parameter.grad = torch.zeros_like(parameter)
     return parameter.grad
 
 
-_MARK = "_tunesmith_again"
+_MARK = "_tunesmith_recompute"
 Sources = tuple[Tensor, Tensor]
 
 
 @dataclass(slots=True, eq=False)
 class Recompute:
-    """How a tensor is computed again. Those that need it in backward share one result."""
+    """How a tensor is recomputed. All its users in backward share one result."""
 
     compute: Callable[[Tensor, Tensor], Tensor]
     users: int = 0
     _value: Tensor | None = None
 
     def take(self, sources: Sources) -> Tensor:
-        """The tensor, for one of its users: the first computes it, the last lets it go."""
+        """The tensor, for one of its users: the first computes it, the last releases it."""
         value = self.compute(*sources) if self._value is None else self._value
         self.users -= 1
         self._value = value if self.users else None
@@ -63,13 +63,13 @@ class Recompute:
 
 
 def mark(tensor: Tensor, compute: Callable[[Tensor, Tensor], Tensor], *sources: Tensor) -> Tensor:
-    """Note that ``compute(*sources)``, of two tensors, gives the tensor again, to the last bit."""
+    """Record that ``compute(*sources)``, of two tensors, recomputes the tensor to the last bit."""
     one, other = (source.detach() for source in sources)
     setattr(tensor, _MARK, (Recompute(compute), (one, other)))
     return tensor
 
 
 def marked(tensor: Tensor) -> tuple[Recompute, Sources] | tuple[None, None]:
-    """How to compute a tensor again, and from what; None where it must be kept itself."""
+    """How to recompute a tensor, and from what; None where it must be kept itself."""
     found: tuple[Recompute, Sources] | tuple[None, None] = getattr(tensor, _MARK, (None, None))
     return found

@@ -1,9 +1,8 @@
 """The packed stream: documents end to end without padding, and the stream of the current layer.
 
-whether the layer keeps little of what it computes.
-
-The layer wrapper sets it from its own argument, in forward and again when backward recomputes
-the layer, so it can never be another micro-batch's.
+The layer wrapper sets the current stream, and whether the layer recomputes activations, from its
+own arguments: in forward and again when backward recomputes the layer. So it can never be another
+micro-batch's.
 """
 
 import hashlib
@@ -11,7 +10,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -121,11 +120,8 @@ class PackedBatch:
 
     def to(self, device: torch.device) -> "PackedBatch":
         """The same batch with its tensors on ``device``."""
-        moved = {
-            name: getattr(self, name).to(device)
-            for name in ("ids", "positions", "label_rows", "labels", "weights")
-        }
-        return PackedBatch(**moved, documents=self.documents, dropout=self.dropout)
+        names = ("ids", "positions", "label_rows", "labels", "weights")
+        return replace(self, plans={}, **{name: getattr(self, name).to(device) for name in names})
 
 
 def _seed(*key: int) -> int:
@@ -146,14 +142,14 @@ def current_stream() -> PackedBatch:
 
 
 def recomputes_activations() -> bool:
-    """Whether the layer computes again in backward what is cheap; False outside a layer."""
+    """Whether the layer recomputes cheap activations in backward; False outside a layer."""
     return _RECOMPUTES.get()
 
 
 @contextmanager
-def within(stream: PackedBatch, *, keep_little: bool = False) -> Iterator[None]:
+def within(stream: PackedBatch, *, recompute: bool = False) -> Iterator[None]:
     """Make ``stream`` the current one while a layer runs."""
-    token, little = _STREAM.set(stream), _RECOMPUTES.set(keep_little)
+    token, little = _STREAM.set(stream), _RECOMPUTES.set(recompute)
     try:
         yield
     finally:

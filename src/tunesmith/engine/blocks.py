@@ -1,4 +1,4 @@
-"""What may stand before a document: keys and values shared, learned or kept, and virtual rows."""
+"""What may precede a document: keys and values shared, learned or kept, and virtual rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ class Span:
 
 @dataclass(slots=True, eq=False)
 class Learned:
-    """A block that is trained: keys and values after rotary embedding, L tensors [G, P, Dh].
+    """A trained block: keys and values after rotary embedding, L tensors [G, P, Dh].
 
     The cache seam. The masters are cast once per ``refresh`` (once a step), not at every call.
     """

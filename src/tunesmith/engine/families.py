@@ -1,6 +1,5 @@
-"""Which model families run through the packed stream, and what their heads do after W."""
+"""The model families that run through the packed stream, and what their heads do after W."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from transformers import PretrainedConfig
@@ -16,31 +15,11 @@ class Scores:
     softcap: float | None = None
 
 
-def _plain(config: PretrainedConfig) -> Scores:  # noqa: ARG001
-    return Scores()
-
-
-def _gemma(config: PretrainedConfig) -> Scores:
-    return Scores(softcap=config.final_logit_softcapping)
-
-
-def _granite(config: PretrainedConfig) -> Scores:
-    return Scores(scale=1.0 / config.logits_scaling)
-
-
 # A family is added with a tiny config in tests/families.py that holds it to contract 1.
-FAMILIES: dict[str, Callable[[PretrainedConfig], Scores]] = {
-    "llama": _plain,
-    "qwen2": _plain,
-    "qwen3": _plain,
-    "mistral": _plain,
-    "gemma2": _gemma,
-    "gemma3_text": _gemma,
-    "phi3": _plain,
-    "olmo2": _plain,
-    "granite": _granite,
-}
-# Where a window is: in the layers that `layer_types` names, or in every layer.
+FAMILIES = frozenset(
+    ("llama", "qwen2", "qwen3", "mistral", "gemma2", "gemma3_text", "phi3", "olmo2", "granite")
+)
+# Families with windows in the layers that `layer_types` names, or in every layer.
 WINDOW_BY_LAYER = frozenset({"qwen2", "qwen3", "gemma2", "gemma3_text"})
 WINDOW_EVERYWHERE = frozenset({"mistral", "phi3"})
 # These choose frequencies by the longest position of a call, so that a document would depend on
@@ -49,9 +28,8 @@ LENGTH_DEPENDENT_ROTARY = frozenset({"dynamic", "longrope"})
 
 
 def head_scores(config: PretrainedConfig) -> Scores:
-    """What the family's head does; raises ModelError for a family that is not supported."""
-    family = FAMILIES.get(config.model_type)
-    if family is None:
+    """What the family's head does; raises ModelError for an unsupported family."""
+    if config.model_type not in FAMILIES:
         raise ModelError(
             f"Model family `{config.model_type}` is not supported.",
             remedy=f"Supported are {', '.join(sorted(FAMILIES))}.",
@@ -60,11 +38,12 @@ def head_scores(config: PretrainedConfig) -> Scores:
         raise ModelError(
             f"`{config.model_type}` with attention in both directions generates no text."
         )
-    return family(config)
+    scale = 1.0 / getattr(config, "logits_scaling", 1.0)  # granite
+    return Scores(scale, getattr(config, "final_logit_softcapping", None))  # gemma
 
 
 def layer_windows(config: PretrainedConfig) -> list[int | None]:
-    """The sliding window of each layer, its own position counted; None: it sees all before it."""
+    """The sliding window of each layer, its own position counted; None: no window."""
     layers = int(config.num_hidden_layers)
     if config.model_type in WINDOW_EVERYWHERE:
         return [config.sliding_window] * layers

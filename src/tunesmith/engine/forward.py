@@ -51,15 +51,15 @@ class Engine:
 
     @property
     def device(self) -> torch.device:
-        """Where the base lies."""
+        """The base's device."""
         return self.head_weight.device
 
     def hidden_states(self, batch: PackedBatch, *, recompute: Recompute = "none") -> Tensor:
         """Last hidden states [T, D], after the final norm.
 
-        ``recompute``: what is computed again in backward. With `layers` a layer keeps its input
-        only, with `activations` all but what is cheap: outputs of norms and gated units, and
-        attention's probabilities. Raises ModelError where a position is beyond what the family's
+        ``recompute``: what is recomputed in backward. With `layers` a layer keeps its input only,
+        with `activations` all but what is cheap: outputs of norms and gated units, and attention's
+        probabilities. Raises ModelError where a position is beyond what the family's
         rotary embedding can pack.
         """
         limit = self.longest_position
@@ -83,7 +83,7 @@ class Engine:
     def embed(self, batch: PackedBatch) -> Tensor:
         """Output of the embedding module for the stream's ids, [T, D] in the compute dtype.
 
-        Rows of virtual tokens are these instead.
+        Rows of virtual tokens are their vectors.
         """
         rows = lookup(self.embedding, batch, self.vocabularies).to(self.compute_dtype)
         for document in batch.documents:
@@ -168,7 +168,7 @@ def prepare_(model: PreTrainedModel, compute_dtype: torch.dtype | None = None) -
 
 def _is_tied(model: PreTrainedModel) -> bool:
     head, embedding = model.get_output_embeddings().weight, model.get_input_embeddings().weight
-    if head.is_meta:  # nothing lies anywhere
+    if head.is_meta:  # without memory
         return head is embedding
     return bool(head.data_ptr() == embedding.data_ptr())
 
@@ -181,12 +181,12 @@ def _run_layer(
     recompute: Recompute = "none",
     **others: object,
 ) -> Tensor:
-    """One decoder layer with its stream current; recomputed in backward as asked for."""
+    """One decoder layer with its stream current; recomputed in backward if requested."""
     if stream is None:
         raise RuntimeError("The base runs packed streams only; call Engine.hidden_states.")
 
     def run(x: Tensor) -> Tensor:
-        with within(stream, keep_little=recompute == "activations"):
+        with within(stream, recompute=recompute == "activations"):
             return forward(x, stream=stream, **others)
 
     if recompute == "layers":
@@ -196,9 +196,9 @@ def _run_layer(
 
 
 def named_tensors(engine: Engine) -> Iterator[tuple[str, Tensor]]:
-    """Name and tensor, one after the other; a tied head does not stand beside the embedding.
+    """Name and tensor, one after the other; a tied head is not repeated.
 
-    A linear layer in 4 bit is dequantised as its forward does it, when its turn comes.
+    A 4-bit linear layer is dequantized as in its forward, when its turn comes.
     """
     names = {module: name for name, module in engine.model.named_modules()}
     head = f"{names[engine.model.get_output_embeddings()]}.weight"

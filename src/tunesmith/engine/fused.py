@@ -22,7 +22,7 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3MLP, Qwen3RMSNorm
 from tunesmith.engine.autograd import Context, Gradients, apply, mark
 from tunesmith.engine.batch import recomputes_activations
 
-Forward = Callable[[Any, Tensor], Tensor]  # transformers leaves its modules untyped
+Forward = Callable[[Any, Tensor], Tensor]  # transformers does not type its modules
 
 
 def _normed(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -59,7 +59,7 @@ def _unit(gate: Tensor, up: Tensor, kind: str) -> Tensor:
 
 
 class _GatedUnit(torch.autograd.Function):
-    """act(gate) * up, with act's input kept and its output computed again (arXiv 2002.05202)."""
+    """act(gate) * up, with act's input kept and its output recomputed (arXiv 2002.05202)."""
 
     @staticmethod
     def forward(ctx: Context, gate: Tensor, up: Tensor, kind: str) -> Tensor:
@@ -74,18 +74,12 @@ class _GatedUnit(torch.autograd.Function):
         return act_backward(g * up, gate), act(gate).mul_(g), None
 
 
-def _gelu_tanh(x: Tensor) -> Tensor:
-    return nn.functional.gelu(x, approximate="tanh")
-
-
-def _gelu_tanh_backward(g: Tensor, x: Tensor) -> Tensor:
-    gx: Tensor = torch.ops.aten.gelu_backward(g, x, approximate="tanh")
-    return gx
-
-
 _ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
     "silu": (nn.functional.silu, torch.ops.aten.silu_backward),
-    "gelu_pytorch_tanh": (_gelu_tanh, _gelu_tanh_backward),
+    "gelu_pytorch_tanh": (
+        partial(nn.functional.gelu, approximate="tanh"),
+        partial(torch.ops.aten.gelu_backward, approximate="tanh"),
+    ),
 }
 
 

@@ -1,7 +1,7 @@
 """The language-model head on labelled rows only, with its gradient made in the forward pass.
 
-Full logits [T, V] never exist: M labelled rows are scored in chunks, and as the loss is the end
-of the graph, each chunk's gradient is known at once and its logits can go.
+Full logits [T, V] never exist: M labelled rows are scored in chunks. As the loss is the end of the
+graph, each chunk's gradient is computed directly and its logits are freed.
 """
 
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ from tunesmith.engine.batch import PackedBatch
 from tunesmith.engine.memory import Workspace
 from tunesmith.engine.vocabulary import TokenRows
 
-# Rows scored at once: as many as give about this many scores, within the bounds; more are no
-# faster, and fewer lose the products' speed.
+# Rows scored at once: for about this many scores, within the bounds; more are no faster, and fewer
+# make the products slower.
 CHUNK_SCORES, MIN_ROWS, MAX_ROWS = 2**24, 64, 256
 BLOCK_TOKENS = 4096  # of the vocabulary, in the head's own gradient
 
@@ -62,7 +62,9 @@ def loss_sum(hidden: Tensor, batch: PackedBatch, head: Head, *, count: float = 1
     """Sum of all adapters' ``losses`` with one count; a scalar."""
     counts = dict.fromkeys((adapter for adapter, _, _ in batch.label_segments), count)
     found = losses(hidden, batch, head, counts=counts)
-    return sum(found.values(), start=_zero(hidden))
+    # of the graph, also where no row is labelled
+    zero = hidden[:0].sum(dtype=torch.promote_types(hidden.dtype, torch.float32))
+    return sum(found.values(), start=zero)
 
 
 def losses(
@@ -87,11 +89,6 @@ def losses(
         loss = apply(_Head, rows, head.weight, outputs, plan)
         found[adapter] = found[adapter] + loss if adapter in found else loss
     return found
-
-
-def _zero(hidden: Tensor) -> Tensor:
-    """Of the graph, also where no row is labelled."""
-    return hidden[:0].sum(dtype=torch.promote_types(hidden.dtype, torch.float32))
 
 
 @torch.no_grad()

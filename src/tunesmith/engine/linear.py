@@ -27,7 +27,7 @@ class SeamLinear(nn.Module):
         self.terms: dict[str, Term] = {}
 
     def dense(self, dtype: torch.dtype | None = None) -> Tensor:
-        """W [D_out, D_in] in ``dtype``, or in its own; dequantised where it is held in 4 bit."""
+        """W [D_out, D_in] in ``dtype``, or in its own; dequantized from 4-bit codes."""
         if self.four_bit is not None:
             return self.four_bit.dense(dtype)
         return self.weight if dtype is None else self.weight.to(dtype)
@@ -40,10 +40,8 @@ class SeamLinear(nn.Module):
                 rows = slice(start, stop)
                 mask = stream.mask(adapter, rows, module=self.index, rate=term.dropout)
                 parts.append(TermRows(term, rows, mask))
-        if torch.is_grad_enabled() and any(part.term.gate is not None for part in parts):
-            raise RuntimeError("a routed adapter is for inference, and has no gradients")
-        again, sources = marked(x)
-        how = Call(self.dense, parts, again), sources
+        recompute, sources = marked(x)
+        how = Call(self.dense, parts, recompute), sources
         masters = [master for part in parts for master in part.term.masters]
         flat = x.reshape(-1, self.in_features)
         y = apply(_Linear, flat, self.weight, self.bias, how, *masters)
@@ -66,26 +64,26 @@ class TermRows:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a layer: what gives W, the terms, and how x is had again."""
+    """One call of a layer: what gives W, the terms, and how x is recomputed."""
 
     dense: Callable[[torch.dtype], Tensor]
     parts: list[TermRows]
-    again: Recompute | None  # None where x is kept
+    recompute: Recompute | None  # None where x is kept
 
 
 class _Linear(torch.autograd.Function):
     """Keeps x once, or what it comes from; of each term x A^T and what o scales; W never.
 
-    Behind ``how`` stand four masters of each term: A, B, ``output``, i.
+    Four masters of each term follow ``how``: A, B, ``output``, i.
     """
 
     @staticmethod
     def forward(
         ctx: Context,
         x: Tensor,  # [T, D_in]
-        weight: Tensor,  # [D_out, D_in], or in 4 bit
+        weight: Tensor,  # [D_out, D_in], or 4-bit codes
         bias: Tensor | None,  # [D_out]
-        how: tuple[Call, Sources | None],  # and what x is computed from again
+        how: tuple[Call, Sources | None],  # and what x is recomputed from
         *masters: Tensor | None,  # noqa: ARG004  (the terms hold them; autograd must see them)
     ) -> Tensor:
         call, sources = how
@@ -98,8 +96,9 @@ class _Linear(torch.autograd.Function):
         for part in call.parts:
             term, rows, xa, h = part.term, y[part.rows], None, None
             if term.a is not None:
-                xa = term.inner(part.dropped(x))  # [n, R]
-                rows.addmm_(xa, term.cast(x.dtype)[1].t(), alpha=term.scale)
+                a, b = term.cast(x.dtype)
+                xa = part.dropped(x) @ a.t()  # [n, R]
+                rows.addmm_(xa, b.t(), alpha=term.scale)
             if (factors := term.factors()) is not None:
                 h = rows.clone()  # [n, D_out]
                 rows.mul_(factors)
@@ -112,8 +111,8 @@ class _Linear(torch.autograd.Function):
         _, needs_weight, _, _, *needs = ctx.needs_input_grad
         if needs_weight or any(needs[0::4]) or any(needs[3::4]):
             held = sources or (x, None)
-            if call.again is not None:
-                call.again.users += 1
+            if call.recompute is not None:
+                call.recompute.users += 1
         ctx.save_for_backward(weight, bias, *held, *kept)
         ctx.plan = call
         return y
@@ -122,8 +121,8 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Context, g: Tensor) -> Gradients:  # g [T, D_out]
         _, bias, x, other, *kept = ctx.saved_tensors
         call: Call = ctx.plan
-        if call.again is not None and x is not None:
-            x = call.again.take((x, other)).flatten(0, -2)
+        if call.recompute is not None and x is not None:
+            x = call.recompute.take((x, other)).flatten(0, -2)
         needs_x, needs_weight, needs_bias, _, *needs = ctx.needs_input_grad
         gbias = g.sum(0) if bias is not None and needs_bias else None
         gw = g.t() @ x if needs_weight else None  # beside no term: the base itself is trained
@@ -145,7 +144,7 @@ class _Linear(torch.autograd.Function):
                     through = inner @ a
                     gx[rows] += through.mul_(part.mask(through)).mul_(term.scale)
                 if needs[4 * i]:
-                    # With an offset A stands in both halves of the product, B in the first.
+                    # With an offset A is in both halves of the product, B in the first.
                     own = inner if inner.shape[1] == rank else inner[:, :rank] + inner[:, rank:]
                     ga = (own.t() @ part.dropped(x)).to(term.a.dtype).mul_(term.scale)
                 gb = (g[rows].t() @ kept[2 * i][:, :rank]).to(term.a.dtype).mul_(term.scale)

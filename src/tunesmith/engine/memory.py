@@ -1,8 +1,8 @@
-"""How much memory this process has taken at most, and how much it may still take.
+"""The memory that this process has used at most, and how much is still available.
 
 glibc maps every large tensor anew and the kernel clears its pages again: measured at a tenth of a
-training step on a CPU. Products in 16 bit keep a compiled kernel for every new shape, in two caches
-of 1,024: about 0.6 MB a shape, and packed streams are all of different lengths (docs/log.md).
+training step on a CPU. 16-bit products keep a compiled kernel for every new shape, in two caches of
+1,024: about 0.6 MB a shape, and packed streams are all of different lengths (docs/log.md).
 """
 
 import contextlib
@@ -17,9 +17,9 @@ from torch import Tensor
 
 
 class Workspace:
-    """Buffers of a shape and format, lent to one call at a time.
+    """Buffers of a shape and format, each used by one call at a time.
 
-    A call that finds its buffer lent gets a new one; one that is never given back is forgotten.
+    A call whose buffer is in use gets a new one; a buffer that is never given back is dropped.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Workspace:
 
 
 # The inner cache (oneDNN's) holds the shapes of one micro-batch, which all layers share; the outer
-# one (torch's) holds the same kernels once more and saves no time.
+# one (torch's) holds the same kernels again and saves no time.
 _KERNEL_CACHES = {"LRU_CACHE_CAPACITY": "1", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "160"}
 
 _M_MMAP_MAX, _M_TRIM_THRESHOLD = -4, -1  # malloc.h
@@ -45,30 +45,29 @@ _LARGEST = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc to reuse freed memory; False where the C library is another one."""
+    """Let glibc reuse freed memory; False where the C library is another one."""
+    return _glibc("mallopt", _M_MMAP_MAX, 0) and _glibc("mallopt", _M_TRIM_THRESHOLD, _LARGEST)
+
+
+def _glibc(function: str, *arguments: int) -> bool:
+    """The result of a function of glibc; False where the C library is another one."""
     if not sys.platform.startswith("linux"):
         return False
     try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        return bool(getattr(ctypes.CDLL("libc.so.6"), function)(*arguments))
     except (OSError, AttributeError):
         return False
-    return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, _LARGEST))
 
 
 def bound_kernel_caches() -> None:
-    """Keep few compiled kernels; works before the first product, and a user's setting stands."""
+    """Keep few compiled kernels; works before the first product; a user's setting has priority."""
     for name, capacity in _KERNEL_CACHES.items():
         os.environ.setdefault(name, capacity)
 
 
 def release_freed_memory() -> bool:
-    """Give pages that hold no tensor now back to the system; False on another C library."""
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        return bool(ctypes.CDLL("libc.so.6").malloc_trim(0))
-    except (OSError, AttributeError):
-        return False
+    """Return unused pages to the system; False on another C library."""
+    return _glibc("malloc_trim", 0)
 
 
 RESERVE = 0.10  # of what is available stays free: the kernel kills without asking
@@ -80,12 +79,12 @@ _CGROUP_FILES = (
     ),
 )
 
-# How allocators say it that do not raise torch's own error: of processors, MPS, AMD and drivers.
+# Messages of allocators that do not raise torch's own error: of processors, MPS, AMD and drivers.
 _RUN_OUT = ("out of memory", "not enough memory", "allocate memory", "alloc_failed")
 
 
 def has_run_out(error: BaseException) -> bool:
-    """Whether an error says that there was no memory left, on any device."""
+    """Whether an error reports that no memory was left, on any device."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(error).lower()
@@ -107,11 +106,11 @@ def peak_bytes(device: torch.device) -> int:
     """
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    return _status("VmHWM")
+    return _kilobytes("self/status", "VmHWM") or 0
 
 
 def forget_peak(device: torch.device) -> None:
-    """Let the peak begin anew from what is held now, where the system allows it."""
+    """Reset the peak to what is held now, where the system allows it."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
@@ -123,31 +122,23 @@ def held_bytes(device: torch.device) -> int:
     """Memory that the process holds now, freed tensors that are kept for reuse included."""
     if device.type == "cuda":
         return int(torch.cuda.memory_reserved(device))
-    return _status("VmRSS")
+    return _kilobytes("self/status", "VmRSS") or 0
 
 
 def available_bytes(device: torch.device) -> int | None:
-    """Memory that may still be taken, less a reserve; None where nobody tells."""
+    """Memory that may still be taken, less a reserve; None where it is unknown."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int((free + reusable) * (1 - RESERVE))
-    limits = [_meminfo("MemAvailable"), *(_cgroup(*files) for files in _CGROUP_FILES)]
+    limits = [_kilobytes("meminfo", "MemAvailable"), *(_cgroup(*files) for files in _CGROUP_FILES)]
     known = [limit for limit in limits if limit is not None]
     return int(min(known) * (1 - RESERVE)) if known else None
 
 
-def _status(key: str) -> int:
-    return _kilobytes(Path("/proc/self/status"), key) or 0
-
-
-def _meminfo(key: str) -> int | None:
-    return _kilobytes(Path("/proc/meminfo"), key)
-
-
-def _kilobytes(path: Path, key: str) -> int | None:
+def _kilobytes(file: str, key: str) -> int | None:
     try:
-        lines = path.read_text().splitlines()
+        lines = Path("/proc", file).read_text().splitlines()
     except OSError:
         return None
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:")), None)

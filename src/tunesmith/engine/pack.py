@@ -1,4 +1,4 @@
-"""Rows of tokens to a packed stream: like adapters and like beginnings together."""
+"""Rows of tokens to a packed stream, grouped by adapter and common beginning."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ def pack(
     dropout: Mapping[str | None, Dropout] = NO_DROPOUT,
     prefixes: Mapping[str, Prefix] = NO_PREFIXES,
 ) -> PackedBatch:
-    """Lay rows end to end, those of one adapter together, behind the adapter's own prefix.
+    """Put rows end to end, those of one adapter together, after the adapter's own prefix.
 
     Rows of one adapter that begin with the same ``share`` tokens or more compute their longest
     common beginning once (0: never); the result is the same, as the gradients of a shared span
@@ -48,7 +48,7 @@ def pack(
 
 
 def _groups(rows: Sequence[Row], share: int) -> Iterator[list[Row]]:
-    """Rows that agree in their first ``share`` tokens together, the others alone."""
+    """Rows with the same first ``share`` tokens together, the others alone."""
     if share <= 0:
         yield from ([row] for row in rows)
         return
@@ -85,16 +85,15 @@ class _Builder:
         self.weights: list[float] = []
 
     def begin(self, adapter: str | None, prefix: Prefix | None) -> tuple[Block, ...]:
-        """Lay an adapter's prefix; the blocks that its documents begin with."""
+        """Put an adapter's prefix into the stream; the blocks that its documents begin with."""
         if prefix is None:
             return ()
-        first = len(self.ids)
-        if prefix.vectors is not None:
+        first, virtual = len(self.ids), prefix.vectors
+        if virtual is not None:
             self.ids.extend([PLACEHOLDER] * prefix.length)
             self.positions.extend(range(prefix.length))
-            self.documents.append(
-                Document(first, len(self.ids), adapter, shared=True, virtual=prefix.vectors)
-            )
+            document = Document(first, len(self.ids), adapter, shared=True, virtual=virtual)
+            self.documents.append(document)
         return (prefix.block(first),)
 
     def add(self, rows: Sequence[Row], shared: int, *, before: tuple[Block, ...]) -> None:
@@ -103,34 +102,19 @@ class _Builder:
         first = len(self.ids)
         if shared:
             prefix = (*before, Span(first, first + shared))
-            self._span(rows[0], 0, shared, prefix=before, is_shared=True)
+            self._span(rows[0], rows[0].ids[:shared], before, shared=True)
         for row in rows:
             self._labels(row, shared, first if shared else len(self.ids))
-            self._span(row, shared, len(row.ids), prefix=prefix)
+            self._span(row, row.ids[shared:], prefix)
 
     def _span(
-        self,
-        row: Row,
-        start: int,
-        stop: int,
-        *,
-        prefix: tuple[Block, ...],
-        is_shared: bool = False,
+        self, row: Row, ids: Sequence[int], prefix: tuple[Block, ...], *, shared: bool = False
     ) -> None:
-        first = len(self.ids)
-        offset = sum(block.length for block in prefix)
-        self.ids.extend(row.ids[start:stop])
-        self.positions.extend(range(offset, offset + stop - start))
-        self.documents.append(
-            Document(
-                first,
-                first + stop - start,
-                row.adapter,
-                prefix=prefix,
-                key=row.key,
-                shared=is_shared,
-            )
-        )
+        first, stop = len(self.ids), len(self.ids) + len(ids)
+        document = Document(first, stop, row.adapter, prefix, row.key, shared=shared)
+        self.ids.extend(ids)
+        self.positions.extend(range(document.offset, document.offset + len(ids)))
+        self.documents.append(document)
 
     def _labels(self, row: Row, shared: int, shared_start: int) -> None:
         """Row j predicts token j + 1; called before the row's own tokens are appended."""

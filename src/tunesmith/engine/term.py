@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from tunesmith.core.errors import AdapterError
-
-OVERSAMPLES, POWERS = 8, 4  # of the randomised decomposition
+OVERSAMPLES, POWERS = 8, 4  # of the randomized decomposition
 Masters = tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]
 
 
@@ -19,14 +17,14 @@ def difference(term: tuple[Tensor, Tensor], start: tuple[Tensor, Tensor]) -> tup
     """A [2R, D_in] and B [D_out, 2R] with the product B A - B0 A0 of (A, B) and (A0, B0).
 
     They are [A; A - A0] and [B - B0, B0]. With [A; A0] and [B, -B0] large products would cancel,
-    and in 16 bit much of what was learned would be rounded away.
+    and in 16-bit formats rounding would erase much of what was learned.
     """
     (a, b), (a0, b0) = term, start
     return torch.cat([a, a - a0]), torch.cat([b - b0, b0], dim=1)
 
 
 def principal(matrix: Tensor, rank: int, scale: float, seed: int) -> tuple[Tensor, Tensor]:
-    """A and B with s B A the best approximation of rank R, by randomised subspace iteration."""
+    """A and B with s B A the best approximation of rank R, by randomized subspace iteration."""
     width = min(rank + OVERSAMPLES, *matrix.shape)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -42,7 +40,7 @@ class Term:
     ``offset``, A0 and B0 of a start that is taken from W, is subtracted: s (B A - B0 A0). Where
     ``norms`` gives the norms [D_out] of the rows of W + s B A, o = output / norms, and they are
     constants in backward (DoRA, arXiv 2402.09353, section 4.3). With ``whole`` o scales the bias
-    too. ``gate`` makes factors [n, R] of x A^T from x [n, D_in], in inference alone.
+    too.
     """
 
     a: nn.Parameter | None = None  # [R, D_in]
@@ -54,7 +52,6 @@ class Term:
     whole: bool = False
     offset: tuple[nn.Parameter, nn.Parameter] | None = None
     norms: Callable[["Term"], Tensor] | None = None
-    gate: Callable[[Tensor], Tensor] | None = None
     _norms: Tensor | None = None
     _cast: dict[torch.dtype, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
@@ -85,11 +82,6 @@ class Term:
             self._cast[dtype] = (a.to(dtype), b.to(dtype))
         return self._cast[dtype]
 
-    def inner(self, x: Tensor) -> Tensor:
-        """x A^T [n, R] of x [n, D_in], times the gate's factors where there is a gate."""
-        xa = x @ self.cast(x.dtype)[0].t()
-        return xa if self.gate is None else xa * self.gate(x)
-
     def refresh(self) -> None:
         """Forget the copies and renew the norms, after the masters changed."""
         self._cast.clear()
@@ -109,13 +101,8 @@ class Term:
     def merged(self, weight: Tensor) -> Tensor:
         """W' = o (W i + s B A) of a W [D_out, D_in] in fp32.
 
-        W need not be the one beside which the term was trained. Raises AdapterError for a gate.
+        W need not be the one beside which the term was trained.
         """
-        if self.gate is not None:
-            raise AdapterError(
-                "Adapters that are routed token by token have no weights to merge.",
-                remedy="Combine them, and merge the combination.",
-            )
         if self.input is not None:
             weight = weight * self.input.detach().to(weight)
         if self.a is not None:

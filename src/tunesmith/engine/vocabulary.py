@@ -14,7 +14,7 @@ from tunesmith.engine.batch import PackedBatch
 
 @dataclass(slots=True, eq=False)
 class TokenRows:
-    """Rows for the tokens ``ids`` [K]: new ones, or in place of the base's.
+    """Rows for the tokens ``ids`` [K]: new ones, or replacements of the base's.
 
     ``inputs`` and ``outputs`` [K, D] are the fp32 masters of embedding and head; one tensor where
     the base ties the two. Other documents of the stream neither read nor score new tokens.
@@ -26,11 +26,11 @@ class TokenRows:
 
     @property
     def width(self) -> int:
-        """Ids that scores must have room for."""
+        """The number of ids that scores must cover."""
         return int(self.ids.max()) + 1
 
     def read(self, embedded: Tensor, ids: Tensor, start: int) -> Tensor:
-        """``embedded`` [T, D] with these rows where the tokens stand in ``ids``, rows start.. ."""
+        """``embedded`` [T, D] with these rows where the tokens occur in ``ids``, rows start.. ."""
         at, which = (ids[:, None] == self.ids[None]).nonzero(as_tuple=True)
         rows = self.inputs.index_select(0, which).to(embedded.dtype)
         return embedded.index_copy(0, start + at, rows)

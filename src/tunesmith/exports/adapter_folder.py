@@ -9,15 +9,14 @@ import torch
 from torch import Tensor
 
 from tunesmith.adapters import store
-from tunesmith.adapters.folder import CONFIG, read_config
-from tunesmith.adapters.stored import INDEX, StoredTensors
+from tunesmith.adapters.folder import CONFIG, INDEX, StoredTensors, read_config
 from tunesmith.config.methods import LoraSettings
 from tunesmith.core.errors import AdapterError
 from tunesmith.methods import lora_peft, table
 from tunesmith.methods.lora import Shape, key_a, key_b
 from tunesmith.methods.lora_variants import shape
 
-MERGE_INSTEAD = "Export the merged model, which it serves as any other: --to vllm --merged."
+MERGE_INSTEAD = "Export the merged model: --to vllm --merged."
 # What `--max-lora-rank` of vLLM may be (vllm.config.lora.MaxLoRARanks, 0.14 to 0.22).
 VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
@@ -25,8 +24,8 @@ VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 def write_peft(folder: Path, out: Path, *, dtype: torch.dtype | None = None) -> None:
     """Write the adapter in ``folder`` again as ``out``, in one file and without other formats.
 
-    Config, card, tokenizer and origin are carried over; ``dtype`` is that of its tensors, None: as
-    they are. Raises AdapterError for what this program does not read itself.
+    Config, card, tokenizer and origin are copied; ``dtype`` is that of its tensors, None: as they
+    are. Raises AdapterError for what this program cannot read.
     """
     config, tensors = read_config(folder), StoredTensors(folder)
     table.reader_of(config, folder).from_peft(config, tensors)
@@ -36,12 +35,13 @@ def write_peft(folder: Path, out: Path, *, dtype: torch.dtype | None = None) -> 
 def write_vllm(folder: Path, out: Path, *, dtype: torch.dtype | None = None) -> int:
     """Write a LoRA adapter so that vLLM and SGLang compute it as it was trained; its one rank.
 
-    Both scale every layer by alpha / rank of the config and know no patterns; SGLang ignores rsLoRA
-    too. What differs from that is folded into B, and smaller ranks are padded with zeros to one
-    that vLLM's `--max-lora-rank` can be. Raises AdapterError for what they refuse or ignore: other
+    Both scale every layer by alpha / rank of the config and read no patterns; SGLang ignores rsLoRA
+    too. Other scales are folded into B, and smaller ranks are padded with zeros to a value that
+    vLLM's `--max-lora-rank` allows. Raises AdapterError for what they refuse or ignore: other
     methods, DoRA, tokens of its own, ranks above theirs.
     """
-    config, tensors, settings = _plain_lora(folder)
+    config, tensors = read_config(folder), StoredTensors(folder)
+    settings = require_plain_lora(folder, "vLLM and SGLang", MERGE_INSTEAD)
     shapes = {module: shape(settings, module) for module in settings.targets}
     largest = max(each.rank for each in shapes.values())
     rank = next((each for each in VLLM_RANKS if each >= largest), None)
@@ -52,38 +52,40 @@ def write_vllm(folder: Path, out: Path, *, dtype: torch.dtype | None = None) -> 
         )
     alpha = _alpha(shapes, rank)
     folded = dict(_folded(shapes, tensors, rank=rank, scale=alpha / rank))
-    if dtype is not None:
-        folded = {name: tensor.to(dtype) for name, tensor in folded.items()}
+    folded = {name: _as(tensor, dtype) for name, tensor in folded.items()}
     one = dict.fromkeys(shapes, Shape(rank, alpha, alpha / rank))
     targets = config.get("target_modules")
     if not isinstance(targets, list):
         targets = sorted({module.rpartition(".")[2] for module in shapes})
-    _write(folder, out, {**lora_peft.described(one, targets), **_base(config)}, folded)
+    described = lora_peft.described(one, targets) | {"revision": config.get("revision")}
+    _write(folder, out, described, folded)
     return rank
 
 
-def _plain_lora(folder: Path) -> tuple[dict[str, object], StoredTensors, LoraSettings]:
-    """Config, tensors and settings of what vLLM has a place for; AdapterError for the rest."""
-    config, tensors = read_config(folder), StoredTensors(folder)
+def require_plain_lora(folder: Path, programs: str, merge_instead: str) -> LoraSettings:
+    """The settings of a LoRA adapter that is A and B alone.
+
+    Raises AdapterError for all else: ``programs`` cannot hold it.
+    """
     settings = store.settings_of(folder)
     if not isinstance(settings, LoraSettings):
         raise AdapterError(
-            f"{folder}: vLLM and SGLang serve LoRA adapters only, not those of method "
-            f"{settings.kind}.",
+            f"{folder}: {programs} support LoRA only, not method {settings.kind}.",
             remedy="Serve it with tunesmith, or train the same data with method lora.",
         )
-    odd = []
-    if settings.dora:
-        odd.append("DoRA's magnitudes, which vLLM refuses (use_dora)")
+    odd = ["DoRA's magnitudes (use_dora)"] if settings.dora else []
     if store.token_ids(folder):
-        odd.append("rows for tokens of its own, which vLLM has no place for")
+        odd.append("rows for tokens of its own")
     if odd:
-        raise AdapterError(f"{folder}: it has {' and '.join(odd)}.", remedy=MERGE_INSTEAD)
-    return config, tensors, settings
+        raise AdapterError(
+            f"{folder}: it has {' and '.join(odd)}, which {programs} do not support.",
+            remedy=merge_instead,
+        )
+    return settings
 
 
 def _alpha(shapes: Mapping[str, Shape], rank: int) -> float:
-    """The one alpha: that with which most layers' B stays as it is, if it is whole.
+    """The one alpha: the one that leaves most layers' B unchanged, if it is whole.
 
     vLLM reads lora_alpha as an integer.
     """
@@ -103,10 +105,6 @@ def _folded(
             b = (b.float() * (each.scale / scale)).to(b.dtype)
         yield key_a(module), torch.nn.functional.pad(a, (0, 0, 0, missing))
         yield key_b(module), torch.nn.functional.pad(b, (0, missing))
-
-
-def _base(config: Mapping[str, object]) -> dict[str, object]:
-    return {"revision": config.get("revision")}
 
 
 def _as(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:

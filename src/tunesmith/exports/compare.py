@@ -1,4 +1,4 @@
-"""An export run by another program beside what it was made from: answers, logits, template."""
+"""An export run by another program, compared with its source: answers, logits, template."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -24,13 +24,13 @@ from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.loop import generate
 from tunesmith.generation.sampling import Sampling
 
-MAX_TOKENS = 48  # of an answer
-LIBRARY = {"llama.cpp": "llama-cpp-python"}  # whose version is told
+MAX_TOKENS = 24  # of an answer
+LIBRARY = {"llama.cpp": "llama-cpp-python"}  # whose version is shown
 
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """What a file was made from, as this program runs it: a base, alone or with an adapter."""
+    """The source of a file, as this program runs it: a base, alone or with an adapter."""
 
     engine: Engine
     tokenizer: PreTrainedTokenizerBase
@@ -40,7 +40,7 @@ class Here:
 
 @dataclass(frozen=True, slots=True)
 class AskedPrompts:
-    """K conversations, each as the template writes it with an answer opened, and its ids."""
+    """K conversations, each as the template renders it up to the answer, and its ids."""
 
     conversations: Sequence[Sequence[Message]]
     texts: Sequence[str]
@@ -58,10 +58,10 @@ class Artefact:
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """Where two greedy answers part: prompt, token, and how far apart both tokens are here.
+    """Where two greedy answers diverge: prompt, token, and the gap between both tokens here.
 
     ``gap`` is the logit of our token minus that of theirs, both by this program: a gap below the
-    differences of the logits is a tie that either side may break.
+    differences of the logits is a tie.
     """
 
     prompt: int
@@ -71,16 +71,16 @@ class Fork:
 
 @dataclass(frozen=True, slots=True)
 class ExportComparison:
-    """What came out of K prompts; ``largest_logit`` gives ``largest_difference`` its measure."""
+    """The results of K prompts; ``largest_logit`` is the scale of ``largest_difference``."""
 
     prompts: int
     forks: tuple[Fork, ...]
     largest_difference: float  # of any logit of the first token of an answer
     largest_logit: float
     same_template: bool
-    other_prompts: tuple[int, ...]  # those whose text or ids the program makes otherwise
-    failures: tuple[str, ...]  # what its template engine complained of
-    goes_on_after: tuple[int, ...]  # tokens that end an answer here and not there
+    other_prompts: tuple[int, ...]  # whose text or ids differ in the program
+    failures: tuple[str, ...]  # of its template engine
+    continues_after: tuple[int, ...]  # tokens that end an answer here and not there
     version: str
     program: str = "llama.cpp"
 
@@ -92,11 +92,11 @@ class ExportComparison:
     @property
     def same_text(self) -> bool:
         """Whether template, prompts, their ids and the ends of answers are the same."""
-        return self.same_template and not self.other_prompts and not self.goes_on_after
+        return self.same_template and not self.other_prompts and not self.continues_after
 
     def sentences(self) -> list[str]:
         """For people."""
-        said = [
+        lines = [
             f"{self.same_answers} of {pluralize(self.prompts, 'greedy answer')} "
             f"{'is' if self.prompts == 1 else 'are'} the same in "
             f"{self.program} ({LIBRARY.get(self.program, 'version')} {self.version}).",
@@ -105,18 +105,18 @@ class ExportComparison:
         ]
         if self.forks:
             gaps = ", ".join(f"{fork.gap:.2g}" for fork in self.forks)
-            said.append(f"Where answers part, the two tokens are this far apart here: {gaps}.")
+            lines.append(f"Where answers diverge, the gaps of the two tokens here are: {gaps}.")
         if self.same_text:
-            said.append("The template and every prompt are the same, byte by byte.")
+            lines.append("The template and every prompt are the same, byte by byte.")
         if not self.same_template:
-            said.append("THE TEMPLATE IN THE FILE IS ANOTHER.")
+            lines.append("The template in the file differs.")
         if self.other_prompts:
-            said.append(f"Prompts that {self.program} reads otherwise: {self.other_prompts}.")
-        said += sorted(set(self.failures))
-        if self.goes_on_after:
-            ends = f"does not end an answer at the tokens {self.goes_on_after}"
-            said.append(f"{self.program} {ends}.")
-        return said
+            lines.append(f"Prompts that {self.program} reads differently: {self.other_prompts}.")
+        lines += sorted(set(self.failures))
+        if self.continues_after:
+            ends = f"does not end an answer at the tokens {self.continues_after}"
+            lines.append(f"{self.program} {ends}.")
+        return lines
 
 
 def compare(
@@ -130,8 +130,8 @@ def compare(
     """Answer every conversation greedily here and in llama.cpp, and compare.
 
     Each conversation ends with a message that asks for an answer. llama.cpp gets the ids of this
-    program's prompts, and cuts and renders the same conversations by itself beside that. Raises
-    TunesmithError where llama.cpp is not here, RunError where it fails.
+    program's prompts; it also renders and tokenizes the same conversations itself. Raises
+    TunesmithError where llama.cpp is missing, RunError where it fails.
     """
     found = require_python(python)
     asked = prompts_of(here, conversations, max_tokens)
@@ -156,22 +156,22 @@ def compare(
 
 
 def prompts_of(
-    here: Here, conversations: Sequence[Sequence[Message]], max_tokens: int
+    here: Here, conversations: Sequence[Sequence[Message]], max_tokens: int = MAX_TOKENS
 ) -> AskedPrompts:
-    """What is asked of both sides, as the template here writes it."""
+    """The prompts of both sides, as the template here renders them."""
     texts = [chat_text(here.tokenizer, given(each), prompt=True) for each in conversations]
     return AskedPrompts(conversations, texts, encode(here.tokenizer, texts), max_tokens)
 
 
 def compared(
-    here: Here, asked: AskedPrompts, said: Mapping[str, Any], logits: NDArray[np.float32]
+    here: Here, asked: AskedPrompts, there: Mapping[str, Any], logits: NDArray[np.float32]
 ) -> ExportComparison:
-    """What another program made of these prompts beside what is made of them here.
+    """Another program's results for these prompts, compared with this program's.
 
-    ``said``: the answer of ``llama_worker.answer``, or one of its form, and the ``program``'s name;
-    ``logits`` [K, V] are those of each answer's first token.
+    ``there``: the answer of ``llama_worker.answer``, or one of its form, and the ``program``'s
+    name; ``logits`` [K, V] are those of each answer's first token.
     """
-    rows, prompts = said["rows"], asked.ids
+    rows, prompts = there["rows"], asked.ids
     answers = greedy_answers(here, asked)
     mine = [first_scores(here, ids) for ids in prompts]
     # a vocabulary may be padded on one side
@@ -189,18 +189,18 @@ def compared(
         forks=tuple(forks),
         largest_difference=max(float((a - b).abs().max()) for a, b in finite),
         largest_logit=max(float(a.abs().max()) for a, _ in finite),
-        same_template=said["template"] == templates_of(here.tokenizer).get("default"),
+        same_template=there["template"] == templates_of(here.tokenizer).get("default"),
         other_prompts=tuple(
             number
             for number, (row, ids, text) in enumerate(wanted)
             if row["ids"] != ids or row["rendered"] != text
         ),
         failures=tuple(row["failure"] for row in rows if row["failure"]),
-        goes_on_after=tuple(
-            i for i, ends in zip(sorted(here.stop_ids), said["ends"], strict=True) if not ends
+        continues_after=tuple(
+            i for i, ends in zip(sorted(here.stop_ids), there["ends"], strict=True) if not ends
         ),
-        version=said["version"],
-        program=said["program"],
+        version=there["version"],
+        program=there["program"],
     )
 
 
@@ -214,7 +214,7 @@ def greedy_answers(here: Here, asked: AskedPrompts) -> dict[int, list[int]]:
 
 @torch.inference_mode()
 def first_scores(here: Here, ids: Sequence[int]) -> Tensor:
-    """Logits of the token behind ``ids``, fp32 [V]."""
+    """Logits of the token after ``ids``, fp32 [V]."""
     row = Row(ids, [0.0] * len(ids), adapter=here.adapter)
     batch = pack([row], prefixes=here.engine.prefixes)
     hidden = here.engine.hidden_states(batch)[-1:]

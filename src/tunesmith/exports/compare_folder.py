@@ -1,9 +1,9 @@
-"""A folder loaded by transformers, or PEFT for an adapter, beside what it was made from."""
+"""A folder loaded by transformers, or PEFT for an adapter, compared with its source."""
 
 import contextlib
 import importlib.util
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,7 +22,6 @@ from tunesmith.data.chat_text import TEMPLATE_ERRORS, chat_text, given
 from tunesmith.data.rows import Message
 from tunesmith.data.tokenizer import encode
 from tunesmith.exports.compare import (
-    MAX_TOKENS,
     AskedPrompts,
     ExportComparison,
     Here,
@@ -50,42 +49,32 @@ def has_peft() -> bool:
 
 
 def compare_model(
-    here: Here,
-    folder: Path,
-    conversations: Sequence[Sequence[Message]],
-    *,
-    max_tokens: int = MAX_TOKENS,
+    here: Here, folder: Path, conversations: Sequence[Sequence[Message]]
 ) -> ExportComparison:
     """Answer every conversation greedily here and by transformers over the model in ``folder``.
 
-    In fp32 on both sides, so that what differs is what the folder's number format rounds away.
+    In fp32 on both sides, so that differences come from the folder's number format alone.
     """
-    asked = prompts_of(here, conversations, max_tokens)
+    asked = prompts_of(here, conversations)
     with _quiet():
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         return _compared_with(here, asked, model, folder, "transformers")
 
 
 def compare_adapter(
-    here: Here,
-    folder: Path,
-    base: Path,
-    conversations: Sequence[Sequence[Message]],
-    *,
-    max_tokens: int = MAX_TOKENS,
+    here: Here, folder: Path, base: Path, conversations: Sequence[Sequence[Message]]
 ) -> ExportComparison:
     """The same with the adapter in ``folder`` over the base in ``base``, by PEFT.
 
     Where PEFT is not installed this program reads the folder back, under a name of its own.
     """
-    asked = prompts_of(here, conversations, max_tokens)
+    asked = prompts_of(here, conversations)
     if not has_peft():
         return _read_back(here, asked, folder)
     own = any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model"))
+    tokenizer_folder = folder if own else base
     with _quiet():
-        return _compared_with(
-            here, asked, _with_peft(folder, base), folder if own else base, "PEFT"
-        )
+        return _compared_with(here, asked, _with_peft(folder, base), tokenizer_folder, "PEFT")
 
 
 @contextlib.contextmanager
@@ -111,7 +100,7 @@ def _with_peft(folder: Path, base: Path) -> Program:
 def _compared_with(
     here: Here, asked: AskedPrompts, model: Program, tokenizer_folder: Path, program: str
 ) -> ExportComparison:
-    """What the program says to the prompts, in the form of ``llama_worker.answer``, compared."""
+    """The program's answers in the form of ``llama_worker.answer``, compared."""
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
     stops = sorted(here.stop_ids)
     # of its own: what the folder sets (sampling, penalties) is not part of the model
@@ -121,7 +110,8 @@ def _compared_with(
         eos_token_id=stops,
         pad_token_id=stops[0],
     )
-    own_ends = _ends(model.generation_config)
+    given_ends = getattr(model.generation_config, "eos_token_id", None)
+    own_ends = given_ends if isinstance(given_ends, list) else [given_ends]
     rows: list[dict[str, object]] = []
     logits: list[torch.Tensor] = []
     for ids, conversation in zip(asked.ids, asked.conversations, strict=True):
@@ -133,20 +123,16 @@ def _compared_with(
             return_dict_in_generate=True,
         )
         answer = made.sequences[0, len(ids) :].tolist()
-        ended = bool(answer) and answer[-1] in here.stop_ids
-        rows.append(
-            {"answer": answer[: -1 if ended else None], **_rendered(tokenizer, conversation)}
-        )
+        if answer and answer[-1] in here.stop_ids:
+            answer.pop()
+        rows.append({"answer": answer, **_rendered(tokenizer, conversation)})
         logits.append(made.logits[0][0].float())
-    said = _said(rows, tokenizer, [i in own_ends for i in stops], program)
-    return compared(here, asked, said, torch.stack(logits).numpy())
+    there = _there(rows, tokenizer, [i in own_ends for i in stops], program)
+    return compared(here, asked, there, torch.stack(logits).numpy())
 
 
-def _said(
-    rows: Sequence[Mapping[str, object]],
-    tokenizer: PreTrainedTokenizerBase,
-    ends: Sequence[bool],
-    program: str,
+def _there(
+    rows: object, tokenizer: PreTrainedTokenizerBase, ends: Sequence[bool], program: str
 ) -> dict[str, object]:
     """What ``llama_worker.answer`` gives, of a program on this Python."""
     return {
@@ -168,11 +154,6 @@ def _rendered(
     return {"rendered": text, "ids": encode(tokenizer, [text])[0], "failure": None}
 
 
-def _ends(generation: object) -> set[int]:
-    found = getattr(generation, "eos_token_id", None)
-    return set(found if isinstance(found, list) else [] if found is None else [found])
-
-
 def _read_back(here: Here, asked: AskedPrompts, folder: Path) -> ExportComparison:
     name = "exported"
     adapter = store.load(here.engine, folder, name=name)
@@ -186,5 +167,5 @@ def _read_back(here: Here, asked: AskedPrompts, folder: Path) -> ExportCompariso
         {"answer": answers[i], "ids": ids, "rendered": text, "failure": None}
         for i, (ids, text) in enumerate(zip(asked.ids, asked.texts, strict=True))
     ]
-    said = _said(rows, here.tokenizer, [True] * len(here.stop_ids), "tunesmith")
-    return compared(here, asked, said, logits.numpy())
+    there = _there(rows, here.tokenizer, [True] * len(here.stop_ids), "tunesmith")
+    return compared(here, asked, there, logits.numpy())

@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -48,31 +48,30 @@ QUESTIONS = (
     "How do I boil an egg?",
     "Tell me a joke.",
 )
-MAX_TOKENS = 24  # of an answer
 NO_LLAMA = (
-    "llama.cpp is not here, so the files were not run: pip install tunesmith[llama-cpp], or name a "
-    "Python that has it in TUNESMITH_LLAMA_PYTHON."
+    "llama.cpp is not installed, so the files were not run: pip install tunesmith[llama-cpp], or "
+    "name a Python that has it in TUNESMITH_LLAMA_PYTHON."
 )
 
 
 def run_export(
     job: ExportJob, written: ExportedFolder, prompts: int
 ) -> tuple[ExportComparison | None, str]:
-    """What came out when what was written was run; or None, and why it was not run."""
+    """The comparison of what was written; or None, and why it was not run."""
     if not prompts:
-        return None, "It was not run: 0 prompts were asked for."
+        return None, "It was not run: 0 prompts were requested."
     if written.program == "llama.cpp" and find_python() is None:
         return None, NO_LLAMA
     if refusal := _too_large(job):
         return None, refusal
     job.progress.phase(
-        f"{job.out} is written; to compare, it is run on {pluralize(prompts, 'prompt')}."
+        f"{job.out} is written. It is run on {pluralize(prompts, 'prompt')} and compared."
     )
     here, talks = _here(job, whole=written.whole), _conversations(job.adapter, prompts)
     if written.program == "transformers":
-        return compare_model(here, job.out, talks, max_tokens=MAX_TOKENS), ""
+        return compare_model(here, job.out, talks), ""
     if written.program == "peft":
-        found = compare_adapter(here, job.out, job.base, talks, max_tokens=MAX_TOKENS)
+        found = compare_adapter(here, job.out, job.base, talks)
         return found, "" if has_peft() else "PEFT is not installed here, so it was not run there."
     try:
         return _in_llama(job, here, talks, whole=written.whole), ""
@@ -83,16 +82,15 @@ def run_export(
 def _in_llama(
     job: ExportJob, here: Here, talks: Sequence[Sequence[Message]], *, whole: bool
 ) -> ExportComparison:
-    """An adapter is run over its base, which is written beside it for that where it is not."""
+    """An adapter is run over its base, which is written beside it where it is missing."""
     out = job.out
     if whole:
-        return compare(here, Artefact(out / MODEL_FILE), talks, max_tokens=MAX_TOKENS)
+        return compare(here, Artefact(out / MODEL_FILE), talks)
     with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=out.parent) as folder:
         model = out / MODEL_FILE
         if not model.is_file():
             model = write_model(job.base, Path(folder, MODEL_FILE), progress=job.progress).path
-        artefact = Artefact(model, out / ADAPTER_FILE)
-        return compare(here, artefact, talks, max_tokens=MAX_TOKENS)
+        return compare(here, Artefact(model, out / ADAPTER_FILE), talks)
 
 
 def _here(job: ExportJob, *, whole: bool) -> Here:
@@ -102,7 +100,7 @@ def _here(job: ExportJob, *, whole: bool) -> Here:
 
 
 def _too_large(job: ExportJob) -> str:
-    """Why both models do not fit in memory at once; nothing where they do."""
+    """Why both models do not fit in memory at once; empty where they do."""
     numbers = sum(tensor.numel() for _, tensor in named_tensors(job.verified.skeleton))
     needed, free = 2 * numbers * torch.float32.itemsize, available_bytes(torch.device("cpu"))
     if free is None or needed < free:
@@ -114,7 +112,7 @@ def _too_large(job: ExportJob) -> str:
 
 
 def _conversations(adapter: Path, prompts: int) -> list[list[Message]]:
-    """Questions that its run was evaluated with, for a half, and some that have nothing to do."""
+    """Half of them questions that its run was evaluated with, the others unrelated."""
     own = _asked(adapter)
     half = (prompts + 1) // 2
     texts = dict.fromkeys([*own[:half], *QUESTIONS, *own[half:]])
@@ -140,14 +138,18 @@ WRITERS: Mapping[Kind, Callable[[ExportJob], ExportedFolder]] = {
     "vllm": write_vllm,
 }
 PROMPTS = 5  # an export answers, to be compared
+COMPARED = (
+    *("program", "version", "prompts", "same_answers"),
+    *("largest_logit", "same_template", "same_text"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ExportOrder:
-    """What is to be written: for which program, where, in which number format.
+    """What to write: for which program, where, in which number format.
 
     ``merged``: the whole model, for a program that takes adapters too. ``prompts`` are answered
-    by what was written, 0: it is not run.
+    by what was written; 0: it is not run.
     """
 
     kind: Kind
@@ -159,7 +161,7 @@ class ExportOrder:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written, and what came out when it was run; ``not_run`` says why it was not."""
+    """What was written, and its comparison; ``not_run`` is the reason where there is none."""
 
     out: Path
     kind: Kind
@@ -167,29 +169,20 @@ class Exported:
     comparison: ExportComparison | None = None
     not_run: str = ""
     notes: tuple[str, ...] = ()
-    next: tuple[str, ...] = field(default=())
+    next: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
-        """The documented keys, and what was compared."""
+        """The documented keys, and the comparison."""
         found = self.comparison
+        share = found and {"score": found.same_answers / found.prompts, "n": found.prompts}
         return {
             "out": str(self.out),
             "kind": self.kind,
             "bytes": self.bytes,
             "largest_difference": found and found.largest_difference,
-            "scores": found
-            and {"same_answers": {"score": found.same_answers / found.prompts, "n": found.prompts}},
+            "scores": share and {"same_answers": share},
             "comparison": found
-            and {
-                "program": found.program,
-                "version": found.version,
-                "prompts": found.prompts,
-                "same_answers": found.same_answers,
-                "largest_logit": found.largest_logit,
-                "same_template": found.same_template,
-                "same_text": found.same_text,
-                "sentences": found.sentences(),
-            },
+            and {key: getattr(found, key) for key in COMPARED} | {"sentences": found.sentences()},
             "not_run": self.not_run or None,
             "notes": list(self.notes),
             "next": list(self.next),
@@ -207,10 +200,10 @@ def export_adapter(
     """Write an adapter for another program, run that on some prompts, and compare.
 
     ``model`` and ``force`` are those of ``verify_adapter``. Raises AdapterError for an adapter that
-    does not fit its base or has no place in that format, RunError where the disk refuses.
+    does not fit its base or that the format cannot hold, RunError where the disk cannot be written.
     """
     if order.merged and order.kind == "peft":
-        raise UsageError("A merged model is no adapter for PEFT.", remedy="Take --to merged.")
+        raise UsageError("A merged model is no adapter for PEFT.", remedy="Use --to merged.")
     files.require_new(order.out)
     verified = verify_adapter(found, model, force=force, progress=progress)
     fit.require(verified.adapter, verified.mismatches)

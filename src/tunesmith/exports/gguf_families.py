@@ -1,7 +1,7 @@
-"""Which model families can be written as GGUF, and with which settings?
+"""Which model families can be written as GGUF, with which settings, tensor names and row order?
 
-llama.cpp computes a family from its architecture's name and a few settings; what its graph has no
-place for would be lost without a word, and is refused here by the key that asks for it.
+llama.cpp computes a family from its architecture's name and a few settings. A config key that its
+graph does not implement would be lost silently; it is refused here, and the message names it.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from gguf import GGUFWriter
+from gguf import MODEL_ARCH_NAMES, GGUFWriter, TensorNameMap, get_tensor_name_map
 from torch import Tensor
 from transformers import PretrainedConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
@@ -22,12 +22,12 @@ Lost = Callable[[PretrainedConfig], dict[str, object]]
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """How a family of transformers' is called and laid out in GGUF.
+    """The name and layout of a transformers family in GGUF.
 
     ``interleaved``: llama.cpp rotates neighbouring pairs of a head's rows, where transformers
     rotates its two halves. ``norm_shift`` is what transformers adds to a norm's weight and
-    llama.cpp does not. ``window_every``: every so many layers see the whole text, the others a
-    window. ``lost`` gives the config's keys, with their values, that a file could not carry.
+    llama.cpp does not. ``window_every``: every n-th layer sees the whole text, the others a
+    window. ``lost`` gives the config's keys, with their values, that a file cannot hold.
     """
 
     architecture: str
@@ -48,11 +48,11 @@ def family_of(config: PretrainedConfig, source: Path) -> Family:
         )
     lost = {**_lost_rotary(config, family), **family.lost(config)}
     if getattr(config, "quantization_config", None):
-        lost["quantization_config"] = "4 bit"
+        lost["quantization_config"] = "4-bit"
     if lost:
         shown = ", ".join(f"{key} = {value}" for key, value in lost.items())
         raise ModelError(
-            f"{source}/config.json: llama.cpp's {family.architecture} has no place for {shown}.",
+            f"{source}/config.json: llama.cpp's {family.architecture} does not support {shown}.",
             remedy="Export it as a folder (merged or peft).",
         )
     return family
@@ -80,7 +80,7 @@ def _lost_rotary(config: PretrainedConfig, family: Family) -> dict[str, object]:
 
 
 def _unless(config: PretrainedConfig, **expected: object) -> dict[str, object]:
-    """The keys whose values are others than expected; absent is as expected, and None is False."""
+    """The keys whose values are not as expected; absent is as expected, and None is False."""
     values = {key: getattr(config, key, value) for key, value in expected.items()}
     return {k: v for k, v in values.items() if v != expected[k] and (v or expected[k])}
 
@@ -93,13 +93,9 @@ def _lost_window(config: PretrainedConfig) -> dict[str, object]:
     return {"sliding_window": window} if bites else {}
 
 
-def _lost_llama(config: PretrainedConfig) -> dict[str, object]:
-    plain = _unless(config, hidden_act="silu", attention_bias=False, mlp_bias=False)
-    return plain | (_lost_window(config) if config.model_type == "mistral" else {})
-
-
-def _lost_qwen(config: PretrainedConfig) -> dict[str, object]:
-    return _unless(config, hidden_act="silu", attention_bias=False) | _lost_window(config)
+def _lost_plain(config: PretrainedConfig) -> dict[str, object]:
+    lost = _unless(config, hidden_act="silu", attention_bias=False, mlp_bias=False)
+    return lost | ({} if config.model_type == "llama" else _lost_window(config))
 
 
 def _lost_gemma(config: PretrainedConfig) -> dict[str, object]:
@@ -130,10 +126,10 @@ def window_pattern(config: PretrainedConfig) -> list[str]:
 
 _KINDS = ("full_attention", "sliding_attention")
 FAMILIES: Mapping[str, Family] = {
-    "llama": Family("llama", interleaved=True, lost=_lost_llama),
-    "mistral": Family("llama", interleaved=True, lost=_lost_llama),
-    "qwen2": Family("qwen2", lost=_lost_qwen),
-    "qwen3": Family("qwen3", lost=_lost_qwen),
+    "llama": Family("llama", interleaved=True, lost=_lost_plain),
+    "mistral": Family("llama", interleaved=True, lost=_lost_plain),
+    "qwen2": Family("qwen2", lost=_lost_plain),
+    "qwen3": Family("qwen3", lost=_lost_plain),
     "gemma2": Family("gemma2", norm_shift=1.0, window_every=2, lost=_lost_gemma),
     "gemma3_text": Family("gemma3", norm_shift=1.0, window_every=6, lost=_lost_gemma),
 }
@@ -166,10 +162,9 @@ def _write_windows(writer: GGUFWriter, config: PretrainedConfig) -> None:
     local = rotary(config, "sliding_attention")["rope_theta"]
     if config.model_type == "gemma3_text" and local != LOCAL_BASE:
         writer.add_rope_freq_base_swa(local)
-    if getattr(config, "attn_logit_softcapping", None) is not None:
-        writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
-    if getattr(config, "final_logit_softcapping", None) is not None:
-        writer.add_final_logit_softcapping(config.final_logit_softcapping)
+    for key in ("attn_logit_softcapping", "final_logit_softcapping"):
+        if getattr(config, key, None) is not None:
+            getattr(writer, f"add_{key}")(getattr(config, key))
 
 
 def rotary_factors(config: PretrainedConfig) -> Tensor | None:
@@ -185,3 +180,42 @@ def rotary_factors(config: PretrainedConfig) -> Tensor | None:
     plain = base ** -(torch.arange(0, width, 2, dtype=torch.float32) / width)
     factors: Tensor = plain / stretched.float()
     return factors
+
+
+@dataclass(frozen=True, slots=True)
+class TensorLayout:
+    """Names and row order of a base of one family."""
+
+    family: Family
+    names: TensorNameMap
+    heads: int
+    key_heads: int
+
+    def name(self, name: str) -> str:
+        """The GGUF name of a tensor; ModelError for one that is unknown to llama.cpp."""
+        found = self.names.get_name(name, try_suffixes=(".weight", ".bias"))
+        if found is None:
+            raise ModelError(
+                f"{name} has no name in GGUF's {self.family.architecture}.",
+                remedy="Export it as a folder (merged or peft).",
+            )
+        return str(found)
+
+    def ordered(self, name: str, rows: Tensor) -> Tensor:
+        """Rows [D_out, ...] of the linear layer ``name`` (or its LoRA B) in llama.cpp's order.
+
+        Only the queries and keys of a llama are reordered.
+        """
+        heads = {"q_proj": self.heads, "k_proj": self.key_heads}.get(name.rpartition(".")[2])
+        if heads is None or not self.family.interleaved:
+            return rows
+        # the halves of each head woven together: 0, Dh/2, 1, Dh/2 + 1, ...
+        halves = rows.reshape(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:])
+        return halves.transpose(1, 2).reshape(rows.shape)
+
+
+def layout_of(config: PretrainedConfig, family: Family) -> TensorLayout:
+    """The layout of a base with this config."""
+    architecture = next(a for a, n in MODEL_ARCH_NAMES.items() if n == family.architecture)
+    names = get_tensor_name_map(architecture, config.num_hidden_layers)
+    return TensorLayout(family, names, config.num_attention_heads, config.num_key_value_heads)

@@ -1,59 +1,66 @@
 """A model's or adapter's folder as one GGUF file, written a tensor at a time."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-from gguf import GGML_QUANT_VERSION, GGMLQuantizationType, GGUFType, GGUFWriter, Keys, LlamaFileType
+import torch
+from gguf import (
+    GGML_QUANT_VERSION,
+    GGMLQuantizationType,
+    GGUFType,
+    GGUFWriter,
+    Keys,
+    LlamaFileType,
+    quants,
+)
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PretrainedConfig
 
-from tunesmith.adapters import store
-from tunesmith.adapters.stored import StoredTensors
+from tunesmith.adapters.folder import StoredTensors
 from tunesmith.config.methods import LoraSettings
 from tunesmith.core import files
-from tunesmith.core.errors import AdapterError
+from tunesmith.core.errors import AdapterError, ModelError
 from tunesmith.core.progress import SILENT, Progress
-from tunesmith.exports.gguf_families import Family, family_of, rotary_factors, write_settings
-from tunesmith.exports.gguf_tensors import (
-    NumberFormat,
+from tunesmith.exports.adapter_folder import require_plain_lora
+from tunesmith.exports.gguf_families import (
+    Family,
     TensorLayout,
+    family_of,
     layout_of,
-    stored,
-    stored_bytes,
-    stored_type,
+    rotary_factors,
+    write_settings,
 )
-from tunesmith.exports.gguf_vocabulary import vocabulary_of, write_vocabulary
+from tunesmith.exports.gguf_vocabulary import write_vocabulary
 from tunesmith.methods.lora import key_a, key_b
 from tunesmith.methods.lora_variants import shape
 from tunesmith.models.load import read_config, read_tokenizer, stop_ids_in
 from tunesmith.models.weights import read_weight, weight_shapes
 
-REMEDY = "Free space or mend the folder's rights, or name another folder."
-EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
-FILE_TYPES: dict[NumberFormat, LlamaFileType] = {
-    "f32": LlamaFileType.ALL_F32,
-    "bf16": LlamaFileType.MOSTLY_BF16,
-    "f16": LlamaFileType.MOSTLY_F16,
-    "q8_0": LlamaFileType.MOSTLY_Q8_0,
-}
+REMEDY = "Free space, fix the folder's permissions, or name another folder."
+HEAD = "lm_head.weight"
+
+
+NumberFormat = Literal["f32", "bf16", "f16", "q8_0"]
+Q8_BLOCK = 32  # weights of a row that share a scale
+BLOCK_ELEMENTS = 1 << 20  # converted at a time, so that fp32 copies stay small
 
 
 @dataclass(frozen=True, slots=True)
 class GgufFile:
-    """A GGUF file; ``coarser`` are tensors kept in f16 because q8_0 has no place for their rows."""
+    """A GGUF file; ``coarser`` are tensors in f16, whose rows q8_0 cannot hold."""
 
     path: Path
-    bytes: int
-    tensors: int
     coarser: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class AdapterPart:
-    """A tensor of a file: its name and shape, its number format, and how to get it."""
+class TensorPart:
+    """A tensor of a file: its name, shape and number format, and what reads it."""
 
     name: str
     shape: tuple[int, ...]
@@ -71,34 +78,33 @@ def write_model(
     path: Path,
     *,
     number_format: NumberFormat = "f16",
-    name: str = "",
     progress: Progress = SILENT,
 ) -> GgufFile:
     """Write the base in ``folder`` (config, tokenizer, safetensors) as ``path``; whole or absent.
 
-    Weights are read, converted and written one after the other: at no time is more than one of
-    them in memory. Raises ModelError, naming the reason, for what GGUF cannot hold or llama.cpp
-    would compute otherwise; RunError where the disk refuses.
+    Weights are read, converted and written one after the other, one in memory at a time. Raises
+    ModelError with the reason for what GGUF cannot hold or llama.cpp would compute differently;
+    RunError where the disk cannot be written.
     """
     config = read_config(folder, trust_remote_code=False)
     family = family_of(config, folder)
     tokenizer = read_tokenizer(folder, trust_remote_code=False)
     parts = _parts(folder, config, family, number_format)
     rows = next(part.shape[0] for part in parts if part.name == "token_embd.weight")
-    vocabulary = vocabulary_of(tokenizer, rows)
     size = sum(part.bytes for part in parts) / 1e6
     progress.phase(f"Writing {path.name} ({number_format}, {size:,.0f} MB).")
 
     def describe(writer: GGUFWriter) -> None:
         writer.add_type(GGUFType.MODEL)
-        writer.add_name(name or folder.name)
-        writer.add_file_type(int(FILE_TYPES[number_format]))
+        writer.add_name(folder.name)
+        share = "ALL" if number_format == "f32" else "MOSTLY"
+        writer.add_file_type(int(LlamaFileType[f"{share}_{number_format.upper()}"]))
         if number_format == "q8_0":
             writer.add_quantization_version(GGML_QUANT_VERSION)
         write_settings(writer, config, family)
         if family.architecture == "llama":
             writer.add_vocab_size(rows)
-        write_vocabulary(writer, tokenizer, vocabulary, stop_ids_in(folder, config, tokenizer))
+        write_vocabulary(writer, tokenizer, rows, stop_ids_in(folder, config, tokenizer))
 
     coarser = [p.name for p in parts if number_format == "q8_0" and p.kind.name == "F16"]
     return _write(path, parts, family.architecture, describe, coarser=tuple(coarser))
@@ -106,7 +112,7 @@ def write_model(
 
 def _write(
     path: Path,
-    parts: list[AdapterPart],
+    parts: list[TensorPart],
     architecture: str,
     describe: Callable[[GGUFWriter], None],
     *,
@@ -135,12 +141,12 @@ def _write(
             writer.close()
 
     files.publish_file(path, fill, remedy=REMEDY)
-    return GgufFile(path, path.stat().st_size, len(parts), coarser)
+    return GgufFile(path, coarser)
 
 
 def _parts(
     folder: Path, config: PretrainedConfig, family: Family, number_format: NumberFormat
-) -> list[AdapterPart]:
+) -> list[TensorPart]:
     """Every tensor of the file, none of them read yet."""
     layout = layout_of(config, family)
 
@@ -157,16 +163,18 @@ def _parts(
     if config.tie_word_embeddings:
         shapes.pop(HEAD, None)
     parts = [
-        AdapterPart(layout.name(name), shape, stored_type(shape, number_format), reader(name))
+        TensorPart(layout.name(name), shape, stored_type(shape, number_format), reader(name))
         for name, shape in shapes.items()
     ]
-    factors = rotary_factors(config)
-    if factors is not None:
-        shape = tuple(factors.shape)
-        parts.append(
-            AdapterPart("rope_freqs.weight", shape, stored_type(shape, "f32"), lambda: factors)
-        )
+    if (factors := rotary_factors(config)) is not None:
+        parts.append(_part("rope_freqs.weight", factors, "f32"))
     return parts
+
+
+def _part(name: str, tensor: Tensor, number_format: NumberFormat) -> TensorPart:
+    """A tensor that is in memory."""
+    shape = tuple(tensor.shape)
+    return TensorPart(name, shape, stored_type(shape, number_format), tensor.detach)
 
 
 MERGE_INSTEAD = "Export the merged model (--merged)."
@@ -179,57 +187,32 @@ def write_adapter(
     path: Path,
     *,
     number_format: NumberFormat = "f32",
-    name: str = "",
     progress: Progress = SILENT,
 ) -> GgufFile:
     """Write the LoRA adapter in ``folder``, trained on the base in ``base``, as ``path``.
 
     llama.cpp scales a layer's term by alpha / rank, with the rank of that layer's tensors and one
-    alpha for all: what differs from that (rsLoRA, patterns) is folded into B. Raises AdapterError
-    for what such a file cannot hold: other methods, DoRA, tokens of its own.
+    alpha for all: other scales (rsLoRA, patterns) are folded into B. Raises AdapterError for what
+    such a file cannot hold: other methods, DoRA, tokens of its own.
     """
     tensors = dict(StoredTensors(folder))
-    settings = store.settings_of(folder)
-    if not isinstance(settings, LoraSettings):
-        raise AdapterError(
-            f"{folder}: an adapter of method {settings.kind} cannot be written as GGUF; lora can.",
-            remedy="Serve it with tunesmith, or train the same data with method lora.",
-        )
-    _require_plain(folder, settings, store.token_ids(folder))
+    settings = require_plain_lora(folder, "GGUF adapters", MERGE_INSTEAD)
     config = read_config(base, trust_remote_code=False)
     family = family_of(config, base)
     layout = layout_of(config, family)
-    alpha = _alpha(settings)
+    plain = shape(settings, "")
+    alpha = plain.scale * plain.rank  # leaves most layers' B unchanged
     parts = _adapter_parts(layout, settings, tensors, alpha, number_format)
     size = sum(part.bytes for part in parts) / 1e6
     progress.phase(f"Writing {path.name} ({number_format}, {size:,.1f} MB).")
 
     def describe(writer: GGUFWriter) -> None:
         writer.add_type(GGUFType.ADAPTER)
-        writer.add_name(name or folder.name)
+        writer.add_name(folder.name)
         writer.add_string(Keys.Adapter.TYPE, "lora")
         writer.add_float32(Keys.Adapter.LORA_ALPHA, alpha)
 
     return _write(path, parts, family.architecture, describe)
-
-
-def _require_plain(folder: Path, settings: LoraSettings, tokens: tuple[int, ...]) -> None:
-    odd = []
-    if settings.dora:
-        odd.append("DoRA's magnitudes")
-    if tokens:
-        odd.append("tokens of its own")
-    if odd:
-        raise AdapterError(
-            f"{folder}: a GGUF adapter has no place for {' and '.join(odd)}.",
-            remedy=MERGE_INSTEAD,
-        )
-
-
-def _alpha(settings: LoraSettings) -> float:
-    """The one alpha of the file: that with which most layers' B stays as it is."""
-    plain = shape(settings, "")
-    return plain.scale * plain.rank
 
 
 def _adapter_parts(
@@ -238,23 +221,70 @@ def _adapter_parts(
     tensors: Mapping[str, Tensor],
     alpha: float,
     number_format: NumberFormat,
-) -> list[AdapterPart]:
+) -> list[TensorPart]:
     parts = []
     for module in settings.targets:
         a, b = tensors[key_a(module)], tensors[key_b(module)]
         if module.rpartition(".")[2] in TRANSPOSED:
             raise AdapterError(
-                f"A GGUF adapter has no place for a term of {module}.", remedy=MERGE_INSTEAD
+                f"A GGUF adapter cannot hold a term of {module}.", remedy=MERGE_INSTEAD
             )
-        rank = a.shape[0]
-        factor = shape(settings, module).scale / (alpha / rank)
-        name = layout.name(f"{module}.weight")
-        kinds = [stored_type(tuple(t.shape), number_format) for t in (a, b)]
-        parts.append(AdapterPart(f"{name}.lora_a", tuple(a.shape), kinds[0], _giving(a)))
+        factor = shape(settings, module).scale / (alpha / a.shape[0])
         folded = layout.ordered(module, b if math.isclose(factor, 1) else b.float() * factor)
-        parts.append(AdapterPart(f"{name}.lora_b", tuple(b.shape), kinds[1], _giving(folded)))
+        name = layout.name(f"{module}.weight")
+        parts.append(_part(f"{name}.lora_a", a, number_format))
+        parts.append(_part(f"{name}.lora_b", folded, number_format))
     return parts
 
 
-def _giving(tensor: Tensor) -> Callable[[], Tensor]:
-    return lambda: tensor
+def stored_type(shape: tuple[int, ...], number_format: NumberFormat) -> GGMLQuantizationType:
+    """The number format of a tensor: vectors stay in fp32, rows that 32 does not divide in f16."""
+    if len(shape) < 2:
+        return GGMLQuantizationType.F32
+    if number_format == "q8_0" and shape[-1] % Q8_BLOCK:
+        return GGMLQuantizationType.F16
+    return GGMLQuantizationType[number_format.upper()]
+
+
+def stored_bytes(shape: tuple[int, ...], kind: GGMLQuantizationType) -> int:
+    """The size of a tensor in a number format."""
+    return math.prod(quants.quant_shape_to_byte_shape(shape, kind))
+
+
+def stored(name: str, tensor: Tensor, kind: GGMLQuantizationType) -> NDArray[np.uint8]:
+    """The tensor's bytes in a number format, made a block of rows at a time.
+
+    Raises ModelError where f16 cannot hold a weight.
+    """
+    rows = tensor.reshape(-1, tensor.shape[-1]) if tensor.dim() else tensor.reshape(1, 1)
+    out = np.empty(stored_bytes(tuple(tensor.shape), kind), dtype=np.uint8)
+    start = 0
+    for block in _blocks(rows):
+        packed = np.ascontiguousarray(quants.quantize(_exact(name, block, kind), kind))
+        flat = packed.reshape(-1).view(np.uint8)
+        out[start : start + flat.size] = flat
+        start += flat.size
+    assert start == out.size
+    return out
+
+
+def _blocks(rows: Tensor) -> Iterator[Tensor]:
+    at_once = max(1, BLOCK_ELEMENTS // rows.shape[1])
+    for start in range(0, rows.shape[0], at_once):
+        yield rows[start : start + at_once]
+
+
+def _exact(name: str, block: Tensor, kind: GGMLQuantizationType) -> NDArray[np.float32]:
+    values = block.detach().to("cpu", torch.float32)
+    most = float(values.abs().max()) if values.numel() else 0.0
+    if not math.isfinite(most):
+        raise ModelError(f"{name} holds a weight that is not finite.")
+    # Q8_0 keeps a scale for each block in f16.
+    limit = float(np.finfo(np.float16).max) * {GGMLQuantizationType.Q8_0: 127}.get(kind, 1)
+    if kind in (GGMLQuantizationType.F16, GGMLQuantizationType.Q8_0) and most > limit:
+        raise ModelError(
+            f"{name} holds a weight of {most:.4g}, which {kind.name.lower()} cannot hold.",
+            remedy="Export it as bf16 or f32.",
+        )
+    array: NDArray[np.float32] = values.contiguous().numpy()
+    return array

@@ -1,8 +1,9 @@
 """A tokenizer as a GGUF file holds it: pieces, merges or scores, special tokens, chat template."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 from gguf import GGUFWriter, TokenType
 from transformers import PreTrainedTokenizerBase
@@ -19,34 +20,58 @@ UNREACHED = -1e6  # score of a piece that no merge makes
 OTHER_TOKENIZER = "Export it as a folder (merged or peft)."
 
 
-@dataclass(frozen=True, slots=True)
-class GgufVocabulary:
-    """Pieces [V] with their kinds, and by what rule text becomes pieces.
+def write_vocabulary(
+    writer: GGUFWriter, tokenizer: PreTrainedTokenizerBase, rows: int, stop_ids: frozenset[int]
+) -> None:
+    """Put pieces, special tokens and chat template into a file for an embedding of ``rows`` rows.
 
-    A byte-level vocabulary has ``merges`` and a ``rule`` for words; a SentencePiece one has
-    ``scores``, and ``space_prefix`` where a text gets a space in front.
+    A byte-level vocabulary has merges and a rule for words; a SentencePiece one has scores, and may
+    put a space in front of a text. Raises ModelError where the tokenizer cannot be written.
     """
+    model = _model(tokenizer, rows)
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+    pieces, kinds = _pieces(tokenizer, rows)
+    if model.get("byte_fallback"):
+        scores = _sentence_pieces_(pieces, kinds, merges, unknown=model.get("unk_token"))
+        _write_pieces(writer, "llama", "default", pieces, kinds)
+        writer.add_token_scores(scores)
+        writer.add_add_space_prefix(_has_space_prefix(tokenizer))
+    else:
+        _write_pieces(writer, "gpt2", _rule(tokenizer), pieces, kinds)
+        writer.add_token_merges(merges)
+    for add, token in (
+        (writer.add_bos_token_id, tokenizer.bos_token_id),
+        (writer.add_unk_token_id, tokenizer.unk_token_id),
+        (writer.add_pad_token_id, tokenizer.pad_token_id),
+    ):
+        if token is not None:
+            add(token)
+    _write_stops(writer, tokenizer.eos_token_id, stop_ids)
+    writer.add_add_bos_token(adds_first(tokenizer))
+    if templates := templates_of(tokenizer):
+        named = [{"name": name, "template": text} for name, text in templates.items()]
+        writer.add_chat_template(named)
 
-    model: str
-    rule: str
-    pieces: list[str]
-    kinds: list[int]
-    merges: tuple[str, ...] = ()
-    scores: tuple[float, ...] = ()
-    space_prefix: bool = False
+
+def _write_pieces(
+    writer: GGUFWriter, model: str, rule: str, pieces: Sequence[str], kinds: Sequence[int]
+) -> None:
+    writer.add_tokenizer_model(model)
+    writer.add_tokenizer_pre(rule)
+    writer.add_token_list(pieces)
+    writer.add_token_types(kinds)
 
 
-def vocabulary_of(tokenizer: PreTrainedTokenizerBase, rows: int) -> GgufVocabulary:
-    """The vocabulary for an embedding of ``rows`` tokens; ModelError where it cannot be written."""
+def _model(tokenizer: PreTrainedTokenizerBase, rows: int) -> dict[str, Any]:
+    """The model part of tokenizer.json; ModelError where it cannot be written."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ModelError(
             f"The tokenizer ({type(tokenizer).__name__}) has no tokenizer.json.",
             remedy="Save it with transformers' fast tokenizer of the same kind.",
         )
-    model = json.loads(backend.to_str())["model"]
-    kind = model.get("type")
-    if kind != "BPE":
+    model: dict[str, Any] = json.loads(backend.to_str())["model"]
+    if (kind := model.get("type")) != "BPE":
         raise ModelError(
             f"A tokenizer of kind {kind} cannot be written as GGUF; BPE can.",
             remedy=OTHER_TOKENIZER,
@@ -55,24 +80,24 @@ def vocabulary_of(tokenizer: PreTrainedTokenizerBase, rows: int) -> GgufVocabula
     if highest >= rows:
         raise ModelError(
             f"The tokenizer has ids up to {highest}, the model only {pluralize(rows, 'row')}.",
-            remedy="Take the tokenizer that lies beside the adapter or the merged model.",
+            remedy="Use the tokenizer in the folder of the adapter or the merged model.",
         )
-    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
-    if model.get("byte_fallback"):
-        return _sentence_pieces(tokenizer, merges, rows, unknown=model.get("unk_token"))
+    return model
+
+
+def _rule(tokenizer: PreTrainedTokenizerBase) -> str:
     rule = rule_of(tokenizer)
     if rule is None:
         raise ModelError(
-            "The tokenizer cuts text into words by a rule that is not known here "
+            "The tokenizer splits text into words by a rule that is not known here "
             "(smollm, gpt-2, qwen2, llama-bpe and tekken are).",
             remedy=OTHER_TOKENIZER,
         )
-    pieces, kinds = _pieces(tokenizer, rows)
-    return GgufVocabulary("gpt2", rule, pieces, kinds, merges=tuple(merges))
+    return rule
 
 
 def _pieces(tokenizer: PreTrainedTokenizerBase, rows: int) -> tuple[list[str], list[int]]:
-    """The text and kind of every row; rows without a token are told to be unused."""
+    """The text and kind of every row; rows without a token are marked as unused."""
     pieces = [f"[PAD{row}]" for row in range(rows)]
     kinds = [int(TokenType.UNUSED)] * rows
     for piece, row in tokenizer.get_vocab().items():
@@ -83,15 +108,14 @@ def _pieces(tokenizer: PreTrainedTokenizerBase, rows: int) -> tuple[list[str], l
     return pieces, kinds
 
 
-def _sentence_pieces(
-    tokenizer: PreTrainedTokenizerBase, merges: Sequence[str], rows: int, *, unknown: str | None
-) -> GgufVocabulary:
-    """A SentencePiece vocabulary: llama.cpp joins what makes the piece of the highest score.
+def _sentence_pieces_(
+    pieces: list[str], kinds: list[int], merges: Sequence[str], *, unknown: str | None
+) -> list[float]:
+    """The scores of a SentencePiece vocabulary; sets the kinds of its unknown and byte pieces.
 
-    A piece's score is the place of the first merge that makes it, negative, so that pieces are
-    joined in the order of the merges.
+    llama.cpp joins what makes the piece of the highest score. A piece's score is minus the place of
+    the first merge that makes it, so that pieces are joined in the order of the merges.
     """
-    pieces, kinds = _pieces(tokenizer, rows)
     places: dict[str, int] = {}
     for place, merge in enumerate(merges):
         places.setdefault(merge.replace(" ", ""), place)
@@ -99,74 +123,37 @@ def _sentence_pieces(
     for row, (piece, kind) in enumerate(zip(pieces, kinds, strict=True)):
         if piece == unknown:
             kinds[row] = int(TokenType.UNKNOWN)
-        elif kind == TokenType.NORMAL and _is_byte(piece):
+        elif kind == TokenType.NORMAL and re.fullmatch("<0x..>", piece):
             kinds[row] = int(TokenType.BYTE)
         elif kind == TokenType.USER_DEFINED:  # these are found in the text before spaces change
             pieces[row] = piece.replace(SPACE, " ")
-    prefix = _has_space_prefix(tokenizer)
-    return GgufVocabulary("llama", "default", pieces, kinds, (), tuple(scores), prefix)
-
-
-def _is_byte(piece: str) -> bool:
-    return len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">")
+    return scores
 
 
 def _has_space_prefix(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether text behind a special token gets a space in front: chats begin with such tokens."""
+    """Whether text after a special token gets a space in front: chats begin with such tokens."""
     first = tokenizer.bos_token or tokenizer.eos_token or ""
     (ids,) = encode(tokenizer, [f"{first}h"])
-    behind = tokenizer.convert_ids_to_tokens(ids)[1 if first else 0 :]
-    return bool(behind) and behind[0].startswith(SPACE)
-
-
-def write_vocabulary(
-    writer: GGUFWriter,
-    tokenizer: PreTrainedTokenizerBase,
-    vocabulary: GgufVocabulary,
-    stop_ids: frozenset[int],
-) -> None:
-    """Put the vocabulary, the special tokens and the chat template into a file."""
-    writer.add_tokenizer_model(vocabulary.model)
-    writer.add_tokenizer_pre(vocabulary.rule)
-    writer.add_token_list(vocabulary.pieces)
-    writer.add_token_types(vocabulary.kinds)
-    if vocabulary.model == "gpt2":
-        writer.add_token_merges(vocabulary.merges)
-    else:
-        writer.add_token_scores(vocabulary.scores)
-        writer.add_add_space_prefix(vocabulary.space_prefix)
-    for add, token in (
-        (writer.add_bos_token_id, tokenizer.bos_token_id),
-        (writer.add_unk_token_id, tokenizer.unk_token_id),
-        (writer.add_pad_token_id, tokenizer.pad_token_id),
-    ):
-        if token is not None:
-            add(token)
-    _write_stops(writer, tokenizer.eos_token_id, stop_ids)
-    writer.add_add_bos_token(adds_first(tokenizer))
-    template = templates_of(tokenizer)
-    if template:
-        writer.add_chat_template(
-            [{"name": name, "template": text} for name, text in template.items()]
-        )
+    after = tokenizer.convert_ids_to_tokens(ids)[1 if first else 0 :]
+    return bool(after) and after[0].startswith(SPACE)
 
 
 def _write_stops(writer: GGUFWriter, end: int | None, stop_ids: frozenset[int]) -> None:
-    """The tokens that end an answer, in the three places that a file has for them."""
+    """The tokens that end an answer, in the three fields that a file has for them."""
     others = sorted(stop_ids - {end})
     ends = [*([] if end is None else [end]), *others]
     places = (writer.add_eos_token_id, writer.add_eot_token_id, writer.add_eom_token_id)
     if len(ends) > len(places):
         raise ModelError(
             f"Answers of this base end with any of {ends}; GGUF names at most three tokens.",
-            remedy="Leave the three that count in eos_token_id of generation_config.json.",
+            remedy="Keep the three that matter in eos_token_id of generation_config.json.",
         )
     for add, token in zip(places, ends, strict=False):
         add(token)
 
 
 def templates_of(tokenizer: PreTrainedTokenizerBase) -> Mapping[str, str]:
-    """Chat templates by name; the one that counts is `default`."""
+    """Chat templates by name; the one that is used is `default`."""
     found = tokenizer.chat_template
     if found is None:
         return {}
@@ -176,19 +163,15 @@ def templates_of(tokenizer: PreTrainedTokenizerBase) -> Mapping[str, str]:
 def adds_first(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether llama.cpp is to put the first token in front of a text.
 
-    As the tokenizer does, but not where the chat template begins without it: chats were trained
-    as the template writes them, and servers add it to them as well.
+    As the tokenizer does, but not where a working chat template begins without it: chats were
+    trained as the template writes them, and servers add it to them as well.
     """
-    first = begins_texts_with(tokenizer)
-    opening = chat_opening(tokenizer)
-    return first is not None and (opening is None or opening.startswith(tokenizer.bos_token or ""))
-
-
-def chat_opening(tokenizer: PreTrainedTokenizerBase) -> str | None:
-    """A rendered question; None without a (working) chat template."""
+    if begins_texts_with(tokenizer) is None:
+        return False
     if not templates_of(tokenizer):
-        return None
+        return True
     try:
-        return chat_text(tokenizer, given([Message("user", "h")]), prompt=True)
+        opening = chat_text(tokenizer, given([Message("user", "h")]), prompt=True)
     except TEMPLATE_ERRORS:
-        return None
+        return True
+    return opening.startswith(tokenizer.bos_token or "")

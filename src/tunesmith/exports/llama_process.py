@@ -1,4 +1,4 @@
-"""llama.cpp in a process of its own: found, asked, and its quantiser called."""
+"""llama.cpp in a process of its own: find it, run jobs in it, and call its quantizer."""
 
 import importlib.util
 import json
@@ -19,7 +19,7 @@ from tunesmith.core.progress import SILENT, Progress
 from tunesmith.exports.gguf_model import REMEDY, GgufFile, write_model
 
 PYTHON = "TUNESMITH_LLAMA_PYTHON"  # environment: a Python that has llama-cpp-python
-SHOWN_LINES = 5  # of what a process that failed had to say
+SHOWN_LINES = 5  # of the output of a process that failed
 WORKER = Path(__file__).with_name("llama_worker.py")
 KQuant = Literal["q4_k", "q5_k", "q6_k"]
 TYPES: dict[KQuant, str] = {"q4_k": "Q4_K_M", "q5_k": "Q5_K_M", "q6_k": "Q6_K"}
@@ -36,13 +36,13 @@ def find_python(given: Path | None = None) -> Path | None:
 
 
 def require_python(given: Path | None = None) -> Path:
-    """``find_python``, or a refusal that says how to get one."""
+    """``find_python``; TunesmithError with the way to get one where there is none."""
     found = find_python(given)
     if found is None or shutil.which(found) is None:
         raise TunesmithError(
             f"{found} is no Python that can be run."
             if found
-            else "llama.cpp is not here: this Python has no llama-cpp-python.",
+            else "llama.cpp is not installed: this Python has no llama-cpp-python.",
             remedy="Run `pip install llama-cpp-python` (it compiles for some minutes), or name a "
             f"Python that has it in {PYTHON}.",
             code="llama_cpp",
@@ -51,7 +51,7 @@ def require_python(given: Path | None = None) -> Path:
 
 
 def ask(python: Path, job: Mapping[str, object]) -> dict[str, object]:
-    """What the worker says to a job; RunError with its last lines where it fails."""
+    """The worker's answer to a job; RunError with its last lines where it fails."""
     with tempfile.TemporaryDirectory() as folder:
         question, answer = Path(folder, "job.json"), Path(folder, "answer.json")
         question.write_text(json.dumps(job), encoding="utf-8")
@@ -64,37 +64,14 @@ def ask(python: Path, job: Mapping[str, object]) -> dict[str, object]:
             env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
         )
         if done.returncode or not answer.is_file():
-            said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-SHOWN_LINES:])
+            last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-SHOWN_LINES:])
             raise RunError(
-                f"llama.cpp failed ({python}, status {done.returncode}): {said}",
+                f"llama.cpp failed ({python}, status {done.returncode}): {last}",
                 remedy="Is the file whole, and llama-cpp-python new enough for its family?",
                 code="llama_cpp",
             )
         found: dict[str, object] = json.loads(answer.read_text(encoding="utf-8"))
     return found
-
-
-def quantize(source: Path, path: Path, kind: KQuant, *, python: Path | None = None) -> None:
-    """Write the GGUF model ``source`` as ``path`` in a k-quant; whole or absent.
-
-    llama.cpp chooses the format of each tensor: layers that count more, and rows that its blocks do
-    not divide, get finer ones. Raises TunesmithError where llama.cpp is not here.
-    """
-    found = require_python(python)
-
-    def fill(temporary: Path) -> None:
-        files.require_space(path.parent, source.stat().st_size, what=path.name, remedy=REMEDY)
-        job = {
-            "do": "quantize",
-            "source": str(source),
-            "target": str(temporary),
-            "type": TYPES[kind],
-            "threads": torch.get_num_threads(),
-        }
-        if ask(found, job)["status"] != 0:
-            raise RunError(f"{source}: llama.cpp's quantiser refuses it.", code="llama_cpp")
-
-    files.publish_file(path, fill, remedy=REMEDY)
 
 
 def write_k_quant(
@@ -107,16 +84,29 @@ def write_k_quant(
 ) -> GgufFile:
     """Write the base in ``folder`` as a GGUF file in a k-quant, by way of a 16-bit one beside it.
 
-    Raises what ``write_model`` and ``quantize`` raise; the 16-bit file goes either way.
+    llama.cpp chooses the format of each tensor: important layers, and rows that its blocks do not
+    divide, get finer ones. Raises TunesmithError where llama.cpp is missing, and what
+    ``write_model`` raises. The 16-bit file is always removed.
     """
     found = require_python(python)
     stage = path.with_name(f"{files.TEMPORARY}16-bit-{path.name}")
+
+    def fill(temporary: Path) -> None:
+        files.require_space(path.parent, stage.stat().st_size, what=path.name, remedy=REMEDY)
+        job = {
+            "do": "quantize",
+            "source": str(stage),
+            "target": str(temporary),
+            "type": TYPES[kind],
+            "threads": torch.get_num_threads(),
+        }
+        if ask(found, job)["status"] != 0:
+            raise RunError(f"{folder}: llama.cpp's quantizer rejects it.", code="llama_cpp")
+
     try:
-        whole = write_model(
-            folder, stage, number_format="bf16", name=folder.name, progress=progress
-        )
-        progress.phase(f"Quantising to {TYPES[kind]} with llama.cpp.")
-        quantize(stage, path, kind, python=found)
+        write_model(folder, stage, number_format="bf16", progress=progress)
+        progress.phase(f"Quantizing to {TYPES[kind]} with llama.cpp.")
+        files.publish_file(path, fill, remedy=REMEDY)
     finally:
         stage.unlink(missing_ok=True)
-    return GgufFile(path, path.stat().st_size, whole.tensors)
+    return GgufFile(path)

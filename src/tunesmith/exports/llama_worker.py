@@ -1,8 +1,8 @@
-"""What llama.cpp makes of a GGUF file: a script for a Python that has llama-cpp-python.
+"""Runs a GGUF file in llama.cpp: a script for a Python that has llama-cpp-python.
 
-Usage: python llama_worker.py JOB ANSWER. JOB is a JSON file; what comes out is written to
-ANSWER, also JSON, and to the .npy file that the job names. Nothing else of the project is imported,
-so that any Python with llama-cpp-python and numpy can run it.
+Usage: python llama_worker.py JOB ANSWER. JOB is a JSON file; the results are written to ANSWER,
+also JSON, and to the .npy file that the job names. Nothing else of the project is imported, so that
+any Python with llama-cpp-python and numpy can run it.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 
 def quantize(job: dict[str, Any]) -> dict[str, Any]:
-    """Turn one GGUF file into another number format with llama.cpp's own quantiser."""
+    """Convert a GGUF file to another number format with llama.cpp's own quantizer."""
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{job['type']}")
     params.nthread = job["threads"]
@@ -27,7 +27,7 @@ def quantize(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def answer(job: dict[str, Any]) -> dict[str, Any]:
-    """Template, prompts as rendered and cut here, greedy answers, logits behind each prompt.
+    """Template, prompts as rendered and tokenized here, greedy answers, logits after each prompt.
 
     The logits [K, V] of K prompts go into the job's ``logits`` file in fp32.
     """

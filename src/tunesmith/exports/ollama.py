@@ -1,11 +1,11 @@
 """An Ollama Modelfile, its chat template converted from the tokenizer's.
 
-Other programs have template languages of their own. A template whose turns are the same wherever
-they stand can be said in any of them; whether it is such a one is tried out, byte by byte.
+Other programs have template languages of their own. A template that writes a turn the same way at
+every position can be converted to any of them; conversations are compared byte by byte to check it.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
@@ -22,20 +22,20 @@ SYSTEM, QUESTION, ANSWER, SECOND = "probe7system", "probe4question", "probe9answ
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """The text before and behind a message."""
+    """The text before and after a message."""
 
     before: str
-    behind: str
+    after: str
 
 
 @dataclass(frozen=True, slots=True)
 class TurnFormat:
-    """How a conversation is written out, the next answer opened at its end.
+    """How a conversation is rendered, up to the beginning of the next answer.
 
-    ``opening`` stands in front of one without a system message, and holds what the template says
-    by itself then. ``system`` is around a system message, the text's beginning included; None where
-    the template takes none. ``inside``: a system message stands inside the first user turn, behind
-    the beginning of that turn.
+    ``opening`` begins a conversation without a system message, and holds the template's own default
+    then. ``system`` is around a system message, the text's beginning included; None where the
+    template takes none. ``inside``: a system message is inside the first user turn, after the
+    beginning of that turn.
     """
 
     opening: str
@@ -50,19 +50,19 @@ class TurnFormat:
         if messages[0].role != "system" or self.system is None:
             return self.opening + self._turns(messages) + self.ask
         first, *others = messages
-        written = self.system.before + first.content + self.system.behind
+        written = self.system.before + first.content + self.system.after
         rest = self._turns(others)
         return written + (rest.removeprefix(self.user.before) if self.inside else rest) + self.ask
 
     def _turns(self, messages: Iterable[Message]) -> str:
         around = {"user": self.user, "assistant": self.assistant}
-        return "".join(around[m.role].before + m.content + around[m.role].behind for m in messages)
+        return "".join(around[m.role].before + m.content + around[m.role].after for m in messages)
 
 
 def turns_of(tokenizer: Tokenizer, *, without: str = "") -> TurnFormat:
     """The turns of a tokenizer's template; ModelError where it is not made of turns.
 
-    ``without`` is a text that every rendering begins with and that is left out.
+    ``without`` is a text that every rendering begins with; it is removed.
     """
     try:
         found = _taken_apart(tokenizer)
@@ -75,33 +75,30 @@ def turns_of(tokenizer: Tokenizer, *, without: str = "") -> TurnFormat:
         wrong = [[]]
     if wrong:
         raise ModelError(
-            "The chat template writes a message in more ways than by its role, which cannot be "
-            "said in Ollama's language.",
+            "The chat template writes a message in more ways than by its role, which Ollama's "
+            "language cannot express.",
             remedy="Serve the GGUF file with llama.cpp, which reads the template in it.",
         )
     return _shortened(found, without)
 
 
 def _taken_apart(tokenizer: Tokenizer) -> TurnFormat:
-    user, answer, second = (
-        Message("user", QUESTION),
-        Message("assistant", ANSWER),
-        Message("user", SECOND),
-    )
+    user, answer = Message("user", QUESTION), Message("assistant", ANSWER)
+    second = Message("user", SECOND)
     asked = chat_text(tokenizer, given([user]), prompt=True)
     alone = chat_text(tokenizer, given([user]))
-    start, behind_user = _texts_around(alone, QUESTION)
+    start, _, after_user = alone.partition(QUESTION)
     talk = chat_text(tokenizer, given([user, answer, second]))
     done = chat_text(tokenizer, given([user, answer]))
-    behind_answer = _texts_around(done, ANSWER)[1]
-    between = _texts_around(talk, QUESTION)[1].partition(ANSWER)[0]
-    before_second = _texts_around(talk, ANSWER)[1].partition(SECOND)[0]
-    before_user = before_second.removeprefix(behind_answer)
+    after_answer = done.partition(ANSWER)[2]
+    between = talk.partition(QUESTION)[2].partition(ANSWER)[0]
+    before_second = talk.partition(ANSWER)[2].partition(SECOND)[0]
+    before_user = before_second.removeprefix(after_answer)
     system, inside = _system(tokenizer, user, before_user)
     return TurnFormat(
         opening=start.removesuffix(before_user),
-        user=Around(before_user, behind_user),
-        assistant=Around(between.removeprefix(behind_user), behind_answer),
+        user=Around(before_user, after_user),
+        assistant=Around(between.removeprefix(after_user), after_answer),
         ask=asked.removeprefix(alone),
         system=system,
         inside=inside,
@@ -109,26 +106,21 @@ def _taken_apart(tokenizer: Tokenizer) -> TurnFormat:
 
 
 def _system(tokenizer: Tokenizer, user: Message, before_user: str) -> tuple[Around | None, bool]:
-    """What stands around a system message, and whether it is inside the user's turn."""
+    """The text around a system message, and whether it is inside the user's turn."""
     try:
         text = chat_text(tokenizer, given([Message("system", SYSTEM), user]))
     except TEMPLATE_ERRORS:
         return None, False
     if SYSTEM not in text:
         return None, False
-    before, behind = _texts_around(text, SYSTEM)
-    between = behind.partition(QUESTION)[0]
+    before, _, after = text.partition(SYSTEM)
+    between = after.partition(QUESTION)[0]
     inside = not between.endswith(before_user)
     return Around(before, between.removesuffix(before_user)), inside
 
 
-def _texts_around(text: str, message: str) -> tuple[str, str]:
-    before, _, behind = text.partition(message)
-    return before, behind
-
-
 def _conversations(turns: TurnFormat) -> list[list[Message]]:
-    """Conversations that a template must write as its turns say."""
+    """Conversations that a template must render as its turns do."""
     words = {"user": "some words\nof another line", "assistant": "an answer", "system": "a rule"}
     roles = ["user", "assistant", "user", "assistant", "user"]
     some = [[Message(role, words[role]) for role in roles[:length]] for length in (1, 3, 5)]
@@ -140,9 +132,8 @@ def _conversations(turns: TurnFormat) -> list[list[Message]]:
 def _shortened(turns: TurnFormat, without: str) -> TurnFormat:
     system = turns.system
     if system is not None:
-        system = Around(system.before.removeprefix(without), system.behind)
-    opening = turns.opening.removeprefix(without)
-    return TurnFormat(opening, turns.user, turns.assistant, turns.ask, system, turns.inside)
+        system = replace(system, before=system.before.removeprefix(without))
+    return replace(turns, opening=turns.opening.removeprefix(without), system=system)
 
 
 FILE = "Modelfile"
@@ -161,8 +152,8 @@ def write_modelfile(
     """Write ``folder``/Modelfile, for `ollama create NAME -f Modelfile`.
 
     ``model`` is a GGUF file beside it or the name of one that Ollama has, ``adapter`` a GGUF file
-    beside it. ``system`` is the system prompt of conversations that bring none; the template's own
-    holds where that is empty. Raises ModelError for a template that Ollama's language cannot say.
+    beside it. ``system`` is the system prompt of conversations without one; empty: the template's
+    own. Raises ModelError for a template that Ollama's language cannot express.
     """
     # Ollama puts the first token in front of every prompt where the GGUF file says so.
     first = (tokenizer.bos_token or "") if adds_first(tokenizer) else ""
@@ -204,18 +195,18 @@ def go_template(turns: TurnFormat) -> str:
 
 
 def _with_system(user: Around, system: Around) -> str:
-    """A user turn that holds the system message where it comes second, behind that message."""
-    told = _around(system, "$.System")
-    begun = f"{{{{ if and $.System (eq $i 1) }}}}{told}{{{{ else }}}}{_literal(user.before)}"
-    return f"{begun}{{{{ end }}}}{{{{ $m.Content }}}}{_literal(user.behind)}"
+    """A user turn that holds the system message where it comes second, after that message."""
+    held = _around(system, "$.System")
+    begun = f"{{{{ if and $.System (eq $i 1) }}}}{held}{{{{ else }}}}{_literal(user.before)}"
+    return f"{begun}{{{{ end }}}}{{{{ $m.Content }}}}{_literal(user.after)}"
 
 
 def _around(around: Around, value: str) -> str:
-    return f"{_literal(around.before)}{{{{ {value} }}}}{_literal(around.behind)}"
+    return f"{_literal(around.before)}{{{{ {value} }}}}{_literal(around.after)}"
 
 
 def _literal(text: str) -> str:
-    """Text as it stands in a template: braces, quotes and what Ollama would drop are escaped."""
+    """Text in a template: braces, quotes and what Ollama would drop are escaped."""
     escaped = text.replace("{{", "\0").replace(QUOTES, "\1")
     if escaped.endswith("{"):  # it would meet the braces of what comes next
         escaped = f"{escaped[:-1]}\2"
@@ -225,14 +216,14 @@ def _literal(text: str) -> str:
 
 
 def _letter(letter: str) -> str:
-    # Ollama's reader leaves out letters that cannot be printed, but for white space of these kinds.
+    # Ollama's reader drops letters that cannot be printed, except white space of these kinds.
     if letter.isprintable() or letter in "\n\t":
         return letter
     return f'{{{{ "\\U{ord(letter):08x}" }}}}'
 
 
 def _quoted(text: str, what: str) -> str:
-    """Text in a Modelfile outside the template; ModelError for what cannot stand there."""
+    """Text in a Modelfile outside the template; ModelError for what it cannot hold."""
     lost = sorted({c for c in text if not c.isprintable() and c not in "\n\t"})
     if QUOTES in text or lost:
         shown = ", ".join(f"U+{ord(c):04X}" for c in lost) or QUOTES

@@ -1,4 +1,4 @@
-"""How an adapter is written for each program: the folder, what runs it, and what comes next."""
+"""How an adapter is written for each program: the folder, what runs it, and the next commands."""
 
 import shlex
 import tempfile
@@ -15,26 +15,25 @@ from tunesmith.adapters.merge import Target
 from tunesmith.core import files
 from tunesmith.core.progress import Progress
 from tunesmith.exports import adapter_folder, ollama
-from tunesmith.exports.gguf_model import REMEDY, write_adapter, write_model
-from tunesmith.exports.gguf_tensors import NumberFormat
+from tunesmith.exports.gguf_model import REMEDY, NumberFormat, write_adapter, write_model
 from tunesmith.methods.adapter import Adapter
 from tunesmith.models.load import read_config, read_tokenizer, stop_ids_in
 from tunesmith.models.supported import is_four_bit
 from tunesmith.runs.fit import Verified
 
-# In which a GGUF file is written where nothing is said: of a model, of an adapter.
+# The default formats of GGUF files: of a model, of an adapter.
 MODEL_FORMAT, ADAPTER_FORMAT = "float16", "float32"
 FORMATS: dict[str, NumberFormat] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 BASE_GGUF = (
-    "BASE.gguf is {base} as GGUF, in 16 bit or quantised as llama.cpp does it: `tunesmith adapters "
-    "export` --to ollama writes it, as model.gguf, beside the adapter."
+    "BASE.gguf is {base} as GGUF, in 16-bit or quantized by llama.cpp: `tunesmith adapters export` "
+    "--to ollama writes it, as model.gguf, beside the adapter."
 )
 MODEL_FILE, ADAPTER_FILE = "model.gguf", "adapter.gguf"
 
 
 @dataclass(frozen=True, slots=True)
 class ExportJob:
-    """An adapter that fits its base, and where it goes in which form."""
+    """An adapter that fits its base, with the output folder and form."""
 
     verified: Verified
     out: Path
@@ -55,14 +54,14 @@ class ExportJob:
 
     @property
     def four_bit(self) -> bool:
-        """Whether the base that it was trained over is held in 4 bit."""
+        """Whether the base that it was trained over is 4-bit."""
         config = read_config(self.base, trust_remote_code=False)
         return self.trained_over_four_bit or is_four_bit(config)
 
 
 @dataclass(frozen=True, slots=True)
 class ExportedFolder:
-    """What reads the folder, whether it holds the whole model, and the commands that come next."""
+    """What reads the folder, whether it holds the whole model, and the next commands."""
 
     program: Literal["transformers", "peft", "llama.cpp"]
     whole: bool
@@ -78,7 +77,7 @@ def write_peft(job: ExportJob) -> ExportedFolder:
 
 
 def write_vllm(job: ExportJob) -> ExportedFolder:
-    """A folder that vLLM and SGLang take beside the base; with ``merged`` in its place."""
+    """A folder that vLLM and SGLang load with the base; with ``merged`` instead of it."""
     out, base = shlex.quote(str(job.out)), shlex.quote(_known_elsewhere(job))
     if job.merged:
         written = write_merged(job)
@@ -86,18 +85,10 @@ def write_vllm(job: ExportJob) -> ExportedFolder:
     rank = adapter_folder.write_vllm(job.adapter, job.out, dtype=_dtype(job.dtype))
     notes = ["vLLM itself was not run: PEFT reads the same folder."]
     if job.four_bit:
-        notes.append(
-            "It was trained over a base in 4 bit; beside another one it answers otherwise."
-        )
-    return ExportedFolder(
-        "peft",
-        False,
-        tuple(notes),
-        (
-            f"vllm serve {base} --enable-lora --max-lora-rank {rank} --lora-modules "
-            f"{shlex.quote(job.out.name)}={out}",
-        ),
-    )
+        notes.append("It was trained over a 4-bit base; over another one its answers differ.")
+    command = f"vllm serve {base} --enable-lora --max-lora-rank {rank}"
+    line = f"{command} --lora-modules {shlex.quote(job.out.name)}={out}"
+    return ExportedFolder("peft", False, tuple(notes), (line,))
 
 
 def _known_elsewhere(job: ExportJob) -> str:
@@ -110,9 +101,8 @@ def _known_elsewhere(job: ExportJob) -> str:
 def write_merged(job: ExportJob) -> ExportedFolder:
     """A model's folder, with tokenizer, chat template and generation config."""
     _merge(job, job.out, job.dtype)
-    return ExportedFolder(
-        "transformers", True, next=(f"tunesmith chat {shlex.quote(str(job.out))}",)
-    )
+    line = f"tunesmith chat {shlex.quote(str(job.out))}"
+    return ExportedFolder("transformers", True, next=(line,))
 
 
 def write_gguf(job: ExportJob) -> ExportedFolder:
@@ -120,15 +110,13 @@ def write_gguf(job: ExportJob) -> ExportedFolder:
     files.publish(job.out, lambda into: _gguf(job, into), remedy=REMEDY)
     out, base = job.out, job.verified.base.name
     if job.merged:
-        return ExportedFolder(
-            "llama.cpp", True, next=(f"llama-cli -m {shlex.quote(str(out / MODEL_FILE))}",)
-        )
+        line = f"llama-cli -m {shlex.quote(str(out / MODEL_FILE))}"
+        return ExportedFolder("llama.cpp", True, next=(line,))
     is_gguf = Path(base).suffix.lower() == ".gguf"
     model = shlex.quote(base) if is_gguf else "BASE.gguf"
     line = f"llama-cli -m {model} --lora {shlex.quote(str(out / ADAPTER_FILE))}"
-    return ExportedFolder(
-        "llama.cpp", False, () if is_gguf else (BASE_GGUF.format(base=base),), (line,)
-    )
+    notes = () if is_gguf else (BASE_GGUF.format(base=base),)
+    return ExportedFolder("llama.cpp", False, notes, (line,))
 
 
 def write_ollama(job: ExportJob) -> ExportedFolder:
@@ -138,7 +126,8 @@ def write_ollama(job: ExportJob) -> ExportedFolder:
         _gguf(job, into)
         if not job.merged:
             _write_model(job, job.base, into)
-        tokenizer = read_tokenizer(_tokenizer_folder(job), trust_remote_code=False)
+        own = job.adapter if store.token_ids(job.adapter) else job.base
+        tokenizer = read_tokenizer(own, trust_remote_code=False)
         config = read_config(job.base, trust_remote_code=False)
         ollama.write_modelfile(
             into,
@@ -173,40 +162,30 @@ def _write_model(job: ExportJob, folder: Path, into: Path) -> None:
 
 
 def _merge(job: ExportJob, out: Path, dtype: str | None) -> None:
-    """The merged model in ``out``: from the files alone, or beside a base in 4 bit."""
-    target = Target(out, dtype=_dtype(dtype) or job.verified.skeleton.compute_dtype)
+    """The merged model in ``out``: from the files alone, or over a loaded 4-bit base."""
     own = store.token_ids(job.adapter)
     tokenizer = read_tokenizer(job.adapter, trust_remote_code=False) if own else None
     base, kind = job.verified.base, store.settings_of(job.adapter).kind
     origin = read_origin(job.adapter) or Origin(base.name, base.sha256, kind)
+    number_format = _dtype(dtype) or job.verified.skeleton.compute_dtype
+    target = Target(out, dtype=number_format, source=job.base, origin=origin, tokenizer=tokenizer)
     job.progress.phase("Merging the adapter into its base, a tensor at a time.")
-    if not job.four_bit:
-        merge.save_stored(
-            job.verified.skeleton,
-            job.adapter,
-            target,
-            source=job.base,
-            origin=origin,
-            tokenizer=tokenizer,
-        )
-        return
-    loaded, adapter = open_in_fp32(job, four_bit=True)
-    merge.save(loaded.engine, adapter, target, source=job.base, origin=origin, tokenizer=tokenizer)
+    if job.four_bit:
+        loaded, adapter = open_in_fp32(job, four_bit=True)
+        merge.save(loaded.engine, adapter, target)
+    else:
+        merge.save_stored(job.verified.skeleton, job.adapter, target)
 
 
 def open_in_fp32(
     job: ExportJob, *, four_bit: bool, device: str = "auto"
 ) -> tuple[LoadedBase, Adapter]:
-    """The base with the adapter, in fp32: the export's own number format is all that rounds."""
+    """The base with the adapter in fp32, so that only the export's number format rounds."""
     name = job.verified.base.name
     loaded = open_base(
         name, dtype="float32", device=device, four_bit=four_bit, progress=job.progress
     )
     return loaded, attach_folder(loaded, job.adapter, force=True)
-
-
-def _tokenizer_folder(job: ExportJob) -> Path:
-    return job.adapter if store.token_ids(job.adapter) else job.base
 
 
 def _dtype(name: str | None) -> torch.dtype | None:

@@ -12,17 +12,17 @@ from tunesmith.engine.term import Term
 PREFIX = "base_model.model."  # of every tensor's name in PEFT's files
 # Token ids whose rows are trained, each with the ids whose mean row it starts from.
 NewTokens = Mapping[int, Sequence[int]]
-# What merging makes of some of the base's tensors, by their names: from one in fp32 to another.
+# How merging changes some of the base's tensors, by their names: from one in fp32 to another.
 Changes = Mapping[str, Callable[[Tensor], Tensor]]
-Tensors = Callable[[], Mapping[str, Tensor]]  # by name, read when they are asked for
+Tensors = Callable[[], Mapping[str, Tensor]]  # by name, read when they are requested
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What a method's start takes from outside the base that runs.
+    """What a method's initial state takes from outside the base that runs.
 
-    Ids of new tokens and of the start text, from the tokenizer; and ``original``, a weight by its
-    name as it was before the base was quantised.
+    Ids of new tokens and of the initial text, from the tokenizer; and ``original``, a weight by
+    its name as it was before the base was quantized.
     """
 
     new_tokens: NewTokens = field(default_factory=dict)
@@ -34,7 +34,7 @@ NO_WORDS = Words()
 
 
 def nothing() -> None:
-    """For an adapter that has nothing to do there."""
+    """For an adapter that needs no such call."""
 
 
 @dataclass(slots=True, eq=False)
@@ -42,17 +42,17 @@ class Adapter:
     """The trained tensors of one method on one base, attached under ``name``.
 
     ``parameters`` maps the name under which a tensor is stored (PEFT's, where PEFT has one) to
-    its fp32 master; those that ask for no gradient are kept as they are. ``rates`` are learning
-    rates relative to the run's, where they differ. ``refresh`` must be called after the masters
-    change, ``gather`` after a step's last backward and before its gradients are used; ``detach``
-    takes the adapter off the base again. ``drops``: in training it drops some inputs.
+    its fp32 master; those without a gradient stay unchanged. ``rates`` are learning rates relative
+    to the run's, where they differ. ``detach`` removes the adapter from the base. ``refresh`` must
+    be called after the masters change, ``gather`` after a step's last backward and before its
+    gradients are used. ``drops``: in training it drops some inputs.
     """
 
     name: str
     settings: Settings
     parameters: Mapping[str, nn.Parameter]
-    refresh: Callable[[], None]
-    detach: Callable[[], None]
+    detach: Callable[[], object]
+    refresh: Callable[[], None] = nothing
     gather: Callable[[], None] = nothing
     frozen_base: bool = True
     rates: Mapping[str, float] = field(default_factory=dict)
@@ -101,5 +101,5 @@ def beside(
     refresh()
     drops = any(term.dropout for term in terms.values())
     return Adapter(
-        name, settings, parameters, refresh, detach, rates=dict(rates or {}), drops=drops
+        name, settings, parameters, detach, refresh, rates=dict(rates or {}), drops=drops
     )

@@ -1,8 +1,10 @@
-"""Full fine-tuning: every weight of the base is trained; fp32 masters, products in 16 bit.
+"""Full fine-tuning: every weight of the base is trained; fp32 masters, 16-bit products.
 
 The masters are the model's own parameters, cast where they are used, so that weights, gradients
 and AdamW's two moments take 16 bytes a parameter. Tied head and embedding are one master.
 """
+
+from functools import partial
 
 import torch
 from torch import nn
@@ -10,26 +12,19 @@ from torch import nn
 from tunesmith.config.methods import FullSettings
 from tunesmith.core.errors import ConfigError
 from tunesmith.engine.forward import Engine
-from tunesmith.methods.adapter import NO_WORDS, Adapter, Tensors, Words, nothing
+from tunesmith.methods.adapter import Adapter, Tensors
 
 
-def attach(
-    engine: Engine,
-    settings: FullSettings,
-    *,
-    name: str = "default",
-    seed: int = 0,  # noqa: ARG001  (nothing is drawn)
-    words: Words = NO_WORDS,  # noqa: ARG001  (its settings have none)
-) -> Adapter:
+def attach(engine: Engine, settings: FullSettings, *, name: str, **_start: object) -> Adapter:
     """Make every parameter of the base an fp32 master that is trained.
 
-    Raises ConfigError for a base in 4 bit.
+    Raises ConfigError for a 4-bit base.
     """
     model = engine.model
     if any(linear.four_bit for linear in engine.linears.values()):
         raise ConfigError(
-            "The base's weights are in 4 bit, which cannot be trained themselves.",
-            remedy="Take method qlora, or the 16-bit base.",
+            "The base's weights are 4-bit, which cannot be trained themselves.",
+            remedy="Use method qlora, or the 16-bit base.",
         )
     for module in model.modules():
         for parameter in module.parameters(recurse=False):
@@ -37,17 +32,8 @@ def attach(
     model.requires_grad_(True)
     parameters: dict[str, nn.Parameter] = dict(model.named_parameters())
 
-    def detach() -> None:
-        model.requires_grad_(False)
-
-    return Adapter(
-        name=name,
-        settings=settings,
-        parameters=parameters,
-        refresh=nothing,  # the masters are what is computed with
-        detach=detach,
-        frozen_base=False,
-    )
+    detach = partial(model.requires_grad_, False)
+    return Adapter(name, settings, parameters, detach, frozen_base=False)
 
 
 def scale_down_(adapter: Adapter, share: float, start: Tensors) -> None:

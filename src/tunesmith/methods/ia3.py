@@ -1,4 +1,4 @@
-"""IA3: trained vectors scale keys, values and what goes into down_proj (arXiv 2205.05638).
+"""IA3: trained vectors scale keys, values and the inputs of down_proj (arXiv 2205.05638).
 
 y = l (W x + b) beside layers whose outputs are scaled, y = W (l x) + b beside those whose inputs
 are (section 3.3, there between the two products of a feedforward block). All l start at 1: the
@@ -17,7 +17,7 @@ from tunesmith.config.methods import IA3Settings
 from tunesmith.core.errors import AdapterError
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.term import Term
-from tunesmith.methods.adapter import NO_WORDS, PREFIX, Adapter, Tensors, Words, beside
+from tunesmith.methods.adapter import PREFIX, Adapter, Tensors, beside
 from tunesmith.methods.peft import (
     CONFIG,
     REMEDY,
@@ -25,11 +25,14 @@ from tunesmith.methods.peft import (
     Difference,
     Stored,
     Terms,
+    layers_text,
+    master,
     number_format,
     strange,
 )
 from tunesmith.methods.targets import matches, shortest_names, targeted
 
+PEFT_TYPES = ("IA3",)
 SUFFIX = ".ia3_l"
 FEEDFORWARD = "down_proj"  # whose inputs are scaled where settings do not say
 SHOWN = 5  # layers in a message
@@ -38,20 +41,13 @@ SHOWN = 5  # layers in a message
 def plain_forward(
     x: Tensor, weight: Tensor, bias: Tensor | None, scale: Tensor, *, feedforward: bool
 ) -> Tensor:
-    """IA3 with nothing clever, [T, D_in] -> [T, D_out]; l is [D_in] for ``feedforward``."""
+    """IA3 in its plain form, [T, D_in] -> [T, D_out]; l is [D_in] for ``feedforward``."""
     y = (x * scale if feedforward else x) @ weight.t()  # W [D_out, D_in] is frozen
     y = y if bias is None else y + bias
     return y if feedforward else y * scale
 
 
-def attach(
-    engine: Engine,
-    settings: IA3Settings,
-    *,
-    name: str = "default",
-    seed: int = 0,  # noqa: ARG001  (nothing is drawn)
-    words: Words = NO_WORDS,  # noqa: ARG001  (its settings have none)
-) -> Adapter:
+def attach(engine: Engine, settings: IA3Settings, *, name: str, **_start: object) -> Adapter:
     """Put new vectors beside the chosen layers of the base; equals the base at first."""
     chosen, inner = _choose(settings, list(engine.linears))
     terms, parameters = {}, {}
@@ -64,7 +60,7 @@ def attach(
     return beside(engine, terms, parameters, name=name, settings=settings)
 
 
-def scale_down_(adapter: Adapter, share: float, start: Tensors) -> None:  # noqa: ARG001
+def scale_down_(adapter: Adapter, share: float, _: Tensors) -> None:
     """Make each l 1 + ``share`` (l - 1)."""
     with torch.no_grad():
         for scale in adapter.parameters.values():
@@ -78,7 +74,7 @@ def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
     assert isinstance(settings, IA3Settings)
     chosen, inner = _choose(settings, names)
     targets, feedforward = shortest_names(chosen, names), shortest_names(inner, names)
-    # PEFT takes feedforward_modules by any ending, and wants them among the targets.
+    # PEFT matches feedforward_modules by any ending, and requires them among the targets.
     meant = [n for n in chosen if n.endswith(tuple(feedforward))] if feedforward else []
     if meant != inner or not set(feedforward) <= set(targets):
         targets, feedforward = sorted(chosen), sorted(inner)
@@ -93,7 +89,7 @@ def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
 
 
 def write(adapter: Adapter) -> dict[str, Tensor]:
-    """The vectors by PEFT's names and in its shapes, in the format that the settings ask for."""
+    """The vectors by PEFT's names and in its shapes, in the settings' number format."""
     settings = adapter.settings
     assert isinstance(settings, IA3Settings)
     dtype: torch.dtype = getattr(torch, settings.dtype)
@@ -113,8 +109,8 @@ def read(tensors: Stored, adapter: Adapter) -> dict[str, Tensor]:
 def from_peft(config: Config, tensors: Stored) -> IA3Settings:
     """Settings that attach an adapter of these tensors; AdapterError for what is not IA3 here.
 
-    Whether inputs or outputs are scaled is read from the shapes. A config that says otherwise is
-    refused; one that leaves it to PEFT's table of families says nothing.
+    Whether inputs or outputs are scaled is read from the shapes. A config that contradicts them is
+    refused; one may leave it to PEFT's table of families.
     """
     odd = [
         f"{key} = {config[key]!r}"
@@ -132,8 +128,8 @@ def from_peft(config: Config, tensors: Stored) -> IA3Settings:
         raise strange("IA3", odd or ["no vectors"])
     inner = [module for module, scale in scales.items() if scale.shape[0] == 1]
     stated = config.get("feedforward_modules")
-    if stated is not None and (told := [m for m in scales if _is_meant(m, stated)]) != inner:
-        differing = sorted(set(told) ^ set(inner))[:SHOWN]
+    if stated is not None and (named := [m for m in scales if _is_meant(m, stated)]) != inner:
+        differing = sorted(set(named) ^ set(inner))[:SHOWN]
         raise AdapterError(
             f"{CONFIG}: feedforward_modules {stated!r} and the shapes of the tensors disagree on "
             f"{', '.join(differing)}: [1, D_in] scales inputs, [D_out, 1] outputs.",
@@ -152,9 +148,8 @@ def terms(config: Config, tensors: Stored) -> Terms:
     inner = settings.feedforward or ()
 
     def read_term(module: str) -> Term:
-        scale = tensors[f"{PREFIX}{module}{SUFFIX}"].flatten()
-        master = nn.Parameter(scale.to(torch.promote_types(scale.dtype, torch.float32)))
-        return _term(master, feedforward=module in inner)
+        scale = master(tensors[f"{PREFIX}{module}{SUFFIX}"].flatten())
+        return _term(scale, feedforward=module in inner)
 
     return {module: partial(read_term, module) for module in settings.targets}
 
@@ -190,12 +185,7 @@ def facts(settings: IA3Settings) -> dict[str, object]:
     """What a list of adapters shows of settings that ``from_peft`` gave."""
     inner = settings.feedforward or ()
     outer = [module for module in settings.targets if module not in inner]
-    return {"outputs": _leaves(outer), "inputs": _leaves(inner)}
-
-
-def _leaves(modules: Sequence[str]) -> str:
-    leaves = sorted({name.rpartition(".")[2] for name in modules})
-    return f"{len(modules)}: {', '.join(leaves)}" if leaves else "none"
+    return {"outputs": layers_text(outer), "inputs": layers_text(inner)}
 
 
 def _choose(settings: IA3Settings, names: Sequence[str]) -> tuple[list[str], list[str]]:

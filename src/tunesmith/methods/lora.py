@@ -18,14 +18,14 @@ from tunesmith.engine.forward import Engine
 from tunesmith.engine.term import Term
 from tunesmith.methods.adapter import PREFIX, Adapter, beside
 
-# Changes a layer's new term, by a seed; gives what is kept of it besides A and B, by its names.
-Dress = Callable[[str, Term, int], Mapping[str, nn.Parameter]]
+# Extends a new term of a layer, by a seed; returns its parameters besides A and B, by name.
+Extend = Callable[[str, Term, int], Mapping[str, nn.Parameter]]
 
 
 def plain_forward(
     x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, *, scale: float
 ) -> Tensor:
-    """LoRA with nothing clever, [T, D_in] -> [T, D_out]."""
+    """LoRA in its plain form, [T, D_in] -> [T, D_out]."""
     base = x @ weight.t()  # W [D_out, D_in] is frozen
     low = x @ a.t() @ b.t()  # A [R, D_in], B [D_out, R]: [T, D_in] -> [T, R] -> [T, D_out]
     y = base + scale * low
@@ -56,9 +56,9 @@ def attach(
     settings: LoraSettings,
     shapes: Mapping[str, Shape],
     *,
-    name: str = "default",
-    seed: int = 0,
-    dress: Dress = lambda module, term, seed: {},  # noqa: ARG005
+    name: str,
+    seed: int,
+    extend: Extend,
 ) -> Adapter:
     """Put a new adapter beside the layers that ``shapes`` names; equals the base at first."""
     terms: dict[str, Term] = {}
@@ -68,7 +68,7 @@ def attach(
         starts = uniform((linear.out_features, linear.in_features), shape.rank, own)
         a, b = (nn.Parameter(each.to(linear.weight.device)) for each in starts)
         terms[module] = term = Term(a, b, shape.scale, settings.dropout)
-        parameters |= {key_a(module): a, key_b(module): b, **dress(module, term, own)}
+        parameters |= {key_a(module): a, key_b(module): b, **extend(module, term, own)}
     rates = {key_b(module): settings.loraplus_lr_ratio for module in terms}
     return beside(engine, terms, parameters, name=name, settings=settings, rates=rates)
 

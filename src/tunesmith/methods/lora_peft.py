@@ -1,4 +1,4 @@
-"""LoRA in PEFT's words: adapter_config.json from settings, and settings from it."""
+"""LoRA in PEFT's format: adapter_config.json from settings, and settings from it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 from pydantic import ValidationError
-from torch import Tensor, nn
+from torch import Tensor
 
 from tunesmith.config.methods import LoraSettings
 from tunesmith.core.errors import AdapterError
@@ -32,24 +32,29 @@ from tunesmith.methods.peft import (
     Factors,
     Stored,
     Terms,
+    layers_text,
+    master,
     number,
     number_format,
     pattern,
+    plain_read,
     strange,
 )
 from tunesmith.methods.targets import matches, of_layer, shortest_names, targeted
 
+PEFT_TYPES = ("LORA",)
+read = plain_read
 SHOWN_LAYERS = 8  # names in a message
 SHOWN_KEYS = ("alpha", "rslora", "dora", "rank_pattern", "alpha_pattern")
 SHOWN_PATTERNS = 4  # layers with a rank of their own
 SHOWN_RANKS = 3  # layers whose rank is another
 START_A, MAGNITUDE = key_a0("").removeprefix(PREFIX), key_m("").removeprefix(PREFIX)
 
-# What another value of these would mean is not implemented; read as they are, they change nothing.
+# Other values of these are not implemented; the values listed change nothing.
 _NEUTRAL: dict[str, tuple[object, ...]] = {
     "bias": ("none", None),
     "fan_in_fan_out": (False, None),
-    # others change the base itself before they train, and their files hold only a part of that
+    # others change the base before training, and their files hold only a part of that
     "init_lora_weights": (True, False, None, "gaussian", "orthogonal", "eva"),
     "modules_to_save": (None, []),
     "layer_replication": (None, []),
@@ -84,14 +89,11 @@ def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
 
 
 def described(
-    shapes: Mapping[str, Shape],
-    targets: Sequence[str],
-    *,
-    common: tuple[int, float] | None = None,
+    shapes: Mapping[str, Shape], targets: Sequence[str], *, common: tuple[int, float] | None = None
 ) -> dict[str, object]:
     """The LoRA part of adapter_config.json for terms of any shapes; what differs is in patterns.
 
-    ``common``: rank and alpha that stand by themselves; None: those that most layers have.
+    ``common``: rank and alpha outside the patterns; None: those that most layers have.
     """
     pairs = [(s.rank, s.alpha) for s in shapes.values()]
     rank, alpha = common or max(pairs, key=pairs.count)
@@ -125,7 +127,7 @@ def from_products(
 
 
 def write(adapter: Adapter) -> dict[str, Tensor]:
-    """The tensors by PEFT's names, in the format that the settings ask for.
+    """The tensors by PEFT's names, in the settings' number format.
 
     A start that was taken from W is part of A and B.
     """
@@ -187,7 +189,7 @@ def from_peft(config: Config, tensors: Stored) -> LoraSettings:
 
 
 def _settings(**values: object) -> LoraSettings:
-    """Raises AdapterError for values that mean nothing here, though PEFT computes with them."""
+    """Raises AdapterError for values that are invalid here, though PEFT computes with them."""
     try:
         return LoraSettings.model_validate(values)
     except ValidationError as error:
@@ -210,12 +212,11 @@ def _require_ranks(config: Config, found: Mapping[str, tuple[int, int]]) -> None
         f"{m} has rank {' and '.join(f'{r}' for r in dict.fromkeys(found[m]))} instead of {s:g}"
         for m, s in list(odd.items())[:SHOWN_RANKS]
     ]
-    more = (
-        f", and {pluralize(len(odd) - SHOWN_RANKS, 'more layer')}" if len(odd) > SHOWN_RANKS else ""
-    )
+    if len(odd) > SHOWN_RANKS:
+        named[-1] += f", and {pluralize(len(odd) - SHOWN_RANKS, 'more layer')}"
     raise AdapterError(
         f"Its tensors have other ranks than r = {config.get('r')!r} and rank_pattern of "
-        f"{CONFIG} say: {', '.join(named)}{more}.",
+        f"{CONFIG} say: {', '.join(named)}.",
         remedy="Copy the folder again; where only the config was changed, put the tensors' rank "
         "back as r.",
     )
@@ -228,16 +229,10 @@ def terms(config: Config, tensors: Stored) -> Terms:
 
 
 def _term(tensors: Stored, settings: LoraSettings, module: str) -> Term:
-    """One layer's, with its masters in fp32 or wider."""
-
-    def master(key: str) -> nn.Parameter:
-        tensor = tensors[key]
-        return nn.Parameter(tensor.to(torch.promote_types(tensor.dtype, torch.float32)))
-
-    a, b = (master(key(module)) for key in (key_a, key_b))
+    a, b = (master(tensors[key(module)]) for key in (key_a, key_b))
     term = Term(a, b, shape(settings, module).scale)
     if settings.dora:
-        term.output, term.norms = master(key_m(module)), RowNorms()
+        term.output, term.norms = master(tensors[key_m(module)]), RowNorms()
     return term
 
 
@@ -263,7 +258,7 @@ def misfits(engine: Engine, tensors: Stored) -> list[str]:
 def differences(engine: Engine, asked: LoraSettings, found: LoraSettings) -> list[Difference]:
     """The keys in which a run asks for another term than ``found``, that of an adapter's folder.
 
-    What is meant counts, not how it is written: all-linear, or the names of all layers. How the
+    The layers count, not how they are written: all-linear, or the names of all layers. How the
     term is trained and saved from now on (dropout, freeze_a, ...) is the run's own.
     """
     names = list(engine.linears)
@@ -290,7 +285,7 @@ def differences(engine: Engine, asked: LoraSettings, found: LoraSettings) -> lis
 def _differing_numbers(
     key: str, asked: LoraSettings, layers: Sequence[tuple[str, Shape, Shape]]
 ) -> list[Difference]:
-    """Ranks or alphas that differ, under the key that asked for them: the plain or the pattern."""
+    """Ranks or alphas that differ, under the key that set them: the plain or the pattern."""
     patterns: Mapping[str, float] = getattr(asked, f"{key}_pattern")
     found: dict[str, set[float]] = {}
     for name, wanted, there in layers:
@@ -312,10 +307,8 @@ def facts(settings: LoraSettings) -> dict[str, object]:
         for key in SHOWN_KEYS
         if getattr(settings, key) != getattr(default, key) or key == "alpha"
     }
-    layers = [str(each) for each in settings.targets]
-    leaves = sorted({name.rpartition(".")[2] for name in layers})
     rank = max([settings.rank, *settings.rank_pattern.values()])
-    return {"rank": rank, **odd, "layers": f"{len(layers)}: {', '.join(leaves)}"}
+    return {"rank": rank, **odd, "layers": layers_text(list(settings.targets))}
 
 
 def _short(value: object) -> object:

@@ -2,7 +2,7 @@
 
 With rsLoRA the scale is alpha / sqrt(rank) (arXiv 2312.03732), with DoRA each row of W + s B A
 gets a trained norm (2402.09353), with LoRA-FA A stays as it starts (2308.03303). QLoRA is the same
-over a base in 4 bit (2305.14314). PiSSA and OLoRA move a part of W into the adapter: W stays as it
+over a 4-bit base (2305.14314). PiSSA and OLoRA move a part of W into the adapter: W stays as it
 is, and the start is subtracted beside it, s (B A - B0 A0).
 """
 
@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from tunesmith.config.methods import LoraSettings
-from tunesmith.core.errors import AdapterError, ConfigError
+from tunesmith.core.errors import ConfigError
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.linear import SeamLinear
 from tunesmith.engine.term import Term, principal
 from tunesmith.methods import lora
-from tunesmith.methods.adapter import NO_WORDS, PREFIX, Adapter, Tensors, Words
+from tunesmith.methods.adapter import PREFIX, Adapter, Tensors, Words
 from tunesmith.methods.lora import Shape
 from tunesmith.methods.targets import matches, refuse_idle, targeted
 
@@ -61,20 +61,15 @@ def shape(settings: LoraSettings, name: str) -> Shape:
 
 
 def attach(
-    engine: Engine,
-    settings: LoraSettings,
-    *,
-    name: str = "default",
-    seed: int = 0,
-    words: Words = NO_WORDS,
+    engine: Engine, settings: LoraSettings, *, name: str, seed: int, words: Words
 ) -> Adapter:
     """Put a new adapter beside the chosen layers of the base; equals the base at first.
 
-    With the start `loftq` it is nearer to the base before quantisation. Raises ConfigError for a
+    With the start `loftq` it is nearer to the base before quantization. Raises ConfigError for a
     start that the base does not allow.
     """
 
-    def dress(module: str, term: Term, own: int) -> dict[str, nn.Parameter]:
+    def extend(module: str, term: Term, own: int) -> dict[str, nn.Parameter]:
         linear = engine.linears[module]
         kept = _start_elsewhere_(term, settings, linear, seed=own, words=words)
         assert term.a is not None
@@ -85,7 +80,7 @@ def attach(
         return kept
 
     shapes = choose(settings, list(engine.linears))
-    return lora.attach(engine, settings, shapes, name=name, seed=seed, dress=dress)
+    return lora.attach(engine, settings, shapes, name=name, seed=seed, extend=extend)
 
 
 def check(engine: Engine, settings: LoraSettings) -> None:
@@ -102,13 +97,8 @@ def check(engine: Engine, settings: LoraSettings) -> None:
         )
 
 
-def scale_down_(adapter: Adapter, share: float, start: Tensors) -> None:  # noqa: ARG001
-    """Multiply s B A of every layer by ``share``, of a start that is taken from W too.
-
-    Raises AdapterError for DoRA, whose norms are no part of the product.
-    """
-    if getattr(adapter.settings, "dora", False):
-        raise AdapterError("An adapter with DoRA cannot be weakened: its norms stay as they are.")
+def scale_down_(adapter: Adapter, share: float, _: Tensors) -> None:
+    """Multiply s B A of every layer by ``share``, and a start that is taken from W too."""
     ends = tuple(key("").removeprefix(PREFIX) for key in (lora.key_b, key_b0))
     for name, parameter in adapter.parameters.items():
         if name.endswith(ends):
@@ -141,7 +131,7 @@ def pissa(weight: Tensor, rank: int, scale: float, seed: int) -> tuple[Tensor, T
     return principal(weight.float(), rank, scale, seed)
 
 
-def olora(weight: Tensor, rank: int, scale: float, seed: int) -> tuple[Tensor, Tensor]:  # noqa: ARG001
+def olora(weight: Tensor, rank: int, *_: float) -> tuple[Tensor, Tensor]:
     """OLoRA: orthonormal B, from W = Q R: B = Q[:, :R], A = R[:R] (arXiv 2406.01775, section 3)."""
     q, r = torch.linalg.qr(weight.float())
     return r[:rank].contiguous(), q[:, :rank].contiguous()
@@ -156,7 +146,7 @@ def _start_elsewhere_(
 ) -> dict[str, nn.Parameter]:
     """Another start than the usual where settings name one; what is subtracted, by its names.
 
-    LoftQ with one step starts from what 4 bit took from W (arXiv 2310.08659, equation 8).
+    LoftQ with one step starts from what 4-bit quantization lost of W (arXiv 2310.08659, eq. 8).
     """
     assert term.a is not None
     assert term.b is not None
@@ -175,7 +165,7 @@ def _start_elsewhere_(
 def _original(words: Words, linear: SeamLinear) -> Tensor:
     if words.original is None or linear.four_bit is None:
         raise ConfigError(
-            "method.init loftq needs the base as it was before it was quantised.",
-            remedy="Give the 16-bit base as model, with method qlora; or leave method.init out.",
+            "method.init loftq needs the base as it was before it was quantized.",
+            remedy="Give the 16-bit base as model, with method qlora; or omit method.init.",
         )
     return words.original(f"{linear.name}.weight")

@@ -2,16 +2,17 @@
 
 The paper trains P' [P, D_in] and the MLP in place of the keys and values, and keeps only what the
 MLP makes of P'. Here W2 and b2 start at zero, and what the keys and values started from is added:
-so the first step sees exactly the start (a text's own keys and values), as it does without an MLP.
+so the first step sees exactly the initial state (a text's own keys and values), as without an MLP.
 
-They stand after rotary embedding at positions 0..P-1 of each document, one set for each key/value
-head, and leave a sliding window as tokens do. An MLP may make them while they are trained
-(projection.py). PEFT calls this PREFIX_TUNING.
+They are stored after rotary embedding, for positions 0..P-1 of each document, one set for each
+key/value head, and leave a sliding window as tokens do. An MLP may make them while they are trained
+(``reparameterized``). PEFT calls this PREFIX_TUNING.
 """
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +24,11 @@ from tunesmith.engine.batch import PackedBatch
 from tunesmith.engine.blocks import Learned
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.pack import Row, pack
-from tunesmith.methods.adapter import NO_WORDS, Adapter, Words
-from tunesmith.methods.virtual_tokens import KEY, start_ids, stored_count
+from tunesmith.methods.adapter import Adapter, Words
+from tunesmith.methods.virtual_tokens import KEY, drawn, start_ids, stored_count
+from tunesmith.methods.virtual_tokens import differences as differences
 
+PEFT_TYPES, terms = ("PREFIX_TUNING",), None
 START, TOKENS = "projection.start", "projection.tokens"
 W1, B1 = "projection.hidden.weight", "projection.hidden.bias"
 W2, B2 = "projection.output.weight", "projection.output.bias"
@@ -43,7 +46,7 @@ def made_by(parameters: Mapping[str, Tensor]) -> Tensor:
     return start + linear(hidden, parameters[W2], parameters[B2]).view_as(start)
 
 
-def reparameterised(adapter: Adapter, *, width: int, seed: int) -> Adapter:
+def reparameterized(adapter: Adapter, *, width: int, seed: int) -> Adapter:
     """The adapter with its parameters, 2 L keys and values [G, P, Dh], made by a trained MLP.
 
     Every micro-batch of a step reads the same tensors: ``refresh`` makes them, and ``gather``
@@ -51,7 +54,7 @@ def reparameterised(adapter: Adapter, *, width: int, seed: int) -> Adapter:
 
     A step of Adam changes each product by the sum over a matrix's inputs, so that matrices learn at
     1 / inputs of the rate (2203.03466, table 3): keys and values then move about as far as they
-    would by themselves, whatever the width, and the method's learning rate holds for both.
+    would by themselves, whatever the width, and the method's learning rate suits both.
     """
     leaves = list(adapter.parameters.values())
     parameters = _new(stacked(leaves), width=width, seed=seed)
@@ -106,37 +109,24 @@ def _new(start: Tensor, *, width: int, seed: int) -> dict[str, nn.Parameter]:
 
 
 def attach(
-    engine: Engine,
-    settings: PTuningSettings,
-    *,
-    name: str = "default",
-    seed: int = 0,
-    words: Words = NO_WORDS,
+    engine: Engine, settings: PTuningSettings, *, name: str, seed: int, words: Words
 ) -> Adapter:
     """Put P new keys and values in front of the adapter's documents, in every layer."""
     starts = _start(engine, settings, seed=seed, words=words)
     keys = [nn.Parameter(k) for k, _ in starts]
     values = [nn.Parameter(v) for _, v in starts]
     block = Learned(keys, values)
+    parameters = {
+        f"layers.{layer}.{part}": tensors[layer]
+        for layer in range(len(keys))
+        for part, tensors in (("keys", keys), ("values", values))
+    }
     engine.prefixes[name] = block
-
-    def detach() -> None:
-        engine.prefixes.pop(name, None)
-
-    adapter = Adapter(
-        name=name,
-        settings=settings,
-        parameters={
-            f"layers.{layer}.{part}": tensors[layer]
-            for layer in range(len(keys))
-            for part, tensors in (("keys", keys), ("values", values))
-        },
-        refresh=block.refresh,
-        detach=detach,
-    )
+    detach = partial(engine.prefixes.pop, name, None)
+    adapter = Adapter(name, settings, parameters, detach, block.refresh)
     if settings.projection is None:
         return adapter
-    return reparameterised(adapter, width=settings.projection, seed=seed)
+    return reparameterized(adapter, width=settings.projection, seed=seed)
 
 
 @torch.no_grad()
@@ -154,11 +144,7 @@ def _start(
     if settings.init != "random":
         return pairs
     generator = torch.Generator().manual_seed(seed)
-
-    def drawn(like: Tensor) -> Tensor:
-        return torch.randn(like.shape, generator=generator).to(like) * like.std()
-
-    return [(drawn(k), drawn(v)) for k, v in pairs]
+    return [(drawn(k, generator), drawn(v, generator)) for k, v in pairs]
 
 
 def _keys_and_values(adapter: Adapter) -> Tensor:
@@ -199,7 +185,7 @@ def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
 
 
 def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> PTuningSettings:
-    """Settings that attach a prefix of these tensors; AdapterError for what is none."""
+    """Settings that attach a prefix of these tensors; AdapterError for anything else."""
     return PTuningSettings(
         tokens=stored_count(config, tensors, "prefix", "[P, L 2 G Dh]"), init="random"
     )

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tunesmith.core.errors import AdapterError
 from tunesmith.engine.forward import Engine
@@ -14,7 +14,7 @@ from tunesmith.engine.term import Term
 from tunesmith.methods.adapter import Adapter
 
 CONFIG = "adapter_config.json"
-REMEDY = f"Copy {CONFIG} again from where the adapter was made, or mend it there."
+REMEDY = f"Copy {CONFIG} again from where the adapter was made, or fix it there."
 Config = Mapping[str, object]  # adapter_config.json
 Stored = Mapping[str, Tensor]  # an adapter's tensors by name
 # What a stored adapter adds to a layer, by its name; its tensors are read when it is called.
@@ -24,7 +24,7 @@ Factors = tuple[Tensor, Tensor, float]  # A [R, D_in], B [D_out, R] and s of s B
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A key of `method` with what a run asks for, and what the adapter has that it goes on with."""
+    """A key of `method`: what a run asks for, and what the adapter has that it continues from."""
 
     key: str
     asked: object
@@ -41,47 +41,45 @@ def _shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _plain_write(adapter: Adapter) -> dict[str, Tensor]:
+class PeftFormat(Protocol):
+    """How a method's adapter is written and read in PEFT's format; a module is one.
+
+    ``to_peft`` and ``write`` give the method's part of the config and the stored tensors,
+    ``from_peft`` settings and ``read`` the parameters' tensors from them. ``misfits`` lists what of
+    the tensors does not fit a base, ``differences`` what a run asks for that ``from_peft`` did not
+    find. ``terms`` is what the adapter adds to each layer of its base; None where it changes no
+    weight. ``PEFT_TYPES`` are PEFT's names of what is read, the one that is written first.
+    """
+
+    @property
+    def PEFT_TYPES(self) -> tuple[str, ...]: ...
+    def to_peft(self, adapter: Adapter, engine: Engine, /) -> dict[str, object]: ...
+    def write(self, adapter: Adapter, /) -> Stored: ...
+    def from_peft(self, config: Config, tensors: Stored, /) -> Any: ...
+    def read(self, tensors: Stored, adapter: Adapter, /) -> Stored: ...
+    def misfits(self, engine: Engine, tensors: Stored, /) -> list[str]: ...
+    def differences(self, engine: Engine, asked: Any, found: Any, /) -> list[Difference]: ...
+    @property
+    def terms(self) -> Callable[[Config, Stored], Terms] | None: ...
+
+
+def plain_write(adapter: Adapter) -> dict[str, Tensor]:
+    """``write`` of a method that stores its parameters as they are."""
     return {name: parameter.detach() for name, parameter in adapter.parameters.items()}
 
 
-def _plain_read(tensors: Stored, adapter: Adapter) -> Stored:  # noqa: ARG001
+def plain_read(tensors: Stored, _: Adapter) -> Stored:
+    """``read`` of a method that stores its parameters as they are."""
     return tensors
 
 
-@dataclass(frozen=True, slots=True)
-class PeftFormat:
-    """How a method's adapter is written and read in PEFT's format.
-
-    ``to_peft`` and ``write`` give the method's part of the config and the stored tensors,
-    ``from_peft`` settings and ``read`` the parameters' tensors from them. ``misfits`` says what of
-    the tensors does not fit a base, ``differences`` what a run asks for that ``from_peft`` did not
-    find. ``terms`` is what the adapter adds to each layer of its base; None where it changes no
-    weight. ``from_products`` makes config and tensors of an adapter that adds s B A to each layer,
-    with the targets as the config names them; for one method only.
-    """
-
-    peft_type: str
-    to_peft: Callable[[Adapter, Engine], dict[str, object]]
-    from_peft: Callable[[Config, Stored], Any]
-    misfits: Callable[[Engine, Stored], list[str]]
-    differences: Callable[[Engine, Any, Any], list[Difference]]
-    terms: Callable[[Config, Stored], Terms] | None = None
-    from_products: (
-        Callable[[Mapping[str, Factors], Sequence[str]], tuple[dict[str, object], Stored]] | None
-    ) = None
-    also_read: frozenset[str] = frozenset()  # other types of PEFT's with the same result on disk
-    write: Callable[[Adapter], Stored] = _plain_write
-    read: Callable[[Stored, Adapter], Stored] = _plain_read
-
-
 def number(config: Config, key: str, default: float) -> float:
-    """The number of ``key``; raises AdapterError for what is none."""
+    """The number of ``key``; raises AdapterError for any other value."""
     return _number(config.get(key, default), key)
 
 
 def pattern(config: Config, key: str) -> dict[str, float]:
-    """Numbers by a regular expression for names of layers; raises AdapterError for what is none."""
+    """Numbers by a regular expression for names of layers; AdapterError for anything else."""
     found = config.get(key) or {}
     if not isinstance(found, Mapping):
         raise AdapterError(
@@ -109,6 +107,17 @@ def number_format(dtype: torch.dtype) -> Literal["float32", "bfloat16", "float16
     if dtype == torch.bfloat16:
         return "bfloat16"
     return "float16" if dtype == torch.float16 else "float32"
+
+
+def master(tensor: Tensor) -> nn.Parameter:
+    """A stored tensor as a parameter in fp32 or wider."""
+    return nn.Parameter(tensor.to(torch.promote_types(tensor.dtype, torch.float32)))
+
+
+def layers_text(names: Sequence[str]) -> str:
+    """How many layers, and the last parts of their names: `60: k_proj, v_proj`."""
+    leaves = sorted({name.rpartition(".")[2] for name in names})
+    return f"{len(names)}: {', '.join(leaves)}" if leaves else "none"
 
 
 def strange(method: str, found: Sequence[str]) -> AdapterError:

@@ -6,6 +6,7 @@ P_TUNING (arXiv 2103.10385) makes such vectors by an LSTM or MLP and saves only 
 """
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,32 +15,22 @@ from tunesmith.config.methods import PromptSettings
 from tunesmith.engine.blocks import Virtual
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.pack import Row, pack
-from tunesmith.methods.adapter import NO_WORDS, Adapter, Words, nothing
-from tunesmith.methods.virtual_tokens import KEY, start_ids, stored_count
+from tunesmith.methods.adapter import Adapter, Words
+from tunesmith.methods.peft import plain_read, plain_write
+from tunesmith.methods.virtual_tokens import KEY, drawn, start_ids, stored_count
+from tunesmith.methods.virtual_tokens import differences as differences
+
+PEFT_TYPES = ("PROMPT_TUNING", "P_TUNING")
+read, write, terms = plain_read, plain_write, None
 
 
 def attach(
-    engine: Engine,
-    settings: PromptSettings,
-    *,
-    name: str = "default",
-    seed: int = 0,
-    words: Words = NO_WORDS,
+    engine: Engine, settings: PromptSettings, *, name: str, seed: int, words: Words
 ) -> Adapter:
     """Put P new virtual tokens in front of the adapter's documents."""
     vectors = nn.Parameter(_start(engine, settings, seed=seed, words=words))
     engine.prefixes[name] = Virtual(vectors)
-
-    def detach() -> None:
-        engine.prefixes.pop(name, None)
-
-    return Adapter(
-        name=name,
-        settings=settings,
-        parameters={KEY: vectors},
-        refresh=nothing,  # they are cast where they are used
-        detach=detach,
-    )
+    return Adapter(name, settings, {KEY: vectors}, partial(engine.prefixes.pop, name, None))
 
 
 def _start(engine: Engine, settings: PromptSettings, *, seed: int, words: Words) -> Tensor:
@@ -49,8 +40,7 @@ def _start(engine: Engine, settings: PromptSettings, *, seed: int, words: Words)
         vectors = engine.embed(batch).float()
     if settings.init != "random":
         return vectors
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(vectors.shape, generator=generator).to(vectors) * vectors.std()
+    return drawn(vectors, torch.Generator().manual_seed(seed))
 
 
 def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
@@ -70,7 +60,7 @@ def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
 
 
 def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> PromptSettings:
-    """Settings that attach a prompt of these tensors; AdapterError for what is none."""
+    """Settings that attach a prompt of these tensors; AdapterError for anything else."""
     return PromptSettings(
         tokens=stored_count(config, tensors, "soft prompt", "[P, D]"), init="random"
     )

@@ -1,6 +1,6 @@
-"""The table of methods: everything else asks it what a method can, and knows none by name."""
+"""The table of methods and their capabilities; nothing else in the program names a method."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from tunesmith.methods import (
     virtual_tokens,
 )
 from tunesmith.methods.adapter import NO_WORDS, Adapter, Changes, Tensors, Words
-from tunesmith.methods.peft import Config, PeftFormat, Stored, Terms
+from tunesmith.methods.peft import Config, PeftFormat, Stored
 
 MERGED, PEFT = "merged", "peft"  # the forms of a result that other programs take
 
@@ -33,15 +33,14 @@ MERGED, PEFT = "merged", "peft"  # the forms of a result that other programs tak
 class Method:
     """How a method attaches, what it can do, and its format on disk.
 
-    ``scale_down_`` gives an adapter a share of its strength, where ``scales_down`` says so of its
-    settings; the base's weights by name, as they began, are for what changed them. ``facts`` is
-    what a list of adapters shows of settings, `rank` or `virtual_tokens` first. ``exports`` are
-    the forms that other programs take the result in, the best known first.
+    ``scale_down_`` multiplies an adapter's effect by a share, where ``scales_down`` allows it for
+    its settings; the base's initial weights by name are for a method that changed them. ``facts``
+    are what a list of adapters shows of settings, `rank` or `virtual_tokens` first.
     """
 
     attach: Callable[..., Adapter]
     rate: float  # peak learning rate for a base of width 2000
-    min_rows: int  # from about here on results are steady: docs/data-quality.md
+    min_rows: int  # from about here results are steady: docs/data-quality.md
     peft: PeftFormat | None  # None: the base itself is trained, the result is a whole model
     check: Callable[[Engine, Any], None] = lambda engine, settings: None  # noqa: ARG005
     own_tokens: bool = False  # may train rows for new tokens
@@ -49,12 +48,16 @@ class Method:
     scale_down_: Callable[[Adapter, float, Tensors], None] | None = None
     scales_down: Callable[[Any], bool] = lambda settings: True  # noqa: ARG005
     facts: Callable[[Any], dict[str, object]] = lambda settings: {}  # noqa: ARG005
-    exports: tuple[str, ...] = ()
 
     @property
     def trains_base(self) -> bool:
         """Whether it trains every weight: alone on its base, with a model as its result."""
         return self.peft is None
+
+    @property
+    def exports(self) -> tuple[str, ...]:
+        """The forms that other programs read the result in, the best known first."""
+        return (*([MERGED] if self.mergeable else []), *([PEFT] if self.peft else []))
 
     @property
     def mergeable(self) -> bool:
@@ -66,22 +69,12 @@ _LORA = Method(
     lora_variants.attach,
     rate=5e-4,
     min_rows=50,
-    peft=PeftFormat(
-        "LORA",
-        lora_peft.to_peft,
-        lora_peft.from_peft,
-        lora_peft.misfits,
-        lora_peft.differences,
-        terms=lora_peft.terms,
-        from_products=lora_peft.from_products,
-        write=lora_peft.write,
-    ),
+    peft=lora_peft,
     check=lora_variants.check,
     own_tokens=True,
     scale_down_=lora_variants.scale_down_,
     scales_down=lambda settings: not settings.dora,
     facts=lora_peft.facts,
-    exports=(MERGED, PEFT),
 )
 METHODS: dict[str, Method] = {
     "lora": _LORA,
@@ -92,72 +85,42 @@ METHODS: dict[str, Method] = {
         prompt.attach,
         rate=1.1e-2,
         min_rows=100,
-        peft=PeftFormat(
-            "PROMPT_TUNING",
-            prompt.to_peft,
-            prompt.from_peft,
-            prompt.misfits,
-            virtual_tokens.differences,
-            also_read=frozenset({"P_TUNING"}),
-        ),
+        peft=prompt,
         init_text=True,
         facts=virtual_tokens.facts,
-        exports=(PEFT,),
     ),
     "p-tuning": Method(
         p_tuning.attach,
         rate=2e-2,
         min_rows=100,
-        peft=PeftFormat(
-            "PREFIX_TUNING",
-            p_tuning.to_peft,
-            p_tuning.from_peft,
-            p_tuning.misfits,
-            virtual_tokens.differences,
-            write=p_tuning.write,
-            read=p_tuning.read,
-        ),
+        peft=p_tuning,
         init_text=True,
         facts=virtual_tokens.facts,
-        exports=(PEFT,),
     ),
     "ia3": Method(
         ia3.attach,
         rate=2e-2,  # between the best two of docs/methods.md, "Learning rates"
         min_rows=50,  # taken from lora, not measured
-        peft=PeftFormat(
-            "IA3",
-            ia3.to_peft,
-            ia3.from_peft,
-            ia3.misfits,
-            ia3.differences,
-            terms=ia3.terms,
-            write=ia3.write,
-            read=ia3.read,
-        ),
+        peft=ia3,
         scale_down_=ia3.scale_down_,
         facts=ia3.facts,
-        exports=(MERGED, PEFT),
     ),
 }
 # Narrower bases take larger steps: the exponent that Thinking Machines fitted over llama models
 # ("LoRA Without Regret" and tinker-cookbook's hyperparam_utils, 2025).
 WIDTH, EXPONENT = 2000, 0.781
+# The kind that a combination of adapters is stored as, and what makes its config and tensors.
+COMBINED_KIND, from_products = "lora", lora_peft.from_products
 
 
 def row(kind: object) -> Method | None:
-    """What a kind can do; None for a word that is none, as an origin of elsewhere may hold."""
+    """What a kind can do; None for an unknown one, as a foreign origin may hold."""
     return METHODS.get(str(kind))
 
 
 def of(settings: Settings) -> Method:
     """What the method of these settings can do."""
     return METHODS[getattr(settings, "kind", "")]
-
-
-def combined_kind() -> str:
-    """The kind that a combination of adapters is stored as."""
-    return next(kind for kind, each in METHODS.items() if each.peft and each.peft.from_products)
 
 
 def attach(
@@ -191,7 +154,7 @@ def learning_rate(kind: str, width: int) -> float:
 
 
 def merge(engine: Engine, adapter: Adapter) -> Changes:
-    """What merging an adapter makes of the base; AdapterError where there is nothing to merge."""
+    """How merging an adapter changes the base; AdapterError where there is nothing to merge."""
     found = of(adapter.settings)
     if not found.mergeable:
         raise _nothing_to_merge(found, f"of method {getattr(adapter.settings, 'kind', '?')}")
@@ -200,12 +163,12 @@ def merge(engine: Engine, adapter: Adapter) -> Changes:
         raise AdapterError(
             f"Adapter {adapter.name!r} is not attached to this base.", remedy="Load it beside it."
         )
-    changes = _merged(engine, {name: partial(_same, term) for name, term in terms.items()})
+    changes = _merged(engine, terms, terms.__getitem__)
     return {**changes, **token_rows.merge(engine, adapter.name)}
 
 
 def merge_stored(engine: Engine, config: Config, tensors: Stored, folder: Path) -> Changes:
-    """``merge`` of the adapter in ``folder``; a layer's tensors are read at its turn.
+    """``merge`` of the adapter in ``folder``; a layer's tensors are read when it is merged.
 
     ``engine`` may be a base without weights.
     """
@@ -213,26 +176,23 @@ def merge_stored(engine: Engine, config: Config, tensors: Stored, folder: Path) 
     if form.terms is None:
         found = next(each for each in METHODS.values() if each.peft is form)
         raise _nothing_to_merge(found, f"of kind {config.get('peft_type')}")
-    changes = _merged(engine, form.terms(config, tensors))
+    terms = form.terms(config, tensors)
+    changes = _merged(engine, terms, lambda module: terms[module]())
     return {**changes, **token_rows.merge_stored(config, tensors)}
 
 
-def _same(term: Term) -> Term:
-    return term
-
-
-def _merged(engine: Engine, terms: Terms) -> Changes:
+def _merged(engine: Engine, modules: Iterable[str], term_of: Callable[[str], Term]) -> Changes:
     """W' and, where the base has one, the bias of each layer."""
 
     def weight(module: str, old: Tensor) -> Tensor:
-        return terms[module]().merged(old)
+        return term_of(module).merged(old)
 
     def bias(module: str, old: Tensor) -> Tensor:
-        return terms[module]().merged_bias(old)
+        return term_of(module).merged_bias(old)
 
-    biased = [n for n in terms if n in engine.linears and engine.linears[n].bias is not None]
+    biased = [n for n in modules if n in engine.linears and engine.linears[n].bias is not None]
     return {
-        **{f"{module}.weight": partial(weight, module) for module in terms},
+        **{f"{module}.weight": partial(weight, module) for module in modules},
         **{f"{module}.bias": partial(bias, module) for module in biased},
     }
 
@@ -241,29 +201,29 @@ def _nothing_to_merge(found: Method, which: str) -> AdapterError:
     if found.trains_base:
         return AdapterError(
             "A full fine-tune has nothing to merge: its result is a whole model.",
-            remedy="Take the folder model/ of its run as it is.",
+            remedy="Use the folder model/ of its run.",
         )
     return AdapterError(
-        f"An adapter {which} has nothing to merge: its virtual tokens stand in front of the text, "
-        "and no weight of the base changes.",
+        f"An adapter {which} has nothing to merge: its virtual tokens precede the text, and no "
+        "weight of the base changes.",
         remedy="Keep the adapter beside the base, or train with method lora, which can be merged.",
     )
 
 
 def scales_down(adapter: Adapter) -> bool:
-    """Whether an adapter can be given a share of its strength."""
+    """Whether an adapter can be scaled down."""
     found = of(adapter.settings)
     return found.scale_down_ is not None and found.scales_down(adapter.settings)
 
 
 def scale_down_(adapter: Adapter, share: float, start: Tensors) -> None:
-    """Give an adapter a share of its strength; AdapterError where it cannot be given one.
+    """Multiply an adapter's effect by ``share``; AdapterError where it cannot be scaled down.
 
-    ``start`` gives the base's weights by name, for what changed them.
+    ``start`` gives the base's initial weights by name, for a method that changed them.
     """
     found = of(adapter.settings).scale_down_
-    if found is None:
-        raise AdapterError("An adapter of this method cannot be weakened.")
+    if found is None or not scales_down(adapter):
+        raise AdapterError("An adapter with these settings cannot be scaled down.")
     found(adapter, share, start)
 
 
@@ -276,12 +236,7 @@ def peft_of(adapter: Adapter) -> PeftFormat:
 
 def reader_of(config: Config, folder: Path) -> PeftFormat:
     """The format that an adapter_config.json names; AdapterError for one that is not known."""
-    formats = {
-        name: m.peft
-        for m in METHODS.values()
-        if m.peft
-        for name in (m.peft.peft_type, *m.peft.also_read)
-    }
+    formats = {name: m.peft for m in METHODS.values() if m.peft for name in m.peft.PEFT_TYPES}
     kind = config.get("peft_type")
     if kind not in formats:
         which = f"of kind {kind!r}" if kind else "without a peft_type in adapter_config.json"

@@ -1,4 +1,4 @@
-"""Which linear layers a name means: in our settings, and in PEFT's config."""
+"""Which linear layers a name matches: in our settings, and in PEFT's config."""
 
 import fnmatch
 import re
@@ -9,7 +9,7 @@ from tunesmith.core.errors import ConfigError
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Whether a layer's dotted name is meant: by its last parts, or by a glob with `*`."""
+    """Whether a pattern matches a layer's dotted name: by its last parts, or as a glob."""
     if any(sign in pattern for sign in "*?["):
         return fnmatch.fnmatchcase(name, pattern)
     return name == pattern or name.endswith("." + pattern)
@@ -32,7 +32,7 @@ def targeted(
 def refuse_idle(
     method: str, key: str, patterns: Sequence[str] | Mapping[str, object], names: Sequence[str]
 ) -> None:
-    """Raise ConfigError for patterns of a method that mean none of these layers."""
+    """Raise ConfigError for patterns of a method that match none of these layers."""
     idle = [p for p in patterns if not any(matches(n, p) for n in names)]
     if idle:
         leaves = ", ".join(sorted({n.rpartition(".")[2] for n in names}))
@@ -51,7 +51,7 @@ def of_layer(patterns: Mapping[str, float], module: str, default: float) -> floa
 
 
 def shortest_names(chosen: Sequence[str], linears: Sequence[str]) -> list[str]:
-    """Last parts of the names where that means the same layers, else the whole names."""
+    """Last parts of the names where they match the same layers, else the whole names."""
     leaves = {name.rpartition(".")[2] for name in chosen}
     meant = [name for name in linears if name.rpartition(".")[2] in leaves]
     return sorted(leaves) if meant == list(chosen) else sorted(chosen)

@@ -74,7 +74,7 @@ def _lists(config: Mapping[str, Any]) -> dict[str, list[int]]:
     lists: dict[str, list[int]] = given if isinstance(given, dict) else {"embed_tokens": given}
     ids = [i for each in lists.values() for i in each]
     if not all(isinstance(i, int) and i >= 0 for i in ids):
-        raise AdapterError(f"adapter_config.json: {CONFIG_KEY} holds what is no token id.")
+        raise AdapterError(f"adapter_config.json: {CONFIG_KEY} holds a value that is no token id.")
     return lists
 
 
@@ -91,16 +91,12 @@ def merge(engine: Engine, name: str) -> Changes:
 
 
 def merge_stored(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> Changes:
-    """``merge`` of a stored adapter; its rows are read at their turn."""
+    """``merge`` of a stored adapter; its rows are read when they are merged."""
     ids = torch.tensor(list(ids_of(config)))
-    modules = {
-        key: key.removeprefix(PREFIX).removesuffix(SUFFIX)
+    return {
+        f"{_module(key)}.weight": partial(_put_stored, ids, tensors, key)
         for key in tensors
         if key.endswith(SUFFIX)
-    }
-    return {
-        f"{module}.weight": partial(_put_stored, ids, tensors, key)
-        for key, module in modules.items()
     }
 
 
@@ -111,16 +107,20 @@ def _put_stored(ids: Tensor, tensors: Mapping[str, Tensor], key: str, weight: Te
 def put(ids: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
     """[V, D] with the rows [K, D] at ``ids``; longer where an id is V or more.
 
-    An id below them that neither has gets zeros: a token that no text has.
+    An id below them that neither has gets zeros: no text contains that token.
     """
     more = max(0, int(ids.max()) + 1 - len(weight))
     wide = nn.functional.pad(weight, (0, 0, 0, more))
     return wide.index_copy(0, ids, rows.detach().to(weight))
 
 
+def _module(key: str) -> str:
+    return key.removeprefix(PREFIX).removesuffix(SUFFIX)
+
+
 def misfits(engine: Engine, key: str, tensor: Tensor) -> list[str]:
     """What of a stored tensor does not fit the base."""
-    module = key.removeprefix(PREFIX).removesuffix(SUFFIX)
+    module = _module(key)
     width = engine.embedding.weight.shape[1]
     if module not in modules_of(engine)[: 1 if engine.tied else 2]:
         return [f"{module} is not its embedding or head"]

@@ -1,4 +1,4 @@
-"""What soft prompts and prefixes share: their start, PEFT's one tensor, sliding windows."""
+"""What soft prompts and prefixes share: their initial state, PEFT's one tensor, windows."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -18,12 +18,17 @@ from tunesmith.methods.peft import CONFIG, Difference, number
 KEY = "prompt_embeddings"  # PEFT's name of it, for both
 
 
+def drawn(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Normal numbers with the deviation of ``like``, in its shape."""
+    return torch.randn(like.shape, generator=generator).to(like) * like.std()
+
+
 def start_ids(
     engine: Engine, settings: VirtualTokenSettings, *, seed: int, words: Words
 ) -> list[int]:
-    """P ids: the start text's, again and again until P; else drawn from the vocabulary.
+    """P ids: the initial text's, repeated up to P; else drawn from the vocabulary.
 
-    Raises ConfigError for a start text of more than P tokens, or a P that fills the context.
+    Raises ConfigError for an initial text of more than P tokens, or a P that fills the context.
     """
     if settings.init == "text":
         text = list(words.init_text)
@@ -31,7 +36,7 @@ def start_ids(
         if not text or len(text) > count:
             raise ConfigError(
                 f"method.init_text has {pluralize(len(text), 'token')}, method.tokens is {count}.",
-                remedy=f"Set method.tokens to {max(1, len(text))} or more, or leave it out.",
+                remedy=f"Set method.tokens to {max(1, len(text))} or more, or omit it.",
             )
         _require_room(engine, count)
         return (text * -(-count // len(text)))[:count]
@@ -43,13 +48,13 @@ def start_ids(
 
 
 def _require_room(engine: Engine, count: int) -> None:
-    """Asked before anything is computed for them: one token is read, one predicted."""
+    """Checked before anything is computed for them: one token is read, one predicted."""
     context = engine.model.config.max_position_embeddings
     if context - count < 2:
         raise ConfigError(
-            f"There is no room behind {pluralize(count, 'virtual token')} in the model's context "
-            f"of {context:,}.",
-            remedy="Take fewer of them: method.tokens.",
+            f"There is no room after {pluralize(count, 'virtual token')} in the model's context of "
+            f"{context:,}.",
+            remedy="Use fewer of them: method.tokens.",
         )
 
 
@@ -58,7 +63,7 @@ def stored_count(
 ) -> int:
     """P of an adapter's file; AdapterError where it holds anything but the one tensor [P, ..].
 
-    Also where its config states another P, over which PEFT fails.
+    Also where its config states another P, on which PEFT fails.
     """
     if tensors.keys() != {KEY} or tensors[KEY].dim() != 2:
         found = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())
@@ -77,11 +82,9 @@ def stored_count(
 
 
 def differences(
-    engine: Engine,  # noqa: ARG001
-    asked: VirtualTokenSettings,
-    found: VirtualTokenSettings,
+    _: Engine, asked: VirtualTokenSettings, found: VirtualTokenSettings
 ) -> list[Difference]:
-    """Another P than an adapter's folder has; how they once started does not count."""
+    """Another P than an adapter's folder has; how they were initialized does not count."""
     if asked.tokens in (None, found.tokens):
         return []
     return [Difference("tokens", asked.tokens, found.tokens)]
@@ -96,7 +99,7 @@ def facts(settings: VirtualTokenSettings) -> dict[str, object]:
 class Narrow:
     """``layers`` of the base's ``of`` layers see the last ``window`` positions only.
 
-    A prefix stands at positions 0..P-1 and is given no other rule than a text there.
+    A prefix takes positions 0..P-1 and follows the same rule as a text there.
     """
 
     layers: int
@@ -110,7 +113,7 @@ class Narrow:
         return max(0, self.window - self.prefix)
 
     def __str__(self) -> str:
-        """What happens, for people."""
+        """The effect, for people."""
         length = pluralize(self.length, "token")
         longer = f"documents of more than {length}" if self.length else "any document"
         return (

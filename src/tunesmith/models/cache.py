@@ -47,7 +47,7 @@ def folder_bytes(folder: Path) -> int:
 
 @contextlib.contextmanager
 def _writable(parent: Path) -> Iterator[None]:
-    """Turn what the file system refuses into a ModelError that says where and what to do."""
+    """Turn a refusal by the file system into a ModelError with the place and the remedy."""
     try:
         parent.mkdir(parents=True, exist_ok=True)
         yield

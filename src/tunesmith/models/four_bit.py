@@ -1,7 +1,7 @@
 """4-bit weights (QLoRA, arXiv 2305.14314, section 3): one weight, and a whole base, once.
 
-Blocks of 64 weights share one scale; the scales are themselves held in 8 bit, in blocks of 256
-(double quantisation). Only bitsandbytes' plain functions are called: the forward of its Linear4bit
+Blocks of 64 weights share one scale; the scales are themselves quantized to 8-bit, in blocks of 256
+(double quantization). Only bitsandbytes' plain functions are called: the forward of its Linear4bit
 repacks the weight in eval mode, after which its gradient is None without an error.
 """
 
@@ -42,9 +42,9 @@ def functional() -> Any:
 
 @contextlib.contextmanager
 def _no_hub_kernels() -> Iterator[None]:
-    """While bitsandbytes is imported, the package `kernels` seems absent, without a warning.
+    """Hide the package `kernels` while bitsandbytes is imported, without a warning.
 
-    With it, a kernel that is not used here would be fetched from a hub on processors with bf16.
+    Otherwise bitsandbytes fetches an unused kernel from a hub on processors with bf16.
     """
     logger = logging.getLogger("bitsandbytes.backends.cpu.ops")
     level, present = logger.level, {k: v for k, v in sys.modules.items() if k == "kernels"}
@@ -59,7 +59,7 @@ def _no_hub_kernels() -> Iterator[None]:
 
 
 BLOCK = 64  # weights that share a scale
-ROWS_ELEMENTS = 2**22  # quantised at once: the quantiser takes about 20 bytes each for a moment
+ROWS_ELEMENTS = 2**22  # quantized at once: the quantizer takes about 20 bytes for each temporarily
 
 
 @dataclass(slots=True, eq=False)
@@ -70,12 +70,12 @@ class FourBit:
     state: Any
 
     def dense(self, dtype: torch.dtype | None = None) -> Tensor:
-        """The weight [D_out, D_in], in the format that it was quantised from or in ``dtype``."""
+        """The weight [D_out, D_in], in the format that it was quantized from or in ``dtype``."""
         state = copy.copy(self.state)
         if dtype is not None:
             state.dtype = torch.float32 if dtype == torch.float64 else dtype
-        # bitsandbytes' kernel for processors (0.50) takes wrong scales where rows do not end with
-        # blocks; as one row it is right everywhere, and slower.
+        # bitsandbytes' kernel for processors (0.50) uses wrong scales where rows do not end with
+        # blocks; as one row it is always right, and slower.
         if state.shape[-1] % BLOCK:
             state.shape = torch.Size([state.shape.numel()])
         weight: Tensor = functional().dequantize_4bit(self.codes, state)
@@ -83,16 +83,16 @@ class FourBit:
 
 
 def four_bit_of(linear: nn.Linear) -> FourBit | None:
-    """What a layer of a 4-bit base holds; None for a dense one."""
+    """The codes of a layer of a 4-bit base; None for a dense one."""
     state = getattr(linear.weight, "quant_state", None)
     return None if state is None else FourBit(linear.weight.data, state)
 
 
 def quantize(shape: tuple[int, int], read_rows: Callable[[int, int], Tensor]) -> FourBit:
-    """NF4 with double quantisation of a weight [D_out, D_in] that is read in blocks of rows.
+    """NF4 with double quantization of a weight [D_out, D_in] that is read in blocks of rows.
 
-    ``read_rows(start, stop)`` gives them in 16 or 32 bit. The same codes and scales as
-    bitsandbytes makes of the whole weight at once.
+    ``read_rows(start, stop)`` gives them as 16- or 32-bit numbers. Codes and scales equal those
+    that bitsandbytes makes of the whole weight at once.
     """
     functions = functional()
     height, width = shape
@@ -126,14 +126,11 @@ def require_kernels() -> None:
         codes, state = functions.quantize_4bit(torch.ones(1, BLOCK), quant_type="nf4")
         functions.dequantize_4bit(codes, state)
     except (ImportError, RuntimeError, NotImplementedError, OSError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise ModelError(
-            f"4 bit needs bitsandbytes, which does not work here: {_first_line(error)}",
+            f"4-bit weights need bitsandbytes, which does not work here: {reason}",
             remedy="Install it again (pip install bitsandbytes accelerate), or use method lora.",
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 _COMPUTE = "bnb_4bit_compute_dtype"
@@ -152,10 +149,10 @@ _SPACE_REMEDY = "Free space, or set TUNESMITH_HOME to a folder on another disk."
 def quantized(
     folder: Path, config: PretrainedConfig, *, dtype: torch.dtype, progress: Progress
 ) -> Path:
-    """The 4-bit copy of a base's folder in the cache, made there if it is not; one for each dtype.
+    """The 4-bit copy of a base's folder in the cache, made once for each dtype.
 
-    Loads as any pre-quantised folder does, in transformers too. Raises ModelError where it cannot
-    be made.
+    It loads as any pre-quantized folder, in transformers too. Raises ModelError where it cannot be
+    made.
     """
     require_kernels()
     digest = hash_folder(folder)[COMBINED][:12]
@@ -177,10 +174,10 @@ def _fill(
 def _quantized(
     source: Path, linears: frozenset[str], dtype: torch.dtype, progress: Progress
 ) -> Iterator[dict[str, Tensor]]:
-    """The base's tensors one after the other, those of linear layers in 4 bit."""
+    """The base's tensors one after the other, those of linear layers quantized."""
     files = weight_files(source)
     found = set()
-    phase = progress.phase(f"Quantising {source.name} to 4 bit, once", len(files))
+    phase = progress.phase(f"Quantizing {source.name} to 4-bit, once", len(files))
     for path in phase.over(files):
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118  (no mapping)
@@ -188,8 +185,8 @@ def _quantized(
                 if layer in linears:
                     found.add(layer)
                     piece = file.get_slice(name)
-                    shape = tuple(piece.get_shape())
-                    yield tensors_of(name, quantize(shape, _reader(piece, dtype)))
+                    read = functools.partial(_read_rows, piece, dtype)
+                    yield tensors_of(name, quantize(tuple(piece.get_shape()), read))
                 else:
                     tensor = file.get_tensor(name)
                     yield {name: tensor.to(dtype) if tensor.is_floating_point() else tensor}
@@ -201,12 +198,9 @@ def _quantized(
         )
 
 
-def _reader(piece: Any, dtype: torch.dtype) -> Callable[[int, int], Tensor]:
-    def read(start: int, stop: int) -> Tensor:
-        rows: Tensor = piece[start:stop]
-        return rows.to(dtype)
-
-    return read
+def _read_rows(piece: Any, dtype: torch.dtype, start: int, stop: int) -> Tensor:
+    rows: Tensor = piece[start:stop]
+    return rows.to(dtype)
 
 
 def _linears(config: PretrainedConfig) -> frozenset[str]:

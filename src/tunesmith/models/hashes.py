@@ -1,5 +1,6 @@
-"""Which bytes a base is made of: SHA-256 per file, remembered while a file is unchanged."""
+"""The identity of a base: SHA-256 per file, remembered while a file is unchanged."""
 
+import contextlib
 import hashlib
 import json
 import time
@@ -26,7 +27,7 @@ def hash_folder(folder: Path, *, fresh: bool = False) -> dict[str, str]:
     """SHA-256 of each file that defines the base in ``folder``, and of all under ``"combined"``.
 
     Other files (cards, images) do not count. A hash is remembered in the cache, never in the
-    folder, as long as path, size and modification time stay; ``fresh`` reads every byte again.
+    folder, while path, size and modification time stay the same; ``fresh`` reads every byte again.
     """
     try:
         files = sorted({path for pattern in _DEFINING for path in folder.glob(pattern)})
@@ -41,20 +42,20 @@ def hash_folder(folder: Path, *, fresh: bool = False) -> dict[str, str]:
 
 def file_sha256(path: Path, *, fresh: bool = False) -> str:
     """SHA-256 of a file, remembered while its path, size and modification time stay."""
-    memory = _memory(path)
-    state = _state(path)
+    memory, state = _memory(path), _state(path)
     if not fresh and (known := _recall(memory, state)) is not None:
         return known
     digest = sha256_of(path)
     # A file written this instant may change again without a new time stamp.
     settled = time.time() - path.stat().st_mtime > _SETTLED_SECONDS
     if settled and _state(path) == state:
-        _remember(memory, {**state, "sha256": digest})
+        with contextlib.suppress(OSError):  # a read-only cache costs speed only
+            replace_text(memory, json.dumps({**state, "sha256": digest}))
     return digest
 
 
 def _memory(path: Path) -> Path:
-    """One small file per hashed file: processes never meet in it."""
+    """One small file per hashed file, so that processes do not share one."""
     key = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
     return cache_root() / "hashes" / f"{key}.json"
 
@@ -76,11 +77,3 @@ def _recall(memory: Path, state: dict[str, str]) -> str | None:
         return str(known["sha256"]) if matches else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _remember(memory: Path, record: dict[str, str]) -> None:
-    try:
-        replace_text(memory, json.dumps(record))
-    except OSError:
-        # Only speed is lost when the cache is read-only: the hash itself is right.
-        return

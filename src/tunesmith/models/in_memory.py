@@ -19,12 +19,6 @@ from tunesmith.core.numbers import bytes_text
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.models.cache import models_root, publish
 
-_HOOKS = (
-    *("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"),
-    *("_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs"),
-    *("_forward_hooks_always_called", "_state_dict_hooks", "_state_dict_pre_hooks"),
-    *("_load_state_dict_pre_hooks", "_load_state_dict_post_hooks"),
-)
 SHOWN_HASH = 16
 
 
@@ -38,13 +32,12 @@ class HeldModel:
     def structure(self) -> PreTrainedModel:
         """A model of its own modules and config, without hooks, over the caller's tensors.
 
-        No tensor of it asks for a gradient. Who changes weights calls ``own_weights_`` first.
+        No tensor of it requires a gradient. Call ``own_weights_`` before weights are changed.
         """
         memo: dict[int, object] = {}
         for module in self.model.modules():
-            for name in _HOOKS:
-                hooks = getattr(module, name, None)
-                if hooks is not None:
+            for name, hooks in vars(module).items():
+                if "_hooks" in name and isinstance(hooks, dict):
                     memo[id(hooks)] = type(hooks)()
         for tensor in chain(self.model.parameters(), self.model.buffers()):
             data = tensor.detach()
@@ -103,8 +96,8 @@ def require_plain(model: object) -> PreTrainedModel:
 def folder_of(held: HeldModel, *, progress: Progress = SILENT) -> Path:
     """The folder with this base: the one it was loaded from, if that holds the same tensors.
 
-    Otherwise it is saved once into the cache: a run names its base, so
-    that it can be resumed, evaluated and exported later.
+    Otherwise it is saved once into the cache: a run names its base, so that it can be resumed,
+    evaluated and exported later.
     """
     source = Path(str(getattr(held.model.config, "_name_or_path", "") or "")).expanduser()
     if (source / "config.json").is_file() and _is_same(held, source):

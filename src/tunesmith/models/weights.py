@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,24 +16,23 @@ from tunesmith.core.errors import ModelError
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The files that a base's weights are loaded from, and no other copy that lies beside them."""
+def weight_files(folder: Path, name: str | None = None) -> list[Path]:
+    """The files that a base's weights are loaded from, without other copies in its folder.
+
+    ``name``: only those that may hold the tensor of this name.
+    """
     index = folder / INDEX
     if index.is_file():
-        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        return [folder / name for name in sorted(set(names))]
+        file_of = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        files = {file for tensor, file in file_of.items() if name in (None, tensor)}
+        return [folder / file for file in sorted(files)]
     whole = folder / WHOLE
     return [whole] if whole.is_file() else sorted(folder.glob("*.safetensors"))
 
 
 def read_weight(folder: Path, name: str) -> Tensor:
     """The tensor of this name; ModelError where the files lack it."""
-    index = folder / INDEX
-    paths = weight_files(folder)
-    if index.is_file():
-        file_of = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        paths = [folder / file_of[name]] if name in file_of else []
-    for path in paths:
+    for path in weight_files(folder, name):
         with safe_open(path, framework="pt") as file:
             if name in file.keys():  # noqa: SIM118  (no mapping)
                 tensor: Tensor = file.get_tensor(name)
@@ -81,17 +80,17 @@ def write_derived(
 ) -> None:
     """Fill the folder ``into`` with ``tensors`` in shards and the other files of ``source``.
 
-    Each mapping of ``tensors`` lies in one file; they are taken one after the other, so that they
-    need not all be in memory. ``config`` are keys of config.json that differ, ``skip`` patterns of
-    files that are not carried over. A quantisation of ``source`` is not carried over either.
+    Each mapping of ``tensors`` is stored in one file; they are read one after the other, so that
+    not all need be in memory. ``config`` are keys of config.json that differ, ``skip`` patterns
+    of files that are not copied. A quantization of ``source`` is not copied either.
     """
     shards = _Shards(into)
     for group in tensors:
         shards.add(group)
     shards.close()
-    left_out = {path for pattern in (*_WEIGHTS, *skip) for path in source.glob(pattern)}
+    skipped = {path for pattern in (*_WEIGHTS, *skip) for path in source.glob(pattern)}
     for path in source.iterdir():
-        if path.is_file() and path not in left_out and not path.name.startswith("."):
+        if path.is_file() and path not in skipped and not path.name.startswith("."):
             shutil.copyfile(path, into / path.name)
     values = json.loads((source / "config.json").read_text(encoding="utf-8"))
     for key in ("torch_dtype", "quantization_config"):
@@ -111,37 +110,33 @@ class _Shards:
 
     folder: Path
     held: dict[str, Tensor] = field(default_factory=dict)
-    held_bytes: int = 0
-    written: list[tuple[Path, list[str], int]] = field(default_factory=list)
+    written: list[tuple[Path, list[str]]] = field(default_factory=list)
+    total_bytes: int = 0
 
     def add(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take tensors that must lie in one file."""
+        """Take tensors that must be in one file."""
         self.held |= {name: tensor.contiguous() for name, tensor in tensors.items()}
-        self.held_bytes += sum(t.numel() * t.element_size() for t in tensors.values())
-        if self.held_bytes >= SHARD_BYTES:
+        if sum(tensor.nbytes for tensor in self.held.values()) >= SHARD_BYTES:
             self._write()
 
     def _write(self) -> None:
         path = self.folder / f"part-{len(self.written) + 1:05d}.safetensors"
         save_file(self.held, path, metadata={"format": "pt"})
-        self.written.append((path, list(self.held), self.held_bytes))
-        self.held, self.held_bytes = {}, 0
+        self.written.append((path, list(self.held)))
+        self.total_bytes += sum(tensor.nbytes for tensor in self.held.values())
+        self.held = {}
 
     def close(self) -> None:
         """Write the rest; where there are several files, the index that transformers reads."""
         if self.held or not self.written:
             self._write()
         if len(self.written) == 1:
-            path, _, _ = self.written[0]
+            path, _ = self.written[0]
             path.rename(path.with_name(WHOLE))
             return
-        names = dict(self._names())
-        total = sum(size for _, _, size in self.written)
-        text = json.dumps({"metadata": {"total_size": total}, "weight_map": names}, indent=2)
-        (self.folder / INDEX).write_text(text + "\n", encoding="utf-8")
-
-    def _names(self) -> Iterator[tuple[str, str]]:
-        for number, (path, names, _) in enumerate(self.written, start=1):
+        file_of: dict[str, str] = {}
+        for number, (path, names) in enumerate(self.written, start=1):
             target = path.with_name(f"model-{number:05d}-of-{len(self.written):05d}.safetensors")
-            path.rename(target)
-            yield from ((name, target.name) for name in names)
+            file_of |= dict.fromkeys(names, path.rename(target).name)
+        index = {"metadata": {"total_size": self.total_bytes}, "weight_map": file_of}
+        (self.folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")

@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tunesmith.adapters import store
-from tunesmith.adapters.folder import CONFIG, FILE, Origin, read_config, read_origin
-from tunesmith.adapters.stored import StoredTensors
+from tunesmith.adapters.folder import CONFIG, FILE, Origin, StoredTensors, read_config, read_origin
 from tunesmith.core.errors import AdapterError, ModelError, TunesmithError
 from tunesmith.methods import table
 from tunesmith.models.cache import folder_bytes

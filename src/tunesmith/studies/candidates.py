@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tunesmith.adapters import combine_table, combined_folder
-from tunesmith.adapters.combination import Combination, Fit
+from tunesmith.adapters import combine_rules, combined
 from tunesmith.adapters.combine_rules import MergeMethod
-from tunesmith.adapters.combined_folder import Combined
+from tunesmith.adapters.combined import Combination, Combined, Fit
 from tunesmith.adapters.sources import AdapterSource
 from tunesmith.core.progress import Progress
 from tunesmith.studies.tasks import Keeping
@@ -76,7 +75,7 @@ class Candidate:
         """``error``: ||D - s B A|| / ||D||, what the rank and the number format lose."""
         return {
             "name": self.recipe.name,
-            "method": combine_table.described(self.recipe.method),
+            "method": combine_rules.described(self.recipe.method),
             "rank": max(self.made.ranks.values()),
             "bytes": self.made.bytes,
             "error": self.made.errors.overall,
@@ -88,7 +87,7 @@ class Candidate:
 def recipes_of(
     blend: WeightedBlend,
     *,
-    kinds: Sequence[str] = tuple(combine_table.METHODS),
+    kinds: Sequence[str] = combine_rules.METHODS,
     densities: Sequence[float | None] = (None,),
     ranks: Sequence[int] = (),
 ) -> list[MergeRecipe]:
@@ -100,7 +99,7 @@ def recipes_of(
     for kind in kinds:
         for density in densities if takes_density(kind) else (None,):
             for rank in ranks or (blend.rank,):
-                method = combine_table.made(kind, density)
+                method = combine_rules.made(kind, density)
                 name = kind if density is None else f"{kind} {density:g}"
                 name = f"{name}, rank {rank}" if len(ranks) > 1 else name
                 found.setdefault((method, rank), MergeRecipe(name, method, rank))
@@ -114,8 +113,8 @@ def automatic(blend: WeightedBlend) -> list[MergeRecipe]:
     tried = recipes_of(blend)
     few = [
         kind
-        for kind in combine_table.METHODS
-        if (density := combine_table.density_of(combine_table.made(kind))) is not None
+        for kind in combine_rules.METHODS
+        if (density := combine_rules.density_of(combine_rules.made(kind))) is not None
         and density < MORE_KEPT
     ]
     return [*tried, *recipes_of(blend, kinds=few, densities=(MORE_KEPT,))]
@@ -123,7 +122,7 @@ def automatic(blend: WeightedBlend) -> list[MergeRecipe]:
 
 def takes_density(kind: str) -> bool:
     """Whether a kind of method chooses among entries."""
-    return combine_table.density_of(combine_table.made(kind)) is not None
+    return combine_rules.density_of(combine_rules.made(kind)) is not None
 
 
 def make_all(
@@ -134,9 +133,7 @@ def make_all(
     for number, recipe in enumerate(phase.over(recipes)):
         combination = blend.combination(recipe.method, recipe.weights)
         fit = Fit(rank=recipe.rank, seed=blend.seed)
-        made.append(
-            Candidate(recipe, combined_folder.save(scratch / f"{number}", combination, fit))
-        )
+        made.append(Candidate(recipe, combined.save(scratch / f"{number}", combination, fit)))
     return made
 
 
@@ -161,9 +158,9 @@ def balanced(
         """By the task that loses most; each combination is made and read once."""
         if weights not in known:
             phase.at(len(known))
-            made = combined_folder.save(
+            made = combined.save(
                 scratch / f"weights-{len(known)}",
-                blend.combination(combine_table.made(LINEAR), weights),
+                blend.combination(combine_rules.made(LINEAR), weights),
                 Fit(rank=blend.rank, seed=blend.seed),
             )
             known[weights] = max(keeping.lost(made.folder).values())
@@ -178,7 +175,7 @@ def balanced(
     if best == given:
         return None
     name = f"{LINEAR} {', '.join(f'{weight:g}' for weight in best)}"
-    return MergeRecipe(name, combine_table.made(LINEAR), blend.rank, best)
+    return MergeRecipe(name, combine_rules.made(LINEAR), blend.rank, best)
 
 
 def _lowered(weights: tuple[float, ...], given: tuple[float, ...]) -> list[tuple[float, ...]]:

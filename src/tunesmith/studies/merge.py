@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tunesmith.adapters import combine_table, combined_folder, sources
-from tunesmith.adapters.combination import Fit
-from tunesmith.adapters.combined_folder import Combined
+from tunesmith.adapters import combine_rules, combined, sources
+from tunesmith.adapters.combined import Combined, Fit
 from tunesmith.adapters.sources import require_alike
 from tunesmith.config.methods import needs_four_bit
 from tunesmith.core import files
@@ -99,7 +98,7 @@ class Merged:
         weights = zip(self.named.folders, counted, strict=True)
         return {
             "out": str(self.out),
-            "kind": table.combined_kind(),
+            "kind": table.COMBINED_KIND,
             "bytes": made.bytes,
             "largest_difference": max(made.errors.layers.values()),
             "error": made.errors.overall,
@@ -163,11 +162,11 @@ def combine(
     """
     blend = adapters.blend
     recipe = MergeRecipe(
-        kind, combine_table.made(kind, density), blend.rank if rank is None else rank
+        kind, combine_rules.made(kind, density), blend.rank if rank is None else rank
     )
     fit = Fit(rank=recipe.rank, seed=blend.seed)
     phase = progress.quiet_phase(f"combining by {kind}, layers")
-    made = combined_folder.save(out, blend.combination(recipe.method), fit, phase=phase)
+    made = combined.save(out, blend.combination(recipe.method), fit, phase=phase)
     return Merged(out, adapters, Candidate(recipe, made))
 
 
@@ -316,4 +315,4 @@ def _written(out: Path, best: Candidate, trial: Trial) -> Combined:
     """The candidate's folder, as it was measured, at ``out``."""
     costs = "; ".join(fall_text(task, best.recipe.name) for task in trial.scores)
     remark = f"Chosen from {len(trial.candidates)} recipes, by what it costs: {costs}."
-    return combined_folder.copy(best.made, out, remark=remark)
+    return combined.copy(best.made, out, remark=remark)

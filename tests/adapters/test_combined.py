@@ -12,6 +12,7 @@ from tests.adapters.combining import (
     LAYERS,
     MIXED,
     all_expected,
+    deltas,
     make,
     peft_deltas,
     peft_model,
@@ -23,10 +24,9 @@ from tests.adapters.test_store import ours, randomise, theirs
 from tests.counting import Counting
 from tests.families import tiny_model
 from tests.models.tiny import tiny_folder
-from tunesmith.adapters import combine_table, combined_folder, merge, store
-from tunesmith.adapters.combination import Combination, Fit
-from tunesmith.adapters.combine_rules import Linear, rule
-from tunesmith.adapters.combine_table import Knots
+from tunesmith.adapters import combine_rules, combined, merge, store
+from tunesmith.adapters.combine_rules import Knots, Linear, rule
+from tunesmith.adapters.combined import Combination, Fit
 from tunesmith.adapters.folder import Origin, read_origin, write_origin
 from tunesmith.adapters.sources import read
 from tunesmith.config.methods import LoraSettings
@@ -61,7 +61,7 @@ def combination(folders, method=None):
 
 
 def test_peft_and_we_read_the_exact_sum(folders, total, tmp_path):
-    done = combined_folder.save(tmp_path / "out", combination(folders), Fit())
+    done = combined.save(tmp_path / "out", combination(folders), Fit())
     assert done.errors.overall < 1e-14
     assert done.ranks["model.layers.0.mlp.up_proj"] == 3 + 5 + 2
     assert done.ranks["model.layers.0.mlp.down_proj"] == 3 + 5
@@ -77,13 +77,13 @@ def test_peft_and_we_read_the_exact_sum(folders, total, tmp_path):
 
 def test_every_layer_is_counted_before_its_work(folders, tmp_path):
     both, phase = combination(folders), Counting()
-    combined_folder.save(tmp_path / "out", both, Fit(), phase=phase)
+    combined.save(tmp_path / "out", both, Fit(), phase=phase)
     assert phase.told == [(done, len(both.layers)) for done in range(len(both.layers))]
 
 
 @pytest.mark.parametrize("rank", [1, 4])
 def test_at_a_rank_the_error_is_stated_by_layer_and_overall(rank, folders, total, tmp_path):
-    done = combined_folder.save(tmp_path / "out", combination(folders), Fit(rank=rank))
+    done = combined.save(tmp_path / "out", combination(folders), Fit(rank=rank))
     lost = squares = 0.0
     for layer, found in peft_deltas(peft_model({"new": tmp_path / "out"}), "new").items():
         right = total[layer]
@@ -98,9 +98,9 @@ def test_at_a_rank_the_error_is_stated_by_layer_and_overall(rank, folders, total
 @pytest.mark.parametrize("exact", [False, True])
 def test_a_dense_result_is_cut_to_a_rank_with_the_error_stated(exact, folders, tmp_path):
     both = combination(folders, rule("ties", 0.5))
-    done = combined_folder.save(tmp_path / "out", both, Fit(rank=6, exact=exact))
+    done = combined.save(tmp_path / "out", both, Fit(rank=6, exact=exact))
     new = read(tmp_path / "out")
-    for layer, delta in both.deltas():
+    for layer, delta in deltas(both):
         best = float(torch.linalg.svdvals(delta.matrix)[6:].norm())
         lost = float((delta.matrix - new.product(layer).rows(0, delta.shape[0])).norm())
         assert done.errors.layers[layer] == pytest.approx(lost / delta.norm())
@@ -109,20 +109,20 @@ def test_a_dense_result_is_cut_to_a_rank_with_the_error_stated(exact, folders, t
 
 def test_a_dense_result_without_a_rank_is_refused_and_nothing_is_written(folders, tmp_path):
     with pytest.raises(ConfigError, match="dense") as refusal:
-        combined_folder.save(tmp_path / "out", combination(folders, rule("ties")), Fit())
+        combined.save(tmp_path / "out", combination(folders, rule("ties")), Fit())
     assert "rank" in refusal.value.remedy
     assert not (tmp_path / "out").exists()
 
 
 def test_in_shared_directions_no_rank_is_needed(folders, tmp_path):
-    done = combined_folder.save(tmp_path / "out", combination(folders, Knots()), Fit())
+    done = combined.save(tmp_path / "out", combination(folders, Knots()), Fit())
     assert done.errors.overall < 1e-14
     assert done.ranks["model.layers.0.mlp.up_proj"] == 10
 
 
 def test_one_adapter_with_weight_1_keeps_its_tensors_to_the_last_bit(folders, tmp_path):
     for name, path in folders.items():
-        combined_folder.save(tmp_path / name, Combination([read(path)], [1.0]), Fit())
+        combined.save(tmp_path / name, Combination([read(path)], [1.0]), Fit())
         before, after = load_file(path / store.TENSORS), load_file(tmp_path / name / store.TENSORS)
         assert before.keys() == after.keys()
         assert all(torch.equal(before[key], after[key]) for key in before)
@@ -134,18 +134,18 @@ def test_one_adapter_with_weight_1_keeps_its_tensors_to_the_last_bit(folders, tm
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_the_number_format_is_the_adapters_and_its_rounding_is_in_the_error(dtype, tmp_path):
     folders = make(tmp_path, MIXED, dtype=dtype)
-    done = combined_folder.save(tmp_path / "out", combination(folders), Fit())
+    done = combined.save(tmp_path / "out", combination(folders), Fit())
     assert read(tmp_path / "out").dtype == dtype
     eps = torch.finfo(dtype).eps
     assert eps / 100 < done.errors.overall < eps
-    wide = combined_folder.save(tmp_path / "wide", combination(folders), Fit(dtype=torch.float32))
+    wide = combined.save(tmp_path / "wide", combination(folders), Fit(dtype=torch.float32))
     assert wide.errors.overall < 1e-7
 
 
 def test_what_was_combined_lies_beside_it(folders, tmp_path):
     for path in list(folders.values())[:2]:
         write_origin(path, Origin("tiny", "0123", "lora"))
-    combined_folder.save(tmp_path / "out", combination(folders), Fit(rank=2))
+    combined.save(tmp_path / "out", combination(folders), Fit(rank=2))
     assert read_origin(tmp_path / "out") == Origin("tiny", "0123", "lora")
     beside = json.loads((tmp_path / "out" / "tunesmith.json").read_text())["combined"]
     assert [each["weight"] for each in beside["adapters"]] == WEIGHTS
@@ -157,11 +157,11 @@ def test_what_was_combined_lies_beside_it(folders, tmp_path):
 
 def test_a_folder_that_is_there_is_not_replaced(folders, tmp_path):
     with pytest.raises(AdapterError, match="there already"):
-        combined_folder.save(folders["plain"], combination(folders), Fit())
+        combined.save(folders["plain"], combination(folders), Fit())
 
 
 def test_attached_to_the_base_it_gives_the_logits_that_peft_gives(folders, tmp_path):
-    combined_folder.save(tmp_path / "out", combination(folders), Fit(rank=4, dtype=torch.float32))
+    combined.save(tmp_path / "out", combination(folders), Fit(rank=4, dtype=torch.float32))
     engine = prepare_(tiny_model("llama", torch.float32))
     store.load(engine, tmp_path / "out", name="a")
     model = peft_model({"new": tmp_path / "out"}, dtype=torch.float32)
@@ -174,7 +174,7 @@ def test_merged_into_the_base_without_a_rank_nothing_is_lost(method, folders):
     both = combination(folders, method)
     tensors = dict(merge.changed(engine, both.changes(engine)))
     base = tiny_model("llama", torch.float32).state_dict()
-    for layer, delta in both.deltas():
+    for layer, delta in deltas(both):
         right = base[f"{layer}.weight"].double() + delta.rows(0, delta.shape[0])
         torch.testing.assert_close(tensors[f"{layer}.weight"].double(), right, rtol=0, atol=1e-6)
     changed = {f"{layer}.weight" for layer in both.layers}
@@ -183,10 +183,10 @@ def test_merged_into_the_base_without_a_rank_nothing_is_lost(method, folders):
 
 
 def test_every_method_is_described_with_its_settings():
-    for kind, method in combine_table.METHODS.items():
-        assert combine_table.described(method())["kind"] == kind
+    for kind in combine_rules.METHODS:
+        assert combine_rules.described(combine_rules.made(kind))["kind"] == kind
     inner = {"kind": "dare-ties", "density": 0.3, "signs": "total"}
-    assert combine_table.described(Knots(rule("dare-ties", 0.3))) == {
+    assert combine_rules.described(Knots(rule("dare-ties", 0.3))) == {
         "kind": "knots",
         "rule": inner,
     }
@@ -195,7 +195,7 @@ def test_every_method_is_described_with_its_settings():
 def test_numbers_that_a_format_cannot_hold_are_refused(folders, tmp_path):
     large = Combination(sources(folders), [1e9, 1.0, 1.0])
     with pytest.raises(AdapterError, match=r"torch.float16 cannot hold"):
-        combined_folder.save(tmp_path / "out", large, Fit(dtype=torch.float16))
+        combined.save(tmp_path / "out", large, Fit(dtype=torch.float16))
 
 
 def test_one_or_two_dense_matrices_exist_at_a_time(folders, tmp_path, monkeypatch):
@@ -209,8 +209,8 @@ def test_one_or_two_dense_matrices_exist_at_a_time(folders, tmp_path, monkeypatc
         limit = max(limit, len(alive))
         return made
 
-    monkeypatch.setattr(combine_table, "described", lambda _: {})
-    combined_folder.save(tmp_path / "out", combination(folders, watched), Fit(rank=2))
+    monkeypatch.setattr(combine_rules, "described", lambda _: {})
+    combined.save(tmp_path / "out", combination(folders, watched), Fit(rank=2))
     assert limit in (1, 2)
     engine = prepare_(tiny_model("llama", torch.float32))
     for _ in merge.changed(engine, combination(folders, watched).changes(engine)):
@@ -223,7 +223,7 @@ def test_adapters_of_some_layers_leave_the_others_alone(tmp_path):
         "second": LoraSettings(rank=3, targets=["up_proj"]),
     }
     folders = make(tmp_path, some)
-    combined_folder.save(tmp_path / "out", Combination(sources(folders), [1.0, 0.5]), Fit())
+    combined.save(tmp_path / "out", Combination(sources(folders), [1.0, 0.5]), Fit())
     touched = {n for n in LAYERS if ".layers.1." in n or n.endswith("up_proj")}
     assert peft_deltas(peft_model({"new": tmp_path / "out"}), "new").keys() == touched
     engine = prepare_(tiny_model("llama", torch.float32))
@@ -241,10 +241,10 @@ def test_a_combination_that_is_merged_loads_as_any_base_does(folders, tmp_path):
     both = Combination([read(tmp_path / name) for name in variants], [1.0, -0.5], rule("ties", 0.5))
     origin = Origin("tiny", "0123", "lora")
     done = merge.save_changed(
-        engine, both.changes(engine), merge.Target(tmp_path / "out"), source=source, origin=origin
+        engine, both.changes(engine), merge.Target(tmp_path / "out", source=source, origin=origin)
     )
     merged = AutoModelForCausalLM.from_pretrained(done.folder).state_dict()
-    for layer, delta in both.deltas():
+    for layer, delta in deltas(both):
         right = engine.linears[layer].dense() + delta.rows(0, delta.shape[0])
         torch.testing.assert_close(merged[f"{layer}.weight"], right)
 
@@ -256,14 +256,12 @@ def test_merging_into_another_base_is_refused(folders):
 
 
 def test_a_copy_is_the_same_adapter_with_a_remark_more(folders, tmp_path):
-    made = combined_folder.save(
-        tmp_path / "made", Combination(sources(folders), WEIGHTS), Fit(rank=2)
-    )
-    copied = combined_folder.copy(made, tmp_path / "copy", remark="Chosen of 9 ways.")
+    made = combined.save(tmp_path / "made", Combination(sources(folders), WEIGHTS), Fit(rank=2))
+    copied = combined.copy(made, tmp_path / "copy", remark="Chosen of 9 ways.")
     for name in (store.TENSORS, store.CONFIG):
         assert (copied.folder / name).read_bytes() == (made.folder / name).read_bytes()
     card = (copied.folder / store.CARD).read_text()
     assert card == (made.folder / store.CARD).read_text() + "\nChosen of 9 ways.\n"
     assert copied.bytes == made.bytes + len("\nChosen of 9 ways.\n")
     with pytest.raises(AdapterError, match="is there already"):
-        combined_folder.copy(made, tmp_path / "copy", remark="")
+        combined.copy(made, tmp_path / "copy", remark="")
