@@ -35,7 +35,7 @@ def test_a_text_is_trained_wholly_and_ends_with_the_end_token(tokenizer):
     assert row.weights.tolist() == [0.0] + [1.0] * (len(row.ids) - 1)
 
 
-@pytest.mark.parametrize("most", [2, 3, 10, 17, 1000])
+@pytest.mark.parametrize("limit", [2, 3, 10, 17, 1000])
 def test_a_long_text_is_split_so_that_each_token_is_predicted_once(tokenizer, limit):
     (whole,) = ids_of(tokenizer, [text(TEXT)], max_tokens=10**6)
     pieces = ids_of(tokenizer, [text(TEXT)], max_tokens=limit)

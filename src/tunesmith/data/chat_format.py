@@ -188,7 +188,7 @@ def _probe(tokenizer: Tokenizer) -> tuple[str, str]:
     except TEMPLATE_ERRORS as error:
         raise DataError(
             f"The tokenizer's chat template cannot write a question and an answer: {error}.",
-            remedy="Give a model with a working chat template, or mend its chat_template.jinja.",
+            remedy="Give a model with a working chat template, or fix its chat_template.jinja.",
             code="chat_template",
         ) from None
     if ANSWER not in full:
@@ -254,7 +254,7 @@ def instructed(
 ) -> tuple[Message, ...]:
     """The messages under the instruction: in front of their own system prompt, else the first.
 
-    Without ``as_system`` it stands in front of the user's first message.
+    Without ``as_system`` it comes before the user's first message.
     """
     first, rest = messages[0], tuple(messages[1:])
     has_system = first.role == "system"
@@ -288,7 +288,7 @@ def inserted_system_prompt(tokenizer: Tokenizer) -> str | None:
 
 
 def _wrapping(tokenizer: Tokenizer, before: str) -> str:
-    """What stands before a system message besides its header, which looks like a user's."""
+    """The text before a system message without its header, which looks like a user's."""
     closing = chat_text(tokenizer, given(PROBE)).rpartition(ANSWER)[2]
     later = chat_text(tokenizer, given([*PROBE, PROBE[0]])).rpartition(ANSWER)[2]
     header = later.partition(QUESTION)[0].removeprefix(closing).replace("user", "system")

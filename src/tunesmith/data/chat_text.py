@@ -54,7 +54,7 @@ class TemplateDialect:
 
     ``arguments_as_text``: a call's arguments as JSON text, not as an object. ``empty_content``: a
     call that nothing is said with has the content "", not none. ``inline_thinking``: thinking
-    stands in the content, between <think> marks.
+    is part of the content, between <think> marks.
     """
 
     arguments_as_text: bool = False
@@ -168,7 +168,7 @@ def marked_text(tokenizer: Tokenizer, given: Given) -> tuple[str, list[tuple[int
 
 
 def encode_marked(tokenizer: Tokenizer, text: str) -> list[int]:
-    """The ids of a text in which marks stand around what is read as plain text.
+    """The ids of a text in which marks enclose what is read as plain text.
 
     Raises ValueError where the tokenizer makes a control token of plain text, too.
     """

@@ -110,7 +110,7 @@ def locate(
 
 
 def _places(ids: Sequence[int], tokens: frozenset[int]) -> list[int]:
-    """Where any of the ``tokens`` stands in ``ids``, in order."""
+    """The positions of any of the ``tokens`` in ``ids``, in order."""
     found = []
     for token in tokens.intersection(ids):
         i = -1

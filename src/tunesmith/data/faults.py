@@ -1,4 +1,4 @@
-"""What is wrong with rows, and what was noticed: told by file and line, all of it at once."""
+"""Problems and notes of rows: collected with file and line, and reported all at once."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -202,8 +202,8 @@ class FaultyData(DataError):
     def __init__(self, faults: Sequence[Fault], unlisted: Mapping[str, int] | None = None) -> None:
         self.faults, self.unlisted = list(faults), dict(unlisted or {})
         codes = {fault.code for fault in self.faults}
-        told = _told(self.faults, self.unlisted)
-        super().__init__(told, code=codes.pop() if len(codes) == 1 else None)
+        message = _message(self.faults, self.unlisted)
+        super().__init__(message, code=codes.pop() if len(codes) == 1 else None)
 
 
 def refuse(faults: Sequence[Fault] | Faults) -> None:
@@ -221,7 +221,7 @@ def counted(faults: Faults) -> str:
     return f"{pluralize(faults.count, 'fault')}: {codes}"
 
 
-def _told(faults: Sequence[Fault], unlisted: Mapping[str, int]) -> str:
+def _message(faults: Sequence[Fault], unlisted: Mapping[str, int]) -> str:
     kinds: dict[str, list[Fault]] = defaultdict(list)
     for fault in faults:
         kinds[fault.code].append(fault)

@@ -19,7 +19,7 @@ NO_END = Problem(
 def unfit(
     conversation: Conversation, chat_format: ChatFormat, *, control_tokens: bool
 ) -> list[Problem]:
-    """Every problem of a row with this template; ``control_tokens``: those in it are told."""
+    """Every problem of a row with this template; ``control_tokens``: report those in it too."""
     problems = list(_control_tokens(conversation, chat_format)) if control_tokens else []
     problems += _ignored(conversation, chat_format)
     if not conversation.supervised:

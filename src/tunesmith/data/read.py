@@ -23,7 +23,7 @@ from tunesmith.data.records import AUTO, SAMPLE, chunked, read_records
 from tunesmith.data.rows import Conversation, Message, ReadOptions, Record, texts_in, texts_of
 
 ROLES = ("system", "user", "assistant", "tool")
-# Names that are not read as ours, for a hint; those that are may stand in capitals.
+# Names that are not read as ours, for a hint; those that are may be in capitals.
 NEAR_NAMES = {**SYNONYMS, **OTHER_NAMES, "customer": "user", "agent": "assistant"}
 
 
@@ -230,8 +230,8 @@ def open_records(asked: SourceRequest) -> tuple[Layout, tuple[Fault, ...], Itera
     )
     name = choice.format.name if choice.format else None
     layout = Layout(asked.file, name, choice.columns, choice.reason)
-    told = [Record(0, remarks=choice.remarks)] if choice.remarks else []
-    return layout, faults, chain(told, first, records)
+    noticed = [Record(0, remarks=choice.remarks)] if choice.remarks else []
+    return layout, faults, chain(noticed, first, records)
 
 
 def parse_record(record: Record, layout: Layout) -> Parsed[Conversation]:

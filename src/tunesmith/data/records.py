@@ -36,7 +36,7 @@ class Files:
     data: tuple[Path, ...]
     others: tuple[Path, ...]
 
-    def told(self) -> Remark:
+    def remark(self) -> Remark:
         """What was read, and what was not."""
         data, others = ([path.name for path in paths] for paths in (self.data, self.others))
         text = f"read {pluralize(len(data), 'file')}: {listed(data, 3)}"
@@ -182,7 +182,7 @@ AUTO = ReadOptions()
 
 
 def options_of(settings: DataSettings, source: DataSource) -> ReadOptions:
-    """What is said of a source that it does not say itself; what stands beside it goes before."""
+    """The options of a source; its own come before those of all sources."""
     return ReadOptions(
         encoding=source.encoding or settings.encoding,
         delimiter=source.delimiter or settings.delimiter,
@@ -233,7 +233,7 @@ def _of_folder(
     folder: Path, options: ReadOptions, readers: Mapping[str, RecordReader]
 ) -> Iterator[Record]:
     files = data_files(folder, suffixes=readers, part=options.part)
-    yield Record(0, remarks=(files.told(),))
+    yield Record(0, remarks=(files.remark(),))
     for path in files.data:
         for record in read_records(path, replace(options, part=None), readers=readers):
             yield replace(record, file=str(path))

@@ -163,7 +163,7 @@ class Record:
     """One record: its ``values``, or the ``problem`` that kept it from being read.
 
     With ``remarks`` alone it tells something about the file; with nothing it is a blank line
-    between records. Line 0 stands for the whole file; where there are no lines (Parquet, a sheet)
+    between records. Line 0 means the whole file; where there are no lines (Parquet, a sheet)
     it is the row. ``file`` is set where it is not the path that was asked for, ``header`` to the
     line of the row that names the columns, where one does.
     """
@@ -182,7 +182,7 @@ class Record:
 
     @property
     def is_row(self) -> bool:
-        """Whether it stands for a row, sound or not."""
+        """Whether it is a row, sound or not."""
         return self.line > 0 and (self.values is not None or self.problem is not None)
 
     def fault(self, file: str) -> Fault | None:
@@ -273,7 +273,7 @@ def restored(data: bytes, *, source: str) -> Conversation:
 
 
 def behind_source(file: str, source: str) -> str:
-    """What a file's name has besides its source's: nothing, or where it stands in a folder."""
+    """What a file's name has besides its source's: nothing, or its place in a folder."""
     return "" if file == source else file.removeprefix(str(Path(source)))
 
 

@@ -20,7 +20,7 @@ MIN_OPENED = 8  # chats that open in one way: more of them say how chats open, n
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """Keys of what stands before the trained answers, in order, and before those given as context.
+    """Keys of the text before the trained answers, in order, and before those given as context.
 
     Two chats with a key in common are one up to there, whichever of its answers are trained.
     """
@@ -57,7 +57,7 @@ class SharedTurns:
         self._given, self._given_rows = array("Q"), array("q")
 
     def observe(self, conversation: Conversation, *, under: int = 0) -> None:
-        """The next row; ``under`` stands for its system prompt."""
+        """The next row; ``under`` is a hash of its system prompt."""
         found, number = turns(conversation), len(self._under)
         self._under.append(under)
         self._trained.extend(found.trained)
@@ -264,7 +264,7 @@ def prompt_key(conversation: Conversation) -> str:
 
 
 def _draws(keys: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
-    """A number drawn for each key, the same wherever it stands."""
+    """A number drawn for each key, the same in any order."""
     salt, data = seed.to_bytes(8, "little"), memoryview(keys.astype("<u8").tobytes())
     hashed = (
         hashlib.blake2b(data[at : at + 8], digest_size=8, salt=salt).digest()

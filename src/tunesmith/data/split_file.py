@@ -28,7 +28,7 @@ TRAIN, EVAL = "train.jsonl", "eval.jsonl"
 def write_sides(
     asked: SourceRequest, out: Path, is_held: Sequence[bool], *, content: Content | None
 ) -> None:
-    """Both files in ``out``, which is complete or absent; ``is_held`` is told for each row.
+    """Both files in ``out``, which is complete or absent; ``is_held`` has a value for each row.
 
     Raises DataError where it cannot be written, or where the source is no longer the ``content``
     that was seen.
@@ -188,7 +188,7 @@ def _seen(settings: SplitSettings) -> _Seen:
 
 
 def _once(lacking: Faults, *, rows: int) -> Faults:
-    """A name that no row has is a wrong name, and told once."""
+    """A name that no row has is a wrong name, and reported once."""
     if lacking.count < rows:
         return lacking
     whole = {fault.message: replace(fault, line=None) for fault in lacking.listed}

@@ -79,8 +79,8 @@ def render_each(
             faults = tuple(problem.at(*place) for problem in (*problems, *faulty))
             if lacks_end:
                 faults, lacks_end = (NO_END.at(conversation.file, None), *faults), False
-            told = tuple(dict.fromkeys((*remarks, *more)))
-            yield Parsed(tuple(rows), conversation.line, faults, told)
+            noticed = tuple(dict.fromkeys((*remarks, *more)))
+            yield Parsed(tuple(rows), conversation.line, faults, noticed)
 
 
 def _examples(

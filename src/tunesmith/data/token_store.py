@@ -56,7 +56,7 @@ def content_of(asked: SourceRequest) -> Content | None:
     if not files or not all(file.is_file() for file in files):
         return None
     digest, size, lines, is_text = hashlib.sha256(), 0, 0, True
-    if root.is_dir():  # what else lies there is told
+    if root.is_dir():  # other files in it are reported
         names = sorted(str(path.relative_to(root)) for path in root.rglob("*"))
         digest.update("\0".join(names).encode(errors="surrogateescape"))
     for path in files:
@@ -121,7 +121,7 @@ _AT_ONCE = 1 << 22
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """What stands in a folder beside the two files: what is known of them, and their checksums."""
+    """The third file of a folder: what is known of the other two, and their checksums."""
 
     contents: Contents
     checksums: dict[str, int]
@@ -197,7 +197,7 @@ def lock_of(folder: Path) -> Path:
 
 
 def sweep(root: Path, *, keep: Path) -> None:
-    """Remove what is over MOST_BYTES, and what killed processes left; never ``keep``."""
+    """Remove what is over MAX_BYTES, and what killed processes left; never ``keep``."""
     for left in root.glob(f"{files.TEMPORARY}*"):
         folder = root / left.name.removeprefix(files.OLD).removeprefix(files.TEMPORARY)
         with contextlib.suppress(_Busy), locks.held(lock_of(folder), taken=_refuse):

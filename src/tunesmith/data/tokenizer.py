@@ -2,7 +2,7 @@
 
 Fast tokenisers cut a text at its added tokens and then into words, and look at each by itself.
 Where that is certain, it is done here too, and what was met before is looked up: the words of a
-language repeat, and a prompt repeats what stands in its conversation. All else goes to the
+language repeat, and a prompt repeats its conversation. All else goes to the
 tokeniser.
 """
 
@@ -126,7 +126,7 @@ SPLITS = frozenset(
 )
 
 
-# What may stand around these splits: nothing else looks at what is behind a space.
+# What may come with these splits: nothing else looks at what follows a space.
 _NORMALIZERS = (None, "NFC")
 
 

@@ -31,7 +31,7 @@ def _pairs(run: re.Match[str]) -> str:
 class Passage:
     """A chunk with where it comes from.
 
-    ``source`` is its file below the folder that was indexed, ``document`` stands for that file
+    ``source`` is its file below the folder that was indexed, ``document`` identifies that file
     with that content, ``part`` counts the document's ``parts`` chunks from 0. ``start`` and
     ``stop`` are characters of the document's text.
     """
@@ -116,7 +116,7 @@ def parse_filter(words: list[str]) -> Filter:
         if key in found:
             raise RagError(
                 f"Passages cannot have both {key}={found[key]} and {word}.",
-                remedy=f"Give {key} once; * in a source stands for any letters.",
+                remedy=f"Give {key} once; * in a source matches any letters.",
                 code="filter",
             )
         found[key] = value

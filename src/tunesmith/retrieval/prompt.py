@@ -36,7 +36,7 @@ MAX_NESTED = 4  # control tokens within what is left of broken ones
 
 @dataclass(frozen=True, slots=True)
 class CitedSource:
-    """A numbered source: where it is from and what it says; in a prompt, as it stands there."""
+    """A numbered source: where it is from and what it says, as the prompt has it."""
 
     number: int
     place: str
@@ -45,7 +45,7 @@ class CitedSource:
 
 @dataclass(frozen=True, slots=True)
 class RagPrompt:
-    """What the model is told; ``sources`` are those that found room, ``left_out`` counts others."""
+    """What the model reads; ``sources`` are those that found room, ``left_out`` counts others."""
 
     system: str
     user: str
@@ -184,7 +184,7 @@ class Citations:
         """What is wrong, a sentence each."""
         unknown = [f"The answer cites [{number}], which is no source." for number in self.unknown]
         return unknown + [
-            f"The answer quotes “{quote.text}”, which stands in no source."
+            f"The answer quotes “{quote.text}”, which is in no source."
             for quote in self.quotes
             if not quote.found_in
         ]

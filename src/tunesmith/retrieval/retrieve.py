@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.core.errors import RagError
-from tunesmith.retrieval.embedding import EmbeddingModel
 from tunesmith.retrieval.passage import Filter, Passage
-from tunesmith.retrieval.store import PassageStore
+from tunesmith.retrieval.store import EmbeddingModel, PassageStore
 
 
 def require_passages(store: PassageStore, where: Filter) -> None:
@@ -39,7 +38,7 @@ def _near(store: PassageStore, one: Filter) -> str:
         return "It is a part of the heading path, and capitals count."
     sources = store.values("source")
     near = difflib.get_close_matches(one.source or "", sources, n=3, cutoff=0.4) or sources[:3]
-    return f"There is {', '.join(near)}; * stands for any letters, as in source=*.pdf."
+    return f"There is {', '.join(near)}; * matches any letters, as in source=*.pdf."
 
 
 RRF_K = 60  # of the paper; on XQuAD 1 to 60 differ by less than a point

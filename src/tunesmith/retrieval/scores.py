@@ -64,19 +64,19 @@ def _f1(given: list[str], wanted: list[str]) -> float:
 
 
 def says(text: str, answer: str) -> bool:
-    """Whether the answer's words stand in the text, one behind the other."""
+    """Whether the text contains the answer's words, one after the other."""
     wanted = " ".join(words_of(answer))
     return bool(wanted) and f" {wanted} " in f" {' '.join(words_of(text))} "
 
 
 def share_in(answer: str, texts: Sequence[str]) -> float:
-    """The share of the answer's words that stand in one of the texts; 0 for no words."""
+    """The share of the answer's words that are in one of the texts; 0 for no words."""
     words, known = words_of(answer), {word for text in texts for word in words_of(text)}
     return sum(word in known for word in words) / len(words) if words else 0.0
 
 
 def faithfulness(answer: str, sources: Sequence[CitedSource], cited: Collection[int]) -> float:
-    """The share of the answer's words that stand in the sources it cites; without any, 0."""
+    """The share of the answer's words that are in the sources it cites; without any, 0."""
     return share_in(answer, [source.text for source in sources if source.number in cited])
 
 

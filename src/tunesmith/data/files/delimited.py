@@ -144,7 +144,7 @@ def _names(cells: Cells) -> tuple[list[str], Problem | None]:
     named = [name for name in given if name]
     twice = [name for name, count in Counter(named).items() if count > 1]
     names = [name or f"column {place}" for place, name in enumerate(given, start=1)]
-    remedy = "The first row must name the columns: write one, or remove what stands above it. If "
+    remedy = "The first row must name the columns: write one, or remove what is above it. If "
     remedy += "it is a row, count the columns from 0: --data.map prompt=0 --data.map completion=1."
     if twice:
         what = f"the header names {', '.join(f'`{name}`' for name in twice[:5])} more than once."
@@ -186,7 +186,7 @@ QUOTE = Problem(
 GIVEN_UP = Problem(
     "open_quote",
     f"after {pluralize(MAX_UNCLOSED, 'row')} with an open quote the rest of the file is not read.",
-    "Mend the quotes, or write the rows as JSON lines.",
+    "Fix the quotes, or write the rows as JSON lines.",
 )
 
 
@@ -276,6 +276,6 @@ def _rows(text: Text, dialect: TableDialect) -> Iterator[tuple[int, Cells | Prob
 
 def _problem(error: str) -> Problem:
     if "new-line" in error:
-        what = "a carriage return stands outside quotes."
+        what = "a carriage return is outside quotes."
         return Problem("stray_line_end", what, "Put the cell in double quotes, or remove it.")
     return QUOTE

@@ -16,13 +16,13 @@ from tunesmith.data.rows import MAX_ROW_BYTES, Record, UniqueKeys, broken_json, 
 SPACE = re.compile(r"[ \t\r\n]*")
 WRONG = re.compile("[\udc00-\udcff]")
 ROWS, INDENT = re.compile(r"\[\s*[\[{]"), 1024
-REMEDY = "What follows is not read. Mend the document, or write one object on each line."
+REMEDY = "What follows is not read. Fix the document, or write one object on each line."
 IN_ONE_LINE = Remark(
     "numbered_rows", "rows share lines: they are numbered by their place in the list"
 )
 IN_COLUMNS = Remark(
     "columns_of_lists",
-    "the document holds columns, each a list: a row is what stands at one place of all of them",
+    "the document holds columns, each a list: a row has the values at one place of all of them",
 )
 NO_ROWS = Problem("empty_file", "holds no rows.", "Name a file with rows.")
 # A fault or a number so near to the end of what was read may be the end's.
@@ -64,8 +64,8 @@ class _Window:
     def skip(self, mark: str) -> None:
         """Step over ``mark``, which has to come next."""
         if (found := self.peek()) != mark:
-            told = f"`{found}`" if found else "the end"
-            self.refuse(f"`{mark}` was expected, not {told}")
+            shown = f"`{found}`" if found else "the end"
+            self.refuse(f"`{mark}` was expected, not {shown}")
         self._to(self._at + 1)
 
     def value(self) -> tuple[object, Problem | None]:

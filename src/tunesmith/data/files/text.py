@@ -44,7 +44,7 @@ class EncodingChoice:
 def choose_encoding(head: bytes, asked: str) -> EncodingChoice:
     """The encoding of a text that begins with ``head``; raises Broken where it must be asked.
 
-    A text that is UTF-8 but for a few bytes is UTF-8: those are faults where they stand.
+    A text that is UTF-8 but for a few bytes is UTF-8: each of those is a fault with its place.
     """
     if asked != "auto":
         return EncodingChoice(_known(asked))
@@ -92,7 +92,7 @@ def _legacy(head: bytes) -> EncodingChoice:
     head = LONG_ASCII.sub(rb"\1\n\2", _undamaged(head))  # long ASCII hides the difference
     found = list(from_bytes(head, cp_isolation=list(LEGACY)))
     if not found or found[0].chaos > MAX_CHAOS:
-        what = "is not UTF-8, and its encoding cannot be told."
+        what = "is not UTF-8, and its encoding cannot be recognized."
         raise Broken("unknown_encoding", what, "Name it, for example --data.encoding cp949.")
     best = found[0]
     near = [m for m in found if m.chaos - best.chaos < 0.02 and best.coherence - m.coherence < 0.1]
@@ -248,7 +248,7 @@ class Text:
 def wrong_byte(encoding: str, place: str, byte: int) -> Problem:
     """A byte that the encoding does not have."""
     what = f"{place} is not {encoding} (0x{byte:02x})."
-    remedy = "Mend the text, or name another encoding with --data.encoding."
+    remedy = "Fix the text, or name another encoding with --data.encoding."
     return Problem("not_in_encoding", what, remedy)
 
 

@@ -1,6 +1,6 @@
 """Rows that are lists of messages: OpenAI chats, and ShareGPT or {"human": ..., "assistant": ...}.
 
-A system prompt may stand in a column of its own, `system`, as Anthropic's rows have it.
+A system prompt may be in a column of its own, `system`, as in Anthropic's rows.
 """
 
 import json
@@ -21,7 +21,7 @@ from tunesmith.data.rows import Conversation, Message, kind_of
 CALLS = ("tool_calls", "function_call")
 THINKING = ("thinking", "reasoning_content", "reasoning")
 OTHER_NAMES = {"developer": "system", "function": "tool"}  # OpenAI's, of one meaning with ours
-# What others call them, which is told.
+# Names that others use, which are reported.
 SYNONYMS = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant"}
 SYNONYMS |= {"ai": "assistant", "model": "assistant", "ipython": "tool", "observation": "tool"}
 KNOWN_KEYS = {"role", "content", "weight", "train", "name", "tool_call_id", *CALLS, *THINKING}
@@ -96,7 +96,7 @@ def _shape(value: Mapping[str, object]) -> str:
 
 
 def _role(value: Mapping[str, object], notes: RowNotes, *, place: str) -> str | None:
-    """Who speaks, by our names; a name of another's is told."""
+    """Who speaks, by our names; any other name is reported."""
     given = _text(value, "role", notes, place=place)
     if given in SYNONYMS:
         what = f"the role `{given}` is read as `{SYNONYMS[given]}`"
@@ -188,7 +188,7 @@ PAIR = ("human", "assistant")
 
 
 def parse_sharegpt(row: Row, notes: RowNotes) -> Conversation:
-    """The turns as OpenAI's messages, which may stand as JSON in a text."""
+    """The turns as OpenAI's messages; they may be JSON in a text."""
     turns = as_list(row["conversations"])
     if isinstance(turns, list):
         turns = [message for turn in turns for message in as_messages(turn)]
@@ -196,7 +196,7 @@ def parse_sharegpt(row: Row, notes: RowNotes) -> Conversation:
 
 
 def as_messages(turn: object) -> Iterator[object]:
-    """A turn as the messages it stands for, as OpenAI writes them; what is none stays as it is."""
+    """A turn as messages in OpenAI's layout; a value that is no turn stays as it is."""
     if not isinstance(turn, dict):
         yield turn
     elif "from" in turn and "value" in turn:

@@ -22,7 +22,7 @@ from tunesmith.data.rows import TEXT, Conversation, Message, kind_of
 def parse_pair(row: Row, notes: RowNotes, *, asked: Sequence[str], answer: str) -> Conversation:
     """What is ``asked``, a line for each column that the row has, and the answer to it.
 
-    Both stand behind the `history`, whose answers are trained as well, as the tools do that these
+    Both follow the `history`, whose answers are trained as well, as in the tools that these
     layouts come from.
     """
     messages = opening(row, notes)

@@ -87,7 +87,7 @@ def needed_text(row: Row, column: str, notes: RowNotes) -> str:
 
 
 def number_as_text(value: object, column: str, notes: RowNotes) -> str | None:
-    """The text of a number that is an answer, as labels and ratings are, and that is told.
+    """The text of a number that is an answer, such as a label or a rating; it is reported.
 
     A whole number in a column of decimals (which is how pandas saves a column with a gap) has no
     point. None for what is no number.
@@ -99,7 +99,7 @@ def number_as_text(value: object, column: str, notes: RowNotes) -> str | None:
 
 
 def as_list(value: object) -> object:
-    """The value, or the list that stands in it as JSON: a table has texts only."""
+    """The value, or the list that it holds as JSON: a table has texts only."""
     if not isinstance(value, str) or not value.lstrip().startswith("["):
         return value
     try:
@@ -201,7 +201,7 @@ def _call(value: object, notes: RowNotes, *, place: str) -> ToolCall | None:
 
 
 def _from_text(value: object) -> object:
-    """JSON that stands in a text, as it does in OpenAI's arguments; other values as they are."""
+    """The value of JSON in a text, such as OpenAI's arguments; other values as they are."""
     if not isinstance(value, str):
         return value
     try:

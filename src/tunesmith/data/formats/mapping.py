@@ -28,7 +28,7 @@ def shown(columns: Iterable[str]) -> str:
 
 
 def meaning(name: str, format: Format) -> str | None:
-    """The format's own column that a name stands for; None where it knows no such name."""
+    """The format's own column that a name means; None where it knows no such name."""
     if format.uses(name):
         return name
     if name in format.synonyms:
@@ -45,7 +45,7 @@ def resolved(columns: Mapping[str, str], format: Format) -> dict[str, str] | Non
 
 
 def familiarity(columns: Mapping[str, str], format: Format) -> int:
-    """How many of the names are the format's own or stand for them in its rows."""
+    """How many of the names are the format's own or synonyms of them in its rows."""
     return sum(format.uses(ours) or ours in format.synonyms for ours in columns)
 
 
@@ -79,7 +79,7 @@ def unknown_names(
 
 def _other_name(ours: str, theirs: str, formats: Sequence[Format], found: Sequence[str]) -> str:
     if ours in found and any(meaning(theirs, format) for format in formats):
-        return f"Our name stands first: write {flag(theirs, ours)}."
+        return f"Our name comes first: write {flag(theirs, ours)}."
     own = list(dict.fromkeys(c for f in formats for c in (*f.columns, *f.optional)))
     others = [name for f in formats for names in f.columns.values() for name in names]
     if near := nearest(ours.lower(), [*own, *others], cutoff=NEAR):

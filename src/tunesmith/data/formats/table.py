@@ -174,7 +174,7 @@ def _ambiguous(names: Sequence[str]) -> Problem:
 
 
 def _text_or_prompt(names: Sequence[str]) -> Problem | None:
-    """What a text is that stands beside what may be its answer."""
+    """The question whether a text is a prompt, where a column beside it may be its answer."""
     asked = [name for format in FORMATS.values() for name in _answers(format)]
     about = [name for name in names if name.lower() in {*asked, *ABOUT_A_TEXT}]
     if not about:
@@ -248,7 +248,7 @@ def _looks_like_row(rows: Sequence[Row]) -> str | None:
 
 
 def _is_value(names: Sequence[str], rows: Sequence[Row]) -> str | None:
-    """That one of the names is a value in its column; not of a header that stands there again."""
+    """That one of the names is a value in its column; not of a header that is repeated."""
     others = [row for row in rows if any(row.get(name) != name for name in row)]
     count = {name: sum(row.get(name) == name for row in others) for name in names}
     limit = max(names, key=lambda name: count[name])

@@ -53,12 +53,12 @@ class Duplicates:
         """The rows that are there already, those aside that are ``out``."""
         again = repeated(np.array(self._keys, dtype=np.uint64), out)
         if len(again):
-            yield DataFinding("duplicates", "the same row stands further up", again)
+            yield DataFinding("duplicates", "the same row appears earlier", again)
 
 
 MIN_WORDS_ASKED, MIN_WORDS_ANSWERED = 3, 8
 BINS_OF_AN_ANSWER = 32  # answers are compared only where whole rows are alike
-MESSAGE = "nearly the same row stands further up (case, punctuation, a word in short texts)"
+MESSAGE = "nearly the same row appears earlier (case, punctuation, a word in short texts)"
 
 
 class NearDuplicates:

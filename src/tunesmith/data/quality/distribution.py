@@ -26,7 +26,7 @@ MAX_CHARACTERS = 2000
 
 @dataclass(frozen=True, slots=True, order=True)
 class Sampled:
-    """A row of the sample: its number, question and answer, cut after MOST_CHARACTERS."""
+    """A row of the sample: its number, question and answer, cut after MAX_CHARACTERS."""
 
     row: int
     question: str
@@ -58,12 +58,12 @@ class Sample:
         """The sample, in the order of the rows."""
         return sorted(Sampled(row, question, answer) for _, row, question, answer in self._kept)
 
-    def told(self) -> str:
+    def scope(self) -> str:
         """What to add to a finding that holds for the sample only."""
         return f" (of {pluralize(ROWS, 'row')} looked at)" if self.count > ROWS else ""
 
 
-# Below this a detector guesses; a text in letters of its own is told apart sooner.
+# Below this a detector guesses; a text in other letters is recognized sooner.
 MIN_CHARACTERS, MIN_OTHER = 40, 10
 SURE = 0.95
 MIN_SHARE = 0.01
@@ -89,7 +89,7 @@ def mixed_languages(sample: Sample) -> Iterator[DataFinding]:
             by_count = sorted(others, key=lambda name: -len(found[name]))
             each = ", ".join(f"{name} {len(found[name]):,}" for name in (common, *by_count))
             rest = np.array(sorted(n for numbers in others.values() for n in numbers))
-            what = f"{part}s in another language than most ({each}){sample.told()}"
+            what = f"{part}s in another language than most ({each}){sample.scope()}"
             yield DataFinding("languages", what, rest)
 
 
@@ -236,7 +236,7 @@ class LongTail:
 
 
 MAX_PROMPTS = 1000
-# Where each prompt stands in so few rows it carries what the row is about, and has to differ.
+# A prompt in so few rows carries what the row is about, and has to differ.
 ROWS_PER_PROMPT = 3
 NONE = 0
 

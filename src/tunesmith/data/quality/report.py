@@ -125,7 +125,7 @@ class Quality:
         yield from self._found
 
     def _note(self, finding: DataFinding) -> Note:
-        """The finding with its lines, which stand in the message where files are several."""
+        """The finding with its lines, which the message lists where there are several files."""
         count = len(finding.rows) if finding.count is None else finding.count
         rows = finding.rows[:MAX_LINES].tolist()
         message = finding.message
@@ -203,5 +203,5 @@ def _all_dropped(rows: int, settings: DataSettings) -> Problem:
     return Problem(
         "no_rows",
         f"no row is left to train on: {what}.",
-        "Name less, or mend the rows: `tunesmith data check` lists them.",
+        "Name less, or fix the rows: `tunesmith data check` lists them.",
     )

@@ -28,7 +28,7 @@ _DIGITS = re.compile(r"[0-9][0-9 ().-]{7,}[0-9]")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind: ``hint`` is a text that stands in every one (None: many digits)."""
+    """One kind: every text of it contains one of the ``hints`` (none: many digits)."""
 
     name: str
     pattern: re.Pattern[str]
