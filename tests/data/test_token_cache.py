@@ -18,7 +18,7 @@ from tunesmith.core import files, progress
 from tunesmith.core.errors import DataError
 from tunesmith.core.progress import Cancelled, Notice, Progress
 from tunesmith.data import token_cache, token_store
-from tunesmith.data import token_store as source_key
+from tunesmith.data import token_cache as source_key
 from tunesmith.data.read import SourceRequest
 from tunesmith.data.template import Rendering
 from tunesmith.data.token_cache import Work, tokens_of

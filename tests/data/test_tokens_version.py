@@ -11,7 +11,7 @@ from tests.data.families import TEMPLATES
 from tests.recorded.base import TEMPLATE, base_tokenizer
 from tunesmith.data.read import SourceRequest, open_records
 from tunesmith.data.template import Rendering
-from tunesmith.data.token_store import TOKENS_VERSION
+from tunesmith.data.token_cache import TOKENS_VERSION
 from tunesmith.data.tokenise import ChunkTokenizer, Recipe
 
 # Where a test fails: is the change of the tokens meant? Then give TOKENS_VERSION another value, and

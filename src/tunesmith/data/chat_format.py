@@ -18,7 +18,7 @@ from tunesmith.data.chat_text import (
     marked_text,
     template_of,
 )
-from tunesmith.data.faults import Remark
+from tunesmith.data.faults import Note
 from tunesmith.data.rows import Message, Tool, ToolCall
 from tunesmith.data.tokenizer import Tokenizer, decode, encode
 
@@ -113,11 +113,11 @@ def _text(tokenizer: Tokenizer, chat: Given, *, prompt: bool = False) -> str | N
 SYSTEM, QUESTION, ANSWER = "probesystem7q", "probequestion4x", "probeanswer9z"
 PROBE = (Message("user", QUESTION), Message("assistant", ANSWER))
 GENERATION_MARK = re.compile(r"\{%-?\s*generation\s*-?%\}")
-OTHER_PROMPT = Remark(
+OTHER_PROMPT = Note(
     "other_prompt",
     "the chat template opens an answer differently when the model is asked than in training",
 )
-DATED = Remark(
+DATED = Note(
     "dated_template", "the chat template writes today's date: rows change from one day to the next"
 )
 THINKING = {OPEN, CLOSE}
@@ -132,7 +132,7 @@ class ChatFormat:
     marks; it is None without (working) marks. ``control`` finds tokens that structure a
     conversation, ``special`` every other special token. ``keeps_system`` is whether a system
     message is written (or refused) and not left out, ``tools`` how tools and thinking are.
-    ``empty_thinking`` is what it writes in front of an answer without thinking. ``remarks`` are
+    ``empty_thinking`` is what it writes in front of an answer without thinking. ``notes`` are
     true of every row.
     """
 
@@ -144,7 +144,7 @@ class ChatFormat:
     keeps_system: bool
     tools: ToolFormat
     empty_thinking: str
-    remarks: tuple[Remark, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def study(tokenizer: Tokenizer) -> ChatFormat:
@@ -176,7 +176,7 @@ def study(tokenizer: Tokenizer) -> ChatFormat:
         keeps_system=system is None or SYSTEM in system,
         tools=tools,
         empty_thinking=before if CLOSE in before else "",
-        remarks=tuple(remark for remark, true in is_true.items() if true),
+        notes=tuple(note for note, true in is_true.items() if true),
     )
 
 

@@ -68,15 +68,14 @@ def decode(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
     return tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
 
+def with_special_tokens(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The ids of a text with the tokens that this tokenizer adds to plain text."""
+    return tokenizer([text], **{**PLAIN, "add_special_tokens": True})["input_ids"][0]
+
+
 def begins_texts_with(tokenizer: Tokenizer) -> int | None:
     """The token that this tokenizer puts in front of every plain text; None where it puts none."""
-    ids = tokenizer(
-        ["a"],
-        add_special_tokens=True,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        verbose=False,
-    )["input_ids"][0]
+    ids = with_special_tokens(tokenizer, "a")
     return ids[0] if ids and ids[0] == tokenizer.bos_token_id else None
 
 

@@ -163,7 +163,7 @@ def show_data(config: RunConfig, *, max_rows: int, progress: Progress = SILENT) 
     for conversation in chain([first], sound):
         for outcome in renderer.documents([conversation]):
             report.add_faults(outcome.faults)
-            remarks += (remark.message for remark in outcome.remarks)
+            remarks += (remark.message for remark in outcome.notes)
             documents = (outcome.value or ())[: max_rows - len(rows)]
             rows += (shown(loaded.tokenizer, row, limit=limit) for row in documents)
         if len(rows) == max_rows:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
-from tunesmith.data.faults import Problem
+from tunesmith.data.faults import Fault
 from tunesmith.data.files.json_document import (
     NO_ROWS,
     holds_rows,
@@ -32,7 +32,7 @@ def read_json(source: Source, options: ReadOptions) -> Iterator[Record]:
     text = open_text(source, options)
     lists_of_a_row = look(text.head())
     no_effect = ["delimiter", *(["part"] if lists_of_a_row is None else [])]
-    yield Record(0, remarks=(*text.remarks, *unused(options, *no_effect)))
+    yield Record(0, notes=(*text.notes, *unused(options, *no_effect)))
     if lists_of_a_row is None:
         yield from read_json_lines(text)
     else:
@@ -116,11 +116,11 @@ def read_json_lines(text: Text) -> Iterator[Record]:
             continue
         yield from blank
         blank = []
-        line = raw if isinstance(raw, Problem) else text.decoded(raw.rstrip(b"\r\n"))
-        value = line if isinstance(line, Problem) else _value(line, decode)
+        line = raw if isinstance(raw, Fault) else text.decoded(raw.rstrip(b"\r\n"))
+        value = line if isinstance(line, Fault) else _value(line, decode)
         twice = keys.problem()  # of a line that is broken as well, to be forgotten
-        row = value if isinstance(value, Problem) else twice or row_of(value)
-        yield Record(number, None, row) if isinstance(row, Problem) else Record(number, row)
+        row = value if isinstance(value, Fault) else twice or row_of(value)
+        yield Record(number, None, row) if isinstance(row, Fault) else Record(number, row)
     if number == len(blank):
         yield Record(0, None, NO_ROWS)
 

@@ -7,7 +7,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -97,20 +97,20 @@ def language_of(text: str) -> str | None:
     """The ISO 639 code of the text's language; None where it is too short or no prose."""
     text = text.strip()
     is_latin = text[:LOOKED_AT].isascii()
-    if len(text) < (MIN_CHARACTERS if is_latin else MIN_OTHER) or _is_json(text):
+    if len(text) < (MIN_CHARACTERS if is_latin else MIN_OTHER) or _from_json(text) is not None:
         return None
     language, sure = _identifier().classify(text[:LOOKED_AT])
     return str(language) if sure >= SURE else None
 
 
-def _is_json(text: str) -> bool:
-    if text[0] not in "{[":
-        return False
+def _from_json(text: str) -> object:
+    """The object or list that a text is in JSON; None where it is none."""
+    if not text.startswith(("{", "[")):
+        return None
     try:
-        json.loads(text)
+        return cast("object", json.loads(text))
     except (ValueError, RecursionError):
-        return False
-    return True
+        return None
 
 
 @functools.cache
@@ -177,22 +177,14 @@ class Imbalance:
             if rare.any() or rows_each.max() > SHARE * self._count:
                 chosen = rare if rare.any() else rows_each < rows_each.max()
                 rows = np.flatnonzero(chosen[np.array(labels.rows, dtype=np.int64)])
-                yield DataFinding(
-                    "imbalance", _message(name, list(labels.numbers), rows_each), rows
-                )
+                what = _message(name, list(labels.numbers), rows_each)
+                yield DataFinding("imbalance", what, rows)
 
 
 def _values(answer: str) -> Mapping[str | None, object]:
     """What may be a label: the fields of a JSON object, or the whole answer."""
-    text = answer.strip()
-    if text.startswith("{"):
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            return {None: text}
-        if isinstance(value, dict):
-            return value
-    return {None: text}
+    value = _from_json(answer.strip())
+    return value if isinstance(value, dict) else {None: answer.strip()}
 
 
 def _message(field: str | None, labels: list[str], rows_each: np.ndarray) -> str:

@@ -87,8 +87,8 @@ def gap_pairs(
         chosen = np.flatnonzero((keys >> np.uint64(1)) % np.uint64(parts) == part)
         order = chosen[np.argsort(keys[chosen], kind="stable")]
         found, number = keys[order] & ~_NUMBER, (keys[order] & _NUMBER).astype(bool)
-        begins = np.flatnonzero(np.concatenate([[True], found[1:] != found[:-1]]))
-        sizes = np.diff(np.concatenate([begins, [len(found)]]))
+        begins = np.flatnonzero(np.diff(found, prepend=~found[:1]))
+        sizes = np.diff(begins, append=len(found))
         few = np.repeat(sizes <= FILLERS, sizes)
         for step in range(1, FILLERS):
             same = few[step:] & (found[step:] == found[:-step])
