@@ -104,11 +104,9 @@ def _asked(row: Row, notes: RowNotes) -> tuple[list[Message], str | None]:
     reference: str | None = None
     if messages and messages[-1].role == "assistant":
         reference = messages.pop().content
-    elif column := next(
-        (n for n in ANSWERED if n not in used and isinstance(row.get(n), str)), None
-    ):
-        used.add(column)
-        reference = str(row[column])
+    elif others := [n for n in ANSWERED if n not in used and isinstance(row.get(n), str)]:
+        used.add(others[0])
+        reference = str(row[others[0]])
     if reference is not None:
         notes.note(*ANSWER_SET_ASIDE)
     if unused := [name for name in row if name not in used]:

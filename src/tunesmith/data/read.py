@@ -51,11 +51,9 @@ def _half_characters(texts: Iterator[str], who: str) -> Iterator[Fault]:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            yield Fault(
-                "wrong_type",
-                f"{who} half of a surrogate pair at character {error.start + 1}.",
-                "Write the whole character: the text was cut or escaped in the middle of one.",
-            )
+            what = f"{who} half of a surrogate pair at character {error.start + 1}."
+            remedy = "Write the whole character: the text was cut or escaped in the middle of one."
+            yield Fault("wrong_type", what, remedy)
             return
 
 
@@ -89,9 +87,7 @@ def _order(messages: Sequence[Message]) -> Iterator[Fault]:
 def _results(messages: Sequence[Message]) -> Iterator[Fault]:
     """Results without a call, and calls that are followed by something else than a result."""
     called: set[str] = set()
-    for (before, after), number in zip(
-        pairwise(messages), range(2, len(messages) + 1), strict=True
-    ):
+    for number, (before, after) in enumerate(pairwise(messages), start=2):
         if before.role == "assistant":
             called = {call.id for call in before.tool_calls if call.id}
         if after.role == "tool" and before.role not in ("assistant", "tool"):
@@ -180,8 +176,8 @@ def scan(
     """Every conversation of a file, with faults and notes; a faulty row does not raise.
 
     ``format`` is a name in the table of formats or `auto`; ``columns`` maps our column names to
-    the file's; ``options`` say of the file what it does not say itself. All rows are looked at; the
-    first ``most`` sound ones are kept, all where it is None.
+    the file's; ``options`` say of the file what it does not say itself. All rows are checked; the
+    first ``limit`` sound ones are kept, all where it is None.
     """
     layout, faults, records = open_records(SourceRequest(str(path), format, columns or {}, options))
     report, count = RowReport(), 0
@@ -192,16 +188,8 @@ def scan(
         conversation = report.add(parse_record(record, layout))
         if conversation is not None and (limit is None or len(kept) < limit):
             kept.append(conversation)
-    return ReadResult(
-        layout.file,
-        layout.format,
-        count,
-        tuple(kept),
-        report.faults.listed,
-        report.notes,
-        layout.reason,
-        report.faults.unlisted,
-    )
+    faulty, seen = report.faults, (layout.file, layout.format, count, tuple(kept))
+    return ReadResult(*seen, faulty.listed, report.notes, layout.reason, faulty.unlisted)
 
 
 def read_rows(
@@ -237,9 +225,8 @@ def parse_record(record: Record, layout: Layout) -> Parsed[Conversation]:
     if record.values is None or layout.format is None:
         fault = record.fault(layout.file)
         return Parsed(None, record.line, (fault,) if fault else (), noticed)
-    notes = RowNotes()
+    notes, where = RowNotes(), record.file or layout.file
     parsed = _parsed(record.values, FORMATS[layout.format], layout.columns, notes)
-    where = record.file or layout.file
     conversation = replace(parsed, file=where, line=record.line)
     problems = notes.problems or check(conversation)
     faults = tuple(problem.at(where, record.line) for problem in problems)

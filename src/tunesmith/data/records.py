@@ -144,13 +144,11 @@ def reader_of(source: Source, readers: Mapping[str, RecordReader]) -> RecordRead
     if suffix not in readers and head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
         suffix = ".json"
     if suffix not in readers:
-        raise Broken(
-            "unknown_file_kind",
-            f"files of kind `{source.suffix or 'without suffix'}` are not read (known: "
-            f"{', '.join(readers)}; packed as .gz, .zst, .bz2, .xz or .zip).",
-            "Give the file the suffix of what it is, or write one JSON object per line into a "
-            ".jsonl file.",
-        )
+        what = f"files of kind `{source.suffix or 'without suffix'}` are not read (known: "
+        what += f"{', '.join(readers)}; packed as .gz, .zst, .bz2, .xz or .zip)."
+        remedy = "Give the file the suffix of what it is, or write one JSON object per line into a "
+        remedy += ".jsonl file."
+        raise Broken("unknown_file_kind", what, remedy)
     return readers[suffix]
 
 

@@ -42,11 +42,9 @@ def write_sides(
                     (held if is_held[count] else train).write(row)
                 count += 1
         if count != len(is_held) or content_of(asked) != content:
-            raise DataError(
-                f"{asked.file}: changed while it was read.",
-                remedy="Run it again once nothing writes to it any more.",
-                code="changed",
-            )
+            what = f"{asked.file}: changed while it was read."
+            remedy = "Run it again once nothing writes to it any more."
+            raise DataError(what, remedy=remedy, code="changed")
 
     if out.is_dir():
         out.rmdir()  # it is empty

@@ -179,12 +179,10 @@ def tokens_of(asked: SourceRequest, recipe: Recipe, work: Work) -> TokenFile:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as elsewhere:
             return _made_for_now(reopened, replace(work, root=Path(elsewhere)))
     except OSError as error:
-        raise DataError(
-            f"{asked.file}: there is no room for its tokens: {reason}, nor is there any for "
-            f"temporary files ({error.strerror}).",
-            remedy="Set TUNESMITH_HOME to a folder with room that you may write to.",
-            code="disk",
-        ) from None
+        what = f"{asked.file}: there is no room for its tokens: {reason}, nor is there any for "
+        what += f"temporary files ({error.strerror})."
+        remedy = "Set TUNESMITH_HOME to a folder with room that you may write to."
+        raise DataError(what, remedy=remedy, code="disk") from None
 
 
 def _found(folder: Path, source: _Source, work: Work) -> TokenFile | None:
@@ -216,11 +214,9 @@ def _made(folder: Path, source: _Source, work: Work) -> TokenFile:
     def fill(into: Path) -> None:
         token_store.write(into, lambda *sinks: _write(source, work, sinks))
         if content_of(source.asked) != source.content:
-            raise DataError(
-                f"{source.asked.file}: changed while it was read.",
-                remedy="Run it again once nothing writes to it any more.",
-                code="changed",
-            )
+            what = f"{source.asked.file}: changed while it was read."
+            remedy = "Run it again once nothing writes to it any more."
+            raise DataError(what, remedy=remedy, code="changed")
 
     work.root.mkdir(parents=True, exist_ok=True)
     with locks.held(token_store.lock_of(folder), taken=wait):
@@ -305,8 +301,6 @@ def _tokenized(
 
 
 def _raise_lost(lost: Lost) -> NoReturn:
-    raise DataError(
-        f"A process that tokenised rows ended before its work was done ({lost.why}).",
-        remedy="If memory was short, try again with --train.threads 1.",
-        code="worker",
-    )
+    what = f"A process that tokenised rows ended before its work was done ({lost.why})."
+    remedy = "If memory was short, try again with --train.threads 1."
+    raise DataError(what, remedy=remedy, code="worker")

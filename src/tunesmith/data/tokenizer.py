@@ -212,9 +212,8 @@ def added_tokens(backend: Backend) -> re.Pattern[str] | None:
     """What finds a tokeniser's added tokens; None unless its texts may be cut at them and words."""
     made = json.loads(backend.to_str())
     added = made.get("added_tokens") or []
-    plain = not any(
-        token[flag] for token in added for flag in ("normalized", "single_word", "lstrip", "rstrip")
-    )
+    flags = ("normalized", "single_word", "lstrip", "rstrip")
+    plain = not any(token[flag] for token in added for flag in flags)
     normalizer = (made.get("normalizer") or {}).get("type")
     whole = made.get("truncation") is None and made.get("padding") is None
     chance = made["model"].get("dropout")

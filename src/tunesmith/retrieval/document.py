@@ -91,11 +91,9 @@ class ChunkConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.overlap < self.tokens:
-            raise RagError(
-                f"Passages of {pluralize(self.tokens, 'token')} cannot share {self.overlap}.",
-                remedy="Take an overlap from 0 to below the tokens.",
-                code="cutting",
-            )
+            what = f"Passages of {pluralize(self.tokens, 'token')} cannot share {self.overlap}."
+            remedy = "Take an overlap from 0 to below the tokens."
+            raise RagError(what, remedy=remedy, code="cutting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +115,9 @@ class Cutter:
 
         file = model / "tokenizer.json"
         if not file.is_file():
-            raise RagError(
-                f"{model} has no tokenizer.json, by which passages are measured.",
-                remedy="Save the model's fast tokenizer into it (`save_pretrained`).",
-            )
+            what = f"{model} has no tokenizer.json, by which passages are measured."
+            remedy = "Save the model's fast tokenizer into it (`save_pretrained`)."
+            raise RagError(what, remedy=remedy)
         tokenizer = Tokenizer.from_file(str(file))
         tokenizer.no_truncation()  # a cut text would be measured as one that fits
         tokenizer.no_padding()

@@ -190,27 +190,21 @@ def _require_fit(store: PassageStore, source: IndexedFolder) -> None:
     held = store.settings
     root = Path(held.root)
     if root != source.folder.absolute() and root.is_dir():
-        raise RagError(
-            f"{store.uri} holds the documents of {root}, which would all leave.",
-            remedy=f"Index {source.folder} into another store.",
-            code="other_folder",
-        )
+        what = f"{store.uri} holds the documents of {root}, which would all leave."
+        remedy = f"Index {source.folder} into another store."
+        raise RagError(what, remedy=remedy, code="other_folder")
     if held.embedding != source.embedding or held.chunk_config != source.chunk_config:
-        raise RagError(
-            f"{store.uri} was made with {held.embedding} and passages of "
-            f"{pluralize(held.tokens, 'token')} with {held.overlap} shared.",
-            remedy="Give the same, or index the folder into another store.",
-            code="other_settings",
-        )
+        what = f"{store.uri} was made with {held.embedding} and passages of "
+        what += f"{pluralize(held.tokens, 'token')} with {held.overlap} shared."
+        remedy = "Give the same, or index the folder into another store."
+        raise RagError(what, remedy=remedy, code="other_settings")
 
 
 def _nothing(folder: Path, result: Indexed) -> RagError:
     why = [f"{name} {refused.message}" for name, refused in result.refused.items()]
-    return RagError(
-        f"{folder} holds no document that can be read. {' '.join(why)}".strip(),
-        remedy="Name a folder with text, Markdown, HTML, PDF, DOCX, CSV or source code.",
-        code="no_documents",
-    )
+    what = f"{folder} holds no document that can be read. {' '.join(why)}".strip()
+    remedy = "Name a folder with text, Markdown, HTML, PDF, DOCX, CSV or source code."
+    return RagError(what, remedy=remedy, code="no_documents")
 
 
 def _count(result: Indexed, *, before: dict[str, Stored], after: dict[str, Stored]) -> None:

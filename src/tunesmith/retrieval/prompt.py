@@ -98,11 +98,9 @@ def build_prompt(
         if fitting is not whole:
             break
     if room < 0 or (passages and not sources):
-        raise RagError(
-            f"Question and sources do not fit a prompt of {pluralize(max_tokens, 'token')}.",
-            remedy="Ask in fewer words, or allow a longer prompt with --prompt-tokens.",
-            code="too_long",
-        )
+        what = f"Question and sources do not fit a prompt of {pluralize(max_tokens, 'token')}."
+        remedy = "Ask in fewer words, or allow a longer prompt with --prompt-tokens."
+        raise RagError(what, remedy=remedy, code="too_long")
     text = "\n\n".join([HEAD, *(blocks or [NO_SOURCES]), asked])
     return RagPrompt(system, text, tuple(sources), len(passages) - len(sources), refusal)
 

@@ -81,9 +81,8 @@ def decode(data: bytes) -> str:
 
 
 def _not_text(why: str) -> RagError:
-    return RagError(
-        f"is no text: {why}.", remedy="Save it as UTF-8, or leave it out.", code="not_text"
-    )
+    what = f"is no text: {why}."
+    return RagError(what, remedy="Save it as UTF-8, or leave it out.", code="not_text")
 
 
 DELIMITERS = ",;\t|"
@@ -101,11 +100,9 @@ def read_csv(data: bytes) -> SourceDocument:
     try:
         names, *rows = [row for row in csv.reader(io.StringIO(text), dialect) if any(row)]
     except (csv.Error, ValueError) as error:
-        raise RagError(
-            f"is no table that can be read ({error}).",
-            remedy="Save it as CSV with a first row of names.",
-            code="damaged",
-        ) from None
+        what = f"is no table that can be read ({error})."
+        remedy = "Save it as CSV with a first row of names."
+        raise RagError(what, remedy=remedy, code="damaged") from None
     pieces, spans, headings, at = [], [], [], 0
     for number, row in enumerate(rows, start=1):
         named = zip([*names, *[""] * (len(row) - len(names))], row, strict=False)
@@ -195,12 +192,9 @@ def html_document(page: str, kind: str) -> SourceDocument:
     soup: BeautifulSoup = bs4.BeautifulSoup(page, "html.parser")
     title = soup.title.get_text(" ", strip=True) if soup.title else ""
     selectors = ", ".join(_hidden_selectors(soup))
-    for comment in soup.find_all(
-        string=lambda text: isinstance(text, bs4.element.PreformattedString)
-    ):
-        comment.extract()
+    comments = soup.find_all(string=lambda each: isinstance(each, bs4.element.PreformattedString))
     hidden = soup.select(selectors) if selectors else []
-    for element in [*soup.find_all(NEVER_SHOWN), *soup.find_all(_is_hidden), *hidden]:
+    for element in [*comments, *soup.find_all(NEVER_SHOWN), *soup.find_all(_is_hidden), *hidden]:
         element.extract()
     text = markdownify.MarkdownConverter(
         heading_style="atx", strip=["a", "img"], bullets="-"
@@ -233,35 +227,25 @@ W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 HIDING = (f"{W}rPr/{W}vanish", f"{W}rPr/{W}webHidden")
 OLD_OR_ENCRYPTED = b"\xd0\xcf\x11\xe0"  # an OLE container
 WORDS = "word/document.xml"
+UNREADABLE = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, SyntaxError)  # the last: XML's
 
 
 def read_docx(data: bytes) -> SourceDocument:
     """Raises RagError for one that is encrypted, damaged, or unfolds into too much."""
     mammoth = library("mammoth")
     if data.startswith(OLD_OR_ENCRYPTED):
-        raise RagError(
-            "is encrypted, or in the format of Word before 2007.",
-            remedy="Save a copy as .docx without a password.",
-            code="encrypted",
-        )
+        what = "is encrypted, or in the format of Word before 2007."
+        raise RagError(what, remedy="Save a copy as .docx without a password.", code="encrypted")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             _require_size(archive)
         images = mammoth.images.img_element(lambda _: {"src": ""})
         shown = io.BytesIO(_without_hidden(data))
         page = mammoth.convert_to_html(shown, convert_image=images).value
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        KeyError,
-        ValueError,
-        SyntaxError,
-    ) as error:  # XML's is SyntaxError
-        raise RagError(
-            f"is no DOCX that can be opened ({error}).",
-            remedy="Open it in a word processor and save it anew, or leave it out.",
-            code="damaged",
-        ) from None
+    except UNREADABLE as error:
+        what = f"is no DOCX that can be opened ({error})."
+        remedy = "Open it in a word processor and save it anew, or leave it out."
+        raise RagError(what, remedy=remedy, code="damaged") from None
     return html_document(page, "docx")
 
 
@@ -270,11 +254,8 @@ def _require_size(archive: zipfile.ZipFile) -> None:
     if WORDS not in archive.namelist():
         raise KeyError(f"no {WORDS} in it")
     if expanded > MAX_FILE_BYTES:
-        raise RagError(
-            f"unfolds into {expanded / 2**20:,.0f} MB; {MAX_FILE_BYTES >> 20} MB are allowed.",
-            remedy="Save a copy with smaller pictures.",
-            code="too_large",
-        )
+        what = f"unfolds into {expanded / 2**20:,.0f} MB; {MAX_FILE_BYTES >> 20} MB are allowed."
+        raise RagError(what, remedy="Save a copy with smaller pictures.", code="too_large")
 
 
 def _without_hidden(data: bytes) -> bytes:
@@ -314,14 +295,10 @@ def read_pdf(data: bytes) -> SourceDocument:
         held += len(pages[-1]) + 2
         require_text_size(held, what="unfolds into more than")
     if not "".join(pages).strip():
-        raise RagError(
-            f"holds no text on its {len(pages):,} pages: they are pictures.",
-            remedy="Make the text readable first (OCR), and save the PDF anew.",
-            code="no_text",
-        )
-    starts = [0]
-    for text in pages[:-1]:
-        starts.append(starts[-1] + len(text) + 2)
+        what = f"holds no text on its {len(pages):,} pages: they are pictures."
+        remedy = "Make the text readable first (OCR), and save the PDF anew."
+        raise RagError(what, remedy=remedy, code="no_text")
+    starts = [*itertools.accumulate((len(text) + 2 for text in pages[:-1]), initial=0)]
     headings = [
         Heading(starts[at], entry.level + 1, title)
         for entry in pdf.get_toc()
@@ -342,13 +319,7 @@ def _plain(text: str) -> str:
 
 def _unopened(why: str) -> RagError:
     if "assword" in why or "ecurity" in why:
-        return RagError(
-            "is encrypted, and does not open without its password.",
-            remedy="Save a copy without a password.",
-            code="encrypted",
-        )
-    return RagError(
-        f"is no PDF that can be opened ({why.strip()}).",
-        remedy="Open it in a viewer and save it anew, or leave it out.",
-        code="damaged",
-    )
+        what = "is encrypted, and does not open without its password."
+        return RagError(what, remedy="Save a copy without a password.", code="encrypted")
+    remedy = "Open it in a viewer and save it anew, or leave it out."
+    return RagError(f"is no PDF that can be opened ({why.strip()}).", remedy=remedy, code="damaged")

@@ -24,9 +24,8 @@ def require_passages(store: PassageStore, where: Filter) -> None:
     for one in where.conditions:
         if not store.count(one.sql):
             raise RagError(f"No passage has {one}.", remedy=_near(store, one), code="filter")
-    raise RagError(
-        f"No passage has {where} together.", remedy="Leave one of them out.", code="filter"
-    )
+    what = f"No passage has {where} together."
+    raise RagError(what, remedy="Leave one of them out.", code="filter")
 
 
 def _near(store: PassageStore, one: Filter) -> str:
@@ -178,8 +177,8 @@ def _read(
     store: PassageStore, fused: Sequence[Fused], vector: NDArray[np.float32] | None
 ) -> list[Hit]:
     """The passages of these rows; their cosines are with the question's ``vector`` [D]."""
-    taken = store.take([one.row for one in fused])
     hits = []
+    taken = store.take([one.row for one in fused])
     for one in fused:
         passage, own = taken[one.row]
         cosine = None if vector is None else float(own @ vector)

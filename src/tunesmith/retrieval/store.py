@@ -82,12 +82,10 @@ def require_same(embedder: EmbeddingModel, settings: StoreSettings) -> None:
     width, found = probe(embedder)
     near = all(abs(a - b) <= TOLERANCE for a, b in zip(found, settings.probe, strict=True))
     if width != settings.width or not near:
-        raise RagError(
-            f"{embedder.folder} is not the model that the store was made with "
-            f"({settings.embedding}).",
-            remedy="Name that model, or index the folder into another store.",
-            code="other_model",
-        )
+        what = f"{embedder.folder} is not the model that the store was made with "
+        what += f"({settings.embedding})."
+        remedy = "Name that model, or index the folder into another store."
+        raise RagError(what, remedy=remedy, code="other_model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,11 +259,8 @@ def open_store(uri: str) -> PassageStore:
     """The store at a path or an address; raises RagError where there is none."""
     store = find_store(uri)
     if store is None:
-        raise RagError(
-            f"{uri} holds no store.",
-            remedy=f"Make one: tunesmith rag index DIR --store {uri}",
-            code="no_store",
-        )
+        what, remedy = f"{uri} holds no store.", f"Make one: tunesmith rag index DIR --store {uri}"
+        raise RagError(what, remedy=remedy, code="no_store")
     return store
 
 
@@ -297,9 +292,8 @@ def writing(uri: str) -> Iterator[None]:
     """Be the only process that writes; raises RagError where another one does."""
 
     def refuse() -> None:
-        raise RagError(
-            f"Another process is writing to {uri}.", remedy="Wait for it to end.", code="taken"
-        )
+        what = f"Another process is writing to {uri}."
+        raise RagError(what, remedy="Wait for it to end.", code="taken")
 
     if "://" in uri:  # an object storage orders the writes itself, and a later one is refused
         yield
@@ -308,9 +302,8 @@ def writing(uri: str) -> Iterator[None]:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RagError(
-            f"{uri} cannot be written: {error.strerror}.", remedy="Name another folder."
-        ) from None
+        what = f"{uri} cannot be written: {error.strerror}."
+        raise RagError(what, remedy="Name another folder.") from None
     with locks.held(path / ".lock", taken=refuse):
         yield
 
@@ -338,8 +331,5 @@ def _passage(row: dict[str, Any]) -> Passage:
 
 
 def _unusable(uri: str, why: str) -> RagError:
-    return RagError(
-        f"The store {uri} {why}.",
-        remedy="Index the folder into another store, or remove this one first.",
-        code="unusable",
-    )
+    remedy = "Index the folder into another store, or remove this one first."
+    return RagError(f"The store {uri} {why}.", remedy=remedy, code="unusable")

@@ -4,7 +4,6 @@ import contextlib
 import datetime
 import decimal
 import importlib.util
-import shlex
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from tunesmith.data.files.source import (
     Source,
     damaged,
     unused,
+    wrong_part,
 )
 from tunesmith.data.rows import HUB, ReadOptions, Record
 
@@ -156,20 +156,11 @@ def _rows(batches: Iterator[list[SheetRow]], part: str | None) -> Iterator[Sheet
     try:
         for number, cells in chain.from_iterable(takewhile(bool, batches)):
             if not number:
-                raise _choice(cells, part)
+                several = f"has {len(cells)} sheets"
+                raise Broken(*wrong_part(cells, part, noun="sheet", several=several))
             yield number, cells
     except (OSError, MemoryError) as error:
         raise _failed(f"{type(error).__name__}: {error}") from None
-
-
-def _choice(names: Sequence[str], part: str | None) -> Broken:
-    shown = ", ".join(names)
-    if part is not None:
-        what = f"has no sheet `{part}` (found: {shown})."
-        return Broken("unknown_part", what, "Name one of them with --data.part.")
-    what = f"has {len(names)} sheets: {shown}."
-    remedy = f"Say which, for example --data.part {shlex.quote(names[0])}."
-    return Broken("several_parts", what, remedy)
 
 
 def _lost(lost: Lost) -> NoReturn:
@@ -216,8 +207,8 @@ def read_hub(path: str, options: ReadOptions) -> Iterator[Record]:
             yield Record(number, {column: plain(value) for column, value in row.items()})
     except Exception as error:  # whatever a network and a library of many others come to
         reason = " ".join(str(error).split())[:SHOWN_HUB_REASON].rstrip(".") or type(error).__name__
-        row = f" after row {number}" if number else ""
-        what = f"the hub's data set cannot be read{row}: {reason}."
+        after = f" after row {number}" if number else ""
+        what = f"the hub's data set cannot be read{after}: {reason}."
         remedy = f"Check its name, --data.part and the network; or {other}."
         raise Broken("hub", what, remedy) from None
     if not number:

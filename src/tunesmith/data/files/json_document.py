@@ -3,13 +3,12 @@
 import codecs
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import NoReturn
 
-from tunesmith.core.phrases import listed
 from tunesmith.data.faults import Fault, Note
-from tunesmith.data.files.source import Broken
+from tunesmith.data.files.source import Broken, wrong_part
 from tunesmith.data.files.text import MARK, TOO_LARGE, UTF8, Text
 from tunesmith.data.rows import MAX_ROW_BYTES, Record, UniqueKeys, broken_json, given_twice, row_of
 
@@ -237,8 +236,10 @@ def _object(window: _Window, part: str | None, lists_of_a_row: Collection[str]) 
         yield Record(line, None, given_twice(twice, "Give each key once."))
     elif not lists:
         yield from _alone(line, values)
-    elif problem := _choice(lists, part):
-        yield Record(0, None, problem)
+    elif (part is None and len(lists) > 1) or (part is not None and part not in lists):
+        several, first = f"holds {len(lists)} lists of rows", "train" if "train" in lists else ""
+        wrong = wrong_part(lists, part, noun="list of rows", several=several, first=first)
+        yield Record(0, None, Fault(*wrong))
 
 
 def _listed(window: _Window, name: str) -> Iterator[Record]:
@@ -259,16 +260,3 @@ def _alone(line: int, values: dict[str, object]) -> Iterator[Record]:
     columns = {name: column for name, column in values.items() if isinstance(column, list)}
     for place in range(count):
         yield Record(place + 1, {name: column[place] for name, column in columns.items()})
-
-
-def _choice(lists: Sequence[str], part: str | None) -> Fault | None:
-    """What is wrong with the list of rows that was asked for."""
-    shown = listed(lists)
-    if part is not None and part not in lists:
-        what = f"has no list of rows `{part}` (found: {shown})."
-        return Fault("unknown_part", what, "Name one of them with --data.part.")
-    if part is None and len(lists) > 1:
-        what = f"holds {len(lists)} lists of rows: {shown}."
-        first = "train" if "train" in lists else lists[0]
-        return Fault("several_parts", what, f"Say which, for example --data.part {first}.")
-    return None

@@ -4,11 +4,12 @@ import bz2
 import gzip
 import lzma
 import re
+import shlex
 import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -147,19 +148,26 @@ def _member_of(source: Source, part: str | None) -> Source:
 
 def _chosen(names: list[str], part: str | None) -> str:
     """The member to read: the one that was asked for, or the only one."""
-    shown = listed(names)
     if part in names:
         return part
     if not names:
         raise Broken("empty_file", "is an archive without files.", "Name another file.")
-    if len(names) > 1 and part is not None:
-        what = f"has no member `{part}` (found: {shown})."
-        raise Broken("unknown_part", what, "Name one of them with --data.part.")
     if len(names) > 1:
-        what = f"is an archive of {pluralize(len(names), 'file')}: {shown}."
-        remedy = f"Say which one, for example --data.part {names[0]}, or unpack it into a folder."
-        raise Broken("several_parts", what, remedy)
+        several = f"is an archive of {pluralize(len(names), 'file')}"
+        raise Broken(*wrong_part(names, part, noun="member", several=several))
     return names[0]
+
+
+def wrong_part(
+    names: Sequence[str], part: str | None, *, noun: str, several: str, first: str = ""
+) -> tuple[str, str, str]:
+    """Code, message and remedy where a file has ``several`` parts, and none of them is ``part``."""
+    shown = listed(names)
+    if part is not None:
+        what = f"has no {noun} `{part}` (found: {shown})."
+        return "unknown_part", what, "Name one of them with --data.part."
+    remedy = f"Say which, for example --data.part {shlex.quote(first or names[0])}."
+    return "several_parts", f"{several}: {shown}.", remedy
 
 
 def unused(options: ReadOptions, *names: str) -> Iterator[Note]:
