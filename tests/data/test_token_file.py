@@ -13,7 +13,7 @@ from tunesmith.data.read import Layout
 from tunesmith.data.rows import Message, ToolCall, behind_source, in_source, restored, stored
 from tunesmith.data.template import ROWS, Rendering
 from tunesmith.data.token_store import ConversationSubset, TokenWriter, open_tokens
-from tunesmith.data.tokenise import ChunkTokenizer, Recipe
+from tunesmith.data.tokenize import ChunkTokenizer, Recipe
 
 CHATML = tokenizer_of("chatml")
 LAYOUT = Layout("", "chat", {}, "because")

@@ -19,7 +19,7 @@ from tunesmith.data.token_store import (
     remembered,
     sweep,
 )
-from tunesmith.data.tokenise import ChunkTokenizer, Recipe
+from tunesmith.data.tokenize import ChunkTokenizer, Recipe
 
 MADE = ChunkTokenizer(Recipe(CHATML, 500)).conversations(conversations())
 

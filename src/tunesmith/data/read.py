@@ -151,7 +151,7 @@ class Layout:
 class ReadResult:
     """What a file holds: its sound rows, the faults of the others, and what was noticed.
 
-    ``format`` is None if none was recognised, ``reason`` what was seen of it; ``rows`` counts sound
+    ``format`` is None if none was recognized, ``reason`` what was seen of it; ``rows`` counts sound
     and faulty rows. Of faults the first of each code are listed; ``unlisted`` counts the others.
     """
 

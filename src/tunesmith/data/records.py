@@ -35,7 +35,7 @@ def data_files(
 
     Raises Broken where there is none or a choice.
 
-    Texts count only where there is nothing else: beside rows they are a README or a licence.
+    Texts count only where there is nothing else: beside rows they are a README or a license.
     """
     everything = sorted(_walk(folder))
     found = [path for path in everything if kind_of_name(path) in suffixes]
@@ -244,7 +244,7 @@ class Size:
     characters: int
 
 
-SAMPLE = Size(1000, 1 << 24)  # what a format is recognised by
+SAMPLE = Size(1000, 1 << 24)  # what a format is recognized by
 BATCH = Size(256, 1 << 22)
 
 

@@ -1,4 +1,4 @@
-"""A source is tokenised once: its tokens are kept, and found again by all that they depend on."""
+"""A source is tokenized once: its tokens are kept, and found again by all that they depend on."""
 
 import errno
 import hashlib
@@ -30,7 +30,7 @@ from tunesmith.data.read import Layout, SourceRequest, open_records
 from tunesmith.data.records import BATCH, chunked, files_of
 from tunesmith.data.rows import Record, behind_source
 from tunesmith.data.token_store import Contents, TokenFile, TokenWriter
-from tunesmith.data.tokenise import Recipe, TokenChunk, worker_of
+from tunesmith.data.tokenize import Recipe, TokenChunk, worker_of
 from tunesmith.data.tokenizer import Tokenizer
 
 _HASHED_AT_ONCE = 1 << 20
@@ -108,7 +108,7 @@ def combined(parts: Mapping[str, object]) -> str:
 
 
 def tokenizer_digest(tokenizer: Tokenizer) -> str:
-    """A key for all that a tokeniser makes of a conversation, its chat template included."""
+    """A key for all that a tokenizer makes of a conversation, its chat template included."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     made = pickle.dumps(tokenizer) if backend is None else backend.to_str().encode()
     templates = getattr(tokenizer, "chat_template", None)
@@ -131,7 +131,7 @@ _PASSING = {"unreadable_file", "hub"}
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Where sources are tokenised, and who hears of it.
+    """Where sources are tokenized, and who hears of it.
 
     ``root`` holds a folder for each; to empty the cache, delete it.
     """
@@ -208,7 +208,7 @@ def _made(folder: Path, source: _Source, work: Work) -> TokenFile:
         nonlocal others
         others = True
         work.progress.notice(
-            "waiting", f"another process is tokenising {source.asked.file}; waiting for it"
+            "waiting", f"another process is tokenizing {source.asked.file}; waiting for it"
         )
 
     def fill(into: Path) -> None:
@@ -267,7 +267,7 @@ def _write(source: _Source, work: Work, sinks: tuple[pa.NativeFile, ...]) -> Con
         progress=work.progress,
     )
     lines = None if source.content is None else source.content.lines
-    phase = work.progress.quiet_phase(f"tokenising {name}", lines)
+    phase = work.progress.quiet_phase(f"tokenizing {name}", lines)
     with closing(made):
         for some in made:
             writer.write(some)
@@ -296,11 +296,11 @@ def _tokenized(
                 running.enter_context(pool)
                 done = pool.map(chunks, here=here)
             except NotStarted as error:
-                progress.notice("one_process", f"rows are tokenised in one process. {error}")
+                progress.notice("one_process", f"rows are tokenized in one process. {error}")
         yield from done
 
 
 def _raise_lost(lost: Lost) -> NoReturn:
-    what = f"A process that tokenised rows ended before its work was done ({lost.why})."
+    what = f"A process that tokenized rows ended before its work was done ({lost.why})."
     remedy = "If memory was short, try again with --train.threads 1."
     raise DataError(what, remedy=remedy, code="worker")

@@ -25,7 +25,7 @@ from tunesmith.data.dataset import PER_ROW, Dataset, TokenBlock, dataset_of
 from tunesmith.data.faults import Fault, Faults, Note, RowReport
 from tunesmith.data.read import Layout
 from tunesmith.data.rows import Conversation, in_source, restored
-from tunesmith.data.tokenise import TokenChunk
+from tunesmith.data.tokenize import TokenChunk
 
 
 class Conversations:
@@ -114,7 +114,7 @@ class Contents:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenFile:
-    """A source that was tokenised: what is known of it, its rows, their conversations.
+    """A source that was tokenized: what is known of it, its rows, their conversations.
 
     ``key`` is what they are found by in the cache; None where they are not kept.
     """

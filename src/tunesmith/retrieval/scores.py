@@ -37,7 +37,7 @@ MARKS = str.maketrans("", "", string.punctuation)
 
 
 def words_of(text: str) -> list[str]:
-    """The words that are compared: SQuAD's official normalisation, citations left out before it.
+    """The words that are compared: SQuAD's official normalization, citations left out before it.
 
     Lower case, without punctuation, without articles (Rajpurkar et al. 2016, evaluate-v1.1.py).
     """
@@ -46,7 +46,7 @@ def words_of(text: str) -> list[str]:
 
 
 def exact_match(answer: str, right: Sequence[str]) -> float:
-    """1 where the answer is one of the right ones, after normalisation."""
+    """1 where the answer is one of the right ones, after normalization."""
     return float(any(words_of(answer) == words_of(each) for each in right))
 
 

@@ -26,7 +26,7 @@ from tunesmith.data.rows import Conversation
 from tunesmith.data.template import Rendering
 from tunesmith.data.token_cache import TOKENS_VERSION, Work, combined, tokens_of
 from tunesmith.data.token_store import ConversationSubset, TokenFile
-from tunesmith.data.tokenise import Recipe
+from tunesmith.data.tokenize import Recipe
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.models.cache import cache_root
 

@@ -14,7 +14,7 @@ from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data.faults import Fault, Parsed, RowReport
 from tunesmith.data.read import read_rows
 from tunesmith.data.rows import Conversation, TokenRow
-from tunesmith.data.tokenise import Renderer
+from tunesmith.data.tokenize import Renderer
 from tunesmith.data.tokenizer import Tokenizer, decode
 from tunesmith.runs.inspect_data import open_tokenizer
 from tunesmith.runs.rows import rendering_of, source_request

@@ -259,7 +259,7 @@ def open_text(source: Source, options: ReadOptions) -> Text:
 
 
 COLUMN = "text"
-# Far more than a model's context, and little enough to be tokenised at once.
+# Far more than a model's context, and little enough to be tokenized at once.
 MAX_TEXT_BYTES = 1 << 20
 CUT = Note(
     "long_text",

@@ -36,7 +36,7 @@ class Format:
     """One layout: ``columns`` it must have (our name -> names others give it), and its parser.
 
     It may have ``optional`` ones, and any under another name of the same meaning (``synonyms``:
-    theirs -> ours). ``recognises`` is asked of a row that has all columns.
+    theirs -> ours). ``recognizes`` is asked of a row that has all columns.
     """
 
     name: str

@@ -192,7 +192,7 @@ def _message(field: str | None, labels: list[str], rows_each: np.ndarray) -> str
     shown = [order[-1], *order[:SHOWN]] if len(order) > SHOWN else order[::-1]
     each = ", ".join(f"`{shorten(labels[i])}` {rows_each[i]:,}" for i in shown)
     what = "answers" if field is None else f"values of `{field}`"
-    rare = f"rare {what} beside a common one, which the model will favour"
+    rare = f"rare {what} beside a common one, which the model will favor"
     return f"{rare} (rows of the most common and of the rarest: {each})"
 
 

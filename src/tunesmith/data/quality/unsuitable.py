@@ -224,7 +224,7 @@ def knowledge(sample: Sample) -> Iterator[DataFinding]:
         what = (
             f"this looks like knowledge: {percent(facts.named_rows)} of the answers have a name or "
             f"number of their own, {percent(facts.new_words)} of their words are new; fine-tuning "
-            "teaches behaviour, retrieval fits facts better"
+            "teaches behavior, retrieval fits facts better"
         )
         yield DataFinding("knowledge", what, count=sample.count)
 

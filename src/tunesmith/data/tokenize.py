@@ -138,7 +138,7 @@ class Recipe:
 
 
 class ChunkTokenizer:
-    """Renders and tokenises chunks; raises DataError where a chat finds no chat template."""
+    """Renders and tokenizes chunks; raises DataError where a chat finds no chat template."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._renderer = Renderer(
