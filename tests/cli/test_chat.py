@@ -11,7 +11,7 @@ from tunesmith.core.errors import DataError
 
 @dataclass(frozen=True)
 class Reply:
-    voice: str
+    participant: str
     question: str
     text: str
     tokens: int
@@ -20,16 +20,15 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Voice:
+class Participant:
     name: str
 
 
 class Echo:
-    """A chat whose voices answer with what they were asked, in two pieces."""
+    """A conversation whose participants answer with what they were asked, in two pieces."""
 
     def __init__(self, *names, inserted=None, system=None, cut=False):
         self.participants = names
-        self.voices = [Voice(name) for name in names]
         self.inserted = self.inserted_system = inserted
         self.system, self.cut = system, cut
         self.resets, self.notes = [], ["a: 1 of 2 layers see only the last 16 tokens"]
@@ -40,13 +39,21 @@ class Echo:
 
     def reply(self, *asked, participant=None, on_text, stop):
         """As `api.load.Dialogue` has it, or what lies below that, which is given who answers."""
-        *voice, question = asked
-        name = voice[0].name if voice else participant
+        *given, question = asked
+        name = given[0].name if given else participant
         if question == "too long":
             raise DataError("The conversation is too long.", remedy="Start anew with /reset.")
         on_text(question[:2])
         on_text(question[2:] + "!")
         return Reply(name, question, question + "!", 5, self.cut, stopped=stop())
+
+
+class EchoBelow(Echo):
+    """The same as `conversation.chat` has it: participants are objects with a name."""
+
+    def __init__(self, *names):
+        super().__init__(*names)
+        self.participants = [Participant(name) for name in names]
 
 
 @pytest.fixture
@@ -85,7 +92,7 @@ def test_each_line_from_a_pipe_gets_its_answer(lines, capsys):
     assert capsys.readouterr().out == "hello!\nwhat now!\n"
 
 
-def test_several_voices_answer_under_their_names(lines, capsys):
+def test_several_participants_answer_under_their_names(lines, capsys):
     lines("hello")
     talk(Echo("a", "b"))
     assert capsys.readouterr().out == "a: hello!\nb: hello!\n"
@@ -167,7 +174,7 @@ def loaded(replace_module):
 
     def open_chat(found, *, sampling, seed, system, force):
         asked.update(found=found, sampling=sampling, seed=seed, system=system, force=force)
-        return Echo(*found.voices)
+        return EchoBelow(*found.participants)
 
     replace_module("tunesmith.conversation.chat", open_chat=open_chat)
     replace_module("tunesmith.generation.sampling", Sampling=Sampling)
@@ -178,7 +185,7 @@ def test_answers_are_one_document(loaded, lines, tunesmith):
     lines("hello", "bye")
     ended = tunesmith("chat", "some-model", "--json")
     assert ended.document["answers"] == ["hello!", "bye!"]
-    assert ended.document["replies"][0]["voice"] == "some-model"
+    assert ended.document["replies"][0]["participant"] == "some-model"
     assert "warning: a: 1 of 2 layers see only the last 16 tokens." in ended.err
 
 

@@ -3,6 +3,8 @@
 import warnings
 from collections.abc import Mapping
 
+from tunesmith.core.errors import OldNameWarning
+
 KEYS = {
     "data.too_long": "data.overflow",
     "method.start": "method.init",
@@ -17,10 +19,6 @@ VALUES: dict[str, dict[str, str]] = {
     "data.overflow": {"refuse": "error", "cut": "truncate"},
     "evaluate.forgetting.scale": {"full": "none"},
 }
-
-
-class OldNameWarning(FutureWarning):
-    """A config names something as an earlier version did."""
 
 
 def new_key(key: str, *, warn: bool = True) -> str:
@@ -40,11 +38,10 @@ def with_new_names(
     """
     found: dict[str, object] = {}
     for key, value in values.items():
-        path = prefix + key
-        name = KEYS.get(path, path).rpartition(".")[2]
-        if name in values:
-            name = key
-        path = new_key(path, warn=warn) if name != key else path
+        path, name = prefix + key, key
+        if path in KEYS and KEYS[path].rpartition(".")[2] not in values:
+            path = new_key(path, warn=warn)
+            name = path.rpartition(".")[2]
         if isinstance(value, Mapping):
             found[name] = with_new_names(value, warn=warn, prefix=f"{path}.")
         elif isinstance(value, str) and value in (renamed := VALUES.get(path, {})):

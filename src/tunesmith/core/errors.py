@@ -65,3 +65,7 @@ class RagError(TunesmithError):
     """Documents that cannot be read, or a store that cannot be opened, written or searched."""
 
     code = "rag"
+
+
+class OldNameWarning(FutureWarning):
+    """A config or a command line names something as an earlier version did."""
