@@ -159,7 +159,7 @@ def test_sizes_lengths_and_the_training_time_are_told(write, model, tunesmith):
 def test_rows_are_left_out_by_name_and_notes_say_their_code(write, model, tunesmith):
     data = write(row(1), row(1), row(2), row(3))
     page = tunesmith("data", "check", data, "--model", model).out
-    assert "note: the same row stands further up (1 row: line 2) [duplicates]" in page
+    assert "note: the same row appears earlier (1 row: line 2) [duplicates]" in page
     assert "few rows for lora" in page
     words = ("--data.drop", "duplicates", "--method.kind", "full", "--json")
     told = tunesmith("data", "check", data, "--model", model, *words).document["warnings"]

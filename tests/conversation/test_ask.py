@@ -14,7 +14,7 @@ from tunesmith.data.template import render_prompt
 from tunesmith.data.tokenizer import encode
 from tunesmith.generation.decoder import ChatSession
 from tunesmith.generation.sampling import Sampling
-from tunesmith.retrieval.chunk import ChunkConfig
+from tunesmith.retrieval.document import ChunkConfig
 from tunesmith.retrieval.index import IndexedFolder, index
 from tunesmith.retrieval.passage import Filter
 from tunesmith.retrieval.prompt import REFUSALS

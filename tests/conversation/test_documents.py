@@ -5,7 +5,7 @@ from tests.retrieval.toy import ToyEmbedder, toy_folder
 from tunesmith.conversation import documents
 from tunesmith.conversation.documents import IndexSettings, index_folder
 from tunesmith.core.errors import RagError
-from tunesmith.retrieval.chunk import ChunkConfig
+from tunesmith.retrieval.document import ChunkConfig
 
 pytest.importorskip("lancedb", reason="the extra `rag` is not installed")
 

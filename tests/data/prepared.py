@@ -8,7 +8,7 @@ from tunesmith.data.dataset import Dataset, Limit, Overflow, dataset_of, limited
 from tunesmith.data.faults import RowReport, refuse
 from tunesmith.data.rows import Conversation
 from tunesmith.data.template import ROWS, Rendering
-from tunesmith.data.tokenise import ChunkTokenizer, Recipe
+from tunesmith.data.tokenize import ChunkTokenizer, Recipe
 from tunesmith.data.tokenizer import Tokenizer
 
 

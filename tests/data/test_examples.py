@@ -63,5 +63,5 @@ def test_a_prompt_may_open_the_thinking(opening, thinking, trained):
     row = Conversation((Message("user", "q"), answer), "f", 1)
     tokenizer, (document,) = documents(template(prompt), row)
     assert supervised_runs(tokenizer, document.row) == [trained]
-    noted = {remark.code for remark in document.remarks}
+    noted = {note.code for note in document.notes}
     assert ("empty_thinking" in noted) == (trained.startswith("</think>"))

@@ -149,7 +149,7 @@ def test_thinking_of_each_answer_is_trained_and_stripped_from_those_before(name)
     assert trained(name, documents) == [[f"{first}a{end}"], [f"{second}b{end}"]]
     text = FAMILIES[name].tokenizer.decode(documents[1].row.ids)
     assert ("hm, 41" in text) == (name == "granite3_3")
-    noted = {remark.code for remark in documents[0].remarks}
+    noted = {note.code for note in documents[0].notes}
     assert ("thinking_left_out" in noted) == (name != "granite3_3")
     assert "answers_apart" in noted
 
@@ -259,7 +259,7 @@ def test_a_system_prompt_that_is_only_served_is_named_and_trained_behind_each_an
 
 def test_names_that_are_left_out_are_noted():
     (document,) = rendered("qwen2_5", Message("user", "q", name="Ann"), Message("assistant", "a"))
-    assert "names_left_out" in {remark.code for remark in document.remarks}
+    assert "names_left_out" in {note.code for note in document.notes}
 
 
 @pytest.mark.parametrize("name", sorted(FAMILIES))
@@ -312,9 +312,9 @@ def test_the_page_tells_of_each_template_what_it_does():
 
 def test_the_page_names_every_code_that_a_template_can_give():
     text = (ROOT / "docs" / "masks.md").read_text(encoding="utf-8")
-    for file in ("examples", "chat_format", "fit", "template"):
+    for file in ("examples", "chat_format", "template"):
         source = (SRC / "tunesmith" / "data" / f"{file}.py").read_text(encoding="utf-8")
-        codes = re.findall(r"(?:Problem|Remark|Unrenderable)\(\s*\"(\w+)\"", source)
+        codes = re.findall(r"(?:Fault|Note|Unrenderable)\(\s*\"(\w+)\"", source)
         assert codes
         assert {code for code in codes if f"`{code}`" not in text} == set()
 

@@ -10,15 +10,14 @@ from tunesmith.data.faults import (
     Fault,
     Faults,
     FaultyData,
-    Problem,
-    Remark,
+    Note,
     RowReport,
     refuse,
 )
 
 
 def faults(code, count):
-    return [Fault("f", line, code, "what.", "remedy.") for line in range(1, count + 1)]
+    return [Fault(code, "what.", "remedy.", "f", line) for line in range(1, count + 1)]
 
 
 def test_few_faults_are_shown_in_full():
@@ -38,14 +37,14 @@ def test_many_faults_are_cut_but_counted_and_no_kind_is_hidden():
 
 
 def test_fault_of_a_whole_file_has_no_line():
-    assert str(Fault("f", None, "empty_file", "holds no rows.", "")) == "f: holds no rows."
+    assert str(Fault("empty_file", "holds no rows.", "", "f", None)) == "f: holds no rows."
 
 
 def test_notes_count_rows_in_order_of_appearance():
     book = RowReport()
     for line in (2, 5):
-        book.add_remarks([Remark("b", "said")], line=line)
-    book.add_remarks([Remark("a", "other")], line=6)
+        book.add_notes([Note("b", "said")], line=line)
+    book.add_notes([Note("a", "other")], line=6)
     assert [(n.code, n.count, n.lines) for n in book.notes] == [("b", 2, (2, 5)), ("a", 1, (6,))]
 
 
@@ -73,10 +72,10 @@ def test_books_of_parts_are_the_book_of_the_whole():
 
 
 def test_a_fault_of_the_whole_file_is_told_once_however_many_parts_have_it():
-    whole, book = Fault("f", None, "end_not_trained", "what.", "remedy."), RowReport()
+    whole, book = Fault("end_not_trained", "what.", "remedy.", "f", None), RowReport()
     for number in range(3):
         part = RowReport()
-        part.add_faults([whole, whole, Fault("f", number + 1, "empty", "what.", "remedy.")])
+        part.add_faults([whole, whole, Fault("empty", "what.", "remedy.", "f", number + 1)])
         book.merge(part.faults)
     found = book.faults
     assert [fault.line for fault in found.listed] == [None, 1, 2, 3]
@@ -94,13 +93,13 @@ def test_what_is_not_listed_is_said_where_a_run_refuses():
 
 
 def test_a_text_that_quotes_a_row_is_shortened():
-    assert Problem("broken", "of two\nlines", "y").at("f", 1).message == "of two lines"
-    fault = Problem("unknown_role", "x" * 10**6, "y").at("f", 1)
+    assert Fault("broken", "of two\nlines", "y").at("f", 1).message == "of two lines"
+    fault = Fault("unknown_role", "x" * 10**6, "y").at("f", 1)
     assert len(fault.message) < TEXT_CHARACTERS + 50
     assert "999,000 characters left out" in fault.message
     book = RowReport()
     for line in (1, 2):
-        book.add_remarks([Remark("unused", "z" * 5000)], line=line)
+        book.add_notes([Note("unused", "z" * 5000)], line=line)
     (note,) = book.notes
     assert len(note.message) < TEXT_CHARACTERS + 50
     assert (note.count, note.lines) == (2, (1, 2))
@@ -109,7 +108,7 @@ def test_a_text_that_quotes_a_row_is_shortened():
 def test_notes_are_bounded_in_lines_and_in_kinds_and_count_every_row():
     book = RowReport()
     for line in range(1, LISTED + 11):
-        book.add_remarks([Remark("same", "always"), Remark("own", f"row {line}")], line=line)
+        book.add_notes([Note("same", "always"), Note("own", f"row {line}")], line=line)
     same = [note for note in book.notes if note.code == "same"]
     own = [note for note in book.notes if note.code == "own"]
     assert [(note.count, len(note.lines)) for note in same] == [(LISTED + 10, LISTED)]
@@ -123,8 +122,8 @@ def test_notes_of_parts_are_the_notes_of_the_whole():
     for start in range(0, 3000, 300):
         part = RowReport()
         for line in range(start, start + 300):
-            remarks = [Remark("a", "always"), Remark("b", f"row {line % 7}")]
-            whole.add_remarks(remarks, line=line)
-            part.add_remarks(remarks, line=line)
+            notes = [Note("a", "always"), Note("b", f"row {line % 7}")]
+            whole.add_notes(notes, line=line)
+            part.add_notes(notes, line=line)
         parts.merge(Faults(), part.notes)
     assert parts.notes == whole.notes

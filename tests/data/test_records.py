@@ -98,7 +98,7 @@ def test_texts_count_where_there_are_no_rows_and_a_readme_never(tmp_path):
     assert [r["text"] for r in found.rows] == ["one", "two"]
     fill(tmp_path, c_jsonl=row(1))
     assert read(tmp_path).rows == [json.loads(row(1))]
-    (told,) = (r.remarks[0].message for r in read_records(tmp_path) if r.remarks)
+    (told,) = (r.notes[0].message for r in read_records(tmp_path) if r.notes)
     assert "left out 4 others: LICENSE.txt, README.md, a.txt" in told
 
 

@@ -18,11 +18,11 @@ from tunesmith.core import files, progress
 from tunesmith.core.errors import DataError
 from tunesmith.core.progress import Cancelled, Notice, Progress
 from tunesmith.data import token_cache, token_store
-from tunesmith.data import token_store as source_key
+from tunesmith.data import token_cache as source_key
 from tunesmith.data.read import SourceRequest
 from tunesmith.data.template import Rendering
 from tunesmith.data.token_cache import Work, tokens_of
-from tunesmith.data.tokenise import Recipe
+from tunesmith.data.tokenize import Recipe
 from tunesmith.data.tokenizer import add_tokens_
 
 RECIPE = Recipe(tokenizer_of("chatml"), 200)
@@ -346,7 +346,7 @@ def test_progress_is_reported_by_the_line(rows, work):
     path = rows(600)
     made(path, replace(work, progress=Progress(seen.append, threads=1)))
     assert [(event.done, event.total) for event in seen] == [(255, 600), (511, 600), (600, 600)]
-    assert {event.phase for event in seen} == {f"tokenising {path}"}
+    assert {event.phase for event in seen} == {f"tokenizing {path}"}
 
 
 def test_processes_and_none_keep_the_same_tokens(rows, work, monkeypatch):

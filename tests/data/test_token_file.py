@@ -7,13 +7,13 @@ import pyarrow as pa
 import pytest
 
 from tests.data.tiny import talk, tokenizer_of, tokens_of
-from tunesmith.data import token_file
+from tunesmith.data import token_store as token_file
 from tunesmith.data.faults import Fault
 from tunesmith.data.read import Layout
 from tunesmith.data.rows import Message, ToolCall, behind_source, in_source, restored, stored
 from tunesmith.data.template import ROWS, Rendering
-from tunesmith.data.token_file import ConversationSubset, TokenWriter, open_tokens
-from tunesmith.data.tokenise import ChunkTokenizer, Recipe
+from tunesmith.data.token_store import ConversationSubset, TokenWriter, open_tokens
+from tunesmith.data.tokenize import ChunkTokenizer, Recipe
 
 CHATML = tokenizer_of("chatml")
 LAYOUT = Layout("", "chat", {}, "because")
@@ -79,7 +79,7 @@ def test_documents_of_one_conversation_have_one_owner():
 
 def test_faults_and_notes_are_in_the_place_where_the_source_is_now():
     bad = dataclasses.replace(talk("q", "a<|im_end|>", line=9), file="/b.jsonl")
-    fault = Fault("", None, "empty_file", "holds no rows.", "")
+    fault = Fault("empty_file", "holds no rows.", "", "", None)
     _, contents = written([*conversations(3), bad], faults=[fault])
     told = contents.at("d/a").faults.listed
     assert [(each.file, each.line) for each in told] == [("d/a", None), ("d/a/b.jsonl", 9)]

@@ -8,18 +8,18 @@ import pytest
 from tests.data.test_token_file import CHATML, LAYOUT, conversations
 from tunesmith.core import files, locks
 from tunesmith.data import token_store
-from tunesmith.data.token_file import TokenWriter
 from tunesmith.data.token_store import (
     CONTENTS,
     CONVERSATIONS,
     ROWS,
     Damaged,
+    TokenWriter,
     open_folder,
     remember,
     remembered,
     sweep,
 )
-from tunesmith.data.tokenise import ChunkTokenizer, Recipe
+from tunesmith.data.tokenize import ChunkTokenizer, Recipe
 
 MADE = ChunkTokenizer(Recipe(CHATML, 500)).conversations(conversations())
 

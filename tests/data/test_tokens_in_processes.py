@@ -14,7 +14,7 @@ from tunesmith.data import token_cache
 from tunesmith.data.read import Layout
 from tunesmith.data.records import Size, chunked
 from tunesmith.data.rows import Record
-from tunesmith.data.tokenise import Recipe
+from tunesmith.data.tokenize import Recipe
 
 RECIPE = Recipe(tokenizer_of("chatml"), 500)
 LAYOUT = Layout("", "prompt-completion", {})

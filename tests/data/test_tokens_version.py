@@ -11,8 +11,8 @@ from tests.data.families import TEMPLATES
 from tests.recorded.base import TEMPLATE, base_tokenizer
 from tunesmith.data.read import SourceRequest, open_records
 from tunesmith.data.template import Rendering
-from tunesmith.data.token_store import TOKENS_VERSION
-from tunesmith.data.tokenise import ChunkTokenizer, Recipe
+from tunesmith.data.token_cache import TOKENS_VERSION
+from tunesmith.data.tokenize import ChunkTokenizer, Recipe
 
 # Where a test fails: is the change of the tokens meant? Then give TOKENS_VERSION another value, and
 # record it here with what the test found. Else tokens of another version of the program would be

@@ -9,7 +9,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import PreTrainedTokenizerFast
 
 from tunesmith.data.dataset import Dataset
-from tunesmith.data.faults import Fault, Parsed, Remark
+from tunesmith.data.faults import Fault, Note, Parsed
 from tunesmith.data.rows import Conversation, Message, TokenRow
 
 SPECIAL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>", "<start_of_turn>", "<end_of_turn>"]
@@ -141,7 +141,7 @@ class Document:
 
     row: TokenRow | None
     faults: tuple[Fault, ...] = ()
-    remarks: tuple[Remark, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def documents_of(outcomes: Iterable[Parsed[tuple[TokenRow, ...]]]) -> list[Document]:
@@ -149,7 +149,7 @@ def documents_of(outcomes: Iterable[Parsed[tuple[TokenRow, ...]]]) -> list[Docum
     found = []
     for each in outcomes:
         first, *others = each.value or (None,)
-        found += [Document(first, each.faults, each.remarks), *map(Document, others)]
+        found += [Document(first, each.faults, each.notes), *map(Document, others)]
     return found
 
 

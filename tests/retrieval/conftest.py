@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 
 from tests.retrieval.toy import ToyEmbedder, toy_folder
-from tunesmith.retrieval.chunk import ChunkConfig
+from tunesmith.retrieval.document import ChunkConfig
 from tunesmith.retrieval.index import IndexedFolder, index
 
 # Whoever has not installed the extra `rag` (it is part of `test`) runs the other tests.

@@ -5,10 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunesmith.core.errors import RagError
-from tunesmith.retrieval.chunk import ChunkConfig, Cutter
-from tunesmith.retrieval.document import SourceDocument
+from tunesmith.retrieval.document import ChunkConfig, Cutter, SourceDocument
 from tunesmith.retrieval.read import read_document
-from tunesmith.retrieval.read_text import read_csv
+from tunesmith.retrieval.readers import read_csv
 
 WORDS = st.lists(
     st.sampled_from(["tea", "고양이", "x.", "\n\n", "# H\n", "- a\n", "é"]), min_size=1

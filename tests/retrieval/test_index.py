@@ -10,9 +10,9 @@ from tests.retrieval.toy import encrypted_pdf, pdf
 from tunesmith.core.errors import RagError
 from tunesmith.core.progress import Progress
 from tunesmith.retrieval import index as index_module
-from tunesmith.retrieval.chunk import ChunkConfig
+from tunesmith.retrieval.document import ChunkConfig
 from tunesmith.retrieval.passage import Filter
-from tunesmith.retrieval.reading import Reading
+from tunesmith.retrieval.read import Reading
 from tunesmith.retrieval.store import open_store
 
 
@@ -140,11 +140,11 @@ KILLED = """
     from tunesmith.core import progress
     from tunesmith.core.progress import Progress
     from tunesmith.retrieval import index as module
-    from tunesmith.retrieval.chunk import Cutting
+    from tunesmith.retrieval.document import ChunkConfig
 
     module.CHUNKS_AT_ONCE = 2
     folder, store, model = map(Path, sys.argv[1:])
-    source = module.IndexedFolder(folder, "toy", lambda: ToyEmbedder(model), Cutting(40, 8))
+    source = module.IndexedFolder(folder, "toy", lambda: ToyEmbedder(model), ChunkConfig(40, 8))
     progress.SECONDS_BETWEEN_REPORTS = 0.0
     die = lambda event: event.done and os.kill(os.getpid(), signal.SIGKILL)
     module.index(source, str(store), progress=Progress(die))

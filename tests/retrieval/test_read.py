@@ -73,7 +73,7 @@ def test_headings_of_a_docx_are_known():
 
 def test_an_encrypted_docx_and_one_that_unfolds_into_too_much_are_refused(monkeypatch):
     assert refusal("a.docx", b"\xd0\xcf\x11\xe0 and so on").code == "encrypted"
-    monkeypatch.setattr("tunesmith.retrieval.read_office.MOST_FILE_BYTES", 100_000)
+    monkeypatch.setattr("tunesmith.retrieval.readers.MAX_FILE_BYTES", 100_000)
     assert refusal("a.docx", docx(("", "x"), zeros=200_000)).code == "too_large"
 
 

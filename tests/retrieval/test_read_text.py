@@ -3,7 +3,7 @@
 import pytest
 
 from tunesmith.core.errors import RagError
-from tunesmith.retrieval.read_text import decode, read_code, read_csv
+from tunesmith.retrieval.readers import decode, read_code, read_csv
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp949", "euc-kr"])

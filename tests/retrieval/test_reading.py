@@ -5,9 +5,8 @@ import pytest
 
 from tests.retrieval.toy import pdf
 from tunesmith.core.errors import RagError
-from tunesmith.retrieval.chunk import ChunkConfig
-from tunesmith.retrieval.read import FileOrder, Refused
-from tunesmith.retrieval.reading import Reading, read_files
+from tunesmith.retrieval.document import ChunkConfig
+from tunesmith.retrieval.read import FileOrder, Reading, Refused, read_files
 
 
 @pytest.fixture

@@ -58,6 +58,6 @@ def test_a_question_finds_its_own_passage_and_not_another(indexed, embedder):
     store = open_store(indexed.uri)
     leave, pets, _ = store.passages()
     question = "How many days of leave has an employee?"
-    assert finds_again(store, embedder, question, leave, among=1)
-    assert not finds_again(store, embedder, question, pets, among=1)
-    assert finds_again(store, embedder, question, pets, among=3)
+    assert finds_again(store, embedder, question, leave, top_k=1)
+    assert not finds_again(store, embedder, question, pets, top_k=1)
+    assert finds_again(store, embedder, question, pets, top_k=3)

@@ -260,8 +260,8 @@ def index(  # noqa: PLR0913  # one keyword for each setting
     start = time.perf_counter()
     with working("", stopped="Stopped.", on_event=on_event, progress=progress) as work:
         from tunesmith.conversation.documents import DEFAULT_EMBEDDING, IndexSettings, index_folder
-        from tunesmith.retrieval.chunk import ChunkConfig
-        from tunesmith.retrieval.reading import Reading
+        from tunesmith.retrieval.document import ChunkConfig
+        from tunesmith.retrieval.read import Reading
 
         settings = IndexSettings(
             embedding or DEFAULT_EMBEDDING,

@@ -12,13 +12,12 @@ from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.evaluation.checks.similarity import is_latin
 from tunesmith.models.embedder import E5, MINILM, load_embedder, reads_only_latin
-from tunesmith.retrieval.chunk import ChunkConfig
 from tunesmith.retrieval.confidence import SCORED_HITS, confidence, known_threshold
-from tunesmith.retrieval.embedding import EmbeddingModel, require_same
+from tunesmith.retrieval.document import ChunkConfig
 from tunesmith.retrieval.index import Indexed, IndexedFolder, index
-from tunesmith.retrieval.reading import Reading
+from tunesmith.retrieval.read import Reading
 from tunesmith.retrieval.retrieve import Hit, Search, require_passages, retrieve, with_neighbours
-from tunesmith.retrieval.store import PassageStore, open_store
+from tunesmith.retrieval.store import EmbeddingModel, PassageStore, open_store, require_same
 
 DEFAULT_EMBEDDING = MINILM.name
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from tunesmith.core.errors import DataError, RagError
 from tunesmith.core.numbers import pluralize
-from tunesmith.data.faults import Problem, RowReport, refuse
-from tunesmith.data.formats.mapping import shown
+from tunesmith.data.faults import Fault, RowReport, refuse
+from tunesmith.data.formats.layout import shown
 from tunesmith.data.quality.near import NearTexts, equal_pairs, near_pairs
 from tunesmith.data.quality.text import bare, digest, fold
 from tunesmith.data.records import read_records
@@ -61,16 +61,16 @@ def read_questions(
 Names = Mapping[str, tuple[str, ...]]
 
 
-def _problem(row: Mapping[str, object], names: Names) -> Problem | None:
+def _problem(row: Mapping[str, object], names: Names) -> Fault | None:
     for ours in ("question", "answer", "group"):
         if names[ours] and not any(name in row for name in names[ours]):
             name = ours if ours in names[ours] else names[ours][0]
             what = f'"{name}" is missing (found: {shown(row)}).'
             empty = ', empty ("") where nothing answers it' if ours == "answer" else ""
             remedy = f"Add it{empty}, or map it with --data.map {ours}=COLUMN."
-            return Problem("missing_column", what, remedy)
+            return Fault("missing_column", what, remedy)
     if not _text(row, names["question"]):
-        return Problem("no_question", "the question is empty.", "Write one, or remove the row.")
+        return Fault("no_question", "the question is empty.", "Write one, or remove the row.")
     return None
 
 

@@ -24,13 +24,12 @@ from tunesmith.evaluation.answers import text_of
 from tunesmith.evaluation.arms import Arm
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.sampling import Sampling
-from tunesmith.retrieval.embedding import EmbeddingModel
 from tunesmith.retrieval.passage import Passage
 from tunesmith.retrieval.prompt import sanitize
 from tunesmith.retrieval.questions import RetrievalQuestion
 from tunesmith.retrieval.retrieve import Search, retrieve
 from tunesmith.retrieval.scores import says, words_of
-from tunesmith.retrieval.store import PassageStore
+from tunesmith.retrieval.store import EmbeddingModel, PassageStore
 from tunesmith.runs.locate import locate
 
 QUESTION, ANSWER = "Question:", "Answer:"

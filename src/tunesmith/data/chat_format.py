@@ -18,7 +18,7 @@ from tunesmith.data.chat_text import (
     marked_text,
     template_of,
 )
-from tunesmith.data.faults import Remark
+from tunesmith.data.faults import Note
 from tunesmith.data.rows import Message, Tool, ToolCall
 from tunesmith.data.tokenizer import Tokenizer, decode, encode
 
@@ -60,7 +60,9 @@ def study_tools(tokenizer: Tokenizer, template: str) -> ToolFormat:
     """Learn the format; never raises."""
     calls = _dialect_of_calls(tokenizer)
     dialect = calls or TemplateDialect()
-    thinks = _takes_thinking(tokenizer)
+    answer = Message("assistant", "probeanswer9z", thinking=THOUGHT)
+    thinks = THOUGHT in (_text(tokenizer, given([ASKING, answer])) or "")
+    used = given([ASKING, CALLING, RESULT], [TOOL], dialect=dialect)
     inline = not thinks and (OPEN in template or CLOSE in template)
     with_tools = _text(tokenizer, given([ASKING], [TOOL]), prompt=True)
     return ToolFormat(
@@ -68,7 +70,7 @@ def study_tools(tokenizer: Tokenizer, template: str) -> ToolFormat:
         takes_calls=calls is not None,
         takes_thinking=thinks or inline,
         dialect=replace(dialect, inline_thinking=inline),
-        written=_result(tokenizer, calls) if calls else "",
+        written=(calls and _text(tokenizer, used, prompt=True)) or "",
     )
 
 
@@ -84,23 +86,10 @@ def _dialect_of_calls(tokenizer: Tokenizer) -> TemplateDialect | None:
     }
     if all(alone is None for alone, _ in texts.values()):
         return TemplateDialect()
-    fitting = [each for each in dialects if _is_written(texts[each][0])]
+    alone = {each: texts[each][0] or "" for each in dialects}
+    fitting = [each for each in dialects if TOOL_NAME in alone[each] and CITY in alone[each]]
     with_result = [each for each in fitting if texts[each][1] is not None]
     return next(iter([*with_result, *fitting]), None)
-
-
-def _is_written(text: str | None) -> bool:
-    return text is not None and TOOL_NAME in text and CITY in text
-
-
-def _result(tokenizer: Tokenizer, dialect: TemplateDialect) -> str:
-    chat = given([ASKING, CALLING, RESULT], [TOOL], dialect=dialect)
-    return _text(tokenizer, chat, prompt=True) or ""
-
-
-def _takes_thinking(tokenizer: Tokenizer) -> bool:
-    answer = Message("assistant", "probeanswer9z", thinking=THOUGHT)
-    return THOUGHT in (_text(tokenizer, given([ASKING, answer])) or "")
 
 
 def _text(tokenizer: Tokenizer, chat: Given, *, prompt: bool = False) -> str | None:
@@ -113,11 +102,11 @@ def _text(tokenizer: Tokenizer, chat: Given, *, prompt: bool = False) -> str | N
 SYSTEM, QUESTION, ANSWER = "probesystem7q", "probequestion4x", "probeanswer9z"
 PROBE = (Message("user", QUESTION), Message("assistant", ANSWER))
 GENERATION_MARK = re.compile(r"\{%-?\s*generation\s*-?%\}")
-OTHER_PROMPT = Remark(
+OTHER_PROMPT = Note(
     "other_prompt",
     "the chat template opens an answer differently when the model is asked than in training",
 )
-DATED = Remark(
+DATED = Note(
     "dated_template", "the chat template writes today's date: rows change from one day to the next"
 )
 THINKING = {OPEN, CLOSE}
@@ -132,7 +121,7 @@ class ChatFormat:
     marks; it is None without (working) marks. ``control`` finds tokens that structure a
     conversation, ``special`` every other special token. ``keeps_system`` is whether a system
     message is written (or refused) and not left out, ``tools`` how tools and thinking are.
-    ``empty_thinking`` is what it writes in front of an answer without thinking. ``remarks`` are
+    ``empty_thinking`` is what it writes in front of an answer without thinking. ``notes`` are
     true of every row.
     """
 
@@ -144,7 +133,7 @@ class ChatFormat:
     keeps_system: bool
     tools: ToolFormat
     empty_thinking: str
-    remarks: tuple[Remark, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def study(tokenizer: Tokenizer) -> ChatFormat:
@@ -159,7 +148,8 @@ def study(tokenizer: Tokenizer) -> ChatFormat:
     tools = study_tools(tokenizer, template)
     seen = full + (system or "") + tools.written
     used = {text for text in special.values() if text in seen} | set(written.values())
-    used = (used | _named_tokens(tokenizer)) - THINKING
+    named = map(tokenizer.special_tokens_map.get, ("bos_token", "eos_token", "pad_token"))
+    used = (used | {token for token in named if isinstance(token, str)}) - THINKING
     prompt_ids, full_ids, after_ids = encode(tokenizer, [prompt, full, after])
     marked = _marked(tokenizer, template, ids)
     before = full.removeprefix(prompt).partition(ANSWER)[0] if full.startswith(prompt) else ""
@@ -176,7 +166,7 @@ def study(tokenizer: Tokenizer) -> ChatFormat:
         keeps_system=system is None or SYSTEM in system,
         tools=tools,
         empty_thinking=before if CLOSE in before else "",
-        remarks=tuple(remark for remark, true in is_true.items() if true),
+        notes=tuple(note for note, true in is_true.items() if true),
     )
 
 
@@ -186,17 +176,13 @@ def _probe(tokenizer: Tokenizer) -> tuple[str, str]:
         prompt = chat_text(tokenizer, given(PROBE[:1]), prompt=True)
         full = chat_text(tokenizer, given(PROBE))
     except TEMPLATE_ERRORS as error:
-        raise DataError(
-            f"The tokenizer's chat template cannot write a question and an answer: {error}.",
-            remedy="Give a model with a working chat template, or mend its chat_template.jinja.",
-            code="chat_template",
-        ) from None
+        what = f"The tokenizer's chat template cannot write a question and an answer: {error}."
+        remedy = "Give a model with a working chat template, or fix its chat_template.jinja."
+        raise DataError(what, remedy=remedy, code="chat_template") from None
     if ANSWER not in full:
-        raise DataError(
-            "The tokenizer's chat template leaves out the assistant's answer.",
-            remedy="Give a model with a template for finished conversations.",
-            code="chat_template",
-        )
+        what = "The tokenizer's chat template leaves out the assistant's answer."
+        remedy = "Give a model with a template for finished conversations."
+        raise DataError(what, remedy=remedy, code="chat_template")
     return prompt, full
 
 
@@ -212,15 +198,8 @@ def _added_tokens(tokenizer: Tokenizer, text: str) -> dict[int, str]:
 
     Not those around thinking, which are a part of what is said.
     """
-    tokens = tokenizer.added_tokens_decoder.items()
-    written = {i: t.content for i, t in tokens if t.content.strip() and t.content in text}
-    return {i: content for i, content in written.items() if content not in THINKING}
-
-
-def _named_tokens(tokenizer: Tokenizer) -> set[str]:
-    names = ("bos_token", "eos_token", "pad_token")
-    found = (tokenizer.special_tokens_map.get(name) for name in names)
-    return {token for token in found if isinstance(token, str)}
+    tokens = {i: token.content for i, token in tokenizer.added_tokens_decoder.items()}
+    return {i: t for i, t in tokens.items() if t.strip() and t in text and t not in THINKING}
 
 
 def _marked(tokenizer: Tokenizer, template: str, special_ids: frozenset[int]) -> int | None:
@@ -243,10 +222,7 @@ def pattern(texts: Iterable[str]) -> re.Pattern[str]:
 
 def with_system(tokenizer: Tokenizer) -> str | None:
     """A question with a system message in front; None if the template refuses one."""
-    try:
-        return chat_text(tokenizer, given([Message("system", SYSTEM), *PROBE[:1]]))
-    except TEMPLATE_ERRORS:
-        return None
+    return _text(tokenizer, given([Message("system", SYSTEM), *PROBE[:1]]))
 
 
 def instructed(
@@ -254,7 +230,7 @@ def instructed(
 ) -> tuple[Message, ...]:
     """The messages under the instruction: in front of their own system prompt, else the first.
 
-    Without ``as_system`` it stands in front of the user's first message.
+    Without ``as_system`` it comes before the user's first message.
     """
     first, rest = messages[0], tuple(messages[1:])
     has_system = first.role == "system"
@@ -279,16 +255,15 @@ def inserted_system_prompt(tokenizer: Tokenizer) -> str | None:
     before, found, after = with_one.partition(SYSTEM)
     in_user_turn = before == without.partition(QUESTION)[0]
     fits = len(before) + len(after) <= len(without)
-    if not found or in_user_turn or not fits:
-        return None
-    if not (without.startswith(before) and without.endswith(after)):
+    is_same = without.startswith(before) and without.endswith(after)
+    if not found or in_user_turn or not fits or not is_same:
         return None
     inserted = without[len(before) : len(without) - len(after)]
     return inserted.strip() or _wrapping(tokenizer, before) or None
 
 
 def _wrapping(tokenizer: Tokenizer, before: str) -> str:
-    """What stands before a system message besides its header, which looks like a user's."""
+    """The text before a system message without its header, which looks like a user's."""
     closing = chat_text(tokenizer, given(PROBE)).rpartition(ANSWER)[2]
     later = chat_text(tokenizer, given([*PROBE, PROBE[0]])).rpartition(ANSWER)[2]
     header = later.partition(QUESTION)[0].removeprefix(closing).replace("user", "system")

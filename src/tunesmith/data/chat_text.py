@@ -1,6 +1,7 @@
 """What a chat template is given, the text that it makes of it, and thinking inside a text."""
 
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class TemplateDialect:
 
     ``arguments_as_text``: a call's arguments as JSON text, not as an object. ``empty_content``: a
     call that nothing is said with has the content "", not none. ``inline_thinking``: thinking
-    stands in the content, between <think> marks.
+    is part of the content, between <think> marks.
     """
 
     arguments_as_text: bool = False
@@ -111,10 +112,8 @@ def _call(call: ToolCall, dialect: TemplateDialect) -> dict[str, object]:
     arguments: object = call.arguments
     if dialect.arguments_as_text:
         arguments = json.dumps(arguments, ensure_ascii=False)
-    values: dict[str, object] = {
-        "type": "function",
-        "function": {"name": call.name, "arguments": arguments},
-    }
+    function = {"name": call.name, "arguments": arguments}
+    values: dict[str, object] = {"type": "function", "function": function}
     return values | ({"id": call.id} if call.id else {})
 
 
@@ -133,17 +132,12 @@ def _marked(values: Mapping[str, object], marking: re.Pattern[str]) -> dict[str,
 
 def shared_start(first: str, *others: str) -> str:
     """What all of these texts begin with."""
-    shortest = min(map(len, (first, *others)))
-    for i in range(shortest):
-        if any(other[i] != first[i] for other in others):
-            return first[:i]
-    return first[:shortest]
+    return os.path.commonprefix([first, *others])  # noqa: RUF071  # characters are meant
 
 
 def unmarked(text: str) -> str:
     """Text for people, without the marks around what is read as plain text."""
-    plain: str = mark_control_tokens(text, NOTHING)
-    return plain
+    return str(mark_control_tokens(text, NOTHING))
 
 
 def chat_text(tokenizer: Tokenizer, given: Given, *, prompt: bool = False) -> str:
@@ -168,12 +162,11 @@ def marked_text(tokenizer: Tokenizer, given: Given) -> tuple[str, list[tuple[int
 
 
 def encode_marked(tokenizer: Tokenizer, text: str) -> list[int]:
-    """The ids of a text in which marks stand around what is read as plain text.
+    """The ids of a text in which marks enclose what is read as plain text.
 
     Raises ValueError where the tokenizer makes a control token of plain text, too.
     """
-    ids: list[int] = encode_marked_chat(tokenizer, text)
-    return ids
+    return list(encode_marked_chat(tokenizer, text))
 
 
 def template_of(tokenizer: Tokenizer) -> str:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tunesmith.config.run import Overflow
 from tunesmith.core.numbers import pluralize
-from tunesmith.data.faults import LISTED, Fault, Faults, Note, Problem, RowReport
+from tunesmith.data.faults import LISTED, Fault, Faults, Note, RowReport
 from tunesmith.data.rows import Conversation, TokenRow
 
 Numbers = NDArray[np.int64]
@@ -230,31 +230,27 @@ def limited(rows: Dataset, limit: Limit) -> Limited:
         what = f"rows of more than {limit.tokens} were left out (--data.overflow drop)"
         note = Note("dropped", what, len(long), lines)
         return Limited(rows.take(~is_long), Faults(), (note,), len(long))
-    what = f"rows were cut behind {limit.tokens} (--data.overflow truncate)"
-    cut = _cut(rows, long, limit.max_tokens)
+    what = f"rows were cut after {limit.tokens} (--data.overflow truncate)"
+    supervised = rows.supervised.copy()
+    for i in long.tolist():
+        supervised[i] = np.count_nonzero(rows[i].weights[: limit.max_tokens])
+    lengths = np.minimum(rows.lengths, limit.max_tokens)
+    cut = replace(rows, lengths=lengths, supervised=supervised)
     note = Note("cut", what, len(long), lines)
     return Limited(cut, _cut_away(cut, long, limit), (note,), len(long))
 
 
-def nothing_left(dropped: int, limit: Limit) -> Problem:
+def nothing_left(dropped: int, limit: Limit) -> Fault:
     """There is no row to train on, of which ``dropped`` were too long."""
     long = f"all are longer than {limit.tokens} ({pluralize(dropped, 'row')})"
     why = long if dropped else "there are none"
     what = f"no row is left to train on: {why}."
-    return Problem("no_rows", what, "Give more rows, or a larger --data.max_tokens.")
-
-
-def _cut(rows: Dataset, long: Numbers, max_tokens: int) -> Dataset:
-    supervised = rows.supervised.copy()
-    for i in long.tolist():
-        supervised[i] = np.count_nonzero(rows[i].weights[:max_tokens])
-    lengths = np.minimum(rows.lengths, max_tokens)
-    return replace(rows, lengths=lengths, supervised=supervised)
+    return Fault("no_rows", what, "Give more rows, or a larger --data.max_tokens.")
 
 
 def _cut_away(rows: Dataset, cut: Numbers, limit: Limit) -> Faults:
     """Of the rows that were cut, those of whose answers nothing is left."""
-    problem = Problem(
+    problem = Fault(
         "cut_away",
         f"no part of an answer is in its first {limit.tokens}, so nothing to learn.",
         "Give a larger --data.max_tokens, shorten its prompt, or use --data.overflow drop.",
@@ -271,7 +267,7 @@ def _too_long(rows: Dataset, long: Sequence[int] | Numbers, limit: Limit) -> Fau
     first = ", ".join("{}:{}".format(*_place(rows, i)) for i in shown)
     others = f"; others: {first}{', ...' if len(long) > SHOWN_ROWS else ''}" if first else ""
     count = f"{pluralize(len(long), 'row')} {'is' if len(long) == 1 else 'are'}"
-    problem = Problem(
+    problem = Fault(
         "too_long",
         f"{count} longer than {limit.tokens} (the longest: {rows.lengths[longest]:,}, line "
         f"{rows.lines[longest]}{others}).",

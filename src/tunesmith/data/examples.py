@@ -18,7 +18,7 @@ from tunesmith.data.chat_text import (
     split_thinking,
     unmarked,
 )
-from tunesmith.data.faults import Problem, Remark
+from tunesmith.data.faults import Fault, Note
 from tunesmith.data.rows import Conversation, Cut, Example
 from tunesmith.data.tokenizer import Tokenizer
 
@@ -35,17 +35,25 @@ class Unrenderable(Exception):
 
     def __init__(self, code: str, message: str, *, remedy: str) -> None:
         super().__init__(message)
-        self.problem = Problem(code, message, remedy)
+        self.problem = Fault(code, message, remedy)
 
 
 def whole_example(
     tokenizer: Tokenizer, conversation: Conversation, chat: Given, chat_format: ChatFormat
 ) -> Example:
     """The whole conversation as one document."""
-    marked = None
-    if chat_format.marked is not None:
-        marked = _by_marks(tokenizer, conversation, chat, chat_format.marked)
-    return marked or _by_prefixes(tokenizer, conversation, chat, chat_format.closing)
+    if chat_format.marked is not None and (
+        example := _by_marks(tokenizer, conversation, chat, chat_format.marked)
+    ):
+        return example
+    full = chat_text(tokenizer, chat)
+    cuts = []
+    for i in conversation.supervised:
+        prompt = chat_text(tokenizer, chat.up_to(i), prompt=True)
+        is_last = i + 1 == len(chat.messages)
+        through = full if is_last else chat_text(tokenizer, chat.up_to(i + 1))
+        cuts.append(Cut(i, prompt, through, chat_format.closing))
+    return Example(full, tuple(cuts))
 
 
 def _by_marks(
@@ -67,19 +75,6 @@ def _by_marks(
         prompt = chat_text(tokenizer, chat.up_to(i), prompt=True)
         within = full.startswith(prompt) and start < len(prompt) <= stop
         cuts.append(Cut(i, prompt if within else full[:start], full[:stop], marked))
-    return Example(full, tuple(cuts))
-
-
-def _by_prefixes(
-    tokenizer: Tokenizer, conversation: Conversation, chat: Given, closing: int
-) -> Example:
-    full = chat_text(tokenizer, chat)
-    cuts = []
-    for i in conversation.supervised:
-        prompt = chat_text(tokenizer, chat.up_to(i), prompt=True)
-        is_last = i + 1 == len(chat.messages)
-        through = full if is_last else chat_text(tokenizer, chat.up_to(i + 1))
-        cuts.append(Cut(i, prompt, through, closing))
     return Example(full, tuple(cuts))
 
 
@@ -110,28 +105,19 @@ def locate(
 
 
 def _places(ids: Sequence[int], tokens: frozenset[int]) -> list[int]:
-    """Where any of the ``tokens`` stands in ``ids``, in order."""
-    found = []
-    for token in tokens.intersection(ids):
-        i = -1
-        for _ in range(ids.count(token)):
-            i = ids.index(token, i + 1)
-            found.append(i)
-    return sorted(found)
+    """The positions of any of the ``tokens`` in ``ids``, in order."""
+    return [i for i, token in enumerate(ids) if token in tokens]
 
 
 def _prompt_misfit(example: Example, cut: Cut) -> Unrenderable:
     answer = f"the answer in message {cut.message + 1}"
     if example.full.startswith(cut.prompt):
-        by_answer = example.full[len(cut.prompt) :][:1].isspace()
-        return Unrenderable(
-            "merged_with_prompt",
-            f"{answer} joins the end of its prompt into other tokens, so training would see a "
-            "prompt that the model never gets when it is asked.",
-            remedy="Remove the white space at the start of the answer."
-            if by_answer
-            else "Let the model's chat template end its prompt with other white space.",
-        )
+        remedy = "Let the model's chat template end its prompt with other white space."
+        if example.full[len(cut.prompt) :][:1].isspace():
+            remedy = "Remove the white space at the start of the answer."
+        what = f"{answer} joins the end of its prompt into other tokens, so training would see a "
+        what += "prompt that the model never gets when it is asked."
+        return Unrenderable("merged_with_prompt", what, remedy=remedy)
     if cut.through.startswith(cut.prompt):
         return _turn_misfit(example, cut)
     asked = cut.prompt[len(shared_start(cut.prompt, example.full)) :]
@@ -140,12 +126,8 @@ def _prompt_misfit(example: Example, cut: Cut) -> Unrenderable:
         if OPEN in asked and CLOSE not in asked
         else f"what it puts before {answer} differs from what it puts there when the model is asked"
     )
-    what = f"the chat template is not prefix-preserving: {how}"
-    return Unrenderable(
-        "not_prefix_preserving",
-        f"{what} ({_difference(cut.prompt, example.full)}).",
-        remedy=f"{APART} Or: {MARK[0].lower()}{MARK[1:]}",
-    )
+    remedy = f"{APART} Or: {MARK[0].lower()}{MARK[1:]}"
+    return _not_preserving(f"{how} ({_difference(cut.prompt, example.full)}).", remedy)
 
 
 def _turn_misfit(example: Example, cut: Cut) -> Unrenderable:
@@ -157,8 +139,12 @@ def _turn_misfit(example: Example, cut: Cut) -> Unrenderable:
         else f"it writes the conversation up to message {number} differently once later messages "
         "follow"
     )
-    what = f"the chat template is not prefix-preserving: {how} ({difference})."
-    return Unrenderable("not_prefix_preserving", what, remedy=SPLIT)
+    return _not_preserving(f"{how} ({difference}).", SPLIT)
+
+
+def _not_preserving(how: str, remedy: str) -> Unrenderable:
+    what = f"the chat template is not prefix-preserving: {how}"
+    return Unrenderable("not_prefix_preserving", what, remedy=remedy)
 
 
 def _difference(one: str, other: str) -> str:
@@ -169,7 +155,7 @@ def _difference(one: str, other: str) -> str:
 
 # At least one of them begins unlike any third answer.
 OTHERS = ("probe", "7probe")
-ENDS_THINKING = Remark(
+ENDS_THINKING = Note(
     "empty_thinking",
     "the prompt opens the thinking, and an answer without any is trained to end it at once",
 )
@@ -182,17 +168,17 @@ def answer_example(tokenizer: Tokenizer, i: int, chat: Given, chat_format: ChatF
     """
     prompt = chat_text(tokenizer, chat.up_to(i), prompt=True)
     full = chat_text(tokenizer, chat.up_to(i + 1))
-    remarks: tuple[Remark, ...] = ()
+    notes: tuple[Note, ...] = ()
     if not full.startswith(prompt):
-        said, remarks = _behind(prompt, tokenizer, i, chat, chat_format)
+        said, notes = _behind(prompt, tokenizer, i, chat, chat_format)
         full = prompt + said
     cut = Cut(i, prompt, full, chat_format.closing)
-    return Example(full, (cut,), whole=False, remarks=remarks)
+    return Example(full, (cut,), whole=False, notes=notes)
 
 
 def _behind(
     prompt: str, tokenizer: Tokenizer, i: int, chat: Given, chat_format: ChatFormat
-) -> tuple[str, tuple[Remark, ...]]:
+) -> tuple[str, tuple[Note, ...]]:
     """What follows a prompt that the template does not write before a finished turn."""
     thinking, answer = _apart(dict(chat.messages[i]))
     before, said = _turn(tokenizer, i, chat, answer)
@@ -206,12 +192,8 @@ def _behind(
         return f"{thought}{CLOSE}\n\n{said}", () if thinking else (ENDS_THINKING,)
     elif CLOSE in loaded or not loaded:
         return said, ()
-    raise Unrenderable(
-        "not_prefix_preserving",
-        "the chat template is not prefix-preserving: when the model is asked it opens the answer "
-        f"in message {i + 1} in another way than in a finished turn.",
-        remedy=MARK,
-    )
+    how = f"when the model is asked it opens the answer in message {i + 1} in another way than in "
+    raise _not_preserving(f"{how}a finished turn.", MARK)
 
 
 def _apart(answer: dict[str, object]) -> tuple[str, dict[str, object]]:

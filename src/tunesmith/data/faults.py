@@ -1,4 +1,4 @@
-"""What is wrong with rows, and what was noticed: told by file and line, all of it at once."""
+"""Problems and notes of rows: collected with file and line, and reported all at once."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,16 +17,26 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """Something wrong in a row, before it is known which row."""
+class Fault:
+    """Why a run would refuse a row, and how to fix it; a check of a row leaves the place to others.
+
+    Without a ``line`` it concerns the whole file.
+    """
 
     code: str
     message: str
     remedy: str
+    file: str = ""
+    line: int | None = None
 
     def at(self, file: str, line: int | None) -> "Fault":
-        """The same, with its place; without a line it concerns the whole file."""
-        return Fault(file, line, self.code, _shortened(self.message), _shortened(self.remedy))
+        """The same in its place, its texts shortened."""
+        message, remedy = _shortened(self.message), _shortened(self.remedy)
+        return Fault(self.code, message, remedy, file, line)
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {self.message} {self.remedy}".rstrip()
 
 
 def _shortened(text: str) -> str:
@@ -34,9 +44,7 @@ def _shortened(text: str) -> str:
 
     Half of a surrogate pair, which no file or terminal takes, is written as JSON has it.
     """
-    text = text.replace("\n", " ")
-    if not text.isascii():
-        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    text = text.replace("\n", " ").encode("utf-8", "backslashreplace").decode("utf-8")
     left_out = len(text) - TEXT_CHARACTERS
     if left_out <= 0:
         return text
@@ -45,53 +53,30 @@ def _shortened(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """A problem in its place: why a run would refuse this row, and the way out."""
-
-    file: str
-    line: int | None
-    code: str
-    message: str
-    remedy: str
-
-    def __str__(self) -> str:
-        place = self.file if self.line is None else f"{self.file}:{self.line}"
-        return f"{place}: {self.message} {self.remedy}".rstrip()
-
-
-@dataclass(frozen=True, slots=True)
-class Remark:
-    """Something noticed in a row that does not stop a run."""
+class Note:
+    """Something noticed that does not stop a run: in how many rows, and the lines of the first."""
 
     code: str
     message: str
+    count: int = 1
+    lines: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
 class RowNotes:
     """Collects what is wrong with one row, and what was noticed in it."""
 
-    problems: list[Problem] = field(default_factory=list)
-    remarks: list[Remark] = field(default_factory=list)
+    problems: list[Fault] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
     def problem(self, code: str, message: str, *, remedy: str) -> None:
         """What is wrong with the row, and how to fix it."""
-        self.problems.append(Problem(code, message, remedy))
+        self.problems.append(Fault(code, message, remedy))
 
-    def remark(self, code: str, message: str) -> None:
+    def note(self, code: str, message: str) -> None:
         """Something noticed, once for a row."""
-        if (remark := Remark(code, message)) not in self.remarks:
-            self.remarks.append(remark)
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """A remark with the number of rows that it is true of, and the lines of the first of them."""
-
-    code: str
-    message: str
-    count: int
-    lines: tuple[int, ...] = ()
+        if (note := Note(code, message)) not in self.notes:
+            self.notes.append(note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +97,19 @@ class Faults:
 
 @dataclass(frozen=True, slots=True)
 class Parsed(Generic[Value]):
-    """What a row became: its ``value``, or the faults that kept it from that; and remarks."""
+    """What a row became: its ``value``, or the faults that kept it from that; and notes."""
 
     value: Value | None = None
     line: int = 0
     faults: tuple[Fault, ...] = ()
-    remarks: tuple[Remark, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 class RowReport:
-    """Collects faults and remarks row by row, in bounded memory: the first are listed, all counted.
+    """Collects faults and notes row by row, in bounded memory: the first are listed, all counted.
 
     What is wrong with a whole file is reported once, however many of its parts come with it; so is
-    each remark, with the number of its rows.
+    each note, with the number of its rows.
     """
 
     def __init__(self) -> None:
@@ -132,14 +117,14 @@ class RowReport:
         self._listed: Counter[str] = Counter()
         self._unlisted: Counter[str] = Counter()
         self._of_files: set[Fault] = set()
-        self._counts: Counter[Remark] = Counter()
-        self._lines: dict[Remark, list[int]] = defaultdict(list)
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._lines: dict[tuple[str, str], list[int]] = defaultdict(list)
         self._kinds: Counter[str] = Counter()
 
     def add(self, outcome: Parsed[Value]) -> Value | None:
         """Take what is said of the next row; its value comes back."""
         self.add_faults(outcome.faults)
-        self.add_remarks(outcome.remarks, line=outcome.line)
+        self.add_notes(outcome.notes, line=outcome.line)
         return outcome.value
 
     def add_faults(self, faults: Iterable[Fault]) -> None:
@@ -155,28 +140,23 @@ class RowReport:
             else:
                 self._unlisted[fault.code] += 1
 
-    def add_remarks(self, remarks: Iterable[Remark], *, line: int) -> None:
+    def add_notes(self, notes: Iterable[Note], *, line: int) -> None:
         """Take what is true of the row at ``line``."""
-        for remark in remarks:
-            self._count(remark, 1, (line,))
+        self.merge(Faults(), (Note(note.code, note.message, 1, (line,)) for note in notes))
 
     def merge(self, faults: Faults, notes: Iterable[Note] = ()) -> None:
         """Take what another report holds of rows that come after those of this one."""
         self.add_faults(faults.listed)
         self._unlisted.update(faults.unlisted)
         for note in notes:
-            self._count(Remark(note.code, note.message), note.count, note.lines)
-
-    def _count(self, remark: Remark, count: int, lines: Sequence[int]) -> None:
-        if remark not in self._counts:
-            if self._kinds[remark.code] >= KINDS:
-                remark = Remark(remark.code, f"and others of the kind `{remark.code}`")
-            else:
-                remark = Remark(remark.code, _shortened(remark.message))
-            self._kinds[remark.code] += remark not in self._counts
-        self._counts[remark] += count
-        listed = self._lines[remark]
-        listed += lines[: LISTED - len(listed)]
+            code, message = note.code, note.message
+            if (code, message) not in self._counts:
+                is_new = self._kinds[code] < KINDS
+                message = _shortened(message) if is_new else f"and others of the kind `{code}`"
+                self._kinds[code] += (code, message) not in self._counts
+            self._counts[code, message] += note.count
+            listed = self._lines[code, message]
+            listed += note.lines[: LISTED - len(listed)]
 
     @property
     def faults(self) -> Faults:
@@ -186,11 +166,8 @@ class RowReport:
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """One note for each remark, in the order in which they first came up."""
-        return tuple(
-            Note(remark.code, remark.message, count, tuple(self._lines[remark]))
-            for remark, count in self._counts.items()
-        )
+        """Every note once, in the order in which they first came up."""
+        return tuple(Note(*k, count, tuple(self._lines[k])) for k, count in self._counts.items())
 
 
 class FaultyData(DataError):
@@ -202,8 +179,8 @@ class FaultyData(DataError):
     def __init__(self, faults: Sequence[Fault], unlisted: Mapping[str, int] | None = None) -> None:
         self.faults, self.unlisted = list(faults), dict(unlisted or {})
         codes = {fault.code for fault in self.faults}
-        told = _told(self.faults, self.unlisted)
-        super().__init__(told, code=codes.pop() if len(codes) == 1 else None)
+        message = _message(self.faults, self.unlisted)
+        super().__init__(message, code=codes.pop() if len(codes) == 1 else None)
 
 
 def refuse(faults: Sequence[Fault] | Faults) -> None:
@@ -221,7 +198,7 @@ def counted(faults: Faults) -> str:
     return f"{pluralize(faults.count, 'fault')}: {codes}"
 
 
-def _told(faults: Sequence[Fault], unlisted: Mapping[str, int]) -> str:
+def _message(faults: Sequence[Fault], unlisted: Mapping[str, int]) -> str:
     kinds: dict[str, list[Fault]] = defaultdict(list)
     for fault in faults:
         kinds[fault.code].append(fault)

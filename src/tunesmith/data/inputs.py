@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunesmith.data.faults import Note, Problem, RowNotes, RowReport, refuse
+from tunesmith.data.faults import Fault, Note, RowNotes, RowReport, refuse
 from tunesmith.data.files.source import Broken, Source
 from tunesmith.data.files.text import open_text
 from tunesmith.data.formats.chats import SHAREGPT
@@ -15,8 +15,7 @@ from tunesmith.data.formats.columns import (
     QUERY_RESPONSE,
     parse_side,
 )
-from tunesmith.data.formats.layout import TOOL_COLUMNS, Row
-from tunesmith.data.formats.mapping import shown
+from tunesmith.data.formats.layout import TOOL_COLUMNS, Row, shown
 from tunesmith.data.read import BLANK_LINE, check
 from tunesmith.data.records import READERS, read_records
 from tunesmith.data.rows import Conversation, Message, ReadOptions, Record
@@ -55,7 +54,7 @@ def read_inputs(path: str | Path) -> tuple[list[Input], tuple[Note, ...]]:
     readers = {**READERS, **dict.fromkeys((".txt", ".md"), read_text_lines)}
     for record in read_records(path, readers=readers):
         report.add_faults(filter(None, [record.fault(file)]))
-        report.add_remarks([BLANK_LINE] if record.is_blank else record.remarks, line=record.line)
+        report.add_notes([BLANK_LINE] if record.is_blank else record.notes, line=record.line)
         if record.values is None:
             continue
         notes = RowNotes()
@@ -63,7 +62,7 @@ def read_inputs(path: str | Path) -> tuple[list[Input], tuple[Note, ...]]:
         where = record.file or file
         found = notes.problems or check(Conversation((*messages, PLACEHOLDER)))
         report.add_faults(problem.at(where, record.line) for problem in found)
-        report.add_remarks(notes.remarks, line=record.line)
+        report.add_notes(notes.notes, line=record.line)
         inputs.append(Input(tuple(messages), where, record.line, reference))
     refuse(report.faults)
     return inputs, report.notes
@@ -72,11 +71,11 @@ def read_inputs(path: str | Path) -> tuple[list[Input], tuple[Note, ...]]:
 def read_text_lines(source: Source, options: ReadOptions) -> Iterator[Record]:
     """Plain text: each line that is not blank is a prompt; raises Broken."""
     text = open_text(source, options)
-    yield Record(0, remarks=text.remarks)
+    yield Record(0, notes=text.notes)
     empty = True
     for number, raw in text.lines():
-        line = raw if isinstance(raw, Problem) else text.decoded(raw)
-        if isinstance(line, Problem):
+        line = raw if isinstance(raw, Fault) else text.decoded(raw)
+        if isinstance(line, Fault):
             yield Record(number, None, line)
         elif line.strip():
             yield Record(number, {PROMPT: line.strip()})
@@ -105,15 +104,13 @@ def _asked(row: Row, notes: RowNotes) -> tuple[list[Message], str | None]:
     reference: str | None = None
     if messages and messages[-1].role == "assistant":
         reference = messages.pop().content
-    elif column := next(
-        (n for n in ANSWERED if n not in used and isinstance(row.get(n), str)), None
-    ):
-        used.add(column)
-        reference = str(row[column])
+    elif others := [n for n in ANSWERED if n not in used and isinstance(row.get(n), str)]:
+        used.add(others[0])
+        reference = str(row[others[0]])
     if reference is not None:
-        notes.remark(*ANSWER_SET_ASIDE)
+        notes.note(*ANSWER_SET_ASIDE)
     if unused := [name for name in row if name not in used]:
-        notes.remark("unused_columns", f"columns not used: {shown(unused)}")
+        notes.note("unused_columns", f"columns not used: {shown(unused)}")
     return messages, reference
 
 

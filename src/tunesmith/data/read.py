@@ -10,24 +10,21 @@ from tunesmith.data.faults import (
     Fault,
     Note,
     Parsed,
-    Problem,
-    Remark,
     RowNotes,
     RowReport,
 )
 from tunesmith.data.formats.chats import OTHER_NAMES, SYNONYMS
-from tunesmith.data.formats.layout import Format, Row
-from tunesmith.data.formats.mapping import missing_columns, renamed, shown
+from tunesmith.data.formats.layout import Format, Row, missing_columns, renamed, shown
 from tunesmith.data.formats.table import FORMATS, NO_HEADER, choose_format
 from tunesmith.data.records import AUTO, SAMPLE, chunked, read_records
 from tunesmith.data.rows import Conversation, Message, ReadOptions, Record, texts_in, texts_of
 
 ROLES = ("system", "user", "assistant", "tool")
-# Names that are not read as ours, for a hint; those that are may stand in capitals.
+# Names that are not read as ours, for a hint; those that are may be in capitals.
 NEAR_NAMES = {**SYNONYMS, **OTHER_NAMES, "customer": "user", "agent": "assistant"}
 
 
-def check(conversation: Conversation) -> list[Problem]:
+def check(conversation: Conversation) -> list[Fault]:
     """Everything that keeps the conversation from being trained on."""
     messages = conversation.messages
     if conversation.is_text:
@@ -38,89 +35,85 @@ def check(conversation: Conversation) -> list[Problem]:
     return problems
 
 
-def _texts(conversation: Conversation) -> Iterator[Problem]:
+def _texts(conversation: Conversation) -> Iterator[Fault]:
     for number, message in enumerate(conversation.messages, start=1):
         # An empty system prompt keeps templates from writing their own.
         may_be_empty = message.tool_calls or message.role in ("system", "tool")
         if not message.content.strip() and not may_be_empty:
             what = f"message {number} ({message.role}) has no content."
-            yield Problem("empty", what, "Write something, or remove the row.")
+            yield Fault("empty", what, "Write something, or remove the row.")
         yield from _half_characters(texts_of(message), f"message {number} ({message.role}) holds")
     yield from _half_characters(texts_in(conversation.tools), "the tools hold")
 
 
-def _half_characters(texts: Iterator[str], who: str) -> Iterator[Problem]:
+def _half_characters(texts: Iterator[str], who: str) -> Iterator[Fault]:
     for text in texts:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            yield Problem(
-                "wrong_type",
-                f"{who} half of a surrogate pair at character {error.start + 1}.",
-                "Write the whole character: the text was cut or escaped in the middle of one.",
-            )
+            what = f"{who} half of a surrogate pair at character {error.start + 1}."
+            remedy = "Write the whole character: the text was cut or escaped in the middle of one."
+            yield Fault("wrong_type", what, remedy)
             return
 
 
-def _unknown_roles(messages: Sequence[Message]) -> Iterator[Problem]:
+def _unknown_roles(messages: Sequence[Message]) -> Iterator[Fault]:
     for number, message in enumerate(messages, start=1):
         if message.role not in ROLES:
             role = message.role.lower()
             near = NEAR_NAMES.get(role) or nearest(role, ROLES)
             hint = f"Write `{near}`." if near else "Rename it, or remove the row."
             what = f"message {number} has the role `{message.role}` (known: {', '.join(ROLES)})."
-            yield Problem("unknown_role", what, hint)
+            yield Fault("unknown_role", what, hint)
 
 
-def _order(messages: Sequence[Message]) -> Iterator[Problem]:
+def _order(messages: Sequence[Message]) -> Iterator[Fault]:
     roles = [message.role for message in messages]
     late = [number for number, role in enumerate(roles, start=1) if role == "system"]
     if late and late[-1] > 1:
         what = f"message {late[-1]} is a system message, and only the first may be one."
-        yield Problem("system_not_first", what, "Move it to the front and join it with the first.")
+        yield Fault("system_not_first", what, "Move it to the front and join it with the first.")
     spoken = [(number, role) for number, role in enumerate(roles, 1) if role != "system"]
     if spoken and spoken[0][1] in ("assistant", "tool"):
         number, role = spoken[0]
         what = f"the {role} speaks first (message {number})."
-        yield Problem(f"{role}_first", what, "Put the user's message in front of it.")
+        yield Fault(f"{role}_first", what, "Put the user's message in front of it.")
     for (first, role), (second, next_role) in pairwise(spoken):
         if role == next_role != "tool":
             what = f"messages {first} and {second} are both by the {role}."
-            yield Problem("same_role_twice", what, "Join them into one message.")
+            yield Fault("same_role_twice", what, "Join them into one message.")
 
 
-def _results(messages: Sequence[Message]) -> Iterator[Problem]:
+def _results(messages: Sequence[Message]) -> Iterator[Fault]:
     """Results without a call, and calls that are followed by something else than a result."""
     called: set[str] = set()
-    for (before, after), number in zip(
-        pairwise(messages), range(2, len(messages) + 1), strict=True
-    ):
+    for number, (before, after) in enumerate(pairwise(messages), start=2):
         if before.role == "assistant":
             called = {call.id for call in before.tool_calls if call.id}
         if after.role == "tool" and before.role not in ("assistant", "tool"):
             what = f"message {number} is the result of a tool, and message {number - 1} is by the "
             remedy = "Put the assistant's call in front of it."
-            yield Problem("result_without_call", f"{what}{before.role}.", remedy)
+            yield Fault("result_without_call", f"{what}{before.role}.", remedy)
         elif after.role == "tool" and called and (after.tool_call_id or "") not in {*called, ""}:
             what = f"message {number} is the result of the call `{after.tool_call_id}`, which is "
             known = f"none of those before it ({', '.join(sorted(called))})."
-            yield Problem("result_without_call", what + known, "Give it the id of its call.")
+            yield Fault("result_without_call", what + known, "Give it the id of its call.")
         if before.tool_calls and after.role != "tool":
             what = f"message {number - 1} calls a tool, and message {number} is no result of it."
-            yield Problem("call_without_result", what, "Add the result, with the role `tool`.")
+            yield Fault("call_without_result", what, "Add the result, with the role `tool`.")
 
 
-def _targets(conversation: Conversation) -> Iterator[Problem]:
+def _targets(conversation: Conversation) -> Iterator[Fault]:
     roles = [message.role for message in conversation.messages]
     if "assistant" not in roles[conversation.completion_from or 0 :]:
         what = "no assistant message, so nothing to learn."
-        yield Problem("no_answer", what, "Add the answer, or remove the row.")
+        yield Fault("no_answer", what, "Add the answer, or remove the row.")
     elif not conversation.supervised:
         what = "every assistant message has the weight 0, so nothing to learn."
-        yield Problem("nothing_supervised", what, "Give one the weight 1, or remove the row.")
+        yield Fault("nothing_supervised", what, "Give one the weight 1, or remove the row.")
 
 
-BLANK_LINE = Remark("blank_line", "blank lines between rows were skipped")
+BLANK_LINE = Note("blank_line", "blank lines between rows were skipped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +151,7 @@ class Layout:
 class ReadResult:
     """What a file holds: its sound rows, the faults of the others, and what was noticed.
 
-    ``format`` is None if none was recognised, ``reason`` what was seen of it; ``rows`` counts sound
+    ``format`` is None if none was recognized, ``reason`` what was seen of it; ``rows`` counts sound
     and faulty rows. Of faults the first of each code are listed; ``unlisted`` counts the others.
     """
 
@@ -183,8 +176,8 @@ def scan(
     """Every conversation of a file, with faults and notes; a faulty row does not raise.
 
     ``format`` is a name in the table of formats or `auto`; ``columns`` maps our column names to
-    the file's; ``options`` say of the file what it does not say itself. All rows are looked at; the
-    first ``most`` sound ones are kept, all where it is None.
+    the file's; ``options`` say of the file what it does not say itself. All rows are checked; the
+    first ``limit`` sound ones are kept, all where it is None.
     """
     layout, faults, records = open_records(SourceRequest(str(path), format, columns or {}, options))
     report, count = RowReport(), 0
@@ -195,16 +188,8 @@ def scan(
         conversation = report.add(parse_record(record, layout))
         if conversation is not None and (limit is None or len(kept) < limit):
             kept.append(conversation)
-    return ReadResult(
-        layout.file,
-        layout.format,
-        count,
-        tuple(kept),
-        report.faults.listed,
-        report.notes,
-        layout.reason,
-        report.faults.unlisted,
-    )
+    faulty, seen = report.faults, (layout.file, layout.format, count, tuple(kept))
+    return ReadResult(*seen, faulty.listed, report.notes, layout.reason, faulty.unlisted)
 
 
 def read_rows(
@@ -230,24 +215,23 @@ def open_records(asked: SourceRequest) -> tuple[Layout, tuple[Fault, ...], Itera
     )
     name = choice.format.name if choice.format else None
     layout = Layout(asked.file, name, choice.columns, choice.reason)
-    told = [Record(0, remarks=choice.remarks)] if choice.remarks else []
-    return layout, faults, chain(told, first, records)
+    noticed = [Record(0, notes=choice.notes)] if choice.notes else []
+    return layout, faults, chain(noticed, first, records)
 
 
 def parse_record(record: Record, layout: Layout) -> Parsed[Conversation]:
     """The conversation of a record, or why it is none."""
-    remarks = (BLANK_LINE,) if record.is_blank else record.remarks
+    noticed = (BLANK_LINE,) if record.is_blank else record.notes
     if record.values is None or layout.format is None:
         fault = record.fault(layout.file)
-        return Parsed(None, record.line, (fault,) if fault else (), remarks)
-    notes = RowNotes()
+        return Parsed(None, record.line, (fault,) if fault else (), noticed)
+    notes, where = RowNotes(), record.file or layout.file
     parsed = _parsed(record.values, FORMATS[layout.format], layout.columns, notes)
-    where = record.file or layout.file
     conversation = replace(parsed, file=where, line=record.line)
     problems = notes.problems or check(conversation)
     faults = tuple(problem.at(where, record.line) for problem in problems)
     sound = None if problems else conversation
-    return Parsed(sound, record.line, faults, (*remarks, *notes.remarks))
+    return Parsed(sound, record.line, faults, (*noticed, *notes.notes))
 
 
 def _parsed(row: Row, format: Format, columns: Mapping[str, str], notes: RowNotes) -> Conversation:
@@ -258,5 +242,5 @@ def _parsed(row: Row, format: Format, columns: Mapping[str, str], notes: RowNote
     conversation = Conversation(()) if notes.problems else format.read(row, notes)
     unused = [column for column in row if not format.uses(column)]
     if unused:
-        notes.remark("unused_columns", f"columns not used: {shown(unused)}")
+        notes.note("unused_columns", f"columns not used: {shown(unused)}")
     return conversation

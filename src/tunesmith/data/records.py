@@ -2,7 +2,6 @@
 
 import os
 import shlex
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -11,7 +10,7 @@ from typing import NoReturn
 from tunesmith.config.run import DataSettings, DataSource
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.phrases import listed, nearest
-from tunesmith.data.faults import Remark
+from tunesmith.data.faults import Note
 from tunesmith.data.files.binary import read_arrow, read_hub, read_parquet, read_sheet
 from tunesmith.data.files.delimited import read_delimited
 from tunesmith.data.files.json_text import JSON_LINES, read_json
@@ -29,65 +28,42 @@ SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "tes
 SPLITS |= dict.fromkeys(("valid", "validation", "validate", "val", "dev", "eval"), "validation")
 
 
-@dataclass(frozen=True, slots=True)
-class Files:
-    """The data files of a folder, sorted, and what lies beside them and is not read."""
+def data_files(
+    folder: Path, *, suffixes: Collection[str], part: str | None
+) -> tuple[list[Path], Note]:
+    """The data files under ``folder``, sorted, and a note that names them and the skipped ones.
 
-    data: tuple[Path, ...]
-    others: tuple[Path, ...]
+    Raises Broken where there is none or a choice.
 
-    def told(self) -> Remark:
-        """What was read, and what was not."""
-        data, others = ([path.name for path in paths] for paths in (self.data, self.others))
-        text = f"read {pluralize(len(data), 'file')}: {listed(data, 3)}"
-        if others:
-            text += f"; left out {pluralize(len(others), 'other')}: {listed(others, 3)}"
-        return Remark("folder", text)
-
-
-def data_files(folder: Path, *, suffixes: Collection[str], part: str | None) -> Files:
-    """The data files under ``folder``; raises Broken where there is none or a choice.
-
-    Texts count only where there is nothing else: beside rows they are a README or a licence.
+    Texts count only where there is nothing else: beside rows they are a README or a license.
     """
     everything = sorted(_walk(folder))
     found = [path for path in everything if kind_of_name(path) in suffixes]
     rows = [path for path in found if kind_of_name(path) not in PROSE]
     texts = [path for path in found if not path.name.upper().startswith(ABOUT_A_FOLDER)]
     files = _of_part(folder, rows or texts or found, part)
-    if wrong := [path for path in files if not _is_text(path.name)]:
+    if wrong := [path for path in files if any("\ud800" <= c <= "\udfff" for c in path.name)]:
         what = f"the name of a file in it is not UTF-8: {wrong[0].name!r}."
         raise Broken("file_name", what, "Rename it.")
     if not files:
         known = ", ".join(suffixes)
         what = f"is a folder without data files (known kinds: {known})."
         raise Broken("no_files", what, "Name the folder or the file that holds the rows.")
-    kinds = Counter(SAME.get(kind_of_name(path), kind_of_name(path)) for path in files)
+    kinds: dict[str, list[Path]] = {}
+    for path in files:
+        kinds.setdefault(SAME.get(kind_of_name(path), kind_of_name(path)), []).append(path)
     if len(kinds) > 1:
-        shown = ", ".join(f"{pluralize(count, 'file')} {kind}" for kind, count in kinds.items())
+        shown = ", ".join(f"{pluralize(len(some), 'file')} {kind}" for kind, some in kinds.items())
+        firsts = [str(some[0]) for some in kinds.values()]
+        names, in_yaml = " ".join(map(shlex.quote, firsts)), shlex.quote(f"[{', '.join(firsts)}]")
+        remedy = f"Name the files: `tunesmith data check {names}`, and to train --data {in_yaml}; "
         what = f"is a folder with several kinds of data files: {shown}."
-        raise Broken("several_kinds", what, _several(files))
-    read = set(files)
-    return Files(tuple(files), tuple(path for path in everything if path not in read))
-
-
-def _several(files: Sequence[Path]) -> str:
-    """How files of several kinds are read together, or apart."""
-    firsts = {SAME.get(kind_of_name(path), kind_of_name(path)): path for path in reversed(files)}
-    names = [shlex.quote(str(path)) for path in reversed(firsts.values())]
-    listed = shlex.quote(f"[{', '.join(str(path) for path in reversed(firsts.values()))}]")
-    return (
-        f"Name the files: `tunesmith data check {' '.join(names)}`, and to train --data {listed}; "
-        "or put those to read in a folder."
-    )
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        raise Broken("several_kinds", what, f"{remedy}or put those to read in a folder.")
+    others = [path.name for path in everything if path not in set(files)]
+    text = f"read {pluralize(len(files), 'file')}: {listed((path.name for path in files), 3)}"
+    if others:
+        text += f"; left out {pluralize(len(others), 'other')}: {listed(others, 3)}"
+    return files, Note("folder", text)
 
 
 def kind_of_name(path: Path) -> str:
@@ -168,13 +144,11 @@ def reader_of(source: Source, readers: Mapping[str, RecordReader]) -> RecordRead
     if suffix not in readers and head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
         suffix = ".json"
     if suffix not in readers:
-        raise Broken(
-            "unknown_file_kind",
-            f"files of kind `{source.suffix or 'without suffix'}` are not read (known: "
-            f"{', '.join(readers)}; packed as .gz, .zst, .bz2, .xz or .zip).",
-            "Give the file the suffix of what it is, or write one JSON object per line into a "
-            ".jsonl file.",
-        )
+        what = f"files of kind `{source.suffix or 'without suffix'}` are not read (known: "
+        what += f"{', '.join(readers)}; packed as .gz, .zst, .bz2, .xz or .zip)."
+        remedy = "Give the file the suffix of what it is, or write one JSON object per line into a "
+        remedy += ".jsonl file."
+        raise Broken("unknown_file_kind", what, remedy)
     return readers[suffix]
 
 
@@ -182,7 +156,7 @@ AUTO = ReadOptions()
 
 
 def options_of(settings: DataSettings, source: DataSource) -> ReadOptions:
-    """What is said of a source that it does not say itself; what stands beside it goes before."""
+    """The options of a source; its own come before those of all sources."""
     return ReadOptions(
         encoding=source.encoding or settings.encoding,
         delimiter=source.delimiter or settings.delimiter,
@@ -202,7 +176,7 @@ def files_of(path: str | Path, options: ReadOptions = AUTO) -> list[Path]:
     if not Path(path).is_dir():
         return [Path(path)]
     try:
-        return list(data_files(Path(path), suffixes=READERS, part=options.part).data)
+        return data_files(Path(path), suffixes=READERS, part=options.part)[0]
     except Broken:
         return []
 
@@ -232,9 +206,9 @@ def read_records(
 def _of_folder(
     folder: Path, options: ReadOptions, readers: Mapping[str, RecordReader]
 ) -> Iterator[Record]:
-    files = data_files(folder, suffixes=readers, part=options.part)
-    yield Record(0, remarks=(files.told(),))
-    for path in files.data:
+    files, note = data_files(folder, suffixes=readers, part=options.part)
+    yield Record(0, notes=(note,))
+    for path in files:
         for record in read_records(path, replace(options, part=None), readers=readers):
             yield replace(record, file=str(path))
 
@@ -270,7 +244,7 @@ class Size:
     characters: int
 
 
-SAMPLE = Size(1000, 1 << 24)  # what a format is recognised by
+SAMPLE = Size(1000, 1 << 24)  # what a format is recognized by
 BATCH = Size(256, 1 << 22)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from tunesmith.data.faults import Fault, Problem, Remark
+from tunesmith.data.faults import Fault, Note
 
 TEXT = "text"  # the role of the one message of a text that is trained as it is
 
@@ -94,7 +94,7 @@ class Example:
     full: str
     cuts: tuple[Cut, ...]
     whole: bool = True
-    remarks: tuple[Remark, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     def texts(self) -> Iterator[str]:
         """Every text whose ids are needed."""
@@ -162,27 +162,27 @@ class ReadOptions:
 class Record:
     """One record: its ``values``, or the ``problem`` that kept it from being read.
 
-    With ``remarks`` alone it tells something about the file; with nothing it is a blank line
-    between records. Line 0 stands for the whole file; where there are no lines (Parquet, a sheet)
+    With ``notes`` alone it tells something about the file; with nothing it is a blank line
+    between records. Line 0 means the whole file; where there are no lines (Parquet, a sheet)
     it is the row. ``file`` is set where it is not the path that was asked for, ``header`` to the
     line of the row that names the columns, where one does.
     """
 
     line: int
     values: dict[str, object] | None = None
-    problem: Problem | None = None
-    remarks: tuple[Remark, ...] = ()
+    problem: Fault | None = None
+    notes: tuple[Note, ...] = ()
     file: str | None = None
     header: int | None = None
 
     @property
     def is_blank(self) -> bool:
         """Whether it is a blank line."""
-        return self.line > 0 and not self.is_row and not self.remarks
+        return self.line > 0 and not self.is_row and not self.notes
 
     @property
     def is_row(self) -> bool:
-        """Whether it stands for a row, sound or not."""
+        """Whether it is a row, sound or not."""
         return self.line > 0 and (self.values is not None or self.problem is not None)
 
     def fault(self, file: str) -> Fault | None:
@@ -216,7 +216,7 @@ class UniqueKeys:
             self.twice |= {name for name in values if names.count(name) > 1}
         return values
 
-    def problem(self, remedy: str = LINES_REMEDY) -> Problem | None:
+    def problem(self, remedy: str = LINES_REMEDY) -> Fault | None:
         """Which keys were given twice, and forget them."""
         if not self.twice:
             return None
@@ -224,17 +224,17 @@ class UniqueKeys:
         return given_twice(names, remedy)
 
 
-def given_twice(names: Collection[str], remedy: str) -> Problem:
+def given_twice(names: Collection[str], remedy: str) -> Fault:
     """An object that has several values under one of these keys."""
     return broken_json(f"key given twice: {', '.join(sorted(names))}", remedy)
 
 
-def broken_json(reason: str, remedy: str = LINES_REMEDY) -> Problem:
+def broken_json(reason: str, remedy: str = LINES_REMEDY) -> Fault:
     """A text that is no JSON."""
-    return Problem("broken_json", f"not valid JSON: {reason}.", remedy)
+    return Fault("broken_json", f"not valid JSON: {reason}.", remedy)
 
 
-def row_of(value: object) -> dict[str, object] | Problem:
+def row_of(value: object) -> dict[str, object] | Fault:
     """The row that a value is, or why it is none; the cells of a list are called by their place."""
     if isinstance(value, dict):
         return value
@@ -247,10 +247,10 @@ def row_of(value: object) -> dict[str, object] | Problem:
 
 def not_an_object(
     value: object, remedy: str = 'Write each row as {"column": value, ...} on a line of its own.'
-) -> Problem:
+) -> Fault:
     """That a value is no row."""
     what = f"a row must be a JSON object, this is {kind_of(value)}."
-    return Problem("not_an_object", what, remedy)
+    return Fault("not_an_object", what, remedy)
 
 
 def is_of_a_list(row: Mapping[str, object]) -> bool:
@@ -273,7 +273,7 @@ def restored(data: bytes, *, source: str) -> Conversation:
 
 
 def behind_source(file: str, source: str) -> str:
-    """What a file's name has besides its source's: nothing, or where it stands in a folder."""
+    """What a file's name has besides its source's: nothing, or its place in a folder."""
     return "" if file == source else file.removeprefix(str(Path(source)))
 
 

@@ -20,7 +20,7 @@ MIN_OPENED = 8  # chats that open in one way: more of them say how chats open, n
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """Keys of what stands before the trained answers, in order, and before those given as context.
+    """Keys of the text before the trained answers, in order, and before those given as context.
 
     Two chats with a key in common are one up to there, whichever of its answers are trained.
     """
@@ -57,7 +57,7 @@ class SharedTurns:
         self._given, self._given_rows = array("Q"), array("q")
 
     def observe(self, conversation: Conversation, *, under: int = 0) -> None:
-        """The next row; ``under`` stands for its system prompt."""
+        """The next row; ``under`` is a hash of its system prompt."""
         found, number = turns(conversation), len(self._under)
         self._under.append(under)
         self._trained.extend(found.trained)
@@ -168,8 +168,7 @@ class Prompts:
         if (number == first).all():
             return Groups(first, keys)
         what = (
-            "most prompts are nearly the same, so that only equal ones were kept on one side of "
-            "the split"
+            "most prompts are nearly the same: only equal ones were kept on one side of the split"
         )
         return Groups(number, keys, (Note("split_by_prompt", what, int(parted.sum())),))
 
@@ -195,9 +194,8 @@ def choose_held(
     stratum, names = _strata(group, strata)
     rows_each = np.bincount(stratum[group], minlength=len(names)).tolist()
     total = len(group)
-    wanted = _quotas(
-        dict(zip(names, rows_each, strict=True)), total=min(max(1, round(share * total)), total - 1)
-    )
+    most = min(max(1, round(share * total)), total - 1)
+    wanted = _quotas(dict(zip(names, rows_each, strict=True)), total=most)
     held = np.zeros(len(sizes), dtype=bool)
     for number, name in enumerate(names):
         some = drawn[stratum[drawn] == number]
@@ -256,19 +254,17 @@ def _unsplittable(rows: int, noun: str) -> DataError:
 def prompt_key(conversation: Conversation) -> str:
     """What is said before the first trained answer, or the text, case and white space folded."""
     until = min(conversation.supervised, default=0) or len(conversation.messages)
-    spoken_text = (
+    return "\n".join(
         f"{message.role}: {' '.join(message.content.split()).casefold()}"
         for message in conversation.messages[:until]
     )
-    return "\n".join(spoken_text)
 
 
 def _draws(keys: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
-    """A number drawn for each key, the same wherever it stands."""
+    """A number drawn for each key, the same in any order."""
     salt, data = seed.to_bytes(8, "little"), memoryview(keys.astype("<u8").tobytes())
     hashed = (
         hashlib.blake2b(data[at : at + 8], digest_size=8, salt=salt).digest()
         for at in range(0, len(data), 8)
     )
-    drawn = (int.from_bytes(each, "big") for each in hashed)
-    return np.fromiter(drawn, dtype=np.uint64, count=len(keys))
+    return np.frombuffer(b"".join(hashed), dtype=">u8").astype(np.uint64)

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from tunesmith.core.errors import DataError
 from tunesmith.core.files import replace_folder
-from tunesmith.data.faults import Faults, Note, Problem, RowReport, refuse
+from tunesmith.data.faults import Fault, Faults, Note, RowReport, refuse
 from tunesmith.data.files.json_text import lines_to_copy
-from tunesmith.data.formats.mapping import shown
+from tunesmith.data.formats.layout import shown
 from tunesmith.data.quality.text import digest
 from tunesmith.data.read import SourceRequest, open_records, parse_record
 from tunesmith.data.records import exists, read_records
 from tunesmith.data.rows import Conversation, is_of_a_list
 from tunesmith.data.split import Groups, Prompts, choose_held
-from tunesmith.data.token_store import Content, content_of
+from tunesmith.data.token_cache import Content, content_of
 
 TRAIN, EVAL = "train.jsonl", "eval.jsonl"
 
@@ -28,7 +28,7 @@ TRAIN, EVAL = "train.jsonl", "eval.jsonl"
 def write_sides(
     asked: SourceRequest, out: Path, is_held: Sequence[bool], *, content: Content | None
 ) -> None:
-    """Both files in ``out``, which is complete or absent; ``is_held`` is told for each row.
+    """Both files in ``out``, which is complete or absent; ``is_held`` has a value for each row.
 
     Raises DataError where it cannot be written, or where the source is no longer the ``content``
     that was seen.
@@ -42,11 +42,9 @@ def write_sides(
                     (held if is_held[count] else train).write(row)
                 count += 1
         if count != len(is_held) or content_of(asked) != content:
-            raise DataError(
-                f"{asked.file}: changed while it was read.",
-                remedy="Run it again once nothing writes to it any more.",
-                code="changed",
-            )
+            what = f"{asked.file}: changed while it was read."
+            remedy = "Run it again once nothing writes to it any more."
+            raise DataError(what, remedy=remedy, code="changed")
 
     if out.is_dir():
         out.rmdir()  # it is empty
@@ -65,7 +63,7 @@ def _rows(asked: SourceRequest) -> Iterator[bytes]:
         yield from (_as_json(record.values) for record in records if record.values is not None)
         return
     for _, raw in text.lines():
-        if not isinstance(raw, Problem) and raw.strip():
+        if not isinstance(raw, Fault) and raw.strip():
             yield raw if raw.endswith(b"\n") else raw + b"\n"
 
 
@@ -129,7 +127,10 @@ def split_data(settings: SplitSettings) -> SplitDone:
     and FaultyData for a file that a run would refuse.
     """
     asked, out = settings.asked, Path(settings.out)
-    _require_free(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        remedy = "Name another folder with --out, or remove this one."
+        what = f"{out}: exists already, and is not overwritten."
+        raise DataError(what, remedy=remedy, code="exists")
     content = content_of(asked) if exists(asked.file) else None
     seen = _seen(settings)
     strata = None if settings.stratify is None else seen.values[settings.stratify]
@@ -176,7 +177,7 @@ def _seen(settings: SplitSettings) -> _Seen:
             column.append(value or "")
             if value is None:
                 what = f'"{name}" is missing (found: {shown(record.values)}).'
-                problem = Problem("missing_column", what, "Name a column that every row has.")
+                problem = Fault("missing_column", what, "Name a column that every row has.")
                 lacking.add_faults([problem.at(record.file or asked.file, record.line)])
         if settings.by == CLUSTER:
             prompts.observe(conversation)
@@ -188,7 +189,7 @@ def _seen(settings: SplitSettings) -> _Seen:
 
 
 def _once(lacking: Faults, *, rows: int) -> Faults:
-    """A name that no row has is a wrong name, and told once."""
+    """A name that no row has is a wrong name, and reported once."""
     if lacking.count < rows:
         return lacking
     whole = {fault.message: replace(fault, line=None) for fault in lacking.listed}
@@ -217,26 +218,15 @@ def _held(
         raise DataError(error.message, remedy=remedy, code=error.code) from None
 
 
-def _require_free(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(
-            f"{out}: exists already, and is not overwritten.",
-            remedy="Name another folder with --out, or remove this one.",
-            code="exists",
-        )
-
-
 def _groups(seen: _Seen, by: str) -> Groups:
     """Which rows stay together, and for each a number that does not depend on their order."""
     if by == CLUSTER:
         return seen.prompts.groups()
     if by == ROW:
         return Groups(np.arange(len(seen.keys)), _row_keys(seen.keys), noun="row")
-    texts = seen.values[by]
-    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
-    keys = np.array([digest(text) for text in texts], dtype=np.uint64)
-    number = np.array([numbers[text] for text in texts], dtype=np.int64)
-    return Groups(number, keys, noun=f"value of `{by}`")
+    keys = np.array([digest(text) for text in seen.values[by]], dtype=np.uint64)
+    _, first, number = np.unique(keys, return_index=True, return_inverse=True)
+    return Groups(first[number], keys, noun=f"value of `{by}`")
 
 
 def _row_keys(keys: Sequence[int]) -> NDArray[np.uint64]:

@@ -1,17 +1,25 @@
-"""A conversation in the model's chat template: ids, and the loss weight of predicting each."""
+"""A conversation in the model's chat template: ids, loss weights, and what the template omits."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Literal
 
 import numpy as np
 
 from tunesmith.data.chat_format import OTHER_PROMPT, ChatFormat, inserted_system_prompt, study
-from tunesmith.data.chat_text import TEMPLATE_ERRORS, chat_text, encode_marked, given
+from tunesmith.data.chat_text import (
+    CLOSE,
+    TEMPLATE_ERRORS,
+    chat_text,
+    encode_marked,
+    given,
+    split_thinking,
+    unmarked,
+)
 from tunesmith.data.examples import Unrenderable, answer_example, locate, whole_example
-from tunesmith.data.faults import Parsed, Problem, Remark, refuse
-from tunesmith.data.fit import NO_END, is_plain, left_out, row_remarks, unfit
+from tunesmith.data.faults import Fault, Note, Parsed, refuse
 from tunesmith.data.rows import (
     Conversation,
     Example,
@@ -24,7 +32,7 @@ from tunesmith.data.rows import (
 from tunesmith.data.tokenizer import Tokenizer, encode
 
 ROWS_AT_ONCE = 256
-ANSWERS_APART = Remark(
+ANSWERS_APART = Note(
     "answers_apart",
     "each trained answer is a document of its own, behind the prompt that is served for it",
 )
@@ -71,21 +79,21 @@ def render_each(
         }
         ids = dict(zip(texts, encode(tokenizer, list(texts)), strict=True))
         for conversation, (examples, own, problems) in zip(some, made, strict=True):
-            remarks = row_remarks(conversation, chat_format, inserted) if examples else []
+            notes = row_notes(conversation, chat_format, inserted) if examples else []
             if rendering.document == "answer":
-                remarks = [remark for remark in remarks if remark is not OTHER_PROMPT]
+                notes = [note for note in notes if note is not OTHER_PROMPT]
             rows, more, faulty = _rows(conversation, examples, own or ids, chat_format)
             place = conversation.file, conversation.line
             faults = tuple(problem.at(*place) for problem in (*problems, *faulty))
             if lacks_end:
                 faults, lacks_end = (NO_END.at(conversation.file, None), *faults), False
-            told = tuple(dict.fromkeys((*remarks, *more)))
-            yield Parsed(tuple(rows), conversation.line, faults, told)
+            noticed = tuple(dict.fromkeys((*notes, *more)))
+            yield Parsed(tuple(rows), conversation.line, faults, noticed)
 
 
 def _examples(
     tokenizer: Tokenizer, conversation: Conversation, chat_format: ChatFormat, rendering: Rendering
-) -> tuple[list[Example], dict[str, list[int]], list[Problem]]:
+) -> tuple[list[Example], dict[str, list[int]], list[Fault]]:
     """A conversation's documents as text; none where the template cannot take it, and why.
 
     Of texts in which control tokens are read as plain text the ids are given too.
@@ -113,25 +121,17 @@ def _examples(
     except Unrenderable as error:
         return [], {}, [error.problem]
     except TEMPLATE_ERRORS as error:
-        return [], {}, [_refused(error)]
+        what = f"the model's chat template refuses this conversation: {error}."
+        remedy = "Change what it names (instructions can go into the first user message), or use a "
+        remedy += "model whose template takes it."
+        return [], {}, [Fault("refused_by_template", what, remedy)]
 
 
 def _has_control(
     messages: Sequence[Message], tools: Sequence[Tool], chat_format: ChatFormat
 ) -> bool:
-    texts = "\n".join(text for message in messages for text in texts_of(message))
-    if chat_format.control.search(texts):
-        return True
-    return any(chat_format.control.search(text) for text in texts_in(tools))
-
-
-def _refused(error: Exception) -> Problem:
-    return Problem(
-        "refused_by_template",
-        f"the model's chat template refuses this conversation: {error}.",
-        "Change what it names (instructions can go into the first user message), or use a model "
-        "whose template takes it.",
-    )
+    texts = "\n".join(chain(*map(texts_of, messages), texts_in(tools)))
+    return chat_format.control.search(texts) is not None
 
 
 def _rows(
@@ -139,43 +139,26 @@ def _rows(
     examples: Sequence[Example],
     ids: Mapping[str, list[int]],
     chat_format: ChatFormat,
-) -> tuple[list[TokenRow], list[Remark], list[Problem]]:
+) -> tuple[list[TokenRow], list[Note], list[Fault]]:
     """The examples as tokens, what was noticed, and what keeps others from being trained on."""
-    rows, remarks, problems = [], list[Remark](), list[Problem]()
+    rows, notes, problems = [], list[Note](), list[Fault]()
     for example in examples:
         try:
             spans = locate(example, ids, chat_format=chat_format)
         except Unrenderable as error:
             problems.append(error.problem)
             continue
-        lacking, more = _left_out(conversation, example)
+        lacking, more = left_out(conversation, example)
         problems += lacking
-        remarks += [*example.remarks, *more]
+        notes += [*example.notes, *more]
         if not lacking:
-            rows.append(_row(conversation, example, ids[example.full], spans))
-    return rows, [*remarks, *([ANSWERS_APART] if len(examples) > 1 else [])], problems
-
-
-def _left_out(conversation: Conversation, example: Example) -> tuple[list[Problem], list[Remark]]:
-    if is_plain(conversation):
-        return [], []
-    trained = [cut.message for cut in example.cuts]
-    until = len(conversation.messages) if example.whole else trained[-1] + 1
-    return left_out(conversation, example.full, until=until, trained=trained)
-
-
-def _row(
-    conversation: Conversation,
-    example: Example,
-    ids: Sequence[int],
-    spans: Sequence[tuple[int, int]],
-) -> TokenRow:
-    weights = np.zeros(len(ids), dtype=np.float32)
-    for cut, (start, stop) in zip(example.cuts, spans, strict=True):
-        weights[start:stop] = conversation.messages[cut.message].weight
-    weights[:1] = 0
-    whole = np.array(ids, dtype=np.int32)
-    return TokenRow(whole, weights, conversation.file, conversation.line)
+            whole = np.array(ids[example.full], dtype=np.int32)
+            weights = np.zeros(len(whole), dtype=np.float32)
+            for cut, (start, stop) in zip(example.cuts, spans, strict=True):
+                weights[start:stop] = conversation.messages[cut.message].weight
+            weights[:1] = 0
+            rows.append(TokenRow(whole, weights, conversation.file, conversation.line))
+    return rows, [*notes, *([ANSWERS_APART] if len(examples) > 1 else [])], problems
 
 
 def render_prompt(
@@ -196,3 +179,170 @@ def render_prompt(
     chat = given(messages, tools, dialect=chat_format.tools.dialect, marking=marking)
     text = chat_text(tokenizer, chat, prompt=True)
     return encode_marked(tokenizer, text) if has_control else encode(tokenizer, [text])[0]
+
+
+NO_END = Fault(
+    "end_not_trained",
+    "the chat template ends an answer without an end-of-turn token, so none is trained and the "
+    "model would never stop.",
+    "Write {{ eos_token }} behind the assistant's content in the model's chat_template.jinja.",
+)
+
+
+def unfit(
+    conversation: Conversation, chat_format: ChatFormat, *, control_tokens: bool
+) -> list[Fault]:
+    """Every problem of a row with this template; ``control_tokens``: report those in it too."""
+    problems = list(_control_tokens(conversation, chat_format)) if control_tokens else []
+    problems += _ignored(conversation, chat_format)
+    if not conversation.supervised:
+        what = "no assistant message is trained, so there is nothing to learn."
+        remedy = "Add an answer, give one a weight above 0, or remove the row."
+        problems.append(Fault("nothing_supervised", what, remedy))
+    return problems
+
+
+def _control_tokens(conversation: Conversation, chat_format: ChatFormat) -> Iterator[Fault]:
+    where = {
+        f"message {number} ({message.role}) contains": "\n".join(texts_of(message))
+        for number, message in enumerate(conversation.messages, start=1)
+    }
+    where["the tools contain"] = "\n".join(texts_in(conversation.tools))
+    for who, text in where.items():
+        if found := chat_format.control.search(text):
+            remedy = "Remove it, or write it in another way: the model would read it as the "
+            remedy += "structure of the conversation. With --data.control_tokens text it is read "
+            remedy += "as plain text, as it is when the model is asked."
+            yield Fault("control_tokens", f"{who} the control token `{found[0]}`.", remedy)
+
+
+def _ignored(conversation: Conversation, chat_format: ChatFormat) -> Iterator[Fault]:
+    """What the template would omit silently."""
+    messages, tools = conversation.messages, chat_format.tools
+    if messages[0].role == "system" and messages[0].content and not chat_format.keeps_system:
+        remedy = "Move the instructions into the first user message."
+        yield Fault("system_ignored", f"{OMITS} system messages.", remedy)
+    if conversation.tools and not tools.takes_tools:
+        what = f"{OMITS} tools: it writes the same text with and without them."
+        remedy = "Use a model whose template writes tools, or describe them in the system message."
+        yield Fault("tools_ignored", what, remedy)
+    if any(message.tool_calls for message in messages) and not tools.takes_calls:
+        remedy = "Use a model whose template writes them, or write the calls into the content as "
+        yield Fault("tool_calls_ignored", f"{OMITS} tool calls.", f"{remedy}text.")
+    if any(message.thinking for message in messages) and not tools.takes_thinking:
+        remedy = "Use a model whose template writes it, write it into the content "
+        remedy += "(<think>...</think> in front of what is said), or remove it."
+        yield Fault("thinking_ignored", f"{OMITS} thinking.", remedy)
+
+
+OMITS = "the model's chat template leaves out"
+OTHER_MODEL = "Use a model whose chat template writes it, or say it in the content of a message."
+OR_OTHER = f"Or: {OTHER_MODEL}"
+NAMES = Note("names_left_out", "the chat template leaves the names of speakers out")
+THINKING = Note(
+    "thinking_left_out",
+    "the chat template strips the thinking of earlier answers, as it does when the model is asked; "
+    "the answers that are trained keep theirs",
+)
+
+
+def is_plain(conversation: Conversation) -> bool:
+    """Whether a row has roles and contents only, which every template writes."""
+    return not conversation.tools and not any(
+        m.role == "tool" or m.tool_calls or m.thinking or m.name or CLOSE in m.content
+        for m in conversation.messages
+    )
+
+
+def left_out(conversation: Conversation, example: Example) -> tuple[list[Fault], list[Note]]:
+    """What the example's text lacks of the messages that it is made of.
+
+    It is a fault, except for what a model does without at inference: names, and the thinking of
+    answers that are not trained in this example.
+    """
+    if is_plain(conversation):
+        return [], []
+    trained = [cut.message for cut in example.cuts]
+    until = len(conversation.messages) if example.whole else trained[-1] + 1
+    text = unmarked(example.full)
+    problems, notes = list[Fault](), list[Note]()
+    for tool in conversation.tools:
+        function = tool.get("function")
+        name = str(function.get("name")) if isinstance(function, Mapping) else ""
+        if not _has(text, name):
+            problems.append(Fault("tools_ignored", f"{OMITS} the tool `{name}`.", OTHER_MODEL))
+    for i, message in enumerate(conversation.messages[:until]):
+        problems += _of_message(message, text, number=i + 1)
+        thinking = message.thinking or split_thinking(message.content)[0]
+        if not _has(text, thinking) and i in trained:
+            what = f"{OMITS} the thinking of message {i + 1}."
+            problems.append(Fault("thinking_ignored", what, f"Remove the thinking. {OR_OTHER}"))
+        elif not _has(text, thinking):
+            notes.append(THINKING)
+        if message.name and message.role != "tool" and not _has(text, message.name):
+            notes.append(NAMES)
+    return problems, notes
+
+
+def _of_message(message: Message, text: str, *, number: int) -> Iterator[Fault]:
+    where = f"of message {number} ({message.role})"
+    for call in message.tool_calls:
+        if not all(_has(text, part) for part in (call.name, *_leaves(call.arguments))):
+            what = f"{OMITS} a call {where}: `{call.name}`."
+            yield Fault("tool_calls_ignored", what, OTHER_MODEL)
+    special = message.tool_calls or message.role == "tool"
+    if special and not _has(text, split_thinking(message.content)[1]):
+        what = f"{OMITS} the content {where}."
+        yield Fault("content_ignored", what, f"Remove the content. {OR_OTHER}")
+
+
+def _leaves(value: object) -> Iterator[str]:
+    """Every text and number in a JSON value, as it would be written."""
+    if isinstance(value, Mapping):
+        for item in value.values():
+            yield from _leaves(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _leaves(item)
+    elif isinstance(value, str):
+        yield value
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield json.dumps(value)
+
+
+def _has(text: str, part: str) -> bool:
+    """Whether a text has a part: as it is, or inside JSON."""
+    part = part.strip()
+    forms = (part, json.dumps(part, ensure_ascii=False)[1:-1], json.dumps(part)[1:-1])
+    return any(form in text for form in forms)
+
+
+ENDS_WITHOUT_ANSWER = Note(
+    "ends_without_answer",
+    "the conversation ends without an answer; what comes after the last one is not used",
+)
+
+
+def row_notes(
+    conversation: Conversation, chat_format: ChatFormat, inserted: str | None
+) -> list[Note]:
+    """What is true of a row in this format; ``inserted`` is the template's own system prompt."""
+    messages = conversation.messages
+    notes = list(chat_format.notes)
+    if inserted and messages[0].role != "system":
+        what = f"the chat template inserts this system prompt where a row has none: {inserted!r}"
+        notes.append(Note("inserted_system_prompt", what))
+    answers = (messages[i] for i in conversation.supervised)
+    if chat_format.empty_thinking and any(
+        not answer.thinking and CLOSE not in answer.content for answer in answers
+    ):
+        what = "the chat template writes an empty thinking block in front of an answer without any"
+        block = f"and it is trained as a part of the answer: {chat_format.empty_thinking!r}"
+        notes.append(Note("empty_thinking", f"{what}, {block}"))
+    if messages[-1].role != "assistant":
+        notes.append(ENDS_WITHOUT_ANSWER)
+    texts = "\n".join(text for message in messages for text in texts_of(message))
+    for token in sorted(set(chat_format.special.findall(texts))):
+        what = f"the tokenizer reads `{token}` in a message as one special token"
+        notes.append(Note("special_tokens", what))
+    return notes

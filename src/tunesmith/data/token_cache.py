@@ -1,12 +1,18 @@
-"""A source is tokenised once: its tokens are kept, and found again by all that they depend on."""
+"""A source is tokenized once: its tokens are kept, and found again by all that they depend on."""
 
 import errno
+import hashlib
+import json
+import pickle
 import secrets
 import shutil
 import tempfile
-from collections.abc import Generator, Iterator
+import time
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path
 from typing import NoReturn
@@ -21,11 +27,97 @@ from tunesmith.core.workers import Lost, NotStarted, Pool
 from tunesmith.data import token_store
 from tunesmith.data.faults import Fault
 from tunesmith.data.read import Layout, SourceRequest, open_records
-from tunesmith.data.records import BATCH, chunked
+from tunesmith.data.records import BATCH, chunked, files_of
 from tunesmith.data.rows import Record, behind_source
-from tunesmith.data.token_file import Contents, TokenFile, TokenWriter
-from tunesmith.data.token_store import Content, content_of, key_of
-from tunesmith.data.tokenise import Recipe, TokenChunk, worker_of
+from tunesmith.data.token_store import Contents, TokenFile, TokenWriter
+from tunesmith.data.tokenize import Recipe, TokenChunk, worker_of
+from tunesmith.data.tokenizer import Tokenizer
+
+_HASHED_AT_ONCE = 1 << 20
+_PACKAGES = (
+    *("transformers", "tokenizers", "jinja2", "pyarrow", "charset-normalizer"),
+    *(["python-calamine"] if find_spec("python_calamine") else []),  # of the extra `sheets`
+)
+TEXT = "text"  # the format whose documents are cut where they are made
+# Of what the code makes of rows. Give it another value (a date will do) with every change after
+# which the same file and tokenizer have other tokens, conversations, loss weights or faults: else
+# tokens of before are found and trained. `test_tokens_version.py` holds the tokens of fixed rows.
+# This first value was a digest of the code, so that caches of then are still found.
+TOKENS_VERSION = "c7d64a6b62f28be69a620549b7847d603b8ffeaf3752161320be73207e60e749"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The bytes of a source: their SHA-256, how many, and their lines (None: it is no text)."""
+
+    sha256: str
+    size: int
+    lines: int | None
+
+
+def content_of(asked: SourceRequest) -> Content | None:
+    """What a file, or all data files of a folder, hold now, every byte read.
+
+    None for what is no file. Raises OSError.
+    """
+    root = Path(asked.file)
+    files = files_of(asked.file, asked.options)
+    if not files or not all(file.is_file() for file in files):
+        return None
+    digest, size, lines, is_text = hashlib.sha256(), 0, 0, True
+    if root.is_dir():  # other files in it are reported
+        names = sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+        digest.update("\0".join(names).encode(errors="surrogateescape"))
+    for path in files:
+        digest.update(f"\0{path.stat().st_size}\0".encode())  # where one ends and the next begins
+        last = b"\n"
+        with path.open("rb") as file:
+            while data := file.read(_HASHED_AT_ONCE):
+                is_text = is_text and (size > 0 or b"\0" not in data)
+                digest.update(data)
+                size += len(data)
+                lines += data.count(b"\n")
+                last = data[-1:]
+        lines += last != b"\n"
+    one_text = is_text and not root.is_dir()
+    return Content(digest.hexdigest(), size, lines if one_text else None)
+
+
+def key_of(content: Content, asked: SourceRequest, layout: Layout, recipe: Recipe) -> str:
+    """The same for the same rows of tokens. The source's name does not count, its kind does."""
+    templates = str(getattr(recipe.tokenizer, "chat_template", None))
+    return combined(
+        {
+            "content": content.sha256,
+            "kind": Path(asked.file).suffixes[-2:],
+            "asked": {**asdict(asked), "file": ""},
+            "format": layout.format,
+            "rendering": asdict(recipe.rendering),
+            "max_tokens": recipe.max_tokens if layout.format == TEXT else None,
+            "tokenizer": tokenizer_digest(recipe.tokenizer),
+            "code": TOKENS_VERSION,
+            "packages": {name: version(name) for name in _PACKAGES},
+            "day": time.strftime("%Y-%m-%d") if "strftime_now" in templates else None,
+        }
+    )
+
+
+def combined(parts: Mapping[str, object]) -> str:
+    """One key for values that JSON can say."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:40]
+
+
+def tokenizer_digest(tokenizer: Tokenizer) -> str:
+    """A key for all that a tokenizer makes of a conversation, its chat template included."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    made = pickle.dumps(tokenizer) if backend is None else backend.to_str().encode()
+    templates = getattr(tokenizer, "chat_template", None)
+    words = json.dumps([templates, dict(tokenizer.special_tokens_map)], sort_keys=True, default=str)
+    digest = hashlib.sha256()
+    for part in (type(tokenizer).__qualname__.encode(), made, words.encode()):
+        digest.update(len(part).to_bytes(8, "little") + part)
+    return digest.hexdigest()
+
 
 CHUNKS_HERE = 16  # a few chunks are done before a process is ready
 # One process reads for all of them, and no more can be fed; each holds about 100 MB.
@@ -39,7 +131,7 @@ _PASSING = {"unreadable_file", "hub"}
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Where sources are tokenised, and who hears of it.
+    """Where sources are tokenized, and who hears of it.
 
     ``root`` holds a folder for each; to empty the cache, delete it.
     """
@@ -87,12 +179,10 @@ def tokens_of(asked: SourceRequest, recipe: Recipe, work: Work) -> TokenFile:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as elsewhere:
             return _made_for_now(reopened, replace(work, root=Path(elsewhere)))
     except OSError as error:
-        raise DataError(
-            f"{asked.file}: there is no room for its tokens: {reason}, nor is there any for "
-            f"temporary files ({error.strerror}).",
-            remedy="Set TUNESMITH_HOME to a folder with room that you may write to.",
-            code="disk",
-        ) from None
+        what = f"{asked.file}: there is no room for its tokens: {reason}, nor is there any for "
+        what += f"temporary files ({error.strerror})."
+        remedy = "Set TUNESMITH_HOME to a folder with room that you may write to."
+        raise DataError(what, remedy=remedy, code="disk") from None
 
 
 def _found(folder: Path, source: _Source, work: Work) -> TokenFile | None:
@@ -118,23 +208,23 @@ def _made(folder: Path, source: _Source, work: Work) -> TokenFile:
         nonlocal others
         others = True
         work.progress.notice(
-            "waiting", f"another process is tokenising {source.asked.file}; waiting for it"
+            "waiting", f"another process is tokenizing {source.asked.file}; waiting for it"
         )
 
     def fill(into: Path) -> None:
         token_store.write(into, lambda *sinks: _write(source, work, sinks))
         if content_of(source.asked) != source.content:
-            raise DataError(
-                f"{source.asked.file}: changed while it was read.",
-                remedy="Run it again once nothing writes to it any more.",
-                code="changed",
-            )
+            what = f"{source.asked.file}: changed while it was read."
+            remedy = "Run it again once nothing writes to it any more."
+            raise DataError(what, remedy=remedy, code="changed")
 
     work.root.mkdir(parents=True, exist_ok=True)
     with locks.held(token_store.lock_of(folder), taken=wait):
         tokens = _found(folder, source, work) if others else None
         if tokens is None:
-            _require_space(work.root, source.content)
+            size = source.content.size if source.content else 0
+            if shutil.disk_usage(work.root).free < 2 * size:
+                raise OSError(errno.ENOSPC, "No space left on device")
             files.replace_folder(folder, fill)
             tokens = token_store.open_folder(folder, source=source.asked.file)
     assert tokens is not None
@@ -159,12 +249,6 @@ def _made_for_now(source: _Source, work: Work) -> TokenFile:
     return tokens
 
 
-def _require_space(root: Path, content: Content | None) -> None:
-    """Raise OSError at once where there will be no room in the end."""
-    if content is not None and shutil.disk_usage(root).free < 2 * content.size:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-
 def _write(source: _Source, work: Work, sinks: tuple[pa.NativeFile, ...]) -> Contents:
     """Write the rows of a source to the sinks, its own name left out of them."""
     name = source.asked.file
@@ -183,7 +267,7 @@ def _write(source: _Source, work: Work, sinks: tuple[pa.NativeFile, ...]) -> Con
         progress=work.progress,
     )
     lines = None if source.content is None else source.content.lines
-    phase = work.progress.quiet_phase(f"tokenising {name}", lines)
+    phase = work.progress.quiet_phase(f"tokenizing {name}", lines)
     with closing(made):
         for some in made:
             writer.write(some)
@@ -212,13 +296,11 @@ def _tokenized(
                 running.enter_context(pool)
                 done = pool.map(chunks, here=here)
             except NotStarted as error:
-                progress.notice("one_process", f"rows are tokenised in one process. {error}")
+                progress.notice("one_process", f"rows are tokenized in one process. {error}")
         yield from done
 
 
 def _raise_lost(lost: Lost) -> NoReturn:
-    raise DataError(
-        f"A process that tokenised rows ended before its work was done ({lost.why}).",
-        remedy="If memory was short, try again with --train.threads 1.",
-        code="worker",
-    )
+    what = f"A process that tokenized rows ended before its work was done ({lost.why})."
+    remedy = "If memory was short, try again with --train.threads 1."
+    raise DataError(what, remedy=remedy, code="worker")

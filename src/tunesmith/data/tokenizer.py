@@ -1,9 +1,9 @@
 """What is asked of a tokenizer: ids of texts (each word tokenized once), new tokens, and text.
 
-Fast tokenisers cut a text at its added tokens and then into words, and look at each by itself.
+Fast tokenizers cut a text at its added tokens and then into words, and look at each by itself.
 Where that is certain, it is done here too, and what was met before is looked up: the words of a
-language repeat, and a prompt repeats what stands in its conversation. All else goes to the
-tokeniser.
+language repeat, and a prompt repeats its conversation. All else goes to the
+tokenizer.
 """
 
 import json
@@ -68,15 +68,14 @@ def decode(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
     return tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
 
+def with_special_tokens(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The ids of a text with the tokens that this tokenizer adds to plain text."""
+    return tokenizer([text], **{**PLAIN, "add_special_tokens": True})["input_ids"][0]
+
+
 def begins_texts_with(tokenizer: Tokenizer) -> int | None:
     """The token that this tokenizer puts in front of every plain text; None where it puts none."""
-    ids = tokenizer(
-        ["a"],
-        add_special_tokens=True,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        verbose=False,
-    )["input_ids"][0]
+    ids = with_special_tokens(tokenizer, "a")
     return ids[0] if ids and ids[0] == tokenizer.bos_token_id else None
 
 
@@ -98,7 +97,7 @@ def add_tokens_(tokenizer: Tokenizer, texts: Sequence[str]) -> dict[int, tuple[i
 NOTHING = re.compile(r"(?!)")
 MAX_WORDS, MAX_WORD_CHARACTERS = 150_000, 64
 MAX_ADDED_TOKENS = 1000
-PROVEN_TEXTS = 256  # compared with what the tokeniser makes of them whole, before it is believed
+PROVEN_TEXTS = 256  # compared with what the tokenizer makes of them whole, before it is believed
 # A word may be cut off in front of a single space (U+180E was one in old versions of Unicode), and
 # in ASCII where digits begin or end behind another character. Other white space stays where it is.
 SPACE = re.compile(r"(?<=[^\s\u180e])(?= [^\s\u180e])")
@@ -112,7 +111,7 @@ _CASED = (
 )
 _LINES = r"[\r\n]*|\s*[\r\n]+"
 _LINES_OR_SLASHES = r"[\r\n/]*|\s*[\r\n]+"
-# How tokenisers split a text into words: each of these begins a word in all of the places above,
+# How tokenizers split a text into words: each of these begins a word in all of the places above,
 # and leaves no character out.
 SPLITS = frozenset(
     {
@@ -126,7 +125,7 @@ SPLITS = frozenset(
 )
 
 
-# What may stand around these splits: nothing else looks at what is behind a space.
+# What may come with these splits: nothing else looks at what follows a space.
 _NORMALIZERS = (None, "NFC")
 
 
@@ -137,7 +136,7 @@ class Encoding(Protocol):
 
 
 class Backend(Protocol):
-    """What of a fast tokeniser is used directly."""
+    """What of a fast tokenizer is used directly."""
 
     def to_str(self) -> str: ...
 
@@ -147,12 +146,12 @@ class Backend(Protocol):
 
 
 def remembering(tokenizer: Tokenizer) -> Tokenizer:
-    """A tokeniser that remembers words; it gives the same ids, and all else it is asked as well."""
+    """A tokenizer that remembers words; it gives the same ids, and all else it is asked as well."""
     return cast("Tokenizer", WordCache(tokenizer))
 
 
 class WordCache:
-    """Stands in for a tokeniser where plain ids of texts are asked for; the rest is passed on."""
+    """Stands in for a tokenizer where plain ids of texts are asked for; the rest is passed on."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -165,7 +164,7 @@ class WordCache:
         return getattr(self._tokenizer, name)
 
     def __call__(self, text: Sequence[str], **options: bool) -> Mapping[str, list[list[int]]]:
-        """What the tokeniser gives; from memory where plain ids are asked for."""
+        """What the tokenizer gives; from memory where plain ids are asked for."""
         if self._added is None or options != PLAIN or isinstance(text, str):
             return self._tokenizer(text, **options)
         ids = self._remembered(text, self._added)
@@ -210,12 +209,11 @@ def words_of(text: str) -> list[str]:
 
 
 def added_tokens(backend: Backend) -> re.Pattern[str] | None:
-    """What finds a tokeniser's added tokens; None unless its texts may be cut at them and words."""
+    """What finds a tokenizer's added tokens; None unless its texts may be cut at them and words."""
     made = json.loads(backend.to_str())
     added = made.get("added_tokens") or []
-    plain = not any(
-        token[flag] for token in added for flag in ("normalized", "single_word", "lstrip", "rstrip")
-    )
+    flags = ("normalized", "single_word", "lstrip", "rstrip")
+    plain = not any(token[flag] for token in added for flag in flags)
     normalizer = (made.get("normalizer") or {}).get("type")
     whole = made.get("truncation") is None and made.get("padding") is None
     chance = made["model"].get("dropout")
@@ -228,7 +226,7 @@ def added_tokens(backend: Backend) -> re.Pattern[str] | None:
 
 
 def _splits_words(splitter: Mapping[str, object]) -> bool:
-    """Whether a pre-tokeniser is one of those that are known here."""
+    """Whether a pre-tokenizer is one of those that are known here."""
     steps = splitter["pretokenizers"] if splitter.get("type") == "Sequence" else [splitter]
     found = [_kind(step) for step in cast("list[Mapping[str, object]]", steps)]
     return None not in found and "words" in found

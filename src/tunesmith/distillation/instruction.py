@@ -14,7 +14,7 @@ from tunesmith.config.run import DistillSettings, RunConfig
 from tunesmith.core.errors import ConfigError, DataError
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import SILENT, Cancelled, Progress
-from tunesmith.data.faults import Fault, Problem, refuse
+from tunesmith.data.faults import Fault, refuse
 from tunesmith.data.inputs import Input, read_inputs
 from tunesmith.distillation.draws import DistillState, draw, open_state, state_path
 from tunesmith.distillation.teacher import Teacher
@@ -133,7 +133,7 @@ def _require_references(checks: Sequence[Check], inputs: Sequence[Input]) -> Non
     for check in checks:
         for each in inputs:
             if reason := check.reference_fault(each.reference, each.text):
-                problem = Problem(
+                problem = Fault(
                     "no_reference",
                     f"check `{check.name}`: {reason}.",
                     "Add the answer that is wanted, or take a check that needs none.",

@@ -8,7 +8,7 @@ from tunesmith.config.run import RunConfig
 from tunesmith.core.numbers import pluralize
 from tunesmith.data.chat_format import instructed, study, with_system
 from tunesmith.data.chat_text import TEMPLATE_ERRORS
-from tunesmith.data.faults import Fault, Problem, refuse
+from tunesmith.data.faults import Fault, refuse
 from tunesmith.data.inputs import Input
 from tunesmith.data.template import render_prompt
 from tunesmith.data.tokenizer import Tokenizer, decode
@@ -69,7 +69,7 @@ class Teacher:
                 ids = render_prompt(self._tokenizer, asked, chat_format=self._format)
             except TEMPLATE_ERRORS as error:
                 what = f"the model's chat template refuses it: {error}."
-                problem = Problem("refused_by_template", what, "Remove the row, or rewrite it.")
+                problem = Fault("refused_by_template", what, "Remove the row, or rewrite it.")
                 faults.append(problem.at(each.file, each.line))
                 continue
             prompts.append(tuple(ids))
@@ -78,9 +78,9 @@ class Teacher:
         refuse(faults)
         return prompts
 
-    def _too_long(self, tokens: int) -> Problem:
+    def _too_long(self, tokens: int) -> Fault:
         context, limit = self._loaded.base.context, self._sampling.max_new_tokens
-        return Problem(
+        return Fault(
             "too_long",
             f"with the instruction it has {pluralize(tokens, 'token')}, and with an answer of "
             f"{limit:,} more than the model's context of {context:,}.",

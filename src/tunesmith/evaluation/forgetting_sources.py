@@ -10,7 +10,7 @@ from typing import Protocol
 
 from tunesmith.core.errors import ConfigError, TunesmithError
 from tunesmith.core.extras import require
-from tunesmith.data.faults import Fault, Problem, refuse
+from tunesmith.data.faults import Fault, refuse
 from tunesmith.data.files.source import Source
 from tunesmith.data.files.text import open_text
 from tunesmith.data.records import READERS, read_records
@@ -61,8 +61,8 @@ def read_probe(path: Path, *, name: str | None = None) -> Probe:
 def _whole_text(source: Source, options: ReadOptions) -> Iterator[Record]:
     text, lines = open_text(source, options), []
     for number, raw in text.lines():
-        line = raw if isinstance(raw, Problem) else text.decoded(raw)
-        if isinstance(line, Problem):
+        line = raw if isinstance(raw, Fault) else text.decoded(raw)
+        if isinstance(line, Fault):
             yield Record(number, None, line)
             return
         lines.append(line)
@@ -76,7 +76,7 @@ def _too_little(probe: PlainText, file: str) -> list[Fault]:
         return []
     message = f"holds {characters} characters of text."
     remedy = f"A perplexity with an interval needs {MIN_CHARACTERS:,} or more."
-    return [Problem("too_little", message, remedy).at(file, None)]
+    return [Fault("too_little", message, remedy).at(file, None)]
 
 
 PROBES = {".jsonl": READERS[".jsonl"], ".txt": _whole_text}

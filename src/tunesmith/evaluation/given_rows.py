@@ -15,7 +15,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from tunesmith.data.faults import Fault, Problem, refuse
+from tunesmith.data.faults import Fault, refuse
 from tunesmith.data.records import read_records
 from tunesmith.data.rows import Record
 
@@ -113,12 +113,12 @@ def given_rows(records: Sequence[Record], model: type[R], path: Path) -> list[R]
                 found = ", ".join(record.values) or "nothing"
                 faults.append(_problem(error, model, found).at(str(path), record.line))
     if not rows and not faults:
-        faults.append(Problem("empty", "holds no row.", "Give one a line.").at(str(path), None))
+        faults.append(Fault("empty", "holds no row.", "Give one a line.").at(str(path), None))
     refuse(faults)
     return rows
 
 
-def _problem(error: ValidationError, model: type[GivenRow], found: str) -> Problem:
+def _problem(error: ValidationError, model: type[GivenRow], found: str) -> Fault:
     """All that is wrong with a row, by the code of the first of it; ``found`` are its keys."""
     faults = error.errors(include_url=False)
     listed = (
@@ -127,4 +127,4 @@ def _problem(error: ValidationError, model: type[GivenRow], found: str) -> Probl
     )
     first = faults[0]["type"]
     code = "missing_column" if first == "missing" else "wrong_type" if first in WHY else first
-    return Problem(code, f"{'; '.join(listed)} (found: {found}).", f"A row is {model.shape}.")
+    return Fault(code, f"{'; '.join(listed)} (found: {found}).", f"A row is {model.shape}.")

@@ -88,10 +88,8 @@ def fit_threshold(
     Raises RagError where either is empty.
     """
     if not len(answerable) or not len(unanswerable):
-        raise RagError(
-            "A threshold needs questions with an answer and questions without one.",
-            remedy="Give both.",
-        )
+        what = "A threshold needs questions with an answer and questions without one."
+        raise RagError(what, remedy="Give both.")
     scores = np.sort(np.asarray(answerable, dtype=np.float64))
     score = float(scores[int(max_false_refusals * len(scores))])
     if decimals is not None:

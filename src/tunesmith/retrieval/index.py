@@ -2,25 +2,25 @@
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 
 from tunesmith.core.errors import RagError
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import SILENT, Progress
-from tunesmith.retrieval.chunk import Chunk, ChunkConfig
-from tunesmith.retrieval.embedding import EmbeddingModel, probe, require_same
-from tunesmith.retrieval.folder import File, keep_refusals, known_refusals, list_files
+from tunesmith.retrieval.document import Chunk, ChunkConfig, library
 from tunesmith.retrieval.passage import Passage
-from tunesmith.retrieval.read import Refused
-from tunesmith.retrieval.reading import Answer, Reading, read_files
+from tunesmith.retrieval.read import Answer, FileOrder, Reading, Refused, list_files, read_files
 from tunesmith.retrieval.store import (
+    EmbeddingModel,
     PassageStore,
     Stored,
     StoreSettings,
     create_store,
     find_store,
+    probe,
+    require_same,
     searched_text,
     writing,
 )
@@ -65,7 +65,7 @@ def index(
 ) -> Indexed:
     """Make the store at ``uri`` hold what the folder holds.
 
-    A file that cannot be read is told in the result; what the store had of it leaves. A cancel
+    A file that cannot be read is reported in the result and removed from the store. A cancel
     at any moment leaves a store that opens, and the next call resumes. Raises RagError
     where the folder or the store cannot be used.
     """
@@ -91,8 +91,9 @@ def index(
             store = store or create_store(uri, _settings(source, embedder))
             require_same(embedder, store.settings)
             filling = _Filling(store, embedder, have, result, progress)
-            orders = [file.order for file in missing.values()]
-            made = read_files(orders, embedder.folder, store.settings.chunk_config, reading)
+            made = read_files(
+                [*missing.values()], embedder.folder, store.settings.chunk_config, reading
+            )
             with contextlib.closing(made):
                 filling.fill(missing, made)
         if store is None:
@@ -104,7 +105,7 @@ def index(
 
 
 def _settle(
-    store: PassageStore, wanted: dict[str, File], have: dict[str, Stored], result: Indexed
+    store: PassageStore, wanted: dict[str, FileOrder], have: dict[str, Stored], result: Indexed
 ) -> None:
     """Take out what is gone or can no longer be read, and count what became of it all."""
     refused = {
@@ -130,7 +131,7 @@ class _Filling:
     progress: Progress
     waiting: list[Passage] = field(default_factory=list)
 
-    def fill(self, missing: dict[str, File], answers: Iterator[Answer]) -> None:
+    def fill(self, missing: dict[str, FileOrder], answers: Iterator[Answer]) -> None:
         """Embed and add what these documents lack, as each was read."""
         phase = self.progress.phase("indexing files", len(missing))
         pairs = zip(missing.items(), answers, strict=True)
@@ -154,9 +155,9 @@ class _Filling:
             self.result.embedded_chunks += len(some)
 
 
-def _document_id(file: File) -> str:
+def _document_id(file: FileOrder) -> str:
     """The same for the same name with the same content."""
-    text = f"{file.source}\0{file.order.sha256}"
+    text = f"{file.source}\0{file.sha256}"
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
@@ -169,11 +170,7 @@ def _passages(document: str, source: str, kind: str, chunks: list[Chunk]) -> Ite
             part=part,
             parts=len(chunks),
             kind=kind,
-            heading=chunk.heading,
-            page=chunk.page,
-            start=chunk.start,
-            stop=chunk.stop,
-            text=chunk.text,
+            **asdict(chunk),
         )
 
 
@@ -184,8 +181,7 @@ def _settings(source: IndexedFolder, embedder: EmbeddingModel) -> StoreSettings:
         embedding=source.embedding,
         width=width,
         probe=begins,
-        tokens=source.chunk_config.tokens,
-        overlap=source.chunk_config.overlap,
+        **asdict(source.chunk_config),
     )
 
 
@@ -194,27 +190,21 @@ def _require_fit(store: PassageStore, source: IndexedFolder) -> None:
     held = store.settings
     root = Path(held.root)
     if root != source.folder.absolute() and root.is_dir():
-        raise RagError(
-            f"{store.uri} holds the documents of {root}, which would all leave.",
-            remedy=f"Index {source.folder} into another store.",
-            code="other_folder",
-        )
+        what = f"{store.uri} holds the documents of {root}, which would all leave."
+        remedy = f"Index {source.folder} into another store."
+        raise RagError(what, remedy=remedy, code="other_folder")
     if held.embedding != source.embedding or held.chunk_config != source.chunk_config:
-        raise RagError(
-            f"{store.uri} was made with {held.embedding} and passages of "
-            f"{pluralize(held.tokens, 'token')} with {held.overlap} shared.",
-            remedy="Give the same, or index the folder into another store.",
-            code="other_settings",
-        )
+        what = f"{store.uri} was made with {held.embedding} and passages of "
+        what += f"{pluralize(held.tokens, 'token')} with {held.overlap} shared."
+        remedy = "Give the same, or index the folder into another store."
+        raise RagError(what, remedy=remedy, code="other_settings")
 
 
 def _nothing(folder: Path, result: Indexed) -> RagError:
     why = [f"{name} {refused.message}" for name, refused in result.refused.items()]
-    return RagError(
-        f"{folder} holds no document that can be read. {' '.join(why)}".strip(),
-        remedy="Name a folder with text, Markdown, HTML, PDF, DOCX, CSV or source code.",
-        code="no_documents",
-    )
+    what = f"{folder} holds no document that can be read. {' '.join(why)}".strip()
+    remedy = "Name a folder with text, Markdown, HTML, PDF, DOCX, CSV or source code."
+    return RagError(what, remedy=remedy, code="no_documents")
 
 
 def _count(result: Indexed, *, before: dict[str, Stored], after: dict[str, Stored]) -> None:
@@ -224,3 +214,32 @@ def _count(result: Indexed, *, before: dict[str, Stored], after: dict[str, Store
     result.removed = len(old - new)
     fresh = {after[key].source for key in after.keys() - before.keys()}
     result.changed = len(fresh & old)
+
+
+TABLE = "refused"
+PASSING = {"changed", "file_system"}  # the next time it may be otherwise
+
+
+def known_refusals(uri: str) -> dict[str, Refused]:
+    """What was refused, by the document's id."""
+    connection = library("lancedb").connect(uri)
+    if TABLE not in connection.list_tables().tables:
+        return {}
+    rows = connection.open_table(TABLE).search().limit(None).to_list()
+    return {r["document"]: Refused(r["message"], r["remedy"], r["code"]) for r in rows}
+
+
+def keep_refusals(uri: str, refused: Mapping[str, Refused]) -> None:
+    """Put these in the place of what was known; reasons that pass are not kept."""
+    import pyarrow as pa
+
+    kept = {key: each for key, each in refused.items() if each.code not in PASSING}
+    if kept == known_refusals(uri):
+        return
+    columns = ("document", "message", "remedy", "code")
+    rows = [dict(zip(columns, (key, *astuple(each)), strict=True)) for key, each in kept.items()]
+    schema = pa.schema([(column, pa.string()) for column in columns])
+    connection = library("lancedb").connect(uri)
+    is_there = TABLE in connection.list_tables().tables
+    table = pa.Table.from_pylist(rows, schema=schema)
+    connection.create_table(TABLE, table, mode="overwrite" if is_there else "create")

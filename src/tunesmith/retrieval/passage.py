@@ -31,7 +31,7 @@ def _pairs(run: re.Match[str]) -> str:
 class Passage:
     """A chunk with where it comes from.
 
-    ``source`` is its file below the folder that was indexed, ``document`` stands for that file
+    ``source`` is its file below the folder that was indexed, ``document`` identifies that file
     with that content, ``part`` counts the document's ``parts`` chunks from 0. ``start`` and
     ``stop`` are characters of the document's text.
     """
@@ -108,17 +108,12 @@ def parse_filter(words: list[str]) -> Filter:
     for word in words:
         key, sign, value = word.partition("=")
         if not sign or key not in known or (key == "page" and not value.isdecimal()):
-            raise RagError(
-                f"{word!r} is no condition on passages.",
-                remedy=f"Write key=value with one of {', '.join(known)}, as in source=*.pdf.",
-                code="filter",
-            )
+            remedy = f"Write key=value with one of {', '.join(known)}, as in source=*.pdf."
+            raise RagError(f"{word!r} is no condition on passages.", remedy=remedy, code="filter")
         if key in found:
-            raise RagError(
-                f"Passages cannot have both {key}={found[key]} and {word}.",
-                remedy=f"Give {key} once; * in a source stands for any letters.",
-                code="filter",
-            )
+            what = f"Passages cannot have both {key}={found[key]} and {word}."
+            remedy = f"Give {key} once; * in a source matches any letters."
+            raise RagError(what, remedy=remedy, code="filter")
         found[key] = value
     page = int(found["page"]) if "page" in found else None
     return Filter(found.get("source"), found.get("kind"), found.get("heading"), page)

@@ -36,7 +36,7 @@ MAX_NESTED = 4  # control tokens within what is left of broken ones
 
 @dataclass(frozen=True, slots=True)
 class CitedSource:
-    """A numbered source: where it is from and what it says; in a prompt, as it stands there."""
+    """A numbered source: where it is from and what it says, as the prompt has it."""
 
     number: int
     place: str
@@ -45,7 +45,7 @@ class CitedSource:
 
 @dataclass(frozen=True, slots=True)
 class RagPrompt:
-    """What the model is told; ``sources`` are those that found room, ``left_out`` counts others."""
+    """What the model reads; ``sources`` are those that found room, ``left_out`` counts others."""
 
     system: str
     user: str
@@ -98,11 +98,9 @@ def build_prompt(
         if fitting is not whole:
             break
     if room < 0 or (passages and not sources):
-        raise RagError(
-            f"Question and sources do not fit a prompt of {pluralize(max_tokens, 'token')}.",
-            remedy="Ask in fewer words, or allow a longer prompt with --prompt-tokens.",
-            code="too_long",
-        )
+        what = f"Question and sources do not fit a prompt of {pluralize(max_tokens, 'token')}."
+        remedy = "Ask in fewer words, or allow a longer prompt with --prompt-tokens."
+        raise RagError(what, remedy=remedy, code="too_long")
     text = "\n\n".join([HEAD, *(blocks or [NO_SOURCES]), asked])
     return RagPrompt(system, text, tuple(sources), len(passages) - len(sources), refusal)
 
@@ -184,7 +182,7 @@ class Citations:
         """What is wrong, a sentence each."""
         unknown = [f"The answer cites [{number}], which is no source." for number in self.unknown]
         return unknown + [
-            f"The answer quotes “{quote.text}”, which stands in no source."
+            f"The answer quotes “{quote.text}”, which is in no source."
             for quote in self.quotes
             if not quote.found_in
         ]

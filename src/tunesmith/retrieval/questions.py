@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tunesmith.retrieval.embedding import EmbeddingModel
 from tunesmith.retrieval.passage import Filter, Passage
 from tunesmith.retrieval.retrieve import Hit, Search, alike, retrieve
 from tunesmith.retrieval.scores import says, share_in
-from tunesmith.retrieval.store import PassageStore
+from tunesmith.retrieval.store import EmbeddingModel, PassageStore
 
 CANDIDATES = 50
 SURE_SHARE = 0.6  # of an answer's words, where it is no quotation and no place is given
@@ -101,7 +100,7 @@ def missing_sources(store: PassageStore, questions: Sequence[RetrievalQuestion])
 
 
 def says_nothing(passage: Passage, known: KnownPassages, answers: Sequence[str]) -> bool:
-    """Whether a passage may stand where none may answer: not right, not like a right one, and
+    """Whether a passage can be used where none may answer: not right, not like a right one, and
     without any of the answers.
     """
     return not (

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.core.errors import RagError
-from tunesmith.retrieval.embedding import EmbeddingModel
 from tunesmith.retrieval.passage import Filter, Passage
-from tunesmith.retrieval.store import PassageStore
+from tunesmith.retrieval.store import EmbeddingModel, PassageStore
 
 
 def require_passages(store: PassageStore, where: Filter) -> None:
@@ -25,9 +24,8 @@ def require_passages(store: PassageStore, where: Filter) -> None:
     for one in where.conditions:
         if not store.count(one.sql):
             raise RagError(f"No passage has {one}.", remedy=_near(store, one), code="filter")
-    raise RagError(
-        f"No passage has {where} together.", remedy="Leave one of them out.", code="filter"
-    )
+    what = f"No passage has {where} together."
+    raise RagError(what, remedy="Leave one of them out.", code="filter")
 
 
 def _near(store: PassageStore, one: Filter) -> str:
@@ -39,7 +37,7 @@ def _near(store: PassageStore, one: Filter) -> str:
         return "It is a part of the heading path, and capitals count."
     sources = store.values("source")
     near = difflib.get_close_matches(one.source or "", sources, n=3, cutoff=0.4) or sources[:3]
-    return f"There is {', '.join(near)}; * stands for any letters, as in source=*.pdf."
+    return f"There is {', '.join(near)}; * matches any letters, as in source=*.pdf."
 
 
 RRF_K = 60  # of the paper; on XQuAD 1 to 60 differ by less than a point
@@ -179,8 +177,8 @@ def _read(
     store: PassageStore, fused: Sequence[Fused], vector: NDArray[np.float32] | None
 ) -> list[Hit]:
     """The passages of these rows; their cosines are with the question's ``vector`` [D]."""
-    taken = store.take([one.row for one in fused])
     hits = []
+    taken = store.take([one.row for one in fused])
     for one in fused:
         passage, own = taken[one.row]
         cosine = None if vector is None else float(own @ vector)

@@ -37,7 +37,7 @@ MARKS = str.maketrans("", "", string.punctuation)
 
 
 def words_of(text: str) -> list[str]:
-    """The words that are compared: SQuAD's official normalisation, citations left out before it.
+    """The words that are compared: SQuAD's official normalization, citations left out before it.
 
     Lower case, without punctuation, without articles (Rajpurkar et al. 2016, evaluate-v1.1.py).
     """
@@ -46,7 +46,7 @@ def words_of(text: str) -> list[str]:
 
 
 def exact_match(answer: str, right: Sequence[str]) -> float:
-    """1 where the answer is one of the right ones, after normalisation."""
+    """1 where the answer is one of the right ones, after normalization."""
     return float(any(words_of(answer) == words_of(each) for each in right))
 
 
@@ -64,19 +64,19 @@ def _f1(given: list[str], wanted: list[str]) -> float:
 
 
 def says(text: str, answer: str) -> bool:
-    """Whether the answer's words stand in the text, one behind the other."""
+    """Whether the text contains the answer's words, one after the other."""
     wanted = " ".join(words_of(answer))
     return bool(wanted) and f" {wanted} " in f" {' '.join(words_of(text))} "
 
 
 def share_in(answer: str, texts: Sequence[str]) -> float:
-    """The share of the answer's words that stand in one of the texts; 0 for no words."""
+    """The share of the answer's words that are in one of the texts; 0 for no words."""
     words, known = words_of(answer), {word for text in texts for word in words_of(text)}
     return sum(word in known for word in words) / len(words) if words else 0.0
 
 
 def faithfulness(answer: str, sources: Sequence[CitedSource], cited: Collection[int]) -> float:
-    """The share of the answer's words that stand in the sources it cites; without any, 0."""
+    """The share of the answer's words that are in the sources it cites; without any, 0."""
     return share_in(answer, [source.text for source in sources if source.number in cited])
 
 

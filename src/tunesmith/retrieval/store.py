@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import pydantic
@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from tunesmith.core import locks
 from tunesmith.core.errors import RagError
-from tunesmith.retrieval.chunk import ChunkConfig
-from tunesmith.retrieval.document import library
+from tunesmith.retrieval.document import ChunkConfig, library
 from tunesmith.retrieval.passage import COLUMNS, Passage, quoted, terms
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 TABLE = "chunks"
 KEY = b"tunesmith"
 FORMAT = 1
-"""Raised when documents are read or cut in another way, so that old passages are not kept."""
+"""Raised when documents are read or cut differently, so that old passages are not kept."""
 ROWS_WORTH_AN_INDEX = 20_000  # fewer are compared one by one as fast
 REFINED = 2  # times the limit: so many are found by an index's bytes, then compared exactly
 OLD = timedelta(hours=1)  # a search that is under way may still read versions younger than this
@@ -54,6 +53,39 @@ class StoreSettings(pydantic.BaseModel):
     def chunk_config(self) -> ChunkConfig:
         """How its documents are cut."""
         return ChunkConfig(self.tokens, self.overlap)
+
+
+PROBE = "The quick brown fox jumps over the lazy dog."
+PROBED = 8  # numbers of it that are kept
+TOLERANCE = 0.01  # another processor rounds otherwise
+
+
+class EmbeddingModel(Protocol):
+    """An embedding model, in a folder that also has its tokenizer.json."""
+
+    @property
+    def folder(self) -> Path: ...
+
+    def embed(self, texts: Sequence[str], *, as_query: bool = False) -> NDArray[np.float32]:
+        """[n, D], each row of length 1; some models read questions otherwise than documents."""
+        ...
+
+
+def probe(embedder: EmbeddingModel) -> tuple[int, tuple[float, ...]]:
+    """The model's width, and how its vector of a known text begins."""
+    vector = embedder.embed([PROBE])[0]
+    return len(vector), tuple(round(float(number), 4) for number in vector[:PROBED])
+
+
+def require_same(embedder: EmbeddingModel, settings: StoreSettings) -> None:
+    """Raise RagError where the model gives other vectors than those in the store."""
+    width, found = probe(embedder)
+    near = all(abs(a - b) <= TOLERANCE for a, b in zip(found, settings.probe, strict=True))
+    if width != settings.width or not near:
+        what = f"{embedder.folder} is not the model that the store was made with "
+        what += f"({settings.embedding})."
+        remedy = "Name that model, or index the folder into another store."
+        raise RagError(what, remedy=remedy, code="other_model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +119,10 @@ class PassageStore:
         held = (table.schema.metadata or {}).get(KEY, b"")
         try:
             self.settings = StoreSettings.model_validate_json(held)
-        except pydantic.ValidationError:
+            if self.settings.format != FORMAT:
+                raise ValueError
+        except ValueError:  # pydantic's too
             raise _unusable(uri, "was made by another version") from None
-        if self.settings.format != FORMAT:
-            raise _unusable(uri, "was made by another version")
 
     def documents(self) -> dict[str, Stored]:
         """Every document by its id."""
@@ -225,20 +257,25 @@ def searched_text(passage: Passage) -> str:
 
 def open_store(uri: str) -> PassageStore:
     """The store at a path or an address; raises RagError where there is none."""
-    table = _table(uri)
-    if table is None:
-        raise RagError(
-            f"{uri} holds no store.",
-            remedy=f"Make one: tunesmith rag index DIR --store {uri}",
-            code="no_store",
-        )
-    return PassageStore(table, uri)
+    store = find_store(uri)
+    if store is None:
+        what, remedy = f"{uri} holds no store.", f"Make one: tunesmith rag index DIR --store {uri}"
+        raise RagError(what, remedy=remedy, code="no_store")
+    return store
 
 
 def find_store(uri: str) -> PassageStore | None:
-    """The same, and None where there is none."""
-    table = _table(uri)
-    return None if table is None else PassageStore(table, uri)
+    """The store at a path or an address; None where there is none."""
+    if "://" not in uri and not Path(uri).is_dir():
+        library("lancedb")  # a missing library is reported first
+        return None
+    connection = library("lancedb").connect(uri)
+    if TABLE not in connection.list_tables().tables:
+        return None
+    try:
+        return PassageStore(connection.open_table(TABLE), uri)
+    except (ValueError, OSError, RuntimeError) as error:
+        raise _unusable(uri, f"cannot be opened ({str(error).splitlines()[0][:200]})") from None
 
 
 def create_store(uri: str, settings: StoreSettings) -> PassageStore:
@@ -255,9 +292,8 @@ def writing(uri: str) -> Iterator[None]:
     """Be the only process that writes; raises RagError where another one does."""
 
     def refuse() -> None:
-        raise RagError(
-            f"Another process is writing to {uri}.", remedy="Wait for it to end.", code="taken"
-        )
+        what = f"Another process is writing to {uri}."
+        raise RagError(what, remedy="Wait for it to end.", code="taken")
 
     if "://" in uri:  # an object storage orders the writes itself, and a later one is refused
         yield
@@ -266,24 +302,10 @@ def writing(uri: str) -> Iterator[None]:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RagError(
-            f"{uri} cannot be written: {error.strerror}.", remedy="Name another folder."
-        ) from None
+        what = f"{uri} cannot be written: {error.strerror}."
+        raise RagError(what, remedy="Name another folder.") from None
     with locks.held(path / ".lock", taken=refuse):
         yield
-
-
-def _table(uri: str) -> Any | None:
-    if "://" not in uri and not Path(uri).is_dir():
-        library("lancedb")  # whoever lacks it hears so first
-        return None
-    connection = library("lancedb").connect(uri)
-    if TABLE not in connection.list_tables().tables:
-        return None
-    try:
-        return connection.open_table(TABLE)
-    except (ValueError, OSError, RuntimeError) as error:
-        raise _unusable(uri, f"cannot be opened ({str(error).splitlines()[0][:200]})") from None
 
 
 def _schema(width: int) -> "pa.Schema":
@@ -309,8 +331,5 @@ def _passage(row: dict[str, Any]) -> Passage:
 
 
 def _unusable(uri: str, why: str) -> RagError:
-    return RagError(
-        f"The store {uri} {why}.",
-        remedy="Index the folder into another store, or remove this one first.",
-        code="unusable",
-    )
+    remedy = "Index the folder into another store, or remove this one first."
+    return RagError(f"The store {uri} {why}.", remedy=remedy, code="unusable")

@@ -26,10 +26,9 @@ from tunesmith.data.read import SourceRequest, read_rows
 from tunesmith.data.records import exists, options_of
 from tunesmith.data.rows import Conversation
 from tunesmith.data.template import Rendering
-from tunesmith.data.token_cache import Work, tokens_of
-from tunesmith.data.token_file import ConversationSubset, TokenFile
-from tunesmith.data.token_store import TOKENS_VERSION, combined
-from tunesmith.data.tokenise import Recipe
+from tunesmith.data.token_cache import TOKENS_VERSION, Work, combined, tokens_of
+from tunesmith.data.token_store import ConversationSubset, TokenFile
+from tunesmith.data.tokenize import Recipe
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.methods import table
 from tunesmith.methods.virtual_tokens import narrow_layers

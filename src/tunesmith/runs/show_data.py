@@ -14,7 +14,7 @@ from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data.faults import Fault, Parsed, RowReport
 from tunesmith.data.read import read_rows
 from tunesmith.data.rows import Conversation, TokenRow
-from tunesmith.data.tokenise import Renderer
+from tunesmith.data.tokenize import Renderer
 from tunesmith.data.tokenizer import Tokenizer, decode
 from tunesmith.runs.inspect_data import open_tokenizer
 from tunesmith.runs.rows import rendering_of, source_request
@@ -165,7 +165,7 @@ def show_data(config: RunConfig, *, max_rows: int, progress: Progress = SILENT) 
     for conversation in chain([first], sound):
         for outcome in renderer.documents([conversation]):
             report.add_faults(outcome.faults)
-            remarks += (remark.message for remark in outcome.remarks)
+            remarks += (remark.message for remark in outcome.notes)
             documents = (outcome.value or ())[: max_rows - len(rows)]
             rows += (shown(loaded.tokenizer, row, limit=limit) for row in documents)
         if len(rows) == max_rows:

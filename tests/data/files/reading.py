@@ -8,12 +8,12 @@ from tunesmith.data.rows import ReadOptions
 
 @dataclass(frozen=True)
 class Read:
-    """Rows with their lines, faults as (code, line), codes of remarks, lines that were blank."""
+    """Rows with their lines, faults as (code, line), codes of notes, lines that were blank."""
 
     rows: list
     lines: list
     faults: list
-    remarks: set
+    notes: set
     blank: list
 
 
@@ -26,6 +26,6 @@ def read(path, data=None, **options):
         rows=[record.values for record in records if record.values is not None],
         lines=[record.line for record in records if record.values is not None],
         faults=[(record.problem.code, record.line) for record in records if record.problem],
-        remarks={remark.code for record in records for remark in record.remarks},
+        notes={note.code for record in records for note in record.notes},
         blank=[record.line for record in records if record.is_blank],
     )

@@ -227,4 +227,4 @@ def test_damage_is_a_fault(tmp_path):
 
 
 def test_options_of_text_have_no_effect_and_this_is_told(tmp_path):
-    assert read(MESSY / "simple.ods", encoding="cp949").remarks == {"unused_option"}
+    assert read(MESSY / "simple.ods", encoding="cp949").notes == {"unused_option"}

@@ -16,7 +16,7 @@ CELLS = st.text(
 
 
 @pytest.mark.parametrize(
-    ("name", "delimiter", "remarks"),
+    ("name", "delimiter", "notes"),
     [
         ("a.csv", ",", set()),
         ("a.csv", ";", {"delimiter"}),
@@ -28,14 +28,12 @@ CELLS = st.text(
         ("a.tsv", ",", {"delimiter"}),
     ],
 )
-def test_the_delimiter_is_seen_and_told_where_it_is_not_the_usual(
-    tmp_path, name, delimiter, remarks
-):
+def test_the_delimiter_is_seen_and_told_where_it_is_not_the_usual(tmp_path, name, delimiter, notes):
     table = "q,a\nhi: you/there,yes\nwho?,me".replace(",", delimiter)
     found = read(tmp_path / name, table)
     assert [set(row) for row in found.rows] == [{"q", "a"}] * 2
     assert (found.rows[1], found.lines) == ({"q": "who?", "a": "me"}, [2, 3])
-    assert found.remarks == remarks
+    assert found.notes == notes
 
 
 def test_any_delimiter_can_be_named(tmp_path):

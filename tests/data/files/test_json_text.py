@@ -28,7 +28,7 @@ def test_a_list_holds_the_rows_that_lines_hold(tmp_path, rows, indent, suffix):
         tmp_path / f"in.{suffix}", json.dumps({"version": 1, "data": rows}, indent=indent)
     )
     assert (inside.rows, inside.faults) == (rows, [])
-    assert "list_in_document" in inside.remarks
+    assert "list_in_document" in inside.notes
 
 
 def test_rows_of_a_document_have_the_lines_where_they_begin(tmp_path):
@@ -40,7 +40,7 @@ def test_rows_of_a_document_have_the_lines_where_they_begin(tmp_path):
 
 def test_rows_that_share_a_line_are_numbered_and_this_is_told(tmp_path):
     found = read(tmp_path / "a.json", json.dumps(ROWS))
-    assert (found.lines, found.remarks) == ([1, 2, 3, 4, 5], {"numbered_rows"})
+    assert (found.lines, found.notes) == ([1, 2, 3, 4, 5], {"numbered_rows"})
     broken = json.dumps(ROWS).replace('"q3"', "q3")
     found = read(tmp_path / "a.json", broken)
     assert (found.lines, found.faults) == ([1, 2, 3], [("broken_json", 4)])
@@ -88,7 +88,7 @@ def test_of_several_lists_one_is_asked_for(tmp_path):
     found = read(tmp_path / "a.json", document, part="test")
     assert (found.rows, found.faults) == (ROWS[:2], [])
     assert ("unknown_part", 0) in read(tmp_path / "a.json", document, part="dev").faults
-    assert read(tmp_path / "a.jsonl", lines_of(ROWS), part="dev").remarks == {"unused_option"}
+    assert read(tmp_path / "a.jsonl", lines_of(ROWS), part="dev").notes == {"unused_option"}
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_columns_that_are_lists_are_rows(tmp_path, name, indent):
         {"question": "r", "answer": "b"},
         {"question": "s", "answer": 3},
     ]
-    assert (found.lines, found.remarks) == ([1, 2, 3], {"columns_of_lists"})
+    assert (found.lines, found.notes) == ([1, 2, 3], {"columns_of_lists"})
 
 
 @pytest.mark.parametrize(

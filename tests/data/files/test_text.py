@@ -22,9 +22,9 @@ def rows(tmp_path, data, **options):
     path = tmp_path / "rows.csv"
     path.write_bytes(data)
     records = list(read_records(path, ReadOptions(**options)))
-    remarks = {remark.code for record in records for remark in record.remarks}
+    notes = {note.code for record in records for note in record.notes}
     faults = [(record.problem.code, record.line) for record in records if record.problem]
-    return [record.values for record in records if record.values], faults, remarks
+    return [record.values for record in records if record.values], faults, notes
 
 
 @pytest.mark.parametrize(
@@ -42,18 +42,18 @@ def test_a_legacy_encoding_is_told_from_its_bytes(text, encoding):
     head = text.encode(encoding)
     choice = choose_encoding(head, "auto")
     assert head.decode(choice.encoding) == text
-    assert choice.encoding in choice.remark.message
+    assert choice.encoding in choice.note.message
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp949"])
 def test_a_table_is_the_same_in_every_encoding(tmp_path, encoding):
-    found, faults, remarks = rows(tmp_path, TABLE.encode(encoding))
+    found, faults, notes = rows(tmp_path, TABLE.encode(encoding))
     assert found == [
         {"prompt": "안녕?", "completion": "잘 지냈어요."},
         {"prompt": "뭐 해?", "completion": "공부하고 있어요."},
     ]
     assert faults == []
-    assert remarks == (set() if encoding.startswith("utf-8") else {"encoding"})
+    assert notes == (set() if encoding.startswith("utf-8") else {"encoding"})
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
@@ -94,8 +94,8 @@ def test_what_two_encodings_read_as_well_is_asked(tmp_path):
 
 def test_a_few_wrong_bytes_are_damage_at_their_line(tmp_path):
     damaged = TABLE.encode().replace("뭐".encode(), b"\xeb\xad")
-    found, faults, remarks = rows(tmp_path, damaged)
-    assert (len(found), faults, remarks) == (1, [("not_utf8", 3)], set())
+    found, faults, notes = rows(tmp_path, damaged)
+    assert (len(found), faults, notes) == (1, [("not_utf8", 3)], set())
     found, faults, _ = rows(tmp_path, b"prompt,completion\ncaf\xe9,yes\n")
     assert (found, faults) == ([], [("not_utf8", 2)])
 
@@ -121,8 +121,8 @@ def test_damage_all_over_a_utf8_text_is_told_line_by_line(tmp_path):
     lines = [f"질문 {i} 입니다,답 {i} 입니다".encode() for i in range(20)]
     for i in (3, 8, 9, 15, 17, 19):
         lines[i] += b"\xff"
-    found, faults, remarks = rows(tmp_path, b"\n".join([b"prompt,completion", *lines]))
-    assert (len(found), remarks) == (14, set())
+    found, faults, notes = rows(tmp_path, b"\n".join([b"prompt,completion", *lines]))
+    assert (len(found), notes) == (14, set())
     assert faults == [("not_utf8", i + 2) for i in (3, 8, 9, 15, 17, 19)]
 
 
@@ -147,7 +147,7 @@ def test_any_name_of_an_encoding_does(tmp_path):
 def test_a_file_is_one_text_from_its_first_line(tmp_path):
     found = read(tmp_path / "a.txt", "\n\nOne.\n\nTwo.\r\nThree.\n\n")
     assert (found.rows, found.lines) == ([{"text": "One.\n\nTwo.\nThree."}], [3])
-    assert found.remarks == set()
+    assert found.notes == set()
 
 
 @pytest.mark.parametrize("paragraph", [3, 10, 10_000])
@@ -156,7 +156,7 @@ def test_a_long_text_is_cut_between_lines_and_nothing_is_lost(tmp_path, monkeypa
     lines = [f"line {i}" if i % paragraph else "" for i in range(1, 400)]
     found = read(tmp_path / "a.txt", "\n".join(lines))
     assert len(found.rows) > 5
-    assert found.remarks == {"long_text"}
+    assert found.notes == {"long_text"}
     parts = [row["text"].split("\n") for row in found.rows]
     assert [line for part in parts for line in part if line] == [line for line in lines if line]
     for line, part in zip(found.lines, parts, strict=True):
@@ -177,4 +177,4 @@ def test_a_wrong_byte_is_a_fault_at_its_line(tmp_path):
 def test_another_encoding_is_read_and_told(tmp_path):
     text = "하루가 또 가네요.\n위로해 드립니다.\n"
     found = read(tmp_path / "a.txt", text.encode("cp949"))
-    assert (found.rows, found.remarks) == ([{"text": text.strip()}], {"encoding"})
+    assert (found.rows, found.notes) == ([{"text": text.strip()}], {"encoding"})

@@ -50,7 +50,7 @@ def test_every_field_of_a_message_is_read():
         Message("tool", "3", name="f", tool_call_id="c1"),
         Message("assistant", "a", 0.5, thinking="so"),
     ]
-    assert (into.problems, into.remarks) == ([], [])
+    assert (into.problems, into.notes) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -126,8 +126,8 @@ def test_names_of_roles_that_others_use_are_read_and_told(theirs, ours):
     messages = [{"role": theirs, "content": "x", **({"weight": 2} if theirs == "bot" else {})}]
     (message,) = parse_messages(messages * 1, parsed, column="messages")
     assert (message.role, message.weight) == (ours, 2.0 if theirs == "bot" else 1.0)
-    (remark,) = parsed.remarks
-    assert remark.message == f"the role `{theirs}` is read as `{ours}`"
+    (note,) = parsed.notes
+    assert note.message == f"the role `{theirs}` is read as `{ours}`"
     assert parsed.problems == []
 
 
@@ -154,7 +154,7 @@ def test_an_answer_says_by_train_too_whether_it_is_trained(given, weight):
     parsed = RowNotes()
     said = {"role": "assistant", "content": "x", **given}
     (message,) = parse_messages([said], parsed, column="messages")
-    assert (message.weight, parsed.problems, parsed.remarks) == (weight, [], [])
+    assert (message.weight, parsed.problems, parsed.notes) == (weight, [], [])
 
 
 def test_what_is_neither_true_nor_false_is_a_fault():

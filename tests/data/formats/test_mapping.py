@@ -2,7 +2,7 @@
 
 import pytest
 
-from tunesmith.data.formats.mapping import meaning, renamed, resolved
+from tunesmith.data.formats.layout import meaning, renamed, resolved
 from tunesmith.data.formats.table import FORMATS, choose_format
 from tunesmith.data.read import scan
 

@@ -16,7 +16,7 @@ def sampled(rows):
 def test_few_rows_are_all_there_in_order():
     some = sampled(asked(("b", "x"), ("a", "y")))
     assert [(row.row, row.question) for row in some.rows()] == [(0, "b"), (1, "a")]
-    assert some.told() == ""
+    assert some.scope() == ""
 
 
 def test_the_sample_of_many_does_not_depend_on_their_order(monkeypatch):
@@ -27,7 +27,7 @@ def test_the_sample_of_many_does_not_depend_on_their_order(monkeypatch):
     assert len(first.rows()) == 20
     assert {r.question for r in first.rows()} == {r.question for r in other.rows()}
     assert all(rows[r.row].messages[0].content == r.question for r in first.rows())
-    assert "20 rows looked at" in first.told()
+    assert "20 rows looked at" in first.scope()
 
 
 def test_long_texts_are_cut():

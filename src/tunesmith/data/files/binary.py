@@ -4,7 +4,6 @@ import contextlib
 import datetime
 import decimal
 import importlib.util
-import shlex
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from tunesmith.core.workers import Lost, Pool
-from tunesmith.data.faults import Problem
+from tunesmith.data.faults import Fault
 from tunesmith.data.files.delimited import named_rows
 from tunesmith.data.files.sheet_rows import SheetRow, reader
 from tunesmith.data.files.source import (
@@ -25,6 +24,7 @@ from tunesmith.data.files.source import (
     Source,
     damaged,
     unused,
+    wrong_part,
 )
 from tunesmith.data.rows import HUB, ReadOptions, Record
 
@@ -35,16 +35,22 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 256
 
 
+def _require(library: str, kind: str, extra: str, other: str) -> None:
+    if importlib.util.find_spec(library) is None:
+        what = f"is {kind}, and the library that reads those is not installed."
+        raise Broken("not_installed", what, f"Install it: pip install '{extra}'. Or {other}.")
+
+
 def read_parquet(source: Source, options: ReadOptions) -> Iterator[Record]:
     """The rows of a Parquet file, numbered from 1; raises Broken."""
-    yield Record(0, remarks=tuple(unused(options, "encoding", "delimiter", "part")))
+    yield Record(0, notes=tuple(unused(options, "encoding", "delimiter", "part")))
     with source.on_disk() as path:
         yield from _records(_parquet_batches(path))
 
 
 def read_arrow(source: Source, options: ReadOptions) -> Iterator[Record]:
     """The rows of an Arrow file or stream, as the library `datasets` saves them; raises Broken."""
-    yield Record(0, remarks=tuple(unused(options, "encoding", "delimiter", "part")))
+    yield Record(0, notes=tuple(unused(options, "encoding", "delimiter", "part")))
     with source.on_disk() as path:
         yield from _records(_arrow_batches(path))
 
@@ -100,7 +106,7 @@ def _records(batches: Iterator["pa.RecordBatch"]) -> Iterator[Record]:
             number += 1
             yield Record(number, {name: plain(value) for name, value in row.items()})
     if not number:
-        yield Record(0, None, Problem("empty_file", "holds no rows.", "Name a file with rows."))
+        yield Record(0, None, Fault("empty_file", "holds no rows.", "Name a file with rows."))
 
 
 def plain(value: object) -> object:
@@ -128,11 +134,8 @@ MAX_SECONDS = 600.0
 
 def read_sheet(source: Source, options: ReadOptions) -> Iterator[Record]:
     """The rows of the one sheet that holds any, or of the one named; raises Broken."""
-    if importlib.util.find_spec("python_calamine") is None:
-        what = "is a workbook, and the library that reads those is not installed."
-        remedy = "Install it: pip install 'tunesmith[sheets]'. Or save the sheet as CSV."
-        raise Broken("not_installed", what, remedy)
-    yield Record(0, remarks=tuple(unused(options, "encoding", "delimiter")))
+    _require("python_calamine", "a workbook", "tunesmith[sheets]", "save the sheet as CSV")
+    yield Record(0, notes=tuple(unused(options, "encoding", "delimiter")))
     with source.on_disk() as path:
         _refuse_large(path)
         pool = Pool[None, list[SheetRow]](
@@ -153,20 +156,11 @@ def _rows(batches: Iterator[list[SheetRow]], part: str | None) -> Iterator[Sheet
     try:
         for number, cells in chain.from_iterable(takewhile(bool, batches)):
             if not number:
-                raise _choice(cells, part)
+                several = f"has {len(cells)} sheets"
+                raise Broken(*wrong_part(cells, part, noun="sheet", several=several))
             yield number, cells
     except (OSError, MemoryError) as error:
         raise _failed(f"{type(error).__name__}: {error}") from None
-
-
-def _choice(names: Sequence[str], part: str | None) -> Broken:
-    shown = ", ".join(names)
-    if part is not None:
-        what = f"has no sheet `{part}` (found: {shown})."
-        return Broken("unknown_part", what, "Name one of them with --data.part.")
-    what = f"has {len(names)} sheets: {shown}."
-    remedy = f"Say which, for example --data.part {shlex.quote(names[0])}."
-    return Broken("several_parts", what, remedy)
 
 
 def _lost(lost: Lost) -> NoReturn:
@@ -190,10 +184,8 @@ def _refuse_large(path: Path) -> None:
 def _failed(errors: str) -> Broken:
     """Why the process ended, in its own words."""
     if "memory allocation" in errors or "MemoryError" in errors:
-        what = (
-            "takes too much memory: a cell far below and to the right of the others makes it vast."
-        )
-        return Broken("broken_file", what, "Remove that cell, or save the sheet as CSV.")
+        what = "takes too much memory: a cell far below and to the right of the others makes it "
+        return Broken("broken_file", f"{what}vast.", "Remove it, or save the sheet as CSV.")
     reason = errors.rpartition("Error: ")[2][:SHOWN_REASON] or "no reason given"
     return Broken("broken_file", f"is damaged, or no workbook: {reason}.", REMEDY)
 
@@ -204,11 +196,9 @@ SHOWN_HUB_REASON = 300
 
 def read_hub(path: str, options: ReadOptions) -> Iterator[Record]:
     """The rows of one part of a data set, numbered from 1; raises Broken. Runs no code of it."""
-    if importlib.util.find_spec("datasets") is None:
-        what = "is a data set of the hub, and the library that reads those is not installed."
-        remedy = "Install it: pip install 'tunesmith[hub]'. Or download a file of it and name that."
-        raise Broken("not_installed", what, remedy)
-    yield Record(0, remarks=tuple(unused(options, "encoding", "delimiter")))
+    other = "download a file of it and name that"
+    _require("datasets", "a data set of the hub", "tunesmith[hub]", other)
+    yield Record(0, notes=tuple(unused(options, "encoding", "delimiter")))
     name, _, config = path.removeprefix(HUB).removeprefix("//datasets/").partition(":")
     number = 0
     try:
@@ -217,11 +207,10 @@ def read_hub(path: str, options: ReadOptions) -> Iterator[Record]:
             yield Record(number, {column: plain(value) for column, value in row.items()})
     except Exception as error:  # whatever a network and a library of many others come to
         reason = " ".join(str(error).split())[:SHOWN_HUB_REASON].rstrip(".") or type(error).__name__
-        what = (
-            f"the hub's data set cannot be read{f' after row {number}' * (number > 0)}: {reason}."
-        )
-        remedy = "Check its name, --data.part and the network; or download a file of it and name "
-        raise Broken("hub", what, f"{remedy}that.") from None
+        after = f" after row {number}" if number else ""
+        what = f"the hub's data set cannot be read{after}: {reason}."
+        remedy = f"Check its name, --data.part and the network; or {other}."
+        raise Broken("hub", what, remedy) from None
     if not number:
         raise Broken("empty_file", "holds no rows.", "Name another part with --data.part.")
 

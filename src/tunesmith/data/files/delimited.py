@@ -9,7 +9,7 @@ from itertools import islice
 
 from tunesmith.core.numbers import percent, pluralize
 from tunesmith.core.phrases import listed, shorten
-from tunesmith.data.faults import Problem, Remark
+from tunesmith.data.faults import Fault, Note
 from tunesmith.data.files.source import HEAD_BYTES, Broken, Source, unused
 from tunesmith.data.files.text import TOO_LARGE, Text, open_text
 from tunesmith.data.rows import MAX_ROW_BYTES, ReadOptions, Record
@@ -26,7 +26,7 @@ class TableDialect:
     delimiter: str
     spaced: bool = False
     skipped_lines: int = 0
-    remark: Remark | None = None
+    note: Note | None = None
 
 
 def choose_dialect(lines: Sequence[str], *, suffix: str, asked: str | None) -> TableDialect:
@@ -54,7 +54,7 @@ def choose_dialect(lines: Sequence[str], *, suffix: str, asked: str | None) -> T
     (delimiter,) = fit
     what = f"columns are divided by {NAMES[delimiter]}: {percent(best)} of the first rows have as "
     what += "many as the header (--data.delimiter names another)"
-    return TableDialect(delimiter, _is_spaced(lines, delimiter), remark=Remark("delimiter", what))
+    return TableDialect(delimiter, _is_spaced(lines, delimiter), note=Note("delimiter", what))
 
 
 def _share(lines: Sequence[str], delimiter: str) -> float:
@@ -93,7 +93,7 @@ class _Columns:
 
 
 def named_rows(
-    rows: Iterable[tuple[int, Cells | Problem]], *, header: bool = True
+    rows: Iterable[tuple[int, Cells | Fault]], *, header: bool = True
 ) -> Iterator[Record]:
     """A record for each row of cells below the first, which is the header; blank ones are blank.
 
@@ -103,7 +103,7 @@ def named_rows(
     found = False
     blank: list[Record] = []
     for line, cells in rows:
-        if isinstance(cells, Problem):
+        if isinstance(cells, Fault):
             yield Record(line, None, cells)
             found = True
         elif not any(cell.strip() for cell in cells):
@@ -117,14 +117,14 @@ def named_rows(
         else:
             if columns is None:
                 columns = _Columns([str(place) for place in range(len(cells))], None)
-                yield Record(0, remarks=(_counted(cells),))
+                yield Record(0, notes=(_counted(cells),))
             yield from blank
             blank, found = [], True
             yield _row(line, columns, cells)
     if not found:
         named = f"a header ({', '.join(columns.names)}) and no rows" if columns else "no rows"
         what = f"holds {named}."
-        yield Record(0, None, Problem("empty_file", what, "Name a file with rows."))
+        yield Record(0, None, Fault("empty_file", what, "Name a file with rows."))
 
 
 def _are_places(cells: Cells) -> bool:
@@ -133,60 +133,54 @@ def _are_places(cells: Cells) -> bool:
     return given == [str(place) for place in range(len(given))]
 
 
-def _counted(cells: Cells) -> Remark:
+def _counted(cells: Cells) -> Note:
     shown = listed((shorten(" ".join(cell.split())) for cell in cells), SHOWN_CELLS)
-    return Remark("no_header", f"columns are counted, so the first row is a row ({shown})")
+    return Note("no_header", f"columns are counted, so the first row is a row ({shown})")
 
 
-def _names(cells: Cells) -> tuple[list[str], Problem | None]:
+def _names(cells: Cells) -> tuple[list[str], Fault | None]:
     """A name for each column; those without one are called by their place."""
     given = [" ".join(cell.split()) for cell in cells]
     named = [name for name in given if name]
     twice = [name for name, count in Counter(named).items() if count > 1]
     names = [name or f"column {place}" for place, name in enumerate(given, start=1)]
-    remedy = "The first row must name the columns: write one, or remove what stands above it. If "
+    remedy = "The first row must name the columns: write one, or remove what is above it. If "
     remedy += "it is a row, count the columns from 0: --data.map prompt=0 --data.map completion=1."
     if twice:
         what = f"the header names {', '.join(f'`{name}`' for name in twice[:5])} more than once."
-        return names, Problem("no_header", what, remedy)
+        return names, Fault("no_header", what, remedy)
     if len(named) < MIN_NAMED * len(given):
         without = f"{len(given) - len(named)} of {pluralize(len(given), 'column')}"
         what = f"this is no header: {without} without a name."
-        return names, Problem("no_header", what, remedy)
+        return names, Fault("no_header", what, remedy)
     return names, None
 
 
 def _row(line: int, columns: _Columns, cells: Cells) -> Record:
     names, first = columns.names, "header" if columns.header else "first"
     if len(cells) != len(names):
-        return Record(
-            line,
-            None,
-            Problem(
-                "ragged_row",
-                f"the row has {len(cells)} cells, and the {first} {len(names)}.",
-                "Put texts that hold the delimiter in double quotes, or add what is missing.",
-            ),
-        )
-    empty = (
-        name == f"column {place}" and not cell
-        for place, (name, cell) in enumerate(zip(names, cells, strict=True), 1)
-    )
-    values = {n: c for n, c, is_empty in zip(names, cells, empty, strict=True) if not is_empty}
-    return Record(line, dict(values), header=columns.header)
+        what = f"the row has {len(cells)} cells, and the {first} {len(names)}."
+        remedy = "Put texts that hold the delimiter in double quotes, or add what is missing."
+        return Record(line, None, Fault("ragged_row", what, remedy))
+    values: dict[str, object] = {
+        name: cell
+        for place, (name, cell) in enumerate(zip(names, cells, strict=True), start=1)
+        if cell or name != f"column {place}"
+    }
+    return Record(line, values, header=columns.header)
 
 
 # After so many rows that a quote has swallowed the file is not what it seems to be.
 MAX_UNCLOSED = 100
-QUOTE = Problem(
+QUOTE = Fault(
     "open_quote",
     "a quote that opens in this row is not closed where the cell ends.",
     "Close it; a quote inside a quoted cell is written twice.",
 )
-GIVEN_UP = Problem(
+GIVEN_UP = Fault(
     "open_quote",
     f"after {pluralize(MAX_UNCLOSED, 'row')} with an open quote the rest of the file is not read.",
-    "Mend the quotes, or write the rows as JSON lines.",
+    "Fix the quotes, or write the rows as JSON lines.",
 )
 
 
@@ -194,14 +188,14 @@ def read_delimited(source: Source, options: ReadOptions) -> Iterator[Record]:
     """The rows of a table in text; raises Broken."""
     text = open_text(source, options)
     dialect = choose_dialect(_sample(text), suffix=source.suffix, asked=options.delimiter)
-    remarks = [*text.remarks, *([dialect.remark] if dialect.remark else [])]
-    yield Record(0, remarks=(*remarks, *unused(options, "part")))
+    notes = [*text.notes, *([dialect.note] if dialect.note else [])]
+    yield Record(0, notes=(*notes, *unused(options, "part")))
     yield from named_rows(_rows(text, dialect), header=options.header)
 
 
-def _strings(text: Text) -> Iterator[tuple[int, str | Problem]]:
+def _strings(text: Text) -> Iterator[tuple[int, str | Fault]]:
     for number, raw in text.lines():
-        yield number, raw if isinstance(raw, Problem) else text.decoded(raw)
+        yield number, raw if isinstance(raw, Fault) else text.decoded(raw)
 
 
 def _sample(text: Text) -> list[str]:
@@ -222,8 +216,8 @@ class _Feed:
 
     def __init__(self, text: Text, skipped_lines: int) -> None:
         self._lines = islice(_strings(text), skipped_lines, None)
-        self._given: list[tuple[int, str | Problem]] = []
-        self._again: list[tuple[int, str | Problem]] = []
+        self._given: list[tuple[int, str | Fault]] = []
+        self._again: list[tuple[int, str | Fault]] = []
         self._size = 0
         self.too_large = False
 
@@ -240,9 +234,9 @@ class _Feed:
             raise csv.Error
         return text
 
-    def row(self) -> tuple[int, Problem | None]:
+    def row(self) -> tuple[int, Fault | None]:
         """Where the row began whose lines were given, and what is wrong with them; forget them."""
-        found = ((number, line) for number, line in self._given if isinstance(line, Problem))
+        found = ((number, line) for number, line in self._given if isinstance(line, Fault))
         line, problem = next(found, (self._given[0][0], None))
         self._given, self._size = [], 0
         return line, problem
@@ -255,7 +249,7 @@ class _Feed:
         return start
 
 
-def _rows(text: Text, dialect: TableDialect) -> Iterator[tuple[int, Cells | Problem]]:
+def _rows(text: Text, dialect: TableDialect) -> Iterator[tuple[int, Cells | Fault]]:
     """Rows of cells with the line where each begins; what cannot be read costs its first line."""
     csv.field_size_limit(MAX_ROW_BYTES)
     feed = _Feed(text, dialect.skipped_lines)
@@ -274,8 +268,8 @@ def _rows(text: Text, dialect: TableDialect) -> Iterator[tuple[int, Cells | Prob
     yield 0, GIVEN_UP
 
 
-def _problem(error: str) -> Problem:
+def _problem(error: str) -> Fault:
     if "new-line" in error:
-        what = "a carriage return stands outside quotes."
-        return Problem("stray_line_end", what, "Put the cell in double quotes, or remove it.")
+        what = "a carriage return is outside quotes."
+        return Fault("stray_line_end", what, "Put the cell in double quotes, or remove it.")
     return QUOTE

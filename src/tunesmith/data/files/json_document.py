@@ -3,28 +3,27 @@
 import codecs
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import NoReturn
 
-from tunesmith.core.phrases import listed
-from tunesmith.data.faults import Problem, Remark
-from tunesmith.data.files.source import Broken
+from tunesmith.data.faults import Fault, Note
+from tunesmith.data.files.source import Broken, wrong_part
 from tunesmith.data.files.text import MARK, TOO_LARGE, UTF8, Text
 from tunesmith.data.rows import MAX_ROW_BYTES, Record, UniqueKeys, broken_json, given_twice, row_of
 
 SPACE = re.compile(r"[ \t\r\n]*")
 WRONG = re.compile("[\udc00-\udcff]")
 ROWS, INDENT = re.compile(r"\[\s*[\[{]"), 1024
-REMEDY = "What follows is not read. Mend the document, or write one object on each line."
-IN_ONE_LINE = Remark(
+REMEDY = "What follows is not read. Fix the document, or write one object on each line."
+IN_ONE_LINE = Note(
     "numbered_rows", "rows share lines: they are numbered by their place in the list"
 )
-IN_COLUMNS = Remark(
+IN_COLUMNS = Note(
     "columns_of_lists",
-    "the document holds columns, each a list: a row is what stands at one place of all of them",
+    "the document holds columns, each a list: a row has the values at one place of all of them",
 )
-NO_ROWS = Problem("empty_file", "holds no rows.", "Name a file with rows.")
+NO_ROWS = Fault("empty_file", "holds no rows.", "Name a file with rows.")
 # A fault or a number so near to the end of what was read may be the end's.
 MARGIN = 16
 
@@ -64,11 +63,11 @@ class _Window:
     def skip(self, mark: str) -> None:
         """Step over ``mark``, which has to come next."""
         if (found := self.peek()) != mark:
-            told = f"`{found}`" if found else "the end"
-            self.refuse(f"`{mark}` was expected, not {told}")
+            shown = f"`{found}`" if found else "the end"
+            self.refuse(f"`{mark}` was expected, not {shown}")
         self._to(self._at + 1)
 
-    def value(self) -> tuple[object, Problem | None]:
+    def value(self) -> tuple[object, Fault | None]:
         """The next value, and what is wrong with it as a whole; raises Broken in its middle."""
         self.peek()
         while True:
@@ -88,12 +87,12 @@ class _Window:
             if len(self._text) - self._at > MAX_ROW_BYTES:
                 raise Broken(TOO_LARGE.code, TOO_LARGE.message, TOO_LARGE.remedy)
 
-    def _taken(self, end: int) -> Problem | None:
+    def _taken(self, end: int) -> Fault | None:
         wrong = WRONG.search(self._text, self._at, end)
         problem = self._keys.problem(REMEDY)
         if wrong:
             what = f"holds a byte that is not {self._encoding} (0x{ord(wrong[0]) - 0xDC00:02x})."
-            problem = Problem("not_in_encoding", what, "Name another with --data.encoding.")
+            problem = Fault("not_in_encoding", what, "Name another with --data.encoding.")
         self._to(end)
         return problem
 
@@ -187,7 +186,7 @@ def _elements(window: _Window) -> Iterator[Record]:
         if held is not None:
             if window.line == held.line:
                 window.place = count
-                yield Record(0, remarks=(IN_ONE_LINE,))
+                yield Record(0, notes=(IN_ONE_LINE,))
             yield replace(held, line=1) if window.place else held
             held = None
         elif window.place is not None:
@@ -195,7 +194,7 @@ def _elements(window: _Window) -> Iterator[Record]:
         number = window.number
         value, problem = window.value()
         row = problem or row_of(value)
-        record = Record(number, None, row) if isinstance(row, Problem) else Record(number, row)
+        record = Record(number, None, row) if isinstance(row, Fault) else Record(number, row)
         if count == 1:
             held = record
         else:
@@ -237,14 +236,16 @@ def _object(window: _Window, part: str | None, lists_of_a_row: Collection[str]) 
         yield Record(line, None, given_twice(twice, "Give each key once."))
     elif not lists:
         yield from _alone(line, values)
-    elif problem := _choice(lists, part):
-        yield Record(0, None, problem)
+    elif (part is None and len(lists) > 1) or (part is not None and part not in lists):
+        several, first = f"holds {len(lists)} lists of rows", "train" if "train" in lists else ""
+        wrong = wrong_part(lists, part, noun="list of rows", several=several, first=first)
+        yield Record(0, None, Fault(*wrong))
 
 
 def _listed(window: _Window, name: str) -> Iterator[Record]:
     """The elements of a list of the document, and that the rows are these."""
-    remark = Remark("list_in_document", f"the rows are the list `{name}` of the document")
-    yield Record(0, remarks=(remark,))
+    note = Note("list_in_document", f"the rows are the list `{name}` of the document")
+    yield Record(0, notes=(note,))
     yield from _elements(window)
     window.place = None
 
@@ -255,20 +256,7 @@ def _alone(line: int, values: dict[str, object]) -> Iterator[Record]:
     if not count:
         yield Record(line, values)
         return
-    yield Record(0, remarks=(IN_COLUMNS,))
+    yield Record(0, notes=(IN_COLUMNS,))
     columns = {name: column for name, column in values.items() if isinstance(column, list)}
     for place in range(count):
         yield Record(place + 1, {name: column[place] for name, column in columns.items()})
-
-
-def _choice(lists: Sequence[str], part: str | None) -> Problem | None:
-    """What is wrong with the list of rows that was asked for."""
-    shown = listed(lists)
-    if part is not None and part not in lists:
-        what = f"has no list of rows `{part}` (found: {shown})."
-        return Problem("unknown_part", what, "Name one of them with --data.part.")
-    if part is None and len(lists) > 1:
-        what = f"holds {len(lists)} lists of rows: {shown}."
-        first = "train" if "train" in lists else lists[0]
-        return Problem("several_parts", what, f"Say which, for example --data.part {first}.")
-    return None

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
-from tunesmith.data.faults import Problem
+from tunesmith.data.faults import Fault
 from tunesmith.data.files.json_document import (
     NO_ROWS,
     holds_rows,
@@ -28,11 +28,11 @@ OPENING = (b"[", b"{", b",", b":")
 
 
 def read_json(source: Source, options: ReadOptions) -> Iterator[Record]:
-    """The rows of a JSON file, whichever way they stand in it; raises Broken."""
+    """The rows of a JSON file in any layout; raises Broken."""
     text = open_text(source, options)
     lists_of_a_row = look(text.head())
     no_effect = ["delimiter", *(["part"] if lists_of_a_row is None else [])]
-    yield Record(0, remarks=(*text.remarks, *unused(options, *no_effect)))
+    yield Record(0, notes=(*text.notes, *unused(options, *no_effect)))
     if lists_of_a_row is None:
         yield from read_json_lines(text)
     else:
@@ -75,7 +75,7 @@ def look(head: bytes) -> Collection[str] | None:
 
 def _is_one(value: object, rest: bytes) -> bool:
     """Whether a first line that is JSON, with ``rest`` behind it, is a document."""
-    if rest:  # a list of rows is one, whatever stands behind it; a list of cells is a row
+    if rest:  # a list of rows is one, whatever follows it; a list of cells is a row
         if not isinstance(value, list) or not value or rest[:1] in (b"[", b"{"):
             return False
         return all(isinstance(row, dict | list) for row in value)
@@ -94,7 +94,7 @@ def _is_row(value: Mapping[str, object]) -> bool:
 
 
 def _continues(first: bytes, rest: bytes, error: Exception) -> bool:
-    """Whether a first line that is no JSON goes on in the next, and was not cut or broken."""
+    """Whether a first line that is no JSON continues in the next, and was not cut or broken."""
     if first.startswith(b"{") and rest.startswith(b"{") and not first.endswith(OPENING):
         return False
     if first.startswith(b"[") or holds_rows(first, LISTS_OF_A_ROW):
@@ -105,7 +105,7 @@ def _continues(first: bytes, rest: bytes, error: Exception) -> bool:
 
 
 def read_json_lines(text: Text) -> Iterator[Record]:
-    """JSONL; blank lines are allowed, and told where rows follow."""
+    """JSONL; blank lines are allowed, and reported where rows follow."""
     blank: list[Record] = []
     keys = UniqueKeys()
     decode = json.JSONDecoder(object_pairs_hook=keys.make).decode
@@ -116,11 +116,11 @@ def read_json_lines(text: Text) -> Iterator[Record]:
             continue
         yield from blank
         blank = []
-        line = raw if isinstance(raw, Problem) else text.decoded(raw.rstrip(b"\r\n"))
-        value = line if isinstance(line, Problem) else _value(line, decode)
+        line = raw if isinstance(raw, Fault) else text.decoded(raw.rstrip(b"\r\n"))
+        value = line if isinstance(line, Fault) else _value(line, decode)
         twice = keys.problem()  # of a line that is broken as well, to be forgotten
-        row = value if isinstance(value, Problem) else twice or row_of(value)
-        yield Record(number, None, row) if isinstance(row, Problem) else Record(number, row)
+        row = value if isinstance(value, Fault) else twice or row_of(value)
+        yield Record(number, None, row) if isinstance(row, Fault) else Record(number, row)
     if number == len(blank):
         yield Record(0, None, NO_ROWS)
 

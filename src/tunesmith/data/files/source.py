@@ -4,11 +4,12 @@ import bz2
 import gzip
 import lzma
 import re
+import shlex
 import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -16,7 +17,7 @@ from typing import BinaryIO, cast
 
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.phrases import listed
-from tunesmith.data.faults import Problem, Remark
+from tunesmith.data.faults import Fault, Note
 from tunesmith.data.rows import ReadOptions
 
 HEAD_BYTES = 1 << 18
@@ -34,7 +35,7 @@ class Broken(Exception):
 
     def __init__(self, code: str, message: str, remedy: str) -> None:
         super().__init__(message)
-        self.problem = Problem(code, message, remedy)
+        self.problem = Fault(code, message, remedy)
 
 
 class Guarded:
@@ -132,7 +133,8 @@ def _member_of(source: Source, part: str | None) -> Source:
     if source.layers:
         what, remedy = "is an archive inside another.", "Unpack it, and name what is inside."
         raise Broken("unknown_file_kind", what, remedy)
-    files = [name for name, e in entries.items() if not e.is_dir() and not _is_litter(name)]
+    own = [name for name in entries if not name.startswith("__MACOSX/")]
+    files = [n for n in own if n[-1:] != "/" and PurePosixPath(n).name[:1] != "."]
     name = _chosen(files, part)
     if entries[name].flag_bits & 1:
         what, remedy = f"its member {name} is encrypted.", "Unpack it with its password."
@@ -144,33 +146,36 @@ def _member_of(source: Source, part: str | None) -> Source:
     return replace(source, suffix=PurePosixPath(name).suffix.lower(), layers=(layer,))
 
 
-def _is_litter(name: str) -> bool:
-    return name.startswith("__MACOSX/") or PurePosixPath(name).name.startswith(".")
-
-
 def _chosen(names: list[str], part: str | None) -> str:
     """The member to read: the one that was asked for, or the only one."""
-    shown = listed(names)
     if part in names:
         return part
     if not names:
         raise Broken("empty_file", "is an archive without files.", "Name another file.")
-    if len(names) > 1 and part is not None:
-        what = f"has no member `{part}` (found: {shown})."
-        raise Broken("unknown_part", what, "Name one of them with --data.part.")
     if len(names) > 1:
-        what = f"is an archive of {pluralize(len(names), 'file')}: {shown}."
-        remedy = f"Say which one, for example --data.part {names[0]}, or unpack it into a folder."
-        raise Broken("several_parts", what, remedy)
+        several = f"is an archive of {pluralize(len(names), 'file')}"
+        raise Broken(*wrong_part(names, part, noun="member", several=several))
     return names[0]
 
 
-def unused(options: ReadOptions, *names: str) -> Iterator[Remark]:
+def wrong_part(
+    names: Sequence[str], part: str | None, *, noun: str, several: str, first: str = ""
+) -> tuple[str, str, str]:
+    """Code, message and remedy where a file has ``several`` parts, and none of them is ``part``."""
+    shown = listed(names)
+    if part is not None:
+        what = f"has no {noun} `{part}` (found: {shown})."
+        return "unknown_part", what, "Name one of them with --data.part."
+    remedy = f"Say which, for example --data.part {shlex.quote(first or names[0])}."
+    return "several_parts", f"{several}: {shown}.", remedy
+
+
+def unused(options: ReadOptions, *names: str) -> Iterator[Note]:
     """Which of the named options were given, where they have no effect."""
     for name in names:
         if getattr(options, name) != getattr(ReadOptions(), name):
             what = f"--data.{name} has no effect on this file"
-            yield Remark("unused_option", what)
+            yield Note("unused_option", what)
 
 
 def damaged(error: Exception) -> Broken:
@@ -188,12 +193,12 @@ def _zstd(stream: BinaryIO) -> BinaryIO:
     return cast("BinaryIO", pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), "zstd"))
 
 
+def _gzip(stream: BinaryIO) -> BinaryIO:
+    return cast("BinaryIO", gzip.GzipFile(fileobj=stream))
+
+
 PACKED: tuple[tuple[re.Pattern[bytes], str, Layer], ...] = (
-    (
-        re.compile(b"\x1f\x8b"),
-        ".gz",
-        lambda stream: cast("BinaryIO", gzip.GzipFile(fileobj=stream)),
-    ),
+    (re.compile(b"\x1f\x8b"), ".gz", _gzip),
     (re.compile(re.escape(b"\x28\xb5\x2f\xfd")), ".zst", _zstd),
     (re.compile(rb"BZh[1-9]1AY&SY"), ".bz2", cast("Layer", bz2.BZ2File)),
     (re.compile(b"\xfd7zXZ\x00"), ".xz", cast("Layer", lzma.LZMAFile)),

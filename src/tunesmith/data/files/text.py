@@ -5,9 +5,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from encodings.aliases import aliases
+from itertools import chain
 
 from tunesmith.core.phrases import nearest
-from tunesmith.data.faults import Problem, Remark
+from tunesmith.data.faults import Fault, Note
 from tunesmith.data.files.source import HEAD_BYTES, Broken, Source, unused
 from tunesmith.data.rows import MAX_ROW_BYTES, ReadOptions, Record
 
@@ -38,22 +39,22 @@ class EncodingChoice:
     """An encoding, and why it was taken where that is worth saying."""
 
     encoding: str
-    remark: Remark | None = None
+    note: Note | None = None
 
 
 def choose_encoding(head: bytes, asked: str) -> EncodingChoice:
     """The encoding of a text that begins with ``head``; raises Broken where it must be asked.
 
-    A text that is UTF-8 but for a few bytes is UTF-8: those are faults where they stand.
+    A text that is UTF-8 but for a few bytes is UTF-8: each of those is a fault with its place.
     """
     if asked != "auto":
         return EncodingChoice(_known(asked))
     for mark, encoding in MARKS:
         if head.startswith(mark):
             why = "its byte order mark says so"
-            return EncodingChoice(encoding, _remark(encoding, why) if encoding != UTF8 else None)
+            return EncodingChoice(encoding, _note(encoding, why) if encoding != UTF8 else None)
     if (wide := _without_mark(head)) is not None:
-        return EncodingChoice(wide, _remark(wide, "every other byte is zero"))
+        return EncodingChoice(wide, _note(wide, "every other byte is zero"))
     wrong, right = _count(head)
     if wrong < MIN_BYTES or right > wrong // 2:
         return EncodingChoice(UTF8)
@@ -92,12 +93,12 @@ def _legacy(head: bytes) -> EncodingChoice:
     head = LONG_ASCII.sub(rb"\1\n\2", _undamaged(head))  # long ASCII hides the difference
     found = list(from_bytes(head, cp_isolation=list(LEGACY)))
     if not found or found[0].chaos > MAX_CHAOS:
-        what = "is not UTF-8, and its encoding cannot be told."
+        what = "is not UTF-8, and its encoding cannot be recognized."
         raise Broken("unknown_encoding", what, "Name it, for example --data.encoding cp949.")
     best = found[0]
     near = [m for m in found if m.chaos - best.chaos < 0.02 and best.coherence - m.coherence < 0.1]
-    readings = {_read(head, each.encoding): each.encoding for each in reversed(near)}
-    western = _read(head, "cp1252")
+    readings = {head.decode(m.encoding, "replace"): m.encoding for m in reversed(near)}
+    western = head.decode("cp1252", "replace")
     if western in readings and best.language not in CENTRAL:
         readings = {western: "cp1252"}
     if len(readings) > 1:
@@ -108,7 +109,7 @@ def _legacy(head: bytes) -> EncodingChoice:
     ((text, encoding),) = readings.items()
     language = f", {best.language}" if best.language != "Unknown" else ""
     return EncodingChoice(
-        encoding, _remark(encoding, f"the text reads best so{language}: {_snippet(text)}")
+        encoding, _note(encoding, f"the text reads best so{language}: {_snippet(text)}")
     )
 
 
@@ -131,10 +132,6 @@ def _is_whole(line: bytes, encoding: str) -> bool:
     return True
 
 
-def _read(head: bytes, encoding: str) -> str:
-    return head.decode(encoding, errors="replace")
-
-
 def _snippet(text: str) -> str:
     """The first words beyond ASCII."""
     at = next((i for i, c in enumerate(text) if c > "\x7f"), 0)
@@ -142,8 +139,8 @@ def _snippet(text: str) -> str:
     return text[max(start, at - SNIPPET) : at + SNIPPET].split("\n")[0].strip()
 
 
-def _remark(encoding: str, why: str) -> Remark:
-    return Remark("encoding", f"read as {encoding}: {why} (--data.encoding names another)")
+def _note(encoding: str, why: str) -> Note:
+    return Note("encoding", f"read as {encoding}: {why} (--data.encoding names another)")
 
 
 def _mark(error: UnicodeError) -> tuple[str, int]:
@@ -160,7 +157,7 @@ def as_utf8(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
     """The text in UTF-8, without its byte order mark; a byte that is wrong stays wrong."""
     decoder = codecs.getincrementaldecoder(encoding)(MARK)
     is_first = True
-    for raw in _with_end(chunks):
+    for raw in chain(chunks, [b""]):
         text = decoder.decode(raw, final=not raw)
         if text and is_first:
             text, is_first = text.removeprefix("\ufeff"), False
@@ -168,15 +165,10 @@ def as_utf8(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
             yield text.encode(UTF8, "surrogatepass")
 
 
-def _with_end(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    yield from chunks
-    yield b""
-
-
 CHUNK_BYTES = 1 << 20
 UTF8_REMEDY = "Save it as UTF-8, for example: iconv -f ENCODING -t UTF-8 FILE. Or name its "
 UTF8_REMEDY += "encoding with --data.encoding."
-TOO_LARGE = Problem(
+TOO_LARGE = Fault(
     "row_too_large",
     f"the row takes more than {MAX_ROW_BYTES >> 20} MB.",
     "Cut it into several, or look for a line end or a quote that is missing.",
@@ -185,11 +177,11 @@ TOO_LARGE = Problem(
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text file, its encoding known; ``remarks`` says how. ``old_lines``: they end in CR."""
+    """A text file, its encoding known; ``notes`` say how. ``old_lines``: they end in CR."""
 
     source: Source
     encoding: str
-    remarks: tuple[Remark, ...]
+    notes: tuple[Note, ...]
     old_lines: bool
 
     def chunks(self) -> Iterator[bytes]:
@@ -209,7 +201,7 @@ class Text:
                 break
         return found
 
-    def lines(self) -> Iterator[tuple[int, bytes | Problem]]:
+    def lines(self) -> Iterator[tuple[int, bytes | Fault]]:
         """Every line with its number and its end; or why it, and what follows, is not there."""
         number, kept, size = 0, list[bytes](), 0
         try:
@@ -231,7 +223,7 @@ class Text:
         if size:
             yield number + 1, b"".join(kept) if size <= MAX_ROW_BYTES else TOO_LARGE
 
-    def decoded(self, raw: bytes) -> str | Problem:
+    def decoded(self, raw: bytes) -> str | Fault:
         """A line as text, or which of its bytes keeps it from being one."""
         try:
             return raw.decode(UTF8)
@@ -239,17 +231,17 @@ class Text:
             start = error.start
         if self.encoding == UTF8:
             what = f"byte {start + 1} of the line is not UTF-8 (0x{raw[start]:02x})."
-            return Problem("not_utf8", what, UTF8_REMEDY)
+            return Fault("not_utf8", what, UTF8_REMEDY)
         place = len(raw[:start].decode(UTF8)) + 1
         byte = ord(raw[start : start + 3].decode(UTF8, "surrogatepass")) - 0xDC00
         return wrong_byte(self.encoding, f"character {place} of the line", byte)
 
 
-def wrong_byte(encoding: str, place: str, byte: int) -> Problem:
+def wrong_byte(encoding: str, place: str, byte: int) -> Fault:
     """A byte that the encoding does not have."""
     what = f"{place} is not {encoding} (0x{byte:02x})."
-    remedy = "Mend the text, or name another encoding with --data.encoding."
-    return Problem("not_in_encoding", what, remedy)
+    remedy = "Fix the text, or name another encoding with --data.encoding."
+    return Fault("not_in_encoding", what, remedy)
 
 
 def _unmarked(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -261,15 +253,15 @@ def open_text(source: Source, options: ReadOptions) -> Text:
     """The text in the encoding that was asked for or proven; raises Broken."""
     head = source.head()
     choice = choose_encoding(head, options.encoding)
-    remarks = (choice.remark,) if choice.remark else ()
+    notes = (choice.note,) if choice.note else ()
     old_lines = b"\r" in head and b"\n" not in head
-    return Text(source, choice.encoding, remarks, old_lines)
+    return Text(source, choice.encoding, notes, old_lines)
 
 
 COLUMN = "text"
-# Far more than a model's context, and little enough to be tokenised at once.
+# Far more than a model's context, and little enough to be tokenized at once.
 MAX_TEXT_BYTES = 1 << 20
-CUT = Remark(
+CUT = Note(
     "long_text",
     f"parts of a text of more than {MAX_TEXT_BYTES >> 20} MB: it was cut between paragraphs, or "
     "else lines",
@@ -279,12 +271,12 @@ CUT = Remark(
 def read_prose(source: Source, options: ReadOptions) -> Iterator[Record]:
     """One record for a text, or for each part of a long one, with the line where it begins."""
     text = open_text(source, options)
-    yield Record(0, remarks=(*text.remarks, *unused(options, "delimiter", "part")))
+    yield Record(0, notes=(*text.notes, *unused(options, "delimiter", "part")))
     kept: list[str] = []
     start, size, parts = 1, 0, 0
     for number, raw in text.lines():
-        line = raw if isinstance(raw, Problem) else text.decoded(raw)
-        if isinstance(line, Problem):
+        line = raw if isinstance(raw, Fault) else text.decoded(raw)
+        if isinstance(line, Fault):
             yield Record(number, None, line)
             continue
         if not kept and not line.strip():
@@ -300,9 +292,9 @@ def read_prose(source: Source, options: ReadOptions) -> Iterator[Record]:
     if kept:
         yield _text(start, kept, is_part=parts > 0)
     elif not parts:
-        yield Record(0, None, Problem("empty_file", "holds no text.", "Name a file with text."))
+        yield Record(0, None, Fault("empty_file", "holds no text.", "Name a file with text."))
 
 
 def _text(start: int, lines: list[str], *, is_part: bool) -> Record:
     text = "".join(lines).replace("\r\n", "\n").strip("\n")
-    return Record(start, {COLUMN: text}, remarks=(CUT,) if is_part else ())
+    return Record(start, {COLUMN: text}, notes=(CUT,) if is_part else ())

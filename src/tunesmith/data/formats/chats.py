@@ -1,9 +1,8 @@
 """Rows that are lists of messages: OpenAI chats, and ShareGPT or {"human": ..., "assistant": ...}.
 
-A system prompt may stand in a column of its own, `system`, as Anthropic's rows have it.
+A system prompt may be in a column of its own, `system`, as in Anthropic's rows.
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 
@@ -13,6 +12,7 @@ from tunesmith.data.formats.layout import (
     Format,
     Row,
     as_list,
+    from_text,
     optional_text,
     parse_calls,
 )
@@ -21,7 +21,7 @@ from tunesmith.data.rows import Conversation, Message, kind_of
 CALLS = ("tool_calls", "function_call")
 THINKING = ("thinking", "reasoning_content", "reasoning")
 OTHER_NAMES = {"developer": "system", "function": "tool"}  # OpenAI's, of one meaning with ours
-# What others call them, which is told.
+# Names that others use, which are reported.
 SYNONYMS = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant"}
 SYNONYMS |= {"ai": "assistant", "model": "assistant", "ipython": "tool", "observation": "tool"}
 KNOWN_KEYS = {"role", "content", "weight", "train", "name", "tool_call_id", *CALLS, *THINKING}
@@ -30,11 +30,9 @@ KNOWN_KEYS = {"role", "content", "weight", "train", "name", "tool_call_id", *CAL
 def parse_messages(values: object, notes: RowNotes, *, column: str) -> list[Message]:
     """The messages of a list; what is wrong with it goes into ``notes``."""
     if not isinstance(values, list):
-        notes.problem(
-            "wrong_type",
-            f'"{column}" must be a list of messages, this is {kind_of(values)}.',
-            remedy='Write it as [{"role": "user", "content": "..."}, ...].',
-        )
+        what = f'"{column}" must be a list of messages, this is {kind_of(values)}.'
+        remedy = 'Write it as [{"role": "user", "content": "..."}, ...].'
+        notes.problem("wrong_type", what, remedy=remedy)
         return []
     if not values:
         notes.problem("empty", f'"{column}" is an empty list.', remedy="Remove the row.")
@@ -59,7 +57,7 @@ def _message(value: object, notes: RowNotes, *, place: str) -> Message | None:
         notes.problem("missing_keys", what, remedy=_shape(value))
     unused = [key for key in value if key not in KNOWN_KEYS]
     if unused:
-        notes.remark("unused_keys", f"keys of messages not used: {', '.join(unused)}")
+        notes.note("unused_keys", f"keys of messages not used: {', '.join(unused)}")
     if missing:
         return None
     role = _role(value, notes, place=place)
@@ -96,11 +94,11 @@ def _shape(value: Mapping[str, object]) -> str:
 
 
 def _role(value: Mapping[str, object], notes: RowNotes, *, place: str) -> str | None:
-    """Who speaks, by our names; a name of another's is told."""
+    """Who speaks, by our names; any other name is reported."""
     given = _text(value, "role", notes, place=place)
     if given in SYNONYMS:
         what = f"the role `{given}` is read as `{SYNONYMS[given]}`"
-        notes.remark("role_names", what)
+        notes.note("role_names", what)
         return SYNONYMS[given]
     return None if given is None else OTHER_NAMES.get(given, given)
 
@@ -126,37 +124,33 @@ def _content(value: Mapping[str, object], notes: RowNotes, place: str) -> str | 
             texts.append(text)
             continue
         kind = part.get("type") if isinstance(part, dict) else None
-        what = f"part {number} of the content of {place} is no text"
-        kind_told = f" ({kind})" if isinstance(kind, str) else ""
+        shown = f" ({kind})" if isinstance(kind, str) else ""
+        what = f"part {number} of the content of {place} is no text{shown}."
         remedy = 'Only text is trained: write parts as {"type": "text", "text": "..."}.'
-        notes.problem("not_text", f"{what}{kind_told}.", remedy=remedy)
+        notes.problem("not_text", what, remedy=remedy)
     return "".join(texts) if len(texts) == len(parts) else None
 
 
 def _weight(value: Mapping[str, object], role: str | None, notes: RowNotes, *, place: str) -> float:
     train = value.get("train", True)  # axolotl's way to say it
     if not isinstance(train, bool | None):
-        notes.problem(
-            "wrong_weight",
-            f'"train" of {place} must be true or false (given: {train!r:.80}).',
-            remedy="Write false to leave this answer out of the loss.",
-        )
+        what = f'"train" of {place} must be true or false (given: {train!r:.80}).'
+        remedy = "Write false to leave this answer out of the loss."
+        notes.problem("wrong_weight", what, remedy=remedy)
     weight = value.get("weight") if train is not False else 0
     if weight is None:
         return 1.0
     number = isinstance(weight, int | float) and not isinstance(weight, bool)
     if not number or not math.isfinite(weight) or weight < 0:  # type: ignore[arg-type, operator]
-        notes.problem(
-            "wrong_weight",
-            f"the weight of {place} must be a number of at least 0 (given: {weight!r}).",
-            remedy="Write 1 to train this answer, 0 to leave it out of the loss.",
-        )
+        what = f"the weight of {place} must be a number of at least 0 (given: {weight!r})."
+        remedy = "Write 1 to train this answer, 0 to leave it out of the loss."
+        notes.problem("wrong_weight", what, remedy=remedy)
         return 1.0
     assert isinstance(weight, int | float)
     if role != "assistant":
         if weight:
             what = "a weight counts on assistant messages only; elsewhere it has no effect"
-            notes.remark("weight_without_effect", what)
+            notes.note("weight_without_effect", what)
         return 1.0
     return float(weight)
 
@@ -188,7 +182,7 @@ PAIR = ("human", "assistant")
 
 
 def parse_sharegpt(row: Row, notes: RowNotes) -> Conversation:
-    """The turns as OpenAI's messages, which may stand as JSON in a text."""
+    """The turns as OpenAI's messages; they may be JSON in a text."""
     turns = as_list(row["conversations"])
     if isinstance(turns, list):
         turns = [message for turn in turns for message in as_messages(turn)]
@@ -196,7 +190,7 @@ def parse_sharegpt(row: Row, notes: RowNotes) -> Conversation:
 
 
 def as_messages(turn: object) -> Iterator[object]:
-    """A turn as the messages it stands for, as OpenAI writes them; what is none stays as it is."""
+    """A turn as messages in OpenAI's layout; a value that is no turn stays as it is."""
     if not isinstance(turn, dict):
         yield turn
     elif "from" in turn and "value" in turn:
@@ -220,16 +214,11 @@ def _as_openai(speaker: object, said: object) -> dict[str, object]:
 
 def _calls(said: object) -> object:
     """The calls in the text of a turn: one JSON object, or a list of them."""
-    if not isinstance(said, str):
+    value = from_text(said)
+    if value is said:
         return said
-    try:
-        value = json.loads(said)
-    except (ValueError, RecursionError):
-        return said
-    return [
-        {"type": "function", "function": call}
-        for call in (value if isinstance(value, list) else [value])
-    ]
+    calls = value if isinstance(value, list) else [value]
+    return [{"type": "function", "function": call} for call in calls]
 
 
 SHAREGPT = Format(

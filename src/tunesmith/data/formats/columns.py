@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Sequence
 
-from tunesmith.data.faults import Problem, RowNotes
+from tunesmith.data.faults import Fault, RowNotes
 from tunesmith.data.formats.chats import parse_messages
 from tunesmith.data.formats.layout import (
     ANSWERS,
@@ -22,7 +22,7 @@ from tunesmith.data.rows import TEXT, Conversation, Message, kind_of
 def parse_pair(row: Row, notes: RowNotes, *, asked: Sequence[str], answer: str) -> Conversation:
     """What is ``asked``, a line for each column that the row has, and the answer to it.
 
-    Both stand behind the `history`, whose answers are trained as well, as the tools do that these
+    Both follow the `history`, whose answers are trained as well, as in the tools that these
     layouts come from.
     """
     messages = opening(row, notes)
@@ -57,13 +57,11 @@ UNPAIRED = (
 )
 
 
-def refusal(row: Row) -> Problem:
+def refusal(row: Row) -> Fault:
     """Why, and how to train on the chosen answers."""
     if isinstance(row.get("input"), dict):
-        remedy = (
-            "Write the messages of each input with its preferred output as one `messages` list."
-        )
-        return Problem("preference", WHY, remedy)
+        what = "Write the messages of each input with its preferred output"
+        return Fault("preference", WHY, f"{what} as one `messages` list.")
     if isinstance(row.get("chosen"), list) and not row.get("prompt"):
         flag = "messages=chosen"
     elif "prompt" in row:
@@ -72,15 +70,8 @@ def refusal(row: Row) -> Problem:
         flag = f"prompt={near} --data.map completion=chosen"
     else:
         remedy = "Cut the chosen texts into prompt and completion, and train on those."
-        return Problem("preference", WHY, remedy)
-    return Problem("preference", WHY, f"Train on the chosen ones with --data.map {flag}.")
-
-
-def unpaired(row: Row) -> Problem | None:
-    """Why a prompt with a completion is not trained on where its `label` is true or false."""
-    if not isinstance(row.get("label"), bool):
-        return None
-    return Problem("preference", UNPAIRED, "Keep the rows whose label is true, without `label`.")
+        return Fault("preference", WHY, remedy)
+    return Fault("preference", WHY, f"Train on the chosen ones with --data.map {flag}.")
 
 
 def parse_preference(row: Row, notes: RowNotes) -> Conversation:
@@ -104,8 +95,9 @@ def parse_prompt_completion(row: Row, notes: RowNotes) -> Conversation:
     """
     prompt = parse_side(row["prompt"], notes, column="prompt", role="user")
     completion = parse_side(row["completion"], notes, column="completion", role="assistant")
-    if problem := unpaired(row):
-        notes.problems.append(problem)
+    if isinstance(row.get("label"), bool):
+        remedy = "Keep the rows whose label is true, without `label`."
+        notes.problem("preference", UNPAIRED, remedy=remedy)
     return Conversation((*prompt, *completion), completion_from=len(prompt))
 
 
@@ -117,11 +109,8 @@ def parse_side(value: object, notes: RowNotes, *, column: str, role: str) -> lis
         return [Message(role, text)]
     if isinstance(value, list):
         return parse_messages(value, notes, column=column)
-    notes.problem(
-        "wrong_type",
-        f'"{column}" must be text or a list of messages, this is {kind_of(value)}.',
-        remedy="Write it as text.",
-    )
+    what = f'"{column}" must be text or a list of messages, this is {kind_of(value)}.'
+    notes.problem("wrong_type", what, remedy="Write it as text.")
     return []
 
 
@@ -148,7 +137,7 @@ def parse_multiple_choice(row: Row, notes: RowNotes) -> Conversation:
     a number is one of them and no place.
     """
     what = "the right choice is trained as the answer; the others are not used"
-    notes.remark("choices_unused", what)
+    notes.note("choices_unused", what)
     query = needed_text(row, "query", notes)
     texts, labels = _choices(row["choices"], notes)
     answer = _gold(row["gold"], texts, labels, notes) if texts else ""

@@ -1,13 +1,23 @@
-"""What a row format is: its columns, its parser, and how values, tools and calls are read."""
+"""What a row format is: its columns under our names and the user's, and how values are read."""
 
 import json
 import math
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from tunesmith.data.faults import RowNotes
-from tunesmith.data.rows import Conversation, Message, Tool, ToolCall, kind_of
+from tunesmith.core.phrases import counted, nearest
+from tunesmith.data.faults import Fault, RowNotes
+from tunesmith.data.rows import (
+    Conversation,
+    Message,
+    Tool,
+    ToolCall,
+    is_of_a_list,
+    kind_of,
+    not_an_object,
+)
 
 Row = Mapping[str, object]
 
@@ -26,7 +36,7 @@ class Format:
     """One layout: ``columns`` it must have (our name -> names others give it), and its parser.
 
     It may have ``optional`` ones, and any under another name of the same meaning (``synonyms``:
-    theirs -> ours). ``recognises`` is asked of a row that has all columns.
+    theirs -> ours). ``recognizes`` is asked of a row that has all columns.
     """
 
     name: str
@@ -87,25 +97,21 @@ def needed_text(row: Row, column: str, notes: RowNotes) -> str:
 
 
 def number_as_text(value: object, column: str, notes: RowNotes) -> str | None:
-    """The text of a number that is an answer, as labels and ratings are, and that is told.
+    """The text of a number that is an answer, such as a label or a rating; it is reported.
 
     A whole number in a column of decimals (which is how pandas saves a column with a gap) has no
     point. None for what is no number.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
-    notes.remark("numbers_as_text", f'numbers in "{column}" are read as their text')
+    notes.note("numbers_as_text", f'numbers in "{column}" are read as their text')
     return str(int(value)) if value == int(value) else str(value)
 
 
 def as_list(value: object) -> object:
-    """The value, or the list that stands in it as JSON: a table has texts only."""
-    if not isinstance(value, str) or not value.lstrip().startswith("["):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return value
+    """The value, or the list that it holds as JSON: a table has texts only."""
+    is_json = isinstance(value, str) and value.lstrip().startswith("[")
+    return from_text(value) if is_json else value
 
 
 def opening(row: Row, notes: RowNotes) -> list[Message]:
@@ -142,7 +148,7 @@ def parse_tools(row: Row, notes: RowNotes) -> tuple[Tool, ...]:
     """The tools that a row offers; what is wrong with them goes into ``notes``."""
     tools: list[Tool] = []
     for column in TOOL_COLUMNS:
-        value = _from_text(row.get(column))
+        value = from_text(row.get(column))
         if not value:
             continue
         if not isinstance(value, list):
@@ -155,13 +161,21 @@ def parse_tools(row: Row, notes: RowNotes) -> tuple[Tool, ...]:
     return tuple(tools)
 
 
-def _tool(value: object, notes: RowNotes, *, place: str) -> Tool | None:
+def _function(
+    value: object, notes: RowNotes, *, place: str, shape: str
+) -> dict[str, object] | None:
+    """The object that names the function of a tool or a call; None, with the problem noted."""
     function = value.get("function", value) if isinstance(value, dict) else value
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        what = f"{place} is no object with the name of a function."
-        notes.problem("wrong_type", what, remedy=TOOL_SHAPE)
-        return None
-    if _is_unfit(function, notes, place=place):
+    if isinstance(function, dict) and isinstance(function.get("name"), str):
+        return function
+    what = f"{place} is no object with the name of a function."
+    notes.problem("wrong_type", what, remedy=shape)
+    return None
+
+
+def _tool(value: object, notes: RowNotes, *, place: str) -> Tool | None:
+    function = _function(value, notes, place=place, shape=TOOL_SHAPE)
+    if function is None or _is_unfit(function, notes, place=place):
         return None
     wrapper = value if isinstance(value, dict) and "function" in value else {}
     return {"type": "function", **wrapper, "function": function}
@@ -169,7 +183,7 @@ def _tool(value: object, notes: RowNotes, *, place: str) -> Tool | None:
 
 def parse_calls(message: Mapping[str, object], notes: RowNotes, *, place: str) -> list[ToolCall]:
     """The calls of a message; what is wrong with them goes into ``notes``."""
-    value = _from_text(message.get("tool_calls")) or []
+    value = from_text(message.get("tool_calls")) or []
     if not isinstance(value, list):
         what = f"the tool_calls of {place} must be a list, this is {kind_of(value)}."
         notes.problem("wrong_type", what, remedy=CALL_SHAPE)
@@ -184,12 +198,10 @@ def parse_calls(message: Mapping[str, object], notes: RowNotes, *, place: str) -
 
 
 def _call(value: object, notes: RowNotes, *, place: str) -> ToolCall | None:
-    function = value.get("function", value) if isinstance(value, dict) else value
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        what = f"{place} is no object with the name of a function."
-        notes.problem("wrong_type", what, remedy=CALL_SHAPE)
+    function = _function(value, notes, place=place, shape=CALL_SHAPE)
+    if function is None:
         return None
-    arguments = _from_text(function.get("arguments") or {})
+    arguments = from_text(function.get("arguments") or {})
     if not isinstance(arguments, dict):
         what = f"the arguments of {place} must be a JSON object, these are {kind_of(arguments)}."
         notes.problem("wrong_arguments", what, remedy=CALL_SHAPE)
@@ -197,11 +209,11 @@ def _call(value: object, notes: RowNotes, *, place: str) -> ToolCall | None:
     if _is_unfit(arguments, notes, place=f"the arguments of {place}"):
         return None
     given = value.get("id") if isinstance(value, dict) else None
-    return ToolCall(function["name"], arguments, given if isinstance(given, str) else None)
+    return ToolCall(str(function["name"]), arguments, given if isinstance(given, str) else None)
 
 
-def _from_text(value: object) -> object:
-    """JSON that stands in a text, as it does in OpenAI's arguments; other values as they are."""
+def from_text(value: object) -> object:
+    """The value of JSON in a text, such as OpenAI's arguments; other values as they are."""
     if not isinstance(value, str):
         return value
     try:
@@ -231,3 +243,82 @@ def _is_unfit(value: object, notes: RowNotes, *, place: str) -> bool:
     what = f"{place} is nested more than {MAX_DEPTH} levels deep."
     notes.problem("wrong_type", what, remedy="Write it flatter, or remove the row.")
     return True
+
+
+FLAG = "--data.map"
+NEAR = 0.7
+
+
+def flag(ours: str, theirs: str) -> str:
+    """The words of a command that map a column, as a shell takes them."""
+    return f"{FLAG} {shlex.quote(f'{ours}={theirs}')}"
+
+
+def flags(columns: Mapping[str, str]) -> str:
+    """The words that map all of these."""
+    return " ".join(flag(ours, theirs) for ours, theirs in columns.items())
+
+
+def shown(columns: Iterable[str]) -> str:
+    """Column names for a message, the first few of many."""
+    return counted(columns) or "no columns"
+
+
+def meaning(name: str, format: Format) -> str | None:
+    """The format's own column that a name means; None where it knows no such name."""
+    if format.uses(name):
+        return name
+    if name in format.synonyms:
+        return format.synonyms[name]
+    return next((ours for ours, others in format.columns.items() if name in others), None)
+
+
+def resolved(columns: Mapping[str, str], format: Format) -> dict[str, str] | None:
+    """The map under the format's own names; None where one is not known, or two are the same."""
+    own = {meaning(ours, format): theirs for ours, theirs in columns.items()}
+    if None in own or len(own) < len(columns):
+        return None
+    return {str(ours): theirs for ours, theirs in own.items()}
+
+
+def familiarity(columns: Mapping[str, str], format: Format) -> int:
+    """How many of the names are the format's own or synonyms of them in its rows."""
+    return sum(format.uses(ours) or ours in format.synonyms for ours in columns)
+
+
+def renamed(row: Row, columns: Mapping[str, str]) -> Row:
+    """The row under our names; a mapped column hides one that has our name already."""
+    gone = {*columns, *columns.values()}
+    rest = {name: value for name, value in row.items() if name not in gone}
+    return rest | {ours: row[theirs] for ours, theirs in columns.items() if theirs in row}
+
+
+def probable(column: str, found: Iterable[str], format: Format) -> str | None:
+    """The found column that was probably meant by a format's own; None without a near one."""
+    lowered = {name.lower(): name for name in found}
+    names = (column, *format.columns[column])
+    known = (name for name in names if name in lowered)
+    near = next(known, None) or nearest(column, lowered, cutoff=0.75)
+    return lowered[near] if near else None
+
+
+def missing_columns(row: Row, format: Format, columns: Mapping[str, str]) -> list[Fault]:
+    """One problem for each column that the format needs and the row lacks; ``columns`` are mapped.
+
+    The row has the names that it has in its file.
+    """
+    if is_of_a_list(row) and not any(theirs in row for theirs in columns.values()):
+        return [not_an_object(list(row.values()))]
+    free = [name for name in row if not format.uses(name) and name not in columns.values()]
+    here = {*format.named(row), *(ours for ours, theirs in columns.items() if theirs in row)}
+    problems = []
+    for column in format.columns:
+        theirs = columns.get(column)
+        if column in here and (theirs is None or theirs in row):
+            continue
+        near = None if theirs else probable(column, free, format)
+        what = f'"{theirs}", which is mapped to "{column}",' if theirs else f'"{column}"'
+        message = f"{what} is missing (found: {shown(row)})."
+        remedy = f"Add it, or map it with {flag(column, near)}." if near else "Add it."
+        problems.append(Fault("missing_column", message, remedy))
+    return problems

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tunesmith.core.numbers import pluralize
-from tunesmith.core.phrases import listed, shorten
-from tunesmith.data.faults import Problem, Remark
+from tunesmith.core.phrases import listed, nearest, shorten
+from tunesmith.data.faults import Fault, Note
 from tunesmith.data.formats.chats import CHAT, SHAREGPT
 from tunesmith.data.formats.columns import (
     ALPACA,
@@ -17,18 +17,19 @@ from tunesmith.data.formats.columns import (
     QUERY_RESPONSE,
     refusal,
 )
-from tunesmith.data.formats.layout import Format, Row
-from tunesmith.data.formats.mapping import (
-    absent,
+from tunesmith.data.formats.layout import (
+    FLAG,
+    NEAR,
+    Format,
+    Row,
     familiarity,
     flag,
     flags,
+    meaning,
     probable,
     renamed,
     resolved,
-    same_names,
     shown,
-    unknown_names,
 )
 from tunesmith.data.rows import is_of_a_list
 
@@ -61,8 +62,8 @@ class FormatChoice:
     format: Format | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
-    problems: tuple[Problem, ...] = ()
-    remarks: tuple[Remark, ...] = ()
+    problems: tuple[Fault, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def choose_format(
@@ -74,38 +75,35 @@ def choose_format(
     """
     if name != "auto" and name not in FORMATS:
         what, known = f"the format `{name}` is not known.", ", ".join(FORMATS)
-        return _none(Problem("unknown_format", what, f"Known: auto, {known}."))
+        return FormatChoice(problems=(Fault("unknown_format", what, f"Known: auto, {known}."),))
     asked = list(FORMATS.values()) if name == "auto" else [FORMATS[name]]
     found = list(dict.fromkeys(column for row in rows for column in row))
-    if columns and (problems := list(unknown_names(columns, asked, found))):
-        return _none(*problems)
+    if columns and (problems := list(_unknown_names(columns, asked, found))):
+        return FormatChoice(problems=tuple(problems))
     if not rows:
-        return _none()
+        return FormatChoice()
     if problem := _counted_header(rows[0], columns) if columns and not is_named else None:
-        return _none(problem)
+        return FormatChoice(problems=(problem,))
     format, problem = (asked[0], None) if len(asked) == 1 else _recognized(rows, columns)
     if is_named and not columns and not (format and any(map(format.fits, rows))):
         is_unknown = problem is None or problem.code == "unknown_format"
         if is_unknown and (reason := _looks_like_row(rows)):
-            return _none(_no_header(rows, reason))
+            return FormatChoice(problems=(_no_header(rows, reason),))
     needing = asked if format is None else [format]
-    if columns and (problems := list(absent(columns, found, needing))):
-        return _none(*problems)
+    if columns and (problems := list(_absent(columns, found, needing))):
+        return FormatChoice(problems=tuple(problems))
     if format is None:
-        return _none(*([problem] if problem else []))
+        return FormatChoice(problems=(problem,) if problem else ())
     own = resolved(columns, format) if columns else {}
     if own is None:
-        return _none(*unknown_names(columns, [format], found), *same_names(columns, format))
-    remark = _taken_as_header(rows, own) if is_named and own else None
+        wrong = (*_unknown_names(columns, [format], found), *_same_names(columns, format))
+        return FormatChoice(problems=wrong)
+    note = _taken_as_header(rows, own) if is_named and own else None
     seen = why(format, [renamed(row, own) for row in rows] if own else rows, own)
-    return FormatChoice(format, own, seen, remarks=(remark,) if remark else ())
+    return FormatChoice(format, own, seen, notes=(note,) if note else ())
 
 
-def _none(*problems: Problem) -> FormatChoice:
-    return FormatChoice(problems=problems)
-
-
-def recognize(rows: Sequence[Row]) -> tuple[Format | None, Problem | None]:
+def recognize(rows: Sequence[Row]) -> tuple[Format | None, Fault | None]:
     """The one format that most rows have, or why there is none."""
     refused = [row for row in rows if PREFERENCE.fits(row)]
     if len(refused) * 2 > len(rows):
@@ -124,12 +122,12 @@ def recognize(rows: Sequence[Row]) -> tuple[Format | None, Problem | None]:
         return None, _unnamed(lists[0])
     known = "; ".join(f"{format.name} ({', '.join(format.columns)})" for format in FORMATS.values())
     what = f"the rows have no known format (found: {shown(names)}). Known: {known}."
-    return None, Problem("unknown_format", what, _mapping_remedy(names))
+    return None, Fault("unknown_format", what, _mapping_remedy(names))
 
 
 def _recognized(
     rows: Sequence[Row], columns: Mapping[str, str]
-) -> tuple[Format | None, Problem | None]:
+) -> tuple[Format | None, Fault | None]:
     """The format of the rows as they are called now, else the one in which the names fit best."""
     if not columns:
         return recognize(rows)
@@ -166,48 +164,91 @@ def why(format: Format, rows: Sequence[Row], columns: Mapping[str, str]) -> str:
 # What is asked of a user.
 
 
-def _ambiguous(names: Sequence[str]) -> Problem:
+def _unknown_names(
+    columns: Mapping[str, str], formats: Sequence[Format], found: Sequence[str]
+) -> Iterator[Fault]:
+    """One problem for each mapped name that none of the formats has."""
+    who = f"the format {formats[0].name} does not have" if len(formats) == 1 else "no format has"
+    for ours, theirs in columns.items():
+        if all(meaning(ours, format) is None for format in formats):
+            what = f"{flag(ours, theirs)} names the column `{ours}`, which {who}."
+            remedy = _other_name(ours, theirs, formats, found)
+            yield Fault("unknown_mapping", what, remedy)
+
+
+def _other_name(ours: str, theirs: str, formats: Sequence[Format], found: Sequence[str]) -> str:
+    if ours in found and any(meaning(theirs, format) for format in formats):
+        return f"Our name comes first: write {flag(theirs, ours)}."
+    own = list(dict.fromkeys(c for f in formats for c in (*f.columns, *f.optional)))
+    others = [name for f in formats for names in f.columns.values() for name in names]
+    if near := nearest(ours.lower(), [*own, *others], cutoff=NEAR):
+        return f"Did you mean {flag(near, theirs)}?"
+    return f"Write {FLAG} OURS=THEIRS: ours are {', '.join(own)}; the file has {shown(found)}."
+
+
+def _same_names(columns: Mapping[str, str], format: Format) -> Iterator[Fault]:
+    """One problem for each of the format's columns that is mapped under two names."""
+    names: dict[str, list[str]] = {}
+    for ours in columns:
+        names.setdefault(meaning(ours, format) or ours, []).append(f"`{ours}`")
+    for own, given in names.items():
+        if len(given) > 1:
+            who = f"{FLAG} names {' and '.join(given)}, which both mean"
+            what = f"{who} the column `{own}` of {format.name}."
+            yield Fault("unknown_mapping", what, "Give one of them.")
+
+
+def _absent(
+    columns: Mapping[str, str], found: Sequence[str], formats: Sequence[Format]
+) -> Iterator[Fault]:
+    """One problem for each map of a column that one of the formats needs and no row has."""
+    lowered = {name.lower(): name for name in found}
+    for ours, theirs in columns.items():
+        is_needed = any(meaning(ours, format) in format.columns for format in formats)
+        if is_needed and theirs not in found:
+            near = nearest(theirs.lower(), lowered, cutoff=NEAR)
+            meant = f"Did you mean {flag(ours, lowered[near])}?" if near else None
+            who = f"no row has the column `{theirs}` of {flag(ours, theirs)}"
+            what = f"{who} (found: {shown(found)})."
+            yield Fault("absent_column", what, meant or "Name one that is there.")
+
+
+def _ambiguous(names: Sequence[str]) -> Fault:
     """Which of several formats the rows have."""
     what = f"rows fit more than one format: {', '.join(names)}."
     remedy = f"Say which one with --data.format {' or '.join(names)}."
-    return Problem("ambiguous_format", what, remedy)
+    return Fault("ambiguous_format", what, remedy)
 
 
-def _text_or_prompt(names: Sequence[str]) -> Problem | None:
-    """What a text is that stands beside what may be its answer."""
-    asked = [name for format in FORMATS.values() for name in _answers(format)]
+def _text_or_prompt(names: Sequence[str]) -> Fault | None:
+    """The question whether a text is a prompt, where a column beside it may be its answer."""
+    pairs = [list(f.columns.items())[-1] for f in FORMATS.values() if len(f.columns) > 1]
+    asked = [name for answer, others in pairs for name in (answer, *others)]
     about = [name for name in names if name.lower() in {*asked, *ABOUT_A_TEXT}]
     if not about:
         return None
     what = "rows could be texts to be trained as they are, or prompts with an answer"
     pair = flags({"prompt": "text", "completion": about[0]})
     remedy = f"Say which with --data.format {PLAIN_TEXT.name}, or with {pair}."
-    return Problem("ambiguous_format", f"{what} (`{about[0]}`).", remedy)
+    return Fault("ambiguous_format", f"{what} (`{about[0]}`).", remedy)
 
 
-def _answers(format: Format) -> Iterator[str]:
-    """The names of the column that holds the answer, in a format of two."""
-    if format is not PLAIN_TEXT and len(format.columns) > 1:
-        last = list(format.columns)[-1]
-        yield from (last, *format.columns[last])
-
-
-def _unnamed(row: Row) -> Problem:
+def _unnamed(row: Row) -> Fault:
     """Which cell of rows that are lists is what."""
     texts = (json.dumps(value, ensure_ascii=False, default=str) for value in row.values())
     cells = listed(map(shorten, texts), SHOWN_CELLS)
     what = f"rows are lists, whose columns have no names (the first: {cells})."
-    return Problem("unknown_format", what, f"Say which cell is what, counted from 0: {COUNT}.")
+    return Fault("unknown_format", what, f"Say which cell is what, counted from 0: {COUNT}.")
 
 
-def _unknown(rows: Sequence[Row], columns: Mapping[str, str]) -> Problem:
+def _unknown(rows: Sequence[Row], columns: Mapping[str, str]) -> Fault:
     """That mapped rows have no format, in the names that they have in their file."""
     format, problem = recognize(rows)
     found = shown(dict.fromkeys(column for row in rows for column in row))
     what = f"the rows have no known format with {flags(columns)} (found: {found})."
     remedy = problem.remedy if problem else ""
     without = f"Without that the rows are {format.name}." if format else remedy
-    return Problem("unknown_format", what, without)
+    return Fault("unknown_format", what, without)
 
 
 def _mapping_remedy(found: Sequence[str]) -> str:
@@ -248,7 +289,7 @@ def _looks_like_row(rows: Sequence[Row]) -> str | None:
 
 
 def _is_value(names: Sequence[str], rows: Sequence[Row]) -> str | None:
-    """That one of the names is a value in its column; not of a header that stands there again."""
+    """That one of the names is a value in its column; not of a header that is repeated."""
     others = [row for row in rows if any(row.get(name) != name for name in row)]
     count = {name: sum(row.get(name) == name for row in others) for name in names}
     limit = max(names, key=lambda name: count[name])
@@ -263,15 +304,15 @@ def _looks_said(name: str) -> str | None:
     return f"`{shorten(name)}` looks like a sentence" if said else None
 
 
-def _no_header(rows: Sequence[Row], why: str) -> Problem:
+def _no_header(rows: Sequence[Row], why: str) -> Fault:
     """The question to ask where the first row of a table is probably a row."""
     what = "the first row of a table names its columns, and this one looks like a row"
     remedy = f"If it is a row, say which column is what, counted from 0: {COUNT}. If it names them,"
     cells = shown(map(shorten, rows[0]))
-    return Problem(NO_HEADER, f"{what}: {why} (found: {cells}).", f"{remedy} map those names.")
+    return Fault(NO_HEADER, f"{what}: {why} (found: {cells}).", f"{remedy} map those names.")
 
 
-def _taken_as_header(rows: Sequence[Row], columns: Mapping[str, str]) -> Remark | None:
+def _taken_as_header(rows: Sequence[Row], columns: Mapping[str, str]) -> Note | None:
     """What is said where mapped names are probably a row; ``columns`` are mapped by name."""
     names = [name for name in columns.values() if name in rows[0] and not _is_known(name)]
     why = _is_value(names, rows) if names else None
@@ -280,10 +321,10 @@ def _taken_as_header(rows: Sequence[Row], columns: Mapping[str, str]) -> Remark 
     places = {name: str(place) for place, name in enumerate(rows[0])}
     counted = {ours: places[theirs] for ours, theirs in columns.items() if theirs in places}
     what = f"the first row was taken as the names of the columns, and {why}; if it is a row, count "
-    return Remark("header", f"{what}the columns: {flags(counted)}")
+    return Note("header", f"{what}the columns: {flags(counted)}")
 
 
-def _counted_header(row: Row, columns: Mapping[str, str]) -> Problem | None:
+def _counted_header(row: Row, columns: Mapping[str, str]) -> Fault | None:
     """Why the first row is no row where columns are counted; None where it may be one."""
     if not is_of_a_list(row):
         return None
@@ -293,4 +334,4 @@ def _counted_header(row: Row, columns: Mapping[str, str]) -> Problem | None:
         return None
     what = f"this row names the columns ({shown(names.values())}), and --data.map counts them, so"
     remedy = f"Of a table map the names: {flags(names)}. Else remove the row."
-    return Problem("header", f"{what} that it would be trained as a row.", remedy)
+    return Fault("header", f"{what} that it would be trained as a row.", remedy)

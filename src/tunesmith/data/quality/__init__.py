@@ -1,1 +1,1 @@
-"""What is worth knowing of rows that a run would take: one question a file, told as warnings."""
+"""Warnings about rows that a run accepts: one question per file."""

@@ -53,12 +53,12 @@ class Duplicates:
         """The rows that are there already, those aside that are ``out``."""
         again = repeated(np.array(self._keys, dtype=np.uint64), out)
         if len(again):
-            yield DataFinding("duplicates", "the same row stands further up", again)
+            yield DataFinding("duplicates", "the same row appears earlier", again)
 
 
 MIN_WORDS_ASKED, MIN_WORDS_ANSWERED = 3, 8
 BINS_OF_AN_ANSWER = 32  # answers are compared only where whole rows are alike
-MESSAGE = "nearly the same row stands further up (case, punctuation, a word in short texts)"
+MESSAGE = "nearly the same row appears earlier (case, punctuation, a word in short texts)"
 
 
 class NearDuplicates:
@@ -173,16 +173,10 @@ class Contradictions:
 
 def _differing(questions: NDArray[np.uint64], answers: NDArray[np.uint64]) -> NDArray[np.bool_]:
     """Whether each row's question has another answer elsewhere, bool [N]."""
-    order = np.argsort(questions, kind="stable")
-    sorted_questions, sorted_answers = questions[order], answers[order]
-    begins = np.flatnonzero(np.concatenate([[True], sorted_questions[1:] != sorted_questions[:-1]]))
-    differs = np.zeros(len(questions), dtype=bool)
-    if len(questions):
-        low = np.minimum.reduceat(sorted_answers, begins)
-        high = np.maximum.reduceat(sorted_answers, begins)
-        sizes = np.diff(np.concatenate([begins, [len(questions)]]))
-        differs[order] = np.repeat(low != high, sizes)
-    return differs
+    _, first, question = np.unique(questions, return_index=True, return_inverse=True)
+    differs = answers != answers[first[question]]
+    found: NDArray[np.bool_] = np.isin(question, question[differs])
+    return found
 
 
 OPENING_SHARE = 0.05  # of the rows: a turn that more have is how chats open
@@ -235,10 +229,10 @@ class Leakage:
             both = pluralize(int(asked.sum()), "row")
             what = f"they ask what {both} of {self._file} ask, which should be new to the model"
             yield DataFinding("leakage", what, np.flatnonzero(is_exact))
-        near = self._near(is_exact)
-        if len(near):
+        near = near_those_before(self._texts.fingerprints(), len(self._held)) & ~is_exact
+        if near.any():
             what = f"they ask nearly what rows of {self._file} ask, which should be new"
-            yield DataFinding("leakage", what, near)
+            yield DataFinding("leakage", what, np.flatnonzero(near))
 
     def _sharing_turns(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Which held rows, and which training rows, answer the same turn of the same chat.
@@ -257,7 +251,3 @@ class Leakage:
         leaks[rows[~np.isin(keys, usual)]] = True
         asked[np.array(self._held_numbers)[np.isin(held, np.setdiff1d(turn, usual))]] = True
         return asked, leaks
-
-    def _near(self, is_exact: NDArray[np.bool_]) -> NDArray[np.int64]:
-        near = near_those_before(self._texts.fingerprints(), len(self._held))
-        return np.flatnonzero(near & ~is_exact)

@@ -7,7 +7,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -26,7 +26,7 @@ MAX_CHARACTERS = 2000
 
 @dataclass(frozen=True, slots=True, order=True)
 class Sampled:
-    """A row of the sample: its number, question and answer, cut after MOST_CHARACTERS."""
+    """A row of the sample: its number, question and answer, cut after MAX_CHARACTERS."""
 
     row: int
     question: str
@@ -58,12 +58,12 @@ class Sample:
         """The sample, in the order of the rows."""
         return sorted(Sampled(row, question, answer) for _, row, question, answer in self._kept)
 
-    def told(self) -> str:
+    def scope(self) -> str:
         """What to add to a finding that holds for the sample only."""
         return f" (of {pluralize(ROWS, 'row')} looked at)" if self.count > ROWS else ""
 
 
-# Below this a detector guesses; a text in letters of its own is told apart sooner.
+# Below this a detector guesses; a text in other letters is recognized sooner.
 MIN_CHARACTERS, MIN_OTHER = 40, 10
 SURE = 0.95
 MIN_SHARE = 0.01
@@ -89,7 +89,7 @@ def mixed_languages(sample: Sample) -> Iterator[DataFinding]:
             by_count = sorted(others, key=lambda name: -len(found[name]))
             each = ", ".join(f"{name} {len(found[name]):,}" for name in (common, *by_count))
             rest = np.array(sorted(n for numbers in others.values() for n in numbers))
-            what = f"{part}s in another language than most ({each}){sample.told()}"
+            what = f"{part}s in another language than most ({each}){sample.scope()}"
             yield DataFinding("languages", what, rest)
 
 
@@ -97,20 +97,20 @@ def language_of(text: str) -> str | None:
     """The ISO 639 code of the text's language; None where it is too short or no prose."""
     text = text.strip()
     is_latin = text[:LOOKED_AT].isascii()
-    if len(text) < (MIN_CHARACTERS if is_latin else MIN_OTHER) or _is_json(text):
+    if len(text) < (MIN_CHARACTERS if is_latin else MIN_OTHER) or _from_json(text) is not None:
         return None
     language, sure = _identifier().classify(text[:LOOKED_AT])
     return str(language) if sure >= SURE else None
 
 
-def _is_json(text: str) -> bool:
-    if text[0] not in "{[":
-        return False
+def _from_json(text: str) -> object:
+    """The object or list that a text is in JSON; None where it is none."""
+    if not text.startswith(("{", "[")):
+        return None
     try:
-        json.loads(text)
+        return cast("object", json.loads(text))
     except (ValueError, RecursionError):
-        return False
-    return True
+        return None
 
 
 @functools.cache
@@ -177,22 +177,14 @@ class Imbalance:
             if rare.any() or rows_each.max() > SHARE * self._count:
                 chosen = rare if rare.any() else rows_each < rows_each.max()
                 rows = np.flatnonzero(chosen[np.array(labels.rows, dtype=np.int64)])
-                yield DataFinding(
-                    "imbalance", _message(name, list(labels.numbers), rows_each), rows
-                )
+                what = _message(name, list(labels.numbers), rows_each)
+                yield DataFinding("imbalance", what, rows)
 
 
 def _values(answer: str) -> Mapping[str | None, object]:
     """What may be a label: the fields of a JSON object, or the whole answer."""
-    text = answer.strip()
-    if text.startswith("{"):
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            return {None: text}
-        if isinstance(value, dict):
-            return value
-    return {None: text}
+    value = _from_json(answer.strip())
+    return value if isinstance(value, dict) else {None: answer.strip()}
 
 
 def _message(field: str | None, labels: list[str], rows_each: np.ndarray) -> str:
@@ -200,7 +192,7 @@ def _message(field: str | None, labels: list[str], rows_each: np.ndarray) -> str
     shown = [order[-1], *order[:SHOWN]] if len(order) > SHOWN else order[::-1]
     each = ", ".join(f"`{shorten(labels[i])}` {rows_each[i]:,}" for i in shown)
     what = "answers" if field is None else f"values of `{field}`"
-    rare = f"rare {what} beside a common one, which the model will favour"
+    rare = f"rare {what} beside a common one, which the model will favor"
     return f"{rare} (rows of the most common and of the rarest: {each})"
 
 
@@ -236,7 +228,7 @@ class LongTail:
 
 
 MAX_PROMPTS = 1000
-# Where each prompt stands in so few rows it carries what the row is about, and has to differ.
+# A prompt in so few rows carries what the row is about, and has to differ.
 ROWS_PER_PROMPT = 3
 NONE = 0
 

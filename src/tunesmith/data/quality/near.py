@@ -21,7 +21,7 @@ from tunesmith.data.quality.text import Bare, count_words, digest, letters, word
 
 
 def equal_pairs(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Pairs [n, 2] that chain the rows with equal keys; the first of them stands first."""
+    """Pairs [n, 2] that chain the rows with equal keys; the first of them comes first."""
     order = np.argsort(keys, kind="stable")
     same = np.flatnonzero(keys[order][1:] == keys[order][:-1])
     return np.stack([order[same], order[same + 1]], axis=1)
@@ -87,8 +87,8 @@ def gap_pairs(
         chosen = np.flatnonzero((keys >> np.uint64(1)) % np.uint64(parts) == part)
         order = chosen[np.argsort(keys[chosen], kind="stable")]
         found, number = keys[order] & ~_NUMBER, (keys[order] & _NUMBER).astype(bool)
-        begins = np.flatnonzero(np.concatenate([[True], found[1:] != found[:-1]]))
-        sizes = np.diff(np.concatenate([begins, [len(found)]]))
+        begins = np.flatnonzero(np.diff(found, prepend=~found[:1]))
+        sizes = np.diff(begins, append=len(found))
         few = np.repeat(sizes <= FILLERS, sizes)
         for step in range(1, FILLERS):
             same = few[step:] & (found[step:] == found[:-step])
@@ -116,7 +116,7 @@ Signatures = NDArray[np.uint8]
 
 
 def signatures_of(texts: Sequence[Bare]) -> Signatures:
-    """The least hash of each text's shingles in each bin, 8 bits of it: uint8 [N, BINS].
+    """The least hash of each text's shingles in each bin, one byte of it: uint8 [N, BINS].
 
     That is b-bit MinHash (Li and König 2010). Texts have at least WINDOW bytes.
     """
@@ -223,7 +223,7 @@ WAITING = 512  # texts that are worked on together
 class Fingerprints:
     """What is kept of N texts.
 
-    ``whole`` uint64 [N] stands for the text without spaces; ``keys`` and their ``counts`` [N] for
+    ``whole`` uint64 [N] is a hash of the text without spaces; ``keys`` and their ``counts`` [N] for
     short texts, ``long`` [M] the numbers of long ones and ``signatures`` [M, BINS] theirs.
     """
 
@@ -329,7 +329,7 @@ def near_those_before(prints: Fingerprints, first: int) -> NDArray[np.bool_]:
 
 
 def _fresh(prints: Fingerprints, again: NDArray[np.bool_]) -> tuple[NDArray[np.int64], Signatures]:
-    """The numbers and signatures of long texts but those that stand there ``again``."""
+    """The numbers and signatures of long texts without those that are there ``again``."""
     fresh = np.flatnonzero(~again[prints.long])
     own = prints.signatures[fresh]
     hide_templates_(own)

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from tunesmith.config.run import TOO_LONG, DataSettings
 from tunesmith.core.errors import DataError
 from tunesmith.core.numbers import pluralize
-from tunesmith.data.faults import Note, Problem
+from tunesmith.data.faults import Fault, Note
 from tunesmith.data.quality.copies import Contradictions, Duplicates, Leakage, NearDuplicates
 from tunesmith.data.quality.distribution import (
     Imbalance,
@@ -125,7 +125,7 @@ class Quality:
         yield from self._found
 
     def _note(self, finding: DataFinding) -> Note:
-        """The finding with its lines, which stand in the message where files are several."""
+        """The finding with its lines, which the message lists where there are several files."""
         count = len(finding.rows) if finding.count is None else finding.count
         rows = finding.rows[:MAX_LINES].tolist()
         message = finding.message
@@ -148,7 +148,7 @@ class DatasetReport:
     dropped: tuple[int, ...] = ()
     held: tuple[int, ...] = ()
     notes: tuple[Note, ...] = ()
-    problem: Problem | None = None
+    problem: Fault | None = None
 
 
 DATASET_REPORT = TypeAdapter(DatasetReport)
@@ -193,15 +193,15 @@ def analyze(
     try:
         chosen = choose_held(some, share=share, seed=seed)
     except DataError as error:
-        problem = Problem(error.code, error.message, error.remedy)
+        problem = Fault(error.code, error.message, error.remedy)
         return DatasetReport(out, notes=notes, problem=problem)
     return DatasetReport(out, tuple(kept[chosen].tolist()), (*notes, *groups.notes))
 
 
-def _all_dropped(rows: int, settings: DataSettings) -> Problem:
+def _all_dropped(rows: int, settings: DataSettings) -> Fault:
     what = f"all {pluralize(rows, 'row')} were left out by --data.drop {','.join(settings.drop)}"
-    return Problem(
+    return Fault(
         "no_rows",
         f"no row is left to train on: {what}.",
-        "Name less, or mend the rows: `tunesmith data check` lists them.",
+        "Name less, or fix the rows: `tunesmith data check` lists them.",
     )

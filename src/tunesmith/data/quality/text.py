@@ -31,9 +31,9 @@ _CHARACTER_OR_WORD = re.compile(
 class Seen:
     """A row with what observers compare.
 
-    ``question_key`` stands for the folded question, ``answer_key`` for the letters of the answer.
+    ``question_key`` is a hash of the folded question, ``answer_key`` of the letters of the answer.
     The question is all that is not trained, without a system message: in a chat with several
-    turns that is every message of the user. Where nothing is asked, what is learned stands for it.
+    turns that is every message of the user. Where nothing is asked, the answer takes its place.
     """
 
     conversation: Conversation
@@ -123,7 +123,7 @@ def words(text: Bare) -> list[str]:
 
 
 def digest(*texts: str) -> int:
-    """64 bits that stand for the texts in this order."""
+    """A hash of 64 bits of the texts in this order."""
     hashed = hashlib.blake2b(digest_size=8)
     for text in texts:
         data = text.encode("utf-8", "surrogatepass")
@@ -133,7 +133,7 @@ def digest(*texts: str) -> int:
 
 
 def mixed(a: int, b: int) -> int:
-    """64 bits that stand for two numbers of 64 bits in this order."""
+    """A hash of 64 bits of two numbers of 64 bits in this order."""
     return (a * 0x9E3779B97F4A7C15 + b) & 0xFFFFFFFFFFFFFFFF
 
 
@@ -146,7 +146,7 @@ def no_rows() -> NDArray[np.int64]:
 class DataFinding:
     """Something worth knowing: ``rows`` are the numbers of the rows it is about, in order.
 
-    ``count`` is told where it is about no rows in particular.
+    ``count`` is given where it is about no rows in particular.
     """
 
     code: str

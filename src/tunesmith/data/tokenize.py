@@ -15,14 +15,14 @@ import numpy as np
 from tunesmith.core.numbers import pluralize
 from tunesmith.data.chat_format import ChatFormat, pattern, special_tokens, study
 from tunesmith.data.dataset import TokenBlock, block_of
-from tunesmith.data.faults import Faults, Note, Parsed, Problem, Remark, RowReport
+from tunesmith.data.faults import Fault, Faults, Note, Parsed, RowReport
 from tunesmith.data.read import Layout, parse_record
 from tunesmith.data.rows import Conversation, Record, TokenRow, stored
 from tunesmith.data.template import ROWS, Documents, Rendering, render_each
-from tunesmith.data.tokenizer import Tokenizer, encode, remembering
+from tunesmith.data.tokenizer import Tokenizer, encode, remembering, with_special_tokens
 
 CHARACTERS_AT_ONCE = 1 << 20
-NO_END = Remark(
+NO_END = Note(
     "no_end_token",
     "the tokenizer names no end token: texts end without one, and the model will not learn to stop",
 )
@@ -59,20 +59,26 @@ def _texts(
     tokenizer: Tokenizer, rows: Iterable[Conversation], max_tokens: int
 ) -> Iterator[Documents]:
     special = pattern(special_tokens(tokenizer).values())
-    opening, ending = _ends(tokenizer)
-    remarks = () if ending else (NO_END,)
+    end = tokenizer.eos_token_id
+    opening = [token for token in with_special_tokens(tokenizer, "") if token != end]
+    ending = [] if end is None else [end]
+    notes = () if ending else (NO_END,)
     for some in _batches(rows):
         encoded = encode(tokenizer, [row.messages[0].content for row in some])
         for row, inner in zip(some, encoded, strict=True):
             ids = [*opening, *inner, *ending]
-            found = special.search(row.messages[0].content)
-            if found:
-                yield _faulty(row, _special_token(found[0]))
+            problem = None
+            if found := special.search(row.messages[0].content):
+                what = f"the text contains the special token `{found[0]}`."
+                remedy = "Remove it, or rewrite it; each text gets its end token automatically."
+                problem = Fault("control_tokens", what, remedy)
             elif len(ids) < 2:
                 what = "the text is a single token, so nothing of it can be learned."
-                yield _faulty(row, Problem("nothing_supervised", what, "Remove the row."))
+                problem = Fault("nothing_supervised", what, "Remove the row.")
+            if problem:
+                yield Parsed((), row.line, (problem.at(row.file, row.line),))
             else:
-                yield _pieces(row, ids, max_tokens, remarks)
+                yield _pieces(row, ids, max_tokens, notes)
 
 
 def _batches(rows: Iterable[Conversation]) -> Iterator[list[Conversation]]:
@@ -89,44 +95,20 @@ def _batches(rows: Iterable[Conversation]) -> Iterator[list[Conversation]]:
         yield some
 
 
-def _ends(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    """The tokens that this tokenizer puts before a text, and the end token where it has one."""
-    encoding = tokenizer(
-        [""],
-        add_special_tokens=True,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        verbose=False,
-    )
-    end = tokenizer.eos_token_id
-    opening = [token for token in encoding["input_ids"][0] if token != end]
-    return opening, [] if end is None else [end]
-
-
 def _pieces(
-    row: Conversation, ids: Sequence[int], max_tokens: int, remarks: tuple[Remark, ...]
+    row: Conversation, ids: Sequence[int], max_tokens: int, notes: tuple[Note, ...]
 ) -> Documents:
     if len(ids) > max_tokens:
         many = pluralize(max_tokens, "token")
         what = f"texts of more than {many} were split into documents that fit"
-        remarks = (*remarks, Remark("split_text", what))
+        notes = (*notes, Note("split_text", what))
     whole, rows = np.array(ids, dtype=np.int32), []
     for start in range(0, len(ids) - 1, max_tokens - 1):
         piece = whole[start : start + max_tokens]
         weights = np.ones(len(piece), dtype=np.float32)
         weights[:1] = 0
         rows.append(TokenRow(piece, weights, row.file, row.line))
-    return Parsed(tuple(rows), row.line, remarks=remarks)
-
-
-def _faulty(row: Conversation, problem: Problem) -> Documents:
-    return Parsed((), row.line, (problem.at(row.file, row.line),))
-
-
-def _special_token(token: str) -> Problem:
-    what = f"the text contains the special token `{token}`."
-    remedy = "Remove it, or write it in another way; each text gets its end token by itself."
-    return Problem("control_tokens", what, remedy)
+    return Parsed(tuple(rows), row.line, notes=notes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,7 +138,7 @@ class Recipe:
 
 
 class ChunkTokenizer:
-    """Renders and tokenises chunks; raises DataError where a chat finds no chat template."""
+    """Renders and tokenizes chunks; raises DataError where a chat finds no chat template."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._renderer = Renderer(

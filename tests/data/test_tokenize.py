@@ -10,7 +10,7 @@ from tests.data.prepared import prepare
 from tests.data.tiny import CHATML, tiny_tokenizer
 from tunesmith.data.rows import Conversation, Message
 from tunesmith.data.template import render
-from tunesmith.data.tokenise import Renderer
+from tunesmith.data.tokenize import Renderer
 from tunesmith.data.tokenizer import decode
 
 TEXT = "the quick brown fox jumps over the lazy dog " * 4
