@@ -11,7 +11,7 @@ from tunesmith.core.errors import DataError
 
 @dataclass(frozen=True)
 class Reply:
-    voice: str
+    participant: str
     question: str
     text: str
     tokens: int
@@ -19,17 +19,19 @@ class Reply:
     stopped: bool
 
 
-@dataclass(frozen=True)
-class Voice:
-    name: str
+class Named(str):
+    """A participant, and its own name."""
+
+    @property
+    def name(self):
+        return self
 
 
 class Echo:
-    """A chat whose voices answer with what they were asked, in two pieces."""
+    """A chat whose participants answer with what they were asked, in two pieces."""
 
     def __init__(self, *names, inserted=None, system=None, cut=False):
-        self.participants = names
-        self.voices = [Voice(name) for name in names]
+        self.participants = [Named(name) for name in names]
         self.inserted = self.inserted_system = inserted
         self.system, self.cut = system, cut
         self.resets, self.notes = [], ["a: 1 of 2 layers see only the last 16 tokens"]
@@ -40,8 +42,8 @@ class Echo:
 
     def reply(self, *asked, participant=None, on_text, stop):
         """As `api.load.Dialogue` has it, or what lies below that, which is given who answers."""
-        *voice, question = asked
-        name = voice[0].name if voice else participant
+        *who, question = asked
+        name = who[0].name if who else participant
         if question == "too long":
             raise DataError("The conversation is too long.", remedy="Start anew with /reset.")
         on_text(question[:2])
@@ -85,7 +87,7 @@ def test_each_line_from_a_pipe_gets_its_answer(lines, capsys):
     assert capsys.readouterr().out == "hello!\nwhat now!\n"
 
 
-def test_several_voices_answer_under_their_names(lines, capsys):
+def test_several_participants_answer_under_their_names(lines, capsys):
     lines("hello")
     talk(Echo("a", "b"))
     assert capsys.readouterr().out == "a: hello!\nb: hello!\n"
@@ -167,7 +169,7 @@ def loaded(replace_module):
 
     def open_chat(found, *, sampling, seed, system, force):
         asked.update(found=found, sampling=sampling, seed=seed, system=system, force=force)
-        return Echo(*found.voices)
+        return Echo(*found.participants)
 
     replace_module("tunesmith.conversation.chat", open_chat=open_chat)
     replace_module("tunesmith.generation.sampling", Sampling=Sampling)
@@ -178,7 +180,7 @@ def test_answers_are_one_document(loaded, lines, tunesmith):
     lines("hello", "bye")
     ended = tunesmith("chat", "some-model", "--json")
     assert ended.document["answers"] == ["hello!", "bye!"]
-    assert ended.document["replies"][0]["voice"] == "some-model"
+    assert ended.document["replies"][0]["participant"] == "some-model"
     assert "warning: a: 1 of 2 layers see only the last 16 tokens." in ended.err
 
 

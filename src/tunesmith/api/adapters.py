@@ -160,10 +160,6 @@ class AdapterFit(Outcome):
         """Whether it fits."""
         return self.found.fits
 
-    def to_json(self) -> dict[str, object]:
-        """What `adapters verify --json` prints."""
-        return self.found.to_json()
-
     def show(self, console: "Console") -> None:
         """What differs, by what would help."""
         verified = self.found
@@ -208,5 +204,5 @@ def verify(
     # What is heavy is imported behind what can refuse at once.
     from tunesmith.runs.fit import verify_adapter
 
-    with working("", stopped="Stopped.", on_event=on_event, progress=progress) as work:
+    with working(on_event=on_event, progress=progress) as work:
         return AdapterFit(verify_adapter(found, model, force=force, progress=work.progress))

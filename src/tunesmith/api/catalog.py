@@ -82,7 +82,7 @@ def pull(name: str, *, on_event: OnEvent | None = None, progress: bool | None = 
     from tunesmith.models.cache import folder_bytes
     from tunesmith.models.resolve import resolve
 
-    with working("", stopped="Stopped.", on_event=on_event, progress=progress) as work:
+    with working(on_event=on_event, progress=progress) as work:
         folder = resolve(name, progress=work.progress)
     return Pulled(name, folder, folder_bytes(folder))
 

@@ -6,10 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from tunesmith.api.settings import Method, RunKeywords, overrides_of, plain, start_of
+from tunesmith.api.settings import (
+    Method,
+    RunKeywords,
+    holding,
+    overrides_of,
+    plain,
+    require_alone,
+    start_of,
+)
 from tunesmith.api.show import Outcome, print_table, sanitize
-from tunesmith.api.sources import Data, as_source
-from tunesmith.api.train import Run, with_eval
+from tunesmith.api.sources import Data
+from tunesmith.api.train import Run
 from tunesmith.api.work import GroupWork, OnRunEvent, working_on_runs
 from tunesmith.core.errors import UsageError
 from tunesmith.core.numbers import bytes_text, count_text, percent
@@ -55,10 +63,6 @@ class Comparison(Outcome):
         """Whether no run failed."""
         return not any(row.error is not None for row in self.found.rows)
 
-    def to_json(self) -> dict[str, object]:
-        """What `compare --json` prints."""
-        return self.found.to_json()
-
     def show(self, console: "Console") -> None:
         """The table, the base's own score, what was noticed, and what failed or is unfinished."""
         document = self.found.to_json()
@@ -89,7 +93,7 @@ class Comparison(Outcome):
             yield f"note: {', '.join(runs)}: {warning}", None
         if failed:
             yield (
-                f"What failed is tried again, once that is mended, by {_again(self.found.out)}",
+                f"Fix the cause, then try again what failed: {_again(self.found.out)}",
                 None,
             )
         elif self.is_stopped:
@@ -110,8 +114,8 @@ def compare(
 
     Adapters over one base train at the same time. ``methods``: names, settings objects or
     mappings (with a ``name`` where two share a kind); ``grid``: values by key, such as
-    ``{"method.rank": [2, 8]}``; ``keywords`` hold for every run. ``on_event`` hears each event
-    after the name of its run. A run that fails keeps its row, and the others go on.
+    ``{"method.rank": [2, 8]}``; ``keywords`` hold for every run. ``on_event`` receives the name
+    of a run and its event. A run that fails keeps its row, and the others continue.
 
     Raises ConfigError and DataError for what cannot run, Cancelled after Ctrl-C with the
     comparison so far; ``compare(resume=OUT)`` resumes it.
@@ -119,13 +123,15 @@ def compare(
     >>> ts.compare("rows.jsonl", methods=["lora", "prompt"])  # doctest: +SKIP
     """
     if resume is not None:
-        if data is not None or methods or grid or keywords:
-            raise UsageError("resume takes the comparison's own runs, and nothing else beside it.")
+        require_alone(resume, data, methods=methods, grid=grid, **keywords)
         return _compared([], Path(resume), on_event=on_event, progress=progress)
-    from tunesmith.api.in_memory import holding
-
+    if not (methods or grid or keywords.get("config") or keywords.get("settings")):
+        raise UsageError(
+            "There is nothing to compare.",
+            remedy="Give methods, such as lora and prompt, or a grid.",
+        )
     with holding(keywords) as given:
-        overrides = dict(overrides_of(as_source(data), with_eval(given)))
+        overrides = dict(overrides_of(data, given))
         variants, out = _variants(overrides, given.get("config"), methods, grid or {})
         return _compared(variants, out, on_event=on_event, progress=progress)
 
@@ -203,7 +209,7 @@ def _again(out: Path) -> str:
 
 
 def _continue(out: Path) -> str:
-    return f"To go on: {_again(out)}"
+    return f"To resume: {_again(out)}"
 
 
 def _cells(row: "dict[str, object]") -> list[str]:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from tunesmith.api.compare import STOPPING, draw_reports, interval_text
-from tunesmith.api.settings import RunKeywords, config_of, overrides_of
+from tunesmith.api.settings import RunKeywords, config_given, require_alone
 from tunesmith.api.show import Outcome, print_table, sanitize
-from tunesmith.api.sources import Data, as_source
-from tunesmith.api.train import with_eval
+from tunesmith.api.sources import Data
 from tunesmith.api.work import OnRunEvent, working_on_runs
 from tunesmith.core.errors import UsageError
 
@@ -34,10 +33,6 @@ class Curve(Outcome):
     def verdict(self) -> str:
         """`yes`, `no` or `cannot tell`, with the reason."""
         return self.found.verdict.text
-
-    def to_json(self) -> dict[str, object]:
-        """What `data curve --json` prints."""
-        return self.found.to_json()
 
     def show(self, console: "Console") -> None:
         """The points, then the verdict."""
@@ -66,15 +61,10 @@ def curve(
     >>> ts.curve("rows.jsonl", shares=[0.25, 0.5, 1])  # doctest: +SKIP
     """
     if resume is not None:
-        if data is not None or keywords:
-            raise UsageError("resume takes the curve's own runs, and nothing else beside it.")
+        require_alone(resume, data, **keywords)
         return _curve(None, Path(resume), shares, on_event=on_event, progress=progress)
     _require_shares(shares)
-    from tunesmith.api.in_memory import holding
-
-    with holding(keywords) as given:
-        overrides = overrides_of(as_source(data), with_eval(given))
-        config = config_of(overrides, given.get("config"))
+    with config_given(data, keywords) as config:
         from tunesmith.runs.folder import free_folder
 
         out = Path(config.out or free_folder("curve"))
@@ -114,4 +104,4 @@ def _require_shares(shares: Sequence[float]) -> None:
 
 
 def _continue(out: Path) -> str:
-    return f"To go on: tunesmith data curve --resume {shlex.quote(str(out))}"
+    return f"To resume: tunesmith data curve --resume {shlex.quote(str(out))}"

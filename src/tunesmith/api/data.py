@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from tunesmith.api.settings import RunKeywords, config_of, overrides_of
+from tunesmith.api.settings import RunKeywords, config_given
 from tunesmith.api.show import Outcome, line, paragraph, print_table, show_next
 from tunesmith.api.sources import Data, as_source
-from tunesmith.api.train import with_eval
 from tunesmith.api.work import OnEvent, working
 from tunesmith.core.errors import UsageError
 from tunesmith.core.numbers import duration_between, percent, pluralize
@@ -96,14 +95,13 @@ def check(
 
     >>> ts.check("rows.jsonl").faults  # doctest: +SKIP
     """
-    from tunesmith.api.in_memory import holding
+    with (
+        config_given(data, keywords) as config,
+        working(on_event=on_event, progress=progress) as work,
+    ):
+        from tunesmith.runs.inspect_data import inspect_data
 
-    with holding(keywords) as given:
-        config = config_of(overrides_of(as_source(data), with_eval(given)), given.get("config"))
-        with working("", stopped="Stopped.", on_event=on_event, progress=progress) as work:
-            from tunesmith.runs.inspect_data import inspect_data
-
-            return DataCheck(inspect_data(config, emit=work.emit))
+        return DataCheck(inspect_data(config, emit=work.emit))
 
 
 def _document_of(inspection: "Inspection") -> dict[str, object]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunesmith.api.settings import CheckGiven, overrides_of
+from tunesmith.api.settings import CheckGiven, holding, overrides_of
 from tunesmith.api.show import Outcome, line, show_notes
 from tunesmith.api.sources import Data, as_source
 from tunesmith.api.train import Run
@@ -23,7 +23,7 @@ STOPPED = "Stopped; what was answered is kept."
 
 @dataclass(frozen=True, slots=True)
 class Evaluation(Outcome):
-    """Scores of every arm, the verdict, and what stands beside it."""
+    """Scores of every arm, the verdict, and the other measures."""
 
     found: "Found"
     notes: tuple[str, ...] = ()
@@ -72,8 +72,6 @@ def evaluate(  # noqa: PLR0913  # what is evaluated, on what, how, and who hears
 
     >>> ts.evaluate("runs/mine", "other.jsonl").verdict  # doctest: +SKIP
     """
-    from tunesmith.api.in_memory import holding
-
     model = target.folder if isinstance(target, Run) else target
     with holding({"model": model, "tokenizer": tokenizer}) as given:
         name = str(given["model"])

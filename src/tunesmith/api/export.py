@@ -29,10 +29,6 @@ class Export(Outcome):
         """The folder that was written."""
         return self.found.out
 
-    def to_json(self) -> dict[str, object]:
-        """What `adapters export --json` prints."""
-        return self.found.to_json()
-
     def show(self, console: "Console") -> None:
         """Size, comparison, notes, and what comes next."""
         done = self.found
@@ -76,6 +72,6 @@ def export(  # noqa: PLR0913  # one keyword for each setting
     from tunesmith.exports.export import ExportOrder, export_adapter
 
     order = ExportOrder(to, Path(out), dtype, merged, prompts)
-    with working("", stopped="Stopped.", on_event=on_event, progress=progress) as work:
+    with working(on_event=on_event, progress=progress) as work:
         done = export_adapter(found, order, model=model, force=force, progress=work.progress)
     return Export(done)

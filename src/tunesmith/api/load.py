@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from tunesmith.api.settings import holding
 from tunesmith.api.show import Outcome
 from tunesmith.api.train import Run
 from tunesmith.core.errors import AdapterError, UsageError
@@ -221,8 +222,6 @@ def load(
     >>> model = ts.load("smollm2-135m-instruct")  # doctest: +SKIP
     >>> model.generate(["Hi", "Ho"])  # doctest: +SKIP
     """
-    from tunesmith.api.in_memory import holding
-
     named = model.folder if isinstance(model, Run) else model
     with holding({"model": named, "tokenizer": tokenizer}) as given:
         from tunesmith.generation.shared_base import SharedBase

@@ -189,10 +189,6 @@ class MergedAdapter(Outcome):
         """The adapter's folder."""
         return self.found.out
 
-    def to_json(self) -> dict[str, object]:
-        """What `adapters merge --json` prints."""
-        return self.found.to_json()
-
     def show(self, console: "Console") -> None:
         """What was tried, what was taken, and where it is."""
         merged = self.found

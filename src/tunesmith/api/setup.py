@@ -10,7 +10,7 @@ from tunesmith import SPIN_COUNT
 from tunesmith.api.results import labelled, show_answers
 from tunesmith.api.settings import config_of, overrides_of
 from tunesmith.api.show import Outcome, line, print_facts, show_next
-from tunesmith.api.sources import Data, as_source
+from tunesmith.api.sources import Data
 from tunesmith.api.train import STOPPING, finished
 from tunesmith.api.work import OnEvent, torch_came_first_text, working
 from tunesmith.core.errors import RunError
@@ -83,7 +83,7 @@ def demo(
     An earlier demo there is replaced. Raises RunError where ``out`` holds anything else, Cancelled
     after Ctrl-C.
     """
-    resume = f"To go on: tunesmith train --resume {shlex.quote(str(out))}, or start it again."
+    resume = f"To resume: tunesmith train --resume {shlex.quote(str(out))}, or start it again."
     with working(
         STOPPING,
         stopped=lambda _: f"Stopped at once. {resume}",
@@ -251,7 +251,7 @@ def init(
     """
     from tunesmith.setup.draft_config import draft_config, write_draft
 
-    source = as_source(data)
-    draft = draft_config(config_of(overrides_of(source, {"settings": settings})).data)
+    config = config_of(overrides_of(data, {"settings": settings}))
+    draft = draft_config(config.data)
     write_draft(draft, Path(out))
-    return Drafted(draft, Path(out), tuple(words or [str(source)]))
+    return Drafted(draft, Path(out), tuple(words or [str(config.data.train)]))

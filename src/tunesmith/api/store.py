@@ -197,7 +197,7 @@ class Store:
         from tunesmith.retrieval.retrieve import Search
 
         search = Search(limit, mode, where=parse_filter(_conditions(where)))
-        with working("", stopped="Stopped.", on_event=on_event, progress=progress) as work:
+        with working(on_event=on_event, progress=progress) as work:
             from tunesmith.conversation.ask import AskSettings, open_answerer, refuse
             from tunesmith.conversation.documents import FindSettings
             from tunesmith.generation.sampling import Sampling
@@ -258,7 +258,7 @@ def index(  # noqa: PLR0913  # one keyword for each setting
     files: half the cores unless given. ``again``: files that could not be read before too.
     """
     start = time.perf_counter()
-    with working("", stopped="Stopped.", on_event=on_event, progress=progress) as work:
+    with working(on_event=on_event, progress=progress) as work:
         from tunesmith.conversation.documents import DEFAULT_EMBEDDING, IndexSettings, index_folder
         from tunesmith.retrieval.chunk import ChunkConfig
         from tunesmith.retrieval.reading import Reading

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from tunesmith.api.settings import RunKeywords, config_of, overrides_of
+from tunesmith.api.settings import RunKeywords, config_given, require_alone
 from tunesmith.api.show import Outcome
-from tunesmith.api.sources import Data, as_source
+from tunesmith.api.sources import Data
 from tunesmith.api.work import OnEvent, Working, working
-from tunesmith.core.errors import RunError, UsageError
+from tunesmith.core.errors import RunError
 from tunesmith.core.progress import Cancelled
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ STOPPING = "stopping after this step or these answers; again: at once (the last 
 
 @dataclass(frozen=True, slots=True)
 class Run(Outcome):
-    """A run: what it reached, and where everything of it lies.
+    """A run: its results, and where its files are.
 
-    ``notes`` were shown while it went, and must not be overlooked.
+    ``notes`` were shown during the run, and must not be overlooked.
     """
 
     summary: "RunSummary"
@@ -109,12 +109,12 @@ def train(
     progress: bool | None = None,
     **keywords: Unpack[RunKeywords],
 ) -> Run:
-    """Fine-tune on rows; the run's folder holds everything, and the run comes back evaluated.
+    """Fine-tune on rows and evaluate the result; the run's folder holds everything.
 
     ``data``: a path or a list of them, a list of dicts, a `datasets.Dataset`, a table of pandas,
-    polars or Arrow. ``keywords``: those of ``RunKeywords``. ``resume``: a run that was interrupted,
-    by its folder, instead of anything else. ``on_event`` hears every event; ``progress`` shows a
-    line with a bar (None: in a terminal and in a notebook).
+    polars or Arrow. ``keywords``: those of ``RunKeywords``. ``resume``: an interrupted run, or its
+    folder, and nothing else. ``on_event`` receives every event; ``progress`` shows a line with a
+    bar (None: in a terminal and in a notebook).
 
     Raises ConfigError, DataError, ModelError and RunError for what cannot run, and Cancelled after
     Ctrl-C, with the run so far; it resumes by ``train(resume=...)``.
@@ -122,24 +122,15 @@ def train(
     >>> run = ts.train("rows.jsonl", method=ts.LoRA(rank=8), checks=["json"])  # doctest: +SKIP
     """
     if resume is not None:
-        if data is not None or keywords:
-            raise UsageError("resume takes the run's own config, and nothing else beside it.")
-        return _train(None, _folder(resume), on_event=on_event, progress=progress)
-    from tunesmith.api.in_memory import holding
-
-    with holding(keywords) as given:
-        overrides = overrides_of(as_source(data), with_eval(given))
-        config = config_of(overrides, given.get("config"))
+        folder = folder_of(resume)
+        require_alone(folder, data, **keywords)
+        return _train(None, folder, on_event=on_event, progress=progress)
+    with config_given(data, keywords) as config:
         return _train(config, None, on_event=on_event, progress=progress)
 
 
-def with_eval(keywords: RunKeywords) -> RunKeywords:
-    """The keywords, with held-out rows in memory as a file."""
-    held = keywords.get("eval")
-    return {**keywords, "eval": as_source(held)} if held is not None else keywords  # type: ignore[typeddict-item]
-
-
-def _folder(run: "str | Path | Run") -> Path:
+def folder_of(run: "str | Path | Run") -> Path:
+    """The folder of a run, or the one that is named."""
     return run.folder if isinstance(run, Run) else Path(run)
 
 
@@ -186,4 +177,4 @@ def _resume_text(run: Path | None) -> str:
     if run is None:
         return "Stopped at once. `tunesmith runs list` shows the run if it had begun."
     command = f"tunesmith train --resume {shlex.quote(str(run))}"
-    return f"Stopped at once; what was saved before stays. To go on: {command}"
+    return f"Stopped at once; what was saved before stays. To resume: {command}"

@@ -41,7 +41,7 @@ def with_new_names(
     found: dict[str, object] = {}
     for key, value in values.items():
         path = prefix + key
-        name = KEYS.get(path, path).rpartition(".")[2]
+        name = KEYS[path].rpartition(".")[2] if path in KEYS else key  # which may hold dots
         if name in values:
             name = key
         path = new_key(path, warn=warn) if name != key else path

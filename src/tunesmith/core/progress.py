@@ -33,7 +33,7 @@ class Cancelled(KeyboardInterrupt):
         self.result = self.run = result
 
     def __str__(self) -> str:
-        return f"{self.message} The same call goes on from there." * self.same_call or self.message
+        return f"{self.message} The same call resumes." * self.same_call or self.message
 
 
 @dataclass(frozen=True, slots=True)
