@@ -23,7 +23,7 @@ def is_code(cell: dict) -> bool:
 
 
 def run_in_order(file: Path, tmp_path: Path) -> dict[str, object]:
-    """What the snippets' names are at the end. Runs and answers are short: the base says nothing."""
+    """What the snippets' names are at the end. Runs and answers are short: only errors count."""
     base = base_folder(tmp_path / "base", max_position_embeddings=2048)
     namespace: dict[str, object] = {}
     for number, text in enumerate(snippets(file), 1):

@@ -152,7 +152,7 @@ def test_a_refusal_shows_the_figures_and_ends_with_1(tunesmith, asked):
     [
         (("conflicts", "a"), "nothing to clash with"),
         (("merge", "a", "b", "--out", "o"), "How are they combined?"),
-        (("merge", "a", "b", "--out", "o", "--auto", "--method", "ties"), "--auto chooses"),
+        (("merge", "a", "b", "--out", "o", "--auto", "--method", "ties"), "auto chooses"),
         (("merge", "a", "b", "--out", "o", "--auto", "--weights", "1,x"), "are not numbers"),
         (("merge", "a", "b", "--out", "o", "--method", "ties", "--rank", "1,2"), "several values"),
     ],

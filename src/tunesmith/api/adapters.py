@@ -201,7 +201,7 @@ def verify(
     from tunesmith.runs.locate import find_adapter
 
     found = find_adapter(str(place_of(adapter)), Path(root))
-    # What is heavy is imported behind what can refuse at once.
+    # Heavy modules are imported after everything that can refuse at once.
     from tunesmith.runs.fit import verify_adapter
 
     with working(on_event=on_event, progress=progress) as work:

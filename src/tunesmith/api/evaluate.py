@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from tunesmith.runs.evaluate import EvaluatedTarget as Found
 
-STOPPING = "stopping after these answers; press again to stop at once (what was answered stays)"
-STOPPED = "Stopped; what was answered is kept."
+STOPPING = "stopping after these answers; press again to stop at once (answers so far are kept)"
+STOPPED = "Stopped; answers so far are kept."
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def evaluate(  # noqa: PLR0913  # what is evaluated, on what, how, and who hears
 
     The base, the base with your long prompt, the base with examples and what was tuned answer the
     same rows; ``checks`` decide. ``settings``: keys of a run's config that an evaluation may
-    change. Answers are kept, so that what was answered is not asked again. The document goes into
+    change. Answers are cached, so that no question is answered twice. The document goes into
     ``out``, or into the run's folder.
 
     Raises ConfigError without checks or rows, RunError where the run has no result, Cancelled

@@ -1,4 +1,4 @@
-"""`export`: an adapter handed over to another program, which then answers alike."""
+"""`export`: an adapter for another program, which then gives the same answers."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +54,7 @@ def export(  # noqa: PLR0913  # one keyword for each setting
     on_event: OnEvent | None = None,
     progress: bool | None = None,
 ) -> Export:
-    """Write an adapter for another program into the new folder ``out``, and see that it answers.
+    """Write an adapter for another program into the new folder ``out``, and compare its answers.
 
     ``to``: peft; merged (one model, of transformers); gguf for llama.cpp; ollama, the same with a
     Modelfile; vllm, folded for vLLM and SGLang. ``merged``: the whole model, for the last three.
@@ -68,7 +68,7 @@ def export(  # noqa: PLR0913  # one keyword for each setting
     from tunesmith.runs.locate import find_adapter
 
     found = find_adapter(str(place_of(adapter)), Path(root))
-    # What is heavy is imported behind what can refuse at once.
+    # Heavy modules are imported after everything that can refuse at once.
     from tunesmith.exports.export import ExportOrder, export_adapter
 
     order = ExportOrder(to, Path(out), dtype, merged, prompts)

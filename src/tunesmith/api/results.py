@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tunesmith.runs.summary import RunSummary
 
 
-MEASURES = ("consistency", "knowledge", "overtuning", "capacity")
+MEASURES = ("consistency", "knowledge", "overtuning", "capacity")  # keys of the document
 COSTS = (
     ("prompt", "prompt_tokens"),
     ("answer", "completion_tokens"),
@@ -67,7 +67,7 @@ def _cost_cell(arm: Values, key: str) -> str:
 
 
 def evaluation_lines(evaluation: Values) -> Iterator[str]:
-    """What stands beside the table: remarks of checks, differences, arms left out, break-even."""
+    """What follows the table: remarks of checks, differences, arms left out, break-even."""
     arms = _mapping(evaluation.get("arms"))
     if arms:
         tokens = "; prompt and answer in tokens" if _has_costs(arms) else ""
@@ -79,7 +79,7 @@ def evaluation_lines(evaluation: Values) -> Iterator[str]:
             yield from (f"check {name}, {arm}: {said}" for said in _remarks(_mapping(check)))
         cut = _mapping(values).get("cut")
         if isinstance(cut, int) and cut:
-            yield f"{arm}: {pluralize(cut, 'answer')} cut at the most tokens allowed"
+            yield f"{arm}: {pluralize(cut, 'answer')} cut at the largest number of tokens allowed"
     for arm, why in _mapping(evaluation.get("left_out")).items():
         yield f"{arm} left out: {why}"
     yield from cost_lines(_mapping(evaluation.get("cost")))
@@ -91,12 +91,12 @@ def evaluation_lines(evaluation: Values) -> Iterator[str]:
 
 def _difference_lines(differences: Values) -> Iterator[str]:
     for name, by_arm in differences.items():
-        told = [
+        texts = [
             f"{difference_text(_mapping(each))} against {arm}"
             for arm, each in _mapping(by_arm).items()
         ]
-        if told:
-            yield f"check {name}, tuned: {'; '.join(told)}"
+        if texts:
+            yield f"check {name}, tuned: {'; '.join(texts)}"
 
 
 def cost_lines(cost: Values) -> Iterator[str]:
@@ -146,10 +146,10 @@ def _figure_lines(arms: Values) -> Iterator[str]:
         for name, check in _mapping(_mapping(values).get("checks")).items():
             for figure, value in _mapping(_mapping(check).get("figures")).items():
                 if isinstance(value, int | float):
-                    told = f"{value:,.3f}" if isinstance(value, float) else f"{value:,}"
+                    text = f"{value:,.3f}" if isinstance(value, float) else f"{value:,}"
                     title = f"check {name}, {figure.replace('_', ' ')}"
-                    found.setdefault(title, []).append(f"{arm} {told}")
-    yield from (f"{title}: {', '.join(told)}" for title, told in found.items())
+                    found.setdefault(title, []).append(f"{arm} {text}")
+    yield from (f"{title}: {', '.join(texts)}" for title, texts in found.items())
 
 
 def _remarks(check: Values) -> Iterator[str]:
@@ -192,7 +192,7 @@ _REASONS = {
 
 
 def show_result(summary: "RunSummary", console: "Console", *, warnings: Sequence[str]) -> None:
-    """The closing lines of a run; ``warnings`` were shown before and are told again."""
+    """The closing lines of a run; ``warnings`` were shown before and are shown again."""
     if summary.evaluation:
         show_evaluation(summary.evaluation, console)
         console.print()
@@ -233,7 +233,7 @@ def result_lines(summary: "RunSummary") -> Iterator[str]:
     speed = "" if rate is None else f" at {rate:,.0f} tokens/s"
     yield (
         f"{pluralize(summary.steps, 'step')}, {pluralize(summary.tokens, 'token')}{speed}; "
-        f"{duration(summary.seconds)} with all that was judged; at most "
+        f"{duration(summary.seconds)} with the evaluation; at most "
         f"{bytes_text(summary.peak_bytes)}"
     )
     held_out = "" if summary.eval_loss is None else f", held-out loss {summary.eval_loss:.3f}"
@@ -247,7 +247,7 @@ def result_lines(summary: "RunSummary") -> Iterator[str]:
 
 
 def next_commands(summary: "RunSummary") -> list[str]:
-    """What can be typed now: go on if it was stopped, talk to the result."""
+    """What can be typed now: resume if it was stopped, talk to the result."""
     run = shlex.quote(summary.run)
     resume = [f"tunesmith train --resume {run}"] if summary.reason == "stopped" else []
     chat = [f"tunesmith chat {run}"] if summary.adapter is not None else []

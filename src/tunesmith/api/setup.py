@@ -58,7 +58,7 @@ class Demo(Outcome):
         points = f"{100 * result.difference.mean:+.0f} points ({_limits(result.difference)})"
         labelled("difference", points, console=console)
         summary = result.summary
-        for text in _judged(summary.evaluation or {}):
+        for text in _verdict(summary.evaluation or {}):
             line(console, text)
         _title("What was made", console)
         cost = [pluralize(summary.steps, "step"), duration(summary.seconds)]
@@ -111,7 +111,7 @@ def _interval(interval: "Interval") -> dict[str, object]:
     }
 
 
-def _judged(evaluation: Mapping[str, object]) -> Iterator[str]:
+def _verdict(evaluation: Mapping[str, object]) -> Iterator[str]:
     """The whole verdict, of which the score is a part, and its page."""
     verdict = evaluation.get("verdict")
     if isinstance(verdict, Mapping):

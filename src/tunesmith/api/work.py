@@ -138,7 +138,7 @@ def torch_came_first_text() -> str:
 
 
 def cancelling(notice: str) -> contextlib.AbstractContextManager[Callable[[], bool]]:
-    """`cancel_on_signal`; without a notice the first signal interrupts, as for work that never asks."""
+    """`cancel_on_signal`; without a notice the first signal interrupts: work never asks."""
     return cancel_on_signal(notice) if notice else contextlib.nullcontext(never)
 
 

@@ -27,8 +27,7 @@ import tunesmith
 from tunesmith.api.show import Outcome
 from tunesmith.api.work import errors_folder
 from tunesmith.cli.console import results, say
-from tunesmith.config.renamed import OldNameWarning
-from tunesmith.core.errors import TunesmithError, UsageError
+from tunesmith.core.errors import OldNameWarning, TunesmithError, UsageError
 from tunesmith.core.progress import Cancelled, status_of_cancel
 
 if TYPE_CHECKING:

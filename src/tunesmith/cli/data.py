@@ -1,6 +1,7 @@
 """`tunesmith data`: would a run take it, how does a model see it, split it, distill it."""
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from tunesmith.cli.command import (
 )
 from tunesmith.cli.compare import curve
 from tunesmith.cli.console import messages, say
+from tunesmith.core.errors import UsageError
 
 app = typer.Typer(help="Check data, see it as the model will, split it, distill an instruction.")
 with_keys = functools.partial(
@@ -108,8 +110,22 @@ def show(
     return found
 
 
+def _checks(words: Sequence[str]) -> list[object]:
+    """Each check as a config has it: a kind, or a mapping in YAML."""
+    import yaml
+
+    try:
+        return [yaml.safe_load(word) if word.lstrip()[:1] == "{" else word for word in words]
+    except yaml.YAMLError as error:
+        problem = getattr(error, "problem", None) or error
+        raise UsageError(
+            f"--check {' --check '.join(words)}: not valid YAML: {problem}.",
+            remedy="Put texts in quotes, or write the check in a file and give it with --config.",
+        ) from None
+
+
 @app.command("distill")
-@calls("distill")
+@calls("distill", checks=_checks)
 def distill(  # noqa: PLR0913  # one parameter for each flag
     prompt: Annotated[str, typer.Option(metavar="FILE", help="A text file: the instruction.")],
     inputs: Annotated[

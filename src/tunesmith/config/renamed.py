@@ -3,6 +3,8 @@
 import warnings
 from collections.abc import Mapping
 
+from tunesmith.core.errors import OldNameWarning
+
 KEYS = {
     "data.too_long": "data.overflow",
     "method.start": "method.init",
@@ -17,10 +19,6 @@ VALUES: dict[str, dict[str, str]] = {
     "data.overflow": {"refuse": "error", "cut": "truncate"},
     "evaluate.forgetting.scale": {"full": "none"},
 }
-
-
-class OldNameWarning(FutureWarning):
-    """A config names something as an earlier version did."""
 
 
 def new_key(key: str, *, warn: bool = True) -> str:

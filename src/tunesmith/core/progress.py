@@ -1,4 +1,4 @@
-"""Long work: who hears how far it is, who may cancel it, and how many threads it may use."""
+"""Long work: who receives its progress, who may cancel it, how many threads it may use."""
 
 import contextlib
 import os
