@@ -7,12 +7,14 @@ import shlex
 
 import pytest
 
+from tests.cli.summaries import Summary
 from tests.runs.tiny import talking_base
 from tunesmith.cli.data import distill as command
 from tunesmith.config.run import DistillSettings
 from tunesmith.core.progress import Cancelled
 from tunesmith.distillation import instruction as workflow
 from tunesmith.distillation.instruction import Distilled, Failed
+from tunesmith.runs import run as runs
 
 HAS_F = "{kind: regex, name: has_f, pattern: f}"
 
@@ -59,7 +61,7 @@ def test_what_comes_next_can_be_typed(words, tmp_path, tunesmith, monkeypatch):
     _, lora, prompt = done["next"]
     text = (tmp_path / "prompt.txt").read_text().strip()
     taken = []
-    monkeypatch.setattr("tunesmith.api.train._train", lambda config, *_, **__: taken.append(config))
+    monkeypatch.setattr(runs, "train_run", lambda config, **_: taken.append(config) or Summary())
     for line in (lora, prompt.replace(f"$(cat {tmp_path / 'prompt.txt'})", text)):
         tunesmith(*shlex.split(line)[1:])
     assert [config.method.kind for config in taken] == ["lora", "prompt"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from tunesmith.api.compare import STOPPING, draw_reports, interval_text
-from tunesmith.api.settings import RunKeywords, config_given, require_alone
+from tunesmith.api.settings import RunKeywords, config_unless
 from tunesmith.api.show import Outcome, print_table, sanitize
 from tunesmith.api.sources import Data
 from tunesmith.api.work import OnRunEvent, working_on_runs
@@ -16,7 +16,6 @@ from tunesmith.core.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tunesmith.config.run import RunConfig
     from tunesmith.studies.curve import LearningCurve
 
 TITLES = ("training rows", "held-out loss", "score")
@@ -60,35 +59,20 @@ def curve(
 
     >>> ts.curve("rows.jsonl", shares=[0.25, 0.5, 1])  # doctest: +SKIP
     """
-    if resume is not None:
-        require_alone(resume, data, **keywords)
-        return _curve(None, Path(resume), shares, on_event=on_event, progress=progress)
-    _require_shares(shares)
-    with config_given(data, keywords) as config:
+    if resume is None:
+        _require_shares(shares)
+    with config_unless(resume, data, keywords) as config:
         from tunesmith.runs.folder import free_folder
-
-        out = Path(config.out or free_folder("curve"))
-        return _curve(config, out, shares, on_event=on_event, progress=progress)
-
-
-def _curve(
-    config: "RunConfig | None",
-    out: Path,
-    shares: Sequence[float],
-    *,
-    on_event: OnRunEvent | None,
-    progress: bool | None,
-) -> Curve:
-    with working_on_runs(
-        STOPPING, resume=_continue(out), on_event=on_event, progress=progress
-    ) as work:
         from tunesmith.studies.curve import learning_curve, resume_curve
 
-        if config is None:
-            found = resume_curve(out, emit=work.emit, stop=work.stop)
-        else:
-            found = learning_curve(config, out, emit=work.emit, stop=work.stop, shares=shares)
-        draw_reports(found.comparison, work)
+        out = Path(resume or (config and config.out) or free_folder("curve"))
+        again = _continue(out)
+        with working_on_runs(STOPPING, resume=again, on_event=on_event, progress=progress) as work:
+            if config is None:
+                found = resume_curve(out, emit=work.emit, stop=work.stop)
+            else:
+                found = learning_curve(config, out, emit=work.emit, stop=work.stop, shares=shares)
+            draw_reports(found.comparison, work)
     return Curve(found)
 
 

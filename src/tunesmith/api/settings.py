@@ -158,6 +158,19 @@ def config_given(data: object, keywords: RunKeywords) -> Iterator[RunConfig]:
         yield config_of(overrides_of(data, given), given.get("config"))
 
 
+@contextlib.contextmanager
+def config_unless(
+    resume: str | Path | None, data: object, keywords: RunKeywords
+) -> Iterator[RunConfig | None]:
+    """``config_given``, or None for what ``resume`` continues; UsageError where both are given."""
+    if resume is not None:
+        require_alone(resume, data, **keywords)
+        yield None
+        return
+    with config_given(data, keywords) as config:
+        yield config
+
+
 def require_alone(resume: str | Path, data: object, **given: object) -> None:
     """Raise UsageError where ``resume`` comes with anything else: it uses the run's own config."""
     if data is not None or any(given.values()):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from tunesmith.api.settings import RunKeywords, config_given, require_alone
+from tunesmith.api.settings import RunKeywords, config_unless
 from tunesmith.api.show import Outcome
 from tunesmith.api.sources import Data
 from tunesmith.api.work import OnEvent, Working, working
@@ -121,41 +121,29 @@ def train(
 
     >>> run = ts.train("rows.jsonl", method=ts.LoRA(rank=8), checks=["json"])  # doctest: +SKIP
     """
-    if resume is not None:
-        folder = folder_of(resume)
-        require_alone(folder, data, **keywords)
-        return _train(None, folder, on_event=on_event, progress=progress)
-    with config_given(data, keywords) as config:
-        return _train(config, None, on_event=on_event, progress=progress)
+    folder = None if resume is None else folder_of(resume)
+    with config_unless(folder, data, keywords) as config:
+
+        def interrupted(display: "RunDisplay") -> str:
+            return _resume_text(folder or display.run_folder or _begun(config))
+
+        with working(STOPPING, stopped=interrupted, on_event=on_event, progress=progress) as work:
+            from tunesmith.runs.run import resume_run, train_run
+
+            if config is not None:
+                summary = train_run(config, emit=work.emit, stop=work.stop)
+            else:
+                assert folder is not None
+                summary = resume_run(folder, emit=work.emit, stop=work.stop)
+            run = finished(summary, work)
+    if summary.reason == "stopped":
+        raise Cancelled(_resume_text(run.folder), run)
+    return run
 
 
 def folder_of(run: "str | Path | Run") -> Path:
     """The folder of a run, or the one that is named."""
     return run.folder if isinstance(run, Run) else Path(run)
-
-
-def _train(
-    config: "RunConfig | None",
-    resume: Path | None,
-    *,
-    on_event: OnEvent | None,
-    progress: bool | None,
-) -> Run:
-    def interrupted(display: "RunDisplay") -> str:
-        return _resume_text(resume or display.run_folder or _begun(config))
-
-    with working(STOPPING, stopped=interrupted, on_event=on_event, progress=progress) as work:
-        from tunesmith.runs.run import resume_run, train_run
-
-        if config is None:
-            assert resume is not None
-            summary = resume_run(resume, emit=work.emit, stop=work.stop)
-        else:
-            summary = train_run(config, emit=work.emit, stop=work.stop)
-        run = finished(summary, work)
-    if summary.reason == "stopped":
-        raise Cancelled(_resume_text(run.folder), run)
-    return run
 
 
 def finished(summary: "RunSummary", work: Working) -> Run:
