@@ -1,10 +1,10 @@
 """`compare`: the same data through several methods or settings, in one table."""
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from tunesmith.api.settings import (
     Method,
@@ -30,8 +30,18 @@ if TYPE_CHECKING:
     from tunesmith.studies.variants import Variant
 
 STOPPING = "stopping after this step or these answers; again: at once (the last checkpoints stay)"
-TITLES = ("run", "method", "trained", "adapter", "peak", "tokens/s", "loss", "held-out", "score")
-NUMBERS = TITLES[2:]
+# A column's title: the key of a run's row, and how its value is written.
+COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "run": ("name", str),
+    "method": ("method", str),
+    "trained": ("trainable_parameters", count_text),
+    "adapter": ("adapter_bytes", bytes_text),
+    "peak": ("peak_bytes", bytes_text),
+    "tokens/s": ("tokens_per_second", "{:,.0f}".format),
+    "loss": ("train_loss", "{:.3f}".format),
+    "held-out": ("eval_loss", "{:.3f}".format),
+}
+TITLES = (*COLUMNS, "score")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +78,7 @@ class Comparison(Outcome):
         document = self.found.to_json()
         rows = document["runs"]
         assert isinstance(rows, list)
-        print_table(console, TITLES, rows=[_cells(row) for row in rows], numbers=NUMBERS)
+        print_table(console, TITLES, rows=[_cells(row) for row in rows], numbers=TITLES[2:])
         if document["base"]["score"] is not None:  # type: ignore[index]
             console.print(f"base without training: {interval_text(document['base'])}")
         console.print(
@@ -212,23 +222,9 @@ def _continue(out: Path) -> str:
     return f"To resume: {_again(out)}"
 
 
-def _cells(row: "dict[str, object]") -> list[str]:
-    def number(key: str, form: str) -> str:
-        value = row[key]
-        return "-" if value is None else format(value, form)
-
-    trained, size, peak = row["trainable_parameters"], row["adapter_bytes"], row["peak_bytes"]
-    return [
-        str(row["name"]),
-        str(row["method"]),
-        count_text(trained) if isinstance(trained, int) else "-",
-        bytes_text(size) if isinstance(size, int) else "-",
-        bytes_text(peak) if isinstance(peak, int) else "-",
-        number("tokens_per_second", ",.0f"),
-        number("train_loss", ".3f"),
-        number("eval_loss", ".3f"),
-        interval_text(row),
-    ]
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    cells = ["-" if row[key] is None else form(row[key]) for key, form in COLUMNS.values()]
+    return [*cells, interval_text(row)]
 
 
 def interval_text(values: object) -> str:

@@ -2,16 +2,14 @@
 
 import functools
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import typer
 
-from tunesmith.cli.command import Root, calls
-from tunesmith.core.errors import UsageError
+from tunesmith.cli.command import Root, calls, numbers_of
 
 ROWS, MAX_DROP = 100, 10.0
 RUNS = Path("runs")
-_Number = TypeVar("_Number", int, float)
 
 Adapters = Annotated[
     list[str],
@@ -60,23 +58,12 @@ def conflicts(
     """
 
 
-def _numbers(flag: str, kind: type[_Number], text: str) -> list[_Number]:
-    """`0.2,0.5` as numbers."""
-    try:
-        return [kind(part) for part in text.split(",") if text.strip()]
-    except ValueError:
-        example = "16,32" if kind is int else "1,0.5"
-        raise UsageError(
-            f"--{flag} {text}: these are not numbers.", remedy=f"Write --{flag} {example}."
-        ) from None
-
-
 @app.command("merge")
 @calls(
     "merge",
-    weights=functools.partial(_numbers, "weights", float),
-    density=functools.partial(_numbers, "density", float),
-    rank=functools.partial(_numbers, "rank", int),
+    weights=functools.partial(numbers_of, "weights", float),
+    density=functools.partial(numbers_of, "density", float),
+    rank=functools.partial(numbers_of, "rank", int),
 )
 def merge(  # noqa: PLR0913  # one parameter for each flag
     adapters: Adapters,

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TextIO, TypeVar
 
 import typer
 from typer.models import OptionInfo
@@ -40,6 +40,7 @@ words_given: ContextVar[Sequence[str]] = ContextVar("words_given", default=())
 
 Document = Mapping[str, object]
 P = ParamSpec("P")
+Number = TypeVar("Number", int, float)
 
 AsJson = Annotated[
     bool,
@@ -118,6 +119,17 @@ def calls(
         return run
 
     return bind
+
+
+def numbers_of(flag: str, kind: type[Number], text: str) -> list[Number]:
+    """`0.2,0.5` as numbers."""
+    try:
+        return [kind(part) for part in text.split(",") if text.strip()]
+    except ValueError:
+        example = "16,32" if kind is int else "1,0.5"
+        raise UsageError(
+            f"--{flag} {text}: these are not numbers.", remedy=f"Write --{flag} {example}."
+        ) from None
 
 
 def pairs_of(flag: str, pairs: Sequence[str] | None) -> dict[str, str]:

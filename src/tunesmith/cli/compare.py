@@ -6,9 +6,8 @@ from typing import Annotated
 import typer
 
 from tunesmith.api.show import Outcome
-from tunesmith.cli.command import command, help_with_keys
+from tunesmith.cli.command import command, help_with_keys, numbers_of
 from tunesmith.cli.train import read_words, run_keys
-from tunesmith.core.errors import UsageError
 
 
 @command
@@ -66,15 +65,11 @@ def curve(
     """
     from tunesmith.api.curve import curve as run
 
-    numbers = _numbers(shares)
     file, flags = read_words(context.args, command="data curve")
-    return run(shares=numbers, resume=resume, config=file, settings=flags, progress=True)
-
-
-def _numbers(text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise UsageError(
-            f"--shares {text}: these are not numbers.", remedy="Write: --shares 0.25,0.5,1"
-        ) from None
+    return run(
+        shares=numbers_of("shares", float, shares),
+        resume=resume,
+        config=file,
+        settings=flags,
+        progress=True,
+    )

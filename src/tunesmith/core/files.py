@@ -55,15 +55,7 @@ def publish_file(path: Path, fill: Callable[[Path], None], *, remedy: str = FIX_
     the disk refuses.
     """
     with _reported(path, remedy):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{TEMPORARY}{path.name}")
-        try:
-            fill(temporary)
-            sync(temporary)
-            temporary.replace(path)
-            sync(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+        _replace(path, path.with_name(f"{TEMPORARY}{path.name}"), fill)
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -72,16 +64,20 @@ def replace_text(path: Path, text: str) -> None:
     Several processes may do so at once, and the last one stays. Texts that killed processes left
     half written beside it go. Raises OSError.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY}{path.name}-{secrets.token_hex(4)}")
+    _replace(path, temporary, lambda file: file.write_text(text, encoding="utf-8"))
+    _remove_old_texts(path.parent)
+
+
+def _replace(path: Path, temporary: Path, fill: Callable[[Path], object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        temporary.write_text(text, encoding="utf-8")
+        fill(temporary)
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
-    _remove_old_texts(path.parent)
 
 
 def _remove_old_texts(parent: Path) -> None:
