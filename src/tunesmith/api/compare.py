@@ -15,7 +15,7 @@ from tunesmith.api.settings import (
     require_alone,
     start_of,
 )
-from tunesmith.api.show import Outcome, print_table, sanitize
+from tunesmith.api.show import Document, Outcome, print_table, sanitize
 from tunesmith.api.sources import Data
 from tunesmith.api.train import Run
 from tunesmith.api.work import GroupWork, OnRunEvent, working_on_runs
@@ -75,17 +75,17 @@ class Comparison(Outcome):
 
     def show(self, console: "Console") -> None:
         """The table, the base's own score, what was noticed, and what failed or is unfinished."""
-        document = self.found.to_json()
-        rows = document["runs"]
-        assert isinstance(rows, list)
-        print_table(console, TITLES, rows=[_cells(row) for row in rows], numbers=TITLES[2:])
-        if document["base"]["score"] is not None:  # type: ignore[index]
+        document: Document = self.found.to_json()
+        print_table(
+            console, TITLES, rows=[_cells(row) for row in document["runs"]], numbers=TITLES[2:]
+        )
+        if document["base"]["score"] is not None:
             console.print(f"base without training: {interval_text(document['base'])}")
         console.print(
             "Score: the first check on held-out rows, with its 95 % interval. Runs that trained "
             "together share one peak and one speed."
         )
-        for ranks in document["loss_against_rank"]:  # type: ignore[attr-defined]
+        for ranks in document["loss_against_rank"]:
             if ranks["text"]:
                 console.print(sanitize(f"{', '.join(ranks['runs'])}: {ranks['text']}"))
         console.print(f"report: {document['report']}", soft_wrap=True)
@@ -222,14 +222,13 @@ def _continue(out: Path) -> str:
     return f"To resume: {_again(out)}"
 
 
-def _cells(row: Mapping[str, Any]) -> list[str]:
+def _cells(row: Document) -> list[str]:
     cells = ["-" if row[key] is None else form(row[key]) for key, form in COLUMNS.values()]
     return [*cells, interval_text(row)]
 
 
-def interval_text(values: object) -> str:
+def interval_text(values: Document) -> str:
     """A score with its limits, from a JSON object that has them."""
-    assert isinstance(values, dict)
     if values["score"] is None:
         return "-"
     return f"{percent(values['score'])} ({percent(values['low'])} to {percent(values['high'])})"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from tunesmith.api.compare import STOPPING, draw_reports, interval_text
 from tunesmith.api.settings import RunKeywords, config_unless
-from tunesmith.api.show import Outcome, print_table, sanitize
+from tunesmith.api.show import Document, Outcome, print_table, sanitize
 from tunesmith.api.sources import Data
 from tunesmith.api.work import OnRunEvent, working_on_runs
 from tunesmith.core.errors import UsageError
@@ -35,8 +35,8 @@ class Curve(Outcome):
 
     def show(self, console: "Console") -> None:
         """The points, then the verdict."""
-        points = self.found.to_json()["points"]
-        assert isinstance(points, list)
+        document: Document = self.found.to_json()
+        points = document["points"]
         rows = [(f"{p['rows']:,}", f"{p['loss']:.4f}", interval_text(p)) for p in points]
         print_table(console, TITLES, rows=rows, numbers=TITLES)
         console.print(sanitize(self.found.verdict.text), style="bold")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunesmith.api.settings import CheckGiven, holding, overrides_of
-from tunesmith.api.show import Outcome, line, show_notes
+from tunesmith.api.show import Document, Outcome, line, show_notes
 from tunesmith.api.sources import Data, as_source
 from tunesmith.api.train import Run
 from tunesmith.api.work import OnEvent, working
@@ -31,10 +31,9 @@ class Evaluation(Outcome):
     @property
     def verdict(self) -> str:
         """`yes`, `no` or `cannot tell`, with the reason."""
-        verdict = self.to_json().get("verdict")
-        return str(verdict["text"]) if isinstance(verdict, Mapping) else ""
+        return str((self.to_json().get("verdict") or {}).get("text", ""))
 
-    def to_json(self) -> Mapping[str, object]:
+    def to_json(self) -> Document:
         """What `evaluate --json` prints."""
         return self.found.document or {}
 

@@ -4,10 +4,10 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunesmith.api.load import AdapterGiven
-from tunesmith.api.show import Outcome, line, print_table, show_next
+from tunesmith.api.show import Document, Outcome, line, print_table, show_next
 from tunesmith.api.store import Mode, Store, ask, index, named, search
 from tunesmith.api.work import OnEvent, working
 from tunesmith.core.errors import UsageError
@@ -169,14 +169,14 @@ def _default_model() -> str:
 class RagEvaluation(Outcome):
     """What retrieval finds, and what it and tuning add to the answers."""
 
-    document: Mapping[str, Any]
+    document: Document
 
     @property
     def report(self) -> Path:
         """Its page."""
         return Path(self.document["report"])
 
-    def to_json(self) -> Mapping[str, object]:
+    def to_json(self) -> Document:
         """What `rag evaluate --json` prints."""
         return self.document
 
@@ -207,7 +207,7 @@ class RagEvaluation(Outcome):
         line(console, str(document["report"]))
 
 
-def _rows_of(document: Mapping[str, Any], part: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _rows_of(document: Document, part: str) -> Iterator[tuple[str, Document]]:
     """Retrievers, or cells and what they are when questions below the threshold are refused."""
     for name, each in document[part].items():
         if each is not None:

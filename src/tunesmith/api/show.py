@@ -4,7 +4,7 @@ import io
 import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -17,7 +17,7 @@ _HTML = (
     '<pre style="white-space:pre-wrap;font-family:monospace;line-height:1.3;margin:0">{code}</pre>'
 )
 
-Values = Mapping[str, object]
+Document = Mapping[str, Any]  # as JSON has it
 
 
 class Outcome:
@@ -31,7 +31,7 @@ class Outcome:
         """Whether a command that ends with it exits with status 0, and not 1."""
         return True
 
-    def to_json(self) -> Mapping[str, object]:
+    def to_json(self) -> Document:
         """The document that the command prints with ``--json``: that of what was ``found``."""
         return self.found.to_json()  # type: ignore[attr-defined, no-any-return]
 

@@ -2,13 +2,12 @@
 
 import json
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from tunesmith.api.settings import RunKeywords, config_unless
-from tunesmith.api.show import Outcome
+from tunesmith.api.show import Document, Outcome
 from tunesmith.api.sources import Data
 from tunesmith.api.work import OnEvent, Working, working
 from tunesmith.core.errors import RunError
@@ -45,7 +44,7 @@ class Run(Outcome):
         return None if self.summary.adapter is None else Path(self.summary.adapter)
 
     @property
-    def evaluation(self) -> Mapping[str, object] | None:
+    def evaluation(self) -> Document | None:
         """The evaluate document; None without checks."""
         return self.summary.evaluation
 
@@ -53,9 +52,7 @@ class Run(Outcome):
     def verdict(self) -> str:
         """`yes`, `no` or `cannot tell`, with the reason."""
         verdict = (self.evaluation or {}).get("verdict")
-        if isinstance(verdict, Mapping):
-            return str(verdict["text"])
-        return "no purpose stated: loss only"
+        return str(verdict["text"]) if verdict else "no purpose stated: loss only"
 
     @property
     def metrics(self) -> list[dict[str, object]]:
