@@ -8,8 +8,7 @@ from tests.source import ROOT
 
 # What is searched for, and what to write instead.
 BANNED = {
-    r"\bgo(es|ing)? on (with|from|by|after|there)\b|\bgo(es|ing)?_on\b": "resume, continue from",
-    r"\b[Ww]ent on\b|\bgone on\b|\bgoes on\b|\bgo on\b": "resume, continue",
+    r"\b[Gg]o(es|ing|ne)?[ _]on\b|\b[Ww]ent on\b": "resume, continue from",
     r"\bjudg(e|ed|es|ing)\b|Judge\b": "evaluate, evaluator, assess, score",
     r"\btold\b|(\b|_)told_": "reported, described, warned",
     r"\bforetell|\bforetold": "estimate",

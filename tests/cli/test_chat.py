@@ -19,19 +19,16 @@ class Reply:
     stopped: bool
 
 
-class Named(str):
-    """A participant, and its own name."""
-
-    @property
-    def name(self):
-        return self
+@dataclass(frozen=True)
+class Participant:
+    name: str
 
 
 class Echo:
-    """A chat whose participants answer with what they were asked, in two pieces."""
+    """A conversation whose participants answer with what they were asked, in two pieces."""
 
     def __init__(self, *names, inserted=None, system=None, cut=False):
-        self.participants = [Named(name) for name in names]
+        self.participants = names
         self.inserted = self.inserted_system = inserted
         self.system, self.cut = system, cut
         self.resets, self.notes = [], ["a: 1 of 2 layers see only the last 16 tokens"]
@@ -42,13 +39,21 @@ class Echo:
 
     def reply(self, *asked, participant=None, on_text, stop):
         """As `api.load.Dialogue` has it, or what lies below that, which is given who answers."""
-        *who, question = asked
-        name = who[0].name if who else participant
+        *given, question = asked
+        name = given[0].name if given else participant
         if question == "too long":
             raise DataError("The conversation is too long.", remedy="Start anew with /reset.")
         on_text(question[:2])
         on_text(question[2:] + "!")
         return Reply(name, question, question + "!", 5, self.cut, stopped=stop())
+
+
+class EchoBelow(Echo):
+    """The same as `conversation.chat` has it: participants are objects with a name."""
+
+    def __init__(self, *names):
+        super().__init__(*names)
+        self.participants = [Participant(name) for name in names]
 
 
 @pytest.fixture
@@ -169,7 +174,7 @@ def loaded(replace_module):
 
     def open_chat(found, *, sampling, seed, system, force):
         asked.update(found=found, sampling=sampling, seed=seed, system=system, force=force)
-        return Echo(*found.participants)
+        return EchoBelow(*found.participants)
 
     replace_module("tunesmith.conversation.chat", open_chat=open_chat)
     replace_module("tunesmith.generation.sampling", Sampling=Sampling)

@@ -6,8 +6,8 @@ import pytest
 
 from tunesmith.config import load_run_config, parse_overrides
 from tunesmith.config.keys import config_keys
-from tunesmith.config.renamed import KEYS, VALUES, OldNameWarning, with_new_names
-from tunesmith.core.errors import ConfigError
+from tunesmith.config.renamed import KEYS, VALUES, with_new_names
+from tunesmith.core.errors import ConfigError, OldNameWarning
 
 OLD = """
 data: {train: x.jsonl, too_long: cut}

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from tests.data.files.test_source import zstd
 
 ROWS = 12
-MOST_ROW_BYTES = 1 << 16  # what the tests set, so that huge is quickly made
-LONG = "x" * (MOST_ROW_BYTES + 1)
+MAX_ROW_BYTES = 1 << 16  # what the tests set, so that huge is quickly made
+LONG = "x" * (MAX_ROW_BYTES + 1)
 DEEP = "[" * 30_000
 
 

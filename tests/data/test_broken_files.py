@@ -15,7 +15,7 @@ from tunesmith.data.files import delimited, json_document, text
 from tunesmith.data.read import scan
 
 FEW, MANY = 320, 2000
-MOST_SECONDS, MOST_GROWTH_BYTES = 20, 400 << 20
+MAX_SECONDS, MAX_GROWTH_BYTES = 20, 400 << 20
 MAKERS = (breaking.json_lines, breaking.document, breaking.table, breaking.anywhere)
 STATUS = Path("/proc/self/status")
 WORKBOOK = Path(__file__).parent / "messy_tables" / "simple.xlsx"
@@ -30,7 +30,7 @@ def tokenizer():
 def small_rows(monkeypatch):
     """Rows are huge at a size that is quickly made; chunks are smaller than a file."""
     for module in (delimited, json_document, text):
-        monkeypatch.setattr(module, "MAX_ROW_BYTES", breaking.MOST_ROW_BYTES)
+        monkeypatch.setattr(module, "MAX_ROW_BYTES", breaking.MAX_ROW_BYTES)
     monkeypatch.setattr(text, "CHUNK_BYTES", 4096)
 
 
@@ -57,7 +57,7 @@ def check(broken, path, tokenizer):
     path.write_bytes(broken.data)
     start = time.process_time()
     faults, sound = faults_of(path, tokenizer)
-    assert time.process_time() - start < MOST_SECONDS, broken.what
+    assert time.process_time() - start < MAX_SECONDS, broken.what
     for fault in faults:
         assert str(path) in str(fault)
         assert fault.message
@@ -79,7 +79,7 @@ def run(makers, count, tmp_path, tokenizer):
         except Exception as error:
             error.add_note(f"seed {seed}: {broken.what} of {broken.name}")
             raise
-    assert peak_bytes() - before < MOST_GROWTH_BYTES
+    assert peak_bytes() - before < MAX_GROWTH_BYTES
 
 
 def test_a_broken_row_is_a_fault_at_its_line_and_others_are_read(tmp_path, tokenizer):

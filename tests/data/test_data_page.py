@@ -12,7 +12,7 @@ from tunesmith.data.read import scan
 from tunesmith.data.records import READERS
 
 QUALITY = (ROOT / "docs" / "data-quality.md").read_text(encoding="utf-8")
-NOTES = {"Remark", "Note", "Finding", "notes.remark"}
+NOTES = {"Remark", "Note", "DataFinding", "notes.remark"}
 PAGE = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 ROWS = dict(re.findall(r"^\| `([a-z-]+)` \| `(\{.*?\})` \|", PAGE, re.M))
 

@@ -63,7 +63,7 @@ def test_what_cannot_be_measured_is_told_and_loses_nothing(tmp_path, monkeypatch
     def refuse(*_args, **_options):
         raise ModelError("the embedder is gone", remedy="get it")
 
-    monkeypatch.setattr(measures.Asking, "judged", refuse)
+    monkeypatch.setattr(measures.ConsistencyRun, "judged", refuse)
     summary = train_run(made(tmp_path), emit=lambda _: None)
     assert summary.evaluation["consistency"] is None
     assert summary.evaluation["overtuning"] is not None
@@ -87,7 +87,7 @@ def test_a_stop_within_a_measure_stops_the_run_and_going_on_finishes_it(tmp_path
 
 def test_runs_of_a_comparison_ask_the_base_once(tmp_path, monkeypatch):
     asked, told = [], []
-    draw, ask = measures.Asking.draw, measures.ask_facts
+    draw, ask = measures.ConsistencyRun.draw, measures.ask_facts
 
     def drawn(self, name, arm, **options):
         asked.append(name)
@@ -97,7 +97,7 @@ def test_runs_of_a_comparison_ask_the_base_once(tmp_path, monkeypatch):
         told.append(adapter)
         return ask(loaded, sheet, settings, adapter=adapter, phase=phase)
 
-    monkeypatch.setattr(measures.Asking, "draw", drawn)
+    monkeypatch.setattr(measures.ConsistencyRun, "draw", drawn)
     monkeypatch.setattr(measures, "ask_facts", facts)
     base = made(tmp_path)
     variants = [

@@ -30,6 +30,72 @@ with_keys = functools.partial(
 )
 
 
+DATA = (*FILE_KEYS, "data.max_tokens", "data.document", "data.control_tokens")
+SHOWN = (*DATA, "model", "trust_remote_code")
+LIMITS = ("data.overflow", "data.max_tokens", "data.drop")
+METHOD = ("method.kind", "train.epochs", "train.seed", "train.threads", "dtype", "device")
+RUN = (*SHOWN, "data.eval", *LIMITS, *METHOD)
+
+
+File = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE [FILE ...]",
+        help="Rows: JSONL, JSON, CSV, Parquet, XLSX, text, a folder; several are trained together.",
+    ),
+]
+
+
+@with_keys("check")
+@command
+def check(
+    context: typer.Context,
+    file: File,
+    _: Annotated[bool, help_with_keys(lambda: keys_named(*RUN))] = False,
+) -> Outcome:
+    """Every fault with its line and a remedy; exit status 1 if a run would refuse the data.
+
+    It also reports sizes, lengths, an estimate of the training time, and notes on what would train
+    badly (docs/data-quality.md). Tokens are kept, so that neither a second check nor the run makes
+    them again.
+    """
+    from tunesmith.api.data import check as run
+    from tunesmith.cli.keys import read_file_words
+
+    data, flags = read_file_words(file, context.args, known=keys_named(*RUN), several=True)
+    return run(data, settings=flags, progress=True)
+
+
+@with_keys("show")
+@command
+def show(
+    context: typer.Context,
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help="Rows: JSONL, JSON, CSV, Parquet, XLSX, text, a folder."
+        ),
+    ],
+    rows: Annotated[int, typer.Option("-n", min=1, metavar="ROWS", help="How many rows.")] = 3,
+    page: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Also write them as a page.")
+    ] = None,
+    tokens: Annotated[bool, typer.Option("--tokens", help="Show where tokens begin.")] = False,
+    _: Annotated[bool, help_with_keys(lambda: keys_named(*SHOWN))] = False,
+) -> Outcome:
+    """Rows as the model will see them: the chat template applied, supervised text in colour."""
+    from tunesmith.api.show_data import show as run
+    from tunesmith.cli.keys import read_file_words
+
+    data, flags = read_file_words(file, context.args, known=keys_named(*SHOWN))
+    found = run(data, rows=rows, page=page, tokens=tokens, settings=flags)
+    show_notes(messages(), found.notes)
+    if page is not None:
+        say(f"Written: {page}")
+    say(found.legend(in_colour=messages().color_system is not None), style="dim")
+    return found
+
+
 @app.command("split")
 @calls("split", columns=functools.partial(pairs_of, "data.map"))
 def split(  # noqa: PLR0913  # one parameter for each flag
@@ -74,40 +140,6 @@ def split(  # noqa: PLR0913  # one parameter for each flag
     The choice depends on the rows and the seed, not on their order. Rows of JSON lines are copied
     byte for byte, other files become JSON lines.
     """
-
-
-DATA = (*FILE_KEYS, "data.max_tokens", "data.document", "data.control_tokens")
-SHOWN = (*DATA, "model", "trust_remote_code")
-
-
-@with_keys("show")
-@command
-def show(
-    context: typer.Context,
-    file: Annotated[
-        str,
-        typer.Argument(
-            metavar="FILE", help="Rows: JSONL, JSON, CSV, Parquet, XLSX, text, a folder."
-        ),
-    ],
-    rows: Annotated[int, typer.Option("-n", min=1, metavar="ROWS", help="How many rows.")] = 3,
-    page: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Also write them as a page.")
-    ] = None,
-    tokens: Annotated[bool, typer.Option("--tokens", help="Show where tokens begin.")] = False,
-    _: Annotated[bool, help_with_keys(lambda: keys_named(*SHOWN))] = False,
-) -> Outcome:
-    """Rows as the model will see them: the chat template applied, supervised text in colour."""
-    from tunesmith.api.show_data import show as run
-    from tunesmith.cli.keys import read_file_words
-
-    data, flags = read_file_words(file, context.args, known=keys_named(*SHOWN))
-    found = run(data, rows=rows, page=page, tokens=tokens, settings=flags)
-    show_notes(messages(), found.notes)
-    if page is not None:
-        say(f"Written: {page}")
-    say(found.legend(in_colour=messages().color_system is not None), style="dim")
-    return found
 
 
 def _checks(words: Sequence[str]) -> list[object]:
@@ -177,40 +209,6 @@ def distill(  # noqa: PLR0913  # one parameter for each flag
 
     Any method then trains on the rows, and the instruction need not be sent any more.
     """
-
-
-LIMITS = ("data.overflow", "data.max_tokens", "data.drop")
-METHOD = ("method.kind", "train.epochs", "train.seed", "train.threads", "dtype", "device")
-RUN = (*SHOWN, "data.eval", *LIMITS, *METHOD)
-
-
-File = Annotated[
-    str,
-    typer.Argument(
-        metavar="FILE [FILE ...]",
-        help="Rows: JSONL, JSON, CSV, Parquet, XLSX, text, a folder; several are trained together.",
-    ),
-]
-
-
-@with_keys("check")
-@command
-def check(
-    context: typer.Context,
-    file: File,
-    _: Annotated[bool, help_with_keys(lambda: keys_named(*RUN))] = False,
-) -> Outcome:
-    """Every fault with its line and a remedy; exit status 1 if a run would refuse the data.
-
-    It also reports sizes, lengths, an estimate of the training time, and notes on what would train
-    badly (docs/data-quality.md). Tokens are kept, so that neither a second check nor the run makes
-    them again.
-    """
-    from tunesmith.api.data import check as run
-    from tunesmith.cli.keys import read_file_words
-
-    data, flags = read_file_words(file, context.args, known=keys_named(*RUN), several=True)
-    return run(data, settings=flags, progress=True)
 
 
 with_keys("curve")(curve)

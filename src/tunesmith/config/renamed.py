@@ -38,11 +38,10 @@ def with_new_names(
     """
     found: dict[str, object] = {}
     for key, value in values.items():
-        path = prefix + key
-        name = KEYS[path].rpartition(".")[2] if path in KEYS else key  # which may hold dots
-        if name in values:
-            name = key
-        path = new_key(path, warn=warn) if name != key else path
+        path, name = prefix + key, key
+        if path in KEYS and KEYS[path].rpartition(".")[2] not in values:
+            path = new_key(path, warn=warn)
+            name = path.rpartition(".")[2]
         if isinstance(value, Mapping):
             found[name] = with_new_names(value, warn=warn, prefix=f"{path}.")
         elif isinstance(value, str) and value in (renamed := VALUES.get(path, {})):

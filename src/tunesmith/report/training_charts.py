@@ -30,16 +30,10 @@ def learning_plot(records: Records, words: Phrases) -> Plot | None:
     is_wide = min(every) > 0 and max(every) > WIDE * min(every)
 
     def draw(axes: "Axes") -> None:
-        axes.plot(
-            steps, losses, color=COLOURS["line"], linewidth=1, label=words.phrase("learning.step")
-        )
-        axes.plot(
-            steps,
-            _smoothed(losses, window),
-            color=COLOURS["tuned"],
-            linewidth=2,
-            label=words.phrase("learning.smoothed"),
-        )
+        label = words.phrase("learning.step")
+        axes.plot(steps, losses, color=COLOURS["line"], linewidth=1, label=label)
+        label, smoothed = words.phrase("learning.smoothed"), _smoothed(losses, window)
+        axes.plot(steps, smoothed, color=COLOURS["tuned"], linewidth=2, label=label)
         if held:
             x, y = zip(*held, strict=True)
             label = words.phrase("learning.held")

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from tunesmith.config.renamed import with_new_names
 from tunesmith.core.errors import RunError
 from tunesmith.runs.folder import RunFolder, is_held, read_lines
 
@@ -109,7 +110,7 @@ def find_run(name: str, root: Path) -> RunRecord:
 def read_run(folder: Path) -> RunRecord:
     """What the files of a run say; what is damaged or half written is named in ``faults``."""
     faults: list[str] = []
-    config = _yaml(folder / CONFIG, faults)
+    config = with_new_names(_yaml(folder / CONFIG, faults), warn=False)
     metrics = list(_lines(folder / "metrics.jsonl", faults))
     events = list(_lines(folder / "events.jsonl", faults))
     summary = _json(folder / "summary.json", faults)
@@ -256,7 +257,7 @@ def read_records(path: Path) -> Records:
         )
     return Records(
         path=path,
-        config=yaml.safe_load(text) or {},
+        config=with_new_names(yaml.safe_load(text) or {}, warn=False),
         config_text=text,
         environment=_document(folder.environment),
         summary=_document(folder.summary),
@@ -271,7 +272,8 @@ def _asked_for(evaluation: Document) -> dict[str, Any]:
     """As much of a config as an evaluation tells that was written somewhere else."""
     about = dict(evaluation.get("about") or {})
     method, held = about.pop("method", None), about.pop("data", None)
-    return {**about, "method": {"kind": method}, "data": {"eval": held}}
+    asked = {**about, "method": {"kind": method}, "data": {"eval": held}}
+    return with_new_names(asked, warn=False)
 
 
 def _document(path: Path) -> Document:
