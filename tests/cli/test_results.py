@@ -14,7 +14,7 @@ from tunesmith.api.results import (
     show_evaluation,
     show_result,
 )
-from tunesmith.cli.console import results
+from tunesmith.cli.command import results
 
 
 def arm(**values):

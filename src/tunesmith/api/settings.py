@@ -9,7 +9,7 @@ from typing import Any, TypedDict, TypeVar
 from tunesmith.api.sources import Data, as_source
 from tunesmith.config import checks as _checks
 from tunesmith.config import checks_reference as _reference
-from tunesmith.config.load import Flags, load_run_config, merged, read_yaml, run_config
+from tunesmith.config.load import Flags, load_run_config, merged, read_yaml, run_config, with_kind
 from tunesmith.config.methods import (
     FullSettings,
     LoraSettings,
@@ -241,7 +241,7 @@ def config_of(overrides: Mapping[str, object], config: object = None) -> RunConf
     if isinstance(overrides, Flags):
         return load_run_config(path, overrides)
     if path is not None:
-        values = merged(_with_kind(read_yaml(path)), values)
+        values = merged(with_kind(read_yaml(path)), values)
     if "data" not in values:
         raise ConfigError("No training data is given.", remedy="Give it first: train(DATA, ...).")
     return run_config(values, path=path or Path("settings"), flags={})
@@ -259,11 +259,5 @@ def start_of(
     if isinstance(config, RunConfig | Mapping):
         start = plain(config)
         assert isinstance(start, dict)
-        return None, merged(_with_kind(with_new_names(nested(start))), overrides)
+        return None, merged(with_kind(with_new_names(nested(start))), overrides)
     raise ConfigError(f"config is a path, a mapping or a RunConfig, not {type(config).__name__}.")
-
-
-def _with_kind(values: dict[str, object]) -> dict[str, object]:
-    """`method: lora` means its kind."""
-    method = values.get("method")
-    return {**values, "method": {"kind": method}} if isinstance(method, str) else values

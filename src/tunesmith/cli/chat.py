@@ -9,8 +9,7 @@ import typer
 
 from tunesmith.api.show import Outcome, sanitize
 from tunesmith.api.work import cancelling
-from tunesmith.cli.command import LONGEST_ANSWER, AsJson, command, refuse
-from tunesmith.cli.console import say
+from tunesmith.cli.command import LONGEST_ANSWER, AsJson, command, refuse, say
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.numbers import pluralize
 

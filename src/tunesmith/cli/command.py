@@ -24,13 +24,14 @@ import typer
 from typer.models import OptionInfo
 
 import tunesmith
-from tunesmith.api.show import Outcome
+from tunesmith.api.show import Outcome, sanitize, standard_console
 from tunesmith.api.work import errors_folder
-from tunesmith.cli.console import results, say
 from tunesmith.core.errors import OldNameWarning, TunesmithError, UsageError
 from tunesmith.core.progress import Cancelled, status_of_cancel
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from tunesmith.config.keys import Key
 
 
@@ -64,6 +65,21 @@ Columns = Annotated[
 ]
 LONGEST_ANSWER = typer.Option("--max-new-tokens", min=1, help="Longest answer, in tokens.")
 Share = Annotated[float, typer.Option(help="Share that is held out.")]
+
+
+def results() -> "Console":
+    """Standard output, for what was asked; wide enough for tables when it is no terminal."""
+    return standard_console(stderr=False)
+
+
+def messages() -> "Console":
+    """Standard error, for progress, notes and errors."""
+    return standard_console(stderr=True)
+
+
+def say(text: str, *, style: str | None = None) -> None:
+    """One message on standard error, never wrapped, so that it can be searched and copied."""
+    messages().print(sanitize(text), style=style, soft_wrap=True)
 
 
 def command(function: Callable[P, Outcome]) -> Callable[P, None]:

@@ -18,10 +18,11 @@ from tunesmith.cli.command import (
     command,
     help_with_keys,
     keys_named,
+    messages,
     pairs_of,
+    say,
 )
 from tunesmith.cli.compare import curve
-from tunesmith.cli.console import messages, say
 from tunesmith.core.errors import UsageError
 
 app = typer.Typer(help="Check data, see it as the model will, split it, distill an instruction.")

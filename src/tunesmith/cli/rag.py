@@ -7,8 +7,16 @@ from typing import Annotated, Literal
 import typer
 
 from tunesmith.api.show import Outcome, sanitize
-from tunesmith.cli.command import LONGEST_ANSWER, AsJson, Columns, Share, calls, command, pairs_of
-from tunesmith.cli.console import say
+from tunesmith.cli.command import (
+    LONGEST_ANSWER,
+    AsJson,
+    Columns,
+    Share,
+    calls,
+    command,
+    pairs_of,
+    say,
+)
 
 app = typer.Typer(help="Documents in, answers with sources out.")
 

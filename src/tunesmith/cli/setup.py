@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from tunesmith.api.show import Outcome
-from tunesmith.cli.command import FILE_KEYS, calls, command, help_with_keys, keys_named
-from tunesmith.cli.console import say
+from tunesmith.cli.command import FILE_KEYS, calls, command, help_with_keys, keys_named, say
 
 INTRODUCTION = """\
 This fetches a small model once, teaches it with LoRA to answer the users of a smart speaker in

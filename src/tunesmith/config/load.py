@@ -186,7 +186,7 @@ def load_run_config(
     an OldNameWarning for each old name in the file.
     """
     written = read_yaml(path, warn=warn) if path is not None else {}
-    values = merged(_with_kind(written), with_new_names(overrides))
+    values = merged(with_kind(written), with_new_names(overrides))
     return run_config(values, path=path, flags=overrides)
 
 
@@ -197,7 +197,7 @@ def run_config(
 
     Raises ConfigError with every fault.
     """
-    values = _with_kind(with_new_names(values))
+    values = with_kind(with_new_names(values))
     if "data" not in values:
         raise ConfigError(
             "No training data is named.", remedy="Give --data FILE, or `data: {train: FILE}`."
@@ -206,7 +206,7 @@ def run_config(
     return validate(RunConfig, values, source=source, flags=flags)
 
 
-def _with_kind(values: Mapping[str, object]) -> dict[str, object]:
+def with_kind(values: Mapping[str, object]) -> dict[str, object]:
     """`method: lora` means its kind, and a method without kind is lora."""
     method = values.get("method", {})
     method = {"kind": method} if isinstance(method, str) else method
