@@ -129,7 +129,7 @@ def test_many_failed_inputs_are_cut_short_and_counted(words, taken, tunesmith):
     assert "and 2 more" in page
     assert "3 inputs still to be answered" in page
     assert "The instruction adds 300 tokens to each prompt" in page
-    assert "All answers to 12 inputs were cut: give a larger --max-new-tokens" in page
+    assert "All answers to 12 inputs were cut: give a larger max_new_tokens" in page
 
 
 def test_an_instruction_shorter_than_what_it_replaces_is_told_so(words, taken, tunesmith):

@@ -175,7 +175,7 @@ class AdapterFit(Outcome):
             groups[each.remedy].append(each)
         for remedy, group in groups.items():
             for each in group[:SHOWN_MISMATCHES]:
-                left = " (overridden by --force)" if each.overridden else ""
+                left = " (overridden by force)" if each.overridden else ""
                 line(console, f"  {each.kind}: {each.message}{left}")
             if group[SHOWN_MISMATCHES:]:
                 console.print(
