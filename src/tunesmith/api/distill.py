@@ -199,7 +199,5 @@ def _show_failed(done: "Found", console: "Console") -> None:
         console.print(f"  and {len(done.failed) - SHOWN_INPUTS:,} more; --json lists all")
     console.print("More samples may find some: resume with a larger number.", soft_wrap=True)
     if short := sum(set(each.faults) == {"cut"} for each in done.failed):
-        text = (
-            f"All answers to {pluralize(short, 'input')} were cut: give a larger max_new_tokens"
-        )
+        text = f"All answers to {pluralize(short, 'input')} were cut: give a larger max_new_tokens"
         console.print(f"{text} and another out.", soft_wrap=True)
