@@ -149,10 +149,10 @@ COLUMNS = {
 }
 
 
-def overview():
+def all_tasks():
     """Scores in % of the table of methods, by method (prompt-20: prompt) and column."""
     text = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
-    table = text.partition("<!-- overview -->")[2].partition("<!-- /overview -->")[0]
+    table = text.partition("<!-- all-tasks -->")[2].partition("<!-- /all-tasks -->")[0]
     titles, _, *rows = (
         [c.strip() for c in line.split("|")[1:-1]] for line in table.split("\n")[1:-1]
     )
@@ -166,7 +166,7 @@ def overview():
 
 @pytest.mark.parametrize("kind", ["lora", "qlora", "full", "prompt", "p-tuning"])
 def test_what_a_method_reached_is_what_the_table_says(kind):
-    scores, column, told = overview(), "", 0
+    scores, column, told = all_tasks(), "", 0
     for word, other, number in re.findall(
         rf"({'|'.join(COLUMNS)})|(?:(lora) )?([\d.]+) %", method_notes()[kind].measured
     ):

@@ -1,6 +1,6 @@
 """From the runs that were measured to a table for each task: methods with intervals, or a grid.
 
-python -m benchmarks.methods.table OUT [--best | --overview]
+python -m benchmarks.methods.table OUT [--best | --all-tasks]
 """
 
 import argparse
@@ -31,11 +31,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--best", action="store_true", help="best first, with learning rates")
-    parser.add_argument("--overview", action="store_true", help="one table of all tasks")
+    parser.add_argument("--all-tasks", action="store_true", help="one table of all tasks")
     given = parser.parse_args()
     runs = [run for run in read_results(given.out / "runs.jsonl") if run["scores"]]
-    if given.overview:
-        print(overview(runs))
+    if given.all_tasks:
+        print(all_tasks(runs))
         return
     for task in dict.fromkeys(run["task"] for run in runs):
         print(table(task, [run for run in runs if run["task"] == task], best=given.best))
@@ -67,7 +67,7 @@ def table(task: str, runs: Sequence[Run], *, best: bool) -> str:
     return "\n".join([*lines, "", *_pairs(by_name), ""])
 
 
-def overview(runs: Sequence[Run]) -> str:
+def all_tasks(runs: Sequence[Run]) -> str:
     """Methods down, tasks across: score over seeds and held-out rows with a 95 % interval."""
     tasks = list(dict.fromkeys(run["task"] for run in runs))
     groups: dict[tuple[str, str], list[Run]] = defaultdict(list)

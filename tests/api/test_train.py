@@ -8,8 +8,10 @@ import pytest
 from safetensors.torch import load_file
 
 import tunesmith as ts
+from tests.cli.summaries import Summary
 from tests.runs.tiny import UNMEASURED, base_folder, rows_file
 from tunesmith.core.progress import Phase
+from tunesmith.runs import run as runs
 from tunesmith.training.events import Ended, StepDone
 
 QUICK = {
@@ -110,7 +112,7 @@ def test_ctrl_c_ends_a_run_in_good_order_and_it_resumes_to_the_same_bytes(go, tm
 
 def test_settings_are_taken_in_every_form_and_mean_the_same(base, tmp_path, monkeypatch):
     taken = []
-    monkeypatch.setattr("tunesmith.api.train._train", lambda config, *_, **__: taken.append(config))
+    monkeypatch.setattr(runs, "train_run", lambda config, **_: taken.append(config) or Summary())
     mapping = {"model": str(base), "method": "prompt", "train": {"lr": 0.5}}
     (tmp_path / "c.yaml").write_text(json.dumps({**mapping, "data": {"train": "a.jsonl"}}))
     ts.train("a.jsonl", config=mapping, lr=0.1)

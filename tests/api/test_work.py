@@ -55,7 +55,7 @@ def test_a_notebook_has_a_bar_below_the_cell(notebook):
 
 
 def test_it_is_told_once_in_a_process_that_torch_came_first(monkeypatch):
-    monkeypatch.setitem(work._told, "torch", False)
+    monkeypatch.setitem(work._warned, "torch", False)
     heard = []
     for _ in range(2):
         with work.working("", stopped="", on_event=heard.append, progress=False):
@@ -76,7 +76,7 @@ def interrupted(notice, stopped, *signals):
 def test_the_first_signal_asks_the_second_interrupts_and_says_how_to_resume(capfd):
     with pytest.raises(Cancelled) as cancelled:
         interrupted("stopping soon", "It is kept.", signal.SIGTERM)
-    assert str(cancelled.value) == "It is kept. The same call goes on from there."
+    assert str(cancelled.value) == "It is kept. The same call resumes."
     assert "stopping soon" in capfd.readouterr().err
 
 

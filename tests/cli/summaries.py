@@ -1,4 +1,4 @@
-"""A run's summary as `workflows.run` gives it, without loading what makes it."""
+"""A run's summary as `runs.run` gives it, without loading what makes it."""
 
 from dataclasses import asdict, dataclass
 

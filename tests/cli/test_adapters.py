@@ -131,7 +131,7 @@ def test_every_mismatch_is_told_with_its_remedy_and_ends_with_1(
     assert "name: it names" in ended.out
     assert "--force" in ended.out
     forced = tunesmith(*words, "--force")
-    assert (forced.status, "overridden by --force" in forced.out) == (0, True)
+    assert (forced.status, "overridden by force" in forced.out) == (0, True)
     (other / "generation_config.json").write_text('{"eos_token_id": 0}')
     ended = tunesmith("adapters", "verify", "one", "--root", root, "--model", other, "--force")
     assert ended.status == 1

@@ -122,7 +122,7 @@ def test_merging_passes_on_what_is_asked_for(tunesmith, asked):
     assert (asked["rows"], asked["max_drop"]) == (30, 25.0)
     assert ended.status == 130
     assert (
-        "To go on from there: tunesmith adapters merge a b --out o --weights 1,0.5 --seed 3 "
+        "To resume: tunesmith adapters merge a b --out o --weights 1,0.5 --seed 3 "
         "--auto --density 0.2,0.5 --rank 8,16 --rows 30 --max-drop 25" in ended.err
     )
 
@@ -152,8 +152,8 @@ def test_a_refusal_shows_the_figures_and_ends_with_1(tunesmith, asked):
     [
         (("conflicts", "a"), "nothing to clash with"),
         (("merge", "a", "b", "--out", "o"), "How are they combined?"),
-        (("merge", "a", "b", "--out", "o", "--auto", "--method", "ties"), "--auto chooses"),
-        (("merge", "a", "b", "--out", "o", "--auto", "--weights", "1,x"), "are no numbers"),
+        (("merge", "a", "b", "--out", "o", "--auto", "--method", "ties"), "auto chooses"),
+        (("merge", "a", "b", "--out", "o", "--auto", "--weights", "1,x"), "are not numbers"),
         (("merge", "a", "b", "--out", "o", "--method", "ties", "--rank", "1,2"), "several values"),
     ],
 )

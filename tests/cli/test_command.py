@@ -1,13 +1,18 @@
+import inspect
 import json
+import operator
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
 
+import tunesmith as ts
 from tunesmith.api.show import Outcome
 from tunesmith.cli.command import command, write_document
+from tunesmith.cli.main import app
 from tunesmith.core.errors import MemoryRefusal, UsageError
 
 
@@ -125,3 +130,30 @@ def test_a_reader_that_leaves_is_no_error():
     os.close(write)
     assert done.stderr == b""
     assert done.returncode in (0, 1)
+
+
+def leaves(group, path=()):
+    """Each command of a typer group with its words."""
+    for name, one in group.commands.items():
+        inner = getattr(one, "commands", None)
+        yield from leaves(one, (*path, name)) if inner else [((*path, name), one)]
+
+
+VERBS = {
+    path: one.callback
+    for path, one in leaves(typer.main.get_command(app))
+    if hasattr(one.callback, "verb")
+}
+
+
+@pytest.mark.parametrize("path", VERBS, ids=" ".join)
+def test_a_command_that_calls_a_verb_has_its_parameters_and_defaults(path):
+    function = VERBS[path]
+    found = inspect.signature(operator.attrgetter(function.verb)(ts)).parameters
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name in ("as_json", "debug"):
+            continue
+        default = found[name].default
+        if parameter.default is not None and default is not inspect.Parameter.empty:
+            given = parameter.default
+            assert (str(given) if isinstance(given, Path) else given) == default, name

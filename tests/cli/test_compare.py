@@ -36,7 +36,7 @@ def test_the_document_has_a_point_for_each_share_and_the_verdict(tunesmith, word
     [
         (("--shares", "1"), "two or more different shares"),
         (("--shares", "0.5,0.5"), "two or more different shares"),
-        (("--shares", "half,1"), "these are no numbers"),
+        (("--shares", "half,1"), "these are not numbers"),
         (("--shares", "0,1"), "two or more different shares"),
         (("--resume", "runs/curve"), "takes nothing else"),
     ],

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from tunesmith.api.show import sanitize
-from tunesmith.cli.console import messages, results
+from tunesmith.cli.command import messages, results
 from tunesmith.core.progress import cancel_on_signal
 
 

@@ -252,7 +252,7 @@ def test_a_person_sees_counts_and_classes(rows, tmp_path, tunesmith):
 @pytest.mark.parametrize(
     ("words", "status", "told"),
     [
-        (["--share", "1"], 2, "--share"),
+        (["--share", "1"], 2, "share must be"),
         (["--data.map", "x"], 2, "OURS=THEIRS"),
         (["--by", "topic"], 1, '"topic" is missing'),
         (["--data.format", "nonsense"], 1, "nonsense"),

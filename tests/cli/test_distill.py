@@ -7,12 +7,14 @@ import shlex
 
 import pytest
 
+from tests.cli.summaries import Summary
 from tests.runs.tiny import talking_base
 from tunesmith.cli.data import distill as command
 from tunesmith.config.run import DistillSettings
 from tunesmith.core.progress import Cancelled
 from tunesmith.distillation import instruction as workflow
 from tunesmith.distillation.instruction import Distilled, Failed
+from tunesmith.runs import run as runs
 
 HAS_F = "{kind: regex, name: has_f, pattern: f}"
 
@@ -59,7 +61,7 @@ def test_what_comes_next_can_be_typed(words, tmp_path, tunesmith, monkeypatch):
     _, lora, prompt = done["next"]
     text = (tmp_path / "prompt.txt").read_text().strip()
     taken = []
-    monkeypatch.setattr("tunesmith.api.train._train", lambda config, *_, **__: taken.append(config))
+    monkeypatch.setattr(runs, "train_run", lambda config, **_: taken.append(config) or Summary())
     for line in (lora, prompt.replace(f"$(cat {tmp_path / 'prompt.txt'})", text)):
         tunesmith(*shlex.split(line)[1:])
     assert [config.method.kind for config in taken] == ["lora", "prompt"]
@@ -113,7 +115,7 @@ def test_a_stop_ends_in_130_and_says_the_command_that_goes_on(words, taken, tune
     taken["cancel"] = True
     ended = tunesmith(*words, *flags)
     assert ended.status == 130
-    again = shlex.split(ended.err.partition("To go on: ")[2])
+    again = shlex.split(ended.err.partition("To resume: ")[2])
     assert again[0] == "tunesmith"
     before = taken["run"], taken["settings"]
     tunesmith(*again[1:])
@@ -127,7 +129,7 @@ def test_many_failed_inputs_are_cut_short_and_counted(words, taken, tunesmith):
     assert "and 2 more" in page
     assert "3 inputs still to be answered" in page
     assert "The instruction adds 300 tokens to each prompt" in page
-    assert "All answers to 12 inputs were cut: give a larger --max-new-tokens" in page
+    assert "All answers to 12 inputs were cut: give a larger max_new_tokens" in page
 
 
 def test_an_instruction_shorter_than_what_it_replaces_is_told_so(words, taken, tunesmith):
@@ -158,8 +160,8 @@ def test_nothing_that_passes_ends_in_1_with_a_remedy(words, tmp_path, tunesmith)
     [
         (["--check", "json", "--config", "x.yaml"], 2, "give one of them"),
         (["--check", "{kind: regex, pattern: [}"], 2, "not valid YAML"),
-        (["--check", "jason"], 1, "error: --check jason: unknown kind 'jason'; known: 'exact'"),
-        (["--check", "json", "--check", "regex"], 1, "--check regex: `pattern`: Field required"),
+        (["--check", "jason"], 1, "error: check jason: unknown kind 'jason'; known: 'exact'"),
+        (["--check", "json", "--check", "regex"], 1, "check regex: `pattern`: Field required"),
         (["--check", "jason"], 1, "docs/checks.md lists the kinds"),
         (["--check", "{kind: regex, pattern: ((}"], 1, "regular expression"),
         (["--keep", "5"], 2, "set samples to 5 or more, or keep to 4 or less"),

@@ -36,7 +36,7 @@ def test_a_plan_is_one_line():
 
 def test_a_plan_of_a_resumed_run_says_where_it_goes_on():
     plan = Planned(120, 40, 4096, 2048, 4_884_480, 2_100_000_000, 440.0)
-    assert planned_text(plan).endswith("(going on after step 40)")
+    assert planned_text(plan).endswith("(resumed after step 40)")
 
 
 def test_a_step_line_has_losses_speed_memory_and_time_left():

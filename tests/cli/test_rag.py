@@ -143,7 +143,7 @@ def test_old_flags_work_with_a_warning(tunesmith, tmp_path, facts):
     ("words", "status", "said"),
     [
         (("--unanswerable", 0.9), 1, "do not sum to 1"),
-        (("--share", 1), 2, "--share"),
+        (("--share", 1), 2, "share must be"),
         (("--data.map", "question"), 2, "--data.map"),
         (("--data.map", "colour=red"), 1, "colour"),
         (("--group", "page"), 1, "page"),
@@ -162,9 +162,9 @@ def test_rows_that_cannot_be_made_are_refused(tunesmith, tmp_path, facts, words,
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("facts.jsonl", "--tries", 2), "--tries"),
-        (("facts.jsonl", "--chunks", 2, "--top-k", 3), "--chunks, --top-k"),
-        (("--group", "title"), "--group"),
+        (("facts.jsonl", "--tries", 2), "tries: questions"),
+        (("facts.jsonl", "--chunks", 2, "--top-k", 3), "chunks, top_k: questions"),
+        (("--group", "title"), "columns and group"),
     ],
 )
 def test_settings_of_questions_that_come_otherwise_are_refused(tunesmith, tmp_path, words, told):

@@ -14,7 +14,7 @@ from tunesmith.api.results import (
     show_evaluation,
     show_result,
 )
-from tunesmith.cli.console import results
+from tunesmith.cli.command import results
 
 
 def arm(**values):
@@ -83,7 +83,7 @@ def test_what_a_check_says_beside_its_score_is_told():
         "check judge, requests: tuned 1,200",
         "check judge, tuned: 0 of 2 rows scored; row 1: no judge",
         "check judge, tuned: 2 empty answers",
-        "tuned: 1 answer cut at the most tokens allowed",
+        "tuned: 1 answer cut at the largest number of tokens allowed",
     ]
 
 
@@ -138,8 +138,7 @@ def test_training_that_is_never_repaid_is_no_number():
 def test_the_end_says_losses_cost_and_place():
     assert list(result_lines(Summary())) == [
         "Done.",
-        "120 steps, 491,520 tokens at 745 tokens/s; 11 minutes with all that was judged; "
-        "at most 2.1 GB",
+        "120 steps, 491,520 tokens at 745 tokens/s; 11 minutes with the evaluation; at most 2.1 GB",
         "training loss 0.500, held-out loss 0.750",
         "no held-out answers were checked: loss only (`tunesmith init DATA` proposes rules)",
         "report: runs/a b/report.html",

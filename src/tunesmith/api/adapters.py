@@ -160,10 +160,6 @@ class AdapterFit(Outcome):
         """Whether it fits."""
         return self.found.fits
 
-    def to_json(self) -> dict[str, object]:
-        """What `adapters verify --json` prints."""
-        return self.found.to_json()
-
     def show(self, console: "Console") -> None:
         """What differs, by what would help."""
         verified = self.found
@@ -179,7 +175,7 @@ class AdapterFit(Outcome):
             groups[each.remedy].append(each)
         for remedy, group in groups.items():
             for each in group[:SHOWN_MISMATCHES]:
-                left = " (overridden by --force)" if each.overridden else ""
+                left = " (overridden by force)" if each.overridden else ""
                 line(console, f"  {each.kind}: {each.message}{left}")
             if group[SHOWN_MISMATCHES:]:
                 console.print(
@@ -205,8 +201,8 @@ def verify(
     from tunesmith.runs.locate import find_adapter
 
     found = find_adapter(str(place_of(adapter)), Path(root))
-    # What is heavy is imported behind what can refuse at once.
+    # Heavy modules are imported after everything that can refuse at once.
     from tunesmith.runs.fit import verify_adapter
 
-    with working("", stopped="Stopped.", on_event=on_event, progress=progress) as work:
+    with working(on_event=on_event, progress=progress) as work:
         return AdapterFit(verify_adapter(found, model, force=force, progress=work.progress))

@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from tunesmith.models.catalog import Entry
 
 
+NO_YES = ("no", "yes")
+FACTS = {
+    "trains": "trains",
+    "strengths": "for",
+    "weaknesses": "against",
+    "use_when": "use it when",
+    "measured": "measured",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class ModelList(Outcome):
     """Known short names, and which of them are cached."""
@@ -24,28 +34,18 @@ class ModelList(Outcome):
 
     def to_json(self) -> dict[str, object]:
         """What `model list --json` prints."""
-        names = ("name", "description", "licence", "cached", "folder", "bytes")
-        return {"models": [{n: getattr(model, n) for n in names} for model in self.models]}
+        return {"models": [asdict(model) for model in self.models]}
 
     def show(self, console: "Console") -> None:
         """A table, and how one is fetched."""
-        models = self.models
-        rows = [
-            (
-                model.name,
-                "yes" if model.cached else "no",
-                bytes_text(model.bytes),
-                model.licence,
-                model.description,
-            )
-            for model in models
-        ]
         titles = ("name", "cached", "size", "licence", "what it is")
+        rows = [
+            (each.name, NO_YES[each.cached], bytes_text(each.bytes), each.licence, each.description)
+            for each in self.models
+        ]
         print_table(console, titles, rows=rows, numbers=("size",))
-        for model in models:
-            if not model.cached:
-                console.print(f"\nFetch one: tunesmith model pull {model.name}")
-                break
+        if missing := [each.name for each in self.models if not each.cached]:
+            console.print(f"\nFetch one: tunesmith model pull {missing[0]}")
         console.print("\n--model also takes a folder, a .gguf file, or a hub id.")
 
 
@@ -66,7 +66,7 @@ class Pulled(Outcome):
 
     def to_json(self) -> dict[str, object]:
         """What `model pull --json` prints."""
-        return {"name": self.name, "folder": self.folder, "bytes": self.bytes}
+        return asdict(self)
 
     def show(self, console: "Console") -> None:
         """Where it is."""
@@ -82,7 +82,7 @@ def pull(name: str, *, on_event: OnEvent | None = None, progress: bool | None = 
     from tunesmith.models.cache import folder_bytes
     from tunesmith.models.resolve import resolve
 
-    with working("", stopped="Stopped.", on_event=on_event, progress=progress) as work:
+    with working(on_event=on_event, progress=progress) as work:
         folder = resolve(name, progress=work.progress)
     return Pulled(name, folder, folder_bytes(folder))
 
@@ -99,17 +99,9 @@ class MethodList(Outcome):
 
     def show(self, console: "Console") -> None:
         """Each with its facts."""
-        notes = self.methods
-        for kind, note in notes.items():
+        for kind, note in self.methods.items():
             console.print(f"{kind}: {note.name}", style="bold")
-            facts = (
-                ("trains", note.trains),
-                ("for", note.strengths),
-                ("against", note.weaknesses),
-                ("use it when", note.use_when),
-                ("measured", note.measured),
-            )
-            print_facts(console, facts)
+            print_facts(console, [(title, getattr(note, name)) for name, title in FACTS.items()])
             console.print()
         console.print("Measured: SmolLM2-135M, held-out rows, three seeds (English reviews: one).")
         console.print("docs/methods.md has the tables.")

@@ -1,15 +1,23 @@
 """`compare`: the same data through several methods or settings, in one table."""
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
-from tunesmith.api.settings import Method, RunKeywords, overrides_of, plain, start_of
-from tunesmith.api.show import Outcome, print_table, sanitize
-from tunesmith.api.sources import Data, as_source
-from tunesmith.api.train import Run, with_eval
+from tunesmith.api.settings import (
+    Method,
+    RunKeywords,
+    holding,
+    overrides_of,
+    plain,
+    require_alone,
+    start_of,
+)
+from tunesmith.api.show import Document, Outcome, print_table, sanitize
+from tunesmith.api.sources import Data
+from tunesmith.api.train import Run
 from tunesmith.api.work import GroupWork, OnRunEvent, working_on_runs
 from tunesmith.core.errors import UsageError
 from tunesmith.core.numbers import bytes_text, count_text, percent
@@ -22,8 +30,18 @@ if TYPE_CHECKING:
     from tunesmith.studies.variants import Variant
 
 STOPPING = "stopping after this step or these answers; again: at once (the last checkpoints stay)"
-TITLES = ("run", "method", "trained", "adapter", "peak", "tokens/s", "loss", "held-out", "score")
-NUMBERS = TITLES[2:]
+# A column's title: the key of a run's row, and how its value is written.
+COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "run": ("name", str),
+    "method": ("method", str),
+    "trained": ("trainable_parameters", count_text),
+    "adapter": ("adapter_bytes", bytes_text),
+    "peak": ("peak_bytes", bytes_text),
+    "tokens/s": ("tokens_per_second", "{:,.0f}".format),
+    "loss": ("train_loss", "{:.3f}".format),
+    "held-out": ("eval_loss", "{:.3f}".format),
+}
+TITLES = (*COLUMNS, "score")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +73,19 @@ class Comparison(Outcome):
         """Whether no run failed."""
         return not any(row.error is not None for row in self.found.rows)
 
-    def to_json(self) -> dict[str, object]:
-        """What `compare --json` prints."""
-        return self.found.to_json()
-
     def show(self, console: "Console") -> None:
         """The table, the base's own score, what was noticed, and what failed or is unfinished."""
-        document = self.found.to_json()
-        rows = document["runs"]
-        assert isinstance(rows, list)
-        print_table(console, TITLES, rows=[_cells(row) for row in rows], numbers=NUMBERS)
-        if document["base"]["score"] is not None:  # type: ignore[index]
+        document: Document = self.found.to_json()
+        print_table(
+            console, TITLES, rows=[_cells(row) for row in document["runs"]], numbers=TITLES[2:]
+        )
+        if document["base"]["score"] is not None:
             console.print(f"base without training: {interval_text(document['base'])}")
         console.print(
             "Score: the first check on held-out rows, with its 95 % interval. Runs that trained "
             "together share one peak and one speed."
         )
-        for ranks in document["loss_against_rank"]:  # type: ignore[attr-defined]
+        for ranks in document["loss_against_rank"]:
             if ranks["text"]:
                 console.print(sanitize(f"{', '.join(ranks['runs'])}: {ranks['text']}"))
         console.print(f"report: {document['report']}", soft_wrap=True)
@@ -89,7 +103,7 @@ class Comparison(Outcome):
             yield f"note: {', '.join(runs)}: {warning}", None
         if failed:
             yield (
-                f"What failed is tried again, once that is mended, by {_again(self.found.out)}",
+                f"Fix the cause, then try again what failed: {_again(self.found.out)}",
                 None,
             )
         elif self.is_stopped:
@@ -110,8 +124,8 @@ def compare(
 
     Adapters over one base train at the same time. ``methods``: names, settings objects or
     mappings (with a ``name`` where two share a kind); ``grid``: values by key, such as
-    ``{"method.rank": [2, 8]}``; ``keywords`` hold for every run. ``on_event`` hears each event
-    after the name of its run. A run that fails keeps its row, and the others go on.
+    ``{"method.rank": [2, 8]}``; ``keywords`` hold for every run. ``on_event`` receives the name
+    of a run and its event. A run that fails keeps its row, and the others continue.
 
     Raises ConfigError and DataError for what cannot run, Cancelled after Ctrl-C with the
     comparison so far; ``compare(resume=OUT)`` resumes it.
@@ -119,13 +133,15 @@ def compare(
     >>> ts.compare("rows.jsonl", methods=["lora", "prompt"])  # doctest: +SKIP
     """
     if resume is not None:
-        if data is not None or methods or grid or keywords:
-            raise UsageError("resume takes the comparison's own runs, and nothing else beside it.")
+        require_alone(resume, data, methods=methods, grid=grid, **keywords)
         return _compared([], Path(resume), on_event=on_event, progress=progress)
-    from tunesmith.api.in_memory import holding
-
+    if not (methods or grid or keywords.get("config") or keywords.get("settings")):
+        raise UsageError(
+            "There is nothing to compare.",
+            remedy="Give methods, such as lora and prompt, or a grid.",
+        )
     with holding(keywords) as given:
-        overrides = dict(overrides_of(as_source(data), with_eval(given)))
+        overrides = dict(overrides_of(data, given))
         variants, out = _variants(overrides, given.get("config"), methods, grid or {})
         return _compared(variants, out, on_event=on_event, progress=progress)
 
@@ -203,31 +219,16 @@ def _again(out: Path) -> str:
 
 
 def _continue(out: Path) -> str:
-    return f"To go on: {_again(out)}"
+    return f"To resume: {_again(out)}"
 
 
-def _cells(row: "dict[str, object]") -> list[str]:
-    def number(key: str, form: str) -> str:
-        value = row[key]
-        return "-" if value is None else format(value, form)
-
-    trained, size, peak = row["trainable_parameters"], row["adapter_bytes"], row["peak_bytes"]
-    return [
-        str(row["name"]),
-        str(row["method"]),
-        count_text(trained) if isinstance(trained, int) else "-",
-        bytes_text(size) if isinstance(size, int) else "-",
-        bytes_text(peak) if isinstance(peak, int) else "-",
-        number("tokens_per_second", ",.0f"),
-        number("train_loss", ".3f"),
-        number("eval_loss", ".3f"),
-        interval_text(row),
-    ]
+def _cells(row: Document) -> list[str]:
+    cells = ["-" if row[key] is None else form(row[key]) for key, form in COLUMNS.values()]
+    return [*cells, interval_text(row)]
 
 
-def interval_text(values: object) -> str:
+def interval_text(values: Document) -> str:
     """A score with its limits, from a JSON object that has them."""
-    assert isinstance(values, dict)
     if values["score"] is None:
         return "-"
     return f"{percent(values['score'])} ({percent(values['low'])} to {percent(values['high'])})"

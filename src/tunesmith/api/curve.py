@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from tunesmith.api.compare import STOPPING, draw_reports, interval_text
-from tunesmith.api.settings import RunKeywords, config_of, overrides_of
-from tunesmith.api.show import Outcome, print_table, sanitize
-from tunesmith.api.sources import Data, as_source
-from tunesmith.api.train import with_eval
+from tunesmith.api.settings import RunKeywords, config_unless
+from tunesmith.api.show import Document, Outcome, print_table, sanitize
+from tunesmith.api.sources import Data
 from tunesmith.api.work import OnRunEvent, working_on_runs
 from tunesmith.core.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tunesmith.config.run import RunConfig
     from tunesmith.studies.curve import LearningCurve
 
 TITLES = ("training rows", "held-out loss", "score")
@@ -35,14 +33,10 @@ class Curve(Outcome):
         """`yes`, `no` or `cannot tell`, with the reason."""
         return self.found.verdict.text
 
-    def to_json(self) -> dict[str, object]:
-        """What `data curve --json` prints."""
-        return self.found.to_json()
-
     def show(self, console: "Console") -> None:
         """The points, then the verdict."""
-        points = self.found.to_json()["points"]
-        assert isinstance(points, list)
+        document: Document = self.found.to_json()
+        points = document["points"]
         rows = [(f"{p['rows']:,}", f"{p['loss']:.4f}", interval_text(p)) for p in points]
         print_table(console, TITLES, rows=rows, numbers=TITLES)
         console.print(sanitize(self.found.verdict.text), style="bold")
@@ -65,40 +59,20 @@ def curve(
 
     >>> ts.curve("rows.jsonl", shares=[0.25, 0.5, 1])  # doctest: +SKIP
     """
-    if resume is not None:
-        if data is not None or keywords:
-            raise UsageError("resume takes the curve's own runs, and nothing else beside it.")
-        return _curve(None, Path(resume), shares, on_event=on_event, progress=progress)
-    _require_shares(shares)
-    from tunesmith.api.in_memory import holding
-
-    with holding(keywords) as given:
-        overrides = overrides_of(as_source(data), with_eval(given))
-        config = config_of(overrides, given.get("config"))
+    if resume is None:
+        _require_shares(shares)
+    with config_unless(resume, data, keywords) as config:
         from tunesmith.runs.folder import free_folder
-
-        out = Path(config.out or free_folder("curve"))
-        return _curve(config, out, shares, on_event=on_event, progress=progress)
-
-
-def _curve(
-    config: "RunConfig | None",
-    out: Path,
-    shares: Sequence[float],
-    *,
-    on_event: OnRunEvent | None,
-    progress: bool | None,
-) -> Curve:
-    with working_on_runs(
-        STOPPING, resume=_continue(out), on_event=on_event, progress=progress
-    ) as work:
         from tunesmith.studies.curve import learning_curve, resume_curve
 
-        if config is None:
-            found = resume_curve(out, work.progress_of)
-        else:
-            found = learning_curve(config, out, work.progress_of, shares=shares)
-        draw_reports(found.comparison, work)
+        out = Path(resume or (config and config.out) or free_folder("curve"))
+        again = _continue(out)
+        with working_on_runs(STOPPING, resume=again, on_event=on_event, progress=progress) as work:
+            if config is None:
+                found = resume_curve(out, work.progress_of)
+            else:
+                found = learning_curve(config, out, work.progress_of, shares=shares)
+            draw_reports(found.comparison, work)
     return Curve(found)
 
 
@@ -114,4 +88,4 @@ def _require_shares(shares: Sequence[float]) -> None:
 
 
 def _continue(out: Path) -> str:
-    return f"To go on: tunesmith data curve --resume {shlex.quote(str(out))}"
+    return f"To resume: tunesmith data curve --resume {shlex.quote(str(out))}"

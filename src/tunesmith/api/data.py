@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from tunesmith.api.settings import RunKeywords, config_of, overrides_of
+from tunesmith.api.settings import RunKeywords, config_given
 from tunesmith.api.show import Outcome, line, paragraph, print_table, show_next
 from tunesmith.api.sources import Data, as_source
-from tunesmith.api.train import with_eval
 from tunesmith.api.work import OnEvent, working
 from tunesmith.core.errors import UsageError
 from tunesmith.core.numbers import duration_between, percent, pluralize
@@ -57,10 +56,12 @@ class DataCheck(Outcome):
                 paragraph(console, warning_text(warning), style="yellow")
         self._show_faults(console)
         faults = sum(each.faults.count for each in self.found)
-        told = f"{pluralize(faults, 'fault')}: a run would refuse this data."
+        refused = f"{pluralize(faults, 'fault')}: a run would refuse this data."
         warnings = sum(len(each.warnings) for each in self.found)
         more = f" {pluralize(warnings, 'note')}: docs/data-quality.md explains them."
-        console.print(f"{told if faults else 'No faults.'}{more if warnings else ''}", style="bold")
+        console.print(
+            f"{refused if faults else 'No faults.'}{more if warnings else ''}", style="bold"
+        )
 
     def _show_faults(self, console: "Console") -> None:
         unlisted: Counter[str] = Counter()
@@ -76,10 +77,10 @@ class DataCheck(Outcome):
             for fault in group:
                 paragraph(console, str(fault), style="red")
             if unlisted[code]:
-                told = (
+                more = (
                     f"... and {unlisted[code]:,} more `{code}`: the first {len(group):,} are listed"
                 )
-                paragraph(console, told, style="bold red")
+                paragraph(console, more, style="bold red")
 
 
 def check(
@@ -91,23 +92,22 @@ def check(
 ) -> DataCheck:
     """Every fault of the rows with its place and a remedy, and what would train badly.
 
-    ``data`` and ``keywords`` are those of ``train``. Tokens are kept, so that the run does not make
-    them again. Raises ConfigError for settings that cannot be.
+    ``data`` and ``keywords`` are those of ``train``. Tokens are cached, so that the run need not
+    make them again. Raises ConfigError for settings that cannot be.
 
     >>> ts.check("rows.jsonl").faults  # doctest: +SKIP
     """
-    from tunesmith.api.in_memory import holding
+    with (
+        config_given(data, keywords) as config,
+        working(on_event=on_event, progress=progress) as work,
+    ):
+        from tunesmith.runs.inspect_data import inspect_data
 
-    with holding(keywords) as given:
-        config = config_of(overrides_of(as_source(data), with_eval(given)), given.get("config"))
-        with working("", stopped="Stopped.", on_event=on_event, progress=progress) as work:
-            from tunesmith.runs.inspect_data import inspect_data
-
-            return DataCheck(inspect_data(config, progress=work.progress))
+        return DataCheck(inspect_data(config, progress=work.progress))
 
 
 def _document_of(inspection: "Inspection") -> dict[str, object]:
-    """One file for scripts."""
+    """One file's document."""
     lengths, estimate = inspection.lengths, inspection.estimate
     is_known = inspection.format is not None  # else no token could be counted
     return {
@@ -129,7 +129,7 @@ def _document_of(inspection: "Inspection") -> dict[str, object]:
 
 
 def fault_document(fault: "Fault") -> dict[str, object]:
-    """One fault for scripts."""
+    """One fault's document."""
     names = ("file", "line", "code", "message", "remedy")
     return {name: getattr(fault, name) for name in names}
 
@@ -168,12 +168,14 @@ def _show_sizes(each: "Inspection", console: "Console") -> None:
     if each.lengths is not None and sum(each.lengths.counts) > 1:
         quantiles = each.lengths.quantiles
         half = pluralize(quantiles[50], "token")
-        told = f"half of the rows have up to {half}, 95 % up to {quantiles[95]:,}"
-        paragraph(console, f"  lengths: {told}")
+        text = f"half of the rows have up to {half}, 95 % up to {quantiles[95]:,}"
+        paragraph(console, f"  lengths: {text}")
         _show_histogram(each.lengths.edges, each.lengths.counts, console)
-    if (told_of := each.estimate) is not None:
-        time = f"{duration_between(told_of.low, told_of.high)} of steps here (by {told_of.source})"
-        paragraph(console, f"  training: {pluralize(told_of.tokens, 'token')}, {time}")
+    if (estimate := each.estimate) is not None:
+        time = (
+            f"{duration_between(estimate.low, estimate.high)} of steps here (by {estimate.source})"
+        )
+        paragraph(console, f"  training: {pluralize(estimate.tokens, 'token')}, {time}")
 
 
 def _show_histogram(edges: Sequence[int], counts: Sequence[int], console: "Console") -> None:
@@ -260,7 +262,7 @@ def split(  # noqa: PLR0913  # one keyword for each setting
     from tunesmith.data.split_file import SplitSettings, split_data
 
     if not 0 < share < 1:
-        raise UsageError(f"--share must be above 0 and below 1 (given: {share:g}).")
+        raise UsageError(f"share must be above 0 and below 1 (given: {share:g}).")
     settings = SplitSettings(
         SourceRequest(
             str(as_source(data)),

@@ -1,4 +1,4 @@
-"""What is shown while work goes on: one live line on a terminal, now and then a line elsewhere."""
+"""What is shown during work: one live line on a terminal, elsewhere a line now and then."""
 
 import sys
 import time
@@ -37,20 +37,20 @@ def console_for(progress: bool | None) -> Console | None:
 
 
 class LiveLine:
-    """Lines that stay, and the one that changes; ``said`` is the last that stayed.
+    """Lines that stay, and the one that changes; ``last`` is the last that stayed.
 
-    On a terminal and in a notebook the changing line has a bar. Without a console it says nothing.
+    On a terminal and in a notebook the changing line has a bar. Without a console nothing is shown.
     """
 
     def __init__(
         self, console: Console | None, *, now: Callable[[], float] = time.monotonic
     ) -> None:
-        self.said = ""
+        self.last = ""
         self._console, self._now = console, now
         is_terminal = console is not None and console.is_terminal
         self._live = Live(console=console, transient=True) if is_terminal else None
         self._cell = _NotebookLine() if console is not None and in_notebook() else None
-        self._said_at = -SECONDS_BETWEEN_LINES
+        self._kept_at = -SECONDS_BETWEEN_LINES
 
     def start(self) -> None:
         """Before the first update."""
@@ -70,12 +70,12 @@ class LiveLine:
             self._cell.update(text, share)
         elif self._live is not None:
             self._live.update(_with_bar(Text(sanitize(text), "", overflow="ellipsis"), share))
-        elif now or self._now() - self._said_at >= SECONDS_BETWEEN_LINES:
-            self.say(text)
+        elif now or self._now() - self._kept_at >= SECONDS_BETWEEN_LINES:
+            self.keep(text)
 
-    def say(self, text: str) -> None:
+    def keep(self, text: str) -> None:
         """A line that stays."""
-        self._said_at, self.said = self._now(), text
+        self._kept_at, self.last = self._now(), text
         if self._console is not None:
             self._console.print(sanitize(text), soft_wrap=True)
 
@@ -103,10 +103,6 @@ class _NotebookLine:
         self._handle.update(shown, raw=True)
 
 
-def _share(event: Phase) -> float | None:
-    return event.done / event.total if event.total else None
-
-
 def progress_text(event: Phase) -> str:
     """`answering 70 held-out questions (base) 8 of 70, 0:12 left ...`"""
     known = f" {event.done:,} of {event.total:,}" if event.total else ""
@@ -114,7 +110,7 @@ def progress_text(event: Phase) -> str:
     return f"{event.phase}{known}{left} ..."
 
 
-# What is said of every run. Everything else that is noticed is told again at its end.
+# Notices that are not shown again at the end of a run.
 INFORMATION = {
     "base",
     "data",
@@ -123,24 +119,20 @@ INFORMATION = {
     "best",
     "inserted_system_prompt",
     "cached",
-    "judging",
-    "left_out",  # which the evaluation tells too
+    "judging",  # the code of an event
+    "left_out",  # which the evaluation shows too
 }
 
 
-class RunDisplay:
-    """A subscriber to the events of a run; ``warnings`` holds what must be told again."""
+class Display:
+    """Shows events on one line while a ``with`` lasts."""
 
     def __init__(
         self, console: Console | None, *, now: Callable[[], float] = time.monotonic
     ) -> None:
-        self.warnings: list[str] = []
-        self.run_folder: Path | None = None
         self._line = LiveLine(console, now=now)
-        self._held_out: HeldOut | None = None
-        self._last: StepDone | None = None
+        self._seen: set[str] = set()
         self._phase = ""
-        self._said: set[str] = set()
 
     def __enter__(self) -> Self:
         self._line.start()
@@ -149,15 +141,42 @@ class RunDisplay:
     def __exit__(self, *ended: object) -> None:
         self._line.stop()
 
+    def _show_phase(self, event: Phase, name: str = "") -> None:
+        is_new, self._phase = name + event.phase != self._phase, name + event.phase
+        share = event.done / event.total if event.total else None
+        self._line.update(name + progress_text(event), share=share, now=is_new)
+
+    def _show_notice(self, notice: Notice, name: str = "") -> bool:
+        """A line for a new message: what several parts or runs notice is shown once."""
+        is_new = notice.message not in self._seen
+        if is_new:
+            self._seen.add(notice.message)
+            self._line.keep(f"note: {name}{notice.message}")
+        return is_new
+
+
+class RunDisplay(Display):
+    """A subscriber to the events of a run; ``warnings`` holds what must be shown again."""
+
+    def __init__(
+        self, console: Console | None, *, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(console, now=now)
+        self.warnings: list[str] = []
+        self.run_folder: Path | None = None
+        self._held_out: HeldOut | None = None
+        self._last: StepDone | None = None
+
     def __call__(self, event: Event) -> None:
         """Show one event."""
         match event:
             case Phase():
-                self._progress(event)
+                self._show_phase(event)
             case Notice(code, message):
-                self._notice(code, message)
+                if self._show_notice(event) and code not in INFORMATION:
+                    self.warnings.append(message)
             case Planned():
-                self._line.say(planned_text(event))
+                self._line.keep(planned_text(event))
             case StepDone():
                 is_first, self._last = self._last is None, event
                 text, share = step_text(event, self._held_out), event.step / event.steps
@@ -165,37 +184,25 @@ class RunDisplay:
             case HeldOut():
                 self._held_out = event
             case BestCheckpoint() | ScaledDown():
-                pass  # a notice tells it, where there is something to tell
+                pass  # a notice reports it, where there is something to report
             case Saved(_, folder):
                 self.run_folder = Path(folder).parent.parent
             case Ended():
                 self._end()
 
-    def _notice(self, code: str, message: str) -> None:
-        """What several parts of a run notice is said once."""
-        if message in self._said:
-            return
-        self._said.add(message)
-        self.warnings += [message] * (code not in INFORMATION)
-        self._line.say(f"note: {message}")
-
-    def _progress(self, event: Phase) -> None:
-        is_new, self._phase = event.phase != self._phase, event.phase
-        self._line.update(progress_text(event), share=_share(event), now=is_new)
-
     def _end(self) -> None:
         """The last line stays, also on a terminal, where the live one goes."""
         if self._last is not None:
             text = step_text(self._last, self._held_out)
-            if text != self._line.said:
-                self._line.say(text)
+            if text != self._line.last:
+                self._line.keep(text)
         self._last = None
 
 
 def planned_text(event: Planned) -> str:
     """`about 2.1 GB, 11 minutes, 120 steps of about 4,096 tokens, 4.9 M trainable parameters`."""
     steps = f"{pluralize(event.steps, 'step')} of about {pluralize(event.tokens_per_step, 'token')}"
-    start = f" (going on after step {event.first_step:,})" if event.first_step else ""
+    start = f" (resumed after step {event.first_step:,})" if event.first_step else ""
     trained = f"{count_text(event.trainable_parameters)} trainable parameters"
     return (
         f"about {bytes_text(event.peak_bytes)}, {duration(event.seconds)}, {steps}, "
@@ -214,55 +221,42 @@ def step_text(event: StepDone, held_out: HeldOut | None) -> str:
     return " · ".join(parts)
 
 
-class GroupDisplay:
-    """A subscriber to the events of several runs, each told with the run's name.
+class GroupDisplay(Display):
+    """A subscriber to the events of several runs, each with the run's name.
 
-    ``warnings`` holds what must be told again, with the runs that it was told of.
+    ``warnings`` holds what must be shown again, with the names of the runs.
     """
 
     def __init__(self, console: Console | None) -> None:
+        super().__init__(console)
         self.warnings: dict[str, list[str]] = {}
-        self._line = LiveLine(console)
         self._steps: dict[str, StepDone] = {}
         self._held: dict[str, float] = {}
-        self._said: set[str] = set()
-        self._phase = ""
-
-    def __enter__(self) -> Self:
-        self._line.start()
-        return self
-
-    def __exit__(self, *ended: object) -> None:
-        self._line.stop()
 
     def __call__(self, name: str, event: Event) -> None:
         """Show one event of the run called ``name``."""
-        if isinstance(event, Phase):
-            phase = f"{name}: {event.phase}"
-            is_new, self._phase = phase != self._phase, phase
-            text = f"{name}: {progress_text(event)}"
-            self._line.update(text, share=_share(event), now=is_new)
-        elif isinstance(event, Notice):
-            if event.message not in self._said:  # what is the same for all runs is said once
-                told = event.message if event.code in INFORMATION else f"{name}: {event.message}"
-                self._line.say(f"note: {told}")
-                self._said.add(event.message)
-            if event.code not in INFORMATION:
-                names = self.warnings.setdefault(event.message, [])
-                names += [name] * (name not in names)
-        elif isinstance(event, Planned):
-            self._line.say(f"{name}: {planned_text(event)}")
-        elif isinstance(event, StepDone):
-            self._steps[name] = event
-            share = max(each.step / each.steps for each in self._steps.values())
-            self._line.update(self._progress(), share=share)
-        elif isinstance(event, HeldOut):
-            self._held[name] = event.loss
-        elif isinstance(event, Ended) and name in self._steps:
-            done = self._steps.pop(name)
-            held = f", held-out {self._held[name]:.3f}" if name in self._held else ""
-            after = f"{event.reason} after {pluralize(done.step, 'step')}"
-            self._line.say(f"{name}: {after}, loss {done.loss:.3f}{held}")
+        match event:
+            case Phase():
+                self._show_phase(event, f"{name}: ")
+            case Notice(code, message):
+                is_warning = code not in INFORMATION
+                self._show_notice(event, f"{name}: " if is_warning else "")
+                if is_warning:
+                    names = self.warnings.setdefault(message, [])
+                    names += [name] * (name not in names)
+            case Planned():
+                self._line.keep(f"{name}: {planned_text(event)}")
+            case StepDone():
+                self._steps[name] = event
+                share = max(each.step / each.steps for each in self._steps.values())
+                self._line.update(self._progress(), share=share)
+            case HeldOut():
+                self._held[name] = event.loss
+            case Ended() if name in self._steps:
+                done = self._steps.pop(name)
+                held = f", held-out {self._held[name]:.3f}" if name in self._held else ""
+                after = f"{event.reason} after {pluralize(done.step, 'step')}"
+                self._line.keep(f"{name}: {after}, loss {done.loss:.3f}{held}")
 
     def _progress(self) -> str:
         steps = self._steps.values()

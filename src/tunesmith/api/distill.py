@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunesmith.api.settings import CheckGiven, plain
+from tunesmith.api.settings import CheckGiven, config_of, overrides_of, plain
 from tunesmith.api.show import Outcome, line, sanitize, show_next
 from tunesmith.api.sources import Data, as_source
 from tunesmith.api.work import OnEvent, working
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 STOPPING = "stopping after the answers that are being made; press again to stop at once"
 SHOWN_INPUTS, SHOWN_TEXT = 10, 60
 # How a config's faults name a check, which here was given by itself.
-CHECK_KEY = re.compile(r"--evaluate\.checks: `evaluate\.checks\.(\d+)(?:\.([^`]+))?`: ")
+CHECK_KEY = re.compile(r"settings: `evaluate\.checks\.(\d+)(?:\.([^`]+))?`: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ class DistilledRows(Outcome):
             _show_failed(done, console)
         if done.stopped:
             left = f"{pluralize(done.left, 'input')} still to be answered"
-            line(console, f"Stopped: {left}. What is there is saved.", style="yellow")
-        show_next(console, self.next, title="\nTo go on:" if done.stopped else "\nNext:")
+            line(console, f"Stopped: {left}. The rows so far are saved.", style="yellow")
+        show_next(console, self.next, title="\nTo resume:" if done.stopped else "\nNext:")
 
 
 def distill(  # noqa: PLR0913  # one keyword for each setting
@@ -88,18 +88,18 @@ def distill(  # noqa: PLR0913  # one keyword for each setting
     ``samples`` answers are drawn for an input (4), ``keep`` different ones are kept (1).
 
     Raises DataError where nothing passes, Cancelled after Ctrl-C with the rows so far;
-    ``resume=True`` goes on with them.
+    ``resume=True`` continues from them.
 
     >>> ts.distill("instruction.txt", "questions.jsonl", "rows.jsonl")  # doctest: +SKIP
     """
     asked = {"prompt": str(prompt), "inputs": as_source(inputs), "out": str(out)}
-    few = {"samples": samples, "keep": keep, "temperature": temperature}
-    base = {"model": model, "max-new-tokens": max_new_tokens, "seed": seed, "config": config}
-    settings = _settings({**asked, **_given(few)})
-    run = _run_config(settings, _given(base), checks)
-    again = _again({**asked, **_given({**few, **base})}, checks)
+    asked |= _given(samples=samples, keep=keep, temperature=temperature)
+    settings = _settings(asked)
+    base = _given(model=model, max_new_tokens=max_new_tokens, seed=seed)
+    run = _run_config(settings, base, checks, config)
+    again = _again(asked | base | _given(config=config), checks)
     train = _train_commands(settings, config=config, model=model)
-    stopped = f"Stopped at once; answers that were complete are saved. To go on: {again}"
+    stopped = f"Stopped at once; answers that were complete are saved. To resume: {again}"
     with working(STOPPING, stopped=lambda _: stopped, on_event=on_event, progress=progress) as work:
         from tunesmith.distillation.instruction import distill as make
 
@@ -112,8 +112,8 @@ def distill(  # noqa: PLR0913  # one keyword for each setting
     return DistilledRows(done, (f"tunesmith data show {shlex.quote(done.out)}", *train))
 
 
-def _given(values: Mapping[str, object]) -> dict[str, object]:
-    """The flags that were given."""
+def _given(**values: object) -> dict[str, object]:
+    """Those that are not None."""
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -128,36 +128,30 @@ def _settings(values: Mapping[str, object]) -> "DistillSettings":
 
 
 def _run_config(
-    settings: "DistillSettings", given: Mapping[str, object], checks: Sequence[CheckGiven]
+    settings: "DistillSettings",
+    given: Mapping[str, object],
+    checks: Sequence[CheckGiven],
+    config: str | Path | None,
 ) -> "RunConfig":
-    """The run that the rows are for: the file's, or the defaults, with the keywords in front."""
-    from tunesmith.config import load_run_config
-
-    file = given.get("config")
-    if file is not None and checks:
-        raise UsageError("--check and --config both say what passes; give one of them.")
-    names = {"model": "model", "max-new-tokens": "evaluate.max_new_tokens", "seed": "train.seed"}
-    values: dict[str, object] = {"data": {"train": settings.out}}
-    for flag, key in names.items():
-        if flag in given:
-            section, _, last = key.rpartition(".")
-            values[section or last] = {last: given[flag]} if section else given[flag]
-    if checks:
-        evaluate = values.setdefault("evaluate", {})
-        assert isinstance(evaluate, dict)
-        evaluate["checks"] = [_check(each) for each in checks]
+    """The run that the rows are for: the file's, or the defaults, overridden by the keywords."""
+    if config is not None and checks:
+        raise UsageError("checks and config both say what passes; give one of them.")
+    longest = {"evaluate.max_new_tokens": given.get("max_new_tokens")}
+    keywords = {name: given[name] for name in ("model", "seed") if name in given}
+    keywords |= {"checks": list(checks)} if checks else {}
+    keywords |= {"settings": longest} if "max_new_tokens" in given else {}
     try:
-        return load_run_config(Path(str(file)) if file is not None else None, values)
+        return config_of(overrides_of(settings.out, keywords), config)
     except ConfigError as error:
         if not checks:
             raise
-        told = CHECK_KEY.sub(lambda key: _flag(_text(checks[int(key[1])]), key[2]), error.message)
+        text = CHECK_KEY.sub(lambda key: _place(_text(checks[int(key[1])]), key[2]), error.message)
         remedy = "docs/checks.md lists the kinds of checks, and what each takes."
-        raise ConfigError(told, remedy=remedy) from None
+        raise ConfigError(text, remedy=remedy) from None
 
 
-def _flag(check: str, key: str | None) -> str:
-    return f"--check {shlex.quote(check)}: " + (f"`{key}`: " if key and key != "kind" else "")
+def _place(check: str, key: str | None) -> str:
+    return f"check {check}: " + (f"`{key}`: " if key and key != "kind" else "")
 
 
 def _text(check: CheckGiven) -> str:
@@ -169,27 +163,13 @@ def _text(check: CheckGiven) -> str:
     return yaml.safe_dump(plain(check), default_flow_style=True, width=10**6).strip()
 
 
-def _check(given: CheckGiven) -> object:
-    """A check as a config has it: a kind alone, a mapping, or a mapping in YAML."""
-    import yaml
-
-    if not isinstance(given, str):
-        return plain(given)
-    if not given.lstrip().startswith("{"):
-        return {"kind": given}
-    try:
-        return yaml.safe_load(given)
-    except yaml.YAMLError as error:
-        problem = getattr(error, "problem", None) or error
-        raise UsageError(
-            f"--check {given}: not valid YAML: {problem}.",
-            remedy="Put texts in quotes, or write the check in a file and give it with --config.",
-        ) from None
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _again(given: Mapping[str, object], checks: Iterable[CheckGiven]) -> str:
-    """The command that goes on with this one."""
-    words = [word for name, value in given.items() for word in (f"--{name}", str(value))]
+    """The command that resumes this one."""
+    words = [word for name, value in given.items() for word in (_flag(name), str(value))]
     words += [word for check in checks for word in ("--check", _text(check))]
     return shlex.join(["tunesmith", "data", "distill", *words, "--resume"])
 
@@ -217,9 +197,7 @@ def _show_failed(done: "Found", console: "Console") -> None:
         console.print(sanitize(f"  line {each.line}: {cut} ({faults})"), soft_wrap=True)
     if len(done.failed) > SHOWN_INPUTS:
         console.print(f"  and {len(done.failed) - SHOWN_INPUTS:,} more; --json lists all")
-    console.print("More --samples with --resume may find some.", soft_wrap=True)
+    console.print("More samples may find some: resume with a larger number.", soft_wrap=True)
     if short := sum(set(each.faults) == {"cut"} for each in done.failed):
-        text = (
-            f"All answers to {pluralize(short, 'input')} were cut: give a larger --max-new-tokens"
-        )
-        console.print(f"{text} and another --out.", soft_wrap=True)
+        text = f"All answers to {pluralize(short, 'input')} were cut: give a larger max_new_tokens"
+        console.print(f"{text} and another out.", soft_wrap=True)

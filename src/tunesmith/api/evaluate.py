@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunesmith.api.settings import CheckGiven, overrides_of
-from tunesmith.api.show import Outcome, line, show_notes
+from tunesmith.api.settings import CheckGiven, holding, overrides_of
+from tunesmith.api.show import Document, Outcome, line, show_notes
 from tunesmith.api.sources import Data, as_source
 from tunesmith.api.train import Run
 from tunesmith.api.work import OnEvent, working
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     from tunesmith.runs.evaluate import EvaluatedTarget as Found
 
-STOPPING = "stopping after these answers; press again to stop at once (what was answered stays)"
-STOPPED = "Stopped; what was answered is kept."
+STOPPING = "stopping after these answers; press again to stop at once (answers so far are kept)"
+STOPPED = "Stopped; answers so far are kept."
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation(Outcome):
-    """Scores of every arm, the verdict, and what stands beside it."""
+    """Scores of every arm, the verdict, and the other measures."""
 
     found: "Found"
     notes: tuple[str, ...] = ()
@@ -31,10 +31,9 @@ class Evaluation(Outcome):
     @property
     def verdict(self) -> str:
         """`yes`, `no` or `cannot tell`, with the reason."""
-        verdict = self.to_json().get("verdict")
-        return str(verdict["text"]) if isinstance(verdict, Mapping) else ""
+        return str((self.to_json().get("verdict") or {}).get("text", ""))
 
-    def to_json(self) -> Mapping[str, object]:
+    def to_json(self) -> Document:
         """What `evaluate --json` prints."""
         return self.found.document or {}
 
@@ -64,7 +63,7 @@ def evaluate(  # noqa: PLR0913  # what is evaluated, on what, how, and who hears
 
     The base, the base with your long prompt, the base with examples and what was tuned answer the
     same rows; ``checks`` decide. ``settings``: keys of a run's config that an evaluation may
-    change. Answers are kept, so that what was answered is not asked again. The document goes into
+    change. Answers are cached, so that no question is answered twice. The document goes into
     ``out``, or into the run's folder.
 
     Raises ConfigError without checks or rows, RunError where the run has no result, Cancelled
@@ -72,8 +71,6 @@ def evaluate(  # noqa: PLR0913  # what is evaluated, on what, how, and who hears
 
     >>> ts.evaluate("runs/mine", "other.jsonl").verdict  # doctest: +SKIP
     """
-    from tunesmith.api.in_memory import holding
-
     model = target.folder if isinstance(target, Run) else target
     with holding({"model": model, "tokenizer": tokenizer}) as given:
         name = str(given["model"])

@@ -1,4 +1,4 @@
-"""`export`: an adapter handed over to another program, which then answers alike."""
+"""`export`: an adapter for another program, which then gives the same answers."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +29,6 @@ class Export(Outcome):
         """The folder that was written."""
         return self.found.out
 
-    def to_json(self) -> dict[str, object]:
-        """What `adapters export --json` prints."""
-        return self.found.to_json()
-
     def show(self, console: "Console") -> None:
         """Size, comparison, notes, and what comes next."""
         done = self.found
@@ -58,7 +54,7 @@ def export(  # noqa: PLR0913  # one keyword for each setting
     on_event: OnEvent | None = None,
     progress: bool | None = None,
 ) -> Export:
-    """Write an adapter for another program into the new folder ``out``, and see that it answers.
+    """Write an adapter for another program into the new folder ``out``, and compare its answers.
 
     ``to``: peft; merged (one model, of transformers); gguf for llama.cpp; ollama, the same with a
     Modelfile; vllm, folded for vLLM and SGLang. ``merged``: the whole model, for the last three.
@@ -72,10 +68,10 @@ def export(  # noqa: PLR0913  # one keyword for each setting
     from tunesmith.runs.locate import find_adapter
 
     found = find_adapter(str(place_of(adapter)), Path(root))
-    # What is heavy is imported behind what can refuse at once.
+    # Heavy modules are imported after everything that can refuse at once.
     from tunesmith.exports.export import ExportOrder, export_adapter
 
     order = ExportOrder(to, Path(out), dtype, merged, prompts)
-    with working("", stopped="Stopped.", on_event=on_event, progress=progress) as work:
+    with working(on_event=on_event, progress=progress) as work:
         done = export_adapter(found, order, model=model, force=force, progress=work.progress)
     return Export(done)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from tunesmith.api.settings import holding
 from tunesmith.api.show import Outcome
 from tunesmith.api.train import Run
 from tunesmith.core.errors import AdapterError, UsageError
@@ -175,7 +176,7 @@ class Dialogue:
         on_text: Callable[[str], None] = lambda _: None,
         stop: Callable[[], bool] = lambda: False,
     ) -> "Reply":
-        """The same with what it took; ``on_text`` hears each piece of the text as it is made."""
+        """The same with what it took; ``on_text`` receives each piece of the text as it is made."""
         participants = {each.name: each for each in self._below.participants}
         name = participant or next(iter(participants))
         if name not in participants:
@@ -221,8 +222,6 @@ def load(
     >>> model = ts.load("smollm2-135m-instruct")  # doctest: +SKIP
     >>> model.generate(["Hi", "Ho"])  # doctest: +SKIP
     """
-    from tunesmith.api.in_memory import holding
-
     named = model.folder if isinstance(model, Run) else model
     with holding({"model": named, "tokenizer": tokenizer}) as given:
         from tunesmith.generation.shared_base import SharedBase
@@ -263,7 +262,7 @@ def chat(  # noqa: PLR0913  # one keyword for each setting
     """A conversation with a model or a run, and adapters that answer beside it.
 
     Without a model the base is that of the first adapter, or the default model; the adapter
-    `base` is the base itself. ``on_text`` hears what is loaded.
+    `base` is the base itself. ``on_text`` receives the name of what is loaded.
 
     >>> talk = ts.chat("runs/mine", adapters=["base"])  # doctest: +SKIP
     >>> talk("Hello")  # doctest: +SKIP
@@ -272,7 +271,7 @@ def chat(  # noqa: PLR0913  # one keyword for each setting
 
     target = None if model is None else str(place_of(model))
     found = locate(target, [str(place_of(each)) for each in adapters])
-    # What is heavy is imported behind what can refuse at once.
+    # Heavy modules are imported after everything that can refuse at once.
     from tunesmith.conversation.chat import open_chat
 
     sampling = sampling_of(temperature, top_p=top_p, max_new_tokens=max_new_tokens)

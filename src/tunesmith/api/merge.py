@@ -1,4 +1,4 @@
-"""`conflicts` and `merge`: what clashes between adapters, and several made one."""
+"""`conflicts` and `merge`: what clashes between adapters, and several merged into one."""
 
 import math
 import shlex
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tunesmith.studies.merge import Merged as Made
     from tunesmith.studies.merge import NothingKeepsAll, Trial
 
-STOPPING = "stopping after these answers; press again to stop at once (what was answered stays)"
+STOPPING = "stopping after these answers; press again to stop at once (answers so far are kept)"
 STOPPED = "Stopped; nothing is written, answers are kept."
 MEASURES = ("cosine", "signs oppose", "in shared", "out shared", "by chance", "norms")
 MAX_BANDS = 12  # lines of a table of layers: with the rest it fits a terminal
@@ -140,8 +140,8 @@ def show_trial(trial: "Trial", console: "Console") -> None:
         rank, error = max(each.made.ranks.values()), each.made.errors.overall
         _, drop = trial.worst(each.recipe.name)
         worst = difference_text({"mean": -drop.mean, "low": -drop.high, "high": -drop.low})
-        told = [each.recipe.name, f"{rank:,}", percent(error)]
-        rows.append([*told, *_scores(trial, each.recipe.name), worst])
+        cells = [each.recipe.name, f"{rank:,}", percent(error)]
+        rows.append([*cells, *_scores(trial, each.recipe.name), worst])
     print_table(console, titles, rows=rows, numbers=titles[1:])
     checks = ", ".join(f"{each.task} by `{each.check}`" for each in trial.scores)
     legend = "held-out rows, with 95 % intervals; error: what the rank loses"
@@ -188,10 +188,6 @@ class MergedAdapter(Outcome):
     def out(self) -> Path:
         """The adapter's folder."""
         return self.found.out
-
-    def to_json(self) -> dict[str, object]:
-        """What `adapters merge --json` prints."""
-        return self.found.to_json()
 
     def show(self, console: "Console") -> None:
         """What was tried, what was taken, and where it is."""
@@ -275,15 +271,15 @@ def merge(  # noqa: PLR0913  # one keyword for each setting
 def _require_one_recipe(adapters: Sequence[str], method: str | None, *, auto: bool) -> None:
     """A single adapter needs no method: all give it as it is."""
     if auto and method is not None:
-        raise UsageError("--auto chooses the method: leave --method out, or --auto.")
+        raise UsageError("auto chooses the method: leave out method, or auto.")
     if not auto and method is None and len(adapters) > 1:
         raise UsageError(
             "How are they combined?",
-            remedy="Say --auto, which measures, or name a way, as in --method ties.",
+            remedy="Give auto, which measures all methods, or name one, as in method ties.",
         )
 
 
 def _only(name: str, values: "Sequence[_Number]") -> "_Number | None":
     if len(values) > 1:
-        raise UsageError(f"--{name} has several values, of which --auto could choose.")
+        raise UsageError(f"{name} has several values: only auto can choose among them.")
     return values[0] if values else None

@@ -1,13 +1,13 @@
-"""`rag`: rows that train for retrieval, what it adds, and the names of `ts.rag`."""
+"""`rag`: rows that train for retrieval, what retrieval adds, and the names of `ts.rag`."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunesmith.api.load import AdapterGiven
-from tunesmith.api.show import Outcome, line, print_table, show_next
+from tunesmith.api.show import Document, Outcome, line, print_table, show_next
 from tunesmith.api.store import Mode, Store, ask, index, named, search
 from tunesmith.api.work import OnEvent, working
 from tunesmith.core.errors import UsageError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Store", "rag"]
 
 LISTED, SHOWN = 10, 3
-STOPPING = "stopping; press again to stop at once (what was answered stays)"
+STOPPING = "stopping; press again to stop at once (answers so far are kept)"
 STOPPED = "Stopped; answers are kept."
 REASONS = {
     "no_passage": "without a passage in the store that answers it",
@@ -67,7 +67,7 @@ def _show_written(written: "WrittenQuestions", console: "Console") -> None:
     kept = (
         f"{pluralize(len(written.questions), 'question')} of {pluralize(written.chunks, 'chunk')}"
     )
-    console.print(f"{kept} may stay. Of the other replies:", soft_wrap=True)
+    console.print(f"{kept} are kept. Of the other replies:", soft_wrap=True)
     for fault, count in sorted(written.faults.items(), key=lambda item: -item[1]):
         console.print(f"  {count:,} {FAULTS[fault]}", soft_wrap=True)
     for each in written.questions[:SHOWN]:
@@ -106,15 +106,16 @@ def dataset(  # noqa: PLR0913  # one keyword for each setting
 
     ``questions``: a file with `question`, `answer` and, where known, `source` or `context`; without
     it the base writes ``tries`` questions about each of at most ``chunks`` chunks, and those stay
-    that find it again ``among`` their first hits. ``right``, ``distractors`` and ``none`` are
-    shares of rows with the right passage alone, among others, and without it. ``share`` of the
-    questions is held out, no passage on both sides. The same call gives the same rows.
+    that find it again among their ``top_k`` first hits. ``right``, ``distractors`` and
+    ``unanswerable`` are shares of rows with the right passage alone, among others, and without it.
+    ``share`` of the questions is held out, no passage on both sides. The same call gives the same
+    rows.
     """
     from tunesmith.conversation.dataset import Shares
 
     shares = Shares(right, distractors, unanswerable)
     if not 0 < share < 1:
-        raise UsageError(f"--share must be above 0 and below 1 (given: {share:g}).")
+        raise UsageError(f"share must be above 0 and below 1 (given: {share:g}).")
     from tunesmith.conversation.dataset import DatasetSettings, make_dataset, require_free
 
     require_free(Path(out))
@@ -124,7 +125,7 @@ def dataset(  # noqa: PLR0913  # one keyword for each setting
     with working(STOPPING, stopped=STOPPED, on_event=on_event, progress=progress) as work:
         if questions is None:
             if columns or group != "document":
-                raise UsageError("--data.map and --group name columns of a file of questions.")
+                raise UsageError("columns and group are about a file of questions; none is given.")
             found, written = _written(str(store), base, {**few, "seed": seed}, work.progress)
         else:
             found, written = _read(questions, columns, group, few), None
@@ -140,12 +141,11 @@ def dataset(  # noqa: PLR0913  # one keyword for each setting
 def _read(
     file: str | Path, columns: Mapping[str, str] | None, group: str, few: Mapping[str, int]
 ) -> "Sequence[RetrievalQuestion]":
-    """Questions of a file; UsageError for settings of those that are written."""
+    """Questions of a file; UsageError for settings that apply to written ones."""
     from tunesmith.conversation.questions import read_questions
 
     if few:
-        given = ", ".join(f"--{name.replace('_', '-')}" for name in few)
-        raise UsageError(f"{given}: questions are written where no file holds them.")
+        raise UsageError(f"{', '.join(few)}: questions are written only where no file is given.")
     column = None if group == "document" else group
     return read_questions(str(file), columns=dict(columns or {}), group=column)
 
@@ -169,14 +169,14 @@ def _default_model() -> str:
 class RagEvaluation(Outcome):
     """What retrieval finds, and what it and tuning add to the answers."""
 
-    document: Mapping[str, Any]
+    document: Document
 
     @property
     def report(self) -> Path:
         """Its page."""
         return Path(self.document["report"])
 
-    def to_json(self) -> Mapping[str, object]:
+    def to_json(self) -> Document:
         """What `rag evaluate --json` prints."""
         return self.document
 
@@ -207,7 +207,7 @@ class RagEvaluation(Outcome):
         line(console, str(document["report"]))
 
 
-def _rows_of(document: Mapping[str, Any], part: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _rows_of(document: Document, part: str) -> Iterator[tuple[str, Document]]:
     """Retrievers, or cells and what they are when questions below the threshold are refused."""
     for name, each in document[part].items():
         if each is not None:
@@ -242,7 +242,7 @@ def evaluate(  # noqa: PLR0913  # one keyword for each setting
 
     A share ``removed`` is asked once more with what answers them taken out of the sources. The
     page, the document and all answers go into ``out``, runs/rag-evaluation unless given. Answers
-    are kept: a call that was cancelled goes on from them.
+    are cached: a cancelled call resumes from them.
     """
     from tunesmith.conversation.questions import read_questions
     from tunesmith.conversation.rag_evaluation import TrialSettings, evaluate_retrieval

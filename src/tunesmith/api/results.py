@@ -1,5 +1,6 @@
 """What is printed when a run or an evaluation has ended: scores, costs, answers, next steps."""
 
+import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunesmith.adapters.folder import CONFIG, read_config
-from tunesmith.api.show import Values, line, print_table, sanitize, show_next, show_notes
+from tunesmith.api.show import Document, line, print_table, sanitize, show_next, show_notes
 from tunesmith.core.numbers import bytes_text, duration, milliseconds, money, percent, pluralize
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from tunesmith.runs.summary import RunSummary
 
 
-MEASURES = ("consistency", "knowledge", "overtuning", "capacity")
+MEASURES = ("consistency", "knowledge", "overtuning", "capacity")  # keys of the document
 COSTS = (
     ("prompt", "prompt_tokens"),
     ("answer", "completion_tokens"),
@@ -27,36 +28,34 @@ COSTS = (
 )
 
 
-def show_evaluation(evaluation: Values, console: "Console") -> None:
+def show_evaluation(evaluation: Document, console: "Console") -> None:
     """The evaluate document for people; nothing for an empty one."""
-    verdict = _mapping(evaluation.get("verdict"))
+    verdict = evaluation.get("verdict") or {}
     if verdict.get("goal"):
-        line(console, str(verdict["goal"]), style="bold")
+        line(console, verdict["goal"], style="bold")
     if verdict.get("text"):
-        line(console, str(verdict["text"]))
-    arms = _mapping(evaluation.get("arms"))
-    if arms:
+        line(console, verdict["text"])
+    if arms := evaluation.get("arms"):
         titles, rows = _table(arms)
         print_table(console, titles, rows=rows, numbers=titles[1:])
     for text in evaluation_lines(evaluation):
         line(console, text)
 
 
-def _table(arms: Values) -> tuple[tuple[str, ...], list[list[str]]]:
+def _table(arms: Mapping[str, Document]) -> tuple[tuple[str, ...], list[list[str]]]:
     """A line for each arm: what passes, with its interval, and what a request takes."""
-    values = {name: _mapping(each) for name, each in arms.items()}
-    checks = dict.fromkeys(name for each in values.values() for name in _mapping(each["checks"]))
-    costs = [(t, k) for t, k in COSTS if any(each.get(k) is not None for each in values.values())]
+    checks = dict.fromkeys(name for each in arms.values() for name in each["checks"])
+    costs = [(t, k) for t, k in COSTS if any(each.get(k) is not None for each in arms.values())]
     rows = []
-    for name, each in values.items():
-        scores = [score_cell(_mapping(_mapping(each["checks"]).get(check))) for check in checks]
+    for name, each in arms.items():
+        scores = [score_cell(each["checks"].get(check, {})) for check in checks]
         rows.append([name, *scores, *(_cost_cell(each, key) for _, key in costs)])
     return ("arm", *checks, *(title for title, _ in costs)), rows
 
 
-def _cost_cell(arm: Values, key: str) -> str:
+def _cost_cell(arm: Document, key: str) -> str:
     value = arm.get(key)
-    if not isinstance(value, int | float):
+    if value is None:
         return "-"
     if key.startswith("seconds"):
         return milliseconds(value)
@@ -66,120 +65,95 @@ def _cost_cell(arm: Values, key: str) -> str:
     return f"{value:,.0f}{f' + {virtual:,} virtual' if virtual else ''}"
 
 
-def evaluation_lines(evaluation: Values) -> Iterator[str]:
-    """What stands beside the table: remarks of checks, differences, arms left out, break-even."""
-    arms = _mapping(evaluation.get("arms"))
+def evaluation_lines(evaluation: Document) -> Iterator[str]:
+    """What follows the table: remarks of checks, differences, arms left out, break-even."""
+    arms = evaluation.get("arms") or {}
     if arms:
-        tokens = "; prompt and answer in tokens" if _has_costs(arms) else ""
-        yield f"{_rows(evaluation)}with 95 % intervals{tokens}."
-    yield from _difference_lines(_mapping(evaluation.get("differences")))
+        rows = evaluation.get("rows")
+        held_out = "" if rows is None else f"{pluralize(rows, 'held-out row')}, "
+        has_costs = any("prompt_tokens" in each for each in arms.values())
+        tokens = "; prompt and answer in tokens" if has_costs else ""
+        yield f"{held_out}with 95 % intervals{tokens}."
+    for name, by_arm in (evaluation.get("differences") or {}).items():
+        if texts := [f"{difference_text(each)} against {arm}" for arm, each in by_arm.items()]:
+            yield f"check {name}, tuned: {'; '.join(texts)}"
     yield from _figure_lines(arms)
     for arm, values in arms.items():
-        for name, check in _mapping(_mapping(values).get("checks")).items():
-            yield from (f"check {name}, {arm}: {said}" for said in _remarks(_mapping(check)))
-        cut = _mapping(values).get("cut")
-        if isinstance(cut, int) and cut:
-            yield f"{arm}: {pluralize(cut, 'answer')} cut at the most tokens allowed"
-    for arm, why in _mapping(evaluation.get("left_out")).items():
+        for name, check in values["checks"].items():
+            yield from (f"check {name}, {arm}: {text}" for text in _remarks(check))
+        if cut := values.get("cut"):
+            yield f"{arm}: {pluralize(cut, 'answer')} cut at the largest number of tokens allowed"
+    for arm, why in (evaluation.get("left_out") or {}).items():
         yield f"{arm} left out: {why}"
-    yield from cost_lines(_mapping(evaluation.get("cost")))
-    texts = (_mapping(evaluation.get(part)).get("text") for part in MEASURES)
-    yield from (str(text) for text in texts if text)
+    yield from cost_lines(evaluation.get("cost") or {})
+    measured = [(evaluation.get(part) or {}).get("text") for part in MEASURES]
+    yield from filter(None, measured)
     if report := evaluation.get("report"):
         yield f"report: {report}"
 
 
-def _difference_lines(differences: Values) -> Iterator[str]:
-    for name, by_arm in differences.items():
-        told = [
-            f"{difference_text(_mapping(each))} against {arm}"
-            for arm, each in _mapping(by_arm).items()
-        ]
-        if told:
-            yield f"check {name}, tuned: {'; '.join(told)}"
-
-
-def cost_lines(cost: Values) -> Iterator[str]:
+def cost_lines(cost: Document) -> Iterator[str]:
     """After how many requests the training is repaid, in time and in money."""
     against, saved = cost.get("against"), cost.get("seconds_saved")
-    training = cost.get("training_seconds")
     low, high = cost.get("seconds_saved_low"), cost.get("seconds_saved_high")
-    if isinstance(low, int | float) and isinstance(high, int | float) and low <= 0 <= high:
+    if low is not None and high is not None and low <= 0 <= high:
         yield (
             f"against {against} a request takes about as long: {milliseconds(-low)} slower to "
             f"{milliseconds(high)} faster, by the quartiles of a few requests"
         )
-    elif isinstance(saved, int | float) and isinstance(training, int | float):
-        requests = cost.get("requests_by_time")
-        yield (
-            f"against {against} a request is {milliseconds(abs(saved))} "
-            f"{'faster' if saved > 0 else 'slower'}"
-            + (
-                f": the {duration(training)} of training are repaid after {requests:,} requests"
-                if isinstance(requests, int)
-                else ""
-            )
-        )
-    saved_money, spent = cost.get("saved_per_million"), cost.get("training_cost")
-    if isinstance(saved_money, int | float):
-        requests = cost.get("requests_by_cost")
+    elif saved is not None and (training := cost.get("training_seconds")) is not None:
         repaid = ""
-        if isinstance(requests, int) and isinstance(spent, int | float):
+        if (requests := cost.get("requests_by_time")) is not None:
+            repaid = (
+                f": the {duration(training)} of training are repaid after {requests:,} requests"
+            )
+        speed = "faster" if saved > 0 else "slower"
+        yield f"against {against} a request is {milliseconds(abs(saved))} {speed}{repaid}"
+    if (saved_money := cost.get("saved_per_million")) is not None:
+        requests, spent = cost.get("requests_by_cost"), cost.get("training_cost")
+        repaid = ""
+        if requests is not None and spent is not None:
             repaid = f": training for {money(spent)} is repaid after {requests:,} requests"
         word = "less" if saved_money >= 0 else "more"
         yield f"against {against} a million requests cost {money(abs(saved_money))} {word}{repaid}"
 
 
-def _has_costs(arms: Values) -> bool:
-    return any("prompt_tokens" in _mapping(each) for each in arms.values())
-
-
-def _rows(evaluation: Values) -> str:
-    rows = evaluation.get("rows")
-    return f"{pluralize(rows, 'held-out row')}, " if isinstance(rows, int) else ""
-
-
-def _figure_lines(arms: Values) -> Iterator[str]:
+def _figure_lines(arms: Mapping[str, Document]) -> Iterator[str]:
     """Each figure that is one number, of all arms: `check label, macro f1: base 0.1, tuned 0.9`."""
     found: dict[str, list[str]] = {}
     for arm, values in arms.items():
-        for name, check in _mapping(_mapping(values).get("checks")).items():
-            for figure, value in _mapping(_mapping(check).get("figures")).items():
+        for name, check in values["checks"].items():
+            for figure, value in (check.get("figures") or {}).items():
                 if isinstance(value, int | float):
-                    told = f"{value:,.3f}" if isinstance(value, float) else f"{value:,}"
+                    text = f"{value:,.3f}" if isinstance(value, float) else f"{value:,}"
                     title = f"check {name}, {figure.replace('_', ' ')}"
-                    found.setdefault(title, []).append(f"{arm} {told}")
-    yield from (f"{title}: {', '.join(told)}" for title, told in found.items())
+                    found.setdefault(title, []).append(f"{arm} {text}")
+    yield from (f"{title}: {', '.join(texts)}" for title, texts in found.items())
 
 
-def _remarks(check: Values) -> Iterator[str]:
+def _remarks(check: Document) -> Iterator[str]:
     """Why rows have no score, and how many answers are empty."""
     if check.get("note"):
-        yield str(check["note"])
-    if isinstance(empty := check.get("empty"), int):
-        yield f"{pluralize(empty, 'empty answer')}"
+        yield check["note"]
+    if (empty := check.get("empty")) is not None:
+        yield pluralize(empty, "empty answer")
 
 
-def score_cell(score: Values) -> str:
+def score_cell(score: Document) -> str:
     """`84 % (71..92)`, with the rows where they are fewer than asked."""
     if score.get("score") is None:
         return "no score"
-    mean, low, high = (_number(score.get(key)) for key in ("score", "low", "high"))
-    return f"{percent(mean)} ({100 * low:.0f}..{100 * high:.0f})"
+    return f"{percent(score['score'])} ({100 * score['low']:.0f}..{100 * score['high']:.0f})"
 
 
-def difference_text(difference: Values) -> str:
+def difference_text(difference: Document) -> str:
     """`+43 points (+31..+54)`, from the mean and limits of a difference."""
-    mean, low, high = (100 * _number(difference.get(key)) for key in ("mean", "low", "high"))
-    return f"{mean:+.0f} points ({low:+.0f}..{high:+.0f})"
+    mean, low, high = (_points(difference.get(key)) for key in ("mean", "low", "high"))
+    return f"{mean} points ({low}..{high})"
 
 
-def _mapping(value: object) -> Values:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else float("nan")
+def _points(share: float | None) -> str:
+    return f"{100 * (math.nan if share is None else share):+.0f}"
 
 
 SHOWN_ANSWERS, LONGEST_LINE = 3, 300
@@ -192,7 +166,7 @@ _REASONS = {
 
 
 def show_result(summary: "RunSummary", console: "Console", *, warnings: Sequence[str]) -> None:
-    """The closing lines of a run; ``warnings`` were shown before and are told again."""
+    """The closing lines of a run; ``warnings`` were shown before and are shown again."""
     if summary.evaluation:
         show_evaluation(summary.evaluation, console)
         console.print()
@@ -233,7 +207,7 @@ def result_lines(summary: "RunSummary") -> Iterator[str]:
     speed = "" if rate is None else f" at {rate:,.0f} tokens/s"
     yield (
         f"{pluralize(summary.steps, 'step')}, {pluralize(summary.tokens, 'token')}{speed}; "
-        f"{duration(summary.seconds)} with all that was judged; at most "
+        f"{duration(summary.seconds)} with the evaluation; at most "
         f"{bytes_text(summary.peak_bytes)}"
     )
     held_out = "" if summary.eval_loss is None else f", held-out loss {summary.eval_loss:.3f}"
@@ -247,7 +221,7 @@ def result_lines(summary: "RunSummary") -> Iterator[str]:
 
 
 def next_commands(summary: "RunSummary") -> list[str]:
-    """What can be typed now: go on if it was stopped, talk to the result."""
+    """What can be typed now: resume if it was stopped, talk to the result."""
     run = shlex.quote(summary.run)
     resume = [f"tunesmith train --resume {run}"] if summary.reason == "stopped" else []
     chat = [f"tunesmith chat {run}"] if summary.adapter is not None else []

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunesmith.api.show import Outcome, line, print_table, show_next, show_notes
-from tunesmith.api.train import Run
+from tunesmith.api.train import Run, folder_of
 from tunesmith.core.numbers import pluralize
 
 if TYPE_CHECKING:
@@ -141,8 +141,7 @@ def show_run(run: str | Path | Run, *, root: str | Path = "runs") -> RunShown:
     """One run, by its folder or its name below ``root``; RunError without one."""
     from tunesmith.runs.history import find_run
 
-    name = str(run.folder) if isinstance(run, Run) else str(run)
-    return RunShown(find_run(name, Path(root)))
+    return RunShown(find_run(str(folder_of(run)), Path(root)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +167,7 @@ def write_report(run: str | Path | Run, *, language: str = "en") -> Report:
     """
     from tunesmith.report.writing import write_report as write
 
-    folder = run.folder if isinstance(run, Run) else Path(run)
-    return Report(write(folder, language=language))
+    return Report(write(folder_of(run), language=language))
 
 
 def _show_series(name: str, values: list[float], console: "Console") -> None:

@@ -1,13 +1,15 @@
 """The settings of a run as Python gives them: keywords, settings objects, mappings, a file."""
 
+import contextlib
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
+from tunesmith.api.sources import Data, as_source
 from tunesmith.config import checks as _checks
 from tunesmith.config import checks_reference as _reference
-from tunesmith.config.load import Flags, load_run_config, merged, read_yaml, run_config
+from tunesmith.config.load import Flags, load_run_config, merged, read_yaml, run_config, with_kind
 from tunesmith.config.methods import (
     FullSettings,
     LoraSettings,
@@ -17,15 +19,14 @@ from tunesmith.config.methods import (
 from tunesmith.config.renamed import with_new_names
 from tunesmith.config.run import RunConfig
 from tunesmith.config.settings import Settings
-from tunesmith.core.errors import ConfigError, UsageError
+from tunesmith.core.errors import ConfigError, ModelError, UsageError
 
-if TYPE_CHECKING:
-    from tunesmith.api.sources import Data
+Keywords = TypeVar("Keywords", bound=Mapping[str, object])
 
 LoRA, Full, Prompt, PTuning = LoraSettings, FullSettings, PromptSettings, PTuningSettings
 
 
-def QLoRA(**settings: Any) -> LoraSettings:  # it stands beside LoRA
+def QLoRA(**settings: Any) -> LoraSettings:  # as LoRA is written
     """LoRA over a base whose linear layers are in 4-bit (NF4), with LoRA's settings."""
     return LoraSettings(kind="qlora", **settings)
 
@@ -75,7 +76,7 @@ class RunKeywords(TypedDict, total=False):
     tokenizer: object
     method: Method
     checks: CheckGiven | Sequence[CheckGiven]
-    eval: "Data | float"
+    eval: Data | float
     goal: str
     out: str | Path
     epochs: float
@@ -106,6 +107,76 @@ _KEYS = {
 }
 
 
+@contextlib.contextmanager
+def holding(keywords: Keywords) -> Iterator[Keywords]:
+    """The keywords with ``model`` named; inside, that name is the caller's model in memory.
+
+    A model that is named already passes through. The model is never changed: modules of our own
+    work on the same tensors. Raises ModelError for what cannot be a base.
+    """
+    model, tokenizer = keywords.get("model"), keywords.get("tokenizer")
+    if isinstance(model, tuple) and len(model) == 2:
+        model, tokenizer = model
+    if model is None or isinstance(model, str) or hasattr(model, "__fspath__"):
+        if tokenizer is not None:
+            raise UsageError("tokenizer goes with a model in memory; a named model has its own.")
+        yield keywords
+        return
+    from transformers import PreTrainedTokenizerBase
+
+    from tunesmith.models import in_memory
+
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):
+        raise UsageError(
+            "A model in memory comes with its tokenizer.",
+            remedy="Give model=(model, tokenizer), or tokenizer=tokenizer beside it.",
+        )
+    plain_model = in_memory.require_plain(model)
+    held = in_memory.HeldModel(plain_model, tokenizer)
+    folder = in_memory.folder_of(held)
+    given = {**keywords, "model": str(folder)}
+    given.pop("tokenizer", None)
+    given.setdefault("dtype", _dtype_name(plain_model.dtype))
+    given.setdefault("device", str(plain_model.device))
+    with in_memory.holding(held, folder):
+        yield given  # type: ignore[misc]  # the same keys
+
+
+def _dtype_name(dtype: object) -> str:
+    name = str(dtype).removeprefix("torch.")
+    if name not in ("float32", "bfloat16"):
+        raise ModelError(
+            f"The model is in {name}.", remedy="Convert it: model.to(torch.bfloat16), or .float()."
+        )
+    return name
+
+
+@contextlib.contextmanager
+def config_given(data: object, keywords: RunKeywords) -> Iterator[RunConfig]:
+    """The checked config of a verb's data and keywords; inside, a model in memory is its base."""
+    with holding(keywords) as given:
+        yield config_of(overrides_of(data, given), given.get("config"))
+
+
+@contextlib.contextmanager
+def config_unless(
+    resume: str | Path | None, data: object, keywords: RunKeywords
+) -> Iterator[RunConfig | None]:
+    """``config_given``, or None for what ``resume`` continues; UsageError where both are given."""
+    if resume is not None:
+        require_alone(resume, data, **keywords)
+        yield None
+        return
+    with config_given(data, keywords) as config:
+        yield config
+
+
+def require_alone(resume: str | Path, data: object, **given: object) -> None:
+    """Raise UsageError where ``resume`` comes with anything else: it uses the run's own config."""
+    if data is not None or any(given.values()):
+        raise UsageError(f"resume uses the config in {resume}; it takes nothing else.")
+
+
 def plain(value: object) -> object:
     """Settings objects and paths as a YAML file would have them."""
     if isinstance(value, Settings):
@@ -132,10 +203,9 @@ def nested(values: Mapping[str, object]) -> dict[str, object]:
 
 
 def overrides_of(data: object, keywords: Mapping[str, object]) -> Mapping[str, object]:
-    """What keywords and ``settings`` set, nested as in a file.
+    """What keywords and ``settings`` set, nested as in a file; rows in memory become files.
 
-    Raises UsageError for a keyword that is not known. ``data`` and ``eval`` are already names of
-    files, ``model`` a name.
+    Raises UsageError for a keyword that is not known. ``model`` is a name already.
     """
     known = {*RunKeywords.__annotations__}
     if unknown := [name for name in keywords if name not in known]:
@@ -147,9 +217,10 @@ def overrides_of(data: object, keywords: Mapping[str, object]) -> Mapping[str, o
     settings = keywords.get("settings")
     settings = {} if settings is None else settings
     assert isinstance(settings, Mapping)
-    given: dict[str, object] = {}
+    given: dict[str, object] = {} if data is None else {"data.train": as_source(data)}
     for name, key in _KEYS.items():
-        value = plain(keywords.get(name))
+        value = keywords.get(name)
+        value = as_source(value) if name == "eval" else plain(value)
         if value is None:
             continue
         if name == "method" and isinstance(value, str):
@@ -158,8 +229,6 @@ def overrides_of(data: object, keywords: Mapping[str, object]) -> Mapping[str, o
             listed = value if isinstance(value, list) else [value]
             value = [{"kind": each} if isinstance(each, str) else each for each in listed]
         given[key] = value
-    if data is not None:
-        given["data.train"] = data
     if isinstance(settings, Flags):  # of a command line, which messages then name
         return Flags(merged(nested(given), settings))
     named = nested({k: plain(v) for k, v in settings.items()})
@@ -167,12 +236,12 @@ def overrides_of(data: object, keywords: Mapping[str, object]) -> Mapping[str, o
 
 
 def config_of(overrides: Mapping[str, object], config: object = None) -> RunConfig:
-    """The checked config of a start with the overrides in front; ConfigError with every fault."""
+    """The checked config of a start with overrides; ConfigError with every fault."""
     path, values = start_of(config, overrides)
     if isinstance(overrides, Flags):
         return load_run_config(path, overrides)
     if path is not None:
-        values = merged(_with_kind(read_yaml(path)), values)
+        values = merged(with_kind(read_yaml(path)), values)
     if "data" not in values:
         raise ConfigError("No training data is given.", remedy="Give it first: train(DATA, ...).")
     return run_config(values, path=path or Path("settings"), flags={})
@@ -181,20 +250,14 @@ def config_of(overrides: Mapping[str, object], config: object = None) -> RunConf
 def start_of(
     config: object, overrides: Mapping[str, object]
 ) -> tuple[Path | None, Mapping[str, object]]:
-    """The file to start from, and what goes in front of it.
+    """The file to start from, and what overrides it.
 
-    A mapping or a RunConfig joins what goes in front. Raises ConfigError for anything else.
+    A mapping or a RunConfig is merged into what overrides it. Raises ConfigError for anything else.
     """
     if config is None or isinstance(config, str | Path):
         return None if config is None else Path(config).expanduser(), overrides
     if isinstance(config, RunConfig | Mapping):
         start = plain(config)
         assert isinstance(start, dict)
-        return None, merged(_with_kind(with_new_names(nested(start))), overrides)
+        return None, merged(with_kind(with_new_names(nested(start))), overrides)
     raise ConfigError(f"config is a path, a mapping or a RunConfig, not {type(config).__name__}.")
-
-
-def _with_kind(values: dict[str, object]) -> dict[str, object]:
-    """`method: lora` means its kind."""
-    method = values.get("method")
-    return {**values, "method": {"kind": method}} if isinstance(method, str) else values

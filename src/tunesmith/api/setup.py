@@ -4,13 +4,13 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from tunesmith import SPIN_COUNT
 from tunesmith.api.results import labelled, show_answers
 from tunesmith.api.settings import config_of, overrides_of
-from tunesmith.api.show import Outcome, line, print_facts, show_next
-from tunesmith.api.sources import Data, as_source
+from tunesmith.api.show import Document, Outcome, line, print_facts, show_next
+from tunesmith.api.sources import Data
 from tunesmith.api.train import STOPPING, finished
 from tunesmith.api.work import OnEvent, torch_came_first_text, working
 from tunesmith.core.errors import RunError
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from tunesmith.evaluation.intervals import Interval
     from tunesmith.setup.demo import DemoResult
     from tunesmith.setup.draft_config import Draft
-
-Facts = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +50,15 @@ class Demo(Outcome):
         result = self.found
         show_answers(result.summary.answers, console)
         rows = pluralize(result.after.n, "held-out row")
-        _title(f"Score of the check `{result.check}` on {rows}", console)
+        console.print(f"\nScore of the check `{result.check}` on {rows}", style="bold")
         for name, interval in (("before", result.before), ("after", result.after)):
             labelled(name, f"{percent(interval.mean)} ({_limits(interval)})", console=console)
         points = f"{100 * result.difference.mean:+.0f} points ({_limits(result.difference)})"
         labelled("difference", points, console=console)
         summary = result.summary
-        for text in _judged(summary.evaluation or {}):
+        for text in _verdict(summary.evaluation or {}):
             line(console, text)
-        _title("What was made", console)
+        console.print("\nWhat was made", style="bold")
         cost = [pluralize(summary.steps, "step"), duration(summary.seconds)]
         if summary.tokens_per_second is not None:
             cost.append(f"{summary.tokens_per_second:,.0f} tokens/s")
@@ -83,7 +81,7 @@ def demo(
     An earlier demo there is replaced. Raises RunError where ``out`` holds anything else, Cancelled
     after Ctrl-C.
     """
-    resume = f"To go on: tunesmith train --resume {shlex.quote(str(out))}, or start it again."
+    resume = f"To resume: tunesmith train --resume {shlex.quote(str(out))}, or start it again."
     with working(
         STOPPING,
         stopped=lambda _: f"Stopped at once. {resume}",
@@ -103,25 +101,15 @@ def demo(
 
 
 def _interval(interval: "Interval") -> dict[str, object]:
-    return {
-        "score": interval.mean,
-        "low": interval.low,
-        "high": interval.high,
-        "n": interval.n,
-    }
+    return {"score": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n}
 
 
-def _judged(evaluation: Mapping[str, object]) -> Iterator[str]:
+def _verdict(evaluation: Document) -> Iterator[str]:
     """The whole verdict, of which the score is a part, and its page."""
-    verdict = evaluation.get("verdict")
-    if isinstance(verdict, Mapping):
+    if verdict := evaluation.get("verdict"):
         yield f"\nVerdict: {verdict['text']}"
     if report := evaluation.get("report"):
         yield f"report: {report}"
-
-
-def _title(text: str, console: "Console") -> None:
-    console.print(f"\n{text}", style="bold")
 
 
 def _limits(interval: "Interval") -> str:
@@ -132,9 +120,9 @@ def _limits(interval: "Interval") -> str:
 class Doctor(Outcome):
     """What of this machine matters to a run."""
 
-    facts: Facts
+    facts: Document
 
-    def to_json(self) -> Facts:
+    def to_json(self) -> Document:
         """What `doctor --json` prints."""
         return self.facts
 
@@ -150,37 +138,35 @@ def doctor() -> Doctor:
     return Doctor(examine())
 
 
-def _lines(facts: Facts) -> Iterator[tuple[str, str]]:
-    processor, memory, cache = (cast(Facts, facts[key]) for key in ("processor", "memory", "cache"))
-    formats = cast("list[str]", processor["bfloat16"])
-    threads = pluralize(cast(int, processor["threads"]), "thread")
-    yield "platform", str(facts["platform"])
+def _lines(facts: Document) -> Iterator[tuple[str, str]]:
+    processor, memory, cache = facts["processor"], facts["memory"], facts["cache"]
+    threads = pluralize(processor["threads"], "thread")
+    yield "platform", facts["platform"]
     yield "processor", f"{processor['name']} ({processor['architecture']})"
     cores = f"{processor['cores']}, usable {processor['usable_cores']}"
     yield "cores", f"{cores}, torch uses {threads}"
     spins = processor.get("spin_count")
     yield SPIN_COUNT, str(spins) if spins else torch_came_first_text()
-    yield "instructions", f"{processor['instructions']}; bf16: {', '.join(formats) or 'none'}"
-    yield "number format", str(cast(Facts, facts["dtype"])["reason"])
+    formats = ", ".join(processor["bfloat16"]) or "none"
+    yield "instructions", f"{processor['instructions']}; bf16: {formats}"
+    yield "number format", facts["dtype"]["reason"]
     total, available = _size(memory["total_bytes"]), _size(memory["available_bytes"])
     yield "memory", f"{total}, of which a run may take {available} now"
-    gpus = cast("list[Facts]", facts["gpus"])
-    for gpu in gpus:
+    for gpu in facts["gpus"]:
         yield "GPU", f"{gpu['name']}, {_size(gpu['bytes'])}, {gpu['bfloat16']}"
-    if not gpus:
+    if not facts["gpus"]:
         yield "GPU", "none that torch can use"
     yield "cache", f"{cache['folder']}, {_size(cache['bytes'])}"
-    models = cast("list[str]", cache["models"])
-    yield "cached models", ", ".join(models) or "none (`tunesmith model pull NAME`)"
-    disk = cast(Facts, facts["disk"])
+    yield "cached models", ", ".join(cache["models"]) or "none (`tunesmith model pull NAME`)"
+    disk = facts["disk"]
     yield "disk", f"{_size(disk['free_bytes'])} free in {disk['folder']}"
-    versions = cast("Mapping[str, str | None]", facts["versions"])
-    yield "versions", ", ".join(f"{name} {v or 'not installed'}" for name, v in versions.items())
-    yield "python", str(facts["python"])
+    versions = facts["versions"].items()
+    yield "versions", ", ".join(f"{name} {v or 'not installed'}" for name, v in versions)
+    yield "python", facts["python"]
 
 
-def _size(count: object) -> str:
-    return bytes_text(count) if isinstance(count, int) else "unknown"
+def _size(count: int | None) -> str:
+    return "unknown" if count is None else bytes_text(count)
 
 
 SHOWN_FAULTS = 5
@@ -251,7 +237,7 @@ def init(
     """
     from tunesmith.setup.draft_config import draft_config, write_draft
 
-    source = as_source(data)
-    draft = draft_config(config_of(overrides_of(source, {"settings": settings})).data)
+    config = config_of(overrides_of(data, {"settings": settings}))
+    draft = draft_config(config.data)
     write_draft(draft, Path(out))
-    return Drafted(draft, Path(out), tuple(words or [str(source)]))
+    return Drafted(draft, Path(out), tuple(words or [str(config.data.train)]))

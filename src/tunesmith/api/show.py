@@ -4,7 +4,7 @@ import io
 import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -17,7 +17,7 @@ _HTML = (
     '<pre style="white-space:pre-wrap;font-family:monospace;line-height:1.3;margin:0">{code}</pre>'
 )
 
-Values = Mapping[str, object]
+Document = Mapping[str, Any]  # as JSON has it
 
 
 class Outcome:
@@ -31,9 +31,9 @@ class Outcome:
         """Whether a command that ends with it exits with status 0, and not 1."""
         return True
 
-    def to_json(self) -> Mapping[str, object]:
-        """The document that the command prints with ``--json``."""
-        raise NotImplementedError
+    def to_json(self) -> Document:
+        """The document that the command prints with ``--json``: that of what was ``found``."""
+        return self.found.to_json()  # type: ignore[attr-defined, no-any-return]
 
     def show(self, console: "Console") -> None:
         """Print it for a person."""
@@ -64,7 +64,7 @@ class Outcome:
 
 
 def console_on(stream: io.TextIOBase, *, width: int | None = None) -> "Console":
-    """A console that leaves texts as they are: no markup, no emoji names, no colours of its own."""
+    """A console that prints texts as they are: no markup, no emoji names, no colours of its own."""
     from rich.console import Console  # here, so that --help need not load it
 
     # Markup would swallow [brackets] of messages and answers, emoji names between colons.
@@ -124,7 +124,7 @@ def print_table(
     numbers: Collection[str] = (),
     whole: Collection[str] = (),
 ) -> None:
-    """One line for each row; the columns in ``numbers`` stand to the right.
+    """One line for each row; the columns in ``numbers`` are right-aligned.
 
     Those in ``whole`` are not broken where there is room for them; the others wrap at words.
     """

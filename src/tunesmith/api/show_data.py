@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from tunesmith.api.settings import RunKeywords, config_of, overrides_of
+from tunesmith.api.settings import RunKeywords, config_given
 from tunesmith.api.show import Outcome, line, sanitize
 from tunesmith.api.sources import Data, as_source
-from tunesmith.api.train import with_eval
 from tunesmith.api.work import OnEvent, working
 from tunesmith.core.errors import DataError, UsageError
 from tunesmith.core.numbers import pluralize
@@ -52,7 +51,7 @@ class ShownRows(Outcome):
     def legend(self, *, in_colour: bool) -> str:
         """What the marks mean."""
         mark = "green" if in_colour else "⟦in brackets⟧"
-        borders = f"; {BORDER} stands in front of each token" if self.tokens else ""
+        borders = f"; {BORDER} marks the start of each token" if self.tokens else ""
         return f"What is trained is {mark}; the rest is only read{borders}."
 
 
@@ -74,19 +73,19 @@ def show(
     page = None if page is None else Path(page)
     if page is not None and page.suffix.lower() not in PAGE_ENDS:
         raise UsageError(
-            f"--html {page}: a page is a file that ends in .html.",
-            remedy=f"Write --html {page.with_suffix('.html')}",
+            f"{page}: a page is a file that ends in .html.",
+            remedy=f"Name it {page.with_suffix('.html')}.",
         )
-    from tunesmith.api.in_memory import holding
     from tunesmith.core.files import replace_text
     from tunesmith.data.faults import refuse
     from tunesmith.runs.show_data import show_data, show_page
 
-    with holding(keywords) as given:
-        source = as_source(data)
-        config = config_of(overrides_of(source, with_eval(given)), given.get("config"))
-        with working("", stopped="Stopped.", on_event=on_event, progress=False) as work:
-            found = show_data(config, max_rows=rows, progress=work.progress)
+    source = as_source(data)
+    with (
+        config_given(source, keywords) as config,
+        working(on_event=on_event, progress=False) as work,
+    ):
+        found = show_data(config, max_rows=rows, progress=work.progress)
     if not found.rows:
         refuse(found.faults)
         raise DataError(f"{source}: holds no row to show.", remedy="Name a file with rows.")

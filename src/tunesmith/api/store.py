@@ -65,7 +65,9 @@ class IndexDone(Outcome):
                 f"{count:,} {sanitize(name)}" for name, count in endings[:MAX_ENDINGS]
             )
             more = ", ..." if len(endings) > MAX_ENDINGS else ""
-            console.print(f"Left out, for such files are not read: {listed}{more}", soft_wrap=True)
+            console.print(
+                f"Skipped, because such files are not read: {listed}{more}", soft_wrap=True
+            )
         command_line = f'tunesmith rag ask "..." --store {shlex.quote(sanitize(store))}'
         console.print(f"Ask them: {command_line}", soft_wrap=True)
 
@@ -74,8 +76,8 @@ class IndexDone(Outcome):
 class RagAnswer(Outcome):
     """An answer with its numbered sources, and what is wrong with its citations.
 
-    ``explain``: also why each source is one; ``is_heard``: the text was streamed already, and who
-    did so says the ``notes``.
+    ``explain``: also why each source was chosen; ``is_heard``: the text was streamed already, and
+    whoever did so shows the ``notes``.
     """
 
     answer: "Answer"
@@ -124,9 +126,9 @@ class RagAnswer(Outcome):
             yield f"The model was asked: {self.found.why}."
         yield from (f"warning: {fault}" for fault in self.answer.citations.faults())
         if self.answer.cut:
-            yield "warning: the answer is cut; --max-new-tokens allows a longer one."
+            yield "warning: the answer is cut; a larger max_new_tokens allows a longer one."
         if self.answer.left_out:
-            yield f"{pluralize(self.answer.left_out, 'more source')} found no room in the prompt."
+            yield f"{pluralize(self.answer.left_out, 'more source')} did not fit into the prompt."
 
     def _show_reason(self, hit: "Hit", console: "Console") -> None:
         if self.explain:
@@ -143,7 +145,7 @@ class Store:
         from tunesmith.retrieval.store import open_store
 
         self.path = str(path)
-        open_store(self.path)  # a mistyped name is told before torch is there
+        open_store(self.path)  # a mistyped name is refused before torch is loaded
         self._loaded: dict[FindSettings, Documents] = {}
         self._answerer: tuple[object, Answerer] | None = None
 
@@ -190,14 +192,14 @@ class Store:
 
         ``model``: a base or a run; ``adapter``: a run or an adapter's folder. Below the
         ``threshold`` of confidence (None: measured for the store's embedding model) no model is
-        asked. ``on_text`` hears each piece of the answer as it is made. Citations are checked to
-        exist, quoted words to stand in the sources.
+        asked. ``on_text`` receives each piece of the answer as it is made. Citations must exist and
+        quoted words must be in the sources: both are checked.
         """
         from tunesmith.retrieval.passage import parse_filter
         from tunesmith.retrieval.retrieve import Search
 
         search = Search(limit, mode, where=parse_filter(_conditions(where)))
-        with working("", stopped="Stopped.", on_event=on_event, progress=progress) as work:
+        with working(on_event=on_event, progress=progress) as work:
             from tunesmith.conversation.ask import AskSettings, open_answerer, refuse
             from tunesmith.conversation.documents import FindSettings
             from tunesmith.generation.sampling import Sampling
@@ -251,14 +253,15 @@ def index(  # noqa: PLR0913  # one keyword for each setting
     on_event: OnEvent | None = None,
     progress: bool | None = None,
 ) -> IndexDone:
-    """Bring a folder into a store: what is new is embedded, what is gone leaves.
+    """Bring a folder into a store: new files are embedded, deleted ones are removed.
 
     ``embedding``: all-minilm-l6-v2 (English, unless given), multilingual-e5-small (100 languages),
     or a folder. Passages have at most ``chunk_tokens`` and share ``overlap``. ``processes`` read
-    files: half the cores unless given. ``again``: files that could not be read before too.
+    files: half the cores unless given. ``retry_failed``: also
+    files that could not be read before.
     """
     start = time.perf_counter()
-    with working("", stopped="Stopped.", on_event=on_event, progress=progress) as work:
+    with working(on_event=on_event, progress=progress) as work:
         from tunesmith.conversation.documents import DEFAULT_EMBEDDING, IndexSettings, index_folder
         from tunesmith.retrieval.document import ChunkConfig
         from tunesmith.retrieval.read import Reading

@@ -2,16 +2,15 @@
 
 import json
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from tunesmith.api.settings import RunKeywords, config_of, overrides_of
-from tunesmith.api.show import Outcome
-from tunesmith.api.sources import Data, as_source
+from tunesmith.api.settings import RunKeywords, config_unless
+from tunesmith.api.show import Document, Outcome
+from tunesmith.api.sources import Data
 from tunesmith.api.work import OnEvent, Working, working
-from tunesmith.core.errors import RunError, UsageError
+from tunesmith.core.errors import RunError
 from tunesmith.core.progress import Cancelled
 
 if TYPE_CHECKING:
@@ -26,9 +25,9 @@ STOPPING = "stopping after this step or these answers; again: at once (the last 
 
 @dataclass(frozen=True, slots=True)
 class Run(Outcome):
-    """A run: what it reached, and where everything of it lies.
+    """A run: its results, and where its files are.
 
-    ``notes`` were shown while it went, and must not be overlooked.
+    ``notes`` were shown during the run, and must not be overlooked.
     """
 
     summary: "RunSummary"
@@ -45,7 +44,7 @@ class Run(Outcome):
         return None if self.summary.adapter is None else Path(self.summary.adapter)
 
     @property
-    def evaluation(self) -> Mapping[str, object] | None:
+    def evaluation(self) -> Document | None:
         """The evaluate document; None without checks."""
         return self.summary.evaluation
 
@@ -53,9 +52,7 @@ class Run(Outcome):
     def verdict(self) -> str:
         """`yes`, `no` or `cannot tell`, with the reason."""
         verdict = (self.evaluation or {}).get("verdict")
-        if isinstance(verdict, Mapping):
-            return str(verdict["text"])
-        return "no purpose stated: loss only"
+        return str(verdict["text"]) if verdict else "no purpose stated: loss only"
 
     @property
     def metrics(self) -> list[dict[str, object]]:
@@ -109,62 +106,41 @@ def train(
     progress: bool | None = None,
     **keywords: Unpack[RunKeywords],
 ) -> Run:
-    """Fine-tune on rows; the run's folder holds everything, and the run comes back evaluated.
+    """Fine-tune on rows and evaluate the result; the run's folder holds everything.
 
     ``data``: a path or a list of them, a list of dicts, a `datasets.Dataset`, a table of pandas,
-    polars or Arrow. ``keywords``: those of ``RunKeywords``. ``resume``: a run that was interrupted,
-    by its folder, instead of anything else. ``on_event`` hears every event; ``progress`` shows a
-    line with a bar (None: in a terminal and in a notebook).
+    polars or Arrow. ``keywords``: those of ``RunKeywords``. ``resume``: an interrupted run, or its
+    folder, and nothing else. ``on_event`` receives every event; ``progress`` shows a line with a
+    bar (None: in a terminal and in a notebook).
 
     Raises ConfigError, DataError, ModelError and RunError for what cannot run, and Cancelled after
     Ctrl-C, with the run so far; it resumes by ``train(resume=...)``.
 
     >>> run = ts.train("rows.jsonl", method=ts.LoRA(rank=8), checks=["json"])  # doctest: +SKIP
     """
-    if resume is not None:
-        if data is not None or keywords:
-            raise UsageError("resume takes the run's own config, and nothing else beside it.")
-        return _train(None, _folder(resume), on_event=on_event, progress=progress)
-    from tunesmith.api.in_memory import holding
+    folder = None if resume is None else folder_of(resume)
+    with config_unless(folder, data, keywords) as config:
 
-    with holding(keywords) as given:
-        overrides = overrides_of(as_source(data), with_eval(given))
-        config = config_of(overrides, given.get("config"))
-        return _train(config, None, on_event=on_event, progress=progress)
+        def interrupted(display: "RunDisplay") -> str:
+            return _resume_text(folder or display.run_folder or _begun(config))
 
+        with working(STOPPING, stopped=interrupted, on_event=on_event, progress=progress) as work:
+            from tunesmith.runs.run import resume_run, train_run
 
-def with_eval(keywords: RunKeywords) -> RunKeywords:
-    """The keywords, with held-out rows in memory as a file."""
-    held = keywords.get("eval")
-    return {**keywords, "eval": as_source(held)} if held is not None else keywords  # type: ignore[typeddict-item]
-
-
-def _folder(run: "str | Path | Run") -> Path:
-    return run.folder if isinstance(run, Run) else Path(run)
-
-
-def _train(
-    config: "RunConfig | None",
-    resume: Path | None,
-    *,
-    on_event: OnEvent | None,
-    progress: bool | None,
-) -> Run:
-    def interrupted(display: "RunDisplay") -> str:
-        return _resume_text(resume or display.run_folder or _begun(config))
-
-    with working(STOPPING, stopped=interrupted, on_event=on_event, progress=progress) as work:
-        from tunesmith.runs.run import resume_run, train_run
-
-        if config is None:
-            assert resume is not None
-            summary = resume_run(resume, progress=work.progress)
-        else:
-            summary = train_run(config, progress=work.progress)
-        run = finished(summary, work)
+            if config is not None:
+                summary = train_run(config, progress=work.progress)
+            else:
+                assert folder is not None
+                summary = resume_run(folder, progress=work.progress)
+            run = finished(summary, work)
     if summary.reason == "stopped":
         raise Cancelled(_resume_text(run.folder), run)
     return run
+
+
+def folder_of(run: "str | Path | Run") -> Path:
+    """The folder of a run, or the one that is named."""
+    return run.folder if isinstance(run, Run) else Path(run)
 
 
 def finished(summary: "RunSummary", work: Working) -> Run:
@@ -186,4 +162,4 @@ def _resume_text(run: Path | None) -> str:
     if run is None:
         return "Stopped at once. `tunesmith runs list` shows the run if it had begun."
     command = f"tunesmith train --resume {shlex.quote(str(run))}"
-    return f"Stopped at once; what was saved before stays. To go on: {command}"
+    return f"Stopped at once; what was saved before stays. To resume: {command}"

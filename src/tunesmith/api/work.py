@@ -1,8 +1,8 @@
-"""Long work that a verb does: it is shown, heard by the caller, and can be cancelled."""
+"""Long work of a verb: it is shown, reported to the caller, and can be cancelled."""
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,16 +18,16 @@ from tunesmith.core.progress import (
 )
 
 if TYPE_CHECKING:
-    from tunesmith.api.display import GroupDisplay, RunDisplay
+    from tunesmith.api.display import RunDisplay
 
 OnEvent = Callable[[Event], None]
 OnRunEvent = Callable[[str, Event], None]  # of one of several runs, by its name
-_told = {"torch": not tunesmith.torch_came_first}
+_warned = {"torch": not tunesmith.torch_came_first}
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Working:
-    """What goes through long work: ``emit`` takes its events, ``stop`` asks whether to cancel."""
+    """What long work takes: ``emit`` for its events, ``stop`` asks whether to cancel."""
 
     emit: OnEvent
     stop: Callable[[], bool]
@@ -44,14 +44,13 @@ class Working:
         return tuple(self.display.warnings)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class GroupWork:
     """As ``Working``, for several runs: each event comes with the name of its run."""
 
     emit: OnRunEvent
     stop: Callable[[], bool]
-    display: "GroupDisplay"
-    warnings: dict[str, list[str]] = field(default_factory=dict)
+    warnings: Mapping[str, Sequence[str]]
 
     def progress_of(self, name: str) -> Progress:
         """What goes through the work of one run."""
@@ -60,16 +59,16 @@ class GroupWork:
 
 @contextlib.contextmanager
 def working(
-    notice: str,
+    notice: str = "",
     *,
-    stopped: "str | Callable[[RunDisplay], str]",
+    stopped: "str | Callable[[RunDisplay], str]" = "Stopped.",
     on_event: OnEvent | None = None,
     progress: bool | None = None,
 ) -> Iterator[Working]:
-    """Show events and pass them to ``on_event``; a first Ctrl-C says ``notice`` and cancels.
+    """Show events and pass them to ``on_event``; a first Ctrl-C prints ``notice`` and cancels.
 
-    Where the work is interrupted it raises Cancelled: ``stopped`` is what stays then, and the same
-    call resumes; or it makes the whole message. ``progress``: whether it is shown on standard
+    Where the work is interrupted it raises Cancelled: ``stopped`` is what is kept then, and the
+    same call resumes; or it makes the whole message. ``progress``: whether it is shown on standard
     error; None: in a terminal and in a notebook.
     """
     from tunesmith.api.display import RunDisplay, console_for
@@ -81,16 +80,14 @@ def working(
         if on_event is not None:
             on_event(event)
 
-    with display, cancelling(notice) as stop:
-        try:
-            _warn_of_torch(emit)
-            yield Working(emit, stop, display)
-        except KeyboardInterrupt as interrupt:
-            if isinstance(interrupt, Cancelled) and interrupt.message:
-                raise
-            if isinstance(stopped, str):
-                raise Cancelled(stopped, same_call=True) from None
-            raise Cancelled(stopped(display)) from None
+    def cancelled() -> Cancelled:
+        if isinstance(stopped, str):
+            return Cancelled(stopped, same_call=True)
+        return Cancelled(stopped(display))
+
+    with display, _cancelled_as(cancelled), cancelling(notice) as stop:
+        _warn_of_torch(emit)
+        yield Working(emit, stop, display)
 
 
 @contextlib.contextmanager
@@ -111,20 +108,29 @@ def working_on_runs(
         if on_event is not None:
             on_event(name, event)
 
-    with display, cancelling(notice) as stop:
-        try:
-            _warn_of_torch(lambda event: emit("together", event))
-            yield GroupWork(emit, stop, display, display.warnings)
-        except KeyboardInterrupt as interrupt:
-            if isinstance(interrupt, Cancelled) and interrupt.message:
-                raise
-            raise Cancelled(f"Stopped at once. {resume}") from None
+    def cancelled() -> Cancelled:
+        return Cancelled(f"Stopped at once. {resume}")
+
+    with display, _cancelled_as(cancelled), cancelling(notice) as stop:
+        _warn_of_torch(lambda event: emit("together", event))
+        yield GroupWork(emit, stop, display.warnings)
+
+
+@contextlib.contextmanager
+def _cancelled_as(cancelled: Callable[[], Cancelled]) -> Iterator[None]:
+    """Give an interrupt without a message the one that says how to resume."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if isinstance(interrupt, Cancelled) and interrupt.message:
+            raise
+        raise cancelled() from None
 
 
 def _warn_of_torch(emit: OnEvent) -> None:
     """Once in a process: where torch was imported first, its threads still spin."""
-    if not _told["torch"]:
-        _told["torch"] = True
+    if not _warned["torch"]:
+        _warned["torch"] = True
         emit(Notice("spin_count", torch_came_first_text()))
 
 
@@ -137,12 +143,12 @@ def torch_came_first_text() -> str:
 
 
 def cancelling(notice: str) -> contextlib.AbstractContextManager[Callable[[], bool]]:
-    """`cancel_on_signal`; without a notice the first one interrupts: for work that never asks."""
+    """`cancel_on_signal`; without a notice the first signal interrupts: work never asks."""
     return cancel_on_signal(notice) if notice else contextlib.nullcontext(never)
 
 
 def errors_folder() -> Path:
-    """Where what happened in an unexpected error is written."""
+    """Where the traceback of an unexpected error is written."""
     from tunesmith.models.cache import cache_root
 
     return cache_root() / "errors"

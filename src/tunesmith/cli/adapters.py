@@ -1,30 +1,38 @@
 """`tunesmith adapters`: which there are, does one fit, what clashes, combine, hand over."""
 
+import functools
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import typer
 
-from tunesmith.api.show import Outcome
-from tunesmith.cli.command import command
-from tunesmith.core.errors import UsageError
+from tunesmith.cli.command import Root, calls, numbers_of
 
 ROWS, MAX_DROP = 100, 10.0
-_Number = TypeVar("_Number", int, float)
+RUNS = Path("runs")
 
 Adapters = Annotated[
     list[str],
     typer.Argument(metavar="A B ...", help="Runs, or adapters' folders."),
 ]
+Named = Annotated[
+    str,
+    typer.Argument(
+        metavar="A", help="A run's folder, its name below --root, or an adapter's folder."
+    ),
+]
 SameBase = Annotated[
-    bool, typer.Option("--force", help="Bases of which the names alone differ are the same one.")
+    bool, typer.Option("--force", help="A base that differs only in its name is the right one.")
 ]
 Rows = Annotated[
     int, typer.Option(metavar="N", min=2, help="Held-out rows of each run that are asked, at most.")
 ]
 
+app = typer.Typer(help="Trained adapters: list, verify, combine, hand over.")
 
-@command
+
+@app.command("conflicts")
+@calls("conflicts")
 def conflicts(
     adapters: Adapters,
     scores: Annotated[
@@ -33,27 +41,30 @@ def conflicts(
             "--scores/--no-scores",
             show_default=False,
             help="Merge them by every method and measure what each costs on held-out rows. "
-            "Unless told: where an adapter lies in a run with checks and held-out rows.",
+            "By default: where an adapter lies in a run with checks and held-out rows.",
         ),
     ] = None,
     rows: Rows = ROWS,
     page: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", readable=False, help="Write all of it as an HTML page, too."),
+        typer.Option(metavar="FILE", readable=False, help="Also write all of it as an HTML page."),
     ] = None,
     force: SameBase = False,
-) -> Outcome:
+) -> None:
     """What clashes between adapters: layer by layer in their weights, and in what they answer.
 
     Each pair's cosine, signs and subspaces need the adapters alone. Scores need the base: each
     run's first check on its held-out rows, for the adapter alone and merged with the others.
     """
-    from tunesmith.api.merge import conflicts as run
-
-    return run(adapters, scores=scores, rows=rows, page=page, force=force, progress=True)
 
 
-@command
+@app.command("merge")
+@calls(
+    "merge",
+    weights=functools.partial(numbers_of, "weights", float),
+    density=functools.partial(numbers_of, "density", float),
+    rank=functools.partial(numbers_of, "rank", int),
+)
 def merge(  # noqa: PLR0913  # one parameter for each flag
     adapters: Adapters,
     out: Annotated[
@@ -74,20 +85,21 @@ def merge(  # noqa: PLR0913  # one parameter for each flag
         ),
     ] = False,
     weights: Annotated[
-        str, typer.Option(metavar="W,W", help="What each adapter counts; 1 unless given.")
-    ] = "",
+        str | None, typer.Option(metavar="W,W", help="What each adapter counts; 1 by default.")
+    ] = None,
     density: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="SHARE", help="Of entries kept; the method's own unless given. --auto: several."
+            metavar="SHARE",
+            help="Share of entries kept; by default the method's own. --auto: several.",
         ),
-    ] = "",
+    ] = None,
     rank: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="R", help="At most; that of all together unless given. --auto: several."
+            metavar="R", help="Largest rank; by default that of all together. --auto: several."
         ),
-    ] = "",
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of what a method draws.")] = 0,
     rows: Rows = ROWS,
     max_drop: Annotated[
@@ -101,49 +113,18 @@ def merge(  # noqa: PLR0913  # one parameter for each flag
         ),
     ] = MAX_DROP,
     force: SameBase = False,
-) -> Outcome:
+) -> None:
     """Adapters of one base, made one: by a method, or by the one that keeps most of each skill.
 
-    The result is a LoRA in PEFT's format. What its rank loses of the combination is told; --auto
-    refuses what would cost an adapter too much.
+    The result is a LoRA in PEFT's format. The command reports what its rank loses of the
+    combination; --auto refuses what would cost an adapter too much.
     """
-    from tunesmith.api.merge import merge as run
-
-    return run(
-        adapters,
-        out,
-        method=method,
-        auto=auto,
-        weights=_numbers("weights", weights, float),
-        density=_numbers("density", density, float),
-        rank=_numbers("rank", rank, int),
-        seed=seed,
-        rows=rows,
-        max_drop=max_drop,
-        force=force,
-        progress=True,
-    )
 
 
-def _numbers(flag: str, text: str, kind: type[_Number]) -> list[_Number]:
-    """`0.2,0.5` as numbers."""
-    try:
-        return [kind(part) for part in text.split(",") if text.strip()]
-    except ValueError:
-        example = "16,32" if kind is int else "1,0.5"
-        raise UsageError(
-            f"--{flag} {text}: these are no numbers.", remedy=f"Write --{flag} {example}."
-        ) from None
-
-
-@command
+@app.command("export")
+@calls("export")
 def export(  # noqa: PLR0913  # one parameter for each flag
-    adapter: Annotated[
-        str,
-        typer.Argument(
-            metavar="A", help="A run's folder, its name below --root, or an adapter's folder."
-        ),
-    ],
+    adapter: Named,
     to: Annotated[
         Literal["peft", "merged", "gguf", "ollama", "vllm"],
         typer.Option(
@@ -151,7 +132,7 @@ def export(  # noqa: PLR0913  # one parameter for each flag
             "llama.cpp. ollama: the same with a Modelfile. vllm: folded for vLLM and SGLang."
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="A folder that is not there yet.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="A folder that does not exist yet.")],
     dtype: Annotated[
         Literal["float32", "bfloat16", "float16"] | None,
         typer.Option(
@@ -169,88 +150,43 @@ def export(  # noqa: PLR0913  # one parameter for each flag
     prompts: Annotated[
         int, typer.Option(min=0, help="To answer with the export and compare; 0: do not run it.")
     ] = 5,
-    force: Annotated[
-        bool, typer.Option("--force", help="A base whose name alone differs is the right one.")
-    ] = False,
-    root: Annotated[
-        Path,
-        typer.Option(metavar="FOLDER", readable=False, help="The folder that holds the runs."),
-    ] = Path("runs"),
-) -> Outcome:
+    force: SameBase = False,
+    root: Root = RUNS,
+) -> None:
     """Hand an adapter over to another program, and see that it answers alike there."""
-    from tunesmith.api.export import export as run
-
-    return run(
-        adapter,
-        to,
-        out,
-        dtype=dtype,
-        merged=merged,
-        model=model,
-        prompts=prompts,
-        force=force,
-        root=root,
-        progress=True,
-    )
-
-
-app = typer.Typer(help="Trained adapters: list, verify, combine, hand over.")
-app.command("conflicts")(conflicts)
-app.command("merge")(merge)
-app.command("export")(export)
-
-Root = Annotated[
-    Path,
-    typer.Option(metavar="FOLDER", readable=False, help="The folder that holds the runs."),
-]
-Named = Annotated[
-    str,
-    typer.Argument(
-        metavar="A", help="A run's folder, its name below --root, or an adapter's folder."
-    ),
-]
 
 
 @app.command("list")
-@command
+@calls("list_adapters")
 def list_(
-    folder: Annotated[
+    folders: Annotated[
         list[Path] | None,
         typer.Argument(
-            show_default=False, help="Adapters' folders, or folders that hold some, besides."
+            metavar="FOLDER",
+            show_default=False,
+            help="Adapters' folders, or folders that hold some, besides.",
         ),
     ] = None,
-    root: Root = Path("runs"),
-) -> Outcome:
+    root: Root = RUNS,
+) -> None:
     """The adapters of all runs, and those in further folders."""
-    from tunesmith.api.adapters import list_adapters
-
-    return list_adapters(folder or (), root=root)
 
 
 @app.command("show")
-@command
-def show(adapter: Named, root: Root = Path("runs")) -> Outcome:
+@calls("show_adapter")
+def show(adapter: Named, root: Root = RUNS) -> None:
     """One adapter: its base, size, purpose, score, files, and the commands that come next."""
-    from tunesmith.api.adapters import show_adapter
-
-    return show_adapter(adapter, root=root)
 
 
 @app.command("verify")
-@command
+@calls("verify")
 def verify(
     adapter: Named,
     model: Annotated[
         str | None,
         typer.Option(show_default=False, help="The base to compare with, not the one it names."),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="A base whose name alone differs is the right one.")
-    ] = False,
-    root: Root = Path("runs"),
-) -> Outcome:
+    force: SameBase = False,
+    root: Root = RUNS,
+) -> None:
     """Does it fit its base: name, hash, layers and their widths, finite values? 1 if not."""
-    from tunesmith.api.adapters import verify as run
-
-    return run(adapter, model=model, force=force, root=root, progress=True)

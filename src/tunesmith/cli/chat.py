@@ -9,8 +9,7 @@ import typer
 
 from tunesmith.api.show import Outcome, sanitize
 from tunesmith.api.work import cancelling
-from tunesmith.cli.command import AsJson, command, refuse
-from tunesmith.cli.console import say
+from tunesmith.cli.command import LONGEST_ANSWER, AsJson, command, refuse, say
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.numbers import pluralize
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 
 HELP = """/reset         forget the conversation
-/system TEXT   start anew with this system prompt; without TEXT: show it
+/system TEXT   start again with this system prompt; without TEXT: show it
 /help          show this
 /quit          end (also Ctrl-D); Ctrl-C stops an answer"""
 
@@ -105,12 +104,12 @@ class ChatPrompt:
 
     def _reset(self, _: str) -> None:
         self._chat.reset(self._chat.system)
-        say("(the conversation starts anew)", style="dim")
+        say("(the conversation starts again)", style="dim")
 
     def _system(self, text: str) -> None:
         if text:
             self._chat.reset(text)
-            say("(system prompt set; the conversation starts anew)", style="dim")
+            say("(system prompt set; the conversation starts again)", style="dim")
         else:
             say(f"system prompt: {self._chat.system or self._chat.inserted_system or 'none'}")
 
@@ -129,7 +128,7 @@ def chat(  # noqa: PLR0913  # one parameter for each flag
         list[str] | None,
         typer.Option(
             metavar="A",
-            help="One more that answers beside: an adapter's or a run's folder, or `base` for the "
+            help="One more that answers too: an adapter's or a run's folder, or `base` for the "
             "model without one. Can be repeated.",
         ),
     ] = None,
@@ -141,9 +140,7 @@ def chat(  # noqa: PLR0913  # one parameter for each flag
         float | None,
         typer.Option("--top-p", min=0, max=1, help="Draw from the likeliest tokens of this share."),
     ] = None,
-    max_new_tokens: Annotated[
-        int | None, typer.Option("--max-new-tokens", min=1, help="Longest answer, in tokens.")
-    ] = None,
+    max_new_tokens: Annotated[int | None, LONGEST_ANSWER] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the draws, where there are any.")] = 0,
     force: Annotated[
         bool,

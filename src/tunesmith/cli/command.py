@@ -5,6 +5,7 @@ import functools
 import inspect
 import json
 import math
+import operator
 import os
 import platform
 import shlex
@@ -17,28 +18,30 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ParamSpec, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TextIO, TypeVar
 
 import typer
 from typer.models import OptionInfo
 
-from tunesmith import __version__
-from tunesmith.api.show import Outcome
+import tunesmith
+from tunesmith.api.show import Outcome, sanitize, standard_console
 from tunesmith.api.work import errors_folder
-from tunesmith.cli.console import results, say
-from tunesmith.core.errors import OldNameWarning, TunesmithError
+from tunesmith.core.errors import OldNameWarning, TunesmithError, UsageError
 from tunesmith.core.progress import Cancelled, status_of_cancel
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from tunesmith.config.keys import Key
 
 
-# What the file system refuses and a user can mend, wherever it comes up.
+# What the file system refuses and a user can fix, wherever it comes up.
 _FIXABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG}
 words_given: ContextVar[Sequence[str]] = ContextVar("words_given", default=())
 
 Document = Mapping[str, object]
 P = ParamSpec("P")
+Number = TypeVar("Number", int, float)
 
 AsJson = Annotated[
     bool,
@@ -49,9 +52,38 @@ _Debug = Annotated[
     typer.Option("--debug", help="Show where an error comes from."),
 ]
 
+# Parameters that several commands have.
+Root = Annotated[
+    Path,
+    typer.Option(metavar="FOLDER", readable=False, help="The folder that holds the runs."),
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data.map", metavar="OURS=THEIRS", help="A column's name in the file. Repeatable."
+    ),
+]
+LONGEST_ANSWER = typer.Option("--max-new-tokens", min=1, help="Longest answer, in tokens.")
+Share = Annotated[float, typer.Option(help="Share that is held out.")]
+
+
+def results() -> "Console":
+    """Standard output, for what was asked; wide enough for tables when it is no terminal."""
+    return standard_console(stderr=False)
+
+
+def messages() -> "Console":
+    """Standard error, for progress, notes and errors."""
+    return standard_console(stderr=True)
+
+
+def say(text: str, *, style: str | None = None) -> None:
+    """One message on standard error, never wrapped, so that it can be searched and copied."""
+    messages().print(sanitize(text), style=style, soft_wrap=True)
+
 
 def command(function: Callable[P, Outcome]) -> Callable[P, None]:
-    """``function`` as a command: with --json and --debug, its result printed, its errors told.
+    """``function`` as a command: with --json and --debug, its result and its errors printed.
 
     It ends in `typer.Exit`: 0, 1 for a refusal or a result that is not good, 2 for wrong usage, 130
     for Ctrl-C, 143 for SIGTERM. A function that must know of --json before it has a result takes
@@ -77,6 +109,50 @@ def command(function: Callable[P, Outcome]) -> Callable[P, None]:
     parameters = [*signature.parameters.values(), *added]
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return run
+
+
+def calls(
+    verb: str, **read: Callable[[Any], object]
+) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Make a command of a function without a body: it calls ``verb`` of `import tunesmith`.
+
+    Each parameter goes there under its own name, unless it is None: the verb's default holds then.
+    ``read`` makes the value of what the command line gives.
+    """
+
+    def bind(function: Callable[P, None]) -> Callable[P, None]:
+        @functools.wraps(function)
+        def call(*_: P.args, **given: P.kwargs) -> Outcome:
+            found: Callable[..., Outcome] = operator.attrgetter(verb)(tunesmith)
+            values: dict[str, object] = {n: v for n, v in given.items() if v is not None}
+            values |= {name: make(values[name]) for name, make in read.items() if name in values}
+            if "progress" in inspect.signature(found).parameters:
+                values["progress"] = True
+            return found(**values)
+
+        run = command(call)
+        run.verb = verb  # type: ignore[attr-defined]  # which a test compares
+        return run
+
+    return bind
+
+
+def numbers_of(flag: str, kind: type[Number], text: str) -> list[Number]:
+    """`0.2,0.5` as numbers."""
+    try:
+        return [kind(part) for part in text.split(",") if text.strip()]
+    except ValueError:
+        example = "16,32" if kind is int else "1,0.5"
+        raise UsageError(
+            f"--{flag} {text}: these are not numbers.", remedy=f"Write --{flag} {example}."
+        ) from None
+
+
+def pairs_of(flag: str, pairs: Sequence[str] | None) -> dict[str, str]:
+    """`OURS=THEIRS` of a flag that can be repeated; UsageError for another form."""
+    if wrong := [pair for pair in pairs or () if "=" not in pair]:
+        raise UsageError(f"--{flag} takes OURS=THEIRS (given: {', '.join(wrong)}).")
+    return {ours: theirs for pair in pairs or () for ours, _, theirs in [pair.partition("=")]}
 
 
 def _show_warning(
@@ -137,7 +213,7 @@ def _with_same_words(cancelled: Cancelled) -> str:
     if not cancelled.same_call:
         return str(cancelled)
     again = shlex.join(["tunesmith", *words_given.get()])
-    return f"{cancelled.message} To go on from there: {again}"
+    return f"{cancelled.message} To resume: {again}"
 
 
 def _report_interrupt(message: str, *, as_json: bool) -> None:
@@ -145,9 +221,9 @@ def _report_interrupt(message: str, *, as_json: bool) -> None:
 
 
 def refuse(error: TunesmithError, *, as_json: bool) -> None:
-    """Tell an error: the message and the way out, or the same as a JSON document.
+    """Print an error: the message and the way out, or the same as a JSON document.
 
-    What it says besides (``details``: a Outcome) is told with it.
+    Its ``details`` (an Outcome), where it has any, are printed with it.
     """
     details = getattr(error, "details", None)
     if as_json:
@@ -163,7 +239,7 @@ def refuse(error: TunesmithError, *, as_json: bool) -> None:
 
 
 def write_document(document: Document) -> None:
-    """The one JSON document on standard output; what JSON cannot say (NaN) is null."""
+    """The one JSON document on standard output; what JSON cannot hold (NaN) is null."""
     sys.stdout.write(json.dumps(_plain(document), indent=2, ensure_ascii=False) + "\n")
     sys.stdout.flush()
 
@@ -179,7 +255,7 @@ def _plain(value: object) -> object:
 
 
 def _unexpected(error: Exception) -> TunesmithError:
-    """An error that is ours to mend: its traceback in a file that the message names."""
+    """A fault of ours: its traceback in a file that the message names."""
     if isinstance(error, OSError) and error.errno in _FIXABLE:
         where = f"{error.filename}: " if error.filename else ""
         return TunesmithError(f"{where}{error.strerror}.", code="file_system")
@@ -197,7 +273,8 @@ def _write_traceback(error: Exception) -> Path:
 
     now = datetime.now(UTC)
     file = errors_folder() / f"{now:%Y%m%d-%H%M%S}-{os.getpid()}.txt"
-    head = f"tunesmith {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
+    python = f"Python {platform.python_version()}, {platform.platform()}"
+    head = f"tunesmith {tunesmith.__version__}, {python}\n"
     command_line = " ".join(sys.argv)
     trace = "".join(traceback.format_exception(error))
     replace_text(file, f"{head}{command_line}\n{now.isoformat()}\n\n{trace}")

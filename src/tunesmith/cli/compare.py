@@ -1,15 +1,13 @@
 """`tunesmith compare` and `tunesmith data curve`: several runs beside each other."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tunesmith.api.show import Outcome
-from tunesmith.cli.command import command, help_with_keys
+from tunesmith.cli.command import command, help_with_keys, numbers_of
 from tunesmith.cli.train import read_words, run_keys
-from tunesmith.core.errors import UsageError
 
 
 @command
@@ -26,7 +24,7 @@ def compare(
         ),
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(metavar="OUT", help="Go on with the comparison in this folder.")
+        Path | None, typer.Option(metavar="OUT", help="Resume the comparison in this folder.")
     ] = None,
     _: Annotated[bool, help_with_keys(run_keys)] = False,
 ) -> Outcome:
@@ -35,25 +33,14 @@ def compare(
     Adapters over one base train at the same time, their documents in one stream. CONFIG may list
     `methods: [{name, kind, ...}]`; its other keys, and flags, hold for every run.
     """
-    if resume is not None and (context.args or methods or grid):
-        raise UsageError(
-            "--resume goes on with the runs as they were set up; it takes nothing else.",
-            remedy=f"Write: tunesmith compare --resume {shlex.quote(str(resume))}",
-        )
     from tunesmith.api.compare import compare as run
     from tunesmith.api.compare import read_grid, read_kinds
 
-    if resume is not None:
-        return run(resume=resume, progress=True)
-    if not context.args and methods is None:
-        raise UsageError(
-            "Nothing to compare is named.",
-            remedy="Write: tunesmith compare CONFIG --methods lora,prompt",
-        )
     file, flags = read_words(context.args, command="compare")
     return run(
         methods=[] if methods is None else read_kinds(methods),
         grid=read_grid(grid or []),
+        resume=resume,
         config=file,
         settings=flags,
         progress=True,
@@ -67,7 +54,7 @@ def curve(
         str, typer.Option(metavar="S,S", help="Shares of the training rows, a run for each.")
     ] = "0.125,0.25,0.5,1",
     resume: Annotated[
-        Path | None, typer.Option(metavar="OUT", help="Go on with the curve in this folder.")
+        Path | None, typer.Option(metavar="OUT", help="Resume the curve in this folder.")
     ] = None,
     _: Annotated[bool, help_with_keys(run_keys)] = False,
 ) -> Outcome:
@@ -78,22 +65,11 @@ def curve(
     """
     from tunesmith.api.curve import curve as run
 
-    if resume is not None and context.args:
-        raise UsageError(
-            "--resume goes on with the curve as it was set up; it takes nothing else.",
-            remedy=f"Write: tunesmith data curve --resume {shlex.quote(str(resume))}",
-        )
-    if resume is not None:
-        return run(resume=resume, progress=True)
-    numbers = _numbers(shares)
     file, flags = read_words(context.args, command="data curve")
-    return run(shares=numbers, config=file, settings=flags, progress=True)
-
-
-def _numbers(text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise UsageError(
-            f"--shares {text}: these are no numbers.", remedy="Write: --shares 0.25,0.5,1"
-        ) from None
+    return run(
+        shares=numbers_of("shares", float, shares),
+        resume=resume,
+        config=file,
+        settings=flags,
+        progress=True,
+    )

@@ -1,23 +1,110 @@
-"""`tunesmith data`: would a run take it, how does a model see it, split it, distil, more of it."""
+"""`tunesmith data`: would a run take it, how does a model see it, split it, distill it."""
 
+import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tunesmith.api.show import Outcome, show_notes
-from tunesmith.cli.command import CONTEXT, FILE_KEYS, command, help_with_keys, keys_named
+from tunesmith.cli.command import (
+    CONTEXT,
+    FILE_KEYS,
+    LONGEST_ANSWER,
+    Columns,
+    Share,
+    calls,
+    command,
+    help_with_keys,
+    keys_named,
+    messages,
+    pairs_of,
+    say,
+)
 from tunesmith.cli.compare import curve
-from tunesmith.cli.console import messages, say
+from tunesmith.core.errors import UsageError
+
+app = typer.Typer(help="Check data, see it as the model will, split it, distill an instruction.")
+with_keys = functools.partial(
+    app.command, options_metavar="[--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT
+)
 
 
+DATA = (*FILE_KEYS, "data.max_tokens", "data.document", "data.control_tokens")
+SHOWN = (*DATA, "model", "trust_remote_code")
+LIMITS = ("data.overflow", "data.max_tokens", "data.drop")
+METHOD = ("method.kind", "train.epochs", "train.seed", "train.threads", "dtype", "device")
+RUN = (*SHOWN, "data.eval", *LIMITS, *METHOD)
+
+
+File = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE [FILE ...]",
+        help="Rows: JSONL, JSON, CSV, Parquet, XLSX, text, a folder; several are trained together.",
+    ),
+]
+
+
+@with_keys("check")
 @command
+def check(
+    context: typer.Context,
+    file: File,
+    _: Annotated[bool, help_with_keys(lambda: keys_named(*RUN))] = False,
+) -> Outcome:
+    """Every fault with its line and a remedy; exit status 1 if a run would refuse the data.
+
+    It also reports sizes, lengths, an estimate of the training time, and notes on what would train
+    badly (docs/data-quality.md). Tokens are kept, so that neither a second check nor the run makes
+    them again.
+    """
+    from tunesmith.api.data import check as run
+    from tunesmith.cli.keys import read_file_words
+
+    data, flags = read_file_words(file, context.args, known=keys_named(*RUN), several=True)
+    return run(data, settings=flags, progress=True)
+
+
+@with_keys("show")
+@command
+def show(
+    context: typer.Context,
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", help="Rows: JSONL, JSON, CSV, Parquet, XLSX, text, a folder."
+        ),
+    ],
+    rows: Annotated[int, typer.Option("-n", min=1, metavar="ROWS", help="How many rows.")] = 3,
+    page: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Also write them as a page.")
+    ] = None,
+    tokens: Annotated[bool, typer.Option("--tokens", help="Show where tokens begin.")] = False,
+    _: Annotated[bool, help_with_keys(lambda: keys_named(*SHOWN))] = False,
+) -> Outcome:
+    """Rows as the model will see them: the chat template applied, supervised text in colour."""
+    from tunesmith.api.show_data import show as run
+    from tunesmith.cli.keys import read_file_words
+
+    data, flags = read_file_words(file, context.args, known=keys_named(*SHOWN))
+    found = run(data, rows=rows, page=page, tokens=tokens, settings=flags)
+    show_notes(messages(), found.notes)
+    if page is not None:
+        say(f"Written: {page}")
+    say(found.legend(in_colour=messages().color_system is not None), style="dim")
+    return found
+
+
+@app.command("split")
+@calls("split", columns=functools.partial(pairs_of, "data.map"))
 def split(  # noqa: PLR0913  # one parameter for each flag
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Rows, as for `data check`.")],
+    data: Annotated[str, typer.Argument(metavar="FILE", help="Rows, as for `data check`.")],
     out: Annotated[
         str, typer.Option(metavar="FOLDER", help="A new folder: train.jsonl and eval.jsonl.")
     ],
-    share: Annotated[float, typer.Option(help="Of the rows that are held out.")] = 0.1,
+    share: Share = 0.1,
     by: Annotated[
         str,
         typer.Option(
@@ -37,12 +124,7 @@ def split(  # noqa: PLR0913  # one parameter for each flag
     format: Annotated[  # the key's name
         str, typer.Option("--data.format", metavar="NAME", help="Layout of a row.")
     ] = "auto",
-    columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--data.map", metavar="OURS=THEIRS", help="A column's name in the file. Repeatable."
-        ),
-    ] = None,
+    columns: Columns = None,
     encoding: Annotated[
         str, typer.Option("--data.encoding", metavar="NAME", help="Of text files.")
     ] = "auto",
@@ -53,64 +135,30 @@ def split(  # noqa: PLR0913  # one parameter for each flag
         str | None,
         typer.Option("--data.part", metavar="NAME", help="Sheet, JSON list, member of a zip."),
     ] = None,
-) -> Outcome:
+) -> None:
     """Hold out rows in two files; what is nearly the same is never on both sides.
 
     The choice depends on the rows and the seed, not on their order. Rows of JSON lines are copied
     byte for byte, other files become JSON lines.
     """
-    from tunesmith.api.data import split as run
-    from tunesmith.cli.keys import pairs_of
-
-    return run(
-        file,
-        out,
-        share=share,
-        by=by,
-        stratify=stratify,
-        seed=seed,
-        format=format,
-        columns=pairs_of("data.map", columns),
-        encoding=encoding,
-        delimiter=delimiter,
-        part=part,
-    )
 
 
-DATA = (*FILE_KEYS, "data.max_tokens", "data.document", "data.control_tokens")
-SHOWN = (*DATA, "model", "trust_remote_code")
+def _checks(words: Sequence[str]) -> list[object]:
+    """Each check as a config has it: a kind, or a mapping in YAML."""
+    import yaml
+
+    try:
+        return [yaml.safe_load(word) if word.lstrip()[:1] == "{" else word for word in words]
+    except yaml.YAMLError as error:
+        problem = getattr(error, "problem", None) or error
+        raise UsageError(
+            f"--check {' --check '.join(words)}: not valid YAML: {problem}.",
+            remedy="Put texts in quotes, or write the check in a file and give it with --config.",
+        ) from None
 
 
-@command
-def show(
-    context: typer.Context,
-    file: Annotated[
-        str,
-        typer.Argument(
-            metavar="FILE", help="Rows: JSONL, JSON, CSV, Parquet, XLSX, text, a folder."
-        ),
-    ],
-    rows: Annotated[int, typer.Option("-n", min=1, metavar="ROWS", help="How many rows.")] = 3,
-    page: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write them as a page, too.")
-    ] = None,
-    tokens: Annotated[bool, typer.Option("--tokens", help="Show where tokens begin.")] = False,
-    _: Annotated[bool, help_with_keys(lambda: keys_named(*SHOWN))] = False,
-) -> Outcome:
-    """Rows as the model will see them: the chat template applied, supervised text in colour."""
-    from tunesmith.api.show_data import show as run
-    from tunesmith.cli.keys import read_file_words
-
-    data, flags = read_file_words(file, context.args, known=keys_named(*SHOWN))
-    found = run(data, rows=rows, page=page, tokens=tokens, settings=flags)
-    show_notes(messages(), found.notes)
-    if page is not None:
-        say(f"Written: {page}")
-    say(found.legend(in_colour=messages().color_system is not None), style="dim")
-    return found
-
-
-@command
+@app.command("distill")
+@calls("distill", checks=_checks)
 def distill(  # noqa: PLR0913  # one parameter for each flag
     prompt: Annotated[str, typer.Option(metavar="FILE", help="A text file: the instruction.")],
     inputs: Annotated[
@@ -129,9 +177,10 @@ def distill(  # noqa: PLR0913  # one parameter for each flag
             help="A run's YAML file: its base, checks, longest answer and seed are used.",
         ),
     ] = None,
-    check: Annotated[
+    checks: Annotated[
         list[str] | None,
         typer.Option(
+            "--check",
             metavar="CHECK",
             help="A kind (json, exact, ...), or as in a config: '{kind: regex, pattern: ^Yes}'. "
             "Repeatable.",
@@ -151,74 +200,16 @@ def distill(  # noqa: PLR0913  # one parameter for each flag
     temperature: Annotated[
         float | None, typer.Option(min=0, help="Of the draws; 0.7 by default.")
     ] = None,
-    max_new_tokens: Annotated[
-        int | None, typer.Option("--max-new-tokens", min=1, help="Longest answer, in tokens.")
-    ] = None,
+    max_new_tokens: Annotated[int | None, LONGEST_ANSWER] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the draws.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with what an earlier call saved beside FILE.")
+        bool, typer.Option("--resume", help="Resume from what an earlier call saved beside FILE.")
     ] = False,
-) -> Outcome:
+) -> None:
     """Let the base answer under an instruction, and keep what passes as rows without it.
 
     Any method then trains on the rows, and the instruction need not be sent any more.
     """
-    from tunesmith.api.distill import distill as run
-
-    return run(
-        prompt,
-        inputs,
-        out,
-        checks=check or (),
-        config=config,
-        model=model,
-        samples=samples,
-        keep=keep,
-        temperature=temperature,
-        max_new_tokens=max_new_tokens,
-        seed=seed,
-        resume=resume,
-        progress=True,
-    )
 
 
-app = typer.Typer(help="Check data, see it as the model will, split it, distil an instruction.")
-
-LIMITS = ("data.overflow", "data.max_tokens", "data.drop")
-METHOD = ("method.kind", "train.epochs", "train.seed", "train.threads", "dtype", "device")
-RUN = (*SHOWN, "data.eval", *LIMITS, *METHOD)
-
-
-File = Annotated[
-    str,
-    typer.Argument(
-        metavar="FILE [FILE ...]",
-        help="Rows: JSONL, JSON, CSV, Parquet, XLSX, text, a folder; several are trained together.",
-    ),
-]
-
-
-@app.command("check", options_metavar="[--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT)
-@command
-def check(
-    context: typer.Context,
-    file: File,
-    _: Annotated[bool, help_with_keys(lambda: keys_named(*RUN))] = False,
-) -> Outcome:
-    """Every fault with its line and a remedy; exit status 1 if a run would refuse the data.
-
-    Sizes, lengths and an estimate of the training time stand beside them, and notes on what would
-    train badly: docs/data-quality.md. Tokens are kept, so that neither a second check nor the run
-    makes them again.
-    """
-    from tunesmith.api.data import check as run
-    from tunesmith.cli.keys import read_file_words
-
-    data, flags = read_file_words(file, context.args, known=keys_named(*RUN), several=True)
-    return run(data, settings=flags, progress=True)
-
-
-app.command("show", options_metavar="[--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT)(show)
-app.command("split")(split)
-app.command("distill")(distill)
-app.command("curve", options_metavar="[--KEY VALUE ...] [OPTIONS]", context_settings=CONTEXT)(curve)
+with_keys("curve")(curve)

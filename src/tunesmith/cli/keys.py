@@ -71,10 +71,3 @@ def read_file_words(
     if positional and not several:
         raise UsageError(f"One FILE can be given, not also {', '.join(positional)}.")
     return [file, *positional] if positional else file, nested
-
-
-def pairs_of(flag: str, pairs: Sequence[str] | None) -> dict[str, str]:
-    """`OURS=THEIRS` of a flag that can be repeated; UsageError for another form."""
-    if wrong := [pair for pair in pairs or () if "=" not in pair]:
-        raise UsageError(f"--{flag} takes OURS=THEIRS (given: {', '.join(wrong)}).")
-    return {ours: theirs for pair in pairs or () for ours, _, theirs in [pair.partition("=")]}

@@ -9,9 +9,8 @@ import typer
 from tunesmith import __version__
 from tunesmith.cli import adapters, data, rag, runs, setup
 from tunesmith.cli.chat import chat
-from tunesmith.cli.command import CONTEXT, refuse, words_given
+from tunesmith.cli.command import CONTEXT, refuse, say, words_given
 from tunesmith.cli.compare import compare
-from tunesmith.cli.console import say
 from tunesmith.cli.runs import report
 from tunesmith.cli.setup import demo, doctor, init, methods
 from tunesmith.cli.train import evaluate, train

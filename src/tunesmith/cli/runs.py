@@ -5,47 +5,32 @@ from typing import Annotated
 
 import typer
 
-from tunesmith.api.show import Outcome
-from tunesmith.cli.command import command
+from tunesmith.cli.command import Root, calls
 
 
-@command
+@calls("write_report")
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's or a comparison's folder.")],
     language: Annotated[
         str, typer.Option(metavar="LANGUAGE", help="Of the page: en or ko.")
     ] = "en",
-) -> Outcome:
+) -> None:
     """Did it work? One HTML file, report.html in the folder, that loads nothing from anywhere."""
-    from tunesmith.api.runs import write_report
-
-    return write_report(run, language=language)
 
 
 app = typer.Typer(help="The history of runs.")
 
-Root = Annotated[
-    Path,
-    typer.Option(metavar="FOLDER", readable=False, help="The folder that holds the runs."),
-]
-
 
 @app.command("list")
-@command
-def list_(root: Root = Path("runs")) -> Outcome:
+@calls("list_runs")
+def list_(root: Root = Path("runs")) -> None:
     """Every run below a folder: how far it came, and its losses."""
-    from tunesmith.api.runs import list_runs
-
-    return list_runs(root)
 
 
 @app.command("show")
-@command
+@calls("show_run")
 def show(
     run: Annotated[str, typer.Argument(help="A run's folder, or its name below --root.")],
     root: Root = Path("runs"),
-) -> Outcome:
+) -> None:
     """One run: its config, state, losses, and the commands that come next."""
-    from tunesmith.api.runs import show_run
-
-    return show_run(run, root=root)

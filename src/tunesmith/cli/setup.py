@@ -6,12 +6,11 @@ from typing import Annotated
 import typer
 
 from tunesmith.api.show import Outcome
-from tunesmith.cli.command import FILE_KEYS, command, help_with_keys, keys_named
-from tunesmith.cli.console import say
+from tunesmith.cli.command import FILE_KEYS, calls, command, help_with_keys, keys_named, say
 
 INTRODUCTION = """\
-This fetches a small model once, teaches it with LoRA to answer the users of a voice assistant
-in JSON, and asks it questions that it was not trained on, before and after."""
+This fetches a small model once, teaches it with LoRA to answer the users of a smart speaker in
+JSON, and asks it questions that it was not trained on, before and after."""
 
 
 @command
@@ -28,12 +27,9 @@ def demo(
     return run(out, progress=True)
 
 
-@command
-def doctor() -> Outcome:
+@calls("doctor")
+def doctor() -> None:
     """Processor, memory, GPU, cache and versions: one page for a bug report."""
-    from tunesmith.api.setup import doctor as run
-
-    return run()
 
 
 @command
@@ -62,28 +58,19 @@ app = typer.Typer(help="Base models: known short names, what is cached, fetching
 
 
 @app.command("list")
-@command
-def list_() -> Outcome:
+@calls("list_models")
+def list_() -> None:
     """Known short names, and which of them are cached."""
-    from tunesmith.api.catalog import list_models
-
-    return list_models()
 
 
 @app.command("pull")
-@command
+@calls("pull")
 def pull(
     name: Annotated[str, typer.Argument(help="Short name, .gguf file or hub id.")],
-) -> Outcome:
+) -> None:
     """Fetch a base into the cache, so that later commands need no network."""
-    from tunesmith.api.catalog import pull as run
-
-    return run(name, progress=True)
 
 
-@command
-def methods() -> Outcome:
+@calls("list_methods")
+def methods() -> None:
     """The fine-tuning methods: what each trains, for, against, when to use it."""
-    from tunesmith.api.catalog import list_methods
-
-    return list_methods()

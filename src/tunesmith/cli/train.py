@@ -34,7 +34,7 @@ def train(
         typer.Option(
             metavar="RUN",
             readable=False,
-            help="Go on with the run in this folder, as it was set up.",
+            help="Resume the run in this folder with its own config.",
         ),
     ] = None,
     _: Annotated[bool, help_with_keys(run_keys)] = False,
@@ -46,15 +46,8 @@ def train(
     """
     from tunesmith.api.train import train as run
 
-    if resume is not None:
-        if context.args:
-            raise UsageError(
-                f"--resume goes on with the run's own config; it does not take {context.args[0]}.",
-                remedy=f"Write: tunesmith train --resume {shlex.quote(str(resume))}",
-            )
-        return run(resume=resume, progress=True)
     file, flags = read_words(context.args, command="train")
-    return run(config=file, settings=flags, progress=True)
+    return run(resume=resume, config=file, settings=flags, progress=True)
 
 
 def read_words(words: list[str], *, command: str) -> "tuple[Path | None, Flags]":
@@ -94,7 +87,7 @@ def evaluate(
     data: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE", help="Ask the rows of this file instead of those that the run held out."
+            metavar="FILE", help="Use the rows of this file instead of those that the run held out."
         ),
     ] = None,
     out: Annotated[
@@ -107,10 +100,10 @@ def evaluate(
     ] = None,
     _: Annotated[bool, help_with_keys(evaluate_keys)] = False,
 ) -> Outcome:
-    """Did it work? Judge a run again: `tunesmith evaluate RUN`, or an adapter's folder, or a model.
+    """Did it work? Evaluate a run again: `tunesmith evaluate RUN`, an adapter's folder, or a model.
 
     Base, base with your long prompt, base with examples and tuned answer the same held-out rows;
-    checks and probes give the verdict. Answers are kept: what was answered is not asked again.
+    checks and probes give the verdict. Answers are cached: no question is answered twice.
     """
     from tunesmith.api.evaluate import evaluate as run
 

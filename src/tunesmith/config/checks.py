@@ -1,4 +1,4 @@
-"""The settings of each check that an answer must pass, told apart by `kind`."""
+"""The settings of each check that an answer must pass, by its `kind`."""
 
 import re
 from collections.abc import Callable
@@ -56,8 +56,9 @@ def _trimmed(texts: tuple[str, ...], trim: Callable[[str], str], where: str) -> 
     """The texts; ValueError for one with white space where answers are trimmed."""
     for text in texts:
         if text != trim(text):
-            told = f"{text!r} has white space {where}, where answers have none: leave it out"
-            raise ValueError(told)
+            raise ValueError(
+                f"{text!r} has white space {where}, where answers have none: leave it out"
+            )
     return texts
 
 
@@ -72,7 +73,7 @@ class StartsWithSettings(Settings):
     @field_validator("beginnings")
     @classmethod
     def _can_begin_an_answer(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
-        return _trimmed(texts, str.lstrip, "in front")
+        return _trimmed(texts, str.lstrip, "at its start")
 
 
 class EndsWithSettings(Settings):
@@ -134,7 +135,8 @@ class LanguageSettings(Settings):
     name: CheckName = None
     language: str = Field(min_length=2, description="ISO 639 code, such as en or ko")
     among: tuple[str, ...] = Field(
-        (), description="the only languages it could be; a short answer is then told more surely"
+        (),
+        description="the only languages it could be; a short answer is then recognized more surely",
     )
 
 
@@ -196,7 +198,7 @@ class SimilaritySettings(Settings):
 class StyleSettings(Settings):
     """A classifier, trained on the data's own answers against the base's, takes it for the data's.
 
-    It is trained when the base has answered; its own accuracy stands beside the score.
+    It is trained when the base has answered; its own accuracy is shown with the score.
     """
 
     kind: Literal["style"] = "style"
@@ -204,7 +206,7 @@ class StyleSettings(Settings):
 
 
 class JudgeSettings(Settings):
-    """A model behind an OpenAI-compatible endpoint judges the answer by a rubric."""
+    """A model behind an OpenAI-compatible endpoint grades the answer by a rubric."""
 
     kind: Literal["judge"] = "judge"
     name: CheckName = None
@@ -222,7 +224,7 @@ class JudgeSettings(Settings):
     timeout_seconds: float = Field(60.0, gt=0, allow_inf_nan=False, description="longest wait")
     tries: int = Field(3, ge=1, description="times that a request is sent before it has failed")
     parallel: int = Field(4, ge=1, description="requests at once")
-    max_tokens: int = Field(1024, ge=1, description="longest judgement")
+    max_tokens: int = Field(1024, ge=1, description="longest reply of the judge")
 
     @field_validator("key")
     @classmethod
@@ -230,7 +232,7 @@ class JudgeSettings(Settings):
         if value is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", value):
             raise _secret(
                 "is the name of an environment variable in capitals; "
-                "a key itself never stands in a config"
+                "a key itself never belongs in a config"
             )
         return value
 

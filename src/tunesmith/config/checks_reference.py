@@ -32,7 +32,7 @@ Marker = Annotated[
     str | None,
     Field(
         min_length=1,
-        description="text that stands before the final answer, such as `####`; null: `####`, "
+        description="text before the final answer, such as `####`; null: `####`, "
         r"`\boxed{}` or `answer is`, else the last number",
     ),
 ]
@@ -45,7 +45,7 @@ RelativeTolerance = Annotated[
 
 
 class ExactSettings(Settings):
-    """The answer equals the reference, white space around both set aside."""
+    """The answer equals the reference, white space around both ignored."""
 
     kind: Literal["exact"] = "exact"
     name: CheckName = None
@@ -100,7 +100,7 @@ class SlotsSettings(Settings):
     name: CheckName = None
     source: Literal["reference", "question"] = Field(
         "reference",
-        description="where the slots stand, as JSON or `name[x], food[y]`; question: the answer "
+        description="where the slots are, as JSON or `name[x], food[y]`; question: the answer "
         "is a text that must mention their values",
     )
     field: str | None = Field(None, min_length=1, description="key of the JSON that holds them")

@@ -97,7 +97,7 @@ class PriceSettings(Settings):
 
 
 class EvaluateSettings(Settings):
-    """How the result is judged on held-out rows."""
+    """How the result is evaluated on held-out rows."""
 
     checks: tuple[CheckSettings, ...] = Field((), description="rules; the first decides")
     rows: int = Field(200, ge=1, description="held-out rows that are answered, at most")

@@ -12,7 +12,7 @@ from tunesmith.config.settings import SECRET, Settings, known_keys, nested_model
 from tunesmith.core.errors import ConfigError
 
 COMMAND_LINE = "command line"
-_Fault = Mapping[str, object]  # as pydantic tells it
+_Fault = Mapping[str, object]  # as pydantic reports it
 _Names = tuple[str, ...]  # of keys, outer first, as a user wrote them
 S = TypeVar("S", bound=Settings)
 
@@ -26,7 +26,7 @@ def validate(
 ) -> S:
     """Build ``model`` from ``values``; raises ConfigError with one line per fault, all of them.
 
-    ``source`` is where the values stand, but for those that ``flags`` gave.
+    ``source`` names where the values come from, except for those that ``flags`` gave.
     """
     try:
         return model.model_validate(values)
@@ -34,13 +34,13 @@ def validate(
         given = _Given(model, values, source, flags or {})
         found = _by_key(values, error.errors(include_url=False))
         raise ConfigError(
-            "\n".join(given.told(names, faults) for names, faults in found.items()),
+            "\n".join(given.line(names, faults) for names, faults in found.items()),
             remedy="`tunesmith train --help` lists every key.",
         ) from None
 
 
 def _by_key(values: Mapping[str, object], errors: Sequence[_Fault]) -> dict[_Names, list[_Fault]]:
-    """The faults of each key. A union tells one for each of its members; those inside the member
+    """The faults of each key. A union reports one for each of its members; those inside the member
     that was meant say more than that the others do not fit.
     """
     found: dict[_Names, list[_Fault]] = {}
@@ -52,14 +52,14 @@ def _by_key(values: Mapping[str, object], errors: Sequence[_Fault]) -> dict[_Nam
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """Values that were refused, and where they stand: in ``source``, or ``flags`` gave them."""
+    """Values that were refused, and where they come from: ``source`` or ``flags``."""
 
     model: type[Settings]
     values: Mapping[str, object]
     source: str
     flags: Mapping[str, object]
 
-    def told(self, names: _Names, faults: Sequence[_Fault]) -> str:
+    def line(self, names: _Names, faults: Sequence[_Fault]) -> str:
         """The line for the faults of one key."""
         fault, context = faults[0], faults[0].get("ctx")
         if fault["type"] == "extra_forbidden":
@@ -110,7 +110,7 @@ class _Given:
         return f"known here: {', '.join(beside)}"
 
     def _fields(self, parents: Sequence[str]) -> dict[str, FieldInfo]:
-        """The keys that may stand under ``parents``, items of lists and chosen kinds followed."""
+        """The keys that may be under ``parents``, items of lists and chosen kinds followed."""
         models: list[type[BaseModel]] = [self.model]
         here: object = self.values
         for name in parents:

@@ -22,7 +22,7 @@ class Key:
 
     @property
     def section(self) -> str:
-        """The part of the config it stands in; "" for the top."""
+        """The part of the config that it is in; "" for the top."""
         return self.name.rpartition(".")[0]
 
 

@@ -17,7 +17,7 @@ from tunesmith.config.run import RunConfig
 from tunesmith.config.settings import keys_with_types
 from tunesmith.core.errors import ConfigError, UsageError
 
-PAIRS = re.compile(r",(?=[^,=]+=)")  # a comma behind which another a=b begins
+PAIRS = re.compile(r",(?=[^,=]+=)")  # a comma before another a=b
 SHORT_FLAGS = {"data": "data.train", "method": "method.kind"}
 
 
@@ -38,7 +38,7 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, object]:
     while words:
         flag = words.pop(0)
         if not flag.startswith("--"):
-            raise UsageError(f"`{flag}` is neither a flag nor a value that a flag waits for.")
+            raise UsageError(f"`{flag}` is neither a flag nor the value of a flag.")
         name, equals, text = flag[2:].partition("=")
         key = new_key(SHORT_FLAGS.get(name, name))
         taken = _types_of_keys().get(key, frozenset())
@@ -112,7 +112,7 @@ def _problem(text: str) -> str:
         yaml.safe_load(text)
     except (ValueError, yaml.YAMLError) as error:
         return str(getattr(error, "problem", None) or error)
-    return "it is cut off"
+    return "it is incomplete"
 
 
 def _put_(nested: dict[str, object], path: Sequence[str], value: object, *, flag: str) -> None:
@@ -130,7 +130,7 @@ def _put_(nested: dict[str, object], path: Sequence[str], value: object, *, flag
 
 
 def merged(base: Mapping[str, object], over: Mapping[str, object]) -> dict[str, object]:
-    """``base`` with the values of ``over`` in front, mappings merged key by key."""
+    """``base``, overridden by the values of ``over``; mappings are merged key by key."""
     result = dict(base)
     for key, value in over.items():
         below = result.get(key)
@@ -168,10 +168,10 @@ def _way_on(folder: Path) -> str:
     """What a user may mean who names a folder in place of a config."""
     name = shlex.quote(str(folder))
     if (folder / "comparison.json").is_file():
-        return f"To go on with the comparison in it: tunesmith compare --resume {name}"
+        return f"To resume the comparison in it: tunesmith compare --resume {name}"
     if (folder / "config.yaml").is_file():
         return (
-            f"To go on with the run in it: tunesmith train --resume {name}. To train it again: "
+            f"To resume the run in it: tunesmith train --resume {name}. To train it again: "
             f"tunesmith train {shlex.quote(str(folder / 'config.yaml'))} --out NEW_FOLDER"
         )
     return "Name a YAML file; `tunesmith init DATA` writes one."
@@ -180,24 +180,24 @@ def _way_on(folder: Path) -> str:
 def load_run_config(
     path: Path | None, overrides: Mapping[str, object], *, warn: bool = True
 ) -> RunConfig:
-    """The checked config of a file with flags in front; raises ConfigError with every fault.
+    """The checked config of a file, overridden by flags; raises ConfigError with every fault.
 
     Relative paths in it are the caller's: they are taken from the working directory. With ``warn``
     an OldNameWarning for each old name in the file.
     """
     written = read_yaml(path, warn=warn) if path is not None else {}
-    values = merged(_with_kind(written), with_new_names(overrides))
+    values = merged(with_kind(written), with_new_names(overrides))
     return run_config(values, path=path, flags=overrides)
 
 
 def run_config(
     values: Mapping[str, object], *, path: Path | None, flags: Mapping[str, object]
 ) -> RunConfig:
-    """The checked config of values that stand in a file, or that ``flags`` gave.
+    """The checked config of values that are in a file, or that ``flags`` gave.
 
     Raises ConfigError with every fault.
     """
-    values = _with_kind(with_new_names(values))
+    values = with_kind(with_new_names(values))
     if "data" not in values:
         raise ConfigError(
             "No training data is named.", remedy="Give --data FILE, or `data: {train: FILE}`."
@@ -206,7 +206,7 @@ def run_config(
     return validate(RunConfig, values, source=source, flags=flags)
 
 
-def _with_kind(values: Mapping[str, object]) -> dict[str, object]:
+def with_kind(values: Mapping[str, object]) -> dict[str, object]:
     """`method: lora` means its kind, and a method without kind is lora."""
     method = values.get("method", {})
     method = {"kind": method} if isinstance(method, str) else method

@@ -1,4 +1,4 @@
-"""The settings of each fine-tuning method, told apart by `kind`."""
+"""The settings of each fine-tuning method, by its `kind`."""
 
 import math
 from dataclasses import dataclass
@@ -56,21 +56,22 @@ class LoraSettings(Settings):
     notes: ClassVar[dict[str, MethodNote]] = {
         "lora": MethodNote(
             name="LoRA",
-            trains="two thin matrices beside each linear layer: about 1 to 4 % of the weights",
+            trains="two thin matrices for each linear layer: about 1 to 4 % of the weights",
             strengths="a fraction of the memory of full; a small adapter file; the base stays as "
             "it is, so one copy of it carries many adapters",
-            weaknesses="learns much new knowledge less well than full; rank and targets to choose",
+            weaknesses="learns much new knowledge less well than full; rank and targets must be "
+            "chosen",
             use_when="first, always: format, style, labels, tone, a narrow skill",
             measured="thirty intents 94 %, polite endings 81 %, Korean reviews 68.5 %: two points "
-            "behind full on intents, no sure difference to it elsewhere",
+            "behind full on intents, no clear difference to it elsewhere",
         ),
         "qlora": MethodNote(
             name="QLoRA",
-            trains="as lora, beside linear layers that are held in 4 bit (NF4)",
+            trains="as lora, on linear layers in 4-bit precision (NF4)",
             strengths="the base takes about a quarter of the memory: larger bases fit",
-            weaknesses="a little slower than lora, as weights are dequantised at every use; the "
+            weaknesses="a little slower than lora, as weights are dequantized at every use; the "
             "adapter belongs to the 4-bit base",
-            use_when="the base does not fit in 16 bit",
+            use_when="the base does not fit in 16-bit precision",
             measured="thirty intents 95 %, polite endings 81 %, Korean reviews 67 %: as good as "
             "lora there, and about two points behind it on summaries and English reviews",
         ),
@@ -99,7 +100,7 @@ class LoraSettings(Settings):
     dtype: SavedFormat = "float32"
     init: str | None = Field(
         None,
-        description="null, pissa, olora, loftq (for qlora), or a LoRA adapter folder to go on from",
+        description="null, pissa, olora, loftq (for qlora), or a LoRA folder to continue from",
     )
 
     _targets = field_validator("targets", mode="before")(_one_name_is_a_list)
@@ -108,7 +109,7 @@ class LoraSettings(Settings):
     @classmethod
     def _tokens_are_texts_of_their_own(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if any(not token.strip() for token in value) or len(set(value)) < len(value):
-            raise ValueError("each token must be a text, and stand once")
+            raise ValueError("each token must be a text, and be given once")
         return value
 
     @field_validator("rank_pattern")
@@ -128,7 +129,9 @@ class LoraSettings(Settings):
     @model_validator(mode="after")
     def _loftq_needs_four_bit(self) -> "LoraSettings":
         if self.init == "loftq" and self.kind != "qlora":
-            raise ValueError("init: loftq makes up for what 4 bit loses; it needs kind: qlora")
+            raise ValueError(
+                "init: loftq corrects the error of 4-bit quantization; it needs kind: qlora"
+            )
         return self
 
 
@@ -143,8 +146,8 @@ class FullSettings(Settings):
             weaknesses="about 16 bytes of memory a weight; the result is a whole model; forgets "
             "more of what the base could do",
             use_when="LoRA at a high rank is not enough, the data is large, and memory is there",
-            measured="thirty intents 96 %, polite endings 81 %, Korean reviews 70.5 %: surely "
-            "ahead of lora on intents alone (lora 94 %)",
+            measured="thirty intents 96 %, polite endings 81 %, Korean reviews 70.5 %: clearly "
+            "ahead of lora only on intents (lora 94 %)",
         )
     }
     init_words: ClassVar[frozenset[str]] = frozenset()
@@ -157,19 +160,21 @@ VirtualTokens = Annotated[
     int | None,
     Field(
         ge=1,
-        description="virtual tokens P; null: as many as the start text has, else "
+        description="virtual tokens P; null: as many as init_text has, else "
         f"{DEFAULT_VIRTUAL_TOKENS}",
     ),
 ]
 VirtualInit = Annotated[
     str, Field(description="text, sample (of the vocabulary), random, or an adapter folder")
 ]
-InitText = Annotated[str | None, Field(description="the text whose tokens are the start")]
+InitText = Annotated[
+    str | None, Field(description="the text whose tokens are the initial virtual tokens")
+]
 VIRTUAL_INITS = frozenset({"text", "sample", "random"})
 
 
 def _text_is_the_start(values: object) -> object:
-    """A start text alone says where to start."""
+    """``init_text`` alone implies `init: text`."""
     if isinstance(values, dict) and values.get("init_text") and "init" not in values:
         return {**values, "init": "text"}
     return values
@@ -178,7 +183,7 @@ def _text_is_the_start(values: object) -> object:
 def _text_and_start_agree(settings: "VirtualTokenSettings") -> "VirtualTokenSettings":
     if settings.init_text and init_path(settings) is not None:
         raise ValueError(
-            "a start folder brings its own virtual tokens; leave out init_text, or the folder"
+            "an adapter folder brings its own virtual tokens; leave out init_text, or the folder"
         )
     if (settings.init == "text") != bool(settings.init_text):
         raise ValueError("init: text and init_text belong together")
@@ -186,12 +191,12 @@ def _text_and_start_agree(settings: "VirtualTokenSettings") -> "VirtualTokenSett
 
 
 class PromptSettings(Settings):
-    """Prompt tuning (arXiv 2104.08691): virtual tokens in front of every document."""
+    """Prompt tuning (arXiv 2104.08691): virtual tokens before every document."""
 
     notes: ClassVar[dict[str, MethodNote]] = {
         "prompt": MethodNote(
             name="(Soft) prompt tuning",
-            trains="P virtual tokens in front of the text: P x the base's width, often some ten "
+            trains="P virtual tokens before the text: P x the base's width, often some ten "
             "thousand numbers",
             strengths="the smallest adapter; the base's layers do exactly what they did; can start "
             "from an instruction's own tokens",
@@ -219,7 +224,7 @@ class PTuningSettings(Settings):
     notes: ClassVar[dict[str, MethodNote]] = {
         "p-tuning": MethodNote(
             name="P-Tuning v2, prefix tuning (also: prefix)",
-            trains="P keys and values in front of the text, in every layer",
+            trains="P keys and values before the text, in every layer",
             strengths="steers every layer, yet small; costs almost nothing at inference; the base "
             "stays as it is",
             weaknesses="learns less than LoRA; layers with a sliding window lose it in long texts; "
@@ -254,8 +259,8 @@ class PTuningSettings(Settings):
     def _an_mlp_begins_anew(self) -> "PTuningSettings":
         if self.projection is not None and init_path(self) is not None:
             raise ValueError(
-                "a start folder holds keys and values without an MLP; leave out "
-                "projection, or start from text, sample or random"
+                "an adapter folder holds keys and values without an MLP; leave out "
+                "projection, or set init to text, sample or random"
             )
         return self
 
@@ -283,7 +288,7 @@ class IA3Settings(Settings):
         "where it is one",
     )
     dtype: SavedFormat = "float32"
-    init: str | None = Field(None, description="an IA3 adapter folder to go on from")
+    init: str | None = Field(None, description="an IA3 adapter folder to continue from")
 
     _names = field_validator("targets", "feedforward", mode="before")(_one_name_is_a_list)
 
@@ -300,15 +305,15 @@ def method_notes() -> dict[str, MethodNote]:
 
 
 def needs_four_bit(kind: object) -> bool:
-    """Whether a method is for a base whose linear layers are in 4 bit; False for no method."""
+    """Whether a method needs a base whose linear layers are 4-bit; False for no method."""
     return kind in _FOUR_BIT
 
 
 def first_kind(*, four_bit: bool) -> str:
-    """The kind to take where none is named, over a base in 4 bit or not."""
+    """The kind to take where none is named, over a 4-bit base or not."""
     return next(kind for kind in method_notes() if needs_four_bit(kind) == four_bit)
 
 
 def init_path(settings: AnyMethod) -> str | None:
-    """The folder that a run continues from, where its start is one."""
+    """The folder that a run continues from, where ``init`` names one."""
     return None if settings.init in settings.init_words else settings.init

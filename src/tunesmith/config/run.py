@@ -64,7 +64,7 @@ def read_names(value: object) -> object:
 def _unknown(name: str) -> str:
     near = difflib.get_close_matches(name, DROP_NAMES, n=1)
     hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(DROP_NAMES)}"
-    return f"no rows are left out by the name `{name}`; {hint}"
+    return f"no rows can be dropped by the name `{name}`; {hint}"
 
 
 DEFAULT_EPOCHS = 3.0
@@ -120,7 +120,7 @@ class DataSettings(Settings):
         0.1, description="share held out, a file, or 0 for none"
     )
     share: float = Field(1.0, gt=0, le=1, description="share of the training rows that is used")
-    format: Format = Field("auto", description="layout of a row; auto recognises it and says so")
+    format: Format = Field("auto", description="layout of a row; auto recognizes and reports it")
     map: Columns = Field({}, description="our column: the name it has in the file")
     encoding: str = Field("auto", description="of text files, as in utf-8, cp949, cp1252, utf-16")
     delimiter: str | None = Field(None, description="between columns of a table: , ; tab | ...")
@@ -128,13 +128,13 @@ class DataSettings(Settings):
     overflow: Overflow = Field("error", description="what happens to rows longer than max_tokens")
     max_tokens: int | None = Field(None, ge=2, description="longest document; null: the context")
     document: Literal["row", "answer"] = Field(
-        "row", description="a whole row, or each trained answer behind the prompt served for it"
+        "row", description="a whole row, or each trained answer after the prompt served for it"
     )
     control_tokens: Literal["refuse", "text"] = Field(
         "refuse", description="the chat template's control tokens in a message; text: plain text"
     )
     drop: tuple[DropName, ...] = Field(
-        (), description=f"rows to leave out, which are counted: {', '.join(DROP_NAMES)}"
+        (), description=f"rows to drop, which are counted: {', '.join(DROP_NAMES)}"
     )
 
     @field_validator("drop", mode="before")
@@ -174,7 +174,7 @@ class DataSettings(Settings):
 
     @property
     def long_rows(self) -> Overflow:
-        """What happens to rows longer than max_tokens, by whichever key it was said."""
+        """What happens to rows longer than max_tokens, by whichever key it was set."""
         return "drop" if TOO_LONG in self.drop else self.overflow
 
     @property

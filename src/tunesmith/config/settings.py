@@ -67,7 +67,7 @@ def keys_with_types(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[
 
 
 def is_optional(annotation: object) -> bool:
-    """Whether None may stand there: nested keys that a word can turn off."""
+    """Whether None is allowed: nested keys that a word can turn off."""
     return type(None) in get_args(annotation)
 
 
@@ -96,7 +96,7 @@ _IN_A_SENTENCE = {
 
 
 def alternatives(annotation: object) -> tuple[str, ...]:
-    """Each thing that may stand there: `number` and `auto`."""
+    """Each kind of value that is allowed: `number` and `auto`."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return alternatives(arguments[0])

@@ -1,1 +1,1 @@
-"""What everything stands on: errors, files, locks, numbers, phrases, progress."""
+"""What everything else uses: errors, files, locks, numbers, phrases, progress."""

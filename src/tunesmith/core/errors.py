@@ -1,4 +1,4 @@
-"""What can go wrong that a user can mend: one exception root, with what, where and the way out."""
+"""Errors that a user can fix: one exception root, with what, where and the way out."""
 
 
 class TunesmithError(Exception):
@@ -50,7 +50,7 @@ class AdapterError(TunesmithError):
 
 
 class RunError(TunesmithError):
-    """A training run that cannot start, go on or be resumed."""
+    """A training run that cannot start, continue or be resumed."""
 
     code = "run"
 

@@ -14,16 +14,16 @@ from tunesmith.core.errors import AdapterError, RunError
 
 TEMPORARY = ".tmp-"
 OLD = f"{TEMPORARY}old-"
-# What to do where the disk refuses a run; other writers say their own.
-FIX_AND_RESUME = "Free space or mend the folder's rights, then go on with --resume."
-FREE_AND_RESUME = "Free space or set another --out, then go on with --resume."
+# What to do where the disk refuses a run; other writers have their own remedies.
+FIX_AND_RESUME = "Free space or fix the folder's permissions, then resume the run."
+FREE_AND_RESUME = "Free space or set another folder (out), then resume the run."
 # A text is written in an instant: what is older than this was left by a process that is dead.
 LEFT_SECONDS = 24 * 3600
 
 
 def write_text(path: Path, text: str) -> None:
     """Replace a run's file at once; raises RunError where the disk refuses."""
-    with _told(path):
+    with _reported(path):
         replace_text(path, text)
 
 
@@ -34,7 +34,7 @@ def write_json(path: Path, value: Mapping[str, object]) -> None:
 
 def publish(folder: Path, fill: Callable[[Path], None], *, remedy: str = FIX_AND_RESUME) -> None:
     """Replace a run's folder at once; raises RunError where the disk refuses."""
-    with _told(folder, remedy):
+    with _reported(folder, remedy):
         replace_folder(folder, fill)
 
 
@@ -42,7 +42,7 @@ def require_new(folder: Path) -> None:
     """Raise AdapterError for a folder that is there already and holds something."""
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise AdapterError(
-            f"{folder} is there already, and would be replaced.",
+            f"{folder} exists already, and would be replaced.",
             remedy="Name another folder, or remove it.",
             code="exists",
         )
@@ -54,16 +54,8 @@ def publish_file(path: Path, fill: Callable[[Path], None], *, remedy: str = FIX_
     For files too large for a text in memory; one process at a time may do so. Raises RunError where
     the disk refuses.
     """
-    with _told(path, remedy):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{TEMPORARY}{path.name}")
-        try:
-            fill(temporary)
-            sync(temporary)
-            temporary.replace(path)
-            sync(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with _reported(path, remedy):
+        _replace(path, path.with_name(f"{TEMPORARY}{path.name}"), fill)
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -72,16 +64,20 @@ def replace_text(path: Path, text: str) -> None:
     Several processes may do so at once, and the last one stays. Texts that killed processes left
     half written beside it go. Raises OSError.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY}{path.name}-{secrets.token_hex(4)}")
+    _replace(path, temporary, lambda file: file.write_text(text, encoding="utf-8"))
+    _remove_old_texts(path.parent)
+
+
+def _replace(path: Path, temporary: Path, fill: Callable[[Path], object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        temporary.write_text(text, encoding="utf-8")
+        fill(temporary)
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
-    _remove_old_texts(path.parent)
 
 
 def _remove_old_texts(parent: Path) -> None:
@@ -173,7 +169,7 @@ def require_space(
 
 
 @contextlib.contextmanager
-def _told(path: Path, remedy: str = FIX_AND_RESUME) -> Iterator[None]:
+def _reported(path: Path, remedy: str = FIX_AND_RESUME) -> Iterator[None]:
     """Turn what the file system refuses into a RunError that says where and what to do."""
     try:
         yield

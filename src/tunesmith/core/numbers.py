@@ -11,7 +11,7 @@ def pluralize(count: int, noun: str) -> str:
 
 
 def percent(share: float, digits: int = 0) -> str:
-    """`43 %`, with so many digits behind the point."""
+    """`43 %`, with so many digits after the point."""
     return f"{100 * share:.{digits}f} %"
 
 

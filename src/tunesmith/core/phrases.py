@@ -56,7 +56,7 @@ class Phrases:
         return self._find(key) is not None
 
     def phrase_or(self, key: str, otherwise: str) -> str:
-        """The phrase of this name, or what stands in where there is none."""
+        """The phrase of this name, or ``otherwise`` where there is none."""
         return self.phrase(key) if self.has(key) else otherwise
 
     def phrase(self, key: str, count: int | None = None, /, **values: object) -> str:

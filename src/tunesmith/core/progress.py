@@ -1,4 +1,4 @@
-"""Long work: who hears how far it is, who may cancel it, and how many threads it may use."""
+"""Long work: who receives its progress, who may cancel it, how many threads it may use."""
 
 import contextlib
 import os
@@ -33,7 +33,7 @@ class Cancelled(KeyboardInterrupt):
         self.result = self.run = result
 
     def __str__(self) -> str:
-        return f"{self.message} The same call goes on from there." * self.same_call or self.message
+        return f"{self.message} The same call resumes." * self.same_call or self.message
 
 
 @dataclass(frozen=True, slots=True)

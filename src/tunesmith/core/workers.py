@@ -67,7 +67,7 @@ class Pool(Generic[Item, Result]):
     seconds: float | None = None
     memory_bytes: int | None = None
     _workers: "list[_Worker]" = field(init=False, default_factory=list)
-    # None stands for one that is yet to be started again.
+    # None: one that is yet to be started again.
     _idle: "queue.SimpleQueue[_Worker | None]" = field(default_factory=queue.SimpleQueue)
     _printed: BinaryIO = field(init=False, default_factory=tempfile.TemporaryFile)
     _is_closed: bool = field(init=False, default=False)
@@ -228,7 +228,7 @@ def main() -> None:
 
 
 def _answers(orders: BinaryIO) -> Iterator[object]:
-    """None for the function, then what it gives for each item; an error stands for itself."""
+    """None for the function, then what it gives for each item; an error is an answer too."""
     work: Callable[[object], object] | None = None
     while True:
         order = _receive(orders)
