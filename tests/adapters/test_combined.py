@@ -156,7 +156,7 @@ def test_what_was_combined_lies_beside_it(folders, tmp_path):
 
 
 def test_a_folder_that_is_there_is_not_replaced(folders, tmp_path):
-    with pytest.raises(AdapterError, match="there already"):
+    with pytest.raises(AdapterError, match="exists already"):
         combined.save(folders["plain"], combination(folders), Fit())
 
 
@@ -263,5 +263,5 @@ def test_a_copy_is_the_same_adapter_with_a_remark_more(folders, tmp_path):
     card = (copied.folder / store.CARD).read_text()
     assert card == (made.folder / store.CARD).read_text() + "\nChosen of 9 ways.\n"
     assert copied.bytes == made.bytes + len("\nChosen of 9 ways.\n")
-    with pytest.raises(AdapterError, match="is there already"):
+    with pytest.raises(AdapterError, match="exists already"):
         combined.copy(made, tmp_path / "copy", remark="")

@@ -268,7 +268,7 @@ def test_new_tokens_bring_their_tokenizer_and_no_file_of_the_old_one_stays(tmp_p
 def test_a_folder_that_is_there_stays_and_a_failed_merge_leaves_nothing(tmp_path, monkeypatch):
     source = tiny_folder(tmp_path / "base")
     _, engine, adapter = loaded(source, DENSE["plain"])
-    with pytest.raises(AdapterError, match="there already"):
+    with pytest.raises(AdapterError, match="exists already"):
         merge.save(engine, adapter, Target(source, source=source, origin=ORIGIN))
     usage = type("Usage", (), {"free": 10})
     monkeypatch.setattr("tunesmith.core.files.shutil.disk_usage", lambda path: usage)

@@ -22,6 +22,10 @@ class Reply:
 @dataclass(frozen=True)
 class Participant:
     name: str
+    chat: "Echo"
+
+    def reply(self, question, *, on_text, stop):
+        return self.chat.reply(question, participant=self.name, on_text=on_text, stop=stop)
 
 
 class Echo:
@@ -37,15 +41,13 @@ class Echo:
         self.system = system
         self.resets.append(system)
 
-    def reply(self, *asked, participant=None, on_text, stop):
-        """As `api.load.Dialogue` has it, or what lies below that, which is given who answers."""
-        *given, question = asked
-        name = given[0].name if given else participant
+    def reply(self, question, *, participant, on_text, stop):
+        """As `api.load.Dialogue` has it."""
         if question == "too long":
             raise DataError("The conversation is too long.", remedy="Start anew with /reset.")
         on_text(question[:2])
         on_text(question[2:] + "!")
-        return Reply(name, question, question + "!", 5, self.cut, stopped=stop())
+        return Reply(participant, question, question + "!", 5, self.cut, stopped=stop())
 
 
 class EchoBelow(Echo):
@@ -53,7 +55,7 @@ class EchoBelow(Echo):
 
     def __init__(self, *names):
         super().__init__(*names)
-        self.participants = [Participant(name) for name in names]
+        self.participants = [Participant(name, self) for name in names]
 
 
 @pytest.fixture

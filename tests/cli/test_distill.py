@@ -168,7 +168,7 @@ def test_nothing_that_passes_ends_in_1_with_a_remedy(words, tmp_path, tunesmith)
         (["--temperature", "0"], 2, "same answer 4 times"),
         (["--samples", "0"], 2, "samples"),
         (["--config", "gone.yaml"], 1, "gone.yaml: cannot be read"),
-        (["--resume"], 1, "nothing to go on with"),
+        (["--resume"], 1, "nothing to resume"),
     ],
 )
 def test_flags_that_cannot_be_are_refused(words, flags, status, says, tmp_path, tunesmith):

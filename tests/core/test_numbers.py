@@ -45,7 +45,7 @@ def test_one_is_one_row(count, text):
 
 def test_no_message_writes_a_plural_behind_a_number():
     faults = [fault for module in modules() for fault in bare_counts(module)]
-    assert not faults, "write many(count, noun): " + "; ".join(faults)
+    assert not faults, "write pluralize(count, noun): " + "; ".join(faults)
 
 
 @pytest.mark.parametrize(

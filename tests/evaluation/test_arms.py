@@ -174,7 +174,7 @@ def test_four_arms_are_answered_and_told_with_their_tokens(tmp_path, asked, kind
     document = summary.evaluation
     assert list(document["arms"]) == ARMS
     assert all(document[name] is None for name in ("consistency", "knowledge", "forgetting"))
-    assert document["overtuning"]["text"]
+    assert document["overfitting"]["text"]
     assert (document["capacity"] is not None) == (kind == "lora")
     rows = document["rows"]
     per_call = [3 * rows, rows] if kind == "full" else [4 * rows]

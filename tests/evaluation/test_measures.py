@@ -39,9 +39,9 @@ def test_every_part_is_measured_in_every_arm_that_it_has(tmp_path, method):
     found = train_run(made(tmp_path, method=method)).evaluation
     assert set(found["consistency"]["samples"]["arms"]) == {"base", "prompted", TUNED}
     assert found["knowledge"]["text"]
-    assert found["overtuning"]["text"]
+    assert found["overfitting"]["text"]
     assert (found["capacity"] is None) == (method["kind"] == "full")
-    for part in ("verdict", "consistency", "knowledge", "overtuning"):
+    for part in ("verdict", "consistency", "knowledge", "overfitting"):
         assert set(found[part]["texts"]) == {"en", "ko"}
         assert found[part]["texts"]["en"] == found[part]["text"]
     assert json.loads((tmp_path / "run" / "evaluation.json").read_text()) == found
@@ -56,7 +56,7 @@ def test_evaluating_again_finds_the_same(tmp_path, method):
     again = evaluate_target(str(tmp_path / "run"), {}).document
     for part in ("consistency", "knowledge", "capacity"):
         assert again[part] == first[part]
-    assert again["overtuning"]["text"] == first["overtuning"]["text"]
+    assert again["overfitting"]["text"] == first["overfitting"]["text"]
 
 
 def test_what_cannot_be_measured_is_told_and_loses_nothing(tmp_path, monkeypatch):
@@ -66,7 +66,7 @@ def test_what_cannot_be_measured_is_told_and_loses_nothing(tmp_path, monkeypatch
     monkeypatch.setattr(measures.ConsistencyRun, "assess", refuse)
     summary = train_run(made(tmp_path))
     assert summary.evaluation["consistency"] is None
-    assert summary.evaluation["overtuning"] is not None
+    assert summary.evaluation["overfitting"] is not None
     assert any("the embedder is gone" in notice for notice in summary.notices)
 
 

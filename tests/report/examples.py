@@ -56,7 +56,7 @@ def evaluation() -> dict[str, object]:
             "text": "Asked again it answers alike.",
         },
         "knowledge": None,
-        "overtuning": {"text": "Nothing was learned by heart."},
+        "overfitting": {"text": "Nothing was learned by heart."},
         "capacity": {
             "rank": 4,
             "rank_for_99": 2,

@@ -85,11 +85,11 @@ def test_the_result_is_the_checkpoint_that_was_chosen(tmp_path, kind, lr, steps)
     best = min(losses, key=lambda step: losses[step])
     assert best < steps, "the rate must be too large for this test"
     assert summary.eval_loss == losses[best]
-    found = summary.evaluation["overtuning"]["checkpoint"]
+    found = summary.evaluation["overfitting"]["checkpoint"]
     assert (found["step"], found["reason"]) == (best, "highest")
     assert any(line.get("code") == "best" for line in lines)
-    assert f"step {best}" in summary.evaluation["overtuning"]["text"]
-    assert "forgotten" not in summary.evaluation["overtuning"]["text"]  # it was not measured
+    assert f"step {best}" in summary.evaluation["overfitting"]["text"]
+    assert "forgotten" not in summary.evaluation["overfitting"]["text"]  # it was not measured
     if kind == "lora":
         saved = load_file(run / "adapter" / "adapter_model.safetensors")
         kept_there = checkpoint.tensors_of(run / "checkpoints" / "best")

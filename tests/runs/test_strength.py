@@ -178,7 +178,7 @@ def test_a_run_whose_answers_cannot_be_scored_is_saved_all_the_same(tmp_path, mo
     run = config(tmp_path, evaluate=evaluate, train=ONE_CHECKPOINT)
     summary = train_run(run)
     assert summary.adapter is not None
-    assert summary.evaluation["strength"] is None
+    assert summary.evaluation["scale"] is None
 
 
 def test_what_was_measured_before_is_not_measured_again(adapter):
@@ -243,7 +243,7 @@ def test_a_run_that_forgets_ends_at_a_share_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(Evaluator, "forgetting", forgotten)
     run = config(tmp_path / "weak", evaluate=evaluate)
     summary = train_run(run)
-    found = summary.evaluation["strength"]
+    found = summary.evaluation["scale"]
     assert found["share"] == 0.5
     assert found["text"] in summary.notices
     one, other = (
@@ -253,7 +253,7 @@ def test_a_run_that_forgets_ends_at_a_share_and_says_so(tmp_path, monkeypatch):
         share = 0.5 if "lora_B" in name else 1.0
         torch.testing.assert_close(other[name], share * tensor)
     kept = json.loads((tmp_path / "weak" / "run" / "evaluation.json").read_text())
-    assert kept["strength"] == found
+    assert kept["scale"] == found
     assert summary.eval_loss > whole.eval_loss  # that of the weaker one
 
 
@@ -265,7 +265,7 @@ def test_a_full_run_that_forgets_ends_between_its_base_and_what_it_learned(tmp_p
     monkeypatch.setattr(Evaluator, "forgetting", lambda *_: forgetting(next(rises, 0.01)))
     run = config(tmp_path / "weak", method=method, evaluate=evaluate, train=ONE_CHECKPOINT)
     summary = train_run(run)
-    share = summary.evaluation["strength"]["share"]
+    share = summary.evaluation["scale"]["share"]
     assert 0.5 < share < SHARES[len(SHARES) // 2]
     began, ended, between = (
         load_file(f"{folder}/model.safetensors")
@@ -281,4 +281,4 @@ def test_full_strength_can_be_asked_for(tmp_path, monkeypatch):
     settings = {"probes": ["copa"], "scale": "none"}
     evaluate = {**config(tmp_path).evaluate.model_dump(mode="json"), "forgetting": settings}
     summary = train_run(config(tmp_path, evaluate=evaluate))
-    assert summary.evaluation["strength"] is None
+    assert summary.evaluation["scale"] is None

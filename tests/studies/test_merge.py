@@ -126,7 +126,7 @@ def test_a_named_way_is_written_with_its_error(runs, tmp_path):
     assert 0.05 < cut["error"] <= cut["largest_difference"] < 1
     assert [each["weight"] for each in cut["adapters"]] == [1.0, 0.5]
     assert cut["bytes"] == sum(path.stat().st_size for path in (tmp_path / "cut").iterdir())
-    with pytest.raises(AdapterError, match="is there already"):
+    with pytest.raises(AdapterError, match="exists already"):
         combine(named(runs), tmp_path / "sum", kind="linear")
     with pytest.raises(ConfigError, match="rank is 0"):
         combine(named(runs), tmp_path / "none", kind="linear", rank=0)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 NO_YES = ("no", "yes")
+MODEL_KEYS = ("name", "description", "licence", "cached", "folder", "bytes")
 FACTS = {
     "trains": "trains",
     "strengths": "for",
@@ -34,7 +35,7 @@ class ModelList(Outcome):
 
     def to_json(self) -> dict[str, object]:
         """What `model list --json` prints."""
-        return {"models": [asdict(model) for model in self.models]}
+        return {"models": [{k: getattr(each, k) for k in MODEL_KEYS} for each in self.models]}
 
     def show(self, console: "Console") -> None:
         """A table, and how one is fetched."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tunesmith.runs.summary import RunSummary
 
 
-MEASURES = ("consistency", "knowledge", "overtuning", "capacity")  # keys of the document
+MEASURES = ("consistency", "knowledge", "overfitting", "capacity")  # keys of the document
 COSTS = (
     ("prompt", "prompt_tokens"),
     ("answer", "completion_tokens"),
@@ -67,6 +67,8 @@ def _cost_cell(arm: Document, key: str) -> str:
 
 def evaluation_lines(evaluation: Document) -> Iterator[str]:
     """What follows the table: remarks of checks, differences, arms left out, break-even."""
+    from tunesmith.evaluation.verdict import part_of
+
     arms = evaluation.get("arms") or {}
     if arms:
         rows = evaluation.get("rows")
@@ -86,7 +88,7 @@ def evaluation_lines(evaluation: Document) -> Iterator[str]:
     for arm, why in (evaluation.get("left_out") or {}).items():
         yield f"{arm} left out: {why}"
     yield from cost_lines(evaluation.get("cost") or {})
-    measured = [(evaluation.get(part) or {}).get("text") for part in MEASURES]
+    measured = [(part_of(evaluation, part) or {}).get("text") for part in MEASURES]
     yield from filter(None, measured)
     if report := evaluation.get("report"):
         yield f"report: {report}"

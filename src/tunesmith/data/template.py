@@ -221,7 +221,7 @@ def _ignored(conversation: Conversation, chat_format: ChatFormat) -> Iterator[Fa
     messages, tools = conversation.messages, chat_format.tools
     if messages[0].role == "system" and messages[0].content and not chat_format.keeps_system:
         remedy = "Move the instructions into the first user message."
-        yield Fault("system_ignored", f"{OMITS} system messages.", remedy)
+        yield Fault("system_ignored", f"{OMITS} the system message.", remedy)
     if conversation.tools and not tools.takes_tools:
         what = f"{OMITS} tools: it writes the same text with and without them."
         remedy = "Use a model whose template writes tools, or describe them in the system message."

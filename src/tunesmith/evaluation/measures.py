@@ -155,7 +155,7 @@ class Measures:
         """
         history, seed = tuned.history, self.config.train.seed
         parts: dict[str, Callable[[], Described | None]] = {
-            "strength": lambda: history.scale if history else None,
+            "scale": lambda: history.scale if history else None,
             "capacity": lambda: found.capacity,
         }
         if self._consistency and found.drawn:
@@ -163,7 +163,7 @@ class Measures:
         if self._sheet and found.facts:
             parts["knowledge"] = partial(knowledge_from, self._sheet, *found.facts, seed=seed)
         if history and found.losses:
-            parts["overtuning"] = lambda: self._overfitting(found, answered, history)
+            parts["overfitting"] = lambda: self._overfitting(found, answered, history)
         made = {name: self._kept(name, part) for name, part in parts.items()}
         return {name: part.to_json() for name, part in made.items() if part is not None}
 

@@ -260,7 +260,7 @@ class Overfitting(Described):
         return " ".join(texts)
 
     def values(self) -> Mapping[str, object]:
-        """The part `overtuning` of the evaluate document."""
+        """The part `overfitting` of the evaluate document."""
         e = self.evidence
         return {
             "rows": e.rows,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from tunesmith.config import RunConfig
 from tunesmith.core.numbers import points
@@ -291,7 +291,13 @@ def _digits(shares: Sequence[float]) -> int:
 
 
 # Keys of further measures; each is null where it was not measured.
-MEASURES = ("strength", "consistency", "knowledge", "overtuning", "capacity")
+MEASURES = ("scale", "consistency", "knowledge", "overfitting", "capacity")
+EARLIER = {"scale": "strength", "overfitting": "overtuning"}  # also written, for one version
+
+
+def part_of(document: Mapping[str, Any], name: str) -> Any:
+    """A measure's part of an evaluate document, of an earlier version's too; None without one."""
+    return document.get(name, document.get(EARLIER.get(name, name)))
 
 
 def document(
@@ -332,5 +338,6 @@ def document(
         "cost": asdict(cost) if cost else None,
         "forgetting": [each.to_json() for each in forgetting.findings] if forgetting else None,
         **{name: parts.get(name) for name in MEASURES},
+        **{earlier: parts.get(name) for name, earlier in EARLIER.items()},
         "report": None,
     }

@@ -8,6 +8,7 @@ from typing import Any
 
 from tunesmith.core.numbers import bytes_text, clock
 from tunesmith.core.phrases import DEFAULT, Phrases
+from tunesmith.evaluation.verdict import part_of
 from tunesmith.methods import table
 from tunesmith.report.answers import shown_answers
 from tunesmith.report.page import PHRASES, Section, page, text_in
@@ -56,7 +57,7 @@ def _arm(name: str, words: Phrases) -> str:
     return words.phrase_or(f"arm.{name}", name)
 
 
-FINDINGS = ("knowledge", "overtuning", "capacity")
+FINDINGS = ("knowledge", "overfitting", "capacity")
 
 
 def run_page(records: Records, *, language: str = DEFAULT) -> str:
@@ -114,7 +115,7 @@ def _sections(records: Records, words: Phrases) -> Iterator[Section]:
     notes = list(result_notes(evaluation, words))
     plots = [*arms_plots(evaluation, words), *confusion_plots(evaluation, words)]
     yield Section("result", plots, notes)
-    scale = text_in(evaluation.get("strength"), language)
+    scale = text_in(part_of(evaluation, "scale"), language)
     plots = list(forgetting_plots(evaluation, words))
     yield Section("forgetting", plots, [scale] if scale else [])
     texts = [text] if (text := text_in(evaluation.get("consistency"), language)) else []
@@ -123,7 +124,7 @@ def _sections(records: Records, words: Phrases) -> Iterator[Section]:
     costs = list(cost_notes(evaluation, words))
     yield Section("requests", list(request_plots(evaluation, words)), costs)
     yield Section("learning", [learning] if learning else [])
-    findings = (text_in(evaluation.get(part), language) for part in FINDINGS)
+    findings = (text_in(part_of(evaluation, part), language) for part in FINDINGS)
     yield Section("risks", [spectrum] if spectrum else [], [text for text in findings if text])
 
 

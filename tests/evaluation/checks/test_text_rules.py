@@ -132,7 +132,7 @@ def test_sentences_end_at_their_mark_or_line(text, sentences):
         (ContainsSettings, {"texts": ["a", " "]}, "`texts`: a text is blank"),
         (ContainsSettings, {"texts": []}, "`texts`"),
         (MaxWordsSettings, {"words": 0}, "`words`"),
-        (StartsWithSettings, {"beginnings": ["a", " b"]}, "' b' has white space in front"),
+        (StartsWithSettings, {"beginnings": ["a", " b"]}, "' b' has white space at its start"),
         (EndsWithSettings, {"endings": "b\n"}, r"'b\\n' has white space at its end"),
     ],
 )
