@@ -38,17 +38,23 @@ def demo_config(out: Path) -> RunConfig:
     return RunConfig.model_validate(
         {
             "goal": GOAL,
-            "data": {"train": str(rows / "train.jsonl"), "eval": str(rows / "held.jsonl")},
-            "train": {"epochs": 1, "tokens_per_step": 1024},
+            "data": {
+                "train": str(rows / "train.jsonl"),
+                "eval": str(rows / "held.jsonl"),
+                "share": 0.4,
+            },
+            "train": {"epochs": 1, "tokens_per_step": 512},
             "evaluate": {
                 "checks": [
                     {"kind": "label", "name": "intent", "field": "intent"},
                     {"kind": "json"},
                 ],
-                "rows": 70,
-                "max_new_tokens": 80,
+                "rows": 50,
+                "max_new_tokens": 60,
+                "timed_rows": 2,
+                "num_fewshot": 3,
                 "forgetting": {"probes": ["copa", "wikitext"]},
-                "consistency": {"rows": 10, "minutes": 0.25},
+                "consistency": "none",
             },
             "out": str(out),
         }
