@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from tunesmith.api.merge import conflicts, merge
     from tunesmith.api.rag import rag
     from tunesmith.api.runs import list_runs, show_run, write_report
-    from tunesmith.api.settings import Full, LoRA, Prompt, PTuning, QLoRA, checks
+    from tunesmith.api.settings import IA3, Full, LoRA, Prompt, PTuning, QLoRA, checks
     from tunesmith.api.setup import demo, doctor, init
     from tunesmith.api.show_data import show
     from tunesmith.api.store import Store
-    from tunesmith.api.train import Run, train
+    from tunesmith.api.train import Run, open_run, train
     from tunesmith.config.run import RunConfig
     from tunesmith.core.errors import (
         AdapterError,
@@ -63,11 +63,11 @@ _FILES = {
     "api.merge": ("conflicts", "merge"),
     "api.rag": ("rag",),
     "api.runs": ("list_runs", "show_run", "write_report"),
-    "api.settings": ("Full", "LoRA", "PTuning", "Prompt", "QLoRA", "checks"),
+    "api.settings": ("Full", "IA3", "LoRA", "PTuning", "Prompt", "QLoRA", "checks"),
     "api.setup": ("demo", "doctor", "init"),
     "api.show_data": ("show",),
     "api.store": ("Store",),
-    "api.train": ("Run", "train"),
+    "api.train": ("Run", "open_run", "train"),
     "config.run": ("RunConfig",),
     "core.progress": ("Cancelled",),
     "core.errors": (
@@ -85,6 +85,7 @@ _FILES = {
 _WHERE = {name: file for file, names in _FILES.items() for name in names}
 
 __all__ = [
+    "IA3",
     "AdapterError",
     "Cancelled",
     "Comparison",
@@ -126,6 +127,7 @@ __all__ = [
     "list_runs",
     "load",
     "merge",
+    "open_run",
     "pull",
     "rag",
     "show",

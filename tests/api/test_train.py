@@ -163,3 +163,31 @@ def test_settings_that_cannot_be_are_refused_as_they_are_made(make, said):
 def test_what_cannot_be_is_refused_with_the_key(keywords, error, said):
     with pytest.raises(error, match=said):
         ts.train("a.jsonl", **keywords)
+
+
+def test_a_run_is_opened_again_and_has_a_short_repr(go, tmp_path):
+    run = go(rows_file(tmp_path / "rows.jsonl"), "again", checks=[])
+    opened = ts.open_run(tmp_path / "again")
+    assert (opened.adapter, opened.verdict, opened.metrics) == (
+        run.adapter,
+        run.verdict,
+        run.metrics,
+    )
+    assert repr(opened) == f"<Run {tmp_path / 'again'}: {run.verdict}>"
+    with pytest.raises(ts.RunError, match="holds no run"):
+        ts.open_run(tmp_path / "gone")
+
+
+def test_a_run_on_rows_in_memory_has_a_name_that_can_be_typed(base, tmp_path, home, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [json.loads(line) for line in rows_file(tmp_path / "r.jsonl").read_text().splitlines()]
+    run = ts.train(rows, model=base, method="lora", steps=1, eval=0, progress=False)
+    assert run.folder.name == "rows-lora"
+
+
+def test_what_cannot_be_is_refused_in_words(tmp_path):
+    with pytest.raises(ts.ConfigError, match="takes its settings by name"):
+        ts.checks.EndsWith("!")
+    with pytest.raises(ts.UsageError, match="no export to 'onnx'") as error:
+        ts.export(tmp_path, "onnx", tmp_path / "x")
+    assert "gguf" in error.value.remedy

@@ -161,3 +161,10 @@ def test_x_is_kept_only_where_something_needs_it():
         with hooks, within(batch):
             linear(x[None])
         assert any(each.shape == x.shape for each in kept) is expected
+
+
+def test_dropout_keeps_the_mean_of_what_it_drops_from():
+    batch = pack([Row([1] * 200, [0.0] * 200, adapter="a", key=1)], dropout={"a": Dropout(1, 2)})
+    factors = batch.mask("a", slice(0, 200), module=3, rate=0.25)(torch.ones(200, WIDE))
+    assert sorted(factors.unique().tolist()) == pytest.approx([0.0, 1 / 0.75])
+    assert abs(float(factors.mean()) - 1) < 0.05

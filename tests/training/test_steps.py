@@ -107,5 +107,6 @@ def test_warm_up_rises_to_the_peak_and_the_rest_never_rises(schedule):
 
 def test_auto_warm_up_is_a_small_share_and_a_number_is_taken_as_it_is():
     assert warmup_of(TrainSettings(), 1000) == 30
+    assert warmup_of(TrainSettings(), 10) == 1  # a short run warms up too
     assert warmup_of(TrainSettings(warmup_steps=0), 1000) == 0
     assert factor(0, steps=10, warmup=0, schedule="cosine") == 1.0

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from tunesmith.api.load import AdapterGiven, place_of
 from tunesmith.api.show import Outcome, line, show_next
 from tunesmith.api.work import OnEvent, working
+from tunesmith.core.errors import UsageError
 from tunesmith.core.numbers import bytes_text
 
 if TYPE_CHECKING:
@@ -65,6 +66,10 @@ def export(  # noqa: PLR0913  # one keyword for each setting
 
     >>> ts.export("runs/mine", "gguf", "mine-gguf")  # doctest: +SKIP
     """
+    if to not in get_args(Kind):
+        raise UsageError(
+            f"There is no export to {to!r}.", remedy=f"Give one of {', '.join(get_args(Kind))}."
+        )
     from tunesmith.runs.locate import find_adapter
 
     found = find_adapter(str(place_of(adapter)), Path(root))

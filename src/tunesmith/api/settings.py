@@ -12,6 +12,7 @@ from tunesmith.config import checks_reference as _reference
 from tunesmith.config.load import Flags, load_run_config, merged, read_yaml, run_config, with_kind
 from tunesmith.config.methods import (
     FullSettings,
+    IA3Settings,
     LoraSettings,
     PromptSettings,
     PTuningSettings,
@@ -24,6 +25,7 @@ from tunesmith.core.errors import ConfigError, ModelError, UsageError
 Keywords = TypeVar("Keywords", bound=Mapping[str, object])
 
 LoRA, Full, Prompt, PTuning = LoraSettings, FullSettings, PromptSettings, PTuningSettings
+IA3 = IA3Settings
 
 
 def QLoRA(**settings: Any) -> LoraSettings:  # as LoRA is written

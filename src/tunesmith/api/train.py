@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 STOPPING = "stopping after this step or these answers; again: at once (the last checkpoint stays)"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Run(Outcome):
     """A run: its results, and where its files are.
 
@@ -84,6 +84,9 @@ class Run(Outcome):
                 remedy="Install it with `pip install peft`.",
             ) from None
         return AutoPeftModelForCausalLM.from_pretrained(str(self.adapter))
+
+    def __repr__(self) -> str:
+        return f"<Run {self.folder}: {self.verdict}>"
 
     def to_json(self) -> dict[str, object]:
         """What `train --json` prints."""
@@ -163,3 +166,24 @@ def _resume_text(run: Path | None) -> str:
         return "Stopped at once. `tunesmith runs list` shows the run if it had begun."
     command = f"tunesmith train --resume {shlex.quote(str(run))}"
     return f"Stopped at once; what was saved before stays. To resume: {command}"
+
+
+def open_run(folder: str | Path) -> Run:
+    """A run that has ended, as `train` returned it.
+
+    Raises RunError where the folder holds no run, or one that has not ended.
+
+    >>> ts.open_run("runs/mine-lora").verdict  # doctest: +SKIP
+    """
+    from tunesmith.runs.folder import RunFolder
+    from tunesmith.runs.summary import complete_summary
+
+    files = RunFolder(Path(folder).expanduser())
+    files.require_run()
+    summary = complete_summary(files, files.read_config())
+    if summary is None:
+        raise RunError(
+            f"{folder}: the run has not ended.",
+            remedy=f"Resume it: tunesmith train --resume {shlex.quote(str(files.path))}",
+        )
+    return Run(summary, summary.notices)

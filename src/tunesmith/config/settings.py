@@ -25,8 +25,14 @@ class _Refusing(ModelMetaclass):
     """
 
     def __call__(cls, *args: Any, **values: Any) -> Any:
+        if args:
+            names = list(cast(type[BaseModel], cls).model_fields)
+            raise ConfigError(
+                f"{cls.__name__} takes its settings by name, not {args[0]!r} alone.",
+                remedy=f"Its settings are {', '.join(names)}.",
+            )
         try:
-            return super().__call__(*args, **values)
+            return super().__call__(**values)
         except ValidationError as error:
             model = cast(type[BaseModel], cls)
             faults = [_refusal(model, fault) for fault in error.errors()]

@@ -34,6 +34,10 @@ class Fault:
         message, remedy = _shortened(self.message), _shortened(self.remedy)
         return Fault(self.code, message, remedy, file, line)
 
+    def __repr__(self) -> str:  # part of the checksum of cached tokens, of earlier versions too
+        place = f"file={self.file!r}, line={self.line!r}, code={self.code!r}"
+        return f"Fault({place}, message={self.message!r}, remedy={self.remedy!r})"
+
     def __str__(self) -> str:
         place = self.file if self.line is None else f"{self.file}:{self.line}"
         return f"{place}: {self.message} {self.remedy}".rstrip()

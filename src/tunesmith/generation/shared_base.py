@@ -68,7 +68,7 @@ class Adapters(Mapping[str, Adapter]):
             known = ", ".join(self._attached) or "none"
             raise AdapterError(
                 f"No adapter {name!r} is loaded (loaded: {known}).",
-                remedy=f"Load it first: base.adapters.load({name!r}).",
+                remedy=f"Add it first, as in model.add(FOLDER, name={name!r}).",
             )
 
     def __getitem__(self, name: str) -> Adapter:

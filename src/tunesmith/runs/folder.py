@@ -1,6 +1,7 @@
 """A run's folder: where each file lies, who may write to it, and how its files are written."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -234,6 +235,12 @@ def read_text(path: Path, faults: list[str]) -> str:
     except OSError as error:
         faults.append(f"{path}: cannot be read: {error.strerror}")
         return ""
+
+
+def name_of_rows(path: str) -> str:
+    """What a run is named after: a file without its ending, or `rows` for those of a program."""
+    stem = Path(path).stem
+    return "rows" if re.fullmatch("[0-9a-f]{64}", stem) else stem
 
 
 def free_folder(stem: str) -> Path:

@@ -27,7 +27,7 @@ from tunesmith.evaluation.overfitting import choice_text
 from tunesmith.methods import table
 from tunesmith.runs import result
 from tunesmith.runs.evaluation_files import training_history, write_evaluation
-from tunesmith.runs.folder import RunFolder, alone, curves_of, free_folder
+from tunesmith.runs.folder import RunFolder, alone, curves_of, free_folder, name_of_rows
 from tunesmith.runs.neighbours import announced
 from tunesmith.runs.result import open_for
 from tunesmith.runs.rows import load_rows_for, report_rows, require_files
@@ -53,7 +53,7 @@ def train_run(config: RunConfig, *, progress: Progress = SILENT) -> RunSummary:
     require_evaluable(config)  # what is faulty is refused before anything is written
     require_files(config.data)  # so is a missing file
     config = result.resolved(config)
-    stem = f"{Path(config.data.sources[0].path).stem}-{config.method.kind}"
+    stem = f"{name_of_rows(config.data.sources[0].path)}-{config.method.kind}"
     folder = RunFolder(Path(config.out or free_folder(stem)))
     config = config.model_copy(update={"out": str(folder.path)})
     folder.create(config.model_dump(mode="json", by_alias=True))
