@@ -123,7 +123,7 @@ def test_a_run_is_evaluated_on_rows_in_memory(place):
     found = ts.evaluate(run, rows, out="evaluated", progress=False)
     assert found.to_json()["rows"] == 3
     assert found.verdict in str(found)
-    with pytest.raises(ts.ConfigError, match="is no run"):
+    with pytest.raises(ts.ConfigError, match="is not a run"):
         ts.evaluate("base", progress=False)
     other = ts.evaluate("base", rows, checks=["exact"], settings={"evaluate": EVALUATE})
     assert "base" in other.to_json()["arms"]

@@ -72,7 +72,7 @@ def test_no_adapters_are_no_error_and_a_named_folder_without_any_is(tmp_path, tu
     ended = tunesmith("adapters", "list", "--root", tmp_path / "runs")
     assert (ended.status, "No adapters in" in ended.out) == (0, True)
     ended = tunesmith("adapters", "list", tmp_path)
-    assert (ended.status, "there is no adapter in it" in ended.err) == (1, True)
+    assert (ended.status, "there is not an adapter in it" in ended.err) == (1, True)
 
 
 @pytest.mark.parametrize("name", ["one", "runs/one", "runs/one/adapter"])
@@ -147,7 +147,7 @@ def test_every_mismatch_is_told_with_its_remedy_and_ends_with_1(
 def test_what_is_no_adapter_is_refused(root, tmp_path, tunesmith):
     for command in ("show", "verify"):
         ended = tunesmith("adapters", command, tmp_path / "none", "--root", root)
-        assert (ended.status, "is no adapter" in ended.err) == (1, True)
+        assert (ended.status, "is not an adapter" in ended.err) == (1, True)
 
 
 def test_an_export_is_told_and_is_one_document(root, tmp_path, tunesmith):

@@ -200,7 +200,7 @@ def test_tensors_of_another_shape_are_refused(tmp_path):
 
 def test_an_adapter_of_another_base_is_refused_with_its_layers(tmp_path):
     saved(tmp_path / "a")
-    with pytest.raises(AdapterError, match=r"not made for this base.*k_proj is no linear layer"):
+    with pytest.raises(AdapterError, match=r"not made for this base.*k_proj is not a linear layer"):
         store.load(prepare_(tiny_model("phi3", torch.float32)), tmp_path / "a")
 
 
@@ -213,7 +213,7 @@ def test_layers_that_a_base_lacks_and_inputs_that_are_no_targets_are_refused():
 
 def test_factors_do_not_add_up(tmp_path):
     saved(tmp_path / "a")
-    with pytest.raises(AdapterError, match=r"depends on W and is no product"):
+    with pytest.raises(AdapterError, match=r"depends on W and is not a product"):
         sources.read(tmp_path / "a")
 
 

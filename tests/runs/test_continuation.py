@@ -254,7 +254,7 @@ def test_a_damaged_folder_is_refused_and_nothing_is_left(trained, tmp_path):
     folder = trained(tmp_path, {"kind": "lora", "rank": 2})
     shutil.copytree(folder, tmp_path / "damaged")
     (tmp_path / "damaged" / "adapter_config.json").write_text("{")
-    for start, message in (("damaged", "is no JSON"), ("nowhere", "there is no folder")):
+    for start, message in (("damaged", "is no JSON"), ("nowhere", "there is not a folder")):
         with pytest.raises((AdapterError, ConfigError), match=message):
             go(tmp_path, {"kind": "lora", "init": str(tmp_path / start)})
     assert not (tmp_path / "second").exists()
@@ -264,5 +264,5 @@ def test_a_start_of_another_method_is_no_start_word_here(tmp_path):
     for kind, start in (("lora", "sample"), ("prompt", "pissa"), ("p-tuning", "loftq")):
         made = config(tmp_path, method={"kind": kind, "init": start})
         assert init_path(made.method) == start
-        with pytest.raises(ConfigError, match=f"there is no folder {start}"):
+        with pytest.raises(ConfigError, match=f"there is not a folder {start}"):
             train_run(made)

@@ -145,7 +145,7 @@ def test_an_adapter_without_its_run_is_judged_on_a_file(trained, tmp_path):
     shutil.copytree(tmp_path / "run" / "adapter", tmp_path / "mine")
     other = str(rows_file(tmp_path / "other.jsonl", count=7))
     checks = {"evaluate": {"checks": [{"kind": "exact"}], "max_new_tokens": 6, **UNMEASURED}}
-    with pytest.raises(ConfigError, match=r"is no run .*, so it has no held-out rows"):
+    with pytest.raises(ConfigError, match=r"is not a run .*, so it has no held-out rows"):
         evaluated(tmp_path / "mine", checks)
     found, _ = evaluated(tmp_path / "mine", checks, data=other)
     assert list(found.document["arms"]) == ["base", "tuned"]

@@ -124,6 +124,6 @@ def test_a_run_is_found_by_folder_or_name(make, tmp_path):
     folder = make("a")
     assert find_run(str(folder), tmp_path / "none").folder == folder
     assert find_run("a", tmp_path).folder == folder
-    with pytest.raises(RunError, match="is no run") as refused:
+    with pytest.raises(RunError, match="is not a run") as refused:
         find_run("b", tmp_path)
     assert "holds a." in refused.value.remedy

@@ -88,7 +88,7 @@ def test_what_is_no_adapter_is_refused(tmp_path, kind):
     folder = tmp_path / "one"
     if kind == "model":
         run(folder, kind="model")
-    with pytest.raises(AdapterError, match="is no adapter"):
+    with pytest.raises(AdapterError, match="is not an adapter"):
         locate("m", [str(folder)])
 
 
@@ -146,5 +146,5 @@ def test_folders_of_adapters_are_found_without_their_bases(tmp_path):
     one, other = run(tmp_path / "one"), adapter(tmp_path / "far" / "one", base="/gone")
     found = adapter_folders([str(one), str(other), str(one / "adapter")])
     assert found == {"one": one / "adapter", "one-2": other, "one-3": one / "adapter"}
-    with pytest.raises(AdapterError, match="is no adapter"):
+    with pytest.raises(AdapterError, match="is not an adapter"):
         adapter_folders([str(tmp_path)])

@@ -113,7 +113,7 @@ def test_early_stopping_ends_the_run_after_losses_without_a_better_one(tmp_path)
     events = run(job, plan(steps=60, lr=0.2))
     assert events[-1].reason == "early"
     held = [e for e in events if isinstance(e, HeldOut)]
-    assert [e.best for e in held[-2:]] == [False, False]
+    assert [e.best for e in held[-3:]] == [True, False, False]
 
 
 def test_a_run_that_ended_early_does_no_further_step_when_it_goes_on(tmp_path):

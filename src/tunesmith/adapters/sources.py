@@ -134,11 +134,11 @@ def _require_sum(folder: Path, config: Mapping[str, object], term: Term) -> None
     """Raise AdapterError for an adapter whose terms are not only s B A."""
     remedy = "Merge it into its base first and train the others over that model"
     if term.a is None:
-        reason = "it multiplies the outputs of W, so what it adds depends on W and is no product"
+        reason = "it multiplies the outputs of W, so what it adds depends on W and is not a product"
     elif term.norms is not None:
         reason = (
             "DoRA scales the rows of W + s B A to trained norms, so what it adds depends on W and "
-            "is no product"
+            "is not a product"
         )
         remedy += "; or train it again without method.dora"
     elif ids := token_rows.ids_of(config):

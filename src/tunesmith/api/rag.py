@@ -28,7 +28,7 @@ STOPPING = "stopping; press again to stop at once (answers so far are kept)"
 STOPPED = "Stopped; answers are kept."
 REASONS = {
     "no_passage": "without a passage in the store that answers it",
-    "no_source": "whose source is no file in the store, as `rag ask` names them",
+    "no_source": "whose source is not a file in the store, as `rag ask` names them",
     "too_long": "whose passage does not fit a prompt",
 }
 

@@ -38,7 +38,7 @@ def read_questions(
     mapped = {name: (columns[name],) for name in columns} if columns else {}
     if unknown := mapped.keys() - NAMES.keys():
         raise DataError(
-            f"--data.map: {', '.join(sorted(unknown))} is no column of questions.",
+            f"--data.map: {', '.join(sorted(unknown))} is not a column of questions.",
             remedy=f"There are {', '.join(NAMES)}.",
         )
     names = {**NAMES, **mapped, "group": (group,) if group else ()}

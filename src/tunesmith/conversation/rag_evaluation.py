@@ -233,7 +233,7 @@ def _require_place(out: Path) -> None:
     """Raise RagError where an evaluation cannot be written, or one would be lost."""
     fault = None
     if out.exists() and not out.is_dir():
-        fault = "is no folder"
+        fault = "is not a folder"
     elif (out / DOCUMENT).exists():
         fault = "holds an evaluation already"
     if fault is not None:

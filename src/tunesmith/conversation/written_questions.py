@@ -37,7 +37,7 @@ FORM = re.compile(rf"\s*{QUESTION}[ \t]*(\S[^\n]*?)\s*\n\s*{ANSWER}[ \t]*(\S[^\n
 MIN_WORDS = 4  # of a question
 MAX_WORDS = 8  # of an answer
 FAULTS = {
-    "form": "is no question with an answer",
+    "form": "is not a question with an answer",
     "no_question": "asks in fewer than four words, or without a question mark",
     "long_answer": "has an answer of more than eight words",
     "not_in_passage": "has an answer that the passage does not contain",

@@ -99,7 +99,7 @@ def _results(messages: Sequence[Message]) -> Iterator[Fault]:
             known = f"none of those before it ({', '.join(sorted(called))})."
             yield Fault("result_without_call", what + known, "Give it the id of its call.")
         if before.tool_calls and after.role != "tool":
-            what = f"message {number - 1} calls a tool, and message {number} is no result of it."
+            what = f"message {number - 1} calls a tool, and message {number} is not a result of it."
             yield Fault("call_without_result", what, "Add the result, with the role `tool`.")
 
 

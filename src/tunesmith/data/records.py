@@ -219,7 +219,7 @@ def _of_file(
     if not path.exists():
         raise Broken("missing_file", "does not exist.", _nearby(path))
     if not path.is_file():
-        raise Broken("not_a_file", "is no ordinary file.", "Write its rows into a file.")
+        raise Broken("not_a_file", "is not an ordinary file.", "Write its rows into a file.")
     source = open_source(path, options.part)
     yield from reader_of(source, readers)(source, options)
 

@@ -105,7 +105,10 @@ class ExportComparison:
         ]
         if self.forks:
             gaps = ", ".join(f"{fork.gap:.2g}" for fork in self.forks)
-            lines.append(f"Where answers diverge, the gaps of the two tokens here are: {gaps}.")
+            lines.append(
+                "An answer diverges where the two likeliest tokens are almost tied; the gaps "
+                f"between their logits here: {gaps}."
+            )
         if self.same_text:
             lines.append("The template and every prompt are the same, byte by byte.")
         if not self.same_template:

@@ -203,7 +203,7 @@ def export_adapter(
     does not fit its base or that the format cannot hold, RunError where the disk cannot be written.
     """
     if order.merged and order.kind == "peft":
-        raise UsageError("A merged model is no adapter for PEFT.", remedy="Use --to merged.")
+        raise UsageError("A merged model is not an adapter for PEFT.", remedy="Use --to merged.")
     files.require_new(order.out)
     verified = verify_adapter(found, model, force=force, progress=progress)
     fit.require(verified.adapter, verified.mismatches)

@@ -160,7 +160,7 @@ def misfits(engine: Engine, tensors: Stored) -> list[str]:
     for key, tensor in tensors.items():
         linear = engine.linears.get(_module(key))
         if linear is None:
-            found.append(f"{_module(key)} is no linear layer of it")
+            found.append(f"{_module(key)} is not a linear layer of it")
             continue
         width = linear.in_features if tensor.shape[0] == 1 else linear.out_features
         if tensor.numel() != width:

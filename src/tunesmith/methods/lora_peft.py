@@ -246,7 +246,7 @@ def misfits(engine: Engine, tensors: Stored) -> list[str]:
         module, _, part = key.removeprefix(PREFIX).rpartition(".lora_")
         linear = engine.linears.get(module)
         if linear is None:
-            found.append(f"{module} is no linear layer of it")
+            found.append(f"{module} is not a linear layer of it")
             continue
         axis, width = (1, linear.in_features) if part[0] == "A" else (0, linear.out_features)
         dims = 1 if key.endswith(MAGNITUDE) else 2

@@ -90,7 +90,7 @@ def pattern(config: Config, key: str) -> dict[str, float]:
             re.compile(name)
         except re.error as error:
             raise AdapterError(
-                f"{CONFIG}: {key} has {name!r}, which is no regular expression: {error}.",
+                f"{CONFIG}: {key} has {name!r}, which is not a regular expression: {error}.",
                 remedy=REMEDY,
             ) from None
     return {name: _number(value, f"{key} of {name!r}") for name, value in found.items()}

@@ -74,7 +74,9 @@ def _lists(config: Mapping[str, Any]) -> dict[str, list[int]]:
     lists: dict[str, list[int]] = given if isinstance(given, dict) else {"embed_tokens": given}
     ids = [i for each in lists.values() for i in each]
     if not all(isinstance(i, int) and i >= 0 for i in ids):
-        raise AdapterError(f"adapter_config.json: {CONFIG_KEY} holds a value that is no token id.")
+        raise AdapterError(
+            f"adapter_config.json: {CONFIG_KEY} holds a value that is not a token id."
+        )
     return lists
 
 

@@ -66,7 +66,7 @@ def convert_e5(file: Path, folder: Path) -> None:
     """
     read = _File(file.read_bytes())
     if read.data[: len(MAGIC)] != MAGIC:
-        raise ModelError(f"{file.name} is no packed E5 model.", remedy="Fetch it again.")
+        raise ModelError(f"{file.name} is not a packed E5 model.", remedy="Fetch it again.")
     width, layers, heads, inner, words, positions, types = read.numbers("7i")
     epsilon, _ = read.numbers("fi")
     config = {

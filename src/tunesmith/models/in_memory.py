@@ -79,7 +79,7 @@ def require_plain(model: object) -> PreTrainedModel:
             remedy="Give model.unload(), or model.get_base_model().",
         )
     if not isinstance(model, PreTrainedModel):
-        raise ModelError(f"{type(model).__name__} is no transformers model.")
+        raise ModelError(f"{type(model).__name__} is not a transformers model.")
     if getattr(model, "hf_quantizer", None) is not None:
         raise ModelError(
             "The model is quantized.", remedy='Name it instead, with method="qlora" for 4-bit.'

@@ -88,7 +88,7 @@ def resolve(name: str, *, trust_remote_code: bool = False, progress: Progress = 
     if _HUB_ID.fullmatch(name):
         return _from_hub(name, trust_remote_code=trust_remote_code, progress=progress)
     raise ModelError(
-        f"{name!r} is no folder, .gguf file or known name.", remedy=_other_sources(name)
+        f"{name!r} is not a folder, .gguf file or known name.", remedy=_other_sources(name)
     )
 
 
@@ -105,7 +105,7 @@ def _from_hub(name: str, *, trust_remote_code: bool, progress: Progress) -> Path
         else:
             reason = f"the hub could not be reached: {_first_line(error)}"
         raise ModelError(
-            f"There is no folder {name}, and {reason}", remedy=_other_sources(name)
+            f"There is not a folder {name}, and {reason}", remedy=_other_sources(name)
         ) from error
     return check_folder(Path(found))
 

@@ -109,7 +109,9 @@ def parse_filter(words: list[str]) -> Filter:
         key, sign, value = word.partition("=")
         if not sign or key not in known or (key == "page" and not value.isdecimal()):
             remedy = f"Write key=value with one of {', '.join(known)}, as in source=*.pdf."
-            raise RagError(f"{word!r} is no condition on passages.", remedy=remedy, code="filter")
+            raise RagError(
+                f"{word!r} is not a condition on passages.", remedy=remedy, code="filter"
+            )
         if key in found:
             what = f"Passages cannot have both {key}={found[key]} and {word}."
             remedy = f"Give {key} once; * in a source matches any letters."

@@ -180,7 +180,9 @@ class Citations:
 
     def faults(self) -> list[str]:
         """What is wrong, a sentence each."""
-        unknown = [f"The answer cites [{number}], which is no source." for number in self.unknown]
+        unknown = [
+            f"The answer cites [{number}], which is not a source." for number in self.unknown
+        ]
         return unknown + [
             f"The answer quotes “{quote.text}”, which is in no source."
             for quote in self.quotes

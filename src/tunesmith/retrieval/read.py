@@ -133,7 +133,7 @@ def list_files(folder: Path, *, but: Path | None = None) -> Listing:
     Raises RagError where there is no such folder.
     """
     if not folder.is_dir():
-        what, remedy = f"{folder} is no folder.", "Name a folder with documents."
+        what, remedy = f"{folder} is not a folder.", "Name a folder with documents."
         raise RagError(what, remedy=remedy, code="no_folder")
     listing = Listing([], {}, Counter())
     for path in sorted(_walk(folder, but.absolute() if but else None)):

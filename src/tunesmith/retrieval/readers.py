@@ -100,7 +100,7 @@ def read_csv(data: bytes) -> SourceDocument:
     try:
         names, *rows = [row for row in csv.reader(io.StringIO(text), dialect) if any(row)]
     except (csv.Error, ValueError) as error:
-        what = f"is no table that can be read ({error})."
+        what = f"is not a table that can be read ({error})."
         remedy = "Save it as CSV with a first row of names."
         raise RagError(what, remedy=remedy, code="damaged") from None
     pieces, spans, headings, at = [], [], [], 0

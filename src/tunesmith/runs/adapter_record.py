@@ -88,7 +88,7 @@ def list_adapters(root: Path, folders: Iterable[Path] = ()) -> list[AdapterRecor
         inside = list(_below(folder.expanduser()))
         if not inside:
             raise AdapterError(
-                f"{folder}: there is no adapter in it, nor right below it.",
+                f"{folder}: there is not an adapter in it, nor right below it.",
                 remedy="Name an adapter's folder, a run's, or one that holds some.",
             )
         found += inside

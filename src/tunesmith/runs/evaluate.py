@@ -101,7 +101,7 @@ def _subject(target: str, overrides: Mapping[str, object], data: str | None) -> 
         return _Subject(config, trained, trained == run.adapter, run)
     if data is None:
         raise ConfigError(
-            f"{target} is no run (no config.yaml), so it has no held-out rows of its own.",
+            f"{target} is not a run (no config.yaml), so it has no held-out rows of its own.",
             remedy="`tunesmith runs list` shows the runs. For an adapter or a model name a file "
             "with questions and answers: --data FILE.",
         )

@@ -103,7 +103,7 @@ def find_run(name: str, root: Path) -> RunRecord:
     known = [record.folder.name for record in list_runs(root)]
     there = f"{root} holds {', '.join(known)}." if known else f"{root} holds no runs."
     raise RunError(
-        f"{name} is no run: there is no {Path(name) / CONFIG}.", remedy=there, code="no_run"
+        f"{name} is not a run: there is no {Path(name) / CONFIG}.", remedy=there, code="no_run"
     )
 
 

@@ -111,13 +111,13 @@ def find_adapter(name: str, root: Path = RUNS) -> LocatedTarget:
         folder = Path(name).expanduser()
         if not folder.exists() and find_entry(name) is None:
             raise AdapterError(
-                f"{name} is no adapter: there is no such folder, nor {root / name}.",
+                f"{name} is not an adapter: there is no such folder, nor {root / name}.",
                 remedy="`tunesmith adapters list` shows those that are here.",
             )
         run = (folder / CONFIG).is_file()
         what = "its run trained the whole model" if run else f"there is no {ADAPTER_CONFIG} in it"
         remedy = "Give it as the model instead." if run else "Name an adapter's or a run's folder."
-        raise AdapterError(f"{name} is no adapter: {what}.", remedy=remedy)
+        raise AdapterError(f"{name} is not an adapter: {what}.", remedy=remedy)
     return found
 
 

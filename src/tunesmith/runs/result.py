@@ -100,7 +100,7 @@ def start_folder(settings: AnyMethod) -> Path | None:
     folder = Path(path or "").expanduser()
     if path and not folder.is_dir():
         raise ConfigError(
-            f"method.init: there is no folder {path}.",
+            f"method.init: there is not a folder {path}.",
             remedy="Name the folder to continue from, or a start that `tunesmith train --help` "
             "lists.",
         )

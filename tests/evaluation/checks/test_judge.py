@@ -254,7 +254,7 @@ def test_a_model_that_wants_another_limit_gets_it(judging):
 def test_a_reply_that_is_no_completion_is_told(judging):
     judging.reply = lambda body: (200, {"choices": []})
     scored = score_cases(judge_check(settings_for(judging)), cases("a"))
-    assert "sent what is no reply" in scored.errors[1]
+    assert "sent what is not a reply" in scored.errors[1]
 
 
 def test_a_rubric_may_be_a_file_and_one_that_is_missing_is_told(judging, tmp_path):

@@ -151,7 +151,7 @@ def _names(cells: Cells) -> tuple[list[str], Fault | None]:
         return names, Fault("no_header", what, remedy)
     if len(named) < MIN_NAMED * len(given):
         without = f"{len(given) - len(named)} of {pluralize(len(given), 'column')}"
-        what = f"this is no header: {without} without a name."
+        what = f"this is not a header: {without} without a name."
         return names, Fault("no_header", what, remedy)
     return names, None
 

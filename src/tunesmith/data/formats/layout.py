@@ -128,7 +128,7 @@ def opening(row: Row, notes: RowNotes) -> list[Message]:
     for number, pair in enumerate(history, start=1):
         is_pair = isinstance(pair, list | tuple) and len(pair) == 2
         if not is_pair or not all(isinstance(text, str) for text in pair):
-            what = f'turn {number} of "history" is no pair of texts.'
+            what = f'turn {number} of "history" is not a pair of texts.'
             notes.problem("wrong_type", what, remedy='Write it as ["question", "answer"].')
             continue
         messages += [Message("user", pair[0]), Message("assistant", pair[1])]
@@ -168,7 +168,7 @@ def _function(
     function = value.get("function", value) if isinstance(value, dict) else value
     if isinstance(function, dict) and isinstance(function.get("name"), str):
         return function
-    what = f"{place} is no object with the name of a function."
+    what = f"{place} is not an object with the name of a function."
     notes.problem("wrong_type", what, remedy=shape)
     return None
 

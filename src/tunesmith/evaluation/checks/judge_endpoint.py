@@ -193,7 +193,7 @@ class Endpoint:
                 self._gone = why
             return CannotScore(why)
         except (openai.OpenAIError, ValueError, AttributeError, TypeError, LookupError) as error:
-            return CannotScore(f"{self._where} sent what is no reply: {self._bare(error)}")
+            return CannotScore(f"{self._where} sent what is not a reply: {self._bare(error)}")
         return made if made.text.strip() else CannotScore(f"{self._where} sent an empty reply")
 
     @property

@@ -33,7 +33,7 @@ def python_check(settings: PythonSettings) -> Check:
         except (Exception, SystemExit) as error:
             raise CannotScore(_reason(error, settings.function)) from error
         if not isinstance(found, int | float):
-            raise CannotScore(f"{settings.function} gave {found!r}, which is no number")
+            raise CannotScore(f"{settings.function} gave {found!r}, which is not a number")
         return float(found)
 
     return Check(rule=score)

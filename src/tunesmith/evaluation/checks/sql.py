@@ -115,7 +115,7 @@ class Tables:
             with closing(self._connection.cursor()) as cursor:
                 cursor.execute(query)
                 if cursor.description is None:
-                    raise QueryFailed("it is no query that gives rows")
+                    raise QueryFailed("it is not a query that gives rows")
                 rows: Result = cursor.fetchmany(max_rows + 1)
         except sqlite3.Error as error:
             is_late = time.monotonic() > stop_at
