@@ -69,7 +69,7 @@ def test_every_layer_that_is_missing_or_of_another_width_is_told(adapter, tmp_pa
     small = tiny_folder(tmp_path / "small" / "tiny", num_hidden_layers=1, intermediate_size=80)
     found, skeleton = open_skeleton(str(small))
     told = [each.message for each in mismatches(adapter, skeleton, Identity("tiny", found))]
-    assert sum("model.layers.1." in each and "no linear layer" in each for each in told) == 14
+    assert sum("model.layers.1." in each and "not a linear layer" in each for each in told) == 14
     assert sum("the layer's width is 80" in each for each in told) == 3
     assert len(told) == 17
 

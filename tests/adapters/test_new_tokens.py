@@ -108,7 +108,7 @@ def folder_of(tmp_path):
     ("indices", "message"),
     [
         ({"embed_tokens": [97, 98, 11], "lm_head": [97, 98]}, "other tokens for the head"),
-        ({"embed_tokens": [97, "x"]}, "no token id"),
+        ({"embed_tokens": [97, "x"]}, "not a token id"),
         ({"embed_tokens": [97, 98]}, "lacks tensors that its config requires"),
         (None, "tensor base_model.model.lm_head.token_adapter"),
     ],

@@ -34,10 +34,10 @@ def test_facts_that_can_only_be_recited_fit_retrieval():
     assert found.outcome == "retrieval"
     assert found.finding.harm
     assert found.text() == (
-        "These answers look like facts, and retrieval fits facts better than fine-tuning: asked in "
-        "other words, the tuned model gives 30 % of 60 facts (base 0 %). `tunesmith rag` answers from "
-        "the documents themselves, with their source. In the words of the training rows it gives "
-        "90 %. Of facts that are in no training row it gives 0 % (base 0 %)."
+        "These answers look like facts, and retrieval fits facts better than fine-tuning: asked "
+        "in other words, the tuned model gives 30 % of 60 facts (base 0 %). `tunesmith rag` "
+        "answers from the documents themselves, with their source. In the words of the training "
+        "rows it gives 90 %. Of facts that are in no training row it gives 0 % (base 0 %)."
     )
 
 

@@ -183,7 +183,7 @@ def test_an_adapter_for_vllm_says_how_it_is_served(adapters, tmp_path):
 def test_what_cannot_be_is_refused_before_anything_is_written(adapters, tmp_path):
     with pytest.raises(AdapterError, match="exists already"):
         export(adapters, "lora", "peft", adapters / "lora")
-    with pytest.raises(UsageError, match="no adapter for PEFT"):
+    with pytest.raises(UsageError, match="not an adapter for PEFT"):
         export(adapters, "lora", "peft", tmp_path / "out", merged=True)
     for to in ("merged", "vllm", "gguf"):
         with pytest.raises(AdapterError):

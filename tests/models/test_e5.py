@@ -145,5 +145,5 @@ def test_questions_and_documents_are_read_with_their_prompts(folder):
 
 def test_another_file_is_refused(tmp_path):
     (tmp_path / "x.bin").write_bytes(b"GGUF" + bytes(100))
-    with pytest.raises(ModelError, match="no packed E5"):
+    with pytest.raises(ModelError, match="not a packed E5"):
         convert_e5(tmp_path / "x.bin", tmp_path)

@@ -139,7 +139,7 @@ def test_a_filter_is_kept_by_every_retriever(store, embedder, where, sources, mo
 def test_a_filter_is_read_from_words():
     assert parse_filter(["source=a=b", "page=3"]) == Filter(source="a=b", page=3)
     for wrong in ("x=1", "page=x", "source"):
-        with pytest.raises(RagError, match="no condition"):
+        with pytest.raises(RagError, match="not a condition"):
             parse_filter([wrong])
     with pytest.raises(RagError, match=r"both source=\*\.md and source=\*\.txt"):
         parse_filter(["source=*.md", "source=*.txt"])

@@ -165,5 +165,5 @@ def test_the_tokenizer_is_that_of_the_loaded_base_without_its_weights(base_folde
 
 
 def test_a_model_that_is_not_there_is_refused(tmp_path, home):
-    with pytest.raises(ModelError, match="no folder"):
+    with pytest.raises(ModelError, match="not a folder"):
         open_tokenizer(str(tmp_path / "none"))

@@ -228,7 +228,7 @@ def test_a_missing_key_is_told_before_anything_is_asked(monkeypatch):
         ({"key": KEY}, "name of an environment variable"),
         ({"base_url": f"https://me:{KEY}@judge.example/v1"}, "give the key in the environment"),
         ({"base_url": f"https://judge.example/v1?key={KEY}"}, "give the key in the environment"),
-        ({"base_url": "judge.example"}, "no http"),
+        ({"base_url": "judge.example"}, "not an http"),
         ({"api_key": KEY}, "unknown key"),
     ],
 )
