@@ -146,6 +146,13 @@ def test_a_loss_that_is_no_number_stops_with_the_last_good_state_and_names_the_r
     assert all(torch.equal(kept[name], good[name]) for name in good)
 
 
+def test_gradients_that_are_no_numbers_stop_as_such_a_loss_does(tmp_path, monkeypatch):
+    norm = torch.tensor(math.inf)
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: norm)
+    with pytest.raises(RunError, match="Step 1: "):
+        run(tiny_job(tmp_path, held=False), plan(steps=3))
+
+
 def test_a_full_disk_is_reported_before_anything_is_lost(tmp_path, monkeypatch):
     job = tiny_job(tmp_path)
     run(job, plan(steps=9), stop_after=2)
