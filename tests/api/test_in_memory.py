@@ -1,7 +1,6 @@
 """A transformers model in memory: trained over, evaluated, loaded; afterwards as it was."""
 
 import hashlib
-import os
 import signal
 
 import pytest
@@ -78,7 +77,7 @@ def test_it_is_as_it_was_after_an_error_and_after_ctrl_c(held, go):
 
     def press(event):
         if isinstance(event, StepDone):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(ZeroDivisionError):
         go("failed", on_event=fail)

@@ -1,7 +1,6 @@
 """`ts.train`: the same adapter whatever the rows come in, a result that shows itself, resuming."""
 
 import json
-import os
 import signal
 
 import pytest
@@ -97,7 +96,7 @@ def test_ctrl_c_ends_a_run_in_good_order_and_it_resumes_to_the_same_bytes(go, tm
 
     def press(event):
         if isinstance(event, StepDone) and event.step == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(ts.Cancelled, match="tunesmith train --resume") as cancelled:

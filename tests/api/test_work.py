@@ -1,6 +1,5 @@
 """Long work: who sees it, that it is told once where torch came first, how it is cancelled."""
 
-import os
 import signal
 import sys
 import threading
@@ -68,9 +67,9 @@ def interrupted(notice, stopped, *signals):
     with work.working(notice, stopped=stopped, progress=False) as working:
         for number in signals:
             assert not working.stop()
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
         assert working.stop()
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_the_first_signal_asks_the_second_interrupts_and_says_how_to_resume(capfd):

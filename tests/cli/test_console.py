@@ -1,7 +1,6 @@
 """"""
 
 import io
-import os
 import signal
 import threading
 
@@ -55,10 +54,10 @@ def test_a_message_is_wrapped_in_a_terminal_and_one_line_elsewhere():
 def test_the_first_signal_asks_and_the_second_insists(number, capfd):
     with cancel_on_signal("stopping soon") as stop:
         assert not stop()
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         assert stop()
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
     assert capfd.readouterr().err.count("stopping soon") == 1
 
 

@@ -1,6 +1,5 @@
 """"""
 
-import os
 import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -87,7 +86,7 @@ def test_a_run_is_resumed_by_its_folder(runs, tunesmith):
 def test_the_first_signal_lets_the_run_save_and_says_how_to_go_on(number, runs, tunesmith):
     def act(emit, stop):
         assert not stop()
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         assert stop()
         return replace(Summary(), reason="stopped", adapter=None)
 
@@ -107,8 +106,8 @@ def test_a_stopped_run_is_still_one_document(runs, tunesmith):
 def test_the_second_signal_ends_at_once_and_says_how_to_go_on(runs, tunesmith):
     def act(emit, stop):
         emit(Saved(10, "runs/x/checkpoints/step-00000010"))
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         raise AssertionError("not reached")
 
     runs.act = act
