@@ -30,7 +30,7 @@ class Fault:
     line: int | None = None
 
     def at(self, file: str, line: int | None) -> "Fault":
-        """The same in its place, its texts shortened."""
+        """The same with its file and line, its texts shortened."""
         message, remedy = _shortened(self.message), _shortened(self.remedy)
         return Fault(self.code, message, remedy, file, line)
 

@@ -162,7 +162,7 @@ class ReadOptions:
 class Record:
     """One record: its ``values``, or the ``problem`` that kept it from being read.
 
-    With ``notes`` alone it tells something about the file; with nothing it is a blank line
+    With ``notes`` alone it reports something about the file; with nothing it is a blank line
     between records. Line 0 means the whole file; where there are no lines (Parquet, a sheet)
     it is the row. ``file`` is set where it is not the path that was asked for, ``header`` to the
     line of the row that names the columns, where one does.

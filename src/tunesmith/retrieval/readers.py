@@ -157,7 +157,7 @@ def line_starts(text: str) -> list[int]:
 
 
 def _hidden(text: str, places: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Spans that begin in one of these places; what is hidden may end far behind it."""
+    """Spans that begin in one of these places; what is hidden may end far after it."""
     for start, stop in places:
         at = start
         while (found := HIDDEN.search(text, at)) and found.start() < stop:
