@@ -139,5 +139,6 @@ def test_a_sample_is_spread_and_bounded(run, monkeypatch):
     monkeypatch.setattr(overfitting_evidence, "MAX_ROWS", 5)
     assert len(sample(rows.train)) == 5
     assert sample(rows.train).lines[0] == rows.train.lines[0]
+    assert len(sample(rows.train, 3)) == len(sample_rows(rows, 3).train) == 3
     monkeypatch.setattr(overfitting_evidence, "MAX_TOKENS", 1)
     assert len(sample(rows.train)) == 2

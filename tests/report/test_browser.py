@@ -85,7 +85,7 @@ def test_rows_are_searched_and_filtered(browser: object, tmp_path: Path) -> None
     assert page.locator(".row:visible").count() == 1
     page.select_option("#group", "better")
     assert page.locator(".row:visible").count() == 0
-    assert page.text_content("#count") == "No row fits."
+    assert page.text_content("#count") == "No row matches."
     page.fill("#search", "")
     assert page.locator(".row:visible").count() == 1
     page.close()

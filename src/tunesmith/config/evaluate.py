@@ -100,7 +100,9 @@ class EvaluateSettings(Settings):
     """How the result is evaluated on held-out rows."""
 
     checks: tuple[CheckSettings, ...] = Field((), description="rules; the first decides")
-    rows: int = Field(200, ge=1, description="held-out rows that are answered, at most")
+    rows: int = Field(
+        200, ge=1, description="held-out rows that are answered, and whose losses count, at most"
+    )
     max_new_tokens: int = Field(256, ge=1, description="longest answer that is generated")
     baseline_prompt: str | None = Field(
         None, description="the instructions that you would send instead: a text, or its file"

@@ -110,7 +110,7 @@ class Measures:
             arms = 2 + (PROMPTED in self.arms.arms)
             self._consistency = ConsistencyRun(self.questions, settings, seed=seed, arms=arms)
         if self.has_history:
-            self._sample = sample_rows(self.rows)
+            self._sample = sample_rows(self.rows, settings.rows)
         if settings.knowledge is not None:
             held = self.rows.held_conversations
             self._sheet = fact_sheet(self.rows.sample, held, settings.knowledge)

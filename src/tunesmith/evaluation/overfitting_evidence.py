@@ -245,15 +245,19 @@ class RowSample:
         return self.losses(loaded, None, phase=phase)
 
 
-def sample_rows(rows: RunRows) -> RowSample:
-    """Of both sides of a run's rows."""
-    return RowSample(sample(rows.train), sample(rows.held) if rows.held is not None else None)
+def sample_rows(rows: RunRows, limit: int = MAX_ROWS) -> RowSample:
+    """Of both sides of a run's rows, ``limit`` of each at most."""
+    held = sample(rows.held, limit) if rows.held is not None else None
+    return RowSample(sample(rows.train, limit), held)
 
 
-def sample(rows: Dataset) -> Dataset:
-    """Evenly spread rows, as many as `MAX_ROWS` and about `MAX_TOKENS` allow, two at least."""
+def sample(rows: Dataset, limit: int = MAX_ROWS) -> Dataset:
+    """Evenly spread rows, as many as ``limit``, `MAX_ROWS` and about `MAX_TOKENS` allow, two at
+    least.
+    """
     mean = rows.tokens / max(1, len(rows))
-    count = min(len(rows), MAX_ROWS, max(2, int(MAX_TOKENS / max(1.0, mean))))
+    most = max(2, min(limit, MAX_ROWS))
+    count = min(len(rows), most, max(2, int(MAX_TOKENS / max(1.0, mean))))
     return rows.take(np.arange(count) * len(rows) // max(1, count))
 
 
@@ -279,7 +283,7 @@ def evidence_of(
     capacity: Capacity | None = None,
     seed: int,
 ) -> Evidence:
-    """All that a diagnosis needs."""
+    """All that a diagnosis needs; ``losses`` are of the rows of `sample_rows`."""
     tuned, base, own = losses.tuned, losses.base, rows.own_answers
     train = RowLosses(tuned.train, base.train if base else None)
     held = RowLosses(tuned.held, base.held if base else None)
@@ -300,7 +304,7 @@ def evidence_of(
         warned=warned_of(
             rows.train.notes,
             rows=len(np.unique(rows.train.owners)),
-            lines=sample(rows.train).lines.tolist(),
+            lines=sample(rows.train, len(tuned.train)).lines.tolist(),
             losses=tuned.train,
             seed=seed,
         ),
