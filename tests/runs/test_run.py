@@ -25,6 +25,7 @@ from tunesmith.runs.locate import locate
 from tunesmith.runs.run import resume_run, train_run
 from tunesmith.training import checkpoint
 from tunesmith.training.events import Ended, Planned
+from tunesmith.training.length import MOST_EPOCHS, PATIENCE
 
 
 def go(config_, **options):
@@ -396,3 +397,23 @@ def test_the_run_says_of_its_rows_what_check_says(tmp_path):
         rows = "row" if note.count == 1 else "rows"
         assert f"{note.message} ({note.count:,} {rows})" in summary.notices, note
     assert {e.code for e in events if isinstance(e, Notice)} >= {note.code for note in checked}
+
+
+def test_what_was_auto_is_chosen_recorded_and_kept_by_a_resumed_run(tmp_path):
+    made = config(tmp_path, train={"lr": 0.01})
+    summary, events = go(made)
+    kept = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["train"]
+    (planned,) = (event for event in events if isinstance(event, Planned))
+    assert kept["epochs"] == MOST_EPOCHS
+    assert kept["tokens_per_step"] == planned.tokens_per_step
+    assert kept["patience"] == PATIENCE
+    assert planned.steps == MOST_EPOCHS * kept["evaluate_steps"]
+    (told,) = (e.message for e in events if isinstance(e, Notice) and e.code == "length")
+    assert told in summary.notices
+    other = tmp_path / "other"
+    steps = iter(range(100))
+    stop = lambda: next(steps) == 4  # noqa: E731
+    assert go(made.model_copy(update={"out": str(other)}), cancelled=stop)[0].reason == "stopped"
+    resume_run(other)
+    one, two = (run / "adapter" / "adapter_model.safetensors" for run in (tmp_path / "run", other))
+    assert one.read_bytes() == two.read_bytes()

@@ -61,7 +61,7 @@ def test_steps_go_on_where_a_run_stopped():
 
 def test_parts_of_epochs_and_weights_are_counted():
     assert total_steps([1] * 12, TrainSettings(rows_per_step=3, epochs=2.5)) == 10
-    assert total_steps([1] * 12, TrainSettings(rows_per_step=3)) == 12
+    assert total_steps([1] * 12, TrainSettings(rows_per_step=3, epochs=None)) == 12
     assert total_steps([1] * 12, TrainSettings(rows_per_step=3, steps=7)) == 7
     copies = [3.0] * 2 + [0.5] * 1000
     settings = TrainSettings(rows_per_step=5000)

@@ -38,7 +38,7 @@ def tiny_job(folder, method="lora", *, held=True, family="llama", **settings):
 
     engine = prepare_(tiny_model(family, torch.float32))
     adapter = table.attach(engine, METHODS[method], seed=1)
-    values = {"rows_per_step": 3, "save_steps": 2, "lr": 1e-2, **settings}
+    values = {"rows_per_step": 3, "save_steps": 2, "lr": 1e-2, "epochs": None, **settings}
     return Job(
         engine=engine,
         adapter=adapter,

@@ -67,7 +67,7 @@ def _unknown(name: str) -> str:
     return f"no rows can be dropped by the name `{name}`; {hint}"
 
 
-DEFAULT_EPOCHS = 3.0
+AUTO: Literal["auto"] = "auto"
 Format = Literal[
     "auto",
     "chat",
@@ -198,10 +198,14 @@ class DataSettings(Settings):
 class TrainSettings(Settings):
     """How long, how fast and how carefully the loop trains."""
 
-    epochs: float | None = Field(None, gt=0, description=f"passes; {DEFAULT_EPOCHS:g} by default")
+    epochs: float | Literal["auto"] | None = Field(
+        AUTO, description="passes; auto: by the number of rows; null: 3, as before version 0.2"
+    )
     steps: int | None = Field(None, ge=1, description="optimizer steps, instead of epochs")
     minutes: float | None = Field(None, gt=0, description="time limit, instead of epochs")
-    tokens_per_step: int | None = Field(None, ge=1, description="tokens a step; 4096 by default")
+    tokens_per_step: int | Literal["auto"] | None = Field(
+        AUTO, description="tokens a step; auto: about 8 rows; null: 4096, as before version 0.2"
+    )
     rows_per_step: int | None = Field(None, ge=1, description="rows a step, instead of tokens")
     tokens_per_micro_batch: int | Literal["auto"] = Field(
         "auto", description="tokens computed at once; auto: by measured memory"
@@ -243,21 +247,30 @@ class TrainSettings(Settings):
         words |= dict.fromkeys(("false", "no", "off"), "none")
         return words.get(str(value).lower(), value)
 
-    @field_validator("lr")
+    @field_validator("lr", "epochs", "tokens_per_step")
     @classmethod
-    def _rate_is_positive(cls, value: float | str) -> float | str:
-        if isinstance(value, float) and value <= 0:
+    def _is_positive(cls, value: float | str | None) -> float | str | None:
+        if isinstance(value, float | int) and value <= 0:
             raise ValueError("must be above 0")
         return value
 
     @model_validator(mode="after")
     def _one_length_and_one_step_size(self) -> "TrainSettings":
-        lengths = [n for n in ("epochs", "steps", "minutes") if getattr(self, n) is not None]
+        lengths = [
+            name
+            for name in ("epochs", "steps", "minutes")
+            if getattr(self, name) not in (None, AUTO)
+        ]
         if len(lengths) > 1:
             raise ValueError(f"give one of epochs, steps and minutes, not {' and '.join(lengths)}")
-        if self.tokens_per_step is not None and self.rows_per_step is not None:
+        if self.tokens_per_step not in (None, AUTO) and self.rows_per_step is not None:
             raise ValueError("give tokens_per_step or rows_per_step, not both")
         return self
+
+    @property
+    def passes_are_auto(self) -> bool:
+        """Whether the number of passes is still to be chosen from the rows."""
+        return self.epochs == AUTO and self.steps is None and self.minutes is None
 
 
 class RunConfig(Settings):

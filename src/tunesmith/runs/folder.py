@@ -59,20 +59,24 @@ class RunFolder:
 
     def create(self, config: Mapping[str, object]) -> None:
         """Make the folder with its config; RunError where another run lies there."""
-        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
         self.require_free()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with alone(self.path):
                 self.require_free()  # another may have been faster
                 files.sweep(self.path)
-                files.write_text(self.config, text)
+                self.write_config(config)
         except OSError as error:
             raise RunError(
                 f"{self.path} cannot be made: {error.strerror}.",
                 remedy="Name another folder with --out.",
                 code="file_system",
             ) from error
+
+    def write_config(self, config: Mapping[str, object]) -> None:
+        """Keep the run's settings, in place of those that are there."""
+        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        files.write_text(self.config, text)
 
     def read_config(self, overrides: Mapping[str, object] | None = None) -> RunConfig:
         """The run's settings, those of an earlier version too; ConfigError with every fault."""

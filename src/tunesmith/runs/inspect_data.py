@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
-from tunesmith.config.run import DEFAULT_EPOCHS, RunConfig
+from tunesmith.config.run import AUTO, RunConfig
 from tunesmith.core.progress import SILENT, Progress
+from tunesmith.data.dataset import Numbers
 from tunesmith.data.faults import Faults, Note
 from tunesmith.data.quality.distribution import few_rows
 from tunesmith.estimate.duration import Estimate, estimate
@@ -19,6 +20,8 @@ from tunesmith.models.quiet import no_progress_bars
 from tunesmith.models.resolve import resolve
 from tunesmith.models.supported import check_config
 from tunesmith.runs.rows import Side, load_sources
+from tunesmith.training.length import choose_length
+from tunesmith.training.steps import EARLIER_EPOCHS
 
 PERCENTILES = (5, 25, 50, 75, 95, 99)
 BARS = 8
@@ -133,7 +136,10 @@ def inspect_data(config: RunConfig, *, progress: Progress = SILENT) -> list[Insp
     kept = round((1 - settings.held_share) * len(loaded.train.rows))
     few = few_rows(kept, config.method.kind, enough=table.of(config.method).min_rows)
     warnings = (*train.warnings, *loaded.report.notes, *few)
-    train = replace(train, warnings=warnings, estimate=_estimate(config, opened.config, train))
+    lengths = loaded.train.rows.lengths[:kept]
+    train = replace(
+        train, warnings=warnings, estimate=_estimate(config, opened.config, train, lengths)
+    )
     if loaded.held is None or settings.held is None:
         return [train]
     return [train, _inspection(settings.held.path, loaded.held)]
@@ -166,11 +172,16 @@ def _joined(words: Iterable[str | None]) -> str | None:
 
 
 def _estimate(
-    config: RunConfig, shape: PretrainedConfig, inspection: Inspection
+    config: RunConfig, shape: PretrainedConfig, inspection: Inspection, lengths: Numbers
 ) -> Estimate | None:
-    """The time of the epochs over what is not held out; None where a run would not begin."""
-    if inspection.faults or config.train.steps or config.train.minutes:
+    """The time of the passes over as many rows as ``lengths`` (tokens) has, those that are not held
+    out; None where a run would not begin.
+    """
+    if inspection.faults or not len(lengths) or config.train.steps or config.train.minutes:
         return None
-    epochs = config.train.epochs or DEFAULT_EPOCHS
+    has_held = config.data.held is not None or config.data.held_share > 0
+    train = choose_length(config.train, lengths, has_held=has_held).settings
+    assert train.epochs != AUTO
+    epochs = train.epochs or EARLIER_EPOCHS
     tokens = round((1 - config.data.held_share) * inspection.tokens * epochs)
     return estimate(config, shape, tokens=tokens, supervised=inspection.supervised_share)

@@ -29,6 +29,7 @@ from tunesmith.studies.compare import (
     silent,
 )
 from tunesmith.studies.variants import Variant
+from tunesmith.training.length import choose_length
 from tunesmith.training.steps import total_steps
 
 MATTERS = 0.01  # of the loss, for a doubling of the data
@@ -178,7 +179,10 @@ def learning_curve(
         raise DataError(
             "A learning curve needs held-out rows.", remedy="Give --data.eval 0.1, or a file."
         )
-    steps = total_steps(rows.train.lengths.tolist(), config.train, copies=rows.copies)
+    lengths = rows.train.lengths
+    train = choose_length(config.train, lengths, has_held=True, copies=rows.copies).settings
+    steps = total_steps(lengths, train, copies=rows.copies)
+    config = config.model_copy(update={"train": train})
     variants = [_variant(config, share, steps) for share in sorted(shares)]
     return _assessed(compare_runs(variants, out, progress_of), progress_of)
 

@@ -20,7 +20,7 @@ from tunesmith.engine.pack import Row, pack
 from tunesmith.methods.adapter import Adapter
 from tunesmith.training.checkpoint import State
 from tunesmith.training.events import Ended, Planned
-from tunesmith.training.steps import DEFAULT_TOKENS_PER_STEP, Copies, Plan, StepRows, endless_steps
+from tunesmith.training.steps import Copies, Plan, StepRows, endless_steps, tokens_per_step
 
 # A common beginning shorter than this is not worth a document of its own.
 SHARE_TOKENS = 8
@@ -132,9 +132,10 @@ def planned(member: Member) -> Planned:
     """What is left of a member's run, for people."""
     job, plan, state = member.job, member.plan, member.state
     tokens = job.rows.lengths.sum() / len(job.rows)
-    per_step = job.settings.tokens_per_step or DEFAULT_TOKENS_PER_STEP
     if job.settings.rows_per_step:
         per_step = round(job.settings.rows_per_step * tokens)
+    else:
+        per_step = tokens_per_step(job.settings)
     per_step = min(per_step, int(job.rows.lengths.sum()))
     return Planned(
         steps=plan.steps,

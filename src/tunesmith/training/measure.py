@@ -18,7 +18,7 @@ from tunesmith.engine import memory
 from tunesmith.engine.head import loss_sum
 from tunesmith.training.gradients import takes_less
 from tunesmith.training.job import Job
-from tunesmith.training.steps import DEFAULT_TOKENS_PER_STEP, Plan, total_steps, warmup_of
+from tunesmith.training.steps import Plan, tokens_per_step, total_steps, warmup_of
 
 # Larger micro-batches measured no faster on a CPU. Where the base itself is trained its states
 # fill the memory, and activations are kept small beside them.
@@ -87,7 +87,7 @@ def _step_tokens(job: Job) -> int:
     settings = job.settings
     if settings.rows_per_step:
         return int(settings.rows_per_step * job.rows.lengths.max())
-    return settings.tokens_per_step or DEFAULT_TOKENS_PER_STEP
+    return tokens_per_step(settings)
 
 
 def _largest(job: Job, size: int, *, recompute: Recompute, now: Callable[[], float]) -> int:

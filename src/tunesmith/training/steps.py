@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.config.run import DEFAULT_EPOCHS, Recompute, TrainSettings
+from tunesmith.config.run import AUTO, Recompute, TrainSettings
 
-DEFAULT_TOKENS_PER_STEP = 4096
+# What null means, as runs of earlier versions wrote it.
+EARLIER_EPOCHS, EARLIER_TOKENS_PER_STEP = 3.0, 4096
 StepRows = tuple[int, ...]
 Lengths = Sequence[int] | NDArray[np.int64]
 Copies = Sequence[float] | NDArray[np.float64]
@@ -60,7 +61,7 @@ def _cuts(
     count = len(order)
     if rows := settings.rows_per_step:
         return order, [*range(rows, count, rows), *([count] if count else [])]
-    budget = settings.tokens_per_step or DEFAULT_TOKENS_PER_STEP
+    budget = tokens_per_step(settings)
     tokens = np.cumsum(np.asarray(lengths)[order])
     ends: list[int] = []
     end = done = 0
@@ -72,11 +73,18 @@ def _cuts(
     return order, ends
 
 
+def tokens_per_step(settings: TrainSettings) -> int:
+    """Tokens of a step, where rows do not rule it."""
+    assert settings.tokens_per_step != AUTO, "chosen before: training/length.py"
+    return settings.tokens_per_step or EARLIER_TOKENS_PER_STEP
+
+
 def total_steps(lengths: Lengths, settings: TrainSettings, *, copies: Copies = ()) -> int:
     """Steps of the whole run where steps or epochs rule it (minutes are turned into steps)."""
     if settings.steps is not None:
         return settings.steps
-    epochs = settings.epochs or DEFAULT_EPOCHS
+    assert settings.epochs != AUTO, "chosen before: training/length.py"
+    epochs = settings.epochs or EARLIER_EPOCHS
     whole, part = int(epochs), epochs - int(epochs)
 
     def count(epoch: int) -> int:

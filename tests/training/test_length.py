@@ -1,0 +1,89 @@
+"""Step size and passes that settings leave open."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunesmith.config import TrainSettings
+from tunesmith.core.errors import ConfigError
+from tunesmith.training.length import (
+    ENOUGH_STEPS,
+    EPOCHS,
+    MAX_TOKENS_PER_STEP,
+    MOST_EPOCHS,
+    MOST_STEPS_A_PASS,
+    PATIENCE,
+    ROWS_PER_STEP,
+    choose_length,
+)
+from tunesmith.training.steps import total_steps
+
+LENGTHS = st.lists(st.integers(2, 300), min_size=1, max_size=400)
+
+
+def chosen(lengths, *, has_held=False, copies=(), **values):
+    return choose_length(TrainSettings(**values), lengths, has_held=has_held, copies=copies)
+
+
+@given(LENGTHS)
+def test_there_are_enough_steps_or_the_most_passes(lengths):
+    train = chosen(lengths).settings
+    assert EPOCHS <= train.epochs <= MOST_EPOCHS
+    assert total_steps(lengths, train) >= ENOUGH_STEPS or train.epochs == MOST_EPOCHS
+
+
+@given(st.integers(1, 3000), st.integers(1, 2000))
+def test_a_step_has_some_rows_and_no_more_tokens_than_the_most(rows, length):
+    size = chosen([length] * rows).settings.tokens_per_step
+    few = max(ROWS_PER_STEP, rows / MOST_STEPS_A_PASS)
+    assert size == min(MAX_TOKENS_PER_STEP, math.ceil(few * length))
+
+
+@given(st.integers(1, 500))
+def test_more_rows_never_get_more_passes(rows):
+    fewer, more = (chosen([20] * n).settings.epochs for n in (rows, 2 * rows))
+    assert more <= fewer
+
+
+def test_rows_that_count_twice_are_as_many():
+    assert chosen([20] * 30, copies=[2.0] * 30) == chosen([20] * 60)
+
+
+def test_the_loss_of_held_out_rows_may_end_it():
+    train = chosen([20] * 30, has_held=True).settings
+    assert train.patience == PATIENCE
+    assert train.evaluate_steps == total_steps([20] * 30, train.model_copy(update={"epochs": 1.0}))
+    assert chosen([20] * 30).settings.patience is None
+    given = chosen([20] * 30, has_held=True, patience=9, evaluate_steps=2).settings
+    assert (given.patience, given.evaluate_steps) == (9, 2)
+
+
+@pytest.mark.parametrize("values", [{"steps": 7}, {"minutes": 2.0}, {"epochs": 2.0}])
+def test_what_is_given_stays(values):
+    found = chosen([20] * 30, has_held=True, rows_per_step=4, **values)
+    assert found.reason is None
+    assert found.settings == TrainSettings(rows_per_step=4, **values)
+    sized = chosen([20] * 30, **values).settings
+    assert sized.tokens_per_step == 20 * ROWS_PER_STEP
+    assert sized.patience is None
+
+
+def test_null_is_what_earlier_versions_took():
+    found = chosen([20] * 3000, epochs=None, tokens_per_step=None)
+    assert found.reason is None
+    assert total_steps([20] * 3000, found.settings) == 3 * math.ceil(60_000 / (4096 // 20 * 20))
+
+
+def test_it_says_what_and_why():
+    assert chosen([20] * 60, has_held=True).reason == (
+        "auto: steps of about 160 tokens (8 rows); 10 passes over 60 rows, 80 steps; "
+        "fewer if the held-out loss does not improve for 3 passes"
+    )
+
+
+@pytest.mark.parametrize("values", [{"epochs": 0}, {"tokens_per_step": 0}, {"epochs": "many"}])
+def test_nonsense_is_refused(values):
+    with pytest.raises(ConfigError):
+        TrainSettings(**values)
