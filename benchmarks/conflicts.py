@@ -1,6 +1,6 @@
 """A planted conflict: is it told from adapters that go together, and does `--auto` refuse it?
 
-    python -m benchmarks.conflicts --data DIR --out DIR [--steps 200] [--rows 100] [--threads 2]
+    python -m benchmarks.conflicts --data DIR --out DIR [--rows 100] [--threads 2]
 
 `plain` and `json` answer the same CLINC150 messages in two formats that exclude each other; `plain`
 and `tone` (polite Korean replies to songys' questions) have nothing in common. Three LoRAs of the
@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.methods.measure import MODEL, ROWS_PER_STEP, UNTOLD
+import tunesmith as ts
+from benchmarks.methods.measure import UNTOLD
 from benchmarks.methods.tasks import TASKS, Row, classification, tone
-from tunesmith.config import load_run_config
 from tunesmith.core.progress import Event, Notice, Phase, Progress
 from tunesmith.report.writing import write_page
-from tunesmith.runs.run import resume_run, train_run
 from tunesmith.studies.conflicts import find_conflicts
 from tunesmith.studies.merge import MAX_DROP, NothingKeepsAll, combine_best, named
 
@@ -72,7 +71,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the sets")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--rows", type=int, default=HELD_ROWS, help="held-out rows that are asked")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
@@ -99,28 +97,17 @@ def trained(name: str, given: argparse.Namespace) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows[:count])
         path.write_text("".join(lines), encoding="utf-8")
-    values = {
-        "model": MODEL,
-        "data": {"train": str(paths["train"]), "eval": str(paths["held"])},
-        "method": {"kind": "lora"},
-        "train": {
-            "steps": given.steps,
-            "rows_per_step": ROWS_PER_STEP,
-            "save_steps": given.steps,
-            "threads": given.threads,
-        },
-        "evaluate": {
-            "checks": [skill.check],
-            "rows": HELD_ROWS,
-            "max_new_tokens": skill.max_new_tokens,
-            **UNTOLD,
-        },
-        "out": str(run),
-    }
     if (run / "config.yaml").exists():
-        resume_run(run, progress=Progress(phrase))
-    else:
-        train_run(load_run_config(None, values), progress=Progress(phrase))
+        ts.train(resume=run)
+        return run
+    evaluate = {"rows": HELD_ROWS, "max_new_tokens": skill.max_new_tokens, **UNTOLD}
+    ts.train(
+        str(paths["train"]),
+        eval=str(paths["held"]),
+        checks=[skill.check],
+        settings={"train": {"threads": given.threads}, "evaluate": evaluate},
+        out=run,
+    )
     return run
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tunesmith as ts
 from tunesmith.adapters.loaded_base import LoadedBase, attach_folder
 from tunesmith.config import RunConfig, load_run_config
 from tunesmith.core.errors import TunesmithError
@@ -25,7 +26,6 @@ from tunesmith.runs.evaluation_files import training_history
 from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.result import open_for
 from tunesmith.runs.rows import load_rows
-from tunesmith.runs.run import resume_run, train_run
 
 NAME = "default"
 
@@ -50,9 +50,9 @@ def trained(values: Mapping[str, Any]) -> Trained:
     if error is None and not folder.adapter.is_dir():
         try:
             if folder.config.exists():
-                resume_run(folder.path)
+                ts.train(resume=folder.path)
             else:
-                train_run(config)
+                ts.train(config=config)
         except TunesmithError as refusal:
             if refusal.code != "loss":
                 raise

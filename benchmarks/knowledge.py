@@ -155,7 +155,7 @@ def config(folder: Path, *, epochs: float, seed: int) -> dict[str, object]:
         "goal": "Know 300 facts",
         "data": {"train": str(folder / "train.jsonl"), "eval": str(folder / "held.jsonl")},
         "method": {"kind": "lora"},
-        "train": {"epochs": epochs, "seed": seed, "tokens_per_step": 1024},
+        "train": {"epochs": epochs, "seed": seed},
         "evaluate": {
             "checks": [{"kind": "exact"}],
             "forgetting": "none",

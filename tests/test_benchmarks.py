@@ -1,5 +1,6 @@
 """The benchmarks' files share what they share: a change of one side cannot miss another."""
 
+import ast
 from collections import defaultdict
 
 from tests.source import ROOT
@@ -33,3 +34,37 @@ def test_a_repeated_block_is_seen_whatever_its_indentation():
     assert repeated({"x": block, "y": "import e\n" + block.replace("\n", "\n    ")}) == {
         tuple(block.split("\n")[:BLOCK]): ["x", "y"]
     }
+
+
+# Benchmarks of what a user gets leave these to the defaults; others say why they do not.
+LEFT_TO_DEFAULTS = {"rows_per_step", "tokens_per_step", "lr", "warmup_steps", "schedule"}
+OWN_STEPS = {
+    "bad_fine_tunes.py": "runs that are bad on purpose",
+    "busy.py": "speed of steps of one size",
+    "methods/step_sizes.py": "they are what is measured",
+    "sides/one_step.py": "speed of steps of one size",
+    "sides/together_side.py": "speed of steps of one size",
+    "sides/tunesmith_side.py": "speed of steps of one size",
+    "equal_losses.py": "the peers' steps, to compare losses",
+}
+BELOW_THE_API = {"train_run", "compare_runs", "resume_run"}
+
+
+def test_benchmarks_train_by_the_api_with_the_defaults():
+    for file in sorted((ROOT / "benchmarks").rglob("*.py")):
+        name = file.relative_to(ROOT / "benchmarks").as_posix()
+        if name in OWN_STEPS:
+            continue
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        imported = {
+            alias.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for alias in n.names
+        }
+        keys = {
+            key.value
+            for n in ast.walk(tree)
+            if isinstance(n, ast.Dict)
+            for key in n.keys
+            if isinstance(key, ast.Constant) and isinstance(key.value, str)
+        }
+        assert not imported & BELOW_THE_API, name
+        assert not {key.removeprefix("train.") for key in keys} & LEFT_TO_DEFAULTS, name

@@ -1,36 +1,33 @@
-"""Runs of methods and settings on the four tasks, by the product's own comparison.
+"""Runs of methods and settings on the tasks, by `ts.compare` with the product's defaults.
 
     python -m benchmarks.methods.measure --data DIR --out DIR [--tasks tone] [--seeds 0 1 2]
-        [--methods lora prompt-20 ...] [--grid train.lr=1e-3,1e-2] [--tokens 100000]
+        [--methods lora prompt-20 ...] [--grid train.lr=1e-3,1e-2] [--rows 500]
 
-Every run of a task sees the same rows and about the same number of tokens. Results are kept a line
-for each run in OUT/runs.jsonl, with the score of every held-out row, and a run that is there is not
-made again; `benchmarks.methods.table` makes the table of them.
+What is not in the grid is a default, step size and passes too. Results are kept a line for each run
+in OUT/runs.jsonl, with the score of every held-out row, and a run that is there is not made again;
+`benchmarks.methods.table` makes the table of them. Earlier lines have no `rows`: they were runs of
+a given number of steps of 8 rows.
 """
 
 import argparse
 import json
 import shutil
 import statistics
-import sys
 import time
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from rouge_score.rouge_scorer import RougeScorer
-from transformers import AutoTokenizer
 
+import tunesmith as ts
 from benchmarks.methods.tasks import FOUR, TASKS, Task, write
-from tunesmith.config.run import DataSettings
-from tunesmith.core.progress import Event, Progress
+from tunesmith.config.evaluate import EvaluateSettings
 from tunesmith.evaluation.checks.table import build_checks
-from tunesmith.models.resolve import resolve
-from tunesmith.runs.rows import load_rows
-from tunesmith.studies.compare import compare_runs
-from tunesmith.studies.variants import Variant, load_variants, read_grid
-from tunesmith.training.events import StepDone
+from tunesmith.evaluation.comparison import TUNED
+from tunesmith.studies.variants import read_grid
 
 MODEL = "smollm2-135m-instruct"
 METHODS: dict[str, dict[str, object]] = {
@@ -42,7 +39,6 @@ METHODS: dict[str, dict[str, object]] = {
     "full": {"kind": "full"},
     "ia3": {"kind": "ia3"},
 }
-ROWS_PER_STEP = 8
 PLACES = ("run", "adapter")  # of this machine
 # measures of a run that no table here tells
 UNTOLD = {
@@ -52,6 +48,8 @@ UNTOLD = {
     "num_fewshot": 0,
     "timed_rows": 0,
 }
+Grid = Mapping[str, Sequence[object]]
+Key = tuple[object, ...]
 
 
 def main() -> None:
@@ -63,103 +61,113 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--grid", nargs="*", default=[], help="KEY=VALUE,VALUE")
-    parser.add_argument("--tokens", type=int, default=100_000, help="of each run, about")
+    parser.add_argument("--rows", type=int, help="training rows, the task's own number if left out")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
-    for name in given.tasks:
-        for seed in given.seeds:
-            measure(name, seed, given)
+    for name, seed in product(given.tasks, given.seeds):
+        measure(
+            (name, given.rows or TASKS[name].train_rows, seed),
+            given.methods,
+            read_grid(given.grid),
+            given,
+            results=given.out / "runs.jsonl",
+        )
 
 
-def measure(name: str, seed: int, given: argparse.Namespace) -> None:
-    """The runs of a task with one seed that are missing, all in one comparison."""
-    task, results = TASKS[name], given.out / "runs.jsonl"
-    train, held = write(task, given.data, given.out / "data" / name)
-    steps = steps_of(train, given.tokens)
-    values = run_values(task, train, held, steps=steps, seed=seed, threads=given.threads)
-    known = {(r["task"], r["seed"], r["name"], r["steps"]) for r in read_results(results)}
-    wanted = [
-        variant
-        for variant in _variants(values, given)
-        if (name, seed, variant.name, steps) not in known
-    ]
+def measure(
+    place: tuple[str, int, int],
+    methods: Sequence[str],
+    grid: Grid,
+    given: argparse.Namespace,
+    *,
+    results: Path,
+    train: Mapping[str, object] | None = None,
+) -> None:
+    """The runs of a task's name, number of rows and seed that are missing, in one comparison.
+
+    ``train``: settings that all of them have beside the defaults.
+    """
+    name, count, seed = place
+    task, start = TASKS[name], time.monotonic()
+    known = {key_of(line) for line in read_results(results)}
+    points = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+    wanted = [(m, p) for m in methods for p in points if (*place, m, words(p)) not in known]
     if not wanted:
         return
-    print(f"{name}, seed {seed}, {steps} steps: {', '.join(v.name for v in wanted)}", flush=True)
-    folder = given.out / "runs" / f"{name}-{seed}-{time.time_ns()}"
-    found = compare_runs(wanted, folder, lambda name: Progress(partial(_say, name)))
-    given.out.mkdir(parents=True, exist_ok=True)
+    folder = given.out / "work" / f"{name}-{count}-{seed}"
+    shutil.rmtree(folder, ignore_errors=True)
+    rows, held = write(replace(task, train_rows=count), given.data, folder)
+    found = ts.compare(
+        str(rows),
+        methods=[{"name": method, **METHODS[method]} for method in methods],
+        grid=grid,
+        eval=str(held),
+        checks=[task.check],
+        seed=seed,
+        settings=settings_of(task, {"threads": given.threads, **(train or {})}),
+        out=folder / "runs",
+        progress=False,
+    )
+    results.parent.mkdir(parents=True, exist_ok=True)
+    runs = zip(product(methods, points), found.found.rows, strict=True)
     with results.open("a", encoding="utf-8") as file:
-        for row, document in zip(found.rows, (row.to_json() for row in found.rows), strict=True):
-            scores = scores_of(task, row.folder.path) if row.error is None else {}
-            told = {key: value for key, value in document.items() if key not in PLACES}
-            line = {"task": name, "seed": seed, "steps": steps, **told, "scores": scores}
-            line["method_settings"] = row.config.method.model_dump(mode="json")
-            line["lr"] = row.config.train.lr
-            file.write(json.dumps(line) + "\n")
-            mean = {arm: statistics.mean(each) for arm, each in scores.items()}
-            print(f"  {row.name}: {mean} {row.error or ''}", flush=True)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        for (method, point), row in runs:
+            if (method, point) in wanted:
+                scores = scores_of(task, row.folder.path) if row.error is None else {}
+                told = {key: value for key, value in row.to_json().items() if key not in PLACES}
+                line = {"task": name, "rows": count, "seed": seed, **told, "name": method}
+                line |= {"point": point, "scores": scores}
+                line["lr"] = row.config.train.lr
+                file.write(json.dumps(line) + "\n")
+                mean = {arm: round(statistics.mean(each), 3) for arm, each in scores.items()}
+                print(f"  {method} {words(point)}: {mean} {row.error or ''}", flush=True)
+    print(f"{name}, {count} rows, seed {seed}: {time.monotonic() - start:.0f} s", flush=True)
+    shutil.rmtree(folder)
 
 
-def run_values(
-    task: Task, train: Path, held: Path, *, steps: int, seed: int, threads: int
-) -> dict[str, Any]:
-    """What every run of a task has in common, as a config's values."""
-    return {
-        "model": MODEL,
-        "data": {"train": str(train), "eval": str(held)},
-        "train": {
-            "steps": steps,
-            "rows_per_step": ROWS_PER_STEP,
-            "save_steps": steps,
-            "seed": seed,
-            "threads": threads,
-        },
-        "evaluate": {
-            "checks": [task.check],
-            "rows": task.held_rows,
-            "max_new_tokens": task.max_new_tokens,
-            **UNTOLD,
-        },
-    }
+def settings_of(task: Task, train: Mapping[str, object]) -> dict[str, object]:
+    """What the runs of a task are evaluated by, as keys of a config, beside ``train``."""
+    evaluate = {"rows": task.answered_rows, "max_new_tokens": task.max_new_tokens, **UNTOLD}
+    return {"train": dict(train), "evaluate": evaluate}
 
 
-def _variants(values: dict[str, Any], given: argparse.Namespace) -> list[Variant]:
-    methods = [{"name": name, **METHODS[name]} for name in given.methods]
-    return load_variants(None, {**values, "methods": methods}, grid=read_grid(given.grid))
+def words(point: Mapping[str, object]) -> str:
+    """A point of a grid in words."""
+    return ", ".join(f"{key} {value}" for key, value in sorted(point.items()))
 
 
-def steps_of(train: Path, tokens: int) -> int:
-    """Steps of the rows that see about so many tokens."""
-    tokenizer = AutoTokenizer.from_pretrained(resolve(MODEL))
-    settings = DataSettings(train=str(train), eval=0)
-    rows = load_rows(settings, tokenizer, context=2048, seed=0).train
-    return max(10, round(tokens / (ROWS_PER_STEP * float(rows.lengths.mean()))))
+def key_of(line: Mapping[str, Any]) -> Key:
+    """What a run was: its rows, its method and its point of a grid."""
+    place = (line["task"], line.get("rows"), line["seed"], line["name"])
+    return *place, words(line.get("point", {}))
 
 
 def scores_of(task: Task, run: Path) -> dict[str, list[float]]:
     """The score of each held-out row in each arm."""
     lines = (run / "answers.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
-    if task is TASKS["summary"]:
-        scorer = RougeScorer(["rougeL"], use_stemmer=True)
-
-        def score(text: str, reference: str) -> float:
-            return float(scorer.score(reference, text)["rougeL"].fmeasure)
-
-    else:
-        (check,) = build_checks_of(task)
-        score = check.score
+    score = _rouge_l if task is TASKS["summary"] else _check(task)
     arms = rows[0]["answers"].keys()
-    return {arm: [score(row["answers"][arm], row["reference"]) for row in rows] for arm in arms}
+    return {
+        arm: [round(score(row["answers"][arm], row["reference"]), 3) for row in rows]
+        for arm in arms
+    }
 
 
-def build_checks_of(task: Task) -> Sequence[Any]:
+def _rouge_l(text: str, reference: str) -> float:
+    scorer = RougeScorer(["rougeL"], use_stemmer=True)
+    return float(scorer.score(reference, text)["rougeL"].fmeasure)
+
+
+def _check(task: Task) -> Callable[[str, str], float]:
     """The task's check as the product builds it."""
-    from tunesmith.config.evaluate import EvaluateSettings
+    (check,) = build_checks(EvaluateSettings(checks=(task.check,)).checks)
+    return check.score
 
-    return build_checks(EvaluateSettings(checks=(task.check,)).checks)
+
+def tuned_score(line: Mapping[str, Any]) -> float:
+    """The mean score of a run that was measured."""
+    return float(statistics.mean(line["scores"][TUNED]))
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:
@@ -167,11 +175,6 @@ def read_results(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def _say(name: str, event: Event) -> None:
-    if isinstance(event, StepDone) and event.step % 50 == 0:
-        print(f"{name} {event.step}/{event.steps} {event.loss:.3f}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

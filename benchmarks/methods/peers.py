@@ -1,13 +1,13 @@
 """Does PEFT learn the same from our start and learning rate, and how long does it take?
 
     python -m benchmarks.methods.peers --data DIR --out DIR [--tasks tone] [--methods lora ...]
-        [--seeds 0 1 2] [--tokens 30000] [--threads 2]
+        [--seeds 0 1 2] [--threads 2]
 
-For each task, method and seed: Tunesmith's own run; then transformers' Trainer with PEFT from the
-adapter that the run started from, over the same rows in the same order, with the same learning rate
-in each step. PEFT's adapter is answered and scored as ours is. A line for each pair in
-OUT/peers.jsonl, with the seconds of training steps and every row's score; a pair that is there is
-not made again. `--report` prints what is there.
+For each task, method and seed: Tunesmith's own run, with its defaults; then transformers' Trainer
+with PEFT from the adapter that the run started from, over the same rows in the same order, with the
+same learning rate in each step. PEFT's adapter is answered and scored as ours is. A line for each
+pair in OUT/peers.jsonl, with the seconds of training steps and every row's score; a pair that is
+there is not made again. `--report` prints what is there.
 """
 
 import argparse
@@ -19,7 +19,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.methods.measure import METHODS, run_values, scores_of, steps_of
+import tunesmith as ts
+from benchmarks.methods.measure import METHODS, scores_of, settings_of
 from benchmarks.methods.table import percent
 from benchmarks.methods.tasks import FOUR, TASKS, write
 from benchmarks.run import run_module
@@ -34,9 +35,8 @@ from tunesmith.evaluation.intervals import mean_interval, paired_difference
 from tunesmith.generation.sampling import Sampling
 from tunesmith.methods import table as methods
 from tunesmith.runs import result
+from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.rows import load_rows
-from tunesmith.runs.run import train_run
-from tunesmith.studies.variants import load_variants
 from tunesmith.training import steps as schedule
 from tunesmith.training.steps import endless_steps
 
@@ -51,7 +51,6 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=FOUR)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=["lora"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--tokens", type=int, default=30_000, help="of each run, about")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--report", action="store_true", help="print what was measured")
     given = parser.parse_args()
@@ -72,38 +71,44 @@ def main() -> None:
 def pair(task: str, method: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
     """Both sides of one task, method and seed."""
     train, held = write(TASKS[task], given.data, given.out / "data" / task)
-    steps = steps_of(train, given.tokens)
-    values = run_values(TASKS[task], train, held, steps=steps, seed=seed, threads=given.threads)
-    named = {"name": method, **METHODS[method]}
-    (variant,) = load_variants(None, {**values, "methods": [named]}, grid={})
     with tempfile.TemporaryDirectory() as scratch:
-        config = variant.config.model_copy(update={"out": str(Path(scratch) / "run")})
-        line: dict[str, Any] = {"task": task, "method": method, "seed": seed, "steps": steps}
-        line["ours"] = _ours(config, task)
-        line["theirs"] = _theirs(config, Path(scratch), task)
+        run = ts.train(
+            str(train),
+            method=METHODS[method],
+            eval=str(held),
+            checks=[TASKS[task].check],
+            seed=seed,
+            settings=settings_of(TASKS[task], {"threads": given.threads}),
+            out=Path(scratch) / "run",
+            progress=False,
+        )
+        line: dict[str, Any] = {"task": task, "method": method, "seed": seed}
+        line["steps"] = run.summary.steps
+        line["ours"] = _ours(run, task)
+        line["theirs"] = _theirs(run, Path(scratch), task)
     print(f"{task} {method} {seed}", {k: _short(line[k]) for k in ("ours", "theirs")}, flush=True)
     return line
 
 
-def _ours(config: RunConfig, task: str) -> dict[str, Any]:
-    folder = Path(str(config.out))
-    train_run(config)
-    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    steps = [json.loads(line) for line in lines]
+def _ours(run: ts.Run, task: str) -> dict[str, Any]:
+    steps: list[dict[str, Any]] = run.metrics
     tokens = [b - a for a, b in itertools.pairwise([0, *(s["tokens"] for s in steps)])]
     seconds = [n / s["tokens_per_second"] for n, s in zip(tokens, steps, strict=True)]
-    scores = scores_of(TASKS[task], folder)["tuned"]
+    scores = scores_of(TASKS[task], run.folder)["tuned"]
     return {"losses": [s["loss"] for s in steps], "step_seconds": seconds, "scores": scores}
 
 
-def _theirs(config: RunConfig, scratch: Path, task: str) -> dict[str, Any]:
+def _theirs(run: ts.Run, scratch: Path, task: str) -> dict[str, Any]:
+    """The Trainer over the run's steps; the config of its folder says how large they were."""
+    config = RunFolder(run.folder).read_config()
     loaded = open_base(config.model)
     start = result.attach(loaded, config)
     rows = load_rows(config.data, loaded.base.tokenizer, context=loaded.base.context, seed=0)
     store.save(scratch / "start", start, loaded.engine, base=result.base_name(loaded.base))
     start.detach()
     work = scratch / "work.json"
-    work.write_text(json.dumps(_work(config, rows.train, loaded)), encoding="utf-8")
+    steps = run.summary.steps
+    work.write_text(json.dumps(_work(config, rows.train, loaded, steps)), encoding="utf-8")
     threads = config.train.threads or 2
     arguments = [str(loaded.base.folder), str(work), str(scratch / "start"), str(scratch / "end")]
     done = run_module(["benchmarks.sides.hf_rows", *arguments, "--threads", str(threads)], threads)
@@ -130,9 +135,9 @@ def _theirs(config: RunConfig, scratch: Path, task: str) -> dict[str, Any]:
     return {"losses": done["losses"], "step_seconds": done["step_seconds"], "scores": scores}
 
 
-def _work(config: RunConfig, rows: Dataset, loaded: LoadedBase) -> dict[str, Any]:
+def _work(config: RunConfig, rows: Dataset, loaded: LoadedBase, count: int) -> dict[str, Any]:
     """Rows and learning rate of every step, as the run has them."""
-    settings, count = config.train, int(config.train.steps or 0)
+    settings = config.train
     width = loaded.engine.model.config.hidden_size
     lr = methods.learning_rate(config.method.kind, width) if settings.lr == "auto" else settings.lr
     warmup = schedule.warmup_of(settings, count)

@@ -1,7 +1,7 @@
 """What a polite instruction costs and gives as a prompt, and what is left of both after training.
 
     python -m benchmarks.methods.polite --data DIR --out DIR [--inputs 400] [--samples 8]
-        [--epochs 10] [--seeds 0 1 2] [--threads 2]
+        [--seeds 0 1 2] [--threads 2]
 
 Customers' questions of banking77 (CC BY 4.0). `data distill` lets the base answer some under the
 instruction and keeps what passes the rule; soft prompts and LoRA train on these rows without it.
@@ -18,17 +18,18 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import AutoTokenizer
 
+import tunesmith as ts
 from benchmarks.asked import texts
 from benchmarks.methods.measure import MODEL, UNTOLD
 from benchmarks.methods.table import percent
 from tunesmith.adapters.loaded_base import open_base
+from tunesmith.config.evaluate import EvaluateSettings
 from tunesmith.config.load import load_run_config
-from tunesmith.config.run import DistillSettings, RunConfig
+from tunesmith.config.run import DistillSettings
 from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
 from tunesmith.distillation.instruction import distill
@@ -37,8 +38,6 @@ from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.evaluation.comparison import TUNED
 from tunesmith.evaluation.intervals import mean_interval
 from tunesmith.models.resolve import resolve
-from tunesmith.studies.compare import compare_runs
-from tunesmith.studies.variants import load_variants
 
 INSTRUCTION = (
     "You answer customers of a bank in a very polite business tone, in one or two short sentences. "
@@ -55,6 +54,7 @@ METHODS: list[dict[str, object]] = [
 ]
 INSTRUCTED = "base with the instruction"
 HELD_ROWS, MAX_NEW_TOKENS = 100, 80
+EVALUATE = {"checks": [CHECK], "max_new_tokens": MAX_NEW_TOKENS, "rows": HELD_ROWS, **UNTOLD}
 LONGEST_QUESTION = 120  # characters
 
 
@@ -65,7 +65,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--inputs", type=int, default=400)
     parser.add_argument("--samples", type=int, default=8)
-    parser.add_argument("--epochs", type=float, default=10)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
@@ -108,7 +107,9 @@ def distilled(inputs: Path, given: argparse.Namespace) -> Path:
     asked = DistillSettings(
         prompt=str(instruction), inputs=str(inputs), out=str(rows), samples=given.samples
     )
-    done = distill(_config(rows, {}), asked, resume=rows.exists())
+    values = {"model": MODEL, "data": {"train": str(rows)}, "evaluate": EVALUATE}
+    config = load_run_config(None, values)
+    done = distill(config, asked, resume=rows.exists())
     print(f"{done.rows} rows of {done.inputs} inputs, {done.draws} answers drawn", flush=True)
     return rows
 
@@ -145,11 +146,16 @@ def trained(
     rows: Path, held: Path, seed: int, given: argparse.Namespace
 ) -> Iterator[tuple[str, list[float], int]]:
     """Every method trained on the rows: its name, its scores, its virtual tokens."""
-    values = _values(rows, {"epochs": given.epochs, "seed": seed, "threads": given.threads})
-    values["data"]["eval"] = str(held)
-    variants = load_variants(None, {**values, "methods": METHODS}, grid={})
-    folder = given.out / f"run-{seed}-{time.time_ns()}"
-    for row in compare_runs(variants, folder).rows:
+    found = ts.compare(
+        str(rows),
+        methods=METHODS,
+        eval=str(held),
+        seed=seed,
+        settings={"train": {"threads": given.threads}, "evaluate": EVALUATE},
+        out=given.out / f"run-{seed}-{time.time_ns()}",
+        progress=False,
+    )
+    for row in found.found.rows:
         if row.error is not None:
             raise row.error
         lines = (row.folder.path / "answers.jsonl").read_text(encoding="utf-8").splitlines()
@@ -159,22 +165,8 @@ def trained(
 
 
 def _scores(texts: Sequence[str]) -> list[float]:
-    (check,) = build_checks(_config(Path(), {}).evaluate.checks)
+    (check,) = build_checks(EvaluateSettings.model_validate(EVALUATE).checks)
     return [check.score(text, "") for text in texts]
-
-
-def _values(train: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    evaluate = {"checks": [CHECK], "max_new_tokens": MAX_NEW_TOKENS, "rows": HELD_ROWS}
-    return {
-        "model": MODEL,
-        "data": {"train": str(train)},
-        "train": {"rows_per_step": 8, **settings},
-        "evaluate": {**evaluate, **UNTOLD},
-    }
-
-
-def _config(train: Path, settings: dict[str, Any]) -> RunConfig:
-    return load_run_config(None, _values(train, settings))
 
 
 if __name__ == "__main__":

@@ -147,7 +147,6 @@ def write(name: str, data: Path, folder: Path, *, rows: int) -> Path:
         "model": "smollm2-135m-instruct",
         "data": {"train": str(folder / "train.jsonl"), "eval": str(folder / "held.jsonl")},
         "method": {"kind": "lora"},
-        "train": {"epochs": 2, "tokens_per_step": 1024},
         "evaluate": {
             "checks": list(purpose.checks),
             "baseline_prompt": purpose.baseline_prompt(data),
