@@ -111,3 +111,12 @@ def test_a_plan_beside_another_keeps_what_its_own_settings_say(tmp_path):
     assert found == (30, "layers", 4, 0.2)
     plan = measure.plan_beside(tiny_job(tmp_path), first, lr=0.1)
     assert plan == first
+
+
+def test_jobs_that_train_together_share_larger_micro_batches(tmp_path):
+    job = tiny_job(tmp_path, rows_per_step=1)
+    alone = measure.make_plan(job, lr=0.1).tokens_per_micro_batch
+    assert measure.make_plan(job, lr=0.1, together=5 * alone).tokens_per_micro_batch == 5 * alone
+    assert (
+        measure.make_plan(job, lr=0.1, together=10**6).tokens_per_micro_batch == measure.AUTO_TOKENS
+    )

@@ -219,15 +219,22 @@ def build_optimizer(prepared: PreparedRun) -> torch.optim.Optimizer:
 
 
 def member_of(
-    prepared: PreparedRun, adam: torch.optim.Optimizer, *, beside: Plan | None = None
+    prepared: PreparedRun,
+    adam: torch.optim.Optimizer,
+    *,
+    beside: Plan | None = None,
+    together: int = 0,
 ) -> Member:
-    """What the loop trains: planned (by measuring, or as one that trains with it), restored."""
+    """What the loop trains: planned (by measuring, or as one that trains with it), restored.
+
+    ``together``: tokens in a step of all that train together.
+    """
     folder, progress = prepared.run.folder, prepared.run.progress
     plan = folder.read_plan()
     if plan is None:
         if beside is None:
             progress.phase("measuring memory and speed on the longest documents")
-            plan = make_plan(prepared.job, lr=prepared.rate)
+            plan = make_plan(prepared.job, lr=prepared.rate, together=together)
         else:
             plan = plan_beside(prepared.job, beside, lr=prepared.rate)
         folder.write_plan(plan)

@@ -41,6 +41,7 @@ from tunesmith.studies.variants import Variant
 from tunesmith.training.events import Planned
 from tunesmith.training.job import Member, planned
 from tunesmith.training.loop import train
+from tunesmith.training.measure import step_tokens
 
 COMPARISON = "comparison.json"
 TOGETHER = "together"  # the name under which what runs over one base take at once is reported
@@ -265,10 +266,12 @@ def _members(rows: Sequence[ComparedRun], ready: Mapping[str, PreparedRun]) -> d
     """All optimizers first: their states are part of what is measured, once for all."""
     adams = {name: build_optimizer(prepared) for name, prepared in ready.items()}
     members: dict[str, Member] = {}
-    plan = None
+    plan, together = None, sum(step_tokens(prepared.job) for prepared in ready.values())
     for row in sorted(rows, key=lambda row: -ready[row.name].job.rows.lengths.max(initial=0)):
         with _error_kept(row):
-            members[row.name] = member_of(ready[row.name], adams[row.name], beside=plan)
+            members[row.name] = member_of(
+                ready[row.name], adams[row.name], beside=plan, together=together
+            )
             plan = plan or members[row.name].plan
     return {row.name: members[row.name] for row in rows if row.name in members}
 

@@ -36,13 +36,18 @@ class _Try:
     seconds: float
 
 
-def make_plan(job: Job, *, lr: float, now: Callable[[], float] = time.perf_counter) -> Plan:
-    """Decide micro-batch size and recomputation; MemoryRefusal where nothing fits."""
+def make_plan(
+    job: Job, *, lr: float, together: int = 0, now: Callable[[], float] = time.perf_counter
+) -> Plan:
+    """Decide micro-batch size and recomputation; MemoryRefusal where nothing fits.
+
+    ``together``: tokens that a step of all jobs has which train together with this one.
+    """
     settings = job.settings
     longest = int(job.rows.lengths.max())
     wanted = settings.tokens_per_micro_batch
     most = AUTO_TOKENS if job.adapter.frozen_base else AUTO_TOKENS_WHOLE_BASE
-    size = min(most, _step_tokens(job)) if wanted == "auto" else wanted
+    size = min(most, max(together, step_tokens(job))) if wanted == "auto" else wanted
     size = max(size, longest)
     least = longest if wanted == "auto" else size
     choices = RECOMPUTE if settings.recompute == "auto" else (settings.recompute,)
@@ -83,7 +88,8 @@ def plan_beside(job: Job, plan: Plan, *, lr: float) -> Plan:
     return replace(plan, steps=steps, warmup=warmup_of(settings, steps), lr=lr, **changes)  # type: ignore[arg-type]
 
 
-def _step_tokens(job: Job) -> int:
+def step_tokens(job: Job) -> int:
+    """Tokens of one of its largest steps."""
     settings = job.settings
     if settings.rows_per_step:
         return int(settings.rows_per_step * job.rows.lengths.max())
@@ -166,7 +172,7 @@ def _steps(job: Job, seconds_per_token: float) -> int:
     if job.settings.minutes is None:
         return total_steps(job.rows.lengths, job.settings, copies=job.copies)
     tokens = 60 * job.settings.minutes / seconds_per_token
-    return max(1, round(tokens / min(_step_tokens(job), int(job.rows.lengths.sum()))))
+    return max(1, round(tokens / min(step_tokens(job), int(job.rows.lengths.sum()))))
 
 
 def _refusal(job: Job, needed: int, fits: int, *, recompute: Recompute) -> MemoryRefusal:
