@@ -43,7 +43,7 @@ def main() -> None:
             bf16=True,
             dataloader_pin_memory=False,
         ),
-        train_dataset=[_row(row) for step in work["steps"] for row in step],
+        train_dataset=[labelled(row) for step in work["steps"] for row in step],
         data_collator=transformers.DataCollatorForSeq2Seq(
             transformers.AutoTokenizer.from_pretrained(given.model, padding_side="right")
         ),
@@ -64,7 +64,8 @@ def _trainable(base: PreTrainedModel, start: str) -> PeftModel:
     return model
 
 
-def _row(row: dict[str, Any]) -> dict[str, list[int]]:
+def labelled(row: dict[str, Any]) -> dict[str, list[int]]:
+    """A row of ids and weights as the Trainer's collator takes it."""
     ids = row["ids"]
     pairs = zip(ids, row["weights"], strict=True)
     labels = [i if weight else UNSUPERVISED for i, weight in pairs]
