@@ -25,7 +25,7 @@ from tunesmith.runs.locate import locate
 from tunesmith.runs.run import resume_run, train_run
 from tunesmith.training import checkpoint
 from tunesmith.training.events import Ended, Planned
-from tunesmith.training.length import MOST_EPOCHS, PATIENCE
+from tunesmith.training.length import MAX_EPOCHS, PATIENCE
 
 
 def go(config_, **options):
@@ -404,10 +404,10 @@ def test_what_was_auto_is_chosen_recorded_and_kept_by_a_resumed_run(tmp_path):
     summary, events = go(made)
     kept = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["train"]
     (planned,) = (event for event in events if isinstance(event, Planned))
-    assert kept["epochs"] == MOST_EPOCHS
+    assert kept["epochs"] == MAX_EPOCHS
     assert kept["tokens_per_step"] == planned.tokens_per_step
     assert kept["patience"] == PATIENCE
-    assert planned.steps == MOST_EPOCHS * kept["evaluate_steps"]
+    assert planned.steps == MAX_EPOCHS * kept["evaluate_steps"]
     (told,) = (e.message for e in events if isinstance(e, Notice) and e.code == "length")
     assert told in summary.notices
     other = tmp_path / "other"

@@ -11,9 +11,9 @@ from tunesmith.core.errors import ConfigError
 from tunesmith.training.length import (
     ENOUGH_STEPS,
     EPOCHS,
+    MAX_EPOCHS,
+    MAX_STEPS_A_PASS,
     MAX_TOKENS_PER_STEP,
-    MOST_EPOCHS,
-    MOST_STEPS_A_PASS,
     PATIENCE,
     ROWS_PER_STEP,
     choose_length,
@@ -30,14 +30,14 @@ def chosen(lengths, *, has_held=False, copies=(), **values):
 @given(LENGTHS)
 def test_there_are_enough_steps_or_the_most_passes(lengths):
     train = chosen(lengths).settings
-    assert EPOCHS <= train.epochs <= MOST_EPOCHS
-    assert total_steps(lengths, train) >= ENOUGH_STEPS or train.epochs == MOST_EPOCHS
+    assert EPOCHS <= train.epochs <= MAX_EPOCHS
+    assert total_steps(lengths, train) >= ENOUGH_STEPS or train.epochs == MAX_EPOCHS
 
 
 @given(st.integers(1, 3000), st.integers(1, 2000))
 def test_a_step_has_some_rows_and_no_more_tokens_than_the_most(rows, length):
     size = chosen([length] * rows).settings.tokens_per_step
-    few = max(ROWS_PER_STEP, rows / MOST_STEPS_A_PASS)
+    few = max(ROWS_PER_STEP, rows / MAX_STEPS_A_PASS)
     assert size == min(MAX_TOKENS_PER_STEP, math.ceil(few * length))
 
 

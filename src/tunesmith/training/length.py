@@ -14,8 +14,8 @@ from tunesmith.training.steps import Copies, Lengths, total_steps
 
 ROWS_PER_STEP = 8
 MAX_TOKENS_PER_STEP = 4096  # of long rows fewer than ROWS_PER_STEP make a step
-MOST_STEPS_A_PASS = 400  # where a pass would take more, its steps grow
-EPOCHS, MOST_EPOCHS = 3, 10
+MAX_STEPS_A_PASS = 400  # where a pass would take more, its steps grow
+EPOCHS, MAX_EPOCHS = 3, 10
 ENOUGH_STEPS = 100  # fewer raise the passes
 PATIENCE = 3  # held-out losses without a better one, one a pass
 
@@ -34,8 +34,8 @@ def choose_length(
     """Step size and passes for rows of these lengths (tokens).
 
     A step has as many tokens as `ROWS_PER_STEP` rows of mean length; more where a pass would have
-    more than `MOST_STEPS_A_PASS` steps, and never more than `MAX_TOKENS_PER_STEP`. Passes rise
-    from `EPOCHS` until the run has `ENOUGH_STEPS` steps, and end at `MOST_EPOCHS`. With rows held
+    more than `MAX_STEPS_A_PASS` steps, and never more than `MAX_TOKENS_PER_STEP`. Passes rise
+    from `EPOCHS` until the run has `ENOUGH_STEPS` steps, and end at `MAX_EPOCHS`. With rows held
     out, their loss is then measured after each pass, and `PATIENCE` ends the run.
     """
     changes: dict[str, object] = {}
@@ -43,14 +43,14 @@ def choose_length(
     counts = np.asarray(copies) if len(copies) else np.ones(len(lengths))
     rows, tokens = float(counts.sum()), float((counts * np.asarray(lengths)).sum())
     if settings.rows_per_step is None and settings.tokens_per_step == AUTO:
-        size = max(ROWS_PER_STEP * tokens / rows, tokens / MOST_STEPS_A_PASS)
+        size = max(ROWS_PER_STEP * tokens / rows, tokens / MAX_STEPS_A_PASS)
         changes["tokens_per_step"] = size = max(1, min(MAX_TOKENS_PER_STEP, math.ceil(size)))
         of_rows = max(1, round(size * rows / tokens))
         reasons.append(f"steps of about {size:,} tokens ({pluralize(of_rows, 'row')})")
     if settings.passes_are_auto:
         one = settings.model_copy(update={**changes, "epochs": 1.0})
         steps = total_steps(lengths, one, copies=copies)
-        epochs = min(MOST_EPOCHS, max(EPOCHS, math.ceil(ENOUGH_STEPS / steps)))
+        epochs = min(MAX_EPOCHS, max(EPOCHS, math.ceil(ENOUGH_STEPS / steps)))
         changes["epochs"] = float(epochs)
         reasons.append(
             f"{epochs} passes over {pluralize(round(rows), 'row')}, {epochs * steps:,} steps"
