@@ -10,6 +10,7 @@ from tunesmith.api.settings import (
     Method,
     RunKeywords,
     holding,
+    is_named,
     overrides_of,
     plain,
     require_alone,
@@ -133,7 +134,10 @@ def compare(
     >>> ts.compare("rows.jsonl", methods=["lora", "prompt"])  # doctest: +SKIP
     """
     if resume is not None:
+        from tunesmith.runs.inputs import require_comparison
+
         require_alone(resume, data, methods=methods, grid=grid, **keywords)
+        require_comparison(Path(resume))
         return _compared([], Path(resume), on_event=on_event, progress=progress)
     if not (methods or grid or keywords.get("config") or keywords.get("settings")):
         raise UsageError(
@@ -143,6 +147,11 @@ def compare(
     with holding(keywords) as given:
         overrides = dict(overrides_of(data, given))
         variants, out = _variants(overrides, given.get("config"), methods, grid or {})
+        from tunesmith.runs.inputs import require_inputs
+
+        for variant in variants:
+            named = is_named(keywords.get("model"))
+            require_inputs(variant.config, is_named=named, is_new=False)
         return _compared(variants, out, on_event=on_event, progress=progress)
 
 

@@ -119,7 +119,7 @@ def holding(keywords: Keywords) -> Iterator[Keywords]:
     model, tokenizer = keywords.get("model"), keywords.get("tokenizer")
     if isinstance(model, tuple) and len(model) == 2:
         model, tokenizer = model
-    if model is None or isinstance(model, str) or hasattr(model, "__fspath__"):
+    if is_named(model):
         if tokenizer is not None:
             raise UsageError("tokenizer goes with a model in memory; a named model has its own.")
         yield keywords
@@ -142,6 +142,11 @@ def holding(keywords: Keywords) -> Iterator[Keywords]:
     given.setdefault("device", str(plain_model.device))
     with in_memory.holding(held, folder):
         yield given  # type: ignore[misc]  # the same keys
+
+
+def is_named(model: object) -> bool:
+    """Whether a base is given by its name or folder, and not as a model in memory."""
+    return model is None or isinstance(model, str) or hasattr(model, "__fspath__")
 
 
 def _dtype_name(dtype: object) -> str:

@@ -14,7 +14,7 @@ from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import UNSEEN, PhaseProgress
 from tunesmith.data.quality.text import fold
 from tunesmith.data.rows import Message
-from tunesmith.evaluation.answering import DrawRequest, answers_to
+from tunesmith.evaluation.answering import UNKNOWN_BASE, DrawRequest, Participant, answers_to
 from tunesmith.evaluation.answers import Question, spread
 from tunesmith.evaluation.checks.check import Case, Check
 from tunesmith.evaluation.checks.label import label_of
@@ -26,6 +26,7 @@ from tunesmith.evaluation.consistency import (
     assess_consistency,
 )
 from tunesmith.evaluation.paraphrases import paraphrases, read_wordings
+from tunesmith.evaluation.score_cache import NOTHING_KEPT, name_of, open_scores
 from tunesmith.generation.sampling import Sampling
 
 ROUND = 8  # questions that are asked together: enough to fill a batch, few enough to cancel soon
@@ -41,9 +42,9 @@ def _as_it_is(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 
 @dataclass(frozen=True, slots=True)
 class AskedArm:
-    """Who answers (None: the base), and how a request is put to it."""
+    """Who answers, and how a request is put to it."""
 
-    adapter: str | None = None
+    who: Participant = UNKNOWN_BASE
     prepare: Prepare = _as_it_is
 
 
@@ -177,15 +178,18 @@ def draw_again(
     At least one round is done. Which questions are reached depends on the time, an answer does
     not: it is drawn with random numbers of its question and its number.
     """
-    end, count = draw.now() + draw.seconds, settings.samples
+    spent, count = 0.0, settings.samples
     hot = Sampling(temperature=settings.temperature, max_new_tokens=draw.max_new_tokens)
     cold = Sampling(max_new_tokens=draw.max_new_tokens)
-    answers = partial(answers_to, loaded, adapter=arm.adapter, seed=draw.seed)
+    answers = partial(answers_to, loaded, who=arm.who, seed=draw.seed)
+    print_ = arm.who.fingerprint
+    rounds = NOTHING_KEPT if print_ is None else open_scores(print_)
     samples: list[tuple[str, ...]] = []
     wordings: list[tuple[str, ...]] = []
     for start in range(0, len(asked), ROUND):
-        if start and draw.now() >= end:
+        if start and spent >= draw.seconds:
             break
+        began = draw.now()
         part = asked[start : start + ROUND]
         sampled = [
             _asked(question, arm, draw=(start + i) * count + k)
@@ -197,6 +201,9 @@ def draw_again(
         greedy = iter(answers(worded, sampling=cold))
         samples += [tuple(islice(at_random, count)) for _ in part]
         wordings += [tuple(next(greedy) for _ in group if len(group) > 1) for group in part]
+        # A round that was answered before counts by what it took then.
+        name = name_of("round", repr((sampled, worded, hot, draw.seed)))
+        spent += rounds.scored(name, lambda began=began: [draw.now() - began])[0]
         phase.at(start + len(part), len(asked))
     return Drawn(tuple(samples), tuple(wordings))
 

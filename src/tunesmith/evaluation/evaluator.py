@@ -14,6 +14,7 @@ from tunesmith.data.tokenizer import Tokenizer, encode
 from tunesmith.engine.forward import Engine
 from tunesmith.evaluation.answering import (
     CachedAnswer,
+    Participant,
     answer_arms,
     answers_now,
     fingerprint,
@@ -156,7 +157,7 @@ class Evaluator:
         self._ask({name: arm for name, arm in arms.items() if name not in self._answered}, tuned)
         if tuned is None:
             return self._assessed(arms, None, None, None)
-        forgetting = tuned.forgetting or self.forgetting(tuned.loaded, tuned.adapter)
+        forgetting = tuned.forgetting or self.forgetting(tuned.loaded, tuned.who)
         return self._assessed(arms, tuned, forgetting, self._measures.measure(tuned))
 
     def _assessed(
@@ -211,16 +212,16 @@ class Evaluator:
             for name in arms
         }
 
-    def first_score(self, loaded: LoadedBase, adapter: str | None) -> float:
+    def first_score(self, loaded: LoadedBase, who: Participant) -> float:
         """Mean of the first check as an adapter is now; NaN without any score."""
         if BASE not in self._answered:  # what a check that learns compares with
             self._ask(self.base.arms, None)
-        arm = arm_of(loaded, TUNED, self.questions, adapter=adapter)
+        arm = arm_of(loaded, TUNED, self.questions, adapter=who.adapter)
         phase = self._progress.phase(
             f"answering {pluralize(len(arm.prompts), 'held-out question')}"
         )
         limit = self._config.evaluate.max_new_tokens
-        texts = answers_now(loaded, arm, adapter, limit=limit, phase=phase)
+        texts = answers_now(loaded, arm, who, limit=limit, phase=phase)
         base = self._texts([BASE], None)[BASE]
         checks = fit_checks(self.checks[:1], own=self._rows.own_answers, base=base)
         scored = score(self.questions, {TUNED: texts}, checks, seed=self._config.train.seed)
@@ -233,7 +234,7 @@ class Evaluator:
         return self._probing is not None
 
     def forgetting(
-        self, loaded: LoadedBase, adapter: str | None, probes: Sequence[str] | None = None
+        self, loaded: LoadedBase, who: Participant, probes: Sequence[str] | None = None
     ) -> Forgetting | None:
         """What an adapter forgot, or the whole model as it is now, by some probes or all.
 
@@ -244,7 +245,9 @@ class Evaluator:
         self._probing.base = self._probing.base or self._known.scores.get(self._probing.settings)
         self._probing.loaded = loaded
         phase = self._progress.phase("scoring probes of forgetting")
-        found = self._probing.forgetting(adapter, probes, phase=phase)
+        found = self._probing.forgetting(
+            who.adapter, probes, phase=phase, fingerprint=who.fingerprint
+        )
         if self._probing.base is not None:
             self._known.scores[self._probing.settings] = self._probing.base
         return found

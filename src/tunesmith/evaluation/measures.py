@@ -11,6 +11,7 @@ from tunesmith.config.evaluate import ForgettingSettings
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.progress import Progress
 from tunesmith.data.dataset import RunRows
+from tunesmith.evaluation.answering import Participant, fingerprint
 from tunesmith.evaluation.answers import Question
 from tunesmith.evaluation.arms import BASE, PROMPTED, Arm, BaseArms, instruction_change
 from tunesmith.evaluation.capacity import Capacity, capacity_of
@@ -53,6 +54,11 @@ class Tuned:
     training_seconds: float | None = None
     forgetting: Forgetting | None = None
     history: TrainingHistory | None = None
+
+    @property
+    def who(self) -> Participant:
+        """Under what it answers."""
+        return Participant(self.adapter, self.participant)
 
 
 @dataclass(slots=True)
@@ -175,11 +181,15 @@ class Measures:
             self.progress.notice("measures", f"{name} was not measured: {error}")
             return None
 
+    @property
+    def _base(self) -> Participant:
+        return Participant(None, fingerprint(self.known.loaded.base))
+
     def _base_arms(self) -> Iterator[tuple[str, AskedArm]]:
-        yield BASE, AskedArm()
+        yield BASE, AskedArm(self._base)
         if PROMPTED in self.arms.arms and self.arms.instruction is not None:
             change = instruction_change(self.known.loaded, self.arms.instruction)
-            yield PROMPTED, AskedArm(prepare=change)
+            yield PROMPTED, AskedArm(self._base, change)
 
     @property
     def _key(self) -> Hashable:
@@ -204,27 +214,26 @@ class Measures:
         if (run := self._consistency) is None:
             return None
         base, phase = self._draw_base(run), self.progress.phase(f"asking again ({TUNED})")
-        return {**base, TUNED: run.draw(tuned.loaded, AskedArm(tuned.adapter), phase=phase)}
+        return {**base, TUNED: run.draw(tuned.loaded, AskedArm(tuned.who), phase=phase)}
 
-    def _ask_facts(self, sheet: FactSheet, loaded: LoadedBase, adapter: str | None) -> FactAnswers:
+    def _ask_facts(
+        self, sheet: FactSheet, loaded: LoadedBase, who: Participant, name: str
+    ) -> FactAnswers:
         assert self.config.evaluate.knowledge is not None
-        who = TUNED if adapter else BASE
-        phase = self.progress.phase(f"asking facts in other words ({who})")
-        return ask_facts(
-            loaded, sheet, self.config.evaluate.knowledge, adapter=adapter, phase=phase
-        )
+        phase = self.progress.phase(f"asking facts in other words ({name})")
+        return ask_facts(loaded, sheet, self.config.evaluate.knowledge, who=who, phase=phase)
 
     def _base_facts(self, sheet: FactSheet) -> FactAnswers:
         facts, key = self.known.facts, self._facts_key
         if key not in facts:
-            facts[key] = self._ask_facts(sheet, self.known.loaded, None)
+            facts[key] = self._ask_facts(sheet, self.known.loaded, self._base, BASE)
         return facts[key]
 
     def _facts(self, tuned: Tuned) -> tuple[FactAnswers, FactAnswers] | None:
         if (sheet := self._sheet) is None:
             return None
         base = self._base_facts(sheet)
-        return base, self._ask_facts(sheet, tuned.loaded, tuned.adapter)
+        return base, self._ask_facts(sheet, tuned.loaded, tuned.who, TUNED)
 
     def _losses(self, tuned: Tuned) -> ArmLosses | None:
         """Of the whole model only where the base was measured before, or not at all."""
@@ -233,7 +242,7 @@ class Measures:
         phase = self.progress.phase("losses of trained and held-out rows")
         if tuned.adapter is not None and self._base_losses is None:
             self._base_losses = self._sample.base_losses(tuned.loaded, phase=phase)
-        now = self._sample.losses(tuned.loaded, tuned.adapter, phase=phase)
+        now = self._sample.losses(tuned.loaded, tuned.who, phase=phase)
         return ArmLosses(now, self._base_losses)
 
     def _overfitting(

@@ -38,6 +38,7 @@ class _Rules:
     sampling: Sampling
     seed: int
     decode: Decode | None
+    check: Callable[[], object]
 
     def generator(self, prompt: Prompt, row: int) -> torch.Generator | None:
         """A row's random numbers, if it draws any."""
@@ -62,7 +63,11 @@ class _Rules:
         return "length" if len(made) >= limit else None
 
 
-def generate(
+def _no_check() -> None:
+    """For answers that nobody cancels."""
+
+
+def generate(  # noqa: PLR0913  # one keyword for each setting
     engine: Engine,
     prompts: Sequence[Prompt],
     *,
@@ -70,6 +75,7 @@ def generate(
     sampling: Sampling,
     seed: int = 0,
     decode: Decode | None = None,
+    check: Callable[[], object] = _no_check,
 ) -> Iterator[GeneratedAnswer]:
     """Answers in the order in which they are finished; ``row`` numbers the prompt.
 
@@ -77,12 +83,13 @@ def generate(
     What all prompts of an adapter with one opening begin with is read once.
 
     ``decode`` is needed for stop texts; the ids then end with the token that completed one.
+    ``check`` is called between two steps, and may raise Cancelled.
     A row's answer does not depend on which rows are answered beside it, but for the last bits of
     products of another shape.
     """
     if sampling.stop and decode is None:
         raise ValueError("stop texts need `decode`")
-    rules = _Rules(stop_ids, sampling, seed, decode)
+    rules = _Rules(stop_ids, sampling, seed, decode, check)
     for rows in _like_lengths(engine, prompts):
         yield from _Queue(engine, prompts, rows, rules).answers()
 
@@ -136,6 +143,7 @@ class _Queue:
     def answers(self) -> Iterator[GeneratedAnswer]:
         """Every row's answer as it ends."""
         while self.waiting or self.rows:
+            self.rules.check()
             free = self.slots - len(self.rows)
             if self.waiting and free >= min(len(self.waiting), -(-self.slots // REFILL)):
                 yield from self._take(self._read(min(free, len(self.waiting))))
@@ -148,6 +156,7 @@ class _Queue:
         self.rows += [self.waiting.popleft() for _ in range(count)]
         new = {slot: self.prompts[self.rows[slot]] for slot in range(first, len(self.rows))}
         for group in _groups(new, self.decoder):
+            self.rules.check()
             scores = self.decoder.read({slot: new[slot] for slot in group})
             self.tokens += self._chosen(group, scores)
         return range(first, len(self.rows))

@@ -14,10 +14,17 @@ from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config import RunConfig
 from tunesmith.core import files
 from tunesmith.core.errors import TunesmithError
-from tunesmith.core.progress import SILENT, Cancelled, Event, Notice, Progress
+from tunesmith.core.progress import (
+    SILENT,
+    Cancelled,
+    Event,
+    Notice,
+    Progress,
+    finishing_first,
+)
 from tunesmith.data.dataset import RunRows
 from tunesmith.engine import memory
-from tunesmith.evaluation.answering import fingerprint
+from tunesmith.evaluation.answering import Participant, fingerprint, fingerprint_now
 from tunesmith.evaluation.arms import require_evaluable
 from tunesmith.evaluation.evaluator import Evaluator
 from tunesmith.evaluation.findings import words_in
@@ -27,10 +34,11 @@ from tunesmith.evaluation.overfitting import choice_text
 from tunesmith.methods import table
 from tunesmith.runs import result
 from tunesmith.runs.evaluation_files import training_history, write_evaluation
-from tunesmith.runs.folder import RunFolder, alone, curves_of, free_folder, name_of_rows
+from tunesmith.runs.folder import RunFolder, alone, curves_of, with_folder
+from tunesmith.runs.inputs import require_files
 from tunesmith.runs.neighbours import announced
 from tunesmith.runs.result import open_for
-from tunesmith.runs.rows import load_rows_for, report_rows, require_files
+from tunesmith.runs.rows import load_rows_for, report_rows
 from tunesmith.runs.selection import ChosenCheckpoint, choose_kept, find_scale, kept_checkpoints
 from tunesmith.runs.summary import RunSummary, complete_summary
 from tunesmith.training import checkpoint, optimizer
@@ -52,10 +60,8 @@ def train_run(config: RunConfig, *, progress: Progress = SILENT) -> RunSummary:
     """
     require_evaluable(config)  # what is faulty is refused before anything is written
     require_files(config.data)  # so is a missing file
-    config = result.resolved(config)
-    stem = f"{name_of_rows(config.data.sources[0].path)}-{config.method.kind}"
-    folder = RunFolder(Path(config.out or free_folder(stem)))
-    config = config.model_copy(update={"out": str(folder.path)})
+    config = with_folder(result.resolved(config))
+    folder = RunFolder(Path(str(config.out)))
     folder.create(config.model_dump(mode="json", by_alias=True))
     with alone(folder.path):
         try:
@@ -90,8 +96,9 @@ def _run(config: RunConfig, folder: RunFolder, progress: Progress) -> RunSummary
             run.progress.report(notice)
         prepared = prepare(run, KnownBase(open_for(config, progress=run.progress)))
         member = member_of(prepared, build_optimizer(prepared))
-        for _, event in train([member], progress=run.progress):
-            run.progress.report(event)
+        with finishing_first():
+            for _, event in train([member], progress=run.progress):
+                run.progress.report(event)
         if member.error is not None:
             raise member.error
         return finish(prepared, member)
@@ -126,9 +133,15 @@ class PreparedRun:
 
     def forgetting(self, probes: Sequence[str] | None = None) -> Forgetting:
         """What the adapter as it is now forgot, by some probes or all; only where there are any."""
-        found = self.evaluator.forgetting(self.loaded, self.job.name, probes)
+        found = self.evaluator.forgetting(self.loaded, self.who, probes)
         assert found is not None
         return found
+
+    @property
+    def who(self) -> Participant:
+        """Who answers with the adapter as it is now."""
+        now = fingerprint_now(self.loaded.base, self.job.adapter)
+        return Participant(self.job.name, now)
 
     def put_back(self, folder: Path) -> None:
         """Give the adapter the tensors of a checkpoint."""
@@ -323,7 +336,7 @@ def _scale_down(prepared: PreparedRun, forgetting: Forgetting | None) -> Forgett
     found = find_scale(
         prepared.job.adapter,
         start,
-        score=lambda: prepared.evaluator.first_score(prepared.loaded, prepared.job.name),
+        score=lambda: prepared.evaluator.first_score(prepared.loaded, prepared.who),
         forget=prepared.forgetting,
         allowed=wanted.accuracy_points / 100,
         full=forgetting,

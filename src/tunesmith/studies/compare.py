@@ -12,7 +12,7 @@ from tunesmith.config.methods import needs_four_bit
 from tunesmith.config.run import RunConfig
 from tunesmith.core import files
 from tunesmith.core.errors import RunError, TunesmithError
-from tunesmith.core.progress import SILENT, Progress
+from tunesmith.core.progress import SILENT, Progress, finishing_first
 from tunesmith.data.dataset import RunRows
 from tunesmith.engine import memory
 from tunesmith.evaluation.arms import BASE, require_evaluable
@@ -22,9 +22,10 @@ from tunesmith.methods import table
 from tunesmith.models.precision import detect_device
 from tunesmith.runs.evaluation_files import REPORT
 from tunesmith.runs.folder import RunFolder, alone
+from tunesmith.runs.inputs import COMPARISON, require_files
 from tunesmith.runs.neighbours import announced
 from tunesmith.runs.result import open_for, resolved
-from tunesmith.runs.rows import load_rows_for, require_files
+from tunesmith.runs.rows import load_rows_for
 from tunesmith.runs.run import (
     LoadRows,
     PreparedRun,
@@ -42,7 +43,6 @@ from tunesmith.training.events import Planned
 from tunesmith.training.job import Member, planned
 from tunesmith.training.loop import train
 
-COMPARISON = "comparison.json"
 TOGETHER = "together"  # the name under which what runs over one base take at once is reported
 ProgressOf = Callable[[str], Progress]  # of a run, by its name
 
@@ -251,8 +251,9 @@ def _train_group(
     if len(members) > 1:
         together.report(_sum([planned(member) for member in members.values()]))
     name_of = {id(member): name for name, member in members.items()}
-    for member, event in train(list(members.values()), progress=together):
-        runs[name_of[id(member)]].progress.report(event)
+    with finishing_first():
+        for member, event in train(list(members.values()), progress=together):
+            runs[name_of[id(member)]].progress.report(event)
     for row in (row for row in rows if row.name in members):
         member, prepared = members[row.name], ready[row.name]
         row.error = member.error

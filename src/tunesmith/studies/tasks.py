@@ -37,7 +37,8 @@ from tunesmith.evaluation.likelihoods import losses_of_rows
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.sampling import Sampling
 from tunesmith.runs.folder import RunFolder
-from tunesmith.runs.rows import load_rows_for, require_files
+from tunesmith.runs.inputs import require_files
+from tunesmith.runs.rows import load_rows_for
 from tunesmith.training.job import Rows
 
 ALONE = "alone"
