@@ -162,7 +162,7 @@ class Evaluation:
 
 
 @pytest.fixture
-def asked(replace_module):
+def asked(replace_module, monkeypatch):
     """What the workflow was called with; it answers, stops or raises as it is told."""
     taken = {"found": Evaluation(document=DOCUMENT, answers=Answers(), folder=Path("runs/a"))}
 
@@ -173,9 +173,8 @@ def asked(replace_module):
         return taken["found"]
 
     replace_module("tunesmith.runs.evaluate", evaluate_target=evaluate_target)
+    monkeypatch.setattr("tunesmith.runs.inputs.require_target", lambda *_, **__: None)
     replace_module("tunesmith.report.writing", draw_report=lambda *_: None)
-    monkeypatch.setattr("tunesmith.runs.inputs.require_inputs", lambda *_, **__: None)
-    monkeypatch.setattr("tunesmith.runs.folder.RunFolder.require_run", lambda _: None)
     return taken
 
 

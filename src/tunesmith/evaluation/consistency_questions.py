@@ -25,8 +25,10 @@ from tunesmith.evaluation.consistency import (
     Meaning,
     assess_consistency,
 )
+from tunesmith.evaluation.duration import Again, to_answer
 from tunesmith.evaluation.paraphrases import paraphrases, read_wordings
 from tunesmith.evaluation.score_cache import NOTHING_KEPT, name_of, open_scores
+from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.sampling import Sampling
 
 ROUND = 8  # questions that are asked together: enough to fill a batch, few enough to cancel soon
@@ -101,6 +103,20 @@ class ConsistencyRun:
         return draw_again(
             loaded, self.asked, self.settings, arm=arm, draw=self._drawing, phase=phase
         )
+
+    def to_come(self, prompts: Sequence[Prompt], length: float) -> Again:
+        """What asking an arm takes whose ``prompts`` are these, and answers about so long."""
+        longest, samples = self._settings.max_new_tokens, self.settings.samples
+        chosen = list(spread(prompts, self.settings.rows))
+        rounds = []
+        for start in range(0, len(self.asked), ROUND):
+            own = chosen[start : start + ROUND]
+            groups = zip(own, self.asked[start : start + ROUND], strict=True)
+            worded = [p for p, group in groups if len(group) > 1 for _ in group]
+            hot = to_answer(own, length, longest=longest, times=samples)
+            cold = to_answer(worded, length, longest=longest)
+            rounds.append([answers for answers in (hot, cold) if answers.prompts])
+        return Again(rounds, self._drawing.seconds)
 
     def assess(self, drawn: Mapping[str, Drawn], checks: Sequence[Check]) -> Consistency:
         """Every arm under the first of ``checks``, which are fitted by then.

@@ -10,9 +10,9 @@ from tunesmith.config import RunConfig
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Progress
 from tunesmith.data.dataset import RunRows
-from tunesmith.data.tokenizer import Tokenizer, encode
 from tunesmith.engine.forward import Engine
 from tunesmith.evaluation.answering import (
+    AnswerCache,
     CachedAnswer,
     Participant,
     answer_arms,
@@ -27,19 +27,17 @@ from tunesmith.evaluation.checks.check import early_notes, fit_checks, require_r
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.evaluation.comparison import TUNED
 from tunesmith.evaluation.costs import (
-    STEPS,
-    AnsweringWork,
     Timed,
     arm_costs,
     break_even,
-    describe,
     request_of,
-    speed_of,
     time_arms,
 )
-from tunesmith.evaluation.forgetting import Forgetting, ProbeRun
+from tunesmith.evaluation.duration import describe
+from tunesmith.evaluation.forgetting import Forgetting, ProbeRun, ProbeScores
 from tunesmith.evaluation.measures import KnownBase, Measured, Measures, Tuned
 from tunesmith.evaluation.overfitting_evidence import Answered
+from tunesmith.evaluation.remaining import Remaining
 from tunesmith.evaluation.verdict import Verdict, decide, document
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.sampling import Sampling
@@ -242,7 +240,7 @@ class Evaluator:
         """
         if self._probing is None:
             return None
-        self._probing.base = self._probing.base or self._known.scores.get(self._probing.settings)
+        self._probing.base = self._known_probes
         self._probing.loaded = loaded
         phase = self._progress.phase("scoring probes of forgetting")
         found = self._probing.forgetting(
@@ -257,15 +255,10 @@ class Evaluator:
         seconds that single requests take; first it is reported how long all this will take.
         """
         loaded = tuned.loaded if tuned else self._loaded
-        sampling = Sampling(max_new_tokens=self._config.evaluate.max_new_tokens)
         participants = {name: fingerprint(self._loaded.base) for name in arms}
         if tuned is not None:
             participants[TUNED] = tuned.participant
-        stop_ids = loaded.base.stop_ids
-        caches = {
-            name: open_cache(participant, sampling, stop_ids)
-            for name, participant in participants.items()
-        }
+        caches = {name: self._cache(participant) for name, participant in participants.items()}
         self._estimate(arms, unanswered(arms, caches), tuned)
         phase = (
             f"answering {pluralize(len(self.questions), 'held-out question')} ({', '.join(arms)})"
@@ -274,8 +267,8 @@ class Evaluator:
             loaded.engine,
             arms,
             caches,
-            sampling=sampling,
-            stop_ids=stop_ids,
+            sampling=Sampling(max_new_tokens=self._config.evaluate.max_new_tokens),
+            stop_ids=loaded.base.stop_ids,
             phase=self._progress.phase(phase),
         )
         self._time(loaded.engine, arms)
@@ -295,32 +288,51 @@ class Evaluator:
             self._timed |= timed
             self._known.timed |= {(arms[name], rows): each for name, each in timed.items()}
 
+    def seconds_to_come(self, adapter: str | None, *, scales: bool) -> tuple[float, float]:
+        """How long evaluating what is in training will take, without and with a search for its
+        scale, which comes only where it ``scales`` and forgets too much.
+        """
+        if not self.questions:
+            return 0.0, 0.0
+        loaded = self._loaded
+        left = {name: arm for name, arm in self.base.arms.items() if name not in self._answered}
+        caches = {name: self._cache(fingerprint(loaded.base)) for name in left}
+        tuned = arm_of(loaded, TUNED, self.questions, adapter=adapter)
+        waiting = [*unanswered(left, caches), *((TUNED, prompt) for prompt in tuned.prompts)]
+        scored = 1 if self._known_probes else 2
+        remaining = self._remaining(loaded, adapter)
+        work = remaining.work({**left, TUNED: tuned}, waiting, scored=scored, scales=scales)
+        return remaining.seconds(work)
+
+    @property
+    def _known_probes(self) -> ProbeScores | None:
+        """The base's scores, where they are known."""
+        if self._probing is None:
+            return None
+        return self._probing.base or self._known.scores.get(self._probing.settings)
+
+    def _cache(self, participant: str) -> AnswerCache:
+        sampling = Sampling(max_new_tokens=self._config.evaluate.max_new_tokens)
+        return open_cache(participant, sampling, self._loaded.base.stop_ids)
+
+    def _remaining(self, loaded: LoadedBase, adapter: str | None) -> Remaining:
+        return Remaining(
+            loaded,
+            adapter,
+            self._config.evaluate,
+            references=[question.reference for question in self.questions],
+            base=self.base.arms,
+            measures=self._measures,
+            probing=self._probing,
+        )
+
     def _estimate(
         self, arms: Mapping[str, Arm], waiting: Sequence[tuple[str, Prompt]], tuned: Tuned | None
     ) -> None:
         """Report about how long answering, timing and scoring will take."""
-        loaded, settings = tuned.loaded if tuned else self._loaded, self._config.evaluate
-        has_tuned, measures = tuned is not None, self._measures
-        prompts = [prompt for _, prompt in waiting]
-        scored = 0
-        if self._probing is not None:
-            base = self._probing.base or self._known.scores.get(self._probing.settings)
-            asked = (base is None) + (tuned is not None and tuned.forgetting is None)
-            scored = asked * self._probing.tokens(tuned.adapter if tuned else None)
-        tokenizer: Tokenizer = loaded.base.tokenizer
-        references = encode(tokenizer, [question.reference for question in self.questions])
-        singles = [arm.prompt_tokens + arm.virtual_tokens + STEPS for arm in arms.values()]
-        work = AnsweringWork(
-            prompts,
-            expected=sum(map(len, references)) / len(references),
-            longest=settings.max_new_tokens,
-            scored=scored,
-            row_tokens=measures.tokens_to_come(tuned=has_tuned),
-            facts=measures.facts_to_come(tuned=has_tuned),
-            timed=round(sum(singles) * (settings.timed_rows + 1) if settings.timed_rows else 0),
-            again=60 * settings.consistency.minutes if settings.consistency else 0.0,
-        )
-        of_base = [prompt for prompt in prompts if prompt.adapter is None]
-        speed = speed_of(loaded.engine, of_base or self.base.arms[BASE].prompts)
+        scored = (self._known_probes is None) + (tuned is not None and tuned.forgetting is None)
+        adapter = tuned.adapter if tuned else None
+        remaining = self._remaining(tuned.loaded if tuned else self._loaded, adapter)
+        work = remaining.work(arms, waiting, scored=scored)
         counts = {name: len(arm.prompts) for name, arm in arms.items()}
-        self._progress.notice("judging", describe(work.seconds(speed), work, arms=counts))
+        self._progress.notice("judging", describe(remaining.seconds(work), work, arms=counts))

@@ -176,6 +176,7 @@ class AdapterScale(Described):
 
 WINDOW_TOKENS = 2048  # longer texts are read in such windows, or in the model's context
 MIN_WINDOW = 16
+SEARCHED = 4  # scales that a bisection of ten tries, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +256,13 @@ class ProbeRun:
     def tokens(self, adapter: str | None) -> int:
         """Tokens that scoring one arm computes."""
         return tokens_of(self._spans(self._window(adapter))[0])
+
+    def tokens_of_search(self, adapter: str | None) -> int:
+        """Tokens that a search for a scale computes: its largest probe a few times, all once."""
+        spans, ends = self._spans(self._window(adapter))
+        starts = [0, *(end for _, end in ends)]
+        each = [tokens_of(spans[i:j]) for i, (_, j) in zip(starts, ends, strict=False)]
+        return SEARCHED * max(each) + sum(each)
 
     def _spans(self, window: int) -> tuple[list[ScoredSpan], list[tuple[str, int]]]:
         """All probes' spans read in such windows, and where each probe's end."""

@@ -19,6 +19,7 @@ from tunesmith.evaluation.checks.check import Check
 from tunesmith.evaluation.comparison import TUNED
 from tunesmith.evaluation.consistency_questions import AskedArm, ConsistencyRun, Drawn
 from tunesmith.evaluation.costs import Timed
+from tunesmith.evaluation.duration import Again, AnswersToCome, expected_length, to_answer
 from tunesmith.evaluation.findings import Described
 from tunesmith.evaluation.forgetting import Forgetting, ProbeScores
 from tunesmith.evaluation.knowledge import (
@@ -126,10 +127,28 @@ class Measures:
         arms = (self._base_losses is None) + tuned
         return arms * self._sample.tokens if self._sample else 0
 
-    def facts_to_come(self, *, tuned: bool) -> int:
-        """Answers about facts that are still to be made."""
-        asked = sum(map(len, self._sheet.questions.values())) if self._sheet else 0
-        return asked * ((self._facts_key not in self.known.facts) + tuned)
+    def facts_to_come(self, base: Arm, own: float, *, tuned: bool) -> list[AnswersToCome]:
+        """Answers about facts that are still to be made, to prompts about as long as ``base``'s.
+
+        ``own``: tokens of the data's answers.
+        """
+        settings = self.config.evaluate.knowledge
+        if self._sheet is None or settings is None:
+            return []
+        count, longest = sum(map(len, self._sheet.questions.values())), settings.max_new_tokens
+        prompts = [base.prompts[i % len(base.prompts)] for i in range(count)]
+        arms = [BASE] * (self._facts_key not in self.known.facts) + [TUNED] * tuned
+        lengths = [expected_length(name, own, longest) for name in arms]
+        return [to_answer(prompts, length, longest=longest) for length in lengths]
+
+    def again_to_come(self, arms: Mapping[str, Arm], lengths: Mapping[str, float]) -> list[Again]:
+        """Questions that these arms are still to be asked again, with expected answers' tokens."""
+        if (run := self._consistency) is None:
+            return []
+        known = self.known.drawn.get(self._key, {})
+        asked = [name for name, _ in self._base_arms() if name not in known]
+        asked += [TUNED] * (TUNED in arms)
+        return [run.to_come(arms[name].prompts, lengths[name]) for name in asked]
 
     def measure_base(self) -> None:
         """Measure the base now, as training will change it, or before it is unloaded."""

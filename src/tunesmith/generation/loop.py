@@ -90,11 +90,11 @@ def generate(  # noqa: PLR0913  # one keyword for each setting
     if sampling.stop and decode is None:
         raise ValueError("stop texts need `decode`")
     rules = _Rules(stop_ids, sampling, seed, decode, check)
-    for rows in _like_lengths(engine, prompts):
+    for rows in like_lengths(engine, prompts):
         yield from _Queue(engine, prompts, rows, rules).answers()
 
 
-def _like_lengths(engine: Engine, prompts: Sequence[Prompt]) -> Iterator[list[int]]:
+def like_lengths(engine: Engine, prompts: Sequence[Prompt]) -> Iterator[list[int]]:
     """Rows whose prompts are about as long as each other: each slot has room for the longest."""
     rows: list[int] = []
     lengths = [_length(engine, prompt) for prompt in prompts]
@@ -107,6 +107,13 @@ def _like_lengths(engine: Engine, prompts: Sequence[Prompt]) -> Iterator[list[in
         yield rows
 
 
+def slots_of(engine: Engine, prompts: Sequence[Prompt], *, capacity: int) -> int:
+    """How many of these prompts are answered at once, each with room for ``capacity`` positions."""
+    room = max(CACHE_BYTES, engine.model.get_memory_footprint() // CACHE_SHARE)
+    most: int = room // engine.cache_bytes(capacity)
+    return max(1, min(len(prompts), SLOTS, most))
+
+
 class _Queue:
     """Rows that wait, and those that are answered: row ``rows[i]`` in slot i of one cache."""
 
@@ -117,8 +124,7 @@ class _Queue:
         self.ranks = _ranks(prompts[row] for row in rows)
         self.waiting = deque(sorted(rows, key=self._rank))
         capacity = max(_length(engine, prompts[r]) + rules.limit(prompts[r]) for r in rows)
-        room = max(CACHE_BYTES, engine.model.get_memory_footprint() // CACHE_SHARE)
-        self.slots = max(1, min(len(rows), SLOTS, room // engine.cache_bytes(capacity)))
+        self.slots = slots_of(engine, [prompts[r] for r in rows], capacity=capacity)
         self.decoder = Decoder(engine, slots=self.slots, capacity=capacity)
         self.rows: list[int] = []
         self.tokens: list[int] = []  # what was chosen last, by slot

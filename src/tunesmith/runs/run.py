@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
@@ -17,8 +17,6 @@ from tunesmith.core.errors import TunesmithError
 from tunesmith.core.progress import (
     SILENT,
     Cancelled,
-    Event,
-    Notice,
     Progress,
     finishing_first,
 )
@@ -34,12 +32,13 @@ from tunesmith.evaluation.overfitting import choice_text
 from tunesmith.methods import table
 from tunesmith.runs import result
 from tunesmith.runs.evaluation_files import training_history, write_evaluation
-from tunesmith.runs.folder import RunFolder, alone, curves_of, with_folder
+from tunesmith.runs.folder import RunFolder, alone, with_folder
 from tunesmith.runs.inputs import require_files
 from tunesmith.runs.neighbours import announced
 from tunesmith.runs.result import open_for
 from tunesmith.runs.rows import load_rows_for, report_rows
 from tunesmith.runs.selection import ChosenCheckpoint, choose_kept, find_scale, kept_checkpoints
+from tunesmith.runs.started import StartedRun, begin
 from tunesmith.runs.summary import RunSummary, complete_summary
 from tunesmith.training import checkpoint, optimizer
 from tunesmith.training.checkpoint import State
@@ -105,17 +104,6 @@ def _run(config: RunConfig, folder: RunFolder, progress: Progress) -> RunSummary
 
 
 @dataclass(frozen=True, slots=True)
-class StartedRun:
-    """A run, new or resumed; ``progress`` writes events into its folder, ``notices`` collects."""
-
-    config: RunConfig
-    folder: RunFolder
-    progress: Progress
-    notices: list[str]
-    start: float
-
-
-@dataclass(frozen=True, slots=True)
 class PreparedRun:
     """A run with its adapter attached to a base, its rows read and its questions chosen."""
 
@@ -146,23 +134,6 @@ class PreparedRun:
     def put_back(self, folder: Path) -> None:
         """Give the adapter the tensors of a checkpoint."""
         store.put_(self.job.adapter, checkpoint.tensors_of(folder))
-
-
-def begin(config: RunConfig, folder: RunFolder, progress: Progress) -> StartedRun:
-    """Record every event in the run's folder from now on, before it is passed on."""
-    notices: list[str] = []
-    curves = curves_of(folder.path) if config.train.tensorboard else None
-
-    def record(event: Event) -> None:
-        folder.record(event)
-        if isinstance(event, Notice):
-            notices.append(event.message)
-        if curves is not None:
-            curves(event)
-        progress.report(event)
-
-    recording = replace(progress, on_event=record, threads=config.train.threads)
-    return StartedRun(config, folder, recording, notices, time.perf_counter())
 
 
 def prepare(
@@ -229,7 +200,13 @@ def member_of(
         else:
             plan = plan_beside(prepared.job, beside, lr=prepared.rate)
         folder.write_plan(plan)
-    member = Member(prepared.job, plan, adam, _restored(prepared, adam))
+    job = prepared.job
+    keep = min(job.settings.keep_checkpoints, math.ceil(plan.steps / job.settings.save_steps))
+    checkpoint.require_room(folder.checkpoints, job.adapter.parameters, adam, keep=keep)
+    state = _restored(prepared, adam)
+    scales = table.scales_down(job.adapter)
+    seconds = prepared.evaluator.seconds_to_come(job.name, scales=scales)
+    member = Member(job, plan, adam, state, evaluation_seconds=seconds)
     progress.report(planned(member))
     return member
 

@@ -29,13 +29,12 @@ from tunesmith.runs.rows import load_rows_for
 from tunesmith.runs.run import (
     LoadRows,
     PreparedRun,
-    StartedRun,
-    begin,
     build_optimizer,
     finish,
     member_of,
     prepare,
 )
+from tunesmith.runs.started import StartedRun, begin
 from tunesmith.runs.summary import RunSummary, complete_summary
 from tunesmith.studies.ranks import RanksCompared, compare_ranks
 from tunesmith.studies.variants import Variant
@@ -300,6 +299,8 @@ def _sum(plans: Sequence[Planned]) -> Planned:
         trainable_parameters=sum(plan.trainable_parameters for plan in plans),
         peak_bytes=max(plan.peak_bytes for plan in plans),
         seconds=sum(plan.seconds for plan in plans),
+        evaluation_seconds=sum(plan.evaluation_seconds for plan in plans),
+        evaluation_seconds_most=sum(plan.evaluation_seconds_most for plan in plans),
     )
 
 

@@ -79,6 +79,25 @@ def _write(
     files.publish(folder, fill)
 
 
+def require_room(
+    folder: Path,
+    parameters: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    *,
+    keep: int,
+) -> None:
+    """Raise RunError where what is still to be written does not fit on the disk of ``folder``.
+
+    That is as many checkpoints as are kept, without those that are there, one more while an old
+    one is replaced, the tensors of the best one, and those of the result.
+    """
+    parts = [dict(parameters), *state_tensors(optimizer, parameters).values()]
+    sizes = [sum(t.numel() * t.element_size() for t in part.values()) for part in parts]
+    missing = max(0, keep - len(list(folder.glob("step-*")))) + 1
+    files.require_space(folder.parent, missing * sum(sizes) + 2 * sizes[0], what="the run with its checkpoints")
+    files.require_file_size(folder.parent, max(sizes), what="a checkpoint")
+
+
 def newest(folder: Path) -> Path | None:
     """The complete checkpoint of the latest step below ``folder``; leftovers are removed."""
     if not folder.is_dir():
