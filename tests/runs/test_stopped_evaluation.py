@@ -160,9 +160,7 @@ def test_a_run_stopped_in_its_evaluation_ends_as_an_unbroken_one(made, computed)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lora", "full", "prompt", "p-tuning"])
-def test_a_run_stopped_in_any_phase_of_its_evaluation_ends_as_an_unbroken_one(
-    made, computed, kind
-):
+def test_a_run_stopped_in_any_phase_of_its_evaluation_ends_as_an_unbroken_one(made, computed, kind):
     assert_same_in_the_end(made, computed, chosen=lambda all_: all_, kind=kind)
 
 

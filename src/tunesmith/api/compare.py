@@ -20,6 +20,7 @@ from tunesmith.api.show import Document, Outcome, print_table, sanitize
 from tunesmith.api.sources import Data
 from tunesmith.api.train import Run
 from tunesmith.api.work import GroupWork, OnRunEvent, working_on_runs
+from tunesmith.config.load import Flags
 from tunesmith.core.errors import UsageError
 from tunesmith.core.numbers import bytes_text, count_text, percent
 from tunesmith.core.progress import Cancelled
@@ -145,7 +146,8 @@ def compare(
             remedy="Give methods, such as lora and prompt, or a grid.",
         )
     with holding(keywords) as given:
-        overrides = dict(overrides_of(data, given))
+        found = overrides_of(data, given)
+        overrides = Flags(found) if isinstance(found, Flags) else dict(found)
         variants, out = _variants(overrides, given.get("config"), methods, grid or {})
         from tunesmith.runs.inputs import require_inputs
 

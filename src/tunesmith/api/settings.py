@@ -9,7 +9,15 @@ from typing import Any, TypedDict, TypeVar
 from tunesmith.api.sources import Data, as_source
 from tunesmith.config import checks as _checks
 from tunesmith.config import checks_reference as _reference
-from tunesmith.config.load import Flags, load_run_config, merged, read_yaml, run_config, with_kind
+from tunesmith.config.load import (
+    SETTINGS,
+    Flags,
+    load_run_config,
+    merged,
+    read_yaml,
+    run_config,
+    with_kind,
+)
 from tunesmith.config.methods import (
     FullSettings,
     IA3Settings,
@@ -251,7 +259,7 @@ def config_of(overrides: Mapping[str, object], config: object = None) -> RunConf
         values = merged(with_kind(read_yaml(path)), values)
     if "data" not in values:
         raise ConfigError("No training data is given.", remedy="Give it first: train(DATA, ...).")
-    return run_config(values, path=path or Path("settings"), flags={})
+    return run_config(values, path=path or Path(SETTINGS), flags={})
 
 
 def start_of(

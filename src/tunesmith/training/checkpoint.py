@@ -94,7 +94,8 @@ def require_room(
     parts = [dict(parameters), *state_tensors(optimizer, parameters).values()]
     sizes = [sum(t.numel() * t.element_size() for t in part.values()) for part in parts]
     missing = max(0, keep - len(list(folder.glob("step-*")))) + 1
-    files.require_space(folder.parent, missing * sum(sizes) + 2 * sizes[0], what="the run with its checkpoints")
+    needed = missing * sum(sizes) + 2 * sizes[0]
+    files.require_space(folder.parent, needed, what="the run with its checkpoints")
     files.require_file_size(folder.parent, max(sizes), what="a checkpoint")
 
 
