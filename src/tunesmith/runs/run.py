@@ -244,7 +244,11 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
         except Cancelled:
             reason = "stopped"
         if run.folder.is_scaled_down and job.held is not None:
-            eval_loss = held_out_loss(job, job.held, tokens=member.plan.tokens_per_micro_batch)
+            tokens = member.plan.tokens_per_micro_batch
+            try:
+                eval_loss = held_out_loss(job, job.held, tokens=tokens, progress=run.progress)
+            except Cancelled:
+                reason = "stopped"
         saved = result.save(run.folder, prepared.loaded, job.adapter, run.config)
     if saved is not None and reason != "stopped":
         try:

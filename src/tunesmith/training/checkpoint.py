@@ -31,6 +31,7 @@ class State:
     misses: int = 0  # held-out losses since the best one
     step_seconds: float = 0.0  # spent in steps after the first two, and their tokens
     step_tokens: int = 0
+    hold_due: bool = False  # a stop came before the held-out loss of this step
     seconds: float = 0.0  # of all processes, from the first step of each to its last one kept
 
 
