@@ -16,7 +16,7 @@ OPENING = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif
 def answers_of_this_test_only(tmp_path_factory, monkeypatch):
     """Else an answer that was given before would hide a change of how answers are made."""
     folder = tmp_path_factory.mktemp("cache")
-    monkeypatch.setattr("tunesmith.evaluation.answering.cache_root", lambda: folder)
+    monkeypatch.setattr("tunesmith.evaluation.score_cache.cache_root", lambda: folder)
 
 
 @pytest.fixture(scope="session")

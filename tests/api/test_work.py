@@ -9,7 +9,13 @@ import pytest
 
 from tunesmith.api import work
 from tunesmith.api.display import console_for
-from tunesmith.core.progress import Cancelled, Notice, Phase
+from tunesmith.core.progress import (
+    Cancelled,
+    Notice,
+    Phase,
+    finishing_first,
+    status_of_cancel,
+)
 
 
 def test_every_event_reaches_the_caller_whether_it_is_shown_or_not(capsys):
@@ -62,26 +68,48 @@ def test_it_is_told_once_in_a_process_that_torch_came_first(monkeypatch):
     assert [event.code for event in heard] == ["spin_count"]
 
 
-def interrupted(notice, stopped, *signals):
-    """What work is cancelled with that gets these signals."""
-    with work.working(notice, stopped=stopped, progress=False) as working:
-        for number in signals:
-            assert not working.stop()
-            signal.raise_signal(number)
-        assert working.stop()
-        signal.raise_signal(signal.SIGINT)
-
-
-def test_the_first_signal_asks_the_second_interrupts_and_says_how_to_resume(capfd):
+def interrupted(go):
+    """What the work is cancelled with."""
     with pytest.raises(Cancelled) as cancelled:
-        interrupted("stopping soon", "It is kept.", signal.SIGTERM)
-    assert str(cancelled.value) == "It is kept. The same call resumes."
+        go()
+    return str(cancelled.value)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("notice", ["", "stopping soon"])
+def test_a_signal_cancels_at_once_and_says_how_to_resume(number, notice):
+    def go():
+        with work.working(notice, stopped="It is kept.", progress=False):
+            signal.raise_signal(number)
+            pytest.fail("the work went on")
+
+    assert interrupted(go) == "It is kept. The same call resumes."
+    assert status_of_cancel() == 128 + number
+
+
+def test_what_completes_a_part_is_asked_first_and_interrupted_by_a_second_signal(capfd):
+    def go():
+        with (
+            work.working("stopping soon", stopped=lambda _: "Stopped.", progress=False) as working,
+            finishing_first(),
+        ):
+            assert not working.stop()
+            signal.raise_signal(signal.SIGTERM)
+            assert working.stop()
+            signal.raise_signal(signal.SIGINT)
+
+    assert interrupted(go) == "Stopped."
     assert "stopping soon" in capfd.readouterr().err
 
 
-def test_work_that_never_asks_is_interrupted_at_once():
-    with pytest.raises(Cancelled, match=r"^Stopped here"):
-        interrupted("", lambda _: "Stopped here.", signal.SIGINT)
+def test_what_was_asked_for_while_a_part_was_completed_is_heard_after_it():
+    def go():
+        with work.working("soon", stopped="It is kept.", progress=False) as working:
+            with finishing_first():
+                signal.raise_signal(signal.SIGINT)
+            working.progress.check()
+
+    assert interrupted(go).startswith("It is kept.")
 
 
 def test_work_in_another_thread_leaves_signals_alone():

@@ -8,7 +8,7 @@ import pytest
 
 from tunesmith.api.show import sanitize
 from tunesmith.cli.command import messages, results
-from tunesmith.core.progress import cancel_on_signal
+from tunesmith.core.progress import cancel_on_signal, finishing_first
 
 
 def test_text_from_outside_cannot_steer_the_terminal():
@@ -52,7 +52,7 @@ def test_a_message_is_wrapped_in_a_terminal_and_one_line_elsewhere():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_asks_and_the_second_insists(number, capfd):
-    with cancel_on_signal("stopping soon") as stop:
+    with finishing_first(), cancel_on_signal("stopping soon") as stop:
         assert not stop()
         signal.raise_signal(number)
         assert stop()

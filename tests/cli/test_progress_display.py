@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -37,6 +38,23 @@ def test_a_plan_is_one_line():
 def test_a_plan_of_a_resumed_run_says_where_it_goes_on():
     plan = Planned(120, 40, 4096, 2048, 4_884_480, 2_100_000_000, 440.0)
     assert planned_text(plan).endswith("(resumed after step 40)")
+
+
+def test_a_plan_has_one_total_with_the_evaluation_in_it():
+    plan = replace(PLANNED, evaluation_seconds=180.0, evaluation_seconds_most=300.0)
+    assert planned_text(plan).startswith(
+        "about 2.1 GB, 14 to 16 minutes (11 minutes of training, 3 to 5 minutes of evaluation), "
+    )
+    sure = replace(plan, evaluation_seconds_most=180.0)
+    assert ", 14 minutes (11 minutes of training, 3 minutes of evaluation), " in planned_text(sure)
+
+
+def test_the_time_left_has_the_evaluation_in_it(shown):
+    assert step_text(step(7), None, evaluation=120.0).endswith("6:05 left, 2:00 of it evaluation")
+    display, _, stream = shown
+    display(replace(PLANNED, evaluation_seconds=60.0, evaluation_seconds_most=180.0))
+    display(step(7))
+    assert stream.getvalue().endswith("6:05 left, 2:00 of it evaluation\n")
 
 
 def test_a_step_line_has_losses_speed_memory_and_time_left():

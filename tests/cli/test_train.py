@@ -8,12 +8,12 @@ import pytest
 
 from tests.cli.summaries import EVALUATION, Answers, Summary
 from tunesmith.core.errors import RunError
-from tunesmith.core.progress import Notice, Phase
+from tunesmith.core.progress import Notice, Phase, finishing_first
 from tunesmith.training.events import Saved
 
 
 @pytest.fixture
-def runs(replace_module):
+def runs(replace_module, monkeypatch):
     """A workflow that notes what it was asked for; ``act`` is what a run does."""
 
     class Runs:
@@ -32,6 +32,8 @@ def runs(replace_module):
     runs = Runs()
     replace_module("tunesmith.runs.run", train_run=train_run, resume_run=resume_run)
     replace_module("tunesmith.report.writing", draw_report=lambda *_: None)
+    monkeypatch.setattr("tunesmith.runs.inputs.require_inputs", lambda *_, **__: None)
+    monkeypatch.setattr("tunesmith.runs.folder.RunFolder.require_run", lambda _: None)
     return runs
 
 
@@ -85,9 +87,10 @@ def test_a_run_is_resumed_by_its_folder(runs, tunesmith):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_lets_the_run_save_and_says_how_to_go_on(number, runs, tunesmith):
     def act(emit, stop):
-        assert not stop()
-        signal.raise_signal(number)
-        assert stop()
+        with finishing_first():  # as its training steps are
+            assert not stop()
+            signal.raise_signal(number)
+            assert stop()
         return replace(Summary(), reason="stopped", adapter=None)
 
     runs.act = act
@@ -159,7 +162,7 @@ class Evaluation:
 
 
 @pytest.fixture
-def asked(replace_module):
+def asked(replace_module, monkeypatch):
     """What the workflow was called with; it answers, stops or raises as it is told."""
     taken = {"found": Evaluation(document=DOCUMENT, answers=Answers(), folder=Path("runs/a"))}
 
@@ -170,6 +173,7 @@ def asked(replace_module):
         return taken["found"]
 
     replace_module("tunesmith.runs.evaluate", evaluate_target=evaluate_target)
+    monkeypatch.setattr("tunesmith.runs.inputs.require_target", lambda *_, **__: None)
     replace_module("tunesmith.report.writing", draw_report=lambda *_: None)
     return taken
 

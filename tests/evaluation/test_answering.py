@@ -69,7 +69,7 @@ def test_a_line_that_a_kill_cut_off_costs_only_itself(left):
 
 def test_a_cache_that_cannot_be_written_costs_no_answer(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr("tunesmith.evaluation.answering.cache_root", lambda: tmp_path / "file")
+    monkeypatch.setattr("tunesmith.evaluation.score_cache.cache_root", lambda: tmp_path / "file")
     cache = open_cache("me", GREEDY, STOP)
     cache.keep(PROMPT, SAID)
     assert cache.said(PROMPT) == SAID

@@ -253,7 +253,7 @@ def test_an_evaluation_that_was_stopped_goes_on_from_what_is_answered(tmp_path, 
 
     (tmp_path / "cache").mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tunesmith.evaluation.answering.cache_root", lambda: tmp_path / "cache")
+        patch.setattr("tunesmith.evaluation.score_cache.cache_root", lambda: tmp_path / "cache")
         run = made(tmp_path / "whole", method={"kind": kind}, out=str(tmp_path / "run"))
         patch.setattr("tunesmith.core.progress.SECONDS_BETWEEN_REPORTS", 0.0)
         progress = Progress(emit, cancelled=lambda: bool(seen and seen[-1] >= 7))

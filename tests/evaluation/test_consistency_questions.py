@@ -15,7 +15,7 @@ from tunesmith.core.progress import Cancelled
 from tunesmith.data.faults import FaultyData
 from tunesmith.data.rows import Message
 from tunesmith.evaluation import answering, consistency_questions
-from tunesmith.evaluation.answering import DrawRequest, answers_to
+from tunesmith.evaluation.answering import UNKNOWN_BASE, DrawRequest, answers_to
 from tunesmith.evaluation.answers import Question
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.evaluation.consistency_questions import (
@@ -76,7 +76,7 @@ def test_an_answer_has_the_room_that_its_prompt_leaves_in_the_context(loaded, mo
 
     monkeypatch.setattr(answering, "generate", generate)
     asked = [DrawRequest((Message("user", text),)) for text in ("hello", "hello hello")]
-    answers_to(loaded, asked, adapter=None, sampling=Sampling(max_new_tokens=3), seed=0)
+    answers_to(loaded, asked, who=UNKNOWN_BASE, sampling=Sampling(max_new_tokens=3), seed=0)
     assert [len(each.ids) + each.limit for each in prompts] == [loaded.base.context] * 2
 
 

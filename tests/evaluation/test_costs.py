@@ -1,8 +1,5 @@
 """What requests cost, and when training is repaid: small numbers by hand, no division by 0."""
 
-import itertools
-from dataclasses import replace
-
 import pytest
 
 from tests.counting import Counting
@@ -14,14 +11,9 @@ from tunesmith.evaluation.answering import CachedAnswer
 from tunesmith.evaluation.arms import Arm
 from tunesmith.evaluation.costs import (
     STEPS,
-    AnsweringWork,
     Request,
-    Speed,
     break_even,
-    describe,
-    speed_of,
     time_arms,
-    tokens_to_read,
 )
 from tunesmith.generation.decoder import Decoder, Prompt
 
@@ -152,42 +144,3 @@ def test_timing_is_cancelled_between_two_requests(engine):
     with pytest.raises(Cancelled):
         time_arms(engine, arms, answers, rows=3, phase=Counting(limit=1))
     assert time_arms(engine, {}, {}, rows=3) == {}
-
-
-def test_the_speed_is_that_of_prompts_read_and_answered_after_a_warm_up(engine, monkeypatch):
-    clock = Clock(monkeypatch)
-    prompts = [Prompt(tuple(range(3, 3 + n))) for n in (10, 20, 5)]
-    assert speed_of(engine, prompts, now=clock) == Speed(read=1.0, made=0.5 / 3)
-
-
-def test_a_beginning_that_is_shared_is_read_once_by_kin():
-    begin = tuple(range(3, 103))
-    prompts = [
-        Prompt((*begin, 200 + i, 7), adapter) for i, adapter in itertools.product(range(3), "ab")
-    ]
-    assert tokens_to_read(prompts) == 2 * (100 + 3 * 2)
-    assert tokens_to_read([Prompt((5, 6, 7)), Prompt((5, 6, 8))]) == 6  # too little to share
-    assert tokens_to_read([]) == 0
-
-
-def test_the_time_lies_between_answers_like_the_datas_and_the_longest():
-    work = AnsweringWork(
-        [Prompt((1,) * 10, draw=i) for i in range(4)], expected=5, longest=50, scored=100
-    )
-    low, high = work.seconds(Speed(read=0.01, made=0.1))
-    assert low == pytest.approx(1.4 + 4 * 5 * 0.1)
-    assert high == pytest.approx(1.4 + 4 * 50 * 0.1)
-    text = describe((low, high), work, arms={"base": 4, "tuned": 4})
-    assert text == (
-        "the evaluation takes about 3 to 21 seconds: 8 answers, 4 of them known (base, tuned); "
-        "100 tokens of probes"
-    )
-    again = describe((1, 2), replace(work, again=180), arms={"base": 4})
-    assert again.endswith("; then at most 3 minutes of asking again")
-    more = replace(work, row_tokens=200, facts=2)
-    assert more.seconds(Speed(read=0.01, made=0.1))[0] == pytest.approx(low + 2 + 2 * 5 * 0.1)
-    assert describe((1, 2), more, arms={"base": 4}).endswith(
-        "100 tokens of probes; 2 answers about facts; 200 tokens of rows for their losses"
-    )
-    assert "about 2 to 10 minutes:" in describe((130, 600), work, arms={"base": 4})
-    assert "about 1 second:" in describe((0.1, 0.2), work, arms={"base": 4})

@@ -92,7 +92,7 @@ def test_both_arms_from_rows_to_the_document(talking):
     loaded = open_base(str(talking), dtype="float32")
     sheet = fact_sheet(TRAINED, HELD, SETTINGS)
     phase = Counting()
-    texts = ask_facts(loaded, sheet, SETTINGS, adapter=None, phase=phase)
+    texts = ask_facts(loaded, sheet, SETTINGS, phase=phase)
     assert phase.told[-1] == (30, 30)
     recited = {**texts, "as_trained": tuple(f.fact.answer for f in sheet.questions["as_trained"])}
     found = knowledge_from(sheet, texts, recited, seed=0)
@@ -103,7 +103,7 @@ def test_both_arms_from_rows_to_the_document(talking):
     assert document["as_trained"]["difference"]["low"] > 0
     assert document["other_words"]["tuned"]["contained"]["mean"] == 0
     with pytest.raises(Cancelled):
-        ask_facts(loaded, sheet, SETTINGS, adapter=None, phase=Counting(limit=1))
+        ask_facts(loaded, sheet, SETTINGS, phase=Counting(limit=1))
 
 
 def test_the_invented_set_has_no_fact_twice_and_tells_none_that_is_held_out(tmp_path):

@@ -93,9 +93,9 @@ def test_runs_of_a_comparison_ask_the_base_once(tmp_path, monkeypatch):
         asked.append(phase._name)
         return draw(self, loaded, arm, phase=phase)
 
-    def facts(loaded, sheet, settings, *, adapter, phase):
-        told.append(adapter)
-        return ask(loaded, sheet, settings, adapter=adapter, phase=phase)
+    def facts(loaded, sheet, settings, *, who, phase):
+        told.append(who.adapter)
+        return ask(loaded, sheet, settings, who=who, phase=phase)
 
     monkeypatch.setattr(measures.ConsistencyRun, "draw", drawn)
     monkeypatch.setattr(measures, "ask_facts", facts)

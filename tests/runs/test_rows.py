@@ -16,8 +16,9 @@ from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data import token_cache
 from tunesmith.data.faults import FaultyData
 from tunesmith.runs import rows as gathering
+from tunesmith.runs.inputs import require_files
 from tunesmith.runs.inspect_data import open_tokenizer
-from tunesmith.runs.rows import load_rows, part_of, require_files
+from tunesmith.runs.rows import load_rows, part_of
 
 
 @given(st.integers(1, 200), st.floats(0.01, 1), st.floats(0.01, 1), st.integers(0, 5))

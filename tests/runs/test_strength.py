@@ -234,7 +234,7 @@ def test_a_run_that_forgets_ends_at_a_share_and_says_so(tmp_path, monkeypatch):
         sizes = [
             float(term.b.detach().norm())
             for linear in loaded.engine.linears.values()
-            if (term := linear.terms.get(adapter))
+            if (term := linear.terms.get(adapter.adapter))
         ]
         whole_sizes.append(sum(sizes))
         return forgetting(0.1 * sum(sizes) / whole_sizes[0])

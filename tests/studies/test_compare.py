@@ -13,8 +13,9 @@ from tunesmith.config.methods import LoraSettings
 from tunesmith.core.errors import RunError
 from tunesmith.core.progress import Progress
 from tunesmith.runs.history import read_run
+from tunesmith.runs.inputs import COMPARISON
 from tunesmith.runs.run import train_run
-from tunesmith.studies.compare import COMPARISON, TOGETHER, compare_runs, resume_comparison
+from tunesmith.studies.compare import TOGETHER, compare_runs, resume_comparison
 from tunesmith.studies.variants import Variant, load_variants
 from tunesmith.training.events import Ended, Planned, StepDone
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tunesmith.config.load import Flags
 from tunesmith.core.errors import ConfigError, UsageError
 from tunesmith.studies.variants import load_variants, read_grid, read_kinds
 
@@ -9,8 +10,18 @@ DATA = {"data": {"train": "a.jsonl"}}
 
 
 def made(values=None, **options):
-    found = load_variants(None, {**DATA, **(values or {})}, grid=options.pop("grid", {}), **options)
+    given = Flags({**DATA, **(values or {})})
+    found = load_variants(None, given, grid=options.pop("grid", {}), **options)
     return {variant.name: variant.config for variant in found}
+
+
+def test_python_gives_settings_and_no_flags():
+    given = {**DATA, "method": {"rank": "x"}}
+    with pytest.raises(ConfigError, match=r"^lora: settings: `method\.rank`: ") as refused:
+        load_variants(None, given, grid={})
+    assert "command line" not in str(refused.value)
+    with pytest.raises(ConfigError, match=r"^lora: --method\.rank: "):
+        made({"method": {"rank": "x"}})
 
 
 def test_methods_by_flag_are_their_defaults():

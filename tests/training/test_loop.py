@@ -58,6 +58,44 @@ def test_a_resumed_run_equals_the_unbroken_one_bit_for_bit(tmp_path, method, sto
     assert [e.tokens for e in again] == [e.tokens for e in steps][stop_after:]
 
 
+def stopped_in_a_held_out_loss(folder, *, at):
+    """A run that is stopped in the middle of the held-out loss that follows step ``at``."""
+    job, done = tiny_job(folder), []
+    real = loop._loss_and_weight
+
+    def counted(*args):
+        done.append(args)
+        return real(*args)
+
+    steps = []
+    member = Member(job, plan(), adam(job))
+    stop = Progress(cancelled=lambda: bool(done) and len(steps) == at)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "_loss_and_weight", counted)
+        for _, event in train([member], progress=stop):
+            if isinstance(event, StepDone):
+                steps.append(event)
+                done.clear()
+    assert member.ended == Ended(at, "stopped")
+    assert len(done) == 1, "one batch of it was computed"
+    return member
+
+
+@pytest.mark.parametrize("at", [4, 9])
+def test_a_stop_in_a_held_out_loss_leaves_it_due(tmp_path, at):
+    unbroken = tiny_job(tmp_path / "a")
+    events = [e for e in run(unbroken, plan()) if isinstance(e, HeldOut | StepDone)]
+    assert stopped_in_a_held_out_loss(tmp_path / "b", at=at).state.hold_due
+    second = tiny_job(tmp_path / "b")
+    state, optimizer = resumed(second)
+    rest = run(second, plan(), state=state, optimizer=optimizer)
+    losses = [(e.step, e.loss) for e in events if isinstance(e, HeldOut) and e.step >= at]
+    assert [(e.step, e.loss) for e in rest if isinstance(e, HeldOut)] == losses
+    assert rest[-1] == Ended(9, "done")
+    for name, expected in tensors(unbroken).items():
+        assert torch.equal(tensors(second)[name], expected), name
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_steps_move_every_tensor_that_is_trained_and_no_other(tmp_path, method):
     job = tiny_job(tmp_path, method, held=False)

@@ -141,11 +141,13 @@ def show_adapter(adapter: AdapterGiven, *, root: str | Path = "runs") -> Adapter
 
     Raises AdapterError for what is none.
     """
-    from tunesmith.runs.adapter_record import record_of
     from tunesmith.runs.locate import find_adapter
 
     found = find_adapter(str(place_of(adapter)), Path(root))
     assert found.adapter is not None
+    # Heavy modules are imported after everything that can refuse at once.
+    from tunesmith.runs.adapter_record import record_of
+
     return AdapterShown(record_of(found.adapter, Path(root)))
 
 

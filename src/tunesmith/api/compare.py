@@ -10,6 +10,7 @@ from tunesmith.api.settings import (
     Method,
     RunKeywords,
     holding,
+    is_named,
     overrides_of,
     plain,
     require_alone,
@@ -19,6 +20,7 @@ from tunesmith.api.show import Document, Outcome, print_table, sanitize
 from tunesmith.api.sources import Data
 from tunesmith.api.train import Run
 from tunesmith.api.work import GroupWork, OnRunEvent, working_on_runs
+from tunesmith.config.load import Flags
 from tunesmith.core.errors import UsageError
 from tunesmith.core.numbers import bytes_text, count_text, percent
 from tunesmith.core.progress import Cancelled
@@ -133,7 +135,10 @@ def compare(
     >>> ts.compare("rows.jsonl", methods=["lora", "prompt"])  # doctest: +SKIP
     """
     if resume is not None:
+        from tunesmith.runs.inputs import require_comparison
+
         require_alone(resume, data, methods=methods, grid=grid, **keywords)
+        require_comparison(Path(resume))
         return _compared([], Path(resume), on_event=on_event, progress=progress)
     if not (methods or grid or keywords.get("config") or keywords.get("settings")):
         raise UsageError(
@@ -141,8 +146,14 @@ def compare(
             remedy="Give methods, such as lora and prompt, or a grid.",
         )
     with holding(keywords) as given:
-        overrides = dict(overrides_of(data, given))
+        found = overrides_of(data, given)
+        overrides = Flags(found) if isinstance(found, Flags) else dict(found)
         variants, out = _variants(overrides, given.get("config"), methods, grid or {})
+        from tunesmith.runs.inputs import require_inputs
+
+        for variant in variants:
+            named = is_named(keywords.get("model"))
+            require_inputs(variant.config, is_named=named, is_new=False)
         return _compared(variants, out, on_event=on_event, progress=progress)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from tunesmith.api.compare import STOPPING, draw_reports, interval_text
-from tunesmith.api.settings import RunKeywords, config_unless
+from tunesmith.api.settings import RunKeywords, config_unless, is_named
 from tunesmith.api.show import Document, Outcome, print_table, sanitize
 from tunesmith.api.sources import Data
 from tunesmith.api.work import OnRunEvent, working_on_runs
@@ -63,6 +63,13 @@ def curve(
         _require_shares(shares)
     with config_unless(resume, data, keywords) as config:
         from tunesmith.runs.folder import free_folder
+        from tunesmith.runs.inputs import require_comparison, require_inputs
+
+        if config is None:
+            require_comparison(Path(str(resume)))
+        else:
+            require_inputs(config, is_named=is_named(keywords.get("model")), is_new=False)
+        # Heavy modules are imported after everything that can refuse at once.
         from tunesmith.studies.curve import learning_curve, resume_curve
 
         out = Path(resume or (config and config.out) or free_folder("curve"))

@@ -14,7 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 from tunesmith.api.show import in_notebook, sanitize, standard_console
-from tunesmith.core.numbers import bytes_text, clock, count_text, duration, percent, pluralize
+from tunesmith.core.numbers import (
+    bytes_text,
+    clock,
+    count_text,
+    duration,
+    duration_between,
+    percent,
+    pluralize,
+)
 from tunesmith.core.progress import Event, Notice, Phase
 from tunesmith.training.events import (
     BestCheckpoint,
@@ -166,6 +174,10 @@ class RunDisplay(Display):
         self.run_folder: Path | None = None
         self._held_out: HeldOut | None = None
         self._last: StepDone | None = None
+        self._evaluation = 0.0
+
+    def _step_text(self, event: StepDone) -> str:
+        return step_text(event, self._held_out, evaluation=self._evaluation)
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
@@ -176,10 +188,11 @@ class RunDisplay(Display):
                 if self._show_notice(event) and code not in INFORMATION:
                     self.warnings.append(message)
             case Planned():
+                self._evaluation = evaluation_seconds(event)
                 self._line.keep(planned_text(event))
             case StepDone():
                 is_first, self._last = self._last is None, event
-                text, share = step_text(event, self._held_out), event.step / event.steps
+                text, share = self._step_text(event), event.step / event.steps
                 self._line.update(text, share=share, now=is_first)
             case HeldOut():
                 self._held_out = event
@@ -193,31 +206,47 @@ class RunDisplay(Display):
     def _end(self) -> None:
         """The last line stays, also on a terminal, where the live one goes."""
         if self._last is not None:
-            text = step_text(self._last, self._held_out)
+            text = self._step_text(self._last)
             if text != self._line.last:
                 self._line.keep(text)
         self._last = None
 
 
 def planned_text(event: Planned) -> str:
-    """`about 2.1 GB, 11 minutes, 120 steps of about 4,096 tokens, 4.9 M trainable parameters`."""
+    """`about 2.1 GB, 11 minutes, 120 steps of about 4,096 tokens, 4.9 M trainable parameters`.
+
+    With an evaluation it is `14 to 16 minutes (11 minutes of training, 3 to 5 minutes of
+    evaluation)`.
+    """
     steps = f"{pluralize(event.steps, 'step')} of about {pluralize(event.tokens_per_step, 'token')}"
     start = f" (resumed after step {event.first_step:,})" if event.first_step else ""
     trained = f"{count_text(event.trainable_parameters)} trainable parameters"
-    return (
-        f"about {bytes_text(event.peak_bytes)}, {duration(event.seconds)}, {steps}, "
-        f"{trained}{start}"
-    )
+    return f"about {bytes_text(event.peak_bytes)}, {_total_text(event)}, {steps}, {trained}{start}"
 
 
-def step_text(event: StepDone, held_out: HeldOut | None) -> str:
-    """Where the run is: step, losses, speed, memory, time left."""
+def _total_text(event: Planned) -> str:
+    low, high = event.evaluation_seconds, event.evaluation_seconds_most
+    if not high:
+        return duration(event.seconds)
+    total = duration_between(event.seconds + low, event.seconds + high)
+    evaluation = duration_between(low, high)
+    return f"{total} ({duration(event.seconds)} of training, {evaluation} of evaluation)"
+
+
+def evaluation_seconds(event: Planned | None) -> float:
+    """The middle of what the evaluation is expected to take; 0 without one."""
+    return (event.evaluation_seconds + event.evaluation_seconds_most) / 2 if event else 0.0
+
+
+def step_text(event: StepDone, held_out: HeldOut | None, *, evaluation: float = 0.0) -> str:
+    """Where the run is: step, losses, speed, memory, time left with so many seconds after it."""
     parts = [f"step {event.step:,}/{event.steps:,}", f"loss {event.loss:.3f}"]
     if held_out is not None:
         best = ", the best" if held_out.best else ""
         parts.append(f"held-out {held_out.loss:.3f} (step {held_out.step:,}{best})")
     parts += [f"{event.tokens_per_second:,.0f} tokens/s", bytes_text(event.peak_bytes)]
-    parts.append(f"{clock(event.seconds_left)} left")
+    of_it = f", {clock(evaluation)} of it evaluation" if evaluation >= 1 else ""
+    parts.append(f"{clock(event.seconds_left + evaluation)} left{of_it}")
     return " · ".join(parts)
 
 
@@ -232,6 +261,7 @@ class GroupDisplay(Display):
         self.warnings: dict[str, list[str]] = {}
         self._steps: dict[str, StepDone] = {}
         self._held: dict[str, float] = {}
+        self._evaluation: dict[str, float] = {}  # seconds, by run
 
     def __call__(self, name: str, event: Event) -> None:
         """Show one event of the run called ``name``."""
@@ -245,6 +275,7 @@ class GroupDisplay(Display):
                     names = self.warnings.setdefault(message, [])
                     names += [name] * (name not in names)
             case Planned():
+                self._evaluation[name] = evaluation_seconds(event)
                 self._line.keep(f"{name}: {planned_text(event)}")
             case StepDone():
                 self._steps[name] = event
@@ -263,4 +294,5 @@ class GroupDisplay(Display):
         losses = "  ".join(f"{name} {step.loss:.3f}" for name, step in self._steps.items())
         first = max(step.step / step.steps for step in steps)
         left = max(step.seconds_left for step in steps)
+        left += sum(self._evaluation[name] for name in self._steps if name in self._evaluation)
         return f"{percent(first)}, {duration(left)} left; loss: {losses}"

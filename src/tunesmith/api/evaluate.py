@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunesmith.api.settings import CheckGiven, holding, overrides_of
+from tunesmith.api.settings import CheckGiven, holding, is_named, overrides_of
 from tunesmith.api.show import Document, Outcome, line, show_notes
 from tunesmith.api.sources import Data, as_source
 from tunesmith.api.train import Run
@@ -78,13 +78,17 @@ def evaluate(  # noqa: PLR0913  # what is evaluated, on what, how, and who hears
         keywords |= {key: given[key] for key in ("dtype", "device") if key in given}
         overrides = overrides_of(None, keywords)
         file = as_source(data)
+        from tunesmith.runs.inputs import require_target
+
+        data_file = None if file is None else str(file)
+        require_target(name, data_file, is_named=is_named(model))
         with working(STOPPING, stopped=STOPPED, on_event=on_event, progress=progress) as work:
             from tunesmith.runs.evaluate import evaluate_target
 
             found = evaluate_target(
                 name,
                 overrides,
-                data=None if file is None else str(file),
+                data=data_file,
                 out=None if out is None else Path(out),
                 progress=work.progress,
             )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tunesmith.api.settings import holding
+from tunesmith.api.settings import holding, is_named
 from tunesmith.api.show import Outcome
 from tunesmith.api.train import Run
 from tunesmith.core.errors import AdapterError, UsageError
@@ -224,10 +224,14 @@ def load(
     """
     named = model.folder if isinstance(model, Run) else model
     with holding({"model": named, "tokenizer": tokenizer}) as given:
-        from tunesmith.generation.shared_base import SharedBase
-        from tunesmith.runs.locate import locate, named_adapter
+        from tunesmith.runs.locate import locate, named_adapter, require_known
 
+        if is_named(named):
+            require_known(str(named))
         found = locate(str(given["model"]))
+        # Heavy modules are imported after everything that can refuse at once.
+        from tunesmith.generation.shared_base import SharedBase
+
         shared = SharedBase.open(
             found.model,
             dtype=given.get("dtype", dtype),  # type: ignore[arg-type]
@@ -267,9 +271,11 @@ def chat(  # noqa: PLR0913  # one keyword for each setting
     >>> talk = ts.chat("runs/mine", adapters=["base"])  # doctest: +SKIP
     >>> talk("Hello")  # doctest: +SKIP
     """
-    from tunesmith.runs.locate import locate
+    from tunesmith.runs.locate import locate, require_known
 
     target = None if model is None else str(place_of(model))
+    if target is not None:
+        require_known(target)
     found = locate(target, [str(place_of(each)) for each in adapters])
     # Heavy modules are imported after everything that can refuse at once.
     from tunesmith.conversation.chat import open_chat

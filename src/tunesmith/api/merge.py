@@ -89,6 +89,10 @@ def conflicts(  # noqa: PLR0913  # one keyword for each setting
         raise UsageError(
             "One adapter is named: it has nothing to clash with.", remedy="Name another one."
         )
+    from tunesmith.runs.locate import adapter_folders
+
+    adapter_folders([str(place_of(each)) for each in adapters])
+    # Heavy modules are imported after everything that can refuse at once.
     from tunesmith.report.writing import write_page
     from tunesmith.studies.conflicts import find_conflicts
     from tunesmith.studies.merge import named
@@ -233,10 +237,14 @@ def merge(  # noqa: PLR0913  # one keyword for each setting
 
     >>> ts.merge(["runs/a", "runs/b"], "both", method="ties")  # doctest: +SKIP
     """
-    from tunesmith.studies.merge import NothingKeepsAll, combine, combine_best, named
+    from tunesmith.runs.locate import adapter_folders
 
     words = [str(place_of(each)) for each in adapters]
     _require_one_recipe(words, method, auto=auto)
+    adapter_folders(words)
+    # Heavy modules are imported after everything that can refuse at once.
+    from tunesmith.studies.merge import NothingKeepsAll, combine, combine_best, named
+
     densities = [density] if isinstance(density, float | int) else list(density)
     ranks = [rank] if isinstance(rank, int) else list(rank)
     wanted = named(words, weights, seed=seed, force=force)

@@ -165,6 +165,12 @@ def write_report(run: str | Path | Run, *, language: str = "en") -> Report:
     It loads nothing from anywhere. ``language``: en or ko. Raises RunError for a folder that holds
     neither, UsageError for an unknown language.
     """
+    from tunesmith.runs.folder import RunFolder
+    from tunesmith.runs.inputs import COMPARISON
+
+    if not (folder_of(run) / COMPARISON).is_file():
+        RunFolder(folder_of(run)).require_run()
+    # Heavy modules are imported after everything that can refuse at once.
     from tunesmith.report.writing import write_report as write
 
     return Report(write(folder_of(run), language=language))

@@ -9,7 +9,15 @@ from typing import Any, TypedDict, TypeVar
 from tunesmith.api.sources import Data, as_source
 from tunesmith.config import checks as _checks
 from tunesmith.config import checks_reference as _reference
-from tunesmith.config.load import Flags, load_run_config, merged, read_yaml, run_config, with_kind
+from tunesmith.config.load import (
+    SETTINGS,
+    Flags,
+    load_run_config,
+    merged,
+    read_yaml,
+    run_config,
+    with_kind,
+)
 from tunesmith.config.methods import (
     FullSettings,
     IA3Settings,
@@ -119,7 +127,7 @@ def holding(keywords: Keywords) -> Iterator[Keywords]:
     model, tokenizer = keywords.get("model"), keywords.get("tokenizer")
     if isinstance(model, tuple) and len(model) == 2:
         model, tokenizer = model
-    if model is None or isinstance(model, str) or hasattr(model, "__fspath__"):
+    if is_named(model):
         if tokenizer is not None:
             raise UsageError("tokenizer goes with a model in memory; a named model has its own.")
         yield keywords
@@ -142,6 +150,11 @@ def holding(keywords: Keywords) -> Iterator[Keywords]:
     given.setdefault("device", str(plain_model.device))
     with in_memory.holding(held, folder):
         yield given  # type: ignore[misc]  # the same keys
+
+
+def is_named(model: object) -> bool:
+    """Whether a base is given by its name or folder, and not as a model in memory."""
+    return model is None or isinstance(model, str) or hasattr(model, "__fspath__")
 
 
 def _dtype_name(dtype: object) -> str:
@@ -246,7 +259,7 @@ def config_of(overrides: Mapping[str, object], config: object = None) -> RunConf
         values = merged(with_kind(read_yaml(path)), values)
     if "data" not in values:
         raise ConfigError("No training data is given.", remedy="Give it first: train(DATA, ...).")
-    return run_config(values, path=path or Path("settings"), flags={})
+    return run_config(values, path=path or Path(SETTINGS), flags={})
 
 
 def start_of(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from tunesmith.api.settings import RunKeywords, config_unless
+from tunesmith.api.settings import RunKeywords, config_unless, is_named
 from tunesmith.api.show import Document, Outcome
 from tunesmith.api.sources import Data
 from tunesmith.api.work import OnEvent, Working, working
@@ -123,6 +123,15 @@ def train(
     """
     folder = None if resume is None else folder_of(resume)
     with config_unless(folder, data, keywords) as config:
+        # What can be refused by files alone is, before heavy modules are imported.
+        from tunesmith.runs.folder import RunFolder, with_folder
+        from tunesmith.runs.inputs import require_inputs
+
+        if folder is not None:
+            RunFolder(folder).require_run()
+        if config is not None:
+            config = with_folder(config)
+            require_inputs(config, is_named=is_named(keywords.get("model")))
 
         def interrupted(display: "RunDisplay") -> str:
             return _resume_text(folder or display.run_folder or _begun(config))

@@ -14,6 +14,7 @@ from tunesmith.core.progress import (
     Notice,
     Progress,
     cancel_on_signal,
+    finishing_first,
     never,
 )
 
@@ -65,11 +66,11 @@ def working(
     on_event: OnEvent | None = None,
     progress: bool | None = None,
 ) -> Iterator[Working]:
-    """Show events and pass them to ``on_event``; a first Ctrl-C prints ``notice`` and cancels.
+    """Show events and pass them to ``on_event``; Ctrl-C and SIGTERM cancel the work at once.
 
-    Where the work is interrupted it raises Cancelled: ``stopped`` is what is kept then, and the
-    same call resumes; or it makes the whole message. ``progress``: whether it is shown on standard
-    error; None: in a terminal and in a notebook.
+    Where it first completes a part, ``notice`` says so. It then raises Cancelled: ``stopped`` is
+    what is kept, and the same call resumes; or it makes the whole message. ``progress``: whether
+    it is shown on standard error; None: in a terminal and in a notebook.
     """
     from tunesmith.api.display import RunDisplay, console_for
 
@@ -85,7 +86,7 @@ def working(
             return Cancelled(stopped, same_call=True)
         return Cancelled(stopped(display))
 
-    with display, _cancelled_as(cancelled), cancelling(notice) as stop:
+    with display, _cancelled_as(cancelled), cancel_on_signal(notice) as stop:
         _warn_of_torch(emit)
         yield Working(emit, stop, display)
 
@@ -111,7 +112,7 @@ def working_on_runs(
     def cancelled() -> Cancelled:
         return Cancelled(f"Stopped at once. {resume}")
 
-    with display, _cancelled_as(cancelled), cancelling(notice) as stop:
+    with display, _cancelled_as(cancelled), cancel_on_signal(notice) as stop:
         _warn_of_torch(lambda event: emit("together", event))
         yield GroupWork(emit, stop, display.warnings)
 
@@ -142,9 +143,14 @@ def torch_came_first_text() -> str:
     )
 
 
-def cancelling(notice: str) -> contextlib.AbstractContextManager[Callable[[], bool]]:
-    """`cancel_on_signal`; without a notice the first signal interrupts: work never asks."""
-    return cancel_on_signal(notice) if notice else contextlib.nullcontext(never)
+@contextlib.contextmanager
+def cancelling(notice: str) -> Iterator[Callable[[], bool]]:
+    """`cancel_on_signal` for work that asks and ends by itself; without a notice it never asks."""
+    if not notice:
+        yield never
+        return
+    with finishing_first(), cancel_on_signal(notice) as asked:
+        yield asked
 
 
 def errors_folder() -> Path:

@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 
 
 # What the file system refuses and a user can fix, wherever it comes up.
-_FIXABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG}
+_FIXABLE = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+}
 words_given: ContextVar[Sequence[str]] = ContextVar("words_given", default=())
 
 Document = Mapping[str, object]
@@ -256,9 +259,12 @@ def _plain(value: object) -> object:
 
 def _unexpected(error: Exception) -> TunesmithError:
     """A fault of ours: its traceback in a file that the message names."""
-    if isinstance(error, OSError) and error.errno in _FIXABLE:
-        where = f"{error.filename}: " if error.filename else ""
-        return TunesmithError(f"{where}{error.strerror}.", code="file_system")
+    from tunesmith.core.files import reason_of, refusal_of
+
+    refused = refusal_of(error)
+    if refused is not None and refused.errno in _FIXABLE:
+        where = f"{refused.filename}: " if refused.filename else ""
+        return TunesmithError(f"{where}{reason_of(refused)}.", code="file_system")
     what = f"Unexpected {type(error).__name__}: {error}"
     try:
         file = _write_traceback(error)

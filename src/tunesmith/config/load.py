@@ -18,6 +18,7 @@ from tunesmith.config.settings import keys_with_types
 from tunesmith.core.errors import ConfigError, UsageError
 
 PAIRS = re.compile(r",(?=[^,=]+=)")  # a comma before another a=b
+SETTINGS = "settings"  # where values come from that Python gives
 SHORT_FLAGS = {"data": "data.train", "method": "method.kind"}
 
 

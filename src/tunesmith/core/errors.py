@@ -1,5 +1,13 @@
 """Errors that a user can fix: one exception root, with what, where and the way out."""
 
+import re
+from contextvars import ContextVar
+
+# Whether the user typed a command: then a remedy's flags are what can be given.
+is_command_line: ContextVar[bool] = ContextVar("is_command_line", default=False)
+_FLAG = re.compile(r"(?<![\w-])--([a-z]+(?:[._-][a-z]+)*)")
+_KEYWORDS = {"data", "force", "grid", "method", "methods", "model", "out", "resume"}
+
 
 class TunesmithError(Exception):
     """A refusal: ``message`` says what and why, ``remedy`` the way out, ``code`` is for scripts."""
@@ -15,7 +23,18 @@ class TunesmithError(Exception):
             self.code = code
 
     def __str__(self) -> str:
-        return f"{self.message} {self.remedy}".strip()
+        """Message and remedy; in a program, also the keywords that the remedy's flags are."""
+        text = f"{self.message} {self.remedy}".strip()
+        keywords = "" if is_command_line.get() else keywords_of(self.remedy)
+        return f"{text} In Python: {keywords}" if keywords else text
+
+
+def keywords_of(remedy: str) -> str:
+    """`out=..., settings={"data.map": ...}` for the flags that a remedy names."""
+    flags = dict.fromkeys(_FLAG.findall(remedy))
+    plain = [f"{name}=..." for name in flags if name in _KEYWORDS]
+    keys = ", ".join(f'"{name}": ...' for name in flags if "." in name)
+    return ", ".join([*plain, *([f"settings={{{keys}}}"] if keys else [])])
 
 
 class UsageError(TunesmithError):

@@ -1,9 +1,11 @@
 """Files and folders that are complete or absent, whatever kills the process."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import time
@@ -19,6 +21,7 @@ FIX_AND_RESUME = "Free space or fix the folder's permissions, then resume the ru
 FREE_AND_RESUME = "Free space or set another folder (out), then resume the run."
 # A text is written in an instant: what is older than this was left by a process that is dead.
 LEFT_SECONDS = 24 * 3600
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -168,17 +171,53 @@ def require_space(
         )
 
 
+def require_file_size(path: Path, largest: int, *, what: str) -> None:
+    """Raise RunError where this shell's limit (`ulimit -f`) refuses files of so many bytes."""
+    try:
+        import resource
+    except ImportError:  # a system without such limits
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limit != resource.RLIM_INFINITY and largest > limit:
+        raise RunError(
+            f"{path}: {what} is a file of {largest / 1e6:,.1f} MB, and this shell allows files of "
+            f"{limit / 1e6:,.1f} MB (ulimit -f).",
+            remedy="Raise the limit (`ulimit -f unlimited`), then resume the run.",
+            code="disk",
+        )
+
+
 @contextlib.contextmanager
 def _reported(path: Path, remedy: str = FIX_AND_RESUME) -> Iterator[None]:
     """Turn what the file system refuses into a RunError that says where and what to do."""
     try:
         yield
-    except OSError as error:
+    except Exception as error:
+        refused = refusal_of(error)
+        if refused is None:
+            raise
         raise RunError(
-            f"{path}: cannot be written: {error.strerror or error}.",
-            remedy=remedy,
-            code="disk",
+            f"{path}: cannot be written: {reason_of(refused)}.", remedy=remedy, code="disk"
         ) from error
+
+
+def refusal_of(error: BaseException) -> OSError | None:
+    """What the file system refused, where that is the error; None for any other.
+
+    Libraries that are not written in Python report it by its number, in errors of their own.
+    """
+    if isinstance(error, OSError):
+        return error
+    found = _OS_ERROR.search(str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
+
+
+def reason_of(refused: OSError) -> str:
+    """Why, in words of the system; a limit of the shell is named."""
+    reason = refused.strerror or str(refused)
+    if refused.errno == errno.EFBIG:
+        return f"{reason}: a limit of this shell (see `ulimit -f`)"
+    return reason
 
 
 def _share(folder: Path) -> None:

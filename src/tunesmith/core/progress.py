@@ -153,6 +153,11 @@ class PhaseProgress:
         self._done = 0
         self._first: int | None = None  # what was known before took no time
 
+    def check(self) -> None:
+        """Raise Cancelled where that was asked for, in the middle of a part that takes long."""
+        if not self._is_quiet:
+            self._progress.check()
+
     def at(self, done: int, total: int | None = None) -> None:
         """So much is done; raises Cancelled where that was asked for before the last part."""
         self._total = self._total if total is None else total
@@ -196,6 +201,7 @@ UNSEEN = SILENT.phase("")  # a phase that nobody looks at, so that what it count
 
 
 _received: list[int] = []  # signals that this process was sent while work could be cancelled
+_finishing: list[None] = []  # one for each ``finishing_first`` that lasts
 
 
 def status_of_cancel() -> int:
@@ -204,9 +210,20 @@ def status_of_cancel() -> int:
 
 
 @contextlib.contextmanager
-def cancel_on_signal(notice: str) -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C or SIGTERM asked for a cancel; the first says ``notice``, a second interrupts.
+def finishing_first() -> Iterator[None]:
+    """Here a signal only asks for a cancel: the work completes its part, keeps it, and ends."""
+    _finishing.append(None)
+    try:
+        yield
+    finally:
+        _finishing.pop()
 
+
+@contextlib.contextmanager
+def cancel_on_signal(notice: str) -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM raise Cancelled at once; the answer is whether one of them came.
+
+    Within ``finishing_first`` the first says ``notice`` and raises nothing, a second interrupts.
     Outside the main thread, where signals cannot be caught, the answer stays no.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -222,7 +239,9 @@ def cancel_on_signal(notice: str) -> Iterator[Callable[[], bool]]:
         asked.set()
         # Not through a console: it may be in the middle of a write when the signal comes.
         with contextlib.suppress(OSError):
-            os.write(2, f"\n{notice}\n".encode())
+            os.write(2, f"\n{notice if _finishing else 'stopping'}\n".encode())
+        if not _finishing:
+            raise Cancelled
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

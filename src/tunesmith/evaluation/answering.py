@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -18,11 +18,11 @@ from tunesmith.data.template import render_prompt
 from tunesmith.engine.forward import Engine
 from tunesmith.evaluation.answers import text_of
 from tunesmith.evaluation.arms import Arm
+from tunesmith.evaluation.score_cache import add_line, kept_in, lines_of, name_of
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.loop import generate
 from tunesmith.generation.sampling import Sampling
 from tunesmith.methods.adapter import Adapter
-from tunesmith.models.cache import cache_root
 from tunesmith.models.hashes import COMBINED, file_sha256, hash_folder
 from tunesmith.models.load import Base
 from tunesmith.models.supported import is_four_bit
@@ -58,6 +58,15 @@ def fingerprint(base: Base, adapter: Adapter | None = None, result: Path | None 
     return _sha256(who)
 
 
+def fingerprint_now(base: Base, adapter: Adapter) -> str:
+    """The same of an adapter, or a base in training, as it is in memory: saved or not."""
+    return _sha256((fingerprint(base), repr(adapter.settings), tensors_sha256(adapter)))
+
+
+def _sha256(value: Sequence[object]) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
 def tensors_sha256(adapter: Adapter) -> str:
     """SHA-256 of an adapter's tensors as they are in memory: what is saved may be narrower."""
     found = hashlib.sha256()
@@ -77,6 +86,7 @@ class AnswerCache:
     """
 
     path: Path
+    seed: int = 0
     _known: dict[str, CachedAnswer] = field(default_factory=dict)
 
     def said(self, prompt: Prompt) -> CachedAnswer | None:
@@ -87,42 +97,34 @@ class AnswerCache:
         """Remember an answer."""
         name = _name(prompt)
         self._known[name] = said
-        line = json.dumps({"prompt": name, "ids": said.ids, "ended": said.ended})
-        with contextlib.suppress(OSError):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab") as file:
-                file.write(f"\n{line}\n".encode())  # after whatever a kill left of another line
+        add_line(self.path, {"prompt": name, "ids": said.ids, "ended": said.ended})
 
 
-def open_cache(participant: str, sampling: Sampling, stop_ids: frozenset[int]) -> AnswerCache:
-    """The answers of a participant (``fingerprint``) that are known already."""
-    name = _sha256((FORMAT, participant, asdict(sampling), sorted(stop_ids)))[:32]
-    path = cache_root() / "answers" / f"{name}.jsonl"
-    return AnswerCache(path, dict(_read(path)))
+def open_cache(
+    participant: str, sampling: Sampling, stop_ids: frozenset[int], *, seed: int = 0
+) -> AnswerCache:
+    """The answers of a participant (``fingerprint``) that are known already.
+
+    ``seed`` is that of answers which are drawn.
+    """
+    key = (FORMAT, participant, asdict(sampling), sorted(stop_ids))
+    drawn = (seed,) if sampling.temperature else ()
+    path = kept_in("answers", name_of(*key, *drawn))
+    return AnswerCache(path, seed, dict(_read(path)))
 
 
 def _read(path: Path) -> Iterator[tuple[str, CachedAnswer]]:
-    """Every complete line; a damaged one counts as not answered."""
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        try:
-            kept = json.loads(line)
-            said = CachedAnswer(tuple(map(int, kept["ids"])), str(kept["ended"]))
-            yield str(kept["prompt"]), said
-        except (ValueError, KeyError, TypeError):
-            continue
+    """Every complete answer; a damaged one counts as not given."""
+    for line in lines_of(path):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            ids: Iterable[int] = line["ids"]  # type: ignore[assignment]
+            yield str(line["prompt"]), CachedAnswer(tuple(map(int, ids)), str(line["ended"]))
 
 
 def _name(prompt: Prompt) -> str:
     """Of what is asked; who is asked and how it is batched do not count."""
-    return _sha256((prompt.ids, prompt.limit))[:32]
-
-
-def _sha256(value: Sequence[object]) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+    drawn = () if prompt.draw is None else (prompt.draw,)
+    return name_of(prompt.ids, prompt.limit, *drawn)
 
 
 def answer_arms(
@@ -142,7 +144,11 @@ def answer_arms(
     total = sum(len(arm.prompts) for arm in arms.values())
     known = total - len(waiting)
     phase.at(known, total)
-    made = generate(engine, [prompt for _, prompt in waiting], stop_ids=stop_ids, sampling=sampling)
+    prompts = [prompt for _, prompt in waiting]
+    seed = next((cache.seed for cache in caches.values()), 0)
+    made = generate(
+        engine, prompts, stop_ids=stop_ids, sampling=sampling, seed=seed, check=phase.check
+    )
     for count, one in enumerate(made, start=1):
         arm, prompt = waiting[one.row]
         caches[arm].keep(prompt, CachedAnswer(one.ids, one.ended))
@@ -153,42 +159,74 @@ def answer_arms(
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Participant:
+    """Who answers: an adapter (None: the base) by its name, and the hash of both (None: unknown).
+
+    What it answers and computes is kept only under a hash.
+    """
+
+    adapter: str | None = None
+    fingerprint: str | None = None
+
+
+UNKNOWN_BASE = Participant()
+
+
 def answers_now(
-    loaded: LoadedBase, arm: Arm, adapter: str | None, *, limit: int, phase: PhaseProgress = UNSEEN
+    loaded: LoadedBase, arm: Arm, who: Participant, *, limit: int, phase: PhaseProgress = UNSEEN
 ) -> tuple[str, ...]:
-    """An arm's answers as text, of at most ``limit`` tokens; they are not cached."""
+    """An arm's answers as text, of at most ``limit`` tokens."""
     sampling = Sampling(max_new_tokens=limit)
-    return _texts(loaded, arm.prompts, adapter, sampling=sampling, phase=phase)
+    return _texts(loaded, arm.prompts, who, sampling=sampling, phase=phase)
 
 
 def _texts(
     loaded: LoadedBase,
     prompts: Sequence[Prompt],
-    adapter: str | None,
+    who: Participant,
     *,
     sampling: Sampling,
     phase: PhaseProgress,
     seed: int = 0,
 ) -> tuple[str, ...]:
-    tokenizer, texts = loaded.tokenizer(adapter), [""] * len(prompts)
-    made = generate(
-        loaded.engine, prompts, stop_ids=loaded.base.stop_ids, sampling=sampling, seed=seed
+    """The answers as text; those of random numbers that a prompt names none of are not kept."""
+    stop_ids, tokenizer = loaded.base.stop_ids, loaded.tokenizer(who.adapter)
+    if who.fingerprint is None or (sampling.temperature and any(p.draw is None for p in prompts)):
+        texts = [""] * len(prompts)
+        made = generate(
+            loaded.engine,
+            prompts,
+            stop_ids=stop_ids,
+            sampling=sampling,
+            seed=seed,
+            check=phase.check,
+        )
+        for count, one in enumerate(made, start=1):
+            texts[one.row] = text_of(tokenizer, one.ids)
+            phase.at(count, len(prompts))
+        return tuple(texts)
+    cache = open_cache(who.fingerprint, sampling, stop_ids, seed=seed)
+    said = answer_arms(
+        loaded.engine,
+        {"": Arm("", tuple(prompts))},
+        {"": cache},
+        sampling=sampling,
+        stop_ids=stop_ids,
+        phase=phase,
     )
-    for count, one in enumerate(made, start=1):
-        texts[one.row] = text_of(tokenizer, one.ids)
-        phase.at(count, len(prompts))
-    return tuple(texts)
+    return tuple(text_of(tokenizer, each.ids) for each in said[""])
 
 
 def unanswered(
     arms: Mapping[str, Arm], caches: Mapping[str, AnswerCache]
 ) -> list[tuple[str, Prompt]]:
     """The prompts that no cache knows, each once for its arm's cache."""
-    found: dict[tuple[str, tuple[int, ...]], tuple[str, Prompt]] = {}
+    found: dict[tuple[str, str], tuple[str, Prompt]] = {}
     for name, arm in arms.items():
         for prompt in arm.prompts:
             if caches[name].said(prompt) is None:
-                found.setdefault((str(caches[name].path), prompt.ids), (name, prompt))
+                found.setdefault((str(caches[name].path), _name(prompt)), (name, prompt))
     return list(found.values())
 
 
@@ -205,7 +243,7 @@ def answers_to(
     loaded: LoadedBase,
     asked: Sequence[DrawRequest],
     *,
-    adapter: str | None,
+    who: Participant,
     sampling: Sampling,
     seed: int,
     phase: PhaseProgress = UNSEEN,
@@ -214,7 +252,7 @@ def answers_to(
 
     The same seed and draw give the same answer, whatever else is in the batch.
     """
-    tokenizer = loaded.tokenizer(adapter)
+    adapter, tokenizer = who.adapter, loaded.tokenizer(who.adapter)
     chat_format = study(tokenizer)
     context = loaded.base.context - loaded.engine.prefix_length(adapter)
     prompts = []
@@ -222,4 +260,4 @@ def answers_to(
         ids = render_prompt(tokenizer, each.messages, each.tools, chat_format=chat_format)
         limit = max(1, context - len(ids))
         prompts.append(Prompt(tuple(ids), adapter, each.draw, limit=limit))
-    return _texts(loaded, prompts, adapter, sampling=sampling, phase=phase, seed=seed)
+    return _texts(loaded, prompts, who, sampling=sampling, phase=phase, seed=seed)

@@ -14,7 +14,7 @@ from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import UNSEEN, PhaseProgress
 from tunesmith.data.quality.text import fold
 from tunesmith.data.rows import Message
-from tunesmith.evaluation.answering import DrawRequest, answers_to
+from tunesmith.evaluation.answering import UNKNOWN_BASE, DrawRequest, Participant, answers_to
 from tunesmith.evaluation.answers import Question, spread
 from tunesmith.evaluation.checks.check import Case, Check
 from tunesmith.evaluation.checks.label import label_of
@@ -25,7 +25,10 @@ from tunesmith.evaluation.consistency import (
     Meaning,
     assess_consistency,
 )
+from tunesmith.evaluation.duration import Again, to_answer
 from tunesmith.evaluation.paraphrases import paraphrases, read_wordings
+from tunesmith.evaluation.score_cache import NOTHING_KEPT, name_of, open_scores
+from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.sampling import Sampling
 
 ROUND = 8  # questions that are asked together: enough to fill a batch, few enough to cancel soon
@@ -41,9 +44,9 @@ def _as_it_is(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 
 @dataclass(frozen=True, slots=True)
 class AskedArm:
-    """Who answers (None: the base), and how a request is put to it."""
+    """Who answers, and how a request is put to it."""
 
-    adapter: str | None = None
+    who: Participant = UNKNOWN_BASE
     prepare: Prepare = _as_it_is
 
 
@@ -100,6 +103,20 @@ class ConsistencyRun:
         return draw_again(
             loaded, self.asked, self.settings, arm=arm, draw=self._drawing, phase=phase
         )
+
+    def to_come(self, prompts: Sequence[Prompt], length: float) -> Again:
+        """What asking an arm takes whose ``prompts`` are these, and answers about so long."""
+        longest, samples = self._settings.max_new_tokens, self.settings.samples
+        chosen = list(spread(prompts, self.settings.rows))
+        rounds = []
+        for start in range(0, len(self.asked), ROUND):
+            own = chosen[start : start + ROUND]
+            groups = zip(own, self.asked[start : start + ROUND], strict=True)
+            worded = [p for p, group in groups if len(group) > 1 for _ in group]
+            hot = to_answer(own, length, longest=longest, times=samples)
+            cold = to_answer(worded, length, longest=longest)
+            rounds.append([answers for answers in (hot, cold) if answers.prompts])
+        return Again(rounds, self._drawing.seconds)
 
     def assess(self, drawn: Mapping[str, Drawn], checks: Sequence[Check]) -> Consistency:
         """Every arm under the first of ``checks``, which are fitted by then.
@@ -177,15 +194,18 @@ def draw_again(
     At least one round is done. Which questions are reached depends on the time, an answer does
     not: it is drawn with random numbers of its question and its number.
     """
-    end, count = draw.now() + draw.seconds, settings.samples
+    spent, count = 0.0, settings.samples
     hot = Sampling(temperature=settings.temperature, max_new_tokens=draw.max_new_tokens)
     cold = Sampling(max_new_tokens=draw.max_new_tokens)
-    answers = partial(answers_to, loaded, adapter=arm.adapter, seed=draw.seed)
+    answers = partial(answers_to, loaded, who=arm.who, seed=draw.seed)
+    print_ = arm.who.fingerprint
+    rounds = NOTHING_KEPT if print_ is None else open_scores(print_)
     samples: list[tuple[str, ...]] = []
     wordings: list[tuple[str, ...]] = []
     for start in range(0, len(asked), ROUND):
-        if start and draw.now() >= end:
+        if start and spent >= draw.seconds:
             break
+        began = draw.now()
         part = asked[start : start + ROUND]
         sampled = [
             _asked(question, arm, draw=(start + i) * count + k)
@@ -197,6 +217,9 @@ def draw_again(
         greedy = iter(answers(worded, sampling=cold))
         samples += [tuple(islice(at_random, count)) for _ in part]
         wordings += [tuple(next(greedy) for _ in group if len(group) > 1) for group in part]
+        # A round that was answered before counts by what it took then.
+        name = name_of("round", repr((sampled, worded, hot, draw.seed)))
+        spent += rounds.scored(name, lambda began=began: [draw.now() - began])[0]
         phase.at(start + len(part), len(asked))
     return Drawn(tuple(samples), tuple(wordings))
 

@@ -1,4 +1,4 @@
-"""What do answers take: seconds, tokens and money of a request, and the time of an evaluation?"""
+"""What does a request take: seconds, tokens and money, and when is training repaid?"""
 
 import math
 import time
@@ -8,14 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tunesmith.config.evaluate import PriceSettings
-from tunesmith.core.numbers import duration, duration_between, pluralize
 from tunesmith.core.progress import UNSEEN, PhaseProgress
 from tunesmith.engine.forward import Engine
 from tunesmith.evaluation.answering import CachedAnswer
 from tunesmith.evaluation.answers import spread
 from tunesmith.evaluation.arms import Arm
-from tunesmith.generation.decoder import Decoder, PrefixGroup, Prompt, common_length
-from tunesmith.generation.loop import BEGIN_TOKENS
+from tunesmith.generation.decoder import Decoder, Prompt
 
 HOUR, MILLION = 3600.0, 1_000_000
 
@@ -199,85 +197,3 @@ def _timed(first: Sequence[float], steps: Sequence[float], said: Sequence[Cached
 def _quartiles(seconds: Sequence[float]) -> tuple[float, float, float]:
     low, median, high = np.quantile(seconds, (0.25, 0.5, 0.75)).tolist()
     return low, median, high
-
-
-PROMPTS, TOKENS = 8, 32  # that are read to measure the speed
-
-
-@dataclass(frozen=True, slots=True)
-class Speed:
-    """Seconds that a token of a prompt takes, and one of an answer in a batch of a few."""
-
-    read: float
-    made: float
-
-
-@dataclass(frozen=True, slots=True)
-class AnsweringWork:
-    """What is to be done; ``expected`` and ``longest`` are tokens of an answer.
-
-    ``scored`` are tokens of the probes of all arms that are asked, ``timed`` the tokens that
-    single requests read and make, ``again`` the seconds in which questions are asked again,
-    ``row_tokens`` those of rows whose losses are measured, and ``facts`` answers about facts.
-    """
-
-    waiting: Sequence[Prompt]
-    expected: float
-    longest: int
-    scored: int = 0
-    timed: int = 0
-    again: float = 0.0
-    row_tokens: int = 0
-    facts: int = 0
-
-    def seconds(self, speed: Speed) -> tuple[float, float]:
-        """If answers are as long as those of the data, and if all are as long as they may be."""
-        read = tokens_to_read(self.waiting) + self.scored + self.row_tokens + self.timed
-        fixed = read * speed.read
-        answers = (len(self.waiting) + self.facts) * speed.made
-        return fixed + answers * min(self.expected, self.longest), fixed + answers * self.longest
-
-
-def speed_of(engine: Engine, prompts: Sequence[Prompt], *, now: Now = time.perf_counter) -> Speed:
-    """Read the beginnings of a few prompts and answer them by two tokens; the first warms up."""
-    few = {i: Prompt(prompt.ids[:TOKENS]) for i, prompt in enumerate(prompts[:PROMPTS])}
-    decoder = Decoder(engine, slots=len(few), capacity=TOKENS + 2)
-    int(decoder.read({0: few[0]}).argmax())  # a device has computed it only when it is asked for
-    start = now()
-    int(decoder.read(few).argmax())
-    read = now() - start
-    tokens = dict.fromkeys(few, few[0].ids[0])
-    int(decoder.step(tokens).argmax())
-    start = now()
-    int(decoder.step(tokens).argmax())
-    made = now() - start
-    return Speed(read / sum(len(prompt.ids) for prompt in few.values()), made / len(few))
-
-
-def tokens_to_read(prompts: Sequence[Prompt]) -> int:
-    """Tokens of all prompts; what those of a group have in common at the start counts once."""
-    groups: dict[PrefixGroup, list[Prompt]] = {}
-    for prompt in prompts:
-        groups.setdefault(prompt.group, []).append(prompt)
-    total = 0
-    for group in groups.values():
-        alike = min((common_length(group[0].ids, other.ids) for other in group[1:]), default=0)
-        alike = alike if alike >= BEGIN_TOKENS else 0
-        total += alike + sum(len(prompt.ids) - alike for prompt in group)
-    return total
-
-
-def describe(seconds: tuple[float, float], work: AnsweringWork, *, arms: Mapping[str, int]) -> str:
-    """`the evaluation takes about 1 to 3 minutes: 600 answers, 200 of them known (base, tuned)`."""
-    total, waiting = sum(arms.values()), len(work.waiting)
-    known = f", {total - waiting:,} of them known" if waiting < total else ""
-    probes = f"; {pluralize(work.scored, 'token')} of probes" if work.scored else ""
-    facts = f"; {pluralize(work.facts, 'answer')} about facts" if work.facts else ""
-    rows = pluralize(work.row_tokens, "token")
-    rows = f"; {rows} of rows for their losses" if work.row_tokens else ""
-    again = f"; then at most {duration(work.again)} of asking again" if work.again else ""
-    about = duration_between(*(max(1.0, each) for each in seconds))
-    return (
-        f"the evaluation takes about {about}: {pluralize(total, 'answer')}{known} "
-        f"({', '.join(arms)}){probes}{facts}{rows}{again}"
-    )

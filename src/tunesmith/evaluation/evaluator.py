@@ -10,10 +10,11 @@ from tunesmith.config import RunConfig
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Progress
 from tunesmith.data.dataset import RunRows
-from tunesmith.data.tokenizer import Tokenizer, encode
 from tunesmith.engine.forward import Engine
 from tunesmith.evaluation.answering import (
+    AnswerCache,
     CachedAnswer,
+    Participant,
     answer_arms,
     answers_now,
     fingerprint,
@@ -26,19 +27,17 @@ from tunesmith.evaluation.checks.check import early_notes, fit_checks, require_r
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.evaluation.comparison import TUNED
 from tunesmith.evaluation.costs import (
-    STEPS,
-    AnsweringWork,
     Timed,
     arm_costs,
     break_even,
-    describe,
     request_of,
-    speed_of,
     time_arms,
 )
-from tunesmith.evaluation.forgetting import Forgetting, ProbeRun
+from tunesmith.evaluation.duration import describe
+from tunesmith.evaluation.forgetting import Forgetting, ProbeRun, ProbeScores
 from tunesmith.evaluation.measures import KnownBase, Measured, Measures, Tuned
 from tunesmith.evaluation.overfitting_evidence import Answered
+from tunesmith.evaluation.remaining import Remaining
 from tunesmith.evaluation.verdict import Verdict, decide, document
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.sampling import Sampling
@@ -156,7 +155,7 @@ class Evaluator:
         self._ask({name: arm for name, arm in arms.items() if name not in self._answered}, tuned)
         if tuned is None:
             return self._assessed(arms, None, None, None)
-        forgetting = tuned.forgetting or self.forgetting(tuned.loaded, tuned.adapter)
+        forgetting = tuned.forgetting or self.forgetting(tuned.loaded, tuned.who)
         return self._assessed(arms, tuned, forgetting, self._measures.measure(tuned))
 
     def _assessed(
@@ -211,16 +210,16 @@ class Evaluator:
             for name in arms
         }
 
-    def first_score(self, loaded: LoadedBase, adapter: str | None) -> float:
+    def first_score(self, loaded: LoadedBase, who: Participant) -> float:
         """Mean of the first check as an adapter is now; NaN without any score."""
         if BASE not in self._answered:  # what a check that learns compares with
             self._ask(self.base.arms, None)
-        arm = arm_of(loaded, TUNED, self.questions, adapter=adapter)
+        arm = arm_of(loaded, TUNED, self.questions, adapter=who.adapter)
         phase = self._progress.phase(
             f"answering {pluralize(len(arm.prompts), 'held-out question')}"
         )
         limit = self._config.evaluate.max_new_tokens
-        texts = answers_now(loaded, arm, adapter, limit=limit, phase=phase)
+        texts = answers_now(loaded, arm, who, limit=limit, phase=phase)
         base = self._texts([BASE], None)[BASE]
         checks = fit_checks(self.checks[:1], own=self._rows.own_answers, base=base)
         scored = score(self.questions, {TUNED: texts}, checks, seed=self._config.train.seed)
@@ -233,7 +232,7 @@ class Evaluator:
         return self._probing is not None
 
     def forgetting(
-        self, loaded: LoadedBase, adapter: str | None, probes: Sequence[str] | None = None
+        self, loaded: LoadedBase, who: Participant, probes: Sequence[str] | None = None
     ) -> Forgetting | None:
         """What an adapter forgot, or the whole model as it is now, by some probes or all.
 
@@ -241,10 +240,12 @@ class Evaluator:
         """
         if self._probing is None:
             return None
-        self._probing.base = self._probing.base or self._known.scores.get(self._probing.settings)
+        self._probing.base = self._known_probes
         self._probing.loaded = loaded
         phase = self._progress.phase("scoring probes of forgetting")
-        found = self._probing.forgetting(adapter, probes, phase=phase)
+        found = self._probing.forgetting(
+            who.adapter, probes, phase=phase, fingerprint=who.fingerprint
+        )
         if self._probing.base is not None:
             self._known.scores[self._probing.settings] = self._probing.base
         return found
@@ -254,15 +255,10 @@ class Evaluator:
         seconds that single requests take; first it is reported how long all this will take.
         """
         loaded = tuned.loaded if tuned else self._loaded
-        sampling = Sampling(max_new_tokens=self._config.evaluate.max_new_tokens)
         participants = {name: fingerprint(self._loaded.base) for name in arms}
         if tuned is not None:
             participants[TUNED] = tuned.participant
-        stop_ids = loaded.base.stop_ids
-        caches = {
-            name: open_cache(participant, sampling, stop_ids)
-            for name, participant in participants.items()
-        }
+        caches = {name: self._cache(participant) for name, participant in participants.items()}
         self._estimate(arms, unanswered(arms, caches), tuned)
         phase = (
             f"answering {pluralize(len(self.questions), 'held-out question')} ({', '.join(arms)})"
@@ -271,8 +267,8 @@ class Evaluator:
             loaded.engine,
             arms,
             caches,
-            sampling=sampling,
-            stop_ids=stop_ids,
+            sampling=Sampling(max_new_tokens=self._config.evaluate.max_new_tokens),
+            stop_ids=loaded.base.stop_ids,
             phase=self._progress.phase(phase),
         )
         self._time(loaded.engine, arms)
@@ -292,32 +288,51 @@ class Evaluator:
             self._timed |= timed
             self._known.timed |= {(arms[name], rows): each for name, each in timed.items()}
 
+    def seconds_to_come(self, adapter: str | None, *, scales: bool) -> tuple[float, float]:
+        """How long evaluating what is in training will take, without and with a search for its
+        scale, which comes only where it ``scales`` and forgets too much.
+        """
+        if not self.questions:
+            return 0.0, 0.0
+        loaded = self._loaded
+        left = {name: arm for name, arm in self.base.arms.items() if name not in self._answered}
+        caches = {name: self._cache(fingerprint(loaded.base)) for name in left}
+        tuned = arm_of(loaded, TUNED, self.questions, adapter=adapter)
+        waiting = [*unanswered(left, caches), *((TUNED, prompt) for prompt in tuned.prompts)]
+        scored = 1 if self._known_probes else 2
+        remaining = self._remaining(loaded, adapter)
+        work = remaining.work({**left, TUNED: tuned}, waiting, scored=scored, scales=scales)
+        return remaining.seconds(work)
+
+    @property
+    def _known_probes(self) -> ProbeScores | None:
+        """The base's scores, where they are known."""
+        if self._probing is None:
+            return None
+        return self._probing.base or self._known.scores.get(self._probing.settings)
+
+    def _cache(self, participant: str) -> AnswerCache:
+        sampling = Sampling(max_new_tokens=self._config.evaluate.max_new_tokens)
+        return open_cache(participant, sampling, self._loaded.base.stop_ids)
+
+    def _remaining(self, loaded: LoadedBase, adapter: str | None) -> Remaining:
+        return Remaining(
+            loaded,
+            adapter,
+            self._config.evaluate,
+            references=[question.reference for question in self.questions],
+            base=self.base.arms,
+            measures=self._measures,
+            probing=self._probing,
+        )
+
     def _estimate(
         self, arms: Mapping[str, Arm], waiting: Sequence[tuple[str, Prompt]], tuned: Tuned | None
     ) -> None:
         """Report about how long answering, timing and scoring will take."""
-        loaded, settings = tuned.loaded if tuned else self._loaded, self._config.evaluate
-        has_tuned, measures = tuned is not None, self._measures
-        prompts = [prompt for _, prompt in waiting]
-        scored = 0
-        if self._probing is not None:
-            base = self._probing.base or self._known.scores.get(self._probing.settings)
-            asked = (base is None) + (tuned is not None and tuned.forgetting is None)
-            scored = asked * self._probing.tokens(tuned.adapter if tuned else None)
-        tokenizer: Tokenizer = loaded.base.tokenizer
-        references = encode(tokenizer, [question.reference for question in self.questions])
-        singles = [arm.prompt_tokens + arm.virtual_tokens + STEPS for arm in arms.values()]
-        work = AnsweringWork(
-            prompts,
-            expected=sum(map(len, references)) / len(references),
-            longest=settings.max_new_tokens,
-            scored=scored,
-            row_tokens=measures.tokens_to_come(tuned=has_tuned),
-            facts=measures.facts_to_come(tuned=has_tuned),
-            timed=round(sum(singles) * (settings.timed_rows + 1) if settings.timed_rows else 0),
-            again=60 * settings.consistency.minutes if settings.consistency else 0.0,
-        )
-        of_base = [prompt for prompt in prompts if prompt.adapter is None]
-        speed = speed_of(loaded.engine, of_base or self.base.arms[BASE].prompts)
+        scored = (self._known_probes is None) + (tuned is not None and tuned.forgetting is None)
+        adapter = tuned.adapter if tuned else None
+        remaining = self._remaining(tuned.loaded if tuned else self._loaded, adapter)
+        work = remaining.work(arms, waiting, scored=scored)
         counts = {name: len(arm.prompts) for name, arm in arms.items()}
-        self._progress.notice("judging", describe(work.seconds(speed), work, arms=counts))
+        self._progress.notice("judging", describe(remaining.seconds(work), work, arms=counts))

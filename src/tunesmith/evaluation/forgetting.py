@@ -11,12 +11,14 @@ from tunesmith.core.errors import ModelError
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.phrases import Phrases
 from tunesmith.core.progress import UNSEEN, PhaseProgress
+from tunesmith.evaluation.answering import fingerprint as fingerprint_of
 from tunesmith.evaluation.comparison import holm
 from tunesmith.evaluation.findings import Described, Finding, finding_text
 from tunesmith.evaluation.forgetting_probes import Measure, ProbeMeasure, with_all_questions
 from tunesmith.evaluation.forgetting_sources import Probe, probes_named
 from tunesmith.evaluation.intervals import LEVEL, Interval
 from tunesmith.evaluation.likelihoods import Logs, Reader, ScoredSpan, log_likelihoods, tokens_of
+from tunesmith.evaluation.score_cache import NOTHING_KEPT, open_scores
 
 Outcome = Literal["kept", "forgotten", "unclear"]
 # The sign of a change for the worse.
@@ -174,6 +176,7 @@ class AdapterScale(Described):
 
 WINDOW_TOKENS = 2048  # longer texts are read in such windows, or in the model's context
 MIN_WINDOW = 16
+SEARCHED = 4  # scales that a bisection of ten tries, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,14 +203,14 @@ class ProbeRun:
     ) -> None:
         """Raises ConfigError where a probe cannot be read, before anything is trained."""
         self.loaded, self.settings, self._seed = loaded, settings, seed
-        self._notice = notice
+        self._notice, self._base_print = notice, fingerprint_of(loaded.base)
         self.probes: tuple[Probe, ...] = probes_named(settings.probes)
         self.base: ProbeScores | None = None
         self._known: dict[int, tuple[list[ScoredSpan], list[tuple[str, int]]]] = {}
 
     def score_base(self, *, phase: PhaseProgress = UNSEEN) -> None:
         """Measure the base now, as training will change it."""
-        (self.base,) = self._score([None], self._window(None), phase)
+        (self.base,) = self._score({self._base_print: None}, self._window(None), phase)
 
     def part(self, names: Sequence[str]) -> "ProbeRun":
         """The same with these probes alone; with all of them where a name means several."""
@@ -222,18 +225,21 @@ class ProbeRun:
         probes: Sequence[str] | None = None,
         *,
         phase: PhaseProgress = UNSEEN,
+        fingerprint: str | None = None,
     ) -> Forgetting:
         """Base against an adapter, or against the model as it is now (None), by all or some probes.
 
         The base is measured only where it was not before, in the same streams as the adapter.
+        Scores are kept for a ``fingerprint`` of what is measured.
         """
         if probes is not None and self.base is not None:
-            return self.part(probes).forgetting(adapter, phase=phase)
+            return self.part(probes).forgetting(adapter, phase=phase, fingerprint=fingerprint)
         window = self._window(adapter)
         kept = self.base if self.base and self.base.window == window else None
         if kept is None and adapter is None:
             raise ValueError("the base must be measured before it is trained: call score_base")
-        scores = self._score([adapter] if kept else [None, adapter], window, phase)
+        arms = {self._base_print: None} if kept is None else {}
+        scores = self._score({**arms, fingerprint or "": adapter}, window, phase)
         self.base = kept or scores[0]
         return self._assessed(self.base, scores[-1])
 
@@ -250,6 +256,13 @@ class ProbeRun:
     def tokens(self, adapter: str | None) -> int:
         """Tokens that scoring one arm computes."""
         return tokens_of(self._spans(self._window(adapter))[0])
+
+    def tokens_of_search(self, adapter: str | None) -> int:
+        """Tokens that a search for a scale computes: its largest probe a few times, all once."""
+        spans, ends = self._spans(self._window(adapter))
+        starts = [0, *(end for _, end in ends)]
+        each = [tokens_of(spans[i:j]) for i, (_, j) in zip(starts, ends, strict=False)]
+        return SEARCHED * max(each) + sum(each)
 
     def _spans(self, window: int) -> tuple[list[ScoredSpan], list[tuple[str, int]]]:
         """All probes' spans read in such windows, and where each probe's end."""
@@ -273,11 +286,13 @@ class ProbeRun:
         return spans, ends
 
     def _score(
-        self, adapters: Sequence[str | None], window: int, phase: PhaseProgress
+        self, arms: Mapping[str, str | None], window: int, phase: PhaseProgress
     ) -> list[ProbeScores]:
-        """Each arm's scores; all probes go through the same streams."""
+        """The scores of each arm, by its hash ("": not known); all probes share the streams."""
         spans, ends = self._spans(window)
-        found = log_likelihoods(self.loaded.engine, spans, adapters, phase=phase)
+        kept = open_scores(*arms) if all(arms) else NOTHING_KEPT
+        engine, adapters = self.loaded.engine, list(arms.values())
+        found = log_likelihoods(engine, spans, adapters, phase=phase, kept=kept)
         starts = [0, *(end for _, end in ends)]
         return [
             ProbeScores(

@@ -15,7 +15,7 @@ from tunesmith.data.quality.distribution import Sampled
 from tunesmith.data.quality.text import bare, fold, words
 from tunesmith.data.quality.unsuitable import MIN_ROWS, Facts, measure, names_told
 from tunesmith.data.rows import Conversation, Message
-from tunesmith.evaluation.answering import DrawRequest, answers_to
+from tunesmith.evaluation.answering import UNKNOWN_BASE, DrawRequest, Participant, answers_to
 from tunesmith.evaluation.answers import spread
 from tunesmith.evaluation.findings import Described, Finding, findings_text
 from tunesmith.evaluation.given_rows import FactRow, read_given
@@ -244,14 +244,14 @@ def ask_facts(
     sheet: FactSheet,
     settings: KnowledgeSettings,
     *,
-    adapter: str | None,
+    who: Participant = UNKNOWN_BASE,
     phase: PhaseProgress = UNSEEN,
 ) -> FactAnswers:
     """One arm's greedy answers to every question."""
     texts = answers_to(
         loaded,
         [DrawRequest(each.messages) for part in sheet.questions.values() for each in part],
-        adapter=adapter,
+        who=who,
         sampling=Sampling(max_new_tokens=settings.max_new_tokens),
         seed=0,
         phase=phase,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from tunesmith.data.tokenizer import Tokenizer, begins_texts_with, encode
 from tunesmith.engine.forward import Engine
 from tunesmith.engine.head import row_losses
 from tunesmith.engine.pack import Row, pack
+from tunesmith.evaluation.score_cache import NOTHING_KEPT, ScoreCache, name_of
 from tunesmith.generation.shared_base import ChatRow, SharedBase
 from tunesmith.training.job import Rows
 from tunesmith.training.steps import micro_batches
@@ -117,26 +119,58 @@ def log_likelihoods(
     adapters: Sequence[str | None],
     *,
     phase: PhaseProgress = UNSEEN,
+    kept: ScoreCache = NOTHING_KEPT,
 ) -> tuple[list[Logs], ...]:
     """What each adapter (None: the base) finds of each span, in their order.
 
     All adapters score a span in the same stream, and what the spans of a group begin with is
-    computed once for each; ``phase`` counts spans. Raises ModelError where a score is not
-    a number.
+    computed once for each; ``phase`` counts spans. ``kept`` has the streams that these adapters
+    scored before. Raises ModelError where a score is not a number.
     """
     found: tuple[dict[int, Logs], ...] = tuple({} for _ in adapters)
     done = 0
     for groups in _streams(spans, arms=len(adapters)):
-        for arm, place, logs in _scored(engine, spans, adapters, groups):
-            if not np.isfinite(logs).all():
-                raise ModelError(
-                    "The model's scores are not numbers any more.",
-                    remedy="Train with a lower train.lr.",
-                )
+        phase.check()
+        places = _places(adapters, groups)
+        scores = kept.scored(
+            _name_of(spans, adapters, groups),
+            partial(_numbers, engine, spans, adapters, groups),
+        ).astype(np.float32)
+        ends = np.cumsum([len(spans[p].ids) - spans[p].scored for _, p in places])
+        for (arm, place), logs in zip(places, np.split(scores, ends[:-1]), strict=True):
             found[arm][place] = logs
         done += sum(len(group.places) for group in groups)
         phase.at(done, len(spans))
     return tuple([logs[i] for i in range(len(spans))] for logs in found)
+
+
+def _places(adapters: Sequence[str | None], groups: Sequence[_SpanGroup]) -> list[tuple[int, int]]:
+    """The arms and places of a stream, in its order."""
+    return [(arm, p) for arm in range(len(adapters)) for group in groups for p in group.places]
+
+
+def _name_of(
+    spans: Sequence[ScoredSpan], adapters: Sequence[str | None], groups: Sequence[_SpanGroup]
+) -> str:
+    """Of a stream: its spans and how many score them; who they are the cache knows."""
+    parts = [(spans[p].ids, spans[p].scored) for group in groups for p in group.places]
+    return name_of("spans", len(adapters), [group.begin for group in groups], parts)
+
+
+def _numbers(
+    engine: Engine,
+    spans: Sequence[ScoredSpan],
+    adapters: Sequence[str | None],
+    groups: Sequence[_SpanGroup],
+) -> Logs:
+    """All log-likelihoods of a stream, arm by arm, and there place by place."""
+    scored = {(arm, place): logs for arm, place, logs in _scored(engine, spans, adapters, groups)}
+    found = np.concatenate([scored[key] for key in _places(adapters, groups)])
+    if not np.isfinite(found).all():
+        raise ModelError(
+            "The model's scores are not numbers any more.", remedy="Train with a lower train.lr."
+        )
+    return found
 
 
 def tokens_of(spans: Sequence[ScoredSpan]) -> int:
@@ -174,7 +208,7 @@ def _scored(
     groups: Sequence[_SpanGroup],
 ) -> Iterator[tuple[int, int, Logs]]:
     """Arm, place and log-likelihoods of every span of a stream."""
-    keys = [(arm, p) for arm in range(len(adapters)) for group in groups for p in group.places]
+    keys = _places(adapters, groups)
     rows = [
         Row(spans[p].ids, _weights(spans[p]), adapter=adapters[arm], key=key)
         for key, (arm, p) in enumerate(keys)
@@ -198,14 +232,33 @@ TOKENS = 1792
 
 @torch.no_grad()
 def losses_of_rows(
-    loaded: LoadedBase, rows: Rows, *, adapter: str | None, phase: PhaseProgress = UNSEEN
+    loaded: LoadedBase,
+    rows: Rows,
+    *,
+    adapter: str | None,
+    phase: PhaseProgress = UNSEEN,
+    kept: ScoreCache = NOTHING_KEPT,
 ) -> list[float]:
-    """Mean loss of each row in nats per supervised token, in the rows' order."""
+    """Mean loss of each row in nats per supervised token, in the rows' order.
+
+    ``kept`` has those that were computed before.
+    """
     found: dict[int, float] = {}
     for group in micro_batches(tuple(range(len(rows))), rows.lengths, tokens=TOKENS):
-        found.update(_losses(loaded, rows, group, adapter))
+        texts = [(rows[i].ids.tolist(), rows[i].weights.tolist()) for i in group]
+        scores = kept.scored(
+            name_of("rows", texts), lambda group=group: _in_order(loaded, rows, group, adapter)
+        )
+        found.update(zip(group, scores.tolist(), strict=True))
         phase.advance(len(group))
     return [found[i] for i in range(len(rows))]
+
+
+def _in_order(
+    loaded: LoadedBase, rows: Rows, group: tuple[int, ...], adapter: str | None
+) -> list[float]:
+    losses = dict(_losses(loaded, rows, group, adapter))
+    return [losses[i] for i in group]
 
 
 def _losses(

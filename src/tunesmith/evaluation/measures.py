@@ -11,6 +11,7 @@ from tunesmith.config.evaluate import ForgettingSettings
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.progress import Progress
 from tunesmith.data.dataset import RunRows
+from tunesmith.evaluation.answering import Participant, fingerprint
 from tunesmith.evaluation.answers import Question
 from tunesmith.evaluation.arms import BASE, PROMPTED, Arm, BaseArms, instruction_change
 from tunesmith.evaluation.capacity import Capacity, capacity_of
@@ -18,6 +19,7 @@ from tunesmith.evaluation.checks.check import Check
 from tunesmith.evaluation.comparison import TUNED
 from tunesmith.evaluation.consistency_questions import AskedArm, ConsistencyRun, Drawn
 from tunesmith.evaluation.costs import Timed
+from tunesmith.evaluation.duration import Again, AnswersToCome, expected_length, to_answer
 from tunesmith.evaluation.findings import Described
 from tunesmith.evaluation.forgetting import Forgetting, ProbeScores
 from tunesmith.evaluation.knowledge import (
@@ -53,6 +55,11 @@ class Tuned:
     training_seconds: float | None = None
     forgetting: Forgetting | None = None
     history: TrainingHistory | None = None
+
+    @property
+    def who(self) -> Participant:
+        """Under what it answers."""
+        return Participant(self.adapter, self.participant)
 
 
 @dataclass(slots=True)
@@ -120,10 +127,28 @@ class Measures:
         arms = (self._base_losses is None) + tuned
         return arms * self._sample.tokens if self._sample else 0
 
-    def facts_to_come(self, *, tuned: bool) -> int:
-        """Answers about facts that are still to be made."""
-        asked = sum(map(len, self._sheet.questions.values())) if self._sheet else 0
-        return asked * ((self._facts_key not in self.known.facts) + tuned)
+    def facts_to_come(self, base: Arm, own: float, *, tuned: bool) -> list[AnswersToCome]:
+        """Answers about facts that are still to be made, to prompts about as long as ``base``'s.
+
+        ``own``: tokens of the data's answers.
+        """
+        settings = self.config.evaluate.knowledge
+        if self._sheet is None or settings is None:
+            return []
+        count, longest = sum(map(len, self._sheet.questions.values())), settings.max_new_tokens
+        prompts = [base.prompts[i % len(base.prompts)] for i in range(count)]
+        arms = [BASE] * (self._facts_key not in self.known.facts) + [TUNED] * tuned
+        lengths = [expected_length(name, own, longest) for name in arms]
+        return [to_answer(prompts, length, longest=longest) for length in lengths]
+
+    def again_to_come(self, arms: Mapping[str, Arm], lengths: Mapping[str, float]) -> list[Again]:
+        """Questions that these arms are still to be asked again, with expected answers' tokens."""
+        if (run := self._consistency) is None:
+            return []
+        known = self.known.drawn.get(self._key, {})
+        asked = [name for name, _ in self._base_arms() if name not in known]
+        asked += [TUNED] * (TUNED in arms)
+        return [run.to_come(arms[name].prompts, lengths[name]) for name in asked]
 
     def measure_base(self) -> None:
         """Measure the base now, as training will change it, or before it is unloaded."""
@@ -175,11 +200,15 @@ class Measures:
             self.progress.notice("measures", f"{name} was not measured: {error}")
             return None
 
+    @property
+    def _base(self) -> Participant:
+        return Participant(None, fingerprint(self.known.loaded.base))
+
     def _base_arms(self) -> Iterator[tuple[str, AskedArm]]:
-        yield BASE, AskedArm()
+        yield BASE, AskedArm(self._base)
         if PROMPTED in self.arms.arms and self.arms.instruction is not None:
             change = instruction_change(self.known.loaded, self.arms.instruction)
-            yield PROMPTED, AskedArm(prepare=change)
+            yield PROMPTED, AskedArm(self._base, change)
 
     @property
     def _key(self) -> Hashable:
@@ -204,27 +233,26 @@ class Measures:
         if (run := self._consistency) is None:
             return None
         base, phase = self._draw_base(run), self.progress.phase(f"asking again ({TUNED})")
-        return {**base, TUNED: run.draw(tuned.loaded, AskedArm(tuned.adapter), phase=phase)}
+        return {**base, TUNED: run.draw(tuned.loaded, AskedArm(tuned.who), phase=phase)}
 
-    def _ask_facts(self, sheet: FactSheet, loaded: LoadedBase, adapter: str | None) -> FactAnswers:
+    def _ask_facts(
+        self, sheet: FactSheet, loaded: LoadedBase, who: Participant, name: str
+    ) -> FactAnswers:
         assert self.config.evaluate.knowledge is not None
-        who = TUNED if adapter else BASE
-        phase = self.progress.phase(f"asking facts in other words ({who})")
-        return ask_facts(
-            loaded, sheet, self.config.evaluate.knowledge, adapter=adapter, phase=phase
-        )
+        phase = self.progress.phase(f"asking facts in other words ({name})")
+        return ask_facts(loaded, sheet, self.config.evaluate.knowledge, who=who, phase=phase)
 
     def _base_facts(self, sheet: FactSheet) -> FactAnswers:
         facts, key = self.known.facts, self._facts_key
         if key not in facts:
-            facts[key] = self._ask_facts(sheet, self.known.loaded, None)
+            facts[key] = self._ask_facts(sheet, self.known.loaded, self._base, BASE)
         return facts[key]
 
     def _facts(self, tuned: Tuned) -> tuple[FactAnswers, FactAnswers] | None:
         if (sheet := self._sheet) is None:
             return None
         base = self._base_facts(sheet)
-        return base, self._ask_facts(sheet, tuned.loaded, tuned.adapter)
+        return base, self._ask_facts(sheet, tuned.loaded, tuned.who, TUNED)
 
     def _losses(self, tuned: Tuned) -> ArmLosses | None:
         """Of the whole model only where the base was measured before, or not at all."""
@@ -233,7 +261,7 @@ class Measures:
         phase = self.progress.phase("losses of trained and held-out rows")
         if tuned.adapter is not None and self._base_losses is None:
             self._base_losses = self._sample.base_losses(tuned.loaded, phase=phase)
-        now = self._sample.losses(tuned.loaded, tuned.adapter, phase=phase)
+        now = self._sample.losses(tuned.loaded, tuned.who, phase=phase)
         return ArmLosses(now, self._base_losses)
 
     def _overfitting(

@@ -14,6 +14,7 @@ from tunesmith.data.dataset import Dataset, RunRows
 from tunesmith.data.faults import Note
 from tunesmith.data.quality.copies import CHOICES, ROWS_PER_ANSWER
 from tunesmith.data.quality.text import bare, fold
+from tunesmith.evaluation.answering import Participant, fingerprint
 from tunesmith.evaluation.capacity import Capacity
 from tunesmith.evaluation.checkpoints import CheckpointChoice
 from tunesmith.evaluation.forgetting import AdapterScale
@@ -29,6 +30,7 @@ from tunesmith.evaluation.overfitting_measures import (
     gap_of,
     verbatim_of,
 )
+from tunesmith.evaluation.score_cache import NOTHING_KEPT, open_scores
 
 TAIL = 5  # steps whose median is where a curve ends, as the loss of one step is that of few rows
 
@@ -226,12 +228,14 @@ class RowSample:
         return sum(side.tokens for side in self.sides)
 
     def losses(
-        self, loaded: LoadedBase, adapter: str | None, *, phase: PhaseProgress = UNSEEN
+        self, loaded: LoadedBase, who: Participant, *, phase: PhaseProgress = UNSEEN
     ) -> SideLosses:
-        """One arm's losses; ``adapter`` None is the model as it is now."""
+        """One arm's losses; ``who`` without an adapter is the model as it is now."""
         phase.at(0, sum(map(len, self.sides)))
+        kept = NOTHING_KEPT if who.fingerprint is None else open_scores(who.fingerprint)
         train, *held = (
-            losses_of_rows(loaded, side, adapter=adapter, phase=phase) for side in self.sides
+            losses_of_rows(loaded, side, adapter=who.adapter, phase=phase, kept=kept)
+            for side in self.sides
         )
         return SideLosses(train, held[0] if held else [])
 
@@ -242,7 +246,8 @@ class RowSample:
         tokens = (int(side[i].ids.max()) for side in self.sides for i in range(len(side)))
         if max(tokens, default=0) >= len(loaded.engine.embedding.weight):
             return None
-        return self.losses(loaded, None, phase=phase)
+        who = Participant(None, fingerprint(loaded.base))
+        return self.losses(loaded, who, phase=phase)
 
 
 def sample_rows(rows: RunRows, limit: int = MAX_ROWS) -> RowSample:

@@ -38,6 +38,7 @@ class _Rules:
     sampling: Sampling
     seed: int
     decode: Decode | None
+    check: Callable[[], object]
 
     def generator(self, prompt: Prompt, row: int) -> torch.Generator | None:
         """A row's random numbers, if it draws any."""
@@ -62,7 +63,11 @@ class _Rules:
         return "length" if len(made) >= limit else None
 
 
-def generate(
+def _no_check() -> None:
+    """For answers that nobody cancels."""
+
+
+def generate(  # noqa: PLR0913  # one keyword for each setting
     engine: Engine,
     prompts: Sequence[Prompt],
     *,
@@ -70,6 +75,7 @@ def generate(
     sampling: Sampling,
     seed: int = 0,
     decode: Decode | None = None,
+    check: Callable[[], object] = _no_check,
 ) -> Iterator[GeneratedAnswer]:
     """Answers in the order in which they are finished; ``row`` numbers the prompt.
 
@@ -77,17 +83,18 @@ def generate(
     What all prompts of an adapter with one opening begin with is read once.
 
     ``decode`` is needed for stop texts; the ids then end with the token that completed one.
+    ``check`` is called between two steps, and may raise Cancelled.
     A row's answer does not depend on which rows are answered beside it, but for the last bits of
     products of another shape.
     """
     if sampling.stop and decode is None:
         raise ValueError("stop texts need `decode`")
-    rules = _Rules(stop_ids, sampling, seed, decode)
-    for rows in _like_lengths(engine, prompts):
+    rules = _Rules(stop_ids, sampling, seed, decode, check)
+    for rows in like_lengths(engine, prompts):
         yield from _Queue(engine, prompts, rows, rules).answers()
 
 
-def _like_lengths(engine: Engine, prompts: Sequence[Prompt]) -> Iterator[list[int]]:
+def like_lengths(engine: Engine, prompts: Sequence[Prompt]) -> Iterator[list[int]]:
     """Rows whose prompts are about as long as each other: each slot has room for the longest."""
     rows: list[int] = []
     lengths = [_length(engine, prompt) for prompt in prompts]
@@ -100,6 +107,13 @@ def _like_lengths(engine: Engine, prompts: Sequence[Prompt]) -> Iterator[list[in
         yield rows
 
 
+def slots_of(engine: Engine, prompts: Sequence[Prompt], *, capacity: int) -> int:
+    """How many of these prompts are answered at once, each with room for ``capacity`` positions."""
+    room = max(CACHE_BYTES, engine.model.get_memory_footprint() // CACHE_SHARE)
+    most: int = room // engine.cache_bytes(capacity)
+    return max(1, min(len(prompts), SLOTS, most))
+
+
 class _Queue:
     """Rows that wait, and those that are answered: row ``rows[i]`` in slot i of one cache."""
 
@@ -110,8 +124,7 @@ class _Queue:
         self.ranks = _ranks(prompts[row] for row in rows)
         self.waiting = deque(sorted(rows, key=self._rank))
         capacity = max(_length(engine, prompts[r]) + rules.limit(prompts[r]) for r in rows)
-        room = max(CACHE_BYTES, engine.model.get_memory_footprint() // CACHE_SHARE)
-        self.slots = max(1, min(len(rows), SLOTS, room // engine.cache_bytes(capacity)))
+        self.slots = slots_of(engine, [prompts[r] for r in rows], capacity=capacity)
         self.decoder = Decoder(engine, slots=self.slots, capacity=capacity)
         self.rows: list[int] = []
         self.tokens: list[int] = []  # what was chosen last, by slot
@@ -136,6 +149,7 @@ class _Queue:
     def answers(self) -> Iterator[GeneratedAnswer]:
         """Every row's answer as it ends."""
         while self.waiting or self.rows:
+            self.rules.check()
             free = self.slots - len(self.rows)
             if self.waiting and free >= min(len(self.waiting), -(-self.slots // REFILL)):
                 yield from self._take(self._read(min(free, len(self.waiting))))
@@ -148,6 +162,7 @@ class _Queue:
         self.rows += [self.waiting.popleft() for _ in range(count)]
         new = {slot: self.prompts[self.rows[slot]] for slot in range(first, len(self.rows))}
         for group in _groups(new, self.decoder):
+            self.rules.check()
             scores = self.decoder.read({slot: new[slot] for slot in group})
             self.tokens += self._chosen(group, scores)
         return range(first, len(self.rows))

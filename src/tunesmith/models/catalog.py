@@ -7,6 +7,7 @@ import contextlib
 import difflib
 import hashlib
 import itertools
+import re
 import shutil
 import subprocess
 import sys
@@ -102,6 +103,42 @@ def converted_folder(name: str, *, sha256: str) -> Path:
     """The cache folder of a conversion: readable name, source, conversion version."""
     key = hashlib.sha256(f"{sha256} {CONVERSION}".encode()).hexdigest()[:12]
     return models_root() / f"{name}-{key}"
+
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def require_base_name(name: str) -> None:
+    """Raise ModelError for what is no short name and no file or folder, unless the hub may have it.
+
+    The hub has no OWNER/NAME where a folder of this name is here: then it is a path.
+    """
+    if find_entry(name) is not None or may_be_on_hub(name):
+        return
+    try:
+        is_here = Path(name).expanduser().exists()
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{name!r} cannot be looked up: {error}.") from error
+    if not is_here:
+        raise ModelError(
+            f"{name!r} is not a folder, .gguf file or known name.", remedy=other_sources(name)
+        )
+
+
+def may_be_on_hub(name: str) -> bool:
+    """Whether a name that is not here has the form of a hub id, and is no path."""
+    is_path = name.lower().endswith(".gguf") or name.startswith("runs/")
+    return bool(_HUB_ID.fullmatch(name)) and not is_path and not Path(name).parent.is_dir()
+
+
+def other_sources(name: str) -> str:
+    """What a base can be, and the short name that is nearest."""
+    near = nearest_name(name)
+    return (
+        f"{f'Did you mean `{near}`? ' if near else ''}"
+        f"A base is a short name ({', '.join(known_names())}), a folder with config.json and "
+        "*.safetensors, a .gguf file, or a hub id where the hub can be reached."
+    )
 
 
 OTHER_SOURCES = "A base can also be a folder (config.json and *.safetensors) or a .gguf file."

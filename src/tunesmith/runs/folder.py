@@ -254,6 +254,14 @@ def free_folder(stem: str) -> Path:
     return Path("runs") / next(name for name in names if name not in taken)
 
 
+def with_folder(config: RunConfig) -> RunConfig:
+    """The config with the folder of its run: the one that is given, or a free one."""
+    if config.out is not None:
+        return config.model_copy(update={"out": str(Path(config.out))})
+    stem = f"{name_of_rows(config.data.sources[0].path)}-{config.method.kind}"
+    return config.model_copy(update={"out": str(free_folder(stem))})
+
+
 def curves_of(folder: Path) -> Callable[[Event], None]:
     """A subscriber that writes a run's losses, rate and speed; ConfigError without the extra."""
     try:

@@ -9,8 +9,8 @@ from tunesmith.adapters.folder import Origin, read_config, read_origin
 from tunesmith.config.load import read_yaml
 from tunesmith.config.methods import needs_four_bit
 from tunesmith.config.run import RunConfig
-from tunesmith.core.errors import AdapterError
-from tunesmith.models.catalog import find_entry
+from tunesmith.core.errors import AdapterError, RunError
+from tunesmith.models.catalog import find_entry, may_be_on_hub, other_sources
 from tunesmith.runs.folder import RunFolder
 
 BASE = "base"
@@ -87,6 +87,24 @@ def locate(target: str | None, adapters: Sequence[str] = ()) -> Located:
     ]
     four_bit = bool(known) and known[0].four_bit
     return Located(model, paths, participants, four_bit, tuple(strangers))
+
+
+def require_known(target: str) -> None:
+    """Raise RunError for a name of nothing that is here, unless the hub may have it as a base.
+
+    Of a run without a result it raises that it has none.
+    """
+    found = _find(target)
+    if found.adapter is not None or found.whole_run or find_entry(target) is not None:
+        return
+    if Path(target).expanduser().exists() or may_be_on_hub(target):
+        return
+    beside = "" if "/" in target else f", nor {RUNS / target}"
+    raise RunError(
+        f"{target} is no run, adapter or base: there is no such folder{beside}.",
+        remedy=f"`tunesmith runs list` shows the runs. {other_sources(target)}",
+        code="missing",
+    )
 
 
 def adapter_folders(names: Sequence[str]) -> dict[str, Path]:

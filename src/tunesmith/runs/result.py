@@ -32,6 +32,7 @@ from tunesmith.models.in_memory import held_model, own_weights_
 from tunesmith.models.load import Base, read_tokenizer
 from tunesmith.models.weights import read_weight, write_derived
 from tunesmith.runs.folder import RunFolder
+from tunesmith.runs.inputs import require_init
 
 _PEFT = """
 With PEFT: `AutoPeftModelForCausalLM.from_pretrained(FOLDER)` on the machine where it was trained.
@@ -96,14 +97,9 @@ def start_folder(settings: AnyMethod) -> Path | None:
 
     Raises ConfigError where there is no such folder.
     """
+    require_init(settings)
     path = init_path(settings)
     folder = Path(path or "").expanduser()
-    if path and not folder.is_dir():
-        raise ConfigError(
-            f"method.init: there is not a folder {path}.",
-            remedy="Name the folder to continue from, or a start that `tunesmith train --help` "
-            "lists.",
-        )
     return folder if path and table.METHODS[settings.kind].peft else None
 
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config import DataSettings, RunConfig
-from tunesmith.config.run import DataSource
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data import token_store
@@ -22,8 +21,6 @@ from tunesmith.data.dataset import Dataset, Limit, Numbers, RunRows, joined, lim
 from tunesmith.data.faults import Faults, Note, RowReport, refuse
 from tunesmith.data.quality.distribution import few_rows
 from tunesmith.data.quality.report import DATASET_REPORT, DatasetReport, analyze
-from tunesmith.data.read import SourceRequest, read_rows
-from tunesmith.data.records import exists, options_of
 from tunesmith.data.rows import Conversation
 from tunesmith.data.template import Rendering
 from tunesmith.data.token_cache import TOKENS_VERSION, Work, combined, tokens_of
@@ -33,6 +30,7 @@ from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.methods import table
 from tunesmith.methods.virtual_tokens import narrow_layers
 from tunesmith.models.cache import cache_root
+from tunesmith.runs.inputs import source_request
 
 Item = TypeVar("Item")
 
@@ -86,13 +84,6 @@ class LoadedData:
             tuple(fault for side in sides for fault in side.faults.listed),
             {code: sum(side.faults.unlisted.get(code, 0) for side in sides) for code in codes},
         )
-
-
-def source_request(settings: DataSettings, source: DataSource) -> SourceRequest:
-    """How the settings read a source; its own options override those for all."""
-    columns = settings.map if source.map is None else source.map
-    format = source.format or settings.format
-    return SourceRequest(source.path, format, columns, options_of(settings, source))
 
 
 def rendering_of(settings: DataSettings) -> Rendering:
@@ -226,17 +217,6 @@ def _in_order(faults: Faults, files: Sequence[str]) -> Faults:
 ONCE: NDArray[np.float64] = np.zeros(0)
 
 MAX_SAMPLED = 2000
-
-
-def require_files(settings: DataSettings) -> None:
-    """Raise DataError where files of the data are missing, before anything is written or loaded."""
-    report = RowReport()
-    for source in (*settings.sources, *([settings.held] if settings.held else [])):
-        if not exists(source.path):
-            _, _, rows = read_rows(source_request(settings, source))  # has the words for it
-            for outcome in rows:
-                report.add(outcome)
-    refuse(report.faults)
 
 
 def load_rows(

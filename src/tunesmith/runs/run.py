@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
@@ -14,10 +14,15 @@ from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config import RunConfig
 from tunesmith.core import files
 from tunesmith.core.errors import TunesmithError
-from tunesmith.core.progress import SILENT, Cancelled, Event, Notice, Progress
+from tunesmith.core.progress import (
+    SILENT,
+    Cancelled,
+    Progress,
+    finishing_first,
+)
 from tunesmith.data.dataset import RunRows
 from tunesmith.engine import memory
-from tunesmith.evaluation.answering import fingerprint
+from tunesmith.evaluation.answering import Participant, fingerprint, fingerprint_now
 from tunesmith.evaluation.arms import require_evaluable
 from tunesmith.evaluation.evaluator import Evaluator
 from tunesmith.evaluation.findings import words_in
@@ -27,11 +32,13 @@ from tunesmith.evaluation.overfitting import choice_text
 from tunesmith.methods import table
 from tunesmith.runs import result
 from tunesmith.runs.evaluation_files import training_history, write_evaluation
-from tunesmith.runs.folder import RunFolder, alone, curves_of, free_folder, name_of_rows
+from tunesmith.runs.folder import RunFolder, alone, with_folder
+from tunesmith.runs.inputs import require_files
 from tunesmith.runs.neighbours import announced
 from tunesmith.runs.result import open_for
-from tunesmith.runs.rows import load_rows_for, report_rows, require_files
+from tunesmith.runs.rows import load_rows_for, report_rows
 from tunesmith.runs.selection import ChosenCheckpoint, choose_kept, find_scale, kept_checkpoints
+from tunesmith.runs.started import StartedRun, begin
 from tunesmith.runs.summary import RunSummary, complete_summary
 from tunesmith.training import checkpoint, optimizer
 from tunesmith.training.checkpoint import State
@@ -53,10 +60,8 @@ def train_run(config: RunConfig, *, progress: Progress = SILENT) -> RunSummary:
     """
     require_evaluable(config)  # what is faulty is refused before anything is written
     require_files(config.data)  # so is a missing file
-    config = result.resolved(config)
-    stem = f"{name_of_rows(config.data.sources[0].path)}-{config.method.kind}"
-    folder = RunFolder(Path(config.out or free_folder(stem)))
-    config = config.model_copy(update={"out": str(folder.path)})
+    config = with_folder(result.resolved(config))
+    folder = RunFolder(Path(str(config.out)))
     folder.create(config.model_dump(mode="json", by_alias=True))
     with alone(folder.path):
         try:
@@ -91,22 +96,12 @@ def _run(config: RunConfig, folder: RunFolder, progress: Progress) -> RunSummary
             run.progress.report(notice)
         prepared = prepare(run, KnownBase(open_for(config, progress=run.progress)))
         member = member_of(prepared, build_optimizer(prepared))
-        for _, event in train([member], progress=run.progress):
-            run.progress.report(event)
+        with finishing_first():
+            for _, event in train([member], progress=run.progress):
+                run.progress.report(event)
         if member.error is not None:
             raise member.error
         return finish(prepared, member)
-
-
-@dataclass(frozen=True, slots=True)
-class StartedRun:
-    """A run, new or resumed; ``progress`` writes events into its folder, ``notices`` collects."""
-
-    config: RunConfig
-    folder: RunFolder
-    progress: Progress
-    notices: list[str]
-    start: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,30 +122,19 @@ class PreparedRun:
 
     def forgetting(self, probes: Sequence[str] | None = None) -> Forgetting:
         """What the adapter as it is now forgot, by some probes or all; only where there are any."""
-        found = self.evaluator.forgetting(self.loaded, self.job.name, probes)
+        found = self.evaluator.forgetting(self.loaded, self.who, probes)
         assert found is not None
         return found
+
+    @property
+    def who(self) -> Participant:
+        """Who answers with the adapter as it is now."""
+        now = fingerprint_now(self.loaded.base, self.job.adapter)
+        return Participant(self.job.name, now)
 
     def put_back(self, folder: Path) -> None:
         """Give the adapter the tensors of a checkpoint."""
         store.put_(self.job.adapter, checkpoint.tensors_of(folder))
-
-
-def begin(config: RunConfig, folder: RunFolder, progress: Progress) -> StartedRun:
-    """Record every event in the run's folder from now on, before it is passed on."""
-    notices: list[str] = []
-    curves = curves_of(folder.path) if config.train.tensorboard else None
-
-    def record(event: Event) -> None:
-        folder.record(event)
-        if isinstance(event, Notice):
-            notices.append(event.message)
-        if curves is not None:
-            curves(event)
-        progress.report(event)
-
-    recording = replace(progress, on_event=record, threads=config.train.threads)
-    return StartedRun(config, folder, recording, notices, time.perf_counter())
 
 
 def prepare(
@@ -238,7 +222,13 @@ def member_of(
         else:
             plan = plan_beside(prepared.job, beside, lr=prepared.rate)
         folder.write_plan(plan)
-    member = Member(prepared.job, plan, adam, _restored(prepared, adam))
+    job = prepared.job
+    keep = min(job.settings.keep_checkpoints, math.ceil(plan.steps / job.settings.save_steps))
+    checkpoint.require_room(folder.checkpoints, job.adapter.parameters, adam, keep=keep)
+    state = _restored(prepared, adam)
+    scales = table.scales_down(job.adapter)
+    seconds = prepared.evaluator.seconds_to_come(job.name, scales=scales)
+    member = Member(job, plan, adam, state, evaluation_seconds=seconds)
     progress.report(planned(member))
     return member
 
@@ -276,7 +266,11 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
         except Cancelled:
             reason = "stopped"
         if run.folder.is_scaled_down and job.held is not None:
-            eval_loss = held_out_loss(job, job.held, tokens=member.plan.tokens_per_micro_batch)
+            tokens = member.plan.tokens_per_micro_batch
+            try:
+                eval_loss = held_out_loss(job, job.held, tokens=tokens, progress=run.progress)
+            except Cancelled:
+                reason = "stopped"
         saved = result.save(run.folder, prepared.loaded, job.adapter, run.config)
     if saved is not None and reason != "stopped":
         try:
@@ -345,7 +339,7 @@ def _scale_down(prepared: PreparedRun, forgetting: Forgetting | None) -> Forgett
     found = find_scale(
         prepared.job.adapter,
         start,
-        score=lambda: prepared.evaluator.first_score(prepared.loaded, prepared.job.name),
+        score=lambda: prepared.evaluator.first_score(prepared.loaded, prepared.who),
         forget=prepared.forgetting,
         allowed=wanted.accuracy_points / 100,
         full=forgetting,

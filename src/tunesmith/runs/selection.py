@@ -130,6 +130,7 @@ def find_scale(
     def set_scale(share: float) -> None:
         nonlocal now
         if share != now:
+            now = math.nan  # until all of it is there, whatever interrupts
             store.put_(adapter, tensors)
             table.scale_down_(adapter, share, start)
             now = share

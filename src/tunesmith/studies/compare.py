@@ -12,7 +12,7 @@ from tunesmith.config.methods import needs_four_bit
 from tunesmith.config.run import RunConfig
 from tunesmith.core import files
 from tunesmith.core.errors import RunError, TunesmithError
-from tunesmith.core.progress import SILENT, Progress
+from tunesmith.core.progress import SILENT, Progress, finishing_first
 from tunesmith.data.dataset import RunRows
 from tunesmith.engine import memory
 from tunesmith.evaluation.arms import BASE, require_evaluable
@@ -22,19 +22,19 @@ from tunesmith.methods import table
 from tunesmith.models.precision import detect_device
 from tunesmith.runs.evaluation_files import REPORT
 from tunesmith.runs.folder import RunFolder, alone
+from tunesmith.runs.inputs import COMPARISON, require_files
 from tunesmith.runs.neighbours import announced
 from tunesmith.runs.result import open_for, resolved
-from tunesmith.runs.rows import load_rows_for, require_files
+from tunesmith.runs.rows import load_rows_for
 from tunesmith.runs.run import (
     LoadRows,
     PreparedRun,
-    StartedRun,
-    begin,
     build_optimizer,
     finish,
     member_of,
     prepare,
 )
+from tunesmith.runs.started import StartedRun, begin
 from tunesmith.runs.summary import RunSummary, complete_summary
 from tunesmith.studies.ranks import RanksCompared, compare_ranks
 from tunesmith.studies.variants import Variant
@@ -43,7 +43,6 @@ from tunesmith.training.job import Member, planned
 from tunesmith.training.loop import train
 from tunesmith.training.measure import step_tokens
 
-COMPARISON = "comparison.json"
 TOGETHER = "together"  # the name under which what runs over one base take at once is reported
 ProgressOf = Callable[[str], Progress]  # of a run, by its name
 
@@ -252,8 +251,9 @@ def _train_group(
     if len(members) > 1:
         together.report(_sum([planned(member) for member in members.values()]))
     name_of = {id(member): name for name, member in members.items()}
-    for member, event in train(list(members.values()), progress=together):
-        runs[name_of[id(member)]].progress.report(event)
+    with finishing_first():
+        for member, event in train(list(members.values()), progress=together):
+            runs[name_of[id(member)]].progress.report(event)
     for row in (row for row in rows if row.name in members):
         member, prepared = members[row.name], ready[row.name]
         row.error = member.error
@@ -302,6 +302,8 @@ def _sum(plans: Sequence[Planned]) -> Planned:
         trainable_parameters=sum(plan.trainable_parameters for plan in plans),
         peak_bytes=max(plan.peak_bytes for plan in plans),
         seconds=sum(plan.seconds for plan in plans),
+        evaluation_seconds=sum(plan.evaluation_seconds for plan in plans),
+        evaluation_seconds_most=sum(plan.evaluation_seconds_most for plan in plans),
     )
 
 

@@ -31,13 +31,20 @@ from tunesmith.evaluation.arms import BASE, Arm, arm_of, without_room
 from tunesmith.evaluation.checks.check import Check, fit_checks, require_references
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.evaluation.comparison import TUNED
-from tunesmith.evaluation.costs import AnsweringWork, describe, speed_of
+from tunesmith.evaluation.duration import (
+    EvaluationWork,
+    describe,
+    expected_length,
+    speed_of,
+    to_answer,
+)
 from tunesmith.evaluation.intervals import Interval
 from tunesmith.evaluation.likelihoods import losses_of_rows
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.sampling import Sampling
 from tunesmith.runs.folder import RunFolder
-from tunesmith.runs.rows import load_rows_for, require_files
+from tunesmith.runs.inputs import require_files
+from tunesmith.runs.rows import load_rows_for
 from tunesmith.training.job import Rows
 
 ALONE = "alone"
@@ -266,8 +273,16 @@ def _estimate(
     references = [question.reference for task in tasks for question in task.questions]
     lengths = [len(ids) for ids in encode(loaded.base.tokenizer, references)]
     longest = tasks[0].config.evaluate.max_new_tokens
-    work = AnsweringWork(waiting, expected=sum(lengths) / len(lengths), longest=longest)
-    seconds = work.seconds(speed_of(loaded.engine, waiting))
+    own = sum(lengths) / len(lengths)
+    low, high = (
+        EvaluationWork(answers=[to_answer(waiting, length, longest=longest)])
+        for length in (own, expected_length(BASE, own, longest))
+    )
+    work, speed = low, speed_of(loaded.engine, waiting)
+    seconds = (
+        low.seconds(loaded.engine, speed)[0],
+        high.seconds(loaded.engine, speed)[0],
+    )
     each = len(arms) // len(tasks)
     counts = {f"{pluralize(each, 'arm')} of {t.name}": each * len(t.questions) for t in tasks}
     progress.notice("judging", describe(seconds, work, arms=counts))

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.config.faults import COMMAND_LINE
-from tunesmith.config.load import SHORT_FLAGS, merged, parse_value, read_yaml, run_config
+from tunesmith.config.load import (
+    SETTINGS,
+    SHORT_FLAGS,
+    Flags,
+    merged,
+    parse_value,
+    read_yaml,
+    run_config,
+)
 from tunesmith.config.methods import first_kind, kind_named
 from tunesmith.config.renamed import new_key
 from tunesmith.config.run import RunConfig
@@ -43,7 +51,10 @@ def load_variants(
     values = read_yaml(path) if path is not None else {}
     values["method"] = _mapping(values.get("method", {}))
     values = merged(values, overrides)
-    source = str(path) if path else COMMAND_LINE
+    # What Python gives has no flags that messages could name.
+    given_flags = isinstance(overrides, Flags)
+    source = str(path) if path else COMMAND_LINE if given_flags else SETTINGS
+    place = path if given_flags else Path(source)
     listed = _listed(values.pop(METHODS, None), source)
     common = _mapping(values.pop("method"))
     if methods:
@@ -57,11 +68,11 @@ def load_variants(
         if len(kinds) < len((common, method)):
             method = merged(common, method)
         for point in _points(grid):
-            flags = merged(overrides, _nested(point))
+            flags = merged(overrides, _nested(point)) if given_flags else {}
             given = merged({**values, "method": method}, _nested(point))
             label = "-".join([name, *(_in_a_name(key, value) for key, value in point.items())])
             try:
-                variants.append(Variant(label, run_config(given, path=path, flags=flags)))
+                variants.append(Variant(label, run_config(given, path=place, flags=flags)))
             except ConfigError as error:
                 faults[label] = error.message
     if faults:

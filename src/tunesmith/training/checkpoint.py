@@ -31,6 +31,7 @@ class State:
     misses: int = 0  # held-out losses since the best one
     step_seconds: float = 0.0  # spent in steps after the first two, and their tokens
     step_tokens: int = 0
+    hold_due: bool = False  # a stop came before the held-out loss of this step
     seconds: float = 0.0  # of all processes, from the first step of each to its last one kept
 
 
@@ -77,6 +78,26 @@ def _write(
         (into / STATE).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
     files.publish(folder, fill)
+
+
+def require_room(
+    folder: Path,
+    parameters: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    *,
+    keep: int,
+) -> None:
+    """Raise RunError where what is still to be written does not fit on the disk of ``folder``.
+
+    That is as many checkpoints as are kept, without those that are there, one more while an old
+    one is replaced, the tensors of the best one, and those of the result.
+    """
+    parts = [dict(parameters), *state_tensors(optimizer, parameters).values()]
+    sizes = [sum(t.numel() * t.element_size() for t in part.values()) for part in parts]
+    missing = max(0, keep - len(list(folder.glob("step-*")))) + 1
+    needed = missing * sum(sizes) + 2 * sizes[0]
+    files.require_space(folder.parent, needed, what="the run with its checkpoints")
+    files.require_file_size(folder.parent, max(sizes), what="a checkpoint")
 
 
 def newest(folder: Path) -> Path | None:

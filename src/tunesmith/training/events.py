@@ -16,7 +16,10 @@ class Planned(Event):
     tokens_per_micro_batch: int
     trainable_parameters: int
     peak_bytes: int  # expected
-    seconds: float  # expected
+    seconds: float  # expected, of the steps and the held-out losses between them
+    # Of what follows the last step: without a search for the adapter's scale, and with it.
+    evaluation_seconds: float = 0.0
+    evaluation_seconds_most: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,9 @@ from tunesmith.training.checkpoint import State
 from tunesmith.training.events import Ended, Planned
 from tunesmith.training.steps import Copies, Plan, StepRows, endless_steps, tokens_per_step
 
+# Seconds of a token of a held-out loss, as a share of one of a step (docs/log.md, "How long an
+# evaluation takes").
+HELD_OUT_SHARE = 0.43
 # A common beginning shorter than this is not worth a document of its own.
 SHARE_TOKENS = 8
 
@@ -92,6 +95,7 @@ class Member:
     """One adapter in training: its job and plan, its optimizer, and its position.
 
     ``error`` is why it ended where its loss was no number or exploded, or memory ran out.
+    ``evaluation_seconds``: what follows is expected to take from so long to so long.
     """
 
     job: Job
@@ -100,6 +104,7 @@ class Member:
     state: State = field(default_factory=lambda: State(step=0, tokens=0, train_loss=math.nan))
     ended: Ended | None = None
     error: RunError | None = None
+    evaluation_seconds: tuple[float, float] = (0.0, 0.0)
     earlier_seconds: float = field(init=False)  # of earlier processes
 
     def __post_init__(self) -> None:
@@ -137,6 +142,8 @@ def planned(member: Member) -> Planned:
     else:
         per_step = tokens_per_step(job.settings)
     per_step = min(per_step, int(job.rows.lengths.sum()))
+    low, high = member.evaluation_seconds
+    seconds = (plan.steps - state.step) * per_step + HELD_OUT_SHARE * _held_out_tokens(member)
     return Planned(
         steps=plan.steps,
         first_step=state.step,
@@ -144,5 +151,15 @@ def planned(member: Member) -> Planned:
         tokens_per_micro_batch=plan.tokens_per_micro_batch,
         trainable_parameters=job.adapter.size,
         peak_bytes=plan.peak_bytes,
-        seconds=(plan.steps - state.step) * per_step * plan.seconds_per_token,
+        seconds=seconds * plan.seconds_per_token,
+        evaluation_seconds=low,
+        evaluation_seconds_most=high,
     )
+
+
+def _held_out_tokens(member: Member) -> int:
+    """Tokens that the held-out losses of the steps to come read."""
+    job, done, steps = member.job, member.state.step, member.plan.steps
+    every = job.settings.evaluate_steps or job.settings.save_steps
+    times = steps // every - done // every + (steps % every > 0 and done < steps)
+    return times * int(job.held.lengths.sum()) if job.held is not None else 0

@@ -13,7 +13,7 @@ import torch
 
 from tunesmith.core.errors import MemoryRefusal, RunError
 from tunesmith.core.numbers import pluralize
-from tunesmith.core.progress import SILENT, Event, Progress
+from tunesmith.core.progress import SILENT, Cancelled, Event, Progress
 from tunesmith.engine import memory
 from tunesmith.engine.head import row_losses
 from tunesmith.engine.memory import release_freed_memory
@@ -45,11 +45,10 @@ def train(
     """
     going: list[Round] = []
     for member in members:
-        if (reason := _over(member)) is not None:
-            yield member, _end(member, reason)
-            continue
-        step = member.state.step
-        going.append(Round(member, member.job.steps(step), step, now()))
+        yield from _before(member, progress)
+        if member.ended is None:
+            step = member.state.step
+            going.append(Round(member, member.job.steps(step), step, now()))
     while going:
         for each in going:
             each.rows = next(each.order)
@@ -71,7 +70,7 @@ def train(
                 yield each.member, done
             # asked once, after the first step was reported
             is_cancelled = progress.is_cancelled if number == 0 else is_cancelled
-            for event in _after(each.member, is_cancelled=is_cancelled):
+            for event in _after(each.member, progress, is_cancelled=is_cancelled):
                 yield each.member, event
         going = [each for each in going if each.member.ended is None]
 
@@ -81,7 +80,20 @@ def _end(member: Member, reason: str) -> Ended:
     return member.ended
 
 
-def _after(member: Member, *, is_cancelled: bool) -> Iterator[Event]:
+def _before(member: Member, progress: Progress) -> Iterator[tuple[Member, Event]]:
+    """What precedes the first step: a held-out loss that a stop left out, or the end."""
+    if member.state.hold_due:
+        member.state, events = _hold(member.job, member.plan, member.state, progress)
+        yield from ((member, event) for event in events)
+        if member.state.hold_due:
+            yield member, _end(member, "stopped")
+            return
+        yield member, _save(member.job, member.adam, member.state)
+    if (reason := _over(member)) is not None:
+        yield member, _end(member, reason)
+
+
+def _after(member: Member, progress: Progress, *, is_cancelled: bool) -> Iterator[Event]:
     """What follows a step: the held-out loss, a checkpoint, the end, where they are due."""
     if member.error is not None:
         if member.state.step and math.isfinite(member.state.train_loss):
@@ -91,10 +103,10 @@ def _after(member: Member, *, is_cancelled: bool) -> Iterator[Event]:
     job, plan = member.job, member.plan
     every = job.settings.evaluate_steps or job.settings.save_steps
     if member.state.step % every == 0 or member.state.step == plan.steps:
-        member.state, events = _hold(job, plan, member.state)
+        member.state, events = _hold(job, plan, member.state, progress)
         yield from events
     step, reason = member.state.step, _over(member)
-    if is_cancelled and step < plan.steps:
+    if member.state.hold_due or (is_cancelled and step < plan.steps):
         reason = "stopped"
     if reason or step % job.settings.save_steps == 0:
         yield _save(job, member.adam, member.state)
@@ -157,11 +169,14 @@ def _step(each: Round, loss: float, seconds: float, now: Callable[[], float]) ->
     )
 
 
-def held_out_loss(job: Job, rows: Rows, *, tokens: int) -> float:
-    """Mean loss of rows in nats per supervised token, in constant memory."""
+def held_out_loss(job: Job, rows: Rows, *, tokens: int, progress: Progress = SILENT) -> float:
+    """Mean loss of rows in nats per supervised token, in constant memory; Cancelled between two
+    batches where that was asked for.
+    """
     lengths = rows.lengths.tolist()
     total, count = 0.0, 0.0
     for group in micro_batches(tuple(range(len(rows))), lengths, tokens=tokens):
+        progress.check()
         losses, weights = _loss_and_weight(job, rows, group)
         total, count = total + losses, count + weights
     return total / count
@@ -193,11 +208,18 @@ def _loss_and_weight(job: Job, rows: Rows, group: StepRows) -> tuple[float, floa
     return halves[0][0] + halves[1][0], halves[0][1] + halves[1][1]
 
 
-def _hold(job: Job, plan: Plan, state: State) -> tuple[State, list[Event]]:
-    """The held-out loss, the best checkpoint kept; nothing without held-out rows."""
+def _hold(job: Job, plan: Plan, state: State, progress: Progress) -> tuple[State, list[Event]]:
+    """The held-out loss, the best checkpoint kept; nothing without held-out rows.
+
+    Where it is cancelled it stays due, so that a resumed run has all losses of an unbroken one.
+    """
     if job.held is None:
         return state, []
-    loss = held_out_loss(job, job.held, tokens=plan.tokens_per_micro_batch)
+    try:
+        loss = held_out_loss(job, job.held, tokens=plan.tokens_per_micro_batch, progress=progress)
+    except Cancelled:
+        return replace(state, hold_due=True), []
+    state = replace(state, hold_due=False)
     best = math.isfinite(loss) and (state.best_loss is None or loss < state.best_loss)
     if not best:
         return replace(state, misses=state.misses + 1), [HeldOut(state.step, loss, best=False)]

@@ -1,0 +1,84 @@
+"""What is left of an evaluation, as work whose time can be estimated."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+
+from tunesmith.adapters.loaded_base import LoadedBase
+from tunesmith.config import EvaluateSettings
+from tunesmith.data.tokenizer import encode
+from tunesmith.evaluation.arms import BASE, Arm
+from tunesmith.evaluation.comparison import TUNED
+from tunesmith.evaluation.costs import STEPS
+from tunesmith.evaluation.duration import (
+    AnswersToCome,
+    EvaluationWork,
+    expected_length,
+    speed_of,
+    to_answer,
+)
+from tunesmith.evaluation.forgetting import ProbeRun
+from tunesmith.evaluation.measures import Measures
+from tunesmith.generation.decoder import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """The evaluation of an adapter (None: of the base, or the model as it is now).
+
+    ``references`` are the data's own answers, ``base`` the arms that the base answers.
+    """
+
+    loaded: LoadedBase
+    adapter: str | None
+    settings: EvaluateSettings
+    _: KW_ONLY
+    references: Sequence[str]
+    base: Mapping[str, Arm]
+    measures: Measures
+    probing: ProbeRun | None
+
+    def seconds(self, work: EvaluationWork) -> tuple[float, float]:
+        """From so many to so many, at the speed that this machine has now."""
+        prompts = self.base[BASE].prompts
+        speed = speed_of(self.loaded.engine, prompts, adapter=self.adapter)
+        return work.seconds(self.loaded.engine, speed)
+
+    def work(
+        self,
+        arms: Mapping[str, Arm],
+        waiting: Sequence[tuple[str, Prompt]],
+        *,
+        scored: int,
+        scales: bool = False,
+    ) -> EvaluationWork:
+        """What is to be done for these arms, of whose answers some are ``waiting``.
+
+        Probes are ``scored`` so many times; ``scales``: a search for a scale may come.
+        """
+        longest, rows = self.settings.max_new_tokens, self.settings.timed_rows
+        references = encode(self.loaded.base.tokenizer, list(self.references))
+        own = sum(map(len, references)) / len(references)
+        lengths = {name: expected_length(name, own, longest) for name in (*arms, *self.base)}
+        prompts = [prompt for _, prompt in waiting]
+        requests = [arm.prompt_tokens + arm.virtual_tokens for arm in arms.values()]
+        has_tuned, measures = TUNED in arms, self.measures
+        return EvaluationWork(
+            answers=[to_answer(prompts, [lengths[name] for name, _ in waiting], longest=longest)],
+            facts=measures.facts_to_come(self.base[BASE], own, tuned=has_tuned),
+            again=measures.again_to_come({**self.base, **arms}, lengths),
+            scored=scored * self.probing.tokens(self.adapter) if self.probing else 0,
+            row_tokens=measures.tokens_to_come(tuned=has_tuned),
+            singles=(
+                (rows + 1) * (1 + STEPS) * len(requests) if rows else 0,
+                (rows + 1) * sum(requests) if rows else 0.0,
+            ),
+            scaling=self._scaling(arms[TUNED], lengths[TUNED]) if scales else (0, ()),
+        )
+
+    def _scaling(self, tuned: Arm, length: float) -> tuple[int, Sequence[AnswersToCome]]:
+        """Tokens of probes, and the answers at two scales, that a search for a scale takes."""
+        wanted = self.settings.forgetting
+        if self.probing is None or wanted is None or wanted.scale == "none":
+            return 0, ()
+        again = to_answer(tuned.prompts, length, longest=self.settings.max_new_tokens)
+        return self.probing.tokens_of_search(self.adapter), (again, again)

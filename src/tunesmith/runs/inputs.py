@@ -1,0 +1,96 @@
+"""Is what a command names there? Answered by files alone, before anything heavy is imported."""
+
+from pathlib import Path
+
+from tunesmith.config.methods import AnyMethod, init_path
+from tunesmith.config.run import DataSettings, DataSource, RunConfig
+from tunesmith.core.errors import ConfigError, RunError
+from tunesmith.data.faults import RowReport, refuse
+from tunesmith.data.read import SourceRequest, read_rows
+from tunesmith.data.records import exists, options_of
+from tunesmith.models.catalog import require_base_name
+from tunesmith.runs.folder import RunFolder
+from tunesmith.runs.locate import locate, require_known
+
+COMPARISON = "comparison.json"
+
+
+def require_inputs(config: RunConfig, *, is_named: bool = True, is_new: bool = True) -> None:
+    """Raise what a run of this config would be refused for by the files that it names.
+
+    ``is_named``: its base is a name, and not a model in memory. ``is_new``: its folder must be
+    free.
+    """
+    require_files(config.data)
+    require_init(config.method)
+    if is_named:
+        require_base_name(config.model)
+    if is_new and config.out is not None:
+        RunFolder(Path(config.out)).require_free()
+
+
+def source_request(settings: DataSettings, source: DataSource) -> SourceRequest:
+    """How the settings read a source; its own options override those for all."""
+    columns = settings.map if source.map is None else source.map
+    format = source.format or settings.format
+    return SourceRequest(source.path, format, columns, options_of(settings, source))
+
+
+def require_files(settings: DataSettings) -> None:
+    """Raise DataError where files of the data are missing, before anything is written or loaded."""
+    report = RowReport()
+    for source in (*settings.sources, *([settings.held] if settings.held else [])):
+        if not exists(source.path):
+            _, _, rows = read_rows(source_request(settings, source))  # has the words for it
+            for outcome in rows:
+                report.add(outcome)
+    refuse(report.faults)
+
+
+def require_init(settings: AnyMethod) -> None:
+    """Raise ConfigError where method.init names a folder that is not there."""
+    path = init_path(settings)
+    if path and not Path(path).expanduser().is_dir():
+        raise ConfigError(
+            f"method.init: there is not a folder {path}.",
+            remedy="Name the folder to continue from, or a start that `tunesmith train --help` "
+            "lists.",
+        )
+
+
+def run_of(target: str) -> RunFolder | None:
+    """The run that a name means, be it the folder of its result; None for anything else."""
+    folder = Path(target).expanduser()
+    if folder.name in ("adapter", "model") and (folder.resolve().parent / "config.yaml").is_file():
+        folder = folder.parent
+    return RunFolder(folder) if (folder / "config.yaml").is_file() else None
+
+
+def require_target(target: str, data: str | None, *, is_named: bool = True) -> None:
+    """Raise where nothing that can be evaluated has this name, or there is no file ``data``.
+
+    ``is_named``: it is a name, and not a model in memory.
+    """
+    run = run_of(target)
+    if run is not None:
+        run.require_trained()
+    elif data is None:
+        raise ConfigError(
+            f"{target} is not a run (no config.yaml), so it has no held-out rows of its own.",
+            remedy="`tunesmith runs list` shows the runs. For an adapter or a model name a file "
+            "with questions and answers: --data FILE.",
+        )
+    elif is_named:
+        require_known(target)
+        locate(target)
+    if data is not None:
+        require_files(DataSettings(train=data))
+
+
+def require_comparison(out: Path) -> None:
+    """Raise RunError where no comparison lies in this folder."""
+    if not (out / COMPARISON).is_file():
+        raise RunError(
+            f"{out} holds no comparison: {COMPARISON} is missing.",
+            remedy="A single run is resumed with `tunesmith train --resume RUN`.",
+        )

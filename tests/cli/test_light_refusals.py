@@ -1,0 +1,75 @@
+"""What files alone can refuse is refused before torch is imported: in an instant, not in eight
+seconds.
+"""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+TAKEN, ROWS = "taken", "rows.jsonl"
+CASES = {
+    ("chat", "nope"): "nope is no run, adapter or base: there is no such folder, nor runs/nope.",
+    ("chat", "runs/nope"): "runs/nope is no run, adapter or base: there is no such folder.",
+    ("chat", "--adapter", "nope"): "nope is not an adapter",
+    ("runs", "show", "nope"): "nope is not a run",
+    ("report", "nope"): "nope holds no run",
+    ("train", "--resume", "nope"): "nope holds no run",
+    ("train", "--data", "nope.jsonl"): "nope.jsonl: does not exist",
+    ("train", "nope.yaml"): "nope.yaml: cannot be read",
+    ("train", "--data", ROWS, "--model", "nope"): "'nope' is not a folder, .gguf file or known",
+    ("train", "--data", ROWS, "--model", "runs/nope"): "'runs/nope' is not a folder",
+    ("train", "--data", ROWS, "--out", TAKEN): "taken is not empty and holds no run",
+    ("train", "--data", ROWS, "--method.init", "nope"): "method.init: there is not a folder nope",
+    ("train", "--data", ROWS, "--method.rank", "x"): "--method.rank: ",
+    ("evaluate", "nope"): "nope is not a run",
+    ("evaluate", "nope", "--data", ROWS): "nope is no run, adapter or base",
+    ("evaluate", TAKEN, "--data", "nope.jsonl"): "nope.jsonl: does not exist",
+    ("compare", "--data", "nope.jsonl", "--methods", "lora,prompt"): "nope.jsonl: does not exist",
+    ("compare", "--resume", "nope"): "nope holds no comparison",
+    ("data", "curve", "--data", "nope.jsonl"): "nope.jsonl: does not exist",
+    ("data", "curve", "--resume", "nope"): "nope holds no comparison",
+    ("adapters", "show", "nope"): "nope is not an adapter",
+    ("adapters", "verify", "nope"): "nope is not an adapter",
+    ("adapters", "export", "nope", "--to", "gguf", "--out", "o"): "nope is not an adapter",
+    ("adapters", "conflicts", "nope", "no"): "nope is not an adapter",
+    ("adapters", "merge", "nope", "no", "--method", "ties", "--out", "o"): "nope is not an adapter",
+}
+SCRIPT = """
+import contextlib, io, json, sys
+from tunesmith.cli.main import main
+found = []
+for words in json.loads(sys.stdin.read()):
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        status = main(words)
+    found.append([status, said.getvalue(), "torch" in sys.modules])
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory):
+    """Every command line in one process: its status, what it says, and whether torch is there."""
+    folder = tmp_path_factory.mktemp("empty")
+    (folder / TAKEN).mkdir()
+    (folder / TAKEN / "mine").write_text("")
+    (folder / ROWS).write_text('{"prompt": "a", "completion": "b"}\n' * 9)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        cwd=folder,
+        input=json.dumps(list(CASES)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return dict(zip(CASES, json.loads(done.stdout), strict=True))
+
+
+@pytest.mark.parametrize("words", CASES, ids=" ".join)
+def test_it_is_refused_before_torch_is_imported(words, refused):
+    status, said, has_torch = refused[words]
+    assert CASES[words] in said
+    assert status == 1
+    assert not has_torch
