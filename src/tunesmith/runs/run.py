@@ -38,13 +38,12 @@ from tunesmith.runs.neighbours import announced
 from tunesmith.runs.result import open_for
 from tunesmith.runs.rows import load_rows_for, report_rows
 from tunesmith.runs.selection import ChosenCheckpoint, choose_kept, find_scale, kept_checkpoints
-from tunesmith.runs.started import StartedRun, begin
+from tunesmith.runs.started import StartedRun, begin, with_length
 from tunesmith.runs.summary import RunSummary, complete_summary
 from tunesmith.training import checkpoint, optimizer
 from tunesmith.training.checkpoint import State
 from tunesmith.training.events import BestCheckpoint, ScaledDown
 from tunesmith.training.job import Job, Member, planned
-from tunesmith.training.length import choose_length
 from tunesmith.training.loop import held_out_loss, train
 from tunesmith.training.measure import make_plan, plan_beside
 from tunesmith.training.steps import Plan
@@ -177,18 +176,6 @@ def prepare(
         keep_plan=run.folder.write_plan,
     )
     return PreparedRun(run, loaded, evaluator, job)
-
-
-def with_length(run: StartedRun, rows: RunRows) -> StartedRun:
-    """The run with its step size and passes chosen; its folder's config has them from now on."""
-    has_held, lengths = rows.held is not None, rows.train.lengths
-    found = choose_length(run.config.train, lengths, has_held=has_held, copies=rows.copies)
-    if found.reason is None:
-        return run
-    run.progress.notice("length", found.reason)
-    config = run.config.model_copy(update={"train": found.settings})
-    run.folder.write_config(config.model_dump(mode="json", by_alias=True))
-    return replace(run, config=config)
 
 
 def build_optimizer(prepared: PreparedRun) -> torch.optim.Optimizer:

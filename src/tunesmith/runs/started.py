@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 
 from tunesmith.config import RunConfig
 from tunesmith.core.progress import Event, Notice, Progress
+from tunesmith.data.dataset import RunRows
 from tunesmith.runs.folder import RunFolder, curves_of
+from tunesmith.training.length import choose_length
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +36,15 @@ def begin(config: RunConfig, folder: RunFolder, progress: Progress) -> StartedRu
 
     recording = replace(progress, on_event=record, threads=config.train.threads)
     return StartedRun(config, folder, recording, notices, time.perf_counter())
+
+
+def with_length(run: StartedRun, rows: RunRows) -> StartedRun:
+    """The run with its step size and passes chosen; its folder's config has them from now on."""
+    has_held, lengths = rows.held is not None, rows.train.lengths
+    found = choose_length(run.config.train, lengths, has_held=has_held, copies=rows.copies)
+    if found.reason is None:
+        return run
+    run.progress.notice("length", found.reason)
+    config = run.config.model_copy(update={"train": found.settings})
+    run.folder.write_config(config.model_dump(mode="json", by_alias=True))
+    return replace(run, config=config)
