@@ -1,5 +1,6 @@
 """How an adapter is written for each program: the folder, what runs it, and the next commands."""
 
+import dataclasses
 import shlex
 import tempfile
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from tunesmith.exports import adapter_folder, ollama
 from tunesmith.exports.gguf_model import REMEDY, NumberFormat, write_adapter, write_model
 from tunesmith.methods.adapter import Adapter
 from tunesmith.models.load import read_config, read_tokenizer, stop_ids_in
+from tunesmith.models.names import portable_name
 from tunesmith.models.supported import is_four_bit
 from tunesmith.runs.fit import Verified
 
@@ -71,7 +73,7 @@ class ExportedFolder:
 
 def write_peft(job: ExportJob) -> ExportedFolder:
     """A folder that PEFT loads."""
-    adapter_folder.write_peft(job.adapter, job.out, dtype=_dtype(job.dtype))
+    adapter_folder.write_peft(job.adapter, job.out, dtype=_dtype(job.dtype), origin=_origin(job))
     line = f'PeftModel.from_pretrained(base, "{job.out}")'
     return ExportedFolder("peft", False, next=(line,))
 
@@ -82,7 +84,9 @@ def write_vllm(job: ExportJob) -> ExportedFolder:
     if job.merged:
         written = write_merged(job)
         return ExportedFolder("transformers", True, written.notes, (f"vllm serve {out}",))
-    rank = adapter_folder.write_vllm(job.adapter, job.out, dtype=_dtype(job.dtype))
+    rank = adapter_folder.write_vllm(
+        job.adapter, job.out, dtype=_dtype(job.dtype), origin=_origin(job)
+    )
     notes = ["vLLM itself was not run: PEFT reads the same folder."]
     if job.four_bit:
         notes.append("It was trained over a 4-bit base; over another one its answers differ.")
@@ -165,16 +169,26 @@ def _merge(job: ExportJob, out: Path, dtype: str | None) -> None:
     """The merged model in ``out``: from the files alone, or over a loaded 4-bit base."""
     own = store.token_ids(job.adapter)
     tokenizer = read_tokenizer(job.adapter, trust_remote_code=False) if own else None
-    base, kind = job.verified.base, store.settings_of(job.adapter).kind
-    origin = read_origin(job.adapter) or Origin(base.name, base.sha256, kind)
     number_format = _dtype(dtype) or job.verified.skeleton.compute_dtype
-    target = Target(out, dtype=number_format, source=job.base, origin=origin, tokenizer=tokenizer)
+    target = Target(
+        out, dtype=number_format, source=job.base, origin=_origin(job), tokenizer=tokenizer
+    )
     job.progress.phase("Merging the adapter into its base, a tensor at a time.")
     if job.four_bit:
         loaded, adapter = open_in_fp32(job, four_bit=True)
         merge.save(loaded.engine, adapter, target)
     else:
         merge.save_stored(job.verified.skeleton, job.adapter, target)
+
+
+def _origin(job: ExportJob) -> Origin:
+    """The base by its name of this adapter, as it is here, and the kind of its method."""
+    found, base = read_origin(job.adapter), job.verified.base
+    if found is None:
+        return base.origin(store.settings_of(job.adapter).kind)
+    here = base.origin(found.kind)
+    hub_id = found.hub_id or here.hub_id
+    return dataclasses.replace(here, base=portable_name(found.base), hub_id=hub_id)
 
 
 def open_in_fp32(

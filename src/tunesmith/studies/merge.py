@@ -128,7 +128,7 @@ def named(
 ) -> Named:
     """The adapters of these folders or runs, each of weight 1 unless weights are given.
 
-    ``force``: bases of which only the names differ are one.
+    ``force``: bases of which only the names differ are one, and changed files are meant.
 
     Raises AdapterError for what is no LoRA to be added up and for different bases, UsageError
     for another number of weights.
@@ -140,7 +140,7 @@ def named(
             remedy="Give a weight for each adapter, as in --weights 1,0.5.",
         )
     folders = adapter_folders(words)
-    read = {name: sources.read(path) for name, path in folders.items()}
+    read = {name: sources.read(path, trusted=force) for name, path in folders.items()}
     require_alike(list(read.values()), trust_bases=force)
     return Named(
         words, folders, WeightedBlend(read, list(weights) or [1.0] * len(words), seed, force)

@@ -5,7 +5,7 @@ import heapq
 import json
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -15,6 +15,7 @@ from tunesmith.core.numbers import pluralize
 from tunesmith.core.phrases import shorten
 from tunesmith.data.faults import Note
 from tunesmith.data.quality.text import DataFinding, Seen, digest, fold, mixed
+from tunesmith.data.rows import Conversation
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
@@ -101,6 +102,19 @@ def language_of(text: str) -> str | None:
         return None
     language, sure = _identifier().classify(text[:LOOKED_AT])
     return str(language) if sure >= SURE else None
+
+
+MAX_ASKED = 200  # rows: enough to find a language that a tenth of them are in
+
+
+def languages_of(rows: Sequence[Conversation]) -> dict[str, int]:
+    """How many answers, of at most ``MAX_ASKED`` evenly spread rows, are in each language.
+
+    By ISO 639 code, the most frequent first; answers that are too short or no prose do not count.
+    """
+    chosen = rows[:: max(1, -(-len(rows) // MAX_ASKED))]
+    answers = (row.messages[row.supervised[-1]].content for row in chosen if row.supervised)
+    return dict(Counter(filter(None, map(language_of, answers))).most_common())
 
 
 def _from_json(text: str) -> object:
