@@ -19,8 +19,8 @@ from tunesmith.runs.result import open_for
 from tunesmith.studies.merge import Named, named
 from tunesmith.studies.tasks import Keeping, Task, read_task, runs_of
 
-KINDS = ("linear", "ties", "magnitude", "dare", "sce")
-RANKS = (576, 128, 64, 32, 16, 8)  # the largest is the width of SmolLM2-135M: nothing is cut
+KINDS = ("ties", "linear", "dare", "magnitude")
+RANKS = (576, 64, 32, 16, 8)  # the largest is the width of SmolLM2-135M: nothing is cut
 ROWS = 30
 
 

@@ -12,11 +12,12 @@ import torch
 from tunesmith.adapters import merge, store
 from tunesmith.adapters.folder import Origin, read_origin
 from tunesmith.adapters.loaded_base import LoadedBase, attach_folder, open_base
-from tunesmith.adapters.merge import Target
+from tunesmith.adapters.merge import Into, MergedModel, Target
 from tunesmith.core import files
 from tunesmith.core.progress import Progress
 from tunesmith.exports import adapter_folder, ollama
 from tunesmith.exports.gguf_model import REMEDY, NumberFormat, write_adapter, write_model
+from tunesmith.exports.llama_process import KQuant, write_k_quant
 from tunesmith.methods.adapter import Adapter
 from tunesmith.models.load import read_config, read_tokenizer, stop_ids_in
 from tunesmith.models.names import portable_name
@@ -31,11 +32,16 @@ BASE_GGUF = (
     "--to ollama writes it, as model.gguf, beside the adapter."
 )
 MODEL_FILE, ADAPTER_FILE = "model.gguf", "adapter.gguf"
+Quantization = Literal["q8_0"] | KQuant
 
 
 @dataclass(frozen=True, slots=True)
 class ExportJob:
-    """An adapter that fits its base, with the output folder and form."""
+    """An adapter that fits its base, with the output folder and form.
+
+    ``quantize``: the format of a GGUF model's weights in fewer bits. ``into``: which base a merge
+    is into, where that is 4-bit.
+    """
 
     verified: Verified
     out: Path
@@ -43,6 +49,8 @@ class ExportJob:
     merged: bool
     trained_over_four_bit: bool
     progress: Progress
+    quantize: Quantization | None = None
+    into: Into = "trained"
 
     @property
     def adapter(self) -> Path:
@@ -104,9 +112,10 @@ def _known_elsewhere(job: ExportJob) -> str:
 
 def write_merged(job: ExportJob) -> ExportedFolder:
     """A model's folder, with tokenizer, chat template and generation config."""
-    _merge(job, job.out, job.dtype)
+    merged = _merge(job, job.out, job.dtype)
     line = f"tunesmith chat {shlex.quote(str(job.out))}"
-    return ExportedFolder("transformers", True, next=(line,))
+    notes = (merged.sentence(),) if merged.four_bit else ()
+    return ExportedFolder("transformers", True, notes, next=(line,))
 
 
 def write_gguf(job: ExportJob) -> ExportedFolder:
@@ -161,11 +170,15 @@ def _gguf(job: ExportJob, into: Path) -> None:
 
 
 def _write_model(job: ExportJob, folder: Path, into: Path) -> None:
-    number_format = FORMATS[job.dtype or MODEL_FORMAT]
-    write_model(folder, into / MODEL_FILE, number_format=number_format, progress=job.progress)
+    path = into / MODEL_FILE
+    if job.quantize is None or job.quantize == "q8_0":
+        number_format = job.quantize or FORMATS[job.dtype or MODEL_FORMAT]
+        write_model(folder, path, number_format=number_format, progress=job.progress)
+    else:
+        write_k_quant(folder, path, job.quantize, progress=job.progress)
 
 
-def _merge(job: ExportJob, out: Path, dtype: str | None) -> None:
+def _merge(job: ExportJob, out: Path, dtype: str | None) -> MergedModel:
     """The merged model in ``out``: from the files alone, or over a loaded 4-bit base."""
     own = store.token_ids(job.adapter)
     tokenizer = read_tokenizer(job.adapter, trust_remote_code=False) if own else None
@@ -176,9 +189,8 @@ def _merge(job: ExportJob, out: Path, dtype: str | None) -> None:
     job.progress.phase("Merging the adapter into its base, a tensor at a time.")
     if job.four_bit:
         loaded, adapter = open_in_fp32(job, four_bit=True)
-        merge.save(loaded.engine, adapter, target)
-    else:
-        merge.save_stored(job.verified.skeleton, job.adapter, target)
+        return merge.save(loaded.engine, adapter, target)
+    return merge.save_stored(job.verified.skeleton, job.adapter, target)
 
 
 def _origin(job: ExportJob) -> Origin:
