@@ -1,27 +1,34 @@
 """`python -m benchmarks.merge_rank RUN RUN`: what cutting a merge to a rank costs.
 
-Every method's combination of the runs' adapters is written with falling ranks, and the held-out
-answers of each run are read with it. A line has the method, the rank, the error that `adapters
-merge` prints (||D - s B A|| / ||D||), and for each run how many nats a token the cut adds: the loss
-at this rank minus that of the same combination at the largest rank, which holds all of it.
+Every method's combination of the runs' adapters is merged into the base (in fp32) as it is, then
+written as an adapter of falling ranks; the held-out answers of each run are read with all of them.
+A line has the method, the rank, the error that `adapters merge` prints (||D - s B A|| / ||D||), and
+for each run how many nats a token the cut adds: the loss at this rank minus that of the whole.
 """
 
 import argparse
+import contextlib
+import statistics
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
-from tunesmith.adapters import combine_rules, combined
-from tunesmith.adapters.combined import Fit
-from tunesmith.core.progress import SILENT
-from tunesmith.runs.result import open_for
-from tunesmith.studies.merge import Named, named
-from tunesmith.studies.tasks import Keeping, Task, read_task, runs_of
+import numpy as np
+import torch
 
-KINDS = ("ties", "linear", "dare", "magnitude")
-RANKS = (576, 64, 32, 16, 8)  # the largest is the width of SmolLM2-135M: nothing is cut
-ROWS = 30
+from tunesmith.adapters import combine_rules, combined
+from tunesmith.adapters.combined import Combination, Fit
+from tunesmith.adapters.loaded_base import LoadedBase, attach_folder
+from tunesmith.core.progress import SILENT
+from tunesmith.evaluation.likelihoods import losses_of_rows
+from tunesmith.runs.result import open_for
+from tunesmith.studies.merge import named
+from tunesmith.studies.tasks import Task, read_task, runs_of
+
+KINDS = ("ties", "dare", "magnitude", "sce")
+RANKS = (64, 32, 16, 8)
+ROWS = 30  # held-out answers of a run
 
 
 def main() -> int:
@@ -30,31 +37,54 @@ def main() -> int:
     parser.add_argument("runs", nargs="+", help="folders of two or more runs over one base")
     adapters = named(parser.parse_args().runs)
     runs = runs_of(adapters.folders)
-    loaded = open_for(next(iter(runs.configs.values())), progress=SILENT)
-    tasks = [
+    first = next(iter(runs.configs.values())).model_copy(update={"dtype": "float32"})
+    loaded = open_for(first, progress=SILENT)
+    found = [
         read_task(name, config, loaded, limit=ROWS, progress=SILENT)
         for name, config in runs.configs.items()
     ]
-    keeping = Keeping(loaded, [each for each in tasks if isinstance(each, Task)], adapters.folders)
+    tasks = {task.name: task for task in found if isinstance(task, Task)}
+    rows = {
+        name: task.rows.take(np.arange(min(ROWS, len(task.rows)))) for name, task in tasks.items()
+    }
+
+    def losses(adapter: str | None) -> dict[str, float]:
+        return {
+            name: statistics.mean(losses_of_rows(loaded, each, adapter=adapter))
+            for name, each in rows.items()
+        }
+
     for kind in KINDS:
-        whole: Mapping[str, float] | None = None
+        combination = adapters.blend.combination(combine_rules.made(kind, None))
+        with _merged(loaded, combination):
+            whole = losses(None)
         for rank in RANKS:
-            error, lost = _measured(adapters, keeping, kind, rank)
-            whole = whole or lost
-            added = "\t".join(f"{name} {lost[name] - whole[name]:+.3f}" for name in lost)
-            sys.stdout.write(f"{kind}\t{rank}\t{error:.3f}\t{added}\n")
+            with tempfile.TemporaryDirectory() as scratch:
+                made = combined.save(Path(scratch, "made"), combination, Fit(rank=rank))
+                adapter = attach_folder(loaded, made.folder, name="made")
+                cut = losses("made")
+                adapter.detach()
+            added = "\t".join(f"{name} {cut[name] - whole[name]:+.3f}" for name in cut)
+            sys.stdout.write(f"{kind}\t{rank}\t{made.errors.overall:.3f}\t{added}\n")
             sys.stdout.flush()
     return 0
 
 
-def _measured(
-    adapters: Named, keeping: Keeping, kind: str, rank: int
-) -> tuple[float, Mapping[str, float]]:
-    """The relative error of a combination at a rank, and the nats a token that each run loses."""
-    with tempfile.TemporaryDirectory() as scratch:
-        combination = adapters.blend.combination(combine_rules.made(kind, None))
-        made = combined.save(Path(scratch, "made"), combination, Fit(rank=rank))
-        return made.errors.overall, keeping.lost(made.folder)
+@contextlib.contextmanager
+def _merged(loaded: LoadedBase, combination: Combination) -> Iterator[None]:
+    """Inside, the base's weights have the whole combination added."""
+    parameters = dict(loaded.engine.model.named_parameters())
+    changes = combination.changes(loaded.engine)
+    kept = {name: parameters[name].detach().clone() for name in changes}
+    with torch.no_grad():
+        for name, change in changes.items():
+            parameters[name].copy_(change(kept[name].float()))
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, weight in kept.items():
+                parameters[name].copy_(weight)
 
 
 if __name__ == "__main__":

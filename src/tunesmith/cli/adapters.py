@@ -25,8 +25,8 @@ SameBase = Annotated[
     bool,
     typer.Option(
         "--force",
-        help="A base that differs only in its name is the right one, and files of an adapter that "
-        "are not as they were written are meant to be so.",
+        help="A base that differs only in its name is the right one, and changed files of an "
+        "adapter are meant.",
     ),
 ]
 Rows = Annotated[

@@ -147,7 +147,7 @@ def chat(  # noqa: PLR0913  # one parameter for each flag
         typer.Option(
             "--force",
             help="Take a base that an adapter knows under another name, and an adapter whose files "
-            "are not as they were written.",
+            "were changed.",
         ),
     ] = False,
     as_json: AsJson = False,

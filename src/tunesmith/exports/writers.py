@@ -184,7 +184,12 @@ def _merge(job: ExportJob, out: Path, dtype: str | None) -> MergedModel:
     tokenizer = read_tokenizer(job.adapter, trust_remote_code=False) if own else None
     number_format = _dtype(dtype) or job.verified.skeleton.compute_dtype
     target = Target(
-        out, dtype=number_format, source=job.base, origin=_origin(job), tokenizer=tokenizer
+        out,
+        job.into,
+        number_format,
+        source=job.base,
+        origin=_origin(job),
+        tokenizer=tokenizer,
     )
     job.progress.phase("Merging the adapter into its base, a tensor at a time.")
     if job.four_bit:

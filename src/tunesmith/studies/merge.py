@@ -12,7 +12,7 @@ from tunesmith.adapters.sources import require_alike
 from tunesmith.config.methods import needs_four_bit
 from tunesmith.core import files
 from tunesmith.core.errors import AdapterError, UsageError
-from tunesmith.core.numbers import pluralize
+from tunesmith.core.numbers import percent, pluralize
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.evaluation.intervals import Interval
 from tunesmith.methods import table
@@ -32,6 +32,8 @@ from tunesmith.studies.candidates import (
 from tunesmith.studies.tasks import ALONE, Keeping, Runs, TaskScores, read_task, runs_of, try_all
 
 ROWS = 100  # held-out rows of each adapter that are asked
+EXACT = ("linear", "knots")  # methods whose result fits the ranks of all adapters together
+LARGE_ERROR = 0.5  # PLACEHOLDER
 MAX_DROP = 10.0  # points that the worst adapter's score may lose
 
 
@@ -91,6 +93,27 @@ class Merged:
     candidate: Candidate
     trial: Trial | None = None
 
+    @property
+    def advice(self) -> str | None:
+        """What a large error means and what to do; None where it is small, or was measured."""
+        made, recipe = self.candidate.made, self.candidate.recipe
+        error, rank = made.errors.overall, max(made.ranks.values())
+        if error < LARGE_ERROR or self.trial is not None:
+            return None
+        whole = self.named.blend.rank
+        if recipe.name in EXACT:
+            more = f"`--rank {whole}` stores all of it"
+        else:
+            more = (
+                f"`--rank {2 * rank}` stores more, and `--method {EXACT[0]}` or `{EXACT[1]}` fit "
+                f"rank {whole} without a loss"
+            )
+        return (
+            f"An error of {percent(error)} is large: rank {rank} holds {percent(1 - error**2)} of "
+            f"what `{recipe.name}` makes of the adapters (of its squares), and each skill may "
+            f"suffer. {more}; `--auto` measures what every method costs each skill."
+        )
+
     def to_json(self) -> dict[str, object]:
         """The documented keys; ``largest_difference`` is the error of the layer that loses most."""
         made, found = self.candidate.made, self.candidate.to_json()
@@ -102,6 +125,7 @@ class Merged:
             "bytes": made.bytes,
             "largest_difference": max(made.errors.layers.values()),
             "error": made.errors.overall,
+            "advice": self.advice,
             "name": found["name"],
             "method": found["method"],
             "rank": found["rank"],
