@@ -239,4 +239,4 @@ def _card(combination: Combination, errors: RelativeError, base: str) -> str:
     text += f"{parts}\n\n"
     text += f"Method: {method}, seed {combination.seed}. "
     text += f"Relative error of the stored product, ||D - s B A|| / ||D||: {errors.overall:.2e}."
-    return card_text(text, base=base, more={"tags": ["lora"]})
+    return card_text(text, base=base, more={"tags": [table.COMBINED_KIND]})

@@ -156,7 +156,7 @@ def _method(records: Records) -> str:
 
 def _settings(values: Mapping[str, Any]) -> str:
     """`lora, rank 16, alpha 32`: what is set of a method; a path by its last part."""
-    kind = values.pop("kind", "lora")
+    kind = values.pop("kind", None)
     shown = [
         f"{key} {_plain(value)}"
         for key, value in values.items()

@@ -26,14 +26,13 @@ from tunesmith.evaluation.measures import KnownBase, Tuned
 from tunesmith.evaluation.overfitting import choice_text
 from tunesmith.methods import table
 from tunesmith.runs import result
-from tunesmith.runs.card import update_card
 from tunesmith.runs.evaluation_files import training_history, write_evaluation
 from tunesmith.runs.folder import RunFolder, alone, curves_of, free_folder, name_of_rows
 from tunesmith.runs.neighbours import announced
 from tunesmith.runs.result import open_for
 from tunesmith.runs.rows import load_rows_for, report_rows, require_files
 from tunesmith.runs.selection import ChosenCheckpoint, choose_kept, find_scale, kept_checkpoints
-from tunesmith.runs.summary import RunSummary, complete_summary
+from tunesmith.runs.summary import RunSummary, complete_summary, write_summary
 from tunesmith.training import checkpoint, optimizer
 from tunesmith.training.checkpoint import State
 from tunesmith.training.events import BestCheckpoint, ScaledDown
@@ -280,8 +279,7 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
         answers=found.answers if found else None,
         train_losses=found.train_losses if found else None,
     )
-    files.write_json(run.folder.summary, summary.to_json())
-    update_card(run.folder)
+    write_summary(run.folder, summary)
     return summary
 
 
