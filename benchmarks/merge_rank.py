@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from tunesmith.adapters import combine_rules, combined
@@ -28,7 +27,7 @@ from tunesmith.studies.tasks import Task, read_task, runs_of
 
 KINDS = ("ties", "dare", "magnitude", "sce")
 RANKS = (64, 32, 16, 8)
-ROWS = 30  # held-out answers of a run
+ROWS = 30  # held-out answers of a run, as `studies.tasks` reads them
 
 
 def main() -> int:
@@ -44,14 +43,11 @@ def main() -> int:
         for name, config in runs.configs.items()
     ]
     tasks = {task.name: task for task in found if isinstance(task, Task)}
-    rows = {
-        name: task.rows.take(np.arange(min(ROWS, len(task.rows)))) for name, task in tasks.items()
-    }
 
     def losses(adapter: str | None) -> dict[str, float]:
         return {
-            name: statistics.mean(losses_of_rows(loaded, each, adapter=adapter))
-            for name, each in rows.items()
+            name: statistics.mean(losses_of_rows(loaded, task.rows, adapter=adapter))
+            for name, task in tasks.items()
         }
 
     for kind in KINDS:

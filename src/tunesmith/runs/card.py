@@ -135,7 +135,7 @@ def _forgetting(evaluation: Document) -> str:
 
 def _method(records: Records) -> str:
     """Settings that are set, and how much was trained."""
-    method, train = (dict(records.config.get(key) or {}) for key in ("method", "train"))
+    method, train = (records.config.get(key) or {} for key in ("method", "train"))
     summary, last = records.summary, records.metrics[-1] if records.metrics else {}
     rate = max((float(step["lr"]) for step in records.metrics), default=None)
     facts = {
@@ -156,13 +156,12 @@ def _method(records: Records) -> str:
 
 def _settings(values: Mapping[str, Any]) -> str:
     """`lora, rank 16, alpha 32`: what is set of a method; a path by its last part."""
-    kind = values.pop("kind", None)
     shown = [
         f"{key} {_plain(value)}"
         for key, value in values.items()
-        if value not in (None, False, [], {}, 0, 0.0)
+        if key != "kind" and value not in (None, False, [], {}, 0, 0.0)
     ]
-    return ", ".join([str(kind), *shown])
+    return ", ".join([str(values.get("kind")), *shown])
 
 
 def _plain(value: object) -> str:
