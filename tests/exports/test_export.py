@@ -17,10 +17,12 @@ from tunesmith.adapters.loaded_base import open_base
 from tunesmith.config.methods import LoraSettings, PromptSettings, PTuningSettings
 from tunesmith.core.errors import AdapterError, UsageError
 from tunesmith.core.files import sha256_of
+from tunesmith.core.progress import Notice, Progress
 from tunesmith.data.tokenizer import add_tokens_
-from tunesmith.exports import compare_folder
+from tunesmith.exports import compare_folder, writers
 from tunesmith.exports import export as export_check
 from tunesmith.exports.export import ExportOrder, export_adapter
+from tunesmith.exports.gguf_model import GgufFile
 from tunesmith.exports.llama_process import find_python
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Words
@@ -179,6 +181,15 @@ def test_a_gguf_model_is_written_in_8_bits(to, merged, adapters, tmp_path):
         for name, more in (("f16", {"prompts": 0}), ("q8", {"prompts": 0, "quantize": "q8_0"}))
     ]
     assert sizes[1] < sizes[0]
+
+
+def test_tensors_that_8_bits_do_not_fit_are_reported(adapters, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(writers, "write_model", lambda _, path, **__: GgufFile(path, ("a", "b")))
+    order = ExportOrder("gguf", tmp_path / "out", merged=True, prompts=0, quantize="q8_0")
+    export_adapter(find_adapter(str(adapters / "lora")), order, progress=Progress(told.append))
+    (notice,) = [each.message for each in told if isinstance(each, Notice)]
+    assert notice == "2 tensors of model.gguf in float16, as 32 does not divide the rows: a, b"
 
 
 @pytest.mark.skipif(find_python() is None, reason="llama.cpp is not installed")

@@ -14,11 +14,13 @@ from tunesmith.adapters.folder import Origin, read_origin
 from tunesmith.adapters.loaded_base import LoadedBase, attach_folder, open_base
 from tunesmith.adapters.merge import Into, MergedModel, Target
 from tunesmith.core import files
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Progress
 from tunesmith.exports import adapter_folder, ollama
 from tunesmith.exports.gguf_model import REMEDY, NumberFormat, write_adapter, write_model
 from tunesmith.exports.llama_process import KQuant, write_k_quant
 from tunesmith.methods.adapter import Adapter
+from tunesmith.models.catalog import find_entry
 from tunesmith.models.load import read_config, read_tokenizer, stop_ids_in
 from tunesmith.models.names import portable_name
 from tunesmith.models.supported import is_four_bit
@@ -31,6 +33,7 @@ BASE_GGUF = (
     "BASE.gguf is {base} as GGUF, in 16-bit or quantized by llama.cpp: `tunesmith adapters export` "
     "--to ollama writes it, as model.gguf, beside the adapter."
 )
+SHOWN = 4  # tensors in a notice
 MODEL_FILE, ADAPTER_FILE = "model.gguf", "adapter.gguf"
 Quantization = Literal["q8_0"] | KQuant
 
@@ -98,6 +101,11 @@ def write_vllm(job: ExportJob) -> ExportedFolder:
     notes = ["vLLM itself was not run: PEFT reads the same folder."]
     if job.four_bit:
         notes.append("It was trained over a 4-bit base; over another one its answers differ.")
+    if entry := find_entry(job.verified.base.name):
+        notes.append(
+            f"{entry.name} was made from {entry.hub_id}: over the weights of that hub id answers "
+            "differ slightly."
+        )
     command = f"vllm serve {base} --enable-lora --max-lora-rank {rank}"
     line = f"{command} --lora-modules {shlex.quote(job.out.name)}={out}"
     return ExportedFolder("peft", False, tuple(notes), (line,))
@@ -173,7 +181,13 @@ def _write_model(job: ExportJob, folder: Path, into: Path) -> None:
     path = into / MODEL_FILE
     if job.quantize is None or job.quantize == "q8_0":
         number_format = job.quantize or FORMATS[job.dtype or MODEL_FORMAT]
-        write_model(folder, path, number_format=number_format, progress=job.progress)
+        done = write_model(folder, path, number_format=number_format, progress=job.progress)
+        if done.coarser:
+            what = (
+                f"in float16, as 32 does not divide their rows: {', '.join(done.coarser[:SHOWN])}"
+            )
+            count = pluralize(len(done.coarser), "tensor")
+            job.progress.notice("coarser", f"{count} of {path.name} are {what}")
     else:
         write_k_quant(folder, path, job.quantize, progress=job.progress)
 
