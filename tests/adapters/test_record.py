@@ -138,12 +138,12 @@ def test_a_combination_has_a_record_and_names_its_parts_without_their_folders(
 
 
 CHANGES = {
-    "weights": ("model.safetensors", "the weights differ; tokenizer and config are the same"),
+    "weights": ("model.safetensors", "the weights differ; the tokenizer and config are the same"),
     "tokenizer": (
         "chat_template.jinja",
-        "the tokenizer or its chat template differs; weights and config are the same",
+        "the tokenizer or its chat template differs; the weights and config are the same",
     ),
-    "config": ("config.json", "the config differs; weights and tokenizer are the same"),
+    "config": ("config.json", "the config differs; the weights and tokenizer are the same"),
 }
 
 
@@ -174,7 +174,7 @@ def test_all_that_differs_is_told_together(adapter, base, tmp_path):
     other = changed_base(other, tmp_path / "two", "weights")
     (mismatch,) = found_in(adapter, other)
     assert mismatch.differs == ("weights", "tokenizer")
-    text = "the weights and the tokenizer or its chat template differ; config is the same"
+    text = "the weights and the tokenizer or its chat template differ; the config is the same"
     assert mismatch.message.endswith(text)
 
 

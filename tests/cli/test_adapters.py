@@ -136,7 +136,7 @@ def test_every_mismatch_is_told_with_its_remedy_and_ends_with_1(
     ended = tunesmith("adapters", "verify", "one", "--root", root, "--model", other, "--force")
     assert ended.status == 1
     assert "hash: its base" in ended.out
-    assert "the config differs; weights and tokenizer are the same" in ended.out
+    assert "the config differs; the weights and tokenizer are the same" in ended.out
     assert "generation_config.json" in ended.out
     document = tunesmith(
         "adapters", "verify", "one", "--root", root, "--model", other, "--json"

@@ -167,7 +167,7 @@ def _which(differs: Sequence[str]) -> str:
     same = [part for part in PARTS if part not in differs]
     text = f"{' and '.join(TITLES[part] for part in differs)} {_verb(differs, 'differs', 'differ')}"
     if same:
-        text += f"; {' and '.join(same)} {_verb(same, 'is', 'are')} the same"
+        text += f"; the {' and '.join(same)} {_verb(same, 'is', 'are')} the same"
     return text
 
 

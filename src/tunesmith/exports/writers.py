@@ -183,11 +183,9 @@ def _write_model(job: ExportJob, folder: Path, into: Path) -> None:
         number_format = job.quantize or FORMATS[job.dtype or MODEL_FORMAT]
         done = write_model(folder, path, number_format=number_format, progress=job.progress)
         if done.coarser:
-            what = (
-                f"in float16, as 32 does not divide their rows: {', '.join(done.coarser[:SHOWN])}"
-            )
-            count = pluralize(len(done.coarser), "tensor")
-            job.progress.notice("coarser", f"{count} of {path.name} are {what}")
+            count, some = pluralize(len(done.coarser), "tensor"), ", ".join(done.coarser[:SHOWN])
+            what = f"{count} of {path.name} in float16, as 32 does not divide the rows: {some}"
+            job.progress.notice("coarser", what)
     else:
         write_k_quant(folder, path, job.quantize, progress=job.progress)
 
