@@ -15,7 +15,7 @@ from tunesmith import __version__
 from tunesmith.adapters import fit, store
 from tunesmith.adapters.card import card_text
 from tunesmith.adapters.combine_rules import Linear, MergeLayer, MergeMethod, described
-from tunesmith.adapters.folder import CARD, Origin, write_origin
+from tunesmith.adapters.folder import CARD, Origin, own_name, write_origin
 from tunesmith.adapters.products import Delta, Product, RelativeError, blocks
 from tunesmith.adapters.sources import AdapterSource, require_alike
 from tunesmith.core import files
@@ -216,7 +216,7 @@ def _origin(combination: Combination) -> Origin | None:
 def _described(combination: Combination, errors: RelativeError) -> dict[str, object]:
     return {
         "adapters": [
-            {"name": _name(source.folder), "weight": weight}
+            {"name": own_name(source.folder), "weight": weight}
             for source, weight in zip(combination.sources, combination.weights, strict=True)
         ],
         "method": described(combination.method),
@@ -225,15 +225,9 @@ def _described(combination: Combination, errors: RelativeError) -> dict[str, obj
     }
 
 
-def _name(folder: Path) -> str:
-    """An adapter's own name: that of its run where it lies in one, without the folders above."""
-    whole = folder.resolve()
-    return whole.parent.name if whole.name == "adapter" else whole.name
-
-
 def _card(combination: Combination, errors: RelativeError, base: str) -> str:
     weighted = zip(combination.sources, combination.weights, strict=True)
-    parts = "\n".join(f"- {weight:g} x {_name(source.folder)}" for source, weight in weighted)
+    parts = "\n".join(f"- {weight:g} x {own_name(source.folder)}" for source, weight in weighted)
     method = ", ".join(f"{key} {value}" for key, value in described(combination.method).items())
     text = f"# Combined adapters\n\nAdapters for {base}, combined with Tunesmith {__version__}:\n\n"
     text += f"{parts}\n\n"

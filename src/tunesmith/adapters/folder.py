@@ -47,6 +47,12 @@ def read_config(folder: Path) -> dict[str, object]:
     return config
 
 
+def own_name(folder: Path) -> str:
+    """An adapter's name without the folders above it: that of its run where it lies in one."""
+    whole = folder.resolve()
+    return whole.parent.name if whole.name == "adapter" else whole.name
+
+
 CARD = "README.md"
 FILE = "tunesmith.json"
 

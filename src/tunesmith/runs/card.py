@@ -12,7 +12,7 @@ import yaml
 
 from tunesmith import __version__
 from tunesmith.adapters.card import card_text
-from tunesmith.adapters.folder import CARD, Origin, read_origin
+from tunesmith.adapters.folder import CARD, Origin, own_name, read_origin
 from tunesmith.config import DataSettings
 from tunesmith.core import files
 from tunesmith.core.numbers import limits_text, percent, pluralize, signed
@@ -166,7 +166,7 @@ def _settings(values: Mapping[str, Any]) -> str:
 
 def _plain(value: object) -> str:
     if isinstance(value, str):
-        return Path(value).name if Path(value).is_absolute() or value.startswith(".") else value
+        return own_name(Path(value)) if "/" in value else value
     if isinstance(value, Mapping):
         return ", ".join(f"{key}={each}" for key, each in value.items())
     if isinstance(value, list | tuple):

@@ -33,7 +33,9 @@ from tunesmith.studies.tasks import ALONE, Keeping, Runs, TaskScores, read_task,
 
 ROWS = 100  # held-out rows of each adapter that are asked
 EXACT = ("linear", "knots")  # methods whose result fits the ranks of all adapters together
-LARGE_ERROR = 0.5  # PLACEHOLDER
+# ||D - s B A|| / ||D|| from which a cut may cost answers more than a tenth of a nat a token; below
+# it none did: docs/combine.md, "The rank".
+LARGE_ERROR = 0.4
 MAX_DROP = 10.0  # points that the worst adapter's score may lose
 
 
