@@ -48,7 +48,7 @@ def test_it_tells_purpose_result_method_base_data_and_limits(trained):
     assert "\n# Say numbers\n" in card.text
     assert re.search(r"\*\*Did it work: (yes|no|cannot tell)\.\*\*", card.text)
     assert (
-        re.search(r"\| exact \| \d+ % \(\d+ % to \d+ %\) \|", card.text) or "| exact |" in card.text
+        re.search(r"\| exact \| \d+ % \(\d+ % – \d+ %\) \|", card.text) or "| exact |" in card.text
     )
     assert re.search(r"\| rows.jsonl \| `[0-9a-f]{16}` \| not stated \|", card.text)
     assert "rank 2" in card.text
@@ -127,4 +127,4 @@ def test_data_of_the_hub_and_languages_are_in_the_head(trained):
     head = ModelCard(text).data
     assert head.datasets == ["acme/rows"]
     assert head.language == ["ko", "en"]
-    assert "answers in ko, en" in text
+    assert "Languages of the rows: ko, en." in text

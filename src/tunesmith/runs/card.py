@@ -22,7 +22,7 @@ from tunesmith.models.catalog import find_entry
 from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.history import Document, Records, read_records
 
-MIN_LANGUAGE = 0.1  # share of the recognized answers with which a language is named
+MIN_LANGUAGE = 0.1  # share of the recognized rows with which a language is named
 SHOWN_HASH = 16  # letters of a hash of data; a base's is given whole
 ACCURACY = "accuracy"
 
@@ -222,7 +222,7 @@ def _rows(records: Records) -> str:
 
 
 def _languages(records: Records) -> list[str]:
-    """Codes of the languages that a tenth or more of the recognized answers are in."""
+    """Codes of the languages that a tenth or more of the recognized rows are in."""
     counts = (records.environment.get("rows") or {}).get("languages") or {}
     total = sum(counts.values())
     return [code for code, count in counts.items() if count >= MIN_LANGUAGE * total]
@@ -231,11 +231,8 @@ def _languages(records: Records) -> list[str]:
 def _limits(records: Records) -> str:
     """What the evidence covers, and what was not measured."""
     lines, evaluation = [], records.evaluation
-    languages = _languages(records)
-    known = (
-        f"answers in {', '.join(languages)}" if languages else "answers of no recognized language"
-    )
-    lines.append(f"Trained on {known}; other languages were not tested.")
+    known = ", ".join(_languages(records)) or "none that was recognized"
+    lines.append(f"Languages of the rows: {known}. Others were not tested.")
     if (rows := evaluation.get("rows")) is not None:
         lines.append(
             f"Scored on {pluralize(rows, 'held-out row')} like those that it was trained on; "

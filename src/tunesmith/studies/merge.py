@@ -34,8 +34,8 @@ from tunesmith.studies.tasks import ALONE, Keeping, Runs, TaskScores, read_task,
 ROWS = 100  # held-out rows of each adapter that are asked
 EXACT = ("linear", "knots")  # methods whose result fits the ranks of all adapters together
 # ||D - s B A|| / ||D|| from which a cut may cost answers more than a tenth of a nat a token; below
-# it none did: docs/combine.md, "The rank".
-LARGE_ERROR = 0.4
+# it none did: docs/combine.md, "What the error costs".
+LARGE_ERROR = 0.25
 MAX_DROP = 10.0  # points that the worst adapter's score may lose
 
 
@@ -112,8 +112,9 @@ class Merged:
             )
         return (
             f"An error of {percent(error)} is large: rank {rank} holds {percent(1 - error**2)} of "
-            f"what `{recipe.name}` makes of the adapters (of its squares), and each skill may "
-            f"suffer. {more}; `--auto` measures what every method costs each skill."
+            f"what `{recipe.name}` makes of the adapters (of its squares), and skills may suffer, "
+            f"that of the adapter with the smaller changes first. {more}; `--auto` measures what "
+            "every method costs each skill."
         )
 
     def to_json(self) -> dict[str, object]:

@@ -108,13 +108,18 @@ MAX_ASKED = 200  # rows: enough to find a language that a tenth of them are in
 
 
 def languages_of(rows: Sequence[Conversation]) -> dict[str, int]:
-    """How many answers, of at most ``MAX_ASKED`` evenly spread rows, are in each language.
+    """How many of at most ``MAX_ASKED`` evenly spread rows are in each language.
 
-    By ISO 639 code, the most frequent first; answers that are too short or no prose do not count.
+    By the answer, or where that is too short or no prose by what was said before it. By ISO 639
+    code, the most frequent first; a row of which neither is recognized does not count.
     """
     chosen = rows[:: max(1, -(-len(rows) // MAX_ASKED))]
-    answers = (row.messages[row.supervised[-1]].content for row in chosen if row.supervised)
-    return dict(Counter(filter(None, map(language_of, answers))).most_common())
+    return dict(Counter(filter(None, map(_language_of_row, chosen))).most_common())
+
+
+def _language_of_row(row: Conversation) -> str | None:
+    texts = [message.content for message in row.messages if message.role != "system"]
+    return next((found for text in reversed(texts) if (found := language_of(text))), None)
 
 
 def _from_json(text: str) -> object:
