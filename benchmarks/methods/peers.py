@@ -104,7 +104,7 @@ def _theirs(run: ts.Run, scratch: Path, task: str) -> dict[str, Any]:
     loaded = open_base(config.model)
     start = result.attach(loaded, config)
     rows = load_rows(config.data, loaded.base.tokenizer, context=loaded.base.context, seed=0)
-    store.save(scratch / "start", start, loaded.engine, base=result.base_name(loaded.base))
+    store.save(scratch / "start", start, loaded.engine, base=str(loaded.base.folder))
     start.detach()
     work = scratch / "work.json"
     steps = run.summary.steps

@@ -27,7 +27,7 @@ from tests.models.tiny import tiny_folder
 from tunesmith.adapters import combine_rules, combined, merge, store
 from tunesmith.adapters.combine_rules import Knots, Linear, rule
 from tunesmith.adapters.combined import Combination, Fit
-from tunesmith.adapters.folder import Origin, read_origin, write_origin
+from tunesmith.adapters.folder import CARD, Origin, read_origin, write_origin
 from tunesmith.adapters.sources import read
 from tunesmith.config.methods import LoraSettings
 from tunesmith.core.errors import AdapterError, ConfigError
@@ -150,8 +150,8 @@ def test_what_was_combined_lies_beside_it(folders, tmp_path):
     beside = json.loads((tmp_path / "out" / "tunesmith.json").read_text())["combined"]
     assert [each["weight"] for each in beside["adapters"]] == WEIGHTS
     assert beside["method"] == {"kind": "linear"}
-    card = (tmp_path / "out" / store.CARD).read_text()
-    assert f"- -1.3 x {folders['rslora']}\n" in card
+    card = (tmp_path / "out" / CARD).read_text()
+    assert "- -1.3 x rslora\n" in card
     assert f"{beside['error']:.2e}" in card
 
 

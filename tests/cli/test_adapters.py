@@ -98,7 +98,7 @@ def test_what_fits_is_verified(root, tunesmith):
 
 
 def test_a_base_that_the_adapter_names_and_that_cannot_be_used_is_told_with_who_names_it(
-    copied, tunesmith
+    trained, copied, tunesmith
 ):
     path = copied / "adapter_config.json"
     config = json.loads(path.read_text())
@@ -108,7 +108,7 @@ def test_a_base_that_the_adapter_names_and_that_cannot_be_used_is_told_with_who_
     assert "--model" in ended.err
     assert "qwen2" in ended.err
     path.write_text(json.dumps({**config, "lora_alpha": "much"}))
-    ended = tunesmith("adapters", "verify", copied)
+    ended = tunesmith("adapters", "verify", copied, "--model", trained / "base")
     assert "lora_alpha is 'much'" in ended.out
     assert not any(line.strip() == "->" for line in ended.out.splitlines())
 
@@ -136,12 +136,37 @@ def test_every_mismatch_is_told_with_its_remedy_and_ends_with_1(
     ended = tunesmith("adapters", "verify", "one", "--root", root, "--model", other, "--force")
     assert ended.status == 1
     assert "hash: its base" in ended.out
-    assert "--method.init" in ended.out
+    assert "the config differs; the weights and tokenizer are the same" in ended.out
+    assert "generation_config.json" in ended.out
     document = tunesmith(
         "adapters", "verify", "one", "--root", root, "--model", other, "--json"
     ).document
-    assert [each["kind"] for each in document["mismatches"]] == ["hash"]
+    (mismatch,) = document["mismatches"]
+    assert (mismatch["kind"], mismatch["differs"]) == ("hash", ["config"])
     assert not document["fits"]
+
+
+def test_a_byte_that_was_changed_is_told_and_not_loaded_unless_it_is_meant(
+    trained, tmp_path, tunesmith
+):
+    folder = shutil.copytree(trained / "runs" / "one" / "adapter", tmp_path / "one")
+    path = folder / "adapter_model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    words = ("adapters", "verify", folder, "--model", trained / "base")
+    ended = tunesmith(*words)
+    assert ended.status == 1
+    assert "files: adapter_model.safetensors was changed: SHA-256 " in ended.out
+    assert "-> Copy the folder again" in ended.out
+    assert tunesmith(*words, "--force").status == 0
+    (mismatch,) = tunesmith(*words, "--json").document["mismatches"]
+    assert (mismatch["kind"], mismatch["differs"]) == ("files", ["adapter_model.safetensors"])
+    export = ("adapters", "export", folder, "--to", "peft", "--out", tmp_path / "again")
+    export = (*export, "--prompts", 0, "--model", trained / "base")
+    refused = tunesmith(*export)
+    assert (refused.status, "is not as it was written" in refused.err) == (1, True)
+    assert tunesmith(*export, "--force").status == 0
+    words = ("adapters", "verify", tmp_path / "again", "--model", trained / "base")
+    assert tunesmith(*words).status == 0
 
 
 def test_what_is_no_adapter_is_refused(root, tmp_path, tunesmith):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from rich.console import Console
 
-from tunesmith.api.compare import Comparison
+from tunesmith.api.compare import COLUMNS, Comparison
 from tunesmith.api.display import GroupDisplay
 from tunesmith.core.errors import DataError
 from tunesmith.core.progress import Notice, Phase
@@ -57,6 +57,25 @@ def test_each_new_wait_is_said_at_once():
     display("lora", Phase("answering", 1, 9))
     assert "lora: reading the data ..." in text(said)
     assert "lora: answering 1 of 9 ..." in text(said)
+
+
+def row(name, verdict):
+    numbers = dict.fromkeys((key for key, _ in COLUMNS.values()), 1)
+    score = {"score": 0.5, "low": 0.25, "high": 0.75}
+    return {**numbers, **score, "name": name, "method": "lora", "verdict": verdict}
+
+
+def test_the_table_has_each_verdict_in_words():
+    shown = console()
+    rows = [row("a", "yes"), row("b", "cannot-tell"), row("c", None)]
+    none = dict.fromkeys(("score", "low", "high"))
+    document = {"runs": rows, "base": none, "loss_against_rank": [], "report": "r.html"}
+    found = SimpleNamespace(rows=[], out=Path(), to_json=lambda: document)
+    Comparison(found).show(shown)
+    head, *lines = text(shown).splitlines()[:4]
+    assert head.split()[-1] == "verdict"
+    ends = [line.split(")")[-1].strip() for line in lines]
+    assert ends == ["yes", "cannot tell", "-"]
 
 
 def test_one_error_of_several_runs_is_told_once_with_their_names():

@@ -6,7 +6,7 @@ from tests.runs.tiny import base_folder
 from tunesmith.adapters.loaded_base import open_base
 from tunesmith.conversation import ask as ask_module
 from tunesmith.conversation import documents as documents_module
-from tunesmith.conversation.ask import Answerer, AskSettings
+from tunesmith.conversation.ask import Answer, Answerer, AskSettings
 from tunesmith.conversation.documents import Documents, FindSettings
 from tunesmith.core.errors import RagError, UsageError
 from tunesmith.data.rows import Message
@@ -17,7 +17,7 @@ from tunesmith.generation.sampling import Sampling
 from tunesmith.retrieval.document import ChunkConfig
 from tunesmith.retrieval.index import IndexedFolder, index
 from tunesmith.retrieval.passage import Filter
-from tunesmith.retrieval.prompt import REFUSALS
+from tunesmith.retrieval.prompt import REFUSALS, CitedSource, check_citations
 from tunesmith.retrieval.retrieve import Search
 
 pytest.importorskip("lancedb", reason="the extra `rag` is not installed")
@@ -65,6 +65,26 @@ def test_an_answer_is_what_the_model_says_to_the_prompt(documents, loaded):
     document = answer.to_json()
     assert {"answer", "refused", "sources"} <= document.keys()
     assert {"number", "source", "page", "text", "score"} <= document["sources"][0].keys()
+
+
+CITED = CitedSource(1, "a.txt", "text")
+
+
+@pytest.mark.parametrize(
+    ("text", "refused", "uncited"),
+    [
+        ("Thirty days [1].", False, False),
+        ("Thirty days.", False, True),
+        ("Thirty days [7].", False, True),
+        ("The documents do not say.", True, False),
+    ],
+)
+def test_an_answer_that_cites_no_source_is_marked_unless_it_refuses(text, refused, uncited):
+    citations = check_citations(text, [CITED])
+    answer = Answer(text, refused, (), (), citations, confidence=None)
+    document = answer.to_json()
+    assert document["uncited"] is uncited
+    assert any("cites none of its sources" in each for each in document["faults"]) is uncited
 
 
 def test_each_question_stands_alone(documents, loaded):

@@ -6,19 +6,24 @@ import shutil
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.adapters.test_store import randomise
 from tests.runs.tiny import talking_base
 from tunesmith.adapters import store
-from tunesmith.adapters.folder import Origin, read_origin, write_origin
+from tunesmith.adapters.folder import Origin, read_origin, recorded_files, write_origin
 from tunesmith.adapters.loaded_base import open_base
 from tunesmith.config.methods import LoraSettings, PromptSettings, PTuningSettings
 from tunesmith.core.errors import AdapterError, UsageError
+from tunesmith.core.files import sha256_of
+from tunesmith.core.progress import Notice, Progress
 from tunesmith.data.tokenizer import add_tokens_
-from tunesmith.exports import compare_folder
+from tunesmith.exports import compare_folder, writers
 from tunesmith.exports import export as export_check
 from tunesmith.exports.export import ExportOrder, export_adapter
+from tunesmith.exports.gguf_model import GgufFile
+from tunesmith.exports.llama_process import find_python
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Words
 from tunesmith.models.hashes import COMBINED, hash_folder
@@ -160,8 +165,66 @@ def test_a_merged_model_is_whole_in_the_format_asked_for(dtype, adapters, tmp_pa
     own, base = (AutoTokenizer.from_pretrained(each) for each in (done.out, adapters / "base"))
     assert own.apply_chat_template(talk) == base.apply_chat_template(talk)
     assert (done.out / "generation_config.json").is_file()
-    assert read_origin(done.out) == read_origin(adapters / "lora")
+    made, own = read_origin(done.out), read_origin(adapters / "lora")
+    assert (made.sha256, made.kind, made.base) == (own.sha256, own.kind, "base")
+    recorded = recorded_files(done.out)
+    assert recorded["model.safetensors"] == sha256_of(done.out / "model.safetensors")
     assert "0 prompts were requested" in done.not_run
+
+
+@pytest.mark.parametrize(("to", "merged"), [("gguf", True), ("ollama", False)])
+def test_a_gguf_model_is_written_in_8_bits(to, merged, adapters, tmp_path):
+    sizes = [
+        (export(adapters, "lora", to, tmp_path / name, merged=merged, **more).out / "model.gguf")
+        .stat()
+        .st_size
+        for name, more in (("f16", {"prompts": 0}), ("q8", {"prompts": 0, "quantize": "q8_0"}))
+    ]
+    assert sizes[1] < sizes[0]
+
+
+def test_tensors_that_8_bits_do_not_fit_are_reported(adapters, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(writers, "write_model", lambda _, path, **__: GgufFile(path, ("a", "b")))
+    order = ExportOrder("gguf", tmp_path / "out", merged=True, prompts=0, quantize="q8_0")
+    export_adapter(find_adapter(str(adapters / "lora")), order, progress=Progress(told.append))
+    (notice,) = [each.message for each in told if isinstance(each, Notice)]
+    assert notice == "2 tensors of model.gguf in float16, as 32 does not divide the rows: a, b"
+
+
+@pytest.mark.skipif(find_python() is None, reason="llama.cpp is not installed")
+def test_a_gguf_model_is_quantized_by_llama_cpp(adapters, tmp_path):
+    done = export(adapters, "lora", "gguf", tmp_path / "out", merged=True, quantize="q6_k")
+    assert [path.name for path in done.out.iterdir()] == ["model.gguf"]
+    assert done.comparison.program == "llama.cpp"
+
+
+@pytest.mark.parametrize(
+    ("kind", "to", "options", "message"),
+    [
+        ("lora", "merged", {"quantize": "q8_0"}, "for the model in a GGUF file"),
+        ("lora", "gguf", {"quantize": "q4_k"}, "for the model in a GGUF file"),
+        ("lora", "ollama", {"quantize": "q8_0", "dtype": "float16"}, "give one"),
+        ("lora", "gguf", {"into": "original"}, "nothing is merged"),
+        ("lora", "merged", {"into": "original"}, "not trained over a 4-bit base"),
+    ],
+)
+def test_options_without_an_effect_are_wrong_usage(kind, to, options, message, adapters, tmp_path):
+    with pytest.raises(UsageError, match=message):
+        export(adapters, kind, to, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_adapter_of_a_4_bit_base_is_merged_into_the_original_and_says_so(adapters, tmp_path):
+    notes, weights = {}, {}
+    for into in ("trained", "original"):
+        done = export(adapters, "qlora", "merged", tmp_path / into, into=into, prompts=0)
+        (notes[into],) = done.notes
+        weights[into] = load_file(done.out / "model.safetensors")
+    assert "the base that the adapter was trained on, dequantized from 4-bit" in notes["trained"]
+    assert "Merged into the original base, whose linear layers differ" in notes["original"]
+    layer = "model.layers.0.mlp.up_proj.weight"
+    assert not torch.equal(weights["trained"][layer], weights["original"][layer])
 
 
 def test_dora_goes_to_vllm_merged_or_not_at_all(adapters, tmp_path):

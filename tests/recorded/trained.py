@@ -38,6 +38,11 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "loftq": (*QLORA, "--method.start", "loftq"),
 }
 TENSORS = ("adapter_model.safetensors", "model.safetensors")
+# An adapter named its base by its whole path at the starting commit, and by its name since issue
+# 20; all else in its config is compared.
+BASE_NAMES = tuple(
+    f'"base_model_name_or_path": "{name}"'.encode() for name in ("base", f"{ROOT}/base")
+)
 CONFIGS = ("adapter_config.json", "config.json")
 
 
@@ -69,7 +74,7 @@ def read_folder(folder: Path) -> Trained:
     """An adapter, or a model where the base itself was trained."""
     tensors = next(folder / name for name in TENSORS if (folder / name).is_file())
     config = next(folder / name for name in CONFIGS if (folder / name).is_file())
-    text = without_root(config, Path.cwd())
+    text = without_root(config, Path.cwd()).replace(*BASE_NAMES)
     return Trained(folder, tensors, sha256(tensors.read_bytes()), sha256(text))
 
 

@@ -54,6 +54,7 @@ def test_every_method_ends_with_a_row_and_a_run_of_its_own(tmp_path):
         assert row["adapter_bytes"] > 0
         assert row["peak_bytes"] > 0
         assert 0 <= row["low"] <= row["score"] <= row["high"] <= 1
+        assert row["verdict"] in ("yes", "no", "cannot-tell")
         record = read_run(tmp_path / "all" / row["name"])
         assert (record.state, record.config["method"]["kind"]) == ("done", row["method"])
     assert document["base"]["score"] is not None

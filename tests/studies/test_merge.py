@@ -4,6 +4,7 @@ import itertools
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,8 +13,10 @@ from safetensors.torch import load_file
 
 from tests.runs.tiny import UNMEASURED
 from tests.studies.combining import train
-from tunesmith.adapters import store
+from tunesmith.adapters import combine_rules, store
+from tunesmith.adapters.combined import Combined
 from tunesmith.adapters.folder import FILE
+from tunesmith.adapters.products import RelativeError
 from tunesmith.adapters.sources import read
 from tunesmith.core.errors import AdapterError, ConfigError, UsageError
 from tunesmith.core.progress import Cancelled, Progress
@@ -21,7 +24,15 @@ from tunesmith.evaluation.intervals import Interval
 from tunesmith.runs.evaluate import evaluate_target
 from tunesmith.studies import merge as combining
 from tunesmith.studies.candidates import Candidate, MergeRecipe, automatic, recipes_of
-from tunesmith.studies.merge import NothingKeepsAll, Trial, combine, combine_best, named
+from tunesmith.studies.merge import (
+    LARGE_ERROR,
+    Merged,
+    NothingKeepsAll,
+    Trial,
+    combine,
+    combine_best,
+    named,
+)
 from tunesmith.studies.tasks import TaskScores, runs_of
 
 WAYS = ("linear", "ties", "knots", "sce")
@@ -201,3 +212,34 @@ def test_a_run_that_cannot_be_asked_says_why(runs, tmp_path, change, why):
     found = runs_of({"left": tmp_path / "adapter"})
     assert not found.configs
     assert why in found.left_out["left"]
+
+
+def stored(kind, error, *, rank=32, trial=None):
+    """A merge by a method, of adapters of rank 32 together, with this error."""
+    errors = RelativeError()
+    errors.add("layer", error, 1.0)
+    recipe = MergeRecipe(kind, combine_rules.made(kind), rank)
+    candidate = Candidate(recipe, Combined(Path("out"), 1, {"layer": rank}, errors))
+    blend = SimpleNamespace(rank=32, weights=[1.0, 1.0])
+    adapters = SimpleNamespace(blend=blend, folders={"a": "a", "b": "b"})
+    return Merged(Path("out"), adapters, candidate, trial)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rank", "way_out"),
+    [
+        ("ties", 32, "`--rank 64` stores more, and `--method linear` or `knots` fit rank 32"),
+        ("linear", 8, "`--rank 32` stores all of it"),
+    ],
+)
+def test_a_large_error_is_explained_with_a_way_out_and_a_small_one_is_not(kind, rank, way_out):
+    advice = stored(kind, LARGE_ERROR + 0.02, rank=rank).advice
+    assert way_out in advice
+    assert f"rank {rank} holds" in advice
+    assert "`--auto` measures" in advice
+    assert stored(kind, LARGE_ERROR + 0.02, rank=rank).to_json()["advice"] == advice
+    assert stored(kind, LARGE_ERROR - 0.02, rank=rank).advice is None
+
+
+def test_what_was_measured_needs_no_advice():
+    assert stored("ties", 0.9, trial=Trial([], [])).advice is None

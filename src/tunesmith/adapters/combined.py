@@ -13,8 +13,9 @@ from torch import Tensor
 
 from tunesmith import __version__
 from tunesmith.adapters import fit, store
+from tunesmith.adapters.card import card_text
 from tunesmith.adapters.combine_rules import Linear, MergeLayer, MergeMethod, described
-from tunesmith.adapters.folder import Origin, card_text, write_origin
+from tunesmith.adapters.folder import CARD, Origin, own_name, write_origin
 from tunesmith.adapters.products import Delta, Product, RelativeError, blocks
 from tunesmith.adapters.sources import AdapterSource, require_alike
 from tunesmith.core import files
@@ -25,6 +26,7 @@ from tunesmith.engine.forward import Engine
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Changes
 from tunesmith.models.cache import folder_bytes
+from tunesmith.models.names import portable_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +166,12 @@ def save(
     origin = _origin(combination)
 
     def beside(into: Path) -> None:
-        if origin is not None:
-            write_origin(into, origin, combined=_described(combination, errors))
+        write_origin(into, origin, combined=_described(combination, errors))
 
-    base = combination.sources[0].base
+    base = origin.published if origin else portable_name(combination.sources[0].base)
     factors = {layer: (each.a, each.b, each.scale) for layer, each in products.items()}
     config, tensors = table.from_products(factors, _targets(combination))
-    card = _card(combination, errors, origin.base if origin else base)
+    card = _card(combination, errors, base)
     store.write(folder, config, tensors, base=base, card=card, beside=beside)
     ranks = {layer: product.rank for layer, product in products.items()}
     return Combined(folder, folder_bytes(folder), ranks, errors)
@@ -185,7 +186,7 @@ def copy(made: Combined, folder: Path, *, remark: str) -> Combined:
 
     def fill(into: Path) -> None:
         shutil.copytree(made.folder, into, dirs_exist_ok=True)
-        with (into / store.CARD).open("a", encoding="utf-8") as card:
+        with (into / CARD).open("a", encoding="utf-8") as card:
             card.write(f"\n{remark}\n")
 
     files.publish(folder, fill)
@@ -209,13 +210,13 @@ def _origin(combination: Combination) -> Origin | None:
         return None
     kinds = {each.kind for each in origins if each is not None}
     kind = kinds.pop() if len(kinds) == 1 else table.COMBINED_KIND
-    return Origin(first.base, first.sha256, kind)
+    return dataclasses.replace(first, base=portable_name(first.base), kind=kind)
 
 
 def _described(combination: Combination, errors: RelativeError) -> dict[str, object]:
     return {
         "adapters": [
-            {"folder": str(source.folder), "weight": weight}
+            {"name": own_name(source.folder), "weight": weight}
             for source, weight in zip(combination.sources, combination.weights, strict=True)
         ],
         "method": described(combination.method),
@@ -226,9 +227,10 @@ def _described(combination: Combination, errors: RelativeError) -> dict[str, obj
 
 def _card(combination: Combination, errors: RelativeError, base: str) -> str:
     weighted = zip(combination.sources, combination.weights, strict=True)
-    parts = "\n".join(f"- {weight:g} x {source.folder}" for source, weight in weighted)
+    parts = "\n".join(f"- {weight:g} x {own_name(source.folder)}" for source, weight in weighted)
     method = ", ".join(f"{key} {value}" for key, value in described(combination.method).items())
-    text = f"Adapters for {base}, combined with Tunesmith {__version__}:\n\n{parts}\n\n"
+    text = f"# Combined adapters\n\nAdapters for {base}, combined with Tunesmith {__version__}:\n\n"
+    text += f"{parts}\n\n"
     text += f"Method: {method}, seed {combination.seed}. "
     text += f"Relative error of the stored product, ||D - s B A|| / ||D||: {errors.overall:.2e}."
-    return card_text(base, text)
+    return card_text(text, base=base, more={"tags": [table.COMBINED_KIND]})

@@ -2,13 +2,14 @@
 
 Loading this file imports no library of tensors.
 
-PEFT's own config names a base by what PEFT can load here, which is often a path; PEFT complains of
-unknown keys there, and ignores other files.
+PEFT complains of unknown keys in its own config, and ignores other files: what Tunesmith knows of
+an adapter is in one of its own, with the SHA-256 of each file that belongs to the adapter.
 """
 
+import fnmatch
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +17,8 @@ from safetensors import SafetensorError, safe_open
 
 from tunesmith import __version__
 from tunesmith.core.errors import AdapterError
+from tunesmith.core.files import sha256_of
+from tunesmith.models.names import hub_id_of, portable_name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,43 +47,99 @@ def read_config(folder: Path) -> dict[str, object]:
     return config
 
 
-def card_text(base: str, text: str, *, library: str = "peft") -> str:
-    """A README, with the keys that model hubs read."""
-    return f"---\nbase_model: {base}\nlibrary_name: {library}\n---\n\n{text}\n"
+def own_name(folder: Path) -> str:
+    """An adapter's name without the folders above it: that of its run where it lies in one."""
+    whole = folder.resolve()
+    return whole.parent.name if whole.name == "adapter" else whole.name
 
 
+CARD = "README.md"
 FILE = "tunesmith.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """``base`` as the user named it, the SHA-256 of all its files, and the kind of the method."""
+    """The base that an adapter or a model was made from, and the kind of the method.
+
+    ``base`` is its short name, hub id, or its folder's name; ``sha256`` that of all its files and
+    ``parts`` of ``models.hashes.PARTS``, empty as earlier versions wrote it. ``hub_id`` None: it
+    is not known.
+    """
 
     base: str
     sha256: str
     kind: str
+    hub_id: str | None = None
+    parts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def published(self) -> str:
+        """How other programs know the base: by its hub id, else by its name."""
+        return self.hub_id or portable_name(self.base)
 
 
-def write_origin(folder: Path, origin: Origin, **more: object) -> None:
+def write_origin(folder: Path, origin: Origin | None, **more: object) -> None:
     """Write it into the folder of an adapter or model, with ``more`` keys."""
-    values = {
-        "tunesmith": __version__,
-        "base": {"name": origin.base, "sha256": origin.sha256},
-        "method": {"kind": origin.kind},
-        **more,
-    }
-    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-    (folder / FILE).write_text(text, encoding="utf-8")
+    values: dict[str, object] = {"tunesmith": __version__}
+    if origin is not None:
+        base = {"name": origin.base, "hub_id": origin.hub_id, "sha256": origin.sha256}
+        values["base"] = {**base, **({"parts": dict(origin.parts)} if origin.parts else {})}
+        values["method"] = {"kind": origin.kind}
+    _write_own(folder, {**values, **more})
 
 
 def read_origin(folder: Path) -> Origin | None:
     """The origin in the folder of an adapter or model; None for one from elsewhere."""
     try:
-        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        base, method = values["base"], values["method"]
-        return Origin(str(base["name"]), str(base["sha256"]), str(method["kind"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        values = read_own(folder)
+        base, kind = values["base"], str(values["method"]["kind"])
+        name, parts = str(base["name"]), dict(base.get("parts") or {})
+        hub_id = base.get("hub_id") or hub_id_of(name)
+        return Origin(name, str(base["sha256"]), kind, hub_id, parts)
+    except (KeyError, TypeError, ValueError, AttributeError):
         return None
+
+
+def read_own(folder: Path) -> Mapping[str, Any]:
+    """All that Tunesmith wrote about an adapter or model; nothing where it came from elsewhere."""
+    try:
+        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _write_own(folder: Path, values: Mapping[str, object]) -> None:
+    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    (folder / FILE).write_text(text, encoding="utf-8")
+
+
+# Notes for people may be added or changed: nothing reads them.
+NOTES = ("*.md", "LICENSE*", "LICENCE*", "NOTICE*", ".*")
+
+
+def recordable(folder: Path) -> list[Path]:
+    """The files of an adapter or model that a record holds: all but itself and ``NOTES``."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file()
+        and path.name != FILE
+        and not any(fnmatch.fnmatchcase(path.name, pattern) for pattern in NOTES)
+    )
+
+
+def record_files(folder: Path) -> None:
+    """Add the SHA-256 of each file to what Tunesmith wrote; nothing where it wrote nothing."""
+    if (folder / FILE).is_file():
+        hashes = {path.name: sha256_of(path) for path in recordable(folder)}
+        _write_own(folder, {**read_own(folder), "files": hashes})
+
+
+def recorded_files(folder: Path) -> Mapping[str, str] | None:
+    """SHA-256 of each file as it was written; None where none was recorded."""
+    files = read_own(folder).get("files")
+    return files if isinstance(files, dict) else None
 
 
 TENSORS = "adapter_model.safetensors"

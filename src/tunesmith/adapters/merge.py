@@ -11,9 +11,16 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from tunesmith import __version__
-from tunesmith.adapters.folder import Origin, StoredTensors, card_text, read_config, write_origin
+from tunesmith.adapters.card import card_text
+from tunesmith.adapters.folder import (
+    CARD,
+    Origin,
+    StoredTensors,
+    read_config,
+    record_files,
+    write_origin,
+)
 from tunesmith.adapters.products import RelativeError
-from tunesmith.adapters.store import CARD
 from tunesmith.core import files
 from tunesmith.core.errors import AdapterError
 from tunesmith.core.numbers import percent
@@ -155,13 +162,14 @@ def save_changed(
         )
         if tokenizer is not None:
             tokenizer.save_pretrained(into)
-        text = f"{origin.base} with an adapter merged into it by Tunesmith {__version__}."
+        text = f"{origin.published} with an adapter merged into it by Tunesmith {__version__}."
         text += f" {_sentence(four_bit, gap)}"
-        card = card_text(origin.base, text, library="transformers")
+        card = card_text(text, base=origin.published, library="transformers", relation="finetune")
         (into / CARD).write_text(card, encoding="utf-8")
         far = None if gap is None else gap.overall
         merged = {"into": target.into, "four_bit": four_bit, "difference": far}
         write_origin(into, origin, merged=merged)
+        record_files(into)
 
     files.publish(target.folder, fill, remedy=_REMEDY)
     return MergedModel(target.folder, target.into, four_bit, folder_bytes(target.folder), gap)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from tunesmith.adapters import fit
 from tunesmith.adapters.fit import EARLIER
 from tunesmith.adapters.folder import Origin, StoredTensors, read_config, read_origin
 from tunesmith.adapters.products import Product
@@ -66,11 +67,13 @@ class AdapterSource:
         return Product(a, b, term.scale)
 
 
-def read(folder: Path) -> AdapterSource:
+def read(folder: Path, *, trusted: bool = False) -> AdapterSource:
     """The adapter in a PEFT folder, ours or another's.
 
-    Raises AdapterError for one that is damaged, and for one that does not only add products.
+    Raises AdapterError for one that is damaged, for one that does not only add products, and,
+    unless ``trusted``, for one whose files are not as they were written.
     """
+    fit.require(folder, fit.of_files(folder, trusted=trusted))
     config = read_config(folder)
     tensors = StoredTensors(folder)
     form = table.reader_of(config, folder)

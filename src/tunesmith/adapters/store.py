@@ -11,8 +11,16 @@ from torch import Tensor
 
 from tunesmith import __version__
 from tunesmith.adapters import fit
+from tunesmith.adapters.card import card_text
 from tunesmith.adapters.fit import Identity
-from tunesmith.adapters.folder import CONFIG, TENSORS, StoredTensors, card_text, read_config
+from tunesmith.adapters.folder import (
+    CARD,
+    CONFIG,
+    TENSORS,
+    StoredTensors,
+    read_config,
+    record_files,
+)
 from tunesmith.config.methods import AnyMethod
 from tunesmith.core import files
 from tunesmith.core.errors import AdapterError, ConfigError
@@ -20,8 +28,6 @@ from tunesmith.engine.forward import Engine
 from tunesmith.methods import table, token_rows
 from tunesmith.methods.adapter import Adapter, Words
 from tunesmith.methods.peft import Difference
-
-CARD = "README.md"
 
 
 def save(
@@ -36,7 +42,8 @@ def save(
     """Write the adapter so that Hugging Face PEFT loads it; complete or absent.
 
     ``base`` is what the config calls the base model, ``card`` the text of the README; ``beside``
-    writes further files into the folder.
+    writes further files into the folder. Where its origin is among them (``folder.write_origin``),
+    the SHA-256 of every file is added to it.
     """
     form = table.peft_of(adapter)
     config, tensors = form.to_peft(adapter, engine), form.write(adapter)
@@ -72,9 +79,10 @@ def write(
         (into / CONFIG).write_text(values, encoding="utf-8")
         save_file(kept, into / TENSORS, metadata={"format": "pt"})
         text = f"An adapter for {base}, trained with Tunesmith {__version__}."
-        (into / CARD).write_text(card or card_text(base, text), encoding="utf-8")
+        (into / CARD).write_text(card or card_text(text, base=base), encoding="utf-8")
         if beside is not None:
             beside(into)
+        record_files(into)
 
     files.publish(folder, fill)
 
@@ -106,11 +114,12 @@ def load(
     """Attach the adapter of a PEFT folder, ours or another's, under ``name``.
 
     ``settings``, of its kind, are those of a run that continues from it. Raises AdapterError for a
-    folder without an adapter, an unknown kind, or an adapter that does not fit the base: another
-    name or hash where ``base`` identifies this one, every layer with the shape that was expected,
-    values that are not finite. ConfigError where the adapter differs from what the settings ask
-    for, with these differences and ``differing``.
+    folder without an adapter, for files that are not as they were recorded, an unknown kind, or an
+    adapter that does not fit the base: another name or hash where ``base`` identifies this one,
+    every layer with the shape that was expected, values that are not finite. ConfigError where the
+    adapter differs from what the settings ask for, with these differences and ``differing``.
     """
+    fit.require(folder, fit.of_files(folder, trusted=base is not None and base.trusted))
     config = read_config(folder)
     tensors = dict(StoredTensors(folder))
     form = table.reader_of(config, folder)

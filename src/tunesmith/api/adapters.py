@@ -196,9 +196,11 @@ def verify(
     on_event: OnEvent | None = None,
     progress: bool | None = None,
 ) -> AdapterFit:
-    """Does an adapter fit its base, or ``model``: name, hash, layers and widths, finite values?
+    """Is an adapter as it was written, and does it fit its base, or ``model``?
 
-    ``force``: a base whose name alone differs is the right one. The base's weights are not read.
+    Compared are the SHA-256 of its files, the base's weights, tokenizer and config, layers and
+    widths, and finite values. ``force``: a base whose name alone differs is the right one, and
+    changed files are meant.
     """
     from tunesmith.runs.locate import find_adapter
 

@@ -43,7 +43,8 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "loss": ("train_loss", "{:.3f}".format),
     "held-out": ("eval_loss", "{:.3f}".format),
 }
-TITLES = (*COLUMNS, "score")
+TITLES = (*COLUMNS, "score", "verdict")
+NUMBERS = TITLES[2:-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +80,13 @@ class Comparison(Outcome):
         """The table, the base's own score, what was noticed, and what failed or is unfinished."""
         document: Document = self.found.to_json()
         print_table(
-            console, TITLES, rows=[_cells(row) for row in document["runs"]], numbers=TITLES[2:]
+            console, TITLES, rows=[_cells(row) for row in document["runs"]], numbers=NUMBERS
         )
         if document["base"]["score"] is not None:
             console.print(f"base without training: {interval_text(document['base'])}")
         console.print(
-            "Score: the first check on held-out rows, with its 95 % interval. Runs that trained "
-            "together share one peak and one speed."
+            "Score: the first check on held-out rows, with its 95 % interval. Verdict: whether the "
+            "fine-tune was worth it. Runs that trained together share one peak and one speed."
         )
         for ranks in document["loss_against_rank"]:
             if ranks["text"]:
@@ -235,7 +236,8 @@ def _continue(out: Path) -> str:
 
 def _cells(row: Document) -> list[str]:
     cells = ["-" if row[key] is None else form(row[key]) for key, form in COLUMNS.values()]
-    return [*cells, interval_text(row)]
+    verdict = str(row["verdict"] or "-").replace("cannot-tell", "cannot tell")
+    return [*cells, interval_text(row), verdict]
 
 
 def interval_text(values: Document) -> str:

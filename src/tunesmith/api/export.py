@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["peft", "merged", "gguf", "ollama", "vllm"]
 Dtype = Literal["float32", "bfloat16", "float16"]
+Quantization = Literal["q8_0", "q4_k", "q5_k", "q6_k"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ def export(  # noqa: PLR0913  # one keyword for each setting
     *,
     dtype: Dtype | None = None,
     merged: bool = False,
+    quantize: Quantization | None = None,
+    into: Literal["trained", "original"] = "trained",
     model: str | None = None,
     prompts: int = 5,
     force: bool = False,
@@ -60,6 +63,8 @@ def export(  # noqa: PLR0913  # one keyword for each setting
     ``to``: peft; merged (one model, of transformers); gguf for llama.cpp; ollama, the same with a
     Modelfile; vllm, folded for vLLM and SGLang. ``merged``: the whole model, for the last three.
     ``dtype``: number format; else the base's or adapter's own, float16 for a GGUF model.
+    ``quantize``: a GGUF model in fewer bits, q4_k to q6_k by llama.cpp's quantizer. ``into``: an
+    adapter of a 4-bit base is merged into that, dequantized, or into the `original` 16-bit one.
     ``prompts`` are answered by the export and compared; 0: it is not run. ``model``: the base,
     where it is not what the adapter names. Raises AdapterError for an adapter that does not fit, or
     that the format has no place for.
@@ -76,7 +81,7 @@ def export(  # noqa: PLR0913  # one keyword for each setting
     # Heavy modules are imported after everything that can refuse at once.
     from tunesmith.exports.export import ExportOrder, export_adapter
 
-    order = ExportOrder(to, Path(out), dtype, merged, prompts)
+    order = ExportOrder(to, Path(out), dtype, merged, prompts, quantize, into)
     with working(on_event=on_event, progress=progress) as work:
         done = export_adapter(found, order, model=model, force=force, progress=work.progress)
     return Export(done)

@@ -207,6 +207,8 @@ class MergedAdapter(Outcome):
             f"(||D - s B A|| / ||D||), of {percent(max(errors.layers.values()), 2)} at most "
             "in a layer",
         )
+        if merged.advice is not None:
+            line(console, merged.advice, style="yellow")
         console.print(f"written: {merged.out}", soft_wrap=True)
         console.print(f"next: {shlex.join(['tunesmith', 'chat', str(merged.out)])}", soft_wrap=True)
 

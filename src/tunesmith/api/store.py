@@ -124,7 +124,7 @@ class RagAnswer(Outcome):
             yield f"No model was asked: {self.found.why}."
         elif self.explain:
             yield f"The model was asked: {self.found.why}."
-        yield from (f"warning: {fault}" for fault in self.answer.citations.faults())
+        yield from (f"warning: {fault}" for fault in self.answer.faults())
         if self.answer.cut:
             yield "warning: the answer is cut; a larger max_new_tokens allows a longer one."
         if self.answer.left_out:

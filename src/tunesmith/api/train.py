@@ -67,7 +67,7 @@ class Run(Outcome):
         return Path(self.summary.report)
 
     def to_peft(self) -> object:
-        """The base with the adapter as a `peft.PeftModel`, for inference.
+        """The base, from where it lies here, with the adapter as a `peft.PeftModel`, for inference.
 
         Raises RunError where the run has no adapter: it is not done, or trained the whole model.
         """
@@ -76,14 +76,17 @@ class Run(Outcome):
                 f"{self.folder} has no adapter.",
                 remedy="A `full` run's model is loaded by transformers, from the folder model/.",
             )
-        try:
-            from peft import AutoPeftModelForCausalLM
-        except ImportError:
+        from tunesmith.exports.compare_folder import has_peft, with_peft
+        from tunesmith.models.resolve import resolve
+        from tunesmith.runs.locate import locate
+
+        if not has_peft():
             raise RunError(
                 "to_peft needs the package peft, which is not installed.",
                 remedy="Install it with `pip install peft`.",
-            ) from None
-        return AutoPeftModelForCausalLM.from_pretrained(str(self.adapter))
+            )
+        base = resolve(locate(str(self.folder)).model)
+        return with_peft(self.adapter, base, dtype="auto")
 
     def __repr__(self) -> str:
         return f"<Run {self.folder}: {self.verdict}>"

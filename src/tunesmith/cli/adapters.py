@@ -22,7 +22,12 @@ Named = Annotated[
     ),
 ]
 SameBase = Annotated[
-    bool, typer.Option("--force", help="A base that differs only in its name is the right one.")
+    bool,
+    typer.Option(
+        "--force",
+        help="A base that differs only in its name is the right one, and changed files of an "
+        "adapter are meant.",
+    ),
 ]
 Rows = Annotated[
     int, typer.Option(metavar="N", min=2, help="Held-out rows of each run that are asked, at most.")
@@ -143,6 +148,20 @@ def export(  # noqa: PLR0913  # one parameter for each flag
     merged: Annotated[
         bool, typer.Option("--merged", help="The whole model, for gguf, ollama and vllm.")
     ] = False,
+    quantize: Annotated[
+        Literal["q8_0", "q4_k", "q5_k", "q6_k"] | None,
+        typer.Option(
+            show_default=False,
+            help="The GGUF model's weights in 8, 4, 5 or 6 bits; q4_k to q6_k need llama.cpp.",
+        ),
+    ] = None,
+    into: Annotated[
+        Literal["trained", "original"],
+        typer.Option(
+            help="Which base an adapter of a 4-bit base is merged into: the one that it was "
+            "trained on, dequantized, or the 16-bit one that this was made from.",
+        ),
+    ] = "trained",
     model: Annotated[
         str | None,
         typer.Option(show_default=False, help="The base, where it is not what the adapter names."),
@@ -189,4 +208,6 @@ def verify(
     force: SameBase = False,
     root: Root = RUNS,
 ) -> None:
-    """Does it fit its base: name, hash, layers and their widths, finite values? 1 if not."""
+    """Is it as it was written, and does it fit its base: weights, tokenizer and config, layers and
+    their widths, finite values? 1 if not.
+    """

@@ -144,7 +144,11 @@ def chat(  # noqa: PLR0913  # one parameter for each flag
     seed: Annotated[int, typer.Option(min=0, help="Of the draws, where there are any.")] = 0,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Take a base that an adapter knows under another name."),
+        typer.Option(
+            "--force",
+            help="Take a base that an adapter knows under another name, and an adapter whose files "
+            "were changed.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> Outcome:

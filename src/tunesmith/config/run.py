@@ -133,6 +133,7 @@ class DataSettings(Settings):
     control_tokens: Literal["refuse", "text"] = Field(
         "refuse", description="the chat template's control tokens in a message; text: plain text"
     )
+    licence: str | None = Field(None, description="of the rows, as the adapter's card names it")
     drop: tuple[DropName, ...] = Field(
         (), description=f"rows to drop, which are counted: {', '.join(DROP_NAMES)}"
     )

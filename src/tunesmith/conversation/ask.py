@@ -22,6 +22,10 @@ from tunesmith.retrieval.prompt import (
 from tunesmith.retrieval.retrieve import Hit
 from tunesmith.runs.locate import locate
 
+NO_CITATION = (
+    "The answer cites none of its sources: check it against them. The rows of `tunesmith rag "
+    "dataset` teach a model to cite."
+)
 TEMPLATE_TOKENS = 64  # what a chat template writes around a system prompt and a question
 
 
@@ -78,6 +82,16 @@ class Answer:
     left_out: int = 0
     threshold: float | None = None
 
+    @property
+    def is_uncited(self) -> bool:
+        """Whether it answers without citing any of the sources that it was given."""
+        return not self.refused and not self.citations.cited
+
+    def faults(self) -> list[str]:
+        """What is wrong with its citations, a sentence each."""
+        found = self.citations.faults()
+        return [NO_CITATION, *found] if self.is_uncited else found
+
     def to_json(self) -> dict[str, object]:
         """What `rag ask --json` prints."""
         return {
@@ -85,7 +99,8 @@ class Answer:
             "refused": self.refused,
             "sources": [_source_json(s, h) for s, h in zip(self.sources, self.hits, strict=True)],
             "cited": list(self.citations.cited),
-            "faults": self.citations.faults(),
+            "uncited": self.is_uncited,
+            "faults": self.faults(),
             "confidence": self.confidence,
             "threshold": self.threshold,
             "cut": self.cut,

@@ -9,36 +9,53 @@ import torch
 from torch import Tensor
 
 from tunesmith.adapters import store
-from tunesmith.adapters.folder import CONFIG, INDEX, StoredTensors, read_config
+from tunesmith.adapters.folder import (
+    CONFIG,
+    INDEX,
+    Origin,
+    StoredTensors,
+    read_config,
+    read_own,
+    write_origin,
+)
 from tunesmith.config.methods import LoraSettings
 from tunesmith.core.errors import AdapterError
 from tunesmith.methods import lora_peft, table
 from tunesmith.methods.lora import Shape, key_a, key_b
 from tunesmith.methods.lora_variants import shape
+from tunesmith.models.names import portable_name
 
 MERGE_INSTEAD = "Export the merged model: --to vllm --merged."
+BASE = "base_model_name_or_path"
+RENEWED = ("tunesmith", "base", "method", "files")  # of what was written about the adapter
 # What `--max-lora-rank` of vLLM may be (vllm.config.lora.MaxLoRARanks, 0.14 to 0.22).
 VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
 
-def write_peft(folder: Path, out: Path, *, dtype: torch.dtype | None = None) -> None:
+def write_peft(
+    folder: Path, out: Path, *, dtype: torch.dtype | None = None, origin: Origin | None = None
+) -> None:
     """Write the adapter in ``folder`` again as ``out``, in one file and without other formats.
 
-    Config, card, tokenizer and origin are copied; ``dtype`` is that of its tensors, None: as they
-    are. Raises AdapterError for what this program cannot read.
+    Config, card, tokenizer and what Tunesmith wrote are copied; ``dtype`` is that of its tensors,
+    None: as they are. ``origin`` replaces the one that was written, and names the base. Raises
+    AdapterError for what this program cannot read.
     """
     config, tensors = read_config(folder), StoredTensors(folder)
     table.reader_of(config, folder).from_peft(config, tensors)
-    _write(folder, out, config, {name: _as(tensors[name], dtype) for name in tensors})
+    copied = {name: _as(tensors[name], dtype) for name in tensors}
+    _write(folder, out, config, copied, origin=origin)
 
 
-def write_vllm(folder: Path, out: Path, *, dtype: torch.dtype | None = None) -> int:
+def write_vllm(
+    folder: Path, out: Path, *, dtype: torch.dtype | None = None, origin: Origin | None = None
+) -> int:
     """Write a LoRA adapter so that vLLM and SGLang compute it as it was trained; its one rank.
 
     Both scale every layer by alpha / rank of the config and read no patterns; SGLang ignores rsLoRA
     too. Other scales are folded into B, and smaller ranks are padded with zeros to a value that
-    vLLM's `--max-lora-rank` allows. Raises AdapterError for what they refuse or ignore: other
-    methods, DoRA, tokens of its own, ranks above theirs.
+    vLLM's `--max-lora-rank` allows. ``origin`` is that of ``write_peft``. Raises AdapterError for
+    what they refuse or ignore: other methods, DoRA, tokens of its own, ranks above theirs.
     """
     config, tensors = read_config(folder), StoredTensors(folder)
     settings = require_plain_lora(folder, "vLLM and SGLang", MERGE_INSTEAD)
@@ -58,7 +75,7 @@ def write_vllm(folder: Path, out: Path, *, dtype: torch.dtype | None = None) -> 
     if not isinstance(targets, list):
         targets = sorted({module.rpartition(".")[2] for module in shapes})
     described = lora_peft.described(one, targets) | {"revision": config.get("revision")}
-    _write(folder, out, described, folded)
+    _write(folder, out, described, folded, origin=origin)
     return rank
 
 
@@ -112,14 +129,25 @@ def _as(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
 
 
 def _write(
-    folder: Path, out: Path, config: Mapping[str, object], tensors: Mapping[str, Tensor]
+    folder: Path,
+    out: Path,
+    config: Mapping[str, object],
+    tensors: Mapping[str, Tensor],
+    *,
+    origin: Origin | None,
 ) -> None:
-    base = str(read_config(folder).get("base_model_name_or_path") or "")
+    """A folder of these tensors with what else is in ``folder``, and a record of its own."""
+    written = str(read_config(folder).get("base_model_name_or_path") or "")
+    base = origin.published if origin else portable_name(written)
+    own = {key: value for key, value in read_own(folder).items() if key not in RENEWED}
 
     def beside(into: Path) -> None:
         for path in folder.iterdir():
             is_weights = path.suffix in (".safetensors", ".bin", ".pt") or path.name == INDEX
             if path.is_file() and not is_weights and path.name != CONFIG:
                 shutil.copyfile(path, into / path.name)
+        if origin is not None:
+            write_origin(into, origin, **own)
 
+    config = {key: value for key, value in config.items() if key != BASE}
     store.write(out, config, tensors, base=base, beside=beside)

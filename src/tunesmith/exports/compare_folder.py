@@ -74,7 +74,7 @@ def compare_adapter(
     own = any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model"))
     tokenizer_folder = folder if own else base
     with _quiet():
-        return _compared_with(here, asked, _with_peft(folder, base), tokenizer_folder, "PEFT")
+        return _compared_with(here, asked, with_peft(folder, base), tokenizer_folder, "PEFT")
 
 
 @contextlib.contextmanager
@@ -84,11 +84,14 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _with_peft(folder: Path, base: Path) -> Program:
-    """The adapter over the base, with room for tokens of its own."""
+def with_peft(folder: Path, base: Path, *, dtype: torch.dtype | str = torch.float32) -> Program:
+    """The adapter in ``folder`` over the base in ``base`` by PEFT, with room for its own tokens.
+
+    ``dtype`` is the base's number format; "auto": that of its files.
+    """
     from peft import PeftModel
 
-    plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    plain = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
     if ids := store.token_ids(folder):
         rows = len(plain.get_input_embeddings().weight)
         plain.resize_token_embeddings(max(rows, max(ids) + 1))

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 
 from tunesmith.adapters import fit
+from tunesmith.adapters.merge import Into
 from tunesmith.core import files
 from tunesmith.core.errors import RunError, UsageError
 from tunesmith.core.files import TEMPORARY
@@ -27,6 +28,7 @@ from tunesmith.exports.writers import (
     MODEL_FILE,
     ExportedFolder,
     ExportJob,
+    Quantization,
     open_in_fp32,
     write_gguf,
     write_merged,
@@ -149,7 +151,7 @@ class ExportOrder:
     """What to write: for which program, where, in which number format.
 
     ``merged``: the whole model, for a program that takes adapters too. ``prompts`` are answered
-    by what was written; 0: it is not run.
+    by what was written; 0: it is not run. ``quantize`` and ``into`` are those of ``ExportJob``.
     """
 
     kind: Kind
@@ -157,6 +159,32 @@ class ExportOrder:
     dtype: Dtype | None = None
     merged: bool = False
     prompts: int = PROMPTS
+    quantize: Quantization | None = None
+    into: Into = "trained"
+
+    def require_sense(self) -> None:
+        """Raise UsageError for options that would have no effect."""
+        if self.merged and self.kind == "peft":
+            raise UsageError(
+                "A merged model is not an adapter for PEFT.", remedy="Use --to merged."
+            )
+        if self.quantize and (self.kind not in ("gguf", "ollama") or not self._writes_model):
+            raise UsageError(
+                f"quantize {self.quantize} is for the model in a GGUF file, and none is written.",
+                remedy="Give --to gguf --merged, or --to ollama.",
+            )
+        if self.quantize and self.dtype:
+            raise UsageError("quantize and dtype both set the format of the weights: give one.")
+        is_merge = self.kind == "merged" or self.merged
+        if self.into == "original" and not is_merge:
+            raise UsageError(
+                "into names the base of a merge, and nothing is merged.",
+                remedy="Give --to merged, or --merged.",
+            )
+
+    @property
+    def _writes_model(self) -> bool:
+        return self.merged or self.kind == "ollama"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,12 +230,25 @@ def export_adapter(
     ``model`` and ``force`` are those of ``verify_adapter``. Raises AdapterError for an adapter that
     does not fit its base or that the format cannot hold, RunError where the disk cannot be written.
     """
-    if order.merged and order.kind == "peft":
-        raise UsageError("A merged model is not an adapter for PEFT.", remedy="Use --to merged.")
+    order.require_sense()
     files.require_new(order.out)
     verified = verify_adapter(found, model, force=force, progress=progress)
     fit.require(verified.adapter, verified.mismatches)
-    job = ExportJob(verified, order.out, order.dtype, order.merged, found.four_bit, progress)
+    job = ExportJob(
+        verified,
+        order.out,
+        order.dtype,
+        order.merged,
+        found.four_bit,
+        progress,
+        quantize=order.quantize,
+        into=order.into,
+    )
+    if order.into == "original" and not job.four_bit:
+        raise UsageError(
+            "The adapter was not trained over a 4-bit base: there is no other one to merge into.",
+            remedy="Leave into out.",
+        )
     written = WRITERS[order.kind](job)
     size = folder_bytes(order.out)
     comparison, not_run = run_export(job, written, order.prompts)

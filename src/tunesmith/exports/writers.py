@@ -1,5 +1,6 @@
 """How an adapter is written for each program: the folder, what runs it, and the next commands."""
 
+import dataclasses
 import shlex
 import tempfile
 from dataclasses import dataclass
@@ -11,13 +12,17 @@ import torch
 from tunesmith.adapters import merge, store
 from tunesmith.adapters.folder import Origin, read_origin
 from tunesmith.adapters.loaded_base import LoadedBase, attach_folder, open_base
-from tunesmith.adapters.merge import Target
+from tunesmith.adapters.merge import Into, MergedModel, Target
 from tunesmith.core import files
+from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Progress
 from tunesmith.exports import adapter_folder, ollama
 from tunesmith.exports.gguf_model import REMEDY, NumberFormat, write_adapter, write_model
+from tunesmith.exports.llama_process import KQuant, write_k_quant
 from tunesmith.methods.adapter import Adapter
+from tunesmith.models.catalog import find_entry
 from tunesmith.models.load import read_config, read_tokenizer, stop_ids_in
+from tunesmith.models.names import portable_name
 from tunesmith.models.supported import is_four_bit
 from tunesmith.runs.fit import Verified
 
@@ -28,12 +33,18 @@ BASE_GGUF = (
     "BASE.gguf is {base} as GGUF, in 16-bit or quantized by llama.cpp: `tunesmith adapters export` "
     "--to ollama writes it, as model.gguf, beside the adapter."
 )
+SHOWN = 4  # tensors in a notice
 MODEL_FILE, ADAPTER_FILE = "model.gguf", "adapter.gguf"
+Quantization = Literal["q8_0"] | KQuant
 
 
 @dataclass(frozen=True, slots=True)
 class ExportJob:
-    """An adapter that fits its base, with the output folder and form."""
+    """An adapter that fits its base, with the output folder and form.
+
+    ``quantize``: the format of a GGUF model's weights in fewer bits. ``into``: which base a merge
+    is into, where that is 4-bit.
+    """
 
     verified: Verified
     out: Path
@@ -41,6 +52,8 @@ class ExportJob:
     merged: bool
     trained_over_four_bit: bool
     progress: Progress
+    quantize: Quantization | None = None
+    into: Into = "trained"
 
     @property
     def adapter(self) -> Path:
@@ -71,7 +84,7 @@ class ExportedFolder:
 
 def write_peft(job: ExportJob) -> ExportedFolder:
     """A folder that PEFT loads."""
-    adapter_folder.write_peft(job.adapter, job.out, dtype=_dtype(job.dtype))
+    adapter_folder.write_peft(job.adapter, job.out, dtype=_dtype(job.dtype), origin=_origin(job))
     line = f'PeftModel.from_pretrained(base, "{job.out}")'
     return ExportedFolder("peft", False, next=(line,))
 
@@ -82,10 +95,17 @@ def write_vllm(job: ExportJob) -> ExportedFolder:
     if job.merged:
         written = write_merged(job)
         return ExportedFolder("transformers", True, written.notes, (f"vllm serve {out}",))
-    rank = adapter_folder.write_vllm(job.adapter, job.out, dtype=_dtype(job.dtype))
+    rank = adapter_folder.write_vllm(
+        job.adapter, job.out, dtype=_dtype(job.dtype), origin=_origin(job)
+    )
     notes = ["vLLM itself was not run: PEFT reads the same folder."]
     if job.four_bit:
         notes.append("It was trained over a 4-bit base; over another one its answers differ.")
+    if entry := find_entry(job.verified.base.name):
+        notes.append(
+            f"{entry.name} was made from {entry.hub_id}: over the weights of that hub id answers "
+            "differ slightly."
+        )
     command = f"vllm serve {base} --enable-lora --max-lora-rank {rank}"
     line = f"{command} --lora-modules {shlex.quote(job.out.name)}={out}"
     return ExportedFolder("peft", False, tuple(notes), (line,))
@@ -100,9 +120,10 @@ def _known_elsewhere(job: ExportJob) -> str:
 
 def write_merged(job: ExportJob) -> ExportedFolder:
     """A model's folder, with tokenizer, chat template and generation config."""
-    _merge(job, job.out, job.dtype)
+    merged = _merge(job, job.out, job.dtype)
     line = f"tunesmith chat {shlex.quote(str(job.out))}"
-    return ExportedFolder("transformers", True, next=(line,))
+    notes = (merged.sentence(),) if merged.four_bit else ()
+    return ExportedFolder("transformers", True, notes, next=(line,))
 
 
 def write_gguf(job: ExportJob) -> ExportedFolder:
@@ -157,24 +178,46 @@ def _gguf(job: ExportJob, into: Path) -> None:
 
 
 def _write_model(job: ExportJob, folder: Path, into: Path) -> None:
-    number_format = FORMATS[job.dtype or MODEL_FORMAT]
-    write_model(folder, into / MODEL_FILE, number_format=number_format, progress=job.progress)
+    path = into / MODEL_FILE
+    if job.quantize is None or job.quantize == "q8_0":
+        number_format = job.quantize or FORMATS[job.dtype or MODEL_FORMAT]
+        done = write_model(folder, path, number_format=number_format, progress=job.progress)
+        if done.coarser:
+            count, some = pluralize(len(done.coarser), "tensor"), ", ".join(done.coarser[:SHOWN])
+            what = f"{count} of {path.name} in float16, as 32 does not divide the rows: {some}"
+            job.progress.notice("coarser", what)
+    else:
+        write_k_quant(folder, path, job.quantize, progress=job.progress)
 
 
-def _merge(job: ExportJob, out: Path, dtype: str | None) -> None:
+def _merge(job: ExportJob, out: Path, dtype: str | None) -> MergedModel:
     """The merged model in ``out``: from the files alone, or over a loaded 4-bit base."""
     own = store.token_ids(job.adapter)
     tokenizer = read_tokenizer(job.adapter, trust_remote_code=False) if own else None
-    base, kind = job.verified.base, store.settings_of(job.adapter).kind
-    origin = read_origin(job.adapter) or Origin(base.name, base.sha256, kind)
     number_format = _dtype(dtype) or job.verified.skeleton.compute_dtype
-    target = Target(out, dtype=number_format, source=job.base, origin=origin, tokenizer=tokenizer)
+    target = Target(
+        out,
+        job.into,
+        number_format,
+        source=job.base,
+        origin=_origin(job),
+        tokenizer=tokenizer,
+    )
     job.progress.phase("Merging the adapter into its base, a tensor at a time.")
     if job.four_bit:
         loaded, adapter = open_in_fp32(job, four_bit=True)
-        merge.save(loaded.engine, adapter, target)
-    else:
-        merge.save_stored(job.verified.skeleton, job.adapter, target)
+        return merge.save(loaded.engine, adapter, target)
+    return merge.save_stored(job.verified.skeleton, job.adapter, target)
+
+
+def _origin(job: ExportJob) -> Origin:
+    """The base by its name of this adapter, as it is here, and the kind of its method."""
+    found, base = read_origin(job.adapter), job.verified.base
+    if found is None:
+        return base.origin(store.settings_of(job.adapter).kind)
+    here = base.origin(found.kind)
+    hub_id = found.hub_id or here.hub_id
+    return dataclasses.replace(here, base=portable_name(found.base), hub_id=hub_id)
 
 
 def open_in_fp32(

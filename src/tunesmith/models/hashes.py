@@ -1,6 +1,7 @@
 """The identity of a base: SHA-256 per file, remembered while a file is unchanged."""
 
 import contextlib
+import fnmatch
 import hashlib
 import json
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from tunesmith.core.errors import ModelError
 from tunesmith.core.files import replace_text, sha256_of
+from tunesmith.models import names
 from tunesmith.models.cache import cache_root
 from tunesmith.models.weights import TOKENIZER_FILES
 
@@ -28,6 +30,7 @@ def hash_folder(folder: Path, *, fresh: bool = False) -> dict[str, str]:
 
     Other files (cards, images) do not count. A hash is remembered in the cache, never in the
     folder, while path, size and modification time stay the same; ``fresh`` reads every byte again.
+    The folder is remembered too, so that ``names.known_folder`` finds it by the hash of all.
     """
     try:
         files = sorted({path for pattern in _DEFINING for path in folder.glob(pattern)})
@@ -37,7 +40,47 @@ def hash_folder(folder: Path, *, fresh: bool = False) -> dict[str, str]:
     if not hashes:
         raise ModelError(f"{folder}: holds no base (no config.json, no *.safetensors).")
     text = "".join(f"{digest}  {name}\n" for name, digest in hashes.items())
-    return {**hashes, COMBINED: hashlib.sha256(text.encode()).hexdigest()}
+    combined = hashlib.sha256(text.encode()).hexdigest()
+    names.remember(folder, combined)
+    return {**hashes, COMBINED: combined}
+
+
+PARTS = ("weights", "tokenizer", "config")
+
+
+def hash_parts(folder: Path) -> dict[str, str]:
+    """SHA-256 of each of ``PARTS`` of the base in ``folder``: what sets two bases apart.
+
+    The chat template belongs to the tokenizer, and Python code to the config. The version of
+    transformers that wrote a config.json does not count, as it changes nothing.
+    """
+    hashes = hash_folder(folder)
+    del hashes[COMBINED]
+    lines: dict[str, list[str]] = {part: [] for part in PARTS}
+    for name, digest in hashes.items():
+        lines[_part_of(name)].append(f"{_content_sha256(folder / name, digest)}  {name}\n")
+    return {
+        part: hashlib.sha256("".join(all_).encode()).hexdigest() for part, all_ in lines.items()
+    }
+
+
+def _part_of(name: str) -> str:
+    if name.endswith((".safetensors", ".safetensors.index.json")):
+        return "weights"
+    is_tokenizer = any(fnmatch.fnmatchcase(name, pattern) for pattern in TOKENIZER_FILES)
+    return "tokenizer" if is_tokenizer else "config"
+
+
+def _content_sha256(path: Path, digest: str) -> str:
+    """Of a config its values without the version that wrote it; else ``digest``, of the bytes."""
+    if path.name not in ("config.json", "generation_config.json"):
+        return digest
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        values.pop("transformers_version", None)
+    except (OSError, ValueError, AttributeError):
+        return digest
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def file_sha256(path: Path, *, fresh: bool = False) -> str:

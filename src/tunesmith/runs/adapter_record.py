@@ -8,7 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tunesmith.adapters import store
-from tunesmith.adapters.folder import CONFIG, FILE, Origin, StoredTensors, read_config, read_origin
+from tunesmith.adapters.folder import (
+    CONFIG,
+    Origin,
+    StoredTensors,
+    read_config,
+    read_origin,
+    read_own,
+)
 from tunesmith.core.errors import AdapterError, ModelError, TunesmithError
 from tunesmith.methods import table
 from tunesmith.models.cache import folder_bytes
@@ -116,7 +123,7 @@ def record_of(folder: Path, root: Path = RUNS) -> AdapterRecord:
     whole = run if is_run else folder.resolve()
     is_below = whole.is_relative_to(root.resolve()) and whole != root.resolve()
     name = str(whole.relative_to(root.resolve())) if is_below else whole.name
-    source = _source(folder, folder.parent if is_run else None, _own(folder))
+    source = _source(folder, folder.parent if is_run else None, read_own(folder))
     try:
         facts = _facts(folder, read_origin(folder))
     except TunesmithError as error:
@@ -171,22 +178,14 @@ def _score(run: Path) -> Score | None:
         return None
 
 
-def _own(folder: Path) -> Values:
-    """What Tunesmith wrote beside the adapter; nothing for one that came from elsewhere."""
-    try:
-        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
 def _source(folder: Path, run: Path | None, own: Values) -> str:
     """Where an adapter comes from: a run, other adapters, another program."""
     combined = own.get("combined")
     if isinstance(combined, Mapping):
         parts = combined.get("adapters")
         parts = parts if isinstance(parts, list) else []
-        return "combined of " + ", ".join(str(each.get("folder")) for each in parts)
+        names = (str(each.get("name") or each.get("folder")) for each in parts)
+        return f"combined of {', '.join(names)}"
     if run is not None:
         return f"run {run}"
     if own:

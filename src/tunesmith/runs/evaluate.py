@@ -19,6 +19,7 @@ from tunesmith.evaluation.evaluator import Evaluation, Evaluator
 from tunesmith.evaluation.measures import KnownBase, Tuned
 from tunesmith.methods.adapter import Adapter
 from tunesmith.models.hashes import COMBINED, hash_folder
+from tunesmith.runs.card import update_card
 from tunesmith.runs.evaluation_files import (
     training_history,
     training_seconds,
@@ -86,6 +87,7 @@ def evaluate_target(
             place.path.mkdir(parents=True, exist_ok=True)
             write_evaluation(found, place)
             update_summary(document, place)
+            update_card(place)
     return EvaluatedTarget(target, document, answers, place.path if place else None)
 
 

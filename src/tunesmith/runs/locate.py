@@ -11,6 +11,7 @@ from tunesmith.config.methods import needs_four_bit
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import AdapterError, RunError
 from tunesmith.models.catalog import find_entry, may_be_on_hub, other_sources
+from tunesmith.models.names import is_hub_id, known_folder
 from tunesmith.runs.folder import RunFolder
 
 BASE = "base"
@@ -184,26 +185,39 @@ def _of_adapter(folder: Path) -> LocatedTarget:
 
 
 def _base(written: str, origin: Origin) -> str:
-    """What to load: a short name, which is the same base everywhere; else what is here."""
-    if find_entry(origin.base) is not None:
+    """What to load: a short name or hub id, which is the same base everywhere; else what is here.
+
+    A folder is the one where this base was last used, whatever it is called.
+    """
+    if find_entry(origin.base) is not None or origin.base == origin.hub_id:
         return origin.base
+    if (known := known_folder(origin.sha256)) is not None:
+        here = Path(origin.base).expanduser()
+        return origin.base if here.is_dir() and here.samefile(known) else str(known)
     is_here = Path(written).exists() or not Path(origin.base).expanduser().exists()
     return written if is_here else origin.base
 
 
 def require_base(found: LocatedTarget) -> None:
-    """Raise AdapterError where an adapter names no base, or a path that is not here."""
+    """Raise AdapterError where an adapter names no base, or one that is not known here."""
     if found.adapter is not None and not found.model:
         raise AdapterError(
             f"{found.adapter}: its {ADAPTER_CONFIG} names no base.",
             remedy=f"Name it: --model, or tunesmith chat MODEL --adapter {found.adapter}",
         )
-    base = Path(found.model)
-    if found.adapter is not None and base.is_absolute() and not base.exists():
+    if found.adapter is not None and _is_missing(found.model, found.adapter):
         raise AdapterError(
-            f"{found.adapter}: its base is not here: there is no {base}.",
+            f"{found.adapter}: its base is not here: there is no {found.model}.",
             remedy=f"Name the base: --model, or tunesmith chat MODEL --adapter {found.adapter}",
         )
+
+
+def _is_missing(model: str, adapter: Path) -> bool:
+    """Whether a base was a folder that is not here; what else is named is for ``resolve``."""
+    path = Path(model).expanduser()
+    if path.exists() or find_entry(model) is not None or is_hub_id(model):
+        return False
+    return path.is_absolute() or read_origin(adapter) is not None
 
 
 def _free_name(name: str, taken: Mapping[str, object]) -> str:

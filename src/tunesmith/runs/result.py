@@ -11,7 +11,8 @@ import torch
 
 from tunesmith import __version__
 from tunesmith.adapters import store
-from tunesmith.adapters.folder import Origin, read_origin, write_origin
+from tunesmith.adapters.fit import Identity
+from tunesmith.adapters.folder import CARD, read_origin, record_files, write_origin
 from tunesmith.adapters.loaded_base import LoadedBase, attach_over_any, open_base
 from tunesmith.config import DataSettings, RunConfig
 from tunesmith.config.methods import AnyMethod, init_path, needs_four_bit
@@ -19,6 +20,8 @@ from tunesmith.config.run import DataSource
 from tunesmith.core import files
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.progress import Progress
+from tunesmith.data.dataset import RunRows
+from tunesmith.data.quality.distribution import languages_of
 from tunesmith.data.records import files_of, options_of
 from tunesmith.data.rows import HUB
 from tunesmith.data.tokenizer import Tokenizer, add_tokens_, decode, encode
@@ -31,17 +34,10 @@ from tunesmith.models.hashes import COMBINED, file_sha256, hash_folder
 from tunesmith.models.in_memory import held_model, own_weights_
 from tunesmith.models.load import Base, read_tokenizer
 from tunesmith.models.weights import read_weight, write_derived
+from tunesmith.runs.card import licence_of, run_card
 from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.inputs import require_init
 
-_PEFT = """
-With PEFT: `AutoPeftModelForCausalLM.from_pretrained(FOLDER)` on the machine where it was trained.
-Elsewhere load the base ({base}) first, then `PeftModel.from_pretrained(base, FOLDER)`.
-"""
-_RESIZE = """
-It has tokens of its own. With PEFT, take the tokenizer of this folder and make room for them before
-the adapter is loaded: `model.resize_token_embeddings(len(tokenizer))`.
-"""
 PACKAGES = ("torch", "transformers", "safetensors", "tokenizers", "numpy", "bitsandbytes")
 
 
@@ -180,11 +176,10 @@ def _id(tokenizer: Tokenizer, text: str) -> int:
 def save(folder: RunFolder, loaded: LoadedBase, adapter: Adapter, config: RunConfig) -> Path:
     """Write adapter/ in PEFT's format, or model/ where the base itself was trained."""
     base = loaded.base
-    origin = Origin(base.name, hash_folder(base.folder)[COMBINED], config.method.kind)
+    origin = Identity(base.name, base.folder).origin(config.method.kind)
+    card = run_card(folder, origin)
     if adapter.frozen_base:
-        card = _card(config, base) + _PEFT.format(base=base.name)
-        if tokenizer := loaded.tokenizers.get(adapter.name):
-            card += _RESIZE
+        tokenizer = loaded.tokenizers.get(adapter.name)
 
         def beside(into: Path) -> None:
             write_origin(into, origin)
@@ -195,7 +190,7 @@ def save(folder: RunFolder, loaded: LoadedBase, adapter: Adapter, config: RunCon
             folder.adapter,
             adapter,
             loaded.engine,
-            base=base_name(base),
+            base=origin.published,
             card=card,
             beside=beside,
         )
@@ -207,28 +202,12 @@ def save(folder: RunFolder, loaded: LoadedBase, adapter: Adapter, config: RunCon
             for name, tensor in named_tensors(loaded.engine)
         )
         write_derived(base.folder, into, tensors=tensors, dtype=base.dtype, config={})
-        (into / "README.md").write_text(_card(config, base), encoding="utf-8")
+        (into / CARD).write_text(card, encoding="utf-8")
         write_origin(into, origin)
+        record_files(into)
 
     files.publish(folder.model, fill)
     return folder.model
-
-
-def base_name(base: Base) -> str:
-    """How an adapter names its base, so that PEFT finds it here: a hub id, else its folder."""
-    looks_like_hub = base.name.count("/") == 1 and not Path(base.name).exists()
-    return base.name if looks_like_hub else str(base.folder.absolute())
-
-
-def _card(config: RunConfig, base: Base) -> str:
-    goal = f"{config.goal}\n\n" if config.goal else ""
-    return (
-        f"---\nbase_model: {base.name}\nlibrary_name: peft\n---\n\n{goal}"
-        f"{config.method.kind} over {base.name}, trained on "
-        f"{', '.join(source.path for source in config.data.sources)} with Tunesmith "
-        f"{__version__}.\n\n"
-        f"Talk to it: `tunesmith chat {config.out}`\n"
-    )
 
 
 def _data_sha256(source: DataSource, settings: DataSettings) -> str | dict[str, str]:
@@ -239,8 +218,8 @@ def _data_sha256(source: DataSource, settings: DataSettings) -> str | dict[str, 
     return {str(path): file_sha256(path) for path in files_of(name, options)}
 
 
-def write_environment(path: Path, base: Base, config: RunConfig) -> None:
-    """environment.json: versions, hardware, threads, hashes of base and data."""
+def write_environment(path: Path, base: Base, config: RunConfig, rows: RunRows) -> None:
+    """environment.json: versions, hardware, threads, base and data with their hashes, rows."""
     sources = [*config.data.sources, *([config.data.held] if config.data.held else [])]
     files.write_json(
         path,
@@ -257,5 +236,12 @@ def write_environment(path: Path, base: Base, config: RunConfig) -> None:
             "available_bytes": memory.available_bytes(base.device),
             "base": {"name": base.name, "folder": str(base.folder), **hash_folder(base.folder)},
             "data": {each.path: _data_sha256(each, config.data) for each in sources},
+            "licences": {each.path: licence_of(config.data, each.path) for each in sources},
+            "rows": {
+                "train": len(rows.train),
+                "supervised_tokens": rows.train.supervised_tokens,
+                "held_out": len(rows.held) if rows.held else 0,
+                "languages": languages_of(rows.sample),
+            },
         },
     )

@@ -39,7 +39,7 @@ from tunesmith.runs.result import open_for
 from tunesmith.runs.rows import load_rows_for, report_rows
 from tunesmith.runs.selection import ChosenCheckpoint, choose_kept, find_scale, kept_checkpoints
 from tunesmith.runs.started import StartedRun, begin, with_length
-from tunesmith.runs.summary import RunSummary, complete_summary
+from tunesmith.runs.summary import RunSummary, complete_summary, write_summary
 from tunesmith.training import checkpoint, optimizer
 from tunesmith.training.checkpoint import State
 from tunesmith.training.events import BestCheckpoint, ScaledDown
@@ -154,7 +154,7 @@ def prepare(
     report_rows(config, loaded, rows, name, progress)
     run = with_length(run, rows)
     config = run.config
-    result.write_environment(run.folder.environment, loaded.base, config)
+    result.write_environment(run.folder.environment, loaded.base, config, rows)
     evaluator = Evaluator(
         base,
         config,
@@ -282,7 +282,7 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
         answers=found.answers if found else None,
         train_losses=found.train_losses if found else None,
     )
-    files.write_json(run.folder.summary, summary.to_json())
+    write_summary(run.folder, summary)
     return summary
 
 

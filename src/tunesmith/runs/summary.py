@@ -6,7 +6,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from tunesmith.config import RunConfig
+from tunesmith.core import files
 from tunesmith.evaluation.answers import Answers
+from tunesmith.runs.card import update_card
 from tunesmith.runs.evaluation_files import REPORT
 from tunesmith.runs.folder import RunFolder
 
@@ -41,6 +43,12 @@ class RunSummary:
         """The documented keys, and why the run ended."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in IN_MEMORY}
         return {**values, "notices": list(self.notices)}
+
+
+def write_summary(folder: RunFolder, summary: RunSummary) -> None:
+    """Put it into the run's folder, and on the card of what was trained."""
+    files.write_json(folder.summary, summary.to_json())
+    update_card(folder)
 
 
 def complete_summary(folder: RunFolder, config: RunConfig) -> RunSummary | None:

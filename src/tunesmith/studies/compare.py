@@ -70,6 +70,7 @@ class ComparedRun:
             "adapter_bytes": _result_bytes(self.summary.adapter if self.summary else None),
             **{key: ended.get(key) for key in kept},
             **_score(ended.get("evaluation"), TUNED),
+            "verdict": _verdict(ended.get("evaluation")),
             "error": None if self.error is None else str(self.error),
         }
 
@@ -102,6 +103,12 @@ def _score(evaluation: object, arm: str) -> dict[str, object]:
     checks = arms.get(arm, {}).get("checks", {})
     first: Mapping[str, object] = next(iter(checks.values()), {})
     return {key: first.get(key) for key in ("score", "low", "high")}
+
+
+def _verdict(evaluation: object) -> object:
+    """`yes`, `no` or `cannot-tell`; None where there was no evaluation."""
+    verdict = evaluation.get("verdict") if isinstance(evaluation, Mapping) else None
+    return verdict.get("answer") if isinstance(verdict, Mapping) else None
 
 
 def _result_bytes(path: str | None) -> int | None:

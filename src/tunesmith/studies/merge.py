@@ -12,7 +12,7 @@ from tunesmith.adapters.sources import require_alike
 from tunesmith.config.methods import needs_four_bit
 from tunesmith.core import files
 from tunesmith.core.errors import AdapterError, UsageError
-from tunesmith.core.numbers import pluralize
+from tunesmith.core.numbers import percent, pluralize
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.evaluation.intervals import Interval
 from tunesmith.methods import table
@@ -32,6 +32,10 @@ from tunesmith.studies.candidates import (
 from tunesmith.studies.tasks import ALONE, Keeping, Runs, TaskScores, read_task, runs_of, try_all
 
 ROWS = 100  # held-out rows of each adapter that are asked
+EXACT = ("linear", "knots")  # methods whose result fits the ranks of all adapters together
+# ||D - s B A|| / ||D|| from which a cut may cost answers more than a tenth of a nat a token; below
+# it none did: docs/combine.md, "What the error costs".
+LARGE_ERROR = 0.25
 MAX_DROP = 10.0  # points that the worst adapter's score may lose
 
 
@@ -91,6 +95,28 @@ class Merged:
     candidate: Candidate
     trial: Trial | None = None
 
+    @property
+    def advice(self) -> str | None:
+        """What a large error means and what to do; None where it is small, or was measured."""
+        made, recipe = self.candidate.made, self.candidate.recipe
+        error, rank = made.errors.overall, max(made.ranks.values())
+        if error < LARGE_ERROR or self.trial is not None:
+            return None
+        whole = self.named.blend.rank
+        if recipe.name in EXACT:
+            more = f"`--rank {whole}` stores all of it"
+        else:
+            more = (
+                f"`--rank {2 * rank}` stores more, and `--method {EXACT[0]}` or `{EXACT[1]}` fit "
+                f"rank {whole} without a loss"
+            )
+        return (
+            f"An error of {percent(error)} is large: rank {rank} holds {percent(1 - error**2)} of "
+            f"what `{recipe.name}` makes of the adapters (of its squares), and skills may suffer, "
+            f"that of the adapter with the smaller changes first. {more}; `--auto` measures what "
+            "every method costs each skill."
+        )
+
     def to_json(self) -> dict[str, object]:
         """The documented keys; ``largest_difference`` is the error of the layer that loses most."""
         made, found = self.candidate.made, self.candidate.to_json()
@@ -102,6 +128,7 @@ class Merged:
             "bytes": made.bytes,
             "largest_difference": max(made.errors.layers.values()),
             "error": made.errors.overall,
+            "advice": self.advice,
             "name": found["name"],
             "method": found["method"],
             "rank": found["rank"],
@@ -128,7 +155,7 @@ def named(
 ) -> Named:
     """The adapters of these folders or runs, each of weight 1 unless weights are given.
 
-    ``force``: bases of which only the names differ are one.
+    ``force``: bases of which only the names differ are one, and changed files are meant.
 
     Raises AdapterError for what is no LoRA to be added up and for different bases, UsageError
     for another number of weights.
@@ -140,7 +167,7 @@ def named(
             remedy="Give a weight for each adapter, as in --weights 1,0.5.",
         )
     folders = adapter_folders(words)
-    read = {name: sources.read(path) for name, path in folders.items()}
+    read = {name: sources.read(path, trusted=force) for name, path in folders.items()}
     require_alike(list(read.values()), trust_bases=force)
     return Named(
         words, folders, WeightedBlend(read, list(weights) or [1.0] * len(words), seed, force)

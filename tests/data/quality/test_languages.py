@@ -1,8 +1,14 @@
 import pytest
 
 from tests.data.quality.rows import asked, sample
-from tunesmith.data.quality.distribution import Sample, language_of, mixed_languages
+from tunesmith.data.quality.distribution import (
+    Sample,
+    language_of,
+    languages_of,
+    mixed_languages,
+)
 from tunesmith.data.quality.text import see
+from tunesmith.data.rows import Conversation, Message
 
 ENGLISH = "Thank you for your patience, your parcel will be there in the next few days."
 GERMAN = "Vielen Dank für Ihre Geduld, Ihr Paket wird in den nächsten Tagen bei Ihnen sein."
@@ -52,3 +58,18 @@ def test_a_single_row_is_no_mixture():
 def test_real_rows_of_one_language_are_not_told():
     rows = [row for name in ("clinc150", "banking77") for row in sample(f"{name}/train.jsonl")]
     assert told([*rows, *sample("arc_easy/probe.jsonl")]) == []
+
+
+def talk(question, answer):
+    return Conversation((Message("user", question), Message("assistant", answer)))
+
+
+def test_languages_of_rows_are_counted_by_the_answer_or_else_by_the_question():
+    english = "How many days of leave does an employee have in a year?"
+    rows = [
+        talk(english, "연차는 일 년에 서른 날이고 다음 해로 넘길 수 없습니다."),
+        talk(english, '{"days": 30}'),
+        talk(english, "Thirty days in every year, and none of them is kept for the next."),
+        talk("say 1", "it is 7"),
+    ]
+    assert languages_of(rows) == {"en": 2, "ko": 1}

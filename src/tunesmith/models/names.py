@@ -1,0 +1,78 @@
+"""How a base is called: its hub id, its name without a path, and where it lies on this machine.
+
+An adapter names its base by the first two, which mean the same everywhere. Where a base of some
+content was last used here is kept in the cache. Loading this file imports no library of tensors.
+"""
+
+import contextlib
+import json
+import re
+from pathlib import Path
+
+from tunesmith.core.files import replace_text
+from tunesmith.models import catalog
+from tunesmith.models.cache import cache_root
+
+_HUB_CACHE = re.compile(r"models--([^/]+?)--([^/]+)")  # a folder of the hub's own cache
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name is OWNER/NAME, and not a path that exists here."""
+    return catalog.HUB_ID.fullmatch(name) is not None and not Path(name).expanduser().exists()
+
+
+def hub_id_of(name: str, folder: Path | None = None) -> str | None:
+    """The hub id of the base of this name, which lies in ``folder``; None where none is known.
+
+    A short name has one, and so have folders of the hub's cache and of a converted short name.
+    """
+    if (entry := catalog.find_entry(name)) is not None:
+        return entry.hub_id
+    if is_hub_id(name):
+        return name
+    for place in (Path(name).expanduser(), *([folder] if folder else [])):
+        for entry in catalog.ENTRIES:
+            if place.absolute() == entry.folder:
+                return entry.hub_id
+        for part in place.parts:
+            if found := _HUB_CACHE.fullmatch(part):
+                return "/".join(found.groups())
+    return None
+
+
+def portable_name(name: str) -> str:
+    """A base's name without the folders that lead to it: a short name, a hub id, a folder's name.
+
+    Paths of other systems, and those that do not exist here, are shortened too.
+    """
+    if catalog.find_entry(name) is not None or is_hub_id(name):
+        return name
+    written = name.replace("\\", "/").rstrip("/")
+    last = written.rpartition("/")[2]
+    return last if last not in ("", ".", "..", "~") else Path(name).expanduser().resolve().name
+
+
+def remember(folder: Path, sha256: str) -> None:
+    """Keep in the cache that the base with this SHA-256 of all its files lies in ``folder``."""
+    place = str(folder.resolve())
+    with contextlib.suppress(OSError):  # a read-only cache finds no base by its hash
+        if _read(sha256) != place:
+            replace_text(_memory(sha256), json.dumps({"folder": place}) + "\n")
+
+
+def known_folder(sha256: str) -> Path | None:
+    """Where the base with this SHA-256 was last used; None where it is not there any more."""
+    place = _read(sha256)
+    folder = Path(place) if place else None
+    return folder if folder is not None and (folder / "config.json").is_file() else None
+
+
+def _memory(sha256: str) -> Path:
+    return cache_root() / "bases" / f"{sha256}.json"
+
+
+def _read(sha256: str) -> str | None:
+    try:
+        return str(json.loads(_memory(sha256).read_text(encoding="utf-8"))["folder"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

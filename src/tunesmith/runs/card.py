@@ -1,0 +1,285 @@
+"""A run's card: what its adapter is for, made of, scored, forgot, and how it is loaded.
+
+Everything in it is read from the run's files. It names files without their folders, so that nothing
+of this machine travels with the adapter.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tunesmith import __version__
+from tunesmith.adapters.card import card_text
+from tunesmith.adapters.folder import CARD, Origin, own_name, read_origin
+from tunesmith.config import DataSettings
+from tunesmith.core import files
+from tunesmith.core.numbers import limits_text, percent, pluralize, signed
+from tunesmith.data.rows import HUB
+from tunesmith.methods import table
+from tunesmith.models.catalog import find_entry
+from tunesmith.runs.folder import RunFolder
+from tunesmith.runs.history import Document, Records, read_records
+
+MIN_LANGUAGE = 0.1  # share of the recognized rows with which a language is named
+SHOWN_HASH = 16  # letters of a hash of data; a base's is given whole
+ACCURACY = "accuracy"
+
+
+def update_card(folder: RunFolder) -> None:
+    """Write the card of a run's result again, with what is known by now; nothing without both."""
+    trained = folder.trained
+    origin = read_origin(trained) if trained is not None else None
+    if trained is not None and origin is not None and folder.config.is_file():
+        files.write_text(trained / CARD, run_card(folder, origin))
+
+
+def run_card(folder: RunFolder, origin: Origin) -> str:
+    """The text of the card of the run in this folder, whose result has this origin."""
+    records = read_records(folder.path)
+    is_adapter = table.METHODS[origin.kind].peft is not None
+    datasets = [path.removeprefix(HUB) for path in _data(records) if path.startswith(HUB)]
+    sections = (
+        _purpose(records, origin, is_adapter=is_adapter),
+        _result(records.evaluation),
+        _forgetting(records.evaluation),
+        _method(records),
+        _base(records, origin),
+        _rows(records),
+        _limits(records),
+        _use(folder, origin, is_adapter=is_adapter),
+    )
+    return card_text(
+        "\n\n".join(sections),
+        base=origin.published,
+        library="peft" if is_adapter else "transformers",
+        relation="adapter" if is_adapter else "finetune",
+        more={"language": _languages(records), "datasets": datasets, "tags": [origin.kind]},
+    )
+
+
+def licence_of(settings: DataSettings, path: str) -> str | None:
+    """The licence of a data file: as the settings name it, or the card of its data set beside it.
+
+    Such a card is a README.md whose head has the key `license`, as data sets of the hub have it.
+    """
+    if settings.licence is not None or path.startswith(HUB):
+        return settings.licence
+    place = Path(path)
+    return _licence_in(place if place.is_dir() else place.parent)
+
+
+def _licence_in(folder: Path) -> str | None:
+    """The `license` in the head of a folder's card; None without one."""
+    try:
+        _, head, _ = (folder / CARD).read_text(encoding="utf-8").split("---\n", 2)
+        values = yaml.safe_load(head)
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    found = values.get("license") if isinstance(values, Mapping) else None
+    return None if found is None else str(found)
+
+
+def _purpose(records: Records, origin: Origin, *, is_adapter: bool) -> str:
+    goal = records.config.get("goal")
+    what = f"An adapter ({origin.kind}) for" if is_adapter else "All weights trained of"
+    title = goal or records.path.resolve().name
+    return (
+        f"# {title}\n\n{what} {origin.published}, made with Tunesmith {__version__}.\n\n"
+        f"## Purpose\n\n{goal or 'No goal was stated.'}"
+    )
+
+
+def _result(evaluation: Document) -> str:
+    """The verdict, and every check's score in every arm with its interval."""
+    verdict, arms = evaluation.get("verdict") or {}, evaluation.get("arms") or {}
+    if not verdict:
+        return "## Result\n\nNot evaluated: whether it does what it is for was not measured."
+    answer = str(verdict.get("answer", "")).replace("-", " ")
+    lines = ["## Result", "", f"**Did it work: {answer}.** {verdict.get('text', '')}"]
+    checks = list(dict.fromkeys(name for arm in arms.values() for name in arm["checks"]))
+    if checks:
+        cells = [
+            [name, *(_score(arm["checks"].get(name)) for arm in arms.values())] for name in checks
+        ]
+        lines += ["", *_table(["check", *arms], cells)]
+        lines += ["", "Scores on held-out rows, with 95 % intervals."]
+    return "\n".join(lines)
+
+
+def _score(check: Document | None) -> str:
+    if not check or check.get("score") is None:
+        return "-"
+    interval = ""
+    if check.get("low") is not None and check.get("high") is not None:
+        interval = f" ({limits_text(check['low'], check['high'])})"
+    return f"{percent(check['score'])}{interval}"
+
+
+def _forgetting(evaluation: Document) -> str:
+    """Each probe's change against the base, and what is allowed."""
+    findings = evaluation.get("forgetting")
+    if not findings:
+        return "## What it forgot\n\nNot measured."
+    cells = []
+    for each in findings:
+        unit = "points" if each["measure"] == ACCURACY else "%"
+        change, low, high = (signed(100 * each[key]) for key in ("difference", "low", "high"))
+        changed = f"{change} {unit} ({low} to {high})"
+        allowed = f"{100 * each['margin']:g} {unit}"
+        cells.append([each["probe"], each["measure"], changed, allowed, each["outcome"]])
+    head = ["probe", "measure", "change (95 % interval)", "allowed", "outcome"]
+    return "\n".join(["## What it forgot", "", *_table(head, cells)])
+
+
+def _method(records: Records) -> str:
+    """Settings that are set, and how much was trained."""
+    method, train = (records.config.get(key) or {} for key in ("method", "train"))
+    summary, last = records.summary, records.metrics[-1] if records.metrics else {}
+    rate = max((float(step["lr"]) for step in records.metrics), default=None)
+    facts = {
+        "method": _settings(method),
+        "steps": last.get("step"),
+        "tokens": summary.get("tokens") or last.get("tokens"),
+        "peak learning rate": None if rate is None else f"{rate:.3g}",
+        "optimizer": train.get("optimizer"),
+        "seed": train.get("seed"),
+        "number format": records.environment.get("dtype"),
+        "training loss": _loss(summary.get("train_loss")),
+        "held-out loss": _loss(summary.get("eval_loss")),
+        "adapter scale": (records.evaluation.get("scale") or {}).get("share"),
+    }
+    lines = [f"- {key}: {value}" for key, value in facts.items() if value not in (None, "")]
+    return "\n".join(["## Method and settings", "", *lines])
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    """`lora, rank 16, alpha 32`: what is set of a method; a path by its last part."""
+    shown = [
+        f"{key} {_plain(value)}"
+        for key, value in values.items()
+        if key != "kind" and value not in (None, False, [], {}, 0, 0.0)
+    ]
+    return ", ".join([str(values.get("kind")), *shown])
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, str):
+        return own_name(Path(value)) if "/" in value else value
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={each}" for key, each in value.items())
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value))
+    return str(value)
+
+
+def _loss(value: object) -> str | None:
+    return f"{value:.3f} nats a token" if isinstance(value, float) else None
+
+
+def _base(records: Records, origin: Origin) -> str:
+    """Hub id or name, licence, and the hash of the files that were trained over."""
+    entry = find_entry(origin.base)
+    folder = (records.environment.get("base") or {}).get("folder")
+    licence = entry.licence if entry else _licence_in(Path(str(folder))) if folder else None
+    lines = [
+        f"- base: {origin.published}",
+        f"- its licence: {licence or 'not known'}",
+        f"- SHA-256 of its files together: `{origin.sha256}`",
+    ]
+    if entry is not None:
+        lines.append(
+            f"- trained over `{entry.name}`, which was made from {Path(entry.member).name} of "
+            f"{entry.requirement}: over other weights of that model answers differ slightly"
+        )
+    elif origin.hub_id is None:
+        lines.append("- it has no known hub id: whoever gives this adapter on gives its base too")
+    return "\n".join(["## Base", "", *lines])
+
+
+def _data(records: Records) -> Mapping[str, Any]:
+    """Each source's hash, or those of its files, by its path."""
+    found: Mapping[str, Any] = records.environment.get("data") or {}
+    return found
+
+
+def _rows(records: Records) -> str:
+    """Files without their folders, hashes, licences, and how many rows there were."""
+    licences, cells = records.environment.get("licences") or {}, []
+    for path, hashes in _data(records).items():
+        listed = hashes if isinstance(hashes, Mapping) else {path: hashes}
+        for file, digest in listed.items():
+            name = file if file.startswith(HUB) else Path(file).name
+            shown = f"`{digest[:SHOWN_HASH]}`" if digest else "-"
+            cells.append([name, shown, licences.get(path) or "not stated"])
+    lines = ["## Data", "", *_table(["file", "SHA-256 begins", "licence"], cells)]
+    if counts := records.environment.get("rows"):
+        trained = pluralize(counts["train"], "row")
+        lines += ["", f"{trained} trained on ({counts['supervised_tokens']:,} supervised tokens), "]
+        lines[-1] += f"{counts['held_out']:,} held out."
+    return "\n".join(lines)
+
+
+def _languages(records: Records) -> list[str]:
+    """Codes of the languages that a tenth or more of the recognized rows are in."""
+    counts = (records.environment.get("rows") or {}).get("languages") or {}
+    total = sum(counts.values())
+    return [code for code, count in counts.items() if count >= MIN_LANGUAGE * total]
+
+
+def _limits(records: Records) -> str:
+    """What the evidence covers, and what was not measured."""
+    lines, evaluation = [], records.evaluation
+    known = ", ".join(_languages(records)) or "none that was recognized"
+    lines.append(f"Languages of the rows: {known}. Others were not tested.")
+    if (rows := evaluation.get("rows")) is not None:
+        lines.append(
+            f"Scored on {pluralize(rows, 'held-out row')} like those that it was trained on; "
+            "requests of another kind were not tested."
+        )
+    missing = [
+        name for name in ("forgetting", "consistency", "knowledge") if not evaluation.get(name)
+    ]
+    if missing:
+        lines.append(f"Not measured: {', '.join(missing)}.")
+    lines.append("Safety and bias were not evaluated.")
+    lines.append("Its own licence is for its maker to state, within those of base and data.")
+    return "\n".join(["## Limits", "", *(f"- {line}" for line in lines)])
+
+
+def _use(folder: RunFolder, origin: Origin, *, is_adapter: bool) -> str:
+    """Lines that load it, here and in other programs."""
+    base = origin.published if origin.hub_id else f"FOLDER-OF-{origin.published}"
+    lines = ["## How to use it", "", "`FOLDER` is the folder of this file.", "", *_in_tunesmith()]
+    return "\n".join([*lines, "", *(_in_peft(folder, base) if is_adapter else _in_transformers())])
+
+
+def _in_tunesmith() -> Iterator[str]:
+    yield from ("```python", "import tunesmith as ts", "", 'model = ts.load("FOLDER")')
+    yield from ('print(model.generate("..."))', "```")
+
+
+def _in_peft(folder: RunFolder, base: str) -> Iterator[str]:
+    config = read_records(folder.path).config.get("method") or {}
+    own = bool(config.get("new_tokens"))
+    yield from ("```python", "from peft import PeftModel")
+    yield from ("from transformers import AutoModelForCausalLM, AutoTokenizer", "")
+    yield f'base = AutoModelForCausalLM.from_pretrained("{base}", dtype="auto")'
+    yield f'tokenizer = AutoTokenizer.from_pretrained("{"FOLDER" if own else base}")'
+    if own:
+        yield "rows = max(len(tokenizer), len(base.get_input_embeddings().weight))"
+        yield "base.resize_token_embeddings(rows)"
+    yield from ('model = PeftModel.from_pretrained(base, "FOLDER")', "```")
+
+
+def _in_transformers() -> Iterator[str]:
+    yield from ("```python", "from transformers import AutoModelForCausalLM, AutoTokenizer", "")
+    yield 'model = AutoModelForCausalLM.from_pretrained("FOLDER", dtype="auto")'
+    yield from ('tokenizer = AutoTokenizer.from_pretrained("FOLDER")', "```")
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
+    """A table in Markdown; a bar in a cell would end it."""
+    for cells in (head, ["---"] * len(head), *rows):
+        yield f"| {' | '.join(str(cell).replace('|', '&#124;') for cell in cells)} |"
