@@ -1,0 +1,136 @@
+"""Which real runs is the degeneration measure tried on? Short LoRA runs of the default model.
+
+    python -m benchmarks.degeneration_runs --data FOLDER --out FOLDER [--only NAME]
+
+Sound ones on nine tasks, and ones that were spoiled on purpose: a far too high learning rate, a few
+steps on a language that the base hardly writes. A run that is there is not made again. The base's
+own answers are those of its arm in the same runs.
+"""
+
+import argparse
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.quality_sets import READERS, Pairs
+from tunesmith.config import load_run_config
+from tunesmith.core.errors import TunesmithError
+from tunesmith.methods import table
+from tunesmith.runs.folder import RunFolder
+from tunesmith.runs.run import resume_run, train_run
+
+WIDTH = 576  # of the default model
+HELD = 60
+QUESTION_WORDS = 150  # of an abstract: its beginning is enough for a summary
+CLASSES = 10  # of a set with many: so few rows teach no more of them
+WITH_CLASSES = ("clinc", "banking77")
+
+
+@dataclass(frozen=True, slots=True)
+class FineTune:
+    """A run over ``rows`` of a set at ``rate`` times the usual learning rate."""
+
+    name: str
+    of: str
+    rows: int
+    epochs: float
+    seed: int = 0
+    rate: float = 1.0
+    max_new_tokens: int = 96
+
+
+def fine_tunes() -> Iterator[FineTune]:
+    """Sound ones, then spoiled ones (`bad-...`)."""
+    yield FineTune("songys-0", "songys", 320, 2)
+    yield FineTune("clinc-0", "clinc", 300, 2, max_new_tokens=24)
+    yield FineTune("e2e-0", "e2e", 240, 1)
+    yield FineTune("snips-0", "snips", 300, 1)
+    yield FineTune("bad-songys-rate", "songys", 160, 1, rate=20)
+    yield FineTune("bad-songys-steps", "songys", 24, 1)
+    yield FineTune("scitldr-0", "scitldr", 100, 1)
+    yield FineTune("gsm8k-0", "gsm8k", 110, 1, max_new_tokens=160)
+    yield FineTune("bad-scitldr-rate", "scitldr", 40, 1, rate=20)
+    yield FineTune("songys-1", "songys", 320, 2, seed=1)
+    yield FineTune("banking77-0", "banking77", 300, 2, max_new_tokens=24)
+    yield FineTune("nsmc-0", "nsmc", 300, 2, max_new_tokens=24)
+    yield FineTune("bad-e2e-rate", "e2e", 80, 1, rate=20)
+    yield FineTune("piqa-0", "piqa", 240, 1)
+
+
+def pairs_of(tune: FineTune, data: Path) -> tuple[Pairs, Pairs]:
+    """Training and held-out rows; no question is in both."""
+    pairs = list(dict(READERS[tune.of](data)).items())
+    rng = random.Random(tune.seed)
+    if tune.of in WITH_CLASSES:
+        kept = set(rng.sample(sorted({answer for _, answer in pairs}), CLASSES))
+        pairs = [pair for pair in pairs if pair[1] in kept]
+    rng.shuffle(pairs)
+    short = [(" ".join(q.split()[:QUESTION_WORDS]), a) for q, a in pairs[: HELD + tune.rows]]
+    return short[HELD:], short[:HELD]
+
+
+def config_of(tune: FineTune, data: Path, folder: Path) -> dict[str, Any]:
+    """The run's settings over rows that are written beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, pairs in zip(("train", "held"), pairs_of(tune, data), strict=True):
+        lines = [json.dumps({"prompt": q, "completion": a}, ensure_ascii=False) for q, a in pairs]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    measures = dict.fromkeys(("forgetting", "consistency", "knowledge"), "none")
+    return {
+        "data": {"train": str(folder / "train.jsonl"), "eval": str(folder / "held.jsonl")},
+        "method": {"kind": "lora"},
+        "train": {
+            "tokens_per_step": 512,
+            "epochs": tune.epochs,
+            "seed": tune.seed,
+            "lr": tune.rate * table.learning_rate("lora", WIDTH),
+        },
+        "evaluate": {
+            "checks": [{"kind": "exact"}],
+            "max_new_tokens": tune.max_new_tokens,
+            "rows": HELD,
+            "num_fewshot": 0,
+            "timed_rows": 0,
+            **measures,
+        },
+        "out": str(folder / "run"),
+    }
+
+
+def make(tune: FineTune, data: Path, out: Path) -> Path:
+    """The run's folder, trained unless it is there; one that diverged has no answers."""
+    folder = RunFolder(out / tune.name / "run")
+    if folder.answers.exists() or (folder.path / "broke.txt").exists():
+        return folder.path
+    try:
+        if folder.config.exists():
+            resume_run(folder.path)
+        else:
+            train_run(load_run_config(None, config_of(tune, data, out / tune.name)))
+    except TunesmithError as refusal:
+        if refusal.code != "loss":
+            raise
+        (folder.path / "broke.txt").write_text(str(refusal), encoding="utf-8")
+    return folder.path
+
+
+def main() -> None:
+    """Make what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the sets")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", default="", help="runs whose name contains this")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    for tune in fine_tunes():
+        if given.only in tune.name:
+            print(make(tune, given.data, given.out), flush=True)
+
+
+if __name__ == "__main__":
+    main()
