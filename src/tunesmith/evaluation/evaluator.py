@@ -22,7 +22,7 @@ from tunesmith.evaluation.answering import (
 )
 from tunesmith.evaluation.answers import Answers, questions_of, score, text_of, warn_long_references
 from tunesmith.evaluation.arms import BASE, Arm, arm_of, base_arms, kept, without_room
-from tunesmith.evaluation.checks.check import early_notes, fit_checks, require_references
+from tunesmith.evaluation.checks.check import Check, early_notes, fit_checks, require_references
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.evaluation.comparison import TUNED
 from tunesmith.evaluation.costs import (
@@ -36,6 +36,7 @@ from tunesmith.evaluation.costs import (
     speed_of,
     time_arms,
 )
+from tunesmith.evaluation.degeneration import assess_degeneration
 from tunesmith.evaluation.forgetting import Forgetting, ProbeRun
 from tunesmith.evaluation.measures import KnownBase, Measured, Measures, Tuned
 from tunesmith.evaluation.overfitting_evidence import Answered
@@ -192,13 +193,28 @@ class Evaluator:
                 prices=prices,
                 training_seconds=tuned.training_seconds if tuned else None,
             )
-        parts: Mapping[str, object] = {}
-        if tuned is not None and measured is not None:
-            own = Answered(texts[TUNED], [question.reference for question in self.questions])
-            parts = self._measures.assess(measured, own, checks, tuned)
+        parts = self._parts(texts, checks, tuned, measured)
         made = document(answers, verdict, self.base, config=self._config, cost=cost, parts=parts)
         losses = measured.losses if measured else None
         return Evaluation(answers, verdict, made, losses.tuned.train if losses else None)
+
+    def _parts(
+        self,
+        texts: Mapping[str, Sequence[str]],
+        checks: Sequence[Check],
+        tuned: Tuned | None,
+        measured: Measured | None,
+    ) -> dict[str, object]:
+        """Each further measure's part of the document, by its key."""
+        references = [question.reference for question in self.questions]
+        asked = [question.text for question in self.questions]
+        parts: dict[str, object] = {
+            "degeneration": assess_degeneration(texts, references, asked).to_json()
+        }
+        if tuned is not None and measured is not None:
+            own = Answered(texts[TUNED], references)
+            parts |= self._measures.assess(measured, own, checks, tuned)
+        return parts
 
     def _texts(self, arms: Iterable[str], tuned: Tuned | None) -> dict[str, tuple[str, ...]]:
         """Each arm's answers as text, without what was thought before."""
