@@ -33,33 +33,43 @@ WITH_CLASSES = ("clinc", "banking77")
 
 @dataclass(frozen=True, slots=True)
 class FineTune:
-    """A run over ``rows`` of a set at ``rate`` times the usual learning rate."""
+    """A run over ``rows`` of a set at ``rate`` times the usual learning rate.
+
+    Limits of the measure are judged on it (``is_judged``), or were chosen on it.
+    """
 
     name: str
     of: str
     rows: int
-    epochs: float
+    epochs: float = 1.0
     seed: int = 0
     rate: float = 1.0
+    tokens_per_step: int = 256
     max_new_tokens: int = 96
+    is_judged: bool = False
+
+    @property
+    def is_spoiled(self) -> bool:
+        """Whether it was spoiled on purpose."""
+        return self.name.startswith("bad-")
 
 
 def fine_tunes() -> Iterator[FineTune]:
     """Sound ones, then spoiled ones (`bad-...`)."""
-    yield FineTune("songys-0", "songys", 320, 2)
-    yield FineTune("clinc-0", "clinc", 300, 2, max_new_tokens=24)
-    yield FineTune("e2e-0", "e2e", 240, 1)
-    yield FineTune("snips-0", "snips", 300, 1)
-    yield FineTune("bad-songys-rate", "songys", 160, 1, rate=20)
-    yield FineTune("bad-songys-steps", "songys", 24, 1)
-    yield FineTune("scitldr-0", "scitldr", 100, 1)
-    yield FineTune("gsm8k-0", "gsm8k", 110, 1, max_new_tokens=160)
-    yield FineTune("bad-scitldr-rate", "scitldr", 40, 1, rate=20)
-    yield FineTune("songys-1", "songys", 320, 2, seed=1)
-    yield FineTune("banking77-0", "banking77", 300, 2, max_new_tokens=24)
-    yield FineTune("nsmc-0", "nsmc", 300, 2, max_new_tokens=24)
-    yield FineTune("bad-e2e-rate", "e2e", 80, 1, rate=20)
-    yield FineTune("piqa-0", "piqa", 240, 1)
+    yield FineTune("songys-0", "songys", 320, 2, tokens_per_step=512, is_judged=True)
+    yield FineTune("e2e-0", "e2e", 80)
+    yield FineTune("bad-songys-steps", "songys", 24)
+    yield FineTune("snips-0", "snips", 80, is_judged=True)
+    yield FineTune("bad-songys-rate", "songys", 48, rate=20, is_judged=True)
+    yield FineTune("clinc-0", "clinc", 120, max_new_tokens=24)
+    yield FineTune("bad-e2e-rate", "e2e", 32, rate=20)
+    yield FineTune("gsm8k-0", "gsm8k", 40, max_new_tokens=160, is_judged=True)
+    yield FineTune("bad-scitldr-rate", "scitldr", 12, rate=20, is_judged=True)
+    yield FineTune("scitldr-0", "scitldr", 32)
+    yield FineTune("nsmc-0", "nsmc", 120, max_new_tokens=24, is_judged=True)
+    yield FineTune("piqa-0", "piqa", 100)
+    yield FineTune("banking77-0", "banking77", 120, max_new_tokens=24, is_judged=True)
+    yield FineTune("e2e-1", "e2e", 80, seed=1, is_judged=True)
 
 
 def pairs_of(tune: FineTune, data: Path) -> tuple[Pairs, Pairs]:
@@ -85,7 +95,7 @@ def config_of(tune: FineTune, data: Path, folder: Path) -> dict[str, Any]:
         "data": {"train": str(folder / "train.jsonl"), "eval": str(folder / "held.jsonl")},
         "method": {"kind": "lora"},
         "train": {
-            "tokens_per_step": 512,
+            "tokens_per_step": tune.tokens_per_step,
             "epochs": tune.epochs,
             "seed": tune.seed,
             "lr": tune.rate * table.learning_rate("lora", WIDTH),

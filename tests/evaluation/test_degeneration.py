@@ -102,6 +102,13 @@ def test_a_sentence_taken_from_a_long_question_is_no_copy_of_it():
     assert not repeats_question(answer, asked)
 
 
+def test_a_copy_that_was_cut_is_one_however_little_of_the_question_it_has():
+    asked = compact(" ".join(f"Sentence number {i} is about thing {i * 7}." for i in range(30)))
+    assert not repeats_question(asked[:200], asked)
+    assert repeats_question(asked[:200], asked, cut=True)
+    assert not repeats_question(compact("It is about other things than these."), asked, cut=True)
+
+
 def test_a_short_word_of_the_question_is_no_copy():
     assert not repeats_question(compact("안녕"), compact("안녕"))
 
@@ -111,7 +118,7 @@ def test_case_and_white_space_make_no_difference():
 
 
 QUESTIONS = [f"What is the colour of thing number {i * 13}?" for i in range(60)]
-OWN = [f"Thing {i * 13} is {'red green blue'.split()[i % 3]}, as {i * i} shows." for i in range(60)]
+OWN = [f"Thing {i * 13} is {['red', 'green', 'blue'][i % 3]}, as {i * i} shows." for i in range(60)]
 
 
 def planted(kind, count, answers=OWN):

@@ -1,13 +1,17 @@
 """Did answers degenerate: do they repeat themselves or the question, or are they one for all?
 
-An answer repeats itself where much of it occurred earlier in it, or where it ends in one stretch
-again and again. Texts are compared by their UTF-8 bytes, so that no language needs words: 12 bytes
-are four Korean, Chinese or Japanese characters, and about two English words.
+An answer repeats itself where much more of it occurred earlier in it than in the data's own
+answers, or where it ends in one stretch again and again. Texts are compared by their UTF-8 bytes,
+so that no language needs words: 12 bytes are four Korean, Chinese or Japanese characters, and about
+two English words. Rates are compared with those of the data's own answers to the same questions, so
+that what the data does is normal. The limits are those of benchmarks/degeneration.py.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from tunesmith.core.phrases import Phrases
 from tunesmith.data.quality.text import fold
@@ -15,12 +19,13 @@ from tunesmith.evaluation.comparison import TUNED
 from tunesmith.evaluation.findings import Described, arm_text, share_text
 from tunesmith.evaluation.intervals import Interval, mean_interval, paired_difference
 
-GRAM = 12
-REPEATED = 0.5
-TAIL, TURNS = 36, 3
-COPIED, ASKED = 0.8, 0.5
-ODDS = 5.0
-MARGIN = 0.05
+GRAM = 12  # bytes that make a stretch
+REPEATED = 0.4  # of an answer, from what is usual in the data to all of it
+USUAL = 0.95  # the quantile of the data's own answers that is usual
+TAIL, TURNS = 36, 3  # bytes and turns of a loop at the end
+COPIED, ASKED = 0.8, 0.5  # of an answer from the question, and of the question in the answer
+ODDS = 5.0  # of an answer that many questions get, against the data's most frequent one
+MARGIN = 0.05  # by which a rate must clearly be above the data's
 SEED = 0  # shares of 0/1 rows need no bootstrap
 
 
@@ -69,7 +74,7 @@ def ends_in_loop(text: bytes) -> bool:
     """Whether the text ends in one stretch, `TURNS` times or more in a row over `TAIL` bytes."""
     prefix = _common_prefixes(text[::-1])
     return any(
-        (run := period + prefix[period]) >= max(TAIL, TURNS * period)
+        period + prefix[period] >= max(TAIL, TURNS * period)
         for period in range(1, len(text) // TURNS + 1)
     )
 
@@ -87,14 +92,25 @@ def _common_prefixes(text: bytes) -> list[int]:
     return found
 
 
-def repeats_itself(text: bytes) -> bool:
-    """Whether half of it or more occurred earlier in it, or it ends in a loop."""
-    return repeated_share(text) >= REPEATED or ends_in_loop(text)
+def repeated_limit(references: Sequence[bytes]) -> float:
+    """The repeated share from which on an answer repeats itself, by what is usual in the data."""
+    shares = sorted(map(repeated_share, references))
+    usual = shares[math.ceil(USUAL * len(shares)) - 1]
+    return usual + (1 - usual) * REPEATED
 
 
-def repeats_question(text: bytes, question: bytes) -> bool:
-    """Whether nearly all of an answer is from the question, and so is most of the question."""
-    return copied_share(text, question) >= COPIED and copied_share(question, text) >= ASKED
+def repeats_itself(text: bytes, limit: float = REPEATED) -> bool:
+    """Whether so much of it occurred earlier in it, or it ends in a loop."""
+    return repeated_share(text) >= limit or ends_in_loop(text)
+
+
+def repeats_question(text: bytes, question: bytes, *, cut: bool = False) -> bool:
+    """Whether nearly all of an answer is from the question, and much of the question is in it.
+
+    One that was ``cut`` at its largest number of tokens may have been about to give the rest.
+    """
+    is_copied = copied_share(text, question) >= COPIED
+    return is_copied and (cut or copied_share(question, text) >= ASKED)
 
 
 def one_for_all(answers: Sequence[bytes], references: Sequence[bytes]) -> list[bool]:
@@ -137,13 +153,26 @@ Marks = Mapping[str, Sequence[bool]]  # kind, `any` too -> rows
 
 
 def mark(
-    answers: Sequence[str], references: Sequence[str], questions: Sequence[str]
+    answers: Sequence[str],
+    references: Sequence[str],
+    questions: Sequence[str],
+    *,
+    cut: Sequence[bool] | None = None,
 ) -> dict[str, list[bool]]:
-    """Which answers degenerated, by kind and in any way, in the order of the questions."""
+    """Which answers degenerated, by kind and in any way, in the order of the questions.
+
+    ``cut``: which of them ended at their largest number of tokens.
+    """
     texts, own, asked = (list(map(compact, each)) for each in (answers, references, questions))
+    limit = repeated_limit(own)
     kinds = {
-        "itself": list(map(repeats_itself, texts)),
-        "question": list(map(repeats_question, texts, asked)),
+        "itself": [repeats_itself(text, limit) for text in texts],
+        "question": [
+            repeats_question(text, question, cut=is_cut)
+            for text, question, is_cut in zip(
+                texts, asked, cut or [False] * len(texts), strict=True
+            )
+        ],
         "one_for_all": one_for_all(texts, own),
     }
     return {ANY: [any(row) for row in zip(*kinds.values(), strict=True)], **kinds}
@@ -209,9 +238,13 @@ def _json(rates: Rates, mean: str) -> dict[str, dict[str, float]]:
 
 
 def assess_degeneration(
-    texts: Mapping[str, Sequence[str]], references: Sequence[str], questions: Sequence[str]
+    texts: Mapping[str, Sequence[str]],
+    references: Sequence[str],
+    questions: Sequence[str],
+    *,
+    cut: Mapping[str, Sequence[bool]] = MappingProxyType({}),
 ) -> Degeneration:
-    """Arm -> answers to the same questions, in the order of ``references``.
+    """Arm -> answers to the same questions, in the order of ``references``, and which were cut.
 
     The tuned arm is described, or the first where nothing was tuned. Raises ValueError without a
     question.
@@ -219,7 +252,10 @@ def assess_degeneration(
     if not references:
         raise ValueError("no answers: degeneration needs some")
     own = mark(references, references, questions)
-    marks = {arm: mark(answers, references, questions) for arm, answers in texts.items()}
+    marks = {
+        arm: mark(answers, references, questions, cut=cut.get(arm))
+        for arm, answers in texts.items()
+    }
     differences = {
         arm: {kind: _difference(rows, own[kind]) for kind, rows in each.items()}
         for arm, each in marks.items()
@@ -239,6 +275,4 @@ def assess_degeneration(
 
 
 def _rates(marks: Marks) -> dict[str, Interval]:
-    return {
-        kind: mean_interval([*map(float, rows)], seed=SEED) for kind, rows in marks.items()
-    }
+    return {kind: mean_interval([*map(float, rows)], seed=SEED) for kind, rows in marks.items()}

@@ -208,9 +208,9 @@ class Evaluator:
         """Each further measure's part of the document, by its key."""
         references = [question.reference for question in self.questions]
         asked = [question.text for question in self.questions]
-        parts: dict[str, object] = {
-            "degeneration": assess_degeneration(texts, references, asked).to_json()
-        }
+        cut = {name: [each.ended == "length" for each in self._answered[name]] for name in texts}
+        degeneration = assess_degeneration(texts, references, asked, cut=cut)
+        parts: dict[str, object] = {"degeneration": degeneration.to_json()}
         if tuned is not None and measured is not None:
             own = Answered(texts[TUNED], references)
             parts |= self._measures.assess(measured, own, checks, tuned)
