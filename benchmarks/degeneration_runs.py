@@ -25,7 +25,6 @@ from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.run import resume_run, train_run
 
 WIDTH = 576  # of the default model
-HELD = 60
 QUESTION_WORDS = 150  # of an abstract: its beginning is enough for a summary
 CLASSES = 10  # of a set with many: so few rows teach no more of them
 WITH_CLASSES = ("clinc", "banking77")
@@ -44,6 +43,7 @@ class FineTune:
     epochs: float = 1.0
     seed: int = 0
     rate: float = 1.0
+    held: int = 40
     tokens_per_step: int = 256
     max_new_tokens: int = 96
     is_judged: bool = False
@@ -56,7 +56,7 @@ class FineTune:
 
 def fine_tunes() -> Iterator[FineTune]:
     """Sound ones, then spoiled ones (`bad-...`)."""
-    yield FineTune("songys-0", "songys", 320, 2, tokens_per_step=512, is_judged=True)
+    yield FineTune("songys-0", "songys", 320, 2, held=60, tokens_per_step=512, is_judged=True)
     yield FineTune("e2e-0", "e2e", 80)
     yield FineTune("bad-songys-steps", "songys", 24)
     yield FineTune("snips-0", "snips", 80, is_judged=True)
@@ -80,8 +80,8 @@ def pairs_of(tune: FineTune, data: Path) -> tuple[Pairs, Pairs]:
         kept = set(rng.sample(sorted({answer for _, answer in pairs}), CLASSES))
         pairs = [pair for pair in pairs if pair[1] in kept]
     rng.shuffle(pairs)
-    short = [(" ".join(q.split()[:QUESTION_WORDS]), a) for q, a in pairs[: HELD + tune.rows]]
-    return short[HELD:], short[:HELD]
+    short = [(" ".join(q.split()[:QUESTION_WORDS]), a) for q, a in pairs[: tune.held + tune.rows]]
+    return short[tune.held :], short[: tune.held]
 
 
 def config_of(tune: FineTune, data: Path, folder: Path) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def config_of(tune: FineTune, data: Path, folder: Path) -> dict[str, Any]:
         "evaluate": {
             "checks": [{"kind": "exact"}],
             "max_new_tokens": tune.max_new_tokens,
-            "rows": HELD,
+            "rows": tune.held,
             "num_fewshot": 0,
             "timed_rows": 0,
             **measures,
