@@ -6,6 +6,7 @@ and SciTLDR have several answers to a question), of the most similar other quest
 answers loop, copy the question or are one sentence for all.
 """
 
+import argparse
 import ast
 import csv
 import inspect
@@ -210,9 +211,8 @@ def _table(data: Path) -> Pairs:
 def _code(_: Path) -> Pairs:
     """Functions of Python's own library, by their names and first lines of documentation."""
     found: Pairs = []
-    for module in (ast, csv, inspect, json.decoder, random, Path.__module__):
-        source = inspect.getsource(inspect.getmodule(module) if isinstance(module, str) else module)
-        for node in ast.walk(ast.parse(source)):
+    for module in (argparse, ast, csv, inspect, json.decoder, random):
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
             if isinstance(node, ast.FunctionDef) and (said := ast.get_docstring(node)):
                 found.append((f"{node.name}: {said.splitlines()[0]}", ast.unparse(node)))
     return found
@@ -230,4 +230,4 @@ def planted_runs(half: Half, data: Path, count: int) -> Iterator[AnsweredRun]:
     """So many, over tasks, kinds, shares and numbers of rows in turn."""
     kinds = tuple(KINDS)
     for i in range(count):
-        yield planted(half[i % len(half)], kinds[i % len(kinds)], i, data)
+        yield planted(half[i % len(half)], kinds[(i + i // len(half)) % len(kinds)], i, data)
