@@ -2,9 +2,9 @@
 
     python -m benchmarks.degeneration_runs --data FOLDER --out FOLDER [--only NAME]
 
-Sound ones on several tasks, and ones that were spoiled on purpose: a far too high learning rate, a few
-steps on a language that the base hardly writes. A run that is there is not made again. The base's
-own answers are those of its arm in the same runs.
+Sound ones on several tasks, and ones that were spoiled on purpose: a far too high learning rate, a
+few steps on a language that the base hardly writes. A run that is there is not made again. The
+base's own answers are those of its arm in the same runs.
 """
 
 import argparse

@@ -103,7 +103,7 @@ def test_a_sentence_taken_from_a_long_question_is_no_copy_of_it():
 
 
 def test_a_copy_that_was_cut_is_one_however_little_of_the_question_it_has():
-    asked = compact(" ".join(f"Sentence number {i} is about thing {i * 7}." for i in range(30)))
+    asked = compact(" ".join(f"{i * 7919}th{i}" for i in range(1, 90)))
     assert not repeats_question(asked[:200], asked)
     assert repeats_question(asked[:200], asked, cut=True)
     assert not repeats_question(compact("It is about other things than these."), asked, cut=True)
@@ -196,6 +196,11 @@ def test_rows_are_marked_one_by_one():
     assert found["itself"][:5] == [True, True, False, False, False]
     assert found["question"][:5] == [False, False, False, False, True]
     assert found["any"][:5] == [True, True, False, False, True]
+
+
+def test_each_answer_has_its_kinds():
+    answers = [f"{QUESTIONS[0]} {QUESTIONS[0]}", QUESTIONS[1], *OWN[2:]]
+    assert rates(answers).rows["tuned"][:3] == [("itself", "question"), ("question",), ()]
 
 
 def test_intervals_and_distinct_answers_are_reported():

@@ -95,6 +95,7 @@ def answers() -> list[dict[str, object]]:
             "answers": {"base": "card_arrival", "tuned": "lost card"},
             "reference": "card_arrival",
             "failed": {"base": [], "tuned": ["label"]},
+            "degenerate": {"base": [], "tuned": ["itself"]},
         },
     ]
 

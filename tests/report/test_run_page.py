@@ -87,6 +87,7 @@ def test_degenerate_answers_are_named_below_the_verdict_and_beside_each_check(ru
     assert "title-degeneration" in page.ids
     assert "repeats itself: tuned" in page.text
     assert "repeats the question" not in page.text  # as no answer does
+    assert page_of(run).count('<span class="failed">repeats itself</span>') == 1
 
 
 def test_a_page_without_degenerate_answers_has_no_plot_of_them(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ that what the data does is normal. The limits are those of benchmarks/degenerati
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -186,8 +186,8 @@ class Degeneration(Described):
     """Rates of degenerate answers in each arm and in the data's own answers to the same questions.
 
     ``differences`` are each arm's minus the data's; ``distinct`` counts different answers.
-    ``arm`` is the one that is described; ``found`` names the kinds of which it has clearly more
-    than `MARGIN` above the data's.
+    ``rows`` has the kinds of each answer in the order of the questions. ``arm`` is the one that is
+    described; ``found`` names the kinds whose rate is clearly more than `MARGIN` above the data's.
     """
 
     arm: str
@@ -196,6 +196,7 @@ class Degeneration(Described):
     differences: Mapping[str, Rates]
     distinct: Mapping[str, int]
     found: tuple[str, ...]
+    rows: Mapping[str, Sequence[tuple[str, ...]]]
 
     def values(self) -> Mapping[str, object]:
         """The part `degeneration` of the evaluate document."""
@@ -271,7 +272,14 @@ def assess_degeneration(
             for name, each in {**texts, "references": references}.items()
         },
         found=tuple(kind for kind, each in differences[arm].items() if each.low > MARGIN),
+        rows={arm: list(_kinds_of_rows(each)) for arm, each in marks.items()},
     )
+
+
+def _kinds_of_rows(marks: Marks) -> Iterator[tuple[str, ...]]:
+    """For each answer the kinds that it is of."""
+    for row in zip(*(marks[kind] for kind in KINDS), strict=True):
+        yield tuple(kind for kind, is_marked in zip(KINDS, row, strict=True) if is_marked)
 
 
 def _rates(marks: Marks) -> dict[str, Interval]:

@@ -22,7 +22,7 @@ from tunesmith.evaluation.answering import (
 )
 from tunesmith.evaluation.answers import Answers, questions_of, score, text_of, warn_long_references
 from tunesmith.evaluation.arms import BASE, Arm, arm_of, base_arms, kept, without_room
-from tunesmith.evaluation.checks.check import Check, early_notes, fit_checks, require_references
+from tunesmith.evaluation.checks.check import early_notes, fit_checks, require_references
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.evaluation.comparison import TUNED
 from tunesmith.evaluation.costs import (
@@ -36,7 +36,7 @@ from tunesmith.evaluation.costs import (
     speed_of,
     time_arms,
 )
-from tunesmith.evaluation.degeneration import assess_degeneration
+from tunesmith.evaluation.degeneration import Degeneration, assess_degeneration
 from tunesmith.evaluation.forgetting import Forgetting, ProbeRun
 from tunesmith.evaluation.measures import KnownBase, Measured, Measures, Tuned
 from tunesmith.evaluation.overfitting_evidence import Answered
@@ -180,6 +180,8 @@ class Evaluator:
             for name, arm in arms.items()
         }
         answers = score(self.questions, texts, checks, seed=self._config.train.seed, facts=facts)
+        degeneration = self._degeneration(texts)
+        answers = replace(answers, degenerate=degeneration.rows)
         for name, note in answers.notes():
             self._progress.notice("checks", f"check `{name}`, {note}")
         tokens = {name: each.prompt_tokens for name, each in requests.items()}
@@ -193,28 +195,22 @@ class Evaluator:
                 prices=prices,
                 training_seconds=tuned.training_seconds if tuned else None,
             )
-        parts = self._parts(texts, checks, tuned, measured)
+        parts: dict[str, object] = {"degeneration": degeneration.to_json()}
+        if tuned is not None and measured is not None:
+            own = Answered(texts[TUNED], [question.reference for question in self.questions])
+            parts |= self._measures.assess(measured, own, checks, tuned)
         made = document(answers, verdict, self.base, config=self._config, cost=cost, parts=parts)
         losses = measured.losses if measured else None
         return Evaluation(answers, verdict, made, losses.tuned.train if losses else None)
 
-    def _parts(
-        self,
-        texts: Mapping[str, Sequence[str]],
-        checks: Sequence[Check],
-        tuned: Tuned | None,
-        measured: Measured | None,
-    ) -> dict[str, object]:
-        """Each further measure's part of the document, by its key."""
-        references = [question.reference for question in self.questions]
-        asked = [question.text for question in self.questions]
-        cut = {name: [each.ended == "length" for each in self._answered[name]] for name in texts}
-        degeneration = assess_degeneration(texts, references, asked, cut=cut)
-        parts: dict[str, object] = {"degeneration": degeneration.to_json()}
-        if tuned is not None and measured is not None:
-            own = Answered(texts[TUNED], references)
-            parts |= self._measures.assess(measured, own, checks, tuned)
-        return parts
+    def _degeneration(self, texts: Mapping[str, Sequence[str]]) -> Degeneration:
+        """Whether answers repeat themselves or the question, beside the data's own answers."""
+        return assess_degeneration(
+            texts,
+            [question.reference for question in self.questions],
+            [question.text for question in self.questions],
+            cut={name: [each.ended == "length" for each in self._answered[name]] for name in texts},
+        )
 
     def _texts(self, arms: Iterable[str], tuned: Tuned | None) -> dict[str, tuple[str, ...]]:
         """Each arm's answers as text, without what was thought before."""
