@@ -4,15 +4,13 @@
     python -m benchmarks.degeneration --data FOLDER --runs RUNS       # two minutes
     python -m benchmarks.degeneration --data FOLDER --runs RUNS --limits   # others than ours
 
-Each half has `COUNT` clean and as many planted runs on tasks of its own. Real ones come first; of
-those, answers of the base and of spoiled fine-tunes count as planted where a measure that is not
-ours says so: a fifth of them or more compress by more than 2.4, by which Whisper tells that it
-loops (arXiv 2212.04356, section 4.5), or are one and the same. Results are in degeneration.jsonl.
+Each half has `COUNT` clean and as many planted runs on tasks of its own, real ones first. Of those
+it was read how many of the first 20 answers loop, copy the question or are one for all: `PLANTED`
+make a planted run, up to `CLEAN` a clean one. Results are in degeneration.jsonl.
 """
 
 import argparse
 import json
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,12 +24,12 @@ from benchmarks.degeneration_answers import (
     clean_runs,
     planted_runs,
 )
-from benchmarks.degeneration_runs import fine_tunes
+from benchmarks.degeneration_runs import READ, fine_tunes
 from tunesmith.evaluation import degeneration
 from tunesmith.evaluation.degeneration import ANY, KINDS, Degeneration, assess_degeneration
 
 COUNT = 20
-COMPRESSED, SHARE = 2.4, 0.2
+CLEAN, PLANTED = 1, 4  # of 20 answers that were read
 RESULTS = Path(__file__).with_suffix(".jsonl")
 # What else was tried for each limit.
 TRIED: Mapping[str, Sequence[float]] = {
@@ -46,10 +44,7 @@ TRIED: Mapping[str, Sequence[float]] = {
 
 
 def real_runs(folder: Path, half: Half) -> Iterator[AnsweredRun]:
-    """Answers of fine-tunes: sound ones, and what is degenerate by compression.
-
-    Both arms have the same questions; a base that does not loop is neither clean nor planted.
-    """
+    """Answers of fine-tunes and of the base to the same questions, as they were read."""
     for tune in fine_tunes():
         path = folder / tune.name / "run" / "answers.jsonl"
         if tune.is_judged != (half is JUDGING) or not path.exists():
@@ -57,24 +52,11 @@ def real_runs(folder: Path, half: Half) -> Iterator[AnsweredRun]:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         questions, references = ([row[key] for row in rows] for key in ("question", "reference"))
         for arm in ("tuned", "base"):
-            answers = [row["answers"][arm] for row in rows]
-            is_sound = arm == "tuned" and not tune.is_spoiled
-            if is_sound or is_degenerate(answers, references):
-                title = f"{tune.name}, {arm}"
-                yield AnsweredRun(title, not is_sound, questions, references, answers)
-
-
-def is_degenerate(answers: Sequence[str], references: Sequence[str]) -> bool:
-    """By compression, or by the most frequent answer where the data has none that is frequent."""
-    loops = sum(compression(text) > COMPRESSED for text in answers)
-    most, usual = (Counter(each).most_common(1)[0][1] for each in (answers, references))
-    return max(loops, most - usual) >= SHARE * len(answers)
-
-
-def compression(text: str) -> float:
-    """Bytes over compressed bytes."""
-    data = text.encode()
-    return len(data) / len(zlib.compress(data))
+            name = f"{tune.name}, {arm}"
+            if name in READ and not CLEAN < READ[name] < PLANTED:
+                answers = [row["answers"][arm] for row in rows]
+                is_planted = READ[name] >= PLANTED
+                yield AnsweredRun(name, is_planted, questions, references, answers)
 
 
 def runs_of(half: Half, data: Path, folder: Path) -> list[AnsweredRun]:
