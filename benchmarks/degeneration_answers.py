@@ -180,7 +180,8 @@ Written = dict[str, list[str]]  # question -> answers
 
 def _of_writers(written: Written, count: int, rng: random.Random) -> list[Row]:
     several = [(q, answers) for q, answers in written.items() if len(set(answers)) > 1]
-    return [(q, *rng.sample(sorted(set(answers)), 2)) for q, answers in rng.sample(several, count)]
+    chosen = [(q, rng.sample(sorted(set(answers)), 2)) for q, answers in rng.sample(several, count)]
+    return [(q, reference, other) for q, (reference, other) in chosen]
 
 
 def _e2e(data: Path) -> Written:

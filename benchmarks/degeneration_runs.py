@@ -30,8 +30,8 @@ CLASSES = 10  # of a set with many: so few rows teach no more of them
 WITH_CLASSES = ("clinc", "banking77")
 
 
-# Of an arm's first 20 answers, how many loop, copy the question or are one for all, as read. The base
-# answers spoiled runs' questions as it does those of sound ones: they are not read again.
+# Of an arm's first 20 answers, how many loop, copy the question or are one for all, as read. The
+# base gives spoiled runs the answers that it gives sound ones: they are not read again.
 READ = {
     "songys-0, tuned": 6,
     "songys-0, base": 9,
