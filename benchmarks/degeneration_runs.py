@@ -12,6 +12,7 @@ import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,17 +125,17 @@ def config_of(tune: FineTune, data: Path, folder: Path) -> dict[str, Any]:
 def make(tune: FineTune, data: Path, out: Path) -> Path:
     """The run's folder, trained unless it is there; one that diverged has no answers."""
     folder = RunFolder(out / tune.name / "run")
-    if folder.answers.exists() or (folder.path / "broke.txt").exists():
+    diverged = folder.path / "diverged.txt"
+    if folder.answers.exists() or diverged.exists():
         return folder.path
+    train = partial(train_run, load_run_config(None, config_of(tune, data, out / tune.name)))
+    run = partial(resume_run, folder.path) if folder.config.exists() else train
     try:
-        if folder.config.exists():
-            resume_run(folder.path)
-        else:
-            train_run(load_run_config(None, config_of(tune, data, out / tune.name)))
-    except TunesmithError as refusal:
-        if refusal.code != "loss":
+        run()
+    except TunesmithError as error:
+        if error.code != "loss":
             raise
-        (folder.path / "broke.txt").write_text(str(refusal), encoding="utf-8")
+        diverged.write_text(str(error), encoding="utf-8")
     return folder.path
 
 
