@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from tests.source import ROOT
 from tunesmith.evaluation.degeneration import (
     KINDS,
     assess_degeneration,
@@ -237,3 +238,20 @@ def test_without_a_tuned_arm_the_first_is_described():
     found = assess_degeneration({"base": planted("itself", 30)}, OWN, QUESTIONS)
     assert found.arm == "base"
     assert found.found == ("any", "itself")
+
+
+def test_the_benchmark_found_planted_runs_and_left_clean_ones_alone():
+    path = ROOT / "benchmarks" / "degeneration.jsonl"
+    runs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for half in ("choosing", "judging"):
+        found = {
+            is_planted: [
+                bool(run["found"])
+                for run in runs
+                if (run["half"], run["planted"]) == (half, is_planted)
+            ]
+            for is_planted in (True, False)
+        }
+        assert [len(each) for each in found.values()] == [20, 20]
+        assert sum(found[True]) >= 19
+        assert not any(found[False])
