@@ -57,6 +57,35 @@ def test_the_verdict_stands_first_under_the_goal_and_each_arm_has_a_line(capsys)
     assert lines[6] == "50 held-out rows, with 95 % intervals; prompt and answer in tokens."
 
 
+def degenerate(found, share):
+    rates = {"any": score(share, share, share)}
+    return {"found": found, "arms": {"base": rates, "tuned": rates}, "text": "They repeat."}
+
+
+def test_degenerate_answers_have_a_column_beside_the_checks_and_a_line_below_the_verdict(capsys):
+    document = {
+        "verdict": {"text": "It worked."},
+        "arms": {"base": arm(), "tuned": arm()},
+        "degeneration": degenerate(["any", "itself"], 0.6),
+    }
+    lines = shown(document, capsys)
+    assert lines[:2] == ["It worked.", "They repeat."]
+    assert lines[2].split() == ["arm", "json", "degenerate"]
+    assert "60 % (60..60)" in lines[4]
+    assert lines.count("They repeat.") == 1
+
+
+def test_few_degenerate_answers_are_reported_with_the_other_measures(capsys):
+    document = {
+        "verdict": {"text": "It worked."},
+        "arms": {"base": arm(), "tuned": arm()},
+        "degeneration": degenerate([], 0.0),
+    }
+    lines = shown(document, capsys)
+    assert lines[0] == "It worked."
+    assert lines[-1] == "They repeat."
+
+
 def test_a_document_of_an_earlier_version_is_shown_without_what_it_lacks(capsys):
     lines = shown(EVALUATION, capsys)
     assert lines[0].split() == ["arm", "json"]

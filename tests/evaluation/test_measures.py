@@ -41,7 +41,8 @@ def test_every_part_is_measured_in_every_arm_that_it_has(tmp_path, method):
     assert found["knowledge"]["text"]
     assert found["overfitting"]["text"]
     assert (found["capacity"] is None) == (method["kind"] == "full")
-    for part in ("verdict", "consistency", "knowledge", "overfitting"):
+    assert set(found["degeneration"]["arms"]) == set(found["arms"])
+    for part in ("verdict", "degeneration", "consistency", "knowledge", "overfitting"):
         assert set(found[part]["texts"]) == {"en", "ko"}
         assert found[part]["texts"]["en"] == found[part]["text"]
     assert json.loads((tmp_path / "run" / "evaluation.json").read_text()) == found
@@ -54,7 +55,7 @@ def test_every_part_is_measured_in_every_arm_that_it_has(tmp_path, method):
 def test_evaluating_again_finds_the_same(tmp_path, method):
     first = train_run(made(tmp_path, method=method)).evaluation
     again = evaluate_target(str(tmp_path / "run"), {}).document
-    for part in ("consistency", "knowledge", "capacity"):
+    for part in ("degeneration", "consistency", "knowledge", "capacity"):
         assert again[part] == first[part]
     assert again["overfitting"]["text"] == first["overfitting"]["text"]
 

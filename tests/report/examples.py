@@ -35,6 +35,11 @@ def arm(score: float, tokens: int) -> dict[str, object]:
     }
 
 
+def rates(share: float) -> dict[str, object]:
+    zero = scored(0.0)
+    return {"any": scored(share), "itself": scored(share), "question": zero, "one_for_all": zero}
+
+
 def evaluation() -> dict[str, object]:
     return {
         "verdict": {
@@ -54,6 +59,12 @@ def evaluation() -> dict[str, object]:
             },
             "paraphrases": None,
             "text": "Asked again it answers alike.",
+        },
+        "degeneration": {
+            "found": ["any", "itself"],
+            "arms": {"base": rates(0.0), "tuned": rates(0.6)},
+            "references": rates(0.0),
+            "text": "But 60 % of its answers are degenerate.",
         },
         "knowledge": None,
         "overfitting": {"text": "Nothing was learned by heart."},
@@ -84,6 +95,7 @@ def answers() -> list[dict[str, object]]:
             "answers": {"base": "card_arrival", "tuned": "lost card"},
             "reference": "card_arrival",
             "failed": {"base": [], "tuned": ["label"]},
+            "degenerate": {"base": [], "tuned": ["itself"]},
         },
     ]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.examples import answers, evaluation, write_run
+from tests.report.examples import answers, evaluation, rates, write_run
 from tunesmith.core.errors import RunError
 from tunesmith.core.phrases import languages
 from tunesmith.report.page import PHRASES, _prose
@@ -76,6 +76,27 @@ def test_what_a_model_says_is_text_and_never_markup(run: Path) -> None:
     assert "<b>my</b>" not in text
     assert "Name the <intent>" not in text
     assert "\x07" not in text
+
+
+def test_degenerate_answers_are_named_below_the_verdict_and_beside_each_check(run: Path) -> None:
+    page = Page(page_of(run))
+    verdict = page.text.index("Yes: 97 % of answers now pass.")
+    assert verdict < page.text.index("But 60 % of its answers are degenerate.") < verdict + 100
+    note = "Degenerate answers: tuned 60 %, base 0 %, the data's own answers 0 %."
+    assert page.text.count(note) == 1  # the other check has no scores
+    assert "title-degeneration" in page.ids
+    assert "repeats itself: tuned" in page.text
+    assert "repeats the question" not in page.text  # as no answer does
+    assert page_of(run).count('<span class="failed">repeats itself</span>') == 1
+
+
+def test_a_page_without_degenerate_answers_has_no_plot_of_them(tmp_path: Path) -> None:
+    part = {"found": [], "arms": {"tuned": rates(0.0)}, "references": rates(0.0), "text": "None."}
+    path = write_run(tmp_path / "run", evaluation={**evaluation(), "degeneration": part})
+    page = Page(page_of(path))
+    assert "Degenerate answers: tuned 0 %" in page.text
+    assert "title-degeneration" not in page.ids
+    assert "None." not in page.text
 
 
 def test_rows_where_tuned_is_worse_come_first(run: Path) -> None:

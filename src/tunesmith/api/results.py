@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from tunesmith.runs.summary import RunSummary
 
 
-MEASURES = ("consistency", "knowledge", "overfitting", "capacity")  # keys of the document
+# Keys of the document.
+MEASURES = ("degeneration", "consistency", "knowledge", "overfitting", "capacity")
 COSTS = (
     ("prompt", "prompt_tokens"),
     ("answer", "completion_tokens"),
@@ -35,22 +36,35 @@ def show_evaluation(evaluation: Document, console: "Console") -> None:
         line(console, verdict["goal"], style="bold")
     if verdict.get("text"):
         line(console, verdict["text"])
+    if _is_degenerate(evaluation):
+        line(console, evaluation["degeneration"]["text"])
     if arms := evaluation.get("arms"):
-        titles, rows = _table(arms)
+        degenerate = (evaluation.get("degeneration") or {}).get("arms") or {}
+        titles, rows = _table(arms, degenerate)
         print_table(console, titles, rows=rows, numbers=titles[1:])
     for text in evaluation_lines(evaluation):
         line(console, text)
 
 
-def _table(arms: Mapping[str, Document]) -> tuple[tuple[str, ...], list[list[str]]]:
-    """A line for each arm: what passes, with its interval, and what a request takes."""
+def _is_degenerate(evaluation: Document) -> bool:
+    """Whether clearly more answers are degenerate than of the data's own."""
+    return bool((evaluation.get("degeneration") or {}).get("found"))
+
+
+def _table(
+    arms: Mapping[str, Document], degenerate: Mapping[str, Document]
+) -> tuple[tuple[str, ...], list[list[str]]]:
+    """A line for each arm: what passes, what is degenerate, and what a request takes."""
     checks = dict.fromkeys(name for each in arms.values() for name in each["checks"])
     costs = [(t, k) for t, k in COSTS if any(each.get(k) is not None for each in arms.values())]
     rows = []
     for name, each in arms.items():
         scores = [score_cell(each["checks"].get(check, {})) for check in checks]
+        if degenerate:
+            scores.append(score_cell(degenerate.get(name, {}).get("any", {})))
         rows.append([name, *scores, *(_cost_cell(each, key) for _, key in costs)])
-    return ("arm", *checks, *(title for title, _ in costs)), rows
+    beside = ("degenerate",) if degenerate else ()
+    return ("arm", *checks, *beside, *(title for title, _ in costs)), rows
 
 
 def _cost_cell(arm: Document, key: str) -> str:
@@ -88,8 +102,9 @@ def evaluation_lines(evaluation: Document) -> Iterator[str]:
     for arm, why in (evaluation.get("left_out") or {}).items():
         yield f"{arm} left out: {why}"
     yield from cost_lines(evaluation.get("cost") or {})
-    measured = [(part_of(evaluation, part) or {}).get("text") for part in MEASURES]
-    yield from filter(None, measured)
+    shown = {"degeneration"} if _is_degenerate(evaluation) else set()  # next to the verdict
+    parts = (part_of(evaluation, part) for part in MEASURES if part not in shown)
+    yield from (part["text"] for part in parts if part and part.get("text"))
     if report := evaluation.get("report"):
         yield f"report: {report}"
 

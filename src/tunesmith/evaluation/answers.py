@@ -39,7 +39,8 @@ class Question:
 class Answers:
     """What each arm answered to each question, how each check scored it, and what it took.
 
-    ``facts`` of an arm are listed with its checks in the evaluate document.
+    ``facts`` of an arm are listed with its checks in the evaluate document; ``degenerate`` has the
+    kinds of degeneration of each of its answers.
     """
 
     questions: tuple[Question, ...]
@@ -47,11 +48,13 @@ class Answers:
     summary: Summary
     scored: Mapping[str, Mapping[str, Scored]]  # check -> arm
     facts: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # arm
+    degenerate: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)  # arm -> rows
 
     def rows(self) -> Iterator[dict[str, object]]:
         """One object a question: its text, each arm's answer with its scores, the data's answer.
 
-        ``failed`` names the checks that an answer fails with a score of 0.
+        ``failed`` names the checks that an answer fails with a score of 0, ``degenerate`` in which
+        ways it degenerated.
         """
         for i, question in enumerate(self.questions):
             scores = {
@@ -67,6 +70,7 @@ class Answers:
                     arm: [name for name, score in each.items() if score == 0]
                     for arm, each in scores.items()
                 },
+                "degenerate": {arm: list(kinds[i]) for arm, kinds in self.degenerate.items()},
                 "file": question.file,
                 "line": question.line,
             }

@@ -33,6 +33,7 @@ from tunesmith.evaluation.costs import (
     request_of,
     time_arms,
 )
+from tunesmith.evaluation.degeneration import Degeneration, assess_degeneration
 from tunesmith.evaluation.duration import describe
 from tunesmith.evaluation.forgetting import Forgetting, ProbeRun, ProbeScores
 from tunesmith.evaluation.measures import KnownBase, Measured, Measures, Tuned
@@ -178,6 +179,8 @@ class Evaluator:
             for name, arm in arms.items()
         }
         answers = score(self.questions, texts, checks, seed=self._config.train.seed, facts=facts)
+        degeneration = self._degeneration(texts)
+        answers = replace(answers, degenerate=degeneration.rows)
         for name, note in answers.notes():
             self._progress.notice("checks", f"check `{name}`, {note}")
         tokens = {name: each.prompt_tokens for name, each in requests.items()}
@@ -191,13 +194,22 @@ class Evaluator:
                 prices=prices,
                 training_seconds=tuned.training_seconds if tuned else None,
             )
-        parts: Mapping[str, object] = {}
+        parts: dict[str, object] = {"degeneration": degeneration.to_json()}
         if tuned is not None and measured is not None:
             own = Answered(texts[TUNED], [question.reference for question in self.questions])
-            parts = self._measures.assess(measured, own, checks, tuned)
+            parts |= self._measures.assess(measured, own, checks, tuned)
         made = document(answers, verdict, self.base, config=self._config, cost=cost, parts=parts)
         losses = measured.losses if measured else None
         return Evaluation(answers, verdict, made, losses.tuned.train if losses else None)
+
+    def _degeneration(self, texts: Mapping[str, Sequence[str]]) -> Degeneration:
+        """Whether answers repeat themselves or the question, beside the data's own answers."""
+        return assess_degeneration(
+            texts,
+            [question.reference for question in self.questions],
+            [question.text for question in self.questions],
+            cut={name: [each.ended == "length" for each in self._answered[name]] for name in texts},
+        )
 
     def _texts(self, arms: Iterable[str], tuned: Tuned | None) -> dict[str, tuple[str, ...]]:
         """Each arm's answers as text, without what was thought before."""

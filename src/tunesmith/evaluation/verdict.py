@@ -291,7 +291,7 @@ def _digits(shares: Sequence[float]) -> int:
 
 
 # Keys of further measures; each is null where it was not measured.
-MEASURES = ("scale", "consistency", "knowledge", "overfitting", "capacity")
+MEASURES = ("degeneration", "scale", "consistency", "knowledge", "overfitting", "capacity")
 EARLIER = {"scale": "strength", "overfitting": "overtuning"}  # also written, for one version
 
 

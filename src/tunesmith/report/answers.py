@@ -22,6 +22,7 @@ class ShownText:
     arm: str
     pieces: Sequence[tuple[str, bool]]
     failed: Sequence[str]
+    degenerate: Sequence[str]
     cut: int
 
 
@@ -55,7 +56,7 @@ def shown_answers(rows: Sequence[Document]) -> Iterator[AnswerRow]:
             question=_cut(str(row.get("question") or ""))[0],
             reference=_cut(reference)[0],
             said=[
-                _said(arm, str(answers[arm]), reference, _failed(row, arm))
+                _said(arm, row, str(answers[arm]), reference)
                 for arm in (*ORDER, *(a for a in answers if a not in ORDER))
                 if arm in answers
             ],
@@ -64,10 +65,11 @@ def shown_answers(rows: Sequence[Document]) -> Iterator[AnswerRow]:
         )
 
 
-def _said(arm: str, text: str, reference: str, failed: Sequence[str]) -> ShownText:
+def _said(arm: str, row: Document, text: str, reference: str) -> ShownText:
     short, cut = _cut(text)
     pieces = list(_compared(short, reference)) if reference else [(short, False)]
-    return ShownText(arm, pieces, failed, cut)
+    degenerate = list((row.get("degenerate") or {}).get(arm) or ())
+    return ShownText(arm, pieces, _failed(row, arm), degenerate, cut)
 
 
 def _cut(text: str) -> tuple[str, int]:

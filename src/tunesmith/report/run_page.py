@@ -17,6 +17,7 @@ from tunesmith.report.score_charts import (
     arms_plots,
     confusion_plots,
     consistency_plots,
+    degeneration_plots,
     request_plots,
 )
 from tunesmith.report.training_charts import forgetting_plots, learning_plot, spectrum_plot
@@ -73,6 +74,7 @@ def run_page(records: Records, *, language: str = DEFAULT) -> str:
         goal=records.config.get("goal"),
         answer=verdict.get("answer", "none"),
         verdict=text_in(verdict, language) or _not_evaluated(records, words),
+        finding=_finding(evaluation, language),
         facts=list(_facts(records, words)),
         sections=[s for s in _sections(records, words) if s.plots or s.texts],
         rows=rows,
@@ -87,6 +89,12 @@ def run_page(records: Records, *, language: str = DEFAULT) -> str:
         config=records.config_text,
         environment=json.dumps(records.environment, indent=2, ensure_ascii=False),
     )
+
+
+def _finding(evaluation: Mapping[str, Any], language: str) -> str:
+    """That answers are degenerate, where clearly more are than of the data's own."""
+    part = evaluation.get("degeneration") or {}
+    return text_in(part, language) if part.get("found") else ""
 
 
 def is_unfinished(records: Records) -> bool:
@@ -113,8 +121,8 @@ def _sections(records: Records, words: Phrases) -> Iterator[Section]:
     evaluation, language = records.evaluation, words.language
     learning, spectrum = learning_plot(records, words), spectrum_plot(evaluation, words)
     notes = list(result_notes(evaluation, words))
-    plots = [*arms_plots(evaluation, words), *confusion_plots(evaluation, words)]
-    yield Section("result", plots, notes)
+    plots = [*arms_plots(evaluation, words), *degeneration_plots(evaluation, words)]
+    yield Section("result", [*plots, *confusion_plots(evaluation, words)], notes)
     scale = text_in(part_of(evaluation, "scale"), language)
     plots = list(forgetting_plots(evaluation, words))
     yield Section("forgetting", plots, [scale] if scale else [])

@@ -1,6 +1,7 @@
 """What every arm passes, confuses, repeats and costs: a plot for each."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tunesmith.core.phrases import Phrases
@@ -28,13 +29,14 @@ def arms_plots(evaluation: Document, words: Phrases) -> Iterator[Plot]:
     """One plot for each check; the first one decides the verdict."""
     arms = evaluation.get("arms") or {}
     names = dict.fromkeys(name for arm in arms.values() for name in arm.get("checks", {}))
+    degenerate = list(_degenerate_note(evaluation, words))
     for number, name in enumerate(names):
         found = {arm: arms.get(arm, {}).get("checks", {}).get(name) or {} for arm in ORDER}
         scored = {arm: each for arm, each in found.items() if each.get("score") is not None}
         bars = [score_bar(words.phrase(f"arm.{arm}"), each, arm) for arm, each in scored.items()]
         if not bars:
             continue
-        notes = _notes(found, is_first=number == 0 and len(names) > 1, words=words)
+        notes = [*_notes(found, is_first=number == 0 and len(names) > 1, words=words), *degenerate]
         yield Plot(
             name=f"arms-{number}",
             title=words.phrase("arms.title", check=name),
@@ -60,6 +62,46 @@ def _notes(found: Mapping[str, Document], *, is_first: bool, words: Phrases) -> 
         if values:
             title = words.phrase_or(f"figure.{figure}", figure.replace("_", " "))
             yield f"{title}: {', '.join(values)}."
+
+
+KINDS = ("any", "itself", "question", "one_for_all")
+
+
+def _degenerate_bars(evaluation: Document, words: Phrases, kind: str) -> list[Bar]:
+    """The rate of each arm and of the data's own answers."""
+    part = evaluation.get("degeneration") or {}
+    rates = {arm: part.get("arms", {}).get(arm, {}).get(kind) for arm in ORDER}
+    bars = [score_bar(words.phrase(f"arm.{arm}"), each, arm) for arm, each in rates.items() if each]
+    if bars:
+        own = part["references"][kind]
+        bars.append(score_bar(words.phrase("degeneration.references"), own))
+    return bars
+
+
+def _degenerate_note(evaluation: Document, words: Phrases) -> Iterator[str]:
+    """What share of the answers that a check scored is degenerate, in each arm."""
+    if bars := _degenerate_bars(evaluation, words, KINDS[0]):
+        yield words.phrase("degeneration.note", list=listed(bars))
+
+
+def degeneration_plots(evaluation: Document, words: Phrases) -> Iterator[Plot]:
+    """One plot of all kinds that some answer is of; none where no answer is degenerate."""
+    kinds = {kind: _degenerate_bars(evaluation, words, kind) for kind in KINDS}
+    bars = [
+        replace(bar, label=f"{words.phrase(f'degeneration.{kind}')}: {bar.label}")
+        for kind, each in kinds.items()
+        if any(bar.value for bar in each)
+        for bar in each
+    ]
+    if bars:
+        yield Plot(
+            name="degeneration",
+            title=words.phrase("degeneration.title"),
+            svg=interval_svg("degeneration", bars, axis=words.phrase("degeneration.axis")),
+            alt=words.phrase("degeneration.alt", list=listed(bars)),
+            header=[words.phrase(f"column.{key}") for key in ("measure", "score", "interval")],
+            rows=[bar.row for bar in bars],
+        )
 
 
 Counts = Mapping[str, Mapping[str, int]]  # rows by the wanted class, then by the given one
