@@ -182,17 +182,17 @@ class Drafted(Outcome):
 
     @property
     def notes(self) -> Sequence[str]:
-        """What is worth knowing before a run; the first faults for which one refuses the data."""
+        """The first faults for which a run refuses the data; what is worth knowing before one."""
         faults, known = self.found.faults, [f"note: {text}" for text in self.found.notes]
         if not faults:
             return known
         more = [f"  ... and {len(faults) - SHOWN_FAULTS:,} more"] * (len(faults) > SHOWN_FAULTS)
         return (
-            *known,
             f"note: {pluralize(len(faults), 'fault')}, for which a run refuses this data:",
             *(f"  {fault}" for fault in faults[:SHOWN_FAULTS]),
             *more,
             f"All are listed by: tunesmith data check {shlex.join(self.words)}",
+            *known,
         )
 
     def to_json(self) -> dict[str, object]:

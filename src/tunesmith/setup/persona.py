@@ -44,7 +44,7 @@ _HANGUL_STYLES = {
 class Persona:
     """How the answers of a file speak: the name they give, their language, their politeness.
 
-    What cannot be told is None.
+    What is not known is None.
     """
 
     name: PersonaName | None
@@ -58,7 +58,7 @@ class Persona:
 
 
 def persona_of(answers: Sequence[str]) -> Persona:
-    """The persona of answers; its language is None for English, in which most bases answer anyway."""
+    """The persona of answers; its language is None for English, which bases answer in anyway."""
     language = _common_language(answers)
     levels = SPEECH_LEVELS.get(language or "", ())
     level = next((each for each in levels if _speaks(answers, each)), None)
@@ -119,7 +119,12 @@ def forbidden_phrases(
     everything = "\n".join(answers).casefold()
     unsaid = [each for each in phrases if not re.search(re.escape(each.casefold()), everything)]
     if unsaid:
-        check = {"kind": "not_contains", "name": "own voice", "texts": unsaid, "ignore_case": True}
+        check = {
+            "kind": "not_contains",
+            "name": "in character",
+            "texts": unsaid,
+            "ignore_case": True,
+        }
         yield Proposal(check, "what a base says of itself, and no answer does")
 
 

@@ -31,7 +31,7 @@ _FLAG = re.compile("\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f")  # of a part 
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class _InvisibleKind:
     """One kind of them, and how it is found; of ``directions`` right-to-left text needs some."""
 
     name: str
@@ -40,10 +40,12 @@ class _Kind:
 
 
 _KINDS = (
-    _Kind("control characters", re.compile(f"[{_CONTROL}]")),
-    _Kind("characters that reverse the order of letters", re.compile(f"[{_OVERRIDES}]")),
-    _Kind("marks of the writing direction", re.compile(f"[{_DIRECTIONS}]"), directions=True),
-    _Kind(
+    _InvisibleKind("control characters", re.compile(f"[{_CONTROL}]")),
+    _InvisibleKind("characters that reverse the order of letters", re.compile(f"[{_OVERRIDES}]")),
+    _InvisibleKind(
+        "marks of the writing direction", re.compile(f"[{_DIRECTIONS}]"), directions=True
+    ),
+    _InvisibleKind(
         "characters without width",
         re.compile(f"(?<![{_JOINED}])[{_JOINERS}]|(?<![{_UNSPACED}]){_BREAK}|[{_OTHERS}]"),
     ),
