@@ -49,6 +49,13 @@ def test_few_steps_are_reported_and_the_flags_make_enough():
     assert list(few_steps(LENGTHS, better)) == []
 
 
+def test_few_rows_are_not_repeated_without_end():
+    (note,) = few_steps([60] * 9, TrainSettings())
+    assert "--train.epochs 10 makes about 20; add rows" in note.message
+    (note,) = few_steps([60] * 9, TrainSettings(epochs=12, rows_per_step=8))
+    assert note.message.endswith("learned; add rows")
+
+
 def test_steps_that_are_asked_for_are_named():
     (note,) = few_steps(LENGTHS, TrainSettings(steps=6))
     assert "(6)" in note.message

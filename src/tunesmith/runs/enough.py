@@ -18,6 +18,7 @@ from tunesmith.training.steps import Copies, Lengths, total_steps
 # of 47 and more learned from the same rows.
 ENOUGH_STEPS = 50
 ROWS_PER_STEP = 8  # with which docs/methods.md was measured
+MAX_EPOCHS = 10  # that are advised: where these are too few, rows are
 WANTED = 0.1  # the difference that enough held-out rows can show
 
 
@@ -78,11 +79,15 @@ def _more_steps(lengths: Lengths, settings: TrainSettings, steps: int, copies: C
     by_rows = total_steps(lengths, settings.model_copy(update=smaller), copies=copies)
     flags = [f"--train.rows_per_step {ROWS_PER_STEP}"] if by_rows > steps else []
     made = max(steps, by_rows)
-    if made < ENOUGH_STEPS:
-        epochs = settings.epochs if isinstance(settings.epochs, int | float) else DEFAULT_EPOCHS
-        flags.append(f"--train.epochs {math.ceil(epochs * ENOUGH_STEPS / made)}")
-        made = ENOUGH_STEPS
-    return f"{' '.join(flags)} makes {'about ' * (made == ENOUGH_STEPS)}{made:,}"
+    if made >= ENOUGH_STEPS:
+        return f"{' '.join(flags)} makes {made:,}"
+    epochs = settings.epochs if isinstance(settings.epochs, int | float) else DEFAULT_EPOCHS
+    wanted = min(math.ceil(epochs * ENOUGH_STEPS / made), max(MAX_EPOCHS, math.ceil(epochs)))
+    if wanted > epochs:
+        flags.append(f"--train.epochs {wanted}")
+    made = round(made * wanted / epochs)
+    makes = f"{' '.join(flags)} makes about {made:,}" if flags else ""
+    return "; ".join(filter(None, (makes, "add rows" if made < ENOUGH_STEPS else "")))
 
 
 def few_held_out(rows: int) -> Iterator[Note]:

@@ -1,6 +1,5 @@
 """Which checks, and which system prompt, fit the persona that speaks in the answers of a file?"""
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -117,7 +116,7 @@ def forbidden_phrases(
     other = name_in(inserted) if inserted else None
     phrases = (*_ENGLISH, *_OF_BASES.get(persona.language or "", ()), *([other] if other else ()))
     everything = "\n".join(answers).casefold()
-    unsaid = [each for each in phrases if not re.search(re.escape(each.casefold()), everything)]
+    unsaid = [each for each in phrases if each.casefold() not in everything]
     if unsaid:
         check = {
             "kind": "not_contains",
