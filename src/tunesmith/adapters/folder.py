@@ -63,7 +63,8 @@ class Origin:
 
     ``base`` is its short name, hub id, or its folder's name; ``sha256`` that of all its files and
     ``parts`` of ``models.hashes.PARTS``, empty as earlier versions wrote it. ``hub_id`` None: it
-    is not known.
+    is not known. ``system`` is the system message that its rows without one were trained under, if
+    any.
     """
 
     base: str
@@ -71,6 +72,7 @@ class Origin:
     kind: str
     hub_id: str | None = None
     parts: Mapping[str, str] = field(default_factory=dict)
+    system: str | None = None
 
     @property
     def published(self) -> str:
@@ -85,6 +87,8 @@ def write_origin(folder: Path, origin: Origin | None, **more: object) -> None:
         base = {"name": origin.base, "hub_id": origin.hub_id, "sha256": origin.sha256}
         values["base"] = {**base, **({"parts": dict(origin.parts)} if origin.parts else {})}
         values["method"] = {"kind": origin.kind}
+        if origin.system:
+            values["system"] = origin.system
     _write_own(folder, {**values, **more})
 
 
@@ -92,12 +96,30 @@ def read_origin(folder: Path) -> Origin | None:
     """The origin in the folder of an adapter or model; None for one from elsewhere."""
     try:
         values = read_own(folder)
-        base, kind = values["base"], str(values["method"]["kind"])
+        base, kind, system = values["base"], str(values["method"]["kind"]), values.get("system")
         name, parts = str(base["name"]), dict(base.get("parts") or {})
         hub_id = base.get("hub_id") or hub_id_of(name)
-        return Origin(name, str(base["sha256"]), kind, hub_id, parts)
+        said = str(system) if system else None
+        return Origin(name, str(base["sha256"]), kind, hub_id, parts, said)
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
+
+
+def system_of(folder: Path) -> str | None:
+    """The system message that the adapter or model in a folder was trained under; None without."""
+    origin = read_origin(folder)
+    return None if origin is None else origin.system
+
+
+def system_section(system: str) -> str:
+    """What a card says of the system message that an adapter was trained under."""
+    fence = "```"
+    while fence in system:
+        fence += "`"
+    return (
+        "It was trained under this system message. `tunesmith chat` sends it; elsewhere begin each "
+        f"conversation with it.\n\n{fence}text\n{system}\n{fence}\n"
+    )
 
 
 def read_own(folder: Path) -> Mapping[str, Any]:

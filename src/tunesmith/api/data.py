@@ -2,8 +2,8 @@
 
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tunesmith.data.faults import Fault, Note
+    from tunesmith.data.read import SourceRequest
     from tunesmith.data.split_file import SplitDone
     from tunesmith.runs.inspect_data import Inspection
 
@@ -247,13 +248,15 @@ def split(  # noqa: PLR0913  # one keyword for each setting
     encoding: str = "auto",
     delimiter: str | None = None,
     part: str | None = None,
+    drop: str | Sequence[str] = (),
 ) -> SplitData:
     """Hold out a ``share`` of the rows in two files in the new folder ``out``.
 
     ``by``: cluster (what is nearly the same stays on one side), row, or a column whose values stay
     on one side. ``stratify``: about the same share of each value: answer, or a column. The choice
-    depends on the rows and the seed, not on their order. The others say how a file is read, as
-    `data.*` of a config does. Raises DataError and UsageError.
+    depends on the rows and the seed, not on their order. ``drop``: `empty`, rows without a question
+    or an answer. The others say how a file is read, as `data.*` of a config does. Raises DataError
+    and UsageError.
 
     >>> ts.split("rows.jsonl", "parts", share=0.2)  # doctest: +SKIP
     """
@@ -263,12 +266,19 @@ def split(  # noqa: PLR0913  # one keyword for each setting
 
     if not 0 < share < 1:
         raise UsageError(f"share must be above 0 and below 1 (given: {share:g}).")
+    dropped = drop.split(",") if isinstance(drop, str) else drop
+    if set(dropped) - {"empty"}:
+        raise UsageError(
+            f"A split drops rows that are empty, and no others (given: {', '.join(dropped)}).",
+            remedy="Others are dropped by `tunesmith train --data.drop` from what it trains on.",
+        )
     settings = SplitSettings(
         SourceRequest(
             str(as_source(data)),
             format,
             dict(columns or {}),
             ReadOptions(encoding, delimiter, part),
+            drop_empty=bool(dropped),
         ),
         str(out),
         share=share,
@@ -277,10 +287,28 @@ def split(  # noqa: PLR0913  # one keyword for each setting
         seed=seed,
     )
     done = split_data(settings)
+    done = replace(done, notes=(*done.notes, *_few(done, settings.asked)))
     words = ["--data", str(done.train), "--data.eval", str(done.held)]
     words += [] if format == "auto" else ["--data.format", format]
     words += _map_flags(columns or {})
     return SplitData(done, f"tunesmith train {shlex.join(words)}")
+
+
+def _few(done: "SplitDone", asked: "SourceRequest") -> "Iterator[Note]":
+    """Few rows, steps (of a run with the default settings) and held-out rows."""
+    from tunesmith.config.run import DataSettings, RunConfig
+    from tunesmith.data.read import SourceRequest, scan_source
+    from tunesmith.runs.enough import MAX_COUNTED, few_of_rows
+    from tunesmith.runs.inspect_data import tokenizer_here
+
+    train, held = done.rows
+    config = RunConfig(data=DataSettings(train=str(done.train)))
+    if train > MAX_COUNTED:
+        yield from few_of_rows(config, (), held, tokenizer=None)
+        return
+    own = SourceRequest(str(done.train), asked.format, asked.columns)
+    rows = scan_source(own).conversations
+    yield from few_of_rows(config, rows, held, tokenizer=tokenizer_here(config.model))
 
 
 def _map_flags(columns: Mapping[str, str]) -> Iterable[str]:

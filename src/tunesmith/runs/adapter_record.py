@@ -60,6 +60,7 @@ class AdapterRecord:
     goal: str | None = None
     data: str | None = None
     score: Score | None = None
+    system: str | None = None
     run: Path | None = None
     fault: str | None = None
 
@@ -77,6 +78,7 @@ class AdapterRecord:
             "dtype": self.dtype,
             "goal": self.goal,
             "data": self.data,
+            "system": self.system,
             "score": self.score and asdict(self.score),
             "run": self.run and str(self.run),
             "from": self.origin,
@@ -140,6 +142,7 @@ def _facts(folder: Path, origin: Origin | None) -> dict[str, object]:
         "kind": origin.kind if origin else settings.kind,
         "base": origin.base if origin else str(config.get("base_model_name_or_path") or "?"),
         "base_sha256": origin.sha256 if origin else None,
+        "system": origin.system if origin else None,
         "rank": facts.get("rank"),
         "virtual_tokens": facts.get("virtual_tokens"),
         "parameters": sum(math.prod(tensors.shape(name)) for name in tensors),

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tunesmith.config.methods import AnyMethod, init_path
-from tunesmith.config.run import DataSettings, DataSource, RunConfig
+from tunesmith.config.run import EMPTY, DataSettings, DataSource, RunConfig
 from tunesmith.core.errors import ConfigError, RunError
 from tunesmith.data.faults import RowReport, refuse
 from tunesmith.data.read import SourceRequest, read_rows
@@ -33,7 +33,14 @@ def source_request(settings: DataSettings, source: DataSource) -> SourceRequest:
     """How the settings read a source; its own options override those for all."""
     columns = settings.map if source.map is None else source.map
     format = source.format or settings.format
-    return SourceRequest(source.path, format, columns, options_of(settings, source))
+    return SourceRequest(
+        source.path,
+        format,
+        columns,
+        options_of(settings, source),
+        drop_empty=EMPTY in settings.drop,
+        system=settings.system,
+    )
 
 
 def require_files(settings: DataSettings) -> None:

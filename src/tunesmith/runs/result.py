@@ -4,6 +4,7 @@ import copy
 import functools
 import os
 import platform
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -177,6 +178,7 @@ def save(folder: RunFolder, loaded: LoadedBase, adapter: Adapter, config: RunCon
     """Write adapter/ in PEFT's format, or model/ where the base itself was trained."""
     base = loaded.base
     origin = Identity(base.name, base.folder).origin(config.method.kind)
+    origin = replace(origin, system=config.data.system)
     card = run_card(folder, origin)
     if adapter.frozen_base:
         tokenizer = loaded.tokenizers.get(adapter.name)

@@ -4,7 +4,7 @@
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TypeVar
@@ -17,19 +17,26 @@ from tunesmith.config import DataSettings, RunConfig
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data import token_store
+from tunesmith.data.chat_format import inserted_system_prompt, require_system_messages
 from tunesmith.data.dataset import Dataset, Limit, Numbers, RunRows, joined, limited, nothing_left
 from tunesmith.data.faults import Faults, Note, RowReport, refuse
-from tunesmith.data.quality.distribution import few_rows
-from tunesmith.data.quality.report import DATASET_REPORT, DatasetReport, analyze
+from tunesmith.data.quality.persona import persona_notes
+from tunesmith.data.quality.report import (
+    DATASET_REPORT,
+    QUALITY_VERSION,
+    DatasetReport,
+    analyze,
+)
+from tunesmith.data.read import empty_rows
 from tunesmith.data.rows import Conversation
 from tunesmith.data.template import Rendering
 from tunesmith.data.token_cache import TOKENS_VERSION, Work, combined, tokens_of
 from tunesmith.data.token_store import ConversationSubset, TokenFile
 from tunesmith.data.tokenize import Recipe
 from tunesmith.data.tokenizer import Tokenizer
-from tunesmith.methods import table
 from tunesmith.methods.virtual_tokens import narrow_layers
 from tunesmith.models.cache import cache_root
+from tunesmith.runs.enough import few_notes
 from tunesmith.runs.inputs import source_request
 
 Item = TypeVar("Item")
@@ -105,6 +112,8 @@ def load_sources(
     Rows with faults are compared with others only with ``always_look``, for the report; it changes
     nothing of what is refused. Raises DataError for what is no fault of rows.
     """
+    if settings.system is not None and getattr(tokenizer, "chat_template", None):
+        require_system_messages(tokenizer)
     limit = Limit(min(context, settings.max_tokens or context), settings.long_rows)
     recipe = Recipe(tokenizer, limit.max_tokens, rendering_of(settings))
     work = Work(cache_root() / "tokens", progress)
@@ -164,7 +173,7 @@ def _report(
             "drop": settings.drop,
             "seed": seed,
             "long": zlib.crc32(long.tobytes()),
-            "code": TOKENS_VERSION,
+            "code": [TOKENS_VERSION, QUALITY_VERSION],
         }
     )
     folder = work.root / (keys[0] or "")
@@ -195,7 +204,8 @@ def _side(sources: Sequence[TokenFile], limit: Limit, *, name: str, found: Datas
     if found.problem is not None:
         report.add_faults([found.problem.at(name, None)])
     elif not report.faults and not len(rest.rows):
-        report.add_faults([nothing_left(rest.long, limit).at(name, None)])
+        problem = nothing_left(rest.long, limit, empty=empty_rows(report.notes))
+        report.add_faults([problem.at(name, None)])
     notes = _placed(report.notes, files=len(rows.files))
     return Side(tuple(sources), rest.rows, _in_order(report.faults, rows.files), notes)
 
@@ -287,12 +297,18 @@ def report_rows(
         f"{pluralize(len(rows.train), 'row')} of {pluralize(rows.train.tokens, 'token')} to "
         f"train on ({rows.train.supervised_tokens:,} supervised), {held:,} held out",
     )
-    method = config.method
-    few = few_rows(len(rows.train), method.kind, enough=table.of(method).min_rows)
-    for note in (*few, *rows.train.notes):
+    few = few_notes(config, rows.train.lengths, held, copies=rows.copies)
+    for note in (*few, *_persona(loaded, rows, adapter), *rows.train.notes):
         progress.notice(note.code, f"{note.message} ({pluralize(note.count, 'row')})")
     lengths = np.concatenate([part.lengths for part in (rows.train, rows.held) if part])
     for narrow in narrow_layers(loaded.engine, adapter):
         if count := int((lengths > narrow.length).sum()):
             longer = f"{count:,} of {pluralize(len(lengths), 'row')} are that long"
             progress.notice("window", f"{narrow}; {longer}")
+
+
+def _persona(loaded: LoadedBase, rows: RunRows, adapter: str) -> Iterator[Note]:
+    """Reports where the system prompt that rows are read under disagrees with their answers."""
+    tokenizer = loaded.tokenizer(adapter)
+    if tokenizer.chat_template:
+        yield from persona_notes(rows.sample, inserted_system_prompt(tokenizer))
