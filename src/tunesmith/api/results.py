@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tunesmith.adapters.folder import CONFIG, read_config
 from tunesmith.api.show import Document, line, print_table, sanitize, show_next, show_notes
+from tunesmith.core.language import current_language, localized
 from tunesmith.core.numbers import bytes_text, duration, milliseconds, money, percent, pluralize
 
 if TYPE_CHECKING:
@@ -32,14 +33,21 @@ def show_evaluation(evaluation: Document, console: "Console") -> None:
     """The evaluate document for people; nothing for an empty one."""
     verdict = evaluation.get("verdict") or {}
     if verdict.get("goal"):
-        line(console, verdict["goal"], style="bold")
-    if verdict.get("text"):
-        line(console, verdict["text"])
+        console.print(sanitize(verdict["goal"]), style="bold", soft_wrap=True)
+    if text := text_in(verdict):
+        line(console, text)
     if arms := evaluation.get("arms"):
         titles, rows = _table(arms)
         print_table(console, titles, rows=rows, numbers=titles[1:])
     for text in evaluation_lines(evaluation):
         line(console, text)
+
+
+def text_in(part: Document | None) -> str:
+    """The text of a part of an evaluate document, in the user's language where it has that."""
+    if not part:
+        return ""
+    return str((part.get("texts") or {}).get(current_language()) or part.get("text") or "")
 
 
 def _table(arms: Mapping[str, Document]) -> tuple[tuple[str, ...], list[list[str]]]:
@@ -49,7 +57,9 @@ def _table(arms: Mapping[str, Document]) -> tuple[tuple[str, ...], list[list[str
     rows = []
     for name, each in arms.items():
         scores = [score_cell(each["checks"].get(check, {})) for check in checks]
-        rows.append([name, *scores, *(_cost_cell(each, key) for _, key in costs)])
+        rows.append(
+            [localized(name), *map(localized, scores), *(_cost_cell(each, key) for _, key in costs)]
+        )
     return ("arm", *checks, *(title for title, _ in costs)), rows
 
 
@@ -88,8 +98,7 @@ def evaluation_lines(evaluation: Document) -> Iterator[str]:
     for arm, why in (evaluation.get("left_out") or {}).items():
         yield f"{arm} left out: {why}"
     yield from cost_lines(evaluation.get("cost") or {})
-    measured = [(part_of(evaluation, part) or {}).get("text") for part in MEASURES]
-    yield from filter(None, measured)
+    yield from filter(None, (text_in(part_of(evaluation, part)) for part in MEASURES))
     if report := evaluation.get("report"):
         yield f"report: {report}"
 
@@ -183,7 +192,7 @@ def show_answers(answers: "Answers | None", console: "Console") -> None:
     """Some held-out questions with every arm's answer."""
     if answers is None:
         return
-    console.print("\nHeld-out questions, before and after", style="bold")
+    line(console, "\nHeld-out questions, before and after", style="bold")
     for row in islice(answers.rows(), SHOWN_ANSWERS):
         labelled("question", str(row["question"]), console=console)
         said = row["answers"]
@@ -194,11 +203,17 @@ def show_answers(answers: "Answers | None", console: "Console") -> None:
         console.print()
 
 
+NAME_CELLS = 10  # of a terminal: a Korean syllable takes two
+
+
 def labelled(name: str, text: str, *, console: "Console", style: str = "") -> None:
     """One line, a long text shortened: its start says enough."""
+    from rich.cells import cell_len
+
     words = " ".join(sanitize(text).split())
     shown = words if len(words) <= LONGEST_LINE else f"{words[: LONGEST_LINE - 3]}..."
-    console.print(f"  {name:<10} ", end="")
+    title = localized(name)
+    console.print(f"  {title}{' ' * max(0, NAME_CELLS - cell_len(title))} ", end="")
     console.print(shown, style=style, soft_wrap=True)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tunesmith
+from tunesmith.core.language import localized
 from tunesmith.core.progress import (
     Cancelled,
     Event,
@@ -144,7 +145,7 @@ def torch_came_first_text() -> str:
 
 def cancelling(notice: str) -> contextlib.AbstractContextManager[Callable[[], bool]]:
     """`cancel_on_signal`; without a notice the first signal interrupts: work never asks."""
-    return cancel_on_signal(notice) if notice else contextlib.nullcontext(never)
+    return cancel_on_signal(localized(notice)) if notice else contextlib.nullcontext(never)
 
 
 def errors_folder() -> Path:

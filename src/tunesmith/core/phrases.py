@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import re
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import cast
@@ -40,6 +41,45 @@ def languages(package: str) -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
 
 
+# Which of two Korean particles follows depends on whether a consonant ends what is before it.
+PARTICLES = {
+    "은(는)": ("은", "는"),
+    "이(가)": ("이", "가"),
+    "을(를)": ("을", "를"),
+    "과(와)": ("과", "와"),
+    "(으)로": ("으로", "로"),
+    "(이)": ("이", ""),
+}
+_PARTICLE = re.compile("|".join(map(re.escape, PARTICLES)))
+_CLOSING = "'\"`»”’)]"
+_BRACKETED = re.compile(r" ?\([^()]*\)$")
+# As digits (영 일 이 삼 ...) and the ends of foreign words are read; most letters get a vowel.
+_CONSONANTS = "013678lmn"
+_RIEUL = "178l"  # after which (으)로 is 로
+FIRST_SYLLABLE, LAST_SYLLABLE, ENDINGS, RIEUL = 0xAC00, 0xD7A3, 28, 8
+
+
+def with_particles(text: str) -> str:
+    """Korean text in which `은(는)` and its like are what follows the word before them."""
+
+    def chosen(match: re.Match[str]) -> str:
+        named = _BRACKETED.sub("", text[: match.start()])
+        before = named.rstrip(_CLOSING)[-1:].lower()
+        after_consonant, after_vowel = PARTICLES[match[0]]
+        code = ord(before) if before else 0
+        if FIRST_SYLLABLE <= code <= LAST_SYLLABLE:
+            ending = (code - FIRST_SYLLABLE) % ENDINGS
+            closes, is_rieul = ending != 0, ending == RIEUL
+        elif before and before.isascii() and before.isalnum():
+            closes, is_rieul = before in _CONSONANTS, before in _RIEUL
+        else:
+            return after_vowel if before == "%" else match[0]
+        is_open = not closes or (is_rieul and match[0] == "(으)로")
+        return after_vowel if is_open else after_consonant
+
+    return _PARTICLE.sub(chosen, text)
+
+
 class Phrases:
     """The phrases of one language in a package."""
 
@@ -69,7 +109,8 @@ class Phrases:
             phrase = phrase["one" if count == 1 and "one" in phrase else "other"]
         if not isinstance(phrase, str):
             raise KeyError(key)
-        return phrase.format(count="" if count is None else f"{count:,}", **values)
+        said = phrase.format(count="" if count is None else f"{count:,}", **values)
+        return with_particles(said) if self.language == "ko" else said
 
     def _find(self, key: str) -> "str | Tree | None":
         found: str | Tree | None = self.phrases
