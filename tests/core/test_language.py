@@ -44,28 +44,42 @@ def test_a_language_is_spoken_while_it_lasts():
         pass
 
 
-@pytest.mark.parametrize(
-    ("english", "korean"),
-    [
-        ("1 row", "1행"),
-        ("2,000 rows", "2,000행"),
-        ("about 2.1 GB, 1 hour 20 minutes, 1 step of about 4,096 tokens, 4.9 M trainable parameters",
-         "메모리 약 2.1 GB, 시간 약 1시간 20분, 약 4,096토큰씩 1스텝, 학습하는 수 4.9 M개"),
-        ('shop.xlsx:5: the column "답변" (completion) is empty. Write something, or remove the row.',
-         'shop.xlsx:5: 열 "답변" (completion)이 비어 있습니다. 내용을 적거나 그 행을 지우세요.'),
-        ("note: the same row appears earlier (1 row: line 22) [duplicates]",
-         "알림: 같은 행이 앞에 또 있습니다 (1행: 22번째 줄) [duplicates]"),
-        ("a.csv: does not exist. Paths are taken from the working directory.",
-         "a.csv: 파일이 없습니다. 경로는 지금 있는 폴더를 기준으로 합니다."),
-        ("2 faults: a run would refuse this data. 1 note: docs/data-quality.md explains them.",
-         "오류가 2개 있어 이 데이터로는 학습을 시작하지 않습니다. "
-         "알림 1개는 docs/data-quality.md에 설명되어 있습니다."),
-        ("Write it as text.\nRemove the row.", "텍스트로 적으세요.\n그 행을 지우세요."),
-        ("  \nDone.\n", "  \n끝났습니다.\n"),
-        ("What no catalogue has.", "What no catalogue has."),
-        ("", ""),
-    ],
-)  # fmt: skip
+SAID = [
+    ("1 row", "1행"),
+    ("2,000 rows", "2,000행"),
+    (
+        "about 2.1 GB, 1 hour 20 minutes, 1 step of about 4,096 tokens, 4.9 M trainable parameters",
+        "메모리 약 2.1 GB, 시간 약 1시간 20분, 약 4,096토큰씩 1스텝, 학습하는 수 4.9 M개",
+    ),
+    (
+        'a.csv:5: the column "답변" (completion) is empty. Write something, or remove the row.',
+        'a.csv:5: 열 "답변" (completion)이 비어 있습니다. 내용을 적거나 그 행을 지우세요.',
+    ),
+    (
+        "note: the same row appears earlier (1 row: line 22) [duplicates]",
+        "알림: 같은 행이 앞에 또 있습니다 (1행: 22번째 줄) [duplicates]",
+    ),
+    (
+        "a.csv: does not exist. Paths are taken from the working directory.",
+        "a.csv: 파일이 없습니다. 경로는 지금 있는 폴더를 기준으로 합니다.",
+    ),
+    (
+        "2 faults: a run would refuse this data. 1 note: docs/data-quality.md explains them.",
+        "오류가 2개 있어 이 데이터로는 학습을 시작하지 않습니다. "
+        "알림 1개는 docs/data-quality.md에 설명되어 있습니다.",
+    ),
+    (
+        "system prompt: Be brief. Be kind.",
+        "시스템 프롬프트: Be brief. Be kind.",
+    ),
+    ("Write it as text.\nRemove the row.", "텍스트로 적으세요.\n그 행을 지우세요."),
+    ("  \nDone.\n", "  \n끝났습니다.\n"),
+    ("What no catalogue has.", "What no catalogue has."),
+    ("", ""),
+]
+
+
+@pytest.mark.parametrize(("english", "korean"), SAID)
 def test_a_message_is_said_with_its_values(english, korean):
     assert localized(english, "ko") == korean
     assert localized(english, "en") == english

@@ -79,10 +79,13 @@ def _localized(text: str, language: str) -> str:
     plain = text.strip()
     if not plain:
         return text
-    found = _catalogue(language).translate(plain)
+    catalogue = _catalogue(language)
+    found = catalogue.translate(plain)
     if found is None:
         pieces = _parts(plain)
         found = plain if len(pieces) == 1 else "".join(_localized(p, language) for p in pieces)
+    if found == plain:  # a value may be several sentences after all
+        found = catalogue.translate(plain, strictly=False) or plain
     start = len(text) - len(text.lstrip())
     return f"{text[:start]}{found}{text[start + len(plain) :]}"
 
@@ -104,9 +107,13 @@ _VALUE = re.compile(r"\{(\w+)(:text)?\}")
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """An English message and how it is said; ``literals`` are its parts between values."""
+    """An English message and how it is said; ``literals`` are its parts between values.
+
+    A value in ``pattern`` ends with its sentence, in ``loose`` it may be anything.
+    """
 
     pattern: re.Pattern[str]
+    loose: re.Pattern[str]
     literals: tuple[str, ...]
     nested: frozenset[str]
     said: str
@@ -116,11 +123,11 @@ class _Entry:
         """What begins with a value comes last; before it, what has fewer words of its own."""
         return self.pattern.pattern.startswith("(?P<"), -sum(map(len, self.literals))
 
-    def translate(self, text: str, catalogue: "_Catalogue") -> str | None:
+    def translate(self, text: str, catalogue: "_Catalogue", *, strictly: bool) -> str | None:
         """The message in the language; None where the text is another one."""
         if not all(part in text for part in self.literals):
             return None
-        match = self.pattern.fullmatch(text)
+        match = (self.pattern if strictly else self.loose).fullmatch(text)
         if match is None:
             return None
         values = match.groupdict()
@@ -140,11 +147,11 @@ class _Catalogue:
         entries = [_entry(e, said) for e, said in messages.items() if _has_values(e)]
         self._entries = sorted(entries, key=lambda each: each.vagueness)
 
-    def translate(self, text: str) -> str | None:
+    def translate(self, text: str, *, strictly: bool = True) -> str | None:
         """The whole text in the language; None where it is not known."""
         if text in self._whole:
             return self._whole[text]
-        found = (entry.translate(text, self) for entry in self._entries)
+        found = (entry.translate(text, self, strictly=strictly) for entry in self._entries)
         return next((said for said in found if said is not None), None)
 
     def nested(self, text: str) -> str:
@@ -157,18 +164,31 @@ def _has_values(english: str) -> bool:
 
 
 def _entry(english: str, said: str) -> _Entry:
-    pattern, literals, seen, at = "", [], set(), 0
-    for value in [*_VALUE.finditer(english), None]:
-        literal = english[at : value.start() if value else None]
-        pattern += "s?".join(map(re.escape, literal.split("(s)")))
-        literals += literal.split("(s)")
-        if value is not None:
-            name, at = value[1], value.end()
-            kind = r"[\d,.]+" if len(name) == 1 else ".+?"
-            pattern += f"(?P={name})" if name in seen else f"(?P<{name}>{kind})"
-            seen.add(name)
-    nested = frozenset(m[1] for m in _VALUE.finditer(english) if m[2])
-    return _Entry(re.compile(pattern), tuple(filter(None, literals)), nested, said)
+    values = list(_VALUE.finditer(english))
+    literals = [part for part in re.split(r"\{\w+(?::text)?\}|\(s\)", english) if part]
+    nested = frozenset(value[1] for value in values if value[2])
+    patterns = (re.compile(_pattern(english, each)) for each in (_WITHIN_A_SENTENCE, ".+?"))
+    return _Entry(*patterns, tuple(literals), nested, said)
+
+
+_WITHIN_A_SENTENCE = r"(?:(?![.!?] ).)+?"
+
+
+def _pattern(english: str, any_value: str) -> str:
+    """A regular expression for a message in which a value is ``any_value``, or a number."""
+    pattern, at, seen = "", 0, set[str]()
+    for value in _VALUE.finditer(english):
+        name = value[1]
+        pattern += _escaped(english[at : value.start()])
+        kind = r"[\d,.]+" if len(name) == 1 else any_value
+        pattern += f"(?P={name})" if name in seen else f"(?P<{name}>{kind})"
+        seen.add(name)
+        at = value.end()
+    return pattern + _escaped(english[at:])
+
+
+def _escaped(literal: str) -> str:
+    return "s?".join(map(re.escape, literal.split("(s)")))
 
 
 def catalogue_of(language: str) -> dict[str, str]:
