@@ -165,7 +165,7 @@ def test_an_adapter_of_another_base_is_refused_with_every_misfit(tmp_path):
         ({"peft_type": "VERA"}, "kind 'VERA' are not supported"),
         ({"peft_type": None}, "without a peft_type in adapter_config.json are not"),
         ({"layer_replication": [[0, 1], [0, 1]]}, r"layer_replication = \[\[0, 1\]"),
-        ({"lora_alpha": -4}, "alpha -4.*greater than 0"),
+        ({"lora_alpha": -4}, "alpha -4.*must be above 0"),
         ({"lora_dropout": 1.0}, "dropout 1.0"),
         ({"lora_alpha": "big"}, "lora_alpha is 'big'"),
     ],

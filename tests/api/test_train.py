@@ -135,11 +135,11 @@ def test_settings_are_taken_in_every_form_and_mean_the_same(base, tmp_path, monk
     [
         (
             lambda: ts.LoRA(rank=0),
-            "LoraSettings: `rank`: Input should be greater than or equal to 1",
+            "LoraSettings: `rank`: must be 1 or more",
         ),
         (lambda: ts.QLoRA(rang=8), "unknown key `rang`; did you mean `rank`?"),
         (lambda: ts.Prompt(init="text"), "init: text and init_text belong together"),
-        (lambda: ts.checks.Regex(), "RegexSettings: `pattern`: Field required"),
+        (lambda: ts.checks.Regex(), "RegexSettings: `pattern`: is missing"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_as_they_are_made(make, said):

@@ -113,3 +113,23 @@ def test_the_package_runs_as_a_module():
         [sys.executable, "-m", "tunesmith", "--version"], capture_output=True, text=True
     )
     assert done.stdout == f"tunesmith {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            ("adapters", "export", "a", "--to", "onnx", "--out", "b"),
+            "error: Invalid value for '--to': 'onnx' is not one of 'peft'",
+        ),
+        (
+            ("data", "split", "a", "--out", "b", "--share", "some"),
+            "error: Invalid value for '--share': must be a number",
+        ),
+        (("chat", "--seed", "-1"), "error: Invalid value for '--seed': must be 0 or more"),
+    ],
+)
+def test_a_wrong_value_of_a_flag_is_refused_in_the_words_of_a_user(words, expected, tunesmith):
+    ended = tunesmith(*words)
+    assert ended.status == 2
+    assert ended.err.startswith(expected)

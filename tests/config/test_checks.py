@@ -35,8 +35,8 @@ def test_each_kind_has_its_own_settings_in_the_order_given():
 @pytest.mark.parametrize(
     ("check", "expected"),
     [
-        ({"kind": "regex"}, "`evaluate.checks.1.pattern`: Field required"),
-        ({"kind": "ends_with"}, "`evaluate.checks.1.endings`: Field required"),
+        ({"kind": "regex"}, "`evaluate.checks.1.pattern`: is missing"),
+        ({"kind": "ends_with"}, "`evaluate.checks.1.endings`: is missing"),
         ({"kind": "regex", "pattern": "("}, "`evaluate.checks.1.pattern`: not a valid regular"),
         ({"kind": "regex", "pattern": "a", "patern": "b"}, "did you mean `evaluate.checks.1.patt"),
         ({"kind": "label", "fild": "x"}, "unknown key `evaluate.checks.1.fild`; did you mean"),

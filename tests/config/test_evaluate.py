@@ -48,9 +48,9 @@ def test_a_written_config_is_read_as_it_was(word):
     [
         (["--evaluate.consistency", "maybe"], "must be default, none, or keys such as"),
         (["--evaluate.consistency.samples", "1"], "one sample agrees with nothing"),
-        (["--evaluate.consistency.temperature", "0"], "greater than 0"),
-        (["--evaluate.consistency.minutes", "-1"], "greater than 0"),
-        (["--evaluate.knowledge.rows", "1"], "greater than or equal to 2"),
+        (["--evaluate.consistency.temperature", "0"], "must be above 0"),
+        (["--evaluate.consistency.minutes", "-1"], "must be above 0"),
+        (["--evaluate.knowledge.rows", "1"], "must be 2 or more"),
     ],
 )
 def test_what_has_no_effect_or_sense_is_refused(flags, why):

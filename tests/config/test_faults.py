@@ -3,6 +3,8 @@
 import pytest
 
 from tunesmith.config.load import load_run_config, parse_overrides
+from tunesmith.config.run import RunConfig
+from tunesmith.config.settings import known_keys
 from tunesmith.core.errors import ConfigError
 
 
@@ -102,3 +104,65 @@ def test_every_fault_is_told(faults):
     assert [line.split(": ")[0] for line in lines] == [
         "--data.eval", "--method.rank", "c.yaml", "c.yaml",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("train: {epochs: 0}", "`train.epochs`: must be above 0 (given: 0)"),
+        ("train: {seed: 1.5}", "`train.seed`: must be a whole number (given: 1.5)"),
+        ("train: {tensorboard: maybe}", "`train.tensorboard`: must be true or false"),
+        ("train: 3", "`train`: must be keys with values (given: 3)"),
+        ("method: 3", "`method`: must be keys with values (given: 3)"),
+        ("evaluate: {checks: 3}", "`evaluate.checks`: must be a list (given: 3)"),
+        ("goal: [a]", "`goal`: must be text (given: ['a'])"),
+        ("dtype: int8", "`dtype`: must be auto, bfloat16 or float32 (given: 'int8')"),
+        ("train: {max_grad_norm: .nan}", "`train.max_grad_norm`: must be 0 or more"),
+        (
+            "evaluate: {checks: [{kind: ends_with, endings: []}]}",
+            "`evaluate.checks.0.endings`: must hold 1 or more (holds 0)",
+        ),
+        ("evaluate: {checks: [{kind: regex}]}", "`evaluate.checks.0.pattern`: is missing"),
+    ],
+)
+def test_a_value_is_refused_in_the_words_of_a_user(faults, text, expected):
+    (line,) = faults(text)
+    assert line.startswith(f"c.yaml: {expected}")
+
+
+def test_no_fault_of_any_key_has_the_words_of_a_programmer(faults):
+    odd = {"text": "[[1]]", "a number": "[a]", "a list": "{a: 1}"}
+    for key in known_keys(RunConfig):
+        for value in odd.values():
+            try:
+                lines = faults("goal: x", f"--{key}", value)
+            except pytest.fail.Exception:  # the key takes it
+                continue
+            assert not any("Input should" in line or "Field required" in line for line in lines)
+
+
+def test_of_keys_without_effect_only_those_are_blamed(faults):
+    others = ["--evaluate.rows", "3", "--evaluate.consistency", "none"]
+    (line,) = faults(None, "--evaluate.num_fewshot", "3", *others)
+    assert line.startswith("--evaluate.num_fewshot: `evaluate`: num_fewshot has no effect")
+    (line,) = faults(None, "--evaluate.num_fewshot", "3", "--evaluate.timed_rows", "2", *others)
+    assert line.startswith("--evaluate.num_fewshot, --evaluate.timed_rows: `evaluate`: ")
+
+
+@pytest.mark.parametrize("key", ["num_fewshot", "timed_rows"])
+def test_what_checks_need_can_be_turned_off_without_checks(key):
+    config = load_run_config(None, {"data": {"train": "a"}, "evaluate": {key: 0}})
+    assert getattr(config.evaluate, key) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [("goal: a\n\tout: b\n", ":2: a tab in column 1"), ("data:\n  train:\ta\n", ":2: a tab in")],
+)
+def test_a_tab_in_a_file_is_named_with_its_line_and_the_remedy(tmp_path, text, place):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        load_run_config(path, {})
+    assert place in refused.value.message
+    assert "spaces" in refused.value.remedy

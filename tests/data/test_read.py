@@ -267,7 +267,7 @@ def test_a_file_that_is_missing_here_names_those_beside_it(write, tmp_path, monk
         ({"messages": ["q"]}, "wrong_type", "text"),
         ({"messages": [{"role": "user", "text": "q"}]}, "missing_keys", "found: role, text"),
         ({"prompt": 3, "completion": "a"}, "wrong_type", "a number"),
-        ({"prompt": "q", "completion": None}, "wrong_type", "null"),
+        ({"prompt": "q", "completion": None}, "empty", "null"),
         ({"prompt": "", "completion": "a"}, "empty", "message 1"),
         ({"prompt": CHAT["messages"], "completion": "a"}, "same_role_twice", "2 and 3"),
         ({"prompt": "q", "completion": [CHAT["messages"][0]]}, "same_role_twice", "1 and 2"),

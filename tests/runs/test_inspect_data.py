@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunesmith.config import load_run_config
-from tunesmith.core.errors import ModelError
+from tunesmith.core.errors import DataError, ModelError
 from tunesmith.data.faults import FaultyData
 from tunesmith.models.load import load_base
 from tunesmith.runs.inspect_data import BARS, inspect_data, length_statistics, open_tokenizer
@@ -167,3 +167,68 @@ def test_the_tokenizer_is_that_of_the_loaded_base_without_its_weights(base_folde
 def test_a_model_that_is_not_there_is_refused(tmp_path, home):
     with pytest.raises(ModelError, match="not a folder"):
         open_tokenizer(str(tmp_path / "none"))
+
+
+def test_empty_rows_are_faults_or_dropped_and_counted(config, base_folder):
+    rows = [row(1), row(2), row(3, ""), row(4), {"prompt": "q5", "completion": None}]
+    (inspection,) = inspect_data(config(*rows))
+    assert codes(inspection) == ["empty", "empty"]
+    settings = config(*rows, drop=["empty"])
+    (inspection,) = inspect_data(settings)
+    assert (codes(inspection), inspection.rows, inspection.left_out) == ([], 3, 2)
+    assert [(n.count, n.lines) for n in inspection.warnings if n.code == "dropped"] == [(2, (3, 5))]
+    assert (
+        len(run_rows(settings, base_folder).train) + len(run_rows(settings, base_folder).held) == 3
+    )
+    (inspection,) = inspect_data(config(row(1, " "), drop=["empty"]))
+    assert codes(inspection) == ["no_rows"]
+    assert "1 row without text, and no others" in inspection.faults.listed[0].message
+
+
+def test_invisible_characters_are_reported_with_their_lines(config):
+    (inspection,) = inspect_data(config(row(1), row(2, "a\u0000b"), row(3, "a\u202eb")))
+    found = {n.lines: n.message for n in inspection.warnings if n.code == "invisible_characters"}
+    assert list(found) == [(2,), (3,)]
+    assert "U+0000 NUL" in found[2,]
+    assert "U+202E right-to-left override" in found[3,]
+
+
+SYSTEM = "You are Momo of the shop."
+
+
+def test_rows_without_a_system_message_get_the_one_of_the_settings(config, base_folder):
+    own = chat()
+    own["messages"].insert(0, {"role": "system", "content": "Mine."})
+    settings = config(chat(), own, eval=0, system=SYSTEM)
+    loaded = open_tokenizer(str(base_folder))
+    rows = run_rows(settings, base_folder).train
+    first, second = (loaded.tokenizer.decode(rows[i].ids) for i in range(2))
+    assert SYSTEM in first
+    assert "Mine." in second
+    assert SYSTEM not in second
+    plain, _ = (run_rows(config(chat(), own, eval=0), base_folder).train[i] for i in range(2))
+    assert rows[0].weights.sum() == plain.weights.sum()
+
+
+def test_held_out_rows_are_asked_under_it(config, base_folder):
+    rows = run_rows(config(*map(row, range(9)), eval=0.3, system=SYSTEM), base_folder)
+    assert [each.messages[0].content for each in rows.held_conversations] == [SYSTEM] * 3
+    assert [each.completion_from for each in rows.held_conversations] == [2] * 3
+
+
+def test_a_template_that_takes_no_system_message_is_refused_once(config, base_folder, tmp_path):
+    from shutil import copytree
+
+    copytree(base_folder, tmp_path / "base")
+    template = "{% for m in messages %}{% if m.role != 'system' %}{{ m.role }}: {{ m.content }}"
+    template += "{{ eos_token }}{% endif %}{% endfor %}"
+    (tmp_path / "base" / "chat_template.jinja").write_text(template)
+    settings = config(row(1), row(2), system=SYSTEM)
+    settings = settings.model_copy(update={"model": str(tmp_path / "base")})
+    with pytest.raises(DataError, match=r"leaves out system messages, so data\.system"):
+        inspect_data(settings)
+
+
+def test_texts_have_no_system_message(config):
+    (inspection,) = inspect_data(config({"text": "one two"}, {"text": "three"}, system=SYSTEM))
+    assert "data.system has no effect" in " ".join(n.message for n in inspection.warnings)

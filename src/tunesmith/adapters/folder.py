@@ -54,11 +54,15 @@ FILE = "tunesmith.json"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """``base`` as the user named it, the SHA-256 of all its files, and the kind of the method."""
+    """``base`` as the user named it, the SHA-256 of all its files, and the kind of the method.
+
+    ``system`` is the system message that its rows without one were trained under, if any.
+    """
 
     base: str
     sha256: str
     kind: str
+    system: str | None = None
 
 
 def write_origin(folder: Path, origin: Origin, **more: object) -> None:
@@ -67,6 +71,7 @@ def write_origin(folder: Path, origin: Origin, **more: object) -> None:
         "tunesmith": __version__,
         "base": {"name": origin.base, "sha256": origin.sha256},
         "method": {"kind": origin.kind},
+        **({"system": origin.system} if origin.system else {}),
         **more,
     }
     text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
@@ -78,9 +83,28 @@ def read_origin(folder: Path) -> Origin | None:
     try:
         values = json.loads((folder / FILE).read_text(encoding="utf-8"))
         base, method = values["base"], values["method"]
-        return Origin(str(base["name"]), str(base["sha256"]), str(method["kind"]))
+        system = values.get("system")
+        name, sha256, kind = str(base["name"]), str(base["sha256"]), str(method["kind"])
+        return Origin(name, sha256, kind, str(system) if system else None)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def system_of(folder: Path) -> str | None:
+    """The system message that the adapter or model in a folder was trained under; None without."""
+    origin = read_origin(folder)
+    return None if origin is None else origin.system
+
+
+def system_section(system: str) -> str:
+    """What a card says of the system message that an adapter was trained under."""
+    fence = "```"
+    while fence in system:
+        fence += "`"
+    return (
+        "It was trained under this system message. `tunesmith chat` sends it; elsewhere begin each "
+        f"conversation with it.\n\n{fence}text\n{system}\n{fence}\n"
+    )
 
 
 TENSORS = "adapter_model.safetensors"

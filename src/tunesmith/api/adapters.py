@@ -127,6 +127,7 @@ class AdapterShown(Outcome):
             ("size", f"{count_text(record.parameters)} parameters in {record.dtype}"),
             *((name, str(value)) for name, value in settings.items()),
             ("goal", record.goal or ""),
+            ("system prompt", record.system or ""),
             ("data", record.data or ""),
             ("score", _score_text(record) + interval),
             ("from", record.origin),

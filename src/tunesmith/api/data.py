@@ -249,13 +249,15 @@ def split(  # noqa: PLR0913  # one keyword for each setting
     encoding: str = "auto",
     delimiter: str | None = None,
     part: str | None = None,
+    drop: str | Sequence[str] = (),
 ) -> SplitData:
     """Hold out a ``share`` of the rows in two files in the new folder ``out``.
 
     ``by``: cluster (what is nearly the same stays on one side), row, or a column whose values stay
     on one side. ``stratify``: about the same share of each value: answer, or a column. The choice
-    depends on the rows and the seed, not on their order. The others say how a file is read, as
-    `data.*` of a config does. Raises DataError and UsageError.
+    depends on the rows and the seed, not on their order. ``drop``: `empty`, rows without a question
+    or an answer. The others say how a file is read, as `data.*` of a config does. Raises DataError
+    and UsageError.
 
     >>> ts.split("rows.jsonl", "parts", share=0.2)  # doctest: +SKIP
     """
@@ -265,12 +267,19 @@ def split(  # noqa: PLR0913  # one keyword for each setting
 
     if not 0 < share < 1:
         raise UsageError(f"share must be above 0 and below 1 (given: {share:g}).")
+    dropped = drop.split(",") if isinstance(drop, str) else drop
+    if set(dropped) - {"empty"}:
+        raise UsageError(
+            f"A split drops rows that are empty, and no others (given: {', '.join(dropped)}).",
+            remedy="Others are dropped by `tunesmith train --data.drop` from what it trains on.",
+        )
     settings = SplitSettings(
         SourceRequest(
             str(as_source(data)),
             format,
             dict(columns or {}),
             ReadOptions(encoding, delimiter, part),
+            drop_empty=bool(dropped),
         ),
         str(out),
         share=share,

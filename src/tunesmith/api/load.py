@@ -68,9 +68,11 @@ class Model:
 
         A prompt is a text, or messages with ``role`` and ``content``. ``adapter``: one name for
         all, or one for each (None: the base); unless given, the adapter of the run that was
-        loaded. ``temperature`` 0: always the likeliest token, as by default; ``max_new_tokens``
-        is the longest answer. Raises DataError for a prompt that the chat template refuses or
-        that is too long, AdapterError for a name that is not loaded.
+        loaded. A prompt without a system message gets the one that its adapter was trained under
+        (`data.system`), if any; an empty one keeps it away. ``temperature`` 0: always the
+        likeliest token, as by default; ``max_new_tokens`` is the longest answer. Raises DataError
+        for a prompt that the chat template refuses or that is too long, AdapterError for a name
+        that is not loaded.
         """
         rows: Sequence[ChatRow] = [prompts] if isinstance(prompts, str) else prompts
         sampling = sampling_of(temperature, top_p=top_p, max_new_tokens=max_new_tokens, stop=stop)
@@ -108,16 +110,26 @@ class Model:
         max_new_tokens: int | None = None,
         seed: int = 0,
     ) -> "Dialogue":
-        """A conversation, which keeps its history: ``talk = model.chat(); talk("Hi")``."""
+        """A conversation, which keeps its history: ``talk = model.chat(); talk("Hi")``.
+
+        ``system`` None: the system message that the adapter was trained under, if any; "": none.
+        """
         from tunesmith.conversation.chat import Chat as Below
 
         name = self.default if adapter == DEFAULT else adapter
         if name is not None:
             self._shared.adapters.require(name)
+        system = self._shared.system(name) if system is None else system
         sampling = sampling_of(temperature, max_new_tokens=max_new_tokens)
         participants = {name or "base": name}
         return Dialogue(
-            Below(self._shared.loaded, participants, sampling=sampling, seed=seed, system=system),
+            Below(
+                self._shared.loaded,
+                participants,
+                sampling=sampling,
+                seed=seed,
+                system=system or None,
+            ),
             (),
         )
 
@@ -262,7 +274,8 @@ def chat(  # noqa: PLR0913  # one keyword for each setting
     """A conversation with a model or a run, and adapters that answer beside it.
 
     Without a model the base is that of the first adapter, or the default model; the adapter
-    `base` is the base itself. ``on_text`` receives the name of what is loaded.
+    `base` is the base itself. ``system`` None: the system message that the run was trained under
+    (`data.system`), if any; "": none. ``on_text`` receives the name of what is loaded.
 
     >>> talk = ts.chat("runs/mine", adapters=["base"])  # doctest: +SKIP
     >>> talk("Hello")  # doctest: +SKIP

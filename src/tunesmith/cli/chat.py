@@ -61,7 +61,9 @@ class ChatPrompt:
         if self._interactive:
             names = ", ".join(self._chat.participants)
             say(f"Talking to {names}. /help shows the commands, Ctrl-D ends.", style="dim")
-        if self._chat.inserted_system and not self._chat.system:
+        if self._chat.system:
+            say(f"system prompt: {self._chat.system}", style="dim")
+        elif self._chat.inserted_system:
             text = f"system prompt that the model's template inserts: {self._chat.inserted_system}"
             say(text, style="dim")
 
@@ -132,7 +134,14 @@ def chat(  # noqa: PLR0913  # one parameter for each flag
             "model without one. Can be repeated.",
         ),
     ] = None,
-    system: Annotated[str | None, typer.Option(metavar="TEXT", help="System prompt.")] = None,
+    system: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="System prompt; unless given, the one that the run was trained under "
+            "(data.system). '': none of ours.",
+        ),
+    ] = None,
     temperature: Annotated[
         float | None, typer.Option(min=0, help="0: always the likeliest token, as by default.")
     ] = None,

@@ -31,7 +31,7 @@ with_keys = functools.partial(
 )
 
 
-DATA = (*FILE_KEYS, "data.max_tokens", "data.document", "data.control_tokens")
+DATA = (*FILE_KEYS, "data.max_tokens", "data.document", "data.control_tokens", "data.system")
 SHOWN = (*DATA, "model", "trust_remote_code")
 LIMITS = ("data.overflow", "data.max_tokens", "data.drop")
 METHOD = ("method.kind", "train.epochs", "train.seed", "train.threads", "dtype", "device")
@@ -134,6 +134,12 @@ def split(  # noqa: PLR0913  # one parameter for each flag
     part: Annotated[
         str | None,
         typer.Option("--data.part", metavar="NAME", help="Sheet, JSON list, member of a zip."),
+    ] = None,
+    drop: Annotated[
+        str | None,
+        typer.Option(
+            "--data.drop", metavar="empty", help="Drop rows without a question or an answer."
+        ),
     ] = None,
 ) -> None:
     """Hold out rows in two files; what is nearly the same is never on both sides.

@@ -141,8 +141,15 @@ def _run(given: list[str]) -> int:
 
 
 def _usage_message(error: Exception) -> str | None:
-    """What typer says about a wrong command line; its errors share no public class."""
+    """What typer says about a wrong command line; its errors share no public class.
+
+    A value that pydantic refused for it is described in our words.
+    """
     say = getattr(error, "format_message", None)
+    if say is not None and (faults := getattr(error.__cause__, "errors", None)) is not None:
+        from tunesmith.config.settings import reason
+
+        error.message = reason(faults()[0])  # type: ignore[attr-defined]  # of typer's errors
     return str(say()).strip() or "A command is missing." if say is not None else None
 
 

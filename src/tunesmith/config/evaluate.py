@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from tunesmith.config.checks import DEFAULT_EMBEDDER, CheckSettings
-from tunesmith.config.settings import Settings
+from tunesmith.config.settings import Settings, TogetherError
 
 
 class ForgettingSettings(Settings):
@@ -162,16 +162,20 @@ class EvaluateSettings(Settings):
 
     @model_validator(mode="after")
     def _arms_need_checks(self) -> "EvaluateSettings":
-        """Without checks nothing is answered, and there is no verdict."""
+        """Without checks nothing is answered, and there is no verdict; 0 turns a thing off."""
         fields = type(self).model_fields
         without = [
             name
             for name in NEED_CHECKS
             if getattr(self, name)
-            not in (None, fields[name].get_default(call_default_factory=True))
+            not in (None, 0, fields[name].get_default(call_default_factory=True))
         ]
         if not self.checks and without:
-            raise ValueError(
-                f"{without[0]} has no effect without checks: it is part of the verdict"
+            have = "has" if len(without) == 1 else "have"
+            part = "it is" if len(without) == 1 else "they are"
+            raise TogetherError(
+                f"{' and '.join(without)} {have} no effect without checks: {part} part of the "
+                "verdict",
+                *without,
             )
         return self

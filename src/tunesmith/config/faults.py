@@ -8,7 +8,15 @@ from typing import TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from tunesmith.config.settings import SECRET, Settings, known_keys, nested_models, sentence
+from tunesmith.config.settings import (
+    SECRET,
+    Settings,
+    TogetherError,
+    known_keys,
+    nested_models,
+    reason,
+    sentence,
+)
 from tunesmith.core.errors import ConfigError
 
 COMMAND_LINE = "command line"
@@ -66,9 +74,9 @@ class _Given:
             key = ".".join(names)
             return f"{self._place(names)}: unknown key `{key}`; {self._hint(names)}"
         value = fault.get("input")
-        is_hidden = isinstance(value, dict) or fault["type"] == SECRET
+        is_hidden = isinstance(value, dict) or fault["type"] in (SECRET, "missing")
         shown = "" if is_hidden else f" (given: {value!r})"
-        why = f"{str(fault['msg']).removeprefix('Value error, ')}{shown}"
+        why = f"{reason(fault)}{shown}"
         if fault["type"] == "union_tag_invalid" and isinstance(context, dict):
             names = (*names, "kind")
             why = f"unknown kind {context['tag']!r}; known: {context['expected_tags']}"
@@ -76,11 +84,14 @@ class _Given:
             names, why = (*names, "kind"), "is missing"
         elif len(faults) > 1 and (field := self._fields(names[:-1]).get(names[-1])):
             why = f"{sentence(field.annotation)}{shown}"
-        place, key = self._place(names), ".".join(names)
+        place, key = self._place(names, _keys_at_fault(fault)), ".".join(names)
         return f"{place}: {why}" if place == f"--{key}" or not key else f"{place}: `{key}`: {why}"
 
-    def _place(self, names: _Names) -> str:
-        """The flag that gave a key, or the source, with the flags that went into its section."""
+    def _place(self, names: _Names, at_fault: Sequence[str] = ()) -> str:
+        """The flag that gave a key, or the source, with the flags that went into its section.
+
+        Where some keys of the section are ``at_fault``, only the flags that gave those.
+        """
         here: object = self.flags
         for depth, name in enumerate(names, start=1):
             if not isinstance(here, Mapping) or name not in here:
@@ -89,6 +100,8 @@ class _Given:
             if not isinstance(here, Mapping) or key in known_keys(self.model):
                 return f"--{key}"
         inside = [key for key in known_keys(self.model) if _starts_with(names, key)]
+        if at_fault:
+            inside = [key for key in inside if key.split(".")[len(names)] in at_fault]
         given = ", ".join(f"--{key}" for key in inside if _is_in(key, self.flags))
         if not names or not given:
             return self.source
@@ -123,6 +136,13 @@ class _Given:
                 kind = here["kind"]
                 models = [m for m in models if kind in get_args(m.model_fields["kind"].annotation)]
         return {f.alias or name: f for m in models for name, f in m.model_fields.items()}
+
+
+def _keys_at_fault(fault: _Fault) -> Sequence[str]:
+    """The keys that a fault of a whole section is about; none where it does not say."""
+    context = fault.get("ctx")
+    error = context.get("error") if isinstance(context, Mapping) else None
+    return error.keys if isinstance(error, TogetherError) else ()
 
 
 def _models_under(model: type[BaseModel], key: str) -> list[type[BaseModel]]:

@@ -155,13 +155,23 @@ def read_yaml(path: Path, *, warn: bool = True) -> dict[str, object]:
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", error)
-        raise ConfigError(f"{path}{line}: not valid YAML: {problem}.") from None
+        raise _not_yaml(path, error) from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: holds no keys.", remedy="`tunesmith init DATA` writes one.")
     return with_new_names(values, warn=warn)
+
+
+def _not_yaml(path: Path, error: yaml.YAMLError) -> ConfigError:
+    """What is wrong with a file that is no YAML, and at which line."""
+    mark = getattr(error, "problem_mark", None)
+    line = f":{mark.line + 1}" if mark else ""
+    problem = str(getattr(error, "problem", error))
+    if mark and "'\\t'" in problem:
+        return ConfigError(
+            f"{path}{line}: a tab in column {mark.column + 1}, where YAML takes spaces only.",
+            remedy="Use spaces instead of tabs, two for each level.",
+        )
+    return ConfigError(f"{path}{line}: not valid YAML: {problem}.")
 
 
 def _way_on(folder: Path) -> str:

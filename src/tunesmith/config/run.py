@@ -44,9 +44,11 @@ DropName = Literal[
     "languages",
     "long_tail",
     "too_long",
+    "empty",
 ]
 DROP_NAMES: tuple[DropName, ...] = get_args(DropName)
 TOO_LONG: DropName = "too_long"
+EMPTY: DropName = "empty"  # a question or answer without text: found row by row, as it is read
 
 
 def read_names(value: object) -> object:
@@ -133,6 +135,9 @@ class DataSettings(Settings):
     control_tokens: Literal["refuse", "text"] = Field(
         "refuse", description="the chat template's control tokens in a message; text: plain text"
     )
+    system: str | None = Field(
+        None, description="system message of rows without one, in training and when asked"
+    )
     drop: tuple[DropName, ...] = Field(
         (), description=f"rows to drop, which are counted: {', '.join(DROP_NAMES)}"
     )
@@ -141,6 +146,13 @@ class DataSettings(Settings):
     @classmethod
     def _known_names(cls, value: object) -> object:
         return read_names(value)
+
+    @field_validator("system")
+    @classmethod
+    def _a_system_prompt_says_something(cls, value: str | None) -> str | None:
+        if value is not None and not value.strip():
+            raise ValueError("is empty: write the system prompt, or leave the key out")
+        return value
 
     @field_validator("train", "eval", mode="before")
     @classmethod

@@ -17,6 +17,50 @@ else:
 SECRET = "secret"
 """The type of a fault whose value must not be shown."""
 
+_WHY = {  # by pydantic's type of error: its own words are those of a programmer
+    "missing": "is missing",
+    "greater_than": "must be above {gt:g}",
+    "greater_than_equal": "must be {ge:g} or more",
+    "less_than": "must be below {lt:g}",
+    "less_than_equal": "must be {le:g} or less",
+    "finite_number": "must be a finite number",
+    "literal_error": "must be {expected}",
+    "string_too_short": "must not be empty",
+    "too_short": "must hold {min_length} or more (holds {actual_length})",
+}
+_TYPES_ASKED = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "tuple": "a list",
+    "list": "a list",
+    "dict": "keys with values",
+    "mapping": "keys with values",
+    "model": "keys with values",
+}
+
+
+class TogetherError(ValueError):
+    """Values that do not go together; ``keys`` names those of the section that are at fault."""
+
+    def __init__(self, message: str, *keys: str) -> None:
+        super().__init__(message)
+        self.keys = keys
+
+
+def reason(fault: Mapping[str, Any]) -> str:
+    """Why a value was refused, in a user's words; ``fault`` is one of pydantic's errors."""
+    kind, context = str(fault["type"]), dict(fault.get("ctx") or {})
+    if kind in _WHY:
+        if kind == "literal_error":
+            context["expected"] = str(context["expected"]).replace("'", "")
+        return _WHY[kind].format(**context)
+    asked, _, rest = kind.partition("_")
+    if asked in _TYPES_ASKED and rest in ("type", "parsing", "from_float", "attributes_type"):
+        return f"must be {_TYPES_ASKED[asked]}"
+    return str(fault["msg"]).removeprefix("Value error, ")
+
 
 class _Refusing(ModelMetaclass):
     """Settings that a program makes are refused as those of a file are: by ConfigError.
@@ -45,7 +89,7 @@ def _refusal(model: type[BaseModel], fault: Mapping[str, Any]) -> str:
         near = difflib.get_close_matches(key, model.model_fields, n=1)
         known = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(model.model_fields)}"
         return f"{model.__name__}: unknown key `{key}`; {known}"
-    why = str(fault["msg"]).removeprefix("Value error, ")
+    why = reason(fault)
     is_hidden = fault["type"] in (SECRET, "missing") or not key
     given = "" if is_hidden else f" (given: {fault['input']!r})"
     return f"{model.__name__}: {f'`{key}`: ' if key else ''}{why}{given}"

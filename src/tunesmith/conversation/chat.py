@@ -196,9 +196,11 @@ def open_chat(
 ) -> Chat:
     """Load what was located, and begin a conversation with each participant.
 
-    ``force`` is that of ``attach_folder``.
+    ``system`` None: the system message that they were trained under, else the template's own; "":
+    none of ours. ``force`` is that of ``attach_folder``.
     """
     loaded, _ = open_with_adapters(
         found.model, found.adapters, four_bit=found.four_bit, force=force
     )
-    return Chat(loaded, found.participants, sampling=sampling, seed=seed, system=system)
+    system = found.system if system is None else system
+    return Chat(loaded, found.participants, sampling=sampling, seed=seed, system=system or None)

@@ -225,6 +225,19 @@ def with_system(tokenizer: Tokenizer) -> str | None:
     return _text(tokenizer, given([Message("system", SYSTEM), *PROBE[:1]]))
 
 
+def require_system_messages(tokenizer: Tokenizer) -> None:
+    """Raise DataError where the chat template refuses system messages, or leaves them out."""
+    text = with_system(tokenizer)
+    if text is not None and SYSTEM in text:
+        return
+    how = "refuses" if text is None else "leaves out"
+    raise DataError(
+        f"The model's chat template {how} system messages, so data.system cannot be used.",
+        remedy="Leave data.system out, or use a model whose template takes a system message.",
+        code="system_ignored",
+    )
+
+
 def instructed(
     messages: Sequence[Message], instruction: str, *, as_system: bool
 ) -> tuple[Message, ...]:

@@ -240,8 +240,11 @@ def limited(rows: Dataset, limit: Limit) -> Limited:
     return Limited(cut, _cut_away(cut, long, limit), (note,), len(long))
 
 
-def nothing_left(dropped: int, limit: Limit) -> Fault:
-    """There is no row to train on, of which ``dropped`` were too long."""
+def nothing_left(dropped: int, limit: Limit, *, empty: int = 0) -> Fault:
+    """There is no row to train on, of which ``dropped`` were too long, and others ``empty``."""
+    if empty and not dropped:
+        what = f"no row is left to train on: {pluralize(empty, 'row')} without text, and no others."
+        return Fault("no_rows", what, "Write questions and answers, or map other columns.")
     long = f"all are longer than {limit.tokens} ({pluralize(dropped, 'row')})"
     why = long if dropped else "there are none"
     what = f"no row is left to train on: {why}."

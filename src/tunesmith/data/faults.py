@@ -14,6 +14,7 @@ SHOWN_FAULTS = 20
 # many notes of each code (a note may quote the row), so much of a text that quotes one.
 LISTED, KINDS, TEXT_CHARACTERS = 1000, 100, 1000
 Value = TypeVar("Value")
+WRITE_OR_DROP = "Write something, remove the row, or drop all such rows: --data.drop empty."
 
 
 @dataclass(frozen=True, slots=True)

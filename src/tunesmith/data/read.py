@@ -1,26 +1,21 @@
 """Which conversations a source holds, and every fault in it with its line; one row at a time."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, pairwise
 from pathlib import Path
 from types import MappingProxyType
 
+from tunesmith.config.run import EMPTY
 from tunesmith.core.phrases import nearest
-from tunesmith.data.faults import (
-    Fault,
-    Note,
-    Parsed,
-    RowNotes,
-    RowReport,
-)
+from tunesmith.data.faults import WRITE_OR_DROP, Fault, Note, Parsed, RowNotes, RowReport
 from tunesmith.data.formats.chats import OTHER_NAMES, SYNONYMS
+from tunesmith.data.formats.columns import PLAIN_TEXT
 from tunesmith.data.formats.layout import Format, Row, missing_columns, renamed, shown
 from tunesmith.data.formats.table import FORMATS, NO_HEADER, choose_format
 from tunesmith.data.records import AUTO, SAMPLE, chunked, read_records
 from tunesmith.data.rows import Conversation, Message, ReadOptions, Record, texts_in, texts_of
 
-EMPTY = "empty"
 ROLES = ("system", "user", "assistant", "tool")
 # Names that are not read as ours, for a hint; those that are may be in capitals.
 NEAR_NAMES = {**SYNONYMS, **OTHER_NAMES, "customer": "user", "agent": "assistant"}
@@ -51,7 +46,7 @@ def _texts(conversation: Conversation, columns: Mapping[str, str]) -> Iterator[F
             column = columns.get(message.role) if last[message.role] == number else None
             who = f"message {number} ({message.role}) has no content."
             what = f"the column {column} is empty." if column else who
-            yield Fault(EMPTY, what, "Write something, or remove the row.")
+            yield Fault(EMPTY, what, WRITE_OR_DROP)
         yield from _half_characters(texts_of(message), f"message {number} ({message.role}) holds")
     yield from _half_characters(texts_in(conversation.tools), "the tools hold")
 
@@ -123,6 +118,10 @@ def _targets(conversation: Conversation) -> Iterator[Fault]:
         yield Fault("nothing_supervised", what, "Give one the weight 1, or remove the row.")
 
 
+DROPPED_EMPTY = Note("dropped", f"rows left out by --data.drop {EMPTY}")
+NO_SYSTEM_IN_TEXTS = Note(
+    "unused_option", "data.system has no effect on texts, which have no roles"
+)
 BLANK_LINE = Note("blank_line", "blank lines between rows were skipped")
 
 
@@ -130,12 +129,17 @@ BLANK_LINE = Note("blank_line", "blank lines between rows were skipped")
 class SourceRequest:
     """A source and how to read it: a name in the table of formats or `auto`, columns by our names,
     and what the source does not say itself.
+
+    ``drop_empty``: rows without a question or an answer are dropped, and counted, where they would
+    be faults. ``system`` is the system message of conversations without one.
     """
 
     file: str
     format: str = "auto"
     columns: Mapping[str, str] = field(default_factory=dict)
     options: ReadOptions = AUTO
+    drop_empty: bool = False
+    system: str | None = None
 
     @property
     def reading(self) -> ReadOptions:
@@ -148,13 +152,15 @@ class SourceRequest:
 class Layout:
     """How the records of a source become rows; without a ``format`` none does.
 
-    ``reason`` is what was seen of the format.
+    ``reason`` is what was seen of the format. The others are those of the request.
     """
 
     file: str
     format: str | None
     columns: Mapping[str, str]
     reason: str = ""
+    drop_empty: bool = False
+    system: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +195,12 @@ def scan(
     the file's; ``options`` say of the file what it does not say itself. All rows are checked; the
     first ``limit`` sound ones are kept, all where it is None.
     """
-    layout, faults, records = open_records(SourceRequest(str(path), format, columns or {}, options))
+    return scan_source(SourceRequest(str(path), format, columns or {}, options), limit=limit)
+
+
+def scan_source(asked: SourceRequest, *, limit: int | None = None) -> ReadResult:
+    """The same of a request."""
+    layout, faults, records = open_records(asked)
     report, count = RowReport(), 0
     report.add_faults(faults)
     kept: list[Conversation] = []
@@ -224,8 +235,9 @@ def open_records(asked: SourceRequest) -> tuple[Layout, tuple[Fault, ...], Itera
         for problem in choice.problems
     )
     name = choice.format.name if choice.format else None
-    layout = Layout(asked.file, name, choice.columns, choice.reason)
-    noticed = [Record(0, notes=choice.notes)] if choice.notes else []
+    layout = Layout(asked.file, name, choice.columns, choice.reason, asked.drop_empty, asked.system)
+    no_roles = (NO_SYSTEM_IN_TEXTS,) if asked.system and name == PLAIN_TEXT.name else ()
+    noticed = [Record(0, notes=notes)] if (notes := (*choice.notes, *no_roles)) else []
     return layout, faults, chain(noticed, first, records)
 
 
@@ -240,8 +252,10 @@ def parse_record(record: Record, layout: Layout) -> Parsed[Conversation]:
     parsed = _parsed(record.values, format, layout.columns, notes)
     conversation = replace(parsed, file=where, line=record.line)
     problems = notes.problems or check(conversation, _columns_of_roles(format, layout, notes))
+    if layout.drop_empty and problems and all(each.code == EMPTY for each in problems):
+        return Parsed(None, record.line, (), (*noticed, DROPPED_EMPTY))
     faults = tuple(problem.at(where, record.line) for problem in problems)
-    sound = None if problems else conversation
+    sound = None if problems else with_system_message(conversation, layout.system)
     return Parsed(sound, record.line, faults, (*noticed, *notes.notes))
 
 
@@ -251,6 +265,24 @@ def _columns_of_roles(format: Format, layout: Layout, notes: RowNotes) -> dict[s
     if not layout.columns or not rest:
         return {}
     return {"user": notes.called(asked), "assistant": notes.called(rest[-1])}
+
+
+def empty_rows(notes: Iterable[Note]) -> int:
+    """How many rows were dropped because they are empty, by the notes of a source."""
+    return sum(note.count for note in notes if note.message == DROPPED_EMPTY.message)
+
+
+def with_system_message(conversation: Conversation, system: str | None) -> Conversation:
+    """The conversation under a system message, unless it has one, which may be empty."""
+    messages = conversation.messages
+    if not system or conversation.is_text or messages[0].role == "system":
+        return conversation
+    first = conversation.completion_from
+    return replace(
+        conversation,
+        messages=(Message("system", system), *messages),
+        completion_from=None if first is None else first + 1,
+    )
 
 
 def _parsed(row: Row, format: Format, columns: Mapping[str, str], notes: RowNotes) -> Conversation:

@@ -27,9 +27,10 @@ TRAIN, EVAL = "train.jsonl", "eval.jsonl"
 
 
 def write_sides(
-    asked: SourceRequest, out: Path, is_held: Sequence[bool], *, content: Content | None
+    asked: SourceRequest, out: Path, is_held: Sequence[bool | None], *, content: Content | None
 ) -> None:
-    """Both files in ``out``, which is complete or absent; ``is_held`` has a value for each row.
+    """Both files in ``out``, which is complete or absent; ``is_held`` has a value for each row,
+    None for one that is dropped.
 
     Raises DataError where it cannot be written, or where the source is no longer the ``content``
     that was seen.
@@ -39,8 +40,8 @@ def write_sides(
         count = 0
         with (folder / TRAIN).open("wb") as train, (folder / EVAL).open("wb") as held:
             for row in _rows(asked):
-                if count < len(is_held):
-                    (held if is_held[count] else train).write(row)
+                if count < len(is_held) and (side := is_held[count]) is not None:
+                    (held if side else train).write(row)
                 count += 1
         if count != len(is_held) or content_of(asked) != content:
             what = f"{asked.file}: changed while it was read."
@@ -63,7 +64,11 @@ def _rows(asked: SourceRequest) -> Iterator[bytes]:
     """
     layout, _, mapped = open_records(asked)
     if layout.columns:
-        yield from (_as_json(under_our_names(record, layout)) for record in mapped if record.values)
+        yield from (
+            _as_json(under_our_names(record, layout))
+            for record in mapped
+            if record.values is not None
+        )
         return
     text = lines_to_copy(asked.file, asked.options)
     if text is None:
@@ -171,7 +176,9 @@ def split_data(settings: SplitSettings) -> SplitDone:
     strata = None if settings.stratify is None else seen.values[settings.stratify]
     groups = _groups(seen, settings.by)
     held = _held(groups, settings, strata)
-    write_sides(asked, out, held.tolist(), content=content)
+    sides = iter(held.tolist())
+    is_held = [next(sides) if is_kept else None for is_kept in seen.kept]
+    write_sides(asked, out, is_held, content=content)
     return SplitDone(
         train=out / TRAIN,
         held=out / EVAL,
@@ -186,11 +193,15 @@ def split_data(settings: SplitSettings) -> SplitDone:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What is known of every row: its value of each name that was asked for, and its prompt."""
+    """What is known of every row: its value of each name that was asked for, and its prompt.
+
+    ``kept`` is False for rows that are dropped, of which nothing else is known.
+    """
 
     values: Mapping[str, list[str]]
     keys: Sequence[int]
     prompts: Prompts
+    kept: Sequence[bool]
     notes: tuple[Note, ...]
     is_mapped: bool
 
@@ -205,8 +216,11 @@ def _seen(settings: SplitSettings) -> _Seen:
     report, lacking = RowReport(), RowReport()
     report.add_faults(faults)
     prompts, keys = Prompts(), array("Q")
+    kept: list[bool] = []
     for record in records:
         conversation = report.add(parse_record(record, layout))
+        if record.values is not None:
+            kept.append(conversation is not None)
         if conversation is None or record.values is None:
             continue
         for name, column in values.items():
@@ -222,7 +236,7 @@ def _seen(settings: SplitSettings) -> _Seen:
         keys.append(digest(*said))
     refuse(report.faults)
     refuse(_once(lacking.faults, rows=len(keys)))
-    return _Seen(values, keys, prompts, report.notes, bool(layout.columns))
+    return _Seen(values, keys, prompts, kept, report.notes, bool(layout.columns))
 
 
 def _once(lacking: Faults, *, rows: int) -> Faults:

@@ -90,7 +90,7 @@ def key_of(content: Content, asked: SourceRequest, layout: Layout, recipe: Recip
         {
             "content": content.sha256,
             "kind": Path(asked.file).suffixes[-2:],
-            "asked": {**asdict(asked), "file": ""},
+            "asked": _asked(asked),
             "format": layout.format,
             "rendering": asdict(recipe.rendering),
             "max_tokens": recipe.max_tokens if layout.format == TEXT else None,
@@ -100,6 +100,13 @@ def key_of(content: Content, asked: SourceRequest, layout: Layout, recipe: Recip
             "day": time.strftime("%Y-%m-%d") if "strftime_now" in templates else None,
         }
     )
+
+
+def _asked(asked: SourceRequest) -> dict[str, object]:
+    """What was asked of a source; newer keys only where they are set, so that older caches hit."""
+    values = {**asdict(asked), "file": ""}
+    newer = ("drop_empty", "system")
+    return {name: value for name, value in values.items() if value or name not in newer}
 
 
 def combined(parts: Mapping[str, object]) -> str:

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 
 from tunesmith.adapters import fit
+from tunesmith.adapters.folder import system_of
 from tunesmith.core import files
 from tunesmith.core.errors import RunError, UsageError
 from tunesmith.core.files import TEMPORARY
@@ -116,7 +117,9 @@ def _conversations(adapter: Path, prompts: int) -> list[list[Message]]:
     own = _asked(adapter)
     half = (prompts + 1) // 2
     texts = dict.fromkeys([*own[:half], *QUESTIONS, *own[half:]])
-    return [[Message("user", text)] for text in texts][:prompts]
+    system = system_of(adapter)
+    first = [Message("system", system)] if system else []
+    return [[*first, Message("user", text)] for text in texts][:prompts]
 
 
 def _asked(adapter: Path) -> list[str]:

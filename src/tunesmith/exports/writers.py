@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from tunesmith.adapters import merge, store
-from tunesmith.adapters.folder import Origin, read_origin
+from tunesmith.adapters.folder import Origin, read_origin, system_of
 from tunesmith.adapters.loaded_base import LoadedBase, attach_folder, open_base
 from tunesmith.adapters.merge import Target
 from tunesmith.core import files
@@ -28,6 +28,7 @@ BASE_GGUF = (
     "BASE.gguf is {base} as GGUF, in 16-bit or quantized by llama.cpp: `tunesmith adapters export` "
     "--to ollama writes it, as model.gguf, beside the adapter."
 )
+UNDER_SYSTEM = "Begin each conversation with the system message that it was trained under: {system}"
 MODEL_FILE, ADAPTER_FILE = "model.gguf", "adapter.gguf"
 
 
@@ -86,6 +87,8 @@ def write_vllm(job: ExportJob) -> ExportedFolder:
     notes = ["vLLM itself was not run: PEFT reads the same folder."]
     if job.four_bit:
         notes.append("It was trained over a 4-bit base; over another one its answers differ.")
+    if system := system_of(job.adapter):
+        notes.append(UNDER_SYSTEM.format(system=system))
     command = f"vllm serve {base} --enable-lora --max-lora-rank {rank}"
     line = f"{command} --lora-modules {shlex.quote(job.out.name)}={out}"
     return ExportedFolder("peft", False, tuple(notes), (line,))
@@ -109,12 +112,14 @@ def write_gguf(job: ExportJob) -> ExportedFolder:
     """adapter.gguf, or model.gguf of the whole model."""
     files.publish(job.out, lambda into: _gguf(job, into), remedy=REMEDY)
     out, base = job.out, job.verified.base.name
+    system = system_of(job.adapter)
+    asked = f" --system-prompt {shlex.quote(system)}" if system else ""
     if job.merged:
-        line = f"llama-cli -m {shlex.quote(str(out / MODEL_FILE))}"
+        line = f"llama-cli -m {shlex.quote(str(out / MODEL_FILE))}{asked}"
         return ExportedFolder("llama.cpp", True, next=(line,))
     is_gguf = Path(base).suffix.lower() == ".gguf"
     model = shlex.quote(base) if is_gguf else "BASE.gguf"
-    line = f"llama-cli -m {model} --lora {shlex.quote(str(out / ADAPTER_FILE))}"
+    line = f"llama-cli -m {model} --lora {shlex.quote(str(out / ADAPTER_FILE))}{asked}"
     notes = () if is_gguf else (BASE_GGUF.format(base=base),)
     return ExportedFolder("llama.cpp", False, notes, (line,))
 
@@ -135,6 +140,7 @@ def write_ollama(job: ExportJob) -> ExportedFolder:
             stop_ids_in(job.base, config, tokenizer),
             model=f"./{MODEL_FILE}",
             adapter="" if job.merged else f"./{ADAPTER_FILE}",
+            system=system_of(job.adapter) or "",
         )
 
     files.publish(job.out, fill, remedy=REMEDY)

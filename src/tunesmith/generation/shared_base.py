@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 
+from tunesmith.adapters.folder import system_of
 from tunesmith.adapters.loaded_base import LoadedBase, attach_folder, open_base
 from tunesmith.core.errors import AdapterError, DataError
 from tunesmith.core.numbers import pluralize
@@ -38,6 +39,7 @@ class Adapters(Mapping[str, Adapter]):
     def __init__(self, loaded: LoadedBase, find: Find) -> None:
         self._loaded, self._find = loaded, find
         self._attached: dict[str, Adapter] = {}
+        self._systems: dict[str, str | None] = {}
 
     def load(self, where: str | Path, *, name: str | None = None, force: bool = False) -> str:
         """Attach the adapter that ``where`` names; the name that it has from now on.
@@ -54,6 +56,7 @@ class Adapters(Mapping[str, Adapter]):
                 remedy=f"Load this one under another name, or first adapters.unload({wanted!r}).",
             )
         self._attached[wanted] = attach_folder(self._loaded, folder, name=wanted, force=force)
+        self._systems[wanted] = system_of(folder)
         return wanted
 
     def unload(self, name: str) -> None:
@@ -61,6 +64,11 @@ class Adapters(Mapping[str, Adapter]):
         self.require(name)
         self._attached.pop(name).detach()
         self._loaded.tokenizers.pop(name, None)
+        self._systems.pop(name, None)
+
+    def system(self, name: str) -> str | None:
+        """The system message that an adapter was trained under, if any."""
+        return self._systems.get(name)
 
     def require(self, name: str) -> None:
         """Raise AdapterError for a name under which no adapter is attached."""
@@ -106,6 +114,12 @@ class SharedBase:
         """Load ``model`` without adapters."""
         loaded = open_base(model, dtype=dtype, device=device, four_bit=four_bit)
         return cls(loaded, find)
+
+    def system(self, adapter: str | None) -> str | None:
+        """The system message of rows without one: as the adapter, or the base, was trained."""
+        if adapter is None:
+            return system_of(self.loaded.base.folder)
+        return self.adapters.system(adapter)
 
     @contextlib.contextmanager
     def using(self, adapter: str | None) -> Iterator[None]:
@@ -163,6 +177,9 @@ class SharedBase:
         messages = [{"role": "user", "content": row}] if isinstance(row, str) else row
         try:
             turns = [Message(each["role"], each["content"]) for each in messages]
+            system = self.system(adapter)
+            if system and turns[:1] and turns[0].role != "system":
+                turns.insert(0, Message("system", system))
             tokenizer = self.loaded.tokenizer(adapter)
             ids = render_prompt(tokenizer, turns, chat_format=chat_format)
         except TEMPLATE_ERRORS as error:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from tunesmith.config.methods import LoraSettings
+from tunesmith.config.settings import reason
 from tunesmith.core.errors import AdapterError
 from tunesmith.core.numbers import pluralize
 from tunesmith.engine.forward import Engine
@@ -193,7 +194,7 @@ def _settings(**values: object) -> LoraSettings:
     try:
         return LoraSettings.model_validate(values)
     except ValidationError as error:
-        faults = [f"{e['loc'][0]} {e['input']!r} ({e['msg']})" for e in error.errors()]
+        faults = [f"{e['loc'][0]} {e['input']!r} ({reason(e)})" for e in error.errors()]
         raise strange("LoRA", faults) from error
 
 

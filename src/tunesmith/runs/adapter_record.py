@@ -53,6 +53,7 @@ class AdapterRecord:
     goal: str | None = None
     data: str | None = None
     score: Score | None = None
+    system: str | None = None
     run: Path | None = None
     fault: str | None = None
 
@@ -70,6 +71,7 @@ class AdapterRecord:
             "dtype": self.dtype,
             "goal": self.goal,
             "data": self.data,
+            "system": self.system,
             "score": self.score and asdict(self.score),
             "run": self.run and str(self.run),
             "from": self.origin,
@@ -133,6 +135,7 @@ def _facts(folder: Path, origin: Origin | None) -> dict[str, object]:
         "kind": origin.kind if origin else settings.kind,
         "base": origin.base if origin else str(config.get("base_model_name_or_path") or "?"),
         "base_sha256": origin.sha256 if origin else None,
+        "system": origin.system if origin else None,
         "rank": facts.get("rank"),
         "virtual_tokens": facts.get("virtual_tokens"),
         "parameters": sum(math.prod(tensors.shape(name)) for name in tensors),

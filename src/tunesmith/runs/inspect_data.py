@@ -12,6 +12,7 @@ from tunesmith.config.run import DEFAULT_EPOCHS, RunConfig
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data.faults import Faults, Note
 from tunesmith.data.quality.distribution import few_rows
+from tunesmith.data.read import empty_rows
 from tunesmith.estimate.duration import Estimate, estimate
 from tunesmith.methods import table
 from tunesmith.models.load import context_of, read_config, read_tokenizer
@@ -143,7 +144,7 @@ def _inspection(file: str, side: Side, *, dropped: Sequence[int] = ()) -> Inspec
     contents, rows = [each.contents for each in side.sources], side.rows
     if dropped:  # beside faults they are still there, for a run refuses all of the data
         rows = rows.take(~np.isin(rows.owners, np.array(dropped)))
-    left_out = sum(side.counts) - len(np.unique(rows.owners))
+    left_out = sum(side.counts) - len(np.unique(rows.owners)) + empty_rows(side.notes)
     return Inspection(
         file=file,
         format=_joined(each.format for each in contents),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunesmith.adapters.folder import CONFIG as ADAPTER_CONFIG
-from tunesmith.adapters.folder import Origin, read_config, read_origin
+from tunesmith.adapters.folder import Origin, read_config, read_origin, system_of
 from tunesmith.config.load import read_yaml
 from tunesmith.config.methods import needs_four_bit
 from tunesmith.config.run import RunConfig
@@ -23,6 +23,7 @@ class Located:
     """The base's name, the adapters by the name each answers under, and who answers.
 
     A participant without an adapter (None) is the base as it is, or the model of a `full` run.
+    ``system`` is the system message that the first participant which has one was trained under.
     """
 
     model: str
@@ -30,6 +31,7 @@ class Located:
     participants: Mapping[str, str | None]
     four_bit: bool = False  # the base's linear layers, as the first adapter was trained over them
     notes: tuple[str, ...] = ()
+    system: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,11 @@ class LocatedTarget:
         """What it was trained over, for people."""
         name = self.model or "a base that it does not name"
         return f"{name} (4-bit)" if self.four_bit else name
+
+    @property
+    def system(self) -> str | None:
+        """The system message that it was trained under, if any."""
+        return system_of(Path(self.model).expanduser() if self.adapter is None else self.adapter)
 
 
 def locate(target: str | None, adapters: Sequence[str] = ()) -> Located:
@@ -85,8 +92,16 @@ def locate(target: str | None, adapters: Sequence[str] = ()) -> Located:
         for found in others
         if found is not None and found.base != base
     ]
+    systems = {each.name: each.system for each in known if each.system}
+    system = next(iter(systems.values()), None)
+    other_systems = [
+        f"{name} was trained under another system prompt than the one that all are asked under"
+        for name, own in systems.items()
+        if own != system
+    ]
     four_bit = bool(known) and known[0].four_bit
-    return Located(model, paths, participants, four_bit, tuple(strangers))
+    notes = (*strangers, *other_systems)
+    return Located(model, paths, participants, four_bit, notes, system)
 
 
 def adapter_folders(names: Sequence[str]) -> dict[str, Path]:

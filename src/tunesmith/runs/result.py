@@ -11,7 +11,7 @@ import torch
 
 from tunesmith import __version__
 from tunesmith.adapters import store
-from tunesmith.adapters.folder import Origin, read_origin, write_origin
+from tunesmith.adapters.folder import Origin, read_origin, system_section, write_origin
 from tunesmith.adapters.loaded_base import LoadedBase, attach_over_any, open_base
 from tunesmith.config import DataSettings, RunConfig
 from tunesmith.config.methods import AnyMethod, init_path, needs_four_bit
@@ -184,7 +184,9 @@ def _id(tokenizer: Tokenizer, text: str) -> int:
 def save(folder: RunFolder, loaded: LoadedBase, adapter: Adapter, config: RunConfig) -> Path:
     """Write adapter/ in PEFT's format, or model/ where the base itself was trained."""
     base = loaded.base
-    origin = Origin(base.name, hash_folder(base.folder)[COMBINED], config.method.kind)
+    origin = Origin(
+        base.name, hash_folder(base.folder)[COMBINED], config.method.kind, config.data.system
+    )
     if adapter.frozen_base:
         card = _card(config, base) + _PEFT.format(base=base.name)
         if tokenizer := loaded.tokenizers.get(adapter.name):
@@ -226,12 +228,13 @@ def base_name(base: Base) -> str:
 
 def _card(config: RunConfig, base: Base) -> str:
     goal = f"{config.goal}\n\n" if config.goal else ""
+    system = f"\n{system_section(config.data.system)}" if config.data.system else ""
     return (
         f"---\nbase_model: {base.name}\nlibrary_name: peft\n---\n\n{goal}"
         f"{config.method.kind} over {base.name}, trained on "
         f"{', '.join(source.path for source in config.data.sources)} with Tunesmith "
         f"{__version__}.\n\n"
-        f"Talk to it: `tunesmith chat {config.out}`\n"
+        f"Talk to it: `tunesmith chat {config.out}`\n{system}"
     )
 
 

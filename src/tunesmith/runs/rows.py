@@ -14,15 +14,21 @@ from numpy.typing import NDArray
 
 from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config import DataSettings, RunConfig
-from tunesmith.config.run import DataSource
+from tunesmith.config.run import EMPTY, DataSource
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data import token_store
+from tunesmith.data.chat_format import require_system_messages
 from tunesmith.data.dataset import Dataset, Limit, Numbers, RunRows, joined, limited, nothing_left
 from tunesmith.data.faults import Faults, Note, RowReport, refuse
 from tunesmith.data.quality.distribution import few_rows
-from tunesmith.data.quality.report import DATASET_REPORT, DatasetReport, analyze
-from tunesmith.data.read import SourceRequest, read_rows
+from tunesmith.data.quality.report import (
+    DATASET_REPORT,
+    QUALITY_VERSION,
+    DatasetReport,
+    analyze,
+)
+from tunesmith.data.read import SourceRequest, empty_rows, read_rows
 from tunesmith.data.records import exists, options_of
 from tunesmith.data.rows import Conversation
 from tunesmith.data.template import Rendering
@@ -92,7 +98,14 @@ def source_request(settings: DataSettings, source: DataSource) -> SourceRequest:
     """How the settings read a source; its own options override those for all."""
     columns = settings.map if source.map is None else source.map
     format = source.format or settings.format
-    return SourceRequest(source.path, format, columns, options_of(settings, source))
+    return SourceRequest(
+        source.path,
+        format,
+        columns,
+        options_of(settings, source),
+        drop_empty=EMPTY in settings.drop,
+        system=settings.system,
+    )
 
 
 def rendering_of(settings: DataSettings) -> Rendering:
@@ -114,6 +127,8 @@ def load_sources(
     Rows with faults are compared with others only with ``always_look``, for the report; it changes
     nothing of what is refused. Raises DataError for what is no fault of rows.
     """
+    if settings.system is not None and getattr(tokenizer, "chat_template", None):
+        require_system_messages(tokenizer)
     limit = Limit(min(context, settings.max_tokens or context), settings.long_rows)
     recipe = Recipe(tokenizer, limit.max_tokens, rendering_of(settings))
     work = Work(cache_root() / "tokens", progress)
@@ -173,7 +188,7 @@ def _report(
             "drop": settings.drop,
             "seed": seed,
             "long": zlib.crc32(long.tobytes()),
-            "code": TOKENS_VERSION,
+            "code": [TOKENS_VERSION, QUALITY_VERSION],
         }
     )
     folder = work.root / (keys[0] or "")
@@ -204,7 +219,8 @@ def _side(sources: Sequence[TokenFile], limit: Limit, *, name: str, found: Datas
     if found.problem is not None:
         report.add_faults([found.problem.at(name, None)])
     elif not report.faults and not len(rest.rows):
-        report.add_faults([nothing_left(rest.long, limit).at(name, None)])
+        problem = nothing_left(rest.long, limit, empty=empty_rows(report.notes))
+        report.add_faults([problem.at(name, None)])
     notes = _placed(report.notes, files=len(rows.files))
     return Side(tuple(sources), rest.rows, _in_order(report.faults, rows.files), notes)
 

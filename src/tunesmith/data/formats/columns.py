@@ -12,6 +12,7 @@ from tunesmith.data.formats.layout import (
     Row,
     as_list,
     needed_text,
+    note_if_missing,
     number_as_text,
     opening,
     optional_text,
@@ -109,6 +110,8 @@ def parse_side(value: object, notes: RowNotes, *, column: str, role: str) -> lis
         return [Message(role, text)]
     if isinstance(value, list):
         return parse_messages(value, notes, column=column)
+    if note_if_missing(value, notes.called(column), notes):
+        return []
     what = f"{notes.called(column)} must be text or a list of messages, this is {kind_of(value)}."
     notes.problem("wrong_type", what, remedy="Write it as text.")
     return []

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from tunesmith.core.phrases import counted, nearest
-from tunesmith.data.faults import Fault, RowNotes
+from tunesmith.data.faults import WRITE_OR_DROP, Fault, RowNotes
 from tunesmith.data.rows import (
     Conversation,
     Message,
@@ -94,11 +94,21 @@ def needed_text(row: Row, column: str, notes: RowNotes) -> str:
     value = row[column]
     if isinstance(value, str):
         return value
+    if note_if_missing(value, notes.called(column), notes):
+        return ""
     if column in ANSWERS and (text := number_as_text(value, column, notes)) is not None:
         return text
     what = f"{notes.called(column)} must be text, this is {kind_of(value)}."
     notes.problem("wrong_type", what, remedy="Write it as text.")
     return ""
+
+
+def note_if_missing(value: object, place: str, notes: RowNotes) -> bool:
+    """Whether a cell holds nothing (null, or pandas' NaN), which is then a problem of the row."""
+    is_missing = value is None or (isinstance(value, float) and math.isnan(value))
+    if is_missing:
+        notes.problem("empty", f"{place} holds nothing (null).", remedy=WRITE_OR_DROP)
+    return is_missing
 
 
 def number_as_text(value: object, column: str, notes: RowNotes) -> str | None:

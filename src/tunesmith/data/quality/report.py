@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from tunesmith.config.run import TOO_LONG, DataSettings
+from tunesmith.config.run import EMPTY, TOO_LONG, DataSettings
 from tunesmith.core.errors import DataError
 from tunesmith.core.numbers import pluralize
 from tunesmith.data.faults import Fault, Note
@@ -21,6 +21,7 @@ from tunesmith.data.quality.distribution import (
     SystemPrompts,
     mixed_languages,
 )
+from tunesmith.data.quality.invisible import InvisibleCharacters
 from tunesmith.data.quality.text import DataFinding, see
 from tunesmith.data.quality.unsuitable import PersonalData, knowledge
 from tunesmith.data.rows import Conversation
@@ -28,6 +29,9 @@ from tunesmith.data.split import Groups, Prompts, choose_held
 
 MAX_LINES = 1000  # of a warning that are listed; its count is of all
 SHOWN_PLACES = 5
+# Of what is found in rows. Another number with every change of it: else a report of before that the
+# cache holds is taken.
+QUALITY_VERSION = 2
 COPIES = ("near_duplicates", "duplicates")
 
 
@@ -53,7 +57,10 @@ class Quality:
         self._held = leakage, system
         # Those that compare rows compare those alone that stay; what others find is found once.
         self._comparing = Duplicates(), NearDuplicates(), self._contradictions
-        self._alone = leakage, Imbalance(), LongTail(), system, PersonalData()
+        self._alone = (
+            *(leakage, Imbalance(), LongTail(), system),
+            *(PersonalData(), InvisibleCharacters()),
+        )
         self._found: list[DataFinding] | None = None
 
     def hold(self, conversation: Conversation) -> None:
@@ -178,7 +185,7 @@ def analyze(
         if share:
             prompts.observe(conversation)
         seen()
-    dropped = quality.drop([name for name in settings.drop if name != TOO_LONG])
+    dropped = quality.drop([name for name in settings.drop if name not in (TOO_LONG, EMPTY)])
     notes = (*dropped.notes, *quality.warnings(dropped))
     del quality  # some hundred bytes for each row
     left, out = ~dropped.rows, tuple(np.flatnonzero(dropped.rows).tolist())
