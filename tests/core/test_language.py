@@ -68,9 +68,19 @@ SAID = [
         "오류가 2개 있어 이 데이터로는 학습을 시작하지 않습니다. "
         "알림 1개는 docs/data-quality.md에 설명되어 있습니다.",
     ),
+    ("system prompt: Be brief. Be kind.", "시스템 프롬프트: Be brief. Be kind."),
     (
-        "system prompt: Be brief. Be kind.",
-        "시스템 프롬프트: Be brief. Be kind.",
+        "note: rows left out by --data.drop empty (2 rows: line 21, 22) [dropped]",
+        "알림: --data.drop empty로 뺀 행 (2행: 21, 22번째 줄) [dropped]",
+    ),
+    (
+        "error: a.csv: does not exist. Paths are taken from the working directory.",
+        "오류: a.csv: 파일이 없습니다. 경로는 지금 있는 폴더를 기준으로 합니다.",
+    ),
+    (
+        "note: the evaluation takes about 1 to 3 minutes: 8 answers (base, tuned); "
+        "1,404 tokens of rows for their losses",
+        "알림: 평가에 약 1~3분 걸립니다: 답변 8개 (원본, 튜닝); 손실을 볼 행 1,404토큰",
     ),
     ("Write it as text.\nRemove the row.", "텍스트로 적으세요.\n그 행을 지우세요."),
     ("  \nDone.\n", "  \n끝났습니다.\n"),

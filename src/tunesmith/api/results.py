@@ -31,9 +31,14 @@ COSTS = (
 
 def show_evaluation(evaluation: Document, console: "Console") -> None:
     """The evaluate document for people; nothing for an empty one."""
+    from tunesmith.evaluation.findings import words_in
+    from tunesmith.evaluation.plain_verdict import plain_text
+
     verdict = evaluation.get("verdict") or {}
     if verdict.get("goal"):
         console.print(sanitize(verdict["goal"]), style="bold", soft_wrap=True)
+    if plain := plain_text(evaluation, words_in(current_language())):
+        line(console, plain)
     if text := text_in(verdict):
         line(console, text)
     if arms := evaluation.get("arms"):
@@ -138,7 +143,7 @@ def _figure_lines(arms: Mapping[str, Document]) -> Iterator[str]:
                 if isinstance(value, int | float):
                     text = f"{value:,.3f}" if isinstance(value, float) else f"{value:,}"
                     title = f"check {name}, {figure.replace('_', ' ')}"
-                    found.setdefault(title, []).append(f"{arm} {text}")
+                    found.setdefault(title, []).append(f"{localized(arm)} {text}")
     yield from (f"{title}: {', '.join(texts)}" for title, texts in found.items())
 
 

@@ -2,8 +2,8 @@
 
 Messages are English where they are made, in files and in JSON, and are put into the user's language
 where they are shown. As with gettext the English text is the key; `{name}` in it is any value,
-`{name:text}` one that is a message itself, `{n}` (one letter) a number, and `(s)` the ending of a
-plural.
+`{name:text}` one that is a message itself, `{n}` (one letter) a number, `{code}` a word, and `(s)`
+the ending of a plural.
 """
 
 import contextlib
@@ -180,7 +180,7 @@ def _pattern(english: str, any_value: str) -> str:
     for value in _VALUE.finditer(english):
         name = value[1]
         pattern += _escaped(english[at : value.start()])
-        kind = r"[\d,.]+" if len(name) == 1 else any_value
+        kind = r"[\d,.]+" if len(name) == 1 else r"[\w-]+" if name == "code" else any_value
         pattern += f"(?P={name})" if name in seen else f"(?P<{name}>{kind})"
         seen.add(name)
         at = value.end()
