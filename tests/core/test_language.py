@@ -1,9 +1,16 @@
 """Messages are put into the user's language where they are shown; what has no words stays."""
 
+import ast
+import functools
+import re
+from itertools import pairwise
+
 import pytest
 
+from tests.source import modules
 from tunesmith.core.errors import UsageError
 from tunesmith.core.language import (
+    _VALUE,
     catalogue_of,
     current_language,
     known_languages,
@@ -112,10 +119,44 @@ def test_particles_follow_the_word_before_them(text, said):
     assert with_particles(text) == said
 
 
-@pytest.mark.parametrize("language", [name for name in known_languages() if name != "en"])
-def test_every_message_keeps_its_values(language):
-    from tunesmith.core.language import _VALUE
+OTHERS = [name for name in known_languages() if name != "en"]
+VALUE = re.compile(r"\{\w+(?::text)?\}|\(s\)")
+WORD = re.compile(r"[A-Za-z0-9.'-]+")
+OF_TYPER = ("No such ", "Missing ")  # messages of the library that reads the command line
 
+
+def pairs(text):
+    """Each two words that follow each other."""
+    return set(pairwise(WORD.findall(text)))
+
+
+@functools.cache
+def pairs_in_the_source():
+    """Those of all texts in the code, where a value is no word."""
+    found = set()
+    for module in modules():
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.JoinedStr):
+                parts = (each.value for each in node.values if isinstance(each, ast.Constant))
+                found |= set().union(*map(pairs, parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found |= pairs(node.value)
+    return found
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_no_message_is_left_over_that_nothing_says_any_more(language):
+    known = pairs_in_the_source()
+    stale = []
+    for english in catalogue_of(language):
+        own = set().union(*map(pairs, VALUE.split(english)))
+        if len(own) >= 3 and len(own & known) * 3 < len(own) and not english.startswith(OF_TYPER):
+            stale.append(english)
+    assert not stale
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_every_message_keeps_its_values(language):
     for english, said in catalogue_of(language).items():
         given = {m[1] for m in _VALUE.finditer(english)}
         assert {m[1] for m in _VALUE.finditer(said)} <= given, english
