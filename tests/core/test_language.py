@@ -11,14 +11,16 @@ from tests.source import modules
 from tunesmith.core.errors import UsageError
 from tunesmith.core.language import (
     _VALUE,
+    LANGUAGES,
+    MESSAGES,
     catalogue_of,
     current_language,
-    known_languages,
     language_of,
     localized,
     speaking,
+    with_particles,
 )
-from tunesmith.core.phrases import with_particles
+from tunesmith.core.phrases import languages
 
 
 @pytest.mark.parametrize(
@@ -89,6 +91,10 @@ SAID = [
         "1,404 tokens of rows for their losses",
         "알림: 평가에 약 1~3분 걸립니다: 답변 8개 (원본, 튜닝); 손실을 볼 행 1,404토큰",
     ),
+    (
+        "잊었는지 보는 시험 56 of 2,060, 36:20 left ...",
+        "잊었는지 보는 시험: 2,060 중 56, 36:20 남음 ...",
+    ),
     ("Write it as text.\nRemove the row.", "텍스트로 적으세요.\n그 행을 지우세요."),
     ("  \nDone.\n", "  \n끝났습니다.\n"),
     ("What no catalogue has.", "What no catalogue has."),
@@ -119,7 +125,7 @@ def test_particles_follow_the_word_before_them(text, said):
     assert with_particles(text) == said
 
 
-OTHERS = [name for name in known_languages() if name != "en"]
+OTHERS = languages(MESSAGES)
 VALUE = re.compile(r"\{\w+(?::text)?\}|\(s\)")
 WORD = re.compile(r"[A-Za-z0-9.'-]+")
 OF_TYPER = ("No such ", "Missing ")  # messages of the library that reads the command line
@@ -142,6 +148,10 @@ def pairs_in_the_source():
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found |= pairs(node.value)
     return found
+
+
+def test_there_are_messages_in_every_language():
+    assert sorted((*OTHERS, "en")) == sorted(LANGUAGES)
 
 
 @pytest.mark.parametrize("language", OTHERS)

@@ -15,7 +15,7 @@ from tunesmith.cli.runs import report
 from tunesmith.cli.setup import demo, doctor, init, methods
 from tunesmith.cli.train import evaluate, train
 from tunesmith.core.errors import UsageError
-from tunesmith.core.language import known_languages, speaking
+from tunesmith.core.language import LANGUAGES, speaking
 
 app = typer.Typer(
     name="tunesmith",
@@ -89,7 +89,7 @@ def _root(
         typer.Option(
             "--language",
             metavar="LANGUAGE",
-            help=f"Of messages and pages: {' or '.join(known_languages())}; the locale's unless "
+            help=f"Of messages and pages: {' or '.join(LANGUAGES)}; the locale's unless "
             "given. Anywhere on a command line.",
         ),
     ] = None,

@@ -12,29 +12,22 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
-
-import yaml
 
 from tunesmith.core.errors import UsageError
-from tunesmith.core.phrases import DEFAULT, languages, with_particles
 
+DEFAULT = "en"
+LANGUAGES = (DEFAULT, "ko")  # in which messages can be shown
 MESSAGES = "tunesmith.core.messages"
 # The first that is set says it, as for any program of a POSIX system.
 VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
 _chosen: list[str] = []
 
 
-def known_languages() -> tuple[str, ...]:
-    """The languages that messages can be shown in."""
-    return (DEFAULT, *languages(MESSAGES))
-
-
 def language_of(environment: Mapping[str, str]) -> str:
     """The language that the locale asks for; English where there are no words in that."""
     locale = next((environment[name] for name in VARIABLES if environment.get(name)), "")
     language = re.split(r"[_.@-]", locale)[0].lower()
-    return language if language in known_languages() else DEFAULT
+    return language if language in LANGUAGES else DEFAULT
 
 
 def current_language() -> str:
@@ -44,8 +37,8 @@ def current_language() -> str:
 
 def require_language(language: str) -> str:
     """The language; raises UsageError where there are no words in it."""
-    if language not in known_languages():
-        known = ", ".join(known_languages())
+    if language not in LANGUAGES:
+        known = ", ".join(LANGUAGES)
         raise UsageError(f"There are no words in `{language}`.", remedy=f"Take one of: {known}.")
     return language
 
@@ -167,8 +160,8 @@ def _entry(english: str, said: str) -> _Entry:
     values = list(_VALUE.finditer(english))
     literals = [part for part in re.split(r"\{\w+(?::text)?\}|\(s\)", english) if part]
     nested = frozenset(value[1] for value in values if value[2])
-    patterns = (re.compile(_pattern(english, each)) for each in (_WITHIN_A_SENTENCE, ".+?"))
-    return _Entry(*patterns, tuple(literals), nested, said)
+    strict, loose = (re.compile(_pattern(english, each)) for each in (_WITHIN_A_SENTENCE, ".+?"))
+    return _Entry(strict, loose, tuple(literals), nested, said)
 
 
 _WITHIN_A_SENTENCE = r"(?:(?![.!?] ).)+?"
@@ -193,6 +186,10 @@ def _escaped(literal: str) -> str:
 
 def catalogue_of(language: str) -> dict[str, str]:
     """English message -> how it is said, of all parts of a language's file."""
+    from importlib.resources import files  # here and not above: the command line starts with this
+
+    import yaml
+
     text = (files(MESSAGES) / f"{language}.yaml").read_text(encoding="utf-8")
     parts = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return {english: said for part in parts.values() for english, said in part.items()}
@@ -201,3 +198,42 @@ def catalogue_of(language: str) -> dict[str, str]:
 @functools.cache
 def _catalogue(language: str) -> _Catalogue:
     return _Catalogue(language, catalogue_of(language))
+
+
+# Which of two Korean particles follows depends on whether a consonant ends what is before it.
+PARTICLES = {
+    "은(는)": ("은", "는"),
+    "이(가)": ("이", "가"),
+    "을(를)": ("을", "를"),
+    "과(와)": ("과", "와"),
+    "(으)로": ("으로", "로"),
+    "(이)": ("이", ""),
+}
+_PARTICLE = re.compile("|".join(map(re.escape, PARTICLES)))
+_CLOSING = "'\"`»”’)]"
+_BRACKETED = re.compile(r" ?\([^()]*\)$")
+# As digits (영 일 이 삼 ...) and the ends of foreign words are read; most letters get a vowel.
+_CONSONANTS = "013678lmn"
+_RIEUL = "178l"  # after which (으)로 is 로
+FIRST_SYLLABLE, LAST_SYLLABLE, ENDINGS, RIEUL = 0xAC00, 0xD7A3, 28, 8
+
+
+def with_particles(text: str) -> str:
+    """Korean text in which `은(는)` and its like are what follows the word before them."""
+
+    def chosen(match: re.Match[str]) -> str:
+        named = _BRACKETED.sub("", text[: match.start()])
+        before = named.rstrip(_CLOSING)[-1:].lower()
+        after_consonant, after_vowel = PARTICLES[match[0]]
+        code = ord(before) if before else 0
+        if FIRST_SYLLABLE <= code <= LAST_SYLLABLE:
+            ending = (code - FIRST_SYLLABLE) % ENDINGS
+            closes, is_rieul = ending != 0, ending == RIEUL
+        elif before and before.isascii() and before.isalnum():
+            closes, is_rieul = before in _CONSONANTS, before in _RIEUL
+        else:
+            return after_vowel if before == "%" else match[0]
+        is_open = not closes or (is_rieul and match[0] == "(으)로")
+        return after_vowel if is_open else after_consonant
+
+    return _PARTICLE.sub(chosen, text)

@@ -2,14 +2,14 @@
 
 import difflib
 import functools
-import re
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import cast
 
 import yaml
 
-DEFAULT = "en"
+from tunesmith.core.language import DEFAULT, with_particles
+
 Tree = Mapping[str, "str | Tree"]
 
 
@@ -39,45 +39,6 @@ def languages(package: str) -> tuple[str, ...]:
     """The languages that a package has phrases in."""
     names = (entry.name for entry in files(package).iterdir())
     return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
-
-
-# Which of two Korean particles follows depends on whether a consonant ends what is before it.
-PARTICLES = {
-    "은(는)": ("은", "는"),
-    "이(가)": ("이", "가"),
-    "을(를)": ("을", "를"),
-    "과(와)": ("과", "와"),
-    "(으)로": ("으로", "로"),
-    "(이)": ("이", ""),
-}
-_PARTICLE = re.compile("|".join(map(re.escape, PARTICLES)))
-_CLOSING = "'\"`»”’)]"
-_BRACKETED = re.compile(r" ?\([^()]*\)$")
-# As digits (영 일 이 삼 ...) and the ends of foreign words are read; most letters get a vowel.
-_CONSONANTS = "013678lmn"
-_RIEUL = "178l"  # after which (으)로 is 로
-FIRST_SYLLABLE, LAST_SYLLABLE, ENDINGS, RIEUL = 0xAC00, 0xD7A3, 28, 8
-
-
-def with_particles(text: str) -> str:
-    """Korean text in which `은(는)` and its like are what follows the word before them."""
-
-    def chosen(match: re.Match[str]) -> str:
-        named = _BRACKETED.sub("", text[: match.start()])
-        before = named.rstrip(_CLOSING)[-1:].lower()
-        after_consonant, after_vowel = PARTICLES[match[0]]
-        code = ord(before) if before else 0
-        if FIRST_SYLLABLE <= code <= LAST_SYLLABLE:
-            ending = (code - FIRST_SYLLABLE) % ENDINGS
-            closes, is_rieul = ending != 0, ending == RIEUL
-        elif before and before.isascii() and before.isalnum():
-            closes, is_rieul = before in _CONSONANTS, before in _RIEUL
-        else:
-            return after_vowel if before == "%" else match[0]
-        is_open = not closes or (is_rieul and match[0] == "(으)로")
-        return after_vowel if is_open else after_consonant
-
-    return _PARTICLE.sub(chosen, text)
 
 
 class Phrases:

@@ -15,10 +15,12 @@ Document = Mapping[str, Any]
 def plain_text(document: Document, words: Phrases) -> str:
     """How many of a hundred answers pass now and did before, and whether that says something.
 
-    Empty where nothing was tuned or scored. ``words``: those of this package.
+    Empty without a verdict, and where nothing was tuned or scored. ``words``: those of this package.
     """
     verdict, arms = document.get("verdict") or {}, document.get("arms") or {}
-    name = verdict.get("check") or next(iter(_checks(arms, TUNED)), None)
+    if not verdict:
+        return ""
+    name = str(verdict.get("check") or next(iter(_checks(arms, TUNED)), ""))
     scores = {arm: _checks(arms, arm).get(name) or {} for arm in arms}
     known = {arm: each for arm, each in scores.items() if each.get("score") is not None}
     if TUNED not in known:
@@ -37,7 +39,7 @@ def _scores(scores: Mapping[str, Document], verdict: Document, words: Phrases) -
     yield words.phrase(f"plain.{kind}.tuned", score=_of_hundred(scores[TUNED]))
     if BASE in scores:
         yield words.phrase(f"plain.{kind}.base", score=_of_hundred(scores[BASE]))
-    against = verdict.get("against")
+    against = str(verdict.get("against"))
     if against in scores and against != BASE:
         arm = arm_text(against, words)
         yield words.phrase(f"plain.{kind}.other", arm=arm, score=_of_hundred(scores[against]))
