@@ -164,7 +164,7 @@ def test_rows_are_left_out_by_name_and_notes_say_their_code(write, model, tunesm
     words = ("--data.drop", "duplicates", "--method.kind", "full", "--json")
     told = tunesmith("data", "check", data, "--model", model, *words).document["warnings"]
     counts = {each["code"]: each["count"] for each in told}
-    assert (counts["dropped"], counts["few_rows"]) == (1, 3)
+    assert (counts["dropped"], counts["few_rows"]) == (1, 2)
     assert "duplicates" not in counts
     assert "full" in next(each["message"] for each in told if each["code"] == "few_rows")
 
@@ -269,3 +269,16 @@ def test_a_missing_file_is_a_refusal(tmp_path, tunesmith):
     ended = tunesmith("data", "split", tmp_path / "no.jsonl", "--out", tmp_path / "o")
     assert ended.status == 1
     assert "does not exist" in ended.err
+
+
+def test_a_split_reports_what_is_few_and_drops_empty_rows(write, tmp_path, tunesmith):
+    data = write(row(1), row(2), row(3, ""), row(4), row(5))
+    words = ("data", "split", data, "--share", "0.4", "--by", "row")
+    ended = tunesmith(*words, "--out", tmp_path / "a", "--data.drop", "empty", "--json")
+    assert ended.document["train"]["rows"] + ended.document["eval"]["rows"] == 4
+    counts = {note["code"]: note["count"] for note in ended.document["notes"]}
+    assert (counts["dropped"], counts["few_held_out"]) == (1, 2)
+    assert {"few_rows"} <= counts.keys()
+    refused = tunesmith(*words, "--out", tmp_path / "b", "--data.drop", "duplicates")
+    assert refused.status == 2
+    assert "drops rows that are empty, and no others" in refused.err

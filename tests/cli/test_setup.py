@@ -141,14 +141,14 @@ def test_faults_are_counted_the_first_are_told_and_the_config_is_written(rows, t
     assert first.startswith("note: 7 faults, for which a run refuses this data")
     for number, line in enumerate(told[:5], start=len(LABELS) + 1):
         assert line.startswith(f"  {data}:{number}: ")
-    assert told[5:] == ["  ... and 2 more", f"All are listed by: tunesmith data check {data}"]
+    assert told[5:7] == ["  ... and 2 more", f"All are listed by: tunesmith data check {data}"]
 
 
 def test_one_fault_is_one_fault(rows, tmp_path, tunesmith):
     ended = tunesmith("init", rows(*LABELS, {"prompt": "x"}), "--out", tmp_path / "c.yaml")
     assert ended.status == 0
     assert "note: 1 fault, " in ended.err
-    assert " more" not in ended.err
+    assert "... and" not in ended.err
 
 
 def test_data_that_cannot_be_read_writes_nothing(tmp_path, tunesmith):
@@ -156,3 +156,16 @@ def test_data_that_cannot_be_read_writes_nothing(tmp_path, tunesmith):
     assert ended.status == 1
     assert "none.jsonl" in ended.err
     assert not (tmp_path / "c.yaml").exists()
+
+
+def test_a_system_prompt_can_be_given_in_short(rows, tmp_path, tunesmith):
+    out = tmp_path / "c.yaml"
+    ended = tunesmith("init", rows(*LABELS), "--out", out, "--system", "Be kind.")
+    assert ended.status == 0
+    assert load_run_config(out, {}).data.system == "Be kind."
+
+
+def test_what_is_few_is_noted_beside_the_config(rows, tmp_path, tunesmith):
+    ended = tunesmith("init", rows(*LABELS), "--out", tmp_path / "c.yaml", "--json")
+    assert any("few held-out rows" in note for note in ended.document["notes"])
+    assert "note: few held-out rows" in ended.err

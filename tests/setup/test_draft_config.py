@@ -8,6 +8,7 @@ from tunesmith.config.run import DataSettings, RunConfig
 from tunesmith.config.settings import known_keys
 from tunesmith.core.errors import ConfigError
 from tunesmith.data.faults import FaultyData
+from tunesmith.runs.inspect_data import tokenizer_here
 from tunesmith.setup.draft_config import draft_config, write_draft
 
 LABELS = [{"prompt": f"q{i}", "completion": ("yes", "no")[i % 2]} for i in range(12)]
@@ -81,7 +82,8 @@ def test_a_check_stands_under_its_reason(drafted):
     draft, _ = drafted()
     lines = draft.text.splitlines()
     at = next(i for i, line in enumerate(lines) if "kind: label" in line)
-    assert lines[at - 1].strip() == "# the answers are 2 different texts in 12 rows"
+    reason = "# the answers are 2 different texts in 12 rows; 100 % of 12 answers pass"
+    assert lines[at - 1].strip() == reason
 
 
 def test_without_a_proposal_the_kinds_are_named(drafted, tmp_path):
@@ -117,3 +119,49 @@ def test_a_file_that_is_there_stays_as_it_is(drafted, tmp_path):
     with pytest.raises(ConfigError, match="exists already"):
         write_draft(draft, out)
     assert out.read_text() == "mine"
+
+
+POLITE = [
+    {"prompt": f"q{i}", "completion": f"{i}번 기차는 {i * 3}분 뒤에 {('와요', '떠나요')[i % 2]}!"}
+    for i in range(12)
+]
+POLITE += [
+    {"prompt": f"who {i}", "completion": text}
+    for i, text in enumerate(["저는 모모예요.", "안녕하세요, 모모예요!"])
+]
+
+
+def test_a_proposed_system_prompt_is_a_comment_that_can_be_taken(drafted, tmp_path):
+    draft, _ = drafted(POLITE)
+    assert draft.system == "당신은 모모입니다. 해요체로 답하세요."
+    assert loaded(draft.text, tmp_path).data.system is None
+    taken = draft.text.replace("# system: 당신은", "system: 당신은")
+    assert taken != draft.text
+    assert loaded(taken, tmp_path).data.system == draft.system
+
+
+def test_a_system_prompt_of_the_users_own_is_set(drafted, tmp_path):
+    draft, _ = drafted(POLITE, system="당신은 모모입니다: 토끼예요.")
+    assert loaded(draft.text, tmp_path).data.system == "당신은 모모입니다: 토끼예요."
+    assert draft.system is None
+
+
+def test_empty_rows_that_are_dropped_are_counted_and_stay_dropped(drafted, tmp_path):
+    draft, _ = drafted([*LABELS, {"prompt": "q", "completion": ""}], drop=["empty"])
+    assert draft.faults == ()
+    assert "rows left out by --data.drop empty (1 row)" in draft.notes
+    assert loaded(draft.text, tmp_path).data.drop == ("empty",)
+
+
+def test_few_rows_steps_and_held_out_rows_are_noted(drafted, base_folder):
+    draft, _ = drafted(POLITE)
+    assert [note.partition(":")[0] for note in draft.notes] == [
+        *("few rows for lora", "few held-out rows"),
+    ]
+    tokenizer = tokenizer_here(str(base_folder))
+    assert tokenizer_here(str(base_folder / "no")) is None
+    with_steps = draft_config(
+        DataSettings(train=drafted(POLITE)[1].as_posix()), tokenizer=tokenizer
+    )
+    kinds = [note.partition(":")[0].split(" (")[0] for note in with_steps.notes]
+    assert kinds == ["few rows for lora", "few steps", "few held-out rows"]

@@ -202,14 +202,16 @@ def _targets(combination: Combination) -> list[str]:
 
 
 def _origin(combination: Combination) -> Origin | None:
-    """That of the first adapter that has one; the kind where all agree on it."""
+    """That of the first adapter that has one; kind and system message where all agree on them."""
     origins = [source.origin for source in combination.sources]
     first = next((each for each in origins if each is not None), None)
     if first is None:
         return None
     kinds = {each.kind for each in origins if each is not None}
     kind = kinds.pop() if len(kinds) == 1 else table.COMBINED_KIND
-    return Origin(first.base, first.sha256, kind)
+    systems = {each.system for each in origins if each is not None}
+    system = first.system if len(systems) == 1 else None
+    return Origin(first.base, first.sha256, kind, system)
 
 
 def _described(combination: Combination, errors: RelativeError) -> dict[str, object]:

@@ -2,8 +2,8 @@
 
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tunesmith.data.faults import Fault, Note
+    from tunesmith.data.read import SourceRequest
     from tunesmith.data.split_file import SplitDone
     from tunesmith.runs.inspect_data import Inspection
 
@@ -288,6 +289,25 @@ def split(  # noqa: PLR0913  # one keyword for each setting
         seed=seed,
     )
     done = split_data(settings)
+    done = replace(done, notes=(*done.notes, *_few(done, settings.asked)))
     words = ["--data", str(done.train), "--data.eval", str(done.held)]
     words += [] if format == "auto" or done.is_mapped else ["--data.format", format]
     return SplitData(done, f"tunesmith train {shlex.join(words)}")
+
+
+def _few(done: "SplitDone", asked: "SourceRequest") -> "Iterator[Note]":
+    """Few rows, steps (of a run with the default settings) and held-out rows."""
+    from tunesmith.config.run import DataSettings, RunConfig
+    from tunesmith.data.read import SourceRequest, scan_source
+    from tunesmith.runs.enough import MAX_COUNTED, few_of_rows
+    from tunesmith.runs.inspect_data import tokenizer_here
+
+    train, held = done.rows
+    config = RunConfig(data=DataSettings(train=str(done.train)))
+    if train > MAX_COUNTED:
+        yield from few_of_rows(config, (), held, tokenizer=None)
+        return
+    file = str(done.train)
+    own = SourceRequest(file, *(() if done.is_mapped else (asked.format, asked.columns)))
+    rows = scan_source(own).conversations
+    yield from few_of_rows(config, rows, held, tokenizer=tokenizer_here(config.model))

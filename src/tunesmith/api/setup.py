@@ -182,16 +182,17 @@ class Drafted(Outcome):
 
     @property
     def notes(self) -> Sequence[str]:
-        """The faults for which a run refuses the data, the first of them, and what lists all."""
-        faults = self.found.faults
+        """The first faults for which a run refuses the data; what is worth knowing before one."""
+        faults, known = self.found.faults, [f"note: {text}" for text in self.found.notes]
         if not faults:
-            return ()
+            return known
         more = [f"  ... and {len(faults) - SHOWN_FAULTS:,} more"] * (len(faults) > SHOWN_FAULTS)
         return (
             f"note: {pluralize(len(faults), 'fault')}, for which a run refuses this data:",
             *(f"  {fault}" for fault in faults[:SHOWN_FAULTS]),
             *more,
             f"All are listed by: tunesmith data check {shlex.join(self.words)}",
+            *known,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -201,7 +202,12 @@ class Drafted(Outcome):
             "out": self.out,
             "format": draft.format,
             "rows": draft.rows,
-            "checks": [{**each.check, "reason": each.reason} for each in draft.proposals],
+            "checks": [
+                {**each.check, "reason": each.reason, "score": each.score, "scored": each.scored}
+                for each in draft.proposals
+            ],
+            "system": draft.system,
+            "notes": list(draft.notes),
             "faults": len(draft.faults),
         }
 
@@ -210,11 +216,13 @@ class Drafted(Outcome):
         draft, out = self.found, self.out
         line(console, f"{out}: {pluralize(draft.rows, 'row')}, format {draft.format}")
         for proposal in draft.proposals:
-            line(console, f"check {proposal.check['kind']}: {proposal.reason}")
+            line(console, f"check {proposal.check['kind']}: {proposal.remark}")
         if not draft.proposals:
             line(
                 console, "no check: nothing in the answers suggests a rule; add one if you have it"
             )
+        if draft.system is not None:
+            line(console, f"system prompt, proposed in the file as a comment: {draft.system}")
         show_next(console, [f"tunesmith train {shlex.quote(str(out))}"])
 
 
@@ -227,15 +235,16 @@ def init(
 ) -> Drafted:
     """Write a commented config for ``data`` to ``out``: its format, and checks that it suggests.
 
-    ``settings``: how it is read, as ``{"data.format": "alpaca"}``; ``words``: how a command line
-    names it. Raises DataError where no row can be read,
-    ConfigError where ``out`` is there already.
+    ``settings``: how it is read, as ``{"data.format": "alpaca"}``, and ``data.system``, a system
+    prompt of your own; ``words``: how a command line names it. Raises DataError where no row can be
+    read, ConfigError where ``out`` is there already.
 
     >>> ts.init("rows.jsonl")  # doctest: +SKIP
     """
+    from tunesmith.runs.inspect_data import tokenizer_here
     from tunesmith.setup.draft_config import draft_config, write_draft
 
     config = config_of(overrides_of(data, {"settings": settings}))
-    draft = draft_config(config.data)
+    draft = draft_config(config.data, tokenizer=tokenizer_here(config.model))
     write_draft(draft, Path(out))
     return Drafted(draft, Path(out), tuple(words or [str(config.data.train)]))

@@ -32,6 +32,9 @@ def doctor() -> None:
     """Processor, memory, GPU, cache and versions: one page for a bug report."""
 
 
+INIT_KEYS = (*FILE_KEYS, "data.system", "data.drop")
+
+
 @command
 def init(
     context: typer.Context,
@@ -41,13 +44,17 @@ def init(
     out: Annotated[
         Path, typer.Option(metavar="FILE", readable=False, help="Where the config goes.")
     ] = Path("tunesmith.yaml"),
-    _: Annotated[bool, help_with_keys(lambda: keys_named(*FILE_KEYS))] = False,
+    _: Annotated[bool, help_with_keys(lambda: keys_named(*INIT_KEYS))] = False,
 ) -> Outcome:
-    """Write a commented config for DATA: its format, and checks that its answers suggest."""
+    """Write a commented config for DATA: its format, and checks that its answers suggest.
+
+    --system TEXT is short for --data.system. Without one a system prompt is proposed, where the
+    answers show a name or a language; it is a comment in the file, for you to edit.
+    """
     from tunesmith.api.setup import init as run
     from tunesmith.cli.keys import read_file_words
 
-    source, flags = read_file_words(data, context.args, known=keys_named(*FILE_KEYS))
+    source, flags = read_file_words(data, context.args, known=keys_named(*INIT_KEYS))
     draft = run(source, out, words=[data, *context.args], settings=flags)
     for text in draft.notes:
         say(text, style="yellow")

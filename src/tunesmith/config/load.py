@@ -18,7 +18,7 @@ from tunesmith.config.settings import keys_with_types
 from tunesmith.core.errors import ConfigError, UsageError
 
 PAIRS = re.compile(r",(?=[^,=]+=)")  # a comma before another a=b
-SHORT_FLAGS = {"data": "data.train", "method": "method.kind"}
+SHORT_FLAGS = {"data": "data.train", "method": "method.kind", "system": "data.system"}
 
 
 class Flags(dict[str, object]):

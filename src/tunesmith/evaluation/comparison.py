@@ -78,6 +78,31 @@ def rows_needed(
     return _two_digits(_first(excludes), more_than=len(differences))
 
 
+def smallest_difference(rows: int, *, level: float = LEVEL) -> float | None:
+    """The smallest gain, as a share, whose interval over so many rows lies above 0, at best.
+
+    At best: of answers that pass or fail some are gained and none is lost. None where even all of
+    them would not show it.
+    """
+    gains = (gained for gained in range(1, rows + 1) if _shows(gained, rows, level))
+    gained = next(gains, None)
+    return None if gained is None else gained / rows
+
+
+def _shows(gained: int, rows: int, level: float) -> bool:
+    return tango_limits(gained, 0, rows, level=level)[0] > 0
+
+
+def rows_to_show(difference: float, *, level: float = LEVEL) -> int | None:
+    """The fewest rows with which such a gain shows at best; None beyond `MAX_ROWS`."""
+
+    def shows(rows: int) -> bool:
+        least = smallest_difference(rows, level=level)
+        return least is not None and least <= difference
+
+    return _first(shows)
+
+
 def _limits(differences: Sequence[float], *, level: float) -> Limits:
     """Limits of the mean of n rows like these: Tango's for pairs that passed or failed."""
     n, rows = len(differences), np.asarray(differences, dtype=np.float64)

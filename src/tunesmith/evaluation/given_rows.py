@@ -15,6 +15,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from tunesmith.config.settings import reason
 from tunesmith.data.faults import Fault, refuse
 from tunesmith.data.records import read_records
 from tunesmith.data.rows import Record
@@ -122,7 +123,7 @@ def _problem(error: ValidationError, model: type[GivenRow], found: str) -> Fault
     """All that is wrong with a row, by the code of the first of it; ``found`` are its keys."""
     faults = error.errors(include_url=False)
     listed = (
-        f'"{".".join(map(str, each["loc"]))}" {WHY.get(each["type"], each["msg"])}'
+        f'"{".".join(map(str, each["loc"]))}" {WHY.get(each["type"]) or reason(each)}'
         for each in faults
     )
     first = faults[0]["type"]

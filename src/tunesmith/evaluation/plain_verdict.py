@@ -15,7 +15,7 @@ Document = Mapping[str, Any]
 def plain_text(document: Document, words: Phrases) -> str:
     """How many of a hundred answers pass now and did before, and whether that says something.
 
-    Empty without a verdict, and where nothing was tuned or scored. ``words``: those of this package.
+    Empty without a verdict, and where nothing was tuned or scored. ``words``: this package's.
     """
     verdict, arms = document.get("verdict") or {}, document.get("arms") or {}
     if not verdict:

@@ -109,7 +109,9 @@ def _subject(target: str, overrides: Mapping[str, object], data: str | None) -> 
     adapter = next(iter(found.adapters.values()), None)
     named = merged({"data": {"train": data}}, overrides)
     method = {"kind": first_kind(four_bit=found.four_bit)}
-    values = merged({"model": found.model, "method": method}, merged(named, held))
+    under = {"data": {"system": found.system}} if found.system else {}
+    own = merged({"model": found.model, "method": method}, under)
+    values = merged(own, merged(named, held))
     config = run_config(values, path=None, flags=overrides)
     return _Subject(config, adapter, adapter is not None, None, named["data"] != {"train": data})
 

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,16 +11,21 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from tunesmith.config.run import DEFAULT_EPOCHS, RunConfig
 from tunesmith.core.progress import SILENT, Progress
+from tunesmith.data.chat_format import inserted_system_prompt
 from tunesmith.data.faults import Faults, Note
 from tunesmith.data.quality.distribution import few_rows
+from tunesmith.data.quality.persona import persona_notes
 from tunesmith.data.read import empty_rows
+from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.estimate.duration import Estimate, estimate
 from tunesmith.methods import table
+from tunesmith.models.catalog import find_entry
 from tunesmith.models.load import context_of, read_config, read_tokenizer
 from tunesmith.models.quiet import no_progress_bars
 from tunesmith.models.resolve import resolve
 from tunesmith.models.supported import check_config
-from tunesmith.runs.rows import Side, load_sources
+from tunesmith.runs.enough import few_held_out, few_notes
+from tunesmith.runs.rows import MAX_SAMPLED, LoadedData, Side, load_sources
 
 PERCENTILES = (5, 25, 50, 75, 95, 99)
 BARS = 8
@@ -87,6 +93,16 @@ def open_tokenizer(
     return OpenedTokenizer(tokenizer, context_of(config, folder), config)
 
 
+def tokenizer_here(model: str) -> Tokenizer | None:
+    """The tokenizer of a base that is on this machine; None where it would have to be fetched."""
+    entry = find_entry(model)
+    folder = entry.folder if entry is not None else Path(model).expanduser()
+    if not (folder / "config.json").is_file():
+        return None
+    tokenizer: Tokenizer = read_tokenizer(folder, trust_remote_code=False)
+    return tokenizer
+
+
 @dataclass(frozen=True, slots=True)
 class Inspection:
     """One side of a run: its format, sizes, what would be refused, and what would be reported.
@@ -131,13 +147,34 @@ def inspect_data(config: RunConfig, *, progress: Progress = SILENT) -> list[Insp
     )
     name = ", ".join(source.path for source in settings.sources)
     train = _inspection(name, loaded.train, dropped=loaded.report.dropped)
-    kept = round((1 - settings.held_share) * len(loaded.train.rows))
-    few = few_rows(kept, config.method.kind, enough=table.of(config.method).min_rows)
-    warnings = (*train.warnings, *loaded.report.notes, *few)
+    notes = (*_few(config, loaded), *_persona(loaded, opened.tokenizer))
+    warnings = (*train.warnings, *loaded.report.notes, *notes)
     train = replace(train, warnings=warnings, estimate=_estimate(config, opened.config, train))
     if loaded.held is None or settings.held is None:
         return [train]
     return [train, _inspection(settings.held.path, loaded.held)]
+
+
+def _few(config: RunConfig, loaded: LoadedData) -> Iterator[Note]:
+    """Few rows, steps or held-out rows; where a run would refuse the data, few rows alone."""
+    rows, held = loaded.train.rows, loaded.held
+    if loaded.faults:
+        kept = round((1 - config.data.held_share) * len(rows))
+        yield from few_rows(kept, config.method.kind, enough=table.of(config.method).min_rows)
+        return
+    is_held = np.isin(rows.owners, np.array(loaded.report.held, dtype=np.int64))
+    count = len(loaded.report.held) if held is None else len(held.rows)
+    yield from few_notes(config, rows.lengths[~is_held], count)
+    if not config.evaluate.checks:  # which most write after this
+        yield from few_held_out(min(count, config.evaluate.rows))
+
+
+def _persona(loaded: LoadedData, tokenizer: PreTrainedTokenizerBase) -> Iterator[Note]:
+    """Where the system prompt that rows are read under disagrees with their answers."""
+    if loaded.faults or not tokenizer.chat_template:
+        return
+    rows = loaded.train.conversations(np.arange(sum(loaded.train.counts))[:MAX_SAMPLED])
+    yield from persona_notes(rows, inserted_system_prompt(tokenizer))
 
 
 def _inspection(file: str, side: Side, *, dropped: Sequence[int] = ()) -> Inspection:

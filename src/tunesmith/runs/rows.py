@@ -4,7 +4,7 @@
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TypeVar
@@ -18,10 +18,10 @@ from tunesmith.config.run import EMPTY, DataSource
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data import token_store
-from tunesmith.data.chat_format import require_system_messages
+from tunesmith.data.chat_format import inserted_system_prompt, require_system_messages
 from tunesmith.data.dataset import Dataset, Limit, Numbers, RunRows, joined, limited, nothing_left
 from tunesmith.data.faults import Faults, Note, RowReport, refuse
-from tunesmith.data.quality.distribution import few_rows
+from tunesmith.data.quality.persona import persona_notes
 from tunesmith.data.quality.report import (
     DATASET_REPORT,
     QUALITY_VERSION,
@@ -36,9 +36,9 @@ from tunesmith.data.token_cache import TOKENS_VERSION, Work, combined, tokens_of
 from tunesmith.data.token_store import ConversationSubset, TokenFile
 from tunesmith.data.tokenize import Recipe
 from tunesmith.data.tokenizer import Tokenizer
-from tunesmith.methods import table
 from tunesmith.methods.virtual_tokens import narrow_layers
 from tunesmith.models.cache import cache_root
+from tunesmith.runs.enough import few_notes
 
 Item = TypeVar("Item")
 
@@ -323,12 +323,18 @@ def report_rows(
         f"{pluralize(len(rows.train), 'row')} of {pluralize(rows.train.tokens, 'token')} to "
         f"train on ({rows.train.supervised_tokens:,} supervised), {held:,} held out",
     )
-    method = config.method
-    few = few_rows(len(rows.train), method.kind, enough=table.of(method).min_rows)
-    for note in (*few, *rows.train.notes):
+    few = few_notes(config, rows.train.lengths, held, copies=rows.copies)
+    for note in (*few, *_persona(loaded, rows, adapter), *rows.train.notes):
         progress.notice(note.code, f"{note.message} ({pluralize(note.count, 'row')})")
     lengths = np.concatenate([part.lengths for part in (rows.train, rows.held) if part])
     for narrow in narrow_layers(loaded.engine, adapter):
         if count := int((lengths > narrow.length).sum()):
             longer = f"{count:,} of {pluralize(len(lengths), 'row')} are that long"
             progress.notice("window", f"{narrow}; {longer}")
+
+
+def _persona(loaded: LoadedBase, rows: RunRows, adapter: str) -> Iterator[Note]:
+    """Reports where the system prompt that rows are read under disagrees with their answers."""
+    tokenizer = loaded.tokenizer(adapter)
+    if tokenizer.chat_template:
+        yield from persona_notes(rows.sample, inserted_system_prompt(tokenizer))

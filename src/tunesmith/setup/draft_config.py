@@ -2,8 +2,9 @@
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -17,45 +18,81 @@ from tunesmith.config.settings import nested_models
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.files import replace_text
 from tunesmith.core.numbers import pluralize
+from tunesmith.data.chat_format import inserted_system_prompt
 from tunesmith.data.faults import Fault, Faults, refuse
-from tunesmith.data.read import ReadResult, scan
-from tunesmith.data.records import options_of
-from tunesmith.setup.proposals import Proposal, propose_checks
+from tunesmith.data.formats.columns import PLAIN_TEXT
+from tunesmith.data.read import DROPPED_EMPTY, ReadResult, scan_source
+from tunesmith.data.tokenizer import Tokenizer
+from tunesmith.runs.enough import few_of_rows
+from tunesmith.runs.rows import source_request
+from tunesmith.setup.proposal import Proposal
+from tunesmith.setup.proposals import Proposals, propose
 
 COLUMN, WIDTH = 34, 92
 MAX_ROWS = 20_000  # that checks are proposed by
+SUGGESTED = "suggested by the answers: edit it and take the `# ` away; "
 # What is changed most often for a first run; every other key is listed as a comment.
 ACTIVE = {"model", "train", "eval", "format", "kind", "rank", "alpha", "lr"}
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A config's text, and what it was drawn from."""
+    """A config's text, and what it was drawn from.
+
+    ``system`` is the system prompt that is proposed in a comment; ``notes`` are worth knowing
+    before a run.
+    """
 
     text: str
     format: str
     rows: int
     proposals: tuple[Proposal, ...]
     faults: tuple[Fault, ...]
+    system: str | None = None
+    notes: tuple[str, ...] = ()
 
 
-def draft_config(settings: DataSettings) -> Draft:
-    """The config for this data; raises FaultyData where no row of it can be read."""
+def draft_config(settings: DataSettings, *, tokenizer: Tokenizer | None = None) -> Draft:
+    """The config for this data; raises FaultyData where no row of it can be read.
+
+    With the base's ``tokenizer`` the draft also knows its own system prompt, and counts steps.
+    """
     (source,) = settings.sources
-    reading = scan(
-        source.path,
-        format=settings.format,
-        columns=settings.map,
-        options=options_of(settings, source),
-        limit=MAX_ROWS,
-    )
+    asked = replace(source_request(settings, source), system=None)
+    reading = scan_source(asked, limit=MAX_ROWS)
     if not reading.conversations:
         refuse(Faults(reading.faults, reading.unlisted))
     assert reading.format is not None
-    proposals = tuple(propose_checks(reading.conversations))
+    is_chat = reading.format != PLAIN_TEXT.name and getattr(tokenizer, "chat_template", None)
+    inserted = inserted_system_prompt(tokenizer) if tokenizer and is_chat else None
+    found = propose(reading.conversations, system=settings.system, inserted=inserted)
     given = settings.model_dump(exclude_unset=True) | {"format": reading.format}
-    text = "\n".join(_lines(given, reading, proposals)) + "\n"
-    return Draft(text, reading.format, reading.rows, proposals, reading.faults)
+    text = "\n".join(_lines(given, reading, found, inserted)) + "\n"
+    left_out = [
+        f"{note.message} ({pluralize(note.count, 'row')})"
+        for note in reading.notes
+        if note.code == DROPPED_EMPTY.code
+    ]
+    held = round(settings.held_share * len(reading.conversations))
+    few = few_of_rows(
+        RunConfig(data=settings), reading.conversations[held:], held, tokenizer=tokenizer
+    )
+    return Draft(
+        text,
+        reading.format,
+        reading.rows,
+        found.checks,
+        reading.faults,
+        found.system,
+        (*left_out, *found.remarks, *(note.message for note in few)),
+    )
+
+
+def _template_lines(inserted: str | None) -> Iterator[str]:
+    """What is said above the key `system`."""
+    if inserted:
+        for line in textwrap.wrap(f"Without one the base's template writes: {inserted}", WIDTH):
+            yield f"  # {line}"
 
 
 def write_draft(draft: Draft, out: Path) -> None:
@@ -70,7 +107,7 @@ def write_draft(draft: Draft, out: Path) -> None:
 
 
 def _lines(
-    data: Mapping[str, object], reading: ReadResult, proposals: Sequence[Proposal]
+    data: Mapping[str, object], reading: ReadResult, proposals: Proposals, inserted: str | None
 ) -> Iterator[str]:
     yield f"# Drawn from {reading.file}: {pluralize(reading.rows, 'row')}, format {reading.format}."
     if len(reading.conversations) == MAX_ROWS:
@@ -80,14 +117,16 @@ def _lines(
     yield ""
     yield from _section(RunConfig, {}, indent="")
     yield "\ndata:"
-    yield from _section(DataSettings, data, indent="  ")
+    above = {"system": tuple(_template_lines(inserted))}
+    suggested = {"system": proposals.system} if proposals.system else {}
+    yield from _section(DataSettings, data, indent="  ", above=above, suggested=suggested)
     yield "\nmethod:  # `tunesmith methods` shows the others"
     method = _default(RunConfig.model_fields["method"])
     yield from _section(type(method), {}, indent="  ")
     yield "\ntrain:"
     yield from _section(TrainSettings, {}, indent="  ")
     yield "\nevaluate:"
-    yield from _checks(proposals)
+    yield from _checks(proposals.checks)
     yield from _section(EvaluateSettings, {}, indent="  ")
 
 
@@ -106,19 +145,32 @@ def _checks(proposals: Sequence[Proposal]) -> Iterator[str]:
         return
     yield f"  checks:  # {EvaluateSettings.model_fields['checks'].description}"
     for proposal in proposals:
-        yield f"    # {proposal.reason}"
+        yield f"    # {proposal.remark}"
         yield f"    - {_value(dict(proposal.check))}"
 
 
-def _section(model: type[BaseModel], given: Mapping[str, object], *, indent: str) -> Iterator[str]:
-    """A line for each plain key: set where it was given or is often changed, else a comment."""
+def _section(
+    model: type[BaseModel],
+    given: Mapping[str, object],
+    *,
+    indent: str,
+    above: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    suggested: Mapping[str, object] = MappingProxyType({}),
+) -> Iterator[str]:
+    """A line for each plain key: set where it was given or is often changed, else a comment.
+
+    ``above``: lines before a key's own; ``suggested``: values that are comments until the user
+    takes them.
+    """
     for name, field in model.model_fields.items():
         if name in ("checks", "data", "method", "train", "evaluate") and name not in given:
             continue  # a section of its own
-        value = given.get(name, _default(field))
+        yield from above.get(name, ())
+        value = given.get(name, suggested.get(name, _default(field)))
         is_set = name in given or name in ACTIVE
         line = f"{indent}{'' if is_set else '# '}{name}: {_value(value)}"
-        yield f"{line:<{COLUMN}} # {field.description}" if field.description else line
+        help_text = f"{SUGGESTED * (name in suggested)}{field.description or ''}"
+        yield f"{line:<{COLUMN}} # {help_text}" if help_text else line
 
 
 def _default(field: FieldInfo) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import cast
 
-from tunesmith.config.checks import CheckSettings, LanguageSettings
+from tunesmith.config.checks import CheckSettings
 from tunesmith.config.checks_reference import SlotsSettings, StepsSettings
 from tunesmith.core.numbers import pluralize
 from tunesmith.data.rows import Conversation
@@ -18,7 +18,18 @@ from tunesmith.evaluation.checks.check import Case, score_cases
 from tunesmith.evaluation.checks.numbers import final_number
 from tunesmith.evaluation.checks.slots import BRACKETS, UNSAID
 from tunesmith.evaluation.checks.table import build_checks
-from tunesmith.evaluation.checks.text_rules import count_words, identified
+from tunesmith.evaluation.checks.text_rules import count_words
+from tunesmith.setup.persona import (
+    Persona,
+    forbidden_phrases,
+    language_check,
+    name_check,
+    persona_of,
+    politeness_check,
+    propose_system,
+    system_remarks,
+)
+from tunesmith.setup.proposal import Proposal, passes, scored
 
 # Fewer rows, or a smaller share of them, are chance.
 MIN_ROWS, SHARE = 10, 0.99
@@ -100,23 +111,56 @@ ROWS_PER_LABEL, MAX_LABELS = 3, 300
 MARKER = "####"
 MAX_WORDS = 100  # a higher limit means little
 MENTIONED = 0.8  # mean score of the data's own answers from which slots are worth a check
-SAMPLE = 300  # answers that are looked at for their language
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
-    """A check as the config writes it, and what in the answers suggests it."""
+class Proposals:
+    """Checks that nearly every answer of the data passes, the first the one that decides.
 
-    check: Mapping[str, object]
-    reason: str
+    ``system`` is a system prompt for rows without one, ``remarks`` where the one that they will
+    have disagrees with their answers.
+    """
+
+    checks: tuple[Proposal, ...] = ()
+    system: str | None = None
+    remarks: tuple[str, ...] = ()
 
 
-def propose_checks(conversations: Sequence[Conversation]) -> list[Proposal]:
-    """The checks that nearly every answer of the data passes, the first the one that decides."""
+def propose(
+    conversations: Sequence[Conversation],
+    *,
+    system: str | None = None,
+    inserted: str | None = None,
+) -> Proposals:
+    """What the rows of a file, as they are in it, suggest.
+
+    ``system`` is the system prompt that a user gives them, ``inserted`` the one that the base's
+    chat template writes by itself where a row has none.
+    """
     rows = [row for row in conversations if row.supervised and not row.is_text]
     answers = [row.messages[row.supervised[-1]].content.strip() for row in rows]
     if not answers:
-        return []
+        return Proposals()
+    found, persona = _of_data(rows, answers), None
+    if found is None:
+        persona = persona_of(answers)
+        found = [*_of_speech(answers, persona, inserted)]
+    checks = tuple(scored(each, rows) for each in found)
+    remarks = tuple(system_remarks(rows, persona, given=system, inserted=inserted))
+    proposed = propose_system(rows, persona) if persona and not system else None
+    return Proposals(checks, proposed, remarks)
+
+
+def propose_checks(conversations: Sequence[Conversation]) -> list[Proposal]:
+    """The checks alone."""
+    return list(propose(conversations).checks)
+
+
+def _of_data(rows: Sequence[Conversation], answers: Sequence[str]) -> list[Proposal] | None:
+    """The checks of answers that are data: objects, labels, numbers, slots; None for speech.
+
+    Few answers that are neither get no checks.
+    """
     objects = _objects(answers)
     if objects is not None:
         return [_json_check(objects), *_label_keys(objects), *_slot_keys(objects)]
@@ -125,9 +169,18 @@ def propose_checks(conversations: Sequence[Conversation]) -> list[Proposal]:
     if len(answers) < MIN_ROWS:
         return []
     found = [*_numbers(answers), *_slots(answers), *_asked_slots(rows, answers)]
-    if not found:
-        found = [*_common(answers), *_language(answers)]
-    return [*found, *_length(answers)]
+    return [*found, *_length(answers)] if found else None
+
+
+def _of_speech(
+    answers: Sequence[str], persona: Persona, inserted: str | None
+) -> Iterator[Proposal]:
+    """The checks of answers that somebody speaks."""
+    yield from name_check(answers, persona)
+    yield from _common(answers, persona)
+    yield from language_check(answers, persona)
+    yield from _length(answers)
+    yield from forbidden_phrases(answers, persona, inserted)
 
 
 def _numbers(answers: Sequence[str]) -> Iterator[Proposal]:
@@ -176,13 +229,20 @@ def _asked_slots(rows: Sequence[Conversation], answers: Sequence[str]) -> Iterat
         left_out = {"leave_out": sorted(unsaid)} if unsaid else {}
         yield Proposal(
             {"kind": "slots", "source": "question", **left_out},
-            f"answers mention the values of the question's slots ({100 * mean:.0f} %)",
+            "answers mention the values of the question's slots",
         )
 
 
-def _common(answers: Sequence[str]) -> Iterator[Proposal]:
-    """How all answers end and begin, else what all of them hold."""
-    if endings := common_endings(answers):
+def _common(answers: Sequence[str], persona: Persona) -> Iterator[Proposal]:
+    """How all answers end and begin, else what all of them hold.
+
+    A level of politeness says more than several endings that happen to be there.
+    """
+    endings = common_endings(answers)
+    if persona.level is not None and len(endings) != 1:
+        endings = list(persona.level.endings)
+        yield politeness_check(persona.level)
+    elif endings:
         shown = ", ".join(endings)
         yield Proposal({"kind": "ends_with", "endings": endings}, f"answers end with {shown}")
     if beginning := common_beginning(answers):
@@ -192,17 +252,6 @@ def _common(answers: Sequence[str]) -> Iterator[Proposal]:
         yield Proposal({"kind": "contains", "texts": [part]}, "all answers hold it")
 
 
-def _language(answers: Sequence[str]) -> Iterator[Proposal]:
-    """The language of the answers, unless it is the one that most bases answer in anyway."""
-    sample = answers[:: max(1, len(answers) // SAMPLE)]
-    if sum(letter.isalpha() and not letter.isascii() for letter in "".join(sample)) == 0:
-        return
-    found = Counter(identified(text) for text in sample)
-    language, _ = found.most_common(1)[0]
-    if language not in (None, "en") and _passes(LanguageSettings(language=str(language)), sample):
-        yield Proposal({"kind": "language", "language": language}, "the answers are written in it")
-
-
 def _length(answers: Sequence[str]) -> Iterator[Proposal]:
     """The word count that nearly all answers stay within."""
     counts = sorted(count_words(text) for text in answers)
@@ -210,15 +259,13 @@ def _length(answers: Sequence[str]) -> Iterator[Proposal]:
     if 1 < words <= MAX_WORDS:
         yield Proposal(
             {"kind": "max_words", "words": words},
-            f"nearly all answers have {words} words at most, half {counts[len(counts) // 2]}",
+            f"answers have {words} words at most, half of them {counts[len(counts) // 2]}",
         )
 
 
 def _passes(settings: CheckSettings, answers: Sequence[str]) -> bool:
-    """Whether nearly all answers pass the check when they are their own reference."""
-    (check,) = build_checks([settings])
-    scores = score_cases(check, [Case(text, text) for text in answers]).scores
-    return sum(score == 1.0 for score in scores) >= SHARE * len(scores)
+    """Whether nearly all answers pass the check."""
+    return passes(settings, answers, share=SHARE)
 
 
 def _share(answers: Sequence[str], holds: Callable[[str], bool]) -> bool:

@@ -18,7 +18,7 @@ CODE = "invisible_characters"
         ("a\x00b", "control characters", "\x00"),
         ("a\x1b[31mb", "control characters", "\x1b"),
         ("a\x85b", "control characters", "\x85"),
-        ("pay \u202e001\u202c", "characters that reverse the order of letters", "\u202e"),
+        ("pay \u202e001\u202c", "overrides of the writing direction", "\u202e"),
         ("\u200ehello", "marks of the writing direction", "\u200e"),
         ("a \u2066b\u2069", "marks of the writing direction", "\u2066"),
         ("zero\u200bwidth", "characters without width", "\u200b"),

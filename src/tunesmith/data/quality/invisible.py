@@ -17,6 +17,7 @@ from tunesmith.data.quality.text import DataFinding, Seen
 from tunesmith.data.rows import texts_in, texts_of
 
 CODE = "invisible_characters"
+SHOWN = 3  # of a kind, in a message
 _CONTROL = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
 _OVERRIDES, _DIRECTIONS = "\u202d\u202e", "\u061c\u200e\u200f\u202a-\u202c\u2066-\u2069"
 _JOINERS, _BREAK = "\u200c\u200d", "\u200b"
@@ -31,7 +32,7 @@ _FLAG = re.compile("\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f")  # of a part 
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class _Invisible:
     """One kind of them, and how it is found; of ``directions`` right-to-left text needs some."""
 
     name: str
@@ -40,10 +41,10 @@ class _Kind:
 
 
 _KINDS = (
-    _Kind("control characters", re.compile(f"[{_CONTROL}]")),
-    _Kind("characters that reverse the order of letters", re.compile(f"[{_OVERRIDES}]")),
-    _Kind("marks of the writing direction", re.compile(f"[{_DIRECTIONS}]"), directions=True),
-    _Kind(
+    _Invisible("control characters", re.compile(f"[{_CONTROL}]")),
+    _Invisible("overrides of the writing direction", re.compile(f"[{_OVERRIDES}]")),
+    _Invisible("marks of the writing direction", re.compile(f"[{_DIRECTIONS}]"), directions=True),
+    _Invisible(
         "characters without width",
         re.compile(f"(?<![{_JOINED}])[{_JOINERS}]|(?<![{_UNSPACED}]){_BREAK}|[{_OTHERS}]"),
     ),
@@ -96,9 +97,6 @@ class InvisibleCharacters:
                 "remove them"
             )
             yield DataFinding(CODE, what, np.array(rows, dtype=np.int64))
-
-
-SHOWN = 3
 
 
 def _shown(character: str) -> str:
