@@ -112,9 +112,11 @@ class _Entry:
     said: str
 
     @property
-    def vagueness(self) -> tuple[bool, int]:
-        """What begins with a value comes last; before it, what has fewer words of its own."""
-        return self.pattern.pattern.startswith("(?P<"), -sum(map(len, self.literals))
+    def vagueness(self) -> tuple[int, int]:
+        """What begins or ends with a value comes last; before it, what says less of its own."""
+        pattern = self.pattern.pattern
+        ends = pattern.startswith("(?P<") + pattern.endswith(")")
+        return ends, -sum(map(len, self.literals))
 
     def translate(self, text: str, catalogue: "_Catalogue", *, strictly: bool) -> str | None:
         """The message in the language; None where the text is another one."""
