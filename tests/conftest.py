@@ -12,6 +12,9 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # as the package has it, which torch may precede
 
+# Messages are compared in English, whatever this machine's locale is.
+os.environ["LC_ALL"] = "C.UTF-8"
+
 # Where Python may not keep what it compiled, each process that a test starts compiles all of the
 # package again, and each worker all tests.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

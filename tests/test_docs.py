@@ -26,6 +26,7 @@ MORE_PAGES = (
     "docs/adapters.md",
     "docs/rag.md",
     "examples/polite_ko/README.md",
+    "examples/shop_ko/README.md",
 )
 ROWS = ROOT / "src" / "tunesmith" / "setup" / "demo_data" / "held.jsonl"
 # Those that train nothing and wait for no one.

@@ -1,6 +1,9 @@
 """What `examples/` holds works as it stands: configs load, and their data pass their own rules."""
 
+import io
 import re
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,9 +12,11 @@ import yaml
 from tests.data.reading import read_conversations
 from tests.runs.tiny import base_folder
 from tests.test_docs import commands
+from tunesmith.cli.main import main
 from tunesmith.config import load_run_config
 from tunesmith.config.methods import method_notes
 from tunesmith.data.inputs import read_inputs
+from tunesmith.data.read import scan
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.runs.run import train_run
 
@@ -131,3 +136,65 @@ def test_the_example_runs_on_a_tiny_base(tmp_path):
     summary = train_run(load_run_config(POLITE / "tunesmith.yaml", changes))
     checks = [check["name"] for check in values["evaluate"]["checks"]]
     assert list(summary.evaluation["arms"]["tuned"]["checks"]) == checks
+
+
+SHOP = EXAMPLES / "shop_ko"
+# What makes each command of the shop's page short; all that is written there stays as it is.
+TINY = {
+    "data check": ["--model", "base"],
+    "train": ["--model", "base", "--train.epochs", "0.1"],
+}
+QUICK = {"max_new_tokens": 4, "timed_rows": 0, "rows": 4, "forgetting": "none"}
+
+
+def shop_commands():
+    """The words of each command of the shop's page."""
+    return [shlex.split(line)[1:] for line in commands(SHOP / "README.md") if " --" in line]
+
+
+def test_the_shop_has_its_faults_and_needs_at_most_seven_commands():
+    assert 0 < len(shop_commands()) <= 7
+    reading = scan(SHOP / "shop.xlsx")
+    assert reading.format == "prompt-completion"
+    assert [(fault.code, fault.line) for fault in reading.faults] == [
+        ("empty", 54),
+        ("empty", 65),
+        ("empty", 65),
+    ]
+    said = [tuple(m.content for m in row.messages) for row in reading.conversations]
+    assert len(said) - len(set(said)) == 1
+    questions = [question for question, _ in set(said)]
+    assert len(questions) - len(set(questions)) == 1
+    assert any("  " in text or "\xa0" in text for row in said for text in row)
+    assert all(answer.rstrip().endswith("온담공방 드림") for _, answer in said)
+
+
+@pytest.mark.slow
+def test_the_shop_comes_from_its_workbook_to_a_report(tmp_path, monkeypatch, capsys):
+    shutil.copytree(SHOP, tmp_path / "examples" / "shop_ko")
+    base_folder(tmp_path / "base", max_position_embeddings=4096)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO("배송비는 얼마예요?\n"))
+    flags = [f"--evaluate.{name}={value}" for name, value in QUICK.items()]
+    statuses = {}
+    for words in shop_commands():
+        name = " ".join(words[:2] if words[0] == "data" else words[:1])
+        more = [*TINY.get(name, []), *(flags if name == "train" else [])]
+        kept = without(words, [flag for flag in more if flag in words])
+        statuses.setdefault(name, []).append(main([*kept, *more]))
+    assert statuses["data check"] == [1, 0]
+    assert {name: each for name, each in statuses.items() if name != "data check"} == {
+        name: [0] for name in ("init", "train", "report", "chat")
+    }
+    said = "".join(capsys.readouterr())
+    assert '열 "상담 답변" (completion)이 비어 있습니다.' in said
+    assert "답변 100개 중 약 " in said
+    page = (tmp_path / "runs" / "shop" / "report.html").read_text(encoding="utf-8")
+    assert '<html lang="ko">' in page
+    assert "온담공방 드림" in page
+
+
+def without(words, flags):
+    """The words without these flags and their values."""
+    gone = {place + i for flag in flags for place in [words.index(flag)] for i in (0, 1)}
+    return [word for place, word in enumerate(words) if place not in gone]

@@ -45,8 +45,10 @@ def test_the_verdict_stands_first_under_the_goal_and_each_arm_has_a_line(capsys)
         "rows": 50,
     }
     lines = shown(document, capsys)
-    assert lines[:2] == ["Answer as JSON", "It worked."]
-    cells = [line.split("  ") for line in lines[2:6]]
+    assert lines[0] == "Answer as JSON"
+    assert lines[1].startswith("Of 100 answers about 50 pass now. Before training about 50 did.")
+    assert lines[2] == "It worked."
+    cells = [line.split("  ") for line in lines[3:7]]
     found = [[cell.strip() for cell in row if cell.strip()] for row in cells]
     assert found == [
         ["arm", "json", "prompt", "answer", "first token", "whole answer", "per million"],
@@ -54,7 +56,7 @@ def test_the_verdict_stands_first_under_the_goal_and_each_arm_has_a_line(capsys)
         ["examples", "50 % (36..64)", "1,234", "23", "128 ms", "2.1 s", "54.90"],
         ["tuned", "50 % (36..64)", "40 + 20 virtual", "23", "128 ms", "2.1 s", "54.90"],
     ]
-    assert lines[6] == "50 held-out rows, with 95 % intervals; prompt and answer in tokens."
+    assert lines[7] == "50 held-out rows, with 95 % intervals; prompt and answer in tokens."
 
 
 def degenerate(found, share):
@@ -190,7 +192,8 @@ def test_the_evaluation_stands_in_front(capsys):
     evaluation = {"verdict": {"text": "It worked.", "goal": "Say it"}, **EVALUATION}
     show_result(replace(Summary(), evaluation=evaluation), results(), warnings=[])
     said = capsys.readouterr().out
-    assert said.startswith("Say it\nIt worked.\n arm")
+    assert said.startswith("Say it\nOf 100 answers about 90 pass now.")
+    assert "\nIt worked.\n arm" in said
     assert said.index("It worked.") < said.index("Done.")
     assert "loss only" not in said
 

@@ -182,7 +182,8 @@ def test_the_verdict_comes_first_and_where_it_is_written_last(tunesmith, asked):
     ended = tunesmith("evaluate", "runs/a")
     assert ended.status == 0
     lines = ended.out.splitlines()
-    assert lines[:2] == ["Do it", "Yes: it did."]
+    assert (lines[0], lines[2]) == ("Do it", "Yes: it did.")
+    assert lines[1].startswith("Of 100 answers about 90 pass now.")
     assert lines[-1] == f"written: {Path('runs/a/evaluation.json')}"
     assert "base       Dunno" in ended.out
     assert "tuned      On its way." in ended.out

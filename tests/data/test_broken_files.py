@@ -1,6 +1,7 @@
 """Whatever is broken in a file: a fault at its true line, the others read, no error, no hang."""
 
 import random
+import re
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tests.data import breaking
 from tests.data.prepared import prepare
 from tests.data.tiny import CHATML, tiny_tokenizer
 from tunesmith.core.errors import DataError
+from tunesmith.core.language import localized
 from tunesmith.data.faults import FaultyData
 from tunesmith.data.files import delimited, json_document, text
 from tunesmith.data.read import scan
@@ -18,6 +20,7 @@ FEW, MANY = 320, 2000
 MAX_SECONDS, MAX_GROWTH_BYTES = 20, 400 << 20
 MAKERS = (breaking.json_lines, breaking.document, breaking.table, breaking.anywhere)
 STATUS = Path("/proc/self/status")
+HANGUL = re.compile("[가-힣]")
 WORKBOOK = Path(__file__).parent / "messy_tables" / "simple.xlsx"
 
 
@@ -89,6 +92,17 @@ def test_a_broken_row_is_a_fault_at_its_line_and_others_are_read(tmp_path, token
 @pytest.mark.slow
 def test_two_thousand_broken_files(tmp_path, tokenizer):
     run(MAKERS, MANY, tmp_path, tokenizer)
+
+
+def test_every_fault_and_its_remedy_have_korean_words(tmp_path, tokenizer):
+    lacking = set()
+    for seed in range(120):
+        broken = MAKERS[seed % len(MAKERS)](random.Random(seed))
+        path = tmp_path / f"{seed}-{broken.name}"
+        path.write_bytes(broken.data)
+        texts = {text for f in faults_of(path, tokenizer)[0] for text in (f.message, f.remedy)}
+        lacking |= {text for text in texts if text and not HANGUL.search(localized(text, "ko"))}
+    assert not lacking
 
 
 def break_workbook(rng):

@@ -10,7 +10,7 @@ import pytest
 from tests.data.quality.rows import SAMPLES
 from tunesmith.core.errors import DataError
 from tunesmith.data import split_file as splitting
-from tunesmith.data.read import SourceRequest
+from tunesmith.data.read import SourceRequest, scan
 from tunesmith.data.records import AUTO
 from tunesmith.data.rows import ReadOptions
 from tunesmith.data.split import choose_held
@@ -192,13 +192,42 @@ def test_what_a_file_does_not_say_itself_can_be_said(split, tmp_path):
     assert sorted(chain(*prompts(done))) == [f"질문 {i}" for i in range(10)]
 
 
-def test_rows_that_are_lists_stay_lists(split, write):
-    file = write(json.dumps([["q", "a"], ["r", "b"]]).encode(), name="rows.json")
-    done = split(file, share=0.5, columns={"prompt": "0", "completion": "1"})
-    assert sorted(json.loads(x) for p in (done.train, done.held) for x in lines(p)) == [
-        ["q", "a"],
-        ["r", "b"],
+def test_mapped_rows_have_standard_columns_and_need_no_map(split, write, tmp_path):
+    lists = write(json.dumps([["q", "a"], ["r", "b"]]).encode(), name="rows.json")
+    done = split(lists, share=0.5, columns={"prompt": "0", "completion": "1"})
+    assert sorted(written(done), key=str) == [
+        {"prompt": "q", "completion": "a"},
+        {"prompt": "r", "completion": "b"},
     ]
+    table = "번호,질문,답변,completion\n" + "".join(f"{i},가{i},나{i},x\n" for i in range(4))
+    (tmp_path / "a.csv").write_text(table)
+    done = split(tmp_path / "a.csv", name="b", by="번호", columns={"completion": "답변"})
+    assert written(done)[0].keys() == {"prompt", "completion", "번호"}
+    assert done.is_mapped
+
+
+@pytest.mark.parametrize(
+    ("row", "keys", "roles"),
+    [
+        ({"질문": "q", "답변": "a"}, {"prompt", "completion"}, ["user", "assistant"]),
+        ({"지시": "q", "입력": "x", "출력": "a"}, {"prompt", "completion"}, ["user", "assistant"]),
+        ({"시스템": "s", "질문": "q", "답변": "a"}, {"messages"}, ["system", "user", "assistant"]),
+        ({"문제": "q", "보기": ["a", "b"], "정답": 1}, {"query", "choices", "gold"}, None),
+    ],
+)
+def test_headings_in_korean_become_standard_columns(split, write, row, keys, roles):
+    rows = [{**row, "메모": str(i)} for i in range(4)]
+    file = write(*rows)
+    done = split(file, by="row", share=0.5)
+    assert all(each.keys() == keys | {"메모"} for each in written(done))
+    before, after = scan(file), scan(done.train)
+    assert after.faults == ()
+    assert after.conversations[0].messages == before.conversations[0].messages
+    assert roles is None or [m.role for m in after.conversations[0].messages] == roles
+
+
+def written(done):
+    return [json.loads(x) for p in (done.train, done.held) for x in lines(p)]
 
 
 @pytest.mark.parametrize("by", ["answer", "row", "cluster"])

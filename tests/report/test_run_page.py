@@ -10,9 +10,9 @@ import pytest
 
 from tests.report.examples import answers, evaluation, rates, write_run
 from tunesmith.core.errors import RunError
-from tunesmith.core.phrases import languages
+from tunesmith.core.phrases import Phrases, languages
 from tunesmith.report.page import PHRASES, _prose
-from tunesmith.report.run_page import run_page
+from tunesmith.report.run_page import _facts, run_page
 from tunesmith.runs.history import read_records
 
 
@@ -171,6 +171,44 @@ def test_a_confusion_matrix_is_a_table_or_the_pairs_most_often_confused(
 def test_what_the_plots_tell_is_folded_where_it_stands_in_words(run: Path) -> None:
     text = page_of(run)
     assert re.search(r"<details><summary>[^<]*</summary><p>Asked again it answers alike", text)
+
+
+@pytest.mark.parametrize("language", languages(PHRASES))
+def test_what_only_some_readers_know_is_behind_a_fold(run: Path, language: str) -> None:
+    text = page_of(run, language)
+    head = text[text.index('class="verdict') : text.index('class="facts"')]
+    plain = {"en": "score about 97 of 100 now.", "ko": "이제 100점 만점에 약 97점"}
+    assert head.index(plain[language]) < head.index("<details>")
+    open_ = re.sub(r"<style>.*?</style>|<script>.*?</script>", "", text, flags=re.S)
+    open_ = Page(re.sub(r"<details>.*?</details>", "", open_, flags=re.S)).text
+    assert "%p" not in open_
+    assert not re.search(r"\bnats?\b|\bpoints?\b", open_)
+    folded = {"en": "nats a token", "ko": "토큰당 nat"}
+    assert folded[language] in text
+
+
+@pytest.mark.parametrize(
+    ("language", "said"), [("en", "10 % of its rows, held out"), ("ko", "따로 둔 10 %")]
+)
+def test_a_share_that_was_held_out_is_no_file(tmp_path: Path, language: str, said: str) -> None:
+    held = {**evaluation(), "about": {"data": 0.1}}
+    records = read_records(write_run(tmp_path / "run", evaluation=held))
+    values = [value for _, value in _facts(records, Phrases(PHRASES, language))]
+    assert any(said in value for value in values)
+    assert "0.1" not in values
+
+
+def test_figures_and_notices_are_korean_on_a_korean_page(tmp_path: Path) -> None:
+    found = evaluation()
+    checks = found["arms"]["tuned"]["checks"]  # type: ignore[index]
+    checks["label"]["figures"] = {"mean_words": 12.5}
+    folder = write_run(tmp_path / "run", evaluation=found)
+    notice = {"event": "notice", "message": "the same row appears earlier (2 rows)"}
+    (folder / "events.jsonl").write_text(json.dumps(notice), encoding="utf-8")
+    text = Page(page_of(folder, "ko")).text
+    assert "평균 낱말 수: 튜닝한 모델 12.50" in text
+    assert "mean words" not in text
+    assert "같은 행이 앞에 또 있습니다 (2행)" in text
 
 
 def test_the_margin_is_named_and_zero_is_no_margin(run: Path) -> None:

@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -60,8 +60,10 @@ class DataCheck(Outcome):
         refused = f"{pluralize(faults, 'fault')}: a run would refuse this data."
         warnings = sum(len(each.warnings) for each in self.found)
         more = f" {pluralize(warnings, 'note')}: docs/data-quality.md explains them."
-        console.print(
-            f"{refused if faults else 'No faults.'}{more if warnings else ''}", style="bold"
+        line(
+            console,
+            f"{refused if faults else 'No faults.'}{more if warnings else ''}",
+            style="bold",
         )
 
     def _show_faults(self, console: "Console") -> None:
@@ -74,7 +76,7 @@ class DataCheck(Outcome):
         for code, group in groups.items():
             if len(groups) > 1:
                 count = pluralize(len(group) + unlisted[code], "fault")
-                console.print(f"{code}: {count}", style="bold red")
+                line(console, f"{code}: {count}", style="bold red")
             for fault in group:
                 paragraph(console, str(fault), style="red")
             if unlisted[code]:
@@ -230,7 +232,7 @@ class SplitData(Outcome):
             rows = [(name, *(f"{n:,}" for n in done.strata[name])) for name in names[:MAX_STRATA]]
             print_table(console, ("", "train", "eval"), rows=rows, numbers=("train", "eval"))
             if len(names) > MAX_STRATA:
-                console.print(f"and {len(names) - MAX_STRATA:,} more; --json lists all")
+                line(console, f"and {len(names) - MAX_STRATA:,} more; --json lists all")
         console.print(f"{done.train}\n{done.held}", soft_wrap=True)
         show_next(console, [self.next])
 
@@ -289,8 +291,7 @@ def split(  # noqa: PLR0913  # one keyword for each setting
     done = split_data(settings)
     done = replace(done, notes=(*done.notes, *_few(done, settings.asked)))
     words = ["--data", str(done.train), "--data.eval", str(done.held)]
-    words += [] if format == "auto" else ["--data.format", format]
-    words += _map_flags(columns or {})
+    words += [] if format == "auto" or done.is_mapped else ["--data.format", format]
     return SplitData(done, f"tunesmith train {shlex.join(words)}")
 
 
@@ -306,10 +307,7 @@ def _few(done: "SplitDone", asked: "SourceRequest") -> "Iterator[Note]":
     if train > MAX_COUNTED:
         yield from few_of_rows(config, (), held, tokenizer=None)
         return
-    own = SourceRequest(str(done.train), asked.format, asked.columns)
+    file = str(done.train)
+    own = SourceRequest(file, *(() if done.is_mapped else (asked.format, asked.columns)))
     rows = scan_source(own).conversations
     yield from few_of_rows(config, rows, held, tokenizer=tokenizer_here(config.model))
-
-
-def _map_flags(columns: Mapping[str, str]) -> Iterable[str]:
-    return [word for pair in columns.items() for word in ("--data.map", "=".join(pair))]

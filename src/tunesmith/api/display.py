@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tunesmith.api.show import in_notebook, sanitize, standard_console
+from tunesmith.core.language import localized
 from tunesmith.core.numbers import (
     bytes_text,
     clock,
@@ -74,6 +75,7 @@ class LiveLine:
 
     def update(self, text: str, *, share: float | None = None, now: bool = False) -> None:
         """Change the line, ``share`` of it done; without a terminal it is a line now and then."""
+        text = localized(text)
         if self._cell is not None:
             self._cell.update(text, share)
         elif self._live is not None:
@@ -83,6 +85,7 @@ class LiveLine:
 
     def keep(self, text: str) -> None:
         """A line that stays."""
+        text = localized(text)
         self._kept_at, self.last = self._now(), text
         if self._console is not None:
             self._console.print(sanitize(text), soft_wrap=True)
@@ -115,7 +118,7 @@ def progress_text(event: Phase) -> str:
     """`answering 70 held-out questions (base) 8 of 70, 0:12 left ...`"""
     known = f" {event.done:,} of {event.total:,}" if event.total else ""
     left = "" if event.seconds_left is None else f", {clock(event.seconds_left)} left"
-    return f"{event.phase}{known}{left} ..."
+    return f"{localized(event.phase)}{known}{left} ..."
 
 
 # Notices that are not shown again at the end of a run.
@@ -207,7 +210,7 @@ class RunDisplay(Display):
         """The last line stays, also on a terminal, where the live one goes."""
         if self._last is not None:
             text = self._step_text(self._last)
-            if text != self._line.last:
+            if localized(text) != self._line.last:
                 self._line.keep(text)
         self._last = None
 

@@ -11,6 +11,7 @@ from tunesmith.api.show import Document, Outcome, line, print_table, show_next
 from tunesmith.api.store import Mode, Store, ask, index, named, search
 from tunesmith.api.work import OnEvent, working
 from tunesmith.core.errors import UsageError
+from tunesmith.core.language import current_language
 from tunesmith.core.numbers import percent, pluralize
 
 if TYPE_CHECKING:
@@ -263,7 +264,8 @@ def evaluate(  # noqa: PLR0913  # one keyword for each setting
             progress=work.progress,
         )
     evaluation = RagEvaluation(document)
-    replace_text(evaluation.report, rag_page(document, name=folder.resolve().name))
+    name, language = folder.resolve().name, current_language()
+    replace_text(evaluation.report, rag_page(document, name=name, language=language))
     return evaluation
 
 

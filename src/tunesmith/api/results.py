@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tunesmith.adapters.folder import CONFIG, read_config
 from tunesmith.api.show import Document, line, print_table, sanitize, show_next, show_notes
+from tunesmith.core.language import current_language, localized
 from tunesmith.core.numbers import bytes_text, duration, milliseconds, money, percent, pluralize
 
 if TYPE_CHECKING:
@@ -31,19 +32,31 @@ COSTS = (
 
 def show_evaluation(evaluation: Document, console: "Console") -> None:
     """The evaluate document for people; nothing for an empty one."""
+    from tunesmith.evaluation.findings import words_in
+    from tunesmith.evaluation.plain_verdict import plain_text
+
     verdict = evaluation.get("verdict") or {}
     if verdict.get("goal"):
         line(console, verdict["goal"], style="bold")
-    if verdict.get("text"):
-        line(console, verdict["text"])
+    if plain := plain_text(evaluation, words_in(current_language())):
+        line(console, plain)
+    if text := text_in(verdict):
+        line(console, text)
     if _is_degenerate(evaluation):
-        line(console, evaluation["degeneration"]["text"])
+        line(console, text_in(evaluation["degeneration"]))
     if arms := evaluation.get("arms"):
         degenerate = (evaluation.get("degeneration") or {}).get("arms") or {}
         titles, rows = _table(arms, degenerate)
         print_table(console, titles, rows=rows, numbers=titles[1:])
     for text in evaluation_lines(evaluation):
         line(console, text)
+
+
+def text_in(part: Document | None) -> str:
+    """The text of a part of an evaluate document, in the user's language where it has that."""
+    if not part:
+        return ""
+    return str((part.get("texts") or {}).get(current_language()) or part.get("text") or "")
 
 
 def _is_degenerate(evaluation: Document) -> bool:
@@ -62,7 +75,9 @@ def _table(
         scores = [score_cell(each["checks"].get(check, {})) for check in checks]
         if degenerate:
             scores.append(score_cell(degenerate.get(name, {}).get("any", {})))
-        rows.append([name, *scores, *(_cost_cell(each, key) for _, key in costs)])
+        rows.append(
+            [localized(name), *map(localized, scores), *(_cost_cell(each, key) for _, key in costs)]
+        )
     beside = ("degenerate",) if degenerate else ()
     return ("arm", *checks, *beside, *(title for title, _ in costs)), rows
 
@@ -104,7 +119,7 @@ def evaluation_lines(evaluation: Document) -> Iterator[str]:
     yield from cost_lines(evaluation.get("cost") or {})
     shown = {"degeneration"} if _is_degenerate(evaluation) else set()  # next to the verdict
     parts = (part_of(evaluation, part) for part in MEASURES if part not in shown)
-    yield from (part["text"] for part in parts if part and part.get("text"))
+    yield from filter(None, map(text_in, parts))
     if report := evaluation.get("report"):
         yield f"report: {report}"
 
@@ -144,7 +159,7 @@ def _figure_lines(arms: Mapping[str, Document]) -> Iterator[str]:
                 if isinstance(value, int | float):
                     text = f"{value:,.3f}" if isinstance(value, float) else f"{value:,}"
                     title = f"check {name}, {figure.replace('_', ' ')}"
-                    found.setdefault(title, []).append(f"{arm} {text}")
+                    found.setdefault(title, []).append(f"{localized(arm)} {text}")
     yield from (f"{title}: {', '.join(texts)}" for title, texts in found.items())
 
 
@@ -198,7 +213,7 @@ def show_answers(answers: "Answers | None", console: "Console") -> None:
     """Some held-out questions with every arm's answer."""
     if answers is None:
         return
-    console.print("\nHeld-out questions, before and after", style="bold")
+    line(console, "\nHeld-out questions, before and after", style="bold")
     for row in islice(answers.rows(), SHOWN_ANSWERS):
         labelled("question", str(row["question"]), console=console)
         said = row["answers"]
@@ -209,11 +224,17 @@ def show_answers(answers: "Answers | None", console: "Console") -> None:
         console.print()
 
 
+NAME_CELLS = 10  # of a terminal: a Korean syllable takes two
+
+
 def labelled(name: str, text: str, *, console: "Console", style: str = "") -> None:
     """One line, a long text shortened: its start says enough."""
+    from rich.cells import cell_len
+
     words = " ".join(sanitize(text).split())
     shown = words if len(words) <= LONGEST_LINE else f"{words[: LONGEST_LINE - 3]}..."
-    console.print(f"  {name:<10} ", end="")
+    title = localized(name)
+    console.print(f"  {title}{' ' * max(0, NAME_CELLS - cell_len(title))} ", end="")
     console.print(shown, style=style, soft_wrap=True)
 
 

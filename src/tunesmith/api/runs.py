@@ -7,8 +7,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunesmith.api.show import Outcome, line, print_table, show_next, show_notes
+from tunesmith.api.show import Outcome, line, print_table, sanitize, show_next, show_notes
 from tunesmith.api.train import Run, folder_of
+from tunesmith.core.language import localized
 from tunesmith.core.numbers import pluralize
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class RunList(Outcome):
         """How far each came, and its losses."""
         records, root = self.records, self.root
         if not records:
-            console.print(f"No runs in {root}. `tunesmith demo` or `tunesmith train` makes one.")
+            line(console, f"No runs in {root}. `tunesmith demo` or `tunesmith train` makes one.")
             return
         titles = ("run", "state", "method", "model", "steps", "loss", "held-out")
         print_table(console, titles, rows=map(_row, records), numbers=titles[4:])
@@ -86,7 +87,7 @@ def _row(record: "RunRecord") -> tuple[str, ...]:
     planned = f"/{record.planned:,}" if record.planned else ""
     return (
         record.folder.name,
-        record.state,
+        localized(record.state),
         str(facts["method"] or "?"),
         str(facts["model"] or "?"),
         f"{record.steps:,}{planned}",
@@ -116,7 +117,7 @@ class RunShown(Outcome):
         steps = of + pluralize(record.planned or record.steps, "step")
         state = f"{record.state} after {steps}, {pluralize(record.tokens, 'token')}"
         console.print(str(record.folder), style="bold", soft_wrap=True)
-        console.print(state, style=_STATE_STYLES.get(record.state, ""))
+        line(console, state, style=_STATE_STYLES.get(record.state, ""))
         if record.losses:
             _show_series("training loss", list(record.losses), console)
         if record.held_out:
@@ -125,15 +126,13 @@ class RunShown(Outcome):
         if isinstance(evaluation, dict):
             show_evaluation(evaluation, console)
         for fact, values in (("result", [record.adapter]), ("checkpoints", record.checkpoints)):
-            console.print(
-                f"{fact}: {', '.join(str(v) for v in values if v) or 'none'}", soft_wrap=True
-            )
+            line(console, f"{fact}: {', '.join(str(v) for v in values if v) or 'none'}")
         show_notes(console, (*record.notices, *record.faults))
-        console.print("\nConfig", style="bold")
+        line(console, "\nConfig", style="bold")
         import yaml
 
         text = yaml.safe_dump(dict(record.config), sort_keys=False, allow_unicode=True)
-        line(console, text)
+        console.print(sanitize(text), soft_wrap=True)
         show_next(console, record.next_commands(), title="Next")
 
 
@@ -156,14 +155,14 @@ class Report(Outcome):
 
     def show(self, console: "Console") -> None:
         """Where it is."""
-        console.print(f"{self.page}: open it in a browser.", soft_wrap=True)
+        line(console, f"{self.page}: open it in a browser.")
 
 
-def write_report(run: str | Path | Run, *, language: str = "en") -> Report:
+def write_report(run: str | Path | Run, *, language: str | None = None) -> Report:
     """Did it work? One HTML file, report.html in the folder of a run or a comparison.
 
-    It loads nothing from anywhere. ``language``: en or ko. Raises RunError for a folder that holds
-    neither, UsageError for an unknown language.
+    It loads nothing from anywhere. ``language``: en or ko; None: the locale's. Raises RunError for
+    a folder that holds neither, UsageError for an unknown language.
     """
     from tunesmith.runs.folder import RunFolder
     from tunesmith.runs.inputs import COMPARISON
@@ -179,7 +178,7 @@ def write_report(run: str | Path | Run, *, language: str = "en") -> Report:
 def _show_series(name: str, values: list[float], console: "Console") -> None:
     numbers = f"{values[0]:.3f} -> {values[-1]:.3f}"
     lowest = f", lowest {min(values):.3f}" if min(values) < values[-1] else ""
-    console.print(f"{name}: {sparkline(values)} {numbers}{lowest}", soft_wrap=True)
+    line(console, f"{name}: {sparkline(values)} {numbers}{lowest}")
 
 
 def _loss(value: object) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunesmith import SPIN_COUNT
-from tunesmith.api.results import labelled, show_answers
+from tunesmith.api.results import labelled, show_answers, text_in
 from tunesmith.api.settings import config_of, overrides_of
 from tunesmith.api.show import Document, Outcome, line, print_facts, show_next
 from tunesmith.api.sources import Data
@@ -50,7 +50,7 @@ class Demo(Outcome):
         result = self.found
         show_answers(result.summary.answers, console)
         rows = pluralize(result.after.n, "held-out row")
-        console.print(f"\nScore of the check `{result.check}` on {rows}", style="bold")
+        line(console, f"\nScore of the check `{result.check}` on {rows}", style="bold")
         for name, interval in (("before", result.before), ("after", result.after)):
             labelled(name, f"{percent(interval.mean)} ({_limits(interval)})", console=console)
         points = f"{100 * result.difference.mean:+.0f} points ({_limits(result.difference)})"
@@ -58,7 +58,7 @@ class Demo(Outcome):
         summary = result.summary
         for text in _verdict(summary.evaluation or {}):
             line(console, text)
-        console.print("\nWhat was made", style="bold")
+        line(console, "\nWhat was made", style="bold")
         cost = [pluralize(summary.steps, "step"), duration(summary.seconds)]
         if summary.tokens_per_second is not None:
             cost.append(f"{summary.tokens_per_second:,.0f} tokens/s")
@@ -107,7 +107,7 @@ def _interval(interval: "Interval") -> dict[str, object]:
 def _verdict(evaluation: Document) -> Iterator[str]:
     """The whole verdict, of which the score is a part, and its page."""
     if verdict := evaluation.get("verdict"):
-        yield f"\nVerdict: {verdict['text']}"
+        yield f"\nVerdict: {text_in(verdict)}"
     if report := evaluation.get("report"):
         yield f"report: {report}"
 
@@ -214,14 +214,12 @@ class Drafted(Outcome):
     def show(self, console: "Console") -> None:
         """Its checks with their reasons, and what comes next."""
         draft, out = self.found, self.out
-        console.print(
-            f"{out}: {pluralize(draft.rows, 'row')}, format {draft.format}", soft_wrap=True
-        )
+        line(console, f"{out}: {pluralize(draft.rows, 'row')}, format {draft.format}")
         for proposal in draft.proposals:
             line(console, f"check {proposal.check['kind']}: {proposal.remark}")
         if not draft.proposals:
-            console.print(
-                "no check: nothing in the answers suggests a rule; add one if you have it"
+            line(
+                console, "no check: nothing in the answers suggests a rule; add one if you have it"
             )
         if draft.system is not None:
             line(console, f"system prompt, proposed in the file as a comment: {draft.system}")

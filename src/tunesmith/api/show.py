@@ -6,6 +6,8 @@ import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tunesmith.core.language import localized
+
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
@@ -92,13 +94,13 @@ def sanitize(text: str) -> str:
 
 
 def line(console: "Console", text: str, *, style: str | None = None) -> None:
-    """A line that is never wrapped, so that it can be searched and copied."""
-    console.print(sanitize(text), style=style, soft_wrap=True)
+    """A message in the user's language, never wrapped, so that it can be searched and copied."""
+    console.print(sanitize(localized(text)), style=style, soft_wrap=True)
 
 
 def paragraph(console: "Console", text: str, *, style: str | None = None) -> None:
     """A message among results: between words wrapped in a terminal, in one line for `grep`."""
-    console.print(sanitize(text), style=style, soft_wrap=not console.is_terminal)
+    console.print(sanitize(localized(text)), style=style, soft_wrap=not console.is_terminal)
 
 
 def show_notes(console: "Console", messages: Iterable[str]) -> None:
@@ -111,9 +113,9 @@ def show_next(console: "Console", commands: Iterable[str], *, title: str = "\nNe
     """Commands that come next, under a title."""
     commands = list(commands)
     if commands:
-        console.print(title, style="bold")
+        console.print(localized(title), style="bold")
     for command in commands:
-        line(console, f"  {command}")
+        console.print(f"  {sanitize(command)}", soft_wrap=True)
 
 
 def print_table(
@@ -124,7 +126,9 @@ def print_table(
     numbers: Collection[str] = (),
     whole: Collection[str] = (),
 ) -> None:
-    """One line for each row; the columns in ``numbers`` are right-aligned.
+    """One line for each row, under titles in the user's language.
+
+    The columns in ``numbers`` are right-aligned.
 
     Those in ``whole`` are not broken where there is room for them; the others wrap at words.
     """
@@ -134,7 +138,7 @@ def print_table(
     for title in titles:
         is_number = title in numbers
         table.add_column(
-            title,
+            localized(title),
             justify="right" if is_number else "left",
             no_wrap=is_number or title in whole,
             overflow="fold",
@@ -152,5 +156,5 @@ def print_facts(console: "Console", facts: Iterable[tuple[str, str]]) -> None:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(max_width=FACT_WIDTH, overflow="fold")
     for name, value in facts:
-        table.add_row(name, sanitize(value))
+        table.add_row(localized(name), sanitize(localized(value)))
     console.print(table)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tunesmith
+from tunesmith.core.language import localized
 from tunesmith.core.progress import (
     Cancelled,
     Event,
@@ -149,7 +150,7 @@ def cancelling(notice: str) -> Iterator[Callable[[], bool]]:
     if not notice:
         yield never
         return
-    with finishing_first(), cancel_on_signal(notice) as asked:
+    with finishing_first(), cancel_on_signal(localized(notice)) as asked:
         yield asked
 
 

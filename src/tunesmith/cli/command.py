@@ -27,6 +27,7 @@ import tunesmith
 from tunesmith.api.show import Outcome, sanitize, standard_console
 from tunesmith.api.work import errors_folder
 from tunesmith.core.errors import OldNameWarning, TunesmithError, UsageError
+from tunesmith.core.language import localized
 from tunesmith.core.progress import Cancelled, status_of_cancel
 
 if TYPE_CHECKING:
@@ -81,8 +82,11 @@ def messages() -> "Console":
 
 
 def say(text: str, *, style: str | None = None) -> None:
-    """One message on standard error, never wrapped, so that it can be searched and copied."""
-    messages().print(sanitize(text), style=style, soft_wrap=True)
+    """One message on standard error, in the user's language.
+
+    It is never wrapped, so that it can be searched and copied.
+    """
+    messages().print(sanitize(localized(text)), style=style, soft_wrap=True)
 
 
 def command(function: Callable[P, Outcome]) -> Callable[P, None]:

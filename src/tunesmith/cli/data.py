@@ -145,7 +145,7 @@ def split(  # noqa: PLR0913  # one parameter for each flag
     """Hold out rows in two files; what is nearly the same is never on both sides.
 
     The choice depends on the rows and the seed, not on their order. Rows of JSON lines are copied
-    byte for byte, other files become JSON lines.
+    byte for byte, other files become JSON lines; mapped columns get our names and need no map then.
     """
 
 

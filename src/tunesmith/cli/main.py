@@ -16,6 +16,7 @@ from tunesmith.cli.runs import report
 from tunesmith.cli.setup import demo, doctor, init, methods
 from tunesmith.cli.train import evaluate, train
 from tunesmith.core.errors import UsageError, is_command_line
+from tunesmith.core.language import LANGUAGES, speaking
 
 app = typer.Typer(
     name="tunesmith",
@@ -69,6 +70,9 @@ def _with_new_flags(words: list[str]) -> list[str]:
     return found
 
 
+LANGUAGE_FLAG = "--language"
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"tunesmith {__version__}")
@@ -82,6 +86,15 @@ def _root(
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,
+    _language: Annotated[  # for --help: `main` takes it out of any command line
+        str | None,
+        typer.Option(
+            "--language",
+            metavar="LANGUAGE",
+            help=f"Of messages and pages: {' or '.join(LANGUAGES)}; the locale's unless "
+            "given. Anywhere on a command line.",
+        ),
+    ] = None,
 ) -> None:
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
@@ -106,9 +119,33 @@ def end_process(status: int) -> None:
 
 
 def _status(words: Sequence[str] | None) -> int:
-    given = _with_new_flags(list(sys.argv[1:] if words is None else words))
+    given = list(sys.argv[1:] if words is None else words)
     is_command_line.set(True)
     words_given.set([word for word in given if word != "--json"])
+    try:
+        given, language = _without_language(given)
+        with speaking(language):
+            return _run(_with_new_flags(given))
+    except UsageError as error:  # of --language itself
+        refuse(error, as_json="--json" in given)
+        return error.exit_status
+
+
+def _without_language(words: Sequence[str]) -> tuple[list[str], str | None]:
+    """The command line without --language, and its value; raises UsageError where it has none."""
+    rest, language = list(words), None
+    for place, word in reversed(list(enumerate(words))):
+        flag, equals, value = word.partition("=")
+        if flag == LANGUAGE_FLAG:
+            values = [value] if equals else list(words[place + 1 : place + 2])
+            if not values or not values[0]:
+                raise UsageError(f"{LANGUAGE_FLAG} takes a language, such as ko.")
+            rest[place : place + 2 - bool(equals)] = []
+            language = language or values[0]
+    return rest, language
+
+
+def _run(given: list[str]) -> int:
     try:
         status = app(args=given, prog_name="tunesmith", standalone_mode=False)
     except typer.Abort:

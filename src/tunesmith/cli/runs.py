@@ -11,11 +11,11 @@ from tunesmith.cli.command import Root, calls
 @calls("write_report")
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's or a comparison's folder.")],
-    language: Annotated[
-        str, typer.Option(metavar="LANGUAGE", help="Of the page: en or ko.")
-    ] = "en",
 ) -> None:
-    """Did it work? One HTML file, report.html in the folder, that loads nothing from anywhere."""
+    """Did it work? One HTML file, report.html in the folder, that loads nothing from anywhere.
+
+    --language ko makes a Korean page.
+    """
 
 
 app = typer.Typer(help="The history of runs.")

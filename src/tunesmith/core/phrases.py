@@ -8,7 +8,8 @@ from typing import cast
 
 import yaml
 
-DEFAULT = "en"
+from tunesmith.core.language import DEFAULT, with_particles
+
 Tree = Mapping[str, "str | Tree"]
 
 
@@ -69,7 +70,8 @@ class Phrases:
             phrase = phrase["one" if count == 1 and "one" in phrase else "other"]
         if not isinstance(phrase, str):
             raise KeyError(key)
-        return phrase.format(count="" if count is None else f"{count:,}", **values)
+        said = phrase.format(count="" if count is None else f"{count:,}", **values)
+        return with_particles(said) if self.language == "ko" else said
 
     def _find(self, key: str) -> "str | Tree | None":
         found: str | Tree | None = self.phrases

@@ -69,10 +69,19 @@ class Note:
 
 @dataclass(slots=True)
 class RowNotes:
-    """Collects what is wrong with one row, and what was noticed in it."""
+    """Collects what is wrong with one row, and what was noticed in it.
 
+    ``names``: our column -> what the file calls it, where that is another name.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
     problems: list[Fault] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+
+    def called(self, column: str) -> str:
+        """A column of ours as a user finds it: `"completion"`, `"답변" (completion)`."""
+        theirs = self.names.get(column, column)
+        return f'"{theirs}"' if theirs == column else f'"{theirs}" ({column})'
 
     def problem(self, code: str, message: str, *, remedy: str) -> None:
         """What is wrong with the row, and how to fix it."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, pairwise
 from pathlib import Path
+from types import MappingProxyType
 
 from tunesmith.config.run import EMPTY
 from tunesmith.core.phrases import nearest
@@ -20,23 +21,31 @@ ROLES = ("system", "user", "assistant", "tool")
 NEAR_NAMES = {**SYNONYMS, **OTHER_NAMES, "customer": "user", "agent": "assistant"}
 
 
-def check(conversation: Conversation) -> list[Fault]:
-    """Everything that keeps the conversation from being trained on."""
+def check(
+    conversation: Conversation, columns: Mapping[str, str] = MappingProxyType({})
+) -> list[Fault]:
+    """Everything that keeps the conversation from being trained on.
+
+    ``columns``: role -> the column in which the last message of that role is, as a user finds it.
+    """
     messages = conversation.messages
     if conversation.is_text:
-        return list(_texts(conversation))
-    problems = [*_texts(conversation), *_unknown_roles(messages)]
+        return list(_texts(conversation, columns))
+    problems = [*_texts(conversation, columns), *_unknown_roles(messages)]
     if all(message.role in ROLES for message in messages):
         problems += [*_order(messages), *_results(messages), *_targets(conversation)]
     return problems
 
 
-def _texts(conversation: Conversation) -> Iterator[Fault]:
+def _texts(conversation: Conversation, columns: Mapping[str, str]) -> Iterator[Fault]:
+    last = {message.role: number for number, message in enumerate(conversation.messages, start=1)}
     for number, message in enumerate(conversation.messages, start=1):
         # An empty system prompt keeps templates from writing their own.
         may_be_empty = message.tool_calls or message.role in ("system", "tool")
         if not message.content.strip() and not may_be_empty:
-            what = f"message {number} ({message.role}) has no content."
+            column = columns.get(message.role) if last[message.role] == number else None
+            who = f"message {number} ({message.role}) has no content."
+            what = f"the column {column} is empty." if column else who
             yield Fault(EMPTY, what, WRITE_OR_DROP)
         yield from _half_characters(texts_of(message), f"message {number} ({message.role}) holds")
     yield from _half_characters(texts_in(conversation.tools), "the tools hold")
@@ -238,15 +247,24 @@ def parse_record(record: Record, layout: Layout) -> Parsed[Conversation]:
     if record.values is None or layout.format is None:
         fault = record.fault(layout.file)
         return Parsed(None, record.line, (fault,) if fault else (), noticed)
-    notes, where = RowNotes(), record.file or layout.file
-    parsed = _parsed(record.values, FORMATS[layout.format], layout.columns, notes)
+    format, where = FORMATS[layout.format], record.file or layout.file
+    notes = RowNotes(names=format.names_in(record.values, layout.columns))
+    parsed = _parsed(record.values, format, layout.columns, notes)
     conversation = replace(parsed, file=where, line=record.line)
-    problems = notes.problems or check(conversation)
+    problems = notes.problems or check(conversation, _columns_of_roles(format, layout, notes))
     if layout.drop_empty and problems and all(each.code == EMPTY for each in problems):
         return Parsed(None, record.line, (), (*noticed, DROPPED_EMPTY))
     faults = tuple(problem.at(where, record.line) for problem in problems)
     sound = None if problems else with_system_message(conversation, layout.system)
     return Parsed(sound, record.line, faults, (*noticed, *notes.notes))
+
+
+def _columns_of_roles(format: Format, layout: Layout, notes: RowNotes) -> dict[str, str]:
+    """Where columns are mapped to those of a question and its answer: which is whose."""
+    asked, *rest = format.columns
+    if not layout.columns or not rest:
+        return {}
+    return {"user": notes.called(asked), "assistant": notes.called(rest[-1])}
 
 
 def empty_rows(notes: Iterable[Note]) -> int:

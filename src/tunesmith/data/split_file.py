@@ -14,11 +14,12 @@ from tunesmith.core.errors import DataError
 from tunesmith.core.files import replace_folder
 from tunesmith.data.faults import Fault, Faults, Note, RowReport, refuse
 from tunesmith.data.files.json_text import lines_to_copy
-from tunesmith.data.formats.layout import shown
+from tunesmith.data.formats.layout import TOOL_COLUMNS, renamed, shown
+from tunesmith.data.formats.table import FORMATS
 from tunesmith.data.quality.text import digest
-from tunesmith.data.read import SourceRequest, open_records, parse_record
+from tunesmith.data.read import Layout, SourceRequest, open_records, parse_record
 from tunesmith.data.records import exists, read_records
-from tunesmith.data.rows import Conversation, is_of_a_list
+from tunesmith.data.rows import Conversation, Record, is_of_a_list
 from tunesmith.data.split import Groups, Prompts, choose_held
 from tunesmith.data.token_cache import Content, content_of
 
@@ -57,7 +58,18 @@ def write_sides(
 
 
 def _rows(asked: SourceRequest) -> Iterator[bytes]:
-    """Each row with its line's end, in the order in which they are read."""
+    """Each row with its line's end, in the order in which they are read.
+
+    Where columns are mapped, by the user or by their headings, rows have our names for them.
+    """
+    layout, _, mapped = open_records(asked)
+    if layout.columns:
+        yield from (
+            _as_json(under_our_names(record, layout))
+            for record in mapped
+            if record.values is not None
+        )
+        return
     text = lines_to_copy(asked.file, asked.options)
     if text is None:
         records = read_records(asked.file, asked.reading)
@@ -66,6 +78,29 @@ def _rows(asked: SourceRequest) -> Iterator[bytes]:
     for _, raw in text.lines():
         if not isinstance(raw, Fault) and raw.strip():
             yield raw if raw.endswith(b"\n") else raw + b"\n"
+
+
+PAIRS = {"query-response", "alpaca"}  # formats that are written as pairs or as messages
+_COLUMNS = {name for format in FORMATS.values() for name in (*format.columns, *format.optional)}
+
+
+def under_our_names(record: Record, layout: Layout) -> dict[str, object]:
+    """A row as it can be read without a map: prompt and completion, messages, or as its format is.
+
+    Columns that are not used stay, unless one has the name of a column that another format uses.
+    """
+    format = FORMATS[str(layout.format)]
+    values = format.named(renamed(record.values or {}, layout.columns))
+    rest = {name: value for name, value in values.items() if name not in _COLUMNS}
+    conversation = parse_record(record, layout).value
+    if format.name not in PAIRS or conversation is None:
+        return {name: value for name, value in values.items() if format.uses(name)} | rest
+    tools = {name: values[name] for name in TOOL_COLUMNS if values.get(name)}
+    turns = [(message.role, message.content) for message in conversation.messages]
+    if [role for role, _ in turns] == ["user", "assistant"]:
+        return {"prompt": turns[0][1], "completion": turns[1][1]} | tools | rest
+    messages = [{"role": role, "content": content} for role, content in turns]
+    return {"messages": messages} | tools | rest
 
 
 def _as_json(row: dict[str, object]) -> bytes:
@@ -96,7 +131,8 @@ class SplitSettings:
 class SplitDone:
     """The two files, their rows, and how many groups of rows were kept together.
 
-    ``strata`` counts the rows on both sides of each value, where there are any.
+    ``strata`` counts the rows on both sides of each value, where there are any. ``is_mapped``: the
+    columns had other names than ours, which they have now.
     """
 
     train: Path
@@ -106,6 +142,7 @@ class SplitDone:
     largest: int
     strata: dict[str, tuple[int, int]]
     notes: tuple[Note, ...]
+    is_mapped: bool = False
 
     def to_json(self) -> dict[str, object]:
         """The document of `data split --json`."""
@@ -123,6 +160,8 @@ class SplitDone:
 
 def split_data(settings: SplitSettings) -> SplitDone:
     """Write both files into a new folder; rows of JSON lines stay as they are, byte for byte.
+
+    Where columns are mapped the rows have our names for them, and need no map any more.
 
     Raises DataError where the folder is there, a column is missing, or one side would be empty,
     and FaultyData for a file that a run would refuse.
@@ -148,6 +187,7 @@ def split_data(settings: SplitSettings) -> SplitDone:
         largest=int(groups.sizes.max()),
         strata=_counted(strata, held),
         notes=(*seen.notes, *groups.notes),
+        is_mapped=seen.is_mapped,
     )
 
 
@@ -163,6 +203,7 @@ class _Seen:
     prompts: Prompts
     kept: Sequence[bool]
     notes: tuple[Note, ...]
+    is_mapped: bool
 
 
 def _seen(settings: SplitSettings) -> _Seen:
@@ -195,7 +236,7 @@ def _seen(settings: SplitSettings) -> _Seen:
         keys.append(digest(*said))
     refuse(report.faults)
     refuse(_once(lacking.faults, rows=len(keys)))
-    return _Seen(values, keys, prompts, kept, report.notes)
+    return _Seen(values, keys, prompts, kept, report.notes, bool(layout.columns))
 
 
 def _once(lacking: Faults, *, rows: int) -> Faults:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from tunesmith.core.errors import RunError
 from tunesmith.core.numbers import bytes_text, clock, limits_text, percent
 from tunesmith.core.phrases import DEFAULT, Phrases
+from tunesmith.evaluation.findings import words_in
+from tunesmith.evaluation.plain_verdict import plain_text
 from tunesmith.report.page import PHRASES, Section, page, text_in
 from tunesmith.report.plot import (
     COLOURS,
@@ -155,12 +157,13 @@ def comparison_page(path: Path, *, language: str = DEFAULT) -> str:
         words,
         title=words.phrase("comparison-title", name=path.resolve().name),
         goal=first.config.get("goal") if first else None,
-        sections=[s for s in _sections(document, points, words) if s.plots or s.texts],
+        sections=[s for s in _sections(document, points, words) if s.has_content],
         header=[words.phrase(f"column.{key}") for key in COLUMNS],
         rows=[_row(run, records[str(run["name"])], words) for run in runs],
         verdicts=[
-            (str(run["name"]), _answer(records[str(run["name"])]), _verdict(records, run, words))
+            (name, _answer(records[name]), _plain(records[name], words), text)
             for run in runs
+            for name, text in [(str(run["name"]), _verdict(records, run, words))]
         ],
         commands="\n".join(_commands(path, records)),
     )
@@ -175,6 +178,10 @@ def _commands(path: Path, records: Mapping[str, Records]) -> Iterator[str]:
 
 def _answer(records: Records) -> str:
     return str((records.evaluation.get("verdict") or {}).get("answer", "none"))
+
+
+def _plain(records: Records, words: Phrases) -> str:
+    return plain_text(records.evaluation, words_in(words.language))
 
 
 def _verdict(records: Mapping[str, Records], run: Document, words: Phrases) -> str:

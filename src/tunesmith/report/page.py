@@ -30,6 +30,11 @@ class Section:
     texts: Sequence[str] = ()
     folded: Sequence[str] = ()  # what the plots show, in words
 
+    @property
+    def has_content(self) -> bool:
+        """Whether there is anything in it."""
+        return bool(self.plots or self.texts or self.folded)
+
 
 def page(
     template: str, words: Phrases, *, title: str, goal: str | None = None, **values: Any

@@ -6,8 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tunesmith.core.numbers import bytes_text, clock
+from tunesmith.core.language import localized
+from tunesmith.core.numbers import bytes_text, clock, percent
 from tunesmith.core.phrases import DEFAULT, Phrases
+from tunesmith.evaluation.findings import words_in
+from tunesmith.evaluation.plain_verdict import plain_text
 from tunesmith.evaluation.verdict import part_of
 from tunesmith.methods import table
 from tunesmith.report.answers import shown_answers
@@ -30,7 +33,8 @@ def result_notes(evaluation: Mapping[str, Any], words: Phrases) -> Iterator[str]
         if cut := values.get("cut"):
             yield words.phrase("arms.cut", cut, arm=_arm(arm, words), of=evaluation.get("rows"))
     for arm, why in (evaluation.get("left_out") or {}).items():
-        yield words.phrase("arms.left-out", arm=_arm(arm, words), why=why)
+        said = localized(str(why), words.language)
+        yield words.phrase("arms.left-out", arm=_arm(arm, words), why=said)
 
 
 def cost_notes(evaluation: Mapping[str, Any], words: Phrases) -> Iterator[str]:
@@ -73,10 +77,11 @@ def run_page(records: Records, *, language: str = DEFAULT) -> str:
         title=words.phrase("page-title", run=records.path.resolve().name),
         goal=records.config.get("goal"),
         answer=verdict.get("answer", "none"),
+        plain=plain_text(evaluation, words_in(language)),
         verdict=text_in(verdict, language) or _not_evaluated(records, words),
         finding=_finding(evaluation, language),
         facts=list(_facts(records, words)),
-        sections=[s for s in _sections(records, words) if s.plots or s.texts],
+        sections=[s for s in _sections(records, words) if s.has_content],
         rows=rows,
         all_rows=len(records.answers),
         printed=sum(row.is_printed for row in rows),
@@ -85,7 +90,7 @@ def run_page(records: Records, *, language: str = DEFAULT) -> str:
             (key, groups[key]) for key in ("worse", "fails", "better", "passes") if groups[key]
         ],
         commands="\n".join(_commands(records)),
-        notices=records.notices,
+        notices=[localized(notice, language) for notice in records.notices],
         config=records.config_text,
         environment=json.dumps(records.environment, indent=2, ensure_ascii=False),
     )
@@ -125,10 +130,10 @@ def _sections(records: Records, words: Phrases) -> Iterator[Section]:
     yield Section("result", [*plots, *confusion_plots(evaluation, words)], notes)
     scale = text_in(part_of(evaluation, "scale"), language)
     plots = list(forgetting_plots(evaluation, words))
-    yield Section("forgetting", plots, [scale] if scale else [])
+    yield Section("forgetting", plots, folded=[scale] if scale else [])
     texts = [text] if (text := text_in(evaluation.get("consistency"), language)) else []
     plots = list(consistency_plots(evaluation, words))
-    yield Section("consistency", plots, [] if plots else texts, texts if plots else [])
+    yield Section("consistency", plots, folded=texts)
     costs = list(cost_notes(evaluation, words))
     yield Section("requests", list(request_plots(evaluation, words)), costs)
     yield Section("learning", [learning] if learning else [])
@@ -147,7 +152,9 @@ def _facts(records: Records, words: Phrases) -> Iterator[tuple[str, str]]:
     if names:
         yield words.phrase("fact.data"), ", ".join(names)
     if asked := (records.evaluation.get("about") or {}).get("data"):
-        yield words.phrase("fact.asked"), str(asked)
+        is_share = isinstance(asked, float)
+        held = words.phrase("fact.held", share=percent(asked)) if is_share else str(asked)
+        yield words.phrase("fact.asked"), held
     if "steps" in summary:
         yield words.phrase("fact.steps"), f"{summary['steps']:,}"
     if "seconds" in summary:

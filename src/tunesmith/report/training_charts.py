@@ -52,7 +52,7 @@ def learning_plot(records: Records, words: Phrases) -> Plot | None:
         alt=words.phrase(
             "learning.alt", first=f"{losses[0]:.3f}", last=last, steps=f"{steps[-1]:,}"
         ),
-        header=[words.phrase("learning.x"), words.phrase("learning.held")],
+        header=[words.phrase("learning.x"), words.phrase("learning.unit")],
         rows=[(f"{step:,}", f"{loss:.4f}") for step, loss in held],
     )
 

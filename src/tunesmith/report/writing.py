@@ -4,25 +4,22 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tunesmith.core import files
-from tunesmith.core.errors import UsageError
-from tunesmith.core.phrases import DEFAULT, languages
+from tunesmith.core.language import current_language, require_language
 from tunesmith.core.progress import Event, Notice
 from tunesmith.report.comparison_page import comparison_page, is_comparison
 from tunesmith.report.conflicts_page import conflicts_page
-from tunesmith.report.page import PHRASES
 from tunesmith.report.run_page import run_page
 from tunesmith.runs.evaluation_files import REPORT
 from tunesmith.runs.history import read_records
 
 
-def write_report(path: Path, *, language: str = DEFAULT) -> Path:
+def write_report(path: Path, *, language: str | None = None) -> Path:
     """Write `report.html` into a run's or a comparison's folder; the file comes back.
 
-    Raises RunError for a folder that holds neither, UsageError for an unknown language.
+    It is in the ``language``, or the one that people are addressed in. Raises RunError for a folder
+    that holds neither, UsageError for an unknown language.
     """
-    if language not in languages(PHRASES):
-        known = ", ".join(languages(PHRASES))
-        raise UsageError(f"There are no reports in `{language}`.", remedy=f"Take one of: {known}.")
+    language = current_language() if language is None else require_language(language)
     if is_comparison(path):
         text = comparison_page(path, language=language)
     else:
@@ -43,5 +40,5 @@ def draw_report(path: Path, emit: Callable[[Event], None]) -> None:
 
 def write_page(document: Mapping[str, object], path: Path) -> Path:
     """Write the page of a `Found.to_json` to ``path``; RunError where that cannot be written."""
-    files.write_text(path, conflicts_page(document))
+    files.write_text(path, conflicts_page(document, language=current_language()))
     return path

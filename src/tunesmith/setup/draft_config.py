@@ -24,7 +24,7 @@ from tunesmith.data.formats.columns import PLAIN_TEXT
 from tunesmith.data.read import DROPPED_EMPTY, ReadResult, scan_source
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.runs.enough import few_of_rows
-from tunesmith.runs.rows import source_request
+from tunesmith.runs.inputs import source_request
 from tunesmith.setup.proposal import Proposal
 from tunesmith.setup.proposals import Proposals, propose
 

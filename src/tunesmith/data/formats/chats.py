@@ -30,14 +30,16 @@ KNOWN_KEYS = {"role", "content", "weight", "train", "name", "tool_call_id", *CAL
 def parse_messages(values: object, notes: RowNotes, *, column: str) -> list[Message]:
     """The messages of a list; what is wrong with it goes into ``notes``."""
     if not isinstance(values, list):
-        what = f'"{column}" must be a list of messages, this is {kind_of(values)}.'
+        what = f"{notes.called(column)} must be a list of messages, this is {kind_of(values)}."
         remedy = 'Write it as [{"role": "user", "content": "..."}, ...].'
         notes.problem("wrong_type", what, remedy=remedy)
         return []
     if not values:
-        notes.problem("empty", f'"{column}" is an empty list.', remedy="Remove the row.")
+        notes.problem(
+            "empty", f"{notes.called(column)} is an empty list.", remedy="Remove the row."
+        )
     found = (
-        _message(value, notes, place=f'message {number} of "{column}"')
+        _message(value, notes, place=f"message {number} of {notes.called(column)}")
         for number, value in enumerate(values, start=1)
     )
     return [message for message in found if message is not None]

@@ -110,9 +110,9 @@ def parse_side(value: object, notes: RowNotes, *, column: str, role: str) -> lis
         return [Message(role, text)]
     if isinstance(value, list):
         return parse_messages(value, notes, column=column)
-    if note_if_missing(value, f'"{column}"', notes):
+    if note_if_missing(value, notes.called(column), notes):
         return []
-    what = f'"{column}" must be text or a list of messages, this is {kind_of(value)}.'
+    what = f"{notes.called(column)} must be text or a list of messages, this is {kind_of(value)}."
     notes.problem("wrong_type", what, remedy="Write it as text.")
     return []
 
@@ -154,17 +154,19 @@ def _choices(given: object, notes: RowNotes) -> tuple[list[str], list[str]]:
         value, labels = value["text"], value.get("label", [])
     texts = _texts(value, notes)
     if texts == []:
-        notes.problem("empty", '"choices" is an empty list.', remedy="Remove the row.")
+        notes.problem(
+            "empty", f"{notes.called('choices')} is an empty list.", remedy="Remove the row."
+        )
     return texts or [], _texts(labels, notes) or []
 
 
 def _texts(values: object, notes: RowNotes) -> list[str] | None:
     if not isinstance(values, list):
-        what = f'"choices" must be a list of texts, this is {kind_of(values)}.'
+        what = f"{notes.called('choices')} must be a list of texts, this is {kind_of(values)}."
     elif all(isinstance(value, str) for value in values):
         return values
     else:
-        what = '"choices" holds other things than texts.'
+        what = f"{notes.called('choices')} holds other things than texts."
     notes.problem("wrong_type", what, remedy='Write it as ["...", "..."].')
     return None
 
@@ -180,16 +182,17 @@ def _gold(value: object, texts: list[str], labels: list[str], notes: RowNotes) -
     if name in by_place and (is_number or name not in texts or by_place[name] == name):
         return by_place[name]
     if name in by_place:
-        what = f'"gold" is {value!r}: the place of {by_place[name]!r:.80}, or that choice itself.'
+        what = f"{notes.called('gold')} is {value!r}: the place of {by_place[name]!r:.80}, "
+        what += "or that choice itself."
         remedy = "Write JSON lines, where the number is a place, or give the choices labels."
     elif not is_number and name in texts:
         return name
     elif by_place:
         known = f"{len(texts)} choices (0 to {len(texts) - 1})"
-        what = f'"gold" must be the place of one of {known}, not {value!r:.80}.'
+        what = f"{notes.called('gold')} must be the place of one of {known}, not {value!r:.80}."
         remedy = "Count the choices from 0."
     else:
-        what = f'"gold" must be one of the labels, not {value!r:.80}.'
+        what = f"{notes.called('gold')} must be one of the labels, not {value!r:.80}."
         remedy = f"Write one of {', '.join(labels):.80}."
     notes.problem("wrong_gold", what, remedy=remedy)
     return ""

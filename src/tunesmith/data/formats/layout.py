@@ -64,6 +64,11 @@ class Format:
         ours = {name: self.synonyms[name] for name in theirs if self.synonyms[name] not in row}
         return {ours.get(name, name): value for name, value in row.items()}
 
+    def names_in(self, row: Row, columns: Mapping[str, str]) -> dict[str, str]:
+        """Our column -> its name in the row, by the map or as a synonym, where that is another."""
+        synonyms = {ours: theirs for theirs, ours in self.synonyms.items() if theirs in row}
+        return {ours: name for ours, name in synonyms.items() if ours not in row} | dict(columns)
+
     def read(self, row: Row, notes: RowNotes) -> Conversation:
         """The conversation of a row under our names, with its tools."""
         conversation = self.parse(row, notes)
@@ -79,7 +84,7 @@ def optional_text(row: Row, column: str, notes: RowNotes) -> str:
     value = row.get(column)
     if value is None or isinstance(value, str):
         return value or ""
-    what = f'"{column}" must be text, this is {kind_of(value)}.'
+    what = f"{notes.called(column)} must be text, this is {kind_of(value)}."
     notes.problem("wrong_type", what, remedy="Write it as text, or leave it out.")
     return ""
 
@@ -89,11 +94,11 @@ def needed_text(row: Row, column: str, notes: RowNotes) -> str:
     value = row[column]
     if isinstance(value, str):
         return value
-    if note_if_missing(value, f'"{column}"', notes):
+    if note_if_missing(value, notes.called(column), notes):
         return ""
     if column in ANSWERS and (text := number_as_text(value, column, notes)) is not None:
         return text
-    what = f'"{column}" must be text, this is {kind_of(value)}.'
+    what = f"{notes.called(column)} must be text, this is {kind_of(value)}."
     notes.problem("wrong_type", what, remedy="Write it as text.")
     return ""
 
@@ -114,7 +119,7 @@ def number_as_text(value: object, column: str, notes: RowNotes) -> str | None:
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
-    notes.note("numbers_as_text", f'numbers in "{column}" are read as their text')
+    notes.note("numbers_as_text", f"numbers in {notes.called(column)} are read as their text")
     return str(int(value)) if value == int(value) else str(value)
 
 
@@ -132,7 +137,7 @@ def opening(row: Row, notes: RowNotes) -> list[Message]:
     if history is None or history == "":
         return messages
     if not isinstance(history, list):
-        what = f'"history" must be a list of pairs, this is {kind_of(history)}.'
+        what = f"{notes.called('history')} must be a list of pairs, this is {kind_of(history)}."
         notes.problem("wrong_type", what, remedy='Write it as [["question", "answer"], ...].')
         return messages
     for number, pair in enumerate(history, start=1):
@@ -162,11 +167,11 @@ def parse_tools(row: Row, notes: RowNotes) -> tuple[Tool, ...]:
         if not value:
             continue
         if not isinstance(value, list):
-            what = f'"{column}" must be a list of tools, this is {kind_of(value)}.'
+            what = f"{notes.called(column)} must be a list of tools, this is {kind_of(value)}."
             notes.problem("wrong_type", what, remedy=TOOL_SHAPE)
             continue
         for number, item in enumerate(value, start=1):
-            tool = _tool(item, notes, place=f'tool {number} of "{column}"')
+            tool = _tool(item, notes, place=f"tool {number} of {notes.called(column)}")
             tools += [] if tool is None else [tool]
     return tuple(tools)
 

@@ -17,6 +17,7 @@ from tunesmith.data.formats.columns import (
     QUERY_RESPONSE,
     refusal,
 )
+from tunesmith.data.formats.headings import part_named, with_headings
 from tunesmith.data.formats.layout import (
     FLAG,
     NEAR,
@@ -78,10 +79,11 @@ def choose_format(
         return FormatChoice(problems=(Fault("unknown_format", what, f"Known: auto, {known}."),))
     asked = list(FORMATS.values()) if name == "auto" else [FORMATS[name]]
     found = list(dict.fromkeys(column for row in rows for column in row))
-    if columns and (problems := list(_unknown_names(columns, asked, found))):
-        return FormatChoice(problems=tuple(problems))
-    if not rows:
-        return FormatChoice()
+    problems = tuple(_unknown_names(columns, asked, found))
+    if not problems:
+        columns, problems = with_headings(rows, columns, asked)
+    if problems or not rows:
+        return FormatChoice(problems=problems)
     if problem := _counted_header(rows[0], columns) if columns and not is_named else None:
         return FormatChoice(problems=(problem,))
     format, problem = (asked[0], None) if len(asked) == 1 else _recognized(rows, columns)
@@ -90,8 +92,8 @@ def choose_format(
         if is_unknown and (reason := _looks_like_row(rows)):
             return FormatChoice(problems=(_no_header(rows, reason),))
     needing = asked if format is None else [format]
-    if columns and (problems := list(_absent(columns, found, needing))):
-        return FormatChoice(problems=tuple(problems))
+    if problems := tuple(_absent(columns, found, needing)):
+        return FormatChoice(problems=problems)
     if format is None:
         return FormatChoice(problems=(problem,) if problem else ())
     own = resolved(columns, format) if columns else {}
@@ -273,7 +275,8 @@ def _mapping_remedy(found: Sequence[str]) -> str:
 
 def _is_known(name: object) -> bool:
     """Whether a cell is what some format calls a column."""
-    return isinstance(name, str) and " ".join(name.split()).casefold() in KNOWN
+    is_ours = isinstance(name, str) and " ".join(name.split()).casefold() in KNOWN
+    return is_ours or part_named(name) is not None
 
 
 def _looks_like_row(rows: Sequence[Row]) -> str | None:

@@ -1,0 +1,68 @@
+"""What a verdict says to someone who reads no intervals: numbers of a hundred, and its reasons."""
+
+import pytest
+
+from tunesmith.evaluation.findings import words_in
+from tunesmith.evaluation.plain_verdict import plain_text
+
+
+def document(scores, *, n=50, reasons=("better",), probes=(), **verdict):
+    return {
+        "verdict": {"check": "polite", "reasons": list(reasons), "against": "base", **verdict},
+        "arms": {
+            arm: {"checks": {"polite": {"score": score, "n": n}}} for arm, score in scores.items()
+        },
+        "forgetting": [{"probe": probe, "outcome": outcome} for probe, outcome in probes],
+    }
+
+
+def test_a_clear_gain_is_said_in_numbers_of_a_hundred():
+    found = document({"base": 0.1, "tuned": 0.8}, probes=[("wikitext", "kept")])
+    assert plain_text(found, words_in("en")) == (
+        "Of 100 answers about 80 pass now. Before training about 10 did. That is more than chance "
+        "would bring. What was measured besides is as good as before."
+    )
+    assert plain_text(found, words_in("ko")) == (
+        "답변 100개 중 약 80개가 검사를 통과합니다. 학습 전에는 약 10개였습니다. "
+        "우연으로 보기 어려운 차이입니다. 함께 재어 본 다른 능력은 그대로입니다."
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (
+            document({"base": 0.5, "tuned": 0.5}, n=6, reasons=["too-few-rows"], rows_needed=40),
+            "질문을 6개만 물어서 우연일 수 있습니다. 약 40개를 물으면 분명해집니다.",
+        ),
+        (
+            document({"base": 0.5, "tuned": 0.5}, n=6, reasons=["too-few-rows"]),
+            "질문을 6개만 물어서 우연일 수 있습니다.",
+        ),
+        (document({"base": 0.5, "tuned": 0.4}, reasons=["not-better"]), "나아진 것이 아닙니다."),
+        (document({"base": 0.25, "tuned": 0.456}), "100점 만점에 약 46점입니다."),
+        (
+            document({"base": 0.1, "prompted": 0.4, "tuned": 0.5}, against="prompted"),
+            "지시문을 붙인 원본 모델은 약 40개입니다.",
+        ),
+        (
+            document({"base": 0.1, "tuned": 0.5}, changed={"json": -1, "style": 1}),
+            "다른 검사는 나빠졌습니다: `json`.",
+        ),
+        (
+            document({"base": 0, "tuned": 1}, probes=[("piqa", "forgotten"), ("arc", "unclear")]),
+            "다른 것은 나빠졌습니다: `piqa`. `arc`가 나빠졌는지는 분명하지 않습니다.",
+        ),
+        (document({"base": 0.1, "tuned": 0.5}), "다른 것이 나빠졌는지는 재지 않았습니다."),
+    ],
+)
+def test_each_reason_has_its_sentence(found, said):
+    assert said in plain_text(found, words_in("ko"))
+    assert plain_text(found, words_in("en"))
+
+
+@pytest.mark.parametrize(
+    "found", [{}, {"verdict": {"answer": "cannot-tell"}}, document({"base": 0.5})]
+)
+def test_without_a_tuned_score_there_is_nothing_to_say(found):
+    assert plain_text(found, words_in("ko")) == ""
