@@ -182,12 +182,14 @@ class Drafted(Outcome):
 
     @property
     def notes(self) -> Sequence[str]:
-        """The faults for which a run refuses the data, the first of them, and what lists all."""
+        """What the default base does not read, and the first faults for which a run refuses."""
+        unread = [f"note: {self.found.unread}"] * bool(self.found.unread)
         faults = self.found.faults
         if not faults:
-            return ()
+            return unread
         more = [f"  ... and {len(faults) - SHOWN_FAULTS:,} more"] * (len(faults) > SHOWN_FAULTS)
         return (
+            *unread,
             f"note: {pluralize(len(faults), 'fault')}, for which a run refuses this data:",
             *(f"  {fault}" for fault in faults[:SHOWN_FAULTS]),
             *more,
@@ -203,6 +205,7 @@ class Drafted(Outcome):
             "rows": draft.rows,
             "checks": [{**each.check, "reason": each.reason} for each in draft.proposals],
             "faults": len(draft.faults),
+            "language_fit": draft.unread or None,
         }
 
     def show(self, console: "Console") -> None:

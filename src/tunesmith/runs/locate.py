@@ -11,6 +11,7 @@ from tunesmith.config.methods import needs_four_bit
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import AdapterError
 from tunesmith.models.catalog import find_entry
+from tunesmith.models.hub_bases import find_hub_base
 from tunesmith.runs.folder import RunFolder
 
 BASE = "base"
@@ -167,7 +168,7 @@ def _of_adapter(folder: Path) -> LocatedTarget:
 
 def _base(written: str, origin: Origin) -> str:
     """What to load: a short name, which is the same base everywhere; else what is here."""
-    if find_entry(origin.base) is not None:
+    if find_entry(origin.base) is not None or find_hub_base(origin.base) is not None:
         return origin.base
     is_here = Path(written).exists() or not Path(origin.base).expanduser().exists()
     return written if is_here else origin.base

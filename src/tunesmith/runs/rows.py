@@ -33,6 +33,7 @@ from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.methods import table
 from tunesmith.methods.virtual_tokens import narrow_layers
 from tunesmith.models.cache import cache_root
+from tunesmith.runs.language_fit import language_notes
 
 Item = TypeVar("Item")
 
@@ -309,7 +310,11 @@ def report_rows(
     )
     method = config.method
     few = few_rows(len(rows.train), method.kind, enough=table.of(method).min_rows)
-    for note in (*few, *rows.train.notes):
+    tokenizer = loaded.tokenizer(adapter)
+    unread = language_notes(
+        rows.sample, config.model, tokenizer, device=config.device, loaded=loaded
+    )
+    for note in (*unread, *few, *rows.train.notes):
         progress.notice(note.code, f"{note.message} ({pluralize(note.count, 'row')})")
     lengths = np.concatenate([part.lengths for part in (rows.train, rows.held) if part])
     for narrow in narrow_layers(loaded.engine, adapter):

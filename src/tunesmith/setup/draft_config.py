@@ -20,6 +20,10 @@ from tunesmith.core.numbers import pluralize
 from tunesmith.data.faults import Fault, Faults, refuse
 from tunesmith.data.read import ReadResult, scan
 from tunesmith.data.records import options_of
+from tunesmith.data.rows import Conversation
+from tunesmith.models.catalog import find_entry
+from tunesmith.runs.inspect_data import open_tokenizer
+from tunesmith.runs.language_fit import language_notes, unpublished_language
 from tunesmith.setup.proposals import Proposal, propose_checks
 
 COLUMN, WIDTH = 34, 92
@@ -37,6 +41,8 @@ class Draft:
     rows: int
     proposals: tuple[Proposal, ...]
     faults: tuple[Fault, ...]
+    unread: str = ""
+    """That the default base hardly reads the language of the rows, and which bases do."""
 
 
 def draft_config(settings: DataSettings) -> Draft:
@@ -54,8 +60,23 @@ def draft_config(settings: DataSettings) -> Draft:
     assert reading.format is not None
     proposals = tuple(propose_checks(reading.conversations))
     given = settings.model_dump(exclude_unset=True) | {"format": reading.format}
-    text = "\n".join(_lines(given, reading, proposals)) + "\n"
-    return Draft(text, reading.format, reading.rows, proposals, reading.faults)
+    unread = _unread(reading.conversations)
+    lines = _lines(given, reading, proposals, unread)
+    text = "\n".join(lines) + "\n"
+    return Draft(text, reading.format, reading.rows, proposals, reading.faults, unread)
+
+
+def _unread(rows: Sequence[Conversation]) -> str:
+    """What there is to say of the rows' language and the default base, which is not fetched here.
+
+    Its tokens are counted where it is in the cache.
+    """
+    model = str(_default(RunConfig.model_fields["model"]))
+    entry = find_entry(model)
+    if entry is None or not entry.cached:
+        return unpublished_language(rows, model)
+    notes = language_notes(rows, model, open_tokenizer(model).tokenizer)
+    return notes[0].message if notes else ""
 
 
 def write_draft(draft: Draft, out: Path) -> None:
@@ -70,7 +91,7 @@ def write_draft(draft: Draft, out: Path) -> None:
 
 
 def _lines(
-    data: Mapping[str, object], reading: ReadResult, proposals: Sequence[Proposal]
+    data: Mapping[str, object], reading: ReadResult, proposals: Sequence[Proposal], unread: str
 ) -> Iterator[str]:
     yield f"# Drawn from {reading.file}: {pluralize(reading.rows, 'row')}, format {reading.format}."
     if len(reading.conversations) == MAX_ROWS:
@@ -78,7 +99,10 @@ def _lines(
     yield "# A key after `#` has its default value. Any key can also be given"
     yield "# as a flag: tunesmith train CONFIG --train.epochs 2"
     yield ""
-    yield from _section(RunConfig, {}, indent="")
+    for line in _section(RunConfig, {}, indent=""):
+        if line.startswith("model:") and unread:
+            yield from (f"# {each}" for each in textwrap.wrap(_sentence(unread), WIDTH))
+        yield line
     yield "\ndata:"
     yield from _section(DataSettings, data, indent="  ")
     yield "\nmethod:  # `tunesmith methods` shows the others"
@@ -89,6 +113,10 @@ def _lines(
     yield "\nevaluate:"
     yield from _checks(proposals)
     yield from _section(EvaluateSettings, {}, indent="  ")
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _checks(proposals: Sequence[Proposal]) -> Iterator[str]:
