@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.source import ROOT
 from tunesmith.core.errors import ModelError
 from tunesmith.engine.families import FAMILIES
 from tunesmith.models import hub_bases as known
@@ -88,3 +89,12 @@ def test_a_short_name_is_fetched_by_its_hub_id(monkeypatch, tmp_path):
 def test_a_name_that_is_not_known_gets_the_nearest(name, near):
     with pytest.raises(ModelError, match=f"Did you mean `{near}`"):
         resolve.resolve(name)
+
+
+def test_the_page_lists_every_base():
+    page = (ROOT / "docs" / "languages.md").read_text(encoding="utf-8")
+    for base in known.hub_bases():
+        start = f"| `{base.name}` | {base.hub_id} | {base.weight_bytes / 1e9:.1f} GB |"
+        assert any(line.startswith(start) and base.licence in line for line in page.splitlines()), (
+            start
+        )

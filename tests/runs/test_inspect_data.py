@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tunesmith.config import load_run_config
 from tunesmith.core.errors import ModelError
-from tunesmith.data.faults import FaultyData
+from tunesmith.data.faults import FaultyData, Note
 from tunesmith.models.load import load_base
 from tunesmith.runs.inspect_data import BARS, inspect_data, length_statistics, open_tokenizer
 from tunesmith.runs.rows import load_rows
@@ -167,3 +167,16 @@ def test_the_tokenizer_is_that_of_the_loaded_base_without_its_weights(base_folde
 def test_a_model_that_is_not_there_is_refused(tmp_path, home):
     with pytest.raises(ModelError, match="not a folder"):
         open_tokenizer(str(tmp_path / "none"))
+
+
+def test_what_is_noted_of_the_language_is_among_the_warnings(config, monkeypatch):
+    seen = []
+
+    def notes(rows, model, tokenizer, *, device):
+        seen.extend(row.messages[-1].content for row in rows)
+        return (Note("language_fit", f"{model} {device}"),)
+
+    monkeypatch.setattr("tunesmith.runs.inspect_data.language_notes", notes)
+    (told,) = inspect_data(config(*[{"prompt": "q", "completion": f"a{i}"} for i in range(5)]))
+    assert told.warnings[0].code == "language_fit"
+    assert seen == [f"a{i}" for i in range(5)]

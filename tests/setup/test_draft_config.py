@@ -117,3 +117,23 @@ def test_a_file_that_is_there_stays_as_it_is(drafted, tmp_path):
     with pytest.raises(ConfigError, match="exists already"):
         write_draft(draft, out)
     assert out.read_text() == "mine"
+
+
+def test_rows_in_a_language_that_the_base_is_not_for_are_noted_beside_it(drafted, tmp_path):
+    rows = [
+        {"prompt": f"{i}번 주문은 언제 오나요?", "completion": f"{i}일 안에 도착할 예정이에요."}
+        for i in range(12)
+    ]
+    draft, _ = drafted(rows)
+    lines = draft.text.splitlines()
+    (model,) = [i for i, line in enumerate(lines) if line.startswith("model:")]
+    comment = " ".join(line.removeprefix("# ") for line in lines[model - 8 : model])
+    assert "Korean" in comment
+    assert "qwen3-0.6b" in comment
+    assert draft.unread
+    assert loaded(draft.text, tmp_path).model == RunConfig.model_fields["model"].default
+
+
+def test_rows_that_the_base_is_for_are_not_noted(drafted):
+    draft, _ = drafted()
+    assert draft.unread == ""

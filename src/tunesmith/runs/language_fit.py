@@ -27,8 +27,8 @@ from tunesmith.evaluation.likelihoods import Reader, log_likelihoods
 from tunesmith.models.hub_bases import bases_for, published_languages
 from tunesmith.models.precision import detect_device
 
-LOSS_TEXTS = 2  # each as long as a passage
-MIN_CHARACTERS = 300  # the first words of a text, which nothing precedes, say little
+LOSS_TEXTS = 2  # each with the content of a passage
+MIN_PART = 0.4  # of that: the first words of a text, which nothing precedes, say little
 PROPOSED = 3
 CODE = "language_fit"
 
@@ -137,16 +137,16 @@ def loss_times(loaded: LoadedBase, found: PartLanguage, *, own: str) -> float | 
     None where there is too little text.
     """
     passage = passages()[own]
-    joined = "\n".join(found.texts)
-    starts = range(0, len(joined), len(passage))
-    texts = [joined[i : i + len(passage)] for i in starts]
-    texts = [text for text in texts if len(text) >= MIN_CHARACTERS]
+    same = length_factor(found.language) / length_factor(own)
+    joined, length = "\n".join(found.texts), round(same * len(passage))
+    texts = [joined[i : i + length] for i in range(0, len(joined), length)]
+    texts = [text for text in texts if len(text) >= MIN_PART * length]
     texts = texts[:: max(1, len(texts) // LOSS_TEXTS)][:LOSS_TEXTS]
     if not texts:
         return None
     rate = _nats(loaded, texts) / sum(map(len, texts))
     own_rate = _nats(loaded, [passage]) / len(passage)
-    return rate / own_rate * length_factor(found.language) / length_factor(own)
+    return same * rate / own_rate
 
 
 @torch.no_grad()
