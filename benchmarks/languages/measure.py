@@ -11,7 +11,7 @@ What was measured before is not measured again.
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.quality_sets import Pairs, conversations, read_sets
@@ -43,11 +43,11 @@ def main() -> None:
     parser.add_argument("--vocabularies", type=Path)
     parser.add_argument("--losses", action="store_true")
     options = parser.parse_args()
-    parts = list(_parts(dict(read_samples(options.texts, options.data))))
-    if options.losses:
-        measure_losses(parts)
+    samples = sorted(read_samples(options.texts, options.data), key=lambda each: each[0][-1])
+    if options.losses:  # the first draw of every set comes first
+        measure_losses(_parts(dict(samples)))
     else:
-        measure_tokens(parts, options.vocabularies)
+        measure_tokens(list(_parts(dict(samples))), options.vocabularies)
 
 
 def read_samples(texts: Path, data: Path) -> Iterator[tuple[str, Pairs]]:
@@ -99,7 +99,7 @@ def measure_tokens(parts: Sequence[Part], folder: Path | None) -> None:
                 )
 
 
-def measure_losses(parts: Sequence[Part]) -> None:
+def measure_losses(parts: Iterable[Part]) -> None:
     """The default base's loss on each sample."""
     loaded, known = open_base(BASE), _known("losses.jsonl")
     own = token_fit(PartLanguage("answers", "en", ("a",)), loaded.base.tokenizer).own

@@ -8,7 +8,12 @@ from tunesmith.engine.families import FAMILIES
 from tunesmith.models import hub_bases as known
 from tunesmith.models import resolve
 from tunesmith.models.catalog import known_names
-from tunesmith.models.hub_bases import bases_for, find_hub_base, published_languages
+from tunesmith.models.hub_bases import (
+    bases_for,
+    find_hub_base,
+    is_published_for,
+    published_languages,
+)
 
 GIGABYTE = 10**9
 
@@ -33,6 +38,21 @@ def test_published_languages_of_known_bases():
     assert published_languages("smollm2-135m-instruct") == ("en",)
     assert "ko" in published_languages("Qwen/Qwen3-1.7B")
     assert published_languages("folder") == ()
+
+
+@pytest.mark.parametrize(
+    ("model", "language", "answer"),
+    [
+        ("qwen2.5-0.5b-instruct", "ko", True),
+        ("qwen2.5-0.5b-instruct", "tr", None),  # 13 of 29 are named
+        ("llama-3.2-1b-instruct", "ko", False),
+        ("smollm2-135m-instruct", "de", False),
+        ("gemma-3-1b-it", "ko", None),
+        ("some/folder", "en", None),
+    ],
+)
+def test_a_publisher_names_a_language_or_others_or_nothing(model, language, answer):
+    assert is_published_for(model, language) is answer
 
 
 def test_only_bases_of_families_that_run_are_proposed():

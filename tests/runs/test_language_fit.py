@@ -19,7 +19,7 @@ ROWS = asked(*[KOREAN] * 20)
 MODEL = "smollm2-135m-instruct"
 
 
-def fit(*, times, loss=None, published=False):
+def fit(*, times, loss=None, published=None):
     tokens = TokenFit("en", 1.0, 0.25, times)
     return LanguageFit(PartLanguage("answers", "ko", ()), tokens, published, loss).fits
 
@@ -29,6 +29,9 @@ def fit(*, times, loss=None, published=False):
     [
         ({"times": 1.2}, True),
         ({"times": 4.0}, False),
+        ({"times": 1.6}, True),
+        ({"times": 1.6, "published": False}, False),  # its publisher names others alone
+        ({"times": 1.2, "published": False}, True),
         ({"times": 4.0, "published": True}, True),
         ({"times": 4.0, "loss": 1.2}, True),  # many tokens, but well predicted
         ({"times": 4.0, "loss": 1.7}, False),

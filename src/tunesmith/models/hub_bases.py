@@ -74,6 +74,18 @@ def published_languages(model: str) -> tuple[str, ...]:
     return base.languages if base else ()
 
 
+def is_published_for(model: str, language: str) -> bool | None:
+    """Whether a base's publisher names the language; None where it is not known.
+
+    So it is for a base that is not in the table, and where the publisher claims more languages than
+    it names.
+    """
+    named, base = published_languages(model), find_hub_base(model)
+    if language in named:
+        return True
+    return None if not named or (base and base.of_languages) else False
+
+
 def bases_for(
     language: str, *, families: frozenset[str], available: int | None, large_first: bool = False
 ) -> Sequence[HubBase]:

@@ -11,6 +11,8 @@ from tunesmith.data.faults import Note
 from tunesmith.data.quality.language_fit import (
     CLEAR_LOSS_TIMES,
     MAX_LOSS_TIMES,
+    MAX_TOKENS_TIMES,
+    MAX_UNNAMED_TIMES,
     PartLanguage,
     TokenFit,
     language_name,
@@ -24,7 +26,7 @@ from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.engine import memory
 from tunesmith.engine.families import FAMILIES
 from tunesmith.evaluation.likelihoods import Reader, log_likelihoods
-from tunesmith.models.hub_bases import bases_for, published_languages
+from tunesmith.models.hub_bases import bases_for, is_published_for, published_languages
 from tunesmith.models.precision import detect_device
 
 LOSS_TEXTS = 2  # each with the content of a passage
@@ -37,21 +39,22 @@ CODE = "language_fit"
 class LanguageFit:
     """How a base reads one part of the rows.
 
-    ``published``: its publisher names the language. ``loss_times`` is None where it was not
-    measured.
+    ``published``: whether its publisher names the language; None: not known. ``loss_times`` is None
+    where it was not measured.
     """
 
     found: PartLanguage
     tokens: TokenFit
-    published: bool
+    published: bool | None
     loss_times: float | None = None
 
     @property
     def fits(self) -> bool:
-        """Whether the base reads it; only its loss contradicts its publisher."""
-        is_likely = self.published or self.tokens.fits
-        if self.found.language == self.tokens.own or self.loss_times is None:
-            return self.found.language == self.tokens.own or is_likely
+        """Whether the base reads it; only its loss contradicts a publisher who names it."""
+        limit = MAX_UNNAMED_TIMES if self.published is False else MAX_TOKENS_TIMES
+        is_likely = self.published or self.tokens.times < limit
+        if self.loss_times is None:
+            return is_likely
         return self.loss_times < (MAX_LOSS_TIMES if is_likely else CLEAR_LOSS_TIMES)
 
     def __str__(self) -> str:
@@ -87,12 +90,11 @@ def language_notes(
 def _fits(
     rows: Sequence[Conversation], model: str, tokenizer: Tokenizer, loaded: LoadedBase | None
 ) -> Iterator[LanguageFit]:
-    published = published_languages(model)
     for found in languages_of(rows):
         tokens = token_fit(found, tokenizer)
         if found.language != tokens.own:
             times = loss_times(loaded, found, own=tokens.own) if loaded else None
-            yield LanguageFit(found, tokens, found.language in published, times)
+            yield LanguageFit(found, tokens, is_published_for(model, found.language), times)
 
 
 def unpublished_language(rows: Sequence[Conversation], model: str) -> str:
@@ -100,12 +102,9 @@ def unpublished_language(rows: Sequence[Conversation], model: str) -> str:
 
     For a base whose tokenizer is not at hand.
     """
-    published = published_languages(model)
-    if not published:
-        return ""
     for found in languages_of(rows):
-        if found.language not in published:
-            names = ", ".join(map(language_name, published))
+        if is_published_for(model, found.language) is False:
+            names = ", ".join(map(language_name, published_languages(model)))
             what = f"the rows' {found.part} are in {language_name(found.language)}"
             return f"{what}; {model} is published for {names}. {proposal(found.language)}"
     return ""

@@ -13,13 +13,15 @@ from types import MappingProxyType
 
 import yaml
 
-from tunesmith.data.quality.distribution import language_of, parse_json
+from tunesmith.data.quality.distribution import MIN_OTHER, language_of, parse_json
 from tunesmith.data.quality.text import see
 from tunesmith.data.rows import Conversation
 from tunesmith.data.tokenizer import Tokenizer, encode
 
-MAX_TOKENS_TIMES = 1.7
-"""From here on the same content takes too many tokens: docs/languages.md has the error rates."""
+MAX_TOKENS_TIMES, MAX_UNNAMED_TIMES = 1.85, 1.4
+"""From here on the same content takes too many tokens; the second where the base's publisher names
+other languages alone. docs/languages.md has the error rates.
+"""
 CLEAR_LOSS_TIMES, MAX_LOSS_TIMES = 1.4, 2.0
 """Nats for the same content: below the first the base reads the language, whatever its tokens; from
 the second on it does not; between them its tokens decide."""
@@ -52,11 +54,6 @@ class TokenFit:
     tokens_per_character: float
     own_tokens_per_character: float
     times: float
-
-    @property
-    def fits(self) -> bool:
-        """Whether the tokenizer reads the language."""
-        return self.times < MAX_TOKENS_TIMES
 
 
 def language_name(language: str) -> str:
@@ -126,7 +123,7 @@ def _chunks(texts: Iterable[str]) -> Iterator[str]:
 
 def _is_prose(line: str) -> bool:
     """Whether a text has words, and not one name such as `card_arrival`."""
-    return " " in line or not line.isascii()
+    return " " in line or (not line.isascii() and len(line) >= MIN_OTHER)
 
 
 def token_fit(found: PartLanguage, tokenizer: Tokenizer) -> TokenFit:
