@@ -10,9 +10,11 @@ What was measured before is not measured again.
 """
 
 import argparse
+import functools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 from benchmarks.quality_sets import Pairs, conversations, read_sets
 from tunesmith.adapters.loaded_base import open_base
@@ -80,7 +82,7 @@ def measure_tokens(parts: Sequence[Part], folder: Path | None) -> None:
     }
     for path in sorted(folder.glob("ggml-vocab-*.gguf")) if folder else ():
         name = path.stem.removeprefix("ggml-vocab-")
-        tokenizers[name] = lambda path=path: Vocabulary(path)  # type: ignore[misc]
+        tokenizers[name] = functools.partial(_vocabulary, path)
     known = _known("tokens.jsonl")
     for name, open_tokenizer in tokenizers.items():
         tokenizer = open_tokenizer()
@@ -120,6 +122,10 @@ def _parts(samples: Mapping[str, Pairs]) -> Iterator[Part]:
     for name, pairs in samples.items():
         for found in languages_of(conversations(pairs)):
             yield name, found
+
+
+def _vocabulary(path: Path) -> Tokenizer:
+    return cast("Tokenizer", Vocabulary(path))
 
 
 class Vocabulary:

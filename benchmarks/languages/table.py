@@ -140,23 +140,22 @@ def _print_losses() -> None:
         for row in read_rows("tokens.jsonl")
         if row["tokenizer"] == "smollm2-135m-instruct"
     }
-    found: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for row in read_rows("losses.jsonl"):
         if row["times"] is not None:
-            name = str(row["sample"]).rpartition("/")[0]
             pair = (tokens[row["sample"], row["part"]], float(row["times"]))
-            found[str(row["language"]), f"{name}, {row['part']}"].append(pair)
+            found[str(row["language"])].append(pair)
     print(
         f"\nA note: {MAX_LOSS_TIMES} times the loss; or {CLEAR_LOSS_TIMES} times, and "
         f"{MAX_UNNAMED_TIMES} times the tokens\n"
     )
-    print(_line(("language", "rows", "tokens", "loss", "noted")))
-    print(_line(["---"] * 5))
-    for (language, name), pairs in sorted(found.items()):
+    print(_line(("language", "samples", "tokens", "loss, least", "mean", "largest", "noted")))
+    print(_line(["---"] * 7))
+    for language, pairs in sorted(found.items()):
+        times, losses = np.array(pairs).T
+        each = (times.mean(), losses.min(), losses.mean(), losses.max())
         noted = sum(map(_is_noted, pairs))
-        times = [f"{np.mean(column):.1f}" for column in zip(*pairs, strict=True)]
-        losses = " ".join(f"{loss:.2f}" for _, loss in pairs)
-        print(_line((language, name, times[0], losses, f"{noted} of {len(pairs)}")))
+        print(_line((language, str(len(pairs)), *(f"{x:.2f}" for x in each), str(noted))))
 
 
 def _is_noted(pair: tuple[float, float]) -> bool:

@@ -23,6 +23,7 @@ HUB_KEYS = (
     *("name", "hub_id", "parameters", "weight_bytes", "licence", "languages", "of_languages"),
     *("gated", "family", "checked", "source"),
 )
+HUB_TITLES = ("name", "weights", "runs here", "licence", "languages", "hub id")
 SHOWN_LANGUAGES = 8
 FACTS = {
     "trains": "trains",
@@ -63,20 +64,13 @@ class ModelList(Outcome):
         if missing := [each.name for each in self.models if not each.cached]:
             console.print(f"\nFetch one: tunesmith model pull {missing[0]}")
         console.print("\nOn the hub, where it can be reached (docs/languages.md):", style="bold")
-        titles = ("name", "weights", "runs here", "licence", "languages", "hub id")
-        rows = [
-            (
-                each.name,
-                bytes_text(each.weight_bytes),
-                self._runs(each),
-                f"{each.licence}{', gated' if each.gated else ''}",
-                _languages(each),
-                each.hub_id,
-            )
-            for each in self.hub
-        ]
-        print_table(console, titles, rows=rows, numbers=("weights",))
+        print_table(console, HUB_TITLES, rows=map(self._hub_row, self.hub), numbers=("weights",))
         console.print("\n--model also takes a folder, a .gguf file, or any other hub id.")
+
+    def _hub_row(self, base: "HubBase") -> tuple[str, ...]:
+        licence = f"{base.licence}{', gated' if base.gated else ''}"
+        size = bytes_text(base.weight_bytes)
+        return base.name, size, self._runs(base), licence, _languages(base), base.hub_id
 
     def _runs(self, base: "HubBase") -> str:
         if base.family is None:
