@@ -2,6 +2,7 @@
 
     python -m benchmarks.languages.measure --texts FOLDER --data FOLDER --vocabularies FOLDER
     python -m benchmarks.languages.measure --texts FOLDER --data FOLDER --losses
+    python -m benchmarks.languages.measure --data FOLDER --sets     # prints what is noted of which set
 
 ``--texts`` holds XQuAD (`xquad.de.json`, ...) and may hold `jsquad.json` (of JGLUE, same layout).
 ``--data`` holds the sets of ``benchmarks.quality_sets``. ``--vocabularies`` holds
@@ -27,7 +28,8 @@ from tunesmith.data.quality.language_fit import (
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.models.load import read_tokenizer
 from tunesmith.models.resolve import resolve
-from tunesmith.runs.language_fit import loss_times
+from tunesmith.runs.language_fit import language_notes, loss_times
+from tunesmith.runs.rows import MAX_SAMPLED
 
 Part = tuple[str, PartLanguage]  # of the sample of this name
 
@@ -40,16 +42,29 @@ LANGUAGES = ("ar", "de", "el", "en", "es", "hi", "ro", "ru", "th", "tr", "vi", "
 def main() -> None:
     """Measure what is not in the results yet."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--texts", type=Path, required=True)
+    parser.add_argument("--texts", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--vocabularies", type=Path)
     parser.add_argument("--losses", action="store_true")
+    parser.add_argument("--sets", action="store_true")
     options = parser.parse_args()
+    if options.sets or options.texts is None:
+        print_notes(options.data)
+        return
     samples = sorted(read_samples(options.texts, options.data), key=lambda each: each[0][-1])
     if options.losses:  # the first draw of every set comes first
         measure_losses(_parts(dict(samples)))
     else:
         measure_tokens(list(_parts(dict(samples))), options.vocabularies)
+
+
+def print_notes(data: Path) -> None:
+    """What `data check` notes of the language of each set, on the default base."""
+    tokenizer = read_tokenizer(resolve(BASE), trust_remote_code=False)
+    for name, pairs in read_sets(data).items():
+        some = pairs[:: max(1, len(pairs) // MAX_SAMPLED)]
+        notes = language_notes(conversations(some), BASE, tokenizer)
+        print(name, len(some), notes[0].message if notes else "-")
 
 
 def read_samples(texts: Path, data: Path) -> Iterator[tuple[str, Pairs]]:
