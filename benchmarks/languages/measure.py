@@ -2,7 +2,7 @@
 
     python -m benchmarks.languages.measure --texts FOLDER --data FOLDER --vocabularies FOLDER
     python -m benchmarks.languages.measure --texts FOLDER --data FOLDER --losses
-    python -m benchmarks.languages.measure --data FOLDER --sets     # prints what is noted of which set
+    python -m benchmarks.languages.measure --data FOLDER --sets     # what is noted of which set
 
 ``--texts`` holds XQuAD (`xquad.de.json`, ...) and may hold `jsquad.json` (of JGLUE, same layout).
 ``--data`` holds the sets of ``benchmarks.quality_sets``. ``--vocabularies`` holds

@@ -15,10 +15,7 @@ from tunesmith.models.catalog import ENTRIES
 
 BYTES_PER_PARAMETER = 2  # in bfloat16
 ROOM = 2
-"""A base fits where this many times its weights are available: activations take the rest.
-
-LoRA on the default base needs more beside its small weights, which every machine has.
-"""
+"""A base fits where this many times its weights are available; a run measures what it needs."""
 
 
 class HubBase(BaseModel):
