@@ -1,5 +1,7 @@
 """Rows in a language that a base does not read are noted, with bases that do."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from tests.data.quality.rows import asked
@@ -85,8 +87,13 @@ def test_a_machine_without_room_is_told_so(monkeypatch):
 
 def test_loss_is_that_of_the_same_content(monkeypatch):
     text = "말" * 1000
+    ends = SimpleNamespace(bos_token_id=None, eos_token_id=2)
+    loaded = SimpleNamespace(base=SimpleNamespace(tokenizer=ends))
     monkeypatch.setattr(language_fit, "_nats", lambda _, texts: 2.0 * sum(map(len, texts)))
-    times = language_fit.loss_times(None, PartLanguage("answers", "ko", (text,)), own="en")
+    times = language_fit.loss_times(loaded, PartLanguage("answers", "ko", (text,)), own="en")
     assert times == pytest.approx(language_fit.length_factor("ko"))
     short = PartLanguage("answers", "ko", (text[:100],))
-    assert language_fit.loss_times(None, short, own="en") is None
+    assert language_fit.loss_times(loaded, short, own="en") is None
+    ends.eos_token_id = None
+    long = PartLanguage("answers", "ko", (text,))
+    assert language_fit.loss_times(loaded, long, own="en") is None

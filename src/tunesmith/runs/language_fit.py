@@ -133,8 +133,11 @@ def proposal(language: str, *, device: str = "auto") -> str:
 def loss_times(loaded: LoadedBase, found: PartLanguage, *, own: str) -> float | None:
     """The base's loss on the texts: nats for the same content, as a multiple of those in ``own``.
 
-    None where there is too little text.
+    None where there is too little text, or no token that can precede one.
     """
+    tokenizer = loaded.base.tokenizer
+    if tokenizer.bos_token_id is None and tokenizer.eos_token_id is None:
+        return None
     passage = passages()[own]
     same = length_factor(found.language) / length_factor(own)
     joined, length = "\n".join(found.texts), round(same * len(passage))
