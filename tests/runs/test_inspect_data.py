@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tunesmith.config import load_run_config
 from tunesmith.core.errors import DataError, ModelError
-from tunesmith.data.faults import FaultyData
+from tunesmith.data.faults import FaultyData, Note
 from tunesmith.models.load import load_base
 from tunesmith.runs.inspect_data import BARS, inspect_data, length_statistics, open_tokenizer
 from tunesmith.runs.rows import load_rows
@@ -241,3 +241,16 @@ def test_texts_are_not_asked_so_few_of_them_are_held_out(config):
     (inspection,) = inspect_data(config(*map(row, range(12)), eval=0.2))
     few = {note.code: note.count for note in inspection.warnings}
     assert (few["few_held_out"], few["few_steps"], few["few_rows"]) == (2, 10, 10)
+
+
+def test_what_is_noted_of_the_language_is_among_the_warnings(config, monkeypatch):
+    seen = []
+
+    def notes(rows, model, tokenizer, *, device):
+        seen.extend(row.messages[-1].content for row in rows)
+        return (Note("language_fit", f"{model} {device}"),)
+
+    monkeypatch.setattr("tunesmith.runs.inspect_data.language_notes", notes)
+    (told,) = inspect_data(config(*[{"prompt": "q", "completion": f"a{i}"} for i in range(5)]))
+    assert told.warnings[0].code == "language_fit"
+    assert seen == [f"a{i}" for i in range(5)]

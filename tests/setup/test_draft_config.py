@@ -165,3 +165,23 @@ def test_few_rows_steps_and_held_out_rows_are_noted(drafted, base_folder):
     )
     kinds = [note.partition(":")[0].split(" (")[0] for note in with_steps.notes]
     assert kinds == ["few rows for lora", "few steps", "few held-out rows"]
+
+
+def test_rows_in_a_language_that_the_base_is_not_for_are_noted_beside_it(drafted, tmp_path):
+    rows = [
+        {"prompt": f"{i}번 주문은 언제 오나요?", "completion": f"{i}일 안에 도착할 예정이에요."}
+        for i in range(12)
+    ]
+    draft, _ = drafted(rows)
+    lines = draft.text.splitlines()
+    (model,) = [i for i, line in enumerate(lines) if line.startswith("model:")]
+    comment = " ".join(line.removeprefix("# ") for line in lines[model - 8 : model])
+    assert "Korean" in comment
+    assert "qwen3-0.6b" in comment
+    assert draft.unread
+    assert loaded(draft.text, tmp_path).model == RunConfig.model_fields["model"].default
+
+
+def test_rows_that_the_base_is_for_are_not_noted(drafted):
+    draft, _ = drafted()
+    assert draft.unread == ""

@@ -14,10 +14,17 @@ if TYPE_CHECKING:
 
     from tunesmith.config.methods import MethodNote
     from tunesmith.models.catalog import Entry
+    from tunesmith.models.hub_bases import HubBase
 
 
 NO_YES = ("no", "yes")
-MODEL_KEYS = ("name", "description", "licence", "cached", "folder", "bytes")
+MODEL_KEYS = ("name", "description", "licence", "cached", "folder", "bytes", "languages")
+HUB_KEYS = (
+    *("name", "hub_id", "parameters", "weight_bytes", "licence", "languages", "of_languages"),
+    *("gated", "family", "checked", "source"),
+)
+HUB_TITLES = ("name", "weights", "runs here", "licence", "languages", "hub id")
+SHOWN_LANGUAGES = 8
 FACTS = {
     "trains": "trains",
     "strengths": "for",
@@ -29,16 +36,25 @@ FACTS = {
 
 @dataclass(frozen=True, slots=True)
 class ModelList(Outcome):
-    """Known short names, and which of them are cached."""
+    """Short names: those of the package index, and which of them are cached; those of the hub.
+
+    ``families`` are those that this version runs.
+    """
 
     models: "Sequence[Entry]"
+    hub: "Sequence[HubBase]"
+    families: frozenset[str]
 
     def to_json(self) -> dict[str, object]:
         """What `model list --json` prints."""
-        return {"models": [{k: getattr(each, k) for k in MODEL_KEYS} for each in self.models]}
+        hub = [{k: getattr(each, k) for k in HUB_KEYS} for each in self.hub]
+        for each in hub:
+            each["supported"] = each["family"] in self.families
+        models = [{k: getattr(each, k) for k in MODEL_KEYS} for each in self.models]
+        return {"models": models, "hub": hub}
 
     def show(self, console: "Console") -> None:
-        """A table, and how one is fetched."""
+        """A table of each source, and how one is fetched."""
         titles = ("name", "cached", "size", "licence", "what it is")
         rows = [
             (each.name, NO_YES[each.cached], bytes_text(each.bytes), each.licence, each.description)
@@ -47,14 +63,37 @@ class ModelList(Outcome):
         print_table(console, titles, rows=rows, numbers=("size",))
         if missing := [each.name for each in self.models if not each.cached]:
             console.print(f"\nFetch one: tunesmith model pull {missing[0]}")
-        console.print("\n--model also takes a folder, a .gguf file, or a hub id.")
+        console.print("\nOn the hub, where it can be reached (docs/languages.md):", style="bold")
+        print_table(console, HUB_TITLES, rows=map(self._hub_row, self.hub), numbers=("weights",))
+        console.print("\n--model also takes a folder, a .gguf file, or any other hub id.")
+
+    def _hub_row(self, base: "HubBase") -> tuple[str, ...]:
+        licence = f"{base.licence}{', gated' if base.gated else ''}"
+        size = bytes_text(base.weight_bytes)
+        return base.name, size, self._runs(base), licence, _languages(base), base.hub_id
+
+    def _runs(self, base: "HubBase") -> str:
+        if base.family is None:
+            return "not checked"
+        return "yes" if base.family in self.families else "not yet"
+
+
+def _languages(base: "HubBase") -> str:
+    """The languages that the publisher names, and how many it claims."""
+    shown = ", ".join(base.languages[:SHOWN_LANGUAGES])
+    more = base.of_languages or len(base.languages)
+    if not shown:
+        return f"{more}, not named"
+    return shown if more <= SHOWN_LANGUAGES else f"{shown}, ... ({more})"
 
 
 def list_models() -> ModelList:
-    """Known short names, and which of them are cached."""
+    """Known short names, and which of them are cached; published bases of the hub."""
+    from tunesmith.engine.families import FAMILIES
     from tunesmith.models.catalog import list_models as find
+    from tunesmith.models.hub_bases import hub_bases
 
-    return ModelList(find())
+    return ModelList(find(), hub_bases(), FAMILIES)
 
 
 @dataclass(frozen=True, slots=True)

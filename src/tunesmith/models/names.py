@@ -9,16 +9,61 @@ import json
 import re
 from pathlib import Path
 
+from tunesmith.core.errors import ModelError
 from tunesmith.core.files import replace_text
 from tunesmith.models import catalog
 from tunesmith.models.cache import cache_root
+from tunesmith.models.hub_bases import find_hub_base, hub_bases
 
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _HUB_CACHE = re.compile(r"models--([^/]+?)--([^/]+)")  # a folder of the hub's own cache
+
+
+def require_base_name(name: str) -> None:
+    """Raise ModelError for what is no short name and no file or folder, unless the hub may have it.
+
+    The hub has no OWNER/NAME where a folder of this name is here: then it is a path.
+    """
+    known = catalog.find_entry(name) or find_hub_base(name)
+    if known is not None or may_be_on_hub(name):
+        return
+    try:
+        is_here = Path(name).expanduser().exists()
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{name!r} cannot be looked up: {error}.") from error
+    if not is_here:
+        raise ModelError(
+            f"{name!r} is not a folder, .gguf file or known name.", remedy=other_sources(name)
+        )
+
+
+def may_be_on_hub(name: str) -> bool:
+    """Whether a name that is not here has the form of a hub id, and is no path."""
+    is_path = name.lower().endswith(".gguf") or name.startswith("runs/")
+    return bool(_HUB_ID.fullmatch(name)) and not is_path and not Path(name).parent.is_dir()
+
+
+def nearest(name: str) -> str | None:
+    """The short name that was probably meant: one that needs no hub first."""
+    return catalog.nearest_name(
+        name, [*catalog.known_names(), *(base.name for base in hub_bases())]
+    )
+
+
+def other_sources(name: str) -> str:
+    """What a base can be, and the short name that is nearest."""
+    known, near = catalog.known_names(), nearest(name)
+    return (
+        f"{f'Did you mean `{near}`? ' if near else ''}"
+        f"A base is a short name ({', '.join(known)}, or one of `tunesmith model list` where the "
+        "hub can be reached), a folder with config.json and *.safetensors, a .gguf file, or a hub "
+        "id where the hub can be reached."
+    )
 
 
 def is_hub_id(name: str) -> bool:
     """Whether a name is OWNER/NAME, and not a path that exists here."""
-    return catalog.HUB_ID.fullmatch(name) is not None and not Path(name).expanduser().exists()
+    return _HUB_ID.fullmatch(name) is not None and not Path(name).expanduser().exists()
 
 
 def hub_id_of(name: str, folder: Path | None = None) -> str | None:
@@ -26,7 +71,7 @@ def hub_id_of(name: str, folder: Path | None = None) -> str | None:
 
     A short name has one, and so have folders of the hub's cache and of a converted short name.
     """
-    if (entry := catalog.find_entry(name)) is not None:
+    if (entry := catalog.find_entry(name) or find_hub_base(name)) is not None:
         return entry.hub_id
     if is_hub_id(name):
         return name

@@ -16,11 +16,10 @@ from tunesmith.models.catalog import (
     fetched,
     find_entry,
     known_names,
-    nearest_name,
-    other_sources,
-    require_base_name,
 )
 from tunesmith.models.gguf import convert, convert_cached, write_origin
+from tunesmith.models.hub_bases import HubBase, find_hub_base
+from tunesmith.models.names import nearest, other_sources, require_base_name
 from tunesmith.models.supported import check_folder
 
 
@@ -32,7 +31,7 @@ def pull(name: str, *, progress: Progress = SILENT) -> Path:
     """
     entry = find_entry(name)
     if entry is None:
-        near = nearest_name(name)
+        near = nearest(name)
         raise ModelError(
             f"No base is called {name!r}; known short names: {', '.join(known_names())}.",
             remedy=f"Did you mean `{near}`?" if near else OTHER_SOURCES,
@@ -91,20 +90,36 @@ def resolve(name: str, *, trust_remote_code: bool = False, progress: Progress = 
 
 def _from_hub(name: str, *, trust_remote_code: bool, progress: Progress) -> Path:
     """A snapshot of the repository without anything that can run code, unless that is trusted."""
-    progress.phase(f"Looking for {name} on the hub.")
+    known = find_hub_base(name)
+    hub_id = known.hub_id if known else name
+    progress.phase(f"Looking for {hub_id} on the hub.")
     allowed = [*_HUB_FILES, *(["*.py"] if trust_remote_code else [])]
     denied = [*_NEVER, *([] if trust_remote_code else ["*.py"])]
     try:
-        found = snapshot_download(name, allow_patterns=allowed, ignore_patterns=denied)
+        found = snapshot_download(hub_id, allow_patterns=allowed, ignore_patterns=denied)
     except Exception as error:  # which library carries the requests differs by version
         if isinstance(error, HfHubHTTPError):
-            reason = f"the hub refuses {name} as a base: {_first_line(error)}"
+            reason = f"the hub refuses {hub_id} as a base: {_first_line(error)}"
         else:
             reason = f"the hub could not be reached: {_first_line(error)}"
-        raise ModelError(
-            f"There is not a folder {name}, and {reason}", remedy=other_sources(name)
-        ) from error
+        is_short = known is not None and name != hub_id
+        what = f"{name} is {hub_id} on the hub" if is_short else f"There is not a folder {name}"
+        raise ModelError(f"{what}, and {reason}", remedy=_hub_remedy(known, name)) from error
     return check_folder(Path(found))
+
+
+def _hub_remedy(known: HubBase | None, name: str) -> str:
+    if known is None:
+        return other_sources(name)
+    gated = (
+        "Its publisher asks for consent to the licence: give it on the model's page, and log in "
+        "with `hf auth login`. "
+    )
+    return (
+        f"{gated if known.gated else ''}Where the hub cannot be reached, copy its files from a "
+        "machine that can (`hf download "
+        f"{known.hub_id} --local-dir FOLDER`) and set the model to that folder."
+    )
 
 
 def _first_line(error: Exception) -> str:

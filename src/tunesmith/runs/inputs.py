@@ -8,7 +8,7 @@ from tunesmith.core.errors import ConfigError, RunError
 from tunesmith.data.faults import RowReport, refuse
 from tunesmith.data.read import SourceRequest, read_rows
 from tunesmith.data.records import exists, options_of
-from tunesmith.models.catalog import require_base_name
+from tunesmith.models.names import require_base_name
 from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.locate import locate, require_known
 

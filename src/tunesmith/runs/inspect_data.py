@@ -18,6 +18,7 @@ from tunesmith.data.formats.columns import PLAIN_TEXT
 from tunesmith.data.quality.distribution import few_rows
 from tunesmith.data.quality.persona import persona_notes
 from tunesmith.data.read import empty_rows
+from tunesmith.data.rows import Conversation
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.estimate.duration import Estimate, estimate
 from tunesmith.methods import table
@@ -27,6 +28,7 @@ from tunesmith.models.quiet import no_progress_bars
 from tunesmith.models.resolve import resolve
 from tunesmith.models.supported import check_config
 from tunesmith.runs.enough import few_held_out, few_notes
+from tunesmith.runs.language_fit import language_notes
 from tunesmith.runs.rows import MAX_SAMPLED, LoadedData, Side, load_sources
 from tunesmith.training.length import choose_length
 from tunesmith.training.steps import EARLIER_EPOCHS
@@ -152,7 +154,10 @@ def inspect_data(config: RunConfig, *, progress: Progress = SILENT) -> list[Insp
     name = ", ".join(source.path for source in settings.sources)
     train = _inspection(name, loaded.train, dropped=loaded.report.dropped)
     notes = (*_few(config, loaded), *_persona(loaded, opened.tokenizer))
-    warnings = (*train.warnings, *loaded.report.notes, *notes)
+    unread = language_notes(
+        _sample(loaded.train), config.model, opened.tokenizer, device=config.device
+    )
+    warnings = (*unread, *train.warnings, *loaded.report.notes, *notes)
     kept = round((1 - settings.held_share) * len(loaded.train.rows))
     lengths = loaded.train.rows.lengths[:kept]
     train = replace(
@@ -184,6 +189,13 @@ def _persona(loaded: LoadedData, tokenizer: PreTrainedTokenizerBase) -> Iterator
         return
     rows = loaded.train.conversations(np.arange(sum(loaded.train.counts))[:MAX_SAMPLED])
     yield from persona_notes(rows, inserted_system_prompt(tokenizer))
+
+
+def _sample(side: Side) -> list[Conversation]:
+    """Some conversations of a side, evenly spread over its files, faulty rows left out."""
+    total = sum(side.counts)
+    count = min(total, MAX_SAMPLED)
+    return list(side.conversations(np.arange(count) * total // max(1, count)))
 
 
 def _inspection(file: str, side: Side, *, dropped: Sequence[int] = ()) -> Inspection:

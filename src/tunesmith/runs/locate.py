@@ -10,8 +10,9 @@ from tunesmith.config.load import read_yaml
 from tunesmith.config.methods import needs_four_bit
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import AdapterError, RunError
-from tunesmith.models.catalog import find_entry, may_be_on_hub, other_sources
-from tunesmith.models.names import is_hub_id, known_folder
+from tunesmith.models.catalog import find_entry
+from tunesmith.models.hub_bases import find_hub_base
+from tunesmith.models.names import is_hub_id, known_folder, may_be_on_hub, other_sources
 from tunesmith.runs.folder import RunFolder
 
 BASE = "base"
@@ -204,7 +205,8 @@ def _base(written: str, origin: Origin) -> str:
 
     A folder is the one where this base was last used, whatever it is called.
     """
-    if find_entry(origin.base) is not None or origin.base == origin.hub_id:
+    is_short = find_entry(origin.base) is not None or find_hub_base(origin.base) is not None
+    if is_short or origin.base == origin.hub_id:
         return origin.base
     if (known := known_folder(origin.sha256)) is not None:
         here = Path(origin.base).expanduser()

@@ -38,6 +38,7 @@ from tunesmith.methods.virtual_tokens import narrow_layers
 from tunesmith.models.cache import cache_root
 from tunesmith.runs.enough import few_notes
 from tunesmith.runs.inputs import source_request
+from tunesmith.runs.language_fit import language_notes
 
 Item = TypeVar("Item")
 
@@ -298,7 +299,10 @@ def report_rows(
         f"train on ({rows.train.supervised_tokens:,} supervised), {held:,} held out",
     )
     few = few_notes(config, rows.train.lengths, held, copies=rows.copies)
-    for note in (*few, *_persona(loaded, rows, adapter), *rows.train.notes):
+    unread = language_notes(
+        rows.sample, config.model, loaded.tokenizer(adapter), device=config.device, loaded=loaded
+    )
+    for note in (*unread, *few, *_persona(loaded, rows, adapter), *rows.train.notes):
         progress.notice(note.code, f"{note.message} ({pluralize(note.count, 'row')})")
     lengths = np.concatenate([part.lengths for part in (rows.train, rows.held) if part])
     for narrow in narrow_layers(loaded.engine, adapter):

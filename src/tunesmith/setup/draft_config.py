@@ -22,9 +22,11 @@ from tunesmith.data.chat_format import inserted_system_prompt
 from tunesmith.data.faults import Fault, Faults, refuse
 from tunesmith.data.formats.columns import PLAIN_TEXT
 from tunesmith.data.read import DROPPED_EMPTY, ReadResult, scan_source
+from tunesmith.data.rows import Conversation
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.runs.enough import few_of_rows
 from tunesmith.runs.inputs import source_request
+from tunesmith.runs.language_fit import language_notes, unpublished_language
 from tunesmith.setup.proposal import Proposal
 from tunesmith.setup.proposals import Proposals, propose
 
@@ -40,7 +42,8 @@ class Draft:
     """A config's text, and what it was drawn from.
 
     ``system`` is the system prompt that is proposed in a comment; ``notes`` are worth knowing
-    before a run.
+    before a run; ``unread`` is that the default base hardly reads the rows' language, and which
+    bases do.
     """
 
     text: str
@@ -50,6 +53,7 @@ class Draft:
     faults: tuple[Fault, ...]
     system: str | None = None
     notes: tuple[str, ...] = ()
+    unread: str = ""
 
 
 def draft_config(settings: DataSettings, *, tokenizer: Tokenizer | None = None) -> Draft:
@@ -68,7 +72,8 @@ def draft_config(settings: DataSettings, *, tokenizer: Tokenizer | None = None) 
     inserted = inserted_system_prompt(tokenizer) if tokenizer and has_template else None
     found = propose(reading.conversations, system=settings.system, inserted=inserted)
     given = settings.model_dump(exclude_unset=True) | {"format": reading.format}
-    text = "\n".join(_lines(given, reading, found, inserted)) + "\n"
+    unread = _unread(reading.conversations, tokenizer)
+    text = "\n".join(_lines(given, reading, found, inserted, unread)) + "\n"
     left_out = [
         f"{note.message} ({pluralize(note.count, 'row')})"
         for note in reading.notes
@@ -86,7 +91,20 @@ def draft_config(settings: DataSettings, *, tokenizer: Tokenizer | None = None) 
         reading.faults,
         found.system,
         (*left_out, *found.remarks, *(note.message for note in few)),
+        unread,
     )
+
+
+def _unread(rows: Sequence[Conversation], tokenizer: Tokenizer | None) -> str:
+    """What there is to say of the rows' language and the default base, which is not fetched here.
+
+    Its tokens are counted where its ``tokenizer`` is here.
+    """
+    model = str(_default(RunConfig.model_fields["model"]))
+    if tokenizer is None:
+        return unpublished_language(rows, model)
+    notes = language_notes(rows, model, tokenizer)
+    return notes[0].message if notes else ""
 
 
 def _template_lines(inserted: str | None) -> Iterator[str]:
@@ -108,7 +126,11 @@ def write_draft(draft: Draft, out: Path) -> None:
 
 
 def _lines(
-    data: Mapping[str, object], reading: ReadResult, proposals: Proposals, inserted: str | None
+    data: Mapping[str, object],
+    reading: ReadResult,
+    proposals: Proposals,
+    inserted: str | None,
+    unread: str,
 ) -> Iterator[str]:
     yield f"# Drawn from {reading.file}: {pluralize(reading.rows, 'row')}, format {reading.format}."
     if len(reading.conversations) == MAX_ROWS:
@@ -116,7 +138,8 @@ def _lines(
     yield "# A key after `#` has its default value. Any key can also be given"
     yield "# as a flag: tunesmith train CONFIG --train.epochs 2"
     yield ""
-    yield from _section(RunConfig, {}, indent="")
+    warned = [f"# {line}" for line in textwrap.wrap(_sentence(unread), WIDTH)]
+    yield from _section(RunConfig, {}, indent="", above={"model": warned})
     yield "\ndata:"
     above = {"system": tuple(_template_lines(inserted))}
     suggested = {"system": proposals.system} if proposals.system else {}
@@ -129,6 +152,10 @@ def _lines(
     yield "\nevaluate:"
     yield from _checks(proposals.checks)
     yield from _section(EvaluateSettings, {}, indent="  ")
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _checks(proposals: Sequence[Proposal]) -> Iterator[str]:

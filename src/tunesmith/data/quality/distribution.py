@@ -98,7 +98,7 @@ def language_of(text: str) -> str | None:
     """The ISO 639 code of the text's language; None where it is too short or no prose."""
     text = text.strip()
     is_latin = text[:LOOKED_AT].isascii()
-    if len(text) < (MIN_CHARACTERS if is_latin else MIN_OTHER) or _from_json(text) is not None:
+    if len(text) < (MIN_CHARACTERS if is_latin else MIN_OTHER) or parse_json(text) is not None:
         return None
     language, sure = _identifier().classify(text[:LOOKED_AT])
     return str(language) if sure >= SURE else None
@@ -122,7 +122,7 @@ def _language_of_row(row: Conversation) -> str | None:
     return next((found for text in reversed(texts) if (found := language_of(text))), None)
 
 
-def _from_json(text: str) -> object:
+def parse_json(text: str) -> object:
     """The object or list that a text is in JSON; None where it is none."""
     if not text.startswith(("{", "[")):
         return None
@@ -202,7 +202,7 @@ class Imbalance:
 
 def _values(answer: str) -> Mapping[str | None, object]:
     """What may be a label: the fields of a JSON object, or the whole answer."""
-    value = _from_json(answer.strip())
+    value = parse_json(answer.strip())
     return value if isinstance(value, dict) else {None: answer.strip()}
 
 
