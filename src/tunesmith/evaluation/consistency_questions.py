@@ -219,7 +219,7 @@ def draw_again(
         wordings += [tuple(next(greedy) for _ in group if len(group) > 1) for group in part]
         # A round that was answered before counts by what it took then.
         name = name_of("round", repr((sampled, worded, hot, draw.seed)))
-        spent += rounds.scored(name, lambda began=began: [draw.now() - began])[0]
+        spent += rounds.scored(name, partial(list, [draw.now() - began]))[0]
         phase.at(start + len(part), len(asked))
     return Drawn(tuple(samples), tuple(wordings))
 

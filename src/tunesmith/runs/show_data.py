@@ -16,8 +16,9 @@ from tunesmith.data.read import read_rows
 from tunesmith.data.rows import Conversation, TokenRow
 from tunesmith.data.tokenize import Renderer
 from tunesmith.data.tokenizer import Tokenizer, decode
+from tunesmith.runs.inputs import source_request
 from tunesmith.runs.inspect_data import open_tokenizer
-from tunesmith.runs.rows import rendering_of, source_request
+from tunesmith.runs.rows import rendering_of
 
 HALF = "\N{REPLACEMENT CHARACTER}"
 WINDOW = 32
