@@ -14,7 +14,7 @@ from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import UNSEEN, PhaseProgress
 from tunesmith.data.quality.text import fold
 from tunesmith.data.rows import Message
-from tunesmith.evaluation.answering import UNKNOWN_BASE, DrawRequest, Participant, answers_to
+from tunesmith.evaluation.answering import UNKNOWN_BASE, DrawRequest, Respondent, answers_to
 from tunesmith.evaluation.answers import Question, spread
 from tunesmith.evaluation.checks.check import Case, Check
 from tunesmith.evaluation.checks.label import label_of
@@ -46,7 +46,7 @@ def _as_it_is(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 class AskedArm:
     """Who answers, and how a request is put to it."""
 
-    who: Participant = UNKNOWN_BASE
+    who: Respondent = UNKNOWN_BASE
     prepare: Prepare = _as_it_is
 
 
