@@ -10,8 +10,8 @@ import pytest
 
 TAKEN, ROWS = "taken", "rows.jsonl"
 CASES = {
-    ("chat", "nope"): "nope is no run, adapter or base: there is no such folder, nor runs/nope.",
-    ("chat", "runs/nope"): "runs/nope is no run, adapter or base: there is no such folder.",
+    ("chat", "nope"): "nope is not a run, adapter or base: there is no such folder, nor runs/nope.",
+    ("chat", "runs/nope"): "runs/nope is not a run, adapter or base: there is no such folder.",
     ("chat", "--adapter", "nope"): "nope is not an adapter",
     ("runs", "show", "nope"): "nope is not a run",
     ("report", "nope"): "nope holds no run",
@@ -24,7 +24,7 @@ CASES = {
     ("train", "--data", ROWS, "--method.init", "nope"): "method.init: there is not a folder nope",
     ("train", "--data", ROWS, "--method.rank", "x"): "--method.rank: ",
     ("evaluate", "nope"): "nope is not a run",
-    ("evaluate", "nope", "--data", ROWS): "nope is no run, adapter or base",
+    ("evaluate", "nope", "--data", ROWS): "nope is not a run, adapter or base",
     ("evaluate", TAKEN, "--data", "nope.jsonl"): "nope.jsonl: does not exist",
     ("compare", "--data", "nope.jsonl", "--methods", "lora,prompt"): "nope.jsonl: does not exist",
     ("compare", "--resume", "nope"): "nope holds no comparison",

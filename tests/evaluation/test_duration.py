@@ -136,8 +136,8 @@ def test_the_words_name_all_that_is_to_be_done():
     more = replace(work, row_tokens=200, facts=[answers], again=[Again((), 90.0)] * 2)
     assert describe((130, 600), more, arms={"base": 4}) == (
         "the evaluation takes about 2 to 10 minutes: 4 answers (base); 100 tokens of probes; "
-        "4 answers about facts; 200 tokens of rows for their losses; at most 3 minutes of asking "
-        "again"
+        "4 answers about facts; 200 tokens of rows for their losses; then at most 3 minutes of "
+        "asking again"
     )
 
 

@@ -154,7 +154,7 @@ def test_folders_of_adapters_are_found_without_their_bases(tmp_path):
 def test_a_name_of_nothing_is_refused_unless_the_hub_may_have_it(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
-    with pytest.raises(RunError, match=f"^{name} is no run, adapter or base") as refused:
+    with pytest.raises(RunError, match=f"^{name} is not a run, adapter or base") as refused:
         require_known(name)
     assert "`tunesmith runs list` shows the runs." in refused.value.remedy
     for known in ("owner/model", "smollm2-135m-instruct", "here"):

@@ -187,7 +187,7 @@ def describe(seconds: tuple[float, float], work: EvaluationWork, *, arms: Mappin
     rows = pluralize(work.row_tokens, "token")
     rows = f"; {rows} of rows for their losses" if work.row_tokens else ""
     most = sum(each.most for each in work.again)
-    again = f"; at most {duration(most)} of asking again" if most else ""
+    again = f"; then at most {duration(most)} of asking again" if most else ""
     about = duration_between(*(max(1.0, each) for each in seconds))
     return (
         f"the evaluation takes about {about}: {pluralize(total, 'answer')}{known} "
