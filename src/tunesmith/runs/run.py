@@ -241,9 +241,7 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
             chosen = _choose(prepared, member.state)
             eval_loss = -chosen.choice.best.score if chosen else eval_loss
             forgetting = _scale_down(prepared, chosen.forgetting if chosen else None)
-            if run.folder.is_scaled_down and job.held is not None:
-                tokens = member.plan.tokens_per_micro_batch
-                eval_loss = held_out_loss(job, job.held, tokens=tokens, progress=run.progress)
+            eval_loss = _loss_now(prepared, member, known=eval_loss)
         except Cancelled:
             reason = "stopped"
         saved = result.save(run.folder, prepared.loaded, job.adapter, run.config)
@@ -272,6 +270,15 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
     )
     files.write_json(run.folder.summary, summary.to_json())
     return summary
+
+
+def _loss_now(prepared: PreparedRun, member: Member, *, known: float | None) -> float | None:
+    """The held-out loss of the result, which is the ``known`` one unless it was scaled down."""
+    job, progress = prepared.job, prepared.run.progress
+    if job.held is None or not prepared.run.folder.is_scaled_down:
+        return known
+    tokens = member.plan.tokens_per_micro_batch
+    return held_out_loss(job, job.held, tokens=tokens, progress=progress)
 
 
 def _choose(prepared: PreparedRun, state: State) -> ChosenCheckpoint | None:
