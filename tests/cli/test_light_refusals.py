@@ -37,9 +37,10 @@ CASES = {
     ("adapters", "merge", "nope", "no", "--method", "ties", "--out", "o"): "nope is not an adapter",
 }
 SCRIPT = """
-import contextlib, io, json, sys
+import contextlib, io, json, os, sys
 from tunesmith.cli.main import main
 found = []
+os.chdir(sys.argv[1])
 for words in json.loads(sys.stdin.read()):
     said = io.StringIO()
     with contextlib.redirect_stderr(said):
@@ -57,8 +58,7 @@ def refused(tmp_path_factory):
     (folder / TAKEN / "mine").write_text("")
     (folder / ROWS).write_text('{"prompt": "a", "completion": "b"}\n' * 9)
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        cwd=folder,
+        [sys.executable, "-c", SCRIPT, str(folder)],
         input=json.dumps(list(CASES)),
         capture_output=True,
         text=True,
