@@ -103,7 +103,7 @@ def require_known(target: str) -> None:
     raise RunError(
         f"{target} is not a run, adapter or base: there is no such folder{beside}.",
         remedy=f"`tunesmith runs list` shows the runs. {other_sources(target)}",
-        code="missing",
+        code="model",
     )
 
 
