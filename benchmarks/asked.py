@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tunesmith.adapters.loaded_base import LoadedBase
-from tunesmith.evaluation.answering import Participant, answers_now
+from tunesmith.evaluation.answering import Respondent, answers_now
 from tunesmith.evaluation.answers import Question
 from tunesmith.evaluation.arms import arm_of
 
@@ -13,4 +13,4 @@ def texts(
 ) -> Sequence[str]:
     """The answers in the questions' order, of at most ``most`` tokens."""
     arm = arm_of(loaded, "asked", questions, adapter=adapter)
-    return answers_now(loaded, arm, Participant(adapter), limit=limit)
+    return answers_now(loaded, arm, Respondent(adapter), limit=limit)

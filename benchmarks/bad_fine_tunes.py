@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.diagnosed_run import NAME, diagnosis_of, trained
 from benchmarks.quality_sets import READERS, Pairs
-from tunesmith.evaluation.answering import Participant
+from tunesmith.evaluation.answering import Respondent
 from tunesmith.evaluation.capacity import RankPoint, assess_capacity, loss_falls
 from tunesmith.evaluation.findings import Finding
 from tunesmith.evaluation.overfitting_evidence import sample_rows
@@ -69,7 +69,7 @@ def _of_ranks(data: Path, out: Path) -> list[Finding]:
     points, low = [], None
     for rank in (LOW, HIGH):
         run = trained(_all_classes(data, out / f"rank-{rank}", rank))
-        found = sample_rows(run.rows).losses(run.loaded, Participant(NAME))
+        found = sample_rows(run.rows).losses(run.loaded, Respondent(NAME))
         points.append(RankPoint(rank, found.train))
         if rank == LOW:
             low = diagnosis_of(_all_classes(data, out / f"rank-{rank}", rank))

@@ -12,7 +12,7 @@ from tunesmith.config import RunConfig, load_run_config
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.progress import SILENT
 from tunesmith.data.dataset import RunRows
-from tunesmith.evaluation.answering import Participant
+from tunesmith.evaluation.answering import Respondent
 from tunesmith.evaluation.capacity import Capacity, capacity_of
 from tunesmith.evaluation.knowledge import ask_facts, fact_sheet, knowledge_from
 from tunesmith.evaluation.overfitting import Overfitting, assess_overfitting
@@ -88,7 +88,7 @@ def diagnosis_of(values: Mapping[str, Any]) -> tuple[Overfitting, Capacity | Non
     whole = evidence_of(
         run.rows,
         course,
-        ArmLosses(rows.losses(loaded, Participant(NAME)), base),
+        ArmLosses(rows.losses(loaded, Respondent(NAME)), base),
         answered=_answered(run.folder),
         capacity=capacity,
         seed=run.config.train.seed,
@@ -104,7 +104,7 @@ def knowledge_of(values: Mapping[str, Any]) -> dict[str, object] | None:
     sheet = fact_sheet(run.rows.sample, run.rows.held_conversations, settings)
     if sheet is None:
         return None
-    arms = [ask_facts(run.loaded, sheet, settings, who=Participant(arm)) for arm in (None, NAME)]
+    arms = [ask_facts(run.loaded, sheet, settings, who=Respondent(arm)) for arm in (None, NAME)]
     assert arms[0] is not None
     assert arms[1] is not None
     return knowledge_from(sheet, arms[0], arms[1], seed=run.config.train.seed).to_json()

@@ -21,7 +21,7 @@ from tunesmith.config import RunConfig
 from tunesmith.config.evaluate import ForgettingSettings
 from tunesmith.config.load import load_run_config
 from tunesmith.core.progress import SILENT
-from tunesmith.evaluation.answering import Participant
+from tunesmith.evaluation.answering import Respondent
 from tunesmith.evaluation.answers import questions_of
 from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.evaluation.forgetting import ProbeRun
@@ -75,7 +75,7 @@ def measure(run: RunFolder, shares: list[float], rows: int) -> None:
         said = texts(loaded, questions, adapter=name, limit=config.evaluate.max_new_tokens)
         pairs = zip(said, questions, strict=True)
         score = statistics.mean(check.score(text, each.reference) for text, each in pairs)
-        losses = measured.losses(loaded, Participant(name))
+        losses = measured.losses(loaded, Respondent(name))
         loss = statistics.mean(losses.held)
         print(f"| {share:g} | {100 * score:.1f} | {loss:.3f} | {rise:+.3f} nats |", flush=True)
 

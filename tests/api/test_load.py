@@ -45,7 +45,7 @@ def test_a_run_answers_with_its_adapter_unless_another_is_named(runs):
 def test_a_path_that_holds_nothing_is_no_name_of_the_hub(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for path in ("runs/nope", "./nope", str(tmp_path / "nope")):
-        with pytest.raises(ts.RunError, match="is no run, adapter or base: there is no such"):
+        with pytest.raises(ts.RunError, match="is not a run, adapter or base: there is no such"):
             ts.load(path)
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 import tunesmith as ts
 from tests.cli.summaries import Summary
 from tests.runs.tiny import UNMEASURED, base_folder, rows_file
-from tunesmith.core.progress import Phase
+from tunesmith.core.progress import Phase, status_of_cancel
 from tunesmith.runs import run as runs
 from tunesmith.training.events import Ended, StepDone
 
@@ -109,9 +109,42 @@ def test_ctrl_c_ends_a_run_in_good_order_and_it_resumes_to_the_same_bytes(go, tm
     assert (resumed.adapter / name).read_bytes() == (whole.adapter / name).read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("number", "phase"),
+    [
+        (signal.SIGINT, "loading"),
+        (signal.SIGTERM, "reading the data"),
+        (signal.SIGINT, "answering"),
+        (signal.SIGTERM, "losses of"),
+    ],
+)
+def test_a_signal_outside_of_a_step_ends_the_run_at_once_and_it_resumes(
+    go, tmp_path, number, phase
+):
+    seen = []
+
+    def press(event):
+        if isinstance(event, Phase) and event.phase.startswith(phase):
+            seen.append(event)
+            signal.raise_signal(number)
+            pytest.fail("the work went on")
+
+    with pytest.raises(ts.Cancelled, match=r"tunesmith train --resume .*run") as cancelled:
+        go(rows_file(tmp_path / "rows.jsonl"), "run", on_event=press)
+    assert status_of_cancel() == 128 + number
+    assert len(seen) == 1
+    if phase in ("answering", "losses of"):
+        assert cancelled.value.run.summary.reason == "stopped"
+        assert cancelled.value.run.adapter is not None
+    resumed = ts.train(resume=tmp_path / "run", progress=False)
+    assert resumed.evaluation is not None
+    assert resumed.report.is_file()
+
+
 def test_settings_are_taken_in_every_form_and_mean_the_same(base, tmp_path, monkeypatch):
     taken = []
     monkeypatch.setattr(runs, "train_run", lambda config, **_: taken.append(config) or Summary())
+    monkeypatch.setattr("tunesmith.runs.inputs.require_inputs", lambda *_, **__: None)
     mapping = {"model": str(base), "method": "prompt", "train": {"lr": 0.5}}
     (tmp_path / "c.yaml").write_text(json.dumps({**mapping, "data": {"train": "a.jsonl"}}))
     ts.train("a.jsonl", config=mapping, lr=0.1)

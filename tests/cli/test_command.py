@@ -157,3 +157,11 @@ def test_a_command_that_calls_a_verb_has_its_parameters_and_defaults(path):
         if parameter.default is not None and default is not inspect.Parameter.empty:
             given = parameter.default
             assert (str(given) if isinstance(given, Path) else given) == default, name
+
+
+def test_what_a_library_reports_of_a_full_disk_is_no_fault_of_ours(home, capsys):
+    assert run(refuses(ValueError("I/O error: No space left on device (os error 28)"))) == 1
+    assert capsys.readouterr().err == "error: No space left on device.\n"
+    assert run(refuses(OSError(27, "File too large", "/x"))) == 1
+    assert "error: /x: File too large: a limit of this shell" in capsys.readouterr().err
+    assert not home.exists()

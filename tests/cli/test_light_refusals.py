@@ -10,8 +10,8 @@ import pytest
 
 TAKEN, ROWS = "taken", "rows.jsonl"
 CASES = {
-    ("chat", "nope"): "nope is no run, adapter or base: there is no such folder, nor runs/nope.",
-    ("chat", "runs/nope"): "runs/nope is no run, adapter or base: there is no such folder.",
+    ("chat", "nope"): "nope is not a run, adapter or base: there is no such folder, nor runs/nope.",
+    ("chat", "runs/nope"): "runs/nope is not a run, adapter or base: there is no such folder.",
     ("chat", "--adapter", "nope"): "nope is not an adapter",
     ("runs", "show", "nope"): "nope is not a run",
     ("report", "nope"): "nope holds no run",
@@ -24,7 +24,7 @@ CASES = {
     ("train", "--data", ROWS, "--method.init", "nope"): "method.init: there is not a folder nope",
     ("train", "--data", ROWS, "--method.rank", "x"): "--method.rank: ",
     ("evaluate", "nope"): "nope is not a run",
-    ("evaluate", "nope", "--data", ROWS): "nope is no run, adapter or base",
+    ("evaluate", "nope", "--data", ROWS): "nope is not a run, adapter or base",
     ("evaluate", TAKEN, "--data", "nope.jsonl"): "nope.jsonl: does not exist",
     ("compare", "--data", "nope.jsonl", "--methods", "lora,prompt"): "nope.jsonl: does not exist",
     ("compare", "--resume", "nope"): "nope holds no comparison",
@@ -37,9 +37,10 @@ CASES = {
     ("adapters", "merge", "nope", "no", "--method", "ties", "--out", "o"): "nope is not an adapter",
 }
 SCRIPT = """
-import contextlib, io, json, sys
+import contextlib, io, json, os, sys
 from tunesmith.cli.main import main
 found = []
+os.chdir(sys.argv[1])
 for words in json.loads(sys.stdin.read()):
     said = io.StringIO()
     with contextlib.redirect_stderr(said):
@@ -57,8 +58,7 @@ def refused(tmp_path_factory):
     (folder / TAKEN / "mine").write_text("")
     (folder / ROWS).write_text('{"prompt": "a", "completion": "b"}\n' * 9)
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        cwd=folder,
+        [sys.executable, "-c", SCRIPT, str(folder)],
         input=json.dumps(list(CASES)),
         capture_output=True,
         text=True,

@@ -1,12 +1,16 @@
 """A file or folder has its new content or its old one, whatever happens while it is written."""
 
+import contextlib
+import errno
 import multiprocessing
 import os
 import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from tests.source import modules
 from tunesmith.core import files
@@ -168,3 +172,49 @@ def test_a_published_file_is_the_new_one_or_the_old_one(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot be written"):
         files.publish_file(tmp_path / "file" / "a.bin", lambda into: None)
+
+
+@contextlib.contextmanager
+def shell_limit(size):
+    """What `ulimit -f` of the shell allows, in bytes."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def fill_by_python(folder):
+    (folder / "large").write_bytes(bytes(1 << 20))
+
+
+def fill_by_safetensors(folder):
+    save_file({"a": np.zeros(1 << 20, dtype=np.uint8)}, folder / "large.safetensors")
+
+
+@pytest.mark.parametrize("fill", [fill_by_python, fill_by_safetensors])
+def test_a_limit_of_the_shell_is_the_users_and_nothing_is_left(tmp_path, fill):
+    with shell_limit(64 << 10), pytest.raises(RunError, match="File too large") as refused:
+        files.publish(tmp_path / "new", fill)
+    assert refused.value.code == "disk"
+    assert "a limit of this shell (see `ulimit -f`)" in refused.value.message
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_library_reports_of_the_file_system_is_known_by_its_number():
+    quota = files.refusal_of(ValueError("I/O error: Disk quota exceeded (os error 122)"))
+    assert quota is not None
+    assert (quota.errno, files.reason_of(quota)) == (errno.EDQUOT, os.strerror(errno.EDQUOT))
+    assert files.refusal_of(ValueError("an error of another kind")) is None
+    full = OSError(errno.ENOSPC, "No space left on device")
+    assert files.refusal_of(full) is full
+
+
+def test_files_that_the_shell_would_refuse_are_refused_before_they_are_written(tmp_path):
+    files.require_file_size(tmp_path, 1 << 50, what="a checkpoint")  # no limit is set
+    with shell_limit(1 << 20):
+        files.require_file_size(tmp_path, 1 << 20, what="a checkpoint")
+        with pytest.raises(RunError, match=r"a checkpoint is a file of 2\.1 MB, .*1\.0 MB"):
+            files.require_file_size(tmp_path, 2 << 20, what="a checkpoint")

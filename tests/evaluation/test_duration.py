@@ -64,6 +64,18 @@ def test_the_speed_tells_a_step_from_the_tokens_in_it(engine, monkeypatch):
     assert (found.step, found.made) == pytest.approx((3.0, 0.5))
 
 
+def test_a_step_is_timed_at_the_length_of_the_prompts(engine, monkeypatch):
+    seen, real = [], Decoder.step
+
+    def step(decoder, tokens):
+        seen.append({decoder.lengths[slot] for slot in tokens})
+        return real(decoder, tokens)
+
+    monkeypatch.setattr(Decoder, "step", step)
+    speed_of(engine, prompts(2, 60) + prompts(2, 80))
+    assert seen[0] == {70}
+
+
 def test_measuring_the_speed_takes_a_small_part_of_an_evaluation():
     # of the tens of thousands of tokens that probes alone have
     assert MANY * READ_TOKENS + SPANS * SPAN_TOKENS + 2 * STEPS * (MANY + FEW) < 1500
@@ -91,7 +103,7 @@ def test_answers_take_as_many_steps_as_the_longest_and_as_the_slots_ask_for(engi
 
 
 def test_who_was_trained_answers_as_the_data_does_and_the_base_at_greater_length():
-    lengths = [expected_length(arm, 20, 100) for arm in ("tuned", "examples", "base", "prompted")]
+    lengths = [expected_length(arm, 20, 80) for arm in ("tuned", "examples", "base", "prompted")]
     assert lengths == [20, 30, 60, 60]
     assert expected_length("tuned", 200, 100) == expected_length("base", 200, 100) == 100
 
@@ -136,8 +148,8 @@ def test_the_words_name_all_that_is_to_be_done():
     more = replace(work, row_tokens=200, facts=[answers], again=[Again((), 90.0)] * 2)
     assert describe((130, 600), more, arms={"base": 4}) == (
         "the evaluation takes about 2 to 10 minutes: 4 answers (base); 100 tokens of probes; "
-        "4 answers about facts; 200 tokens of rows for their losses; at most 3 minutes of asking "
-        "again"
+        "4 answers about facts; 200 tokens of rows for their losses; then at most 3 minutes of "
+        "asking again"
     )
 
 

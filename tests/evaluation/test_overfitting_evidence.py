@@ -13,7 +13,7 @@ from tunesmith.core.progress import SILENT, Cancelled
 from tunesmith.data.faults import Note
 from tunesmith.data.quality.copies import CHOICES
 from tunesmith.evaluation import overfitting_evidence
-from tunesmith.evaluation.answering import Participant
+from tunesmith.evaluation.answering import Respondent
 from tunesmith.evaluation.capacity import capacity_of
 from tunesmith.evaluation.overfitting import assess_overfitting
 from tunesmith.evaluation.overfitting_evidence import (
@@ -88,7 +88,7 @@ def course_of(run, **more):
 def evidence(run, adapter, base=None, **more):
     """Of the adapter of a run (None: the base as it is), whose losses are ``base``."""
     _, _, loaded, rows = run
-    losses = ArmLosses(sample_rows(rows).losses(loaded, Participant(adapter)), base)
+    losses = ArmLosses(sample_rows(rows).losses(loaded, Respondent(adapter)), base)
     return evidence_of(rows, course_of(run), losses, seed=0, **more)
 
 
@@ -130,7 +130,7 @@ def test_it_is_cancelled_between_two_batches(run):
     _, _, loaded, rows = run
     both, phase = sample_rows(rows), Counting(limit=2)
     with pytest.raises(Cancelled):
-        both.losses(loaded, Participant("default"), phase=phase)
+        both.losses(loaded, Respondent("default"), phase=phase)
     total = len(both.train) + len(both.held)
     assert all(each[1] == total for each in phase.told)
 

@@ -8,9 +8,10 @@ import torch
 from tests.families import FAMILIES, make_exact, tiny_model
 from tunesmith.config import LoraSettings
 from tunesmith.core.errors import TunesmithError
+from tunesmith.core.progress import Cancelled
 from tunesmith.engine.forward import Engine, prepare_
 from tunesmith.generation.decoder import ChatSession, Decoder, Prompt
-from tunesmith.generation.loop import _groups, _like_lengths, cut_at_stop, generate
+from tunesmith.generation.loop import _groups, cut_at_stop, generate, like_lengths
 from tunesmith.generation.sampling import Sampling, choose, generator_of
 from tunesmith.methods import table
 
@@ -239,7 +240,7 @@ def test_a_prompt_without_room_for_more_ends_there():
 def test_long_prompts_do_not_take_room_for_short_ones(monkeypatch):
     engine = prepare_(tiny_model("llama", torch.float32))
     prompts = [Prompt((3,) * n) for n in (5, 900, 7, 400, 500, 800)]
-    assert list(_like_lengths(engine, prompts)) == [[0, 2], [3, 4, 5], [1]]
+    assert list(like_lengths(engine, prompts)) == [[0, 2], [3, 4, 5], [1]]
     made = []
     cache = Engine.cache
 
@@ -253,3 +254,18 @@ def test_long_prompts_do_not_take_room_for_short_ones(monkeypatch):
     monkeypatch.setattr("tunesmith.generation.loop.CACHE_SHARE", 1 << 40)
     answers(engine, prompts)
     assert made == [(2, 16), (2, 809), (1, 909)]
+
+
+def test_it_can_be_cancelled_between_two_steps_before_any_answer_ends():
+    engine, prompts, asked = prepare_(tiny_model("llama")), [Prompt((5, 6, 7)), Prompt((5, 9))], []
+
+    def check():
+        asked.append(1)
+        if len(asked) == 5:
+            raise Cancelled
+
+    sampling = Sampling(max_new_tokens=50)
+    made = generate(engine, prompts, stop_ids=frozenset(), sampling=sampling, check=check)
+    with pytest.raises(Cancelled):
+        list(made)
+    assert len(asked) == 5

@@ -14,6 +14,7 @@ from tunesmith.config import load_run_config
 from tunesmith.config.methods import init_path
 from tunesmith.core.errors import AdapterError, ConfigError
 from tunesmith.core.progress import Notice, Progress
+from tunesmith.runs.folder import read_lines
 from tunesmith.runs.run import resume_run, train_run
 from tunesmith.studies.compare import compare_runs
 from tunesmith.studies.variants import load_variants
@@ -205,8 +206,9 @@ def test_a_stopped_run_that_goes_on_with_an_adapter_is_resumed_to_the_same_bytes
 ):
     trained(tmp_path, method)
     go(tmp_path, {"kind": method["kind"]})
-    steps = iter(range(100))
-    go(tmp_path, {"kind": method["kind"]}, out="parts", cancelled=lambda: next(steps) == 1)
+    steps = tmp_path / "parts" / "metrics.jsonl"
+    stop = {"cancelled": lambda: len(list(read_lines(steps))) == 2}
+    go(tmp_path, {"kind": method["kind"]}, out="parts", **stop)
     resume_run(tmp_path / "parts")
     for name in ("adapter_model.safetensors", "adapter_config.json"):
         one, other = (tmp_path / run / "adapter" / name for run in ("second", "parts"))

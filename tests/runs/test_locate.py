@@ -4,7 +4,7 @@ import pytest
 
 from tunesmith.config.run import RunConfig
 from tunesmith.core.errors import AdapterError, RunError
-from tunesmith.runs.locate import adapter_folders, find_adapter, locate
+from tunesmith.runs.locate import adapter_folders, find_adapter, locate, require_known
 
 DEFAULT = RunConfig.model_fields["model"].default
 
@@ -148,3 +148,20 @@ def test_folders_of_adapters_are_found_without_their_bases(tmp_path):
     assert found == {"one": one / "adapter", "one-2": other, "one-3": one / "adapter"}
     with pytest.raises(AdapterError, match="is not an adapter"):
         adapter_folders([str(tmp_path)])
+
+
+@pytest.mark.parametrize("name", ["nope", "runs/nope", "./nope", "/nope/nope", "a/b/c", "here/x"])
+def test_a_name_of_nothing_is_refused_unless_the_hub_may_have_it(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    with pytest.raises(RunError, match=f"^{name} is not a run, adapter or base") as refused:
+        require_known(name)
+    assert "`tunesmith runs list` shows the runs." in refused.value.remedy
+    for known in ("owner/model", "smollm2-135m-instruct", "here"):
+        require_known(known)
+
+
+def test_a_short_name_that_is_nearly_right_is_proposed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match="Did you mean `smollm2-135m-instruct`"):
+        require_known("smollm2-135m")

@@ -18,7 +18,7 @@ from tunesmith.core.progress import Notice, Phase, Progress
 from tunesmith.generation.sampling import Sampling
 from tunesmith.models.hashes import hash_folder
 from tunesmith.runs import neighbours
-from tunesmith.runs.folder import alone
+from tunesmith.runs.folder import alone, read_lines
 from tunesmith.runs.history import read_run
 from tunesmith.runs.inspect_data import inspect_data
 from tunesmith.runs.locate import locate
@@ -230,8 +230,8 @@ def test_layers_that_lose_a_prefix_are_told_where_a_row_is_that_long(tmp_path, k
 def test_a_stopped_run_goes_on_to_the_same_bytes(tmp_path, method):
     whole, _ = go(config(tmp_path, method=method))
     first = config(tmp_path, method=method, out=str(tmp_path / "other"))
-    steps = iter(range(100))
-    stopped, _ = go(first, cancelled=lambda: next(steps) == 4)
+    steps = tmp_path / "other" / "metrics.jsonl"
+    stopped, _ = go(first, cancelled=lambda: len(list(read_lines(steps))) == 5)
     assert (stopped.reason, stopped.steps, stopped.adapter) == ("stopped", 5, None)
     (newest,) = (tmp_path / "other" / "checkpoints").glob("step-*5/state.json")
     earlier = json.loads(newest.read_text())["seconds"]

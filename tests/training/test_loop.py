@@ -1,5 +1,6 @@
 """Contract 8: a stopped and resumed run ends as the unbroken one, bit for bit."""
 
+import functools
 import math
 
 import pytest
@@ -224,3 +225,24 @@ def test_a_damaged_checkpoint_is_named_with_the_way_back(tmp_path):
     with pytest.raises(RunError, match="damaged") as error:
         checkpoint.restore_(newest, job.adapter.parameters, adam(job))
     assert "checkpoint before" in error.value.remedy
+
+
+def test_room_for_the_checkpoints_is_asked_for_before_the_first_step(tmp_path, monkeypatch):
+    job = tiny_job(tmp_path)
+    tensors_ = sum(p.numel() * p.element_size() for p in job.adapter.parameters.values())
+    one = 3 * tensors_  # with both moments of Adam
+    folder = tmp_path / "checkpoints"
+    folder.mkdir(parents=True)
+    for free, fits in ((3 * one + 2 * tensors_, True), (3 * one + 2 * tensors_ - 1, False)):
+        usage = type("Usage", (), {"free": free})
+        monkeypatch.setattr("tunesmith.core.files.shutil.disk_usage", lambda _, u=usage: u)
+        asked = functools.partial(
+            checkpoint.require_room, folder, job.adapter.parameters, adam(job), keep=2
+        )
+        if fits:
+            asked()
+        else:
+            with pytest.raises(RunError, match="the run with its checkpoints takes"):
+                asked()
+    checkpoint.folder_of(folder, 1).mkdir()  # one of both is there already
+    asked()

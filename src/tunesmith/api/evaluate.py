@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from tunesmith.runs.evaluate import EvaluatedTarget as Found
 
-STOPPING = "stopping after these answers; press again to stop at once (answers so far are kept)"
 STOPPED = "Stopped; answers so far are kept."
 
 
@@ -82,7 +81,7 @@ def evaluate(  # noqa: PLR0913  # what is evaluated, on what, how, and who hears
 
         data_file = None if file is None else str(file)
         require_target(name, data_file, is_named=is_named(model))
-        with working(STOPPING, stopped=STOPPED, on_event=on_event, progress=progress) as work:
+        with working(stopped=STOPPED, on_event=on_event, progress=progress) as work:
             from tunesmith.runs.evaluate import evaluate_target
 
             found = evaluate_target(

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from tunesmith.studies.merge import Merged as Made
     from tunesmith.studies.merge import NothingKeepsAll, Trial
 
-STOPPING = "stopping after these answers; press again to stop at once (answers so far are kept)"
 STOPPED = "Stopped; nothing is written, answers are kept."
 MEASURES = ("cosine", "signs oppose", "in shared", "out shared", "by chance", "norms")
 MAX_BANDS = 12  # lines of a table of layers: with the rest it fits a terminal
@@ -97,7 +96,7 @@ def conflicts(  # noqa: PLR0913  # one keyword for each setting
     from tunesmith.studies.conflicts import find_conflicts
     from tunesmith.studies.merge import named
 
-    with working(STOPPING, stopped=STOPPED, on_event=on_event, progress=progress) as work:
+    with working(stopped=STOPPED, on_event=on_event, progress=progress) as work:
         wanted = named([str(place_of(each)) for each in adapters], force=force)
         found = find_conflicts(wanted, scores=scores, rows=rows, progress=work.progress)
     written = None if page is None else write_page(found.to_json(), Path(page))
@@ -250,7 +249,7 @@ def merge(  # noqa: PLR0913  # one keyword for each setting
     densities = [density] if isinstance(density, float | int) else list(density)
     ranks = [rank] if isinstance(rank, int) else list(rank)
     wanted = named(words, weights, seed=seed, force=force)
-    with working(STOPPING, stopped=STOPPED, on_event=on_event, progress=progress) as work:
+    with working(stopped=STOPPED, on_event=on_event, progress=progress) as work:
         if not auto:
             one, limit = _only("density", densities), _only("rank", ranks)
             return MergedAdapter(

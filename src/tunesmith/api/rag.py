@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["Store", "rag"]
 
 LISTED, SHOWN = 10, 3
-STOPPING = "stopping; press again to stop at once (answers so far are kept)"
 STOPPED = "Stopped; answers are kept."
 REASONS = {
     "no_passage": "without a passage in the store that answers it",
@@ -123,7 +122,7 @@ def dataset(  # noqa: PLR0913  # one keyword for each setting
     base = model or _default_model()
     asked = {"chunks": chunks, "tries": tries, "top_k": top_k}
     few = {name: value for name, value in asked.items() if value is not None}
-    with working(STOPPING, stopped=STOPPED, on_event=on_event, progress=progress) as work:
+    with working(stopped=STOPPED, on_event=on_event, progress=progress) as work:
         if questions is None:
             if columns or group != "document":
                 raise UsageError("columns and group are about a file of questions; none is given.")
@@ -254,7 +253,7 @@ def evaluate(  # noqa: PLR0913  # one keyword for each setting
     asked = read_questions(str(questions), columns=dict(columns or {}))
     folder = free_folder("rag-evaluation") if out is None else Path(out)
     settings = TrialSettings(mode, sources, prompt_tokens, max_new_tokens, removed, threshold, seed)
-    with working(STOPPING, stopped=STOPPED, on_event=on_event, progress=progress) as work:
+    with working(stopped=STOPPED, on_event=on_event, progress=progress) as work:
         document = evaluate_retrieval(
             asked,
             str(store),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tunesmith.config.run import RunConfig
     from tunesmith.runs.summary import RunSummary
 
-STOPPING = "stopping after this step or these answers; again: at once (the last checkpoint stays)"
+STOPPING = "stopping after this step; again: at once (the last checkpoint stays)"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 from tunesmith.config.run import DistillSettings
 from tunesmith.core import files
 from tunesmith.core.errors import DataError
-from tunesmith.core.progress import Phase, Progress, finishing_first, time_left
+from tunesmith.core.progress import Phase, Progress, time_left
 from tunesmith.data.files.json_text import JSON_LINES
 from tunesmith.data.inputs import Input
 from tunesmith.distillation.teacher import Teacher
@@ -201,9 +201,8 @@ def draw(
                 answers[answer.number] = answer
                 made += 1
                 report(max(0.0, left - len(answers)))
-            with finishing_first():  # all of them or none
-                for number in wave:
-                    state.draws[number].add_(answers[number].text, answers[number].fault)
+            for number in wave:  # all of them or none
+                state.draws[number].add_(answers[number].text, answers[number].fault)
             if time.monotonic() - saved_at >= SECONDS_BETWEEN_SAVES:
                 state.save()
                 saved_at = time.monotonic()

@@ -13,7 +13,7 @@ from tunesmith.config.methods import needs_four_bit
 from tunesmith.config.run import DistillSettings, RunConfig
 from tunesmith.core.errors import ConfigError, DataError
 from tunesmith.core.numbers import pluralize
-from tunesmith.core.progress import SILENT, Cancelled, Progress
+from tunesmith.core.progress import SILENT, Cancelled, Progress, finishing_first
 from tunesmith.data.faults import Fault, refuse
 from tunesmith.data.inputs import Input, read_inputs
 from tunesmith.distillation.draws import DistillState, draw, open_state, state_path
@@ -97,7 +97,8 @@ def distill(
             progress.notice("base", note_text)
         state.instruction_tokens = teacher.instruction_tokens
         try:
-            draw(state, asked, teacher, progress=progress)
+            with finishing_first():  # answers that are made together count together
+                draw(state, asked, teacher, progress=progress)
         except Cancelled:
             found = _result(state, asked, seconds=time.perf_counter() - start, example=None)
             raise Cancelled(result=found) from None

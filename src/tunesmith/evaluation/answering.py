@@ -160,7 +160,7 @@ def answer_arms(
 
 
 @dataclass(frozen=True, slots=True)
-class Participant:
+class Respondent:
     """Who answers: an adapter (None: the base) by its name, and the hash of both (None: unknown).
 
     What it answers and computes is kept only under a hash.
@@ -170,11 +170,11 @@ class Participant:
     fingerprint: str | None = None
 
 
-UNKNOWN_BASE = Participant()
+UNKNOWN_BASE = Respondent()
 
 
 def answers_now(
-    loaded: LoadedBase, arm: Arm, who: Participant, *, limit: int, phase: PhaseProgress = UNSEEN
+    loaded: LoadedBase, arm: Arm, who: Respondent, *, limit: int, phase: PhaseProgress = UNSEEN
 ) -> tuple[str, ...]:
     """An arm's answers as text, of at most ``limit`` tokens."""
     sampling = Sampling(max_new_tokens=limit)
@@ -184,7 +184,7 @@ def answers_now(
 def _texts(
     loaded: LoadedBase,
     prompts: Sequence[Prompt],
-    who: Participant,
+    who: Respondent,
     *,
     sampling: Sampling,
     phase: PhaseProgress,
@@ -243,7 +243,7 @@ def answers_to(
     loaded: LoadedBase,
     asked: Sequence[DrawRequest],
     *,
-    who: Participant,
+    who: Respondent,
     sampling: Sampling,
     seed: int,
     phase: PhaseProgress = UNSEEN,

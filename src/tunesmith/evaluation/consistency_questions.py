@@ -14,7 +14,7 @@ from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import UNSEEN, PhaseProgress
 from tunesmith.data.quality.text import fold
 from tunesmith.data.rows import Message
-from tunesmith.evaluation.answering import UNKNOWN_BASE, DrawRequest, Participant, answers_to
+from tunesmith.evaluation.answering import UNKNOWN_BASE, DrawRequest, Respondent, answers_to
 from tunesmith.evaluation.answers import Question, spread
 from tunesmith.evaluation.checks.check import Case, Check
 from tunesmith.evaluation.checks.label import label_of
@@ -46,7 +46,7 @@ def _as_it_is(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 class AskedArm:
     """Who answers, and how a request is put to it."""
 
-    who: Participant = UNKNOWN_BASE
+    who: Respondent = UNKNOWN_BASE
     prepare: Prepare = _as_it_is
 
 
@@ -219,7 +219,7 @@ def draw_again(
         wordings += [tuple(next(greedy) for _ in group if len(group) > 1) for group in part]
         # A round that was answered before counts by what it took then.
         name = name_of("round", repr((sampled, worded, hot, draw.seed)))
-        spent += rounds.scored(name, lambda began=began: [draw.now() - began])[0]
+        spent += rounds.scored(name, partial(list, [draw.now() - began]))[0]
         phase.at(start + len(part), len(asked))
     return Drawn(tuple(samples), tuple(wordings))
 

@@ -14,7 +14,7 @@ from tunesmith.engine.forward import Engine
 from tunesmith.evaluation.answering import (
     AnswerCache,
     CachedAnswer,
-    Participant,
+    Respondent,
     answer_arms,
     answers_now,
     fingerprint,
@@ -222,7 +222,7 @@ class Evaluator:
             for name in arms
         }
 
-    def first_score(self, loaded: LoadedBase, who: Participant) -> float:
+    def first_score(self, loaded: LoadedBase, who: Respondent) -> float:
         """Mean of the first check as an adapter is now; NaN without any score."""
         if BASE not in self._answered:  # what a check that learns compares with
             self._ask(self.base.arms, None)
@@ -244,7 +244,7 @@ class Evaluator:
         return self._probing is not None
 
     def forgetting(
-        self, loaded: LoadedBase, who: Participant, probes: Sequence[str] | None = None
+        self, loaded: LoadedBase, who: Respondent, probes: Sequence[str] | None = None
     ) -> Forgetting | None:
         """What an adapter forgot, or the whole model as it is now, by some probes or all.
 

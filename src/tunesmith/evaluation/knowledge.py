@@ -15,7 +15,7 @@ from tunesmith.data.quality.distribution import Sampled
 from tunesmith.data.quality.text import bare, fold, words
 from tunesmith.data.quality.unsuitable import MIN_ROWS, Facts, measure, names_told
 from tunesmith.data.rows import Conversation, Message
-from tunesmith.evaluation.answering import UNKNOWN_BASE, DrawRequest, Participant, answers_to
+from tunesmith.evaluation.answering import UNKNOWN_BASE, DrawRequest, Respondent, answers_to
 from tunesmith.evaluation.answers import spread
 from tunesmith.evaluation.findings import Described, Finding, findings_text
 from tunesmith.evaluation.given_rows import FactRow, read_given
@@ -244,7 +244,7 @@ def ask_facts(
     sheet: FactSheet,
     settings: KnowledgeSettings,
     *,
-    who: Participant = UNKNOWN_BASE,
+    who: Respondent = UNKNOWN_BASE,
     phase: PhaseProgress = UNSEEN,
 ) -> FactAnswers:
     """One arm's greedy answers to every question."""

@@ -246,9 +246,8 @@ def losses_of_rows(
     found: dict[int, float] = {}
     for group in micro_batches(tuple(range(len(rows))), rows.lengths, tokens=TOKENS):
         texts = [(rows[i].ids.tolist(), rows[i].weights.tolist()) for i in group]
-        scores = kept.scored(
-            name_of("rows", texts), lambda group=group: _in_order(loaded, rows, group, adapter)
-        )
+        compute = partial(_in_order, loaded, rows, group, adapter)
+        scores = kept.scored(name_of("rows", texts), compute)
         found.update(zip(group, scores.tolist(), strict=True))
         phase.advance(len(group))
     return [found[i] for i in range(len(rows))]

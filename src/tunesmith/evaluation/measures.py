@@ -11,7 +11,7 @@ from tunesmith.config.evaluate import ForgettingSettings
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.progress import Progress
 from tunesmith.data.dataset import RunRows
-from tunesmith.evaluation.answering import Participant, fingerprint
+from tunesmith.evaluation.answering import Respondent, fingerprint
 from tunesmith.evaluation.answers import Question
 from tunesmith.evaluation.arms import BASE, PROMPTED, Arm, BaseArms, instruction_change
 from tunesmith.evaluation.capacity import Capacity, capacity_of
@@ -57,9 +57,9 @@ class Tuned:
     history: TrainingHistory | None = None
 
     @property
-    def who(self) -> Participant:
+    def who(self) -> Respondent:
         """Under what it answers."""
-        return Participant(self.adapter, self.participant)
+        return Respondent(self.adapter, self.participant)
 
 
 @dataclass(slots=True)
@@ -201,8 +201,8 @@ class Measures:
             return None
 
     @property
-    def _base(self) -> Participant:
-        return Participant(None, fingerprint(self.known.loaded.base))
+    def _base(self) -> Respondent:
+        return Respondent(None, fingerprint(self.known.loaded.base))
 
     def _base_arms(self) -> Iterator[tuple[str, AskedArm]]:
         yield BASE, AskedArm(self._base)
@@ -236,7 +236,7 @@ class Measures:
         return {**base, TUNED: run.draw(tuned.loaded, AskedArm(tuned.who), phase=phase)}
 
     def _ask_facts(
-        self, sheet: FactSheet, loaded: LoadedBase, who: Participant, name: str
+        self, sheet: FactSheet, loaded: LoadedBase, who: Respondent, name: str
     ) -> FactAnswers:
         assert self.config.evaluate.knowledge is not None
         phase = self.progress.phase(f"asking facts in other words ({name})")

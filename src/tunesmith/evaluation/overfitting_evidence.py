@@ -14,7 +14,7 @@ from tunesmith.data.dataset import Dataset, RunRows
 from tunesmith.data.faults import Note
 from tunesmith.data.quality.copies import CHOICES, ROWS_PER_ANSWER
 from tunesmith.data.quality.text import bare, fold
-from tunesmith.evaluation.answering import Participant, fingerprint
+from tunesmith.evaluation.answering import Respondent, fingerprint
 from tunesmith.evaluation.capacity import Capacity
 from tunesmith.evaluation.checkpoints import CheckpointChoice
 from tunesmith.evaluation.forgetting import AdapterScale
@@ -228,7 +228,7 @@ class RowSample:
         return sum(side.tokens for side in self.sides)
 
     def losses(
-        self, loaded: LoadedBase, who: Participant, *, phase: PhaseProgress = UNSEEN
+        self, loaded: LoadedBase, who: Respondent, *, phase: PhaseProgress = UNSEEN
     ) -> SideLosses:
         """One arm's losses; ``who`` without an adapter is the model as it is now."""
         phase.at(0, sum(map(len, self.sides)))
@@ -246,7 +246,7 @@ class RowSample:
         tokens = (int(side[i].ids.max()) for side in self.sides for i in range(len(side)))
         if max(tokens, default=0) >= len(loaded.engine.embedding.weight):
             return None
-        who = Participant(None, fingerprint(loaded.base))
+        who = Respondent(None, fingerprint(loaded.base))
         return self.losses(loaded, who, phase=phase)
 
 

@@ -39,7 +39,7 @@ class Remaining:
 
     def seconds(self, work: EvaluationWork) -> tuple[float, float]:
         """From so many to so many, at the speed that this machine has now."""
-        prompts = self.base[BASE].prompts
+        prompts = [prompt for arm in self.base.values() for prompt in arm.prompts]
         speed = speed_of(self.loaded.engine, prompts, adapter=self.adapter)
         return work.seconds(self.loaded.engine, speed)
 

@@ -15,6 +15,7 @@ from tunesmith.models.cache import cache_root
 
 FORMAT = 1  # raised when a score computes something else
 Scores = NDArray[np.float64]
+Computed = Scores | NDArray[np.float32]
 
 
 def kept_in(kind: str, name: str) -> Path:
@@ -63,7 +64,7 @@ class ScoreCache:
         """Whether these scores are kept."""
         return name in self._known
 
-    def scored(self, name: str, compute: Callable[[], Sequence[float] | Scores]) -> Scores:
+    def scored(self, name: str, compute: Callable[[], Sequence[float] | Computed]) -> Scores:
         """The scores of this name, computed where they are not known."""
         if (found := self._known.get(name)) is not None:
             return found

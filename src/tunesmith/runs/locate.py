@@ -118,9 +118,9 @@ def require_known(target: str) -> None:
         return
     beside = "" if "/" in target else f", nor {RUNS / target}"
     raise RunError(
-        f"{target} is no run, adapter or base: there is no such folder{beside}.",
+        f"{target} is not a run, adapter or base: there is no such folder{beside}.",
         remedy=f"`tunesmith runs list` shows the runs. {other_sources(target)}",
-        code="missing",
+        code="model",
     )
 
 

@@ -22,7 +22,7 @@ from tunesmith.core.progress import (
 )
 from tunesmith.data.dataset import RunRows
 from tunesmith.engine import memory
-from tunesmith.evaluation.answering import Participant, fingerprint, fingerprint_now
+from tunesmith.evaluation.answering import Respondent, fingerprint, fingerprint_now
 from tunesmith.evaluation.arms import require_evaluable
 from tunesmith.evaluation.evaluator import Evaluator
 from tunesmith.evaluation.findings import words_in
@@ -126,10 +126,10 @@ class PreparedRun:
         return found
 
     @property
-    def who(self) -> Participant:
+    def who(self) -> Respondent:
         """Who answers with the adapter as it is now."""
         now = fingerprint_now(self.loaded.base, self.job.adapter)
-        return Participant(self.job.name, now)
+        return Respondent(self.job.name, now)
 
     def put_back(self, folder: Path) -> None:
         """Give the adapter the tensors of a checkpoint."""
@@ -250,14 +250,9 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
             chosen = _choose(prepared, member.state)
             eval_loss = -chosen.choice.best.score if chosen else eval_loss
             forgetting = _scale_down(prepared, chosen.forgetting if chosen else None)
+            eval_loss = _loss_now(prepared, member, known=eval_loss)
         except Cancelled:
             reason = "stopped"
-        if run.folder.is_scaled_down and job.held is not None:
-            tokens = member.plan.tokens_per_micro_batch
-            try:
-                eval_loss = held_out_loss(job, job.held, tokens=tokens, progress=run.progress)
-            except Cancelled:
-                reason = "stopped"
         saved = result.save(run.folder, prepared.loaded, job.adapter, run.config)
     if saved is not None and reason != "stopped":
         try:
@@ -284,6 +279,15 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
     )
     write_summary(run.folder, summary)
     return summary
+
+
+def _loss_now(prepared: PreparedRun, member: Member, *, known: float | None) -> float | None:
+    """The held-out loss of the result, which is the ``known`` one unless it was scaled down."""
+    job, progress = prepared.job, prepared.run.progress
+    if job.held is None or not prepared.run.folder.is_scaled_down:
+        return known
+    tokens = member.plan.tokens_per_micro_batch
+    return held_out_loss(job, job.held, tokens=tokens, progress=progress)
 
 
 def _choose(prepared: PreparedRun, state: State) -> ChosenCheckpoint | None:

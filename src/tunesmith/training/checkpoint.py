@@ -92,7 +92,8 @@ def require_room(
     That is as many checkpoints as are kept, without those that are there, one more while an old
     one is replaced, the tensors of the best one, and those of the result.
     """
-    parts = [dict(parameters), *state_tensors(optimizer, parameters).values()]
+    parts: list[Mapping[str, Tensor]] = [parameters]
+    parts += state_tensors(optimizer, parameters).values()
     sizes = [sum(t.numel() * t.element_size() for t in part.values()) for part in parts]
     missing = max(0, keep - len(list(folder.glob("step-*")))) + 1
     needed = missing * sum(sizes) + 2 * sizes[0]
