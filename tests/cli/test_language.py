@@ -104,7 +104,7 @@ def test_the_main_path_is_korean_from_the_workbook_to_the_report(korean, shop):
     korean("report", "run")
     page = (shop / "run" / "report.html").read_text(encoding="utf-8")
     assert '<html lang="ko">' in page
-    assert "학습에 쓰지 않고 따로 둔 20 %" in page
+    assert "학습에 쓰지 않고 따로 둔 20%" in page
 
 
 def test_a_conversation_is_korean(korean, shop, monkeypatch):

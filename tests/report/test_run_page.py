@@ -188,7 +188,7 @@ def test_what_only_some_readers_know_is_behind_a_fold(run: Path, language: str) 
 
 
 @pytest.mark.parametrize(
-    ("language", "said"), [("en", "10 % of its rows, held out"), ("ko", "따로 둔 10 %")]
+    ("language", "said"), [("en", "10 % of its rows, held out"), ("ko", "따로 둔 10%")]
 )
 def test_a_share_that_was_held_out_is_no_file(tmp_path: Path, language: str, said: str) -> None:
     held = {**evaluation(), "about": {"data": 0.1}}

@@ -14,6 +14,7 @@ from tunesmith.api.sources import Data
 from tunesmith.api.train import STOPPING, finished
 from tunesmith.api.work import OnEvent, torch_came_first_text, working
 from tunesmith.core.errors import RunError
+from tunesmith.core.language import localized
 from tunesmith.core.numbers import bytes_text, duration, percent, pluralize
 from tunesmith.core.progress import Cancelled
 
@@ -52,9 +53,10 @@ class Demo(Outcome):
         rows = pluralize(result.after.n, "held-out row")
         line(console, f"\nScore of the check `{result.check}` on {rows}", style="bold")
         for name, interval in (("before", result.before), ("after", result.after)):
-            labelled(name, f"{percent(interval.mean)} ({_limits(interval)})", console=console)
+            score = f"{percent(interval.mean)} ({_limits(interval)})"
+            labelled(name, localized(score), console=console)
         points = f"{100 * result.difference.mean:+.0f} points ({_limits(result.difference)})"
-        labelled("difference", points, console=console)
+        labelled("difference", localized(points), console=console)
         summary = result.summary
         for text in _verdict(summary.evaluation or {}):
             line(console, text)
@@ -63,7 +65,7 @@ class Demo(Outcome):
         if summary.tokens_per_second is not None:
             cost.append(f"{summary.tokens_per_second:,.0f} tokens/s")
         cost.append(f"at most {bytes_text(summary.peak_bytes)}")
-        labelled("training", ", ".join(cost), console=console)
+        labelled("training", localized(", ".join(cost)), console=console)
         labelled("run", summary.run, console=console)
         if summary.adapter is not None:
             labelled("adapter", summary.adapter, console=console)

@@ -166,6 +166,7 @@ def _entry(english: str, said: str) -> _Entry:
     return _Entry(strict, loose, tuple(literals), nested, said)
 
 
+_NUMBER = r"[+\-\u2212]?\d(?:[\d,]|\.(?=\d))*"
 _WITHIN_A_SENTENCE = r"(?:(?![.!?] ).)+?"
 
 
@@ -175,7 +176,7 @@ def _pattern(english: str, any_value: str) -> str:
     for value in _VALUE.finditer(english):
         name = value[1]
         pattern += _escaped(english[at : value.start()])
-        kind = r"[\d,.]+" if len(name) == 1 else r"[\w-]+" if name == "code" else any_value
+        kind = _NUMBER if len(name) == 1 else r"[\w-]+" if name == "code" else any_value
         pattern += f"(?P={name})" if name in seen else f"(?P<{name}>{kind})"
         seen.add(name)
         at = value.end()

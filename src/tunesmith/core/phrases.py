@@ -8,7 +8,8 @@ from typing import cast
 
 import yaml
 
-from tunesmith.core.language import DEFAULT, with_particles
+from tunesmith.core.language import DEFAULT as DEFAULT
+from tunesmith.core.language import with_particles
 
 Tree = Mapping[str, "str | Tree"]
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tunesmith.core.language import localized
-from tunesmith.core.numbers import bytes_text, clock, percent
+from tunesmith.core.numbers import bytes_text, clock
 from tunesmith.core.phrases import DEFAULT, Phrases
-from tunesmith.evaluation.findings import words_in
+from tunesmith.evaluation.findings import share_text, words_in
 from tunesmith.evaluation.plain_verdict import plain_text
 from tunesmith.evaluation.verdict import part_of
 from tunesmith.methods import table
@@ -152,8 +152,10 @@ def _facts(records: Records, words: Phrases) -> Iterator[tuple[str, str]]:
     if names:
         yield words.phrase("fact.data"), ", ".join(names)
     if asked := (records.evaluation.get("about") or {}).get("data"):
-        is_share = isinstance(asked, float)
-        held = words.phrase("fact.held", share=percent(asked)) if is_share else str(asked)
+        held = str(asked)
+        if isinstance(asked, float):
+            share = share_text(asked, words_in(words.language))
+            held = words.phrase("fact.held", share=share)
         yield words.phrase("fact.asked"), held
     if "steps" in summary:
         yield words.phrase("fact.steps"), f"{summary['steps']:,}"
