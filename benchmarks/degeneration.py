@@ -24,7 +24,7 @@ from benchmarks.degeneration_answers import (
     clean_runs,
     planted_runs,
 )
-from benchmarks.degeneration_runs import READ, fine_tunes
+from benchmarks.degeneration_runs import FINE_TUNES, READ
 from tunesmith.evaluation import degeneration
 from tunesmith.evaluation.degeneration import ANY, KINDS, Degeneration, assess_degeneration
 
@@ -45,7 +45,7 @@ TRIED: Mapping[str, Sequence[float]] = {
 
 def real_runs(folder: Path, half: Half) -> Iterator[AnsweredRun]:
     """Answers of fine-tunes and of the base to the same questions, as they were read."""
-    for tune in fine_tunes():
+    for tune in FINE_TUNES:
         path = folder / tune.name / "run" / "answers.jsonl"
         if tune.is_judged != (half is JUDGING) or not path.exists():
             continue
@@ -133,10 +133,10 @@ def main() -> int:
             most = max(x["shares"][ANY] for x in those)
             kind = "planted" if is_planted else "clean"
             print(f"| {half} | {len(those)} {kind} | {hits} | {most:.0%} |")
-    wrong = [line for line in lines if not line["right"]]
-    for line in wrong:
-        print(json.dumps(line))
-    return 1 if wrong else 0
+    for line in lines:
+        if not line["right"]:
+            print(json.dumps(line))
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Held-out questions: tools reach the prompt, and what was thought is no part of an answer."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from tests.data.families import FAMILIES
 from tunesmith.data.rows import Conversation, Message, ToolCall
 from tunesmith.data.template import Rendering, render
-from tunesmith.evaluation.answers import Question, questions_of, text_of
+from tunesmith.evaluation.answers import Question, questions_of, score, text_of
 from tunesmith.evaluation.arms import arm_of
 
 TOOL = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}
@@ -67,3 +68,15 @@ def test_an_answer_that_is_what_was_trained_is_what_is_expected(name):
     assert text_of(tokenizer, said) == question.reference == "yes é"
     assert prompt.ids == tuple(trained.ids[: len(prompt.ids)].tolist())
     assert ("look_up" in tokenizer.decode(prompt.ids)) == bool(tools)
+
+
+def test_only_rows_with_a_degenerate_answer_name_its_kinds():
+    questions = [Question((Message("user", f"q{i}"),), "yes") for i in range(2)]
+    texts = {"base": ("a", "b"), "tuned": ("c", "d")}
+    answers = replace(
+        score(questions, texts, [], seed=0),
+        degenerate={"base": [(), ()], "tuned": [(), ("itself",)]},
+    )
+    plain, degenerate = answers.rows()
+    assert "degenerate" not in plain
+    assert degenerate["degenerate"] == {"tuned": ["itself"]}

@@ -53,14 +53,15 @@ class Answers:
     def rows(self) -> Iterator[dict[str, object]]:
         """One object a question: its text, each arm's answer with its scores, the data's answer.
 
-        ``failed`` names the checks that an answer fails with a score of 0, ``degenerate`` in which
-        ways it degenerated.
+        ``failed`` names the checks that an answer fails with a score of 0, ``degenerate`` the arms
+        whose answer degenerated, and in which ways; it is left out where none did.
         """
         for i, question in enumerate(self.questions):
             scores = {
                 arm: {name: arms[arm].scores[i] for name, arms in self.scored.items()}
                 for arm in self.texts
             }
+            kinds = {arm: list(rows[i]) for arm, rows in self.degenerate.items() if rows[i]}
             yield {
                 "question": question.text,
                 "answers": {arm: texts[i] for arm, texts in self.texts.items()},
@@ -70,7 +71,7 @@ class Answers:
                     arm: [name for name, score in each.items() if score == 0]
                     for arm, each in scores.items()
                 },
-                "degenerate": {arm: list(kinds[i]) for arm, kinds in self.degenerate.items()},
+                **({"degenerate": kinds} if kinds else {}),
                 "file": question.file,
                 "line": question.line,
             }
