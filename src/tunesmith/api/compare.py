@@ -85,8 +85,8 @@ class Comparison(Outcome):
         if document["base"]["score"] is not None:
             console.print(f"base without training: {interval_text(document['base'])}")
         console.print(
-            "Score: the first check on held-out rows, with its 95 % interval. Verdict: whether the "
-            "fine-tune was worth it. Runs that trained together share one peak and one speed."
+            "Score: the first check on held-out rows, with its 95 % interval. Runs that trained "
+            "together share one peak and one speed. Verdict: was the fine-tune worth it?"
         )
         for ranks in document["loss_against_rank"]:
             if ranks["text"]:

@@ -76,7 +76,9 @@ class Run(Outcome):
                 f"{self.folder} has no adapter.",
                 remedy="A `full` run's model is loaded by transformers, from the folder model/.",
             )
+        from tunesmith.adapters.folder import read_origin
         from tunesmith.exports.compare_folder import has_peft, with_peft
+        from tunesmith.models.names import known_folder
         from tunesmith.models.resolve import resolve
         from tunesmith.runs.locate import locate
 
@@ -85,8 +87,11 @@ class Run(Outcome):
                 "to_peft needs the package peft, which is not installed.",
                 remedy="Install it with `pip install peft`.",
             )
-        base = resolve(locate(str(self.folder)).model)
-        return with_peft(self.adapter, base, dtype="auto")
+        origin = read_origin(self.adapter)
+        base = known_folder(origin.sha256) if origin else None
+        return with_peft(
+            self.adapter, base or resolve(locate(str(self.folder)).model), dtype="auto"
+        )
 
     def __repr__(self) -> str:
         return f"<Run {self.folder}: {self.verdict}>"
