@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tunesmith.core.language import DEFAULT
 from tunesmith.core.numbers import MINUS, points
-from tunesmith.core.phrases import DEFAULT, Phrases, languages
+from tunesmith.core.phrases import Phrases, languages
 
 PHRASES = "tunesmith.evaluation.words"
 

@@ -6,8 +6,9 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from tunesmith.config import RunConfig
+from tunesmith.core.language import DEFAULT
 from tunesmith.core.numbers import points
-from tunesmith.core.phrases import DEFAULT, Phrases
+from tunesmith.core.phrases import Phrases
 from tunesmith.evaluation.answers import Answers
 from tunesmith.evaluation.arms import BASE, PROMPTED, BaseArms
 from tunesmith.evaluation.comparison import TUNED, CheckSummary, Gain, Summary

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tunesmith.core.language import DEFAULT
 from tunesmith.core.numbers import percent, signed
-from tunesmith.core.phrases import DEFAULT, Phrases
+from tunesmith.core.phrases import Phrases
 from tunesmith.report.page import PHRASES, Section, change_text, page
 from tunesmith.report.plot import COLOURS, ROW, Plot, draw_svg, interval_svg, listed, score_bar
 from tunesmith.runs.history import Document

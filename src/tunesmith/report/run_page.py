@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tunesmith.core.language import localized
+from tunesmith.core.language import DEFAULT, localized
 from tunesmith.core.numbers import bytes_text, clock
-from tunesmith.core.phrases import DEFAULT, Phrases
+from tunesmith.core.phrases import Phrases
 from tunesmith.evaluation.findings import share_text, words_in
 from tunesmith.evaluation.plain_verdict import plain_text
 from tunesmith.evaluation.verdict import part_of
