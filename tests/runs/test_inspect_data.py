@@ -232,3 +232,12 @@ def test_a_template_that_takes_no_system_message_is_refused_once(config, base_fo
 def test_texts_have_no_system_message(config):
     (inspection,) = inspect_data(config({"text": "one two"}, {"text": "three"}, system=SYSTEM))
     assert "data.system has no effect" in " ".join(n.message for n in inspection.warnings)
+
+
+def test_texts_are_not_asked_so_few_of_them_are_held_out(config):
+    texts = [{"text": f"one two {i}"} for i in range(12)]
+    (inspection,) = inspect_data(config(*texts, eval=0.2))
+    assert "few_held_out" not in {note.code for note in inspection.warnings}
+    (inspection,) = inspect_data(config(*map(row, range(12)), eval=0.2))
+    few = {note.code: note.count for note in inspection.warnings}
+    assert (few["few_held_out"], few["few_steps"], few["few_rows"]) == (2, 10, 10)

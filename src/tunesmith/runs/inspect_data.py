@@ -13,6 +13,7 @@ from tunesmith.config.run import DEFAULT_EPOCHS, RunConfig
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.data.chat_format import inserted_system_prompt
 from tunesmith.data.faults import Faults, Note
+from tunesmith.data.formats.columns import PLAIN_TEXT
 from tunesmith.data.quality.distribution import few_rows
 from tunesmith.data.quality.persona import persona_notes
 from tunesmith.data.read import empty_rows
@@ -165,7 +166,8 @@ def _few(config: RunConfig, loaded: LoadedData) -> Iterator[Note]:
     is_held = np.isin(rows.owners, np.array(loaded.report.held, dtype=np.int64))
     count = len(loaded.report.held) if held is None else len(held.rows)
     yield from few_notes(config, rows.lengths[~is_held], count)
-    if not config.evaluate.checks:  # which most write after this
+    are_asked = any(each.contents.format != PLAIN_TEXT.name for each in loaded.train.sources)
+    if are_asked and not config.evaluate.checks:  # which most write after this
         yield from few_held_out(min(count, config.evaluate.rows))
 
 

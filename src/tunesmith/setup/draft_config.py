@@ -63,8 +63,9 @@ def draft_config(settings: DataSettings, *, tokenizer: Tokenizer | None = None) 
     if not reading.conversations:
         refuse(Faults(reading.faults, reading.unlisted))
     assert reading.format is not None
-    is_chat = reading.format != PLAIN_TEXT.name and getattr(tokenizer, "chat_template", None)
-    inserted = inserted_system_prompt(tokenizer) if tokenizer and is_chat else None
+    is_text = reading.format == PLAIN_TEXT.name  # of which nothing is asked
+    has_template = not is_text and getattr(tokenizer, "chat_template", None)
+    inserted = inserted_system_prompt(tokenizer) if tokenizer and has_template else None
     found = propose(reading.conversations, system=settings.system, inserted=inserted)
     given = settings.model_dump(exclude_unset=True) | {"format": reading.format}
     text = "\n".join(_lines(given, reading, found, inserted)) + "\n"
@@ -73,7 +74,7 @@ def draft_config(settings: DataSettings, *, tokenizer: Tokenizer | None = None) 
         for note in reading.notes
         if note.code == DROPPED_EMPTY.code
     ]
-    held = round(settings.held_share * len(reading.conversations))
+    held = 0 if is_text else round(settings.held_share * len(reading.conversations))
     few = few_of_rows(
         RunConfig(data=settings), reading.conversations[held:], held, tokenizer=tokenizer
     )
