@@ -79,11 +79,11 @@ def test_each_row_weighs_what_its_source_does(loaded, write):
 def test_files_of_different_layouts_are_trained_together(loaded, write, tmp_path):
     lines = write("a.jsonl", *names("red", 4))
     table, lists = tmp_path / "b.csv", tmp_path / "c.json"
-    table.write_bytes("물음,답\n밥 먹었어,응\n잘 지내,네\n".encode("cp949"))
+    table.write_bytes("앞말,뒷말\n밥 먹었어,응\n잘 지내,네\n".encode("cp949"))
     lists.write_text(json.dumps([["green one", "it is green"], ["green two", "it is green"]]))
     train = [
         lines,
-        {"path": str(table), "encoding": "cp949", "map": {"prompt": "물음", "answer": "답"}},
+        {"path": str(table), "encoding": "cp949", "map": {"prompt": "앞말", "answer": "뒷말"}},
         {"path": str(lists), "map": {"prompt": 0, "completion": 1}, "weight": 2},
     ]
     held = tmp_path / "d.csv"
@@ -97,7 +97,7 @@ def test_files_of_different_layouts_are_trained_together(loaded, write, tmp_path
     assert said(rows) == ["ask"]
     texts = [loaded.tokenizer.decode(rows.train[i].ids) for i in range(8)]
     alone = load(
-        loaded, train=str(table), encoding="cp949", map={"prompt": "물음", "answer": "답"}, eval=0
+        loaded, train=str(table), encoding="cp949", map={"prompt": "앞말", "answer": "뒷말"}, eval=0
     )
     assert texts[4:6] == [loaded.tokenizer.decode(alone.train[i].ids) for i in range(2)]
     with pytest.raises(FaultyData) as caught:
