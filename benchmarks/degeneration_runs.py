@@ -10,17 +10,15 @@ import argparse
 import json
 import random
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.diagnosed_run import train_or_resume
 from benchmarks.quality_sets import READERS, Pairs
-from tunesmith.config import load_run_config
 from tunesmith.core.errors import TunesmithError
 from tunesmith.runs.folder import RunFolder
-from tunesmith.runs.run import resume_run, train_run
 
 QUESTION_WORDS = 150  # of an abstract: its beginning is enough for a summary
 CLASSES = 10  # of a set with many: so few rows teach no more of them
@@ -109,10 +107,8 @@ def make(tune: FineTune, data: Path, out: Path) -> Path:
     diverged = folder.path / "diverged.txt"
     if folder.answers.exists() or diverged.exists():
         return folder.path
-    train = partial(train_run, load_run_config(None, config_of(tune, data, out / tune.name)))
-    run = partial(resume_run, folder.path) if folder.config.exists() else train
     try:
-        run()
+        train_or_resume(folder, config_of(tune, data, out / tune.name))
     except TunesmithError as error:
         if error.code != "loss":
             raise

@@ -31,6 +31,14 @@ from tunesmith.runs.rows import load_rows
 NAME = "default"
 
 
+def train_or_resume(folder: RunFolder, config: RunConfig | Mapping[str, object]) -> None:
+    """Train a run that is not there, or resume it."""
+    if folder.config.exists():
+        ts.train(resume=folder.path)
+    else:
+        ts.train(config=config)
+
+
 @dataclass(frozen=True, slots=True)
 class Trained:
     """A finished run over its base; ``error`` in place of an adapter where training broke off."""
@@ -50,10 +58,7 @@ def trained(values: Mapping[str, Any]) -> Trained:
     error = broke.read_text(encoding="utf-8") if broke.exists() else None
     if error is None and not folder.adapter.is_dir():
         try:
-            if folder.config.exists():
-                ts.train(resume=folder.path)
-            else:
-                ts.train(config=config)
+            train_or_resume(folder, config)
         except TunesmithError as refusal:
             if refusal.code != "loss":
                 raise

@@ -40,6 +40,7 @@ def test_a_repeated_block_is_seen_whatever_its_indentation():
 LEFT_TO_DEFAULTS = {"rows_per_step", "tokens_per_step", "lr", "warmup_steps", "schedule"}
 OWN_STEPS = {
     "bad_fine_tunes.py": "runs that are bad on purpose",
+    "degeneration_runs.py": "some runs are bad on purpose",
     "busy.py": "speed of steps of one size",
     "methods/step_sizes.py": "they are what is measured",
     "sides/one_step.py": "speed of steps of one size",

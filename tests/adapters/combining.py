@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from tests.adapters.test_store import randomise
 from tests.families import tiny_model
 from tunesmith.adapters import store
+from tunesmith.adapters.folder import record_files
 from tunesmith.adapters.sources import read
 from tunesmith.config.methods import LoraSettings
 from tunesmith.engine.forward import prepare_
@@ -65,6 +66,7 @@ def change_tensors(folder, change):
     path = folder / store.TENSORS
     tensors = {name: change(name, tensor) for name, tensor in load_file(path).items()}
     save_file(tensors, path, metadata={"format": "pt"})
+    record_files(folder)
 
 
 def change_config(folder, **changes):

@@ -185,9 +185,9 @@ def loaded(replace_module):
 
 def test_answers_are_one_document(loaded, lines, tunesmith):
     lines("hello", "bye")
-    ended = tunesmith("chat", "some-model", "--json")
+    ended = tunesmith("chat", "smollm2-135m-instruct", "--json")
     assert ended.document["answers"] == ["hello!", "bye!"]
-    assert ended.document["replies"][0]["participant"] == "some-model"
+    assert ended.document["replies"][0]["participant"] == "smollm2-135m-instruct"
     assert "warning: a: 1 of 2 layers see only the last 16 tokens." in ended.err
 
 

@@ -51,7 +51,7 @@ class Found:
 
 
 @pytest.fixture
-def asked(replace_module):
+def asked(replace_module, monkeypatch):
     """What the workflows were called with; they answer, or raise what they are told."""
     taken = {"found": Found()}
 
@@ -72,6 +72,7 @@ def asked(replace_module):
         NothingKeepsAll=NothingKeepsAll,
     )
     replace_module("tunesmith.studies.conflicts", find_conflicts=called("conflicts"))
+    monkeypatch.setattr("tunesmith.runs.locate.adapter_folders", lambda words: {})
     return taken
 
 

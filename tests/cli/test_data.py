@@ -149,7 +149,7 @@ def test_sizes_lengths_and_the_training_time_are_told(write, model, tunesmith):
     assert document["supervised_share"] == document["supervised_tokens"] / document["tokens"]
     assert sum(document["lengths"]["histogram"]["rows"]) == 60
     assert document["lengths"]["quantiles"]["p50"] <= document["longest"]
-    assert document["training"]["tokens"] == round(0.9 * 3 * document["tokens"])
+    assert document["training"]["tokens"] == round(0.9 * 10 * document["tokens"])
     page = tunesmith("data", "check", data, "--model", model).out
     assert "half of the rows have up to" in page
     assert "█" in page

@@ -24,7 +24,7 @@ from tunesmith.conversation.rag_evaluation import TrialSettings, evaluate_retrie
 from tunesmith.core import progress
 from tunesmith.core.errors import RagError
 from tunesmith.core.progress import Cancelled, Progress
-from tunesmith.evaluation import answering
+from tunesmith.evaluation import score_cache
 from tunesmith.evaluation.retrieval_gain import EFFECTS
 from tunesmith.generation.decoder import ChatSession
 from tunesmith.generation.sampling import Sampling
@@ -194,7 +194,7 @@ def test_a_stop_keeps_the_answers_and_the_next_call_goes_on(
 ):
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_REPORTS", -1.0)
     whole = evaluate(adapter=adapter, out="whole")
-    monkeypatch.setattr(answering, "cache_root", lambda: tmp_path / "another")
+    monkeypatch.setattr(score_cache, "cache_root", lambda: tmp_path / "another")
     told = []
 
     def stop():

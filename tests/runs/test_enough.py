@@ -40,7 +40,7 @@ def test_few_held_out_rows_are_reported_with_what_they_show_and_what_is_enough()
 
 
 def test_few_steps_are_reported_and_the_flags_make_enough():
-    settings = TrainSettings()
+    settings = TrainSettings(epochs=None, tokens_per_step=None)
     (note,) = few_steps(LENGTHS, settings)
     assert f"({total_steps(LENGTHS, settings)})" in note.message
     flags = dict(re.findall(r"--train\.(\w+) (\d+)", note.message))
@@ -50,8 +50,11 @@ def test_few_steps_are_reported_and_the_flags_make_enough():
 
 
 def test_few_rows_are_not_repeated_without_end():
-    (note,) = few_steps([60] * 9, TrainSettings())
+    (note,) = few_steps([60] * 9, TrainSettings(epochs=3))
     assert "--train.epochs 10 makes about 20; add rows" in note.message
+    (note,) = few_steps([60] * 9, TrainSettings())
+    assert note.message == "few steps (20): from about 50 on a task is learned; add rows"
+    assert list(few_steps(LENGTHS, TrainSettings())) == []
     (note,) = few_steps([60] * 9, TrainSettings(epochs=12, rows_per_step=8))
     assert note.message.endswith("learned; add rows")
 

@@ -225,7 +225,7 @@ def test_a_template_that_takes_no_system_message_is_refused_once(config, base_fo
     (tmp_path / "base" / "chat_template.jinja").write_text(template)
     settings = config(row(1), row(2), system=SYSTEM)
     settings = settings.model_copy(update={"model": str(tmp_path / "base")})
-    with pytest.raises(DataError, match=r"leaves out system messages, so data\.system"):
+    with pytest.raises(DataError, match=r"leaves out the system message, so data\.system"):
         inspect_data(settings)
 
 

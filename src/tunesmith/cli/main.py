@@ -120,8 +120,7 @@ def end_process(status: int) -> None:
 
 def _status(words: Sequence[str] | None) -> int:
     given = list(sys.argv[1:] if words is None else words)
-    is_command_line.set(True)
-    words_given.set([word for word in given if word != "--json"])
+    tokens = is_command_line.set(True), words_given.set([w for w in given if w != "--json"])
     try:
         given, language = _without_language(given)
         with speaking(language):
@@ -129,6 +128,9 @@ def _status(words: Sequence[str] | None) -> int:
     except UsageError as error:  # of --language itself
         refuse(error, as_json="--json" in given)
         return error.exit_status
+    finally:
+        is_command_line.reset(tokens[0])
+        words_given.reset(tokens[1])
 
 
 def _without_language(words: Sequence[str]) -> tuple[list[str], str | None]:

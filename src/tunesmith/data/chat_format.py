@@ -230,9 +230,9 @@ def require_system_messages(tokenizer: Tokenizer) -> None:
     text = with_system(tokenizer)
     if text is not None and SYSTEM in text:
         return
-    how = "refuses" if text is None else "leaves out"
+    how = "refuses any" if text is None else "leaves out the"
     raise DataError(
-        f"The model's chat template {how} system messages, so data.system cannot be used.",
+        f"The model's chat template {how} system message, so data.system cannot be used.",
         remedy="Leave data.system out, or use a model whose template takes a system message.",
         code="system_ignored",
     )

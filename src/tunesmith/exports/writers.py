@@ -222,8 +222,8 @@ def _origin(job: ExportJob) -> Origin:
     if found is None:
         return base.origin(store.settings_of(job.adapter).kind)
     here = base.origin(found.kind)
-    hub_id = found.hub_id or here.hub_id
-    return dataclasses.replace(here, base=portable_name(found.base), hub_id=hub_id)
+    hub_id, base_name = found.hub_id or here.hub_id, portable_name(found.base)
+    return dataclasses.replace(here, base=base_name, hub_id=hub_id, system=found.system)
 
 
 def open_in_fp32(

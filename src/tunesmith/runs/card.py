@@ -217,7 +217,8 @@ def _rows(records: Records) -> str:
     lines = ["## Data", "", *_table(["file", "SHA-256 begins", "licence"], cells)]
     if counts := records.environment.get("rows"):
         trained = pluralize(counts["train"], "row")
-        lines += ["", f"{trained} trained on ({counts['supervised_tokens']:,} supervised tokens), "]
+        supervised = pluralize(counts["supervised_tokens"], "supervised token")
+        lines += ["", f"{trained} trained on ({supervised}), "]
         lines[-1] += f"{counts['held_out']:,} held out."
     return "\n".join(lines)
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from tunesmith.config.run import RunConfig, TrainSettings
+from tunesmith.core.numbers import pluralize
 from tunesmith.data.faults import Note
 from tunesmith.data.quality.distribution import few_rows
 from tunesmith.data.read import with_system_message
@@ -101,7 +102,7 @@ def few_held_out(rows: int) -> Iterator[Note]:
     shows = "no difference" if least is None else f"a difference from {100 * least:.0f} points on"
     at_best = "" if least is None else " at best, where no answer gets worse"
     what = (
-        f"few held-out rows: they show {shows}{at_best}; {enough} rows show one of "
+        f"few held-out rows: they show {shows}{at_best}; {pluralize(enough, 'row')} show one of "
         f"{100 * WANTED:.0f} points: add rows, or hold out more with --data.eval"
     )
     yield Note("few_held_out", what, rows)

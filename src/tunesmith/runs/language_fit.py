@@ -59,7 +59,7 @@ class LanguageFit:
 
     def __str__(self) -> str:
         what = (
-            f"{self.tokens.tokens_per_character:.2f} tokens a character; the same content takes "
+            f"tokens a character: {self.tokens.tokens_per_character:.2f}; the same content takes "
             f"{self.tokens.times:.1f} times the tokens"
         )
         loss = "" if self.loss_times is None else f" and {self.loss_times:.1f} times the loss"

@@ -14,12 +14,7 @@ from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config import RunConfig
 from tunesmith.core import files
 from tunesmith.core.errors import TunesmithError
-from tunesmith.core.progress import (
-    SILENT,
-    Cancelled,
-    Progress,
-    finishing_first,
-)
+from tunesmith.core.progress import SILENT, Cancelled, Progress, finishing_first
 from tunesmith.data.dataset import RunRows
 from tunesmith.engine import memory
 from tunesmith.evaluation.answering import Respondent, fingerprint, fingerprint_now

@@ -46,15 +46,14 @@ def choose_length(
         size = max(ROWS_PER_STEP * tokens / rows, tokens / MAX_STEPS_A_PASS)
         changes["tokens_per_step"] = size = max(1, min(MAX_TOKENS_PER_STEP, math.ceil(size)))
         of_rows = max(1, round(size * rows / tokens))
-        reasons.append(f"steps of about {size:,} tokens ({pluralize(of_rows, 'row')})")
+        reasons.append(f"steps of about {pluralize(size, 'token')} ({pluralize(of_rows, 'row')})")
     if settings.passes_are_auto:
         one = settings.model_copy(update={**changes, "epochs": 1.0})
         steps = total_steps(lengths, one, copies=copies)
         epochs = min(MAX_EPOCHS, max(EPOCHS, math.ceil(ENOUGH_STEPS / steps)))
         changes["epochs"] = float(epochs)
-        reasons.append(
-            f"{epochs} passes over {pluralize(round(rows), 'row')}, {epochs * steps:,} steps"
-        )
+        seen, made = pluralize(round(rows), "row"), pluralize(epochs * steps, "step")
+        reasons.append(f"{epochs} passes over {seen}, {made}")
         if has_held and settings.evaluate_steps is None:
             changes["evaluate_steps"] = steps
         if has_held and settings.patience is None:
