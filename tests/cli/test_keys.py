@@ -62,6 +62,14 @@ def test_dashes_do_for_underscores():
     assert values("--train.tokens-per-step", "512") == {"train": {"tokens_per_step": 512}}
 
 
+def test_commas_separate_what_a_list_takes():
+    nested = values("--evaluate.forgetting.probes", "wikitext, copa")
+    assert nested["evaluate"] == {"forgetting": {"probes": ["wikitext", "copa"]}}
+    assert values("--evaluate.forgetting.probes", "[copa]")["evaluate"] == {
+        "forgetting": {"probes": ["copa"]}
+    }
+
+
 @pytest.mark.parametrize("text", ["no", "Answer: yes", "1e5", "null and void", "'quoted", "- a"])
 def test_text_stays_text_whatever_yaml_would_make_of_it(text):
     config = load_run_config(None, values("--goal", text, "--data", "a.jsonl"))

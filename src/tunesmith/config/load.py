@@ -73,7 +73,7 @@ def _types_in(annotation: object) -> frozenset[object]:
     if origin is Literal:
         return frozenset(map(type, arguments))
     if origin is tuple:
-        return frozenset({list})
+        return frozenset({list, list[str]} if arguments[0] is str else {list})
     return frozenset({float, int} if annotation is float else {origin or annotation})
 
 
@@ -90,6 +90,8 @@ def _value(text: str, taken: frozenset[object]) -> object:
         if twice := {name for name in names if names.count(name) > 1}:
             raise UsageError(f"`{text}` gives {', '.join(sorted(twice))} twice.")
         return {name: inner for name, _, inner in pairs}
+    if list[str] in taken and not {str, dict} & taken and value is text:
+        return [part.strip() for part in text.split(",")]
     return text if str in taken and type(value) not in taken else value
 
 
