@@ -212,12 +212,12 @@ class TrainSettings(Settings):
     """How long, how fast and how carefully the loop trains."""
 
     epochs: float | Literal["auto"] | None = Field(
-        AUTO, description="passes; auto: by the number of rows; null: 3, as before version 0.2"
+        AUTO, description="passes; auto: by the number of rows; null: 3, as earlier"
     )
     steps: int | None = Field(None, ge=1, description="optimizer steps, instead of epochs")
     minutes: float | None = Field(None, gt=0, description="time limit, instead of epochs")
     tokens_per_step: int | Literal["auto"] | None = Field(
-        AUTO, description="tokens a step; auto: about 8 rows; null: 4096, as before version 0.2"
+        AUTO, description="tokens a step; auto: about 8 rows; null: 4096, as earlier"
     )
     rows_per_step: int | None = Field(None, ge=1, description="rows a step, instead of tokens")
     tokens_per_micro_batch: int | Literal["auto"] = Field(
