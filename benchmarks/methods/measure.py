@@ -118,6 +118,8 @@ def measure(
                 line = {"task": name, "rows": count, "seed": seed, **told, "name": method}
                 line |= {"point": point, "scores": scores}
                 line["lr"] = row.config.train.lr
+                if row.summary is not None:
+                    line |= {"steps": row.summary.steps, "tokens": row.summary.tokens}
                 file.write(json.dumps(line) + "\n")
                 mean = {arm: round(statistics.mean(each), 3) for arm, each in scores.items()}
                 print(f"  {method} {words(point)}: {mean} {row.error or ''}", flush=True)
