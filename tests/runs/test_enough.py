@@ -53,7 +53,7 @@ def test_few_rows_are_not_repeated_without_end():
     (note,) = few_steps([60] * 9, TrainSettings(epochs=3))
     assert "--train.epochs 10 makes about 20; add rows" in note.message
     (note,) = few_steps([60] * 9, TrainSettings())
-    assert note.message == "few steps (20): from about 50 on a task is learned; add rows"
+    assert note.message == "few steps (20): from about 45 on a task is learned; add rows"
     assert list(few_steps(LENGTHS, TrainSettings())) == []
     (note,) = few_steps([60] * 9, TrainSettings(epochs=12, rows_per_step=8))
     assert note.message.endswith("learned; add rows")
@@ -62,7 +62,7 @@ def test_few_rows_are_not_repeated_without_end():
 def test_steps_that_are_asked_for_are_named():
     (note,) = few_steps(LENGTHS, TrainSettings(steps=6))
     assert "(6)" in note.message
-    assert "--train.steps 50" in note.message
+    assert "--train.steps 45" in note.message
 
 
 def test_nothing_is_said_of_minutes_or_of_no_rows():

@@ -18,7 +18,7 @@ from tunesmith.training.steps import EARLIER_EPOCHS, Copies, Lengths, total_step
 
 # From docs/data-quality.md, "Few steps": runs of 18 to 24 steps learned little of tasks that those
 # of 47 and more learned from the same rows.
-ENOUGH_STEPS = 50
+ENOUGH_STEPS = 45
 ROWS_PER_STEP = 8  # with which docs/methods.md was measured
 MAX_EPOCHS = 10  # that are advised: where these are too few, rows are
 WANTED = 0.1  # the difference that enough held-out rows can show
