@@ -129,7 +129,7 @@ def measure(
 
 def settings_of(task: Task, train: Mapping[str, object]) -> dict[str, object]:
     """What the runs of a task are evaluated by, as keys of a config, beside ``train``."""
-    evaluate = {"rows": task.answered_rows, "max_new_tokens": task.max_new_tokens, **UNTOLD}
+    evaluate = {"rows": task.held_rows, "max_new_tokens": task.max_new_tokens, **UNTOLD}
     return {"train": dict(train), "evaluate": evaluate}
 
 

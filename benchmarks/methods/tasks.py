@@ -30,11 +30,6 @@ class Task:
     max_new_tokens: int
     credit: str
 
-    @property
-    def answered_rows(self) -> int:
-        """Held-out rows that are answered: all of them."""
-        return self.held_rows
-
 
 def _chat(question: str, answer: str, system: str) -> Row:
     return {

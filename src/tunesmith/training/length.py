@@ -52,7 +52,9 @@ def choose_length(
         steps = total_steps(lengths, one, copies=copies)
         epochs = min(MAX_EPOCHS, max(EPOCHS, math.ceil(ENOUGH_STEPS / steps)))
         changes["epochs"] = float(epochs)
-        seen, made = pluralize(round(rows), "row"), pluralize(epochs * steps, "step")
+        whole = settings.model_copy(update=changes)
+        made = pluralize(total_steps(lengths, whole, copies=copies), "step")
+        seen = pluralize(round(rows), "row")
         reasons.append(f"{epochs} passes over {seen}, {made}")
         if has_held and settings.evaluate_steps is None:
             changes["evaluate_steps"] = steps
