@@ -10,8 +10,8 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field, fields
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -59,7 +59,8 @@ class Dropout:
 class PackedBatch:
     """T tokens of a stream cut into documents, and the M rows that predict supervised tokens.
 
-    A label row may repeat: the last row of a shared span predicts each document's first token.
+    At R rows the next token's distribution is to stay the one that a teacher's states give. A row
+    may repeat: the last row of a shared span predicts each document's first token.
     """
 
     ids: Tensor  # [T] int64
@@ -69,6 +70,8 @@ class PackedBatch:
     labels: Tensor  # [M] int64
     weights: Tensor  # [M] float32
     dropout: Mapping[str | None, Dropout] = field(default_factory=dict)  # by adapter, in training
+    retained_rows: Tensor = field(default_factory=partial(torch.zeros, 0, dtype=torch.int64))  # [R]
+    teacher_states: Tensor = field(default_factory=partial(torch.zeros, 0, 0))  # [R, D]
     plans: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)  # caches
 
     @cached_property
@@ -85,8 +88,16 @@ class PackedBatch:
     @cached_property
     def label_segments(self) -> tuple[tuple[str | None, int, int], ...]:
         """Runs of label rows with one adapter: (adapter, start, stop)."""
-        ends = torch.tensor([stop for _, _, stop in self.segments], device=self.label_rows.device)
-        at = torch.searchsorted(ends, self.label_rows, right=True).tolist()
+        return self._runs(self.label_rows)
+
+    @cached_property
+    def retained_segments(self) -> tuple[tuple[str | None, int, int], ...]:
+        """Runs of retained rows with one adapter: (adapter, start, stop)."""
+        return self._runs(self.retained_rows)
+
+    def _runs(self, rows: Tensor) -> tuple[tuple[str | None, int, int], ...]:
+        ends = torch.tensor([stop for _, _, stop in self.segments], device=rows.device)
+        at = torch.searchsorted(ends, rows, right=True).tolist()
         runs: list[tuple[str | None, int, int]] = []
         for number, segment in enumerate(at):
             adapter = self.segments[segment][0]
@@ -120,8 +131,9 @@ class PackedBatch:
 
     def to(self, device: torch.device) -> "PackedBatch":
         """The same batch with its tensors on ``device``."""
-        names = ("ids", "positions", "label_rows", "labels", "weights")
-        return replace(self, plans={}, **{name: getattr(self, name).to(device) for name in names})
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved = {k: v.to(device) for k, v in values.items() if isinstance(v, Tensor)}
+        return PackedBatch(**{**values, **moved, "plans": {}})
 
 
 def _seed(*key: int) -> int:

@@ -38,6 +38,7 @@ class Engine:
     vocabularies: dict[str, TokenRows] = field(default_factory=dict)  # by adapter
     prefixes: dict[str, Prefix] = field(default_factory=dict)  # by adapter
     workspace: Workspace = field(default_factory=Workspace)
+    base_head_weight: Tensor | None = None  # as it was, where it is trained and retained
 
     @property
     def tied(self) -> bool:
@@ -47,7 +48,14 @@ class Engine:
     @property
     def head(self) -> Head:
         """The head as it scores rows now."""
-        return Head(self.head_weight, self.scale, self.softcap, self.vocabularies, self.workspace)
+        return Head(
+            self.head_weight,
+            self.scale,
+            self.softcap,
+            self.vocabularies,
+            self.workspace,
+            self.base_head_weight,
+        )
 
     @property
     def device(self) -> torch.device:

@@ -4,8 +4,9 @@ Full logits [T, V] never exist: M labelled rows are scored in chunks. As the los
 graph, each chunk's gradient is computed directly and its logits are freed.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -30,6 +31,13 @@ class Head:
     softcap: float | None = None
     vocabularies: Mapping[str, TokenRows] = field(default_factory=dict)  # by adapter
     workspace: Workspace = field(default_factory=Workspace)
+    base_weight: Tensor | None = None  # [V, D] of before, where the weight itself is trained
+
+    @property
+    def teacher(self) -> "Head":
+        """The base's own head: without adapters, and as it was where it is trained."""
+        weight = self.weight if self.base_weight is None else self.base_weight
+        return replace(self, weight=weight, vocabularies={}, base_weight=None)
 
     def logits(self, hidden: Tensor, tokens: TokenRows | None = None) -> Tensor:
         """Scores by token id in the hidden states' dtype, [M, D] -> [M, V].
@@ -77,16 +85,48 @@ def losses(
     loss is the end of the graph: where the head itself is trained, this call has added to its
     gradient before ``backward``.
     """
+
+    def target(part: slice, adapter: str | None) -> _LabelTarget:
+        return _LabelTarget(batch.labels[part], batch.weights[part] / counts[adapter])
+
+    return _sums(hidden, batch.label_rows, batch.label_segments, head, target)
+
+
+def divergences(
+    hidden: Tensor, batch: PackedBatch, head: Head, *, weights: Mapping[str | None, float]
+) -> dict[str | None, Tensor]:
+    """Sums of KL(teacher || head) of the next token over each adapter's retained rows, in nats.
+
+    Each is times the adapter's weight: 1 over the number of the whole optimizer step's retained
+    rows makes means. Like ``losses`` it is the end of the graph. The teacher's probability is over
+    the base's tokens; what an adapter's new tokens get is lost to them.
+    """
+
+    def target(part: slice, adapter: str | None) -> _TeacherTarget:
+        states = batch.teacher_states[part]
+        even = states.new_full((len(states),), weights[adapter], dtype=torch.float32)
+        return _TeacherTarget(states, even, head.teacher, head.workspace)
+
+    return _sums(hidden, batch.retained_rows, batch.retained_segments, head, target)
+
+
+def _sums(
+    hidden: Tensor,
+    rows: Tensor,
+    segments: Sequence[tuple[str | None, int, int]],
+    head: Head,
+    target: Callable[[slice, str | None], "_Target"],
+) -> dict[str | None, Tensor]:
+    """Each adapter's weighted sum over its part of some rows of the stream, against its target."""
     found: dict[str | None, Tensor] = {}
-    for adapter, start, stop in batch.label_segments:
+    for adapter, start, stop in segments:
         part = slice(start, stop)
         tokens = head.vocabularies.get(adapter or "")
         # index_select: gradients of repeated rows add up in the same order every time
-        rows = hidden.index_select(0, batch.label_rows[part])
+        chosen = hidden.index_select(0, rows[part])
         outputs = None if tokens is None else tokens.outputs
-        weights = batch.weights[part] / counts[adapter]
-        plan = _HeadPlan(head, tokens, batch.labels[part], weights)
-        loss = apply(_Head, rows, head.weight, outputs, plan)
+        plan = _HeadPlan(head, tokens, target(part, adapter))
+        loss = apply(_Head, chosen, head.weight, outputs, plan)
         found[adapter] = found[adapter] + loss if adapter in found else loss
     return found
 
@@ -122,14 +162,63 @@ def chunk_rows(vocabulary: int) -> int:
     return max(MIN_ROWS, min(MAX_ROWS, CHUNK_SCORES // vocabulary))
 
 
+class _Target(Protocol):
+    """What M rows are scored against."""
+
+    @property
+    def weights(self) -> Tensor:
+        """What each row counts."""
+
+    def losses(self, part: slice, logs: Tensor) -> Tensor:
+        """The losses [n] of some rows, by the log-probabilities [n, W] that they were given."""
+
+    def subtract_(self, part: slice, probabilities: Tensor) -> None:
+        """Turn probabilities [n, W] into the gradient of these losses by the scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class _LabelTarget:
+    """One token for each row, [M]."""
+
+    labels: Tensor
+    weights: Tensor
+
+    def losses(self, part: slice, logs: Tensor) -> Tensor:
+        return -logs.gather(1, self.labels[part, None])[:, 0]
+
+    def subtract_(self, part: slice, probabilities: Tensor) -> None:
+        target = self.labels[part, None]
+        probabilities.scatter_add_(1, target, probabilities.new_full(target.shape, -1.0))
+
+
+@dataclass(slots=True)
+class _TeacherTarget:
+    """A distribution for each row: what the ``teacher`` makes of its states [M, D]."""
+
+    states: Tensor
+    weights: Tensor
+    teacher: Head
+    workspace: Workspace
+    probabilities: Tensor | None = None  # of the part whose losses were asked for last
+
+    def losses(self, part: slice, logs: Tensor) -> Tensor:
+        base = self.teacher.logits(self.states[part]).to(logs.dtype)
+        logs, base = logs[:, : base.shape[1]], _log_softmax_(base)
+        self.probabilities = base.exp()
+        return base.sub_(logs).mul_(self.probabilities).sum(1)
+
+    def subtract_(self, part: slice, probabilities: Tensor) -> None:
+        assert self.probabilities is not None, f"the losses of {part} come first"
+        probabilities[:, : self.probabilities.shape[1]].sub_(self.probabilities)
+
+
 @dataclass(frozen=True, slots=True)
 class _HeadPlan:
-    """What a run of label rows is scored against: labels and weights [M]."""
+    """What a run of rows is scored against."""
 
     head: Head
     tokens: TokenRows | None
-    labels: Tensor
-    weights: Tensor
+    target: _Target
 
 
 class _Own:
@@ -149,7 +238,9 @@ class _Own:
 
 
 class _Head(torch.autograd.Function):
-    """-sum_i w_i log softmax(z_i)[label_i]; keeps the gradients of rows and own tokens only.
+    """sum_i w_i loss_i(log softmax(z_i)); keeps the gradients of rows and own tokens only.
+
+    The loss is the cross-entropy with a label, or the divergence from a distribution.
 
     All large buffers come from the head's workspace: fresh ones cost as much in page faults as the
     arithmetic.
@@ -173,16 +264,16 @@ class _Head(torch.autograd.Function):
         logs = scores if alike else lend.take((size, width), wide, device)
         for start in range(0, len(rows), size):
             part = slice(start, start + size)
-            h, target, w = rows[part], plan.labels[part, None], plan.weights[part, None].to(wide)
+            h, w = rows[part], plan.target.weights[part, None].to(wide)
             z, g = scores[: len(h)], logs[: len(h)]
             head.finish_(torch.mm(h, compute.t(), out=z))
             own.tokens.spread_(g, z, head.finish_(h @ own.table.t())) if own else g.copy_(z)
             slope = None if head.softcap is None else 1 - (g / head.softcap) ** 2
             _log_softmax_(g)
-            total -= (g.gather(1, target) * w).sum()
+            total += (plan.target.losses(part, g)[:, None] * w).sum()
             if not any(ctx.needs_input_grad):
                 continue
-            g.exp_().scatter_add_(1, target, g.new_full(target.shape, -1.0))
+            plan.target.subtract_(part, g.exp_())
             if slope is not None:
                 g.mul_(slope)
             w = w * head.scale  # not in place: it may be a view of the batch

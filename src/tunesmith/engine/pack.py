@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
+from torch import Tensor
 
 from tunesmith.engine.batch import Document, Dropout, PackedBatch
 from tunesmith.engine.blocks import Block, Prefix, Span
@@ -16,12 +17,16 @@ NO_DROPOUT: Mapping[str | None, Dropout] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row to pack: token ids [n], loss weight of predicting each [n], adapter and data key."""
+    """A row to pack: token ids [n], loss weight of predicting each [n], adapter and data key.
+
+    ``teacher``: the base's last hidden states [n, D], where its distributions are to be retained.
+    """
 
     ids: Sequence[int]
     weights: Sequence[float]
     adapter: str | None = None
     key: int = 0
+    teacher: Tensor | None = None
 
 
 def pack(
@@ -83,6 +88,8 @@ class _Builder:
         self.label_rows: list[int] = []
         self.labels: list[int] = []
         self.weights: list[float] = []
+        self.retained_rows: list[int] = []
+        self.teachers: list[Tensor] = []
 
     def begin(self, adapter: str | None, prefix: Prefix | None) -> tuple[Block, ...]:
         """Put an adapter's prefix into the stream; the blocks that its documents begin with."""
@@ -119,11 +126,18 @@ class _Builder:
     def _labels(self, row: Row, shared: int, shared_start: int) -> None:
         """Row j predicts token j + 1; called before the row's own tokens are appended."""
         own_start = len(self.ids) - shared
+
+        def at(j: int) -> int:
+            return (shared_start if j < shared else own_start) + j
+
         for j, weight in enumerate(row.weights):
             if j and weight:
-                self.label_rows.append((shared_start if j - 1 < shared else own_start) + j - 1)
+                self.label_rows.append(at(j - 1))
                 self.labels.append(int(row.ids[j]))
                 self.weights.append(float(weight))
+        if row.teacher is not None:
+            self.retained_rows.extend(map(at, range(len(row.ids))))
+            self.teachers.append(row.teacher)
 
     def batch(self, dropout: Mapping[str | None, Dropout]) -> PackedBatch:
         """The finished batch, on the CPU."""
@@ -135,4 +149,6 @@ class _Builder:
             labels=torch.tensor(self.labels, dtype=torch.int64),
             weights=torch.tensor(self.weights, dtype=torch.float32),
             dropout=dropout,
+            retained_rows=torch.tensor(self.retained_rows, dtype=torch.int64),
+            teacher_states=torch.cat(self.teachers) if self.teachers else torch.zeros(0, 0),
         )

@@ -188,6 +188,8 @@ class RunFolder:
         if isinstance(event, StepDone):
             values.pop("seconds_left")
             values.pop("steps")
+            if event.divergence is None:
+                values.pop("divergence")
             _append(self.metrics, values)
         else:
             _append(self.events, {"event": event.name, **values})

@@ -37,6 +37,7 @@ class StepDone(Event):
     peak_bytes: int
     seconds: float  # since the start of this process's first step
     seconds_left: float
+    divergence: float | None = None  # KL(base || tuned) of a token of the retention documents
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """The gradients of a round: its micro-batches, and smaller ones where memory runs out."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
 
 from tunesmith.config.methods import first_kind
 from tunesmith.config.run import RECOMPUTE, Recompute
@@ -10,15 +12,25 @@ from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Notice
 from tunesmith.engine import memory
 from tunesmith.engine.batch import Dropout
-from tunesmith.engine.head import losses
+from tunesmith.engine.head import divergences, losses
 from tunesmith.engine.pack import Row
 from tunesmith.training.job import Job, Round, stream_of
 from tunesmith.training.steps import Plan, StepRows, micro_batches
 
-Stream = list[tuple[Round, StepRows]]  # rows of some members that are computed together
+Stream = list[tuple[Round, StepRows]]  # documents of some members that are computed together
 
 
-def add_gradients(going: Sequence[Round]) -> tuple[dict[Round, float], list[tuple[Round, Notice]]]:
+@dataclass(frozen=True, slots=True)
+class StepLoss:
+    """Means over a step, in nats: of its rows' supervised tokens, and of retention's tokens."""
+
+    task: float
+    divergence: float | None = None
+
+
+def add_gradients(
+    going: Sequence[Round],
+) -> tuple[dict[Round, StepLoss], list[tuple[Round, Notice]]]:
     """Add the gradients of each member's mean loss over its step; these losses, and what to report.
 
     Where a stream does not fit into memory the step is done again from its start with half the
@@ -47,43 +59,61 @@ def _budget(going: Sequence[Round]) -> int:
     return min(each.member.plan.tokens_per_micro_batch for each in going)
 
 
-def _add(streams: Sequence[Stream], going: Sequence[Round]) -> tuple[dict[Round, float], Stream]:
+def _add(streams: Sequence[Stream], going: Sequence[Round]) -> tuple[dict[Round, StepLoss], Stream]:
     """Losses over the whole step, and the stream that did not fit into memory, if one did not."""
-    rows_of = {each: each.member.job.rows for each in going}
-    counts = {
-        each.member.job.name: sum(float(rows_of[each][i].weights.sum()) for i in each.rows)
-        for each in going
-    }
-    total = dict.fromkeys(counts, 0.0)
+    jobs = {each.member.job.name: each.member.job for each in going}
+    counts, weights = {}, {}
+    for each in going:
+        job = each.member.job
+        counts[job.name] = sum(float(job.document(i).weights.sum()) for i in each.rows)
+        if job.retention is not None:
+            positions = sum(map(job.length, each.retained))
+            weights[job.name] = job.retention.kl_weight / positions
+    task, kept = dict.fromkeys(jobs, 0.0), dict.fromkeys(weights, 0.0)
     for parts in streams:
         found = None
         try:
-            found = _add_stream(parts, counts)
+            found = _add_stream(parts, counts, weights)
         except (RuntimeError, MemoryError) as error:
             if not memory.has_run_out(error):
                 raise
         if found is None:  # after the handler, whose error keeps all frames and their tensors
             return {}, parts
-        for name, loss in found.items():
-            total[name] += loss
-    return {each: total[each.member.job.name] for each in going}, []
+        for total, added in zip((task, kept), found, strict=True):
+            for name, loss in added.items():
+                total[name] += loss
+    losses_of = {}
+    for each in going:
+        job = each.member.job
+        divergence = kept[job.name] / job.retention.kl_weight if job.retention else None
+        losses_of[each] = StepLoss(task[job.name], divergence)
+    return losses_of, []
 
 
-def _add_stream(parts: Stream, counts: dict[str | None, float]) -> dict[str | None, float]:
-    """Forward and backward of one stream; its part of each member's loss."""
+Sums = dict[str | None, float]
+
+
+def _add_stream(parts: Stream, counts: Sums, weights: Sums) -> tuple[Sums, Sums]:
+    """Forward and backward of one stream; its parts of each member's loss, and of retention's."""
     rows: list[Row] = []
     dropout: dict[str | None, Dropout] = {}
     for each, group in parts:
         job = each.member.job
-        rows += job.packable((i, job.rows[i]) for i in group)
+        rows += job.packable(group)
         dropout |= job.dropout(each.member.state.step)
     engine = parts[0][0].member.job.engine
     recompute = max((each.member.plan.recompute for each, _ in parts), key=RECOMPUTE.index)
     batch = stream_of(engine, rows, dropout)
     hidden = engine.hidden_states(batch, recompute=recompute)
     found = losses(hidden, batch, engine.head, counts=counts)
-    if found:  # not where no token counts
-        sum(found.values(), start=hidden.new_zeros(())).backward()  # type: ignore[no-untyped-call]
+    kept = divergences(hidden, batch, engine.head, weights=weights)
+    terms = [*found.values(), *kept.values()]
+    if terms:  # not where no token counts
+        sum(terms, start=hidden.new_zeros(())).backward()  # type: ignore[no-untyped-call]
+    return _numbers(found), _numbers(kept)
+
+
+def _numbers(found: Mapping[str | None, Tensor]) -> Sums:
     return {name: float(loss.detach()) for name, loss in found.items()}
 
 
@@ -92,9 +122,10 @@ def streams_of(going: Sequence[Round], *, tokens: int) -> list[Stream]:
     streams: list[Stream] = []
     sizes: list[int] = []
     for each in going:
-        lengths = each.member.job.rows.lengths
-        for group in micro_batches(each.rows, lengths, tokens=tokens):
-            size = int(sum(lengths[i] for i in group))
+        documents = (*each.rows, *each.retained)
+        lengths = {i: each.member.job.length(i) for i in documents}
+        for group in micro_batches(documents, lengths, tokens=tokens):
+            size = sum(lengths[i] for i in group)
             room = [
                 number
                 for number, parts in enumerate(streams)
@@ -145,7 +176,7 @@ def _more(plan: Plan) -> Recompute | None:
 
 def _refusal(failed: Stream) -> MemoryRefusal:
     (each, (number,)), *_ = failed
-    job, row = each.member.job, each.member.job.rows[number]
+    job, row = each.member.job, each.member.job.document(number)
     smaller = takes_less(job, recompute=each.member.plan.recompute, tokens=len(row.ids) // 2)
     state = each.member.state.step
     now = "Free memory, or start"

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tunesmith.config.run import TrainSettings
 from tunesmith.core.errors import RunError
@@ -20,6 +21,7 @@ from tunesmith.engine.pack import Row, pack
 from tunesmith.methods.adapter import Adapter
 from tunesmith.training.checkpoint import State
 from tunesmith.training.events import Ended, Planned
+from tunesmith.training.retention import Retention
 from tunesmith.training.steps import Copies, Plan, StepRows, endless_steps, tokens_per_step
 
 # Seconds of a token of a held-out loss, as a share of one of a step (docs/log.md, "How long an
@@ -51,6 +53,7 @@ class Job:
     copies: Copies = ()
     keep_plan: Callable[[Plan], object] = ignore
     fixed_steps: tuple[StepRows, ...] = ()  # the rows of each step, where they are not drawn
+    retention: Retention | None = None
 
     def steps(self, first: int) -> Iterator[StepRows]:
         """The rows of step ``first`` and of every later one."""
@@ -63,23 +66,50 @@ class Job:
         """What its documents are marked with: the adapter, None where the base is trained."""
         return self.adapter.name if self.adapter.frozen_base else None
 
-    def packable(self, rows: Iterable[tuple[int, TokenRow]]) -> list[Row]:
-        """Numbered rows as documents of the adapter."""
-        return [
-            Row(row.ids.tolist(), row.weights.tolist(), adapter=self.name, key=i) for i, row in rows
-        ]
+    def document(self, i: int) -> TokenRow:
+        """Row ``i``; the retention documents are numbered after all rows."""
+        if i < len(self.rows):
+            return self.rows[i]
+        assert self.retention is not None
+        return self.retention.documents[i - len(self.rows)]
+
+    def length(self, i: int) -> int:
+        """Tokens of document ``i``."""
+        return int(self.rows.lengths[i]) if i < len(self.rows) else len(self.document(i).ids)
+
+    def drawn(self, step: int, rows: StepRows) -> StepRows:
+        """The retention documents of a step that has these rows."""
+        if self.retention is None:
+            return ()
+        tokens = sum(map(self.length, rows))
+        first = len(self.rows)
+        return tuple(first + i for i in self.retention.drawn(step, tokens=tokens))
+
+    def packable(self, numbers: Iterable[int]) -> list[Row]:
+        """Documents as they are packed for the adapter."""
+        return [packed(self.document(i), self.name, i, self._teacher(i)) for i in numbers]
+
+    def _teacher(self, i: int) -> Tensor | None:
+        if self.retention is None or i < len(self.rows):
+            return None
+        return self.retention.states[i - len(self.rows)]
 
     def batch(
         self, rows: Iterable[tuple[int, TokenRow]], *, step: int | None = None
     ) -> PackedBatch:
         """Numbered rows as a packed batch; with a ``step`` it is for training (dropout)."""
         dropout = {} if step is None else self.dropout(step)
-        return stream_of(self.engine, self.packable(rows), dropout)
+        return stream_of(self.engine, [packed(row, self.name, i) for i, row in rows], dropout)
 
     def dropout(self, step: int) -> dict[str | None, Dropout]:
         """What keys the adapter's masks in a step; nothing where it drops nothing."""
         drops = self.adapter.drops
         return {self.name: Dropout(self.settings.seed, step)} if drops else {}
+
+
+def packed(row: TokenRow, adapter: str | None, key: int, teacher: Tensor | None = None) -> Row:
+    """A row of tokens as the engine packs it."""
+    return Row(row.ids.tolist(), row.weights.tolist(), adapter, key, teacher)
 
 
 def stream_of(
@@ -119,18 +149,24 @@ class Member:
 
 @dataclass(slots=True, eq=False)
 class Round:
-    """A member in this process: the rows of its next step, and its clock."""
+    """A member in this process: the documents of its next step, and its clock."""
 
     member: Member
     order: Iterator[StepRows]
     first_step: int
     start: float
     rows: StepRows = ()
+    retained: StepRows = ()
+
+    def draw(self) -> None:
+        """Take the next step's rows, and what is retained beside them."""
+        self.rows = next(self.order)
+        self.retained = self.member.job.drawn(self.member.state.step, self.rows)
 
     @property
     def tokens(self) -> int:
-        """Real tokens of the step."""
-        return int(sum(self.member.job.rows.lengths[i] for i in self.rows))
+        """Tokens of the step's rows."""
+        return sum(map(self.member.job.length, self.rows))
 
 
 def planned(member: Member) -> Planned:

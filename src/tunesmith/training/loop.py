@@ -20,9 +20,9 @@ from tunesmith.engine.memory import release_freed_memory
 from tunesmith.training import checkpoint, optimizer
 from tunesmith.training.checkpoint import State
 from tunesmith.training.events import Ended, HeldOut, Saved, StepDone
-from tunesmith.training.gradients import add_gradients
+from tunesmith.training.gradients import StepLoss, add_gradients
 from tunesmith.training.job import Job, Member, Round, Rows
-from tunesmith.training.steps import Plan, StepRows, factor, micro_batches
+from tunesmith.training.steps import Plan, StepRows, micro_batches
 
 WARM_STEPS = 2  # not counted in tokens per second
 SHOWN_ROWS = 8
@@ -51,7 +51,7 @@ def train(
             going.append(Round(member, member.job.steps(step), step, now()))
     while going:
         for each in going:
-            each.rows = next(each.order)
+            each.draw()
         start = now()
         found, notices = add_gradients(going)
         for each, notice in notices:
@@ -122,16 +122,16 @@ def _over(member: Member) -> str | None:
     return "done" if member.state.step >= member.plan.steps else None
 
 
-def _step(each: Round, loss: float, seconds: float, now: Callable[[], float]) -> StepDone | None:
+def _step(
+    each: Round, found: StepLoss, seconds: float, now: Callable[[], float]
+) -> StepDone | None:
     """The optimizer's step on gradients that are there; None where they are unusable.
 
     ``seconds``: what the gradients took.
     """
-    start, member = now(), each.member
+    start, member, loss = now(), each.member, found.task
     job, plan, adam, state = member.job, member.plan, member.adam, member.state
-    lr = plan.lr * factor(
-        state.step, steps=plan.steps, warmup=plan.warmup, schedule=job.settings.schedule
-    )
+    lr = plan.rate(state.step, job.settings.schedule)
     limit = job.settings.max_grad_norm or math.inf
     norm = float(torch.nn.utils.clip_grad_norm_(list(job.adapter.trained.values()), limit))
     # which only a broken model has: twice the loss of guessing evenly
@@ -166,6 +166,7 @@ def _step(each: Round, loss: float, seconds: float, now: Callable[[], float]) ->
         peak_bytes=memory.peak_bytes(job.engine.device),
         seconds=gone,
         seconds_left=gone / (state.step - each.first_step) * (plan.steps - state.step),
+        divergence=found.divergence,
     )
 
 

@@ -7,7 +7,7 @@ same rows in the same micro-batches.
 import heapq
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,11 @@ class Plan:
     recompute: Recompute
     peak_bytes: int
     seconds_per_token: float
+
+    def rate(self, step: int, schedule: str) -> float:
+        """The learning rate of step ``step``, counted from 0."""
+        share = factor(step, steps=self.steps, warmup=self.warmup, schedule=schedule)
+        return self.lr * share
 
 
 def steps_of_epoch(
@@ -102,7 +107,9 @@ def endless_steps(
     return itertools.islice(itertools.chain.from_iterable(epochs), first, None)
 
 
-def micro_batches(rows: StepRows, lengths: Lengths, *, tokens: int) -> list[StepRows]:
+def micro_batches(
+    rows: StepRows, lengths: Lengths | Mapping[int, int], *, tokens: int
+) -> list[StepRows]:
     """A step's rows in as few groups of at most ``tokens`` as a greedy fill finds.
 
     A row that is longer than ``tokens`` is a group of its own. Long rows are placed first, each
