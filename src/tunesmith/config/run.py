@@ -208,6 +208,18 @@ class DataSettings(Settings):
         return self.eval if isinstance(self.eval, float) else 0.0
 
 
+class RetentionSettings(Settings):
+    """Texts in every step whose next-token distributions stay those of the base."""
+
+    kl_weight: float = Field(
+        1.0, gt=0, description="of KL(base || tuned) of a token, beside the task's loss"
+    )
+    share: float = Field(0.25, gt=0, le=10, description="their tokens in a step, by its rows'")
+    texts: str | tuple[str, ...] = Field(
+        AUTO, description="files of texts or chats; auto: written once by the base itself"
+    )
+
+
 class TrainSettings(Settings):
     """How long, how fast and how carefully the loop trains."""
 
@@ -249,9 +261,17 @@ class TrainSettings(Settings):
     patience: int | None = Field(
         None, ge=1, description="stop after so many held-out losses without a better one"
     )
+    retention: RetentionSettings | None = Field(
+        None, description="keep what the base writes elsewhere: default, none, or its keys"
+    )
     seed: int = Field(0, ge=0, description="order of rows, starts and dropout")
     threads: int | None = Field(None, ge=1, description="processor threads; null: torch's choice")
     tensorboard: bool = Field(False, description="also write TensorBoard files (extra)")
+
+    @field_validator("retention", mode="before")
+    @classmethod
+    def _a_word_means_settings(cls, value: object) -> object:
+        return None if value == "none" else {} if value == "default" else value
 
     @field_validator("recompute", mode="before")
     @classmethod

@@ -89,7 +89,7 @@ class Evaluator:
         self._check_references()
         self._answered: dict[str, tuple[CachedAnswer, ...]] = {}
         self._timed: dict[str, Timed] = {}
-        self._probing = self._probes()
+        self.probing = self._probes()
         self._measures = Measures(
             known=base,
             config=config,
@@ -139,9 +139,9 @@ class Evaluator:
         if not self.questions:
             return
         self._ask(self.base.arms, None)
-        if self._probing:
+        if self.probing:
             phase = self._progress.phase("scoring probes of forgetting (base)")
-            self._probing.score_base(phase=phase)
+            self.probing.score_base(phase=phase)
         self._measures.measure_base()
 
     def evaluate(self, tuned: Tuned | None) -> Evaluation | None:
@@ -238,11 +238,6 @@ class Evaluator:
         found = scored.summary.checks[0].arms.get(TUNED)
         return found.mean if found else math.nan
 
-    @property
-    def probes(self) -> bool:
-        """Whether forgetting is measured."""
-        return self._probing is not None
-
     def forgetting(
         self, loaded: LoadedBase, who: Respondent, probes: Sequence[str] | None = None
     ) -> Forgetting | None:
@@ -250,16 +245,16 @@ class Evaluator:
 
         None where it is not asked for.
         """
-        if self._probing is None:
+        if self.probing is None:
             return None
-        self._probing.base = self._known_probes
-        self._probing.loaded = loaded
+        self.probing.base = self._known_probes
+        self.probing.loaded = loaded
         phase = self._progress.phase("scoring probes of forgetting")
-        found = self._probing.forgetting(
+        found = self.probing.forgetting(
             who.adapter, probes, phase=phase, fingerprint=who.fingerprint
         )
-        if self._probing.base is not None:
-            self._known.scores[self._probing.settings] = self._probing.base
+        if self.probing.base is not None:
+            self._known.scores[self.probing.settings] = self.probing.base
         return found
 
     def _ask(self, arms: Mapping[str, Arm], tuned: Tuned | None) -> None:
@@ -319,9 +314,9 @@ class Evaluator:
     @property
     def _known_probes(self) -> ProbeScores | None:
         """The base's scores, where they are known."""
-        if self._probing is None:
+        if self.probing is None:
             return None
-        return self._probing.base or self._known.scores.get(self._probing.settings)
+        return self.probing.base or self._known.scores.get(self.probing.settings)
 
     def _cache(self, participant: str) -> AnswerCache:
         sampling = Sampling(max_new_tokens=self._config.evaluate.max_new_tokens)
@@ -335,7 +330,7 @@ class Evaluator:
             references=[question.reference for question in self.questions],
             base=self.base.arms,
             measures=self._measures,
-            probing=self._probing,
+            probing=self.probing,
         )
 
     def _estimate(

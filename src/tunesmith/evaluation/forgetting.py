@@ -1,6 +1,6 @@
 """What did tuning cost? Changes of each probe against the margins that are allowed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
@@ -11,6 +11,7 @@ from tunesmith.core.errors import ModelError
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.phrases import Phrases
 from tunesmith.core.progress import UNSEEN, PhaseProgress
+from tunesmith.data.rows import TokenRow
 from tunesmith.evaluation.answering import fingerprint as fingerprint_of
 from tunesmith.evaluation.comparison import holm
 from tunesmith.evaluation.findings import Described, Finding, finding_text
@@ -176,7 +177,12 @@ class AdapterScale(Described):
 
 WINDOW_TOKENS = 2048  # longer texts are read in such windows, or in the model's context
 MIN_WINDOW = 16
+SHARED_TOKENS = 13  # the overlap by which Brown et al. 2020 (GPT-3), appendix C, find a test's text
 SEARCHED = 4  # scales that a bisection of ten tries, at most
+
+
+def _grams(ids: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    return (tuple(ids[i : i + SHARED_TOKENS]) for i in range(len(ids) - SHARED_TOKENS + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +248,13 @@ class ProbeRun:
         scores = self._score({**arms, fingerprint or "": adapter}, window, phase)
         self.base = kept or scores[0]
         return self._assessed(self.base, scores[-1])
+
+    def sharing_text(self, documents: Sequence[TokenRow]) -> frozenset[int]:
+        """The places of the documents that share ``SHARED_TOKENS`` tokens in a row with a probe."""
+        spans, _ = self._spans(self._window(None))
+        known = {gram for span in spans for gram in _grams(span.ids)}
+        grams = (_grams(document.ids.tolist()) for document in documents)
+        return frozenset(i for i, each in enumerate(grams) if not known.isdisjoint(each))
 
     def _window(self, adapter: str | None) -> int:
         loaded = self.loaded

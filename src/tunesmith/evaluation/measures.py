@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
+from torch import Tensor
+
 from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config import RunConfig
 from tunesmith.config.evaluate import ForgettingSettings
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.progress import Progress
 from tunesmith.data.dataset import RunRows
+from tunesmith.data.rows import TokenRow
 from tunesmith.evaluation.answering import Respondent, fingerprint
 from tunesmith.evaluation.answers import Question
 from tunesmith.evaluation.arms import BASE, PROMPTED, Arm, BaseArms, instruction_change
@@ -74,6 +77,9 @@ class KnownBase:
     timed: dict[tuple[Arm, int], Timed] = field(default_factory=dict)
     drawn: dict[Hashable, dict[str, Drawn]] = field(default_factory=dict)
     facts: dict[Hashable, FactAnswers] = field(default_factory=dict)
+    retained: dict[Hashable, tuple[tuple[TokenRow, ...], tuple[Tensor, ...]]] = field(
+        default_factory=dict
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from tunesmith.runs.folder import RunFolder, alone, with_folder
 from tunesmith.runs.inputs import require_files
 from tunesmith.runs.neighbours import announced
 from tunesmith.runs.result import open_for
+from tunesmith.runs.retention import retention_of
 from tunesmith.runs.rows import load_rows_for, report_rows
 from tunesmith.runs.selection import ChosenCheckpoint, choose_kept, find_scale, kept_checkpoints
 from tunesmith.runs.started import StartedRun, begin, with_length
@@ -169,6 +170,7 @@ def prepare(
         folder=run.folder.path,
         copies=rows.copies,
         keep_plan=run.folder.write_plan,
+        retention=retention_of(run, base, rows, evaluator.probing),
     )
     return PreparedRun(run, loaded, evaluator, job)
 
@@ -236,13 +238,13 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
     and what was answered is known when it is resumed.
     """
     assert member.ended is not None
-    run, job, evaluator = prepared.run, prepared.job, prepared.evaluator
+    run, job, evaluator, state = prepared.run, prepared.job, prepared.evaluator, member.state
     reason, saved, found = member.ended.reason, None, None
     forgetting: Forgetting | None = None
     eval_loss = next(reversed(run.folder.held_out_losses().values()), None)
     if reason != "stopped":
         try:
-            chosen = _choose(prepared, member.state)
+            chosen = _choose(prepared, state)
             eval_loss = -chosen.choice.best.score if chosen else eval_loss
             forgetting = _scale_down(prepared, chosen.forgetting if chosen else None)
             eval_loss = _loss_now(prepared, member, known=eval_loss)
@@ -251,11 +253,10 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
         saved = result.save(run.folder, prepared.loaded, job.adapter, run.config)
     if saved is not None and reason != "stopped":
         try:
-            found = evaluator.evaluate(_tuned(prepared, saved, member.state, forgetting))
+            found = evaluator.evaluate(_tuned(prepared, saved, state, forgetting))
             write_evaluation(found, run.folder)
         except Cancelled:
             reason = "stopped"
-    state = member.state
     summary = RunSummary(
         run=str(run.folder.path),
         adapter=str(saved) if saved else None,
@@ -263,7 +264,7 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
         tokens=state.tokens,
         train_loss=state.train_loss,
         eval_loss=eval_loss,
-        tokens_per_second=state.step_tokens / state.step_seconds if state.step_tokens else None,
+        tokens_per_second=state.tokens_per_second,
         peak_bytes=max(memory.peak_bytes(job.engine.device), run.folder.peak_bytes()),
         seconds=time.perf_counter() - run.start + member.earlier_seconds,
         evaluation=found.document if found else None,
@@ -278,11 +279,11 @@ def finish(prepared: PreparedRun, member: Member) -> RunSummary:
 
 def _loss_now(prepared: PreparedRun, member: Member, *, known: float | None) -> float | None:
     """The held-out loss of the result, which is the ``known`` one unless it was scaled down."""
-    job, progress = prepared.job, prepared.run.progress
-    if job.held is None or not prepared.run.folder.is_scaled_down:
+    job, run = prepared.job, prepared.run
+    if job.held is None or not run.folder.is_scaled_down:
         return known
     tokens = member.plan.tokens_per_micro_batch
-    return held_out_loss(job, job.held, tokens=tokens, progress=progress)
+    return held_out_loss(job, job.held, tokens=tokens, progress=run.progress)
 
 
 def _choose(prepared: PreparedRun, state: State) -> ChosenCheckpoint | None:
@@ -298,7 +299,7 @@ def _choose(prepared: PreparedRun, state: State) -> ChosenCheckpoint | None:
     progress = prepared.run.progress
     kept = kept_checkpoints(prepared.run.folder, state.best_step)
     try:
-        chosen = choose_kept(kept, forgotten if prepared.evaluator.probes else None)
+        chosen = choose_kept(kept, forgotten if prepared.evaluator.probing else None)
     except Cancelled:
         prepared.put_back(kept[-1].folder)
         raise
@@ -314,7 +315,7 @@ def _scale_down(prepared: PreparedRun, forgetting: Forgetting | None) -> Forgett
     """Let the adapter forget no more than is allowed, where it can; what it forgot now."""
     config, progress = prepared.run.config, prepared.run.progress
     wanted = config.evaluate.forgetting
-    if not prepared.evaluator.probes or wanted is None or wanted.scale == "none":
+    if not prepared.evaluator.probing or wanted is None or wanted.scale == "none":
         return forgetting
 
     @cache
@@ -340,9 +341,8 @@ def _tuned(
     prepared: PreparedRun, saved: Path, state: State, forgetting: Forgetting | None
 ) -> Tuned:
     """What was trained, saved in this folder."""
-    seconds = None
-    if state.step_tokens:  # of steps that were not the first ones, which take longer
-        seconds = state.tokens * state.step_seconds / state.step_tokens
+    speed = state.tokens_per_second
+    seconds = state.tokens / speed if speed else None
     participant = fingerprint(prepared.loaded.base, prepared.job.adapter, saved)
     folder, method = prepared.run.folder, prepared.run.config.method
     width = prepared.loaded.engine.model.config.hidden_size

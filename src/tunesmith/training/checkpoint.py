@@ -34,6 +34,11 @@ class State:
     hold_due: bool = False  # a stop came before the held-out loss of this step
     seconds: float = 0.0  # of all processes, from the first step of each to its last one kept
 
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Of the steps after the first two, which take longer; None before them."""
+        return self.step_tokens / self.step_seconds if self.step_tokens else None
+
 
 def arithmetic(device: torch.device) -> dict[str, str]:
     """What can change the last bit of a result: threads, versions, processor."""

@@ -1,0 +1,79 @@
+"""Texts that a base writes by itself, by which a run retains how it writes: free ones and answers.
+
+They are written once for each base and kept with its answers.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+import yaml
+
+from tunesmith.adapters.loaded_base import LoadedBase
+from tunesmith.core.progress import PhaseProgress
+from tunesmith.data.rows import Message
+from tunesmith.data.template import render_prompt
+from tunesmith.data.tokenizer import begins_texts_with, encode
+from tunesmith.evaluation.answering import answer_arms, fingerprint, open_cache
+from tunesmith.evaluation.arms import Arm
+from tunesmith.generation.decoder import Prompt
+from tunesmith.generation.sampling import Sampling
+
+TEXTS = 128
+LENGTHS = (32, 48, 64, 96, 128)  # tokens of a text with what it begins with, each as often
+MIN_WRITTEN = 16  # tokens after a long question
+SEED = 0
+DEFAULT_LANGUAGE = "en"
+
+
+def written_by(
+    loaded: LoadedBase, languages: Sequence[str], *, phase: PhaseProgress
+) -> list[tuple[int, ...]]:
+    """Token ids of ``TEXTS`` texts in these languages, at temperature 1, as the base is now.
+
+    Half of them are answers where the base has a chat template.
+    """
+    prompts = list(_prompts(loaded, languages))
+    stop_ids, sampling = loaded.base.stop_ids, Sampling(temperature=1.0, max_new_tokens=LENGTHS[-1])
+    kept = open_cache(fingerprint(loaded.base), sampling, stop_ids, seed=SEED)
+    written = answer_arms(
+        loaded.engine,
+        {"": Arm("", tuple(prompts))},
+        {"": kept},
+        sampling=sampling,
+        stop_ids=stop_ids,
+        phase=phase,
+    )[""]
+    return [(*prompt.ids, *said.ids) for prompt, said in zip(prompts, written, strict=True)]
+
+
+def known_languages() -> tuple[str, ...]:
+    """The languages in which there is something to continue and to answer."""
+    return tuple(_beginnings())
+
+
+@cache
+def _beginnings() -> dict[str, dict[str, list[str]]]:
+    text = (files(__package__) / "base_texts.yaml").read_text(encoding="utf-8")
+    found: dict[str, dict[str, list[str]]] = yaml.safe_load(text)
+    return found
+
+
+def _prompts(loaded: LoadedBase, languages: Sequence[str]) -> Iterator[Prompt]:
+    """What the base continues, numbered so that each is written in a way of its own."""
+    tokenizer = loaded.base.tokenizer
+    kinds = ("openers", "questions") if tokenizer.chat_template else ("openers",)
+    begin = [] if begins_texts_with(tokenizer) is None else [tokenizer.bos_token_id]
+    rng = np.random.default_rng(SEED)
+    for number in range(TEXTS):
+        kind = kinds[number % len(kinds)]
+        turn, language = divmod(number // len(kinds), len(languages))
+        texts = _beginnings()[languages[language]][kind]
+        text = texts[turn % len(texts)]
+        if kind == "questions":
+            ids = render_prompt(tokenizer, [Message("user", text)])
+        else:
+            ids = [*begin, *encode(tokenizer, [text])[0]]
+        length = int(rng.choice(LENGTHS))
+        yield Prompt(tuple(ids), draw=number, limit=max(MIN_WRITTEN, length - len(ids)))
