@@ -8,7 +8,8 @@ from tests.evaluation.judging import arm, finding, forgetting, summary
 from tunesmith.core.phrases import languages
 from tunesmith.evaluation.comparison import Summary, summarize
 from tunesmith.evaluation.findings import PHRASES, words_in
-from tunesmith.evaluation.verdict import decide, verdict_text
+from tunesmith.evaluation.verdict import decide
+from tunesmith.evaluation.verdict_text import verdict_text
 
 GAINED = summary(base=20, tuned=80)
 FORGOT = forgetting(finding("forgotten", change=(-0.2, -0.25, -0.15)))
@@ -62,9 +63,7 @@ def test_the_document_holds_the_interval_that_decided():
     verdict = decide(GAINED, forgetting=UNCLEAR)
     document = verdict.to_json()
     difference = GAINED.gain.difference
-    assert document == {
-        "answer": "cannot-tell",
-        "reasons": ["better", "forgetting-unclear"],
+    skill = {
         "check": "label",
         "against": "base",
         "difference": {
@@ -75,6 +74,13 @@ def test_the_document_holds_the_interval_that_decided():
         },
         "rows_needed": None,
         "changed": {},
+    }
+    assert document == {
+        "answer": "cannot-tell",
+        "reasons": ["better", "forgetting-unclear"],
+        "skill": {"answer": "yes", **skill},
+        "elsewhere": {"answer": "cannot-tell", "lost": [], "unclear": ["piqa"]},
+        **skill,
         "forgetting": "unclear",
     }
     # with one other arm it is also the table's
@@ -94,9 +100,10 @@ def test_a_yes_says_what_the_issue_asks_for():
     found = summary(base=3, prompted=44, tuned=91)
     low, high = (100 * limit for limit in (found.gain.difference.low, found.gain.difference.high))
     assert text(found, forgetting(), tokens=TOKENS) == (
-        "Yes: 91 % of answers now pass (base 3 %, base with your 212-token prompt 44 %; difference "
+        "Yes. Skill: yes, +47 points over the base with your 212-token prompt. Elsewhere: kept. "
+        "91 % of answers now pass (base 3 %, base with your 212-token prompt 44 %; difference "
         f"to the better one +47 points, 95 % interval +{low:.0f} to +{high:.0f}). "
-        "It forgot nothing measurable. Each request is 212 tokens shorter."
+        "Each request is 212 tokens shorter."
     )
 
 
@@ -104,10 +111,11 @@ def test_the_same_in_korean():
     found = summary(base=3, prompted=44, tuned=91)
     told = text(found, forgetting(), tokens=TOKENS, language="ko")
     assert told.startswith(
-        "예: 이제 답변의 91%가 통과합니다 (원본 모델 3%, 212토큰 지시문을 붙인 원본 모델 44%; "
+        "예. 실력: 향상됨, 212토큰 지시문을 붙인 원본 모델 대비 +47%p. 그 밖의 능력: 유지됨. "
+        "이제 답변의 91%가 통과합니다 (원본 모델 3%, 212토큰 지시문을 붙인 원본 모델 44%; "
         "더 나은 쪽과의 차이 +47%p, 95% 신뢰구간 +"
     )
-    assert told.endswith("측정할 수 있을 만큼 잊은 것은 없습니다. 요청마다 212토큰이 짧아졌습니다.")
+    assert told.endswith("). 요청마다 212토큰이 짧아졌습니다.")
 
 
 def test_too_few_rows_name_how_many_would_do():
@@ -115,25 +123,30 @@ def test_too_few_rows_name_how_many_would_do():
     scores["label"]["tuned"][0] = scores["label"]["base"][30] = 1.0
     found = summarize(scores, seed=0)
     needed = found.gain.rows_needed
-    assert text(found).startswith(f"Cannot tell with 40 rows; about {needed} would be enough: ")
+    assert text(found).startswith(
+        f"Cannot tell. Skill: cannot tell with 40 rows; about {needed} would be enough. Elsewhere: "
+        "not measured. 62 % of answers now pass ("
+    )
     same = summary(base=50, tuned=50)
-    assert text(same).startswith("Cannot tell with 100 rows: ")
+    assert text(same).startswith("Cannot tell. Skill: cannot tell with 100 rows; ")
     assert "for any practical number of rows" in text(same)
     one = summary(base=0, tuned=1, of=1)
-    assert text(one).startswith("Cannot tell with 1 row; ")
+    assert text(one).startswith("Cannot tell. Skill: cannot tell with 1 row; ")
 
 
-def test_rows_are_promised_only_where_they_alone_are_missing():
-    scores = {"label": {"base": arm(20, 40), "tuned": arm(24, 40, first=2)}}
-    scores["label"]["tuned"][0] = scores["label"]["base"][30] = 1.0
-    found = summarize(scores, seed=0)
+def test_the_two_parts_are_told_apart():
     unclear = forgetting(finding("unclear", change=(-0.04, -0.08, 0.0)))
-    told = text(found, unclear)
-    assert told.startswith("Cannot tell with 40 rows: ")
-    assert (
-        f"; about {found.gain.rows_needed} would show that difference. It is unclear whether it"
-        in told
-    )
+    told = text(GAINED, unclear)
+    assert told.startswith("Cannot tell. Skill: yes, +")
+    assert " Elsewhere: cannot tell. " in told
+    assert "It is unclear whether it forgot: accuracy on `piqa`" in told
+    assert text(GAINED, FORGOT).startswith("No. Skill: yes, +")
+    assert " Elsewhere: lost. " in text(GAINED, FORGOT)
+    flat = text(summary(base=50, tuned=51), forgetting())
+    assert flat.startswith("Cannot tell. Skill: cannot tell with 100 rows; ")
+    assert " Elsewhere: kept. " in flat
+    worse = text(summary(base=90, tuned=51), forgetting())
+    assert worse.startswith("No. Skill: no, −39 points against the base. Elsewhere: kept. ")
 
 
 @pytest.mark.parametrize("language", ["en", "ko"])
@@ -161,7 +174,8 @@ def test_a_no_gives_every_reason():
     )
     told = text(found, kept)
     assert told.startswith(
-        "No, although 80 % of answers now pass `label` (base 20 %; difference +60 points"
+        "No. Skill: no, although +60 points over the base. Elsewhere: lost. 80 % of answers now "
+        "pass `label` (base 20 %; difference +60 points"
     )
     assert "But `json` fell from 99 % (base) to 50 % (−49 points, 95 % interval −" in told
     assert (
@@ -172,50 +186,50 @@ def test_a_no_gives_every_reason():
     assert "copa" not in told
 
 
-def test_what_cannot_be_told_of_forgetting_names_the_rows():
+def test_what_cannot_be_told_of_forgetting_names_rows_that_one_can_gather():
     kept = forgetting(finding("unclear", change=(-0.04, -0.08, 0.0), rows_needed=1900))
     told = text(summary(base=20, tuned=80), kept)
-    assert told.startswith("Cannot tell, although 80 % of answers now pass (")
-    assert "allowed 5 points), about 1,900 rows would be enough." in told
+    assert "allowed 5 points), about 1,900 rows would be enough. What train.retention" in told
+    many = forgetting(finding("unclear", change=(-0.04, -0.08, 0.0), rows_needed=36_000))
+    assert "rows would be enough" not in text(summary(base=20, tuned=80), many)
 
 
 def test_without_checks_or_arms_it_says_so():
-    assert text(Summary((), 0.95), forgetting()) == (
-        "No purpose stated: loss only. It forgot nothing measurable."
-    )
+    assert text(Summary((), 0.95), forgetting()) == "No purpose stated: loss only."
     alone = text(summary(tuned=80))
     assert alone == (
-        "Cannot tell: 80 % of answers now pass, and there is nothing to compare with. "
-        "What it forgot was not measured."
+        "Cannot tell. Skill: cannot tell, as there is nothing to compare with. Elsewhere: not "
+        "measured. 80 % of answers now pass."
     )
 
 
 def test_a_check_without_scores_is_told_and_an_arm_without_them_is_left_out():
     assert text(summary(tuned=None, base=10)).startswith(
-        "Cannot tell: no answer could be scored by `label`."
+        "Cannot tell. Skill: cannot tell, as no answer could be scored by `label`."
     )
     told = text(summary(base=3, prompted=None, tuned=91))
-    assert told.startswith("Yes: 91 % of answers now pass (base 3 %; difference +88 points")
+    assert " Elsewhere: not measured. 91 % of answers now pass (base 3 %; difference +88" in told
 
 
 def test_graded_scores_are_means_and_not_shares_of_answers():
     scores = {"rouge": {"base": [0.1, 0.2] * 20, "tuned": [0.5, 0.7] * 20}}
-    assert text(summarize(scores, seed=0)).startswith("Yes: `rouge` is now 60 % on average (base")
+    assert " `rouge` is now 60 % on average (base" in text(summarize(scores, seed=0))
 
 
 def test_no_difference_is_rounded_to_none_and_no_share_to_all():
     rows = 2000
     base, tuned = arm(1991, rows), arm(1999, rows)
     told = text(summarize({"a": {"base": base, "tuned": tuned}}, seed=0))
-    assert told.startswith(
-        "Yes: 99.9 % of answers now pass (base 99.6 %; difference +0.4 points, 95 % interval +0.2 "
-        "to +0.8)."
+    assert told.startswith("Yes. Skill: yes, +0.4 points over the base. ")
+    assert (
+        "99.9 % of answers now pass (base 99.6 %; difference +0.4 points, 95 % interval +0.2 "
+        "to +0.8)." in told
     )
 
 
 @pytest.mark.parametrize(
     ("saved", "ending"),
-    [(1, "1 token shorter."), (-3, "3 tokens longer."), (0, "measurable.")],
+    [(1, "1 token shorter."), (-3, "3 tokens longer."), (0, "+57).")],
 )
 def test_tokens_are_counted_against_the_arm_that_the_gain_is_over(saved, ending):
     tokens = {"base": 50.0, "prompted": 100.0, "tuned": 100.0 - saved}

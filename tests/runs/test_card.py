@@ -46,7 +46,7 @@ def test_it_tells_purpose_result_method_base_data_and_limits(trained):
     found = re.findall(r"^## (.*)$", card.text, re.MULTILINE)
     assert tuple(found) == SECTIONS
     assert "\n# Say numbers\n" in card.text
-    assert re.search(r"\*\*Did it work: (yes|no|cannot tell)\.\*\*", card.text)
+    assert re.search(r"\*\*Did it work\?\*\* (Yes|No|Cannot tell)\. Skill: ", card.text)
     assert (
         re.search(r"\| exact \| \d+ % \(\d+ % – \d+ %\) \|", card.text) or "| exact |" in card.text
     )

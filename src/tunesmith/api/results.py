@@ -96,7 +96,7 @@ def _cost_cell(arm: Document, key: str) -> str:
 
 def evaluation_lines(evaluation: Document) -> Iterator[str]:
     """What follows the table: remarks of checks, differences, arms left out, break-even."""
-    from tunesmith.evaluation.verdict import part_of
+    from tunesmith.evaluation.document import part_of
 
     arms = evaluation.get("arms") or {}
     if arms:

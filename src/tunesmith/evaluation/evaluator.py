@@ -34,12 +34,13 @@ from tunesmith.evaluation.costs import (
     time_arms,
 )
 from tunesmith.evaluation.degeneration import Degeneration, assess_degeneration
+from tunesmith.evaluation.document import document
 from tunesmith.evaluation.duration import describe
 from tunesmith.evaluation.forgetting import Forgetting, ProbeRun, ProbeScores
 from tunesmith.evaluation.measures import KnownBase, Measured, Measures, Tuned
 from tunesmith.evaluation.overfitting_evidence import Answered
 from tunesmith.evaluation.remaining import Remaining
-from tunesmith.evaluation.verdict import Verdict, decide, document
+from tunesmith.evaluation.verdict import Verdict, decide
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.sampling import Sampling
 

@@ -9,9 +9,9 @@ from typing import Any
 from tunesmith.core.language import DEFAULT, localized
 from tunesmith.core.numbers import bytes_text, clock
 from tunesmith.core.phrases import Phrases
+from tunesmith.evaluation.document import part_of
 from tunesmith.evaluation.findings import share_text, words_in
 from tunesmith.evaluation.plain_verdict import plain_text
-from tunesmith.evaluation.verdict import part_of
 from tunesmith.methods import table
 from tunesmith.report.answers import shown_answers
 from tunesmith.report.page import PHRASES, Section, page, text_in

@@ -97,8 +97,7 @@ def _result(evaluation: Document) -> str:
     verdict, arms = evaluation.get("verdict") or {}, evaluation.get("arms") or {}
     if not verdict:
         return "## Result\n\nNot evaluated: whether it does what it is for was not measured."
-    answer = str(verdict.get("answer", "")).replace("-", " ")
-    lines = ["## Result", "", f"**Did it work: {answer}.** {verdict.get('text', '')}"]
+    lines = ["## Result", "", f"**Did it work?** {verdict.get('text', '')}"]
     checks = list(dict.fromkeys(name for arm in arms.values() for name in arm["checks"]))
     if checks:
         cells = [
