@@ -3,11 +3,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.training.tiny import tensors, tiny_job
+from tests.training.tiny import adam, plan, tensors, tiny_job
 from tunesmith.config.run import RECOMPUTE
 from tunesmith.core.errors import MemoryRefusal
 from tunesmith.engine.forward import Engine
 from tunesmith.training import measure
+from tunesmith.training.job import HELD_OUT_SHARE, Member, planned
 
 
 @pytest.mark.parametrize("method", ["lora", "projection"])
@@ -27,6 +28,17 @@ def test_minutes_become_steps_once_by_the_measured_speed(tmp_path):
     job = tiny_job(tmp_path, minutes=1)
     plan = measure.make_plan(job, lr=0.1)
     assert plan.steps > 12
+
+
+def test_what_is_retained_takes_its_part_of_the_minutes_and_of_the_seconds(tmp_path):
+    plain = tiny_job(tmp_path, minutes=1)
+    retained = tiny_job(tmp_path, minutes=1, retention={"share": 0.5})
+    given = plan(seconds_per_token=0.001)
+    steps = [measure.plan_beside(job, given, lr=0.1).steps for job in (plain, retained)]
+    assert steps[0] / steps[1] == pytest.approx(1.4, rel=0.02)
+    known = [planned(Member(job, given, adam(job))) for job in (plain, retained)]
+    held = HELD_OUT_SHARE * given.seconds_per_token * plain.held.lengths.sum() * 5
+    assert (known[1].seconds - held) / (known[0].seconds - held) == pytest.approx(1.4)
 
 
 def test_what_cannot_fit_is_refused_with_what_would(tmp_path, monkeypatch):

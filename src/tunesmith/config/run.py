@@ -208,6 +208,9 @@ class DataSettings(Settings):
         return self.eval if isinstance(self.eval, float) else 0.0
 
 
+RETAINED_TOKEN = 0.8  # what one computes, by a token of a row
+
+
 class RetentionSettings(Settings):
     """Texts in every step whose next-token distributions stay those of the base."""
 
@@ -218,6 +221,11 @@ class RetentionSettings(Settings):
     texts: str | tuple[str, ...] = Field(
         AUTO, description="files of texts or chats; auto: written once by the base itself"
     )
+
+    @property
+    def work(self) -> float:
+        """What a step computes more, as a share: measured (docs/log.md, "Retention")."""
+        return RETAINED_TOKEN * self.share
 
 
 class TrainSettings(Settings):
@@ -299,6 +307,11 @@ class TrainSettings(Settings):
         if self.tokens_per_step not in (None, AUTO) and self.rows_per_step is not None:
             raise ValueError("give tokens_per_step or rows_per_step, not both")
         return self
+
+    @property
+    def work(self) -> float:
+        """What a step computes, by what its rows alone do."""
+        return 1 + (self.retention.work if self.retention else 0)
 
     @property
     def passes_are_auto(self) -> bool:

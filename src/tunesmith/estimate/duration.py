@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import torch
 from transformers import PretrainedConfig
 
 from tunesmith.config.load import read_yaml
-from tunesmith.config.run import RunConfig
+from tunesmith.config.run import RetentionSettings, RunConfig
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.numbers import percent, pluralize
 from tunesmith.methods import table
@@ -64,7 +64,7 @@ def estimate(
         slow, middle, fast = np.quantile(rates, (LOW, 0.5, HIGH)).tolist()
         source = f"{pluralize(len(rates), 'step')} of {run}"
         return Estimate(tokens, tokens / middle, tokens / fast, tokens / slow, source)
-    flops = tokens * _flops_per_token(config, shape, supervised)
+    flops = tokens * config.train.work * _flops_per_token(config, shape, supervised)
     product, seconds = _products(config, shape, now)
     # A run has many of them: it is as slow as they are together, or as fast as if it were alone.
     together, alone = float(np.mean(seconds)), float(np.quantile(seconds, LOW))
@@ -95,9 +95,17 @@ def _earlier_rates(config: RunConfig, runs: Path) -> tuple[list[float], Path] | 
         method = run.get("method")
         kind = method.get("kind") if isinstance(method, dict) else method
         same_work = (run.get("model"), kind) == (config.model, config.method.kind)
+        same_work = same_work and _retention(run) == config.train.retention
         if same_work and _is_this_machine(here) and len(rates) >= MIN_STEPS:
             return rates, folder
     return None
+
+
+def _retention(run: Mapping[str, object]) -> RetentionSettings | None:
+    """That of a run's config; None in one of an earlier version."""
+    train = run.get("train")
+    given = train.get("retention") if isinstance(train, dict) else None
+    return RetentionSettings.model_validate(given) if given else None
 
 
 def _is_this_machine(environment: dict[str, object]) -> bool:

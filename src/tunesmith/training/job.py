@@ -179,7 +179,8 @@ def planned(member: Member) -> Planned:
         per_step = tokens_per_step(job.settings)
     per_step = min(per_step, int(job.rows.lengths.sum()))
     low, high = member.evaluation_seconds
-    seconds = (plan.steps - state.step) * per_step + HELD_OUT_SHARE * _held_out_tokens(member)
+    seconds = (plan.steps - state.step) * per_step * job.settings.work
+    seconds += HELD_OUT_SHARE * _held_out_tokens(member)
     return Planned(
         steps=plan.steps,
         first_step=state.step,

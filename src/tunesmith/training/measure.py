@@ -171,7 +171,7 @@ def _steps(job: Job, seconds_per_token: float) -> int:
     """Steps of the run; minutes become steps by the measured speed, once and for all."""
     if job.settings.minutes is None:
         return total_steps(job.rows.lengths, job.settings, copies=job.copies)
-    tokens = 60 * job.settings.minutes / seconds_per_token
+    tokens = 60 * job.settings.minutes / (seconds_per_token * job.settings.work)
     return max(1, round(tokens / min(step_tokens(job), int(job.rows.lengths.sum()))))
 
 
