@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rouge_score.rouge_scorer import RougeScorer
@@ -81,11 +82,11 @@ def measure(
     given: argparse.Namespace,
     *,
     results: Path,
-    train: Mapping[str, object] | None = None,
+    settings: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
 ) -> None:
     """The runs of a task's name, number of rows and seed that are missing, in one comparison.
 
-    ``train``: settings that all of them have beside the defaults.
+    ``settings``: what all of them have beside the defaults and ``UNTOLD``, by section.
     """
     name, count, seed = place
     task, start = TASKS[name], time.monotonic()
@@ -104,7 +105,11 @@ def measure(
         eval=str(held),
         checks=[task.check],
         seed=seed,
-        settings=settings_of(task, {"threads": given.threads, **(train or {})}),
+        settings=settings_of(
+            task,
+            {"threads": given.threads, **settings.get("train", {})},
+            settings.get("evaluate", {}),
+        ),
         out=folder / "runs",
         progress=False,
     )
@@ -120,6 +125,7 @@ def measure(
                 line["lr"] = row.config.train.lr
                 if row.summary is not None:
                     line |= {"steps": row.summary.steps, "tokens": row.summary.tokens}
+                    line |= elsewhere_of(row.summary.evaluation)
                 file.write(json.dumps(line) + "\n")
                 mean = {arm: round(statistics.mean(each), 3) for arm, each in scores.items()}
                 print(f"  {method} {words(point)}: {mean} {row.error or ''}", flush=True)
@@ -127,10 +133,21 @@ def measure(
     shutil.rmtree(folder)
 
 
-def settings_of(task: Task, train: Mapping[str, object]) -> dict[str, object]:
+def settings_of(
+    task: Task, train: Mapping[str, object], evaluate: Mapping[str, object] = MappingProxyType({})
+) -> dict[str, object]:
     """What the runs of a task are evaluated by, as keys of a config, beside ``train``."""
-    evaluate = {"rows": task.held_rows, "max_new_tokens": task.max_new_tokens, **UNTOLD}
-    return {"train": dict(train), "evaluate": evaluate}
+    limits = {"rows": task.held_rows, "max_new_tokens": task.max_new_tokens}
+    return {"train": dict(train), "evaluate": {**limits, **UNTOLD, **evaluate}}
+
+
+def elsewhere_of(evaluation: Mapping[str, Any] | None) -> dict[str, object]:
+    """What became of the probes, where there were any."""
+    if not evaluation or not evaluation["forgetting"]:
+        return {}
+    keys = ("probe", "base", "tuned", "difference", "low", "high", "outcome")
+    found = [{key: each[key] for key in keys} for each in evaluation["forgetting"]]
+    return {"skill": evaluation["verdict"]["skill"]["answer"], "forgetting": found}
 
 
 def words(point: Mapping[str, object]) -> str:

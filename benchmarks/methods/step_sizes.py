@@ -63,7 +63,14 @@ def main() -> None:
         asked = GRIDS[rows] if given.grid is None else [read_grid(given.grid)]
         for grid in [*asked, BEFORE, DEFAULTS] if given.grid is None else asked:
             train = {**TOGETHER, **(ENDS if grid else {})}
-            measure((task, rows, seed), given.methods, grid, given, results=RESULTS, train=train)
+            measure(
+                (task, rows, seed),
+                given.methods,
+                grid,
+                given,
+                results=RESULTS,
+                settings={"train": train},
+            )
 
 
 def report() -> str:

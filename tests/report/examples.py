@@ -46,6 +46,8 @@ def evaluation() -> dict[str, object]:
             "answer": "yes",
             "text": "Yes: 97 % of answers now pass.",
             "texts": {"ko": "예: 이제 답변의 97%가 통과합니다."},
+            "skill": {"answer": "yes", "text": "Skill: yes, +94 points over the base."},
+            "elsewhere": {"answer": "lost", "text": "Elsewhere: lost."},
         },
         "arms": {"base": arm(0.03, 40), "prompted": arm(0.44, 252), "tuned": arm(0.97, 40)},
         "forgetting": [

@@ -87,7 +87,7 @@ def test_degenerate_answers_are_named_below_the_verdict_and_beside_each_check(ru
     assert "title-degeneration" in page.ids
     assert "repeats itself: tuned" in page.text
     assert "repeats the question" not in page.text  # as no answer does
-    assert page_of(run).count('<span class="failed">repeats itself</span>') == 1
+    assert page_of(run).count('<span class="failed">repeats itself</span>') == 2  # shown first too
 
 
 def test_a_page_without_degenerate_answers_has_no_plot_of_them(tmp_path: Path) -> None:
@@ -97,6 +97,23 @@ def test_a_page_without_degenerate_answers_has_no_plot_of_them(tmp_path: Path) -
     assert "Degenerate answers: tuned 0 %" in page.text
     assert "title-degeneration" not in page.ids
     assert "None." not in page.text
+
+
+def test_the_two_parts_and_two_rows_come_before_all_else(run: Path) -> None:
+    text = page_of(run)
+    parts = re.findall(r'<p class="part">([^<]*)</p>', text)
+    assert parts == ["Skill: yes, +94 points over the base.", "Elsewhere: lost."]
+    first = text.index('id="section-first"')
+    assert text.index('class="part"') < first < text.index('class="facts"')
+    asked = re.findall(r'<p class="question">([^<]*)</p>', text)
+    assert [question[:8] for question in asked] == ["where is", "한국어 질문␛"]  # better, worse
+
+
+def test_a_run_without_failures_shows_one_row_first(tmp_path: Path) -> None:
+    text = page_of(write_run(tmp_path / "run", answers=answers()[:1] * 3))
+    assert text.count('class="beside"') == 1
+    without = page_of(write_run(tmp_path / "none", evaluation=None, answers=None))
+    assert "section-first" not in without
 
 
 def test_rows_where_tuned_is_worse_come_first(run: Path) -> None:
@@ -180,6 +197,7 @@ def test_what_only_some_readers_know_is_behind_a_fold(run: Path, language: str) 
     plain = {"en": "score about 97 of 100 now.", "ko": "이제 100점 만점에 약 97점"}
     assert head.index(plain[language]) < head.index("<details>")
     open_ = re.sub(r"<style>.*?</style>|<script>.*?</script>", "", text, flags=re.S)
+    open_ = re.sub(r'<p class="part">.*?</p>', "", open_)  # the gain itself is in points
     open_ = Page(re.sub(r"<details>.*?</details>", "", open_, flags=re.S)).text
     assert "%p" not in open_
     assert not re.search(r"\bnats?\b|\bpoints?\b", open_)

@@ -11,7 +11,7 @@ from tunesmith.evaluation.arms import BaseArms
 from tunesmith.evaluation.costs import BreakEven
 from tunesmith.evaluation.findings import in_languages
 from tunesmith.evaluation.verdict import Verdict
-from tunesmith.evaluation.verdict_text import text_with
+from tunesmith.evaluation.verdict_text import elsewhere_text, skill_text, text_with
 
 # Keys of further measures; each is null where it was not measured.
 MEASURES = ("degeneration", "scale", "consistency", "knowledge", "overfitting", "capacity")
@@ -38,9 +38,12 @@ def document(
     """
     texts = in_languages(lambda words: text_with(verdict, words))
     head = {"answer": verdict.answer, **texts, "goal": config.goal}
+    said: dict[str, Any] = verdict.to_json()
+    said["skill"] |= in_languages(lambda words: skill_text(verdict, words))
+    said["elsewhere"] |= in_languages(lambda words: elsewhere_text(verdict, words))
     forgetting = verdict.forgetting
     return {
-        "verdict": {**head, **verdict.to_json()},
+        "verdict": {**head, **said},
         "about": {
             "goal": config.goal,
             "model": config.model,

@@ -25,6 +25,18 @@ def text_with(verdict: Verdict, words: Phrases) -> str:
     return " ".join(_VerdictText(verdict, words).sentences())
 
 
+def skill_text(verdict: Verdict, words: Phrases) -> str:
+    """The first part in a sentence; empty where nothing was tuned or no check is given."""
+    if verdict.check is None or not verdict.summary.has_tuned:
+        return ""
+    return _VerdictText(verdict, words).skill(verdict.check)
+
+
+def elsewhere_text(verdict: Verdict, words: Phrases) -> str:
+    """The second part in a sentence; empty where nothing was tuned."""
+    return _VerdictText(verdict, words).elsewhere() if verdict.summary.has_tuned else ""
+
+
 class _VerdictText:
     """A verdict and the words for it."""
 
@@ -42,8 +54,8 @@ class _VerdictText:
             yield self.phrase("nothing-tuned", scores=scores, check=verdict.check.name)
             return
         yield self.phrase(f"word.{verdict.answer}")
-        yield self._skill(verdict.check)
-        yield self.phrase(f"elsewhere.{verdict.elsewhere or 'not-measured'}")
+        yield self.skill(verdict.check)
+        yield self.elsewhere()
         if TUNED in verdict.check.arms:
             yield self.phrase("sentence", text=self._scores(verdict.check))
         for check in verdict.rose:
@@ -53,7 +65,11 @@ class _VerdictText:
         yield from self._forgetting()
         yield from self._tokens()
 
-    def _skill(self, check: CheckSummary) -> str:
+    def elsewhere(self) -> str:
+        """Whether the rest is kept."""
+        return self.phrase(f"elsewhere.{self.verdict.elsewhere or 'not-measured'}")
+
+    def skill(self, check: CheckSummary) -> str:
         """Whether the first check gained, over what, and else what would tell."""
         verdict, gain = self.verdict, self.verdict.gain
         for reason in ("no-scores", "nothing-to-compare"):

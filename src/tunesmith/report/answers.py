@@ -65,6 +65,14 @@ def shown_answers(rows: Sequence[Document]) -> Iterator[AnswerRow]:
         )
 
 
+def first_answers(rows: Sequence[AnswerRow]) -> list[AnswerRow]:
+    """One row that tuning made better, and one where it fails: what to look at first."""
+    found = []
+    for groups in (("better", "passes", ""), ("worse", "fails")):
+        found += next(([row] for group in groups for row in rows if row.group == group), [])
+    return found
+
+
 def _said(arm: str, row: Document, text: str, reference: str) -> ShownText:
     short, cut = _cut(text)
     pieces = list(_compared(short, reference)) if reference else [(short, False)]

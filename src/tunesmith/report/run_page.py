@@ -13,7 +13,7 @@ from tunesmith.evaluation.document import part_of
 from tunesmith.evaluation.findings import share_text, words_in
 from tunesmith.evaluation.plain_verdict import plain_text
 from tunesmith.methods import table
-from tunesmith.report.answers import shown_answers
+from tunesmith.report.answers import first_answers, shown_answers
 from tunesmith.report.page import PHRASES, Section, page, text_in
 from tunesmith.report.score_charts import (
     ORDER,
@@ -62,6 +62,7 @@ def _arm(name: str, words: Phrases) -> str:
     return words.phrase_or(f"arm.{name}", name)
 
 
+PARTS = ("skill", "elsewhere")  # of the verdict
 FINDINGS = ("knowledge", "overfitting", "capacity")
 
 
@@ -79,6 +80,8 @@ def run_page(records: Records, *, language: str = DEFAULT) -> str:
         answer=verdict.get("answer", "none"),
         plain=plain_text(evaluation, words_in(language)),
         verdict=text_in(verdict, language) or _not_evaluated(records, words),
+        parts=[t for part in PARTS if (t := text_in(verdict.get(part), language))],
+        first=first_answers(rows),
         finding=_finding(evaluation, language),
         facts=list(_facts(records, words)),
         sections=[s for s in _sections(records, words) if s.has_content],

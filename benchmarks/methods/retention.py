@@ -1,0 +1,98 @@
+"""What each way to keep the base's abilities does to a task's score and to the probes.
+
+    python -m benchmarks.methods.retention --data DIR --out DIR [--tasks tone] [--methods lora]
+        [--ways none kl-0.25-1] [--seeds 0 1 2] [--threads 2]
+    python -m benchmarks.methods.retention --report
+
+A line for each run in RESULTS; one that is there is not made again. All runs of a task and seed
+train together; `half-rate` and `decay` are apart, as other settings rule them.
+"""
+
+import argparse
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from benchmarks.methods.measure import (
+    METHODS,
+    Grid,
+    measure,
+    read_results,
+    tuned_score,
+    words,
+)
+from benchmarks.methods.tasks import TASKS
+from tunesmith.methods.table import learning_rate
+
+RESULTS = Path(__file__).parent / "results" / "retention.jsonl"
+WIDTH = 576  # of the default base
+SHARES, WEIGHTS = (0.1, 0.25), (0.3, 1.0, 3.0)
+WAYS: dict[str, Mapping[str, object]] = {
+    "none": {"train.retention": "none"},
+    **{
+        f"kl-{share:g}-{weight:g}": {"train.retention": {"share": share, "kl_weight": weight}}
+        for share, weight in product(SHARES, WEIGHTS)
+    },
+    "half-rate": {"train.retention": "none", "train.lr": learning_rate("lora", WIDTH) / 2},
+    "decay": {"train.retention": "none", "train.weight_decay": 1.0},
+}
+PROBED = {"evaluate": {"forgetting": {"probes": ["default"], "scale": "none"}}}
+
+
+def main() -> None:
+    """Measure what is not measured yet, or report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, help="folder of the sets")
+    parser.add_argument("--out", type=Path, help="folder for rows and runs")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=["classification", "tone"])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=["lora"])
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--rows", type=int, help="training rows, the task's own number if left out")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--report", action="store_true", help="print what was measured")
+    given = parser.parse_args()
+    if given.report:
+        print(report())
+        return
+    for seed, task in product(given.seeds, given.tasks):
+        place = (task, given.rows or TASKS[task].train_rows, seed)
+        together = [WAYS[way]["train.retention"] for way in given.ways if len(WAYS[way]) == 1]
+        alone = [WAYS[way] for way in given.ways if len(WAYS[way]) > 1]
+        grids: list[Grid] = [{key: [value] for key, value in way.items()} for way in alone]
+        for grid in ([{"train.retention": together}] if together else []) + grids:
+            measure(place, given.methods, grid, given, results=RESULTS, settings=PROBED)
+
+
+def report() -> str:
+    """Each task and method: ways down, with score, held-out loss, changes of the probes, seeds."""
+    names = {words(point): way for way, point in WAYS.items()}
+    groups: dict[tuple[str, str, int], dict[str, list[dict[str, Any]]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for line in read_results(RESULTS):
+        if line["error"] is None:
+            way = names[words(line["point"])]
+            groups[line["task"], line["name"], line["rows"]][way].append(line)
+    out = []
+    for (task, method, rows), ways in sorted(groups.items()):
+        probes = [each["probe"] for each in next(iter(ways.values()))[0]["forgetting"]]
+        head = ["way", "score", "loss", *probes, "seeds"]
+        out += [f"{task}, {method}, {rows} rows", "", f"| {' | '.join(head)} |"]
+        out.append("|---" * len(head) + "|")
+        for way, lines in ways.items():
+            cells = [f"{100 * statistics.mean(map(tuned_score, lines)):.1f} %"]
+            cells.append(f"{statistics.mean(line['eval_loss'] for line in lines):.3f}")
+            for number in range(len(probes)):
+                changes = [100 * line["forgetting"][number]["difference"] for line in lines]
+                cells.append(f"{statistics.mean(changes):+.1f}")
+            out.append(f"| {way} | {' | '.join(cells)} | {len(lines)} |")
+        out.append("")
+    return "\n".join(out)
+
+
+if __name__ == "__main__":
+    main()
