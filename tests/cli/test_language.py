@@ -5,10 +5,13 @@ import json
 import re
 
 import pytest
+from rich.console import Console
 
 from tests.data.files.workbooks import write_workbook
 from tests.runs.tiny import UNMEASURED, talking_base
+from tunesmith.api.show import show_next
 from tunesmith.cli.main import main
+from tunesmith.core.language import speaking
 
 QUESTIONS = ("a b c", "b c d", "c d e", "d e f", "e f g", "f g h", "g h a", "h a b", "a c e")
 # Names, flags, code, paths and commands are the same in any language.
@@ -152,3 +155,17 @@ def test_a_language_without_words_is_refused(capsys):
     assert main(["--language", "xx", "runs", "list"]) == 2
     assert "Take one of: en, ko." in capsys.readouterr().err
     assert main(["runs", "list", "--language"]) == 2
+
+
+def test_the_commands_that_come_next_ask_for_the_language_that_was_asked_for(monkeypatch):
+    def shown(language, locale):
+        monkeypatch.setenv("LC_ALL", locale)
+        console = Console(record=True, file=io.StringIO(), width=120)
+        with speaking(language):
+            show_next(console, ["tunesmith chat runs/a"])
+        return console.export_text().splitlines()[-1].strip()
+
+    assert shown("ko", "C.UTF-8") == "tunesmith chat runs/a --language ko"
+    assert shown("ko", "ko_KR.UTF-8") == "tunesmith chat runs/a"
+    assert shown(None, "C.UTF-8") == "tunesmith chat runs/a"
+    assert shown("en", "ko_KR.UTF-8") == "tunesmith chat runs/a --language en"

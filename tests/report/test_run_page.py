@@ -109,6 +109,18 @@ def test_the_two_parts_and_two_rows_come_before_all_else(run: Path) -> None:
     assert [question[:8] for question in asked] == ["where is", "한국어 질문␛"]  # better, worse
 
 
+def test_that_the_base_hardly_reads_the_rows_is_below_the_verdict(
+    run: Path, tmp_path: Path
+) -> None:
+    assert "a check sees their form" not in page_of(run)
+    run = write_run(tmp_path / "unread")
+    line = {"event": "notice", "code": "language_fit", "message": "the base hardly reads them"}
+    with (run / "events.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    text = page_of(run)
+    assert text.index("the base hardly reads them") < text.index('class="facts"')
+
+
 def test_a_run_without_failures_shows_one_row_first(tmp_path: Path) -> None:
     text = page_of(write_run(tmp_path / "run", answers=answers()[:1] * 3))
     assert text.count('class="beside"') == 1

@@ -70,6 +70,11 @@ def test_a_common_ending_gives_ends_with_and_punctuation_is_set_aside():
     assert proposed(ENDINGS)[0] == {"kind": "ends_with", "endings": ["해요"]}
 
 
+def test_the_end_of_the_sentence_before_is_no_part_of_an_ending():
+    answers = [f"{word} 해{'요다'[i % 2]}. 들꽃마루 올림" for i, word in enumerate(WORDS)]
+    assert proposed(answers)[0] == {"kind": "ends_with", "endings": ["들꽃마루 올림"]}
+
+
 def test_an_ending_begins_with_a_whole_word():
     answers = [f"{word}ice Have a nice day!" for word in WORDS]
     assert proposed(answers)[0] == {"kind": "ends_with", "endings": ["Have a nice day!"]}

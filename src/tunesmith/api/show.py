@@ -6,7 +6,7 @@ import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.core.language import localized
+from tunesmith.core.language import current_language, language_of, localized
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -110,12 +110,13 @@ def show_notes(console: "Console", messages: Iterable[str]) -> None:
 
 
 def show_next(console: "Console", commands: Iterable[str], *, title: str = "\nNext:") -> None:
-    """Commands that come next, under a title."""
-    commands = list(commands)
+    """Commands that come next, under a title; in a language that was asked for they ask for it."""
+    commands, language = list(commands), current_language()
+    asked = "" if language == language_of(os.environ) else f" --language {language}"
     if commands:
         console.print(localized(title), style="bold")
     for command in commands:
-        console.print(f"  {sanitize(command)}", soft_wrap=True)
+        console.print(f"  {sanitize(command)}{asked}", soft_wrap=True)
 
 
 def print_table(

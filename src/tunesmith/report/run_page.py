@@ -62,6 +62,7 @@ def _arm(name: str, words: Phrases) -> str:
     return words.phrase_or(f"arm.{name}", name)
 
 
+UNREAD = "language_fit"  # that the base hardly reads the rows' language
 PARTS = ("skill", "elsewhere")  # of the verdict
 FINDINGS = ("knowledge", "overfitting", "capacity")
 
@@ -83,6 +84,7 @@ def run_page(records: Records, *, language: str = DEFAULT) -> str:
         parts=[t for part in PARTS if (t := text_in(verdict.get(part), language))],
         first=first_answers(rows),
         finding=_finding(evaluation, language),
+        unread=[localized(each, language) for each in records.notices_of(UNREAD)],
         facts=list(_facts(records, words)),
         sections=[s for s in _sections(records, words) if s.has_content],
         rows=rows,

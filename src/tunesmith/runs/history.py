@@ -209,6 +209,10 @@ class Records:
         """The held-out losses, each with its step."""
         return [event for event in self.events if event.get("event") == "heldout"]
 
+    def notices_of(self, code: str) -> list[str]:
+        """What was noticed of one kind, each text once."""
+        return _notices([event for event in self.events if event.get("code") == code])
+
     @property
     def notices(self) -> list[str]:
         """What was noticed, each text once."""

@@ -120,7 +120,7 @@ def proposal(language: str, *, device: str = "auto") -> str:
     if not bases:
         return f"No base that is known here is published for {name} (`tunesmith model list`)."
     each = ", ".join(
-        f"{base.name} ({bytes_text(base.weight_bytes)} of weights, {base.licence})"
+        f"{base.name} ({bytes_text(base.weight_bytes)}, {base.licence})"
         for base in bases[:PROPOSED]
     )
     fit = "" if bases[0].fits(available) else ", none of which has room in this machine's memory"

@@ -35,6 +35,7 @@ from tunesmith.setup.proposal import Proposal, passes, scored
 MIN_ROWS, SHARE = 10, 0.99
 ROWS_PER_ENDING, MAX_ENDINGS, LONGEST_ENDING = 3, 3, 40
 MAX_PHRASE_WORDS = 6
+PAUSES = ".!?~…,;:。！？、 \n\t"  # with which another sentence ends
 MARK = re.compile(r"[^\w\s]{2,}|<[^<>\s]+>")
 
 
@@ -70,7 +71,7 @@ def _shared_ending(texts: Sequence[str]) -> str:
     is_cut = any(len(text) > length and text[-length - 1].isalnum() for text in texts)
     if is_cut and shared[:1].isalnum() and " " in shared:
         shared = shared.partition(" ")[2]
-    shared = shared.strip()
+    shared = shared.lstrip(PAUSES).strip()  # what ends the sentence before
     return shared if _without_punctuation(shared) else ""
 
 

@@ -15,6 +15,7 @@ PAIRS = [
     ("입력", "출력"),
     ("사용자", "어시스턴트"),
     ("고객문의내용", "답변 (상담원)"),
+    ("꽃집 손님 질문", "우리 가게 답변"),
     ("질문", "정답"),
     ("質問", "回答"),
     ("お問い合わせ内容", "返信"),
@@ -39,6 +40,14 @@ def test_a_table_with_such_headings_needs_no_map(write, asked, answered):
     reading = scan(path)
     assert said(reading)[0] == [("user", "안녕?"), ("assistant", "네.")]
     assert f"{asked} as prompt" in reading.reason or f"{answered} as completion" in reading.reason
+
+
+def test_a_last_word_names_a_column_only_where_no_heading_does_so_alone(write):
+    header = "지난 달 질문,질문,답변,담당 답변"
+    path = write(header, "왜?,안녕?,네.,음", name="a.csv")
+    assert said(scan(path))[0] == [("user", "안녕?"), ("assistant", "네.")]
+    several = scan(write("첫 질문,둘째 질문,답변", "안녕?,왜?,네.", name="b.csv"))
+    assert [fault.code for fault in several.faults] == ["ambiguous_columns"]
 
 
 def test_syllables_that_macos_took_apart_are_the_same_heading(write):

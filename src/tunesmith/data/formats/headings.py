@@ -78,6 +78,13 @@ def part_named(heading: object) -> str | None:
     return _PARTS.get(_plain(heading)) if isinstance(heading, str) else None
 
 
+def _part_by_last_word(heading: object) -> str | None:
+    """Whether the last word names a question or an answer, as in `우리 가게 답변`."""
+    words = heading.split() if isinstance(heading, str) else []
+    part = part_named(words[-1]) if len(words) > 1 else None
+    return part if part in (QUESTION, ANSWER) else None
+
+
 def with_headings(
     rows: Sequence[Row], columns: Mapping[str, str], formats: Collection[Format]
 ) -> tuple[Mapping[str, str], tuple[Fault, ...]]:
@@ -104,7 +111,8 @@ def _mapped(
     languages, or those that are make no row.
     """
     parts = _parts_of(found, columns)
-    if not any(part_named(name) for names in parts.values() for name in names):
+    names = [name for each in parts.values() for name in each]
+    if not any(part_named(name) or _part_by_last_word(name) for name in names):
         return {}, ()
     for group in (_ASKED, _ANSWERED):
         names = [name for part in group for name in parts.get(part, ())]
@@ -130,10 +138,16 @@ def _parts_of(found: Iterable[str], columns: Mapping[str, str]) -> dict[str, lis
     given = {_OWN.get(ours, ours) for ours in columns}
     groups = [set(group) for group in (_ASKED, _ANSWERED) if given & set(group)]
     gone = given.union(*groups)
+    free = [name for name in found if name not in columns.values()]
     parts: dict[str, list[str]] = {}
-    for name in found:
+    for name in free:
         part = part_named(name) or _OWN.get(name)
-        if part is not None and part not in gone and name not in columns.values():
+        if part is not None and part not in gone:
+            parts.setdefault(part, []).append(name)
+    exact = {part for group in (_ASKED, _ANSWERED) if parts.keys() & set(group) for part in group}
+    for name in free:  # where no heading is just that
+        part = _part_by_last_word(name)
+        if part is not None and part not in gone | exact and part_named(name) is None:
             parts.setdefault(part, []).append(name)
     if CHOICES in parts and GOLD in parts:
         parts = {part: names for part, names in parts.items() if part != ANSWER}

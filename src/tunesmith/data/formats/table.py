@@ -122,7 +122,7 @@ def recognize(rows: Sequence[Row]) -> tuple[Format | None, Fault | None]:
         return (None, problem) if problem else (PLAIN_TEXT, None)
     if lists := [row for row in rows if is_of_a_list(row)]:
         return None, _unnamed(lists[0])
-    known = "; ".join(f"{format.name} ({', '.join(format.columns)})" for format in FORMATS.values())
+    known = ", ".join(f"{format.name} ({', '.join(format.columns)})" for format in FORMATS.values())
     what = f"the rows have no known format (found: {shown(names)}). Known: {known}."
     return None, Fault("unknown_format", what, _mapping_remedy(names))
 
