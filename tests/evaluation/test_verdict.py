@@ -142,6 +142,10 @@ def test_the_two_parts_are_told_apart():
     assert "It is unclear whether it forgot: accuracy on `piqa`" in told
     assert text(GAINED, FORGOT).startswith("No. Skill: yes, +")
     assert " Elsewhere: lost. " in text(GAINED, FORGOT)
+    assert "train.retention" in text(GAINED, FORGOT)
+    retained = decide(GAINED, forgetting=FORGOT, is_retained=True)
+    assert "train.retention" not in verdict_text(retained)
+    assert "train.retention" not in text(GAINED, forgetting())
     flat = text(summary(base=50, tuned=51), forgetting())
     assert flat.startswith("Cannot tell. Skill: cannot tell with 100 rows; ")
     assert " Elsewhere: kept. " in flat
@@ -189,7 +193,10 @@ def test_a_no_gives_every_reason():
 def test_what_cannot_be_told_of_forgetting_names_rows_that_one_can_gather():
     kept = forgetting(finding("unclear", change=(-0.04, -0.08, 0.0), rows_needed=1900))
     told = text(summary(base=20, tuned=80), kept)
-    assert "allowed 5 points), about 1,900 rows would be enough. What train.retention" in told
+    assert (
+        "allowed 5 points), about 1,900 rows would be enough; a probe of more rows would tell. To"
+        in told
+    )
     many = forgetting(finding("unclear", change=(-0.04, -0.08, 0.0), rows_needed=36_000))
     assert "rows would be enough" not in text(summary(base=20, tuned=80), many)
 

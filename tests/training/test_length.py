@@ -14,8 +14,10 @@ from tunesmith.training.length import (
     MAX_EPOCHS,
     MAX_STEPS_A_PASS,
     MAX_TOKENS_PER_STEP,
+    MIN_ROWS_PER_STEP,
     PATIENCE,
     ROWS_PER_STEP,
+    STEPS_A_PASS,
     choose_length,
 )
 from tunesmith.training.steps import total_steps
@@ -37,8 +39,9 @@ def test_there_are_enough_steps_or_the_most_passes(lengths):
 @given(st.integers(1, 3000), st.integers(1, 2000))
 def test_a_step_has_some_rows_and_no_more_tokens_than_the_most(rows, length):
     size = chosen([length] * rows).settings.tokens_per_step
-    few = max(ROWS_PER_STEP, rows / MAX_STEPS_A_PASS)
-    assert size == min(MAX_TOKENS_PER_STEP, math.ceil(few * length))
+    few = min(ROWS_PER_STEP, max(MIN_ROWS_PER_STEP, rows / STEPS_A_PASS))
+    few = max(few, rows / MAX_STEPS_A_PASS)
+    assert size == pytest.approx(min(MAX_TOKENS_PER_STEP, few * length), abs=1)
 
 
 @given(st.integers(1, 500))
@@ -66,7 +69,7 @@ def test_what_is_given_stays(values):
     assert found.reason is None
     assert found.settings == TrainSettings(rows_per_step=4, **values)
     sized = chosen([20] * 30, **values).settings
-    assert sized.tokens_per_step == 20 * ROWS_PER_STEP
+    assert sized.tokens_per_step == 20 * MIN_ROWS_PER_STEP
     assert sized.patience is None
 
 
@@ -78,7 +81,7 @@ def test_null_is_what_earlier_versions_took():
 
 def test_it_says_what_and_why():
     assert chosen([20] * 60, has_held=True).reason == (
-        "auto: steps of about 160 tokens (8 rows); 10 passes over 60 rows, 80 steps; "
+        "auto: steps of about 80 tokens (4 rows); 10 passes over 60 rows, 150 steps; "
         "fewer if the held-out loss does not improve for 3 passes"
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from tunesmith.config.keys import Key
 from tunesmith.config.load import SHORT_FLAGS, Flags, parse_overrides
+from tunesmith.config.peer_names import ours
 from tunesmith.config.renamed import new_key
 from tunesmith.config.settings import MAPPING
 from tunesmith.core.errors import UsageError
@@ -50,6 +51,8 @@ def _pairs(
 
 def _hint(name: str, names: Collection[str]) -> str:
     """The flag that was probably meant, by its whole name or by its last part."""
+    if (peer := ours(name)) in names:
+        return f"; here it is --{peer}."
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
     last = {each.rpartition(".")[2]: each for each in reversed(list(names))}
     near = near or [

@@ -8,6 +8,7 @@ from typing import TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from tunesmith.config.peer_names import ours
 from tunesmith.config.settings import (
     SECRET,
     Settings,
@@ -113,6 +114,8 @@ class _Given:
         beside = list(self._fields(parents))
         if (key := ".".join(names)) in known_keys(self.model):
             return f"`{key}` is a key of another kind; known here: {', '.join(beside)}"
+        if peer := ours(last):
+            return f"here it is `{peer}`"
         near = difflib.get_close_matches(last, beside, n=1, cutoff=0.5)
         if near:
             return f"did you mean `{'.'.join([*parents, near[0]])}`?"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from tunesmith.config.peer_names import ours
 from tunesmith.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -86,6 +87,10 @@ class _Refusing(ModelMetaclass):
 def _refusal(model: type[BaseModel], fault: Mapping[str, Any]) -> str:
     key = ".".join(map(str, fault["loc"]))
     if fault["type"] == "extra_forbidden":
+        if (peer := ours(key)) is not None:
+            own = peer.rpartition(".")[2]
+            here = f"`{own}`" if own in model.model_fields else f"the key `{peer}`"
+            return f"{model.__name__}: unknown key `{key}`; here it is {here}"
         near = difflib.get_close_matches(key, model.model_fields, n=1)
         known = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(model.model_fields)}"
         return f"{model.__name__}: unknown key `{key}`; {known}"

@@ -185,7 +185,10 @@ class Evaluator:
         for name, note in answers.notes():
             self._progress.notice("checks", f"check `{name}`, {note}")
         tokens = {name: each.prompt_tokens for name, each in requests.items()}
-        verdict = decide(answers.summary, forgetting=forgetting, prompt_tokens=tokens)
+        kept = self._config.train.retention is not None
+        verdict = decide(
+            answers.summary, forgetting=forgetting, prompt_tokens=tokens, is_retained=kept
+        )
         cost = None
         if verdict.gain is not None:
             cost = break_even(

@@ -35,7 +35,7 @@ class Verdict:
 
     ``skill``: whether the first check gained and no other fell. ``elsewhere``: whether the probes
     lost no more than their margins; None where that was not measured. ``prompt_tokens`` of an arm
-    are those of a mean request.
+    are those of a mean request. ``is_retained``: it was trained with retention.
     """
 
     answer: Answer
@@ -45,6 +45,7 @@ class Verdict:
     summary: Summary
     forgetting: Forgetting | None = None
     prompt_tokens: Mapping[str, float] = field(default_factory=dict)
+    is_retained: bool = False
 
     @property
     def check(self) -> CheckSummary | None:
@@ -100,6 +101,7 @@ def decide(
     *,
     forgetting: Forgetting | None = None,
     prompt_tokens: Mapping[str, float] | None = None,
+    is_retained: bool = False,
 ) -> Verdict:
     """The verdict over a table of checks and what was forgotten; None: that was not measured.
 
@@ -120,7 +122,16 @@ def decide(
         answer = "no"
     elif skill == "yes" and elsewhere in ("kept", None):
         answer = "yes"
-    return Verdict(answer, skill, elsewhere, reasons, summary, forgetting, prompt_tokens or {})
+    return Verdict(
+        answer,
+        skill,
+        elsewhere,
+        reasons,
+        summary,
+        forgetting,
+        prompt_tokens or {},
+        is_retained=is_retained,
+    )
 
 
 def _of_checks(summary: Summary) -> tuple[Reason, ...]:

@@ -137,6 +137,8 @@ class _VerdictText:
         findings = {"forgotten": forgetting.forgotten, "unclear": forgetting.unclear}
         listed = self.phrase("join").join(map(self._finding, findings[forgetting.outcome]))
         yield self.phrase(f"forgetting.{forgetting.outcome}", list=listed)
+        if not self.verdict.is_retained:
+            yield self.phrase("forgetting.remedy")
 
     def _finding(self, finding: ProbeFinding) -> str:
         change, margin = finding.difference, 100 * finding.margin

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from tunesmith.config import RunConfig
@@ -28,11 +28,12 @@ class RunSummary:
     tokens_per_second: float | None  # None: too few steps to measure
     peak_bytes: int
     seconds: float
-    evaluation: dict[str, object] | None
+    evaluation: dict[str, object] | None = field(repr=False)
     reason: str
     notices: tuple[str, ...]
-    answers: Answers | None = None
-    train_losses: Sequence[float] | None = None  # of rows, with the adapter as it was evaluated
+    answers: Answers | None = field(default=None, repr=False)
+    # of rows, with the adapter as it was evaluated
+    train_losses: Sequence[float] | None = field(default=None, repr=False)
 
     @property
     def report(self) -> str:

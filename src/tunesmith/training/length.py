@@ -12,11 +12,12 @@ from tunesmith.config.run import AUTO, TrainSettings
 from tunesmith.core.numbers import pluralize
 from tunesmith.training.steps import Copies, Lengths, total_steps
 
-ROWS_PER_STEP = 8
+STEPS_A_PASS = 15  # rows of a step follow from them, within the bounds
+MIN_ROWS_PER_STEP, ROWS_PER_STEP = 4, 8
 MAX_TOKENS_PER_STEP = 4096  # of long rows fewer than ROWS_PER_STEP make a step
 MAX_STEPS_A_PASS = 400  # where a pass would take more, its steps grow
 EPOCHS, MAX_EPOCHS = 3, 10
-ENOUGH_STEPS = 100  # fewer raise the passes
+ENOUGH_STEPS = 150  # fewer raise the passes
 PATIENCE = 3  # held-out losses without a better one, one a pass
 
 
@@ -33,17 +34,19 @@ def choose_length(
 ) -> RunLength:
     """Step size and passes for rows of these lengths (tokens).
 
-    A step has as many tokens as `ROWS_PER_STEP` rows of mean length; more where a pass would have
-    more than `MAX_STEPS_A_PASS` steps, and never more than `MAX_TOKENS_PER_STEP`. Passes rise
-    from `EPOCHS` until the run has `ENOUGH_STEPS` steps, and end at `MAX_EPOCHS`. With rows held
-    out, their loss is then measured after each pass, and `PATIENCE` ends the run.
+    A step has as many tokens as `ROWS_PER_STEP` rows of mean length; fewer of few rows, so that a
+    pass has `STEPS_A_PASS` steps, down to `MIN_ROWS_PER_STEP`; more where a pass would have more
+    than `MAX_STEPS_A_PASS`; never more than `MAX_TOKENS_PER_STEP`. Passes rise from `EPOCHS` until
+    the run has `ENOUGH_STEPS` steps, and end at `MAX_EPOCHS`. With rows held out, their loss is
+    then measured after each pass, and `PATIENCE` ends the run.
     """
     changes: dict[str, object] = {}
     reasons = []
     counts = np.asarray(copies) if len(copies) else np.ones(len(lengths))
     rows, tokens = float(counts.sum()), float((counts * np.asarray(lengths)).sum())
     if settings.rows_per_step is None and settings.tokens_per_step == AUTO:
-        size = max(ROWS_PER_STEP * tokens / rows, tokens / MAX_STEPS_A_PASS)
+        few = min(ROWS_PER_STEP, max(MIN_ROWS_PER_STEP, rows / STEPS_A_PASS))
+        size = max(few * tokens / rows, tokens / MAX_STEPS_A_PASS)
         changes["tokens_per_step"] = size = max(1, min(MAX_TOKENS_PER_STEP, math.ceil(size)))
         of_rows = max(1, round(size * rows / tokens))
         reasons.append(f"steps of about {pluralize(size, 'token')} ({pluralize(of_rows, 'row')})")
