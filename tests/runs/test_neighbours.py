@@ -65,7 +65,7 @@ def test_a_second_training_is_told_of_the_first_and_both_go_on(tmp_path, monkeyp
         notice = notice_of(tmp_path / "runs" / "y")
         assert first.is_alive()
     assert first.exitcode == 0
-    assert notice.message.startswith(f"another training runs here ({Path('runs/x')}, since 20")
+    assert notice.message.startswith(f"another training runs here ({Path('runs/x')}, 20")
     assert "both will be slow" in notice.message
     assert "train.threads (4 threads on 2 cores)" in notice.message
     assert notice_of(tmp_path / "runs" / "y") is None

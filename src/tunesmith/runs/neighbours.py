@@ -83,7 +83,7 @@ def _warning(own: Training, others: list[Training]) -> Notice | None:
     threads = own.threads + sum(other.threads for other in near)
     if not near or (own.device == "cpu" and threads <= cores):
         return None
-    where = "; ".join(f"{_short(other.run)}, since {other.since}" for other in near)
+    where = "; ".join(f"{_short(other.run)}, {other.since}" for other in near)
     if len(near) == 1:
         what = f"another training runs here ({where}): both will be slow"
     else:

@@ -9,7 +9,7 @@ from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config import DataSettings, RunConfig
 from tunesmith.config.run import AUTO, DataSource
 from tunesmith.core.errors import DataError
-from tunesmith.core.numbers import pluralize
+from tunesmith.core.numbers import percent, pluralize
 from tunesmith.core.progress import Progress
 from tunesmith.data.dataset import RunRows
 from tunesmith.data.quality.language_fit import languages_of
@@ -53,7 +53,7 @@ def retention_of(
     tokens = sum(len(document.ids) for document in documents)
     progress.notice(
         "retention",
-        f"beside the rows, {settings.share:.0%} of their tokens keep what the base writes "
+        f"beside the rows, {percent(settings.share)} of their tokens keep what the base writes "
         f"({pluralize(len(documents), 'text')} of {pluralize(tokens, 'token')})",
     )
     return Retention(documents, states, settings.kl_weight, settings.share, seed)
