@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def kept(**losses):
 def measured(rises):
     asked = []
 
-    def forgotten(folder):
+    def forgotten(folder, _by_all):
         asked.append(folder.name)
         return forgetting(rises[folder.name])
 
@@ -62,6 +63,19 @@ def test_what_cannot_win_is_not_measured():
         None,
         pytest.approx(0.05),
     ]
+
+
+def test_what_some_probes_found_is_not_taken_for_all():
+    asked = []
+
+    def forgotten(folder, by_all):
+        asked.append((folder.name, by_all))
+        rises = {"s2": 0.0, "s3": 0.5}
+        return replace(forgetting(rises[folder.name]), is_whole=by_all)
+
+    assert choose_kept(kept(s2=0.56, s3=0.5), forgotten).forgetting is None
+    assert asked == [("s3", True), ("s2", False)]
+    assert choose_kept(kept(s2=0.5, s3=0.56), forgotten).forgetting is not None
 
 
 def test_one_that_forgot_less_is_taken_with_its_reason():

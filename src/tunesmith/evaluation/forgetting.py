@@ -15,7 +15,12 @@ from tunesmith.data.rows import TokenRow
 from tunesmith.evaluation.answering import fingerprint as fingerprint_of
 from tunesmith.evaluation.comparison import holm
 from tunesmith.evaluation.findings import Described, Finding, finding_text
-from tunesmith.evaluation.forgetting_probes import Measure, ProbeMeasure, with_all_questions
+from tunesmith.evaluation.forgetting_probes import (
+    Measure,
+    PlainText,
+    ProbeMeasure,
+    with_all_questions,
+)
 from tunesmith.evaluation.forgetting_sources import Probe, probes_named
 from tunesmith.evaluation.intervals import LEVEL, Interval
 from tunesmith.evaluation.likelihoods import Logs, Reader, ScoredSpan, log_likelihoods, tokens_of
@@ -64,10 +69,11 @@ class ProbeFinding:
 
 @dataclass(frozen=True, slots=True)
 class Forgetting:
-    """Every probe's finding, at one level."""
+    """Every probe's finding, at one level; ``is_whole`` unless some probes were not asked."""
 
     findings: tuple[ProbeFinding, ...]
     level: float
+    is_whole: bool = True
 
     @property
     def outcome(self) -> Outcome:
@@ -214,6 +220,11 @@ class ProbeRun:
         self.base: ProbeScores | None = None
         self._known: dict[int, tuple[list[ScoredSpan], list[tuple[str, int]]]] = {}
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The names of the probes that are plain text."""
+        return tuple(probe.name for probe in self.probes if isinstance(probe, PlainText))
+
     def score_base(self, *, phase: PhaseProgress = UNSEEN) -> None:
         """Measure the base now, as training will change it."""
         (self.base,) = self._score({self._base_print: None}, self._window(None), phase)
@@ -239,7 +250,9 @@ class ProbeRun:
         Scores are kept for a ``fingerprint`` of what is measured.
         """
         if probes is not None and self.base is not None:
-            return self.part(probes).forgetting(adapter, phase=phase, fingerprint=fingerprint)
+            part = self.part(probes)
+            found = part.forgetting(adapter, phase=phase, fingerprint=fingerprint)
+            return replace(found, is_whole=part.probes == self.probes)
         window = self._window(adapter)
         kept = self.base if self.base and self.base.window == window else None
         if kept is None and adapter is None:

@@ -197,16 +197,15 @@ def member_of(
 
     ``together``: tokens in a step of all that train together.
     """
-    folder, progress = prepared.run.folder, prepared.run.progress
+    job, folder, progress = prepared.job, prepared.run.folder, prepared.run.progress
     plan = folder.read_plan()
     if plan is None:
         if beside is None:
             progress.phase("measuring memory and speed on the longest documents")
-            plan = make_plan(prepared.job, lr=prepared.rate, together=together)
+            plan = make_plan(job, lr=prepared.rate, together=together)
         else:
-            plan = plan_beside(prepared.job, beside, lr=prepared.rate)
+            plan = plan_beside(job, beside, lr=prepared.rate)
         folder.write_plan(plan)
-    job = prepared.job
     keep = min(job.settings.keep_checkpoints, math.ceil(plan.steps / job.settings.save_steps))
     checkpoint.require_room(folder.checkpoints, job.adapter.parameters, adam, keep=keep)
     state = _restored(prepared, adam)
@@ -292,14 +291,15 @@ def _choose(prepared: PreparedRun, state: State) -> ChosenCheckpoint | None:
     A cancel in between leaves the adapter as training left it.
     """
 
-    def forgotten(folder: Path) -> Forgetting:
-        prepared.put_back(folder)
-        return prepared.forgetting()
+    probing, progress = prepared.evaluator.probing, prepared.run.progress
 
-    progress = prepared.run.progress
+    def forgotten(folder: Path, by_all: bool) -> Forgetting:
+        prepared.put_back(folder)
+        return prepared.forgetting(None if by_all or probing is None else probing.texts)
+
     kept = kept_checkpoints(prepared.run.folder, state.best_step)
     try:
-        chosen = choose_kept(kept, forgotten if prepared.evaluator.probing else None)
+        chosen = choose_kept(kept, forgotten if probing and probing.texts else None)
     except Cancelled:
         prepared.put_back(kept[-1].folder)
         raise

@@ -19,7 +19,8 @@ from tunesmith.methods.adapter import Adapter, Tensors
 from tunesmith.runs.folder import RunFolder
 from tunesmith.training import checkpoint
 
-ForgettingAt = Callable[[Path], Forgetting]  # of the run as it was at a checkpoint
+# Of the run as it was at a checkpoint, by all probes or by those that are texts.
+ForgettingAt = Callable[[Path, bool], Forgetting]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class KeptCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class ChosenCheckpoint:
-    """The choice, where its tensors lie, and what was measured of it on the way."""
+    """The choice, where its tensors lie, and what it forgot by all probes, where that is known."""
 
     choice: CheckpointChoice
     folder: Path
@@ -61,7 +62,8 @@ def choose_kept(
 
     The value is minus the held-out loss minus the rise of the probes' log-perplexity, both in nats
     a token. A probe can only lower it, so that those whose loss alone is worse than a value that
-    is known are not measured. Without ``forgotten`` the loss decides.
+    is known are not measured. Of all but the first, texts alone are. Without ``forgotten`` the loss
+    decides.
     """
     if len(kept) < 2:
         return None
@@ -71,13 +73,15 @@ def choose_kept(
     for each in sorted(kept, key=lambda each: (each.loss, -each.step)):
         score, rise = -each.loss, None
         if forgotten is not None and score >= best:
-            measured = found[each.step] = forgotten(each.folder)
-            rise = rise_of(measured)
+            found[each.step] = forgotten(each.folder, not found)
+            rise = rise_of(found[each.step])
         known.append(Checkpoint(each.step, score, rise))
         best = max(best, known[-1].value)
     choice = choose_checkpoint(known, unit="nats")
     folders: Mapping[int, Path] = {each.step: each.folder for each in kept}
-    return ChosenCheckpoint(choice, folders[choice.best.step], found.get(choice.best.step))
+    measured = found.get(choice.best.step)
+    whole = measured if measured and measured.is_whole else None
+    return ChosenCheckpoint(choice, folders[choice.best.step], whole)
 
 
 def rise_of(forgetting: Forgetting) -> float:
