@@ -31,6 +31,15 @@ def test_runs_are_listed_with_state_and_losses(root, tunesmith):
     assert row == ["one", "interrupted", "lora", "m", "3/9", "1.000"]
 
 
+def test_a_run_that_was_evaluated_is_listed_with_score_and_verdict(root, tunesmith):
+    arms = {"tuned": {"checks": {"label": {"score": 0.8}, "json": {"score": 1.0}}}}
+    evaluation = {"arms": arms, "verdict": {"answer": "cannot-tell"}}
+    summary = {"run": "one", "evaluation": evaluation, "reason": "done"}
+    (root / "one" / "summary.json").write_text(json.dumps(summary))
+    row = tunesmith("runs", "list", "--root", root).out.splitlines()[1]
+    assert row.split()[-4:] == ["80", "%", "cannot", "tell"]
+
+
 def test_runs_are_one_document(root, tunesmith):
     (run,) = tunesmith("runs", "list", "--root", root, "--json").document["runs"]
     assert (run["state"], run["steps"], run["train_loss"]) == ("interrupted", 3, 1.0)

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.api.show import Outcome, line, print_table, sanitize, show_next, show_notes
 from tunesmith.api.train import Run, folder_of
 from tunesmith.core.language import localized
-from tunesmith.core.numbers import pluralize
+from tunesmith.core.numbers import percent, pluralize
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,13 +66,14 @@ class RunList(Outcome):
         return {"runs": [record.to_json() for record in self.records]}
 
     def show(self, console: "Console") -> None:
-        """How far each came, and its losses."""
+        """How far each came, its losses, its score and verdict."""
         records, root = self.records, self.root
         if not records:
             line(console, f"No runs in {root}. `tunesmith demo` or `tunesmith train` makes one.")
             return
-        titles = ("run", "state", "method", "model", "steps", "loss", "held-out")
-        print_table(console, titles, rows=map(_row, records), numbers=titles[4:])
+        numbers = ("steps", "loss", "held-out", "score")
+        titles = ("run", "state", "method", "model", *numbers, "verdict")
+        print_table(console, titles, rows=map(_row, records), numbers=numbers)
 
 
 def list_runs(root: str | Path = "runs") -> RunList:
@@ -93,7 +94,17 @@ def _row(record: "RunRecord") -> tuple[str, ...]:
         f"{record.steps:,}{planned}",
         _loss(facts["train_loss"]),
         _loss(facts["eval_loss"]),
+        *_result(facts["evaluation"]),
     )
+
+
+def _result(evaluation: object) -> tuple[str, str]:
+    """The first check's score of what was tuned, and the verdict's word."""
+    found: dict[str, Any] = evaluation if isinstance(evaluation, dict) else {}
+    checks = found.get("arms", {}).get("tuned", {}).get("checks", {})
+    first: dict[str, Any] = next(iter(checks.values()), {})
+    answer = str((found.get("verdict") or {}).get("answer") or "").replace("-tell", " tell")
+    return "" if first.get("score") is None else percent(first["score"]), answer
 
 
 @dataclass(frozen=True, slots=True)
