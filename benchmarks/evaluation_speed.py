@@ -21,6 +21,7 @@ import torch
 from benchmarks.run import run_module
 from tunesmith.adapters.loaded_base import attach_folder, open_base
 from tunesmith.config.load import load_run_config
+from tunesmith.evaluation.answer_length import with_answer_length
 from tunesmith.evaluation.answering import AnswerCache, answer_arms
 from tunesmith.evaluation.answers import questions_of
 from tunesmith.evaluation.arms import arm_of, base_arms
@@ -76,7 +77,7 @@ def tunesmith(given: argparse.Namespace, scratch: Path) -> tuple[dict[str, Any],
     tokenizer = loaded.base.tokenizer
     rows = load_rows(config.data, tokenizer, context=loaded.base.context, seed=config.train.seed)
     questions = questions_of(rows.held_conversations, tokenizer, limit=given.rows)
-    settings = config.evaluate
+    settings = with_answer_length(config, rows.held).evaluate
     base = base_arms(loaded, questions, settings, rows=rows.sample, seed=config.train.seed)
     adapter = attach_folder(loaded, given.run / "adapter", name=TUNED)
     arms = {**base.arms, TUNED: arm_of(loaded, TUNED, questions, adapter=adapter.name)}
@@ -86,7 +87,7 @@ def tunesmith(given: argparse.Namespace, scratch: Path) -> tuple[dict[str, Any],
         loaded.engine,
         arms,
         caches,
-        sampling=Sampling(max_new_tokens=settings.max_new_tokens),
+        sampling=Sampling(max_new_tokens=settings.longest_answer),
         stop_ids=loaded.base.stop_ids,
     )
     seconds = time.perf_counter() - start
@@ -96,7 +97,7 @@ def tunesmith(given: argparse.Namespace, scratch: Path) -> tuple[dict[str, Any],
         "model": str(loaded.base.folder),
         "adapter": str(given.run / "adapter"),
         "dtype": given.dtype,
-        "max_new_tokens": settings.max_new_tokens,
+        "max_new_tokens": settings.longest_answer,
         "stop_ids": sorted(loaded.base.stop_ids),
         "batches": given.batches,
         "arms": {name: [list(prompt.ids) for prompt in arm.prompts] for name, arm in arms.items()},

@@ -21,6 +21,7 @@ from tunesmith.config import RunConfig
 from tunesmith.config.evaluate import ForgettingSettings
 from tunesmith.config.load import load_run_config
 from tunesmith.core.progress import SILENT
+from tunesmith.evaluation.answer_length import with_answer_length
 from tunesmith.evaluation.answering import Respondent
 from tunesmith.evaluation.answers import questions_of
 from tunesmith.evaluation.checks.table import build_checks
@@ -72,7 +73,12 @@ def measure(run: RunFolder, shares: list[float], rows: int) -> None:
         forgotten = probing.forgetting(name)
         assert forgotten is not None
         rise = rise_of(forgotten)
-        said = texts(loaded, questions, adapter=name, limit=config.evaluate.max_new_tokens)
+        said = texts(
+            loaded,
+            questions,
+            adapter=name,
+            limit=with_answer_length(config, read.held).evaluate.longest_answer,
+        )
         pairs = zip(said, questions, strict=True)
         score = statistics.mean(check.score(text, each.reference) for text, each in pairs)
         losses = measured.losses(loaded, Respondent(name))

@@ -28,6 +28,7 @@ from tunesmith.adapters import store
 from tunesmith.adapters.loaded_base import LoadedBase, attach_folder, open_base
 from tunesmith.config.run import RunConfig
 from tunesmith.data.dataset import Dataset
+from tunesmith.evaluation.answer_length import with_answer_length
 from tunesmith.evaluation.answering import AnswerCache, answer_arms
 from tunesmith.evaluation.answers import questions_of, text_of
 from tunesmith.evaluation.arms import arm_of
@@ -120,7 +121,9 @@ def _theirs(run: ts.Run, scratch: Path, task: str) -> dict[str, Any]:
         loaded.engine,
         arms,
         {"peft": AnswerCache(scratch / "said.jsonl")},
-        sampling=Sampling(max_new_tokens=config.evaluate.max_new_tokens),
+        sampling=Sampling(
+            max_new_tokens=with_answer_length(config, rows.held).evaluate.longest_answer
+        ),
         stop_ids=loaded.base.stop_ids,
     )
     assert said is not None

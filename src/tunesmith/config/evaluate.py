@@ -103,7 +103,9 @@ class EvaluateSettings(Settings):
     rows: int = Field(
         200, ge=1, description="held-out rows that are answered, and whose losses count, at most"
     )
-    max_new_tokens: int = Field(256, ge=1, description="longest answer that is generated")
+    max_new_tokens: int | Literal["auto"] = Field(
+        "auto", description="longest answer that is generated; auto: by the data's own answers"
+    )
     baseline_prompt: str | None = Field(
         None, description="the instructions that you would send instead: a text, or its file"
     )
@@ -129,6 +131,19 @@ class EvaluateSettings(Settings):
         default_factory=KnowledgeSettings,
         description="facts asked in other words: default (where answers are facts), none, a file",
     )
+
+    @field_validator("max_new_tokens")
+    @classmethod
+    def _an_answer_has_a_token(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("must be 1 or more")
+        return value
+
+    @property
+    def longest_answer(self) -> int:
+        """Tokens of the longest answer, once they are chosen (`evaluation.answers`)."""
+        assert self.max_new_tokens != "auto", "chosen before: evaluation/answers.py"
+        return self.max_new_tokens
 
     @field_validator("forgetting", mode="before")
     @classmethod

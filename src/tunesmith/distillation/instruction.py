@@ -18,6 +18,7 @@ from tunesmith.data.faults import Fault, refuse
 from tunesmith.data.inputs import Input, read_inputs
 from tunesmith.distillation.draws import DistillState, draw, open_state, state_path
 from tunesmith.distillation.teacher import Teacher
+from tunesmith.evaluation.answer_length import with_answer_length
 from tunesmith.evaluation.checks.check import Check
 from tunesmith.evaluation.checks.table import build_checks
 
@@ -71,7 +72,7 @@ def distill(
     there already, and where no answer passes. Where it is cancelled, what was
     drawn is saved, and Cancelled has the result so far.
     """
-    start = time.perf_counter()
+    start, config = time.perf_counter(), with_answer_length(config, None)
     checks = build_checks(config.evaluate.checks)
     _require_ready(checks)
     instruction = _read_instruction(Path(asked.prompt))

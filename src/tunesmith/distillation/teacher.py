@@ -49,9 +49,8 @@ class Teacher:
         self._format = study(self._tokenizer)
         self._checks = build_checks(config.evaluate.checks)
         self._seed = config.train.seed
-        self._sampling = Sampling(
-            temperature=temperature, max_new_tokens=config.evaluate.max_new_tokens
-        )
+        longest = config.evaluate.longest_answer
+        self._sampling = Sampling(temperature=temperature, max_new_tokens=longest)
         as_system = self._format.keeps_system and with_system(self._tokenizer) is not None
         self.notes = () if as_system else (IN_FRONT,)
         self.example: tuple[str, str] | None = None

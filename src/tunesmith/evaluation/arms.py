@@ -216,7 +216,7 @@ def _longer_prompts(
 
 def _lacks_room(arm: Arm, short: Arm, settings: EvaluateSettings, context: int) -> str | None:
     """Why longer prompts leave an answer less room than the base's short ones; None if not."""
-    limit = settings.max_new_tokens
+    limit = settings.longest_answer
     full = [
         prompt
         for prompt, base in zip(arm.prompts, short.prompts, strict=True)

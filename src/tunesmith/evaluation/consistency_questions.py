@@ -96,7 +96,7 @@ class ConsistencyRun:
         self.asked = again(questions, self.settings, given)
         self._unused = len(given.keys() - {fold(group[0].text) for group in self.asked})
         seconds = 60 * self.settings.minutes / arms
-        self._drawing = Drawing(settings.max_new_tokens, seconds, seed)
+        self._drawing = Drawing(settings.longest_answer, seconds, seed)
 
     def draw(self, loaded: LoadedBase, arm: AskedArm, *, phase: PhaseProgress = UNSEEN) -> Drawn:
         """Ask one arm."""
@@ -106,7 +106,7 @@ class ConsistencyRun:
 
     def to_come(self, prompts: Sequence[Prompt], length: float) -> Again:
         """What asking an arm takes whose ``prompts`` are these, and answers about so long."""
-        longest, samples = self._settings.max_new_tokens, self.settings.samples
+        longest, samples = self._settings.longest_answer, self.settings.samples
         chosen = list(spread(prompts, self.settings.rows))
         rounds = []
         for start in range(0, len(self.asked), ROUND):

@@ -11,6 +11,7 @@ from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Progress
 from tunesmith.data.dataset import RunRows
 from tunesmith.engine.forward import Engine
+from tunesmith.evaluation.answer_length import with_answer_length
 from tunesmith.evaluation.answering import (
     AnswerCache,
     CachedAnswer,
@@ -80,6 +81,7 @@ class Evaluator:
         ``virtual_tokens`` are those of the adapter that is to be evaluated. ``has_history``: the
         run's training is known (`Tuned.history`).
         """
+        config = with_answer_length(config, rows.held)
         self._known, self._loaded = base, base.loaded
         self._config, self._rows, self._progress = config, rows, progress
         self.checks = build_checks(config.evaluate.checks)
@@ -122,7 +124,7 @@ class Evaluator:
         references = [question.reference for question in self.questions]
         asked = [question.text for question in self.questions]
         require_references(self.checks, references, asked)
-        limit = self._config.evaluate.max_new_tokens
+        limit = self._config.evaluate.longest_answer
         cut = warn_long_references(self._loaded.base.tokenizer, references, limit)
         for note in (*early_notes(self.checks, references, asked), *([cut] if cut else [])):
             self._progress.notice("checks", note)
@@ -231,10 +233,9 @@ class Evaluator:
         if BASE not in self._answered:  # what a check that learns compares with
             self._ask(self.base.arms, None)
         arm = arm_of(loaded, TUNED, self.questions, adapter=who.adapter)
-        phase = self._progress.phase(
-            f"answering {pluralize(len(arm.prompts), 'held-out question')}"
-        )
-        limit = self._config.evaluate.max_new_tokens
+        asked = pluralize(len(arm.prompts), "held-out question")
+        phase = self._progress.phase(f"answering {asked}")
+        limit = self._config.evaluate.longest_answer
         texts = answers_now(loaded, arm, who, limit=limit, phase=phase)
         base = self._texts([BASE], None)[BASE]
         checks = fit_checks(self.checks[:1], own=self._rows.own_answers, base=base)
@@ -271,14 +272,13 @@ class Evaluator:
             participants[TUNED] = tuned.participant
         caches = {name: self._cache(participant) for name, participant in participants.items()}
         self._estimate(arms, unanswered(arms, caches), tuned)
-        phase = (
-            f"answering {pluralize(len(self.questions), 'held-out question')} ({', '.join(arms)})"
-        )
+        asked = pluralize(len(self.questions), "held-out question")
+        phase = f"answering {asked} ({', '.join(arms)})"
         self._answered |= answer_arms(
             loaded.engine,
             arms,
             caches,
-            sampling=Sampling(max_new_tokens=self._config.evaluate.max_new_tokens),
+            sampling=Sampling(max_new_tokens=self._config.evaluate.longest_answer),
             stop_ids=loaded.base.stop_ids,
             phase=self._progress.phase(phase),
         )
@@ -323,7 +323,7 @@ class Evaluator:
         return self.probing.base or self._known.scores.get(self.probing.settings)
 
     def _cache(self, participant: str) -> AnswerCache:
-        sampling = Sampling(max_new_tokens=self._config.evaluate.max_new_tokens)
+        sampling = Sampling(max_new_tokens=self._config.evaluate.longest_answer)
         return open_cache(participant, sampling, self._loaded.base.stop_ids)
 
     def _remaining(self, loaded: LoadedBase, adapter: str | None) -> Remaining:

@@ -55,7 +55,7 @@ class Remaining:
 
         Probes are ``scored`` so many times; ``scales``: a search for a scale may come.
         """
-        longest, rows = self.settings.max_new_tokens, self.settings.timed_rows
+        longest, rows = self.settings.longest_answer, self.settings.timed_rows
         references = encode(self.loaded.base.tokenizer, list(self.references))
         own = sum(map(len, references)) / len(references)
         lengths = {name: expected_length(name, own, longest) for name in (*arms, *self.base)}
@@ -80,5 +80,5 @@ class Remaining:
         wanted = self.settings.forgetting
         if self.probing is None or wanted is None or wanted.scale == "none":
             return 0, ()
-        again = to_answer(tuned.prompts, length, longest=self.settings.max_new_tokens)
+        again = to_answer(tuned.prompts, length, longest=self.settings.longest_answer)
         return self.probing.tokens_of_search(self.adapter), (again, again)

@@ -18,6 +18,7 @@ from tunesmith.core.errors import DataError
 from tunesmith.core.numbers import pluralize
 from tunesmith.core.progress import Progress
 from tunesmith.data.tokenizer import encode
+from tunesmith.evaluation.answer_length import with_answer_length
 from tunesmith.evaluation.answering import (
     AnswerCache,
     CachedAnswer,
@@ -125,7 +126,9 @@ def read_task(
     references = [question.reference for question in questions]
     require_references([check], references, [question.text for question in questions])
     read = rows.held.take(np.arange(min(len(rows.held), READ)))
-    return Task(name, config, questions, check, rows.own_answers, read)
+    return Task(
+        name, with_answer_length(config, rows.held), questions, check, rows.own_answers, read
+    )
 
 
 Lost = Mapping[str, float]  # nats a token of each task, by its name
@@ -196,7 +199,7 @@ class _Asked:
     @property
     def longest(self) -> int:
         """Tokens of the longest answer."""
-        return self.task.config.evaluate.max_new_tokens
+        return self.task.config.evaluate.longest_answer
 
 
 def try_all(
@@ -272,7 +275,7 @@ def _estimate(
         return
     references = [question.reference for task in tasks for question in task.questions]
     lengths = [len(ids) for ids in encode(loaded.base.tokenizer, references)]
-    longest = tasks[0].config.evaluate.max_new_tokens
+    longest = tasks[0].config.evaluate.longest_answer
     own = sum(lengths) / len(lengths)
     low, high = (
         EvaluationWork(answers=[to_answer(waiting, length, longest=longest)])
