@@ -1,17 +1,20 @@
 """A run retains the base: texts that it writes once, or a user's, and never those of a probe."""
 
 import json
+from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 
 from tests.runs.tiny import UNMEASURED, config
+from tunesmith.adapters.loaded_base import open_base
 from tunesmith.config import load_run_config
 from tunesmith.core.errors import ConfigError, DataError
-from tunesmith.core.progress import Progress
+from tunesmith.core.progress import UNSEEN, Progress
 from tunesmith.runs import base_texts
 from tunesmith.runs.run import resume_run, train_run
 
+TEXTS = base_texts.TEXTS
 TRAIN = {"steps": 6, "rows_per_step": 3, "save_steps": 2, "lr": 0.01}
 RETAINED = {**TRAIN, "retention": "default"}
 
@@ -110,6 +113,23 @@ def test_a_text_of_a_probe_is_refused_with_its_place(folder):
     train = {**TRAIN, "retention": {"texts": str(texts)}}
     with pytest.raises(DataError, match=r"texts.jsonl:2: .* shares a passage with a probe"):
         train_run(config(folder, train=train, evaluate=evaluate))
+
+
+def test_the_package_brings_what_the_default_base_writes():
+    brought = json.loads(Path(base_texts.__file__).with_suffix(".json").read_text())
+    (found,) = brought.values()
+    assert found["model"] == load_run_config(None, {"data": {"train": "a.jsonl"}}).model
+    assert len(found["texts"]) == TEXTS
+    assert all(0 < len(ids) <= base_texts.LENGTHS[-1] for ids in found["texts"].values())
+
+
+@pytest.mark.slow
+def test_the_default_base_need_not_write(monkeypatch, tmp_path):
+    monkeypatch.setattr("tunesmith.evaluation.score_cache.cache_root", lambda: tmp_path)
+    monkeypatch.setattr(base_texts, "TEXTS", TEXTS)
+    monkeypatch.setattr("tunesmith.evaluation.answering.generate", lambda *_, **__: iter(()))
+    loaded = open_base("smollm2-135m-instruct")
+    assert len(base_texts.written_by(loaded, ("en",), phase=UNSEEN)) == TEXTS
 
 
 def test_settings():
