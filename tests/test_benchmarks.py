@@ -43,6 +43,7 @@ OWN_STEPS = {
     "degeneration_runs.py": "some runs are bad on purpose",
     "busy.py": "speed of steps of one size",
     "methods/step_sizes.py": "they are what is measured",
+    "methods/retention.py": "half the rate is one of the ways that are measured",
     "sides/one_step.py": "speed of steps of one size",
     "sides/together_side.py": "speed of steps of one size",
     "sides/tunesmith_side.py": "speed of steps of one size",

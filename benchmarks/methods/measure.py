@@ -53,17 +53,35 @@ Grid = Mapping[str, Sequence[object]]
 Key = tuple[object, ...]
 
 
+def arguments(
+    about: str | None, *, tasks: Sequence[str], methods: Sequence[str], threads: int
+) -> argparse.ArgumentParser:
+    """What every measurement of methods takes, with these defaults."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--data", type=Path, help="folder of the sets")
+    parser.add_argument("--out", type=Path, help="folder for rows and runs")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(tasks))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(methods))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--threads", type=int, default=threads)
+    parser.add_argument("--report", action="store_true", help="print what was measured")
+    return parser
+
+
+def parsed(parser: argparse.ArgumentParser, report: Callable[[], str]) -> argparse.Namespace:
+    """What was asked for; where that is the report, it is printed and the program ends."""
+    given = parser.parse_args()
+    if given.report:
+        print(report())
+        raise SystemExit(0)
+    return given
+
+
 def main() -> None:
     """Measure what is not measured yet."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the sets")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=FOUR)
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser = arguments(__doc__, tasks=FOUR, methods=list(METHODS), threads=2)
     parser.add_argument("--grid", nargs="*", default=[], help="KEY=VALUE,VALUE")
     parser.add_argument("--rows", type=int, help="training rows, the task's own number if left out")
-    parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     for name, seed in product(given.tasks, given.seeds):
         measure(

@@ -8,7 +8,6 @@ A line for each run in RESULTS; one that is there is not made again. All runs of
 train together; `half-rate` and `decay` are apart, as other settings rule them.
 """
 
-import argparse
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping
@@ -16,14 +15,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from benchmarks.methods.measure import (
-    METHODS,
-    Grid,
-    measure,
-    read_results,
-    tuned_score,
-    words,
-)
+from benchmarks.methods import measure as measuring
+from benchmarks.methods.measure import Grid, arguments, parsed
 from benchmarks.methods.tasks import TASKS
 from tunesmith.methods.table import learning_rate
 
@@ -44,38 +37,28 @@ PROBED = {"evaluate": {"forgetting": {"probes": ["default"], "scale": "none"}}}
 
 def main() -> None:
     """Measure what is not measured yet, or report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, help="folder of the sets")
-    parser.add_argument("--out", type=Path, help="folder for rows and runs")
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=["classification", "tone"])
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=["lora"])
+    parser = arguments(__doc__, tasks=("classification", "tone"), methods=["lora"], threads=2)
+    parser.add_argument("--rows", type=int, help="training rows, else the task's own number")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
-    parser.add_argument("--rows", type=int, help="training rows, the task's own number if left out")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--report", action="store_true", help="print what was measured")
-    given = parser.parse_args()
-    if given.report:
-        print(report())
-        return
+    given = parsed(parser, report)
     for seed, task in product(given.seeds, given.tasks):
         place = (task, given.rows or TASKS[task].train_rows, seed)
         together = [WAYS[way]["train.retention"] for way in given.ways if len(WAYS[way]) == 1]
         alone = [WAYS[way] for way in given.ways if len(WAYS[way]) > 1]
         grids: list[Grid] = [{key: [value] for key, value in way.items()} for way in alone]
         for grid in ([{"train.retention": together}] if together else []) + grids:
-            measure(place, given.methods, grid, given, results=RESULTS, settings=PROBED)
+            measuring.measure(place, given.methods, grid, given, results=RESULTS, settings=PROBED)
 
 
 def report() -> str:
     """Each task and method: ways down, with score, held-out loss, changes of the probes, seeds."""
-    names = {words(point): way for way, point in WAYS.items()}
+    names = {measuring.words(point): way for way, point in WAYS.items()}
     groups: dict[tuple[str, str, int], dict[str, list[dict[str, Any]]]] = defaultdict(
         lambda: defaultdict(list)
     )
-    for line in read_results(RESULTS):
+    for line in measuring.read_results(RESULTS):
         if line["error"] is None:
-            way = names[words(line["point"])]
+            way = names[measuring.words(line["point"])]
             groups[line["task"], line["name"], line["rows"]][way].append(line)
     out = []
     for (task, method, rows), ways in sorted(groups.items()):
@@ -84,7 +67,7 @@ def report() -> str:
         out += [f"{task}, {method}, {rows} rows", "", f"| {' | '.join(head)} |"]
         out.append("|---" * len(head) + "|")
         for way, lines in ways.items():
-            cells = [f"{100 * statistics.mean(map(tuned_score, lines)):.1f} %"]
+            cells = [f"{100 * statistics.mean(map(measuring.tuned_score, lines)):.1f} %"]
             cells.append(f"{statistics.mean(line['eval_loss'] for line in lines):.3f}")
             for number in range(len(probes)):
                 changes = [100 * line["forgetting"][number]["difference"] for line in lines]

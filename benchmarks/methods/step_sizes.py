@@ -10,21 +10,20 @@ RESULTS; one that is there is not made again, and a command that was stopped res
 `--grid` without values measures the defaults, with which the best checkpoint counts.
 """
 
-import argparse
 import statistics
 from collections import defaultdict
 from itertools import product
 from pathlib import Path
 
 from benchmarks.methods.measure import (
-    METHODS,
     Grid,
+    arguments,
     measure,
+    parsed,
     read_results,
     tuned_score,
     words,
 )
-from benchmarks.methods.tasks import TASKS
 from tunesmith.studies.variants import read_grid
 
 RESULTS = Path(__file__).parent / "results" / "step_sizes.jsonl"
@@ -45,20 +44,10 @@ DEFAULTS: Grid = {}
 
 def main() -> None:
     """Measure what is not measured yet, or report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, help="folder of the sets")
-    parser.add_argument("--out", type=Path, help="folder for rows and runs")
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=FIVE)
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=["lora"])
+    parser = arguments(__doc__, tasks=FIVE, methods=["lora"], threads=1)
     parser.add_argument("--rows", nargs="+", type=int, default=list(GRIDS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--grid", nargs="*", help="KEY=VALUE,VALUE; a grid by size if left out")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--report", action="store_true", help="print what was measured")
-    given = parser.parse_args()
-    if given.report:
-        print(report())
-        return
+    given = parsed(parser, report)
     for seed, rows, task in product(given.seeds, given.rows, given.tasks):
         asked = GRIDS[rows] if given.grid is None else [read_grid(given.grid)]
         for grid in [*asked, BEFORE, DEFAULTS] if given.grid is None else asked:

@@ -51,9 +51,9 @@ def test_few_steps_are_reported_and_the_flags_make_enough():
 
 def test_few_rows_are_not_repeated_without_end():
     (note,) = few_steps([60] * 9, TrainSettings(epochs=3))
-    assert "--train.epochs 10 makes about 20; add rows" in note.message
+    assert "--train.epochs 10 makes about 30; add rows" in note.message
     (note,) = few_steps([60] * 9, TrainSettings())
-    assert note.message == "few steps (20): from about 45 on a task is learned; add rows"
+    assert note.message == "few steps (30): from about 45 on a task is learned; add rows"
     assert list(few_steps(LENGTHS, TrainSettings())) == []
     (note,) = few_steps([60] * 9, TrainSettings(epochs=12, rows_per_step=8))
     assert note.message.endswith("learned; add rows")
