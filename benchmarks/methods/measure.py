@@ -74,6 +74,8 @@ def parsed(parser: argparse.ArgumentParser, report: Callable[[], str]) -> argpar
     if given.report:
         print(report())
         raise SystemExit(0)
+    if given.data is None or given.out is None:
+        parser.error("give --data and --out")
     return given
 
 
@@ -82,7 +84,7 @@ def main() -> None:
     parser = arguments(__doc__, tasks=FOUR, methods=list(METHODS), threads=2)
     parser.add_argument("--grid", nargs="*", default=[], help="KEY=VALUE,VALUE")
     parser.add_argument("--rows", type=int, help="training rows, the task's own number if left out")
-    given = parser.parse_args()
+    given = parsed(parser, lambda: "`python -m benchmarks.methods.table` makes the table")
     for name, seed in product(given.tasks, given.seeds):
         measure(
             (name, given.rows or TASKS[name].train_rows, seed),
