@@ -105,7 +105,7 @@ def divergences(
     def target(part: slice, adapter: str | None) -> _TeacherTarget:
         states = batch.teacher_states[part]
         even = states.new_full((len(states),), weights[adapter], dtype=torch.float32)
-        return _TeacherTarget(states, even, head.teacher, head.workspace)
+        return _TeacherTarget(states, even, head.teacher)
 
     return _sums(hidden, batch.retained_rows, batch.retained_segments, head, target)
 
@@ -198,7 +198,6 @@ class _TeacherTarget:
     states: Tensor
     weights: Tensor
     teacher: Head
-    workspace: Workspace
     probabilities: Tensor | None = None  # of the part whose losses were asked for last
 
     def losses(self, part: slice, logs: Tensor) -> Tensor:

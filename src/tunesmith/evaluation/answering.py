@@ -207,15 +207,27 @@ def _texts(
             phase.at(count, len(prompts))
         return tuple(texts)
     cache = open_cache(who.fingerprint, sampling, stop_ids, seed=seed)
-    said = answer_arms(
+    said = answer_prompts(loaded, prompts, cache, sampling=sampling, phase=phase)
+    return tuple(text_of(tokenizer, each.ids) for each in said)
+
+
+def answer_prompts(
+    loaded: LoadedBase,
+    prompts: Sequence[Prompt],
+    cache: AnswerCache,
+    *,
+    sampling: Sampling,
+    phase: PhaseProgress,
+) -> tuple[CachedAnswer, ...]:
+    """The answers to some prompts in their order, each cached as it ends."""
+    return answer_arms(
         loaded.engine,
         {"": Arm("", tuple(prompts))},
         {"": cache},
         sampling=sampling,
-        stop_ids=stop_ids,
+        stop_ids=loaded.base.stop_ids,
         phase=phase,
-    )
-    return tuple(text_of(tokenizer, each.ids) for each in said[""])
+    )[""]
 
 
 def unanswered(

@@ -18,8 +18,7 @@ from tunesmith.core.progress import PhaseProgress
 from tunesmith.data.rows import Message
 from tunesmith.data.template import render_prompt
 from tunesmith.data.tokenizer import begins_texts_with, encode
-from tunesmith.evaluation.answering import CachedAnswer, answer_arms, fingerprint, open_cache
-from tunesmith.evaluation.arms import Arm
+from tunesmith.evaluation.answering import CachedAnswer, answer_prompts, fingerprint, open_cache
 from tunesmith.evaluation.score_cache import name_of
 from tunesmith.generation.decoder import Prompt
 from tunesmith.generation.sampling import Sampling
@@ -45,14 +44,7 @@ def written_by(
     kept = open_cache(fingerprint(loaded.base), sampling, stop_ids, seed=SEED)
     for prompt, said in _brought(loaded.base, prompts):
         kept.keep(prompt, said)
-    written = answer_arms(
-        loaded.engine,
-        {"": Arm("", tuple(prompts))},
-        {"": kept},
-        sampling=sampling,
-        stop_ids=stop_ids,
-        phase=phase,
-    )[""]
+    written = answer_prompts(loaded, prompts, kept, sampling=sampling, phase=phase)
     return [(*prompt.ids, *said.ids) for prompt, said in zip(prompts, written, strict=True)]
 
 
