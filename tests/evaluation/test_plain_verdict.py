@@ -61,6 +61,16 @@ def test_each_reason_has_its_sentence(found, said):
     assert plain_text(found, words_in("en"))
 
 
+def test_a_part_that_is_unclear_does_not_contradict_that_the_whole_is_kept():
+    probes = [("copa", "unclear"), ("all questions", "kept")]
+    kept = {"answer": "kept", "lost": [], "unclear": []}
+    said = plain_text(
+        document({"base": 0, "tuned": 1}, probes=probes, elsewhere=kept), words_in("en")
+    )
+    assert said.endswith("What was measured besides is as good as before.")
+    assert "copa" not in said
+
+
 @pytest.mark.parametrize(
     "found", [{}, {"verdict": {"answer": "cannot-tell"}}, document({"base": 0.5})]
 )

@@ -78,9 +78,12 @@ def _forgetting(document: Document, words: Phrases) -> Iterator[str]:
     if not findings:
         yield words.phrase("plain.not-measured")
         return
-    for outcome in ("forgotten", "unclear"):
-        probes = [f"`{each['probe']}`" for each in findings if each.get("outcome") == outcome]
+    elsewhere = (document.get("verdict") or {}).get("elsewhere") or {}
+    for outcome, part in (("forgotten", "lost"), ("unclear", "unclear")):
+        found = [each["probe"] for each in findings if each.get("outcome") == outcome]
+        probes = elsewhere.get(part, found)  # without the parts of a probe that is kept as a whole
         if probes:
-            yield words.phrase(f"plain.{outcome}", probes=", ".join(probes))
-    if all(each.get("outcome") == "kept" for each in findings):
+            yield words.phrase(f"plain.{outcome}", probes=", ".join(f"`{each}`" for each in probes))
+    all_kept = all(each.get("outcome") == "kept" for each in findings)
+    if elsewhere.get("answer") == "kept" or all_kept:
         yield words.phrase("plain.kept")
