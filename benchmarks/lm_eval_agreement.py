@@ -21,7 +21,7 @@ from lm_eval.tasks import TaskManager
 
 from tunesmith.adapters.loaded_base import attach_folder, open_base
 from tunesmith.config.evaluate import ForgettingSettings
-from tunesmith.evaluation import forgetting
+from tunesmith.evaluation import probe_run
 from tunesmith.models.resolve import resolve
 
 POINTS, PERPLEXITY = 0.2, 0.001  # points of accuracy, share of the perplexity
@@ -125,7 +125,7 @@ def ours(
     """Our scores: probe, arm, measure -> value."""
     loaded = open_base(model, dtype="float32", device="cpu")
     paths = tuple(str(into / f"{name}.jsonl") for name in probes)
-    probing = forgetting.ProbeRun(loaded, ForgettingSettings(probes=paths))
+    probing = probe_run.ProbeRun(loaded, ForgettingSettings(probes=paths))
     if adapter:
         attach_folder(loaded, adapter, name="tuned")
     else:
@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    forgetting.WINDOW_TOKENS = given.window
+    probe_run.WINDOW_TOKENS = given.window
     folder = resolve(given.model)
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as name:

@@ -25,8 +25,8 @@ from tunesmith.evaluation.answer_length import with_answer_length
 from tunesmith.evaluation.answering import Respondent
 from tunesmith.evaluation.answers import questions_of
 from tunesmith.evaluation.checks.table import build_checks
-from tunesmith.evaluation.forgetting import ProbeRun
 from tunesmith.evaluation.overfitting_evidence import sample_rows
+from tunesmith.evaluation.probe_run import ProbeRun
 from tunesmith.methods import table
 from tunesmith.methods.adapter import Adapter
 from tunesmith.runs import result

@@ -5,14 +5,13 @@ import json
 import pytest
 import torch
 
-from tests.counting import Counting
 from tests.runs.tiny import base_folder
 from tunesmith.adapters.loaded_base import open_base
 from tunesmith.config.evaluate import ForgettingSettings
 from tunesmith.config.methods import FullSettings, LoraSettings, PTuningSettings
 from tunesmith.core.errors import ConfigError, ModelError
-from tunesmith.core.progress import Cancelled
-from tunesmith.evaluation.forgetting import ProbeRun
+from tunesmith.core.progress import Cancelled, Notice, Progress
+from tunesmith.evaluation.probe_run import ProbeRun
 from tunesmith.methods import table
 
 
@@ -72,7 +71,7 @@ def test_an_adapter_that_makes_texts_unlikelier_forgot_and_the_base_is_as_it_was
 
 def test_the_base_is_asked_once_for_several_adapters(loaded, tmp_path, monkeypatch):
     arms = []
-    import tunesmith.evaluation.forgetting as module
+    import tunesmith.evaluation.probe_run as module
 
     scored = module.log_likelihoods
 
@@ -117,10 +116,13 @@ def test_it_is_cancelled_and_asked_again(loaded, tmp_path):
     table.attach(loaded.engine, LoraSettings(rank=2), name="mine")
     probing = ProbeRun(loaded, settings(tmp_path))
     with pytest.raises(Cancelled):
-        probing.forgetting("mine", phase=Counting(limit=1))
-    phase = Counting()
-    probing.forgetting("mine", phase=phase)
-    assert phase.told[-1][0] == phase.told[-1][1] == 8 * 3 + 30 * 3 + 30
+        ProbeRun(loaded, settings(tmp_path), progress=Progress(cancelled=lambda: True)).forgetting(
+            "mine"
+        )
+    seen = []
+    probing = ProbeRun(loaded, settings(tmp_path), progress=Progress(seen.append))
+    probing.forgetting("mine")
+    assert seen[-1].done == seen[-1].total == 8 * 3 + 30 * 3 + 30
 
 
 def test_texts_longer_than_the_window_are_counted(loaded, tmp_path):
@@ -129,10 +131,14 @@ def test_texts_longer_than_the_window_are_counted(loaded, tmp_path):
     notes = []
     table.attach(loaded.engine, LoraSettings(rank=2), name="mine")
     probing = ProbeRun(
-        loaded, ForgettingSettings(probes=[str(tmp_path / "long.jsonl")]), notice=notes.append
+        loaded,
+        ForgettingSettings(probes=[str(tmp_path / "long.jsonl")]),
+        progress=Progress(notes.append),
     )
     probing.forgetting("mine")
-    assert notes == ["long: 2 texts longer than 256 tokens, cut in front"]
+    assert [each.message for each in notes if isinstance(each, Notice)] == [
+        "long: 2 texts longer than 256 tokens, cut in front"
+    ]
 
 
 def test_what_cannot_be_probed_is_told_before_anything_is_trained(loaded, tmp_path):

@@ -16,6 +16,7 @@ from tunesmith.data.faults import FaultyData
 from tunesmith.evaluation.forgetting_probes import ChoiceQuestion, MultipleChoice, PlainText
 from tunesmith.evaluation.forgetting_sources import (
     BUNDLED,
+    KNOWLEDGE,
     MIN_CHARACTERS,
     lm_eval_probes,
     probes_named,
@@ -263,15 +264,15 @@ FOLDER = SRC / "tunesmith" / "evaluation" / "probes"
 ROW = json.dumps({"query": "q", "choices": ["a", "b"], "gold": 1}) + "\n"
 
 
-def test_the_default_is_every_bundled_probe():
+def test_the_default_is_what_a_base_knows():
     probes = probes_named(["default"])
-    assert tuple(probe.name for probe in probes) == BUNDLED
+    assert tuple(probe.name for probe in probes) == KNOWLEDGE
     assert {path.stem for path in FOLDER.glob("*.jsonl")} == set(BUNDLED)
-    assert probes_named(["copa"]) == (probes[BUNDLED.index("copa")],)
+    assert probes_named(["copa"]) == (probes[KNOWLEDGE.index("copa")],)
 
 
 def test_bundled_probes_are_small_and_credited():
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 300_000
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 500_000
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert all(f"`{name}.jsonl`" in readme for name in BUNDLED)
 

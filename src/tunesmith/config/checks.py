@@ -140,6 +140,34 @@ class LanguageSettings(Settings):
     )
 
 
+class WantedCall(Settings):
+    """A call of a tool."""
+
+    name: str = Field(min_length=1, description="the tool's name")
+    arguments: dict[str, JsonValue] = Field(
+        default_factory=dict, description="its arguments, all of them"
+    )
+
+
+class ToolCallSettings(Settings):
+    """The answer calls the wanted tools with their arguments, and no other."""
+
+    kind: Literal["tool_call"] = "tool_call"
+    name: CheckName = None
+    calls: tuple[WantedCall, ...] | None = Field(
+        None, description="the calls, [] for none; null: those of the data's answer"
+    )
+    ignore_case: bool = Field(False, description=SAME_CASE)
+
+
+class RefusalSettings(Settings):
+    """The answer declines what is asked, or does not."""
+
+    kind: Literal["refusal"] = "refusal"
+    name: CheckName = None
+    refuses: bool = Field(True, description="false: what is asked is not declined")
+
+
 class SqlSettings(Settings):
     """The answer, run on SQLite, gives the rows that the reference gives."""
 
@@ -267,6 +295,8 @@ CheckSettings = Annotated[
     | MaxWordsSettings
     | MaxSentencesSettings
     | LanguageSettings
+    | ToolCallSettings
+    | RefusalSettings
     | StepsSettings
     | SlotsSettings
     | RougeSettings

@@ -14,13 +14,17 @@ class ForgettingSettings(Settings):
     probes: tuple[str, ...] = Field(
         ("default",),
         min_length=1,
-        description="bundled ones (default: all of them), files, or lm_eval:TASK",
+        description="bundled ones (default: what the base knows; abilities: how it answers), "
+        "files, or lm_eval:TASK",
     )
     accuracy_points: float = Field(
         3.0, gt=0, le=100, description="points of accuracy on the probes' questions"
     )
     perplexity_percent: float = Field(
         5.0, gt=0, description="per cent that the perplexity of plain text may rise"
+    )
+    passed_points: float = Field(
+        10.0, gt=0, le=100, description="points of the probes' prompts that are answered by rule"
     )
     scale: Literal["auto", "none"] = Field(
         "auto",

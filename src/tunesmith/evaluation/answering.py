@@ -264,7 +264,15 @@ def answers_to(
 
     The same seed and draw give the same answer, whatever else is in the batch.
     """
-    adapter, tokenizer = who.adapter, loaded.tokenizer(who.adapter)
+    prompts = prompts_of(loaded, asked, who.adapter)
+    return _texts(loaded, prompts, who, sampling=sampling, phase=phase, seed=seed)
+
+
+def prompts_of(
+    loaded: LoadedBase, asked: Sequence[DrawRequest], adapter: str | None
+) -> tuple[Prompt, ...]:
+    """What is read for each request, with the room that the context leaves for its answer."""
+    tokenizer = loaded.tokenizer(adapter)
     chat_format = study(tokenizer)
     context = loaded.base.context - loaded.engine.prefix_length(adapter)
     prompts = []
@@ -272,4 +280,4 @@ def answers_to(
         ids = render_prompt(tokenizer, each.messages, each.tools, chat_format=chat_format)
         limit = max(1, context - len(ids))
         prompts.append(Prompt(tuple(ids), adapter, each.draw, limit=limit))
-    return _texts(loaded, prompts, who, sampling=sampling, phase=phase, seed=seed)
+    return tuple(prompts)

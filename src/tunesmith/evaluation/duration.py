@@ -128,16 +128,17 @@ class Again:
 class EvaluationWork:
     """What is still to be done.
 
-    ``scored``: tokens of probes, ``row_tokens`` of rows whose losses are measured. ``singles``:
-    requests one at a time, and their tokens. ``answers`` are those of the arms, ``facts`` those
-    about facts. ``scaling`` is the search for the adapter's scale, which comes only where it is
-    needed: tokens of probes, and answers.
+    ``scored``: tokens of probes, and ``probes`` the answers to their prompts. ``row_tokens``: of
+    rows whose losses are measured. ``singles``: requests one at a time, and their tokens.
+    ``answers`` are those of the arms, ``facts`` those about facts. ``scaling`` is the search for
+    the adapter's scale, which comes only where it is needed: tokens of probes, and answers.
     """
 
     answers: Sequence[AnswersToCome] = ()
     facts: Sequence[AnswersToCome] = ()
     again: Sequence[Again] = ()
     scored: int = 0
+    probes: Sequence[AnswersToCome] = ()
     row_tokens: int = 0
     singles: tuple[int, float] = (0, 0.0)
     scaling: tuple[int, Sequence[AnswersToCome]] = field(default=(0, ()))
@@ -150,7 +151,7 @@ class EvaluationWork:
 
         requests, tokens = self.singles
         total = (self.scored + self.row_tokens) * speed.scored
-        total += made([*self.answers, *self.facts, *self.again])
+        total += made([*self.answers, *self.facts, *self.probes, *self.again])
         total += requests * speed.step + tokens * speed.read
         tokens_scaling, answers = self.scaling
         return total, total + tokens_scaling * speed.scored + made(answers)
@@ -189,6 +190,8 @@ def describe(seconds: tuple[float, float], work: EvaluationWork, *, arms: Mappin
     probes = f"; {pluralize(work.scored, 'token')} of probes" if work.scored else ""
     asked = sum(len(each.prompts) for each in work.facts)
     facts = f"; {pluralize(asked, 'answer')} about facts" if asked else ""
+    prompts = sum(len(each.prompts) for each in work.probes)
+    probes += f"; {pluralize(prompts, 'answer')} to probes" if prompts else ""
     rows = pluralize(work.row_tokens, "token")
     rows = f"; {rows} of rows for their losses" if work.row_tokens else ""
     most = sum(each.most for each in work.again)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from tunesmith.adapters.loaded_base import LoadedBase
 from tunesmith.config import RunConfig
@@ -37,9 +36,10 @@ from tunesmith.evaluation.costs import (
 from tunesmith.evaluation.degeneration import Degeneration, assess_degeneration
 from tunesmith.evaluation.document import document
 from tunesmith.evaluation.duration import describe
-from tunesmith.evaluation.forgetting import Forgetting, ProbeRun, ProbeScores
+from tunesmith.evaluation.forgetting import Forgetting
 from tunesmith.evaluation.measures import KnownBase, Measured, Measures, Tuned
 from tunesmith.evaluation.overfitting_evidence import Answered
+from tunesmith.evaluation.probe_run import ProbeRun, ProbeScores
 from tunesmith.evaluation.remaining import Remaining
 from tunesmith.evaluation.verdict import Verdict, decide
 from tunesmith.generation.decoder import Prompt
@@ -134,8 +134,8 @@ class Evaluator:
         settings = self._config.evaluate.forgetting
         if settings is None or not self.questions:
             return None
-        notice = partial(self._progress.notice, "forgetting")
-        return ProbeRun(self._loaded, settings, seed=self._config.train.seed, notice=notice)
+        seed, progress = self._config.train.seed, self._progress
+        return ProbeRun(self._loaded, settings, seed=seed, progress=progress)
 
     def answer_before(self) -> None:
         """Let the base answer now, as training will change it, or before it is unloaded."""
@@ -143,8 +143,7 @@ class Evaluator:
             return
         self._ask(self.base.arms, None)
         if self.probing:
-            phase = self._progress.phase("scoring probes of forgetting (base)")
-            self.probing.score_base(phase=phase)
+            self.probing.score_base()
         self._measures.measure_base()
 
     def evaluate(self, tuned: Tuned | None) -> Evaluation | None:
@@ -254,10 +253,7 @@ class Evaluator:
             return None
         self.probing.base = self._known_probes
         self.probing.loaded = loaded
-        phase = self._progress.phase("scoring probes of forgetting")
-        found = self.probing.forgetting(
-            who.adapter, probes, phase=phase, fingerprint=who.fingerprint
-        )
+        found = self.probing.forgetting(who.adapter, probes, fingerprint=who.fingerprint)
         if self.probing.base is not None:
             self._known.scores[self.probing.settings] = self.probing.base
         return found

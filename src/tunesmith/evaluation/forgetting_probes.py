@@ -20,7 +20,8 @@ from tunesmith.evaluation.likelihoods import Logs, Reader, ScoredSpan
 
 DELIMITER = " "  # between context and choice
 ALL = "all questions"
-Measure = Literal["accuracy", "perplexity"]
+HARDLY = 0.25  # of prompts that a base passes: it hardly has the ability
+Measure = Literal["accuracy", "perplexity", "passed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,11 @@ class ProbeAnswers:
 class ProbeMeasure:
     """A probe's measure in both arms.
 
-    ``difference`` gives, at a level, the interval of tuned minus base (accuracy) or of tuned over
-    base less 1 (perplexity); ``rows_needed`` how many rows would separate it from a value, at an
-    error on one side. ``answers``: both arms', where there are questions. ``part``: another one
-    measures all that this one does, so it alone need not be kept.
+    ``difference`` gives, at a level, the interval of tuned minus base (accuracy, prompts passed) or
+    of tuned over base less 1 (perplexity); ``rows_needed`` how many rows would separate it from a
+    value, at an error on one side. ``answers`` and ``passed``: both arms', where there are
+    questions or prompts. ``part``: another one measures all that this one does, so it alone need
+    not be kept.
     """
 
     probe: str
@@ -52,7 +54,13 @@ class ProbeMeasure:
     rows_needed: Callable[[float, float], int | None]
     details: Mapping[str, object]
     answers: tuple[ProbeAnswers, ProbeAnswers] | None = None
+    passed: tuple[Sequence[bool], Sequence[bool]] | None = None
     part: bool = False
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether the base hardly has the ability, so that there is nothing to lose."""
+        return self.passed is not None and self.base < HARDLY
 
 
 @dataclass(frozen=True, slots=True)

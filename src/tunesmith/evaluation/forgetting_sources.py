@@ -15,6 +15,7 @@ from tunesmith.data.files.source import Source
 from tunesmith.data.files.text import open_text
 from tunesmith.data.records import READERS, read_records
 from tunesmith.data.rows import ReadOptions, Record
+from tunesmith.evaluation.checks.table import build_checks
 from tunesmith.evaluation.forgetting_probes import (
     ChoiceQuestion,
     MultipleChoice,
@@ -23,7 +24,8 @@ from tunesmith.evaluation.forgetting_probes import (
     ProbeMeasure,
     compare_answers,
 )
-from tunesmith.evaluation.given_rows import ChoiceRow, TextRow, given_rows
+from tunesmith.evaluation.forgetting_prompts import ProbePrompt, PromptProbe
+from tunesmith.evaluation.given_rows import ChoiceRow, PromptRow, TextRow, given_rows
 from tunesmith.evaluation.likelihoods import Logs, Reader, ScoredSpan
 
 MIN_CHARACTERS = 1000  # of a text probe: an interval needs some rows
@@ -43,19 +45,46 @@ class Probe(Protocol):
         """Both arms compared, from the log-likelihoods of the spans in their order."""
 
 
-def read_probe(path: Path, *, name: str | None = None) -> Probe:
-    """The probe of a `.jsonl` file of questions or texts, or of a `.txt` file, which is one text.
+def read_probe(path: Path, *, name: str | None = None) -> Probe | PromptProbe:
+    """The probe of a `.jsonl` file of questions, texts or prompts, or of a `.txt` file, which is
+    one text.
 
     Raises FaultyData with every fault. Its name is the file's unless given.
     """
     records, title = list(read_records(path, readers=PROBES)), name or path.stem
-    if not any("text" in (record.values or ()) for record in records):
+    has = {key for record in records for key in record.values or ()}
+    if has & {"checks", "open"} and not has & {"choices", "text"}:
+        return PromptProbe(title, tuple(_prompts(given_rows(records, PromptRow, path), path)))
+    if "text" not in has:
         rows = given_rows(records, ChoiceRow, path)
         questions = (ChoiceQuestion(row.query, tuple(row.choices), row.gold) for row in rows)
         return MultipleChoice(title, tuple(questions))
     probe = PlainText(title, tuple(row.text for row in given_rows(records, TextRow, path)))
     refuse(_too_little(probe, str(path)))
     return probe
+
+
+OTHER_CHECK = "Use a kind that needs no answer of the data, such as regex, json or refusal."
+
+
+def _prompts(rows: Sequence[PromptRow], path: Path) -> Iterator[ProbePrompt]:
+    """The prompts; raises FaultyData with every check that cannot be used."""
+    faults: list[Fault] = []
+    for number, row in enumerate(rows, start=1):
+        try:
+            checks = build_checks(row.checks)
+        except TunesmithError as error:
+            message = error.message.replace("evaluate.checks", "checks")
+            remedy = error.remedy or OTHER_CHECK
+            faults.append(Fault("check", message, remedy).at(str(path), number))
+            continue
+        faults += [
+            Fault("check", f"the check `{check.name}`: {why}.", OTHER_CHECK).at(str(path), number)
+            for check in checks
+            if (why := check.reference_fault(None, row.query)) is not None
+        ]
+        yield ProbePrompt(row.query, checks, tuple(row.tools), is_open=row.open)
+    refuse(faults)
 
 
 def _whole_text(source: Source, options: ReadOptions) -> Iterator[Record]:
@@ -196,14 +225,26 @@ def _probe(name: str, task: LmEvalTask) -> Probe:
     )
 
 
-DEFAULT = "default"
-BUNDLED = ("arc_easy", "piqa", "copa", "wikitext")  # probes/README.md
+KNOWLEDGE = ("arc_easy", "piqa", "copa", "wikitext")
+ABILITIES = (
+    "instructions",
+    "refusals",
+    "benign",
+    "tools",
+    "no_tools",
+    "korean",
+    "spanish",
+    "free_answers",
+)
+TEXTS = ("korean_text", "spanish_text")
+GROUPS = {"default": KNOWLEDGE, "abilities": ABILITIES}
+BUNDLED = (*KNOWLEDGE, *ABILITIES, *TEXTS)  # probes/README.md
 LM_EVAL = "lm_eval:"
 
 
-def probes_named(names: Sequence[str]) -> tuple[Probe, ...]:
+def probes_named(names: Sequence[str]) -> tuple[Probe | PromptProbe, ...]:
     """The probes in the order of their names; ConfigError with every fault of every one."""
-    probes: list[Probe] = []
+    probes: list[Probe | PromptProbe] = []
     faults: list[str] = []
     for name in names:
         try:
@@ -221,9 +262,9 @@ def probes_named(names: Sequence[str]) -> tuple[Probe, ...]:
     return tuple(probes)
 
 
-def _named(name: str) -> Iterator[Probe]:
-    if name == DEFAULT:
-        yield from (_bundled(each) for each in BUNDLED)
+def _named(name: str) -> Iterator[Probe | PromptProbe]:
+    if name in GROUPS:
+        yield from map(_bundled, GROUPS[name])
     elif name in BUNDLED:
         yield _bundled(name)
     elif name.startswith(LM_EVAL):
@@ -233,10 +274,10 @@ def _named(name: str) -> Iterator[Probe]:
     else:
         raise ConfigError(
             f"evaluate.forgetting.probes: there is no probe `{name}`.",
-            remedy=f"Bundled are {', '.join(BUNDLED)}, all of them `{DEFAULT}`; a file is named by "
-            f"its path; a task of lm-eval is {LM_EVAL}NAME.",
+            remedy=f"Bundled are {', '.join(BUNDLED)}, in groups {', '.join(GROUPS)}; a file is "
+            f"named by its path; a task of lm-eval is {LM_EVAL}NAME.",
         )
 
 
-def _bundled(name: str) -> Probe:
+def _bundled(name: str) -> Probe | PromptProbe:
     return read_probe(Path(str(files("tunesmith.evaluation") / "probes" / f"{name}.jsonl")))

@@ -9,12 +9,15 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
+from tunesmith.config.checks import CheckSettings
 from tunesmith.config.settings import reason
 from tunesmith.data.faults import Fault, refuse
 from tunesmith.data.records import read_records
@@ -90,6 +93,26 @@ class ChoiceRow(GivenRow):
             why = "must be the place of a choice, 0 to {most}, and is {gold}"
             raise PydanticCustomError("wrong_gold", why, {"most": count - 1, "gold": repr(gold)})
         return gold
+
+
+class PromptRow(GivenRow):
+    """A prompt of a probe, with the checks that an answer must pass, and tools that it offers.
+
+    To an ``open`` one an answer of its own is expected, of some length.
+    """
+
+    shape = '{"query": "...", "checks": [{"kind": "regex", "pattern": "..."}]}'
+    query: Text
+    checks: list[CheckSettings] = []
+    tools: list[dict[str, JsonValue]] = []
+    open: bool = False
+
+    @model_validator(mode="after")
+    def _something_is_expected(self) -> "PromptRow":
+        if not (self.checks or self.open):
+            why = 'has neither "checks" nor "open": true, so that every answer would pass'
+            raise PydanticCustomError("nothing_expected", why)
+        return self
 
 
 R = TypeVar("R", bound=GivenRow)

@@ -24,7 +24,7 @@ from tunesmith.evaluation.consistency_questions import AskedArm, ConsistencyRun,
 from tunesmith.evaluation.costs import Timed
 from tunesmith.evaluation.duration import Again, AnswersToCome, expected_length, to_answer
 from tunesmith.evaluation.findings import Described
-from tunesmith.evaluation.forgetting import Forgetting, ProbeScores
+from tunesmith.evaluation.forgetting import Forgetting
 from tunesmith.evaluation.knowledge import (
     FactAnswers,
     FactSheet,
@@ -42,6 +42,7 @@ from tunesmith.evaluation.overfitting_evidence import (
     evidence_of,
     sample_rows,
 )
+from tunesmith.evaluation.probe_run import ProbeScores
 
 
 @dataclass(frozen=True, slots=True)

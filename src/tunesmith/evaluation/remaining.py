@@ -10,14 +10,16 @@ from tunesmith.evaluation.arms import BASE, Arm
 from tunesmith.evaluation.comparison import TUNED
 from tunesmith.evaluation.costs import STEPS
 from tunesmith.evaluation.duration import (
+    TALK,
     AnswersToCome,
     EvaluationWork,
     expected_length,
     speed_of,
     to_answer,
 )
-from tunesmith.evaluation.forgetting import ProbeRun
+from tunesmith.evaluation.forgetting_prompts import LONGEST_ANSWER
 from tunesmith.evaluation.measures import Measures
+from tunesmith.evaluation.probe_run import SEARCHED, ProbeRun
 from tunesmith.generation.decoder import Prompt
 
 
@@ -67,6 +69,7 @@ class Remaining:
             facts=measures.facts_to_come(self.base[BASE], own, tuned=has_tuned),
             again=measures.again_to_come({**self.base, **arms}, lengths),
             scored=scored * self.probing.tokens(self.adapter) if self.probing else 0,
+            probes=self._probes() * scored,
             row_tokens=measures.tokens_to_come(tuned=has_tuned),
             singles=(
                 (rows + 1) * (1 + STEPS) * len(requests) if rows else 0,
@@ -75,10 +78,17 @@ class Remaining:
             scaling=self._scaling(arms[TUNED], lengths[TUNED]) if scales else (0, ()),
         )
 
+    def _probes(self) -> list[AnswersToCome]:
+        """The answers to the prompts of probes, of one arm."""
+        prompts = self.probing.prompts(self.adapter) if self.probing else ()
+        length = TALK * LONGEST_ANSWER
+        return [to_answer(prompts, length, longest=LONGEST_ANSWER)] if prompts else []
+
     def _scaling(self, tuned: Arm, length: float) -> tuple[int, Sequence[AnswersToCome]]:
         """Tokens of probes, and the answers at two scales, that a search for a scale takes."""
         wanted = self.settings.forgetting
         if self.probing is None or wanted is None or wanted.scale == "none":
             return 0, ()
         again = to_answer(tuned.prompts, length, longest=self.settings.longest_answer)
-        return self.probing.tokens_of_search(self.adapter), (again, again)
+        probes = self._probes() * (SEARCHED + 1)
+        return self.probing.tokens_of_search(self.adapter), (again, again, *probes)

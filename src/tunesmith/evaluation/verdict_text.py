@@ -130,9 +130,17 @@ class _VerdictText:
         )
 
     def _forgetting(self) -> Iterator[str]:
-        """What is lost, or what is unclear; nothing where all is kept."""
+        """What is lost, or what is unclear, and what does not count; nothing where all is kept."""
         forgetting = self.verdict.forgetting
-        if forgetting is None or forgetting.outcome == "kept":
+        if forgetting is None:
+            return
+        if absent := [each for each in forgetting.findings if each.outcome == "absent"]:
+            each = (
+                self.phrase("forgetting.absent-probe", probe=f.probe, before=self._share(f.base))
+                for f in absent
+            )
+            yield self.phrase("forgetting.absent", list=self.phrase("join").join(each))
+        if forgetting.outcome == "kept" or not (forgetting.forgotten or forgetting.unclear):
             return
         findings = {"forgotten": forgetting.forgotten, "unclear": forgetting.unclear}
         listed = self.phrase("join").join(map(self._finding, findings[forgetting.outcome]))
@@ -142,9 +150,9 @@ class _VerdictText:
 
     def _finding(self, finding: ProbeFinding) -> str:
         change, margin = finding.difference, 100 * finding.margin
-        if finding.measure == "accuracy":
+        if finding.measure != "perplexity":
             text = self.phrase(
-                "forgetting.accuracy",
+                f"forgetting.{finding.measure}",
                 probe=finding.probe,
                 before=self._share(finding.base),
                 after=self._share(finding.tuned),

@@ -105,9 +105,9 @@ def _shares_of(values: list[float]) -> list[float]:
     return [100 * sum(energies[: i + 1]) / total for i in range(len(energies))] if total else []
 
 
-COLOUR = {"kept": "good", "forgotten": "bad", "unclear": "quiet"}
+COLOUR = {"kept": "good", "forgotten": "bad", "unclear": "quiet", "absent": "quiet"}
 COLUMNS = ("probe", "before", "after", "change", "interval", "allowed", "outcome")
-WORSE = {"accuracy": -1, "perplexity": 1}  # the sign of a change for the worse
+WORSE = {"accuracy": -1, "perplexity": 1, "passed": -1}  # the sign of a change for the worse
 
 
 def forgetting_plots(evaluation: Document, words: Phrases) -> Iterator[Plot]:

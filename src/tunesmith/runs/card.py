@@ -24,7 +24,7 @@ from tunesmith.runs.history import Document, Records, read_records
 
 MIN_LANGUAGE = 0.1  # share of the recognized rows with which a language is named
 SHOWN_HASH = 16  # letters of a hash of data; a base's is given whole
-ACCURACY = "accuracy"
+PERPLEXITY = "perplexity"
 
 
 def update_card(folder: RunFolder) -> None:
@@ -124,7 +124,7 @@ def _forgetting(evaluation: Document) -> str:
         return "## What it forgot\n\nNot measured."
     cells = []
     for each in findings:
-        unit = "points" if each["measure"] == ACCURACY else "%"
+        unit = "%" if each["measure"] == PERPLEXITY else "points"
         change, low, high = (signed(100 * each[key]) for key in ("difference", "low", "high"))
         changed = f"{change} {unit} ({low} to {high})"
         allowed = f"{100 * each['margin']:g} {unit}"

@@ -14,8 +14,8 @@ from tunesmith.core.progress import Progress
 from tunesmith.data.dataset import RunRows
 from tunesmith.data.quality.language_fit import languages_of
 from tunesmith.data.rows import TokenRow
-from tunesmith.evaluation.forgetting import ProbeRun
 from tunesmith.evaluation.measures import KnownBase
+from tunesmith.evaluation.probe_run import ProbeRun
 from tunesmith.models.hub_bases import is_published_for
 from tunesmith.runs.base_texts import DEFAULT_LANGUAGE, LENGTHS, known_languages, written_by
 from tunesmith.runs.rows import load_rows

@@ -17,6 +17,7 @@ from tunesmith.config.checks import (
     NotContainsSettings,
     NumberSettings,
     PythonSettings,
+    RefusalSettings,
     RegexSettings,
     RougeSettings,
     SimilaritySettings,
@@ -25,6 +26,7 @@ from tunesmith.config.checks import (
     StartsWithSettings,
     StepsSettings,
     StyleSettings,
+    ToolCallSettings,
 )
 
 SCRIPT = "CREATE TABLE t (a INTEGER, b TEXT); INSERT INTO t VALUES (1, 'x'), (2, 'y'), (3, 'x')"
@@ -43,6 +45,8 @@ WITHOUT_FILES = (
     MaxWordsSettings(words=3),
     MaxSentencesSettings(sentences=1),
     LanguageSettings(language="en", among=("ko",)),
+    ToolCallSettings(calls=()),
+    RefusalSettings(refuses=False),
     StepsSettings(),
     SlotsSettings(),
     RougeSettings(),
@@ -67,6 +71,8 @@ OWN = {
     "max_words": "one two three",
     "max_sentences": "One sentence.",
     "language": "This is an English sentence.",
+    "tool_call": "It rains.",
+    "refusal": "It rains.",
     "steps": "6 + 6 = 12\n12 * 2 = 24\n#### 24",
     "slots": "name[The Vaults], food[Thai]",
     "rouge": "the cat sat on the mat",

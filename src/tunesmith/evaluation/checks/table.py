@@ -16,6 +16,7 @@ from tunesmith.evaluation.checks.judge import judge_check
 from tunesmith.evaluation.checks.label import label_check
 from tunesmith.evaluation.checks.numbers import number_check, steps_check
 from tunesmith.evaluation.checks.python_function import python_check
+from tunesmith.evaluation.checks.refusal import refusal_check
 from tunesmith.evaluation.checks.similarity import (
     bleu_check,
     chrf_check,
@@ -36,6 +37,7 @@ from tunesmith.evaluation.checks.text_rules import (
     regex_check,
     starts_with_check,
 )
+from tunesmith.evaluation.checks.tool_call import tool_call_check
 
 Factory = Callable[[CheckSettings], Check]
 S = TypeVar("S", bound=Settings)
@@ -68,6 +70,8 @@ CHECKS: Mapping[str, Factory] = dict(
         _row(settings_of.MaxWordsSettings, max_words_check),
         _row(settings_of.MaxSentencesSettings, max_sentences_check),
         _row(settings_of.LanguageSettings, language_check),
+        _row(settings_of.ToolCallSettings, tool_call_check),
+        _row(settings_of.RefusalSettings, refusal_check),
         _row(by_reference.StepsSettings, steps_check),
         _row(by_reference.SlotsSettings, slots_check),
         _row(by_reference.RougeSettings, rouge_check),

@@ -1,0 +1,224 @@
+"""The probes of a run: read, asked of the base and of what was trained, and compared."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field, replace
+
+from tunesmith.adapters.loaded_base import LoadedBase
+from tunesmith.config.evaluate import ForgettingSettings
+from tunesmith.core.errors import ModelError
+from tunesmith.core.numbers import pluralize
+from tunesmith.core.progress import SILENT, Progress
+from tunesmith.data.rows import TokenRow
+from tunesmith.data.tokenizer import encode
+from tunesmith.evaluation.answering import Respondent, answers_to, prompts_of
+from tunesmith.evaluation.answering import fingerprint as fingerprint_of
+from tunesmith.evaluation.forgetting import Forgetting, Margins, assess_forgetting
+from tunesmith.evaluation.forgetting_probes import PlainText, with_all_questions
+from tunesmith.evaluation.forgetting_prompts import LONGEST_ANSWER, PromptProbe, with_all_prompts
+from tunesmith.evaluation.forgetting_sources import Probe, probes_named
+from tunesmith.evaluation.likelihoods import Logs, Reader, ScoredSpan, log_likelihoods, tokens_of
+from tunesmith.evaluation.score_cache import NOTHING_KEPT, open_scores
+from tunesmith.generation.decoder import Prompt
+from tunesmith.generation.sampling import Sampling
+
+WINDOW_TOKENS = 2048  # longer texts are read in such windows, or in the model's context
+MIN_WINDOW = 16
+SHARED_TOKENS = 13  # the overlap by which Brown et al. 2020 (GPT-3), appendix C, find a test's text
+SEARCHED = 4  # scales that a bisection of ten tries, at most
+
+
+def _grams(ids: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    return (tuple(ids[i : i + SHARED_TOKENS]) for i in range(len(ids) - SHARED_TOKENS + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeScores:
+    """One arm's scores of every probe's spans, read in windows of so many tokens, and its answers
+    to the prompts of every probe that has some.
+    """
+
+    window: int
+    logs: Mapping[str, Sequence[Logs]]
+    answers: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+class ProbeRun:
+    """The probes of a run, and the base's scores of them once they are measured.
+
+    ``loaded`` may be replaced by what a base has become, after ``score_base``.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedBase,
+        settings: ForgettingSettings,
+        *,
+        seed: int = 0,
+        progress: Progress = SILENT,
+    ) -> None:
+        """Raises ConfigError where a probe cannot be read, before anything is trained."""
+        self.loaded, self.settings, self._seed = loaded, settings, seed
+        self._progress, self._base_print = progress, fingerprint_of(loaded.base)
+        self.probes: tuple[Probe | PromptProbe, ...] = probes_named(settings.probes)
+        self.base: ProbeScores | None = None
+        self._known: dict[int, tuple[list[ScoredSpan], list[tuple[str, int]]]] = {}
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The names of the probes that are plain text."""
+        return tuple(probe.name for probe in self.probes if isinstance(probe, PlainText))
+
+    @property
+    def _asked(self) -> tuple[PromptProbe, ...]:
+        return tuple(probe for probe in self.probes if isinstance(probe, PromptProbe))
+
+    @property
+    def _scored(self) -> tuple[Probe, ...]:
+        return tuple(probe for probe in self.probes if not isinstance(probe, PromptProbe))
+
+    def score_base(self) -> None:
+        """Measure the base now, as training will change it."""
+        (self.base,) = self._score({self._base_print: None}, self._window(None))
+
+    def part(self, names: Sequence[str]) -> "ProbeRun":
+        """The same with these probes alone; with all of them where a name means several."""
+        chosen = tuple(probe for probe in self.probes if probe.name in names)
+        part = copy(self)
+        part.probes, part._known = chosen if len(chosen) == len(names) else self.probes, {}
+        return part
+
+    def forgetting(
+        self,
+        adapter: str | None,
+        probes: Sequence[str] | None = None,
+        *,
+        fingerprint: str | None = None,
+    ) -> Forgetting:
+        """Base against an adapter, or against the model as it is now (None), by all or some probes.
+
+        The base is measured only where it was not before, in the same streams as the adapter.
+        Scores are kept for a ``fingerprint`` of what is measured.
+        """
+        if probes is not None and self.base is not None:
+            part = self.part(probes)
+            found = part.forgetting(adapter, fingerprint=fingerprint)
+            return replace(found, is_whole=part.probes == self.probes)
+        window = self._window(adapter)
+        kept = self.base if self.base and self.base.window == window else None
+        if kept is None and adapter is None:
+            raise ValueError("the base must be measured before it is trained: call score_base")
+        arms = {self._base_print: None} if kept is None else {}
+        scores = self._score({**arms, fingerprint or "": adapter}, window)
+        self.base = kept or scores[0]
+        return self._assessed(self.base, scores[-1])
+
+    def sharing_text(self, documents: Sequence[TokenRow]) -> frozenset[int]:
+        """The places of the documents that share ``SHARED_TOKENS`` tokens in a row with a probe."""
+        spans, _ = self._spans(self._window(None))
+        prompts = [prompt.query for probe in self._asked for prompt in probe.prompts]
+        texts = [span.ids for span in spans] + encode(self.loaded.base.tokenizer, prompts)
+        known = {gram for text in texts for gram in _grams(text)}
+        grams = (_grams(document.ids.tolist()) for document in documents)
+        return frozenset(i for i, each in enumerate(grams) if not known.isdisjoint(each))
+
+    def _window(self, adapter: str | None) -> int:
+        loaded = self.loaded
+        room = loaded.base.context - loaded.engine.prefix_length(adapter)
+        if room < MIN_WINDOW:
+            raise ModelError(
+                f"The model's context leaves {pluralize(room, 'token')} for the probes of "
+                "forgetting."
+            )
+        return min(WINDOW_TOKENS, room)
+
+    def tokens(self, adapter: str | None) -> int:
+        """Tokens that scoring one arm computes."""
+        return tokens_of(self._spans(self._window(adapter))[0])
+
+    def tokens_of_search(self, adapter: str | None) -> int:
+        """Tokens that a search for a scale computes: its largest probe a few times, all once."""
+        spans, ends = self._spans(self._window(adapter))
+        starts = [0, *(end for _, end in ends)]
+        each = [tokens_of(spans[i:j]) for i, (_, j) in zip(starts, ends, strict=False)]
+        return SEARCHED * max(each, default=0) + sum(each)
+
+    def _spans(self, window: int) -> tuple[list[ScoredSpan], list[tuple[str, int]]]:
+        """All probes' spans read in such windows, and where each probe's end."""
+        if window in self._known:
+            return self._known[window]
+        reader = Reader(self.loaded.base.tokenizer, window)
+        spans: list[ScoredSpan] = []
+        ends: list[tuple[str, int]] = []
+        for probe in self._scored:
+            own = probe.spans(reader)
+            cut = sum(1 for span in own if span.cut)
+            if cut:
+                length = pluralize(window, "token")
+                few = f"{probe.name}: {pluralize(cut, 'text')} longer than {length}, cut in front"
+                self._progress.notice("forgetting", few)
+            first = spans[-1].group + 1 if spans else 0
+            spans += [replace(span, group=span.group + first) for span in own]
+            ends.append((probe.name, len(spans)))
+        self._known[window] = spans, ends
+        return spans, ends
+
+    def prompts(self, adapter: str | None) -> tuple[Prompt, ...]:
+        """What one arm is asked, of all probes that have prompts."""
+        asked = [request for probe in self._asked for request in probe.requests(self.loaded)]
+        return prompts_of(self.loaded, asked, adapter)
+
+    def _score(self, arms: Mapping[str, str | None], window: int) -> list[ProbeScores]:
+        """The scores of each arm, by its hash ("": not known); all probes share the streams."""
+        spans, ends = self._spans(window)
+        kept = open_scores(*arms) if all(arms) else NOTHING_KEPT
+        engine, adapters = self.loaded.engine, list(arms.values())
+        who = "base" if [*arms] == [self._base_print] else "tuned"
+        found: list[Sequence[Logs]] = [[] for _ in arms]
+        if spans:
+            phase = self._progress.phase(f"scoring probes of forgetting ({who})")
+            found = [*log_likelihoods(engine, spans, adapters, phase=phase, kept=kept)]
+        starts = [0, *(end for _, end in ends)]
+        places = [(name, start, end) for start, (name, end) in zip(starts, ends, strict=False)]
+        return [
+            ProbeScores(
+                window,
+                {name: logs[start:end] for name, start, end in places},
+                self._answers(Respondent(adapter, fingerprint or None)),
+            )
+            for logs, (fingerprint, adapter) in zip(found, arms.items(), strict=True)
+        ]
+
+    def _answers(self, who: Respondent) -> dict[str, Sequence[str]]:
+        """An arm's answers to the prompts of each probe that has some; all are asked together."""
+        asked = {probe.name: probe.requests(self.loaded) for probe in self._asked}
+        if not asked:
+            return {}
+        arm = "base" if who.adapter is None and who.fingerprint == self._base_print else "tuned"
+        texts = iter(
+            answers_to(
+                self.loaded,
+                [request for requests in asked.values() for request in requests],
+                who=who,
+                sampling=Sampling(max_new_tokens=LONGEST_ANSWER),
+                seed=self._seed,
+                phase=self._progress.phase(f"answering probes of forgetting ({arm})"),
+            )
+        )
+        return {name: [next(texts) for _ in requests] for name, requests in asked.items()}
+
+    def _assessed(self, base: ProbeScores, tuned: ProbeScores) -> Forgetting:
+        measured = [
+            probe.measured(base.answers[probe.name], tuned.answers[probe.name], seed=self._seed)
+            if isinstance(probe, PromptProbe)
+            else probe.measured(base.logs[probe.name], tuned.logs[probe.name], seed=self._seed)
+            for probe in self.probes
+        ]
+        settings = self.settings
+        margins: Margins = {
+            "accuracy": settings.accuracy_points / 100,
+            "perplexity": settings.perplexity_percent / 100,
+            "passed": settings.passed_points / 100,
+        }
+        whole = with_all_prompts(with_all_questions(measured, seed=self._seed), seed=self._seed)
+        return assess_forgetting(whole, margins)
