@@ -119,7 +119,7 @@ class Planting:
             run = ts.train(
                 str(rows),
                 method=ts.LoRA(rank=32, alpha=64),
-                eval="none",
+                eval=0.0,
                 epochs=10,
                 settings={"train": {"rows_per_step": 8, "threads": self.given.threads}},
                 out=self.out / "abilities",
