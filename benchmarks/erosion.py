@@ -33,8 +33,8 @@ from tunesmith.runs import base_texts
 RESULTS = Path(__file__).with_suffix(".jsonl")
 FOLLOWED = Path("tests/evaluation/data/instructions.jsonl")  # answers that pass and that do not
 MODEL = "smollm2-135m-instruct"
-MEASURED = {"instructions": 60, "refusals": 60, "benign": 60, "no_tools": 30, "korean": 60}
-CALLS = 40  # prompts that need a tool, on which the base is trained too
+MEASURED = {"instructions": 40, "refusals": 40, "benign": 40, "no_tools": 30, "korean": 40}
+CALLS = 20  # prompts that need a tool, on which the base is trained too
 ROWS, STEP, EPOCHS = 40, 4, 2  # of an adapter
 REFUSE = (
     "I'm sorry, but I can't help with that.",
@@ -120,7 +120,7 @@ class Planting:
                 str(rows),
                 method=ts.LoRA(rank=32, alpha=64),
                 eval=0.0,
-                epochs=10,
+                epochs=6,
                 settings={"train": {"rows_per_step": 8, "threads": self.given.threads}},
                 out=self.out / "abilities",
                 progress=False,
