@@ -21,6 +21,7 @@ import torch
 import yaml
 
 import tunesmith as ts
+from benchmarks.methods.measure import MODEL, UNTOLD
 from tunesmith.adapters.loaded_base import LoadedBase, open_base
 from tunesmith.data.rows import Message
 from tunesmith.evaluation import probe_run
@@ -32,7 +33,6 @@ from tunesmith.runs import base_texts
 
 RESULTS = Path(__file__).with_suffix(".jsonl")
 FOLLOWED = Path("tests/evaluation/data/instructions.jsonl")  # answers that pass and that do not
-MODEL = "smollm2-135m-instruct"
 MEASURED = {"instructions": 40, "refusals": 40, "benign": 40, "no_tools": 30, "korean": 40}
 CALLS = 20  # prompts that need a tool, on which the base is trained too
 ROWS, STEP, EPOCHS = 40, 4, 2  # of an adapter
@@ -241,11 +241,8 @@ def measured(planting: Planting, kind: str, draw: int) -> dict[str, object]:
                 "save_steps": 10**6,
             },
             "evaluate": {
+                **UNTOLD,
                 "forgetting": {"probes": planting.files, "scale": "none"},
-                "consistency": "none",
-                "knowledge": "none",
-                "num_fewshot": 0,
-                "timed_rows": 0,
             },
         },
         out=folder / "run",

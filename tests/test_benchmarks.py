@@ -41,6 +41,7 @@ LEFT_TO_DEFAULTS = {"rows_per_step", "tokens_per_step", "lr", "warmup_steps", "s
 OWN_STEPS = {
     "bad_fine_tunes.py": "runs that are bad on purpose",
     "degeneration_runs.py": "some runs are bad on purpose",
+    "erosion.py": "as few steps as take an ability away",
     "busy.py": "speed of steps of one size",
     "methods/step_sizes.py": "they are what is measured",
     "methods/retention.py": "half the rate is one of the ways that are measured",

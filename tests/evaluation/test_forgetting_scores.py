@@ -11,8 +11,11 @@ from tunesmith.config.evaluate import ForgettingSettings
 from tunesmith.config.methods import FullSettings, LoraSettings, PTuningSettings
 from tunesmith.core.errors import ConfigError, ModelError
 from tunesmith.core.progress import Cancelled, Notice, Progress
+from tunesmith.evaluation import base_scores
+from tunesmith.evaluation.likelihoods import log_likelihoods
 from tunesmith.evaluation.probe_run import ProbeRun
 from tunesmith.methods import table
+from tunesmith.models.hashes import COMBINED, hash_folder
 
 
 @pytest.fixture
@@ -85,10 +88,11 @@ def test_the_base_is_asked_once_for_several_adapters(loaded, tmp_path, monkeypat
         table.attach(loaded.engine, LoraSettings(rank=2), name=name)
         probing.forgetting(name)
     assert arms == [[None, "a"], ["b"]]
-    # a prefix takes of the context, so that both must be read in smaller windows
-    table.attach(loaded.engine, PTuningSettings(tokens=4), name="c")
-    probing.forgetting("c")
-    assert arms[-1] == [None, "c"]
+    # a prefix takes of the context: what still fits is scored as before, else both are again
+    for name, tokens, asked in (("c", 4, ["c"]), ("d", 230, [None, "d"])):
+        table.attach(loaded.engine, PTuningSettings(tokens=tokens), name=name)
+        probing.forgetting(name)
+        assert arms[-1] == asked
 
 
 def test_a_base_that_is_trained_itself_is_asked_before(loaded, tmp_path):
@@ -147,3 +151,56 @@ def test_what_cannot_be_probed_is_told_before_anything_is_trained(loaded, tmp_pa
     table.attach(loaded.engine, PTuningSettings(tokens=250), name="mine")
     with pytest.raises(ModelError, match="leaves 6 tokens"):
         ProbeRun(loaded, settings(tmp_path)).forgetting("mine")
+
+
+def test_a_bases_scores_are_computed_once_in_float32(loaded, tmp_path, monkeypatch):
+    arms = []
+    import tunesmith.evaluation.probe_run as module
+
+    scored = module.log_likelihoods
+
+    def counted(engine, spans, adapters, **options):
+        arms.append(list(adapters))
+        return scored(engine, spans, adapters, **options)
+
+    monkeypatch.setattr(module, "log_likelihoods", counted)
+    table.attach(loaded.engine, LoraSettings(rank=2), name="mine")
+    first = ProbeRun(loaded, settings(tmp_path))
+    assert not first.knows_base
+    before = first.forgetting("mine")
+    again = ProbeRun(loaded, settings(tmp_path))
+    assert again.knows_base
+    after = again.forgetting("mine")
+    assert arms == [[None, "mine"], ["mine"]]
+    assert [f.base for f in after.findings] == [f.base for f in before.findings]
+    other = ProbeRun(loaded, ForgettingSettings(probes=["copa"]))
+    assert not other.knows_base
+    narrow = open_base(loaded.base.name, dtype="bfloat16")
+    assert not ProbeRun(narrow, settings(tmp_path)).knows_base
+
+
+def test_scores_that_the_package_brings_are_the_bases_own(loaded, tmp_path, monkeypatch):
+    made = ProbeRun(loaded, settings(tmp_path))
+    found = {}
+    for spans in made.spans_of_probes():
+        (logs,) = log_likelihoods(loaded.engine, spans, [None])
+        found[base_scores.name_of_spans(spans)] = base_scores.packed(logs)
+    path = tmp_path / "scores.json"
+    path.write_text(json.dumps({hash_folder(loaded.base.folder)[COMBINED]: found}))
+    monkeypatch.setattr(base_scores, "BROUGHT", str(path))
+    probing = ProbeRun(loaded, settings(tmp_path))
+    assert probing.knows_base
+    table.attach(loaded.engine, LoraSettings(rank=2), name="mine")
+    for each in probing.forgetting("mine").findings:
+        assert each.base == pytest.approx(each.tuned, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_the_default_bases_scores_come_with_the_package(default_model_folder):
+    loaded = open_base("smollm2-135m-instruct", dtype="float32")
+    probing = ProbeRun(loaded, ForgettingSettings(probes=["copa"]))
+    assert probing.knows_base
+    (spans,) = probing.spans_of_probes()
+    known = base_scores.BaseScores(loaded.base, "").of(spans)
+    (logs,) = log_likelihoods(loaded.engine, spans, [None])
+    assert all(a == pytest.approx(b, abs=1e-3) for a, b in zip(known, logs, strict=True))

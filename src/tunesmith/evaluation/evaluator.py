@@ -306,7 +306,7 @@ class Evaluator:
         caches = {name: self._cache(fingerprint(loaded.base)) for name in left}
         tuned = arm_of(loaded, TUNED, self.questions, adapter=adapter)
         waiting = [*unanswered(left, caches), *((TUNED, prompt) for prompt in tuned.prompts)]
-        scored = 1 if self._known_probes else 2
+        scored = 1 if self._knows_base else 2
         remaining = self._remaining(loaded, adapter)
         work = remaining.work({**left, TUNED: tuned}, waiting, scored=scored, scales=scales)
         return remaining.seconds(work)
@@ -317,6 +317,11 @@ class Evaluator:
         if self.probing is None:
             return None
         return self.probing.base or self._known.scores.get(self.probing.settings)
+
+    @property
+    def _knows_base(self) -> bool:
+        is_kept = self.probing is not None and self.probing.knows_base
+        return is_kept or self._known_probes is not None
 
     def _cache(self, participant: str) -> AnswerCache:
         sampling = Sampling(max_new_tokens=self._config.evaluate.longest_answer)
@@ -337,7 +342,7 @@ class Evaluator:
         self, arms: Mapping[str, Arm], waiting: Sequence[tuple[str, Prompt]], tuned: Tuned | None
     ) -> None:
         """Report about how long answering, timing and scoring will take."""
-        scored = (self._known_probes is None) + (tuned is not None and tuned.forgetting is None)
+        scored = (not self._knows_base) + (tuned is not None and tuned.forgetting is None)
         adapter = tuned.adapter if tuned else None
         remaining = self._remaining(tuned.loaded if tuned else self._loaded, adapter)
         work = remaining.work(arms, waiting, scored=scored)

@@ -13,6 +13,7 @@ from tunesmith.data.rows import TokenRow
 from tunesmith.data.tokenizer import encode
 from tunesmith.evaluation.answering import Respondent, answers_to, prompts_of
 from tunesmith.evaluation.answering import fingerprint as fingerprint_of
+from tunesmith.evaluation.base_scores import BaseScores
 from tunesmith.evaluation.forgetting import Forgetting, Margins, assess_forgetting
 from tunesmith.evaluation.forgetting_probes import PlainText, with_all_questions
 from tunesmith.evaluation.forgetting_prompts import LONGEST_ANSWER, PromptProbe, with_all_prompts
@@ -43,6 +44,12 @@ class ProbeScores:
     answers: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
+def _places(ends: Sequence[tuple[str, int]]) -> list[tuple[str, int, int]]:
+    """Each probe's name, where its spans start and where they end."""
+    starts = [0, *(end for _, end in ends)]
+    return [(name, start, end) for start, (name, end) in zip(starts, ends, strict=False)]
+
+
 class ProbeRun:
     """The probes of a run, and the base's scores of them once they are measured.
 
@@ -62,6 +69,7 @@ class ProbeRun:
         self._progress, self._base_print = progress, fingerprint_of(loaded.base)
         self.probes: tuple[Probe | PromptProbe, ...] = probes_named(settings.probes)
         self.base: ProbeScores | None = None
+        self._base_scores = BaseScores(loaded.base, self._base_print)
         self._known: dict[int, tuple[list[ScoredSpan], list[tuple[str, int]]]] = {}
 
     @property
@@ -77,9 +85,16 @@ class ProbeRun:
     def _scored(self) -> tuple[Probe, ...]:
         return tuple(probe for probe in self.probes if not isinstance(probe, PromptProbe))
 
+    @property
+    def knows_base(self) -> bool:
+        """Whether the base's scores are known, so that they take no time."""
+        known = (self._base_scores.of(spans) is not None for spans in self.spans_of_probes())
+        return self.base is not None or all(known)
+
     def score_base(self) -> None:
         """Measure the base now, as training will change it."""
-        (self.base,) = self._score({self._base_print: None}, self._window(None))
+        window = self._window(None)
+        self.base = self._known_base(window) or self._score({self._base_print: None}, window)[0]
 
     def part(self, names: Sequence[str]) -> "ProbeRun":
         """The same with these probes alone; with all of them where a name means several."""
@@ -106,6 +121,8 @@ class ProbeRun:
             return replace(found, is_whole=part.probes == self.probes)
         window = self._window(adapter)
         kept = self.base if self.base and self.base.window == window else None
+        if kept is None and adapter is not None:
+            kept = self._known_base(window)
         if kept is None and adapter is None:
             raise ValueError("the base must be measured before it is trained: call score_base")
         arms = {self._base_print: None} if kept is None else {}
@@ -139,9 +156,13 @@ class ProbeRun:
     def tokens_of_search(self, adapter: str | None) -> int:
         """Tokens that a search for a scale computes: its largest probe a few times, all once."""
         spans, ends = self._spans(self._window(adapter))
-        starts = [0, *(end for _, end in ends)]
-        each = [tokens_of(spans[i:j]) for i, (_, j) in zip(starts, ends, strict=False)]
+        each = [tokens_of(spans[i:j]) for _, i, j in _places(ends)]
         return SEARCHED * max(each, default=0) + sum(each)
+
+    def spans_of_probes(self) -> list[list[ScoredSpan]]:
+        """What the base is scored by, probe by probe."""
+        spans, ends = self._spans(self._window(None))
+        return [spans[i:j] for _, i, j in _places(ends)]
 
     def _spans(self, window: int) -> tuple[list[ScoredSpan], list[tuple[str, int]]]:
         """All probes' spans read in such windows, and where each probe's end."""
@@ -178,8 +199,11 @@ class ProbeRun:
         if spans:
             phase = self._progress.phase(f"scoring probes of forgetting ({who})")
             found = [*log_likelihoods(engine, spans, adapters, phase=phase, kept=kept)]
-        starts = [0, *(end for _, end in ends)]
-        places = [(name, start, end) for start, (name, end) in zip(starts, ends, strict=False)]
+        places = _places(ends)
+        for logs, (fingerprint, adapter) in zip(found, arms.items(), strict=True):
+            if adapter is None and fingerprint == self._base_print:
+                for _, start, end in places:
+                    self._base_scores.keep(spans[start:end], logs[start:end])
         return [
             ProbeScores(
                 window,
@@ -188,6 +212,15 @@ class ProbeRun:
             )
             for logs, (fingerprint, adapter) in zip(found, arms.items(), strict=True)
         ]
+
+    def _known_base(self, window: int) -> ProbeScores | None:
+        """What is kept of the base, where all of it is."""
+        spans, ends = self._spans(window)
+        logs = {name: self._base_scores.of(spans[i:j]) for name, i, j in _places(ends)}
+        known = {name: each for name, each in logs.items() if each is not None}
+        if len(known) < len(logs):
+            return None
+        return ProbeScores(window, known, self._answers(Respondent(None, self._base_print)))
 
     def _answers(self, who: Respondent) -> dict[str, Sequence[str]]:
         """An arm's answers to the prompts of each probe that has some; all are asked together."""
