@@ -1,9 +1,11 @@
 """Kept and forgotten need the whole interval on one side of the margin; else it cannot be told."""
 
+from dataclasses import replace
+
 import pytest
 
 from tunesmith.evaluation.forgetting import assess_forgetting
-from tunesmith.evaluation.forgetting_probes import ProbeMeasure
+from tunesmith.evaluation.forgetting_probes import ProbeAnswers, ProbeMeasure, compare_answers
 from tunesmith.evaluation.intervals import Interval
 
 MARGINS = {"accuracy": 0.05, "perplexity": 0.1}
@@ -100,3 +102,12 @@ def test_the_document_has_the_documented_keys_and_the_details():
         "rows_needed": 1234,
         "k": 1,
     }
+
+
+def test_a_probe_that_may_be_looked_at_twice_has_half_of_the_error_at_each():
+    arms = ProbeAnswers((1,) * 90 + (0,) * 10, (1,) * 100), ProbeAnswers((1,) * 100, (1,) * 100)
+    once = compare_answers("mine", *arms, seed=0)
+    twice = replace(once, looks=2)
+    found = [assess_forgetting([each], MARGINS).findings[0].difference for each in (once, twice)]
+    assert found[1] == once.difference(0.975)
+    assert found[1].low < found[0].low

@@ -204,3 +204,37 @@ def test_the_default_bases_scores_come_with_the_package(default_model_folder):
     known = base_scores.BaseScores(loaded.base, "").of(spans)
     (logs,) = log_likelihoods(loaded.engine, spans, [None])
     assert all(a == pytest.approx(b, abs=1e-3) for a, b in zip(known, logs, strict=True))
+
+
+def test_more_is_asked_only_where_the_first_look_leaves_it_unclear(loaded, tmp_path, monkeypatch):
+    monkeypatch.setattr("tunesmith.evaluation.forgetting_probes.FIRST", 20)
+    monkeypatch.setattr("tunesmith.evaluation.forgetting_probes.ENOUGH_MORE", 10)
+    table.attach(loaded.engine, LoraSettings(rank=2), name="mine")
+    path = settings(tmp_path).probes[1]  # 30 questions
+    clear = ProbeRun(loaded, ForgettingSettings(probes=[path], accuracy_points=30))
+    (finding,) = clear.forgetting("mine").findings
+    assert (finding.outcome, finding.difference.n) == ("kept", 20)
+    narrow = ProbeRun(loaded, ForgettingSettings(probes=[path], accuracy_points=1))
+    (finding,) = narrow.forgetting("mine").findings
+    assert (finding.outcome, finding.difference.n) == ("unclear", 30)
+    assert narrow.tokens_of_second_look("mine") > 0
+    assert clear.tokens("mine") == narrow.tokens("mine")
+    # both looks together are what asking all at once finds
+    monkeypatch.setattr("tunesmith.evaluation.forgetting_probes.FIRST", 100)
+    whole = ProbeRun(loaded, ForgettingSettings(probes=[path], accuracy_points=1))
+    (at_once,) = whole.forgetting("mine").findings
+    assert (at_once.base, at_once.tuned) == (finding.base, finding.tuned)
+
+
+def test_a_base_that_is_trained_is_asked_all_before(loaded, tmp_path, monkeypatch):
+    monkeypatch.setattr("tunesmith.evaluation.forgetting_probes.FIRST", 20)
+    monkeypatch.setattr("tunesmith.evaluation.forgetting_probes.ENOUGH_MORE", 10)
+    adapter = table.attach(loaded.engine, FullSettings(), name="default")
+    path = settings(tmp_path).probes[1]
+    probing = ProbeRun(loaded, ForgettingSettings(probes=[path], accuracy_points=1))
+    probing.score_base()
+    before = probing.forgetting(None).findings[0].base
+    ruin(adapter.parameters.values(), by=1.0)
+    adapter.refresh()
+    (finding,) = probing.forgetting(None).findings
+    assert (finding.base, finding.difference.n) == (before, 30)

@@ -130,8 +130,9 @@ class EvaluationWork:
 
     ``scored``: tokens of probes, and ``probes`` the answers to their prompts. ``row_tokens``: of
     rows whose losses are measured. ``singles``: requests one at a time, and their tokens.
-    ``answers`` are those of the arms, ``facts`` those about facts. ``scaling`` is the search for
-    the adapter's scale, which comes only where it is needed: tokens of probes, and answers.
+    ``answers`` are those of the arms, ``facts`` those about facts. ``scaling`` is a second look
+    of probes and the search for the adapter's scale, which come only where they are needed: tokens
+    of probes, and answers.
     """
 
     answers: Sequence[AnswersToCome] = ()

@@ -80,6 +80,11 @@ class Forgetting:
         return tuple(finding for finding in found if not finding.part) or tuple(found)
 
     @property
+    def needs_more(self) -> bool:
+        """Whether more questions could tell what these leave open."""
+        return any(each.measure == "accuracy" for each in self.unclear)
+
+    @property
     def unclear(self) -> tuple[ProbeFinding, ...]:
         """What is unclear, without the parts of others."""
         return tuple(f for f in self.findings if f.outcome == "unclear" and not f.part)
@@ -91,16 +96,25 @@ def assess_forgetting(
     """Every probe against its margin.
 
     That all are kept needs every probe's interval within its margin, and no correction; that any
-    is forgotten is one of several chances to be wrong, which Holm's procedure holds together.
+    is forgotten is one of several chances to be wrong, which Holm's procedure holds together: those
+    of the probes that are no part of another, and those of parts. Only one side of an interval can
+    be wrong here, so that two are tested at its own level. A probe that may be looked at again has
+    half of the error at each look.
     """
 
     def beyond_of(each: ProbeMeasure) -> Callable[[float], int]:
-        return lambda strict: int(_harm(each, strict)[0] > margins[each.measure])
+        margin = margins[each.measure]
+        return lambda strict: int(_harm(each, max(strict, level))[0] > margin)
 
-    names = {
-        str(number): beyond_of(each) for number, each in enumerate(measured) if not each.is_absent
-    }
-    beyond = holm(names, level=level)
+    families = [
+        {
+            str(number): beyond_of(each)
+            for number, each in enumerate(measured)
+            if not each.is_absent and each.part == is_part
+        }
+        for is_part in (False, True)
+    ]
+    beyond = {name for names in families for name in holm(names, level=1 - 2 * (1 - level))}
     return Forgetting(
         tuple(
             _finding(each, margins[each.measure], level=level, forgotten=str(number) in beyond)
@@ -112,7 +126,7 @@ def assess_forgetting(
 
 def _harm(each: ProbeMeasure, level: float) -> tuple[float, float]:
     """Limits of the change for the worse."""
-    found, sign = each.difference(level), WORSE[each.measure]
+    found, sign = each.difference(each.level(level)), WORSE[each.measure]
     low, high = sorted((sign * found.low, sign * found.high))
     return low, high
 
@@ -122,13 +136,13 @@ def _finding(each: ProbeMeasure, margin: float, *, level: float, forgotten: bool
     outcome: ProbeOutcome = "forgotten" if forgotten else "kept" if kept else "unclear"
     if each.is_absent:
         outcome = "absent"
-    limit, error = WORSE[each.measure] * margin, (1 - level) / 2
+    limit, error = WORSE[each.measure] * margin, (1 - each.level(level)) / 2
     return ProbeFinding(
         probe=each.probe,
         measure=each.measure,
         base=each.base,
         tuned=each.tuned,
-        difference=each.difference(level),
+        difference=each.difference(each.level(level)),
         margin=margin,
         outcome=outcome,
         rows_needed=each.rows_needed(limit, error) if outcome == "unclear" else None,

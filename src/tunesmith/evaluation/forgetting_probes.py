@@ -20,6 +20,7 @@ from tunesmith.evaluation.likelihoods import Logs, Reader, ScoredSpan
 
 DELIMITER = " "  # between context and choice
 ALL = "all questions"
+FIRST, ENOUGH_MORE = 300, 100  # questions of a first look, and what is worth a second
 HARDLY = 0.25  # of prompts that a base passes: it hardly has the ability
 Measure = Literal["accuracy", "perplexity", "passed"]
 
@@ -43,7 +44,7 @@ class ProbeMeasure:
     of tuned over base less 1 (perplexity); ``rows_needed`` how many rows would separate it from a
     value, at an error on one side. ``answers`` and ``passed``: both arms', where there are
     questions or prompts. ``part``: another one measures all that this one does, so it alone need
-    not be kept.
+    not be kept. ``looks``: so often it may be decided on, with more rows each time.
     """
 
     probe: str
@@ -56,6 +57,11 @@ class ProbeMeasure:
     answers: tuple[ProbeAnswers, ProbeAnswers] | None = None
     passed: tuple[Sequence[bool], Sequence[bool]] | None = None
     part: bool = False
+    looks: int = 1
+
+    def level(self, level: float) -> float:
+        """Of an interval at one look, so that those of all looks together have this level."""
+        return 1 - (1 - level) / self.looks
 
     @property
     def is_absent(self) -> bool:
@@ -89,6 +95,13 @@ class MultipleChoice:
                 ]
             )
         )
+
+    def looks(self) -> "tuple[MultipleChoice, MultipleChoice | None]":
+        """What is asked first, and what more only where that leaves it unclear."""
+        if len(self.questions) < FIRST + ENOUGH_MORE:
+            return self, None
+        first, more = self.questions[:FIRST], self.questions[FIRST:]
+        return replace(self, questions=first), replace(self, questions=more)
 
     def answered(self, logs: Sequence[Logs]) -> ProbeAnswers:
         """An arm's answers, from the log-likelihoods of the spans; of equals the first counts."""
@@ -142,7 +155,8 @@ def with_all_questions(measured: Sequence[ProbeMeasure], *, seed: int) -> list[P
         return list(measured)
     base, tuned = (_joined([both[arm] for both in answers]) for arm in (0, 1))
     parts = [replace(each, part=each.answers is not None) for each in measured]
-    return [*parts, compare_answers(ALL, base, tuned, seed=seed)]
+    looks = max(each.looks for each in measured if each.answers is not None)
+    return [*parts, replace(compare_answers(ALL, base, tuned, seed=seed), looks=looks)]
 
 
 def _joined(answers: Sequence[ProbeAnswers]) -> ProbeAnswers:

@@ -15,7 +15,7 @@ from tunesmith.evaluation.answering import Respondent, answers_to, prompts_of
 from tunesmith.evaluation.answering import fingerprint as fingerprint_of
 from tunesmith.evaluation.base_scores import BaseScores
 from tunesmith.evaluation.forgetting import Forgetting, Margins, assess_forgetting
-from tunesmith.evaluation.forgetting_probes import PlainText, with_all_questions
+from tunesmith.evaluation.forgetting_probes import MultipleChoice, PlainText, with_all_questions
 from tunesmith.evaluation.forgetting_prompts import LONGEST_ANSWER, PromptProbe, with_all_prompts
 from tunesmith.evaluation.forgetting_sources import Probe, probes_named
 from tunesmith.evaluation.likelihoods import Logs, Reader, ScoredSpan, log_likelihoods, tokens_of
@@ -36,12 +36,28 @@ def _grams(ids: Sequence[int]) -> Iterator[tuple[int, ...]]:
 @dataclass(frozen=True, slots=True)
 class ProbeScores:
     """One arm's scores of every probe's spans, read in windows of so many tokens, and its answers
-    to the prompts of every probe that has some.
+    to the prompts of every probe that has some. ``more`` are those of a second look.
     """
 
     window: int
     logs: Mapping[str, Sequence[Logs]]
     answers: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    more: "ProbeScores | None" = None
+
+    def with_more(self) -> "ProbeScores":
+        """Those of both looks together."""
+        if self.more is None:
+            return self
+        logs = {name: [*own, *self.more.logs.get(name, ())] for name, own in self.logs.items()}
+        return replace(self, logs=logs)
+
+
+Probes = tuple[Probe | PromptProbe, ...]
+
+
+def _looks(probe: Probe | PromptProbe) -> tuple[Probe | PromptProbe, Probe | None]:
+    """What of a probe is asked first, and what more only where that leaves it unclear."""
+    return probe.looks() if isinstance(probe, MultipleChoice) else (probe, None)
 
 
 def _places(ends: Sequence[tuple[str, int]]) -> list[tuple[str, int, int]]:
@@ -67,7 +83,10 @@ class ProbeRun:
         """Raises ConfigError where a probe cannot be read, before anything is trained."""
         self.loaded, self.settings, self._seed = loaded, settings, seed
         self._progress, self._base_print = progress, fingerprint_of(loaded.base)
-        self.probes: tuple[Probe | PromptProbe, ...] = probes_named(settings.probes)
+        self._whole: tuple[Probe | PromptProbe, ...] = probes_named(settings.probes)
+        looks = [_looks(probe) for probe in self._whole]
+        self.probes = tuple(first for first, _ in looks)
+        self._later: tuple[Probe | PromptProbe, ...] = tuple(more for _, more in looks if more)
         self.base: ProbeScores | None = None
         self._base_scores = BaseScores(loaded.base, self._base_print)
         self._known: dict[int, tuple[list[ScoredSpan], list[tuple[str, int]]]] = {}
@@ -95,13 +114,32 @@ class ProbeRun:
         """Measure the base now, as training will change it."""
         window = self._window(None)
         self.base = self._known_base(window) or self._score({self._base_print: None}, window)[0]
+        if (later := self._second_look()) is not None:
+            later.score_base()
+            self.base = replace(self.base, more=later.base)
 
     def part(self, names: Sequence[str]) -> "ProbeRun":
         """The same with these probes alone; with all of them where a name means several."""
-        chosen = tuple(probe for probe in self.probes if probe.name in names)
+        if len([probe for probe in self.probes if probe.name in names]) < len(names):
+            return self
+        whole, first, later = (
+            tuple(probe for probe in probes if probe.name in names)
+            for probes in (self._whole, self.probes, self._later)
+        )
+        return self._with(whole, first, later)
+
+    def _with(self, whole: Probes, first: Probes, later: Probes) -> "ProbeRun":
         part = copy(self)
-        part.probes, part._known = chosen if len(chosen) == len(names) else self.probes, {}
+        part._whole, part.probes, part._later, part._known = whole, first, later, {}
         return part
+
+    def _second_look(self) -> "ProbeRun | None":
+        """What is asked where the first look leaves it unclear; None where there is no more."""
+        if not self._later:
+            return None
+        later = self._with(self._later, self._later, ())
+        later.base = self.base.more if self.base else None
+        return later
 
     def forgetting(
         self,
@@ -119,6 +157,20 @@ class ProbeRun:
             part = self.part(probes)
             found = part.forgetting(adapter, fingerprint=fingerprint)
             return replace(found, is_whole=part.probes == self.probes)
+        base, tuned = self._both(adapter, fingerprint)
+        found = self._assessed(self.probes, base, tuned)
+        later = self._second_look()
+        if later is None or not found.needs_more:
+            return found
+        more, tuned_more = later._both(adapter, fingerprint)
+        self.base = base = replace(base, more=more)
+        tuned = replace(tuned, more=tuned_more)
+        return self._assessed(self._whole, base.with_more(), tuned.with_more())
+
+    def _both(
+        self, adapter: str | None, fingerprint: str | None
+    ) -> tuple[ProbeScores, ProbeScores]:
+        """The scores of the base and of the adapter by these probes."""
         window = self._window(adapter)
         kept = self.base if self.base and self.base.window == window else None
         if kept is None and adapter is not None:
@@ -128,11 +180,13 @@ class ProbeRun:
         arms = {self._base_print: None} if kept is None else {}
         scores = self._score({**arms, fingerprint or "": adapter}, window)
         self.base = kept or scores[0]
-        return self._assessed(self.base, scores[-1])
+        return self.base, scores[-1]
 
     def sharing_text(self, documents: Sequence[TokenRow]) -> frozenset[int]:
         """The places of the documents that share ``SHARED_TOKENS`` tokens in a row with a probe."""
-        spans, _ = self._spans(self._window(None))
+        later = self._second_look()
+        windows = [each._spans(self._window(None))[0] for each in (self, later) if each]
+        spans = [span for each in windows for span in each]
         prompts = [prompt.query for probe in self._asked for prompt in probe.prompts]
         texts = [span.ids for span in spans] + encode(self.loaded.base.tokenizer, prompts)
         known = {gram for text in texts for gram in _grams(text)}
@@ -153,6 +207,11 @@ class ProbeRun:
         """Tokens that scoring one arm computes."""
         return tokens_of(self._spans(self._window(adapter))[0])
 
+    def tokens_of_second_look(self, adapter: str | None) -> int:
+        """Tokens that scoring one arm computes where the first look leaves something unclear."""
+        later = self._second_look()
+        return later.tokens(adapter) if later else 0
+
     def tokens_of_search(self, adapter: str | None) -> int:
         """Tokens that a search for a scale computes: its largest probe a few times, all once."""
         spans, ends = self._spans(self._window(adapter))
@@ -162,7 +221,9 @@ class ProbeRun:
     def spans_of_probes(self) -> list[list[ScoredSpan]]:
         """What the base is scored by, probe by probe."""
         spans, ends = self._spans(self._window(None))
-        return [spans[i:j] for _, i, j in _places(ends)]
+        later = self._second_look()
+        more = later.spans_of_probes() if later else []
+        return [*(spans[i:j] for _, i, j in _places(ends)), *more]
 
     def _spans(self, window: int) -> tuple[list[ScoredSpan], list[tuple[str, int]]]:
         """All probes' spans read in such windows, and where each probe's end."""
@@ -240,13 +301,17 @@ class ProbeRun:
         )
         return {name: [next(texts) for _ in requests] for name, requests in asked.items()}
 
-    def _assessed(self, base: ProbeScores, tuned: ProbeScores) -> Forgetting:
-        measured = [
-            probe.measured(base.answers[probe.name], tuned.answers[probe.name], seed=self._seed)
-            if isinstance(probe, PromptProbe)
-            else probe.measured(base.logs[probe.name], tuned.logs[probe.name], seed=self._seed)
-            for probe in self.probes
-        ]
+    def _assessed(self, probes: Probes, base: ProbeScores, tuned: ProbeScores) -> Forgetting:
+        again = {probe.name for probe in self._later}
+        measured = []
+        for probe in probes:
+            if isinstance(probe, PromptProbe):
+                answers = base.answers[probe.name], tuned.answers[probe.name]
+                each = probe.measured(*answers, seed=self._seed)
+            else:
+                logs = base.logs[probe.name], tuned.logs[probe.name]
+                each = probe.measured(*logs, seed=self._seed)
+            measured.append(replace(each, looks=2 if probe.name in again else 1))
         settings = self.settings
         margins: Margins = {
             "accuracy": settings.accuracy_points / 100,

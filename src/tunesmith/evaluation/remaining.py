@@ -75,7 +75,7 @@ class Remaining:
                 (rows + 1) * (1 + STEPS) * len(requests) if rows else 0,
                 (rows + 1) * sum(requests) if rows else 0.0,
             ),
-            scaling=self._scaling(arms[TUNED], lengths[TUNED]) if scales else (0, ()),
+            scaling=self._scaling(arms, lengths, scales=scales),
         )
 
     def _probes(self) -> list[AnswersToCome]:
@@ -84,11 +84,17 @@ class Remaining:
         length = TALK * LONGEST_ANSWER
         return [to_answer(prompts, length, longest=LONGEST_ANSWER)] if prompts else []
 
-    def _scaling(self, tuned: Arm, length: float) -> tuple[int, Sequence[AnswersToCome]]:
-        """Tokens of probes, and the answers at two scales, that a search for a scale takes."""
+    def _scaling(
+        self, arms: Mapping[str, Arm], lengths: Mapping[str, float], *, scales: bool
+    ) -> tuple[int, Sequence[AnswersToCome]]:
+        """Tokens of probes of a second look and a search for a scale, and its answers at two."""
         wanted = self.settings.forgetting
-        if self.probing is None or wanted is None or wanted.scale == "none":
+        if self.probing is None or wanted is None or TUNED not in arms:
             return 0, ()
+        more = self.probing.tokens_of_second_look(self.adapter)
+        if not scales or wanted.scale == "none":
+            return more, ()
+        tuned, length = arms[TUNED], lengths[TUNED]
         again = to_answer(tuned.prompts, length, longest=self.settings.longest_answer)
         probes = self._probes() * (SEARCHED + 1)
-        return self.probing.tokens_of_search(self.adapter), (again, again, *probes)
+        return more + self.probing.tokens_of_search(self.adapter), (again, again, *probes)
