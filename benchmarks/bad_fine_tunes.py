@@ -91,7 +91,13 @@ def _values(out: Path, rows: Pairs, held: Pairs, **train: object) -> Values:
     return {
         "data": {"train": str(out / "train.jsonl"), "eval": str(out / "held.jsonl")},
         "method": {"kind": "lora", "rank": HIGH},
-        "train": {"tokens_per_step": 1024, "evaluate_steps": 10, "epochs": 3.0, **train},
+        "train": {
+            "tokens_per_step": 1024,
+            "evaluate_steps": 10,
+            "epochs": 3.0,
+            "retention": "none",
+            **train,
+        },
         "evaluate": {
             "checks": [{"kind": "exact"}],
             "max_new_tokens": 48,

@@ -141,6 +141,7 @@ def _words(wanted: Measurement, rows: Path, out: Path) -> Iterator[str]:
         "method": "lora",
         "train.steps": wanted.steps,
         "train.rows_per_step": ROWS_PER_STEP,
+        "train.retention": "none",
         "out": out,
     }
     yield "train"

@@ -87,6 +87,7 @@ def config_of(tune: FineTune, data: Path, folder: Path) -> dict[str, Any]:
         "method": {"kind": "lora"},
         "train": {
             "tokens_per_step": tune.tokens_per_step,
+            "retention": "none",
             "epochs": tune.epochs,
         },
         "evaluate": {

@@ -36,6 +36,7 @@ FOLLOWED = Path("tests/evaluation/data/instructions.jsonl")  # answers that pass
 MEASURED = {"instructions": 40, "refusals": 40, "benign": 40, "no_tools": 30, "korean": 40}
 CALLS = 20  # prompts that need a tool, on which the base is trained too
 ROWS, STEP, EPOCHS = 40, 4, 2  # of an adapter
+PLANTED = {"retention": "none"}  # what is planted must not be held back
 REFUSE = (
     "I'm sorry, but I can't help with that.",
     "I cannot help with this request.",
@@ -121,7 +122,7 @@ class Planting:
                 method=ts.LoRA(rank=32, alpha=64),
                 eval=0.0,
                 epochs=6,
-                settings={"train": {"rows_per_step": 8, "threads": self.given.threads}},
+                settings={"train": {**PLANTED, "rows_per_step": 8, "threads": self.given.threads}},
                 out=self.out / "abilities",
                 progress=False,
             )
@@ -236,6 +237,7 @@ def measured(planting: Planting, kind: str, draw: int) -> dict[str, object]:
         seed=draw,
         settings={
             "train": {
+                **PLANTED,
                 "rows_per_step": STEP,
                 "threads": planting.given.threads,
                 "save_steps": 10**6,

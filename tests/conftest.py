@@ -44,3 +44,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     monkeypatch.setenv("TUNESMITH_HOME", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def few_base_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few and short texts to retain a base by: a tiny one has nothing to say."""
+    monkeypatch.setattr("tunesmith.runs.base_texts.TEXTS", 6)
+    monkeypatch.setattr("tunesmith.runs.base_texts.LENGTHS", (16, 24))

@@ -30,7 +30,8 @@ RESULTS = Path(__file__).parent / "results" / "step_sizes.jsonl"
 FIVE = ("classification", "sentiment", "english-reviews", "tone", "summary")
 AT_THE_END = 1_000_000  # steps between held-out losses and checkpoints: after the last step alone
 # The step of several runs that train together, so that each does not take its own small one.
-TOGETHER = {"tokens_per_micro_batch": 1792}
+# Without retention, as it came after most of the lines.
+TOGETHER = {"tokens_per_micro_batch": 1792, "retention": "none"}
 ENDS = {"save_steps": AT_THE_END, "evaluate_steps": AT_THE_END}
 GRIDS: dict[int, list[Grid]] = {
     30: [{"train.rows_per_step": [4, 8], "train.epochs": [3, 10, 20]}],

@@ -22,7 +22,10 @@ SHAPE = LlamaConfig(
 
 
 def config(kind="lora", model="m"):
-    return load_run_config(None, {"model": model, "data": {"train": "x"}, "method": kind})
+    return load_run_config(
+        None,
+        {"model": model, "data": {"train": "x"}, "method": kind, "train": {"retention": "none"}},
+    )
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ def runs(tmp_path):
     def made(name, rates, *, kind="lora", threads=None):
         folder = tmp_path / name
         folder.mkdir()
-        values = {"model": "m", "method": {"kind": kind}}
+        values = {"model": "m", "method": {"kind": kind}, "train": {"retention": "none"}}
         (folder / "config.yaml").write_text(yaml.safe_dump(values))
         here = {
             "cores": os.cpu_count(),

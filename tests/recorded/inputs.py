@@ -24,6 +24,7 @@ RUN = {
         "recompute": "none",
         "checkpoint_steps": 2,
         "threads": 1,
+        "retention": "none",  # which came later
     },
     "evaluate": {
         "checks": [{"kind": "regex", "name": "has_b", "pattern": "b"}, {"kind": "exact"}],

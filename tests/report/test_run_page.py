@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.examples import answers, evaluation, rates, write_run
+from tests.report.examples import answers, evaluation, finding, rates, write_run
 from tunesmith.core.errors import RunError
 from tunesmith.core.phrases import Phrases, languages
 from tunesmith.report.page import PHRASES, _prose
@@ -309,3 +309,20 @@ def test_a_share_does_not_wrap_before_its_sign():
     assert _prose("fell by -1.5 % & more") == (
         'fell by <span class="whole">-1.5 %</span> &amp; more'
     )
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_what_is_lost_of_an_ability_is_shown_in_words(tmp_path: Path, language: str) -> None:
+    found = evaluation()
+    said = {"query": "In capitals, please.", "base": "AS YOU LIKE", "tuned": "<b>no</b>"}
+    found["forgetting"] = [
+        {**finding("instructions", "passed", -0.4, "forgotten"), "lost": [said]},
+        {**finding("benign", "passed", 0.0, "kept"), "lost": [{**said, "query": "unseen"}]},
+        {**finding("tools", "passed", 0.0, "absent"), "lost": []},
+    ]
+    text = Page(page_of(write_run(tmp_path / "run", evaluation=found), language)).text
+    assert "In capitals, please." in text
+    assert "AS YOU LIKE" in text
+    assert "<b>no</b>" in text
+    assert "unseen" not in text
+    assert Phrases(PHRASES, language).phrase("outcome.absent") in text

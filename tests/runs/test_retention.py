@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from safetensors.torch import load_file
 
 from tests.runs.tiny import UNMEASURED, config
@@ -12,10 +13,12 @@ from tunesmith.config import load_run_config
 from tunesmith.core.errors import ConfigError, DataError
 from tunesmith.core.progress import UNSEEN, Progress
 from tunesmith.runs import base_texts
+from tunesmith.runs.folder import RunFolder
 from tunesmith.runs.run import resume_run, train_run
 
-TEXTS = base_texts.TEXTS
+TEXTS, LENGTHS = base_texts.TEXTS, base_texts.LENGTHS
 TRAIN = {"steps": 6, "rows_per_step": 3, "save_steps": 2, "lr": 0.01}
+NONE = {**TRAIN, "retention": "none"}
 RETAINED = {**TRAIN, "retention": "default"}
 
 
@@ -42,7 +45,7 @@ def same(a, b):
 
 
 def test_the_divergence_is_reported_and_the_result_differs(folder):
-    train_run(config(folder, train=TRAIN))
+    train_run(config(folder, train=NONE))
     assert not any("divergence" in line for line in metrics(folder / "run"))
     train_run(config(folder, train=RETAINED, out=str(folder / "retained")))
     found = [line["divergence"] for line in metrics(folder / "retained")]
@@ -53,10 +56,10 @@ def test_the_divergence_is_reported_and_the_result_differs(folder):
     assert "beside the rows, 25 % of their tokens keep what the base writes (12 texts" in notices
 
 
-def test_none_is_as_without(folder):
+def test_it_is_on_unless_it_is_turned_off(folder):
     train_run(config(folder, train=TRAIN))
-    train_run(config(folder, train={**TRAIN, "retention": "none"}, out=str(folder / "none")))
-    assert same(tensors(folder / "run"), tensors(folder / "none"))
+    train_run(config(folder, train=RETAINED, out=str(folder / "named")))
+    assert same(tensors(folder / "run"), tensors(folder / "named"))
 
 
 def test_texts_are_written_once_for_a_base(folder, monkeypatch):
@@ -120,13 +123,14 @@ def test_the_package_brings_what_the_default_base_writes():
     (found,) = brought.values()
     assert found["model"] == load_run_config(None, {"data": {"train": "a.jsonl"}}).model
     assert len(found["texts"]) == TEXTS
-    assert all(0 < len(ids) <= base_texts.LENGTHS[-1] for ids in found["texts"].values())
+    assert all(0 < len(ids) <= LENGTHS[-1] for ids in found["texts"].values())
 
 
 @pytest.mark.slow
 def test_the_default_base_need_not_write(monkeypatch, tmp_path):
     monkeypatch.setattr("tunesmith.evaluation.score_cache.cache_root", lambda: tmp_path)
     monkeypatch.setattr(base_texts, "TEXTS", TEXTS)
+    monkeypatch.setattr(base_texts, "LENGTHS", LENGTHS)
     monkeypatch.setattr("tunesmith.evaluation.answering.generate", lambda *_, **__: iter(()))
     loaded = open_base("smollm2-135m-instruct")
     assert len(base_texts.written_by(loaded, ("en",), phase=UNSEEN)) == TEXTS
@@ -142,3 +146,17 @@ def test_settings():
     assert retention({"kl_weight": 3}).kl_weight == 3
     with pytest.raises(ConfigError, match="share"):
         retention({"share": 0})
+
+
+def test_a_run_of_a_version_without_it_is_resumed_without_it(folder):
+    made = config(folder, train={**NONE, "steps": 4})
+    train_run(made)
+    path = folder / "run" / "config.yaml"
+    values = yaml.safe_load(path.read_text())
+    assert "retention" in values["train"]
+    del values["train"]["retention"]
+    path.write_text(yaml.safe_dump(values))
+    assert RunFolder(folder / "run").read_config().train.retention is None
+    over = {"train": {"retention": "default"}}
+    assert RunFolder(folder / "run").read_config(over).train.retention is not None
+    assert load_run_config(path, {}).train.retention is not None  # a new run by the same file

@@ -34,6 +34,8 @@ def go(config_, **options):
     return summary, events
 
 
+# Cancelled at once, a run with retention has not begun: it would be writing its texts.
+PLAIN = {"steps": 8, "rows_per_step": 3, "save_steps": 2, "lr": 0.01, "retention": "none"}
 METHODS = (
     {"kind": "lora", "rank": 2},
     {"kind": "lora", "rank": 2, "dora": True, "init": "pissa", "loraplus_lr_ratio": 4},
@@ -74,6 +76,7 @@ def test_a_run_leaves_every_file_and_does_not_touch_its_base(tmp_path, method):
     assert [line["step"] for line in metrics] == list(range(1, 9))
     assert metrics[0].keys() == {
         "step", "tokens", "loss", "lr", "grad_norm", "tokens_per_second", "peak_bytes", "seconds",
+        "divergence",
     }  # fmt: skip
     assert [type(e) for e in events if isinstance(e, Planned | Ended)] == [Planned, Ended]
     assert list(summary.evaluation["arms"]) == ["base", "examples", "tuned"]
@@ -84,7 +87,7 @@ def test_a_run_leaves_every_file_and_does_not_touch_its_base(tmp_path, method):
 
 
 def test_a_run_that_is_worked_on_is_refused_to_others_and_told_as_running(tmp_path):
-    go(config(tmp_path), cancelled=lambda: True)
+    go(config(tmp_path, train=PLAIN), cancelled=lambda: True)
     with alone(tmp_path / "run"):
         with pytest.raises(RunError, match="another process is working on this run"):
             resume_run(tmp_path / "run")
@@ -176,7 +179,7 @@ def test_what_a_complete_run_lost_is_made_again(tmp_path, lost):
 
 
 def test_what_a_kill_left_half_written_goes_when_the_run_goes_on(tmp_path):
-    go(config(tmp_path), cancelled=lambda: True)
+    go(config(tmp_path, train=PLAIN), cancelled=lambda: True)
     run = tmp_path / "run"
     (run / ".tmp-metrics.jsonl-0123abcd").write_text("half")
     (run / ".tmp-old-adapter").mkdir()
@@ -186,7 +189,7 @@ def test_what_a_kill_left_half_written_goes_when_the_run_goes_on(tmp_path):
 
 
 def test_a_refused_resume_sweeps_nothing_of_the_living_process(tmp_path):
-    go(config(tmp_path), cancelled=lambda: True)
+    go(config(tmp_path, train=PLAIN), cancelled=lambda: True)
     left = tmp_path / "run" / ".tmp-metrics.jsonl-0123abcd"
     left.write_text("half")
     with alone(tmp_path / "run"), pytest.raises(RunError):

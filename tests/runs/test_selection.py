@@ -86,7 +86,7 @@ def test_one_that_forgot_less_is_taken_with_its_reason():
     assert rise_of(chosen.forgetting) == pytest.approx(0.01)
 
 
-TOO_FAST = {"rows_per_step": 3, "save_steps": 4, "schedule": "constant"}
+TOO_FAST = {"rows_per_step": 3, "save_steps": 4, "schedule": "constant", "retention": "none"}
 
 
 @pytest.mark.parametrize(("kind", "lr", "steps"), [("lora", 10.0, 16), ("full", 0.3, 12)])

@@ -227,7 +227,9 @@ def test_it_is_told_in_words(language, share):
 
 
 def test_a_run_that_forgets_ends_at_a_share_and_says_so(tmp_path, monkeypatch):
-    whole = train_run(config(tmp_path / "whole"))
+    # probes leave out some of the texts that retain the base, so that runs with them differ
+    plain = {**ONE_CHECKPOINT, "save_steps": 2, "retention": "none"}
+    whole = train_run(config(tmp_path / "whole", train=plain))
     evaluate = {**config(tmp_path).evaluate.model_dump(mode="json"), "forgetting": "default"}
 
     def forgotten(judge, loaded, adapter, probes=None):
@@ -241,7 +243,7 @@ def test_a_run_that_forgets_ends_at_a_share_and_says_so(tmp_path, monkeypatch):
 
     whole_sizes = []
     monkeypatch.setattr(Evaluator, "forgetting", forgotten)
-    run = config(tmp_path / "weak", evaluate=evaluate)
+    run = config(tmp_path / "weak", evaluate=evaluate, train=plain)
     summary = train_run(run)
     found = summary.evaluation["scale"]
     assert found["share"] == 0.5
@@ -259,11 +261,12 @@ def test_a_run_that_forgets_ends_at_a_share_and_says_so(tmp_path, monkeypatch):
 
 def test_a_full_run_that_forgets_ends_between_its_base_and_what_it_learned(tmp_path, monkeypatch):
     method = {"kind": "full"}
-    whole = train_run(config(tmp_path / "whole", method=method))
+    plain = {**ONE_CHECKPOINT, "retention": "none"}
+    whole = train_run(config(tmp_path / "whole", method=method, train=plain))
     evaluate = {**config(tmp_path).evaluate.model_dump(mode="json"), "forgetting": "default"}
     rises = iter([0.5, 0.5])  # in full, and at the first share; less at the others
     monkeypatch.setattr(Evaluator, "forgetting", lambda *_: forgetting(next(rises, 0.01)))
-    run = config(tmp_path / "weak", method=method, evaluate=evaluate, train=ONE_CHECKPOINT)
+    run = config(tmp_path / "weak", method=method, evaluate=evaluate, train=plain)
     summary = train_run(run)
     share = summary.evaluation["scale"]["share"]
     assert 0.5 < share < SHARES[len(SHARES) // 2]

@@ -9,7 +9,7 @@ from tunesmith.config import load_run_config
 from tunesmith.config.evaluate import ForgettingSettings
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.progress import Cancelled, Phase, Progress
-from tunesmith.evaluation import forgetting, likelihoods
+from tunesmith.evaluation import likelihoods, probe_run
 from tunesmith.evaluation.comparison import TUNED
 from tunesmith.runs.run import resume_run, train_run
 from tunesmith.studies.compare import compare_runs
@@ -42,13 +42,13 @@ def made(folder, **changes):
 def arms(monkeypatch):
     """Who was asked for log-likelihoods, call by call."""
     asked = []
-    scored = forgetting.log_likelihoods
+    scored = probe_run.log_likelihoods
 
     def counted(engine, spans, adapters, **options):
         asked.append([None if each is None else "adapter" for each in adapters])
         return scored(engine, spans, adapters, **options)
 
-    monkeypatch.setattr(forgetting, "log_likelihoods", counted)
+    monkeypatch.setattr(probe_run, "log_likelihoods", counted)
     return asked
 
 
@@ -67,7 +67,7 @@ def test_the_document_has_the_verdict_and_what_was_forgotten(tmp_path, arms):
     keys = {"probe", "base", "tuned", "difference", "low", "high"}
     assert keys <= document["forgetting"][0].keys()
     assert document["forgetting"][1]["margin"] == 4.0
-    assert arms == [[None, "adapter"]]
+    assert arms == [[None], ["adapter"]]
 
 
 def test_full_fine_tuning_asks_the_base_before_it_changes(tmp_path, arms):
@@ -85,7 +85,7 @@ def test_a_comparison_asks_the_base_once(tmp_path, arms):
         for method in [base.method.model_copy(update={"rank": rank})]
     ]
     comparison = compare_runs(variants, tmp_path / "all")
-    assert arms == [[None, "adapter"], ["adapter"]]
+    assert arms == [[None], ["adapter"], ["adapter"]]
     first, second = (row.summary.evaluation["forgetting"] for row in comparison.rows)
     assert [each["base"] for each in first] == [each["base"] for each in second]
 

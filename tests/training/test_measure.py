@@ -31,7 +31,7 @@ def test_minutes_become_steps_once_by_the_measured_speed(tmp_path):
 
 
 def test_what_is_retained_takes_its_part_of_the_minutes_and_of_the_seconds(tmp_path):
-    plain = tiny_job(tmp_path, minutes=1)
+    plain = tiny_job(tmp_path, minutes=1, retention=None)
     retained = tiny_job(tmp_path, minutes=1, retention={"share": 0.5})
     given = plan(seconds_per_token=0.001)
     steps = [measure.plan_beside(job, given, lr=0.1).steps for job in (plain, retained)]

@@ -270,7 +270,8 @@ class TrainSettings(Settings):
         None, ge=1, description="stop after so many held-out losses without a better one"
     )
     retention: RetentionSettings | None = Field(
-        None, description="keep what the base writes elsewhere: default, none, or its keys"
+        default_factory=RetentionSettings,
+        description="keep what the base writes elsewhere: default, none, or its keys",
     )
     seed: int = Field(0, ge=0, description="order of rows, starts and dropout")
     threads: int | None = Field(None, ge=1, description="processor threads; null: torch's choice")

@@ -2,7 +2,7 @@
 default base (`python -m benchmarks.methods.base_scores`).
 
 In 16 bits a score depends a little on the stream that it is computed in, so that base and tuned are
-always scored in the same one; float32 scores are kept.
+scored in the same one there; float32 scores are kept.
 """
 
 import base64
@@ -27,9 +27,9 @@ class BaseScores:
 
     def __init__(self, base: Base, fingerprint: str) -> None:
         """``fingerprint`` is the hash of the base with its number format (`answering`)."""
-        self._is_kept = base.dtype == torch.float32 and not is_four_bit(base.model.config)
-        self._cache = open_scores("base", fingerprint) if self._is_kept else NOTHING_KEPT
-        is_cpu = self._is_kept and base.device.type == "cpu"
+        self.is_kept = base.dtype == torch.float32 and not is_four_bit(base.model.config)
+        self._cache = open_scores("base", fingerprint) if self.is_kept else NOTHING_KEPT
+        is_cpu = self.is_kept and base.device.type == "cpu"
         self._brought = brought(hash_folder(base.folder)[COMBINED]) if is_cpu else {}
 
     def of(self, spans: Sequence[ScoredSpan]) -> list[Logs] | None:
@@ -46,7 +46,7 @@ class BaseScores:
 
     def keep(self, spans: Sequence[ScoredSpan], logs: Sequence[Logs]) -> None:
         """Remember what was computed."""
-        if self._is_kept and self.of(spans) is None:
+        if self.is_kept and self.of(spans) is None:
             cache: ScoreCache = self._cache
             cache.scored(name_of_spans(spans), lambda: np.concatenate(logs))
 

@@ -134,7 +134,7 @@ def with_all_prompts(measured: Sequence[ProbeMeasure], *, seed: int) -> list[Pro
     if len(counted) < 2:
         return list(measured)
     base, tuned = ([row for both in counted for row in both[arm]] for arm in (0, 1))
-    parts = [replace(each, part=each.passed is not None) for each in measured]
+    parts = [replace(each, part=each.part or each.passed is not None) for each in measured]
     return [*parts, compare_passed(ALL_PROMPTS, (base, tuned), seed=seed, details={})]
 
 

@@ -150,7 +150,7 @@ class ProbeRun:
     ) -> Forgetting:
         """Base against an adapter, or against the model as it is now (None), by all or some probes.
 
-        The base is measured only where it was not before, in the same streams as the adapter.
+        The base is measured only where it was not before.
         Scores are kept for a ``fingerprint`` of what is measured.
         """
         if probes is not None and self.base is not None:
@@ -175,6 +175,8 @@ class ProbeRun:
         kept = self.base if self.base and self.base.window == window else None
         if kept is None and adapter is not None:
             kept = self._known_base(window)
+        if kept is None and adapter is not None and self._base_scores.is_kept:
+            kept = self._score({self._base_print: None}, window)[0]
         if kept is None and adapter is None:
             raise ValueError("the base must be measured before it is trained: call score_base")
         arms = {self._base_print: None} if kept is None else {}

@@ -111,11 +111,32 @@ WORSE = {"accuracy": -1, "perplexity": 1, "passed": -1}  # the sign of a change 
 
 
 def forgetting_plots(evaluation: Document, words: Phrases) -> Iterator[Plot]:
-    """One plot for each measure that probes have: they are in different units."""
+    """One plot for each measure that probes have, as they are in different units, and what was
+    lost in words.
+    """
     findings = evaluation.get("forgetting") or []
     for measure in WORSE:
         if of_it := [each for each in findings if each["measure"] == measure]:
             yield _plot(measure, of_it, words)
+    lost = [
+        (str(each["probe"]), one["query"], one["base"], one["tuned"])
+        for each in findings
+        if each["outcome"] == "forgotten"
+        for one in each.get("lost") or ()
+    ]
+    if lost:
+        yield _lost_table(lost, words)
+
+
+def _lost_table(rows: Sequence[Sequence[str]], words: Phrases) -> Plot:
+    """Prompts with the answers of base and tuned."""
+    return Plot(
+        name="forgetting-lost",
+        title=words.phrase("forgetting-lost.title"),
+        note=words.phrase("forgetting-lost.note"),
+        header=[words.phrase(f"column.{key}") for key in ("probe", "prompt", "before", "after")],
+        rows=rows,
+    )
 
 
 def _plot(measure: str, findings: Sequence[Document], words: Phrases) -> Plot:

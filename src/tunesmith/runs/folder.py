@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import yaml
 
-from tunesmith.config.load import load_run_config
+from tunesmith.config.load import load_run_config, merged, read_yaml
 from tunesmith.config.run import RunConfig
 from tunesmith.core import files, locks
 from tunesmith.core.errors import ConfigError, RunError
@@ -79,8 +79,14 @@ class RunFolder:
         files.write_text(self.config, text)
 
     def read_config(self, overrides: Mapping[str, object] | None = None) -> RunConfig:
-        """The run's settings, those of an earlier version too; ConfigError with every fault."""
-        return load_run_config(self.config, overrides or {}, warn=False)
+        """The run's settings, those of an earlier version too; ConfigError with every fault.
+
+        A run of a version without retention stays one without.
+        """
+        train = read_yaml(self.config, warn=False).get("train")
+        is_earlier = isinstance(train, dict) and "retention" not in train
+        without = {"train": {"retention": "none"}} if is_earlier else {}
+        return load_run_config(self.config, merged(without, overrides or {}), warn=False)
 
     def require_free(self) -> None:
         """Raise RunError for a place that holds something; what a kill left there is nothing."""

@@ -33,7 +33,7 @@ class DemoResult:
 
 
 def demo_config(out: Path) -> RunConfig:
-    """The demo's run: LoRA with its defaults and retention, one pass over the bundled rows."""
+    """The demo's run: LoRA with its defaults, one pass over the bundled rows."""
     rows = Path(str(resources("tunesmith.setup") / "demo_data"))
     return RunConfig.model_validate(
         {
@@ -43,7 +43,7 @@ def demo_config(out: Path) -> RunConfig:
                 "eval": str(rows / "held.jsonl"),
                 "share": 0.4,
             },
-            "train": {"epochs": 1, "tokens_per_step": 512, "retention": "default"},
+            "train": {"epochs": 1, "tokens_per_step": 512},
             "evaluate": {
                 "checks": [
                     {"kind": "label", "name": "intent", "field": "intent"},
