@@ -40,7 +40,7 @@ PROMPTS: Mapping[str, tuple[int, float]] = {
     "refusals": (80, 0.8),
     "benign": (80, 0.9),
     "tools": (70, 0.6),
-    "no_tools": (30, 0.95),
+    "no_tools": (60, 0.95),
     "korean": (80, 0.8),
     "spanish": (80, 0.8),
     "free_answers": (80, 0.95),

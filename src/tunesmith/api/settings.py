@@ -25,6 +25,7 @@ from tunesmith.config.methods import (
     PromptSettings,
     PTuningSettings,
 )
+from tunesmith.config.peft_config import PeftConfig, is_peft_config, method_of
 from tunesmith.config.renamed import with_new_names
 from tunesmith.config.run import RunConfig
 from tunesmith.config.settings import Settings
@@ -68,7 +69,7 @@ class checks:  # written `ts.checks.Json(...)`, as a module would be
     Judge = _checks.JudgeSettings
 
 
-Method = str | Settings | Mapping[str, object]
+Method = str | Settings | PeftConfig | Mapping[str, object]
 CheckGiven = str | Settings | Mapping[str, object]
 ConfigGiven = str | Path | Mapping[str, object] | RunConfig
 
@@ -193,11 +194,13 @@ def require_alone(resume: str | Path, data: object, **given: object) -> None:
 
 
 def plain(value: object) -> object:
-    """Settings objects and paths as a YAML file would have them."""
+    """Settings objects, PEFT's too, and paths as a YAML file would have them."""
     if isinstance(value, Settings):
         given = value.model_dump(mode="json", by_alias=True, exclude_unset=True)
         kind = getattr(value, "kind", None)
         return given if kind is None else {"kind": kind, **given}
+    if is_peft_config(value):
+        return method_of(value)
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
