@@ -53,7 +53,7 @@ def test_the_divergence_is_reported_and_the_result_differs(folder):
     assert found[-1] > 0
     assert not same(tensors(folder / "run"), tensors(folder / "retained"))
     notices = (folder / "retained" / "events.jsonl").read_text()
-    assert "beside the rows, 25 % of their tokens keep what the base writes (12 texts" in notices
+    assert "25 % of its rows' tokens, so that what it does elsewhere is kept (12 texts" in notices
 
 
 def test_it_is_on_unless_it_is_turned_off(folder):
@@ -98,7 +98,7 @@ def test_a_users_texts(folder):
     train = {**TRAIN, "retention": {"texts": str(chats), "share": 0.5}}
     train_run(config(folder, train=train))
     assert (
-        "50 % of their tokens keep what the base writes (5 texts"
+        "50 % of its rows' tokens, so that what it does elsewhere is kept (5 texts"
         in (folder / "run" / "events.jsonl").read_text()
     )
 

@@ -44,7 +44,7 @@ def retention_of(
             documents = _written(base.loaded, languages, probing, progress)
         else:
             documents = _given(settings.texts, base.loaded, probing, seed=seed)
-        phase = progress.phase("reading the retention texts", len(documents))
+        phase = progress.phase("reading retention texts", len(documents))
         base.retained[key] = documents, teacher_states(base.loaded.engine, documents, phase=phase)
     documents, states = base.retained[key]
     engine = base.loaded.engine
@@ -53,8 +53,9 @@ def retention_of(
     tokens = sum(len(document.ids) for document in documents)
     progress.notice(
         "retention",
-        f"beside the rows, {percent(settings.share)} of their tokens keep what the base writes "
-        f"({pluralize(len(documents), 'text')} of {pluralize(tokens, 'token')})",
+        f"each step also has texts of the base, {percent(settings.share)} of its rows' tokens, so "
+        f"that what it does elsewhere is kept ({pluralize(len(documents), 'text')} of "
+        f"{pluralize(tokens, 'token')})",
     )
     return Retention(documents, states, settings.kl_weight, settings.share, seed)
 
@@ -76,7 +77,7 @@ def _written(
     loaded: LoadedBase, languages: Sequence[str], probing: ProbeRun | None, progress: Progress
 ) -> tuple[TokenRow, ...]:
     """What the base writes, without what it writes of a probe."""
-    phase = progress.phase("writing texts to retain the base by")
+    phase = progress.phase("writing retention texts")
     written = written_by(loaded, languages, phase=phase)
     found = [_unsupervised(np.array(ids, np.int32), "", i) for i, ids in enumerate(written, 1)]
     shared = probing.sharing_text(found) if probing else ()
