@@ -148,7 +148,9 @@ def made(folder, **changes):
         "timed_rows": 0,
         "baseline_prompt": INSTRUCTION,
     }
-    return config(folder, **{"evaluate": evaluate | changes.pop("evaluate", {}), **changes})
+    train = {"steps": 8, "rows_per_step": 3, "save_steps": 2, "lr": 0.01, "retention": "none"}
+    evaluate |= changes.pop("evaluate", {})
+    return config(folder, **{"evaluate": evaluate, "train": train, **changes})
 
 
 @pytest.fixture

@@ -194,7 +194,7 @@ def test_what_cannot_be_told_of_forgetting_names_rows_that_one_can_gather():
     kept = forgetting(finding("unclear", change=(-0.04, -0.08, 0.0), rows_needed=1900))
     told = text(summary(base=20, tuned=80), kept)
     assert (
-        "allowed 5 points), about 1,900 rows would be enough; a probe of more rows would tell. To"
+        "allowed 5 points), about 1,900 rows would be enough; a probe of more rows would tell. It"
         in told
     )
     many = forgetting(finding("unclear", change=(-0.04, -0.08, 0.0), rows_needed=36_000))

@@ -12,7 +12,7 @@ import torch
 from transformers import PretrainedConfig
 
 from tunesmith.config.load import read_yaml
-from tunesmith.config.run import RetentionSettings, RunConfig
+from tunesmith.config.run import RetentionSettings, RunConfig, TrainSettings
 from tunesmith.core.errors import TunesmithError
 from tunesmith.core.numbers import percent, pluralize
 from tunesmith.methods import table
@@ -105,7 +105,7 @@ def _retention(run: Mapping[str, object]) -> RetentionSettings | None:
     """That of a run's config; None in one of an earlier version."""
     train = run.get("train")
     given = train.get("retention") if isinstance(train, dict) else None
-    return RetentionSettings.model_validate(given) if given else None
+    return TrainSettings.model_validate({"retention": given or "none"}).retention
 
 
 def _is_this_machine(environment: dict[str, object]) -> bool:
