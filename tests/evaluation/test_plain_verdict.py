@@ -20,11 +20,13 @@ def test_a_clear_gain_is_said_in_numbers_of_a_hundred():
     found = document({"base": 0.1, "tuned": 0.8}, probes=[("wikitext", "kept")])
     assert plain_text(found, words_in("en")) == (
         "Of 100 answers about 80 pass now. Before training about 10 did. That is more than chance "
-        "would bring. What was measured besides is as good as before."
+        "would bring. Of what was measured besides, general questions or plain text for example, "
+        "no more was lost than is allowed."
     )
     assert plain_text(found, words_in("ko")) == (
         "답변 100개 중 약 80개가 검사를 통과합니다. 학습 전에는 약 10개였습니다. "
-        "우연으로 보기 어려운 차이입니다. 함께 재어 본 다른 능력은 그대로입니다."
+        "우연으로 보기 어려운 차이입니다. 함께 재어 본 것(일반 문제나 일반 글 등)은 허용한 것보다 많이 "
+        "잃지 않았습니다."
     )
 
 
@@ -67,7 +69,7 @@ def test_a_part_that_is_unclear_does_not_contradict_that_the_whole_is_kept():
     said = plain_text(
         document({"base": 0, "tuned": 1}, probes=probes, elsewhere=kept), words_in("en")
     )
-    assert said.endswith("What was measured besides is as good as before.")
+    assert said.endswith("no more was lost than is allowed.")
     assert "copa" not in said
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from tunesmith.core.phrases import Phrases
 from tunesmith.report.page import PHRASES
-from tunesmith.report.run_page import cost_notes, result_notes
+from tunesmith.report.run_page import cost_notes, cut_notes, result_notes
 
 WORDS = Phrases(PHRASES)
 REPAID = {
@@ -25,9 +25,13 @@ def test_cut_answers_and_missing_arms_are_told():
         "left_out": {"prompted": "the prompt is too long"},
     }
     assert list(result_notes(evaluation, WORDS)) == [
-        "base: 3 of 50 answers were cut at `evaluate.max_new_tokens`.",
         "base with your prompt left out: the prompt is too long",
     ]
+    assert list(cut_notes(evaluation, WORDS, tuned=False)) == [
+        "base: 3 of 50 answers were cut at `evaluate.max_new_tokens`.",
+    ]
+    evaluation["arms"]["tuned"]["cut"] = 1
+    assert next(iter(result_notes(evaluation, WORDS))).startswith("tuned: 1 of 50 answers was cut")
     assert list(result_notes({}, WORDS)) == []
 
 
@@ -53,7 +57,7 @@ def test_seconds_that_cannot_be_told_apart_are_told_so(language):
 def test_every_sentence_exists_in_korean(money, seconds):
     cost = {"seconds_saved": seconds, "saved_per_million": money}
     cost |= {"training_cost": 9.0, "requests_by_cost": 1}
-    evaluation = {"rows": 5, "arms": {"base": {"cut": 1}}, "left_out": {"tuned": "x"}}
+    evaluation = {"rows": 5, "arms": {"tuned": {"cut": 1}}, "left_out": {"tuned": "x"}}
     korean = Phrases(PHRASES, "ko")
     told = [*cost_notes({"cost": {**REPAID, **cost}}, korean), *result_notes(evaluation, korean)]
     assert len(told) == 6

@@ -9,6 +9,7 @@ from typing import Any
 from tunesmith.core.language import DEFAULT, localized
 from tunesmith.core.numbers import bytes_text, clock
 from tunesmith.core.phrases import Phrases
+from tunesmith.evaluation.comparison import TUNED
 from tunesmith.evaluation.document import part_of
 from tunesmith.evaluation.findings import share_text, words_in
 from tunesmith.evaluation.plain_verdict import plain_text
@@ -27,11 +28,16 @@ from tunesmith.report.training_charts import forgetting_plots, learning_plot, sp
 from tunesmith.runs.history import Records
 
 
-def result_notes(evaluation: Mapping[str, Any], words: Phrases) -> Iterator[str]:
-    """Answers that were cut at the token limit, and arms that were left out."""
+def cut_notes(evaluation: Mapping[str, Any], words: Phrases, *, tuned: bool) -> Iterator[str]:
+    """Answers that were cut at the token limit: of the tuned arm, or of the others."""
     for arm, values in (evaluation.get("arms") or {}).items():
-        if cut := values.get("cut"):
+        if (cut := values.get("cut")) and (arm == TUNED) == tuned:
             yield words.phrase("arms.cut", cut, arm=_arm(arm, words), of=evaluation.get("rows"))
+
+
+def result_notes(evaluation: Mapping[str, Any], words: Phrases) -> Iterator[str]:
+    """The tuned model's answers that were cut, and arms that were left out."""
+    yield from cut_notes(evaluation, words, tuned=True)
     for arm, why in (evaluation.get("left_out") or {}).items():
         said = localized(str(why), words.language)
         yield words.phrase("arms.left-out", arm=_arm(arm, words), why=said)
@@ -132,7 +138,8 @@ def _sections(records: Records, words: Phrases) -> Iterator[Section]:
     learning, spectrum = learning_plot(records, words), spectrum_plot(evaluation, words)
     notes = list(result_notes(evaluation, words))
     plots = [*arms_plots(evaluation, words), *degeneration_plots(evaluation, words)]
-    yield Section("result", [*plots, *confusion_plots(evaluation, words)], notes)
+    others = list(cut_notes(evaluation, words, tuned=False))
+    yield Section("result", [*plots, *confusion_plots(evaluation, words)], notes, others)
     scale = text_in(part_of(evaluation, "scale"), language)
     plots = list(forgetting_plots(evaluation, words))
     yield Section("forgetting", plots, folded=[scale] if scale else [])

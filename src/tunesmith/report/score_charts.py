@@ -85,7 +85,11 @@ def _degenerate_note(evaluation: Document, words: Phrases) -> Iterator[str]:
 
 
 def degeneration_plots(evaluation: Document, words: Phrases) -> Iterator[Plot]:
-    """One plot of all kinds that some answer is of; none where no answer is degenerate."""
+    """One plot of all kinds that some answer is of; none unless clearly more of them are than of
+    the data's own: else a note has the rates.
+    """
+    if not (evaluation.get("degeneration") or {}).get("found"):
+        return
     kinds = {kind: _degenerate_bars(evaluation, words, kind) for kind in KINDS}
     bars = [
         replace(bar, label=f"{words.phrase(f'degeneration.{kind}')}: {bar.label}")

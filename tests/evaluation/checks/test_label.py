@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from tunesmith.config.checks import LabelSettings
-from tunesmith.evaluation.checks.check import Case
+from tunesmith.evaluation.checks.check import Case, fit_checks, score_cases
 from tunesmith.evaluation.checks.label import NONE, OTHER, label_check
+from tunesmith.evaluation.checks.table import build_checks
 
 
 def score(answer, reference, **settings):
@@ -94,3 +95,16 @@ def test_the_confusion_counts_every_row_under_the_wanted_class():
 def test_labels_of_a_key_are_counted_by_their_value():
     pairs = [('{"k": 1}', '{"k": 1}'), ("no json", '{"k": 1}'), ('{"k": [2]}', '{"k": [2]}')]
     assert figures(pairs, field="k")["confusion"] == {"1": {"1": 1, NONE: 1}, "[2]": {"[2]": 1}}
+
+
+def test_a_class_of_the_training_rows_is_named_where_it_is_given():
+    (check,) = build_checks([LabelSettings()])
+    (fitted,) = fit_checks([check], own=["yes", "no", "maybe"], base=[])
+    cases = [Case("maybe", "yes"), Case("what?", "no"), Case("yes", "yes")]
+    plain = score_cases(check, cases).figures["confusion"]
+    named = score_cases(fitted, cases).figures["confusion"]
+    assert plain == {"no": {OTHER: 1}, "yes": {OTHER: 1, "yes": 1}}
+    assert named == {"no": {OTHER: 1}, "yes": {"maybe": 1, "yes": 1}}
+    scores = [score_cases(each, cases) for each in (check, fitted)]
+    assert scores[0].scores == scores[1].scores
+    assert scores[0].figures["macro_f1"] == scores[1].figures["macro_f1"]

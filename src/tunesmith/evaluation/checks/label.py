@@ -2,8 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Hashable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from pydantic import JsonValue
@@ -21,15 +21,31 @@ NONE = "(no label)"
 
 def label_check(settings: LabelSettings) -> Check:
     """1.0 where answer and reference name the same class; with macro-F1 and a confusion matrix."""
-    labels = _LabelRule(settings)
-    return Check(rule=labels.score, needs="reference", fault=labels.fault, aggregate=labels.figures)
+    return _checked(_LabelRule(settings))
+
+
+def _checked(labels: "_LabelRule") -> Check:
+    return Check(
+        rule=labels.score,
+        needs="reference",
+        fault=labels.fault,
+        aggregate=labels.figures,
+        fit=lambda own, _base: _checked(labels.knowing(own)),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _LabelRule:
-    """Where the label of a text is, and whether its case counts."""
+    """Where the label of a text is, and whether its case counts; the classes of the training rows,
+    where they are known.
+    """
 
     settings: LabelSettings
+    trained: frozenset[str] = frozenset()
+
+    def knowing(self, answers: Sequence[str]) -> "_LabelRule":
+        """The same with the classes of these answers, by which confusions are named."""
+        return replace(self, trained=frozenset(map(self._name, answers)))
 
     def score(self, case: Case) -> float:
         """1.0 for the same label; 0.0 otherwise, also where JSON or its key is missing."""
@@ -50,7 +66,7 @@ class _LabelRule:
     def figures(self, cases: Sequence[Case]) -> Figures:
         """Macro-F1 and the confusion matrix."""
         pairs = [(self._name(case.wanted), self._name(case.answer)) for case in cases]
-        return confusion_figures(pairs)
+        return confusion_figures(pairs, self.trained)
 
     def _value(self, text: str) -> JsonValue:
         return text if self.settings.field is None else value_of_key(text, self.settings.field)
@@ -71,14 +87,15 @@ def read_label(text: str, settings: LabelSettings) -> str | None:
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-def confusion_figures(pairs: Sequence[tuple[str, str]]) -> Figures:
+def confusion_figures(pairs: Sequence[tuple[str, str]], trained: Collection[str] = ()) -> Figures:
     """Macro-F1 over the wanted classes, and how often each wanted class got which answer.
 
-    ``pairs`` are (wanted, given). What is no wanted class counts as one: its own F1 is 0 and
-    would say nothing, so it is left out of the mean (as with scikit-learn's `labels`).
+    ``pairs`` are (wanted, given). What is neither a wanted class nor one of ``trained`` counts as
+    one other: its own F1 is 0 and would say nothing, so it is left out of the mean (as with
+    scikit-learn's `labels`).
     """
     classes = sorted({wanted for wanted, _ in pairs})
-    known = {*classes, NONE}
+    known = {*classes, *trained, NONE}
     table = Counter((wanted, given if given in known else OTHER) for wanted, given in pairs)
     wanted_count = Counter(wanted for wanted, _ in pairs)
     given_count = Counter(given for _, given in pairs)
