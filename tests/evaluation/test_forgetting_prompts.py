@@ -1,6 +1,7 @@
 """Probes of prompts: rules that answers must pass, what counts as lost, what does not count."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -183,3 +184,14 @@ def test_expected_calls_pass_and_are_valid_by_the_schema_of_their_tool(name):
             jsonschema.validate(call["arguments"], schemas[call["name"]])
         assert prompt.passes(json.dumps(calls) if calls else "I have no tool for that.")
         assert not prompt.passes("Sure, done!" if calls else '{"name": "x", "arguments": {}}')
+
+
+def test_abilities_that_are_lost_are_named_and_not_all_prompts():
+    parts = [replace(probe(80, RegexSettings(pattern="^yes")), name=name) for name in "abc"]
+    good, bad = ["yes sir"] * 80, ["never"] * 80
+    measured = [
+        each.measured(good, texts, seed=0)
+        for each, texts in zip(parts, (bad, good, bad), strict=True)
+    ]
+    found = assess_forgetting(with_all_prompts(measured, seed=0), MARGINS)
+    assert [each.probe for each in found.forgotten] == ["a", "c"]

@@ -75,9 +75,15 @@ class Forgetting:
 
     @property
     def forgotten(self) -> tuple[ProbeFinding, ...]:
-        """What lies beyond its margin; parts only where nothing whole does."""
+        """What lies beyond its margin; parts only where nothing whole does, or where they are
+        abilities, which say more than all of them together.
+        """
         found = [finding for finding in self.findings if finding.outcome == "forgotten"]
-        return tuple(finding for finding in found if not finding.part) or tuple(found)
+        abilities = [each for each in found if each.part and each.measure == "passed"]
+        wholes = [
+            each for each in found if not each.part and not (abilities and each.measure == "passed")
+        ]
+        return (*wholes, *abilities) or tuple(found)
 
     @property
     def needs_more(self) -> bool:
