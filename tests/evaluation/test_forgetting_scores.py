@@ -154,7 +154,7 @@ def test_what_cannot_be_probed_is_told_before_anything_is_trained(loaded, tmp_pa
         ProbeRun(loaded, settings(tmp_path)).forgetting("mine")
 
 
-def test_a_bases_scores_are_computed_once_in_float32(loaded, tmp_path, monkeypatch):
+def test_a_bases_scores_are_computed_once_for_a_number_format(loaded, tmp_path, monkeypatch):
     arms = []
     import tunesmith.evaluation.probe_run as module
 
@@ -178,16 +178,21 @@ def test_a_bases_scores_are_computed_once_in_float32(loaded, tmp_path, monkeypat
     assert not other.knows_base
     narrow = open_base(loaded.base.name, dtype="bfloat16")
     assert not ProbeRun(narrow, settings(tmp_path)).knows_base
+    table.attach(narrow.engine, LoraSettings(rank=2), name="mine")
+    for each in ProbeRun(narrow, settings(tmp_path)).forgetting("mine").findings:
+        assert each.base == each.tuned
+    assert ProbeRun(narrow, settings(tmp_path)).knows_base
 
 
 def test_scores_that_the_package_brings_are_the_bases_own(loaded, tmp_path, monkeypatch):
     made = ProbeRun(loaded, settings(tmp_path))
     found = {}
-    for spans in made.spans_of_probes():
+    for spans in made.spans_by_look()[0]:
         (logs,) = log_likelihoods(loaded.engine, spans, [None])
         found[base_scores.name_of_spans(spans)] = base_scores.packed(logs)
     path = tmp_path / "scores.json"
-    path.write_text(json.dumps({hash_folder(loaded.base.folder)[COMBINED]: found}))
+    of_base = {"torch.float32": found}
+    path.write_text(json.dumps({hash_folder(loaded.base.folder)[COMBINED]: of_base}))
     monkeypatch.setattr(base_scores, "BROUGHT", str(path))
     probing = ProbeRun(loaded, settings(tmp_path))
     assert probing.knows_base
@@ -201,7 +206,7 @@ def test_the_default_bases_scores_come_with_the_package(default_model_folder):
     loaded = open_base("smollm2-135m-instruct", dtype="float32")
     probing = ProbeRun(loaded, ForgettingSettings(probes=["copa"]))
     assert probing.knows_base
-    (spans,) = probing.spans_of_probes()
+    ((spans,),) = probing.spans_by_look()
     known = base_scores.BaseScores(loaded.base, "").of(spans)
     (logs,) = log_likelihoods(loaded.engine, spans, [None])
     assert all(a == pytest.approx(b, abs=1e-3) for a, b in zip(known, logs, strict=True))

@@ -213,6 +213,7 @@ SLOW = (
                 3,
             ),
             *("--train.tokens_per_micro_batch", 4096, "--train.recompute", "none"),
+            *("--train.retention", "none"),
             *("--method.rank", 2, "--evaluate.checks", f"[{CHECK}]", "--data.eval", 0.25),
             *("--evaluate.max_new_tokens", 6, "--shares", "0.5,1", "--out", "curve"),
         ),

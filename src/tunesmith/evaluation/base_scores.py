@@ -1,8 +1,9 @@
 """A base's scores of probes, computed once: kept in the cache, and brought with the package for the
 default base (`python -m benchmarks.methods.base_scores`).
 
-In 16 bits a score depends a little on the stream that it is computed in, so that base and tuned are
-scored in the same one there; float32 scores are kept.
+In 16 bits a score depends a little on the stream that it is computed in. Each arm is scored alone,
+so that both have the same streams; on another processor the scores that the package brings differ
+by that much.
 """
 
 import base64
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 
 from tunesmith.evaluation.likelihoods import Logs, ScoredSpan
-from tunesmith.evaluation.score_cache import NOTHING_KEPT, ScoreCache, name_of, open_scores
+from tunesmith.evaluation.score_cache import name_of, open_scores
 from tunesmith.models.hashes import COMBINED, hash_folder
 from tunesmith.models.load import Base
 from tunesmith.models.supported import is_four_bit
@@ -27,10 +28,10 @@ class BaseScores:
 
     def __init__(self, base: Base, fingerprint: str) -> None:
         """``fingerprint`` is the hash of the base with its number format (`answering`)."""
-        self.is_kept = base.dtype == torch.float32 and not is_four_bit(base.model.config)
-        self._cache = open_scores("base", fingerprint) if self.is_kept else NOTHING_KEPT
-        is_cpu = self.is_kept and base.device.type == "cpu"
-        self._brought = brought(hash_folder(base.folder)[COMBINED]) if is_cpu else {}
+        self._cache = open_scores("base", fingerprint)
+        is_plain = base.device.type == "cpu" and not is_four_bit(base.model.config)
+        known = brought(hash_folder(base.folder)[COMBINED], base.dtype) if is_plain else {}
+        self._brought = known
 
     def of(self, spans: Sequence[ScoredSpan]) -> list[Logs] | None:
         """The log-likelihoods of each span, where all are known."""
@@ -46,9 +47,8 @@ class BaseScores:
 
     def keep(self, spans: Sequence[ScoredSpan], logs: Sequence[Logs]) -> None:
         """Remember what was computed."""
-        if self.is_kept and self.of(spans) is None:
-            cache: ScoreCache = self._cache
-            cache.scored(name_of_spans(spans), lambda: np.concatenate(logs))
+        if self.of(spans) is None:
+            self._cache.scored(name_of_spans(spans), lambda: np.concatenate(logs))
 
 
 def name_of_spans(spans: Sequence[ScoredSpan]) -> str:
@@ -56,10 +56,10 @@ def name_of_spans(spans: Sequence[ScoredSpan]) -> str:
     return name_of("base", [(span.ids, span.scored) for span in spans])
 
 
-def brought(base_sha256: str) -> Mapping[str, Logs]:
-    """What the package has of this base."""
+def brought(base_sha256: str, dtype: torch.dtype) -> Mapping[str, Logs]:
+    """What the package has of this base in this number format."""
     text = (files(__package__) / BROUGHT).read_text(encoding="utf-8")
-    found: Mapping[str, str] = json.loads(text).get(base_sha256, {})
+    found: Mapping[str, str] = json.loads(text).get(base_sha256, {}).get(str(dtype), {})
     return {name: np.frombuffer(base64.b64decode(data), "<f4") for name, data in found.items()}
 
 

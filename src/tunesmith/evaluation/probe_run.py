@@ -107,13 +107,14 @@ class ProbeRun:
     @property
     def knows_base(self) -> bool:
         """Whether the base's scores are known, so that they take no time."""
-        known = (self._base_scores.of(spans) is not None for spans in self.spans_of_probes())
+        looks = self.spans_by_look()
+        known = (self._base_scores.of(spans) is not None for look in looks for spans in look)
         return self.base is not None or all(known)
 
     def score_base(self) -> None:
         """Measure the base now, as training will change it."""
         window = self._window(None)
-        self.base = self._known_base(window) or self._score({self._base_print: None}, window)[0]
+        self.base = self._known_base(window) or self._score(self._base_print, None, window)
         if (later := self._second_look()) is not None:
             later.score_base()
             self.base = replace(self.base, more=later.base)
@@ -173,16 +174,12 @@ class ProbeRun:
         """The scores of the base and of the adapter by these probes."""
         window = self._window(adapter)
         kept = self.base if self.base and self.base.window == window else None
-        if kept is None and adapter is not None:
-            kept = self._known_base(window)
-        if kept is None and adapter is not None and self._base_scores.is_kept:
-            kept = self._score({self._base_print: None}, window)[0]
         if kept is None and adapter is None:
             raise ValueError("the base must be measured before it is trained: call score_base")
-        arms = {self._base_print: None} if kept is None else {}
-        scores = self._score({**arms, fingerprint or "": adapter}, window)
-        self.base = kept or scores[0]
-        return self.base, scores[-1]
+        if kept is None:
+            kept = self._known_base(window) or self._score(self._base_print, None, window)
+        self.base = kept
+        return kept, self._score(fingerprint or "", adapter, window)
 
     def sharing_text(self, documents: Sequence[TokenRow]) -> frozenset[int]:
         """The places of the documents that share ``SHARED_TOKENS`` tokens in a row with a probe."""
@@ -220,12 +217,12 @@ class ProbeRun:
         each = [tokens_of(spans[i:j]) for _, i, j in _places(ends)]
         return SEARCHED * max(each, default=0) + sum(each)
 
-    def spans_of_probes(self) -> list[list[ScoredSpan]]:
-        """What the base is scored by, probe by probe."""
+    def spans_by_look(self) -> list[list[list[ScoredSpan]]]:
+        """What the base is scored by, look by look and there probe by probe."""
         spans, ends = self._spans(self._window(None))
         later = self._second_look()
-        more = later.spans_of_probes() if later else []
-        return [*(spans[i:j] for _, i, j in _places(ends)), *more]
+        own = [spans[i:j] for _, i, j in _places(ends)]
+        return [own, *(later.spans_by_look() if later else [])]
 
     def _spans(self, window: int) -> tuple[list[ScoredSpan], list[tuple[str, int]]]:
         """All probes' spans read in such windows, and where each probe's end."""
@@ -252,29 +249,21 @@ class ProbeRun:
         asked = [request for probe in self._asked for request in probe.requests(self.loaded)]
         return prompts_of(self.loaded, asked, adapter)
 
-    def _score(self, arms: Mapping[str, str | None], window: int) -> list[ProbeScores]:
-        """The scores of each arm, by its hash ("": not known); all probes share the streams."""
+    def _score(self, fingerprint: str, adapter: str | None, window: int) -> ProbeScores:
+        """The scores of an arm, by its hash ("": not known); all probes share the streams."""
         spans, ends = self._spans(window)
-        kept = open_scores(*arms) if all(arms) else NOTHING_KEPT
-        engine, adapters = self.loaded.engine, list(arms.values())
-        who = "base" if [*arms] == [self._base_print] else "tuned"
-        found: list[Sequence[Logs]] = [[] for _ in arms]
+        is_base = adapter is None and fingerprint == self._base_print
+        kept = open_scores(fingerprint) if fingerprint else NOTHING_KEPT
+        logs: Sequence[Logs] = []
         if spans:
+            who = "base" if is_base else "tuned"
             phase = self._progress.phase(f"scoring probes of forgetting ({who})")
-            found = [*log_likelihoods(engine, spans, adapters, phase=phase, kept=kept)]
-        places = _places(ends)
-        for logs, (fingerprint, adapter) in zip(found, arms.items(), strict=True):
-            if adapter is None and fingerprint == self._base_print:
-                for _, start, end in places:
-                    self._base_scores.keep(spans[start:end], logs[start:end])
-        return [
-            ProbeScores(
-                window,
-                {name: logs[start:end] for name, start, end in places},
-                self._answers(Respondent(adapter, fingerprint or None)),
-            )
-            for logs, (fingerprint, adapter) in zip(found, arms.items(), strict=True)
-        ]
+            (logs,) = log_likelihoods(self.loaded.engine, spans, [adapter], phase=phase, kept=kept)
+        if is_base:
+            for _, start, end in _places(ends):
+                self._base_scores.keep(spans[start:end], logs[start:end])
+        by_name = {name: logs[start:end] for name, start, end in _places(ends)}
+        return ProbeScores(window, by_name, self._answers(Respondent(adapter, fingerprint or None)))
 
     def _known_base(self, window: int) -> ProbeScores | None:
         """What is kept of the base, where all of it is."""
