@@ -11,7 +11,7 @@ from tunesmith.config.evaluate import ForgettingSettings
 from tunesmith.config.methods import FullSettings, LoraSettings, PTuningSettings
 from tunesmith.core.errors import ConfigError, ModelError
 from tunesmith.core.progress import Cancelled, Notice, Progress
-from tunesmith.evaluation import base_scores
+from tunesmith.evaluation import base_scores, probe_run
 from tunesmith.evaluation.likelihoods import log_likelihoods
 from tunesmith.evaluation.probe_run import ProbeRun
 from tunesmith.methods import table
@@ -21,6 +21,19 @@ from tunesmith.models.hashes import COMBINED, hash_folder
 @pytest.fixture
 def loaded(tmp_path):
     return open_base(str(base_folder(tmp_path / "base")), dtype="float32")
+
+
+@pytest.fixture
+def arms(monkeypatch):
+    """Who was asked for log-likelihoods, call by call."""
+    asked, scored = [], probe_run.log_likelihoods
+
+    def counted(engine, spans, adapters, **options):
+        asked.append(list(adapters))
+        return scored(engine, spans, adapters, **options)
+
+    monkeypatch.setattr(probe_run, "log_likelihoods", counted)
+    return asked
 
 
 def settings(folder, **changes):
@@ -72,17 +85,7 @@ def test_an_adapter_that_makes_texts_unlikelier_forgot_and_the_base_is_as_it_was
     assert [each.base for each in after.findings] == [each.base for each in before.findings]
 
 
-def test_the_base_is_asked_once_for_several_adapters(loaded, tmp_path, monkeypatch):
-    arms = []
-    import tunesmith.evaluation.probe_run as module
-
-    scored = module.log_likelihoods
-
-    def counted(engine, spans, adapters, **options):
-        arms.append(list(adapters))
-        return scored(engine, spans, adapters, **options)
-
-    monkeypatch.setattr(module, "log_likelihoods", counted)
+def test_the_base_is_asked_once_for_several_adapters(loaded, tmp_path, arms):
     probing = ProbeRun(loaded, settings(tmp_path))
     for name in ("a", "b"):
         table.attach(loaded.engine, LoraSettings(rank=2), name=name)
@@ -154,17 +157,7 @@ def test_what_cannot_be_probed_is_told_before_anything_is_trained(loaded, tmp_pa
         ProbeRun(loaded, settings(tmp_path)).forgetting("mine")
 
 
-def test_a_bases_scores_are_computed_once_for_a_number_format(loaded, tmp_path, monkeypatch):
-    arms = []
-    import tunesmith.evaluation.probe_run as module
-
-    scored = module.log_likelihoods
-
-    def counted(engine, spans, adapters, **options):
-        arms.append(list(adapters))
-        return scored(engine, spans, adapters, **options)
-
-    monkeypatch.setattr(module, "log_likelihoods", counted)
+def test_a_bases_scores_are_computed_once_for_a_number_format(loaded, tmp_path, arms):
     table.attach(loaded.engine, LoraSettings(rank=2), name="mine")
     first = ProbeRun(loaded, settings(tmp_path))
     assert not first.knows_base
