@@ -133,13 +133,16 @@ PURPOSES = {
 }
 
 
-def write(name: str, data: Path, folder: Path, *, rows: int) -> Path:
-    """A purpose's rows and its config in a folder; ``rows`` are held out. The config comes back."""
+def write(name: str, data: Path, folder: Path, *, rows: int, seed: int) -> Path:
+    """A purpose's rows and its config in a folder; ``rows`` are held out. The config comes back.
+
+    ``seed`` draws the rows and is the run's own.
+    """
     purpose = PURPOSES[name]
     folder.mkdir(parents=True, exist_ok=True)
     parts = purpose.read(data)
     for part, kind, count in zip(parts, ("train", "held"), (purpose.train_rows, rows), strict=True):
-        random.Random(0).shuffle(part)
+        random.Random(seed).shuffle(part)
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in part[:count]]
         (folder / f"{kind}.jsonl").write_text("".join(lines), encoding="utf-8")
     config = {
@@ -147,6 +150,7 @@ def write(name: str, data: Path, folder: Path, *, rows: int) -> Path:
         "model": "smollm2-135m-instruct",
         "data": {"train": str(folder / "train.jsonl"), "eval": str(folder / "held.jsonl")},
         "method": {"kind": "lora"},
+        "train": {"seed": seed},
         "evaluate": {
             "checks": list(purpose.checks),
             "baseline_prompt": purpose.baseline_prompt(data),

@@ -1,6 +1,6 @@
 """Counts a run's answers again, with nothing of Tunesmith: rule, shares, paired bootstrap.
 
-python benchmarks/reports/recount.py PURPOSE RUN
+python -m benchmarks.reports.recount PURPOSE RUN
 """
 
 import json
@@ -29,8 +29,8 @@ RULES: dict[str, Callable[[str, Any], float]] = {
 }
 
 
-def main(purpose: str, run: Path) -> None:
-    """Print what was counted, and whether the verdict says the same."""
+def recount(purpose: str, run: Path) -> dict[str, Any]:
+    """What was counted, and whether the verdict says the same."""
     rule = RULES[purpose]
     lines = (run / "answers.jsonl").read_text(encoding="utf-8").split("\n")
     rows = [json.loads(line) for line in lines if line]
@@ -44,24 +44,19 @@ def main(purpose: str, run: Path) -> None:
     better = low > 0
     told = {"yes": True, "no": False}.get(verdict["answer"])
     agrees = better == ("better" in verdict["reasons"])
-    print(
-        json.dumps(
-            {
-                "purpose": purpose,
-                "shares": {arm: round(sum(each) / len(each), 4) for arm, each in scores.items()},
-                "against": best,
-                "difference": [round(v, 3) for v in (sum(pairs) / len(pairs), low, high)],
-                "better": better,
-                "verdict": verdict["answer"],
-                "verdict_yes": told,
-                "agrees": agrees,
-                "text": verdict["text"],
-            },
-            ensure_ascii=False,
-            indent=1,
-        )
-    )
+    return {
+        "purpose": purpose,
+        "shares": {arm: round(sum(each) / len(each), 4) for arm, each in scores.items()},
+        "against": best,
+        "difference": [round(v, 3) for v in (sum(pairs) / len(pairs), low, high)],
+        "better": better,
+        "verdict": verdict["answer"],
+        "verdict_yes": told,
+        "agrees": agrees,
+        "text": verdict["text"],
+    }
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    found = recount(sys.argv[1], Path(sys.argv[2]))
+    print(json.dumps(found, ensure_ascii=False, indent=1))
