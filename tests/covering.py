@@ -6,18 +6,8 @@ from itertools import product
 
 from pydantic import BaseModel
 
-# What the forward of a family does that others' do not, as `tests.families` sets it up.
-FAMILY_TRAITS: dict[str, tuple[str, ...]] = {
-    "llama": ("untied", "wide heads", "bias"),
-    "qwen2": ("tied", "bias", "window"),
-    "qwen3": ("untied", "wide heads", "query norm"),
-    "mistral": ("tied", "wide heads", "window"),
-    "gemma2": ("tied", "wide heads", "window", "caps", "shifted norm", "norm after"),
-    "gemma3_text": ("tied", "wide heads", "window", "query norm", "shifted norm", "norm after"),
-    "phi3": ("untied", "window", "fused"),
-    "olmo2": ("untied", "query norm", "norm after"),
-    "granite": ("tied", "multipliers"),
-}
+from tests.families import TRAITS
+
 SIZES = {"rank", "alpha", "tokens"}  # of which one value is as good as another
 
 
@@ -66,7 +56,7 @@ def family_traits(
 ) -> dict[str, list[str]]:
     """The traits of some families."""
     return {
-        family: [trait for trait in FAMILY_TRAITS[family] if only is None or trait in only]
+        family: [trait for trait in TRAITS[family] if only is None or trait in only]
         for family in families
     }
 

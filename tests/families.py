@@ -1,5 +1,6 @@
 """Tiny random models of every supported family, with settings that bite."""
 
+import functools
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from tunesmith.core.progress import SILENT
+from tunesmith.engine import families as known
 from tunesmith.models.four_bit import quantized
 
 SHAPE = {
@@ -24,6 +26,7 @@ SHAPE = {
 }
 # Window shorter than a document, caps near 1, multipliers other than 1, head width other than
 # D / H, tied and untied heads.
+WINDOWED = {"layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}
 FAMILIES: dict[str, dict[str, object]] = {
     "llama": {"tie_word_embeddings": False, "head_dim": 12, "attention_bias": True},
     "qwen2": {
@@ -46,7 +49,7 @@ FAMILIES: dict[str, dict[str, object]] = {
         "tie_word_embeddings": True,
         "head_dim": 12,
         "sliding_window": 4,
-        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+        **WINDOWED,
         "query_pre_attn_scalar": 9,
         "final_logit_softcapping": 1.2,
         "attn_logit_softcapping": 1.3,
@@ -60,6 +63,61 @@ FAMILIES: dict[str, dict[str, object]] = {
         "residual_multiplier": 0.7,
         "attention_multiplier": 0.6,
     },
+    "ministral": {"tie_word_embeddings": False, "head_dim": 12, "sliding_window": 4, **WINDOWED},
+    "ministral3": {
+        "tie_word_embeddings": False,
+        "head_dim": 12,
+        "rope_parameters": {
+            "rope_type": "yarn",
+            "rope_theta": 10_000.0,
+            "factor": 16.0,
+            "original_max_position_embeddings": 8,
+            "max_position_embeddings": 128,
+            "llama_4_scaling_beta": 0.3,  # queries from position 8 on
+        },
+    },
+    "olmo3": {"tie_word_embeddings": False, "sliding_window": 4, **WINDOWED},
+    "smollm3": {
+        "tie_word_embeddings": True,
+        "use_sliding_window": True,
+        "sliding_window": 5,
+        "no_rope_layers": [1, 0, 1],
+        **WINDOWED,
+    },
+    "exaone4": {"tie_word_embeddings": False, "head_dim": 12, "sliding_window": 4, **WINDOWED},
+    "hyperclovax": {
+        "tie_word_embeddings": True,
+        "embedding_multiplier": 3.0,
+        "logits_scaling": 0.4,
+        "residual_multiplier": 0.7,
+        "attention_multiplier": 0.6,
+        "use_post_norm": True,
+    },
+    "glm4": {"tie_word_embeddings": False, "head_dim": 12, "attention_bias": True},
+    "cohere2": {
+        "tie_word_embeddings": True,
+        "head_dim": 12,
+        "sliding_window": 4,
+        "logit_scale": 0.6,
+        **WINDOWED,
+    },
+    "seed_oss": {"tie_word_embeddings": False, "head_dim": 12, "attention_dropout": 0.0},
+    "ernie4_5": {"tie_word_embeddings": True, "head_dim": 12, "use_bias": True},
+    "arcee": {"tie_word_embeddings": False},
+    "apertus": {
+        "tie_word_embeddings": False,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0},
+    },
+}
+# What meets a variant of a method, beside what the table of families says.
+TRAITS = {
+    family: (
+        *("tied" if settings["tie_word_embeddings"] else "untied",),
+        *(("wide heads",) if "head_dim" in settings else ()),
+        *(("window",) if "sliding_window" in settings else ()),
+        *known.FAMILIES[family].traits,
+    )
+    for family, settings in FAMILIES.items()
 }
 
 
@@ -99,11 +157,13 @@ class _Float64Torch:
         return getattr(torch, name)
 
 
+@functools.cache
+def _modeling_files() -> frozenset[str]:
+    return frozenset(type(tiny_model(family)).__module__ for family in FAMILIES)
+
+
 def make_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let transformers' modeling files compute wholly in float64, norms and softmax included."""
-    for family in FAMILIES:
-        name = family.removesuffix("_text")
-        tiny_model(family)
-        module = sys.modules[f"transformers.models.{name}.modeling_{name}"]
-        monkeypatch.setattr(module, "torch", _Float64Torch())
+    for name in _modeling_files():
+        monkeypatch.setattr(sys.modules[name], "torch", _Float64Torch())
     monkeypatch.setattr(torch.Tensor, "float", lambda self: self.double())

@@ -1,6 +1,6 @@
 """`list_models`, `pull`, `list_methods`: the bases and methods to choose from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,7 +43,7 @@ class ModelList(Outcome):
 
     models: "Sequence[Entry]"
     hub: "Sequence[HubBase]"
-    families: frozenset[str]
+    families: Collection[str]
 
     def to_json(self) -> dict[str, object]:
         """What `model list --json` prints."""

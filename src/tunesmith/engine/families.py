@@ -1,12 +1,74 @@
-"""The model families that run through the packed stream, and what their heads do after W."""
+"""The model families that run through the packed stream: one table of what each of them needs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tunesmith.core.errors import ModelError
 
 if TYPE_CHECKING:  # so that the table of known bases is shown without loading it
     from transformers import PretrainedConfig
+
+Windows = Literal["none", "some layers", "all layers"]
+# These choose frequencies by the longest position of a call, so that a document would depend on
+# its neighbours; below their original length they do not.
+LENGTH_DEPENDENT_ROTARY = frozenset({"dynamic", "longrope"})
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What a model type needs of the packed stream, and what its layers have that others' lack.
+
+    ``models`` are known names of it. ``windows``: the layers that see only the last tokens, where
+    the config sets a window; those of `some layers` are named by its `layer_types`. ``multiplier``
+    and ``divisor`` are the config's keys by which the head's scores are multiplied or divided.
+    """
+
+    models: str
+    windows: Windows = "none"
+    traits: tuple[str, ...] = ()
+    multiplier: str | None = None
+    divisor: str | None = None
+
+
+# Contract 1 holds each to transformers' own forward, with the tiny config of tests/families.py.
+FAMILIES: Mapping[str, Family] = {
+    "llama": Family("Llama 2 to 3.3, SmolLM2, TinyLlama, DeepSeek-R1-Distill", traits=("bias",)),
+    "qwen2": Family("Qwen2, Qwen2.5, QwQ", "some layers", ("bias",)),
+    "qwen3": Family("Qwen3", "some layers", ("query norm",)),
+    "mistral": Family("Mistral 7B, Nemo, Small", "all layers"),
+    "ministral": Family("Ministral 8B of 2024", "some layers"),
+    "ministral3": Family("the text side of Ministral 3", traits=("scaled queries",)),
+    "gemma2": Family("Gemma 2", "some layers", ("caps", "shifted norm", "norm after")),
+    "gemma3_text": Family(
+        "Gemma 3 270M and 1B", "some layers", ("query norm", "shifted norm", "norm after")
+    ),
+    "phi3": Family("Phi-3, Phi-3.5, Phi-4", "all layers", ("fused",)),
+    "olmo2": Family("OLMo 2", traits=("query norm", "norm after")),
+    "olmo3": Family("OLMo 3", "some layers", ("query norm", "norm after")),
+    "granite": Family("Granite 3", traits=("multipliers",), divisor="logits_scaling"),
+    "smollm3": Family("SmolLM3", "some layers", ("layers without rotary",)),
+    "exaone4": Family(
+        "EXAONE 4", "some layers", ("query norm", "norm after", "layers without rotary")
+    ),
+    "hyperclovax": Family(
+        "HyperCLOVA X SEED Think",
+        traits=("multipliers", "norm after"),
+        multiplier="logits_scaling",
+    ),
+    "glm4": Family("GLM-4-0414", traits=("fused", "norm after", "partial rotary")),
+    "cohere2": Family(
+        "Command R7B, Command A",
+        "some layers",
+        ("layers without rotary", "parallel blocks", "mean norm"),
+        multiplier="logit_scale",
+    ),
+    "seed_oss": Family("Seed-OSS", traits=("bias",)),
+    "ernie4_5": Family("ERNIE 4.5 0.3B", traits=("neighbours rotated",)),
+    "arcee": Family("AFM 4.5B", traits=("plain feedforward",)),
+    "apertus": Family("Apertus", traits=("plain feedforward", "query norm")),
+}
+"""By transformers' model_type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,40 +79,43 @@ class Scores:
     softcap: float | None = None
 
 
-# A family is added with a tiny config in tests/families.py that holds it to contract 1.
-FAMILIES = frozenset(
-    ("llama", "qwen2", "qwen3", "mistral", "gemma2", "gemma3_text", "phi3", "olmo2", "granite")
-)
-# Families with windows in the layers that `layer_types` names, or in every layer.
-WINDOW_BY_LAYER = frozenset({"qwen2", "qwen3", "gemma2", "gemma3_text"})
-WINDOW_EVERYWHERE = frozenset({"mistral", "phi3"})
-# These choose frequencies by the longest position of a call, so that a document would depend on
-# its neighbours; below their original length they do not.
-LENGTH_DEPENDENT_ROTARY = frozenset({"dynamic", "longrope"})
-
-
-def head_scores(config: "PretrainedConfig") -> Scores:
-    """What the family's head does; raises ModelError for an unsupported family."""
-    if config.model_type not in FAMILIES:
+def family_of(config: "PretrainedConfig") -> Family:
+    """The family of a base's config; raises ModelError for one that is not supported."""
+    found = FAMILIES.get(config.model_type)
+    if found is None:
         raise ModelError(
             f"Model family `{config.model_type}` is not supported.",
-            remedy=f"Supported are {', '.join(sorted(FAMILIES))}.",
+            remedy=f"Supported are {supported()}.",
         )
     if getattr(config, "use_bidirectional_attention", False):
         raise ModelError(
             f"`{config.model_type}` with attention in both directions generates no text."
         )
-    scale = 1.0 / getattr(config, "logits_scaling", 1.0)  # granite
-    return Scores(scale, getattr(config, "final_logit_softcapping", None))  # gemma
+    return found
+
+
+def supported() -> str:
+    """The names of all families, for a message."""
+    return ", ".join(sorted(FAMILIES))
+
+
+def head_scores(config: "PretrainedConfig") -> Scores:
+    """What the family's head does; raises ModelError for an unsupported family."""
+    family, scale = family_of(config), 1.0
+    if family.multiplier is not None:
+        scale *= float(getattr(config, family.multiplier))
+    if family.divisor is not None:
+        scale /= float(getattr(config, family.divisor))
+    return Scores(scale, getattr(config, "final_logit_softcapping", None))
 
 
 def layer_windows(config: "PretrainedConfig") -> list[int | None]:
     """The sliding window of each layer, its own position counted; None: no window."""
-    layers = int(config.num_hidden_layers)
-    if config.model_type in WINDOW_EVERYWHERE:
-        return [config.sliding_window] * layers
-    if config.model_type not in WINDOW_BY_LAYER:
+    layers, windows = int(config.num_hidden_layers), family_of(config).windows
+    if windows == "none":
         return [None] * layers
+    if windows == "all layers":
+        return [config.sliding_window] * layers
     kinds = config.layer_types[:layers]
     return [config.sliding_window if kind == "sliding_attention" else None for kind in kinds]
 

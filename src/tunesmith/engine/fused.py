@@ -1,23 +1,18 @@
-"""Forwards that compute the same in fewer passes and keep less: a table from class to forward.
+"""Forwards that compute the same in fewer passes and keep less: a table from forward to forward.
 
-A class that is not in the table keeps its own forward.
+A module whose forward is written in another way than those of the table keeps its own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.models.gemma2.modeling_gemma2 import Gemma2MLP, Gemma2RMSNorm
-from transformers.models.gemma3.modeling_gemma3 import Gemma3MLP, Gemma3RMSNorm
-from transformers.models.granite.modeling_granite import GraniteMLP, GraniteRMSNorm
+from transformers.models.gemma2.modeling_gemma2 import Gemma2RMSNorm
 from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
-from transformers.models.mistral.modeling_mistral import MistralMLP, MistralRMSNorm
-from transformers.models.olmo2.modeling_olmo2 import Olmo2MLP, Olmo2RMSNorm
-from transformers.models.phi3.modeling_phi3 import Phi3MLP, Phi3RMSNorm
-from transformers.models.qwen2.modeling_qwen2 import Qwen2MLP, Qwen2RMSNorm
-from transformers.models.qwen3.modeling_qwen3 import Qwen3MLP, Qwen3RMSNorm
+from transformers.models.olmo2.modeling_olmo2 import Olmo2RMSNorm
+from transformers.models.phi3.modeling_phi3 import Phi3MLP
 
 from tunesmith.engine.autograd import Context, Gradients, apply, mark
 from tunesmith.engine.batch import recomputes_activations
@@ -120,42 +115,27 @@ def _activation(module: Any) -> str:
     return str(getattr(config, "hidden_activation", None) or config.hidden_act)
 
 
-FUSED: dict[type[nn.Module], Forward] = {
-    **dict.fromkeys(
-        (
-            GraniteRMSNorm,
-            LlamaRMSNorm,
-            MistralRMSNorm,
-            Olmo2RMSNorm,
-            Phi3RMSNorm,
-            Qwen2RMSNorm,
-            Qwen3RMSNorm,
-        ),
-        _plain_norm,
-    ),
-    **dict.fromkeys((Gemma2RMSNorm, Gemma3RMSNorm), _gemma_norm),
-    **dict.fromkeys(
-        (
-            Gemma2MLP,
-            Gemma3MLP,
-            GraniteMLP,
-            LlamaMLP,
-            MistralMLP,
-            Olmo2MLP,
-            Qwen2MLP,
-            Qwen3MLP,
-        ),
-        _gated_mlp,
-    ),
-    Phi3MLP: _phi3_mlp,
+def _same(forward: Callable[..., Any]) -> Hashable:
+    """What is equal where two forwards do the same in the same words, comments aside."""
+    code = forward.__code__
+    return code.co_code, code.co_names, tuple(c for c in code.co_consts if not isinstance(c, str))
+
+
+# transformers repeats a family's code in the next family's file.
+FUSED: Mapping[Hashable, Forward] = {
+    _same(LlamaRMSNorm.forward): _plain_norm,
+    _same(Olmo2RMSNorm.forward): _plain_norm,
+    _same(Gemma2RMSNorm.forward): _gemma_norm,
+    _same(LlamaMLP.forward): _gated_mlp,
+    _same(Phi3MLP.forward): _phi3_mlp,
 }
 
 
 def fuse_(model: nn.Module) -> int:
-    """Give every module of a known class its fused forward; returns how many got one."""
+    """Give every module whose forward is written as a known one the fused one; returns how many."""
     count = 0
     for module in model.modules():
-        forward = FUSED.get(type(module))
+        forward = FUSED.get(_same(type(module).forward))
         if forward is None:
             continue
         if forward in (_gated_mlp, _phi3_mlp) and _activation(module) not in _ACTIVATIONS:

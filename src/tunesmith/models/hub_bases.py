@@ -4,7 +4,7 @@ Loading this file imports no library of tensors.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -84,7 +84,7 @@ def is_published_for(model: str, language: str) -> bool | None:
 
 
 def bases_for(
-    language: str, *, families: frozenset[str], available: int | None, large_first: bool = False
+    language: str, *, families: Collection[str], available: int | None, large_first: bool = False
 ) -> Sequence[HubBase]:
     """Bases of these families whose publisher names the language, those that fit first.
 

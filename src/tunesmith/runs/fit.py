@@ -7,13 +7,9 @@ from tunesmith.adapters.fit import Identity, Mismatch, mismatches
 from tunesmith.adapters.loaded_base import open_skeleton
 from tunesmith.core.errors import ModelError
 from tunesmith.core.progress import SILENT, Progress
+from tunesmith.engine.families import supported
 from tunesmith.engine.forward import Engine
 from tunesmith.runs.locate import LocatedTarget, require_base
-
-FAMILIES = (
-    "A base of the families llama, qwen2, qwen3, mistral, gemma2, gemma3 (text), phi3, olmo2 and "
-    "granite can be used; adapters of another one stay with the program that made them."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +63,9 @@ def verify_adapter(
             raise
         raise ModelError(
             f"{found.adapter} names {name!r} as its base, which cannot be used: {error.message}",
-            remedy=f"Where that base lies here, name it: --model FOLDER. {FAMILIES}",
+            remedy=f"Where that base lies here, name it: --model FOLDER. "
+            f"A base of the families {supported()} can be used; adapters of another one stay with "
+            "the program that made them.",
         ) from None
     base = Identity(name, folder, trusted=force)
     return Verified(found.adapter, base, skeleton, tuple(mismatches(found.adapter, skeleton, base)))
