@@ -21,7 +21,7 @@ Lost = Callable[[PretrainedConfig], dict[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class GgufFamily:
     """The name and layout of a transformers family in GGUF.
 
     ``interleaved``: llama.cpp rotates neighbouring pairs of a head's rows, where transformers
@@ -37,7 +37,7 @@ class Family:
     lost: Lost = field(kw_only=True)
 
 
-def family_of(config: PretrainedConfig, source: Path) -> Family:
+def family_of(config: PretrainedConfig, source: Path) -> GgufFamily:
     """The family of a base's config; ModelError for one that cannot be written as GGUF."""
     family = FAMILIES.get(config.model_type)
     if family is None:
@@ -71,7 +71,7 @@ def rotary(config: PretrainedConfig, kind: str = "full_attention") -> Mapping[st
     return found
 
 
-def _lost_rotary(config: PretrainedConfig, family: Family) -> dict[str, object]:
+def _lost_rotary(config: PretrainedConfig, family: GgufFamily) -> dict[str, object]:
     kinds = {str(rotary(config, kind).get("rope_type", "default")) for kind in _KINDS}
     known = {"default", "llama3"} if family.interleaved else {"default"}
     share = rotary(config).get("partial_rotary_factor") or 1.0
@@ -125,13 +125,13 @@ def window_pattern(config: PretrainedConfig) -> list[str]:
 
 
 _KINDS = ("full_attention", "sliding_attention")
-FAMILIES: Mapping[str, Family] = {
-    "llama": Family("llama", interleaved=True, lost=_lost_plain),
-    "mistral": Family("llama", interleaved=True, lost=_lost_plain),
-    "qwen2": Family("qwen2", lost=_lost_plain),
-    "qwen3": Family("qwen3", lost=_lost_plain),
-    "gemma2": Family("gemma2", norm_shift=1.0, window_every=2, lost=_lost_gemma),
-    "gemma3_text": Family("gemma3", norm_shift=1.0, window_every=6, lost=_lost_gemma),
+FAMILIES: Mapping[str, GgufFamily] = {
+    "llama": GgufFamily("llama", interleaved=True, lost=_lost_plain),
+    "mistral": GgufFamily("llama", interleaved=True, lost=_lost_plain),
+    "qwen2": GgufFamily("qwen2", lost=_lost_plain),
+    "qwen3": GgufFamily("qwen3", lost=_lost_plain),
+    "gemma2": GgufFamily("gemma2", norm_shift=1.0, window_every=2, lost=_lost_gemma),
+    "gemma3_text": GgufFamily("gemma3", norm_shift=1.0, window_every=6, lost=_lost_gemma),
 }
 """By transformers' model_type."""
 
@@ -139,7 +139,7 @@ FAMILIES: Mapping[str, Family] = {
 LOCAL_BASE = 10_000.0  # the rotary base of gemma3's window layers where a file names none
 
 
-def write_settings(writer: GGUFWriter, config: PretrainedConfig, family: Family) -> None:
+def write_settings(writer: GGUFWriter, config: PretrainedConfig, family: GgufFamily) -> None:
     """What llama.cpp builds the model from, besides its tensors and vocabulary."""
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
@@ -186,7 +186,7 @@ def rotary_factors(config: PretrainedConfig) -> Tensor | None:
 class TensorLayout:
     """Names and row order of a base of one family."""
 
-    family: Family
+    family: GgufFamily
     names: TensorNameMap
     heads: int
     key_heads: int
@@ -214,7 +214,7 @@ class TensorLayout:
         return halves.transpose(1, 2).reshape(rows.shape)
 
 
-def layout_of(config: PretrainedConfig, family: Family) -> TensorLayout:
+def layout_of(config: PretrainedConfig, family: GgufFamily) -> TensorLayout:
     """The layout of a base with this config."""
     architecture = next(a for a, n in MODEL_ARCH_NAMES.items() if n == family.architecture)
     names = get_tensor_name_map(architecture, config.num_hidden_layers)

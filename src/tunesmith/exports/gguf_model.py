@@ -28,7 +28,7 @@ from tunesmith.core.errors import AdapterError, ModelError
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.exports.adapter_folder import require_plain_lora
 from tunesmith.exports.gguf_families import (
-    Family,
+    GgufFamily,
     TensorLayout,
     family_of,
     layout_of,
@@ -145,7 +145,7 @@ def _write(
 
 
 def _parts(
-    folder: Path, config: PretrainedConfig, family: Family, number_format: NumberFormat
+    folder: Path, config: PretrainedConfig, family: GgufFamily, number_format: NumberFormat
 ) -> list[TensorPart]:
     """Every tensor of the file, none of them read yet."""
     layout = layout_of(config, family)
