@@ -39,7 +39,7 @@ def test_the_windows_are_those_that_attention_is_called_with(family, monkeypatch
 
     monkeypatch.setattr(attention, "attend", noted)
     run(engine)
-    assert [rule.layer for rule in rules] == [0, 1, 2]
+    assert [rule.layer for rule in rules] == list(range(engine.config.num_hidden_layers))
     assert [rule.window for rule in rules] == layer_windows(engine.model.config)
 
 

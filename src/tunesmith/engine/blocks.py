@@ -7,6 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from tunesmith.engine.families import LayerKeys
+
 
 class Block(Protocol):
     """Keys and values that a document may attend to before its own tokens."""
@@ -40,7 +42,8 @@ class Span:
 class Learned:
     """A trained block: keys and values after rotary embedding, L tensors [G, P, Dh].
 
-    The cache seam. The masters are cast once per ``refresh`` (once a step), not at every call.
+    The cache seam. Layers that share keys have the same tensors. The masters are cast once per
+    ``refresh`` (once a step), not at every call.
     """
 
     keys: Sequence[Tensor]
@@ -123,15 +126,24 @@ class Kept:
 
 
 class KeyValueCache:
-    """Keys and values of earlier calls: per layer two tensors [slots, G, capacity, Dh]."""
+    """Keys and values of earlier calls: per layer two tensors [slots, G, capacity, Dh].
 
-    def __init__(self, shape: tuple[int, int, int, int, int], *, like: Tensor) -> None:
-        """``shape`` is (L, slots, G, capacity, Dh); ``like`` gives dtype and device."""
-        layers, *one = shape
+    Layers that share keys have the same two.
+    """
+
+    def __init__(
+        self, layers: Sequence[LayerKeys], slots: int, capacity: int, *, like: Tensor
+    ) -> None:
+        """``like`` gives dtype and device."""
         # Zeros, not empty: a hidden position counts 0 times its value, which must be a number.
-        self.keys = [like.new_zeros(one) for _ in range(layers)]
-        self.values = [like.new_zeros(one) for _ in range(layers)]
-        self.capacity = shape[3]
+        made = {
+            layer: [like.new_zeros(slots, layer.heads, capacity, layer.width) for _ in range(2)]
+            for layer in layers
+        }
+        self.keys = [made[layer][0] for layer in layers]
+        self.values = [made[layer][1] for layer in layers]
+        self.capacity = capacity
+        self._own = [tensor for pair in made.values() for tensor in pair]
 
     def read(self, layer: int, slot: int, length: int) -> tuple[Tensor, Tensor]:
         """The first ``length`` positions of a slot, [G, length, Dh] each."""
@@ -139,7 +151,7 @@ class KeyValueCache:
 
     def copy_(self, slot: int, to: int, length: int) -> None:
         """Copy the first ``length`` positions of a slot into another one."""
-        for tensor in (*self.keys, *self.values):
+        for tensor in self._own:
             tensor[to, :, :length] = tensor[slot, :, :length]
 
     def write_(self, layer: int, slot: int, start: int, block: tuple[Tensor, Tensor]) -> None:

@@ -1,6 +1,5 @@
 """A packed batch through a base: embeddings, transformers' own layers, last hidden states."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -8,14 +7,14 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from tunesmith.config.run import Recompute
 from tunesmith.core.errors import ModelError
 from tunesmith.engine.attention import NAME
 from tunesmith.engine.batch import PackedBatch, within
 from tunesmith.engine.blocks import KeyValueCache, Prefix
-from tunesmith.engine.families import head_scores, longest_safe_position
+from tunesmith.engine.families import head_scores, layer_keys, longest_safe_position
 from tunesmith.engine.fused import fuse_
 from tunesmith.engine.head import Head
 from tunesmith.engine.linear import SeamLinear
@@ -58,6 +57,19 @@ class Engine:
         )
 
     @property
+    def config(self) -> PretrainedConfig:
+        """The config of the language model, also where it is a part of the class."""
+        config: PretrainedConfig = self.model.config.get_text_config()
+        return config
+
+    @property
+    def layer_vocabulary(self) -> int | None:
+        """The number of ids that have an embedding of their own for each layer; None: no such."""
+        if not getattr(self.config, "hidden_size_per_layer_input", None):
+            return None
+        return int(self.config.vocab_size_per_layer_input)
+
+    @property
     def device(self) -> torch.device:
         """The base's device."""
         return self.head_weight.device
@@ -78,13 +90,15 @@ class Engine:
                 remedy=f"Set data.max_tokens to {limit}.",
             )
         embedded = self.embed(batch)
-        out = self.model.get_decoder()(
-            inputs_embeds=embedded[None],
-            position_ids=batch.positions[None],
-            use_cache=False,
-            stream=batch,
-            recompute=recompute if torch.is_grad_enabled() else "none",
-        )
+        with within(batch):  # linear layers before the first layer and after the last one
+            out = self.model.get_decoder()(
+                inputs_embeds=embedded[None],
+                position_ids=batch.positions[None],
+                use_cache=False,
+                stream=batch,
+                recompute=recompute if torch.is_grad_enabled() else "none",
+                **self._inputs_by_layer(batch),
+            )
         hidden: Tensor = out.last_hidden_state[0]
         return hidden
 
@@ -124,20 +138,28 @@ class Engine:
 
     def cache(self, slots: int, capacity: int) -> KeyValueCache:
         """An empty key/value cache for ``slots`` documents of up to ``capacity`` positions."""
-        layers, groups, width = self._cache_shape()
         like = torch.empty(0, dtype=self.compute_dtype, device=self.device)
-        return KeyValueCache((layers, slots, groups, capacity, width), like=like)
+        return KeyValueCache(layer_keys(self.config), slots, capacity, like=like)
 
     def cache_bytes(self, capacity: int) -> int:
         """Bytes of a cache's slot of ``capacity`` positions."""
-        return 2 * math.prod(self._cache_shape()) * capacity * self.compute_dtype.itemsize
+        numbers = sum(each.heads * each.width for each in set(layer_keys(self.config)))
+        return 2 * numbers * capacity * self.compute_dtype.itemsize
 
-    def _cache_shape(self) -> tuple[int, int, int]:
-        """Layers L, key heads G and head width Dh."""
-        config = self.model.config
-        width = getattr(config, "head_dim", None)
-        width = width or config.hidden_size // config.num_attention_heads
-        return config.num_hidden_layers, config.num_key_value_heads, width
+    def _inputs_by_layer(self, batch: PackedBatch) -> dict[str, Tensor]:
+        """What the decoder adds in each layer beside the embeddings, where its family does so.
+
+        It is looked up by token. Virtual tokens have none: they get the padding token's, as
+        transformers gives images.
+        """
+        decoder = self.model.get_decoder()
+        if self.layer_vocabulary is None:
+            return {}
+        ids = batch.ids.clone()
+        for document in batch.documents:
+            if document.virtual is not None:
+                ids[document.start : document.stop] = self.config.pad_token_id
+        return {"per_layer_inputs": decoder.get_per_layer_inputs(ids[None]).to(self.compute_dtype)}
 
 
 def prepare_(model: PreTrainedModel, compute_dtype: torch.dtype | None = None) -> Engine:
@@ -145,7 +167,8 @@ def prepare_(model: PreTrainedModel, compute_dtype: torch.dtype | None = None) -
 
     Raises ModelError for a family, head or rotary embedding that is not implemented.
     """
-    scores = head_scores(model.config)
+    config = model.config.get_text_config()
+    scores = head_scores(config)
     head = model.get_output_embeddings()
     if head is None or getattr(head, "bias", None) is not None:
         raise ModelError(f"{type(model).__name__} has no language-model head without bias.")
@@ -169,7 +192,7 @@ def prepare_(model: PreTrainedModel, compute_dtype: torch.dtype | None = None) -
         head_weight=embedding.weight if _is_tied(model) else head.weight,
         scale=scores.scale,
         softcap=scores.softcap,
-        longest_position=longest_safe_position(model.config),
+        longest_position=longest_safe_position(config),
         compute_dtype=compute_dtype or head.weight.dtype,
     )
 
@@ -184,7 +207,7 @@ def _is_tied(model: PreTrainedModel) -> bool:
 def _run_layer(
     forward: Callable[..., Tensor],
     hidden: Tensor,
-    *,
+    *inputs: object,
     stream: PackedBatch | None = None,
     recompute: Recompute = "none",
     **others: object,
@@ -195,7 +218,7 @@ def _run_layer(
 
     def run(x: Tensor) -> Tensor:
         with within(stream, recompute=recompute == "activations"):
-            return forward(x, stream=stream, **others)
+            return forward(x, *inputs, stream=stream, **others)
 
     if recompute == "layers":
         result: Tensor = checkpoint(run, hidden, use_reentrant=False, preserve_rng_state=False)
