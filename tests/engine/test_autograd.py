@@ -74,7 +74,7 @@ def test_gradients_are_the_same_to_the_last_bit_and_less_is_kept(family, method)
     needs_inputs = METHODS[method].kind in ("lora", "full") and method != "lora-fa"
     if needs_inputs:
         # the streams that gemma3n predicts are kept too
-        assert kept[1] < (0.95 if "predicted streams" in TRAITS[family] else 0.9) * kept[0]
+        assert kept[1] < (0.97 if "predicted streams" in TRAITS[family] else 0.9) * kept[0]
     assert kept[2] < 0.6 * kept[0]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from tunesmith.adapters import store
 from tunesmith.adapters.fit import Identity
@@ -19,6 +19,7 @@ from tunesmith.models.load import Base, load_base, read_config, read_tokenizer
 from tunesmith.models.precision import DtypeChoice
 from tunesmith.models.resolve import resolve
 from tunesmith.models.supported import check_config
+from tunesmith.models.text_part import empty_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +87,7 @@ def open_skeleton(model: str, *, progress: Progress = SILENT) -> tuple[Path, Eng
     check_config(config, folder)
     # bitsandbytes' layers cannot be made without weights; plain ones have the same widths
     dtype = config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
-    with torch.device("meta"):
-        empty = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
-    return folder, prepare_(empty, dtype)
+    return folder, prepare_(empty_model(config), dtype)
 
 
 def attach_folder(

@@ -160,7 +160,8 @@ def layer_keys(config: "PretrainedConfig") -> list[LayerKeys]:
             last[config.layer_types[layer]] = layer
         own = config.per_layer_config[layer]
         width = getattr(own, "head_dim", None) or own.hidden_size // own.num_attention_heads
-        found.append(LayerKeys(layer, own.num_key_value_heads, width))
+        heads = getattr(own, "num_key_value_heads", None) or own.num_attention_heads
+        found.append(LayerKeys(layer, heads, width))
     return found
 
 

@@ -20,6 +20,7 @@ from tunesmith.engine.head import Head
 from tunesmith.engine.linear import SeamLinear
 from tunesmith.engine.memory import Workspace
 from tunesmith.engine.vocabulary import TokenRows, check_embedding, lookup
+from tunesmith.models.text_part import WHOLE_CLASSES, towers_of
 
 
 @dataclass(slots=True, eq=False)
@@ -61,6 +62,11 @@ class Engine:
         """The config of the language model, also where it is a part of the class."""
         config: PretrainedConfig = self.model.config.get_text_config()
         return config
+
+    @property
+    def other_modules(self) -> tuple[str, ...]:
+        """Names of modules of the whole class that are no part of the language model."""
+        return towers_of(self.model).parts
 
     @property
     def layer_vocabulary(self) -> int | None:
@@ -169,13 +175,14 @@ def prepare_(model: PreTrainedModel, compute_dtype: torch.dtype | None = None) -
     """
     config = model.config.get_text_config()
     scores = head_scores(config)
+    whole = WHOLE_CLASSES.get(model.config.model_type)
     head = model.get_output_embeddings()
     if head is None or getattr(head, "bias", None) is not None:
         raise ModelError(f"{type(model).__name__} has no language-model head without bias.")
     model.eval()
     model.requires_grad_(False)
-    model.set_attn_implementation(NAME)
     decoder = model.get_decoder()
+    decoder.set_attn_implementation(NAME)
     linears: dict[str, SeamLinear] = {}
     for layer in decoder.layers:
         layer.forward = partial(_run_layer, layer.forward)
@@ -191,7 +198,7 @@ def prepare_(model: PreTrainedModel, compute_dtype: torch.dtype | None = None) -
         embedding=embedding,
         head_weight=embedding.weight if _is_tied(model) else head.weight,
         scale=scores.scale,
-        softcap=scores.softcap,
+        softcap=scores.softcap if whole is None or whole.caps_scores else None,
         longest_position=longest_safe_position(config),
         compute_dtype=compute_dtype or head.weight.dtype,
     )

@@ -35,6 +35,7 @@ from tunesmith.methods.peft import (
     Terms,
     layers_text,
     master,
+    not_a_layer,
     number,
     number_format,
     pattern,
@@ -80,8 +81,9 @@ def to_peft(adapter: Adapter, engine: Engine) -> dict[str, object]:
         for name, each in choose(settings, names).items()
     }
     common = (times * settings.rank, grow * settings.alpha)
+    known = [*names, *engine.other_modules]
     return {
-        **described(shapes, shortest_names(list(shapes), names), common=common),
+        **described(shapes, shortest_names(list(shapes), known), common=common),
         "lora_dropout": settings.dropout,
         "use_rslora": settings.rslora,
         "use_dora": settings.dora,
@@ -247,7 +249,7 @@ def misfits(engine: Engine, tensors: Stored) -> list[str]:
         module, _, part = key.removeprefix(PREFIX).rpartition(".lora_")
         linear = engine.linears.get(module)
         if linear is None:
-            found.append(f"{module} is not a linear layer of it")
+            found.append(not_a_layer(engine, module))
             continue
         axis, width = (1, linear.in_features) if part[0] == "A" else (0, linear.out_features)
         dims = 1 if key.endswith(MAGNITUDE) else 2
