@@ -5,7 +5,7 @@
     python -m benchmarks.methods.retention --report
 
 A line for each run in RESULTS; one that is there is not made again. All runs of a task and seed
-together; `half-rate` and `decay` are apart, as other settings rule them, and so is `replay`,
+train together; `half-rate` and `decay` are apart, as other settings rule them, and so is `replay`,
 which has other rows.
 """
 
