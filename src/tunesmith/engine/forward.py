@@ -14,7 +14,13 @@ from tunesmith.core.errors import ModelError
 from tunesmith.engine.attention import NAME
 from tunesmith.engine.batch import PackedBatch, within
 from tunesmith.engine.blocks import KeyValueCache, Prefix
-from tunesmith.engine.families import head_scores, layer_keys, longest_safe_position
+from tunesmith.engine.families import (
+    Family,
+    family_of,
+    head_scores,
+    layer_keys,
+    longest_safe_position,
+)
 from tunesmith.engine.fused import fuse_
 from tunesmith.engine.head import Head
 from tunesmith.engine.linear import SeamLinear
@@ -168,13 +174,19 @@ class Engine:
         return {"per_layer_inputs": decoder.get_per_layer_inputs(ids[None]).to(self.compute_dtype)}
 
 
-def prepare_(model: PreTrainedModel, compute_dtype: torch.dtype | None = None) -> Engine:
+def prepare_(
+    model: PreTrainedModel,
+    compute_dtype: torch.dtype | None = None,
+    *,
+    family: Family | None = None,
+) -> Engine:
     """Turn a transformers causal model into an Engine, in place; the weights are not touched.
 
-    Raises ModelError for a family, head or rotary embedding that is not implemented.
+    ``family``: its row of the table, where it is not to be looked up. Raises ModelError for a
+    family, head or rotary embedding that is not implemented.
     """
     config = model.config.get_text_config()
-    scores = head_scores(config)
+    scores = head_scores(config, family or family_of(config))
     whole = WHOLE_CLASSES.get(model.config.model_type)
     head = model.get_output_embeddings()
     if head is None or getattr(head, "bias", None) is not None:
