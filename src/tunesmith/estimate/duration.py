@@ -132,7 +132,7 @@ def _flops_per_token(config: RunConfig, shape: PretrainedConfig, supervised: flo
 def _inner_width(shape: PretrainedConfig) -> float:
     """The width within a feedforward layer; the mean where layers have their own."""
     given = shape.intermediate_size
-    return mean(given) if isinstance(given, list) else given
+    return float(mean(given) if isinstance(given, list) else given)
 
 
 def _products(

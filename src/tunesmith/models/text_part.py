@@ -69,7 +69,8 @@ def loader_of(config: PretrainedConfig) -> Any:
     """What loads the language model: a class with `from_pretrained`."""
     if not is_whole(config):
         return AutoModelForCausalLM
-    return _without_towers(type(empty_model(config)))
+    whole: Any = type(empty_model(config))
+    return _without_towers(whole)
 
 
 def empty_model(config: PretrainedConfig) -> "PreTrainedModel":
@@ -112,7 +113,7 @@ def remove_towers_(model: "PreTrainedModel") -> None:
     for name in removed:
         parent, _, last = name.rpartition(".")
         delattr(model.get_submodule(parent), last)
-    model.removed_towers = Towers(tuple(removed), tuple(parts))  # type: ignore[assignment]
+    model.removed_towers = Towers(tuple(removed), tuple(parts))
 
 
 def towers_of(model: "PreTrainedModel") -> Towers:
