@@ -5,6 +5,7 @@ has there: an adapter fits the whole class in PEFT and vLLM, and a folder derive
 keeps the towers' tensors as they are in its files.
 """
 
+import copy
 import functools
 import re
 from collections.abc import Iterable, Mapping
@@ -147,3 +148,34 @@ def file_names(folder: Path, model: "PreTrainedModel") -> FileNames:
     inside = names_in_model(model, weight_shapes(folder))
     others = [name for name, own in inside.items() if any(_is_in(own, tower) for tower in towers)]
     return FileNames({own: name for name, own in inside.items() if own != name}, frozenset(others))
+
+
+def config_alone(config: PretrainedConfig) -> PretrainedConfig:
+    """The config of the language model as a class of its own would have it."""
+    if not is_whole(config):
+        return config
+    text = copy.deepcopy(config.get_text_config())
+    text.tie_word_embeddings = config.tie_word_embeddings
+    if not WHOLE_CLASSES[config.model_type].caps_scores:
+        text.final_logit_softcapping = None
+    text.quantization_config = getattr(config, "quantization_config", None)
+    return text
+
+
+def decoder_name(config: PretrainedConfig) -> str:
+    """The dotted name of the decoder within its whole class; that of a plain class is `model`."""
+    if not is_whole(config):
+        return "model"
+    model = empty_model(config)
+    return next(name for name, module in model.named_modules() if module is model.get_decoder())
+
+
+def stored_names(folder: Path, config: PretrainedConfig) -> dict[str, str]:
+    """The name in a base's files of each tensor of its language model, by its name there."""
+    names = list(weight_shapes(folder))
+    if not is_whole(config):
+        return {name: name for name in names}
+    model = empty_model(config)
+    others = file_names(folder, model).others
+    inside = names_in_model(model, [name for name in names if name not in others])
+    return {own: name for name, own in inside.items()}
