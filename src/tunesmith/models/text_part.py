@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import (
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
     PretrainedConfig,
@@ -70,8 +71,7 @@ def loader_of(config: PretrainedConfig) -> Any:
     """What loads the language model: a class with `from_pretrained`."""
     if not is_whole(config):
         return AutoModelForCausalLM
-    whole: Any = type(empty_model(config))
-    return _without_towers(whole)
+    return _without_towers(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)])
 
 
 def empty_model(config: PretrainedConfig) -> "PreTrainedModel":
@@ -142,9 +142,9 @@ def names_in_model(model: "PreTrainedModel", names: Iterable[str]) -> dict[str, 
 
 def file_names(folder: Path, model: "PreTrainedModel") -> FileNames:
     """How the files of a base name the tensors of its model, and which belong to its towers."""
-    towers = towers_of(model).modules
-    if not towers:
+    if not is_whole(model.config):
         return FileNames()
+    towers = towers_of(model).modules
     inside = names_in_model(model, weight_shapes(folder))
     others = [name for name, own in inside.items() if any(_is_in(own, tower) for tower in towers)]
     return FileNames({own: name for name, own in inside.items() if own != name}, frozenset(others))
