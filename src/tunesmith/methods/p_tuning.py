@@ -171,9 +171,9 @@ def _own_layers(engine: Engine) -> dict[int, LayerKeys]:
     widest = max(own.values(), key=lambda each: each.width)
     if lost := [each for each in own.values() if each.heads > widest.heads]:
         raise ConfigError(
-            f"p-tuning does not fit this base: {len(lost)} of its {len(own)} layers have "
-            f"{lost[0].heads} key/value heads, more than its widest layers, which have "
-            f"{widest.heads}. An adapter's file has no room for them.",
+            f"p-tuning does not fit this base: {len(lost)} of its {pluralize(len(own), 'layer')} "
+            f"have {pluralize(lost[0].heads, 'key/value head')}, more than its widest layers, "
+            f"which have {widest.heads}. An adapter's file has no room for them.",
             remedy="Use method prompt or lora.",
         )
     return own
