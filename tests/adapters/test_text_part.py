@@ -6,7 +6,7 @@ import re
 import peft
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText
 
 import tunesmith as ts
@@ -119,6 +119,27 @@ def test_merged_opens_as_the_whole_class_with_the_same_towers(kind, from_files, 
     assert_same_towers(target.folder, base)
     assert_same_logits(theirs(whole(target.folder)), ours(engine, "a"))
     assert not torch.allclose(theirs(whole(base)), ours(engine, "a"), atol=1e-2)
+
+
+def test_a_folder_with_the_models_own_names_keeps_them(kind, tmp_path):
+    base = whole_folder(tmp_path / "base", kind)
+    model = whole(base)
+    save_file(
+        {n: t for n, t in model.state_dict().items() if n != "lm_head.weight" or not tied(model)},
+        base / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    engine = open_base(str(base), dtype="float32", device="cpu").engine
+    adapter = table.attach(engine, METHODS["lora"], name="a")
+    randomise(adapter)
+    target = Target(tmp_path / "merged", source=base, origin=ORIGIN, dtype=torch.float32)
+    merge.save(engine, adapter, target)
+    assert stored(target.folder).keys() == stored(base).keys()
+    assert_same_logits(theirs(whole(target.folder)), ours(engine, "a"))
+
+
+def tied(model):
+    return model.lm_head.weight is model.get_input_embeddings().weight
 
 
 @pytest.mark.parametrize(

@@ -86,11 +86,11 @@ def check_config(config: PretrainedConfig, folder: Path) -> None:
     kind = config.model_type
     if config.is_encoder_decoder or not hasattr(type(config.get_text_config()), "vocab_size"):
         what = (
-            "an encoder and a decoder, which writes answers that do not continue a text"
+            "has an encoder beside its decoder: its answers do not continue a text"
             if config.is_encoder_decoder
-            else "what reads images or sound, without a language model"
+            else "reads images or sound and has no language model"
         )
-        raise ModelError(f"{folder}: model_type {kind!r} is {what}.", remedy=_PLAIN_REMEDY)
+        raise ModelError(f"{folder}: model_type {kind!r} {what}.", remedy=_PLAIN_REMEDY)
     brings_code = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
     loaded_as = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(kind)
     whole = loaded_as or MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.get(kind)
