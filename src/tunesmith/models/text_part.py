@@ -167,7 +167,8 @@ def decoder_name(config: PretrainedConfig) -> str:
     if not is_whole(config):
         return "model"
     model = empty_model(config)
-    return next(name for name, module in model.named_modules() if module is model.get_decoder())
+    names: dict[object, str] = {module: name for name, module in model.named_modules()}
+    return names[model.get_decoder()]
 
 
 def stored_names(folder: Path, config: PretrainedConfig) -> dict[str, str]:
