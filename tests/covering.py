@@ -6,13 +6,16 @@ from itertools import product
 
 from pydantic import BaseModel
 
-from tests.families import TRAITS
+from tests.families import STATES, TRAITS
 
 SIZES = {"rank", "alpha", "tokens"}  # of which one value is as good as another
 
 
 def covering(
-    ones: Mapping[str, Collection[str]], others: Mapping[str, Collection[str]]
+    ones: Mapping[str, Collection[str]],
+    others: Mapping[str, Collection[str]],
+    *,
+    refused: Collection[tuple[str, str]] = (),
 ) -> list[tuple[str, str]]:
     """Few pairs in which every name occurs, and every trait of one with every trait of another.
 
@@ -20,11 +23,13 @@ def covering(
     layers with a pattern of ranks, a tied head with new weights. A second pair with the same two
     traits asks the same question again, so that the whole product costs much and finds nothing
     more. A trait that only one family has meets every trait of the variants there. The choice is
-    greedy, the same in every process, and prefers names that were chosen seldom.
+    greedy, the same in every process, and prefers names that were chosen seldom. Pairs that are
+    ``refused`` are not chosen.
     """
     asks = {
         (one, other): {*product(ones[one], others[other]), ("one", one), ("other", other)}
         for one, other in product(ones, others)
+        if (one, other) not in refused
     }
     open_, used, chosen = set().union(*asks.values()), Counter(), []
     while open_:
@@ -45,9 +50,11 @@ def pairs(
 
     ``only`` are the traits of families that the variants can meet in what is tested, where not all.
     """
+    keyless = [name for name, settings in variants.items() if settings.kind == "p-tuning"]
     return covering(
         family_traits(families, only=only),
         {name: traits(settings) for name, settings in variants.items()},
+        refused=[*product(STATES, keyless)],
     )
 
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.covering import pairs
-from tests.families import FAMILIES, tiny_model
+from tests.families import FAMILIES, KEYED, tiny_model
 from tunesmith.adapters import store
 from tunesmith.config.methods import PromptSettings, PTuningSettings
 from tunesmith.core.errors import AdapterError, ConfigError
@@ -84,9 +84,14 @@ def test_peft_gives_the_same_logits(family, kind, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "config", "options"), [(kind, *each) for kind in PEFTS for each in PEFTS[kind]]
+    ("family", "kind", "config", "options"),
+    [
+        (family, kind, *each)
+        for kind in PEFTS
+        for each in PEFTS[kind]
+        for family in (KEYED if kind == "p-tuning" else FAMILIES)
+    ],
 )
-@pytest.mark.parametrize("family", FAMILIES)
 def test_what_peft_made_gives_the_same_logits_here_and_saved_again_there(
     family, kind, config, options, tmp_path
 ):
@@ -103,6 +108,15 @@ def test_what_peft_made_gives_the_same_logits_here_and_saved_again_there(
     store.save(tmp_path / "ours", adapter, engine, base="tiny")
     again = peft.PeftModel.from_pretrained(tiny_model(family, torch.float32), tmp_path / "ours")
     torch.testing.assert_close(theirs(again), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_prefix_for_every_layer_does_not_fit_a_base_with_a_recurrent_state(tmp_path):
+    torch.manual_seed(1)
+    settings = peft.PrefixTuningConfig(num_virtual_tokens=5, task_type="CAUSAL_LM")
+    family = "granitemoehybrid"
+    peft.get_peft_model(tiny_model(family, torch.float32), settings).save_pretrained(tmp_path)
+    with pytest.raises(AdapterError, match="2 of the base's 3 layers have a recurrent state"):
+        store.load(prepare_(tiny_model(family, torch.float32)), tmp_path)
 
 
 def test_a_projection_is_folded_into_one_tensor(tmp_path):

@@ -22,6 +22,8 @@ class Family:
     ``models`` are known names of it. ``windows``: the layers that see only the last tokens, where
     the config sets a window; those of `some layers` are named by its `layer_types`. ``multiplier``
     and ``divisor`` are the config's keys by which the head's scores are multiplied or divided.
+    ``states``: the layers that its `layer_types` call `linear_attention` have a recurrent state
+    instead of keys and values.
     """
 
     models: str
@@ -29,6 +31,7 @@ class Family:
     traits: tuple[str, ...] = ()
     multiplier: str | None = None
     divisor: str | None = None
+    states: bool = False
 
 
 # Contract 1 holds each to transformers' own forward, with the tiny config of tests/families.py.
@@ -67,6 +70,17 @@ FAMILIES: Mapping[str, Family] = {
     "ernie4_5": Family("ERNIE 4.5 0.3B", traits=("neighbours rotated",)),
     "arcee": Family("AFM 4.5B", traits=("plain feedforward",)),
     "apertus": Family("Apertus", traits=("plain feedforward", "query norm")),
+    "qwen3_5_text": Family(
+        "the text side of Qwen3.5",
+        traits=("query norm", "shifted norm", "partial rotary", "states"),
+        states=True,
+    ),
+    "granitemoehybrid": Family(
+        "Granite 4.0 H 350M and 1B, Micro",
+        traits=("multipliers", "layers without rotary", "fused", "states"),
+        divisor="logits_scaling",
+        states=True,
+    ),
 }
 """By transformers' model_type."""
 
@@ -118,6 +132,14 @@ def layer_windows(config: "PretrainedConfig") -> list[int | None]:
         return [config.sliding_window] * layers
     kinds = config.layer_types[:layers]
     return [config.sliding_window if kind == "sliding_attention" else None for kind in kinds]
+
+
+def keyless_layers(config: "PretrainedConfig") -> list[int]:
+    """The layers that keep a recurrent state of a text instead of its keys and values."""
+    if not family_of(config).states:
+        return []
+    kinds = config.layer_types[: config.num_hidden_layers]
+    return [layer for layer, kind in enumerate(kinds) if kind == "linear_attention"]
 
 
 def longest_safe_position(config: "PretrainedConfig") -> int | None:

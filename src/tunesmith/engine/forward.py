@@ -15,11 +15,12 @@ from tunesmith.core.errors import ModelError
 from tunesmith.engine.attention import NAME
 from tunesmith.engine.batch import PackedBatch, within
 from tunesmith.engine.blocks import KeyValueCache, Prefix
-from tunesmith.engine.families import head_scores, longest_safe_position
+from tunesmith.engine.families import head_scores, keyless_layers, longest_safe_position
 from tunesmith.engine.fused import fuse_
 from tunesmith.engine.head import Head
 from tunesmith.engine.linear import SeamLinear
 from tunesmith.engine.memory import Workspace
+from tunesmith.engine.mixers import Shape, reset_states_
 from tunesmith.engine.vocabulary import TokenRows, check_embedding, lookup
 
 
@@ -35,6 +36,7 @@ class Engine:
     softcap: float | None
     longest_position: int | None
     compute_dtype: torch.dtype
+    states: dict[int, tuple[Shape, Shape]]  # what layers with a recurrent state keep of a text
     vocabularies: dict[str, TokenRows] = field(default_factory=dict)  # by adapter
     prefixes: dict[str, Prefix] = field(default_factory=dict)  # by adapter
     workspace: Workspace = field(default_factory=Workspace)
@@ -125,12 +127,23 @@ class Engine:
     def cache(self, slots: int, capacity: int) -> KeyValueCache:
         """An empty key/value cache for ``slots`` documents of up to ``capacity`` positions."""
         layers, groups, width = self._cache_shape()
-        like = torch.empty(0, dtype=self.compute_dtype, device=self.device)
-        return KeyValueCache((layers, slots, groups, capacity, width), like=like)
+        return KeyValueCache(
+            (layers, slots, groups, capacity, width),
+            like=torch.empty(0, dtype=self.compute_dtype, device=self.device),
+            keyless=keyless_layers(self.model.config),
+            states=self.states,
+        )
 
     def cache_bytes(self, capacity: int) -> int:
         """Bytes of a cache's slot of ``capacity`` positions."""
-        return 2 * math.prod(self._cache_shape()) * capacity * self.compute_dtype.itemsize
+        layers, groups, width = self._cache_shape()
+        layers -= len(keyless_layers(self.model.config))
+        size = self.compute_dtype.itemsize
+        states = sum(
+            math.prod(inputs) * size + math.prod(state) * max(size, torch.float32.itemsize)
+            for inputs, state in self.states.values()
+        )
+        return 2 * layers * groups * width * capacity * size + states
 
     def _cache_shape(self) -> tuple[int, int, int]:
         """Layers L, key heads G and head width Dh."""
@@ -161,6 +174,7 @@ def prepare_(model: PreTrainedModel, compute_dtype: torch.dtype | None = None) -
             linears[name] = SeamLinear(module, name, len(linears))
             model.set_submodule(name, linears[name])
     fuse_(model)
+    states = reset_states_(decoder)
     embedding = check_embedding(model.get_input_embeddings())
     return Engine(
         model=model,
@@ -171,6 +185,7 @@ def prepare_(model: PreTrainedModel, compute_dtype: torch.dtype | None = None) -
         softcap=scores.softcap,
         longest_position=longest_safe_position(model.config),
         compute_dtype=compute_dtype or head.weight.dtype,
+        states=states,
     )
 
 
