@@ -149,7 +149,7 @@ TRAITS = {
     )
     for family, settings in FAMILIES.items()
 }
-STATES = [family for family in FAMILIES if known.FAMILIES[family].states]
+STATES = [family for family in FAMILIES if "recurrent state" in TRAITS[family]]
 KEYED = [family for family in FAMILIES if family not in STATES]  # with keys in every layer
 
 

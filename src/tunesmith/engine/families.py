@@ -22,8 +22,6 @@ class Family:
     ``models`` are known names of it. ``windows``: the layers that see only the last tokens, where
     the config sets a window; those of `some layers` are named by its `layer_types`. ``multiplier``
     and ``divisor`` are the config's keys by which the head's scores are multiplied or divided.
-    ``states``: the layers that its `layer_types` call `linear_attention` have a recurrent state
-    instead of keys and values.
     """
 
     models: str
@@ -31,7 +29,6 @@ class Family:
     traits: tuple[str, ...] = ()
     multiplier: str | None = None
     divisor: str | None = None
-    states: bool = False
 
 
 # Contract 1 holds each to transformers' own forward, with the tiny config of tests/families.py.
@@ -72,17 +69,18 @@ FAMILIES: Mapping[str, Family] = {
     "apertus": Family("Apertus", traits=("plain feedforward", "query norm")),
     "qwen3_5_text": Family(
         "the text side of Qwen3.5",
-        traits=("query norm", "shifted norm", "partial rotary", "states"),
-        states=True,
+        traits=("query norm", "shifted norm", "partial rotary", "recurrent state"),
     ),
     "granitemoehybrid": Family(
         "Granite 4.0 H 350M and 1B, Micro",
-        traits=("multipliers", "layers without rotary", "fused", "states"),
+        traits=("multipliers", "layers without rotary", "fused", "recurrent state"),
         divisor="logits_scaling",
-        states=True,
     ),
 }
 """By transformers' model_type."""
+
+TRIED: dict[str, Family] = {}
+"""Those of this process that are not in the table and kept its contracts (`engine/trial.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +93,12 @@ class Scores:
 
 def family_of(config: "PretrainedConfig") -> Family:
     """The family of a base's config; raises ModelError for one that is not supported."""
-    found = FAMILIES.get(config.model_type)
+    found = FAMILIES.get(config.model_type) or TRIED.get(config.model_type)
     if found is None:
         raise ModelError(
             f"Model family `{config.model_type}` is not supported.",
-            remedy=f"Supported are {supported()}.",
+            remedy="`tunesmith model list --families` shows those that are; `--explain MODEL` "
+            "tries another one on a tiny model and reports what it lacks.",
         )
     if getattr(config, "use_bidirectional_attention", False):
         raise ModelError(
@@ -113,9 +112,9 @@ def supported() -> str:
     return ", ".join(sorted(FAMILIES))
 
 
-def head_scores(config: "PretrainedConfig") -> Scores:
-    """What the family's head does; raises ModelError for an unsupported family."""
-    family, scale = family_of(config), 1.0
+def head_scores(config: "PretrainedConfig", family: Family) -> Scores:
+    """What the family's head does."""
+    scale = 1.0
     if family.multiplier is not None:
         scale *= float(getattr(config, family.multiplier))
     if family.divisor is not None:
@@ -136,9 +135,7 @@ def layer_windows(config: "PretrainedConfig") -> list[int | None]:
 
 def keyless_layers(config: "PretrainedConfig") -> list[int]:
     """The layers that keep a recurrent state of a text instead of its keys and values."""
-    if not family_of(config).states:
-        return []
-    kinds = config.layer_types[: config.num_hidden_layers]
+    kinds = getattr(config, "layer_types", None) or ()
     return [layer for layer, kind in enumerate(kinds) if kind == "linear_attention"]
 
 
