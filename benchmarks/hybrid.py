@@ -144,7 +144,7 @@ def _theirs(model: peft.PeftModel, rows: list[Row]) -> Tensor:
         logits = model(input_ids=torch.tensor([row.ids]), use_cache=False).logits[0, :-1]
         labels = torch.tensor(row.ids[1:])
         loss = torch.nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
-        loss.backward()
+        torch.autograd.backward(loss)
     trained = [(n.replace(".default", ""), p) for n, p in model.named_parameters()]
     trained = [(name, p) for name, p in trained if p.requires_grad]
     return torch.cat([p.grad.flatten().float() for _, p in sorted(trained)])

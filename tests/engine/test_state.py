@@ -9,7 +9,7 @@ from tests.engine.test_blocks import batch_of, tokens
 from tests.engine.test_contract import TOLERANCE, assert_same_gradients, packed, reference, rows
 from tests.families import STATES, make_exact, tiny_model
 from tunesmith.config.run import RECOMPUTE
-from tunesmith.engine import mixers, state
+from tunesmith.engine import mixers, state_layout
 from tunesmith.engine.batch import Document
 from tunesmith.engine.blocks import Kept, Learned, Span
 from tunesmith.engine.forward import prepare_
@@ -29,7 +29,7 @@ def test_documents_of_several_chunks_and_groups_equal_transformers(family, recom
     made = rows(5, (9, 3, 14, 1, 13, 2), common=5)
     _, total, grads = reference(family, made)
     for filled in (0.1, 0.75, 1.0):
-        monkeypatch.setattr(state, "FILLED", filled)
+        monkeypatch.setattr(state_layout, "FILLED", filled)
         for share in (0, 3):
             _, _, ours, our_grads = packed(family, [pack(made, share=share)], recompute)
             torch.testing.assert_close(ours, total, **TOLERANCE)

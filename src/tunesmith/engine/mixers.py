@@ -42,13 +42,15 @@ def _delta_rule(
     module: Any, parts: Parts, before: Tensor | None, handed_on: bool
 ) -> tuple[Tensor, Tensor | None]:
     mixed, decay, beta = parts
-    query, key, value = mixed.split([module.key_dim, module.key_dim, module.value_dim], -1)
+    query, key, value = mixed.split_with_sizes(
+        [module.key_dim, module.key_dim, module.value_dim], -1
+    )
     options = {} if mixed.shape[1] == 1 else {"chunk_size": _chunk_rows(mixed)}
     rule = qwen.torch_chunk_gated_delta_rule if options else qwen.torch_recurrent_gated_delta_rule
     made: tuple[Tensor, Tensor | None] = _kernel(rule, mixed)(
-        query.unflatten(-1, (-1, module.head_k_dim)),
-        key.unflatten(-1, (-1, module.head_k_dim)),
-        value.unflatten(-1, (-1, module.head_v_dim)),
+        _heads(query, module.head_k_dim),
+        _heads(key, module.head_k_dim),
+        _heads(value, module.head_v_dim),
         g=decay,
         beta=beta,
         initial_state=before,
@@ -76,13 +78,13 @@ def _mamba2_scan(
 ) -> tuple[Tensor, Tensor | None]:
     mixed, step = parts
     states = module.n_groups * module.ssm_state_size
-    x, b, c = mixed.split([module.intermediate_size, states, states], -1)
+    x, b, c = mixed.split_with_sizes([module.intermediate_size, states, states], -1)
     made = _kernel(granite.mamba2_chunk_scan, mixed)(
-        x.unflatten(-1, (-1, module.head_dim)),
+        _heads(x, module.head_dim),
         step,
         -torch.exp(module.A_log.float()),
-        b.unflatten(-1, (module.n_groups, -1)),
-        c.unflatten(-1, (module.n_groups, -1)),
+        _heads(b, module.ssm_state_size),
+        _heads(c, module.ssm_state_size),
         chunk_size=_chunk_rows(mixed),
         D=module.D,
         initial_states=before,
@@ -92,9 +94,14 @@ def _mamba2_scan(
     return y, after
 
 
-def _chunk_rows(parts: Tensor) -> int:
-    """Rows that are computed at once of parts [B, S, ..]: padding is up to a whole chunk."""
-    return min(CHUNK_ROWS, parts.shape[1])
+def _heads(part: Tensor, width: int) -> Tensor:
+    """[B, S, C] -> [B, S, C / width, width]."""
+    return part.reshape(*part.shape[:-1], -1, width)
+
+
+def _chunk_rows(part: Tensor) -> int:
+    """Rows of a part [B, S, ..] that are computed at once: plain torch pads up to whole chunks."""
+    return CHUNK_ROWS if part.is_cuda else min(CHUNK_ROWS, part.shape[1])
 
 
 def _kernel(function: Callable[..., Any], like: Tensor) -> Callable[..., Any]:
@@ -127,7 +134,8 @@ def reset_states_(model: nn.Module) -> dict[int, tuple[Shape, Shape]]:
     Returns what such layers keep of a document, by layer: the shapes of the last inputs of the
     convolution and of the state. Raises ModelError for a convolution in an unknown layer.
     """
-    shapes = {}
+    shapes: dict[int, tuple[Shape, Shape]] = {}
+    module: Any  # transformers does not type its modules
     for module in model.modules():
         if not any(isinstance(child, nn.Conv1d) for child in module.children()):
             continue
