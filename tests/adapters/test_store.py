@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.covering import FAMILY_TRAITS, covering, pairs
-from tests.families import FAMILIES, tiny_model
+from tests.covering import covering, pairs
+from tests.families import FAMILIES, TRAITS, tiny_model
 from tests.variants import FOUR_BIT, attach, engine_for
 from tests.variants import VARIANTS as ALL
 from tunesmith.adapters import store
@@ -41,7 +41,7 @@ PEFTS = {  # what PEFT is asked for besides
     "rslora": ("use_rslora",),
     "dora, rslora": ("use_dora", "use_rslora"),
 }
-PEFT_PAIRS = covering(FAMILY_TRAITS, {how: asked or ("plain",) for how, asked in PEFTS.items()})
+PEFT_PAIRS = covering(TRAITS, {how: asked or ("plain",) for how, asked in PEFTS.items()})
 QUANTISED = {name: ALL[name] for name in FOUR_BIT}
 
 

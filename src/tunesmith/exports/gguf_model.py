@@ -1,5 +1,6 @@
 """A model's or adapter's folder as one GGUF file, written a tensor at a time."""
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -32,9 +33,8 @@ from tunesmith.exports.gguf_families import (
     TensorLayout,
     family_of,
     layout_of,
-    rotary_factors,
-    write_settings,
 )
+from tunesmith.exports.gguf_settings import is_setting, rotary_factors, write_settings
 from tunesmith.exports.gguf_vocabulary import write_vocabulary
 from tunesmith.methods.lora import key_a, key_b
 from tunesmith.methods.lora_variants import shape
@@ -101,7 +101,7 @@ def write_model(
         writer.add_file_type(int(LlamaFileType[f"{share}_{number_format.upper()}"]))
         if number_format == "q8_0":
             writer.add_quantization_version(GGML_QUANT_VERSION)
-        write_settings(writer, config, family)
+        write_settings(writer, config, family, functools.partial(read_weight, folder))
         if family.architecture == "llama":
             writer.add_vocab_size(rows)
         write_vocabulary(writer, tokenizer, rows, stop_ids_in(folder, config, tokenizer))
@@ -159,16 +159,15 @@ def _parts(
 
         return read
 
-    shapes = weight_shapes(folder)
+    shapes = {k: v for k, v in weight_shapes(folder).items() if not is_setting(k)}
     if config.tie_word_embeddings:
         shapes.pop(HEAD, None)
     parts = [
         TensorPart(layout.name(name), shape, stored_type(shape, number_format), reader(name))
         for name, shape in shapes.items()
     ]
-    if (factors := rotary_factors(config)) is not None:
-        parts.append(_part("rope_freqs.weight", factors, "f32"))
-    return parts
+    factors = rotary_factors(config).items()
+    return [*parts, *(_part(name, tensor, "f32") for name, tensor in factors)]
 
 
 def _part(name: str, tensor: Tensor, number_format: NumberFormat) -> TensorPart:
