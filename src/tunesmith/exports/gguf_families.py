@@ -8,6 +8,7 @@ Every rule was run through llama.cpp (tests/exports/test_compare.py).
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gguf import MODEL_ARCH_NAMES, TensorNameMap, get_tensor_name_map
 from torch import Tensor
@@ -70,10 +71,10 @@ def head_width(config: PretrainedConfig) -> int:
     return int(given or config.hidden_size // config.num_attention_heads)
 
 
-def rotary(config: PretrainedConfig, kind: str = "full_attention") -> Mapping[str, object]:
+def rotary(config: PretrainedConfig, kind: str = "full_attention") -> Mapping[str, Any]:
     """The rotary settings of layers of a kind: `rope_theta`, `rope_type`, ..."""
     given = config.rope_parameters
-    found: Mapping[str, object] = given.get(kind, given)
+    found: Mapping[str, Any] = given.get(kind, given)
     return found
 
 
@@ -238,7 +239,7 @@ FAMILIES: Mapping[str, GgufFamily] = {
 """By transformers' model_type."""
 
 NOT_WRITTEN: Mapping[str, str] = {
-    "hyperclovax": "llama.cpp has no architecture with its multipliers and the norm after each block",
+    "hyperclovax": "llama.cpp has no architecture with its multipliers and norms after blocks",
 }
 """Why llama.cpp cannot run a family that is trained here."""
 

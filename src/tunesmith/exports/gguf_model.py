@@ -27,6 +27,7 @@ from tunesmith.config.methods import LoraSettings
 from tunesmith.core import files
 from tunesmith.core.errors import AdapterError, ModelError
 from tunesmith.core.progress import SILENT, Progress
+from tunesmith.data.chat_text import with_options
 from tunesmith.exports.adapter_folder import require_plain_lora
 from tunesmith.exports.gguf_families import (
     GgufFamily,
@@ -78,9 +79,12 @@ def write_model(
     path: Path,
     *,
     number_format: NumberFormat = "f16",
+    options: Mapping[str, object] = {},
     progress: Progress = SILENT,
 ) -> GgufFile:
     """Write the base in ``folder`` (config, tokenizer, safetensors) as ``path``; whole or absent.
+
+    ``options`` are variables of the chat template, which the file's template sets.
 
     Weights are read, converted and written one after the other, one in memory at a time. Raises
     ModelError with the reason for what GGUF cannot hold or llama.cpp would compute differently;
@@ -88,7 +92,7 @@ def write_model(
     """
     config = read_config(folder, trust_remote_code=False)
     family = family_of(config, folder)
-    tokenizer = read_tokenizer(folder, trust_remote_code=False)
+    tokenizer = with_options(read_tokenizer(folder, trust_remote_code=False), options)
     parts = _parts(folder, config, family, number_format)
     rows = next(part.shape[0] for part in parts if part.name == "token_embd.weight")
     size = sum(part.bytes for part in parts) / 1e6

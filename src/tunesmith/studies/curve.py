@@ -205,7 +205,11 @@ def _assessed(comparison: ComparisonState, progress_of: ProgressOf) -> LearningC
 
 def _rows(config: RunConfig, progress: Progress) -> RunRows:
     progress.phase("reading the data")
-    loaded = open_tokenizer(config.model, trust_remote_code=config.trust_remote_code)
+    loaded = open_tokenizer(
+        config.model,
+        trust_remote_code=config.trust_remote_code,
+        options=config.data.template_options,
+    )
     seed = config.train.seed
     return load_rows(config.data, loaded.tokenizer, context=loaded.context, seed=seed)
 
