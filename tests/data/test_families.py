@@ -466,7 +466,8 @@ def test_a_variable_that_the_template_does_not_read_is_refused_with_the_nearest_
         with_options(FAMILIES["smollm2"].tokenizer, {"reasoning": True})
 
 
-FOLDERS = [Path(each) for each in os.environ.get("TUNESMITH_TEMPLATES", "").split(os.pathsep) if each]
+NAMED = os.environ.get("TUNESMITH_TEMPLATES", "")
+FOLDERS = [Path(each) for each in NAMED.split(os.pathsep) if each]
 
 
 @pytest.mark.slow

@@ -327,7 +327,10 @@ class RunConfig(Settings):
     """Everything a run needs; what is not given here is resolved and written beside the run."""
 
     goal: str | None = Field(None, description="one sentence: what the fine-tune is for")
-    model: str = Field("smollm2-135m-instruct", description="short name, folder, .gguf or hub id")
+    model: str = Field(
+        "smollm2-135m-instruct",
+        description="short name, folder, .gguf or hub id; auto: the best known one that fits here",
+    )
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
         "auto", description="auto: bfloat16 where the hardware has it"
     )

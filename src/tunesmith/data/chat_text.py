@@ -173,7 +173,7 @@ _WORD = re.compile(r"\b[A-Za-z_]\w*\b")
 def with_options(tokenizer: AnyTokenizer, options: Mapping[str, object]) -> AnyTokenizer:
     """The tokenizer, with a chat template in which these variables have these values.
 
-    They stand in the template itself, so that they count wherever it is rendered, in other programs
+    The template itself sets them, so that they hold wherever it is rendered, in other programs
     too; who gives `apply_chat_template` another value gets that. The tokenizer that was given is
     not changed. Raises DataError for a variable that the template does not read.
     """

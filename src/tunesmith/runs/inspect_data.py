@@ -30,6 +30,7 @@ from tunesmith.models.resolve import resolve
 from tunesmith.models.supported import check_config
 from tunesmith.runs.enough import few_held_out, few_notes
 from tunesmith.runs.language_fit import language_notes
+from tunesmith.runs.model_choice import with_model
 from tunesmith.runs.rows import MAX_SAMPLED, LoadedData, Side, load_sources
 from tunesmith.training.length import choose_length
 from tunesmith.training.steps import EARLIER_EPOCHS
@@ -148,6 +149,7 @@ class Inspection:
 def inspect_data(config: RunConfig, *, progress: Progress = SILENT) -> list[Inspection]:
     """The training files together, then the held-out file where one is named."""
     settings, progress = config.data, replace(progress, threads=config.train.threads)
+    config = with_model(config, progress=progress)
     opened = open_tokenizer(
         config.model,
         trust_remote_code=config.trust_remote_code,
