@@ -65,9 +65,10 @@ class ModelList(Outcome):
             console.print(f"\nFetch one: tunesmith model pull {missing[0]}")
         console.print("\nOn the hub, where it can be reached (docs/languages.md):", style="bold")
         print_table(console, HUB_TITLES, rows=map(self._hub_row, self.hub), numbers=("weights",))
-        described = [each for each in (*self.models, *self.hub) if each.fit]
+        known: list[Entry | HubBase] = [*self.models, *self.hub]
+        fit = [(each.name, each.fit) for each in known if each.fit]
         console.print("\nWhat for, as far as it is measured or published:", style="bold")
-        print_facts(console, [(each.name, each.fit) for each in described])
+        print_facts(console, fit)
         console.print(
             "\n--model also takes a folder, a .gguf file, any other hub id, or auto: the first of "
             "these that fits this machine and is published for the rows' language."

@@ -47,6 +47,8 @@ def read_template_options(options: object) -> object:
     """A chat template's variables, `false` and `5` of a command line as what they mean."""
     if not isinstance(options, dict):
         return options
+    if odd := [name for name in options if not str(name).isidentifier()]:
+        raise ValueError(f"`{odd[0]}` is no name of a variable")
     return {name: _read(value) for name, value in options.items()}
 
 
