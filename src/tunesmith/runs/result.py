@@ -14,13 +14,19 @@ from tunesmith import __version__
 from tunesmith.adapters import store
 from tunesmith.adapters.fit import Identity
 from tunesmith.adapters.folder import CARD, read_origin, record_files, write_origin
-from tunesmith.adapters.loaded_base import LoadedBase, attach_over_any, open_base
+from tunesmith.adapters.loaded_base import (
+    LoadedBase,
+    attach_over_any,
+    open_base,
+    with_template_options,
+)
 from tunesmith.config import DataSettings, RunConfig
 from tunesmith.config.methods import AnyMethod, init_path, needs_four_bit
 from tunesmith.config.run import DataSource
 from tunesmith.core import files
 from tunesmith.core.errors import ConfigError
 from tunesmith.core.progress import Progress
+from tunesmith.data.chat_text import with_options
 from tunesmith.data.dataset import RunRows
 from tunesmith.data.quality.distribution import languages_of
 from tunesmith.data.records import files_of, options_of
@@ -59,6 +65,7 @@ def open_for(config: RunConfig, *, progress: Progress) -> LoadedBase:
         trust_remote_code=config.trust_remote_code,
         progress=progress,
     )
+    loaded = with_template_options(loaded, config.data.template_options)
     if trains_base and held_model(loaded.base.folder):
         own_weights_(loaded.base.model)
     return loaded
@@ -74,7 +81,11 @@ def attach(loaded: LoadedBase, config: RunConfig, *, name: str = "default") -> A
     if (folder := start_folder(settings)) is not None:
         settings = resolved(config).method
         differing = _differing_tokens(settings, folder)
-        return attach_over_any(loaded, folder, name=name, settings=settings, differing=differing)
+        adapter = attach_over_any(loaded, folder, name=name, settings=settings, differing=differing)
+        if name in loaded.tokenizers:
+            own, options = loaded.tokenizers[name], config.data.template_options
+            loaded.tokenizers[name] = with_options(own, options)
+        return adapter
     tokens: NewTokens = {}
     method = table.of(settings)
     if method.own_tokens and (wanted := getattr(settings, "new_tokens", ())):
@@ -178,7 +189,8 @@ def save(folder: RunFolder, loaded: LoadedBase, adapter: Adapter, config: RunCon
     """Write adapter/ in PEFT's format, or model/ where the base itself was trained."""
     base = loaded.base
     origin = Identity(base.name, base.folder).origin(config.method.kind)
-    origin = replace(origin, system=config.data.system)
+    data = config.data
+    origin = replace(origin, system=data.system, template_options=data.template_options)
     card = run_card(folder, origin)
     if adapter.frozen_base:
         tokenizer = loaded.tokenizers.get(adapter.name)
@@ -204,6 +216,8 @@ def save(folder: RunFolder, loaded: LoadedBase, adapter: Adapter, config: RunCon
             for name, tensor in named_tensors(loaded.engine)
         )
         write_derived(base.folder, into, tensors=tensors, dtype=base.dtype, config={})
+        if data.template_options:
+            base.tokenizer.save_pretrained(into)
         (into / CARD).write_text(card, encoding="utf-8")
         write_origin(into, origin)
         record_files(into)
