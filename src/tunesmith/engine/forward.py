@@ -15,11 +15,14 @@ from tunesmith.core.errors import ModelError
 from tunesmith.engine.attention import NAME
 from tunesmith.engine.batch import PackedBatch, within
 from tunesmith.engine.blocks import KeyValueCache, Prefix
+from tunesmith.engine.experts import NAME as EXPERTS
+from tunesmith.engine.experts import SeamExperts, seams_of
 from tunesmith.engine.families import head_scores, longest_safe_position
 from tunesmith.engine.fused import fuse_
 from tunesmith.engine.head import Head
 from tunesmith.engine.linear import SeamLinear
 from tunesmith.engine.memory import Workspace
+from tunesmith.engine.router import SeamRouter, routers_of
 from tunesmith.engine.vocabulary import TokenRows, check_embedding, lookup
 
 
@@ -35,10 +38,17 @@ class Engine:
     softcap: float | None
     longest_position: int | None
     compute_dtype: torch.dtype
+    experts: dict[str, SeamExperts] = field(default_factory=dict)  # by parameter
+    routers: dict[str, SeamRouter] = field(default_factory=dict)  # by parameter
     vocabularies: dict[str, TokenRows] = field(default_factory=dict)  # by adapter
     prefixes: dict[str, Prefix] = field(default_factory=dict)  # by adapter
     workspace: Workspace = field(default_factory=Workspace)
     base_head_weight: Tensor | None = None  # as it was, where it is trained and retained
+
+    @property
+    def seams(self) -> dict[str, SeamLinear | SeamExperts | SeamRouter]:
+        """Where terms attach: linear layers by module, experts and routers by parameter."""
+        return {**self.linears, **self.experts, **self.routers}
 
     @property
     def tied(self) -> bool:
@@ -160,6 +170,9 @@ def prepare_(model: PreTrainedModel, compute_dtype: torch.dtype | None = None) -
         if isinstance(module, nn.Linear) and module is not head:
             linears[name] = SeamLinear(module, name, len(linears))
             model.set_submodule(name, linears[name])
+    experts, routers = seams_of(model), routers_of(model)
+    if experts:
+        model.set_experts_implementation(EXPERTS)
     fuse_(model)
     embedding = check_embedding(model.get_input_embeddings())
     return Engine(
@@ -171,6 +184,8 @@ def prepare_(model: PreTrainedModel, compute_dtype: torch.dtype | None = None) -
         softcap=scores.softcap,
         longest_position=longest_safe_position(model.config),
         compute_dtype=compute_dtype or head.weight.dtype,
+        experts=experts,
+        routers=routers,
     )
 
 
