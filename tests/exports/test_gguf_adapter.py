@@ -6,7 +6,8 @@ import torch
 from gguf import GGUFReader, dequantize
 
 from tests.adapters.test_store import VARIANTS, randomise
-from tests.covering import FAMILY_TRAITS, covering, traits
+from tests.covering import covering, traits
+from tests.families import TRAITS
 from tests.exports.bases import FAMILIES, base, kind_of, plain
 from tests.models.tiny import interleave
 from tunesmith.adapters import store
@@ -20,7 +21,7 @@ from tunesmith.methods.adapter import Words
 pytestmark = pytest.mark.usefixtures("home")
 PLAIN = [name for name, settings in VARIANTS.items() if not settings.dora]
 PAIRS = covering(
-    {name: FAMILY_TRAITS[kind_of(name)] for name in FAMILIES},
+    {name: TRAITS[kind_of(name)] for name in FAMILIES},
     {name: traits(VARIANTS[name]) for name in PLAIN},
 )
 PIECES = {

@@ -9,7 +9,8 @@ from gguf import GGMLQuantizationType, GGUFReader, dequantize
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from tests.covering import FAMILY_TRAITS, covering
+from tests.covering import covering
+from tests.families import TRAITS
 from tests.exports.bases import FAMILIES, base, kind_of, plain
 from tests.models.tiny import edit_json, tiny_folder
 from tunesmith.core import files
@@ -22,7 +23,7 @@ from tunesmith.models.gguf import same_tokenizer
 pytestmark = pytest.mark.usefixtures("home")
 IDS = torch.arange(40).reshape(1, 40) * 5 % 250
 PAIRS = covering(
-    {name: FAMILY_TRAITS[kind_of(name)] for name in FAMILIES},
+    {name: TRAITS[kind_of(name)] for name in FAMILIES},
     {number_format: [number_format] for number_format in ("f32", "f16", "bf16")},
 )
 

@@ -191,6 +191,7 @@ def _bytes(engine: Engine, dtype: torch.dtype) -> int:
     """About what the merged tensors take, one format for all."""
     linears = engine.linears.values()
     numbers = sum(linear.in_features * linear.out_features for linear in linears)
+    numbers += sum(stack.weight.numel() for stack in engine.experts.values())
     numbers += engine.embedding.weight.numel() * (1 if engine.tied else 2)
     return numbers * dtype.itemsize
 

@@ -45,7 +45,7 @@ class SeamExperts:
         return getattr(self.module, f"{self.attribute}_bias", None)
 
     @property
-    def count(self) -> int:
+    def experts(self) -> int:
         """E."""
         return len(self.weight)
 
@@ -209,7 +209,7 @@ class _Plan:
     def of(cls, module: nn.Module, chosen: Tensor, stream: PackedBatch) -> "_Plan":
         """The plan for the stream's tokens and their experts [T, K]."""
         seams: list[SeamExperts] = getattr(module, _SEAMS)
-        experts, choices = seams[0].count, chosen.shape[1]
+        experts, choices = seams[0].experts, chosen.shape[1]
         ids, order = torch.sort(chosen.reshape(-1), stable=True)
         groups = Groups.of(ids, experts)
         parts: list[list[_Part]] = [[], []]

@@ -48,7 +48,12 @@ class Engine:
     @property
     def seams(self) -> dict[str, SeamLinear | SeamExperts | SeamRouter]:
         """Where terms attach: linear layers by module, experts and routers by parameter."""
-        return {**self.linears, **self.experts, **self.routers}
+        return {**self.linears, **self.parameters}
+
+    @property
+    def parameters(self) -> dict[str, SeamExperts | SeamRouter]:
+        """The seams of the experts and routers, in their order in the model."""
+        return {**self.experts, **self.routers}
 
     @property
     def tied(self) -> bool:

@@ -18,7 +18,10 @@ class SeamRouter:
     module: nn.Module
     name: str  # of the parameter, in the model
     terms: dict[str, Term] = field(default_factory=dict)
-    count = 1  # one matrix, unlike a stack
+
+    @property
+    def experts(self) -> None:
+        """None: it is one matrix, unlike a stack."""
 
     @property
     def weight(self) -> Tensor:

@@ -86,10 +86,9 @@ class Term:
 
     def split(self) -> tuple[Tensor, Tensor]:
         """A [E, R, D_in] and B [E, D_out, R] of the experts."""
-        a, b = self.product()
-        assert self.experts is not None
-        b = b.unflatten(1, (-1, self.experts)).permute(2, 0, 1).contiguous()
-        return a.unflatten(0, (self.experts, -1)), b
+        (a, b), experts = self.product(), self.experts or 1
+        split = b.unflatten(1, (-1, experts)).permute(2, 0, 1).contiguous()
+        return a.unflatten(0, (experts, -1)), split
 
     def refresh(self) -> None:
         """Forget the copies and renew the norms, after the masters changed."""

@@ -86,9 +86,10 @@ def beside(
     settings: Settings,
     rates: Mapping[str, float] | None = None,
 ) -> Adapter:
-    """The adapter that has these terms beside linear layers, attached."""
+    """The adapter that has these terms beside layers, experts or routers, attached."""
+    seams = engine.seams
     for module, term in terms.items():
-        engine.linears[module].terms[name] = term
+        seams[module].terms[name] = term
 
     def refresh() -> None:
         for term in terms.values():
@@ -96,7 +97,7 @@ def beside(
 
     def detach() -> None:
         for module in terms:
-            engine.linears[module].terms.pop(name, None)
+            seams[module].terms.pop(name, None)
 
     refresh()
     drops = any(term.dropout for term in terms.values())
