@@ -33,6 +33,7 @@ from tunesmith.methods.adapter import Adapter, NewTokens, Words
 from tunesmith.methods.peft import Difference
 from tunesmith.models.hashes import COMBINED, file_sha256, hash_folder
 from tunesmith.models.in_memory import held_model, own_weights_
+from tunesmith.models.layout import as_stored
 from tunesmith.models.load import Base, read_tokenizer
 from tunesmith.models.weights import read_weight, write_derived
 from tunesmith.runs.card import licence_of, run_card
@@ -200,7 +201,10 @@ def save(folder: RunFolder, loaded: LoadedBase, adapter: Adapter, config: RunCon
 
     def fill(into: Path) -> None:
         tensors = (
-            {name: tensor.to(base.dtype) if tensor.is_floating_point() else tensor}
+            as_stored(
+                loaded.engine.model,
+                {name: tensor.to(base.dtype) if tensor.is_floating_point() else tensor},
+            )
             for name, tensor in named_tensors(loaded.engine)
         )
         write_derived(base.folder, into, tensors=tensors, dtype=base.dtype, config={})
