@@ -15,7 +15,7 @@ def covering(
     ones: Mapping[str, Collection[str]],
     others: Mapping[str, Collection[str]],
     *,
-    meet: Callable[[str, str], bool] = lambda one, other: True,  # noqa: ARG005
+    meet: Callable[[str, str], bool] = lambda one, other: True,
 ) -> list[tuple[str, str]]:
     """Few pairs in which every name occurs, and every trait of one with every trait of another.
 

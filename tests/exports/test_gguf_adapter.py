@@ -7,8 +7,8 @@ from gguf import GGUFReader, dequantize
 
 from tests.adapters.test_store import VARIANTS, randomise
 from tests.covering import covering, traits
-from tests.families import TRAITS
 from tests.exports.bases import FAMILIES, base, kind_of, plain
+from tests.families import TRAITS
 from tests.models.tiny import interleave
 from tunesmith.adapters import store
 from tunesmith.config.methods import LoraSettings, PromptSettings, PTuningSettings

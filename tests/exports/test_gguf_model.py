@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from tests.covering import covering
-from tests.families import TRAITS
 from tests.exports.bases import FAMILIES, base, kind_of, plain
+from tests.families import TRAITS
 from tests.models.tiny import edit_json, tiny_folder
 from tunesmith.core import files
 from tunesmith.core.errors import ModelError, RunError

@@ -12,7 +12,6 @@ from tunesmith.engine.forward import prepare_
 from tunesmith.engine.head import loss_sum
 from tunesmith.engine.pack import pack
 
-
 PARAMETERS = ["experts.gate_up_proj", "experts.down_proj", "router.weight"]
 
 

@@ -19,8 +19,7 @@ from tunesmith.core.errors import ModelError
 from tunesmith.engine.autograd import Context, Gradients, apply
 from tunesmith.engine.batch import Document, PackedBatch, recomputes_activations
 from tunesmith.engine.blocks import Kept, Learned
-from tunesmith.engine.decode import decode
-from tunesmith.engine.rule import Rule
+from tunesmith.engine.decode import Rule, decode
 
 NAME = "tunesmith_packed"
 BLOCK_ROWS = 256
@@ -205,7 +204,8 @@ class _Attention(torch.autograd.Function):
         gq = torch.empty_like(q)
         gk, gv = torch.zeros_like(k), torch.zeros_like(v)
         g_learned = [torch.zeros_like(t) for t in learned]
-        g_sinks = None if rule.sinks is None else q.new_zeros(len(q), dtype=torch.promote_types(q.dtype, torch.float32))
+        wide = torch.promote_types(q.dtype, torch.float32)
+        g_sinks = None if rule.sinks is None else q.new_zeros(len(q), dtype=wide)
         for document in stream.documents:
             keys, values = _chain(document, k, v, rule.layer)
             targets = _targets(document, (gk, gv), g_learned, plan.order)

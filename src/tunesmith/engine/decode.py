@@ -1,4 +1,7 @@
-"""Attention of decode rows: one token each after a kept history, all in one masked call."""
+"""Attention of decode rows: one token each after a kept history, all in one masked call.
+
+The rule of a layer is here too: longer documents (attention.py) and decode rows share it.
+"""
 
 from dataclasses import dataclass
 
@@ -7,11 +10,24 @@ from torch import Tensor, nn
 
 from tunesmith.engine.batch import PackedBatch
 from tunesmith.engine.blocks import KeyValueCache
-from tunesmith.engine.rule import Rule
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rule:
+    """What one layer's attention does, for documents and for decode rows alike.
+
+    ``sinks`` [H] are scores without a value: each takes its head's share of the probabilities.
+    """
+
+    layer: int
+    scale: float
+    window: int | None
+    softcap: float | None
+    sinks: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class _DecodePlan:
     """What every layer with the same window does with B decode rows."""
 
     cache: KeyValueCache
@@ -22,7 +38,7 @@ class _Plan:
     bias: Tensor  # [B, 1, 1, keys]: -inf where a position may not be seen, else 0
 
 
-def _plan(stream: PackedBatch, rule: Rule, like: Tensor) -> _Plan:
+def _plan(stream: PackedBatch, rule: Rule, like: Tensor) -> _DecodePlan:
     """Made once per stream, window and number format."""
     key = ("decode", rule.window, like.dtype)
     if key not in stream.plans:
@@ -39,7 +55,7 @@ def _plan(stream: PackedBatch, rule: Rule, like: Tensor) -> _Plan:
             hidden |= past[:, None] - index >= rule.window
         bias = torch.zeros(hidden.shape, dtype=like.dtype, device=like.device)
         at = torch.tensor(slots, device=like.device)
-        stream.plans[key] = _Plan(
+        stream.plans[key] = _DecodePlan(
             cache=cache,
             slots=at,
             past=past,
@@ -47,7 +63,7 @@ def _plan(stream: PackedBatch, rule: Rule, like: Tensor) -> _Plan:
             seen=slice(low, longest),
             bias=bias.masked_fill_(hidden, -torch.inf)[:, None, None],
         )
-    plan: _Plan = stream.plans[key]
+    plan: _DecodePlan = stream.plans[key]
     return plan
 
 
@@ -61,7 +77,8 @@ def decode(q: Tensor, k: Tensor, v: Tensor, stream: PackedBatch, rule: Rule) -> 
     values[plan.slots, :, plan.past] = v.transpose(0, 1)
     seen_k, seen_v = keys[plan.which, :, plan.seen], values[plan.which, :, plan.seen]
     rows = q.transpose(0, 1).reshape(batch, groups, heads // groups, width)
-    if rule.softcap is None and rule.sinks is None:  # it reads the cache in place; products would copy it
+    if rule.softcap is None and rule.sinks is None:
+        # it reads the cache in place; products would copy it
         out = nn.functional.scaled_dot_product_attention(
             rows, seen_k, seen_v, attn_mask=plan.bias, scale=rule.scale
         )

@@ -100,7 +100,7 @@ def packed_experts(module: nn.Module, hidden: Tensor, chosen: Tensor, weights: T
     ``chosen`` and ``weights`` [T, K] are the experts of each token and what they count. Raises
     RuntimeError outside a stream.
     """
-    plan = _Plan.of(module, chosen, current_stream())
+    plan = _Dispatch.of(module, chosen, current_stream())
     base = [t for side in (plan.up, plan.down) for t in (side.seam.weight, side.seam.bias)]
     masters = [m for side in (plan.up, plan.down) for part in side.parts for m in part.masters]
     return apply(_Experts, hidden, weights, plan, *base, *masters)
@@ -110,8 +110,8 @@ ALL_EXPERTS_FUNCTIONS.register(NAME, packed_experts)
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """A term on its pairs: ``rows`` of the S, None where they are all, and how those are grouped."""
+class _StackTerm:
+    """A term on its pairs: ``rows`` of the S, None where they are all, in ``groups``."""
 
     term: Term
     rows: Tensor | None
@@ -155,11 +155,11 @@ class _Part:
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
+class _StackProduct:
     """One of the two products: its stack, and the terms of this call."""
 
     seam: SeamExperts
-    parts: list[_Part]
+    parts: list[_StackTerm]
 
     def forward(self, x: Tensor, groups: Groups) -> tuple[Tensor, list[Tensor]]:
         """W x and the terms on their rows, [S, D_in] -> [S, D_out]; and A x of every part."""
@@ -181,7 +181,7 @@ class _Side:
         return gx, [grad for part, low in pairs for grad in part.gradients(g, x, low, gx)]
 
     def base(
-        self, g: Tensor, x: Tensor, plan: "_Plan", needs: Sequence[bool], weights: Tensor | None
+        self, g: Tensor, x: Tensor, plan: "_Dispatch", needs: Sequence[bool], weights: Tensor | None
     ) -> list[Tensor | None]:
         """The gradients of the stack and its bias, which counts ``weights`` times in each pair."""
         stack = bias = None
@@ -194,25 +194,25 @@ class _Side:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _Dispatch:
     """How one call groups the stream, and the terms of its two products."""
 
     module: Any  # transformers does not type its modules
-    up: _Side
-    down: _Side
+    up: _StackProduct
+    down: _StackProduct
     order: Tensor  # [S]: of each sorted pair, token K + choice
     chosen: Tensor  # [S]: of each sorted pair, its expert
     choices: int  # K
     groups: Groups
 
     @classmethod
-    def of(cls, module: nn.Module, chosen: Tensor, stream: PackedBatch) -> "_Plan":
+    def of(cls, module: nn.Module, chosen: Tensor, stream: PackedBatch) -> "_Dispatch":
         """The plan for the stream's tokens and their experts [T, K]."""
         seams: list[SeamExperts] = getattr(module, _SEAMS)
         experts, choices = seams[0].experts, chosen.shape[1]
         ids, order = torch.sort(chosen.reshape(-1), stable=True)
         groups = Groups.of(ids, experts)
-        parts: list[list[_Part]] = [[], []]
+        parts: list[list[_StackTerm]] = [[], []]
         for adapter in dict.fromkeys(a for a, _, _ in stream.segments if a):
             if not any(adapter in seam.terms for seam in seams):
                 continue
@@ -220,8 +220,8 @@ class _Plan:
             own = groups if rows is None else Groups.of(ids[rows], experts)
             for seam, each in zip(seams, parts, strict=True):
                 if adapter in seam.terms:
-                    each.append(_Part(seam.terms[adapter], rows, own))
-        up, down = (_Side(*each) for each in zip(seams, parts, strict=True))
+                    each.append(_StackTerm(seam.terms[adapter], rows, own))
+        up, down = (_StackProduct(*each) for each in zip(seams, parts, strict=True))
         return cls(module, up, down, order, ids, choices, groups)
 
     @cached_property
@@ -267,7 +267,7 @@ class _Experts(torch.autograd.Function):
         ctx: Context,
         x: Tensor,  # [T, D]
         weights: Tensor,  # [T, K]
-        plan: _Plan,
+        plan: _Dispatch,
         *tensors: Tensor | None,  # noqa: ARG004  (the plan holds them; autograd must see them)
     ) -> Tensor:
         w = plan.sorted(weights)
@@ -283,7 +283,7 @@ class _Experts(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Context, g: Tensor) -> Gradients:  # g [T, D]
-        plan: _Plan = ctx.plan
+        plan: _Dispatch = ctx.plan
         x, weights, h, *lows = ctx.saved_tensors
         needs_x, needs_weights, _, *needs = ctx.needs_input_grad
         w, count = plan.sorted(weights), len(plan.up.parts)

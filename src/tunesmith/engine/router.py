@@ -88,8 +88,9 @@ def routers_of(model: nn.Module) -> dict[str, SeamRouter]:
         experts = [each for each in block.children() if hasattr(each, "is_concatenated")]
         for child, module in block.named_children():
             weight = getattr(module, "weight", None)
-            is_plain = isinstance(module, nn.Linear) or not isinstance(weight, nn.Parameter)
-            if not experts or is_plain or weight.shape[:1] != (experts[0].num_experts,):
+            if not experts or isinstance(module, nn.Linear) or not isinstance(weight, Tensor):
+                continue
+            if len(weight) != experts[0].num_experts:
                 continue
             seam = SeamRouter(module, f"{name}.{child}.weight")
             module.forward = partial(SeamRouter.forward, seam)

@@ -87,8 +87,8 @@ class Term:
     def split(self) -> tuple[Tensor, Tensor]:
         """A [E, R, D_in] and B [E, D_out, R] of the experts."""
         (a, b), experts = self.product(), self.experts or 1
-        split = b.unflatten(1, (-1, experts)).permute(2, 0, 1).contiguous()
-        return a.unflatten(0, (experts, -1)), split
+        split = b.view(len(b), -1, experts).permute(2, 0, 1).contiguous()
+        return a.view(experts, -1, a.shape[1]), split
 
     def refresh(self) -> None:
         """Forget the copies and renew the norms, after the masters changed."""

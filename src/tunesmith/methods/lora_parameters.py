@@ -5,15 +5,17 @@ tensors are called by the depth: `experts.base_layer.lora_A` and `experts.lora_A
 depth belongs to follows from their order in the module.
 """
 
+import math
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
 from tunesmith.engine.forward import Engine
-from tunesmith.methods.peft import Config
-from tunesmith.methods.targets import matches
+from tunesmith.methods.peft import Config, number, pattern, strange
+from tunesmith.methods.targets import matches, of_layer
 
+SHOWN = 3  # faults in a message
 INNER = ".base_layer"
 LAST = "down_proj"  # of a module's parameters, in every family
 
@@ -28,29 +30,41 @@ def wrappers(parameters: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def stored_parameters(
-    config: Config, paths: Collection[str], stacked: Collection[str]
-) -> tuple[dict[str, str], list[str]]:
+def stored_parameters(config: Config, rows: Mapping[str, int]) -> dict[str, str]:
     """The wrapper of each parameter that an adapter has tensors for, by the parameter's name.
 
-    ``paths`` are all layers and wrappers, ``stacked`` those whose shapes are of several experts.
-    Also what is wrong: modules of which the config names more or fewer parameters than it has.
+    ``rows`` are those of A by the names of all layers and wrappers. Raises AdapterError for a
+    module of which the config names more or fewer parameters than it has tensors for.
     """
-    targets = [str(each) for each in _listed(config.get("target_parameters"))]
-    depths = Counter(path.replace(INNER, "") for path in paths)
+    patterns, rank = pattern(config, "rank_pattern"), number(config, "r", math.nan)
+    targets = [str(each).rpartition(".") for each in _listed(config.get("target_parameters"))]
+    depths = Counter(path.replace(INNER, "") for path in rows)
     found: dict[str, str] = {}
     odd = []
     for module, depth in depths.items():
-        leaves = {
-            target.rpartition(".")[2]
-            for target in targets
-            if _holds(module, target.rpartition(".")[0], module in stacked or depth > 1)
-        }
+        is_stack = depth > 1 or rows[module] != of_layer(patterns, module, rank)
+        leaves = {leaf for stem, _, leaf in targets if _holds(module, stem, is_stack)}
         if len(leaves) == depth:
             found |= wrappers([f"{module}.{leaf}" for leaf in leaves])
         elif leaves or depth > 1:
-            odd.append(f"target_parameters names {len(leaves)} parameters of {module}, not {depth}")
-    return found, odd
+            odd.append(
+                f"{module} has {depth} and target_parameters {len(leaves)} of its parameters"
+            )
+    if odd:
+        raise strange("LoRA", odd[:SHOWN])
+    return found
+
+
+def stated_rank(config: Config, name: str, a: Tensor, b: Tensor) -> int:
+    """R of a parameter's term, which only the config states: A and B hold all experts together.
+
+    Raises AdapterError where they cannot.
+    """
+    rank = of_layer(pattern(config, "rank_pattern"), name, number(config, "r", math.nan))
+    if math.isnan(rank) or len(a) != b.shape[-1] or len(a) % rank:
+        shapes = f"A {list(a.shape)} and B {list(b.shape)}"
+        raise strange("LoRA", [f"{name} has {shapes}, which are not of rank {rank:g}"])
+    return int(rank)
 
 
 def _holds(module: str, stem: str, is_stack: bool) -> bool:

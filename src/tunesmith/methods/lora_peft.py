@@ -17,7 +17,13 @@ from tunesmith.engine.term import Term, difference
 from tunesmith.methods import token_rows
 from tunesmith.methods.adapter import PREFIX, Adapter
 from tunesmith.methods.lora import Shape, key_a, key_b
-from tunesmith.methods.lora_parameters import experts_of, misfit, stored_parameters, wrappers
+from tunesmith.methods.lora_parameters import (
+    experts_of,
+    misfit,
+    stated_rank,
+    stored_parameters,
+    wrappers,
+)
 from tunesmith.methods.lora_variants import (
     TAKEN,
     RowNorms,
@@ -178,14 +184,13 @@ def from_peft(config: Config, tensors: Stored) -> LoraSettings:
     odd += [f"{p} has no magnitude" for p in paths if dora and key_m(p) not in keys][:5]
     if odd or not paths:
         raise strange("LoRA", odd or ["no LoRA tensors"])
-    parameters, wrong = _parameters(config, tensors, paths)
-    if wrong:
-        raise strange("LoRA", wrong)
+    parameters = stored_parameters(config, {path: len(tensors[key_a(path)]) for path in paths})
     modules = [path for path in paths if path not in parameters.values()]
     ranks = {m: tensors[key_a(m)].shape[0] for m in modules}
     default = number(config, "r", ranks[modules[0]] if modules else math.nan)
     _require_ranks(config, {m: (ranks[m], tensors[key_b(m)].shape[-1]) for m in modules})
-    ranks |= _ranks_of_parameters(config, tensors, parameters)
+    for name, path in parameters.items():
+        ranks[name] = stated_rank(config, name, tensors[key_a(path)], tensors[key_b(path)])
     alpha = number(config, "lora_alpha", default)
     patterns = pattern(config, "alpha_pattern")
     alphas = {m: of_layer(patterns, m, alpha) for m in ranks}
@@ -201,32 +206,6 @@ def from_peft(config: Config, tensors: Stored) -> LoraSettings:
         rank_pattern={m: rank for m, rank in ranks.items() if rank != default},
         alpha_pattern={m: a for m, a in alphas.items() if not math.isclose(a, alpha)},
     )
-
-
-def _parameters(
-    config: Config, tensors: Stored, paths: Sequence[str]
-) -> tuple[dict[str, str], list[str]]:
-    """PEFT's wrappers of the parameters among ``paths``, by their names; and what is wrong."""
-    stated, plain = pattern(config, "rank_pattern"), number(config, "r", math.nan)
-    rows = {path: len(tensors[key_a(path)]) for path in paths}
-    stacked = {path for path in paths if rows[path] != of_layer(stated, path, plain)}
-    return stored_parameters(config, paths, stacked)
-
-
-def _ranks_of_parameters(
-    config: Config, tensors: Stored, parameters: Mapping[str, str]
-) -> dict[str, int]:
-    """R of each parameter as the config states it: the tensors hold R of all experts together."""
-    patterns, plain = pattern(config, "rank_pattern"), number(config, "r", math.nan)
-    ranks = {name: of_layer(patterns, name, plain) for name in parameters}
-    odd = []
-    for name, path in parameters.items():
-        rows, columns = len(tensors[key_a(path)]), tensors[key_b(path)].shape[-1]
-        if rows != columns or math.isnan(ranks[name]) or rows % ranks[name]:
-            odd.append(f"{name} has {rows} rows in A and {columns} columns in B of rank {ranks[name]:g}")
-    if odd:
-        raise strange("LoRA", odd[:SHOWN_RANKS])
-    return {name: int(rank) for name, rank in ranks.items()}
 
 
 def _settings(**values: object) -> LoraSettings:

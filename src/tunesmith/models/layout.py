@@ -45,9 +45,10 @@ def read_converted(folder: Path, stored: Sequence[str], name: str, read: Read) -
         return read(sources[0][0])
     transform = copy.deepcopy(transform)
     for key, pattern in sources:
-        transform.add_tensor(name, key, pattern, read(key))  # type: ignore[arg-type]
-    (tensor,) = transform.convert(name, config=config).values()
-    return tensor[0] if isinstance(tensor, list) else tensor
+        transform.add_tensor(name, key, pattern, read(key))
+    (made,) = transform.convert(name, config=config).values()
+    tensor: Tensor = made[0] if isinstance(made, list) else made
+    return tensor
 
 
 def dequantized(blocks: Tensor, scales: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:

@@ -10,6 +10,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     GenerationConfig,
+    Mxfp4Config,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -23,7 +24,7 @@ from tunesmith.models.in_memory import held_model
 from tunesmith.models.precision import DtypeChoice, detect_device, detect_dtype
 from tunesmith.models.quiet import no_progress_bars
 from tunesmith.models.resolve import resolve
-from tunesmith.models.supported import check_config, is_four_bit
+from tunesmith.models.supported import check_config, is_four_bit, is_mxfp4
 
 _CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
 _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "<turn|>")
@@ -80,6 +81,8 @@ def load_base(
         check_config(config, folder)
         tokenizer = read_tokenizer(folder, trust_remote_code=trust_remote_code)
         weights = folder
+        if is_mxfp4(config):
+            notes.append("the base's experts are dequantized from MXFP4")
         if is_four_bit(config):
             require_kernels()
             notes.append("the base's linear layers are 4-bit, as in its folder")
@@ -152,11 +155,14 @@ def _model(
             trust_remote_code=trust_remote_code,
             local_files_only=True,
             output_loading_info=True,
+            quantization_config=Mxfp4Config(dequantize=True) if is_mxfp4(config) else None,
             # a 4-bit weight must be read where it is used
             device_map={"": str(device)} if is_four_bit(config) else None,
         )
     except (ValueError, RuntimeError, OSError, SafetensorError) as error:
         raise ModelError(f"{folder}: the weights cannot be loaded: {error}") from error
+    if is_four_bit(config) or is_mxfp4(config):
+        model._weight_conversions = None  # of the quantized files; what is saved is dense
     if missing := sorted(report["missing_keys"]):
         raise ModelError(
             f"{folder}: its files lack {pluralize(len(missing), 'tensor')} of the model: "
