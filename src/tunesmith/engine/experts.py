@@ -17,7 +17,7 @@ from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 from tunesmith.core.errors import ModelError
 from tunesmith.engine.autograd import Context, Gradients, apply
 from tunesmith.engine.batch import PackedBatch, current_stream
-from tunesmith.engine.groups import Groups, outer, product
+from tunesmith.engine.groups import RowGroups, outer, product
 from tunesmith.engine.term import Term
 
 NAME = "tunesmith_grouped"
@@ -115,7 +115,7 @@ class _StackTerm:
 
     term: Term
     rows: Tensor | None
-    groups: Groups
+    groups: RowGroups
 
     @property
     def masters(self) -> tuple[Tensor, Tensor]:
@@ -161,7 +161,7 @@ class _StackProduct:
     seam: SeamExperts
     parts: list[_StackTerm]
 
-    def forward(self, x: Tensor, groups: Groups) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, x: Tensor, groups: RowGroups) -> tuple[Tensor, list[Tensor]]:
         """W x and the terms on their rows, [S, D_in] -> [S, D_out]; and A x of every part."""
         y, lows = product(x, self.seam.dense(x.dtype), groups), []
         for part in self.parts:
@@ -171,7 +171,7 @@ class _StackProduct:
         return y, lows
 
     def backward(
-        self, g: Tensor, x: Tensor, lows: Sequence[Tensor], groups: Groups, *, needs_x: bool
+        self, g: Tensor, x: Tensor, lows: Sequence[Tensor], groups: RowGroups, *, needs_x: bool
     ) -> tuple[Tensor | None, list[Tensor | None]]:
         """The gradients of x, where it needs one, and of every part's masters."""
         gx = None
@@ -203,7 +203,7 @@ class _Dispatch:
     order: Tensor  # [S]: of each sorted pair, token K + choice
     chosen: Tensor  # [S]: of each sorted pair, its expert
     choices: int  # K
-    groups: Groups
+    groups: RowGroups
 
     @classmethod
     def of(cls, module: nn.Module, chosen: Tensor, stream: PackedBatch) -> "_Dispatch":
@@ -211,13 +211,13 @@ class _Dispatch:
         seams: list[SeamExperts] = getattr(module, _SEAMS)
         experts, choices = seams[0].experts, chosen.shape[1]
         ids, order = torch.sort(chosen.reshape(-1), stable=True)
-        groups = Groups.of(ids, experts)
+        groups = RowGroups.of(ids, experts)
         parts: list[list[_StackTerm]] = [[], []]
         for adapter in dict.fromkeys(a for a, _, _ in stream.segments if a):
             if not any(adapter in seam.terms for seam in seams):
                 continue
             rows = _rows_of(adapter, stream, order // choices)
-            own = groups if rows is None else Groups.of(ids[rows], experts)
+            own = groups if rows is None else RowGroups.of(ids[rows], experts)
             for seam, each in zip(seams, parts, strict=True):
                 if adapter in seam.terms:
                     each.append(_StackTerm(seam.terms[adapter], rows, own))

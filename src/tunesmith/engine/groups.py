@@ -11,13 +11,13 @@ ALIGNMENT = 16  # bytes between rows that the grouped kernel for GPUs requires
 
 
 @dataclass(frozen=True)
-class Groups:
+class RowGroups:
     """S sorted rows in E groups, some of which may be empty."""
 
     ends: Tensor  # [E] int32: where each group ends
 
     @classmethod
-    def of(cls, numbers: Tensor, count: int) -> "Groups":
+    def of(cls, numbers: Tensor, count: int) -> "RowGroups":
         """The groups of rows with these sorted group numbers [S], of 0 .. ``count`` - 1."""
         every = torch.arange(count, device=numbers.device)
         return cls(torch.searchsorted(numbers, every, right=True).int())
@@ -30,7 +30,7 @@ class Groups:
         return [(number, start, stop) for number, start, stop in spans if start < stop]
 
 
-def product(x: Tensor, matrices: Tensor, groups: Groups) -> Tensor:
+def product(x: Tensor, matrices: Tensor, groups: RowGroups) -> Tensor:
     """x M^T of every row x with its group's M: [S, D_in], [E, D_out, D_in] -> [S, D_out]."""
     if _has_kernel(x, matrices):
         return torch.nn.functional.grouped_mm(x, matrices.transpose(1, 2), offs=groups.ends)
@@ -40,7 +40,7 @@ def product(x: Tensor, matrices: Tensor, groups: Groups) -> Tensor:
     return y
 
 
-def outer(g: Tensor, x: Tensor, groups: Groups) -> Tensor:
+def outer(g: Tensor, x: Tensor, groups: RowGroups) -> Tensor:
     """g^T x of every group's rows: [S, D_out], [S, D_in] -> [E, D_out, D_in]."""
     if _has_kernel(g, x):
         return torch.nn.functional.grouped_mm(g.t(), x, offs=groups.ends)

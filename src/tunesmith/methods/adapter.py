@@ -67,9 +67,11 @@ class Adapter:
     def decayed(self) -> frozenset[str]:
         """The trained parameters that weight decay applies to: all but vectors.
 
-        Vectors are biases, the weights of norms, DoRA's magnitudes and IA3's factors.
+        Vectors are biases, those of all experts in one matrix too, the weights of norms, DoRA's
+        magnitudes and IA3's factors.
         """
-        return frozenset(name for name, p in self.trained.items() if p.dim() > 1)
+        matrices = {name for name, p in self.trained.items() if p.dim() > 1}
+        return frozenset(name for name in matrices if not name.endswith("bias"))
 
     @property
     def size(self) -> int:
