@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from tunesmith.core.errors import AdapterError
 from tunesmith.engine.forward import Engine
-from tunesmith.methods.peft import Config, number, pattern, strange
+from tunesmith.methods.peft import CONFIG, REMEDY, Config, number, pattern
 from tunesmith.methods.targets import matches, of_layer
 
 SHOWN = 3  # faults in a message
@@ -47,11 +48,13 @@ def stored_parameters(config: Config, rows: Mapping[str, int]) -> dict[str, str]
         if len(leaves) == depth:
             found |= wrappers([f"{module}.{leaf}" for leaf in leaves])
         elif leaves or depth > 1:
-            odd.append(
-                f"{module} has {depth} and target_parameters {len(leaves)} of its parameters"
-            )
+            odd.append(f"{len(leaves)} of {module}, which has tensors of {depth}")
     if odd:
-        raise strange("LoRA", odd[:SHOWN])
+        raise AdapterError(
+            f"{CONFIG}: target_parameters {config.get('target_parameters')!r} names the parameters "
+            f"{'; '.join(odd[:SHOWN])}.",
+            remedy=REMEDY,
+        )
     return found
 
 
@@ -62,8 +65,11 @@ def stated_rank(config: Config, name: str, a: Tensor, b: Tensor) -> int:
     """
     rank = of_layer(pattern(config, "rank_pattern"), name, number(config, "r", math.nan))
     if math.isnan(rank) or len(a) != b.shape[-1] or len(a) % rank:
-        shapes = f"A {list(a.shape)} and B {list(b.shape)}"
-        raise strange("LoRA", [f"{name} has {shapes}, which are not of rank {rank:g}"])
+        raise AdapterError(
+            f"{CONFIG}: r and rank_pattern give {name} the rank {rank:g}, its tensors A "
+            f"{list(a.shape)} and B {list(b.shape)} have another.",
+            remedy=REMEDY,
+        )
     return int(rank)
 
 
