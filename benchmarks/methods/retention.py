@@ -5,7 +5,8 @@
     python -m benchmarks.methods.retention --report
 
 A line for each run in RESULTS; one that is there is not made again. All runs of a task and seed
-train together; `half-rate` and `decay` are apart, as other settings rule them.
+train together; `half-rate` and `decay` are apart, as other settings rule them, and so is `replay`,
+which has other rows.
 """
 
 import statistics
@@ -17,6 +18,7 @@ from typing import Any
 
 from benchmarks.methods import measure as measuring
 from benchmarks.methods.measure import Grid, arguments, parsed
+from benchmarks.methods.replay import replayed
 from benchmarks.methods.tasks import TASKS
 from tunesmith.methods.table import learning_rate
 
@@ -32,6 +34,9 @@ WAYS: dict[str, Mapping[str, object]] = {
     "half-rate": {"train.retention": "none", "train.lr": learning_rate("lora", WIDTH) / 2},
     "decay": {"train.retention": "none", "train.weight_decay": 1.0},
 }
+REPLAY = "replay"
+REPLAYED = {f"{name}+{REPLAY}": replayed(task) for name, task in TASKS.items()}
+TASKS |= REPLAYED
 PROBED = {"evaluate": {"forgetting": {"probes": ["default"], "scale": "none"}}}
 
 
@@ -39,14 +44,19 @@ def main() -> None:
     """Measure what is not measured yet, or report."""
     parser = arguments(__doc__, tasks=("classification", "tone"), methods=["lora"], threads=2)
     parser.add_argument("--rows", type=int, help="training rows, else the task's own number")
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--ways", nargs="+", choices=(*WAYS, REPLAY), default=list(WAYS))
     given = parsed(parser, report)
     for seed, task in product(given.seeds, given.tasks):
         place = (task, given.rows or TASKS[task].train_rows, seed)
-        together = [WAYS[way]["train.retention"] for way in given.ways if len(WAYS[way]) == 1]
-        alone = [WAYS[way] for way in given.ways if len(WAYS[way]) > 1]
-        grids: list[Grid] = [{key: [value] for key, value in way.items()} for way in alone]
-        for grid in ([{"train.retention": together}] if together else []) + grids:
+        ways = [WAYS[way] for way in given.ways if way != REPLAY]
+        together = [way["train.retention"] for way in ways if len(way) == 1]
+        grids: list[Grid] = [{key: [v] for key, v in way.items()} for way in ways if len(way) > 1]
+        grids += [{"train.retention": together}] if together else []
+        for grid in grids:
+            measuring.measure(place, given.methods, grid, given, results=RESULTS, settings=PROBED)
+        if REPLAY in given.ways:
+            grid = {"train.retention": ["none"]}
+            place = (f"{task}+{REPLAY}", *place[1:])
             measuring.measure(place, given.methods, grid, given, results=RESULTS, settings=PROBED)
 
 
@@ -58,8 +68,9 @@ def report() -> str:
     )
     for line in measuring.read_results(RESULTS):
         if line["error"] is None:
-            way = names[measuring.words(line["point"])]
-            groups[line["task"], line["name"], line["rows"]][way].append(line)
+            task, _, replay = line["task"].partition("+")
+            way = replay or names[measuring.words(line["point"])]
+            groups[task, line["name"], line["rows"]][way].append(line)
     out = []
     for (task, method, rows), ways in sorted(groups.items()):
         probes = [each["probe"] for each in next(iter(ways.values()))[0]["forgetting"]]

@@ -21,7 +21,10 @@ ABSTRACT_WORDS = 180
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """How a task's rows are read, how many there are, and the check that decides."""
+    """How a task's rows are read, how many there are, and the check that decides.
+
+    ``beside`` are further training rows.
+    """
 
     read: Callable[[Path], tuple[list[Row], list[Row]]]
     check: dict[str, object]
@@ -29,6 +32,7 @@ class Task:
     held_rows: int
     max_new_tokens: int
     credit: str
+    beside: Callable[[Sequence[Row]], Sequence[Row]] = lambda _: ()  # the training rows
 
 
 def _chat(question: str, answer: str, system: str) -> Row:
@@ -229,7 +233,9 @@ def write(task: Task, data: Path, folder: Path) -> tuple[Path, Path]:
     parts = task.read(data)
     paths = (folder / "train.jsonl", folder / "held.jsonl")
     for path, rows, count in zip(paths, parts, (task.train_rows, task.held_rows), strict=True):
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows[:count])
+        chosen = rows[:count]
+        chosen += task.beside(chosen) if path.stem == "train" else ()
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in chosen)
         path.write_text(text, encoding="utf-8")
     return paths
 

@@ -78,3 +78,13 @@ def test_a_part_that_is_unclear_does_not_contradict_that_the_whole_is_kept():
 )
 def test_without_a_tuned_score_there_is_nothing_to_say(found):
     assert plain_text(found, words_in("ko")) == ""
+
+
+@pytest.mark.parametrize(("share", "shown"), [(0.3, True), (0.45, False)])
+def test_other_wordings_are_told_where_they_surely_fare_worse(share, shown):
+    found = document({"base": 0.1, "tuned": 0.5})
+    passes = {"score": share, "low": share - 0.1, "high": share + 0.1, "n": 40}
+    found["arms"]["tuned"]["checks"]["polite"]["low"] = 0.42
+    found["consistency"] = {"paraphrases": {"questions": 40, "arms": {"tuned": {"passes": passes}}}}
+    said = plain_text(found, words_in("en"))
+    assert ("about 30 pass in every wording (40 were asked)" in said) == shown

@@ -13,9 +13,10 @@ from tunesmith.config.methods import AnyMethod
 from tunesmith.core.progress import SILENT, Progress
 from tunesmith.engine.forward import Engine, prepare_
 from tunesmith.engine.memory import bound_kernel_caches, keep_freed_memory
+from tunesmith.engine.trial import admit
 from tunesmith.methods.adapter import Adapter
 from tunesmith.methods.peft import Difference
-from tunesmith.models.load import Base, load_base, read_config, read_tokenizer
+from tunesmith.models.load import Base, config_of, load_base, read_config, read_tokenizer
 from tunesmith.models.precision import DtypeChoice
 from tunesmith.models.resolve import resolve
 from tunesmith.models.supported import check_config
@@ -46,6 +47,8 @@ def open_base(
     """Load ``model`` without adapters; with ``four_bit`` its linear layers are held in 4-bit."""
     bound_kernel_caches()
     keep_freed_memory()
+    config = config_of(model, trust_remote_code=trust_remote_code, progress=progress)
+    notes = admit(config)
     base = load_base(
         model,
         dtype=dtype,
@@ -54,6 +57,7 @@ def open_base(
         trust_remote_code=trust_remote_code,
         progress=progress,
     )
+    base.notes += notes
     return LoadedBase(base, prepare_(base.model, base.dtype))
 
 
@@ -84,6 +88,7 @@ def open_skeleton(model: str, *, progress: Progress = SILENT) -> tuple[Path, Eng
     folder = resolve(model, progress=progress)
     config = read_config(folder, trust_remote_code=False)
     check_config(config, folder)
+    admit(config)
     # bitsandbytes' layers cannot be made without weights; plain ones have the same widths
     dtype = config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
     with torch.device("meta"):

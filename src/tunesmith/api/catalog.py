@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tunesmith.config.methods import MethodNote
+    from tunesmith.engine.families import Family
+    from tunesmith.engine.trial import FamilyCheck
     from tunesmith.models.catalog import Entry
     from tunesmith.models.hub_bases import HubBase
 
@@ -87,13 +89,79 @@ def _languages(base: "HubBase") -> str:
     return shown if more <= SHOWN_LANGUAGES else f"{shown}, ... ({more})"
 
 
-def list_models() -> ModelList:
-    """Known short names, and which of them are cached; published bases of the hub."""
+@dataclass(frozen=True, slots=True)
+class FamilyList(Outcome):
+    """The families that run, by transformers' model_type."""
+
+    families: "Mapping[str, Family]"
+
+    def to_json(self) -> dict[str, object]:
+        """What `model list --families --json` prints."""
+        return {"families": [{"family": k, **asdict(each)} for k, each in self.families.items()]}
+
+    def show(self, console: "Console") -> None:
+        """A row for each."""
+        rows = [
+            (kind, each.models, each.windows, ", ".join(each.traits) or "-")
+            for kind, each in self.families.items()
+        ]
+        print_table(console, ("family", "models", "windows", "what its layers have"), rows=rows)
+        console.print("\nAnother one: tunesmith model list --explain MODEL reports what it lacks.")
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyExplained(Outcome):
+    """What a family keeps of the packed stream's contracts, tried on a tiny model."""
+
+    found: "FamilyCheck"
+
+    @property
+    def is_good(self) -> bool:
+        """Whether every contract holds."""
+        return self.found.broken is None
+
+    def show(self, console: "Console") -> None:
+        """Each contract that was tried, and the first that is broken."""
+        status = "supported" if self.found.supported else "not supported"
+        console.print(f"{self.found.family}: {status}", style="bold")
+        print_table(
+            console,
+            ("contract", "holds"),
+            rows=[(each.name, each.broken or "yes") for each in self.found.contracts],
+        )
+
+
+def list_models(
+    *, families: bool = False, explain: str | None = None
+) -> ModelList | FamilyList | FamilyExplained:
+    """Known short names, and which of them are cached; published bases of the hub.
+
+    ``families``: instead the model families that run. ``explain``: instead what a family keeps of
+    what the packed stream needs, tried on a tiny random model of it: a base's folder, short name or
+    hub id, or transformers' name of the family. Raises ModelError for one that is unknown.
+    """
     from tunesmith.engine.families import FAMILIES
     from tunesmith.models.catalog import list_models as find
     from tunesmith.models.hub_bases import hub_bases
 
+    if explain is not None:
+        return FamilyExplained(_tried(explain))
+    if families:
+        return FamilyList(FAMILIES)
     return ModelList(find(), hub_bases(), FAMILIES)
+
+
+def _tried(name: str) -> "FamilyCheck":
+    from transformers import AutoConfig
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    from tunesmith.engine.trial import try_family
+    from tunesmith.models.load import read_config
+    from tunesmith.models.resolve import resolve
+
+    if name in CONFIG_MAPPING_NAMES:
+        return try_family(AutoConfig.for_model(name))
+    return try_family(read_config(resolve(name), trust_remote_code=False))
 
 
 @dataclass(frozen=True, slots=True)

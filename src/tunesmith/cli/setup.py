@@ -66,7 +66,19 @@ app = typer.Typer(help="Base models: known short names, what is cached, fetching
 
 @app.command("list")
 @calls("list_models")
-def list_() -> None:
+def list_(
+    families: Annotated[
+        bool, typer.Option("--families", help="The model families that run, instead.")
+    ] = False,
+    explain: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="What a family lacks, instead: a base, or transformers' name of the family; "
+            "tried on a tiny model.",
+        ),
+    ] = None,
+) -> None:
     """Known short names, and which of them are cached."""
 
 

@@ -77,6 +77,9 @@ FAMILIES: Mapping[str, Family] = {
 }
 """By transformers' model_type."""
 
+TRIED: dict[str, Family] = {}
+"""Those of this process that are not in the table and kept its contracts (`engine/trial.py`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scores:
@@ -88,11 +91,12 @@ class Scores:
 
 def family_of(config: "PretrainedConfig") -> Family:
     """The family of a base's config; raises ModelError for one that is not supported."""
-    found = FAMILIES.get(config.model_type)
+    found = FAMILIES.get(config.model_type) or TRIED.get(config.model_type)
     if found is None:
         raise ModelError(
             f"Model family `{config.model_type}` is not supported.",
-            remedy=f"Supported are {supported()}.",
+            remedy="`tunesmith model list --families` shows those that are; `--explain MODEL` "
+            "tries another one on a tiny model and reports what it lacks.",
         )
     if getattr(config, "use_bidirectional_attention", False):
         raise ModelError(
@@ -106,9 +110,9 @@ def supported() -> str:
     return ", ".join(sorted(FAMILIES))
 
 
-def head_scores(config: "PretrainedConfig") -> Scores:
-    """What the family's head does; raises ModelError for an unsupported family."""
-    family, scale = family_of(config), 1.0
+def head_scores(config: "PretrainedConfig", family: Family) -> Scores:
+    """What the family's head does."""
+    scale = 1.0
     if family.multiplier is not None:
         scale *= float(getattr(config, family.multiplier))
     if family.divisor is not None:

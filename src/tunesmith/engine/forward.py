@@ -17,7 +17,7 @@ from tunesmith.engine.batch import PackedBatch, within
 from tunesmith.engine.blocks import KeyValueCache, Prefix
 from tunesmith.engine.experts import NAME as EXPERTS
 from tunesmith.engine.experts import SeamExperts, seams_of
-from tunesmith.engine.families import head_scores, longest_safe_position
+from tunesmith.engine.families import Family, family_of, head_scores, longest_safe_position
 from tunesmith.engine.fused import fuse_
 from tunesmith.engine.head import Head
 from tunesmith.engine.linear import SeamLinear
@@ -155,12 +155,18 @@ class Engine:
         return config.num_hidden_layers, config.num_key_value_heads, width
 
 
-def prepare_(model: PreTrainedModel, compute_dtype: torch.dtype | None = None) -> Engine:
+def prepare_(
+    model: PreTrainedModel,
+    compute_dtype: torch.dtype | None = None,
+    *,
+    family: Family | None = None,
+) -> Engine:
     """Turn a transformers causal model into an Engine, in place; the weights are not touched.
 
-    Raises ModelError for a family, head or rotary embedding that is not implemented.
+    ``family``: its row of the table, where it is not to be looked up. Raises ModelError for a
+    family, head or rotary embedding that is not implemented.
     """
-    scores = head_scores(model.config)
+    scores = head_scores(model.config, family or family_of(model.config))
     head = model.get_output_embeddings()
     if head is None or getattr(head, "bias", None) is not None:
         raise ModelError(f"{type(model).__name__} has no language-model head without bias.")

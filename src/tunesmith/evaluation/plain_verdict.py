@@ -26,6 +26,7 @@ def plain_text(document: Document, words: Phrases) -> str:
     if TUNED not in known:
         return ""
     sentences = [*_scores(known, verdict, words), *_reasons(verdict, known, words)]
+    sentences += _reworded(document, known[TUNED], words)
     return " ".join([*sentences, *_forgetting(document, words)])
 
 
@@ -70,6 +71,14 @@ def _reasons(verdict: Document, scores: Mapping[str, Document], words: Phrases) 
     fell = [check for check, sign in (verdict.get("changed") or {}).items() if sign == -1]
     if fell:
         yield words.phrase("plain.fell", checks=", ".join(f"`{check}`" for check in fell))
+
+
+def _reworded(document: Document, score: Document, words: Phrases) -> Iterator[str]:
+    """That other wordings of a question are answered less well, where that is sure."""
+    asked = (document.get("consistency") or {}).get("paraphrases") or {}
+    passes = ((asked.get("arms") or {}).get(TUNED) or {}).get("passes")
+    if passes and passes["high"] < score["low"]:
+        yield words.phrase("plain.reworded", asked["questions"], score=_of_hundred(passes))
 
 
 def _forgetting(document: Document, words: Phrases) -> Iterator[str]:

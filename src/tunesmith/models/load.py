@@ -106,6 +106,19 @@ def load_base(
     return Base(name, folder, model, tokenizer, number, on, tuple(notes))
 
 
+def config_of(
+    name: str, *, trust_remote_code: bool = False, progress: Progress = SILENT
+) -> PretrainedConfig:
+    """The config of a base by its name; ModelError where it is none that continues a text."""
+    folder = resolve(name, trust_remote_code=trust_remote_code, progress=progress)
+    if (held := held_model(folder)) is not None:
+        return held.structure().config
+    with no_progress_bars():
+        config = read_config(folder, trust_remote_code=trust_remote_code)
+    check_config(config, folder)
+    return config
+
+
 def read_config(folder: Path, *, trust_remote_code: bool) -> PretrainedConfig:
     """The config of a base's folder; ModelError where it cannot be used."""
     try:

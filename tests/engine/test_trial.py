@@ -1,0 +1,54 @@
+"""A family that is not in the table runs where a tiny model of it keeps every contract."""
+
+import pytest
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from tests.families import FAMILIES, SHAPE
+from tunesmith.core.errors import ModelError
+from tunesmith.engine import families, trial
+from tunesmith.engine.forward import prepare_
+
+
+@pytest.fixture(autouse=True)
+def none_tried(monkeypatch):
+    monkeypatch.setattr(families, "TRIED", {})
+    monkeypatch.setattr(trial, "TRIED", families.TRIED)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_of_the_table_keeps_every_contract(family):
+    config = AutoConfig.for_model(family, **{**SHAPE, **FAMILIES[family]})
+    found = trial.try_family(config)
+    assert found.supported
+    assert found.broken is None
+    assert trial.admit(config) == ()
+
+
+def test_one_that_keeps_them_runs_with_a_note():
+    config = AutoConfig.for_model("olmo", **SHAPE)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    with pytest.raises(ModelError, match="`olmo` is not supported"):
+        prepare_(model)
+    (note,) = trial.admit(config)
+    assert "olmo is not one of those that tests cover" in note
+    assert len(prepare_(model).linears) == 7 * SHAPE["num_hidden_layers"]
+
+
+BROKEN = {
+    "cohere": "the head's scores are multiplied by 0.0625 (times logit_scale)",
+    "phi": "no language-model head without bias",
+    "bloom": "has no attribute 'layers'",
+    "t5": "Unrecognized configuration class",
+    "mamba2": "validat",
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_one_that_breaks_a_contract_is_refused_with_the_reason(kind):
+    config = AutoConfig.for_model(kind)
+    *kept, last = trial.try_family(config).contracts
+    assert BROKEN[kind] in last.broken
+    assert all(each.broken is None for each in kept)
+    with pytest.raises(ModelError, match=f"`{kind}` is not supported") as caught:
+        trial.admit(config)
+    assert last.name in str(caught.value)
