@@ -141,7 +141,7 @@ class KeptStates:
         self._marked: dict[int, tuple[int, list[Tensor]]] = {}
 
     def mark(self, slot: int) -> None:
-        """Keep the slot's state of now beside the one that goes on."""
+        """Keep the state that the slot holds now; later ones do not replace it."""
         length = self.lengths[slot]
         if length is not None:
             self._marked[slot] = length, [tensor[slot].clone() for tensor in self.tensors]
