@@ -13,7 +13,7 @@ from torch import Tensor
 from tunesmith.engine.batch import Document, PackedBatch
 from tunesmith.engine.blocks import Kept, KeyValueCache, Span
 
-FILLED = 0.75  # the shortest document of a group, as a part of the longest
+FILLED = 0.75  # the shortest document of a group, as a part of the longest: docs/log.md
 
 Index = Tensor | slice
 """Numbers along a first dimension; a slice, which copies nothing, where they follow each other."""
