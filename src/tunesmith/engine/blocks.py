@@ -141,7 +141,7 @@ class KeptStates:
         self._marked: dict[int, tuple[int, list[Tensor]]] = {}
 
     def mark(self, slot: int) -> None:
-        """Keep the slot's state of now beside the one that goes on."""
+        """Keep the state that the slot holds now; later ones do not replace it."""
         length = self.lengths[slot]
         if length is not None:
             self._marked[slot] = length, [tensor[slot].clone() for tensor in self.tensors]
@@ -186,7 +186,7 @@ class KeptStates:
 class KeyValueCache:
     """Keys and values of earlier calls: per layer two tensors [slots, G, capacity, Dh].
 
-    Layers without attention have none, and layers with a recurrent state have their ``states``.
+    Layers without attention have no heads there; those with a recurrent state have ``states``.
     """
 
     def __init__(
@@ -202,10 +202,10 @@ class KeyValueCache:
         ``keyless``: layers without attention; ``states``: the shapes of a slot, by layer.
         """
         layers, slots, groups, self.capacity, width = shape
-        kept = [0 if layer in keyless else self.capacity for layer in range(layers)]
+        heads = [0 if layer in keyless else groups for layer in range(layers)]
         # Zeros, not empty: a hidden position counts 0 times its value, which must be a number.
-        self.keys = [like.new_zeros(slots, groups, count, width) for count in kept]
-        self.values = [like.new_zeros(slots, groups, count, width) for count in kept]
+        self.keys = [like.new_zeros(slots, count, self.capacity, width) for count in heads]
+        self.values = [like.new_zeros(slots, count, self.capacity, width) for count in heads]
         self.states = {
             layer: KeptStates(shapes, slots, like=like) for layer, shapes in states.items()
         }

@@ -20,7 +20,7 @@ from tunesmith.core.errors import ModelError
 from tunesmith.engine.fused import same_words
 from tunesmith.engine.state import Parts, over_documents
 
-CHUNK_ROWS = 64
+CHUNK_ROWS = 64  # docs/log.md
 Shape = tuple[int, ...]
 
 

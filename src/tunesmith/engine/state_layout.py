@@ -13,7 +13,7 @@ from torch import Tensor
 from tunesmith.engine.batch import Document, PackedBatch
 from tunesmith.engine.blocks import Kept, KeyValueCache, Span
 
-FILLED = 0.75  # the shortest document of a group, as a part of the longest
+FILLED = 0.75  # the shortest document of a group, as a part of the longest: docs/log.md
 
 Index = Tensor | slice
 """Numbers along a first dimension; a slice, which copies nothing, where they follow each other."""
@@ -83,7 +83,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class StateLayout:
     """What every layer with K taps does with a stream.
 
     Known rows are one of zeros, the K - 1 of each kept state, and the stream's own; known states
@@ -99,12 +99,12 @@ class Layout:
     keeps: tuple[tuple[Slots, Tensor, Index], ...]
 
 
-def layout_of(stream: PackedBatch, taps: int) -> Layout:
+def layout_of(stream: PackedBatch, taps: int) -> StateLayout:
     """Made once per stream and number of taps."""
     key = ("state", taps)
     if key not in stream.plans:
         stream.plans[key] = _Planner(stream, taps).layout()
-    layout: Layout = stream.plans[key]
+    layout: StateLayout = stream.plans[key]
     return layout
 
 
@@ -119,7 +119,7 @@ class _Planner:
         self.numbers: dict[tuple[int, int, int], int] = {}  # of kept states
         self.kept = self._kept()
 
-    def layout(self) -> Layout:
+    def layout(self) -> StateLayout:
         """The finished layout."""
         rows, own, tails = self._rows()
         chosen = self._chosen()
@@ -127,7 +127,7 @@ class _Planner:
         made = [row for i in itertools.chain(*chosen) for row in self._own(i)]
         order = self._index(sorted(range(len(made)), key=made.__getitem__))
         keeps = self._keeps(tails, ends)
-        return Layout(self.kept, self._index(rows), self._index(own), groups, order, keeps)
+        return StateLayout(self.kept, self._index(rows), self._index(own), groups, order, keeps)
 
     def _own(self, i: int) -> range:
         return range(self.documents[i].start, self.documents[i].stop)

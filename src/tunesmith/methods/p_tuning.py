@@ -114,18 +114,16 @@ def check(engine: Engine, _: PTuningSettings) -> None:
     """Raise ConfigError for a base with layers that do not begin with keys and values."""
     if engine.states:
         raise ConfigError(
-            f"Method p-tuning trains keys and values for every layer: {_keyless(engine)}.",
+            "Method p-tuning trains keys and values for every layer, and this base has "
+            f"{_keyless(engine)}.",
             remedy="Use method lora, or prompt, whose virtual tokens pass through every layer.",
         )
 
 
 def _keyless(engine: Engine) -> str:
     """Which layers of the base have a recurrent state."""
-    total = pluralize(engine.model.config.num_hidden_layers, "layer")
-    return (
-        f"{len(engine.states)} of the base's {total} have a recurrent state instead "
-        f"({counted(map(str, engine.states))})"
-    )
+    total, layers = engine.model.config.num_hidden_layers, counted(map(str, engine.states))
+    return f"a recurrent state instead in {len(engine.states)} of {total} layers ({layers})"
 
 
 def attach(
@@ -215,7 +213,7 @@ def from_peft(config: Mapping[str, object], tensors: Mapping[str, Tensor]) -> PT
 def misfits(engine: Engine, tensors: Mapping[str, Tensor]) -> list[str]:
     """What of a prefix does not fit the base."""
     if engine.states:
-        return [f"a prefix has keys and values for every layer: {_keyless(engine)}"]
+        return [f"a prefix has keys and values for every layer, this base {_keyless(engine)}"]
     shape, cache = list(tensors[KEY].shape), engine.cache(1, 1)
     layers, (_, heads, _, width) = len(cache.keys), cache.keys[0].shape
     if shape[1] == layers * 2 * heads * width:
