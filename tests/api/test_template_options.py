@@ -12,7 +12,7 @@ from tunesmith.core.errors import ConfigError, DataError
 from tunesmith.core.progress import SILENT
 from tunesmith.models.load import read_tokenizer
 from tunesmith.runs.adapter_record import record_of
-from tunesmith.runs.result import open_for
+from tunesmith.runs.result import open_for, resolved
 from tunesmith.runs.run import train_run
 from tunesmith.runs.show_data import show_data
 
@@ -69,6 +69,15 @@ def test_a_prompt_is_written_with_them(kind, folders):
     if kind == "lora":
         (plain,) = model._shared.prompts(["say 1"], [None])
         assert not begins_briefly(plain, folders / "base")
+
+
+def test_a_run_that_continues_an_adapter_has_its_variables(folders):
+    init = str(folders / "lora" / "adapter")
+    data = {"train": str(folders / "rows.jsonl"), "eval": 0.2}
+    again = config(folders, data=data, method={"kind": "lora", "init": init})
+    assert resolved(again).data.template_options == OPTIONS
+    own = config(folders, data={**data, "template_options": {}}, method=again.method.model_dump())
+    assert resolved(own).data.template_options == {}
 
 
 def test_another_value_can_be_given_to_a_chat(folders):

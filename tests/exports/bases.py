@@ -120,6 +120,12 @@ VARIANTS = {
 
 BASES = FAMILIES | WITHOUT_READER | VARIANTS
 
+# Each rule for words that a file can name, in a family whose published models have it.
+RULES = {
+    **CUT,
+    **{"smollm3": "llama-bpe", "ministral3": "tekken", "olmo2": "dbrx", "phi3": "gpt-4o"},
+    "glm4": "qwen35",
+}
 ASKING = TEMPLATE + "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 
 
@@ -141,7 +147,9 @@ def base(name, folder):
         return folder
     tiny_folder(folder, kind, **changes)
     tokenizer = tiny_tokenizer()
-    tokenizer.backend_tokenizer.pre_tokenizer = cutter(CUT.get(kind, "smollm"))
+    rule = RULES.get(kind, "smollm")
+    tokenizer.backend_tokenizer.pre_tokenizer = cutter(rule)
+    tokenizer.backend_tokenizer.model.ignore_merges = rule in ("llama-bpe", "tekken")
     tokenizer.chat_template = ASKING
     tokenizer.save_pretrained(folder)
     return folder

@@ -14,7 +14,13 @@ import torch
 from tunesmith import __version__
 from tunesmith.adapters import store
 from tunesmith.adapters.fit import Identity
-from tunesmith.adapters.folder import CARD, read_origin, record_files, write_origin
+from tunesmith.adapters.folder import (
+    CARD,
+    read_origin,
+    record_files,
+    template_options_of,
+    write_origin,
+)
 from tunesmith.adapters.loaded_base import (
     LoadedBase,
     attach_over_any,
@@ -115,7 +121,7 @@ def start_folder(settings: AnyMethod) -> Path | None:
 
 
 def resolved(config: RunConfig) -> RunConfig:
-    """The config with the adapter's own values for the keys of `method` that it leaves out.
+    """The config with the adapter's own values for what it leaves out of `method`, and template.
 
     Raises ConfigError for a folder that is missing or holds an adapter of another kind,
     AdapterError for one that cannot be read. Keys that are given are compared by ``attach``.
@@ -136,7 +142,11 @@ def resolved(config: RunConfig) -> RunConfig:
     values: dict[str, object] = {key: getattr(found, key) for key in left_out}
     if "new_tokens" not in given and (texts := token_texts(folder)):
         values["new_tokens"] = texts
-    return config.model_copy(update={"method": asked.model_copy(update=values)})
+    data = config.data
+    options = template_options_of(folder)
+    if options and "template_options" not in data.model_fields_set:
+        data = data.model_copy(update={"template_options": dict(options)})
+    return config.model_copy(update={"method": asked.model_copy(update=values), "data": data})
 
 
 def other_base(config: RunConfig, base: Base) -> str | None:
