@@ -226,7 +226,11 @@ class _Trial:
         left = sum(p.numel() for p in others.values() if p.dim() > 1)
         share = left / sum(p.numel() for p in layers.values())
         most = max(others, key=lambda name: others[name].numel(), default="")
-        return f"{percent(share)} are in no linear layer or experts (such as {most})" if share > 0.05 else None
+        return (
+            f"{percent(share)} are in no linear layer or experts (such as {most})"
+            if share > 0.05
+            else None
+        )
 
 
 def _guess(config: PretrainedConfig) -> Family:
