@@ -142,4 +142,6 @@ def test_a_run_reports_the_share_of_experts_that_it_leaves_out(tmp_path):
     engine = prepare_(four_bit_model(tiny_model("qwen3_moe", torch.float32), tmp_path))
     quantized = LoraSettings(kind="qlora", rank=2, target_parameters=EXPERTS)
     (note,) = notes(engine, table.attach(engine, quantized, name="a"))
-    assert note.startswith(f"experts stay in 16 bit, as 4-bit is for linear layers: {share} %")
+    assert note.startswith(
+        f"experts stay in 16-bit precision, as 4-bit is for linear layers: {share} %"
+    )

@@ -3,6 +3,7 @@
 import copy
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,19 +44,24 @@ class SeamRouter:
         """W + s B A, of a weight in fp32."""
         return term.merged(weight)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Logits, weights and experts of every token, as the class orders them, of x [.., T, D].
+    def forward(self, x: Tensor, *others: Any) -> Any:
+        """What the class gives for every token, of x [.., T, D]: logits, weights, experts.
 
-        Raises RuntimeError outside a stream.
+        ``others`` are of no token, such as a bias of its choice. Raises RuntimeError outside a
+        stream.
         """
         x = x.flatten(0, -2)
         parts = [
-            self._route(x[start:stop], self.terms.get(adapter or ""))
+            self._route(x[start:stop], self.terms.get(adapter or ""), *others)
             for adapter, start, stop in _runs(current_stream().segments, self.terms)
         ]
-        return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
+        if len(parts) == 1:
+            return parts[0]
+        if isinstance(parts[0], Tensor):
+            return torch.cat(parts)
+        return tuple(map(torch.cat, zip(*parts, strict=True)))
 
-    def _route(self, x: Tensor, term: Term | None) -> tuple[Tensor, ...]:
+    def _route(self, x: Tensor, term: Term | None, *others: Any) -> Any:
         weight = self.weight
         if term is not None:
             assert term.a is not None
@@ -64,8 +70,7 @@ class SeamRouter:
         view = copy.copy(self.module)  # the masters may be wider than the stream
         own = {n: None if p is None else p.to(x.dtype) for n, p in view._parameters.items()}
         view._parameters = {**own, "weight": weight.to(x.dtype)}  # type: ignore[dict-item]
-        found: tuple[Tensor, ...] = type(view).forward(view, x)
-        return found
+        return type(view).forward(view, x, *others)
 
 
 def _runs(

@@ -164,8 +164,18 @@ def other_base(config: RunConfig, base: Base) -> str | None:
     return None
 
 
+def notes_on_start(
+    config: RunConfig, loaded: LoadedBase, adapter: Adapter
+) -> Iterator[tuple[str, str]]:
+    """What of a base an adapter leaves out, and that it began over another: codes and texts."""
+    for note in notes_on_experts(loaded.engine, adapter):
+        yield "experts", note
+    if other := other_base(config, loaded.base):
+        yield "other_base", other
+
+
 def notes_on_experts(engine: Engine, adapter: Adapter) -> Iterator[str]:
-    """What of a mixture's experts an adapter with terms leaves out, and what stays in 16 bit."""
+    """What of a mixture's experts an adapter with terms leaves out, and what 4-bit leaves."""
     stacks = {name: seam.weight.numel() for name, seam in engine.experts.items()}
     if not stacks or not any(adapter.name in seam.terms for seam in engine.seams.values()):
         return
@@ -182,7 +192,7 @@ def notes_on_experts(engine: Engine, adapter: Adapter) -> Iterator[str]:
         yield f"{which} not among the targets: {share} of the parameters{how * is_open}"
     if any(linear.four_bit for linear in engine.linears.values()):
         share = percent(sum(stacks.values()) / total)
-        yield f"experts stay in 16 bit, as 4-bit is for linear layers: {share} of the parameters"
+        yield f"experts stay in 16-bit precision, as 4-bit is for linear layers: {share} of the parameters"
 
 
 def token_texts(folder: Path) -> tuple[str, ...]:
